@@ -1,0 +1,48 @@
+# One command each, from a bare checkout: Python >= 3.11 and make are all that is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test check lock clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(VENV)/run.stamp: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Perpcache needs Python >= 3.11; set PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing what runs into $(VENV) (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.txt $(VENV)/run.stamp
+	@echo "installing the test tools into $(VENV) (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+demo: $(VENV)/run.stamp ## the whole service against the simulated exchanges, offline, then cleaned up
+	@$(BIN)/python main.py demo
+
+run: $(VENV)/run.stamp ## the service against the live exchanges
+	@$(BIN)/python main.py serve
+
+test: check ## lint, types and the whole test suite
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev.stamp ## lint and types only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Versions at least a week old: a release that turns out bad is usually withdrawn by then.
+lock: $(VENV)/dev.stamp ## pin requirements*.txt anew from requirements*.in
+	@for set in requirements requirements-dev; do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+			--upgrade --exclude-newer "$$(date -u -d '7 days ago' +%Y-%m-%dT00:00:00Z)" \
+			--no-emit-index-url --no-emit-find-links \
+			--custom-compile-command "make lock" $$set.in -o $$set.txt; done
+
+clean: ## removes the environment (never the data)
+	rm -rf $(VENV)

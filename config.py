@@ -1,0 +1,136 @@
+"""Settings: every environment variable, once. Read at start, frozen, handed down."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from market_data import Exchange
+
+
+class SettingsError(Exception):
+    """The environment cannot be used; `lines` holds one line for each wrong variable."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+def _url(*schemes: str) -> AfterValidator:
+    def check(value: SecretStr) -> SecretStr:
+        # The value may hold a password, so no message repeats it.
+        parts = urlsplit(value.get_secret_value())
+        if parts.scheme not in schemes or not (parts.netloc or parts.path):
+            raise ValueError("must be a URL with " + ", ".join(f"{s}://" for s in schemes))
+        return value
+
+    return AfterValidator(check)
+
+
+def _base_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError("must be an http:// or https:// address")
+    return value.rstrip("/")
+
+
+def _exchanges(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    names = [name.strip().lower() for name in value.split(",") if name.strip()]
+    unknown = [name for name in names if name not in set(Exchange)]
+    if unknown or not names or len(set(names)) < len(names):
+        raise ValueError("must be a comma-separated choice of " + ", ".join(Exchange))
+    return tuple(Exchange(name) for name in names)
+
+
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+
+
+class Settings(BaseSettings):
+    """What the operator decides; names and defaults are the README's table."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    host: str = Field("127.0.0.1", min_length=1)
+    port: int = Field(8000, ge=0, le=65535)
+    web_concurrency: int = Field(1, ge=1, le=64)
+    data_dir: Path = Path("data")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["console", "json"] = "console"
+
+    redis_url: Annotated[SecretStr, _url("redis", "rediss", "unix")] | None = None
+    upstash_redis_rest_url: BaseUrl | None = None
+    upstash_redis_rest_token: SecretStr | None = None
+    upstash_poll_s: float = Field(5, ge=0.1, le=3600)
+    database_url: Annotated[SecretStr, _url("postgresql", "postgres")] | None = None
+
+    binance_base_url: BaseUrl = "https://fapi.binance.com"
+    bybit_base_url: BaseUrl = "https://api.bybit.com"
+    exchanges: Annotated[tuple[Exchange, ...], NoDecode, BeforeValidator(_exchanges)] = (
+        Exchange.BINANCE,
+        Exchange.BYBIT,
+    )
+    quote: str = Field("USDT", pattern=r"^[A-Z0-9]{2,10}$")
+    markets_limit: int = Field(0, ge=0)
+    history_candles: int = Field(499, ge=1, le=5000)
+    funding_history: int = Field(400, ge=1, le=5000)
+    concurrency_limit: int = Field(20, ge=1, le=200)
+    rate_fraction: float = Field(0.9, gt=0, le=1)
+    egress_id: str = Field("default", pattern=r"^[A-Za-z0-9._-]{1,64}$")
+
+    cron_secret: SecretStr | None = None
+    api_token: SecretStr | None = None
+    worker_lock_ttl_s: float = Field(15, ge=1, le=300)
+    fr_refresh_on_start: bool = True
+
+    @model_validator(mode="after")
+    def _one_hot_store(self) -> "Settings":
+        upstash = (self.upstash_redis_rest_url, self.upstash_redis_rest_token)
+        if any(upstash) and not all(upstash):
+            raise ValueError(
+                "UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN go together: set both"
+            )
+        if self.redis_url and any(upstash):
+            raise ValueError("REDIS_URL and UPSTASH_REDIS_REST_URL exclude each other: set one")
+        return self
+
+    def base_url(self, exchange: Exchange) -> str:
+        return {
+            Exchange.BINANCE: self.binance_base_url,
+            Exchange.BYBIT: self.bybit_base_url,
+        }[exchange]
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings from the environment and `.env`; `overrides` win.
+
+    Raises SettingsError with one line for each wrong variable, without its value where that
+    may be a secret.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError([_line(detail) for detail in error.errors()]) from None
+
+
+def _line(detail: Mapping[str, Any]) -> str:
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    location = detail["loc"]
+    return f"{str(location[0]).upper()}: {message}" if location else message

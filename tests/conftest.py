@@ -1,0 +1,8 @@
+"""Every fixture lives in tests/fixtures, one file for each real thing that tests talk to."""
+
+pytest_plugins = [
+    "tests.fixtures.environment",
+    "tests.fixtures.valkey",
+    "tests.fixtures.postgres",
+    "tests.fixtures.simulator",
+]
