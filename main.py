@@ -1,0 +1,371 @@
+"""Entry point: the command line, the composition of the parts, start and stop.
+
+This module alone builds Settings and starts things; every part gets what it needs from here.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+import uvicorn
+from api_routes import ApiParts, create_app
+from cache_manager import CacheManager
+from data_collector.exchange_client import ExchangeClient
+from database import Database
+from embedded_stores import EmbeddedStores, EmbeddedStoresError
+from job_queue import JobQueue
+from redis_client import StoreUnavailable, open_hot_store
+
+import demo
+import foreground
+from config import Settings, SettingsError, load_settings
+from jobs import Desk
+from logging_setup import configure_logging
+from market_data import COLLECTED
+from simulator import command_line as simulator_command_line
+from supervisor import PARENT_FD_FLAG, Child, ChildSpec, stop_signals, watch_parent
+from worker import Worker
+
+# sysexits.h: EX_TEMPFAIL (try again later), EX_CONFIG, EX_UNAVAILABLE.
+EXIT_CONFIG: Final = 78
+EXIT_UNAVAILABLE: Final = 69
+_READY_S: Final = 30.0
+_HEALTH_REQUEST: Final = b"GET /health HTTP/1.1\r\nHost: perpcache\r\nConnection: close\r\n\r\n"
+# Three of these, for the API, the worker and the stores, are the 3 s that a stop may take.
+_CHILD_STOP_S: Final = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What every long-running command is made of."""
+
+    cache: CacheManager
+    queue: JobQueue
+    database: Database
+
+
+@contextlib.asynccontextmanager
+async def embedded_stores(settings: Settings) -> AsyncIterator[Settings]:
+    """Starts or joins the stores that no setting names; yields settings that name them all."""
+    valkey = settings.redis_url is None and settings.upstash_redis_rest_url is None
+    postgres = settings.database_url is None
+    if not valkey and not postgres:
+        yield settings
+        return
+    stores = EmbeddedStores(settings.data_dir, valkey=valkey, postgres=postgres)
+    addresses = await stores.start()
+    try:
+        found: dict[str, str] = {}
+        if addresses.redis_url:
+            found["redis_url"] = addresses.redis_url
+        if addresses.database_url:
+            found["database_url"] = addresses.database_url
+        yield load_settings(**found)
+    finally:
+        await stores.stop()
+
+
+@contextlib.asynccontextmanager
+async def open_parts(settings: Settings, role: str) -> AsyncIterator[Parts]:
+    """The stores' clients, closed in reverse order; `role` names them at the server."""
+    async with contextlib.AsyncExitStack() as opened:
+        settings = await opened.enter_async_context(embedded_stores(settings))
+        store = open_hot_store(settings, client_name=f"perpcache-{role}")
+        opened.push_async_callback(store.aclose)
+        queue_store = open_hot_store(settings, client_name=f"perpcache-{role}-queue")
+        opened.push_async_callback(queue_store.aclose)
+        assert settings.database_url is not None  # noqa: S101 - embedded_stores saw to it
+        database = Database(settings.database_url.get_secret_value())
+        opened.push_async_callback(database.aclose)
+        yield Parts(CacheManager(store), JobQueue(queue_store), database)
+
+
+@contextlib.asynccontextmanager
+async def open_desk(settings: Settings, role: str) -> AsyncIterator[Desk]:
+    """The parts that run jobs, with a client of the exchanges."""
+    async with open_parts(settings, role) as parts, ExchangeClient(settings) as client:
+        yield Desk(settings, parts.cache, parts.queue, parts.database, client)
+
+
+def holder_name() -> str:
+    """Who we are to others who wait for a lease."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+async def supervise(settings: Settings, stop: asyncio.Event, *, with_worker: bool) -> int:
+    """Keeps the API processes, and the worker, running as children until `stop`."""
+    listener = _listen(settings)
+    apis = [
+        Child(_child(f"api-{number}", "api", "--fd", str(listener.fileno()), fd=listener))
+        for number in range(1, settings.web_concurrency + 1)
+    ]
+    workers = [Child(_child("worker", "worker"))] if with_worker else []
+    async with embedded_stores(settings), asyncio.TaskGroup() as running:
+        for child in (*apis, *workers):
+            running.create_task(child.keep_running(), name=child.spec.name)
+        announce = running.create_task(_announce(listener))
+        await stop.wait()
+        log.info("stopping")
+        announce.cancel()
+        # Whoever reads is answered first, then the worker hands its job back, then the stores.
+        for children in (apis, workers):
+            await asyncio.gather(*(child.stop(_CHILD_STOP_S) for child in children))
+        listener.close()
+    return 0
+
+
+def _child(name: str, *arguments: str, fd: socket.socket | None = None) -> ChildSpec:
+    program = str(Path(__file__).resolve())
+    return ChildSpec(name, (program, *arguments), (fd.fileno(),) if fd else ())
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Our address, taken once and shared by the API processes, so that none is ever refused."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+    except OSError as error:
+        raise CannotStart(
+            f"cannot listen on HOST {settings.host} PORT {settings.port}: {error.strerror}"
+        ) from None
+    listener.setblocking(False)
+    return listener
+
+
+class CannotStart(Exception):
+    """The command cannot begin; the message is the one line that the user reads."""
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _announce(listener: socket.socket) -> None:
+    """Says where we listen once the API answers there."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _READY_S
+    host, port = listener.getsockname()[:2]
+    while loop.time() < deadline:
+        try:
+            async with asyncio.timeout(2):
+                reader, writer = await asyncio.open_connection(host, port)
+                writer.write(
+                    b"GET /health HTTP/1.1\r\nHost: perpcache\r\nConnection: close\r\n\r\n"
+                )
+                status = await reader.readline()
+                writer.close()
+                await writer.wait_closed()
+        except (OSError, TimeoutError):
+            status = b""
+        if b" 200 " in status:
+            break
+        await asyncio.sleep(0.05)
+    say(f"Perpcache: {demo.READY_WORDS}{_address(listener)} (documentation at /docs)")
+
+
+async def api(settings: Settings, stop: asyncio.Event, fd: int | None) -> int:
+    """One API process, on an inherited socket or on HOST and PORT."""
+    if fd is None and settings.web_concurrency > 1:
+        return await supervise(settings, stop, with_worker=False)
+    listener = socket.socket(fileno=fd) if fd is not None else _listen(settings)
+
+    @contextlib.asynccontextmanager
+    async def connect() -> AsyncIterator[ApiParts]:
+        async with open_parts(settings, "api") as parts:
+            yield ApiParts(parts.cache.store, parts.cache, parts.queue, parts.database)
+
+    app = create_app(settings, connect)
+    server = _Server(
+        uvicorn.Config(
+            app,
+            loop="none",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=1,
+        )
+    )
+
+    async def end_with_signal() -> None:
+        await stop.wait()
+        server.should_exit = True
+
+    ending = asyncio.create_task(end_with_signal())
+    if fd is None:
+        say(f"Perpcache API: {demo.READY_WORDS}{_address(listener)}")
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        ending.cancel()
+    return 0 if server.started else 1
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server with the signals left to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def,override]
+        yield
+
+
+async def work(settings: Settings, stop: asyncio.Event) -> int:
+    """One worker process: both lanes, until `stop`."""
+    async with open_desk(settings, "worker") as desk:
+        await Worker(desk, holder=holder_name()).run(stop)
+    return 0
+
+
+def _remember_exchanges(settings: Settings) -> None:
+    """A DATA_DIR belongs to the exchange addresses that filled it.
+
+    Raises CannotStart when it was filled from others: simulated and real markets never mix.
+    """
+    file = settings.data_dir / "exchanges.json"
+    ours = {str(exchange): settings.base_url(exchange) for exchange in settings.exchanges}
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        theirs: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+        for exchange, address in ours.items():
+            if theirs.get(exchange, address) != address:
+                raise CannotStart(
+                    f"DATA_DIR {settings.data_dir} was filled from {exchange} at "
+                    f"{theirs[exchange]}, not {address}: set another DATA_DIR"
+                )
+        if theirs | ours != theirs:
+            draft = file.with_suffix(f".{os.getpid()}")
+            draft.write_text(json.dumps(theirs | ours, indent=1) + "\n")
+            draft.replace(file)
+    except (OSError, ValueError) as error:
+        raise CannotStart(f"DATA_DIR {settings.data_dir} cannot be used: {error}") from None
+
+
+def say(line: str) -> None:
+    """A line for the user, on standard output; logs go to standard error."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+Command = Callable[[Settings, asyncio.Event, argparse.Namespace], Coroutine[Any, Any, int]]
+
+
+async def _serve(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) -> int:
+    return await supervise(settings, stop, with_worker=True)
+
+
+async def _api(settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace) -> int:
+    return await api(settings, stop, arguments.fd)
+
+
+async def _work(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) -> int:
+    return await work(settings, stop)
+
+
+async def _foreground(
+    settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace
+) -> int:
+    job_id = f"collect:{arguments.timeframe}" if arguments.command == "collect" else "funding"
+    async with open_desk(settings, arguments.command) as desk:
+        return await foreground.run_here(
+            desk, job_id, holder=holder_name(), wait=not arguments.no_wait, stop=stop
+        )
+
+
+COMMANDS: Final[dict[str, Command]] = {
+    "serve": _serve,
+    "api": _api,
+    "worker": _work,
+    "collect": _foreground,
+    "funding": _foreground,
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python main.py",
+        description="Perpcache: candles, open interest and funding of every perpetual contract on "
+        "Binance and Bybit, collected once and served to many.",
+        epilog="Settings come from the environment or a .env file; README.md lists them.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    internal = argparse.ArgumentParser(add_help=False)
+    internal.add_argument(PARENT_FD_FLAG, type=int, default=None, help=argparse.SUPPRESS)
+    internal.add_argument("--fd", type=int, default=None, help=argparse.SUPPRESS)
+
+    def add(name: str, what: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=what, description=what, parents=[internal])
+
+    add("serve", "the whole service: API and worker, supervised (the default)")
+    add("api", "the HTTP API alone, for hosts of its own")
+    add("worker", "the worker alone, for hosts of its own")
+    no_wait = "exit 75 when another process holds the lease, instead of waiting for it"
+    collect = add("collect", "collect one timeframe here and now, under the lease")
+    collect.add_argument("timeframe", choices=[str(timeframe) for timeframe in COLLECTED])
+    collect.add_argument("--no-wait", action="store_true", help=no_wait)
+    funding = add("funding", "refresh the funding cache here and now, under the lease")
+    funding.add_argument("--no-wait", action="store_true", help=no_wait)
+    simulate = add("simulate", "both exchanges on a local port, for trying things")
+    simulator_command_line.add_arguments(simulate)
+    show = add("demo", "the whole service against simulated exchanges, then cleaned up")
+    show.add_argument("--markets", type=int, default=demo.MARKETS, help="on each exchange")
+    parser.set_defaults(command="serve", parent_fd=None, fd=None)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = build_parser().parse_args(argv)
+    if arguments.command == "simulate":
+        return simulator_command_line.run(arguments)
+    try:
+        if arguments.command == "demo":
+            return asyncio.run(demo.run_demo(arguments.markets))
+        settings = load_settings()
+        configure_logging(settings.log_level, settings.log_format)
+        if arguments.command != "api":
+            _remember_exchanges(settings)
+        return asyncio.run(_run(COMMANDS[arguments.command], settings, arguments))
+    except SettingsError as error:
+        say_wrong(*error.lines)
+        return EXIT_CONFIG
+    except (CannotStart, EmbeddedStoresError, StoreUnavailable) as error:
+        say_wrong(str(error))
+        return EXIT_UNAVAILABLE
+    except KeyboardInterrupt:
+        return 130
+
+
+async def _run(command: Command, settings: Settings, arguments: argparse.Namespace) -> int:
+    stop = asyncio.Event()
+    if arguments.parent_fd is not None:
+        watch_parent(arguments.parent_fd, stop.set)
+    with stop_signals(stop.set):
+        return await command(settings, stop, arguments)
+
+
+def say_wrong(*lines: str) -> None:
+    for line in lines:
+        sys.stderr.write(f"perpcache: {line}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

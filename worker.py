@@ -1,0 +1,208 @@
+"""Takes the lease, picks the next job, runs it; what a job does is in jobs.py.
+
+Two lanes run side by side, each under a lease of its own: `worker` (collections, discovery) and
+`funding`, so that a funding refresh never waits behind a long collection.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import structlog
+from data_collector.errors import ExchangeError
+from database import DatabaseUnavailable
+from job_queue import JobAborted, JobQueue, JobRecord
+from leases import Lease, LeaseLost, LeaseName, try_acquire
+from redis_client import StoreUnavailable
+
+from jobs import Desk, JobFailed, Outcome, Progress, run_job
+
+LANES: Final[tuple[LeaseName, ...]] = ("worker", "funding")
+# A job's record is fresh at least once a second, so it is written a little more often.
+_REPORT_EVERY_S: Final = 0.5
+_LOOK_EVERY_S: Final = 1.0
+_SLOWEST_RETRY_S: Final = 5.0
+# SIGTERM must end everything within 3 s; the store's answer to a hand-back gets this much of it.
+_HAND_BACK_S: Final = 1.0
+
+log = structlog.get_logger(__name__)
+
+Watcher = Callable[[JobRecord, Progress], None]
+
+
+class Worker:
+    """Runs queued jobs until told to stop; then hands the running one back."""
+
+    def __init__(self, desk: Desk, *, holder: str, watcher: Watcher | None = None) -> None:
+        self._desk = desk
+        self._queue: JobQueue = desk.queue
+        self._holder = holder
+        self._watcher = watcher
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Works both lanes until `stop`. Never raises for what a store or an exchange does."""
+        async with asyncio.TaskGroup() as lanes:
+            for lane in LANES:
+                lanes.create_task(self._keep_working(lane, stop), name=f"lane-{lane}")
+
+    async def _keep_working(self, lane: LeaseName, stop: asyncio.Event) -> None:
+        retry_s = _LOOK_EVERY_S
+        while not stop.is_set():
+            try:
+                await self._work(lane, stop)
+                retry_s = _LOOK_EVERY_S
+                await _first(stop.wait(), self._queue.wait_for_work(_LOOK_EVERY_S))
+            except StoreUnavailable as error:
+                log.warning("store_unavailable", lane=lane, error=str(error), retry_in_s=retry_s)
+                await _first(stop.wait(), asyncio.sleep(retry_s))
+                retry_s = min(retry_s * 2, _SLOWEST_RETRY_S)
+
+    async def _work(self, lane: LeaseName, stop: asyncio.Event) -> None:
+        """Runs what is queued for `lane`, if its lease can be had."""
+        if not await self._queue.has_work(lane):
+            return
+        lease = await self.acquire(lane)
+        if lease is None:
+            return
+        try:
+            while not stop.is_set() and (job := await self._queue.take(lease)):
+                await self.run_one(job, lease, stop)
+        finally:
+            await release(lease)
+
+    async def acquire(self, lane: LeaseName) -> Lease | None:
+        return await try_acquire(
+            self._desk.cache.store,
+            lane,
+            holder=self._holder,
+            ttl_s=self._desk.settings.worker_lock_ttl_s,
+        )
+
+    async def run_one(self, job: JobRecord, lease: Lease, stop: asyncio.Event) -> str:
+        """Runs a taken job to its end, and says how it ended: complete, failed, aborted,
+        queued (handed back at `stop`) or lost (the lease went to somebody else)."""
+        with structlog.contextvars.bound_contextvars(job=job.id, run=job.run):
+            log.info("job_started", attempt=job.attempts)
+            state = await self._run_to_end(job, lease, stop)
+            log.info("job_ended", state=state)
+            return state
+
+    async def _run_to_end(self, job: JobRecord, lease: Lease, stop: asyncio.Event) -> str:
+        progress = Progress()
+        work = asyncio.create_task(run_job(self._desk, job, lease, progress))
+        report = asyncio.create_task(self._report(job, lease, progress))
+        try:
+            await _first(work, report, lease.lost.wait(), stop.wait())
+            if work.done():
+                return await self._finish(job, lease, work)
+            if report.done():
+                # It ends by itself only to say that the job is no longer ours to run.
+                return _why_not_ours(report)
+            if lease.lost.is_set():
+                log.warning("lease_lost")
+                return "lost"
+            return await self._hand_back(job, lease, work)
+        finally:
+            await _cancel(work, report)
+
+    async def _report(self, job: JobRecord, lease: Lease, progress: Progress) -> None:
+        """Keeps the job's record fresh; raises JobAborted or LeaseLost."""
+        while True:
+            if self._watcher is not None:
+                self._watcher(job, progress)
+            try:
+                await self._queue.progress(
+                    job, lease, phase=progress.phase, done=progress.done, total=progress.total
+                )
+            except StoreUnavailable as error:
+                # The lease tells when the store was away for too long.
+                log.warning("progress_not_written", error=str(error))
+            await asyncio.sleep(_REPORT_EVERY_S)
+
+    async def _finish(self, job: JobRecord, lease: Lease, work: "asyncio.Task[Outcome]") -> str:
+        outcome: Outcome | None = None
+        error: str | None = None
+        try:
+            outcome = work.result()
+        except (LeaseLost, JobAborted) as reason:
+            log.warning("job_not_ours", reason=str(reason))
+            return "lost"
+        except StoreUnavailable as reason:
+            log.warning("store_unavailable", error=str(reason))
+            return await self._hand_back(job, lease, work)
+        except (JobFailed, ExchangeError, DatabaseUnavailable) as reason:
+            error = str(reason)
+            log.error("job_failed", error=error)
+        except Exception as reason:
+            # A mistake of ours in one job must not take the lane down with it.
+            error = f"internal error: {type(reason).__name__}: {reason}"
+            log.exception("job_crashed")
+        state = "failed" if outcome is None else "complete"
+        try:
+            await self._queue.finish(
+                job,
+                lease,
+                state="complete" if outcome else "failed",
+                as_of_ms=outcome.as_of_ms if outcome else None,
+                result=outcome.result if outcome else None,
+                error=error,
+            )
+        except JobAborted:
+            return "aborted"
+        except LeaseLost as reason:
+            log.warning("job_not_ours", reason=str(reason))
+            return "lost"
+        return state
+
+    async def _hand_back(self, job: JobRecord, lease: Lease, work: "asyncio.Task[Outcome]") -> str:
+        """Back to the queue, for another worker or for the next start."""
+        await _cancel(work)
+        try:
+            async with asyncio.timeout(_HAND_BACK_S):
+                await self._queue.hand_back(job, lease)
+        except (StoreUnavailable, LeaseLost, TimeoutError) as error:
+            # The record stays active under our token: whoever takes the lease next sees that.
+            log.warning("not_handed_back", error=str(error))
+            return "lost"
+        return "queued"
+
+
+async def release(lease: Lease) -> None:
+    """Gives the lease back; if the store is away it expires by itself."""
+    try:
+        async with asyncio.timeout(_HAND_BACK_S):
+            await lease.release()
+    except (StoreUnavailable, TimeoutError) as error:
+        log.warning("lease_not_released", lease=lease.name, error=str(error))
+
+
+def _why_not_ours(report: "asyncio.Task[None]") -> str:
+    reason = report.exception()
+    if isinstance(reason, JobAborted):
+        log.info("job_aborted")
+        return "aborted"
+    if isinstance(reason, LeaseLost):
+        log.warning("lease_lost")
+        return "lost"
+    raise reason or RuntimeError("the progress report ended without a reason")
+
+
+async def _first(*waits: Awaitable[object]) -> None:
+    """Returns when the first of `waits` is done. Coroutines still waiting are cancelled; tasks
+    that were handed in go on."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    ours = [task for task, wait in zip(tasks, waits, strict=True) if task is not wait]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _cancel(*(task for task in ours if not task.done()))
+    for task in ours:
+        if task.done() and not task.cancelled():
+            task.result()
+
+
+async def _cancel(*tasks: "asyncio.Future[Any]") -> None:
+    """Cancels and waits until the tasks are over; their results have been read or do not matter."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
