@@ -2,13 +2,22 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Iterator
 from typing import Final
 
-from job_queue import lane_of
-from leases import Lease, current_holder
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
 
-from jobs import Desk
+from job_queue import JobRecord, lane_of
+from jobs import Desk, Progress
+from leases import Lease, current_holder
 from worker import Worker, release
 
 EXIT_COMPLETE: Final = 0

@@ -21,13 +21,12 @@ from leases import Lease
 
 from config import Settings
 from data_collector import fetch_market_data
-from documents import DocumentBuilder, decode_funding, encode_funding
+from documents import GLOBAL_FR, DocumentBuilder, decode_funding, encode_funding
 from market_data import Coin, FundingBook, Market, MarketSeries, Timeframe
 
 # How long a collection that finds no funding waits for the job that brings it.
 _FUNDING_WAIT_S: Final = 30.0
 _FUNDING_LOOK_S: Final = 0.5
-FUNDING_DOCUMENT: Final = "global_fr"
 
 log = structlog.get_logger(__name__)
 
@@ -111,6 +110,7 @@ async def _collect(desk: Desk, timeframe: Timeframe, lease: Lease, progress: Pro
         on_progress=progress.count,
     )
     progress.enter("merge", total=len(builders))
+    markets, rows = builders[timeframe].markets, builders[timeframe].rows
     stored_bytes = 0
     for number, (made, builder) in enumerate(builders.items(), start=1):
         version = await desk.cache.next_version(made, collected.as_of_ms)
@@ -139,8 +139,8 @@ async def _collect(desk: Desk, timeframe: Timeframe, lease: Lease, progress: Pro
     return Outcome(
         collected.as_of_ms,
         {
-            "markets": builders[timeframe].markets,
-            "rows": builders[timeframe].rows,
+            "markets": markets,
+            "rows": rows,
             "missing": len(collected.missing),
             "carried_over": collected.carried_over,
             "requests": collected.requests,
@@ -177,7 +177,7 @@ async def _coins(desk: Desk, timeframe: Timeframe, progress: Progress) -> list[C
 async def _funding_book(desk: Desk, progress: Progress) -> FundingBook:
     """What `cache:global_fr` holds; empty when no funding job brings it within the wait."""
     deadline = time.monotonic() + _FUNDING_WAIT_S
-    while (document := await desk.cache.read(FUNDING_DOCUMENT)) is None:
+    while (document := await desk.cache.read(GLOBAL_FR)) is None:
         job = await desk.queue.get("funding")
         coming = job is not None and job.state in ("queued", "active")
         if not coming or time.monotonic() > deadline:
@@ -192,7 +192,7 @@ async def _refresh_funding(desk: Desk, lease: Lease, progress: Progress) -> Outc
     settings = desk.settings
     progress.enter("markets")
     markets = await _all_markets(desk, progress)
-    document = await desk.cache.read(FUNDING_DOCUMENT)
+    document = await desk.cache.read(GLOBAL_FR)
     known: FundingBook = {}
     if document is not None:
         known = await asyncio.to_thread(lambda: decode_funding(document.inflate()))
@@ -205,7 +205,7 @@ async def _refresh_funding(desk: Desk, lease: Lease, progress: Progress) -> Outc
         on_progress=progress.count,
     )
     progress.enter("publish", total=1)
-    version = await desk.cache.next_version(FUNDING_DOCUMENT, update.as_of_ms)
+    version = await desk.cache.next_version(GLOBAL_FR, update.as_of_ms)
     updated_at_ms = desk.now_ms()
     body = await asyncio.to_thread(
         encode_funding,
@@ -216,7 +216,7 @@ async def _refresh_funding(desk: Desk, lease: Lease, progress: Progress) -> Outc
         missing=update.missing,
     )
     meta = await desk.cache.save_to_cache(
-        FUNDING_DOCUMENT,
+        GLOBAL_FR,
         body,
         version=version,
         as_of_ms=update.as_of_ms,
