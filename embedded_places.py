@@ -1,0 +1,160 @@
+"""Accounts and folders for embedded stores: who runs them, where that one may enter and listen."""
+
+import os
+import pwd
+import secrets
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+# sun_path holds 108 bytes with its closing zero on Linux, 104 on macOS and the BSDs.
+SOCKET_PATH_BYTES: Final = 103
+# Nothing of the caller's environment reaches a server: PGDATA, LD_LIBRARY_PATH, locales.
+SERVER_ENVIRONMENT: Final = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+_CHECK_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The system user that a server runs as and that owns its files."""
+
+    uid: int
+    gid: int
+
+    @property
+    def is_ours(self) -> bool:
+        return self.uid == os.geteuid()
+
+    def run_options(self) -> dict[str, Any]:
+        """Arguments for subprocess that make the child run as this account."""
+        common: dict[str, Any] = {"start_new_session": True, "env": SERVER_ENVIRONMENT}
+        if self.is_ours:
+            return common | {"umask": 0o077}
+        return common | {"umask": 0o077, "user": self.uid, "group": self.gid, "extra_groups": []}
+
+    def may_enter(self, folder: Path) -> bool:
+        """Asks the kernel, so that every parent, ACLs included, counts."""
+        return self._succeeds(["/bin/sh", "-c", 'cd -- "$1"', "sh", os.fspath(folder)])
+
+    def can_run(self, program: Path) -> bool:
+        """Whether this account can execute `program`, which must know `--version`."""
+        return self._succeeds([os.fspath(program), "--version"])
+
+    def _succeeds(self, command: list[str]) -> bool:
+        try:
+            done = subprocess.run(  # noqa: S603 - our own arguments
+                command,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=_CHECK_S,
+                check=False,
+                **self.run_options(),
+            )
+        except (PermissionError, FileNotFoundError):
+            return False
+        return done.returncode == 0
+
+
+def our_account() -> Account:
+    return Account(os.geteuid(), os.getegid())
+
+
+def owner_of(folder: Path) -> Account:
+    """Who the files in `folder` shall belong to: ourselves, or, for root, the folder's owner.
+
+    So a folder of an ordinary user stays his after root has used it.
+    """
+    ours = our_account()
+    status = folder.stat()
+    if ours.uid != 0 or status.st_uid == 0:
+        return ours
+    owner = Account(status.st_uid, status.st_gid)
+    return owner if owner.may_enter(folder) else ours
+
+
+def unprivileged(preferred: Account) -> Account | None:
+    """An account that PostgreSQL agrees to run as: not root, and known to the user database."""
+    if preferred.uid != 0:
+        try:
+            pwd.getpwuid(preferred.uid)
+        except KeyError:
+            if os.geteuid() != 0:
+                return None
+        else:
+            return preferred
+    for name in ("postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return Account(entry.pw_uid, entry.pw_gid)
+    return None
+
+
+def make_folder(folder: Path, owner: Account, mode: int = 0o700) -> None:
+    """Makes `folder`, or checks the one that is there: a real folder of `owner`, or of ours.
+
+    Raises PermissionError if someone else put something at that place.
+    """
+    try:
+        folder.mkdir(mode)
+    except FileExistsError:
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (owner.uid, os.geteuid()):
+            raise PermissionError(f"{folder} belongs to someone else") from None
+    else:
+        folder.chmod(mode)  # the umask may have taken bits away
+    if folder.lstat().st_uid != owner.uid:
+        os.chown(folder, owner.uid, owner.gid, follow_symlinks=False)
+
+
+def make_socket_folder(account: Account, socket_name: str, earlier: Path | None) -> Path:
+    """A folder 0700 of `account`, short enough for a socket; `earlier` if it can be had again.
+
+    Raises OSError if no place can be used.
+    """
+    refused: list[str] = []
+    for folder in _socket_folders(account, earlier):
+        if len(os.fsencode(folder / socket_name)) > SOCKET_PATH_BYTES:
+            refused.append(f"{folder}: its path is too long")
+        elif not _is_safe(folder.parent, account):
+            refused.append(f"{folder.parent}: others could change what lies in it")
+        else:
+            try:
+                make_folder(folder, account)
+                folder.chmod(0o700)
+            except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
+                refused.append(str(error))
+                continue
+            if account.may_enter(folder):
+                return folder
+            folder.rmdir()
+            refused.append(f"{folder.parent}: user {account.uid} may not enter it")
+    raise PermissionError("no folder for a unix socket: " + "; ".join(refused))
+
+
+def _socket_folders(account: Account, earlier: Path | None) -> Iterator[Path]:
+    if earlier is not None:
+        yield earlier
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    # Random, so that nobody can sit at the place beforehand.
+    name = f"perpcache-{account.uid}-{secrets.token_hex(4)}"
+    for base in (runtime, tempfile.gettempdir(), "/tmp"):  # noqa: S108 - each is checked
+        if base.startswith("/"):
+            yield Path(base) / name
+
+
+def _is_safe(base: Path, account: Account) -> bool:
+    """Nobody but root, us and `account` can move what lies in `base` away."""
+    try:
+        status = base.stat()
+    except OSError:
+        return False
+    open_to_others = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
+    return status.st_uid in (0, os.geteuid(), account.uid) and not open_to_others
