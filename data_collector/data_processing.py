@@ -16,11 +16,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from data_collector.api_parser import Candle
 from market_data import FundingSeries, Row, Timeframe
 
-# The wire's candle (api_parser.Candle): open_time ms, open, high, low, close as numbers;
-# volume and turnover as the exchange's own decimal text.
-CandleRow = tuple[int, float, float, float, float, str, str]
 # The decimal texts of volume and of turnover, each as long as the rows they belong to.
 ExactTexts = tuple[Sequence[str], Sequence[str]]
 
@@ -49,7 +47,7 @@ class Merged:
 
 
 def merge_data(
-    candles: Sequence[CandleRow],
+    candles: Sequence[Candle],
     open_interest: Sequence[tuple[int, float]],
     funding: FundingSeries | None,
     *,
@@ -67,8 +65,8 @@ def merge_data(
     first_ms = timeframe.window_start(as_of_ms, history_candles)
     last_ms = timeframe.floor(as_of_ms)
     if candles and (candles[0][0] < first_ms or candles[-1][0] > last_ms):
-        begin = bisect_left(candles, first_ms, key=_open_time)
-        candles = candles[begin : bisect_right(candles, last_ms, key=_open_time)]
+        begin = bisect_left(candles, first_ms, key=itemgetter(0))
+        candles = candles[begin : bisect_right(candles, last_ms, key=itemgetter(0))]
     if not candles:
         return Merged([], funding is None, ((), ()))
     times, opens, highs, lows, closes, volumes, turnovers = zip(*candles, strict=True)
@@ -88,10 +86,6 @@ def merge_data(
         )
     )
     return Merged(rows, outdated, (volumes, turnovers))
-
-
-def _open_time(candle: CandleRow) -> int:
-    return candle[0]
 
 
 def _settled_rates(
