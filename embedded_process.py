@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 
 
-class EmbeddedStoreError(Exception):
+class EmbeddedStoresError(Exception):
     """An embedded store cannot be had; the message says why and where its log lies."""
 
 
-class GivenUp(EmbeddedStoreError):
+class GivenUp(EmbeddedStoresError):
     """Whoever waited for this no longer does."""
 
 
@@ -27,9 +27,9 @@ class Patience:
         self._give_up = give_up or threading.Event()
 
     def wait(self, message: str, seconds: float = 0.02) -> None:
-        """Sleeps a little. Raises EmbeddedStoreError with `message` when the deadline is over."""
+        """Sleeps a little. Raises EmbeddedStoresError with `message` when the deadline is over."""
         if time.monotonic() > self._end:
-            raise EmbeddedStoreError(message)
+            raise EmbeddedStoresError(message)
         if self._give_up.wait(seconds):
             raise GivenUp("given up")
 

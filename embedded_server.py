@@ -31,7 +31,7 @@ import structlog
 
 from embedded_places import Account, make_folder, make_socket_folder, owner_of
 from embedded_process import (
-    EmbeddedStoreError,
+    EmbeddedStoresError,
     Patience,
     ServerRecord,
     process_identity,
@@ -72,6 +72,7 @@ class EmbeddedServer(ABC):
         self.data_dir = data_dir
         self.folder = data_dir / "stores"
         self.log_path = self.folder / f"{self.name}.log"
+        self._owner: Account | None = None
         self._users: int | None = None
         self._record: ServerRecord | None = None
 
@@ -102,7 +103,7 @@ class EmbeddedServer(ABC):
     def acquire(self, give_up: threading.Event) -> str:
         """Becomes a user and returns the address of the server, which then answers.
 
-        Raises EmbeddedStoreError.
+        Raises EmbeddedStoresError.
         """
         with self._plain_errors():
             make_folder(self.folder, self.owner())
@@ -142,14 +143,17 @@ class EmbeddedServer(ABC):
             return
         with self._plain_errors(), self._control(Patience(_STOP_DEADLINE_S)):
             if not self._nobody_uses():
-                raise EmbeddedStoreError(f"{self.name} in {self.data_dir} is in use")
+                raise EmbeddedStoresError(f"{self.name} in {self.data_dir} is in use")
             self._end_server()
             self._remove_data()
             for path in self.folder.glob(f"{self.name}.*"):
                 path.unlink()
 
     def owner(self) -> Account:
-        return owner_of(self.data_dir)
+        """Who the files in DATA_DIR belong to."""
+        if self._owner is None:
+            self._owner = owner_of(self.data_dir)
+        return self._owner
 
     # Locks.
 
@@ -220,7 +224,7 @@ class EmbeddedServer(ABC):
             except BaseException:
                 self._end_process(record)
                 raise
-            raise EmbeddedStoreError(
+            raise EmbeddedStoresError(
                 f"{self.name} ended while starting{self._space()}; {self._log_tail(log_start)}"
             )
 
@@ -348,12 +352,12 @@ class EmbeddedServer(ABC):
             try:
                 while record.is_alive():
                     patience.wait("it does not end")
-            except EmbeddedStoreError:
+            except EmbeddedStoresError:
                 _log.warning("store_does_not_end", store=self.name, asked_by=ending.name)
         # What the server left, such as its helpers, ends by itself: the lock says when.
         found = self._find_or_lock(Patience(_STOP_DEADLINE_S))
         if isinstance(found, ServerRecord):
-            raise EmbeddedStoreError(f"{self.name} (pid {record.pid}) cannot be ended")
+            raise EmbeddedStoresError(f"{self.name} (pid {record.pid}) cannot be ended")
         os.close(found)
         took_ms = round((time.monotonic() - started) * 1000)
         _log.info("store_ended", store=self.name, pid=record.pid, ms=took_ms)
@@ -405,4 +409,4 @@ class EmbeddedServer(ABC):
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             cause = f"the disk is full: {error}" if full else str(error)
-            raise EmbeddedStoreError(f"{self.name} in {self.data_dir}: {cause}") from error
+            raise EmbeddedStoresError(f"{self.name} in {self.data_dir}: {cause}") from error

@@ -15,11 +15,11 @@ from typing import Final, Self, TypeVar
 import structlog
 
 from embedded_postgres import EmbeddedPostgres
-from embedded_process import EmbeddedStoreError
+from embedded_process import EmbeddedStoresError
 from embedded_server import EmbeddedServer
 from embedded_valkey import EmbeddedValkey
 
-__all__ = ["EmbeddedStoreError", "EmbeddedStores", "StoreAddresses", "remove_embedded_data"]
+__all__ = ["EmbeddedStores", "EmbeddedStoresError", "StoreAddresses", "remove_embedded_data"]
 
 _LOOK_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 10.0
@@ -57,7 +57,7 @@ class EmbeddedStores:
         return [server for server in (self._valkey, self._postgres) if server is not None]
 
     async def start(self) -> StoreAddresses:
-        """Returns when the stores answer. Raises EmbeddedStoreError with the cause and the log."""
+        """Returns when the stores answer. Raises EmbeddedStoresError with the cause and the log."""
         if self._addresses is not None:
             return self._addresses
         try:
@@ -107,15 +107,12 @@ class EmbeddedStores:
         await self.stop()
 
 
-async def remove_embedded_data(data_dir: Path) -> None:
+def remove_embedded_data(data_dir: Path) -> None:
     """Ends the embedded stores of `data_dir` and removes all they left, wherever it lies.
 
-    Raises EmbeddedStoreError while someone uses them. Leaves what else is in `data_dir` alone.
+    Leaves what else is in `data_dir` alone. It blocks for as long as a server takes to end.
+    Raises EmbeddedStoresError while someone uses them.
     """
-    await asyncio.to_thread(_remove, data_dir)
-
-
-def _remove(data_dir: Path) -> None:
     data_dir = data_dir.absolute()
     EmbeddedValkey(data_dir).remove()
     EmbeddedPostgres(data_dir).remove()
@@ -128,7 +125,7 @@ def _make_data_dir(data_dir: Path) -> None:
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EmbeddedStoreError(f"DATA_DIR cannot be made: {error}") from error
+        raise EmbeddedStoresError(f"DATA_DIR cannot be made: {error}") from error
 
 
 async def _watch(server: EmbeddedServer) -> None:
@@ -141,7 +138,7 @@ async def _watch(server: EmbeddedServer) -> None:
         _log.warning("store_down", store=server.name)
         try:
             await _in_thread(server.keep_running)
-        except EmbeddedStoreError as error:
+        except EmbeddedStoresError as error:
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
             _log.error("store_cannot_start", store=server.name, error=str(error))
         else:
