@@ -1,0 +1,383 @@
+"""Documents in the hot store: how they lie there, how they are published and read back.
+
+`cache:<name>` is base64(zlib(JSON)) as one plain value, `cache:<name>:meta` what a reader needs
+without it. Both change in one script, so a reader sees the old or the new, never a mix.
+"""
+
+import asyncio
+import binascii
+import hashlib
+import io
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import orjson
+import structlog
+from isal import isal_zlib
+
+from leases import Lease, LeaseLost, persist
+from market_data import Timeframe
+from redis_client import PIECE_DEADLINE_S, HotStore, StoreUnavailable
+
+GLOBAL_FR: Final = "global_fr"
+DOCUMENTS: Final = (*map(str, Timeframe), GLOBAL_FR)
+PUBLISHED: Final = "published"  # the channel: "<name> <version>" for each document published
+# Upstash refuses requests and answers over 10 MB. Its client turns pieces into JSON and back on
+# the event loop, so they are smaller there.
+PIECE_BYTES: Final = {"native": 8_000_000, "upstash": 4_000_000}
+_STAGING_TTL_MS: Final = 120_000  # from the last piece; a piece has 30 s
+_LEVEL: Final = 2  # isal's: as small as its 3, faster, and smaller than zlib's 1
+# Native code holds the interpreter for one slice at most: about a millisecond.
+_RAW_SLICE: Final = 3 << 16
+_TEXT_SLICE: Final = 4 << 16
+
+log = structlog.get_logger(__name__)
+
+# put_piece(lock, staging; lease, offset, ttl, piece): appends to what only this lease writes.
+# Returns 'ok', 'lost', or 'gap' when earlier pieces are gone.
+_PUT_PIECE: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
+if ARGV[2] == '0' then
+  redis.call('SET', KEYS[2], ARGV[4], 'PX', ARGV[3])
+  return 'ok'
+end
+if redis.call('STRLEN', KEYS[2]) < tonumber(ARGV[2]) then return 'gap' end
+redis.call('SETRANGE', KEYS[2], ARGV[2], ARGV[4])
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
+return 'ok'
+"""
+
+# publish(lock, staging, document, meta; lease, version, length, meta, channel, message).
+# Returns 'ok' (also when this very document stands already), 'lost', 'stale' or 'gap'.
+_PUBLISH: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
+local stored = redis.call('GET', KEYS[4])
+if stored == ARGV[4] then return 'ok' end
+local version = stored and tonumber(string.match(stored, '"version":(%d+)'))
+if version and tonumber(ARGV[2]) <= version then return 'stale' end
+if redis.call('STRLEN', KEYS[2]) ~= tonumber(ARGV[3]) then return 'gap' end
+redis.call('RENAME', KEYS[2], KEYS[3])
+redis.call('PERSIST', KEYS[3])
+redis.call('SET', KEYS[4], ARGV[4])
+if ARGV[5] ~= '' then redis.call('PUBLISH', ARGV[5], ARGV[6]) end
+return 'ok'
+"""
+
+
+class StaleVersion(Exception):
+    """A document at least as new is stored already; nothing was changed."""
+
+
+class DamagedDocument(StoreUnavailable):
+    """What is stored does not match its own meta. The next publish replaces it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentMeta:
+    """What is known of a document without reading it. Times are UTC ms, sizes bytes.
+
+    `content_hash` is of the JSON, `stored_hash` of the zlib stream; `stored_bytes` counts the
+    base64 text.
+    """
+
+    name: str
+    version: int
+    content_hash: str
+    updated_at_ms: int
+    as_of_ms: int
+    stored_bytes: int
+    json_bytes: int
+    stored_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A document as it is stored, less the base64: `deflated` is one zlib stream, which is also
+    HTTP's `deflate`."""
+
+    meta: DocumentMeta
+    deflated: bytes
+
+    def inflate(self) -> bytes:
+        """The JSON. CPU work: call it off the event loop. Raises DamagedDocument."""
+        try:
+            json: bytes = isal_zlib.decompress(self.deflated, bufsize=self.meta.json_bytes)
+        except isal_zlib.error as error:  # type: ignore[misc]  # its stub calls it a value
+            raise DamagedDocument(f"cache:{self.meta.name} cannot be inflated: {error}") from None
+        if _hash(json) != self.meta.content_hash:
+            raise DamagedDocument(f"cache:{self.meta.name} does not match its content hash")
+        return json
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    pieces: Sequence[bytes]  # of base64 text
+    stored_bytes: int
+    stored_hash: str
+    content_hash: str
+
+
+class CacheManager:
+    """Publishes and reads documents. `name` is a timeframe or `global_fr`, else ValueError.
+
+    Every method raises StoreUnavailable when the store is away. CPU work runs in a thread, in
+    slices that let the event loop go on.
+    """
+
+    def __init__(self, store: HotStore, *, piece_bytes: int | None = None) -> None:
+        self.store = store
+        self._piece_bytes = (piece_bytes or PIECE_BYTES[store.kind]) // 4 * 4
+        self._channel = PUBLISHED if store.kind == "native" else ""
+        self._put_piece = store.script(_PUT_PIECE)
+        self._publish = store.script(_PUBLISH)
+
+    async def next_version(self, name: str, as_of_ms: int) -> int:
+        """The version to publish with: it rises, also when the store has lost the last one."""
+        meta = await self.read_meta(name)
+        return max(meta.version + 1 if meta else 0, as_of_ms)
+
+    async def save_to_cache(
+        self,
+        name: str,
+        json_document: bytes,
+        *,
+        version: int,
+        as_of_ms: int,
+        updated_at_ms: int,
+        lease: Lease,
+    ) -> DocumentMeta:
+        """Publishes the document, whole or not at all, while the lease is held.
+
+        While the store gives no answer each step is tried again, for as long as the lease is
+        ours. Raises LeaseLost (checked inside the store), StaleVersion, StoreRefused.
+        """
+        key = _key(name)
+        lease.check()
+        encoded = await asyncio.to_thread(_encode, json_document, self._piece_bytes)
+        meta = DocumentMeta(
+            name=name,
+            version=version,
+            content_hash=encoded.content_hash,
+            updated_at_ms=updated_at_ms,
+            as_of_ms=as_of_ms,
+            stored_bytes=encoded.stored_bytes,
+            json_bytes=len(json_document),
+            stored_hash=encoded.stored_hash,
+        )
+        staging = f"staging:{name}:{lease.token}"
+        try:
+            await self._stage(staging, encoded, lease)
+            answer = await persist(
+                lease,
+                lambda: self._publish.run(
+                    [lease.key, staging, key, f"{key}:meta"],
+                    [
+                        lease.value,
+                        version,
+                        encoded.stored_bytes,
+                        _meta_text(meta),
+                        self._channel,
+                        f"{name} {version}",
+                    ],
+                ),
+            )
+            _raise_unless_ok(answer, meta, lease)
+        except BaseException:
+            await self._drop(staging)
+            raise
+        return meta
+
+    async def read_meta(self, name: str) -> DocumentMeta | None:
+        """The document's meta, or None when there is none that can be read."""
+        return (await self.read_metas([name]))[name]
+
+    async def read_metas(self, names: Iterable[str]) -> dict[str, DocumentMeta | None]:
+        """The metas of several documents, in one command."""
+        wanted = list(names)
+        if not wanted:
+            return {}
+        texts = await self.store.execute("MGET", *(f"{_key(name)}:meta" for name in wanted))
+        return {name: _meta(name, text) for name, text in zip(wanted, texts, strict=True)}
+
+    async def read(self, name: str) -> StoredDocument | None:
+        """The document with its meta, both of one version; None when there is none.
+
+        Raises DamagedDocument when the stored value is not what its meta says.
+        """
+        if self.store.kind == "native":
+            return await self._read_at_once(name)
+        return await self._read_in_pieces(name)
+
+    async def get_from_cache(self, name: str) -> Any | None:
+        """The parsed JSON document, or None. Parsing holds the interpreter: where the event loop
+        must stay free, read() and cut the JSON instead."""
+        document = await self.read(name)
+        if document is None:
+            return None
+        return await asyncio.to_thread(lambda: orjson.loads(document.inflate()))
+
+    async def _stage(self, staging: str, encoded: _Encoded, lease: Lease) -> None:
+        offset = 0
+        for piece in encoded.pieces:
+            put = partial(
+                self._put_piece.run,
+                [lease.key, staging],
+                [lease.value, offset, _STAGING_TTL_MS, piece],
+                deadline_s=PIECE_DEADLINE_S,
+            )
+            answer = await persist(lease, put)
+            if answer == b"lost":
+                raise LeaseLost(f"the {lease.name} lease is held by somebody else")
+            if answer != b"ok":
+                raise StoreUnavailable("the pieces of the document expired before it was whole")
+            offset += len(piece)
+
+    async def _drop(self, staging: str) -> None:
+        try:
+            await self.store.execute("UNLINK", staging)
+        except StoreUnavailable as error:
+            log.warning("staging_left_to_expire", key=staging, reason=str(error))
+
+    async def _read_at_once(self, name: str) -> StoredDocument | None:
+        key = _key(name)
+        meta_text, text = await self.store.execute(
+            "MGET", f"{key}:meta", key, deadline_s=PIECE_DEADLINE_S
+        )
+        meta = _meta(name, meta_text)
+        if meta is None:
+            return None
+        deflated = await asyncio.to_thread(_decode, [] if text is None else [text])
+        return _checked(meta, deflated)
+
+    async def _read_in_pieces(self, name: str) -> StoredDocument | None:
+        """Pieces of two versions cannot have the hash of one, so the hash tells a mix; then it
+        is read once more, for as long as the version moves."""
+        key = _key(name)
+        meta = await self.read_meta(name)
+        while meta is not None:
+            pieces = []
+            for start in range(0, meta.stored_bytes, self._piece_bytes):
+                end = min(start + self._piece_bytes, meta.stored_bytes) - 1
+                piece = await self.store.execute(
+                    "GETRANGE", key, start, end, deadline_s=PIECE_DEADLINE_S
+                )
+                pieces.append(piece)
+            deflated = await asyncio.to_thread(_decode, pieces)
+            if deflated is not None and _hash(deflated) == meta.stored_hash:
+                return StoredDocument(meta, deflated)
+            read_as = meta
+            meta = await self.read_meta(name)
+            if meta == read_as:
+                return _checked(meta, deflated)
+        return None
+
+
+def _key(name: str) -> str:
+    if name not in DOCUMENTS:
+        raise ValueError(f"there is no document {name!r}")
+    return f"cache:{name}"
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+def _encode(json_document: bytes, piece_bytes: int) -> _Encoded:
+    """The document as it is stored, in pieces. Runs in a thread."""
+    deflated = io.BytesIO()
+    compressor = isal_zlib.compressobj(level=_LEVEL)
+    view = memoryview(json_document)
+    for start in range(0, len(view), 1 << 20):
+        deflated.write(compressor.compress(view[start : start + (1 << 20)]))
+    deflated.write(compressor.flush())
+    stream = deflated.getbuffer()
+    raw_piece = piece_bytes // 4 * 3
+    pieces = []
+    for start in range(0, len(stream), raw_piece):
+        piece = stream[start : start + raw_piece]
+        slices = []
+        for at in range(0, len(piece), _RAW_SLICE):
+            slices.append(binascii.b2a_base64(piece[at : at + _RAW_SLICE], newline=False))
+            time.sleep(0)  # lets the event loop have the interpreter
+        pieces.append(b"".join(slices))
+    return _Encoded(
+        pieces=pieces,
+        stored_bytes=sum(map(len, pieces)),
+        stored_hash=hashlib.blake2b(stream, digest_size=8).hexdigest(),
+        content_hash=_hash(json_document),
+    )
+
+
+def _decode(pieces: list[bytes]) -> bytes | None:
+    """The zlib stream of base64 pieces, or None when they are not base64. Runs in a thread.
+
+    Takes the pieces out of the list as it goes, so that text and stream are not both held.
+    """
+    stream = io.BytesIO()
+    pieces.reverse()
+    try:
+        while pieces:
+            view = memoryview(pieces.pop())
+            for at in range(0, len(view), _TEXT_SLICE):
+                stream.write(binascii.a2b_base64(view[at : at + _TEXT_SLICE], strict_mode=True))
+                time.sleep(0)  # lets the event loop have the interpreter
+    except binascii.Error:
+        return None
+    return stream.getvalue()
+
+
+def _checked(meta: DocumentMeta, deflated: bytes | None) -> StoredDocument:
+    if deflated is None or _hash(deflated) != meta.stored_hash:
+        raise DamagedDocument(f"cache:{meta.name} is not what its meta says")
+    return StoredDocument(meta, deflated)
+
+
+def _meta_text(meta: DocumentMeta) -> bytes:
+    """The meta as it is stored; the publish script reads the version out of this text."""
+    return orjson.dumps(
+        {
+            "version": meta.version,
+            "content_hash": meta.content_hash,
+            "updated_at": meta.updated_at_ms,
+            "as_of": meta.as_of_ms,
+            "stored_bytes": meta.stored_bytes,
+            "json_bytes": meta.json_bytes,
+            "stored_hash": meta.stored_hash,
+        }
+    )
+
+
+def _meta(name: str, text: bytes | None) -> DocumentMeta | None:
+    if text is None:
+        return None
+    try:
+        found = orjson.loads(text)
+        return DocumentMeta(
+            name=name,
+            version=int(found["version"]),
+            content_hash=str(found["content_hash"]),
+            updated_at_ms=int(found["updated_at"]),
+            as_of_ms=int(found["as_of"]),
+            stored_bytes=int(found["stored_bytes"]),
+            json_bytes=int(found["json_bytes"]),
+            stored_hash=str(found["stored_hash"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        # Not ours, or damaged: as good as none, and the next publish replaces it.
+        log.warning("meta_unreadable", document=name, reason=repr(error))
+        return None
+
+
+def _raise_unless_ok(answer: bytes, meta: DocumentMeta, lease: Lease) -> None:
+    match answer:
+        case b"ok":
+            return
+        case b"lost":
+            raise LeaseLost(f"the {lease.name} lease is held by somebody else")
+        case b"stale":
+            raise StaleVersion(f"cache:{meta.name} is stored at {meta.version} or later")
+        case _:
+            raise StoreUnavailable("the pieces of the document expired before it was whole")
