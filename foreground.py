@@ -18,7 +18,7 @@ from rich.progress import Progress as Bars
 from job_queue import JobRecord, lane_of
 from jobs import Desk, Progress
 from leases import Lease, current_holder
-from worker import Worker, release
+from worker import Worker
 
 EXIT_COMPLETE: Final = 0
 EXIT_FAILED: Final = 1
@@ -41,7 +41,7 @@ async def run_here(desk: Desk, job_id: str, *, holder: str, wait: bool, stop: as
             job = await desk.queue.take(lease, job_id)
             state = await worker.run_one(job, lease, stop) if job else "failed"
         finally:
-            await release(lease)
+            await lease.release()
     record = await desk.queue.get(job_id)
     if state == "queued":
         return EXIT_STOPPED
@@ -75,7 +75,7 @@ async def _lease(
         if lease is not None:
             return lease
         if not told:
-            other = await current_holder(desk.cache.store, lane)
+            other = await current_holder(desk.store, lane)
             whom = other.holder if other else "another process"
             rest = "waiting for it" if wait else "not waiting"
             console.print(f"the {lane} lease is held by {whom}; {rest}", highlight=False)

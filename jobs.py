@@ -18,15 +18,16 @@ from data_collector.fr_fetcher import run_fr_update_process
 from database import Database
 from job_queue import JobQueue, JobRecord
 from leases import Lease
+from redis_client import HotStore
 
 from config import Settings
 from data_collector import fetch_market_data
 from documents import GLOBAL_FR, DocumentBuilder, decode_funding, encode_funding
 from market_data import Coin, FundingBook, Market, MarketSeries, Timeframe
 
-# How long a collection that finds no funding waits for the job that brings it.
-_FUNDING_WAIT_S: Final = 30.0
-_FUNDING_LOOK_S: Final = 0.5
+# How long a job that lacks what another job brings waits for that one.
+_OTHER_JOB_S: Final = 30.0
+_LOOK_EVERY_S: Final = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +62,7 @@ class Desk:
     """The parts that jobs work with; built once in main.py."""
 
     settings: Settings
+    store: HotStore
     cache: CacheManager
     queue: JobQueue
     database: Database
@@ -176,16 +178,25 @@ async def _coins(desk: Desk, timeframe: Timeframe, progress: Progress) -> list[C
 
 async def _funding_book(desk: Desk, progress: Progress) -> FundingBook:
     """What `cache:global_fr` holds; empty when no funding job brings it within the wait."""
-    deadline = time.monotonic() + _FUNDING_WAIT_S
-    while (document := await desk.cache.read(GLOBAL_FR)) is None:
-        job = await desk.queue.get("funding")
-        coming = job is not None and job.state in ("queued", "active")
-        if not coming or time.monotonic() > deadline:
-            log.warning("no_funding_yet", waited_for_a_job=coming)
-            return {}
-        progress.enter("waiting")
-        await asyncio.sleep(_FUNDING_LOOK_S)
+    document = await desk.cache.read(GLOBAL_FR)
+    if document is None and await _comes(desk, "funding", progress):
+        document = await desk.cache.read(GLOBAL_FR)
+    if document is None:
+        log.warning("no_funding_yet")
+        return {}
     return await asyncio.to_thread(lambda: decode_funding(document.inflate()))
+
+
+async def _comes(desk: Desk, job_id: str, progress: Progress) -> bool:
+    """Waits for a job that is queued or running to end; False when there is none, or too long."""
+    deadline = time.monotonic() + _OTHER_JOB_S
+    progress.enter("waiting")
+    while time.monotonic() < deadline:
+        job = await desk.queue.get(job_id)
+        if job is None or job.state not in ("queued", "active"):
+            return job is not None and job.state == "complete"
+        await asyncio.sleep(_LOOK_EVERY_S)
+    return False
 
 
 async def _refresh_funding(desk: Desk, lease: Lease, progress: Progress) -> Outcome:
@@ -248,6 +259,8 @@ async def _all_markets(desk: Desk, progress: Progress) -> list[Market]:
         )
 
     markets = await known()
+    if not markets and await _comes(desk, "discovery", progress):
+        markets = await known()
     if not markets:
         await _discover(desk, progress)
         markets = await known()

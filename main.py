@@ -17,13 +17,14 @@ from typing import Any, Final
 
 import structlog
 import uvicorn
+from pydantic import SecretStr
 from api_routes import ApiParts, create_app
 from cache_manager import CacheManager
 from data_collector.exchange_client import ExchangeClient
 from database import Database
-from embedded_stores import EmbeddedStores, EmbeddedStoresError
+from embedded_stores import EmbeddedStores, EmbeddedStoreError
 from job_queue import JobQueue
-from redis_client import StoreUnavailable, open_hot_store
+from redis_client import HotStore, StoreUnavailable, open_hot_store
 
 import demo
 import foreground
@@ -31,6 +32,7 @@ from config import Settings, SettingsError, load_settings
 from jobs import Desk
 from logging_setup import configure_logging
 from market_data import COLLECTED
+from schedule import keep_asking
 from simulator import command_line as simulator_command_line
 from supervisor import PARENT_FD_FLAG, Child, ChildSpec, stop_signals, watch_parent
 from worker import Worker
@@ -50,6 +52,7 @@ log = structlog.get_logger(__name__)
 class Parts:
     """What every long-running command is made of."""
 
+    store: HotStore
     cache: CacheManager
     queue: JobQueue
     database: Database
@@ -66,12 +69,10 @@ async def embedded_stores(settings: Settings) -> AsyncIterator[Settings]:
     stores = EmbeddedStores(settings.data_dir, valkey=valkey, postgres=postgres)
     addresses = await stores.start()
     try:
-        found: dict[str, str] = {}
-        if addresses.redis_url:
-            found["redis_url"] = addresses.redis_url
-        if addresses.database_url:
-            found["database_url"] = addresses.database_url
-        yield load_settings(**found)
+        urls = {"redis_url": addresses.redis_url, "database_url": addresses.database_url}
+        yield settings.model_copy(
+            update={name: SecretStr(url) for name, url in urls.items() if url is not None}
+        )
     finally:
         await stores.stop()
 
@@ -88,14 +89,16 @@ async def open_parts(settings: Settings, role: str) -> AsyncIterator[Parts]:
         assert settings.database_url is not None  # noqa: S101 - embedded_stores saw to it
         database = Database(settings.database_url.get_secret_value())
         opened.push_async_callback(database.aclose)
-        yield Parts(CacheManager(store), JobQueue(queue_store), database)
+        queue = JobQueue(queue_store)
+        opened.push_async_callback(queue.aclose)
+        yield Parts(store, CacheManager(store), queue, database)
 
 
 @contextlib.asynccontextmanager
 async def open_desk(settings: Settings, role: str) -> AsyncIterator[Desk]:
     """The parts that run jobs, with a client of the exchanges."""
     async with open_parts(settings, role) as parts, ExchangeClient(settings) as client:
-        yield Desk(settings, parts.cache, parts.queue, parts.database, client)
+        yield Desk(settings, parts.store, parts.cache, parts.queue, parts.database, client)
 
 
 def holder_name() -> str:
@@ -189,7 +192,7 @@ async def api(settings: Settings, stop: asyncio.Event, fd: int | None) -> int:
     @contextlib.asynccontextmanager
     async def connect() -> AsyncIterator[ApiParts]:
         async with open_parts(settings, "api") as parts:
-            yield ApiParts(parts.cache.store, parts.cache, parts.queue, parts.database)
+            yield ApiParts(parts.store, parts.cache, parts.queue, parts.database)
 
     app = create_app(settings, connect)
     server = _Server(
@@ -231,8 +234,9 @@ class _Server(uvicorn.Server):
 
 async def work(settings: Settings, stop: asyncio.Event) -> int:
     """One worker process: both lanes, until `stop`."""
-    async with open_desk(settings, "worker") as desk:
-        await Worker(desk, holder=holder_name()).run(stop)
+    async with open_desk(settings, "worker") as desk, asyncio.TaskGroup() as running:
+        running.create_task(keep_asking(desk, stop), name="schedule")
+        running.create_task(Worker(desk, holder=holder_name()).run(stop), name="worker")
     return 0
 
 
@@ -347,7 +351,7 @@ def main(argv: list[str] | None = None) -> int:
     except SettingsError as error:
         say_wrong(*error.lines)
         return EXIT_CONFIG
-    except (CannotStart, EmbeddedStoresError, StoreUnavailable) as error:
+    except (CannotStart, EmbeddedStoreError, StoreUnavailable) as error:
         say_wrong(str(error))
         return EXIT_UNAVAILABLE
     except KeyboardInterrupt:

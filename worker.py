@@ -12,7 +12,7 @@ import structlog
 from data_collector.errors import ExchangeError
 from database import DatabaseUnavailable
 from job_queue import JobAborted, JobQueue, JobRecord
-from leases import Lease, LeaseLost, LeaseName, try_acquire
+from leases import BEAT_TTL_S, Lease, LeaseLost, LeaseName, beat, try_acquire
 from redis_client import StoreUnavailable
 
 from jobs import Desk, JobFailed, Outcome, Progress, run_job
@@ -21,7 +21,9 @@ LANES: Final[tuple[LeaseName, ...]] = ("worker", "funding")
 # A job's record is fresh at least once a second, so it is written a little more often.
 _REPORT_EVERY_S: Final = 0.5
 _LOOK_EVERY_S: Final = 1.0
+_FIRST_RETRY_S: Final = 0.5
 _SLOWEST_RETRY_S: Final = 5.0
+_BEAT_EVERY_S: Final = BEAT_TTL_S / 3
 # SIGTERM must end everything within 3 s; the store's answer to a hand-back gets this much of it.
 _HAND_BACK_S: Final = 1.0
 
@@ -38,20 +40,32 @@ class Worker:
         self._queue: JobQueue = desk.queue
         self._holder = holder
         self._watcher = watcher
+        # Over REST every look is billed.
+        native = desk.store.kind == "native"
+        self._look_every_s = _LOOK_EVERY_S if native else desk.settings.upstash_poll_s
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works both lanes until `stop`. Never raises for what a store or an exchange does."""
         async with asyncio.TaskGroup() as lanes:
             for lane in LANES:
                 lanes.create_task(self._keep_working(lane, stop), name=f"lane-{lane}")
+            lanes.create_task(self._keep_beating(stop), name="beat")
+
+    async def _keep_beating(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await beat(self._desk.store, self._holder)
+            except StoreUnavailable as error:
+                log.warning("beat_not_written", error=str(error))
+            await _first(stop.wait(), asyncio.sleep(_BEAT_EVERY_S))
 
     async def _keep_working(self, lane: LeaseName, stop: asyncio.Event) -> None:
-        retry_s = _LOOK_EVERY_S
+        retry_s = _FIRST_RETRY_S
         while not stop.is_set():
             try:
                 await self._work(lane, stop)
-                retry_s = _LOOK_EVERY_S
-                await _first(stop.wait(), self._queue.wait_for_work(_LOOK_EVERY_S))
+                retry_s = _FIRST_RETRY_S
+                await _first(stop.wait(), self._queue.wait_for_work(self._look_every_s, lane))
             except StoreUnavailable as error:
                 log.warning("store_unavailable", lane=lane, error=str(error), retry_in_s=retry_s)
                 await _first(stop.wait(), asyncio.sleep(retry_s))
@@ -68,11 +82,11 @@ class Worker:
             while not stop.is_set() and (job := await self._queue.take(lease)):
                 await self.run_one(job, lease, stop)
         finally:
-            await release(lease)
+            await lease.release()
 
     async def acquire(self, lane: LeaseName) -> Lease | None:
         return await try_acquire(
-            self._desk.cache.store,
+            self._desk.store,
             lane,
             holder=self._holder,
             ttl_s=self._desk.settings.worker_lock_ttl_s,
@@ -149,8 +163,8 @@ class Worker:
             )
         except JobAborted:
             return "aborted"
-        except LeaseLost as reason:
-            log.warning("job_not_ours", reason=str(reason))
+        except (LeaseLost, StoreUnavailable) as reason:
+            log.warning("job_end_not_written", reason=str(reason))
             return "lost"
         return state
 
@@ -160,20 +174,13 @@ class Worker:
         try:
             async with asyncio.timeout(_HAND_BACK_S):
                 await self._queue.hand_back(job, lease)
+        except JobAborted:
+            return "aborted"
         except (StoreUnavailable, LeaseLost, TimeoutError) as error:
             # The record stays active under our token: whoever takes the lease next sees that.
             log.warning("not_handed_back", error=str(error))
             return "lost"
         return "queued"
-
-
-async def release(lease: Lease) -> None:
-    """Gives the lease back; if the store is away it expires by itself."""
-    try:
-        async with asyncio.timeout(_HAND_BACK_S):
-            await lease.release()
-    except (StoreUnavailable, TimeoutError) as error:
-        log.warning("lease_not_released", lease=lease.name, error=str(error))
 
 
 def _why_not_ours(report: "asyncio.Task[None]") -> str:
