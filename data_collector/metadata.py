@@ -28,21 +28,21 @@ _DIGITS: Final = 6
 
 
 def compute_metadata(rows: Sequence[Row], *, timeframe: Timeframe, as_of_ms: int) -> Meta:
-    """`hurst`, `entropy` and `volatility` of one market; None where the rows say too little.
+    """Hurst exponent, entropy and volatility of one market; None where its rows say too little.
 
     rows: merged rows, ascending; those still forming at `as_of_ms` are left out.
     """
     last_closed_ms = timeframe.last_closed_open_time(as_of_ms)
     closed = [(row[0], row[4]) for row in rows if row[0] <= last_closed_ms]
     if len(closed) < 2:
-        return {"hurst": None, "entropy": None, "volatility": None}
+        return {"hurst": None, "entropy": None, "realised_volatility": None}
     times, closes = (np.array(column) for column in zip(*closed, strict=True))
     adjacent = np.diff(times) == timeframe.interval_ms
     returns = np.diff(np.log(closes))[adjacent]
     return {
         "hurst": _rounded(hurst_exponent(returns)),
         "entropy": _rounded(permutation_entropy(closes, adjacent)),
-        "volatility": _rounded(realised_volatility(returns, timeframe)),
+        "realised_volatility": _rounded(realised_volatility(returns, timeframe)),
     }
 
 
@@ -87,7 +87,7 @@ def _left_after_line(walk: Floats, size: int) -> float:
     time = np.arange(size) - (size - 1) / 2
     along = centred @ time
     squares = float(np.vdot(centred, centred)) - float(along @ along) / float(time @ time)
-    return squares / centred.size
+    return squares / int(centred.size)
 
 
 def permutation_entropy(closes: Floats, adjacent: npt.NDArray[np.bool_]) -> float | None:

@@ -21,7 +21,7 @@ from market_data import HOUR_MS, Row, Timeframe
 
 H4 = 4 * HOUR_MS
 MIDNIGHT = 1_767_225_600_000
-EMPTY = {"hurst": None, "entropy": None, "volatility": None}
+EMPTY = {"hurst": None, "entropy": None, "realised_volatility": None}
 
 
 def rows_of(closes: Any, *, slots: Any = None) -> list[Row]:
@@ -121,7 +121,7 @@ def test_hurst_finds_the_exponent_of_fractional_noise(hurst: float) -> None:
 
 def test_volatility_of_a_known_walk() -> None:
     meta = metadata(rows_of(random_walk(1, 2000)))
-    assert meta["volatility"] == pytest.approx(0.01 * math.sqrt(365 * 6), rel=0.05)
+    assert meta["realised_volatility"] == pytest.approx(0.01 * math.sqrt(365 * 6), rel=0.05)
 
 
 def test_entropy_of_order_and_of_noise() -> None:
@@ -142,7 +142,7 @@ def test_too_few_rows_say_nothing() -> None:
     assert metadata(rows_of([1.0])) == EMPTY
     assert metadata(rows_of(random_walk(1, 20))) == EMPTY
     young = metadata(rows_of(random_walk(1, 21)))
-    assert young["volatility"] is not None
+    assert young["realised_volatility"] is not None
     assert (young["hurst"], young["entropy"]) == (None, None)
     older = metadata(rows_of(random_walk(1, 119)))
     assert (older["hurst"], older["entropy"]) == (None, None)
@@ -153,7 +153,7 @@ def test_a_flat_market_has_no_memory_to_measure() -> None:
     assert metadata(rows_of([0.00001234] * 499)) == {
         "hurst": None,
         "entropy": 0.0,
-        "volatility": 0.0,
+        "realised_volatility": 0.0,
     }
 
 
@@ -181,7 +181,7 @@ def test_no_return_spans_a_hole() -> None:
         metadata(rows_of([*before, *(after * factor)], slots=slots)) for factor in (1, 50)
     )
     assert level == jumped
-    assert level["volatility"] == pytest.approx(0.01 * math.sqrt(365 * 6), rel=0.1)
+    assert level["realised_volatility"] == pytest.approx(0.01 * math.sqrt(365 * 6), rel=0.1)
 
 
 def test_rows_that_never_touch_say_nothing() -> None:
