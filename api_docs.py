@@ -1,0 +1,234 @@
+"""The pages about the API: /openapi.json, and /docs from files on this machine, no CDN asked."""
+
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import FileResponse, HTMLResponse, Response
+from pydantic.json_schema import models_json_schema
+
+from api_negotiation import LONGEST_WAIT_S
+from cache_manager import DOCUMENTS
+from market_data import Exchange
+from models import Document, InvalidRequest, Problem
+
+# The package that brings Swagger UI's files; nothing of its code is run.
+_PACKAGE: Final = "fastapi_offline"
+_FILES: Final = {
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+}
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_PAGE: Final = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Perpcache</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="docs/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script src="docs/start.js"></script>
+</body>
+</html>
+"""
+_START: Final = """SwaggerUIBundle({
+  url: "openapi.json",
+  dom_id: "#swagger-ui",
+  deepLinking: true,
+  presets: [SwaggerUIBundle.presets.apis, SwaggerUIBundle.SwaggerUIStandalonePreset],
+});
+"""
+
+
+def build_docs() -> APIRouter:
+    """/docs and the files it loads."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/docs")
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})
+
+    @router.get("/docs/start.js")
+    async def start() -> Response:
+        return Response(_START, media_type="text/javascript")
+
+    def file(name: str) -> None:
+        @router.get(f"/docs/{name}")
+        async def send() -> FileResponse:
+            headers = {"Cache-Control": "max-age=86400"}
+            return FileResponse(_folder() / name, media_type=_FILES[name], headers=headers)
+
+    for name in _FILES:
+        file(name)
+    return router
+
+
+@cache
+def _folder() -> Path:
+    package = find_spec(_PACKAGE)
+    if package is None or not package.submodule_search_locations:
+        raise RuntimeError(f"the package {_PACKAGE}, which brings the files of /docs, is missing")
+    return Path(package.submodule_search_locations[0]) / "static"
+
+
+def openapi(app: FastAPI) -> dict[str, Any]:
+    """The whole surface, /cache/{name} included, which FastAPI does not route itself."""
+    page = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        routes=app.routes,
+    )
+    models = (Document, InvalidRequest, Problem)
+    _, schemas = models_json_schema(
+        [(model, "serialization") for model in models],
+        ref_template="#/components/schemas/{model}",
+    )
+    components = page.setdefault("components", {}).setdefault("schemas", {})
+    components.update(schemas["$defs"])
+    # FastAPI adds these for validation errors of its own form, which is not the one we send.
+    for unused in ("HTTPValidationError", "ValidationError"):
+        components.pop(unused, None)
+    get = _operation()
+    page["paths"]["/cache/{name}"] = {"get": get, "head": _head(get)}
+    return page
+
+
+def _operation() -> dict[str, Any]:
+    return {
+        "tags": ["documents"],
+        "summary": "Read a document",
+        "operationId": "read_document",
+        "description": "One timeframe with all its markets, or the funding of all markets "
+        "(`global_fr`). Poll it with `If-None-Match` and the last `ETag`: as long as there is "
+        "nothing new the answer is an empty 304. Ask for `deflate` to get the stored bytes as "
+        "they are. Filters are applied in the order in which they are listed here.",
+        "parameters": [
+            _parameter("name", "path", "which document", {"enum": list(DOCUMENTS)}, "4h"),
+            _list_parameter("exchange", "only these exchanges", {"enum": [*map(str, Exchange)]}),
+            _list_parameter("symbol", "only these symbols; one that is not there is left out", {}),
+            _parameter(
+                "since",
+                "query",
+                "only rows that opened (or settled) at or after this: UTC milliseconds",
+                {"type": "integer", "minimum": 0, "maximum": 10**16 - 1},
+            ),
+            _parameter("closed", "query", "no row that is still forming", {"type": "boolean"}),
+            _parameter(
+                "limit",
+                "query",
+                "only the last n rows of each market",
+                {"type": "integer", "minimum": 1, "maximum": 10**16 - 1},
+            ),
+            _parameter(
+                "wait",
+                "query",
+                "seconds to hold the request until there is a version other than the one in "
+                "If-None-Match, or a first one",
+                {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT_S, "multipleOf": 0.001},
+            ),
+            _parameter("If-None-Match", "header", "the ETag of what you have", {"type": "string"}),
+            _parameter(
+                "Accept-Encoding", "header", "deflate, gzip or identity", {"type": "string"}
+            ),
+        ],
+        "responses": {
+            "200": {
+                "description": "the document",
+                "headers": _HEADERS | {"Content-Encoding": _header("none, gzip or deflate")},
+                "content": _content("Document"),
+            },
+            "304": {"description": "you have the newest version", "headers": _HEADERS},
+            **{str(status): _problem(status) for status in (404, 405, 406, 413, 422, 500, 503)},
+        },
+    }
+
+
+def _head(get: dict[str, Any]) -> dict[str, Any]:
+    responses = {
+        status: {key: value for key, value in response.items() if key != "content"}
+        for status, response in get["responses"].items()
+    }
+    return get | {
+        "summary": "The headers of a document",
+        "operationId": "head_document",
+        "responses": responses,
+    }
+
+
+PROBLEMS: Final = {
+    401: "the token is missing or wrong",
+    403: "closed until the service is started with CRON_SECRET set",
+    404: "there is none (yet); the detail says what to do",
+    405: "another method is meant",
+    406: "no coding that we have is acceptable to the client",
+    408: "the body did not come in time",
+    409: "the worker is busy, and you asked not to wait for it",
+    413: "the body is larger than 64 KB",
+    422: "a parameter or the body is wrong; the detail names what is allowed",
+    500: "a mistake of ours",
+    503: "a store does not answer; try again later",
+}
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What FastAPI's routes declare as `responses`; those that every route may give included."""
+    return {
+        status: {
+            "description": PROBLEMS[status],
+            "model": InvalidRequest if status == 422 else Problem,
+        }
+        for status in sorted({*statuses, 405, 413, 500})
+    }
+
+
+def _problem(status: int) -> dict[str, Any]:
+    content = _content("InvalidRequest" if status == 422 else "Problem")
+    return {"description": PROBLEMS[status], "content": content}
+
+
+def _content(model: str) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model}"}}}
+
+
+def _parameter(
+    name: str, place: str, description: str, schema: dict[str, Any], example: str | None = None
+) -> dict[str, Any]:
+    parameter = {
+        "name": name,
+        "in": place,
+        "description": description,
+        "required": place == "path",
+        "schema": {"type": "string"} | schema,
+    }
+    return parameter | ({"example": example} if example else {})
+
+
+def _list_parameter(name: str, description: str, items: dict[str, Any]) -> dict[str, Any]:
+    schema = {"type": "array", "items": {"type": "string"} | items}
+    words = f"{description}; repeatable or comma-separated"
+    return _parameter(name, "query", words, schema) | {"style": "form", "explode": True}
+
+
+def _header(description: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string"}}
+
+
+_HEADERS: Final = {
+    "ETag": _header('"<version>-<content hash>[-<query hash>]-<coding>"'),
+    "Last-Modified": _header("when this version was made"),
+    "Age": _header("seconds since this version was made"),
+    "Cache-Control": _header("no-cache"),
+    "Vary": _header("Accept-Encoding"),
+}

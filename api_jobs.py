@@ -1,0 +1,141 @@
+"""POST, GET and DELETE of jobs: what clients may ask for, and who may ask."""
+
+import asyncio
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
+from pydantic import ValidationError
+
+from api_docs import responses
+from api_guard import read_body, require_api_token, require_cron_secret
+from api_parts import ApiParts, Parts
+from config import Settings
+from job_queue import JobRecord, collect_id
+from leases import current_holder
+from models import GetMarketData, Job, Jobs
+
+# A POST answers within 3 s, whatever the store does.
+_POST_DEADLINE_S: Final = 2.7
+
+
+def _accepted(job: JobRecord) -> JSONResponse:
+    location = {"Location": f"/jobs/{job.id}"}
+    return JSONResponse(job.as_json(), status_code=202, headers=location)
+
+
+def build_jobs(settings: Settings) -> APIRouter:
+    router = APIRouter(tags=["jobs"])
+    api_scheme = HTTPBearer(
+        scheme_name="API_TOKEN", description="Needed if API_TOKEN is set.", auto_error=False
+    )
+    cron_scheme = HTTPBearer(scheme_name="CRON_SECRET", auto_error=False)
+
+    async def api_token(request: Request, _: Annotated[object, Security(api_scheme)]) -> None:
+        require_api_token(request, settings.api_token)
+
+    async def cron_secret(request: Request, _: Annotated[object, Security(cron_scheme)]) -> None:
+        require_cron_secret(request, settings.cron_secret)
+
+    @router.post(
+        "/get-market-data",
+        status_code=202,
+        response_model=Job,
+        dependencies=[Depends(api_token)],
+        responses=responses(401, 408, 409, 422, 503),
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": GetMarketData.model_json_schema()}},
+            }
+        },
+        summary="Queue a refresh of one timeframe",
+    )
+    async def get_market_data(
+        request: Request,
+        parts: Parts,
+        if_busy: Annotated[
+            Literal["reject"] | None,
+            Query(description="reject: 409 while a worker is at work, instead of queueing"),
+        ] = None,
+    ) -> JSONResponse:
+        """A refresh that is queued already, or under way, is joined: the answer's `run` is the
+        run that answers this request, with data no older than now."""
+        wanted = await _read_wanted(request)
+        async with asyncio.timeout(_POST_DEADLINE_S):
+            if if_busy and (holder := await current_holder(parts.store, "worker")):
+                wait_s = max(1, -(-holder.ttl_ms // 1000))
+                raise HTTPException(
+                    409, f"the worker is busy: {holder.holder}", {"Retry-After": str(wait_s)}
+                )
+            return _accepted(await parts.queue.request(collect_id(wanted.timeframe)))
+
+    async def request_internal(request: Request, parts: ApiParts, job_id: str) -> JSONResponse:
+        await read_body(request)
+        async with asyncio.timeout(_POST_DEADLINE_S):
+            return _accepted(await parts.queue.request(job_id))
+
+    internal: dict[str, Any] = {
+        "status_code": 202,
+        "response_model": Job,
+        "dependencies": [Depends(cron_secret)],
+        "responses": responses(401, 403, 408, 503),
+    }
+
+    @router.post("/api/v1/internal/update-fr", summary="Queue a funding refresh", **internal)
+    async def update_fr(request: Request, parts: Parts) -> JSONResponse:
+        return await request_internal(request, parts, "funding")
+
+    @router.post("/api/v1/internal/update-coins", summary="Queue a market discovery", **internal)
+    async def update_coins(request: Request, parts: Parts) -> JSONResponse:
+        return await request_internal(request, parts, "discovery")
+
+    @router.get("/jobs", response_model=Jobs, responses=responses(503), summary="All jobs")
+    async def list_jobs(parts: Parts) -> JSONResponse:
+        return JSONResponse({"jobs": [job.as_json() for job in await parts.queue.list()]})
+
+    @router.get(
+        "/jobs/{job_id}", response_model=Job, responses=responses(404, 503), summary="One job"
+    )
+    async def get_job(job_id: str, parts: Parts) -> JSONResponse:
+        return JSONResponse(_known(await parts.queue.get(job_id)).as_json())
+
+    @router.delete(
+        "/jobs/{job_id}",
+        status_code=202,
+        response_model=Job,
+        dependencies=[Depends(api_token)],
+        responses=responses(401, 404, 408, 503),
+        summary="Abort a job",
+    )
+    async def delete_job(job_id: str, request: Request, parts: Parts) -> JSONResponse:
+        """A queued or active job ends as `aborted`; a finished one stays as it is."""
+        await read_body(request)
+        async with asyncio.timeout(_POST_DEADLINE_S):
+            return _accepted(_known(await parts.queue.abort(job_id)))
+
+    return router
+
+
+def _known(job: JobRecord | None) -> JobRecord:
+    if job is None:
+        raise HTTPException(404, "there is no such job: GET /jobs lists those that there are")
+    return job
+
+
+async def _read_wanted(request: Request) -> GetMarketData:
+    body = await read_body(request)
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        # Also keeps web pages out: a browser asks first before it sends this type elsewhere.
+        message = "must be application/json"
+        error = {"type": "content_type", "loc": ("header", "content-type"), "msg": message}
+        raise RequestValidationError([error])
+    try:
+        return GetMarketData.model_validate_json(body)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**detail, "loc": ("body", *detail["loc"])} for detail in error.errors()]
+        ) from None

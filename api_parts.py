@@ -1,0 +1,36 @@
+"""What the API works with, and how a request finds it."""
+
+from dataclasses import dataclass
+from typing import Annotated, TypedDict, cast
+
+from fastapi import Depends, Request
+
+from api_cache import CacheEndpoint
+from cache_manager import CacheManager
+from database import Database
+from job_queue import JobQueue
+from redis_client import HotStore
+
+
+@dataclass(frozen=True, slots=True)
+class ApiParts:
+    """What the API works with; built and closed by whoever composes the process."""
+
+    store: HotStore
+    cache: CacheManager
+    queue: JobQueue
+    database: Database
+
+
+class ApiState(TypedDict):
+    """The lifespan's state, as every request carries it."""
+
+    parts: ApiParts
+    documents: CacheEndpoint
+
+
+def _parts(request: Request) -> ApiParts:
+    return cast(ApiState, request.scope["state"])["parts"]
+
+
+Parts = Annotated[ApiParts, Depends(_parts)]

@@ -1,0 +1,160 @@
+"""The HTTP surface: parses, asks the parts, answers. Decides nothing about data.
+
+create_app          the application; its parts are connected in the lifespan
+Api                 routes: /cache/ straight to its endpoint, all else through FastAPI
+_handle_errors      the one table from error to status
+"""
+
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, cast
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+from api_cache import (
+    PREFIX,
+    RETRY,
+    CacheEndpoint,
+    Header,
+    Receive,
+    Scope,
+    Send,
+    problem,
+    send_answer,
+)
+from api_docs import build_docs, openapi
+from api_guard import LARGEST_BODY, TOO_LARGE
+from api_jobs import build_jobs
+from api_parts import ApiParts, ApiState
+from api_shelf import Shelf
+from api_status import build_status
+from config import Settings
+from database import DatabaseUnavailable
+from publish_watcher import PublishWatcher
+from redis_client import StoreUnavailable
+
+__all__ = ["Api", "ApiParts", "create_app"]
+
+VERSION: Final = "0.1.0"
+# Where a browser may look: nothing is sniffed, framed or told to others.
+_BROWSER_HEADERS: Final[tuple[Header, ...]] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+log = structlog.get_logger(__name__)
+
+
+Connect = Callable[[], AbstractAsyncContextManager[ApiParts]]
+
+
+def create_app(settings: Settings, connect: Connect) -> "Api":
+    """The application. `connect` is entered when the server starts and left when it ends."""
+    app = Api(settings, connect)
+    app.include_router(build_jobs(settings))
+    app.include_router(build_status(settings))
+    app.include_router(build_docs())
+    _handle_errors(app)
+    return app
+
+
+class Api(FastAPI):
+    """FastAPI, with a straight way for documents, HEAD wherever there is GET, and body limits."""
+
+    def __init__(self, settings: Settings, connect: Connect) -> None:
+        self._settings = settings
+        self._connect = connect
+        self._watcher: PublishWatcher | None = None
+        super().__init__(
+            title="Perpcache",
+            version=VERSION,
+            summary="Every Binance and Bybit perpetual: candles, open interest and funding",
+            description="`POST /get-market-data` queues a refresh, `GET /jobs/{id}` follows it, "
+            "`GET /cache/{name}` reads the result. Times are UTC milliseconds.",
+            docs_url=None,
+            redoc_url=None,
+            openapi_url="/openapi.json",
+            redirect_slashes=False,
+            lifespan=self._live,
+            # Telemetry is the operator's own: nothing is set up from the environment.
+            telemetry={"auto_configure": False},
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        for name, value in scope["headers"]:
+            if name == b"content-length" and value.isdigit() and int(value) > LARGEST_BODY:
+                await send_answer(scope, send, problem(413, TOO_LARGE, (b"connection", b"close")))
+                return
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path.startswith(PREFIX):
+            state = cast(ApiState, scope["state"])
+            await state["documents"](scope, receive, send, path[len(PREFIX) :])
+            return
+
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *_BROWSER_HEADERS]
+            await send(message)
+
+        if scope["method"] == "HEAD":
+            # The server, which has its own view of the request, leaves the body out.
+            scope = {**scope, "method": "GET"}
+        await super().__call__(scope, receive, send_with_headers)
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi(self)
+        return self.openapi_schema
+
+    async def release_waiters(self) -> None:
+        """Answers every request that waits for a new version. Call it before the server stops:
+        a server waits for its requests before it ends the lifespan."""
+        if self._watcher is not None:
+            await self._watcher.aclose()
+
+    @asynccontextmanager
+    async def _live(self, _: FastAPI) -> AsyncIterator[ApiState]:
+        async with self._connect() as parts:
+            shelf = Shelf(parts.cache)
+            self._watcher = PublishWatcher(parts.cache, poll_s=self._settings.upstash_poll_s)
+            try:
+                yield {"parts": parts, "documents": CacheEndpoint(shelf, self._watcher)}
+            finally:
+                await self._watcher.aclose()
+                await shelf.aclose()
+
+
+def _handle_errors(app: FastAPI) -> None:
+    def unavailable(_: Request, error: Exception) -> JSONResponse:
+        headers = {RETRY[0].decode(): RETRY[1].decode()}
+        return JSONResponse({"detail": str(error) or "no answer in time"}, 503, headers)
+
+    def invalid(_: Request, error: Exception) -> JSONResponse:
+        # Without the input: what came in does not go out again.
+        details = [
+            {"type": detail["type"], "loc": detail["loc"], "msg": _message(detail)}
+            for detail in cast(RequestValidationError, error).errors()
+        ]
+        return JSONResponse({"detail": details}, 422)
+
+    def unexpected(_: Request, error: Exception) -> JSONResponse:
+        log.error("request_failed", error=repr(error))
+        return JSONResponse({"detail": "internal error"}, 500)
+
+    for kind in (StoreUnavailable, DatabaseUnavailable, TimeoutError):
+        app.add_exception_handler(kind, unavailable)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, unexpected)
+
+
+def _message(detail: dict[str, Any]) -> str:
+    if detail["type"] == "extra_forbidden":
+        return "unknown field: the only one is timeframe"
+    return str(detail["msg"])

@@ -1,0 +1,318 @@
+"""The API process's own copies of the documents, and every form of them that clients ask for.
+
+Asks the hot store for nothing but versions, and for a document once per version; inflates, cuts
+and compresses off the event loop, once per version, query and coding.
+"""
+
+import asyncio
+import struct
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import Any, Final, Generic, TypeVar, cast
+
+import structlog
+from isal import isal_zlib
+
+from api_negotiation import Coding, Wanted
+from cache_manager import CacheManager, DocumentMeta, StoredDocument
+from document_slices import DocumentError, DocumentText
+from redis_client import StoreUnavailable
+
+# What is derived from documents (inflated text, slices) and kept for the next request.
+DERIVED_BYTES: Final = 96 * 2**20
+_THREADS: Final = 2
+_LOADS: Final = 3
+_LEVEL: Final = 1  # isal: 0..3; slices are small and each is compressed once
+_GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # no name, no time
+_PIECE: Final = 2**20
+
+log = structlog.get_logger(__name__)
+
+# The package's types take the class for an instance.
+IsalError: type[Exception] = cast(Any, isal_zlib.error)
+
+T = TypeVar("T")
+Buffer = bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What goes out, in as many parts as it lies in."""
+
+    parts: Sequence[Buffer]
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One version of one document as it is stored, and what its headers say."""
+
+    stored: StoredDocument = field(repr=False)
+    etag_base: bytes
+    last_modified: bytes
+
+    @classmethod
+    def of(cls, stored: StoredDocument) -> "Copy":
+        meta = stored.meta
+        etag_base = f"{meta.version}-{meta.content_hash}".encode()
+        last_modified = formatdate(meta.updated_at_ms // 1000, usegmt=True).encode()
+        return cls(stored, etag_base, last_modified)
+
+    @property
+    def meta(self) -> DocumentMeta:
+        return self.stored.meta
+
+    @property
+    def deflated(self) -> bytes:
+        return self.stored.deflated
+
+    def representation(self, wanted: Wanted) -> bytes:
+        """What all codings of this version and query have in common in their ETags."""
+        return self.etag_base + b"-" + wanted.tag if wanted.tag else self.etag_base
+
+
+class Shelf:
+    """Serves copies no older than the store's version at the time of asking."""
+
+    def __init__(self, cache: CacheManager, *, derived_bytes: int = DERIVED_BYTES) -> None:
+        self._cache = cache
+        self._copies: dict[str, Copy] = {}
+        self._checks: dict[str, Shared[DocumentMeta | None]] = {}
+        self._loads: dict[str, Shared[StoredDocument | None]] = {}
+        self._derived = Derived(derived_bytes)
+
+    async def current(self, name: str) -> Copy | None:
+        """The newest version; None if there is none yet.
+
+        While the store is away: the copy at hand, else raises StoreUnavailable.
+        """
+        try:
+            meta = await self._check(name)
+            if meta is None:
+                self._forget(name)
+                return None
+            for _ in range(_LOADS):
+                copy = self._copies.get(name)
+                if copy is not None and copy.meta.version >= meta.version:
+                    return copy
+                await self._load(name)
+            return self._copies.get(name)
+        except StoreUnavailable as error:
+            copy = self._copies.get(name)
+            if copy is None:
+                raise
+            log.warning("serving_own_copy", name=name, version=copy.meta.version, error=str(error))
+            return copy
+
+    async def body(self, copy: Copy, wanted: Wanted, coding: Coding) -> Body:
+        """The bytes of one representation. Raises DocumentError if the stored ones are none."""
+        if wanted.tag:
+            key = (copy.meta.name, copy.meta.version, wanted.tag, coding)
+            return await self._derived.get(key, lambda: self._cut(copy, wanted, coding))
+        if coding is Coding.DEFLATE:
+            return Body((copy.deflated,), len(copy.deflated))
+        if coding is Coding.IDENTITY:
+            text = (await self._text(copy)).text
+            return Body((text,), len(text))
+        key = (copy.meta.name, copy.meta.version, b"", coding)
+        return await self._derived.get(key, lambda: self._gzip(copy))
+
+    async def aclose(self) -> None:
+        await self._derived.aclose()
+        for check in self._checks.values():
+            await check.aclose()
+        for load in self._loads.values():
+            await load.aclose()
+
+    async def _check(self, name: str) -> DocumentMeta | None:
+        check = self._checks.get(name)
+        if check is None:
+            check = self._checks[name] = Shared(lambda: self._cache.read_meta(name))
+        return await check()
+
+    async def _load(self, name: str) -> None:
+        load = self._loads.get(name)
+        if load is None:
+            load = self._loads[name] = Shared(lambda: self._read(name))
+        await load()
+
+    async def _read(self, name: str) -> StoredDocument | None:
+        stored = await self._cache.read(name)
+        if stored is None:
+            return None
+        held = self._copies.get(name)
+        # A store that lost its last writes may have fallen back: readers never do.
+        if held is None or held.meta.version < stored.meta.version:
+            self._copies[name] = Copy.of(stored)
+            self._derived.drop(name)
+        return stored
+
+    def _forget(self, name: str) -> None:
+        self._copies.pop(name, None)
+        self._derived.drop(name)
+
+    async def _text(self, copy: Copy) -> DocumentText:
+        key = (copy.meta.name, copy.meta.version, b"", "text")
+
+        async def make() -> tuple[DocumentText, int]:
+            text = await self._derived.run(_inflate, copy)
+            return text, len(text.text) + 300 * len(text.markets)
+
+        return await self._derived.get(key, make)
+
+    async def _cut(self, copy: Copy, wanted: Wanted, coding: Coding) -> tuple[Body, int]:
+        text = await self._text(copy)
+        body = await self._derived.run(_cut, text, wanted, coding)
+        return body, body.length
+
+    async def _gzip(self, copy: Copy) -> tuple[Body, int]:
+        trailer = await self._derived.run(_gzip_trailer, copy.deflated)
+        # The stored zlib stream without its header (2) and checksum (4) is what gzip holds too.
+        parts = (_GZIP_HEADER, memoryview(copy.deflated)[2:-4], trailer)
+        return Body(parts, sum(map(len, parts))), len(_GZIP_HEADER) + len(trailer)
+
+
+class Shared(Generic[T]):
+    """One call at a time for all who ask; each gets an answer to a call begun after asking.
+
+    Who asks while a call is under way waits for the next one, which all of them share: an
+    answer that was on its way when they asked could be older than what they have seen.
+    """
+
+    def __init__(self, call: Callable[[], Awaitable[T]]) -> None:
+        self._call = call
+        self._running: asyncio.Task[T] | None = None
+        self._next: asyncio.Task[T] | None = None
+
+    async def __call__(self) -> T:
+        if self._next is not None:
+            task = self._next  # it has not called yet
+        elif self._running is None or self._running.done():
+            task = self._running = self._start(None)
+        else:
+            task = self._next = self._start(self._running)
+        return await asyncio.shield(task)
+
+    def _start(self, after: "asyncio.Task[T] | None") -> "asyncio.Task[T]":
+        task = asyncio.create_task(self._run(after))
+        task.add_done_callback(_seen)
+        return task
+
+    async def _run(self, after: "asyncio.Task[T] | None") -> T:
+        if after is not None:
+            await asyncio.wait({after})
+            self._running, self._next = self._next, None
+            # A store that just failed to answer in time is not waited for once more.
+            if not after.cancelled() and isinstance(after.exception(), StoreUnavailable):
+                return after.result()
+        return await self._call()
+
+    async def aclose(self) -> None:
+        tasks = [task for task in (self._running, self._next) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Derived:
+    """Values made from documents, by (name, version, ...), within a budget of bytes.
+
+    The least recently used go first; the newest stays even if it alone is over the budget.
+    Many who ask for the same at once wait for one computation.
+    """
+
+    def __init__(self, budget_bytes: int) -> None:
+        self._budget_bytes = budget_bytes
+        self._bytes = 0
+        self._values: OrderedDict[tuple[Hashable, ...], tuple[Any, int]] = OrderedDict()
+        self._making: dict[tuple[Hashable, ...], asyncio.Task[Any]] = {}
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="shelf")
+
+    async def get(
+        self, key: tuple[Hashable, ...], make: Callable[[], Awaitable[tuple[T, int]]]
+    ) -> T:
+        """The value at `key`; `make` gives it with its size in bytes."""
+        kept = self._values.get(key)
+        if kept is not None:
+            self._values.move_to_end(key)
+            value: T = kept[0]
+            return value
+        task = self._making.get(key)
+        if task is None:
+            task = self._making[key] = asyncio.create_task(self._make(key, make))
+            task.add_done_callback(_seen)
+        return await asyncio.shield(task)
+
+    async def _make(
+        self, key: tuple[Hashable, ...], make: Callable[[], Awaitable[tuple[T, int]]]
+    ) -> T:
+        try:
+            value, size = await make()
+            self._keep(key, value, size)
+            return value
+        finally:
+            del self._making[key]
+
+    def _keep(self, key: tuple[Hashable, ...], value: object, size: int) -> None:
+        self._values[key] = (value, size)
+        self._bytes += size
+        while self._bytes > self._budget_bytes and len(self._values) > 1:
+            _, (_, freed) = self._values.popitem(last=False)
+            self._bytes -= freed
+
+    def drop(self, name: str) -> None:
+        """Forgets what was made from a document's versions up to now."""
+        for key in [key for key in self._values if key[0] == name]:
+            self._bytes -= self._values.pop(key)[1]
+
+    async def run(self, work: Callable[..., T], *arguments: object) -> T:
+        """Runs CPU work beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    async def aclose(self) -> None:
+        for task in list(self._making.values()):
+            task.cancel()
+        await asyncio.gather(*self._making.values(), return_exceptions=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _seen(task: "asyncio.Task[Any]") -> None:
+    """An error that nobody waits for any more is no news."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _inflate(copy: Copy) -> DocumentText:
+    return DocumentText(copy.stored.inflate())
+
+
+def _cut(text: DocumentText, wanted: Wanted, coding: Coding) -> Body:
+    cut = text.cut(wanted.query)
+    if coding is Coding.IDENTITY:
+        return Body((cut,), len(cut))
+    bits = 31 if coding is Coding.GZIP else 15
+    packer = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, bits)
+    view = memoryview(cut)
+    parts = [packer.compress(view[at : at + _PIECE]) for at in range(0, len(cut), _PIECE)]
+    packed = b"".join((*parts, packer.flush()))
+    return Body((packed,), len(packed))
+
+
+def _gzip_trailer(deflated: bytes) -> bytes:
+    """CRC-32 and length of the inflated bytes, which are never held as a whole."""
+    inflater = isal_zlib.decompressobj()
+    checksum = length = 0
+    view = memoryview(deflated)
+    try:
+        for at in range(0, len(view), _PIECE // 4):
+            piece = inflater.decompress(view[at : at + _PIECE // 4])
+            checksum = isal_zlib.crc32(piece, checksum)
+            length += len(piece)
+    except IsalError as error:
+        raise DocumentError(f"the stored bytes are no zlib: {error}") from None
+    if not inflater.eof:
+        raise DocumentError("the stored bytes are no whole zlib stream")
+    return struct.pack("<II", checksum, length & 0xFFFFFFFF)

@@ -1,0 +1,122 @@
+"""What the service knows: the markets, and its own state."""
+
+import asyncio
+import time
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse
+
+from api_docs import responses
+from api_parts import ApiParts, Parts
+from cache_manager import DOCUMENTS, DocumentMeta
+from config import Settings
+from database import DatabaseUnavailable
+from leases import any_worker_alive
+from market_data import Exchange, Timeframe
+from models import Coins, Health, Ready
+from redis_client import StoreUnavailable
+
+_READY_DEADLINE_S: Final = 2.0
+_COINS_DEADLINE_S: Final = 5.0
+
+
+def build_status(settings: Settings) -> APIRouter:
+    router = APIRouter(tags=["service"])
+
+    @router.get(
+        "/coins", response_model=Coins, responses=responses(422, 503), summary="The markets"
+    )
+    async def coins(
+        parts: Parts,
+        exchange: Annotated[Exchange | None, Query(description="only this exchange")] = None,
+        timeframe: Annotated[
+            Timeframe, Query(description="whose metadata: computed after each collection")
+        ] = Timeframe.H4,
+    ) -> JSONResponse:
+        """The markets that are collected, with their metadata for one timeframe."""
+        async with asyncio.timeout(_COINS_DEADLINE_S):
+            found = await parts.database.get_coins_from_db(
+                timeframe,
+                exchanges=settings.exchanges if exchange is None else [exchange],
+                quote=settings.quote,
+                markets_limit=settings.markets_limit,
+            )
+        entries = [
+            {
+                "exchange": coin.market.exchange,
+                "symbol": coin.market.symbol,
+                "base": coin.market.base,
+                "quote": coin.market.quote,
+                "meta": dict(coin.meta),
+            }
+            for coin in found
+        ]
+        return JSONResponse({"timeframe": timeframe, "coins": entries})
+
+    @router.get("/health", responses=responses(), summary="Whether the process lives")
+    async def health() -> Health:
+        return Health()
+
+    @router.get(
+        "/ready",
+        response_model=Ready,
+        responses={**responses(), 503: {"model": Ready, "description": "it cannot do its work"}},
+        summary="Whether the service can do its work",
+    )
+    async def ready(parts: Parts) -> JSONResponse:
+        """503 only when the hot store is away or no worker has lived for 30 s."""
+        (store, metas), worker, database = await asyncio.gather(
+            _store_state(parts), _worker_state(parts), _database_state(parts, settings)
+        )
+        states = {"store": store, "worker": worker, "database": database}
+        lacking = [
+            f"{part}: {states[part]}" for part in ("store", "worker") if states[part] != "ok"
+        ]
+        status = "unavailable" if lacking else "ready" if database == "ok" else "degraded"
+        now_ms = time.time_ns() // 1_000_000
+        caches = {name: meta and _cache_state(meta, now_ms) for name, meta in metas.items()}
+        answer: dict[str, Any] = {"status": status, "parts": states, "caches": caches}
+        if lacking:
+            answer["detail"] = "; ".join(lacking)
+        return JSONResponse(answer, status_code=503 if lacking else 200)
+
+    return router
+
+
+async def _store_state(parts: ApiParts) -> tuple[str, dict[str, DocumentMeta | None]]:
+    try:
+        async with asyncio.timeout(_READY_DEADLINE_S):
+            return "ok", await parts.cache.read_metas(DOCUMENTS)
+    except (StoreUnavailable, TimeoutError) as error:
+        return f"away: {error}", {}
+
+
+async def _worker_state(parts: ApiParts) -> str:
+    try:
+        async with asyncio.timeout(_READY_DEADLINE_S):
+            alive = await any_worker_alive(parts.store)
+    except (StoreUnavailable, TimeoutError):
+        return "not known while the store is away"
+    return "ok" if alive else "none has given a sign of life for 30 s"
+
+
+async def _database_state(parts: ApiParts, settings: Settings) -> str:
+    try:
+        async with asyncio.timeout(_READY_DEADLINE_S):
+            await parts.database.discovered_at_ms(settings.exchanges[0])
+    except DatabaseUnavailable as error:
+        return f"away: {error}"
+    except TimeoutError:
+        return f"away: no answer within {_READY_DEADLINE_S:g} s"
+    return "ok"
+
+
+def _cache_state(meta: DocumentMeta, now_ms: int) -> dict[str, int | float]:
+    return {
+        "version": meta.version,
+        "as_of": meta.as_of_ms,
+        "updated_at": meta.updated_at_ms,
+        "age_s": max(0, now_ms - meta.updated_at_ms) / 1000,
+        "bytes": meta.stored_bytes,
+    }
