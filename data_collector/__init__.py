@@ -1,0 +1,348 @@
+"""From a list of markets to merged rows: fetch_market_data() is the one way in.
+
+Decides what becomes of a market whose parts succeed or fail; how anything is fetched, parsed or
+merged is decided in the modules beside this one.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import structlog
+
+from data_collector.api_parser import Candle, OpenInterestRow, parse_server_time
+from data_collector.data_processing import aggregate_4h_to_8h, merge_data
+from data_collector.errors import BadPayload, CollectionFailed, ExchangeError, GaveUp, SourceDown
+from data_collector.exchange_client import ExchangeClient
+from data_collector.fetch_strategies import (
+    Run,
+    fetch_funding,
+    fetch_klines,
+    fetch_open_interest,
+    fetch_simple,
+    work_through,
+)
+from data_collector.task_builder import FetchTask, MarketTasks, build_tasks
+from data_collector.url_builder import Endpoint, listing_request
+from market_data import (
+    HOUR_MS,
+    MINUTE_MS,
+    Exchange,
+    FundingBook,
+    FundingSeries,
+    Market,
+    MarketSeries,
+    Missing,
+    Part,
+    Row,
+    Timeframe,
+)
+
+__all__ = ["Collected", "CollectionFailed", "ExchangeClient", "fetch_market_data"]
+
+Deliver = Callable[[Timeframe, MarketSeries], None]
+Previous = Mapping[Timeframe, Mapping[str, MarketSeries]]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """How a collection went.
+
+    `markets`: delivered with candles fetched now; `carried_over`: delivered with earlier rows.
+    `funding_outdated`: somewhere a rate is null that a funding refresh could fill.
+    """
+
+    as_of_ms: int
+    missing: list[Missing]
+    markets: int
+    carried_over: int
+    requests: int
+    retries: int
+    funding_outdated: bool
+
+
+async def fetch_market_data(
+    timeframe: Timeframe,
+    markets: Sequence[Market],
+    client: ExchangeClient,
+    deliver: Deliver,
+    *,
+    history_candles: int,
+    prefetched_fr_data: FundingBook | None = None,
+    funding_history: int = 400,
+    previous: Previous | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Collected:
+    """Collects `timeframe` for `markets`, each named once, and delivers each as soon as merged.
+
+    `deliver` is called once for each market and produced timeframe (4h gives 8h too).
+    `prefetched_fr_data`: the funding to merge; None: each market's own is fetched as well, the
+    newest `funding_history` settlements of it. `previous`: series of older documents by timeframe
+    and Market.key: they are carried over where candles fail, and lend their open interest where
+    that fails. `on_progress(done, total)` counts tasks.
+
+    One market's failure is its own. Raises CollectionFailed when not one could be fetched.
+    """
+    timeframe = timeframe.collected_as
+    run = Run(client)
+    as_of_ms, silent = await _read_clocks(run, markets)
+    tasks = build_tasks(
+        timeframe,
+        markets,
+        as_of_ms=as_of_ms,
+        history_candles=history_candles,
+        with_funding=prefetched_fr_data is None,
+        funding_history=funding_history,
+    )
+    collection = _Collection(
+        run=run,
+        timeframe=timeframe,
+        as_of_ms=as_of_ms,
+        history_candles=history_candles,
+        funding=prefetched_fr_data,
+        funding_history=funding_history,
+        previous=previous or {},
+        deliver=deliver,
+        on_progress=on_progress,
+        total=sum(task.count for task in tasks),
+    )
+    log.info("collecting", timeframe=timeframe, markets=len(markets), as_of=as_of_ms)
+    collection.progress(0)
+    for market_tasks in tasks:
+        if (error := silent.get(market_tasks.market.exchange)) is not None:
+            collection.failed(market_tasks, error)
+            collection.progress(market_tasks.count)
+    waiting = [task for task in tasks if task.market.exchange not in silent]
+    await _work(collection, waiting, client.concurrency)
+    # What failed in a bad moment of its exchange gets one more chance at the end.
+    run.forgive()
+    await _work(collection, collection.take_second_chances(), client.concurrency)
+    return collection.finish()
+
+
+async def _work(collection: "_Collection", tasks: Sequence[MarketTasks], workers: int) -> None:
+    await work_through(
+        tasks, lambda task: task.market.exchange, collection.collect, workers=workers
+    )
+
+
+async def _read_clocks(
+    run: Run, markets: Sequence[Market]
+) -> tuple[int, Mapping[Exchange, ExchangeError]]:
+    """The smallest clock of the exchanges that answer, and the errors of those that do not."""
+    exchanges = sorted({market.exchange for market in markets})
+    if not exchanges:
+        raise CollectionFailed("there are no markets to collect")
+    clocks: dict[Exchange, int] = {}
+    silent: dict[Exchange, ExchangeError] = {}
+
+    async def read(exchange: Exchange) -> None:
+        request = listing_request(exchange, Endpoint.TIME)
+        try:
+            clocks[exchange] = await fetch_simple(
+                run, request, partial(parse_server_time, exchange)
+            )
+        except ExchangeError as error:
+            log.warning("no_exchange_clock", exchange=exchange, cause=str(error))
+            silent[exchange] = error
+
+    async with asyncio.TaskGroup() as group:
+        for exchange in exchanges:
+            group.create_task(read(exchange))
+    if not clocks:
+        raise CollectionFailed("; ".join(str(error) for error in silent.values()))
+    return min(clocks.values()), silent
+
+
+@dataclass(slots=True)
+class _Collection:
+    """The state of one collection. Holds the rows of the markets being fetched, of no other."""
+
+    run: Run
+    timeframe: Timeframe
+    as_of_ms: int
+    history_candles: int
+    funding: FundingBook | None
+    funding_history: int
+    previous: Previous
+    deliver: Deliver
+    on_progress: Callable[[int, int], None]
+    total: int
+    done: int = 0
+    markets: int = 0
+    carried_over: int = 0
+    funding_outdated: bool = False
+    missing: list[Missing] = field(default_factory=list)
+    failures: dict[Exchange, Counter[str]] = field(default_factory=dict)
+    second_chances: list[MarketTasks] = field(default_factory=list)
+    last_chance: bool = False
+
+    async def collect(self, tasks: MarketTasks) -> None:
+        """Everything of one market, one request after the other, merged and delivered."""
+        try:
+            candles = await fetch_klines(self.run, tasks.klines)
+            if not candles:  # a contract that trades has a candle for every interval
+                raise _no_candles(tasks.klines)
+        except ExchangeError as error:
+            if not self.last_chance and isinstance(error, SourceDown | GaveUp):
+                self.second_chances.append(tasks)
+            else:
+                self.failed(tasks, error)
+                self.progress(tasks.count)
+            return
+        self.progress(1)
+        open_interest = await self._open_interest(tasks)
+        funding = await self._funding(tasks)
+        self._merge(tasks.market, candles, open_interest, funding)
+
+    def take_second_chances(self) -> list[MarketTasks]:
+        self.last_chance = True
+        return self.second_chances
+
+    def progress(self, tasks: int) -> None:
+        self.done += tasks
+        self.on_progress(self.done, self.total)
+
+    def failed(self, tasks: MarketTasks, error: ExchangeError) -> None:
+        """The market's candles could not be had: its earlier rows are carried over, if any."""
+        market = tasks.market
+        self._lacks(market, "klines", _reason(error))
+        self.failures.setdefault(market.exchange, Counter())[_reason(error)] += 1
+        carried = False
+        for made in self.timeframe.produces:
+            known = self.previous.get(made, {}).get(market.key)
+            rows = self._still_true(made, known) if known is not None else []
+            if known is None or not rows:
+                continue
+            since_ms = known.stale_since_ms
+            self.deliver(
+                made,
+                MarketSeries(
+                    market,
+                    rows,
+                    known.checked_at_ms,
+                    self.as_of_ms if since_ms is None else since_ms,
+                ),
+            )
+            carried = True
+        self.carried_over += carried
+
+    def _still_true(self, timeframe: Timeframe, known: MarketSeries) -> list[Row]:
+        """The earlier rows inside today's window that are what they claim to be.
+
+        One that was forming when it was fetched and has closed since would pass for closed.
+        """
+        first_ms = timeframe.window_start(self.as_of_ms, self.history_candles)
+        closed_then_ms = timeframe.last_closed_open_time(known.checked_at_ms)
+        closed_now_ms = timeframe.last_closed_open_time(self.as_of_ms)
+        return [
+            row
+            for row in known.rows
+            if row[0] >= first_ms and not closed_then_ms < row[0] <= closed_now_ms
+        ]
+
+    async def _open_interest(self, tasks: MarketTasks) -> list[OpenInterestRow]:
+        if tasks.open_interest is None:
+            return []
+        try:
+            snapshots = await fetch_open_interest(self.run, tasks.open_interest)
+        except ExchangeError as error:
+            self._lacks(tasks.market, "open_interest", _reason(error))
+            known = self.previous.get(self.timeframe, {}).get(tasks.market.key)
+            rows = known.rows if known is not None else ()
+            return [(row[0], row[7]) for row in rows if row[7] is not None]
+        finally:
+            self.progress(1)
+        interval_ms = self.timeframe.interval_ms
+        return [snapshot for snapshot in snapshots if snapshot[0] % interval_ms == 0]
+
+    async def _funding(self, tasks: MarketTasks) -> FundingSeries | None:
+        market = tasks.market
+        if self.funding is not None:
+            series = self.funding.get(market.key)
+            if series is None:
+                self._lacks(market, "funding_rate", "its funding has not been fetched yet")
+            return series
+        if tasks.funding is None:
+            return None
+        try:
+            rows = await fetch_funding(self.run, tasks.funding)
+        except ExchangeError as error:
+            self._lacks(market, "funding_rate", _reason(error))
+            return None
+        finally:
+            self.progress(1)
+        rows = rows[-self.funding_history :]
+        return FundingSeries(market, rows, _interval_hours(rows), self.as_of_ms)
+
+    def _merge(
+        self,
+        market: Market,
+        candles: Sequence[Candle],
+        open_interest: Sequence[OpenInterestRow],
+        funding: FundingSeries | None,
+    ) -> None:
+        merged = merge_data(
+            candles,
+            open_interest,
+            funding,
+            timeframe=self.timeframe,
+            as_of_ms=self.as_of_ms,
+            history_candles=self.history_candles,
+        )
+        self.funding_outdated |= merged.funding_outdated
+        for made in self.timeframe.produces:
+            rows = merged.rows
+            if made is not self.timeframe:
+                start_ms = self.timeframe.window_start(self.as_of_ms, self.history_candles)
+                rows = aggregate_4h_to_8h(rows, window_start_ms=start_ms, exact=merged.exact)
+            self.deliver(made, MarketSeries(market, rows, self.as_of_ms))
+        self.markets += 1
+
+    def _lacks(self, market: Market, part: Part, reason: str) -> None:
+        self.missing.append(Missing(market.exchange, market.symbol, part, reason))
+
+    def finish(self) -> Collected:
+        if not self.markets:
+            causes = (
+                f"{exchange}: {reasons.most_common(1)[0][0]}"
+                for exchange, reasons in sorted(self.failures.items())
+            )
+            raise CollectionFailed("; ".join(causes))
+        return Collected(
+            as_of_ms=self.as_of_ms,
+            missing=sorted(self.missing),
+            markets=self.markets,
+            carried_over=self.carried_over,
+            requests=self.run.requests,
+            retries=self.run.retries,
+            funding_outdated=self.funding_outdated,
+        )
+
+
+def _no_candles(task: FetchTask) -> BadPayload:
+    return BadPayload(
+        "no candles in the window",
+        exchange=task.market.exchange,
+        endpoint=task.endpoint,
+        market=task.market.symbol,
+    )
+
+
+def _reason(error: ExchangeError) -> str:
+    """The cause as a document's `missing` gives it: exchange and market stand beside it there."""
+    status = f" (HTTP {error.status})" if error.status not in (None, 200) else ""
+    return f"{error.cause}{status}"
+
+
+def _interval_hours(rows: Sequence[tuple[int, float]]) -> int:
+    """The time between the last two settlements, in hours; 8 where nothing else is known."""
+    if len(rows) < 2:
+        return 8
+    (earlier, _), (later, _) = rows[-2:]
+    hours = (later - later % MINUTE_MS - (earlier - earlier % MINUTE_MS)) // HOUR_MS
+    return max(1, min(8, hours))

@@ -1,0 +1,162 @@
+"""The HTTP side of the exchanges: one pooled session, one request at a time within the budgets.
+
+Sends and judges; what is asked, how pages are followed and what is tried again is decided in
+fetch_strategies.py.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from types import TracebackType
+from typing import Final, Self
+
+import aiohttp
+import structlog
+from multidict import CIMultiDict
+from yarl import URL
+
+from config import Settings
+from data_collector.answers import judge
+from data_collector.api_parser import parse_server_time
+from data_collector.errors import BadPayload, Banned, RateLimited, SourceDown
+from data_collector.fetch_strategies import Run, Tally, fetch_simple
+from data_collector.rate_limits import Clock, RateLimits, Ticket
+from data_collector.url_builder import Endpoint, Request, listing_request
+from market_data import Exchange
+
+REQUEST_S: Final = 10.0  # for one request, from connecting to the last byte
+CONNECT_S: Final = 5.0
+LARGEST_BODY: Final = 16 * 1024 * 1024  # the largest known, a list of all contracts, has 2 MB
+_PIECE: Final = 256 * 1024
+
+log = structlog.get_logger(__name__)
+
+
+class ExchangeClient:
+    """Asks the exchanges within their limits; one for all jobs of a process.
+
+    `limits` are shared by every client of the process. Counts what it sent in `requests` and
+    what of it was a repetition in `retries`; `Run` counts the same for one job.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        limits: RateLimits | None = None,
+        clock: Clock | None = None,
+        request_s: float = REQUEST_S,
+    ) -> None:
+        self._base_urls = {exchange: settings.base_url(exchange) for exchange in Exchange}
+        self._request_s = request_s
+        self.concurrency = settings.concurrency_limit
+        self.limits = limits or RateLimits(settings.rate_fraction, clock)
+        self.clock: Clock = self.limits.clock
+        self.tally = Tally()
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def requests(self) -> int:
+        return self.tally.requests
+
+    @property
+    def retries(self) -> int:
+        return self.tally.retries
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            # Bounded by the workers; a collection and funding run side by side.
+            connector=aiohttp.TCPConnector(limit=4 * self.concurrency, keepalive_timeout=30),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept": "application/json", "User-Agent": "perpcache"},
+            timeout=aiohttp.ClientTimeout(total=self._request_s, sock_connect=CONNECT_S),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def server_time_ms(self, exchange: Exchange) -> int:
+        """The exchange's clock. Raises ExchangeError."""
+        return await fetch_simple(
+            Run(self),
+            listing_request(exchange, Endpoint.TIME),
+            partial(parse_server_time, exchange),
+        )
+
+    async def send(self, request: Request, tally: Tally) -> bytes:
+        """The body of one successful answer; one attempt, once the budget allows it.
+
+        Raises ExchangeError. An answer that asks for a pause has begun it before this returns.
+        """
+        if self._session is None:
+            raise RuntimeError("the client is used outside of its `async with`")
+        limits = self.limits.of(request.exchange)
+        ticket = await limits.admit(request)
+        tally.requests += 1
+        if tally is not self.tally:
+            self.tally.requests += 1
+        try:
+            return await self._ask(self._session, request, ticket)
+        except (RateLimited, Banned) as error:
+            pause_s = (error.until_ms - self.clock.wall_ms()) / 1000
+            limits.pause(pause_s, error.cause)
+            log.warning(
+                "exchange_paused",
+                exchange=request.exchange,
+                endpoint=request.endpoint,
+                status=error.status,
+                pause_s=round(pause_s, 1),
+                cause=error.cause,
+            )
+            raise
+
+    async def _ask(self, session: aiohttp.ClientSession, request: Request, ticket: Ticket) -> bytes:
+        headers: Mapping[str, str] = CIMultiDict()
+        url = URL(self._base_urls[request.exchange] + request.target, encoded=True)
+        try:
+            # A GET never has a body here: one exchange refuses it.
+            async with session.get(url, allow_redirects=False) as answer:
+                headers = answer.headers
+                body = await _read(answer, request)
+                status = answer.status
+        except TimeoutError:
+            raise self._down(request, f"no answer within {self._request_s:g} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._down(request, f"{type(error).__name__}: {error}"[:200]) from None
+        finally:
+            self.limits.of(request.exchange).answered(request, ticket, headers)
+        refusal = judge(request, status, headers, body, self.clock.wall_ms())
+        if refusal is not None:
+            raise refusal
+        return body
+
+    @staticmethod
+    def _down(request: Request, cause: str) -> SourceDown:
+        return SourceDown(
+            cause, exchange=request.exchange, endpoint=request.endpoint, market=request.symbol
+        )
+
+
+async def _read(answer: aiohttp.ClientResponse, request: Request) -> bytes:
+    pieces = []
+    size = 0
+    while piece := await answer.content.read(_PIECE):
+        pieces.append(piece)
+        size += len(piece)
+        if size > LARGEST_BODY:
+            answer.close()
+            raise BadPayload(
+                f"an answer of more than {LARGEST_BODY} bytes",
+                exchange=request.exchange,
+                endpoint=request.endpoint,
+                market=request.symbol,
+                status=answer.status,
+            )
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -1,0 +1,352 @@
+"""How a task is fetched: pages followed by what came back, retries, bounded workers.
+
+Knows no exchange by name: order, page sizes and paths are url_builder's tables.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
+
+import structlog
+
+from data_collector.api_parser import (
+    Candle,
+    OpenInterestRow,
+    Page,
+    parse_funding,
+    parse_klines,
+    parse_open_interest,
+)
+from data_collector.errors import (
+    BadPayload,
+    Banned,
+    ExchangeError,
+    GaveUp,
+    RateLimited,
+    Restricted,
+    SourceDown,
+    WindowRefused,
+)
+from data_collector.rate_limits import Clock
+from data_collector.task_builder import FetchTask
+from data_collector.url_builder import (
+    Endpoint,
+    Order,
+    Request,
+    endpoint_table,
+    history_request,
+)
+from market_data import Exchange, FundingRow
+
+# How often one request is made at most, by what the last answer was. The deadline of a single
+# request is the client's.
+TRIES: Final[Mapping[type[ExchangeError], int]] = {SourceDown: 5, BadPayload: 2, RateLimited: 5}
+RETRY_WITHIN_S: Final = 20.0  # after the first failure no try begins later than this
+BACKOFF_S: Final = 0.5  # doubled each time; the wait is drawn between nothing and all of it
+LONGEST_BACKOFF_S: Final = 8.0
+# An endpoint that failed for so many markets in a row, none answered in between, is left alone.
+HOPELESS_AFTER: Final = 20
+_PAGES_PER_NEEDED: Final = 10  # pages may come short; so many times the pages needed are followed
+
+T = TypeVar("T")
+Row = TypeVar("Row", bound=tuple[Any, ...])
+Item = TypeVar("Item")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Requests sent, and how many of them were repetitions."""
+
+    requests: int = 0
+    retries: int = 0
+
+
+class Sender(Protocol):
+    """What sends one request: ExchangeClient."""
+
+    clock: Clock
+    concurrency: int
+    tally: Tally
+
+    async def send(self, request: Request, tally: Tally) -> bytes: ...
+
+
+class Run:
+    """One job's dealings with the exchanges: what it sent, and whom it has given up on.
+
+    An exchange is left alone for the rest of the run when it pauses us for long or does not
+    serve this place; an endpoint when it fails for one market after the other.
+    """
+
+    def __init__(self, sender: Sender) -> None:
+        self.sender = sender
+        self.tally = Tally()
+        self._left: dict[Exchange, ExchangeError] = {}
+        self._hopeless: dict[tuple[Exchange, Endpoint], ExchangeError] = {}
+        self._streaks: Counter[tuple[Exchange, Endpoint]] = Counter()
+
+    @property
+    def requests(self) -> int:
+        return self.tally.requests
+
+    @property
+    def retries(self) -> int:
+        return self.tally.retries
+
+    def gave_up(self, exchange: Exchange, endpoint: Endpoint) -> ExchangeError | None:
+        """Why this run no longer asks the endpoint; None while it does."""
+        return self._left.get(exchange) or self._hopeless.get((exchange, endpoint))
+
+    def forgive(self) -> None:
+        """Asks endpoints that failed again; an exchange that was left stays left."""
+        self._hopeless.clear()
+        self._streaks.clear()
+
+    def _succeeded(self, request: Request) -> None:
+        self._streaks.pop((request.exchange, request.endpoint), None)
+
+    def _failed(self, request: Request, error: ExchangeError) -> None:
+        exchange, endpoint = request.exchange, request.endpoint
+        if isinstance(error, Banned | Restricted):
+            if exchange not in self._left:
+                self._left[exchange] = error
+                log.warning("exchange_left_alone", exchange=exchange, cause=str(error))
+        elif isinstance(error, SourceDown | BadPayload | RateLimited):
+            self._streaks[exchange, endpoint] += 1
+            if self._streaks[exchange, endpoint] == HOPELESS_AFTER:
+                self._hopeless[exchange, endpoint] = error
+                log.warning(
+                    "endpoint_left_alone", exchange=exchange, endpoint=endpoint, cause=str(error)
+                )
+        else:
+            self._succeeded(request)  # it answered; what is wrong is this market's matter
+
+
+async def fetch_simple(run: Run, request: Request, parse: Callable[[bytes], T]) -> T:
+    """One request and its parsed answer, tried again where that can help.
+
+    Raises the last ExchangeError, or GaveUp without asking once the run has left the endpoint.
+    """
+    clock = run.sender.clock
+    tries: Counter[type[ExchangeError]] = Counter()
+    first_failure: float | None = None
+    while True:
+        _check_not_left(run, request)
+        try:
+            result = parse(await run.sender.send(request, run.tally))
+        except (SourceDown, BadPayload, RateLimited) as error:
+            kind = type(error)
+            tries[kind] += 1
+            now = clock.monotonic_s()
+            if first_failure is None or kind is RateLimited:
+                first_failure = now  # a pause is not the request's own time
+            wait_s = _backoff_s(tries.total())
+            late = now + wait_s - first_failure > RETRY_WITHIN_S
+            if tries[kind] >= TRIES[kind] or late:
+                run._failed(request, error)
+                raise
+            log.debug("retry", cause=str(error), tries=tries.total(), wait_s=round(wait_s, 2))
+            if kind is not RateLimited:  # the budget itself waits for the end of the pause
+                await clock.sleep(wait_s)
+            run.tally.retries += 1
+            if run.sender.tally is not run.tally:
+                run.sender.tally.retries += 1
+        except ExchangeError as error:
+            run._failed(request, error)
+            raise
+        else:
+            run._succeeded(request)
+            return result
+
+
+def _check_not_left(run: Run, request: Request) -> None:
+    if (reason := run.gave_up(request.exchange, request.endpoint)) is not None:
+        raise GaveUp(
+            f"not asked: {reason.cause}",
+            exchange=request.exchange,
+            endpoint=request.endpoint,
+            market=request.symbol,
+            status=reason.status,
+        )
+
+
+def _backoff_s(failures: int) -> float:
+    """Exponential, with full jitter: many clients that failed together do not return together."""
+    longest_s = min(LONGEST_BACKOFF_S, BACKOFF_S * 2 ** (failures - 1))
+    return random.uniform(0, longest_s)  # noqa: S311 - not a secret
+
+
+# --- a market's history --------------------------------------------------------------------------
+
+
+async def fetch_klines(run: Run, task: FetchTask) -> list[Candle]:
+    """The candles of the task's window, ascending."""
+    parse = partial(
+        parse_klines, task.market.exchange, symbol=task.market.symbol, interval_ms=task.step_ms
+    )
+    return await _fetch_history(run, task, parse)
+
+
+async def fetch_open_interest(run: Run, task: FetchTask) -> list[OpenInterestRow]:
+    """The snapshots of the task's window, ascending; finer ones than asked for included.
+
+    A window whose start has just left what the exchange keeps is narrowed once, by one candle.
+    """
+    parse = partial(
+        parse_open_interest,
+        task.market.exchange,
+        symbol=task.market.symbol,
+        interval_ms=task.step_ms,
+    )
+    try:
+        return await _fetch_history(run, task, parse)
+    except WindowRefused:
+        narrower = task.narrowed()
+        if narrower is None:
+            raise
+        return await _fetch_history(run, narrower, parse)
+
+
+async def fetch_funding(run: Run, task: FetchTask) -> list[FundingRow]:
+    """The regular settlements of the task's window, ascending."""
+    parse = partial(parse_funding, task.market.exchange, symbol=task.market.symbol)
+    return await _fetch_history(run, task, parse)
+
+
+async def _fetch_history(
+    run: Run, task: FetchTask, parse: Callable[[bytes], Page[Row]]
+) -> list[Row]:
+    strategy = _BY_ORDER[endpoint_table(task.market.exchange, task.endpoint).order]
+    return await strategy(run, task, parse)
+
+
+async def fetch_forward(
+    run: Run, task: FetchTask, parse: Callable[[bytes], Page[Row]]
+) -> list[Row]:
+    """Pages from the oldest on, for an exchange that answers in ascending order.
+
+    The next begins after the newest row that came: a page that came short is continued, and only
+    a window that came back empty is a hole.
+    """
+    table = endpoint_table(task.market.exchange, task.endpoint)
+    pages: list[Sequence[Row]] = []
+    start_ms = task.start_ms
+    for _ in _bounded(task, table.page_limit):
+        end_ms, limit = task.page(start_ms, table.page_limit)
+        page = await fetch_simple(run, _page_request(task, start_ms, end_ms, limit), parse)
+        pages.append(page.rows)
+        last_ms = page.last_ms
+        if last_ms is None or not start_ms <= last_ms <= end_ms:
+            last_ms = end_ms
+        if task.complete_after(last_ms):
+            return _joined(pages, task)
+        start_ms = last_ms + (task.gap_ms if task.period is not None else 1)
+    raise _endless(task)
+
+
+async def fetch_bybit_paginated(
+    run: Run, task: FetchTask, parse: Callable[[bytes], Page[Row]]
+) -> list[Row]:
+    """Pages from the newest on, for an exchange that answers in descending order.
+
+    The window of each page ends right before the oldest row that came, until the start is
+    reached or nothing comes. (A cursor would say the same, but may repeat.)
+    """
+    table = endpoint_table(task.market.exchange, task.endpoint)
+    pages: list[Sequence[Row]] = []
+    end_ms = task.end_ms
+    for _ in _bounded(task, table.page_limit):
+        limit = min(table.page_limit, task.slots(task.start_ms, end_ms))
+        request = _page_request(task, task.start_ms, end_ms, limit)
+        page = await fetch_simple(run, request, parse)
+        if page.first_ms is None:
+            return _joined(pages, task)
+        pages.append(page.rows)
+        if page.first_ms > end_ms:  # the end was ignored: the next page would be the same
+            raise _endless(task)
+        rows = sum(map(len, pages))
+        if task.complete_before(page.first_ms) or (task.wanted is not None and rows >= task.wanted):
+            return _joined(pages, task)
+        end_ms = page.first_ms - 1
+    raise _endless(task)
+
+
+_BY_ORDER: Final[Mapping[Order, Callable[..., Awaitable[list[Any]]]]] = {
+    Order.ASCENDING: fetch_forward,
+    Order.DESCENDING: fetch_bybit_paginated,
+}
+
+
+def _page_request(task: FetchTask, start_ms: int, end_ms: int, limit: int) -> Request:
+    return history_request(
+        task.market,
+        task.endpoint,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        limit=limit,
+        period=task.period,
+    )
+
+
+def _bounded(task: FetchTask, page_limit: int) -> range:
+    needed = -(-task.slots(task.start_ms, task.end_ms) // page_limit)
+    return range(_PAGES_PER_NEEDED * needed + _PAGES_PER_NEEDED)
+
+
+def _joined(pages: Sequence[Sequence[Row]], task: FetchTask) -> list[Row]:
+    """All rows inside the window, ascending and unique."""
+    if len(pages) == 1 and pages[0]:
+        only = pages[0]
+        if task.start_ms <= only[0][0] and only[-1][0] <= task.end_ms:
+            return list(only)
+    rows = [row for page in pages for row in page if task.start_ms <= row[0] <= task.end_ms]
+    if len(pages) > 1:
+        # Pages that overlap hold the same rows; of two that differ the one fetched later counts.
+        rows = sorted({row[0]: row for row in rows}.values())
+    return rows
+
+
+def _endless(task: FetchTask) -> BadPayload:
+    return BadPayload(
+        "pages that do not end",
+        exchange=task.market.exchange,
+        endpoint=task.endpoint,
+        market=task.market.symbol,
+    )
+
+
+# --- many markets --------------------------------------------------------------------------------
+
+
+async def work_through(
+    items: Sequence[Item],
+    exchange_of: Callable[[Item], Exchange],
+    work: Callable[[Item], Awaitable[None]],
+    *,
+    workers: int,
+) -> None:
+    """Every item worked on once, by at most `workers` at a time for each exchange, all exchanges
+    side by side. `work` handles the errors it expects; any other ends everything."""
+    by_exchange: dict[Exchange, list[Item]] = {}
+    for item in items:
+        by_exchange.setdefault(exchange_of(item), []).append(item)
+
+    async def worker(waiting: Iterator[Item]) -> None:
+        for item in waiting:
+            await work(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for queue in by_exchange.values():
+                waiting = iter(queue)
+                for _ in range(min(workers, len(queue))):
+                    group.create_task(worker(waiting))
+    except ExceptionGroup as failures:
+        # The first is the cause: it made the group cancel the others.
+        raise failures.exceptions[0] from None

@@ -1,0 +1,192 @@
+"""Markets -> fetch tasks: which window of what each market needs. Sends nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from data_collector.url_builder import Endpoint, endpoint_table, source_period
+from market_data import HOUR_MS, MINUTE_MS, Market, Timeframe
+
+# A snapshot may be published minutes after the instant it is stamped with.
+PUBLICATION_LAG_MS: Final = 4 * MINUTE_MS
+# The longest time between two settlements: the rate of a candle may be that old.
+LONGEST_FUNDING_STEP_MS: Final = 8 * HOUR_MS
+
+
+@dataclass(frozen=True, slots=True)
+class FetchTask:
+    """One part of one market, from `start_ms` to `end_ms`, both included.
+
+    With a `period` (klines, open interest) rows lie on the multiples of `step_ms`, and so do
+    both ends. Without one (funding) `step_ms` is the time between the latest settlements.
+    `narrow_ms`: by how much the window is narrowed when its start is refused.
+    `newest_ms`: rows later than this are welcome, but nothing is asked again for them.
+    `wanted`: so many of the newest rows are enough.
+    """
+
+    market: Market
+    endpoint: Endpoint
+    period: Timeframe | None
+    start_ms: int
+    end_ms: int
+    step_ms: int
+    newest_ms: int
+    narrow_ms: int = 0
+    wanted: int | None = None
+
+    @property
+    def gap_ms(self) -> int:
+        """No two rows are nearer to each other."""
+        return self.step_ms if self.period is not None else HOUR_MS
+
+    def slots(self, start_ms: int, end_ms: int) -> int:
+        """How many rows the window can hold."""
+        return max(0, end_ms - start_ms) // self.gap_ms + 1
+
+    def page(self, start_ms: int, limit: int) -> tuple[int, int]:
+        """The end of the page that begins at `start_ms`, and how many rows to ask for.
+
+        On a grid the window is as long as the page, so that no exchange has to choose which end
+        of it to cut; settlements come from the start on, as many as fit.
+        """
+        if self.period is None:
+            return self.end_ms, limit
+        limit = min(limit, self.slots(start_ms, self.end_ms))
+        return start_ms + (limit - 1) * self.step_ms, limit
+
+    def complete_after(self, last_ms: int) -> bool:
+        """Whether no further row is due after the one at `last_ms`."""
+        if self.period is not None:
+            return last_ms >= self.newest_ms
+        # Settlements are stamped some ms late.
+        return last_ms - last_ms % MINUTE_MS + self.step_ms > self.end_ms
+
+    def complete_before(self, first_ms: int) -> bool:
+        """Whether no further row can lie between the start and the one at `first_ms`."""
+        return first_ms - self.gap_ms < self.start_ms
+
+    def narrowed(self) -> "FetchTask | None":
+        """The same with a later start; None where there is nothing to narrow."""
+        start_ms = self.start_ms + self.narrow_ms
+        if not self.narrow_ms or start_ms > self.end_ms:
+            return None
+        return replace(self, start_ms=start_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class MarketTasks:
+    """What is fetched of one market; None: nothing of that kind."""
+
+    market: Market
+    klines: FetchTask
+    open_interest: FetchTask | None
+    funding: FetchTask | None
+
+    @property
+    def count(self) -> int:
+        return 1 + (self.open_interest is not None) + (self.funding is not None)
+
+
+def build_tasks(
+    timeframe: Timeframe,
+    markets: Sequence[Market],
+    *,
+    as_of_ms: int,
+    history_candles: int,
+    with_funding: bool,
+    funding_history: int,
+) -> list[MarketTasks]:
+    """The tasks of a cold collection, one entry for each market, in the order given."""
+    return [
+        MarketTasks(
+            market,
+            klines_task(timeframe, market, as_of_ms=as_of_ms, history_candles=history_candles),
+            open_interest_task(
+                timeframe, market, as_of_ms=as_of_ms, history_candles=history_candles
+            ),
+            funding_task(
+                market,
+                start_ms=max(
+                    timeframe.window_start(as_of_ms, history_candles) - LONGEST_FUNDING_STEP_MS,
+                    as_of_ms - funding_history * LONGEST_FUNDING_STEP_MS,
+                ),
+                end_ms=as_of_ms,
+                wanted=funding_history,
+            )
+            if with_funding
+            else None,
+        )
+        for market in markets
+    ]
+
+
+def klines_task(
+    timeframe: Timeframe, market: Market, *, as_of_ms: int, history_candles: int
+) -> FetchTask:
+    """The candles of the window that ends with the one holding `as_of_ms`."""
+    end_ms = timeframe.floor(as_of_ms)
+    return FetchTask(
+        market,
+        Endpoint.KLINES,
+        timeframe,
+        timeframe.window_start(as_of_ms, history_candles),
+        end_ms,
+        timeframe.interval_ms,
+        newest_ms=end_ms,
+    )
+
+
+def open_interest_task(
+    timeframe: Timeframe, market: Market, *, as_of_ms: int, history_candles: int
+) -> FetchTask | None:
+    """The snapshots at the opens of the window's candles, as far back as they are kept.
+
+    Where the exchange has no such period, the longest that divides it is asked for: rows then
+    lie on the finer grid of `period`. None where no candle of the window can have a snapshot.
+    """
+    interval_ms = timeframe.interval_ms
+    start_ms = timeframe.window_start(as_of_ms, history_candles)
+    end_ms = timeframe.floor(as_of_ms)
+    horizon_ms = endpoint_table(market.exchange, Endpoint.OPEN_INTEREST).horizon_ms
+    if horizon_ms is not None:
+        start_ms = max(start_ms, -(-(as_of_ms - horizon_ms) // interval_ms) * interval_ms)
+    if start_ms > end_ms:
+        return None
+    period = source_period(market.exchange, Endpoint.OPEN_INTEREST, timeframe)
+    fresh = as_of_ms - end_ms < PUBLICATION_LAG_MS
+    return FetchTask(
+        market,
+        Endpoint.OPEN_INTEREST,
+        period,
+        start_ms,
+        end_ms,
+        period.interval_ms,
+        newest_ms=end_ms - period.interval_ms if fresh else end_ms,
+        narrow_ms=interval_ms,
+    )
+
+
+def funding_task(
+    market: Market,
+    *,
+    start_ms: int,
+    end_ms: int,
+    interval_hours: int = 1,
+    wanted: int | None = None,
+) -> FetchTask:
+    """The settlements from `start_ms` to `end_ms`.
+
+    `interval_hours`: the market's present interval, where it is known: it saves the request that
+    finds out that nothing follows the last settlement. `wanted`: the newest so many are enough
+    (where pages begin with the newest; elsewhere all of the window come).
+    """
+    return FetchTask(
+        market,
+        Endpoint.FUNDING,
+        None,
+        max(0, start_ms),
+        end_ms,
+        interval_hours * HOUR_MS,
+        newest_ms=end_ms,
+        wanted=wanted,
+    )
