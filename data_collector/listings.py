@@ -1,0 +1,116 @@
+"""What one request tells about all markets of an exchange: contracts, turnover, next settlements.
+
+Which requests that takes is a table by exchange; what is made of it is others' business.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from data_collector.api_parser import (
+    Instrument,
+    Page,
+    Ticker,
+    parse_all_funding,
+    parse_funding_info,
+    parse_instruments,
+    parse_premium_index,
+    parse_tickers,
+)
+from data_collector.errors import BadPayload
+from data_collector.fetch_strategies import Run, fetch_simple
+from data_collector.url_builder import (
+    ALL_SYMBOLS_FUNDING,
+    ENDPOINTS,
+    Endpoint,
+    listing_request,
+    recent_funding_request,
+)
+from market_data import Exchange
+
+DEFAULT_FUNDING_HOURS: Final = 8
+_MOST_PAGES: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class FundingSchedule:
+    """The interval in force now, and the next settlement where the exchange tells it."""
+
+    interval_hours: int
+    next_ms: int | None
+
+
+async def fetch_instruments(run: Run, exchange: Exchange, *, quote: str) -> list[Instrument]:
+    """The contracts worth collecting (api_parser.parse_instruments), of all pages, each once."""
+    parse = partial(parse_instruments, exchange, quote=quote)
+    found: dict[str, Instrument] = {}
+    cursor = ""
+    seen = {cursor}
+    for _ in range(_MOST_PAGES):
+        request = listing_request(exchange, Endpoint.INSTRUMENTS, cursor=cursor)
+        page: Page[Instrument] = await fetch_simple(run, request, parse)
+        found.update((row.market.symbol, row) for row in page.rows)
+        cursor = page.cursor
+        if not cursor or not page.sent:
+            return list(found.values())
+        if cursor in seen:
+            break
+        seen.add(cursor)
+    raise BadPayload(
+        "pages that do not end", exchange=exchange, endpoint=Endpoint.INSTRUMENTS, market=None
+    )
+
+
+async def fetch_turnovers(run: Run, exchange: Exchange) -> dict[str, float]:
+    """Turnover of the last 24 h in quote units by symbol."""
+    tickers = await _tickers(run, exchange)
+    return {
+        ticker.symbol: ticker.turnover_24h for ticker in tickers if ticker.turnover_24h is not None
+    }
+
+
+async def fetch_funding_schedule(run: Run, exchange: Exchange) -> dict[str, FundingSchedule]:
+    """When each symbol settles, in at most two requests. Symbols without funding may be absent."""
+    if Endpoint.PREMIUM_INDEX not in ENDPOINTS[exchange]:
+        return {
+            ticker.symbol: FundingSchedule(ticker.funding_interval_hours, ticker.next_funding_ms)
+            for ticker in await _tickers(run, exchange)
+            if ticker.funding_interval_hours is not None
+        }
+    intervals = await fetch_simple(
+        run,
+        listing_request(exchange, Endpoint.FUNDING_INFO),
+        partial(parse_funding_info, exchange),
+    )
+    coming = await fetch_simple(
+        run,
+        listing_request(exchange, Endpoint.PREMIUM_INDEX),
+        partial(parse_premium_index, exchange),
+    )
+    # Symbols that are not listed with an interval of their own are on the default.
+    return {
+        ticker.symbol: FundingSchedule(
+            intervals.get(ticker.symbol, DEFAULT_FUNDING_HOURS), ticker.next_funding_ms
+        )
+        for ticker in coming
+    }
+
+
+async def fetch_recent_funding(
+    run: Run, exchange: Exchange, *, start_ms: int, end_ms: int
+) -> Page[tuple[str, int, float]] | None:
+    """The regular settlements of all symbols from `start_ms` on: (symbol, time, rate).
+
+    None where the exchange has no such request. One page: where `sent` reaches the page limit
+    of the endpoint there are more, and it is not documented how to page on.
+    """
+    if exchange not in ALL_SYMBOLS_FUNDING:
+        return None
+    request = recent_funding_request(exchange, start_ms=start_ms, end_ms=end_ms)
+    return await fetch_simple(run, request, partial(parse_all_funding, exchange))
+
+
+async def _tickers(run: Run, exchange: Exchange) -> Sequence[Ticker]:
+    request = listing_request(exchange, Endpoint.TICKERS)
+    return await fetch_simple(run, request, partial(parse_tickers, exchange))
