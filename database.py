@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import asyncpg
+import structlog
 
 from database_migrations import MIGRATIONS
 from database_pool import Connection, DatabasePool, DatabaseUnavailable
@@ -27,8 +28,8 @@ __all__ = [
     "SavedMarkets",
 ]
 
-_READ_S: Final = 5.0
-_WRITE_S: Final = 20.0
+_log = structlog.get_logger(__name__)
+
 # Numbers with a column of their own, in the order in which they are handed out.
 _NUMBERS: Final = ("hurst", "entropy", "realised_volatility")
 _MARKET: Final = "exchange, symbol, base, quote, launched_ms"
@@ -70,9 +71,16 @@ class CoinRecord:
 
 
 class Database:
-    """All methods raise DatabaseUnavailable. `aclose` when done."""
+    """All methods raise DatabaseUnavailable. `aclose` when done.
 
-    def __init__(self, dsn: str, *, migrations: Path = MIGRATIONS) -> None:
+    `read_s` and `write_s`: how long a call may take once the connection stands.
+    """
+
+    def __init__(
+        self, dsn: str, *, migrations: Path = MIGRATIONS, read_s: float = 5.0, write_s: float = 20.0
+    ) -> None:
+        self._read_s = read_s
+        self._write_s = write_s
         self._pool = DatabasePool(dsn, migrations)
 
     async def open(self) -> None:
@@ -114,7 +122,7 @@ class Database:
             )
             return [Coin(_market(row), _meta(row)) for row in rows]
 
-        return await self._pool.run(read, _READ_S)
+        return await self._pool.run(read, self._read_s)
 
     async def get_all_unique_coins(
         self, *, exchanges: Sequence[Exchange], quote: str, markets_limit: int = 0
@@ -127,7 +135,7 @@ class Database:
             )
             return [_market(row) for row in rows]
 
-        return await self._pool.run(read, _READ_S)
+        return await self._pool.run(read, self._read_s)
 
     async def save_markets(
         self, exchange: Exchange, listed: Sequence[ListedMarket], *, seen_at_ms: int
@@ -135,12 +143,13 @@ class Database:
         """Stores what `exchange` lists now; known markets that it lacks become inactive.
 
         Only markets of the quotes in the listing can become inactive: a listing is of one quote.
-        `enabled` stays, and so does a known turnover where the listing has none. All or nothing.
+        `enabled` stays, and so does a known turnover where the listing has none. All or nothing,
+        but for a market with a name that PostgreSQL cannot hold (a zero byte), which is left out.
         Raises ValueError for an empty listing, which would end every market.
         """
-        if not listed:
+        by_symbol = {entry.market.symbol: entry for entry in listed if _storable(entry.market)}
+        if not by_symbol:
             raise ValueError(f"{exchange}: an empty listing is refused")
-        by_symbol = {entry.market.symbol: entry for entry in listed}
         columns = _columns(
             (m.symbol, m.base, m.quote, m.launched_ms, _finite(turnover))
             for m, turnover in by_symbol.values()
@@ -176,7 +185,7 @@ class Database:
             returned = sum(not active.get(symbol, True) for symbol in by_symbol)
             return SavedMarkets(added, returned, len(left))
 
-        return await self._pool.run(write, _WRITE_S)
+        return await self._pool.run(write, self._write_s)
 
     async def discovered_at_ms(self, exchange: Exchange) -> int | None:
         """When markets of `exchange` were last saved; None: never."""
@@ -187,7 +196,7 @@ class Database:
             )
             return found
 
-        return await self._pool.run(read, _READ_S)
+        return await self._pool.run(read, self._read_s)
 
     # Metadata.
 
@@ -205,7 +214,7 @@ class Database:
             await _write_metadata(connection, rows)
 
         if rows:
-            await self._pool.run(write, _WRITE_S)
+            await self._pool.run(write, self._write_s)
 
     # For the operator.
 
@@ -232,7 +241,7 @@ class Database:
                 list(Timeframe) if timeframe is None else [timeframe],
             )
 
-        return _records(await self._pool.run(read, _READ_S))
+        return _records(await self._pool.run(read, self._read_s))
 
     async def set_enabled(self, keys: Iterable[str], enabled: bool) -> list[str]:
         """Enables or disables markets by Market.key, all or none.
@@ -258,7 +267,7 @@ class Database:
             return []
 
         try:
-            return await self._pool.run(write, _WRITE_S)
+            return await self._pool.run(write, self._write_s)
         except _Unknown as error:
             return error.keys
 
@@ -291,7 +300,7 @@ class Database:
                 after = await connection.fetchval("SELECT count(*) FROM coins")
             return int(after - before)
 
-        return await self._pool.run(write, _WRITE_S) if chosen else 0
+        return await self._pool.run(write, self._write_s) if chosen else 0
 
 
 class _Unknown(Exception):
@@ -367,6 +376,15 @@ async def _write_metadata(
     )
     if columns:
         await connection.execute(_UPSERT_METADATA, *columns)
+
+
+def _storable(market: Market) -> bool:
+    # PostgreSQL's text holds every character but zero; half of a surrogate pair is none.
+    text = f"{market.symbol}{market.base}{market.quote}"
+    storable = not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)
+    if not storable:
+        _log.warning("market_not_storable", exchange=market.exchange, symbol=ascii(market.symbol))
+    return storable
 
 
 def _columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
