@@ -1,0 +1,5 @@
+"""Both exchanges on this machine: Binance USD-M and Bybit v5 linear, on one port.
+
+The simulator is written from the exchanges' documentation alone. It imports nothing of the
+product and keeps its own constants and types, so that the two can check each other.
+"""

@@ -1,0 +1,90 @@
+"""What goes back over the wire, and what an exchange needs to make it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from simulator.candles import NO_CANDLES, TIME, Ints
+from simulator.clock import Clock
+from simulator.limits import LimitSettings
+from simulator.market import Market
+from simulator.pages import PageCache, RowPages
+
+JSON: Final = "application/json"
+JSON_UTF8: Final = "application/json;charset=UTF-8"
+HTML: Final = "text/html"
+
+# interval_ms of the periods that are modelled; the exchanges know a few more.
+PERIODS_MS: Final = {
+    "5m": 300_000, "15m": 900_000, "30m": 1_800_000, "1h": 3_600_000, "2h": 7_200_000,
+    "4h": 14_400_000, "6h": 21_600_000, "8h": 28_800_000, "12h": 43_200_000, "1d": 86_400_000,
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Answer:
+    """One HTTP answer. `rejected` tells that the client's parameters were at fault."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON
+    headers: dict[str, str] = field(default_factory=dict)
+    rejected: bool = False
+
+
+@dataclass(slots=True)
+class World:
+    """The state both exchanges answer from."""
+
+    clock: Clock
+    seed: int
+    limits: LimitSettings
+    pages: PageCache
+    markets: dict[str, dict[str, Market]]  # exchange -> symbol -> market, in listing order
+    recorded_lists: Mapping[str, Any] = field(default_factory=dict)
+
+    def find(self, exchange: str, symbol: str) -> Market | None:
+        """The market, unless it is not (or no longer) known under that name."""
+        market = self.markets[exchange].get(symbol)
+        return None if market is None or market.gone else market
+
+    def add(self, market: Market) -> None:
+        self.markets[market.exchange][market.symbol] = market
+
+
+def dump(value: object) -> bytes:
+    return orjson.dumps(value)
+
+
+def candle_rows(
+    market: Market, pages: RowPages, render_forming: Any, *,
+    limit: int, first_ms: int, last_ms: int, forward: bool, now_ms: int,
+) -> bytes:  # fmt: skip
+    """The text of at most `limit` candles of a window, the forming one in its place.
+
+    `forward`: the first of the window, else the last of it. `render_forming` turns a column of
+    candles into rows of text.
+    """
+    open_ms = now_ms - now_ms % pages.interval_ms
+    forming: Ints = NO_CANDLES
+    if first_ms <= open_ms <= last_ms:
+        forming = market.forming(pages.interval_ms, now_ms)
+    more = forming.shape[1]
+    last_ms = min(last_ms, open_ms - pages.interval_ms)
+    if forward:
+        page = pages.oldest(limit, first_ms, last_ms)
+        more = more if page.count < limit else 0
+    else:
+        page = pages.newest(limit - more, first_ms, last_ms)
+    text = page.text
+    if more:
+        row: bytes = render_forming(forming)[0]
+        text = text + row if pages.ascending else row + text
+    return text[:-1]
+
+
+def times_of(candles: Ints) -> list[int]:
+    times: list[int] = candles[TIME].tolist()
+    return times

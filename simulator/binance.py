@@ -1,0 +1,379 @@
+"""Binance USD-M on the wire: paths, parameter checks, weights, error bodies, row formats.
+
+Where the documentation is silent a comment says "choice".
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+from simulator import binance_lists
+from simulator.answers import (
+    HTML,
+    JSON_UTF8,
+    PERIODS_MS,
+    Answer,
+    World,
+    candle_rows,
+    dump,
+    times_of,
+)
+from simulator.candles import DAY_MS, MINUTE_MS, OPEN, Ints
+from simulator.funding import RATE_DECIMALS, Settlement
+from simulator.limits import Refusal
+from simulator.market import Market
+from simulator.pages import RowPages
+from simulator.parameters import Query, whole_number
+from simulator.series import BLOCK_MS
+from simulator.text import binance_klines, fixed, rescaled
+
+FAR_MS: Final = 10**15
+OI_HORIZON_MS: Final = 30 * DAY_MS
+_OLD_FUNDING_MS: Final = 1_693_526_400_000  # markPrice is empty on rows older than 2023-09 (choice)
+
+PATHS: Final = {
+    "/fapi/v1/ping": "ping",
+    "/fapi/v1/time": "time",
+    "/fapi/v1/exchangeInfo": "exchange_info",
+    "/fapi/v1/klines": "klines",
+    "/futures/data/openInterestHist": "open_interest",
+    "/fapi/v1/openInterest": "open_interest_now",
+    "/fapi/v1/fundingRate": "funding",
+    "/fapi/v1/fundingInfo": "funding_info",
+    "/fapi/v1/premiumIndex": "premium_index",
+    "/fapi/v1/ticker/24hr": "ticker_24h",
+    "/fapi/v1/ticker/price": "ticker_price",
+    "/fapi/v2/ticker/price": "ticker_price",
+}
+# Endpoint -> the counter that pays for it; the others pay by weight.
+_COUNTERS: Final = {"open_interest": "data", "funding": "funding", "funding_info": "funding"}
+_WEIGHTS_ONE_ALL: Final = {"premium_index": (1, 10), "ticker_24h": (1, 40), "ticker_price": (1, 2)}
+
+
+class Refused(Exception):
+    """Parameters the exchange does not take: HTTP status and body."""
+
+    def __init__(self, code: int, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = dump({"code": code, "msg": message})
+
+
+class FundingLimitRefused(Refused):
+    """The other error shape, of fundingRate with limit > 1000 (HTTP 400: choice)."""
+
+    def __init__(self) -> None:
+        super().__init__(0, "")
+        text = "limit can not greater than 1000"
+        self.body = dump(
+            {
+                "status": "ERROR", "type": "VALID", "code": "000002", "errorData": {"limit": text},
+                "data": None, "subData": None, "params": None,
+            }
+        )  # fmt: skip
+
+
+class Window(NamedTuple):
+    start_ms: int | None
+    end_ms: int | None
+
+
+class Binance:
+    """Answers one request at a time from the world's numbers."""
+
+    name = "binance"
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._answers: dict[str, Callable[[Query], bytes]] = {
+            "ping": lambda query: b"{}",
+            "time": lambda query: dump({"serverTime": self._now_ms()}),
+            "exchange_info": self._exchange_info,
+            "klines": self._klines,
+            "open_interest": self._open_interest,
+            "open_interest_now": self._open_interest_now,
+            "funding": self._funding,
+            "funding_info": self._funding_info,
+            "premium_index": self._premium_index,
+            "ticker_24h": self._ticker_24h,
+            "ticker_price": self._ticker_price,
+        }
+
+    def cost(self, endpoint: str, query: Query) -> tuple[str, int]:
+        """Which counter a request draws on, and how much."""
+        if endpoint in _COUNTERS:
+            return _COUNTERS[endpoint], 1
+        if endpoint == "klines":
+            limit = whole_number(query.get("limit", "500")) or 500
+            return "weight", 1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1000 else 10
+        one, every = _WEIGHTS_ONE_ALL.get(endpoint, (1, 1))
+        return "weight", one if query.get("symbol") else every
+
+    def answer(self, endpoint: str, query: Query) -> Answer:
+        """The answer to a request that the limits let through."""
+        kind = JSON_UTF8 if endpoint in _COUNTERS else "application/json"
+        try:
+            return Answer(200, self._answers[endpoint](query), kind)
+        except Refused as refused:
+            return Answer(refused.status, refused.body, kind, rejected=True)
+
+    def headers(self, endpoint: str, weight_used: int, cost: int) -> dict[str, str]:
+        """Headers beyond the usual ones: the weight, where the exchange sends it."""
+        if endpoint in _COUNTERS:
+            return {}
+        if endpoint == "ticker_price":  # documented to be wrong there (choice: this request's own)
+            weight_used = cost
+        return {"x-mbx-used-weight-1m": str(weight_used), "x-response-time": "1ms"}
+
+    def refusal(self, refusal: Refusal, client: str) -> Answer:
+        """429 and 418, in the exchange's words."""
+        if refusal.status == 418:
+            text = (
+                f"Way too many requests; IP({client}) banned until {refusal.until_ms}. "
+                "Please use the websocket for live updates to avoid bans."
+            )
+        else:
+            text = (
+                "Too many requests; current limit of IP is 2400 requests per minute. "
+                "Please use the websocket for live updates to avoid polling the API."
+            )
+        answer = Answer(refusal.status, dump({"code": -1003, "msg": text}))
+        if self._world.limits.retry_after:
+            answer.headers["Retry-After"] = str(refusal.retry_after_s)
+        return answer
+
+    @staticmethod
+    def unknown_path() -> Answer:
+        return Answer(404, b"<html><head><title>404 Not Found</title></head></html>", HTML)
+
+    # --- parameters
+
+    def _now_ms(self) -> int:
+        return self._world.clock.now_ms(self.name)
+
+    def _market(self, query: Query) -> Market:
+        if not query.get("symbol"):
+            raise _missing("symbol")
+        market = self._world.find(self.name, query["symbol"])
+        if market is None:
+            raise Refused(-1121, "Invalid symbol.")
+        return market
+
+    def _limit(self, query: Query, default: int, most: int) -> int:
+        limit = _number(query, "limit")
+        if limit is None:
+            return default
+        if not 1 <= limit <= most:
+            raise Refused(-1130, "Data sent for parameter 'limit' is not valid.")
+        return limit
+
+    def _window(self, query: Query) -> Window:
+        start_ms, end_ms = _number(query, "startTime"), _number(query, "endTime")
+        if start_ms is not None and end_ms is not None and start_ms > end_ms:
+            raise Refused(-1023, "Start time is greater than end time.")
+        return Window(start_ms, end_ms)
+
+    # --- candles
+
+    def _klines(self, query: Query) -> bytes:
+        market = self._market(query)
+        if not query.get("interval"):
+            raise _missing("interval")
+        interval_ms = PERIODS_MS.get(query["interval"])
+        if interval_ms is None:  # 1m, 3m, 3d, 1w and 1M are not modelled
+            raise Refused(-1120, "Invalid interval.")
+        limit = self._limit(query, 500, 1500)  # above 1500: choice
+        start_ms, end_ms = self._window(query)
+
+        def render(candles: Ints) -> list[bytes]:
+            return binance_klines(
+                candles, interval_ms, market.price_decimals, market.quantity_decimals
+            )
+
+        def rows(first_ms: int, last_ms: int) -> tuple[list[int], list[bytes]]:
+            candles = market.closed(interval_ms, first_ms, last_ms)
+            return times_of(candles), render(candles)
+
+        first = market.candles.first_ms
+        pages = RowPages(
+            self._world.pages, market.name, interval_ms, first - first % interval_ms, True, rows
+        )
+        # The bounds compare with the open time, so an unaligned start begins at the next candle;
+        # with a start the rows run forward from it.
+        text = candle_rows(
+            market, pages, render, limit=limit, first_ms=start_ms or 0,
+            last_ms=FAR_MS if end_ms is None else end_ms, forward=start_ms is not None,
+            now_ms=self._now_ms(),
+        )  # fmt: skip
+        return b"[" + text + b"]"
+
+    # --- open interest
+
+    def _open_interest(self, query: Query) -> bytes:
+        market = self._market(query)
+        if not query.get("period"):
+            raise _missing("period")
+        if query["period"] not in PERIODS_MS or query["period"] == "8h":
+            raise Refused(-1130, "parameter 'period' is invalid.")
+        period_ms = PERIODS_MS[query["period"]]
+        limit = self._limit(query, 30, 500)
+        window = self._window(query)
+        now_ms = self._now_ms()
+        start_ms = window.start_ms
+        if start_ms is None:
+            start_ms = now_ms - OI_HORIZON_MS
+        elif start_ms < now_ms - OI_HORIZON_MS - MINUTE_MS:  # the minute: choice
+            raise Refused(-1130, "parameter 'startTime' is invalid.")
+        pages = RowPages(
+            self._world.pages, (market.name, "oi"), period_ms,
+            market.candles.first_ms, True,
+            lambda first_ms, last_ms: _oi_rows(market, period_ms, first_ms, last_ms),
+        )  # fmt: skip
+        last_ms = market.newest_snapshot_ms(period_ms, now_ms)
+        if window.end_ms is not None:
+            last_ms = min(last_ms, window.end_ms)
+        # Anchored at the end: a lone startTime, or a window wider than the limit (choice), gives
+        # the newest rows.
+        return b"[" + pages.newest(limit, start_ms, last_ms).text[:-1] + b"]"
+
+    def _open_interest_now(self, query: Query) -> bytes:
+        market = self._market(query)
+        now_ms = self._now_ms()
+        points = market.snapshots(MINUTE_MS * 5, now_ms - 3_600_000, now_ms)
+        value = int(points[1, -1]) if points.shape[1] else 0
+        text = fixed(value, market.open_interest_decimals)
+        return dump({"openInterest": text, "symbol": market.symbol, "time": now_ms})
+
+    # --- funding
+
+    def _funding(self, query: Query) -> bytes:
+        limit_text = query.get("limit", "100")
+        if (whole_number(limit_text) or 0) > 1000:
+            raise FundingLimitRefused
+        limit = self._limit(query, 100, 1000)
+        start_ms, end_ms = self._window(query)
+        now_ms = self._now_ms()
+        last_ms = now_ms if end_ms is None else min(end_ms, now_ms)
+        if not query.get("symbol"):
+            return _list(self._funding_of_all(limit, start_ms, last_ms))
+        market = self._market(query)
+        if start_ms is None:  # without times: the newest (choice; pages disagree)
+            found = market.funding.newest(limit, last_ms)
+        else:
+            found = market.funding.settlements(start_ms, last_ms)[:limit]
+        return _list(_funding_rows(market, found))
+
+    def _funding_of_all(self, limit: int, start_ms: int | None, last_ms: int) -> list[bytes]:
+        """Rows across symbols: by time, alphabetical inside one settlement."""
+        found: list[tuple[int, str, Settlement]] = []
+        step_ms = 3_600_000
+        hour_ms = last_ms - last_ms % step_ms if start_ms is None else start_ms - start_ms % step_ms
+        markets = [m for m in self._world.markets[self.name].values() if not m.gone]
+        for _ in range(24 * 40):
+            first_ms, end_ms = hour_ms, min(hour_ms + step_ms - 1, last_ms)
+            if start_ms is not None:
+                first_ms = max(first_ms, start_ms)
+            for market in markets:
+                for item in market.funding.settlements(first_ms, end_ms):
+                    found.append((item.time_ms, market.symbol, item))
+            hour_ms += -step_ms if start_ms is None else step_ms
+            if len(found) >= limit or hour_ms > last_ms:
+                break
+        found.sort(key=lambda entry: (entry[0], entry[1], entry[2].special))
+        chosen = found[-limit:] if start_ms is None else found[:limit]
+        by_symbol = self._world.markets[self.name]
+        return [
+            row for _, symbol, item in chosen for row in _funding_rows(by_symbol[symbol], [item])
+        ]
+
+    def _funding_info(self, query: Query) -> bytes:
+        return dump(binance_lists.funding_info(self._world, self._now_ms()))
+
+    # --- the present
+
+    def _premium_index(self, query: Query) -> bytes:
+        now_ms = self._now_ms()
+        if query.get("symbol"):
+            return dump(binance_lists.premium_index(self._market(query), now_ms))
+        return dump([binance_lists.premium_index(m, now_ms) for m in self._listed()])
+
+    def _ticker_24h(self, query: Query) -> bytes:
+        now_ms = self._now_ms()
+        if query.get("symbol"):
+            return dump(binance_lists.ticker_24h(self._market(query), now_ms))
+        return dump([binance_lists.ticker_24h(m, now_ms) for m in self._listed()])
+
+    def _ticker_price(self, query: Query) -> bytes:
+        now_ms = self._now_ms()
+        if query.get("symbol"):
+            return dump(binance_lists.ticker_price(self._market(query), now_ms))
+        return dump([binance_lists.ticker_price(m, now_ms) for m in self._listed()])
+
+    def _exchange_info(self, query: Query) -> bytes:
+        return dump(binance_lists.exchange_info(self._world, self._now_ms()))
+
+    def _listed(self) -> list[Market]:
+        markets = self._world.markets[self.name].values()
+        return [m for m in markets if not m.gone and m.status in ("TRADING", "SETTLING")]
+
+
+def _missing(name: str) -> Refused:
+    text = f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed."
+    return Refused(-1102, text)
+
+
+def _number(query: Query, name: str) -> int | None:
+    if name not in query:
+        return None
+    value = whole_number(query[name])
+    if value is None:
+        text = f"Illegal characters found in parameter '{name}'; legal range is '^[0-9]{{1,20}}$'."
+        raise Refused(-1100, text)
+    return value
+
+
+def _list(rows: Iterable[bytes]) -> bytes:
+    return b"[" + b",".join(rows) + b"]"
+
+
+def _oi_rows(
+    market: Market, period_ms: int, first_ms: int, last_ms: int
+) -> tuple[list[int], list[bytes]]:
+    points = market.snapshots(period_ms, first_ms, last_ms)
+    times, values = points[0].tolist(), points[1].tolist()
+    decimals = market.open_interest_decimals
+    if len(points) > 2:
+        amounts = points[2].tolist()  # recorded, in 10^-8
+    else:
+        blocks = market.closed(BLOCK_MS, first_ms - first_ms % BLOCK_MS, last_ms)
+        prices = dict(zip(times_of(blocks), blocks[OPEN].tolist(), strict=True))
+        price, amounts = int(blocks[OPEN, 0]) if blocks.shape[1] else 0, []
+        for time, value in zip(times, values, strict=True):
+            price = prices.get(time - time % BLOCK_MS, price)
+            amounts.append(rescaled(value * price, decimals + market.price_decimals, 8))
+    supply = fixed(max(values, default=0) * 1000 // 10**decimals * 10**8, 8)
+    return times, [
+        f'{{"symbol":"{market.symbol}",'
+        f'"sumOpenInterest":"{fixed(rescaled(value, decimals, 8), 8)}",'
+        f'"sumOpenInterestValue":"{fixed(amount, 8)}",'
+        f'"CMCCirculatingSupply":"{supply}","timestamp":{time}}},'.encode()
+        for time, value, amount in zip(times, values, amounts, strict=True)
+    ]
+
+
+def _funding_rows(market: Market, items: list[Settlement]) -> list[bytes]:
+    """The wire rows of some settlements of one market, ascending."""
+    prices: dict[int, int] = {}
+    recent = [item.time_ms for item in items if item.time_ms >= _OLD_FUNDING_MS]
+    if recent:
+        blocks = market.closed(BLOCK_MS, recent[0] - recent[0] % BLOCK_MS, recent[-1])
+        prices = dict(zip(times_of(blocks), blocks[OPEN].tolist(), strict=True))
+    rows = []
+    for item in items:
+        price = prices.get(item.time_ms - item.time_ms % BLOCK_MS)
+        mark = "" if price is None else fixed(rescaled(price, market.price_decimals, 8), 8)
+        rows.append(
+            f'{{"symbol":"{market.symbol}","fundingTime":{item.time_ms},'
+            f'"fundingRate":"{fixed(item.rate, RATE_DECIMALS)}","markPrice":"{mark}",'
+            f'"rateType":"{"Special" if item.special else "Regular"}"}}'.encode()
+        )
+    return rows

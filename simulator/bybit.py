@@ -1,0 +1,305 @@
+"""Bybit v5 linear on the wire: paths, parameter checks, cursors, retCodes, row formats.
+
+Where the documentation is silent a comment says "choice".
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import quote, unquote
+
+from simulator import bybit_lists
+from simulator.answers import HTML, PERIODS_MS, Answer, World, candle_rows, dump, times_of
+from simulator.candles import Ints
+from simulator.limits import Refusal
+from simulator.market import Market
+from simulator.pages import RowPages
+from simulator.parameters import Query, whole_number
+from simulator.text import bybit_klines, fixed, plain, rescaled
+
+FAR_MS: Final = 10**15
+
+PATHS: Final = {
+    "/v5/market/time": "time",
+    "/v5/market/kline": "klines",
+    "/v5/market/open-interest": "open_interest",
+    "/v5/market/funding/history": "funding",
+    "/v5/market/instruments-info": "instruments",
+    "/v5/market/tickers": "tickers",
+}
+# 1, 3, W and M are not modelled.
+_INTERVALS_MS: Final = {
+    "5": PERIODS_MS["5m"], "15": PERIODS_MS["15m"], "30": PERIODS_MS["30m"],
+    "60": PERIODS_MS["1h"], "120": PERIODS_MS["2h"], "240": PERIODS_MS["4h"],
+    "360": PERIODS_MS["6h"], "720": PERIODS_MS["12h"], "D": PERIODS_MS["1d"],
+}  # fmt: skip
+_OI_PERIODS_MS: Final = {
+    "5min": PERIODS_MS["5m"], "15min": PERIODS_MS["15m"], "30min": PERIODS_MS["30m"],
+    "1h": PERIODS_MS["1h"], "4h": PERIODS_MS["4h"], "1d": PERIODS_MS["1d"],
+}  # fmt: skip
+
+GEO_HTML: Final = (
+    b'<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 4.01 Transitional//EN">\n<HTML><HEAD>'
+    b"<TITLE>ERROR: The request could not be satisfied</TITLE></HEAD><BODY><H1>403 ERROR</H1>"
+    b"The Amazon CloudFront distribution is configured to block access from your country.\n"
+    b"</BODY></HTML>"
+)
+BODY_HTML: Final = (
+    b'<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 4.01 Transitional//EN">\n<HTML><HEAD>'
+    b"<TITLE>ERROR: The request could not be satisfied</TITLE></HEAD><BODY><H1>403 ERROR</H1>"
+    b"Bad request. We can't connect to the server for this app or website at this time.\n"
+    b"</BODY></HTML>"
+)
+
+
+class Refused(Exception):
+    """Parameters the exchange does not take: retCode and retMsg, with HTTP 200."""
+
+    def __init__(self, code: int, message: str, result: object = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.result = {} if result is None else result
+
+
+class Bybit:
+    """Answers one request at a time from the world's numbers."""
+
+    name = "bybit"
+
+    def __init__(self, world: World, *, limit_headers: bool = False) -> None:
+        self._world = world
+        self._limit_headers = limit_headers
+        self._answers: dict[str, Callable[[Query], bytes]] = {
+            "time": self._time,
+            "klines": self._klines,
+            "open_interest": self._open_interest,
+            "funding": self._funding,
+            "instruments": self._instruments,
+            "tickers": self._tickers,
+        }
+
+    def answer(self, endpoint: str, query: Query) -> Answer:
+        """The answer to a request that the limit let through."""
+        try:
+            return self.envelope(0, "OK", self._answers[endpoint](query))
+        except Refused as refused:
+            answer = self.envelope(refused.code, str(refused), dump(refused.result))
+            answer.rejected = True
+            return answer
+
+    def envelope(self, code: int, message: str, result: bytes) -> Answer:
+        now_ms = self._now_ms()
+        body = b'{"retCode":%d,"retMsg":%s,"result":%s,"retExtInfo":{},"time":%d}' % (
+            code, dump(message), result, now_ms,
+        )  # fmt: skip
+        headers = {"Ret_code": str(code), "Timenow": str(now_ms), "Traceid": f"{now_ms:032x}"}
+        if self._limit_headers:  # said to be on every request, not seen on public ones
+            headers["X-Bapi-Limit"] = str(self._world.limits.bybit_in_5_s)
+            headers["X-Bapi-Limit-Status"] = str(self._world.limits.bybit_in_5_s - 1)
+            headers["X-Bapi-Limit-Reset-Timestamp"] = str(now_ms)
+        return Answer(200, body, "application/json; charset=utf-8", headers)
+
+    @staticmethod
+    def refusal(refusal: Refusal) -> Answer:
+        """The rate 403 (plain text: choice)."""
+        return Answer(refusal.status, b"access too frequent", "text/plain; charset=utf-8")
+
+    @staticmethod
+    def body_refused() -> Answer:
+        """A GET with a body does not get past the edge."""
+        return Answer(403, BODY_HTML, HTML, rejected=True)
+
+    @staticmethod
+    def unknown_path() -> Answer:
+        return Answer(404, b"404 page not found", "text/plain; charset=utf-8")
+
+    # --- parameters
+
+    def _now_ms(self) -> int:
+        return self._world.clock.now_ms(self.name)
+
+    @staticmethod
+    def _category(query: Query, default: str = "") -> None:
+        category = query.get("category", default)
+        if category != "linear":  # inverse, spot and option are not modelled
+            raise Refused(10001, "params error: category is invalid")  # the text: choice
+
+    def _market(self, query: Query, empty: object = None) -> Market:
+        market = self._world.find(self.name, query.get("symbol", ""))
+        if market is None:
+            known = self._world.markets[self.name].get(query.get("symbol", ""))
+            text = "params error: symbol invalid" if known is None else "Not supported symbols"
+            raise Refused(10001, text, empty)
+        return market
+
+    # --- series
+
+    def _klines(self, query: Query) -> bytes:
+        self._category(query, "linear")
+        market = self._market(query, {"category": "", "symbol": "", "list": []})
+        interval_ms = _INTERVALS_MS.get(query.get("interval", ""))
+        if interval_ms is None:
+            raise Refused(10001, "params error: interval is invalid")  # the text: choice
+        limit = _limit(query, 200, 1000)
+        start_ms, end_ms = _number(query, "start"), _number(query, "end")
+
+        def render(candles: Ints) -> list[bytes]:
+            return bybit_klines(candles, market.price_decimals, market.quantity_decimals)
+
+        def rows(first_ms: int, last_ms: int) -> tuple[list[int], list[bytes]]:
+            candles = market.closed(interval_ms, first_ms, last_ms)
+            return times_of(candles), render(candles)
+
+        first = market.candles.first_ms
+        pages = RowPages(
+            self._world.pages, market.name, interval_ms, first - first % interval_ms, False, rows
+        )
+        # An unaligned start gives the candle that holds it. A lone start runs forward, a window
+        # wider than the limit keeps its newest rows.
+        text = candle_rows(
+            market, pages, render, limit=limit,
+            first_ms=0 if start_ms is None else start_ms - start_ms % interval_ms,
+            last_ms=FAR_MS if end_ms is None else end_ms,
+            forward=start_ms is not None and end_ms is None, now_ms=self._now_ms(),
+        )  # fmt: skip
+        head = f'{{"symbol":"{market.symbol}","category":"linear","list":['
+        return head.encode() + text + b"]}"
+
+    def _open_interest(self, query: Query) -> bytes:
+        self._category(query)
+        market = self._market(query, {"category": "", "list": [], "nextPageCursor": ""})
+        period_ms = _OI_PERIODS_MS.get(query.get("intervalTime", ""))
+        if period_ms is None:
+            raise Refused(10001, "params error: intervalTime is invalid")
+        limit = _limit(query, 50, 200)
+        start_ms, end_ms = _number(query, "startTime"), _number(query, "endTime")
+        if start_ms is None or end_ms is None:
+            start_ms = 0  # a lone startTime is silently ignored
+        last_ms = market.newest_snapshot_ms(period_ms, self._now_ms())
+        if end_ms is not None:
+            last_ms = min(last_ms, end_ms)
+        if query.get("cursor"):
+            last_ms = min(last_ms, _cursor_time(query["cursor"]) - 1)
+        pages = RowPages(
+            self._world.pages, (market.name, "oi"), period_ms, market.candles.first_ms, False,
+            lambda first_ms, last_ms: _oi_rows(market, period_ms, first_ms, last_ms),
+        )  # fmt: skip
+        page = pages.newest(limit, start_ms, last_ms)
+        cursor = ""
+        if page.count == limit and pages.newest(1, start_ms, page.first_ms - 1).count:
+            number = market.number * 1_000_000 + page.first_ms // period_ms
+            cursor = quote(f"lastid={number}&lasttime={page.first_ms}", safe="")
+        head = f'{{"symbol":"{market.symbol}","category":"linear","list":['
+        return head.encode() + page.text[:-1] + b'],"nextPageCursor":"%s"}' % cursor.encode()
+
+    def _funding(self, query: Query) -> bytes:
+        self._category(query)
+        market = self._market(query, {"category": "", "list": []})
+        limit = _limit(query, 200, 200)
+        start_ms, end_ms = _number(query, "startTime"), _number(query, "endTime")
+        if start_ms is not None and end_ms is None:  # the code: choice
+            raise Refused(10001, "params error: Time is invalid", {"category": "", "list": []})
+        now_ms = self._now_ms()
+        last_ms = now_ms if end_ms is None else min(end_ms, now_ms)
+        if start_ms is None:
+            found = market.funding.newest(limit, last_ms)
+        else:
+            found = market.funding.settlements(start_ms, last_ms)[-limit:]
+        rows = [
+            f'{{"symbol":"{market.symbol}","fundingRate":"{plain(item.rate, 8)}",'
+            f'"fundingRateTimestamp":"{item.time_ms}"}}'
+            for item in reversed(found)
+        ]
+        return ('{"category":"linear","list":[' + ",".join(rows) + "]}").encode()
+
+    # --- lists and the present
+
+    def _time(self, query: Query) -> bytes:
+        now_ms = self._now_ms()
+        return dump({"timeSecond": str(now_ms // 1000), "timeNano": str(now_ms * 1_000_000)})
+
+    def _instruments(self, query: Query) -> bytes:
+        self._category(query)
+        limit = _limit(query, 500, 1000)
+        markets = sorted(self._world.markets[self.name].values(), key=lambda m: m.symbol)
+        status = query.get("status") or "Trading"
+        markets = [m for m in markets if m.status == status]
+        for name, field in (
+            ("symbol", "symbol"),
+            ("baseCoin", "base"),
+            ("symbolType", "symbol_type"),
+        ):
+            if query.get(name):
+                markets = [m for m in markets if getattr(m, field) == query[name]]
+        if query.get("symbol") and not markets:
+            raise Refused(10001, "params error: symbol invalid")
+        if query.get("cursor"):
+            last = _cursor_fields(query["cursor"]).get("last")
+            if last is None:
+                raise Refused(10001, "params error: cursor is invalid")  # the text: choice
+            markets = [m for m in markets if m.symbol > last]
+        page = markets[:limit]
+        cursor = ""
+        if len(page) == limit:  # also when nothing follows: such a cursor was recorded
+            cursor = quote(f"first={page[0].symbol}&last={page[-1].symbol}", safe="")
+        now_ms = self._now_ms()
+        recorded = self._world.recorded_lists.get(self.name, {})
+        entries = [bybit_lists.instrument(m, now_ms, recorded.get(m.symbol)) for m in page]
+        return dump({"category": "linear", "list": entries, "nextPageCursor": cursor})
+
+    def _tickers(self, query: Query) -> bytes:
+        self._category(query)
+        now_ms = self._now_ms()
+        markets: list[Market]
+        if query.get("symbol"):
+            markets = [self._market(query)]
+        else:
+            every = self._world.markets[self.name].values()
+            markets = [m for m in every if not m.gone and m.status == "Trading"]
+        entries: list[dict[str, Any]] = [bybit_lists.ticker(m, now_ms) for m in markets]
+        return dump({"category": "linear", "list": entries})
+
+
+def _number(query: Query, name: str) -> int | None:
+    if not query.get(name):
+        return None
+    value = whole_number(query[name])
+    if value is None:
+        raise Refused(10001, f"params error: {name} is invalid")  # the text: choice
+    return value
+
+
+def _limit(query: Query, default: int, most: int) -> int:
+    limit = _number(query, "limit")
+    if limit is None:
+        return default
+    if not 1 <= limit <= most:  # choice: refused rather than cut
+        raise Refused(10001, "params error: limit is invalid")
+    return limit
+
+
+def _cursor_fields(cursor: str) -> dict[str, str]:
+    # Choice: a cursor is taken verbatim and percent-encoded once more.
+    parts = (part.partition("=") for part in unquote(cursor).split("&"))
+    return {name: value for name, _, value in parts}
+
+
+def _cursor_time(cursor: str) -> int:
+    time_ms = whole_number(_cursor_fields(cursor).get("lasttime", ""))
+    if time_ms is None:
+        raise Refused(10001, "params error: cursor is invalid")  # the text: choice
+    return time_ms
+
+
+def _oi_rows(
+    market: Market, period_ms: int, first_ms: int, last_ms: int
+) -> tuple[list[int], list[bytes]]:
+    points = market.snapshots(period_ms, first_ms, last_ms)
+    decimals, single_from_ms = market.open_interest_decimals, market.single_oi_from_ms
+    times, rows = points[0].tolist(), []
+    for time, value in zip(times, points[1].tolist(), strict=True):
+        both = fixed(rescaled(2 * value, decimals, 8), 8)
+        single = ""
+        if single_from_ms is not None and time >= single_from_ms:
+            single = f'"singleOpenInterest":"{fixed(rescaled(value, decimals, 8), 8)}",'
+        rows.append(f'{{"openInterest":"{both}",{single}"timestamp":"{time}"}},'.encode())
+    return times, rows

@@ -1,0 +1,97 @@
+"""Candles as integer columns: how they are put together. Knows no text and no exchange.
+
+A block of candles is an int64 array of shape (10, n), one row for each column below, times
+ascending. Prices are in units of 10^-price_decimals, volumes in 10^-quantity_decimals, turnover
+in the product of both units, so every sum is exact.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+TIME: Final = 0
+OPEN: Final = 1
+HIGH: Final = 2
+LOW: Final = 3
+CLOSE: Final = 4
+VOLUME: Final = 5
+TURNOVER: Final = 6
+TRADES: Final = 7
+TAKER_VOLUME: Final = 8
+TAKER_TURNOVER: Final = 9
+COLUMN_COUNT: Final = 10
+
+MINUTE_MS: Final = 60_000
+SLOT_MS: Final = 5 * MINUTE_MS  # the finest candle there is
+HOUR_MS: Final = 60 * MINUTE_MS
+DAY_MS: Final = 24 * HOUR_MS
+
+NO_CANDLES: Final[Ints] = np.empty((COLUMN_COUNT, 0), dtype=np.int64)
+NO_CANDLES.setflags(write=False)
+
+
+def aggregate(candles: Ints, interval_ms: int) -> Ints:
+    """The candles of `interval_ms` made of finer ones; holes inside stay out of the sums."""
+    if candles.shape[1] == 0:
+        return candles
+    times = candles[TIME] - candles[TIME] % interval_ms
+    starts = np.flatnonzero(np.concatenate(([True], times[1:] != times[:-1])))
+    merged = np.empty((COLUMN_COUNT, len(starts)), dtype=np.int64)
+    merged[TIME] = times[starts]
+    merged[OPEN] = candles[OPEN][starts]
+    merged[HIGH] = np.maximum.reduceat(candles[HIGH], starts)
+    merged[LOW] = np.minimum.reduceat(candles[LOW], starts)
+    merged[CLOSE] = candles[CLOSE][np.append(starts[1:], candles.shape[1]) - 1]
+    merged[VOLUME:] = np.add.reduceat(candles[VOLUME:], starts, axis=1)
+    return merged
+
+
+def one_candle(open_time_ms: int, candles: Ints) -> Ints:
+    """All of `candles` as the one candle that opened at `open_time_ms`; none if there are none."""
+    if candles.shape[1] == 0:
+        return candles
+    merged = np.empty((COLUMN_COUNT, 1), dtype=np.int64)
+    merged[TIME] = open_time_ms
+    merged[OPEN] = candles[OPEN, 0]
+    merged[HIGH] = candles[HIGH].max()
+    merged[LOW] = candles[LOW].min()
+    merged[CLOSE] = candles[CLOSE, -1]
+    merged[VOLUME:, 0] = candles[VOLUME:].sum(axis=1)
+    return merged
+
+
+def between(candles: Ints, first_ms: int, last_ms: int) -> Ints:
+    """Those that opened from `first_ms` to `last_ms`, both included."""
+    start = int(np.searchsorted(candles[TIME], first_ms, "left"))
+    end = int(np.searchsorted(candles[TIME], last_ms, "right"))
+    return candles[:, start:end]
+
+
+def so_far(candle: Ints, elapsed_ms: int, length_ms: int, tick: int, step: int) -> Ints:
+    """What one candle shows `elapsed_ms` after its open: the way to its final form.
+
+    The price goes from the open to one extreme, to the other, to the close, a third of the time
+    each; volume grows evenly. At `length_ms` it is the final candle.
+    """
+    values = candle[:, 0].tolist()
+    first, high, low, last = values[OPEN], values[HIGH], values[LOW], values[CLOSE]
+    turns = [first, high, low, last] if last < first else [first, low, high, last]
+    leg, inside = divmod(min(elapsed_ms, length_ms) * 3, length_ms)
+    if leg < 3:
+        way = turns[leg] + (turns[leg + 1] - turns[leg]) * inside // length_ms
+        price = min(max(way - way % tick, low), high)
+        seen = [*turns[: leg + 1], price]
+    else:
+        price, seen = last, turns
+    now = np.empty((COLUMN_COUNT, 1), dtype=np.int64)
+    top, bottom = max(seen), min(seen)
+    now[:VOLUME, 0] = (values[TIME], first, top, bottom, price)
+    parts = [value * elapsed_ms // length_ms for value in values[VOLUME:]]
+    if elapsed_ms < length_ms:
+        parts[0] -= parts[0] % step
+        parts[1] = min(max(parts[1], bottom * parts[0]), top * parts[0])
+    now[VOLUME:, 0] = parts
+    return now

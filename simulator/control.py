@@ -1,0 +1,213 @@
+"""The simulator's own paths under /sim: clock, truth, faults, statistics."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import orjson
+
+from simulator.answers import Answer, World, dump
+from simulator.events import happen
+from simulator.faults import EVENTS, FaultBook, WrongRule, check
+from simulator.limits import Limits
+from simulator.parameters import whole_number
+from simulator.stats import Stats
+from simulator.truth import WrongQuestion, market_truth, regular_settlements
+from simulator.universe import Workshop
+
+INDEX: Final = """Simulated Binance USD-M and Bybit v5 linear, on one port.
+
+Binance   /fapi/v1/... /futures/data/...      use this address as BINANCE_BASE_URL
+Bybit     /v5/market/...                      and as BYBIT_BASE_URL
+
+GET    /sim/markets?exchange=                 what there is and what must be collected
+GET    /sim/truth?timeframe=4h                the numbers merged rows must hold; exchange=, symbol=
+                                              (both repeatable), as_of=, candles=499,
+                                              funding_history=, oi_as_of=, funding_as_of=
+GET    /sim/recorded?exchange=&symbol=&interval=   native candles of recorded series
+GET    /sim/funding                           regular settlements; as_of=, funding_history=400
+GET    /sim/stats, POST /sim/stats/reset      requests, weights, limits broken, rejections
+GET    /sim/clock, POST /sim/clock            {"now_ms":..,"advance_ms":..,"frozen":..,"skew_ms":{}}
+GET    /sim/faults, POST, DELETE              a rule or a list of rules; see --help
+POST   /sim/limits/reset                      all windows empty, all bans over
+"""
+
+Query = Mapping[str, list[str]]
+
+
+class Control:
+    """Answers the paths under /sim. None of them counts against a limit."""
+
+    def __init__(
+        self, world: World, limits: Limits, stats: Stats, faults: FaultBook,
+        shop: Workshop | None, recorded_candles: Callable[[str, str, str], Any],
+    ) -> None:  # fmt: skip
+        self._world = world
+        self._limits = limits
+        self._stats = stats
+        self._faults = faults
+        self._shop = shop
+        self._recorded_candles = recorded_candles
+        self._routes: dict[tuple[str, str], Callable[[Query, Any], Any]] = {
+            ("GET", "/sim/clock"): lambda query, body: self._clock_json(),
+            ("POST", "/sim/clock"): self._set_clock,
+            ("GET", "/sim/truth"): self._truth,
+            ("GET", "/sim/funding"): self._funding,
+            ("GET", "/sim/markets"): self._markets,
+            ("GET", "/sim/recorded"): self._recorded,
+            ("GET", "/sim/stats"): lambda query, body: self._stats.as_json(),
+            ("POST", "/sim/stats/reset"): self._reset_stats,
+            ("POST", "/sim/limits/reset"): self._reset_limits,
+            ("GET", "/sim/faults"): lambda query, body: self._faults.as_json(),
+            ("POST", "/sim/faults"): self._add_faults,
+            ("DELETE", "/sim/faults"): self._clear_faults,
+        }
+
+    async def answer(
+        self, method: str, path: str, query: Query, read: Callable[[], Awaitable[bytes]]
+    ) -> Answer:
+        """One answer; what is wrong with a request is told in `detail`."""
+        if path in ("/", "/sim", "/sim/"):
+            return Answer(200, INDEX.encode(), "text/plain; charset=utf-8")
+        route = self._routes.get((method, path))
+        if route is None:
+            return Answer(404, dump({"detail": f"no {method} {path}; see GET /sim"}))
+        try:
+            body = orjson.loads(await read() or b"{}") if method == "POST" else None
+            return Answer(200, dump(route(query, body)))
+        except (WrongQuestion, WrongRule, ValueError, TypeError, KeyError) as error:
+            return Answer(400, dump({"detail": str(error)}))
+
+    def add_faults(self, rules: Any) -> list[dict[str, Any]]:
+        """Takes one rule or a list of them; what happened, or the rules as they stand."""
+        found = rules if isinstance(rules, list) else [rules]
+        for rule in found:
+            if not isinstance(rule, dict):
+                raise WrongRule("a rule is a JSON object")
+            check(rule)
+        return [
+            happen(self._world, self._shop, rule)
+            if rule["kind"] in EVENTS
+            else self._faults.add(rule, self._world.clock.monotonic_s()).as_json()
+            for rule in found
+        ]
+
+    def _add_faults(self, query: Query, body: Any) -> Any:
+        return self.add_faults(body)
+
+    def _clear_faults(self, query: Query, body: Any) -> Any:
+        self._faults.clear()
+        return []
+
+    def _reset_stats(self, query: Query, body: Any) -> Any:
+        self._stats.reset()
+        return {}
+
+    def _reset_limits(self, query: Query, body: Any) -> Any:
+        self._limits.forget()
+        return {}
+
+    def _clock_json(self) -> dict[str, Any]:
+        clock = self._world.clock
+        return {
+            "now_ms": clock.now_ms(),
+            "frozen": clock.frozen,
+            "skew_ms": dict(clock.skew_ms),
+            "binance_ms": clock.now_ms("binance"),
+            "bybit_ms": clock.now_ms("bybit"),
+        }
+
+    def _set_clock(self, query: Query, body: Any) -> Any:
+        unknown = sorted(set(body) - {"now_ms", "advance_ms", "frozen", "skew_ms"})
+        if unknown:
+            raise WrongQuestion(f"unknown field {unknown[0]!r}")
+        self._world.clock.set(**body)
+        return self._clock_json()
+
+    def _chosen(self, query: Query) -> list[Any]:
+        exchanges, symbols = _listed(query, "exchange"), _listed(query, "symbol")
+        unknown = [name for name in exchanges if name not in self._world.markets]
+        if unknown:
+            raise WrongQuestion(f"exchange is one of {', '.join(self._world.markets)}")
+        return [
+            market
+            for exchange, markets in self._world.markets.items()
+            if not exchanges or exchange in exchanges
+            for market in markets.values()
+            if (market.symbol in symbols if symbols else market.collected)
+        ]
+
+    def _markets(self, query: Query, body: Any) -> Any:
+        markets = [
+            {
+                "exchange": m.exchange,
+                "symbol": m.symbol,
+                "base": m.base,
+                "quote": m.quote,
+                "status": m.status,
+                "contract_type": m.contract_type,
+                "collected": m.collected,
+                "listed_ms": m.listed_ms,
+                "first_candle_ms": m.candles.first_ms,
+                "funding_hours": m.funding.hours_at(self._world.clock.now_ms()),
+            }
+            for exchange, listed in self._world.markets.items()
+            if exchange in (_listed(query, "exchange") or self._world.markets)
+            for m in listed.values()
+        ]
+        return {"markets": markets}
+
+    def _truth(self, query: Query, body: Any) -> Any:
+        clock = self._world.clock
+        timeframe = (_listed(query, "timeframe") or ["4h"])[0]
+        # As a collector sees it: the smaller of the exchanges' clocks.
+        now_ms = min(clock.now_ms(name) for name in self._world.markets)
+        as_of_ms = _number(query, "as_of", now_ms)
+        candles = _number(query, "candles", 499)
+        oi_ms = _number(query, "oi_as_of", as_of_ms)
+        funding_ms = _number(query, "funding_as_of", as_of_ms)
+        history = _number(query, "funding_history", 0)
+        markets = [
+            market_truth(
+                self._world, market, timeframe, as_of_ms, candles, oi_as_of_ms=oi_ms,
+                funding_as_of_ms=funding_ms, funding_history=history,
+            )
+            for market in self._chosen(query)
+        ]  # fmt: skip
+        return {"timeframe": timeframe, "as_of": as_of_ms, "markets": markets}
+
+    def _funding(self, query: Query, body: Any) -> Any:
+        now_ms = _number(query, "as_of", self._world.clock.now_ms())
+        history = _number(query, "funding_history", 400)
+        return {
+            "as_of": now_ms,
+            "markets": [
+                {
+                    "exchange": market.exchange,
+                    "symbol": market.symbol,
+                    "interval_hours": market.funding.hours_at(now_ms),
+                    "rows": [
+                        [item.time_ms, item.rate / 10**8]
+                        for item in regular_settlements(market, now_ms, None, history)
+                    ],
+                }
+                for market in self._chosen(query)
+            ],
+        }
+
+    def _recorded(self, query: Query, body: Any) -> Any:
+        names = [(_listed(query, name) or [""])[0] for name in ("exchange", "symbol", "interval")]
+        return self._recorded_candles(*names)
+
+
+def _listed(query: Query, name: str) -> list[str]:
+    return [item for value in query.get(name, []) for item in value.split(",") if item]
+
+
+def _number(query: Query, name: str, default: int) -> int:
+    values = query.get(name)
+    if not values:
+        return default
+    number = whole_number(values[-1])
+    if number is None or number > 10**15 or (name == "candles" and not 0 < number <= 5000):
+        raise WrongQuestion(f"{name} must be a whole number within reason")
+    return number

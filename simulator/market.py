@@ -1,0 +1,117 @@
+"""One contract: what the lists say of it, and its series with the changes made to them by hand.
+
+Both the wire and the truth read numbers here, as integers; neither reads the other's output.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, Protocol
+
+from simulator.candles import HIGH, SLOT_MS, TIME, TURNOVER, VOLUME, Ints
+from simulator.funding import Settlement
+
+LIVE_DELIVERY_MS: Final = 4_133_404_800_000  # Binance's deliveryDate of a perpetual that stays
+
+
+class CandleSource(Protocol):
+    @property
+    def first_ms(self) -> int: ...
+    def closed(self, interval_ms: int, first_ms: int, last_ms: int) -> Ints: ...
+    def forming(self, interval_ms: int, now_ms: int) -> Ints: ...
+
+
+class OpenInterestSource(Protocol):
+    def points(self, period_ms: int, first_ms: int, last_ms: int) -> Ints: ...
+    def published_ms(self, time_ms: int) -> int: ...
+
+
+class FundingSource(Protocol):
+    def hours_at(self, time_ms: int) -> int: ...
+    def next_ms(self, now_ms: int) -> int: ...
+    def settlements(self, first_ms: int, last_ms: int) -> list[Settlement]: ...
+    def newest(self, count: int, last_ms: int) -> list[Settlement]: ...
+    def rate_at(self, grid_ms: int) -> int: ...
+    def change_interval(self, from_ms: int, hours: int) -> None: ...
+
+
+class Correction(NamedTuple):
+    """A change of one 5-minute slot after it closed, as some exchanges make them."""
+
+    slot_ms: int
+    volume: int
+    turnover: int
+    high: int
+
+
+@dataclass(slots=True)
+class Market:
+    """Fields above the series are what the instrument lists show; faults may change some."""
+
+    exchange: str
+    symbol: str
+    base: str
+    quote: str
+    margin: str
+    contract_type: str
+    status: str
+    symbol_type: str  # Bybit's symbolType; Binance's underlyingType
+    listed_ms: int
+    delivery_ms: int
+    price_decimals: int
+    quantity_decimals: int
+    tick: int
+    step: int
+    candles: CandleSource
+    open_interest: OpenInterestSource
+    funding: FundingSource
+    collected: bool  # belongs to what a collector must collect
+    number: int = 0  # Bybit's symbolId
+    single_oi_from_ms: int | None = None  # Bybit shows singleOpenInterest from here on
+    oi_decimals: int | None = None  # where they differ from the volume's
+    listed_in_info: bool = True  # in Binance's fundingInfo
+    gone: bool = False  # answers as an unknown symbol
+    corrections: list[Correction] = field(default_factory=list)
+    withheld_oi: set[int] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        return f"{self.exchange}:{self.symbol}"
+
+    @property
+    def open_interest_decimals(self) -> int:
+        return self.quantity_decimals if self.oi_decimals is None else self.oi_decimals
+
+    def closed(self, interval_ms: int, first_ms: int, last_ms: int) -> Ints:
+        """The candles that open from `first_ms` to `last_ms` in their final form."""
+        return self._corrected(self.candles.closed(interval_ms, first_ms, last_ms), interval_ms)
+
+    def forming(self, interval_ms: int, now_ms: int) -> Ints:
+        """The candle still open at `now_ms`, as one column, or none."""
+        candle = self.candles.forming(interval_ms, now_ms)
+        return self._corrected(candle, interval_ms, before_ms=now_ms - now_ms % SLOT_MS)
+
+    def snapshots(self, period_ms: int, first_ms: int, last_ms: int) -> Ints:
+        """Open interest, published or not: (2, n) of time and one-sided value."""
+        points = self.open_interest.points(period_ms, first_ms, last_ms)
+        if self.withheld_oi:
+            points = points[:, [time not in self.withheld_oi for time in points[0].tolist()]]
+        return points
+
+    def newest_snapshot_ms(self, period_ms: int, now_ms: int) -> int:
+        """The newest instant of the grid whose snapshot, if there is one, is published."""
+        time_ms = now_ms - now_ms % period_ms
+        while self.open_interest.published_ms(time_ms) > now_ms:
+            time_ms -= period_ms
+        return time_ms
+
+    def _corrected(self, candles: Ints, interval_ms: int, before_ms: int | None = None) -> Ints:
+        for correction in self.corrections:
+            if before_ms is not None and correction.slot_ms >= before_ms:
+                continue
+            open_ms = correction.slot_ms - correction.slot_ms % interval_ms
+            hit = candles[TIME] == open_ms
+            if hit.any():
+                candles = candles.copy()
+                candles[VOLUME, hit] += correction.volume
+                candles[TURNOVER, hit] += correction.turnover
+                candles[HIGH, hit] = candles[HIGH, hit].clip(min=correction.high)
+        return candles

@@ -1,0 +1,97 @@
+"""Generated open interest: one snapshot every 5 minutes, the same at every period.
+
+Counted one-sided, in steps of the market's volume, at the instant it is stamped with.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.candles import DAY_MS, SLOT_MS, Ints
+from simulator.randomness import draw, generator
+from simulator.series import BLOCK_MS, BLOCKS_A_CHUNK, CHUNK_MS, SLOTS_A_BLOCK
+
+NO_POINTS: Final[Ints] = np.empty((2, 0), dtype=np.int64)
+NO_POINTS.setflags(write=False)
+# A snapshot stamped T is served from T + 5 s to T + 180 s on (choice; measured: 6 s, minutes).
+FIRST_DELAY_MS: Final = 5_000
+LAST_DELAY_MS: Final = 180_000
+_MISSING_ONE_IN: Final = 25  # of the markets that miss snapshots
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedOpenInterest:
+    """Snapshots of one market as (2, n) arrays: time, open interest in text units."""
+
+    name: str
+    seed: int
+    level: float  # in steps
+    step: int
+    first_ms: int  # the first instant at which the market trades
+    misses_some: bool
+
+    def points(self, period_ms: int, first_ms: int, last_ms: int) -> Ints:
+        """Snapshots stamped from `first_ms` to `last_ms`, ascending, published or not."""
+        first_ms = max(first_ms, self.first_ms)
+        first_ms += -first_ms % period_ms
+        if last_ms < first_ms:
+            return NO_POINTS
+        times = np.arange(first_ms, last_ms + 1, period_ms, dtype=np.int64)
+        values = self._at_blocks(times) if period_ms >= BLOCK_MS else self._at_slots(times)
+        points = np.stack((times, values * self.step))
+        if self.misses_some:
+            there = [
+                draw(self.seed, self.name, "missing", time // SLOT_MS, _MISSING_ONE_IN) > 0
+                for time in times.tolist()
+            ]
+            points = points[:, there]
+        return points
+
+    def published_ms(self, time_ms: int) -> int:
+        """When the snapshot stamped `time_ms` is first served."""
+        spread = LAST_DELAY_MS - FIRST_DELAY_MS + 1
+        delay_ms = draw(self.seed, self.name, "published", time_ms // SLOT_MS, spread)
+        return time_ms + FIRST_DELAY_MS + delay_ms
+
+    def _chunk(self, chunk: int) -> Ints:
+        ends = [
+            0.4 * float(generator(self.seed, self.name, "oi era", era).standard_normal())
+            for era in (chunk, chunk + 1)
+        ]
+        random = generator(self.seed, self.name, "oi", chunk)
+        walk = np.concatenate(([0.0], np.cumsum(random.standard_normal(BLOCKS_A_CHUNK) * 0.012)))
+        way = np.arange(BLOCKS_A_CHUNK + 1) / BLOCKS_A_CHUNK
+        path: NDArray[np.float64] = ends[0] + walk + (ends[1] - ends[0] - walk[-1]) * way
+        return np.rint(np.exp(path) * self.level).astype(np.int64) + 1
+
+    def _at_blocks(self, times: Ints) -> Ints:
+        chunks = times // CHUNK_MS
+        values = np.empty(len(times), dtype=np.int64)
+        for chunk in np.unique(chunks).tolist():
+            mine = chunks == chunk
+            values[mine] = self._chunk(chunk)[(times[mine] - chunk * CHUNK_MS) // BLOCK_MS]
+        return values
+
+    def _at_slots(self, times: Ints) -> Ints:
+        days = times // DAY_MS
+        values = np.empty(len(times), dtype=np.int64)
+        chunk, levels = -1, NO_POINTS[0]
+        for day in np.unique(days).tolist():
+            if day * DAY_MS // CHUNK_MS != chunk:
+                chunk = day * DAY_MS // CHUNK_MS
+                levels = self._chunk(chunk)
+            mine = days == day
+            fine = self._day(day, levels)
+            values[mine] = fine[(times[mine] - day * DAY_MS) // SLOT_MS]
+        return values
+
+    def _day(self, day: int, levels: Ints) -> Ints:
+        first = (day * DAY_MS % CHUNK_MS) // BLOCK_MS
+        ends = levels[first : first + 13]
+        way = np.arange(SLOTS_A_BLOCK) / SLOTS_A_BLOCK
+        straight = ends[:-1, None] + np.diff(ends)[:, None] * way
+        noise = generator(self.seed, self.name, "oi slots", day).standard_normal((12, len(way)))
+        noise[:, 0] = 0  # the snapshot at a block's start is the coarse one
+        return np.rint(straight * (1 + 0.0015 * noise)).astype(np.int64).ravel()

@@ -1,0 +1,20 @@
+"""Query parameters as the exchanges read them: names and values, checked integers."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qsl
+
+_NUMBER: Final = re.compile(r"[0-9]{1,20}")
+
+Query = Mapping[str, str]
+
+
+def read(query: str) -> dict[str, str]:
+    """The parameters of a raw query string; of a repeated one the last counts."""
+    return dict(parse_qsl(query, keep_blank_values=True))
+
+
+def whole_number(text: str) -> int | None:
+    """The integer that `text` spells with digits alone, else None."""
+    return int(text) if _NUMBER.fullmatch(text) else None

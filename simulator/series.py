@@ -1,0 +1,332 @@
+"""Generated candles: the same at any time and at every scale, from a seed and a symbol.
+
+Two layers, top down. Blocks of 2 hours come first, 384 to a chunk of 32 days; every interval
+from 2h up is made of them. A day's 5-minute candles subdivide its 12 blocks so that they add up
+exactly to them; every shorter interval and the forming candle are made of those. So 499 daily
+candles cost as little as 499 candles of 5 minutes.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.candles import (
+    CLOSE,
+    COLUMN_COUNT,
+    DAY_MS,
+    HOUR_MS,
+    NO_CANDLES,
+    SLOT_MS,
+    TIME,
+    Ints,
+    aggregate,
+    between,
+    one_candle,
+    so_far,
+)
+from simulator.randomness import Recent, draw, generator
+
+BLOCK_MS: Final = 2 * HOUR_MS
+CHUNK_DAYS: Final = 32
+CHUNK_MS: Final = CHUNK_DAYS * DAY_MS
+BLOCKS_A_DAY: Final = 12
+BLOCKS_A_CHUNK: Final = CHUNK_DAYS * BLOCKS_A_DAY
+SLOTS_A_BLOCK: Final = 24
+SLOTS_A_CHUNK: Final = CHUNK_DAYS * 288
+_ANCHOR_DAYS: Final = 256
+_LEAST_VOLUME: Final = 200  # of a block that trades, in steps: enough for each of its 24 slots
+_BIG_HOLES_MS: Final = (45 * 60_000, 2 * HOUR_MS, 4 * HOUR_MS, 9 * HOUR_MS, 30 * HOUR_MS)
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a generated market looks like. Prices and volumes in units of the text's decimals."""
+
+    name: str  # "exchange:symbol", the source of its randomness
+    coin: str  # markets of one coin share the price level
+    seed: int
+    level: float  # the usual price, in ticks
+    daily_volatility: float
+    block_volume: float  # the usual volume of 2 hours, in steps
+    price_decimals: int
+    quantity_decimals: int
+    tick: int
+    step: int
+    opens_with_gaps: bool
+    quiet_slots: float  # the share of 5-minute candles without a trade
+    quiet_blocks: float
+    holes: bool
+    first_trade_ms: int
+
+
+class GeneratedCandles:
+    """The candle series of one market."""
+
+    def __init__(self, shape: Shape, chunks: Recent[tuple[Ints, Flags]], days: Recent[Ints]):
+        self._shape = shape
+        self._chunks = chunks
+        self._days = days
+        scale = [1] + [shape.tick] * 4 + [shape.step, shape.tick * shape.step, 1]
+        scale += [shape.step, shape.tick * shape.step]
+        self._scale = np.array(scale, dtype=np.int64)[:, None]
+        self._last_chunk: int | None = None
+
+    @property
+    def first_ms(self) -> int:
+        """When the first 5-minute candle opens."""
+        return self._shape.first_trade_ms - self._shape.first_trade_ms % SLOT_MS
+
+    def closed(self, interval_ms: int, first_ms: int, last_ms: int) -> Ints:
+        """The candles that open from `first_ms` to `last_ms`, in their final form."""
+        first_ms = max(first_ms, self.first_ms - self.first_ms % interval_ms)
+        first_ms += -first_ms % interval_ms
+        last_ms -= last_ms % interval_ms
+        if last_ms < first_ms:
+            return NO_CANDLES
+        end_ms = last_ms + interval_ms - 1
+        if interval_ms < BLOCK_MS:
+            days = range(first_ms // DAY_MS, end_ms // DAY_MS + 1)
+            fine = np.concatenate([self._day(day) for day in days], axis=1)
+        else:
+            chunks = range(first_ms // CHUNK_MS, end_ms // CHUNK_MS + 1)
+            fine = np.concatenate([self._blocks(chunk) for chunk in chunks], axis=1)
+        fine = between(fine, first_ms, end_ms)
+        return fine if interval_ms in (SLOT_MS, BLOCK_MS) else aggregate(fine, interval_ms)
+
+    def forming(self, interval_ms: int, now_ms: int) -> Ints:
+        """The candle that is still open at `now_ms` as it looks by then, or none."""
+        open_ms = now_ms - now_ms % interval_ms
+        slot_ms = now_ms - now_ms % SLOT_MS
+        if slot_ms < self.first_ms:
+            return NO_CANDLES
+        fine = between(self._day(now_ms // DAY_MS), open_ms, slot_ms)
+        if fine.shape[1] and fine[TIME, -1] == slot_ms:
+            tick, step = self._shape.tick, self._shape.step
+            part = so_far(fine[:, -1:], now_ms - slot_ms, SLOT_MS, tick, step)
+            fine = np.concatenate((fine[:, :-1], part), axis=1)
+        return one_candle(open_ms, fine)
+
+    def end_at(self, last_trade_ms: int) -> None:
+        """Trading ends: flat, silent candles from the chunk after this (to be set before use)."""
+        self._last_chunk = last_trade_ms // CHUNK_MS
+
+    def _blocks(self, chunk: int) -> Ints:
+        raw, exists = self._chunk(chunk)
+        there = exists.reshape(BLOCKS_A_CHUNK, SLOTS_A_BLOCK).any(axis=1)
+        scaled = raw * self._scale
+        return scaled if there.all() else scaled[:, there]
+
+    def _chunk(self, chunk: int) -> tuple[Ints, Flags]:
+        return self._chunks.get((self._shape.name, chunk), lambda: self._make_chunk(chunk))
+
+    def _day(self, day: int) -> Ints:
+        return self._days.get((self._shape.name, day), lambda: self._make_day(day))
+
+    def _levels(self, first_day: int) -> NDArray[np.float64]:
+        """The logarithm of the price, in ticks, at the start of 33 days."""
+        shape = self._shape
+        name, index = shape.coin, first_day // _ANCHOR_DAYS
+        ends = [
+            0.35 * float(generator(shape.seed, name, "era", era).standard_normal())
+            for era in (index, index + 1)
+        ]
+        steps = generator(shape.seed, name, "level", index).standard_normal(_ANCHOR_DAYS)
+        walk = np.concatenate(([0.0], np.cumsum(steps * shape.daily_volatility)))
+        slope = np.arange(_ANCHOR_DAYS + 1) / _ANCHOR_DAYS
+        path = ends[0] + walk + (ends[1] - ends[0] - walk[-1]) * slope
+        start = first_day % _ANCHOR_DAYS
+        levels: NDArray[np.float64] = path[start : start + CHUNK_DAYS + 1] + np.log(shape.level)
+        return levels
+
+    def _make_chunk(self, chunk: int) -> tuple[Ints, Flags]:
+        """384 blocks, in ticks and steps, and which of their 5-minute slots exist."""
+        shape = self._shape
+        n = BLOCKS_A_CHUNK
+        random = generator(shape.seed, shape.name, "blocks", chunk)
+        normal = random.standard_normal((6, n))
+        uniform = random.random((6, n))
+
+        levels = self._levels(chunk * CHUNK_DAYS)
+        volatility = shape.daily_volatility / BLOCKS_A_DAY**0.5
+        way = np.arange(1, BLOCKS_A_DAY + 1) / BLOCKS_A_DAY
+        walk = np.cumsum(normal[0].reshape(CHUNK_DAYS, -1) * volatility, axis=1)
+        bridge = walk - walk[:, -1:] * way
+        logs = levels[:-1, None] + np.diff(levels)[:, None] * way + bridge
+        close = np.maximum(np.rint(np.exp(logs)), 50).astype(np.int64).ravel()
+        start = max(round(float(np.exp(levels[0]))), 50)
+
+        silent = uniform[0] < shape.quiet_blocks
+        silent[0] = False
+        if self._last_chunk is not None and chunk > self._last_chunk:
+            silent[:] = True
+            close[:] = self._chunk(self._last_chunk)[0][CLOSE, -1]
+            start = int(close[0])
+        elif silent.any():
+            close = close[np.maximum.accumulate(np.where(silent, 0, np.arange(n)))]
+        opened = np.concatenate(([start], close[:-1]))
+        if shape.opens_with_gaps:
+            gap = np.where(uniform[1] < 0.1, 1, np.where(uniform[1] > 0.9, -1, 0))
+            opened = opened + np.where(silent, 0, gap)
+
+        spread = np.maximum(volatility * close * 0.8, 1)
+        high = np.maximum(opened, close) + 1 + (np.abs(normal[1]) * spread).astype(np.int64)
+        low = np.minimum(opened, close) - 1 - (np.abs(normal[2]) * spread).astype(np.int64)
+        low = np.maximum(low, 1)
+        volume = np.exp(normal[3] * 0.6 - 0.18) * shape.block_volume
+        volume = volume.astype(np.int64) + _LEAST_VOLUME
+        middle = (opened + close) // 2 + np.rint(normal[4] * (high - low) * 0.1).astype(np.int64)
+        middle = np.clip(middle, low, high - 1)
+        turnover = volume * middle + (volume * uniform[2]).astype(np.int64)
+        trades = SLOTS_A_BLOCK + (
+            (volume - _LEAST_VOLUME) * (3000 / shape.block_volume) * (1 + uniform[3])
+        ).astype(np.int64)
+        share = 0.35 + 0.3 * uniform[4]
+
+        times = chunk * CHUNK_MS + np.arange(n) * BLOCK_MS
+        raw = np.stack(
+            [
+                times, opened, high, low, close, volume, turnover, trades,
+                (volume * share).astype(np.int64), (turnover * share).astype(np.int64),
+            ]
+        )  # fmt: skip
+        if silent.any():
+            raw[1:5, silent] = close[silent]
+            raw[5:, silent] = 0
+        return raw, self._slots(chunk)
+
+    def _slots(self, chunk: int) -> Flags:
+        """Which 5-minute candles of the chunk exist: none before the listing, none in holes."""
+        shape = self._shape
+        start_ms = chunk * CHUNK_MS
+        exists = np.ones(SLOTS_A_CHUNK, dtype=np.bool_)
+        missing = [(start_ms, self.first_ms)] if self.first_ms > start_ms else []
+        if shape.holes:
+            missing += self._holes(chunk)
+        for hole_start_ms, hole_end_ms in missing:
+            first = max((hole_start_ms - start_ms) // SLOT_MS, 0)
+            exists[first : max((hole_end_ms - start_ms) // SLOT_MS, 0)] = False
+        return exists
+
+    def _holes(self, chunk: int) -> list[tuple[int, int]]:
+        """Outages: one long in every 16 days, a short one on two days out of five."""
+        seed, name = self._shape.seed, self._shape.name
+        holes = []
+        for half in (0, 1):
+            index = chunk * 2 + half
+            length_ms = _BIG_HOLES_MS[draw(seed, name, "hole", index, len(_BIG_HOLES_MS))]
+            slot = draw(seed, name, "hole at", index, 14 * 288)
+            if length_ms >= 2 * HOUR_MS:
+                slot -= slot % 48  # such that whole candles of 2h and 4h are gone
+            start_ms = chunk * CHUNK_MS + half * 16 * DAY_MS + slot * SLOT_MS
+            holes.append((start_ms, start_ms + length_ms))
+        for day in range(chunk * CHUNK_DAYS, (chunk + 1) * CHUNK_DAYS):
+            if draw(seed, name, "gap", day, 5) < 2:
+                start_ms = day * DAY_MS + draw(seed, name, "gap at", day, 280) * SLOT_MS
+                length = 1 + draw(seed, name, "gap length", day, 8)
+                holes.append((start_ms, start_ms + length * SLOT_MS))
+        return holes
+
+    def _make_day(self, day: int) -> Ints:
+        """The 5-minute candles of one day, which add up exactly to its blocks."""
+        raw, slots = self._chunk(day // CHUNK_DAYS)
+        first = day % CHUNK_DAYS * BLOCKS_A_DAY
+        blocks = raw[:, first : first + BLOCKS_A_DAY]
+        exists = slots.reshape(BLOCKS_A_CHUNK, SLOTS_A_BLOCK)[first : first + BLOCKS_A_DAY]
+        random = generator(self._shape.seed, self._shape.name, "slots", day)
+        fine = subdivide(blocks, exists, random, self._shape.quiet_slots)
+        fine[TIME] += np.tile(np.arange(SLOTS_A_BLOCK) * SLOT_MS, BLOCKS_A_DAY)
+        there = exists.ravel()
+        scaled = fine * self._scale
+        return scaled if there.all() else scaled[:, there]
+
+
+def subdivide(blocks: Ints, exists: Flags, random: np.random.Generator, quiet: float) -> Ints:
+    """Splits each block into as many candles as `exists` has columns, adding up exactly.
+
+    Every candle carries its block's open time; those that do not exist hold meaningless values.
+    Columns come back flattened, block after block.
+    """
+    rows, parts = exists.shape
+    normal = random.standard_normal((3, rows, parts))
+    uniform = random.random((2, rows, parts))
+    each = np.arange(rows)
+    opened, high, low, close, volume, turnover = (blocks[i][:, None] for i in range(1, 7))
+    trades, taker_volume, taker_turnover = (blocks[i][:, None] for i in range(7, 10))
+
+    active = (uniform[0] >= quiet) & exists
+    last = parts - 1 - np.argmax(exists[:, ::-1], axis=1)
+    active[each, last] = exists[each, last]  # so that the block's close is a trade
+    active &= volume > 0
+
+    weight = np.exp(0.9 * normal[0]) * active
+    weight /= np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
+    biggest = np.argmax(weight, axis=1)
+    alive = active.sum(axis=1, keepdims=True)
+
+    def shares(total: Ints, least: int) -> Ints:
+        part: Ints = np.floor((total - least * alive) * weight).astype(np.int64)
+        part += least * active
+        part[each, biggest] += total[:, 0] - part.sum(axis=1)
+        return part
+
+    part_volume = shares(volume, 1)
+
+    way = np.arange(1, parts + 1) / parts
+    walk = np.cumsum(normal[1], axis=1)
+    walk -= walk[:, -1:] * way
+    path = opened + (close - opened) * way + walk * (high - low) / 8
+    prices = np.clip(np.rint(path).astype(np.int64), low, high)
+    prices[each, last] = close[:, 0]
+    latest = np.maximum.accumulate(np.where(active, np.arange(parts), -1), axis=1)
+    part_close = np.where(
+        latest >= 0, np.take_along_axis(prices, np.maximum(latest, 0), axis=1), opened
+    )
+    part_open = np.concatenate((opened, part_close[:, :-1]), axis=1)
+    up = np.rint(np.abs(normal[2]) * (high - low) * 0.07).astype(np.int64) * active
+    down = np.rint(uniform[1] * (high - low) * 0.1).astype(np.int64) * active
+    part_high = np.minimum(np.maximum(part_open, part_close) + up, high)
+    part_low = np.maximum(np.minimum(part_open, part_close) - down, low)
+    trading = alive[:, 0] > 0
+    top = np.argmax(np.where(active, part_high, -1), axis=1)
+    bottom = np.argmin(np.where(active, part_low, np.iinfo(np.int64).max), axis=1)
+    part_high[each, top] = np.where(trading, high[:, 0], part_high[each, top])
+    part_low[each, bottom] = np.where(trading, low[:, 0], part_low[each, bottom])
+
+    part_turnover, part_high, part_low = _split_turnover(
+        turnover, part_volume, part_high, part_low, high, low, active
+    )
+    fine = np.empty((COLUMN_COUNT, rows, parts), dtype=np.int64)
+    fine[TIME] = blocks[TIME][:, None]
+    fine[1], fine[2], fine[3], fine[4] = part_open, part_high, part_low, part_close
+    fine[5], fine[6] = part_volume, part_turnover
+    fine[7], fine[8] = shares(trades, 1), shares(taker_volume, 0)
+    fine[9] = shares(taker_turnover, 0)
+    flat: Ints = fine.reshape(COLUMN_COUNT, rows * parts)
+    return flat
+
+
+def _split_turnover(
+    turnover: Ints, volume: Ints, part_high: Ints, part_low: Ints, high: Ints, low: Ints,
+    active: Flags,
+) -> tuple[Ints, Ints, Ints]:  # fmt: skip
+    """Splits turnover so that every part's average price lies inside that candle's range."""
+    least = (part_low * volume).sum(axis=1, keepdims=True)
+    most = (part_high * volume).sum(axis=1, keepdims=True)
+    # Where the block's average lies outside of what its candles allow, they become wider.
+    part_high = np.where(active & (turnover > most), high, part_high)
+    part_low = np.where(active & (turnover < least), low, part_low)
+    floor, ceiling = part_low * volume, part_high * volume
+    room = ceiling - floor
+    missing = turnover - floor.sum(axis=1, keepdims=True)
+    ratio = missing / np.maximum(room.sum(axis=1, keepdims=True), 1)
+    part = floor + np.clip((room * ratio).astype(np.int64), 0, room)
+    rest = turnover - part.sum(axis=1, keepdims=True)
+    up = ceiling - part
+    part += np.clip(rest - (np.cumsum(up, axis=1) - up), 0, up)
+    down = part - floor
+    part -= np.clip(-rest - (np.cumsum(down, axis=1) - down), 0, down)
+    return part, part_high, part_low

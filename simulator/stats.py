@@ -1,0 +1,69 @@
+"""What clients asked, what it cost, and every rule they broke. Counts only, decides nothing."""
+
+from collections import Counter
+from typing import Any, Final
+
+_LISTED: Final = 500  # refused requests kept with their query
+
+
+class Stats:
+    """Counters of one run; `reset` starts them anew."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.requests = 0
+        self.by_endpoint: Counter[tuple[str, str, int]] = Counter()
+        self.by_client: Counter[tuple[str, str]] = Counter()
+        self.weight_used = 0
+        self.most_weight_in_a_minute = 0
+        self.most_in_window: Counter[str] = Counter()
+        self.limits_broken: Counter[str] = Counter()
+        self.requests_while_banned = 0
+        self.refused: list[dict[str, Any]] = []
+        self.refused_count = 0
+        self.faults: Counter[str] = Counter()
+        self.open_connections_broken = 0
+
+    def count(self, exchange: str, endpoint: str, status: int, client: str) -> None:
+        """One answered request; status 0 stands for a connection that was cut."""
+        self.requests += 1
+        self.by_endpoint[exchange, endpoint, status] += 1
+        self.by_client[exchange, client] += 1
+
+    def refuse(self, exchange: str, endpoint: str, query: str, answer: str) -> None:
+        """One request whose parameters were wrong."""
+        self.refused_count += 1
+        if len(self.refused) < _LISTED:
+            self.refused.append(
+                {"exchange": exchange, "endpoint": endpoint, "query": query, "answer": answer}
+            )
+
+    def as_json(self) -> dict[str, Any]:
+        requests: dict[str, dict[str, dict[str, int]]] = {}
+        for (exchange, endpoint, status), count in sorted(self.by_endpoint.items()):
+            requests.setdefault(exchange, {}).setdefault(endpoint, {})[str(status)] = count
+        clients: dict[str, dict[str, int]] = {}
+        for (exchange, client), count in sorted(self.by_client.items()):
+            clients.setdefault(exchange, {})[client] = count
+        funding = sum(
+            count
+            for (_, endpoint, _), count in self.by_endpoint.items()
+            if endpoint in ("funding", "funding_info")
+        )
+        return {
+            "total": self.requests,
+            "requests": requests,
+            "clients": clients,
+            "funding_requests": funding,
+            "weight_used": self.weight_used,
+            "most_weight_in_a_minute": self.most_weight_in_a_minute,
+            "most_in_window": dict(self.most_in_window),
+            "limits_broken": dict(self.limits_broken),
+            "limits_broken_total": sum(self.limits_broken.values()),
+            "requests_while_banned": self.requests_while_banned,
+            "rejected_total": self.refused_count,
+            "rejected": self.refused,
+            "faults": dict(self.faults),
+        }

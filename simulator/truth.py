@@ -1,0 +1,104 @@
+"""The numbers that merged rows must hold, from the generator's integers, never from wire bytes.
+
+A row is [open_time, open, high, low, close, volume, turnover, open_interest, funding_rate]; a
+float is the float of the exact decimal; open interest is one-sided; null where nothing is known.
+"""
+
+from bisect import bisect_right
+from typing import Any, Final
+
+from simulator.answers import PERIODS_MS, World
+from simulator.candles import CLOSE, DAY_MS, OPEN, TIME, TURNOVER, VOLUME, Ints
+from simulator.funding import RATE_DECIMALS, Settlement
+from simulator.market import Market
+
+OI_HORIZON_MS: Final = 30 * DAY_MS  # Binance keeps no more
+_EXACT: Final = 2**53
+
+
+class WrongQuestion(Exception):
+    """The truth was asked for something that does not exist; the text says what."""
+
+
+def market_truth(
+    world: World, market: Market, timeframe: str, as_of_ms: int, candles: int,
+    *, oi_as_of_ms: int | None = None, funding_as_of_ms: int | None = None,
+    funding_history: int = 0,
+) -> dict[str, Any]:  # fmt: skip
+    """The merged rows of one market as they must be for a collection at `as_of_ms`.
+
+    `oi_as_of_ms`, `funding_as_of_ms`: until when these were seen, if not `as_of_ms`.
+    `funding_history`: how many of the newest regular settlements are known; 0 means all.
+    """
+    if timeframe not in PERIODS_MS:
+        raise WrongQuestion(f"timeframe is one of {', '.join(PERIODS_MS)}")
+    interval_ms = PERIODS_MS[timeframe]
+    open_ms = as_of_ms - as_of_ms % interval_ms
+    first_ms = open_ms - (candles - 1) * interval_ms
+    closed = market.closed(interval_ms, first_ms, open_ms - interval_ms)
+    forming = market.forming(interval_ms, as_of_ms)
+    columns = [
+        list(pair) for pair in zip(_texts(market, closed), _texts(market, forming), strict=True)
+    ]
+    times, *values = [left + right for left, right in columns]
+    oi = _open_interest(market, interval_ms, first_ms, as_of_ms, oi_as_of_ms or as_of_ms)
+    funding = regular_settlements(market, as_of_ms, funding_as_of_ms, funding_history)
+    stamps = [item.time_ms for item in funding]
+    scale = 10**RATE_DECIMALS
+    rows: list[list[Any]] = []
+    for time, *numbers in zip(times, *values, strict=True):
+        known = bisect_right(stamps, min(time + interval_ms - 1, as_of_ms))
+        rate = funding[known - 1].rate / scale if known else None
+        rows.append([time, *numbers, oi.get(time), rate])
+    return {
+        "exchange": market.exchange,
+        "symbol": market.symbol,
+        "base": market.base,
+        "quote": market.quote,
+        "rows": rows,
+        "funding_interval_hours": market.funding.hours_at(as_of_ms),
+        "listed_ms": market.listed_ms,
+    }
+
+
+def regular_settlements(
+    market: Market, as_of_ms: int, seen_ms: int | None, history: int
+) -> list[Settlement]:
+    """What is known of a market's regular settlements, ascending."""
+    last_ms = as_of_ms if seen_ms is None else min(seen_ms, as_of_ms)
+    first_ms = last_ms - 600 * DAY_MS
+    found = [i for i in market.funding.settlements(first_ms, last_ms) if not i.special]
+    return found[-history:] if history else found
+
+
+def _texts(market: Market, candles: Ints) -> list[list[Any]]:
+    prices = [as_floats(candles[i], market.price_decimals) for i in range(OPEN, CLOSE + 1)]
+    both = market.price_decimals + market.quantity_decimals
+    return [
+        candles[TIME].tolist(),
+        *prices,
+        as_floats(candles[VOLUME], market.quantity_decimals),
+        as_floats(candles[TURNOVER], both),
+    ]
+
+
+def as_floats(values: Ints, decimals: int) -> list[float]:
+    """Each integer divided by 10^decimals, rounded once: the float of the exact decimal."""
+    scale = 10**decimals
+    if values.size == 0 or int(values.max()) < _EXACT:
+        # Both sides are exact in a float, so the division rounds only once.
+        quotients: list[float] = (values / float(scale)).tolist()
+        return quotients
+    return [value / scale for value in values.tolist()]
+
+
+def _open_interest(
+    market: Market, interval_ms: int, first_ms: int, as_of_ms: int, seen_ms: int
+) -> dict[int, float]:
+    if market.exchange == "binance":
+        first_ms = max(first_ms, as_of_ms - OI_HORIZON_MS)
+    points = market.snapshots(interval_ms, first_ms, as_of_ms)
+    times = points[0].tolist()
+    values = as_floats(points[1], market.open_interest_decimals)
+    newest_ms = market.newest_snapshot_ms(interval_ms, seen_ms)
+    return {t: value for t, value in zip(times, values, strict=True) if t <= newest_ms}
