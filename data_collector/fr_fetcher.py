@@ -1,0 +1,415 @@
+"""Funding of all markets: history for those new to us, then only what is new.
+
+Asks as little as possible: two lists per exchange tell the intervals, and a market is asked for
+its own settlements only when one can have happened. Stores nothing; the caller publishes.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Final
+
+import structlog
+
+from data_collector.api_parser import parse_server_time
+from data_collector.errors import CollectionFailed, ExchangeError, GaveUp, SourceDown
+from data_collector.fetch_strategies import Run, Sender, fetch_funding, fetch_simple, work_through
+from data_collector.funding_rules import (
+    LONGEST_INTERVAL_HOURS,
+    PUBLICATION_MS,
+    SHORTEST_INTERVAL_HOURS,
+    advanced,
+    complete_until,
+    due_instants,
+    may_have_settled,
+    newest,
+    present_interval,
+    settlement_instant,
+)
+from data_collector.listings import (
+    FundingSchedule,
+    fetch_funding_schedule,
+    fetch_recent_funding,
+)
+from data_collector.task_builder import funding_task
+from data_collector.url_builder import (
+    ALL_SYMBOLS_FUNDING,
+    Endpoint,
+    listing_request,
+)
+from market_data import (
+    HOUR_MS,
+    MINUTE_MS,
+    Exchange,
+    FundingBook,
+    FundingRow,
+    FundingSeries,
+    Market,
+    Missing,
+)
+
+# One request for the settlements of all symbols is worth it when so many markets are due.
+_MANY_DUE: Final = 10
+# Its answer is not promised to be complete over long windows, so only short ones are asked for.
+_MOST_PAGES: Final = 12
+_SHORT_WINDOW_MS: Final = (LONGEST_INTERVAL_HOURS + 1) * HOUR_MS
+# A series checked later than the exchange's present is of another clock: it is not built upon.
+_CLOCKS_DIFFER_MS: Final = 5 * MINUTE_MS
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FundingUpdate:
+    """The new book and how it came about.
+
+    `as_of_ms`: exchange time before the first request, the smallest of those that answered.
+    `missing`: markets that could not be asked, ascending; `carried_over` of them kept what they
+    had, with its old `checked_at_ms`. `changed`: markets with settlements they had not before.
+    """
+
+    book: FundingBook
+    as_of_ms: int
+    missing: list[Missing]
+    requests: int
+    retries: int
+    carried_over: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class _ExchangeClock:
+    """The exchange's time, told once and counted on; never ahead of the exchange."""
+
+    told_ms: int
+    monotonic_s: Callable[[], float]
+    told_at_s: float
+
+    def now_ms(self) -> int:
+        return self.told_ms + int((self.monotonic_s() - self.told_at_s) * 1000)
+
+
+@dataclass(slots=True)
+class _Book:
+    """What the run has found so far."""
+
+    series: dict[str, FundingSeries] = field(default_factory=dict)
+    missing: list[Missing] = field(default_factory=list)
+    carried_over: int = 0
+    changed: int = 0
+
+
+async def run_fr_update_process(
+    client: Sender,
+    markets: Sequence[Market],
+    known: FundingBook,
+    *,
+    funding_history: int,
+    on_progress: Callable[[int, int], None],
+) -> FundingUpdate:
+    """The funding book of `markets`, built on the `known` one.
+
+    A market that fails keeps what it had; one that is not in `markets` leaves the book. A run
+    with nothing to ask costs the clock and the lists of each exchange. Raises CollectionFailed
+    when no market of any exchange could be brought up to date.
+    """
+    run = Run(client)
+    by_exchange: dict[Exchange, list[Market]] = {}
+    for market in markets:
+        by_exchange.setdefault(market.exchange, []).append(market)
+    clocks, failures = await _clocks(run, list(by_exchange))
+    if not clocks:
+        raise CollectionFailed("; ".join(failures.values()) or "no markets to refresh funding for")
+    as_of_ms = min(clock.told_ms for clock in clocks.values())
+    slowest = min(clocks.values(), key=_ExchangeClock.now_ms)
+
+    book = _Book()
+    done = 0
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        on_progress(done, len(markets))
+
+    on_progress(0, len(markets))
+    async with asyncio.TaskGroup() as group:
+        for exchange, its_markets in by_exchange.items():
+            # An exchange that does not tell its clock is judged by another's.
+            update = _ExchangeUpdate(
+                run, exchange, clocks.get(exchange, slowest), known, funding_history, book, count
+            )
+            group.create_task(update.all(its_markets))
+    if markets and len(book.missing) == len(markets):
+        raise CollectionFailed(_causes(book.missing))
+    log.info(
+        "funding_updated",
+        markets=len(markets),
+        changed=book.changed,
+        missing=len(book.missing),
+        requests=run.requests,
+        retries=run.retries,
+    )
+    return FundingUpdate(
+        dict(sorted(book.series.items())),
+        as_of_ms,
+        sorted(book.missing),
+        run.requests,
+        run.retries,
+        book.carried_over,
+        book.changed,
+    )
+
+
+async def _clocks(
+    run: Run, exchanges: Sequence[Exchange]
+) -> tuple[dict[Exchange, _ExchangeClock], dict[Exchange, str]]:
+    clocks: dict[Exchange, _ExchangeClock] = {}
+    failures: dict[Exchange, str] = {}
+    monotonic_s = run.sender.clock.monotonic_s
+
+    async def ask(exchange: Exchange) -> None:
+        request = listing_request(exchange, Endpoint.TIME)
+        try:
+            told_ms = await fetch_simple(run, request, partial(parse_server_time, exchange))
+        except ExchangeError as error:
+            log.warning("no_exchange_clock", exchange=exchange, cause=str(error))
+            failures[exchange] = str(error)
+        else:
+            clocks[exchange] = _ExchangeClock(told_ms, monotonic_s, monotonic_s())
+
+    async with asyncio.TaskGroup() as group:
+        for exchange in exchanges:
+            group.create_task(ask(exchange))
+    return clocks, failures
+
+
+def _causes(missing: Sequence[Missing]) -> str:
+    """One cause for each exchange."""
+    first = {entry.exchange: entry.reason for entry in reversed(sorted(missing))}
+    return "; ".join(f"{exchange}: {reason}" for exchange, reason in sorted(first.items()))
+
+
+class _ExchangeUpdate:
+    """The part of one exchange in a run."""
+
+    def __init__(
+        self,
+        run: Run,
+        exchange: Exchange,
+        clock: _ExchangeClock,
+        known: FundingBook,
+        funding_history: int,
+        book: _Book,
+        count: Callable[[], None],
+    ) -> None:
+        self._run = run
+        self._exchange = exchange
+        self._clock = clock
+        self._known = known
+        self._keep = funding_history
+        self._book = book
+        self._count = count
+        self._schedule: Mapping[str, FundingSchedule] = {}
+        self._again: list[Market] | None = []  # None: the last chance has begun
+
+    async def all(self, markets: Sequence[Market]) -> None:
+        try:
+            self._schedule = await fetch_funding_schedule(self._run, self._exchange)
+        except ExchangeError as error:
+            # Every market that can have settled by the shortest interval is asked for itself.
+            log.warning("no_funding_schedule", exchange=self._exchange, cause=str(error))
+        now_ms = self._clock.now_ms()
+        due: list[Market] = []
+        for market in markets:
+            series = self._series(market, now_ms)
+            if series is None or may_have_settled(series, now_ms, self._told_hours(market)):
+                due.append(market)
+            else:
+                hours = self._interval(market, series.rows)
+                self._store(replace(advanced(series, now_ms, hours), market=market))
+        await self._work(await self._settle_from_one_list(due))
+        # What failed in a bad moment of the exchange gets one more chance at the end.
+        self._run.forgive()
+        again, self._again = self._again, None
+        await self._work(again or [])
+
+    async def _work(self, markets: Sequence[Market]) -> None:
+        workers = self._run.sender.concurrency
+        await work_through(markets, lambda market: market.exchange, self._update, workers=workers)
+
+    def _told_hours(self, market: Market) -> int | None:
+        """The present interval of a market whose schedule is told, else None."""
+        if market.symbol not in self._schedule:
+            return None
+        series = self._known.get(market.key)
+        return self._interval(market, series.rows if series is not None else ())
+
+    def _interval(self, market: Market, rows: Sequence[FundingRow]) -> int:
+        told = self._schedule.get(market.symbol)
+        hours = present_interval(rows, told)
+        if told is not None:
+            return hours
+        # The interval of before stays, unless settlements come more often than that.
+        series = self._known.get(market.key)
+        if series is not None:
+            return min(hours, series.interval_hours)
+        return hours if len(rows) > 1 else SHORTEST_INTERVAL_HOURS
+
+    def _series(self, market: Market, now_ms: int) -> FundingSeries | None:
+        series = self._known.get(market.key)
+        if series is None or series.checked_at_ms > now_ms + _CLOCKS_DIFFER_MS:
+            return None
+        return series
+
+    # --- the settlements of all symbols in one answer ------------------------------------------
+
+    async def _settle_from_one_list(self, due: list[Market]) -> list[Market]:
+        """Brings those up to date that one list settles beyond doubt; returns the others.
+
+        The exchange does not promise that the list is complete. So it counts for a market only
+        if its interval is known and unchanged and every settlement due by it is in the list.
+        """
+        if self._exchange not in ALL_SYMBOLS_FUNDING or not self._schedule:
+            return due
+        now_ms = self._clock.now_ms()
+        candidates = {
+            market.symbol: series
+            for market in due
+            if (series := self._series(market, now_ms)) is not None
+            and series.rows
+            and series.interval_hours == self._told_hours(market)
+            and now_ms - series.checked_at_ms < _SHORT_WINDOW_MS
+        }
+        if len(candidates) < _MANY_DUE:
+            return due
+        start_ms = 1 + min(series.checked_at_ms for series in candidates.values())
+        found = await self._fetch_recent(start_ms, now_ms)
+        left: list[Market] = []
+        for market in due:
+            series = candidates.get(market.symbol)
+            rows = found.get(market.symbol, [])
+            if series is not None and _is_whole(series, rows, now_ms):
+                self._store_settled(market, rows, now_ms)
+            else:
+                left.append(market)
+        return left
+
+    async def _fetch_recent(self, start_ms: int, end_ms: int) -> dict[str, list[FundingRow]]:
+        """The settlements in the window by symbol; what came before an error, if one comes."""
+        found: dict[str, dict[int, float]] = {}
+        for _ in range(_MOST_PAGES):
+            try:
+                page = await fetch_recent_funding(
+                    self._run, self._exchange, start_ms=start_ms, end_ms=end_ms
+                )
+            except ExchangeError as error:
+                log.warning("no_recent_funding", exchange=self._exchange, cause=str(error))
+                break
+            before = sum(map(len, found.values()))
+            for symbol, funding_ms, rate in page.rows if page is not None else ():
+                found.setdefault(symbol, {})[funding_ms] = rate
+            if page is None or page.last_ms is None or sum(map(len, found.values())) == before:
+                break
+            # Many symbols share an instant, and a page may end among them: it is asked again.
+            start_ms = page.last_ms
+        return {symbol: sorted(rows.items()) for symbol, rows in found.items()}
+
+    # --- the settlements of one market ---------------------------------------------------------
+
+    async def _update(self, market: Market) -> None:
+        asked_ms = self._clock.now_ms()
+        series = self._series(market, asked_ms)
+        try:
+            if series is None or not series.rows:
+                rows = await self._fetch_history(market, asked_ms)
+            else:
+                rows = await self._fetch_new(market, series, asked_ms)
+        except ExchangeError as error:
+            if self._again is not None and isinstance(error, SourceDown | GaveUp):
+                self._again.append(market)
+            else:
+                self._fail(market, error)
+        else:
+            self._store_settled(market, rows, asked_ms)
+
+    async def _fetch_new(
+        self, market: Market, series: FundingSeries, asked_ms: int
+    ) -> list[FundingRow]:
+        last_ms = settlement_instant(series.rows[-1][0])
+        hours = min(series.interval_hours, self._told_hours(market) or SHORTEST_INTERVAL_HOURS)
+        task = funding_task(
+            market,
+            # One that was published late, or by an interval we did not know of, is found as well.
+            start_ms=max(last_ms + MINUTE_MS, self._oldest_ms(asked_ms)),
+            end_ms=asked_ms,
+            interval_hours=hours,
+            wanted=max(1, len(due_instants(last_ms, asked_ms, hours))),
+        )
+        return await fetch_funding(self._run, task)
+
+    async def _fetch_history(self, market: Market, asked_ms: int) -> list[FundingRow]:
+        """The newest settlements: so many as are kept, if there are so many.
+
+        The first window fits the present interval. Where that brought fewer, the interval was
+        longer before, and the window before it is asked for.
+        """
+        hours = self._told_hours(market) or LONGEST_INTERVAL_HOURS
+        oldest_ms = max(market.launched_ms - market.launched_ms % HOUR_MS, 0)
+        start_ms = max(asked_ms - (self._keep + 1) * hours * HOUR_MS, oldest_ms)
+        rows = await self._window(market, start_ms, asked_ms, hours, self._keep)
+        while rows and len(rows) < self._keep and start_ms > oldest_ms:
+            end_ms, lacking = start_ms - 1, self._keep - len(rows)
+            span_ms = (lacking + 1) * LONGEST_INTERVAL_HOURS * HOUR_MS
+            start_ms = max(end_ms - span_ms, oldest_ms)
+            earlier = await self._window(market, start_ms, end_ms, LONGEST_INTERVAL_HOURS, lacking)
+            if not earlier:
+                break
+            rows = earlier + rows
+        return rows
+
+    async def _window(
+        self, market: Market, start_ms: int, end_ms: int, hours: int, wanted: int
+    ) -> list[FundingRow]:
+        task = funding_task(
+            market, start_ms=start_ms, end_ms=end_ms, interval_hours=hours, wanted=wanted
+        )
+        return await fetch_funding(self._run, task)
+
+    def _oldest_ms(self, now_ms: int) -> int:
+        return now_ms - (self._keep + 1) * LONGEST_INTERVAL_HOURS * HOUR_MS
+
+    # --- what becomes of a market --------------------------------------------------------------
+
+    def _store_settled(self, market: Market, rows: Sequence[FundingRow], asked_ms: int) -> None:
+        series = self._series(market, asked_ms)
+        before: Sequence[FundingRow] = series.rows if series is not None else ()
+        kept = newest(rows, before, self._keep)
+        self._book.changed += list(before) != kept
+        checked_at_ms = complete_until(kept, asked_ms, self._schedule.get(market.symbol))
+        if series is not None:
+            checked_at_ms = max(checked_at_ms, series.checked_at_ms)
+        self._store(FundingSeries(market, kept, self._interval(market, kept), checked_at_ms))
+
+    def _store(self, series: FundingSeries) -> None:
+        self._book.series[series.market.key] = series
+        self._count()
+
+    def _fail(self, market: Market, error: ExchangeError) -> None:
+        self._book.missing.append(
+            Missing(market.exchange, market.symbol, "funding_rate", error.cause)
+        )
+        series = self._series(market, self._clock.now_ms())
+        if series is not None:
+            self._book.series[market.key] = series
+            self._book.carried_over += 1
+        self._count()
+
+
+def _is_whole(series: FundingSeries, rows: Sequence[FundingRow], now_ms: int) -> bool:
+    """Whether the rows hold every settlement due by the interval, unless it is just coming."""
+    instants = {settlement_instant(funding_ms) for funding_ms, _ in rows}
+    return all(
+        instant in instants or now_ms - instant < PUBLICATION_MS
+        for instant in due_instants(series.checked_at_ms, now_ms, series.interval_hours)
+    )
