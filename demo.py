@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
-from embedded_stores import remove_embedded_data
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from embedded_stores import remove_embedded_data
 from supervisor import PARENT_FD_FLAG
 
 MARKETS: Final = 40
@@ -151,21 +151,20 @@ async def _get(client: aiohttp.ClientSession, path: str) -> Any:
 
 def _print_table(console: Console, four_hours: Any, eight_hours: Any) -> None:
     longer = {(m["exchange"], m["symbol"]): m["rows"] for m in eight_hours["markets"]}
-    table = Table(title="GET /cache/4h and /cache/8h, the last closed candle of some markets")
-    table.add_column("market")
-    for name in ("open time (UTC)", "close", "volume", "open interest", "funding", "rows", "8h"):
-        table.add_column(name, justify="right")
     closed = four_hours["last_closed_open_time"]
+    opened = time.strftime("%Y-%m-%d %H:%M", time.gmtime(closed / 1000))
+    table = Table(title=f"GET /cache/4h and /cache/8h: candles that opened {opened} UTC")
+    table.add_column("market", no_wrap=True)
+    for name in ("close", "volume", "open interest", "funding", "4h rows", "8h rows"):
+        table.add_column(name, justify="right", no_wrap=True)
     shown = [m for m in four_hours["markets"] if any(row[0] == closed for row in m["rows"])]
     for market in shown[:: max(1, len(shown) // 8)][:8]:
         row = next(row for row in market["rows"] if row[0] == closed)
-        opened = time.strftime("%m-%d %H:%M", time.gmtime(row[0] / 1000))
         table.add_row(
             f"{market['exchange']}:{market['symbol']}",
-            opened,
             f"{row[4]:g}",
-            f"{row[5]:,.0f}",
-            "-" if row[7] is None else f"{row[7]:,.0f}",
+            _short(row[5]),
+            _short(row[7]),
             "-" if row[8] is None else f"{row[8]:.4%}",
             str(len(market["rows"])),
             str(len(longer.get((market["exchange"], market["symbol"]), []))),
@@ -177,6 +176,16 @@ def _print_table(console: Console, four_hours: Any, eight_hours: Any) -> None:
         f"{sum(len(m['rows']) for m in eight_hours['markets']):,} rows of 8h, "
         f"{len(four_hours['missing'])} named as missing."
     )
+
+
+def _short(number: float | None) -> str:
+    """A count in thousands, millions or billions."""
+    if number is None:
+        return "-"
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.1f}{letter}"
+    return f"{number:.0f}"
 
 
 @contextlib.asynccontextmanager

@@ -6,24 +6,32 @@ ends with an `Outcome` or an error. It knows nothing of leases' renewal, signals
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 import structlog
+
 from cache_manager import CacheManager
+from config import Settings
+from data_collector import Collected, fetch_market_data
 from data_collector.discovery import run_discovery
 from data_collector.exchange_client import ExchangeClient
 from data_collector.fr_fetcher import run_fr_update_process
-from database import Database
+from data_collector.metadata import compute_metadata
+from database import Database, DatabaseUnavailable
+from documents import (
+    GLOBAL_FR,
+    DocumentBuilder,
+    Source,
+    decode_funding,
+    decode_series,
+    encode_funding,
+)
 from job_queue import JobQueue, JobRecord
 from leases import Lease
+from market_data import Exchange, FundingBook, Market, MarketSeries, Meta, Timeframe
 from redis_client import HotStore
-
-from config import Settings
-from data_collector import fetch_market_data
-from documents import GLOBAL_FR, DocumentBuilder, decode_funding, encode_funding
-from market_data import Coin, FundingBook, Market, MarketSeries, Timeframe
 
 # How long a job that lacks what another job brings waits for that one.
 _OTHER_JOB_S: Final = 30.0
@@ -57,6 +65,12 @@ class Outcome:
     result: Mapping[str, Any]
 
 
+class Selection(TypedDict):
+    exchanges: Sequence[Exchange]
+    quote: str
+    markets_limit: int
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """The parts that jobs work with; built once in main.py."""
@@ -68,6 +82,16 @@ class Desk:
     database: Database
     client: ExchangeClient
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
+
+    @property
+    def selection(self) -> Selection:
+        """Which markets the settings ask for, as the cold store takes it."""
+        settings = self.settings
+        return {
+            "exchanges": settings.exchanges,
+            "quote": settings.quote,
+            "markets_limit": settings.markets_limit,
+        }
 
 
 async def run_job(desk: Desk, job: JobRecord, lease: Lease, progress: Progress) -> Outcome:
@@ -89,59 +113,31 @@ async def run_job(desk: Desk, job: JobRecord, lease: Lease, progress: Progress) 
 async def _collect(desk: Desk, timeframe: Timeframe, lease: Lease, progress: Progress) -> Outcome:
     settings = desk.settings
     progress.enter("markets")
-    coins = await _coins(desk, timeframe, progress)
-    metas = {coin.market.key: coin.meta for coin in coins}
+    markets = await _markets(desk, progress, same_lane=True)
+    sheets = {made: await _open_sheet(desk, made, timeframe) for made in timeframe.produces}
     funding = await _funding_book(desk, progress)
-    builders = {
-        made: DocumentBuilder(made, "collected" if made is timeframe else "aggregated")
-        for made in timeframe.produces
-    }
-
-    def deliver(made: Timeframe, series: MarketSeries) -> None:
-        builders[made].add(series, metas.get(series.market.key, {}))
-
     progress.enter("fetch")
     collected = await fetch_market_data(
         timeframe,
-        [coin.market for coin in coins],
+        markets,
         desk.client,
-        deliver,
+        lambda made, series: sheets[made].add(series),
         history_candles=settings.history_candles,
         prefetched_fr_data=funding,
         funding_history=settings.funding_history,
+        previous={made: sheet.earlier for made, sheet in sheets.items()},
         on_progress=progress.count,
     )
-    progress.enter("merge", total=len(builders))
-    markets, rows = builders[timeframe].markets, builders[timeframe].rows
+    delivered, rows = sheets[timeframe].builder.markets, sheets[timeframe].builder.rows
     stored_bytes = 0
-    for number, (made, builder) in enumerate(builders.items(), start=1):
-        version = await desk.cache.next_version(made, collected.as_of_ms)
-        updated_at_ms = desk.now_ms()
-        document = await asyncio.to_thread(
-            builder.finish,
-            version=version,
-            as_of_ms=collected.as_of_ms,
-            updated_at_ms=updated_at_ms,
-            missing=collected.missing,
-        )
-        progress.enter("publish", total=len(builders))
-        progress.count(number - 1, len(builders))
-        meta = await desk.cache.save_to_cache(
-            made,
-            document,
-            version=version,
-            as_of_ms=collected.as_of_ms,
-            updated_at_ms=updated_at_ms,
-            lease=lease,
-        )
-        stored_bytes += meta.stored_bytes
-        log.info("published", document=str(made), version=version, stored_bytes=meta.stored_bytes)
+    for sheet in sheets.values():
+        stored_bytes += await _publish(desk, sheet, collected, lease, progress)
     if collected.funding_outdated:
         await desk.queue.request("funding")
     return Outcome(
         collected.as_of_ms,
         {
-            "markets": markets,
+            "markets": delivered,
             "rows": rows,
             "missing": len(collected.missing),
             "carried_over": collected.carried_over,
@@ -152,28 +148,68 @@ async def _collect(desk: Desk, timeframe: Timeframe, lease: Lease, progress: Pro
     )
 
 
-async def _coins(desk: Desk, timeframe: Timeframe, progress: Progress) -> list[Coin]:
-    """The markets to collect; when there are none yet, discovery runs first."""
-    settings = desk.settings
+@dataclass(slots=True)
+class _Sheet:
+    """One document in the making, with what the one before it knew."""
 
-    async def known() -> list[Coin]:
-        return await desk.database.get_coins_from_db(
-            timeframe,
-            exchanges=settings.exchanges,
-            quote=settings.quote,
-            markets_limit=settings.markets_limit,
-        )
+    timeframe: Timeframe
+    builder: DocumentBuilder
+    metas: Mapping[str, Meta]
+    earlier: Mapping[str, MarketSeries]
+    computed: dict[str, Meta] = field(default_factory=dict)
 
-    coins = await known()
-    if not coins:
-        await _discover(desk, progress)
-        coins = await known()
-    if not coins:
-        raise JobFailed(
-            f"no active {settings.quote} markets on {', '.join(settings.exchanges)}: "
-            "none were discovered, or all are disabled"
+    def add(self, series: MarketSeries) -> None:
+        key = series.market.key
+        self.builder.add(series, self.metas.get(key, {}))
+        if series.stale_since_ms is None:
+            self.computed[key] = compute_metadata(
+                series.rows, timeframe=self.timeframe, as_of_ms=series.checked_at_ms
+            )
+
+
+async def _open_sheet(desk: Desk, made: Timeframe, collected: Timeframe) -> _Sheet:
+    coins = await desk.database.get_coins_from_db(made, **desk.selection)
+    stored = await desk.cache.read(made)
+    earlier: Mapping[str, MarketSeries] = {}
+    if stored is not None:
+        earlier = await asyncio.to_thread(lambda: decode_series(stored.inflate()))
+    metas = {coin.market.key: coin.meta for coin in coins}
+    source: Source = "collected" if made is collected else "aggregated"
+    return _Sheet(made, DocumentBuilder(made, source), metas, earlier)
+
+
+async def _publish(
+    desk: Desk, sheet: _Sheet, collected: Collected, lease: Lease, progress: Progress
+) -> int:
+    """Writes the sheet's document and stores its numbers; gives the bytes it takes in the store."""
+    progress.enter("merge")
+    version = await desk.cache.next_version(sheet.timeframe, collected.as_of_ms)
+    updated_at_ms = desk.now_ms()
+    document = await asyncio.to_thread(
+        sheet.builder.finish,
+        version=version,
+        as_of_ms=collected.as_of_ms,
+        updated_at_ms=updated_at_ms,
+        missing=collected.missing,
+    )
+    progress.enter("publish")
+    meta = await desk.cache.save_to_cache(
+        sheet.timeframe,
+        document,
+        version=version,
+        as_of_ms=collected.as_of_ms,
+        updated_at_ms=updated_at_ms,
+        lease=lease,
+    )
+    log.info("published", document=str(sheet.timeframe), version=version, bytes=meta.stored_bytes)
+    try:
+        await desk.database.save_metadata(
+            sheet.timeframe, sheet.computed, computed_at_ms=collected.as_of_ms
         )
-    return coins
+    except DatabaseUnavailable as error:
+        # The document is out; its numbers come again with the next collection.
+        log.warning("metadata_not_stored", error=str(error))
+    return meta.stored_bytes
 
 
 async def _funding_book(desk: Desk, progress: Progress) -> FundingBook:
@@ -190,11 +226,11 @@ async def _funding_book(desk: Desk, progress: Progress) -> FundingBook:
 async def _comes(desk: Desk, job_id: str, progress: Progress) -> bool:
     """Waits for a job that is queued or running to end; False when there is none, or too long."""
     deadline = time.monotonic() + _OTHER_JOB_S
-    progress.enter("waiting")
     while time.monotonic() < deadline:
         job = await desk.queue.get(job_id)
         if job is None or job.state not in ("queued", "active"):
             return job is not None and job.state == "complete"
+        progress.enter("waiting")
         await asyncio.sleep(_LOOK_EVERY_S)
     return False
 
@@ -202,7 +238,7 @@ async def _comes(desk: Desk, job_id: str, progress: Progress) -> bool:
 async def _refresh_funding(desk: Desk, lease: Lease, progress: Progress) -> Outcome:
     settings = desk.settings
     progress.enter("markets")
-    markets = await _all_markets(desk, progress)
+    markets = await _markets(desk, progress, same_lane=False)
     document = await desk.cache.read(GLOBAL_FR)
     known: FundingBook = {}
     if document is not None:
@@ -248,24 +284,21 @@ async def _refresh_funding(desk: Desk, lease: Lease, progress: Progress) -> Outc
     )
 
 
-async def _all_markets(desk: Desk, progress: Progress) -> list[Market]:
+async def _markets(desk: Desk, progress: Progress, *, same_lane: bool) -> list[Market]:
+    """The markets to ask for; when none are known yet, discovery comes first.
+
+    `same_lane`: a discovery that is queued waits for us, so we cannot wait for it.
+    """
     settings = desk.settings
-
-    async def known() -> list[Market]:
-        return await desk.database.get_all_unique_coins(
-            exchanges=settings.exchanges,
-            quote=settings.quote,
-            markets_limit=settings.markets_limit,
-        )
-
-    markets = await known()
-    if not markets and await _comes(desk, "discovery", progress):
-        markets = await known()
-    if not markets:
+    markets = await desk.database.get_all_unique_coins(**desk.selection)
+    if not markets and (same_lane or not await _comes(desk, "discovery", progress)):
         await _discover(desk, progress)
-        markets = await known()
+    markets = markets or await desk.database.get_all_unique_coins(**desk.selection)
     if not markets:
-        raise JobFailed("no markets to refresh funding for")
+        raise JobFailed(
+            f"no active {settings.quote} markets on {', '.join(settings.exchanges)}: "
+            "none were discovered, or all are disabled"
+        )
     return markets
 
 
@@ -276,4 +309,12 @@ async def _discover(desk: Desk, progress: Progress) -> Outcome:
     )
     if not found.saved:
         raise JobFailed("; ".join(f"{name}: {why}" for name, why in found.failures.items()))
-    return Outcome(None, {})
+    return Outcome(
+        None,
+        {
+            "markets": sum(found.found.values()),
+            "missing": len(found.failures),
+            "requests": found.requests,
+            "retries": found.retries,
+        },
+    )

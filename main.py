@@ -10,7 +10,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,20 +18,20 @@ from typing import Any, Final
 import structlog
 import uvicorn
 from pydantic import SecretStr
-from api_routes import ApiParts, create_app
-from cache_manager import CacheManager
-from data_collector.exchange_client import ExchangeClient
-from database import Database
-from embedded_stores import EmbeddedStores, EmbeddedStoreError
-from job_queue import JobQueue
-from redis_client import HotStore, StoreUnavailable, open_hot_store
 
 import demo
 import foreground
+from api_routes import Api, ApiParts, create_app
+from cache_manager import CacheManager
 from config import Settings, SettingsError, load_settings
+from data_collector.exchange_client import ExchangeClient
+from database import Database
+from embedded_stores import EmbeddedStores, EmbeddedStoresError
+from job_queue import JobQueue
 from jobs import Desk
 from logging_setup import configure_logging
 from market_data import COLLECTED
+from redis_client import HotStore, StoreUnavailable, open_hot_store
 from schedule import keep_asking
 from simulator import command_line as simulator_command_line
 from supervisor import PARENT_FD_FLAG, Child, ChildSpec, stop_signals, watch_parent
@@ -196,6 +196,7 @@ async def api(settings: Settings, stop: asyncio.Event, fd: int | None) -> int:
 
     app = create_app(settings, connect)
     server = _Server(
+        app,
         uvicorn.Config(
             app,
             loop="none",
@@ -207,7 +208,7 @@ async def api(settings: Settings, stop: asyncio.Event, fd: int | None) -> int:
             server_header=False,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=1,
-        )
+        ),
     )
 
     async def end_with_signal() -> None:
@@ -225,11 +226,19 @@ async def api(settings: Settings, stop: asyncio.Event, fd: int | None) -> int:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server with the signals left to us."""
+    """uvicorn's server, with signals left to us and waiting requests answered first."""
+
+    def __init__(self, app: Api, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
 
     @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def,override]
+    def capture_signals(self) -> Generator[None, None, None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._app.release_waiters()
+        await super().shutdown(sockets)
 
 
 async def work(settings: Settings, stop: asyncio.Event) -> int:
@@ -314,25 +323,25 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     internal = argparse.ArgumentParser(add_help=False)
     internal.add_argument(PARENT_FD_FLAG, type=int, default=None, help=argparse.SUPPRESS)
-    internal.add_argument("--fd", type=int, default=None, help=argparse.SUPPRESS)
 
-    def add(name: str, what: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=what, description=what, parents=[internal])
+    def add(name: str, what: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=what, description=what, parents=parents)
 
-    add("serve", "the whole service: API and worker, supervised (the default)")
-    add("api", "the HTTP API alone, for hosts of its own")
-    add("worker", "the worker alone, for hosts of its own")
+    add("serve", "the whole service: API and worker, supervised (the default)", internal)
+    api_only = add("api", "the HTTP API alone, for hosts of its own", internal)
+    api_only.add_argument("--fd", type=int, default=None, help=argparse.SUPPRESS)
+    add("worker", "the worker alone, for hosts of its own", internal)
     no_wait = "exit 75 when another process holds the lease, instead of waiting for it"
-    collect = add("collect", "collect one timeframe here and now, under the lease")
+    collect = add("collect", "collect one timeframe here and now, under the lease", internal)
     collect.add_argument("timeframe", choices=[str(timeframe) for timeframe in COLLECTED])
     collect.add_argument("--no-wait", action="store_true", help=no_wait)
-    funding = add("funding", "refresh the funding cache here and now, under the lease")
+    funding = add("funding", "refresh the funding cache here and now, under the lease", internal)
     funding.add_argument("--no-wait", action="store_true", help=no_wait)
     simulate = add("simulate", "both exchanges on a local port, for trying things")
     simulator_command_line.add_arguments(simulate)
     show = add("demo", "the whole service against simulated exchanges, then cleaned up")
     show.add_argument("--markets", type=int, default=demo.MARKETS, help="on each exchange")
-    parser.set_defaults(command="serve", parent_fd=None, fd=None)
+    parser.set_defaults(command="serve", parent_fd=None)
     return parser
 
 
@@ -351,7 +360,7 @@ def main(argv: list[str] | None = None) -> int:
     except SettingsError as error:
         say_wrong(*error.lines)
         return EXIT_CONFIG
-    except (CannotStart, EmbeddedStoreError, StoreUnavailable) as error:
+    except (CannotStart, EmbeddedStoresError, StoreUnavailable) as error:
         say_wrong(str(error))
         return EXIT_UNAVAILABLE
     except KeyboardInterrupt:
