@@ -108,7 +108,9 @@ class Budget:
     def delay(self, now: float, weight: int) -> float:
         """Seconds until it is worth asking again; 0: go."""
         used = self.used(now)
-        if used and used + weight > self.quantity:
+        if not used:
+            return 0.0  # also for what is heavier than the whole budget: it goes alone
+        if used + weight > self.quantity:
             return self._until_room(now, weight)
         if used + weight > self.quantity * _BURST:
             return max(0.0, self._next_at - now)

@@ -80,7 +80,8 @@ _DECIMALS: Final = re.compile(r"(?:[0-9]{1,40}(?:\.[0-9]{1,40})?,)*+")
 
 def check_decimals(texts: Sequence[str], times: Sequence[int], what: str, fail: Failure) -> None:
     """Raises unless every text is a plain non-negative decimal, without sign or exponent."""
-    if not _DECIMALS.fullmatch(",".join(texts) + ",") or any("," in text for text in texts):
+    column = ",".join(texts) + ","
+    if not _DECIMALS.fullmatch(column) or column.count(",") != len(texts):
         pairs = zip(texts, times, strict=True)
         bad = next(
             (f"{text!r:.50} at {time_ms}" for text, time_ms in pairs if not is_decimal(text)), ""
