@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 from api_negotiation import LONGEST_WAIT_S
 from cache_manager import DOCUMENTS
 from market_data import Exchange
-from models import Document, InvalidRequest, Problem
+from models import Document, GetMarketData, InvalidRequest, Problem
 
 # The package that brings Swagger UI's files; nothing of its code is run.
 _PACKAGE: Final = "fastapi_offline"
@@ -90,16 +90,23 @@ def openapi(app: FastAPI) -> dict[str, Any]:
         description=app.description,
         routes=app.routes,
     )
-    models = (Document, InvalidRequest, Problem)
     _, schemas = models_json_schema(
-        [(model, "serialization") for model in models],
+        [
+            (GetMarketData, "validation"),
+            (Document, "serialization"),
+            (InvalidRequest, "serialization"),
+            (Problem, "serialization"),
+        ],
         ref_template="#/components/schemas/{model}",
     )
     components = page.setdefault("components", {}).setdefault("schemas", {})
     components.update(schemas["$defs"])
-    # FastAPI adds these for validation errors of its own form, which is not the one we send.
+    # FastAPI adds a 422 of its own form to what has parameters; ours are declared.
     for unused in ("HTTPValidationError", "ValidationError"):
         components.pop(unused, None)
+    for operation in (o for item in page["paths"].values() for o in item.values()):
+        if "HTTPValidationError" in str(operation["responses"].get("422")):
+            del operation["responses"]["422"]
     get = _operation()
     page["paths"]["/cache/{name}"] = {"get": get, "head": _head(get)}
     return page
@@ -147,7 +154,7 @@ def _operation() -> dict[str, Any]:
             "200": {
                 "description": "the document",
                 "headers": _HEADERS | {"Content-Encoding": _header("none, gzip or deflate")},
-                "content": _content("Document"),
+                "content": content("Document"),
             },
             "304": {"description": "you have the newest version", "headers": _HEADERS},
             **{str(status): _problem(status) for status in (404, 405, 406, 413, 422, 500, 503)},
@@ -194,11 +201,12 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _problem(status: int) -> dict[str, Any]:
-    content = _content("InvalidRequest" if status == 422 else "Problem")
-    return {"description": PROBLEMS[status], "content": content}
+    model = "InvalidRequest" if status == 422 else "Problem"
+    return {"description": PROBLEMS[status], "content": content(model)}
 
 
-def _content(model: str) -> dict[str, Any]:
+def content(model: str) -> dict[str, Any]:
+    """A JSON body of this model."""
     return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model}"}}}
 
 

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from pydantic import ValidationError
 
-from api_docs import responses
+from api_docs import content, responses
 from api_guard import read_body, require_api_token, require_cron_secret
 from api_parts import ApiParts, Parts
 from config import Settings
@@ -48,7 +48,7 @@ def build_jobs(settings: Settings) -> APIRouter:
         openapi_extra={
             "requestBody": {
                 "required": True,
-                "content": {"application/json": {"schema": GetMarketData.model_json_schema()}},
+                "content": content("GetMarketData"),
             }
         },
         summary="Queue a refresh of one timeframe",

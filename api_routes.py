@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from api_cache import (
+    PIECE_DEADLINE_S,
     PREFIX,
     RETRY,
     CacheEndpoint,
@@ -52,9 +53,14 @@ log = structlog.get_logger(__name__)
 Connect = Callable[[], AbstractAsyncContextManager[ApiParts]]
 
 
-def create_app(settings: Settings, connect: Connect) -> "Api":
-    """The application. `connect` is entered when the server starts and left when it ends."""
-    app = Api(settings, connect)
+def create_app(
+    settings: Settings, connect: Connect, *, piece_deadline_s: float = PIECE_DEADLINE_S
+) -> "Api":
+    """The application. `connect` is entered when the server starts and left when it ends.
+
+    `piece_deadline_s`: how long a client may take over 64 KB before it is cut off.
+    """
+    app = Api(settings, connect, piece_deadline_s)
     app.include_router(build_jobs(settings))
     app.include_router(build_status(settings))
     app.include_router(build_docs())
@@ -65,7 +71,8 @@ def create_app(settings: Settings, connect: Connect) -> "Api":
 class Api(FastAPI):
     """FastAPI, with a straight way for documents, HEAD wherever there is GET, and body limits."""
 
-    def __init__(self, settings: Settings, connect: Connect) -> None:
+    def __init__(self, settings: Settings, connect: Connect, piece_deadline_s: float) -> None:
+        self._piece_deadline_s = piece_deadline_s
         self._settings = settings
         self._connect = connect
         self._watcher: PublishWatcher | None = None
@@ -124,8 +131,9 @@ class Api(FastAPI):
         async with self._connect() as parts:
             shelf = Shelf(parts.cache)
             self._watcher = PublishWatcher(parts.cache, poll_s=self._settings.upstash_poll_s)
+            documents = CacheEndpoint(shelf, self._watcher, piece_deadline_s=self._piece_deadline_s)
             try:
-                yield {"parts": parts, "documents": CacheEndpoint(shelf, self._watcher)}
+                yield {"parts": parts, "documents": documents}
             finally:
                 await self._watcher.aclose()
                 await shelf.aclose()

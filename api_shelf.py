@@ -81,7 +81,7 @@ class Shelf:
         self._cache = cache
         self._copies: dict[str, Copy] = {}
         self._checks: dict[str, Shared[DocumentMeta | None]] = {}
-        self._loads: dict[str, Shared[StoredDocument | None]] = {}
+        self._loads: dict[str, asyncio.Task[None]] = {}
         self._derived = Derived(derived_bytes)
 
     async def current(self, name: str) -> Copy | None:
@@ -125,7 +125,8 @@ class Shelf:
         for check in self._checks.values():
             await check.aclose()
         for load in self._loads.values():
-            await load.aclose()
+            load.cancel()
+        await asyncio.gather(*self._loads.values(), return_exceptions=True)
 
     async def _check(self, name: str) -> DocumentMeta | None:
         check = self._checks.get(name)
@@ -134,21 +135,22 @@ class Shelf:
         return await check()
 
     async def _load(self, name: str) -> None:
+        """Joins the load under way: whether it brought enough is for the caller to look at."""
         load = self._loads.get(name)
-        if load is None:
-            load = self._loads[name] = Shared(lambda: self._read(name))
-        await load()
+        if load is None or load.done():
+            load = self._loads[name] = asyncio.create_task(self._read(name))
+            load.add_done_callback(_seen)
+        await asyncio.shield(load)
 
-    async def _read(self, name: str) -> StoredDocument | None:
+    async def _read(self, name: str) -> None:
         stored = await self._cache.read(name)
         if stored is None:
-            return None
+            return
         held = self._copies.get(name)
         # A store that lost its last writes may have fallen back: readers never do.
         if held is None or held.meta.version < stored.meta.version:
             self._copies[name] = Copy.of(stored)
             self._derived.drop(name)
-        return stored
 
     def _forget(self, name: str) -> None:
         self._copies.pop(name, None)
