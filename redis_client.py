@@ -313,6 +313,8 @@ class UpstashStore:
             return _short(text)
         if isinstance(error, ValueError | KeyError | TypeError | AttributeError):
             return "the answer is not what Upstash sends"
+        if isinstance(error, httpx.LocalProtocolError):
+            text = "the address or the token cannot be sent"  # it would show the token, escaped
         return _short(f"{type(error).__name__} {text}".strip())
 
 

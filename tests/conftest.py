@@ -5,4 +5,6 @@ pytest_plugins = [
     "tests.fixtures.valkey",
     "tests.fixtures.postgres",
     "tests.fixtures.simulator",
+    "tests.fixtures.service",
+    "tests.fixtures.upstash",
 ]

@@ -1,0 +1,477 @@
+"""Documents over both clients: whole or not at all, never older after newer, readable by anyone."""
+
+import asyncio
+import base64
+import json
+import random
+import signal
+import sys
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from cache_manager import (
+    DOCUMENTS,
+    CacheManager,
+    DamagedDocument,
+    DocumentMeta,
+    StaleVersion,
+    StoredDocument,
+)
+from leases import Lease, LeaseLost, try_acquire
+from market_data import Timeframe
+from redis_client import HotStore, NativeStore, StoreRefused, StoreUnavailable, UpstashStore
+from tests.fixtures.upstash import OpenStore, OwnValkey, RemoteWorker, UpstashEndpoint, until
+
+PIECE_BYTES = 4_000  # small, so that documents of a test have several pieces
+
+
+def document(version: int, size: int = 30_000) -> bytes:
+    """JSON of about `size` bytes that hardly shrinks; every part of it tells its version."""
+    chance = random.Random(version)  # noqa: S311 - the same every time
+    rows = [[version, chance.random()] for _ in range(size // 40)]
+    return json.dumps({"version": version, "rows": rows}).encode()
+
+
+@pytest.fixture
+def cache(store: HotStore) -> CacheManager:
+    return CacheManager(store, piece_bytes=PIECE_BYTES)
+
+
+@pytest.fixture
+async def lease(store: HotStore) -> AsyncIterator[Lease]:
+    lease = await try_acquire(store, "worker", holder="test", ttl_s=60)
+    assert lease is not None
+    yield lease
+    await lease.release()
+
+
+async def save(
+    cache: CacheManager, lease: Lease, version: int, json_document: bytes | None = None
+) -> DocumentMeta:
+    return await cache.save_to_cache(
+        "4h",
+        document(version) if json_document is None else json_document,
+        version=version,
+        as_of_ms=version - 1,
+        updated_at_ms=version + 1,
+        lease=lease,
+    )
+
+
+async def test_a_document_is_read_as_it_was_saved(cache: CacheManager, lease: Lease) -> None:
+    assert await cache.read("4h") is None
+    assert await cache.read_meta("4h") is None
+    assert await cache.get_from_cache("4h") is None
+    meta = await save(cache, lease, 10)
+    text = document(10)
+    assert (meta.name, meta.version, meta.as_of_ms, meta.updated_at_ms) == ("4h", 10, 9, 11)
+    assert meta.json_bytes == len(text)
+    assert await cache.read_meta("4h") == meta
+    stored = await cache.read("4h")
+    assert stored is not None and stored.meta == meta
+    assert zlib.decompress(stored.deflated) == text  # one zlib stream, by another decoder
+    assert stored.inflate() == text
+    assert await cache.get_from_cache("4h") == json.loads(text)
+
+
+async def test_the_value_is_plain_for_any_client(
+    cache: CacheManager, lease: Lease, redis_url: str
+) -> None:
+    meta = await save(cache, lease, 10)
+    plain = NativeStore(redis_url, client_name="any")
+    value = await plain.execute("GET", "cache:4h")
+    assert zlib.decompress(base64.b64decode(value, validate=True)) == document(10)
+    assert len(value) == meta.stored_bytes > 2 * PIECE_BYTES
+    assert await plain.execute("TTL", "cache:4h") == -1
+    left = sorted(await plain.execute("KEYS", "*"))
+    assert left == [b"cache:4h", b"cache:4h:meta", b"lock:worker", b"lock:worker:token"]
+    await plain.aclose()
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 2_999, 3_000, 3_001, 200_000])
+async def test_every_size_survives(cache: CacheManager, lease: Lease, size: int) -> None:
+    text = random.Random(size).randbytes(size)  # noqa: S311
+    meta = await save(cache, lease, 10, text)
+    stored = await cache.read("4h")
+    assert stored is not None and stored.meta == meta and stored.inflate() == text
+
+
+async def test_versions_rise(cache: CacheManager, lease: Lease, store: HotStore) -> None:
+    assert await cache.next_version("4h", 1000) == 1000
+    await save(cache, lease, 1000)
+    assert await cache.next_version("4h", 900) == 1001
+    assert await cache.next_version("4h", 1000) == 1001
+    assert await cache.next_version("4h", 5000) == 5000
+    await store.execute("DEL", "cache:4h", "cache:4h:meta")
+    assert await cache.next_version("4h", 5000) == 5000  # the store was lost: as_of still rises
+
+
+async def test_an_older_document_never_replaces_a_newer_one(
+    cache: CacheManager, lease: Lease
+) -> None:
+    kept = await save(cache, lease, 10)
+    for version, text in ((9, document(9)), (10, document(11))):
+        with pytest.raises(StaleVersion):
+            await save(cache, lease, version, text)
+    assert await cache.read_meta("4h") == kept
+    assert await cache.get_from_cache("4h") == json.loads(document(10))
+    assert (await save(cache, lease, 11)).version == 11
+
+
+async def test_only_the_leases_holder_publishes(
+    cache: CacheManager, lease: Lease, store: HotStore
+) -> None:
+    kept = await save(cache, lease, 10)
+    # The lease goes to another while ours believes to hold it: the store itself refuses.
+    await store.execute("DEL", lease.key)
+    other = await try_acquire(store, "worker", holder="another", ttl_s=60)
+    assert other is not None
+    lease.check()
+    with pytest.raises(LeaseLost):
+        await save(cache, lease, 11)
+    assert await cache.read_meta("4h") == kept
+    assert (await save(cache, other, 11)).version == 11
+    await other.release()
+    with pytest.raises(LeaseLost):
+        await save(cache, other, 12)
+
+
+async def test_the_lease_is_checked_in_the_step_that_publishes(
+    cache: CacheManager, lease: Lease, store: HotStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = cache._stage
+
+    async def stage_then_lose(*arguments: Any) -> None:
+        await stage(*arguments)
+        await store.execute("SET", lease.key, "99 nonce somebody else")
+
+    monkeypatch.setattr(cache, "_stage", stage_then_lose)
+    with pytest.raises(LeaseLost):
+        await save(cache, lease, 10)
+    assert await cache.read("4h") is None
+    assert await store.execute("EXISTS", f"staging:4h:{lease.token}") == 0
+
+
+async def test_a_failed_publish_leaves_nothing_and_the_next_starts_afresh(
+    cache: CacheManager, lease: Lease, store: HotStore
+) -> None:
+    staging = f"staging:4h:{lease.token}"
+    # What an earlier, longer attempt left behind must not become the tail of this one.
+    await store.execute("SET", staging, "x" * 100_000)
+    await save(cache, lease, 10, document(10, 8_000))
+    assert await cache.get_from_cache("4h") == json.loads(document(10, 8_000))
+    assert await store.execute("EXISTS", staging) == 0
+
+
+async def test_pieces_that_expire_make_no_document(
+    cache: CacheManager, lease: Lease, store: HotStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = cache._stage
+
+    async def stage_then_expire(staging: str, *arguments: Any) -> None:
+        await stage(staging, *arguments)
+        ttl_ms = await store.execute("PTTL", staging)
+        assert 110_000 < ttl_ms <= 120_000
+        await store.execute("DEL", staging)
+
+    monkeypatch.setattr(cache, "_stage", stage_then_expire)
+    with pytest.raises(StoreUnavailable, match="expired"):
+        await save(cache, lease, 10)
+    assert await cache.read("4h") is None
+
+
+async def test_a_cancelled_publish_leaves_nothing(
+    cache: CacheManager, lease: Lease, store: HotStore
+) -> None:
+    staging = f"staging:4h:{lease.token}"
+    saving = asyncio.create_task(save(cache, lease, 10, document(10, 2_000_000)))
+    await until(lambda: store.execute("EXISTS", staging))
+    saving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await saving
+    assert await store.execute("EXISTS", staging) == 0
+    assert await cache.read("4h") is None
+
+
+async def test_replies_that_are_lost_are_asked_for_again(upstash: UpstashEndpoint) -> None:
+    store = UpstashStore(upstash.url, upstash.token)
+    cache = CacheManager(store, piece_bytes=PIECE_BYTES)
+    lease = await try_acquire(store, "worker", holder="test", ttl_s=60)
+    assert lease is not None
+    await save(cache, lease, 10)
+    for times in range(1, 4):
+        # First pieces, later ones and the publishing step in turn.
+        upstash.fail("lost reply", times=times, match="evalsha")
+        await save(cache, lease, 10 + times)
+        stored = await cache.read("4h")
+        assert stored is not None and stored.inflate() == document(10 + times)
+    upstash.fail("lost reply", times=1, match="cache:4h")
+    publish = cache._publish._sha
+    upstash.fail("lost reply", times=1, match=publish)
+    meta = await save(cache, lease, 20)
+    assert await cache.read_meta("4h") == meta
+    await lease.release()
+    await store.aclose()
+
+
+@pytest.mark.parametrize("fault", ["500", "429", "quota"])
+async def test_a_store_that_keeps_refusing_ends_the_publish_with_its_reason(
+    upstash: UpstashEndpoint, fault: str
+) -> None:
+    store = UpstashStore(upstash.url, upstash.token)
+    cache = CacheManager(store, piece_bytes=PIECE_BYTES)
+    lease = await try_acquire(store, "worker", holder="test", ttl_s=60)
+    assert lease is not None
+    kept = await save(cache, lease, 10)
+    upstash.fail(fault, match="eval")
+    with pytest.raises(StoreRefused, match="ERR "):
+        await save(cache, lease, 11)
+    upstash.fail("")
+    assert await cache.read_meta("4h") == kept
+    await lease.release()
+    await store.aclose()
+
+
+async def test_a_full_store_refuses_and_keeps_the_old_document(
+    own_valkey: Callable[..., OwnValkey],
+) -> None:
+    server = own_valkey("--maxmemory-policy", "noeviction")
+    store = NativeStore(server.url, client_name="test")
+    cache = CacheManager(store)
+    lease = await try_acquire(store, "worker", holder="test", ttl_s=60)
+    assert lease is not None
+    await save(cache, lease, 10)
+    used = int((await store.execute("INFO", "memory")).split(b"used_memory:")[1].split()[0])
+    await store.execute("CONFIG", "SET", "maxmemory", used + 1_000_000)
+    with pytest.raises(StoreRefused) as caught:
+        await save(cache, lease, 11, document(11, 20_000_000))
+    assert caught.value.code == "OOM"
+    await store.execute("CONFIG", "SET", "maxmemory", 0)
+    assert await cache.get_from_cache("4h") == json.loads(document(10))
+    await lease.release()
+    await store.aclose()
+
+
+async def test_a_read_only_replica_refuses(own_valkey: Callable[..., OwnValkey]) -> None:
+    server = own_valkey()
+    store = NativeStore(server.url, client_name="test")
+    cache = CacheManager(store)
+    lease = await try_acquire(store, "worker", holder="test", ttl_s=60)
+    assert lease is not None
+    kept = await save(cache, lease, 10)
+    await store.execute("CONFIG", "SET", "replica-serve-stale-data", "yes")
+    await store.execute("REPLICAOF", "127.0.0.1", 1)
+    with pytest.raises(StoreRefused) as caught:
+        await save(cache, lease, 11)
+    assert caught.value.code == "READONLY"
+    assert await cache.read_meta("4h") == kept
+    await store.execute("REPLICAOF", "NO", "ONE")
+    assert (await save(cache, lease, 11)).version == 11
+    await lease.release()
+    await store.aclose()
+
+
+async def test_a_restart_in_the_middle_delays_the_publish_only(
+    own_valkey: Callable[..., OwnValkey],
+) -> None:
+    server = own_valkey()
+    store = NativeStore(server.url, client_name="test")
+    cache = CacheManager(store, piece_bytes=PIECE_BYTES)
+    lease = await try_acquire(store, "worker", holder="test", ttl_s=60)
+    assert lease is not None
+    saving = asyncio.create_task(save(cache, lease, 10, document(10, 1_000_000)))
+    await until(lambda: store.execute("EXISTS", f"staging:4h:{lease.token}"))
+    server.kill()
+    server.start()
+    await saving
+    assert await cache.get_from_cache("4h") == json.loads(document(10, 1_000_000))
+    await lease.release()
+    await store.aclose()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("cache:4h", "not base64!"),
+        ("cache:4h", base64.b64encode(zlib.compress(b"another document"))),
+        ("cache:4h", ""),
+        ("cache:4h", None),
+    ],
+)
+async def test_damage_is_told_and_repaired_by_the_next_publish(
+    cache: CacheManager, lease: Lease, store: HotStore, key: str, value: bytes | None
+) -> None:
+    await save(cache, lease, 10)
+    await store.execute(*(("DEL", key) if value is None else ("SET", key, value)))
+    with pytest.raises(DamagedDocument, match="cache:4h"):
+        await cache.read("4h")
+    await save(cache, lease, 11)
+    assert await cache.get_from_cache("4h") == json.loads(document(11))
+
+
+async def test_one_changed_byte_is_damage(
+    cache: CacheManager, lease: Lease, store: HotStore
+) -> None:
+    await save(cache, lease, 10)
+    old = await store.execute("GETRANGE", "cache:4h", 5_000, 5_000)
+    await store.execute("SETRANGE", "cache:4h", 5_000, b"A" if old != b"A" else b"B")
+    with pytest.raises(DamagedDocument):
+        await cache.read("4h")
+
+
+@pytest.mark.parametrize("text", ["", "x", "[]", "{}", '{"version":"x"}', '{"version":12}'])
+async def test_an_unreadable_meta_is_none_and_does_not_stop_the_next_publish(
+    cache: CacheManager, lease: Lease, store: HotStore, text: str
+) -> None:
+    await save(cache, lease, 10)
+    await store.execute("SET", "cache:4h:meta", text)
+    assert await cache.read_meta("4h") is None
+    assert await cache.read("4h") is None
+    await save(cache, lease, 13)
+    assert await cache.get_from_cache("4h") == json.loads(document(13))
+
+
+def test_a_stream_that_is_not_its_json_is_damage() -> None:
+    meta = DocumentMeta("4h", 1, "0" * 16, 1, 1, 1, 3, "0" * 16)
+    for deflated in (zlib.compress(b"xyz"), b"", b"no stream"):
+        with pytest.raises(DamagedDocument):
+            StoredDocument(meta, deflated).inflate()
+
+
+async def test_names_are_a_fixed_set(cache: CacheManager, lease: Lease, store: HotStore) -> None:
+    assert set(DOCUMENTS) == {*(str(timeframe) for timeframe in Timeframe), "global_fr"}
+    for name in ("", "3m", "4h:meta", "../x", "*"):
+        with pytest.raises(ValueError, match="there is no document"):
+            await cache.read(name)
+        with pytest.raises(ValueError, match="there is no document"):
+            await cache.read_metas(["4h", name])
+        with pytest.raises(ValueError, match="there is no document"):
+            await cache.next_version(name, 1)
+    assert await store.execute("KEYS", "cache:*") == []
+
+
+async def test_what_reading_costs(upstash: UpstashEndpoint) -> None:
+    store = UpstashStore(upstash.url, upstash.token)
+    cache = CacheManager(store)
+    lease = await try_acquire(store, "worker", holder="test", ttl_s=60)
+    assert lease is not None
+    await save(cache, lease, 10)
+    upstash.fail("")
+    metas = await cache.read_metas(["4h", "8h", "global_fr"])
+    assert [meta and meta.version for meta in metas.values()] == [10, None, None]
+    assert upstash.commands() == {"MGET": 1}
+    await cache.read("4h")
+    assert upstash.commands() == {"MGET": 2, "GETRANGE": 1}
+    await lease.release()
+    await store.aclose()
+
+
+async def test_a_reader_between_two_versions_gets_one_of_them(
+    upstash: UpstashEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = UpstashStore(upstash.url, upstash.token)
+    cache = CacheManager(store, piece_bytes=PIECE_BYTES)
+    lease = await try_acquire(store, "worker", holder="test", ttl_s=60)
+    assert lease is not None
+    await save(cache, lease, 10)
+    execute, publishes = store.execute, [11, 12]
+
+    async def publish_after_a_piece(*command: Any, **options: Any) -> Any:
+        reply = await execute(*command, **options)
+        if command[0] == "GETRANGE" and command[2] == PIECE_BYTES and publishes:
+            await save(cache, lease, publishes.pop(0), None)
+        return reply
+
+    monkeypatch.setattr(store, "execute", publish_after_a_piece)
+    stored = await cache.read("4h")
+    assert stored is not None
+    assert stored.inflate() == document(stored.meta.version)
+    assert stored.meta.version == 12
+    await lease.release()
+    await store.aclose()
+
+
+async def test_readers_never_see_a_mix_or_go_back(
+    open_store: OpenStore, cache: CacheManager, lease: Lease
+) -> None:
+    await save(cache, lease, 1)
+    stop = asyncio.Event()
+    seen: list[list[int]] = []
+
+    async def read() -> None:
+        reader = CacheManager(open_store(), piece_bytes=PIECE_BYTES)
+        versions: list[int] = []
+        seen.append(versions)
+        while not stop.is_set():
+            stored = await reader.read("4h")
+            assert stored is not None
+            assert stored.inflate() == document(stored.meta.version, 20_000)
+            versions.append(stored.meta.version)
+
+    await save(cache, lease, 2, document(2, 20_000))
+    async with asyncio.TaskGroup() as readers:
+        for _ in range(4):
+            readers.create_task(read())
+        for version in range(3, 25):
+            await save(cache, lease, version, document(version, 20_000))
+        stop.set()
+    for versions in seen:
+        assert versions == sorted(versions)
+    assert len({version for versions in seen for version in versions}) > 5
+
+
+async def test_a_stopped_writers_late_publish_is_refused(
+    store: HotStore, cache: CacheManager, remote_worker: Callable[[], RemoteWorker]
+) -> None:
+    worker = remote_worker()
+    assert await worker.do("acquire 0.6") == "1"
+    worker.tell("publish 1000 400000")
+    await until(lambda: store.execute("EXISTS", "staging:4h:1"))
+    worker.send(signal.SIGSTOP)
+    ours = await until(lambda: try_acquire(store, "worker", holder="test", ttl_s=60))
+    assert ours is not None
+    await save(cache, ours, 10)
+    worker.send(signal.SIGCONT)
+    assert await worker.answer() == "LeaseLost"
+    assert await cache.get_from_cache("4h") == json.loads(document(10))
+    assert await store.execute("EXISTS", "staging:4h:1") == 0
+    await ours.release()
+
+
+async def test_a_killed_writer_leaves_the_old_document_and_pieces_that_expire(
+    store: HotStore, cache: CacheManager, remote_worker: Callable[[], RemoteWorker]
+) -> None:
+    worker = remote_worker()
+    assert await worker.do("acquire 1") == "1"
+    worker.tell("publish 1000 400000")
+    await until(lambda: store.execute("EXISTS", "staging:4h:1"))
+    worker.kill()
+    assert await cache.read("4h") is None
+    assert 0 < await store.execute("PTTL", "staging:4h:1") <= 120_000
+
+
+async def test_large_documents_leave_the_event_loop_free(store: HotStore, lease: Lease) -> None:
+    """No limit is asserted tightly: this catches work that was forgotten on the loop."""
+    cache = CacheManager(store)
+    text = document(10, 12_000_000)
+    worst = 0.0
+
+    async def watch() -> None:
+        nonlocal worst
+        while True:
+            began = time.perf_counter()
+            await asyncio.sleep(0.001)
+            worst = max(worst, time.perf_counter() - began)
+
+    watching = asyncio.create_task(watch())
+    await save(cache, lease, 10, text)
+    stored = await cache.read("4h")
+    watching.cancel()
+    assert stored is not None and stored.meta.json_bytes == len(text)
+    assert stored.meta.stored_bytes > 3_000_000
+    assert worst < 0.2
+    assert sys.getsizeof(stored.deflated) < 0.8 * stored.meta.stored_bytes
