@@ -396,9 +396,9 @@ class _ExchangeUpdate:
         self._count()
 
     def _fail(self, market: Market, error: ExchangeError) -> None:
-        self._book.missing.append(
-            Missing(market.exchange, market.symbol, "funding_rate", error.cause)
-        )
+        status = f" (HTTP {error.status})" if error.status not in (None, 200) else ""
+        reason = f"{error.cause}{status}"
+        self._book.missing.append(Missing(market.exchange, market.symbol, "funding_rate", reason))
         series = self._series(market, self._clock.now_ms())
         if series is not None:
             self._book.series[market.key] = series
