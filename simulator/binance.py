@@ -6,6 +6,8 @@ Where the documentation is silent a comment says "choice".
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from simulator import binance_lists
 from simulator.answers import (
     HTML,
@@ -17,13 +19,12 @@ from simulator.answers import (
     dump,
     times_of,
 )
-from simulator.candles import DAY_MS, MINUTE_MS, OPEN, Ints
+from simulator.candles import DAY_MS, MINUTE_MS, Ints
 from simulator.funding import RATE_DECIMALS, Settlement
 from simulator.limits import Refusal
 from simulator.market import Market
 from simulator.pages import RowPages
 from simulator.parameters import Query, whole_number
-from simulator.series import BLOCK_MS
 from simulator.text import binance_klines, fixed, rescaled
 
 FAR_MS: Final = 10**15
@@ -344,12 +345,11 @@ def _oi_rows(
     if len(points) > 2:
         amounts = points[2].tolist()  # recorded, in 10^-8
     else:
-        blocks = market.closed(BLOCK_MS, first_ms - first_ms % BLOCK_MS, last_ms)
-        prices = dict(zip(times_of(blocks), blocks[OPEN].tolist(), strict=True))
-        price, amounts = int(blocks[OPEN, 0]) if blocks.shape[1] else 0, []
-        for time, value in zip(times, values, strict=True):
-            price = prices.get(time - time % BLOCK_MS, price)
-            amounts.append(rescaled(value * price, decimals + market.price_decimals, 8))
+        prices = market.candles.rough_prices(points[0]).tolist()
+        amounts = [
+            rescaled(value * price, decimals + market.price_decimals, 8)
+            for value, price in zip(values, prices, strict=True)
+        ]
     supply = fixed(max(values, default=0) * 1000 // 10**decimals * 10**8, 8)
     return times, [
         f'{{"symbol":"{market.symbol}",'
@@ -362,15 +362,12 @@ def _oi_rows(
 
 def _funding_rows(market: Market, items: list[Settlement]) -> list[bytes]:
     """The wire rows of some settlements of one market, ascending."""
-    prices: dict[int, int] = {}
-    recent = [item.time_ms for item in items if item.time_ms >= _OLD_FUNDING_MS]
-    if recent:
-        blocks = market.closed(BLOCK_MS, recent[0] - recent[0] % BLOCK_MS, recent[-1])
-        prices = dict(zip(times_of(blocks), blocks[OPEN].tolist(), strict=True))
+    times = np.array([item.time_ms for item in items], dtype=np.int64)
+    prices = market.candles.rough_prices(times).tolist()
     rows = []
-    for item in items:
-        price = prices.get(item.time_ms - item.time_ms % BLOCK_MS)
-        mark = "" if price is None else fixed(rescaled(price, market.price_decimals, 8), 8)
+    for item, price in zip(items, prices, strict=True):
+        old = item.time_ms < _OLD_FUNDING_MS
+        mark = "" if old else fixed(rescaled(price, market.price_decimals, 8), 8)
         rows.append(
             f'{{"symbol":"{market.symbol}","fundingTime":{item.time_ms},'
             f'"fundingRate":"{fixed(item.rate, RATE_DECIMALS)}","markPrice":"{mark}",'

@@ -6,11 +6,11 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from simulator.candles import HOUR_MS, Ints
-from simulator.randomness import Recent, draw, generator
+from simulator.randomness import draw, draws, normals
 
 RATE_DECIMALS: Final = 8
-_RATE_CHUNK_HOURS: Final = 32 * 24
 _JITTER_TOP_MS: Final = 47  # recorded: half of the settlements exact, the others +1 to +47 ms
+_CALM_RATE: Final = 10_000  # 0.0001: what calm hours settle at
 
 
 class Settlement(NamedTuple):
@@ -29,7 +29,6 @@ class GeneratedFunding:
     intervals: list[tuple[int, int]]
     jitter: bool
     special: bool
-    chunks: Recent[Ints]
 
     def hours_at(self, time_ms: int) -> int:
         """The interval in force at an instant."""
@@ -47,14 +46,24 @@ class GeneratedFunding:
 
     def settlements(self, first_ms: int, last_ms: int) -> list[Settlement]:
         """Those stamped from `first_ms` to `last_ms`, ascending; a Regular before a Special."""
-        found: list[Settlement] = []
-        for grid_ms in self._instants(first_ms - _JITTER_TOP_MS, last_ms):
-            time_ms = grid_ms + self._jitter(grid_ms)
-            if first_ms <= time_ms <= last_ms:
-                found.append(Settlement(time_ms, self.rate_at(grid_ms), False))
-                if self.special and self._draw("special", grid_ms, 12) == 0:
-                    rate = self._draw("special rate", grid_ms, 200_000) - 100_000
-                    found.append(Settlement(time_ms, rate, True))
+        grid = self._instants(first_ms - _JITTER_TOP_MS, last_ms)
+        times = grid + self._late_by(grid)
+        inside = (times >= first_ms) & (times <= last_ms)
+        grid, times = grid[inside], times[inside]
+        rates = self._rates(grid)
+        found = [
+            Settlement(time, rate, False)
+            for time, rate in zip(times.tolist(), rates.tolist(), strict=True)
+        ]
+        if self.special:
+            words = draws(self.seed, self.name, "special", grid // HOUR_MS)
+            extra = words % np.uint64(12) == 0
+            charges = ((words >> np.uint64(20)) % np.uint64(200_000)).astype(np.int64) - 100_000
+            found += [
+                Settlement(time, rate, True)
+                for time, rate in zip(times[extra].tolist(), charges[extra].tolist(), strict=True)
+            ]
+            found.sort(key=lambda item: (item.time_ms, item.special))
         return found
 
     def newest(self, count: int, last_ms: int) -> list[Settlement]:
@@ -62,47 +71,39 @@ class GeneratedFunding:
         found: list[Settlement] = []
         end_ms = last_ms
         while len(found) < count and end_ms >= self.first_ms:
-            start_ms = end_ms - count * self.hours_at(end_ms) * HOUR_MS
+            start_ms = end_ms - count * self.hours_at(max(end_ms, 0)) * HOUR_MS
             found = self.settlements(start_ms, end_ms) + found
             end_ms = start_ms - 1
         return found[-count:]
 
     def rate_at(self, grid_ms: int) -> int:
         """The rate that settles at a full hour, in 10^-8."""
-        hour = grid_ms // HOUR_MS
-        chunk = hour // _RATE_CHUNK_HOURS
-        rates = self.chunks.get((self.name, chunk), lambda: self._rates(chunk))
-        return int(rates[hour % _RATE_CHUNK_HOURS])
+        return int(self._rates(np.array([grid_ms], dtype=np.int64))[0])
 
-    def _rates(self, chunk: int) -> Ints:
-        """The rate of every hour of 32 days; those in which nothing settles are not used."""
-        random = generator(self.seed, self.name, "rates", chunk)
-        value = random.standard_normal(_RATE_CHUNK_HOURS)
-        rates = np.clip(value * 12_000 + 4_000, -2_000_000, 2_000_000).astype(np.int64)
-        # Calm hours settle at the interest rate: 0.0001.
-        return np.where(np.abs(value - 0.5) < 0.3, 10_000, rates)
+    def _rates(self, grid: Ints) -> Ints:
+        words = draws(self.seed, self.name, "rate", grid // HOUR_MS)
+        rates = np.clip(normals(words) * 12_000 + 4_000, -2_000_000, 2_000_000)
+        calm = (words >> np.uint64(8)) % np.uint64(4) == 0
+        return np.where(calm, _CALM_RATE, rates.astype(np.int64))
 
-    def _instants(self, first_ms: int, last_ms: int) -> list[int]:
-        found: list[int] = []
+    def _instants(self, first_ms: int, last_ms: int) -> Ints:
+        parts = []
         for index, (start_ms, hours) in enumerate(self.intervals):
             later = self.intervals[index + 1 :]
             end_ms = min(later[0][0] - 1 if later else last_ms, last_ms)
             # The first settlement comes after the listing, never with it.
             begin_ms = max(start_ms, first_ms, self.first_ms + 1)
             step_ms = hours * HOUR_MS
-            found += range(begin_ms + -begin_ms % step_ms, end_ms + 1, step_ms)
-        return found
+            parts.append(
+                np.arange(begin_ms + -begin_ms % step_ms, end_ms + 1, step_ms, dtype=np.int64)
+            )
+        return np.concatenate(parts)
 
-    def _jitter(self, grid_ms: int) -> int:
+    def _late_by(self, grid: Ints) -> Ints:
         if not self.jitter:
-            return 0
+            return np.zeros_like(grid)
         # Most symbols of one settlement share a stamp, as recorded.
         alone = draw(self.seed, self.name, "own stamp", 0, 5) == 0
-        name = self.name if alone else "everyone"
-        hour = grid_ms // HOUR_MS
-        if draw(self.seed, name, "late", hour, 100) < 49:
-            return 0
-        return 1 + draw(self.seed, name, "late by", hour, _JITTER_TOP_MS)
-
-    def _draw(self, kind: str, grid_ms: int, below: int) -> int:
-        return draw(self.seed, self.name, kind, grid_ms // HOUR_MS, below)
+        words = draws(self.seed, self.name if alone else "everyone", "late", grid // HOUR_MS)
+        late = (words >> np.uint64(16)) % np.uint64(_JITTER_TOP_MS) + np.uint64(1)
+        return np.where(words % np.uint64(100) < 49, 0, late.astype(np.int64))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.candles import DAY_MS, SLOT_MS, Ints
-from simulator.randomness import draw, generator
+from simulator.randomness import draw, draws, generator
 from simulator.series import BLOCK_MS, BLOCKS_A_CHUNK, CHUNK_MS, SLOTS_A_BLOCK
 
 NO_POINTS: Final[Ints] = np.empty((2, 0), dtype=np.int64)
@@ -42,11 +42,8 @@ class GeneratedOpenInterest:
         values = self._at_blocks(times) if period_ms >= BLOCK_MS else self._at_slots(times)
         points = np.stack((times, values * self.step))
         if self.misses_some:
-            there = [
-                draw(self.seed, self.name, "missing", time // SLOT_MS, _MISSING_ONE_IN) > 0
-                for time in times.tolist()
-            ]
-            points = points[:, there]
+            words = draws(self.seed, self.name, "missing", times // SLOT_MS)
+            points = points[:, words % np.uint64(_MISSING_ONE_IN) != 0]
         return points
 
     def published_ms(self, time_ms: int) -> int:
@@ -57,7 +54,7 @@ class GeneratedOpenInterest:
 
     def _chunk(self, chunk: int) -> Ints:
         ends = [
-            0.4 * float(generator(self.seed, self.name, "oi era", era).standard_normal())
+            draw(self.seed, self.name, "oi era", era, 1000) / 1000 - 0.5
             for era in (chunk, chunk + 1)
         ]
         random = generator(self.seed, self.name, "oi", chunk)

@@ -6,8 +6,10 @@ from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 Value = TypeVar("Value")
+Words = NDArray[np.uint64]
 
 
 def generator(seed: int, name: str, kind: str, index: int = 0) -> np.random.Generator:
@@ -20,6 +22,24 @@ def draw(seed: int, name: str, kind: str, index: int, below: int) -> int:
     """One cheap integer in [0, below)."""
     text = f"{seed}|{kind}|{name}|{index}".encode()
     return (zlib.crc32(text) * 2654435761 >> 7) % below
+
+
+def draws(seed: int, name: str, kind: str, indices: NDArray[np.int64]) -> Words:
+    """A random 64-bit word for each index (splitmix64 of a key and the index)."""
+    key = np.uint64(zlib.crc32(f"{seed}|{kind}|{name}".encode()) << 20)
+    word: Words = (indices.astype(np.uint64) + key) * np.uint64(0x9E3779B97F4A7C15)
+    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return word ^ (word >> np.uint64(31))
+
+
+def normals(words: Words) -> NDArray[np.float64]:
+    """Nearly normal numbers, one for each word: the sum of its four 16-bit parts."""
+    total = np.zeros(words.shape)
+    for shift in (0, 16, 32, 48):
+        total += (words >> np.uint64(shift)) & np.uint64(0xFFFF)
+    scaled: NDArray[np.float64] = (total - 131_070.0) / 37_837.0
+    return scaled
 
 
 class Recent(Generic[Value]):

@@ -110,6 +110,20 @@ class GeneratedCandles:
             fine = np.concatenate((fine[:, :-1], part), axis=1)
         return one_candle(open_ms, fine)
 
+    def rough_prices(self, times: Ints) -> Ints:
+        """Prices near those of the candles at some instants (at 00:00 UTC: the same)."""
+        if times.size == 0:
+            return times
+        first_day = int(times[0]) // DAY_MS // CHUNK_DAYS * CHUNK_DAYS
+        days = range(first_day, int(times[-1]) // DAY_MS + 1, CHUNK_DAYS)
+        levels = np.concatenate(
+            [self._levels(day)[:-1] for day in days] + [self._levels(days[-1])[-1:]]
+        )
+        place = np.arange(first_day, first_day + len(levels)) * float(DAY_MS)
+        prices = np.rint(np.exp(np.interp(times, place, levels))).astype(np.int64)
+        scaled: Ints = np.maximum(prices, 50) * self._shape.tick
+        return scaled
+
     def end_at(self, last_trade_ms: int) -> None:
         """Trading ends: flat, silent candles from the chunk after this (to be set before use)."""
         self._last_chunk = last_trade_ms // CHUNK_MS
@@ -130,10 +144,7 @@ class GeneratedCandles:
         """The logarithm of the price, in ticks, at the start of 33 days."""
         shape = self._shape
         name, index = shape.coin, first_day // _ANCHOR_DAYS
-        ends = [
-            0.35 * float(generator(shape.seed, name, "era", era).standard_normal())
-            for era in (index, index + 1)
-        ]
+        ends = [draw(shape.seed, name, "era", era, 1000) / 1000 - 0.5 for era in (index, index + 1)]
         steps = generator(shape.seed, name, "level", index).standard_normal(_ANCHOR_DAYS)
         walk = np.concatenate(([0.0], np.cumsum(steps * shape.daily_volatility)))
         slope = np.arange(_ANCHOR_DAYS + 1) / _ANCHOR_DAYS

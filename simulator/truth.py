@@ -7,6 +7,8 @@ float is the float of the exact decimal; open interest is one-sided; null where 
 from bisect import bisect_right
 from typing import Any, Final
 
+import numpy as np
+
 from simulator.answers import PERIODS_MS, World
 from simulator.candles import CLOSE, DAY_MS, OPEN, TIME, TURNOVER, VOLUME, Ints
 from simulator.funding import RATE_DECIMALS, Settlement
@@ -33,23 +35,22 @@ def market_truth(
     if timeframe not in PERIODS_MS:
         raise WrongQuestion(f"timeframe is one of {', '.join(PERIODS_MS)}")
     interval_ms = PERIODS_MS[timeframe]
-    open_ms = as_of_ms - as_of_ms % interval_ms
-    first_ms = open_ms - (candles - 1) * interval_ms
-    closed = market.closed(interval_ms, first_ms, open_ms - interval_ms)
-    forming = market.forming(interval_ms, as_of_ms)
-    columns = [
-        list(pair) for pair in zip(_texts(market, closed), _texts(market, forming), strict=True)
-    ]
-    times, *values = [left + right for left, right in columns]
+    # 8h is not collected but made from 4h: its window is that of `candles` candles of 4h.
+    source_ms = PERIODS_MS["4h"] if timeframe == "8h" else interval_ms
+    source_first_ms = as_of_ms - as_of_ms % source_ms - (candles - 1) * source_ms
+    first_ms = source_first_ms + -source_first_ms % interval_ms
+    columns = _columns(market, interval_ms, first_ms, as_of_ms)
+    made_of = _last_part(market, source_ms, interval_ms, first_ms, as_of_ms)
     oi = _open_interest(market, interval_ms, first_ms, as_of_ms, oi_as_of_ms or as_of_ms)
-    funding = regular_settlements(market, as_of_ms, funding_as_of_ms, funding_history)
+    funding = regular_settlements(market, as_of_ms, funding_as_of_ms, funding_history, first_ms)
     stamps = [item.time_ms for item in funding]
     scale = 10**RATE_DECIMALS
     rows: list[list[Any]] = []
-    for time, *numbers in zip(times, *values, strict=True):
-        known = bisect_right(stamps, min(time + interval_ms - 1, as_of_ms))
+    for time, *numbers in zip(*columns, strict=True):
+        opens_whole, end_ms = made_of[time]
+        known = bisect_right(stamps, min(end_ms - 1, as_of_ms))
         rate = funding[known - 1].rate / scale if known else None
-        rows.append([time, *numbers, oi.get(time), rate])
+        rows.append([time, *numbers, oi.get(time) if opens_whole else None, rate])
     return {
         "exchange": market.exchange,
         "symbol": market.symbol,
@@ -62,16 +63,34 @@ def market_truth(
 
 
 def regular_settlements(
-    market: Market, as_of_ms: int, seen_ms: int | None, history: int
+    market: Market, as_of_ms: int, seen_ms: int | None, history: int, first_ms: int | None = None
 ) -> list[Settlement]:
-    """What is known of a market's regular settlements, ascending."""
+    """What is known of a market's regular settlements, ascending.
+
+    The newest `history` of those up to `as_of_ms` and `seen_ms`; all of the last 600 days where
+    it is 0. Those that no candle from `first_ms` on needs may be left out.
+    """
     last_ms = as_of_ms if seen_ms is None else min(seen_ms, as_of_ms)
-    first_ms = last_ms - 600 * DAY_MS
-    found = [i for i in market.funding.settlements(first_ms, last_ms) if not i.special]
-    return found[-history:] if history else found
+    from_ms = last_ms - 600 * DAY_MS
+    if first_ms is not None:
+        from_ms = max(from_ms, first_ms - 3 * DAY_MS)
+    if not history:
+        return [i for i in market.funding.settlements(from_ms, last_ms) if not i.special]
+    found: list[Settlement] = []
+    end_ms = last_ms
+    while len(found) < history and end_ms >= from_ms:
+        start_ms = end_ms - 20 * DAY_MS
+        more = [i for i in market.funding.settlements(start_ms, end_ms) if not i.special]
+        found = more + found
+        end_ms = start_ms - 1
+    return found[-history:]
 
 
-def _texts(market: Market, candles: Ints) -> list[list[Any]]:
+def _columns(market: Market, interval_ms: int, first_ms: int, as_of_ms: int) -> list[list[Any]]:
+    """Open time, prices, volume and turnover of the closed candles and the forming one."""
+    open_ms = as_of_ms - as_of_ms % interval_ms
+    closed = market.closed(interval_ms, first_ms, open_ms - interval_ms)
+    candles = np.concatenate((closed, market.forming(interval_ms, as_of_ms)), axis=1)
     prices = [as_floats(candles[i], market.price_decimals) for i in range(OPEN, CLOSE + 1)]
     both = market.price_decimals + market.quantity_decimals
     return [
@@ -80,6 +99,22 @@ def _texts(market: Market, candles: Ints) -> list[list[Any]]:
         as_floats(candles[VOLUME], market.quantity_decimals),
         as_floats(candles[TURNOVER], both),
     ]
+
+
+def _last_part(
+    market: Market, source_ms: int, interval_ms: int, first_ms: int, as_of_ms: int
+) -> dict[int, tuple[bool, int]]:
+    """For each candle: whether the candle collected for its first instant exists, and when the
+    last one collected for it ends. Without aggregation that is the candle itself."""
+    open_ms = as_of_ms - as_of_ms % source_ms
+    times = market.closed(source_ms, first_ms, open_ms - source_ms)[TIME].tolist()
+    times += market.forming(source_ms, as_of_ms)[TIME].tolist()
+    found: dict[int, tuple[bool, int]] = {}
+    for time in times:
+        start = time - time % interval_ms
+        opens_whole = found[start][0] if start in found else time == start
+        found[start] = (opens_whole, time + source_ms)
+    return found
 
 
 def as_floats(values: Ints, decimals: int) -> list[float]:

@@ -65,12 +65,11 @@ class Workshop:
     start_ms: int
     chunks: Recent[tuple[Ints, Flags]]
     days: Recent[Ints]
-    rates: Recent[Ints]
 
     @classmethod
     def open(cls, seed: int, start_ms: int, markets: int) -> "Workshop":
         days = max(2 * markets, 200)
-        return cls(seed, start_ms, Recent(600), Recent(days), Recent(4000))
+        return cls(seed, start_ms, Recent(600), Recent(days))
 
 
 def build_universe(shop: Workshop, binance: int, bybit: int) -> list[Market]:
@@ -200,7 +199,7 @@ def _market(
         ),
         funding=GeneratedFunding(
             name, shop.seed, first_ms, intervals, exchange == "binance",
-            habits.special_funding and exchange == "binance", shop.rates,
+            habits.special_funding and exchange == "binance",
         ),
         collected=True,
         single_oi_from_ms=shop.start_ms - shop.start_ms % DAY_MS - _SINGLE_OI_DAYS * DAY_MS,
