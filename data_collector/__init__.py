@@ -174,6 +174,7 @@ class _Collection:
     total: int
     done: int = 0
     markets: int = 0
+    rows: int = 0
     carried_over: int = 0
     funding_outdated: bool = False
     missing: list[Missing] = field(default_factory=list)
@@ -185,7 +186,7 @@ class _Collection:
         """Everything of one market, one request after the other, merged and delivered."""
         try:
             candles = await fetch_klines(self.run, tasks.klines)
-            if not candles:  # a contract that trades has a candle for every interval
+            if not candles and self._known_rows(self.timeframe, tasks.market):
                 raise _no_candles(tasks.klines)
         except ExchangeError as error:
             if not self.last_chance and isinstance(error, SourceDown | GaveUp):
@@ -215,7 +216,7 @@ class _Collection:
         carried = False
         for made in self.timeframe.produces:
             known = self.previous.get(made, {}).get(market.key)
-            rows = self._still_true(made, known) if known is not None else []
+            rows = self._known_rows(made, market)
             if known is None or not rows:
                 continue
             since_ms = known.stale_since_ms
@@ -231,11 +232,14 @@ class _Collection:
             carried = True
         self.carried_over += carried
 
-    def _still_true(self, timeframe: Timeframe, known: MarketSeries) -> list[Row]:
-        """The earlier rows inside today's window that are what they claim to be.
+    def _known_rows(self, timeframe: Timeframe, market: Market) -> list[Row]:
+        """The market's earlier rows inside today's window that are what they claim to be.
 
         One that was forming when it was fetched and has closed since would pass for closed.
         """
+        known = self.previous.get(timeframe, {}).get(market.key)
+        if known is None:
+            return []
         first_ms = timeframe.window_start(self.as_of_ms, self.history_candles)
         closed_then_ms = timeframe.last_closed_open_time(known.checked_at_ms)
         closed_now_ms = timeframe.last_closed_open_time(self.as_of_ms)
@@ -302,17 +306,18 @@ class _Collection:
                 rows = aggregate_4h_to_8h(rows, window_start_ms=start_ms, exact=merged.exact)
             self.deliver(made, MarketSeries(market, rows, self.as_of_ms))
         self.markets += 1
+        self.rows += len(merged.rows)
 
     def _lacks(self, market: Market, part: Part, reason: str) -> None:
         self.missing.append(Missing(market.exchange, market.symbol, part, reason))
 
     def finish(self) -> Collected:
-        if not self.markets:
+        if not self.rows:
             causes = (
                 f"{exchange}: {reasons.most_common(1)[0][0]}"
                 for exchange, reasons in sorted(self.failures.items())
             )
-            raise CollectionFailed("; ".join(causes))
+            raise CollectionFailed("; ".join(causes) or "no market has a candle in the window")
         return Collected(
             as_of_ms=self.as_of_ms,
             missing=sorted(self.missing),
@@ -326,7 +331,7 @@ class _Collection:
 
 def _no_candles(task: FetchTask) -> BadPayload:
     return BadPayload(
-        "no candles in the window",
+        "no candles where there were some before",
         exchange=task.market.exchange,
         endpoint=task.endpoint,
         market=task.market.symbol,

@@ -68,6 +68,10 @@ _SYMBOL_TEXT: Final = re.compile(r"symbol invalid|not supported symbol|symbol.*(
 _BANNED_UNTIL: Final = re.compile(r"banned until (\d{13})")
 _TOO_FREQUENT: Final = re.compile(r"too frequent|rate limit|too many")
 _PLACE: Final = re.compile(r"restricted location|country|region|eligib")
+_ADDRESS: Final = re.compile(r"IP ?\([^)]*\)")  # ours: no reader of a document needs it
+_TAG: Final = re.compile(r"<!?/?[a-zA-Z][^>]*>")
+_READ: Final = 2000  # characters of a body that is no JSON
+_LONGEST_CAUSE: Final = 200
 _EMPTY_BODIES: Final = frozenset({b"", b"null"})
 
 
@@ -84,10 +88,11 @@ def judge(
     error = read_error(body)
     if status == 200 and error is None:
         return None
-    cause = f"{error.code} {error.message}".strip()[:200] if error else excerpt(body)
-    kind = _kind(exchange, status, error.code if error else None, cause)
+    text = f"{error.code} {error.message}".strip() if error else _plain_text(body)
+    kind = _kind(exchange, status, error.code if error else None, text.lower())
+    cause = _ADDRESS.sub("IP", text)[:_LONGEST_CAUSE]
     if issubclass(kind, RateLimited | Banned):
-        pause_s = _pause_s(kind, request, headers, cause, now_ms)
+        pause_s = _pause_s(kind, request, headers, text.lower(), now_ms)
         return kind(
             cause,
             until_ms=now_ms + round(pause_s * 1000),
@@ -109,8 +114,12 @@ def _error(kind: Kind, cause: str, request: Request, status: int) -> ExchangeErr
     )
 
 
-def _kind(exchange: Exchange, status: int, code: str | None, cause: str) -> Kind:
-    text = cause.lower()
+def _plain_text(body: bytes) -> str:
+    """What a page of HTML, or whatever else was sent, says to its reader."""
+    return _TAG.sub(" ", excerpt(body, _READ)).strip() or "no message"
+
+
+def _kind(exchange: Exchange, status: int, code: str | None, text: str) -> Kind:
     if status == 403:
         # Too fast, a country, or something a firewall dislikes: only the text tells.
         return Restricted if _PLACE.search(text) and not _TOO_FREQUENT.search(text) else Banned
@@ -126,15 +135,16 @@ def _kind(exchange: Exchange, status: int, code: str | None, cause: str) -> Kind
 
 
 def _pause_s(
-    kind: Kind, request: Request, headers: Mapping[str, str], cause: str, now_ms: int
+    kind: Kind, request: Request, headers: Mapping[str, str], text: str, now_ms: int
 ) -> float:
     exchange_now_ms = exchange_time_ms(headers) or now_ms
     told = [0.0]
-    if until := _BANNED_UNTIL.search(cause.lower()):
+    if until := _BANNED_UNTIL.search(text):
         told.append((int(until[1]) - exchange_now_ms) / 1000)
     if (after := headers.get("Retry-After", "")).isdecimal():
         told.append(float(after))
-    if (reset := headers.get("X-Bapi-Limit-Reset-Timestamp", "")).isdecimal():
+    reset = headers.get("X-Bapi-Limit-Reset-Timestamp", "")
+    if kind is RateLimited and reset.isdecimal():  # it ends a window, not a ban
         told.append((int(reset) - exchange_now_ms) / 1000)
     if max(told) > 0:
         return min(max(_SHORTEST_S, *told), _LONGEST_S)
