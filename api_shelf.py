@@ -292,15 +292,13 @@ def _inflate(copy: Copy) -> DocumentText:
 
 
 def _cut(text: DocumentText, wanted: Wanted, coding: Coding) -> Body:
-    cut = text.cut(wanted.query)
-    if coding is Coding.IDENTITY:
-        return Body((cut,), len(cut))
-    bits = 31 if coding is Coding.GZIP else 15
-    packer = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, bits)
-    view = memoryview(cut)
-    parts = [packer.compress(view[at : at + _PIECE]) for at in range(0, len(cut), _PIECE)]
-    packed = b"".join((*parts, packer.flush()))
-    return Body((packed,), len(packed))
+    parts = text.cut(wanted.query)
+    if coding is not Coding.IDENTITY:
+        bits = 31 if coding is Coding.GZIP else 15
+        packer = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, bits)
+        packed = [packer.compress(part) for part in parts]
+        parts = [part for part in (*packed, packer.flush()) if part]
+    return Body(parts, sum(map(len, parts)))
 
 
 def _gzip_trailer(deflated: bytes) -> bytes:

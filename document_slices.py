@@ -13,6 +13,7 @@ import orjson
 _MARKETS: Final = b',"markets":['
 _ROWS: Final = b',"rows":['
 _MISSING: Final = b'],"missing":'
+_PART_BYTES: Final = 256 * 1024
 
 
 class DocumentError(ValueError):
@@ -36,6 +37,11 @@ class Query:
     @property
     def is_whole(self) -> bool:
         return self == _WHOLE
+
+    def wants(self, exchange: str, symbol: str) -> bool:
+        return (self.exchanges is None or exchange in self.exchanges) and (
+            self.symbols is None or symbol in self.symbols
+        )
 
     def canonical(self) -> bytes:
         """Equal for queries that mean the same, whatever their spelling was."""
@@ -112,43 +118,55 @@ class DocumentText:
         """A market's rows as a JSON array."""
         return self._view[span.rows_start - 1 : span.rows_end + 1]
 
-    def cut(self, query: Query) -> bytes:
+    def cut(self, query: Query) -> "list[bytes | memoryview]":
         """The document with the markets and rows asked for, `missing` of the same markets only.
 
-        Every other byte is as it was; so are the order and the form of what is kept.
+        Every other byte is as it was; so are the order and the form of what is kept. The parts,
+        put together, are the JSON; large ones are views of the text. No step of it copies much
+        at once, so that threads beside this one get their turn.
         """
         if query.is_whole:
-            return self.text
-        view = self._view
+            return [self.text]
+        pieces = _Pieces()
+        pieces.add(self._view[: self._markets_start])
         last_ms = self.header["last_closed_open_time"] if query.closed else None
-        cuts_rows = query.since_ms is not None or query.limit is not None or last_ms is not None
-        pieces: list[bytes | memoryview] = [view[: self._markets_start]]
+        if query.since_ms is None and query.limit is None and last_ms is None:
+            self._add_markets(pieces, query)
+        else:
+            self._add_rows(pieces, query, last_ms)
+        pieces.add(_MISSING, self._cut_missing(query), b"}")
+        return pieces.joined()
+
+    def _add_markets(self, pieces: "_Pieces", query: Query) -> None:
+        """Neighbours in the text stay together."""
+        start = end = -1
         for span in self.markets:
-            if query.exchanges is not None and span.exchange not in query.exchanges:
+            if not query.wants(span.exchange, span.symbol):
                 continue
-            if query.symbols is not None and span.symbol not in query.symbols:
+            if span.start == end + 1:
+                end = span.end
                 continue
-            if cuts_rows:
+            if start >= 0:
+                pieces.add(self._view[start:end], b",")
+            start, end = span.start, span.end
+        if start >= 0:
+            pieces.add(self._view[start:end])
+
+    def _add_rows(self, pieces: "_Pieces", query: Query, last_ms: int | None) -> None:
+        view = self._view
+        comma: tuple[bytes, ...] = ()
+        for span in self.markets:
+            if query.wants(span.exchange, span.symbol):
                 start, end = self._cut_rows(span, query.since_ms, last_ms, query.limit)
-                pieces += (view[span.start : span.rows_start], view[start:end], b"]},")
-            else:
-                pieces += (view[span.start : span.end], b",")
-        if len(pieces) > 1:
-            pieces[-1] = b"]}" if cuts_rows else b""
-        pieces += (_MISSING, self._cut_missing(query), b"}")
-        return b"".join(pieces)
+                pieces.add(*comma, view[span.start : span.rows_start], view[start:end], b"]}")
+                comma = (b",",)
 
     def _cut_missing(self, query: Query) -> bytes | memoryview:
         if query.exchanges is None and query.symbols is None:
             return self._view[self._missing_start : -1]
         entries = _array(self.text[self._missing_start : -1])
         return orjson.dumps(
-            [
-                entry
-                for entry in entries
-                if (query.exchanges is None or entry["exchange"] in query.exchanges)
-                and (query.symbols is None or entry["symbol"] in query.symbols)
-            ]
+            [entry for entry in entries if query.wants(entry["exchange"], entry["symbol"])]
         )
 
     def _cut_rows(
@@ -192,6 +210,36 @@ class DocumentText:
             if position <= start:
                 return start
         return position
+
+
+class _Pieces:
+    """Puts small pieces together to some of a size that is worth sending, and leaves large ones."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes | memoryview] = []
+        self._small: list[bytes | memoryview] = []
+        self._small_bytes = 0
+
+    def add(self, *pieces: bytes | memoryview) -> None:
+        for piece in pieces:
+            if len(piece) >= _PART_BYTES:
+                self._flush()
+                self._parts.append(piece)
+                continue
+            self._small.append(piece)
+            self._small_bytes += len(piece)
+            if self._small_bytes >= _PART_BYTES:
+                self._flush()
+
+    def joined(self) -> list[bytes | memoryview]:
+        self._flush()
+        return self._parts
+
+    def _flush(self) -> None:
+        if self._small:
+            self._parts.append(b"".join(self._small))
+            self._small.clear()
+            self._small_bytes = 0
 
 
 def _object(text: bytes) -> dict[str, Any]:
