@@ -1,12 +1,14 @@
 """The funding book against the simulator's truth, over real HTTP, with its clock moved by hand."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from config import Settings, load_settings
+from data_collector.api_parser import Candle
+from data_collector.data_processing import merge_data
 from data_collector.errors import CollectionFailed
 from data_collector.exchange_client import ExchangeClient
 from data_collector.fr_fetcher import FundingUpdate, run_fr_update_process
@@ -105,8 +107,27 @@ class Refresh:
         return update
 
 
+@pytest.fixture(scope="module")
+def _lasting_simulator() -> Iterator[Simulator]:
+    simulator = Simulator({"binance": 20, "bybit": 20, "now": NOW_MS, "frozen": True})
+    yield simulator
+    simulator.stop()
+
+
 @pytest.fixture
-async def refresh(simulator: Simulator) -> AsyncIterator[Refresh]:
+async def refresh(_lasting_simulator: Simulator) -> AsyncIterator[Refresh]:
+    """On a simulator that outlives the test: its markets must not change."""
+    simulator = _lasting_simulator
+    simulator.delete("/sim/faults")
+    simulator.post("/sim/clock", {"now_ms": NOW_MS})
+    simulator.post("/sim/limits/reset")
+    async with ExchangeClient(settings_for(simulator), clock=ImpatientClock()) as client:
+        yield Refresh(simulator, client)
+
+
+@pytest.fixture
+async def lone_refresh(simulator: Simulator) -> AsyncIterator[Refresh]:
+    """On a simulator of its own."""
     async with ExchangeClient(settings_for(simulator), clock=ImpatientClock()) as client:
         yield Refresh(simulator, client)
 
@@ -195,9 +216,6 @@ async def test_a_settlement_that_is_not_published_yet_is_asked_for_again(refresh
 
 async def test_merged_rates_are_never_old(refresh: Refresh) -> None:
     """What a collection makes of a book, before and after the settlements that it lacks."""
-    from data_collector.api_parser import Candle
-    from data_collector.data_processing import merge_data
-
     book = (await refresh()).book
     as_of_ms = FOUR_PM_MS + 5 * MINUTE_MS
     refresh.simulator.post("/sim/clock", {"now_ms": as_of_ms})
@@ -220,7 +238,8 @@ async def test_merged_rates_are_never_old(refresh: Refresh) -> None:
 
 
 @pytest.mark.parametrize("exchange", ["binance", "bybit"])
-async def test_an_interval_that_changes_is_followed(refresh: Refresh, exchange: str) -> None:
+async def test_an_interval_that_changes_is_followed(lone_refresh: Refresh, exchange: str) -> None:
+    refresh = lone_refresh
     await refresh()
     key = f"{exchange}:BTCUSDT"
     assert refresh.book[key].interval_hours == 8
@@ -383,10 +402,9 @@ async def test_a_book_of_another_clock_is_not_built_upon(refresh: Refresh) -> No
     assert held(update.book) == truth(refresh.simulator)
 
 
-async def test_a_market_without_any_settlement_is_fine(
-    refresh: Refresh, simulator: Simulator
-) -> None:
+async def test_a_market_without_any_settlement_is_fine(lone_refresh: Refresh) -> None:
     """Listed minutes ago: its history is empty, and its first settlement is found in time."""
+    refresh, simulator = lone_refresh, lone_refresh.simulator
     simulator.post("/sim/faults", {"kind": "list_new", "exchange": "bybit", "symbol": "YOUNG"})
     refresh.markets = listed(simulator)
     young = next(m for m in refresh.markets if m.symbol == "YOUNGUSDT")

@@ -1,0 +1,137 @@
+"""The rules of settlements at their edges; times as offsets from a midnight."""
+
+import pytest
+
+from data_collector.funding_rules import (
+    advanced,
+    complete_until,
+    due_instants,
+    may_have_settled,
+    newest,
+    present_interval,
+)
+from data_collector.listings import FundingSchedule
+from market_data import HOUR_MS, MINUTE_MS, Exchange, FundingRow, FundingSeries, Market
+
+MIDNIGHT = 1_767_225_600_000
+BTC = Market(Exchange.BINANCE, "BTCUSDT", "BTC", "USDT")
+
+
+def at(hours: float, late_ms: int = 0) -> int:
+    return MIDNIGHT + round(hours * HOUR_MS) + late_ms
+
+
+def settled(*hours: float) -> list[FundingRow]:
+    return [(at(hour, 47), 0.0001) for hour in hours]
+
+
+def series(checked_at_ms: int, interval_hours: int, *hours: float) -> FundingSeries:
+    return FundingSeries(BTC, settled(*hours), interval_hours, checked_at_ms)
+
+
+def test_due_instants() -> None:
+    assert list(due_instants(at(0), at(16), 8)) == [at(8), at(16)]
+    assert list(due_instants(at(0) - 1, at(0), 8)) == [at(0)]
+    assert list(due_instants(at(0), at(8) - 1, 8)) == []
+    assert list(due_instants(at(9.5), at(12.2), 1)) == [at(10), at(11), at(12)]
+
+
+@pytest.mark.parametrize(
+    ("checked", "now", "known", "present", "expected"),
+    [
+        (at(8.1), at(15.9), 8, 8, False),
+        (at(8.1), at(16), 8, 8, True),
+        (at(8.1), at(12.1), 8, 4, True),  # it has become shorter
+        (at(8.1), at(12.1), 4, 8, True),  # it was still the short one when it settled
+        (at(8.1), at(8.9), 8, 1, False),
+        (at(8.1), at(8.9), 8, None, False),
+        (at(8.1), at(9.1), 8, None, True),  # not told: any full hour
+        (at(8) - 1, at(8), 8, 8, True),
+        (at(9), at(8.5), 8, None, False),
+    ],
+)
+def test_when_a_market_is_asked(
+    checked: int, now: int, known: int, present: int | None, expected: bool
+) -> None:
+    assert may_have_settled(series(checked, known, 8), now, present) is expected
+
+
+EIGHT_HOURLY = FundingSchedule(8, None)
+
+
+@pytest.mark.parametrize(
+    ("rows", "asked", "told", "expected"),
+    [
+        ((0,), at(7.5), EIGHT_HOURLY, at(7.5)),
+        ((0, 8), at(8.01), EIGHT_HOURLY, at(8.01)),
+        ((0,), at(8), EIGHT_HOURLY, at(8) - 1),
+        ((0,), at(8, 5), EIGHT_HOURLY, at(8) - 1),
+        ((0,), at(8.4), EIGHT_HOURLY, at(8) - 1),  # due and late
+        ((0,), at(8.5), EIGHT_HOURLY, at(8.5)),  # left out: not for ever without a rate
+        ((8,), at(9.01), EIGHT_HOURLY, at(9) - 1),  # an interval may just have changed
+        ((8,), at(9.1), EIGHT_HOURLY, at(9.1)),
+        ((8,), at(9.01), None, at(9) - 1),
+        ((0,), at(8.1), None, at(8.1)),
+        ((), at(8.1), FundingSchedule(8, None), at(8) - 1),
+        ((), at(9.1), FundingSchedule(8, None), at(9.1)),
+        ((8,), at(9.1), FundingSchedule(1, None), at(9) - 1),
+    ],
+)
+def test_up_to_when_an_answer_is_complete(
+    rows: tuple[float, ...], asked: int, told: FundingSchedule | None, expected: int
+) -> None:
+    assert complete_until(settled(*rows), asked, told) == expected
+
+
+def test_a_market_that_cannot_have_settled_moves_on() -> None:
+    moved = advanced(series(at(8.1), 8, 8), at(10.5), 4)
+    assert (moved.checked_at_ms, moved.interval_hours) == (at(10.5), 4)
+    assert moved.rows == settled(8)
+    # Right after a full hour the lists may not show yet that the interval has changed.
+    assert advanced(series(at(8.1), 8, 8), at(10, 1000), 8).checked_at_ms == at(10) - 1
+    assert advanced(series(at(9.99), 8, 8), at(9.5), 8).checked_at_ms == at(9.99)
+
+
+@pytest.mark.parametrize(
+    ("rows", "told", "expected"),
+    [
+        ((0, 8), FundingSchedule(8, at(16)), 8),
+        ((0, 8), FundingSchedule(4, at(12)), 4),
+        ((7, 8), FundingSchedule(4, at(12)), 4),  # told outright: it has become longer
+        ((0, 8), FundingSchedule(1, at(9)), 1),
+        # 8 may be the mere convention for what is not listed.
+        ((4, 8), FundingSchedule(8, None), 4),
+        ((0, 8), FundingSchedule(8, at(12)), 4),
+        ((4, 8), FundingSchedule(8, at(16)), 4),
+        ((8,), FundingSchedule(8, at(10)), 2),
+        ((), FundingSchedule(8, at(16)), 8),
+        ((), FundingSchedule(8, at(12)), 4),
+        ((), FundingSchedule(8, at(13)), 1),
+        ((0, 8), FundingSchedule(8, at(8)), 8),  # what it tells is older than what came
+        ((8,), FundingSchedule(24, at(24)), 24),
+        # Distances that no interval has: a hole, a first gap after a change.
+        ((0, 5), FundingSchedule(8, None), 8),
+        ((0, 24), FundingSchedule(8, None), 8),
+        # Told nothing.
+        ((0, 8), None, 8),
+        ((6, 8), None, 2),
+        ((), None, 8),
+    ],
+)
+def test_the_present_interval_is_never_too_long(
+    rows: tuple[float, ...], told: FundingSchedule | None, expected: int
+) -> None:
+    assert present_interval(settled(*rows), told) == expected
+
+
+def test_the_newest_are_kept_and_what_is_known_stays() -> None:
+    known: list[FundingRow] = [(at(0, 3), 0.1), (at(8, 5), 0.2)]
+    came: list[FundingRow] = [(at(16), 0.3), (at(8, 7), 9.9)]
+    assert newest(came, known, 400) == [*known, (at(16), 0.3)]
+    assert newest(came, known, 2) == [(at(8, 5), 0.2), (at(16), 0.3)]
+    assert newest([], known, 400) == known
+    assert newest(came, [], 400) == [(at(8, 7), 9.9), (at(16), 0.3)]
+
+
+def test_a_stamp_belongs_to_the_full_hour_before_it() -> None:
+    assert complete_until([(at(8, 999), 0.1)], at(8, MINUTE_MS), EIGHT_HOURLY) == at(8, MINUTE_MS)
