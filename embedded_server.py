@@ -18,6 +18,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -63,7 +64,7 @@ class EmbeddedServer(ABC):
     """What the embedded servers have in common; a subclass knows its program and its protocol."""
 
     name: ClassVar[str]
-    program: ClassVar[str]  # the process's name
+    programs: ClassVar[Sequence[str]]  # names of processes that work on its data
     socket_name: ClassVar[str]
     # How it is asked to end, and for how many seconds each asking may take.
     endings: ClassVar[Sequence[tuple[signal.Signals, float]]]
@@ -79,8 +80,11 @@ class EmbeddedServer(ABC):
     # What a subclass adds.
 
     @abstractmethod
-    def _prepare(self) -> Launch:
-        """Makes what the server needs before it can start; says how to start it."""
+    def _prepare(self, lock: int) -> Launch:
+        """Makes what the server needs before it can start; says how to start it.
+
+        Programs that it runs on the data inherit `lock`, for they may outlive us.
+        """
 
     @abstractmethod
     def _greeting(self) -> bytes:
@@ -239,27 +243,25 @@ class EmbeddedServer(ABC):
             if try_lock(descriptor, fcntl.LOCK_EX):
                 return descriptor
             os.close(descriptor)
-            # Whoever started it died before writing the record, or a part of it is still ending.
+            # Whoever started it died before writing its pid, or a part of it is still ending.
             holders = self._holders()
-            for process in holders:
-                if os.getsid(process.pid) == process.pid:
-                    found = replace(
-                        record, pid=process.pid, identity=process_identity(process.pid) or ""
-                    )
-                    self._write_record(found)
-                    return found
+            pid = _listener(record.socket)
+            if any(process.pid == pid for process in holders):
+                found = replace(record, pid=pid, identity=process_identity(pid) or "gone")
+                self._write_record(found)
+                return found
             if time.monotonic() - since > _LEFTOVER_PATIENCE_S:
                 for process in holders:
                     process.kill()
             patience.wait(f"a part of an earlier {self.name} holds {self.folder} and does not end")
 
     def _holders(self) -> list[psutil.Process]:
-        """Processes of the server's program that keep its lock file open."""
+        """Processes of the server's programs that keep its lock file open."""
         path = os.path.realpath(self.folder / f"{self.name}.server")
         found = []
         for process in psutil.process_iter():
             try:
-                if process.name() == self.program and any(
+                if process.name() in self.programs and any(
                     file.path == path for file in process.open_files()
                 ):
                     found.append(process)
@@ -268,7 +270,7 @@ class EmbeddedServer(ABC):
         return found
 
     def _spawn(self, lock: int) -> ServerRecord:
-        launch = self._prepare()
+        launch = self._prepare(lock)
         earlier = self._read_record().socket
         folder = make_socket_folder(
             launch.account, self.socket_name, Path(earlier).parent if earlier else None
@@ -410,3 +412,17 @@ class EmbeddedServer(ABC):
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             cause = f"the disk is full: {error}" if full else str(error)
             raise EmbeddedStoresError(f"{self.name} in {self.data_dir}: {cause}") from error
+
+
+def _listener(path: str) -> int:
+    """The process that listens on a unix socket, by the kernel's word; 0 if none is known."""
+    if not path or not hasattr(socket, "SO_PEERCRED"):
+        return 0
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1.0)
+        try:
+            client.connect(path)
+            credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        except OSError:
+            return 0
+    return int.from_bytes(credentials[:4], sys.byteorder)

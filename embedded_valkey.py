@@ -17,12 +17,12 @@ class EmbeddedValkey(EmbeddedServer):
     """Valkey with an append-only file in `DATA_DIR/valkey`, reached by a unix socket only."""
 
     name = "valkey"
-    program = "valkey-server"
+    programs = ("valkey-server",)
     socket_name = "valkey.sock"
     # SIGTERM is SHUTDOWN: the append-only file is written and synced before the end.
     endings: ClassVar = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
 
-    def _prepare(self) -> Launch:
+    def _prepare(self, lock: int) -> Launch:
         account = self.owner()
         make_folder(self._data, account)
         # It starts in its data folder, so no setting holds a path of strange characters.

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -27,6 +28,7 @@ from database import (
 from database_migrations import MIGRATIONS
 from embedded_postgres import EmbeddedPostgres
 from market_data import Exchange, Market, Timeframe
+from tests.fixtures.postgres import quick_folder
 
 BOTH = (Exchange.BINANCE, Exchange.BYBIT)
 
@@ -390,12 +392,12 @@ class _Server:
 
 
 @pytest.fixture
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Server]:
-    folder = tmp_path_factory.mktemp("pg")
-    server = _Server(folder)
-    yield server
-    server.embedded.release()
-    server.embedded.remove()
+def server() -> Iterator[_Server]:
+    with tempfile.TemporaryDirectory(prefix="pc-", dir=quick_folder()) as folder:
+        server = _Server(Path(folder))
+        yield server
+        server.embedded.release()
+        server.embedded.remove()
 
 
 async def test_it_comes_back_with_the_server(server: _Server) -> None:
