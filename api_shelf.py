@@ -83,6 +83,7 @@ class Shelf:
         self._checks: dict[str, Shared[DocumentMeta | None]] = {}
         self._loads: dict[str, asyncio.Task[None]] = {}
         self._derived = Derived(derived_bytes)
+        self._away = False
 
     async def current(self, name: str) -> Copy | None:
         """The newest version; None if there is none yet.
@@ -91,6 +92,7 @@ class Shelf:
         """
         try:
             meta = await self._check(name)
+            self._away = False
             if meta is None:
                 self._forget(name)
                 return None
@@ -104,7 +106,9 @@ class Shelf:
             copy = self._copies.get(name)
             if copy is None:
                 raise
-            log.warning("serving_own_copy", name=name, version=copy.meta.version, error=str(error))
+            if not self._away:  # once for an outage, not for each of thousands of requests
+                self._away = True
+                log.warning("serving_own_copies", error=str(error))
             return copy
 
     async def body(self, copy: Copy, wanted: Wanted, coding: Coding) -> Body:
