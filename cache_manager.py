@@ -26,8 +26,9 @@ GLOBAL_FR: Final = "global_fr"
 DOCUMENTS: Final = (*map(str, Timeframe), GLOBAL_FR)
 PUBLISHED: Final = "published"  # the channel: "<name> <version>" for each document published
 # Upstash refuses requests and answers over 10 MB. Its client turns pieces into JSON and back on
-# the event loop, so they are smaller there.
-PIECE_BYTES: Final = {"native": 8_000_000, "upstash": 4_000_000}
+# the event loop, about 3 ms for each MB, so they are smaller there.
+PIECE_BYTES: Final = {"native": 8_000_000, "upstash": 2_000_000}
+_READS: Final = 5  # of a document that is replaced while it is read in pieces
 _STAGING_TTL_MS: Final = 120_000  # from the last piece; a piece has 30 s
 _LEVEL: Final = 2  # isal's: as small as its 3, faster, and smaller than zlib's 1
 # Native code holds the interpreter for one slice at most: about a millisecond.
@@ -249,15 +250,22 @@ class CacheManager:
         meta = _meta(name, meta_text)
         if meta is None:
             return None
-        deflated = await asyncio.to_thread(_decode, [] if text is None else [text])
-        return _checked(meta, deflated)
+        pieces = [] if text is None else [text]
+        del text
+        document = await asyncio.to_thread(_decode, meta, pieces)
+        if document is None:
+            raise DamagedDocument(f"{key} is not what its meta says")
+        return document
 
     async def _read_in_pieces(self, name: str) -> StoredDocument | None:
-        """Pieces of two versions cannot have the hash of one, so the hash tells a mix; then it
-        is read once more, for as long as the version moves."""
+        """Pieces of two versions do not have the hash of one, so the hash tells a mix; then it
+        is read again, from the meta on."""
         key = _key(name)
-        meta = await self.read_meta(name)
-        while meta is not None:
+        read_as: DocumentMeta | None = None
+        for _ in range(_READS):
+            meta = await self.read_meta(name)
+            if meta is None:
+                return None
             pieces = []
             for start in range(0, meta.stored_bytes, self._piece_bytes):
                 end = min(start + self._piece_bytes, meta.stored_bytes) - 1
@@ -265,14 +273,13 @@ class CacheManager:
                     "GETRANGE", key, start, end, deadline_s=PIECE_DEADLINE_S
                 )
                 pieces.append(piece)
-            deflated = await asyncio.to_thread(_decode, pieces)
-            if deflated is not None and _hash(deflated) == meta.stored_hash:
-                return StoredDocument(meta, deflated)
-            read_as = meta
-            meta = await self.read_meta(name)
+            document = await asyncio.to_thread(_decode, meta, pieces)
+            if document is not None:
+                return document
             if meta == read_as:
-                return _checked(meta, deflated)
-        return None
+                raise DamagedDocument(f"{key} is not what its meta says")
+            read_as = meta
+        raise StoreUnavailable(f"{key} is being replaced faster than it can be read")
 
 
 def _key(name: str) -> str:
@@ -311,8 +318,9 @@ def _encode(json_document: bytes, piece_bytes: int) -> _Encoded:
     )
 
 
-def _decode(pieces: list[bytes]) -> bytes | None:
-    """The zlib stream of base64 pieces, or None when they are not base64. Runs in a thread.
+def _decode(meta: DocumentMeta, pieces: list[bytes]) -> StoredDocument | None:
+    """The document of these pieces of base64, or None when they are not what `meta` says. Runs
+    in a thread.
 
     Takes the pieces out of the list as it goes, so that text and stream are not both held.
     """
@@ -326,13 +334,8 @@ def _decode(pieces: list[bytes]) -> bytes | None:
                 time.sleep(0)  # lets the event loop have the interpreter
     except binascii.Error:
         return None
-    return stream.getvalue()
-
-
-def _checked(meta: DocumentMeta, deflated: bytes | None) -> StoredDocument:
-    if deflated is None or _hash(deflated) != meta.stored_hash:
-        raise DamagedDocument(f"cache:{meta.name} is not what its meta says")
-    return StoredDocument(meta, deflated)
+    deflated = stream.getvalue()
+    return StoredDocument(meta, deflated) if _hash(deflated) == meta.stored_hash else None
 
 
 def _meta_text(meta: DocumentMeta) -> bytes:

@@ -20,6 +20,8 @@ from redis_client import DEADLINE_S, HotStore, Script, StoreRefused, StoreUnavai
 LeaseName = Literal["worker", "funding"]
 BEAT_TTL_S: Final = 30
 _RETRY_S: Final = 0.5  # after a renewal that got no answer
+_REFUSALS: Final = 6  # with the pauses between them: 3 s
+_FINAL_REFUSALS: Final = frozenset(("OOM", "NOPERM", "NOAUTH", "WRONGPASS", "WRONGTYPE"))
 _CLEANUP_S: Final = 1.0
 _DAY_S: Final = 86_400
 
@@ -246,7 +248,7 @@ async def try_acquire(
 async def persist(lease: Lease, write: Callable[[], Awaitable[T]]) -> T:
     """Repeats a write that is safe to repeat, until it is answered or the lease is over.
 
-    Raises LeaseLost, and StoreRefused when the store keeps refusing.
+    Raises LeaseLost, and StoreRefused when the store keeps refusing or will not change its mind.
     """
     refusals, pause_s = 0, 0.1
     while True:
@@ -255,7 +257,7 @@ async def persist(lease: Lease, write: Callable[[], Awaitable[T]]) -> T:
             return await write()
         except StoreRefused as error:
             refusals += 1
-            if refusals > 2:
+            if refusals >= _REFUSALS or error.code in _FINAL_REFUSALS:
                 raise
             log.warning("store_refused", reason=str(error))
         except StoreUnavailable as error:

@@ -14,7 +14,7 @@ import structlog
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, ReadOnlyError, RedisError, ResponseError
 from upstash_redis.asyncio import Redis as UpstashRedis
 from upstash_redis.errors import UpstashError
 
@@ -171,6 +171,10 @@ class NativeStore:
         try:
             await connection.send_command(*command)
             reply = await connection.read_response()
+        except ReadOnlyError:
+            # The address may name another server by now, one that is not a replica.
+            await self._discard(connection, *self._take_idle())
+            raise
         except ResponseError:
             self._idle.append(connection)
             raise

@@ -221,7 +221,10 @@ async def test_a_stopped_holder_knows_on_waking_that_it_is_over(
     assert await worker.answer() == "False"
 
 
-async def test_a_write_is_repeated_while_the_lease_is_held(redis_url: str) -> None:
+async def test_a_write_is_repeated_while_the_lease_is_held(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leases._REFUSALS", 3)
     clock = Clock()
     store, leases = NativeStore(redis_url, client_name="test"), list[Lease]()
     lease = await acquired(store, leases, ttl_s=15, clock=clock)
@@ -234,11 +237,17 @@ async def test_a_write_is_repeated_while_the_lease_is_held(redis_url: str) -> No
 
     assert await persist(lease, write) == "written"
 
-    async def refused() -> None:
-        raise StoreRefused("OOM", "OOM")
+    refusals: list[str] = []
+
+    async def refused(code: str) -> None:
+        refusals.append(code)
+        raise StoreRefused(code, code)
 
     with pytest.raises(StoreRefused):
-        await persist(lease, refused)
+        await persist(lease, lambda: refused("OOM"))
+    with pytest.raises(StoreRefused):
+        await persist(lease, lambda: refused("ERR"))
+    assert refusals == ["OOM", "ERR", "ERR", "ERR"]
 
     async def never() -> None:
         clock.now += 4
