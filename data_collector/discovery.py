@@ -7,17 +7,13 @@ left, is database.py's.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import structlog
 
-from data_collector.api_parser import (
-    parse_server_time,
-)
 from data_collector.errors import BadPayload, ExchangeError
-from data_collector.fetch_strategies import Run, Sender, fetch_simple
+from data_collector.fetch_strategies import Run, Sender
 from data_collector.listings import fetch_instruments, fetch_turnovers
-from data_collector.url_builder import Endpoint, listing_request
+from data_collector.url_builder import Endpoint
 from database import Database, ListedMarket, SavedMarkets
 from market_data import Exchange
 
@@ -52,8 +48,9 @@ async def run_discovery(
     failures: dict[Exchange, str] = {}
 
     async def discover(exchange: Exchange) -> None:
+        seen_at_ms = client.clock.wall_ms()
         try:
-            listed, seen_at_ms = await _fetch_listed(run, exchange, quote)
+            listed = await _fetch_listed(run, exchange, quote)
         except ExchangeError as error:
             log.warning("discovery_failed", exchange=exchange, cause=str(error))
             failures[exchange] = str(error)
@@ -78,11 +75,7 @@ async def run_discovery(
     return DiscoveryResult(found, saved, failures, run.requests, run.retries)
 
 
-async def _fetch_listed(run: Run, exchange: Exchange, quote: str) -> tuple[list[ListedMarket], int]:
-    """The contracts with their turnover, and the exchange's time before they were asked for."""
-    seen_at_ms = await fetch_simple(
-        run, listing_request(exchange, Endpoint.TIME), partial(parse_server_time, exchange)
-    )
+async def _fetch_listed(run: Run, exchange: Exchange, quote: str) -> list[ListedMarket]:
     instruments = await fetch_instruments(run, exchange, quote=quote)
     if not instruments:
         # Rather an answer gone wrong than the end of every market.
@@ -93,7 +86,7 @@ async def _fetch_listed(run: Run, exchange: Exchange, quote: str) -> tuple[list[
     return [
         ListedMarket(instrument.market, turnovers.get(instrument.market.symbol))
         for instrument in instruments
-    ], seen_at_ms
+    ]
 
 
 async def _known_turnovers(run: Run, exchange: Exchange) -> dict[str, float]:

@@ -1,0 +1,280 @@
+"""Discovery into a real PostgreSQL, from the simulator and from recorded lists, over real HTTP."""
+
+import json
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from config import load_settings
+from data_collector.discovery import DiscoveryResult, run_discovery
+from data_collector.exchange_client import ExchangeClient
+from database import CoinRecord, Database, DatabaseUnavailable, SavedMarkets
+from market_data import Exchange
+from tests.data_collector.test_fr_fetcher import ImpatientClock, settings_for
+from tests.fixtures.simulator import NOW_MS, Simulator
+
+BOTH = (Exchange.BINANCE, Exchange.BYBIT)
+LIST_OF_CONTRACTS = {Exchange.BINANCE: "exchange_info", Exchange.BYBIT: "instruments"}
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    yield database
+    await database.aclose()
+
+
+@pytest.fixture(scope="module")
+def _lasting_simulator() -> Iterator[Simulator]:
+    simulator = Simulator({"binance": 20, "bybit": 20, "now": NOW_MS, "frozen": True})
+    yield simulator
+    simulator.stop()
+
+
+@pytest.fixture
+def exchanges(_lasting_simulator: Simulator) -> Simulator:
+    """Both exchanges, simulated; faults are for one test."""
+    _lasting_simulator.delete("/sim/faults")
+    _lasting_simulator.post("/sim/stats/reset")
+    return _lasting_simulator
+
+
+async def discover(
+    simulator: Simulator, database: Database, asked: tuple[Exchange, ...] = BOTH
+) -> DiscoveryResult:
+    async with ExchangeClient(settings_for(simulator), clock=ImpatientClock()) as client:
+        result = await run_discovery(client, database, asked, "USDT")
+    stats = simulator.stats()
+    assert (stats["limits_broken_total"], stats["rejected_total"]) == (0, 0)
+    return result
+
+
+async def coins(database: Database) -> dict[str, CoinRecord]:
+    return {record.market.key: record for record in await database.list_coins()}
+
+
+def to_collect(simulator: Simulator) -> dict[str, Mapping[str, Any]]:
+    return {
+        f"{m['exchange']}:{m['symbol']}": m
+        for m in simulator.get("/sim/markets")["markets"]
+        if m["collected"]
+    }
+
+
+async def test_the_markets_to_collect_and_no_others(
+    exchanges: Simulator, database: Database
+) -> None:
+    before_ms = time.time_ns() // 1_000_000
+    result = await discover(exchanges, database)
+    expected = to_collect(exchanges)
+    assert len(exchanges.get("/sim/markets")["markets"]) > len(expected)  # others share the lists
+    assert result.found == {Exchange.BINANCE: 20, Exchange.BYBIT: 20}
+    assert result.failures == {}
+    assert result.saved[Exchange.BINANCE] == SavedMarkets(added=20, returned=0, left=0)
+    assert result.requests == exchanges.stats()["total"]
+    stored = await coins(database)
+    assert stored.keys() == expected.keys()
+    for key, record in stored.items():
+        market = expected[key]
+        assert (record.market.base, record.market.quote) == (market["base"], market["quote"])
+        assert record.market.launched_ms == market["listed_ms"]
+        assert record.active
+        assert record.enabled
+        assert record.turnover_24h is not None
+        assert record.turnover_24h >= 0
+        assert before_ms <= record.last_seen_ms <= before_ms + 60_000
+    turnovers = {
+        t["symbol"]: float(t["quoteVolume"]) for t in exchanges.get("/fapi/v1/ticker/24hr")
+    }
+    for key, record in stored.items():
+        if key.startswith("binance"):
+            assert record.turnover_24h == turnovers[record.market.symbol]
+
+
+async def test_again_changes_nothing(exchanges: Simulator, database: Database) -> None:
+    await discover(exchanges, database)
+    first = await coins(database)
+    result = await discover(exchanges, database)
+    assert set(result.saved.values()) == {SavedMarkets(added=0, returned=0, left=0)}
+    assert (await coins(database)).keys() == first.keys()
+
+
+async def test_markets_that_leave_become_inactive(simulator: Simulator, database: Database) -> None:
+    await discover(simulator, database)
+    gone = next(key for key in to_collect(simulator) if key.startswith("bybit"))
+    symbol = gone.removeprefix("bybit:")
+    simulator.post("/sim/faults", {"kind": "delist", "exchange": "bybit", "symbol": symbol})
+    simulator.post("/sim/faults", {"kind": "list_new", "exchange": "binance", "symbol": "NEWCOIN"})
+    result = await discover(simulator, database)
+    assert result.saved == {
+        Exchange.BINANCE: SavedMarkets(added=1, returned=0, left=0),
+        Exchange.BYBIT: SavedMarkets(added=0, returned=0, left=1),
+    }
+    stored = await coins(database)
+    assert not stored[gone].active
+    assert stored["binance:NEWCOINUSDT"].active
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"kind": "status", "status": 503},
+        {"kind": "html_200"},
+        {"kind": "truncated_json"},
+        {"kind": "wrong_types"},
+        {"kind": "geo"},
+    ],
+    ids=lambda rule: rule["kind"],
+)
+@pytest.mark.parametrize("down", BOTH)
+async def test_an_exchange_that_fails_leaves_its_coins_alone(
+    exchanges: Simulator, database: Database, down: Exchange, rule: dict[str, object]
+) -> None:
+    await discover(exchanges, database)
+    before = await coins(database)
+    exchanges.post("/sim/faults", {**rule, "exchange": down, "endpoint": LIST_OF_CONTRACTS[down]})
+    result = await discover(exchanges, database)
+    (up,) = set(BOTH) - {down}
+    assert result.failures.keys() == {down}
+    assert str(down) in result.failures[down]
+    assert result.found == {up: 20}
+    after = await coins(database)
+    for key, record in before.items():
+        if record.market.exchange is down:
+            assert after[key] == record
+        else:
+            assert after[key].last_seen_ms >= record.last_seen_ms
+
+
+async def test_without_turnover_the_markets_are_stored_all_the_same(
+    exchanges: Simulator, database: Database
+) -> None:
+    for endpoint in ("ticker_24h", "tickers"):
+        exchanges.post("/sim/faults", {"kind": "status", "status": 500, "endpoint": endpoint})
+    result = await discover(exchanges, database)
+    assert result.failures == {}
+    stored = await coins(database)
+    assert len(stored) == 40
+    assert {record.turnover_24h for record in stored.values()} == {None}
+
+
+async def test_a_database_that_is_away_is_told(exchanges: Simulator) -> None:
+    with pytest.raises(DatabaseUnavailable):
+        await discover(exchanges, Database("postgresql://nobody@127.0.0.1:1/none"))
+
+
+# --- recorded lists ------------------------------------------------------------------------------
+
+
+class ServedFiles:
+    """A real HTTP server that answers each path with bodies in turn; the last one stays."""
+
+    def __init__(self, bodies: Mapping[str, list[bytes]]) -> None:
+        self.bodies = {path: list(answers) for path, answers in bodies.items()}
+        self.asked: list[str] = []
+        self.app = web.Application()
+        self.app.router.add_get("/{path:.*}", self._answer)
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        self.asked.append(request.path_qs)
+        answers = self.bodies.get(request.path)
+        if answers is None:
+            return web.Response(status=404, text="{}", content_type="application/json")
+        body = answers.pop(0) if len(answers) > 1 else answers[0]
+        return web.Response(body=body, content_type="application/json")
+
+
+async def discover_served(
+    bodies: Mapping[str, list[bytes]], database: Database, exchange: Exchange
+) -> tuple[DiscoveryResult, ServedFiles]:
+    served = ServedFiles(bodies)
+    async with TestServer(served.app) as server:
+        address = str(server.make_url("/"))
+        settings = load_settings(binance_base_url=address, bybit_base_url=address)
+        async with ExchangeClient(settings, clock=ImpatientClock()) as client:
+            return await run_discovery(client, database, [exchange], "USDT"), served
+
+
+async def test_the_recorded_list_of_binance(recorded_data: Path, database: Database) -> None:
+    body = (recorded_data / "binance" / "exchangeInfo_2026-07-03T1708Z.json").read_bytes()
+    symbols = json.loads(body)["symbols"]
+    assert len(symbols) == 820
+    result, _ = await discover_served({"/fapi/v1/exchangeInfo": [body]}, database, Exchange.BINANCE)
+    # Of 820: 122 settling, 118 stocks and metals, 43 in other quotes, 4 quarterlies, 2 pending.
+    assert result.found == {Exchange.BINANCE: 530}
+    stored = await coins(database)
+    kind = {entry["symbol"]: entry for entry in symbols}
+    assert {kind[r.market.symbol]["contractType"] for r in stored.values()} == {"PERPETUAL"}
+    assert {kind[r.market.symbol]["status"] for r in stored.values()} == {"TRADING"}
+    assert {r.market.quote for r in stored.values()} == {"USDT"}
+    assert "binance:TSLAUSDT" not in stored
+    assert stored["binance:龙虾USDT"].market.base == "龙虾"
+    assert stored["binance:BTCUSDT"].market.launched_ms == kind["BTCUSDT"]["onboardDate"]
+
+
+async def test_the_recorded_list_of_bybit(recorded_data: Path, database: Database) -> None:
+    path = recorded_data / "bybit" / "instruments-info_linear_2023-02-24_testnet.json"
+    result, _ = await discover_served(
+        {"/v5/market/instruments-info": [path.read_bytes()]}, database, Exchange.BYBIT
+    )
+    assert result.found == {Exchange.BYBIT: 193}  # of 214, 21 are quoted in USD
+    assert "bybit:BTCPERP" not in await coins(database)
+
+
+def bybit_page(symbols: list[str], cursor: str) -> bytes:
+    contracts = [
+        {
+            "symbol": symbol,
+            "contractType": "LinearPerpetual",
+            "status": "Trading",
+            "baseCoin": symbol.removesuffix("USDT"),
+            "quoteCoin": "USDT",
+            "settleCoin": "USDT",
+            "launchTime": "1585526400000",
+            "fundingInterval": 480,
+        }
+        for symbol in symbols
+    ]
+    result = {"category": "linear", "list": contracts, "nextPageCursor": cursor}
+    return json.dumps({"retCode": 0, "retMsg": "OK", "result": result, "time": 1}).encode()
+
+
+async def test_all_pages_are_read(database: Database) -> None:
+    pages = [
+        bybit_page(["BTCUSDT", "ETHUSDT"], "first%3DETHUSDT"),
+        bybit_page(["SOLUSDT"], "first%3DSOLUSDT"),
+        bybit_page([], "first%3Dnothing"),
+    ]
+    result, served = await discover_served(
+        {"/v5/market/instruments-info": pages}, database, Exchange.BYBIT
+    )
+    assert result.found == {Exchange.BYBIT: 3}
+    asked = [query for query in served.asked if "instruments-info" in query]
+    assert len(asked) == 3
+    assert all("limit=1000" in query for query in asked)
+    assert "cursor" not in asked[0]
+
+
+async def test_a_cursor_that_repeats_ends_no_market(database: Database) -> None:
+    """Half a list would look as if the other half had been delisted."""
+    good = {"/v5/market/instruments-info": [bybit_page(["BTCUSDT", "ETHUSDT"], "")]}
+    await discover_served(good, database, Exchange.BYBIT)
+    circle = {"/v5/market/instruments-info": [bybit_page(["BTCUSDT"], "again")]}
+    result, served = await discover_served(circle, database, Exchange.BYBIT)
+    assert result.failures.keys() == {Exchange.BYBIT}
+    assert len(served.asked) < 10
+    assert all(record.active for record in (await coins(database)).values())
+
+
+async def test_an_empty_list_ends_no_market(database: Database) -> None:
+    good = {"/v5/market/instruments-info": [bybit_page(["BTCUSDT"], "")]}
+    await discover_served(good, database, Exchange.BYBIT)
+    empty = {"/v5/market/instruments-info": [bybit_page([], "")]}
+    result, _ = await discover_served(empty, database, Exchange.BYBIT)
+    assert "lists no USDT perpetual" in result.failures[Exchange.BYBIT]
+    assert all(record.active for record in (await coins(database)).values())
