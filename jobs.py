@@ -30,7 +30,7 @@ from documents import (
 )
 from job_queue import JobQueue, JobRecord
 from leases import Lease
-from market_data import Exchange, FundingBook, Market, MarketSeries, Meta, Timeframe
+from market_data import Exchange, FundingBook, Market, MarketSeries, Meta, Missing, Timeframe
 from redis_client import HotStore
 
 # How long a job that lacks what another job brings waits for that one.
@@ -157,10 +157,17 @@ class _Sheet:
     metas: Mapping[str, Meta]
     earlier: Mapping[str, MarketSeries]
     computed: dict[str, Meta] = field(default_factory=dict)
+    refused: list[Missing] = field(default_factory=list)
 
     def add(self, series: MarketSeries) -> None:
-        key = series.market.key
-        self.builder.add(series, self.metas.get(key, {}))
+        market, key = series.market, series.market.key
+        try:
+            self.builder.add(series, self.metas.get(key, {}))
+        except ValueError as error:
+            # A row that no document may hold is that market's trouble alone.
+            log.error("market_refused", market=key, error=str(error))
+            self.refused.append(Missing(market.exchange, market.symbol, "klines", str(error)))
+            return
         if series.stale_since_ms is None:
             self.computed[key] = compute_metadata(
                 series.rows, timeframe=self.timeframe, as_of_ms=series.checked_at_ms
@@ -190,7 +197,7 @@ async def _publish(
         version=version,
         as_of_ms=collected.as_of_ms,
         updated_at_ms=updated_at_ms,
-        missing=collected.missing,
+        missing=[*collected.missing, *sheet.refused],
     )
     progress.enter("publish")
     meta = await desk.cache.save_to_cache(

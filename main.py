@@ -21,6 +21,7 @@ from pydantic import SecretStr
 
 import demo
 import foreground
+from api_protocol import ServingProtocol
 from api_routes import Api, ApiParts, create_app
 from cache_manager import CacheManager
 from config import Settings, SettingsError, load_settings
@@ -200,7 +201,7 @@ async def api(settings: Settings, stop: asyncio.Event, fd: int | None) -> int:
         uvicorn.Config(
             app,
             loop="none",
-            http="httptools",
+            http=ServingProtocol,
             ws="none",
             lifespan="on",
             log_config=None,
@@ -356,7 +357,8 @@ def main(argv: list[str] | None = None) -> int:
         configure_logging(settings.log_level, settings.log_format)
         if arguments.command != "api":
             _remember_exchanges(settings)
-        return asyncio.run(_run(COMMANDS[arguments.command], settings, arguments))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_run(COMMANDS[arguments.command], settings, arguments))
     except SettingsError as error:
         say_wrong(*error.lines)
         return EXIT_CONFIG
@@ -365,6 +367,15 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_UNAVAILABLE
     except KeyboardInterrupt:
         return 130
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it exists: it is not made for Windows."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 async def _run(command: Command, settings: Settings, arguments: argparse.Namespace) -> int:

@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.fixtures.simulator",
     "tests.fixtures.service",
     "tests.fixtures.upstash",
+    "tests.fixtures.api",
 ]

@@ -1,0 +1,158 @@
+"""Kills and stops of real processes: no job is lost, nothing is left behind."""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+
+from tests.fixtures.service import StartService
+from tests.fixtures.simulator import Simulator, StartSimulator
+
+# A worker killed with -9 is replaced, and its job running again, within this.
+_RECOVERY_S = 30.0
+_STOP_S = 3.0
+
+
+@pytest.fixture
+def slow_exchanges(start_simulator: StartSimulator) -> Simulator:
+    """A collection of these takes a few seconds."""
+    return start_simulator(binance=15, bybit=15, latency_ms=150)
+
+
+@pytest.fixture
+def settings(slow_exchanges: Simulator) -> dict[str, str]:
+    return {
+        "BINANCE_BASE_URL": slow_exchanges.base_url,
+        "BYBIT_BASE_URL": slow_exchanges.base_url,
+        "CONCURRENCY_LIMIT": "2",
+    }
+
+
+def left_of(data_dir: Path) -> list[psutil.Process]:
+    """Processes that still belong to this DATA_DIR, embedded stores included."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = " ".join(process.cmdline())
+            ours = process.environ().get("DATA_DIR") == str(data_dir)
+        except psutil.Error:
+            continue
+        if str(data_dir) in words or ours:
+            found.append(process)
+    return found
+
+
+@pytest.mark.timeout(180)
+async def test_a_killed_worker_is_replaced_and_its_job_completes(
+    start_service: StartService, settings: dict[str, str], slow_exchanges: Simulator
+) -> None:
+    service = await start_service(**settings)
+    await service.funding_ready()
+    asked = await service.post("/get-market-data", {"timeframe": "1h"})
+    await service.job("collect:1h", lambda j: j["progress"]["done"] >= 4)
+    os.kill(service.pid_of("worker"), signal.SIGKILL)
+    killed = time.monotonic()
+    again = await service.job(
+        "collect:1h", lambda j: j["attempts"] == 2 and j["state"] == "active", _RECOVERY_S
+    )
+    assert time.monotonic() - killed < _RECOVERY_S
+    assert again["run"] == asked["run"]
+    last = await service.ended(asked)
+    assert last["run"] == asked["run"]
+    assert last["result"]["markets"] > 25
+    assert slow_exchanges.stats()["limits_broken"] == {}
+
+
+@pytest.mark.timeout(180)
+async def test_a_killed_main_leaves_no_children_and_the_next_start_completes_the_job(
+    start_service: StartService, settings: dict[str, str], data_dir: Path
+) -> None:
+    service = await start_service(**settings)
+    await service.funding_ready()
+    asked = await service.post("/get-market-data", {"timeframe": "1h"})
+    await service.job("collect:1h", lambda j: j["progress"]["done"] >= 4)
+    children = [service.pid_of("worker"), service.pid_of("api")]
+    processes = [psutil.Process(pid) for pid in children]
+    service.process.kill()
+    _, alive = await asyncio.to_thread(psutil.wait_procs, processes, _STOP_S + 2)
+    assert alive == []
+    await service.stop()
+
+    # Another port, the same DATA_DIR: the job is there, and goes on without a POST.
+    service = await start_service(**settings)
+    last = await service.ended(asked)
+    assert last["result"]["markets"] > 25
+    document = await service.get("/cache/1h")
+    assert document["as_of"] == last["as_of"]
+    assert await service.stop() == 0
+    assert left_of(data_dir) == []
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_stop_hands_the_job_back_and_leaves_nothing(
+    start_service: StartService,
+    settings: dict[str, str],
+    data_dir: Path,
+    redis_url: str,
+    database_url: str,
+    number: signal.Signals,
+) -> None:
+    stores = {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
+    service = await start_service(**settings, **stores)
+    await service.funding_ready()
+    await service.post("/get-market-data", {"timeframe": "1h"})
+    await service.job("collect:1h", lambda j: j["progress"]["done"] >= 4)
+    asked_at = time.monotonic()
+    assert await service.stop(number) == 0
+    assert time.monotonic() - asked_at < _STOP_S
+    assert left_of(data_dir) == []
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.get("lock:worker") is None
+        assert client.get("lock:funding") is None
+        record = client.hgetall("job:collect:1h")
+    assert isinstance(record, dict)
+    assert record[b"state"] == b"queued"
+    assert record.get(b"attempts", b"0") == b"0"
+
+
+@pytest.mark.timeout(120)
+async def test_ctrl_c_ends_the_embedded_stores_too(
+    start_service: StartService, settings: dict[str, str], data_dir: Path
+) -> None:
+    service = await start_service(**settings)
+    await service.funding_ready()
+    asked_at = time.monotonic()
+    assert await service.stop(signal.SIGINT) == 0
+    assert time.monotonic() - asked_at < _STOP_S
+    assert left_of(data_dir) == []
+
+
+@pytest.mark.timeout(120)
+async def test_a_killed_api_process_is_replaced_on_the_same_address(
+    start_service: StartService, settings: dict[str, str]
+) -> None:
+    service = await start_service(**settings)
+    os.kill(service.pid_of("api"), signal.SIGKILL)
+    # The listening socket is the parent's: the next request waits for the new process.
+    assert (await service.get("/health"))["status"]
+
+
+async def test_data_of_other_exchanges_is_refused_with_one_line(
+    start_service: StartService, settings: dict[str, str], redis_url: str, database_url: str
+) -> None:
+    stores = {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
+    service = await start_service(**settings, **stores)
+    await service.stop()
+    others = {**settings, "BYBIT_BASE_URL": "http://127.0.0.1:9"}
+    service = await start_service(**others, **stores, wait=False)
+    assert await asyncio.wait_for(service.process.wait(), 20) == 69
+    await service.stop()
+    assert len(service.lines) == 1
+    assert "DATA_DIR" in service.lines[0]
+    assert "http://127.0.0.1:9" in service.lines[0]
