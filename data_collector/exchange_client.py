@@ -70,6 +70,9 @@ class ExchangeClient:
             headers={"Accept": "application/json", "User-Agent": "perpcache"},
             timeout=aiohttp.ClientTimeout(total=self._request_s, sock_connect=CONNECT_S),
         )
+        # Otherwise it sends a GET a second time when the connection breaks, past our budget and
+        # our counting; there is no public switch for it.
+        self._session._retry_connection = False
         return self
 
     async def __aexit__(

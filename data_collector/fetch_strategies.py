@@ -240,14 +240,12 @@ async def fetch_forward(
     for _ in _bounded(task, table.page_limit):
         end_ms, limit = task.page(start_ms, table.page_limit)
         page = await fetch_simple(run, _page_request(task, start_ms, end_ms, limit), parse)
-        pages.append(page.rows)
-        last_ms = page.last_ms
-        if last_ms is None or not start_ms <= last_ms <= end_ms:
-            last_ms = end_ms
+        pages.append(_of_window(page, task, start_ms, end_ms))
+        last_ms = end_ms if page.last_ms is None else min(page.last_ms, end_ms)
         if task.complete_after(last_ms):
             return _joined(pages, task)
         start_ms = last_ms + (task.gap_ms if task.period is not None else 1)
-    raise _endless(task)
+    raise _refused(task, "pages that do not end")
 
 
 async def fetch_bybit_paginated(
@@ -267,14 +265,12 @@ async def fetch_bybit_paginated(
         page = await fetch_simple(run, request, parse)
         if page.first_ms is None:
             return _joined(pages, task)
-        pages.append(page.rows)
-        if page.first_ms > end_ms:  # the end was ignored: the next page would be the same
-            raise _endless(task)
+        pages.append(_of_window(page, task, task.start_ms, end_ms))
         rows = sum(map(len, pages))
         if task.complete_before(page.first_ms) or (task.wanted is not None and rows >= task.wanted):
             return _joined(pages, task)
         end_ms = page.first_ms - 1
-    raise _endless(task)
+    raise _refused(task, "pages that do not end")
 
 
 _BY_ORDER: Final[Mapping[Order, Callable[..., Awaitable[list[Any]]]]] = {
@@ -312,9 +308,18 @@ def _joined(pages: Sequence[Sequence[Row]], task: FetchTask) -> list[Row]:
     return rows
 
 
-def _endless(task: FetchTask) -> BadPayload:
+def _of_window(page: Page[Row], task: FetchTask, start_ms: int, end_ms: int) -> Sequence[Row]:
+    """The page's rows; an answer wholly outside of its window means that it was ignored."""
+    if page.first_ms is None or page.last_ms is None:
+        return ()
+    if page.last_ms < start_ms or page.first_ms > end_ms:
+        raise _refused(task, "rows of another time than was asked for")
+    return page.rows
+
+
+def _refused(task: FetchTask, cause: str) -> BadPayload:
     return BadPayload(
-        "pages that do not end",
+        cause,
         exchange=task.market.exchange,
         endpoint=task.endpoint,
         market=task.market.symbol,

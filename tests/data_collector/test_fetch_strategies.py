@@ -1,0 +1,444 @@
+"""Pages are followed by what came back; retries where they help; workers are bounded.
+
+The other side here is a dozen lines that keep an exchange's order and window rules and may cut
+any page short: what the simulator does over HTTP is tested in test_fetch_market_data.py.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_collector.errors import (
+    BadPayload,
+    Banned,
+    ExchangeError,
+    GaveUp,
+    RateLimited,
+    Restricted,
+    SourceDown,
+    SymbolGone,
+    WindowRefused,
+)
+from data_collector.fetch_strategies import (
+    HOPELESS_AFTER,
+    RETRY_WITHIN_S,
+    TRIES,
+    Run,
+    Tally,
+    fetch_funding,
+    fetch_klines,
+    fetch_open_interest,
+    fetch_simple,
+    work_through,
+)
+from data_collector.rate_limits import Clock
+from data_collector.task_builder import funding_task, klines_task, open_interest_task
+from data_collector.url_builder import Endpoint, Order, Request, endpoint_table, listing_request
+from market_data import HOUR_MS, Exchange, Market, Timeframe
+
+H1, H4 = HOUR_MS, 4 * HOUR_MS
+AS_OF_MS = 1_795_185_441_250
+MARKETS = {exchange: Market(exchange, "XUSDT", "X", "USDT") for exchange in Exchange}
+BINANCE, BYBIT = MARKETS[Exchange.BINANCE], MARKETS[Exchange.BYBIT]
+TIME = listing_request(Exchange.BYBIT, Endpoint.TIME)
+
+
+class InstantClock:
+    """Sleeping costs nothing but is counted."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic_s(self) -> float:
+        return self.now
+
+    def wall_ms(self) -> int:
+        return AS_OF_MS
+
+    async def sleep(self, delay_s: float) -> None:
+        self.now += delay_s
+        await asyncio.sleep(0)
+
+
+class Scripted:
+    """Answers each request by a function of it, or raises what that raises."""
+
+    def __init__(self, answer: Callable[[Request], bytes]) -> None:
+        self.clock: Clock = InstantClock()
+        self.concurrency = 5
+        self.tally = Tally()
+        self.sent: list[Request] = []
+        self._answer = answer
+
+    async def send(self, request: Request, tally: Tally) -> bytes:
+        tally.requests += 1
+        self.sent.append(request)
+        await asyncio.sleep(0)
+        return self._answer(request)
+
+
+def _query(request: Request) -> dict[str, str]:
+    return {name: value for name, (value,) in parse_qs(urlsplit(request.target).query).items()}
+
+
+def _wire(request: Request, times: Sequence[int]) -> bytes:
+    """The rows at `times`, ascending, in the form of the request's exchange and endpoint."""
+    binance = request.exchange is Exchange.BINANCE
+    rows: list[object] = []
+    for time_ms in times:
+        stamp: object = time_ms if binance else str(time_ms)
+        if request.endpoint is Endpoint.KLINES:
+            prices = ["2", "3", "1", "2", "5"]
+            rows.append(
+                [stamp, *prices, time_ms, "6", 1, "", "", ""] if binance else [stamp, *prices, "6"]
+            )
+        elif request.endpoint is Endpoint.OPEN_INTEREST:
+            names = ("sumOpenInterest", "timestamp") if binance else ("openInterest", "timestamp")
+            rows.append({"symbol": "XUSDT", names[0]: "4", names[1]: stamp})
+        else:
+            name = "fundingTime" if binance else "fundingRateTimestamp"
+            rows.append({"symbol": "XUSDT", "fundingRate": "0.001", name: stamp})
+    if binance:
+        return json.dumps(rows).encode()
+    result = {"symbol": "XUSDT", "category": "linear", "list": rows[::-1], "nextPageCursor": "x"}
+    return json.dumps({"retCode": 0, "retMsg": "OK", "result": result}).encode()
+
+
+def _history(
+    times: Sequence[int], served: Callable[[int], int] = lambda limit: limit
+) -> Callable[[Request], bytes]:
+    """An exchange that holds rows at `times` and puts `served(limit)` of them on a page."""
+
+    def answer(request: Request) -> bytes:
+        table = endpoint_table(request.exchange, request.endpoint)
+        query = _query(request)
+        start_ms, end_ms = int(query[table.start]), int(query[table.end])
+        inside = [time_ms for time_ms in times if start_ms <= time_ms <= end_ms]
+        most = max(1, min(served(int(query["limit"])), int(query["limit"])))
+        newest_first = table.order is Order.DESCENDING
+        return _wire(request, inside[-most:] if newest_first else inside[:most])
+
+    return answer
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    market=st.sampled_from([BINANCE, BYBIT]),
+    candles=st.integers(1, 2500),
+    holes=st.lists(st.tuples(st.integers(0, 2500), st.integers(1, 1200)), max_size=4),
+    page=st.integers(60, 1500),
+)
+def test_all_rows_come_whatever_the_pages_hold(
+    market: Market, candles: int, holes: list[tuple[int, int]], page: int
+) -> None:
+    task = klines_task(Timeframe.H1, market, as_of_ms=AS_OF_MS, history_candles=candles)
+    missing = {task.start_ms + (first + n) * H1 for first, length in holes for n in range(length)}
+    grid = range(task.start_ms - 5 * H1, task.end_ms + 1, H1)
+    held = [time_ms for time_ms in grid if time_ms not in missing]
+    sender = Scripted(_history(held, lambda limit: page))
+    rows = asyncio.run(fetch_klines(Run(sender), task))
+    assert [row.open_time_ms for row in rows] == [at for at in held if at >= task.start_ms]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    market=st.sampled_from([BINANCE, BYBIT]),
+    gaps=st.lists(st.sampled_from([1, 2, 4, 8]), min_size=0, max_size=600),
+    page=st.integers(100, 1000),
+    late=st.integers(0, 47),
+    known=st.booleans(),
+)
+def test_all_settlements_come_whatever_their_spacing(
+    market: Market, gaps: list[int], page: int, late: int, known: bool
+) -> None:
+    time_ms = AS_OF_MS - AS_OF_MS % (8 * HOUR_MS)
+    held = [time_ms + late]
+    for gap in gaps:
+        time_ms -= gap * HOUR_MS
+        held.append(time_ms + late)
+    held.reverse()
+    task = funding_task(
+        market,
+        start_ms=held[0] - HOUR_MS // 2,
+        end_ms=AS_OF_MS,
+        interval_hours=8 if known else 1,
+    )
+    sender = Scripted(_history(held, lambda limit: page))
+    rows = asyncio.run(fetch_funding(Run(sender), task))
+    # A page that ends within the known interval of the end is taken for the last one.
+    if market is BINANCE and known and len(rows) < len(held):
+        assert rows[-1][0] > AS_OF_MS - 8 * HOUR_MS
+        held = held[: len(rows)]
+    assert [row[0] for row in rows] == held
+
+
+@pytest.mark.parametrize(
+    ("market", "timeframe", "candles", "requests"),
+    [
+        (BINANCE, Timeframe.H4, 499, 1),
+        (BYBIT, Timeframe.H4, 499, 1),
+        (BINANCE, Timeframe.H4, 5000, 11),
+        (BYBIT, Timeframe.H4, 5000, 5),
+    ],
+)
+async def test_as_many_candle_requests_as_the_window_needs(
+    market: Market, timeframe: Timeframe, candles: int, requests: int
+) -> None:
+    task = klines_task(timeframe, market, as_of_ms=AS_OF_MS, history_candles=candles)
+    held = range(task.start_ms, task.end_ms + 1, task.step_ms)
+    run = Run(Scripted(_history(held)))
+    assert len(await fetch_klines(run, task)) == candles
+    assert (run.requests, run.retries) == (requests, 0)
+
+
+async def test_as_many_open_interest_requests_as_the_rows_need() -> None:
+    counts = {}
+    for market in (BINANCE, BYBIT):
+        for timeframe in (Timeframe.H4, Timeframe.H12, Timeframe.H2):
+            task = open_interest_task(timeframe, market, as_of_ms=AS_OF_MS, history_candles=499)
+            assert task is not None
+            run = Run(Scripted(_history(range(task.start_ms, task.end_ms + 1, task.step_ms))))
+            rows = await fetch_open_interest(run, task)
+            assert (rows[0][0], rows[-1][0]) == (task.start_ms, task.end_ms)
+            counts[market.exchange, timeframe] = run.requests
+    assert counts == {
+        (Exchange.BINANCE, Timeframe.H4): 1,
+        (Exchange.BINANCE, Timeframe.H12): 1,
+        (Exchange.BINANCE, Timeframe.H2): 1,
+        (Exchange.BYBIT, Timeframe.H4): 3,
+        (Exchange.BYBIT, Timeframe.H12): 8,
+        (Exchange.BYBIT, Timeframe.H2): 5,
+    }
+
+
+async def test_late_open_interest_costs_no_second_request() -> None:
+    as_of_ms = AS_OF_MS - AS_OF_MS % H4 + 30_000
+    task = open_interest_task(Timeframe.H4, BINANCE, as_of_ms=as_of_ms, history_candles=100)
+    assert task is not None
+    run = Run(Scripted(_history(range(task.start_ms, task.end_ms, H4))))  # the newest is not out
+    assert (await fetch_open_interest(run, task))[-1][0] == task.end_ms - H4
+    assert run.requests == 1
+
+
+async def test_a_window_whose_start_was_just_lost_is_narrowed_once() -> None:
+    task = open_interest_task(Timeframe.H4, BINANCE, as_of_ms=AS_OF_MS, history_candles=499)
+    assert task is not None
+    refusals = 1
+
+    def answer(request: Request) -> bytes:
+        start_ms = int(_query(request)["startTime"])
+        if start_ms < task.start_ms + refusals * H4:
+            raise WindowRefused("-1130", exchange=request.exchange)
+        return _history(range(task.start_ms, task.end_ms + 1, H4))(request)
+
+    run = Run(Scripted(answer))
+    assert (await fetch_open_interest(run, task))[0][0] == task.start_ms + H4
+    refusals = 2
+    with pytest.raises(WindowRefused):
+        await fetch_open_interest(run, task)
+
+
+async def test_only_as_many_settlements_as_wanted() -> None:
+    held = range(AS_OF_MS % HOUR_MS, AS_OF_MS, HOUR_MS)[-3000:]
+    task = funding_task(BYBIT, start_ms=held[0], end_ms=AS_OF_MS, wanted=400)
+    run = Run(Scripted(_history(held)))
+    assert [row[0] for row in await fetch_funding(run, task)] == list(held[-400:])
+    assert run.requests == 2
+
+
+@pytest.mark.parametrize("market", [BINANCE, BYBIT])
+async def test_an_exchange_that_repeats_its_page_for_ever(market: Market) -> None:
+    task = klines_task(Timeframe.H1, market, as_of_ms=AS_OF_MS, history_candles=2500)
+    sender = Scripted(lambda request: _wire(request, [task.start_ms + 2000 * H1]))
+    with pytest.raises(BadPayload, match="rows of another time than was asked for"):
+        await fetch_klines(Run(sender), task)
+    assert len(sender.sent) <= 2
+
+
+@pytest.mark.parametrize("market", [BINANCE, BYBIT])
+async def test_an_exchange_that_serves_one_row_at_a_time(market: Market) -> None:
+    task = klines_task(Timeframe.H1, market, as_of_ms=AS_OF_MS, history_candles=2500)
+    held = range(task.start_ms, task.end_ms + 1, H1)
+    sender = Scripted(_history(held, lambda limit: 1))
+    with pytest.raises(BadPayload, match="pages that do not end"):
+        await fetch_klines(Run(sender), task)
+    assert len(sender.sent) < 120
+
+
+async def test_rows_outside_of_the_window_are_left_out() -> None:
+    task = klines_task(Timeframe.H1, BINANCE, as_of_ms=AS_OF_MS, history_candles=3)
+    around = range(task.start_ms - 3 * H1, task.end_ms + 3 * H1, H1)
+    rows = await fetch_klines(Run(Scripted(lambda request: _wire(request, around))), task)
+    assert [row.open_time_ms for row in rows] == [task.start_ms + n * H1 for n in range(3)]
+
+
+# --- tries ---------------------------------------------------------------------------------------
+
+
+def _failing(*errors: ExchangeError) -> Scripted:
+    left = list(errors)
+
+    def answer(request: Request) -> bytes:
+        if left:
+            raise left.pop(0)
+        return b"fine"
+
+    return Scripted(answer)
+
+
+def _error(kind: type[ExchangeError]) -> ExchangeError:
+    if issubclass(kind, RateLimited | Banned):
+        return kind("so", until_ms=AS_OF_MS, exchange=Exchange.BYBIT)
+    return kind("so", exchange=Exchange.BYBIT)
+
+
+@pytest.mark.parametrize("kind", list(TRIES))
+async def test_what_may_help_is_tried_again(kind: type[ExchangeError]) -> None:
+    run = Run(_failing(*[_error(kind)] * (TRIES[kind] - 1)))
+    assert await fetch_simple(run, TIME, bytes.decode) == "fine"
+    assert (run.requests, run.retries) == (TRIES[kind], TRIES[kind] - 1)
+
+
+@pytest.mark.parametrize("kind", list(TRIES))
+async def test_but_not_for_ever(kind: type[ExchangeError]) -> None:
+    run = Run(_failing(*[_error(kind)] * 99))
+    with pytest.raises(kind):
+        await fetch_simple(run, TIME, bytes.decode)
+    assert run.requests == TRIES[kind]
+
+
+@pytest.mark.parametrize("kind", [SymbolGone, WindowRefused, Restricted, Banned, GaveUp])
+async def test_what_cannot_help_is_not_tried(kind: type[ExchangeError]) -> None:
+    run = Run(_failing(_error(kind)))
+    with pytest.raises(kind):
+        await fetch_simple(run, TIME, bytes.decode)
+    assert (run.requests, run.retries) == (1, 0)
+
+
+async def test_an_answer_that_cannot_be_parsed_is_asked_for_once_more() -> None:
+    bodies = iter([b"<html>", b"fine"])
+    sender = Scripted(lambda request: next(bodies))
+
+    def parse(body: bytes) -> str:
+        if body != b"fine":
+            raise BadPayload("not JSON", exchange=Exchange.BYBIT)
+        return body.decode()
+
+    run = Run(sender)
+    assert await fetch_simple(run, TIME, parse) == "fine"
+    assert run.retries == sender.tally.retries == 1
+
+
+async def test_slow_failures_end_sooner() -> None:
+    sender = _failing(*[_error(SourceDown)] * 99)
+    slow = sender.send
+
+    async def hanging(request: Request, tally: Tally) -> bytes:
+        await sender.clock.sleep(10)
+        return await slow(request, tally)
+
+    sender.send = hanging  # type: ignore[method-assign]
+    with pytest.raises(SourceDown):
+        await fetch_simple(Run(sender), TIME, bytes.decode)
+    assert len(sender.sent) == 3
+    assert sender.clock.monotonic_s() <= 10 + RETRY_WITHIN_S + 10
+
+
+@pytest.mark.parametrize("kind", [Banned, Restricted])
+async def test_an_exchange_that_shuts_us_out_is_left_alone(kind: type[ExchangeError]) -> None:
+    sender = _failing(_error(kind))
+    run = Run(sender)
+    with pytest.raises(kind):
+        await fetch_simple(run, TIME, bytes.decode)
+    for endpoint in (Endpoint.TIME, Endpoint.TICKERS):
+        with pytest.raises(GaveUp, match="not asked: so"):
+            await fetch_simple(run, listing_request(Exchange.BYBIT, endpoint), bytes.decode)
+    other = listing_request(Exchange.BINANCE, Endpoint.TIME)
+    assert await fetch_simple(run, other, bytes.decode) == "fine"
+    run.forgive()
+    with pytest.raises(GaveUp):
+        await fetch_simple(run, TIME, bytes.decode)
+    assert run.requests == 2
+    # Another job asks for itself.
+    assert await fetch_simple(Run(sender), TIME, bytes.decode) == "fine"
+
+
+async def test_an_endpoint_that_fails_for_everybody_is_left_alone() -> None:
+    down = True
+
+    def answer(request: Request) -> bytes:
+        if down and request.endpoint is Endpoint.TIME:
+            raise _error(SourceDown)
+        return b"fine"
+
+    sender = Scripted(answer)
+    run = Run(sender)
+    for _ in range(HOPELESS_AFTER):
+        with pytest.raises(SourceDown):
+            await fetch_simple(run, TIME, bytes.decode)
+    asked = len(sender.sent)
+    with pytest.raises(GaveUp, match="so"):
+        await fetch_simple(run, TIME, bytes.decode)
+    assert len(sender.sent) == asked
+    tickers = listing_request(Exchange.BYBIT, Endpoint.TICKERS)
+    assert await fetch_simple(run, tickers, bytes.decode) == "fine"
+    down = False
+    run.forgive()
+    assert await fetch_simple(run, TIME, bytes.decode) == "fine"
+
+
+async def test_one_answer_in_between_keeps_an_endpoint() -> None:
+    answers = iter(([False] * (TRIES[SourceDown] * (HOPELESS_AFTER - 1)) + [True]) * 3)
+
+    def answer(request: Request) -> bytes:
+        if not next(answers):
+            raise _error(SourceDown)
+        return b"fine"
+
+    run = Run(Scripted(answer))
+    for _ in range(3):
+        for _ in range(HOPELESS_AFTER - 1):
+            with pytest.raises(SourceDown):
+                await fetch_simple(run, TIME, bytes.decode)
+        assert await fetch_simple(run, TIME, bytes.decode) == "fine"
+
+
+# --- workers -------------------------------------------------------------------------------------
+
+
+async def test_workers_are_bounded_and_both_exchanges_proceed() -> None:
+    running = {exchange: 0 for exchange in Exchange}
+    most = dict(running)
+    done: list[tuple[Exchange, int]] = []
+    items = [(exchange, n) for exchange in Exchange for n in range(50)]
+
+    async def work(item: tuple[Exchange, int]) -> None:
+        running[item[0]] += 1
+        most[item[0]] = max(most[item[0]], running[item[0]])
+        await asyncio.sleep(0)
+        running[item[0]] -= 1
+        done.append(item)
+
+    await work_through(items, lambda item: item[0], work, workers=7)
+    assert sorted(done) == sorted(items)
+    assert most == {exchange: 7 for exchange in Exchange}
+    assert {exchange for exchange, _ in done[:20]} == set(Exchange)
+
+
+async def test_an_unexpected_error_ends_all_work_as_itself() -> None:
+    started = []
+
+    async def work(item: int) -> None:
+        started.append(item)
+        await asyncio.sleep(0)
+        if item == 3:
+            raise ZeroDivisionError("a mistake of ours")
+
+    with pytest.raises(ZeroDivisionError):
+        await work_through(range(1000), lambda item: Exchange.BYBIT, work, workers=2)
+    assert len(started) < 10
