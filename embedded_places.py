@@ -2,11 +2,12 @@
 
 import os
 import pwd
+import re
 import secrets
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ SOCKET_PATH_BYTES: Final = 103
 # Nothing of the caller's environment reaches a server: PGDATA, LD_LIBRARY_PATH, locales.
 SERVER_ENVIRONMENT: Final = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 _CHECK_S: Final = 10.0
+_SOCKET_FOLDER: Final = re.compile(r"perpcache-\d+-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +116,13 @@ def make_folder(folder: Path, owner: Account, mode: int = 0o700) -> None:
         os.chown(folder, owner.uid, owner.gid, follow_symlinks=False)
 
 
-def make_socket_folder(account: Account, socket_name: str, earlier: Path | None) -> Path:
+def make_socket_folder(
+    account: Account, socket_name: str, earlier: Path | None, note: Callable[[Path], None]
+) -> Path:
     """A folder 0700 of `account`, short enough for a socket; `earlier` if it can be had again.
 
-    Raises OSError if no place can be used.
+    `note` is told of a folder before it is made, so that whoever dies meanwhile leaves none that
+    is not known. Raises OSError if no place can be used.
     """
     refused: list[str] = []
     for folder in _socket_folders(account, earlier):
@@ -126,12 +131,19 @@ def make_socket_folder(account: Account, socket_name: str, earlier: Path | None)
         elif not _is_safe(folder.parent, account):
             refused.append(f"{folder.parent}: others could change what lies in it")
         else:
+            note(folder)
             try:
-                make_folder(folder, account)
-                folder.chmod(0o700)
+                folder.mkdir(0o700)
+                if not account.is_ours:
+                    os.chown(folder, account.uid, account.gid, follow_symlinks=False)
             except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
                 refused.append(str(error))
                 continue
+            except FileExistsError:
+                if not is_socket_folder(folder, account):
+                    refused.append(f"{folder} belongs to someone else")
+                    continue
+            folder.chmod(0o700)
             if account.may_enter(folder):
                 return folder
             folder.rmdir()
@@ -139,8 +151,21 @@ def make_socket_folder(account: Account, socket_name: str, earlier: Path | None)
     raise PermissionError("no folder for a unix socket: " + "; ".join(refused))
 
 
+def is_socket_folder(folder: Path, account: Account) -> bool:
+    """Whether this is a folder that `make_socket_folder` made for `account`.
+
+    Root asks before it touches a folder that a file of an ordinary user names.
+    """
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    of_account = stat.S_ISDIR(status.st_mode) and status.st_uid == account.uid
+    return of_account and _SOCKET_FOLDER.fullmatch(folder.name) is not None
+
+
 def _socket_folders(account: Account, earlier: Path | None) -> Iterator[Path]:
-    if earlier is not None:
+    if earlier is not None and _SOCKET_FOLDER.fullmatch(earlier.name):
         yield earlier
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     # Random, so that nobody can sit at the place beforehand.

