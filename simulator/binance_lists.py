@@ -109,7 +109,11 @@ def symbol_entry(market: Market, recorded: dict[str, Any] | None) -> dict[str, A
 def funding_info(world: World, now_ms: int) -> list[dict[str, Any]]:
     """Symbols whose cap, floor or interval was adjusted; one that is absent settles every 8 h."""
     found = []
+    recorded = world.recorded_lists.get("binance funding", {})
     for market in world.markets["binance"].values():
+        if market.symbol in recorded and not market.collected:
+            found.append(recorded[market.symbol])
+            continue
         hours = market.funding.hours_at(now_ms)
         perpetual = market.status == "TRADING" and market.contract_type.endswith("PERPETUAL")
         if market.gone or not perpetual or (hours == 8 and not market.listed_in_info):

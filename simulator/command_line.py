@@ -5,6 +5,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from simulator.control import Control
 from simulator.faults import EVENTS, KINDS, FaultBook, WrongRule
 from simulator.limits import Limits, LimitSettings
 from simulator.pages import PageCache
+from simulator.recorded_universe import build_replay
 from simulator.server import Server
 from simulator.stats import Stats
 from simulator.universe import Workshop, build_universe
@@ -27,7 +29,7 @@ DESCRIPTION: Final = (
     "the same paths, formats, limits and mistakes, with generated or recorded markets.\n"
     "Use the printed address as BINANCE_BASE_URL and as BYBIT_BASE_URL."
 )
-_PAGE_CACHE_BYTES: Final = 400_000_000
+_PAGE_CACHE_BYTES: Final = 256_000_000
 _STOP_S: Final = 0.3
 
 
@@ -178,17 +180,27 @@ def build(args: argparse.Namespace) -> Server:
         bybit_ban_s=args.bybit_ban_seconds,
         retry_after=not args.no_retry_after,
     )
-    counts = [20 if n is None else n for n in (args.binance, args.bybit)]
-    start_ms = clock.now_ms()
-    shop = Workshop.open(args.seed, start_ms, sum(counts))
     world = World(
         clock, args.seed, settings, PageCache(_PAGE_CACHE_BYTES), {e: {} for e in EXCHANGES}
     )
-    for market in build_universe(shop, *counts):
+    shop = None
+    recorded_candles: Callable[[str, str, str], Any] = _nothing_recorded
+    if args.recorded is None:
+        counts = [20 if n is None else n for n in (args.binance, args.bybit)]
+        shop = Workshop.open(args.seed, clock.now_ms(), sum(counts))
+        markets = build_universe(shop, *counts)
+    else:
+        replay = build_replay(
+            args.recorded, clock.now_ms(), args.seed, args.recorded_period, args.binance, args.bybit
+        )
+        markets, recorded_candles = replay.markets, replay.native_candles
+        funding_info = {entry["symbol"]: entry for entry in replay.funding_info}
+        world.recorded_lists = {**replay.lists, "binance funding": funding_info}
+    for market in markets:
         world.add(market)
     stats, faults = Stats(), FaultBook(args.seed)
     limits = Limits(settings, clock, stats)
-    control = Control(world, limits, stats, faults, shop, _nothing_recorded)
+    control = Control(world, limits, stats, faults, shop, recorded_candles)
     if args.faults:
         control.add_faults(_rules(args.faults))
     return Server(

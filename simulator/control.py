@@ -1,5 +1,7 @@
 """The simulator's own paths under /sim: clock, truth, faults, statistics."""
 
+import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -73,7 +75,8 @@ class Control:
             return Answer(404, dump({"detail": f"no {method} {path}; see GET /sim"}))
         try:
             body = orjson.loads(await read() or b"{}") if method == "POST" else None
-            return Answer(200, dump(route(query, body)))
+            found = route(query, body)
+            return Answer(200, dump(await found if inspect.isawaitable(found) else found))
         except (WrongQuestion, WrongRule, ValueError, TypeError, KeyError) as error:
             return Answer(400, dump({"detail": str(error)}))
 
@@ -156,7 +159,7 @@ class Control:
         ]
         return {"markets": markets}
 
-    def _truth(self, query: Query, body: Any) -> Any:
+    async def _truth(self, query: Query, body: Any) -> Any:
         clock = self._world.clock
         timeframe = (_listed(query, "timeframe") or ["4h"])[0]
         # As a collector sees it: the smaller of the exchanges' clocks.
@@ -166,13 +169,14 @@ class Control:
         oi_ms = _number(query, "oi_as_of", as_of_ms)
         funding_ms = _number(query, "funding_as_of", as_of_ms)
         history = _number(query, "funding_history", 0)
-        markets = [
-            market_truth(
-                self._world, market, timeframe, as_of_ms, candles, oi_as_of_ms=oi_ms,
+        markets = []
+        for market in self._chosen(query):
+            truth = market_truth(
+                market, timeframe, as_of_ms, candles, oi_as_of_ms=oi_ms,
                 funding_as_of_ms=funding_ms, funding_history=history,
-            )
-            for market in self._chosen(query)
-        ]  # fmt: skip
+            )  # fmt: skip
+            markets.append(truth)
+            await asyncio.sleep(0)  # exchange answers go on meanwhile
         return {"timeframe": timeframe, "as_of": as_of_ms, "markets": markets}
 
     def _funding(self, query: Query, body: Any) -> Any:

@@ -21,6 +21,12 @@ LAST_DELAY_MS: Final = 180_000
 _MISSING_ONE_IN: Final = 25  # of the markets that miss snapshots
 
 
+def delay_ms(seed: int, name: str, time_ms: int) -> int:
+    """How long after its instant a snapshot is published."""
+    spread = LAST_DELAY_MS - FIRST_DELAY_MS + 1
+    return FIRST_DELAY_MS + draw(seed, name, "published", time_ms // SLOT_MS, spread)
+
+
 @dataclass(frozen=True, slots=True)
 class GeneratedOpenInterest:
     """Snapshots of one market as (2, n) arrays: time, open interest in text units."""
@@ -48,9 +54,7 @@ class GeneratedOpenInterest:
 
     def published_ms(self, time_ms: int) -> int:
         """When the snapshot stamped `time_ms` is first served."""
-        spread = LAST_DELAY_MS - FIRST_DELAY_MS + 1
-        delay_ms = draw(self.seed, self.name, "published", time_ms // SLOT_MS, spread)
-        return time_ms + FIRST_DELAY_MS + delay_ms
+        return time_ms + delay_ms(self.seed, self.name, time_ms)
 
     def _chunk(self, chunk: int) -> Ints:
         ends = [

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from simulator.answers import PERIODS_MS, World
+from simulator.answers import PERIODS_MS
 from simulator.candles import CLOSE, DAY_MS, OPEN, TIME, TURNOVER, VOLUME, Ints
 from simulator.funding import RATE_DECIMALS, Settlement
 from simulator.market import Market
@@ -23,7 +23,7 @@ class WrongQuestion(Exception):
 
 
 def market_truth(
-    world: World, market: Market, timeframe: str, as_of_ms: int, candles: int,
+    market: Market, timeframe: str, as_of_ms: int, candles: int,
     *, oi_as_of_ms: int | None = None, funding_as_of_ms: int | None = None,
     funding_history: int = 0,
 ) -> dict[str, Any]:  # fmt: skip
