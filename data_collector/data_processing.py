@@ -8,7 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import pairwise, repeat
+from itertools import pairwise
 from operator import itemgetter
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_collector.api_parser import Candle
-from market_data import FundingSeries, Row, Timeframe
+from market_data import FundingRow, FundingSeries, Row, Timeframe
 
 # The decimal texts of volume and of turnover, each as long as the rows they belong to.
 ExactTexts = tuple[Sequence[str], Sequence[str]]
@@ -29,7 +29,7 @@ _RECOVERABLE_DIGITS: Final = 15
 _RECOVERABLE_BELOW: Final = 10.0**_RECOVERABLE_DIGITS
 # Powers of ten up to 10**22 are exact in float64; beyond that the fast path does not apply.
 _MAX_DECIMALS: Final = 22
-_SUMS_FIT_INT64: Final = 2**62  # a group has two rows at most
+_FITS_INT64: Final = 4e18  # and so does the sum of two
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,20 +103,32 @@ def _settled_rates(
 
     rates: list[float | None] = []
     rate: float | None = None
-    settlements = iter(funding.rows)
+    settlements = iter(_relevant(funding.rows, times[0], as_of_ms))
     funding_ms, following = next(settlements, _NO_SETTLEMENT)
     for open_ms in times[:trusted]:
         end_ms = open_ms + interval_ms
-        while funding_ms < end_ms and funding_ms <= as_of_ms:
+        while funding_ms < end_ms:
             rate = following
             funding_ms, following = next(settlements, _NO_SETTLEMENT)
         rates.append(rate)
-    rates.extend(repeat(None, len(times) - trusted))
+    rates += [None] * (len(times) - trusted)
     return rates, trusted < len(times)
 
 
 _NO_SETTLEMENT: Final = (2**63, 0.0)
+
+
+def _relevant(
+    settlements: Sequence[FundingRow], first_ms: int, as_of_ms: int
+) -> Sequence[FundingRow]:
+    """The last settlement before `first_ms`, and those from it to `as_of_ms`."""
+    begin = bisect_left(settlements, first_ms, key=itemgetter(0))
+    end = bisect_right(settlements, as_of_ms, key=itemgetter(0))
+    return settlements[max(0, begin - 1) : end]
+
+
 _FLOATS: Final = msgspec.json.Decoder(list[float])
+_INTEGERS: Final = msgspec.json.Decoder(list[int])
 
 
 def _floats(texts: Sequence[str]) -> Sequence[float]:
@@ -153,8 +165,8 @@ def aggregate_4h_to_8h(
         zip(
             groups,
             _at(heads, opens),
-            np.maximum.reduceat(_array(highs), starts).tolist(),
-            np.minimum.reduceat(_array(lows), starts).tolist(),
+            [a if a > b else b for a, b in zip(_at(heads, highs), _at(tails, highs), strict=True)],
+            [a if a < b else b for a, b in zip(_at(heads, lows), _at(tails, lows), strict=True)],
             _at(tails, closes),
             _decimal_sums(volumes, starts, volume_texts),
             _decimal_sums(turnovers, starts, turnover_texts),
@@ -206,12 +218,12 @@ def _decimal_sums(
     if texts is None:
         texts = [f"{Decimal(repr(value)):f}" for value in values]
     units, scale = _whole_units(texts)
-    if max(units) < _SUMS_FIT_INT64:
-        sums = np.add.reduceat(np.array(units), starts).tolist()
+    if max(values) * scale < _FITS_INT64:
+        totals = np.add.reduceat(np.fromiter(units, np.int64, len(units)), starts).tolist()
     else:
-        sums = [sum(units[begin:end]) for begin, end in pairwise([*starts.tolist(), len(units)])]
+        totals = [sum(units[begin:end]) for begin, end in pairwise([*starts.tolist(), len(units)])]
     # The true division of two whole numbers of any size is correctly rounded.
-    return [total / scale for total in sums]
+    return [total / scale for total in totals]
 
 
 def _whole_units(texts: Sequence[str]) -> tuple[list[int], int]:
@@ -222,7 +234,11 @@ def _whole_units(texts: Sequence[str]) -> tuple[list[int], int]:
     except IndexError:
         uniform = False
     if uniform:
-        return list(map(int, ",".join(texts).replace(".", "").split(","))), 10**decimals
+        digits = ",".join(texts).replace(".", "")
+        try:
+            return _INTEGERS.decode(f"[{digits}]"), 10**decimals
+        except msgspec.DecodeError:  # a leading zero
+            return list(map(int, digits.split(","))), 10**decimals
     decimals = max(map(_decimals, texts))
     parts = (text.partition(".") for text in texts)
     return [int(whole + part.ljust(decimals, "0")) for whole, _, part in parts], 10**decimals

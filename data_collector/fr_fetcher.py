@@ -133,13 +133,21 @@ async def run_fr_update_process(
         on_progress(done, len(markets))
 
     on_progress(0, len(markets))
+    # An exchange that does not tell its clock is judged by another's.
+    updates = [
+        _ExchangeUpdate(
+            run, exchange, clocks.get(exchange, slowest), known, funding_history, book, count
+        )
+        for exchange in by_exchange
+    ]
     async with asyncio.TaskGroup() as group:
-        for exchange, its_markets in by_exchange.items():
-            # An exchange that does not tell its clock is judged by another's.
-            update = _ExchangeUpdate(
-                run, exchange, clocks.get(exchange, slowest), known, funding_history, book, count
-            )
-            group.create_task(update.all(its_markets))
+        for update in updates:
+            group.create_task(update.refresh(by_exchange[update.exchange]))
+    # What failed in a bad moment of its exchange gets one more chance at the end.
+    run.forgive()
+    async with asyncio.TaskGroup() as group:
+        for update in updates:
+            group.create_task(update.try_again())
     if markets and len(book.missing) == len(markets):
         raise CollectionFailed(_causes(book.missing))
     log.info(
@@ -204,7 +212,7 @@ class _ExchangeUpdate:
         count: Callable[[], None],
     ) -> None:
         self._run = run
-        self._exchange = exchange
+        self.exchange = exchange
         self._clock = clock
         self._known = known
         self._keep = funding_history
@@ -213,12 +221,12 @@ class _ExchangeUpdate:
         self._schedule: Mapping[str, FundingSchedule] = {}
         self._again: list[Market] | None = []  # None: the last chance has begun
 
-    async def all(self, markets: Sequence[Market]) -> None:
+    async def refresh(self, markets: Sequence[Market]) -> None:
         try:
-            self._schedule = await fetch_funding_schedule(self._run, self._exchange)
+            self._schedule = await fetch_funding_schedule(self._run, self.exchange)
         except ExchangeError as error:
             # Every market that can have settled by the shortest interval is asked for itself.
-            log.warning("no_funding_schedule", exchange=self._exchange, cause=str(error))
+            log.warning("no_funding_schedule", exchange=self.exchange, cause=str(error))
         now_ms = self._clock.now_ms()
         due: list[Market] = []
         for market in markets:
@@ -229,8 +237,8 @@ class _ExchangeUpdate:
                 hours = self._interval(market, series.rows)
                 self._store(replace(advanced(series, now_ms, hours), market=market))
         await self._work(await self._settle_from_one_list(due))
-        # What failed in a bad moment of the exchange gets one more chance at the end.
-        self._run.forgive()
+
+    async def try_again(self) -> None:
         again, self._again = self._again, None
         await self._work(again or [])
 
@@ -270,7 +278,7 @@ class _ExchangeUpdate:
         The exchange does not promise that the list is complete. So it counts for a market only
         if its interval is known and unchanged and every settlement due by it is in the list.
         """
-        if self._exchange not in ALL_SYMBOLS_FUNDING or not self._schedule:
+        if self.exchange not in ALL_SYMBOLS_FUNDING or not self._schedule:
             return due
         now_ms = self._clock.now_ms()
         candidates = {
@@ -301,10 +309,10 @@ class _ExchangeUpdate:
         for _ in range(_MOST_PAGES):
             try:
                 page = await fetch_recent_funding(
-                    self._run, self._exchange, start_ms=start_ms, end_ms=end_ms
+                    self._run, self.exchange, start_ms=start_ms, end_ms=end_ms
                 )
             except ExchangeError as error:
-                log.warning("no_recent_funding", exchange=self._exchange, cause=str(error))
+                log.warning("no_recent_funding", exchange=self.exchange, cause=str(error))
                 break
             before = sum(map(len, found.values()))
             for symbol, funding_ms, rate in page.rows if page is not None else ():
