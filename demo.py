@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -153,9 +154,11 @@ def _print_table(console: Console, four_hours: Any, eight_hours: Any) -> None:
     longer = {(m["exchange"], m["symbol"]): m["rows"] for m in eight_hours["markets"]}
     closed = four_hours["last_closed_open_time"]
     opened = time.strftime("%Y-%m-%d %H:%M", time.gmtime(closed / 1000))
-    table = Table(title=f"GET /cache/4h and /cache/8h: candles that opened {opened} UTC")
+    table = Table(
+        title=f"GET /cache/4h and /cache/8h: candles that opened {opened} UTC", box=SIMPLE
+    )
     table.add_column("market", no_wrap=True)
-    for name in ("close", "volume", "open interest", "funding", "4h rows", "8h rows"):
+    for name in ("close", "volume", "OI", "funding", "4h rows", "8h rows"):
         table.add_column(name, justify="right", no_wrap=True)
     shown = [m for m in four_hours["markets"] if any(row[0] == closed for row in m["rows"])]
     for market in shown[:: max(1, len(shown) // 8)][:8]:

@@ -4,11 +4,13 @@ import csv
 import gzip
 import math
 import statistics
+import warnings
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ordpy
 import pytest
 
 from data_collector.metadata import (
@@ -18,6 +20,10 @@ from data_collector.metadata import (
     realised_volatility,
 )
 from market_data import HOUR_MS, Row, Timeframe
+
+with warnings.catch_warnings():  # it still imports pkg_resources, which says it is on its way out
+    warnings.simplefilter("ignore")
+    import nolds
 
 H4 = 4 * HOUR_MS
 MIDNIGHT = 1_767_225_600_000
@@ -68,7 +74,6 @@ PIECES = (10, 14, 20, 28, 40, 57, 80, 113, 160, 226, 320, 453, 640, 905)
 
 
 def assert_hurst_agrees(returns: Any) -> None:
-    nolds = pytest.importorskip("nolds")
     sizes = [size for size in PIECES if size <= len(returns) / 4]
     theirs = nolds.dfa(returns, nvals=sizes, overlap=False, order=1, fit_exp="poly")
     assert hurst_exponent(returns) == pytest.approx(theirs, abs=1e-9)
@@ -86,7 +91,6 @@ def test_hurst_equals_nolds_on_recorded_closes(bitcoin: Any) -> None:
 
 @pytest.mark.parametrize("count", [120, 499, 1500])
 def test_entropy_equals_ordpy(count: int) -> None:
-    ordpy = pytest.importorskip("ordpy")
     for seed in range(5):
         closes = np.round(random_walk(seed, count), 1)  # rounded: equal closes do occur
         ours = permutation_entropy(closes, np.ones(count - 1, bool))
@@ -94,7 +98,6 @@ def test_entropy_equals_ordpy(count: int) -> None:
 
 
 def test_entropy_equals_ordpy_on_recorded_closes(bitcoin: Any) -> None:
-    ordpy = pytest.importorskip("ordpy")
     ours = permutation_entropy(bitcoin, np.ones(len(bitcoin) - 1, bool))
     assert ours == pytest.approx(ordpy.permutation_entropy(bitcoin, dx=4), abs=1e-9)
 
