@@ -25,9 +25,9 @@ from redis_client import PIECE_DEADLINE_S, HotStore, StoreUnavailable
 GLOBAL_FR: Final = "global_fr"
 DOCUMENTS: Final = (*map(str, Timeframe), GLOBAL_FR)
 PUBLISHED: Final = "published"  # the channel: "<name> <version>" for each document published
-# Upstash refuses requests and answers over 10 MB. Its client turns pieces into JSON and back on
-# the event loop, about 3 ms for each MB, so they are smaller there.
-PIECE_BYTES: Final = {"native": 8_000_000, "upstash": 2_000_000}
+# Upstash refuses requests and answers over 10 MB. Its pieces are turned into JSON and back on the
+# event loop, so they are smaller; a reader holds one piece and the stream made so far.
+PIECE_BYTES: Final = {"native": 8_000_000, "upstash": 4_000_000}
 _READS: Final = 5  # of a document that is replaced while it is read in pieces
 _STAGING_TTL_MS: Final = 120_000  # from the last piece; a piece has 30 s
 _LEVEL: Final = 2  # isal's: as small as its 3, faster, and smaller than zlib's 1
@@ -206,11 +206,23 @@ class CacheManager:
     async def read(self, name: str) -> StoredDocument | None:
         """The document with its meta, both of one version; None when there is none.
 
-        Raises DamagedDocument when the stored value is not what its meta says.
+        Pieces of two versions do not have the hash of one, so the hash tells when a publish fell
+        between them; then it is read again, from the meta on. Raises DamagedDocument when the
+        stored value is not what its meta says.
         """
-        if self.store.kind == "native":
-            return await self._read_at_once(name)
-        return await self._read_in_pieces(name)
+        key = _key(name)
+        read_as: DocumentMeta | None = None
+        for _ in range(_READS):
+            meta = await self.read_meta(name)
+            if meta is None:
+                return None
+            document = await self._read_as(meta, key)
+            if document is not None:
+                return document
+            if meta == read_as:
+                raise DamagedDocument(f"{key} is not what its meta says")
+            read_as = meta
+        raise StoreUnavailable(f"{key} is being replaced faster than it can be read")
 
     async def get_from_cache(self, name: str) -> Any | None:
         """The parsed JSON document, or None. Parsing holds the interpreter: where the event loop
@@ -242,44 +254,18 @@ class CacheManager:
         except StoreUnavailable as error:
             log.warning("staging_left_to_expire", key=staging, reason=str(error))
 
-    async def _read_at_once(self, name: str) -> StoredDocument | None:
-        key = _key(name)
-        meta_text, text = await self.store.execute(
-            "MGET", f"{key}:meta", key, deadline_s=PIECE_DEADLINE_S
-        )
-        meta = _meta(name, meta_text)
-        if meta is None:
-            return None
-        pieces = [] if text is None else [text]
-        del text
-        document = await asyncio.to_thread(_decode, meta, pieces)
-        if document is None:
-            raise DamagedDocument(f"{key} is not what its meta says")
-        return document
-
-    async def _read_in_pieces(self, name: str) -> StoredDocument | None:
-        """Pieces of two versions do not have the hash of one, so the hash tells a mix; then it
-        is read again, from the meta on."""
-        key = _key(name)
-        read_as: DocumentMeta | None = None
-        for _ in range(_READS):
-            meta = await self.read_meta(name)
-            if meta is None:
+    async def _read_as(self, meta: DocumentMeta, key: str) -> StoredDocument | None:
+        """The document that `meta` describes, or None where something else is stored. Never
+        holds more than one piece of the text."""
+        decoder = _Decoder(meta)
+        for start in range(0, meta.stored_bytes, self._piece_bytes):
+            end = min(start + self._piece_bytes, meta.stored_bytes)
+            piece = await self.store.execute(
+                "GETRANGE", key, start, end - 1, deadline_s=PIECE_DEADLINE_S
+            )
+            if len(piece) != end - start or not await asyncio.to_thread(decoder.feed, piece):
                 return None
-            pieces = []
-            for start in range(0, meta.stored_bytes, self._piece_bytes):
-                end = min(start + self._piece_bytes, meta.stored_bytes) - 1
-                piece = await self.store.execute(
-                    "GETRANGE", key, start, end, deadline_s=PIECE_DEADLINE_S
-                )
-                pieces.append(piece)
-            document = await asyncio.to_thread(_decode, meta, pieces)
-            if document is not None:
-                return document
-            if meta == read_as:
-                raise DamagedDocument(f"{key} is not what its meta says")
-            read_as = meta
-        raise StoreUnavailable(f"{key} is being replaced faster than it can be read")
+        return await asyncio.to_thread(decoder.finish)
 
 
 def _key(name: str) -> str:
@@ -318,24 +304,31 @@ def _encode(json_document: bytes, piece_bytes: int) -> _Encoded:
     )
 
 
-def _decode(meta: DocumentMeta, pieces: list[bytes]) -> StoredDocument | None:
-    """The document of these pieces of base64, or None when they are not what `meta` says. Runs
-    in a thread.
+class _Decoder:
+    """From pieces of base64 to the document that they should be. Runs in threads, one at a time."""
 
-    Takes the pieces out of the list as it goes, so that text and stream are not both held.
-    """
-    stream = io.BytesIO()
-    pieces.reverse()
-    try:
-        while pieces:
-            view = memoryview(pieces.pop())
+    def __init__(self, meta: DocumentMeta) -> None:
+        self._meta = meta
+        self._stream = io.BytesIO()
+        self._seen = hashlib.blake2b(digest_size=8)
+
+    def feed(self, piece: bytes) -> bool:
+        """Takes a piece of whole groups of four; False when it is not base64."""
+        view = memoryview(piece)
+        try:
             for at in range(0, len(view), _TEXT_SLICE):
-                stream.write(binascii.a2b_base64(view[at : at + _TEXT_SLICE], strict_mode=True))
+                raw = binascii.a2b_base64(view[at : at + _TEXT_SLICE], strict_mode=True)
+                self._seen.update(raw)
+                self._stream.write(raw)
                 time.sleep(0)  # lets the event loop have the interpreter
-    except binascii.Error:
-        return None
-    deflated = stream.getvalue()
-    return StoredDocument(meta, deflated) if _hash(deflated) == meta.stored_hash else None
+        except binascii.Error:
+            return False
+        return True
+
+    def finish(self) -> StoredDocument | None:
+        if self._seen.hexdigest() != self._meta.stored_hash:
+            return None
+        return StoredDocument(self._meta, self._stream.getvalue())
 
 
 def _meta_text(meta: DocumentMeta) -> bytes:

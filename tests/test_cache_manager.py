@@ -374,12 +374,8 @@ async def test_what_reading_costs(upstash: UpstashEndpoint) -> None:
 
 
 async def test_a_reader_between_two_versions_gets_one_of_them(
-    upstash: UpstashEndpoint, monkeypatch: pytest.MonkeyPatch
+    cache: CacheManager, lease: Lease, store: HotStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = UpstashStore(upstash.url, upstash.token)
-    cache = CacheManager(store, piece_bytes=PIECE_BYTES)
-    lease = await try_acquire(store, "worker", holder="test", ttl_s=60)
-    assert lease is not None
     await save(cache, lease, 10)
     execute, publishes = store.execute, [11, 12]
 
@@ -394,8 +390,6 @@ async def test_a_reader_between_two_versions_gets_one_of_them(
     assert stored is not None
     assert stored.inflate() == document(stored.meta.version)
     assert stored.meta.version == 12
-    await lease.release()
-    await store.aclose()
 
 
 async def test_readers_never_see_a_mix_or_go_back(
