@@ -189,14 +189,14 @@ class _Collection:
             if not candles and self._known_rows(self.timeframe, tasks.market):
                 raise _no_candles(tasks.klines)
         except ExchangeError as error:
-            if not self.last_chance and isinstance(error, SourceDown | GaveUp):
+            if not self.last_chance and isinstance(error, SourceDown | BadPayload | GaveUp):
                 self.second_chances.append(tasks)
             else:
                 self.failed(tasks, error)
                 self.progress(tasks.count)
             return
         self.progress(1)
-        open_interest = await self._open_interest(tasks)
+        open_interest = await self._open_interest(tasks, candles)
         funding = await self._funding(tasks)
         self._merge(tasks.market, candles, open_interest, funding)
 
@@ -249,11 +249,15 @@ class _Collection:
             if row[0] >= first_ms and not closed_then_ms < row[0] <= closed_now_ms
         ]
 
-    async def _open_interest(self, tasks: MarketTasks) -> list[OpenInterestRow]:
+    async def _open_interest(
+        self, tasks: MarketTasks, candles: Sequence[Candle]
+    ) -> list[OpenInterestRow]:
         if tasks.open_interest is None:
             return []
+        # None is needed from before the first candle: a young market is not asked for it.
+        task = tasks.open_interest.since(candles[0].open_time_ms) if candles else None
         try:
-            snapshots = await fetch_open_interest(self.run, tasks.open_interest)
+            snapshots = await fetch_open_interest(self.run, task) if task is not None else []
         except ExchangeError as error:
             self._lacks(tasks.market, "open_interest", _reason(error))
             known = self.previous.get(self.timeframe, {}).get(tasks.market.key)

@@ -2,7 +2,7 @@
 
 ExchangeError              one request, or one market's part, did not succeed
 ├── SourceDown             no usable sign of life (5xx, reset, deadline): ask again, with backoff
-├── BadPayload             an answer that is not what was asked for: ask once more, then leave it
+├── BadPayload             not what was asked for: ask a little more, then leave it
 ├── RateLimited            too fast: ask nothing of this exchange until `retry_at_ms`
 ├── Banned                 shut out: ask nothing until `until_ms`, leave it for this run
 ├── Restricted             refused to this place: leave the exchange for this run

@@ -44,7 +44,7 @@ from market_data import Exchange, FundingRow
 
 # How often one request is made at most, by what the last answer was. The deadline of a single
 # request is the client's.
-TRIES: Final[Mapping[type[ExchangeError], int]] = {SourceDown: 5, BadPayload: 2, RateLimited: 5}
+TRIES: Final[Mapping[type[ExchangeError], int]] = {SourceDown: 5, BadPayload: 3, RateLimited: 5}
 RETRY_WITHIN_S: Final = 20.0  # after the first failure no try begins later than this
 BACKOFF_S: Final = 0.5  # doubled each time; the wait is drawn between nothing and all of it
 LONGEST_BACKOFF_S: Final = 8.0
@@ -231,20 +231,26 @@ async def fetch_forward(
 ) -> list[Row]:
     """Pages from the oldest on, for an exchange that answers in ascending order.
 
-    The next begins after the newest row that came: a page that came short is continued, and only
-    a window that came back empty is a hole.
+    What a page did not bring, after its newest row (and before its oldest, where an exchange may
+    leave that out), is asked for again: a page that came short is continued, and only a window
+    that came back empty is a hole.
     """
     table = endpoint_table(task.market.exchange, task.endpoint)
+    next_ms = task.gap_ms if task.period is not None else 1
     pages: list[Sequence[Row]] = []
-    start_ms = task.start_ms
+    windows = [(task.start_ms, task.end_ms)]
     for _ in _bounded(task, table.page_limit):
-        end_ms, limit = task.page(start_ms, table.page_limit)
+        start_ms, until_ms = windows.pop()
+        end_ms, limit = task.page(start_ms, until_ms, table.page_limit)
         page = await fetch_simple(run, _page_request(task, start_ms, end_ms, limit), parse)
         pages.append(_of_window(page, task, start_ms, end_ms))
         last_ms = end_ms if page.last_ms is None else min(page.last_ms, end_ms)
-        if task.complete_after(last_ms):
+        if last_ms + next_ms <= until_ms and not task.complete_after(last_ms):
+            windows.append((last_ms + next_ms, until_ms))
+        if table.may_lose_oldest and page.first_ms is not None and page.first_ms > start_ms:
+            windows.append((start_ms, page.first_ms - next_ms))
+        if not windows:
             return _joined(pages, task)
-        start_ms = last_ms + (task.gap_ms if task.period is not None else 1)
     raise _refused(task, "pages that do not end")
 
 

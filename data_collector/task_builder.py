@@ -43,15 +43,15 @@ class FetchTask:
         """How many rows the window can hold."""
         return max(0, end_ms - start_ms) // self.gap_ms + 1
 
-    def page(self, start_ms: int, limit: int) -> tuple[int, int]:
+    def page(self, start_ms: int, end_ms: int, limit: int) -> tuple[int, int]:
         """The end of the page that begins at `start_ms`, and how many rows to ask for.
 
         On a grid the window is as long as the page, so that no exchange has to choose which end
         of it to cut; settlements come from the start on, as many as fit.
         """
         if self.period is None:
-            return self.end_ms, limit
-        limit = min(limit, self.slots(start_ms, self.end_ms))
+            return end_ms, limit
+        limit = min(limit, self.slots(start_ms, end_ms))
         return start_ms + (limit - 1) * self.step_ms, limit
 
     def complete_after(self, last_ms: int) -> bool:
@@ -64,6 +64,12 @@ class FetchTask:
     def complete_before(self, first_ms: int) -> bool:
         """Whether no further row can lie between the start and the one at `first_ms`."""
         return first_ms - self.gap_ms < self.start_ms
+
+    def since(self, time_ms: int) -> "FetchTask | None":
+        """The same from `time_ms` on, an instant of the grid; None where nothing is left."""
+        if time_ms > self.end_ms:
+            return None
+        return replace(self, start_ms=max(self.start_ms, time_ms))
 
     def narrowed(self) -> "FetchTask | None":
         """The same with a later start; None where there is nothing to narrow."""

@@ -131,7 +131,7 @@ def _history(
     market=st.sampled_from([BINANCE, BYBIT]),
     candles=st.integers(1, 2500),
     holes=st.lists(st.tuples(st.integers(0, 2500), st.integers(1, 1200)), max_size=4),
-    page=st.integers(60, 1500),
+    page=st.integers(100, 1500),
 )
 def test_all_rows_come_whatever_the_pages_hold(
     market: Market, candles: int, holes: list[tuple[int, int]], page: int
@@ -214,6 +214,30 @@ async def test_as_many_open_interest_requests_as_the_rows_need() -> None:
         (Exchange.BYBIT, Timeframe.H12): 8,
         (Exchange.BYBIT, Timeframe.H2): 5,
     }
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    holes=st.sets(st.integers(0, 179), max_size=100),
+    page=st.integers(20, 500),
+    keeps_newest=st.booleans(),
+)
+def test_open_interest_is_whole_whichever_end_a_short_page_lacks(
+    holes: set[int], page: int, keeps_newest: bool
+) -> None:
+    task = open_interest_task(Timeframe.H4, BINANCE, as_of_ms=AS_OF_MS, history_candles=499)
+    assert task is not None
+    grid = range(task.start_ms, task.end_ms + 1, H4)
+    held = [time_ms for n, time_ms in enumerate(grid) if n not in holes]
+
+    def answer(request: Request) -> bytes:
+        query = _query(request)
+        start_ms, end_ms = int(query["startTime"]), int(query["endTime"])
+        inside = [time_ms for time_ms in held if start_ms <= time_ms <= end_ms]
+        return _wire(request, inside[-page:] if keeps_newest else inside[:page])
+
+    rows = asyncio.run(fetch_open_interest(Run(Scripted(answer)), task))
+    assert [row[0] for row in rows] == held
 
 
 async def test_late_open_interest_costs_no_second_request() -> None:

@@ -69,9 +69,9 @@ def test_a_snapshot_that_may_not_be_out_yet_is_not_waited_for() -> None:
 
 def test_pages_are_as_long_as_their_limit() -> None:
     task = klines_task(Timeframe.H4, BINANCE, as_of_ms=AS_OF_MS, history_candles=1200)
-    end_ms, limit = task.page(task.start_ms, 499)
+    end_ms, limit = task.page(task.start_ms, task.end_ms, 499)
     assert (limit, end_ms) == (499, task.start_ms + 498 * H4)
-    end_ms, limit = task.page(task.start_ms + 998 * H4, 499)
+    end_ms, limit = task.page(task.start_ms + 998 * H4, task.end_ms, 499)
     assert (limit, end_ms) == (202, task.end_ms)
 
 
