@@ -19,6 +19,7 @@ import structlog
 import uvicorn
 from pydantic import SecretStr
 
+import coins_command
 import demo
 import foreground
 from api_protocol import ServingProtocol
@@ -26,7 +27,7 @@ from api_routes import Api, ApiParts, create_app
 from cache_manager import CacheManager
 from config import Settings, SettingsError, load_settings
 from data_collector.exchange_client import ExchangeClient
-from database import Database
+from database import Database, DatabaseUnavailable
 from embedded_stores import EmbeddedStores, EmbeddedStoresError
 from job_queue import JobQueue
 from jobs import Desk
@@ -305,12 +306,19 @@ async def _foreground(
         )
 
 
+async def _coins(settings: Settings, _: asyncio.Event, arguments: argparse.Namespace) -> int:
+    async with open_parts(settings, "coins") as parts:
+        say(await coins_command.run_coins(parts.database, arguments))
+    return 0
+
+
 COMMANDS: Final[dict[str, Command]] = {
     "serve": _serve,
     "api": _api,
     "worker": _work,
     "collect": _foreground,
     "funding": _foreground,
+    "coins": _coins,
 }
 
 
@@ -338,6 +346,8 @@ def build_parser() -> argparse.ArgumentParser:
     collect.add_argument("--no-wait", action="store_true", help=no_wait)
     funding = add("funding", "refresh the funding cache here and now, under the lease", internal)
     funding.add_argument("--no-wait", action="store_true", help=no_wait)
+    coins = add("coins", "the markets: list, enable, disable, import and export as CSV")
+    coins_command.add_arguments(coins)
     simulate = add("simulate", "both exchanges on a local port, for trying things")
     simulator_command_line.add_arguments(simulate)
     show = add("demo", "the whole service against simulated exchanges, then cleaned up")
@@ -355,14 +365,17 @@ def main(argv: list[str] | None = None) -> int:
             return asyncio.run(demo.run_demo(arguments.markets))
         settings = load_settings()
         configure_logging(settings.log_level, settings.log_format)
-        if arguments.command != "api":
+        if arguments.command not in ("api", "coins"):  # these ask no exchange
             _remember_exchanges(settings)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_run(COMMANDS[arguments.command], settings, arguments))
     except SettingsError as error:
         say_wrong(*error.lines)
         return EXIT_CONFIG
-    except (CannotStart, EmbeddedStoresError, StoreUnavailable) as error:
+    except coins_command.CoinsError as error:
+        say_wrong(*str(error).splitlines())
+        return 1
+    except (CannotStart, EmbeddedStoresError, StoreUnavailable, DatabaseUnavailable) as error:
         say_wrong(str(error))
         return EXIT_UNAVAILABLE
     except KeyboardInterrupt:
