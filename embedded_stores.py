@@ -7,7 +7,7 @@ the last of our processes to stop ends them.
 import asyncio
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -30,13 +30,10 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class StoreAddresses:
-    """Where the stores answer; None for one that was not asked for.
-
-    `database_url` holds a password.
-    """
+    """Where the stores answer; None for one that was not asked for."""
 
     redis_url: str | None
-    database_url: str | None
+    database_url: str | None = field(repr=False)  # holds a password
 
 
 class EmbeddedStores:

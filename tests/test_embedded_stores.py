@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
@@ -55,21 +55,33 @@ def _nobody() -> Account:
 
 def servers(data_dir: Path) -> list[psutil.Process]:
     """The server processes, helpers left out, that work on `data_dir`."""
-    found = []
     locks = {str(data_dir / "stores" / f"{name}.server") for name in ("valkey", "postgres")}
+    found: dict[int, tuple[psutil.Process, int]] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.name() in ("valkey-server", "postgres") and locks & {
                 file.path for file in process.open_files()
             }:
-                found.append(process)
-    of_servers = {process.pid for process in found}
-    return [process for process in found if process.ppid() not in of_servers]
+                found[process.pid] = (process, process.ppid())
+    return [
+        process
+        for process, parent in found.values()
+        # Helpers have a title of their own, or, for an instant after the fork, a server as parent.
+        if parent not in found and not _title(process).startswith("postgres: ")
+    ]
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def pids(data_dir: Path) -> dict[str, int]:
-    found = {process.name(): process.pid for process in servers(data_dir)}
-    assert len(found) == len(servers(data_dir)), "two servers on the same data"
+    running = servers(data_dir)
+    found = {process.name(): process.pid for process in running}
+    assert len(found) == len(running), "two servers on the same data"
     return found
 
 
@@ -90,6 +102,8 @@ def make_data_dir() -> Iterator[Callable[..., Path]]:
             return data_dir
 
         yield make
+        for user in set(User.running):
+            user.kill()
         for data_dir in made:
             left = servers(data_dir)
             remove_embedded_data(data_dir)
@@ -113,6 +127,8 @@ async def stores_of(data_dir: Path, **which: bool) -> AsyncIterator[StoreAddress
 class User:
     """A process that uses the stores; `kill` is kill -9."""
 
+    running: ClassVar[set["User"]] = set()
+
     def __init__(
         self, data_dir: Path, only: str = "", account: Account | None = None, **environment: str
     ) -> None:
@@ -125,6 +141,7 @@ class User:
             env=os.environ | environment,
             cwd="/",
         )
+        self.running.add(self)
 
     def ask(self, line: str) -> dict[str, Any]:
         self.send(line)
@@ -150,6 +167,7 @@ class User:
             self.process.stdin.close()
         self.process.wait(30)
         self.process.stdout.close()
+        self.running.discard(self)
 
     def __enter__(self) -> Self:
         return self
