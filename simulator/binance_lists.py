@@ -53,8 +53,7 @@ def exchange_info(world: World, now_ms: int) -> dict[str, Any]:
     recorded = world.recorded_lists.get("binance", {})
     head["symbols"] = [
         symbol_entry(market, recorded.get(market.symbol))
-        for market in world.markets["binance"].values()
-        if not market.gone
+        for market in world.markets["binance"].values()  # those that left stay in the list
     ]
     return head
 

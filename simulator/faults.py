@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from simulator.damage import NONSENSE_VARIANTS
+
 KINDS: Final = {
     "status": "an HTTP status: 403, 404, 408, 418, 429, 451, 500, 502, 503, 504 and its body",
     "geo": "blocked by country: 451 on Binance, 403 with HTML on Bybit",
@@ -144,5 +146,7 @@ def check(settings: Mapping[str, Any]) -> None:
             raise WrongRule(f"{name} is a number from 0 on")
     if kind == "status" and not isinstance(settings.get("status"), int):
         raise WrongRule("kind status needs status")
+    if kind == "nonsense" and settings.get("variant", "nan") not in NONSENSE_VARIANTS:
+        raise WrongRule(f"variant is one of {', '.join(NONSENSE_VARIANTS)}")
     if kind == "retcode" and not isinstance(settings.get("code"), int):
         raise WrongRule("kind retcode needs code")
