@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from api_cache import (
+from api.cache import (
     PIECE_DEADLINE_S,
     PREFIX,
     RETRY,
@@ -26,12 +26,12 @@ from api_cache import (
     problem,
     send_answer,
 )
-from api_docs import build_docs, openapi
-from api_guard import LARGEST_BODY, TOO_LARGE
-from api_jobs import build_jobs
-from api_parts import ApiParts, ApiState
-from api_shelf import Shelf
-from api_status import build_status
+from api.docs import build_docs, openapi
+from api.guard import LARGEST_BODY, TOO_LARGE
+from api.jobs import build_jobs
+from api.parts import ApiParts, ApiState
+from api.shelf import Shelf
+from api.status import build_status
 from config import Settings
 from database import DatabaseUnavailable
 from publish_watcher import PublishWatcher

@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 import structlog
 
-from database_migrations import MIGRATIONS
-from database_pool import Connection, DatabasePool, DatabaseUnavailable
+from cold_store.migrations import MIGRATIONS
+from cold_store.pool import Connection, DatabasePool, DatabaseUnavailable
 from market_data import Coin, Exchange, Market, Meta, Timeframe
 
 __all__ = [

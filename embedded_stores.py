@@ -14,10 +14,10 @@ from typing import Final, Self, TypeVar
 
 import structlog
 
-from embedded_postgres import EmbeddedPostgres
-from embedded_process import EmbeddedStoresError
-from embedded_server import EmbeddedServer
-from embedded_valkey import EmbeddedValkey
+from embedded.postgres import EmbeddedPostgres
+from embedded.process import EmbeddedStoresError
+from embedded.server import EmbeddedServer
+from embedded.valkey import EmbeddedValkey
 
 __all__ = ["EmbeddedStores", "EmbeddedStoresError", "StoreAddresses", "remove_embedded_data"]
 

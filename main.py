@@ -22,7 +22,7 @@ from pydantic import SecretStr
 import coins_command
 import demo
 import foreground
-from api_protocol import ServingProtocol
+from api.protocol import ServingProtocol
 from api_routes import Api, ApiParts, create_app
 from cache_manager import CacheManager
 from config import Settings, SettingsError, load_settings

@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import structlog
+
 from data_collector.errors import ExchangeError
 from database import DatabaseUnavailable
 from job_queue import JobAborted, JobQueue, JobRecord
+from jobs import Desk, JobFailed, Outcome, Progress, run_job
 from leases import BEAT_TTL_S, Lease, LeaseLost, LeaseName, beat, try_acquire
 from redis_client import StoreUnavailable
-
-from jobs import Desk, JobFailed, Outcome, Progress, run_job
 
 LANES: Final[tuple[LeaseName, ...]] = ("worker", "funding")
 # A job's record is fresh at least once a second, so it is written a little more often.

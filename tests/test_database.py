@@ -17,6 +17,7 @@ import asyncpg
 import psutil
 import pytest
 
+from cold_store.migrations import MIGRATIONS
 from database import (
     CoinMetadata,
     CoinRecord,
@@ -25,8 +26,7 @@ from database import (
     ListedMarket,
     SavedMarkets,
 )
-from database_migrations import MIGRATIONS
-from embedded_postgres import EmbeddedPostgres
+from embedded.postgres import EmbeddedPostgres
 from market_data import Exchange, Market, Timeframe
 from tests.fixtures.postgres import quick_folder
 

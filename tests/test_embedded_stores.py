@@ -25,16 +25,16 @@ import psutil
 import pytest
 import redis
 
-from embedded_places import Account, make_socket_folder
-from embedded_postgres import EmbeddedPostgres
-from embedded_process import ServerRecord, process_identity
+from embedded.places import Account, make_socket_folder
+from embedded.postgres import EmbeddedPostgres
+from embedded.process import ServerRecord, process_identity
+from embedded.valkey import EmbeddedValkey
 from embedded_stores import (
     EmbeddedStores,
     EmbeddedStoresError,
     StoreAddresses,
     remove_embedded_data,
 )
-from embedded_valkey import EmbeddedValkey
 from tests.fixtures.postgres import quick_folder
 
 _USER = Path(__file__).with_name("embedded_user.py")

@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from pydantic.json_schema import models_json_schema
 
-from api_negotiation import LONGEST_WAIT_S
+from api.negotiation import LONGEST_WAIT_S
 from cache_manager import DOCUMENTS
 from market_data import Exchange
 from models import Document, GetMarketData, InvalidRequest, Problem

@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from api_negotiation import (
+from api.negotiation import (
     Coding,
     InvalidQuery,
     Wanted,
@@ -22,7 +22,7 @@ from api_negotiation import (
     is_known,
     read_query,
 )
-from api_shelf import Body, Copy, Shelf
+from api.shelf import Body, Copy, Shelf
 from cache_manager import DOCUMENTS, GLOBAL_FR
 from document_slices import DocumentError
 from publish_watcher import PublishWatcher

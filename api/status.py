@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
-from api_docs import responses
-from api_parts import ApiParts, Parts
+from api.docs import responses
+from api.parts import ApiParts, Parts
 from cache_manager import DOCUMENTS, DocumentMeta
 from config import Settings
 from database import DatabaseUnavailable

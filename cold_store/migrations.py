@@ -17,7 +17,7 @@ import structlog
 if TYPE_CHECKING:
     Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 
-MIGRATIONS: Final = Path(__file__).with_name("migrations")
+MIGRATIONS: Final = Path(__file__).resolve().parents[1] / "migrations"
 # Any number that no other program uses for a lock in the same database.
 _LOCK: Final = 0x50657270_63616368
 _LOCK_S: Final = 30

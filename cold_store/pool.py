@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 import structlog
 
-from database_migrations import MigrationError, migrate, pending_migrations, read_migrations
+from cold_store.migrations import MigrationError, migrate, pending_migrations, read_migrations
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 _Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"

@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 import structlog
 from isal import isal_zlib
 
-from api_negotiation import Coding, Wanted
+from api.negotiation import Coding, Wanted
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
 from document_slices import DocumentError, DocumentText
 from redis_client import StoreUnavailable

@@ -5,7 +5,7 @@ from typing import Annotated, TypedDict, cast
 
 from fastapi import Depends, Request
 
-from api_cache import CacheEndpoint
+from api.cache import CacheEndpoint
 from cache_manager import CacheManager
 from database import Database
 from job_queue import JobQueue

@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 import psutil
 
-from embedded_places import Account, make_folder, our_account, unprivileged
-from embedded_process import EmbeddedStoresError
-from embedded_server import EmbeddedServer, Launch
+from embedded.places import Account, make_folder, our_account, unprivileged
+from embedded.process import EmbeddedStoresError
+from embedded.server import EmbeddedServer, Launch
 
 _NAME: Final = "perpcache"  # of the role and of the database
 _SETUP_DEADLINE_S: Final = 60.0

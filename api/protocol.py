@@ -8,7 +8,7 @@ from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api_cache import ABORT_EXTENSION
+from api.cache import ABORT_EXTENSION
 
 HEAD_DEADLINE_S: Final = 10.0
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from api_negotiation import Coding, InvalidQuery, choose_coding, is_known, read_query
+from api.negotiation import Coding, InvalidQuery, choose_coding, is_known, read_query
 from document_slices import Query
 
 

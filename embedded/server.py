@@ -30,14 +30,14 @@ from typing import ClassVar, Final
 import psutil
 import structlog
 
-from embedded_places import (
+from embedded.places import (
     Account,
     is_socket_folder,
     make_folder,
     make_socket_folder,
     owner_of,
 )
-from embedded_process import (
+from embedded.process import (
     EmbeddedStoresError,
     Patience,
     ServerRecord,

@@ -9,9 +9,9 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from pydantic import ValidationError
 
-from api_docs import content, responses
-from api_guard import read_body, require_api_token, require_cron_secret
-from api_parts import ApiParts, Parts
+from api.docs import content, responses
+from api.guard import read_body, require_api_token, require_cron_secret
+from api.parts import ApiParts, Parts
 from config import Settings
 from job_queue import JobRecord, collect_id
 from leases import current_holder

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
 
-from embedded_places import Account, make_folder
-from embedded_process import EmbeddedStoresError
-from embedded_server import EmbeddedServer, Launch
+from embedded.places import Account, make_folder
+from embedded.process import EmbeddedStoresError
+from embedded.server import EmbeddedServer, Launch
 
 
 class EmbeddedValkey(EmbeddedServer):

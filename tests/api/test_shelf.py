@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from api_negotiation import Coding, read_query
-from api_shelf import Derived, Shared, Shelf
+from api.negotiation import Coding, read_query
+from api.shelf import Derived, Shared, Shelf
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
 from redis_client import StoreUnavailable
+from tests.api.test_cache import AS_OF_MS, document
 from tests.fixtures.api import ServedApi
-from tests.test_api_cache import AS_OF_MS, document
 
 
 class Calls:

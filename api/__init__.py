@@ -1,0 +1,1 @@
+"""The HTTP surface, room by room; `api_routes` puts it together."""

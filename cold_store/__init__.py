@@ -1,0 +1,1 @@
+"""Connections and migrations of PostgreSQL; the SQL about markets is in `database`."""
