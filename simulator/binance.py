@@ -53,9 +53,10 @@ _WEIGHTS_ONE_ALL: Final = {"premium_index": (1, 10), "ticker_24h": (1, 40), "tic
 class Refused(Exception):
     """Parameters the exchange does not take: HTTP status and body."""
 
-    def __init__(self, code: int, message: str, status: int = 400) -> None:
+    def __init__(self, code: int, message: str, *, rejected: bool = True) -> None:
         super().__init__(message)
-        self.status = status
+        self.status = 400
+        self.rejected = rejected  # False where the client could not know better
         self.body = dump({"code": code, "msg": message})
 
 
@@ -115,7 +116,7 @@ class Binance:
         try:
             return Answer(200, self._answers[endpoint](query), kind)
         except Refused as refused:
-            return Answer(refused.status, refused.body, kind, rejected=True)
+            return Answer(refused.status, refused.body, kind, rejected=refused.rejected)
 
     def headers(self, endpoint: str, weight_used: int, cost: int) -> dict[str, str]:
         """Headers beyond the usual ones: the weight, where the exchange sends it."""
@@ -156,7 +157,8 @@ class Binance:
             raise _missing("symbol")
         market = self._world.find(self.name, query["symbol"])
         if market is None:
-            raise Refused(-1121, "Invalid symbol.")
+            known = query["symbol"] in self._world.markets[self.name]
+            raise Refused(-1121, "Invalid symbol.", rejected=not known)
         return market
 
     def _limit(self, query: Query, default: int, most: int) -> int:
@@ -274,8 +276,9 @@ class Binance:
             if start_ms is not None:
                 first_ms = max(first_ms, start_ms)
             for market in markets:
-                for item in market.funding.settlements(first_ms, end_ms):
-                    found.append((item.time_ms, market.symbol, item))
+                if market.funding.may_settle_in(hour_ms):
+                    for item in market.funding.settlements(first_ms, end_ms):
+                        found.append((item.time_ms, market.symbol, item))
             hour_ms += -step_ms if start_ms is None else step_ms
             if len(found) >= limit or hour_ms > last_ms:
                 break

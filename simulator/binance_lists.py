@@ -135,13 +135,13 @@ def premium_index(market: Market, now_ms: int) -> dict[str, Any]:
     perpetual = market.contract_type.endswith("PERPETUAL")
     settles = perpetual and market.status == "TRADING"
     next_ms = market.funding.next_ms(now_ms) if settles else 0
-    rate = fixed(market.funding.rate_at(next_ms), 8) if settles else ""
+    rate = fixed(market.funding.running_rate(now_ms), 8) if settles else ""
     return {
         "symbol": market.symbol,
         "markPrice": fixed(price, 8),
         "indexPrice": fixed(price + price // 5000, 8),
         "estimatedSettlePrice": fixed(price - price // 4000, 8),
-        "lastFundingRate": rate,  # the running estimate of the next settlement, despite its name
+        "lastFundingRate": rate,  # of the coming settlement, despite its name
         "interestRate": "0.00010000" if settles else "",
         "nextFundingTime": next_ms,
         "time": now_ms - now_ms % 1000,

@@ -54,9 +54,12 @@ BODY_HTML: Final = (
 class Refused(Exception):
     """Parameters the exchange does not take: retCode and retMsg, with HTTP 200."""
 
-    def __init__(self, code: int, message: str, result: object = None) -> None:
+    def __init__(
+        self, code: int, message: str, result: object = None, *, rejected: bool = True
+    ) -> None:
         super().__init__(message)
         self.code = code
+        self.rejected = rejected  # False where the client could not know better
         self.result = {} if result is None else result
 
 
@@ -83,7 +86,7 @@ class Bybit:
             return self.envelope(0, "OK", self._answers[endpoint](query))
         except Refused as refused:
             answer = self.envelope(refused.code, str(refused), dump(refused.result))
-            answer.rejected = True
+            answer.rejected = refused.rejected
             return answer
 
     def envelope(self, code: int, message: str, result: bytes) -> Answer:
@@ -126,9 +129,9 @@ class Bybit:
     def _market(self, query: Query, empty: object = None) -> Market:
         market = self._world.find(self.name, query.get("symbol", ""))
         if market is None:
-            known = self._world.markets[self.name].get(query.get("symbol", ""))
-            text = "params error: symbol invalid" if known is None else "Not supported symbols"
-            raise Refused(10001, text, empty)
+            known = query.get("symbol", "") in self._world.markets[self.name]
+            text = "Not supported symbols" if known else "params error: symbol invalid"
+            raise Refused(10001, text, empty, rejected=not known)
         return market
 
     # --- series

@@ -101,7 +101,7 @@ def ticker(market: Market, now_ms: int) -> dict[str, Any]:
         "singleOpenInterestValue": plain(value, 4),
         "turnover24h": plain(int(day[TURNOVER].sum()), decimals + amounts),
         "volume24h": plain(int(day[VOLUME].sum()), amounts),
-        "fundingRate": plain(market.funding.rate_at(next_ms), 8) if perpetual else "",
+        "fundingRate": plain(market.funding.running_rate(now_ms), 8) if perpetual else "",
         "nextFundingTime": str(next_ms) if perpetual else "",
         "fundingIntervalHour": str(market.funding.hours_at(now_ms)) if perpetual else "",
         "fundingCap": "0.005" if perpetual else "",

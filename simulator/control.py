@@ -16,7 +16,7 @@ from simulator.stats import Stats
 from simulator.truth import WrongQuestion, market_truth, regular_settlements
 from simulator.universe import Workshop
 
-INDEX: Final = """Simulated Binance USD-M and Bybit v5 linear, on one port.
+INDEX: Final = """Simulated Binance USD-M and Bybit v5 linear, on one port. Candles of 5m to 1d.
 
 Binance   /fapi/v1/... /futures/data/...      use this address as BINANCE_BASE_URL
 Bybit     /v5/market/...                      and as BYBIT_BASE_URL

@@ -39,6 +39,7 @@ EVENTS: Final = {
     "correction": "the closed 5-minute candle of `symbol` at `time` gets more volume and range",
     "funding_interval": "`symbol` settles every `hours` hours from `from_ms` or the next hour on",
 }
+_BYBIT_ONLY: Final = ("retcode", "repeated_cursor")
 _FIELDS: Final = frozenset({
     "exchange", "endpoint", "symbol", "client", "kind", "probability", "count", "after",
     "duration_s", "status", "text", "seconds", "code", "message", "variant", "rows",
@@ -113,6 +114,8 @@ class FaultBook:
         )
         for name in ("exchange", "endpoint", "symbol", "client"):
             wanted = settings.get(name)
+            if name == "exchange" and rule.kind in _BYBIT_ONLY:
+                wanted = "bybit"
             if wanted is not None:
                 rule.targets[name] = frozenset([wanted] if isinstance(wanted, str) else wanted)
         self._rules.append(rule)

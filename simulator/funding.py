@@ -44,6 +44,14 @@ class GeneratedFunding:
         step_ms = self.hours_at(now_ms) * HOUR_MS
         return now_ms - now_ms % step_ms + step_ms
 
+    def may_settle_in(self, hour_ms: int) -> bool:
+        """Whether a settlement can be stamped in the hour that begins at `hour_ms`."""
+        return hour_ms % (self.hours_at(hour_ms) * HOUR_MS) == 0
+
+    def running_rate(self, now_ms: int) -> int:
+        """The estimate of the coming settlement: near what it will be, not the same."""
+        return self.rate_at(self.next_ms(now_ms)) + now_ms // 60_000 % 9 - 4
+
     def settlements(self, first_ms: int, last_ms: int) -> list[Settlement]:
         """Those stamped from `first_ms` to `last_ms`, ascending; a Regular before a Special."""
         grid = self._instants(first_ms - _JITTER_TOP_MS, last_ms)

@@ -80,6 +80,7 @@ class Limits:
                 if now_s < told_s + self.settings.grace_s:
                     self._stats.limits_broken[f"binance 429 {counter}"] += 1
                     return self._refusal(429, until_s - now_s)
+                self._stats.limits_broken["binance 418"] += 1
                 return self.ban(client)
         if counter == "weight":
             wait_s = self._take_weight(book, cost)
@@ -91,6 +92,7 @@ class Limits:
             wait_s = self._take_one(book, counter, limit, 300.0, now_s)
         if wait_s <= 0 or not self.settings.enabled:
             return None
+        self._stats.limits_broken[f"binance 429 {counter}"] += 1
         return self.tell(client, counter, wait_s)
 
     def bybit(self, client: str) -> Refusal | None:
@@ -109,7 +111,6 @@ class Limits:
         """A 429: whoever goes on with this counter before it is over will be banned."""
         now_s = self._clock.monotonic_s()
         self._client(client).told_until_s[counter] = (now_s, now_s + wait_s)
-        self._stats.limits_broken[f"binance 429 {counter}"] += 1
         return self._refusal(429, wait_s)
 
     def ban(self, client: str, seconds: float | None = None) -> Refusal:
@@ -119,7 +120,6 @@ class Limits:
             seconds = min(self.settings.ban_s * 2**book.bans, 3 * 86_400.0)
             book.bans += 1
         book.banned_until_s = self._clock.monotonic_s() + seconds
-        self._stats.limits_broken["binance 418"] += 1
         return self._refusal(418, seconds)
 
     def ban_bybit(self, client: str, seconds: float) -> Refusal:

@@ -252,6 +252,13 @@ class RecordedFunding:
         step_ms = self.hours_at(now_ms) * HOUR_MS
         return now_ms - now_ms % step_ms + step_ms
 
+    def may_settle_in(self, hour_ms: int) -> bool:
+        return True
+
+    def running_rate(self, now_ms: int) -> int:
+        """The estimate of the coming settlement: near what it will be, not the same."""
+        return self.rate_at(self.next_ms(now_ms)) + now_ms // 60_000 % 9 - 4
+
     def settlements(self, first_ms: int, last_ms: int) -> list[Settlement]:
         """Those stamped from `first_ms` to `last_ms`, ascending."""
         found = [item for item in self._found if first_ms <= item.time_ms <= last_ms]

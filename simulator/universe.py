@@ -195,7 +195,7 @@ def _market(
         price_decimals=price_decimals, quantity_decimals=quantity_decimals, tick=tick, step=step,
         candles=GeneratedCandles(shape, shop.chunks, shop.days),
         open_interest=GeneratedOpenInterest(
-            name, shop.seed, level, step, first_ms, habits.misses_oi
+            name, shop.seed, level, step, first_ms + 1, habits.misses_oi
         ),
         funding=GeneratedFunding(
             name, shop.seed, first_ms, intervals, exchange == "binance",

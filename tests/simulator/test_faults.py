@@ -78,7 +78,11 @@ def test_429_and_418_are_kept_to(sim: Simulator) -> None:
     assert status == 418
     assert f"banned until {NOW_MS + 600_000}".encode() in body
     assert sim.full("GET", KLINES)[0] == 418
-    assert sim.stats()["requests_while_banned"] == 1
+    stats = sim.stats()
+    assert stats["requests_while_banned"] == 1
+    # What was injected is a fault, what the client made of it is a broken limit.
+    assert stats["faults"] == {"status": 2}
+    assert stats["limits_broken"] == {"binance 418": 1}
 
 
 def test_the_three_403_of_bybit(sim: Simulator) -> None:
@@ -319,6 +323,7 @@ def test_delisting(world: Simulator) -> None:
     symbols = {s["symbol"]: s["status"] for s in world.get("/fapi/v1/exchangeInfo")["symbols"]}
     assert symbols["ETHUSDT"] == "SETTLING"  # stays in the list
     assert "binance:ETHUSDT" not in world.truth("4h", candles=2)
+    assert world.stats()["rejected_total"] == 0  # nobody could know
     assert len(world.truth("4h", candles=2)) == 6
 
 
