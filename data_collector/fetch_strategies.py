@@ -40,7 +40,7 @@ from data_collector.url_builder import (
     endpoint_table,
     history_request,
 )
-from market_data import Exchange, FundingRow
+from market_data import Exchange, FundingRow, Timeframe
 
 # How often one request is made at most, by what the last answer was. The deadline of a single
 # request is the client's.
@@ -50,6 +50,9 @@ BACKOFF_S: Final = 0.5  # doubled each time; the wait is drawn between nothing a
 LONGEST_BACKOFF_S: Final = 8.0
 # An endpoint that failed for so many markets in a row, none answered in between, is left alone.
 HOPELESS_AFTER: Final = 20
+# What an exchange keeps begins at one instant for all markets: after so many that had nothing
+# before it, the others are not asked for what lies before.
+EDGE_KNOWN_AFTER: Final = 3
 _PAGES_PER_NEEDED: Final = 10  # pages may come short; so many times the pages needed are followed
 
 T = TypeVar("T")
@@ -87,6 +90,7 @@ class Run:
     def __init__(self, sender: Sender) -> None:
         self.sender = sender
         self.tally = Tally()
+        self.edges: Counter[tuple[Exchange, Endpoint, Timeframe | None, int]] = Counter()
         self._left: dict[Exchange, ExchangeError] = {}
         self._hopeless: dict[tuple[Exchange, Endpoint], ExchangeError] = {}
         self._streaks: Counter[tuple[Exchange, Endpoint]] = Counter()
@@ -239,16 +243,23 @@ async def fetch_forward(
     next_ms = task.gap_ms if task.period is not None else 1
     pages: list[Sequence[Row]] = []
     windows = [(task.start_ms, task.end_ms)]
+    edge = (task.market.exchange, task.endpoint, task.period)
     for _ in _bounded(task, table.page_limit):
         start_ms, until_ms = windows.pop()
         end_ms, limit = task.page(start_ms, until_ms, table.page_limit)
         page = await fetch_simple(run, _page_request(task, start_ms, end_ms, limit), parse)
         pages.append(_of_window(page, task, start_ms, end_ms))
         last_ms = end_ms if page.last_ms is None else min(page.last_ms, end_ms)
+        if page.first_ms is None:
+            run.edges[(*edge, until_ms + next_ms)] += 1
+        elif (
+            table.may_lose_oldest
+            and page.first_ms > start_ms
+            and run.edges[(*edge, page.first_ms)] < EDGE_KNOWN_AFTER
+        ):
+            windows.append((start_ms, page.first_ms - next_ms))
         if last_ms + next_ms <= until_ms and not task.complete_after(last_ms):
             windows.append((last_ms + next_ms, until_ms))
-        if table.may_lose_oldest and page.first_ms is not None and page.first_ms > start_ms:
-            windows.append((start_ms, page.first_ms - next_ms))
         if not windows:
             return _joined(pages, task)
     raise _refused(task, "pages that do not end")

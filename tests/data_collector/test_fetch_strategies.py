@@ -25,6 +25,7 @@ from data_collector.errors import (
     WindowRefused,
 )
 from data_collector.fetch_strategies import (
+    EDGE_KNOWN_AFTER,
     HOPELESS_AFTER,
     RETRY_WITHIN_S,
     TRIES,
@@ -238,6 +239,16 @@ def test_open_interest_is_whole_whichever_end_a_short_page_lacks(
 
     rows = asyncio.run(fetch_open_interest(Run(Scripted(answer)), task))
     assert [row[0] for row in rows] == held
+
+
+async def test_where_everybodys_open_interest_begins_is_learned_once() -> None:
+    task = open_interest_task(Timeframe.H4, BINANCE, as_of_ms=AS_OF_MS, history_candles=499)
+    assert task is not None
+    held = range(task.start_ms + 3 * H4, task.end_ms + 1, H4)
+    run = Run(Scripted(_history(held)))
+    for _ in range(50):
+        assert [row[0] for row in await fetch_open_interest(run, task)] == list(held)
+    assert run.requests == 50 + EDGE_KNOWN_AFTER
 
 
 async def test_late_open_interest_costs_no_second_request() -> None:
