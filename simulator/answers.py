@@ -1,6 +1,6 @@
 """What goes back over the wire, and what an exchange needs to make it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -59,7 +59,7 @@ def dump(value: object) -> bytes:
 
 
 def candle_rows(
-    market: Market, pages: RowPages, render_forming: Any, *,
+    market: Market, pages: RowPages, render_forming: Callable[[Ints], list[bytes]], *,
     limit: int, first_ms: int, last_ms: int, forward: bool, now_ms: int,
 ) -> bytes:  # fmt: skip
     """The text of at most `limit` candles of a window, the forming one in its place.
@@ -80,7 +80,7 @@ def candle_rows(
         page = pages.newest(limit - more, first_ms, last_ms)
     text = page.text
     if more:
-        row: bytes = render_forming(forming)[0]
+        row = render_forming(forming)[0]
         text = text + row if pages.ascending else row + text
     return text[:-1]
 

@@ -19,17 +19,18 @@ from simulator.answers import (
     dump,
     times_of,
 )
-from simulator.candles import DAY_MS, MINUTE_MS, Ints
+from simulator.candles import DAY_MS, HOUR_MS, MINUTE_MS, Ints
 from simulator.funding import RATE_DECIMALS, Settlement
 from simulator.limits import Refusal
-from simulator.market import Market
+from simulator.market import FundingSource, Market
 from simulator.pages import RowPages
-from simulator.parameters import Query, whole_number
+from simulator.parameters import FAR_MS, Query, whole_number
 from simulator.text import binance_klines, fixed, rescaled
 
-FAR_MS: Final = 10**15
 OI_HORIZON_MS: Final = 30 * DAY_MS
 _OLD_FUNDING_MS: Final = 1_693_526_400_000  # markPrice is empty on rows older than 2023-09 (choice)
+
+_FIRST_FUNDING_MS: Final = 1_568_102_400_000  # of the first contract, 2019-09-10 08:00
 
 PATHS: Final = {
     "/fapi/v1/ping": "ping",
@@ -241,7 +242,7 @@ class Binance:
     def _open_interest_now(self, query: Query) -> bytes:
         market = self._market(query)
         now_ms = self._now_ms()
-        points = market.snapshots(MINUTE_MS * 5, now_ms - 3_600_000, now_ms)
+        points = market.snapshots(MINUTE_MS * 5, now_ms - HOUR_MS, now_ms)
         value = int(points[1, -1]) if points.shape[1] else 0
         text = fixed(value, market.open_interest_decimals)
         return dump({"openInterest": text, "symbol": market.symbol, "time": now_ms})
@@ -262,14 +263,15 @@ class Binance:
         if start_ms is None:  # without times: the newest (choice; pages disagree)
             found = market.funding.newest(limit, last_ms)
         else:
-            found = market.funding.settlements(start_ms, last_ms)[:limit]
+            found = _forward(market.funding, limit, start_ms, last_ms)
         return _list(_funding_rows(market, found))
 
     def _funding_of_all(self, limit: int, start_ms: int | None, last_ms: int) -> list[bytes]:
         """Rows across symbols: by time, alphabetical inside one settlement."""
         found: list[tuple[int, str, Settlement]] = []
-        step_ms = 3_600_000
-        hour_ms = last_ms - last_ms % step_ms if start_ms is None else start_ms - start_ms % step_ms
+        step_ms = HOUR_MS
+        from_ms = last_ms if start_ms is None else max(start_ms, _FIRST_FUNDING_MS)
+        hour_ms = from_ms - from_ms % step_ms
         markets = [m for m in self._world.markets[self.name].values() if not m.gone]
         for _ in range(24 * 40):
             first_ms, end_ms = hour_ms, min(hour_ms + step_ms - 1, last_ms)
@@ -318,6 +320,16 @@ class Binance:
     def _listed(self) -> list[Market]:
         markets = self._world.markets[self.name].values()
         return [m for m in markets if not m.gone and m.status in ("TRADING", "SETTLING")]
+
+
+def _forward(funding: FundingSource, limit: int, start_ms: int, last_ms: int) -> list[Settlement]:
+    """The first `limit` settlements from `start_ms` on, looked for a stretch at a time."""
+    found: list[Settlement] = []
+    while len(found) < limit and start_ms <= last_ms:
+        end_ms = min(last_ms, start_ms + max(limit, 300) * 8 * HOUR_MS)
+        found += funding.settlements(start_ms, end_ms)
+        start_ms = end_ms + 1
+    return found[:limit]
 
 
 def _missing(name: str) -> Refused:

@@ -13,10 +13,8 @@ from simulator.candles import Ints
 from simulator.limits import Refusal
 from simulator.market import Market
 from simulator.pages import RowPages
-from simulator.parameters import Query, whole_number
+from simulator.parameters import FAR_MS, Query, whole_number
 from simulator.text import bybit_klines, fixed, plain, rescaled
-
-FAR_MS: Final = 10**15
 
 PATHS: Final = {
     "/v5/market/time": "time",
@@ -203,10 +201,9 @@ class Bybit:
             raise Refused(10001, "params error: Time is invalid", {"category": "", "list": []})
         now_ms = self._now_ms()
         last_ms = now_ms if end_ms is None else min(end_ms, now_ms)
-        if start_ms is None:
-            found = market.funding.newest(limit, last_ms)
-        else:
-            found = market.funding.settlements(start_ms, last_ms)[-limit:]
+        found = market.funding.newest(limit, last_ms)
+        if start_ms is not None:
+            found = [item for item in found if item.time_ms >= start_ms]
         rows = [
             f'{{"symbol":"{market.symbol}","fundingRate":"{plain(item.rate, 8)}",'
             f'"fundingRateTimestamp":"{item.time_ms}"}}'

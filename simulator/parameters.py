@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import parse_qsl
 
+FAR_MS: Final = 10**15
 _NUMBER: Final = re.compile(r"[0-9]{1,20}")
 
 Query = Mapping[str, str]
@@ -16,5 +17,5 @@ def read(query: str) -> dict[str, str]:
 
 
 def whole_number(text: str) -> int | None:
-    """The integer that `text` spells with digits alone, else None."""
-    return int(text) if _NUMBER.fullmatch(text) else None
+    """The integer that `text` spells with digits alone, else None; no time is later than FAR_MS."""
+    return min(int(text), FAR_MS) if _NUMBER.fullmatch(text) else None

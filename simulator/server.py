@@ -15,7 +15,7 @@ from simulator.bybit import Bybit
 from simulator.control import Control
 from simulator.faults import FaultBook, Rule
 from simulator.limits import Limits
-from simulator.parameters import read
+from simulator.parameters import read, whole_number
 from simulator.stats import Stats
 
 _PREFIXES: Final = {"/fapi/": "binance", "/futures/": "binance", "/v5/": "bybit"}
@@ -131,7 +131,8 @@ class Server:
         if kind in damage.REPLACED:
             return damage.REPLACED[kind](exchange)
         if kind == "short_page":
-            asked = int(query.get("limit") or _DEFAULT_LIMITS.get((exchange, endpoint), 2))
+            default = _DEFAULT_LIMITS.get((exchange, endpoint), 2)
+            asked = whole_number(query.get("limit", "")) or default
             rows = rule.get("rows")
             query["limit"] = str(max(1, asked // 2 if rows is None else min(int(rows), asked)))
         if kind == "repeated_cursor":

@@ -210,6 +210,23 @@ def test_funding_windows(frozen: Simulator) -> None:
     assert _funding(frozen, symbol="BTCUSDT", endTime=times[500], limit=2) == every[499:501]
 
 
+def test_times_beyond_all_reason(frozen: Simulator) -> None:
+    for time in (0, 1, 10**19, 10**20 - 1):
+        rows = _funding(frozen, symbol="BTCUSDT", startTime=time, limit=3)
+        assert len(rows) == (3 if time < 2 else 0)
+        assert len(_klines(frozen, startTime=time, limit=3)) == (3 if time < 2 else 0)
+        query = {
+            "category": "linear",
+            "symbol": "BTCUSDT",
+            "startTime": time,
+            "endTime": 10**20 - 1,
+        }
+        body = frozen.get("/v5/market/funding/history", **query)
+        assert len(body["result"]["list"]) == (200 if time < 2 else 0)
+        body = frozen.get("/v5/market/open-interest", **query, intervalTime="4h")
+        assert len(body["result"]["list"]) == (50 if time < 2 else 0)
+
+
 def test_special_rows_share_a_stamp_with_regular_ones(frozen: Simulator) -> None:
     rows = _funding(frozen, symbol="1MBABYDOGEUSDT", limit=1000)
     kinds = {row["rateType"] for row in rows}
