@@ -19,9 +19,11 @@ from data_collector.answers import judge
 from data_collector.api_parser import parse_server_time
 from data_collector.errors import BadPayload, Banned, RateLimited, SourceDown
 from data_collector.fetch_strategies import Run, Tally, fetch_simple
-from data_collector.rate_limits import Clock, RateLimits, Ticket
+from data_collector.rate_limits import Clock, RateLimits, SystemClock, Ticket
+from data_collector.shared_budgets import SharedBudgets
 from data_collector.url_builder import Endpoint, Request, listing_request
 from market_data import Exchange
+from redis_client import HotStore
 
 REQUEST_S: Final = 10.0  # for one request, from connecting to the last byte
 CONNECT_S: Final = 5.0
@@ -34,14 +36,16 @@ log = structlog.get_logger(__name__)
 class ExchangeClient:
     """Asks the exchanges within their limits; one for all jobs of a process.
 
-    `limits` are shared by every client of the process. Counts what it sent in `requests` and
-    what of it was a repetition in `retries`; `Run` counts the same for one job.
+    `store`: where the budgets are shared with other processes behind the same address.
+    `limits`: those of another client of this process, to be shared with it. Counts what it sent
+    in `requests` and what of it was a repetition in `retries`; `Run` counts that for one job.
     """
 
     def __init__(
         self,
         settings: Settings,
         *,
+        store: HotStore | None = None,
         limits: RateLimits | None = None,
         clock: Clock | None = None,
         request_s: float = REQUEST_S,
@@ -49,7 +53,9 @@ class ExchangeClient:
         self._base_urls = {exchange: settings.base_url(exchange) for exchange in Exchange}
         self._request_s = request_s
         self.concurrency = settings.concurrency_limit
-        self.limits = limits or RateLimits(settings.rate_fraction, clock)
+        clock = clock or SystemClock()
+        shared = SharedBudgets(store, settings.egress_id, clock) if store is not None else None
+        self.limits = limits or RateLimits(settings.rate_fraction, clock, shared)
         self.clock: Clock = self.limits.clock
         self.tally = Tally()
         self._session: aiohttp.ClientSession | None = None
@@ -109,7 +115,7 @@ class ExchangeClient:
             return await self._ask(self._session, request, ticket)
         except (RateLimited, Banned) as error:
             pause_s = (error.until_ms - self.clock.wall_ms()) / 1000
-            limits.pause(pause_s, error.cause)
+            await limits.pause(pause_s, error.cause)
             log.warning(
                 "exchange_paused",
                 exchange=request.exchange,

@@ -69,6 +69,28 @@ class SystemClock:
         await asyncio.sleep(delay_s)
 
 
+class Shared(Protocol):
+    """The room that several processes behind one address share: shared_budgets.py."""
+
+    async def cover(
+        self, exchange: Exchange, counter: str, limit: Limit, quantity: int, weight: int
+    ) -> "Cover": ...
+    async def pause(self, exchange: Exchange, duration_s: float, cause: str) -> None: ...
+
+
+class Cover(Protocol):
+    """Room for a request, or (0) when to ask again, or how long all are paused and why."""
+
+    @property
+    def room(self) -> int: ...
+    @property
+    def for_s(self) -> float: ...
+    @property
+    def paused_s(self) -> float: ...
+    @property
+    def cause(self) -> str: ...
+
+
 @dataclass(slots=True, eq=False)
 class Ticket:
     """The right to send one request; handed back when it is answered or given up."""
@@ -167,9 +189,12 @@ class Budget:
 class ExchangeLimits:
     """All counters of one exchange, and its pauses. One for everything in the process."""
 
-    def __init__(self, exchange: Exchange, fraction: float, clock: Clock) -> None:
+    def __init__(
+        self, exchange: Exchange, fraction: float, clock: Clock, shared: Shared | None
+    ) -> None:
         self.exchange = exchange
         self._clock = clock
+        self._shared = shared
         self.budgets = {
             counter: Budget(limit, fraction) for counter, limit in LIMITS[exchange].items()
         }
@@ -194,7 +219,9 @@ class ExchangeLimits:
                     raise self._banned(request, paused_s)
                 delay_s = max(paused_s, budget.delay(now, request.weight))
                 if delay_s <= 0:
-                    return budget.take(now, request.weight)
+                    delay_s = await self._others_leave(request, budget)
+                if delay_s <= 0:
+                    return budget.take(self._clock.monotonic_s(), request.weight)
                 if now - waiting_since > LONGEST_WAIT_S:
                     raise RateLimited(
                         "no room within the limit: other programs use this address",
@@ -223,11 +250,28 @@ class ExchangeLimits:
             valid_s = budget.limit.window_s if left_s is None else left_s
             budget.correct(now, ticket, int(told), valid_s)
 
-    def pause(self, duration_s: float, cause: str) -> None:
+    async def pause(self, duration_s: float, cause: str) -> None:
         """Nothing more is sent for so long; a shorter pause never cuts a longer one."""
+        self._pause_here(duration_s, cause)
+        if self._shared is not None:
+            await self._shared.pause(self.exchange, duration_s, cause)
+
+    def _pause_here(self, duration_s: float, cause: str) -> None:
         until = self._clock.monotonic_s() + duration_s
         if until > self._paused_until:
             self._paused_until, self._pause_cause = until, cause
+
+    async def _others_leave(self, request: Request, budget: Budget) -> float:
+        """0 when what is shared with other processes has room too, else seconds to wait."""
+        if self._shared is None:
+            return 0.0
+        answer = await self._shared.cover(
+            self.exchange, request.counter, budget.limit, budget.quantity, request.weight
+        )
+        if answer.paused_s > 0:
+            self._pause_here(answer.paused_s, answer.cause)
+            return _ANSWER_SOON_S  # then it counts like a pause of our own
+        return 0.0 if answer.room >= request.weight else max(answer.for_s, _ANSWER_SOON_S)
 
     def pause_left_s(self) -> float:
         return max(0.0, self._paused_until - self._clock.monotonic_s())
@@ -245,10 +289,12 @@ class ExchangeLimits:
 class RateLimits:
     """The limits of every exchange at one stated fraction."""
 
-    def __init__(self, fraction: float, clock: Clock | None = None) -> None:
+    def __init__(
+        self, fraction: float, clock: Clock | None = None, shared: Shared | None = None
+    ) -> None:
         self.clock: Clock = clock or SystemClock()
         self._exchanges = {
-            exchange: ExchangeLimits(exchange, fraction, self.clock) for exchange in LIMITS
+            exchange: ExchangeLimits(exchange, fraction, self.clock, shared) for exchange in LIMITS
         }
 
     def of(self, exchange: Exchange) -> ExchangeLimits:

@@ -169,7 +169,7 @@ async def test_a_pause_holds_everybody_and_a_long_one_is_told(simulator: Simulat
         await asyncio.sleep(0.1)
         assert not waiting.done()
         waiting.cancel()
-        limits.of(BINANCE).pause(600, "banned")
+        await limits.of(BINANCE).pause(600, "banned")
         asked = simulator.stats()["total"]
         with pytest.raises(Banned, match="banned"):
             await other.server_time_ms(BINANCE)

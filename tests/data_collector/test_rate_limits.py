@@ -232,8 +232,8 @@ def test_the_exchange_clock_of_an_answer() -> None:
 async def test_a_short_pause_holds_every_counter_of_that_exchange_only() -> None:
     clock = FakeClock()
     limits = RateLimits(0.9, clock)
-    limits.of(BINANCE).pause(10, "429")
-    limits.of(BINANCE).pause(3, "429")  # does not cut the longer one
+    await limits.of(BINANCE).pause(10, "429")
+    await limits.of(BINANCE).pause(3, "429")  # does not cut the longer one
     admitted: dict[str, float] = {}
 
     async def ask(exchange: Exchange, counter: str) -> None:
@@ -253,7 +253,7 @@ async def test_a_short_pause_holds_every_counter_of_that_exchange_only() -> None
 async def test_a_long_pause_is_told_at_once_and_ends_by_itself() -> None:
     clock = FakeClock()
     limits = RateLimits(0.9, clock).of(BYBIT)
-    limits.pause(600, "access too frequent")
+    await limits.pause(600, "access too frequent")
     with pytest.raises(Banned, match=r"600 s more: access too frequent") as caught:
         await limits.admit(_request())
     assert caught.value.until_ms == clock.wall_ms() + 600_000
@@ -287,7 +287,7 @@ async def test_waiting_for_room_ends_some_time() -> None:
 async def test_a_waiter_that_is_cancelled_leaves_its_turn() -> None:
     clock = FakeClock()
     limits = RateLimits(0.9, clock).of(BYBIT)
-    limits.pause(10, "429")
+    await limits.pause(10, "429")
     waiting = asyncio.create_task(limits.admit(_request()))
     next_one = asyncio.create_task(limits.admit(_request()))
     await asyncio.sleep(0)

@@ -1,0 +1,156 @@
+"""Processes behind one address share budgets and pauses through a real Valkey."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from data_collector.errors import Banned
+from data_collector.rate_limits import Limit, RateLimits, SystemClock
+from data_collector.shared_budgets import HELD_SLOTS, SLOTS, SharedBudgets
+from data_collector.url_builder import Endpoint, Request
+from market_data import Exchange
+from redis_client import HotStore, NativeStore
+
+BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
+LIMIT = Limit(40, 1.0)
+Connect = Callable[[], HotStore]
+REQUEST = Request(BYBIT, Endpoint.TIME, "/", "requests")
+
+
+@pytest.fixture
+async def connect(redis_url: str) -> AsyncIterator[Callable[[], HotStore]]:
+    """Clients of one empty Valkey, as each process has its own."""
+    stores: list[HotStore] = []
+
+    def new() -> HotStore:
+        stores.append(NativeStore(redis_url, client_name="test-budgets"))
+        return stores[-1]
+
+    yield new
+    for store in stores:
+        await store.aclose()
+
+
+def _shared(store: HotStore, egress_id: str = "default") -> SharedBudgets:
+    return SharedBudgets(store, egress_id, SystemClock())
+
+
+async def test_two_processes_together_stay_within_one_budget(connect: Connect) -> None:
+    used: list[float] = []
+    until = time.monotonic() + 2.5
+
+    async def process() -> int:
+        store = connect()
+        shared = _shared(store)
+        sent = 0
+        while time.monotonic() < until:
+            answer = await shared.cover(BYBIT, "requests", LIMIT, 36, 1)
+            if answer.room:
+                used.append(time.monotonic())
+                sent += 1
+                await asyncio.sleep(0.001)
+            else:
+                await asyncio.sleep(min(answer.for_s, 0.05))
+        return sent
+
+    shares = await asyncio.gather(process(), process())
+    used.sort()
+    assert all(
+        later - earlier >= LIMIT.window_s for earlier, later in zip(used, used[36:], strict=False)
+    )
+    # Close to what one window after the other allows, and nobody is starved.
+    assert len(used) >= 2 * 36
+    assert min(shares) > 5
+
+
+async def test_another_address_has_its_own_budget(connect: Connect) -> None:
+    store = connect()
+    here, there = _shared(store), _shared(store, "elsewhere")
+    assert (await here.take(BYBIT, "requests", LIMIT, 36, 1, 36)).room == 36
+    assert (await here.take(BYBIT, "requests", LIMIT, 36, 1, 1)).room == 0
+    assert (await there.take(BYBIT, "requests", LIMIT, 36, 1, 36)).room == 36
+    assert (await here.take(BINANCE, "weight", LIMIT, 36, 1, 36)).room == 36
+
+
+async def test_what_was_taken_is_free_again_after_its_window(connect: Connect) -> None:
+    store = connect()
+    shared = _shared(store)
+    limit = Limit(10, 0.4)
+    assert (await shared.take(BYBIT, "requests", limit, 9, 5, 5)).room == 5
+    # A part of what is wanted, but never less than is needed.
+    assert (await shared.take(BYBIT, "requests", limit, 9, 1, 20)).room == 4
+    refused = await shared.take(BYBIT, "requests", limit, 9, 1, 1)
+    assert refused.room == 0
+    assert 0 < refused.for_s <= limit.window_s * HELD_SLOTS / SLOTS
+    await asyncio.sleep(refused.for_s + 0.005)
+    assert (await shared.take(BYBIT, "requests", limit, 9, 1, 1)).room == 1
+
+
+async def test_a_request_heavier_than_the_budget_goes_when_nothing_else_did(
+    connect: Connect,
+) -> None:
+    store = connect()
+    shared = _shared(store)
+    assert (await shared.take(BINANCE, "weight", LIMIT, 10, 40, 40)).room == 40
+    assert (await shared.take(BINANCE, "weight", LIMIT, 10, 1, 1)).room == 0
+
+
+async def test_few_commands_for_many_requests_and_little_waste_for_few(connect: Connect) -> None:
+    store = connect()
+    asked = 0
+    execute = store.execute
+
+    async def counting(*command: str | bytes | int, deadline_s: float = 2.0) -> object:
+        nonlocal asked
+        asked += 1
+        return await execute(*command, deadline_s=deadline_s)
+
+    store.execute = counting  # type: ignore[method-assign]
+    shared = _shared(store)
+    limit = Limit(1000, 60)
+    for _ in range(300):
+        assert (await shared.cover(BYBIT, "requests", limit, 900, 1)).room
+    assert asked < 20
+    sparse = _shared(store)
+    await sparse.cover(BINANCE, "weight", limit, 900, 2)
+    (taken,) = {int(value) for value in (await execute("HVALS", "budget:default:binance:weight"))}
+    assert taken == 2
+
+
+async def test_room_that_was_not_used_is_given_back(connect: Connect) -> None:
+    shared = _shared(connect())
+    limit = Limit(100, 60)
+    answer = await shared.take(BYBIT, "requests", limit, 90, 1, 80)
+    assert (await shared.take(BYBIT, "requests", limit, 90, 20, 20)).room == 0
+    back = {"unused": 70, "unused_slot": answer.slot}
+    assert (await shared.take(BYBIT, "requests", limit, 90, 80, 80, **back)).room == 80
+    assert (await shared.take(BYBIT, "requests", limit, 90, 1, 1)).room == 0
+
+
+async def test_a_long_pause_reaches_processes_that_start_later(connect: Connect) -> None:
+    store = connect()
+    first = RateLimits(0.9, shared=_shared(store))
+    await first.of(BYBIT).pause(600, "access too frequent")
+    await first.of(BYBIT).pause(100, "a shorter one")
+    other_store = connect()
+    later = RateLimits(0.9, shared=_shared(other_store))
+    with pytest.raises(Banned, match="600 s more: access too frequent"):
+        await later.of(BYBIT).admit(REQUEST)
+    assert 599 < later.of(BYBIT).pause_left_s() <= 600
+    request = Request(BINANCE, Endpoint.TIME, "/", "weight")
+    assert (await later.of(BINANCE).admit(request)).weight == 1
+
+
+async def test_without_the_store_each_process_keeps_its_own_budget() -> None:
+    store = NativeStore("redis://127.0.0.1:9", client_name="test-budgets")
+    limits = RateLimits(0.9, shared=_shared(store)).of(BYBIT)
+    started = time.monotonic()
+    for _ in range(50):
+        limits.answered(REQUEST, await limits.admit(REQUEST), {})
+    await limits.pause(600, "banned")
+    with pytest.raises(Banned):
+        await limits.admit(REQUEST)
+    assert time.monotonic() - started < 2  # it was asked once, not fifty times
+    await store.aclose()
