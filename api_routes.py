@@ -34,8 +34,8 @@ from api.shelf import Shelf
 from api.status import build_status
 from config import Settings
 from database import DatabaseUnavailable
-from publish_watcher import PublishWatcher
-from redis_client import StoreUnavailable
+from hot_store.publish_watcher import PublishWatcher
+from hot_store.redis_client import StoreUnavailable
 
 __all__ = ["Api", "ApiParts", "create_app"]
 

@@ -18,9 +18,9 @@ import orjson
 import structlog
 from isal import isal_zlib
 
-from leases import Lease, LeaseLost, persist
+from hot_store.leases import Lease, LeaseLost, persist
+from hot_store.redis_client import PIECE_DEADLINE_S, HotStore, StoreUnavailable
 from market_data import Timeframe
-from redis_client import PIECE_DEADLINE_S, HotStore, StoreUnavailable
 
 GLOBAL_FR: Final = "global_fr"
 DOCUMENTS: Final = (*map(str, Timeframe), GLOBAL_FR)

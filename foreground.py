@@ -15,9 +15,9 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
+from hot_store.leases import Lease, current_holder
 from job_queue import JobRecord, lane_of
 from jobs import Desk, Progress
-from leases import Lease, current_holder
 from worker import Worker
 
 EXIT_COMPLETE: Final = 0

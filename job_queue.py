@@ -11,10 +11,19 @@ from typing import Any, Final, Literal
 
 import orjson
 
-from leases import Lease, LeaseLost, LeaseName, lock_key, persist
+from hot_store.leases import Lease, LeaseLost, LeaseName, lock_key, persist
+from hot_store.queue_scripts import (
+    ABORT,
+    FINISH,
+    HAND_BACK,
+    HAS_WORK,
+    LIST,
+    PROGRESS,
+    REQUEST,
+    TAKE,
+)
+from hot_store.redis_client import HotStore, NativeStore, StoreUnavailable, Subscription, Word
 from market_data import COLLECTED, Timeframe
-from queue_scripts import ABORT, FINISH, HAND_BACK, HAS_WORK, LIST, PROGRESS, REQUEST, TAKE
-from redis_client import HotStore, NativeStore, StoreUnavailable, Subscription, Word
 
 JobKind = Literal["collect", "funding", "discovery"]
 JobState = Literal["queued", "active", "complete", "failed", "aborted"]

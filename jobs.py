@@ -28,10 +28,10 @@ from documents import (
     decode_series,
     encode_funding,
 )
+from hot_store.leases import Lease
+from hot_store.redis_client import HotStore
 from job_queue import JobQueue, JobRecord
-from leases import Lease
 from market_data import Exchange, FundingBook, Market, MarketSeries, Meta, Missing, Timeframe
-from redis_client import HotStore
 
 # How long a job that lacks what another job brings waits for that one.
 _OTHER_JOB_S: Final = 30.0

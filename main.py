@@ -29,11 +29,11 @@ from config import Settings, SettingsError, load_settings
 from data_collector.exchange_client import ExchangeClient
 from database import Database, DatabaseUnavailable
 from embedded_stores import EmbeddedStores, EmbeddedStoresError
+from hot_store.redis_client import HotStore, StoreUnavailable, open_hot_store
 from job_queue import JobQueue
 from jobs import Desk
 from logging_setup import configure_logging
 from market_data import COLLECTED
-from redis_client import HotStore, StoreUnavailable, open_hot_store
 from schedule import keep_asking
 from simulator import command_line as simulator_command_line
 from supervisor import PARENT_FD_FLAG, Child, ChildSpec, stop_signals, watch_parent
@@ -99,7 +99,10 @@ async def open_parts(settings: Settings, role: str) -> AsyncIterator[Parts]:
 @contextlib.asynccontextmanager
 async def open_desk(settings: Settings, role: str) -> AsyncIterator[Desk]:
     """The parts that run jobs, with a client of the exchanges."""
-    async with open_parts(settings, role) as parts, ExchangeClient(settings) as client:
+    async with (
+        open_parts(settings, role) as parts,
+        ExchangeClient(settings, store=parts.store) as client,
+    ):
         yield Desk(settings, parts.store, parts.cache, parts.queue, parts.database, client)
 
 

@@ -8,9 +8,9 @@ import structlog
 
 from database import DatabaseUnavailable
 from documents import GLOBAL_FR
+from hot_store.redis_client import StoreUnavailable
 from jobs import Desk
 from market_data import DAY_MS, HOUR_MS
-from redis_client import StoreUnavailable
 
 _LOOK_EVERY_S: Final = 300.0
 _RETRY_S: Final = 2.0

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import structlog
 
-from data_collector.errors import ExchangeError
+from data_collector.errors import CollectionFailed, ExchangeError
 from database import DatabaseUnavailable
+from hot_store.leases import BEAT_TTL_S, Lease, LeaseLost, LeaseName, beat, try_acquire
+from hot_store.redis_client import StoreUnavailable
 from job_queue import JobAborted, JobQueue, JobRecord
 from jobs import Desk, JobFailed, Outcome, Progress, run_job
-from leases import BEAT_TTL_S, Lease, LeaseLost, LeaseName, beat, try_acquire
-from redis_client import StoreUnavailable
 
 LANES: Final[tuple[LeaseName, ...]] = ("worker", "funding")
 # A job's record is fresh at least once a second, so it is written a little more often.
@@ -144,7 +144,7 @@ class Worker:
         except StoreUnavailable as reason:
             log.warning("store_unavailable", error=str(reason))
             return await self._hand_back(job, lease, work)
-        except (JobFailed, ExchangeError, DatabaseUnavailable) as reason:
+        except (JobFailed, CollectionFailed, ExchangeError, DatabaseUnavailable) as reason:
             error = str(reason)
             log.error("job_failed", error=error)
         except Exception as reason:

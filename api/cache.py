@@ -25,8 +25,8 @@ from api.negotiation import (
 from api.shelf import Body, Copy, Shelf
 from cache_manager import DOCUMENTS, GLOBAL_FR
 from document_slices import DocumentError
-from publish_watcher import PublishWatcher
-from redis_client import StoreUnavailable
+from hot_store.publish_watcher import PublishWatcher
+from hot_store.redis_client import StoreUnavailable
 
 PREFIX: Final = "/cache/"
 PIECE_BYTES: Final = 64 * 1024

@@ -13,8 +13,8 @@ from api.docs import content, responses
 from api.guard import read_body, require_api_token, require_cron_secret
 from api.parts import ApiParts, Parts
 from config import Settings
+from hot_store.leases import current_holder
 from job_queue import JobRecord, collect_id
-from leases import current_holder
 from models import GetMarketData, Job, Jobs
 
 # A POST answers within 3 s, whatever the store does.

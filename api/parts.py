@@ -8,8 +8,8 @@ from fastapi import Depends, Request
 from api.cache import CacheEndpoint
 from cache_manager import CacheManager
 from database import Database
+from hot_store.redis_client import HotStore
 from job_queue import JobQueue
-from redis_client import HotStore
 
 
 @dataclass(frozen=True, slots=True)

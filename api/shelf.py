@@ -19,7 +19,7 @@ from isal import isal_zlib
 from api.negotiation import Coding, Wanted
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
 from document_slices import DocumentError, DocumentText
-from redis_client import StoreUnavailable
+from hot_store.redis_client import StoreUnavailable
 
 # What is derived from documents (inflated text, slices) and kept for the next request.
 DERIVED_BYTES: Final = 96 * 2**20

@@ -12,10 +12,10 @@ from api.parts import ApiParts, Parts
 from cache_manager import DOCUMENTS, DocumentMeta
 from config import Settings
 from database import DatabaseUnavailable
-from leases import any_worker_alive
+from hot_store.leases import any_worker_alive
+from hot_store.redis_client import StoreUnavailable
 from market_data import Exchange, Timeframe
 from models import Coins, Health, Ready
-from redis_client import StoreUnavailable
 
 _READY_DEADLINE_S: Final = 2.0
 _COINS_DEADLINE_S: Final = 5.0

@@ -22,8 +22,8 @@ from data_collector.fetch_strategies import Run, Tally, fetch_simple
 from data_collector.rate_limits import Clock, RateLimits, SystemClock, Ticket
 from data_collector.shared_budgets import SharedBudgets
 from data_collector.url_builder import Endpoint, Request, listing_request
+from hot_store.redis_client import HotStore
 from market_data import Exchange
-from redis_client import HotStore
 
 REQUEST_S: Final = 10.0  # for one request, from connecting to the last byte
 CONNECT_S: Final = 5.0

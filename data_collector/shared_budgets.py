@@ -12,8 +12,8 @@ from typing import Final
 import structlog
 
 from data_collector.rate_limits import Clock, Limit
+from hot_store.redis_client import HotStore, StoreUnavailable
 from market_data import Exchange
-from redis_client import HotStore, StoreUnavailable
 
 SLOTS: Final = 20  # of a window: what is taken becomes free in such steps
 # Taken room is held for one window after its slot has ended, and for one slot more: so late may

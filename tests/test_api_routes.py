@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from database import Database, ListedMarket
-from leases import beat
+from hot_store.leases import beat
 from market_data import COLLECTED, Exchange, Market
 from tests.fixtures.api import ServedApi, StartApi
 

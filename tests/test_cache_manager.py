@@ -21,9 +21,15 @@ from cache_manager import (
     StaleVersion,
     StoredDocument,
 )
-from leases import Lease, LeaseLost, try_acquire
+from hot_store.leases import Lease, LeaseLost, try_acquire
+from hot_store.redis_client import (
+    HotStore,
+    NativeStore,
+    StoreRefused,
+    StoreUnavailable,
+    UpstashStore,
+)
 from market_data import Timeframe
-from redis_client import HotStore, NativeStore, StoreRefused, StoreUnavailable, UpstashStore
 from tests.fixtures.upstash import OpenStore, OwnValkey, RemoteWorker, UpstashEndpoint, until
 
 PIECE_BYTES = 4_000  # small, so that documents of a test have several pieces
@@ -221,7 +227,7 @@ async def test_replies_that_are_lost_are_asked_for_again(upstash: UpstashEndpoin
 async def test_a_store_that_keeps_refusing_ends_the_publish_with_its_reason(
     upstash: UpstashEndpoint, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leases._REFUSALS", 2)
+    monkeypatch.setattr("hot_store.leases._REFUSALS", 2)
     store = UpstashStore(upstash.url, upstash.token)
     cache = CacheManager(store, piece_bytes=PIECE_BYTES)
     lease = await try_acquire(store, "worker", holder="test", ttl_s=60)
@@ -259,7 +265,7 @@ async def test_a_full_store_refuses_and_keeps_the_old_document(
 async def test_a_read_only_replica_refuses(
     own_valkey: Callable[..., OwnValkey], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leases._REFUSALS", 2)
+    monkeypatch.setattr("hot_store.leases._REFUSALS", 2)
     server = own_valkey()
     store = NativeStore(server.url, client_name="test")
     cache = CacheManager(store)

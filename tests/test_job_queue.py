@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from hot_store.leases import Lease, LeaseLost, LeaseName, try_acquire
+from hot_store.redis_client import HotStore, NativeStore, UpstashStore
 from job_queue import (
     JOB_IDS,
     KEPT_S,
@@ -15,9 +17,7 @@ from job_queue import (
     collect_id,
     lane_of,
 )
-from leases import Lease, LeaseLost, LeaseName, try_acquire
 from market_data import Timeframe
-from redis_client import HotStore, NativeStore, UpstashStore
 from tests.fixtures.upstash import OwnValkey, UpstashEndpoint
 
 

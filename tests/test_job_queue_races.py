@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from hot_store.leases import Lease, try_acquire
+from hot_store.redis_client import HotStore, NativeStore
 from job_queue import JobQueue, JobRecord
-from leases import Lease, try_acquire
-from redis_client import HotStore, NativeStore
 from tests.fixtures.upstash import RemoteWorker, until
 
 

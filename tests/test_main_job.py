@@ -130,9 +130,11 @@ async def test_recorded_8h_candles_come_out_of_a_4h_collection(
     database_url: str,
     recorded_data: Path,
 ) -> None:
+    # All of the limit, because the funding of 276 Binance markets is a good part of it.
     simulator = start_simulator(recorded=recorded_data, frozen=True)
-    service = await start_service(**await addresses(simulator, redis_url, database_url))
-    await service.funding_ready()
+    settings = await addresses(simulator, redis_url, database_url)
+    service = await start_service(**settings, RATE_FRACTION="1")
+    await service.funding_ready(120)
     await service.collect("4h", timeout_s=120)
     four_hours = await service.get("/cache/4h")
     eight_hours = await service.get("/cache/8h")

@@ -15,6 +15,7 @@ import orjson
 import pytest
 
 from documents import DocumentBuilder, encode_funding
+from hot_store.redis_client import StoreUnavailable
 from market_data import (
     Exchange,
     FundingSeries,
@@ -24,7 +25,6 @@ from market_data import (
     Row,
     Timeframe,
 )
-from redis_client import StoreUnavailable
 from tests.fixtures.api import ServedApi, StartApi
 
 HOUR_MS = 3_600_000

@@ -8,7 +8,7 @@ import pytest
 from api.negotiation import Coding, read_query
 from api.shelf import Derived, Shared, Shelf
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
-from redis_client import StoreUnavailable
+from hot_store.redis_client import StoreUnavailable
 from tests.api.test_cache import AS_OF_MS, document
 from tests.fixtures.api import ServedApi
 

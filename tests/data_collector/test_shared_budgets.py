@@ -10,8 +10,8 @@ from data_collector.errors import Banned
 from data_collector.rate_limits import Limit, RateLimits, SystemClock
 from data_collector.shared_budgets import HELD_SLOTS, SLOTS, SharedBudgets
 from data_collector.url_builder import Endpoint, Request
+from hot_store.redis_client import HotStore, NativeStore
 from market_data import Exchange
-from redis_client import HotStore, NativeStore
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 LIMIT = Limit(40, 1.0)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from leases import (
+from hot_store.leases import (
     Lease,
     LeaseLost,
     any_worker_alive,
@@ -16,7 +16,13 @@ from leases import (
     try_acquire,
     workers_alive,
 )
-from redis_client import HotStore, NativeStore, StoreRefused, StoreUnavailable, UpstashStore
+from hot_store.redis_client import (
+    HotStore,
+    NativeStore,
+    StoreRefused,
+    StoreUnavailable,
+    UpstashStore,
+)
 from tests.fixtures.upstash import OpenStore, OwnValkey, RemoteWorker, UpstashEndpoint, until
 
 

@@ -14,7 +14,7 @@ import pytest
 from upstash_redis.asyncio import Redis as UpstashRedis
 
 from config import load_settings
-from redis_client import (
+from hot_store.redis_client import (
     HotStore,
     NativeStore,
     StoreRefused,

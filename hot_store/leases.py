@@ -15,7 +15,7 @@ from typing import Final, Literal, Self, TypeVar
 
 import structlog
 
-from redis_client import DEADLINE_S, HotStore, Script, StoreRefused, StoreUnavailable
+from hot_store.redis_client import DEADLINE_S, HotStore, Script, StoreRefused, StoreUnavailable
 
 LeaseName = Literal["worker", "funding"]
 BEAT_TTL_S: Final = 30

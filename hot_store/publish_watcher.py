@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import structlog
 
 from cache_manager import PUBLISHED, CacheManager, DocumentMeta
-from redis_client import NativeStore, StoreUnavailable, Subscription
+from hot_store.redis_client import NativeStore, StoreUnavailable, Subscription
 
 log = structlog.get_logger(__name__)
 
