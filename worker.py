@@ -79,8 +79,10 @@ class Worker:
         if lease is None:
             return
         try:
-            while not stop.is_set() and (job := await self._queue.take(lease)):
+            while lease.held and not stop.is_set() and (job := await self._queue.take(lease)):
                 await self.run_one(job, lease, stop)
+        except LeaseLost as error:
+            log.warning("lease_lost", lane=lane, error=str(error))
         finally:
             await lease.release()
 
