@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import csv
 import io
 import math
@@ -18,6 +19,8 @@ from market_data import Exchange, Market, Timeframe
 _TRUE: Final = ("true", "yes", "1")
 _FALSE: Final = ("false", "no", "0")
 _REQUIRED: Final = ("exchange", "symbol")
+_NAMES: Final = ("symbol", "base", "quote")
+_MOST_MISTAKES: Final = 20
 _COLUMNS: Final = (
     *_REQUIRED,
     *("base", "quote", "launched_ms", "active", "enabled", "turnover_24h"),
@@ -123,17 +126,11 @@ async def import_csv(database: Database, source: TextIO, *, now_ms: int) -> tupl
     is known; a market that is new needs base and quote. Raises CoinsError, with line numbers.
     """
     known = {record.market.key: record for record in await database.list_coins()}
-    try:
-        rows = list(csv.reader(source, strict=True))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise CoinsError(f"this is no CSV: {error}") from None
-    header = rows[0] if rows else []
+    (_, header), *rows = _read_rows(source)
     _check_header(header)
     records: dict[str, CoinRecord] = {}
     mistakes: list[str] = []
-    for line, row in enumerate(rows[1:], start=2):
-        if not row:
-            continue
+    for line, row in rows:
         try:
             if len(row) != len(header):
                 raise CoinsError(f"{len(row)} values for {len(header)} columns")
@@ -143,9 +140,26 @@ async def import_csv(database: Database, source: TextIO, *, now_ms: int) -> tupl
             records[record.market.key] = record
         except CoinsError as error:
             mistakes.append(f"line {line}: {error}")
+    if len(mistakes) > _MOST_MISTAKES:
+        mistakes[_MOST_MISTAKES:] = [f"and {len(mistakes) - _MOST_MISTAKES} lines more"]
     if mistakes:
-        raise CoinsError("\n".join(mistakes[:20]))
+        raise CoinsError("\n".join(mistakes))
     return len(records), await database.import_coins(records.values())
+
+
+def _read_rows(source: TextIO) -> list[tuple[int, list[str]]]:
+    """The rows that are not empty, each with the line it begins on; at least a header."""
+    reader = csv.reader(source, strict=True)
+    rows: list[tuple[int, list[str]]] = []
+    line = 1
+    try:
+        for row in reader:
+            if row or line == 1:
+                rows.append((line, row))
+            line = reader.line_num + 1  # a quoted value may hold line breaks
+    except csv.Error as error:
+        raise CoinsError(f"line {line}: this is no CSV: {error}") from None
+    return rows or [(1, [])]
 
 
 def _check_header(header: Sequence[str]) -> None:
@@ -169,6 +183,9 @@ def _record(fields: Mapping[str, str], known: Mapping[str, CoinRecord], now_ms: 
     exchange, symbol = given.get("exchange", ""), given.get("symbol", "")
     if exchange not in set(Exchange) or not symbol:
         raise CoinsError(f"exchange must be one of {', '.join(Exchange)}, symbol not empty")
+    for name in _NAMES:
+        if not given.get(name, "").isprintable():
+            raise CoinsError(f"{name} has characters that no name has: {given[name]!a}")
     record = known.get(f"{exchange}:{symbol}")
     if record is None:
         if "base" not in given or "quote" not in given:
@@ -195,24 +212,30 @@ def _record(fields: Mapping[str, str], known: Mapping[str, CoinRecord], now_ms: 
         turnover_24h=value("turnover_24h", _read_number, record.turnover_24h),
         first_seen_ms=value("first_seen_ms", _read_ms, record.first_seen_ms),
         last_seen_ms=value("last_seen_ms", _read_ms, record.last_seen_ms),
-        metadata=_metadata(given, value, now_ms),
+        metadata=_metadata(given, value, record.metadata, now_ms),
     )
 
 
 def _metadata(
-    given: Mapping[str, str], value: Callable[[str, Callable[[str], Any], Any], Any], now_ms: int
+    given: Mapping[str, str],
+    value: Callable[[str, Callable[[str], Any], Any], Any],
+    known: Mapping[Timeframe, CoinMetadata],
+    now_ms: int,
 ) -> dict[Timeframe, CoinMetadata]:
+    """The numbers of the timeframes that the row says something of, upon what is known."""
     found: dict[Timeframe, CoinMetadata] = {}
     for timeframe in Timeframe:
         prefix = f"{timeframe}."
         stamp = f"{prefix}computed_at_ms"
-        numbers = {
-            name.removeprefix(prefix): value(name, _read_number, None)
-            for name in given
-            if name.startswith(prefix) and name != stamp
-        }
-        if numbers:
-            found[timeframe] = CoinMetadata(numbers, value(stamp, _read_ms, now_ms))
+        names = [name for name in given if name.startswith(prefix)]
+        if names:
+            older = known[timeframe].values if timeframe in known else {}
+            numbers = {
+                name.removeprefix(prefix): value(name, _read_number, None)
+                for name in names
+                if name != stamp
+            }
+            found[timeframe] = CoinMetadata({**older, **numbers}, value(stamp, _read_ms, now_ms))
     return found
 
 
@@ -238,7 +261,7 @@ def _read_ms(text: str) -> int:
 
 def _read_number(text: str) -> float:
     try:
-        number = float(text)
+        number = float(text.replace("_", "?"))  # Python's own 1_000 is no number elsewhere
     except ValueError:
         raise ValueError("a number") from None
     if not math.isfinite(number):
@@ -248,12 +271,19 @@ def _read_number(text: str) -> float:
 
 def _write(file: Path, text: str) -> None:
     """All of it or nothing: a full disk leaves the older file alone."""
-    draft = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(file)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
+        if file.exists() and not file.is_file():  # a device or a pipe is not to be replaced
+            file.write_text(text, encoding="utf-8")
+            return
+        draft = file.with_name(f"{file.name}.{os.getpid()}.part")
+        try:
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(file)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+            raise
+    except (OSError, ValueError) as error:
         raise CoinsError(f"{file} cannot be written: {error}") from None
 
 
