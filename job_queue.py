@@ -4,6 +4,7 @@ What is queued is a wish ('the 4h document, no older than now'), so asking twice
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,10 @@ LANES: Final[Mapping[LeaseName, tuple[str, ...]]] = {
     "funding": ("funding",),
 }
 JOB_IDS: Final = tuple(job_id for ids in LANES.values() for job_id in ids)
+_LOOK_KEYS: Final = tuple(
+    key for lane, ids in LANES.items() for key in (lock_key(lane), *(f"job:{i}" for i in ids))
+)
+_LOOK_COUNTS: Final = tuple(1 + len(ids) for ids in LANES.values())
 _CHANNEL: Final = "queued"
 _SEQUENCE: Final = "jobs:sequence"
 
@@ -123,7 +128,9 @@ class JobQueue:
         self,
         store: HotStore,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        ring: Callable[[], None] = lambda: None,
     ) -> None:
+        """`ring` wakes the workers of this host, where the store has no way to tell them."""
         self._store = store
         self._clock_ms = clock_ms
         self._request = store.script(REQUEST)
@@ -138,6 +145,8 @@ class JobQueue:
         self._channel = _CHANNEL if store.kind == "native" else ""
         self._hints: dict[LeaseName, asyncio.Event] = {lane: asyncio.Event() for lane in LANES}
         self._subscription: Subscription | None = None
+        self._ring = ring
+        self._looked_at = -math.inf
 
     async def request(self, job_id: str) -> JobRecord:
         """Queues the job, or joins the wish that stands. Raises ValueError for an unknown id."""
@@ -145,13 +154,23 @@ class JobQueue:
         run, record = await self._request.run(
             [_key(job_id), _SEQUENCE], [self._clock_ms(), self._channel, job_id]
         )
+        if not self._channel:
+            self._hints[lane_of(job_id)].set()
+            self._ring()
         return _record(job_id, record, run=run)
 
     async def has_work(self, lane: LeaseName) -> bool:
-        """Whether the lane's lease is free and something waits for it."""
+        """Whether the lane's lease is free and something waits for it.
+
+        The one command looks at all lanes, and those with work are woken.
+        """
         self._hints[lane].clear()
-        keys = [lock_key(lane), *map(_key, LANES[lane])]
-        return bool(await self._has_work.run(keys))
+        self._looked_at = time.monotonic()
+        answers = await self._has_work.run(_LOOK_KEYS, _LOOK_COUNTS)
+        found = {name for name, answer in zip(LANES, answers, strict=True) if answer}
+        for other in found - {lane}:
+            self._hints[other].set()
+        return lane in found
 
     async def take(self, lease: Lease, job_id: str | None = None) -> JobRecord | None:
         """The next job of the lease's lane, now active under this lease; None when there is none.
@@ -252,18 +271,22 @@ class JobQueue:
         return [record for _, record in sorted(known, key=lambda pair: pair[0], reverse=True)]
 
     async def wait_for_work(self, timeout_s: float, lane: LeaseName = "worker") -> None:
-        """Returns when something may have been queued in the lane, at the latest after
-        `timeout_s`. A hint only: look with `has_work` or `take`, which also reset it."""
+        """Returns when something may have been queued in the lane, at the latest when nobody has
+        looked for `timeout_s`. A hint only: look with `has_work` or `take`, which also reset it.
+        """
         if self._subscription is None and isinstance(self._store, NativeStore):
             self._subscription = Subscription(
                 self._store, _CHANNEL, on_message=self._heard, on_connected=self.wake
             )
             self._subscription.start()
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._hints[lane].wait()
-        except TimeoutError:
-            pass
+        entered = time.monotonic()
+        while (left_s := max(entered, self._looked_at) + timeout_s - time.monotonic()) > 0:
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._hints[lane].wait()
+                return
+            except TimeoutError:
+                pass  # another lane may have looked for all meanwhile
 
     def wake(self) -> None:
         """Ends every `wait_for_work` of this process: something may have been queued."""

@@ -29,6 +29,7 @@ from config import Settings, SettingsError, load_settings
 from data_collector.exchange_client import ExchangeClient
 from database import Database, DatabaseUnavailable
 from embedded_stores import EmbeddedStores, EmbeddedStoresError
+from hot_store.doorbell import Doorbell
 from hot_store.redis_client import HotStore, StoreUnavailable, open_hot_store
 from job_queue import JobQueue
 from jobs import Desk
@@ -91,7 +92,7 @@ async def open_parts(settings: Settings, role: str) -> AsyncIterator[Parts]:
         assert settings.database_url is not None  # noqa: S101 - embedded_stores saw to it
         database = Database(settings.database_url.get_secret_value())
         opened.push_async_callback(database.aclose)
-        queue = JobQueue(queue_store)
+        queue = JobQueue(queue_store, ring=doorbell(settings).ring)
         opened.push_async_callback(queue.aclose)
         yield Parts(store, CacheManager(store), queue, database)
 
@@ -104,6 +105,11 @@ async def open_desk(settings: Settings, role: str) -> AsyncIterator[Desk]:
         ExchangeClient(settings, store=parts.store) as client,
     ):
         yield Desk(settings, parts.store, parts.cache, parts.queue, parts.database, client)
+
+
+def doorbell(settings: Settings) -> Doorbell:
+    """Where the API wakes the workers of this host: those with the same DATA_DIR."""
+    return Doorbell(settings.data_dir / "bells")
 
 
 def holder_name() -> str:
@@ -248,7 +254,11 @@ class _Server(uvicorn.Server):
 
 async def work(settings: Settings, stop: asyncio.Event) -> int:
     """One worker process: both lanes, until `stop`."""
-    async with open_desk(settings, "worker") as desk, asyncio.TaskGroup() as running:
+    async with contextlib.AsyncExitStack() as opened:
+        desk = await opened.enter_async_context(open_desk(settings, "worker"))
+        if desk.store.kind != "native":
+            opened.enter_context(doorbell(settings).answered(desk.queue.wake))
+        running = await opened.enter_async_context(asyncio.TaskGroup())
         running.create_task(keep_asking(desk, stop), name="schedule")
         running.create_task(Worker(desk, holder=holder_name()).run(stop), name="worker")
     return 0

@@ -180,13 +180,19 @@ for i = 1, #KEYS do records[i] = redis.call('HGETALL', KEYS[i]) end
 return records
 """
 
-# has_work(lock, jobs...): whether a worker that took the free lock would find something to do.
-# Returns 1 or 0.
+# has_work({lock, jobs...} of each lane; keys of each lane): whether a worker that took a lane's
+# free lock would find something to do. Returns 1 or 0 for each lane.
 HAS_WORK: Final = """
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-for i = 2, #KEYS do
-  local state = redis.call('HGET', KEYS[i], 'state')
-  if state == 'queued' or state == 'active' then return 1 end
+local answers, lock = {}, 1
+for lane = 1, #ARGV do
+  local last, found = lock + ARGV[lane] - 1, 0
+  if redis.call('EXISTS', KEYS[lock]) == 0 then
+    for i = lock + 1, last do
+      local state = redis.call('HGET', KEYS[i], 'state')
+      if state == 'queued' or state == 'active' then found = 1 end
+    end
+  end
+  answers[lane], lock = found, last + 1
 end
-return 0
+return answers
 """
