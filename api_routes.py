@@ -5,6 +5,7 @@ Api                 routes: /cache/ straight to its endpoint, all else through F
 _handle_errors      the one table from error to status
 """
 
+import time
 from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, cast
@@ -30,12 +31,14 @@ from api.docs import build_docs, openapi
 from api.guard import LARGEST_BODY, TOO_LARGE
 from api.jobs import build_jobs
 from api.parts import ApiParts, ApiState
+from api.scrape import Siblings, build_scrape
 from api.shelf import Shelf
 from api.status import build_status
 from config import Settings
 from database import DatabaseUnavailable
 from hot_store.publish_watcher import PublishWatcher
 from hot_store.redis_client import StoreUnavailable
+from metrics import OTHER, ApiMetrics, loop_watched
 
 __all__ = ["Api", "ApiParts", "create_app"]
 
@@ -54,15 +57,21 @@ Connect = Callable[[], AbstractAsyncContextManager[ApiParts]]
 
 
 def create_app(
-    settings: Settings, connect: Connect, *, piece_deadline_s: float = PIECE_DEADLINE_S
+    settings: Settings,
+    connect: Connect,
+    *,
+    piece_deadline_s: float = PIECE_DEADLINE_S,
+    metrics: ApiMetrics | None = None,
 ) -> "Api":
     """The application. `connect` is entered when the server starts and left when it ends.
 
     `piece_deadline_s`: how long a client may take over 64 KB before it is cut off.
     """
-    app = Api(settings, connect, piece_deadline_s)
+    siblings = Siblings(metrics or ApiMetrics(), settings.web_concurrency)
+    app = Api(settings, connect, piece_deadline_s, siblings)
     app.include_router(build_jobs(settings))
     app.include_router(build_status(settings))
+    app.include_router(build_scrape(siblings))
     app.include_router(build_docs())
     _handle_errors(app)
     return app
@@ -71,7 +80,11 @@ def create_app(
 class Api(FastAPI):
     """FastAPI, with a straight way for documents, HEAD wherever there is GET, and body limits."""
 
-    def __init__(self, settings: Settings, connect: Connect, piece_deadline_s: float) -> None:
+    def __init__(
+        self, settings: Settings, connect: Connect, piece_deadline_s: float, siblings: Siblings
+    ) -> None:
+        self._siblings = siblings
+        self._metrics = siblings.metrics
         self._piece_deadline_s = piece_deadline_s
         self._settings = settings
         self._connect = connect
@@ -95,8 +108,10 @@ class Api(FastAPI):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
+        began = time.perf_counter()
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit() and int(value) > LARGEST_BODY:
+                self._metrics.answered(scope["method"], OTHER, 413, time.perf_counter() - began)
                 await send_answer(scope, send, problem(413, TOO_LARGE, (b"connection", b"close")))
                 return
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
@@ -108,9 +123,14 @@ class Api(FastAPI):
         async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), *_BROWSER_HEADERS]
+                # The router has put there which route it found.
+                route = getattr(scope.get("route"), "path", OTHER)
+                duration_s = time.perf_counter() - began
+                self._metrics.answered(method, route, message["status"], duration_s)
             await send(message)
 
-        if scope["method"] == "HEAD":
+        method: str = scope["method"]
+        if method == "HEAD":
             # The server, which has its own view of the request, leaves the body out.
             scope = {**scope, "method": "GET"}
         await super().__call__(scope, receive, send_with_headers)
@@ -131,9 +151,15 @@ class Api(FastAPI):
         async with self._connect() as parts:
             shelf = Shelf(parts.cache)
             self._watcher = PublishWatcher(parts.cache, poll_s=self._settings.upstash_poll_s)
-            documents = CacheEndpoint(shelf, self._watcher, piece_deadline_s=self._piece_deadline_s)
+            documents = CacheEndpoint(
+                shelf,
+                self._watcher,
+                piece_deadline_s=self._piece_deadline_s,
+                metrics=self._metrics,
+            )
             try:
-                yield {"parts": parts, "documents": documents}
+                async with loop_watched(self._metrics.loop_lag), self._siblings.told(parts.store):
+                    yield {"parts": parts, "documents": documents}
             finally:
                 await self._watcher.aclose()
                 await shelf.aclose()

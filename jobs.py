@@ -32,6 +32,7 @@ from hot_store.leases import Lease
 from hot_store.redis_client import HotStore
 from job_queue import JobQueue, JobRecord
 from market_data import Exchange, FundingBook, Market, MarketSeries, Meta, Missing, Timeframe
+from metrics import WorkerMetrics
 
 # How long a job that lacks what another job brings waits for that one.
 _OTHER_JOB_S: Final = 30.0
@@ -81,6 +82,7 @@ class Desk:
     queue: JobQueue
     database: Database
     client: ExchangeClient
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
 
     @property

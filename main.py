@@ -23,6 +23,7 @@ import coins_command
 import demo
 import foreground
 from api.protocol import ServingProtocol
+from api.scrape import process_names
 from api_routes import Api, ApiParts, create_app
 from cache_manager import CacheManager
 from config import Settings, SettingsError, load_settings
@@ -31,10 +32,11 @@ from database import Database, DatabaseUnavailable
 from embedded_stores import EmbeddedStores, EmbeddedStoresError
 from hot_store.doorbell import Doorbell
 from hot_store.redis_client import HotStore, StoreUnavailable, open_hot_store
-from job_queue import JobQueue
+from job_queue import LANES, JobQueue
 from jobs import Desk
 from logging_setup import configure_logging
 from market_data import COLLECTED
+from metrics import ApiMetrics, WorkerMetrics, loop_watched
 from schedule import keep_asking
 from simulator import command_line as simulator_command_line
 from supervisor import PARENT_FD_FLAG, Child, ChildSpec, stop_signals, watch_parent
@@ -100,11 +102,13 @@ async def open_parts(settings: Settings, role: str) -> AsyncIterator[Parts]:
 @contextlib.asynccontextmanager
 async def open_desk(settings: Settings, role: str) -> AsyncIterator[Desk]:
     """The parts that run jobs, with a client of the exchanges."""
+    metrics = WorkerMetrics()
+    metrics.watch_jobs(LANES.items())
     async with (
         open_parts(settings, role) as parts,
-        ExchangeClient(settings, store=parts.store) as client,
+        ExchangeClient(settings, store=parts.store, metrics=metrics.exchange) as client,
     ):
-        yield Desk(settings, parts.store, parts.cache, parts.queue, parts.database, client)
+        yield Desk(settings, parts.store, parts.cache, parts.queue, parts.database, client, metrics)
 
 
 def doorbell(settings: Settings) -> Doorbell:
@@ -121,8 +125,8 @@ async def supervise(settings: Settings, stop: asyncio.Event, *, with_worker: boo
     """Keeps the API processes, and the worker, running as children until `stop`."""
     listener = _listen(settings)
     apis = [
-        Child(_child(f"api-{number}", "api", "--fd", str(listener.fileno()), fd=listener))
-        for number in range(1, settings.web_concurrency + 1)
+        Child(_child(name, "api", "--name", name, "--fd", str(listener.fileno()), fd=listener))
+        for name in process_names(settings.web_concurrency)
     ]
     workers = [Child(_child("worker", "worker"))] if with_worker else []
     async with embedded_stores(settings), asyncio.TaskGroup() as running:
@@ -194,8 +198,9 @@ async def _announce(listener: socket.socket) -> None:
     say(f"Perpcache: {demo.READY_WORDS}{_address(listener)} (documentation at /docs)")
 
 
-async def api(settings: Settings, stop: asyncio.Event, fd: int | None) -> int:
-    """One API process, on an inherited socket or on HOST and PORT."""
+async def api(settings: Settings, stop: asyncio.Event, fd: int | None, name: str) -> int:
+    """One API process, on an inherited socket or on HOST and PORT; `name` tells it from others
+    behind the same socket."""
     if fd is None and settings.web_concurrency > 1:
         return await supervise(settings, stop, with_worker=False)
     listener = socket.socket(fileno=fd) if fd is not None else _listen(settings)
@@ -205,7 +210,9 @@ async def api(settings: Settings, stop: asyncio.Event, fd: int | None) -> int:
         async with open_parts(settings, "api") as parts:
             yield ApiParts(parts.store, parts.cache, parts.queue, parts.database)
 
-    app = create_app(settings, connect)
+    # Those behind one socket are the children of one supervisor.
+    group = f"{socket.gethostname()}:{os.getppid()}" if settings.web_concurrency > 1 else None
+    app = create_app(settings, connect, metrics=ApiMetrics(name, group=group))
     server = _Server(
         app,
         uvicorn.Config(
@@ -258,6 +265,7 @@ async def work(settings: Settings, stop: asyncio.Event) -> int:
         desk = await opened.enter_async_context(open_desk(settings, "worker"))
         if desk.store.kind != "native":
             opened.enter_context(doorbell(settings).answered(desk.queue.wake))
+        await opened.enter_async_context(loop_watched(desk.metrics.loop_lag))
         running = await opened.enter_async_context(asyncio.TaskGroup())
         running.create_task(keep_asking(desk, stop), name="schedule")
         running.create_task(Worker(desk, holder=holder_name()).run(stop), name="worker")
@@ -302,7 +310,7 @@ async def _serve(settings: Settings, stop: asyncio.Event, _: argparse.Namespace)
 
 
 async def _api(settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace) -> int:
-    return await api(settings, stop, arguments.fd)
+    return await api(settings, stop, arguments.fd, arguments.name)
 
 
 async def _work(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) -> int:
@@ -352,6 +360,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("serve", "the whole service: API and worker, supervised (the default)", internal)
     api_only = add("api", "the HTTP API alone, for hosts of its own", internal)
     api_only.add_argument("--fd", type=int, default=None, help=argparse.SUPPRESS)
+    api_only.add_argument("--name", default=process_names(1)[0], help=argparse.SUPPRESS)
     add("worker", "the worker alone, for hosts of its own", internal)
     no_wait = "exit 75 when another process holds the lease, instead of waiting for it"
     collect = add("collect", "collect one timeframe here and now, under the lease", internal)

@@ -12,6 +12,7 @@ import structlog
 
 from data_collector.errors import CollectionFailed, ExchangeError
 from database import DatabaseUnavailable
+from exposition import packed
 from hot_store.leases import BEAT_TTL_S, Lease, LeaseLost, LeaseName, beat, try_acquire
 from hot_store.redis_client import StoreUnavailable
 from job_queue import JobAborted, JobQueue, JobRecord
@@ -40,6 +41,7 @@ class Worker:
         self._queue: JobQueue = desk.queue
         self._holder = holder
         self._watcher = watcher
+        self._news = asyncio.Event()  # a job ended: its numbers are told at once
         # Over REST every look is billed.
         native = desk.store.kind == "native"
         self._look_every_s = _LOOK_EVERY_S if native else desk.settings.upstash_poll_s
@@ -54,10 +56,12 @@ class Worker:
     async def _keep_beating(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                await beat(self._desk.store, self._holder)
+                self._news.clear()
+                note = packed(self._desk.metrics.registry)
+                await beat(self._desk.store, self._holder, note)
             except StoreUnavailable as error:
                 log.warning("beat_not_written", error=str(error))
-            await _first(stop.wait(), asyncio.sleep(_BEAT_EVERY_S))
+            await _first(stop.wait(), self._news.wait(), asyncio.sleep(_BEAT_EVERY_S))
 
     async def _keep_working(self, lane: LeaseName, stop: asyncio.Event) -> None:
         retry_s = _FIRST_RETRY_S
@@ -87,20 +91,25 @@ class Worker:
             await lease.release()
 
     async def acquire(self, lane: LeaseName) -> Lease | None:
-        return await try_acquire(
+        lease = await try_acquire(
             self._desk.store,
             lane,
             holder=self._holder,
             ttl_s=self._desk.settings.worker_lock_ttl_s,
         )
+        self._desk.metrics.lease_asked(lane, acquired=lease is not None)
+        return lease
 
     async def run_one(self, job: JobRecord, lease: Lease, stop: asyncio.Event) -> str:
         """Runs a taken job to its end, and says how it ended: complete, failed, aborted,
         queued (handed back at `stop`) or lost (the lease went to somebody else)."""
         with structlog.contextvars.bound_contextvars(job=job.id, run=job.run):
             log.info("job_started", attempt=job.attempts)
-            state = await self._run_to_end(job, lease, stop)
+            waited_s = ((job.started_at or 0) - (job.enqueued_at or job.started_at or 0)) / 1000
+            with self._desk.metrics.running(job.id, waited_s) as run:
+                run.outcome = state = await self._run_to_end(job, lease, stop)
             log.info("job_ended", state=state)
+            self._news.set()
             return state
 
     async def _run_to_end(self, job: JobRecord, lease: Lease, stop: asyncio.Event) -> str:
@@ -168,6 +177,8 @@ class Worker:
         except (LeaseLost, StoreUnavailable) as reason:
             log.warning("job_end_not_written", reason=str(reason))
             return "lost"
+        if outcome is not None:
+            self._desk.metrics.published(job.id, outcome.result)
         return state
 
     async def _hand_back(self, job: JobRecord, lease: Lease, work: "asyncio.Task[Outcome]") -> str:

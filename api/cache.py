@@ -27,8 +27,10 @@ from cache_manager import DOCUMENTS, GLOBAL_FR
 from document_slices import DocumentError
 from hot_store.publish_watcher import PublishWatcher
 from hot_store.redis_client import StoreUnavailable
+from metrics import ApiMetrics
 
 PREFIX: Final = "/cache/"
+ROUTE: Final = "/cache/{name}"
 PIECE_BYTES: Final = 64 * 1024
 # A client that does not take a piece within this time is given up: under 3.3 KB/s.
 PIECE_DEADLINE_S: Final = 20.0
@@ -67,7 +69,9 @@ class CacheEndpoint:
         *,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         piece_deadline_s: float = PIECE_DEADLINE_S,
+        metrics: ApiMetrics | None = None,
     ) -> None:
+        self._metrics = metrics or ApiMetrics()
         self._shelf = shelf
         self._watcher = watcher
         self._now_ms = now_ms
@@ -75,6 +79,7 @@ class CacheEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, name: str) -> None:
         """`name`: what follows /cache/ in the path."""
+        began = time.perf_counter()
         try:
             answer = await self._prepare(name, scope, receive)
         except InvalidQuery as error:
@@ -87,6 +92,10 @@ class CacheEndpoint:
         except Exception:
             log.exception("request_failed", name=name)
             answer = problem(500, "internal error")
+        # How long a client chose to wait says nothing about us.
+        held = b"wait=" in scope["query_string"]
+        duration_s = None if held else time.perf_counter() - began
+        self._metrics.answered(scope["method"], ROUTE, answer.status, duration_s)
         await send_answer(scope, send, answer, piece_deadline_s=self._piece_deadline_s)
 
     async def _prepare(self, name: str, scope: Scope, receive: Receive) -> Answer:
@@ -108,7 +117,8 @@ class CacheEndpoint:
             detail = "none of deflate, gzip and identity is acceptable to the client"
             return problem(406, detail, _VARY)
         if wanted.wait_s:
-            copy = await self._wait(name, wanted, if_none_match, receive)
+            with self._metrics.waiting():
+                copy = await self._wait(name, wanted, if_none_match, receive)
         else:
             copy = await self._shelf.current(name)
         if copy is None:

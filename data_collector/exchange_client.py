@@ -17,18 +17,35 @@ from yarl import URL
 from config import Settings
 from data_collector.answers import judge
 from data_collector.api_parser import parse_server_time
-from data_collector.errors import BadPayload, Banned, RateLimited, SourceDown
+from data_collector.errors import (
+    BadPayload,
+    BadRequest,
+    Banned,
+    RateLimited,
+    Restricted,
+    SourceDown,
+    SymbolGone,
+    WindowRefused,
+)
 from data_collector.fetch_strategies import Run, Tally, fetch_simple
 from data_collector.rate_limits import Clock, RateLimits, SystemClock, Ticket
 from data_collector.shared_budgets import SharedBudgets
 from data_collector.url_builder import Endpoint, Request, listing_request
 from hot_store.redis_client import HotStore
 from market_data import Exchange
+from metrics import ExchangeMetrics
 
 REQUEST_S: Final = 10.0  # for one request, from connecting to the last byte
 CONNECT_S: Final = 5.0
 LARGEST_BODY: Final = 16 * 1024 * 1024  # the largest known, a list of all contracts, has 2 MB
 _PIECE: Final = 256 * 1024
+ERROR_KINDS: Final = tuple(
+    kind.__name__
+    for kind in (
+        *(SourceDown, BadPayload, RateLimited, Banned),
+        *(Restricted, SymbolGone, WindowRefused, BadRequest),
+    )
+)
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +66,7 @@ class ExchangeClient:
         limits: RateLimits | None = None,
         clock: Clock | None = None,
         request_s: float = REQUEST_S,
+        metrics: ExchangeMetrics | None = None,
     ) -> None:
         self._base_urls = {exchange: settings.base_url(exchange) for exchange in Exchange}
         self._request_s = request_s
@@ -57,8 +75,20 @@ class ExchangeClient:
         shared = SharedBudgets(store, settings.egress_id, clock) if store is not None else None
         self.limits = limits or RateLimits(settings.rate_fraction, clock, shared)
         self.clock: Clock = self.limits.clock
-        self.tally = Tally()
+        self._metrics = metrics or ExchangeMetrics()
+        self.tally = Tally(metrics=self._metrics)
+        for exchange in settings.exchanges:
+            self._watch(exchange)
         self._session: aiohttp.ClientSession | None = None
+
+    def _watch(self, exchange: Exchange) -> None:
+        """Lets the metrics tell what is used of the exchange's limits whenever they are read."""
+        limits = self.limits.of(exchange)
+        self._metrics.watch_exchange(exchange, list(Endpoint), ERROR_KINDS)
+        self._metrics.watch_pause(exchange, limits.pause_left_s)
+        for counter, budget in limits.budgets.items():
+            used = partial(limits.used, counter)
+            self._metrics.watch_limit(exchange, counter, budget.quantity, used)
 
     @property
     def requests(self) -> int:
@@ -107,7 +137,10 @@ class ExchangeClient:
         if self._session is None:
             raise RuntimeError("the client is used outside of its `async with`")
         limits = self.limits.of(request.exchange)
+        asked_at = self.clock.monotonic_s()
         ticket = await limits.admit(request)
+        waited_s = self.clock.monotonic_s() - asked_at
+        self._metrics.admitted(request.exchange, request.counter, request.weight, waited_s)
         tally.requests += 1
         if tally is not self.tally:
             self.tally.requests += 1
@@ -115,6 +148,7 @@ class ExchangeClient:
             return await self._ask(self._session, request, ticket)
         except (RateLimited, Banned) as error:
             pause_s = (error.until_ms - self.clock.wall_ms()) / 1000
+            self._metrics.paused(request.exchange)
             await limits.pause(pause_s, error.cause)
             log.warning(
                 "exchange_paused",
@@ -129,17 +163,23 @@ class ExchangeClient:
     async def _ask(self, session: aiohttp.ClientSession, request: Request, ticket: Ticket) -> bytes:
         headers: Mapping[str, str] = CIMultiDict()
         url = URL(self._base_urls[request.exchange] + request.target, encoded=True)
+        ending, sent_at = "cancelled", self.clock.monotonic_s()
         try:
             # A GET never has a body here: one exchange refuses it.
             async with session.get(url, allow_redirects=False) as answer:
                 headers = answer.headers
+                ending = str(answer.status)
                 body = await _read(answer, request)
                 status = answer.status
         except TimeoutError:
+            ending = "timeout"
             raise self._down(request, f"no answer within {self._request_s:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
+            ending = "error"
             raise self._down(request, f"{type(error).__name__}: {error}"[:200]) from None
         finally:
+            took_s = self.clock.monotonic_s() - sent_at
+            self._metrics.asked(request.exchange, request.endpoint, ending, took_s)
             self.limits.of(request.exchange).answered(request, ticket, headers)
         refusal = judge(request, status, headers, body, self.clock.wall_ms())
         if refusal is not None:

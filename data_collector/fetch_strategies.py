@@ -41,6 +41,7 @@ from data_collector.url_builder import (
     history_request,
 )
 from market_data import Exchange, FundingRow, Timeframe
+from metrics import ExchangeMetrics
 
 # How often one request is made at most, by what the last answer was. The deadline of a single
 # request is the client's.
@@ -68,6 +69,16 @@ class Tally:
 
     requests: int = 0
     retries: int = 0
+    metrics: ExchangeMetrics | None = None  # where failures and retries are counted as well
+
+    def failed(self, request: Request, error: ExchangeError) -> None:
+        if self.metrics is not None:
+            self.metrics.failed(request.exchange, type(error).__name__)
+
+    def retried(self, request: Request) -> None:
+        self.retries += 1
+        if self.metrics is not None:
+            self.metrics.retried(request.exchange, request.endpoint)
 
 
 class Sender(Protocol):
@@ -143,7 +154,7 @@ async def fetch_simple(run: Run, request: Request, parse: Callable[[bytes], T]) 
     while True:
         _check_not_left(run, request)
         try:
-            result = parse(await run.sender.send(request, run.tally))
+            result = await _try(run, request, parse)
         except (SourceDown, BadPayload, RateLimited) as error:
             kind = type(error)
             tries[kind] += 1
@@ -158,15 +169,23 @@ async def fetch_simple(run: Run, request: Request, parse: Callable[[bytes], T]) 
             log.debug("retry", cause=str(error), tries=tries.total(), wait_s=round(wait_s, 2))
             if kind is not RateLimited:  # the budget itself waits for the end of the pause
                 await clock.sleep(wait_s)
-            run.tally.retries += 1
+            run.tally.retried(request)
             if run.sender.tally is not run.tally:
-                run.sender.tally.retries += 1
+                run.sender.tally.retried(request)
         except ExchangeError as error:
             run._failed(request, error)
             raise
         else:
             run._succeeded(request)
             return result
+
+
+async def _try(run: Run, request: Request, parse: Callable[[bytes], T]) -> T:
+    try:
+        return parse(await run.sender.send(request, run.tally))
+    except ExchangeError as error:
+        run.sender.tally.failed(request, error)
+        raise
 
 
 def _check_not_left(run: Run, request: Request) -> None:

@@ -273,6 +273,10 @@ class ExchangeLimits:
             return _ANSWER_SOON_S  # then it counts like a pause of our own
         return 0.0 if answer.room >= request.weight else max(answer.for_s, _ANSWER_SOON_S)
 
+    def used(self, counter: str) -> int:
+        """What is taken of the counter's budget now."""
+        return self.budgets[counter].used(self._clock.monotonic_s())
+
     def pause_left_s(self) -> float:
         return max(0.0, self._paused_until - self._clock.monotonic_s())
 

@@ -290,7 +290,8 @@ async def any_worker_alive(store: HotStore) -> bool:
 
 
 async def workers_alive(store: HotStore) -> dict[str, bytes]:
-    """The notes of the workers that live, by worker id, in two commands.
+    """The notes of the workers that live, by worker id, in two commands; one more forgets the
+    names of those that live no longer.
 
     Raises StoreUnavailable.
     """
@@ -298,7 +299,11 @@ async def workers_alive(store: HotStore) -> dict[str, bytes]:
     if not ids:
         return {}
     notes = await store.execute("MGET", *(f"workers:{worker}" for worker in ids))
-    return {worker: note for worker, note in zip(ids, notes, strict=True) if note is not None}
+    found = dict(zip(ids, notes, strict=True))
+    if gone := [worker for worker, note in found.items() if note is None]:
+        # One that beats again puts its name back.
+        await store.execute("SREM", "workers", *gone)
+    return {worker: note for worker, note in found.items() if note is not None}
 
 
 async def _give_back(release: Script, key: str, mark: str) -> None:

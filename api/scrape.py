@@ -1,0 +1,196 @@
+"""GET /metrics: this process's numbers, its siblings', the workers', and the state of the caches.
+
+Counters must never be seen to fall, whichever process answers: where there are several behind one
+listener, each keeps its numbers in the store, and writes them anew before it reads all of them.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Final, get_args
+
+import structlog
+from fastapi import APIRouter
+from fastapi.responses import Response
+from prometheus_client.core import GaugeMetricFamily
+
+from api.docs import responses
+from api.parts import ApiParts, Parts
+from cache_manager import DOCUMENTS, DocumentMeta
+from exposition import CONTENT_TYPE, NotPacked, Page, packed, unpacked
+from hot_store.leases import workers_alive
+from hot_store.redis_client import HotStore, StoreUnavailable
+from job_queue import JobState
+from metrics import ApiMetrics
+
+_DEADLINE_S: Final = 2.0
+_SHARE_EVERY_S: Final = 5.0
+_SHARED_TTL_S: Final = 30
+_MOST_WORKERS: Final = 64
+
+log = structlog.get_logger(__name__)
+
+
+class Siblings:
+    """The API processes behind one listener, each of which tells the numbers of all."""
+
+    def __init__(self, metrics: ApiMetrics, processes: int) -> None:
+        self.metrics = metrics
+        self._others = [name for name in process_names(processes) if name != metrics.process]
+        # One write at a time, so that an older one never comes after a newer one.
+        self._writing = asyncio.Lock()
+
+    @contextlib.asynccontextmanager
+    async def told(self, store: HotStore) -> AsyncIterator[None]:
+        """Inside, this process's numbers are kept in the store, if there are others."""
+        if self.metrics.group is None:
+            yield
+            return
+        sharing = asyncio.create_task(self._keep_telling(store), name="share-metrics")
+        try:
+            yield
+        finally:
+            sharing.cancel()
+            await asyncio.gather(sharing, return_exceptions=True)
+
+    async def read(self, store: HotStore) -> dict[str, bytes]:
+        """The others' numbers by process; ours are written first. Raises StoreUnavailable."""
+        if self.metrics.group is None or not self._others:
+            return {}
+        await self._tell(store)
+        texts = await store.execute("MGET", *map(self._key, self._others))
+        return {name: text for name, text in zip(self._others, texts, strict=True) if text}
+
+    async def _keep_telling(self, store: HotStore) -> None:
+        while True:
+            try:
+                await self._tell(store)
+            except StoreUnavailable as error:
+                log.debug("metrics_not_shared", error=str(error))
+            await asyncio.sleep(_SHARE_EVERY_S)
+
+    async def _tell(self, store: HotStore) -> None:
+        async with self._writing:
+            text = packed(self.metrics.registry)
+            await store.execute("SET", self._key(self.metrics.process), text, "EX", _SHARED_TTL_S)
+
+    def _key(self, process: str) -> str:
+        return f"metrics:{self.metrics.group}:{process}"
+
+
+def process_names(processes: int) -> list[str]:
+    """What the API processes behind one listener are called."""
+    return [f"api-{number}" for number in range(1, processes + 1)]
+
+
+def build_scrape(siblings: Siblings) -> APIRouter:
+    router = APIRouter(tags=["service"])
+
+    @router.get(
+        "/metrics",
+        response_class=Response,
+        responses={
+            **responses(),
+            200: {
+                "description": "Prometheus' text format, 0.0.4",
+                "content": {
+                    "text/plain": {"schema": {"type": "string"}, "example": "perpcache_store_up 1"}
+                },
+            },
+        },
+        summary="Numbers for Prometheus",
+    )
+    async def scrape(parts: Parts) -> Response:
+        """The workers' own numbers have a `worker` label, those of API processes `process`. While
+        the store is away only the answering process is told, with `perpcache_store_up 0`."""
+        page = Page()
+        up = await _add_shared(page, parts, siblings)
+        page.add([_gauge("store_up", "Whether the hot store answers.", [((), up)])])
+        return Response(page.text(), media_type=CONTENT_TYPE)
+
+    return router
+
+
+async def _add_shared(page: Page, parts: ApiParts, siblings: Siblings) -> bool:
+    """All numbers; those of this process alone, and False, when the store gives none."""
+    metrics = siblings.metrics
+    page.add(metrics.registry.collect(), {"process": metrics.process})
+    try:
+        async with asyncio.timeout(_DEADLINE_S):
+            metas, notes, jobs, others = await asyncio.gather(
+                parts.cache.read_metas(DOCUMENTS),
+                workers_alive(parts.store),
+                parts.queue.list(),
+                siblings.read(parts.store),
+            )
+    except (StoreUnavailable, TimeoutError) as error:
+        log.debug("metrics_of_others_unknown", error=str(error))
+        return False
+    states = Counter(job.state for job in jobs)
+    page.add(
+        [
+            *_cache_families(metas),
+            _gauge("workers", "Workers that beat within 30 s.", [((), len(notes))]),
+            _gauge(
+                "job_records",
+                "Jobs known to the queue, by state.",
+                [((state,), states[state]) for state in get_args(JobState)],
+                "state",
+            ),
+        ]
+    )
+    for worker, note in sorted(notes.items())[:_MOST_WORKERS]:
+        _add_packed(page, note, "worker", worker)
+    for process, text in others.items():
+        _add_packed(page, text, "process", process)
+    return True
+
+
+def _add_packed(page: Page, text: bytes, label: str, value: str) -> None:
+    if not text:
+        return  # one that has no numbers to tell
+    try:
+        page.add(unpacked(text), {label: value})
+    except NotPacked as error:
+        log.warning("metrics_unreadable", of=value, error=str(error))
+
+
+def _cache_families(metas: dict[str, DocumentMeta | None]) -> list[GaugeMetricFamily]:
+    now_s = time.time()
+    stored = [(name, meta) for name, meta in metas.items() if meta is not None]
+
+    def family(
+        name: str, documentation: str, value: Callable[[DocumentMeta], float]
+    ) -> GaugeMetricFamily:
+        samples = [((document,), value(meta)) for document, meta in stored]
+        return _gauge(f"cache_{name}", documentation, samples, "timeframe")
+
+    return [
+        family(
+            "age_seconds",
+            "Since the document was made.",
+            lambda meta: max(0.0, now_s - meta.updated_at_ms / 1000),
+        ),
+        family(
+            "as_of_timestamp_seconds",
+            "The exchanges' time at which the document's data was asked for.",
+            lambda meta: meta.as_of_ms / 1000,
+        ),
+        family("version", "The document's version.", lambda meta: meta.version),
+        family("stored_bytes", "Size in the store.", lambda meta: meta.stored_bytes),
+        family("json_bytes", "Size of the JSON.", lambda meta: meta.json_bytes),
+    ]
+
+
+def _gauge(
+    name: str,
+    documentation: str,
+    samples: Iterable[tuple[tuple[str, ...], float]],
+    *labels: str,
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"perpcache_{name}", documentation, labels=labels)
+    for values, value in samples:
+        family.add_metric(values, value)
+    return family
