@@ -219,23 +219,23 @@ class WorkerMetrics:
         self._runs = Counter(
             "perpcache_job_runs_total",
             "Runs of a job that ended here: complete, failed, aborted, queued (handed back), lost.",
-            ("job", "outcome"),
+            ("job_id", "outcome"),
             registry=self.registry,
         )
         self._durations = Histogram(
             "perpcache_job_duration_seconds",
             "How long a run took.",
-            ("job", "outcome"),
+            ("job_id", "outcome"),
             buckets=_JOB_S,
             registry=self.registry,
         )
         self._running = Gauge(
-            "perpcache_job_running", "Jobs running here now.", ("job",), registry=self.registry
+            "perpcache_job_running", "Jobs running here now.", ("job_id",), registry=self.registry
         )
         self._lease_wait = Histogram(
             "perpcache_job_lease_wait_seconds",
             "From the asking for a job to a worker that holds the lease and takes it.",
-            ("job",),
+            ("job_id",),
             buckets=_JOB_S,
             registry=self.registry,
         )
@@ -246,19 +246,19 @@ class WorkerMetrics:
             registry=self.registry,
         )
         self._rows = Counter(
-            "perpcache_rows_total", "Rows published.", ("job",), registry=self.registry
+            "perpcache_rows_total", "Rows published.", ("job_id",), registry=self.registry
         )
         self._last_success = Gauge(
             "perpcache_job_last_success_timestamp_seconds",
             "When a run last completed here.",
-            ("job",),
+            ("job_id",),
             registry=self.registry,
         )
         self._last = {
             part: Gauge(
                 f"perpcache_job_{part}",
                 f"{what} of the last complete run.",
-                ("job",),
+                ("job_id",),
                 registry=self.registry,
             )
             for part, what in (

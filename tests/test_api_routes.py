@@ -350,6 +350,7 @@ async def test_openapi_describes_every_route(native_api: ServedApi) -> None:
         ("head", "/cache/{name}"),
         ("get", "/coins"),
         ("get", "/health"),
+        ("get", "/metrics"),
         ("get", "/ready"),
     }
     statuses = page["paths"]["/get-market-data"]["post"]["responses"]
