@@ -12,13 +12,19 @@ Each has its own registry, made where the process is composed. Names are in base
 import asyncio
 import contextlib
 import time
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Final
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 _HTTP_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_HTTP_BOUNDS: Final = (*map(floatToGoString, _HTTP_S), "+Inf")
 _EXCHANGE_S: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _JOB_S: Final = (1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200, 3600)
 _LAG_S: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
@@ -46,6 +52,55 @@ def _loop_lag(registry: CollectorRegistry) -> Histogram:
     )
 
 
+class _Answers(Collector):
+    """HTTP answers by method, route and status.
+
+    Every poll of every bot passes here, on one event loop: so these are plain numbers, which take
+    a tenth of the time of the library's locked ones.
+    """
+
+    def __init__(self) -> None:
+        self._tallies: dict[tuple[str, str, int], _Tally] = {}
+
+    def count(self, method: str, route: str, status: int, duration_s: float | None) -> None:
+        tally = self._tallies.get((method, route, status))
+        if tally is None:
+            method = method if method in _METHODS else OTHER
+            tally = self._tallies.setdefault((method, route, status), _Tally())
+        tally.answers += 1
+        if duration_s is not None:
+            tally.seconds += duration_s
+            tally.buckets[bisect_left(_HTTP_S, duration_s)] += 1
+
+    def collect(self) -> Iterable[Metric]:
+        labels = ("method", "route", "status")
+        requests = CounterMetricFamily(
+            "perpcache_http_requests", "Requests answered, by route and status.", labels=labels
+        )
+        durations = HistogramMetricFamily(
+            "perpcache_http_request_duration_seconds",
+            "From a request's arrival to the head of its answer; without those that asked to wait.",
+            labels=labels,
+        )
+        for (method, route, status), tally in self._tallies.items():
+            values = (method, route, str(status))
+            requests.add_metric(values, tally.answers)
+            counts = zip(_HTTP_BOUNDS, accumulate(tally.buckets), strict=True)
+            durations.add_metric(values, list(counts), tally.seconds)
+        return (requests, durations)
+
+
+class _Tally:
+    """Answers of one kind; how many took how long, by the buckets of _HTTP_S."""
+
+    __slots__ = ("answers", "buckets", "seconds")
+
+    def __init__(self) -> None:
+        self.answers = 0
+        self.seconds = 0.0
+        self.buckets = [0] * len(_HTTP_BOUNDS)
+
+
 class ApiMetrics:
     """`process` names it among the API processes behind one listener.
 
@@ -58,39 +113,17 @@ class ApiMetrics:
         self.group = group
         self.registry = _registry()
         self.loop_lag = _loop_lag(self.registry)
-        self._requests = Counter(
-            "perpcache_http_requests_total",
-            "Requests answered, by route and status.",
-            ("method", "route", "status"),
-            registry=self.registry,
-        )
-        self._durations = Histogram(
-            "perpcache_http_request_duration_seconds",
-            "From a request's arrival to the head of its answer; without those that asked to wait.",
-            ("route", "status"),
-            buckets=_HTTP_S,
-            registry=self.registry,
-        )
+        self._http = _Answers()
+        self.registry.register(self._http)
         self._waiting = Gauge(
             "perpcache_http_waiting_requests",
             "Requests held until there is a newer document.",
             registry=self.registry,
         )
-        # A request that was seen before costs one look-up here.
-        self._bound: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def answered(self, method: str, route: str, status: int, duration_s: float | None) -> None:
         """`route` is a template; `duration_s` None for a request that asked to wait."""
-        bound = self._bound.get((method, route, status))
-        if bound is None:
-            known = method if method in _METHODS else OTHER
-            bound = self._bound[known, route, status] = (
-                self._requests.labels(known, route, status),
-                self._durations.labels(route, status),
-            )
-        bound[0].inc()
-        if duration_s is not None:
-            bound[1].observe(duration_s)
+        self._http.count(method, route, status, duration_s)
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
