@@ -29,7 +29,7 @@ run: $(VENV)/run.stamp ## the service against the live exchanges
 	@$(BIN)/python main.py serve
 
 test: check ## lint, types and the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/dev.stamp ## lint and types only
 	$(BIN)/ruff check .
