@@ -8,11 +8,11 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypedDict
+from typing import Any, Final, TypedDict, TypeVar
 
 import structlog
 
-from cache_manager import CacheManager
+from cache_manager import CacheManager, DamagedDocument, StoredDocument
 from config import Settings
 from data_collector import Collected, fetch_market_data
 from data_collector.discovery import run_discovery
@@ -20,6 +20,7 @@ from data_collector.exchange_client import ExchangeClient
 from data_collector.fr_fetcher import run_fr_update_process
 from data_collector.metadata import compute_metadata
 from database import Database, DatabaseUnavailable
+from document_slices import DocumentError
 from documents import (
     GLOBAL_FR,
     DocumentBuilder,
@@ -28,9 +29,9 @@ from documents import (
     decode_series,
     encode_funding,
 )
-from hot_store.leases import Lease
+from hot_store.leases import Lease, persist
 from hot_store.redis_client import HotStore
-from job_queue import JobQueue, JobRecord
+from job_queue import JobQueue, JobRecord, lane_of
 from market_data import Exchange, FundingBook, Market, MarketSeries, Meta, Missing, Timeframe
 from metrics import WorkerMetrics
 
@@ -38,6 +39,7 @@ from metrics import WorkerMetrics
 _OTHER_JOB_S: Final = 30.0
 _LOOK_EVERY_S: Final = 0.5
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
@@ -115,9 +117,9 @@ async def run_job(desk: Desk, job: JobRecord, lease: Lease, progress: Progress) 
 async def _collect(desk: Desk, timeframe: Timeframe, lease: Lease, progress: Progress) -> Outcome:
     settings = desk.settings
     progress.enter("markets")
-    markets = await _markets(desk, progress, same_lane=True)
-    sheets = {made: await _open_sheet(desk, made, timeframe) for made in timeframe.produces}
-    funding = await _funding_book(desk, progress)
+    markets = await _markets(desk, lease, progress)
+    sheets = {made: await _open_sheet(desk, made, timeframe, lease) for made in timeframe.produces}
+    funding = await _funding_book(desk, lease, progress)
     progress.enter("fetch")
     collected = await fetch_market_data(
         timeframe,
@@ -135,7 +137,7 @@ async def _collect(desk: Desk, timeframe: Timeframe, lease: Lease, progress: Pro
     for sheet in sheets.values():
         stored_bytes += await _publish(desk, sheet, collected, lease, progress)
     if collected.funding_outdated:
-        await desk.queue.request("funding")
+        await persist(lease, lambda: desk.queue.request("funding"))
     return Outcome(
         collected.as_of_ms,
         {
@@ -176,15 +178,36 @@ class _Sheet:
             )
 
 
-async def _open_sheet(desk: Desk, made: Timeframe, collected: Timeframe) -> _Sheet:
+async def _open_sheet(desk: Desk, made: Timeframe, collected: Timeframe, lease: Lease) -> _Sheet:
     coins = await desk.database.get_coins_from_db(made, **desk.selection)
-    stored = await desk.cache.read(made)
-    earlier: Mapping[str, MarketSeries] = {}
-    if stored is not None:
-        earlier = await asyncio.to_thread(lambda: decode_series(stored.inflate()))
+    earlier: Mapping[str, MarketSeries] = await _stored(desk, made, decode_series, lease) or {}
     metas = {coin.market.key: coin.meta for coin in coins}
     source: Source = "collected" if made is collected else "aggregated"
     return _Sheet(made, DocumentBuilder(made, source), metas, earlier)
+
+
+async def _stored(desk: Desk, name: str, decode: Callable[[bytes], T], lease: Lease) -> T | None:
+    """The stored document, decoded; None when there is none, or none that can be read: what is
+    damaged must not keep the run from replacing it.
+
+    While the store is away it is asked again for as long as the lease is ours.
+    """
+
+    async def read() -> StoredDocument | None:
+        try:
+            return await desk.cache.read(name)
+        except DamagedDocument as error:
+            log.error("document_damaged", document=name, error=str(error))
+            return None
+
+    document = await persist(lease, read)
+    if document is None:
+        return None
+    try:
+        return await asyncio.to_thread(lambda: decode(document.inflate()))
+    except (DamagedDocument, DocumentError) as error:
+        log.error("document_damaged", document=name, error=str(error))
+        return None
 
 
 async def _publish(
@@ -192,7 +215,9 @@ async def _publish(
 ) -> int:
     """Writes the sheet's document and stores its numbers; gives the bytes it takes in the store."""
     progress.enter("merge")
-    version = await desk.cache.next_version(sheet.timeframe, collected.as_of_ms)
+    version = await persist(
+        lease, lambda: desk.cache.next_version(sheet.timeframe, collected.as_of_ms)
+    )
     updated_at_ms = desk.now_ms()
     document = await asyncio.to_thread(
         sheet.builder.finish,
@@ -221,22 +246,21 @@ async def _publish(
     return meta.stored_bytes
 
 
-async def _funding_book(desk: Desk, progress: Progress) -> FundingBook:
+async def _funding_book(desk: Desk, lease: Lease, progress: Progress) -> FundingBook:
     """What `cache:global_fr` holds; empty when no funding job brings it within the wait."""
-    document = await desk.cache.read(GLOBAL_FR)
-    if document is None and await _comes(desk, "funding", progress):
-        document = await desk.cache.read(GLOBAL_FR)
-    if document is None:
+    book: FundingBook | None = await _stored(desk, GLOBAL_FR, decode_funding, lease)
+    if book is None and await _comes(desk, "funding", lease, progress):
+        book = await _stored(desk, GLOBAL_FR, decode_funding, lease)
+    if book is None:
         log.warning("no_funding_yet")
-        return {}
-    return await asyncio.to_thread(lambda: decode_funding(document.inflate()))
+    return book or {}
 
 
-async def _comes(desk: Desk, job_id: str, progress: Progress) -> bool:
+async def _comes(desk: Desk, job_id: str, lease: Lease, progress: Progress) -> bool:
     """Waits for a job that is queued or running to end; False when there is none, or too long."""
     deadline = time.monotonic() + _OTHER_JOB_S
     while time.monotonic() < deadline:
-        job = await desk.queue.get(job_id)
+        job = await persist(lease, lambda: desk.queue.get(job_id))
         if job is None or job.state not in ("queued", "active"):
             return job is not None and job.state == "complete"
         progress.enter("waiting")
@@ -247,11 +271,8 @@ async def _comes(desk: Desk, job_id: str, progress: Progress) -> bool:
 async def _refresh_funding(desk: Desk, lease: Lease, progress: Progress) -> Outcome:
     settings = desk.settings
     progress.enter("markets")
-    markets = await _markets(desk, progress, same_lane=False)
-    document = await desk.cache.read(GLOBAL_FR)
-    known: FundingBook = {}
-    if document is not None:
-        known = await asyncio.to_thread(lambda: decode_funding(document.inflate()))
+    markets = await _markets(desk, lease, progress)
+    known: FundingBook = await _stored(desk, GLOBAL_FR, decode_funding, lease) or {}
     progress.enter("fetch", total=len(markets))
     update = await run_fr_update_process(
         desk.client,
@@ -261,7 +282,7 @@ async def _refresh_funding(desk: Desk, lease: Lease, progress: Progress) -> Outc
         on_progress=progress.count,
     )
     progress.enter("publish", total=1)
-    version = await desk.cache.next_version(GLOBAL_FR, update.as_of_ms)
+    version = await persist(lease, lambda: desk.cache.next_version(GLOBAL_FR, update.as_of_ms))
     updated_at_ms = desk.now_ms()
     body = await asyncio.to_thread(
         encode_funding,
@@ -293,14 +314,13 @@ async def _refresh_funding(desk: Desk, lease: Lease, progress: Progress) -> Outc
     )
 
 
-async def _markets(desk: Desk, progress: Progress, *, same_lane: bool) -> list[Market]:
-    """The markets to ask for; when none are known yet, discovery comes first.
-
-    `same_lane`: a discovery that is queued waits for us, so we cannot wait for it.
-    """
+async def _markets(desk: Desk, lease: Lease, progress: Progress) -> list[Market]:
+    """The markets to ask for; when none are known yet, discovery comes first."""
     settings = desk.settings
     markets = await desk.database.get_all_unique_coins(**desk.selection)
-    if not markets and (same_lane or not await _comes(desk, "discovery", progress)):
+    # In the lane of discovery itself, one that is queued waits for us: we cannot wait for it.
+    other_lane = lease.name != lane_of("discovery")
+    if not markets and not (other_lane and await _comes(desk, "discovery", lease, progress)):
         await _discover(desk, progress)
     markets = markets or await desk.database.get_all_unique_coins(**desk.selection)
     if not markets:

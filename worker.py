@@ -14,7 +14,7 @@ from data_collector.errors import CollectionFailed, ExchangeError
 from database import DatabaseUnavailable
 from exposition import packed
 from hot_store.leases import BEAT_TTL_S, Lease, LeaseLost, LeaseName, beat, try_acquire
-from hot_store.redis_client import StoreUnavailable
+from hot_store.redis_client import StoreRefused, StoreUnavailable
 from job_queue import JobAborted, JobQueue, JobRecord
 from jobs import Desk, JobFailed, Outcome, Progress, run_job
 
@@ -25,6 +25,10 @@ _LOOK_EVERY_S: Final = 1.0
 _FIRST_RETRY_S: Final = 0.5
 _SLOWEST_RETRY_S: Final = 5.0
 _BEAT_EVERY_S: Final = BEAT_TTL_S / 3
+# A store that starts, or that is not the primary at the moment, is as good as away.
+_PASSING_REFUSALS: Final = frozenset(
+    ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "BUSY")
+)
 # SIGTERM must end everything within 3 s; the store's answer to a hand-back gets this much of it.
 _HAND_BACK_S: Final = 1.0
 
@@ -84,7 +88,10 @@ class Worker:
             return
         try:
             while lease.held and not stop.is_set() and (job := await self._queue.take(lease)):
-                await self.run_one(job, lease, stop)
+                if await self.run_one(job, lease, stop) == "lost":
+                    # Also when the store refuses the end of a run: under this lease it would be
+                    # taken again at once, and all of it collected anew, for as long as it does.
+                    return
         except LeaseLost as error:
             log.warning("lease_lost", lane=lane, error=str(error))
         finally:
@@ -153,8 +160,12 @@ class Worker:
             log.warning("job_not_ours", reason=str(reason))
             return "lost"
         except StoreUnavailable as reason:
-            log.warning("store_unavailable", error=str(reason))
-            return await self._hand_back(job, lease, work)
+            if not isinstance(reason, StoreRefused) or reason.code in _PASSING_REFUSALS:
+                log.warning("store_unavailable", error=str(reason))
+                return await self._hand_back(job, lease, work)
+            # Full, say, or over its quota: to collect all of it again would not help.
+            error = str(reason)
+            log.error("job_failed", error=error)
         except (JobFailed, CollectionFailed, ExchangeError, DatabaseUnavailable) as reason:
             error = str(reason)
             log.error("job_failed", error=error)

@@ -1,0 +1,126 @@
+"""The whole service on Upstash's REST API alone: no Redis protocol anywhere."""
+
+import asyncio
+import signal
+import time
+from typing import Any
+
+import aiohttp
+import pytest
+import redis
+
+from tests.fixtures.service import Service, StartService
+from tests.fixtures.simulator import Simulator, StartSimulator
+from tests.fixtures.upstash import UpstashEndpoint
+
+_STOP_S = 3.0
+_POLL_S = 5.0  # UPSTASH_POLL_S as it is when nobody sets it
+
+
+@pytest.fixture
+def exchanges(start_simulator: StartSimulator) -> Simulator:
+    return start_simulator(binance=6, bybit=6, latency_ms=40)
+
+
+@pytest.fixture
+def settings(exchanges: Simulator, upstash: UpstashEndpoint, database_url: str) -> dict[str, str]:
+    return {
+        "BINANCE_BASE_URL": exchanges.base_url,
+        "BYBIT_BASE_URL": exchanges.base_url,
+        "DATABASE_URL": database_url,
+        **upstash.environment,
+    }
+
+
+def waited_ms(last: Any, job: Any) -> int:
+    """How long the job lay in the queue before a worker took it."""
+    taken: int = job["started_at"] - job["enqueued_at"]
+    assert job["run"] == last["run"]
+    return taken
+
+
+async def collected_at_once(service: Service, times: int) -> None:
+    for _ in range(times):
+        last = await service.collect("4h")
+        assert last["result"]["markets"] == 12
+        job = await service.get("/jobs/collect:4h")
+        # Far below UPSTASH_POLL_S: the worker did not just happen to look.
+        assert waited_ms(last, job) < 500
+
+
+async def test_it_collects_serves_and_waits(
+    settings: dict[str, str],
+    start_service: StartService,
+    exchanges: Simulator,
+    redis_url: str,
+) -> None:
+    service = await start_service(**settings)
+    await service.funding_ready()
+    await collected_at_once(service, 3)
+    document = await service.get("/cache/8h")
+    assert len(document["markets"]) == 12
+    assert all(market["rows"][-2][8] is not None for market in document["markets"])
+
+    async with aiohttp.ClientSession(service.address) as client:
+        async with client.head("/cache/4h?limit=1") as known:
+            etag = known.headers["ETag"]
+        waiting = asyncio.create_task(
+            client.get("/cache/4h?wait=30&limit=1", headers={"If-None-Match": etag})
+        )
+        await asyncio.sleep(0)
+        last = await service.collect("4h")
+        published = time.monotonic()
+        async with await waiting as answer:
+            assert answer.status == 200
+            assert (await answer.json())["as_of"] == last["as_of"]
+        assert time.monotonic() - published < _POLL_S + 1
+
+    # What is shared between hosts went through the same endpoint.
+    with redis.Redis.from_url(redis_url) as store:
+        budgets = store.keys("budget:default:*")
+    assert isinstance(budgets, list)
+    assert {b"budget:default:binance:weight", b"budget:default:bybit:requests"} <= set(budgets)
+    assert exchanges.stats()["limits_broken"] == {}
+
+
+async def test_an_idle_service_asks_little(
+    settings: dict[str, str], start_service: StartService, upstash: UpstashEndpoint
+) -> None:
+    service = await start_service(**settings)
+    await service.funding_ready()
+    await service.job("discovery", lambda job: job["state"] == "complete")
+    upstash.fail("")
+    began = time.monotonic()
+    await asyncio.sleep(1.5 * _POLL_S)  # what is asked by the clock can only be seen by the clock
+    asked = sum(upstash.commands().values())
+    # One look at all lanes for each poll, one beat for each 10 s.
+    assert 1 <= asked <= 2 * (time.monotonic() - began) / _POLL_S
+
+
+async def test_sigterm_hands_the_job_back_within_three_seconds(
+    start_simulator: StartSimulator,
+    settings: dict[str, str],
+    start_service: StartService,
+    redis_url: str,
+) -> None:
+    slow = start_simulator(binance=15, bybit=15, latency_ms=200)
+    addresses = {"BINANCE_BASE_URL": slow.base_url, "BYBIT_BASE_URL": slow.base_url}
+    service = await start_service(**settings | addresses, CONCURRENCY_LIMIT="2")
+    await service.funding_ready()
+    await service.post("/get-market-data", {"timeframe": "1h"})
+    await service.job("collect:1h", lambda job: job["progress"]["done"] >= 2)
+    asked_at = time.monotonic()
+    assert await service.stop(signal.SIGTERM) == 0
+    assert time.monotonic() - asked_at < _STOP_S
+    with redis.Redis.from_url(redis_url) as store:
+        assert store.exists("lock:worker", "lock:funding") == 0
+        assert store.hget("job:collect:1h", "state") == b"queued"
+
+
+async def test_api_and_worker_started_apart_on_one_host_wake_each_other(
+    settings: dict[str, str], start_service: StartService
+) -> None:
+    await start_service("worker", wait=False, **settings)
+    api = await start_service("api", **settings)
+    await api.funding_ready()
+    await collected_at_once(api, 2)

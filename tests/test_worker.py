@@ -1,0 +1,328 @@
+"""The worker in the service: aborts, deaths, lost leases, stores that go away and come back.
+
+Real processes, killed, stopped and continued; the simulator tells what was asked meanwhile.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+import pytest
+import redis
+
+from tests.fixtures.service import Service, StartService
+from tests.fixtures.simulator import Simulator, StartSimulator
+from tests.fixtures.upstash import OwnValkey, until
+
+SECRET = "cron-secret"
+MARKETS = 24
+
+
+@pytest.fixture
+def exchanges(start_simulator: StartSimulator) -> Simulator:
+    """A collection of these by two workers takes three seconds."""
+    return start_simulator(binance=12, bybit=12, latency_ms=200)
+
+
+@pytest.fixture
+def settings(exchanges: Simulator, redis_url: str, database_url: str) -> dict[str, str]:
+    return {
+        "BINANCE_BASE_URL": exchanges.base_url,
+        "BYBIT_BASE_URL": exchanges.base_url,
+        "REDIS_URL": redis_url,
+        "DATABASE_URL": database_url,
+        "CRON_SECRET": SECRET,
+        "CONCURRENCY_LIMIT": "2",
+        "WORKER_LOCK_TTL_S": "2",
+        "HISTORY_CANDLES": "50",
+        "FUNDING_HISTORY": "20",
+    }
+
+
+async def funding(service: Service) -> Any:
+    return await service.post("/api/v1/internal/update-fr", **{"Authorization": f"Bearer {SECRET}"})
+
+
+async def delete(service: Service, job_id: str) -> Any:
+    async with (
+        aiohttp.ClientSession(service.address) as client,
+        client.delete(f"/jobs/{job_id}") as answer,
+    ):
+        assert answer.status == 202
+        return await answer.json()
+
+
+def klines_asked(exchanges: Simulator) -> int:
+    requests = exchanges.stats()["requests"]
+    return sum(sum(endpoints.get("klines", {}).values()) for endpoints in requests.values())
+
+
+async def steady(look: Callable[[], int], for_s: float, within_s: float) -> int:
+    """The value of `look` once it has not changed for so long."""
+    deadline = time.monotonic() + within_s
+    value, since = look(), time.monotonic()
+    while time.monotonic() - since < for_s:
+        assert time.monotonic() < deadline, "it goes on changing"
+        await asyncio.sleep(0.05)
+        if (now := look()) != value:
+            value, since = now, time.monotonic()
+    return value
+
+
+async def running(service: Service, job_id: str = "collect:1h", done: int = 4) -> Any:
+    return await service.job(
+        job_id, lambda job: job["state"] == "active" and job["progress"]["done"] >= done
+    )
+
+
+async def test_aborts_of_a_queued_and_of_an_active_job(
+    start_service: StartService, settings: dict[str, str], exchanges: Simulator
+) -> None:
+    service = await start_service(**settings)
+    await service.funding_ready()
+    await service.post("/get-market-data", {"timeframe": "1h"})
+    await service.post("/get-market-data", {"timeframe": "2h"})
+    await running(service)
+    assert (await delete(service, "collect:2h"))["state"] == "aborted"
+    assert (await delete(service, "collect:1h"))["state"] == "aborted"
+    # The worker leaves the exchanges alone at once, and the lease is free again.
+    asked = await steady(lambda: klines_asked(exchanges), 0.7, within_s=3)
+    assert asked < MARKETS
+    for name in ("1h", "2h"):
+        job = await service.get(f"/jobs/collect:{name}")
+        assert (job["state"], job["last"]["state"]) == ("aborted", "aborted")
+    again = await service.collect("1h")
+    assert again["result"]["markets"] == MARKETS
+    async with (
+        aiohttp.ClientSession(service.address) as client,
+        client.get("/cache/2h") as answer,
+    ):
+        assert answer.status == 404
+
+
+async def attempted(service: Service, number: int) -> Any:
+    return await service.job(
+        "collect:1h", lambda job: job["state"] == "active" and job["attempts"] == number
+    )
+
+
+async def test_the_third_death_fails_the_job_and_the_next_post_works(
+    start_service: StartService, settings: dict[str, str]
+) -> None:
+    service = await start_service(**settings)
+    await service.funding_ready()
+    asked = await service.post("/get-market-data", {"timeframe": "1h"})
+    for attempt in (1, 2, 3):
+        await attempted(service, attempt)
+        os.kill(service.pid_of("worker"), signal.SIGKILL)
+    job = await service.job("collect:1h", lambda job: job["state"] == "failed")
+    assert (job["run"], job["last"]["state"]) == (asked["run"], "failed")
+    assert job["error"] == "the worker died in each of 3 attempts"
+    assert (await service.collect("1h"))["result"]["markets"] == MARKETS
+
+
+async def test_funding_runs_beside_a_long_collection(
+    start_service: StartService, settings: dict[str, str]
+) -> None:
+    service = await start_service(**settings)
+    first = await service.funding_ready()
+    asked = await service.post("/get-market-data", {"timeframe": "1h"})
+    await running(service)
+    refresh = await funding(service)
+    last = await service.ended(refresh)
+    assert last["as_of"] > first["as_of"]
+    collection = await service.get("/jobs/collect:1h")
+    assert (collection["state"], collection["run"]) == ("active", asked["run"])
+    await service.ended(asked)
+
+
+async def test_no_markets_and_no_funding_yet(
+    start_service: StartService, settings: dict[str, str], exchanges: Simulator
+) -> None:
+    """On the command line, where nothing is asked for beforehand."""
+    began = time.monotonic()
+    collect = await start_service("collect", "1h", wait=False, **settings)
+    assert await asyncio.wait_for(collect.process.wait(), 30) == 0
+    # Nobody asked for funding, so there was nothing to wait for.
+    assert time.monotonic() - began < 20
+    assert exchanges.stats()["funding_requests"] == 0
+    api = await start_service("api", **settings)
+    document = await api.get("/cache/1h")
+    assert len(document["markets"]) == MARKETS
+    assert all(row[8] is None for market in document["markets"] for row in market["rows"])
+    unfunded = [lack for lack in document["missing"] if lack["part"] == "funding_rate"]
+    assert len(unfunded) == MARKETS
+    # What was missing is queued for whoever works next.
+    assert (await api.get("/jobs/funding"))["state"] == "queued"
+
+
+async def test_a_collection_waits_for_funding_that_is_under_way(
+    start_service: StartService, settings: dict[str, str]
+) -> None:
+    service = await start_service(**settings)
+    asked = await service.post("/get-market-data", {"timeframe": "1h"})
+    waiting = await service.job("collect:1h", lambda job: job["progress"]["phase"] == "waiting")
+    assert waiting["state"] == "active"
+    assert (await service.get("/jobs/funding"))["state"] in ("queued", "active")
+    await service.ended(asked)
+    document = await service.get("/cache/1h")
+    assert document["missing"] == []
+    funded = [market for market in document["markets"] if market["rows"][-1][8] is not None]
+    assert len(funded) > MARKETS / 2  # the youngest may not have settled yet
+
+
+async def test_a_lease_that_could_not_be_renewed_stops_the_requests_and_work_goes_on(
+    start_service: StartService,
+    settings: dict[str, str],
+    exchanges: Simulator,
+    own_valkey: Callable[..., OwnValkey],
+) -> None:
+    server = own_valkey()
+    service = await start_service(**settings | {"REDIS_URL": server.url})
+    await service.funding_ready()
+    worker = service.pid_of("worker")
+    asked = await service.post("/get-market-data", {"timeframe": "1h"})
+    await running(service)
+    server.pause()
+    # Its own clock tells it that the lease is over: 2 s, and what was on its way.
+    asked_for = await steady(lambda: klines_asked(exchanges), 2.5, within_s=8)
+    assert asked_for < MARKETS
+    server.resume()
+    last = await service.ended(asked)
+    assert last["result"]["markets"] == MARKETS
+    assert (await service.get("/jobs/collect:1h"))["attempts"] == 2
+    assert service.pid_of("worker") == worker
+
+
+async def test_a_worker_that_slept_too_long_writes_nothing_and_lives_on(
+    start_service: StartService,
+    settings: dict[str, str],
+    redis_url: str,
+    tmp_path: Path,
+) -> None:
+    service = await start_service(**settings)
+    await service.funding_ready()
+    sleeper = psutil.Process(service.pid_of("worker"))
+    asked = await service.post("/get-market-data", {"timeframe": "1h"})
+    # Just before it would publish.
+    await service.job("collect:1h", lambda job: job["progress"]["done"] >= 2 * MARKETS - 6)
+    sleeper.suspend()
+    try:
+        await start_service("worker", wait=False, **settings | {"DATA_DIR": str(tmp_path)})
+        last = await service.ended(asked)
+        document = await service.get("/cache/1h")
+        with redis.Redis.from_url(redis_url) as store:
+            record = store.hgetall("job:collect:1h")
+    finally:
+        sleeper.resume()
+    assert last["as_of"] == document["as_of"]
+    await until(lambda: said(service, "lease_lost"))
+    with redis.Redis.from_url(redis_url) as store:
+        assert store.hgetall("job:collect:1h") == record
+    assert (await service.get("/cache/1h"))["version"] == document["version"]
+    # It lives on, and can be the one that works: the other is asleep now.
+    other = next(
+        process
+        for process in psutil.process_iter(["environ"])
+        if (process.info["environ"] or {}).get("DATA_DIR") == str(tmp_path)
+    )
+    other.suspend()
+    try:
+        assert (await service.collect("1h"))["result"]["markets"] == MARKETS
+        assert service.pid_of("worker") == sleeper.pid
+    finally:
+        other.resume()
+
+
+async def said(service: Service, word: str) -> bool:
+    return any(word in line for line in service.lines)
+
+
+async def test_a_store_that_is_away_for_ten_seconds(
+    start_service: StartService,
+    settings: dict[str, str],
+    own_valkey: Callable[..., OwnValkey],
+) -> None:
+    """One lane is in the middle of a job, the other idle; the lease outlives the absence."""
+    server = own_valkey()
+    service = await start_service(**settings | {"REDIS_URL": server.url, "WORKER_LOCK_TTL_S": "15"})
+    await service.funding_ready()
+    worker = service.pid_of("worker")
+    asked = await service.post("/get-market-data", {"timeframe": "1h"})
+    await running(service)
+    said_before = len(service.lines)
+    server.kill()
+    away = time.monotonic()
+    await asyncio.sleep(10)
+    lines = list(service.lines)[said_before:]
+    server.start()
+    # It backs off: the idle lane tried again less and less often, not in a tight loop.
+    tries = [line for line in lines if "store_unavailable" in line and "lane=funding" in line]
+    assert 2 <= len(tries) <= 8
+    last = await service.ended(asked)
+    assert time.monotonic() - away < 25
+    assert last["result"]["markets"] == MARKETS
+    job = await service.get("/jobs/collect:1h")
+    assert (job["attempts"], job["run"]) == (1, asked["run"])
+    assert last["run"] == asked["run"]
+    await service.ended(await funding(service))
+    assert service.pid_of("worker") == worker
+
+
+async def test_a_full_store_costs_one_collection_and_work_goes_on_when_there_is_room(
+    start_service: StartService,
+    settings: dict[str, str],
+    exchanges: Simulator,
+    own_valkey: Callable[..., OwnValkey],
+) -> None:
+    server = own_valkey("--maxmemory-policy", "noeviction")
+    service = await start_service(**settings | {"REDIS_URL": server.url})
+    await service.funding_ready()
+    asked = await service.post("/get-market-data", {"timeframe": "1h"})
+    await running(service)
+    with redis.Redis.from_url(server.url) as store:
+        store.config_set("maxmemory", 1)
+        # Neither the document nor the job's end can be written: that is tried, not collected anew.
+        asked_for = await steady(lambda: klines_asked(exchanges), 2.5, within_s=10)
+        assert MARKETS <= asked_for < 1.5 * MARKETS
+        assert store.exists("cache:1h") == 0
+        store.config_set("maxmemory", 0)
+    assert (await service.ended(asked))["result"]["markets"] == MARKETS
+
+
+async def test_what_the_store_refuses_for_good_fails_the_job_with_its_words(
+    start_service: StartService, settings: dict[str, str], own_valkey: Callable[..., OwnValkey]
+) -> None:
+    server = own_valkey()
+    service = await start_service(**settings | {"REDIS_URL": server.url})
+    await service.funding_ready()
+    with redis.Redis.from_url(server.url) as store:
+        store.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all"])
+        await service.post("/get-market-data", {"timeframe": "1h"})
+        await running(service)
+        store.execute_command("ACL", "SETUSER", "default", "-rename")
+        job = await service.job("collect:1h", lambda job: job["state"] == "failed")
+        assert "NOPERM" in job["error"] or "permission" in job["error"]
+        store.execute_command("ACL", "SETUSER", "default", "+rename")
+    assert (await service.collect("1h"))["result"]["markets"] == MARKETS
+
+
+async def test_a_damaged_document_is_replaced_by_the_next_run(
+    start_service: StartService, settings: dict[str, str], redis_url: str
+) -> None:
+    service = await start_service(**settings | {"CONCURRENCY_LIMIT": "20"})
+    await service.funding_ready()
+    await service.collect("1h")
+    with redis.Redis.from_url(redis_url) as store:
+        for name in ("1h", "global_fr"):
+            store.setrange(f"cache:{name}", 100, "damage")
+    await service.ended(await funding(service))
+    assert (await service.collect("1h"))["result"]["markets"] == MARKETS
+    assert len((await service.get("/cache/1h"))["markets"]) == MARKETS
+    assert len((await service.get("/cache/global_fr"))["markets"]) == MARKETS
