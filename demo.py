@@ -155,17 +155,17 @@ def _print_table(console: Console, four_hours: Any, eight_hours: Any) -> None:
     closed = four_hours["last_closed_open_time"]
     opened = time.strftime("%Y-%m-%d %H:%M", time.gmtime(closed / 1000))
     table = Table(
-        title=f"GET /cache/4h and /cache/8h: candles that opened {opened} UTC", box=SIMPLE
+        title=f"Last closed candle (opened {opened} UTC), and rows of 4h and 8h", box=SIMPLE
     )
     table.add_column("market", no_wrap=True)
-    for name in ("close", "volume", "OI", "funding", "4h rows", "8h rows"):
+    for name in ("close", "volume", "OI", "funding", "4h", "8h"):
         table.add_column(name, justify="right", no_wrap=True)
     shown = [m for m in four_hours["markets"] if any(row[0] == closed for row in m["rows"])]
     for market in shown[:: max(1, len(shown) // 8)][:8]:
         row = next(row for row in market["rows"] if row[0] == closed)
         table.add_row(
             f"{market['exchange']}:{market['symbol']}",
-            f"{row[4]:g}",
+            f"{row[4]:.5g}",
             _short(row[5]),
             _short(row[7]),
             "-" if row[8] is None else f"{row[8]:.4%}",
