@@ -129,6 +129,8 @@ async def _add_shared(page: Page, parts: ApiParts, siblings: Siblings) -> bool:
         log.debug("metrics_of_others_unknown", error=str(error))
         return False
     states = Counter(job.state for job in jobs)
+    waiting_since = [job.enqueued_at for job in jobs if job.state == "queued" and job.enqueued_at]
+    waits_s = time.time() - min(waiting_since) / 1000 if waiting_since else 0.0
     page.add(
         [
             *_cache_families(metas),
@@ -138,6 +140,11 @@ async def _add_shared(page: Page, parts: ApiParts, siblings: Siblings) -> bool:
                 "Jobs known to the queue, by state.",
                 [((state,), states[state]) for state in get_args(JobState)],
                 "state",
+            ),
+            _gauge(
+                "job_queued_seconds",
+                "How long the job that has been queued for longest is waiting.",
+                [((), max(0.0, waits_s))],
             ),
         ]
     )

@@ -201,6 +201,7 @@ async def test_the_state_of_the_caches_and_jobs(api: ServedApi) -> None:
         told.of("perpcache_cache_age_seconds", timeframe="4h")
     assert told.of("perpcache_job_records", state="queued") == 1
     assert told.of("perpcache_job_records", state="failed") == 0
+    assert 0 <= told.of("perpcache_job_queued_seconds") < 5
     assert (told.of("perpcache_store_up"), told.of("perpcache_workers")) == (1, 0)
 
 
