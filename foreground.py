@@ -104,15 +104,15 @@ def _shown(console: Console, job_id: str) -> Iterator[Show]:
         TimeRemainingColumn(),
     )
     with Bars(*columns, console=console) as bars:
-        bar = bars.add_task(job_id, total=None)
+        bar, phase = bars.add_task(job_id, total=None), ""
 
         def show(_: JobRecord, progress: Progress) -> None:
-            bars.update(
-                bar,
-                description=f"{job_id}: {progress.phase}",
-                completed=progress.done,
-                total=progress.total or None,
-            )
+            nonlocal bar, phase
+            if progress.phase != phase:
+                bars.remove_task(bar)
+                phase = progress.phase
+                bar = bars.add_task(f"{job_id}: {phase}", total=None)
+            bars.update(bar, completed=progress.done, total=progress.total or None)
 
         yield show
 

@@ -252,7 +252,7 @@ async def _funding_book(desk: Desk, lease: Lease, progress: Progress) -> Funding
     if book is None and await _comes(desk, "funding", lease, progress):
         book = await _stored(desk, GLOBAL_FR, decode_funding, lease)
     if book is None:
-        log.warning("no_funding_yet")
+        log.warning("no_funding_yet", hint="python main.py funding")
     return book or {}
 
 

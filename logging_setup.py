@@ -2,9 +2,17 @@
 
 import logging
 import sys
-from typing import Literal
+from typing import Literal, TextIO
 
 import structlog
+
+
+class _CurrentStderr(logging.StreamHandler[TextIO]):
+    """Writes to whatever standard error is now: a progress bar puts itself in between."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 def configure_logging(level: str, log_format: Literal["console", "json"]) -> None:
@@ -33,7 +41,7 @@ def configure_logging(level: str, log_format: Literal["console", "json"]) -> Non
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _CurrentStderr()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
