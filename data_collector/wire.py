@@ -14,6 +14,8 @@ from data_collector.url_builder import Endpoint
 from market_data import Exchange, Market
 
 T = TypeVar("T")
+# A number whose form varies: text or a JSON number; an empty text or null where it does not apply.
+_Loose = str | int | float | None
 
 
 class Page(NamedTuple, Generic[T]):
@@ -120,7 +122,10 @@ class _BinanceFunding(msgspec.Struct):
     symbol: str
     fundingTime: int
     fundingRate: float
-    rateType: str = "Regular"
+    rateType: str | None = None
+
+
+_REGULAR: Final = ("Regular", "", None)  # older rows do not say it
 
 
 class _BinanceTime(msgspec.Struct):
@@ -129,12 +134,12 @@ class _BinanceTime(msgspec.Struct):
 
 class _BinanceSymbol(msgspec.Struct):
     symbol: str
-    contractType: str = ""
-    status: str = ""
-    baseAsset: str = ""
-    quoteAsset: str = ""
-    marginAsset: str = ""
-    onboardDate: int = 0
+    contractType: str | None = ""
+    status: str | None = ""
+    baseAsset: str | None = ""
+    quoteAsset: str | None = ""
+    marginAsset: str | None = ""
+    onboardDate: _Loose = 0
 
 
 class _BinanceExchangeInfo(msgspec.Struct):
@@ -143,7 +148,7 @@ class _BinanceExchangeInfo(msgspec.Struct):
 
 class _BinanceTicker(msgspec.Struct):
     symbol: str
-    quoteVolume: str = ""
+    quoteVolume: _Loose = ""
 
 
 class _BinancePremium(msgspec.Struct):
@@ -160,7 +165,7 @@ class _BybitResult(msgspec.Struct, Generic[T]):
     list: list[T]
     symbol: str = ""
     category: str = "linear"
-    nextPageCursor: str = ""
+    nextPageCursor: str | None = ""
 
 
 class _BybitAnswer(msgspec.Struct, Generic[T]):
@@ -169,9 +174,9 @@ class _BybitAnswer(msgspec.Struct, Generic[T]):
 
 
 class _BybitOpenInterest(msgspec.Struct):
-    openInterest: str
+    openInterest: str | int | float
     timestamp: int
-    singleOpenInterest: str = ""
+    singleOpenInterest: _Loose = ""
 
 
 class _BybitFunding(msgspec.Struct):
@@ -191,22 +196,22 @@ class _BybitTime(msgspec.Struct):
 
 class _BybitInstrument(msgspec.Struct):
     symbol: str
-    contractType: str = ""
-    status: str = ""
-    baseCoin: str = ""
-    quoteCoin: str = ""
-    settleCoin: str = ""
-    symbolType: str = ""
-    launchTime: str = ""
-    fundingInterval: int = 0
-    isPreListing: bool = False
+    contractType: str | None = ""
+    status: str | None = ""
+    baseCoin: str | None = ""
+    quoteCoin: str | None = ""
+    settleCoin: str | None = ""
+    symbolType: str | None = ""
+    launchTime: _Loose = ""
+    fundingInterval: _Loose = 0
+    isPreListing: bool | None = False
 
 
 class _BybitTicker(msgspec.Struct):
     symbol: str
-    turnover24h: str = ""
-    nextFundingTime: str = ""
-    fundingIntervalHour: str = ""
+    turnover24h: _Loose = ""
+    nextFundingTime: _Loose = ""
+    fundingIntervalHour: _Loose = ""
 
 
 class _AnyError(msgspec.Struct):
@@ -250,7 +255,7 @@ def _binance_klines(body: bytes, symbol: str, fail: Failure) -> Sequence[Sequenc
 
 
 def _bybit_klines(body: bytes, symbol: str, fail: Failure) -> Sequence[Sequence[Any]]:
-    rows = _bybit_rows(_BYBIT_KLINES, body, symbol, fail)
+    rows = _about(fail.decode(_BYBIT_KLINES, body), symbol, fail)
     return list(zip(*reversed(rows), strict=True))
 
 
@@ -264,24 +269,27 @@ def _binance_open_interest(
 
 
 def _bybit_open_interest(body: bytes, symbol: str, fail: Failure) -> tuple[list[int], list[float]]:
-    rows = _bybit_rows(_BYBIT_OI_DECODER, body, symbol, fail)
+    rows = _about(fail.decode(_BYBIT_OI_DECODER, body), symbol, fail)
     rows.reverse()
     times = [row.timestamp for row in rows]
-    texts = [row.singleOpenInterest or row.openInterest for row in rows]
+    one_sided = [row.singleOpenInterest not in ("", None) for row in rows]
+    texts = [
+        str(row.singleOpenInterest if single else row.openInterest)
+        for row, single in zip(rows, one_sided, strict=True)
+    ]
     if texts:
         check_decimals(texts, times, "open interest", fail)
     # Halving is exact in binary: the result is the float64 next to half of the decimal.
     values = [
-        float(text) if row.singleOpenInterest else float(text) / 2
-        for row, text in zip(rows, texts, strict=True)
+        float(text) if single else float(text) / 2
+        for single, text in zip(one_sided, texts, strict=True)
     ]
     return times, values
 
 
-def _bybit_rows(
-    decoder: msgspec.json.Decoder[_BybitAnswer[T]], body: bytes, symbol: str, fail: Failure
-) -> list[T]:
-    result = fail.decode(decoder, body).result
+def _about(answer: _BybitAnswer[T], symbol: str, fail: Failure) -> list[T]:
+    """The answer's rows; raises unless they are about `symbol`."""
+    result = answer.result
     # Nothing about nothing: an empty list comes with or without the symbol.
     if result.list and (result.symbol != symbol or result.category != "linear"):
         raise fail(f"an answer about {result.category} {result.symbol}"[:100])
@@ -291,7 +299,7 @@ def _bybit_rows(
 def _binance_funding(body: bytes, fail: Failure) -> list[Settlement]:
     return _settlements(
         (
-            Settlement(row.symbol, row.fundingTime, row.fundingRate, row.rateType == "Regular")
+            Settlement(row.symbol, row.fundingTime, row.fundingRate, row.rateType in _REGULAR)
             for row in fail.decode(_BINANCE_FUNDING_DECODER, body)
         ),
         fail,
@@ -328,7 +336,7 @@ def _binance_instruments(body: bytes, quote: str, fail: Failure) -> Page[Instrum
     listed = fail.decode(_BINANCE_INFO_DECODER, body).symbols
     rows = [
         Instrument(
-            Market(Exchange.BINANCE, row.symbol, row.baseAsset, row.quoteAsset, row.onboardDate),
+            Market(Exchange.BINANCE, row.symbol, row.baseAsset, quote, _whole(row.onboardDate)),
             None,
         )
         for row in listed
@@ -349,21 +357,23 @@ def _bybit_instruments(body: bytes, quote: str, fail: Failure) -> Page[Instrumen
                 Exchange.BYBIT,
                 row.symbol,
                 row.baseCoin,
-                row.quoteCoin,
-                _whole(row.launchTime) or 0,
+                quote,
+                _whole(row.launchTime),
             ),
-            settlement_hours(row.fundingInterval // 60) if row.fundingInterval % 60 == 0 else None,
+            settlement_hours(_whole(row.fundingInterval) // 60)
+            if _whole(row.fundingInterval) % 60 == 0
+            else None,
         )
         for row in result.list
         if row.contractType == "LinearPerpetual"
         and row.status == "Trading"
         and row.quoteCoin == row.settleCoin == quote
-        and row.symbolType in ("", "innovation")
+        and row.symbolType in ("", None, "innovation")
         and not row.isPreListing
         and row.symbol
         and row.baseCoin
     ]
-    return Page(rows, sent=len(result.list), cursor=result.nextPageCursor)
+    return Page(rows, sent=len(result.list), cursor=result.nextPageCursor or "")
 
 
 def _binance_tickers(body: bytes, fail: Failure) -> list[Ticker]:
@@ -377,20 +387,21 @@ def _bybit_tickers(body: bytes, fail: Failure) -> list[Ticker]:
         Ticker(
             row.symbol,
             _number(row.turnover24h),
-            (int(row.nextFundingTime) or None) if row.nextFundingTime.isdecimal() else None,
-            settlement_hours(int(row.fundingIntervalHour))
-            if row.fundingIntervalHour.isdecimal()
-            else None,
+            _whole(row.nextFundingTime) or None,
+            settlement_hours(_whole(row.fundingIntervalHour)),
         )
         for row in fail.decode(_BYBIT_TICKER_DECODER, body).result.list
     ]
 
 
-def _whole(text: str) -> int | None:
-    return int(text) if text.isdecimal() else None
+def _whole(value: _Loose) -> int:
+    """0 where it does not apply."""
+    text = str(value)
+    return int(text) if text.isdecimal() else 0
 
 
-def _number(text: str) -> float | None:
+def _number(value: _Loose) -> float | None:
+    text = str(value)
     return float(text) if is_decimal(text) else None
 
 
