@@ -51,10 +51,13 @@ BACKOFF_S: Final = 0.5  # doubled each time; the wait is drawn between nothing a
 LONGEST_BACKOFF_S: Final = 8.0
 # An endpoint that failed for so many markets in a row, none answered in between, is left alone.
 HOPELESS_AFTER: Final = 20
+_NARROWED: Final = 4  # times at most: a long collection sees candles leave what is kept
 # What an exchange keeps begins at one instant for all markets: after so many that had nothing
 # before it, the others are not asked for what lies before.
 EDGE_KNOWN_AFTER: Final = 3
-_PAGES_PER_NEEDED: Final = 10  # pages may come short; so many times the pages needed are followed
+# Pages may come short: so many times the pages needed are followed, and some more.
+_PAGES_PER_NEEDED: Final = 30
+_SPARE_PAGES: Final = 50
 
 T = TypeVar("T")
 Row = TypeVar("Row", bound=tuple[Any, ...])
@@ -219,7 +222,7 @@ async def fetch_klines(run: Run, task: FetchTask) -> list[Candle]:
 async def fetch_open_interest(run: Run, task: FetchTask) -> list[OpenInterestRow]:
     """The snapshots of the task's window, ascending; finer ones than asked for included.
 
-    A window whose start has just left what the exchange keeps is narrowed once, by one candle.
+    A window whose start has just left what the exchange keeps is narrowed candle by candle.
     """
     parse = partial(
         parse_open_interest,
@@ -227,13 +230,15 @@ async def fetch_open_interest(run: Run, task: FetchTask) -> list[OpenInterestRow
         symbol=task.market.symbol,
         interval_ms=task.step_ms,
     )
-    try:
-        return await _fetch_history(run, task, parse)
-    except WindowRefused:
-        narrower = task.narrowed()
-        if narrower is None:
-            raise
-        return await _fetch_history(run, narrower, parse)
+    for _ in range(_NARROWED):
+        try:
+            return await _fetch_history(run, task, parse)
+        except WindowRefused:
+            narrower = task.narrowed()
+            if narrower is None:
+                raise
+            task = narrower
+    return await _fetch_history(run, task, parse)
 
 
 async def fetch_funding(run: Run, task: FetchTask) -> list[FundingRow]:
@@ -254,15 +259,16 @@ async def fetch_forward(
 ) -> list[Row]:
     """Pages from the oldest on, for an exchange that answers in ascending order.
 
-    What a page did not bring, after its newest row (and before its oldest, where an exchange may
-    leave that out), is asked for again: a page that came short is continued, and only a window
-    that came back empty is a hole.
+    What a page did not bring, after its newest row and, on a grid, before its oldest (which of
+    the two a short page leaves out is not promised), is asked for again: a page that came short
+    is continued, and only a window that came back empty is a hole.
     """
     table = endpoint_table(task.market.exchange, task.endpoint)
     next_ms = task.gap_ms if task.period is not None else 1
     pages: list[Sequence[Row]] = []
     windows = [(task.start_ms, task.end_ms)]
     edge = (task.market.exchange, task.endpoint, task.period)
+    came_short = False
     for _ in _bounded(task, table.page_limit):
         start_ms, until_ms = windows.pop()
         end_ms, limit = task.page(start_ms, until_ms, table.page_limit)
@@ -271,14 +277,21 @@ async def fetch_forward(
         last_ms = end_ms if page.last_ms is None else min(page.last_ms, end_ms)
         if page.first_ms is None:
             run.edges[(*edge, until_ms + next_ms)] += 1
-        elif (
-            table.may_lose_oldest
-            and page.first_ms > start_ms
-            and run.edges[(*edge, page.first_ms)] < EDGE_KNOWN_AFTER
+        elif task.may_lack_before(page.first_ms, start_ms) and not (
+            table.horizon_ms and run.edges[(*edge, page.first_ms)] >= EDGE_KNOWN_AFTER
         ):
             windows.append((start_ms, page.first_ms - next_ms))
-        if last_ms + next_ms <= until_ms and not task.complete_after(last_ms):
-            windows.append((last_ms + next_ms, until_ms))
+        following_ms = last_ms + next_ms
+        complete = task.complete_after(last_ms)
+        if task.period is not None:
+            # What may merely be late is asked for again if pages of this exchange come short.
+            came_short |= following_ms <= end_ms and not complete
+            complete = complete and not came_short
+        elif _ends_with_extra(page) and last_ms > start_ms:
+            # The regular one of the same time may be on the next page.
+            following_ms, complete = last_ms, False
+        if following_ms <= until_ms and not complete:
+            windows.append((following_ms, until_ms))
         if not windows:
             return _joined(pages, task)
     raise _refused(task, "pages that do not end")
@@ -295,6 +308,7 @@ async def fetch_bybit_paginated(
     table = endpoint_table(task.market.exchange, task.endpoint)
     pages: list[Sequence[Row]] = []
     end_ms = task.end_ms
+    step_ms = task.step_ms if task.period is not None else 1
     for _ in _bounded(task, table.page_limit):
         limit = min(table.page_limit, task.slots(task.start_ms, end_ms))
         request = _page_request(task, task.start_ms, end_ms, limit)
@@ -305,7 +319,7 @@ async def fetch_bybit_paginated(
         rows = sum(map(len, pages))
         if task.complete_before(page.first_ms) or (task.wanted is not None and rows >= task.wanted):
             return _joined(pages, task)
-        end_ms = page.first_ms - 1
+        end_ms = page.first_ms - step_ms
     raise _refused(task, "pages that do not end")
 
 
@@ -320,7 +334,9 @@ def _page_request(task: FetchTask, start_ms: int, end_ms: int, limit: int) -> Re
         task.market,
         task.endpoint,
         start_ms=start_ms,
-        end_ms=end_ms,
+        # The last ms of the last row's interval: its row is inside whether the exchange compares
+        # the end with when a row opens or closes, and whether or not the end is included.
+        end_ms=end_ms if task.period is None else end_ms + task.step_ms - 1,
         limit=limit,
         period=task.period,
     )
@@ -328,7 +344,12 @@ def _page_request(task: FetchTask, start_ms: int, end_ms: int, limit: int) -> Re
 
 def _bounded(task: FetchTask, page_limit: int) -> range:
     needed = -(-task.slots(task.start_ms, task.end_ms) // page_limit)
-    return range(_PAGES_PER_NEEDED * needed + _PAGES_PER_NEEDED)
+    return range(_PAGES_PER_NEEDED * needed + _SPARE_PAGES)
+
+
+def _ends_with_extra(page: Page[Row]) -> bool:
+    """Whether the last that was sent has been left out of the rows: an extra charge."""
+    return page.last_ms is not None and (not page.rows or page.rows[-1][0] != page.last_ms)
 
 
 def _joined(pages: Sequence[Sequence[Row]], task: FetchTask) -> list[Row]:

@@ -61,6 +61,13 @@ class FetchTask:
         # Settlements are stamped some ms late.
         return last_ms - last_ms % MINUTE_MS + self.step_ms > self.end_ms
 
+    def may_lack_before(self, first_ms: int, start_ms: int) -> bool:
+        """Whether a page from `start_ms` on, whose oldest row is this, may have lost older ones."""
+        if self.period is None or first_ms <= start_ms:
+            return False
+        # The first candle of all may open before the listing that it holds.
+        return first_ms > self.period.floor(self.market.launched_ms)
+
     def complete_before(self, first_ms: int) -> bool:
         """Whether no further row can lie between the start and the one at `first_ms`."""
         return first_ms - self.gap_ms < self.start_ms

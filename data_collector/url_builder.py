@@ -50,7 +50,6 @@ class EndpointTable:
 
     `weights`: (largest limit, weight) in ascending order; the first that holds counts.
     `horizon_ms`: how far back the exchange keeps this, None for all of it.
-    `may_lose_oldest`: ascending, yet not known which end of a window a short page leaves out.
     """
 
     path: str
@@ -63,7 +62,6 @@ class EndpointTable:
     end: str = "endTime"
     order: Order = Order.ASCENDING
     horizon_ms: int | None = None
-    may_lose_oldest: bool = False
     periods: Mapping[Timeframe, str] = field(default_factory=dict)
 
     def weight(self, limit: int = 0) -> int:
@@ -120,7 +118,6 @@ ENDPOINTS: Final[Mapping[Exchange, Mapping[Endpoint, EndpointTable]]] = {
             period="period",
             periods=_BINANCE_OI,
             horizon_ms=30 * DAY_MS,
-            may_lose_oldest=True,
         ),
         Endpoint.FUNDING: EndpointTable("/fapi/v1/fundingRate", "funding", page_limit=1000),
         Endpoint.FUNDING_INFO: EndpointTable("/fapi/v1/fundingInfo", "funding"),
