@@ -26,8 +26,10 @@ MARKETS = 24
 
 @pytest.fixture
 def exchanges(start_simulator: StartSimulator) -> Simulator:
-    """A collection of these by two workers takes three seconds."""
-    return start_simulator(binance=12, bybit=12, latency_ms=200)
+    """Candles come slowly, so that a collection takes two seconds; nothing else does."""
+    simulator = start_simulator(binance=12, bybit=12)
+    simulator.post("/sim/faults", {"kind": "slow", "endpoint": "klines", "seconds": 0.3})
+    return simulator
 
 
 @pytest.fixture
@@ -163,8 +165,9 @@ async def test_no_markets_and_no_funding_yet(
 
 
 async def test_a_collection_waits_for_funding_that_is_under_way(
-    start_service: StartService, settings: dict[str, str]
+    start_service: StartService, settings: dict[str, str], exchanges: Simulator
 ) -> None:
+    exchanges.post("/sim/faults", {"kind": "slow", "endpoint": "funding", "seconds": 0.3})
     service = await start_service(**settings)
     asked = await service.post("/get-market-data", {"timeframe": "1h"})
     waiting = await service.job("collect:1h", lambda job: job["progress"]["phase"] == "waiting")
@@ -210,8 +213,7 @@ async def test_a_worker_that_slept_too_long_writes_nothing_and_lives_on(
     await service.funding_ready()
     sleeper = psutil.Process(service.pid_of("worker"))
     asked = await service.post("/get-market-data", {"timeframe": "1h"})
-    # Just before it would publish.
-    await service.job("collect:1h", lambda job: job["progress"]["done"] >= 2 * MARKETS - 6)
+    await running(service, done=MARKETS)
     sleeper.suspend()
     try:
         await start_service("worker", wait=False, **settings | {"DATA_DIR": str(tmp_path)})
@@ -289,7 +291,7 @@ async def test_a_full_store_costs_one_collection_and_work_goes_on_when_there_is_
     with redis.Redis.from_url(server.url) as store:
         store.config_set("maxmemory", 1)
         # Neither the document nor the job's end can be written: that is tried, not collected anew.
-        asked_for = await steady(lambda: klines_asked(exchanges), 2.5, within_s=10)
+        asked_for = await steady(lambda: klines_asked(exchanges), 1.2, within_s=10)
         assert MARKETS <= asked_for < 1.5 * MARKETS
         assert store.exists("cache:1h") == 0
         store.config_set("maxmemory", 0)
