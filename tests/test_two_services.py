@@ -6,6 +6,7 @@ How long they ask is set by RACE_SECONDS (20); a minute or more is for trying by
 import asyncio
 import os
 import random
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -42,7 +43,16 @@ class Watcher:
         self.samples = 0
         self.busy: Counter[str] = Counter()  # samples with an active job, by lane
         self.holders: set[bytes] = set()
+        self.ended: set[bytes] = set()  # holders that were ended from outside
         self.wrong: list[Any] = []
+
+    async def holder(self) -> bytes:
+        """Who runs a collection, as soon as somebody does."""
+        while True:
+            lock: bytes | None = await self.store.execute("GET", "lock:worker")
+            if lock is not None:
+                return lock.rpartition(b" ")[2]
+            await asyncio.sleep(0.01)
 
     async def watch(self) -> None:
         script = self.store.script(SAMPLE)
@@ -58,10 +68,11 @@ class Watcher:
             ]
             lanes = Counter(lane for lane, _ in active)
             self.busy.update(lanes)
-            self.holders.update(lease.rpartition(b" ")[2] for lane, lease in active)
-            if max(lanes.values(), default=0) > 1 or any(
-                locks[lane] != lease for lane, lease in active
-            ):
+            holders = {lease.rpartition(b" ")[2] for _, lease in active}
+            self.holders |= holders
+            # Only the job of a worker that was killed may be active without a lease.
+            orphaned = any(locks[lane] != lease for lane, lease in active)
+            if max(lanes.values(), default=0) > 1 or (orphaned and not holders & self.ended):
                 self.wrong.append((locks, jobs))
             await asyncio.sleep(0.005)
 
@@ -115,6 +126,7 @@ async def test_one_collection_at_a_time_and_no_post_without_its_answer(
         "DATABASE_URL": database_url,
         "EGRESS_ID": "race",
         "CRON_SECRET": SECRET,
+        "WORKER_LOCK_TTL_S": "3",
         "HISTORY_CANDLES": "60",
         "FUNDING_HISTORY": "20",
     }
@@ -130,6 +142,12 @@ async def test_one_collection_at_a_time_and_no_post_without_its_answer(
         async with asyncio.TaskGroup() as asking:
             for client in clients:
                 asking.create_task(client.ask(until))
+            # Whoever takes over begins within what the one before it has left of the limits.
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                await asyncio.sleep(RACE_S / 3)
+                holder = await watcher.holder()
+                watcher.ended.add(holder)
+                os.kill(int(holder.rpartition(b":")[2]), number)
         assert not watching.done()
     finally:
         watching.cancel()
@@ -141,7 +159,7 @@ async def test_one_collection_at_a_time_and_no_post_without_its_answer(
     answered = sum(client.answered for client in clients)
     print(f"{answered} POSTs, {watcher.samples} samples, {watcher.busy}, {watcher.holders}")  # noqa: T201
     assert answered > RACE_S
-    assert len(watcher.holders) == len(services)  # both had their turn
+    assert len(watcher.holders) >= len(services)  # both had their turn
     stats = simulator.stats()
     print(stats["total"], stats["most_in_window"])  # noqa: T201
     assert stats["limits_broken"] == {}
