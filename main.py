@@ -130,10 +130,13 @@ async def supervise(settings: Settings, stop: asyncio.Event, *, with_worker: boo
         for name in process_names(settings.web_concurrency)
     ]
     workers = [Child(_child("worker", "worker"))] if with_worker else []
-    async with embedded_stores(settings), asyncio.TaskGroup() as running:
+    async with embedded_stores(settings) as found, asyncio.TaskGroup() as running:
         for child in (*apis, *workers):
             running.create_task(child.keep_running(), name=child.spec.name)
         announce = running.create_task(_announce(listener))
+        if found.redis_url != settings.redis_url and found.redis_url is not None:
+            # Ours has no password: its socket is in a folder that only this user may enter.
+            say(f"Perpcache: embedded Redis at {found.redis_url.get_secret_value()}")
         await stop.wait()
         log.info("stopping")
         announce.cancel()
