@@ -240,7 +240,8 @@ class _Collection:
         known = self.previous.get(timeframe, {}).get(market.key)
         if known is None:
             return []
-        first_ms = timeframe.window_start(self.as_of_ms, self.history_candles)
+        # What is made of other candles reaches as far back as those do.
+        first_ms = self.timeframe.window_start(self.as_of_ms, self.history_candles)
         closed_then_ms = timeframe.last_closed_open_time(known.checked_at_ms)
         closed_now_ms = timeframe.last_closed_open_time(self.as_of_ms)
         return [
