@@ -132,6 +132,8 @@ def test_answers_that_are_parsed(request_name: str, body: bytes) -> None:
         # Until the exchange's next full minute, and a second for the Date's resolution.
         ("weight", 429, _binance(-1003, "slow down"), {}, 33),
         ("weight", 429, _binance(-1003, "slow down"), {"Date": "?"}, 60),
+        # A whole minute at most: what is longer than that ends the exchange's part of a job.
+        ("weight", 429, _binance(-1003), {"Date": "Fri, 20 Nov 2026 14:37:00 GMT"}, 60),
         # A window of five minutes that slides: nobody says when it has room again.
         ("funding", 429, _binance(-1003, "slow down"), {}, 300),
         ("weight", 418, _binance(-1003, "no"), {}, 300),
