@@ -8,7 +8,7 @@ the exchange's own order. Error bodies are read by `read_error`.
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import pairwise
-from operator import ge, le, lt
+from operator import attrgetter, ge, le, lt
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -151,10 +151,12 @@ def parse_funding(exchange: Exchange, body: bytes, *, symbol: str) -> Page[Fundi
 
 
 def parse_all_funding(exchange: Exchange, body: bytes) -> Page[tuple[str, int, float]]:
-    """Regular settlements of all symbols as (symbol, time, rate), ascending by time."""
+    """Regular settlements of all symbols as (symbol, time, rate), ascending by time.
+
+    One settlement's come in the order of symbols, so their stamps may be some ms out of order.
+    """
     fail = Failure(exchange, Endpoint.FUNDING, None)
-    sent = FUNDING[exchange](body, fail)
-    _check_order([row.time_ms for row in sent], le, fail)
+    sent = sorted(FUNDING[exchange](body, fail), key=attrgetter("time_ms"))
     rows = [(row.symbol, row.time_ms, row.rate) for row in sent if row.regular]
     if len({(symbol, time_ms) for symbol, time_ms, _ in rows}) < len(rows):
         raise fail("two regular settlements of one symbol at one time")

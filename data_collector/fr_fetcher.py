@@ -366,7 +366,7 @@ class _ExchangeUpdate:
         oldest_ms = max(market.launched_ms - market.launched_ms % HOUR_MS, 0)
         start_ms = max(asked_ms - (self._keep + 1) * hours * HOUR_MS, oldest_ms)
         rows = await self._window(market, start_ms, asked_ms, hours, self._keep)
-        while rows and len(rows) < self._keep and start_ms > oldest_ms:
+        while len(rows) < self._keep and start_ms > oldest_ms:
             end_ms, lacking = start_ms - 1, self._keep - len(rows)
             span_ms = (lacking + 1) * LONGEST_INTERVAL_HOURS * HOUR_MS
             start_ms = max(end_ms - span_ms, oldest_ms)
