@@ -74,13 +74,13 @@ def present_interval(rows: Sequence[FundingRow], told: FundingSchedule | None) -
     """The interval in force, in hours, on the safe side: never longer than the evidence says.
 
     Too short costs a request and a moment without a rate; too long would pass off an old rate as
-    the present one. A told interval below the longest counts. The longest may be a mere
-    convention for symbols that are not listed, and with nothing told there is none: then the
-    distances between the last two settlements and from the last to the next count, too.
+    the present one. A told interval counts. Where it is a mere convention for symbols that are
+    not listed, or nothing is told, the distances between the last two settlements and from the
+    last to the next count, too.
     """
     hours = told.interval_hours if told is not None else LONGEST_INTERVAL_HOURS
     next_ms = told.next_ms if told is not None else None
-    if hours >= LONGEST_INTERVAL_HOURS:
+    if told is None or told.assumed:
         hours = min([hours, *_observed_hours(rows, next_ms)])
     if next_ms and next_ms % HOUR_MS == 0:
         # A next settlement off the grid of the interval: a shorter one has begun.

@@ -3,7 +3,7 @@
 Which requests that takes is a table by exchange; what is made of it is others' business.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -18,7 +18,7 @@ from data_collector.api_parser import (
     parse_premium_index,
     parse_tickers,
 )
-from data_collector.errors import BadPayload
+from data_collector.errors import BadPayload, BadRequest
 from data_collector.fetch_strategies import Run, fetch_simple
 from data_collector.url_builder import (
     ALL_SYMBOLS_FUNDING,
@@ -35,10 +35,14 @@ _MOST_PAGES: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class FundingSchedule:
-    """The interval in force now, and the next settlement where the exchange tells it."""
+    """The interval in force now, and the next settlement where the exchange tells it.
+
+    `assumed`: the interval is the convention for symbols that no list gives one for.
+    """
 
     interval_hours: int
     next_ms: int | None
+    assumed: bool = False
 
 
 async def fetch_instruments(run: Run, exchange: Exchange, *, quote: str) -> list[Instrument]:
@@ -48,8 +52,7 @@ async def fetch_instruments(run: Run, exchange: Exchange, *, quote: str) -> list
     cursor = ""
     seen = {cursor}
     for _ in range(_MOST_PAGES):
-        request = listing_request(exchange, Endpoint.INSTRUMENTS, cursor=cursor)
-        page: Page[Instrument] = await fetch_simple(run, request, parse)
+        page = await _instruments_page(run, exchange, parse, cursor, seen)
         found.update((row.market.symbol, row) for row in page.rows)
         cursor = page.cursor
         if not cursor or not page.sent:
@@ -60,6 +63,30 @@ async def fetch_instruments(run: Run, exchange: Exchange, *, quote: str) -> list
     raise BadPayload(
         "pages that do not end", exchange=exchange, endpoint=Endpoint.INSTRUMENTS, market=None
     )
+
+
+async def _instruments_page(
+    run: Run,
+    exchange: Exchange,
+    parse: Callable[[bytes], Page[Instrument]],
+    cursor: str,
+    seen: Set[str],
+) -> Page[Instrument]:
+    """The page at `cursor`, which is sent in the other form where one is refused or ignored.
+
+    A cursor arrives percent-encoded; whether it is to be encoded once more is not documented.
+    """
+    request = listing_request(exchange, Endpoint.INSTRUMENTS, cursor=cursor)
+    verbatim = listing_request(exchange, Endpoint.INSTRUMENTS, cursor=cursor, encode=False)
+    if request == verbatim:
+        return await fetch_simple(run, request, parse)
+    try:
+        page = await fetch_simple(run, request, parse)
+    except BadRequest:
+        return await fetch_simple(run, verbatim, parse)
+    if page.cursor and page.cursor in seen:
+        return await fetch_simple(run, verbatim, parse)
+    return page
 
 
 async def fetch_turnovers(run: Run, exchange: Exchange) -> dict[str, float]:
@@ -91,7 +118,9 @@ async def fetch_funding_schedule(run: Run, exchange: Exchange) -> dict[str, Fund
     # Symbols that are not listed with an interval of their own are on the default.
     return {
         ticker.symbol: FundingSchedule(
-            intervals.get(ticker.symbol, DEFAULT_FUNDING_HOURS), ticker.next_funding_ms
+            intervals.get(ticker.symbol, DEFAULT_FUNDING_HOURS),
+            ticker.next_funding_ms,
+            assumed=ticker.symbol not in intervals,
         )
         for ticker in coming
     }

@@ -208,15 +208,23 @@ def history_request(
     )
 
 
-def listing_request(exchange: Exchange, endpoint: Endpoint, *, cursor: str = "") -> Request:
-    """One page of something that is about the whole exchange: the clock, the markets, tickers."""
+def listing_request(
+    exchange: Exchange, endpoint: Endpoint, *, cursor: str = "", encode: bool = True
+) -> Request:
+    """One page of something that is about the whole exchange: the clock, the markets, tickers.
+
+    `encode`: the cursor as it was received is the value sent; else it stands in the URL as it is.
+    """
     table = ENDPOINTS[exchange][endpoint]
     query = list(table.fixed)
     if table.page_limit:
         query.append(("limit", str(table.page_limit)))
-    if cursor:
+    if cursor and encode:
         query.append(("cursor", cursor))
-    return Request(exchange, endpoint, _target(table.path, query), table.counter, table.weight())
+    target = _target(table.path, query)
+    if cursor and not encode:
+        target += f"&cursor={quote(cursor, safe='%')}"
+    return Request(exchange, endpoint, target, table.counter, table.weight())
 
 
 def recent_funding_request(exchange: Exchange, *, start_ms: int, end_ms: int) -> Request:
@@ -237,7 +245,6 @@ ALL_SYMBOLS_FUNDING: Final = frozenset({Exchange.BINANCE})
 
 
 def _target(path: str, query: list[tuple[str, str]]) -> str:
-    # Percent-encoded UTF-8: symbols may hold any script. A cursor goes out verbatim in meaning:
-    # it arrives encoded, and the text received is the value sent.
+    # Percent-encoded UTF-8: symbols may hold any script.
     encoded = "&".join(f"{name}={quote(value, safe='')}" for name, value in query)
     return f"{path}?{encoded}" if encoded else path

@@ -98,11 +98,12 @@ def test_a_market_that_cannot_have_settled_moves_on() -> None:
         ((0, 8), FundingSchedule(8, at(16)), 8),
         ((0, 8), FundingSchedule(4, at(12)), 4),
         ((7, 8), FundingSchedule(4, at(12)), 4),  # told outright: it has become longer
+        ((7, 8), FundingSchedule(8, at(16)), 8),  # from hourly back to the longest
         ((0, 8), FundingSchedule(1, at(9)), 1),
         # 8 may be the mere convention for what is not listed.
-        ((4, 8), FundingSchedule(8, None), 4),
+        ((4, 8), FundingSchedule(8, None, assumed=True), 4),
         ((0, 8), FundingSchedule(8, at(12)), 4),
-        ((4, 8), FundingSchedule(8, at(16)), 4),
+        ((4, 8), FundingSchedule(8, at(16), assumed=True), 4),
         ((8,), FundingSchedule(8, at(10)), 2),
         ((), FundingSchedule(8, at(16)), 8),
         ((), FundingSchedule(8, at(12)), 4),

@@ -17,7 +17,9 @@ from aiohttp import web
 
 from config import load_settings
 from data_collector import ExchangeClient, fetch_market_data
+from data_collector.fetch_strategies import Run
 from data_collector.fr_fetcher import FundingUpdate, run_fr_update_process
+from data_collector.listings import fetch_instruments
 from market_data import (
     DAY_MS,
     HOUR_MS,
@@ -109,6 +111,7 @@ class Reading:
     json_numbers: bool = False
     nulls: bool = False  # where there is nothing to say, rather than ""
     cursor_verbatim: bool = False
+    cursor_ignored: bool = False  # one that is not understood; else it is refused
     instruments_page: int = 1000
     unordered_settlements: bool = False
     clocks_ms: dict[Exchange, int] = field(default_factory=lambda: {BINANCE: 0, BYBIT: 0})
@@ -361,7 +364,7 @@ class Stub:
         _, _, cursor = request.rel_url.raw_query_string.partition("cursor=")
         texts = {f"first%3D{n}%26last%3Dx": n for n in range(0, 100, self.reading.instruments_page)}
         known = texts if self.reading.cursor_verbatim else {_quoted(t): n for t, n in texts.items()}
-        if cursor and cursor not in known:
+        if cursor and cursor not in known and not self.reading.cursor_ignored:
             return web.json_response(
                 {"retCode": 10001, "retMsg": "params error: cursor invalid", "result": {}}
             )
@@ -558,3 +561,89 @@ async def test_rows_are_true_at_any_length(timeframe: Timeframe) -> None:
 
 async def test_a_window_of_one_candle() -> None:
     await _rows_are_true(READINGS["close time"], Timeframe.H4, 1)
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+@pytest.mark.parametrize("verbatim", [False, True])
+async def test_every_contract_is_listed_whichever_form_of_the_cursor_is_read(
+    verbatim: bool, ignored: bool
+) -> None:
+    reading = Reading(cursor_verbatim=verbatim, cursor_ignored=ignored, instruments_page=2)
+    async with bench_for(reading) as bench:
+        listed = await fetch_instruments(Run(bench.client), BYBIT, quote="USDT")
+        assert {row.market.key for row in listed} == {
+            coin.market.key for coin in COINS if coin.exchange is BYBIT
+        }
+
+
+@pytest.mark.parametrize("unordered", [False, True])
+async def test_settlements_of_all_symbols_may_be_in_the_order_of_symbols(unordered: bool) -> None:
+    many = [Coin(BINANCE, f"N{n:02}USDT", special=n % 5 == 0) for n in range(40)]
+    async with bench_for(Reading(unordered_settlements=unordered), many) as bench:
+        await bench.refresh(keep=20)
+        bench.stub.now_ms = MIDNIGHT_MS + 16 * HOUR_MS + 10 * MINUTE_MS
+        bench.stub.asked.clear()
+        await bench.refresh(keep=20)
+        assert bench.stub.asked.count("/fapi/v1/fundingRate") == 2
+        for coin in many:
+            known = coin.settlements(bench.stub.now_ms)[-20:]
+            rows = [(stamp, float(rate)) for stamp, rate in known]
+            assert bench.book[coin.market.key].rows == rows
+
+
+@pytest.mark.parametrize("exchange", Exchange)
+async def test_intervals_that_get_shorter_and_longer_again(exchange: Exchange) -> None:
+    day = MIDNIGHT_MS + DAY_MS
+    changes = ((8, 4), (12, 1), (15, 8))  # after the settlement of this hour, to so many hours
+    intervals = ((0, 8), *((day + hour * HOUR_MS + 1, hours) for hour, hours in changes))
+    coin = Coin(exchange, "SWINGUSDT", intervals=intervals)
+    async with bench_for(Reading(), [coin]) as bench:
+        for hour, hours in ((7, 8), (9, 4), (13, 1), (14, 1), (15.5, 8), (16.5, 8), (24.5, 8)):
+            bench.stub.now_ms = day + round(hour * HOUR_MS) + 10 * MINUTE_MS
+            await bench.refresh()
+            series = bench.book[coin.market.key]
+            known = coin.settlements(bench.stub.now_ms)[-KEEP:]
+            assert series.rows == [(stamp, float(rate)) for stamp, rate in known]
+            assert series.interval_hours == hours
+            await bench.assert_true(Timeframe.H1, 30, bench.stub.now_ms)
+
+
+async def test_one_settlement_is_kept_although_the_interval_is_short_now() -> None:
+    # The last came by the interval of before, longer ago than two of the present ones.
+    coin = Coin(BINANCE, "SHORTUSDT", intervals=((0, 8), (MIDNIGHT_MS + 14 * HOUR_MS + 1, 1)))
+    async with bench_for(Reading(), [coin]) as bench:
+        await bench.refresh(keep=1)
+        known = coin.settlements(NOW_MS)[-1:]
+        assert bench.book[coin.market.key].rows == [(s, float(rate)) for s, rate in known]
+
+
+async def test_what_is_carried_over_is_of_the_same_window() -> None:
+    coins = [Coin(BINANCE, "GONEUSDT"), Coin(BINANCE, "STAYSUSDT")]
+    async with bench_for(Reading(), coins) as bench:
+        earlier: dict[Timeframe, dict[str, MarketSeries]] = {Timeframe.H4: {}, Timeframe.H8: {}}
+        later: dict[tuple[Timeframe, str], MarketSeries] = {}
+        await fetch_market_data(
+            Timeframe.H4,
+            bench.markets,
+            bench.client,
+            lambda made, series: earlier[made].update({series.market.key: series}),
+            history_candles=12,
+            prefetched_fr_data={},
+        )
+        bench.stub.now_ms += DAY_MS
+        del bench.stub.coins[BINANCE, "GONEUSDT"]  # and so answered with a 500
+        await fetch_market_data(
+            Timeframe.H4,
+            bench.markets,
+            bench.client,
+            lambda made, series: later.update({(made, series.market.key): series}),
+            history_candles=12,
+            prefetched_fr_data={},
+            previous=earlier,
+        )
+        window_ms = bench.stub.now_ms // H4_MS * H4_MS - 11 * H4_MS
+        for made in (Timeframe.H4, Timeframe.H8):
+            known = earlier[made]["binance:GONEUSDT"].rows
+            closed_ms = made.last_closed_open_time(NOW_MS)
+            kept = [row for row in known if window_ms <= row[0] <= closed_ms]
+            assert later[made, "binance:GONEUSDT"].rows == kept != []
