@@ -25,6 +25,16 @@ async def test_everyone_who_answers_hears_a_ring(tmp_path: Path) -> None:
     assert list(bells.iterdir()) == []
 
 
+def fill_the_pipes_of_workers(bells: Path) -> None:
+    for bell in bells.glob("????????????????.bell"):
+        writer = os.open(bell, os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            while True:
+                os.write(writer, b"!" * 4096)
+        except BlockingIOError:
+            os.close(writer)  # as full as a pipe gets
+
+
 async def test_ringing_is_safe_whatever_lies_there(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "dead.bell")
     (tmp_path / "file.bell").write_text("not a bell")
@@ -32,14 +42,7 @@ async def test_ringing_is_safe_whatever_lies_there(tmp_path: Path) -> None:
     (tmp_path / "folder.bell").mkdir()
     heard = asyncio.Event()
     with Doorbell(tmp_path).answered(heard.set):
-        (bell,) = (path for path in tmp_path.glob("*.bell") if len(path.stem) == 16)
-        writer = os.open(bell, os.O_WRONLY | os.O_NONBLOCK)
-        while True:
-            try:
-                os.write(writer, b"!" * 4096)
-            except BlockingIOError:
-                break  # as full as a pipe gets
-        os.close(writer)
+        fill_the_pipes_of_workers(tmp_path)
         Doorbell(tmp_path).ring()
         async with asyncio.timeout(1):
             await heard.wait()
