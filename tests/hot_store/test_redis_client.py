@@ -357,7 +357,7 @@ async def test_a_listener_notices_a_silent_server(
     own_valkey: Callable[..., OwnValkey], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hot_store.redis_client._SILENCE_S", 0.1)
-    monkeypatch.setattr("redis_client.DEADLINE_S", 0.3)
+    monkeypatch.setattr("hot_store.redis_client.DEADLINE_S", 0.3)
     server = own_valkey()
     store = NativeStore(server.url, client_name="test")
     async with store.listen("news") as messages:
