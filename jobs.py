@@ -317,18 +317,37 @@ async def _refresh_funding(desk: Desk, lease: Lease, progress: Progress) -> Outc
 async def _markets(desk: Desk, lease: Lease, progress: Progress) -> list[Market]:
     """The markets to ask for; when none are known yet, discovery comes first."""
     settings = desk.settings
-    markets = await desk.database.get_all_unique_coins(**desk.selection)
     # In the lane of discovery itself, one that is queued waits for us: we cannot wait for it.
-    other_lane = lease.name != lane_of("discovery")
-    if not markets and not (other_lane and await _comes(desk, "discovery", lease, progress)):
+    if lease.name != lane_of("discovery"):
+        await _listed_by_others(desk, lease, progress)
+    markets = await desk.database.get_all_unique_coins(**desk.selection)
+    if not markets:
         await _discover(desk, progress)
-    markets = markets or await desk.database.get_all_unique_coins(**desk.selection)
+        markets = await desk.database.get_all_unique_coins(**desk.selection)
     if not markets:
         raise JobFailed(
             f"no active {settings.quote} markets on {', '.join(settings.exchanges)}: "
             "none were discovered, or all are disabled"
         )
     return markets
+
+
+async def _listed_by_others(desk: Desk, lease: Lease, progress: Progress) -> None:
+    """Waits while an exchange was never listed and a discovery is queued or running.
+
+    What counts is the listing, not that job's end: a collection that is ahead of it in its lane
+    lists the markets too, and may itself be waiting for us.
+    """
+    deadline = time.monotonic() + _OTHER_JOB_S
+    while time.monotonic() < deadline:
+        listed = [await desk.database.discovered_at_ms(name) for name in desk.settings.exchanges]
+        if None not in listed:
+            return
+        job = await persist(lease, lambda: desk.queue.get("discovery"))
+        if job is None or job.state not in ("queued", "active"):
+            return
+        progress.enter("waiting")
+        await asyncio.sleep(_LOOK_EVERY_S)
 
 
 async def _discover(desk: Desk, progress: Progress) -> Outcome:

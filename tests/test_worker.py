@@ -16,6 +16,8 @@ import psutil
 import pytest
 import redis
 
+from hot_store.redis_client import open_hot_store
+from job_queue import JobQueue
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.simulator import Simulator, StartSimulator
 from tests.fixtures.upstash import OwnValkey, until
@@ -178,6 +180,22 @@ async def test_a_collection_waits_for_funding_that_is_under_way(
     assert document["missing"] == []
     funded = [market for market in document["markets"] if market["rows"][-1][8] is not None]
     assert len(funded) > MARKETS / 2  # the youngest may not have settled yet
+
+
+async def test_a_first_collection_ahead_of_discovery_still_gets_its_funding(
+    start_service: StartService, settings: dict[str, str]
+) -> None:
+    # Discovery is queued behind the collection, which waits for funding, which needs markets.
+    store = open_hot_store(settings["REDIS_URL"], client_name="test")
+    queue = JobQueue(store)
+    for job_id in ("collect:1h", "discovery", "funding"):
+        await queue.request(job_id)
+    await queue.aclose()
+    await store.aclose()
+    service = await start_service(**settings)
+    job = await service.job("collect:1h", lambda job: job["last"] is not None, 25)
+    assert job["last"]["state"] == "complete"
+    assert (await service.get("/cache/1h"))["missing"] == []
 
 
 async def test_a_lease_that_could_not_be_renewed_stops_the_requests_and_work_goes_on(
