@@ -1,0 +1,1 @@
+"""What `make bench` runs: Perpcache side by side with something that is known."""

@@ -1,0 +1,82 @@
+"""python -m benchmarks: measures, prints one table, writes it to benchmarks/results/."""
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from benchmarks import collecting, serving
+from benchmarks.machine import ROOT, Cores, facts
+from benchmarks.report import Report
+from benchmarks.sizes import FULL, TINY
+from benchmarks.stage import Stage
+
+PARTS: Final[Mapping[str, Callable[[Stage], Awaitable[None]]]] = {
+    serving.PART: serving.measure,
+    collecting.PART: collecting.measure,
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measures Perpcache beside something that is known, each ratio side by side in "
+        "the same run, and prints one table: the median of the runs, the target, and whether it "
+        "is met. Takes under 10 minutes.",
+    )
+    parser.add_argument("--part", choices=list(PARTS), help="only this part (both)")
+    parser.add_argument("--runs", type=int, help=f"runs of each row ({FULL.runs})")
+    parser.add_argument("--tiny", action="store_true", help="small sizes: shows that it works")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=ROOT / "benchmarks" / "results",
+        help="where latest.json and latest.md go, or PART.json and PART.md (%(default)s)",
+    )
+    return parser
+
+
+async def run(arguments: argparse.Namespace) -> Report:
+    """Measures what was asked for. Leaves nothing behind but the report."""
+    sizes = TINY if arguments.tiny else FULL
+    if arguments.runs:
+        sizes = replace(sizes, runs=arguments.runs)
+    cores = Cores.of_this_machine()
+    folder = Path(tempfile.mkdtemp(prefix="perpcache-bench-"))
+    stage = Stage(sizes, cores, folder)
+    told = facts(cores)
+    began = time.monotonic()
+    try:
+        for name, measure in PARTS.items():
+            if arguments.part in (None, name):
+                await measure(stage)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    told["runs"] = f"{sizes.runs} of each row, medians, both sides of a ratio in the same run"
+    if arguments.tiny:
+        told["sizes"] = "tiny: these numbers say nothing"
+    told["measured"] = time.strftime("%Y-%m-%d", time.gmtime())
+    told["took"] = f"{time.monotonic() - began:.0f} s"
+    return Report(told, stage.rows, stage.left_out)
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = build_parser().parse_args(argv)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        report = runner.run(run(arguments))
+    json, markdown = report.write(arguments.results, arguments.part or "latest")
+    sys.stdout.write(report.as_markdown())
+    sys.stdout.write(f"\nwritten: {json} and {markdown}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

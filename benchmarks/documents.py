@@ -1,0 +1,67 @@
+"""Documents to serve: random numbers of the form and entropy that real rows have."""
+
+import random
+import time
+from typing import Any
+
+from cache_manager import CacheManager, DocumentMeta
+from documents import DocumentBuilder
+from hot_store.leases import Lease
+from market_data import Exchange, Market, MarketSeries, Timeframe
+
+
+def symbol(number: int) -> str:
+    return f"COIN{number:04}USDT"
+
+
+def build_document(timeframe: Timeframe, markets: int, rows: int, version: int) -> bytes:
+    """A document of half the markets on each exchange; its rows end at `version`, which is also
+    its `as_of`."""
+    builder = DocumentBuilder(timeframe, "collected")
+    for number in range(markets):
+        exchange = Exchange.BINANCE if number % 2 else Exchange.BYBIT
+        market = Market(exchange, symbol(number), f"COIN{number:04}", "USDT")
+        series = MarketSeries(market, _rows(timeframe, number, rows, version), version)
+        builder.add(series, {"hurst": 0.53, "entropy": 0.91})
+    return builder.finish(version=version, as_of_ms=version, updated_at_ms=version, missing=())
+
+
+def _rows(timeframe: Timeframe, number: int, rows: int, as_of_ms: int) -> list[Any]:
+    chance = random.Random(number)  # noqa: S311 - the same every time
+    price = 10.0 ** chance.uniform(0, 4)
+    made = []
+    for place in range(rows):
+        opened = price
+        price *= 1 + chance.gauss(0, 0.01)
+        high, low = max(opened, price) * 1.004, min(opened, price) * 0.996
+        volume = chance.expovariate(1 / 5e6)
+        made.append(
+            (
+                timeframe.window_start(as_of_ms, rows) + place * timeframe.interval_ms,
+                round(opened, 4),
+                round(high, 4),
+                round(low, 4),
+                round(price, 4),
+                round(volume, 1),
+                round(volume * price, 4),
+                round(volume * chance.uniform(1, 3), 2),
+                round(chance.gauss(1e-4, 5e-5), 8),
+            )
+        )
+    return made
+
+
+async def publish(
+    cache: CacheManager, lease: Lease, timeframe: Timeframe, markets: int, rows: int
+) -> DocumentMeta:
+    """Puts a new version of such a document into the store."""
+    now_ms = time.time_ns() // 1_000_000
+    version = await cache.next_version(timeframe, now_ms)
+    return await cache.save_to_cache(
+        timeframe,
+        build_document(timeframe, markets, rows, version),
+        version=version,
+        as_of_ms=version,
+        updated_at_ms=version,
+        lease=lease,
+    )

@@ -1,0 +1,190 @@
+"""This machine: what it is, which core does what, and the processes that are measured on it."""
+
+import asyncio
+import contextlib
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+_START_S: Final = 30.0
+_MB: Final = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """Who runs where. With one core, or where pinning does not exist, both are everywhere."""
+
+    server: tuple[int, ...]
+    load: tuple[int, ...]
+
+    @classmethod
+    def of_this_machine(cls) -> "Cores":
+        usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        if len(usable) < 2 or shutil.which("taskset") is None:
+            return cls(tuple(usable), tuple(usable))
+        return cls((usable[0],), (usable[1],))
+
+    def __str__(self) -> str:
+        if self.server == self.load:
+            return "not pinned"
+        return (
+            f"serving: server on core {self.server[0]}, load generator and Valkey on core "
+            f"{self.load[0]}; collecting: not pinned, worker and simulator share the cores"
+        )
+
+
+def pinned(command: Sequence[str], cores: Sequence[int]) -> list[str]:
+    """The command, kept on the cores."""
+    if not cores or shutil.which("taskset") is None:
+        return list(command)
+    return ["taskset", "-c", ",".join(map(str, cores)), *command]
+
+
+def facts(cores: Cores) -> dict[str, str]:
+    """What whoever reads the numbers must know of the machine."""
+    memory_gb = psutil.virtual_memory().total / 1e9
+    load = psutil.getloadavg()[0]
+    return {
+        "machine": f"{_cpu()}, {psutil.cpu_count()} cores, {memory_gb:.0f} GB",
+        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "cores": str(cores),
+        "load when it began": f"{load:.2f}",
+    }
+
+
+def _cpu() -> str:
+    with contextlib.suppress(OSError):
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+        if found:
+            return found[1]
+    return platform.processor() or platform.machine()
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a process that ended has used, by the kernel's count, and what it printed."""
+
+    cpu_s: float
+    peak_mb: float
+    output: str
+
+
+class ProcessFailed(Exception):
+    """A process that is measured did not do its work; the message ends with what it printed."""
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """The settings and nothing of the caller's own, but where programs and homes lie."""
+    kept = ("PATH", "HOME", "LANG", "RECORDED_DATA")
+    return {name: os.environ[name] for name in kept if name in os.environ} | settings
+
+
+async def run_measured(
+    command: Sequence[str], *, cwd: Path, env: Mapping[str, str], deadline_s: float = 300.0
+) -> Spent:
+    """Runs a command to its end. Raises ProcessFailed."""
+    return await asyncio.to_thread(_run_measured, command, cwd, env, deadline_s)
+
+
+def _run_measured(
+    command: Sequence[str], cwd: Path, env: Mapping[str, str], deadline_s: float
+) -> Spent:
+    log = cwd / f"{os.urandom(4).hex()}.log"
+    with log.open("wb") as sink:
+        # What is run is ours, not a user's.
+        process = subprocess.Popen(  # noqa: S603
+            command, cwd=cwd, env=dict(env), stdout=sink, stderr=subprocess.STDOUT
+        )
+    try:
+        process_id, status, usage = _wait(process, deadline_s)
+    finally:
+        output = log.read_text(errors="replace")
+        log.unlink()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise ProcessFailed(f"{' '.join(command)} ended {process.returncode}:\n{output[-2000:]}")
+    # ru_maxrss is in KiB on Linux, in bytes on macOS.
+    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return Spent(usage.ru_utime + usage.ru_stime, peak / _MB, output)
+
+
+def _wait(process: "subprocess.Popen[bytes]", deadline_s: float) -> "tuple[int, int, os.struct_rusage]":  # fmt: skip  # noqa: E501
+    import threading
+
+    overdue = threading.Timer(deadline_s, process.kill)
+    overdue.start()
+    try:
+        return os.wait4(process.pid, 0)
+    finally:
+        overdue.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server process and where it answers."""
+
+    process: psutil.Process
+    address: str
+
+    def cpu_s(self) -> float:
+        times = self.process.cpu_times()
+        return times.user + times.system
+
+    def peak_mb(self) -> float:
+        """The most memory it ever had, by the kernel's count."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"^VmHWM:\s*(\d+) kB", status, re.M)
+        return int(found[1]) * 1024 / _MB if found else self.process.memory_info().rss / _MB
+
+
+@contextlib.asynccontextmanager
+async def running(
+    command: Sequence[str], *, cwd: Path, env: Mapping[str, str], cores: Sequence[int] = ()
+) -> AsyncIterator[Running]:
+    """A server from the line `listening on ADDRESS` it prints until the end of the block."""
+    process = await asyncio.create_subprocess_exec(
+        *pinned(command, cores),
+        cwd=cwd,
+        env=dict(env),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert process.stdout is not None  # noqa: S101 - it was asked for
+    drain: asyncio.Task[bytes] | None = None
+    try:
+        lines: list[str] = []
+        async with asyncio.timeout(_START_S):
+            while True:
+                line = (await process.stdout.readline()).decode(errors="replace")
+                if not line:
+                    raise ProcessFailed(f"{' '.join(command)} ended:\n{''.join(lines)}")
+                lines.append(line)
+                found = re.search(r"listening on (http://\S+)", line)
+                if found:
+                    break
+        drain = asyncio.create_task(process.stdout.read())
+        # taskset becomes what it starts, so this is the server itself.
+        yield Running(psutil.Process(process.pid), found[1])
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), 5)
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        if drain is not None:
+            drain.cancel()
+            await asyncio.gather(drain, return_exceptions=True)

@@ -1,0 +1,383 @@
+"""The serving rows: our API beside nginx, a bare ASGI app and the handler written first."""
+
+import asyncio
+import contextlib
+import shutil
+import sys
+import time
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from api.shelf import Shelf
+from benchmarks.documents import build_document, publish, symbol
+from benchmarks.load import MISSING, Throughput, have_wrk, press
+from benchmarks.machine import ROOT, Running, running
+from benchmarks.report import LeftOut, Row, Sample, Target
+from benchmarks.stage import Stage, Stores, open_stores
+from cache_manager import CacheManager, DocumentMeta
+from hot_store.redis_client import open_hot_store
+from market_data import Timeframe
+
+PART: Final = "serving"
+LARGE: Final = Timeframe.H4
+SMALL: Final = Timeframe.H1
+NO_NGINX: Final = "nginx is not installed: apt-get install nginx-light"
+_DEFLATE: Final = {"Accept-Encoding": "deflate"}
+_TICK_S: Final = 0.001
+_NGINX: Final = """
+daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
+worker_rlimit_nofile 4096; events {{ worker_connections 1024; }}
+http {{
+  access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;
+  client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
+  uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
+  server {{ listen 127.0.0.1:{port}; root {root};
+    default_type application/json; add_header Content-Encoding deflate; }}
+}}
+"""
+
+
+async def measure(stage: Stage) -> None:
+    """Adds the serving rows to the stage."""
+    sizes, cores = stage.sizes, stage.cores
+    load_cores = cores.load if cores.load != cores.server else ()
+    async with open_stores(stage.folder / "serving-stores", load_cores) as stores:
+        metas = {}
+        async with stores.lease() as lease:
+            for name, (markets, rows) in ((LARGE, sizes.large), (SMALL, sizes.small)):
+                stage.say(f"publishing a document of {markets} markets x {rows} rows")
+                metas[name] = await publish(stores.cache, lease, name, markets, rows)
+        await _throughput(stage, stores, metas)
+        await _slice_cpu(stage, stores)
+        await _memory(stage, stores, metas[LARGE])
+        await _loop_block(stage, stores)
+
+
+@contextlib.asynccontextmanager
+async def _api(stage: Stage, stores: Stores) -> AsyncIterator[Running]:
+    command = [sys.executable, str(ROOT / "main.py"), "api"]
+    env = stores.environment(DATA_DIR=str(stage.folder / "serving-stores"))
+    async with running(command, cwd=stage.folder, env=env, cores=stage.cores.server) as server:
+        yield server
+
+
+# --- throughput ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """One of our addresses, and the file whose bytes the other serves."""
+
+    what: str
+    against: str
+    path: str
+    body: str
+    target: Target
+    unit: str = "requests/s"
+    validated: bool = False  # asked with If-None-Match, so that it is answered 304
+
+
+async def _throughput(
+    stage: Stage, stores: Stores, metas: Mapping[Timeframe, DocumentMeta]
+) -> None:
+    pairs = _pairs(stage)
+    if not have_wrk():
+        stage.left_out += [LeftOut(PART, pair.what, MISSING) for pair in pairs]
+        return
+    files = stage.folder / "bodies"
+    files.mkdir()
+    server = stage.cores.server
+    apps = [sys.executable, "-m", "benchmarks.apps"]
+    env = stores.environment()
+    async with contextlib.AsyncExitStack() as opened:
+        ours = await opened.enter_async_context(_api(stage, stores))
+        etag = await _save_bodies(ours, pairs, files)
+        bare = await opened.enter_async_context(
+            running([*apps, "bare", str(files)], cwd=stage.folder, env=env, cores=server)
+        )
+        addresses = {"bare ASGI": bare.address}
+        if shutil.which("nginx"):
+            addresses["nginx"] = await opened.enter_async_context(_nginx(stage, files))
+        for pair in pairs:
+            other = addresses.get(pair.against.partition(",")[0])
+            if other is None:
+                stage.left_out.append(LeftOut(PART, pair.what, NO_NGINX))
+                continue
+            headers = _DEFLATE | ({"If-None-Match": etag} if pair.validated else {})
+            ours_url = f"{ours.address}{pair.path}"
+            samples = await _side_by_side(
+                stage, ours_url, f"{other}/{pair.body}", headers, pair.unit
+            )
+            stage.add(Row(PART, pair.what, pair.against, pair.unit, samples, pair.target))
+        first = await opened.enter_async_context(
+            running([*apps, "first", stores.redis_url], cwd=stage.folder, env=env, cores=server)
+        )
+        await _beside_first_draft(stage, ours, first)
+
+
+def _pairs(stage: Stage) -> list[_Pair]:
+    markets, rows = stage.sizes.large
+    few, few_rows = stage.sizes.small
+    deflate, bare = "nginx, the same bytes as a file", "bare ASGI, the same bytes"
+    one = symbol(markets // 2)
+    half = Target(">=", 0.5)
+    large, small = f"/cache/{LARGE}", f"/cache/{SMALL}"
+    return [
+        _Pair(f"GET deflate, {markets} x {rows}", deflate, large, "large", Target(">=", 0.8), "MB/s"),
+        _Pair(f"GET deflate, {few} x {few_rows}", deflate, small, "small", Target(">=", 0.8), "MB/s"),
+        _Pair("GET 304", "bare ASGI, an empty 304", large, "304", Target(">=", 0.4), validated=True),
+        _Pair("GET ?symbol= of one market", bare, f"{large}?symbol={one}", "symbol", half),
+        _Pair("GET ?limit=2 of all markets", bare, f"{large}?limit=2", "limit", half),
+        _Pair("GET ?exchange=", bare, f"{large}?exchange=binance", "exchange", half),
+    ]  # fmt: skip
+
+
+async def _save_bodies(ours: Running, pairs: list[_Pair], files: Path) -> str:
+    """What we answer, for the others to serve; returns the large document's ETag."""
+    etag = ""
+    async with aiohttp.ClientSession(ours.address, auto_decompress=False) as client:
+        for pair in pairs:
+            if pair.validated:
+                continue
+            async with client.get(pair.path, headers=_DEFLATE) as answer:
+                body = await answer.read()
+                if answer.status != 200 or not zlib.decompress(body).endswith(b"}"):
+                    raise RuntimeError(f"{pair.path} was answered {answer.status}")
+                etag = etag or answer.headers["ETag"]
+            (files / pair.body).write_bytes(body)
+    return etag
+
+
+@contextlib.asynccontextmanager
+async def _nginx(stage: Stage, files: Path) -> AsyncIterator[str]:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config = stage.folder / "nginx.conf"
+    config.write_text(_NGINX.format(folder=stage.folder, port=port, root=files))
+    # Without `user`, a worker of root would become one who may not read the folder; without a
+    # master there is none to give its rights away.
+    words = f"echo listening on http://127.0.0.1:{port}; exec nginx -c {config} -e stderr"
+    env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"}
+    command = ["sh", "-c", words]
+    async with running(command, cwd=stage.folder, env=env, cores=stage.cores.server) as server:
+        await _reachable(port)
+        yield server.address
+
+
+async def _reachable(port: int) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.02)
+                continue
+            writer.close()
+            return
+
+
+async def _side_by_side(
+    stage: Stage, ours: str, other: str, headers: Mapping[str, str], unit: str
+) -> list[Sample]:
+    """As many runs as wanted, each of both sides, the first one in turn."""
+
+    async def look(url: str) -> float:
+        found: Throughput = await press(
+            url,
+            seconds=stage.sizes.seconds,
+            connections=stage.sizes.connections,
+            folder=stage.folder,
+            cores=stage.cores.load,
+            headers=headers,
+        )
+        return found.mb_s if unit == "MB/s" else found.requests_s
+
+    samples = []
+    for run in range(stage.sizes.runs):
+        if run % 2:
+            theirs = await look(other)
+            samples.append(Sample(await look(ours), theirs))
+        else:
+            mine = await look(ours)
+            samples.append(Sample(mine, await look(other)))
+    return samples
+
+
+async def _beside_first_draft(stage: Stage, ours: Running, first: Running) -> None:
+    """The large document as JSON by the handler written first, which takes seconds."""
+    samples = []
+    url = f"{ours.address}/cache/{LARGE}"
+    async with aiohttp.ClientSession(first.address, auto_decompress=False) as client:
+        for _ in range(stage.sizes.runs):
+            began = time.perf_counter()
+            async with client.get(f"/cache/{LARGE}", headers=_DEFLATE) as answer:
+                await answer.read()
+            first_s = time.perf_counter() - began
+            mine = await press(
+                url,
+                seconds=stage.sizes.seconds,
+                connections=stage.sizes.connections,
+                folder=stage.folder,
+                cores=stage.cores.load,
+                headers=_DEFLATE,
+            )
+            samples.append(Sample(mine.requests_s, 1 / first_s))
+    what, against = "GET full, large document", "get, base64, inflate, json.loads, JSONResponse"
+    stage.add(Row(PART, what, against, "requests/s", samples, Target(">=", 100)))
+
+
+# --- CPU of a slice ----------------------------------------------------------------------------
+
+
+async def _slice_cpu(stage: Stage, stores: Stores) -> None:
+    """CPU of the API process for `?limit=2` of all markets: kept, cut anew, and the very first."""
+    kept, cut, first = [], [], []
+    path = f"/cache/{LARGE}?limit=2"
+    repeats = 20
+    for _ in range(stage.sizes.runs):
+        async with (
+            _api(stage, stores) as ours,
+            aiohttp.ClientSession(ours.address, auto_decompress=False) as client,
+        ):
+            # Loads the document, without inflating it.
+            await _cpu_ms(ours, client, [f"/cache/{LARGE}"])
+            first.append(Sample(await _cpu_ms(ours, client, [path])))
+            # `since` lies before all rows, so the slice is the same and yet another one.
+            anew = [f"{path}&since={number}" for number in range(1, repeats + 1)]
+            cut.append(Sample(await _cpu_ms(ours, client, anew)))
+            kept.append(Sample(await _cpu_ms(ours, client, [path] * repeats)))
+    what = f"CPU of ?limit=2 of all {stage.sizes.large[0]} markets"
+    target = Target("<=", 15, "ms")
+    note = "of the API process, per request, client and store not counted"
+    stage.add(Row(PART, f"{what}, cut anew", "", "ms", cut, target, note))
+    stage.add(Row(PART, f"{what}, asked again", "", "ms", kept, target))
+    note = "inflates the document's 40 MB, once per version and off the event loop"
+    stage.add(Row(PART, f"{what}, first of a version", "", "ms", first, None, note))
+
+
+async def _cpu_ms(ours: Running, client: aiohttp.ClientSession, paths: list[str]) -> float:
+    before = ours.cpu_s()
+    for path in paths:
+        async with client.get(path, headers=_DEFLATE) as answer:
+            await answer.read()
+            answer.raise_for_status()
+    return (ours.cpu_s() - before) * 1000 / len(paths)
+
+
+# --- memory and the event loop -------------------------------------------------------------------
+
+
+async def _memory(stage: Stage, stores: Stores, meta: DocumentMeta) -> None:
+    """The API process's peak while many read the large document at once, from its start on."""
+    stored_mb = meta.stored_bytes / 1e6
+    forms = {"deflate": Target("<=", 6), "identity": None}
+    for coding, target in forms.items():
+        samples = []
+        for _ in range(stage.sizes.runs):
+            async with _api(stage, stores) as ours:
+                await _read_at_once(ours, coding, stage.sizes.readers)
+                samples.append(Sample(ours.peak_mb(), stored_mb))
+        what = f"memory of the API, {stage.sizes.readers} clients read the large one, {coding}"
+        against = "the document's stored size"
+        stage.add(Row(PART, what, against, "MB", samples, target))
+
+
+async def _read_at_once(ours: Running, coding: str, readers: int) -> None:
+    async def read(client: aiohttp.ClientSession) -> None:
+        async with client.get(f"/cache/{LARGE}", headers={"Accept-Encoding": coding}) as answer:
+            answer.raise_for_status()
+            async for _ in answer.content.iter_chunked(1 << 18):
+                pass
+
+    connector = aiohttp.TCPConnector(limit=0)
+    async with (
+        aiohttp.ClientSession(ours.address, auto_decompress=False, connector=connector) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        for _ in range(readers):
+            group.create_task(read(client))
+
+
+async def _loop_block(stage: Stage, stores: Stores) -> None:
+    """The longest that our event loop was kept from others while it loads or publishes."""
+    markets, rows = stage.sizes.large
+    loading, inflating, publishing = [], [], []
+    reader = open_hot_store(stores.settings(), client_name="benchmarks-reader")
+    try:
+        async with stores.lease() as lease:
+            for _ in range(stage.sizes.runs):
+                version = await stores.cache.next_version(LARGE, time.time_ns() // 1_000_000)
+                document = await asyncio.to_thread(build_document, LARGE, markets, rows, version)
+                idle_ms = await _longest_gap_ms(lambda: asyncio.sleep(0.5))
+
+                async def put(version: int = version, document: bytes = document) -> None:
+                    await stores.cache.save_to_cache(
+                        LARGE,
+                        document,
+                        version=version,
+                        as_of_ms=version,
+                        updated_at_ms=version,
+                        lease=lease,
+                    )
+
+                publishing.append((await _longest_gap_ms(put), idle_ms))
+                shelf = Shelf(CacheManager(reader))
+                try:
+                    loading.append((await _longest_gap_ms(lambda: _load(shelf)), idle_ms))  # noqa: B023
+                    inflating.append((await _longest_gap_ms(lambda: _cut(shelf)), idle_ms))  # noqa: B023
+                finally:
+                    await shelf.aclose()
+    finally:
+        await reader.aclose()
+    target = Target("<=", 20, "ms")
+    for what, found in (
+        ("loaded", loading),
+        ("inflated and cut", inflating),
+        ("published", publishing),
+    ):
+        idle = max(idle_ms for _, idle_ms in found)
+        samples = [Sample(ours_ms) for ours_ms, _ in found]
+        note = f"beyond a tick of {_TICK_S * 1000:g} ms; an idle loop here: up to {idle:.1f} ms"
+        name = f"longest block of the event loop, large document {what}"
+        stage.add(Row(PART, name, "", "ms", samples, target, note))
+
+
+async def _load(shelf: Shelf) -> None:
+    await shelf.current(LARGE)
+
+
+async def _cut(shelf: Shelf) -> None:
+    from api.negotiation import Coding, read_query
+
+    copy = await shelf.current(LARGE)
+    if copy is not None:
+        await shelf.body(copy, read_query(b"limit=2"), Coding.DEFLATE)
+
+
+async def _longest_gap_ms(work: Callable[[], Awaitable[object]]) -> float:
+    longest_s = 0.0
+
+    async def tick() -> None:
+        nonlocal longest_s
+        last = time.perf_counter()
+        while True:
+            await asyncio.sleep(_TICK_S)
+            now = time.perf_counter()
+            longest_s = max(longest_s, now - last - _TICK_S)
+            last = now
+
+    ticking = asyncio.create_task(tick())
+    await asyncio.sleep(5 * _TICK_S)
+    try:
+        await work()
+    finally:
+        ticking.cancel()
+        await asyncio.gather(ticking, return_exceptions=True)
+    return longest_s * 1000

@@ -1,0 +1,39 @@
+"""How much is measured: the sizes that count, and small ones that show that it works."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Markets are per exchange where two numbers are given (Binance, Bybit)."""
+
+    runs: int = 5
+    seconds: float = 1.5  # of load on each side of a serving row
+    connections: int = 16
+    large: tuple[int, int] = (1000, 499)  # markets, rows
+    small: tuple[int, int] = (100, 100)
+    readers: int = 50
+    cold: tuple[int, int] = (450, 500)
+    latency_ms: int = 50
+    ccxt: int = 40  # markets of each exchange
+    bodies: int = 30  # markets of each exchange
+    growth: tuple[int, ...] = (100, 300, 1000, 2000)  # of both exchanges together
+    history: int = 499
+
+
+FULL: Final = Sizes()
+TINY: Final = Sizes(
+    runs=1,
+    seconds=0.3,
+    connections=4,
+    large=(20, 50),
+    small=(4, 10),
+    readers=5,
+    cold=(3, 3),
+    latency_ms=5,
+    ccxt=2,
+    bodies=2,
+    growth=(4, 8),
+    history=60,
+)

@@ -1,0 +1,104 @@
+"""What the parts of the benchmarks stand on: sizes, cores, a folder and stores of their own."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.machine import ROOT, Cores, environment
+from benchmarks.report import LeftOut, Row
+from benchmarks.sizes import Sizes
+from cache_manager import CacheManager
+from config import Settings
+from embedded_stores import EmbeddedStores, remove_embedded_data
+from hot_store.leases import Lease, try_acquire
+from hot_store.redis_client import HotStore, open_hot_store
+
+
+@dataclass(slots=True)
+class Stage:
+    """`rows` and `left_out` are what the parts add to."""
+
+    sizes: Sizes
+    cores: Cores
+    folder: Path
+    rows: list[Row] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    def say(self, line: str) -> None:
+        sys.stderr.write(f"bench: {line}\n")
+        sys.stderr.flush()
+
+    def add(self, row: Row) -> None:
+        self.rows.append(row)
+        self.say(f"{row.what}: {row.value:.3g}" + ("" if row.met is not False else " (not met)"))
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Stores of the benchmarks' own, and a client of the hot one."""
+
+    redis_url: str
+    database_url: str
+    store: HotStore
+    cache: CacheManager
+
+    def settings(self, **more: Any) -> Settings:
+        return Settings(redis_url=self.redis_url, database_url=self.database_url, **more)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """For a process of ours that uses these stores."""
+        return environment(
+            REDIS_URL=self.redis_url,
+            DATABASE_URL=self.database_url,
+            PYTHONPATH=str(ROOT),
+            PORT="0",
+            LOG_LEVEL="ERROR",
+            **more,
+        )
+
+    @contextlib.asynccontextmanager
+    async def lease(self) -> AsyncIterator[Lease]:
+        lease = await try_acquire(self.store, "worker", holder="benchmarks", ttl_s=60)
+        if lease is None:
+            raise RuntimeError("the benchmarks' own worker lease is taken")
+        try:
+            yield lease
+        finally:
+            await lease.release()
+
+
+@contextlib.asynccontextmanager
+async def open_stores(folder: Path, cores: tuple[int, ...] = ()) -> AsyncIterator[Stores]:
+    """Starts them in `folder`, with Valkey kept on `cores`, and removes them afterwards."""
+    folder.mkdir()
+    try:
+        async with EmbeddedStores(folder) as embedded:
+            addresses = await embedded.start()
+            redis_url, database_url = addresses.redis_url, addresses.database_url
+            assert redis_url and database_url  # noqa: S101 - both were asked for
+            settings = Settings(redis_url=redis_url, database_url=database_url)  # type: ignore[arg-type]
+            store = open_hot_store(settings, client_name="benchmarks")
+            try:
+                if cores:
+                    await _keep_on(store, cores)
+                yield Stores(redis_url, database_url, store, CacheManager(store))
+            finally:
+                await store.aclose()
+    finally:
+        await asyncio.to_thread(remove_embedded_data, folder)
+
+
+async def _keep_on(store: HotStore, cores: tuple[int, ...]) -> None:
+    text = await store.execute("INFO", "server")
+    for line in text.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name == b"process_id" and hasattr(os, "sched_setaffinity"):
+            for thread in psutil.Process(int(value)).threads():
+                os.sched_setaffinity(thread.id, cores)
