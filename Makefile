@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH_VENV := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check lock clean
+.PHONY: help demo run test check bench lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,13 +37,25 @@ check: $(VENV)/dev.stamp ## lint and types only
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+bench: $(VENV)/run.stamp $(BENCH_VENV)/run.stamp ## speed and memory beside nginx, bare ASGI, ccxt and orjson
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+# What the benchmarks compare with stays out of the service's own environment. Without it, its
+# rows are left out.
+$(BENCH_VENV)/run.stamp: requirements-bench.txt $(VENV)/run.stamp
+	@test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	@echo "installing what the benchmarks compare with into $(BENCH_VENV) (once)"
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--require-hashes -r requirements-bench.txt
+	@touch $@
+
 # Versions at least a week old: a release that turns out bad is usually withdrawn by then.
 lock: $(VENV)/dev.stamp ## pin requirements*.txt anew from requirements*.in
-	@for set in requirements requirements-dev; do \
+	@for set in requirements requirements-dev requirements-bench; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--upgrade --exclude-newer "$$(date -u -d '7 days ago' +%Y-%m-%dT00:00:00Z)" \
 			--no-emit-index-url --no-emit-find-links \
 			--custom-compile-command "make lock" $$set.in -o $$set.txt; done
 
 clean: ## removes the environment (never the data)
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(BENCH_VENV)

@@ -59,7 +59,7 @@ def first_draft(redis_url: str) -> FastAPI:
 
     @app.get("/cache/{name}")
     async def read(name: str) -> JSONResponse:
-        text = await store.get(f"cache:{name}")
+        text: Any = await store.get(f"cache:{name}")
         return JSONResponse(json.loads(zlib.decompress(base64.b64decode(text))))
 
     return app

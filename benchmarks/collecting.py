@@ -1,4 +1,325 @@
-"""stub"""
-from benchmarks.stage import Stage
-PART = "collecting"
-async def measure(stage: Stage) -> None: ...
+"""The collecting rows: the worker's job against its bound, ccxt, orjson, and its own growth."""
+
+import contextlib
+import json
+import math
+import re
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import linear_regression
+from typing import Any, Final
+
+import aiohttp
+
+from benchmarks import bodies
+from benchmarks.machine import ROOT, Spent, run_measured, running
+from benchmarks.report import LeftOut, Row, Sample, Target
+from benchmarks.stage import Stage, Stores, open_stores
+from market_data import Timeframe
+
+PART: Final = "collecting"
+BENCH_PYTHON: Final = ROOT / ".venv-bench" / "bin" / "python"
+_FRACTION: Final = 0.9  # RATE_FRACTION's default
+# Documented limits by counter: requests or weight, and seconds.
+_LIMITS: Final[Mapping[str, tuple[int, int]]] = {
+    "Binance weight": (2400, 60),
+    "Binance open interest": (1000, 300),
+    "Bybit requests": (600, 5),
+}
+_MADE: Final = ("4h", "8h")
+_MINUTE_MS: Final = 60_000
+
+
+async def measure(stage: Stage) -> None:
+    """Adds the collecting rows to the stage."""
+    await _bodies(stage)
+    await _collections(stage)
+    await _growth(stage)
+
+
+class Exchanges:
+    """Running simulated exchanges."""
+
+    def __init__(self, address: str, client: aiohttp.ClientSession) -> None:
+        self.address = address
+        self._client = client
+
+    async def get(self, what: str) -> Any:
+        async with self._client.get(f"/sim/{what}") as answer:
+            answer.raise_for_status()
+            return await answer.json()
+
+    async def post(self, what: str, **body: Any) -> None:
+        async with self._client.post(f"/sim/{what}", json=body) as answer:
+            answer.raise_for_status()
+
+
+@contextlib.asynccontextmanager
+async def exchanges(stage: Stage, *options: str) -> AsyncIterator[Exchanges]:
+    command = [sys.executable, str(ROOT / "main.py"), "simulate", "--port", "0", *options]
+    env = {"PATH": "/usr/bin:/bin"}
+    async with (
+        running(command, cwd=stage.folder, env=env) as simulator,
+        aiohttp.ClientSession(simulator.address) as client,
+    ):
+        yield Exchanges(simulator.address, client)
+
+
+def _counts(binance: int, bybit: int) -> list[str]:
+    return ["--binance", str(binance), "--bybit", str(bybit)]
+
+
+# --- bodies in memory --------------------------------------------------------------------------
+
+
+async def _bodies(stage: Stage) -> None:
+    sizes = stage.sizes
+    folder = bodies.recorded_folder()
+    answers: list[bodies.Answers] = []
+    as_of_ms, source = 0, ""
+    sources = {"recorded": ["--recorded", str(folder)]} if folder else {}
+    sources["generated"] = _counts(sizes.bodies, sizes.bodies)
+    for source in sources:
+        options = sources[source]
+        async with exchanges(stage, "--no-limits", *options) as asked:
+            as_of_ms = (await asked.get("clock"))["now_ms"]
+            markets = (await asked.get("markets"))["markets"]
+            answers = await bodies.ask(
+                asked.address, as_of_ms, sizes.history, sizes.bodies, markets
+            )
+        if len({each.market.exchange for each in answers}) > 1:
+            break
+    if not answers:
+        raise RuntimeError("the simulated exchanges gave no candles")
+    bodies.compare(answers, as_of_ms, sizes.history)  # warms up
+    samples = [bodies.compare(answers, as_of_ms, sizes.history) for _ in range(sizes.runs)]
+    what = "CPU of parse + merge + 8h + encode + compress, per market"
+    note = f"{source} answers of {len(answers)} markets in memory"
+    target = Target("<=", 2.5)
+    stage.add(Row(PART, what, "orjson.loads of the same bodies", "ms", samples, target, note))
+
+
+# --- collections ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Collected:
+    """One collection: what the process used, what it said, and what the exchanges counted."""
+
+    spent: Spent
+    result: Mapping[str, int]
+    stats: Mapping[str, Any]
+
+    @property
+    def wall_s(self) -> float:
+        return self.result["duration_ms"] / 1000
+
+    def asked(self) -> dict[str, int]:
+        """What was used of each counter."""
+        requests = self.stats["requests"]
+        return {
+            "Binance weight": self.stats["weight_used"],
+            "Binance open interest": _total(requests, "binance", "open_interest"),
+            "Bybit requests": sum(
+                _total(requests, "bybit", name) for name in requests.get("bybit", {})
+            ),
+        }
+
+
+def _total(requests: Mapping[str, Any], exchange: str, endpoint: str) -> int:
+    return sum(requests.get(exchange, {}).get(endpoint, {}).values())
+
+
+def _bound_s(asked: Mapping[str, int], latency_ms: int, *, bursts: bool) -> tuple[float, str]:
+    """The largest of quantity / rate, plus one latency, and whose it is.
+
+    `bursts`: what fits into one window of a counter may go out at once, so only counters that
+    are asked for more than that bind.
+    """
+    times = {}
+    for name, used in asked.items():
+        quantity, window_s = _LIMITS[name]
+        room = _FRACTION * quantity
+        times[name] = 0.0 if bursts and used <= room else used * window_s / room
+    slowest = max(times, key=lambda name: times[name])
+    return times[slowest] + latency_ms / 1000, slowest
+
+
+async def _collect(
+    stage: Stage, stores: Stores, asked: Exchanges, egress: str, command: Sequence[str]
+) -> _Collected:
+    await asked.post("limits/reset")
+    await asked.post("stats/reset")
+    env = stores.environment(
+        BINANCE_BASE_URL=asked.address,
+        BYBIT_BASE_URL=asked.address,
+        HISTORY_CANDLES=str(stage.sizes.history),
+        DATA_DIR=str(stage.folder / "worker"),
+        EGRESS_ID=egress,  # budgets of its own: nothing is left over from the run before
+    )
+    spent = await run_measured(command, cwd=stage.folder, env=env)
+    result = {name: int(number) for name, number in re.findall(r"(\w+) (\d+)", spent.output)}
+    return _Collected(spent, result, await asked.get("stats"))
+
+
+async def _unpaced(
+    stage: Stage, stores: Stores, asked: Exchanges, job: str, **settings: str
+) -> Spent:
+    env = stores.environment(
+        BINANCE_BASE_URL=asked.address,
+        BYBIT_BASE_URL=asked.address,
+        DATA_DIR=str(stage.folder / "unpaced"),
+        HISTORY_CANDLES=str(stage.sizes.history),
+        **settings,
+    )
+    command = [sys.executable, "-m", "benchmarks.unpaced", job]
+    return await run_measured(command, cwd=stage.folder, env=env)
+
+
+async def _collections(stage: Stage) -> None:
+    """Cold, one minute later, and ccxt for the same: all within each run."""
+    sizes = stage.sizes
+    command = [sys.executable, str(ROOT / "main.py"), "collect", "4h"]
+    cold: list[_Collected] = []
+    later: list[_Collected] = []
+    ccxt: list[float] = []
+    json_mb: list[float] = []
+    latency = ["--latency-ms", str(sizes.latency_ms)]
+    async with (
+        open_stores(stage.folder / "collecting-stores") as stores,
+        exchanges(stage, *_counts(*sizes.cold), *latency) as limited,
+        exchanges(stage, *_counts(*sizes.cold), "--no-limits") as free,
+    ):
+        stage.say("setting up: markets and funding")
+        for job in ("discovery", "funding"):
+            await _unpaced(stage, stores, free, job)
+        for run in range(sizes.runs):
+            stage.say(f"collection {run + 1} of {sizes.runs}")
+            names = [f"cache:{made}{end}" for made in _MADE for end in ("", ":meta")]
+            await stores.store.execute("DEL", *names)
+            cold.append(await _collect(stage, stores, limited, f"cold{run}", command))
+            meta = await stores.cache.read_meta(Timeframe.H4)
+            assert meta is not None  # noqa: S101 - it has just been published
+            json_mb.append(meta.json_bytes / 1e6)
+            await limited.post("clock", advance_ms=_MINUTE_MS)
+            later.append(await _collect(stage, stores, limited, f"later{run}", command))
+            if BENCH_PYTHON.exists():
+                ccxt.append(await _ccxt_ms(stage, free))
+    _add_cold_rows(stage, cold)
+    _add_later_rows(stage, cold, later)
+    what, against = "CPU of a cold collection, per market", "ccxt, the same candles and snapshots"
+    ours_ms = [each.spent.cpu_s * 1000 / each.result["markets"] for each in cold]
+    if ccxt:
+        samples = [Sample(*pair) for pair in zip(ours_ms, ccxt, strict=True)]
+        note = (
+            "ours: the whole process, from its start to the published documents; ccxt: fetching "
+            f"alone, without import and lists, {sizes.ccxt} markets of each exchange without limits"
+        )
+        stage.add(Row(PART, what, against, "ms", samples, Target("<=", 1 / 3), note))
+    else:
+        stage.left_out.append(LeftOut(PART, what, "ccxt is not installed: `make bench` does it"))
+    samples = [
+        Sample(each.spent.peak_mb, size_mb) for each, size_mb in zip(cold, json_mb, strict=True)
+    ]
+    what, against = "peak memory of the worker", "the JSON size of the 4h document"
+    stage.add(Row(PART, what, against, "MB", samples, Target("<=", 4)))
+
+
+def _add_cold_rows(stage: Stage, cold: Sequence[_Collected]) -> None:
+    latency_ms = stage.sizes.latency_ms
+    markets = " + ".join(map(str, stage.sizes.cold))
+    kinds = {
+        False: "requests / (0.9 x documented rate) + latency",
+        True: "the same, for counters that one window does not hold",
+    }
+    for bursts, against in kinds.items():
+        bounds = [_bound_s(each.asked(), latency_ms, bursts=bursts) for each in cold]
+        samples = [
+            Sample(each.wall_s, bound) for each, (bound, _) in zip(cold, bounds, strict=True)
+        ]
+        note = "; ".join(f"{name} {used}" for name, used in cold[0].asked().items())
+        note = f"{note}; bound by {bounds[0][1]}"
+        # The first half of a window may go out at once: the stricter bound says what that leaves.
+        target = None if bursts else Target("<=", 1.15)
+        what = f"wall time of a cold 4h collection, {markets} markets"
+        stage.add(Row(PART, what, against, "s", samples, target, note))
+    broken = [Sample(each.stats["limits_broken_total"]) for each in cold]
+    stage.add(Row(PART, "limits broken by it", "", "", broken, Target("<=", 0)))
+
+
+def _add_later_rows(stage: Stage, cold: Sequence[_Collected], later: Sequence[_Collected]) -> None:
+    what = "refresh one minute later"
+    pairs = list(zip(later, cold, strict=True))
+    walls = [Sample(again.wall_s, first.wall_s) for again, first in pairs]
+    note = "both with budgets that nothing was taken from"
+    quarter = Target("<=", 0.25)
+    stage.add(Row(PART, f"{what}, wall time", "the cold one", "s", walls, quarter, note))
+    requests = [Sample(again.stats["total"], first.stats["total"]) for again, first in pairs]
+    stage.add(Row(PART, f"{what}, requests", "the cold one", "", requests))
+    weights, snapshots, funding = [], [], []
+    for again in later:
+        asked = again.stats["requests"]
+        weight = again.stats["weight_used"] / max(1, _total(asked, "binance", "klines"))
+        weights.append(Sample(weight))
+        snapshots.append(
+            Sample(sum(_total(asked, exchange, "open_interest") for exchange in asked))
+        )
+        funding.append(Sample(again.stats["funding_requests"]))
+    none = Target("<=", 0)
+    one = Target("<=", 1.01)  # the clock is asked for as well
+    stage.add(Row(PART, f"{what}, Binance weight per market", "", "", weights, one))
+    stage.add(Row(PART, f"{what}, open-interest requests", "", "", snapshots, none))
+    stage.add(Row(PART, f"{what}, funding requests", "", "", funding, none))
+
+
+async def _ccxt_ms(stage: Stage, free: Exchanges) -> float:
+    """CPU ms per market."""
+    markets = (await free.get("markets"))["markets"]
+    chosen = []
+    for exchange in ("binance", "bybit"):
+        listed = [
+            each["symbol"] for each in markets if each["exchange"] == exchange and each["collected"]
+        ]
+        plain = [symbol for symbol in listed if symbol.endswith("USDT") and symbol.isascii()]
+        chosen.append(plain[: stage.sizes.ccxt])
+    command = [str(BENCH_PYTHON), str(Path(__file__).parent / "ccxt_fetch.py"), free.address]
+    command += [str(stage.sizes.history), *map(",".join, chosen)]
+    spent = await run_measured(command, cwd=stage.folder, env={"PATH": "/usr/bin:/bin"})
+    found = json.loads(spent.output.splitlines()[-1])
+    return float(found["cpu_s"]) * 1000 / sum(map(len, chosen))
+
+
+# --- growth --------------------------------------------------------------------------------------
+
+
+async def _growth(stage: Stage) -> None:
+    """One collection of each size, without limits to wait for: only CPU and memory count."""
+    sizes = stage.sizes
+    half = max(sizes.growth) // 2
+    cpu_s, peak_mb = [], []
+    async with (
+        open_stores(stage.folder / "growth-stores") as stores,
+        exchanges(stage, *_counts(half, half), "--no-limits") as free,
+    ):
+        await _unpaced(stage, stores, free, "discovery")
+        for markets in sizes.growth:
+            stage.say(f"growth: {markets} markets")
+            await stores.store.execute("FLUSHALL")
+            await stores.store.execute("SET", "cache:global_fr", "")
+            spent = await _unpaced(
+                stage, stores, free, "collect:4h", MARKETS_LIMIT=str(markets // 2)
+            )
+            cpu_s.append(spent.cpu_s)
+            peak_mb.append(spent.peak_mb)
+    for what, unit, found in (("CPU", "s", cpu_s), ("memory", "MB", peak_mb)):
+        line = linear_regression(sizes.growth, found)
+        exponent = linear_regression([*map(math.log, sizes.growth)], [*map(math.log, found)]).slope
+        points = ", ".join(
+            f"{count}: {value:.3g} {unit}" for count, value in zip(sizes.growth, found, strict=True)
+        )
+        note = f"{points}; fits {line.intercept:.3g} + {line.slope:.3g} {unit} per market"
+        target = Target("<=", 1)
+        name = f"{what} from {sizes.growth[0]} to {sizes.growth[-1]} markets, growth exponent"
+        stage.add(Row(PART, name, "", "", [Sample(exponent)], target, note))

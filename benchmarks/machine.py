@@ -9,10 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 
@@ -107,7 +108,7 @@ def _run_measured(
             command, cwd=cwd, env=dict(env), stdout=sink, stderr=subprocess.STDOUT
         )
     try:
-        process_id, status, usage = _wait(process, deadline_s)
+        status, usage = _wait(process, deadline_s)
     finally:
         output = log.read_text(errors="replace")
         log.unlink()
@@ -119,13 +120,13 @@ def _run_measured(
     return Spent(usage.ru_utime + usage.ru_stime, peak / _MB, output)
 
 
-def _wait(process: "subprocess.Popen[bytes]", deadline_s: float) -> "tuple[int, int, os.struct_rusage]":  # fmt: skip  # noqa: E501
-    import threading
-
+def _wait(process: "subprocess.Popen[bytes]", deadline_s: float) -> "tuple[int, Any]":
+    """The exit status, and what the kernel counted for this process alone."""
     overdue = threading.Timer(deadline_s, process.kill)
     overdue.start()
     try:
-        return os.wait4(process.pid, 0)
+        _, status, usage = os.wait4(process.pid, 0)
+        return status, usage
     finally:
         overdue.cancel()
 

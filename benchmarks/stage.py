@@ -7,7 +7,6 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -15,7 +14,7 @@ from benchmarks.machine import ROOT, Cores, environment
 from benchmarks.report import LeftOut, Row
 from benchmarks.sizes import Sizes
 from cache_manager import CacheManager
-from config import Settings
+from config import Settings, load_settings
 from embedded_stores import EmbeddedStores, remove_embedded_data
 from hot_store.leases import Lease, try_acquire
 from hot_store.redis_client import HotStore, open_hot_store
@@ -49,8 +48,8 @@ class Stores:
     store: HotStore
     cache: CacheManager
 
-    def settings(self, **more: Any) -> Settings:
-        return Settings(redis_url=self.redis_url, database_url=self.database_url, **more)
+    def settings(self) -> Settings:
+        return _settings(self.redis_url, self.database_url)
 
     def environment(self, **more: str) -> dict[str, str]:
         """For a process of ours that uses these stores."""
@@ -77,14 +76,13 @@ class Stores:
 @contextlib.asynccontextmanager
 async def open_stores(folder: Path, cores: tuple[int, ...] = ()) -> AsyncIterator[Stores]:
     """Starts them in `folder`, with Valkey kept on `cores`, and removes them afterwards."""
-    folder.mkdir()
+    await asyncio.to_thread(folder.mkdir)
     try:
         async with EmbeddedStores(folder) as embedded:
             addresses = await embedded.start()
             redis_url, database_url = addresses.redis_url, addresses.database_url
             assert redis_url and database_url  # noqa: S101 - both were asked for
-            settings = Settings(redis_url=redis_url, database_url=database_url)  # type: ignore[arg-type]
-            store = open_hot_store(settings, client_name="benchmarks")
+            store = open_hot_store(_settings(redis_url, database_url), client_name="benchmarks")
             try:
                 if cores:
                     await _keep_on(store, cores)
@@ -93,6 +91,10 @@ async def open_stores(folder: Path, cores: tuple[int, ...] = ()) -> AsyncIterato
                 await store.aclose()
     finally:
         await asyncio.to_thread(remove_embedded_data, folder)
+
+
+def _settings(redis_url: str, database_url: str) -> Settings:
+    return load_settings(redis_url=redis_url, database_url=database_url)
 
 
 async def _keep_on(store: HotStore, cores: tuple[int, ...]) -> None:

@@ -1,0 +1,149 @@
+"""The exchanges' answers in memory, and the CPU that it takes to make a document of them."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import orjson
+
+from benchmarks.machine import ROOT
+from benchmarks.report import Sample
+from cache_manager import PIECE_BYTES, _encode
+from data_collector.api_parser import parse_klines, parse_open_interest
+from data_collector.data_processing import aggregate_4h_to_8h, merge_data
+from data_collector.url_builder import Endpoint, Request, endpoint_table, history_request
+from documents import DocumentBuilder
+from market_data import DAY_MS, HOUR_MS, Exchange, FundingSeries, Market, MarketSeries, Timeframe
+
+_H4: Final = Timeframe.H4
+_FEWEST_CANDLES: Final = 40  # in an answer that is worth measuring
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the exchange answered for one market."""
+
+    market: Market
+    klines: bytes
+    open_interest: Sequence[bytes]
+
+
+def recorded_folder() -> Path | None:
+    """Where recorded answers lie: RECORDED_DATA, or beside the project; None without them."""
+    folder = Path(os.environ.get("RECORDED_DATA", ROOT.parent / "shared" / "fixtures"))
+    return folder.resolve() if folder.is_dir() else None
+
+
+async def ask(
+    address: str, as_of_ms: int, history: int, each: int, markets: Sequence[dict[str, Any]]
+) -> list[Answers]:
+    """The answers for up to `each` markets of each exchange, as a cold collection gets them."""
+    left = dict.fromkeys(Exchange, each)
+    found = []
+    async with aiohttp.ClientSession(address) as client:
+        for listed in markets:
+            exchange = Exchange(listed["exchange"])
+            if not left[exchange] or not listed["collected"]:
+                continue
+            market = Market(exchange, listed["symbol"], listed["base"], listed["quote"])
+            pages = _pages(market, Endpoint.KLINES, as_of_ms, history)
+            # The newest page holds whatever is wanted of candles: their limit is larger.
+            klines = await _body(client, pages[-1])
+            if klines.count(b"[") < _FEWEST_CANDLES:
+                continue
+            snapshots = [
+                await _body(client, page)
+                for page in _pages(market, Endpoint.OPEN_INTEREST, as_of_ms, history)
+            ]
+            found.append(Answers(market, klines, snapshots))
+            left[exchange] -= 1
+    return found
+
+
+def _pages(market: Market, endpoint: Endpoint, as_of_ms: int, history: int) -> list[Request]:
+    table = endpoint_table(market.exchange, endpoint)
+    first_ms = _H4.window_start(as_of_ms, history)
+    if table.horizon_ms is not None:
+        first_ms = max(first_ms, as_of_ms - min(table.horizon_ms, 30 * DAY_MS))
+        first_ms += -first_ms % _H4.interval_ms
+    page_ms = table.page_limit * _H4.interval_ms
+    return [
+        history_request(
+            market,
+            endpoint,
+            start_ms=start_ms,
+            end_ms=min(start_ms + page_ms - _H4.interval_ms, _H4.floor(as_of_ms)),
+            limit=table.page_limit,
+            period=_H4,
+        )
+        for start_ms in range(first_ms, as_of_ms, page_ms)
+    ]
+
+
+async def _body(client: aiohttp.ClientSession, request: Request) -> bytes:
+    async with client.get(request.target) as answer:
+        answer.raise_for_status()
+        return await answer.read()
+
+
+def compare(answers: Sequence[Answers], as_of_ms: int, history: int) -> Sample:
+    """CPU ms per market: bodies to stored documents, and orjson.loads of the same bodies."""
+    series = {each.market.key: _funding(each.market, as_of_ms, history) for each in answers}
+    began = time.process_time()
+    _make(answers, series, as_of_ms, history)
+    ours_s = time.process_time() - began
+    began = time.process_time()
+    for each in answers:
+        orjson.loads(each.klines)
+        for page in each.open_interest:
+            orjson.loads(page)
+    other_s = time.process_time() - began
+    return Sample(ours_s * 1000 / len(answers), other_s * 1000 / len(answers))
+
+
+def _funding(market: Market, as_of_ms: int, history: int) -> FundingSeries:
+    first_ms = _H4.window_start(as_of_ms, history)
+    first_ms -= first_ms % (8 * HOUR_MS)
+    rows = [(time_ms, 1e-4) for time_ms in range(first_ms, as_of_ms, 8 * HOUR_MS)]
+    return FundingSeries(market, rows, 8, as_of_ms)
+
+
+def _make(
+    answers: Sequence[Answers], funding: dict[str, FundingSeries], as_of_ms: int, history: int
+) -> None:
+    """Parse, merge, make 8h, encode, compress: all that becomes of answers but their numbers."""
+    sheets = {
+        _H4: DocumentBuilder(_H4, "collected"),
+        Timeframe.H8: DocumentBuilder(Timeframe.H8, "aggregated"),
+    }
+    interval_ms = _H4.interval_ms
+    start_ms = _H4.window_start(as_of_ms, history)
+    for each in answers:
+        exchange, symbol = each.market.exchange, each.market.symbol
+        candles = parse_klines(exchange, each.klines, symbol=symbol, interval_ms=interval_ms).rows
+        snapshots = [
+            row
+            for page in each.open_interest
+            for row in parse_open_interest(
+                exchange, page, symbol=symbol, interval_ms=interval_ms
+            ).rows
+        ]
+        merged = merge_data(
+            candles,
+            snapshots,
+            funding[each.market.key],
+            timeframe=_H4,
+            as_of_ms=as_of_ms,
+            history_candles=history,
+        )
+        eight = aggregate_4h_to_8h(merged.rows, window_start_ms=start_ms, exact=merged.exact)
+        sheets[_H4].add(MarketSeries(each.market, merged.rows, as_of_ms), {"hurst": 0.5})
+        sheets[Timeframe.H8].add(MarketSeries(each.market, eight, as_of_ms), {"hurst": 0.5})
+    for sheet in sheets.values():
+        json = sheet.finish(version=1, as_of_ms=as_of_ms, updated_at_ms=as_of_ms, missing=())
+        # The very step that publishing takes, without the store behind it.
+        _encode(json, PIECE_BYTES["native"])

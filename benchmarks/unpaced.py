@@ -1,0 +1,36 @@
+"""python -m benchmarks.unpaced JOB: a job here and now, without waiting for any rate limit.
+
+For simulated exchanges without limits only: it shows what the work costs, not the waiting.
+"""
+
+import asyncio
+import sys
+from typing import Final
+
+import uvloop
+
+from config import Settings, load_settings
+from data_collector.exchange_client import ExchangeClient
+from data_collector.rate_limits import RateLimits
+from foreground import run_here
+from jobs import Desk
+from logging_setup import configure_logging
+from main import open_parts
+
+_TIMES_THE_LIMIT: Final = 1000.0
+
+
+async def run(settings: Settings, job_id: str) -> int:
+    async with (
+        open_parts(settings, "benchmarks") as parts,
+        ExchangeClient(settings, limits=RateLimits(_TIMES_THE_LIMIT)) as client,
+    ):
+        desk = Desk(settings, parts.store, parts.cache, parts.queue, parts.database, client)
+        return await run_here(desk, job_id, holder="benchmarks", wait=True, stop=asyncio.Event())
+
+
+if __name__ == "__main__":
+    chosen = load_settings()
+    configure_logging(chosen.log_level, chosen.log_format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        sys.exit(runner.run(run(chosen, sys.argv[1])))

@@ -1,0 +1,98 @@
+"""The benchmarks run and give a table of the right form; no number in it is asserted."""
+
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+
+from benchmarks.__main__ import PARTS
+from benchmarks.machine import ROOT, environment, run_measured
+from benchmarks.report import LeftOut, Report, Row, Sample, Target
+
+
+def test_a_row_is_the_median_of_ratios_taken_side_by_side() -> None:
+    # The ratios are 0.5, 0.9 and 2; the ratio of the medians would be 1.
+    samples = [Sample(10, 20), Sample(9, 10), Sample(12, 6)]
+    row = Row("serving", "what", "against", "MB/s", samples, Target(">=", 0.9))
+    assert row.value == 0.9
+    assert row.met is True
+    assert (row.ours, row.other) == (10, 10)
+
+
+@pytest.mark.parametrize(
+    ("target", "value", "met"),
+    [
+        (Target(">=", 0.8), 0.8, True),
+        (Target(">=", 0.8), 0.79, False),
+        (Target("<=", 15, "ms"), 15.0, True),
+        (Target("<=", 15, "ms"), 15.1, False),
+        (None, 1e9, None),
+    ],
+)
+def test_a_row_says_whether_its_target_is_met(
+    target: Target | None, value: float, met: bool | None
+) -> None:
+    assert Row("serving", "what", "", "ms", [Sample(value)], target).met is met
+
+
+def test_the_report_is_written_as_json_and_as_markdown(tmp_path: Path) -> None:
+    rows = [
+        Row("serving", "GET", "nginx", "MB/s", [Sample(900, 1000)], Target(">=", 0.8)),
+        Row("collecting", "CPU", "", "ms", [Sample(3)], Target("<=", 2, "ms"), "a note"),
+        Row("collecting", "for information", "", "ms", [Sample(3)]),
+    ]
+    report = Report({"machine": "this one"}, rows, [LeftOut("serving", "HEAD", "no wrk")])
+    json, markdown = report.write(tmp_path / "results", "latest")
+    lines = markdown.read_text().splitlines()
+    assert "| GET | nginx | 900 MB/s | 1,000 MB/s | 0.9 | >= 0.8 | yes |" in lines
+    assert "| CPU |  | 3 ms |  |  | <= 2 ms | **no** |" in lines
+    assert "| for information |  | 3 ms |  |  |  |  |" in lines
+    assert "- CPU: a note" in lines
+    assert "- HEAD (serving): no wrk" in lines
+    told = orjson.loads(json.read_bytes())
+    assert [row["met"] for row in told["rows"]] == [True, False, None]
+    assert told["rows"][0]["runs"] == [[900, 1000, 0.9]]
+    assert sorted(file.name for file in json.parent.iterdir()) == ["latest.json", "latest.md"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+async def test_a_tiny_run_gives_the_whole_table(part: str, tmp_path: Path) -> None:
+    await run_measured(
+        [sys.executable, "-m", "benchmarks", "--tiny", "--part", part, "--results", str(tmp_path)],
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=str(ROOT)),
+        deadline_s=110,
+    )
+    told = orjson.loads((tmp_path / f"{part}.json").read_bytes())
+    assert {"machine", "cores", "runs", "took"} <= told["facts"].keys()
+    assert all(row["part"] == part and row["value"] > -10 for row in told["rows"])
+    named = {row["what"] for row in told["rows"]} | {left["what"] for left in told["left_out"]}
+    for what in EXPECTED[part]:
+        assert any(what in name for name in named), what
+    # What is left out says what to install.
+    assert all("install" in left["why"] for left in told["left_out"])
+
+
+EXPECTED = {
+    "serving": [
+        "GET deflate, 20 x 50",
+        "GET deflate, 4 x 10",
+        "GET 304",
+        "GET ?symbol=",
+        "GET ?limit=2",
+        "GET ?exchange=",
+        "CPU of ?limit=2",
+        "memory of the API",
+        "longest block",
+    ],
+    "collecting": [
+        "parse + merge + 8h + encode + compress",
+        "cold 4h collection",
+        "refresh one minute later",
+        "CPU of a cold collection",
+        "peak memory",
+        "CPU from 4 to 8 markets",
+        "memory from 4 to 8 markets",
+    ],
+}
