@@ -55,7 +55,7 @@ async def press(
     )
     output = (await process.communicate())[0].decode(errors="replace")
     found = re.search(r"^RESULT (\d+) (\d+) (\d+) (\d+)$", output, re.M)
-    if found is None or int(found[4]) or not int(found[1]):
+    if found is None or int(found[4]) or not int(found[2]):
         raise ProcessFailed(f"wrk on {url}:\n{output}")
     requests, size, duration_us = int(found[1]), int(found[2]), int(found[3])
     return Throughput(requests / duration_us * 1e6, size / duration_us, requests)

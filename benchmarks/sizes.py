@@ -9,7 +9,7 @@ class Sizes:
     """Markets are per exchange where two numbers are given (Binance, Bybit)."""
 
     runs: int = 5
-    seconds: float = 1.5  # of load on each side of a serving row
+    seconds: float = 2.0  # of load on each side of a serving row
     connections: int = 16
     large: tuple[int, int] = (1000, 499)  # markets, rows
     small: tuple[int, int] = (100, 100)
