@@ -23,14 +23,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from embedded_stores import remove_embedded_data
-from supervisor import PARENT_FD_FLAG
+from supervisor import PARENT_FD_FLAG, READY_WORDS
 
 MARKETS: Final = 40
 _START_S: Final = 60.0
 _JOB_S: Final = 120.0
 _STOP_S: Final = 10.0
 # What `serve` and `simulate` print once they answer, before their address.
-READY_WORDS: Final = "listening on "
 _MAIN: Final = Path(__file__).resolve().parent / "main.py"
 
 

@@ -1,6 +1,8 @@
 """Entry point: the command line, the composition of the parts, start and stop.
 
 This module alone builds Settings and starts things; every part gets what it needs from here.
+A process loads only what it runs: what one command alone needs is imported where it begins, so a
+worker has no web framework in memory, the API no numerics, and their supervisor neither.
 """
 
 import argparse
@@ -10,37 +12,34 @@ import json
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-import uvicorn
 from pydantic import SecretStr
 
-import coins_command
-import demo
-import foreground
-from api.protocol import ServingProtocol
-from api.scrape import process_names
-from api_routes import Api, ApiParts, create_app
-from cache_manager import CacheManager
 from config import Settings, SettingsError, load_settings
-from data_collector.exchange_client import ExchangeClient
-from database import Database, DatabaseUnavailable
-from embedded_stores import EmbeddedStores, EmbeddedStoresError
-from hot_store.doorbell import Doorbell
-from hot_store.redis_client import HotStore, StoreUnavailable, open_hot_store
-from job_queue import LANES, JobQueue
-from jobs import Desk
 from logging_setup import configure_logging
 from market_data import COLLECTED
-from metrics import ApiMetrics, WorkerMetrics, loop_watched
-from schedule import keep_asking
-from simulator import command_line as simulator_command_line
-from supervisor import PARENT_FD_FLAG, Child, ChildSpec, stop_signals, watch_parent
-from worker import Worker
+from supervisor import (
+    PARENT_FD_FLAG,
+    READY_WORDS,
+    Child,
+    ChildSpec,
+    process_names,
+    stop_signals,
+    watch_parent,
+)
+
+if TYPE_CHECKING:
+    from cache_manager import CacheManager
+    from database import Database
+    from hot_store.doorbell import Doorbell
+    from hot_store.redis_client import HotStore
+    from job_queue import JobQueue
+    from jobs import Desk
 
 # sysexits.h: EX_TEMPFAIL (try again later), EX_CONFIG, EX_UNAVAILABLE.
 EXIT_CONFIG: Final = 78
@@ -58,10 +57,10 @@ log = structlog.get_logger(__name__)
 class Parts:
     """What every long-running command is made of."""
 
-    store: HotStore
-    cache: CacheManager
-    queue: JobQueue
-    database: Database
+    store: "HotStore"
+    cache: "CacheManager"
+    queue: "JobQueue"
+    database: "Database"
 
 
 @contextlib.asynccontextmanager
@@ -72,6 +71,8 @@ async def embedded_stores(settings: Settings) -> AsyncIterator[Settings]:
     if not valkey and not postgres:
         yield settings
         return
+    from embedded_stores import EmbeddedStores
+
     stores = EmbeddedStores(settings.data_dir, valkey=valkey, postgres=postgres)
     addresses = await stores.start()
     try:
@@ -86,6 +87,11 @@ async def embedded_stores(settings: Settings) -> AsyncIterator[Settings]:
 @contextlib.asynccontextmanager
 async def open_parts(settings: Settings, role: str) -> AsyncIterator[Parts]:
     """The stores' clients, closed in reverse order; `role` names them at the server."""
+    from cache_manager import CacheManager
+    from database import Database
+    from hot_store.redis_client import open_hot_store
+    from job_queue import JobQueue
+
     async with contextlib.AsyncExitStack() as opened:
         settings = await opened.enter_async_context(embedded_stores(settings))
         store = open_hot_store(settings, client_name=f"perpcache-{role}")
@@ -101,8 +107,13 @@ async def open_parts(settings: Settings, role: str) -> AsyncIterator[Parts]:
 
 
 @contextlib.asynccontextmanager
-async def open_desk(settings: Settings, role: str) -> AsyncIterator[Desk]:
+async def open_desk(settings: Settings, role: str) -> AsyncIterator["Desk"]:
     """The parts that run jobs, with a client of the exchanges."""
+    from data_collector.exchange_client import ExchangeClient
+    from job_queue import LANES
+    from jobs import Desk
+    from metrics import WorkerMetrics
+
     metrics = WorkerMetrics()
     metrics.watch_jobs(LANES.items())
     async with (
@@ -112,8 +123,10 @@ async def open_desk(settings: Settings, role: str) -> AsyncIterator[Desk]:
         yield Desk(settings, parts.store, parts.cache, parts.queue, parts.database, client, metrics)
 
 
-def doorbell(settings: Settings) -> Doorbell:
+def doorbell(settings: Settings) -> "Doorbell":
     """Where the API wakes the workers of this host: those with the same DATA_DIR."""
+    from hot_store.doorbell import Doorbell
+
     return Doorbell(settings.data_dir / "bells")
 
 
@@ -200,7 +213,7 @@ async def _announce(listener: socket.socket) -> None:
         if b" 200 " in status:
             break
         await asyncio.sleep(0.05)
-    say(f"Perpcache: {demo.READY_WORDS}{_address(listener)} (documentation at /docs)")
+    say(f"Perpcache: {READY_WORDS}{_address(listener)} (documentation at /docs)")
 
 
 async def api(settings: Settings, stop: asyncio.Event, fd: int | None, name: str) -> int:
@@ -208,64 +221,32 @@ async def api(settings: Settings, stop: asyncio.Event, fd: int | None, name: str
     behind the same socket."""
     if fd is None and settings.web_concurrency > 1:
         return await supervise(settings, stop, with_worker=False)
+    from api.server import serve_app
+    from api_routes import ApiParts, create_app
+    from metrics import ApiMetrics
+
     listener = socket.socket(fileno=fd) if fd is not None else _listen(settings)
 
     @contextlib.asynccontextmanager
-    async def connect() -> AsyncIterator[ApiParts]:
+    async def connect() -> AsyncIterator["ApiParts"]:
         async with open_parts(settings, "api") as parts:
             yield ApiParts(parts.store, parts.cache, parts.queue, parts.database)
 
     # Those behind one socket are the children of one supervisor.
     group = f"{socket.gethostname()}:{os.getppid()}" if settings.web_concurrency > 1 else None
     app = create_app(settings, connect, metrics=ApiMetrics(name, group=group))
-    server = _Server(
-        app,
-        uvicorn.Config(
-            app,
-            loop="none",
-            http=ServingProtocol,
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=1,
-        ),
-    )
-
-    async def end_with_signal() -> None:
-        await stop.wait()
-        server.should_exit = True
-
-    ending = asyncio.create_task(end_with_signal())
     if fd is None:
-        say(f"Perpcache API: {demo.READY_WORDS}{_address(listener)}")
-    try:
-        await server.serve(sockets=[listener])
-    finally:
-        ending.cancel()
-    return 0 if server.started else 1
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server, with signals left to us and waiting requests answered first."""
-
-    def __init__(self, app: Api, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._app = app
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._app.release_waiters()
-        await super().shutdown(sockets)
+        say(f"Perpcache API: {READY_WORDS}{_address(listener)}")
+    started = await serve_app(app, listener, stop, before_end=app.release_waiters)
+    return 0 if started else 1
 
 
 async def work(settings: Settings, stop: asyncio.Event) -> int:
     """One worker process: both lanes, until `stop`."""
+    from metrics import loop_watched
+    from schedule import keep_asking
+    from worker import Worker
+
     async with contextlib.AsyncExitStack() as opened:
         desk = await opened.enter_async_context(open_desk(settings, "worker"))
         if desk.store.kind != "native":
@@ -325,6 +306,8 @@ async def _work(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) 
 async def _foreground(
     settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace
 ) -> int:
+    import foreground
+
     job_id = f"collect:{arguments.timeframe}" if arguments.command == "collect" else "funding"
     async with open_desk(settings, arguments.command) as desk:
         return await foreground.run_here(
@@ -333,6 +316,8 @@ async def _foreground(
 
 
 async def _coins(settings: Settings, _: asyncio.Event, arguments: argparse.Namespace) -> int:
+    import coins_command
+
     async with open_parts(settings, "coins") as parts:
         say(await coins_command.run_coins(parts.database, arguments))
     return 0
@@ -348,6 +333,36 @@ COMMANDS: Final[dict[str, Command]] = {
 }
 
 
+class _LateParser(argparse.ArgumentParser):
+    """A parser whose arguments another module knows, which is loaded when they are asked for."""
+
+    fill: Callable[[argparse.ArgumentParser], None] | None = None
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        fill, self.fill = self.fill, None
+        if fill is not None:
+            fill(self)
+        return super().parse_known_args(*args, **kwargs)
+
+
+def _coins_arguments(parser: argparse.ArgumentParser) -> None:
+    from coins_command import add_arguments
+
+    add_arguments(parser)
+
+
+def _simulator_arguments(parser: argparse.ArgumentParser) -> None:
+    from simulator.command_line import add_arguments
+
+    add_arguments(parser)
+
+
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    from demo import MARKETS
+
+    parser.add_argument("--markets", type=int, default=MARKETS, help="on each exchange")
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python main.py",
@@ -355,11 +370,11 @@ def build_parser() -> argparse.ArgumentParser:
         "Binance and Bybit, collected once and served to many.",
         epilog="Settings come from the environment or a .env file; README.md lists them.",
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    internal = argparse.ArgumentParser(add_help=False)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_LateParser)
+    internal = _LateParser(add_help=False)
     internal.add_argument(PARENT_FD_FLAG, type=int, default=None, help=argparse.SUPPRESS)
 
-    def add(name: str, what: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    def add(name: str, what: str, *parents: _LateParser) -> _LateParser:
         return commands.add_parser(name, help=what, description=what, parents=parents)
 
     add("serve", "the whole service: API and worker, supervised (the default)", internal)
@@ -374,11 +389,11 @@ def build_parser() -> argparse.ArgumentParser:
     funding = add("funding", "refresh the funding cache here and now, under the lease", internal)
     funding.add_argument("--no-wait", action="store_true", help=no_wait)
     coins = add("coins", "the markets: list, enable, disable, import and export as CSV")
-    coins_command.add_arguments(coins)
+    coins.fill = _coins_arguments
     simulate = add("simulate", "both exchanges on a local port, for trying things")
-    simulator_command_line.add_arguments(simulate)
+    simulate.fill = _simulator_arguments
     show = add("demo", "the whole service against simulated exchanges, then cleaned up")
-    show.add_argument("--markets", type=int, default=demo.MARKETS, help="on each exchange")
+    show.fill = _demo_arguments
     parser.set_defaults(command="serve", parent_fd=None)
     return parser
 
@@ -386,9 +401,13 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     if arguments.command == "simulate":
-        return simulator_command_line.run(arguments)
+        from simulator import command_line
+
+        return command_line.run(arguments)
     try:
         if arguments.command == "demo":
+            import demo
+
             return asyncio.run(demo.run_demo(arguments.markets))
         settings = load_settings()
         configure_logging(settings.log_level, settings.log_format)
@@ -399,14 +418,27 @@ def main(argv: list[str] | None = None) -> int:
     except SettingsError as error:
         say_wrong(*error.lines)
         return EXIT_CONFIG
-    except coins_command.CoinsError as error:
-        say_wrong(*str(error).splitlines())
-        return 1
-    except (CannotStart, EmbeddedStoresError, StoreUnavailable, DatabaseUnavailable) as error:
-        say_wrong(str(error))
-        return EXIT_UNAVAILABLE
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        code = _exit_code(error)
+        if code is None:
+            raise
+        say_wrong(*str(error).splitlines())
+        return code
+
+
+def _exit_code(error: Exception) -> int | None:
+    """For errors whose message is for the user; None for all others."""
+    from coins_command import CoinsError
+    from database import DatabaseUnavailable
+    from embedded_stores import EmbeddedStoresError
+    from hot_store.redis_client import StoreUnavailable
+
+    if isinstance(error, CoinsError):
+        return 1
+    unavailable = (CannotStart, EmbeddedStoresError, StoreUnavailable, DatabaseUnavailable)
+    return EXIT_UNAVAILABLE if isinstance(error, unavailable) else None
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

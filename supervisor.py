@@ -21,6 +21,7 @@ _SLOWEST_RESTART_S: Final = 10.0
 # A child that lived this long was well: its next restart is quick again.
 _WELL_AFTER_S: Final = 30.0
 PARENT_FD_FLAG: Final = "--parent-fd"
+READY_WORDS: Final = "listening on "  # what stands before our address once we answer there
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +33,11 @@ class ChildSpec:
     name: str
     arguments: Sequence[str]
     fds: Sequence[int] = ()
+
+
+def process_names(processes: int) -> list[str]:
+    """What the API processes behind one listener are called."""
+    return [f"api-{number}" for number in range(1, processes + 1)]
 
 
 class Child:

@@ -24,6 +24,7 @@ from hot_store.leases import workers_alive
 from hot_store.redis_client import HotStore, StoreUnavailable
 from job_queue import JobState
 from metrics import ApiMetrics
+from supervisor import process_names
 
 _DEADLINE_S: Final = 2.0
 _SHARE_EVERY_S: Final = 5.0
@@ -78,11 +79,6 @@ class Siblings:
 
     def _key(self, process: str) -> str:
         return f"metrics:{self.metrics.group}:{process}"
-
-
-def process_names(processes: int) -> list[str]:
-    """What the API processes behind one listener are called."""
-    return [f"api-{number}" for number in range(1, processes + 1)]
 
 
 def build_scrape(siblings: Siblings) -> APIRouter:

@@ -1,32 +1,26 @@
-"""Clients of the hot store: raw commands over RESP or Upstash's REST, each under a deadline.
+"""The hot store's client: raw commands, each under a deadline; here over RESP.
 
 Knows nothing of documents, leases or jobs; everything above is written once on `execute`.
+upstash_client.py is the same over Upstash's REST API.
 """
 
 import asyncio
 import contextlib
 import hashlib
-import io
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol, cast
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Final, Literal, Protocol
 
-import aiohttp
-import orjson
 import structlog
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, ReadOnlyError, RedisError, ResponseError
-from upstash_redis.asyncio import Redis as UpstashRedis
-from upstash_redis.errors import UpstashError
 
 from config import Settings
 
 DEADLINE_S: Final = 2.0  # of one command, connecting included
 PIECE_DEADLINE_S: Final = 30.0  # of one that moves megabytes
-_CONNECTIONS: Final = 16  # per process and store; more callers wait for a free one
-_KEPT_ALIVE_S: Final = 75.0  # an idle HTTPS connection
+CONNECTIONS: Final = 16  # per process and store; more callers wait for a free one
 _SILENCE_S: Final = 10.0  # a listener that hears nothing for so long asks whether all is well
 _LONGEST_REASON: Final = 200  # characters: Upstash repeats the whole command in its errors
 
@@ -97,6 +91,9 @@ def open_hot_store(where: Settings | str, *, client_name: str) -> HotStore:
     if isinstance(where, str):
         return NativeStore(where, client_name=client_name)
     if where.upstash_redis_rest_url and where.upstash_redis_rest_token:
+        # Its client brings much along that who has a Redis need not load.
+        from hot_store.upstash_client import UpstashStore
+
         token = where.upstash_redis_rest_token.get_secret_value()
         return UpstashStore(where.upstash_redis_rest_url, token)
     if where.redis_url:
@@ -109,7 +106,7 @@ class NativeStore:
 
     kind: Literal["native", "upstash"] = "native"
 
-    def __init__(self, url: str, *, client_name: str, max_connections: int = _CONNECTIONS) -> None:
+    def __init__(self, url: str, *, client_name: str, max_connections: int = CONNECTIONS) -> None:
         options: dict[str, Any] = dict(parse_url(url))
         self._make: type[AbstractConnection] = options.pop("connection_class", Connection)
         for pool_option in ("max_connections", "timeout"):
@@ -145,7 +142,7 @@ class NativeStore:
             code, reason = _error_code(error)
             raise StoreRefused(f"redis: {reason}", code) from None
         except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"redis: {_short(str(error))}") from None
+            raise StoreUnavailable(f"redis: {short(str(error))}") from None
 
     def script(self, lua: str) -> Script:
         return Script(self, lua)
@@ -270,95 +267,6 @@ class Messages:
             raise _lost(error) from None
 
 
-class UpstashStore:
-    """Upstash over its REST API. Text only: documents are base64 text already."""
-
-    kind: Literal["native", "upstash"] = "upstash"
-
-    def __init__(self, url: str, token: str) -> None:
-        if not (token.isascii() and token.isprintable()):
-            raise ValueError("UPSTASH_REDIS_REST_TOKEN has characters that no token has")
-        self._token = token
-        self._client = UpstashRedis(
-            url, token, rest_encoding=None, rest_retries=0, allow_telemetry=False
-        )
-        self._client._http._client = cast(Any, _Poster())
-
-    async def execute(self, *command: Word, deadline_s: float = DEADLINE_S) -> Any:
-        # In lower case, because the client reshapes the replies of commands that it knows by
-        # their upper-case names, and the raw ones are wanted here.
-        words = [str(command[0]).lower(), *map(_text, command[1:])]
-        try:
-            async with asyncio.timeout(deadline_s):
-                reply = await self._client.execute(words)
-        except TimeoutError:
-            raise StoreUnavailable(f"upstash: no answer within {deadline_s:g} s") from None
-        except UpstashError as error:
-            reason = self._reason(error)
-            raise StoreRefused(f"upstash: {reason}", reason.partition(" ")[0]) from None
-        except Exception as error:
-            # Whatever else a client makes of a proxy's page, a cut connection or a wrong type.
-            raise StoreUnavailable(f"upstash: {self._reason(error)}") from None
-        return _encoded(reply)
-
-    def script(self, lua: str) -> Script:
-        return Script(self, lua)
-
-    async def aclose(self) -> None:
-        await self._client.close()
-
-    def _reason(self, error: Exception) -> str:
-        text = str(error).replace(self._token, "***")
-        if isinstance(error, UpstashError):
-            return _short(text)
-        if isinstance(error, ValueError | KeyError | TypeError | AttributeError):
-            return "the answer is not what Upstash sends"
-        return _short(f"{type(error).__name__} {text}".strip())
-
-
-class _Poster:
-    """What the Upstash client needs of an HTTP client, on aiohttp.
-
-    Its own, httpx, loses a connection now and then when a request is cancelled at its deadline,
-    and with a bounded pool so many that no request ever gets one again. It also forgets an idle
-    connection after 5 s, which is one poll, and turns megabytes into JSON slowly.
-    """
-
-    def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
-        self._closed = False
-
-    async def post(self, url: str, *, headers: dict[str, str], json: Any) -> "_Answer":
-        if self._closed:
-            raise aiohttp.ClientConnectionError("the client is closed")
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEPT_ALIVE_S),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None),  # the command's deadline stands
-                trust_env=True,
-            )
-        typed = headers | {"Content-Type": "application/json"}
-        async with self._session.post(
-            url, headers=typed, data=io.BytesIO(orjson.dumps(json)), allow_redirects=False
-        ) as response:
-            return _Answer(response.headers, await response.read())
-
-    async def aclose(self) -> None:
-        self._closed = True
-        if self._session is not None:
-            await self._session.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        return orjson.loads(self.body)
-
-
 class Subscription:
     """One channel, heard for as long as this is open; reconnects by itself, and says so.
 
@@ -408,28 +316,17 @@ class Subscription:
             pause_s = min(2 * pause_s, 1.0)
 
 
-def _text(word: Word) -> str:
-    return word.decode() if isinstance(word, bytes) else str(word)
-
-
-def _encoded(reply: Any) -> Any:
-    if isinstance(reply, str):
-        return reply.encode()
-    if isinstance(reply, list):
-        return [_encoded(part) for part in reply]
-    return reply
-
-
 def _error_code(error: RedisError) -> tuple[str, str]:
     """The error's first word, and the whole of it: the client cuts known words off."""
     text = str(error)
     code = error.status_code or text.partition(" ")[0]
-    return code, _short(text if text.startswith(code) else f"{code} {text}")
+    return code, short(text if text.startswith(code) else f"{code} {text}")
 
 
 def _lost(error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"redis: {_short(str(error)) or 'no answer in time'}")
+    return StoreUnavailable(f"redis: {short(str(error)) or 'no answer in time'}")
 
 
-def _short(reason: str) -> str:
+def short(reason: str) -> str:
+    """A reason as a message may hold it."""
     return reason if len(reason) <= _LONGEST_REASON else reason[:_LONGEST_REASON] + "…"

@@ -27,8 +27,8 @@ from hot_store.redis_client import (
     NativeStore,
     StoreRefused,
     StoreUnavailable,
-    UpstashStore,
 )
+from hot_store.upstash_client import UpstashStore
 from market_data import Timeframe
 from tests.fixtures.upstash import OpenStore, OwnValkey, RemoteWorker, UpstashEndpoint, until
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from hot_store.leases import Lease, LeaseLost, LeaseName, try_acquire
-from hot_store.redis_client import HotStore, NativeStore, UpstashStore
+from hot_store.redis_client import HotStore, NativeStore
+from hot_store.upstash_client import UpstashStore
 from job_queue import (
     JOB_IDS,
     KEPT_S,

@@ -9,7 +9,8 @@ import pytest
 from cache_manager import CacheManager, DocumentMeta
 from hot_store.leases import Lease, try_acquire
 from hot_store.publish_watcher import PublishWatcher
-from hot_store.redis_client import HotStore, NativeStore, UpstashStore
+from hot_store.redis_client import HotStore, NativeStore
+from hot_store.upstash_client import UpstashStore
 from tests.fixtures.upstash import OpenStore, OwnValkey, UpstashEndpoint, until
 
 POLL_S = 0.1

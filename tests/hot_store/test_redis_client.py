@@ -20,9 +20,9 @@ from hot_store.redis_client import (
     StoreRefused,
     StoreUnavailable,
     Subscription,
-    UpstashStore,
     open_hot_store,
 )
+from hot_store.upstash_client import UpstashStore
 from tests.fixtures.upstash import OwnValkey, UpstashEndpoint
 
 ECHO = "return {KEYS[1], ARGV[1], 7, false, {'inner', 'täxt'}}"
