@@ -114,6 +114,10 @@ class DocumentText:
         """All of a market but its rows."""
         return _object(self.text[span.start : span.rows_start - len(_ROWS)] + b"}")
 
+    def missing(self) -> list[Any]:
+        """What the document lacks, as it says itself."""
+        return _array(self.text[self._missing_start : -1])
+
     def rows(self, span: MarketSpan) -> memoryview:
         """A market's rows as a JSON array."""
         return self._view[span.rows_start - 1 : span.rows_end + 1]
@@ -164,9 +168,8 @@ class DocumentText:
     def _cut_missing(self, query: Query) -> bytes | memoryview:
         if query.exchanges is None and query.symbols is None:
             return self._view[self._missing_start : -1]
-        entries = _array(self.text[self._missing_start : -1])
         return orjson.dumps(
-            [entry for entry in entries if query.wants(entry["exchange"], entry["symbol"])]
+            [entry for entry in self.missing() if query.wants(entry["exchange"], entry["symbol"])]
         )
 
     def _cut_rows(

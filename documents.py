@@ -179,12 +179,23 @@ class SeriesBook(Mapping[str, MarketSeries]):
     def __init__(self, text: DocumentText) -> None:
         self._text = text
         self._spans = {f"{span.exchange}:{span.symbol}": span for span in text.markets}
+        self._lacks_open_interest = {
+            f"{entry.get('exchange')}:{entry.get('symbol')}"
+            for entry in text.missing()
+            if isinstance(entry, dict) and entry.get("part") == "open_interest"
+        }
 
     def __getitem__(self, key: str) -> MarketSeries:
         span = self._spans[key]
         head, market = _head(self._text, span)
         rows = _decode(_rows_decoder, self._text.rows(span))
-        return MarketSeries(market, rows, head["checked_at"], head["stale_since"])
+        return MarketSeries(
+            market,
+            rows,
+            head["checked_at"],
+            head["stale_since"],
+            lacks_open_interest=key in self._lacks_open_interest,
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._spans)

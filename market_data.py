@@ -161,9 +161,11 @@ class MarketSeries:
 
     `checked_at_ms`: exchange time of the last successful fetch of its candles.
     `stale_since_ms`: None, or since when these rows are carried over from an older document.
+    `lacks_open_interest`: the exchange could not be asked for all of the open interest.
     """
 
     market: Market
     rows: Sequence[Row]
     checked_at_ms: int
     stale_since_ms: int | None = None
+    lacks_open_interest: bool = False

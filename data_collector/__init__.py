@@ -24,6 +24,7 @@ from data_collector.fetch_strategies import (
     fetch_simple,
     work_through,
 )
+from data_collector.incremental import Books, Earlier, Refresh
 from data_collector.task_builder import FetchTask, MarketTasks, build_tasks
 from data_collector.url_builder import Endpoint, listing_request
 from market_data import (
@@ -43,7 +44,6 @@ from market_data import (
 __all__ = ["Collected", "CollectionFailed", "ExchangeClient", "fetch_market_data"]
 
 Deliver = Callable[[Timeframe, MarketSeries], None]
-Previous = Mapping[Timeframe, Mapping[str, MarketSeries]]
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +53,8 @@ class Collected:
     """How a collection went.
 
     `markets`: delivered with candles fetched now; `carried_over`: delivered with earlier rows.
+    `refreshed`: those of `markets` of which only what was missing was asked for; `corrected`:
+    those that disagreed with what was known of them, and were fetched anew.
     `funding_outdated`: somewhere a rate is null that a funding refresh could fill.
     """
 
@@ -60,6 +62,8 @@ class Collected:
     missing: list[Missing]
     markets: int
     carried_over: int
+    refreshed: int
+    corrected: int
     requests: int
     retries: int
     funding_outdated: bool
@@ -74,7 +78,7 @@ async def fetch_market_data(
     history_candles: int,
     prefetched_fr_data: FundingBook | None = None,
     funding_history: int = 400,
-    previous: Previous | None = None,
+    previous: Books | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Collected:
     """Collects `timeframe` for `markets`, each named once, and delivers each as soon as merged.
@@ -82,8 +86,9 @@ async def fetch_market_data(
     `deliver` is called once for each market and produced timeframe (4h gives 8h too).
     `prefetched_fr_data`: the funding to merge; None: each market's own is fetched as well, the
     newest `funding_history` settlements of it. `previous`: series of older documents by timeframe
-    and Market.key: they are carried over where candles fail, and lend their open interest where
-    that fails. `on_progress(done, total)` counts tasks.
+    and Market.key: only what they lack is fetched (incremental.py), they are carried over where
+    candles fail, and lend their open interest where that fails. `on_progress(done, total)` counts
+    tasks.
 
     One market's failure is its own. Raises CollectionFailed when not one could be fetched.
     """
@@ -98,6 +103,8 @@ async def fetch_market_data(
         with_funding=prefetched_fr_data is None,
         funding_history=funding_history,
     )
+    earlier = Earlier(previous or {}, timeframe, as_of_ms=as_of_ms, history_candles=history_candles)
+    tasks = earlier.in_turn(tasks)
     collection = _Collection(
         run=run,
         timeframe=timeframe,
@@ -105,7 +112,7 @@ async def fetch_market_data(
         history_candles=history_candles,
         funding=prefetched_fr_data,
         funding_history=funding_history,
-        previous=previous or {},
+        earlier=earlier,
         deliver=deliver,
         on_progress=on_progress,
         total=sum(task.count for task in tasks),
@@ -168,7 +175,7 @@ class _Collection:
     history_candles: int
     funding: FundingBook | None
     funding_history: int
-    previous: Previous
+    earlier: Earlier
     deliver: Deliver
     on_progress: Callable[[int, int], None]
     total: int
@@ -176,6 +183,8 @@ class _Collection:
     markets: int = 0
     rows: int = 0
     carried_over: int = 0
+    refreshed: int = 0
+    corrected: int = 0
     funding_outdated: bool = False
     missing: list[Missing] = field(default_factory=list)
     failures: dict[Exchange, Counter[str]] = field(default_factory=dict)
@@ -185,8 +194,8 @@ class _Collection:
     async def collect(self, tasks: MarketTasks) -> None:
         """Everything of one market, one request after the other, merged and delivered."""
         try:
-            candles = await fetch_klines(self.run, tasks.klines)
-            if not candles and self._known_rows(self.timeframe, tasks.market):
+            candles, refresh = await self._candles(tasks)
+            if not candles and self.earlier.rows(self.timeframe, tasks.market):
                 raise _no_candles(tasks.klines)
         except ExchangeError as error:
             if not self.last_chance and isinstance(error, SourceDown | BadPayload | GaveUp):
@@ -196,9 +205,22 @@ class _Collection:
                 self.progress(tasks.count)
             return
         self.progress(1)
-        open_interest = await self._open_interest(tasks, candles)
+        open_interest = await self._open_interest(tasks, candles, refresh)
         funding = await self._funding(tasks)
-        self._merge(tasks.market, candles, open_interest, funding)
+        self._merge(tasks.market, candles, open_interest, funding, refresh)
+
+    async def _candles(self, tasks: MarketTasks) -> tuple[Sequence[Candle], Refresh | None]:
+        """The candles that are not known yet, or all: then there is nothing to refresh."""
+        refresh = self.earlier.plan(tasks)
+        if refresh is None:
+            return await fetch_klines(self.run, tasks.klines), None
+        candles = await fetch_klines(self.run, refresh.klines)
+        if refresh.agrees(candles):
+            return candles, refresh
+        if refresh.klines != tasks.klines:
+            candles = await fetch_klines(self.run, tasks.klines)
+        self._corrects(tasks.market, "klines")
+        return candles, None
 
     def take_second_chances(self) -> list[MarketTasks]:
         self.last_chance = True
@@ -215,8 +237,8 @@ class _Collection:
         self.failures.setdefault(market.exchange, Counter())[_reason(error)] += 1
         carried = False
         for made in self.timeframe.produces:
-            known = self.previous.get(made, {}).get(market.key)
-            rows = self._known_rows(made, market)
+            known = self.earlier.series(made, market)
+            rows = self.earlier.rows(made, market)
             if known is None or not rows:
                 continue
             since_ms = known.stale_since_ms
@@ -232,40 +254,36 @@ class _Collection:
             carried = True
         self.carried_over += carried
 
-    def _known_rows(self, timeframe: Timeframe, market: Market) -> list[Row]:
-        """The market's earlier rows inside today's window that are what they claim to be.
-
-        One that was forming when it was fetched and has closed since would pass for closed.
-        """
-        known = self.previous.get(timeframe, {}).get(market.key)
-        if known is None:
-            return []
-        # What is made of other candles reaches as far back as those do.
-        first_ms = self.timeframe.window_start(self.as_of_ms, self.history_candles)
-        closed_then_ms = timeframe.last_closed_open_time(known.checked_at_ms)
-        closed_now_ms = timeframe.last_closed_open_time(self.as_of_ms)
-        return [
-            row
-            for row in known.rows
-            if row[0] >= first_ms and not closed_then_ms < row[0] <= closed_now_ms
-        ]
-
     async def _open_interest(
-        self, tasks: MarketTasks, candles: Sequence[Candle]
-    ) -> list[OpenInterestRow]:
+        self, tasks: MarketTasks, candles: Sequence[Candle], refresh: Refresh | None
+    ) -> Sequence[OpenInterestRow]:
         if tasks.open_interest is None:
             return []
         # None is needed from before the first candle: a young market is not asked for it.
-        task = tasks.open_interest.since(candles[0].open_time_ms) if candles else None
+        rows: Sequence[Row | Candle] = candles
+        if refresh is not None and refresh.kept:
+            rows = refresh.kept
+        whole = tasks.open_interest.since(rows[0][0]) if rows else None
         try:
-            snapshots = await fetch_open_interest(self.run, task) if task is not None else []
+            if refresh is None:
+                return await self._snapshots(whole)
+            asked = refresh.lacking_interest(tasks.open_interest, candles)
+            snapshots = refresh.with_known(asked, await self._snapshots(asked))
+            if snapshots is None:
+                self._corrects(tasks.market, "open_interest")
+                snapshots = await self._snapshots(whole)
+            return snapshots
         except ExchangeError as error:
             self._lacks(tasks.market, "open_interest", _reason(error))
-            known = self.previous.get(self.timeframe, {}).get(tasks.market.key)
-            rows = known.rows if known is not None else ()
-            return [(row[0], row[7]) for row in rows if row[7] is not None]
+            known = self.earlier.series(self.timeframe, tasks.market)
+            lent = known.rows if known is not None else ()
+            return [(row[0], row[7]) for row in lent if row[7] is not None]
         finally:
             self.progress(1)
+
+    async def _snapshots(self, task: FetchTask | None) -> Sequence[OpenInterestRow]:
+        """Those at the opens of candles: some exchanges have only finer ones."""
+        snapshots = await fetch_open_interest(self.run, task) if task is not None else []
         interval_ms = self.timeframe.interval_ms
         return [snapshot for snapshot in snapshots if snapshot[0] % interval_ms == 0]
 
@@ -294,6 +312,7 @@ class _Collection:
         candles: Sequence[Candle],
         open_interest: Sequence[OpenInterestRow],
         funding: FundingSeries | None,
+        refresh: Refresh | None,
     ) -> None:
         merged = merge_data(
             candles,
@@ -302,16 +321,24 @@ class _Collection:
             timeframe=self.timeframe,
             as_of_ms=self.as_of_ms,
             history_candles=self.history_candles,
+            kept=refresh.kept if refresh is not None else (),
         )
         self.funding_outdated |= merged.funding_outdated
         for made in self.timeframe.produces:
-            rows = merged.rows
+            rows: Sequence[Row] = merged.rows
             if made is not self.timeframe:
                 start_ms = self.timeframe.window_start(self.as_of_ms, self.history_candles)
-                rows = aggregate_4h_to_8h(rows, window_start_ms=start_ms, exact=merged.exact)
+                aggregate = refresh.aggregate if refresh is not None else aggregate_4h_to_8h
+                rows = aggregate(rows, window_start_ms=start_ms, exact=merged.exact)
             self.deliver(made, MarketSeries(market, rows, self.as_of_ms))
         self.markets += 1
+        self.refreshed += refresh is not None
         self.rows += len(merged.rows)
+
+    def _corrects(self, market: Market, part: Part) -> None:
+        """What was known of the market does not hold any more."""
+        self.corrected += 1
+        log.warning("corrected_by_exchange", market=market.key, part=part)
 
     def _lacks(self, market: Market, part: Part, reason: str) -> None:
         self.missing.append(Missing(market.exchange, market.symbol, part, reason))
@@ -323,11 +350,22 @@ class _Collection:
                 for exchange, reasons in sorted(self.failures.items())
             )
             raise CollectionFailed("; ".join(causes) or "no market has a candle in the window")
+        log.info(
+            "collected",
+            timeframe=self.timeframe,
+            markets=self.markets,
+            refreshed=self.refreshed,
+            corrected=self.corrected,
+            carried_over=self.carried_over,
+            requests=self.run.requests,
+        )
         return Collected(
             as_of_ms=self.as_of_ms,
             missing=sorted(self.missing),
             markets=self.markets,
             carried_over=self.carried_over,
+            refreshed=self.refreshed,
+            corrected=self.corrected,
             requests=self.run.requests,
             retries=self.run.retries,
             funding_outdated=self.funding_outdated,

@@ -8,7 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import pairwise
+from itertools import islice, pairwise
 from operator import itemgetter
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from market_data import FundingRow, FundingSeries, Row, Timeframe
 # The decimal texts of volume and of turnover, each as long as the rows they belong to.
 ExactTexts = tuple[Sequence[str], Sequence[str]]
 
+_CANDLE_COLUMNS: Final = 7  # of a row; the others are merged to them
 _H4: Final = Timeframe.H4.interval_ms
 _H8: Final = Timeframe.H8.interval_ms
 # A decimal of at most 15 significant digits is recovered from its float64 (DBL_DIG of IEEE 754).
@@ -38,7 +39,8 @@ class Merged:
 
     `funding_outdated`: some row lacks its rate because a settlement may have happened that
     nobody asked for yet, or because the market's funding was never fetched.
-    `exact`: the exchange's decimal texts of volume and turnover, one of each per row.
+    `exact`: the exchange's decimal texts of volume and turnover, one of each per row that was
+    made of a candle.
     """
 
     rows: list[Row]
@@ -54,6 +56,7 @@ def merge_data(
     timeframe: Timeframe,
     as_of_ms: int,
     history_candles: int,
+    kept: Sequence[Row] = (),
 ) -> Merged:
     """One row for each candle of the window that ends with the candle holding `as_of_ms`.
 
@@ -61,31 +64,29 @@ def merge_data(
     `open_interest` holds (timestamp ms, base units): a snapshot counts for the candle that opens
     at exactly its timestamp. `funding`: the latest settlement before the candle's end and not
     after `as_of_ms`; null where a later one may exist that the series does not know.
+    `kept`: earlier rows of the window, all before the first candle; of them the candle counts,
+    their open interest and funding are merged like those of the others.
     """
     first_ms = timeframe.window_start(as_of_ms, history_candles)
     last_ms = timeframe.floor(as_of_ms)
     if candles and (candles[0][0] < first_ms or candles[-1][0] > last_ms):
         begin = bisect_left(candles, first_ms, key=itemgetter(0))
         candles = candles[begin : bisect_right(candles, last_ms, key=itemgetter(0))]
-    if not candles:
-        return Merged([], funding is None, ((), ()))
-    times, opens, highs, lows, closes, volumes, turnovers = zip(*candles, strict=True)
+    exact: ExactTexts = ((), ())
+    columns: list[Sequence[Any]] = [()] * _CANDLE_COLUMNS
+    if candles:
+        *prices, volumes, turnovers = zip(*candles, strict=True)
+        exact = (volumes, turnovers)
+        columns = [*prices, _floats(volumes), _floats(turnovers)]
+    if kept:
+        earlier = islice(zip(*kept, strict=True), _CANDLE_COLUMNS)
+        columns = [[*old, *new] for old, new in zip(earlier, columns, strict=True)]
+    times = columns[0]
+    if not times:
+        return Merged([], funding is None, exact)
     rates, outdated = _settled_rates(times, funding, timeframe.interval_ms, as_of_ms)
-    rows = list(
-        zip(
-            times,
-            opens,
-            highs,
-            lows,
-            closes,
-            _floats(volumes),
-            _floats(turnovers),
-            map(dict(open_interest).get, times),
-            rates,
-            strict=True,
-        )
-    )
-    return Merged(rows, outdated, (volumes, turnovers))
+    rows = list(zip(*columns, map(dict(open_interest).get, times), rates, strict=True))
+    return Merged(rows, outdated, exact)
 
 
 def _settled_rates(

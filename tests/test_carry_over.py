@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 import redis
 
+from market_data import Timeframe
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
@@ -60,6 +61,15 @@ async def etag(service: Service, path: str) -> str:
 async def test_single_markets_fail(
     start_service: StartService, settings: dict[str, str], exchanges: Simulator
 ) -> None:
+    # A snapshot is still due, so that the second collection asks for open interest at all.
+    exchanges.post(
+        "/sim/faults",
+        [
+            {"kind": "missing_oi", "exchange": "bybit", "symbol": market["symbol"],
+             "times": [Timeframe.H4.floor(NOW_MS)]}
+            for market in exchanges.get("/sim/markets", exchange="bybit")["markets"]
+        ],
+    )  # fmt: skip
     service = await start_service(**settings)
     await service.funding_ready()
     await service.collect("4h")
