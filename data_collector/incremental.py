@@ -21,9 +21,9 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import islice
 from math import isclose
-from operator import itemgetter
+from operator import itemgetter, lt
 from typing import Final
 from zlib import crc32
 
@@ -53,6 +53,7 @@ _WITNESSES: Final = 100
 # Sums of floats differ from sums of decimals in the last places.
 _SAME_SUM: Final = 1e-12
 
+_H8: Final = Timeframe.H8.interval_ms
 _open_time = itemgetter(0)
 
 log = structlog.get_logger(__name__)
@@ -120,15 +121,16 @@ class Refresh:
     def aggregate(
         self, rows: Sequence[Row], exact: ExactTexts, window_start_ms: int
     ) -> Sequence[Row]:
-        """8h rows of the merged ones: of those kept with the sums known, of the others anew.
+        """8h rows of the merged ones: of those kept with the numbers known, of the others anew.
 
         `exact` belongs to the rows after the kept ones.
         """
         count = len(self.kept)
-        kept = aggregate_4h_to_8h(rows[:count], window_start_ms=window_start_ms)
+        interest = {row[0]: row[7] for row in rows[:count]}
+        rates = {row[0] - row[0] % _H8: row[8] for row in rows[:count]}  # the last row's
         others = aggregate_4h_to_8h(rows[count:], window_start_ms=window_start_ms, exact=exact)
         return [
-            *((*new[:5], *old[5:7], *new[7:]) for new, old in zip(kept, self.made, strict=True)),
+            *((*row[:7], interest.get(row[0]), rates[row[0]]) for row in self.made),
             *others,
         ]
 
@@ -209,7 +211,8 @@ class Earlier:
             # All candles, but still no snapshot that is known.
             klines, kept, made, compared = tasks.klines, (), (), closed
         else:
-            klines = replace(tasks.klines, start_ms=begin_ms)
+            # What there is begins with the first that is known, so nothing is asked from before it.
+            klines = replace(tasks.klines, start_ms=max(begin_ms, closed[0][0]))
         unasked = series.lacks_open_interest or series.stale_since_ms is not None
         return Refresh(
             klines=klines,
@@ -293,8 +296,8 @@ def _place(rows: Sequence[Row], time_ms: int) -> int:
 
 def _well_formed(rows: Sequence[Row], timeframe: Timeframe) -> bool:
     times = [row[0] for row in rows]
-    on_grid = all(time % timeframe.interval_ms == 0 for time in times)
-    return on_grid and all(earlier < later for earlier, later in pairwise(times))
+    on_grid = not any(map(timeframe.interval_ms.__rmod__, times))
+    return on_grid and all(map(lt, times, times[1:]))
 
 
 def _numbers(candle: Candle) -> tuple[float, ...]:
@@ -302,6 +305,8 @@ def _numbers(candle: Candle) -> tuple[float, ...]:
 
 
 def _same_candle(one: Row, other: Row) -> bool:
+    if one[:7] == other[:7]:
+        return True
     return one[:5] == other[:5] and all(
         isclose(a, b, rel_tol=_SAME_SUM) for a, b in zip(one[5:7], other[5:7], strict=True)
     )
