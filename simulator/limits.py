@@ -46,8 +46,11 @@ class _Client:
     weight: int = 0
     windows: dict[str, deque[float]] = field(default_factory=dict)
     told_until_s: dict[str, tuple[float, float]] = field(default_factory=dict)  # told at, until
+    made_up: set[str] = field(default_factory=set)  # counters told to wait by a fault
+    banned_at_s: float = 0.0
     banned_until_s: float = 0.0
     bans: int = 0
+    bybit_banned_at_s: float = 0.0
     bybit_banned_until_s: float = 0.0
 
 
@@ -73,12 +76,13 @@ class Limits:
         book, now_s = self._client(client), self._clock.monotonic_s()
         if self.settings.enabled:
             if now_s < book.banned_until_s:
-                self._stats.requests_while_banned += 1
+                self._count_while_banned(book.banned_at_s, now_s)
                 return self._refusal(418, book.banned_until_s - now_s)
             told_s, until_s = book.told_until_s.get(counter, (0.0, 0.0))
             if now_s < until_s:
                 if now_s < told_s + self.settings.grace_s:
-                    self._stats.limits_broken[f"binance 429 {counter}"] += 1
+                    if counter not in book.made_up:
+                        self._stats.limits_broken[f"binance 429 {counter}"] += 1
                     return self._refusal(429, until_s - now_s)
                 self._stats.limits_broken["binance 418"] += 1
                 return self.ban(client)
@@ -99,7 +103,7 @@ class Limits:
         """Counts a request; None lets it through."""
         book, now_s = self._client(client), self._clock.monotonic_s()
         if self.settings.enabled and now_s < book.bybit_banned_until_s:
-            self._stats.requests_while_banned += 1
+            self._count_while_banned(book.bybit_banned_at_s, now_s)
             return self._refusal(403, book.bybit_banned_until_s - now_s)
         wait_s = self._take_one(book, "bybit", self.settings.bybit_in_5_s, 5.0, now_s)
         if wait_s <= 0 or not self.settings.enabled:
@@ -107,10 +111,15 @@ class Limits:
         self._stats.limits_broken["bybit 403"] += 1
         return self.ban_bybit(client, self.settings.bybit_ban_s)
 
-    def tell(self, client: str, counter: str, wait_s: float) -> Refusal:
-        """A 429: whoever goes on with this counter before it is over will be banned."""
+    def tell(self, client: str, counter: str, wait_s: float, *, made_up: bool = False) -> Refusal:
+        """A 429: whoever goes on with this counter before it is over will be banned.
+
+        `made_up`: a fault's, so that those on their way meanwhile have broken nothing.
+        """
         now_s = self._clock.monotonic_s()
-        self._client(client).told_until_s[counter] = (now_s, now_s + wait_s)
+        book = self._client(client)
+        book.told_until_s[counter] = (now_s, now_s + wait_s)
+        (book.made_up.add if made_up else book.made_up.discard)(counter)
         return self._refusal(429, wait_s)
 
     def ban(self, client: str, seconds: float | None = None) -> Refusal:
@@ -119,13 +128,21 @@ class Limits:
         if seconds is None:
             seconds = min(self.settings.ban_s * 2**book.bans, 3 * 86_400.0)
             book.bans += 1
-        book.banned_until_s = self._clock.monotonic_s() + seconds
+        book.banned_at_s = self._clock.monotonic_s()
+        book.banned_until_s = book.banned_at_s + seconds
         return self._refusal(418, seconds)
 
     def ban_bybit(self, client: str, seconds: float) -> Refusal:
         """A 403 that lasts."""
-        self._client(client).bybit_banned_until_s = self._clock.monotonic_s() + seconds
+        book = self._client(client)
+        book.bybit_banned_at_s = self._clock.monotonic_s()
+        book.bybit_banned_until_s = book.bybit_banned_at_s + seconds
         return self._refusal(403, seconds)
+
+    def _count_while_banned(self, banned_at_s: float, now_s: float) -> None:
+        self._stats.requests_while_banned += 1
+        if now_s >= banned_at_s + self.settings.grace_s:
+            self._stats.requests_in_spite_of_ban += 1
 
     def _client(self, client: str) -> _Client:
         book = self._clients.get(client)

@@ -149,7 +149,9 @@ class Server:
         variant = str(rule.get("variant", ""))
         if exchange == "binance" and status == 429:
             wait_s = float(rule.get("retry_after", 5))
-            return self._binance.refusal(self._limits.tell(client, counter, wait_s), client)
+            return self._binance.refusal(
+                self._limits.tell(client, counter, wait_s, made_up=True), client
+            )
         if exchange == "binance" and status == 418:
             ban_s = float(rule.get("ban_s", self._limits.settings.ban_s))
             return self._binance.refusal(self._limits.ban(client, ban_s), client)

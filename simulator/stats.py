@@ -21,6 +21,7 @@ class Stats:
         self.most_in_window: Counter[str] = Counter()
         self.limits_broken: Counter[str] = Counter()
         self.requests_while_banned = 0
+        self.requests_in_spite_of_ban = 0  # of those: too late to have been on their way
         self.refused: list[dict[str, Any]] = []
         self.refused_count = 0
         self.faults: Counter[str] = Counter()
@@ -63,6 +64,7 @@ class Stats:
             "limits_broken": dict(self.limits_broken),
             "limits_broken_total": sum(self.limits_broken.values()),
             "requests_while_banned": self.requests_while_banned,
+            "requests_in_spite_of_ban": self.requests_in_spite_of_ban,
             "rejected_total": self.refused_count,
             "rejected": self.refused,
             "faults": dict(self.faults),

@@ -225,3 +225,28 @@ def test_rejected_parameters_are_listed(start_simulator: Any) -> None:
     ]
     assert stats["limits_broken_total"] == 0
     assert stats["funding_requests"] == 0
+
+
+def test_a_made_up_429_breaks_no_limit_for_those_on_their_way() -> None:
+    bench = Bench(grace_s=0.5)
+    bench.limits.tell("a", "weight", 5, made_up=True)
+    bench.time.sleep(0.4)
+    assert bench.weigh(1) == 429
+    assert bench.stats.limits_broken == {}
+    bench.time.sleep(0.2)
+    assert bench.weigh(1) == 418  # it could have known
+    assert bench.stats.limits_broken == {"binance 418": 1}
+
+
+def test_who_asks_in_spite_of_a_ban_is_told_from_who_was_on_the_way() -> None:
+    bench = Bench(grace_s=0.5)
+    bench.limits.ban("a", 60)
+    bench.limits.ban_bybit("a", 60)
+    bench.time.sleep(0.4)
+    assert bench.weigh(1) == 418
+    assert bench.limits.bybit("a") is not None
+    assert (bench.stats.requests_while_banned, bench.stats.requests_in_spite_of_ban) == (2, 0)
+    bench.time.sleep(0.2)
+    assert bench.weigh(1) == 418
+    assert bench.limits.bybit("a") is not None
+    assert (bench.stats.requests_while_banned, bench.stats.requests_in_spite_of_ban) == (4, 2)
