@@ -4,15 +4,14 @@ Decides what becomes of a market whose parts succeed or fail; how anything is fe
 merged is decided in the modules beside this one.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import structlog
 
-from data_collector.api_parser import Candle, OpenInterestRow, parse_server_time
+from data_collector.api_parser import Candle, OpenInterestRow
+from data_collector.clocks import Clocks
 from data_collector.data_processing import aggregate_4h_to_8h, merge_data
 from data_collector.errors import BadPayload, CollectionFailed, ExchangeError, GaveUp, SourceDown
 from data_collector.exchange_client import ExchangeClient
@@ -21,12 +20,10 @@ from data_collector.fetch_strategies import (
     fetch_funding,
     fetch_klines,
     fetch_open_interest,
-    fetch_simple,
     work_through,
 )
 from data_collector.incremental import Books, Earlier, Refresh
 from data_collector.task_builder import FetchTask, MarketTasks, build_tasks
-from data_collector.url_builder import Endpoint, listing_request
 from market_data import (
     HOUR_MS,
     MINUTE_MS,
@@ -94,40 +91,41 @@ async def fetch_market_data(
     """
     timeframe = timeframe.collected_as
     run = Run(client)
-    as_of_ms, silent = await _read_clocks(run, markets)
-    tasks = build_tasks(
-        timeframe,
-        markets,
-        as_of_ms=as_of_ms,
-        history_candles=history_candles,
-        with_funding=prefetched_fr_data is None,
-        funding_history=funding_history,
-    )
-    earlier = Earlier(previous or {}, timeframe, as_of_ms=as_of_ms, history_candles=history_candles)
-    tasks = earlier.in_turn(tasks)
-    collection = _Collection(
-        run=run,
-        timeframe=timeframe,
-        as_of_ms=as_of_ms,
-        history_candles=history_candles,
-        funding=prefetched_fr_data,
-        funding_history=funding_history,
-        earlier=earlier,
-        deliver=deliver,
-        on_progress=on_progress,
-        total=sum(task.count for task in tasks),
-    )
-    log.info("collecting", timeframe=timeframe, markets=len(markets), as_of=as_of_ms)
-    collection.progress(0)
-    for market_tasks in tasks:
-        if (error := silent.get(market_tasks.market.exchange)) is not None:
-            collection.failed(market_tasks, error)
-            collection.progress(market_tasks.count)
-    waiting = [task for task in tasks if task.market.exchange not in silent]
-    await _work(collection, waiting, client.concurrency)
-    # What failed in a bad moment of its exchange gets one more chance at the end.
-    run.forgive()
-    await _work(collection, collection.take_second_chances(), client.concurrency)
+    if not markets:
+        raise CollectionFailed("there are no markets to collect")
+    async with Clocks(run, (market.exchange for market in markets)) as clocks:
+        as_of_ms = min(clock.told_ms for clock in (await clocks.told()).values())
+        tasks = build_tasks(
+            timeframe,
+            markets,
+            as_of_ms=as_of_ms,
+            history_candles=history_candles,
+            with_funding=prefetched_fr_data is None,
+            funding_history=funding_history,
+        )
+        earlier = Earlier(
+            previous or {}, timeframe, as_of_ms=as_of_ms, history_candles=history_candles
+        )
+        tasks = earlier.in_turn(tasks)
+        collection = _Collection(
+            run=run,
+            clocks=clocks,
+            timeframe=timeframe,
+            as_of_ms=as_of_ms,
+            history_candles=history_candles,
+            funding=prefetched_fr_data,
+            funding_history=funding_history,
+            earlier=earlier,
+            deliver=deliver,
+            on_progress=on_progress,
+            total=sum(task.count for task in tasks),
+        )
+        log.info("collecting", timeframe=timeframe, markets=len(markets), as_of=as_of_ms)
+        collection.progress(0)
+        await _work(collection, tasks, client.concurrency)
+        # What failed in a bad moment of its exchange gets one more chance at the end.
+        run.forgive()
+        await _work(collection, collection.take_second_chances(), client.concurrency)
     return collection.finish()
 
 
@@ -137,39 +135,12 @@ async def _work(collection: "_Collection", tasks: Sequence[MarketTasks], workers
     )
 
 
-async def _read_clocks(
-    run: Run, markets: Sequence[Market]
-) -> tuple[int, Mapping[Exchange, ExchangeError]]:
-    """The smallest clock of the exchanges that answer, and the errors of those that do not."""
-    exchanges = sorted({market.exchange for market in markets})
-    if not exchanges:
-        raise CollectionFailed("there are no markets to collect")
-    clocks: dict[Exchange, int] = {}
-    silent: dict[Exchange, ExchangeError] = {}
-
-    async def read(exchange: Exchange) -> None:
-        request = listing_request(exchange, Endpoint.TIME)
-        try:
-            clocks[exchange] = await fetch_simple(
-                run, request, partial(parse_server_time, exchange)
-            )
-        except ExchangeError as error:
-            log.warning("no_exchange_clock", exchange=exchange, cause=str(error))
-            silent[exchange] = error
-
-    async with asyncio.TaskGroup() as group:
-        for exchange in exchanges:
-            group.create_task(read(exchange))
-    if not clocks:
-        raise CollectionFailed("; ".join(str(error) for error in silent.values()))
-    return min(clocks.values()), silent
-
-
 @dataclass(slots=True)
 class _Collection:
     """The state of one collection. Holds the rows of the markets being fetched, of no other."""
 
     run: Run
+    clocks: Clocks
     timeframe: Timeframe
     as_of_ms: int
     history_candles: int
@@ -194,6 +165,7 @@ class _Collection:
     async def collect(self, tasks: MarketTasks) -> None:
         """Everything of one market, one request after the other, merged and delivered."""
         try:
+            await self.clocks.passed(tasks.market.exchange, self.as_of_ms)
             candles, refresh = await self._candles(tasks)
             if not candles and self.earlier.rows(self.timeframe, tasks.market):
                 raise _no_candles(tasks.klines)

@@ -144,8 +144,12 @@ class ExchangeClient:
         tally.requests += 1
         if tally is not self.tally:
             self.tally.requests += 1
+        sent_at = self.clock.monotonic_s()
         try:
             return await self._ask(self._session, request, ticket)
+        except SourceDown:
+            tally.lost(request, self.clock.monotonic_s() - sent_at)
+            raise
         except (RateLimited, Banned) as error:
             pause_s = (error.until_ms - self.clock.wall_ms()) / 1000
             self._metrics.paused(request.exchange)

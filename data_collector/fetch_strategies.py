@@ -7,7 +7,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
@@ -51,6 +51,11 @@ BACKOFF_S: Final = 0.5  # doubled each time; the wait is drawn between nothing a
 LONGEST_BACKOFF_S: Final = 8.0
 # An endpoint that failed for so many markets in a row, none answered in between, is left alone.
 HOPELESS_AFTER: Final = 20
+# So long a run waits in vain: for an exchange that has gone silent, counted from the first
+# failure, and for one endpoint in sum, divided by the requests that may be under way.
+LONGEST_SILENCE_S: Final = 25.0
+_SECOND_SILENCE_S: Final = 8.0  # after it was forgiven
+LONGEST_LOSS_S: Final = 35.0
 _NARROWED: Final = 4  # times at most: a long collection sees candles leave what is kept
 # What an exchange keeps begins at one instant for all markets: after so many that had nothing
 # before it, the others are not asked for what lies before.
@@ -62,17 +67,23 @@ _SPARE_PAGES: Final = 50
 T = TypeVar("T")
 Row = TypeVar("Row", bound=tuple[Any, ...])
 Item = TypeVar("Item")
+Key = TypeVar("Key", Exchange, tuple[Exchange, Endpoint])
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
 class Tally:
-    """Requests sent, and how many of them were repetitions."""
+    """Requests sent, how many of them were repetitions, and the time waited for nothing."""
 
     requests: int = 0
     retries: int = 0
+    lost_s: dict[tuple[Exchange, Endpoint], float] = field(default_factory=dict)
     metrics: ExchangeMetrics | None = None  # where failures and retries are counted as well
+
+    def lost(self, request: Request, waited_s: float) -> None:
+        where = request.exchange, request.endpoint
+        self.lost_s[where] = self.lost_s.get(where, 0.0) + waited_s
 
     def failed(self, request: Request, error: ExchangeError) -> None:
         if self.metrics is not None:
@@ -97,8 +108,9 @@ class Sender(Protocol):
 class Run:
     """One job's dealings with the exchanges: what it sent, and whom it has given up on.
 
-    An exchange is left alone for the rest of the run when it pauses us for long or does not
-    serve this place; an endpoint when it fails for one market after the other.
+    An exchange is left alone for the rest of the run when it pauses us for long, does not serve
+    this place or has gone silent; an endpoint when it fails for one market after the other, or
+    when too much time was lost on it: the data of the others must not grow old meanwhile.
     """
 
     def __init__(self, sender: Sender) -> None:
@@ -106,8 +118,11 @@ class Run:
         self.tally = Tally()
         self.edges: Counter[tuple[Exchange, Endpoint, Timeframe | None, int]] = Counter()
         self._left: dict[Exchange, ExchangeError] = {}
+        self._silent: dict[Exchange, ExchangeError] = {}
         self._hopeless: dict[tuple[Exchange, Endpoint], ExchangeError] = {}
+        self._too_slow: dict[tuple[Exchange, Endpoint], ExchangeError] = {}
         self._streaks: Counter[tuple[Exchange, Endpoint]] = Counter()
+        self._silent_since: dict[Exchange, float] = {}
 
     @property
     def requests(self) -> int:
@@ -119,31 +134,57 @@ class Run:
 
     def gave_up(self, exchange: Exchange, endpoint: Endpoint) -> ExchangeError | None:
         """Why this run no longer asks the endpoint; None while it does."""
-        return self._left.get(exchange) or self._hopeless.get((exchange, endpoint))
+        where = exchange, endpoint
+        return (
+            self._left.get(exchange)
+            or self._silent.get(exchange)
+            or self._too_slow.get(where)
+            or self._hopeless.get(where)
+        )
 
     def forgive(self) -> None:
-        """Asks endpoints that failed again; an exchange that was left stays left."""
+        """Asks again where nothing was answered; an exchange that shut us out stays left, and so
+        does an endpoint that has cost too much time already."""
         self._hopeless.clear()
         self._streaks.clear()
+        self._silent.clear()
+        soon = self.sender.clock.monotonic_s() - LONGEST_SILENCE_S + _SECOND_SILENCE_S
+        self._silent_since = {
+            exchange: max(since, soon) for exchange, since in self._silent_since.items()
+        }
 
     def _succeeded(self, request: Request) -> None:
         self._streaks.pop((request.exchange, request.endpoint), None)
+        self._silent_since.pop(request.exchange, None)
+
+    def _tried(self, request: Request, error: ExchangeError) -> None:
+        """One try failed; others may follow."""
+        exchange, now = request.exchange, self.sender.clock.monotonic_s()
+        where = exchange, request.endpoint
+        if isinstance(error, SourceDown) and error.status is None:
+            if now - self._silent_since.setdefault(exchange, now) > LONGEST_SILENCE_S:
+                _leave(self._silent, exchange, error)
+        else:
+            self._silent_since.pop(exchange, None)  # a sign of life
+        if self.tally.lost_s.get(where, 0.0) > LONGEST_LOSS_S * self.sender.concurrency:
+            _leave(self._too_slow, where, error)
 
     def _failed(self, request: Request, error: ExchangeError) -> None:
         exchange, endpoint = request.exchange, request.endpoint
         if isinstance(error, Banned | Restricted):
-            if exchange not in self._left:
-                self._left[exchange] = error
-                log.warning("exchange_left_alone", exchange=exchange, cause=str(error))
+            _leave(self._left, exchange, error)
         elif isinstance(error, SourceDown | BadPayload | RateLimited):
             self._streaks[exchange, endpoint] += 1
             if self._streaks[exchange, endpoint] == HOPELESS_AFTER:
-                self._hopeless[exchange, endpoint] = error
-                log.warning(
-                    "endpoint_left_alone", exchange=exchange, endpoint=endpoint, cause=str(error)
-                )
+                _leave(self._hopeless, (exchange, endpoint), error)
         else:
             self._succeeded(request)  # it answered; what is wrong is this market's matter
+
+
+def _leave(left: dict[Key, ExchangeError], what: Key, error: ExchangeError) -> None:
+    if what not in left:
+        left[what] = error
+        log.warning("left_alone", what=what, cause=str(error))
 
 
 async def fetch_simple(run: Run, request: Request, parse: Callable[[bytes], T]) -> T:
@@ -162,6 +203,7 @@ async def fetch_simple(run: Run, request: Request, parse: Callable[[bytes], T]) 
             kind = type(error)
             tries[kind] += 1
             now = clock.monotonic_s()
+            run._tried(request, error)
             if first_failure is None or kind is RateLimited:
                 first_failure = now  # a pause is not the request's own time
             wait_s = _backoff_s(tries.total())

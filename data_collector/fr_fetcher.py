@@ -7,14 +7,13 @@ its own settlements only when one can have happened. Stores nothing; the caller 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Final
 
 import structlog
 
-from data_collector.api_parser import parse_server_time
+from data_collector.clocks import Clocks, ExchangeClock
 from data_collector.errors import CollectionFailed, ExchangeError, GaveUp, SourceDown
-from data_collector.fetch_strategies import Run, Sender, fetch_funding, fetch_simple, work_through
+from data_collector.fetch_strategies import Run, Sender, fetch_funding, work_through
 from data_collector.funding_rules import (
     LONGEST_INTERVAL_HOURS,
     PUBLICATION_MS,
@@ -33,11 +32,7 @@ from data_collector.listings import (
     fetch_recent_funding,
 )
 from data_collector.task_builder import funding_task
-from data_collector.url_builder import (
-    ALL_SYMBOLS_FUNDING,
-    Endpoint,
-    listing_request,
-)
+from data_collector.url_builder import ALL_SYMBOLS_FUNDING
 from market_data import (
     HOUR_MS,
     MINUTE_MS,
@@ -78,18 +73,6 @@ class FundingUpdate:
     changed: int
 
 
-@dataclass(frozen=True, slots=True)
-class _ExchangeClock:
-    """The exchange's time, told once and counted on; never ahead of the exchange."""
-
-    told_ms: int
-    monotonic_s: Callable[[], float]
-    told_at_s: float
-
-    def now_ms(self) -> int:
-        return self.told_ms + int((self.monotonic_s() - self.told_at_s) * 1000)
-
-
 @dataclass(slots=True)
 class _Book:
     """What the run has found so far."""
@@ -118,12 +101,8 @@ async def run_fr_update_process(
     by_exchange: dict[Exchange, list[Market]] = {}
     for market in markets:
         by_exchange.setdefault(market.exchange, []).append(market)
-    clocks, failures = await _clocks(run, list(by_exchange))
-    if not clocks:
-        raise CollectionFailed("; ".join(failures.values()) or "no markets to refresh funding for")
-    as_of_ms = min(clock.told_ms for clock in clocks.values())
-    slowest = min(clocks.values(), key=_ExchangeClock.now_ms)
-
+    if not markets:
+        raise CollectionFailed("no markets to refresh funding for")
     book = _Book()
     done = 0
 
@@ -132,22 +111,31 @@ async def run_fr_update_process(
         done += 1
         on_progress(done, len(markets))
 
-    on_progress(0, len(markets))
-    # An exchange that does not tell its clock is judged by another's.
-    updates = [
-        _ExchangeUpdate(
-            run, exchange, clocks.get(exchange, slowest), known, funding_history, book, count
-        )
-        for exchange in by_exchange
-    ]
-    async with asyncio.TaskGroup() as group:
-        for update in updates:
-            group.create_task(update.refresh(by_exchange[update.exchange]))
-    # What failed in a bad moment of its exchange gets one more chance at the end.
-    run.forgive()
-    async with asyncio.TaskGroup() as group:
-        for update in updates:
-            group.create_task(update.try_again())
+    async with Clocks(run, by_exchange) as clocks:
+        told = await clocks.told()
+        as_of_ms = min(clock.told_ms for clock in told.values())
+        slowest = min(told.values(), key=ExchangeClock.now_ms)
+        on_progress(0, len(markets))
+        updates = [
+            _ExchangeUpdate(run, exchange, known, funding_history, book, count)
+            for exchange in by_exchange
+        ]
+
+        async def refresh(update: _ExchangeUpdate) -> None:
+            try:
+                clock = await clocks.of(update.exchange)
+            except ExchangeError:
+                clock = slowest  # one that does not tell its time is judged by another's
+            await update.refresh(by_exchange[update.exchange], clock)
+
+        async with asyncio.TaskGroup() as group:
+            for update in updates:
+                group.create_task(refresh(update))
+        # What failed in a bad moment of its exchange gets one more chance at the end.
+        run.forgive()
+        async with asyncio.TaskGroup() as group:
+            for update in updates:
+                group.create_task(update.try_again())
     if markets and len(book.missing) == len(markets):
         raise CollectionFailed(_causes(book.missing))
     log.info(
@@ -169,29 +157,6 @@ async def run_fr_update_process(
     )
 
 
-async def _clocks(
-    run: Run, exchanges: Sequence[Exchange]
-) -> tuple[dict[Exchange, _ExchangeClock], dict[Exchange, str]]:
-    clocks: dict[Exchange, _ExchangeClock] = {}
-    failures: dict[Exchange, str] = {}
-    monotonic_s = run.sender.clock.monotonic_s
-
-    async def ask(exchange: Exchange) -> None:
-        request = listing_request(exchange, Endpoint.TIME)
-        try:
-            told_ms = await fetch_simple(run, request, partial(parse_server_time, exchange))
-        except ExchangeError as error:
-            log.warning("no_exchange_clock", exchange=exchange, cause=str(error))
-            failures[exchange] = str(error)
-        else:
-            clocks[exchange] = _ExchangeClock(told_ms, monotonic_s, monotonic_s())
-
-    async with asyncio.TaskGroup() as group:
-        for exchange in exchanges:
-            group.create_task(ask(exchange))
-    return clocks, failures
-
-
 def _causes(missing: Sequence[Missing]) -> str:
     """One cause for each exchange."""
     first = {entry.exchange: entry.reason for entry in reversed(sorted(missing))}
@@ -205,7 +170,6 @@ class _ExchangeUpdate:
         self,
         run: Run,
         exchange: Exchange,
-        clock: _ExchangeClock,
         known: FundingBook,
         funding_history: int,
         book: _Book,
@@ -213,7 +177,6 @@ class _ExchangeUpdate:
     ) -> None:
         self._run = run
         self.exchange = exchange
-        self._clock = clock
         self._known = known
         self._keep = funding_history
         self._book = book
@@ -221,7 +184,8 @@ class _ExchangeUpdate:
         self._schedule: Mapping[str, FundingSchedule] = {}
         self._again: list[Market] | None = []  # None: the last chance has begun
 
-    async def refresh(self, markets: Sequence[Market]) -> None:
+    async def refresh(self, markets: Sequence[Market], clock: ExchangeClock) -> None:
+        self._clock = clock
         try:
             self._schedule = await fetch_funding_schedule(self._run, self.exchange)
         except ExchangeError as error:

@@ -27,6 +27,7 @@ from data_collector.errors import (
 from data_collector.fetch_strategies import (
     EDGE_KNOWN_AFTER,
     HOPELESS_AFTER,
+    LONGEST_LOSS_S,
     RETRY_WITHIN_S,
     TRIES,
     Run,
@@ -410,7 +411,7 @@ async def test_an_endpoint_that_fails_for_everybody_is_left_alone() -> None:
 
     def answer(request: Request) -> bytes:
         if down and request.endpoint is Endpoint.TIME:
-            raise _error(SourceDown)
+            raise SourceDown("so", exchange=Exchange.BYBIT, status=503)
         return b"fine"
 
     sender = Scripted(answer)
@@ -434,7 +435,7 @@ async def test_one_answer_in_between_keeps_an_endpoint() -> None:
 
     def answer(request: Request) -> bytes:
         if not next(answers):
-            raise _error(SourceDown)
+            raise SourceDown("so", exchange=Exchange.BYBIT, status=503)
         return b"fine"
 
     run = Run(Scripted(answer))
@@ -443,6 +444,61 @@ async def test_one_answer_in_between_keeps_an_endpoint() -> None:
             with pytest.raises(SourceDown):
                 await fetch_simple(run, TIME, bytes.decode)
         assert await fetch_simple(run, TIME, bytes.decode) == "fine"
+
+
+async def test_an_exchange_that_says_nothing_at_all_is_left_alone() -> None:
+    """Each request has its deadline of 10 s, but there may be hundreds of them."""
+    down = True
+    sender = Scripted(lambda request: b"fine")
+    answer = sender.send
+
+    async def hanging(request: Request, tally: Tally) -> bytes:
+        if down:
+            await sender.clock.sleep(10)
+            raise _error(SourceDown)
+        return await answer(request, tally)
+
+    sender.send = hanging  # type: ignore[method-assign]
+    run = Run(sender)
+    for endpoint in (Endpoint.TIME, Endpoint.TICKERS, Endpoint.INSTRUMENTS, Endpoint.TIME):
+        with pytest.raises((SourceDown, GaveUp)):
+            await fetch_simple(run, listing_request(Exchange.BYBIT, endpoint), bytes.decode)
+    assert sender.clock.monotonic_s() <= 45
+    # After forgiveness one deadline is enough.
+    run.forgive()
+    with pytest.raises(GaveUp):
+        await fetch_simple(run, TIME, bytes.decode)
+    assert sender.clock.monotonic_s() <= 60
+    down = False
+    run.forgive()
+    assert await fetch_simple(run, TIME, bytes.decode) == "fine"
+
+
+async def test_an_endpoint_that_answers_only_now_and_then_is_left_alone() -> None:
+    answers = 0
+    sender = Scripted(lambda request: b"fine")
+    answer = sender.send
+
+    async def hanging(request: Request, tally: Tally) -> bytes:
+        nonlocal answers
+        if request.endpoint is Endpoint.TIME and (answers := answers + 1) % 3:
+            await sender.clock.sleep(10)
+            tally.lost(request, 10)
+            raise _error(SourceDown)
+        return await answer(request, tally)
+
+    sender.send = hanging  # type: ignore[method-assign]
+    run = Run(sender)
+    with pytest.raises(GaveUp):
+        for _ in range(1000):
+            await fetch_simple(run, TIME, bytes.decode)
+    lost_s = run.tally.lost_s[Exchange.BYBIT, Endpoint.TIME]
+    assert LONGEST_LOSS_S * sender.concurrency < lost_s <= LONGEST_LOSS_S * sender.concurrency + 10
+    run.forgive()
+    with pytest.raises(GaveUp):
+        await fetch_simple(run, TIME, bytes.decode)
+    tickers = listing_request(Exchange.BYBIT, Endpoint.TICKERS)
+    assert await fetch_simple(run, tickers, bytes.decode) == "fine"
 
 
 # --- workers -------------------------------------------------------------------------------------
