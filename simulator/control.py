@@ -28,6 +28,7 @@ GET    /sim/truth?timeframe=4h                the numbers merged rows must hold;
 GET    /sim/recorded?exchange=&symbol=&interval=   native candles of recorded series
 GET    /sim/funding                           regular settlements; as_of=, funding_history=400
 GET    /sim/stats, POST /sim/stats/reset      requests, weights, limits broken, rejections
+GET    /sim/requests                          the last ones, with when each came and was answered
 GET    /sim/clock, POST /sim/clock            {"now_ms":..,"advance_ms":..,"frozen":..,"skew_ms":{}}
 GET    /sim/faults, POST, DELETE              a rule or a list of rules; see --help
 POST   /sim/limits/reset                      all windows empty, all bans over
@@ -58,6 +59,9 @@ class Control:
             ("GET", "/sim/recorded"): self._recorded,
             ("GET", "/sim/stats"): lambda query, body: self._stats.as_json(),
             ("POST", "/sim/stats/reset"): self._reset_stats,
+            ("GET", "/sim/requests"): lambda query, body: {
+                "requests": [asked._asdict() for asked in self._stats.asked]
+            },
             ("POST", "/sim/limits/reset"): self._reset_limits,
             ("GET", "/sim/faults"): lambda query, body: self._faults.as_json(),
             ("POST", "/sim/faults"): self._add_faults,

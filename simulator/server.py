@@ -16,7 +16,7 @@ from simulator.control import Control
 from simulator.faults import FaultBook, Rule
 from simulator.limits import Limits
 from simulator.parameters import read, whole_number
-from simulator.stats import Stats
+from simulator.stats import Asked, Stats
 
 _PREFIXES: Final = {"/fapi/": "binance", "/futures/": "binance", "/v5/": "bybit"}
 _DEFAULT_LIMITS: Final = {
@@ -57,16 +57,23 @@ class Server:
         client = request.headers.get("X-Sim-Client") or request.remote or "unknown"
         paths = binance.PATHS if exchange == "binance" else bybit.PATHS
         endpoint = paths.get(path, "unknown")
+        parameters = read(query)
+        arrived_s = self._world.clock.monotonic_s()
+
+        def count(status: int) -> None:
+            symbol, now_s = parameters.get("symbol", ""), self._world.clock.monotonic_s()
+            self._stats.count(Asked(exchange, endpoint, symbol, client, status, arrived_s, now_s))
+
         if self._latency_s:
             await asyncio.sleep(self._latency_s)
         try:
-            answer = await self._exchange_answer(request, exchange, endpoint, read(query), client)
+            answer = await self._exchange_answer(request, exchange, endpoint, parameters, client)
         except Cut:
-            self._stats.count(exchange, endpoint, 0, client)
+            count(0)
             if request.transport is not None:
                 request.transport.abort()
             return web.Response(status=500)  # nobody is there to read it
-        self._stats.count(exchange, endpoint, answer.status, client)
+        count(answer.status)
         if answer.rejected:
             self._stats.refuse(
                 exchange, endpoint, query, answer.body[:300].decode("utf-8", "replace")

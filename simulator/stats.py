@@ -1,9 +1,22 @@
 """What clients asked, what it cost, and every rule they broke. Counts only, decides nothing."""
 
-from collections import Counter
-from typing import Any, Final
+from collections import Counter, deque
+from typing import Any, Final, NamedTuple
 
 _LISTED: Final = 500  # refused requests kept with their query
+_REMEMBERED: Final = 20_000  # requests kept with their times
+
+
+class Asked(NamedTuple):
+    """One request; times are seconds of this machine's monotonic clock."""
+
+    exchange: str
+    endpoint: str
+    symbol: str
+    client: str
+    status: int  # 0: the connection was cut
+    arrived_s: float
+    answered_s: float
 
 
 class Stats:
@@ -26,12 +39,14 @@ class Stats:
         self.refused_count = 0
         self.faults: Counter[str] = Counter()
         self.open_connections_broken = 0
+        self.asked: deque[Asked] = deque(maxlen=_REMEMBERED)
 
-    def count(self, exchange: str, endpoint: str, status: int, client: str) -> None:
-        """One answered request; status 0 stands for a connection that was cut."""
+    def count(self, asked: Asked) -> None:
+        """One answered request."""
         self.requests += 1
-        self.by_endpoint[exchange, endpoint, status] += 1
-        self.by_client[exchange, client] += 1
+        self.by_endpoint[asked.exchange, asked.endpoint, asked.status] += 1
+        self.by_client[asked.exchange, asked.client] += 1
+        self.asked.append(asked)
 
     def refuse(self, exchange: str, endpoint: str, query: str, answer: str) -> None:
         """One request whose parameters were wrong."""

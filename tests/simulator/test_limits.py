@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from simulator.clock import Clock
 from simulator.limits import Limits, LimitSettings
 from simulator.stats import Stats
-from tests.fixtures.simulator import NOW_MS, Simulator
+from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
 
 class Time:
@@ -250,3 +251,18 @@ def test_who_asks_in_spite_of_a_ban_is_told_from_who_was_on_the_way() -> None:
     assert bench.weigh(1) == 418
     assert bench.limits.bybit("a") is not None
     assert (bench.stats.requests_while_banned, bench.stats.requests_in_spite_of_ban) == (4, 2)
+
+
+def test_when_each_request_came_and_was_answered(start_simulator: StartSimulator) -> None:
+    sim = start_simulator(binance=2, bybit=2, latency_ms=50)
+    before_s = time.monotonic()
+    assert sim.full("GET", "/v5/market/kline?category=linear&symbol=BTCUSDT&interval=60")[0] == 200
+    (asked,) = sim.get("/sim/requests")["requests"]
+    assert (asked["exchange"], asked["endpoint"], asked["symbol"], asked["status"]) == (
+        *("bybit", "klines", "BTCUSDT"),
+        200,
+    )
+    assert before_s < asked["arrived_s"] < asked["answered_s"] < time.monotonic()
+    assert asked["answered_s"] - asked["arrived_s"] >= 0.05
+    sim.post("/sim/stats/reset")
+    assert sim.get("/sim/requests")["requests"] == []
