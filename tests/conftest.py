@@ -8,4 +8,5 @@ pytest_plugins = [
     "tests.fixtures.service",
     "tests.fixtures.upstash",
     "tests.fixtures.api",
+    "tests.fixtures.office",
 ]

@@ -1,0 +1,179 @@
+"""One exchange answers badly, or not at all: the other's data are fresh, its own are kept."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from tests.fixtures.office import Office, OpenOffice, by_key, lacks
+from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
+
+EACH = 4
+EXCHANGES = ("binance", "bybit")
+
+# Each kind of bad answer, and a word of the reason that readers of a document are given.
+BAD_ANSWERS: dict[str, tuple[dict[str, object], str]] = {
+    "500": ({"kind": "status", "status": 500}, "HTTP 500"),
+    "502": ({"kind": "status", "status": 502}, "HTTP 502"),
+    "503": ({"kind": "status", "status": 503, "variant": "overload"}, "HTTP 503"),
+    "504": ({"kind": "status", "status": 504}, "HTTP 504"),
+    "html": ({"kind": "html_200"}, "not JSON"),
+    "truncated": ({"kind": "truncated_json"}, "not JSON"),
+    "wrong types": ({"kind": "wrong_types"}, "unexpected answer"),
+    "empty": ({"kind": "empty_body"}, "an empty answer"),
+    "reset": ({"kind": "reset"}, "Disconnected"),
+    "hang": ({"kind": "hang", "seconds": 3}, "no answer within"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data_collector.fetch_strategies.BACKOFF_S", 0.01)
+    monkeypatch.setattr("data_collector.clocks.GRACE_S", 0.2)
+    # As long in relation to a request's deadline here as it is there.
+    monkeypatch.setattr("data_collector.fetch_strategies.LONGEST_SILENCE_S", 1.5)
+    monkeypatch.setattr("data_collector.fetch_strategies._SECOND_SILENCE_S", 0.5)
+
+
+@pytest.fixture
+def exchanges(start_simulator: StartSimulator) -> Simulator:
+    return start_simulator(binance=EACH, bybit=EACH, now=NOW_MS, frozen=True)
+
+
+async def _begun(office: Office) -> Any:
+    await office.complete("discovery")
+    await office.complete("funding")
+    await office.complete("collect:1h")
+    document = await office.document("1h")
+    assert len(document["markets"]) == 2 * EACH
+    return document
+
+
+def _assert_true(office: Office, document: Any, *fresh: str) -> None:
+    """The markets of these exchanges are of now, and as the exchange knows them."""
+    truth = office.exchanges.truth("1h", candles=50, as_of=document["as_of"], funding_history=20)
+    for key, market in by_key(document).items():
+        if key.startswith(fresh):
+            assert (market["stale_since"], market["checked_at"]) == (None, document["as_of"])
+            assert market["rows"] == truth[key]
+
+
+async def test_an_exchange_that_answers_nothing_but_rubbish(
+    open_office: OpenOffice, exchanges: Simulator
+) -> None:
+    async with open_office(exchanges, request_s=0.6) as office:
+        before = await _begun(office)
+        for number, (fault, reason) in enumerate(BAD_ANSWERS.values()):
+            bad, good = EXCHANGES[number % 2], EXCHANGES[1 - number % 2]
+            office.well_again()
+            # A clock that answers leads to other requests than one that does not.
+            endpoint = {"endpoint": ["klines", "open_interest"]} if number % 4 < 2 else {}
+            office.fault({**fault, **endpoint, "exchange": bad})
+            result = await office.complete("collect:1h")
+            assert (result["markets"], result["carried_over"]) == (2 * EACH, EACH), fault
+            document = await office.document("1h")
+            _assert_true(office, document, good)
+            markets, reasons, known = by_key(document), lacks(document), by_key(before)
+            assert set(markets) == set(known)
+            for key in markets:
+                assert ((key, "klines") in reasons) == key.startswith(bad), fault
+                if key.startswith(bad):
+                    assert reason in reasons[key, "klines"]
+                    assert markets[key]["rows"] == known[key]["rows"]
+                    assert markets[key]["stale_since"] == document["as_of"]
+                    assert markets[key]["checked_at"] == known[key]["checked_at"]
+            # For any time: as soon as it is over, everything is fresh again.
+            office.well_again()
+            assert (await office.complete("collect:1h"))["carried_over"] == 0
+            before = await office.document("1h")
+            assert before["missing"] == []
+            _assert_true(office, before, *EXCHANGES)
+        assert exchanges.stats()["limits_broken"] == {}
+
+
+async def test_some_bad_answers_cost_nothing(open_office: OpenOffice, exchanges: Simulator) -> None:
+    async with open_office(exchanges, request_s=0.6) as office:
+        await _begun(office)
+        for number, (fault, _) in enumerate(BAD_ANSWERS.values()):
+            office.well_again()
+            bad = EXCHANGES[number % 2]
+            for endpoint in ("time", "klines", "open_interest"):
+                office.fault({**fault, "exchange": bad, "endpoint": endpoint, "count": 2})
+            result = await office.complete("collect:1h")
+            document = await office.document("1h")
+            assert document["missing"] == [], fault
+            assert result["carried_over"] == 0 and result["retries"] >= 6, fault
+            _assert_true(office, document, *EXCHANGES)
+
+
+async def test_bad_funding_answers_keep_what_was_known(
+    open_office: OpenOffice, exchanges: Simulator
+) -> None:
+    async with open_office(exchanges, request_s=0.6) as office:
+        await _begun(office)
+        known = by_key(await office.document("global_fr"))
+        for number, (fault, reason) in enumerate(BAD_ANSWERS.values()):
+            bad = EXCHANGES[number % 2]
+            office.well_again()
+            # A settlement of every market lies between this run and the one before.
+            exchanges.post("/sim/clock", {"advance_ms": 8 * 3_600_000})
+            office.fault({**fault, "exchange": bad})
+            assert (await office.complete("funding"))["carried_over"] == EACH, fault
+            document = await office.document("global_fr")
+            for key, market in by_key(document).items():
+                assert ((key, "funding_rate") in lacks(document)) == key.startswith(bad)
+                if key.startswith(bad):
+                    assert reason in lacks(document)[key, "funding_rate"]
+                    assert market["rows"] == known[key]["rows"]
+                    assert market["checked_at"] == known[key]["checked_at"]
+            office.well_again()
+            assert (await office.complete("funding"))["carried_over"] == 0
+            document = await office.document("global_fr")
+            known = by_key(document)
+            truth = exchanges.get("/sim/funding", as_of=document["as_of"], funding_history=20)
+            settled = {f"{m['exchange']}:{m['symbol']}": m["rows"] for m in truth["markets"]}
+            assert {key: market["rows"] for key, market in known.items()} == settled
+
+
+async def test_nothing_at_all_fails_the_job_and_leaves_the_document(
+    open_office: OpenOffice, exchanges: Simulator
+) -> None:
+    async with open_office(exchanges, request_s=0.6) as office:
+        await _begun(office)
+        known = {name: await office.desk.cache.read(name) for name in ("1h", "global_fr")}
+        for number, name in enumerate(("502", "html", "empty", "hang")):
+            fault, reason = BAD_ANSWERS[name]
+            office.well_again()
+            endpoint = {"endpoint": ["klines", "open_interest", "funding"]} if number % 2 else {}
+            office.fault({**fault, **endpoint})
+            record = await office.run("collect:1h")
+            assert record.state == "failed", fault
+            for word in (*EXCHANGES, reason):
+                assert word in str(record.error)
+            assert await office.desk.cache.read("1h") == known["1h"]
+        office.well_again()
+        office.fault({"kind": "hang", "seconds": 3})
+        assert (await office.run("funding")).state == "failed"
+        assert await office.desk.cache.read("global_fr") == known["global_fr"]
+
+
+@pytest.mark.parametrize("job_id", ["collect:1h", "funding"])
+async def test_nobody_waits_for_the_clock_of_an_exchange_that_hangs(
+    open_office: OpenOffice, exchanges: Simulator, job_id: str
+) -> None:
+    async with open_office(exchanges, request_s=1.0) as office:
+        await _begun(office)
+        office.well_again()
+        exchanges.post("/sim/clock", {"advance_ms": 8 * 3_600_000})
+        office.fault({"kind": "hang", "exchange": "binance", "seconds": 5})
+        began = time.monotonic()
+        job = asyncio.create_task(office.run(job_id))
+        await job
+        assert job.result().state == "complete"
+        # All that Bybit was asked for was asked before Binance's first deadline.
+        asked = office.asked("bybit")
+        assert len(asked) > EACH
+        assert asked[-1]["arrived_s"] - began < 1.0
+        # Nor does the job wait for every request to it that it can think of.
+        assert len(office.asked("binance")) <= 5 + EACH
