@@ -72,8 +72,8 @@ class ExchangeClient:
         self._request_s = request_s
         self.concurrency = settings.concurrency_limit
         clock = clock or SystemClock()
-        shared = SharedBudgets(store, settings.egress_id, clock) if store is not None else None
-        self.limits = limits or RateLimits(settings.rate_fraction, clock, shared)
+        self._shared = SharedBudgets(store, settings.egress_id, clock) if store else None
+        self.limits = limits or RateLimits(settings.rate_fraction, clock, self._shared)
         self.clock: Clock = self.limits.clock
         self._metrics = metrics or ExchangeMetrics()
         self.tally = Tally(metrics=self._metrics)
@@ -109,6 +109,8 @@ class ExchangeClient:
         # Otherwise it sends a GET a second time when the connection breaks, past our budget and
         # our counting; there is no public switch for it.
         self._session._retry_connection = False
+        if self._shared is not None:
+            self._shared.listen(lambda exchange, *pause: self.limits.of(exchange).heard(*pause))
         return self
 
     async def __aexit__(
@@ -117,6 +119,8 @@ class ExchangeClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._shared is not None:
+            await self._shared.aclose()
         if self._session is not None:
             await self._session.close()
             self._session = None

@@ -28,6 +28,7 @@ _CATCH_UP: Final = 0.05  # of a window: how far pacing makes up for a late wake-
 _LOOK_AGAIN_S: Final = 1.0  # waiters notice new pauses and corrections this soon
 _REMEMBERED: Final = 5000  # requests since the last one whose answer told what is used
 _ANSWER_SOON_S: Final = 0.02  # while only requests under way take the room
+_WORTH_TELLING_S: Final = 0.2  # by so much a pause must be longer than the one others know of
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class Shared(Protocol):
         self, exchange: Exchange, counter: str, limit: Limit, quantity: int, weight: int
     ) -> "Cover": ...
     async def pause(self, exchange: Exchange, duration_s: float, cause: str) -> None: ...
+    async def tell_again(self, exchange: Exchange) -> None: ...
 
 
 class Cover(Protocol):
@@ -215,13 +217,18 @@ class ExchangeLimits:
             while True:
                 now = self._clock.monotonic_s()
                 paused_s = self._paused_until - now
+                if paused_s > 0 and self._shared is not None:
+                    await self._shared.tell_again(self.exchange)
                 if paused_s > LONGEST_PAUSE_S:
                     raise self._banned(request, paused_s)
                 delay_s = max(paused_s, budget.delay(now, request.weight))
                 if delay_s <= 0:
                     delay_s = await self._others_leave(request, budget)
                 if delay_s <= 0:
-                    return budget.take(self._clock.monotonic_s(), request.weight)
+                    now = self._clock.monotonic_s()
+                    delay_s = self._paused_until - now  # it may have begun while we asked
+                if delay_s <= 0:
+                    return budget.take(now, request.weight)
                 if now - waiting_since > LONGEST_WAIT_S:
                     raise RateLimited(
                         "no room within the limit: other programs use this address",
@@ -252,11 +259,14 @@ class ExchangeLimits:
 
     async def pause(self, duration_s: float, cause: str) -> None:
         """Nothing more is sent for so long; a shorter pause never cuts a longer one."""
-        self._pause_here(duration_s, cause)
-        if self._shared is not None:
+        # Many requests may be under way when it begins, and each answer tells of it.
+        longer = self._clock.monotonic_s() + duration_s > self._paused_until + _WORTH_TELLING_S
+        self.heard(duration_s, cause)
+        if longer and self._shared is not None:
             await self._shared.pause(self.exchange, duration_s, cause)
 
-    def _pause_here(self, duration_s: float, cause: str) -> None:
+    def heard(self, duration_s: float, cause: str) -> None:
+        """A pause that those who share the limits have been told of already."""
         until = self._clock.monotonic_s() + duration_s
         if until > self._paused_until:
             self._paused_until, self._pause_cause = until, cause
@@ -269,7 +279,7 @@ class ExchangeLimits:
             self.exchange, request.counter, budget.limit, budget.quantity, request.weight
         )
         if answer.paused_s > 0:
-            self._pause_here(answer.paused_s, answer.cause)
+            self.heard(answer.paused_s, answer.cause)
             return _ANSWER_SOON_S  # then it counts like a pause of our own
         return 0.0 if answer.room >= request.weight else max(answer.for_s, _ANSWER_SOON_S)
 

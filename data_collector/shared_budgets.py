@@ -1,18 +1,20 @@
 """The budgets and pauses that all processes behind one address share, kept in the hot store.
 
 A process takes blocks of room rather than one request's at a time, and may use a block until the
-slot in which it was taken ends. Time is the store's own, so hosts need not agree on it. While the
-store is away each process keeps to its own budget alone.
+slot in which it was taken ends. A pause is told to the others at once, where they can listen, and
+else with the next block. Time is the store's own, so hosts need not agree on it. While the store
+is away each process keeps to its own budget alone.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from data_collector.rate_limits import Clock, Limit
-from hot_store.redis_client import HotStore, StoreUnavailable
+from hot_store.redis_client import HotStore, NativeStore, StoreUnavailable, Subscription
 from market_data import Exchange
 
 SLOTS: Final = 20  # of a window: what is taken becomes free in such steps
@@ -20,7 +22,6 @@ SLOTS: Final = 20  # of a window: what is taken becomes free in such steps
 # the exchange count what was sent at the end of it.
 HELD_SLOTS: Final = SLOTS + 2
 _LEAVE_STORE_S: Final = 5.0  # after it failed
-_SHARED_PAUSE_S: Final = 2.0  # a shorter pause is over before others would hear of it
 
 log = structlog.get_logger(__name__)
 
@@ -53,13 +54,17 @@ redis.call('PEXPIRE', KEYS[1], slot_ms * (held + 1))
 return {given, (slot + 1) * slot_ms - now, 0, '', slot}
 """
 
-# KEYS: the exchange's pause. ARGV: ms, cause. A shorter pause never cuts a longer one.
+# KEYS: the exchange's pause. ARGV: ms, cause, channel, exchange. A shorter pause never cuts a
+# longer one. Returns the ms that are left of it, and tells all who listen.
 _PAUSE: Final = """
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[1])
+  redis.call('PUBLISH', ARGV[3], ARGV[4] .. ' ' .. ARGV[1] .. ' ' .. ARGV[2])
 end
 return redis.call('PTTL', KEYS[1])
 """
+
+Hear = Callable[[Exchange, float, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +97,44 @@ class SharedBudgets:
     """The view of one process on the budgets that `egress_id`, one public address, has."""
 
     def __init__(self, store: HotStore, egress_id: str, clock: Clock) -> None:
+        self._store = store
         self._take = store.script(_TAKE)
         self._pause = store.script(_PAUSE)
         self._egress_id = egress_id
         self._clock = clock
         self._blocks: dict[tuple[Exchange, str], _Block] = {}
         self._alone_until = -math.inf
+        self._untold: dict[Exchange, tuple[float, str]] = {}  # pauses the store did not take
+        self._channel = f"paused:{egress_id}"
+        self._subscription: Subscription | None = None
+
+    def listen(self, hear: Hear) -> None:
+        """Calls `hear` with (exchange, seconds, cause) as soon as another process pauses one.
+
+        Over REST nobody can listen: there pauses are seen with the next block.
+        """
+        if self._subscription is not None or not isinstance(self._store, NativeStore):
+            return
+
+        def told(message: bytes) -> None:
+            exchange, duration_ms, cause = message.decode().split(" ", 2)
+            hear(Exchange(exchange), int(duration_ms) / 1000, cause)
+
+        self._subscription = Subscription(
+            self._store, self._channel, on_message=told, on_connected=self._ask_anew
+        )
+        self._subscription.start()
+
+    async def aclose(self) -> None:
+        """Listens no longer."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            await subscription.aclose()
+
+    def _ask_anew(self) -> None:
+        """What was told until now may have been missed: no block in hand counts any more."""
+        for block in self._blocks.values():
+            block.until = -math.inf
 
     async def cover(
         self, exchange: Exchange, counter: str, limit: Limit, quantity: int, weight: int
@@ -161,13 +198,27 @@ class SharedBudgets:
         return Answer(int(room), wait_ms / 1000, paused_ms / 1000, bytes(cause).decode(), int(slot))
 
     async def pause(self, exchange: Exchange, duration_s: float, cause: str) -> None:
-        """Tells every process behind this address."""
-        if duration_s < _SHARED_PAUSE_S:
+        """Tells every process behind this address, now or when the store is back."""
+        self._untold[exchange] = (self._clock.monotonic_s() + duration_s, cause)
+        await self.tell_again(exchange)
+
+    async def tell_again(self, exchange: Exchange) -> None:
+        """Tells of a pause that could not be told when it began."""
+        now = self._clock.monotonic_s()
+        pause = self._untold.get(exchange)
+        if pause is None or now < self._alone_until:
             return
+        until, cause = pause
+        duration_ms = round((until - now) * 1000)
+        words: list[str | int] = [duration_ms, cause, self._channel, exchange]
         try:
-            await self._pause.run([self._key("pause", exchange)], [round(duration_s * 1000), cause])
+            if duration_ms > 0:
+                await self._pause.run([self._key("pause", exchange)], words)
         except StoreUnavailable as error:
             self._alone(error)
+        else:
+            if self._untold.get(exchange) == pause:
+                del self._untold[exchange]
 
     def _alone(self, error: StoreUnavailable) -> None:
         log.warning("budgets_not_shared", cause=str(error))

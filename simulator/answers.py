@@ -25,13 +25,15 @@ PERIODS_MS: Final = {
 
 @dataclass(slots=True)
 class Answer:
-    """One HTTP answer. `rejected` tells that the client's parameters were at fault."""
+    """One HTTP answer. `rejected` tells that the client's parameters were at fault, `fault` what
+    was asked for to go wrong with it."""
 
     status: int
     body: bytes
     content_type: str = JSON
     headers: dict[str, str] = field(default_factory=dict)
     rejected: bool = False
+    fault: str = ""
 
 
 @dataclass(slots=True)

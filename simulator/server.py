@@ -60,20 +60,22 @@ class Server:
         parameters = read(query)
         arrived_s = self._world.clock.monotonic_s()
 
-        def count(status: int) -> None:
+        def count(status: int, fault: str) -> None:
             symbol, now_s = parameters.get("symbol", ""), self._world.clock.monotonic_s()
-            self._stats.count(Asked(exchange, endpoint, symbol, client, status, arrived_s, now_s))
+            self._stats.count(
+                Asked(exchange, endpoint, symbol, client, status, arrived_s, now_s, fault)
+            )
 
         if self._latency_s:
             await asyncio.sleep(self._latency_s)
         try:
             answer = await self._exchange_answer(request, exchange, endpoint, parameters, client)
-        except Cut:
-            count(0)
+        except Cut as cut:
+            count(0, str(cut))
             if request.transport is not None:
                 request.transport.abort()
             return web.Response(status=500)  # nobody is there to read it
-        count(answer.status)
+        count(answer.status, answer.fault)
         if answer.rejected:
             self._stats.refuse(
                 exchange, endpoint, query, answer.body[:300].decode("utf-8", "replace")
@@ -118,6 +120,7 @@ class Server:
         else:
             self._stats.faults[rule.kind] += 1
             answer = await self._spoilt(rule, exchange, endpoint, query, client, counter)
+            answer.fault = rule.kind
         answer.headers.update(headers)
         return answer
 
@@ -129,7 +132,7 @@ class Server:
         if seconds:
             await asyncio.sleep(seconds)
         if kind in ("reset", "hang"):
-            raise Cut
+            raise Cut(kind)
         if kind == "status":
             return self._bad_status(rule, exchange, client, counter)
         if kind == "retcode":

@@ -17,6 +17,7 @@ class Asked(NamedTuple):
     status: int  # 0: the connection was cut
     arrived_s: float
     answered_s: float
+    fault: str  # the kind of fault that it got, if any
 
 
 class Stats:

@@ -1,0 +1,156 @@
+"""An exchange refuses us: it is left alone as long as it says, by whoever shares the address.
+
+Judged by the exchange's own record of when each request reached it.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from data_collector.errors import Banned
+from data_collector.exchange_client import ExchangeClient
+from data_collector.fetch_strategies import Run, fetch_simple
+from data_collector.rate_limits import SystemClock
+from data_collector.url_builder import Endpoint, listing_request
+from market_data import Exchange
+from tests.fixtures.office import OpenOffice, asked, by_key
+from tests.fixtures.service import StartService
+from tests.fixtures.simulator import Simulator, StartSimulator
+from tests.fixtures.upstash import OwnValkey, until
+
+BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
+EACH = 40  # twice as many markets as there are workers
+# What was sent before the refusal was read still arrives: that takes as long as a busy machine
+# needs to read an answer.
+UNDER_WAY_S = 0.4
+
+# Each refusal, and the seconds that it lasts.
+REFUSALS: dict[str, tuple[Exchange, dict[str, object], float]] = {
+    "429": (BINANCE, {"kind": "status", "status": 429, "retry_after": 2}, 2.0),
+    "418": (BINANCE, {"kind": "status", "status": 418, "ban_s": 2}, 2.0),
+    "403": (
+        BYBIT,
+        {"kind": "status", "status": 403},
+        600.0,
+    ),  # it never tells; known from its pages
+    "10006": (BYBIT, {"kind": "retcode", "code": 10006}, 1.0),
+}
+
+
+@pytest.fixture
+def exchanges(start_simulator: StartSimulator) -> Simulator:
+    # By our own clock: they say until when they shut us out.
+    return start_simulator(binance=EACH, bybit=EACH)
+
+
+async def keep_asking(client: ExchangeClient, exchange: Exchange) -> None:
+    """What another process does: it hears of a pause, and waits for its end."""
+    request = listing_request(exchange, Endpoint.TIME)
+    while True:
+        with contextlib.suppress(Banned):  # what was under way when it began
+            await fetch_simple(Run(client), request, bytes)
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("name", list(REFUSALS))
+async def test_nothing_is_asked_until_the_told_time(
+    open_office: OpenOffice, exchanges: Simulator, name: str
+) -> None:
+    bad, fault, lasts_s = REFUSALS[name]
+    async with open_office(exchanges) as office, open_office(exchanges) as elsewhere:
+        await office.complete("funding")
+        exchanges.post("/sim/stats/reset")
+        # Twenty workers are in the middle of it when one of them is refused.
+        office.fault(
+            {**fault, "exchange": bad, "endpoint": "klines", "after": 10, "count": 1},
+            {"kind": "slow", "seconds": 0.1, "endpoint": "klines"},
+        )
+        other = asyncio.create_task(keep_asking(elsewhere.desk.client, bad))
+        # A ban ends the exchange's part of a job, and the next one waits for its end if it is
+        # near; what is shorter is waited for in the midst of the job.
+        for _ in range(1 if name in ("429", "10006") else 2):
+            await office.complete("collect:1h")
+        other.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await other
+        document = await office.document("1h")
+    assert (document["missing"] == []) == (lasts_s < 60)
+    (refused,) = [r for r in asked(exchanges, bad) if r["fault"] == fault["kind"]]
+    told_at, over_at = refused["answered_s"], refused["arrived_s"] + lasts_s
+    meanwhile = [
+        (request["endpoint"], round(request["arrived_s"] - told_at, 3))
+        for request in asked(exchanges, bad)
+        if told_at + UNDER_WAY_S < request["arrived_s"] < over_at
+    ]
+    assert meanwhile == []
+    if lasts_s < 60:
+        assert sum(request["arrived_s"] >= over_at for request in asked(exchanges, bad)) > EACH
+    # Nobody was banned for going on.
+    assert "binance 418" not in exchanges.stats()["limits_broken"]
+
+
+async def test_a_ban_is_told_to_a_store_that_comes_back(
+    open_office: OpenOffice, exchanges: Simulator, own_valkey: Callable[..., OwnValkey]
+) -> None:
+    class Clock(SystemClock):
+        ahead_s = 0.0
+
+        def monotonic_s(self) -> float:
+            return super().monotonic_s() + self.ahead_s
+
+    server, clock = own_valkey(), Clock()
+    async with open_office(exchanges, redis_url=server.url, clock=clock) as office:
+        client = office.desk.client
+        server.kill()
+        await client.limits.of(BINANCE).pause(300, "banned")
+        with pytest.raises(Banned):
+            await client.server_time_ms(BINANCE)
+        server.start()
+        clock.ahead_s = 10.0  # it looks for the store again after some seconds
+        with pytest.raises(Banned):
+            await client.server_time_ms(BINANCE)
+    async with open_office(exchanges, redis_url=server.url) as office:
+        with pytest.raises(Banned, match="banned"):
+            await office.desk.client.server_time_ms(BINANCE)
+    assert asked(exchanges, BINANCE) == []
+
+
+async def test_a_worker_killed_right_after_a_ban_does_not_ask_again(
+    start_service: StartService, start_simulator: StartSimulator, redis_url: str, database_url: str
+) -> None:
+    exchanges = start_simulator(binance=12, bybit=12)
+    service = await start_service(
+        BINANCE_BASE_URL=exchanges.base_url,
+        BYBIT_BASE_URL=exchanges.base_url,
+        REDIS_URL=redis_url,
+        DATABASE_URL=database_url,
+        HISTORY_CANDLES="50",
+        FUNDING_HISTORY="20",
+        WORKER_LOCK_TTL_S="2",
+        CONCURRENCY_LIMIT="2",
+    )
+    await service.funding_ready()
+    worker = service.pid_of("worker")
+    ban = {"kind": "status", "status": 418, "ban_s": 600, "exchange": "binance"}
+    slow = {"kind": "slow", "seconds": 0.2, "endpoint": "klines"}
+    exchanges.post("/sim/faults", [{**ban, "endpoint": "klines", "after": 3, "count": 1}, slow])
+
+    async def refused() -> bool:
+        found = await asyncio.to_thread(asked, exchanges, BINANCE)
+        return any(request["status"] == 418 for request in found)
+
+    wanted = await service.post("/get-market-data", {"timeframe": "1h"})
+    await until(refused, within_s=20)
+    os.kill(worker, signal.SIGKILL)
+    last = await service.ended(wanted)
+    assert service.pid_of("worker") != worker
+    assert (await service.get("/jobs/collect:1h"))["attempts"] == 2
+    # The new one knows, and asks nothing of that exchange.
+    assert last["result"]["markets"] == 12
+    assert {key.partition(":")[0] for key in by_key(await service.get("/cache/1h"))} == {"bybit"}
+    stats = exchanges.stats()
+    assert (stats["limits_broken"], stats["requests_while_banned"]) == ({}, 0)
