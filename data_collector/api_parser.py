@@ -8,6 +8,7 @@ the exchange's own order. Error bodies are read by `read_error`.
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import pairwise
+from math import isfinite
 from operator import attrgetter, ge, le, lt
 from typing import Any, Final, NamedTuple
 
@@ -125,7 +126,7 @@ def parse_open_interest(
     if not times:
         return Page(())
     _check_times(times, interval_ms, fail)
-    if not (min(values) >= 0 and max(values) < float("inf")):
+    if not (min(values) >= 0 and isfinite(sum(values))):  # a NaN hides from min, not from sum
         raise fail("open interest that is negative or not a number")
     return Page(list(zip(times, values, strict=True)), times[0], times[-1], len(times))
 
@@ -268,7 +269,8 @@ def _first_bad_price(columns: Sequence[Sequence[Any]]) -> int:
     return next(
         int(time_ms)
         for time_ms, opened, high, low, close in zip(times, *prices, strict=True)
-        if not 0 < low <= min(opened, close) <= max(opened, close) <= high < float("inf")
+        # Said so that a NaN never passes.
+        if not (0 < low <= opened <= high < float("inf") and low <= close <= high)
     )
 
 

@@ -131,17 +131,16 @@ def nonsense(answer: Answer, variant: str) -> None:
 
 
 def _set(row: Any, place: int, names: tuple[str, ...], value: str) -> None:
-    """Replaces a number in a candle by place, in an object by the first name it has."""
+    """Replaces a number in a candle by place, in an object by all of the names that it has."""
     if isinstance(row, list):
         row[place] = value
         return
     for name in names:
         if name in row:
             row[name] = value
-            return
 
 
-_AMOUNTS: Final = ("openInterest", "sumOpenInterest", "fundingRate")
+_AMOUNTS: Final = ("openInterest", "singleOpenInterest", "sumOpenInterest", "fundingRate")
 _STAMPS: Final = ("timestamp", "fundingTime", "fundingRateTimestamp")
 
 
@@ -155,7 +154,7 @@ def _high_below_low(rows: list[Any]) -> list[Any]:
 
 
 def _negative_volume(rows: list[Any]) -> list[Any]:
-    _set(rows[len(rows) // 2], 5, _AMOUNTS[:2], "-1")
+    _set(rows[len(rows) // 2], 5, _AMOUNTS[:3], "-1")
     return rows
 
 

@@ -326,6 +326,8 @@ def test_good_rows_pass(exchange: Exchange, wire: Callable[[list[list[Any]]], by
         (2, "nan", "prices that cannot be"),
         (2, "inf", "prices that cannot be"),
         (1, "nan", "prices that cannot be"),
+        (3, "nan", "prices that cannot be"),
+        (4, "nan", "prices that cannot be"),
         (1, "", "unexpected answer"),
         (1, None, "unexpected answer"),
         (4, "ten", "unexpected answer"),
@@ -422,6 +424,13 @@ def test_open_interest_that_cannot_be(value: str) -> None:
     body = _bybit([{"openInterest": value, "timestamp": str(T0)}])
     with pytest.raises(BadPayload):
         parse_open_interest(BYBIT, body, symbol="XUSDT", interval_ms=H4)
+
+
+def test_a_nan_between_numbers() -> None:
+    values = [(T0, "5"), (T0 + H4, "nan"), (T0 + 2 * H4, "3")]
+    rows = [{"symbol": "XUSDT", "sumOpenInterest": v, "timestamp": t} for t, v in values]
+    with pytest.raises(BadPayload, match="not a number"):
+        parse_open_interest(BINANCE, json.dumps(rows).encode(), symbol="XUSDT", interval_ms=H4)
 
 
 def test_open_interest_off_its_grid() -> None:

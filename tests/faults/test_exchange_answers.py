@@ -103,7 +103,10 @@ async def test_some_bad_answers_cost_nothing(open_office: OpenOffice, exchanges:
             result = await office.complete("collect:1h")
             document = await office.document("1h")
             assert document["missing"] == [], fault
-            assert result["carried_over"] == 0 and result["retries"] >= 6, fault
+            used = sum(rule["used"] for rule in exchanges.get("/sim/faults"))
+            assert used >= 4  # open interest may need no request
+            assert result["carried_over"] == 0
+            assert result["retries"] >= used, fault
             _assert_true(office, document, *EXCHANGES)
 
 
