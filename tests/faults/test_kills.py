@@ -1,0 +1,60 @@
+"""The worker is killed at random moments of its jobs: each ends complete, once, with true rows."""
+
+import asyncio
+import os
+import random
+import signal
+
+import redis
+
+from tests.fixtures.office import by_key
+from tests.fixtures.service import StartService
+from tests.fixtures.simulator import NOW_MS, StartSimulator
+
+KILLS = 3
+EACH = 8
+
+
+async def test_kills_at_random_moments(
+    start_service: StartService,
+    start_simulator: StartSimulator,
+    redis_url: str,
+    database_url: str,
+) -> None:
+    exchanges = start_simulator(binance=EACH, bybit=EACH, now=NOW_MS, frozen=True, latency_ms=40)
+    service = await start_service(
+        BINANCE_BASE_URL=exchanges.base_url,
+        BYBIT_BASE_URL=exchanges.base_url,
+        REDIS_URL=redis_url,
+        DATABASE_URL=database_url,
+        HISTORY_CANDLES="50",
+        FUNDING_HISTORY="20",
+        WORKER_LOCK_TTL_S="1.5",
+        CONCURRENCY_LIMIT="2",
+    )
+    await service.funding_ready()
+    moments = random.Random(20261122)  # noqa: S311 - to be repeatable
+    version = 0
+    for timeframe in ("1h", "4h", "1h")[:KILLS]:
+        asked = await service.post("/get-market-data", {"timeframe": timeframe})
+        # A run takes about a second: from before it is taken until after it is published.
+        await asyncio.sleep(moments.uniform(0.0, 1.2))
+        os.kill(service.pid_of("worker"), signal.SIGKILL)
+        last = await service.ended(asked, 30)
+        assert last["run"] == asked["run"]
+        assert (last["result"]["markets"], last["result"]["carried_over"]) == (2 * EACH, 0)
+        document = await service.get(f"/cache/{timeframe}")
+        assert document["as_of"] == last["as_of"]
+        assert document["missing"] == []
+        truth = exchanges.truth(timeframe, candles=50, funding_history=20)
+        assert {key: market["rows"] for key, market in by_key(document).items()} == truth
+        assert timeframe == "4h" or document["version"] > version
+        version = max(version, document["version"])
+        job = await service.get(f"/jobs/collect:{timeframe}")
+        assert (job["state"], job["run"]) == ("complete", asked["run"])
+        assert job["attempts"] <= 2
+        exchanges.post("/sim/clock", {"advance_ms": 1000})
+    assert exchanges.stats()["limits_broken"] == {}
+    with redis.Redis.from_url(redis_url) as store:
+        # What it had half written goes by itself.
+        assert all(int(str(store.pttl(key))) > 0 for key in store.scan_iter("staging:*"))
