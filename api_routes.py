@@ -6,7 +6,7 @@ _handle_errors      the one table from error to status
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, MutableMapping
+from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, cast
 
@@ -14,8 +14,12 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from api.cache import (
+    INERT,
+    NOSNIFF,
     PIECE_DEADLINE_S,
     PREFIX,
     RETRY,
@@ -27,6 +31,7 @@ from api.cache import (
     problem,
     send_answer,
 )
+from api.clients import Waits
 from api.docs import build_docs, openapi
 from api.guard import LARGEST_BODY, TOO_LARGE
 from api.jobs import build_jobs
@@ -43,9 +48,9 @@ from metrics import OTHER, ApiMetrics, loop_watched
 __all__ = ["Api", "ApiParts", "create_app"]
 
 VERSION: Final = "0.1.0"
-# Where a browser may look: nothing is sniffed, framed or told to others.
+# For old browsers, and so that a page's address is not told to others.
 _BROWSER_HEADERS: Final[tuple[Header, ...]] = (
-    (b"x-content-type-options", b"nosniff"),
+    NOSNIFF,
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 )
@@ -89,6 +94,7 @@ class Api(FastAPI):
         self._settings = settings
         self._connect = connect
         self._watcher: PublishWatcher | None = None
+        self._cors = _let_in(self._answer, settings.cors_origins) if settings.cors_origins else None
         super().__init__(
             title="Perpcache",
             version=VERSION,
@@ -107,7 +113,12 @@ class Api(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
-            return
+        elif self._cors is not None:
+            await self._cors(scope, receive, send)
+        else:
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit() and int(value) > LARGEST_BODY:
@@ -122,7 +133,10 @@ class Api(FastAPI):
 
         async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *_BROWSER_HEADERS]
+                headers = [*message.get("headers", ()), *_BROWSER_HEADERS]
+                if not any(name == INERT[0] for name, _ in headers):
+                    headers.append(INERT)
+                message["headers"] = headers
                 # The router has put there which route it found.
                 route = getattr(scope.get("route"), "path", OTHER)
                 duration_s = time.perf_counter() - began
@@ -156,6 +170,7 @@ class Api(FastAPI):
                 self._watcher,
                 piece_deadline_s=self._piece_deadline_s,
                 metrics=self._metrics,
+                waits=Waits(self._settings.max_waits_per_client, self._settings.trusted_proxies),
             )
             try:
                 async with loop_watched(self._metrics.loop_lag), self._siblings.told(parts.store):
@@ -163,6 +178,18 @@ class Api(FastAPI):
             finally:
                 await self._watcher.aclose()
                 await shelf.aclose()
+
+
+def _let_in(app: ASGIApp, origins: Sequence[str]) -> CORSMiddleware:
+    """What pages of these origins may do: read and ask, with a token but never with cookies."""
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=("GET", "HEAD", "POST", "DELETE"),
+        allow_headers=("Authorization", "Content-Type", "If-None-Match"),
+        expose_headers=("Age", "ETag", "Last-Modified", "Location", "Retry-After"),
+        max_age=600,
+    )
 
 
 def _handle_errors(app: FastAPI) -> None:
@@ -173,7 +200,7 @@ def _handle_errors(app: FastAPI) -> None:
     def invalid(_: Request, error: Exception) -> JSONResponse:
         # Without the input: what came in does not go out again.
         details = [
-            {"type": detail["type"], "loc": detail["loc"], "msg": _message(detail)}
+            {"type": detail["type"], "loc": _place(detail), "msg": _message(detail)}
             for detail in cast(RequestValidationError, error).errors()
         ]
         return JSONResponse({"detail": details}, 422)
@@ -186,6 +213,12 @@ def _handle_errors(app: FastAPI) -> None:
         app.add_exception_handler(kind, unavailable)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, unexpected)
+
+
+def _place(detail: dict[str, Any]) -> Sequence[str | int]:
+    """Where it is wrong, in our words: an unknown field's name is input."""
+    location: tuple[str | int, ...] = detail["loc"]
+    return location[:-1] if detail["type"] == "extra_forbidden" else location
 
 
 def _message(detail: dict[str, Any]) -> str:

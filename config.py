@@ -1,6 +1,7 @@
 """Settings: every environment variable, once. Read at start, frozen, handed down."""
 
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -54,6 +55,36 @@ def _exchanges(value: object) -> object:
     return tuple(Exchange(name) for name in names)
 
 
+def _words(value: str) -> list[str]:
+    return [word.strip() for word in value.split(",") if word.strip()]
+
+
+def _origins(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    origins = tuple(_words(value))
+    for origin in origins:
+        parts = urlsplit(origin)
+        # As browsers send it: nothing after the host and port.
+        if origin != "*" and (
+            parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}"
+        ):
+            raise ValueError("must be * or origins such as https://example.org, comma-separated")
+    return origins
+
+
+def _networks(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value.strip().lower() == "none":
+        return ()
+    try:
+        return tuple(ip_network(word) for word in _words(value))
+    except ValueError:
+        raise ValueError("must be none or addresses and networks, comma-separated") from None
+
+
+Network = IPv4Network | IPv6Network
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 
 
@@ -97,6 +128,12 @@ class Settings(BaseSettings):
 
     cron_secret: SecretStr | None = None
     api_token: SecretStr | None = None
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = ()
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = (
+        ip_network("127.0.0.0/8"),
+        ip_network("::1"),
+    )
+    max_waits_per_client: int = Field(100, ge=1, le=100_000)
     worker_lock_ttl_s: float = Field(15, ge=1, le=300)
     fr_refresh_on_start: bool = True
 

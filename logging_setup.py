@@ -2,7 +2,9 @@
 
 import logging
 import sys
-from typing import Literal, TextIO
+import time
+from collections.abc import Callable
+from typing import Any, Final, Literal, TextIO
 
 import structlog
 
@@ -13,6 +15,46 @@ class _CurrentStderr(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
         super().emit(record)
+
+
+_SELDOM_S: Final = 60.0
+
+
+class Seldom:
+    """A logger for what strangers can cause: each event is logged once in a while at most.
+
+    The lines left out are counted: `times` of the next one says how many it stands for.
+    """
+
+    def __init__(
+        self,
+        log: structlog.typing.FilteringBoundLogger,
+        *,
+        every_s: float = _SELDOM_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._log = log
+        self._every_s = every_s
+        self._clock = clock
+        self._logged: dict[str, tuple[float | None, int]] = {}  # when last, and how often since
+
+    def info(self, event: str, **fields: Any) -> None:
+        if times := self._due(event):
+            self._log.info(event, times=times, **fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        if times := self._due(event):
+            self._log.warning(event, times=times, **fields)
+
+    def _due(self, event: str) -> int:
+        """How often it has happened since it was logged, this time included; 0: not yet due."""
+        now = self._clock()
+        at, times = self._logged.get(event, (None, 0))
+        if at is not None and now - at < self._every_s:
+            self._logged[event] = at, times + 1
+            return 0
+        self._logged[event] = now, 0
+        return times + 1
 
 
 def configure_logging(level: str, log_format: Literal["console", "json"]) -> None:

@@ -8,6 +8,7 @@ worker has no web framework in memory, the API no numerics, and their supervisor
 import argparse
 import asyncio
 import contextlib
+import ipaddress
 import json
 import os
 import socket
@@ -23,6 +24,7 @@ from pydantic import SecretStr
 from config import Settings, SettingsError, load_settings
 from logging_setup import configure_logging
 from market_data import COLLECTED
+from open_files import raise_open_file_limit
 from supervisor import (
     PARENT_FD_FLAG,
     READY_WORDS,
@@ -181,7 +183,20 @@ def _listen(settings: Settings) -> socket.socket:
             f"cannot listen on HOST {settings.host} PORT {settings.port}: {error.strerror}"
         ) from None
     listener.setblocking(False)
+    warn_if_open(settings, listener.getsockname()[0])
     return listener
+
+
+def warn_if_open(settings: Settings, address: str) -> None:
+    """Where others can reach the port, a POST without a token lets anybody start collections."""
+    token = settings.api_token and settings.api_token.get_secret_value()
+    if token or ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+        return
+    log.warning(
+        "anybody_may_start_collections",
+        host=settings.host,
+        reason="this address is beyond loopback and API_TOKEN is not set",
+    )
 
 
 class CannotStart(Exception):
@@ -221,6 +236,7 @@ async def api(settings: Settings, stop: asyncio.Event, fd: int | None, name: str
     behind the same socket."""
     if fd is None and settings.web_concurrency > 1:
         return await supervise(settings, stop, with_worker=False)
+    from api.protocol import Crowd
     from api.server import serve_app
     from api_routes import ApiParts, create_app
     from metrics import ApiMetrics
@@ -234,10 +250,12 @@ async def api(settings: Settings, stop: asyncio.Event, fd: int | None, name: str
 
     # Those behind one socket are the children of one supervisor.
     group = f"{socket.gethostname()}:{os.getppid()}" if settings.web_concurrency > 1 else None
-    app = create_app(settings, connect, metrics=ApiMetrics(name, group=group))
+    metrics = ApiMetrics(name, group=group)
+    app = create_app(settings, connect, metrics=metrics)
+    crowd = Crowd.within(raise_open_file_limit(), metrics)
     if fd is None:
         say(f"Perpcache API: {READY_WORDS}{_address(listener)}")
-    started = await serve_app(app, listener, stop, before_end=app.release_waiters)
+    started = await serve_app(app, listener, stop, crowd, before_end=app.release_waiters)
     return 0 if started else 1
 
 
@@ -247,6 +265,7 @@ async def work(settings: Settings, stop: asyncio.Event) -> int:
     from schedule import keep_asking
     from worker import Worker
 
+    raise_open_file_limit()
     async with contextlib.AsyncExitStack() as opened:
         desk = await opened.enter_async_context(open_desk(settings, "worker"))
         if desk.store.kind != "native":

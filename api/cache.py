@@ -5,6 +5,7 @@ nothing about data and never touches the store itself.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any, Final
 import orjson
 import structlog
 
+from api.clients import TooManyWaits, Waits
 from api.negotiation import (
     Coding,
     InvalidQuery,
@@ -27,6 +29,7 @@ from cache_manager import DOCUMENTS, GLOBAL_FR
 from document_slices import DocumentError
 from hot_store.publish_watcher import PublishWatcher
 from hot_store.redis_client import StoreUnavailable
+from logging_setup import Seldom
 from metrics import ApiMetrics
 
 PREFIX: Final = "/cache/"
@@ -43,10 +46,16 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 log = structlog.get_logger(__name__)
+seldom = Seldom(log)
 
 _NO_CACHE: Final[Header] = (b"cache-control", b"no-cache")
 _VARY: Final[Header] = (b"vary", b"Accept-Encoding")
-_NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
+# Where a browser may look: nothing is sniffed, run, loaded or framed.
+NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
+INERT: Final[Header] = (
+    b"content-security-policy",
+    b"default-src 'none'; frame-ancestors 'none'",
+)
 _JSON: Final[Header] = (b"content-type", b"application/json")
 _EMPTY: Final = Body((), 0)
 RETRY: Final[Header] = (b"retry-after", b"5")
@@ -70,8 +79,10 @@ class CacheEndpoint:
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         piece_deadline_s: float = PIECE_DEADLINE_S,
         metrics: ApiMetrics | None = None,
+        waits: Waits,
     ) -> None:
         self._metrics = metrics or ApiMetrics()
+        self._waits = waits
         self._shelf = shelf
         self._watcher = watcher
         self._now_ms = now_ms
@@ -84,6 +95,8 @@ class CacheEndpoint:
             answer = await self._prepare(name, scope, receive)
         except InvalidQuery as error:
             answer = problem(422, error.errors)
+        except TooManyWaits as error:
+            answer = problem(429, str(error), RETRY)
         except StoreUnavailable as error:
             answer = problem(503, str(error), RETRY)
         except DocumentError as error:
@@ -117,8 +130,7 @@ class CacheEndpoint:
             detail = "none of deflate, gzip and identity is acceptable to the client"
             return problem(406, detail, _VARY)
         if wanted.wait_s:
-            with self._metrics.waiting():
-                copy = await self._wait(name, wanted, if_none_match, receive)
+            copy = await self._wait(name, wanted, if_none_match, scope, receive)
         else:
             copy = await self._shelf.current(name)
         if copy is None:
@@ -128,19 +140,29 @@ class CacheEndpoint:
         if if_none_match is not None and is_known(if_none_match, representation):
             return Answer(304, headers, _EMPTY)
         body = await self._shelf.body(copy, wanted, coding)
-        headers += (_JSON, _NOSNIFF, (b"content-length", b"%d" % body.length))
+        headers += (_JSON, NOSNIFF, INERT, (b"content-length", b"%d" % body.length))
         if coding is not Coding.IDENTITY:
             headers.append((b"content-encoding", coding.value.encode()))
         return Answer(200, headers, body)
 
     async def _wait(
-        self, name: str, wanted: Wanted, if_none_match: bytes | None, receive: Receive
+        self,
+        name: str,
+        wanted: Wanted,
+        if_none_match: bytes | None,
+        scope: Scope,
+        receive: Receive,
     ) -> Copy | None:
-        """Holds while there is nothing, or only what the client has; looks again before it ends."""
+        """Holds while there is nothing, or only what the client has; looks again before it ends.
+
+        Raises TooManyWaits.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wanted.wait_s
         first: int | None = None
         gone = asyncio.create_task(_gone(receive))
+        held = contextlib.ExitStack()
+        is_held = False
         try:
             while True:
                 copy = await self._shelf.current(name)
@@ -153,10 +175,15 @@ class CacheEndpoint:
                     )
                     if not known or version != first:
                         return copy
+                if not is_held:
+                    held.enter_context(self._waits.held(scope))
+                    held.enter_context(self._metrics.waiting())
+                    is_held = True
                 left_s = deadline - loop.time()
                 if left_s <= 0 or not await self._newer(name, version, left_s, gone):
                     return await self._shelf.current(name)
         finally:
+            held.close()
             gone.cancel()
 
     async def _newer(
@@ -186,7 +213,7 @@ def problem(status: int, detail: str | Sequence[dict[str, Any]], *headers: Heade
     """An error in FastAPI's form."""
     body = orjson.dumps({"detail": detail})
     length = (b"content-length", b"%d" % len(body))
-    return Answer(status, [_JSON, length, _NOSNIFF, *headers], Body((body,), len(body)))
+    return Answer(status, [_JSON, length, NOSNIFF, INERT, *headers], Body((body,), len(body)))
 
 
 async def send_answer(
@@ -213,7 +240,7 @@ async def send_answer(
                 async with asyncio.timeout(piece_deadline_s):
                     await send(message)
             except TimeoutError:
-                log.info("slow_reader_cut", left_bytes=left)
+                seldom.info("slow_readers_cut", left_bytes=left)
                 abort = scope.get("extensions", {}).get(ABORT_EXTENSION)
                 if abort is None:
                     raise

@@ -9,7 +9,7 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from api.protocol import ServingProtocol
+from api.protocol import Crowd, ServingProtocol
 
 _KEPT_ALIVE_S: Final = 75
 _FINISH_S: Final = 1  # for the requests under way when told to stop
@@ -19,14 +19,17 @@ async def serve_app(
     app: ASGIApp,
     listener: socket.socket,
     stop: asyncio.Event,
+    crowd: Crowd,
     *,
     before_end: Callable[[], Awaitable[None]],
 ) -> bool:
     """Answers on `listener` until `stop`; False when the application could not start.
 
+    `crowd`: how many connections it takes.
     `before_end` is awaited while connections still stand: for requests that are held.
     """
     server = _Server(
+        crowd,
         before_end,
         uvicorn.Config(
             app,
@@ -37,6 +40,8 @@ async def serve_app(
             log_config=None,
             access_log=False,
             server_header=False,
+            # Whose address counts is said by TRUSTED_PROXIES, and looked up where it matters.
+            proxy_headers=False,
             timeout_keep_alive=_KEPT_ALIVE_S,
             timeout_graceful_shutdown=_FINISH_S,
         ),
@@ -57,8 +62,11 @@ async def serve_app(
 class _Server(uvicorn.Server):
     """uvicorn's server, with signals left to us and waiting requests answered first."""
 
-    def __init__(self, before_end: Callable[[], Awaitable[None]], config: uvicorn.Config) -> None:
+    def __init__(
+        self, crowd: Crowd, before_end: Callable[[], Awaitable[None]], config: uvicorn.Config
+    ) -> None:
         super().__init__(config)
+        self.server_state = crowd
         self._before_end = before_end
 
     @contextlib.contextmanager
