@@ -13,7 +13,8 @@ from typing import Any, Final
 import httptools
 import orjson
 import structlog
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from api.cache import ABORT_EXTENSION, PIECE_BYTES, PIECE_DEADLINE_S
@@ -78,6 +79,7 @@ class ServingProtocol(HttpToolsProtocol):
     _head_bytes = 0  # of the target and the complete fields
     _open_bytes = 0  # of reads that brought no end of the head
     _hosts = 0
+    _serving: RequestResponseCycle | None = None  # the first of those that are not answered
     _refusal: tuple[int, str] | None = None
     _refused = False
 
@@ -96,6 +98,7 @@ class ServingProtocol(HttpToolsProtocol):
         self._unstall()
         self._unset_keepalive_if_required()
         self._leave_idle()
+        _tell_gone(self._serving)  # uvicorn itself tells only the last one that was asked for
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -157,6 +160,10 @@ class ServingProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._serving = cycle
+        super()._start_asgi_task(cycle, app)
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.transport.is_closing():
@@ -207,13 +214,11 @@ class ServingProtocol(HttpToolsProtocol):
         if isinstance(self.server_state, Crowd):
             self.server_state.metrics.answered(OTHER, OTHER, status, None)
         seldom.warning("requests_refused", status=status, reason=detail)
-        cycle = self.cycle
-        if self.pipeline or (cycle and cycle.response_started and not cycle.response_complete):
+        serving = None if self._is_idle() else self._serving
+        if self.pipeline or (serving and serving.response_started):
             self.transport.abort()  # an answer is under way: nothing may get into it
             return
-        if cycle is not None and not cycle.response_complete:
-            cycle.disconnected = True
-            cycle.message_event.set()
+        _tell_gone(serving)
         self.transport.write(_answer(status, detail, self.server_state.default_headers))
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -254,6 +259,12 @@ class ServingProtocol(HttpToolsProtocol):
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
+
+
+def _tell_gone(cycle: RequestResponseCycle | None) -> None:
+    if cycle is not None and not cycle.response_complete:
+        cycle.disconnected = True
+        cycle.message_event.set()
 
 
 def _answer(status: int, detail: str, headers: list[tuple[bytes, bytes]]) -> bytes:
