@@ -32,10 +32,11 @@ run: $(VENV)/run.stamp ## the service against the live exchanges
 test: check ## lint, types and the whole test suite
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
-check: $(VENV)/dev.stamp ## lint and types only
+check: $(VENV)/dev.stamp ## lint, types, and known holes in what is pinned (skipped offline)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@$(BIN)/python -m tests.audit requirements.txt requirements-dev.txt
 
 bench: $(VENV)/run.stamp $(BENCH_VENV)/run.stamp ## speed and memory beside nginx, bare ASGI, ccxt and orjson
 	@$(BIN)/python -m benchmarks $(BENCH)

@@ -14,7 +14,9 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp
 
 from api.cache import (
@@ -74,11 +76,15 @@ def create_app(
     """
     siblings = Siblings(metrics or ApiMetrics(), settings.web_concurrency)
     app = Api(settings, connect, piece_deadline_s, siblings)
-    app.include_router(build_jobs(settings))
-    app.include_router(build_status(settings))
-    app.include_router(build_scrape(siblings))
-    app.include_router(build_docs())
-    _handle_errors(app)
+    routers = (
+        build_jobs(settings),
+        build_status(settings),
+        build_scrape(siblings),
+        build_docs(),
+    )
+    for router in routers:
+        app.include_router(router)
+    _handle_errors(app, [route for router in routers for route in router.routes])
     return app
 
 
@@ -192,7 +198,7 @@ def _let_in(app: ASGIApp, origins: Sequence[str]) -> CORSMiddleware:
     )
 
 
-def _handle_errors(app: FastAPI) -> None:
+def _handle_errors(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     def unavailable(_: Request, error: Exception) -> JSONResponse:
         headers = {RETRY[0].decode(): RETRY[1].decode()}
         return JSONResponse({"detail": str(error) or "no answer in time"}, 503, headers)
@@ -205,6 +211,16 @@ def _handle_errors(app: FastAPI) -> None:
         ]
         return JSONResponse({"detail": details}, 422)
 
+    def wrong_method(request: Request, error: Exception) -> JSONResponse:
+        # The router names the methods of the first route alone that has this path.
+        known = (route for route in routes if isinstance(route, Route))
+        here = (route for route in known if route.matches(request.scope)[0] is not Match.NONE)
+        allowed = {method for route in here for method in route.methods or ()}
+        allowed |= {"HEAD"} if "GET" in allowed else set()
+        theirs = cast(HTTPException, error).headers
+        headers = {"Allow": ", ".join(sorted(allowed))} if allowed else theirs
+        return JSONResponse({"detail": "Method Not Allowed"}, 405, headers)
+
     def unexpected(_: Request, error: Exception) -> JSONResponse:
         log.error("request_failed", error=repr(error))
         return JSONResponse({"detail": "internal error"}, 500)
@@ -212,6 +228,7 @@ def _handle_errors(app: FastAPI) -> None:
     for kind in (StoreUnavailable, DatabaseUnavailable, TimeoutError):
         app.add_exception_handler(kind, unavailable)
     app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(405, wrong_method)
     app.add_exception_handler(Exception, unexpected)
 
 

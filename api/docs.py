@@ -157,7 +157,7 @@ def _operation() -> dict[str, Any]:
                 "content": content("Document"),
             },
             "304": {"description": "you have the newest version", "headers": _HEADERS},
-            **{str(status): _problem(status) for status in (404, 405, 406, 413, 422, 500, 503)},
+            **{str(status): _problem(status) for status in sorted(ANYWHERE | {404, 406, 422, 429})},
         },
     }
 
@@ -175,6 +175,7 @@ def _head(get: dict[str, Any]) -> dict[str, Any]:
 
 
 PROBLEMS: Final = {
+    400: "this is no request in HTTP/1.1, or its body broke off",
     401: "the token is missing or wrong",
     403: "closed until the service is started with CRON_SECRET set",
     404: "there is none (yet); the detail says what to do",
@@ -183,10 +184,16 @@ PROBLEMS: Final = {
     408: "the body did not come in time",
     409: "the worker is busy, and you asked not to wait for it",
     413: "the body is larger than 64 KB",
+    414: "the path and query are longer than 16 KB",
     422: "a parameter or the body is wrong; the detail names what is allowed",
+    429: "as many requests of yours are held as one client may have; try again later",
+    431: "the headers are larger than 32 KB, or more than 100",
     500: "a mistake of ours",
-    503: "a store does not answer; try again later",
+    503: "a store does not answer, or there are too many connections; try again later",
+    505: "HTTP/1.1 and HTTP/1.0 are spoken here",
 }
+# What every route may answer.
+ANYWHERE: Final = frozenset((400, 405, 413, 414, 431, 500, 503, 505))
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -196,7 +203,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
             "description": PROBLEMS[status],
             "model": InvalidRequest if status == 422 else Problem,
         }
-        for status in sorted({*statuses, 405, 413, 500})
+        for status in sorted(ANYWHERE.union(statuses))
     }
 
 

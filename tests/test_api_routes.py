@@ -11,6 +11,7 @@ import pytest
 from database import Database, ListedMarket
 from hot_store.leases import beat
 from market_data import COLLECTED, Exchange, Market
+from tests.api.test_cache import AS_OF_MS, document
 from tests.fixtures.api import ServedApi, StartApi
 
 SECRET = {"Authorization": "Bearer s3cret"}
@@ -239,6 +240,83 @@ async def test_no_other_origin_is_let_in(native_api: ServedApi) -> None:
     for method, path in (("OPTIONS", "/get-market-data"), ("GET", "/jobs"), ("GET", "/cache/4h")):
         _, got, _ = await ask(native_api, method, path, headers=headers)
         assert not [name for name in got if name.startswith("access-control")]
+
+
+ORIGIN = "https://ours.example"
+
+
+async def test_the_origins_that_are_let_in(start_api: StartApi, redis_url: str) -> None:
+    api = await start_api(redis_url=redis_url, cors_origins=(ORIGIN,), api_token="t0ken")
+    await api.publish("4h", document(), AS_OF_MS)
+    for origin in (ORIGIN, "https://evil.example"):
+        for path in ("/cache/4h", "/jobs", "/cache/8h", "/nope"):
+            _, got, _ = await ask(api, "GET", path, headers={"Origin": origin})
+            allowed = got.get("access-control-allow-origin")
+            assert allowed == (ORIGIN if origin == ORIGIN else None)
+            assert "Origin" in got["vary"]
+            assert "access-control-allow-credentials" not in got
+        asks = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        asks["Access-Control-Request-Headers"] = "authorization,content-type"
+        async with api.http.options("/get-market-data", headers=asks) as answer:
+            assert (answer.status == 200) == (origin == ORIGIN)
+            assert ("Access-Control-Allow-Origin" in answer.headers) == (origin == ORIGIN)
+    headers = {"Origin": ORIGIN}
+    _, got, _ = await ask(api, "GET", "/cache/4h", headers=headers)
+    assert "ETag" in got["access-control-expose-headers"]
+    assert set(got["vary"].split(", ")) == {"Accept-Encoding", "Origin"}
+    # The token is asked for as ever.
+    asked = await ask(api, "POST", "/get-market-data", {"timeframe": "4h"}, headers=headers)
+    assert asked[0] == 401
+
+
+async def test_a_browser_may_do_nothing_with_any_answer(native_api: ServedApi) -> None:
+    await native_api.publish("4h", document(), AS_OF_MS)
+    paths = ("/", "/cache/4h", "/cache/8h", "/cache/x", "/jobs", "/jobs/x", "/health", "/metrics")
+    for path in (*paths, "/coins", "/openapi.json", "/docs", "/docs/start.js"):
+        async with native_api.http.get(path) as answer:
+            got = answer.headers
+        policy = got["Content-Security-Policy"]
+        assert len(got.getall("Content-Security-Policy")) == 1
+        assert policy.startswith("default-src 'none'; ")
+        assert "frame-ancestors 'none'" in policy
+        assert got["X-Content-Type-Options"] == "nosniff"
+        if not path.startswith("/cache/"):
+            assert got["Referrer-Policy"] == "no-referrer"
+        assert "Server" not in got or got["Server"] == "uvicorn"  # which main.py leaves out
+
+
+async def test_what_came_in_does_not_go_out_again(native_api: ServedApi) -> None:
+    mark = "<script>alert(1)</script>"
+    json = {"Content-Type": "application/json"}
+    quoted = mark.replace("<", "%3C").replace(">", "%3E").replace("/", "%2F")
+    for method, path, body in (
+        ("POST", "/get-market-data", f'{{"timeframe":"{mark}"}}'),
+        ("POST", "/get-market-data", f'{{"timeframe":"4h","{mark}":1}}'),
+        ("POST", "/get-market-data", mark),
+        ("POST", f"/get-market-data?if_busy={quoted}", '{"timeframe":"4h"}'),
+        ("GET", f"/jobs/{quoted}", ""),
+        ("DELETE", f"/jobs/{quoted}", ""),
+        ("GET", f"/{quoted}", ""),
+        ("GET", f"/cache/{quoted}", ""),
+        ("GET", f"/cache/4h?symbol={quoted}&limit={quoted}&exchange={quoted}&{quoted}=1", ""),
+        ("GET", f"/coins?exchange={quoted}&timeframe={quoted}", ""),
+        ("GET", "/docs", ""),
+    ):
+        headers = json | {"Origin": mark, "X-Forwarded-For": mark, "User-Agent": mark}
+        async with native_api.http.request(method, path, data=body, headers=headers) as answer:
+            told = await answer.text() + str(answer.headers)
+        assert "alert(1)" not in told, (path, body)
+
+
+async def test_a_405_names_every_method_of_the_path(native_api: ServedApi) -> None:
+    for path, methods in (
+        ("/jobs/collect:4h", "DELETE, GET, HEAD"),
+        ("/jobs", "GET, HEAD"),
+        ("/get-market-data", "POST"),
+        ("/cache/4h", "GET, HEAD"),
+    ):
+        status, headers, _ = await ask(native_api, "PATCH", path)
+        assert (status, headers["allow"]) == (405, methods)
 
 
 async def test_health_and_readiness(start_api: StartApi, store_settings: dict[str, Any]) -> None:

@@ -156,13 +156,26 @@ async def test_silence_after_an_answer_is_not_prolonged_by_empty_bytes(
         writer.close()
 
 
-async def test_an_upgrade_is_not_made_and_ends_the_connection(native_api: ServedApi) -> None:
+async def test_the_beginning_of_a_head_behind_a_request_that_is_held(
+    native_api: ServedApi,
+) -> None:
+    held = b"GET /cache/4h?wait=0.2 HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with asyncio.timeout(5):
+        answer = await answers(native_api.port, held + b"GET /he")
+    assert answer.count(b"date: ") <= 1
+
+
+async def test_an_upgrade_is_not_made_and_ends_the_connection(
+    native_api: ServedApi, caplog: pytest.LogCaptureFixture
+) -> None:
     asked = (
         HEAD + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n"
     )
-    answer = await answers(native_api.port, asked)
+    with caplog.at_level(logging.WARNING):
+        answer = await answers(native_api.port, asked)
     assert answer.startswith(b"HTTP/1.1 200 OK")
     assert b"connection: close" in answer
+    assert caplog.records == []
 
 
 async def test_bodies_that_break_off_are_no_mistake_of_ours(
@@ -273,11 +286,13 @@ async def test_who_does_not_read_is_cut_whatever_it_asked_for(
     small = document(AS_OF_MS, rows=500)
     assert 64 * 1024 < len(small) < 120 * 1024  # two pieces: the last one is given away at once
     await native_api.publish("4h", small, AS_OF_MS)
+    await native_api.publish("8h", document(AS_OF_MS, rows=250), AS_OF_MS)  # and here the first
     await native_api.http.close()
     asked = (
         b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /cache/4h HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /cache/4h HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        b"GET /cache/8h HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     )
     loop = asyncio.get_running_loop()
     with contextlib.ExitStack() as opened:
@@ -288,7 +303,7 @@ async def test_who_does_not_read_is_cut_whatever_it_asked_for(
             await loop.sock_connect(lazy, ("127.0.0.1", native_api.port))
             await loop.sock_sendall(lazy, request)
         await asyncio.sleep(0.3)
-        assert len(native_api.crowd.connections) == 3
+        assert len(native_api.crowd.connections) == 4
         await until_nobody_is_connected(native_api, within_s=6)
 
 
@@ -315,7 +330,7 @@ async def test_open_requests_do_not_hold_up_the_end(
     unfinished = b"POST /get-market-data HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"
     with idle_connections(port, 20, HEAD), idle_connections(port, 20, unfinished):
         waiting = [asyncio.create_task(answers(port, held)) for _ in range(50)]
-        async with aiohttp.ClientSession(service.address) as http, asyncio.timeout(5):
+        async with aiohttp.ClientSession(service.address) as http, asyncio.timeout(20):
             while True:
                 async with http.get("/metrics") as page:
                     if 'waiting_requests{process="api-1"} 50.0' in await page.text():
