@@ -22,7 +22,7 @@ TOKEN: Final = "t0ken"
 RUN: Final = (
     *("-m", "schemathesis.cli", "run"),
     *("--phases", "examples,coverage,fuzzing", "--checks", "all"),
-    *("--max-examples", "6", "--generation-deterministic", "--no-shrink"),
+    *("--max-examples", "4", "--generation-deterministic", "--no-shrink"),
     *("--request-timeout", "10", "--warnings", "off", "--no-color"),
     *("--header", f"Authorization: Bearer {TOKEN}"),
 )
