@@ -197,6 +197,10 @@ class SeriesBook(Mapping[str, MarketSeries]):
             lacks_open_interest=key in self._lacks_open_interest,
         )
 
+    def metas(self) -> dict[str, Meta]:
+        """What the document says about each market, apart from its rows."""
+        return {key: self._text.head(span).get("meta") or {} for key, span in self._spans.items()}
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._spans)
 

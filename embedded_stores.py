@@ -18,10 +18,13 @@ from embedded.postgres import EmbeddedPostgres
 from embedded.process import EmbeddedStoresError
 from embedded.server import EmbeddedServer
 from embedded.valkey import EmbeddedValkey
+from outages import Outage
 
 __all__ = ["EmbeddedStores", "EmbeddedStoresError", "StoreAddresses", "remove_embedded_data"]
 
 _LOOK_S: Final = 0.2
+_LOOK_FOR_SPACE_S: Final = 2.0
+_LITTLE_MB: Final = 2
 _LONGEST_PAUSE_S: Final = 10.0
 
 _log = structlog.get_logger(__name__)
@@ -65,6 +68,7 @@ class EmbeddedStores:
             raise
         self._addresses = StoreAddresses(by_name.get("valkey"), by_name.get("postgres"))
         self._watchers = [asyncio.create_task(_watch(server)) for server in self._servers]
+        self._watchers += [asyncio.create_task(_watch_space(s)) for s in self._servers[:1]]
         return self._addresses
 
     async def _acquire(self) -> dict[str, str]:
@@ -127,20 +131,39 @@ def _make_data_dir(data_dir: Path) -> None:
 
 async def _watch(server: EmbeddedServer) -> None:
     pause_s = _LOOK_S
+    outage = Outage(_log, "store_down", "store_up_again")
     while True:
         await asyncio.sleep(pause_s)
         if server.looks_alive():
             pause_s = _LOOK_S
+            outage.over(store=server.name)
             continue
-        _log.warning("store_down", store=server.name)
+        outage.lasts("it is not running", store=server.name)
         try:
             await _in_thread(server.keep_running)
         except EmbeddedStoresError as error:
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-            _log.error("store_cannot_start", store=server.name, error=str(error))
+            reason, _, said = str(error).partition("\n")
+            outage.lasts(reason, store=server.name, said=said)
         else:
             pause_s = _LOOK_S
-            _log.info("store_up_again", store=server.name)
+            outage.over(store=server.name)
+
+
+async def _watch_space(server: EmbeddedServer) -> None:
+    """Says so when the disk is full: then the stores take no writes, and serve what they have."""
+    outage = Outage(_log, "disk_full", "disk_has_space_again")
+    while True:
+        try:
+            free_mb = await asyncio.to_thread(server.free_mb)
+        except OSError as error:
+            outage.lasts(error)
+        else:
+            if free_mb < _LITTLE_MB:
+                outage.lasts(f"no space left in DATA_DIR {server.data_dir}", free_mb=free_mb)
+            else:
+                outage.over(free_mb=free_mb)
+        await asyncio.sleep(_LOOK_FOR_SPACE_S)
 
 
 async def _in_thread(work: Callable[[threading.Event], _T]) -> _T:

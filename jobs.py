@@ -6,9 +6,9 @@ ends with an `Outcome` or an error. It knows nothing of leases' renewal, signals
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypedDict, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -32,7 +32,8 @@ from documents import (
 from hot_store.leases import Lease, persist
 from hot_store.redis_client import HotStore
 from job_queue import JobQueue, JobRecord, lane_of
-from market_data import Exchange, FundingBook, Market, MarketSeries, Meta, Missing, Timeframe
+from known_markets import Selection, keep_markets, known_markets
+from market_data import FundingBook, Market, MarketSeries, Meta, Missing, Timeframe
 from metrics import WorkerMetrics
 
 # How long a job that lacks what another job brings waits for that one.
@@ -66,12 +67,6 @@ class Progress:
 class Outcome:
     as_of_ms: int | None
     result: Mapping[str, Any]
-
-
-class Selection(TypedDict):
-    exchanges: Sequence[Exchange]
-    quote: str
-    markets_limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +174,15 @@ class _Sheet:
 
 
 async def _open_sheet(desk: Desk, made: Timeframe, collected: Timeframe, lease: Lease) -> _Sheet:
-    coins = await desk.database.get_coins_from_db(made, **desk.selection)
-    earlier: Mapping[str, MarketSeries] = await _stored(desk, made, decode_series, lease) or {}
-    metas = {coin.market.key: coin.meta for coin in coins}
+    stored = await _stored(desk, made, decode_series, lease)
+    try:
+        coins = await desk.database.get_coins_from_db(made, **desk.selection)
+        metas: Mapping[str, Meta] = {coin.market.key: coin.meta for coin in coins}
+    except DatabaseUnavailable as error:
+        log.warning("keeping_earlier_metadata", document=str(made), error=str(error))
+        metas = stored.metas() if stored is not None else {}
     source: Source = "collected" if made is collected else "aggregated"
-    return _Sheet(made, DocumentBuilder(made, source), metas, earlier)
+    return _Sheet(made, DocumentBuilder(made, source), metas, stored or {})
 
 
 async def _stored(desk: Desk, name: str, decode: Callable[[bytes], T], lease: Lease) -> T | None:
@@ -315,7 +314,24 @@ async def _refresh_funding(desk: Desk, lease: Lease, progress: Progress) -> Outc
 
 
 async def _markets(desk: Desk, lease: Lease, progress: Progress) -> list[Market]:
-    """The markets to ask for; when none are known yet, discovery comes first."""
+    """The markets to ask for; while the database is away, those that it gave last.
+
+    Raises DatabaseUnavailable when it is away and none are known.
+    """
+    try:
+        markets = await _markets_from_database(desk, lease, progress)
+    except DatabaseUnavailable as error:
+        markets = await known_markets(desk.store, lease, desk.selection)
+        if not markets:
+            raise
+        log.warning("going_on_with_known_markets", markets=len(markets), error=str(error))
+        return markets
+    await keep_markets(desk.store, lease, desk.selection, markets)
+    return markets
+
+
+async def _markets_from_database(desk: Desk, lease: Lease, progress: Progress) -> list[Market]:
+    """The markets that it lists; when there are none yet, discovery comes first."""
     settings = desk.settings
     # In the lane of discovery itself, one that is queued waits for us: we cannot wait for it.
     if lease.name != lane_of("discovery"):

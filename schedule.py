@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -11,9 +12,11 @@ from documents import GLOBAL_FR
 from hot_store.redis_client import StoreUnavailable
 from jobs import Desk
 from market_data import DAY_MS, HOUR_MS
+from outages import Outage
 
 _LOOK_EVERY_S: Final = 300.0
-_RETRY_S: Final = 2.0
+_FIRST_RETRY_S: Final = 2.0
+_SLOWEST_RETRY_S: Final = 10.0
 _DISCOVERY_EVERY_MS: Final = DAY_MS
 
 log = structlog.get_logger(__name__)
@@ -21,18 +24,34 @@ log = structlog.get_logger(__name__)
 
 async def keep_asking(desk: Desk, stop: asyncio.Event) -> None:
     """Queues what is due, now and while the worker runs; waits out stores that are away."""
-    funding_due = desk.settings.fr_refresh_on_start
+    async with asyncio.TaskGroup() as asking:
+        # Apart, because funding goes on with the markets that are known while the database is away.
+        asking.create_task(_keep_asking(desk, "discovery", _discovery_due, stop))
+        if desk.settings.fr_refresh_on_start:
+            asking.create_task(_keep_asking(desk, "funding", _funding_is_old, stop, once=True))
+
+
+async def _keep_asking(
+    desk: Desk,
+    job_id: str,
+    is_due: Callable[[Desk], Awaitable[bool]],
+    stop: asyncio.Event,
+    *,
+    once: bool = False,
+) -> None:
+    outage = Outage(log, "cannot_look_what_is_due", "looking_again_what_is_due")
+    retry_s = _FIRST_RETRY_S
     while not stop.is_set():
-        pause_s = _LOOK_EVERY_S
         try:
-            if await _discovery_due(desk):
-                await desk.queue.request("discovery")
-            if funding_due and await _funding_is_old(desk):
-                await desk.queue.request("funding")
-            funding_due = False
+            if await is_due(desk):
+                await desk.queue.request(job_id)
+            outage.over(job=job_id)
+            if once:
+                return
+            pause_s, retry_s = _LOOK_EVERY_S, _FIRST_RETRY_S
         except (DatabaseUnavailable, StoreUnavailable) as error:
-            log.warning("cannot_look_what_is_due", error=str(error))
-            pause_s = _RETRY_S
+            outage.lasts(error, job=job_id)
+            pause_s, retry_s = retry_s, min(2 * retry_s, _SLOWEST_RETRY_S)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause_s)
 

@@ -17,6 +17,7 @@ from hot_store.leases import BEAT_TTL_S, Lease, LeaseLost, LeaseName, beat, try_
 from hot_store.redis_client import StoreRefused, StoreUnavailable
 from job_queue import JobAborted, JobQueue, JobRecord
 from jobs import Desk, JobFailed, Outcome, Progress, run_job
+from outages import Outage
 
 LANES: Final[tuple[LeaseName, ...]] = ("worker", "funding")
 # A job's record is fresh at least once a second, so it is written a little more often.
@@ -25,10 +26,6 @@ _LOOK_EVERY_S: Final = 1.0
 _FIRST_RETRY_S: Final = 0.5
 _SLOWEST_RETRY_S: Final = 5.0
 _BEAT_EVERY_S: Final = BEAT_TTL_S / 3
-# A store that starts, or that is not the primary at the moment, is as good as away.
-_PASSING_REFUSALS: Final = frozenset(
-    ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "BUSY")
-)
 # SIGTERM must end everything within 3 s; the store's answer to a hand-back gets this much of it.
 _HAND_BACK_S: Final = 1.0
 
@@ -58,24 +55,28 @@ class Worker:
             lanes.create_task(self._keep_beating(stop), name="beat")
 
     async def _keep_beating(self, stop: asyncio.Event) -> None:
+        outage = Outage(log, "beat_not_written", "beats_again")
         while not stop.is_set():
             try:
                 self._news.clear()
                 note = packed(self._desk.metrics.registry)
                 await beat(self._desk.store, self._holder, note)
+                outage.over()
             except StoreUnavailable as error:
-                log.warning("beat_not_written", error=str(error))
+                outage.lasts(error)
             await _first(stop.wait(), self._news.wait(), asyncio.sleep(_BEAT_EVERY_S))
 
     async def _keep_working(self, lane: LeaseName, stop: asyncio.Event) -> None:
         retry_s = _FIRST_RETRY_S
+        outage = Outage(log, "store_unavailable", "store_back")
         while not stop.is_set():
             try:
                 await self._work(lane, stop)
                 retry_s = _FIRST_RETRY_S
+                outage.over(lane=lane)
                 await _first(stop.wait(), self._queue.wait_for_work(self._look_every_s, lane))
             except StoreUnavailable as error:
-                log.warning("store_unavailable", lane=lane, error=str(error), retry_in_s=retry_s)
+                outage.lasts(error, lane=lane, retry_in_s=retry_s)
                 await _first(stop.wait(), asyncio.sleep(retry_s))
                 retry_s = min(retry_s * 2, _SLOWEST_RETRY_S)
 
@@ -160,7 +161,7 @@ class Worker:
             log.warning("job_not_ours", reason=str(reason))
             return "lost"
         except StoreUnavailable as reason:
-            if not isinstance(reason, StoreRefused) or reason.code in _PASSING_REFUSALS:
+            if not isinstance(reason, StoreRefused) or reason.passing:
                 log.warning("store_unavailable", error=str(reason))
                 return await self._hand_back(job, lease, work)
             # Full, say, or over its quota: to collect all of it again would not help.

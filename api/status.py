@@ -12,13 +12,14 @@ from api.parts import ApiParts, Parts
 from cache_manager import DOCUMENTS, DocumentMeta
 from config import Settings
 from database import DatabaseUnavailable
-from hot_store.leases import any_worker_alive
+from hot_store.leases import VitalSigns, vital_signs
 from hot_store.redis_client import StoreUnavailable
 from market_data import Exchange, Timeframe
 from models import Coins, Health, Ready
 
 _READY_DEADLINE_S: Final = 2.0
 _COINS_DEADLINE_S: Final = 5.0
+_BEATS_UNKNOWN: Final = "not known while the store takes no writes"
 
 
 def build_status(settings: Settings) -> APIRouter:
@@ -35,13 +36,18 @@ def build_status(settings: Settings) -> APIRouter:
         ] = Timeframe.H4,
     ) -> JSONResponse:
         """The markets that are collected, with their metadata for one timeframe."""
-        async with asyncio.timeout(_COINS_DEADLINE_S):
-            found = await parts.database.get_coins_from_db(
-                timeframe,
-                exchanges=settings.exchanges if exchange is None else [exchange],
-                quote=settings.quote,
-                markets_limit=settings.markets_limit,
-            )
+        try:
+            async with asyncio.timeout(_COINS_DEADLINE_S):
+                found = await parts.database.get_coins_from_db(
+                    timeframe,
+                    exchanges=settings.exchanges if exchange is None else [exchange],
+                    quote=settings.quote,
+                    markets_limit=settings.markets_limit,
+                )
+        except TimeoutError:
+            raise DatabaseUnavailable(
+                f"the database did not answer within {_COINS_DEADLINE_S:g} s"
+            ) from None
         entries = [
             {
                 "exchange": coin.market.exchange,
@@ -65,15 +71,17 @@ def build_status(settings: Settings) -> APIRouter:
         summary="Whether the service can do its work",
     )
     async def ready(parts: Parts) -> JSONResponse:
-        """503 only when the hot store is away or no worker has lived for 30 s."""
-        (store, metas), worker, database = await asyncio.gather(
-            _store_state(parts), _worker_state(parts), _database_state(parts, settings)
+        """503 only when the hot store is away or no worker has lived for 30 s. Degraded while the
+        database is away, or while the store is full or takes no writes: documents are served."""
+        (store, metas, signs), database = await asyncio.gather(
+            _store_state(parts), _database_state(parts, settings)
         )
+        worker = _worker_state(signs)
         states = {"store": store, "worker": worker, "database": database}
-        lacking = [
-            f"{part}: {states[part]}" for part in ("store", "worker") if states[part] != "ok"
-        ]
-        status = "unavailable" if lacking else "ready" if database == "ok" else "degraded"
+        down = {"store": signs is None, "worker": worker not in ("ok", _BEATS_UNKNOWN)}
+        lacking = [f"{part}: {states[part]}" for part, is_down in down.items() if is_down]
+        well = all(state == "ok" for state in states.values())
+        status = "unavailable" if lacking else "ready" if well else "degraded"
         now_ms = time.time_ns() // 1_000_000
         caches = {name: meta and _cache_state(meta, now_ms) for name, meta in metas.items()}
         answer: dict[str, Any] = {"status": status, "parts": states, "caches": caches}
@@ -84,21 +92,26 @@ def build_status(settings: Settings) -> APIRouter:
     return router
 
 
-async def _store_state(parts: ApiParts) -> tuple[str, dict[str, DocumentMeta | None]]:
+async def _store_state(
+    parts: ApiParts,
+) -> tuple[str, dict[str, DocumentMeta | None], VitalSigns | None]:
     try:
         async with asyncio.timeout(_READY_DEADLINE_S):
-            return "ok", await parts.cache.read_metas(DOCUMENTS)
+            metas, signs = await asyncio.gather(
+                parts.cache.read_metas(DOCUMENTS), vital_signs(parts.store)
+            )
     except (StoreUnavailable, TimeoutError) as error:
-        return f"away: {error}", {}
+        return f"away: {str(error) or 'no answer in time'}", {}, None
+    state = "ok" if signs.refusal is None else f"takes no writes: {signs.refusal}"
+    return state, metas, signs
 
 
-async def _worker_state(parts: ApiParts) -> str:
-    try:
-        async with asyncio.timeout(_READY_DEADLINE_S):
-            alive = await any_worker_alive(parts.store)
-    except (StoreUnavailable, TimeoutError):
+def _worker_state(signs: VitalSigns | None) -> str:
+    if signs is None:
         return "not known while the store is away"
-    return "ok" if alive else "none has given a sign of life for 30 s"
+    if signs.worker_alive:
+        return "ok"
+    return "none has given a sign of life for 30 s" if signs.can_beat else _BEATS_UNKNOWN
 
 
 async def _database_state(parts: ApiParts, settings: Settings) -> str:

@@ -28,7 +28,8 @@ log = structlog.get_logger(__name__)
 # KEYS: the counter's slots (a hash: number of the slot -> taken in it), the exchange's pause.
 # ARGV: quantity, slot ms, slots held, room needed, room wanted, room left unused, its slot.
 # Reply: room given, ms for which it may be used or after which to ask again, ms of pause left,
-# its cause, the slot.
+# its cause, the slot. Both scripts begin with a write that a full store allows, after which that
+# takes the others, too: processes that do not share their budgets get an address banned.
 _TAKE: Final = """
 local paused = redis.call('PTTL', KEYS[2])
 if paused > 0 then return {0, 0, paused, redis.call('GET', KEYS[2]), 0} end
@@ -36,6 +37,7 @@ local quantity, slot_ms, held = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(A
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local slot = math.floor(now / slot_ms)
+redis.call('HDEL', KEYS[1], '')
 if tonumber(ARGV[6]) > 0 and redis.call('HEXISTS', KEYS[1], ARGV[7]) == 1 then
   redis.call('HINCRBY', KEYS[1], ARGV[7], -tonumber(ARGV[6]))
 end
@@ -58,6 +60,7 @@ return {given, (slot + 1) * slot_ms - now, 0, '', slot}
 # longer one. Returns the ms that are left of it, and tells all who listen.
 _PAUSE: Final = """
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then
+  redis.call('DEL', KEYS[1])
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[1])
   redis.call('PUBLISH', ARGV[3], ARGV[4] .. ' ' .. ARGV[1] .. ' ' .. ARGV[2])
 end

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import psutil
 
 from embedded.places import Account, make_folder, our_account, unprivileged
-from embedded.process import EmbeddedStoresError
+from embedded.process import DiskFull, EmbeddedStoresError
 from embedded.server import EmbeddedServer, Launch
 
 _NAME: Final = "perpcache"  # of the role and of the database
@@ -100,6 +100,7 @@ class EmbeddedPostgres(EmbeddedServer):
     name = "postgres"
     programs = ("postgres", "initdb")
     socket_name = ".s.PGSQL.5432"
+    may_come_later = True  # documents are served, and known markets collected, without it
     # Fast shutdown; immediate shutdown (recovers at the next start); the end.
     endings: ClassVar = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 
@@ -181,7 +182,7 @@ class EmbeddedPostgres(EmbeddedServer):
     def _make_cluster(self, programs: "_Programs", place: Path) -> None:
         free_mb = shutil.disk_usage(place).free // 1_000_000
         if free_mb < _CLUSTER_MB:
-            raise EmbeddedStoresError(
+            raise DiskFull(
                 f"the disk is full: a database in {place} needs {_CLUSTER_MB} MB,"
                 f" {free_mb} are free"
             )

@@ -15,6 +15,10 @@ class EmbeddedStoresError(Exception):
     """An embedded store cannot be had; the message says why and where its log lies."""
 
 
+class DiskFull(EmbeddedStoresError):
+    """There is no space left for it; later there may be."""
+
+
 class GivenUp(EmbeddedStoresError):
     """Whoever waited for this no longer does."""
 

@@ -38,6 +38,7 @@ from embedded.places import (
     owner_of,
 )
 from embedded.process import (
+    DiskFull,
     EmbeddedStoresError,
     Patience,
     ServerRecord,
@@ -53,6 +54,7 @@ _LEFTOVER_PATIENCE_S: Final = 10.0
 _POLL_S: Final = 0.02
 _LOG_TAIL_BYTES: Final = 2000
 _LOG_LIMIT_BYTES: Final = 5_000_000
+_FULL_MB: Final = 8  # less than two segments of PostgreSQL's log
 
 _log = structlog.get_logger(__name__)
 
@@ -72,6 +74,8 @@ class EmbeddedServer(ABC):
     name: ClassVar[str]
     programs: ClassVar[Sequence[str]]  # names of processes that work on its data
     socket_name: ClassVar[str]
+    # Whether its users can begin without it while there is no space left for its start.
+    may_come_later: ClassVar[bool] = False
     # How it is asked to end, and for how many seconds each asking may take.
     endings: ClassVar[Sequence[tuple[signal.Signals, float]]]
 
@@ -115,7 +119,8 @@ class EmbeddedServer(ABC):
     # What users do.
 
     def acquire(self, give_up: threading.Event) -> str:
-        """Becomes a user and returns the address of the server, which then answers.
+        """Becomes a user and returns the address of the server, which then answers: at once, or,
+        where it has lived before and may come later, when there is space on the disk again.
 
         Raises EmbeddedStoresError.
         """
@@ -125,6 +130,12 @@ class EmbeddedServer(ABC):
                 self._join()
                 try:
                     return self._ensure_running(give_up)
+                except DiskFull:
+                    address = self._read_record().socket
+                    if not (self.may_come_later and address):
+                        self._leave()
+                        raise
+                    return self._url(Path(address))
                 except BaseException:
                     self._leave()
                     raise
@@ -133,6 +144,11 @@ class EmbeddedServer(ABC):
         """A cheap look from outside: the process is there, and so is its socket."""
         record = self._record
         return record is not None and record.is_alive() and Path(record.socket).exists()
+
+    def free_mb(self) -> int:
+        """What is left on the disk of DATA_DIR."""
+        status = os.statvfs(self.data_dir)
+        return status.f_bavail * status.f_frsize // 1_000_000
 
     def keep_running(self, give_up: threading.Event) -> str:
         """Starts the server again at the same address, unless someone else already has."""
@@ -239,9 +255,13 @@ class EmbeddedServer(ABC):
             except BaseException:
                 self._end_process(record)
                 raise
-            raise EmbeddedStoresError(
-                f"{self.name} ended while starting{self._space()}; {self._log_tail(log_start)}"
-            )
+            tail = self._log_tail(log_start)
+            if self.free_mb() < _FULL_MB or os.strerror(errno.ENOSPC) in tail:
+                raise DiskFull(
+                    f"{self.name} ended while starting, and the disk is full: no space left in"
+                    f" {self.data_dir} ({self.free_mb()} MB free); {tail}"
+                )
+            raise EmbeddedStoresError(f"{self.name} ended while starting; {tail}")
 
     def _find_or_lock(self, patience: Patience) -> ServerRecord | int:
         """The server that runs, or, if none does, the locked descriptor for a new one."""
@@ -424,19 +444,15 @@ class EmbeddedServer(ABC):
         end = "\n".join(["", *lines]) if lines else " (which says nothing)"
         return f"the end of its log {self.log_path}:{end}"
 
-    def _space(self) -> str:
-        status = os.statvfs(self.data_dir)
-        free_mb = status.f_bavail * status.f_frsize // 1_000_000
-        return f", and the disk is full ({free_mb} MB free)" if free_mb < 2 else ""
-
     @contextlib.contextmanager
     def _plain_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            cause = f"the disk is full: {error}" if full else str(error)
-            raise EmbeddedStoresError(f"{self.name} in {self.data_dir}: {cause}") from error
+            where = f"{self.name} in {self.data_dir}"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(f"{where}: the disk is full: {error}") from error
+            raise EmbeddedStoresError(f"{where}: {error}") from error
 
 
 def _listener(path: str) -> int:

@@ -39,8 +39,9 @@ class EmbeddedValkey(EmbeddedServer):
         return b"PING\r\n"
 
     def _serves(self, reply: bytes) -> bool:
-        # Not while it still reads its file (-LOADING). A full house is served, too.
-        return reply.startswith((b"+PONG", b"-ERR max number of clients"))
+        # Not while it still reads its file (-LOADING). A full house is served, too, and so is
+        # whoever reads while there is no space left to write the file.
+        return reply.startswith((b"+PONG", b"-ERR max number of clients", b"-MISCONF"))
 
     def _url(self, socket_path: Path) -> str:
         return f"unix://{quote(os.fspath(socket_path))}"

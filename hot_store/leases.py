@@ -61,13 +61,22 @@ return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}
 """
 
 # beat(all ids, this worker, any worker; id, note, ttl s, ttl s of the list): says 'I live'.
-# Returns 1.
+# Returns 1. It begins with what a full store allows, after which that takes the rest as well.
 _BEAT: Final = """
+redis.call('EXPIRE', KEYS[1], ARGV[4])
 redis.call('SADD', KEYS[1], ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
 redis.call('SET', KEYS[3], '1', 'EX', ARGV[3])
 return 1
+"""
+
+
+# vital_signs(any worker, a key that is never made): who lives, and whether writing is allowed.
+# Returns {1 or 0, the refusal or ''}. Nothing is written: the text is empty.
+_VITAL_SIGNS: Final = """
+local refused = redis.pcall('SETRANGE', KEYS[2], 0, '')
+return {redis.call('EXISTS', KEYS[1]), type(refused) == 'table' and refused.err or ''}
 """
 
 
@@ -248,7 +257,8 @@ async def try_acquire(
 async def persist(lease: Lease, write: Callable[[], Awaitable[T]]) -> T:
     """Repeats a write that is safe to repeat, until it is answered or the lease is over.
 
-    Raises LeaseLost, and StoreRefused when the store keeps refusing or will not change its mind.
+    A refusal that passes is waited out like silence. Raises LeaseLost, and StoreRefused when the
+    store keeps refusing or will not change its mind.
     """
     refusals, pause_s = 0, 0.1
     while True:
@@ -256,7 +266,7 @@ async def persist(lease: Lease, write: Callable[[], Awaitable[T]]) -> T:
         try:
             return await write()
         except StoreRefused as error:
-            refusals += 1
+            refusals += not error.passing
             if refusals >= _REFUSALS or error.code in _FINAL_REFUSALS:
                 raise
             log.warning("store_refused", reason=str(error))
@@ -284,9 +294,27 @@ async def beat(store: HotStore, worker_id: str, note: str = "") -> None:
     await store.script(_BEAT).run(keys, [worker_id, note, BEAT_TTL_S, _DAY_S])
 
 
-async def any_worker_alive(store: HotStore) -> bool:
-    """Whether a worker has beaten within BEAT_TTL_S, in one command. Raises StoreUnavailable."""
-    return bool(await store.execute("EXISTS", "workers:any"))
+@dataclass(frozen=True, slots=True)
+class VitalSigns:
+    """Whether a worker has beaten within BEAT_TTL_S; why the store takes no writes, or None.
+
+    `can_beat`: a full store takes beats all the same, one that writes nothing does not.
+    """
+
+    worker_alive: bool
+    refusal: str | None
+
+    @property
+    def can_beat(self) -> bool:
+        return self.refusal is None or self.refusal.startswith("OOM")
+
+
+async def vital_signs(store: HotStore) -> VitalSigns:
+    """What can be told of the workers and of writing, in one command. Raises StoreUnavailable."""
+    alive, refusal = await store.script(_VITAL_SIGNS).run(["workers:any", "workers:none"])
+    # Redis 6 puts the protocol's sign in front.
+    text = refusal.decode(errors="replace").removeprefix("-")
+    return VitalSigns(bool(alive), text or None)
 
 
 async def workers_alive(store: HotStore) -> dict[str, bytes]:

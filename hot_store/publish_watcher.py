@@ -11,6 +11,7 @@ import structlog
 
 from cache_manager import PUBLISHED, CacheManager, DocumentMeta
 from hot_store.redis_client import NativeStore, StoreUnavailable, Subscription
+from outages import Outage
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +36,7 @@ class PublishWatcher:
         self._task: asyncio.Task[None] | None = None
         self._subscription: Subscription | None = None
         self._closed = False
+        self._outage = Outage(log, "publishes_not_seen", "publishes_seen_again")
 
     async def wait_newer(
         self, name: str, version: int | None, timeout_s: float
@@ -117,8 +119,9 @@ class PublishWatcher:
         try:
             metas = await self._cache.read_metas(wanted)
         except StoreUnavailable as error:
-            log.warning("publishes_not_seen", reason=str(error))
+            self._outage.lasts(error)
             return False
+        self._outage.over()
         for name, meta in metas.items():
             if live and changes == self._changes:
                 self._newest[name] = meta

@@ -17,12 +17,17 @@ local function queued(job, seq, at, run)
 end
 """
 
+# A full store refuses a script's first write if that takes memory, and takes the rest once
+# another was done. What tells of runs (a few hundred bytes for each of a dozen jobs) begins with
+# one that takes none: a run that fails because the store is full has to be able to say so.
+
 # ended(job; state, as_of, now, result, error, keep_s): the run is over and is kept as `last`.
 # A rerun that is wanted is queued at once, unless it was aborted with the run: then both ended.
 _ENDED: Final = (
     _QUEUED
     + """
 local function ended(job, state, as_of, now, result, err, keep_s)
+  redis.call('PERSIST', job)
   local r = redis.call('HMGET', job, 'run', 'rerun_seq', 'rerun_at', 'lease')
   local run, wanted = tonumber(r[1]), r[2] and r[2] ~= ''
   if wanted and state == 'aborted' then run = run + 1 end
@@ -119,6 +124,7 @@ PROGRESS: Final = (
     + """
 local no = not_mine(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
 if no then return no end
+redis.call('PERSIST', KEYS[2])
 redis.call('HSET', KEYS[2], 'phase', ARGV[3], 'done', ARGV[4], 'total', ARGV[5])
 return 'ok'
 """
@@ -152,6 +158,7 @@ if no then return no end
 local r = redis.call('HMGET', KEYS[2], 'run', 'rerun_seq', 'seq', 'enqueued_at', 'attempts')
 local run = tonumber(r[1])
 if r[2] ~= '' then run = run + 1 end
+redis.call('PERSIST', KEYS[2])
 queued(KEYS[2], r[3], r[4], run)
 redis.call('HSET', KEYS[2], 'attempts', tonumber(r[5]) - 1)
 if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end

@@ -17,12 +17,21 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, ReadOnlyError, RedisError, ResponseError
 
 from config import Settings
+from outages import Outage
 
 DEADLINE_S: Final = 2.0  # of one command, connecting included
 PIECE_DEADLINE_S: Final = 30.0  # of one that moves megabytes
 CONNECTIONS: Final = 16  # per process and store; more callers wait for a free one
 _SILENCE_S: Final = 10.0  # a listener that hears nothing for so long asks whether all is well
 _LONGEST_REASON: Final = 200  # characters: Upstash repeats the whole command in its errors
+_STEADY_S: Final = 5.0  # a listener that was connected for so long is connected again at once
+# A store that starts, is not the primary at the moment, or whose disk is full, is as good as away.
+_PASSING: Final = frozenset(
+    (
+        *("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "BUSY"),
+        "MISCONF",
+    )
+)
 
 Word = str | bytes | int
 log = structlog.get_logger(__name__)
@@ -33,11 +42,15 @@ class StoreUnavailable(Exception):
 
 
 class StoreRefused(StoreUnavailable):
-    """The hot store answered with an error; `code` is its first word, such as OOM or READONLY."""
+    """The hot store answered with an error; `code` is its first word, such as OOM or READONLY.
+
+    `passing`: it says that it cannot at the moment, and is to be waited for like one that is away.
+    """
 
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
         self.code = code
+        self.passing = code in _PASSING
 
 
 class HotStore(Protocol):
@@ -249,9 +262,13 @@ class Messages:
         try:
             while True:
                 wait_s = DEADLINE_S if asked else _SILENCE_S
-                heard = await self._connection.read_response(
-                    timeout=wait_s, disconnect_on_error=False
-                )
+                try:
+                    heard = await self._connection.read_response(
+                        timeout=wait_s, disconnect_on_error=False
+                    )
+                except ResponseError:
+                    # A server that cannot write to its disk refuses even the PING; it is there.
+                    heard = (b"refused",)
                 if heard is None and asked:
                     raise RedisError("the listening connection fell silent")
                 if heard is None:
@@ -300,16 +317,22 @@ class Subscription:
 
     async def _run(self) -> None:
         pause_s = 0.05
+        clock = asyncio.get_running_loop().time
+        outage = Outage(log, "listening_lost", "listening_again")
         while True:
+            connected_at = clock()
             try:
                 async with self._store.listen(self._channel) as messages:
                     self.live = True
-                    pause_s = 0.05
+                    connected_at = clock()
+                    outage.over(channel=self._channel)
                     self._on_connected()
                     async for message in messages:
                         self._on_message(message)
             except StoreUnavailable as error:
-                log.warning("listening_lost", channel=self._channel, reason=str(error))
+                if clock() - connected_at > _STEADY_S:
+                    pause_s = 0.05
+                outage.lasts(error, channel=self._channel)
             finally:
                 self.live = False
             await asyncio.sleep(pause_s)

@@ -47,6 +47,8 @@ class UpstashStore:
                 reply = await self._client.execute(words)
         except TimeoutError:
             raise StoreUnavailable(f"upstash: no answer within {deadline_s:g} s") from None
+        except _Busy as error:
+            raise StoreRefused(f"upstash: {self._reason(error)}", "BUSY") from None
         except UpstashError as error:
             reason = self._reason(error)
             raise StoreRefused(f"upstash: {reason}", reason.partition(" ")[0]) from None
@@ -63,7 +65,7 @@ class UpstashStore:
 
     def _reason(self, error: Exception) -> str:
         text = str(error).replace(self._token, "***")
-        if isinstance(error, UpstashError):
+        if isinstance(error, UpstashError | _Busy | _Foreign):
             return short(text)
         if isinstance(error, ValueError | KeyError | TypeError | AttributeError):
             return "the answer is not what Upstash sends"
@@ -96,7 +98,7 @@ class _Poster:
         async with self._session.post(
             url, headers=typed, data=io.BytesIO(orjson.dumps(json)), allow_redirects=False
         ) as response:
-            return _Answer(response.headers, await response.read())
+            return _Answer(response.status, response.headers, await response.read())
 
     async def aclose(self) -> None:
         self._closed = True
@@ -104,13 +106,31 @@ class _Poster:
             await self._session.close()
 
 
+class _Busy(Exception):
+    """Upstash's own words, and that they are about now: it has trouble, or too many ask."""
+
+
+class _Foreign(Exception):
+    """Somebody else's words, such as a proxy's page."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Answer:
+    status: int
     headers: Mapping[str, str]
     body: bytes
 
     def json(self) -> Any:
-        return orjson.loads(self.body)
+        try:
+            content = orjson.loads(self.body)
+        except ValueError:
+            kind = self.headers.get("Content-Type", "no type").partition(";")[0]
+            raise _Foreign(
+                f"the answer is not what Upstash sends: HTTP {self.status}, {kind}"
+            ) from None
+        if (self.status == 429 or self.status >= 500) and isinstance(content, dict):
+            raise _Busy(f"HTTP {self.status}: {content.get('error')}")
+        return content
 
 
 def _text(word: Word) -> str:

@@ -9,11 +9,12 @@ import pytest
 from hot_store.leases import (
     Lease,
     LeaseLost,
-    any_worker_alive,
+    VitalSigns,
     beat,
     current_holder,
     persist,
     try_acquire,
+    vital_signs,
     workers_alive,
 )
 from hot_store.redis_client import (
@@ -266,11 +267,12 @@ async def test_a_write_is_repeated_while_the_lease_is_held(
 
 
 async def test_workers_that_beat_are_alive(store: HotStore) -> None:
-    assert not await any_worker_alive(store)
+    assert await vital_signs(store) == VitalSigns(worker_alive=False, refusal=None)
     assert await workers_alive(store) == {}
     await beat(store, "host-1", "note 1")
     await beat(store, "host-2")
-    assert await any_worker_alive(store)
+    assert await vital_signs(store) == VitalSigns(worker_alive=True, refusal=None)
+    assert await store.execute("EXISTS", "workers:none") == 0
     assert await workers_alive(store) == {"host-1": b"note 1", "host-2": b""}
     ttl_s = await store.execute("TTL", "workers:any")
     assert 28 <= ttl_s <= 30
