@@ -6,15 +6,12 @@ import math
 import os
 import shutil
 import signal
-import tempfile
-import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
-import psutil
 import pytest
 
 from cold_store.migrations import MIGRATIONS
@@ -26,9 +23,8 @@ from database import (
     ListedMarket,
     SavedMarkets,
 )
-from embedded.postgres import EmbeddedPostgres
 from market_data import Exchange, Market, Timeframe
-from tests.fixtures.postgres import quick_folder
+from tests.fixtures.postgres import OwnPostgres
 
 BOTH = (Exchange.BINANCE, Exchange.BYBIT)
 
@@ -352,88 +348,40 @@ async def test_no_secret_in_what_is_said(database_url: str) -> None:
         await database.aclose()
 
 
-def _works(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-class _Server:
-    """A PostgreSQL that the test may kill."""
-
-    def __init__(self, folder: Path) -> None:
-        self.embedded = EmbeddedPostgres(folder)
-        self.url = self.embedded.acquire(threading.Event())
-
-    def processes(self) -> list[psutil.Process]:
-        socket = urlsplit(self.url).query
-        [postmaster] = [
-            process
-            for process in psutil.process_iter(["name", "cmdline"])
-            if process.info["name"] == "postgres"
-            and process.info["cmdline"]
-            and any(
-                part.startswith("unix_socket_directories=")
-                and part.split('"')[1].rpartition("/")[2] in socket
-                for part in process.info["cmdline"]
-            )
-        ]
-        return [postmaster, *postmaster.children()]
-
-    def kill(self) -> None:
-        processes = self.processes()
-        processes[0].kill()
-        while any(_works(process) for process in processes):
-            time.sleep(0.01)
-
-    def start(self) -> None:
-        self.embedded.keep_running(threading.Event())
-
-
-@pytest.fixture
-def server() -> Iterator[_Server]:
-    with tempfile.TemporaryDirectory(prefix="pc-", dir=quick_folder()) as folder:
-        server = _Server(Path(folder))
-        yield server
-        server.embedded.release()
-        server.embedded.remove()
-
-
-async def test_it_comes_back_with_the_server(server: _Server) -> None:
-    database = Database(server.url)
-    server.kill()
+async def test_it_comes_back_with_the_server(own_postgres: OwnPostgres) -> None:
+    database = Database(own_postgres.url)
+    own_postgres.kill()
     started = time.monotonic()
     with pytest.raises(DatabaseUnavailable):  # also before it ever was open
         await symbols(database)
-    server.start()
+    own_postgres.start()
     await database.save_markets(Exchange.BINANCE, [listed("AUSDT")], seen_at_ms=1)
     await asyncio.gather(*(symbols(database) for _ in range(4)))  # four connections in the pool
-    server.kill()
+    own_postgres.kill()
     with pytest.raises(DatabaseUnavailable):
         await symbols(database)
     assert time.monotonic() - started < 10  # says no at once, waits for no deadline
-    server.start()
+    own_postgres.start()
     assert await symbols(database) == ["AUSDT"]
     await database.aclose()
 
 
-async def test_dead_connections_of_the_pool_are_replaced_unseen(server: _Server) -> None:
-    database = Database(server.url)
+async def test_dead_connections_of_the_pool_are_replaced_unseen(own_postgres: OwnPostgres) -> None:
+    database = Database(own_postgres.url)
     await database.save_markets(Exchange.BINANCE, [listed("AUSDT")], seen_at_ms=1)
     await asyncio.gather(*(symbols(database) for _ in range(4)))
-    await asyncio.to_thread(server.kill)
-    await asyncio.to_thread(server.start)
+    await asyncio.to_thread(own_postgres.kill)
+    await asyncio.to_thread(own_postgres.start)
     # The loop has not yet seen a connection die when the first of these asks.
     found = await asyncio.gather(*(symbols(database) for _ in range(4)))
     assert found == [["AUSDT"]] * 4
     await database.aclose()
 
 
-async def test_a_server_that_hangs_costs_a_deadline(server: _Server) -> None:
-    database = Database(server.url, read_s=0.5)
+async def test_a_server_that_hangs_costs_a_deadline(own_postgres: OwnPostgres) -> None:
+    database = Database(own_postgres.url, read_s=0.5)
     await database.open()
-    processes = server.processes()
+    processes = own_postgres.processes()
     with contextlib.ExitStack() as stopped:
         for process in processes:
             process.send_signal(signal.SIGSTOP)
