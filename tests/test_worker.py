@@ -24,6 +24,7 @@ from tests.fixtures.upstash import OwnValkey, until
 
 SECRET = "cron-secret"
 MARKETS = 24
+JOB = "job=collect:1h"  # on each line that a job writes
 
 
 @pytest.fixture
@@ -271,7 +272,8 @@ async def test_a_store_that_is_away_for_ten_seconds(
 ) -> None:
     """One lane is in the middle of a job, the other idle; the lease outlives the absence."""
     server = own_valkey()
-    service = await start_service(**settings | {"REDIS_URL": server.url, "WORKER_LOCK_TTL_S": "15"})
+    own = {"REDIS_URL": server.url, "WORKER_LOCK_TTL_S": "15", "LOG_LEVEL": "DEBUG"}
+    service = await start_service(**settings | own)
     await service.funding_ready()
     worker = service.pid_of("worker")
     asked = await service.post("/get-market-data", {"timeframe": "1h"})
@@ -285,6 +287,9 @@ async def test_a_store_that_is_away_for_ten_seconds(
     # It backs off: the idle lane tried again less and less often, not in a tight loop.
     tries = [line for line in lines if "store_unavailable" in line and "lane=funding" in line]
     assert 2 <= len(tries) <= 8
+    # And it says so once, not for each try.
+    for event in ("store_unavailable", "beat_not_written", "listening_lost"):
+        assert len([x for x in lines if event in x and "[warning" in x and JOB not in x]) <= 2
     last = await service.ended(asked)
     assert time.monotonic() - away < 25
     assert last["result"]["markets"] == MARKETS
@@ -293,27 +298,6 @@ async def test_a_store_that_is_away_for_ten_seconds(
     assert last["run"] == asked["run"]
     await service.ended(await funding(service))
     assert service.pid_of("worker") == worker
-
-
-async def test_a_full_store_costs_one_collection_and_work_goes_on_when_there_is_room(
-    start_service: StartService,
-    settings: dict[str, str],
-    exchanges: Simulator,
-    own_valkey: Callable[..., OwnValkey],
-) -> None:
-    server = own_valkey("--maxmemory-policy", "noeviction")
-    service = await start_service(**settings | {"REDIS_URL": server.url})
-    await service.funding_ready()
-    asked = await service.post("/get-market-data", {"timeframe": "1h"})
-    await running(service)
-    with redis.Redis.from_url(server.url) as store:
-        store.config_set("maxmemory", 1)
-        # Neither the document nor the job's end can be written: that is tried, not collected anew.
-        asked_for = await steady(lambda: klines_asked(exchanges), 1.2, within_s=10)
-        assert MARKETS <= asked_for < 1.5 * MARKETS
-        assert store.exists("cache:1h") == 0
-        store.config_set("maxmemory", 0)
-    assert (await service.ended(asked))["result"]["markets"] == MARKETS
 
 
 async def test_what_the_store_refuses_for_good_fails_the_job_with_its_words(
