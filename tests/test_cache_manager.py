@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -246,19 +246,33 @@ async def test_a_full_store_refuses_and_keeps_the_old_document(
 ) -> None:
     server = own_valkey("--maxmemory-policy", "noeviction")
     store = NativeStore(server.url, client_name="test")
-    cache = CacheManager(store)
+    cache = CacheManager(store, piece_bytes=100_000)
     lease = await try_acquire(store, "worker", holder="test", ttl_s=60)
     assert lease is not None
     await save(cache, lease, 10)
-    used = int((await store.execute("INFO", "memory")).split(b"used_memory:")[1].split()[0])
-    await store.execute("CONFIG", "SET", "maxmemory", used + 1_000_000)
+
+    async def used() -> int:
+        told: bytes = await store.execute("INFO", "memory")
+        return int(told.split(b"used_memory:")[1].split()[0])
+
+    before = await used()
+    await store.execute("CONFIG", "SET", "maxmemory", before + 1_000_000)
+    saving = asyncio.create_task(save(cache, lease, 11, document(11, 5_000_000)))
+    await until(lambda: store.execute("EXISTS", f"staging:4h:{lease.token}"))
     with pytest.raises(StoreRefused) as caught:
-        await save(cache, lease, 11, document(11, 20_000_000))
+        await saving
     assert caught.value.code == "OOM"
-    await store.execute("CONFIG", "SET", "maxmemory", 0)
+    # What could be staged takes no room from anybody, and there is room for the job's end.
+    assert await store.execute("EXISTS", f"staging:4h:{lease.token}") == 0
+    assert await until(lambda: _below(used, before + 500_000))
+    await store.execute("SET", "key", "value")
     assert await cache.get_from_cache("4h") == json.loads(document(10))
     await lease.release()
     await store.aclose()
+
+
+async def _below(look: Callable[[], Awaitable[int]], limit: int) -> bool:
+    return await look() < limit
 
 
 async def test_a_server_that_is_made_a_replica_delays_the_publish_only(
