@@ -341,7 +341,7 @@ class Subscription:
 
 def _error_code(error: RedisError) -> tuple[str, str]:
     """The error's first word, and the whole of it: the client cuts known words off."""
-    text = str(error)
+    text = str(error).partition(" script: ")[0]  # then comes a line's number in it
     code = error.status_code or text.partition(" ")[0]
     return code, short(text if text.startswith(code) else f"{code} {text}")
 

@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.fixtures.environment",
+    "tests.fixtures.disk",
     "tests.fixtures.valkey",
     "tests.fixtures.postgres",
     "tests.fixtures.simulator",

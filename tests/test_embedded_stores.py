@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import os
 import pwd
@@ -35,6 +34,7 @@ from embedded_stores import (
     StoreAddresses,
     remove_embedded_data,
 )
+from tests.fixtures.disk import MakeDisk, fill
 from tests.fixtures.postgres import quick_folder
 
 _USER = Path(__file__).with_name("embedded_user.py")
@@ -651,38 +651,18 @@ async def test_data_dir_that_cannot_be_made(tmp_path: Path) -> None:
         await EmbeddedStores(tmp_path / "file" / "data").start()
 
 
-@pytest.fixture
-def small_disk() -> Iterator[Path]:
-    """A disk of 10 MB."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with tempfile.TemporaryDirectory(prefix="pc-full-") as folder:
-        if libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, b"size=10m,mode=711"):
-            pytest.skip("may not mount a small disk here")
-        try:
-            yield Path(folder)
-        finally:
-            libc.umount2(os.fsencode(folder), 2)
-
-
 @only_root
-async def test_a_full_disk_is_named(small_disk: Path) -> None:
+async def test_a_full_disk_is_named(make_disk: MakeDisk) -> None:
+    small_disk = make_disk(10)
     assert "the disk is full" in await _fails(small_disk, valkey=False)
-    filler = small_disk / "filler"
-    _fill(filler)
+    filler = fill(small_disk)
     assert "the disk is full" in await _fails(small_disk, postgres=False)
     filler.unlink()
     async with stores_of(small_disk, postgres=False) as addresses:
         valkey_set(addresses.redis_url, "key", "value")
-        _fill(filler)
-        filler.unlink()
+        fill(small_disk).unlink()
     async with stores_of(small_disk, postgres=False) as addresses:
         assert valkey_get(addresses.redis_url, "key") == "value"
-
-
-def _fill(path: Path) -> None:
-    with contextlib.suppress(OSError), path.open("ab", buffering=0) as file:
-        while file.write(bytes(4096)):
-            pass
 
 
 # Places and people.
