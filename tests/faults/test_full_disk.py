@@ -12,10 +12,15 @@ import asyncpg
 import psutil
 import pytest
 
+from cache_manager import CacheManager
 from embedded.postgres import EmbeddedPostgres
+from embedded_stores import EmbeddedStores
+from hot_store.leases import try_acquire, vital_signs
+from hot_store.redis_client import HotStore, StoreRefused, open_hot_store
 from tests.fixtures.disk import MakeDisk, fill
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.simulator import Simulator, StartSimulator
+from tests.fixtures.upstash import until
 
 DISK_MB = 112  # a new database asks for 64 of them
 MARKETS = 12
@@ -143,6 +148,43 @@ async def test_it_serves_what_it_has_and_goes_on_when_there_is_space(
     assert len((await service.get("/coins"))["coins"]) == MARKETS
     assert await service.stop() == 0
     assert not store_processes(disk, "valkey-server") + store_processes(disk, "postgres")
+
+
+async def test_a_publish_waits_for_space(
+    make_disk: MakeDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hot_store.leases._REFUSALS", 1)
+    disk = make_disk(10)
+    async with EmbeddedStores(disk, postgres=False) as stores:
+        addresses = await stores.start()
+        assert addresses.redis_url is not None
+        store = open_hot_store(addresses.redis_url, client_name="test")
+        lease = await try_acquire(store, "worker", holder="test", ttl_s=60)
+        assert lease is not None
+        filler = fill(disk)
+        reason = await until(lambda: no_space(store))
+        assert "No space left on device" in reason
+        async with asyncio.timeout(5), EmbeddedStores(disk, postgres=False) as others:
+            assert await others.start() == addresses  # it is there, whatever it says to a PING
+        meta: dict[str, Any] = {"version": 1, "as_of_ms": 1, "updated_at_ms": 1, "lease": lease}
+        saving = asyncio.create_task(CacheManager(store).save_to_cache("4h", b"{}", **meta))
+        # That the server refuses it can only be seen by the clock.
+        await asyncio.wait({saving}, timeout=0.5)
+        assert not saving.done()
+        filler.unlink()
+        assert (await saving).version == 1
+        assert (await vital_signs(store)).refusal is None
+        await lease.release()
+        await store.aclose()
+
+
+async def no_space(store: HotStore) -> str:
+    """Why the store takes no writes; it notices when it has one to write down."""
+    with contextlib.suppress(StoreRefused):
+        await store.execute("SET", "key", "x" * 5000)
+    signs = await vital_signs(store)
+    assert signs.can_beat == (signs.refusal is None)
+    return signs.refusal or ""
 
 
 async def test_a_first_start_says_what_it_lacks(

@@ -4,6 +4,7 @@ Documents are served, whoever asks for more is told why not, and work goes on by
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from hot_store.leases import Lease, beat, try_acquire, vital_signs, workers_aliv
 from hot_store.redis_client import HotStore, StoreRefused, open_hot_store
 from job_queue import JobQueue
 from market_data import Exchange
+from tests.fixtures.api import StartApi
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.simulator import StartSimulator
 from tests.fixtures.upstash import OwnValkey
@@ -101,6 +103,26 @@ async def test_a_replica_is_waited_out(service: Service, server: OwnValkey) -> N
     last = await service.ended(asked)
     assert last["result"]["markets"] == MARKETS
     await service.until_ready("ready")
+
+
+async def test_ready_knows_what_cannot_be_known(start_api: StartApi, server: OwnValkey) -> None:
+    api = await start_api(redis_url=server.url)
+    with redis.Redis.from_url(server.url) as store:
+
+        async def ready() -> tuple[int, str, str]:
+            async with api.http.get("/ready") as answer:
+                said = json.loads(await answer.read())
+                return answer.status, said["status"], said["parts"]["worker"]
+
+        nobody = (503, "unavailable", "none has given a sign of life for 30 s")
+        assert await ready() == nobody
+        store.execute_command("REPLICAOF", "127.0.0.1", "1")
+        # A worker could not say that it lives; documents are served.
+        unknown = "not known while the store takes no writes"
+        assert await ready() == (200, "degraded", unknown)
+        store.execute_command("REPLICAOF", "NO", "ONE")
+        store.config_set("maxmemory", 1)
+        assert await ready() == nobody
 
 
 # The scripts themselves, at a server that has no room for one byte more.
