@@ -51,9 +51,9 @@ _FAULTS: Final = {
 
 
 class Endpoint:
-    """`fault`: a key of _FAULTS, or 'stall' (never answers), 'reset' (cuts the connection before
-    the command runs), 'lost reply' (cuts it after). It strikes `times` commands (-1: all) that
-    contain `match`."""
+    """`fault`: a key of _FAULTS, or 'stall' (never answers), 'slow' (takes a second), 'reset' (cuts
+    the connection before the command runs), 'lost reply' (cuts it after). It strikes `times`
+    commands (-1: all) that contain `match`."""
 
     def __init__(self, redis_url: str, token: str) -> None:
         self._redis = redis.asyncio.Redis.from_url(redis_url, protocol=2, max_connections=64)
@@ -116,6 +116,9 @@ class Endpoint:
                 return web.Response(status=status, content_type=kind, text=text)
             if self._fault == "stall":
                 await asyncio.sleep(3600)
+            if self._fault == "slow":
+                await asyncio.sleep(1)
+                return _reply(request, await self._run(command))
             if self._fault == "lost reply":
                 await self._run(command)
             assert request.transport is not None
