@@ -1,6 +1,7 @@
 """Kills and stops of real processes: no job is lost, nothing is left behind."""
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -31,6 +32,12 @@ def settings(slow_exchanges: Simulator) -> dict[str, str]:
         "BYBIT_BASE_URL": slow_exchanges.base_url,
         "CONCURRENCY_LIMIT": "2",
     }
+
+
+def store_pid(data_dir: Path, name: str) -> int:
+    """The process that the embedded store's lock file names."""
+    record = json.loads((data_dir / "stores" / f"{name}.server").read_text())
+    return int(record["pid"])
 
 
 def left_of(data_dir: Path) -> list[psutil.Process]:
@@ -82,15 +89,21 @@ async def test_a_killed_main_leaves_no_children_and_the_next_start_completes_the
     _, alive = await asyncio.to_thread(psutil.wait_procs, processes, _STOP_S + 2)
     assert alive == []
     await service.stop()
+    # Only the stores live on, for the next start to find.
+    stores = {name: store_pid(data_dir, name) for name in ("valkey", "postgres")}
+    assert all(map(psutil.pid_exists, stores.values()))
+    assert {process.name() for process in left_of(data_dir)} <= {"valkey-server", "postgres"}
 
     # Another port, the same DATA_DIR: the job is there, and goes on without a POST.
     service = await start_service(**settings)
+    assert {name: store_pid(data_dir, name) for name in stores} == stores
     last = await service.ended(asked)
     assert last["result"]["markets"] > 25
     document = await service.get("/cache/1h")
     assert document["as_of"] == last["as_of"]
     assert await service.stop() == 0
     assert left_of(data_dir) == []
+    assert not any(map(psutil.pid_exists, stores.values()))
 
 
 @pytest.mark.timeout(180)

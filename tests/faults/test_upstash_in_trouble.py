@@ -148,6 +148,7 @@ async def test_the_service_collects_and_serves_through_it(
     )
     await service.funding_ready()
     await service.collect("1h")
+    worker = service.pid_of("worker")
     versions: list[int] = []
     async with asyncio.timeout(60):
         polling = asyncio.create_task(poll(service, versions))
@@ -171,6 +172,7 @@ async def test_the_service_collects_and_serves_through_it(
     assert last["result"]["markets"] == MARKETS
     assert (await service.get("/cache/1h"))["version"] > max(versions)
     assert len(set(versions)) > 1
+    assert service.pid_of("worker") == worker
     await service.until_ready("ready")
     assert await service.stop() == 0
     with redis.Redis.from_url(redis_url) as store:
