@@ -14,7 +14,8 @@ import redis
 
 from cache_manager import CacheManager
 from hot_store.leases import try_acquire
-from hot_store.redis_client import StoreRefused, StoreUnavailable, UpstashStore
+from hot_store.redis_client import StoreRefused, StoreUnavailable
+from hot_store.upstash_client import UpstashStore
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.simulator import StartSimulator
 from tests.fixtures.upstash import UpstashEndpoint
