@@ -178,9 +178,11 @@ class Api(FastAPI):
                 metrics=self._metrics,
                 waits=Waits(self._settings.max_waits_per_client, self._settings.trusted_proxies),
             )
+            # What other origins may read takes headers that are not the documents' own.
+            at_hand = documents if self._cors is None else None
             try:
                 async with loop_watched(self._metrics.loop_lag), self._siblings.told(parts.store):
-                    yield {"parts": parts, "documents": documents}
+                    yield {"parts": parts, "documents": documents, "at_hand": at_hand}
             finally:
                 await self._watcher.aclose()
                 await shelf.aclose()

@@ -1,7 +1,8 @@
 """GET and HEAD /cache/<name>: validators, codings, waiting, and bytes out in pieces.
 
-Plain ASGI, because this is what bots poll: a request passes no framework on its way. It decides
-nothing about data and never touches the store itself.
+Plain ASGI, because this is what bots poll: a request passes no framework on its way, and one
+whose answer is at hand not even a task (at_hand.py). It decides nothing about data and never
+touches the store itself.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -24,21 +26,27 @@ from api.negotiation import (
     is_known,
     read_query,
 )
-from api.shelf import Body, Copy, Shelf
+from api.shelf import Body, Check, Copy, Shelf
 from cache_manager import DOCUMENTS, GLOBAL_FR
 from document_slices import DocumentError
 from hot_store.publish_watcher import PublishWatcher
 from hot_store.redis_client import StoreUnavailable
-from logging_setup import Seldom
 from metrics import ApiMetrics
 
 PREFIX: Final = "/cache/"
 ROUTE: Final = "/cache/{name}"
+# A client that does not take this much within this time is given up: under 3.3 KB/s.
 PIECE_BYTES: Final = 64 * 1024
-# A client that does not take a piece within this time is given up: under 3.3 KB/s.
 PIECE_DEADLINE_S: Final = 20.0
-# An ASGI server may put a callable here that cuts the connection at once, without flushing.
-ABORT_EXTENSION: Final = "perpcache.abort"
+# Handed to the server in one go: a view of what all readers share, so it costs no memory, but
+# copying it into the kernel keeps the others waiting: a tenth of a millisecond for each reader.
+HANDED_BYTES: Final = 256 * 1024
+# The longest answer that goes out at once, head and body.
+_SHORT_BYTES: Final = 512 * 1024
+# A server that cuts readers itself puts a callable here, which takes their deadline in seconds.
+PACE_EXTENSION: Final = "perpcache.pace"
+# Where a request that was looked at before carries its check of the version.
+_CHECK: Final = "perpcache.check"
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -46,7 +54,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 log = structlog.get_logger(__name__)
-seldom = Seldom(log)
 
 _NO_CACHE: Final[Header] = (b"cache-control", b"no-cache")
 _VARY: Final[Header] = (b"vary", b"Accept-Encoding")
@@ -57,6 +64,12 @@ INERT: Final[Header] = (
     b"default-src 'none'; frame-ancestors 'none'",
 )
 _JSON: Final[Header] = (b"content-type", b"application/json")
+_CONTENT_ENCODING: Final = {
+    coding: (b"content-encoding", coding.value.encode()) for coding in Coding
+}
+_PATHS: Final = {PREFIX + name: name for name in DOCUMENTS}
+_MOST_KNOWN: Final = 1024
+_OF_A_BODY: Final = frozenset((b"content-length", b"transfer-encoding"))
 _EMPTY: Final = Body((), 0)
 RETRY: Final[Header] = (b"retry-after", b"5")
 
@@ -66,6 +79,16 @@ class Answer:
     status: int
     headers: list[Header]
     body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request for a document asks for."""
+
+    name: str
+    wanted: Wanted
+    coding: Coding
+    if_none_match: bytes | None
 
 
 class CacheEndpoint:
@@ -87,29 +110,79 @@ class CacheEndpoint:
         self._watcher = watcher
         self._now_ms = now_ms
         self._piece_deadline_s = piece_deadline_s
+        # Of requests that came lately, by their bytes.
+        self.known: dict[bytes, tuple[Asked, Scope]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, name: str) -> None:
         """`name`: what follows /cache/ in the path."""
         began = time.perf_counter()
         try:
             answer = await self._prepare(name, scope, receive)
-        except InvalidQuery as error:
-            answer = problem(422, error.errors)
-        except TooManyWaits as error:
-            answer = problem(429, str(error), RETRY)
-        except StoreUnavailable as error:
-            answer = problem(503, str(error), RETRY)
-        except DocumentError as error:
-            log.error("document_unreadable", name=name, error=str(error))
-            answer = problem(503, f"the stored document cannot be read: {error}", RETRY)
-        except Exception:
-            log.exception("request_failed", name=name)
-            answer = problem(500, "internal error")
+        except Exception as error:
+            answer = _failure(name, error)
         # How long a client chose to wait says nothing about us.
         held = b"wait=" in scope["query_string"]
         duration_s = None if held else time.perf_counter() - began
         self._metrics.answered(scope["method"], ROUTE, answer.status, duration_s)
         await send_answer(scope, send, answer, piece_deadline_s=self._piece_deadline_s)
+
+    def quick(self, scope: Scope) -> Asked | None:
+        """What a request asks for, if it is of a kind whose answer may be at hand."""
+        name = _PATHS.get(scope["path"])
+        if name is None or scope["method"] not in ("GET", "HEAD"):
+            return None
+        for key, _ in scope["headers"]:
+            if key in _OF_A_BODY:
+                return None
+        try:
+            asked = _asked(name, scope)
+        except InvalidQuery:
+            return None
+        return None if asked is None or asked.wanted.wait_s else asked
+
+    def learn(self, data: bytes, asked: Asked, scope: Scope) -> None:
+        """That these bytes of a request ask for this, and what its scope is."""
+        if len(self.known) >= _MOST_KNOWN:
+            del self.known[next(iter(self.known))]
+        self.known[data] = asked, {**scope}
+
+    def when_checked(
+        self, asked: Asked, scope: Scope, respond: Callable[[Answer | None], None]
+    ) -> None:
+        """Calls `respond`, later, when the version has been checked: with the answer if it is
+        short and ready, else with None; then call the endpoint."""
+        check = self._shelf.check(asked.name)
+        check.add_done_callback(partial(self._checked, asked, scope, respond, time.perf_counter()))
+
+    def _checked(
+        self,
+        asked: Asked,
+        scope: Scope,
+        respond: Callable[[Answer | None], None],
+        began: float,
+        check: Check,
+    ) -> None:
+        try:
+            answer = self._short_answer(asked, check)
+        except Exception as error:
+            answer = _failure(asked.name, error)
+        if answer is None:
+            scope[_CHECK] = check
+        else:
+            duration_s = time.perf_counter() - began
+            self._metrics.answered(scope["method"], ROUTE, answer.status, duration_s)
+        respond(answer)
+
+    def _short_answer(self, asked: Asked, check: Check) -> Answer | None:
+        copy = self._shelf.at_hand(asked.name, check)
+        if copy is None:
+            return None
+        answer = self._not_modified(copy, asked)
+        if answer is None:
+            body = self._shelf.body_at_hand(copy, asked.wanted, asked.coding)
+            if body is not None and body.length <= _SHORT_BYTES:
+                answer = self._found(copy, asked, body)
+        return answer
 
     async def _prepare(self, name: str, scope: Scope, receive: Receive) -> Answer:
         if scope["method"] not in ("GET", "HEAD"):
@@ -117,47 +190,41 @@ class CacheEndpoint:
         if name not in DOCUMENTS:
             message = "must be one of " + ", ".join(DOCUMENTS)
             return problem(422, [{"type": "enum", "loc": ["path", "name"], "msg": message}])
-        accept_encoding: bytes | None = None
-        if_none_match: bytes | None = None
-        for key, value in scope["headers"]:
-            if key == b"accept-encoding":
-                accept_encoding = _joined(accept_encoding, value)
-            elif key == b"if-none-match":
-                if_none_match = _joined(if_none_match, value)
-        wanted = read_query(scope["query_string"])
-        coding = choose_coding(accept_encoding)
-        if coding is None:
+        asked = _asked(name, scope)
+        if asked is None:
             detail = "none of deflate, gzip and identity is acceptable to the client"
             return problem(406, detail, _VARY)
-        if wanted.wait_s:
-            copy = await self._wait(name, wanted, if_none_match, scope, receive)
+        if asked.wanted.wait_s:
+            copy = await self._wait(asked, scope, receive)
         else:
-            copy = await self._shelf.current(name)
+            copy = await self._shelf.current(name, scope.get(_CHECK))
         if copy is None:
             return problem(404, _nothing_yet(name), _NO_CACHE)
-        representation = copy.representation(wanted)
-        headers = self._headers(copy, representation, coding)
-        if if_none_match is not None and is_known(if_none_match, representation):
-            return Answer(304, headers, _EMPTY)
-        body = await self._shelf.body(copy, wanted, coding)
+        return self._not_modified(copy, asked) or self._found(
+            copy, asked, await self._shelf.body(copy, asked.wanted, asked.coding)
+        )
+
+    def _not_modified(self, copy: Copy, asked: Asked) -> Answer | None:
+        """304 where the client has this version."""
+        representation = copy.representation(asked.wanted)
+        if asked.if_none_match is None or not is_known(asked.if_none_match, representation):
+            return None
+        return Answer(304, self._headers(copy, representation, asked.coding), _EMPTY)
+
+    def _found(self, copy: Copy, asked: Asked, body: Body) -> Answer:
+        headers = self._headers(copy, copy.representation(asked.wanted), asked.coding)
         headers += (_JSON, NOSNIFF, INERT, (b"content-length", b"%d" % body.length))
-        if coding is not Coding.IDENTITY:
-            headers.append((b"content-encoding", coding.value.encode()))
+        if asked.coding is not Coding.IDENTITY:
+            headers.append(_CONTENT_ENCODING[asked.coding])
         return Answer(200, headers, body)
 
-    async def _wait(
-        self,
-        name: str,
-        wanted: Wanted,
-        if_none_match: bytes | None,
-        scope: Scope,
-        receive: Receive,
-    ) -> Copy | None:
+    async def _wait(self, asked: Asked, scope: Scope, receive: Receive) -> Copy | None:
         """Holds while there is nothing, or only what the client has; looks again before it ends.
 
         Raises TooManyWaits.
         """
         loop = asyncio.get_running_loop()
+        name, wanted, if_none_match = asked.name, asked.wanted, asked.if_none_match
         deadline = loop.time() + wanted.wait_s
         first: int | None = None
         gone = asyncio.create_task(_gone(receive))
@@ -209,6 +276,37 @@ class CacheEndpoint:
         ]
 
 
+def _asked(name: str, scope: Scope) -> Asked | None:
+    """None if no coding that we have is acceptable. Raises InvalidQuery."""
+    accept_encoding: bytes | None = None
+    if_none_match: bytes | None = None
+    for key, value in scope["headers"]:
+        if key == b"accept-encoding":
+            accept_encoding = _joined(accept_encoding, value)
+        elif key == b"if-none-match":
+            if_none_match = _joined(if_none_match, value)
+    wanted = read_query(scope["query_string"])
+    coding = choose_coding(accept_encoding)
+    return None if coding is None else Asked(name, wanted, coding, if_none_match)
+
+
+def _failure(name: str, error: Exception) -> Answer:
+    """The one table from error to answer. To be called where the error is handled."""
+    match error:
+        case InvalidQuery():
+            return problem(422, error.errors)
+        case TooManyWaits():
+            return problem(429, str(error), RETRY)
+        case StoreUnavailable():
+            return problem(503, str(error), RETRY)
+        case DocumentError():
+            log.error("document_unreadable", name=name, error=str(error))
+            return problem(503, f"the stored document cannot be read: {error}", RETRY)
+        case _:
+            log.exception("request_failed", name=name)
+            return problem(500, "internal error")
+
+
 def problem(status: int, detail: str | Sequence[dict[str, Any]], *headers: Header) -> Answer:
     """An error in FastAPI's form."""
     body = orjson.dumps({"detail": detail})
@@ -219,33 +317,32 @@ def problem(status: int, detail: str | Sequence[dict[str, Any]], *headers: Heade
 async def send_answer(
     scope: Scope, send: Send, answer: Answer, *, piece_deadline_s: float = PIECE_DEADLINE_S
 ) -> None:
-    """Sends the body in pieces, so that a slow client holds no more than a few of them.
+    """Sends the body in pieces that are views of it, so that a slow client holds no copies.
 
-    One that does not take a piece in time is cut off; where the server offers no way to do that
-    at once, TimeoutError is raised.
+    One that does not take PIECE_BYTES in time is cut off by the server, where it can do that
+    (PACE_EXTENSION); else TimeoutError is raised.
     """
+    set_pace = scope.get("extensions", {}).get(PACE_EXTENSION)
+    if set_pace is not None:
+        set_pace(piece_deadline_s)
     start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
     await send(start)
     left = 0 if scope["method"] == "HEAD" else answer.body.length
     if not left:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return
+    size = PIECE_BYTES if set_pace is None else HANDED_BYTES
     for part in answer.body.parts:
         view = memoryview(part)
-        for at in range(0, len(view), PIECE_BYTES):
-            piece = view[at : at + PIECE_BYTES]
+        for at in range(0, len(view), size):
+            piece = view[at : at + size]
             left -= len(piece)
             message = {"type": "http.response.body", "body": piece, "more_body": left > 0}
-            try:
+            if set_pace is None:
                 async with asyncio.timeout(piece_deadline_s):
                     await send(message)
-            except TimeoutError:
-                seldom.info("slow_readers_cut", left_bytes=left)
-                abort = scope.get("extensions", {}).get(ABORT_EXTENSION)
-                if abort is None:
-                    raise
-                abort()
-                return
+            else:
+                await send(message)
 
 
 def _joined(before: bytes | None, value: bytes) -> bytes:

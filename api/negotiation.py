@@ -71,7 +71,7 @@ def choose_coding(accept_encoding: bytes | None) -> Coding | None:
 
 
 def entity_tag(representation: bytes, coding: Coding) -> bytes:
-    return b'"%b-%b"' % (representation, coding.value.encode())
+    return b'"%b-%b"' % (representation, _CODED[coding])
 
 
 def is_known(if_none_match: bytes, representation: bytes) -> bool:
@@ -85,7 +85,8 @@ def is_known(if_none_match: bytes, representation: bytes) -> bool:
     return False
 
 
-_CODINGS: Final = frozenset(coding.value.encode() for coding in Coding)
+_CODED: Final = {coding: coding.value.encode() for coding in Coding}
+_CODINGS: Final = frozenset(_CODED.values())
 
 
 def _choose_coding(accept_encoding: bytes) -> Coding | None:

@@ -27,6 +27,7 @@ class ApiState(TypedDict):
 
     parts: ApiParts
     documents: CacheEndpoint
+    at_hand: CacheEndpoint | None
 
 
 def _parts(request: Request) -> ApiParts:

@@ -14,10 +14,11 @@ import httptools
 import orjson
 import structlog
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
-from api.cache import ABORT_EXTENSION, PIECE_BYTES, PIECE_DEADLINE_S
+from api.at_hand import AtHandProtocol
+from api.cache import PACE_EXTENSION, PIECE_BYTES, PIECE_DEADLINE_S, Asked, CacheEndpoint, Scope
 from logging_setup import Seldom
 from metrics import OTHER, ApiMetrics
 
@@ -30,8 +31,6 @@ MOST_PIPELINED: Final = 16
 MOST_CONNECTIONS: Final = 16_384
 # Files that are never given to clients: the stores' connections, logs, the pages of /docs.
 OWN_FILES: Final = 64
-# The application gives up a reader of a document first; this is for all other answers.
-_STALLED_S: Final = PIECE_DEADLINE_S + 5
 # How long the rest of a refused request is swallowed, so that its answer is not lost by a reset.
 _LINGER_S: Final = 2.0
 
@@ -67,12 +66,12 @@ class Crowd(ServerState):
         return False
 
 
-class ServingProtocol(HttpToolsProtocol):
+class ServingProtocol(AtHandProtocol):
     """Cuts a connection whose request head is not complete in time, from its opening or, on one
-    that is kept alive, from the first byte. Lets the application cut one that takes no bytes."""
+    that is kept alive, from the first byte; and one that takes less than a piece in time."""
 
     head_deadline_s = HEAD_DEADLINE_S
-    stalled_s = _STALLED_S
+    stalled_s = PIECE_DEADLINE_S
     _deadline: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
     _in_head = False
@@ -85,6 +84,7 @@ class ServingProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.extensions = {PACE_EXTENSION: self._set_pace}
         self._arm()
         state = self.server_state
         if isinstance(state, Crowd):
@@ -101,7 +101,7 @@ class ServingProtocol(HttpToolsProtocol):
         _tell_gone(self._serving)  # uvicorn itself tells only the last one that was asked for
         super().connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
+    def parse(self, data: bytes) -> None:
         if self._refused:
             return
         self._unset_keepalive_if_required()
@@ -121,9 +121,14 @@ class ServingProtocol(HttpToolsProtocol):
             # The rest of a body that nobody read, or empty lines: a head has to follow in time.
             self._arm()
 
+    def _begin(self, at_hand: CacheEndpoint, asked: Asked, template: Scope) -> None:
+        self._disarm()
+        self._leave_idle()
+        super()._begin(at_hand, asked, template)
+        self._serving = self.cycle
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {ABORT_EXTENSION: self.transport.abort}  # type: ignore[dict-item]
         self._in_head = True
         self._head_bytes = self._open_bytes = self._hosts = 0
         self._arm()
@@ -193,10 +198,6 @@ class ServingProtocol(HttpToolsProtocol):
         self._unstall()
         super().resume_writing()
 
-    def _is_idle(self) -> bool:
-        """Whether no request of this connection is being served or waits for it."""
-        return not self.pipeline and (self.cycle is None or self.cycle.response_complete)
-
     def _leave_idle(self) -> None:
         if isinstance(self.server_state, Crowd):
             self.server_state.idle.pop(self, None)
@@ -211,6 +212,7 @@ class ServingProtocol(HttpToolsProtocol):
         self._disarm()
         self._leave_idle()
         self._refused = True
+        self._between = False
         if isinstance(self.server_state, Crowd):
             self.server_state.metrics.answered(OTHER, OTHER, status, None)
         seldom.warning("requests_refused", status=status, reason=detail)
@@ -239,6 +241,9 @@ class ServingProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _set_pace(self, deadline_s: float) -> None:
+        self.stalled_s = deadline_s
 
     def _watch_unsent(self) -> None:
         self._unstall()

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from functools import partial
 from typing import Any, Final, Generic, TypeVar, cast
 
 import structlog
@@ -36,6 +37,7 @@ IsalError: type[Exception] = cast(Any, isal_zlib.error)
 
 T = TypeVar("T")
 Buffer = bytes | memoryview
+Check = asyncio.Task[DocumentMeta | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,44 +87,74 @@ class Shelf:
         self._derived = Derived(derived_bytes)
         self._away = False
 
-    async def current(self, name: str) -> Copy | None:
-        """The newest version; None if there is none yet.
+    def check(self, name: str) -> Check:
+        """A look at the store's version that begins no earlier than now, shared by who asks."""
+        check = self._checks.get(name)
+        if check is None:
+            check = self._checks[name] = Shared(lambda: self._cache.read_meta(name))
+        return check.join()
+
+    async def current(self, name: str, check: Check | None = None) -> Copy | None:
+        """The newest version as of `check`, or of now; None if there is none yet.
 
         While the store is away: the copy at hand, else raises StoreUnavailable.
         """
+        check = check or self.check(name)
+        await asyncio.wait({check})
         try:
-            meta = await self._check(name)
-            self._away = False
-            if meta is None:
-                self._forget(name)
-                return None
             for _ in range(_LOADS):
-                copy = self._copies.get(name)
-                if copy is not None and copy.meta.version >= meta.version:
+                copy = self.at_hand(name, check)
+                if copy is not None:
                     return copy
+                if check.result() is None:
+                    self._forget(name)
+                    return None
                 await self._load(name)
             return self._copies.get(name)
         except StoreUnavailable as error:
-            copy = self._copies.get(name)
-            if copy is None:
-                raise
-            if not self._away:  # once for an outage, not for each of thousands of requests
-                self._away = True
-                log.warning("serving_own_copies", error=str(error))
-            return copy
+            return self._while_away(name, error)
+
+    def at_hand(self, name: str, check: Check) -> Copy | None:
+        """The copy that may be served after this check, which has ended; None if there is more
+        to do. Raises StoreUnavailable if the store is away and there is no copy."""
+        if check.cancelled():
+            raise StoreUnavailable("the service is stopping")
+        error = check.exception()
+        if isinstance(error, StoreUnavailable):
+            return self._while_away(name, error)
+        meta = check.result()
+        self._away = False
+        copy = self._copies.get(name)
+        if meta is None or copy is None or copy.meta.version < meta.version:
+            return None
+        return copy
+
+    def _while_away(self, name: str, error: StoreUnavailable) -> Copy:
+        copy = self._copies.get(name)
+        if copy is None:
+            raise error
+        if not self._away:  # once for an outage, not for each of thousands of requests
+            self._away = True
+            log.warning("serving_own_copies", error=str(error))
+        return copy
+
+    def body_at_hand(self, copy: Copy, wanted: Wanted, coding: Coding) -> Body | None:
+        """The bytes of a representation that was made before."""
+        if not wanted.tag and coding is Coding.DEFLATE:
+            return Body((copy.deflated,), len(copy.deflated))
+        body: Body | None = self._derived.kept(_key(copy, wanted, coding))
+        return body
 
     async def body(self, copy: Copy, wanted: Wanted, coding: Coding) -> Body:
         """The bytes of one representation. Raises DocumentError if the stored ones are none."""
-        if wanted.tag:
-            key = (copy.meta.name, copy.meta.version, wanted.tag, coding)
-            return await self._derived.get(key, lambda: self._cut(copy, wanted, coding))
-        if coding is Coding.DEFLATE:
-            return Body((copy.deflated,), len(copy.deflated))
-        if coding is Coding.IDENTITY:
+        ready = self.body_at_hand(copy, wanted, coding)
+        if ready is not None:
+            return ready
+        if not wanted.tag and coding is Coding.IDENTITY:
             text = (await self._text(copy)).text
             return Body((text,), len(text))
-        key = (copy.meta.name, copy.meta.version, b"", coding)
-        return await self._derived.get(key, lambda: self._gzip(copy))
+        make = partial(self._cut, copy, wanted, coding) if wanted.tag else partial(self._gzip, copy)
+        return await self._derived.get(_key(copy, wanted, coding), make)
 
     async def aclose(self) -> None:
         await self._derived.aclose()
@@ -131,12 +163,6 @@ class Shelf:
         for load in self._loads.values():
             load.cancel()
         await asyncio.gather(*self._loads.values(), return_exceptions=True)
-
-    async def _check(self, name: str) -> DocumentMeta | None:
-        check = self._checks.get(name)
-        if check is None:
-            check = self._checks[name] = Shared(lambda: self._cache.read_meta(name))
-        return await check()
 
     async def _load(self, name: str) -> None:
         """Joins the load under way: whether it brought enough is for the caller to look at."""
@@ -194,13 +220,17 @@ class Shared(Generic[T]):
         self._next: asyncio.Task[T] | None = None
 
     async def __call__(self) -> T:
+        return await asyncio.shield(self.join())
+
+    def join(self) -> "asyncio.Task[T]":
+        """The call that answers who asks now. It is others', too: shield it."""
         if self._next is not None:
             task = self._next  # it has not called yet
         elif self._running is None or self._running.done():
             task = self._running = self._start(None)
         else:
             task = self._next = self._start(self._running)
-        return await asyncio.shield(task)
+        return task
 
     def _start(self, after: "asyncio.Task[T] | None") -> "asyncio.Task[T]":
         task = asyncio.create_task(self._run(after))
@@ -237,14 +267,20 @@ class Derived:
         self._making: dict[tuple[Hashable, ...], asyncio.Task[Any]] = {}
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="shelf")
 
+    def kept(self, key: tuple[Hashable, ...]) -> Any | None:
+        """The value at `key` if it has been made and not been dropped."""
+        kept = self._values.get(key)
+        if kept is None:
+            return None
+        self._values.move_to_end(key)
+        return kept[0]
+
     async def get(
         self, key: tuple[Hashable, ...], make: Callable[[], Awaitable[tuple[T, int]]]
     ) -> T:
         """The value at `key`; `make` gives it with its size in bytes."""
-        kept = self._values.get(key)
-        if kept is not None:
-            self._values.move_to_end(key)
-            value: T = kept[0]
+        value: T | None = self.kept(key)
+        if value is not None:
             return value
         task = self._making.get(key)
         if task is None:
@@ -283,6 +319,10 @@ class Derived:
             task.cancel()
         await asyncio.gather(*self._making.values(), return_exceptions=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _key(copy: Copy, wanted: Wanted, coding: Coding) -> tuple[Hashable, ...]:
+    return (copy.meta.name, copy.meta.version, wanted.tag, coding)
 
 
 def _seen(task: "asyncio.Task[Any]") -> None:
