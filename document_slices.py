@@ -2,7 +2,7 @@
 
 Relies on how `documents` writes them: no whitespace, fixed key order, rows of plain numbers. In
 such text the bytes `"rows":[` and `"markets":[` occur nowhere else (a quote inside a string is
-escaped), and the first `]}` after a market's `"rows":[` ends that market.
+escaped), and the first `}` after a market's `"rows":[` ends that market.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ import orjson
 _MARKETS: Final = b',"markets":['
 _ROWS: Final = b',"rows":['
 _MISSING: Final = b'],"missing":'
+_CLOSING: Final = ord("]")
 _PART_BYTES: Final = 256 * 1024
 
 
@@ -95,8 +96,9 @@ class DocumentText:
                 position += 1  # the comma
             head_end = text.find(_ROWS, position)
             rows_start = head_end + len(_ROWS)
-            rows_end = text.find(b"]}", rows_start)
-            if head_end < 0 or rows_end < 0:
+            # One character is found ten times as fast as two.
+            rows_end = text.find(b"}", rows_start) - 1
+            if head_end < 0 or rows_end < rows_start or text[rows_end] != _CLOSING:
                 raise DocumentError("a market without an end")
             head = _object(text[position:head_end] + b"}")
             end = rows_end + 2
