@@ -1,8 +1,10 @@
 """Load on a server, by wrk: what it did within the time, and whether every answer was right."""
 
 import asyncio
+import math
 import re
 import shutil
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +46,7 @@ async def press(
     """Reads `url` over and over. Raises ProcessFailed for any answer other than 200 or 304."""
     script = folder / "done.lua"
     script.write_text(_SCRIPT)
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "20s"]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{math.ceil(seconds)}s", "--timeout", "20s"]
     command += ["-s", str(script)]
     for name, value in headers.items():
         command += ["-H", f"{name}: {value}"]
@@ -53,7 +55,11 @@ async def press(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output = (await process.communicate())[0].decode(errors="replace")
+    ending = asyncio.create_task(process.communicate())
+    if seconds < 1:  # it knows no shorter time, but ends when told to
+        await asyncio.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+    output = (await ending)[0].decode(errors="replace")
     found = re.search(r"^RESULT (\d+) (\d+) (\d+) (\d+)$", output, re.M)
     if found is None or int(found[4]) or not int(found[2]):
         raise ProcessFailed(f"wrk on {url}:\n{output}")

@@ -9,7 +9,7 @@ class Sizes:
     """Markets are per exchange where two numbers are given (Binance, Bybit)."""
 
     runs: int = 5
-    seconds: float = 2.0  # of load on each side of a serving row
+    seconds: float = 2.0  # of load on each side of a serving row; half of it for short answers
     connections: int = 16
     large: tuple[int, int] = (1000, 499)  # markets, rows
     small: tuple[int, int] = (100, 100)
@@ -25,7 +25,7 @@ class Sizes:
 FULL: Final = Sizes()
 TINY: Final = Sizes(
     runs=1,
-    seconds=0.3,
+    seconds=0.2,
     connections=4,
     large=(20, 50),
     small=(4, 10),

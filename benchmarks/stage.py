@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import psutil
 
@@ -18,6 +19,8 @@ from config import Settings, load_settings
 from embedded_stores import EmbeddedStores, remove_embedded_data
 from hot_store.leases import Lease, try_acquire
 from hot_store.redis_client import HotStore, open_hot_store
+
+NO_DATABASE: Final = "postgresql://nobody@127.0.0.1:1/none"
 
 
 @dataclass(slots=True)
@@ -74,14 +77,19 @@ class Stores:
 
 
 @contextlib.asynccontextmanager
-async def open_stores(folder: Path, cores: tuple[int, ...] = ()) -> AsyncIterator[Stores]:
-    """Starts them in `folder`, with Valkey kept on `cores`, and removes them afterwards."""
+async def open_stores(
+    folder: Path, cores: tuple[int, ...] = (), *, postgres: bool = True
+) -> AsyncIterator[Stores]:
+    """Starts them in `folder`, with Valkey kept on `cores`, and removes them afterwards.
+
+    Without PostgreSQL there is an address where none answers.
+    """
     await asyncio.to_thread(folder.mkdir)
     try:
-        async with EmbeddedStores(folder) as embedded:
+        async with EmbeddedStores(folder, postgres=postgres) as embedded:
             addresses = await embedded.start()
-            redis_url, database_url = addresses.redis_url, addresses.database_url
-            assert redis_url and database_url  # noqa: S101 - both were asked for
+            redis_url, database_url = addresses.redis_url, addresses.database_url or NO_DATABASE
+            assert redis_url  # noqa: S101 - it was asked for
             store = open_hot_store(_settings(redis_url, database_url), client_name="benchmarks")
             try:
                 if cores:
