@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench lock clean
+.PHONY: help demo run test check bench chaos lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -40,6 +40,9 @@ check: $(VENV)/dev.stamp ## lint, types, and known holes in what is pinned (skip
 
 bench: $(VENV)/run.stamp $(BENCH_VENV)/run.stamp ## speed and memory beside nginx, bare ASGI, ccxt and orjson
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+chaos: $(VENV)/dev.stamp ## breaks everything around the service for five minutes and checks every read
+	@$(BIN)/python -m chaos $(CHAOS)
 
 # What the benchmarks compare with stays out of the service's own environment. Without it, its
 # rows are left out.

@@ -1,0 +1,1 @@
+"""`make chaos`: the whole service, its stores and the simulated exchanges, broken at random."""

@@ -1,0 +1,142 @@
+"""python -m chaos: breaks everything around the service for a while and checks what it promises."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+import structlog
+import uvloop
+
+from chaos.plan import Plan, draw_plan
+from chaos.report import Ledger, Violation, summary
+from chaos.run import run_plan
+from chaos.stage import StageFailed
+
+_SECONDS: Final = 270.0
+_FEWEST_S: Final = 5.0
+_MOST_S: Final = 3600.0
+# What start and end may take, beyond which everything is ended by force.
+_AROUND_S: Final = 360.0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m chaos",
+        description="Runs the API, two workers, their stores and the simulated exchanges, and "
+        "breaks them at random: exchanges that fail, lie and ban; processes killed and paused; "
+        "Redis and PostgreSQL restarted, paused, full, read-only; clients that misbehave. "
+        "Meanwhile readers poll every document and compare each version, row by row, with what "
+        "the exchanges really had. Everything runs on this machine, in a temporary folder, and "
+        "ends with the run.",
+        epilog="The same seed draws the same plan. Exit: 0 without violations, 1 with some, "
+        "2 when it could not run.",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=None, help="draws the plan of faults (a random one, printed)"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=_SECONDS,
+        help="how long faults are injected; start and end come on top (%(default)g)",
+    )
+    parser.add_argument(
+        "--logs", type=Path, help="keep the logs of all processes in this folder", metavar="DIR"
+    )
+    parser.add_argument("--plan", action="store_true", help="print the plan of faults and end")
+    parser.add_argument("--quiet", action="store_true", help="the summary alone, without the plan")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if not _FEWEST_S <= arguments.seconds <= _MOST_S:
+        parser.error(f"--seconds is {_FEWEST_S:g} to {_MOST_S:g}")
+    seed = secrets.randbelow(10**6) if arguments.seed is None else arguments.seed
+    plan = draw_plan(seed, arguments.seconds)
+    if arguments.plan or not arguments.quiet:
+        _say(f"chaos: seed {seed}, {len(plan.steps)} faults in {plan.seconds:g} s:")
+        for step in plan.steps:
+            _say(str(step))
+    if arguments.plan:
+        return 0
+    return _run(plan, arguments.logs, quiet=arguments.quiet)
+
+
+def _run(plan: Plan, logs: Path | None, *, quiet: bool) -> int:
+    began = time.monotonic()
+    ledger = Ledger(on_violation=_tell)
+    # The stores' servers are told of by the product's own modules.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+
+    def keep_logs(folder: Path) -> None:
+        if logs is not None:
+            logs.mkdir(parents=True, exist_ok=True)
+            for log in [*folder.glob("*.log"), *folder.glob("stores/*.log")]:
+                shutil.copy(log, logs / log.name)
+
+    overdue = threading.Timer(plan.seconds + _AROUND_S, _end_by_force)
+    overdue.daemon = True
+    overdue.start()
+    say = (lambda line: None) if quiet else _say
+    code = 0
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until_signal(run_plan(plan, ledger, say, keep_logs)))
+    except StageFailed as error:
+        _say(f"chaos: {error}")
+        code = 2
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        _say("chaos: ended before its time; nothing is left running")
+        code = 130
+    finally:
+        overdue.cancel()
+    _say(summary(plan, ledger, time.monotonic() - began))
+    if ledger.violated:
+        _say(f"again: python -m chaos --seed {plan.seed} --seconds {plan.seconds:g}")
+    return code or (1 if ledger.violated else 0)
+
+
+async def _until_signal(run: Coroutine[Any, Any, None]) -> None:
+    """SIGTERM and SIGHUP end the run as Ctrl-C does: everything is stopped first."""
+    task = asyncio.create_task(run)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, task.cancel)
+    await task
+
+
+def _tell(violation: Violation) -> None:
+    sys.stderr.write(f"VIOLATION {violation}\n")
+    sys.stderr.flush()
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _end_by_force() -> None:
+    """The run hangs: whatever it started is killed, stopped processes included."""
+    _say("chaos: it does not end; killing what it started")
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    os._exit(2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

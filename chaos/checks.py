@@ -1,0 +1,353 @@
+"""What a document must be: compared with the exchanges' truth, row by row. Pure functions.
+
+They share nothing with the product: what is known here of documents is what the contract says.
+Each returns the problems it found, in words; an empty list is a document without fault.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Final
+
+MINUTE_MS: Final = 60_000
+HOUR_MS: Final = 60 * MINUTE_MS
+INTERVALS_MS: Final = {
+    "5m": 5 * MINUTE_MS, "15m": 15 * MINUTE_MS, "30m": 30 * MINUTE_MS, "1h": HOUR_MS,
+    "2h": 2 * HOUR_MS, "4h": 4 * HOUR_MS, "6h": 6 * HOUR_MS, "8h": 8 * HOUR_MS,
+    "12h": 12 * HOUR_MS, "1d": 24 * HOUR_MS,
+}  # fmt: skip
+GLOBAL_FR: Final = "global_fr"
+DOCUMENTS: Final = (*INTERVALS_MS, GLOBAL_FR)
+COLUMNS: Final = (
+    "open_time", "open", "high", "low", "close", "volume", "turnover", "open_interest",
+    "funding_rate",
+)  # fmt: skip
+# Binance keeps no open interest from before, so it goes while a collection runs.
+OI_HORIZON_MS: Final = 30 * 24 * HOUR_MS
+_HEADER: Final = (
+    "timeframe", "interval_ms", "version", "as_of", "updated_at", "last_closed_open_time",
+    "source", "columns", "markets", "missing",
+)  # fmt: skip
+_MARKET: Final = frozenset(
+    ("exchange", "symbol", "base", "quote", "meta", "checked_at", "stale_since", "rows")
+)
+_PARTS: Final = frozenset(("klines", "open_interest", "funding_rate"))
+_TOLD: Final = 3  # rows of one market that are told of in full
+
+Row = Sequence[Any]
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The exchanges' numbers for a collection at one instant, by market ("exchange:symbol").
+
+    `rows` hold all open interest there will ever be; `visible` the times whose snapshot was out
+    at that instant; `forming` the states that the newest row went through until the document was
+    written, for the exchanges' clock may move on meanwhile.
+    """
+
+    rows: Mapping[str, Mapping[int, Row]]
+    visible: Mapping[str, Collection[int]]
+    forming: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFunding:
+    """What a funding document told of one market."""
+
+    checked_at: int
+    interval_hours: int
+    first_ms: int  # the oldest settlement it holds
+
+    @property
+    def unknown_from_ms(self) -> int:
+        """The first instant at which a settlement may lie that it does not hold."""
+        step_ms = self.interval_hours * HOUR_MS
+        return self.checked_at - self.checked_at % step_ms + step_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a candle document is compared with.
+
+    `truths`: by instant, for `as_of` and for each `checked_at` in it. `instants`: what the
+    exchanges' clock showed from `as_of` until the document was written. `funding`: what was known
+    when its collection began, if that can be told (it may have known more). `required`: markets
+    that must be in it, or in `missing`. `settled`: nothing may be lacking.
+    """
+
+    candles: int
+    truths: Mapping[int, Truth]
+    instants: Sequence[int]
+    funding: Mapping[str, KnownFunding] | None = None
+    required: Collection[str] = ()
+    settled: bool = False
+
+
+@dataclass(slots=True)
+class Findings:
+    """`compared` counts what was held against the truth, so that nothing passes unlooked at."""
+
+    problems: list[str] = field(default_factory=list)
+    compared: Counter[str] = field(default_factory=Counter)
+
+    def add(self, problem: str) -> None:
+        self.problems.append(problem)
+
+
+def window_start(name: str, as_of_ms: int, candles: int) -> int:
+    """The first instant of the window; 8h is made of 4h and reaches as far back as that."""
+    interval_ms = INTERVALS_MS["4h" if name == "8h" else name]
+    return as_of_ms - as_of_ms % interval_ms - (candles - 1) * interval_ms
+
+
+def last_closed(name: str, as_of_ms: int) -> int:
+    interval_ms = INTERVALS_MS[name]
+    return as_of_ms - as_of_ms % interval_ms - interval_ms
+
+
+def check_header(name: str, document: Document) -> list[str]:
+    """The frame of any document: fields, their sense, the order of markets, `missing`."""
+    if tuple(document) != _HEADER:
+        return [f"fields {list(document)}"]
+    problems = []
+    as_of_ms, version = document["as_of"], document["version"]
+    funding = name == GLOBAL_FR
+    expected = {
+        "timeframe": name,
+        "interval_ms": None if funding else INTERVALS_MS[name],
+        "last_closed_open_time": None if funding else last_closed(name, as_of_ms),
+        "source": "aggregated" if name == "8h" else "collected",
+        "columns": ["funding_time", "funding_rate"] if funding else list(COLUMNS),
+    }
+    problems += [
+        f"{field_name} is {document[field_name]!r}, not {value!r}"
+        for field_name, value in expected.items()
+        if document[field_name] != value
+    ]
+    if version < as_of_ms:
+        problems.append(f"version {version} is below as_of {as_of_ms}")
+    places = [(market["exchange"], market["symbol"]) for market in document["markets"]]
+    if any(first >= second for first, second in pairwise(places)):
+        problems.append("markets are not sorted, or not unique")
+    for lack in document["missing"]:
+        if lack["part"] not in _PARTS or not lack["reason"]:
+            problems.append(f"an entry of missing without sense: {lack}")
+    return problems
+
+
+def check_candles(name: str, document: Document, facts: Facts) -> Findings:
+    """A whole candle document against the truth."""
+    findings = Findings(check_header(name, document))
+    if findings.problems:
+        return findings
+    lacks = {(f"{lack['exchange']}:{lack['symbol']}", lack["part"]) for lack in document["missing"]}
+    present = set()
+    for market in document["markets"]:
+        key = f"{market['exchange']}:{market['symbol']}"
+        present.add(key)
+        if frozenset(market) != _MARKET:
+            findings.add(f"{key}: fields {list(market)}")
+            continue
+        named = frozenset(part for lacking, part in lacks if lacking == key)
+        _check_market(name, key, market, document["as_of"], named, facts, findings)
+    findings.compared["markets"] += len(present)
+    for key in facts.required:
+        if key not in present and (facts.settled or (key, "klines") not in lacks):
+            findings.add(f"{key} is neither in markets nor in missing")
+    if facts.settled and document["missing"]:
+        findings.add(f"all is well, and yet missing: {document['missing'][:3]}")
+    return findings
+
+
+def _check_market(
+    name: str, key: str, market: Document, as_of_ms: int, lacks: Collection[str], facts: Facts,
+    findings: Findings,
+) -> None:  # fmt: skip
+    checked_at, stale_since = market["checked_at"], market["stale_since"]
+    stale = stale_since is not None
+    for problem in _marks(market, as_of_ms, "klines" in lacks, facts.settled):
+        findings.add(f"{key}: {problem}")
+    truth = facts.truths.get(checked_at)
+    if truth is None or key not in truth.rows:
+        findings.add(f"{key}: no exchange trades it, or nobody looked at {checked_at}")
+        return
+    times = [row[0] for row in market["rows"]]
+    forming_ms = checked_at - checked_at % INTERVALS_MS[name]
+    states = [*truth.forming.get(key, ())]
+    expected = {**truth.rows[key]}
+    if forming_ms not in expected and times and times[-1] == forming_ms and states:
+        expected[forming_ms] = states[0]
+    if stale:
+        first_ms = window_start(name, as_of_ms, facts.candles)
+        gone_ms = last_closed(name, checked_at), last_closed(name, as_of_ms)
+        expected = {
+            time: row
+            for time, row in expected.items()
+            if time >= first_ms and not gone_ms[0] < time <= gone_ms[1]
+        }
+    if times != sorted(expected):
+        findings.add(f"{key}: {_difference(times, sorted(expected))}")
+        return
+    told = 0
+    for row in market["rows"]:
+        problem = _row_problem(row, expected[row[0]], states if row[0] == forming_ms else ())
+        if problem:
+            told += 1
+            if told <= _TOLD:
+                findings.add(f"{key}: {problem}")
+    findings.compared["rows"] += len(times)
+    findings.compared["carried over"] += len(times) if stale else 0
+    excused = stale and not facts.settled
+    _check_open_interest(name, key, market, truth, "open_interest" in lacks or excused, facts,
+                         findings)  # fmt: skip
+    _check_funding(name, key, market, truth, "funding_rate" in lacks or excused, facts, findings)
+
+
+def _marks(market: Document, as_of_ms: int, lacking: bool, settled: bool) -> Iterator[str]:
+    """Rows that are carried over say so, and since when; all others are as of now."""
+    checked_at, stale_since = market["checked_at"], market["stale_since"]
+    if (stale_since is not None) != lacking:
+        yield f"stale_since {stale_since}, and klines in missing: {lacking}"
+    if stale_since is None:
+        if checked_at != as_of_ms:
+            yield f"not marked as stale, and checked at {checked_at}, not {as_of_ms}"
+        return
+    # With the exchanges' clock standing still, all three may be of one instant.
+    if not checked_at <= stale_since <= as_of_ms:
+        yield f"checked at {checked_at}, stale since {stale_since}, as_of {as_of_ms}"
+    if settled:
+        yield f"all is well, and yet stale since {stale_since}"
+
+
+def _difference(times: Sequence[int], expected: Sequence[int]) -> str:
+    if any(first >= second for first, second in pairwise(times)):
+        return "rows are not sorted, or not unique"
+    extra = sorted(set(times) - set(expected))
+    lacking = sorted(set(expected) - set(times))
+    return f"{len(times)} rows of {len(expected)}; too many: {extra[:5]}, too few: {lacking[:5]}"
+
+
+def _row_problem(row: Row, expected: Row, states: Sequence[Row]) -> str:
+    if len(row) != len(COLUMNS):
+        return f"a row of {len(row)} columns: {row}"
+    if row[1:7] == expected[1:7] or any(row[1:7] == state[1:7] for state in states):
+        return ""
+    return f"row {row[:7]}, and the truth is {expected[:7]}"
+
+
+def _check_open_interest(
+    name: str, key: str, market: Document, truth: Truth, excused: bool, facts: Facts,
+    findings: Findings,
+) -> None:  # fmt: skip
+    kept_from_ms = 0
+    if key.startswith("binance:") and facts.instants:
+        kept_from_ms = facts.instants[-1] - OI_HORIZON_MS
+    rows, visible = truth.rows[key], truth.visible.get(key, ())
+    for row in market["rows"]:
+        time, value = row[0], row[7]
+        known = rows.get(time)
+        expected = None if known is None else known[7]
+        if value is None:
+            if not excused and expected is not None and time in visible and time >= kept_from_ms:
+                findings.add(f"{key}: open interest of {time} is null, not {expected}")
+                return
+            findings.compared["open interest: null"] += 1
+        elif value != expected:
+            findings.add(f"{key}: open interest of {time} is {value}, not {expected}")
+            return
+        else:
+            findings.compared["open interest"] += 1
+
+
+def _check_funding(
+    name: str, key: str, market: Document, truth: Truth, excused: bool, facts: Facts,
+    findings: Findings,
+) -> None:  # fmt: skip
+    interval_ms = INTERVALS_MS[name]
+    known = facts.funding.get(key) if facts.funding is not None else None
+    for row in market["rows"]:
+        time, rate = row[0], row[8]
+        true = truth.rows[key].get(time)
+        expected = None if true is None else true[8]
+        if rate is None:
+            findings.compared["funding: null"] += 1
+            if expected is None or excused or known is None:
+                continue
+            old = time + interval_ms <= known.first_ms  # before all that is kept
+            late = time + interval_ms > known.unknown_from_ms
+            if not (old or (late and not facts.settled)):
+                findings.add(f"{key}: funding of {time} is null, not {expected}")
+                return
+        elif rate != expected:
+            findings.add(f"{key}: funding of {time} is {rate}, not {expected}")
+            return
+        else:
+            findings.compared["funding"] += 1
+
+
+def check_funding_document(
+    document: Document,
+    settlements: Mapping[int, Mapping[str, Sequence[Row]]],
+    *,
+    required: Collection[str] = (),
+    settled: bool = False,
+) -> Findings:
+    """`settlements`: by `checked_at` and market, all regular ones up to then that are kept."""
+    findings = Findings(check_header(GLOBAL_FR, document))
+    if findings.problems:
+        return findings
+    lacks = {f"{lack['exchange']}:{lack['symbol']}" for lack in document["missing"]}
+    present = set()
+    for market in document["markets"]:
+        key = f"{market['exchange']}:{market['symbol']}"
+        present.add(key)
+        expected = settlements.get(market["checked_at"], {}).get(key)
+        if expected is None:
+            findings.add(f"{key}: no exchange trades it, or nobody looked")
+        elif market["rows"] != expected:
+            findings.add(f"{key}: settlements {_rows_differ(market['rows'], expected)}")
+        if market["interval_hours"] not in (1, 2, 4, 8):
+            findings.add(f"{key}: an interval of {market['interval_hours']} hours")
+        findings.compared["settlements"] += len(market["rows"])
+    for key in required:
+        if key not in present and (settled or key not in lacks):
+            findings.add(f"{key} is neither in markets nor in missing")
+    if settled and document["missing"]:
+        findings.add(f"all is well, and yet missing: {document['missing'][:3]}")
+    return findings
+
+
+def _rows_differ(rows: Sequence[Row], expected: Sequence[Row]) -> str:
+    unlike = [(ours, true) for ours, true in zip(rows, expected, strict=False) if ours != true]
+    lacking = [row for row in expected if row not in rows]
+    return f"{len(rows)} of {len(expected)}; first unlike: {unlike[:1]}; lacking: {lacking[-3:]}"
+
+
+def cut(document: Document, query: Mapping[str, Any]) -> dict[str, Any]:
+    """What a filtered answer must hold, from the whole document of the same version."""
+    exchange, symbols = query.get("exchange"), query.get("symbol")
+
+    def wanted(entry: Document) -> bool:
+        return (exchange is None or entry["exchange"] == exchange) and (
+            symbols is None or entry["symbol"] in symbols
+        )
+
+    def rows(all_rows: Sequence[Row]) -> list[Row]:
+        kept = [row for row in all_rows if row[0] >= query.get("since", 0)]
+        if query.get("closed") and document["last_closed_open_time"] is not None:
+            kept = [row for row in kept if row[0] <= document["last_closed_open_time"]]
+        limit = query.get("limit")
+        return kept if limit is None else kept[-limit:]
+
+    return {
+        **document,
+        "markets": [
+            {**market, "rows": rows(market["rows"])}
+            for market in document["markets"]
+            if wanted(market)
+        ],
+        "missing": [lack for lack in document["missing"] if wanted(lack)],
+    }

@@ -1,0 +1,142 @@
+"""Those who ask for collections all the time, and what becomes of their wishes."""
+
+import asyncio
+import random
+import time
+from typing import Any, Final
+
+import aiohttp
+
+from chaos.checks import INTERVALS_MS
+from chaos.stage import CRON_SECRET, Stage
+
+_ANSWER_S: Final = 8.0  # a refusal is promised within 3 s; a busy machine may take longer
+_PAUSE_S: Final = (0.8, 4.0)
+_SETTLED_S: Final = 90.0
+_LOOK_S: Final = 0.25
+_FINAL: Final = ("complete", "failed")
+
+
+class Poster:
+    """POSTs at random; `accepted` are the runs that were promised, by job."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._chance = random.Random(f"{stage.plan.seed}:posts")  # noqa: S311 - to be repeatable
+        self.accepted: dict[str, int] = {}
+
+    async def run(self) -> None:
+        while True:
+            draw = self._chance.random()
+            if draw < 0.12:
+                await self.post("/api/v1/internal/update-fr")
+            elif draw < 0.16:
+                await self.post("/api/v1/internal/update-coins")
+            else:
+                timeframe = self._chance.choice(tuple(INTERVALS_MS))
+                await self.post("/get-market-data", {"timeframe": timeframe})
+            await asyncio.sleep(self._chance.uniform(*_PAUSE_S))
+
+    async def post(self, path: str, body: Any = None) -> Any:
+        """The job, or None where it was not accepted."""
+        headers = {} if body else {"Authorization": f"Bearer {CRON_SECRET}"}
+        ledger, began = self._stage.ledger, time.monotonic()
+        try:
+            async with self._stage.session.post(
+                self._stage.api + path,
+                json=body,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=_ANSWER_S),
+            ) as answer:
+                status, told = answer.status, await answer.json()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            ledger.asked["not answered"] += 1
+            if not self._stage.outages.excuse(began, time.monotonic()):
+                ledger.violate("the API answers", f"POST {path}: {type(error).__name__} {error}")
+            return None
+        ledger.asked[str(status)] += 1
+        if status == 202:
+            self.accepted[told["id"]] = max(self.accepted.get(told["id"], 0), told["run"])
+            return told
+        if status != 503 or not told.get("detail"):
+            ledger.violate("a POST is accepted or refused with a reason", f"{path}: {told}")
+        return None
+
+
+class Runs:
+    """Looks at the jobs all the time: when runs began, and how they ended."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._started: dict[str, list[int]] = {}
+        self._seen: set[tuple[str, int]] = set()
+        self._jobs: dict[str, Any] = {}
+
+    async def run(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(_LOOK_S)
+
+    async def look(self) -> bool:
+        """False when the API or the store could not tell."""
+        try:
+            async with self._stage.session.get(f"{self._stage.api}/jobs") as answer:
+                if answer.status != 200:
+                    return False
+                jobs = (await answer.json())["jobs"]
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return False
+        for job in jobs:
+            self._note(job)
+        return True
+
+    def _note(self, job: Any) -> None:
+        self._jobs[job["id"]] = job
+        started = self._started.setdefault(job["id"], [])
+        if job["started_at"] and job["started_at"] not in started:
+            started.append(job["started_at"])
+        last = job["last"]
+        if last is None or (job["id"], last["run"]) in self._seen:
+            return
+        self._seen.add((job["id"], last["run"]))
+        ledger = self._stage.ledger
+        ledger.ended[last["state"]] += 1
+        if last["state"] == "failed":
+            ledger.causes[(last["error"] or "no cause").split(":")[0][:60]] += 1
+        if last["state"] not in _FINAL or (last["state"] == "failed" and not last["error"]):
+            ledger.violate("a run ends complete or failed with a cause", f"{job['id']}: {last}")
+        if "internal error" in (last["error"] or ""):
+            ledger.violate("no mistakes of ours", f"{job['id']}: {last['error']}")
+
+    def began_before(self, job_id: str, wall_ms: int) -> int | None:
+        """When the run began that wrote something at `wall_ms`; never too late."""
+        return max((at for at in self._started.get(job_id, ()) if at <= wall_ms), default=None)
+
+    async def settled(self, accepted: dict[str, int]) -> None:
+        """Waits until all that was accepted has ended."""
+        deadline = time.monotonic() + _SETTLED_S
+        open_jobs: list[str] = []
+        while time.monotonic() < deadline:
+            if await self.look():
+                open_jobs = [
+                    f"{job_id}: run {run} was accepted, and is {self._told(job_id)}"
+                    for job_id, run in accepted.items()
+                    if not self._has_ended(job_id, run)
+                ] + [
+                    f"{job_id} is {job['state']}"
+                    for job_id, job in self._jobs.items()
+                    if job["state"] in ("queued", "active")
+                ]
+                if not open_jobs:
+                    return
+            await asyncio.sleep(_LOOK_S)
+        for job in open_jobs or ["nothing is known of the jobs"]:
+            self._stage.ledger.violate("every accepted POST ends", job)
+
+    def _has_ended(self, job_id: str, run: int) -> bool:
+        last = (self._jobs.get(job_id) or {}).get("last")
+        return last is not None and last["run"] >= run
+
+    def _told(self, job_id: str) -> str:
+        job = self._jobs.get(job_id)
+        return f"{job['state']} in run {job['run']}, last {job['last']}" if job else "unknown"

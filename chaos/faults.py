@@ -1,0 +1,274 @@
+"""How each fault of the plan is done and undone. What it must not break is checked elsewhere.
+
+A fault that lasts is undone when its time is over, and also when the run is cut short.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import psutil
+import redis.asyncio as redis
+
+from chaos import rude
+from chaos.clients import Poster
+from chaos.plan import Step
+from chaos.processes import Kept
+from chaos.stage import Stage, StageFailed
+from chaos.world import World
+from embedded.server import EmbeddedServer
+
+_ENDS_WITHIN_S: Final = 3.0  # SIGTERM, by the contract
+_BUSY_S: Final = 2.0  # and what a busy machine may add to it
+_ORPHANS_S: Final = 6.0
+_API_BACK_S: Final = 30.0  # after many deaths it is started again after 10 s
+_SHUT_OUT_S: Final = 8.0
+_STORE_PATIENCE_S: Final = 15.0
+_UNDONE_S: Final = 45.0
+
+Do = Callable[[Step], Awaitable[None]]
+
+
+class Faults:
+    """Does the steps of the plan, each at its time."""
+
+    def __init__(self, stage: Stage, world: World, poster: Poster) -> None:
+        self._stage = stage
+        self._world = world
+        self._poster = poster
+        self._ledger = stage.ledger
+        self._api_lock = asyncio.Lock()  # one outage of the API at a time
+        self._lanes: Mapping[str, Do] = {
+            "exchange": self._exchange,
+            "process": self._process,
+            "store": self._store,
+            "database": self._database,
+            "client": self._client,
+            "clock": self._clock,
+            "world": self._change_world,
+        }
+
+    async def run(self) -> None:
+        """Returns when the last one is undone."""
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as running:
+            for step in self._stage.plan.steps:
+                await asyncio.sleep(max(0.0, began + step.at_s - time.monotonic()))
+                running.create_task(self._do(step), name=str(step))
+
+    async def _do(self, step: Step) -> None:
+        self._ledger.faults[f"{step.lane} {step.kind}"] += 1
+        try:
+            async with asyncio.timeout(step.lasts_s + _UNDONE_S):
+                await self._lanes[step.lane](step)
+        except TimeoutError:
+            raise StageFailed(f"could not be done or undone in time: {step}") from None
+
+    # --- exchanges -------------------------------------------------------------------------------
+
+    async def _exchange(self, step: Step) -> None:
+        rule = {**step.details, "duration_s": step.lasts_s}
+        place = rule.pop("market", None)
+        if place is not None:
+            market = self._world.pick(place, rule.get("exchange"))
+            rule |= dict(zip(("exchange", "symbol"), market.split(":"), strict=True))
+        shut_out = step.kind == "too_frequent_403"
+        if shut_out:
+            rule["ban_s"] = _SHUT_OUT_S
+        (told,) = (await self._stage.ask_simulator("/sim/faults", rule))[-1:]
+        await asyncio.sleep(step.lasts_s)
+        if shut_out and await self._was_used(told["number"]):
+            await asyncio.sleep(_SHUT_OUT_S)
+            await self._forget_pause()
+
+    async def _was_used(self, number: int) -> bool:
+        rules = await self._stage.ask_simulator("/sim/faults")
+        return any(rule["number"] == number and rule["used"] for rule in rules)
+
+    async def _forget_pause(self) -> None:
+        """As if the ten minutes were over for which that exchange is left alone: the pause is
+        kept in the store and by each worker."""
+        async with self._insisting() as store:
+            for key in await store.keys("pause:*"):
+                await store.delete(key)
+        for pid in self._stage.pids("worker"):
+            await self._end(pid, "a worker", signal.SIGTERM)
+
+    # --- processes -------------------------------------------------------------------------------
+
+    async def _process(self, step: Step) -> None:
+        if step.kind.startswith("worker"):
+            pid = await self._chosen_worker(step.details["who"])
+            if pid is None:
+                return  # being started again
+            if step.kind == "worker_stopped":
+                await self._stopped([pid], step.lasts_s)
+            elif step.kind == "worker_killed":
+                await self._end(pid, "a worker", signal.SIGKILL)
+            else:
+                await self._end(pid, "a worker", signal.SIGTERM)
+        else:
+            async with self._api_lock:
+                await self._break_api(step)
+
+    async def _chosen_worker(self, who: str) -> int | None:
+        pids = self._stage.pids("worker")
+        if who == "holder":
+            holder = await self._stage.holder()
+            if holder in pids:
+                return holder
+        return (pids[-1] if who == "second" else pids[0]) if pids else None
+
+    async def _break_api(self, step: Step) -> None:
+        since = self._stage.outages.begin()
+        try:
+            if step.kind == "api_stopped":
+                await self._stopped(self._stage.pids("api"), step.lasts_s)
+            elif step.kind == "api_killed":
+                for pid in self._stage.pids("api"):
+                    await self._end(pid, "the API", signal.SIGKILL)
+            else:
+                await self._break_main(step.kind)
+            deadline = time.monotonic() + _API_BACK_S
+            while not await self._stage.api_answers():
+                if time.monotonic() > deadline:
+                    self._ledger.violate("the API comes back", f"not after {step.kind}")
+                    return
+                await asyncio.sleep(0.1)
+        finally:
+            self._stage.outages.end(since)
+
+    async def _break_main(self, kind: str) -> None:
+        service = self._stage.service
+        if service is None or service.pid is None:
+            return
+        children = psutil.Process(service.pid).children(recursive=True)
+        number = signal.SIGKILL if kind == "main_killed" else signal.SIGTERM
+        await self._end(service.pid, "the service", number, service)
+        _, orphans = await asyncio.to_thread(psutil.wait_procs, children, _ORPHANS_S)
+        for orphan in orphans:
+            self._ledger.violate("no orphans", f"{orphan} outlived main by {_ORPHANS_S:g} s")
+
+    async def _end(
+        self, pid: int, what: str, number: signal.Signals, kept: Kept | None = None
+    ) -> None:
+        second = self._stage.second
+        if kept is None and second is not None and second.pid == pid:
+            kept = second
+        if kept is not None:
+            kept.expect_end()
+        try:
+            process = psutil.Process(pid)
+            process.send_signal(number)
+        except psutil.NoSuchProcess:
+            return
+        began = time.monotonic()
+        try:
+            await asyncio.to_thread(process.wait, _ENDS_WITHIN_S + _BUSY_S)
+        except psutil.TimeoutExpired:
+            took_s = time.monotonic() - began
+            self._ledger.violate("an end takes 3 s", f"{what} still ran {took_s:.1f} s after it")
+
+    async def _stopped(self, pids: list[int], lasts_s: float) -> None:
+        for pid in pids:
+            _signal(pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(lasts_s)
+        finally:
+            for pid in pids:
+                _signal(pid, signal.SIGCONT)
+
+    # --- stores ----------------------------------------------------------------------------------
+
+    async def _store(self, step: Step) -> None:
+        kind, valkey = step.kind, self._stage.valkey
+        if kind in ("restarted", "killed", "unreachable"):
+            await self._break_server(valkey, kind, step.lasts_s, signal.SIGTERM)
+            return
+        if kind == "connections_cut":
+            async with self._insisting() as store:
+                for what in ("pubsub", "normal"):
+                    await store.execute_command("CLIENT", "KILL", "TYPE", what, "SKIPME", "yes")
+            return
+        done, undone = {
+            "full": (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+            "read_only": (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+        }[kind]
+        try:
+            async with self._insisting() as store:
+                await store.execute_command(*done)
+            await asyncio.sleep(step.lasts_s)
+        finally:
+            async with self._insisting() as store:
+                await store.execute_command(*undone)
+
+    async def _database(self, step: Step) -> None:
+        # SIGINT is PostgreSQL's fast shutdown.
+        await self._break_server(self._stage.postgres, step.kind, step.lasts_s, signal.SIGINT)
+
+    async def _break_server(
+        self, server: EmbeddedServer, kind: str, lasts_s: float, ending: signal.Signals
+    ) -> None:
+        pids = self._stage.server_pids(server)
+        if not pids:
+            self._ledger.violate("stores live", f"no {server.name} runs")
+            return
+        if kind == "unreachable":
+            await self._stopped(pids, lasts_s)
+            return
+        try:
+            _signal(pids[0], signal.SIGKILL if kind == "killed" else ending)
+            await asyncio.sleep(lasts_s)
+        finally:
+            await asyncio.to_thread(server.keep_running, threading.Event())
+
+    @contextlib.asynccontextmanager
+    async def _insisting(self) -> Any:
+        """A client of the hot store, as soon as that answers: what was done must be undone."""
+        deadline = time.monotonic() + _STORE_PATIENCE_S
+        async with self._stage.store() as store:
+            while True:
+                try:
+                    await store.execute_command("PING")
+                    break
+                except (redis.RedisError, OSError):
+                    if time.monotonic() > deadline:
+                        raise
+                    await asyncio.sleep(0.1)
+            yield store
+
+    # --- clients, clock, world -------------------------------------------------------------------
+
+    async def _client(self, step: Step) -> None:
+        async with asyncio.timeout(step.lasts_s + 10):
+            problems = await rude.KINDS[step.kind](
+                self._stage.api, int(step.details["count"]), step.lasts_s
+            )
+        for problem in problems:
+            self._ledger.violate("junk is refused", problem)
+
+    async def _clock(self, step: Step) -> None:
+        now_ms, details = self._stage.instants[-1][0], step.details
+        if "ms" in details:
+            then_ms = now_ms + details["ms"]
+        else:
+            interval_ms = details["interval_ms"]
+            then_ms = now_ms - now_ms % interval_ms + interval_ms + details["beyond_ms"]
+        await self._stage.move_clock(then_ms)
+
+    async def _change_world(self, step: Step) -> None:
+        if step.kind == "listed":
+            await self._world.list_new(**step.details)
+        else:
+            await self._world.delist(step.details["exchange"], step.details["market"])
+        await self._poster.post("/api/v1/internal/update-coins")
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)

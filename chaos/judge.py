@@ -1,0 +1,185 @@
+"""Holds every version of every document against the truth, once, and every other reading of it
+against that reading.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from chaos.checks import (
+    GLOBAL_FR,
+    HOUR_MS,
+    INTERVALS_MS,
+    Facts,
+    Findings,
+    KnownFunding,
+    check_candles,
+    check_funding_document,
+)
+from chaos.clients import Runs
+from chaos.stage import CANDLES, Stage
+from chaos.truth import TruthBook
+from chaos.world import World
+
+_KEPT: Final = 3  # versions of each document, for the parts that are read of them
+_LONGEST_RUN_MS: Final = 90_000  # where nobody saw when the run of a document began
+_LATE_STAMP_MS: Final = 1_000  # settlements are stamped no later than so long after their hour
+_TOLD: Final = 4  # problems of one version
+
+
+class Judge:
+    """`document` takes what a reader got; `settled` reads a last time, when all is well."""
+
+    def __init__(self, stage: Stage, world: World, truth: TruthBook, runs: Runs) -> None:
+        self._stage = stage
+        self._ledger = stage.ledger
+        self._world = world
+        self._truth = truth
+        self._runs = runs
+        self._digests: dict[tuple[str, int], bytes] = {}
+        self._recent: dict[str, OrderedDict[int, Any]] = {}
+        # Funding as readers saw it: when (wall clock ms), and what it held by market.
+        self._books: list[tuple[float, Mapping[str, tuple[int, int, Sequence[int]]]]] = []
+
+    def recent(self, name: str, version: int | None) -> Any:
+        """A version that was read not long ago, or None."""
+        kept = self._recent.get(name)
+        return None if kept is None or version is None else kept.get(version)
+
+    def markets(self, name: str) -> list[str]:
+        """The symbols in the version read last."""
+        kept = self._recent.get(name)
+        if not kept:
+            return []
+        return [market["symbol"] for market in next(reversed(kept.values()))["markets"]]
+
+    async def document(self, name: str, text: bytes, version: int | None) -> Any:
+        """The parsed document, or None if it is none; `version`: what its ETag says."""
+        seen_ms = time.time() * 1000
+        try:
+            document = orjson.loads(text)
+            told = document["version"]
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            self._ledger.violate("valid JSON", f"{name}: {error}")
+            return None
+        if told != version:
+            self._ledger.violate("one version throughout", f"{name}: {told}, its ETag {version}")
+        digest = hashlib.sha256(text).digest()
+        known = self._digests.setdefault((name, told), digest)
+        if known is not digest:
+            self._ledger.compared["readings equal to the first"] += 1
+            if known != digest:
+                self._ledger.violate("a version is one text", f"{name} {told}")
+            return document
+        await self._check(name, document, seen_ms)
+        return document
+
+    async def settled(self, name: str, document: Any) -> None:
+        """A document made when all was well: nothing is lacking, nothing too much."""
+        await self._check(name, document, time.time() * 1000, settled=True)
+        present = {f"{market['exchange']}:{market['symbol']}" for market in document["markets"]}
+        if extra := present - self._world.collected:
+            self._ledger.violate("what is delisted leaves", f"{name}: {sorted(extra)}")
+
+    async def _check(
+        self, name: str, document: Any, seen_ms: float, *, settled: bool = False
+    ) -> None:
+        required = self._world.collected if settled else self._world.steady
+        if name == GLOBAL_FR:
+            findings = await self._check_funding(document, required, seen_ms, settled)
+        else:
+            findings = await self._check_candles(name, document, required, settled)
+        self._keep(name, document)
+        self._ledger.checked[f"{name}, settled" if settled else name] += 1
+        self._ledger.compared += findings.compared
+        for problem in findings.problems[:_TOLD]:
+            self._ledger.violate(
+                "a document equals the truth",
+                f"{name} version {document['version']} as of {document['as_of']}: {problem}",
+            )
+
+    async def _check_candles(
+        self, name: str, document: Any, required: set[str], settled: bool
+    ) -> Findings:
+        as_of_ms, written_ms = document["as_of"], document["updated_at"]
+        moments = [ms for ms, at_s in self._stage.instants if at_s * 1000 <= written_ms + 1000]
+        if as_of_ms not in moments:
+            self._ledger.violate("as_of is the exchange's time", f"{name}: {as_of_ms}")
+        moments = [ms for ms in moments if ms >= as_of_ms]
+        checked = {market["checked_at"] for market in document["markets"]} | {as_of_ms}
+        truths = await asyncio.gather(
+            *(
+                self._truth.candles_at(name, at_ms, self._states(name, at_ms, as_of_ms, moments))
+                for at_ms in checked
+            )
+        )
+        began_ms = self._runs.began_before(_job_of(name), written_ms)
+        facts = Facts(
+            CANDLES,
+            dict(zip(checked, truths, strict=True)),
+            moments,
+            self._funding_at(began_ms or written_ms - _LONGEST_RUN_MS, as_of_ms),
+            required,
+            settled,
+        )
+        return check_candles(name, document, facts)
+
+    def _states(
+        self, name: str, at_ms: int, as_of_ms: int, moments: Sequence[int]
+    ) -> Sequence[int]:
+        """When the newest row may have been fetched, for markets of this collection or, carried
+        over while the same candle is open, of an earlier one."""
+        if at_ms == as_of_ms:
+            return moments
+        interval_ms = INTERVALS_MS[name]
+        if at_ms // interval_ms != as_of_ms // interval_ms:
+            return ()  # that row is not carried over
+        return [ms for ms, _ in self._stage.instants if at_ms <= ms <= as_of_ms]
+
+    def _funding_at(self, began_ms: float, as_of_ms: int) -> dict[str, KnownFunding] | None:
+        """What a run that began then has known at least."""
+        known = [book for seen_ms, book in self._books if seen_ms <= began_ms]
+        if not known:
+            return None
+        found = {}
+        for key, (checked_at, hours, times) in known[-1].items():
+            # The oldest may have made room for those that came since.
+            newer = 1 + max(0, as_of_ms - checked_at) // (hours * HOUR_MS)
+            first_ms = times[min(newer, len(times) - 1)] if times else as_of_ms
+            found[key] = KnownFunding(checked_at, hours, first_ms)
+        return found
+
+    async def _check_funding(
+        self, document: Any, required: set[str], seen_ms: float, settled: bool
+    ) -> Findings:
+        settlements: dict[int, Mapping[str, Sequence[Any]]] = {}
+        for at_ms in {market["checked_at"] for market in document["markets"]}:
+            hour_ms = at_ms - at_ms % HOUR_MS
+            late_ms = hour_ms + _LATE_STAMP_MS
+            settlements[at_ms] = await self._truth.settlements_at(min(at_ms, late_ms))
+        findings = check_funding_document(document, settlements, required=required, settled=settled)
+        book = {
+            f"{market['exchange']}:{market['symbol']}": (
+                market["checked_at"],
+                market["interval_hours"],
+                [row[0] for row in market["rows"]],
+            )
+            for market in document["markets"]
+        }
+        self._books.append((seen_ms, book))
+        return findings
+
+    def _keep(self, name: str, document: Any) -> None:
+        kept = self._recent.setdefault(name, OrderedDict())
+        kept[document["version"]] = document
+        while len(kept) > _KEPT:
+            kept.popitem(last=False)
+
+
+def _job_of(name: str) -> str:
+    return f"collect:{'4h' if name == '8h' else name}"

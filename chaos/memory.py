@@ -1,0 +1,77 @@
+"""The memory of the API and the workers, sampled while it runs, and whether it grew."""
+
+import asyncio
+import contextlib
+import time
+from statistics import median
+from typing import Final
+
+import psutil
+
+from chaos.stage import Stage
+
+_EVERY_S: Final = 1.0
+_MB: Final = 1e6
+# A process that lived for so long is judged: its first samples, after it has warmed up, against
+# its last. It may grow by a quarter and by this much: allocators and caches take some time.
+_LIVED_S: Final = 60.0
+_WARM_S: Final = 20.0
+_MAY_GROW: Final = 1.25
+_MAY_GROW_MB: Final = 24.0
+# With a few hundred kilobytes of documents, no process of ours needs more than this.
+MOST_MB: Final = 400.0
+
+
+class Memory:
+    """Samples resident memory by pid."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._samples: dict[tuple[str, int], list[tuple[float, float]]] = {}
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.to_thread(self._sample)
+            await asyncio.sleep(_EVERY_S)
+
+    def _sample(self) -> None:
+        for what in ("api", "worker"):
+            for pid in self._stage.pids(what):
+                with contextlib.suppress(psutil.Error):
+                    used_mb = psutil.Process(pid).memory_info().rss / _MB
+                    samples = self._samples.setdefault((what, pid), [])
+                    samples.append((time.monotonic(), used_mb))
+
+    def report(self) -> None:
+        """Notes how much was used, and a violation for each process that grew."""
+        ledger = self._stage.ledger
+        for what in ("api", "worker"):
+            lives = [samples for (name, _), samples in self._samples.items() if name == what]
+            if not lives:
+                ledger.violate("memory is watched", f"no {what} was ever seen")
+                continue
+            most_mb = max(used for samples in lives for _, used in samples)
+            longest = max(lives, key=lambda samples: samples[-1][0] - samples[0][0])
+            ledger.notes.append(
+                f"memory of {what}: at most {most_mb:.0f} MB in {len(lives)} processes; the one "
+                f"that lived longest ({longest[-1][0] - longest[0][0]:.0f} s) from "
+                f"{longest[min(3, len(longest) - 1)][1]:.0f} to {longest[-1][1]:.0f} MB"
+            )
+            if most_mb > MOST_MB:
+                ledger.violate("memory is bounded", f"{what} used {most_mb:.0f} MB")
+            for samples in lives:
+                if problem := grown(samples):
+                    ledger.violate("memory does not grow", f"{what}: {problem}")
+
+
+def grown(samples: list[tuple[float, float]]) -> str:
+    """What is wrong with (seconds, MB) of one process, if anything."""
+    began, ended = samples[0][0], samples[-1][0]
+    if ended - began < _LIVED_S:
+        return ""
+    warm = [used for at, used in samples if at - began >= _WARM_S]
+    third = max(1, len(warm) // 3)
+    first, last = median(warm[:third]), median(warm[-third:])
+    if last <= first * _MAY_GROW + _MAY_GROW_MB:
+        return ""
+    return f"from {first:.0f} to {last:.0f} MB in {ended - began:.0f} s"

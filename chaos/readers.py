@@ -1,0 +1,284 @@
+"""Readers that poll every document all the time, each in its own way, and never go back.
+
+What they read is handed to the judge; here is checked what one reader can see alone: answers,
+their times, codings, validators, and that no version falls.
+"""
+
+import asyncio
+import base64
+import random
+import time
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import aiohttp
+import orjson
+import redis.asyncio as redis
+from yarl import URL
+
+from chaos.checks import DOCUMENTS, GLOBAL_FR, INTERVALS_MS, cut
+from chaos.judge import Judge
+from chaos.stage import Stage
+
+_ANSWER_S: Final = 8.0  # 3 s by the contract; a busy machine may take longer
+_PAUSE_S: Final = 0.04
+_AGE_OFF_S: Final = 4.0
+_WAIT_S: Final = 3
+_GZIP_BITS: Final = 31
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`version`: that of the ETag, for 200 and 304."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    version: int | None
+
+
+class Reader(ABC):
+    """Reads one document after the other, in another order each time."""
+
+    kind: str
+
+    def __init__(self, stage: Stage, judge: Judge) -> None:
+        self._stage = stage
+        self._ledger = stage.ledger
+        self._judge = judge
+        self._chance = random.Random(f"{stage.plan.seed}:{self.kind}")  # noqa: S311 - repeatable
+        self._versions: dict[str, int] = {}
+        self._session = aiohttp.ClientSession(
+            auto_decompress=False, timeout=aiohttp.ClientTimeout(total=_ANSWER_S + 10)
+        )
+
+    async def run(self) -> None:
+        names = list(DOCUMENTS)
+        try:
+            while True:
+                self._chance.shuffle(names)
+                for name in names:
+                    await self.read(name)
+                    await asyncio.sleep(_PAUSE_S)
+        finally:
+            await self._session.close()
+
+    @abstractmethod
+    async def read(self, name: str) -> None:
+        """One document, once."""
+
+    async def get(
+        self, name: str, coding: str = "identity", query: str = "", etag: str = "",
+        wait_s: float = 0,
+    ) -> Answer | None:  # fmt: skip
+        """The answer, when it is one to look at: 200, or 304 to `etag`."""
+        headers = {"Accept-Encoding": coding} | ({"If-None-Match": etag} if etag else {})
+        path = f"/cache/{name}" + (f"?{query}" if query else "")
+        since = time.monotonic()
+        try:
+            url = URL(self._stage.api + path, encoded=True)
+            async with self._session.get(url, headers=headers) as reply:
+                body = await reply.read()
+                status, told = reply.status, reply.headers
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            self._ledger.answers["none, for a fault"] += 1
+            if not self._stage.outages.excuse(since, time.monotonic()):
+                self._wrong("the API answers", f"{path}: {type(error).__name__} {error}")
+            return None
+        until = time.monotonic()
+        self._ledger.reads[self.kind] += 1
+        self._ledger.answers[str(status)] += 1
+        if until - since > _ANSWER_S + wait_s and not self._stage.outages.excuse(since, until):
+            self._wrong("the API answers in time", f"{path} took {until - since:.1f} s")
+        return self._looked_at(path, name, status, told, body, etag)
+
+    def _looked_at(
+        self, path: str, name: str, status: int, headers: Mapping[str, str], body: bytes,
+        etag: str,
+    ) -> Answer | None:  # fmt: skip
+        if status == 404 and name not in self._versions:
+            return None
+        if status == 503:
+            if not _detail(body):
+                self._wrong("a refusal says why", f"{path}: {body[:200]!r}")
+            return None
+        if status not in (200, 304) or (status == 304 and not etag):
+            self._wrong("a known document is answered 200, 304 or 503", f"{path}: {status}")
+            return None
+        version = _version(headers.get("ETag", ""))
+        if version is None:
+            self._wrong("every answer has an ETag", f"{path}: {headers.get('ETag')!r}")
+            return None
+        self.saw(name, version)
+        return Answer(status, headers, body, version)
+
+    def saw(self, name: str, version: int) -> None:
+        """The version that was served, which never falls."""
+        before = self._versions.get(name, 0)
+        if version < before:
+            self._wrong("no version falls", f"{name}: {version} after {before}")
+        self._versions[name] = max(version, before)
+
+    async def look_at(self, name: str, answer: Answer, text: bytes) -> Any:
+        """The document of a 200, checked; None where it is none."""
+        document = await self._judge.document(name, text, answer.version)
+        if document is not None:
+            age_s = time.time() - document["updated_at"] / 1000
+            told = answer.headers.get("Age", "")
+            if not told.isdecimal() or abs(int(told) - age_s) > _AGE_OFF_S:
+                self._wrong("Age is honest", f"{name}: {told!r}, and it is {age_s:.1f} s old")
+        return document
+
+    def _wrong(self, promise: str, what: str) -> None:
+        self._ledger.violate(promise, f"{self.kind} reader: {what}")
+
+
+class Plain(Reader):
+    """What curl does."""
+
+    kind = "plain"
+
+    async def read(self, name: str) -> None:
+        answer = await self.get(name)
+        if answer is not None:
+            await self.look_at(name, answer, answer.body)
+
+
+class Polling(Reader):
+    """What a bot should do: compressed, and only what is new."""
+
+    kind = "polling"
+
+    def __init__(self, stage: Stage, judge: Judge) -> None:
+        super().__init__(stage, judge)
+        self._etags: dict[str, str] = {}
+
+    async def read(self, name: str) -> None:
+        coding = self._chance.choice(("deflate", "gzip"))
+        await self._poll(name, coding, "", 0)
+
+    async def _poll(self, name: str, coding: str, query: str, wait_s: float) -> None:
+        etag = self._etags.get(name, "")
+        answer = await self.get(name, coding, query, etag, wait_s)
+        if answer is None:
+            return
+        self._etags[name] = answer.headers["ETag"]
+        if answer.status == 304:
+            if _version(etag) != answer.version:
+                self._wrong("304 is for what the reader has", f"{name}: {etag}, {answer.headers}")
+            return
+        if answer.headers.get("Content-Encoding") != coding:
+            self._wrong("the coding asked for", f"{name}: {answer.headers}")
+            return
+        try:
+            text = zlib.decompress(answer.body, _GZIP_BITS if coding == "gzip" else 15)
+        except zlib.error as error:
+            self._wrong("a body is whole", f"{name} {coding}: {error}")
+            return
+        await self.look_at(name, answer, text)
+
+
+class Waiting(Polling):
+    """One that is told when there is news."""
+
+    kind = "waiting"
+
+    async def read(self, name: str) -> None:
+        await self._poll(name, "deflate", f"wait={_WAIT_S}", _WAIT_S)
+
+
+class Choosy(Reader):
+    """Asks for parts of documents."""
+
+    kind = "choosy"
+
+    async def read(self, name: str) -> None:
+        query = self._query(name)
+        words = urlencode({key: _word(value) for key, value in query.items()})
+        whole = await self.get(name)
+        part = await self.get(name, query=words)
+        if whole is None or part is None:
+            return
+        document = await self.look_at(name, whole, whole.body)
+        try:
+            found = orjson.loads(part.body)
+        except orjson.JSONDecodeError as error:
+            self._wrong("valid JSON", f"{name}?{words}: {error}")
+            return
+        if part.version != whole.version:
+            document = self._judge.recent(name, part.version)
+        if document is None:
+            self._ledger.compared["parts of a version that nobody has"] += 1
+            return
+        self._ledger.compared["parts"] += 1
+        if found != cut(document, query):
+            self._wrong("a part is that of its whole", f"{name}?{words}, version {part.version}")
+
+    def _query(self, name: str) -> dict[str, Any]:
+        query: dict[str, Any] = {}
+        markets = self._judge.markets(name)
+        if self._chance.random() < 0.4:
+            query["exchange"] = self._chance.choice(("binance", "bybit"))
+        if markets and self._chance.random() < 0.5:
+            query["symbol"] = sorted({self._chance.choice(markets) for _ in range(3)})
+        if name != GLOBAL_FR and self._chance.random() < 0.3:
+            back_ms = self._chance.randrange(1, 60) * INTERVALS_MS[name]
+            query["since"] = self._stage.instants[-1][0] - back_ms
+        if self._chance.random() < 0.3:
+            query["closed"] = True
+        if not query or self._chance.random() < 0.5:
+            query["limit"] = self._chance.randrange(1, 20)
+        return query
+
+
+class Direct(Reader):
+    """Reads the store itself, as the contract allows: three lines in any language."""
+
+    kind = "direct"
+
+    async def read(self, name: str) -> None:
+        keys = (f"cache:{name}", f"cache:{name}:meta")
+        try:
+            async with self._stage.store() as store:
+                value, meta = await store.mget(*keys)
+        except (redis.RedisError, OSError, ValueError):
+            self._ledger.answers["none, for a fault"] += 1
+            return
+        self._ledger.reads[self.kind] += 1
+        if value is None or meta is None:
+            if name in self._versions or (value is None) != (meta is None):
+                self._wrong("a document stays whole in the store", f"{name}: {meta!r}")
+            return
+        try:
+            text = zlib.decompress(base64.b64decode(value, validate=True))
+            version = int(orjson.loads(meta)["version"])
+        except (ValueError, zlib.error, KeyError) as error:
+            self._wrong("a document is whole in the store", f"{name}: {error}")
+            return
+        self.saw(name, version)
+        await self._judge.document(name, text, version)
+
+
+READERS: Final = (Plain, Polling, Waiting, Choosy, Direct)
+
+
+def _detail(body: bytes) -> str:
+    try:
+        return str(orjson.loads(body)["detail"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return ""
+
+
+def _version(etag: str) -> int | None:
+    number = etag.strip('"').partition("-")[0]
+    return int(number) if number.isdecimal() and etag.startswith('"') else None
+
+
+def _word(value: Any) -> str:
+    if value is True:
+        return "true"
+    return ",".join(value) if isinstance(value, list) else str(value)

@@ -1,0 +1,330 @@
+"""The processes of a run: stores, simulator, service and second worker; all of them end with it.
+
+Each has a session of its own, so Ctrl-C reaches the harness alone, which ends them in order. The
+simulator and the service also end by themselves when the harness is gone (a pipe tells them).
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import IO, Any, Final
+
+import aiohttp
+import psutil
+import redis.asyncio as redis
+
+from chaos.plan import LEASE_S, Plan
+from chaos.processes import ROOT, Kept, Outages
+from chaos.report import Ledger
+from embedded.postgres import EmbeddedPostgres
+from embedded.server import EmbeddedServer
+from embedded.valkey import EmbeddedValkey
+from supervisor import PARENT_FD_FLAG
+
+CRON_SECRET: Final = "chaos-cron"  # noqa: S105 - of a service that lives for minutes
+MARKETS: Final = 12
+CANDLES: Final = 60
+SETTLEMENTS: Final = 60
+_START_S: Final = 60.0
+_STOP_S: Final = 8.0
+_STORE_ANSWER_S: Final = 1.0
+_ROOM_BYTES: Final = 2_000_000_000
+
+
+class StageFailed(Exception):
+    """The run cannot begin or go on; the message says why."""
+
+
+class Stage:
+    """Everything that runs; made by `open_stage`."""
+
+    def __init__(self, plan: Plan, folder: Path, ledger: Ledger) -> None:
+        self.plan = plan
+        self.folder = folder
+        self.ledger = ledger
+        self.outages = Outages()
+        # (exchange time, monotonic and wall clock when it was set): it stands still in between.
+        self.instants: list[tuple[int, float]] = [(plan.start_ms, time.time())]
+        self.valkey = EmbeddedValkey(folder)
+        self.postgres = EmbeddedPostgres(folder)
+        self.redis_url = ""
+        self.database_url = ""
+        self.api = ""
+        self.exchanges = ""
+        self.service: Kept | None = None
+        self.second: Kept | None = None
+        self._simulator: asyncio.subprocess.Process | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._logs: list[IO[bytes]] = []
+        self._opened = contextlib.AsyncExitStack()
+
+    # --- start and end ---------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Everything, until the API answers."""
+        self.redis_url, self.database_url, _ = await asyncio.gather(
+            self._start_store(self.valkey), self._start_store(self.postgres), self._simulate()
+        )
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
+        port = _free_port()
+        self.api = f"http://127.0.0.1:{port}"
+        main = str(ROOT / "main.py")
+        self.service = self._kept("service", [main, "serve"], PORT=str(port))
+        self.second = self._kept("worker-2", [main, "worker"])
+        deadline = time.monotonic() + _START_S
+        while not await self.api_answers():
+            if time.monotonic() > deadline:
+                raise StageFailed(f"the service did not start:\n{self.log_tail('service')}")
+            await asyncio.sleep(0.1)
+
+    async def _start_store(self, server: EmbeddedServer) -> str:
+        return await asyncio.to_thread(server.acquire, threading.Event())
+
+    def _kept(self, name: str, command: Sequence[str], **settings: str) -> Kept:
+        folder = self.folder / name
+        folder.mkdir()
+        inherited = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+        return Kept(
+            name,
+            command,
+            {
+                **inherited,
+                "DATA_DIR": str(folder),
+                "REDIS_URL": self.redis_url,
+                "DATABASE_URL": self.database_url,
+                "BINANCE_BASE_URL": self.exchanges,
+                "BYBIT_BASE_URL": self.exchanges,
+                "CRON_SECRET": CRON_SECRET,
+                "WORKER_LOCK_TTL_S": str(LEASE_S),
+                "HISTORY_CANDLES": str(CANDLES),
+                "FUNDING_HISTORY": str(SETTLEMENTS),
+                "LOG_FORMAT": "json",
+                **settings,
+            },
+            self._log(name),
+            self.ledger,
+        )
+
+    async def _simulate(self) -> None:
+        read_end, write_end = os.pipe()
+        self._opened.callback(os.close, write_end)
+        self._simulator = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "simulator", "--port", "0", "--frozen"),
+            *("--now", str(self.plan.start_ms), "--seed", str(self.plan.seed % 2**31)),
+            *("--binance", str(MARKETS), "--bybit", str(MARKETS), "--latency-ms", "3"),
+            # A busy machine: what was on its way may arrive a little later.
+            *("--grace-seconds", "1.5", PARENT_FD_FLAG, str(read_end)),
+            cwd=ROOT,
+            pass_fds=(read_end,),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=self._log("simulator"),
+            start_new_session=True,
+        )
+        os.close(read_end)
+        assert self._simulator.stdout is not None  # noqa: S101 - it was asked for
+        line = await asyncio.wait_for(self._simulator.stdout.readline(), _START_S)
+        self.exchanges = line.decode().partition("listening on ")[2].strip()
+        if not self.exchanges:
+            raise StageFailed(f"the simulator did not start:\n{self.log_tail('simulator')}")
+
+    async def stop_service(self) -> None:
+        """The service and the second worker, as SIGTERM ends them."""
+        await asyncio.gather(*(kept.stop() for kept in (self.service, self.second) if kept))
+        self.service = self.second = None
+
+    async def stop(self) -> None:
+        """Everything, in reverse order; also what a fault left stopped."""
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(signal.SIGCONT)
+        await self.stop_service()
+        if self._session is not None:
+            await self._session.close()
+        if self._simulator is not None and self._simulator.returncode is None:
+            self._simulator.terminate()
+            try:
+                await asyncio.wait_for(self._simulator.wait(), _STOP_S)
+            except TimeoutError:
+                self._simulator.kill()
+                await self._simulator.wait()
+        for server in (self.postgres, self.valkey):
+            await asyncio.to_thread(server.release)
+            await asyncio.to_thread(server.remove)
+        await self._opened.aclose()
+        for log in self._logs:
+            log.close()
+
+    # --- questions -------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        assert self._session is not None  # noqa: S101 - the stage has started
+        return self._session
+
+    async def api_answers(self) -> bool:
+        try:
+            deadline = aiohttp.ClientTimeout(total=2)
+            async with self.session.get(f"{self.api}/health", timeout=deadline) as answer:
+                return answer.status == 200
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return False
+
+    async def ask_simulator(self, path: str, body: Any = None, method: str = "") -> Any:
+        """The JSON at one of the simulator's own paths; POST where there is a body."""
+        method = method or ("GET" if body is None else "POST")
+        async with self.session.request(method, self.exchanges + path, json=body) as answer:
+            if answer.status != 200:
+                raise StageFailed(f"{method} {path}: {await answer.text()}")
+            return await answer.json()
+
+    async def move_clock(self, now_ms: int) -> None:
+        """The exchanges' clock; it never goes back."""
+        if now_ms > self.instants[-1][0]:
+            self.instants.append((now_ms, time.time()))
+            await self.ask_simulator("/sim/clock", {"now_ms": now_ms})
+
+    @contextlib.asynccontextmanager
+    async def store(self) -> AsyncIterator[Any]:
+        """A client of the hot store that does not wait for long."""
+        client = redis.Redis.from_url(
+            self.redis_url,
+            socket_timeout=_STORE_ANSWER_S,
+            socket_connect_timeout=_STORE_ANSWER_S,
+        )
+        try:
+            yield client
+        finally:
+            await client.aclose()
+
+    async def holder(self) -> int | None:
+        """The pid that holds the lease of collecting."""
+        try:
+            async with self.store() as store:
+                value = await store.get("lock:worker")
+        except (redis.RedisError, OSError):
+            return None
+        return int(value.rpartition(b":")[2]) if isinstance(value, bytes) else None
+
+    def pids(self, command: str) -> list[int]:
+        """The processes that run `main.py <command>`: "api" or "worker"; the first worker is the
+        service's, the second stands alone."""
+        found = []
+        if self.service is not None and self.service.pid is not None:
+            for child in _children(self.service.pid):
+                with contextlib.suppress(psutil.Error):
+                    words = child.cmdline()
+                    if command in words and any(word.endswith("main.py") for word in words):
+                        found.append(child.pid)
+        if command == "worker" and self.second is not None and self.second.pid is not None:
+            found.append(self.second.pid)
+        return found
+
+    def server_pids(self, server: EmbeddedServer) -> list[int]:
+        """The processes of a store, its main one first."""
+        return [
+            process.pid
+            for child in psutil.Process().children()
+            if _named(child, server.programs)
+            for process in (child, *_children(child.pid))
+        ]
+
+    def leftovers(self) -> list[str]:
+        """Processes that still work in our folder."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                words = " ".join(process.cmdline())
+                theirs = process.environ().get("DATA_DIR", "")
+                if str(self.folder) in words or theirs.startswith(str(self.folder)):
+                    found.append(f"{process.pid} {words}")
+        return found
+
+    # --- logs ------------------------------------------------------------------------------------
+
+    def _log(self, name: str) -> IO[bytes]:
+        log = (self.folder / f"{name}.log").open("ab")
+        self._logs.append(log)
+        return log
+
+    def log_tail(self, name: str, lines: int = 12) -> str:
+        path = self.folder / f"{name}.log"
+        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+
+    def crashes(self) -> list[str]:
+        """Lines of the processes' logs that tell of a mistake of ours."""
+        found = []
+        for name in ("service", "worker-2", "simulator"):
+            path = self.folder / f"{name}.log"
+            if path.exists():
+                with path.open(errors="replace") as lines:
+                    found += [f"{name}: {line.strip()}" for line in lines if _tells_of_crash(line)]
+        return found
+
+
+def _tells_of_crash(line: str) -> bool:
+    words = ("job_crashed", "Traceback", "request_failed", "internal error", "never retrieved")
+    return any(word in line for word in words)
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _named(process: psutil.Process, names: Sequence[str]) -> bool:
+    try:
+        return process.name() in names and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _quick_folder() -> str | None:
+    """In memory, if there is room: the stores' files last as long as the run."""
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > _ROOM_BYTES
+    return str(memory) if roomy and os.access(memory, os.W_OK) else None
+
+
+def _make_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="pc-chaos-", dir=_quick_folder()))
+    folder.chmod(0o711)  # as root, PostgreSQL runs as another user, who has to get in
+    return folder
+
+
+@contextlib.asynccontextmanager
+async def open_stage(
+    plan: Plan, ledger: Ledger, keep_logs: Callable[[Path], None]
+) -> AsyncIterator[Stage]:
+    """A stage that has started; `keep_logs` may take what it wants from the folder at the end."""
+    folder = await asyncio.to_thread(_make_folder)
+    stage = Stage(plan, folder, ledger)
+    try:
+        try:
+            await stage.start()
+            yield stage
+        finally:
+            await asyncio.shield(asyncio.ensure_future(stage.stop()))
+            if left := stage.leftovers():
+                ledger.violate("no process left", "; ".join(left))
+    finally:
+        keep_logs(folder)
+        shutil.rmtree(folder, ignore_errors=True)

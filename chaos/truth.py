@@ -1,0 +1,110 @@
+"""Asks the simulator what is true, and remembers it: `/sim/truth` and `/sim/funding`."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from chaos.checks import INTERVALS_MS, Row, Truth
+
+_REMEMBERED: Final = 160
+_ALL_OUT_MS: Final = 600_000  # so long after its instant every snapshot is published
+
+Ask = Callable[[str], Awaitable[Any]]
+Rows = Mapping[str, Mapping[int, Row]]
+
+
+class TruthBook:
+    """`ask` gets the JSON at a path of the simulator.
+
+    `symbols` are the markets to ask for; the book is new whenever one is added.
+    """
+
+    def __init__(self, ask: Ask, *, candles: int, settlements: int) -> None:
+        self._ask = ask
+        self.candles = candles
+        self.settlements = settlements
+        self.symbols: set[str] = set()
+        self.asked = 0
+        self._known: OrderedDict[tuple[Any, ...], asyncio.Task[Any]] = OrderedDict()
+
+    async def aclose(self) -> None:
+        for task in self._known.values():
+            task.cancel()
+        await asyncio.gather(*self._known.values(), return_exceptions=True)
+
+    async def candles_at(self, name: str, as_of_ms: int, instants: Sequence[int] = ()) -> Truth:
+        """The truth for a collection at `as_of_ms`, published when the exchanges' clock had gone
+        through `instants`, which may begin with `as_of_ms` itself."""
+        rows = await self._rows(name, as_of_ms, as_of_ms + _ALL_OUT_MS, self.candles)
+        seen = await self._rows(name, as_of_ms, as_of_ms, self.candles)
+        visible = {
+            key: frozenset(time for time, row in market.items() if row[7] is not None)
+            for key, market in seen.items()
+        }
+        forming: dict[str, list[Row]] = {}
+        for instant_ms in instants:
+            if instant_ms != as_of_ms:
+                for key, row in (await self._state(name, as_of_ms, instant_ms)).items():
+                    forming.setdefault(key, []).append(row)
+        return Truth(rows, visible, forming)
+
+    async def settlements_at(self, checked_at_ms: int) -> Mapping[str, Sequence[Row]]:
+        """The newest settlements up to an instant, ascending, as many as are kept."""
+
+        async def ask() -> Mapping[str, Sequence[Row]]:
+            query = f"as_of={checked_at_ms}&funding_history={self.settlements}"
+            answer = await self._get(f"/sim/funding?{query}&symbol={self._symbols()}")
+            return {f"{m['exchange']}:{m['symbol']}": m["rows"] for m in answer["markets"]}
+
+        found: Mapping[str, Sequence[Row]] = await self._once(("funding", checked_at_ms), ask)
+        return found
+
+    async def _state(self, name: str, as_of_ms: int, instant_ms: int) -> dict[str, Row]:
+        """The newest row of a collection at `as_of_ms` as it looks at a later instant."""
+        made_of = "4h" if name == "8h" else name
+        interval_ms = INTERVALS_MS[made_of]
+        end_ms = as_of_ms - as_of_ms % interval_ms + interval_ms
+        open_ms = as_of_ms - as_of_ms % INTERVALS_MS[name]
+        if instant_ms >= end_ms:
+            # Final: nothing that opened after `as_of_ms` counts, so of 8h the first half alone.
+            instant_ms = end_ms
+            name = made_of if end_ms % INTERVALS_MS[name] else name
+        rows = await self._rows(name, instant_ms, instant_ms, 4)
+        return {key: market[open_ms] for key, market in rows.items() if open_ms in market}
+
+    async def _rows(self, name: str, as_of_ms: int, oi_ms: int, candles: int) -> Rows:
+        async def ask() -> Rows:
+            answer = await self._get(
+                f"/sim/truth?timeframe={name}&as_of={as_of_ms}&oi_as_of={oi_ms}&candles={candles}"
+                f"&symbol={self._symbols()}"
+            )
+            return {
+                f"{market['exchange']}:{market['symbol']}": {row[0]: row for row in market["rows"]}
+                for market in answer["markets"]
+            }
+
+        found: Rows = await self._once((name, as_of_ms, oi_ms, candles), ask)
+        return found
+
+    def _symbols(self) -> str:
+        return quote(",".join(sorted(self.symbols)))
+
+    async def _get(self, path: str) -> Any:
+        self.asked += 1
+        return await self._ask(path)
+
+    async def _once(self, question: tuple[Any, ...], ask: Callable[[], Awaitable[Any]]) -> Any:
+        key = (*question, len(self.symbols))
+        task = self._known.get(key)
+        if task is None or (task.done() and (task.cancelled() or task.exception())):
+            task = self._known[key] = asyncio.create_task(_plain(ask))
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        self._known.move_to_end(key)
+        return await asyncio.shield(task)
+
+
+async def _plain(ask: Callable[[], Awaitable[Any]]) -> Any:
+    return await ask()

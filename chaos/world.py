@@ -1,0 +1,56 @@
+"""The exchanges' markets as the run knows and changes them."""
+
+from chaos.stage import Stage
+from chaos.truth import TruthBook
+
+_FEWEST: int = 6  # so many of an exchange's markets are never delisted
+
+
+class World:
+    """`steady` markets are listed from beginning to end; `collected` those listed now."""
+
+    def __init__(self, stage: Stage, truth: TruthBook) -> None:
+        self._stage = stage
+        self._truth = truth
+        self._first: list[str] = []
+        self._gone: set[str] = set()
+        self._new: set[str] = set()
+
+    async def look(self) -> None:
+        """Learns what there is, before anything changes."""
+        listed = await self._stage.ask_simulator("/sim/markets")
+        self._first = sorted(
+            f"{market['exchange']}:{market['symbol']}"
+            for market in listed["markets"]
+            if market["collected"]
+        )
+        self._truth.symbols |= {key.partition(":")[2] for key in self._first}
+
+    @property
+    def steady(self) -> set[str]:
+        return set(self._first) - self._gone
+
+    @property
+    def collected(self) -> set[str]:
+        return self.steady | self._new
+
+    def pick(self, place: float, exchange: str | None) -> str:
+        """The market at `place` (0..1) among those of the beginning."""
+        markets = [key for key in self._first if exchange is None or key.startswith(exchange)]
+        return markets[int(place * len(markets))]
+
+    async def list_new(self, exchange: str, age_ms: int, number: int) -> None:
+        rule = {"kind": "list_new", "exchange": exchange, "symbol": f"NEW{number}",
+                "age_ms": age_ms}  # fmt: skip
+        (done,) = await self._stage.ask_simulator("/sim/faults", rule)
+        self._truth.symbols.add(done["market"].partition(":")[2])
+        self._new.add(done["market"])
+
+    async def delist(self, exchange: str, place: float) -> None:
+        key = self.pick(place, exchange)
+        left = [other for other in self.steady if other.startswith(exchange)]
+        if key in self._gone or len(left) <= _FEWEST:
+            return
+        self._gone.add(key)
+        rule = {"kind": "delist", "exchange": exchange, "symbol": key.partition(":")[2]}
+        await self._stage.ask_simulator("/sim/faults", rule)
