@@ -68,6 +68,15 @@ def draw_plan(seed: int, seconds: float) -> Plan:
     return Plan(seed, seconds, start_ms, steps)
 
 
+def every_fault() -> set[str]:
+    """All that can be drawn: "lane kind"."""
+    return {f"{_shown(lane)} {kind}" for lane in _LANES for kind in lane.deck}
+
+
+def _shown(lane: _Lane) -> str:
+    return lane.name.rstrip("12")  # there are two of the exchanges'
+
+
 def _steps(lane: _Lane, seed: int, seconds: float) -> Iterator[Step]:
     chance = _chance(seed, lane.name)
     haste = max(0.3, min(1.0, seconds / _FULL_RUN_S))
@@ -80,7 +89,7 @@ def _steps(lane: _Lane, seed: int, seconds: float) -> Iterator[Step]:
         kind = deck.pop()
         lasts_s, details = lane.draw(kind, chance)
         lasts_s = round(min(lasts_s, seconds - at_s), 1)
-        yield Step(round(at_s, 1), lane.name.rstrip("12"), kind, lasts_s, details)
+        yield Step(round(at_s, 1), _shown(lane), kind, lasts_s, details)
         at_s += lasts_s + chance.uniform(*lane.pause_s) * haste
 
 
