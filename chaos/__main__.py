@@ -116,7 +116,16 @@ async def _until_signal(run: Coroutine[Any, Any, None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, task.cancel)
+    loop.add_signal_handler(signal.SIGUSR1, _tell_what_is_waited_for)
     await task
+
+
+def _tell_what_is_waited_for() -> None:
+    """For whoever wonders why it does not go on."""
+    for task in asyncio.all_tasks():
+        sys.stderr.write(f"--- {task.get_name()}\n")
+        task.print_stack(file=sys.stderr)
+    sys.stderr.flush()
 
 
 def _tell(violation: Violation) -> None:
@@ -131,6 +140,8 @@ def _say(line: str) -> None:
 
 def _end_by_force() -> None:
     """The run hangs: whatever it started is killed, stopped processes included."""
+    os.kill(os.getpid(), signal.SIGUSR1)
+    time.sleep(1)
     _say("chaos: it does not end; killing what it started")
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):

@@ -35,6 +35,11 @@ class Outages:
         self._open.remove(since)
         self._over.append((since, time.monotonic()))
 
+    @property
+    def seconds(self) -> float:
+        """How long the API was away, or could have been, in all."""
+        return sum(end - since for since, end in self._over)
+
     def excuse(self, since: float, until: float) -> bool:
         """Whether a request that lasted from `since` to `until` met one."""
         return any(begin < until for begin in self._open) or any(

@@ -142,6 +142,7 @@ async def _look_back(stage: Stage, memory: Memory) -> None:
     """What can be said only at the end; and whether enough was looked at to say anything."""
     ledger = stage.ledger
     memory.report()
+    ledger.notes.append(f"the API was out of reach for {stage.outages.seconds:.0f} s, for faults")
     stats = await stage.ask_simulator("/sim/stats")
     ledger.notes.append(
         f"exchanges: {stats['total']} requests, {sum(stats['faults'].values())} of them spoilt; "
