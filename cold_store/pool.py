@@ -28,7 +28,15 @@ _CONNECTION_LOST: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
+    # A server that ended in the middle of an answer: the client's own state is beyond repair.
+    asyncpg.InternalClientError,
     ConnectionError,
+)
+_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
 )
 
 _log = structlog.get_logger(__name__)
@@ -57,7 +65,7 @@ class DatabasePool:
             try:
                 async with asyncio.timeout(_CONNECT_S):
                     await pool.close()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except _ERRORS:
                 pool.terminate()
 
     async def run(self, work: Callable[[Connection], Awaitable[_T]], deadline_s: float) -> _T:
@@ -115,7 +123,7 @@ class DatabasePool:
             raise DatabaseUnavailable("the database did not answer in time") from error
         except MigrationError as error:
             raise DatabaseUnavailable(f"the database's tables: {error}") from error
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except _ERRORS as error:
             raise DatabaseUnavailable(f"the database failed: {self._scrubbed(error)}") from error
 
     def _scrubbed(self, error: BaseException) -> str:
@@ -143,6 +151,9 @@ async def _with_connection(pool: _Pool, work: Callable[[Connection], Awaitable[_
     async with pool.acquire(timeout=_CONNECT_S) as connection:
         try:
             return await work(connection)
+        except asyncpg.InternalClientError:
+            connection.terminate()
+            raise
         except asyncio.CancelledError:
             # The deadline: asking a server that does not answer to cancel would take as long again.
             connection.terminate()

@@ -378,6 +378,43 @@ async def test_dead_connections_of_the_pool_are_replaced_unseen(own_postgres: Ow
     await database.aclose()
 
 
+async def test_a_server_killed_in_the_middle_of_an_answer_is_away_and_nothing_else(
+    own_postgres: OwnPostgres,
+) -> None:
+    """The client library tells of it by errors of its own, one of them by accident."""
+    database = Database(own_postgres.url)
+    markets = [f"A{number}USDT" for number in range(30)]
+    await database.save_markets(
+        Exchange.BINANCE, [listed(symbol) for symbol in markets], seen_at_ms=1
+    )
+    values = {f"binance:{symbol}": {"hurst": 0.5} for symbol in markets}
+    written = 0
+    done = asyncio.Event()
+
+    async def write() -> None:
+        nonlocal written
+        while not done.is_set():
+            try:
+                await database.save_metadata(Timeframe.H1, values, computed_at_ms=written)
+                written += 1
+            except DatabaseUnavailable:
+                await asyncio.sleep(0.02)
+
+    async with asyncio.TaskGroup() as writers:
+        for _ in range(3):
+            writers.create_task(write())
+        for number in range(5):
+            before = written
+            while written < before + 5:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            own_postgres.processes()[0].send_signal(signal.SIGINT if number % 2 else signal.SIGKILL)
+            await asyncio.sleep(0.1)
+            await asyncio.to_thread(own_postgres.start)
+        done.set()
+    await database.save_metadata(Timeframe.H1, values, computed_at_ms=written)
+    await database.aclose()
+
+
 async def test_a_server_that_hangs_costs_a_deadline(own_postgres: OwnPostgres) -> None:
     database = Database(own_postgres.url, read_s=0.5)
     await database.open()
