@@ -71,7 +71,9 @@ def configure_logging(level: str, log_format: Literal["console", "json"]) -> Non
     ]
     renderer: structlog.types.Processor
     if log_format == "json":
-        shared.append(structlog.processors.dict_tracebacks)
+        # Without the variables of each frame: passwords and tokens are among them.
+        frames = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        shared.append(structlog.processors.ExceptionRenderer(frames))
         renderer = structlog.processors.JSONRenderer()
     else:
         renderer = structlog.dev.ConsoleRenderer(
