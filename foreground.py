@@ -6,14 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bars
 
 from hot_store.leases import Lease, current_holder
 from job_queue import JobRecord, lane_of
@@ -96,6 +88,15 @@ def _shown(console: Console, job_id: str) -> Iterator[Show]:
     if not console.is_terminal:
         yield _plain_lines(console, job_id)
         return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bars
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

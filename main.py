@@ -8,12 +8,13 @@ worker has no web framework in memory, the API no numerics, and their supervisor
 import argparse
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import json
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -52,7 +53,24 @@ _HEALTH_REQUEST: Final = b"GET /health HTTP/1.1\r\nHost: perpcache\r\nConnection
 _READERS_FIRST_S: Final = 0.4
 _CHILD_STOP_S: Final = 1.3
 
+# New objects until the next search for unused cycles: an answer alone brings thousands, and what
+# a failed request leaves behind is a few dozen.
+_CYCLES_AFTER: Final = 20_000
+
 log = structlog.get_logger(__name__)
+
+
+@contextlib.contextmanager
+def starting() -> Iterator[None]:
+    """Around the start of a long-running process: no cycles are searched for meanwhile, and what
+    it has loaded by its end, which stays for good, is never searched again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.set_threshold(_CYCLES_AFTER)
+        gc.enable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,22 +254,24 @@ async def api(settings: Settings, stop: asyncio.Event, fd: int | None, name: str
     behind the same socket."""
     if fd is None and settings.web_concurrency > 1:
         return await supervise(settings, stop, with_worker=False)
-    from api.protocol import Crowd
-    from api.server import serve_app
-    from api_routes import ApiParts, create_app
-    from metrics import ApiMetrics
-
-    listener = socket.socket(fileno=fd) if fd is not None else _listen(settings)
 
     @contextlib.asynccontextmanager
     async def connect() -> AsyncIterator["ApiParts"]:
         async with open_parts(settings, "api") as parts:
             yield ApiParts(parts.store, parts.cache, parts.queue, parts.database)
 
-    # Those behind one socket are the children of one supervisor.
-    group = f"{socket.gethostname()}:{os.getppid()}" if settings.web_concurrency > 1 else None
-    metrics = ApiMetrics(name, group=group)
-    app = create_app(settings, connect, metrics=metrics)
+    with starting():
+        from api.protocol import Crowd
+        from api.server import serve_app
+        from api_routes import ApiParts, create_app
+        from metrics import ApiMetrics
+
+        # Those behind one socket are the children of one supervisor.
+        several = settings.web_concurrency > 1
+        group = f"{socket.gethostname()}:{os.getppid()}" if several else None
+        metrics = ApiMetrics(name, group=group)
+        app = create_app(settings, connect, metrics=metrics)
+    listener = socket.socket(fileno=fd) if fd is not None else _listen(settings)
     crowd = Crowd.within(raise_open_file_limit(), metrics)
     if fd is None:
         say(f"Perpcache API: {READY_WORDS}{_address(listener)}")
@@ -261,13 +281,14 @@ async def api(settings: Settings, stop: asyncio.Event, fd: int | None, name: str
 
 async def work(settings: Settings, stop: asyncio.Event) -> int:
     """One worker process: both lanes, until `stop`."""
-    from metrics import loop_watched
-    from schedule import keep_asking
-    from worker import Worker
-
     raise_open_file_limit()
     async with contextlib.AsyncExitStack() as opened:
-        desk = await opened.enter_async_context(open_desk(settings, "worker"))
+        with starting():
+            from metrics import loop_watched
+            from schedule import keep_asking
+            from worker import Worker
+
+            desk = await opened.enter_async_context(open_desk(settings, "worker"))
         if desk.store.kind != "native":
             opened.enter_context(doorbell(settings).answered(desk.queue.wake))
         await opened.enter_async_context(loop_watched(desk.metrics.loop_lag))
@@ -325,11 +346,13 @@ async def _work(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) 
 async def _foreground(
     settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace
 ) -> int:
-    import foreground
-
     job_id = f"collect:{arguments.timeframe}" if arguments.command == "collect" else "funding"
-    async with open_desk(settings, arguments.command) as desk:
-        return await foreground.run_here(
+    async with contextlib.AsyncExitStack() as opened:
+        with starting():
+            from foreground import run_here
+
+            desk = await opened.enter_async_context(open_desk(settings, arguments.command))
+        return await run_here(
             desk, job_id, holder=holder_name(), wait=not arguments.no_wait, stop=stop
         )
 
