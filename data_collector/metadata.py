@@ -5,8 +5,11 @@ are not one interval apart (holes) are never compared with each other.
 """
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -15,6 +18,7 @@ import numpy.typing as npt
 from market_data import DAY_MS, Meta, Row, Timeframe
 
 Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
 
 # Fewer say too little: order patterns want at least 5 x 4! observations (J. Amigó, S. Zambrano,
 # M. Sanjuán 2008, EPL 83, 60005), and the line of the Hurst exponent at least four lengths.
@@ -23,8 +27,11 @@ MIN_VOLATILITY_RETURNS: Final = 20
 _SHORTEST_PIECE: Final = 10
 _MIN_SIZES: Final = 4
 _NO_MOVEMENT: Final = 1e-12  # between two returns: rounding, not trade
+_ROUNDING: Final = 1e-11  # of the squares of a walk
 _YEAR_MS: Final = 365 * DAY_MS  # these markets never close
 _DIGITS: Final = 6
+_open_time = itemgetter(0)
+_close = itemgetter(4)
 
 
 def compute_metadata(rows: Sequence[Row], *, timeframe: Timeframe, as_of_ms: int) -> Meta:
@@ -32,11 +39,11 @@ def compute_metadata(rows: Sequence[Row], *, timeframe: Timeframe, as_of_ms: int
 
     rows: merged rows, ascending; those still forming at `as_of_ms` are left out.
     """
-    last_closed_ms = timeframe.last_closed_open_time(as_of_ms)
-    closed = [(row[0], row[4]) for row in rows if row[0] <= last_closed_ms]
-    if len(closed) < 2:
+    count = bisect_right(rows, timeframe.last_closed_open_time(as_of_ms), key=_open_time)
+    if count < 2:
         return {"hurst": None, "entropy": None, "realised_volatility": None}
-    times, closes = (np.array(column) for column in zip(*closed, strict=True))
+    times = np.fromiter(map(_open_time, rows), np.int64, count)
+    closes = np.fromiter(map(_close, rows), np.float64, count)
     adjacent = np.diff(times) == timeframe.interval_ms
     returns = np.diff(np.log(closes))[adjacent]
     return {
@@ -59,35 +66,70 @@ def hurst_exponent(returns: Floats) -> float | None:
     """
     if len(returns) < MIN_CLOSES - 1 or float(np.ptp(returns)) < _NO_MOVEMENT:
         return None
-    walk = np.cumsum(returns - returns.mean())
-    sizes, fluctuations = [], []
-    for size in _piece_sizes(len(returns)):
-        variance = _left_after_line(walk, size)
-        if variance > 0:
-            sizes.append(math.log(size))
-            fluctuations.append(0.5 * math.log(variance))
-    if len(sizes) < _MIN_SIZES:
+    walk = np.cumsum(returns - returns.sum() / len(returns))
+    cut = _cut(len(returns))
+    # Of each piece y, with t counted from its middle: sum y and sum t y, by running sums.
+    sums = _between(walk, cut)
+    along = _between(walk * cut.places, cut) - cut.middles * sums
+    # What the lines of best fit take away of sum y^2, summed up over the pieces of one length.
+    fitted = np.add.reduceat(sums * sums / cut.lengths + along * along / cut.spreads, cut.firsts)
+    squares = np.cumsum(walk * walk)[cut.covered - 1] - fitted
+    # Where every piece is a line, as around a single jump, what is left is rounding.
+    moving = squares > _ROUNDING * float(walk @ walk)
+    if np.count_nonzero(moving) < _MIN_SIZES:
         return None
-    x = np.array(sizes)
-    x -= x.mean()
-    return float(x @ np.array(fluctuations) / (x @ x))
+    fluctuations = 0.5 * np.log(squares[moving] / cut.covered[moving])
+    x = cut.log_sizes[moving]
+    x = x - x.sum() / len(x)
+    return float(x @ fluctuations / (x @ x))
 
 
-@lru_cache(maxsize=1024)
-def _piece_sizes(count: int) -> tuple[int, ...]:
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A walk of one length cut into whole pieces, for all piece lengths one after the other.
+
+    By piece: `begins`, `ends`, `lengths`, `middles` (the middle place) and `spreads` (the sum of
+    squared distances from it). By piece length: `firsts` (its first piece), `covered` (places in
+    its pieces), `log_sizes`. `places`: 0, 1, 2 ... of the walk.
+    """
+
+    places: Floats
+    begins: Places
+    ends: Places
+    lengths: Floats
+    middles: Floats
+    spreads: Floats
+    firsts: Places
+    covered: Places
+    log_sizes: Floats
+
+
+@lru_cache(maxsize=64)
+def _cut(count: int) -> _Cut:
     doublings = math.log2(count / 4 / _SHORTEST_PIECE)
     steps = range(int(2 * doublings) + 1)
-    return tuple(round(_SHORTEST_PIECE * 2 ** (step / 2)) for step in steps)
+    sizes = np.array([round(_SHORTEST_PIECE * 2 ** (step / 2)) for step in steps])
+    pieces = count // sizes
+    begins = np.concatenate([np.arange(n) * size for n, size in zip(pieces, sizes, strict=True)])
+    lengths = np.repeat(sizes, pieces)
+    return _Cut(
+        places=np.arange(count, dtype=np.float64),
+        begins=begins,
+        ends=begins + lengths,
+        lengths=lengths.astype(np.float64),
+        middles=begins + (lengths - 1) / 2,
+        spreads=lengths * (lengths**2 - 1.0) / 12,
+        firsts=np.cumsum(pieces) - pieces,
+        covered=pieces * sizes,
+        log_sizes=np.log(sizes),
+    )
 
 
-def _left_after_line(walk: Floats, size: int) -> float:
-    """The mean squared distance from the line of best fit, over all whole pieces."""
-    pieces = walk[: len(walk) // size * size].reshape(-1, size)
-    centred = pieces - pieces.mean(axis=1, keepdims=True)
-    time = np.arange(size) - (size - 1) / 2
-    along = centred @ time
-    squares = float(np.vdot(centred, centred)) - float(along @ along) / float(time @ time)
-    return squares / int(centred.size)
+def _between(values: Floats, cut: _Cut) -> Floats:
+    """The sum of the values of each piece."""
+    sums = np.zeros(len(values) + 1)
+    np.cumsum(values, out=sums[1:])
+    return sums[cut.ends] - sums[cut.begins]
 
 
 def permutation_entropy(closes: Floats, adjacent: npt.NDArray[np.bool_]) -> float | None:

@@ -191,5 +191,15 @@ def test_rows_that_never_touch_say_nothing() -> None:
     assert metadata(rows_of(random_walk(7, 300), slots=range(0, 600, 2))) == EMPTY
 
 
+def test_a_length_whose_pieces_are_all_lines_does_not_count() -> None:
+    """A single jump between two pieces of length 57 leaves nothing there but rounding."""
+    for jump in (-5.5e-05, 1e-3, 0.02, 0.3):
+        returns = np.zeros(536)
+        returns[57] = jump
+        bent = [size for size in PIECES if size <= len(returns) / 4 and size != 57]
+        theirs = nolds.dfa(returns, nvals=bent, overlap=False, order=1, fit_exp="poly")
+        assert hurst_exponent(returns) == pytest.approx(theirs, abs=1e-6), jump
+
+
 def test_returns_that_never_differ_have_no_memory() -> None:
     assert hurst_exponent(np.full(498, 0.1) + 1e-17) is None
