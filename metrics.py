@@ -15,11 +15,12 @@ import time
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
@@ -31,6 +32,7 @@ _LAG_S: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _LAG_EVERY_S: Final = 0.25
 _LAG_LOGGED_S: Final = 1.0
 _METHODS: Final = frozenset(("GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"))
+Instrument = TypeVar("Instrument", bound=MetricWrapperBase)
 OTHER: Final = "other"  # a path that no route has, a method that nobody uses
 
 log = structlog.get_logger(__name__)
@@ -140,6 +142,7 @@ class ExchangeMetrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         registry = registry or CollectorRegistry()
+        self._children: dict[tuple[MetricWrapperBase, tuple[str, ...]], MetricWrapperBase] = {}
         by_endpoint = ("exchange", "endpoint")
         by_counter = ("exchange", "counter")
         self._requests = Counter(
@@ -225,12 +228,20 @@ class ExchangeMetrics:
         self._pause_left.labels(exchange).set_function(left_s)
 
     def admitted(self, exchange: str, counter: str, weight: int, waited_s: float) -> None:
-        self._weight.labels(exchange, counter).inc(weight)
-        self._limit_wait.labels(exchange, counter).inc(max(0.0, waited_s))
+        self._child(self._weight, exchange, counter).inc(weight)
+        if waited_s > 0:
+            self._child(self._limit_wait, exchange, counter).inc(waited_s)
 
     def asked(self, exchange: str, endpoint: str, status: str, duration_s: float) -> None:
-        self._requests.labels(exchange, endpoint, status).inc()
-        self._durations.labels(exchange, endpoint).observe(max(0.0, duration_s))
+        self._child(self._requests, exchange, endpoint, status).inc()
+        self._child(self._durations, exchange, endpoint).observe(max(0.0, duration_s))
+
+    def _child(self, instrument: Instrument, *labels: str) -> Instrument:
+        """`instrument.labels(*labels)`, which takes longer than all else here, looked up once."""
+        child = self._children.get((instrument, labels))
+        if child is None:
+            child = self._children[instrument, labels] = instrument.labels(*labels)
+        return cast(Instrument, child)
 
     def failed(self, exchange: str, kind: str) -> None:
         self._errors.labels(exchange, kind).inc()

@@ -11,7 +11,7 @@ from typing import Final, Self
 
 import aiohttp
 import structlog
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from config import Settings
@@ -46,6 +46,8 @@ ERROR_KINDS: Final = tuple(
         *(Restricted, SymbolGone, WindowRefused, BadRequest),
     )
 )
+
+_NO_HEADERS: Final[Mapping[str, str]] = CIMultiDictProxy(CIMultiDict())
 
 log = structlog.get_logger(__name__)
 
@@ -169,7 +171,7 @@ class ExchangeClient:
             raise
 
     async def _ask(self, session: aiohttp.ClientSession, request: Request, ticket: Ticket) -> bytes:
-        headers: Mapping[str, str] = CIMultiDict()
+        headers = _NO_HEADERS
         url = URL(self._base_urls[request.exchange] + request.target, encoded=True)
         ending, sent_at = "cancelled", self.clock.monotonic_s()
         try:
@@ -202,6 +204,9 @@ class ExchangeClient:
 
 
 async def _read(answer: aiohttp.ClientResponse, request: Request) -> bytes:
+    length = answer.content_length
+    if length is not None and length <= LARGEST_BODY and "Content-Encoding" not in answer.headers:
+        return await answer.read()
     pieces = []
     size = 0
     while piece := await answer.content.read(_PIECE):

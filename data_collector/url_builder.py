@@ -246,5 +246,11 @@ ALL_SYMBOLS_FUNDING: Final = frozenset({Exchange.BINANCE})
 
 def _target(path: str, query: list[tuple[str, str]]) -> str:
     # Percent-encoded UTF-8: symbols may hold any script.
-    encoded = "&".join(f"{name}={quote(value, safe='')}" for name, value in query)
+    encoded = "&".join(
+        [
+            # Letters and digits of ASCII, as nearly all values are, stay what they are.
+            f"{name}={value if value.isalnum() and value.isascii() else quote(value, safe='')}"
+            for name, value in query
+        ]
+    )
     return f"{path}?{encoded}" if encoded else path
