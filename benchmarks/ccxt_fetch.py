@@ -2,7 +2,8 @@
 
 python ccxt_fetch.py ADDRESS CANDLES BINANCE,SYMBOLS BYBIT,SYMBOLS
 
-Imports nothing of the project. Counts the fetching alone: not the import, not the markets' lists.
+Imports nothing of the project. What it prints is the fetching alone: not the import, and there
+are no lists of markets to ask for.
 """
 
 import asyncio

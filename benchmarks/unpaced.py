@@ -10,17 +10,18 @@ from typing import Final
 import uvloop
 
 from config import Settings, load_settings
-from data_collector.exchange_client import ExchangeClient
-from data_collector.rate_limits import RateLimits
-from foreground import run_here
-from jobs import Desk
 from logging_setup import configure_logging
-from main import open_parts
+from main import open_parts, starting
 
 _TIMES_THE_LIMIT: Final = 1000.0
 
 
 async def run(settings: Settings, job_id: str) -> int:
+    with starting():
+        from data_collector.exchange_client import ExchangeClient
+        from data_collector.rate_limits import RateLimits
+        from foreground import run_here
+        from jobs import Desk
     async with (
         open_parts(settings, "benchmarks") as parts,
         ExchangeClient(settings, limits=RateLimits(_TIMES_THE_LIMIT)) as client,
