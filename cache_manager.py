@@ -9,15 +9,15 @@ import binascii
 import hashlib
 import io
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Final
 
 import orjson
 import structlog
-from isal import isal_zlib
 
+from deflated import Deflated, deflate_whole, inflate
 from hot_store.leases import Lease, LeaseLost, persist
 from hot_store.redis_client import PIECE_DEADLINE_S, HotStore, StoreUnavailable
 from market_data import Timeframe
@@ -32,7 +32,6 @@ PIECE_BYTES: Final = {"native": 8_000_000, "upstash": 4_000_000}
 _READ_BYTES: Final = {"native": 1_000_000, "upstash": 4_000_000}
 _READS: Final = 5  # of a document that is replaced while it is read in pieces
 _STAGING_TTL_MS: Final = 120_000  # from the last piece; a piece has 30 s
-_LEVEL: Final = 2  # isal's: as small as its 3, faster, and smaller than zlib's 1
 # Native code holds the interpreter for one slice at most: about a millisecond.
 _RAW_SLICE: Final = 3 << 16
 _TEXT_SLICE: Final = 4 << 16
@@ -82,8 +81,9 @@ class DamagedDocument(StoreUnavailable):
 class DocumentMeta:
     """What is known of a document without reading it. Times are UTC ms, sizes bytes.
 
-    `content_hash` is of the JSON, `stored_hash` of the zlib stream; `stored_bytes` counts the
-    base64 text.
+    `stored_hash` is of the zlib stream, `stored_bytes` counts its base64 text. `content_hash`
+    tells contents of one version apart: it is the stream's too, and that of the JSON in documents
+    that earlier versions wrote.
     """
 
     name: str
@@ -108,23 +108,16 @@ class StoredDocument:
     def inflate(self) -> bytes:
         """The JSON. CPU work: call it off the event loop. Raises DamagedDocument."""
         try:
-            json: bytes = isal_zlib.decompress(self.deflated, bufsize=self.meta.json_bytes)
-        except isal_zlib.error as error:  # type: ignore[misc]  # its stub calls it a value
+            json = inflate(self.deflated, self.meta.json_bytes)
+        except ValueError as error:
             raise DamagedDocument(f"cache:{self.meta.name} cannot be inflated: {error}") from None
         # What has its stored hash, and its own checksum, is what the hashes were made of: to hash
         # the JSON as well would take as long as to inflate it.
         whole = self.verified and len(json) == self.meta.json_bytes
-        if not whole and _hash(json) != self.meta.content_hash:
+        content_hash = self.meta.content_hash
+        if not whole and content_hash not in (_hash(self.deflated), _hash(json)):
             raise DamagedDocument(f"cache:{self.meta.name} does not match its content hash")
         return json
-
-
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    pieces: Sequence[bytes]  # of base64 text
-    stored_bytes: int
-    stored_hash: str
-    content_hash: str
 
 
 class CacheManager:
@@ -150,34 +143,37 @@ class CacheManager:
     async def save_to_cache(
         self,
         name: str,
-        json_document: bytes,
+        document: bytes | Deflated,
         *,
         version: int,
         as_of_ms: int,
         updated_at_ms: int,
         lease: Lease,
     ) -> DocumentMeta:
-        """Publishes the document, whole or not at all, while the lease is held.
+        """Publishes the document, JSON or compressed already, whole or not at all, while the
+        lease is held.
 
         While the store gives no answer each step is tried again, for as long as the lease is
         ours. Raises LeaseLost (checked inside the store), StaleVersion, StoreRefused.
         """
         key = _key(name)
         lease.check()
-        encoded = await asyncio.to_thread(_encode, json_document, self._piece_bytes)
-        meta = DocumentMeta(
-            name=name,
-            version=version,
-            content_hash=encoded.content_hash,
-            updated_at_ms=updated_at_ms,
-            as_of_ms=as_of_ms,
-            stored_bytes=encoded.stored_bytes,
-            json_bytes=len(json_document),
-            stored_hash=encoded.stored_hash,
-        )
+        if not isinstance(document, Deflated):
+            document = await asyncio.to_thread(deflate_whole, document)
         staging = f"staging:{name}:{lease.token}"
+        stream = TextStream(document, self._piece_bytes)
         try:
-            await self._stage(staging, encoded, lease)
+            await self._stage(staging, stream, lease)
+            meta = DocumentMeta(
+                name=name,
+                version=version,
+                content_hash=stream.hash,
+                updated_at_ms=updated_at_ms,
+                as_of_ms=as_of_ms,
+                stored_bytes=stream.written,
+                json_bytes=document.text_bytes,
+                stored_hash=stream.hash,
+            )
             answer = await persist(
                 lease,
                 lambda: self._publish.run(
@@ -185,7 +181,7 @@ class CacheManager:
                     [
                         lease.value,
                         version,
-                        encoded.stored_bytes,
+                        meta.stored_bytes,
                         _meta_text(meta),
                         self._channel,
                         f"{name} {version}",
@@ -239,9 +235,10 @@ class CacheManager:
             return None
         return await asyncio.to_thread(lambda: orjson.loads(document.inflate()))
 
-    async def _stage(self, staging: str, encoded: _Encoded, lease: Lease) -> None:
+    async def _stage(self, staging: str, stream: "TextStream", lease: Lease) -> None:
+        """Puts the document beside the one that stands, a piece at a time; holds one piece."""
         offset = 0
-        for piece in encoded.pieces:
+        while piece := await asyncio.to_thread(stream.piece):
             put = partial(
                 self._put_piece.run,
                 [lease.key, staging],
@@ -285,30 +282,45 @@ def _hash(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
-def _encode(json_document: bytes, piece_bytes: int) -> _Encoded:
-    """The document as it is stored, in pieces. Runs in a thread."""
-    deflated = io.BytesIO()
-    compressor = isal_zlib.compressobj(level=_LEVEL)
-    view = memoryview(json_document)
-    for start in range(0, len(view), 1 << 20):
-        deflated.write(compressor.compress(view[start : start + (1 << 20)]))
-    deflated.write(compressor.flush())
-    stream = deflated.getbuffer()
-    raw_piece = piece_bytes // 4 * 3
-    pieces = []
-    for start in range(0, len(stream), raw_piece):
-        piece = stream[start : start + raw_piece]
-        slices = []
-        for at in range(0, len(piece), _RAW_SLICE):
-            slices.append(binascii.b2a_base64(piece[at : at + _RAW_SLICE], newline=False))
+class TextStream:
+    """A document as it is stored, base64, in pieces of at most `piece_bytes`; CPU work for a
+    thread. `hash` and `written` are of all that came so far."""
+
+    def __init__(self, document: Deflated, piece_bytes: int) -> None:
+        self._slices = _slices(document.pieces, min(_RAW_SLICE, piece_bytes // 4 * 3))
+        self._piece_bytes = piece_bytes
+        self._seen = hashlib.blake2b(digest_size=8)
+        self.written = 0
+
+    @property
+    def hash(self) -> str:
+        return self._seen.hexdigest()
+
+    def piece(self) -> bytes:
+        """The next piece; empty when there is none left."""
+        texts: list[bytes] = []
+        length = 0
+        for raw in self._slices:
+            self._seen.update(raw)
+            texts.append(binascii.b2a_base64(raw, newline=False))
+            length += len(texts[-1])
             time.sleep(0)  # lets the event loop have the interpreter
-        pieces.append(b"".join(slices))
-    return _Encoded(
-        pieces=pieces,
-        stored_bytes=sum(map(len, pieces)),
-        stored_hash=hashlib.blake2b(stream, digest_size=8).hexdigest(),
-        content_hash=_hash(json_document),
-    )
+            if length + len(texts[0]) > self._piece_bytes:
+                break
+        self.written += length
+        return b"".join(texts)
+
+
+def _slices(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """The same bytes cut anew, each slice of `size` but the last."""
+    buffer = bytearray()
+    for piece in pieces:
+        buffer += piece
+        while len(buffer) >= size:
+            yield bytes(buffer[:size])
+            del buffer[:size]
+    if buffer:
+        yield bytes(buffer)
 
 
 class _Decoder:

@@ -7,14 +7,18 @@ as the same float64; NaN and infinity are refused, so every document is valid JS
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from math import isfinite
 from operator import itemgetter
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
+import numpy as np
 import orjson
 
+from columns import Rows, TimedValues, Times
+from deflated import Deflated, Part, deflate, joined
 from document_slices import DocumentError, DocumentText, MarketSpan
 from market_data import (
     COLUMNS,
@@ -35,7 +39,7 @@ GLOBAL_FR: Final = "global_fr"
 Source = Literal["collected", "aggregated"]
 _T = TypeVar("_T")
 
-_open_time = itemgetter(0)
+_COMMA: Final = deflate(b",")
 _open_interest = itemgetter(7)
 _funding_rate = itemgetter(8)
 _rows_decoder: Final = msgspec.json.Decoder(list[Row])
@@ -43,12 +47,12 @@ _funding_decoder: Final = msgspec.json.Decoder(list[FundingRow])
 
 
 class DocumentBuilder:
-    """Builds one candle document, market by market; keeps their JSON, not their rows."""
+    """Builds one candle document, market by market; keeps their JSON, compressed, and no rows."""
 
     def __init__(self, timeframe: Timeframe, source: Source) -> None:
         self._timeframe = timeframe
         self._source = source
-        self._fragments: dict[tuple[Exchange, str], bytes] = {}
+        self._fragments: dict[tuple[Exchange, str], Part] = {}
         self._newest_open_ms = 0
         self.rows = 0
 
@@ -57,7 +61,7 @@ class DocumentBuilder:
         return len(self._fragments)
 
     def add(self, series: MarketSeries, meta: Meta) -> None:
-        """Encodes one market, at once.
+        """Encodes and compresses one market, at once; Rows several times as fast as tuples.
 
         Raises ValueError, and takes nothing in, if the market is already there, if its rows do
         not ascend on the timeframe's grid, or if a number is not finite.
@@ -68,8 +72,7 @@ class DocumentBuilder:
             raise ValueError(f"{market.key}: added twice")
         if not all(value is None or isfinite(value) for value in meta.values()):
             raise ValueError(f"{market.key}: its metadata is not finite")
-        if rows:
-            self._check_times(market, [row[0] for row in rows])
+        encoded = self._encoded(market, rows)
         head = {
             "exchange": market.exchange,
             "symbol": market.symbol,
@@ -79,21 +82,42 @@ class DocumentBuilder:
             "checked_at": series.checked_at_ms,
             "stale_since": series.stale_since_ms,
         }
-        self._fragments[place] = _fragment(head, _encode_rows(market, rows))
+        self._fragments[place] = deflate(_fragment(head, encoded))
         self.rows += len(rows)
         if rows:
             self._newest_open_ms = max(self._newest_open_ms, rows[-1][0])
 
-    def _check_times(self, market: Market, times: Sequence[int]) -> None:
+    def _encoded(self, market: Market, rows: Sequence[Row]) -> bytes:
+        """The rows as a JSON array; the same bytes for Rows and for the tuples that they equal."""
         interval_ms = self._timeframe.interval_ms
-        on_grid = all(type(time) is int and time % interval_ms == 0 for time in times)
-        if not on_grid or times[0] < 0 or not _ascending(times):
+        if isinstance(rows, Rows):
+            whole = _rise_on_grid(rows.times, interval_ms)
+        else:
+            times = [row[0] for row in rows]
+            on_grid = all(type(time) is int and time % interval_ms == 0 for time in times)
+            whole = on_grid and (not times or times[0] >= 0) and _ascending(times)
+        if not whole:
             raise ValueError(f"{market.key}: its rows do not ascend on the {self._timeframe} grid")
+        if isinstance(rows, Rows):
+            encoded = _encode_columns(rows, interval_ms) if rows.is_finite() else None
+        else:
+            encoded = _encode_tuples(rows)
+        if encoded is None:
+            raise ValueError(f"{market.key}: a row does not hold {len(COLUMNS)} finite numbers")
+        return encoded
 
     def finish(
         self, *, version: int, as_of_ms: int, updated_at_ms: int, missing: Iterable[Missing]
     ) -> bytes:
-        """The whole document as JSON; equal input gives equal bytes in any order of `add`.
+        """The whole document as JSON: what finish_deflated gives, inflated."""
+        return self.finish_deflated(
+            version=version, as_of_ms=as_of_ms, updated_at_ms=updated_at_ms, missing=missing
+        ).inflate()
+
+    def finish_deflated(
+        self, *, version: int, as_of_ms: int, updated_at_ms: int, missing: Iterable[Missing]
+    ) -> Deflated:
+        """The whole document; equal input gives equal bytes in any order of `add`.
 
         The builder is empty afterwards. Raises ValueError if a row opened after `as_of_ms`.
         """
@@ -109,7 +133,10 @@ class DocumentBuilder:
             source=self._source,
             columns=COLUMNS,
         )
-        document = _join(header, self._fragments, missing)
+        document = joined(
+            piece if isinstance(piece, Part) else deflate(piece)
+            for piece in _pieces(header, self._fragments, missing, comma=_COMMA)
+        )
         self._fragments.clear()
         self.rows = 0
         return document
@@ -130,7 +157,7 @@ def encode_funding(
         times = [row[0] for row in series.rows]
         if any(type(time) is not int for time in times) or not _ascending(times):
             raise ValueError(f"{market.key}: its settlements do not ascend")
-        rows = orjson.dumps(series.rows)
+        rows = orjson.dumps(list(series.rows))
         if b"null" in rows or b'"' in rows:
             raise ValueError(f"{market.key}: a funding rate is not a finite number")
         head = {
@@ -152,7 +179,7 @@ def encode_funding(
         source="collected",
         columns=FUNDING_COLUMNS,
     )
-    return _join(header, fragments, missing)
+    return b"".join(_pieces(header, fragments, missing, comma=b","))
 
 
 def decode_funding(document: bytes) -> dict[str, FundingSeries]:
@@ -164,7 +191,9 @@ def decode_funding(document: bytes) -> dict[str, FundingSeries]:
     for span in text.markets:
         head, market = _head(text, span)
         rows = _decode(_funding_decoder, text.rows(span))
-        series = FundingSeries(market, rows, head["interval_hours"], head["checked_at"])
+        series = FundingSeries(
+            market, TimedValues.of(rows), head["interval_hours"], head["checked_at"]
+        )
         book[market.key] = series
     return book
 
@@ -220,17 +249,54 @@ def decode_series(document: bytes) -> SeriesBook:
     return SeriesBook(text)
 
 
-def _encode_rows(market: Market, rows: Sequence[Row]) -> bytes:
-    encoded = orjson.dumps(rows)
+def _encode_tuples(rows: Sequence[Row]) -> bytes | None:
+    """None where a row does not hold finite numbers, and nulls only where they may be."""
+    encoded = orjson.dumps(rows if isinstance(rows, list | tuple) else list(rows))
     # orjson writes null for NaN and infinity: every null must be a None that may be one.
     nulls = encoded.count(b"null")
     whole = not set(map(len, rows)) - {len(COLUMNS)}
     if whole and nulls:
         nulls -= list(map(_open_interest, rows)).count(None)
         nulls -= list(map(_funding_rate, rows)).count(None)
-    if not whole or nulls or b'"' in encoded:
-        raise ValueError(f"{market.key}: a row does not hold {len(COLUMNS)} finite numbers")
-    return encoded
+    return encoded if whole and not nulls and b'"' not in encoded else None
+
+
+def _encode_columns(rows: Rows, interval_ms: int) -> bytes:
+    if not len(rows):
+        return b"[]"
+    # Without their times, which as floats would be written as such: [[1.5,null],[2.0,0.1]]
+    encoded = orjson.dumps(np.ascontiguousarray(rows.values), option=orjson.OPT_SERIALIZE_NUMPY)
+    lines = encoded.split(b"[")
+    pieces = [b"["] * (2 * len(rows) + 1)
+    pieces[1::2] = _beginnings(rows.times, interval_ms)
+    pieces[2::2] = lines[2:]
+    return b"".join(pieces)
+
+
+def _rise_on_grid(times: Times, interval_ms: int) -> bool:
+    if not len(times):
+        return True
+    steps = times[1:] - times[:-1]
+    if times[0] < 0 or times[0] % interval_ms:
+        return False
+    return bool((steps == interval_ms).all()) or (
+        bool((steps > 0).all()) and not bool((steps % interval_ms).any())
+    )
+
+
+def _beginnings(times: Times, interval_ms: int) -> list[bytes]:
+    """`[<time>,` of each row."""
+    count, last_ms = len(times), int(times[-1])
+    if last_ms - int(times[0]) == (count - 1) * interval_ms:
+        return _unbroken_beginnings(last_ms, interval_ms, -(-count // 512) * 512)[-count:]
+    return [b"[%d," % time_ms for time_ms in times.tolist()]
+
+
+@lru_cache(maxsize=8)
+def _unbroken_beginnings(last_ms: int, interval_ms: int, count: int) -> list[bytes]:
+    """Those of `count` rows without a hole, the last of them at `last_ms`: markets share them."""
+    first_ms = last_ms - (count - 1) * interval_ms
+    return [b"[%d," % time_ms for time_ms in range(first_ms, last_ms + 1, interval_ms)]
 
 
 def _ascending(times: Sequence[int]) -> bool:
@@ -266,16 +332,21 @@ def _header(
     )
 
 
-def _join(
-    header: bytes, fragments: Mapping[tuple[Exchange, str], bytes], missing: Iterable[Missing]
-) -> bytes:
-    pieces = [header[:-1], b',"markets":[']
+def _pieces(
+    header: bytes,
+    fragments: Mapping[tuple[Exchange, str], _T],
+    missing: Iterable[Missing],
+    *,
+    comma: _T,
+) -> list[_T | bytes]:
+    """A document's JSON in order; markets and commas as they were given, the rest as text."""
+    pieces: list[_T | bytes] = [header[:-1] + b',"markets":[']
     for place in sorted(fragments):
-        pieces += (fragments[place], b",")
+        pieces += (fragments[place], comma)
     if fragments:
         pieces.pop()
-    pieces += (b'],"missing":', orjson.dumps(sorted(set(missing))), b"}")
-    return b"".join(pieces)
+    pieces.append(b'],"missing":%b}' % orjson.dumps(sorted(set(missing))))
+    return pieces
 
 
 def _head(text: DocumentText, span: MarketSpan) -> tuple[dict[str, Any], Market]:

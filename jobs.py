@@ -219,7 +219,7 @@ async def _publish(
     )
     updated_at_ms = desk.now_ms()
     document = await asyncio.to_thread(
-        sheet.builder.finish,
+        sheet.builder.finish_deflated,
         version=version,
         as_of_ms=collected.as_of_ms,
         updated_at_ms=updated_at_ms,

@@ -254,10 +254,8 @@ class _Collection:
             self.progress(1)
 
     async def _snapshots(self, task: FetchTask | None) -> Sequence[OpenInterestRow]:
-        """Those at the opens of candles: some exchanges have only finer ones."""
-        snapshots = await fetch_open_interest(self.run, task) if task is not None else []
-        interval_ms = self.timeframe.interval_ms
-        return [snapshot for snapshot in snapshots if snapshot[0] % interval_ms == 0]
+        """Those of the task, finer ones included where the exchange has no others."""
+        return await fetch_open_interest(self.run, task) if task is not None else []
 
     async def _funding(self, tasks: MarketTasks) -> FundingSeries | None:
         market = tasks.market

@@ -5,16 +5,18 @@ market, for anything that cannot be what was asked for. Rows come out ascending 
 the exchange's own order. Error bodies are read by `read_error`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import isfinite
 from operator import attrgetter, ge, le, lt
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from columns import Columns
+from data_collector.candles import Candle, new_candle
 from data_collector.errors import BadPayload
+from data_collector.plain_answers import plain_klines, plain_open_interest
 from data_collector.url_builder import Endpoint
 from data_collector.wire import (
     ERROR_DECODER,
@@ -54,23 +56,8 @@ __all__ = [
     "read_error",
 ]
 
+T = TypeVar("T", bound=tuple[Any, ...])
 OpenInterestRow = tuple[int, float]  # time of the snapshot ms | base units, one-sided
-
-
-class Candle(NamedTuple):
-    """One candle as the exchange sent it.
-
-    Volume (base units) and turnover (quote units) stay its exact decimal text, a plain
-    non-negative decimal: sums over several candles must not start from rounded numbers.
-    """
-
-    open_time_ms: int
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: str
-    turnover: str
 
 
 class ErrorBody(NamedTuple):
@@ -89,6 +76,9 @@ def parse_klines(exchange: Exchange, body: bytes, *, symbol: str, interval_ms: i
     Bybit: {"retCode":0,"result":{"symbol":"BTCUSDT","category":"linear","list":[
     ["1786820400000","63027.8","63032.3","63027.7","63032.3","4.591","289363.9178"],...]}}
     """
+    plain = plain_klines(exchange, body, symbol=symbol, interval_ms=interval_ms)
+    if plain is not None:
+        return _page(plain)
     fail = Failure(exchange, Endpoint.KLINES, symbol)
     columns = KLINES[exchange](body, symbol, fail)
     if not columns:
@@ -107,7 +97,7 @@ def parse_klines(exchange: Exchange, body: bytes, *, symbol: str, interval_ms: i
         raise fail(f"prices that cannot be at {_first_bad_price(columns)}")
     check_decimals(volumes, times, "volume", fail)
     check_decimals(turnovers, times, "turnover", fail)
-    rows = list(map(_new_candle, zip(*columns, strict=True)))
+    rows = list(map(new_candle, zip(*columns, strict=True)))
     return Page(rows, times[0], times[-1], len(rows))
 
 
@@ -121,6 +111,9 @@ def parse_open_interest(
     {"openInterest":"64992.054","singleOpenInterest":"32496.027","timestamp":"1786820400000"}],
     "nextPageCursor":""}}, where the single side is missing in older answers: then it is half.
     """
+    plain = plain_open_interest(exchange, body, symbol=symbol, interval_ms=interval_ms)
+    if plain is not None:
+        return _page(plain)
     fail = Failure(exchange, Endpoint.OPEN_INTEREST, symbol)
     times, values = OPEN_INTEREST[exchange](body, symbol, fail)
     if not times:
@@ -248,6 +241,11 @@ def read_error(body: bytes) -> ErrorBody | None:
     return ErrorBody(str(error.code), message)
 
 
+def _page(columns: Columns[T]) -> Page[T]:
+    times = columns.times
+    return Page(columns, int(times[0]), int(times[-1]), len(times))
+
+
 # --- shared checks -----------------------------------------------------------------------------
 
 
@@ -272,6 +270,3 @@ def _first_bad_price(columns: Sequence[Sequence[Any]]) -> int:
         # Said so that a NaN never passes.
         if not (0 < low <= opened <= high < float("inf") and low <= close <= high)
     )
-
-
-_new_candle: Final[Callable[[Iterable[Any]], Candle]] = partial(tuple.__new__, Candle)

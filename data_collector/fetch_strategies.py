@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import structlog
 
+from columns import Columns
 from data_collector.api_parser import (
     Candle,
     OpenInterestRow,
@@ -253,7 +254,7 @@ def _backoff_s(failures: int) -> float:
 # --- a market's history --------------------------------------------------------------------------
 
 
-async def fetch_klines(run: Run, task: FetchTask) -> list[Candle]:
+async def fetch_klines(run: Run, task: FetchTask) -> Sequence[Candle]:
     """The candles of the task's window, ascending."""
     parse = partial(
         parse_klines, task.market.exchange, symbol=task.market.symbol, interval_ms=task.step_ms
@@ -261,7 +262,7 @@ async def fetch_klines(run: Run, task: FetchTask) -> list[Candle]:
     return await _fetch_history(run, task, parse)
 
 
-async def fetch_open_interest(run: Run, task: FetchTask) -> list[OpenInterestRow]:
+async def fetch_open_interest(run: Run, task: FetchTask) -> Sequence[OpenInterestRow]:
     """The snapshots of the task's window, ascending; finer ones than asked for included.
 
     A window whose start has just left what the exchange keeps is narrowed candle by candle.
@@ -286,19 +287,19 @@ async def fetch_open_interest(run: Run, task: FetchTask) -> list[OpenInterestRow
 async def fetch_funding(run: Run, task: FetchTask) -> list[FundingRow]:
     """The regular settlements of the task's window, ascending."""
     parse = partial(parse_funding, task.market.exchange, symbol=task.market.symbol)
-    return await _fetch_history(run, task, parse)
+    return list(await _fetch_history(run, task, parse))
 
 
 async def _fetch_history(
     run: Run, task: FetchTask, parse: Callable[[bytes], Page[Row]]
-) -> list[Row]:
+) -> Sequence[Row]:
     strategy = _BY_ORDER[endpoint_table(task.market.exchange, task.endpoint).order]
     return await strategy(run, task, parse)
 
 
 async def fetch_forward(
     run: Run, task: FetchTask, parse: Callable[[bytes], Page[Row]]
-) -> list[Row]:
+) -> Sequence[Row]:
     """Pages from the oldest on, for an exchange that answers in ascending order.
 
     What a page did not bring, after its newest row and, on a grid, before its oldest (which of
@@ -341,7 +342,7 @@ async def fetch_forward(
 
 async def fetch_bybit_paginated(
     run: Run, task: FetchTask, parse: Callable[[bytes], Page[Row]]
-) -> list[Row]:
+) -> Sequence[Row]:
     """Pages from the newest on, for an exchange that answers in descending order.
 
     The window of each page ends right before the oldest row that came, until the start is
@@ -365,7 +366,7 @@ async def fetch_bybit_paginated(
     raise _refused(task, "pages that do not end")
 
 
-_BY_ORDER: Final[Mapping[Order, Callable[..., Awaitable[list[Any]]]]] = {
+_BY_ORDER: Final[Mapping[Order, Callable[..., Awaitable[Sequence[Any]]]]] = {
     Order.ASCENDING: fetch_forward,
     Order.DESCENDING: fetch_bybit_paginated,
 }
@@ -394,17 +395,16 @@ def _ends_with_extra(page: Page[Row]) -> bool:
     return page.last_ms is not None and (not page.rows or page.rows[-1][0] != page.last_ms)
 
 
-def _joined(pages: Sequence[Sequence[Row]], task: FetchTask) -> list[Row]:
+def _joined(pages: Sequence[Sequence[Row]], task: FetchTask) -> Sequence[Row]:
     """All rows inside the window, ascending and unique."""
-    if len(pages) == 1 and pages[0]:
-        only = pages[0]
-        if task.start_ms <= only[0][0] and only[-1][0] <= task.end_ms:
-            return list(only)
-    rows = [row for page in pages for row in page if task.start_ms <= row[0] <= task.end_ms]
-    if len(pages) > 1:
-        # Pages that overlap hold the same rows; of two that differ the one fetched later counts.
-        rows = sorted({row[0]: row for row in rows}.values())
-    return rows
+    parts = [page for page in pages if len(page)]
+    # Pages that overlap hold the same rows; of two that differ the one fetched later counts.
+    if parts and all(isinstance(part, Columns) for part in parts):
+        columns = cast(list[Columns[Row]], parts)
+        whole = columns[0] if len(columns) == 1 else type(columns[0]).joined(columns)
+        return whole.between(task.start_ms, task.end_ms)
+    rows = [row for page in parts for row in page if task.start_ms <= row[0] <= task.end_ms]
+    return rows if len(parts) < 2 else sorted({row[0]: row for row in rows}.values())
 
 
 def _of_window(page: Page[Row], task: FetchTask, start_ms: int, end_ms: int) -> Sequence[Row]:

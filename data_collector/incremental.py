@@ -30,7 +30,8 @@ from zlib import crc32
 import structlog
 
 from data_collector.api_parser import Candle, OpenInterestRow
-from data_collector.data_processing import ExactTexts, aggregate_4h_to_8h
+from data_collector.candles import ExactTexts
+from data_collector.data_processing import aggregate_4h_to_8h
 from data_collector.task_builder import FetchTask, MarketTasks
 from document_slices import DocumentError
 from market_data import DAY_MS, HOUR_MS, MINUTE_MS, Exchange, Market, MarketSeries, Row, Timeframe

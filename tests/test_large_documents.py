@@ -91,10 +91,11 @@ class Reader:
             self.wrong.append(f"{version} after {self.versions[-1]}")
         self.versions.append(version)
 
-    def whole(self, json: bytes, version: int, content_hash: str) -> None:
+    def whole(self, deflated: bytes, version: int, content_hash: str) -> None:
         """Checks a whole document against the version and hash that came with it."""
-        if hashlib.blake2b(json, digest_size=8).hexdigest() != content_hash:
+        if hashlib.blake2b(deflated, digest_size=8).hexdigest() != content_hash:
             self.wrong.append("the body does not have its hash")
+        json = zlib.decompress(deflated)
         if b'"version":%d,' % version not in json[:400]:
             self.wrong.append("the body is of another version than its headers")
         if json.count(b",%.1f," % marker(version)) != TOTAL:
@@ -106,8 +107,7 @@ async def read_store(cache: CacheManager, reader: Reader) -> None:
     document = await cache.read(NAME)
     assert document is not None
     meta = document.meta
-    json = await asyncio.to_thread(zlib.decompress, document.deflated)
-    await asyncio.to_thread(reader.whole, json, meta.version, meta.content_hash)
+    await asyncio.to_thread(reader.whole, document.deflated, meta.version, meta.content_hash)
 
 
 async def read_all(client: aiohttp.ClientSession, reader: Reader) -> None:
@@ -116,8 +116,7 @@ async def read_all(client: aiohttp.ClientSession, reader: Reader) -> None:
         assert answer.headers["Content-Encoding"] == "deflate"
         body = await answer.read()
     version, content_hash = answer.headers["ETag"].strip('"').split("-")[:2]
-    json = await asyncio.to_thread(zlib.decompress, body)
-    await asyncio.to_thread(reader.whole, json, int(version), content_hash)
+    await asyncio.to_thread(reader.whole, body, int(version), content_hash)
 
 
 async def read_some(client: aiohttp.ClientSession, reader: Reader) -> None:

@@ -151,7 +151,7 @@ def test_no_candles_make_no_rows() -> None:
     merged = merge_data(
         [], [], series, timeframe=Timeframe.H1, as_of_ms=MIDNIGHT, history_candles=499
     )
-    assert (merged.rows, merged.exact, merged.funding_outdated) == ([], ((), ()), False)
+    assert (list(merged.rows), merged.exact, merged.funding_outdated) == ([], ((), ()), False)
 
 
 @settings(max_examples=300, deadline=None)
@@ -285,7 +285,7 @@ def read_candles(
     ]
 
 
-def to_8h(candles: Sequence[Candle], *, window_start_ms: int | None = None) -> list[Row]:
+def to_8h(candles: Sequence[Candle], *, window_start_ms: int | None = None) -> Sequence[Row]:
     merged = merge_data(
         candles,
         [],

@@ -1,0 +1,83 @@
+"""One zlib stream put together from parts that were compressed each by itself, as they came.
+
+A part ends on a byte boundary and refers to nothing before it, so parts can be put in any order
+and the whole stays one stream of the plain format (RFC 1950): also HTTP's `deflate`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Final
+
+from isal import isal_zlib
+
+_LEVEL: Final = 1  # isal's: on documents as small as its 2 and 3, and faster
+_RAW: Final = -15  # a stream without header and checksum, with the full window
+_PART_BYTES: Final = 1 << 20
+_HEADER: Final = b"\x78\x01"
+_END: Final = b"\x03\x00"  # a last block with nothing in it
+_ADLER_BASE: Final = 65521
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of text, compressed; `size` and `adler` are of the text."""
+
+    deflated: bytes
+    size: int
+    adler: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deflated:
+    """A whole zlib stream in pieces, and the size of the text in it."""
+
+    pieces: tuple[bytes, ...]
+    text_bytes: int
+
+    @property
+    def stream_bytes(self) -> int:
+        return sum(map(len, self.pieces))
+
+    def inflate(self) -> bytes:
+        return inflate(b"".join(self.pieces), self.text_bytes)
+
+
+def deflate(text: bytes | memoryview) -> Part:
+    compressor = isal_zlib.compressobj(level=_LEVEL, wbits=_RAW)
+    deflated = compressor.compress(text) + compressor.flush(isal_zlib.Z_FULL_FLUSH)
+    return Part(deflated, len(text), isal_zlib.adler32(text))
+
+
+def deflate_whole(text: bytes) -> Deflated:
+    """The stream of a text that lies there already."""
+    view = memoryview(text)
+    return joined(
+        deflate(view[start : start + _PART_BYTES]) for start in range(0, len(view), _PART_BYTES)
+    )
+
+
+def joined(parts: Iterable[Part]) -> Deflated:
+    """The stream of the parts' texts, one after the other."""
+    together = list(parts)
+    adler = reduce(_adler_after, together, 1)
+    pieces = (_HEADER, *(part.deflated for part in together), _END + adler.to_bytes(4, "big"))
+    return Deflated(pieces, sum(part.size for part in together))
+
+
+def inflate(stream: bytes, text_bytes: int) -> bytes:
+    """The text of a stream. Raises ValueError if it is damaged or of another size."""
+    try:
+        text: bytes = isal_zlib.decompress(stream, bufsize=text_bytes)
+    except isal_zlib.error as error:  # type: ignore[misc]  # its stub calls it a value
+        raise ValueError(str(error)) from None
+    if len(text) != text_bytes:
+        raise ValueError(f"{len(text)} bytes instead of {text_bytes}")
+    return text
+
+
+def _adler_after(adler: int, part: Part) -> int:
+    """The Adler-32 of a text followed by the part's, as zlib's adler32_combine has it."""
+    low = (adler & 0xFFFF) + (part.adler & 0xFFFF) - 1
+    high = (adler >> 16) + (part.adler >> 16) + part.size * ((adler & 0xFFFF) - 1)
+    return (high % _ADLER_BASE) << 16 | low % _ADLER_BASE
