@@ -202,9 +202,13 @@ class Earlier:
         seen = frozenset(row[0] for row in rows)
         late_ms = series.checked_at_ms - LATE_INTEREST_MS
         nulls = tasks.open_interest is not None and any(
-            value is None and time <= late_ms for time, value in known
+            # A market that is listed within a candle has no snapshot at its beginning.
+            value is None and closed[0][0] < time <= late_ms
+            for time, value in known
         )
-        holes = bool(kept) and compared[0][0] - kept[0][0] != count * timeframe.interval_ms
+        front_ms = max(self._start_ms, timeframe.floor(market.launched_ms))
+        front_ms = min(front_ms, closed[0][0])
+        holes = count * timeframe.interval_ms < begin_ms - front_ms
         due = self._is_due(market, series) or (
             (holes or nulls) and self._takes_turn(market.exchange)
         )
@@ -212,8 +216,8 @@ class Earlier:
             # All candles, but still no snapshot that is known.
             klines, kept, made, compared = tasks.klines, (), (), closed
         else:
-            # What there is begins with the first that is known, so nothing is asked from before it.
-            klines = replace(tasks.klines, start_ms=max(begin_ms, closed[0][0]))
+            # A young market is not asked for what was before it.
+            klines = replace(tasks.klines, start_ms=max(begin_ms, front_ms))
         unasked = series.lacks_open_interest or series.stale_since_ms is not None
         return Refresh(
             klines=klines,

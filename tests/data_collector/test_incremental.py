@@ -1,0 +1,585 @@
+"""A refresh gives what a cold collection at the same instant gives, and asks for less.
+
+The exchanges here are arithmetic: whatever they hold is a function of a seed, the market and the
+time, so that any history can be lived through in a moment. They answer in the exchanges' own
+forms, and every document goes through its JSON, as it does when a worker is started anew.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
+from zlib import crc32
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from data_collector import Collected, CollectionFailed, ExchangeClient, fetch_market_data
+from data_collector.errors import SourceDown, WindowRefused
+from data_collector.fetch_strategies import Tally
+from data_collector.incremental import HOLES_A_RUN, LEAST_OVERLAP
+from data_collector.rate_limits import Clock
+from data_collector.url_builder import Endpoint, Order, Request, endpoint_table
+from documents import DocumentBuilder, decode_series
+from market_data import (
+    COLLECTED,
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    Exchange,
+    FundingSeries,
+    Market,
+    Timeframe,
+)
+from tests.fixtures.simulator import NOW_MS
+
+BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
+H4, H8 = Timeframe.H4, Timeframe.H8
+HORIZON_MS = 30 * DAY_MS
+Documents = dict[Timeframe, bytes]
+
+
+class InstantClock:
+    """Sleeping costs nothing."""
+
+    now = 0.0
+
+    def monotonic_s(self) -> float:
+        return self.now
+
+    def wall_ms(self) -> int:
+        return round(self.now * 1000)
+
+    async def sleep(self, delay_s: float) -> None:
+        self.now += delay_s
+        await asyncio.sleep(0)
+
+
+@dataclass
+class Contract:
+    """A market and when it began to trade; `edition` counts up when it is listed anew."""
+
+    market: Market
+    listed_ms: int
+    edition: int = 0
+
+
+@dataclass
+class World:
+    """Both exchanges at `now_ms`, as the sender of requests that a collection takes."""
+
+    seed: int
+    now_ms: int = NOW_MS
+    contracts: dict[str, Contract] = field(default_factory=dict)
+    corrected: Counter[tuple[str, int]] = field(default_factory=Counter)
+    down: set[tuple[Exchange, Endpoint]] = field(default_factory=set)
+    # What is missing comes some time later or never; else it never comes, and what is late comes
+    # within the hour.
+    fills: bool = True
+    perfect: bool = False  # no holes, every snapshot at once
+    sent: list[Request] = field(default_factory=list)
+    clock: Clock = field(default_factory=InstantClock)
+    concurrency: int = 5
+    tally: Tally = field(default_factory=Tally)
+
+    def add(self, exchange: Exchange, name: str, listed_ms: int, *, tells: bool = True) -> Market:
+        symbol = f"{name}USDT"
+        market = Market(exchange, symbol, name, "USDT", listed_ms if tells else 0)
+        self.contracts[market.key] = Contract(market, listed_ms)
+        return market
+
+    def list_anew(self, market: Market, listed_ms: int) -> None:
+        contract = self.contracts[market.key]
+        contract.edition += 1
+        contract.listed_ms = listed_ms
+        contract.market = replace(market, launched_ms=listed_ms)
+
+    def draw(self, *what: object) -> int:
+        return crc32(repr((self.seed, *what)).encode())
+
+    async def send(self, request: Request, tally: Tally) -> bytes:
+        tally.requests += 1
+        self.sent.append(request)
+        await asyncio.sleep(0)
+        if (request.exchange, request.endpoint) in self.down:
+            raise SourceDown("down", exchange=request.exchange, endpoint=request.endpoint)
+        if request.endpoint is Endpoint.TIME:
+            return orjson.dumps(
+                {"serverTime": self.now_ms}
+                if request.exchange is BINANCE
+                else {"retCode": 0, "result": {"timeNano": str(self.now_ms * 10**6)}}
+            )
+        query = {name: value for name, (value,) in parse_qs(urlsplit(request.target).query).items()}
+        table = endpoint_table(request.exchange, request.endpoint)
+        period = next(k for k, v in table.periods.items() if v == query[table.period])
+        start_ms, end_ms = int(query[table.start]), int(query[table.end])
+        if table.horizon_ms is not None and start_ms < self.now_ms - HORIZON_MS:
+            raise WindowRefused("too old", exchange=request.exchange, endpoint=request.endpoint)
+        step_ms = period.interval_ms
+        contract = self.contracts[f"{request.exchange}:{request.symbol}"]
+        kind = self._candle if request.endpoint is Endpoint.KLINES else self._snapshot
+        first_ms = -(-start_ms // step_ms) * step_ms
+        found = (
+            kind(contract, time_ms, step_ms)
+            for time_ms in range(first_ms, min(end_ms, self.now_ms) + 1, step_ms)
+        )
+        rows = [row for row in found if row is not None]
+        limit = int(query["limit"])
+        rows = rows[-limit:] if table.order is Order.DESCENDING else rows[:limit]
+        if request.exchange is BINANCE:
+            return orjson.dumps(rows)
+        result = {"symbol": request.symbol, "category": "linear", "list": rows[::-1]}
+        return orjson.dumps({"retCode": 0, "result": result})
+
+    def _candle(self, contract: Contract, time_ms: int, step_ms: int) -> Any:
+        key = contract.market.key
+        first_ms = contract.listed_ms - contract.listed_ms % step_ms
+        if time_ms < first_ms:
+            return None
+        hole = self.draw(key, contract.edition, time_ms, "hole")
+        if time_ms > first_ms and hole % 41 == 0 and not self.perfect:
+            filled_ms = time_ms + (1 + hole // 82 % 40) * step_ms
+            if hole // 41 % 2 or not self.fills or self.now_ms < filled_ms:
+                return None
+        forming = (self.now_ms - time_ms) // MINUTE_MS if time_ms + step_ms > self.now_ms else -1
+        state = (key, contract.edition, time_ms, forming, self.corrected[key, time_ms])
+        number = self.draw(*state)
+        low = 1000 + number % 1000
+        prices = [low + number % 7, low + 9, low, low + number % 5]
+        opened, high, low_, close = (f"{price / 8:.3f}" for price in prices)
+        # More digits than a float has.
+        volume = f"{self.draw(*state, 'v') * 977}.{number:010d}"[:19]
+        turnover = f"{self.draw(*state, 't') * 99_991}.{number:010d}"[:22]
+        if contract.market.exchange is BINANCE:
+            rest = [time_ms + step_ms - 1, turnover, 5, "0", "0", "0"]
+            return [time_ms, opened, high, low_, close, volume, *rest]
+        return [str(time_ms), opened, high, low_, close, volume, turnover]
+
+    def _snapshot(self, contract: Contract, time_ms: int, step_ms: int) -> Any:
+        key = contract.market.key
+        if time_ms < contract.listed_ms:
+            return None
+        late = self.draw(key, contract.edition, time_ms, "late")
+        delay_ms = 0 if self.perfect else 5000 + late % 900_000
+        if late % 11 == 0 and not self.perfect:
+            delay_ms = 10**15 if late // 11 % 2 else 10 * late % HOUR_MS
+            if self.fills and not late // 11 % 4:
+                delay_ms *= 9
+        if self.now_ms < time_ms + delay_ms:
+            return None
+        value = f"{self.draw(key, contract.edition, time_ms, 'oi') / 100:.2f}"
+        if contract.market.exchange is BINANCE:
+            symbol = contract.market.symbol
+            return {"symbol": symbol, "sumOpenInterest": value, "timestamp": time_ms}
+        return {"openInterest": "1", "singleOpenInterest": value, "timestamp": str(time_ms)}
+
+    def funding(self) -> dict[str, FundingSeries]:
+        """Settlements every eight hours; a rate of long ago may change from one look to another."""
+        step_ms = 8 * HOUR_MS
+        book = {}
+        for key, contract in self.contracts.items():
+            last_ms = self.now_ms - self.now_ms % step_ms
+            rows = [
+                (time_ms, self.draw(key, time_ms, self.now_ms // DAY_MS) % 1000 / 1e6)
+                for time_ms in range(last_ms - 60 * step_ms, last_ms + 1, step_ms)
+            ]
+            book[key] = FundingSeries(contract.market, rows, 8, self.now_ms)
+        return book
+
+
+async def _collect(
+    world: World,
+    markets: Sequence[Market],
+    earlier: Documents | None = None,
+    *,
+    timeframe: Timeframe = H4,
+    candles: int = 130,
+) -> tuple[Collected, Documents]:
+    """One collection over the documents that stand, and the documents it makes."""
+    builders = {made: DocumentBuilder(made, "collected") for made in timeframe.produces}
+    collected = await fetch_market_data(
+        timeframe,
+        markets,
+        cast(ExchangeClient, world),
+        lambda made, series: builders[made].add(series, {}),
+        history_candles=candles,
+        prefetched_fr_data=world.funding(),
+        previous={made: decode_series(text) for made, text in (earlier or {}).items()},
+    )
+    texts = {
+        made: builder.finish(
+            version=1, as_of_ms=world.now_ms, updated_at_ms=1, missing=collected.missing
+        )
+        for made, builder in builders.items()
+    }
+    return collected, texts
+
+
+def _asked(world: World, endpoint: Endpoint) -> list[Request]:
+    return [request for request in world.sent if request.endpoint is endpoint]
+
+
+def _rows(text: bytes) -> dict[str, Any]:
+    return {f"{m['exchange']}:{m['symbol']}": m["rows"] for m in json.loads(text)["markets"]}
+
+
+# --- any history -------------------------------------------------------------------------------
+
+
+_DOWN = {"silence": tuple(Endpoint), "no open interest": (Endpoint.OPEN_INTEREST,)}
+_HISTORIES = {"longer history": 160, "shorter history": 60}
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(st.data())
+def test_a_refresh_equals_a_cold_collection(data: st.DataObject) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        fills = data.draw(st.booleans(), "what is missing may still come")
+        if not fills:  # then nothing of it is due to what is asked again now and then
+            patch.setattr("data_collector.incremental.HOLES_A_RUN", 0)
+        asyncio.run(_live_through(data, fills=fills))
+
+
+async def _live_through(data: st.DataObject, *, fills: bool) -> None:
+    timeframe = data.draw(st.sampled_from([H4, H4, H4, *COLLECTED]), "timeframe")
+    step_ms = timeframe.interval_ms
+    world = World(data.draw(st.integers(0, 2**16), "seed"), fills=fills)
+    for exchange in Exchange:
+        world.add(exchange, "OLD", NOW_MS - 2000 * DAY_MS)
+        for name in ("A", "B"):
+            age = data.draw(st.integers(-200, 200), f"age of {exchange} {name}")
+            tells = data.draw(st.booleans())
+            world.add(exchange, name, NOW_MS - age * step_ms - 1000, tells=tells)
+    standing: Documents = {}
+    fetched_ms: dict[str, int] = {}  # when the candles of a market were last had
+    candles = 130
+    for _ in range(data.draw(st.integers(2, 6), "runs")):
+        world.now_ms += data.draw(
+            st.sampled_from(
+                [MINUTE_MS, 7 * MINUTE_MS, 40 * MINUTE_MS, step_ms, 3 * step_ms, 93 * step_ms]
+            ),
+            "later",
+        )
+        event = data.draw(
+            st.sampled_from(["", "correction", "relisting", "killed", *_DOWN, *_HISTORIES]), "event"
+        )
+        market = data.draw(st.sampled_from([c.market for c in world.contracts.values()]))
+        exchange = data.draw(st.sampled_from(Exchange))
+        if event == "correction" and market.key in fetched_ms:
+            # Of a candle that is asked for again in any case; older ones wait for their day.
+            back = data.draw(st.integers(0, LEAST_OVERLAP - 3)) * step_ms
+            known_ms = timeframe.last_closed_open_time(fetched_ms[market.key])
+            world.corrected[market.key, known_ms - back] += 1
+        elif event == "relisting":
+            age_ms = data.draw(st.integers(0, 20)) * step_ms
+            world.list_anew(market, world.now_ms - age_ms)
+        world.down = {(exchange, endpoint) for endpoint in _DOWN.get(event, ())}
+        candles = _HISTORIES.get(event, candles)
+        listed = [c for c in world.contracts.values() if c.listed_ms <= world.now_ms]
+        markets = [
+            c.market
+            for c in listed
+            if c.market.symbol == "OLDUSDT" or data.draw(st.integers(0, 9)) > 0
+        ]
+        try:
+            _, texts = await _collect(
+                world, markets, standing, timeframe=timeframe, candles=candles
+            )
+        except CollectionFailed:
+            continue
+        for item in markets:
+            if not world.down or item.exchange is not exchange or event == "no open interest":
+                fetched_ms[item.key] = world.now_ms
+        if not world.down:
+            cold, expected = await _collect(world, markets, timeframe=timeframe, candles=candles)
+            assert texts == expected, _difference(texts, expected)
+            assert cold.refreshed == 0
+        if event == "killed":  # between the two documents
+            texts = {**standing, timeframe: texts[timeframe]}
+        standing = texts
+
+
+def _difference(ours: Documents, theirs: Documents) -> str:
+    found = []
+    for made in theirs:
+        mine, cold = _rows(ours[made]), _rows(theirs[made])
+        for key in mine.keys() | cold.keys():
+            rows = zip(mine.get(key, []), cold.get(key, []), strict=False)
+            first = next((pair for pair in rows if pair[0] != pair[1]), None)
+            if mine.get(key) != cold.get(key):
+                found.append(f"{made} {key} {len(mine.get(key, []))}: {first}")
+    return "\n".join(found)
+
+
+# --- what is asked -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def world() -> World:
+    """Two old markets on each exchange that lack nothing; their day's moment is not near."""
+    world = World(1, perfect=True)
+    for exchange in Exchange:
+        for name in ("OLD", "OTHER"):
+            world.add(exchange, name, NOW_MS - 2000 * DAY_MS)
+    return world
+
+
+def _markets(world: World) -> list[Market]:
+    return [contract.market for contract in world.contracts.values()]
+
+
+def _without(text: bytes, key: str, *open_times: int, column: int | None = None) -> bytes:
+    """The document without some rows of a market, or with a null in their place."""
+    document = json.loads(text)
+    market = next(m for m in document["markets"] if f"{m['exchange']}:{m['symbol']}" == key)
+    for row in [row for row in market["rows"] if row[0] in open_times]:
+        if column is None:
+            market["rows"].remove(row)
+        else:
+            row[column] = None
+    return orjson.dumps(document)
+
+
+async def _refresh(world: World, standing: Documents, **wishes: Any) -> tuple[Collected, Documents]:
+    """A refresh that must give what a cold collection gives; `sent` holds what it asked."""
+    world.sent.clear()
+    collected, texts = await _collect(world, _markets(world), standing, **wishes)
+    sent = list(world.sent)
+    _, expected = await _collect(world, _markets(world), **wishes)
+    world.sent = sent
+    assert texts == expected, _difference(texts, expected)
+    return collected, texts
+
+
+@pytest.mark.parametrize("timeframe", COLLECTED)
+async def test_a_minute_later_next_to_nothing_is_asked(world: World, timeframe: Timeframe) -> None:
+    _, standing = await _collect(world, _markets(world), timeframe=timeframe, candles=499)
+    world.now_ms += MINUTE_MS
+    collected, _ = await _refresh(world, standing, timeframe=timeframe, candles=499)
+    asked = _asked(world, Endpoint.KLINES)
+    assert Counter(request.symbol for request in asked) == {"OLDUSDT": 2, "OTHERUSDT": 2}
+    assert all(request.weight == 1 for request in asked)
+    assert len(world.sent) == len(asked) + 2 == collected.requests  # and the two clocks
+    assert (collected.markets, collected.refreshed, collected.corrected) == (4, 4, 0)
+
+
+async def test_a_young_market_is_not_asked_for_what_was_before_it(world: World) -> None:
+    young = world.add(BYBIT, "YOUNG", NOW_MS - 9 * H4.interval_ms)
+    _, standing = await _collect(world, _markets(world))
+    world.now_ms += MINUTE_MS
+    await _refresh(world, standing)
+    assert [r.symbol for r in _asked(world, Endpoint.KLINES)].count(young.symbol) == 1
+
+
+async def test_more_candles_than_the_cheapest_request_brings(world: World) -> None:
+    timeframe = Timeframe.M5
+    _, standing = await _collect(world, _markets(world), timeframe=timeframe, candles=499)
+    world.now_ms += 200 * timeframe.interval_ms
+    collected, _ = await _refresh(world, standing, timeframe=timeframe, candles=499)
+    weights = {r.weight for r in _asked(world, Endpoint.KLINES) if r.exchange is BINANCE}
+    assert (collected.refreshed, weights) == (4, {2})
+    # Only what is new of the open interest: 200 snapshots of 499.
+    assert all("limit=200" in request.target for request in _asked(world, Endpoint.OPEN_INTEREST))
+
+
+async def test_late_open_interest_is_asked_for_until_it_is_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data_collector.incremental.HOLES_A_RUN", 0)
+    opened_ms = H4.floor(NOW_MS) + H4.interval_ms
+    world.now_ms = opened_ms + 5 * MINUTE_MS
+    late = "bybit:OLDUSDT"
+    _, standing = await _collect(world, _markets(world))
+    standing = {made: _without(text, late, opened_ms, column=7) for made, text in standing.items()}
+    world.now_ms += MINUTE_MS
+    _, standing = await _refresh(world, standing)
+    (request,) = _asked(world, Endpoint.OPEN_INTEREST)
+    assert f"{request.exchange}:{request.symbol}" == late
+    assert "limit=1" in request.target
+    await _refresh(world, standing)
+    assert _asked(world, Endpoint.OPEN_INTEREST) == []
+    # What was null long after its instant is not asked for each time.
+    standing = {
+        made: _without(text, late, opened_ms - 5 * H4.interval_ms, column=7)
+        for made, text in standing.items()
+    }
+    world.sent.clear()
+    await _collect(world, _markets(world), standing)
+    assert _asked(world, Endpoint.OPEN_INTEREST) == []
+
+
+@pytest.mark.parametrize("part", [Endpoint.OPEN_INTEREST, Endpoint.KLINES])
+async def test_what_could_not_be_had_is_asked_for_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, part: Endpoint
+) -> None:
+    monkeypatch.setattr("data_collector.incremental.HOLES_A_RUN", 0)
+    # Open interest fails in a cold run; then, perhaps, everything of that exchange in another.
+    world.down = {(BYBIT, Endpoint.OPEN_INTEREST)}
+    _, standing = await _collect(world, _markets(world))
+    assert all(row[7] is None for row in _rows(standing[H4])["bybit:OLDUSDT"])
+    world.now_ms += MINUTE_MS
+    if part is Endpoint.KLINES:
+        world.down = {(BYBIT, part)}
+        collected, standing = await _collect(world, _markets(world), standing)
+        assert collected.carried_over == 2
+        world.now_ms += MINUTE_MS
+    world.down = set()
+    collected, _ = await _refresh(world, standing)
+    assert collected.refreshed == 4
+    assert {request.exchange for request in _asked(world, Endpoint.OPEN_INTEREST)} == {BYBIT}
+
+
+async def test_a_correction_is_found_replaced_and_counted(world: World) -> None:
+    _, standing = await _collect(world, _markets(world), candles=300)
+    key = "binance:OTHERUSDT"
+    old_ms = H4.last_closed_open_time(NOW_MS) - 90 * H4.interval_ms
+    # The older one is not asked for, but comes with the whole market.
+    for corrected_ms in (old_ms, old_ms - 100 * H4.interval_ms):
+        world.corrected[key, corrected_ms] += 1
+    world.now_ms += MINUTE_MS
+    collected, _ = await _refresh(world, standing, candles=300)
+    assert (collected.markets, collected.refreshed, collected.corrected) == (4, 3, 1)
+
+
+async def test_a_candle_that_is_gone_is_a_correction(world: World) -> None:
+    _, standing = await _collect(world, _markets(world))
+    contract = world.contracts["bybit:OLDUSDT"]
+    contract.listed_ms = NOW_MS - 20 * H4.interval_ms
+    collected, _ = await _refresh(world, standing)
+    assert (collected.refreshed, collected.corrected) == (3, 1)
+
+
+async def test_open_interest_that_differs_is_fetched_anew(world: World) -> None:
+    _, standing = await _collect(world, _markets(world))
+    key, step_ms = "bybit:OLDUSDT", H4.interval_ms
+    document = json.loads(standing[H4])
+    market = next(m for m in document["markets"] if f"{m['exchange']}:{m['symbol']}" == key)
+    # Two holes, and between them something else than the exchange has.
+    for row, value in zip(market["rows"][60:63], (None, 7.5, None), strict=True):
+        row[7] = value
+    standing[H4] = orjson.dumps(document)
+    world.now_ms += step_ms
+    collected, _ = await _refresh(world, standing)
+    assert collected.corrected == 1
+
+
+async def test_holes_are_filled_in_a_few_markets_at_a_time(world: World) -> None:
+    hour = Timeframe.H1
+    few: dict[str, Any] = {"timeframe": hour, "candles": 120}
+    names = [f"X{number}" for number in range(2 * HOLES_A_RUN + 1)]
+    for name in names:
+        world.add(BINANCE, name, NOW_MS - 2000 * DAY_MS)
+    _, standing = await _collect(world, _markets(world), **few)
+    first_ms = hour.window_start(NOW_MS, 120)
+    for number, name in enumerate(names):
+        # In the middle, at the beginning, of the candle or of its open interest.
+        place = first_ms if number % 3 == 1 else first_ms + 9 * hour.interval_ms
+        column = 7 if number % 3 == 2 else None
+        standing[hour] = _without(standing[hour], f"binance:{name}USDT", place, column=column)
+    filled = []
+    for _ in range(4):
+        world.now_ms += 1000
+        world.sent.clear()
+        _, standing = await _collect(world, _markets(world), standing, **few)
+        filled.append(sum(request.weight > 1 for request in _asked(world, Endpoint.KLINES)))
+    assert filled == [HOLES_A_RUN, HOLES_A_RUN, 1, 0]
+    _, expected = await _collect(world, _markets(world), **few)
+    assert standing == expected
+
+
+async def test_sums_keep_the_digits_that_floats_of_4h_do_not_hold(world: World) -> None:
+    _, standing = await _collect(world, _markets(world), candles=499)
+    world.now_ms += 3 * H4.interval_ms
+    collected, _ = await _refresh(world, standing, candles=499)
+    assert collected.refreshed == 4
+
+
+@pytest.mark.parametrize("fault", ["absent", "older", "other"])
+async def test_two_documents_that_disagree_are_no_base(world: World, fault: str) -> None:
+    _, standing = await _collect(world, _markets(world), candles=300)
+    world.now_ms += 110 * H4.interval_ms
+    _, later = await _collect(world, _markets(world), candles=300)
+    world.now_ms += MINUTE_MS
+    if fault == "absent":
+        del later[H8]
+    elif fault == "older":  # killed between the two
+        later[H8] = standing[H8]
+    else:
+        later[H8] = later[H8].replace(b'"symbol":"OLDUSDT"', b'"symbol":"TMP"')
+        later[H8] = later[H8].replace(b'"symbol":"OTHERUSDT"', b'"symbol":"OLDUSDT"')
+    await _refresh(world, later, candles=300)
+    whole = [r for r in _asked(world, Endpoint.KLINES) if r.exchange is BINANCE and r.weight == 2]
+    assert len(whole) == 2
+
+
+async def test_a_longer_history_is_fetched_whole(world: World) -> None:
+    world.add(BINANCE, "YOUNG", NOW_MS - 120 * H4.interval_ms, tells=False)
+    _, standing = await _collect(world, _markets(world), candles=110)
+    world.now_ms += MINUTE_MS
+    collected, standing = await _refresh(world, standing, candles=300)
+    assert collected.refreshed == 0
+    world.now_ms += MINUTE_MS
+    collected, standing = await _refresh(world, standing, candles=300)
+    assert collected.refreshed == 5
+    # A market that was carried over meanwhile still has the short one.
+    _, short = await _collect(world, _markets(world), candles=110)
+    world.down = {(BINANCE, Endpoint.KLINES)}
+    _, standing = await _collect(world, _markets(world), short, candles=300)
+    world.down = set()
+    collected, _ = await _refresh(world, standing, candles=300)
+    assert collected.refreshed == 2
+
+
+async def test_once_a_day_all_candles_are_fetched_but_no_known_snapshot(world: World) -> None:
+    _, standing = await _collect(world, _markets(world), candles=300)
+    key = "binance:OLDUSDT"
+    old_ms = H4.window_start(NOW_MS, 300) + 40 * H4.interval_ms
+    world.corrected[key, old_ms] += 1  # older than what is asked for again
+    whole = 0
+    for _ in range(24):
+        world.now_ms += HOUR_MS
+        world.sent.clear()
+        _, standing = await _collect(world, _markets(world), standing, candles=300)
+        whole += sum(r.weight > 1 for r in _asked(world, Endpoint.KLINES))
+        long = [
+            r for r in _asked(world, Endpoint.OPEN_INTEREST) if "limit=1&" not in f"{r.target}&"
+        ]
+        # What is corrected is fetched anew in all its parts.
+        assert {f"{r.exchange}:{r.symbol}" for r in long} <= {key}
+    assert whole == 2
+    _, expected = await _collect(world, _markets(world), candles=300)
+    assert standing == expected
+
+
+@pytest.mark.parametrize("fault", ["unreadable", "off the grid", "from the future", "unsettled"])
+async def test_what_cannot_be_trusted_is_no_base(world: World, fault: str) -> None:
+    _, standing = await _collect(world, _markets(world))
+    if fault == "unreadable":
+        standing[H4] = standing[H4].replace(b',"rows":[[1', b',"rows":[["x",1')
+    elif fault == "off the grid":
+        standing[H4] = standing[H4].replace(b"00000,", b"00001,")
+    elif fault == "from the future":
+        world.now_ms -= 1
+    else:  # all its candles were too young to be final
+        standing[H4] = standing[H4].replace(b'"checked_at":17', b'"checked_at":11')
+    collected, _ = await _refresh(world, standing)
+    assert (collected.refreshed, collected.corrected) == (0, 0)
+
+
+async def test_a_candle_that_has_just_closed_may_still_change(world: World) -> None:
+    closed_ms = H4.floor(NOW_MS)
+    world.now_ms = closed_ms + H4.interval_ms + 2000
+    _, standing = await _collect(world, _markets(world))
+    world.corrected["binance:OLDUSDT", closed_ms] += 1
+    world.now_ms += MINUTE_MS
+    collected, standing = await _refresh(world, standing)
+    assert (collected.refreshed, collected.corrected) == (4, 0)
