@@ -47,8 +47,9 @@ LEAST_OVERLAP: Final = 10
 SETTLES_MS: Final = MINUTE_MS
 # A snapshot that is not out after so long is asked for as a hole.
 LATE_INTEREST_MS: Final = HOUR_MS
-# Markets of each exchange whose old holes are asked for in one run.
-HOLES_A_RUN: Final = 6
+# Markets of each exchange whose old holes are asked for in one run, and whose old nulls.
+HOLES_A_RUN: Final = 3
+NULLS_A_RUN: Final = 6
 # So many series are looked at for one that reaches back to the start of the window.
 _WITNESSES: Final = 100
 # Sums of floats differ from sums of decimals in the last places.
@@ -150,7 +151,7 @@ class Earlier:
         self._timeframe = timeframe
         self._as_of_ms = as_of_ms
         self._start_ms = timeframe.window_start(as_of_ms, history_candles)
-        self._holes: Counter[Exchange] = Counter()
+        self._turns: Counter[tuple[Exchange, str]] = Counter()
         self._whole_window: bool | None = None
 
     def series(self, timeframe: Timeframe, market: Market) -> MarketSeries | None:
@@ -209,16 +210,16 @@ class Earlier:
         front_ms = max(self._start_ms, timeframe.floor(market.launched_ms))
         front_ms = min(front_ms, closed[0][0])
         holes = count * timeframe.interval_ms < begin_ms - front_ms
-        due = self._is_due(market, series) or (
-            (holes or nulls) and self._takes_turn(market.exchange)
-        )
-        if due or made is None or begin_ms <= self._start_ms:
+        due = self._is_due(market, series)
+        whole = due or (holes and self._takes_turn(market.exchange, "holes", HOLES_A_RUN))
+        unasked = series.lacks_open_interest or series.stale_since_ms is not None
+        again = nulls and self._takes_turn(market.exchange, "nulls", NULLS_A_RUN)
+        if whole or made is None or begin_ms <= self._start_ms:
             # All candles, but still no snapshot that is known.
             klines, kept, made, compared = tasks.klines, (), (), closed
         else:
             # A young market is not asked for what was before it.
             klines = replace(tasks.klines, start_ms=max(begin_ms, front_ms))
-        unasked = series.lacks_open_interest or series.stale_since_ms is not None
         return Refresh(
             klines=klines,
             kept=kept,
@@ -227,7 +228,7 @@ class Earlier:
             interest=interest,
             seen=seen,
             late_ms=late_ms,
-            all_interest=due or unasked,
+            all_interest=due or unasked or again,
         )
 
     def _read(self, timeframe: Timeframe, key: str) -> MarketSeries | None:
@@ -289,9 +290,9 @@ class Earlier:
         days = [(time - moment_ms) // DAY_MS for time in (series.checked_at_ms, self._as_of_ms)]
         return days[0] != days[1]
 
-    def _takes_turn(self, exchange: Exchange) -> bool:
-        self._holes[exchange] += 1
-        return self._holes[exchange] <= HOLES_A_RUN
+    def _takes_turn(self, exchange: Exchange, what: str, most: int) -> bool:
+        self._turns[exchange, what] += 1
+        return self._turns[exchange, what] <= most
 
 
 def _place(rows: Sequence[Row], time_ms: int) -> int:

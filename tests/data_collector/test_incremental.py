@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from data_collector import Collected, CollectionFailed, ExchangeClient, fetch_market_data
 from data_collector.errors import SourceDown, WindowRefused
 from data_collector.fetch_strategies import Tally
-from data_collector.incremental import HOLES_A_RUN, LEAST_OVERLAP
+from data_collector.incremental import HOLES_A_RUN, LEAST_OVERLAP, NULLS_A_RUN
 from data_collector.rate_limits import Clock
 from data_collector.url_builder import Endpoint, Order, Request, endpoint_table
 from documents import DocumentBuilder, decode_series
@@ -246,6 +246,7 @@ def test_a_refresh_equals_a_cold_collection(data: st.DataObject) -> None:
         fills = data.draw(st.booleans(), "what is missing may still come")
         if not fills:  # then nothing of it is due to what is asked again now and then
             patch.setattr("data_collector.incremental.HOLES_A_RUN", 0)
+            patch.setattr("data_collector.incremental.NULLS_A_RUN", 0)
         asyncio.run(_live_through(data, fills=fills))
 
 
@@ -394,7 +395,7 @@ async def test_more_candles_than_the_cheapest_request_brings(world: World) -> No
 async def test_late_open_interest_is_asked_for_until_it_is_there(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data_collector.incremental.HOLES_A_RUN", 0)
+    monkeypatch.setattr("data_collector.incremental.NULLS_A_RUN", 0)
     opened_ms = H4.floor(NOW_MS) + H4.interval_ms
     world.now_ms = opened_ms + 5 * MINUTE_MS
     late = "bybit:OLDUSDT"
@@ -421,7 +422,7 @@ async def test_late_open_interest_is_asked_for_until_it_is_there(
 async def test_what_could_not_be_had_is_asked_for_again(
     world: World, monkeypatch: pytest.MonkeyPatch, part: Endpoint
 ) -> None:
-    monkeypatch.setattr("data_collector.incremental.HOLES_A_RUN", 0)
+    monkeypatch.setattr("data_collector.incremental.NULLS_A_RUN", 0)
     # Open interest fails in a cold run; then, perhaps, everything of that exchange in another.
     world.down = {(BYBIT, Endpoint.OPEN_INTEREST)}
     _, standing = await _collect(world, _markets(world))
@@ -475,23 +476,27 @@ async def test_open_interest_that_differs_is_fetched_anew(world: World) -> None:
 async def test_holes_are_filled_in_a_few_markets_at_a_time(world: World) -> None:
     hour = Timeframe.H1
     few: dict[str, Any] = {"timeframe": hour, "candles": 120}
-    names = [f"X{number}" for number in range(2 * HOLES_A_RUN + 1)]
-    for name in names:
-        world.add(BINANCE, name, NOW_MS - 2000 * DAY_MS)
+    holes, nulls = 2 * HOLES_A_RUN + 1, 2 * NULLS_A_RUN + 1
+    for number in range(holes + nulls):
+        world.add(BINANCE, f"X{number}", NOW_MS - 2000 * DAY_MS)
     _, standing = await _collect(world, _markets(world), **few)
     first_ms = hour.window_start(NOW_MS, 120)
-    for number, name in enumerate(names):
-        # In the middle, at the beginning, of the candle or of its open interest.
-        place = first_ms if number % 3 == 1 else first_ms + 9 * hour.interval_ms
-        column = 7 if number % 3 == 2 else None
-        standing[hour] = _without(standing[hour], f"binance:{name}USDT", place, column=column)
+    for number in range(holes + nulls):
+        # A candle in the middle or the first of all, or its open interest.
+        place = first_ms if number < holes and number % 2 else first_ms + 9 * hour.interval_ms
+        column = None if number < holes else 7
+        standing[hour] = _without(standing[hour], f"binance:X{number}USDT", place, column=column)
     filled = []
     for _ in range(4):
         world.now_ms += 1000
         world.sent.clear()
         _, standing = await _collect(world, _markets(world), standing, **few)
-        filled.append(sum(request.weight > 1 for request in _asked(world, Endpoint.KLINES)))
-    assert filled == [HOLES_A_RUN, HOLES_A_RUN, 1, 0]
+        whole = sum(request.weight > 1 for request in _asked(world, Endpoint.KLINES))
+        # A candle that fills a hole needs its open interest.
+        snapshots = len(_asked(world, Endpoint.OPEN_INTEREST)) - whole
+        filled.append((whole, snapshots))
+    both = (HOLES_A_RUN, NULLS_A_RUN)
+    assert filled == [both, both, (1, 1), (0, 0)]
     _, expected = await _collect(world, _markets(world), **few)
     assert standing == expected
 
