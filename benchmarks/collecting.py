@@ -17,7 +17,8 @@ from benchmarks import bodies
 from benchmarks.machine import ROOT, Spent, run_measured, running
 from benchmarks.report import LeftOut, Row, Sample, Target
 from benchmarks.stage import Stage, Stores, open_stores
-from market_data import Timeframe
+from data_collector.url_builder import Endpoint, endpoint_table
+from market_data import Exchange, Timeframe
 
 PART: Final = "collecting"
 BENCH_PYTHON: Final = ROOT / ".venv-bench" / "bin" / "python"
@@ -50,6 +51,10 @@ class Exchanges:
         async with self._client.get(f"/sim/{what}") as answer:
             answer.raise_for_status()
             return await answer.json()
+
+    async def delete(self, what: str) -> None:
+        async with self._client.delete(f"/sim/{what}") as answer:
+            answer.raise_for_status()
 
     async def post(self, what: str, **body: Any) -> None:
         async with self._client.post(f"/sim/{what}", json=body) as answer:
@@ -195,6 +200,7 @@ async def _collections(stage: Stage) -> None:
     command = [sys.executable, str(ROOT / "main.py"), "collect", "4h"]
     cold: list[_Collected] = []
     later: list[_Collected] = []
+    watched: list[int] = []
     ccxt: list[_Ccxt] = []
     json_mb: list[float] = []
     latency = ["--latency-ms", str(sizes.latency_ms)]
@@ -215,11 +221,13 @@ async def _collections(stage: Stage) -> None:
             assert meta is not None  # noqa: S101 - it has just been published
             json_mb.append(meta.json_bytes / 1e6)
             await limited.post("clock", advance_ms=_MINUTE_MS)
+            await _watch_open_interest(stores, limited)
             later.append(await _collect(stage, stores, limited, f"later{run}", command))
+            watched.append(await _watched(limited))
             if BENCH_PYTHON.exists():
                 ccxt.append(await _ccxt(stage, free))
     _add_cold_rows(stage, cold)
-    _add_later_rows(stage, cold, later)
+    _add_later_rows(stage, cold, later, watched)
     _add_cpu_row(stage, cold, ccxt)
     samples = [
         Sample(each.spent.peak_mb, size_mb) for each, size_mb in zip(cold, json_mb, strict=True)
@@ -271,7 +279,36 @@ def _add_cold_rows(stage: Stage, cold: Sequence[_Collected]) -> None:
     stage.add(Row(PART, "limits broken by it", "", "", broken, Target("<=", 0)))
 
 
-def _add_later_rows(stage: Stage, cold: Sequence[_Collected], later: Sequence[_Collected]) -> None:
+async def _watch_open_interest(stores: Stores, asked: Exchanges) -> None:
+    """Makes the exchanges count the requests for open interest of markets that lack none."""
+    document: Any = await stores.cache.get_from_cache(Timeframe.H4)
+    complete: dict[str, list[str]] = {}
+    for market in document["markets"]:
+        table = endpoint_table(Exchange(market["exchange"]), Endpoint.OPEN_INTEREST)
+        kept_ms = document["as_of"] - table.horizon_ms if table.horizon_ms is not None else 0
+        if all(row[7] is not None for row in market["rows"] if row[0] >= kept_ms):
+            complete.setdefault(market["exchange"], []).append(market["symbol"])
+    for exchange, symbols in complete.items():
+        # A fault that does no harm: what counts is how often it is met.
+        await asked.post(
+            "faults",
+            kind="slow",
+            seconds=0,
+            endpoint="open_interest",
+            exchange=exchange,
+            symbol=symbols,
+        )
+
+
+async def _watched(asked: Exchanges) -> int:
+    met = sum(int(rule["used"]) for rule in await asked.get("faults"))
+    await asked.delete("faults")
+    return met
+
+
+def _add_later_rows(
+    stage: Stage, cold: Sequence[_Collected], later: Sequence[_Collected], watched: Sequence[int]
+) -> None:
     what = "refresh one minute later"
     pairs = list(zip(later, cold, strict=True))
     walls = [Sample(again.wall_s, first.wall_s) for again, first in pairs]
@@ -280,19 +317,23 @@ def _add_later_rows(stage: Stage, cold: Sequence[_Collected], later: Sequence[_C
     stage.add(Row(PART, f"{what}, wall time", "the cold one", "s", walls, quarter, note))
     requests = [Sample(again.stats["total"], first.stats["total"]) for again, first in pairs]
     stage.add(Row(PART, f"{what}, requests", "the cold one", "", requests))
+    spent = [Sample(again.spent.cpu_s, first.spent.cpu_s) for again, first in pairs]
+    note = "the whole process, from its start to the published documents"
+    stage.add(Row(PART, f"{what}, CPU", "the cold one", "s", spent, None, note))
     weights, snapshots, funding = [], [], []
     for again in later:
         asked = again.stats["requests"]
         weight = again.stats["weight_used"] / max(1, _total(asked, "binance", "klines"))
         weights.append(Sample(weight))
-        snapshots.append(
-            Sample(sum(_total(asked, exchange, "open_interest") for exchange in asked))
-        )
+        snapshots.append(sum(_total(asked, exchange, "open_interest") for exchange in asked))
         funding.append(Sample(again.stats["funding_requests"]))
     none = Target("<=", 0)
-    one = Target("<=", 1.01)  # the clock is asked for as well
+    # The clock is asked for as well, and all candles of a market or two that have holes.
+    one = Target("<=", 1.01)
     stage.add(Row(PART, f"{what}, Binance weight per market", "", "", weights, one))
-    stage.add(Row(PART, f"{what}, open-interest requests", "", "", snapshots, none))
+    name = f"{what}, open-interest requests of markets whose snapshots are all there"
+    note = f"those of other markets: {', '.join(map(str, snapshots))}"
+    stage.add(Row(PART, name, "", "", [*map(Sample, watched)], none, note))
     stage.add(Row(PART, f"{what}, funding requests", "", "", funding, none))
 
 
