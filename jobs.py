@@ -18,7 +18,7 @@ from data_collector import Collected, fetch_market_data
 from data_collector.discovery import run_discovery
 from data_collector.exchange_client import ExchangeClient
 from data_collector.fr_fetcher import run_fr_update_process
-from data_collector.metadata import compute_metadata
+from data_collector.metadata import MetadataBatch
 from database import Database, DatabaseUnavailable
 from document_slices import DocumentError
 from documents import (
@@ -155,7 +155,7 @@ class _Sheet:
     builder: DocumentBuilder
     metas: Mapping[str, Meta]
     earlier: Mapping[str, MarketSeries]
-    computed: dict[str, Meta] = field(default_factory=dict)
+    metadata: MetadataBatch
     refused: list[Missing] = field(default_factory=list)
 
     def add(self, series: MarketSeries) -> None:
@@ -168,9 +168,7 @@ class _Sheet:
             self.refused.append(Missing(market.exchange, market.symbol, "klines", str(error)))
             return
         if series.stale_since_ms is None:
-            self.computed[key] = compute_metadata(
-                series.rows, timeframe=self.timeframe, as_of_ms=series.checked_at_ms
-            )
+            self.metadata.add(key, series.rows, series.checked_at_ms)
 
 
 async def _open_sheet(desk: Desk, made: Timeframe, collected: Timeframe, lease: Lease) -> _Sheet:
@@ -182,7 +180,7 @@ async def _open_sheet(desk: Desk, made: Timeframe, collected: Timeframe, lease: 
         log.warning("keeping_earlier_metadata", document=str(made), error=str(error))
         metas = stored.metas() if stored is not None else {}
     source: Source = "collected" if made is collected else "aggregated"
-    return _Sheet(made, DocumentBuilder(made, source), metas, stored or {})
+    return _Sheet(made, DocumentBuilder(made, source), metas, stored or {}, MetadataBatch(made))
 
 
 async def _stored(desk: Desk, name: str, decode: Callable[[bytes], T], lease: Lease) -> T | None:
@@ -237,7 +235,7 @@ async def _publish(
     log.info("published", document=str(sheet.timeframe), version=version, bytes=meta.stored_bytes)
     try:
         await desk.database.save_metadata(
-            sheet.timeframe, sheet.computed, computed_at_ms=collected.as_of_ms
+            sheet.timeframe, sheet.metadata.finish(), computed_at_ms=collected.as_of_ms
         )
     except DatabaseUnavailable as error:
         # The document is out; its numbers come again with the next collection.

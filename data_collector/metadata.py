@@ -5,19 +5,19 @@ are not one interval apart (holes) are never compared with each other.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import itemgetter
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from columns import Floats, Rows
+from columns import Floats, Rows, Times
 from market_data import DAY_MS, Meta, Row, Timeframe
 
 Places = npt.NDArray[np.intp]
+Flags = npt.NDArray[np.bool_]
 
 _CLOSE: Final = 3  # in a line of Rows.values
 # Fewer say too little: order patterns want at least 5 x 4! observations (J. Amigó, S. Zambrano,
@@ -30,8 +30,9 @@ _NO_MOVEMENT: Final = 1e-12  # between two returns: rounding, not trade
 _ROUNDING: Final = 1e-11  # of the squares of a walk
 _YEAR_MS: Final = 365 * DAY_MS  # these markets never close
 _DIGITS: Final = 6
-_open_time = itemgetter(0)
-_close = itemgetter(4)
+_AT_ONCE: Final = 64  # markets: their arrays still lie in a processor's cache
+_PATTERNS: Final = 64  # numbers that six comparisons can make
+_NOTHING: Final[Meta] = {"hurst": None, "entropy": None, "realised_volatility": None}
 
 
 def compute_metadata(rows: Sequence[Row], *, timeframe: Timeframe, as_of_ms: int) -> Meta:
@@ -39,23 +40,74 @@ def compute_metadata(rows: Sequence[Row], *, timeframe: Timeframe, as_of_ms: int
 
     rows: merged rows, ascending; those still forming at `as_of_ms` are left out.
     """
-    last_closed_ms = timeframe.last_closed_open_time(as_of_ms)
+    batch = MetadataBatch(timeframe)
+    batch.add("", rows, as_of_ms)
+    return batch.finish()[""]
+
+
+class MetadataBatch:
+    """The metadata of many markets, computed for many at a time: on a few hundred candles each,
+    numpy's calls cost more than its arithmetic."""
+
+    def __init__(self, timeframe: Timeframe) -> None:
+        self._timeframe = timeframe
+        self._waiting: dict[int, list[tuple[str, Floats]]] = {}  # by the number of closes
+        self._computed: dict[str, Meta] = {}
+
+    def add(self, key: str, rows: Sequence[Row], as_of_ms: int) -> None:
+        """Takes in one market's merged rows, as compute_metadata does; keeps no reference."""
+        times, closes = _closed(rows, self._timeframe.last_closed_open_time(as_of_ms))
+        count = len(closes)
+        if count < 2:
+            self._computed[key] = _NOTHING
+        elif times[-1] - times[0] != (count - 1) * self._timeframe.interval_ms:
+            adjacent = np.diff(times) == self._timeframe.interval_ms
+            (self._computed[key],) = self._compute(closes[None, :], adjacent)
+        else:
+            alike = self._waiting.setdefault(count, [])
+            alike.append((key, closes))
+            if len(alike) == _AT_ONCE:
+                self._flush(count)
+
+    def finish(self) -> dict[str, Meta]:
+        """The metadata of all markets that were added, by key."""
+        for count in tuple(self._waiting):
+            self._flush(count)
+        return self._computed
+
+    def _flush(self, count: int) -> None:
+        keys, closes = zip(*self._waiting.pop(count), strict=True)
+        self._computed.update(zip(keys, self._compute(np.stack(closes), None), strict=True))
+
+    def _compute(self, closes: Floats, adjacent: Flags | None) -> Iterator[Meta]:
+        returns = np.diff(np.log(closes))
+        if adjacent is not None:
+            returns = returns[:, adjacent]
+        numbers = zip(
+            hurst_exponents(returns),
+            permutation_entropies(closes, adjacent),
+            realised_volatilities(returns, self._timeframe),
+            strict=True,
+        )
+        return (
+            {
+                "hurst": _rounded(hurst),
+                "entropy": _rounded(entropy),
+                "realised_volatility": _rounded(volatility),
+            }
+            for hurst, entropy, volatility in numbers
+        )
+
+
+def _closed(rows: Sequence[Row], last_closed_ms: int) -> tuple[Times, Floats]:
+    """Open times and closes of the rows that have closed."""
     columns = Rows.of(rows)
-    closed = int(np.searchsorted(columns.times, last_closed_ms, side="right"))
-    if closed < 2:
-        return {"hurst": None, "entropy": None, "realised_volatility": None}
-    times, closes = columns.times[:closed], columns.values[:closed, _CLOSE]
-    adjacent = np.diff(times) == timeframe.interval_ms
-    returns = np.diff(np.log(closes))[adjacent]
-    return {
-        "hurst": _rounded(hurst_exponent(returns)),
-        "entropy": _rounded(permutation_entropy(closes, adjacent)),
-        "realised_volatility": _rounded(realised_volatility(returns, timeframe)),
-    }
+    count = int(np.searchsorted(columns.times, last_closed_ms, side="right"))
+    return columns.times[:count], columns.values[:count, _CLOSE].copy()
 
 
-def hurst_exponent(returns: Floats) -> float | None:
-    """Hurst exponent of log returns by detrended fluctuation analysis of first order (DFA-1).
+def hurst_exponents(returns: Floats) -> list[float | None]:
+    """Hurst exponent of each line of log returns by detrended fluctuation analysis (DFA-1).
 
     The summed returns are cut into pieces of equal length and each piece's line of best fit is
     taken out; the slope of log(root mean square of what is left) over log(length) is the
@@ -65,24 +117,31 @@ def hurst_exponent(returns: Floats) -> float | None:
     the returns by factors of the root of 2. About 0.5: no memory; above: trends persist; below:
     they revert. None with fewer than 119 returns or without movement.
     """
-    if len(returns) < MIN_CLOSES - 1 or float(np.ptp(returns)) < _NO_MOVEMENT:
-        return None
-    walk = np.cumsum(returns - returns.sum() / len(returns))
-    cut = _cut(len(returns))
+    lines, count = returns.shape
+    if count < MIN_CLOSES - 1:
+        return [None] * lines
+    walk = np.cumsum(returns - returns.mean(axis=1, keepdims=True), axis=1)
+    cut = _cut(count)
     # Of each piece y, with t counted from its middle: sum y and sum t y, by running sums.
     sums = _between(walk, cut)
     along = _between(walk * cut.places, cut) - cut.middles * sums
     # What the lines of best fit take away of sum y^2, summed up over the pieces of one length.
-    fitted = np.add.reduceat(sums * sums / cut.lengths + along * along / cut.spreads, cut.firsts)
-    squares = np.cumsum(walk * walk)[cut.covered - 1] - fitted
+    fitted = np.add.reduceat(
+        sums * sums / cut.lengths + along * along / cut.spreads, cut.firsts, axis=1
+    )
+    squares = np.cumsum(walk * walk, axis=1)
+    left = squares[:, cut.covered - 1] - fitted
     # Where every piece is a line, as around a single jump, what is left is rounding.
-    moving = squares > _ROUNDING * float(walk @ walk)
-    if np.count_nonzero(moving) < _MIN_SIZES:
-        return None
-    fluctuations = 0.5 * np.log(squares[moving] / cut.covered[moving])
-    x = cut.log_sizes[moving]
-    x = x - x.sum() / len(x)
-    return float(x @ fluctuations / (x @ x))
+    bent = left > _ROUNDING * squares[:, -1:]
+    bent &= np.ptp(returns, axis=1, keepdims=True) >= _NO_MOVEMENT
+    fluctuations = 0.5 * np.log(np.where(bent, left, 1.0) / cut.covered)
+    # The slope over the lengths that count.
+    counted = np.maximum(bent.sum(axis=1, keepdims=True), 1)
+    x = np.where(bent, cut.log_sizes, 0.0)
+    x = np.where(bent, x - x.sum(axis=1, keepdims=True) / counted, 0.0)
+    spread = (x * x).sum(axis=1)
+    slopes = (x * fluctuations).sum(axis=1) / np.where(spread > 0, spread, 1.0)
+    return _where(bent.sum(axis=1) >= _MIN_SIZES, slopes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,45 +186,60 @@ def _cut(count: int) -> _Cut:
 
 
 def _between(values: Floats, cut: _Cut) -> Floats:
-    """The sum of the values of each piece."""
-    sums = np.zeros(len(values) + 1)
-    np.cumsum(values, out=sums[1:])
-    return sums[cut.ends] - sums[cut.begins]
+    """The sums of the values of each piece."""
+    sums = np.zeros((len(values), values.shape[1] + 1))
+    np.cumsum(values, axis=1, out=sums[:, 1:])
+    return sums[:, cut.ends] - sums[:, cut.begins]
 
 
-def permutation_entropy(closes: Floats, adjacent: npt.NDArray[np.bool_]) -> float | None:
-    """Normalised permutation entropy of order 4, delay 1, between 0 (regular) and 1 (random).
+def permutation_entropies(closes: Floats, adjacent: Flags | None = None) -> list[float | None]:
+    """Normalised permutation entropy of each line, of order 4, delay 1, between 0 (regular) and 1.
 
     Shannon entropy of the order patterns of four successive closes, divided by log 4!; equal
     closes rank by time: C. Bandt, B. Pompe, "Permutation entropy: a natural complexity measure
     for time series", Phys. Rev. Lett. 88 (2002) 174102. `adjacent[i]` tells whether closes i and
-    i + 1 are one interval apart; patterns across a hole do not count. None with fewer than 120
-    closes.
+    i + 1 are one interval apart (None: all are); patterns across a hole do not count. None with
+    fewer than 120 closes.
     """
-    if len(closes) < MIN_CLOSES:
-        return None
-    a, b, c, d = closes[:-3], closes[1:-2], closes[2:-1], closes[3:]
+    lines, count = closes.shape
+    if count < MIN_CLOSES:
+        return [None] * lines
+    a, b, c, d = closes[:, :-3], closes[:, 1:-2], closes[:, 2:-1], closes[:, 3:]
     # The six comparisons tell the 24 orders apart.
-    patterns = (a > b) * 1 + (a > c) * 2 + (a > d) * 4 + (b > c) * 8 + (b > d) * 16 + (c > d) * 32
-    whole = adjacent[:-2] & adjacent[1:-1] & adjacent[2:]
-    counts = np.bincount(patterns[whole])
-    counts = counts[counts > 0]
-    if counts.sum() < MIN_CLOSES - 3:
-        return None
-    shares = counts / counts.sum()
-    return abs(float(shares @ np.log(shares))) / math.log(24)
+    patterns = np.zeros((lines, count - 3), np.uint8)
+    for bit, (one, other) in enumerate(((a, b), (a, c), (a, d), (b, c), (b, d), (c, d))):
+        patterns |= (one > other).view(np.uint8) << np.uint8(bit)
+    if adjacent is not None:
+        patterns = patterns[:, adjacent[:-2] & adjacent[1:-1] & adjacent[2:]]
+    whole = len(patterns[0])
+    if whole < MIN_CLOSES - 3:
+        return [None] * lines
+    numbered = patterns + (np.arange(lines) * _PATTERNS)[:, None]
+    counts = np.bincount(numbered.ravel(), minlength=lines * _PATTERNS).reshape(lines, _PATTERNS)
+    shares = counts / whole
+    entropies = -(shares * np.log(np.where(counts > 0, shares, 1.0))).sum(axis=1) / math.log(24)
+    return [abs(entropy) for entropy in entropies.tolist()]
 
 
-def realised_volatility(returns: Floats, timeframe: Timeframe) -> float | None:
-    """Annualised realised volatility: the root of the mean squared log return, per year of 365 d.
+def realised_volatilities(returns: Floats, timeframe: Timeframe) -> list[float | None]:
+    """Annualised realised volatility of each line: the root of the mean squared log return, per
+    year of 365 d.
 
     T. Andersen, T. Bollerslev, "Answering the skeptics: yes, standard volatility models do
     provide accurate forecasts", Int. Economic Review 39 (1998) 885-905: no mean is subtracted.
     None with fewer than 20 returns.
     """
-    if len(returns) < MIN_VOLATILITY_RETURNS:
-        return None
-    return math.sqrt(float(returns @ returns) / len(returns) * _YEAR_MS / timeframe.interval_ms)
+    lines, count = returns.shape
+    if count < MIN_VOLATILITY_RETURNS:
+        return [None] * lines
+    variances = (returns * returns).sum(axis=1) / count * _YEAR_MS / timeframe.interval_ms
+    volatilities: list[float | None] = np.sqrt(variances).tolist()
+    return volatilities
+
+
+def _where(known: Flags, values: Floats) -> list[float | None]:
+    pairs = zip(known.tolist(), values.tolist(), strict=True)
+    return [value if there else None for there, value in pairs]
 
 
 def _rounded(value: float | None) -> float | None:

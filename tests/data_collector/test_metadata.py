@@ -14,10 +14,11 @@ import ordpy
 import pytest
 
 from data_collector.metadata import (
+    MetadataBatch,
     compute_metadata,
-    hurst_exponent,
-    permutation_entropy,
-    realised_volatility,
+    hurst_exponents,
+    permutation_entropies,
+    realised_volatilities,
 )
 from market_data import HOUR_MS, Row, Timeframe
 
@@ -28,6 +29,18 @@ with warnings.catch_warnings():  # it still imports pkg_resources, which says it
 H4 = 4 * HOUR_MS
 MIDNIGHT = 1_767_225_600_000
 EMPTY = {"hurst": None, "entropy": None, "realised_volatility": None}
+
+
+def hurst_exponent(returns: Any) -> float | None:
+    return hurst_exponents(returns[None, :])[0]
+
+
+def permutation_entropy(closes: Any, adjacent: Any) -> float | None:
+    return permutation_entropies(closes[None, :], adjacent)[0]
+
+
+def realised_volatility(returns: Any, timeframe: Timeframe) -> float | None:
+    return realised_volatilities(returns[None, :], timeframe)[0]
 
 
 def rows_of(closes: Any, *, slots: Any = None) -> list[Row]:
@@ -203,3 +216,22 @@ def test_a_length_whose_pieces_are_all_lines_does_not_count() -> None:
 
 def test_returns_that_never_differ_have_no_memory() -> None:
     assert hurst_exponent(np.full(498, 0.1) + 1e-17) is None
+
+
+def test_many_markets_at_once_are_each_what_they_are_alone() -> None:
+    """Full histories, more than are computed at a time, among young, flat and broken ones."""
+    markets = {f"full-{seed}": rows_of(random_walk(seed)) for seed in range(150)}
+    markets |= {
+        f"young-{count}": rows_of(random_walk(count, count)) for count in (0, 1, 2, 119, 300)
+    }
+    markets["flat"] = rows_of(np.full(499, 3.0))
+    markets["hole"] = rows_of(random_walk(7), slots=[*range(250), *range(251, 500)])
+    batch = MetadataBatch(Timeframe.H4)
+    for key, rows in markets.items():
+        batch.add(key, rows, MIDNIGHT + 600 * H4)
+    computed = batch.finish()
+    assert computed.keys() == markets.keys()
+    for key, rows in markets.items():
+        assert computed[key] == metadata(rows), key
+    assert computed["young-1"] == EMPTY
+    assert None not in computed["full-149"].values()
