@@ -11,7 +11,6 @@ from tests.fixtures.office import by_key
 from tests.fixtures.service import StartService
 from tests.fixtures.simulator import NOW_MS, StartSimulator
 
-KILLS = 3
 EACH = 8
 
 
@@ -21,7 +20,7 @@ async def test_kills_at_random_moments(
     redis_url: str,
     database_url: str,
 ) -> None:
-    exchanges = start_simulator(binance=EACH, bybit=EACH, now=NOW_MS, frozen=True, latency_ms=40)
+    exchanges = start_simulator(binance=EACH, bybit=EACH, now=NOW_MS, frozen=True, latency_ms=100)
     service = await start_service(
         BINANCE_BASE_URL=exchanges.base_url,
         BYBIT_BASE_URL=exchanges.base_url,
@@ -34,11 +33,11 @@ async def test_kills_at_random_moments(
     )
     await service.funding_ready()
     moments = random.Random(20261122)  # noqa: S311 - to be repeatable
-    version = 0
-    for timeframe in ("1h", "4h", "1h")[:KILLS]:
+    attempts = []
+    for timeframe in ("1h", "4h", "2h"):
         asked = await service.post("/get-market-data", {"timeframe": timeframe})
-        # A run takes about a second: from before it is taken until after it is published.
-        await asyncio.sleep(moments.uniform(0.0, 1.2))
+        # A run takes about a second.
+        await asyncio.sleep(moments.uniform(0.0, 1.0))
         os.kill(service.pid_of("worker"), signal.SIGKILL)
         last = await service.ended(asked, 30)
         assert last["run"] == asked["run"]
@@ -48,12 +47,12 @@ async def test_kills_at_random_moments(
         assert document["missing"] == []
         truth = exchanges.truth(timeframe, candles=50, funding_history=20)
         assert {key: market["rows"] for key, market in by_key(document).items()} == truth
-        assert timeframe == "4h" or document["version"] > version
-        version = max(version, document["version"])
         job = await service.get(f"/jobs/collect:{timeframe}")
         assert (job["state"], job["run"]) == ("complete", asked["run"])
-        assert job["attempts"] <= 2
+        attempts.append(job["attempts"])
         exchanges.post("/sim/clock", {"advance_ms": 1000})
+    # Some were killed in the middle, and none was run again after its end.
+    assert 2 in attempts and max(attempts) == 2
     assert exchanges.stats()["limits_broken"] == {}
     with redis.Redis.from_url(redis_url) as store:
         # What it had half written goes by itself.
