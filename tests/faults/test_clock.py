@@ -89,4 +89,4 @@ async def test_a_clock_that_is_five_minutes_off(
     (refused,) = [request for request in asked(exchanges, "binance") if request["fault"]]
     later = [r for r in asked(exchanges, "binance") if r["arrived_s"] > refused["answered_s"]]
     assert 3.0 <= later[0]["arrived_s"] - refused["arrived_s"] < 15
-    assert exchanges.stats()["requests_while_banned"] == 0
+    assert exchanges.stats()["requests_in_spite_of_ban"] == 0

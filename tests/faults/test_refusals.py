@@ -153,4 +153,4 @@ async def test_a_worker_killed_right_after_a_ban_does_not_ask_again(
     assert last["result"]["markets"] == 12
     assert {key.partition(":")[0] for key in by_key(await service.get("/cache/1h"))} == {"bybit"}
     stats = exchanges.stats()
-    assert (stats["limits_broken"], stats["requests_while_banned"]) == ({}, 0)
+    assert (stats["limits_broken"], stats["requests_in_spite_of_ban"]) == ({}, 0)
