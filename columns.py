@@ -89,6 +89,12 @@ class Columns(Sequence[T_co]):
         return f"{type(self).__name__}({list(self)!r})"
 
 
+def first_time(rows: Sequence[tuple[Any, ...]]) -> int:
+    """The time of the first row; the row itself may have to be cut out of a long text."""
+    time: int = int(rows.times[0]) if isinstance(rows, Columns) else rows[0][0]
+    return time
+
+
 class TimedValues(Columns[tuple[int, float]]):
     """One number at a time: open interest snapshots, settlements."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from columns import first_time
 from data_collector.api_parser import Candle, OpenInterestRow
 from data_collector.clocks import Clocks
 from data_collector.data_processing import aggregate_4h_to_8h, merge_data
@@ -235,7 +236,7 @@ class _Collection:
         rows: Sequence[Row | Candle] = candles
         if refresh is not None and refresh.kept:
             rows = refresh.kept
-        whole = tasks.open_interest.since(rows[0][0]) if rows else None
+        whole = tasks.open_interest.since(first_time(rows)) if rows else None
         try:
             if refresh is None:
                 return await self._snapshots(whole)
