@@ -18,7 +18,8 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from api.cache import Answer, Asked, CacheEndpoint, Scope
+from api.cache import CHECK, Answer, Asked, CacheEndpoint, Scope
+from api.shelf import Check
 
 _LONGEST_KNOWN: Final = 1024  # bytes of a request
 
@@ -28,8 +29,13 @@ class AtHandProtocol(HttpToolsProtocol):
     application for all that it does not answer."""
 
     extensions: Mapping[str, object] = MappingProxyType({})  # of every request's scope
+    _unheard: asyncio.Event  # what goes the short way has no task that would wait for it
     _between = True  # two requests: what comes next is a head
     _asked: Asked | None = None  # by the request begun last, if its answer may be at hand
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._unheard = asyncio.Event()
 
     def data_received(self, data: bytes) -> None:
         at_hand: CacheEndpoint | None = self.app_state.get("at_hand")
@@ -69,61 +75,67 @@ class AtHandProtocol(HttpToolsProtocol):
     def _begin(self, at_hand: CacheEndpoint, asked: Asked, template: Scope) -> None:
         """As on_headers_complete does, for a request whose bytes are known."""
         self._unset_keepalive_if_required()
-        scope = {
-            **template,
-            "server": self.server,
-            "client": self.client,
-            "extensions": self.extensions,
-            "state": self.app_state.copy(),
-        }
-        self.scope = cast(Any, scope)
         self.cycle = cycle = RequestResponseCycle(
-            scope=self.scope,
+            scope=cast(Any, template),  # only looked at: one of its own comes with a task
             transport=self.transport,
             flow=self.flow,
             logger=self.logger,
             access_logger=self.access_logger,
             access_log=self.access_log,
             default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
+            message_event=self._unheard,
             expect_100_continue=False,
             keep_alive=True,
             on_response=self.on_response_complete,
         )
         cycle.more_body = False
-        at_hand.when_checked(asked, scope, partial(self._respond, cycle, self.app))
+        at_hand.when_checked(asked, partial(self._respond, cycle, self.app))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         at_hand: CacheEndpoint | None = self.app_state.get("at_hand")
-        scope = cast(Scope, cycle.scope)
         asked = None
         # A client that has yet to take what it was sent before is not sent more.
         if at_hand and not self.flow.write_paused and not cycle.waiting_for_100_continue:
-            asked = at_hand.quick(scope)
+            asked = at_hand.quick(cast(Scope, cycle.scope))
         self._asked = asked
         if at_hand is None or asked is None:
             super()._start_asgi_task(cycle, app)
         else:
-            at_hand.when_checked(asked, scope, partial(self._respond, cycle, app))
+            at_hand.when_checked(asked, partial(self._respond, cycle, app))
 
-    def _respond(self, cycle: RequestResponseCycle, app: Any, answer: Answer | None) -> None:
+    def _go_the_long_way(self, cycle: RequestResponseCycle, app: Any, check: Check) -> None:
+        cycle.message_event = asyncio.Event()
+        cycle.message_event.set()  # there is no body to come
+        cycle.scope = cast(
+            Any,
+            {
+                **cycle.scope,
+                "server": self.server,
+                "client": self.client,
+                "extensions": self.extensions,
+                "state": self.app_state.copy(),
+                CHECK: check,
+            },
+        )
+        super()._start_asgi_task(cycle, app)
+
+    def _respond(
+        self, cycle: RequestResponseCycle, app: Any, answer: Answer | None, check: Check
+    ) -> None:
         if cycle.disconnected or self.transport.is_closing():
             return
         if answer is None:
-            super()._start_asgi_task(cycle, app)
+            self._go_the_long_way(cycle, app, check)
             return
         lines = [STATUS_LINE[answer.status]]
-        for name, value in cycle.default_headers:
-            lines += (name, b": ", value, b"\r\n")
-        for name, value in answer.headers:
-            lines += (name, b": ", value, b"\r\n")
+        lines += [b"%b: %b\r\n" % header for header in cycle.default_headers]
+        lines += [b"%b: %b\r\n" % header for header in answer.headers]
         lines.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
         if answer.body.length and cycle.scope["method"] != "HEAD":
             self.transport.writelines((b"".join(lines), *answer.body.parts))
         else:
             self.transport.write(b"".join(lines))
         cycle.response_started = cycle.response_complete = True
-        cycle.message_event.set()
         if not cycle.keep_alive:
             self.transport.close()
         cycle.on_response()

@@ -46,7 +46,7 @@ _SHORT_BYTES: Final = 512 * 1024
 # A server that cuts readers itself puts a callable here, which takes their deadline in seconds.
 PACE_EXTENSION: Final = "perpcache.pace"
 # Where a request that was looked at before carries its check of the version.
-_CHECK: Final = "perpcache.check"
+CHECK: Final = "perpcache.check"
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -85,10 +85,14 @@ class Answer:
 class Asked:
     """What a request for a document asks for."""
 
+    method: str
     name: str
     wanted: Wanted
     coding: Coding
     if_none_match: bytes | None
+
+
+Respond = Callable[[Answer | None, Check], None]
 
 
 class CacheEndpoint:
@@ -146,32 +150,21 @@ class CacheEndpoint:
             del self.known[next(iter(self.known))]
         self.known[data] = asked, {**scope}
 
-    def when_checked(
-        self, asked: Asked, scope: Scope, respond: Callable[[Answer | None], None]
-    ) -> None:
+    def when_checked(self, asked: Asked, respond: Respond) -> None:
         """Calls `respond`, later, when the version has been checked: with the answer if it is
-        short and ready, else with None; then call the endpoint."""
+        short and ready, else with None; then call the endpoint, with the check in the scope."""
         check = self._shelf.check(asked.name)
-        check.add_done_callback(partial(self._checked, asked, scope, respond, time.perf_counter()))
+        check.add_done_callback(partial(self._checked, asked, respond, time.perf_counter()))
 
-    def _checked(
-        self,
-        asked: Asked,
-        scope: Scope,
-        respond: Callable[[Answer | None], None],
-        began: float,
-        check: Check,
-    ) -> None:
+    def _checked(self, asked: Asked, respond: Respond, began: float, check: Check) -> None:
         try:
             answer = self._short_answer(asked, check)
         except Exception as error:
             answer = _failure(asked.name, error)
-        if answer is None:
-            scope[_CHECK] = check
-        else:
+        if answer is not None:
             duration_s = time.perf_counter() - began
-            self._metrics.answered(scope["method"], ROUTE, answer.status, duration_s)
-        respond(answer)
+            self._metrics.answered(asked.method, ROUTE, answer.status, duration_s)
+        respond(answer, check)
 
     def _short_answer(self, asked: Asked, check: Check) -> Answer | None:
         copy = self._shelf.at_hand(asked.name, check)
@@ -197,7 +190,7 @@ class CacheEndpoint:
         if asked.wanted.wait_s:
             copy = await self._wait(asked, scope, receive)
         else:
-            copy = await self._shelf.current(name, scope.get(_CHECK))
+            copy = await self._shelf.current(name, scope.get(CHECK))
         if copy is None:
             return problem(404, _nothing_yet(name), _NO_CACHE)
         return self._not_modified(copy, asked) or self._found(
@@ -287,7 +280,7 @@ def _asked(name: str, scope: Scope) -> Asked | None:
             if_none_match = _joined(if_none_match, value)
     wanted = read_query(scope["query_string"])
     coding = choose_coding(accept_encoding)
-    return None if coding is None else Asked(name, wanted, coding, if_none_match)
+    return None if coding is None else Asked(scope["method"], name, wanted, coding, if_none_match)
 
 
 def _failure(name: str, error: Exception) -> Answer:
