@@ -19,6 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp
 
+from api.at_hand import Polls
 from api.cache import (
     INERT,
     NOSNIFF,
@@ -179,7 +180,7 @@ class Api(FastAPI):
                 waits=Waits(self._settings.max_waits_per_client, self._settings.trusted_proxies),
             )
             # What other origins may read takes headers that are not the documents' own.
-            at_hand = documents if self._cors is None else None
+            at_hand = Polls(documents) if self._cors is None else None
             try:
                 async with loop_watched(self._metrics.loop_lag), self._siblings.told(parts.store):
                     yield {"parts": parts, "documents": documents, "at_hand": at_hand}

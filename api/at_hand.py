@@ -3,25 +3,110 @@
 A bot that polls sends the same bytes over and over, and is told hundreds of times for each new
 document that there is nothing new. Such a request is parsed once, not each time, and its answer
 needs no task, no messages and no checks of headers that we wrote ourselves. The version is
-checked before it as before any other.
+checked before it as before any other; those who share a check are answered together.
+
+Polls               what is known of requests, and who waits for which check
+AtHandProtocol      one connection
 """
 
 import asyncio
+import time
 from collections.abc import Mapping
-from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
+import structlog
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
 )
 
-from api.cache import CHECK, Answer, Asked, CacheEndpoint, Scope
-from api.shelf import Check
+from api.cache import CHECK, Answer, Asked, CacheEndpoint, Header, Scope
+from api.shelf import Buffer, Check
 
 _LONGEST_KNOWN: Final = 1024  # bytes of a request
+_MOST_KNOWN: Final = 1024
+
+log = structlog.get_logger(__name__)
+
+
+class _Waiting(NamedTuple):
+    asked: Asked
+    began: float
+    connection: "AtHandProtocol"
+    cycle: RequestResponseCycle
+
+
+class Ready:
+    """An answer, and its head as it goes out."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self._defaults: list[Header] | None = None
+        self._head = b""
+
+    def head(self, defaults: list[Header], *, goes_on: bool) -> bytes:
+        """`defaults`: a list that is never changed, only replaced."""
+        if self._defaults is not defaults:
+            lines = [STATUS_LINE[self.answer.status]]
+            lines += [b"%b: %b\r\n" % header for header in (*defaults, *self.answer.headers)]
+            self._head, self._defaults = b"".join(lines), defaults
+        return self._head + (b"\r\n" if goes_on else b"connection: close\r\n\r\n")
+
+
+class Polls:
+    """The requests of a process that may go the short way."""
+
+    def __init__(self, documents: CacheEndpoint) -> None:
+        self._documents = documents
+        self._waiting: dict[Check, list[_Waiting]] = {}
+        # Of requests that came lately, by their bytes.
+        self.known: dict[bytes, tuple[Asked, Scope]] = {}
+
+    def learn(self, data: bytes, asked: Asked, scope: Scope) -> None:
+        """That these bytes of a request ask for this, and what its scope is."""
+        if len(self.known) >= _MOST_KNOWN:
+            del self.known[next(iter(self.known))]
+        self.known[data] = asked, {**scope}
+
+    def quick(self, scope: Scope) -> Asked | None:
+        return self._documents.quick(scope)
+
+    def answer(
+        self, asked: Asked, connection: "AtHandProtocol", cycle: RequestResponseCycle
+    ) -> None:
+        """Answers, later, when the version has been checked."""
+        check = self._documents.check(asked)
+        waiting = self._waiting.get(check)
+        if waiting is None:
+            waiting = self._waiting[check] = []
+            check.add_done_callback(self._answer_all)
+        waiting.append(_Waiting(asked, time.perf_counter(), connection, cycle))
+
+    def _answer_all(self, check: Check) -> None:
+        now = time.perf_counter()
+        ready: dict[int, Ready | None] = {}  # by the identity of what is asked
+        writes = []
+        for asked, began, connection, cycle in self._waiting.pop(check):
+            if id(asked) not in ready:
+                answer = self._documents.short_answer(asked, check)
+                ready[id(asked)] = None if answer is None else Ready(answer)
+            found = ready[id(asked)]
+            try:
+                if found is None:
+                    connection.go_the_long_way(cycle, check)
+                elif connection.is_there(cycle):
+                    self._documents.count(asked, found.answer, now - began)
+                    if parts := connection.respond(cycle, found):
+                        writes.append((connection.transport, parts))
+            except Exception:
+                log.exception("answer_failed", name=asked.name)
+                connection.transport.abort()
+        # Together at the end: what a write copies drives all else out of the processor's cache.
+        for transport, parts in writes:
+            transport.writelines(parts)
 
 
 class AtHandProtocol(HttpToolsProtocol):
@@ -38,18 +123,18 @@ class AtHandProtocol(HttpToolsProtocol):
         self._unheard = asyncio.Event()
 
     def data_received(self, data: bytes) -> None:
-        at_hand: CacheEndpoint | None = self.app_state.get("at_hand")
-        if at_hand is None or not self._between or len(data) > _LONGEST_KNOWN:
+        polls: Polls | None = self.app_state.get("at_hand")
+        if polls is None or not self._between or len(data) > _LONGEST_KNOWN:
             self.parse(data)
             return
-        known = at_hand.known.get(data)
+        known = polls.known.get(data)
         if known is not None and self._is_idle() and not self.flow.write_paused:
-            self._begin(at_hand, *known)
+            self._begin(polls, *known)
             return
         self._asked = None
         before = self.cycle
         self.parse(data)
-        self._learn(at_hand, data, before)
+        self._learn(polls, data, before)
 
     def parse(self, data: bytes) -> None:
         """What `data_received` is where nothing is known: to be overridden in its place."""
@@ -64,15 +149,52 @@ class AtHandProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._between = True
 
-    def _learn(self, at_hand: CacheEndpoint, data: bytes, before: RequestResponseCycle) -> None:
+    def go_the_long_way(self, cycle: RequestResponseCycle, check: Check) -> None:
+        """Calls the application after all, with the check that it need not make again."""
+        if not self.is_there(cycle):
+            return
+        cycle.message_event = asyncio.Event()
+        cycle.message_event.set()  # there is no body to come
+        cycle.scope = cast(
+            Any,
+            {
+                **cycle.scope,
+                "server": self.server,
+                "client": self.client,
+                "extensions": self.extensions,
+                "state": self.app_state.copy(),
+                CHECK: check,
+            },
+        )
+        super()._start_asgi_task(cycle, self.app)
+
+    def is_there(self, cycle: RequestResponseCycle) -> bool:
+        """Whether the client of this request still is."""
+        return not (cycle.disconnected or self.transport.is_closing())
+
+    def respond(self, cycle: RequestResponseCycle, ready: Ready) -> list[Buffer]:
+        """Completes the answer, and gives what is left to be written before anything else is."""
+        head = ready.head(cycle.default_headers, goes_on=cycle.keep_alive)
+        parts: list[Buffer] = [head]
+        if cycle.scope["method"] != "HEAD":
+            parts += ready.answer.body.parts
+        cycle.response_started = cycle.response_complete = True
+        if not cycle.keep_alive:
+            self.transport.writelines(parts)
+            self.transport.close()
+            parts = []
+        cycle.on_response()
+        return parts
+
+    def _learn(self, polls: Polls, data: bytes, before: RequestResponseCycle) -> None:
         """Keeps what the parser made of `data`, if that is one whole request and nothing of
         another, on a connection that goes on."""
         cycle = self.cycle
         whole = self._between and cycle is not before and not self.pipeline
         if whole and cycle.keep_alive and self._asked is not None:
-            at_hand.learn(data, self._asked, cast(Scope, cycle.scope))
+            polls.learn(data, self._asked, cast(Scope, cycle.scope))
 
-    def _begin(self, at_hand: CacheEndpoint, asked: Asked, template: Scope) -> None:
+    def _begin(self, polls: Polls, asked: Asked, template: Scope) -> None:
         """As on_headers_complete does, for a request whose bytes are known."""
         self._unset_keepalive_if_required()
         self.cycle = cycle = RequestResponseCycle(
@@ -89,56 +211,19 @@ class AtHandProtocol(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
         cycle.more_body = False
-        at_hand.when_checked(asked, partial(self._respond, cycle, self.app))
+        polls.answer(asked, self, cycle)
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        at_hand: CacheEndpoint | None = self.app_state.get("at_hand")
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        polls: Polls | None = self.app_state.get("at_hand")
         asked = None
         # A client that has yet to take what it was sent before is not sent more.
-        if at_hand and not self.flow.write_paused and not cycle.waiting_for_100_continue:
-            asked = at_hand.quick(cast(Scope, cycle.scope))
+        if polls and not self.flow.write_paused and not cycle.waiting_for_100_continue:
+            asked = polls.quick(cast(Scope, cycle.scope))
         self._asked = asked
-        if at_hand is None or asked is None:
+        if polls is None or asked is None:
             super()._start_asgi_task(cycle, app)
         else:
-            at_hand.when_checked(asked, partial(self._respond, cycle, app))
-
-    def _go_the_long_way(self, cycle: RequestResponseCycle, app: Any, check: Check) -> None:
-        cycle.message_event = asyncio.Event()
-        cycle.message_event.set()  # there is no body to come
-        cycle.scope = cast(
-            Any,
-            {
-                **cycle.scope,
-                "server": self.server,
-                "client": self.client,
-                "extensions": self.extensions,
-                "state": self.app_state.copy(),
-                CHECK: check,
-            },
-        )
-        super()._start_asgi_task(cycle, app)
-
-    def _respond(
-        self, cycle: RequestResponseCycle, app: Any, answer: Answer | None, check: Check
-    ) -> None:
-        if cycle.disconnected or self.transport.is_closing():
-            return
-        if answer is None:
-            self._go_the_long_way(cycle, app, check)
-            return
-        lines = [STATUS_LINE[answer.status]]
-        lines += [b"%b: %b\r\n" % header for header in cycle.default_headers]
-        lines += [b"%b: %b\r\n" % header for header in answer.headers]
-        lines.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
-        if answer.body.length and cycle.scope["method"] != "HEAD":
-            self.transport.writelines((b"".join(lines), *answer.body.parts))
-        else:
-            self.transport.write(b"".join(lines))
-        cycle.response_started = cycle.response_complete = True
-        if not cycle.keep_alive:
-            self.transport.close()
-        cycle.on_response()
+            polls.answer(asked, self, cycle)
 
     def _is_idle(self) -> bool:
         """Whether no request of this connection is being served or waits for it."""

@@ -10,7 +10,6 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -68,7 +67,6 @@ _CONTENT_ENCODING: Final = {
     coding: (b"content-encoding", coding.value.encode()) for coding in Coding
 }
 _PATHS: Final = {PREFIX + name: name for name in DOCUMENTS}
-_MOST_KNOWN: Final = 1024
 _OF_A_BODY: Final = frozenset((b"content-length", b"transfer-encoding"))
 _EMPTY: Final = Body((), 0)
 RETRY: Final[Header] = (b"retry-after", b"5")
@@ -92,9 +90,6 @@ class Asked:
     if_none_match: bytes | None
 
 
-Respond = Callable[[Answer | None, Check], None]
-
-
 class CacheEndpoint:
     """Answers for all documents."""
 
@@ -114,8 +109,6 @@ class CacheEndpoint:
         self._watcher = watcher
         self._now_ms = now_ms
         self._piece_deadline_s = piece_deadline_s
-        # Of requests that came lately, by their bytes.
-        self.known: dict[bytes, tuple[Asked, Scope]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, name: str) -> None:
         """`name`: what follows /cache/ in the path."""
@@ -144,27 +137,20 @@ class CacheEndpoint:
             return None
         return None if asked is None or asked.wanted.wait_s else asked
 
-    def learn(self, data: bytes, asked: Asked, scope: Scope) -> None:
-        """That these bytes of a request ask for this, and what its scope is."""
-        if len(self.known) >= _MOST_KNOWN:
-            del self.known[next(iter(self.known))]
-        self.known[data] = asked, {**scope}
-
-    def when_checked(self, asked: Asked, respond: Respond) -> None:
-        """Calls `respond`, later, when the version has been checked: with the answer if it is
-        short and ready, else with None; then call the endpoint, with the check in the scope."""
-        check = self._shelf.check(asked.name)
-        check.add_done_callback(partial(self._checked, asked, respond, time.perf_counter()))
-
-    def _checked(self, asked: Asked, respond: Respond, began: float, check: Check) -> None:
+    def short_answer(self, asked: Asked, check: Check) -> Answer | None:
+        """The answer after this check, which has ended, if it is short and ready; None if there
+        is more to do. Is to be counted for each request that it answers."""
         try:
-            answer = self._short_answer(asked, check)
+            return self._short_answer(asked, check)
         except Exception as error:
-            answer = _failure(asked.name, error)
-        if answer is not None:
-            duration_s = time.perf_counter() - began
-            self._metrics.answered(asked.method, ROUTE, answer.status, duration_s)
-        respond(answer, check)
+            return _failure(asked.name, error)
+
+    def count(self, asked: Asked, answer: Answer, duration_s: float) -> None:
+        self._metrics.answered(asked.method, ROUTE, answer.status, duration_s)
+
+    def check(self, asked: Asked) -> Check:
+        """A look at the version of what is asked for, begun no earlier than now."""
+        return self._shelf.check(asked.name)
 
     def _short_answer(self, asked: Asked, check: Check) -> Answer | None:
         copy = self._shelf.at_hand(asked.name, check)

@@ -5,6 +5,7 @@ from typing import Annotated, TypedDict, cast
 
 from fastapi import Depends, Request
 
+from api.at_hand import Polls
 from api.cache import CacheEndpoint
 from cache_manager import CacheManager
 from database import Database
@@ -27,7 +28,7 @@ class ApiState(TypedDict):
 
     parts: ApiParts
     documents: CacheEndpoint
-    at_hand: CacheEndpoint | None
+    at_hand: Polls | None
 
 
 def _parts(request: Request) -> ApiParts:

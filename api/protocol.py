@@ -17,8 +17,8 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
-from api.at_hand import AtHandProtocol
-from api.cache import PACE_EXTENSION, PIECE_BYTES, PIECE_DEADLINE_S, Asked, CacheEndpoint, Scope
+from api.at_hand import AtHandProtocol, Polls
+from api.cache import PACE_EXTENSION, PIECE_BYTES, PIECE_DEADLINE_S, Asked, Scope
 from logging_setup import Seldom
 from metrics import OTHER, ApiMetrics
 
@@ -121,10 +121,10 @@ class ServingProtocol(AtHandProtocol):
             # The rest of a body that nobody read, or empty lines: a head has to follow in time.
             self._arm()
 
-    def _begin(self, at_hand: CacheEndpoint, asked: Asked, template: Scope) -> None:
+    def _begin(self, polls: Polls, asked: Asked, template: Scope) -> None:
         self._disarm()
         self._leave_idle()
-        super()._begin(at_hand, asked, template)
+        super()._begin(polls, asked, template)
         self._serving = self.cycle
 
     def on_message_begin(self) -> None:
