@@ -124,10 +124,13 @@ class Rows(Columns[Row]):
     def of(cls, rows: Sequence[Row]) -> "Rows":
         if isinstance(rows, Rows):
             return rows
-        times = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-        # None becomes NaN.
-        values = np.array([row[1:] for row in rows], np.float64).reshape(-1, cls.width)
-        return cls(times, values)
+        values = np.empty((len(rows), cls.width))
+        if not rows:
+            return cls(np.empty(0, np.int64), values)
+        times, *columns = zip(*rows, strict=True)
+        for index, column in enumerate(columns):
+            values[:, index] = column  # None becomes NaN
+        return cls(np.array(times, np.int64), values)
 
     def tuples(self) -> Iterable[Row]:
         columns = self.values.T.tolist()

@@ -7,16 +7,16 @@ the exchange's own order. Error bodies are read by `read_error`.
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from math import isfinite
 from operator import attrgetter, ge, le, lt
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
+import numpy as np
 
-from columns import Columns
+from columns import Columns, TimedValues
 from data_collector.candles import Candle, new_candle
 from data_collector.errors import BadPayload
-from data_collector.plain_answers import plain_klines, plain_open_interest
+from data_collector.plain_candles import on_grid, plain_klines
 from data_collector.url_builder import Endpoint
 from data_collector.wire import (
     ERROR_DECODER,
@@ -111,17 +111,16 @@ def parse_open_interest(
     {"openInterest":"64992.054","singleOpenInterest":"32496.027","timestamp":"1786820400000"}],
     "nextPageCursor":""}}, where the single side is missing in older answers: then it is half.
     """
-    plain = plain_open_interest(exchange, body, symbol=symbol, interval_ms=interval_ms)
-    if plain is not None:
-        return _page(plain)
     fail = Failure(exchange, Endpoint.OPEN_INTEREST, symbol)
     times, values = OPEN_INTEREST[exchange](body, symbol, fail)
     if not times:
         return Page(())
-    _check_times(times, interval_ms, fail)
-    if not (min(values) >= 0 and isfinite(sum(values))):  # a NaN hides from min, not from sum
+    found = TimedValues(np.array(times, np.int64), np.array(values)[:, None])
+    if not on_grid(found.times, interval_ms):
+        _check_times(times, interval_ms, fail)  # says what is wrong
+    if not (found.values.min() >= 0 and found.values.max() < float("inf")):
         raise fail("open interest that is negative or not a number")
-    return Page(list(zip(times, values, strict=True)), times[0], times[-1], len(times))
+    return _page(found)
 
 
 def parse_funding(exchange: Exchange, body: bytes, *, symbol: str) -> Page[FundingRow]:

@@ -135,10 +135,9 @@ def aggregate_4h_to_8h(
     times, values = fours.times, fours.values
     if not len(times):
         return fours
-    groups = times - times % _H8
-    heads = np.flatnonzero(np.diff(groups, prepend=-1))
-    tails = np.append(heads[1:], len(times)) - 1
-    opening = groups[heads]
+    heads, opening = _groups(times)
+    tails = np.empty_like(heads)
+    tails[:-1], tails[-1] = heads[1:] - 1, len(times) - 1
     made, last = values[heads], values[tails]
     made[:, _HIGH] = np.maximum(made[:, _HIGH], last[:, _HIGH])
     made[:, _LOW] = np.minimum(made[:, _LOW], last[:, _LOW])
@@ -150,6 +149,21 @@ def aggregate_4h_to_8h(
         made[:, column] = _decimal_sums(values[:, column], heads, texts)
     begin = int(np.searchsorted(opening, window_start_ms))
     return Rows(opening[begin:], made[begin:])
+
+
+def _groups(times: Times) -> tuple[npt.NDArray[np.intp], Times]:
+    """The index of the first 4h row of each 8h group, and the instants the groups open at."""
+    count = len(times)
+    if times[-1] - times[0] == (count - 1) * _H4:  # no hole: pairs, after an odd first one
+        odd = int(times[0]) % _H8 // _H4
+        heads = np.arange(-odd, count, 2)
+        heads[0] = 0
+        opening = times[heads]
+        opening[0] -= odd * _H4
+        return heads, opening
+    groups = times - times % _H8
+    heads = np.flatnonzero(np.diff(groups, prepend=-1))
+    return heads, groups[heads]
 
 
 def _decimal_sums(

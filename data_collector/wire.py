@@ -5,7 +5,7 @@ For each kind of answer a table by exchange; api_parser.py validates what comes 
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -112,10 +112,13 @@ class Settlement(NamedTuple):
     regular: bool
 
 
-class _BinanceOpenInterest(msgspec.Struct):
+_Time = Annotated[int, msgspec.Meta(lt=10**15)]  # ms, until the year 33658
+
+
+class _BinanceOpenInterest(msgspec.Struct, gc=False):
     symbol: str
     sumOpenInterest: float
-    timestamp: int
+    timestamp: _Time
 
 
 class _BinanceFunding(msgspec.Struct):
@@ -175,8 +178,14 @@ class _BybitAnswer(msgspec.Struct, Generic[T]):
 
 class _BybitOpenInterest(msgspec.Struct):
     openInterest: str | int | float
-    timestamp: int
+    timestamp: _Time
     singleOpenInterest: _Loose = ""
+
+
+class _PlainBybitOpenInterest(msgspec.Struct, gc=False):
+    openInterest: float
+    timestamp: _Time
+    singleOpenInterest: float | None = None
 
 
 class _BybitFunding(msgspec.Struct):
@@ -223,8 +232,8 @@ class _AnyError(msgspec.Struct):
 
 
 # What is not used is decoded as Any: the cheapest that still sees that it is there.
-_BinanceKline = tuple[int, float, float, float, float, str, Any, str, Any, Any, Any, Any]
-_BybitKline = tuple[int, float, float, float, float, str, str]
+_BinanceKline = tuple[_Time, float, float, float, float, str, Any, str, Any, Any, Any, Any]
+_BybitKline = tuple[_Time, float, float, float, float, str, str]
 
 
 def _lax(kind: type[T]) -> msgspec.json.Decoder[T]:
@@ -240,6 +249,7 @@ _BINANCE_TICKER_DECODER: Final = _lax(list[_BinanceTicker])
 PREMIUM_DECODER: Final = _lax(list[_BinancePremium])
 FUNDING_INFO_DECODER: Final = _lax(list[_BinanceFundingInfo])
 _BYBIT_KLINES: Final = _lax(_BybitAnswer[_BybitKline])
+_PLAIN_BYBIT_OI_DECODER: Final = _lax(_BybitAnswer[_PlainBybitOpenInterest])
 _BYBIT_OI_DECODER: Final = _lax(_BybitAnswer[_BybitOpenInterest])
 _BYBIT_FUNDING_DECODER: Final = _lax(_BybitAnswer[_BybitFunding])
 _BYBIT_TIME_DECODER: Final = _lax(_BybitTime)
@@ -263,12 +273,29 @@ def _binance_open_interest(
     body: bytes, symbol: str, fail: Failure
 ) -> tuple[list[int], list[float]]:
     rows = fail.decode(_BINANCE_OI_DECODER, body)
-    if any(row.symbol != symbol for row in rows):
+    if {row.symbol for row in rows} - {symbol}:
         raise fail("open interest of another symbol")
     return [row.timestamp for row in rows], [row.sumOpenInterest for row in rows]
 
 
 def _bybit_open_interest(body: bytes, symbol: str, fail: Failure) -> tuple[list[int], list[float]]:
+    try:
+        answer = _PLAIN_BYBIT_OI_DECODER.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _odd_bybit_open_interest(body, symbol, fail)
+    plain = _about(answer, symbol, fail)
+    plain.reverse()
+    # Halving is exact in binary: the result is the float64 next to half of the decimal.
+    values = [
+        row.openInterest / 2 if row.singleOpenInterest is None else row.singleOpenInterest
+        for row in plain
+    ]
+    return [row.timestamp for row in plain], values
+
+
+def _odd_bybit_open_interest(
+    body: bytes, symbol: str, fail: Failure
+) -> tuple[list[int], list[float]]:
     rows = _about(fail.decode(_BYBIT_OI_DECODER, body), symbol, fail)
     rows.reverse()
     times = [row.timestamp for row in rows]
@@ -279,7 +306,6 @@ def _bybit_open_interest(body: bytes, symbol: str, fail: Failure) -> tuple[list[
     ]
     if texts:
         check_decimals(texts, times, "open interest", fail)
-    # Halving is exact in binary: the result is the float64 next to half of the decimal.
     values = [
         float(text) if single else float(text) / 2
         for single, text in zip(one_sided, texts, strict=True)
