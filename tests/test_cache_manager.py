@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 import random
 import signal
@@ -21,6 +22,7 @@ from cache_manager import (
     StaleVersion,
     StoredDocument,
 )
+from deflated import deflate, joined
 from hot_store.leases import Lease, LeaseLost, try_acquire
 from hot_store.redis_client import (
     HotStore,
@@ -96,6 +98,44 @@ async def test_the_value_is_plain_for_any_client(
     left = sorted(await plain.execute("KEYS", "*"))
     assert left == [b"cache:4h", b"cache:4h:meta", b"lock:worker", b"lock:worker:token"]
     await plain.aclose()
+
+
+async def test_what_is_compressed_already_is_stored_as_it_is(
+    cache: CacheManager, lease: Lease
+) -> None:
+    text = document(10)
+    parts = joined(deflate(text[at : at + 1000]) for at in range(0, len(text), 1000))
+    meta = await cache.save_to_cache(
+        "4h", parts, version=10, as_of_ms=9, updated_at_ms=11, lease=lease
+    )
+    stored = await cache.read("4h")
+    assert stored is not None and stored.meta == meta
+    assert stored.deflated == b"".join(parts.pieces)
+    assert stored.inflate() == text and meta.json_bytes == len(text)
+
+
+async def test_what_an_earlier_version_stored_is_read(
+    cache: CacheManager, lease: Lease, store: HotStore
+) -> None:
+    # Its content hash was of the JSON.
+    text = document(10)
+    stream = zlib.compress(text)
+    value = base64.b64encode(stream)
+    hashed = [hashlib.blake2b(data, digest_size=8).hexdigest() for data in (text, stream)]
+    meta = {
+        "version": 10,
+        "content_hash": hashed[0],
+        "updated_at": 11,
+        "as_of": 9,
+        "stored_bytes": len(value),
+        "json_bytes": len(text),
+        "stored_hash": hashed[1],
+    }
+    await store.execute("SET", "cache:4h", value)
+    await store.execute("SET", "cache:4h:meta", json.dumps(meta))
+    stored = await cache.read("4h")
+    assert stored is not None and stored.inflate() == text
+    assert (await save(cache, lease, 11)).version == 11
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 2_999, 3_000, 3_001, 200_000])

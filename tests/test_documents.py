@@ -2,6 +2,7 @@
 
 import json
 import math
+import zlib
 from typing import Any
 
 import orjson
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from columns import Rows
 from document_slices import DocumentError, DocumentText, Query
 from documents import (
     DocumentBuilder,
@@ -27,6 +29,7 @@ from market_data import (
 )
 
 HOUR_MS = 3_600_000
+H4_MS = 4 * HOUR_MS
 AS_OF_MS = 1_700_000_000_000  # 2023-11-14 22:13:20 UTC
 LAST_CLOSED_4H_MS = 1_699_977_600_000  # 16:00 of that day: the candle of 20:00 is forming
 
@@ -125,6 +128,65 @@ def test_wrong_rows_are_refused(rows: list[Row]) -> None:
     with pytest.raises(ValueError, match="binance:BTCUSDT"):
         builder.add(series(BTC, rows), {})
     assert builder.markets == builder.rows == 0
+
+
+values = st.floats(allow_nan=False, allow_infinity=False)
+lines = st.tuples(*[values] * 6, st.none() | values, st.none() | values)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sets(st.integers(0, 600), max_size=30), st.booleans(), st.data())
+def test_columns_make_the_very_bytes_that_tuples_make(
+    places: set[int], unbroken: bool, data: st.DataObject
+) -> None:
+    slots = range(600 - len(places), 600) if unbroken else sorted(places)
+    rows = [(slot * 4 * HOUR_MS, *data.draw(lines)) for slot in slots]
+    documents = []
+    for given_rows in (rows, Rows.of(rows)):
+        builder = DocumentBuilder(Timeframe.H4, "collected")
+        builder.add(MarketSeries(BTC, given_rows, AS_OF_MS), {"hurst": 0.5})
+        assert (builder.markets, builder.rows) == (1, len(rows))
+        documents.append(finished(builder))
+    assert documents[0] == documents[1]
+    assert json.loads(documents[1])["markets"][0]["rows"] == [list(row) for row in rows]
+
+
+@pytest.mark.parametrize("column", range(1, 9))
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_columns_with_a_number_that_json_lacks_are_refused(column: int, value: float) -> None:
+    good = Rows.of([row(0), row(4 * HOUR_MS)])
+    good.values[1, column - 1] = value
+    builder = DocumentBuilder(Timeframe.H4, "collected")
+    if column > 6 and math.isnan(value):  # that is the null
+        builder.add(MarketSeries(BTC, good, AS_OF_MS), {})
+        return
+    with pytest.raises(ValueError, match="binance:BTCUSDT: a row does not hold"):
+        builder.add(MarketSeries(BTC, good, AS_OF_MS), {})
+
+
+@pytest.mark.parametrize("times", [(H4_MS, 0), (0, 0), (0, 1), (-H4_MS, 0)])
+def test_columns_off_the_grid_are_refused(times: tuple[int, int]) -> None:
+    builder = DocumentBuilder(Timeframe.H4, "collected")
+    with pytest.raises(ValueError, match="do not ascend on the 4h grid"):
+        builder.add(MarketSeries(BTC, Rows.of([*map(row, times)]), AS_OF_MS), {})
+
+
+def test_a_finished_document_is_one_zlib_stream() -> None:
+    streams = []
+    for order in ([BTC, ETH], [ETH, BTC]):
+        builder = DocumentBuilder(Timeframe.H8, "aggregated")
+        for market in order:
+            builder.add(series(market, [row(0)]), {})
+        streams.append(
+            builder.finish_deflated(
+                version=7, as_of_ms=AS_OF_MS, updated_at_ms=AS_OF_MS, missing=()
+            )
+        )
+        assert (builder.markets, builder.rows) == (0, 0)
+    assert streams[0] == streams[1]
+    text = zlib.decompress(b"".join(streams[0].pieces))
+    assert [market["symbol"] for market in json.loads(text)["markets"]] == ["BTCUSDT", "ETHUSDT"]
+    assert streams[0].text_bytes == len(text)
 
 
 def test_a_market_twice_and_a_row_of_the_future_are_refused() -> None:
