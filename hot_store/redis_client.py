@@ -7,6 +7,7 @@ upstash_client.py is the same over Upstash's REST API.
 import asyncio
 import contextlib
 import hashlib
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, Literal, Protocol
 
@@ -32,6 +33,8 @@ _PASSING: Final = frozenset(
         "MISCONF",
     )
 )
+# What servers add to the error of a command inside a script, after the command's own words.
+_IN_SCRIPT: Final = re.compile(r" script: (?:\w+, )?on @user_script:\d+\.?$")
 
 Word = str | bytes | int
 log = structlog.get_logger(__name__)
@@ -341,7 +344,7 @@ class Subscription:
 
 def _error_code(error: RedisError) -> tuple[str, str]:
     """The error's first word, and the whole of it: the client cuts known words off."""
-    text = str(error).partition(" script: ")[0]  # then comes a line's number in it
+    text = _IN_SCRIPT.sub("", str(error))
     code = error.status_code or text.partition(" ")[0]
     return code, short(text if text.startswith(code) else f"{code} {text}")
 
