@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -102,6 +103,10 @@ def _run(plan: Plan, logs: Path | None, *, quiet: bool) -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         _say("chaos: ended before its time; nothing is left running")
         code = 130
+    except Exception:
+        traceback.print_exc()
+        _say("chaos: a mistake in the run itself; see above")
+        code = 2
     finally:
         overdue.cancel()
     _say(summary(plan, ledger, time.monotonic() - began))

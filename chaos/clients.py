@@ -14,6 +14,7 @@ _ANSWER_S: Final = 8.0  # a refusal is promised within 3 s; a busy machine may t
 _PAUSE_S: Final = (0.8, 4.0)
 _SETTLED_S: Final = 90.0
 _LOOK_S: Final = 0.25
+_PAGES: Final = ("/ready", "/coins", "/metrics", "/health", "/jobs/collect:4h", "/openapi.json")
 _FINAL: Final = ("complete", "failed")
 
 
@@ -63,6 +64,34 @@ class Poster:
         return None
 
 
+class Visitor:
+    """Looks at everything else that the API shows: answered 200, or 503 for a fault."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    async def run(self) -> None:
+        while True:
+            for path in _PAGES:
+                await self._visit(path)
+                await asyncio.sleep(_LOOK_S)
+
+    async def _visit(self, path: str) -> None:
+        ledger, began = self._stage.ledger, time.monotonic()
+        try:
+            async with self._stage.session.get(
+                self._stage.api + path, timeout=aiohttp.ClientTimeout(total=_ANSWER_S)
+            ) as answer:
+                status, text = answer.status, await answer.text()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if not self._stage.outages.excuse(began, time.monotonic()):
+                ledger.violate("the API answers", f"{path}: {type(error).__name__} {error}")
+            return
+        ledger.pages[f"{path} {status}"] += 1
+        if status not in (200, 503) or not text:
+            ledger.violate("a page is answered 200 or 503", f"{path}: {status} {text[:200]}")
+
+
 class Runs:
     """Looks at the jobs all the time: when runs began, and how they ended."""
 
@@ -102,9 +131,12 @@ class Runs:
         ledger = self._stage.ledger
         ledger.ended[last["state"]] += 1
         if last["state"] == "failed":
-            ledger.causes[(last["error"] or "no cause").split(":")[0][:60]] += 1
+            ledger.causes[f"{job['id']}: {last['error'] or 'no cause'}"[:90]] += 1
         if last["state"] not in _FINAL or (last["state"] == "failed" and not last["error"]):
             ledger.violate("a run ends complete or failed with a cause", f"{job['id']}: {last}")
+        if job["id"] != "discovery" and "the database" in (last["error"] or ""):
+            # The markets last known are kept in the hot store; only their listing needs it.
+            ledger.violate("it goes on without the database", f"{job['id']}: {last['error']}")
         if "internal error" in (last["error"] or ""):
             ledger.violate("no mistakes of ours", f"{job['id']}: {last['error']}")
 

@@ -31,6 +31,7 @@ class Ledger:
     faults: Counter[str] = field(default_factory=Counter)
     reads: Counter[str] = field(default_factory=Counter)  # by kind of reader
     answers: Counter[str] = field(default_factory=Counter)  # by what was answered
+    pages: Counter[str] = field(default_factory=Counter)  # other answers of the API
     checked: Counter[str] = field(default_factory=Counter)  # versions compared, by document
     compared: Counter[str] = field(default_factory=Counter)  # rows, values, by kind
     asked: Counter[str] = field(default_factory=Counter)  # POSTs, by what became of them
@@ -64,6 +65,7 @@ def summary(plan: Plan, ledger: Ledger, took_s: float) -> str:
     lines += _table("faults injected", ledger.faults)
     lines += _table("reads", ledger.reads)
     lines += _table("answers to them", ledger.answers)
+    lines += _table("other pages", ledger.pages)
     lines += _table("versions checked against the truth", ledger.checked)
     lines += _table("compared", ledger.compared)
     lines += _table("POSTs", ledger.asked)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from chaos.checks import DOCUMENTS, GLOBAL_FR, HOUR_MS, INTERVALS_MS, MINUTE_MS
-from chaos.clients import Poster, Runs
+from chaos.clients import Poster, Runs, Visitor
 from chaos.faults import Faults
 from chaos.judge import Judge
 from chaos.memory import Memory
@@ -25,6 +25,7 @@ _FIRST_S: Final = 120.0
 _ACCEPTED_S: Final = 30.0
 # In the middle of an hour, when every settlement is long published.
 _QUIET_MS: Final = HOUR_MS + 40 * MINUTE_MS
+_READY_S: Final = 10.0
 _COLLECTED: Final = tuple(name for name in INTERVALS_MS if name != "8h")
 # So few were compared per document that the run has proven nothing.
 _FEWEST_ROWS: Final = 2 * MARKETS * CANDLES // 3
@@ -56,7 +57,9 @@ async def _play(stage: Stage, truth: TruthBook, say: Callable[[str], None]) -> N
         await _fill(poster, runs)
         say("chaos: every document is there; breaking things")
         readers = [kind(stage, judge) for kind in READERS]
-        await going.enter_async_context(_meanwhile(*(reader.run() for reader in readers)))
+        await going.enter_async_context(
+            _meanwhile(*(reader.run() for reader in readers), Visitor(stage).run())
+        )
         stage.ledger.begin()
         async with _meanwhile(poster.run()):
             await Faults(stage, world, poster).run()
@@ -110,6 +113,7 @@ async def _heal(stage: Stage, poster: Poster, runs: Runs, judge: Judge) -> None:
     await runs.settled(poster.accepted)
     for name in DOCUMENTS:
         await _read_settled(stage, judge, name)
+    await _ready(stage)
     await _no_lock_left(stage, "everything is done")
 
 
@@ -124,6 +128,20 @@ async def _read_settled(stage: Stage, judge: Judge, name: str) -> None:
     if document["as_of"] < stage.instants[-1][0]:
         stage.ledger.violate("it heals", f"{name} is as of {document['as_of']}, not of now")
     await judge.settled(name, document)
+
+
+async def _ready(stage: Stage) -> None:
+    """Every part is well again, by the service's own word."""
+    deadline = time.monotonic() + _READY_S
+    while True:
+        async with stage.session.get(f"{stage.api}/ready") as answer:
+            told = await answer.json()
+        if told["status"] == "ready":
+            return
+        if time.monotonic() > deadline:
+            stage.ledger.violate("it heals", f"/ready says {told['status']}: {told['parts']}")
+            return
+        await asyncio.sleep(0.3)
 
 
 async def _no_lock_left(stage: Stage, when: str) -> None:

@@ -1,9 +1,11 @@
 """The exchanges' markets as the run knows and changes them."""
 
+from typing import Final
+
 from chaos.stage import Stage
 from chaos.truth import TruthBook
 
-_FEWEST: int = 6  # so many of an exchange's markets are never delisted
+_FEWEST: Final = 6  # so many of an exchange's markets are never delisted
 
 
 class World:
@@ -37,7 +39,7 @@ class World:
     def pick(self, place: float, exchange: str | None) -> str:
         """The market at `place` (0..1) among those of the beginning."""
         markets = [key for key in self._first if exchange is None or key.startswith(exchange)]
-        return markets[int(place * len(markets))]
+        return markets[min(int(place * len(markets)), len(markets) - 1)]
 
     async def list_new(self, exchange: str, age_ms: int, number: int) -> None:
         rule = {"kind": "list_new", "exchange": exchange, "symbol": f"NEW{number}",
