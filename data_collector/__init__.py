@@ -242,10 +242,10 @@ class _Collection:
                 return await self._snapshots(whole)
             asked = refresh.lacking_interest(tasks.open_interest, candles)
             snapshots = refresh.with_known(asked, await self._snapshots(asked))
-            if snapshots is None:
-                self._corrects(tasks.market, "open_interest")
-                snapshots = await self._snapshots(whole)
-            return snapshots
+            if snapshots is not None:
+                return snapshots
+            self._corrects(tasks.market, "open_interest")
+            return await self._snapshots(whole)
         except ExchangeError as error:
             self._lacks(tasks.market, "open_interest", _reason(error))
             known = self.earlier.series(self.timeframe, tasks.market)

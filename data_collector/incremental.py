@@ -17,20 +17,19 @@ collection at the same instant gives it:
   snapshots are found.
 """
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from math import isclose
-from operator import itemgetter, lt
 from typing import Final
 from zlib import crc32
 
+import numpy as np
+import numpy.typing as npt
 import structlog
 
-from data_collector.api_parser import Candle, OpenInterestRow
-from data_collector.candles import ExactTexts
+from columns import Rows, TimedValues, Times
+from data_collector.candles import Candle, Candles, ExactTexts
 from data_collector.data_processing import aggregate_4h_to_8h
 from data_collector.task_builder import FetchTask, MarketTasks
 from document_slices import DocumentError
@@ -56,7 +55,11 @@ _WITNESSES: Final = 100
 _SAME_SUM: Final = 1e-12
 
 _H8: Final = Timeframe.H8.interval_ms
-_open_time = itemgetter(0)
+# Where they lie in a line of Rows.values: prices, then volume and turnover, then the others.
+_PRICES, _SUMS, _CANDLE = slice(0, 4), slice(4, 6), slice(0, 6)
+_INTEREST, _RATE = 6, 7
+
+_NO_ROWS: Final = Rows.of(())
 
 log = structlog.get_logger(__name__)
 
@@ -72,69 +75,64 @@ class Refresh:
     """
 
     klines: FetchTask
-    kept: Sequence[Row]
-    made: Sequence[Row]
-    compared: Sequence[Row]
-    interest: Mapping[int, float]
-    seen: frozenset[int]
+    kept: Rows
+    made: Rows
+    compared: Rows
+    interest: TimedValues
+    seen: Times
     late_ms: int
     all_interest: bool
 
     def agrees(self, candles: Sequence[Candle]) -> bool:
         """Whether what is known to be closed came back as it was."""
-        came = {candle[0]: candle for candle in candles}
-        for row in self.compared:
-            candle = came.get(row[0])
-            if candle is None or _numbers(candle) != row[1:7]:
-                return False
-        return True
+        came = Candles.of(candles)
+        there, lines = _found(self.compared.times, came.times)
+        return bool(there.all()) and np.array_equal(
+            came.values[lines], self.compared.values[:, _CANDLE]
+        )
 
     def lacking_interest(self, task: FetchTask, candles: Sequence[Candle]) -> FetchTask | None:
         """What is to be asked of the open interest; None: nothing."""
-        times = [row[0] for row in self.kept]
-        times += [candle[0] for candle in candles]
-        lacking = [
-            time
-            for time in times[bisect_left(times, task.start_ms) :]
-            if time not in self.interest
-            and (self.all_interest or time > self.late_ms or time not in self.seen)
-        ]
-        if not lacking:
+        times = np.concatenate((self.kept.times, Candles.of(candles).times))
+        times = times[np.searchsorted(times, task.start_ms) :]
+        lacking = ~_found(times, self.interest.times)[0]
+        if not self.all_interest:
+            lacking &= (times > self.late_ms) | ~_found(times, self.seen)[0]
+        times = times[lacking]
+        if not len(times):
             return None
-        newest_ms = min(task.newest_ms, lacking[-1])
-        return replace(task, start_ms=lacking[0], end_ms=lacking[-1], newest_ms=newest_ms)
+        first_ms, last_ms = int(times[0]), int(times[-1])
+        newest_ms = min(task.newest_ms, last_ms)
+        return replace(task, start_ms=first_ms, end_ms=last_ms, newest_ms=newest_ms)
 
     def with_known(
-        self, asked: FetchTask | None, snapshots: Sequence[OpenInterestRow]
-    ) -> Sequence[OpenInterestRow] | None:
+        self, asked: FetchTask | None, snapshots: Sequence[tuple[int, float]]
+    ) -> TimedValues | None:
         """The known open interest and what came for `asked`; None where the two disagree."""
         if asked is None:
-            return [*self.interest.items()]
-        came = dict(snapshots)
-        known = {
-            time: value
-            for time, value in self.interest.items()
-            if asked.start_ms <= time <= asked.end_ms
-        }
-        if any(came.get(time) != value for time, value in known.items()):
+            return self.interest
+        came = TimedValues.of(snapshots)
+        known = self.interest.between(asked.start_ms, asked.end_ms)
+        there, lines = _found(known.times, came.times)
+        if not there.all() or not np.array_equal(came.values[lines], known.values):
             return None
-        return [*{**self.interest, **came}.items()]
+        return TimedValues.joined([self.interest, came])
 
-    def aggregate(
-        self, rows: Sequence[Row], exact: ExactTexts, window_start_ms: int
-    ) -> Sequence[Row]:
+    def aggregate(self, rows: Sequence[Row], exact: ExactTexts, window_start_ms: int) -> Rows:
         """8h rows of the merged ones: of those kept with the numbers known, of the others anew.
 
         `exact` belongs to the rows after the kept ones.
         """
         count = len(self.kept)
-        interest = {row[0]: row[7] for row in rows[:count]}
-        rates = {row[0] - row[0] % _H8: row[8] for row in rows[:count]}  # the last row's
-        others = aggregate_4h_to_8h(rows[count:], window_start_ms=window_start_ms, exact=exact)
-        return [
-            *((*row[:7], interest.get(row[0]), rates[row[0]]) for row in self.made),
-            *others,
-        ]
+        kept, others = Rows.of(rows[:count]), rows[count:]
+        opening, values = self.made.times, self.made.values.copy()
+        if len(opening):
+            there, lines = _found(opening, kept.times)
+            values[:, _INTEREST] = np.where(there, kept.values[lines, _INTEREST], np.nan)
+            tails = np.searchsorted(kept.times, opening + _H8) - 1
+            values[:, _RATE] = kept.values[tails, _RATE]
+        made = aggregate_4h_to_8h(others, window_start_ms=window_start_ms, exact=exact)
+        return Rows.joined([Rows(opening, values), made])
 
 
 class Earlier:
@@ -158,22 +156,20 @@ class Earlier:
         """The market's earlier series, if there is one."""
         return self._read(timeframe, market.key)
 
-    def rows(self, timeframe: Timeframe, market: Market) -> Sequence[Row]:
+    def rows(self, timeframe: Timeframe, market: Market) -> Rows:
         """The market's earlier rows inside today's window that are what they claim to be.
 
         One that was forming when it was fetched and has closed since would pass for closed.
         """
         known = self._read(timeframe, market.key)
         if known is None:
-            return []
+            return _NO_ROWS
         # What is made of other candles reaches as far back as those do.
         closed_then_ms = timeframe.last_closed_open_time(known.checked_at_ms)
         closed_now_ms = timeframe.last_closed_open_time(self._as_of_ms)
-        return [
-            row
-            for row in known.rows
-            if row[0] >= self._start_ms and not closed_then_ms < row[0] <= closed_now_ms
-        ]
+        rows = Rows.of(known.rows)
+        closed_since = (rows.times > closed_then_ms) & (rows.times <= closed_now_ms)
+        return rows.taken(np.flatnonzero((rows.times >= self._start_ms) & ~closed_since))
 
     def in_turn(self, tasks: list[MarketTasks]) -> list[MarketTasks]:
         """The tasks from another one on each time, so that those at the end get their turn with
@@ -187,28 +183,29 @@ class Earlier:
         series = self._read(timeframe, market.key)
         if series is None or series.checked_at_ms > self._as_of_ms or not self._is_whole(series):
             return None
-        rows = series.rows
+        rows = Rows.of(series.rows)
         settled_ms = timeframe.last_closed_open_time(series.checked_at_ms - SETTLES_MS)
-        closed = rows[_place(rows, self._start_ms) : _place(rows, settled_ms + 1)]
-        if not closed or not _well_formed(rows, timeframe):
+        closed = rows.between(self._start_ms, settled_ms)
+        if not len(closed) or not _well_formed(rows, timeframe):
             return None
-        begin_ms = self._asked_from(closed[-1][0])
-        count = _place(closed, begin_ms)
+        first_ms, last_ms = int(closed.times[0]), int(closed.times[-1])
+        begin_ms = self._asked_from(last_ms)
+        count = int(np.searchsorted(closed.times, begin_ms))
         kept, compared = closed[:count], closed[count:]
-        made = self._made(market, kept) if timeframe.produces[1:] else ()
+        made = self._made(market, kept) if timeframe.produces[1:] else _NO_ROWS
 
-        first_ms = tasks.open_interest.start_ms if tasks.open_interest is not None else begin_ms
-        known = [(row[0], row[7]) for row in rows[_place(rows, first_ms) :]]
-        interest = {time: value for time, value in known if value is not None}
-        seen = frozenset(row[0] for row in rows)
         late_ms = series.checked_at_ms - LATE_INTEREST_MS
-        nulls = tasks.open_interest is not None and any(
+        interest, nulls = TimedValues.of(()), False
+        if (task := tasks.open_interest) is not None:
+            known = rows.values[:, _INTEREST]
+            lacking, times = np.isnan(known), rows.times
+            there = np.flatnonzero(~lacking & (times >= task.start_ms))
+            interest = TimedValues(times[there], known[there, None])
             # A market that is listed within a candle has no snapshot at its beginning.
-            value is None and closed[0][0] < time <= late_ms
-            for time, value in known
-        )
+            old = (times > first_ms) & (times >= task.start_ms) & (times <= late_ms)
+            nulls = bool((lacking & old).any())
         front_ms = max(self._start_ms, timeframe.floor(market.launched_ms))
-        front_ms = min(front_ms, closed[0][0])
+        front_ms = min(front_ms, first_ms)
         holes = count * timeframe.interval_ms < begin_ms - front_ms
         due = self._is_due(market, series)
         whole = due or (holes and self._takes_turn(market.exchange, "holes", HOLES_A_RUN))
@@ -216,7 +213,7 @@ class Earlier:
         again = nulls and self._takes_turn(market.exchange, "nulls", NULLS_A_RUN)
         if whole or made is None or begin_ms <= self._start_ms:
             # All candles, but still no snapshot that is known.
-            klines, kept, made, compared = tasks.klines, (), (), closed
+            klines, kept, made, compared = tasks.klines, _NO_ROWS, _NO_ROWS, closed
         else:
             # A young market is not asked for what was before it.
             klines = replace(tasks.klines, start_ms=max(begin_ms, front_ms))
@@ -226,7 +223,7 @@ class Earlier:
             made=made,
             compared=compared,
             interest=interest,
-            seen=seen,
+            seen=rows.times,
             late_ms=late_ms,
             all_interest=due or unasked or again,
         )
@@ -271,18 +268,19 @@ class Earlier:
         longest_ms = self._timeframe.produces[-1].interval_ms
         return -(-first_ms // longest_ms) * longest_ms
 
-    def _made(self, market: Market, kept: Sequence[Row]) -> Sequence[Row] | None:
+    def _made(self, market: Market, kept: Rows) -> Rows | None:
         """The earlier 8h rows of the kept 4h rows; None where the two documents disagree."""
         made = self._timeframe.produces[-1]
         expected = aggregate_4h_to_8h(kept, window_start_ms=self._start_ms)
+        if not len(expected):
+            return _NO_ROWS
         known = self._read(made, market.key)
-        if known is None or not expected:
-            return None if expected else ()
-        rows = known.rows[_place(known.rows, expected[0][0]) :][: len(expected)]
-        settled_ms = made.last_closed_open_time(known.checked_at_ms - SETTLES_MS)
-        if len(rows) < len(expected) or rows[-1][0] > settled_ms:
+        if known is None or not (rows := Rows.of(known.rows)).is_finite():
             return None
-        return rows if all(map(_same_candle, expected, rows)) else None
+        first_ms, last_ms = int(expected.times[0]), int(expected.times[-1])
+        rows = rows.between(first_ms, last_ms)
+        settled_ms = made.last_closed_open_time(known.checked_at_ms - SETTLES_MS)
+        return rows if last_ms <= settled_ms and _same_candles(expected, rows) else None
 
     def _is_due(self, market: Market, series: MarketSeries) -> bool:
         """Whether the market's moment of the day has passed since it was fetched."""
@@ -295,24 +293,24 @@ class Earlier:
         return self._turns[exchange, what] <= most
 
 
-def _place(rows: Sequence[Row], time_ms: int) -> int:
-    """The index of the first row that opens at `time_ms` or later."""
-    return bisect_left(rows, time_ms, key=_open_time)
+def _found(times: Times, among: Times) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.intp]]:
+    """Which of the times are in the others, and where; both ascend."""
+    lines = np.searchsorted(among, times)
+    if not len(among):
+        return np.zeros(len(times), np.bool_), lines
+    lines[lines == len(among)] = 0
+    return among[lines] == times, lines
 
 
-def _well_formed(rows: Sequence[Row], timeframe: Timeframe) -> bool:
-    times = [row[0] for row in rows]
-    on_grid = not any(map(timeframe.interval_ms.__rmod__, times))
-    return on_grid and all(map(lt, times, times[1:]))
+def _well_formed(rows: Rows, timeframe: Timeframe) -> bool:
+    times = rows.times
+    rising = not (times % timeframe.interval_ms).any() and bool((times[1:] > times[:-1]).all())
+    return rising and rows.is_finite()
 
 
-def _numbers(candle: Candle) -> tuple[float, ...]:
-    return (*candle[1:5], float(candle[5]), float(candle[6]))
-
-
-def _same_candle(one: Row, other: Row) -> bool:
-    if one[:7] == other[:7]:
-        return True
-    return one[:5] == other[:5] and all(
-        isclose(a, b, rel_tol=_SAME_SUM) for a, b in zip(one[5:7], other[5:7], strict=True)
-    )
+def _same_candles(one: Rows, other: Rows) -> bool:
+    if not np.array_equal(one.times, other.times):
+        return False
+    same_prices = np.array_equal(one.values[:, _PRICES], other.values[:, _PRICES])
+    sums, others = one.values[:, _SUMS], other.values[:, _SUMS]
+    return same_prices and bool((np.abs(sums - others) <= _SAME_SUM * others).all())
