@@ -11,7 +11,20 @@ from market_data import COLUMNS, Row
 
 Times = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+_AFTER_ALL_TIME_MS: Final = 10**15
 T_co = TypeVar("T_co", bound=tuple[Any, ...], covariant=True)
+
+
+def on_grid(times: Times | Floats, interval_ms: int) -> bool:
+    """Whether times, one at least and none before 0, ascend on the grid; whole numbers then."""
+    first, last = times[0], times[-1]
+    if not 0 <= first <= last < _AFTER_ALL_TIME_MS or first % interval_ms:
+        return False
+    steps = times[1:] - times[:-1]
+    # In one look where none is left out.
+    return bool((steps == interval_ms).all()) or (
+        bool((steps > 0).all()) and not bool((steps % interval_ms).any())
+    )
 
 
 class Columns(Sequence[T_co]):

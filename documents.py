@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import orjson
 
-from columns import Rows, TimedValues, Times
+from columns import Rows, TimedValues, Times, on_grid
 from deflated import Deflated, Part, deflate, joined
 from document_slices import DocumentError, DocumentText, MarketSpan
 from market_data import (
@@ -91,11 +91,11 @@ class DocumentBuilder:
         """The rows as a JSON array; the same bytes for Rows and for the tuples that they equal."""
         interval_ms = self._timeframe.interval_ms
         if isinstance(rows, Rows):
-            whole = _rise_on_grid(rows.times, interval_ms)
+            whole = not rows or on_grid(rows.times, interval_ms)
         else:
             times = [row[0] for row in rows]
-            on_grid = all(type(time) is int and time % interval_ms == 0 for time in times)
-            whole = on_grid and (not times or times[0] >= 0) and _ascending(times)
+            exact = all(type(time) is int and time % interval_ms == 0 for time in times)
+            whole = exact and (not times or times[0] >= 0) and _ascending(times)
         if not whole:
             raise ValueError(f"{market.key}: its rows do not ascend on the {self._timeframe} grid")
         if isinstance(rows, Rows):
@@ -271,17 +271,6 @@ def _encode_columns(rows: Rows, interval_ms: int) -> bytes:
     pieces[1::2] = _beginnings(rows.times, interval_ms)
     pieces[2::2] = lines[2:]
     return b"".join(pieces)
-
-
-def _rise_on_grid(times: Times, interval_ms: int) -> bool:
-    if not len(times):
-        return True
-    steps = times[1:] - times[:-1]
-    if times[0] < 0 or times[0] % interval_ms:
-        return False
-    return bool((steps == interval_ms).all()) or (
-        bool((steps > 0).all()) and not bool((steps % interval_ms).any())
-    )
 
 
 def _beginnings(times: Times, interval_ms: int) -> list[bytes]:

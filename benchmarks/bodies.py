@@ -22,6 +22,7 @@ from market_data import DAY_MS, HOUR_MS, Exchange, FundingSeries, Market, Market
 
 _H4: Final = Timeframe.H4
 _FEWEST_CANDLES: Final = 40  # in an answer that is worth measuring
+_ROUNDS: Final = 5  # of each sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +93,24 @@ async def _body(client: aiohttp.ClientSession, request: Request) -> bytes:
 
 
 def compare(answers: Sequence[Answers], as_of_ms: int, history: int) -> Sample:
-    """CPU ms per market: bodies to stored documents, and orjson.loads of the same bodies."""
+    """CPU ms per market: bodies to stored documents, and orjson.loads of the same bodies.
+
+    Both by turns, several times over, with the garbage collector on, as it is in the worker.
+    """
     series = {each.market.key: _funding(each.market, as_of_ms, history) for each in answers}
-    began = time.process_time()
-    _make(answers, series, as_of_ms, history)
-    ours_s = time.process_time() - began
-    began = time.process_time()
-    for each in answers:
-        orjson.loads(each.klines)
-        for page in each.open_interest:
-            orjson.loads(page)
-    other_s = time.process_time() - began
-    return Sample(ours_s * 1000 / len(answers), other_s * 1000 / len(answers))
+    ours_s = other_s = 0.0
+    for _ in range(_ROUNDS):
+        began = time.process_time()
+        _make(answers, series, as_of_ms, history)
+        between = time.process_time()
+        for each in answers:
+            orjson.loads(each.klines)
+            for page in each.open_interest:
+                orjson.loads(page)
+        ours_s += between - began
+        other_s += time.process_time() - between
+    markets = len(answers) * _ROUNDS
+    return Sample(ours_s * 1000 / markets, other_s * 1000 / markets)
 
 
 def _funding(market: Market, as_of_ms: int, history: int) -> FundingSeries:
@@ -126,13 +133,11 @@ def _make(
     for each in answers:
         exchange, symbol = each.market.exchange, each.market.symbol
         candles = parse_klines(exchange, each.klines, symbol=symbol, interval_ms=interval_ms).rows
-        snapshots = [
-            row
+        pages = [
+            parse_open_interest(exchange, page, symbol=symbol, interval_ms=interval_ms).rows
             for page in each.open_interest
-            for row in parse_open_interest(
-                exchange, page, symbol=symbol, interval_ms=interval_ms
-            ).rows
         ]
+        snapshots = TimedValues.joined([TimedValues.of(page) for page in pages])
         merged = merge_data(
             candles,
             snapshots,

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
-from columns import Columns, TimedValues
+from columns import Columns, TimedValues, on_grid
 from data_collector.candles import Candle, new_candle
 from data_collector.errors import BadPayload
-from data_collector.plain_candles import on_grid, plain_klines
+from data_collector.plain_candles import plain_klines
 from data_collector.url_builder import Endpoint
 from data_collector.wire import (
     ERROR_DECODER,
@@ -116,7 +116,7 @@ def parse_open_interest(
     if not times:
         return Page(())
     found = TimedValues(np.array(times, np.int64), np.array(values)[:, None])
-    if not on_grid(found.times, interval_ms):
+    if not times[0] or not on_grid(found.times, interval_ms):
         _check_times(times, interval_ms, fail)  # says what is wrong
     if not (found.values.min() >= 0 and found.values.max() < float("inf")):
         raise fail("open interest that is negative or not a number")

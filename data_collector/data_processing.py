@@ -29,6 +29,7 @@ _MAX_DECIMALS: Final = 22
 _FITS_INT64: Final = 4e18  # and so does the sum of two
 # Where they lie in a line of Rows.values.
 _HIGH, _LOW, _CLOSE, _VOLUME, _TURNOVER, _INTEREST, _RATE = range(1, 8)
+_AMOUNTS: Final = slice(_VOLUME, _TURNOVER + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,11 @@ def merge_data(
 
 def _place(snapshots: TimedValues, times: Times, column: Floats) -> None:
     """Each snapshot into the line of its time, where there is one."""
+    count = len(snapshots)
+    begin = int(np.searchsorted(times, snapshots.times[0])) if count else 0
+    if np.array_equal(times[begin : begin + count], snapshots.times):  # one beside the other
+        column[begin : begin + count] = snapshots.values[:, 0]
+        return
     lines = np.searchsorted(times, snapshots.times)
     lines[lines == len(times)] = 0
     hits = times[lines] == snapshots.times
@@ -138,15 +144,14 @@ def aggregate_4h_to_8h(
     heads, opening = _groups(times)
     tails = np.empty_like(heads)
     tails[:-1], tails[-1] = heads[1:] - 1, len(times) - 1
-    made, last = values[heads], values[tails]
+    made, last = values.take(heads, axis=0), values.take(tails, axis=0)
     made[:, _HIGH] = np.maximum(made[:, _HIGH], last[:, _HIGH])
     made[:, _LOW] = np.minimum(made[:, _LOW], last[:, _LOW])
     made[:, _CLOSE] = last[:, _CLOSE]
     made[:, _RATE] = last[:, _RATE]
     # Only the candle that opens the group has its open interest.
     made[times[heads] != opening, _INTEREST] = np.nan
-    for column, texts in zip((_VOLUME, _TURNOVER), exact or (None, None), strict=True):
-        made[:, column] = _decimal_sums(values[:, column], heads, texts)
+    made[:, _AMOUNTS] = _decimal_sums(values[:, _AMOUNTS], heads, exact)
     begin = int(np.searchsorted(opening, window_start_ms))
     return Rows(opening[begin:], made[begin:])
 
@@ -166,14 +171,50 @@ def _groups(times: Times) -> tuple[npt.NDArray[np.intp], Times]:
     return heads, groups[heads]
 
 
-def _decimal_sums(
+def _decimal_sums(values: Floats, starts: npt.NDArray[np.intp], exact: ExactTexts | None) -> Floats:
+    """The floats nearest to the decimal sums of each group of rows; `starts` are their indices.
+
+    `values` are the columns of the texts.
+    """
+    sums, proven = _scaled_sums(values, starts)
+    for column in range(values.shape[1]):
+        texts = exact[column] if exact is not None else None
+        if not proven[column] or (texts is not None and not are_short(texts)):
+            sums[:, column] = _sums_of_texts(values[:, column], starts, texts)
+    return sums
+
+
+def _scaled_sums(
+    values: Floats, starts: npt.NDArray[np.intp]
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """The sums by whole numbers, and of which columns they are proven to be exact if no decimal
+    has more than 15 digits: units of the last decimal place that the largest value leaves of 15.
+
+    The proof: each value is the float nearest to its whole number of units, which has at most 15
+    digits, so no other decimal of 15 digits can be meant; whole sums below 2**53 are exact; so is
+    the rounding of the one division at the end.
+    """
+    columns = values.T.copy()
+    largest = columns.max(axis=1, keepdims=True)
+    scales = np.array([[_scale(value)] for (value,) in largest.tolist()])
+    units = np.rint(columns * scales)
+    proven = (units / scales == columns) & (largest * scales < _RECOVERABLE_BELOW)
+    return (np.add.reduceat(units, starts, axis=1) / scales).T, proven.all(axis=1)
+
+
+def _scale(largest: float) -> float:
+    """The power of ten that leaves `largest` at most 15 digits before the point."""
+    scale = 1.0
+    for _ in range(_MAX_DECIMALS):
+        if largest * scale * 10.0 >= _RECOVERABLE_BELOW:
+            break
+        scale *= 10.0
+    return scale
+
+
+def _sums_of_texts(
     values: Floats, starts: npt.NDArray[np.intp], texts: Sequence[str] | None
-) -> Floats | list[float]:
-    """The float nearest to the decimal sum of each group of rows; `starts` are their indices."""
-    if texts is None or are_short(texts):
-        sums = _scaled_sums(values, starts)
-        if sums is not None:
-            return sums
+) -> list[float]:
     if texts is None:
         texts = [f"{Decimal(repr(value)):f}" for value in values.tolist()]
     units, scale = whole_units(texts)
@@ -185,24 +226,3 @@ def _decimal_sums(
         totals = [sum(units[begin:end]) for begin, end in pairwise([*starts.tolist(), len(units)])]
     # The true division of two whole numbers of any size is correctly rounded.
     return [total / scale for total in totals]
-
-
-def _scaled_sums(values: Floats, starts: npt.NDArray[np.intp]) -> Floats | None:
-    """The sums by whole numbers: units of the last decimal place that the largest value leaves
-    of 15 digits.
-
-    None where that is not exact. The proof that it is: each value is the float nearest to its
-    whole number of units, which has at most 15 digits, so no other decimal of 15 digits can be
-    meant; whole sums below 2**53 are exact; so is the rounding of the one division at the end.
-    """
-    largest = float(values.max())
-    decimals = 0
-    while decimals < _MAX_DECIMALS and largest * 10.0 ** (decimals + 1) < _RECOVERABLE_BELOW:
-        decimals += 1
-    scale = 10.0**decimals
-    if largest * scale >= _RECOVERABLE_BELOW:
-        return None
-    units = np.rint(values * scale)
-    if not bool((units / scale == values).all()):
-        return None
-    return np.add.reduceat(units, starts) / scale

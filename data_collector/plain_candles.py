@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from columns import Floats, Times
+from columns import Floats, on_grid
 from data_collector.candles import Candles
 from data_collector.exact_decimals import Cells, Texts
 from market_data import Exchange
@@ -24,7 +24,6 @@ except ImportError:  # there are no wheels for this Python: every answer goes th
 
 # What JSON's numbers may hold, and its numbers in quotes may not: signs, exponents, blanks.
 _ODD: Final = (b"-", b"+", b"e", b"E", b" ", b"\t", b"\n", b"\r")
-_AFTER_ALL_TIME_MS: Final = 1e15
 
 
 def plain_klines(
@@ -56,23 +55,6 @@ def _numbers(text: bytes) -> Floats | None:
         return None  # not JSON; not numbers alone; one of too many digits; no array
 
 
-def _whole(times: Floats) -> Times | None:
-    if len(times) and times.max() >= _AFTER_ALL_TIME_MS:
-        return None
-    whole = times.astype(np.int64)
-    return whole if bool((whole == times).all()) else None
-
-
-def on_grid(times: Times, interval_ms: int) -> bool:
-    """Whether the times ascend on the grid: in one look where none is left out."""
-    if times[0] <= 0 or times[0] % interval_ms:
-        return False
-    steps = times[1:] - times[:-1]
-    if bool((steps == interval_ms).all()):
-        return True
-    return bool((steps > 0).all()) and not bool((steps % interval_ms).any())
-
-
 _BINANCE_WIDTH: Final = 12
 _BINANCE_QUOTES: Final = 18  # around 9 of a row's 12 numbers
 _BYBIT_WIDTH: Final = 7
@@ -84,12 +66,10 @@ def _binance_klines(body: bytes, symbol: str, interval_ms: int) -> Candles | Non
     matrix = _matrix(text, _BINANCE_WIDTH)
     if matrix is None or not _is_quoted(body, text, len(matrix), _BINANCE_QUOTES):
         return None
-    opened = matrix[:, 0]
-    if not bool((matrix[:, 6] - opened == interval_ms - 1).all()):  # it closes
-        return None
     values = np.empty((len(matrix), Candles.width))
     values[:, :5], values[:, 5] = matrix[:, 1:6], matrix[:, 7]
-    return _candles(opened, values, interval_ms, Cells(text, _BINANCE_WIDTH), (5, 7))
+    cells = Cells(text, _BINANCE_WIDTH)
+    return _candles(matrix[:, 0], values, interval_ms, cells, (5, 7))
 
 
 def _bybit_klines(body: bytes, symbol: str, interval_ms: int) -> Candles | None:
@@ -108,12 +88,13 @@ def _bybit_klines(body: bytes, symbol: str, interval_ms: int) -> Candles | None:
 def _is_quoted(quoted: bytes, text: bytes, rows: int, quotes: int) -> bool:
     """Whether `text`, which is `quoted` less its quotes, had so many of them in each of its rows,
     each beside a comma or a bracket."""
-    if len(quoted) - len(text) != rows * quotes or text.count(b"[") != rows + 1:
+    if len(quoted) - len(text) != rows * quotes:
         return False
     signs = np.frombuffer(quoted, np.uint8)
-    edges = (signs == ord(",")) | (signs > ord("9"))
+    brackets = signs > ord("9")
+    edges = brackets | (signs == ord(","))
     astray = (signs == ord('"'))[1:-1] & ~(edges[:-2] | edges[2:])
-    return not bool(astray.any())
+    return not bool(astray.any()) and np.count_nonzero(brackets) == 2 * (rows + 1)
 
 
 def _candles(
@@ -123,16 +104,11 @@ def _candles(
     cells: Cells,
     exact: tuple[int, int],
 ) -> Candles | None:
-    times = _whole(opened)
     opens, highs, lows, closes = values[:, 0], values[:, 1], values[:, 2], values[:, 3]
-    if not (
-        times is not None
-        and on_grid(times, interval_ms)
-        and bool((highs >= np.maximum(opens, closes)).all())
-        and bool((lows <= np.minimum(opens, closes)).all())
-        and lows.min() > 0
-    ):
+    sane = (np.maximum(opens, closes) <= highs) & (np.minimum(opens, closes) >= lows) & (lows > 0)
+    if opened[0] <= 0 or not on_grid(opened, interval_ms) or not bool(sane.all()):
         return None
+    times = opened.astype(np.int64)
     volumes, turnovers = (Texts(cells, column, len(times)) for column in exact)
     return Candles(times, values, (volumes, turnovers))
 
