@@ -323,14 +323,13 @@ def _add_later_rows(
     weights, snapshots, funding = [], [], []
     for again in later:
         asked = again.stats["requests"]
-        weight = again.stats["weight_used"] / max(1, _total(asked, "binance", "klines"))
-        weights.append(Sample(weight))
+        weight = again.stats["weight_used"] - _total(asked, "binance", "time")
+        weights.append(Sample(weight / max(1, _total(asked, "binance", "klines"))))
         snapshots.append(sum(_total(asked, exchange, "open_interest") for exchange in asked))
         funding.append(Sample(again.stats["funding_requests"]))
     none = Target("<=", 0)
-    # The clock is asked for as well, and all candles of a market or two that have holes.
-    one = Target("<=", 1.01)
-    stage.add(Row(PART, f"{what}, Binance weight per market", "", "", weights, one))
+    one = Target("<=", 1.01)  # a market or two with holes are asked for all their candles
+    stage.add(Row(PART, f"{what}, Binance kline weight per market", "", "", weights, one))
     name = f"{what}, open-interest requests of markets whose snapshots are all there"
     note = f"those of other markets: {', '.join(map(str, snapshots))}"
     stage.add(Row(PART, name, "", "", [*map(Sample, watched)], none, note))

@@ -46,8 +46,9 @@ LEAST_OVERLAP: Final = 10
 SETTLES_MS: Final = MINUTE_MS
 # A snapshot that is not out after so long is asked for as a hole.
 LATE_INTEREST_MS: Final = HOUR_MS
-# Markets of each exchange whose old holes are asked for in one run, and whose old nulls.
-HOLES_A_RUN: Final = 3
+# Markets of each exchange whose old holes are asked for in one run (all their candles, which
+# weigh more), and whose old nulls.
+HOLES_A_RUN: Final = 2
 NULLS_A_RUN: Final = 6
 # So many series are looked at for one that reaches back to the start of the window.
 _WITNESSES: Final = 100
