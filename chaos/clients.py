@@ -35,7 +35,9 @@ class Poster:
                 await self.post("/api/v1/internal/update-coins")
             else:
                 timeframe = self._chance.choice(tuple(INTERVALS_MS))
-                await self.post("/get-market-data", {"timeframe": timeframe})
+                for _ in range(self._chance.choice((1, 1, 1, 2, 3))):  # some are impatient
+                    await self.post("/get-market-data", {"timeframe": timeframe})
+                    await asyncio.sleep(self._chance.uniform(0, 0.6))
             await asyncio.sleep(self._chance.uniform(*_PAUSE_S))
 
     async def post(self, path: str, body: Any = None) -> Any:
@@ -57,6 +59,7 @@ class Poster:
             return None
         ledger.asked[str(status)] += 1
         if status == 202:
+            ledger.compared["runs asked for while one ran"] += told["rerun"]
             self.accepted[told["id"]] = max(self.accepted.get(told["id"], 0), told["run"])
             return told
         if status != 503 or not told.get("detail"):
@@ -143,6 +146,15 @@ class Runs:
     def began_before(self, job_id: str, wall_ms: int) -> int | None:
         """When the run began that wrote something at `wall_ms`; never too late."""
         return max((at for at in self._started.get(job_id, ()) if at <= wall_ms), default=None)
+
+    async def active(self, job_id: str, within_s: float) -> bool:
+        """Whether the job is seen to run before so much time is over."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            if await self.look() and self._jobs[job_id]["state"] == "active":
+                return True
+            await asyncio.sleep(0.01)
+        return False
 
     async def settled(self, accepted: dict[str, int]) -> None:
         """Waits until all that was accepted has ended."""
