@@ -94,11 +94,15 @@ class Faults:
     async def _forget_pause(self) -> None:
         """As if the ten minutes were over for which that exchange is left alone: the pause is
         kept in the store and by each worker."""
+        await self._unpause()
+        pids = self._stage.pids("worker")
+        await asyncio.gather(*(self._end(pid, "a worker", signal.SIGTERM) for pid in pids))
+        await self._unpause()  # should one of them have told of it once more
+
+    async def _unpause(self) -> None:
         async with self._insisting() as store:
-            for key in await store.keys("pause:*"):
+            for key in await store.keys("pause:*bybit*"):
                 await store.delete(key)
-        for pid in self._stage.pids("worker"):
-            await self._end(pid, "a worker", signal.SIGTERM)
 
     # --- processes -------------------------------------------------------------------------------
 

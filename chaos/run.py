@@ -186,7 +186,7 @@ async def _look_back(stage: Stage, memory: Memory) -> None:
     if stats["limits_broken"]:
         ledger.violate("no limit is broken", str(stats["limits_broken"]))
     if stats["requests_in_spite_of_ban"]:
-        ledger.violate("no request in spite of a ban", str(stats["requests_in_spite_of_ban"]))
+        ledger.violate("no request in spite of a ban", str(stats["in_spite_of_ban"]))
     for name in DOCUMENTS:
         if not ledger.checked[name]:
             ledger.violate("the run proves something", f"no version of {name} was checked")

@@ -76,7 +76,9 @@ class Limits:
         book, now_s = self._client(client), self._clock.monotonic_s()
         if self.settings.enabled:
             if now_s < book.banned_until_s:
-                self._count_while_banned(book.banned_at_s, now_s)
+                self._stats.count_while_banned(
+                    "binance", now_s - book.banned_at_s, self.settings.grace_s
+                )
                 return self._refusal(418, book.banned_until_s - now_s)
             told_s, until_s = book.told_until_s.get(counter, (0.0, 0.0))
             if now_s < until_s:
@@ -103,7 +105,9 @@ class Limits:
         """Counts a request; None lets it through."""
         book, now_s = self._client(client), self._clock.monotonic_s()
         if self.settings.enabled and now_s < book.bybit_banned_until_s:
-            self._count_while_banned(book.bybit_banned_at_s, now_s)
+            self._stats.count_while_banned(
+                "bybit", now_s - book.bybit_banned_at_s, self.settings.grace_s
+            )
             return self._refusal(403, book.bybit_banned_until_s - now_s)
         wait_s = self._take_one(book, "bybit", self.settings.bybit_in_5_s, 5.0, now_s)
         if wait_s <= 0 or not self.settings.enabled:
@@ -138,11 +142,6 @@ class Limits:
         book.bybit_banned_at_s = self._clock.monotonic_s()
         book.bybit_banned_until_s = book.bybit_banned_at_s + seconds
         return self._refusal(403, seconds)
-
-    def _count_while_banned(self, banned_at_s: float, now_s: float) -> None:
-        self._stats.requests_while_banned += 1
-        if now_s >= banned_at_s + self.settings.grace_s:
-            self._stats.requests_in_spite_of_ban += 1
 
     def _client(self, client: str) -> _Client:
         book = self._clients.get(client)

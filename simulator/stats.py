@@ -36,6 +36,7 @@ class Stats:
         self.limits_broken: Counter[str] = Counter()
         self.requests_while_banned = 0
         self.requests_in_spite_of_ban = 0  # of those: too late to have been on their way
+        self.in_spite_of_ban: list[dict[str, Any]] = []  # the first of them
         self.refused: list[dict[str, Any]] = []
         self.refused_count = 0
         self.faults: Counter[str] = Counter()
@@ -56,6 +57,14 @@ class Stats:
             self.refused.append(
                 {"exchange": exchange, "endpoint": endpoint, "query": query, "answer": answer}
             )
+
+    def count_while_banned(self, exchange: str, since_s: float, grace_s: float) -> None:
+        """One request `since_s` after its ban began; within the grace it was on its way."""
+        self.requests_while_banned += 1
+        if since_s >= grace_s:
+            self.requests_in_spite_of_ban += 1
+            if len(self.in_spite_of_ban) < _LISTED:
+                self.in_spite_of_ban.append({"exchange": exchange, "since_s": round(since_s, 3)})
 
     def as_json(self) -> dict[str, Any]:
         requests: dict[str, dict[str, dict[str, int]]] = {}
@@ -81,6 +90,7 @@ class Stats:
             "limits_broken_total": sum(self.limits_broken.values()),
             "requests_while_banned": self.requests_while_banned,
             "requests_in_spite_of_ban": self.requests_in_spite_of_ban,
+            "in_spite_of_ban": self.in_spite_of_ban,
             "rejected_total": self.refused_count,
             "rejected": self.refused,
             "faults": dict(self.faults),
