@@ -25,7 +25,7 @@ from chaos.report import Ledger, Violation, summary
 from chaos.run import run_plan
 from chaos.stage import StageFailed
 
-_SECONDS: Final = 270.0
+_SECONDS: Final = 240.0
 _FEWEST_S: Final = 5.0
 _MOST_S: Final = 3600.0
 # What start and end may take, beyond which everything is ended by force.

@@ -103,6 +103,7 @@ async def _insist(poster: Poster, path: str, body: Any = None) -> None:
 async def _heal(stage: Stage, poster: Poster, runs: Runs, judge: Judge) -> None:
     """When nothing is broken any more, everything becomes whole and fresh by itself."""
     await stage.ask_simulator("/sim/faults", method="DELETE")
+    await _forget_windows(stage)
     await runs.settled(poster.accepted)
     now_ms = stage.instants[-1][0]
     await stage.move_clock(now_ms - now_ms % HOUR_MS + _QUIET_MS)
@@ -118,6 +119,17 @@ async def _heal(stage: Stage, poster: Poster, runs: Runs, judge: Judge) -> None:
     await _ask_again(stage, poster, runs)
     await _ready(stage)
     await _no_lock_left(stage, "everything is done")
+
+
+async def _forget_windows(stage: Stage) -> None:
+    """As if five minutes had passed, in which nobody asked: the exchanges' windows are empty.
+
+    Workers that were killed took room with them; nobody has to wait for that here.
+    """
+    await stage.ask_simulator("/sim/limits/reset", {})
+    async with stage.store() as store:
+        for key in await store.keys("budget:*"):
+            await store.delete(key)
 
 
 async def _ask_again(stage: Stage, poster: Poster, runs: Runs) -> None:

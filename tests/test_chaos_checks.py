@@ -398,7 +398,7 @@ def test_the_same_seed_draws_the_same_plan() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_full_run_draws_every_fault(seed: int) -> None:
-    steps = draw_plan(seed, 270).steps
+    steps = draw_plan(seed, 240).steps
     assert {f"{step.lane} {step.kind}" for step in steps} == every_fault()
     assert {step.details["variant"] for step in steps if step.kind == "nonsense"} <= set(NONSENSE)
 
