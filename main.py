@@ -64,6 +64,8 @@ log = structlog.get_logger(__name__)
 def starting() -> Iterator[None]:
     """Around the start of a long-running process: no cycles are searched for meanwhile, and what
     it has loaded by its end, which stays for good, is never searched again."""
+    # What numpy has to do here is far too little to share out among threads, one for each core.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.disable()
     try:
         yield
