@@ -280,8 +280,7 @@ class Earlier:
             return None
         first_ms, last_ms = int(expected.times[0]), int(expected.times[-1])
         rows = rows.between(first_ms, last_ms)
-        settled_ms = made.last_closed_open_time(known.checked_at_ms - SETTLES_MS)
-        return rows if last_ms <= settled_ms and _same_candles(expected, rows) else None
+        return rows if _same_candles(expected, rows) else None
 
     def _is_due(self, market: Market, series: MarketSeries) -> bool:
         """Whether the market's moment of the day has passed since it was fetched."""

@@ -379,6 +379,9 @@ async def test_a_young_market_is_not_asked_for_what_was_before_it(world: World) 
     world.now_ms += MINUTE_MS
     await _refresh(world, standing)
     assert [r.symbol for r in _asked(world, Endpoint.KLINES)].count(young.symbol) == 1
+    # Nor, each time, for the open interest at the beginning of the candle in which it was listed.
+    assert _rows(standing[H4])[young.key][0][7] is None
+    assert _asked(world, Endpoint.OPEN_INTEREST) == []
 
 
 async def test_more_candles_than_the_cheapest_request_brings(world: World) -> None:
@@ -571,7 +574,10 @@ async def test_what_cannot_be_trusted_is_no_base(world: World, fault: str) -> No
     if fault == "unreadable":
         standing[H4] = standing[H4].replace(b',"rows":[[1', b',"rows":[["x",1')
     elif fault == "off the grid":
-        standing[H4] = standing[H4].replace(b"00000,", b"00001,")
+        document = json.loads(standing[H4])
+        for market in document["markets"]:
+            market["rows"][40][0] += 1
+        standing[H4] = orjson.dumps(document)
     elif fault == "from the future":
         world.now_ms -= 1
     else:  # all its candles were too young to be final
