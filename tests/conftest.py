@@ -1,5 +1,10 @@
 """Every fixture lives in tests/fixtures, one file for each real thing that tests talk to."""
 
+import pytest
+
+# Whole services that take half a minute and more: begun first, they do not end last, alone.
+LONG = ("test_main_job.py", "test_large_documents.py", "test_benchmarks.py", "test_crashes.py")
+
 pytest_plugins = [
     "tests.fixtures.environment",
     "tests.fixtures.disk",
@@ -11,3 +16,7 @@ pytest_plugins = [
     "tests.fixtures.api",
     "tests.fixtures.office",
 ]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from tests.fixtures.service import Service, StartService
-from tests.fixtures.simulator import StartSimulator
+from tests.fixtures.simulator import NOW_MS, StartSimulator
 
 FUNDING_HISTORY = 400
 CANDLES = 499
@@ -43,7 +43,8 @@ async def test_every_row_of_every_market_is_the_truth(
 ) -> None:
     # Three collections of 150 markets stay within what one process may ask at once of Binance's
     # open interest, 1000 in 5 minutes, so that nothing here waits for the window to move on.
-    simulator = start_simulator(binance=150, bybit=200, frozen=True)
+    # At an hour without settlements close by, or a refresh of funding may rightly come between.
+    simulator = start_simulator(binance=150, bybit=200, now=NOW_MS, frozen=True)
     service = await start_service(**await addresses(simulator, redis_url, database_url))
     await service.funding_ready()
     funding_requests = simulator.stats()["funding_requests"]
