@@ -5,6 +5,7 @@ Api                 routes: /cache/ straight to its endpoint, all else through F
 _handle_errors      the one table from error to status
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -33,6 +34,7 @@ from api.cache import (
     Send,
     problem,
     send_answer,
+    stopping,
 )
 from api.clients import Waits
 from api.docs import build_docs, openapi
@@ -138,8 +140,12 @@ class Api(FastAPI):
             await state["documents"](scope, receive, send, path[len(PREFIX) :])
             return
 
+        started = False
+
         async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 headers = [*message.get("headers", ()), *_BROWSER_HEADERS]
                 if not any(name == INERT[0] for name, _ in headers):
                     headers.append(INERT)
@@ -154,7 +160,13 @@ class Api(FastAPI):
         if method == "HEAD":
             # The server, which has its own view of the request, leaves the body out.
             scope = {**scope, "method": "GET"}
-        await super().__call__(scope, receive, send_with_headers)
+        try:
+            await super().__call__(scope, receive, send_with_headers)
+        except asyncio.CancelledError:  # by the server, which ends once this is sent
+            if started:
+                raise
+            self._metrics.answered(method, OTHER, 503, time.perf_counter() - began)
+            await send_answer(scope, send, stopping())
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:

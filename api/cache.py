@@ -115,6 +115,8 @@ class CacheEndpoint:
         began = time.perf_counter()
         try:
             answer = await self._prepare(name, scope, receive)
+        except asyncio.CancelledError:
+            answer = stopping()  # by the server, which ends once this is sent
         except Exception as error:
             answer = _failure(name, error)
         # How long a client chose to wait says nothing about us.
@@ -291,6 +293,11 @@ def problem(status: int, detail: str | Sequence[dict[str, Any]], *headers: Heade
     body = orjson.dumps({"detail": detail})
     length = (b"content-length", b"%d" % len(body))
     return Answer(status, [_JSON, length, NOSNIFF, INERT, *headers], Body((body,), len(body)))
+
+
+def stopping() -> Answer:
+    """For whoever still waits for a store when the server ends."""
+    return problem(503, "the service is stopping", RETRY, (b"connection", b"close"))
 
 
 async def send_answer(
