@@ -199,6 +199,8 @@ class Api(FastAPI):
             finally:
                 await self._watcher.aclose()
                 await shelf.aclose()
+                if at_hand is not None:
+                    at_hand.close()
 
 
 def _let_in(app: ASGIApp, origins: Sequence[str]) -> CORSMiddleware:

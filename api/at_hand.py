@@ -24,7 +24,8 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from api.cache import CHECK, Answer, Asked, CacheEndpoint, Header, Scope
-from api.shelf import Buffer, Check
+from api.memory_files import MemoryFiles, Outlet
+from api.shelf import Check
 
 _LONGEST_KNOWN: Final = 1024  # bytes of a request
 _MOST_KNOWN: Final = 1024
@@ -62,6 +63,7 @@ class Polls:
     def __init__(self, documents: CacheEndpoint) -> None:
         self._documents = documents
         self._waiting: dict[Check, list[_Waiting]] = {}
+        self._files = MemoryFiles()
         # Of requests that came lately, by their bytes.
         self.known: dict[bytes, tuple[Asked, Scope]] = {}
 
@@ -70,6 +72,10 @@ class Polls:
         if len(self.known) >= _MOST_KNOWN:
             del self.known[next(iter(self.known))]
         self.known[data] = asked, {**scope}
+
+    def close(self) -> None:
+        """Lets the memory go; to be called when nobody asks any more."""
+        self._files.close()
 
     def quick(self, scope: Scope) -> Asked | None:
         return self._documents.quick(scope)
@@ -99,14 +105,14 @@ class Polls:
                     connection.go_the_long_way(cycle, check)
                 elif connection.is_there(cycle):
                     self._documents.count(asked, found.answer, now - began)
-                    if parts := connection.respond(cycle, found):
-                        writes.append((connection.transport, parts))
+                    if connection.respond(cycle, found):
+                        writes.append((connection, cycle, found))
             except Exception:
                 log.exception("answer_failed", name=asked.name)
                 connection.transport.abort()
         # Together at the end: what a write copies drives all else out of the processor's cache.
-        for transport, parts in writes:
-            transport.writelines(parts)
+        for connection, cycle, found in writes:
+            connection.write_answer(cycle, found, self._files)
 
 
 class AtHandProtocol(HttpToolsProtocol):
@@ -114,6 +120,7 @@ class AtHandProtocol(HttpToolsProtocol):
     application for all that it does not answer."""
 
     extensions: Mapping[str, object] = MappingProxyType({})  # of every request's scope
+    _outlet: Outlet | None
     _unheard: asyncio.Event  # what goes the short way has no task that would wait for it
     _between = True  # two requests: what comes next is a head
     _asked: Asked | None = None  # by the request begun last, if its answer may be at hand
@@ -121,6 +128,7 @@ class AtHandProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._unheard = asyncio.Event()
+        self._outlet = Outlet.of(transport)
 
     def data_received(self, data: bytes) -> None:
         polls: Polls | None = self.app_state.get("at_hand")
@@ -172,19 +180,30 @@ class AtHandProtocol(HttpToolsProtocol):
         """Whether the client of this request still is."""
         return not (cycle.disconnected or self.transport.is_closing())
 
-    def respond(self, cycle: RequestResponseCycle, ready: Ready) -> list[Buffer]:
-        """Completes the answer, and gives what is left to be written before anything else is."""
-        head = ready.head(cycle.default_headers, goes_on=cycle.keep_alive)
-        parts: list[Buffer] = [head]
-        if cycle.scope["method"] != "HEAD":
-            parts += ready.answer.body.parts
+    def respond(self, cycle: RequestResponseCycle, ready: Ready) -> bool:
+        """Completes the answer. Whether it is still to be written, before anything else is."""
+        goes_on: bool = cycle.keep_alive
+        if not goes_on:
+            self.write_answer(cycle, ready, None)
         cycle.response_started = cycle.response_complete = True
-        if not cycle.keep_alive:
-            self.transport.writelines(parts)
+        if not goes_on:
             self.transport.close()
-            parts = []
         cycle.on_response()
-        return parts
+        return goes_on
+
+    def write_answer(
+        self, cycle: RequestResponseCycle, ready: Ready, files: MemoryFiles | None
+    ) -> None:
+        head = ready.head(cycle.default_headers, goes_on=cycle.keep_alive)
+        body = ready.answer.body
+        if not body.length or cycle.scope["method"] == "HEAD":
+            self.transport.write(head)
+            return
+        file = files.of(body) if files and self._outlet else None
+        if file is None or self._outlet is None:
+            self.transport.writelines([head, *body.parts])
+        else:
+            self._outlet.send(self.transport, head, body, file)
 
     def _learn(self, polls: Polls, data: bytes, before: RequestResponseCycle) -> None:
         """Keeps what the parser made of `data`, if that is one whole request and nothing of
