@@ -107,17 +107,54 @@ def _run_measured(
         process = subprocess.Popen(  # noqa: S603
             command, cwd=cwd, env=dict(env), stdout=sink, stderr=subprocess.STDOUT
         )
+    watched = _Peak(process.pid)
     try:
         status, usage = _wait(process, deadline_s)
     finally:
+        peak = watched.ended()
         output = log.read_text(errors="replace")
         log.unlink()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise ProcessFailed(f"{' '.join(command)} ended {process.returncode}:\n{output[-2000:]}")
-    # ru_maxrss is in KiB on Linux, in bytes on macOS.
-    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    if not peak:
+        # ru_maxrss is in KiB on Linux, in bytes on macOS.
+        peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return Spent(usage.ru_utime + usage.ru_stime, peak / _MB, output)
+
+
+class _Peak:
+    """Follows the most memory that a process ever had, until it ends; 0 where there is no /proc.
+
+    What the kernel tells at the end, ru_maxrss, begins with the memory of the process that it was
+    started from: ours, which may be the larger one.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._bytes = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._follow)
+        self._thread.start()
+
+    def ended(self) -> int:
+        self._over.set()
+        self._thread.join()
+        return self._bytes
+
+    def _follow(self) -> None:
+        while not self._over.wait(0.02):
+            self._bytes = most_memory(self._pid) or self._bytes
+
+
+def most_memory(pid: int) -> int:
+    """The most bytes a process ever had, by the kernel's count; 0 where it does not tell."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"^VmHWM:\s*(\d+) kB", status, re.M)
+    return int(found[1]) * 1024 if found else 0
 
 
 def _wait(process: "subprocess.Popen[bytes]", deadline_s: float) -> "tuple[int, Any]":
@@ -144,9 +181,7 @@ class Running:
 
     def peak_mb(self) -> float:
         """The most memory it ever had, by the kernel's count."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(r"^VmHWM:\s*(\d+) kB", status, re.M)
-        return int(found[1]) * 1024 / _MB if found else self.process.memory_info().rss / _MB
+        return (most_memory(self.process.pid) or int(self.process.memory_info().rss)) / _MB
 
 
 @contextlib.asynccontextmanager
