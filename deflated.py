@@ -35,10 +35,6 @@ class Deflated:
     pieces: tuple[bytes, ...]
     text_bytes: int
 
-    @property
-    def stream_bytes(self) -> int:
-        return sum(map(len, self.pieces))
-
     def inflate(self) -> bytes:
         return inflate(b"".join(self.pieces), self.text_bytes)
 
