@@ -28,7 +28,7 @@ ENV PATH=/opt/venv/bin:$PATH \
 
 WORKDIR /app
 COPY --from=packages /opt/venv /opt/venv
-# .dockerignore lets through what runs, and nothing else.
+# .dockerignore names what stays out.
 COPY . .
 
 USER 10001:10001

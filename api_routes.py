@@ -20,8 +20,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp
 
-from api.at_hand import Polls
-from api.cache import (
+from api.connections.polls import Polls
+from api.docs import build_docs, openapi
+from api.documents.endpoint import (
     INERT,
     NOSNIFF,
     PIECE_DEADLINE_S,
@@ -36,19 +37,18 @@ from api.cache import (
     send_answer,
     stopping,
 )
-from api.clients import Waits
-from api.docs import build_docs, openapi
+from api.documents.publish_watcher import PublishWatcher
+from api.documents.shelf import Shelf
+from api.documents.waits import Waits
 from api.guard import LARGEST_BODY, TOO_LARGE
 from api.jobs import build_jobs
 from api.parts import ApiParts, ApiState
 from api.scrape import Siblings, build_scrape
-from api.shelf import Shelf
 from api.status import build_status
 from config import Settings
 from database import DatabaseUnavailable
-from hot_store.publish_watcher import PublishWatcher
-from hot_store.redis_client import StoreUnavailable
-from metrics import OTHER, ApiMetrics, loop_watched
+from metrics.instruments import OTHER, ApiMetrics, loop_watched
+from stores.hot.redis_client import StoreUnavailable
 
 __all__ = ["Api", "ApiParts", "create_app"]
 
@@ -77,7 +77,7 @@ def create_app(
 
     `piece_deadline_s`: how long a client may take over 64 KB before it is cut off.
     """
-    siblings = Siblings(metrics or ApiMetrics(), settings.web_concurrency)
+    siblings = Siblings(metrics or ApiMetrics(), settings.api_names)
     app = Api(settings, connect, piece_deadline_s, siblings)
     routers = (
         build_jobs(settings),

@@ -17,10 +17,10 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from deflated import Deflated, deflate_whole, inflate
-from hot_store.leases import Lease, LeaseLost, persist
-from hot_store.redis_client import PIECE_DEADLINE_S, HotStore, StoreUnavailable
-from market_data import Timeframe
+from documents.deflated import Deflated, deflate_whole, inflate
+from market.timeframes import Timeframe
+from stores.hot.leases import Lease, LeaseLost, persist
+from stores.hot.redis_client import PIECE_DEADLINE_S, HotStore, StoreUnavailable
 
 GLOBAL_FR: Final = "global_fr"
 DOCUMENTS: Final = (*map(str, Timeframe), GLOBAL_FR)

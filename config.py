@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from market_data import Exchange
+from market.markets import Exchange
 
 
 class SettingsError(Exception):
@@ -147,6 +147,11 @@ class Settings(BaseSettings):
         if self.redis_url and any(upstash):
             raise ValueError("REDIS_URL and UPSTASH_REDIS_REST_URL exclude each other: set one")
         return self
+
+    @property
+    def api_names(self) -> list[str]:
+        """What the API processes behind one listener are called."""
+        return [f"api-{number}" for number in range(1, self.web_concurrency + 1)]
 
     def base_url(self, exchange: Exchange) -> str:
         return {

@@ -15,9 +15,10 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 import structlog
 
-from cold_store.migrations import MIGRATIONS
-from cold_store.pool import Connection, DatabasePool, DatabaseUnavailable
-from market_data import Coin, Exchange, Market, Meta, Timeframe
+from market.markets import Coin, Exchange, Market, Meta
+from market.timeframes import Timeframe
+from stores.cold.migrate import MIGRATIONS
+from stores.cold.pool import Connection, DatabasePool, DatabaseUnavailable
 
 __all__ = [
     "CoinMetadata",

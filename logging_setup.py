@@ -1,4 +1,4 @@
-"""Structured logs: an event name and fields, for people (console) or machines (json)."""
+"""Structured logs, and how often the same thing is said."""
 
 import logging
 import sys
@@ -17,10 +17,10 @@ class _CurrentStderr(logging.StreamHandler[TextIO]):
         super().emit(record)
 
 
-_SELDOM_S: Final = 60.0
+_THROTTLED_S: Final = 60.0
 
 
-class Seldom:
+class ThrottledLog:
     """A logger for what strangers can cause: each event is logged once in a while at most.
 
     The lines left out are counted: `times` of the next one says how many it stands for.
@@ -30,7 +30,7 @@ class Seldom:
         self,
         log: structlog.typing.FilteringBoundLogger,
         *,
-        every_s: float = _SELDOM_S,
+        every_s: float = _THROTTLED_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
@@ -55,6 +55,59 @@ class Seldom:
             return 0
         self._logged[event] = now, 0
         return times + 1
+
+
+_OUTAGE_AGAIN_S: Final = 60.0
+_OUTAGE_LINES: Final = 5  # within that time, when reasons change or it comes and goes
+
+
+class OutageLog:
+    """One thing that may be away, as one user of it sees it.
+
+    Call `failed` after each attempt that failed and `recovered` after each that did not: however
+    often that is, a few lines a minute are written. The rest is written at the level DEBUG.
+    """
+
+    def __init__(
+        self,
+        log: structlog.stdlib.BoundLogger,
+        event: str,
+        over: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`event` and `over` are the names of the lines at its beginning and its end."""
+        self._log = log
+        self._event = event
+        self._over = over
+        self._clock = clock
+        self._since: float | None = None
+        self._told_at: list[float] = []  # within the last minute
+        self._reasons: set[str] = set()  # of this outage, told within the last minute
+
+    def failed(self, reason: object, **fields: Any) -> None:
+        """It failed, for this reason; another one than before is told at once."""
+        now, text = self._clock(), str(reason)
+        if self._since is None:
+            self._since = now
+        if not self._told_at or now - self._told_at[-1] >= _OUTAGE_AGAIN_S:
+            self._reasons.clear()
+        self._told_at = [told for told in self._told_at if now - told < _OUTAGE_AGAIN_S]
+        if text in self._reasons or len(self._told_at) >= _OUTAGE_LINES:
+            self._log.debug(self._event, error=text, **fields)
+            return
+        self._reasons.add(text)
+        self._told_at.append(now)
+        self._log.warning(self._event, error=text, for_s=round(now - self._since), **fields)
+
+    def recovered(self, **fields: Any) -> None:
+        """It works, again or as always."""
+        if self._since is None:
+            return
+        say = self._log.info if self._reasons else self._log.debug
+        say(self._over, after_s=round(self._clock() - self._since, 1), **fields)
+        self._since = None
+        self._reasons.clear()
 
 
 def configure_logging(level: str, log_format: Literal["console", "json"]) -> None:

@@ -22,27 +22,26 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from pydantic import SecretStr
 
-from config import Settings, SettingsError, load_settings
-from logging_setup import configure_logging
-from market_data import COLLECTED
-from open_files import raise_open_file_limit
-from supervisor import (
+from commands.open_files import raise_open_file_limit
+from commands.supervisor import (
     PARENT_FD_FLAG,
     READY_WORDS,
     Child,
     ChildSpec,
-    process_names,
     stop_signals,
     watch_parent,
 )
+from config import Settings, SettingsError, load_settings
+from logging_setup import configure_logging
+from market.timeframes import COLLECTED
 
 if TYPE_CHECKING:
     from cache_manager import CacheManager
     from database import Database
-    from hot_store.doorbell import Doorbell
-    from hot_store.redis_client import HotStore
-    from job_queue import JobQueue
-    from jobs import Desk
+    from job_queue.doorbell import Doorbell
+    from job_queue.queue import JobQueue
+    from jobs.collection import Desk
+    from stores.hot.redis_client import HotStore
 
 # sysexits.h: EX_TEMPFAIL (try again later), EX_CONFIG, EX_UNAVAILABLE.
 EXIT_CONFIG: Final = 78
@@ -93,7 +92,7 @@ async def embedded_stores(settings: Settings) -> AsyncIterator[Settings]:
     if not valkey and not postgres:
         yield settings
         return
-    from embedded_stores import EmbeddedStores
+    from stores.embedded.stores import EmbeddedStores
 
     stores = EmbeddedStores(settings.data_dir, valkey=valkey, postgres=postgres)
     addresses = await stores.start()
@@ -111,8 +110,8 @@ async def open_parts(settings: Settings, role: str) -> AsyncIterator[Parts]:
     """The stores' clients, closed in reverse order; `role` names them at the server."""
     from cache_manager import CacheManager
     from database import Database
-    from hot_store.redis_client import open_hot_store
-    from job_queue import JobQueue
+    from job_queue.queue import JobQueue
+    from stores.hot.redis_client import open_hot_store
 
     async with contextlib.AsyncExitStack() as opened:
         settings = await opened.enter_async_context(embedded_stores(settings))
@@ -132,9 +131,9 @@ async def open_parts(settings: Settings, role: str) -> AsyncIterator[Parts]:
 async def open_desk(settings: Settings, role: str) -> AsyncIterator["Desk"]:
     """The parts that run jobs, with a client of the exchanges."""
     from data_collector.exchange_client import ExchangeClient
-    from job_queue import LANES
-    from jobs import Desk
-    from metrics import WorkerMetrics
+    from job_queue.queue import LANES
+    from jobs.collection import Desk
+    from metrics.instruments import WorkerMetrics
 
     metrics = WorkerMetrics()
     metrics.watch_jobs(LANES.items())
@@ -147,7 +146,7 @@ async def open_desk(settings: Settings, role: str) -> AsyncIterator["Desk"]:
 
 def doorbell(settings: Settings) -> "Doorbell":
     """Where the API wakes the workers of this host: those with the same DATA_DIR."""
-    from hot_store.doorbell import Doorbell
+    from job_queue.doorbell import Doorbell
 
     return Doorbell(settings.data_dir / "bells")
 
@@ -162,7 +161,7 @@ async def supervise(settings: Settings, stop: asyncio.Event, *, with_worker: boo
     listener = _listen(settings)
     apis = [
         Child(_child(name, "api", "--name", name, "--fd", str(listener.fileno()), fd=listener))
-        for name in process_names(settings.web_concurrency)
+        for name in settings.api_names
     ]
     workers = [Child(_child("worker", "worker"))] if with_worker else []
     async with embedded_stores(settings) as found, asyncio.TaskGroup() as running:
@@ -263,10 +262,10 @@ async def api(settings: Settings, stop: asyncio.Event, fd: int | None, name: str
             yield ApiParts(parts.store, parts.cache, parts.queue, parts.database)
 
     with starting():
-        from api.protocol import Crowd
-        from api.server import serve_app
+        from api.connections.protocol import Crowd
+        from api.connections.server import serve_app
         from api_routes import ApiParts, create_app
-        from metrics import ApiMetrics
+        from metrics.instruments import ApiMetrics
 
         # Those behind one socket are the children of one supervisor.
         several = settings.web_concurrency > 1
@@ -286,8 +285,8 @@ async def work(settings: Settings, stop: asyncio.Event) -> int:
     raise_open_file_limit()
     async with contextlib.AsyncExitStack() as opened:
         with starting():
-            from metrics import loop_watched
-            from schedule import keep_asking
+            from jobs.due import keep_asking
+            from metrics.instruments import loop_watched
             from worker import Worker
 
             desk = await opened.enter_async_context(open_desk(settings, "worker"))
@@ -351,7 +350,7 @@ async def _foreground(
     job_id = f"collect:{arguments.timeframe}" if arguments.command == "collect" else "funding"
     async with contextlib.AsyncExitStack() as opened:
         with starting():
-            from foreground import run_here
+            from commands.foreground import run_here
 
             desk = await opened.enter_async_context(open_desk(settings, arguments.command))
         return await run_here(
@@ -360,7 +359,7 @@ async def _foreground(
 
 
 async def _coins(settings: Settings, _: asyncio.Event, arguments: argparse.Namespace) -> int:
-    import coins_command
+    from commands import coins as coins_command
 
     async with open_parts(settings, "coins") as parts:
         say(await coins_command.run_coins(parts.database, arguments))
@@ -390,7 +389,7 @@ class _LateParser(argparse.ArgumentParser):
 
 
 def _coins_arguments(parser: argparse.ArgumentParser) -> None:
-    from coins_command import add_arguments
+    from commands.coins import add_arguments
 
     add_arguments(parser)
 
@@ -402,7 +401,7 @@ def _simulator_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
-    from demo import MARKETS
+    from commands.demo import MARKETS
 
     parser.add_argument("--markets", type=int, default=MARKETS, help="on each exchange")
 
@@ -424,7 +423,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("serve", "the whole service: API and worker, supervised (the default)", internal)
     api_only = add("api", "the HTTP API alone, for hosts of its own", internal)
     api_only.add_argument("--fd", type=int, default=None, help=argparse.SUPPRESS)
-    api_only.add_argument("--name", default=process_names(1)[0], help=argparse.SUPPRESS)
+    api_only.add_argument("--name", default="api-1", help=argparse.SUPPRESS)
     add("worker", "the worker alone, for hosts of its own", internal)
     no_wait = "exit 75 when another process holds the lease, instead of waiting for it"
     collect = add("collect", "collect one timeframe here and now, under the lease", internal)
@@ -450,7 +449,7 @@ def main(argv: list[str] | None = None) -> int:
         return command_line.run(arguments)
     try:
         if arguments.command == "demo":
-            import demo
+            from commands import demo as demo
 
             return asyncio.run(demo.run_demo(arguments.markets))
         settings = load_settings()
@@ -474,10 +473,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _exit_code(error: Exception) -> int | None:
     """For errors whose message is for the user; None for all others."""
-    from coins_command import CoinsError
+    from commands.coins import CoinsError
     from database import DatabaseUnavailable
-    from embedded_stores import EmbeddedStoresError
-    from hot_store.redis_client import StoreUnavailable
+    from stores.embedded.stores import EmbeddedStoresError
+    from stores.hot.redis_client import StoreUnavailable
 
     if isinstance(error, CoinsError):
         return 1

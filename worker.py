@@ -12,12 +12,12 @@ import structlog
 
 from data_collector.errors import CollectionFailed, ExchangeError
 from database import DatabaseUnavailable
-from exposition import packed
-from hot_store.leases import BEAT_TTL_S, Lease, LeaseLost, LeaseName, beat, try_acquire
-from hot_store.redis_client import StoreRefused, StoreUnavailable
-from job_queue import JobAborted, JobQueue, JobRecord
-from jobs import Desk, JobFailed, Outcome, Progress, run_job
-from outages import Outage
+from job_queue.queue import JobAborted, JobQueue, JobRecord
+from jobs.collection import Desk, JobFailed, Outcome, Progress, run_job
+from logging_setup import OutageLog
+from metrics.exposition import packed
+from stores.hot.leases import BEAT_TTL_S, Lease, LeaseLost, LeaseName, beat, try_acquire
+from stores.hot.redis_client import StoreRefused, StoreUnavailable
 
 LANES: Final[tuple[LeaseName, ...]] = ("worker", "funding")
 # A job's record is fresh at least once a second, so it is written a little more often.
@@ -55,28 +55,28 @@ class Worker:
             lanes.create_task(self._keep_beating(stop), name="beat")
 
     async def _keep_beating(self, stop: asyncio.Event) -> None:
-        outage = Outage(log, "beat_not_written", "beats_again")
+        outage = OutageLog(log, "beat_not_written", "beats_again")
         while not stop.is_set():
             try:
                 self._news.clear()
                 note = packed(self._desk.metrics.registry)
                 await beat(self._desk.store, self._holder, note)
-                outage.over()
+                outage.recovered()
             except StoreUnavailable as error:
-                outage.lasts(error)
+                outage.failed(error)
             await _first(stop.wait(), self._news.wait(), asyncio.sleep(_BEAT_EVERY_S))
 
     async def _keep_working(self, lane: LeaseName, stop: asyncio.Event) -> None:
         retry_s = _FIRST_RETRY_S
-        outage = Outage(log, "store_unavailable", "store_back")
+        outage = OutageLog(log, "store_unavailable", "store_back")
         while not stop.is_set():
             try:
                 await self._work(lane, stop)
                 retry_s = _FIRST_RETRY_S
-                outage.over(lane=lane)
+                outage.recovered(lane=lane)
                 await _first(stop.wait(), self._queue.wait_for_work(self._look_every_s, lane))
             except StoreUnavailable as error:
-                outage.lasts(error, lane=lane, retry_in_s=retry_s)
+                outage.failed(error, lane=lane, retry_in_s=retry_s)
                 await _first(stop.wait(), asyncio.sleep(retry_s))
                 retry_s = min(retry_s * 2, _SLOWEST_RETRY_S)
 

@@ -10,10 +10,10 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from pydantic.json_schema import models_json_schema
 
-from api.negotiation import LONGEST_WAIT_S
+from api.documents.negotiation import LONGEST_WAIT_S
+from api.models import Document, GetMarketData, InvalidRequest, Problem
 from cache_manager import DOCUMENTS
-from market_data import Exchange
-from models import Document, GetMarketData, InvalidRequest, Problem
+from market.markets import Exchange
 
 # The package that brings Swagger UI's files; nothing of its code is run.
 _PACKAGE: Final = "fastapi_offline"

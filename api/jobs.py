@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from api.docs import content, responses
 from api.guard import read_body, require_api_token, require_cron_secret
+from api.models import GetMarketData, Job, Jobs
 from api.parts import ApiParts, Parts
 from config import Settings
-from hot_store.leases import current_holder
-from job_queue import JobRecord, collect_id
-from models import GetMarketData, Job, Jobs
+from job_queue.queue import JobRecord, collect_id
+from stores.hot.leases import current_holder
 
 # A POST answers within 3 s, whatever the store does.
 _POST_DEADLINE_S: Final = 2.7

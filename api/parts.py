@@ -5,12 +5,12 @@ from typing import Annotated, TypedDict, cast
 
 from fastapi import Depends, Request
 
-from api.at_hand import Polls
-from api.cache import CacheEndpoint
+from api.connections.polls import Polls
+from api.documents.endpoint import CacheEndpoint
 from cache_manager import CacheManager
 from database import Database
-from hot_store.redis_client import HotStore
-from job_queue import JobQueue
+from job_queue.queue import JobQueue
+from stores.hot.redis_client import HotStore
 
 
 @dataclass(frozen=True, slots=True)

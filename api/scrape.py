@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Final, get_args
 
 import structlog
@@ -19,12 +19,11 @@ from prometheus_client.core import GaugeMetricFamily
 from api.docs import responses
 from api.parts import ApiParts, Parts
 from cache_manager import DOCUMENTS, DocumentMeta
-from exposition import CONTENT_TYPE, NotPacked, Page, packed, unpacked
-from hot_store.leases import workers_alive
-from hot_store.redis_client import HotStore, StoreUnavailable
-from job_queue import JobState
-from metrics import ApiMetrics
-from supervisor import process_names
+from job_queue.queue import JobState
+from metrics.exposition import CONTENT_TYPE, NotPacked, Page, packed, unpacked
+from metrics.instruments import ApiMetrics
+from stores.hot.leases import workers_alive
+from stores.hot.redis_client import HotStore, StoreUnavailable
 
 _DEADLINE_S: Final = 2.0
 _SHARE_EVERY_S: Final = 5.0
@@ -37,9 +36,9 @@ log = structlog.get_logger(__name__)
 class Siblings:
     """The API processes behind one listener, each of which tells the numbers of all."""
 
-    def __init__(self, metrics: ApiMetrics, processes: int) -> None:
+    def __init__(self, metrics: ApiMetrics, names: Sequence[str]) -> None:
         self.metrics = metrics
-        self._others = [name for name in process_names(processes) if name != metrics.process]
+        self._others = [name for name in names if name != metrics.process]
         # One write at a time, so that an older one never comes after a newer one.
         self._writing = asyncio.Lock()
 

@@ -1,21 +1,22 @@
 """What the service knows: the markets, and its own state."""
 
 import asyncio
-import time
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
 from api.docs import responses
+from api.models import Coins, Health, Ready
 from api.parts import ApiParts, Parts
 from cache_manager import DOCUMENTS, DocumentMeta
 from config import Settings
 from database import DatabaseUnavailable
-from hot_store.leases import VitalSigns, vital_signs
-from hot_store.redis_client import StoreUnavailable
-from market_data import Exchange, Timeframe
-from models import Coins, Health, Ready
+from market.markets import Exchange
+from market.timeframes import Timeframe
+from stores.hot.leases import VitalSigns, vital_signs
+from stores.hot.redis_client import StoreUnavailable
+from timing.clock import now_ms
 
 _READY_DEADLINE_S: Final = 2.0
 _COINS_DEADLINE_S: Final = 5.0
@@ -82,8 +83,8 @@ def build_status(settings: Settings) -> APIRouter:
         lacking = [f"{part}: {states[part]}" for part, is_down in down.items() if is_down]
         well = all(state == "ok" for state in states.values())
         status = "unavailable" if lacking else "ready" if well else "degraded"
-        now_ms = time.time_ns() // 1_000_000
-        caches = {name: meta and _cache_state(meta, now_ms) for name, meta in metas.items()}
+        asked_ms = now_ms()
+        caches = {name: meta and _cache_state(meta, asked_ms) for name, meta in metas.items()}
         answer: dict[str, Any] = {"status": status, "parts": states, "caches": caches}
         if lacking:
             answer["detail"] = "; ".join(lacking)
@@ -125,11 +126,11 @@ async def _database_state(parts: ApiParts, settings: Settings) -> str:
     return "ok"
 
 
-def _cache_state(meta: DocumentMeta, now_ms: int) -> dict[str, int | float]:
+def _cache_state(meta: DocumentMeta, asked_ms: int) -> dict[str, int | float]:
     return {
         "version": meta.version,
         "as_of": meta.as_of_ms,
         "updated_at": meta.updated_at_ms,
-        "age_s": max(0, now_ms - meta.updated_at_ms) / 1000,
+        "age_s": max(0, asked_ms - meta.updated_at_ms) / 1000,
         "bytes": meta.stored_bytes,
     }

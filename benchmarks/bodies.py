@@ -13,12 +13,13 @@ import orjson
 from benchmarks.machine import ROOT
 from benchmarks.report import Sample
 from cache_manager import PIECE_BYTES, TextStream
-from columns import TimedValues
 from data_collector.api_parser import parse_klines, parse_open_interest
 from data_collector.data_processing import aggregate_4h_to_8h, merge_data
 from data_collector.url_builder import Endpoint, Request, endpoint_table, history_request
-from documents import DocumentBuilder
-from market_data import DAY_MS, HOUR_MS, Exchange, FundingSeries, Market, MarketSeries, Timeframe
+from documents.building import DocumentBuilder
+from market.markets import Exchange, FundingSeries, Market, MarketSeries
+from market.rows import TimedValues
+from market.timeframes import DAY_MS, HOUR_MS, Timeframe
 
 _H4: Final = Timeframe.H4
 _FEWEST_CANDLES: Final = 40  # in an answer that is worth measuring

@@ -18,7 +18,8 @@ from benchmarks.machine import ROOT, Spent, run_measured, running
 from benchmarks.report import LeftOut, Row, Sample, Target
 from benchmarks.stage import Stage, Stores, open_stores
 from data_collector.url_builder import Endpoint, endpoint_table
-from market_data import Exchange, Timeframe
+from market.markets import Exchange
+from market.timeframes import Timeframe
 
 PART: Final = "collecting"
 BENCH_PYTHON: Final = ROOT / ".venv-bench" / "bin" / "python"

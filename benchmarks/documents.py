@@ -1,13 +1,14 @@
 """Documents to serve: random numbers of the form and entropy that real rows have."""
 
 import random
-import time
 from typing import Any
 
 from cache_manager import CacheManager, DocumentMeta
-from documents import DocumentBuilder
-from hot_store.leases import Lease
-from market_data import Exchange, Market, MarketSeries, Timeframe
+from documents.building import DocumentBuilder
+from market.markets import Exchange, Market, MarketSeries
+from market.timeframes import Timeframe
+from stores.hot.leases import Lease
+from timing.clock import now_ms
 
 
 def symbol(number: int) -> str:
@@ -55,8 +56,8 @@ async def publish(
     cache: CacheManager, lease: Lease, timeframe: Timeframe, markets: int, rows: int
 ) -> DocumentMeta:
     """Puts a new version of such a document into the store."""
-    now_ms = time.time_ns() // 1_000_000
-    version = await cache.next_version(timeframe, now_ms)
+    asked_ms = now_ms()
+    version = await cache.next_version(timeframe, asked_ms)
     return await cache.save_to_cache(
         timeframe,
         build_document(timeframe, markets, rows, version),

@@ -14,16 +14,17 @@ from typing import Final
 
 import aiohttp
 
-from api.negotiation import Coding, read_query
-from api.shelf import Shelf
+from api.documents.negotiation import Coding, read_query
+from api.documents.shelf import Shelf
 from benchmarks.documents import build_document, publish, symbol
 from benchmarks.load import MISSING, Throughput, have_wrk, press
 from benchmarks.machine import ROOT, Running, running
 from benchmarks.report import LeftOut, Row, Sample, Target
 from benchmarks.stage import Stage, Stores, open_stores
 from cache_manager import CacheManager, DocumentMeta
-from hot_store.redis_client import open_hot_store
-from market_data import Timeframe
+from market.timeframes import Timeframe
+from stores.hot.redis_client import open_hot_store
+from timing.clock import now_ms
 
 PART: Final = "serving"
 LARGE: Final = Timeframe.H4
@@ -310,7 +311,7 @@ async def _loop_block(stage: Stage, stores: Stores) -> None:
     try:
         async with stores.lease() as lease:
             for _ in range(stage.sizes.runs):
-                version = await stores.cache.next_version(LARGE, time.time_ns() // 1_000_000)
+                version = await stores.cache.next_version(LARGE, now_ms())
                 document = await asyncio.to_thread(build_document, LARGE, markets, rows, version)
                 idle_ms = await _longest_gap_ms(lambda: asyncio.sleep(0.5))
 

@@ -16,9 +16,9 @@ from benchmarks.report import LeftOut, Row
 from benchmarks.sizes import Sizes
 from cache_manager import CacheManager
 from config import Settings, load_settings
-from embedded_stores import EmbeddedStores, remove_embedded_data
-from hot_store.leases import Lease, try_acquire
-from hot_store.redis_client import HotStore, open_hot_store
+from stores.embedded.stores import EmbeddedStores, remove_embedded_data
+from stores.hot.leases import Lease, try_acquire
+from stores.hot.redis_client import HotStore, open_hot_store
 
 NO_DATABASE: Final = "postgresql://nobody@127.0.0.1:1/none"
 

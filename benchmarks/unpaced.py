@@ -18,10 +18,10 @@ _TIMES_THE_LIMIT: Final = 1000.0
 
 async def run(settings: Settings, job_id: str) -> int:
     with starting():
+        from commands.foreground import run_here
         from data_collector.exchange_client import ExchangeClient
         from data_collector.rate_limits import RateLimits
-        from foreground import run_here
-        from jobs import Desk
+        from jobs.collection import Desk
     async with (
         open_parts(settings, "benchmarks") as parts,
         ExchangeClient(settings, limits=RateLimits(_TIMES_THE_LIMIT)) as client,

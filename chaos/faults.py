@@ -21,7 +21,7 @@ from chaos.plan import Step
 from chaos.processes import Kept
 from chaos.stage import Stage, StageFailed
 from chaos.world import World
-from embedded.server import EmbeddedServer
+from stores.embedded.server import EmbeddedServer
 
 _ENDS_WITHIN_S: Final = 3.0  # SIGTERM, by the contract
 _BUSY_S: Final = 2.0  # and what a busy machine may add to it

@@ -25,10 +25,10 @@ import redis.asyncio as redis
 from chaos.plan import LEASE_S, Plan
 from chaos.processes import ROOT, Kept, Outages
 from chaos.report import Ledger
-from embedded.postgres import EmbeddedPostgres
-from embedded.server import EmbeddedServer
-from embedded.valkey import EmbeddedValkey
-from supervisor import PARENT_FD_FLAG
+from commands.supervisor import PARENT_FD_FLAG
+from stores.embedded.postgres import EmbeddedPostgres
+from stores.embedded.server import EmbeddedServer
+from stores.embedded.valkey import EmbeddedValkey
 
 CRON_SECRET: Final = "chaos-cron"  # noqa: S105 - of a service that lives for minutes
 MARKETS: Final = 12

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from columns import first_time
 from data_collector.api_parser import Candle, OpenInterestRow
-from data_collector.clocks import Clocks
 from data_collector.data_processing import aggregate_4h_to_8h, merge_data
 from data_collector.errors import BadPayload, CollectionFailed, ExchangeError, GaveUp, SourceDown
 from data_collector.exchange_client import ExchangeClient
+from data_collector.exchange_clocks import Clocks
 from data_collector.fetch_strategies import (
     Run,
     fetch_funding,
@@ -25,9 +24,7 @@ from data_collector.fetch_strategies import (
 )
 from data_collector.incremental import Books, Earlier, Refresh
 from data_collector.task_builder import FetchTask, MarketTasks, build_tasks
-from market_data import (
-    HOUR_MS,
-    MINUTE_MS,
+from market.markets import (
     Exchange,
     FundingBook,
     FundingSeries,
@@ -36,8 +33,9 @@ from market_data import (
     Missing,
     Part,
     Row,
-    Timeframe,
 )
+from market.rows import first_time
+from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 
 __all__ = ["Collected", "CollectionFailed", "ExchangeClient", "fetch_market_data"]
 

@@ -22,7 +22,7 @@ from data_collector.errors import (
 from data_collector.rate_limits import LIMITS, exchange_time_ms, window_left_s
 from data_collector.url_builder import Request
 from data_collector.wire import excerpt
-from market_data import Exchange
+from market.markets import Exchange
 
 Kind = type[ExchangeError]
 

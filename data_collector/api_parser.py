@@ -13,8 +13,6 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
-from columns import Columns, TimedValues, on_grid
-from data_collector.candles import Candle, new_candle
 from data_collector.errors import BadPayload
 from data_collector.plain_candles import plain_klines
 from data_collector.url_builder import Endpoint
@@ -35,7 +33,9 @@ from data_collector.wire import (
     check_decimals,
     settlement_hours,
 )
-from market_data import Exchange, FundingRow
+from market.candles import Candle, new_candle
+from market.markets import Exchange, FundingRow
+from market.rows import Columns, TimedValues, on_grid
 
 __all__ = [
     "Candle",

@@ -15,10 +15,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from columns import Floats, Rows, TimedValues, Times
-from data_collector.candles import Candle, Candles, ExactTexts
-from data_collector.exact_decimals import are_short, whole_units
-from market_data import FundingRow, FundingSeries, Row, Timeframe
+from market.candles import Candle, Candles, ExactTexts
+from market.exact_decimals import are_short, whole_units
+from market.markets import FundingRow, FundingSeries, Row
+from market.rows import Floats, Rows, TimedValues, Times
+from market.timeframes import Timeframe
 
 _H4: Final = Timeframe.H4.interval_ms
 _H8: Final = Timeframe.H8.interval_ms

@@ -15,7 +15,7 @@ from data_collector.fetch_strategies import Run, Sender
 from data_collector.listings import fetch_instruments, fetch_turnovers
 from data_collector.url_builder import Endpoint
 from database import Database, ListedMarket, SavedMarkets
-from market_data import Exchange
+from market.markets import Exchange
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,7 @@ ExchangeError              one request, or one market's part, did not succeed
 CollectionFailed           a whole collection that could fetch nothing
 """
 
-from market_data import Exchange
+from market.markets import Exchange
 
 
 class ExchangeError(Exception):

@@ -28,12 +28,13 @@ from data_collector.errors import (
     WindowRefused,
 )
 from data_collector.fetch_strategies import Run, Tally, fetch_simple
-from data_collector.rate_limits import Clock, RateLimits, SystemClock, Ticket
+from data_collector.rate_limits import RateLimits, Ticket
 from data_collector.shared_budgets import SharedBudgets
 from data_collector.url_builder import Endpoint, Request, listing_request
-from hot_store.redis_client import HotStore
-from market_data import Exchange
-from metrics import ExchangeMetrics
+from market.markets import Exchange
+from metrics.instruments import ExchangeMetrics
+from stores.hot.redis_client import HotStore
+from timing.clock import Clock, SystemClock
 
 REQUEST_S: Final = 10.0  # for one request, from connecting to the last byte
 CONNECT_S: Final = 5.0

@@ -13,7 +13,6 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 import structlog
 
-from columns import Columns
 from data_collector.api_parser import (
     Candle,
     OpenInterestRow,
@@ -32,7 +31,6 @@ from data_collector.errors import (
     SourceDown,
     WindowRefused,
 )
-from data_collector.rate_limits import Clock
 from data_collector.task_builder import FetchTask
 from data_collector.url_builder import (
     Endpoint,
@@ -41,8 +39,11 @@ from data_collector.url_builder import (
     endpoint_table,
     history_request,
 )
-from market_data import Exchange, FundingRow, Timeframe
-from metrics import ExchangeMetrics
+from market.markets import Exchange, FundingRow
+from market.rows import Columns
+from market.timeframes import Timeframe
+from metrics.instruments import ExchangeMetrics
+from timing.clock import Clock
 
 # How often one request is made at most, by what the last answer was. The deadline of a single
 # request is the client's.

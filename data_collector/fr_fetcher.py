@@ -11,8 +11,8 @@ from typing import Final
 
 import structlog
 
-from data_collector.clocks import Clocks, ExchangeClock
 from data_collector.errors import CollectionFailed, ExchangeError, GaveUp, SourceDown
+from data_collector.exchange_clocks import Clocks, ExchangeClock
 from data_collector.fetch_strategies import Run, Sender, fetch_funding, work_through
 from data_collector.funding_rules import (
     LONGEST_INTERVAL_HOURS,
@@ -33,16 +33,8 @@ from data_collector.listings import (
 )
 from data_collector.task_builder import funding_task
 from data_collector.url_builder import ALL_SYMBOLS_FUNDING
-from market_data import (
-    HOUR_MS,
-    MINUTE_MS,
-    Exchange,
-    FundingBook,
-    FundingRow,
-    FundingSeries,
-    Market,
-    Missing,
-)
+from market.markets import Exchange, FundingBook, FundingRow, FundingSeries, Market, Missing
+from market.timeframes import HOUR_MS, MINUTE_MS
 
 # One request for the settlements of all symbols is worth it when so many markets are due.
 _MANY_DUE: Final = 10

@@ -10,7 +10,8 @@ from itertools import pairwise
 from typing import Final
 
 from data_collector.listings import DEFAULT_FUNDING_HOURS, FundingSchedule
-from market_data import HOUR_MS, MINUTE_MS, FundingRow, FundingSeries
+from market.markets import FundingRow, FundingSeries
+from market.timeframes import HOUR_MS, MINUTE_MS
 
 # For so long after a full hour a settlement may not be published yet, nor a changed interval.
 PUBLICATION_MS: Final = 4 * MINUTE_MS

@@ -28,12 +28,13 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from columns import Rows, TimedValues, Times
-from data_collector.candles import Candle, Candles, ExactTexts
 from data_collector.data_processing import aggregate_4h_to_8h
 from data_collector.task_builder import FetchTask, MarketTasks
-from document_slices import DocumentError
-from market_data import DAY_MS, HOUR_MS, MINUTE_MS, Exchange, Market, MarketSeries, Row, Timeframe
+from documents.text import DocumentError
+from market.candles import Candle, Candles, ExactTexts
+from market.markets import Exchange, Market, MarketSeries, Row
+from market.rows import Rows, TimedValues, Times
+from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 
 Books = Mapping[Timeframe, Mapping[str, MarketSeries]]
 

@@ -27,7 +27,7 @@ from data_collector.url_builder import (
     listing_request,
     recent_funding_request,
 )
-from market_data import Exchange
+from market.markets import Exchange
 
 DEFAULT_FUNDING_HOURS: Final = 8
 _MOST_PAGES: Final = 50

@@ -11,10 +11,10 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from columns import Floats, on_grid
-from data_collector.candles import Candles
-from data_collector.exact_decimals import Cells, Texts
-from market_data import Exchange
+from market.candles import Candles
+from market.exact_decimals import Cells, Texts
+from market.markets import Exchange
+from market.rows import Floats, on_grid
 
 simdjson: Any
 try:

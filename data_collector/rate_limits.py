@@ -9,7 +9,6 @@ half of a budget may be spent at once, the rest is spread evenly over the window
 
 import asyncio
 import math
-import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from typing import Final, Protocol
 
 from data_collector.errors import Banned, RateLimited
 from data_collector.url_builder import Request
-from market_data import Exchange
+from market.markets import Exchange
+from timing.clock import Clock, SystemClock
 
 LONGEST_PAUSE_S: Final = 60.0  # a longer one ends the exchange's part of a job
 LONGEST_WAIT_S: Final = 600.0  # for room, when others use up the limit of this address
@@ -49,25 +49,6 @@ LIMITS: Final[Mapping[Exchange, Mapping[str, Limit]]] = {
     },
     Exchange.BYBIT: {"requests": Limit(600, 5)},
 }
-
-
-class Clock(Protocol):
-    """Time, handed in so that tests need not wait for it."""
-
-    def monotonic_s(self) -> float: ...
-    def wall_ms(self) -> int: ...
-    async def sleep(self, delay_s: float) -> None: ...
-
-
-class SystemClock:
-    def monotonic_s(self) -> float:
-        return time.monotonic()
-
-    def wall_ms(self) -> int:
-        return time.time_ns() // 1_000_000
-
-    async def sleep(self, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
 
 
 class Shared(Protocol):

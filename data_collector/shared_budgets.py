@@ -13,9 +13,10 @@ from typing import Final
 
 import structlog
 
-from data_collector.rate_limits import Clock, Limit
-from hot_store.redis_client import HotStore, NativeStore, StoreUnavailable, Subscription
-from market_data import Exchange
+from data_collector.rate_limits import Limit
+from market.markets import Exchange
+from stores.hot.redis_client import HotStore, NativeStore, StoreUnavailable, Subscription
+from timing.clock import Clock
 
 SLOTS: Final = 20  # of a window: what is taken becomes free in such steps
 # Taken room is held for one window after its slot has ended, and for one slot more: so late may

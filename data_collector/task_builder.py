@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from data_collector.url_builder import Endpoint, endpoint_table, source_period
-from market_data import HOUR_MS, MINUTE_MS, Market, Timeframe
+from market.markets import Market
+from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 
 # A snapshot may be published minutes after the instant it is stamped with.
 PUBLICATION_LAG_MS: Final = 4 * MINUTE_MS

@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
-from market_data import DAY_MS, Exchange, Market, Timeframe
+from market.markets import Exchange, Market
+from market.timeframes import DAY_MS, Timeframe
 
 
 class Endpoint(StrEnum):

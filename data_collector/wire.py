@@ -11,7 +11,7 @@ import msgspec
 
 from data_collector.errors import BadPayload
 from data_collector.url_builder import Endpoint
-from market_data import Exchange, Market
+from market.markets import Exchange, Market
 
 T = TypeVar("T")
 # A number whose form varies: text or a JSON number; an empty text or null where it does not apply.

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from cache_manager import CacheManager, StaleVersion
 from config import load_settings
-from hot_store.leases import Lease, LeaseLost, try_acquire
-from hot_store.redis_client import StoreUnavailable, open_hot_store
-from job_queue import JobAborted, JobQueue, JobRecord
+from job_queue.queue import JobAborted, JobQueue, JobRecord
 from logging_setup import configure_logging
+from stores.hot.leases import Lease, LeaseLost, try_acquire
+from stores.hot.redis_client import StoreUnavailable, open_hot_store
 
 
 class RemoteWorker:

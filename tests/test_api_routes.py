@@ -9,9 +9,10 @@ import orjson
 import pytest
 
 from database import Database, ListedMarket
-from hot_store.leases import beat
-from market_data import COLLECTED, Exchange, Market
-from tests.api.test_cache import AS_OF_MS, document
+from market.markets import Exchange, Market
+from market.timeframes import COLLECTED
+from stores.hot.leases import beat
+from tests.api.documents.test_endpoint import AS_OF_MS, document
 from tests.fixtures.api import ServedApi, StartApi
 
 SECRET = {"Authorization": "Bearer s3cret"}

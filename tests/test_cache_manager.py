@@ -22,16 +22,16 @@ from cache_manager import (
     StaleVersion,
     StoredDocument,
 )
-from deflated import deflate, joined
-from hot_store.leases import Lease, LeaseLost, try_acquire
-from hot_store.redis_client import (
+from documents.deflated import deflate, joined
+from market.timeframes import Timeframe
+from stores.hot.leases import Lease, LeaseLost, try_acquire
+from stores.hot.redis_client import (
     HotStore,
     NativeStore,
     StoreRefused,
     StoreUnavailable,
 )
-from hot_store.upstash_client import UpstashStore
-from market_data import Timeframe
+from stores.hot.upstash_client import UpstashStore
 from tests.fixtures.upstash import OpenStore, OwnValkey, RemoteWorker, UpstashEndpoint, until
 
 PIECE_BYTES = 4_000  # small, so that documents of a test have several pieces
@@ -266,7 +266,7 @@ async def test_replies_that_are_lost_are_asked_for_again(upstash: UpstashEndpoin
 async def test_a_store_that_keeps_refusing_ends_the_publish_with_its_reason(
     upstash: UpstashEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hot_store.leases._REFUSALS", 2)
+    monkeypatch.setattr("stores.hot.leases._REFUSALS", 2)
     store = UpstashStore(upstash.url, upstash.token)
     cache = CacheManager(store, piece_bytes=PIECE_BYTES)
     lease = await try_acquire(store, "worker", holder="test", ttl_s=60)
@@ -325,7 +325,7 @@ async def _below(look: Callable[[], Awaitable[int]], limit: int) -> bool:
 async def test_a_server_that_is_made_a_replica_delays_the_publish_only(
     own_valkey: Callable[..., OwnValkey], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hot_store.leases._REFUSALS", 1)
+    monkeypatch.setattr("stores.hot.leases._REFUSALS", 1)
     server = own_valkey()
     store = NativeStore(server.url, client_name="test")
     cache = CacheManager(store)

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 import redis
 
-from market_data import Timeframe
+from market.timeframes import Timeframe
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 

@@ -3,7 +3,7 @@
 import pytest
 
 from config import SettingsError, load_settings
-from market_data import Exchange
+from market.markets import Exchange
 
 
 def test_empty_value_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:

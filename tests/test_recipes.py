@@ -11,8 +11,9 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from documents import DocumentBuilder
-from market_data import Exchange, Market, MarketSeries, Row, Timeframe
+from documents.building import DocumentBuilder
+from market.markets import Exchange, Market, MarketSeries, Row
+from market.timeframes import Timeframe
 from tests.fixtures.api import ServedApi
 
 ROOT: Final = Path(__file__).resolve().parents[1]

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from hot_store.redis_client import NativeStore
-from job_queue import JOB_IDS, lane_of
-from market_data import COLLECTED
+from job_queue.queue import JOB_IDS, lane_of
+from market.timeframes import COLLECTED
+from stores.hot.redis_client import NativeStore
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.simulator import StartSimulator
 

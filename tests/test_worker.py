@@ -16,8 +16,8 @@ import psutil
 import pytest
 import redis
 
-from hot_store.redis_client import open_hot_store
-from job_queue import JobQueue
+from job_queue.queue import JobQueue
+from stores.hot.redis_client import open_hot_store
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.simulator import Simulator, StartSimulator
 from tests.fixtures.upstash import OwnValkey, until

@@ -17,7 +17,7 @@ from data_collector.errors import (
     WindowRefused,
 )
 from data_collector.url_builder import Endpoint, listing_request
-from market_data import Exchange
+from market.markets import Exchange
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 # This machine's clock is five minutes behind the exchange's.

@@ -27,7 +27,8 @@ from data_collector.api_parser import (
     read_error,
 )
 from data_collector.errors import BadPayload
-from market_data import HOUR_MS, MINUTE_MS, Exchange
+from market.markets import Exchange
+from market.timeframes import HOUR_MS, MINUTE_MS
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 H4 = 4 * HOUR_MS

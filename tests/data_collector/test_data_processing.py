@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from data_collector.api_parser import Candle
 from data_collector.data_processing import aggregate_4h_to_8h, merge_data
-from market_data import HOUR_MS, Exchange, FundingRow, FundingSeries, Market, Row, Timeframe
+from market.markets import Exchange, FundingRow, FundingSeries, Market, Row
+from market.timeframes import HOUR_MS, Timeframe
 
 H4, H8 = 4 * HOUR_MS, 8 * HOUR_MS
 MIDNIGHT = 1_767_225_600_000  # 2026-01-01T00:00:00Z

@@ -14,7 +14,7 @@ from config import load_settings
 from data_collector.discovery import DiscoveryResult, run_discovery
 from data_collector.exchange_client import ExchangeClient
 from database import CoinRecord, Database, DatabaseUnavailable, SavedMarkets
-from market_data import Exchange
+from market.markets import Exchange
 from tests.data_collector.test_fr_fetcher import ImpatientClock, settings_for
 from tests.fixtures.simulator import NOW_MS, Simulator
 

@@ -14,7 +14,8 @@ from data_collector.exchange_client import ExchangeClient
 from data_collector.fetch_strategies import Run, Tally, fetch_simple
 from data_collector.rate_limits import RateLimits
 from data_collector.url_builder import Endpoint, history_request, listing_request
-from market_data import Exchange, Market, Timeframe
+from market.markets import Exchange, Market
+from market.timeframes import Timeframe
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT

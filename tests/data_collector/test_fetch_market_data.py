@@ -12,17 +12,8 @@ from config import load_settings
 from data_collector import Collected, CollectionFailed, ExchangeClient, fetch_market_data
 from data_collector.fetch_strategies import Run
 from data_collector.listings import fetch_instruments
-from market_data import (
-    HOUR_MS,
-    MINUTE_MS,
-    Exchange,
-    FundingBook,
-    FundingSeries,
-    Market,
-    MarketSeries,
-    Row,
-    Timeframe,
-)
+from market.markets import Exchange, FundingBook, FundingSeries, Market, MarketSeries, Row
+from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT

@@ -38,10 +38,11 @@ from data_collector.fetch_strategies import (
     fetch_simple,
     work_through,
 )
-from data_collector.rate_limits import Clock
 from data_collector.task_builder import funding_task, klines_task, open_interest_task
 from data_collector.url_builder import Endpoint, Order, Request, endpoint_table, listing_request
-from market_data import HOUR_MS, Exchange, Market, Timeframe
+from market.markets import Exchange, Market
+from market.timeframes import HOUR_MS, Timeframe
+from timing.clock import Clock
 
 H1, H4 = HOUR_MS, 4 * HOUR_MS
 AS_OF_MS = 1_795_185_441_250

@@ -12,15 +12,8 @@ from data_collector.data_processing import merge_data
 from data_collector.errors import CollectionFailed
 from data_collector.exchange_client import ExchangeClient
 from data_collector.fr_fetcher import FundingUpdate, run_fr_update_process
-from market_data import (
-    HOUR_MS,
-    MINUTE_MS,
-    Exchange,
-    FundingBook,
-    FundingSeries,
-    Market,
-    Timeframe,
-)
+from market.markets import Exchange, FundingBook, FundingSeries, Market
+from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
 BTC = Market(Exchange.BINANCE, "BTCUSDT", "BTC", "USDT")

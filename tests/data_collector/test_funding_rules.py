@@ -11,7 +11,8 @@ from data_collector.funding_rules import (
     present_interval,
 )
 from data_collector.listings import FundingSchedule
-from market_data import HOUR_MS, MINUTE_MS, Exchange, FundingRow, FundingSeries, Market
+from market.markets import Exchange, FundingRow, FundingSeries, Market
+from market.timeframes import HOUR_MS, MINUTE_MS
 
 MIDNIGHT = 1_767_225_600_000
 BTC = Market(Exchange.BINANCE, "BTCUSDT", "BTC", "USDT")

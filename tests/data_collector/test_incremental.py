@@ -23,20 +23,12 @@ from data_collector import Collected, CollectionFailed, ExchangeClient, fetch_ma
 from data_collector.errors import SourceDown, WindowRefused
 from data_collector.fetch_strategies import Tally
 from data_collector.incremental import HOLES_A_RUN, LEAST_OVERLAP, NULLS_A_RUN
-from data_collector.rate_limits import Clock
 from data_collector.url_builder import Endpoint, Order, Request, endpoint_table
-from documents import DocumentBuilder, decode_series
-from market_data import (
-    COLLECTED,
-    DAY_MS,
-    HOUR_MS,
-    MINUTE_MS,
-    Exchange,
-    FundingSeries,
-    Market,
-    Timeframe,
-)
+from documents.building import DocumentBuilder, decode_series
+from market.markets import Exchange, FundingSeries, Market
+from market.timeframes import COLLECTED, DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.simulator import NOW_MS
+from timing.clock import Clock
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 H4, H8 = Timeframe.H4, Timeframe.H8

@@ -20,16 +20,8 @@ from data_collector import ExchangeClient, fetch_market_data
 from data_collector.fetch_strategies import Run
 from data_collector.fr_fetcher import FundingUpdate, run_fr_update_process
 from data_collector.listings import fetch_instruments
-from market_data import (
-    DAY_MS,
-    HOUR_MS,
-    MINUTE_MS,
-    Exchange,
-    FundingBook,
-    Market,
-    MarketSeries,
-    Timeframe,
-)
+from market.markets import Exchange, FundingBook, Market, MarketSeries
+from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 NOW_MS = 1_795_185_441_250  # 2026-11-20 14:37:21.250 UTC

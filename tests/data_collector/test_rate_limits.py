@@ -20,7 +20,7 @@ from data_collector.rate_limits import (
     window_left_s,
 )
 from data_collector.url_builder import Endpoint, Request
-from market_data import Exchange
+from market.markets import Exchange
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 HEADER = "X-MBX-USED-WEIGHT-1M"

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from data_collector.errors import Banned
-from data_collector.rate_limits import Limit, RateLimits, SystemClock
+from data_collector.rate_limits import Limit, RateLimits
 from data_collector.shared_budgets import HELD_SLOTS, SLOTS, SharedBudgets
 from data_collector.url_builder import Endpoint, Request
-from hot_store.redis_client import HotStore, NativeStore
-from market_data import Exchange
+from market.markets import Exchange
+from stores.hot.redis_client import HotStore, NativeStore
+from timing.clock import SystemClock
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 LIMIT = Limit(40, 1.0)

@@ -9,7 +9,8 @@ from data_collector.task_builder import (
     open_interest_task,
 )
 from data_collector.url_builder import Endpoint
-from market_data import COLLECTED, DAY_MS, HOUR_MS, MINUTE_MS, Exchange, Market, Timeframe
+from market.markets import Exchange, Market
+from market.timeframes import COLLECTED, DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 
 H4 = 4 * HOUR_MS
 BINANCE = Market(Exchange.BINANCE, "BTCUSDT", "BTC", "USDT")

@@ -15,7 +15,8 @@ from data_collector.url_builder import (
     recent_funding_request,
     source_period,
 )
-from market_data import COLLECTED, HOUR_MS, Exchange, Market, Timeframe
+from market.markets import Exchange, Market
+from market.timeframes import COLLECTED, HOUR_MS, Timeframe
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 BTC = {exchange: Market(exchange, "BTCUSDT", "BTC", "USDT") for exchange in Exchange}

@@ -16,9 +16,8 @@ import pytest
 import structlog
 
 from config import Settings
-from logging_setup import Seldom
 from main import warn_if_open
-from tests.api.test_cache import AS_OF_MS, document
+from tests.api.documents.test_endpoint import AS_OF_MS, document
 from tests.faults.attack import (
     JUNK,
     SILLY,
@@ -95,21 +94,6 @@ async def until_nobody_is_connected(api: ServedApi, within_s: float = 5) -> None
         while api.crowd.connections or api.crowd.tasks:  # noqa: ASYNC110 - of the server
             await asyncio.sleep(0.02)
     assert not api.crowd.idle
-
-
-def test_a_seldom_logger_counts_what_it_leaves_out() -> None:
-    now = 0.0
-    with structlog.testing.capture_logs() as logged:
-        seldom = Seldom(structlog.get_logger(), every_s=60, clock=lambda: now)
-        for now in (100.0, 101.0, 159.0, 160.0, 161.0, 300.0):
-            seldom.warning("refused", at=now)
-        seldom.info("other")
-    assert [(line["event"], line.get("at"), line["times"]) for line in logged] == [
-        ("refused", 100.0, 1),
-        ("refused", 160.0, 3),
-        ("refused", 300.0, 2),
-        ("other", None, 1),
-    ]
 
 
 async def test_requests_piled_up_on_one_connection(native_api: ServedApi) -> None:

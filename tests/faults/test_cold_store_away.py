@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from hot_store.leases import Lease, LeaseLost, try_acquire
-from hot_store.redis_client import HotStore, open_hot_store
-from known_markets import KNOWN_MARKETS, Selection, keep_markets, known_markets
-from market_data import Exchange, Market
+from jobs.known_markets import KNOWN_MARKETS, Selection, keep_markets, known_markets
+from market.markets import Exchange, Market
+from stores.hot.leases import Lease, LeaseLost, try_acquire
+from stores.hot.redis_client import HotStore, open_hot_store
 from tests.fixtures.postgres import OwnPostgres
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.simulator import Simulator, StartSimulator

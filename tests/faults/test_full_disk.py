@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from cache_manager import CacheManager
-from embedded.postgres import EmbeddedPostgres
-from embedded_stores import EmbeddedStores
-from hot_store.leases import try_acquire, vital_signs
-from hot_store.redis_client import HotStore, StoreRefused, open_hot_store
+from stores.embedded.postgres import EmbeddedPostgres
+from stores.embedded.stores import EmbeddedStores
+from stores.hot.leases import try_acquire, vital_signs
+from stores.hot.redis_client import HotStore, StoreRefused, open_hot_store
 from tests.fixtures.disk import MakeDisk, fill
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.simulator import Simulator, StartSimulator
@@ -153,7 +153,7 @@ async def test_it_serves_what_it_has_and_goes_on_when_there_is_space(
 async def test_a_publish_waits_for_space(
     make_disk: MakeDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hot_store.leases._REFUSALS", 1)
+    monkeypatch.setattr("stores.hot.leases._REFUSALS", 1)
     disk = make_disk(10)
     async with EmbeddedStores(disk, postgres=False) as stores:
         addresses = await stores.start()

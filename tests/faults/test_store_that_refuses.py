@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 import redis
 
-from data_collector.rate_limits import Limit, SystemClock
+from data_collector.rate_limits import Limit
 from data_collector.shared_budgets import SharedBudgets
-from hot_store.leases import Lease, beat, try_acquire, vital_signs, workers_alive
-from hot_store.redis_client import HotStore, StoreRefused, open_hot_store
-from job_queue import JobQueue
-from market_data import Exchange
+from job_queue.queue import JobQueue
+from market.markets import Exchange
+from stores.hot.leases import Lease, beat, try_acquire, vital_signs, workers_alive
+from stores.hot.redis_client import HotStore, StoreRefused, open_hot_store
 from tests.fixtures.api import StartApi
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.simulator import StartSimulator
 from tests.fixtures.upstash import OwnValkey
+from timing.clock import SystemClock
 
 MARKETS = 12
 

@@ -13,9 +13,9 @@ import pytest
 import redis
 
 from cache_manager import CacheManager
-from hot_store.leases import try_acquire
-from hot_store.redis_client import StoreRefused, StoreUnavailable
-from hot_store.upstash_client import UpstashStore
+from stores.hot.leases import try_acquire
+from stores.hot.redis_client import StoreRefused, StoreUnavailable
+from stores.hot.upstash_client import UpstashStore
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.simulator import StartSimulator
 from tests.fixtures.upstash import UpstashEndpoint
@@ -51,7 +51,7 @@ async def read_on(cache: CacheManager, seen: list[int]) -> None:
 async def test_no_trouble_leaves_half_a_document(
     upstash: UpstashEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hot_store.leases._REFUSALS", 2)
+    monkeypatch.setattr("stores.hot.leases._REFUSALS", 2)
     chance = random.Random(5)  # noqa: S311 - the same every time
     stores = [UpstashStore(upstash.url, upstash.token) for _ in range(2)]
     writer, reader = (CacheManager(store, piece_bytes=4_000) for store in stores)

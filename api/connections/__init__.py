@@ -1,0 +1,1 @@
+"""What happens below the application: connections, their limits, their bytes."""

@@ -1,0 +1,216 @@
+"""Reads what a GET of a document asks for: query, coding, validators. Pure, decides nothing else.
+
+Grammar from RFC 9110: sections 12.5.3 (Accept-Encoding), 13.1.2 (If-None-Match), 8.8.3 (ETag).
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from documents.text import Query
+from market.markets import Exchange
+
+LONGEST_WAIT_S: Final = 60
+# Above this an answer is computed anew each time: a memo of long keys would be worth an attack.
+_LONGEST_MEMO: Final = 256
+_MOST_FIELDS: Final = 2000
+
+_QVALUE: Final = re.compile(rb"^(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)$")
+_ENTITY_TAG: Final = re.compile(rb'(?:W/)?"([^"]*)"')
+_INTEGER: Final = re.compile(r"^[0-9]{1,16}$", re.ASCII)
+_SECONDS: Final = re.compile(r"^[0-9]{1,2}(\.[0-9]{1,3})?$", re.ASCII)
+
+
+class Coding(StrEnum):
+    """What we can send, in the order in which we prefer it: deflate is as it is stored."""
+
+    DEFLATE = "deflate"
+    GZIP = "gzip"
+    IDENTITY = "identity"
+
+
+class InvalidQuery(Exception):
+    """The query string cannot be used; `errors` is FastAPI's form of a 422's detail."""
+
+    def __init__(self, errors: list[dict[str, Any]]) -> None:
+        super().__init__(errors)
+        self.errors = errors
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A parsed query string. `tag` stands for the query in ETags; empty for a whole document."""
+
+    query: Query
+    wait_s: float
+    tag: bytes
+
+
+def read_query(query_string: bytes) -> Wanted:
+    """Raises InvalidQuery. Parameters that we do not know are left alone."""
+    if len(query_string) > _LONGEST_MEMO:
+        return _read_query(query_string)
+    return _read_short_query(query_string)
+
+
+def choose_coding(accept_encoding: bytes | None) -> Coding | None:
+    """The coding to send; None if the client accepts none that we have.
+
+    Without a header nothing is known of the client, so it gets identity.
+    """
+    if accept_encoding is None:
+        return Coding.IDENTITY
+    if len(accept_encoding) > _LONGEST_MEMO:
+        return _choose_coding(accept_encoding)
+    return _choose_coding_short(accept_encoding)
+
+
+def entity_tag(representation: bytes, coding: Coding) -> bytes:
+    return b'"%b-%b"' % (representation, _CODED[coding])
+
+
+def is_known(if_none_match: bytes, representation: bytes) -> bool:
+    """Whether the client has this version of this query, in whatever coding."""
+    if if_none_match.strip() == b"*":
+        return True
+    for match in _ENTITY_TAG.finditer(if_none_match):
+        head, _, coding = match[1].rpartition(b"-")
+        if head == representation and coding in _CODINGS:
+            return True
+    return False
+
+
+_CODED: Final = {coding: coding.value.encode() for coding in Coding}
+_CODINGS: Final = frozenset(_CODED.values())
+
+
+def _choose_coding(accept_encoding: bytes) -> Coding | None:
+    qualities = dict(_qualities(accept_encoding))
+    others = qualities.get(b"*")
+    best: tuple[float, Coding] | None = None
+    for coding in Coding:
+        quality = qualities.get(coding.value.encode())
+        if quality is None and coding is Coding.IDENTITY:
+            # Not named it is still acceptable, as the last choice, unless `*` rules it out.
+            quality = 0.0 if others == 0 else 0.0001
+        elif quality is None:
+            quality = others or 0.0
+        if quality > 0 and (best is None or quality > best[0]):
+            best = (quality, coding)
+    return best and best[1]
+
+
+def _qualities(accept_encoding: bytes) -> Iterator[tuple[bytes, float]]:
+    """What each element says; malformed ones say nothing."""
+    for element in accept_encoding.lower().split(b","):
+        name, _, parameter = (part.strip() for part in element.partition(b";"))
+        key, _, value = (part.strip() for part in parameter.partition(b"="))
+        if not name or (parameter and (key != b"q" or not _QVALUE.match(value))):
+            continue
+        yield (b"gzip" if name == b"x-gzip" else name), float(value) if parameter else 1.0
+
+
+def _read_query(query_string: bytes) -> Wanted:
+    if not query_string:
+        return Wanted(Query(), 0.0, b"")
+    given: dict[str, list[str]] = {}
+    try:
+        fields = parse_qsl(
+            query_string.decode("utf-8", "replace"),
+            keep_blank_values=True,
+            errors="replace",
+            max_num_fields=_MOST_FIELDS,
+        )
+    except ValueError:
+        message = f"more than {_MOST_FIELDS} parameters"
+        raise InvalidQuery([_error("too_many", "query", message)]) from None
+    for name, value in fields:
+        given.setdefault(name, []).append(value)
+    reader = _Reader(given)
+    query = Query(
+        exchanges=reader.exchanges(),
+        symbols=reader.names("symbol"),
+        since_ms=reader.integer("since", least=0),
+        closed=reader.boolean("closed"),
+        limit=reader.integer("limit", least=1),
+    )
+    wait_s = reader.wait_s()
+    if reader.errors:
+        raise InvalidQuery(reader.errors)
+    tag = b""
+    if not query.is_whole:
+        tag = hashlib.blake2b(query.canonical(), digest_size=8).hexdigest().encode()
+    return Wanted(query, wait_s, tag)
+
+
+# Results are immutable and keys short; what raises is not kept.
+_read_short_query = lru_cache(1024)(_read_query)
+_choose_coding_short = lru_cache(1024)(_choose_coding)
+
+
+class _Reader:
+    """Takes typed values out of a query string and collects what is wrong with it."""
+
+    def __init__(self, given: dict[str, list[str]]) -> None:
+        self._given = given
+        self.errors: list[dict[str, Any]] = []
+
+    def names(self, name: str) -> frozenset[str] | None:
+        """Repeated or comma-separated; None if the parameter is not there."""
+        values = self._given.get(name)
+        if values is None:
+            return None
+        parts = (part.strip() for value in values for part in value.split(","))
+        return frozenset(part for part in parts if part)
+
+    def exchanges(self) -> frozenset[str] | None:
+        names = self.names("exchange")
+        if names is not None and (not names or not names <= set(Exchange)):
+            self._refuse("exchange", "enum", "must be one or more of " + ", ".join(Exchange))
+        return names
+
+    def integer(self, name: str, *, least: int) -> int | None:
+        value = self._single(name)
+        if value is None:
+            return None
+        if not _INTEGER.match(value) or int(value) < least:
+            self._refuse(name, "integer", f"must be an integer of at least {least}")
+            return None
+        return int(value)
+
+    def boolean(self, name: str) -> bool:
+        value = self._single(name)
+        if value not in (None, "true", "false"):
+            self._refuse(name, "boolean", "must be true or false")
+        return value == "true"
+
+    def wait_s(self) -> float:
+        value = self._single("wait")
+        if value is None:
+            return 0.0
+        if not _SECONDS.match(value) or float(value) > LONGEST_WAIT_S:
+            self._refuse(
+                "wait", "seconds", f"must be a number of seconds from 0 to {LONGEST_WAIT_S}"
+            )
+            return 0.0
+        return float(value)
+
+    def _single(self, name: str) -> str | None:
+        values = self._given.get(name)
+        if values is None:
+            return None
+        if len(values) > 1:
+            self._refuse(name, "repeated", "must be given once")
+        return values[0]
+
+    def _refuse(self, name: str, kind: str, message: str) -> None:
+        self.errors.append(_error(kind, name, message))
+
+
+def _error(kind: str, name: str, message: str) -> dict[str, Any]:
+    return {"type": kind, "loc": ["query", name], "msg": message}

@@ -1,0 +1,258 @@
+"""`make demo`: the whole service against the simulated exchanges, then everything removed.
+
+It is a client like any other: it starts two processes, talks HTTP, and cleans up behind them.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from commands.supervisor import PARENT_FD_FLAG, READY_WORDS
+from stores.embedded.stores import remove_embedded_data
+
+MARKETS: Final = 40
+_START_S: Final = 60.0
+_JOB_S: Final = 120.0
+_STOP_S: Final = 10.0
+# What `serve` and `simulate` print once they answer, before their address.
+_MAIN: Final = Path(__file__).resolve().parents[1] / "main.py"
+
+
+class DemoFailed(Exception):
+    """A step did not work; the message says which and what the process printed last."""
+
+
+async def run_demo(markets: int = MARKETS) -> int:
+    """Shows the main job on a temporary DATA_DIR. Returns the exit code: 0, or 1 with a reason."""
+    console = Console()
+    folder = Path(tempfile.mkdtemp(prefix="perpcache-demo-"))
+    started = time.monotonic()
+    try:
+        await _show(console, folder, markets)
+    except (DemoFailed, aiohttp.ClientError, TimeoutError) as error:
+        console.print(f"[red]demo failed:[/red] {error}", highlight=False)
+        return 1
+    finally:
+        await asyncio.to_thread(remove_embedded_data, folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    console.print(
+        f"Done in {time.monotonic() - started:.0f} s; nothing is left running, and the temporary "
+        "data is removed.\nNext: [bold]make run[/bold] serves the live exchanges, "
+        "README.md shows how a bot reads it.",
+        highlight=False,
+    )
+    return 0
+
+
+async def _show(console: Console, folder: Path, markets: int) -> None:
+    console.print(
+        f"Perpcache demo: both exchanges simulated with {markets} markets each, limits included."
+    )
+    simulator = _process(
+        ["simulate", "--port", "0", "--binance", str(markets), "--bybit", str(markets)],
+        {},
+        folder,
+    )
+    async with simulator as exchange_address:
+        secret = secrets.token_hex(16)
+        service = _process(
+            ["serve"],
+            {
+                "DATA_DIR": str(folder),
+                "PORT": "0",
+                "LOG_FORMAT": "console",
+                "BINANCE_BASE_URL": exchange_address,
+                "BYBIT_BASE_URL": exchange_address,
+                "CRON_SECRET": secret,
+            },
+            folder,
+        )
+        console.print("Starting Valkey, PostgreSQL, the API and the worker ...")
+        async with service as address:
+            console.print(f"The service answers at {address}", highlight=False)
+            timeout = aiohttp.ClientTimeout(total=30)
+            async with aiohttp.ClientSession(address, timeout=timeout) as client:
+                await _refresh(console, client, secret)
+                four_hours = await _get(client, "/cache/4h")
+                eight_hours = await _get(client, "/cache/8h")
+            _print_table(console, four_hours, eight_hours)
+
+
+async def _refresh(console: Console, client: aiohttp.ClientSession, secret: str) -> None:
+    columns = (
+        TextColumn("{task.description:<34}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        headers = {"Authorization": f"Bearer {secret}"}
+        await _run_job(bars, client, "funding", "/api/v1/internal/update-fr", headers=headers)
+        await _run_job(bars, client, "4h candles", "/get-market-data", json={"timeframe": "4h"})
+
+
+async def _run_job(
+    bars: Progress, client: aiohttp.ClientSession, what: str, path: str, **request: Any
+) -> None:
+    """POSTs and follows the job that answers it to its end, on a bar."""
+    bar = bars.add_task(f"{what}: queued", total=None)
+    async with client.post(path, **request) as reply:
+        asked = await reply.json()
+        if reply.status != 202:
+            raise DemoFailed(f"POST {path} answered {reply.status}: {asked}")
+    deadline = time.monotonic() + _JOB_S
+    while True:
+        job = await _get(client, f"/jobs/{asked['id']}")
+        last = job["last"]
+        if last and last["run"] >= asked["run"]:
+            break
+        if time.monotonic() > deadline:
+            raise DemoFailed(f"the {what} job did not end within {_JOB_S:.0f} s: {job}")
+        now = job["progress"]
+        bars.update(
+            bar,
+            description=f"{what}: {now['phase']}",
+            completed=now["done"],
+            total=now["total"] or None,
+        )
+        await asyncio.sleep(0.2)
+    if last["state"] != "complete":
+        raise DemoFailed(f"the {what} job ended {last['state']}: {last['error']}")
+    result = last["result"]
+    bars.update(
+        bar,
+        description=f"{what}: {result['requests']} requests",
+        completed=result["markets"],
+        total=result["markets"],
+    )
+
+
+async def _get(client: aiohttp.ClientSession, path: str) -> Any:
+    async with client.get(path) as reply:
+        if reply.status != 200:
+            raise DemoFailed(f"GET {path} answered {reply.status}: {await reply.text()}")
+        return await reply.json()
+
+
+def _print_table(console: Console, four_hours: Any, eight_hours: Any) -> None:
+    longer = {(m["exchange"], m["symbol"]): m["rows"] for m in eight_hours["markets"]}
+    closed = four_hours["last_closed_open_time"]
+    opened = time.strftime("%Y-%m-%d %H:%M", time.gmtime(closed / 1000))
+    table = Table(
+        title=f"Last closed candle (opened {opened} UTC), and rows of 4h and 8h", box=SIMPLE
+    )
+    table.add_column("market", no_wrap=True)
+    for name in ("close", "volume", "OI", "funding", "4h", "8h"):
+        table.add_column(name, justify="right", no_wrap=True)
+    shown = [m for m in four_hours["markets"] if any(row[0] == closed for row in m["rows"])]
+    for market in shown[:: max(1, len(shown) // 8)][:8]:
+        row = next(row for row in market["rows"] if row[0] == closed)
+        table.add_row(
+            f"{market['exchange']}:{market['symbol']}",
+            f"{row[4]:.5g}",
+            _short(row[5]),
+            _short(row[7]),
+            "-" if row[8] is None else f"{row[8]:.4%}",
+            str(len(market["rows"])),
+            str(len(longer.get((market["exchange"], market["symbol"]), []))),
+        )
+    console.print(table)
+    console.print(
+        f"{len(four_hours['markets'])} markets, "
+        f"{sum(len(m['rows']) for m in four_hours['markets']):,} rows of 4h, "
+        f"{sum(len(m['rows']) for m in eight_hours['markets']):,} rows of 8h, "
+        f"{len(four_hours['missing'])} named as missing."
+    )
+
+
+def _short(number: float | None) -> str:
+    """A count in thousands, millions or billions."""
+    if number is None:
+        return "-"
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.1f}{letter}"
+    return f"{number:.0f}"
+
+
+@contextlib.asynccontextmanager
+async def _process(
+    arguments: list[str], environment: dict[str, str], folder: Path
+) -> AsyncIterator[str]:
+    """A command of main.py that runs until the block ends; yields it and its HTTP address.
+
+    It runs in `folder`, so that no setting of the caller's, `.env` included, reaches it; should we
+    be killed it ends by itself.
+    """
+    read_end, write_end = os.pipe()
+    own = {
+        name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(_MAIN),
+        *arguments,
+        PARENT_FD_FLAG,
+        str(read_end),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**own, **environment},
+        cwd=folder,
+        pass_fds=(read_end,),
+        start_new_session=True,
+    )
+    os.close(read_end)
+    lines: deque[str] = deque(maxlen=15)
+    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    reader = asyncio.create_task(_read(process, lines, ready))
+    try:
+        try:
+            address = await asyncio.wait_for(ready, _START_S)
+        except TimeoutError:
+            raise DemoFailed(_last_words(arguments[0], lines, "did not start in time")) from None
+        yield address
+    finally:
+        os.close(write_end)
+        if process.returncode is None:
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), _STOP_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        await reader
+
+
+async def _read(
+    process: asyncio.subprocess.Process, lines: "deque[str]", ready: "asyncio.Future[str]"
+) -> None:
+    """Keeps the process's last lines, and finds its address among them."""
+    assert process.stdout is not None  # noqa: S101 - asked for with PIPE
+    async for raw in process.stdout:
+        line = raw.decode(errors="replace").rstrip()
+        lines.append(line)
+        _, found, address = line.partition(READY_WORDS)
+        if found and not ready.done():
+            ready.set_result(address.split()[0])
+    if not ready.done():
+        ready.set_exception(DemoFailed("a process ended before it was ready:\n" + "\n".join(lines)))
+
+
+def _last_words(name: str, lines: "deque[str]", why: str) -> str:
+    return f"{name} {why}; it printed last:\n" + "\n".join(lines)

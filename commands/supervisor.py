@@ -1,0 +1,131 @@
+"""Child processes of `serve`: started, restarted when they die, ended in order.
+
+A child learns of its parent's death by the end of a pipe that both hold, so a parent killed with
+-9 leaves nobody behind. Children have sessions of their own: Ctrl-C reaches the parent alone, and
+the parent decides the order of the ends.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+_FIRST_RESTART_S: Final = 0.2
+_SLOWEST_RESTART_S: Final = 10.0
+# A child that lived this long was well: its next restart is quick again.
+_WELL_AFTER_S: Final = 30.0
+PARENT_FD_FLAG: Final = "--parent-fd"
+READY_WORDS: Final = "listening on "  # what stands before our address once we answer there
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """A command of main.py to keep running: its name in logs, arguments and inherited files."""
+
+    name: str
+    arguments: Sequence[str]
+    fds: Sequence[int] = ()
+
+
+class Child:
+    """One supervised process. Restarted with growing pauses until `stop`."""
+
+    def __init__(self, spec: ChildSpec) -> None:
+        self.spec = spec
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = asyncio.Event()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process and self._process.returncode is None else None
+
+    async def keep_running(self) -> None:
+        pause_s = _FIRST_RESTART_S
+        clock = asyncio.get_running_loop().time
+        while not self._stopping.is_set():
+            started = clock()
+            code = await self._run_once()
+            if self._stopping.is_set():
+                return
+            if clock() - started > _WELL_AFTER_S:
+                pause_s = _FIRST_RESTART_S
+            log.error("child_died", child=self.spec.name, exit_code=code, restart_in_s=pause_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause_s)
+            pause_s = min(pause_s * 2, _SLOWEST_RESTART_S)
+
+    async def _run_once(self) -> int:
+        # The write end stays with us alone; the child sees its end when we are gone.
+        read_end, write_end = os.pipe()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *self.spec.arguments,
+                PARENT_FD_FLAG,
+                str(read_end),
+                pass_fds=(read_end, *self.spec.fds),
+                stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            os.close(read_end)
+            read_end = -1
+            log.info("child_started", child=self.spec.name, child_pid=self._process.pid)
+            if self._stopping.is_set():
+                self._signal(signal.SIGTERM)
+            return await self._process.wait()
+        finally:
+            if read_end >= 0:
+                os.close(read_end)
+            os.close(write_end)
+
+    async def stop(self, deadline_s: float) -> None:
+        """SIGTERM, then SIGKILL after `deadline_s`; returns when the process is gone."""
+        self._stopping.set()
+        if self._process is None:
+            return
+        self._signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(self._process.wait(), deadline_s)
+        except TimeoutError:
+            log.warning("child_killed", child=self.spec.name, after_s=deadline_s)
+            self._signal(signal.SIGKILL)
+            await self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+
+def watch_parent(read_end: int, on_end: Callable[[], None]) -> None:
+    """Calls `on_end` once when the process at the other end of the pipe is gone."""
+    loop = asyncio.get_running_loop()
+
+    def ended() -> None:
+        loop.remove_reader(read_end)
+        log.warning("parent_gone")
+        on_end()
+
+    loop.add_reader(read_end, ended)
+
+
+@contextlib.contextmanager
+def stop_signals(on_stop: Callable[[], None]) -> Iterator[None]:
+    """Inside, SIGINT, SIGTERM and SIGHUP call `on_stop` instead of ending the process."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in numbers:
+        loop.add_signal_handler(number, on_stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,385 @@
+"""The queue: one record per job in Redis, moved only by scripts that check the lease.
+
+What is queued is a wish ('the 4h document, no older than now'), so asking twice is asking once.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import orjson
+
+from job_queue.scripts import (
+    ABORT,
+    FINISH,
+    HAND_BACK,
+    HAS_WORK,
+    LIST,
+    PROGRESS,
+    REQUEST,
+    TAKE,
+)
+from market.timeframes import COLLECTED, Timeframe
+from stores.hot.leases import Lease, LeaseLost, LeaseName, lock_key, persist
+from stores.hot.redis_client import HotStore, NativeStore, StoreUnavailable, Subscription, Word
+from timing.clock import now_ms
+
+JobKind = Literal["collect", "funding", "discovery"]
+JobState = Literal["queued", "active", "complete", "failed", "aborted"]
+MAX_ATTEMPTS: Final = 3  # attempts that ended with the death of their worker
+KEPT_S: Final = 7 * 24 * 3600  # a finished record
+COLLECT_IDS: Final = tuple(f"collect:{timeframe}" for timeframe in COLLECTED)
+LANES: Final[Mapping[LeaseName, tuple[str, ...]]] = {
+    "worker": (*COLLECT_IDS, "discovery"),
+    "funding": ("funding",),
+}
+JOB_IDS: Final = tuple(job_id for ids in LANES.values() for job_id in ids)
+_LOOK_KEYS: Final = tuple(
+    key for lane, ids in LANES.items() for key in (lock_key(lane), *(f"job:{i}" for i in ids))
+)
+_LOOK_COUNTS: Final = tuple(1 + len(ids) for ids in LANES.values())
+_CHANNEL: Final = "queued"
+_SEQUENCE: Final = "jobs:sequence"
+
+
+class JobAborted(Exception):
+    """The run was aborted, or is no longer the record's: stop, and write nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """What Redis holds about one job. `run` of `JobQueue.request`'s answer is the run that
+    answers the request; elsewhere it is the current one. Times are UTC ms."""
+
+    id: str
+    kind: JobKind
+    timeframe: Timeframe | None
+    run: int
+    state: JobState
+    coalesced: bool
+    rerun: bool
+    enqueued_at: int | None
+    started_at: int | None
+    finished_at: int | None
+    attempts: int
+    phase: str
+    done: int
+    total: int
+    error: str | None
+    result: Mapping[str, Any] | None
+    last: Mapping[str, Any] | None
+
+    @property
+    def produces(self) -> tuple[Timeframe, ...]:
+        return self.timeframe.produces if self.timeframe else ()
+
+    @property
+    def progress(self) -> dict[str, str | int]:
+        return {"phase": self.phase, "done": self.done, "total": self.total}
+
+    def as_json(self) -> dict[str, Any]:
+        """The job as HTTP shows it."""
+        produces = (
+            ["global_fr"] if self.kind == "funding" else [str(made) for made in self.produces]
+        )
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "timeframe": self.timeframe and str(self.timeframe),
+            "produces": ["global_fr"] if self.kind == "funding" else produces,
+            "run": self.run,
+            "state": self.state,
+            "coalesced": self.coalesced,
+            "rerun": self.rerun,
+            "enqueued_at": self.enqueued_at,
+            "started_at": self.started_at,
+            "finished_at": self.finished_at,
+            "attempts": self.attempts,
+            "progress": self.progress,
+            "error": self.error,
+            "result": self.result,
+            "last": self.last,
+        }
+
+
+def collect_id(timeframe: Timeframe) -> str:
+    """The job that makes this timeframe's document: 8h is made by 4h's."""
+    return f"collect:{timeframe.collected_as}"
+
+
+def lane_of(job_id: str) -> LeaseName:
+    """The lease under which the job runs. Raises ValueError for an id that does not exist."""
+    for lane, ids in LANES.items():
+        if job_id in ids:
+            return lane
+    raise ValueError(f"there is no job {job_id!r}: the jobs are {', '.join(JOB_IDS)}")
+
+
+class JobQueue:
+    """Every method costs one command and raises StoreUnavailable when the store is away.
+
+    Clocks only fill the record's times; order comes from a counter in the store, so hosts'
+    clocks need not agree.
+    """
+
+    def __init__(
+        self,
+        store: HotStore,
+        clock_ms: Callable[[], int] = now_ms,
+        ring: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`ring` wakes the workers of this host, where the store has no way to tell them."""
+        self._store = store
+        self._clock_ms = clock_ms
+        self._request = store.script(REQUEST)
+        self._take = store.script(TAKE)
+        self._progress = store.script(PROGRESS)
+        self._finish = store.script(FINISH)
+        self._hand_back = store.script(HAND_BACK)
+        self._abort = store.script(ABORT)
+        self._list = store.script(LIST)
+        self._has_work = store.script(HAS_WORK)
+        # Nobody can listen over REST, so nothing is published there.
+        self._channel = _CHANNEL if store.kind == "native" else ""
+        self._hints: dict[LeaseName, asyncio.Event] = {lane: asyncio.Event() for lane in LANES}
+        self._subscription: Subscription | None = None
+        self._ring = ring
+        self._looked_at = -math.inf
+
+    async def request(self, job_id: str) -> JobRecord:
+        """Queues the job, or joins the wish that stands. Raises ValueError for an unknown id."""
+        lane_of(job_id)
+        run, record = await self._request.run(
+            [_key(job_id), _SEQUENCE], [self._clock_ms(), self._channel, job_id]
+        )
+        if not self._channel:
+            self._hints[lane_of(job_id)].set()
+            self._ring()
+        return _record(job_id, record, run=run)
+
+    async def has_work(self, lane: LeaseName) -> bool:
+        """Whether the lane's lease is free and something waits for it.
+
+        The one command looks at all lanes, and those with work are woken.
+        """
+        self._hints[lane].clear()
+        self._looked_at = time.monotonic()
+        answers = await self._has_work.run(_LOOK_KEYS, _LOOK_COUNTS)
+        found = {name for name, answer in zip(LANES, answers, strict=True) if answer}
+        for other in found - {lane}:
+            self._hints[other].set()
+        return lane in found
+
+    async def take(self, lease: Lease, job_id: str | None = None) -> JobRecord | None:
+        """The next job of the lease's lane, now active under this lease; None when there is none.
+
+        First comes a job whose worker died, then the oldest queued one; only `job_id` if given.
+        A job that is active under this very lease already (the reply to an earlier take was
+        lost) is returned again, with no attempt counted. Raises LeaseLost.
+        """
+        lease.check()
+        ids = LANES[lease.name] if job_id is None else (job_id,)
+        if job_id is not None and lane_of(job_id) != lease.name:
+            raise ValueError(f"{job_id} does not run under the {lease.name} lease")
+        self._hints[lease.name].clear()
+        answer, index, record = await self._take.run(
+            [lease.key, *map(_key, ids)],
+            [lease.value, self._clock_ms(), MAX_ATTEMPTS, KEPT_S],
+        )
+        _raise_unless_held(answer, lease)
+        return _record(ids[index - 1], record) if index else None
+
+    async def progress(
+        self, job: JobRecord, lease: Lease, *, phase: str, done: int, total: int
+    ) -> None:
+        """Writes where the run is. Raises LeaseLost, or JobAborted when it must stop."""
+        lease.check()
+        answer = await self._progress.run(
+            [lease.key, _key(job.id)], [lease.value, job.run, phase, done, total]
+        )
+        _raise_unless_held(answer, lease)
+
+    async def finish(
+        self,
+        job: JobRecord,
+        lease: Lease,
+        *,
+        state: Literal["complete", "failed"],
+        as_of_ms: int | None,
+        result: Mapping[str, Any] | None,
+        error: str | None,
+    ) -> None:
+        """Ends the run; a rerun that was wanted is queued by the same step.
+
+        While the store is away it is tried again for as long as the lease is ours: the work is
+        done, and ending a run twice is ending it once. Raises LeaseLost, JobAborted,
+        StoreRefused.
+        """
+        args: tuple[Word, ...] = (
+            lease.value,
+            job.run,
+            state,
+            _or_empty(as_of_ms),
+            self._clock_ms(),
+            "" if result is None else orjson.dumps(dict(result)),
+            error or "",
+            KEPT_S,
+            self._channel,
+            job.id,
+        )
+        answer = await persist(lease, lambda: self._finish.run([lease.key, _key(job.id)], args))
+        _raise_unless_held(answer, lease)
+
+    async def hand_back(self, job: JobRecord, lease: Lease) -> None:
+        """Puts the run back into the queue, at its old place; the attempt does not count.
+
+        Raises LeaseLost, JobAborted.
+        """
+        lease.check()
+        answer = await self._hand_back.run(
+            [lease.key, _key(job.id)], [lease.value, job.run, self._channel, job.id]
+        )
+        _raise_unless_held(answer, lease)
+
+    async def abort(self, job_id: str) -> JobRecord | None:
+        """Ends a queued or active run, and a rerun that was wanted; a finished one stays as it is.
+
+        The worker learns of it by its next progress or finish. None: no such job is known.
+        """
+        if job_id not in JOB_IDS:
+            return None
+        record = await self._abort.run([_key(job_id)], [self._clock_ms(), KEPT_S])
+        return _record(job_id, record) if record else None
+
+    async def get(self, job_id: str) -> JobRecord | None:
+        """The job's record, or None when nobody has asked for it within a week."""
+        if job_id not in JOB_IDS:
+            return None
+        record = await self._store.execute("HGETALL", _key(job_id))
+        return _record(job_id, record) if record else None
+
+    async def list(self) -> "list[JobRecord]":
+        """All records, those queued last first."""
+        records = await self._list.run([_key(job_id) for job_id in JOB_IDS])
+        known = [
+            (int(_fields(record)[b"seq"]), _record(job_id, record))
+            for job_id, record in zip(JOB_IDS, records, strict=True)
+            if record
+        ]
+        return [record for _, record in sorted(known, key=lambda pair: pair[0], reverse=True)]
+
+    async def wait_for_work(self, timeout_s: float, lane: LeaseName = "worker") -> None:
+        """Returns when something may have been queued in the lane, at the latest when nobody has
+        looked for `timeout_s`. A hint only: look with `has_work` or `take`, which also reset it.
+        """
+        if self._subscription is None and isinstance(self._store, NativeStore):
+            self._subscription = Subscription(
+                self._store, _CHANNEL, on_message=self._heard, on_connected=self.wake
+            )
+            self._subscription.start()
+        entered = time.monotonic()
+        while (left_s := max(entered, self._looked_at) + timeout_s - time.monotonic()) > 0:
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._hints[lane].wait()
+                return
+            except TimeoutError:
+                pass  # another lane may have looked for all meanwhile
+
+    def wake(self) -> None:
+        """Ends every `wait_for_work` of this process: something may have been queued."""
+        for hint in self._hints.values():
+            hint.set()
+
+    async def aclose(self) -> None:
+        """Stops listening; the store stays open."""
+        if self._subscription is not None:
+            await self._subscription.aclose()
+
+    def _heard(self, message: bytes) -> None:
+        job_id = message.decode(errors="replace")
+        if job_id in JOB_IDS:
+            self._hints[lane_of(job_id)].set()
+
+
+def _raise_unless_held(answer: bytes, lease: Lease) -> None:
+    if answer == b"lost":
+        raise LeaseLost(f"the {lease.name} lease is held by somebody else")
+    if answer == b"aborted":
+        raise JobAborted("the run was aborted")
+
+
+def _key(job_id: str) -> str:
+    return f"job:{job_id}"
+
+
+def _or_empty(number: int | None) -> int | str:
+    return "" if number is None else number
+
+
+def _fields(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _record(job_id: str, flat: Sequence[bytes], run: int | None = None) -> JobRecord:
+    fields = _fields(flat)
+
+    def text(name: str) -> str | None:
+        return fields.get(name.encode(), b"").decode() or None
+
+    def number(name: str) -> int | None:
+        value = fields.get(name.encode())
+        return int(value) if value else None
+
+    def mapping(name: str) -> dict[str, Any] | None:
+        value = fields.get(name.encode())
+        found: dict[str, Any] | None = orjson.loads(value) if value else None
+        return found
+
+    last = None
+    if (last_run := number("last_run")) is not None:
+        last = {
+            "run": last_run,
+            "state": text("last_state"),
+            "as_of": number("last_as_of"),
+            "finished_at": number("last_finished_at"),
+            "result": mapping("last_result"),
+            "error": text("last_error"),
+        }
+    timeframe = Timeframe(job_id.partition(":")[2]) if job_id in COLLECT_IDS else None
+    return JobRecord(
+        id=job_id,
+        kind=_kind(job_id),
+        timeframe=timeframe,
+        run=run or number("run") or 0,
+        state=_state(text("state")),
+        coalesced=text("coalesced") == "1",
+        rerun=text("rerun_seq") is not None,
+        enqueued_at=number("enqueued_at"),
+        started_at=number("started_at"),
+        finished_at=number("finished_at"),
+        attempts=number("attempts") or 0,
+        phase=text("phase") or "queued",
+        done=number("done") or 0,
+        total=number("total") or 0,
+        error=text("error"),
+        result=mapping("result"),
+        last=last,
+    )
+
+
+def _kind(job_id: str) -> JobKind:
+    if job_id == "funding":
+        return "funding"
+    return "discovery" if job_id == "discovery" else "collect"
+
+
+def _state(text: str | None) -> JobState:
+    match text:
+        case "queued" | "active" | "complete" | "failed" | "aborted":
+            return text
+        case _:
+            raise StoreUnavailable(f"a job's record holds the state {text!r}")

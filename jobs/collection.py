@@ -1,0 +1,384 @@
+"""What each kind of job does: a collection, a funding refresh, a discovery of markets.
+
+A job runs under the lease that its worker holds; it reports where it is through `Progress` and
+ends with an `Outcome` or an error. It knows nothing of leases' renewal, signals or other jobs.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from cache_manager import CacheManager, DamagedDocument, StoredDocument
+from config import Settings
+from data_collector import Collected, fetch_market_data
+from data_collector.discovery import run_discovery
+from data_collector.exchange_client import ExchangeClient
+from data_collector.fr_fetcher import run_fr_update_process
+from database import Database, DatabaseUnavailable
+from documents.building import (
+    GLOBAL_FR,
+    DocumentBuilder,
+    Source,
+    decode_funding,
+    decode_series,
+    encode_funding,
+)
+from documents.text import DocumentError
+from job_queue.queue import JobQueue, JobRecord, lane_of
+from jobs.known_markets import Selection, keep_markets, known_markets
+from market.markets import FundingBook, Market, MarketSeries, Meta, Missing
+from market.metadata import MetadataBatch
+from market.timeframes import Timeframe
+from metrics.instruments import WorkerMetrics
+from stores.hot.leases import Lease, persist
+from stores.hot.redis_client import HotStore
+from timing.clock import now_ms
+
+# How long a job that lacks what another job brings waits for that one.
+_OTHER_JOB_S: Final = 30.0
+_LOOK_EVERY_S: Final = 0.5
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+class JobFailed(Exception):
+    """The job cannot be done now; the message is the record's `error`."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a running job is; `done` and `total` count tasks of the phase."""
+
+    phase: str = "queued"
+    done: int = 0
+    total: int = 0
+
+    def enter(self, phase: str, total: int = 0) -> None:
+        self.phase, self.done, self.total = phase, 0, total
+
+    def count(self, done: int, total: int) -> None:
+        self.done, self.total = done, total
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    as_of_ms: int | None
+    result: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The parts that jobs work with; built once in main.py."""
+
+    settings: Settings
+    store: HotStore
+    cache: CacheManager
+    queue: JobQueue
+    database: Database
+    client: ExchangeClient
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
+    now_ms: Callable[[], int] = field(default=now_ms)
+
+    @property
+    def selection(self) -> Selection:
+        """Which markets the settings ask for, as the cold store takes it."""
+        settings = self.settings
+        return {
+            "exchanges": settings.exchanges,
+            "quote": settings.quote,
+            "markets_limit": settings.markets_limit,
+        }
+
+
+async def run_job(desk: Desk, job: JobRecord, lease: Lease, progress: Progress) -> Outcome:
+    """Does the work of `job`.
+
+    Raises JobFailed, ExchangeError, DatabaseUnavailable, StoreUnavailable, LeaseLost.
+    """
+    started = time.monotonic()
+    if job.timeframe is not None:
+        outcome = await _collect(desk, job.timeframe, lease, progress)
+    elif job.kind == "funding":
+        outcome = await _refresh_funding(desk, lease, progress)
+    else:
+        outcome = await _discover(desk, progress)
+    duration_ms = round((time.monotonic() - started) * 1000)
+    return Outcome(outcome.as_of_ms, {**outcome.result, "duration_ms": duration_ms})
+
+
+async def _collect(desk: Desk, timeframe: Timeframe, lease: Lease, progress: Progress) -> Outcome:
+    settings = desk.settings
+    progress.enter("markets")
+    markets = await _markets(desk, lease, progress)
+    sheets = {made: await _open_sheet(desk, made, timeframe, lease) for made in timeframe.produces}
+    funding = await _funding_book(desk, lease, progress)
+    progress.enter("fetch")
+    collected = await fetch_market_data(
+        timeframe,
+        markets,
+        desk.client,
+        lambda made, series: sheets[made].add(series),
+        history_candles=settings.history_candles,
+        prefetched_fr_data=funding,
+        funding_history=settings.funding_history,
+        previous={made: sheet.earlier for made, sheet in sheets.items()},
+        on_progress=progress.count,
+    )
+    delivered, rows = sheets[timeframe].builder.markets, sheets[timeframe].builder.rows
+    stored_bytes = 0
+    for sheet in sheets.values():
+        stored_bytes += await _publish(desk, sheet, collected, lease, progress)
+    if collected.funding_outdated:
+        await persist(lease, lambda: desk.queue.request("funding"))
+    return Outcome(
+        collected.as_of_ms,
+        {
+            "markets": delivered,
+            "rows": rows,
+            "missing": len(collected.missing),
+            "carried_over": collected.carried_over,
+            "requests": collected.requests,
+            "retries": collected.retries,
+            "bytes": stored_bytes,
+        },
+    )
+
+
+@dataclass(slots=True)
+class _Sheet:
+    """One document in the making, with what the one before it knew."""
+
+    timeframe: Timeframe
+    builder: DocumentBuilder
+    metas: Mapping[str, Meta]
+    earlier: Mapping[str, MarketSeries]
+    metadata: MetadataBatch
+    refused: list[Missing] = field(default_factory=list)
+
+    def add(self, series: MarketSeries) -> None:
+        market, key = series.market, series.market.key
+        try:
+            self.builder.add(series, self.metas.get(key, {}))
+        except ValueError as error:
+            # A row that no document may hold is that market's trouble alone.
+            log.error("market_refused", market=key, error=str(error))
+            self.refused.append(Missing(market.exchange, market.symbol, "klines", str(error)))
+            return
+        if series.stale_since_ms is None:
+            self.metadata.add(key, series.rows, series.checked_at_ms)
+
+
+async def _open_sheet(desk: Desk, made: Timeframe, collected: Timeframe, lease: Lease) -> _Sheet:
+    stored = await _stored(desk, made, decode_series, lease)
+    try:
+        coins = await desk.database.get_coins_from_db(made, **desk.selection)
+        metas: Mapping[str, Meta] = {coin.market.key: coin.meta for coin in coins}
+    except DatabaseUnavailable as error:
+        log.warning("keeping_earlier_metadata", document=str(made), error=str(error))
+        metas = stored.metas() if stored is not None else {}
+    source: Source = "collected" if made is collected else "aggregated"
+    return _Sheet(made, DocumentBuilder(made, source), metas, stored or {}, MetadataBatch(made))
+
+
+async def _stored(desk: Desk, name: str, decode: Callable[[bytes], T], lease: Lease) -> T | None:
+    """The stored document, decoded; None when there is none, or none that can be read: what is
+    damaged must not keep the run from replacing it.
+
+    While the store is away it is asked again for as long as the lease is ours.
+    """
+
+    async def read() -> StoredDocument | None:
+        try:
+            return await desk.cache.read(name)
+        except DamagedDocument as error:
+            log.error("document_damaged", document=name, error=str(error))
+            return None
+
+    document = await persist(lease, read)
+    if document is None:
+        return None
+    try:
+        return await asyncio.to_thread(lambda: decode(document.inflate()))
+    except (DamagedDocument, DocumentError) as error:
+        log.error("document_damaged", document=name, error=str(error))
+        return None
+
+
+async def _publish(
+    desk: Desk, sheet: _Sheet, collected: Collected, lease: Lease, progress: Progress
+) -> int:
+    """Writes the sheet's document and stores its numbers; gives the bytes it takes in the store."""
+    progress.enter("merge")
+    version = await persist(
+        lease, lambda: desk.cache.next_version(sheet.timeframe, collected.as_of_ms)
+    )
+    updated_at_ms = desk.now_ms()
+    document = await asyncio.to_thread(
+        sheet.builder.finish_deflated,
+        version=version,
+        as_of_ms=collected.as_of_ms,
+        updated_at_ms=updated_at_ms,
+        missing=[*collected.missing, *sheet.refused],
+    )
+    progress.enter("publish")
+    meta = await desk.cache.save_to_cache(
+        sheet.timeframe,
+        document,
+        version=version,
+        as_of_ms=collected.as_of_ms,
+        updated_at_ms=updated_at_ms,
+        lease=lease,
+    )
+    log.info("published", document=str(sheet.timeframe), version=version, bytes=meta.stored_bytes)
+    try:
+        await desk.database.save_metadata(
+            sheet.timeframe, sheet.metadata.finish(), computed_at_ms=collected.as_of_ms
+        )
+    except DatabaseUnavailable as error:
+        # The document is out; its numbers come again with the next collection.
+        log.warning("metadata_not_stored", error=str(error))
+    return meta.stored_bytes
+
+
+async def _funding_book(desk: Desk, lease: Lease, progress: Progress) -> FundingBook:
+    """What `cache:global_fr` holds; empty when no funding job brings it within the wait."""
+    book: FundingBook | None = await _stored(desk, GLOBAL_FR, decode_funding, lease)
+    if book is None and await _comes(desk, "funding", lease, progress):
+        book = await _stored(desk, GLOBAL_FR, decode_funding, lease)
+    if book is None:
+        log.warning("no_funding_yet", hint="python main.py funding")
+    return book or {}
+
+
+async def _comes(desk: Desk, job_id: str, lease: Lease, progress: Progress) -> bool:
+    """Waits for a job that is queued or running to end; False when there is none, or too long."""
+    deadline = time.monotonic() + _OTHER_JOB_S
+    while time.monotonic() < deadline:
+        job = await persist(lease, lambda: desk.queue.get(job_id))
+        if job is None or job.state not in ("queued", "active"):
+            return job is not None and job.state == "complete"
+        progress.enter("waiting")
+        await asyncio.sleep(_LOOK_EVERY_S)
+    return False
+
+
+async def _refresh_funding(desk: Desk, lease: Lease, progress: Progress) -> Outcome:
+    settings = desk.settings
+    progress.enter("markets")
+    markets = await _markets(desk, lease, progress)
+    known: FundingBook = await _stored(desk, GLOBAL_FR, decode_funding, lease) or {}
+    progress.enter("fetch", total=len(markets))
+    update = await run_fr_update_process(
+        desk.client,
+        markets,
+        known,
+        funding_history=settings.funding_history,
+        on_progress=progress.count,
+    )
+    progress.enter("publish", total=1)
+    version = await persist(lease, lambda: desk.cache.next_version(GLOBAL_FR, update.as_of_ms))
+    updated_at_ms = desk.now_ms()
+    body = await asyncio.to_thread(
+        encode_funding,
+        update.book,
+        version=version,
+        as_of_ms=update.as_of_ms,
+        updated_at_ms=updated_at_ms,
+        missing=update.missing,
+    )
+    meta = await desk.cache.save_to_cache(
+        GLOBAL_FR,
+        body,
+        version=version,
+        as_of_ms=update.as_of_ms,
+        updated_at_ms=updated_at_ms,
+        lease=lease,
+    )
+    return Outcome(
+        update.as_of_ms,
+        {
+            "markets": len(update.book),
+            "rows": sum(len(series.rows) for series in update.book.values()),
+            "missing": len(update.missing),
+            "carried_over": update.carried_over,
+            "requests": update.requests,
+            "retries": update.retries,
+            "bytes": meta.stored_bytes,
+        },
+    )
+
+
+async def _markets(desk: Desk, lease: Lease, progress: Progress) -> list[Market]:
+    """The markets to ask for; while the database is away, those that it gave last.
+
+    Raises DatabaseUnavailable when it is away and none are known.
+    """
+    try:
+        markets = await _markets_from_database(desk, lease, progress)
+    except DatabaseUnavailable as error:
+        markets = await known_markets(desk.store, lease, desk.selection)
+        if not markets:
+            raise
+        log.warning("going_on_with_known_markets", markets=len(markets), error=str(error))
+        return markets
+    await keep_markets(desk.store, lease, desk.selection, markets)
+    return markets
+
+
+async def _markets_from_database(desk: Desk, lease: Lease, progress: Progress) -> list[Market]:
+    """The markets that it lists; when there are none yet, discovery comes first."""
+    settings = desk.settings
+    # In the lane of discovery itself, one that is queued waits for us: we cannot wait for it.
+    if lease.name != lane_of("discovery"):
+        await _listed_by_others(desk, lease, progress)
+    markets = await desk.database.get_all_unique_coins(**desk.selection)
+    if not markets:
+        await _discover(desk, progress)
+        markets = await desk.database.get_all_unique_coins(**desk.selection)
+    if not markets:
+        raise JobFailed(
+            f"no active {settings.quote} markets on {', '.join(settings.exchanges)}: "
+            "none were discovered, or all are disabled"
+        )
+    return markets
+
+
+async def _listed_by_others(desk: Desk, lease: Lease, progress: Progress) -> None:
+    """Waits while an exchange was never listed and a discovery is queued or running.
+
+    What counts is the listing, not that job's end: a collection that is ahead of it in its lane
+    lists the markets too, and may itself be waiting for us.
+    """
+    deadline = time.monotonic() + _OTHER_JOB_S
+    while time.monotonic() < deadline:
+        listed = [await desk.database.discovered_at_ms(name) for name in desk.settings.exchanges]
+        if None not in listed:
+            return
+        job = await persist(lease, lambda: desk.queue.get("discovery"))
+        if job is None or job.state not in ("queued", "active"):
+            return
+        progress.enter("waiting")
+        await asyncio.sleep(_LOOK_EVERY_S)
+
+
+async def _discover(desk: Desk, progress: Progress) -> Outcome:
+    progress.enter("markets", total=len(desk.settings.exchanges))
+    found = await run_discovery(
+        desk.client, desk.database, desk.settings.exchanges, desk.settings.quote
+    )
+    if not found.saved:
+        raise JobFailed("; ".join(f"{name}: {why}" for name, why in found.failures.items()))
+    return Outcome(
+        None,
+        {
+            "markets": sum(found.found.values()),
+            "missing": len(found.failures),
+            "requests": found.requests,
+            "retries": found.retries,
+        },
+    )

@@ -1,0 +1,72 @@
+"""What a worker asks for by itself: markets once a day, and funding when it starts."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from database import DatabaseUnavailable
+from documents.building import GLOBAL_FR
+from jobs.collection import Desk
+from logging_setup import OutageLog
+from market.timeframes import DAY_MS, HOUR_MS
+from stores.hot.redis_client import StoreUnavailable
+
+_LOOK_EVERY_S: Final = 300.0
+_FIRST_RETRY_S: Final = 2.0
+_SLOWEST_RETRY_S: Final = 10.0
+_DISCOVERY_EVERY_MS: Final = DAY_MS
+
+log = structlog.get_logger(__name__)
+
+
+async def keep_asking(desk: Desk, stop: asyncio.Event) -> None:
+    """Queues what is due, now and while the worker runs; waits out stores that are away."""
+    async with asyncio.TaskGroup() as asking:
+        # Apart, because funding goes on with the markets that are known while the database is away.
+        asking.create_task(_keep_asking(desk, "discovery", _discovery_due, stop))
+        if desk.settings.fr_refresh_on_start:
+            asking.create_task(_keep_asking(desk, "funding", _funding_is_old, stop, once=True))
+
+
+async def _keep_asking(
+    desk: Desk,
+    job_id: str,
+    is_due: Callable[[Desk], Awaitable[bool]],
+    stop: asyncio.Event,
+    *,
+    once: bool = False,
+) -> None:
+    outage = OutageLog(log, "cannot_look_what_is_due", "looking_again_what_is_due")
+    retry_s = _FIRST_RETRY_S
+    while not stop.is_set():
+        try:
+            if await is_due(desk):
+                await desk.queue.request(job_id)
+            outage.recovered(job=job_id)
+            if once:
+                return
+            pause_s, retry_s = _LOOK_EVERY_S, _FIRST_RETRY_S
+        except (DatabaseUnavailable, StoreUnavailable) as error:
+            outage.failed(error, job=job_id)
+            pause_s, retry_s = retry_s, min(2 * retry_s, _SLOWEST_RETRY_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause_s)
+
+
+async def _discovery_due(desk: Desk) -> bool:
+    """Whether an exchange's markets were never listed, or more than a day ago."""
+    oldest_ms = desk.now_ms() - _DISCOVERY_EVERY_MS
+    for exchange in desk.settings.exchanges:
+        listed_ms = await desk.database.discovered_at_ms(exchange)
+        if listed_ms is None or listed_ms < oldest_ms:
+            return True
+    return False
+
+
+async def _funding_is_old(desk: Desk) -> bool:
+    """Whether there is no funding, or a settlement may have come since: they fall on full hours."""
+    meta = await desk.cache.read_meta(GLOBAL_FR)
+    return meta is None or meta.as_of_ms < desk.now_ms() // HOUR_MS * HOUR_MS

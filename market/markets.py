@@ -1,0 +1,112 @@
+"""The words every room uses: markets, rows and funding. Plain data, no I/O.
+
+Times are integer UTC milliseconds and end in `_ms`; intervals are milliseconds too.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Literal
+
+from market.timeframes import HOUR_MS
+
+# One candle of one market, in the order of COLUMNS:
+# open_time ms | open high low close in quote units | volume in base units |
+# turnover in quote units | open_interest in base units, one-sided | funding_rate as a fraction.
+Row = tuple[int, float, float, float, float, float, float, float | None, float | None]
+COLUMNS: Final = (
+    "open_time",
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "turnover",
+    "open_interest",
+    "funding_rate",
+)
+# One settlement: funding_time ms as the exchange stamped it | funding_rate as a fraction.
+FundingRow = tuple[int, float]
+FUNDING_COLUMNS: Final = ("funding_time", "funding_rate")
+
+
+class Exchange(StrEnum):
+    BINANCE = "binance"
+    BYBIT = "bybit"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Market:
+    """One perpetual contract on one exchange; a coin on both exchanges is two markets."""
+
+    exchange: Exchange
+    symbol: str
+    base: str
+    quote: str
+    launched_ms: int = field(default=0, compare=False)  # 0: not known
+
+    @property
+    def key(self) -> str:
+        return f"{self.exchange}:{self.symbol}"
+
+
+Meta = Mapping[str, float | None]  # hurst, entropy, ...: numbers about a market and timeframe
+Part = Literal["klines", "open_interest", "funding_rate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Coin:
+    """A market as the cold store knows it, with its metadata for one timeframe."""
+
+    market: Market
+    meta: Meta
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Missing:
+    """What a document lacks, of which market, and why."""
+
+    exchange: Exchange
+    symbol: str
+    part: Part
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FundingSeries:
+    """The regular settlements of one market, ascending by funding_time.
+
+    `checked_at_ms` is the exchange time up to which the settlements are known to be complete.
+    `interval_hours` is the interval in force at that time; settlements fall on its multiples
+    counted from 00:00 UTC.
+    """
+
+    market: Market
+    rows: Sequence[FundingRow]
+    interval_hours: int
+    checked_at_ms: int
+
+    def next_settlement_ms(self) -> int:
+        """The first instant after `checked_at_ms` at which a settlement may lie."""
+        step_ms = self.interval_hours * HOUR_MS
+        return self.checked_at_ms - self.checked_at_ms % step_ms + step_ms
+
+
+# Funding of all markets, by Market.key: what `cache:global_fr` holds.
+FundingBook = Mapping[str, FundingSeries]
+
+
+@dataclass(frozen=True, slots=True)
+class MarketSeries:
+    """The merged rows of one market, ascending by open_time, unique, on the grid.
+
+    `checked_at_ms`: exchange time of the last successful fetch of its candles.
+    `stale_since_ms`: None, or since when these rows are carried over from an older document.
+    `lacks_open_interest`: the exchange could not be asked for all of the open interest.
+    """
+
+    market: Market
+    rows: Sequence[Row]
+    checked_at_ms: int
+    stale_since_ms: int | None = None
+    lacks_open_interest: bool = False

@@ -1,0 +1,157 @@
+"""Rows of numbers by time, held as numpy columns: a sequence of tuples to whoever reads it, arrays
+to whoever computes with it. Knows neither where rows come from nor where they go."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Final, Self, SupportsIndex, TypeVar, cast, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from market.markets import COLUMNS, Row
+
+Times = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+_AFTER_ALL_TIME_MS: Final = 10**15
+T_co = TypeVar("T_co", bound=tuple[Any, ...], covariant=True)
+
+
+def on_grid(times: Times | Floats, interval_ms: int) -> bool:
+    """Whether times, one at least and none before 0, ascend on the grid; whole numbers then."""
+    first, last = times[0], times[-1]
+    if not 0 <= first <= last < _AFTER_ALL_TIME_MS or first % interval_ms:
+        return False
+    steps = times[1:] - times[:-1]
+    # In one look where none is left out.
+    return bool((steps == interval_ms).all()) or (
+        bool((steps > 0).all()) and not bool((steps % interval_ms).any())
+    )
+
+
+class Columns(Sequence[T_co]):
+    """`times` in ms, ascending and unique, and one line of `values` for each of them.
+
+    Reads like an immutable list of tuples that begin with the time, and equals one. A slice
+    shares its arrays with the whole.
+    """
+
+    __slots__ = ("times", "values")
+    width: ClassVar[int]  # of a line of values
+
+    def __init__(self, times: Times, values: Floats) -> None:
+        self.times = times
+        self.values = values
+
+    def tuples(self) -> Iterable[T_co]:
+        """The lines as tuples; a float stays the float64 that it is."""
+        lines = zip(self.times.tolist(), *self.values.T.tolist(), strict=True)
+        return cast(Iterable[T_co], lines)
+
+    def taken(self, lines: slice | npt.NDArray[np.intp]) -> Self:
+        """Some of the lines, by a slice or by their indices."""
+        return type(self)(self.times[lines], self.values[lines])
+
+    def between(self, first_ms: int, last_ms: int) -> Self:
+        """The lines from `first_ms` to `last_ms`, both included."""
+        times = self.times
+        if not len(times) or (first_ms <= times[0] and times[-1] <= last_ms):
+            return self
+        begin, end = np.searchsorted(times, (first_ms, last_ms + 1))
+        return self.taken(slice(int(begin), int(end)))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """All lines of the parts, ascending; where two have one time the later part's counts."""
+        times = np.concatenate([part.times for part in parts])
+        values = np.concatenate([part.values for part in parts])
+        return cls(times, values)._ascending()
+
+    def _ascending(self) -> Self:
+        times = self.times
+        if bool((times[1:] > times[:-1]).all()):
+            return self
+        order = np.argsort(times, kind="stable")
+        ordered = times[order]
+        last_of_its_time = np.append(ordered[1:] != ordered[:-1], True)
+        return self.taken(order[last_of_its_time])
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def __iter__(self) -> Iterator[T_co]:
+        return iter(self.tuples())
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> T_co: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> T_co | Self:
+        if isinstance(index, slice):
+            return self.taken(index)
+        place = range(len(self))[index]
+        (line,) = self.taken(slice(place, place + 1)).tuples()
+        return line
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or isinstance(other, str | bytes):
+            return NotImplemented
+        return len(self) == len(other) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(self)!r})"
+
+
+def first_time(rows: Sequence[tuple[Any, ...]]) -> int:
+    """The time of the first row; the row itself may have to be cut out of a long text."""
+    time: int = int(rows.times[0]) if isinstance(rows, Columns) else rows[0][0]
+    return time
+
+
+class TimedValues(Columns[tuple[int, float]]):
+    """One number at a time: open interest snapshots, settlements."""
+
+    __slots__ = ()
+    width = 1
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[int, float]]) -> "TimedValues":
+        if isinstance(pairs, TimedValues):
+            return pairs
+        if not pairs:
+            return cls(np.empty(0, np.int64), np.empty((0, 1)))
+        times, values = zip(*pairs, strict=True)
+        return cls(np.array(times, np.int64), np.array(values, np.float64)[:, None])
+
+
+_MAY_BE_NULL: Final = 6  # open interest and funding rate, the last two of a line of values
+
+
+class Rows(Columns[Row]):
+    """Rows of candles; NaN in the columns of open interest and funding rate stands for None."""
+
+    __slots__ = ()
+    width = len(COLUMNS) - 1
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> "Rows":
+        if isinstance(rows, Rows):
+            return rows
+        values = np.empty((len(rows), cls.width))
+        if not rows:
+            return cls(np.empty(0, np.int64), values)
+        times, *columns = zip(*rows, strict=True)
+        for index, column in enumerate(columns):
+            values[:, index] = column  # None becomes NaN
+        return cls(np.array(times, np.int64), values)
+
+    def tuples(self) -> Iterable[Row]:
+        columns = self.values.T.tolist()
+        for index in range(_MAY_BE_NULL, self.width):
+            columns[index] = [None if value != value else value for value in columns[index]]
+        return cast(Iterable[Row], zip(self.times.tolist(), *columns, strict=True))
+
+    def is_finite(self) -> bool:
+        """Whether every value is a number, or null where it may be."""
+        numbers, nullable = self.values[:, :_MAY_BE_NULL], self.values[:, _MAY_BE_NULL:]
+        return bool(np.isfinite(numbers).all()) and not bool(np.isinf(nullable).any())

@@ -1,0 +1,1 @@
+"""What each process counts about itself, and how it becomes one page."""

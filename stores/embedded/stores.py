@@ -1,0 +1,180 @@
+"""Valkey and PostgreSQL of our own in DATA_DIR, when none is configured: started, shared, watched.
+
+They run in sessions of their own, listen on unix sockets only, and outlive whoever started them;
+the last of our processes to stop ends them.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+import structlog
+
+from logging_setup import OutageLog
+from stores.embedded.postgres import EmbeddedPostgres
+from stores.embedded.process import EmbeddedStoresError
+from stores.embedded.server import EmbeddedServer
+from stores.embedded.valkey import EmbeddedValkey
+
+__all__ = ["EmbeddedStores", "EmbeddedStoresError", "StoreAddresses", "remove_embedded_data"]
+
+_LOOK_S: Final = 0.2
+_LOOK_FOR_SPACE_S: Final = 2.0
+_LITTLE_MB: Final = 2
+_LONGEST_PAUSE_S: Final = 10.0
+
+_log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAddresses:
+    """Where the stores answer; None for one that was not asked for."""
+
+    redis_url: str | None
+    database_url: str | None = field(repr=False)  # holds a password
+
+
+class EmbeddedStores:
+    """One user of the embedded stores of `data_dir`; others may use them at the same time.
+
+    While started, a server that dies is started again at the same address, with its data.
+    """
+
+    def __init__(self, data_dir: Path, *, valkey: bool = True, postgres: bool = True) -> None:
+        self._data_dir = data_dir.absolute()
+        self._valkey = EmbeddedValkey(self._data_dir) if valkey else None
+        self._postgres = EmbeddedPostgres(self._data_dir) if postgres else None
+        self._watchers: list[asyncio.Task[None]] = []
+        self._addresses: StoreAddresses | None = None
+
+    @property
+    def _servers(self) -> list[EmbeddedServer]:
+        return [server for server in (self._valkey, self._postgres) if server is not None]
+
+    async def start(self) -> StoreAddresses:
+        """Returns when the stores answer. Raises EmbeddedStoresError with the cause and the log."""
+        if self._addresses is not None:
+            return self._addresses
+        try:
+            await asyncio.to_thread(_make_data_dir, self._data_dir)
+            by_name = await self._acquire()
+        except BaseException:
+            await self.stop()
+            raise
+        self._addresses = StoreAddresses(by_name.get("valkey"), by_name.get("postgres"))
+        self._watchers = [asyncio.create_task(_watch(server)) for server in self._servers]
+        self._watchers += [asyncio.create_task(_watch_space(s)) for s in self._servers[:1]]
+        return self._addresses
+
+    async def _acquire(self) -> dict[str, str]:
+        calls = [_in_thread(server.acquire) for server in self._servers]
+        # All of them end before any failure counts: then there is something to give back.
+        by_name: dict[str, str] = {}
+        for server, url in zip(
+            self._servers, await asyncio.gather(*calls, return_exceptions=True), strict=True
+        ):
+            if isinstance(url, BaseException):
+                raise url
+            by_name[server.name] = url
+        return by_name
+
+    async def stop(self) -> None:
+        """Gives the stores back; ends them if nobody else uses them. Harmless when repeated."""
+        watchers, self._watchers, self._addresses = self._watchers, [], None
+        for watcher in watchers:
+            watcher.cancel()
+        await asyncio.gather(*watchers, return_exceptions=True)
+        releases = (asyncio.to_thread(server.release) for server in self._servers)
+        # Not to be cut off half-way: a server would go on without users.
+        for result in await asyncio.shield(asyncio.gather(*releases, return_exceptions=True)):
+            if isinstance(result, BaseException):
+                _log.error("store_not_ended", error=str(result))
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+
+def remove_embedded_data(data_dir: Path) -> None:
+    """Ends the embedded stores of `data_dir` and removes all they left, wherever it lies.
+
+    Leaves what else is in `data_dir` alone. It blocks for as long as a server takes to end.
+    Raises EmbeddedStoresError while someone uses them.
+    """
+    data_dir = data_dir.absolute()
+    EmbeddedValkey(data_dir).remove()
+    EmbeddedPostgres(data_dir).remove()
+    folder = data_dir / "stores"
+    if folder.is_dir():
+        folder.rmdir()
+
+
+def _make_data_dir(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EmbeddedStoresError(f"DATA_DIR cannot be made: {error}") from error
+
+
+async def _watch(server: EmbeddedServer) -> None:
+    pause_s = _LOOK_S
+    outage = OutageLog(_log, "store_down", "store_up_again")
+    while True:
+        await asyncio.sleep(pause_s)
+        if server.looks_alive():
+            pause_s = _LOOK_S
+            outage.recovered(store=server.name)
+            continue
+        outage.failed("it is not running", store=server.name)
+        try:
+            await _in_thread(server.keep_running)
+        except EmbeddedStoresError as error:
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+            reason, _, said = str(error).partition("\n")
+            outage.failed(reason, store=server.name, said=said)
+        else:
+            pause_s = _LOOK_S
+            outage.recovered(store=server.name)
+
+
+async def _watch_space(server: EmbeddedServer) -> None:
+    """Says so when the disk is full: then the stores take no writes, and serve what they have."""
+    outage = OutageLog(_log, "disk_full", "disk_has_space_again")
+    while True:
+        try:
+            free_mb = await asyncio.to_thread(server.free_mb)
+        except OSError as error:
+            outage.failed(error)
+        else:
+            if free_mb < _LITTLE_MB:
+                outage.failed(f"no space left in DATA_DIR {server.data_dir}", free_mb=free_mb)
+            else:
+                outage.recovered(free_mb=free_mb)
+        await asyncio.sleep(_LOOK_FOR_SPACE_S)
+
+
+async def _in_thread(work: Callable[[threading.Event], _T]) -> _T:
+    """Runs what blocks in a thread; when cancelled, tells it to give up and waits until it has."""
+    give_up = threading.Event()
+    task = asyncio.ensure_future(asyncio.to_thread(work, give_up))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        give_up.set()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # seen; the cancellation is what counts
+        raise

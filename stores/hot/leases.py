@@ -1,0 +1,345 @@
+"""Leases: who may write, and until when; and which workers are alive. Nothing about jobs.
+
+`lock:<name>` holds `<token> <nonce> <holder>` and expires. Every script that writes on a lease's
+behalf compares the whole value inside Redis: the token says who came later, the nonce keeps
+tokens apart that were counted before and after the store was lost.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Literal, Self, TypeVar
+
+import structlog
+
+from stores.hot.redis_client import DEADLINE_S, HotStore, Script, StoreRefused, StoreUnavailable
+
+LeaseName = Literal["worker", "funding"]
+BEAT_TTL_S: Final = 30
+_RETRY_S: Final = 0.5  # after a renewal that got no answer
+_REFUSALS: Final = 6  # with the pauses between them: 3 s
+_FINAL_REFUSALS: Final = frozenset(("OOM", "NOPERM", "NOAUTH", "WRONGPASS", "WRONGTYPE"))
+_CLEANUP_S: Final = 1.0
+_DAY_S: Final = 86_400
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+# acquire(lock, counter; nonce and holder, ttl): takes the lock if it is free.
+# Returns {1, value, token} when taken, {0, the value that holds it, 0} when not.
+_ACQUIRE: Final = """
+local held = redis.call('GET', KEYS[1])
+if held then return {0, held, 0} end
+local token = redis.call('INCR', KEYS[2])
+local value = token .. ' ' .. ARGV[1]
+redis.call('SET', KEYS[1], value, 'PX', ARGV[2])
+return {1, value, token}
+"""
+
+# renew(lock; value, ttl): starts the lease's life anew.
+# Returns 1, or 0 when it is no longer ours.
+_RENEW: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+
+# release(lock; the value without its token): gives the lock back, whichever token we got.
+# Returns 1, or 0 when it was not ours.
+_RELEASE: Final = """
+local held = redis.call('GET', KEYS[1])
+if not held or string.match(held, '^%d+ (.*)$') ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+
+# holder(lock): who has it.
+# Returns {value or nil, ms that it still has}.
+_HOLDER: Final = """
+return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}
+"""
+
+# beat(all ids, this worker, any worker; id, note, ttl s, ttl s of the list): says 'I live'.
+# Returns 1. It begins with what a full store allows, after which that takes the rest as well.
+_BEAT: Final = """
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+redis.call('SADD', KEYS[1], ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
+redis.call('SET', KEYS[3], '1', 'EX', ARGV[3])
+return 1
+"""
+
+
+# vital_signs(any worker, a key that is never made): who lives, and whether writing is allowed.
+# Returns {1 or 0, the refusal or ''}. Nothing is written: the text is empty.
+_VITAL_SIGNS: Final = """
+local refused = redis.pcall('SETRANGE', KEYS[2], 0, '')
+return {redis.call('EXISTS', KEYS[1]), type(refused) == 'table' and refused.err or ''}
+"""
+
+
+class LeaseLost(Exception):
+    """The lease is over: somebody else may hold it, so nothing more may be written under it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseHolder:
+    """Who holds a lease, and for how many ms it will still do so unless it is renewed."""
+
+    holder: str
+    token: int
+    ttl_ms: int
+
+
+def _boot_clock() -> float:
+    """Seconds that go on while the machine sleeps, where the system can tell them."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
+class Lease:
+    """A held lease. It renews itself every third of its life until it is released or lost.
+
+    `async with lease:` cancels its body when the lease is lost, raises LeaseLost then, and
+    releases the lease at the end in any case. `value` is what Redis must hold at `key` for a
+    write to be allowed.
+    """
+
+    def __init__(
+        self,
+        store: HotStore,
+        name: LeaseName,
+        *,
+        value: str,
+        token: int,
+        ttl_s: float,
+        asked_at: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self.name = name
+        self.key = lock_key(name)
+        self.value = value
+        self.token = token
+        self.holder = value.split(" ", 2)[2]
+        self.lost = asyncio.Event()
+        self._renew = store.script(_RENEW)
+        self._release = store.script(_RELEASE)
+        self._ttl_s = ttl_s
+        self._clock = clock
+        # Redis counts from when it got the command, which was later than when we sent it.
+        self._ends = asked_at + ttl_s
+        self._released = False
+        self._bodies: list[asyncio.Timeout] = []
+        self._keeper = asyncio.create_task(self._keep(), name=f"lease {name}")
+
+    @property
+    def held(self) -> bool:
+        """Whether it is ours by our own clock, which is never later than the store's."""
+        if not self._released and not self.lost.is_set() and self._clock() >= self._ends:
+            self._lose("its time ran out")
+        return not self._released and not self.lost.is_set()
+
+    def check(self) -> None:
+        """Raises LeaseLost unless the lease is held. Asks our own clock, not the store."""
+        if not self.held:
+            raise LeaseLost(f"the {self.name} lease is over")
+
+    async def release(self) -> None:
+        """Gives the lease back if it is still ours. Never raises: it expires by itself too."""
+        if self._released:
+            return
+        self._released = True
+        self._keeper.cancel()
+        await asyncio.gather(self._keeper, return_exceptions=True)
+        await _give_back(self._release, self.key, self.value.partition(" ")[2])
+
+    async def __aenter__(self) -> Self:
+        self.check()
+        body = asyncio.timeout(None)
+        await body.__aenter__()
+        self._bodies.append(body)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            await self._bodies.pop().__aexit__(kind, error, trace)
+        except TimeoutError:
+            raise LeaseLost(f"the {self.name} lease is over") from error
+        finally:
+            await self.release()
+
+    async def _keep(self) -> None:
+        wait_s = self._ttl_s / 3
+        while True:
+            await asyncio.sleep(min(wait_s, max(0.0, self._ends - self._clock())))
+            if not self.held:
+                return
+            asked_at = self._clock()
+            try:
+                ours = await self._renew.run(
+                    [self.key],
+                    [self.value, round(self._ttl_s * 1000)],
+                    deadline_s=min(DEADLINE_S, self._ends - asked_at),
+                )
+            except StoreUnavailable as error:
+                log.warning("lease_not_renewed", lease=self.name, reason=str(error))
+                wait_s = min(_RETRY_S, self._ttl_s / 10)
+                continue
+            except Exception:
+                log.exception("lease_not_renewed", lease=self.name)
+                self._lose("its renewal failed")
+                return
+            if not ours:
+                self._lose("the store says that it is not ours")
+                return
+            self._ends = asked_at + self._ttl_s
+            wait_s = self._ttl_s / 3
+
+    def _lose(self, why: str) -> None:
+        if self.lost.is_set():
+            return
+        log.warning("lease_lost", lease=self.name, token=self.token, why=why)
+        self.lost.set()
+        for body in self._bodies:
+            body.reschedule(0.0)
+
+
+def lock_key(name: LeaseName) -> str:
+    """The key whose value must be `Lease.value` for a write under the lease."""
+    return f"lock:{name}"
+
+
+async def try_acquire(
+    store: HotStore,
+    name: LeaseName,
+    *,
+    holder: str,
+    ttl_s: float,
+    clock: Callable[[], float] = _boot_clock,
+) -> Lease | None:
+    """The lease, or None while somebody else has it. `holder` is shown to those who wait.
+
+    Raises StoreUnavailable; should the store have granted the lease all the same, nobody has it
+    until it expires.
+    """
+    mark = f"{secrets.token_hex(6)} {_one_line(holder)}"
+    asked_at = clock()
+    key = lock_key(name)
+    try:
+        taken, value, token = await store.script(_ACQUIRE).run(
+            [key, f"{key}:token"], [mark, round(ttl_s * 1000)]
+        )
+    except asyncio.CancelledError:
+        # The command may have run: leave no lock behind that nobody knows of.
+        await _give_back(store.script(_RELEASE), key, mark)
+        raise
+    if not taken:
+        return None
+    return Lease(
+        store,
+        name,
+        value=value.decode(),
+        token=token,
+        ttl_s=ttl_s,
+        asked_at=asked_at,
+        clock=clock,
+    )
+
+
+async def persist(lease: Lease, write: Callable[[], Awaitable[T]]) -> T:
+    """Repeats a write that is safe to repeat, until it is answered or the lease is over.
+
+    A refusal that passes is waited out like silence. Raises LeaseLost, and StoreRefused when the
+    store keeps refusing or will not change its mind.
+    """
+    refusals, pause_s = 0, 0.1
+    while True:
+        lease.check()
+        try:
+            return await write()
+        except StoreRefused as error:
+            refusals += not error.passing
+            if refusals >= _REFUSALS or error.code in _FINAL_REFUSALS:
+                raise
+            log.warning("store_refused", reason=str(error))
+        except StoreUnavailable as error:
+            log.warning("store_unavailable", reason=str(error))
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, DEADLINE_S)
+
+
+async def current_holder(store: HotStore, name: LeaseName) -> LeaseHolder | None:
+    """Who holds the lease now, in one command. Raises StoreUnavailable."""
+    value, ttl_ms = await store.script(_HOLDER).run([lock_key(name)])
+    if value is None:
+        return None
+    token, _, rest = value.decode(errors="replace").partition(" ")
+    return LeaseHolder(rest.partition(" ")[2], int(token) if token.isdigit() else 0, ttl_ms)
+
+
+async def beat(store: HotStore, worker_id: str, note: str = "") -> None:
+    """Says that this worker lives; counts for BEAT_TTL_S. `note` is handed to `workers_alive`.
+
+    Raises StoreUnavailable.
+    """
+    keys = ["workers", f"workers:{worker_id}", "workers:any"]
+    await store.script(_BEAT).run(keys, [worker_id, note, BEAT_TTL_S, _DAY_S])
+
+
+@dataclass(frozen=True, slots=True)
+class VitalSigns:
+    """Whether a worker has beaten within BEAT_TTL_S; why the store takes no writes, or None.
+
+    `can_beat`: a full store takes beats all the same, one that writes nothing does not.
+    """
+
+    worker_alive: bool
+    refusal: str | None
+
+    @property
+    def can_beat(self) -> bool:
+        return self.refusal is None or self.refusal.startswith("OOM")
+
+
+async def vital_signs(store: HotStore) -> VitalSigns:
+    """What can be told of the workers and of writing, in one command. Raises StoreUnavailable."""
+    alive, refusal = await store.script(_VITAL_SIGNS).run(["workers:any", "workers:none"])
+    # Redis 6 puts the protocol's sign in front.
+    text = refusal.decode(errors="replace").removeprefix("-")
+    return VitalSigns(bool(alive), text or None)
+
+
+async def workers_alive(store: HotStore) -> dict[str, bytes]:
+    """The notes of the workers that live, by worker id, in two commands; one more forgets the
+    names of those that live no longer.
+
+    Raises StoreUnavailable.
+    """
+    ids = sorted(worker.decode() for worker in await store.execute("SMEMBERS", "workers"))
+    if not ids:
+        return {}
+    notes = await store.execute("MGET", *(f"workers:{worker}" for worker in ids))
+    found = dict(zip(ids, notes, strict=True))
+    if gone := [worker for worker, note in found.items() if note is None]:
+        # One that beats again puts its name back.
+        await store.execute("SREM", "workers", *gone)
+    return {worker: note for worker, note in found.items() if note is not None}
+
+
+async def _give_back(release: Script, key: str, mark: str) -> None:
+    try:
+        await release.run([key], [mark], deadline_s=_CLEANUP_S)
+    except StoreUnavailable as error:
+        log.warning("lease_not_released", key=key, reason=str(error))
+
+
+def _one_line(holder: str) -> str:
+    return " ".join(holder.split())[:200]

@@ -1,0 +1,145 @@
+"""The hot store over Upstash's REST API; loaded only where that is configured."""
+
+import asyncio
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, cast
+
+import aiohttp
+import orjson
+from upstash_redis.asyncio import Redis as UpstashRedis
+from upstash_redis.errors import UpstashError
+
+from stores.hot.redis_client import (
+    CONNECTIONS,
+    DEADLINE_S,
+    Script,
+    StoreRefused,
+    StoreUnavailable,
+    Word,
+    short,
+)
+
+_KEPT_ALIVE_S: Final = 75.0  # an idle connection
+
+
+class UpstashStore:
+    """Upstash over its REST API. Text only: documents are base64 text already."""
+
+    kind: Literal["native", "upstash"] = "upstash"
+
+    def __init__(self, url: str, token: str) -> None:
+        if not (token.isascii() and token.isprintable()):
+            raise ValueError("UPSTASH_REDIS_REST_TOKEN has characters that no token has")
+        self._token = token
+        self._client = UpstashRedis(
+            url, token, rest_encoding=None, rest_retries=0, allow_telemetry=False
+        )
+        self._client._http._client = cast(Any, _Poster())
+
+    async def execute(self, *command: Word, deadline_s: float = DEADLINE_S) -> Any:
+        # In lower case, because the client reshapes the replies of commands that it knows by
+        # their upper-case names, and the raw ones are wanted here.
+        words = [str(command[0]).lower(), *map(_text, command[1:])]
+        try:
+            async with asyncio.timeout(deadline_s):
+                reply = await self._client.execute(words)
+        except TimeoutError:
+            raise StoreUnavailable(f"upstash: no answer within {deadline_s:g} s") from None
+        except _Busy as error:
+            raise StoreRefused(f"upstash: {self._reason(error)}", "BUSY") from None
+        except UpstashError as error:
+            reason = self._reason(error)
+            raise StoreRefused(f"upstash: {reason}", reason.partition(" ")[0]) from None
+        except Exception as error:
+            # Whatever else a client makes of a proxy's page, a cut connection or a wrong type.
+            raise StoreUnavailable(f"upstash: {self._reason(error)}") from None
+        return _encoded(reply)
+
+    def script(self, lua: str) -> Script:
+        return Script(self, lua)
+
+    async def aclose(self) -> None:
+        await self._client.close()
+
+    def _reason(self, error: Exception) -> str:
+        text = str(error).replace(self._token, "***")
+        if isinstance(error, UpstashError | _Busy | _Foreign):
+            return short(text)
+        if isinstance(error, ValueError | KeyError | TypeError | AttributeError):
+            return "the answer is not what Upstash sends"
+        return short(f"{type(error).__name__} {text}".strip())
+
+
+class _Poster:
+    """What the Upstash client needs of an HTTP client, on aiohttp.
+
+    Its own, httpx, loses a connection now and then when a request is cancelled at its deadline,
+    and with a bounded pool so many that no request ever gets one again. It also forgets an idle
+    connection after 5 s, which is one poll, and turns megabytes into JSON slowly.
+    """
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+
+    async def post(self, url: str, *, headers: dict[str, str], json: Any) -> "_Answer":
+        if self._closed:
+            raise aiohttp.ClientConnectionError("the client is closed")
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=_KEPT_ALIVE_S),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None),  # the command's deadline stands
+                trust_env=True,
+            )
+        typed = headers | {"Content-Type": "application/json"}
+        async with self._session.post(
+            url, headers=typed, data=io.BytesIO(orjson.dumps(json)), allow_redirects=False
+        ) as response:
+            return _Answer(response.status, response.headers, await response.read())
+
+    async def aclose(self) -> None:
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
+
+
+class _Busy(Exception):
+    """Upstash's own words, and that they are about now: it has trouble, or too many ask."""
+
+
+class _Foreign(Exception):
+    """Somebody else's words, such as a proxy's page."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        try:
+            content = orjson.loads(self.body)
+        except ValueError:
+            kind = self.headers.get("Content-Type", "no type").partition(";")[0]
+            raise _Foreign(
+                f"the answer is not what Upstash sends: HTTP {self.status}, {kind}"
+            ) from None
+        if (self.status == 429 or self.status >= 500) and isinstance(content, dict):
+            raise _Busy(f"HTTP {self.status}: {content.get('error')}")
+        return content
+
+
+def _text(word: Word) -> str:
+    return word.decode() if isinstance(word, bytes) else str(word)
+
+
+def _encoded(reply: Any) -> Any:
+    if isinstance(reply, str):
+        return reply.encode()
+    if isinstance(reply, list):
+        return [_encoded(part) for part in reply]
+    return reply

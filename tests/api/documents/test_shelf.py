@@ -1,0 +1,150 @@
+"""The shelf's own machinery: shared calls, one computation for many, a budget that holds."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from api.documents.negotiation import Coding, read_query
+from api.documents.shelf import Derived, Shared, Shelf
+from cache_manager import CacheManager, DocumentMeta, StoredDocument
+from stores.hot.redis_client import StoreUnavailable
+from tests.api.documents.test_endpoint import AS_OF_MS, document
+from tests.fixtures.api import ServedApi
+
+
+class Calls:
+    """A call that begins when asked and ends when told."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.ends: list[asyncio.Future[int]] = []
+
+    async def __call__(self) -> int:
+        self.begun += 1
+        self.ends.append(asyncio.get_running_loop().create_future())
+        return await self.ends[-1]
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_who_asks_during_a_call_shares_the_next_one() -> None:
+    calls = Calls()
+    shared = Shared(calls)
+    first = asyncio.create_task(shared())
+    await settle()
+    late = [asyncio.create_task(shared()) for _ in range(10)]
+    await settle()
+    assert calls.begun == 1
+    calls.ends[0].set_result(1)
+    await settle()
+    # What was on its way when they asked may be older than what they have seen.
+    assert (first.result(), calls.begun, any(task.done() for task in late)) == (1, 2, False)
+    calls.ends[1].set_result(2)
+    assert await asyncio.gather(*late) == [2] * 10
+    again = asyncio.create_task(shared())
+    await settle()
+    assert calls.begun == 3
+    calls.ends[2].set_result(3)
+    assert await again == 3
+
+
+async def test_one_failure_is_enough_for_all_who_wait() -> None:
+    calls = Calls()
+    shared = Shared(calls)
+    tasks = [asyncio.create_task(shared())]
+    await settle()
+    tasks += [asyncio.create_task(shared()) for _ in range(3)]
+    await settle()
+    calls.ends[0].set_exception(StoreUnavailable("away"))
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [str(answer) for answer in answers] == ["away"] * 4
+    assert calls.begun == 1
+    recovered = asyncio.create_task(shared())
+    await settle()
+    calls.ends[1].set_result(7)
+    assert await recovered == 7
+
+
+async def test_who_leaves_takes_nothing_from_the_others() -> None:
+    calls = Calls()
+    shared = Shared(calls)
+    tasks = [asyncio.create_task(shared()) for _ in range(2)]
+    await settle()
+    tasks[0].cancel()
+    await settle()
+    calls.ends[0].set_result(1)
+    await settle()
+    calls.ends[1].set_result(2)
+    assert await tasks[1] == 2
+    await shared.aclose()
+
+
+def maker(value: str, size: int, made: list[str]) -> Callable[[], Awaitable[tuple[str, int]]]:
+    async def make() -> tuple[str, int]:
+        made.append(value)
+        await asyncio.sleep(0)
+        return value, size
+
+    return make
+
+
+async def test_derived_values_are_made_once_and_within_the_budget() -> None:
+    derived, made = Derived(100), list[str]()
+    same = [derived.get(("4h", 1, b"a"), maker("a", 60, made)) for _ in range(10)]
+    assert await asyncio.gather(*same) == ["a"] * 10
+    assert made == ["a"]
+    await derived.get(("4h", 1, b"b"), maker("b", 30, made))
+    await derived.get(("4h", 1, b"a"), maker("a", 60, made))
+    await derived.get(("8h", 1, b"c"), maker("c", 40, made))  # over the budget: b goes first
+    await derived.get(("4h", 1, b"a"), maker("a", 60, made))
+    assert made == ["a", "b", "c"]
+    await derived.get(("8h", 2, b"huge"), maker("huge", 1000, made))
+    await derived.get(("8h", 2, b"huge"), maker("huge", 1000, made))
+    assert made == ["a", "b", "c", "huge"]
+    derived.drop("8h")
+    await derived.get(("4h", 1, b"d"), maker("d", 100, made))
+    await derived.get(("4h", 1, b"d"), maker("d", 100, made))
+    assert made == ["a", "b", "c", "huge", "d"]
+    await derived.aclose()
+
+
+async def test_what_fails_is_tried_again() -> None:
+    derived = Derived(100)
+
+    async def fail() -> tuple[str, int]:
+        raise ValueError("no")
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no"):
+            await derived.get(("4h",), fail)
+    assert await derived.get(("4h",), maker("yes", 1, [])) == "yes"
+    await derived.aclose()
+
+
+async def test_a_document_is_inflated_once_for_all_that_is_asked_of_it(
+    native_api: ServedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await native_api.publish("4h", document(rows=100), AS_OF_MS)
+    inflated: list[DocumentMeta] = []
+    inflate = StoredDocument.inflate
+
+    def count(self: StoredDocument) -> bytes:
+        inflated.append(self.meta)
+        return inflate(self)
+
+    monkeypatch.setattr(StoredDocument, "inflate", count)
+    shelf = Shelf(CacheManager(native_api.store))
+    copy = await shelf.current("4h")
+    assert copy is not None
+    queries = (b"", b"limit=1", b"symbol=BTCUSDT", b"closed=true", b"exchange=bybit")
+    wanted = [read_query(query) for query in queries]
+    asked = [shelf.body(copy, want, coding) for want in wanted for coding in Coding for _ in "ab"]
+    bodies = await asyncio.gather(*asked)
+    assert len(inflated) == 1
+    for body in bodies:
+        assert body.length == sum(map(len, body.parts))
+    await shelf.aclose()

@@ -1,0 +1,98 @@
+"""What /openapi.json says is what the served API does, as schemathesis finds it."""
+
+import asyncio
+import re
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from cache_manager import DOCUMENTS
+from database import Database, ListedMarket
+from documents.building import encode_funding
+from market.markets import Exchange, FundingSeries, Market
+from stores.hot.leases import beat
+from tests.api.documents.test_endpoint import AS_OF_MS, document
+from tests.fixtures.api import ServedApi, StartApi
+
+TOKEN: Final = "t0ken"
+RUN: Final = (
+    *("-m", "schemathesis.cli", "run"),
+    *("--phases", "examples,coverage,fuzzing", "--checks", "all"),
+    *("--max-examples", "4", "--generation-deterministic", "--no-shrink"),
+    *("--request-timeout", "10", "--warnings", "off", "--no-color"),
+    *("--header", f"Authorization: Bearer {TOKEN}"),
+)
+
+
+@pytest.fixture
+async def busy_api(
+    start_api: StartApi, redis_url: str, database_url: str
+) -> AsyncIterator[ServedApi]:
+    """An API that has something to answer with, whatever is asked."""
+    market = Market(Exchange.BINANCE, "BTCUSDT", "BTC", "USDT")
+    database = Database(database_url)
+    await database.save_markets(Exchange.BINANCE, [ListedMarket(market, 1.0)], seen_at_ms=1)
+    await database.aclose()
+    api = await start_api(redis_url=redis_url, dsn=database_url, api_token=TOKEN, cron_secret=TOKEN)
+    book = {market.key: FundingSeries(market, [(AS_OF_MS, 0.0001)], 8, AS_OF_MS)}
+    funding = encode_funding(book, version=1, as_of_ms=AS_OF_MS, updated_at_ms=1, missing=[])
+    for name in DOCUMENTS:
+        await api.publish(name, funding if name == "global_fr" else document(), AS_OF_MS)
+    await api.queue.request("collect:4h")
+
+    async def live() -> None:
+        while True:
+            await beat(api.store, "w1")
+            await asyncio.sleep(5)
+
+    worker = asyncio.create_task(live())
+    yield api
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+
+
+async def test_the_api_is_as_its_description_says(busy_api: ServedApi, tmp_path: Path) -> None:
+    """No 500, no status, header or body that is not described, nothing let in that it forbids."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, *RUN, f"http://127.0.0.1:{busy_api.port}/openapi.json"),
+        cwd=tmp_path,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(100):
+            said = (await process.communicate())[0].decode()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, said
+    assert re.search(r"Tested: 12\b", said), said
+    # It got through to what answers with 200, and was not turned away everywhere.
+    async with busy_api.http.get("/metrics") as page:
+        found = re.findall(
+            r'^perpcache_http_requests_total{.*route="(.+?)",status="(\d+)"}',
+            await page.text(),
+            re.MULTILINE,
+        )
+    assert {("/coins", "200"), ("/cache/{name}", "200"), ("/jobs/{job_id}", "200")} <= set(found)
+    assert "500" not in {status for _, status in found}
+
+
+async def test_every_status_that_can_be_answered_is_described(native_api: ServedApi) -> None:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{native_api.port}") as http:
+        page: dict[str, Any] = (await http.get("/openapi.json")).json()
+    for path, item in page["paths"].items():
+        for method, operation in item.items():
+            described = {int(status) for status in operation["responses"]}
+            # What the protocol answers by itself, whatever was asked for.
+            assert {400, 405, 413, 414, 431, 500, 503, 505} <= described, (path, method)
+            if method in ("post", "delete"):
+                assert {401, 408} <= described, (path, method)
+            if path.startswith("/cache/"):
+                assert {200, 304, 404, 406, 422, 429} <= described

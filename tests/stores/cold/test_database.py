@@ -1,0 +1,432 @@
+"""The cold store on a real PostgreSQL: what discovery changes, what readers get, what fails how."""
+
+import asyncio
+import contextlib
+import math
+import os
+import shutil
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from database import (
+    CoinMetadata,
+    CoinRecord,
+    Database,
+    DatabaseUnavailable,
+    ListedMarket,
+    SavedMarkets,
+)
+from market.markets import Exchange, Market
+from market.timeframes import Timeframe
+from stores.cold.migrate import MIGRATIONS
+from tests.fixtures.postgres import OwnPostgres
+
+BOTH = (Exchange.BINANCE, Exchange.BYBIT)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    yield database
+    await database.aclose()
+
+
+def listed(
+    symbol: str,
+    turnover: float | None = None,
+    *,
+    exchange: Exchange = Exchange.BINANCE,
+    quote: str = "USDT",
+    launched_ms: int = 0,
+) -> ListedMarket:
+    base = symbol.removesuffix(quote)
+    return ListedMarket(Market(exchange, symbol, base, quote, launched_ms), turnover)
+
+
+async def symbols(database: Database, limit: int = 0, quote: str = "USDT") -> list[str]:
+    found = await database.get_all_unique_coins(exchanges=BOTH, quote=quote, markets_limit=limit)
+    return [market.symbol for market in found]
+
+
+async def test_a_listing_adds_ends_and_brings_back_markets(database: Database) -> None:
+    a, b, c = listed("AUSDT"), listed("BUSDT"), listed("CUSDT")
+    other = listed("AUSDT", exchange=Exchange.BYBIT)
+    assert await database.save_markets(Exchange.BINANCE, [a, b], seen_at_ms=1000) == SavedMarkets(
+        added=2, returned=0, left=0
+    )
+    await database.save_markets(Exchange.BYBIT, [other], seen_at_ms=1500)
+    assert await database.save_markets(Exchange.BINANCE, [b, c], seen_at_ms=2000) == SavedMarkets(
+        added=1, returned=0, left=1
+    )
+    assert await symbols(database) == ["BUSDT", "CUSDT", "AUSDT"]  # Bybit's A is another market
+    assert await database.save_markets(Exchange.BINANCE, [a, b], seen_at_ms=3000) == SavedMarkets(
+        added=0, returned=1, left=1
+    )
+    seen = {
+        record.market.key: (record.active, record.first_seen_ms, record.last_seen_ms)
+        for record in await database.list_coins()
+    }
+    assert seen == {
+        "binance:AUSDT": (True, 1000, 3000),
+        "binance:BUSDT": (True, 1000, 3000),
+        "binance:CUSDT": (False, 2000, 2000),  # never deleted
+        "bybit:AUSDT": (True, 1500, 1500),
+    }
+    assert await database.discovered_at_ms(Exchange.BINANCE) == 3000
+    assert await database.discovered_at_ms(Exchange.BYBIT) == 1500
+
+
+async def test_a_repeated_listing_changes_nothing(database: Database) -> None:
+    listing = [listed(f"C{number}USDT", float(number)) for number in range(50)]
+    await database.save_markets(Exchange.BINANCE, listing, seen_at_ms=1)
+    before = await database.list_coins()
+    assert await database.save_markets(Exchange.BINANCE, listing * 2, seen_at_ms=1) == (
+        SavedMarkets(0, 0, 0)
+    )
+    assert await database.list_coins() == before
+
+
+async def test_an_empty_listing_ends_no_market(database: Database) -> None:
+    await database.save_markets(Exchange.BINANCE, [listed("AUSDT")], seen_at_ms=1)
+    with pytest.raises(ValueError, match="empty listing"):
+        await database.save_markets(Exchange.BINANCE, [], seen_at_ms=2)
+    assert await symbols(database) == ["AUSDT"]
+    assert await database.discovered_at_ms(Exchange.BINANCE) == 1
+
+
+async def test_a_listing_of_one_quote_leaves_the_others_alone(database: Database) -> None:
+    await database.save_markets(Exchange.BINANCE, [listed("AUSDT")], seen_at_ms=1)
+    await database.save_markets(Exchange.BINANCE, [listed("AUSDC", quote="USDC")], seen_at_ms=2)
+    assert await symbols(database) == ["AUSDT"]
+    assert await symbols(database, quote="USDC") == ["AUSDC"]
+
+
+async def test_what_a_listing_does_not_know_is_kept(database: Database) -> None:
+    await database.save_markets(
+        Exchange.BINANCE, [listed("AUSDT", 5.0, launched_ms=77)], seen_at_ms=1
+    )
+    await database.set_enabled(["binance:AUSDT"], False)
+    await database.save_markets(Exchange.BINANCE, [listed("AUSDT", None)], seen_at_ms=2)
+    [record] = await database.list_coins()
+    assert (record.turnover_24h, record.market.launched_ms, record.enabled) == (5.0, 77, False)
+
+
+async def test_any_name_is_stored_and_one_that_cannot_be_costs_only_itself(
+    database: Database,
+) -> None:
+    names = ["币安人生USDT", "'; DROP TABLE coins; --USDT", "A:BUSDT", "🙂USDT", "%_\\USDT"]
+    bad = ["A\0USDT", "\ud800USDT"]
+    await database.save_markets(
+        Exchange.BINANCE, [listed(name) for name in names + bad], seen_at_ms=1
+    )
+    assert await symbols(database) == sorted(names)  # by code point, whatever the locale
+    assert await database.set_enabled([f"binance:{name}" for name in names], False) == []
+    assert await symbols(database) == []
+    with pytest.raises(ValueError, match="empty listing"):
+        await database.save_markets(Exchange.BINANCE, [listed(bad[0])], seen_at_ms=2)
+
+
+async def test_the_limit_takes_most_turnover_of_each_exchange(database: Database) -> None:
+    await database.save_markets(
+        Exchange.BINANCE,
+        [
+            listed("LOWUSDT", 1.0),
+            listed("TIEBUSDT", 5.0),
+            listed("TIEAUSDT", 5.0),
+            listed("UNKNOWNBUSDT", None),
+            listed("UNKNOWNAUSDT", math.nan),
+            listed("TOPUSDT", 9e12),
+        ],
+        seen_at_ms=1,
+    )
+    await database.save_markets(
+        Exchange.BYBIT,
+        [listed("SMALLUSDT", 0.5, exchange=Exchange.BYBIT)],
+        seen_at_ms=1,
+    )
+    assert await symbols(database, limit=2) == ["TIEAUSDT", "TOPUSDT", "SMALLUSDT"]
+    assert await symbols(database, limit=5) == [
+        *("LOWUSDT", "TIEAUSDT", "TIEBUSDT", "TOPUSDT", "UNKNOWNAUSDT"),
+        "SMALLUSDT",
+    ]
+    await database.set_enabled(["binance:TOPUSDT"], False)  # its place goes to the next one
+    assert await symbols(database, limit=2) == ["TIEAUSDT", "TIEBUSDT", "SMALLUSDT"]
+    assert len(await symbols(database, limit=0)) == 6
+    only = await database.get_all_unique_coins(exchanges=[Exchange.BYBIT], quote="USDT")
+    assert [market.key for market in only] == ["bybit:SMALLUSDT"]
+
+
+async def test_metadata_is_of_a_market_and_timeframe(database: Database) -> None:
+    await database.save_markets(
+        Exchange.BINANCE, [listed("AUSDT", launched_ms=5), listed("BUSDT")], seen_at_ms=1
+    )
+    await database.save_metadata(
+        Timeframe.H4,
+        {"binance:AUSDT": {"hurst": 0.53, "entropy": math.inf, "skew": -1.5, "beta": None}},
+        computed_at_ms=10,
+    )
+    await database.save_metadata(Timeframe.H8, {"binance:AUSDT": {"hurst": 0.6}}, computed_at_ms=10)
+    coins = await database.get_coins_from_db(Timeframe.H4, exchanges=BOTH, quote="USDT")
+    assert [coin.market for coin in coins] == [
+        Market(Exchange.BINANCE, "AUSDT", "A", "USDT"),
+        Market(Exchange.BINANCE, "BUSDT", "B", "USDT"),
+    ]
+    assert coins[0].market.launched_ms == 5
+    unknown = {"hurst": None, "entropy": None, "realised_volatility": None}
+    assert coins[0].meta == unknown | {"hurst": 0.53, "skew": -1.5, "beta": None}
+    assert coins[1].meta == unknown
+    # Newer numbers replace, older ones do not, and further names are kept.
+    newer = {"binance:AUSDT": {"hurst": None, "entropy": 0.9, "beta": 2.0}}
+    await database.save_metadata(Timeframe.H4, newer, computed_at_ms=20)
+    older = {"binance:AUSDT": {"hurst": 0.1, "entropy": 0.1, "beta": 0.1}}
+    await database.save_metadata(Timeframe.H4, older, computed_at_ms=19)
+    [coin, _] = await database.get_coins_from_db(Timeframe.H4, exchanges=BOTH, quote="USDT")
+    assert coin.meta == unknown | {"entropy": 0.9, "beta": 2.0, "skew": -1.5}
+    await database.save_metadata(Timeframe.H4, {}, computed_at_ms=30)
+    [record] = (await database.list_coins(Exchange.BINANCE, Timeframe.H8))[:1]
+    assert record.metadata == {Timeframe.H8: CoinMetadata(unknown | {"hurst": 0.6}, 10)}
+    [record] = (await database.list_coins())[:1]
+    assert set(record.metadata) == {Timeframe.H4, Timeframe.H8}
+    assert await database.list_coins(Exchange.BYBIT) == []
+
+
+async def test_enabling_is_all_or_nothing(database: Database) -> None:
+    await database.save_markets(Exchange.BINANCE, [listed("AUSDT"), listed("BUSDT")], seen_at_ms=1)
+    unknown = await database.set_enabled(
+        ["binance:AUSDT", "bybit:AUSDT", "nonsense", "binance:AUSDT"], False
+    )
+    assert unknown == ["bybit:AUSDT", "nonsense"]
+    assert await symbols(database) == ["AUSDT", "BUSDT"]
+    assert await database.set_enabled(["binance:AUSDT"], False) == []
+    assert await symbols(database) == ["BUSDT"]
+    assert await database.set_enabled([], False) == []
+    assert await database.set_enabled(["binance:AUSDT"], True) == []
+    assert await symbols(database) == ["AUSDT", "BUSDT"]
+
+
+async def test_what_is_exported_can_be_imported(database: Database, database_url: str) -> None:
+    await database.save_markets(
+        Exchange.BINANCE, [listed("AUSDT", 1.5, launched_ms=3), listed("BUSDT")], seen_at_ms=1
+    )
+    await database.save_markets(Exchange.BINANCE, [listed("AUSDT")], seen_at_ms=2)
+    await database.set_enabled(["binance:AUSDT"], False)
+    meta = {"binance:AUSDT": {"hurst": 0.5, "skew": 1.0}}
+    await database.save_metadata(Timeframe.D1, meta, computed_at_ms=9)
+    exported = await database.list_coins()
+    await _execute(database_url, "TRUNCATE coins, coin_metadata")
+    assert await database.import_coins(exported) == 2
+    assert await database.list_coins() == exported
+    changed = CoinRecord(
+        Market(Exchange.BINANCE, "AUSDT", "A2", "USDT", 4), True, True, None, 5, 6, {}
+    )
+    assert await database.import_coins([changed]) == 0
+    [record, _] = await database.list_coins()
+    assert (record.market.base, record.enabled, record.last_seen_ms) == ("A2", True, 6)
+    assert set(record.metadata) == {Timeframe.D1}
+    assert await database.import_coins([]) == 0
+
+
+async def test_discoveries_at_the_same_time_are_one_after_the_other(
+    database: Database, database_url: str
+) -> None:
+    other = Database(database_url)
+    listing = [listed(f"C{number}USDT", float(number)) for number in range(300)]
+    results = await asyncio.gather(
+        *(
+            one.save_markets(Exchange.BINANCE, listing, seen_at_ms=1)
+            for one in (database, other, database, other)
+        )
+    )
+    await other.aclose()
+    assert sum(result.added for result in results) == 300
+    assert len(await symbols(database)) == 300
+
+
+# Migrations.
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url, timeout=5)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def _value(url: str, statement: str) -> object:
+    connection = await asyncpg.connect(url, timeout=5)
+    try:
+        return await connection.fetchval(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def migrations(tmp_path: Path) -> Path:
+    folder = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, folder)
+    return folder
+
+
+async def _fails_to_open(url: str, migrations: Path) -> str:
+    database = Database(url, migrations=migrations)
+    with pytest.raises(DatabaseUnavailable) as caught:
+        await database.open()
+    await database.aclose()
+    return str(caught.value)
+
+
+async def test_many_that_open_at_once_migrate_once(database_url: str, migrations: Path) -> None:
+    # Slow enough that all of them are there while it runs; a second run would fail.
+    (migrations / "0002_slow.sql").write_text("SELECT pg_sleep(0.3); CREATE TABLE once (n int);")
+    databases = [Database(database_url, migrations=migrations) for _ in range(8)]
+    await asyncio.gather(*(database.open() for database in databases))
+    await asyncio.gather(*(database.aclose() for database in databases))
+    applied = await _value(database_url, "SELECT string_agg(name, ' ') FROM perpcache_migrations")
+    assert applied == "0001_coins 0002_slow"
+
+
+async def test_a_failing_migration_leaves_nothing(database_url: str, migrations: Path) -> None:
+    (migrations / "0002_half.sql").write_text("CREATE TABLE half (n int); SELECT 1 / 0;")
+    message = await _fails_to_open(database_url, migrations)
+    assert "0002_half.sql" in message and "division by zero" in message
+    assert await _value(database_url, "SELECT to_regclass('half') IS NULL")
+    assert await _value(database_url, "SELECT to_regclass('coins') IS NULL")
+    (migrations / "0002_half.sql").write_text("CREATE TABLE half (n int);")
+    database = Database(database_url, migrations=migrations)
+    await database.open()
+    await database.aclose()
+    assert await _value(database_url, "SELECT to_regclass('half') IS NOT NULL")
+
+
+async def test_a_changed_or_unknown_migration_is_refused(
+    database_url: str, migrations: Path
+) -> None:
+    (migrations / "0002_more.sql").write_text("CREATE TABLE more (n int);\n")
+    database = Database(database_url, migrations=migrations)
+    await database.open()
+    await database.aclose()
+    (migrations / "0002_more.sql").write_bytes(b"CREATE TABLE more (n int);\r\n")
+    database = Database(database_url, migrations=migrations)
+    await database.open()  # line ends of a checkout are no change
+    await database.aclose()
+    (migrations / "0002_more.sql").write_text("CREATE TABLE more (n bigint);\n")
+    assert "0002_more.sql was changed" in await _fails_to_open(database_url, migrations)
+    (migrations / "0002_more.sql").unlink()
+    assert "newer than this version: it has 0002_more" in await _fails_to_open(
+        database_url, migrations
+    )
+    (migrations / "0002_more.sql").write_text("CREATE TABLE more (n int);\n")
+    (migrations / "0002_also.sql").write_text("SELECT 1;")
+    assert "the same number" in await _fails_to_open(database_url, migrations)
+
+
+# What fails, and how it comes back.
+
+
+async def test_no_secret_in_what_is_said(database_url: str) -> None:
+    password = urlsplit(database_url).password
+    assert password
+    urls = {
+        database_url.replace(password, "hunter2"): "password authentication failed",
+        "postgresql://user:hunter2@127.0.0.1:1/x": "Connect call failed",
+        "postgresql://user:hunter2#x@127.0.0.1/x": "no usable address",
+        "postgresql://user:hunter2/x@127.0.0.1/x": "no usable address",
+        "postgresql://user:hunter2@127.0.0.1:1/x?hunter2": "no usable address",
+    }
+    for url, cause in urls.items():
+        database = Database(url)
+        with pytest.raises(DatabaseUnavailable) as caught:
+            await symbols(database)
+        assert cause in str(caught.value)
+        assert "hunter2" not in str(caught.value)
+        await database.aclose()
+
+
+async def test_it_comes_back_with_the_server(own_postgres: OwnPostgres) -> None:
+    database = Database(own_postgres.url)
+    own_postgres.kill()
+    started = time.monotonic()
+    with pytest.raises(DatabaseUnavailable):  # also before it ever was open
+        await symbols(database)
+    own_postgres.start()
+    await database.save_markets(Exchange.BINANCE, [listed("AUSDT")], seen_at_ms=1)
+    await asyncio.gather(*(symbols(database) for _ in range(4)))  # four connections in the pool
+    own_postgres.kill()
+    with pytest.raises(DatabaseUnavailable):
+        await symbols(database)
+    assert time.monotonic() - started < 10  # says no at once, waits for no deadline
+    own_postgres.start()
+    assert await symbols(database) == ["AUSDT"]
+    await database.aclose()
+
+
+async def test_dead_connections_of_the_pool_are_replaced_unseen(own_postgres: OwnPostgres) -> None:
+    database = Database(own_postgres.url)
+    await database.save_markets(Exchange.BINANCE, [listed("AUSDT")], seen_at_ms=1)
+    await asyncio.gather(*(symbols(database) for _ in range(4)))
+    await asyncio.to_thread(own_postgres.kill)
+    await asyncio.to_thread(own_postgres.start)
+    # The loop has not yet seen a connection die when the first of these asks.
+    found = await asyncio.gather(*(symbols(database) for _ in range(4)))
+    assert found == [["AUSDT"]] * 4
+    await database.aclose()
+
+
+async def test_a_server_killed_in_the_middle_of_an_answer_is_away_and_nothing_else(
+    own_postgres: OwnPostgres,
+) -> None:
+    """The client library tells of it by errors of its own, one of them by accident."""
+    database = Database(own_postgres.url)
+    markets = [f"A{number}USDT" for number in range(30)]
+    await database.save_markets(
+        Exchange.BINANCE, [listed(symbol) for symbol in markets], seen_at_ms=1
+    )
+    values = {f"binance:{symbol}": {"hurst": 0.5} for symbol in markets}
+    written = 0
+    done = asyncio.Event()
+
+    async def write() -> None:
+        nonlocal written
+        while not done.is_set():
+            try:
+                await database.save_metadata(Timeframe.H1, values, computed_at_ms=written)
+                written += 1
+            except DatabaseUnavailable:
+                await asyncio.sleep(0.02)
+
+    async with asyncio.TaskGroup() as writers:
+        for _ in range(3):
+            writers.create_task(write())
+        for number in range(5):
+            before = written
+            while written < before + 5:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            own_postgres.processes()[0].send_signal(signal.SIGINT if number % 2 else signal.SIGKILL)
+            await asyncio.sleep(0.1)
+            await asyncio.to_thread(own_postgres.start)
+        done.set()
+    await database.save_metadata(Timeframe.H1, values, computed_at_ms=written)
+    await database.aclose()
+
+
+async def test_a_server_that_hangs_costs_a_deadline(own_postgres: OwnPostgres) -> None:
+    database = Database(own_postgres.url, read_s=0.5)
+    await database.open()
+    processes = own_postgres.processes()
+    with contextlib.ExitStack() as stopped:
+        for process in processes:
+            process.send_signal(signal.SIGSTOP)
+            stopped.callback(os.kill, process.pid, signal.SIGCONT)
+        started = time.monotonic()
+        with pytest.raises(DatabaseUnavailable, match="did not answer in time"):
+            await symbols(database)
+        assert time.monotonic() - started < 3
+    assert await symbols(database) == []
+    await database.aclose()

@@ -1,0 +1,175 @@
+"""Answers read as a matrix give what answers read row by row give: the same rows, or the same
+refusal. The second way is taken where simdjson is absent, so that is how it is asked for here."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_collector import plain_candles
+from data_collector.api_parser import parse_klines
+from data_collector.data_processing import aggregate_4h_to_8h, merge_data
+from data_collector.errors import BadPayload
+from market.candles import Candles
+from market.markets import Exchange
+from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
+
+pytest.importorskip("simdjson")
+
+H4 = 4 * HOUR_MS
+MIDNIGHT = 1_767_225_600_000
+BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
+
+
+@contextmanager
+def without_simdjson() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plain_candles, "simdjson", None)
+        yield
+
+
+def outcome(exchange: Exchange, body: bytes, symbol: str, interval_ms: int) -> Any:
+    try:
+        page = parse_klines(exchange, body, symbol=symbol, interval_ms=interval_ms)
+    except BadPayload as error:
+        return str(error)
+    return (list(page.rows), *page[1:])
+
+
+def agree(exchange: Exchange, body: bytes, symbol: str, interval_ms: int) -> None:
+    """Fails where the two ways differ for the body."""
+    result = outcome(exchange, body, symbol, interval_ms)
+    with without_simdjson():
+        assert outcome(exchange, body, symbol, interval_ms) == result
+
+
+def compact(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+Wire = tuple[int, str, str, str, str, str, str]
+
+
+def binance_klines(rows: Sequence[Wire]) -> bytes:
+    return compact([
+        [time, *prices, volume, time + H4 - 1, turnover, 5, "1.5", "2.25", "0"]
+        for time, *prices, volume, turnover in rows
+    ])  # fmt: skip
+
+
+def bybit_klines(rows: Sequence[Wire]) -> bytes:
+    listed = [[str(time), *rest] for time, *rest in reversed(rows)]
+    result = {"symbol": "XUSDT", "category": "linear", "list": listed, "nextPageCursor": ""}
+    return compact({"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": 1})
+
+
+KLINES = [(BINANCE, binance_klines), (BYBIT, bybit_klines)]
+decimals = st.decimals(0, 10**9, places=7) | st.decimals(0, 10**13, places=2)
+texts = decimals.map(lambda value: f"{value:f}") | st.integers(0, 10**17).map(str)
+
+
+@st.composite
+def candles(draw: st.DrawFn) -> list[Wire]:
+    places = draw(st.sets(st.integers(0, 60), min_size=1, max_size=12))
+    rows = []
+    for place in sorted(places):
+        prices = sorted(draw(st.lists(st.integers(1, 10**9), min_size=4, max_size=4)))
+        low, opened, close, high = (f"{Decimal(price) / 1000:f}" for price in prices)
+        amounts = draw(texts), draw(texts)
+        rows.append((MIDNIGHT + place * H4, opened, high, low, close, *amounts))
+    return rows
+
+
+# --- the same rows -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("exchange", "wire"), KLINES)
+@settings(max_examples=100, deadline=None)
+@given(rows=candles())
+def test_candles(exchange: Exchange, wire: Callable[[Sequence[Wire]], bytes], rows: Any) -> None:
+    body = wire(rows)
+    plain = plain_candles.plain_klines(exchange, body, symbol="XUSDT", interval_ms=H4)
+    assert plain == [(row[0], *map(float, row[1:5]), *row[5:]) for row in rows]
+    agree(exchange, body, "XUSDT", H4)
+
+
+@pytest.mark.parametrize(("exchange", "wire"), KLINES)
+@settings(max_examples=100, deadline=None)
+@given(rows=candles())
+def test_8h_sums_are_of_the_decimals_that_were_sent(
+    exchange: Exchange, wire: Callable[[Sequence[Wire]], bytes], rows: Any
+) -> None:
+    page = parse_klines(exchange, wire(rows), symbol="XUSDT", interval_ms=H4)
+    assert isinstance(page.rows, Candles)
+    merged = merge_data(
+        page.rows, [], None, timeframe=Timeframe.H4, as_of_ms=rows[-1][0], history_candles=99
+    )
+    groups: dict[int, list[Wire]] = {}
+    for row in rows:
+        groups.setdefault(row[0] // (2 * H4) * 2 * H4, []).append(row)
+    made = aggregate_4h_to_8h(merged.rows, window_start_ms=0, exact=merged.exact)
+    assert [(row[0], row[5], row[6]) for row in made] == [
+        (time, *(float(sum(Decimal(row[column]) for row in group)) for column in (5, 6)))
+        for time, group in groups.items()
+    ]
+
+
+def test_recorded_answers(recorded_data: Path) -> None:
+    files = [
+        ("binance/klines_BTCUSDT_4h_2024-01.json", H4),
+        ("bybit/kline_1000BONKUSDT_60_limit1000_2025-10-22.json", HOUR_MS),
+        ("bybit/kline_BTCUSDT_5_limit1000_2025-10-22.json", 5 * MINUTE_MS),
+    ]  # fmt: skip
+    for name, interval_ms in files:
+        body = (recorded_data / name).read_bytes().strip()
+        exchange, symbol = Exchange(name.split("/")[0]), name.split("_")[1]
+        page = parse_klines(exchange, body, symbol=symbol, interval_ms=interval_ms)
+        assert isinstance(page.rows, Candles), name
+        agree(exchange, body, symbol, interval_ms)
+
+
+# --- the same refusals -------------------------------------------------------------------------
+
+GOOD: list[Wire] = [
+    (MIDNIGHT + n * H4, "10.50", "11.25", "9.75", "10", "123.40", "1300.5") for n in range(4)
+]
+BODIES = [(BINANCE, binance_klines(GOOD)), (BYBIT, bybit_klines(GOOD))]
+ODD = ["-0", "-1.5", "1e5", "1E5", " 1", "1 ", "+1", "01", "5.", ".5", "", "1.2.3", "0x1", "nan"]
+
+
+@pytest.mark.parametrize("value", [*ODD, "1e999", "9" * 40, "9" * 400, "1,2"])
+@pytest.mark.parametrize("column", range(1, 7))
+@pytest.mark.parametrize(("exchange", "wire"), KLINES)
+def test_odd_numbers(
+    exchange: Exchange, wire: Callable[[Sequence[Wire]], bytes], column: int, value: str
+) -> None:
+    rows: list[Any] = [list(row) for row in GOOD]
+    rows[1][column] = value
+    agree(exchange, wire(rows), "XUSDT", H4)
+
+
+@pytest.mark.parametrize(("exchange", "body"), BODIES)
+def test_every_body_cut_short(exchange: Exchange, body: bytes) -> None:
+    for length in range(len(body)):
+        agree(exchange, body[:length], "XUSDT", H4)
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    st.sampled_from(BODIES),
+    st.floats(0, 1, exclude_max=True),
+    st.integers(0, 3),
+    st.sampled_from([*'0159.,"[]{}-eE :aX\\', "],[", '","', "0" * 30, "null"]),
+)
+def test_a_body_damaged_anywhere(
+    chosen: tuple[Exchange, bytes], where: float, taken: int, put: str
+) -> None:
+    exchange, body = chosen
+    at = int(where * len(body))
+    agree(exchange, body[:at] + put.encode() + body[at + taken :], "XUSDT", H4)

@@ -1,0 +1,31 @@
+"""Wall time in UTC milliseconds, and the clock that parts take so that tests can turn it."""
+
+import asyncio
+import time
+from typing import Protocol
+
+
+def now_ms() -> int:
+    """This machine's time in UTC milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class Clock(Protocol):
+    """Time, handed in so that tests need not wait for it."""
+
+    def monotonic_s(self) -> float: ...
+    def wall_ms(self) -> int: ...
+    async def sleep(self, delay_s: float) -> None: ...
+
+
+class SystemClock:
+    """The time of this machine."""
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()
+
+    def wall_ms(self) -> int:
+        return now_ms()
+
+    async def sleep(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
