@@ -48,7 +48,7 @@ from api.status import build_status
 from config import Settings
 from database import DatabaseUnavailable
 from metrics.instruments import OTHER, ApiMetrics, loop_watched
-from stores.hot.redis_client import StoreUnavailable
+from stores.hot.store import StoreUnavailable
 
 __all__ = ["Api", "ApiParts", "create_app"]
 

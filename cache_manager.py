@@ -20,7 +20,7 @@ import structlog
 from documents.deflated import Deflated, deflate_whole, inflate
 from market.timeframes import Timeframe
 from stores.hot.leases import Lease, LeaseLost, persist
-from stores.hot.redis_client import PIECE_DEADLINE_S, HotStore, StoreUnavailable
+from stores.hot.store import PIECE_DEADLINE_S, HotStore, StoreUnavailable
 
 GLOBAL_FR: Final = "global_fr"
 DOCUMENTS: Final = (*map(str, Timeframe), GLOBAL_FR)

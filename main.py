@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from job_queue.doorbell import Doorbell
     from job_queue.queue import JobQueue
     from jobs.collection import Desk
-    from stores.hot.redis_client import HotStore
+    from stores.hot.store import HotStore
 
 # sysexits.h: EX_TEMPFAIL (try again later), EX_CONFIG, EX_UNAVAILABLE.
 EXIT_CONFIG: Final = 78
@@ -111,7 +111,7 @@ async def open_parts(settings: Settings, role: str) -> AsyncIterator[Parts]:
     from cache_manager import CacheManager
     from database import Database
     from job_queue.queue import JobQueue
-    from stores.hot.redis_client import open_hot_store
+    from stores.hot.opening import open_hot_store
 
     async with contextlib.AsyncExitStack() as opened:
         settings = await opened.enter_async_context(embedded_stores(settings))
@@ -476,7 +476,7 @@ def _exit_code(error: Exception) -> int | None:
     from commands.coins import CoinsError
     from database import DatabaseUnavailable
     from stores.embedded.stores import EmbeddedStoresError
-    from stores.hot.redis_client import StoreUnavailable
+    from stores.hot.store import StoreUnavailable
 
     if isinstance(error, CoinsError):
         return 1

@@ -17,7 +17,7 @@ from jobs.collection import Desk, JobFailed, Outcome, Progress, run_job
 from logging_setup import OutageLog
 from metrics.exposition import packed
 from stores.hot.leases import BEAT_TTL_S, Lease, LeaseLost, LeaseName, beat, try_acquire
-from stores.hot.redis_client import StoreRefused, StoreUnavailable
+from stores.hot.store import StoreRefused, StoreUnavailable
 
 LANES: Final[tuple[LeaseName, ...]] = ("worker", "funding")
 # A job's record is fresh at least once a second, so it is written a little more often.

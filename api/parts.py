@@ -10,7 +10,7 @@ from api.documents.endpoint import CacheEndpoint
 from cache_manager import CacheManager
 from database import Database
 from job_queue.queue import JobQueue
-from stores.hot.redis_client import HotStore
+from stores.hot.store import HotStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from job_queue.queue import JobState
 from metrics.exposition import CONTENT_TYPE, NotPacked, Page, packed, unpacked
 from metrics.instruments import ApiMetrics
 from stores.hot.leases import workers_alive
-from stores.hot.redis_client import HotStore, StoreUnavailable
+from stores.hot.store import HotStore, StoreUnavailable
 
 _DEADLINE_S: Final = 2.0
 _SHARE_EVERY_S: Final = 5.0

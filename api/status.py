@@ -15,7 +15,7 @@ from database import DatabaseUnavailable
 from market.markets import Exchange
 from market.timeframes import Timeframe
 from stores.hot.leases import VitalSigns, vital_signs
-from stores.hot.redis_client import StoreUnavailable
+from stores.hot.store import StoreUnavailable
 from timing.clock import now_ms
 
 _READY_DEADLINE_S: Final = 2.0

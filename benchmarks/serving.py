@@ -23,7 +23,7 @@ from benchmarks.report import LeftOut, Row, Sample, Target
 from benchmarks.stage import Stage, Stores, open_stores
 from cache_manager import CacheManager, DocumentMeta
 from market.timeframes import Timeframe
-from stores.hot.redis_client import open_hot_store
+from stores.hot.opening import open_hot_store
 from timing.clock import now_ms
 
 PART: Final = "serving"

@@ -18,7 +18,8 @@ from cache_manager import CacheManager
 from config import Settings, load_settings
 from stores.embedded.stores import EmbeddedStores, remove_embedded_data
 from stores.hot.leases import Lease, try_acquire
-from stores.hot.redis_client import HotStore, open_hot_store
+from stores.hot.opening import open_hot_store
+from stores.hot.store import HotStore
 
 NO_DATABASE: Final = "postgresql://nobody@127.0.0.1:1/none"
 

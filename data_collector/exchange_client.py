@@ -33,7 +33,7 @@ from data_collector.shared_budgets import SharedBudgets
 from data_collector.url_builder import Endpoint, Request, listing_request
 from market.markets import Exchange
 from metrics.instruments import ExchangeMetrics
-from stores.hot.redis_client import HotStore
+from stores.hot.store import HotStore
 from timing.clock import Clock, SystemClock
 
 REQUEST_S: Final = 10.0  # for one request, from connecting to the last byte

@@ -15,7 +15,9 @@ import structlog
 
 from data_collector.rate_limits import Limit
 from market.markets import Exchange
-from stores.hot.redis_client import HotStore, NativeStore, StoreUnavailable, Subscription
+from stores.hot.redis_client import NativeStore
+from stores.hot.store import HotStore, StoreUnavailable
+from stores.hot.subscription import Subscription
 from timing.clock import Clock
 
 SLOTS: Final = 20  # of a window: what is taken becomes free in such steps

@@ -24,7 +24,9 @@ from job_queue.scripts import (
 )
 from market.timeframes import COLLECTED, Timeframe
 from stores.hot.leases import Lease, LeaseLost, LeaseName, lock_key, persist
-from stores.hot.redis_client import HotStore, NativeStore, StoreUnavailable, Subscription, Word
+from stores.hot.redis_client import NativeStore
+from stores.hot.store import HotStore, StoreUnavailable, Word
+from stores.hot.subscription import Subscription
 from timing.clock import now_ms
 
 JobKind = Literal["collect", "funding", "discovery"]

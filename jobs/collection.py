@@ -35,7 +35,7 @@ from market.metadata import MetadataBatch
 from market.timeframes import Timeframe
 from metrics.instruments import WorkerMetrics
 from stores.hot.leases import Lease, persist
-from stores.hot.redis_client import HotStore
+from stores.hot.store import HotStore
 from timing.clock import now_ms
 
 # How long a job that lacks what another job brings waits for that one.

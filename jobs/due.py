@@ -12,7 +12,7 @@ from documents.building import GLOBAL_FR
 from jobs.collection import Desk
 from logging_setup import OutageLog
 from market.timeframes import DAY_MS, HOUR_MS
-from stores.hot.redis_client import StoreUnavailable
+from stores.hot.store import StoreUnavailable
 
 _LOOK_EVERY_S: Final = 300.0
 _FIRST_RETRY_S: Final = 2.0

@@ -12,7 +12,7 @@ import structlog
 
 from market.markets import Exchange, Market
 from stores.hot.leases import Lease, LeaseLost, persist
-from stores.hot.redis_client import HotStore, StoreUnavailable
+from stores.hot.store import HotStore, StoreUnavailable
 
 KNOWN_MARKETS: Final = "known:markets"
 

@@ -11,7 +11,8 @@ from config import load_settings
 from job_queue.queue import JobAborted, JobQueue, JobRecord
 from logging_setup import configure_logging
 from stores.hot.leases import Lease, LeaseLost, try_acquire
-from stores.hot.redis_client import StoreUnavailable, open_hot_store
+from stores.hot.opening import open_hot_store
+from stores.hot.store import StoreUnavailable
 
 
 class RemoteWorker:

@@ -25,12 +25,8 @@ from cache_manager import (
 from documents.deflated import deflate, joined
 from market.timeframes import Timeframe
 from stores.hot.leases import Lease, LeaseLost, try_acquire
-from stores.hot.redis_client import (
-    HotStore,
-    NativeStore,
-    StoreRefused,
-    StoreUnavailable,
-)
+from stores.hot.redis_client import NativeStore
+from stores.hot.store import HotStore, StoreRefused, StoreUnavailable
 from stores.hot.upstash_client import UpstashStore
 from tests.fixtures.upstash import OpenStore, OwnValkey, RemoteWorker, UpstashEndpoint, until
 

@@ -17,7 +17,7 @@ import pytest
 import redis
 
 from job_queue.queue import JobQueue
-from stores.hot.redis_client import open_hot_store
+from stores.hot.opening import open_hot_store
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.simulator import Simulator, StartSimulator
 from tests.fixtures.upstash import OwnValkey, until

@@ -30,7 +30,7 @@ from api.documents.waits import TooManyWaits, Waits
 from cache_manager import DOCUMENTS, GLOBAL_FR
 from documents.text import DocumentError
 from metrics.instruments import ApiMetrics
-from stores.hot.redis_client import StoreUnavailable
+from stores.hot.store import StoreUnavailable
 from timing.clock import now_ms
 
 PREFIX: Final = "/cache/"

@@ -11,7 +11,9 @@ import structlog
 
 from cache_manager import PUBLISHED, CacheManager, DocumentMeta
 from logging_setup import OutageLog
-from stores.hot.redis_client import NativeStore, StoreUnavailable, Subscription
+from stores.hot.redis_client import NativeStore
+from stores.hot.store import StoreUnavailable
+from stores.hot.subscription import Subscription
 
 log = structlog.get_logger(__name__)
 

@@ -20,7 +20,7 @@ from isal import isal_zlib
 from api.documents.negotiation import Coding, Wanted
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
 from documents.text import DocumentError, DocumentText
-from stores.hot.redis_client import StoreUnavailable
+from stores.hot.store import StoreUnavailable
 
 # What is derived from documents (inflated text, slices) and kept for the next request.
 DERIVED_BYTES: Final = 96 * 2**20

@@ -15,7 +15,7 @@ from typing import Final, Literal, Self, TypeVar
 
 import structlog
 
-from stores.hot.redis_client import DEADLINE_S, HotStore, Script, StoreRefused, StoreUnavailable
+from stores.hot.store import DEADLINE_S, HotStore, Script, StoreRefused, StoreUnavailable
 
 LeaseName = Literal["worker", "funding"]
 BEAT_TTL_S: Final = 30

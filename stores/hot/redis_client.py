@@ -1,120 +1,29 @@
-"""The hot store's client: raw commands, each under a deadline; here over RESP.
-
-Knows nothing of documents, leases or jobs; everything above is written once on `execute`.
-upstash_client.py is the same over Upstash's REST API.
-"""
+"""The hot store over RESP: Redis or Valkey, by a small pool of connections."""
 
 import asyncio
 import contextlib
-import hashlib
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Final, Literal, Protocol
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final, Literal
 
-import structlog
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, ReadOnlyError, RedisError, ResponseError
 
-from config import Settings
-from logging_setup import OutageLog
-
-DEADLINE_S: Final = 2.0  # of one command, connecting included
-PIECE_DEADLINE_S: Final = 30.0  # of one that moves megabytes
-CONNECTIONS: Final = 16  # per process and store; more callers wait for a free one
-_SILENCE_S: Final = 10.0  # a listener that hears nothing for so long asks whether all is well
-_LONGEST_REASON: Final = 200  # characters: Upstash repeats the whole command in its errors
-_STEADY_S: Final = 5.0  # a listener that was connected for so long is connected again at once
-# A store that starts, is not the primary at the moment, or whose disk is full, is as good as away.
-_PASSING: Final = frozenset(
-    (
-        *("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "BUSY"),
-        "MISCONF",
-    )
+from stores.hot.store import (
+    CONNECTIONS,
+    DEADLINE_S,
+    Script,
+    StoreRefused,
+    StoreUnavailable,
+    Word,
+    short,
 )
+
+_SILENCE_S: Final = 10.0  # a listener that hears nothing for so long asks whether all is well
 # What servers add to the error of a command inside a script, after the command's own words.
 _IN_SCRIPT: Final = re.compile(r" script: (?:\w+, )?on @user_script:\d+\.?$")
-
-Word = str | bytes | int
-log = structlog.get_logger(__name__)
-
-
-class StoreUnavailable(Exception):
-    """The hot store gave no timely answer; the message says which store and why, no secrets."""
-
-
-class StoreRefused(StoreUnavailable):
-    """The hot store answered with an error; `code` is its first word, such as OOM or READONLY.
-
-    `passing`: it says that it cannot at the moment, and is to be waited for like one that is away.
-    """
-
-    def __init__(self, message: str, code: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.passing = code in _PASSING
-
-
-class HotStore(Protocol):
-    """One raw command after another. Nothing is ever sent twice: callers decide what may be."""
-
-    kind: Literal["native", "upstash"]
-
-    async def execute(self, *command: Word, deadline_s: float = DEADLINE_S) -> Any:
-        """The reply: bytes, int, None or a list of these.
-
-        Raises StoreRefused for an error reply, StoreUnavailable for none within `deadline_s`.
-        """
-
-    def script(self, lua: str) -> "Script":
-        """A script to run by its hash."""
-
-    async def aclose(self) -> None:
-        """Closes every connection; later commands raise StoreUnavailable."""
-
-
-class Script:
-    """A Lua script, sent once and called by its hash from then on."""
-
-    def __init__(self, store: HotStore, lua: str) -> None:
-        self._store = store
-        self._lua = lua
-        self._sha = hashlib.sha1(lua.encode(), usedforsecurity=False).hexdigest()
-
-    async def run(
-        self,
-        keys: Sequence[str],
-        args: Sequence[Word] = (),
-        *,
-        deadline_s: float = DEADLINE_S,
-    ) -> Any:
-        """The script's reply. Raises as `HotStore.execute` does."""
-        words: tuple[Word, ...] = (len(keys), *keys, *args)
-        try:
-            return await self._store.execute("EVALSHA", self._sha, *words, deadline_s=deadline_s)
-        except StoreRefused as error:
-            if error.code != "NOSCRIPT":  # it was not run, so it may be sent again
-                raise
-        return await self._store.execute("EVAL", self._lua, *words, deadline_s=deadline_s)
-
-
-def open_hot_store(where: Settings | str, *, client_name: str) -> HotStore:
-    """The client of the store that the settings, or a redis URL, name. Connects when first used.
-
-    Raises ValueError where the settings name no store, or the URL cannot be used.
-    """
-    if isinstance(where, str):
-        return NativeStore(where, client_name=client_name)
-    if where.upstash_redis_rest_url and where.upstash_redis_rest_token:
-        # Its client brings much along that who has a Redis need not load.
-        from stores.hot.upstash_client import UpstashStore
-
-        token = where.upstash_redis_rest_token.get_secret_value()
-        return UpstashStore(where.upstash_redis_rest_url, token)
-    if where.redis_url:
-        return NativeStore(where.redis_url.get_secret_value(), client_name=client_name)
-    raise ValueError("no hot store is configured: give the address of the embedded one")
 
 
 class NativeStore:
@@ -287,61 +196,6 @@ class Messages:
             raise _lost(error) from None
 
 
-class Subscription:
-    """One channel, heard for as long as this is open; reconnects by itself, and says so.
-
-    `on_message` gets each payload. `on_connected` is called each time the subscription stands
-    anew: messages sent before that were missed. `live` says whether it stands now.
-    """
-
-    def __init__(
-        self,
-        store: NativeStore,
-        channel: str,
-        on_message: Callable[[bytes], None],
-        on_connected: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._store = store
-        self._channel = channel
-        self._on_message = on_message
-        self._on_connected = on_connected
-        self._task: asyncio.Task[None] | None = None
-        self.live = False
-
-    def start(self) -> None:
-        """Begins to listen; does nothing if it has begun."""
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name=f"listen {self._channel}")
-
-    async def aclose(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        pause_s = 0.05
-        clock = asyncio.get_running_loop().time
-        outage = OutageLog(log, "listening_lost", "listening_again")
-        while True:
-            connected_at = clock()
-            try:
-                async with self._store.listen(self._channel) as messages:
-                    self.live = True
-                    connected_at = clock()
-                    outage.recovered(channel=self._channel)
-                    self._on_connected()
-                    async for message in messages:
-                        self._on_message(message)
-            except StoreUnavailable as error:
-                if clock() - connected_at > _STEADY_S:
-                    pause_s = 0.05
-                outage.failed(error, channel=self._channel)
-            finally:
-                self.live = False
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, 1.0)
-
-
 def _error_code(error: RedisError) -> tuple[str, str]:
     """The error's first word, and the whole of it: the client cuts known words off."""
     text = _IN_SCRIPT.sub("", str(error))
@@ -351,8 +205,3 @@ def _error_code(error: RedisError) -> tuple[str, str]:
 
 def _lost(error: Exception) -> StoreUnavailable:
     return StoreUnavailable(f"redis: {short(str(error)) or 'no answer in time'}")
-
-
-def short(reason: str) -> str:
-    """A reason as a message may hold it."""
-    return reason if len(reason) <= _LONGEST_REASON else reason[:_LONGEST_REASON] + "…"

@@ -11,7 +11,7 @@ import orjson
 from upstash_redis.asyncio import Redis as UpstashRedis
 from upstash_redis.errors import UpstashError
 
-from stores.hot.redis_client import (
+from stores.hot.store import (
     CONNECTIONS,
     DEADLINE_S,
     Script,

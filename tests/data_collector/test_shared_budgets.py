@@ -11,7 +11,8 @@ from data_collector.rate_limits import Limit, RateLimits
 from data_collector.shared_budgets import HELD_SLOTS, SLOTS, SharedBudgets
 from data_collector.url_builder import Endpoint, Request
 from market.markets import Exchange
-from stores.hot.redis_client import HotStore, NativeStore
+from stores.hot.redis_client import NativeStore
+from stores.hot.store import HotStore
 from timing.clock import SystemClock
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT

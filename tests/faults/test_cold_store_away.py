@@ -9,7 +9,8 @@ import pytest
 from jobs.known_markets import KNOWN_MARKETS, Selection, keep_markets, known_markets
 from market.markets import Exchange, Market
 from stores.hot.leases import Lease, LeaseLost, try_acquire
-from stores.hot.redis_client import HotStore, open_hot_store
+from stores.hot.opening import open_hot_store
+from stores.hot.store import HotStore
 from tests.fixtures.postgres import OwnPostgres
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.simulator import Simulator, StartSimulator

@@ -16,7 +16,8 @@ from cache_manager import CacheManager
 from stores.embedded.postgres import EmbeddedPostgres
 from stores.embedded.stores import EmbeddedStores
 from stores.hot.leases import try_acquire, vital_signs
-from stores.hot.redis_client import HotStore, StoreRefused, open_hot_store
+from stores.hot.opening import open_hot_store
+from stores.hot.store import HotStore, StoreRefused
 from tests.fixtures.disk import MakeDisk, fill
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.simulator import Simulator, StartSimulator

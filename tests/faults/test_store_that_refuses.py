@@ -16,7 +16,8 @@ from data_collector.shared_budgets import SharedBudgets
 from job_queue.queue import JobQueue
 from market.markets import Exchange
 from stores.hot.leases import Lease, beat, try_acquire, vital_signs, workers_alive
-from stores.hot.redis_client import HotStore, StoreRefused, open_hot_store
+from stores.hot.opening import open_hot_store
+from stores.hot.store import HotStore, StoreRefused
 from tests.fixtures.api import StartApi
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.simulator import StartSimulator

@@ -14,7 +14,7 @@ import redis
 
 from cache_manager import CacheManager
 from stores.hot.leases import try_acquire
-from stores.hot.redis_client import StoreRefused, StoreUnavailable
+from stores.hot.store import StoreRefused, StoreUnavailable
 from stores.hot.upstash_client import UpstashStore
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.simulator import StartSimulator

@@ -17,7 +17,8 @@ from job_queue.queue import (
 )
 from market.timeframes import Timeframe
 from stores.hot.leases import Lease, LeaseLost, LeaseName, try_acquire
-from stores.hot.redis_client import HotStore, NativeStore
+from stores.hot.redis_client import NativeStore
+from stores.hot.store import HotStore
 from stores.hot.upstash_client import UpstashStore
 from tests.fixtures.upstash import OwnValkey, UpstashEndpoint
 

@@ -8,7 +8,8 @@ import pytest
 
 from job_queue.queue import JobQueue, JobRecord
 from stores.hot.leases import Lease, try_acquire
-from stores.hot.redis_client import HotStore, NativeStore
+from stores.hot.redis_client import NativeStore
+from stores.hot.store import HotStore
 from tests.fixtures.upstash import RemoteWorker, until
 
 

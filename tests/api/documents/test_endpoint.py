@@ -17,7 +17,7 @@ import pytest
 from documents.building import DocumentBuilder, encode_funding
 from market.markets import Exchange, FundingSeries, Market, MarketSeries, Missing, Row
 from market.timeframes import Timeframe
-from stores.hot.redis_client import StoreUnavailable
+from stores.hot.store import StoreUnavailable
 from tests.fixtures.api import ServedApi, StartApi
 
 HOUR_MS = 3_600_000

@@ -9,7 +9,8 @@ import pytest
 from api.documents.publish_watcher import PublishWatcher
 from cache_manager import CacheManager, DocumentMeta
 from stores.hot.leases import Lease, try_acquire
-from stores.hot.redis_client import HotStore, NativeStore
+from stores.hot.redis_client import NativeStore
+from stores.hot.store import HotStore
 from stores.hot.upstash_client import UpstashStore
 from tests.fixtures.upstash import OpenStore, OwnValkey, UpstashEndpoint, until
 

@@ -8,7 +8,7 @@ import pytest
 from api.documents.negotiation import Coding, read_query
 from api.documents.shelf import Derived, Shared, Shelf
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
-from stores.hot.redis_client import StoreUnavailable
+from stores.hot.store import StoreUnavailable
 from tests.api.documents.test_endpoint import AS_OF_MS, document
 from tests.fixtures.api import ServedApi
 

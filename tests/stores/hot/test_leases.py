@@ -17,12 +17,8 @@ from stores.hot.leases import (
     vital_signs,
     workers_alive,
 )
-from stores.hot.redis_client import (
-    HotStore,
-    NativeStore,
-    StoreRefused,
-    StoreUnavailable,
-)
+from stores.hot.redis_client import NativeStore
+from stores.hot.store import HotStore, StoreRefused, StoreUnavailable
 from stores.hot.upstash_client import UpstashStore
 from tests.fixtures.upstash import OpenStore, OwnValkey, RemoteWorker, UpstashEndpoint, until
 

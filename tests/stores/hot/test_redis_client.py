@@ -14,14 +14,10 @@ import pytest
 from upstash_redis.asyncio import Redis as UpstashRedis
 
 from config import load_settings
-from stores.hot.redis_client import (
-    HotStore,
-    NativeStore,
-    StoreRefused,
-    StoreUnavailable,
-    Subscription,
-    open_hot_store,
-)
+from stores.hot.opening import open_hot_store
+from stores.hot.redis_client import NativeStore
+from stores.hot.store import HotStore, StoreRefused, StoreUnavailable
+from stores.hot.subscription import Subscription
 from stores.hot.upstash_client import UpstashStore
 from tests.fixtures.upstash import OwnValkey, UpstashEndpoint
 
