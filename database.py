@@ -10,12 +10,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import asyncpg
 import structlog
 
-from market.markets import Coin, Exchange, Market, Meta
+from market.markets import Coin, Exchange, ListedMarket, Market, Meta
 from market.timeframes import Timeframe
 from stores.cold.migrate import MIGRATIONS
 from stores.cold.pool import Connection, DatabasePool, DatabaseUnavailable
@@ -34,13 +34,6 @@ _log = structlog.get_logger(__name__)
 # Numbers with a column of their own, in the order in which they are handed out.
 _NUMBERS: Final = ("hurst", "entropy", "realised_volatility")
 _MARKET: Final = "exchange, symbol, base, quote, launched_ms"
-
-
-class ListedMarket(NamedTuple):
-    """A market as an exchange lists it now; `turnover_24h` in quote units, None if not known."""
-
-    market: Market
-    turnover_24h: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ import structlog
 from cache_manager import CacheManager, DamagedDocument, StoredDocument
 from config import Settings
 from data_collector import Collected, fetch_market_data
-from data_collector.discovery import run_discovery
 from data_collector.exchange_client import ExchangeClient
 from data_collector.fr_fetcher import run_fr_update_process
 from database import Database, DatabaseUnavailable
@@ -29,6 +28,7 @@ from documents.building import (
 )
 from documents.text import DocumentError
 from job_queue.queue import JobQueue, JobRecord, lane_of
+from jobs.discovery import run_discovery
 from jobs.known_markets import Selection, keep_markets, known_markets
 from market.markets import FundingBook, Market, MarketSeries, Meta, Missing
 from market.metadata import MetadataBatch

@@ -6,7 +6,7 @@ Times are integer UTC milliseconds and end in `_ms`; intervals are milliseconds 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from market.timeframes import HOUR_MS
 
@@ -48,6 +48,13 @@ class Market:
     @property
     def key(self) -> str:
         return f"{self.exchange}:{self.symbol}"
+
+
+class ListedMarket(NamedTuple):
+    """A market as an exchange lists it now; `turnover_24h` in quote units, None if not known."""
+
+    market: Market
+    turnover_24h: float | None
 
 
 Meta = Mapping[str, float | None]  # hurst, entropy, ...: numbers about a market and timeframe

@@ -11,9 +11,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from config import load_settings
-from data_collector.discovery import DiscoveryResult, run_discovery
 from data_collector.exchange_client import ExchangeClient
 from database import CoinRecord, Database, DatabaseUnavailable, SavedMarkets
+from jobs.discovery import DiscoveryResult, run_discovery
 from market.markets import Exchange
 from tests.data_collector.test_fr_fetcher import ImpatientClock, settings_for
 from tests.fixtures.simulator import NOW_MS, Simulator

@@ -1,0 +1,68 @@
+"""Discovery: which markets each exchange lists now, stored in the cold store.
+
+How the lists are asked for is data_collector.discovery's; what becomes of markets that left is
+database.py's.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from data_collector.discovery import fetch_listed
+from data_collector.errors import ExchangeError
+from data_collector.fetch_strategies import Run, Sender, work_through
+from database import Database, SavedMarkets
+from market.markets import Exchange
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryResult:
+    """What each exchange that answered lists, what that changed, and why another is unknown.
+
+    The coins of an exchange in `failures` are as they were.
+    """
+
+    found: Mapping[Exchange, int]
+    saved: Mapping[Exchange, SavedMarkets]
+    failures: Mapping[Exchange, str]
+    requests: int
+    retries: int
+
+
+async def run_discovery(
+    client: Sender, database: Database, exchanges: Sequence[Exchange], quote: str
+) -> DiscoveryResult:
+    """Stores the contracts that each exchange trades now, all exchanges side by side.
+
+    Raises DatabaseUnavailable; an exchange that fails is named in `failures` and leaves its
+    coins, and the other exchanges, alone.
+    """
+    run = Run(client)
+    found: dict[Exchange, int] = {}
+    saved: dict[Exchange, SavedMarkets] = {}
+    failures: dict[Exchange, str] = {}
+
+    async def discover(exchange: Exchange) -> None:
+        seen_at_ms = client.clock.wall_ms()
+        try:
+            listed = await fetch_listed(run, exchange, quote)
+        except ExchangeError as error:
+            log.warning("discovery_failed", exchange=exchange, cause=str(error))
+            failures[exchange] = str(error)
+            return
+        saved[exchange] = await database.save_markets(exchange, listed, seen_at_ms=seen_at_ms)
+        found[exchange] = len(listed)
+        log.info(
+            "discovered",
+            exchange=exchange,
+            markets=len(listed),
+            added=saved[exchange].added,
+            returned=saved[exchange].returned,
+            left=saved[exchange].left,
+        )
+
+    await work_through(exchanges, lambda exchange: exchange, discover, workers=1)
+    return DiscoveryResult(found, saved, failures, run.requests, run.retries)
