@@ -42,15 +42,16 @@ from api.documents.shelf import Shelf
 from api.documents.waits import Waits
 from api.guard import LARGEST_BODY, TOO_LARGE
 from api.jobs import build_jobs
-from api.parts import ApiParts, ApiState
+from api.parts import Parts
 from api.scrape import Siblings, build_scrape
+from api.state import ApiState
 from api.status import build_status
 from config import Settings
 from database import DatabaseUnavailable
 from metrics.instruments import OTHER, ApiMetrics, loop_watched
 from stores.hot.store import StoreUnavailable
 
-__all__ = ["Api", "ApiParts", "create_app"]
+__all__ = ["Api", "create_app"]
 
 VERSION: Final = "0.1.0"
 # For old browsers, and so that a page's address is not told to others.
@@ -63,7 +64,7 @@ _BROWSER_HEADERS: Final[tuple[Header, ...]] = (
 log = structlog.get_logger(__name__)
 
 
-Connect = Callable[[], AbstractAsyncContextManager[ApiParts]]
+Connect = Callable[[], AbstractAsyncContextManager[Parts]]
 
 
 def create_app(

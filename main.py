@@ -15,7 +15,6 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,12 +35,9 @@ from logging_setup import configure_logging
 from market.timeframes import COLLECTED
 
 if TYPE_CHECKING:
-    from cache_manager import CacheManager
-    from database import Database
+    from api.parts import Parts
     from job_queue.doorbell import Doorbell
-    from job_queue.queue import JobQueue
     from jobs.collection import Desk
-    from stores.hot.store import HotStore
 
 # sysexits.h: EX_TEMPFAIL (try again later), EX_CONFIG, EX_UNAVAILABLE.
 EXIT_CONFIG: Final = 78
@@ -74,16 +70,6 @@ def starting() -> Iterator[None]:
         gc.enable()
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What every long-running command is made of."""
-
-    store: "HotStore"
-    cache: "CacheManager"
-    queue: "JobQueue"
-    database: "Database"
-
-
 @contextlib.asynccontextmanager
 async def embedded_stores(settings: Settings) -> AsyncIterator[Settings]:
     """Starts or joins the stores that no setting names; yields settings that name them all."""
@@ -106,8 +92,9 @@ async def embedded_stores(settings: Settings) -> AsyncIterator[Settings]:
 
 
 @contextlib.asynccontextmanager
-async def open_parts(settings: Settings, role: str) -> AsyncIterator[Parts]:
+async def open_parts(settings: Settings, role: str) -> AsyncIterator["Parts"]:
     """The stores' clients, closed in reverse order; `role` names them at the server."""
+    from api.parts import Parts
     from cache_manager import CacheManager
     from database import Database
     from job_queue.queue import JobQueue
@@ -256,22 +243,17 @@ async def api(settings: Settings, stop: asyncio.Event, fd: int | None, name: str
     if fd is None and settings.web_concurrency > 1:
         return await supervise(settings, stop, with_worker=False)
 
-    @contextlib.asynccontextmanager
-    async def connect() -> AsyncIterator["ApiParts"]:
-        async with open_parts(settings, "api") as parts:
-            yield ApiParts(parts.store, parts.cache, parts.queue, parts.database)
-
     with starting():
         from api.connections.protocol import Crowd
         from api.connections.server import serve_app
-        from api_routes import ApiParts, create_app
+        from api_routes import create_app
         from metrics.instruments import ApiMetrics
 
         # Those behind one socket are the children of one supervisor.
         several = settings.web_concurrency > 1
         group = f"{socket.gethostname()}:{os.getppid()}" if several else None
         metrics = ApiMetrics(name, group=group)
-        app = create_app(settings, connect, metrics=metrics)
+        app = create_app(settings, lambda: open_parts(settings, "api"), metrics=metrics)
     listener = socket.socket(fileno=fd) if fd is not None else _listen(settings)
     crowd = Crowd.within(raise_open_file_limit(), metrics)
     if fd is None:

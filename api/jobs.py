@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from api.docs import content, responses
 from api.guard import read_body, require_api_token, require_cron_secret
 from api.models import GetMarketData, Job, Jobs
-from api.parts import ApiParts, Parts
+from api.parts import Parts
+from api.state import RequestParts
 from config import Settings
 from job_queue.queue import JobRecord, collect_id
 from stores.hot.leases import current_holder
@@ -55,7 +56,7 @@ def build_jobs(settings: Settings) -> APIRouter:
     )
     async def get_market_data(
         request: Request,
-        parts: Parts,
+        parts: RequestParts,
         if_busy: Annotated[
             Literal["reject"] | None,
             Query(description="reject: 409 while a worker is at work, instead of queueing"),
@@ -72,7 +73,7 @@ def build_jobs(settings: Settings) -> APIRouter:
                 )
             return _accepted(await parts.queue.request(collect_id(wanted.timeframe)))
 
-    async def request_internal(request: Request, parts: ApiParts, job_id: str) -> JSONResponse:
+    async def request_internal(request: Request, parts: Parts, job_id: str) -> JSONResponse:
         await read_body(request)
         async with asyncio.timeout(_POST_DEADLINE_S):
             return _accepted(await parts.queue.request(job_id))
@@ -85,21 +86,21 @@ def build_jobs(settings: Settings) -> APIRouter:
     }
 
     @router.post("/api/v1/internal/update-fr", summary="Queue a funding refresh", **internal)
-    async def update_fr(request: Request, parts: Parts) -> JSONResponse:
+    async def update_fr(request: Request, parts: RequestParts) -> JSONResponse:
         return await request_internal(request, parts, "funding")
 
     @router.post("/api/v1/internal/update-coins", summary="Queue a market discovery", **internal)
-    async def update_coins(request: Request, parts: Parts) -> JSONResponse:
+    async def update_coins(request: Request, parts: RequestParts) -> JSONResponse:
         return await request_internal(request, parts, "discovery")
 
     @router.get("/jobs", response_model=Jobs, responses=responses(503), summary="All jobs")
-    async def list_jobs(parts: Parts) -> JSONResponse:
+    async def list_jobs(parts: RequestParts) -> JSONResponse:
         return JSONResponse({"jobs": [job.as_json() for job in await parts.queue.list()]})
 
     @router.get(
         "/jobs/{job_id}", response_model=Job, responses=responses(404, 503), summary="One job"
     )
-    async def get_job(job_id: str, parts: Parts) -> JSONResponse:
+    async def get_job(job_id: str, parts: RequestParts) -> JSONResponse:
         return JSONResponse(_known(await parts.queue.get(job_id)).as_json())
 
     @router.delete(
@@ -110,7 +111,7 @@ def build_jobs(settings: Settings) -> APIRouter:
         responses=responses(401, 404, 408, 503),
         summary="Abort a job",
     )
-    async def delete_job(job_id: str, request: Request, parts: Parts) -> JSONResponse:
+    async def delete_job(job_id: str, request: Request, parts: RequestParts) -> JSONResponse:
         """A queued or active job ends as `aborted`; a finished one stays as it is."""
         await read_body(request)
         async with asyncio.timeout(_POST_DEADLINE_S):

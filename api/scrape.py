@@ -17,7 +17,8 @@ from fastapi.responses import Response
 from prometheus_client.core import GaugeMetricFamily
 
 from api.docs import responses
-from api.parts import ApiParts, Parts
+from api.parts import Parts
+from api.state import RequestParts
 from cache_manager import DOCUMENTS, DocumentMeta
 from job_queue.queue import JobState
 from metrics.exposition import CONTENT_TYPE, NotPacked, Page, packed, unpacked
@@ -97,7 +98,7 @@ def build_scrape(siblings: Siblings) -> APIRouter:
         },
         summary="Numbers for Prometheus",
     )
-    async def scrape(parts: Parts) -> Response:
+    async def scrape(parts: RequestParts) -> Response:
         """The workers' own numbers have a `worker` label, those of API processes `process`. While
         the store is away only the answering process is told, with `perpcache_store_up 0`."""
         page = Page()
@@ -108,7 +109,7 @@ def build_scrape(siblings: Siblings) -> APIRouter:
     return router
 
 
-async def _add_shared(page: Page, parts: ApiParts, siblings: Siblings) -> bool:
+async def _add_shared(page: Page, parts: Parts, siblings: Siblings) -> bool:
     """All numbers; those of this process alone, and False, when the store gives none."""
     metrics = siblings.metrics
     page.add(metrics.registry.collect(), {"process": metrics.process})

@@ -8,7 +8,8 @@ from fastapi.responses import JSONResponse
 
 from api.docs import responses
 from api.models import Coins, Health, Ready
-from api.parts import ApiParts, Parts
+from api.parts import Parts
+from api.state import RequestParts
 from cache_manager import DOCUMENTS, DocumentMeta
 from config import Settings
 from database import DatabaseUnavailable
@@ -30,7 +31,7 @@ def build_status(settings: Settings) -> APIRouter:
         "/coins", response_model=Coins, responses=responses(422, 503), summary="The markets"
     )
     async def coins(
-        parts: Parts,
+        parts: RequestParts,
         exchange: Annotated[Exchange | None, Query(description="only this exchange")] = None,
         timeframe: Annotated[
             Timeframe, Query(description="whose metadata: computed after each collection")
@@ -71,7 +72,7 @@ def build_status(settings: Settings) -> APIRouter:
         responses={**responses(), 503: {"model": Ready, "description": "it cannot do its work"}},
         summary="Whether the service can do its work",
     )
-    async def ready(parts: Parts) -> JSONResponse:
+    async def ready(parts: RequestParts) -> JSONResponse:
         """503 only when the hot store is away or no worker has lived for 30 s. Degraded while the
         database is away, or while the store is full or takes no writes: documents are served."""
         (store, metas, signs), database = await asyncio.gather(
@@ -94,7 +95,7 @@ def build_status(settings: Settings) -> APIRouter:
 
 
 async def _store_state(
-    parts: ApiParts,
+    parts: Parts,
 ) -> tuple[str, dict[str, DocumentMeta | None], VitalSigns | None]:
     try:
         async with asyncio.timeout(_READY_DEADLINE_S):
@@ -115,7 +116,7 @@ def _worker_state(signs: VitalSigns | None) -> str:
     return "none has given a sign of life for 30 s" if signs.can_beat else _BEATS_UNKNOWN
 
 
-async def _database_state(parts: ApiParts, settings: Settings) -> str:
+async def _database_state(parts: Parts, settings: Settings) -> str:
     try:
         async with asyncio.timeout(_READY_DEADLINE_S):
             await parts.database.discovered_at_ms(settings.exchanges[0])
