@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import structlog
 
-from data_collector.errors import CollectionFailed, ExchangeError
 from database import DatabaseUnavailable
 from job_queue.queue import JobAborted, JobQueue, JobRecord
 from jobs.collection import Desk, JobFailed, Outcome, Progress, run_job
@@ -18,6 +17,7 @@ from logging_setup import OutageLog
 from metrics.exposition import packed
 from stores.hot.leases import BEAT_TTL_S, Lease, LeaseLost, LeaseName, beat, try_acquire
 from stores.hot.store import StoreRefused, StoreUnavailable
+from venues.errors import CollectionFailed, ExchangeError
 
 LANES: Final[tuple[LeaseName, ...]] = ("worker", "funding")
 # A job's record is fresh at least once a second, so it is written a little more often.

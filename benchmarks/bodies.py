@@ -15,11 +15,12 @@ from benchmarks.report import Sample
 from cache_manager import PIECE_BYTES, TextStream
 from data_collector.api_parser import parse_klines, parse_open_interest
 from data_collector.data_processing import aggregate_4h_to_8h, merge_data
-from data_collector.url_builder import Endpoint, Request, endpoint_table, history_request
+from data_collector.url_builder import endpoint_table, history_request
 from documents.building import DocumentBuilder
 from market.markets import Exchange, FundingSeries, Market, MarketSeries
 from market.rows import TimedValues
 from market.timeframes import DAY_MS, HOUR_MS, Timeframe
+from venues.venue import Endpoint, Request
 
 _H4: Final = Timeframe.H4
 _FEWEST_CANDLES: Final = 40  # in an answer that is worth measuring

@@ -17,9 +17,10 @@ from benchmarks import bodies
 from benchmarks.machine import ROOT, Spent, run_measured, running
 from benchmarks.report import LeftOut, Row, Sample, Target
 from benchmarks.stage import Stage, Stores, open_stores
-from data_collector.url_builder import Endpoint, endpoint_table
+from data_collector.url_builder import endpoint_table
 from market.markets import Exchange
 from market.timeframes import Timeframe
+from venues.venue import Endpoint
 
 PART: Final = "collecting"
 BENCH_PYTHON: Final = ROOT / ".venv-bench" / "bin" / "python"

@@ -12,7 +12,6 @@ import structlog
 
 from data_collector.api_parser import Candle, OpenInterestRow
 from data_collector.data_processing import aggregate_4h_to_8h, merge_data
-from data_collector.errors import BadPayload, CollectionFailed, ExchangeError, GaveUp, SourceDown
 from data_collector.exchange_client import ExchangeClient
 from data_collector.exchange_clocks import Clocks
 from data_collector.fetch_strategies import (
@@ -36,6 +35,7 @@ from market.markets import (
 )
 from market.rows import first_time
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
+from venues.errors import BadPayload, CollectionFailed, ExchangeError, GaveUp, SourceDown
 
 __all__ = ["Collected", "CollectionFailed", "ExchangeClient", "fetch_market_data"]
 

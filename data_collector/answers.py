@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from data_collector.api_parser import read_error
-from data_collector.errors import (
+from data_collector.rate_limits import LIMITS, exchange_time_ms, window_left_s
+from data_collector.wire import excerpt
+from market.markets import Exchange
+from venues.errors import (
     BadRequest,
     Banned,
     ExchangeError,
@@ -19,10 +22,7 @@ from data_collector.errors import (
     SymbolGone,
     WindowRefused,
 )
-from data_collector.rate_limits import LIMITS, exchange_time_ms, window_left_s
-from data_collector.url_builder import Request
-from data_collector.wire import excerpt
-from market.markets import Exchange
+from venues.venue import Request
 
 Kind = type[ExchangeError]
 
@@ -153,6 +153,5 @@ def _pause_s(
     if (untold_s := _UNTOLD_PAUSE_S[request.exchange]) is not None:
         return untold_s
     limit = LIMITS[request.exchange][request.counter]
-    left_s = window_left_s(headers) if limit.header is not None else None
     # A whole window is the most: one second more would end the exchange's part of a job.
-    return min(left_s or limit.window_s, limit.window_s)
+    return min(window_left_s(limit, headers) or limit.window_s, limit.window_s)

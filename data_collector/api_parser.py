@@ -13,9 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
-from data_collector.errors import BadPayload
 from data_collector.plain_candles import plain_klines
-from data_collector.url_builder import Endpoint
 from data_collector.wire import (
     ERROR_DECODER,
     FUNDING,
@@ -36,6 +34,8 @@ from data_collector.wire import (
 from market.candles import Candle, new_candle
 from market.markets import Exchange, FundingRow
 from market.rows import Columns, TimedValues, on_grid
+from venues.errors import BadPayload
+from venues.venue import Endpoint
 
 __all__ = [
     "Candle",

@@ -5,11 +5,11 @@ Which contracts count is api_parser's; storing them is others' business.
 
 import structlog
 
-from data_collector.errors import BadPayload, ExchangeError
 from data_collector.fetch_strategies import Run
 from data_collector.listings import fetch_instruments, fetch_turnovers
-from data_collector.url_builder import Endpoint
 from market.markets import Exchange, ListedMarket
+from venues.errors import BadPayload, ExchangeError
+from venues.venue import Endpoint
 
 log = structlog.get_logger(__name__)
 

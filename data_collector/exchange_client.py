@@ -17,7 +17,15 @@ from yarl import URL
 from config import Settings
 from data_collector.answers import judge
 from data_collector.api_parser import parse_server_time
-from data_collector.errors import (
+from data_collector.fetch_strategies import Run, Tally, fetch_simple
+from data_collector.rate_limits import RateLimits, Ticket
+from data_collector.shared_budgets import SharedBudgets
+from data_collector.url_builder import listing_request
+from market.markets import Exchange
+from metrics.instruments import ExchangeMetrics
+from stores.hot.store import HotStore
+from timing.clock import Clock, SystemClock
+from venues.errors import (
     BadPayload,
     BadRequest,
     Banned,
@@ -27,14 +35,7 @@ from data_collector.errors import (
     SymbolGone,
     WindowRefused,
 )
-from data_collector.fetch_strategies import Run, Tally, fetch_simple
-from data_collector.rate_limits import RateLimits, Ticket
-from data_collector.shared_budgets import SharedBudgets
-from data_collector.url_builder import Endpoint, Request, listing_request
-from market.markets import Exchange
-from metrics.instruments import ExchangeMetrics
-from stores.hot.store import HotStore
-from timing.clock import Clock, SystemClock
+from venues.venue import Endpoint, Request
 
 REQUEST_S: Final = 10.0  # for one request, from connecting to the last byte
 CONNECT_S: Final = 5.0

@@ -13,10 +13,11 @@ from typing import Final, Self
 import structlog
 
 from data_collector.api_parser import parse_server_time
-from data_collector.errors import BadPayload, CollectionFailed, ExchangeError
 from data_collector.fetch_strategies import Run, fetch_simple
-from data_collector.url_builder import Endpoint, listing_request
+from data_collector.url_builder import listing_request
 from market.markets import Exchange
+from venues.errors import BadPayload, CollectionFailed, ExchangeError
+from venues.venue import Endpoint
 
 GRACE_S: Final = 2.0  # for the others, once one exchange has told its time
 

@@ -21,7 +21,14 @@ from data_collector.api_parser import (
     parse_klines,
     parse_open_interest,
 )
-from data_collector.errors import (
+from data_collector.task_builder import FetchTask
+from data_collector.url_builder import endpoint_table, history_request
+from market.markets import Exchange, FundingRow
+from market.rows import Columns
+from market.timeframes import Timeframe
+from metrics.instruments import ExchangeMetrics
+from timing.clock import Clock
+from venues.errors import (
     BadPayload,
     Banned,
     ExchangeError,
@@ -31,19 +38,7 @@ from data_collector.errors import (
     SourceDown,
     WindowRefused,
 )
-from data_collector.task_builder import FetchTask
-from data_collector.url_builder import (
-    Endpoint,
-    Order,
-    Request,
-    endpoint_table,
-    history_request,
-)
-from market.markets import Exchange, FundingRow
-from market.rows import Columns
-from market.timeframes import Timeframe
-from metrics.instruments import ExchangeMetrics
-from timing.clock import Clock
+from venues.venue import Endpoint, Order, Request
 
 # How often one request is made at most, by what the last answer was. The deadline of a single
 # request is the client's.

@@ -11,7 +11,6 @@ from typing import Final
 
 import structlog
 
-from data_collector.errors import CollectionFailed, ExchangeError, GaveUp, SourceDown
 from data_collector.exchange_clocks import Clocks, ExchangeClock
 from data_collector.fetch_strategies import Run, Sender, fetch_funding, work_through
 from data_collector.funding_rules import (
@@ -35,6 +34,7 @@ from data_collector.task_builder import funding_task
 from data_collector.url_builder import ALL_SYMBOLS_FUNDING
 from market.markets import Exchange, FundingBook, FundingRow, FundingSeries, Market, Missing
 from market.timeframes import HOUR_MS, MINUTE_MS
+from venues.errors import CollectionFailed, ExchangeError, GaveUp, SourceDown
 
 # One request for the settlements of all symbols is worth it when so many markets are due.
 _MANY_DUE: Final = 10

@@ -18,16 +18,16 @@ from data_collector.api_parser import (
     parse_premium_index,
     parse_tickers,
 )
-from data_collector.errors import BadPayload, BadRequest
 from data_collector.fetch_strategies import Run, fetch_simple
 from data_collector.url_builder import (
     ALL_SYMBOLS_FUNDING,
     ENDPOINTS,
-    Endpoint,
     listing_request,
     recent_funding_request,
 )
 from market.markets import Exchange
+from venues.errors import BadPayload, BadRequest
+from venues.venue import Endpoint
 
 DEFAULT_FUNDING_HOURS: Final = 8
 _MOST_PAGES: Final = 50

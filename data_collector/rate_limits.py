@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final, Protocol
 
-from data_collector.errors import Banned, RateLimited
-from data_collector.url_builder import Request
 from market.markets import Exchange
 from timing.clock import Clock, SystemClock
+from venues.errors import Banned, RateLimited
+from venues.venue import Limit, Request
 
 LONGEST_PAUSE_S: Final = 60.0  # a longer one ends the exchange's part of a job
 LONGEST_WAIT_S: Final = 600.0  # for room, when others use up the limit of this address
@@ -31,19 +31,10 @@ _ANSWER_SOON_S: Final = 0.02  # while only requests under way take the room
 _WORTH_TELLING_S: Final = 0.2  # by so much a pause must be longer than the one others know of
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """`quantity` per `window_s` seconds and address; `header` tells what is used of it."""
-
-    quantity: int
-    window_s: float
-    header: str | None = None
-
-
 # Source: general information and endpoint pages of the exchanges' API documentation.
 LIMITS: Final[Mapping[Exchange, Mapping[str, Limit]]] = {
     Exchange.BINANCE: {
-        "weight": Limit(2400, 60, "X-MBX-USED-WEIGHT-1M"),
+        "weight": Limit(2400, 60, "X-MBX-USED-WEIGHT-1M", at_full_minutes=True),
         "funding": Limit(500, 300),
         "open_interest": Limit(1000, 300),
     },
@@ -234,7 +225,7 @@ class ExchangeLimits:
             return
         told = headers.get(budget.limit.header, "")
         if told.isdecimal():
-            left_s = window_left_s(headers)
+            left_s = window_left_s(budget.limit, headers)
             valid_s = budget.limit.window_s if left_s is None else left_s
             budget.correct(now, ticket, int(told), valid_s)
 
@@ -304,7 +295,12 @@ def exchange_time_ms(headers: Mapping[str, str]) -> int | None:
         return None
 
 
-def window_left_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds until the exchange's next full minute, a second added for the Date's resolution."""
+def window_left_s(limit: Limit, headers: Mapping[str, str]) -> float | None:
+    """Seconds until the limit's window ends, a second added for the Date's resolution.
+
+    None where nobody knows: the windows slide, or the answer has no usable Date.
+    """
     time_ms = exchange_time_ms(headers)
-    return None if time_ms is None else _MINUTE_S - time_ms // 1000 % _MINUTE_S + 1.0
+    if time_ms is None or not limit.at_full_minutes:
+        return None
+    return _MINUTE_S - time_ms // 1000 % _MINUTE_S + 1.0

@@ -13,12 +13,12 @@ from typing import Final
 
 import structlog
 
-from data_collector.rate_limits import Limit
 from market.markets import Exchange
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore, StoreUnavailable
 from stores.hot.subscription import Subscription
 from timing.clock import Clock
+from venues.venue import Limit
 
 SLOTS: Final = 20  # of a window: what is taken becomes free in such steps
 # Taken room is held for one window after its slot has ended, and for one slot more: so late may

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from data_collector.url_builder import Endpoint, endpoint_table, source_period
+from data_collector.url_builder import endpoint_table, source_period
 from market.markets import Market
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
+from venues.venue import Endpoint
 
 # A snapshot may be published minutes after the instant it is stamped with.
 PUBLICATION_LAG_MS: Final = 4 * MINUTE_MS

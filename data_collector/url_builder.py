@@ -5,69 +5,13 @@ category linear), as of autumn 2026.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
 from market.markets import Exchange, Market
 from market.timeframes import DAY_MS, Timeframe
-
-
-class Endpoint(StrEnum):
-    TIME = "time"
-    KLINES = "klines"
-    OPEN_INTEREST = "open_interest"
-    FUNDING = "funding"
-    FUNDING_INFO = "funding_info"
-    PREMIUM_INDEX = "premium_index"
-    INSTRUMENTS = "instruments"
-    TICKERS = "tickers"
-
-
-class Order(StrEnum):
-    """How history arrives, and so from which end its pages are followed."""
-
-    ASCENDING = "ascending"
-    DESCENDING = "descending"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One GET: `target` is the path with its encoded query; it costs `weight` of `counter`."""
-
-    exchange: Exchange
-    endpoint: Endpoint
-    target: str
-    counter: str
-    weight: int = 1
-    symbol: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointTable:
-    """One endpoint of one exchange.
-
-    `weights`: (largest limit, weight) in ascending order; the first that holds counts.
-    `horizon_ms`: how far back the exchange keeps this, None for all of it.
-    """
-
-    path: str
-    counter: str
-    weights: tuple[tuple[int, int], ...] = ((10**9, 1),)
-    page_limit: int = 0
-    fixed: tuple[tuple[str, str], ...] = ()
-    period: str = ""
-    start: str = "startTime"
-    end: str = "endTime"
-    order: Order = Order.ASCENDING
-    horizon_ms: int | None = None
-    periods: Mapping[Timeframe, str] = field(default_factory=dict)
-
-    def weight(self, limit: int = 0) -> int:
-        return next(weight for largest, weight in self.weights if limit <= largest)
-
+from venues.venue import Endpoint, EndpointTable, Order, Request
 
 _NATIVE: Final[Mapping[Timeframe, str]] = MappingProxyType(
     {timeframe: timeframe.value for timeframe in Timeframe}

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from data_collector.errors import BadPayload
-from data_collector.url_builder import Endpoint
 from market.markets import Exchange, Market
+from venues.errors import BadPayload
+from venues.venue import Endpoint
 
 T = TypeVar("T")
 # A number whose form varies: text or a JSON number; an empty text or null where it does not apply.

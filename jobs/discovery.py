@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import structlog
 
 from data_collector.discovery import fetch_listed
-from data_collector.errors import ExchangeError
 from data_collector.fetch_strategies import Run, Sender, work_through
 from database import Database, SavedMarkets
 from market.markets import Exchange
+from venues.errors import ExchangeError
 
 log = structlog.get_logger(__name__)
 

@@ -6,7 +6,9 @@ import pytest
 from multidict import CIMultiDict
 
 from data_collector.answers import judge
-from data_collector.errors import (
+from data_collector.url_builder import listing_request
+from market.markets import Exchange
+from venues.errors import (
     BadRequest,
     Banned,
     ExchangeError,
@@ -16,8 +18,7 @@ from data_collector.errors import (
     SymbolGone,
     WindowRefused,
 )
-from data_collector.url_builder import Endpoint, listing_request
-from market.markets import Exchange
+from venues.venue import Endpoint
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 # This machine's clock is five minutes behind the exchange's.

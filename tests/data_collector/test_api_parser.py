@@ -26,9 +26,9 @@ from data_collector.api_parser import (
     parse_tickers,
     read_error,
 )
-from data_collector.errors import BadPayload
 from market.markets import Exchange
 from market.timeframes import HOUR_MS, MINUTE_MS
+from venues.errors import BadPayload
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 H4 = 4 * HOUR_MS

@@ -9,14 +9,15 @@ from aiohttp import web
 
 from config import Settings, load_settings
 from data_collector import exchange_client
-from data_collector.errors import BadPayload, Banned, RateLimited, SourceDown
 from data_collector.exchange_client import ExchangeClient
 from data_collector.fetch_strategies import Run, Tally, fetch_simple
 from data_collector.rate_limits import RateLimits
-from data_collector.url_builder import Endpoint, history_request, listing_request
+from data_collector.url_builder import history_request, listing_request
 from market.markets import Exchange, Market
 from market.timeframes import Timeframe
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
+from venues.errors import BadPayload, Banned, RateLimited, SourceDown
+from venues.venue import Endpoint
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 TIME = listing_request(BYBIT, Endpoint.TIME)
@@ -163,7 +164,7 @@ async def test_a_pause_holds_everybody_and_a_long_one_is_told(simulator: Simulat
             await client.send(listing_request(BINANCE, Endpoint.TIME), Tally())
         pause_s = limits.of(BINANCE).pause_left_s()
         assert 0 < pause_s <= 60
-        assert abs(caught.value.retry_at_ms / 1000 - client.clock.wall_ms() / 1000 - pause_s) < 1
+        assert abs(caught.value.until_ms / 1000 - client.clock.wall_ms() / 1000 - pause_s) < 1
         # The other exchange goes on; the paused one sends nothing more.
         await other.server_time_ms(BYBIT)
         waiting = asyncio.create_task(other.server_time_ms(BINANCE))

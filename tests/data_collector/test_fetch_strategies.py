@@ -13,17 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_collector.errors import (
-    BadPayload,
-    Banned,
-    ExchangeError,
-    GaveUp,
-    RateLimited,
-    Restricted,
-    SourceDown,
-    SymbolGone,
-    WindowRefused,
-)
 from data_collector.fetch_strategies import (
     EDGE_KNOWN_AFTER,
     HOPELESS_AFTER,
@@ -39,10 +28,22 @@ from data_collector.fetch_strategies import (
     work_through,
 )
 from data_collector.task_builder import funding_task, klines_task, open_interest_task
-from data_collector.url_builder import Endpoint, Order, Request, endpoint_table, listing_request
+from data_collector.url_builder import endpoint_table, listing_request
 from market.markets import Exchange, Market
 from market.timeframes import HOUR_MS, Timeframe
 from timing.clock import Clock
+from venues.errors import (
+    BadPayload,
+    Banned,
+    ExchangeError,
+    GaveUp,
+    RateLimited,
+    Restricted,
+    SourceDown,
+    SymbolGone,
+    WindowRefused,
+)
+from venues.venue import Endpoint, Order, Request
 
 H1, H4 = HOUR_MS, 4 * HOUR_MS
 AS_OF_MS = 1_795_185_441_250

@@ -9,12 +9,12 @@ import pytest
 from config import Settings, load_settings
 from data_collector.api_parser import Candle
 from data_collector.data_processing import merge_data
-from data_collector.errors import CollectionFailed
 from data_collector.exchange_client import ExchangeClient
 from data_collector.fr_fetcher import FundingUpdate, run_fr_update_process
 from market.markets import Exchange, FundingBook, FundingSeries, Market
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
+from venues.errors import CollectionFailed
 
 BTC = Market(Exchange.BINANCE, "BTCUSDT", "BTC", "USDT")
 NEXT_HOUR_MS = NOW_MS - NOW_MS % HOUR_MS + HOUR_MS  # 15:00

@@ -20,15 +20,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_collector import Collected, CollectionFailed, ExchangeClient, fetch_market_data
-from data_collector.errors import SourceDown, WindowRefused
 from data_collector.fetch_strategies import Tally
 from data_collector.incremental import HOLES_A_RUN, LEAST_OVERLAP, NULLS_A_RUN
-from data_collector.url_builder import Endpoint, Order, Request, endpoint_table
+from data_collector.url_builder import endpoint_table
 from documents.building import DocumentBuilder, decode_series
 from market.markets import Exchange, FundingSeries, Market
 from market.timeframes import COLLECTED, DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.simulator import NOW_MS
 from timing.clock import Clock
+from venues.errors import SourceDown, WindowRefused
+from venues.venue import Endpoint, Order, Request
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 H4, H8 = Timeframe.H4, Timeframe.H8

@@ -10,17 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from data_collector.errors import Banned, RateLimited
-from data_collector.rate_limits import (
-    LIMITS,
-    Budget,
-    Limit,
-    RateLimits,
-    exchange_time_ms,
-    window_left_s,
-)
-from data_collector.url_builder import Endpoint, Request
+from data_collector.rate_limits import LIMITS, Budget, RateLimits, exchange_time_ms, window_left_s
 from market.markets import Exchange
+from venues.errors import Banned, RateLimited
+from venues.venue import Endpoint, Limit, Request
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 HEADER = "X-MBX-USED-WEIGHT-1M"
@@ -223,10 +216,12 @@ async def test_answers_correct_the_budget_by_header_and_date() -> None:
 
 def test_the_exchange_clock_of_an_answer() -> None:
     assert exchange_time_ms({"Date": "Fri, 03 Jul 2026 17:08:28 GMT"}) == 1783098508000
-    assert window_left_s({"Date": "Fri, 03 Jul 2026 17:08:28 GMT"}) == 33
+    in_minutes, sliding = Limit(2400, 60, HEADER, at_full_minutes=True), Limit(600, 5)
+    assert window_left_s(in_minutes, {"Date": "Fri, 03 Jul 2026 17:08:28 GMT"}) == 33
+    assert window_left_s(sliding, {"Date": "Fri, 03 Jul 2026 17:08:28 GMT"}) is None
     for broken in ({}, {"Date": ""}, {"Date": "yesterday"}):
         assert exchange_time_ms(broken) is None
-        assert window_left_s(broken) is None
+        assert window_left_s(in_minutes, broken) is None
 
 
 async def test_a_short_pause_holds_every_counter_of_that_exchange_only() -> None:

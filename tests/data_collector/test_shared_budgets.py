@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from data_collector.errors import Banned
-from data_collector.rate_limits import Limit, RateLimits
+from data_collector.rate_limits import RateLimits
 from data_collector.shared_budgets import HELD_SLOTS, SLOTS, SharedBudgets
-from data_collector.url_builder import Endpoint, Request
 from market.markets import Exchange
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore
 from timing.clock import SystemClock
+from venues.errors import Banned
+from venues.venue import Endpoint, Limit, Request
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 LIMIT = Limit(40, 1.0)

@@ -8,9 +8,9 @@ from data_collector.task_builder import (
     klines_task,
     open_interest_task,
 )
-from data_collector.url_builder import Endpoint
 from market.markets import Exchange, Market
 from market.timeframes import COLLECTED, DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
+from venues.venue import Endpoint
 
 H4 = 4 * HOUR_MS
 BINANCE = Market(Exchange.BINANCE, "BTCUSDT", "BTC", "USDT")

@@ -7,8 +7,6 @@ import pytest
 from data_collector.rate_limits import LIMITS
 from data_collector.url_builder import (
     ENDPOINTS,
-    Endpoint,
-    Request,
     endpoint_table,
     history_request,
     listing_request,
@@ -17,6 +15,7 @@ from data_collector.url_builder import (
 )
 from market.markets import Exchange, Market
 from market.timeframes import COLLECTED, HOUR_MS, Timeframe
+from venues.venue import Endpoint, Request
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 BTC = {exchange: Market(exchange, "BTCUSDT", "BTC", "USDT") for exchange in Exchange}

@@ -11,16 +11,17 @@ from collections.abc import Callable
 
 import pytest
 
-from data_collector.errors import Banned
 from data_collector.exchange_client import ExchangeClient
 from data_collector.fetch_strategies import Run, fetch_simple
-from data_collector.url_builder import Endpoint, listing_request
+from data_collector.url_builder import listing_request
 from market.markets import Exchange
 from tests.fixtures.office import OpenOffice, asked, by_key
 from tests.fixtures.service import StartService
 from tests.fixtures.simulator import Simulator, StartSimulator
 from tests.fixtures.upstash import OwnValkey, until
 from timing.clock import SystemClock
+from venues.errors import Banned
+from venues.venue import Endpoint
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 EACH = 40  # twice as many markets as there are workers

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import redis
 
-from data_collector.rate_limits import Limit
 from data_collector.shared_budgets import SharedBudgets
 from job_queue.queue import JobQueue
 from market.markets import Exchange
@@ -23,6 +22,7 @@ from tests.fixtures.service import Service, StartService
 from tests.fixtures.simulator import StartSimulator
 from tests.fixtures.upstash import OwnValkey
 from timing.clock import SystemClock
+from venues.venue import Limit
 
 MARKETS = 12
 

@@ -16,7 +16,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.scrape import Siblings
 from config import load_settings
-from data_collector.errors import RateLimited
 from data_collector.exchange_client import ExchangeClient
 from market.markets import Exchange
 from metrics.exposition import LARGEST_PACKED, NotPacked, Page, packed, unpacked
@@ -25,6 +24,7 @@ from stores.hot.leases import beat
 from tests.fixtures.api import ServedApi, StartApi
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.simulator import NOW_MS, StartSimulator
+from venues.errors import RateLimited
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DOCUMENT = b'{"timeframe":"4h","markets":[],"missing":[]}'

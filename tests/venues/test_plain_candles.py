@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from data_collector import plain_candles
 from data_collector.api_parser import parse_klines
 from data_collector.data_processing import aggregate_4h_to_8h, merge_data
-from data_collector.errors import BadPayload
 from market.candles import Candles
 from market.markets import Exchange
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
+from venues.errors import BadPayload
 
 pytest.importorskip("simdjson")
 

@@ -3,7 +3,7 @@
 ExchangeError              one request, or one market's part, did not succeed
 ├── SourceDown             no usable sign of life (5xx, reset, deadline): ask again, with backoff
 ├── BadPayload             not what was asked for: ask a little more, then leave it
-├── RateLimited            too fast: ask nothing of this exchange until `retry_at_ms`
+├── RateLimited            too fast: ask nothing of this exchange until `until_ms`
 ├── Banned                 shut out: ask nothing until `until_ms`, leave it for this run
 ├── Restricted             refused to this place: leave the exchange for this run
 ├── SymbolGone             no such contract (any more): leave the market
@@ -67,11 +67,7 @@ class _Timed(ExchangeError):
 
 
 class RateLimited(_Timed):
-    """Too many requests; no further one before `retry_at_ms`."""
-
-    @property
-    def retry_at_ms(self) -> int:
-        return self.until_ms
+    """Too many requests; no further one before `until_ms`."""
 
 
 class Banned(_Timed):
