@@ -119,7 +119,7 @@ def _worker_state(signs: VitalSigns | None) -> str:
 async def _database_state(parts: Parts, settings: Settings) -> str:
     try:
         async with asyncio.timeout(_READY_DEADLINE_S):
-            await parts.database.discovered_at_ms(settings.exchanges[0])
+            await parts.database.markets.discovered_at_ms(settings.exchanges[0])
     except DatabaseUnavailable as error:
         return f"away: {error}"
     except TimeoutError:

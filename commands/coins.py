@@ -70,7 +70,7 @@ class CoinsError(Exception):
 
 async def list_coins(database: Database, exchange: str | None) -> str:
     """A table for people: market, state, turnover, when it was seen last."""
-    records = await database.list_coins(Exchange(exchange) if exchange else None)
+    records = await database.coin_records.list_coins(Exchange(exchange) if exchange else None)
     lines = [f"{'market':<32} {'state':<10} {'24h turnover':>16}  last seen"]
     for record in records:
         state = "disabled" if not record.enabled else "active" if record.active else "left"
@@ -90,7 +90,7 @@ async def switch(database: Database, keys: Sequence[str], *, enabled: bool) -> s
             f"{', '.join(wrong)}: a market is named exchange:SYMBOL, "
             f"with an exchange of {', '.join(Exchange)}"
         )
-    unknown = await database.set_enabled(keys, enabled)
+    unknown = await database.coin_records.set_enabled(keys, enabled)
     if unknown:
         raise CoinsError(f"no such market: {', '.join(unknown)}; `coins list` shows them")
     return f"{len(set(keys))} {'enabled' if enabled else 'disabled'}"
@@ -98,7 +98,7 @@ async def switch(database: Database, keys: Sequence[str], *, enabled: bool) -> s
 
 async def export_csv(database: Database, target: TextIO) -> int:
     """Writes every market, its metadata in columns such as `4h.hurst`. Gives the row count."""
-    records = await database.list_coins()
+    records = await database.coin_records.list_coins()
     numbers = sorted(
         {(tf, name) for r in records for tf, known in r.metadata.items() for name in known.values},
         key=lambda column: (column[0].interval_ms, column[1]),
@@ -127,7 +127,7 @@ async def import_csv(database: Database, source: TextIO, *, now_ms: int) -> tupl
     Needs the columns exchange and symbol. A column that is absent, or empty in a row, leaves what
     is known; a market that is new needs base and quote. Raises CoinsError, with line numbers.
     """
-    known = {record.market.key: record for record in await database.list_coins()}
+    known = {record.market.key: record for record in await database.coin_records.list_coins()}
     (_, header), *rows = _read_rows(source)
     _check_header(header)
     records: dict[str, CoinRecord] = {}
@@ -146,7 +146,7 @@ async def import_csv(database: Database, source: TextIO, *, now_ms: int) -> tupl
         mistakes[_MOST_MISTAKES:] = [f"and {len(mistakes) - _MOST_MISTAKES} lines more"]
     if mistakes:
         raise CoinsError("\n".join(mistakes))
-    return len(records), await database.import_coins(records.values())
+    return len(records), await database.coin_records.import_coins(records.values())
 
 
 def _read_rows(source: TextIO) -> list[tuple[int, list[str]]]:

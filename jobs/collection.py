@@ -236,7 +236,7 @@ async def _publish(
     )
     log.info("published", document=str(sheet.timeframe), version=version, bytes=meta.stored_bytes)
     try:
-        await desk.database.save_metadata(
+        await desk.database.markets.save_metadata(
             sheet.timeframe, sheet.metadata.finish(), computed_at_ms=collected.as_of_ms
         )
     except DatabaseUnavailable as error:
@@ -356,7 +356,9 @@ async def _listed_by_others(desk: Desk, lease: Lease, progress: Progress) -> Non
     """
     deadline = time.monotonic() + _OTHER_JOB_S
     while time.monotonic() < deadline:
-        listed = [await desk.database.discovered_at_ms(name) for name in desk.settings.exchanges]
+        listed = [
+            await desk.database.markets.discovered_at_ms(name) for name in desk.settings.exchanges
+        ]
         if None not in listed:
             return
         job = await persist(lease, lambda: desk.queue.get("discovery"))

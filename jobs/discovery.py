@@ -53,7 +53,9 @@ async def run_discovery(
             log.warning("discovery_failed", exchange=exchange, cause=str(error))
             failures[exchange] = str(error)
             return
-        saved[exchange] = await database.save_markets(exchange, listed, seen_at_ms=seen_at_ms)
+        saved[exchange] = await database.markets.save_markets(
+            exchange, listed, seen_at_ms=seen_at_ms
+        )
         found[exchange] = len(listed)
         log.info(
             "discovered",

@@ -60,7 +60,7 @@ async def _discovery_due(desk: Desk) -> bool:
     """Whether an exchange's markets were never listed, or more than a day ago."""
     oldest_ms = desk.now_ms() - _DISCOVERY_EVERY_MS
     for exchange in desk.settings.exchanges:
-        listed_ms = await desk.database.discovered_at_ms(exchange)
+        listed_ms = await desk.database.markets.discovered_at_ms(exchange)
         if listed_ms is None or listed_ms < oldest_ms:
             return True
     return False

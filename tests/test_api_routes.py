@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
-from database import Database, ListedMarket
-from market.markets import Exchange, Market
-from market.timeframes import COLLECTED
+from database import Database
+from market.markets import Exchange, ListedMarket, Market
+from market.timeframes import COLLECTED, Timeframe
 from stores.hot.leases import beat
 from tests.api.documents.test_endpoint import AS_OF_MS, document
 from tests.fixtures.api import ServedApi, StartApi
@@ -354,8 +354,10 @@ async def test_coins_and_a_database_that_is_there(
     database = Database(database_url)
     for exchange in Exchange:
         listed = [ListedMarket(m, 1.0) for m in markets if m.exchange is exchange]
-        await database.save_markets(exchange, listed, seen_at_ms=1)
-    await database.save_metadata("1h", {"binance:BTCUSDT": {"hurst": 0.5}}, computed_at_ms=1)  # type: ignore[arg-type]
+        await database.markets.save_markets(exchange, listed, seen_at_ms=1)
+    await database.markets.save_metadata(
+        Timeframe.H1, {"binance:BTCUSDT": {"hurst": 0.5}}, computed_at_ms=1
+    )
     await database.aclose()
     api = await start_api(redis_url=redis_url, dsn=database_url)
     await beat(api.store, "w1")

@@ -1,1 +1,1 @@
-"""Connections and migrations of PostgreSQL; the SQL about markets is in `database`."""
+"""The cold store (PostgreSQL): connections, migrations, and one repository per noun."""

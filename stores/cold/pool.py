@@ -1,7 +1,6 @@
-"""Connections to the cold store: deadlines, one error for all that fails, the tables in shape.
+"""Connections to the cold store: deadlines, one error for all that fails, pending migrations.
 
-It knows no table. Connections are made when first needed and again when they were lost, so a
-database that is away costs errors until it is back, no more.
+It knows no table. Connections are made when first needed and again when they were lost.
 """
 
 import asyncio
@@ -47,11 +46,16 @@ class DatabaseUnavailable(Exception):
 
 
 class DatabasePool:
-    """A few connections to `dsn`. All methods raise DatabaseUnavailable."""
+    """A few connections to `dsn`. All methods raise DatabaseUnavailable.
 
-    def __init__(self, dsn: str, migrations: Path) -> None:
+    `read_s` and `write_s`: how long one piece of work may take once the connection stands.
+    """
+
+    def __init__(self, dsn: str, migrations: Path, *, read_s: float, write_s: float) -> None:
         self._dsn = dsn
         self._migrations = migrations
+        self._read_s = read_s
+        self._write_s = write_s
         self._pool: _Pool | None = None
         self._opening = asyncio.Lock()
 
@@ -68,8 +72,15 @@ class DatabasePool:
             except _ERRORS:
                 pool.terminate()
 
-    async def run(self, work: Callable[[Connection], Awaitable[_T]], deadline_s: float) -> _T:
+    async def read(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
         """What `work` returns on a connection; it must be harmless when done twice."""
+        return await self._run(work, self._read_s)
+
+    async def write(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
+        """What `work` returns on a connection; it must be harmless when done twice."""
+        return await self._run(work, self._write_s)
+
+    async def _run(self, work: Callable[[Connection], Awaitable[_T]], deadline_s: float) -> _T:
         pool = await self._opened()
         with self._plain_errors():
             async with asyncio.timeout(deadline_s):

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from cache_manager import DOCUMENTS
-from database import Database, ListedMarket
+from database import Database
 from documents.building import encode_funding
-from market.markets import Exchange, FundingSeries, Market
+from market.markets import Exchange, FundingSeries, ListedMarket, Market
 from stores.hot.leases import beat
 from tests.api.documents.test_endpoint import AS_OF_MS, document
 from tests.fixtures.api import ServedApi, StartApi
@@ -35,7 +35,7 @@ async def busy_api(
     """An API that has something to answer with, whatever is asked."""
     market = Market(Exchange.BINANCE, "BTCUSDT", "BTC", "USDT")
     database = Database(database_url)
-    await database.save_markets(Exchange.BINANCE, [ListedMarket(market, 1.0)], seen_at_ms=1)
+    await database.markets.save_markets(Exchange.BINANCE, [ListedMarket(market, 1.0)], seen_at_ms=1)
     await database.aclose()
     api = await start_api(redis_url=redis_url, dsn=database_url, api_token=TOKEN, cron_secret=TOKEN)
     book = {market.key: FundingSeries(market, [(AS_OF_MS, 0.0001)], 8, AS_OF_MS)}

@@ -15,9 +15,9 @@ import pytest
 
 from commands import coins as coins_command
 from commands.coins import CoinsError, import_csv, run_coins
-from database import CoinMetadata, Database, ListedMarket
+from database import CoinMetadata, Database
 from main import main
-from market.markets import Exchange, Market
+from market.markets import Exchange, ListedMarket, Market
 from market.timeframes import Timeframe
 
 SEEN_MS = 1_795_185_441_250  # 2026-11-20 14:37:21.250 UTC
@@ -38,17 +38,21 @@ async def empty(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 async def database(empty: Database) -> Database:
     """Three markets: one with numbers, one that left, one of the other exchange."""
-    await empty.save_markets(
+    await empty.markets.save_markets(
         Exchange.BINANCE,
         [ListedMarket(BTC, 15_000_000_000.123), ListedMarket(ETH, None)],
         seen_at_ms=SEEN_MS - 1,
     )
-    await empty.save_markets(Exchange.BINANCE, [ListedMarket(BTC, None)], seen_at_ms=SEEN_MS)
-    await empty.save_markets(Exchange.BYBIT, [ListedMarket(TEST, 0.1 + 0.2)], seen_at_ms=SEEN_MS)
+    await empty.markets.save_markets(
+        Exchange.BINANCE, [ListedMarket(BTC, None)], seen_at_ms=SEEN_MS
+    )
+    await empty.markets.save_markets(
+        Exchange.BYBIT, [ListedMarket(TEST, 0.1 + 0.2)], seen_at_ms=SEEN_MS
+    )
     numbers = {"hurst": 0.1 + 0.2, "entropy": None, "realised_volatility": 1e-300, "beta": -1.5}
-    await empty.save_metadata(Timeframe.H4, {BTC.key: numbers}, computed_at_ms=SEEN_MS)
+    await empty.markets.save_metadata(Timeframe.H4, {BTC.key: numbers}, computed_at_ms=SEEN_MS)
     # Known to have none: too few candles.
-    await empty.save_metadata(Timeframe.D1, {TEST.key: {}}, computed_at_ms=SEEN_MS + 7)
+    await empty.markets.save_metadata(Timeframe.D1, {TEST.key: {}}, computed_at_ms=SEEN_MS + 7)
     return empty
 
 
@@ -92,7 +96,9 @@ async def test_a_disabled_market_is_not_collected(database: Database) -> None:
     assert await do(database, "disable", BTC.key, BTC.key) == "1 disabled"
     assert await collected() == [TEST.key]
     # Discovery sees it again: the operator's choice stays.
-    await database.save_markets(Exchange.BINANCE, [ListedMarket(BTC, 1.0)], seen_at_ms=LATER_MS)
+    await database.markets.save_markets(
+        Exchange.BINANCE, [ListedMarket(BTC, 1.0)], seen_at_ms=LATER_MS
+    )
     assert await collected() == [TEST.key]
     assert await do(database, "enable", BTC.key) == "1 enabled"
     assert await collected() == [BTC.key, TEST.key]
@@ -109,11 +115,11 @@ async def test_a_disabled_market_is_not_collected(database: Database) -> None:
     ],
 )
 async def test_switching_is_all_or_none(database: Database, wrong: str, message: str) -> None:
-    before = await database.list_coins()
+    before = await database.coin_records.list_coins()
     with pytest.raises(CoinsError) as refused:
         await do(database, "disable", BTC.key, wrong)
     assert str(refused.value).startswith(message)
-    assert await database.list_coins() == before
+    assert await database.coin_records.list_coins() == before
 
 
 async def test_what_is_exported_comes_back_equal_elsewhere(
@@ -129,14 +135,14 @@ async def test_what_is_exported_comes_back_equal_elsewhere(
     try:
         await server.execute(f"CREATE DATABASE {name}")
         assert await do(elsewhere, "import", str(file)) == "3 markets read, 3 of them new"
-        copied = await elsewhere.list_coins()
-        assert copied == await database.list_coins()
+        copied = await elsewhere.coin_records.list_coins()
+        assert copied == await database.coin_records.list_coins()
         assert copied[0].metadata[Timeframe.H4].values["hurst"] == 0.1 + 0.2
         assert [record.enabled for record in copied] == [True, True, False]
         assert copied[2].metadata[Timeframe.D1].computed_at_ms == SEEN_MS + 7
         # And once more: nothing is new, nothing changes.
         assert await do(elsewhere, "import", str(file)) == "3 markets read, 0 of them new"
-        assert await elsewhere.list_coins() == copied
+        assert await elsewhere.coin_records.list_coins() == copied
     finally:
         await elsewhere.aclose()
         await server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
@@ -158,12 +164,12 @@ async def test_the_csv_is_what_other_programs_read(database: Database) -> None:
 
 
 async def test_what_a_csv_does_not_say_stays(database: Database) -> None:
-    before = {record.market.key: record for record in await database.list_coins()}
+    before = {record.market.key: record for record in await database.coin_records.list_coins()}
     text = (
         "symbol,exchange,enabled,4h.hurst\r\nBTCUSDT,binance, NO ,0.75\r\n\r\nETHUSDT,binance,,\r\n"
     )
     assert await bring(database, text) == (2, 0)
-    after = {record.market.key: record for record in await database.list_coins()}
+    after = {record.market.key: record for record in await database.coin_records.list_coins()}
     assert after[ETH.key] == before[ETH.key]
     assert after[TEST.key] == before[TEST.key]
     changed, was = after[BTC.key], before[BTC.key]
@@ -177,7 +183,7 @@ async def test_what_a_csv_does_not_say_stays(database: Database) -> None:
 async def test_a_new_market_needs_its_names_and_is_collected(empty: Database) -> None:
     text = "exchange,symbol,base,quote\nbybit,SOLUSDT,SOL,USDT\n"
     assert await bring(empty, text) == (1, 1)
-    (record,) = await empty.list_coins()
+    (record,) = await empty.coin_records.list_coins()
     assert record.market == Market(Exchange.BYBIT, "SOLUSDT", "SOL", "USDT")
     assert (record.active, record.enabled, record.turnover_24h) == (True, True, None)
     assert (record.first_seen_ms, record.last_seen_ms) == (LATER_MS, LATER_MS)
@@ -208,13 +214,13 @@ async def test_a_new_market_needs_its_names_and_is_collected(empty: Database) ->
 async def test_a_mistake_is_named_by_its_line_and_nothing_changes(
     database: Database, row: str, message: str
 ) -> None:
-    before = await database.list_coins()
+    before = await database.coin_records.list_coins()
     header = "exchange,symbol,base,quote,enabled,turnover_24h,launched_ms\n"
     # Line 2 is right and would change something; line 3 is empty.
     with pytest.raises(CoinsError) as refused:
         await bring(database, f"{header}binance,ETHUSDT,,,false,,\n\n{row}\n")
     assert str(refused.value).startswith(f"line 4: {message}")
-    assert await database.list_coins() == before
+    assert await database.coin_records.list_coins() == before
 
 
 async def test_all_mistakes_are_named_up_to_twenty(database: Database) -> None:

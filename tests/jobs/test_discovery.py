@@ -55,7 +55,7 @@ async def discover(
 
 
 async def coins(database: Database) -> dict[str, CoinRecord]:
-    return {record.market.key: record for record in await database.list_coins()}
+    return {record.market.key: record for record in await database.coin_records.list_coins()}
 
 
 def to_collect(simulator: Simulator) -> dict[str, Mapping[str, Any]]:

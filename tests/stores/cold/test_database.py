@@ -19,10 +19,9 @@ from database import (
     CoinRecord,
     Database,
     DatabaseUnavailable,
-    ListedMarket,
     SavedMarkets,
 )
-from market.markets import Exchange, Market
+from market.markets import Exchange, ListedMarket, Market
 from market.timeframes import Timeframe
 from stores.cold.migrate import MIGRATIONS
 from tests.fixtures.postgres import OwnPostgres
@@ -57,20 +56,20 @@ async def symbols(database: Database, limit: int = 0, quote: str = "USDT") -> li
 async def test_a_listing_adds_ends_and_brings_back_markets(database: Database) -> None:
     a, b, c = listed("AUSDT"), listed("BUSDT"), listed("CUSDT")
     other = listed("AUSDT", exchange=Exchange.BYBIT)
-    assert await database.save_markets(Exchange.BINANCE, [a, b], seen_at_ms=1000) == SavedMarkets(
-        added=2, returned=0, left=0
-    )
-    await database.save_markets(Exchange.BYBIT, [other], seen_at_ms=1500)
-    assert await database.save_markets(Exchange.BINANCE, [b, c], seen_at_ms=2000) == SavedMarkets(
-        added=1, returned=0, left=1
-    )
+    assert await database.markets.save_markets(
+        Exchange.BINANCE, [a, b], seen_at_ms=1000
+    ) == SavedMarkets(added=2, returned=0, left=0)
+    await database.markets.save_markets(Exchange.BYBIT, [other], seen_at_ms=1500)
+    assert await database.markets.save_markets(
+        Exchange.BINANCE, [b, c], seen_at_ms=2000
+    ) == SavedMarkets(added=1, returned=0, left=1)
     assert await symbols(database) == ["BUSDT", "CUSDT", "AUSDT"]  # Bybit's A is another market
-    assert await database.save_markets(Exchange.BINANCE, [a, b], seen_at_ms=3000) == SavedMarkets(
-        added=0, returned=1, left=1
-    )
+    assert await database.markets.save_markets(
+        Exchange.BINANCE, [a, b], seen_at_ms=3000
+    ) == SavedMarkets(added=0, returned=1, left=1)
     seen = {
         record.market.key: (record.active, record.first_seen_ms, record.last_seen_ms)
-        for record in await database.list_coins()
+        for record in await database.coin_records.list_coins()
     }
     assert seen == {
         "binance:AUSDT": (True, 1000, 3000),
@@ -78,42 +77,44 @@ async def test_a_listing_adds_ends_and_brings_back_markets(database: Database) -
         "binance:CUSDT": (False, 2000, 2000),  # never deleted
         "bybit:AUSDT": (True, 1500, 1500),
     }
-    assert await database.discovered_at_ms(Exchange.BINANCE) == 3000
-    assert await database.discovered_at_ms(Exchange.BYBIT) == 1500
+    assert await database.markets.discovered_at_ms(Exchange.BINANCE) == 3000
+    assert await database.markets.discovered_at_ms(Exchange.BYBIT) == 1500
 
 
 async def test_a_repeated_listing_changes_nothing(database: Database) -> None:
     listing = [listed(f"C{number}USDT", float(number)) for number in range(50)]
-    await database.save_markets(Exchange.BINANCE, listing, seen_at_ms=1)
-    before = await database.list_coins()
-    assert await database.save_markets(Exchange.BINANCE, listing * 2, seen_at_ms=1) == (
+    await database.markets.save_markets(Exchange.BINANCE, listing, seen_at_ms=1)
+    before = await database.coin_records.list_coins()
+    assert await database.markets.save_markets(Exchange.BINANCE, listing * 2, seen_at_ms=1) == (
         SavedMarkets(0, 0, 0)
     )
-    assert await database.list_coins() == before
+    assert await database.coin_records.list_coins() == before
 
 
 async def test_an_empty_listing_ends_no_market(database: Database) -> None:
-    await database.save_markets(Exchange.BINANCE, [listed("AUSDT")], seen_at_ms=1)
+    await database.markets.save_markets(Exchange.BINANCE, [listed("AUSDT")], seen_at_ms=1)
     with pytest.raises(ValueError, match="empty listing"):
-        await database.save_markets(Exchange.BINANCE, [], seen_at_ms=2)
+        await database.markets.save_markets(Exchange.BINANCE, [], seen_at_ms=2)
     assert await symbols(database) == ["AUSDT"]
-    assert await database.discovered_at_ms(Exchange.BINANCE) == 1
+    assert await database.markets.discovered_at_ms(Exchange.BINANCE) == 1
 
 
 async def test_a_listing_of_one_quote_leaves_the_others_alone(database: Database) -> None:
-    await database.save_markets(Exchange.BINANCE, [listed("AUSDT")], seen_at_ms=1)
-    await database.save_markets(Exchange.BINANCE, [listed("AUSDC", quote="USDC")], seen_at_ms=2)
+    await database.markets.save_markets(Exchange.BINANCE, [listed("AUSDT")], seen_at_ms=1)
+    await database.markets.save_markets(
+        Exchange.BINANCE, [listed("AUSDC", quote="USDC")], seen_at_ms=2
+    )
     assert await symbols(database) == ["AUSDT"]
     assert await symbols(database, quote="USDC") == ["AUSDC"]
 
 
 async def test_what_a_listing_does_not_know_is_kept(database: Database) -> None:
-    await database.save_markets(
+    await database.markets.save_markets(
         Exchange.BINANCE, [listed("AUSDT", 5.0, launched_ms=77)], seen_at_ms=1
     )
-    await database.set_enabled(["binance:AUSDT"], False)
-    await database.save_markets(Exchange.BINANCE, [listed("AUSDT", None)], seen_at_ms=2)
-    [record] = await database.list_coins()
+    await database.coin_records.set_enabled(["binance:AUSDT"], False)
+    await database.markets.save_markets(Exchange.BINANCE, [listed("AUSDT", None)], seen_at_ms=2)
+    [record] = await database.coin_records.list_coins()
     assert (record.turnover_24h, record.market.launched_ms, record.enabled) == (5.0, 77, False)
 
 
@@ -122,18 +123,20 @@ async def test_any_name_is_stored_and_one_that_cannot_be_costs_only_itself(
 ) -> None:
     names = ["币安人生USDT", "'; DROP TABLE coins; --USDT", "A:BUSDT", "🙂USDT", "%_\\USDT"]
     bad = ["A\0USDT", "\ud800USDT"]
-    await database.save_markets(
+    await database.markets.save_markets(
         Exchange.BINANCE, [listed(name) for name in names + bad], seen_at_ms=1
     )
     assert await symbols(database) == sorted(names)  # by code point, whatever the locale
-    assert await database.set_enabled([f"binance:{name}" for name in names], False) == []
+    assert (
+        await database.coin_records.set_enabled([f"binance:{name}" for name in names], False) == []
+    )
     assert await symbols(database) == []
     with pytest.raises(ValueError, match="empty listing"):
-        await database.save_markets(Exchange.BINANCE, [listed(bad[0])], seen_at_ms=2)
+        await database.markets.save_markets(Exchange.BINANCE, [listed(bad[0])], seen_at_ms=2)
 
 
 async def test_the_limit_takes_most_turnover_of_each_exchange(database: Database) -> None:
-    await database.save_markets(
+    await database.markets.save_markets(
         Exchange.BINANCE,
         [
             listed("LOWUSDT", 1.0),
@@ -145,7 +148,7 @@ async def test_the_limit_takes_most_turnover_of_each_exchange(database: Database
         ],
         seen_at_ms=1,
     )
-    await database.save_markets(
+    await database.markets.save_markets(
         Exchange.BYBIT,
         [listed("SMALLUSDT", 0.5, exchange=Exchange.BYBIT)],
         seen_at_ms=1,
@@ -155,7 +158,9 @@ async def test_the_limit_takes_most_turnover_of_each_exchange(database: Database
         *("LOWUSDT", "TIEAUSDT", "TIEBUSDT", "TOPUSDT", "UNKNOWNAUSDT"),
         "SMALLUSDT",
     ]
-    await database.set_enabled(["binance:TOPUSDT"], False)  # its place goes to the next one
+    await database.coin_records.set_enabled(
+        ["binance:TOPUSDT"], False
+    )  # its place goes to the next one
     assert await symbols(database, limit=2) == ["TIEAUSDT", "TIEBUSDT", "SMALLUSDT"]
     assert len(await symbols(database, limit=0)) == 6
     only = await database.get_all_unique_coins(exchanges=[Exchange.BYBIT], quote="USDT")
@@ -163,15 +168,17 @@ async def test_the_limit_takes_most_turnover_of_each_exchange(database: Database
 
 
 async def test_metadata_is_of_a_market_and_timeframe(database: Database) -> None:
-    await database.save_markets(
+    await database.markets.save_markets(
         Exchange.BINANCE, [listed("AUSDT", launched_ms=5), listed("BUSDT")], seen_at_ms=1
     )
-    await database.save_metadata(
+    await database.markets.save_metadata(
         Timeframe.H4,
         {"binance:AUSDT": {"hurst": 0.53, "entropy": math.inf, "skew": -1.5, "beta": None}},
         computed_at_ms=10,
     )
-    await database.save_metadata(Timeframe.H8, {"binance:AUSDT": {"hurst": 0.6}}, computed_at_ms=10)
+    await database.markets.save_metadata(
+        Timeframe.H8, {"binance:AUSDT": {"hurst": 0.6}}, computed_at_ms=10
+    )
     coins = await database.get_coins_from_db(Timeframe.H4, exchanges=BOTH, quote="USDT")
     assert [coin.market for coin in coins] == [
         Market(Exchange.BINANCE, "AUSDT", "A", "USDT"),
@@ -183,53 +190,55 @@ async def test_metadata_is_of_a_market_and_timeframe(database: Database) -> None
     assert coins[1].meta == unknown
     # Newer numbers replace, older ones do not, and further names are kept.
     newer = {"binance:AUSDT": {"hurst": None, "entropy": 0.9, "beta": 2.0}}
-    await database.save_metadata(Timeframe.H4, newer, computed_at_ms=20)
+    await database.markets.save_metadata(Timeframe.H4, newer, computed_at_ms=20)
     older = {"binance:AUSDT": {"hurst": 0.1, "entropy": 0.1, "beta": 0.1}}
-    await database.save_metadata(Timeframe.H4, older, computed_at_ms=19)
+    await database.markets.save_metadata(Timeframe.H4, older, computed_at_ms=19)
     [coin, _] = await database.get_coins_from_db(Timeframe.H4, exchanges=BOTH, quote="USDT")
     assert coin.meta == unknown | {"entropy": 0.9, "beta": 2.0, "skew": -1.5}
-    await database.save_metadata(Timeframe.H4, {}, computed_at_ms=30)
-    [record] = (await database.list_coins(Exchange.BINANCE, Timeframe.H8))[:1]
+    await database.markets.save_metadata(Timeframe.H4, {}, computed_at_ms=30)
+    [record] = (await database.coin_records.list_coins(Exchange.BINANCE, Timeframe.H8))[:1]
     assert record.metadata == {Timeframe.H8: CoinMetadata(unknown | {"hurst": 0.6}, 10)}
-    [record] = (await database.list_coins())[:1]
+    [record] = (await database.coin_records.list_coins())[:1]
     assert set(record.metadata) == {Timeframe.H4, Timeframe.H8}
-    assert await database.list_coins(Exchange.BYBIT) == []
+    assert await database.coin_records.list_coins(Exchange.BYBIT) == []
 
 
 async def test_enabling_is_all_or_nothing(database: Database) -> None:
-    await database.save_markets(Exchange.BINANCE, [listed("AUSDT"), listed("BUSDT")], seen_at_ms=1)
-    unknown = await database.set_enabled(
+    await database.markets.save_markets(
+        Exchange.BINANCE, [listed("AUSDT"), listed("BUSDT")], seen_at_ms=1
+    )
+    unknown = await database.coin_records.set_enabled(
         ["binance:AUSDT", "bybit:AUSDT", "nonsense", "binance:AUSDT"], False
     )
     assert unknown == ["bybit:AUSDT", "nonsense"]
     assert await symbols(database) == ["AUSDT", "BUSDT"]
-    assert await database.set_enabled(["binance:AUSDT"], False) == []
+    assert await database.coin_records.set_enabled(["binance:AUSDT"], False) == []
     assert await symbols(database) == ["BUSDT"]
-    assert await database.set_enabled([], False) == []
-    assert await database.set_enabled(["binance:AUSDT"], True) == []
+    assert await database.coin_records.set_enabled([], False) == []
+    assert await database.coin_records.set_enabled(["binance:AUSDT"], True) == []
     assert await symbols(database) == ["AUSDT", "BUSDT"]
 
 
 async def test_what_is_exported_can_be_imported(database: Database, database_url: str) -> None:
-    await database.save_markets(
+    await database.markets.save_markets(
         Exchange.BINANCE, [listed("AUSDT", 1.5, launched_ms=3), listed("BUSDT")], seen_at_ms=1
     )
-    await database.save_markets(Exchange.BINANCE, [listed("AUSDT")], seen_at_ms=2)
-    await database.set_enabled(["binance:AUSDT"], False)
+    await database.markets.save_markets(Exchange.BINANCE, [listed("AUSDT")], seen_at_ms=2)
+    await database.coin_records.set_enabled(["binance:AUSDT"], False)
     meta = {"binance:AUSDT": {"hurst": 0.5, "skew": 1.0}}
-    await database.save_metadata(Timeframe.D1, meta, computed_at_ms=9)
-    exported = await database.list_coins()
+    await database.markets.save_metadata(Timeframe.D1, meta, computed_at_ms=9)
+    exported = await database.coin_records.list_coins()
     await _execute(database_url, "TRUNCATE coins, coin_metadata")
-    assert await database.import_coins(exported) == 2
-    assert await database.list_coins() == exported
+    assert await database.coin_records.import_coins(exported) == 2
+    assert await database.coin_records.list_coins() == exported
     changed = CoinRecord(
         Market(Exchange.BINANCE, "AUSDT", "A2", "USDT", 4), True, True, None, 5, 6, {}
     )
-    assert await database.import_coins([changed]) == 0
-    [record, _] = await database.list_coins()
+    assert await database.coin_records.import_coins([changed]) == 0
+    [record, _] = await database.coin_records.list_coins()
     assert (record.market.base, record.enabled, record.last_seen_ms) == ("A2", True, 6)
     assert set(record.metadata) == {Timeframe.D1}
-    assert await database.import_coins([]) == 0
+    assert await database.coin_records.import_coins([]) == 0
 
 
 async def test_discoveries_at_the_same_time_are_one_after_the_other(
@@ -239,7 +248,7 @@ async def test_discoveries_at_the_same_time_are_one_after_the_other(
     listing = [listed(f"C{number}USDT", float(number)) for number in range(300)]
     results = await asyncio.gather(
         *(
-            one.save_markets(Exchange.BINANCE, listing, seen_at_ms=1)
+            one.markets.save_markets(Exchange.BINANCE, listing, seen_at_ms=1)
             for one in (database, other, database, other)
         )
     )
@@ -356,7 +365,7 @@ async def test_it_comes_back_with_the_server(own_postgres: OwnPostgres) -> None:
     with pytest.raises(DatabaseUnavailable):  # also before it ever was open
         await symbols(database)
     own_postgres.start()
-    await database.save_markets(Exchange.BINANCE, [listed("AUSDT")], seen_at_ms=1)
+    await database.markets.save_markets(Exchange.BINANCE, [listed("AUSDT")], seen_at_ms=1)
     await asyncio.gather(*(symbols(database) for _ in range(4)))  # four connections in the pool
     own_postgres.kill()
     with pytest.raises(DatabaseUnavailable):
@@ -369,7 +378,7 @@ async def test_it_comes_back_with_the_server(own_postgres: OwnPostgres) -> None:
 
 async def test_dead_connections_of_the_pool_are_replaced_unseen(own_postgres: OwnPostgres) -> None:
     database = Database(own_postgres.url)
-    await database.save_markets(Exchange.BINANCE, [listed("AUSDT")], seen_at_ms=1)
+    await database.markets.save_markets(Exchange.BINANCE, [listed("AUSDT")], seen_at_ms=1)
     await asyncio.gather(*(symbols(database) for _ in range(4)))
     await asyncio.to_thread(own_postgres.kill)
     await asyncio.to_thread(own_postgres.start)
@@ -385,7 +394,7 @@ async def test_a_server_killed_in_the_middle_of_an_answer_is_away_and_nothing_el
     """The client library tells of it by errors of its own, one of them by accident."""
     database = Database(own_postgres.url)
     markets = [f"A{number}USDT" for number in range(30)]
-    await database.save_markets(
+    await database.markets.save_markets(
         Exchange.BINANCE, [listed(symbol) for symbol in markets], seen_at_ms=1
     )
     values = {f"binance:{symbol}": {"hurst": 0.5} for symbol in markets}
@@ -396,7 +405,7 @@ async def test_a_server_killed_in_the_middle_of_an_answer_is_away_and_nothing_el
         nonlocal written
         while not done.is_set():
             try:
-                await database.save_metadata(Timeframe.H1, values, computed_at_ms=written)
+                await database.markets.save_metadata(Timeframe.H1, values, computed_at_ms=written)
                 written += 1
             except DatabaseUnavailable:
                 await asyncio.sleep(0.02)
@@ -412,7 +421,7 @@ async def test_a_server_killed_in_the_middle_of_an_answer_is_away_and_nothing_el
             await asyncio.sleep(0.1)
             await asyncio.to_thread(own_postgres.start)
         done.set()
-    await database.save_metadata(Timeframe.H1, values, computed_at_ms=written)
+    await database.markets.save_metadata(Timeframe.H1, values, computed_at_ms=written)
     await database.aclose()
 
 

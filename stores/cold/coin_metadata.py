@@ -1,0 +1,71 @@
+"""The table coin_metadata, and how markets and their numbers become rows and are read back."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import asyncpg
+
+from market.markets import Exchange, Market, Meta
+from market.timeframes import Timeframe
+from stores.cold.pool import Connection
+
+# Numbers with a column of their own, in the order in which they are handed out.
+_NUMBERS: Final = ("hurst", "entropy", "realised_volatility")
+
+_UPSERT_METADATA: Final = """
+    INSERT INTO coin_metadata AS m (exchange, symbol, timeframe, computed_at_ms,
+        hurst, entropy, realised_volatility, other)
+    SELECT e, s, t, c, h, n, v, o::jsonb
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::float8[], $6::float8[],
+        $7::float8[], $8::text[]) AS given(e, s, t, c, h, n, v, o)
+    ON CONFLICT (exchange, symbol, timeframe) DO UPDATE SET
+        hurst = excluded.hurst,
+        entropy = excluded.entropy,
+        realised_volatility = excluded.realised_volatility,
+        other = m.other || excluded.other,
+        computed_at_ms = excluded.computed_at_ms
+    WHERE m.computed_at_ms <= excluded.computed_at_ms
+"""
+
+
+async def write_metadata(
+    connection: Connection, rows: Iterable[tuple[str, Timeframe, int, Meta]]
+) -> None:
+    columns = columns_of(
+        (
+            *split_key(key),
+            timeframe,
+            computed_at_ms,
+            *(finite(meta.get(name)) for name in _NUMBERS),
+            json.dumps({n: finite(v) for n, v in meta.items() if n not in _NUMBERS}),
+        )
+        for key, timeframe, computed_at_ms, meta in rows
+    )
+    if columns:
+        await connection.execute(_UPSERT_METADATA, *columns)
+
+
+def columns_of(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def split_key(key: str) -> tuple[str, str]:
+    exchange, _, symbol = key.partition(":")
+    return exchange, symbol
+
+
+def finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
+
+
+def market_of(row: asyncpg.Record) -> Market:
+    return Market(
+        Exchange(row["exchange"]), row["symbol"], row["base"], row["quote"], row["launched_ms"]
+    )
+
+
+def meta_of(row: asyncpg.Record) -> Meta:
+    other: dict[str, float | None] = json.loads(row["other"] or "{}")
+    return {name: row[name] for name in _NUMBERS} | dict(sorted(other.items()))

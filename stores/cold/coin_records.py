@@ -1,0 +1,179 @@
+"""Every market with all that is known about it: listed, switched on and off, and imported."""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+
+from market.markets import Exchange, Market, Meta
+from market.timeframes import Timeframe
+from stores.cold.coin_metadata import (
+    columns_of,
+    finite,
+    market_of,
+    meta_of,
+    split_key,
+    write_metadata,
+)
+from stores.cold.pool import Connection, DatabasePool
+
+_MARKET: Final = ("exchange", "symbol", "base", "quote", "launched_ms")
+
+
+@dataclass(frozen=True, slots=True)
+class CoinMetadata:
+    values: Meta
+    computed_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CoinRecord:
+    """All that is known about a market. `metadata` holds the timeframes that have some."""
+
+    market: Market
+    active: bool
+    enabled: bool
+    turnover_24h: float | None
+    first_seen_ms: int
+    last_seen_ms: int
+    metadata: Mapping[Timeframe, CoinMetadata]
+
+
+class CoinRecords:
+    """What the operator sees and changes. All methods raise DatabaseUnavailable."""
+
+    def __init__(self, pool: DatabasePool) -> None:
+        self._pool = pool
+
+    async def list_coins(
+        self, exchange: Exchange | None = None, timeframe: Timeframe | None = None
+    ) -> list[CoinRecord]:
+        """Every market, inactive and disabled ones too, by (exchange, symbol).
+
+        With `timeframe`, only its metadata. What `import_coins` takes.
+        """
+
+        async def read(connection: Connection) -> list[asyncpg.Record]:
+            return await connection.fetch(
+                """
+                SELECT c.*, m.timeframe, m.hurst, m.entropy, m.realised_volatility, m.other,
+                    m.computed_at_ms
+                FROM coins AS c
+                LEFT JOIN coin_metadata AS m
+                    ON m.exchange = c.exchange AND m.symbol = c.symbol AND m.timeframe = ANY($2)
+                WHERE c.exchange = ANY($1)
+                ORDER BY c.exchange, c.symbol
+                """,
+                list(Exchange) if exchange is None else [exchange],
+                list(Timeframe) if timeframe is None else [timeframe],
+            )
+
+        return _records(await self._pool.read(read))
+
+    async def set_enabled(self, keys: Iterable[str], enabled: bool) -> list[str]:
+        """Enables or disables markets by Market.key, all or none.
+
+        Returns the keys that no market has; if there are any, nothing was changed.
+        """
+        wanted = {key: split_key(key) for key in keys}
+        exchanges, symbols = columns_of(wanted.values()) or ([], [])
+
+        async def write(connection: Connection) -> list[str]:
+            async with connection.transaction():
+                rows = await connection.fetch(
+                    "UPDATE coins AS c SET enabled = $3 FROM unnest($1::text[], $2::text[])"
+                    " AS k(exchange, symbol) WHERE c.exchange = k.exchange"
+                    " AND c.symbol = k.symbol RETURNING c.exchange || ':' || c.symbol AS key",
+                    exchanges,
+                    symbols,
+                    enabled,
+                )
+                unknown = sorted(set(wanted) - {row["key"] for row in rows})
+                if unknown:
+                    raise _Unknown(unknown)
+            return []
+
+        try:
+            return await self._pool.write(write)
+        except _Unknown as error:
+            return error.keys
+
+    async def import_coins(self, records: Iterable[CoinRecord]) -> int:
+        """Stores markets as they are given, replacing those of the same key; all or none.
+
+        Metadata is added as `save_metadata` does. Returns how many markets were new.
+        """
+        chosen = {record.market.key: record for record in records}
+        columns = columns_of(
+            (
+                *(getattr(record.market, name) for name in _MARKET),
+                *(record.active, record.enabled, finite(record.turnover_24h)),
+                *(record.first_seen_ms, record.last_seen_ms),
+            )
+            for record in chosen.values()
+        )
+        metadata = [
+            (key, timeframe, known.computed_at_ms, known.values)
+            for key, record in chosen.items()
+            for timeframe, known in record.metadata.items()
+        ]
+
+        async def write(connection: Connection) -> int:
+            async with connection.transaction():
+                await connection.execute("LOCK TABLE coins IN SHARE ROW EXCLUSIVE MODE")
+                before = await connection.fetchval("SELECT count(*) FROM coins")
+                await connection.execute(_UPSERT_RECORDS, *columns)
+                await write_metadata(connection, metadata)
+                after = await connection.fetchval("SELECT count(*) FROM coins")
+            return int(after - before)
+
+        return await self._pool.write(write) if chosen else 0
+
+
+class _Unknown(Exception):
+    def __init__(self, keys: list[str]) -> None:
+        super().__init__()
+        self.keys = keys
+
+
+_UPSERT_RECORDS: Final = """
+    INSERT INTO coins (exchange, symbol, base, quote, launched_ms, active, enabled, turnover_24h,
+        first_seen_ms, last_seen_ms)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[],
+        $6::boolean[], $7::boolean[], $8::float8[], $9::bigint[], $10::bigint[])
+    ON CONFLICT (exchange, symbol) DO UPDATE SET (base, quote, launched_ms, active, enabled,
+        turnover_24h, first_seen_ms, last_seen_ms) = (excluded.base, excluded.quote,
+        excluded.launched_ms, excluded.active, excluded.enabled, excluded.turnover_24h,
+        excluded.first_seen_ms, excluded.last_seen_ms)
+"""
+
+
+def _records(rows: Iterable[asyncpg.Record]) -> list[CoinRecord]:
+    """One record of the rows of each market; they come one after the other."""
+    records = []
+    for _, group in itertools.groupby(rows, key=lambda row: (row["exchange"], row["symbol"])):
+        of_market = list(group)
+        first = of_market[0]
+        metadata = {
+            Timeframe(row["timeframe"]): CoinMetadata(meta_of(row), row["computed_at_ms"])
+            for row in of_market
+            if row["timeframe"] is not None
+        }
+        records.append(
+            CoinRecord(
+                market_of(first),
+                first["active"],
+                first["enabled"],
+                first["turnover_24h"],
+                first["first_seen_ms"],
+                first["last_seen_ms"],
+                {
+                    timeframe: metadata[timeframe]
+                    for timeframe in Timeframe
+                    if timeframe in metadata
+                },
+            )
+        )
+    return records
