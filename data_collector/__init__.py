@@ -14,14 +14,9 @@ from data_collector.api_parser import Candle, OpenInterestRow
 from data_collector.data_processing import aggregate_4h_to_8h, merge_data
 from data_collector.exchange_client import ExchangeClient
 from data_collector.exchange_clocks import Clocks
-from data_collector.fetch_strategies import (
-    Run,
-    fetch_funding,
-    fetch_klines,
-    fetch_open_interest,
-    work_through,
-)
+from data_collector.fetch_strategies import fetch_funding, fetch_klines, fetch_open_interest
 from data_collector.incremental import Books, Earlier, Refresh
+from data_collector.run import CollectionRun, work_through
 from data_collector.task_builder import FetchTask, MarketTasks, build_tasks
 from market.markets import (
     Exchange,
@@ -89,7 +84,7 @@ async def fetch_market_data(
     One market's failure is its own. Raises CollectionFailed when not one could be fetched.
     """
     timeframe = timeframe.collected_as
-    run = Run(client)
+    run = CollectionRun(client)
     if not markets:
         raise CollectionFailed("there are no markets to collect")
     async with Clocks(run, (market.exchange for market in markets)) as clocks:
@@ -138,7 +133,7 @@ async def _work(collection: "_Collection", tasks: Sequence[MarketTasks], workers
 class _Collection:
     """The state of one collection. Holds the rows of the markets being fetched, of no other."""
 
-    run: Run
+    run: CollectionRun
     clocks: Clocks
     timeframe: Timeframe
     as_of_ms: int

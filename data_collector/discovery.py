@@ -5,8 +5,8 @@ Which contracts count is api_parser's; storing them is others' business.
 
 import structlog
 
-from data_collector.fetch_strategies import Run
 from data_collector.listings import fetch_instruments, fetch_turnovers
+from data_collector.run import CollectionRun
 from market.markets import Exchange, ListedMarket
 from venues.errors import BadPayload, ExchangeError
 from venues.venue import Endpoint
@@ -14,7 +14,7 @@ from venues.venue import Endpoint
 log = structlog.get_logger(__name__)
 
 
-async def fetch_listed(run: Run, exchange: Exchange, quote: str) -> list[ListedMarket]:
+async def fetch_listed(run: CollectionRun, exchange: Exchange, quote: str) -> list[ListedMarket]:
     """The perpetuals in `quote` that the exchange trades now. Raises ExchangeError, also for a
     list without one: an answer gone wrong rather than the end of every market."""
     instruments = await fetch_instruments(run, exchange, quote=quote)
@@ -29,7 +29,7 @@ async def fetch_listed(run: Run, exchange: Exchange, quote: str) -> list[ListedM
     ]
 
 
-async def _known_turnovers(run: Run, exchange: Exchange) -> dict[str, float]:
+async def _known_turnovers(run: CollectionRun, exchange: Exchange) -> dict[str, float]:
     """Turnover by symbol; without it the markets are worth storing all the same."""
     try:
         return await fetch_turnovers(run, exchange)

@@ -16,11 +16,9 @@ from yarl import URL
 
 from config import Settings
 from data_collector.answers import judge
-from data_collector.api_parser import parse_server_time
-from data_collector.fetch_strategies import Run, Tally, fetch_simple
 from data_collector.rate_limits import RateLimits, Ticket
+from data_collector.run import RequestCounts
 from data_collector.shared_budgets import SharedBudgets
-from data_collector.url_builder import listing_request
 from market.markets import Exchange
 from metrics.instruments import ExchangeMetrics
 from stores.hot.store import HotStore
@@ -59,7 +57,7 @@ class ExchangeClient:
 
     `store`: where the budgets are shared with other processes behind the same address.
     `limits`: those of another client of this process, to be shared with it. Counts what it sent
-    in `requests` and what of it was a repetition in `retries`; `Run` counts that for one job.
+    in `requests` and what of it was a repetition in `retries`; a CollectionRun counts for one job.
     """
 
     def __init__(
@@ -80,7 +78,7 @@ class ExchangeClient:
         self.limits = limits or RateLimits(settings.rate_fraction, clock, self._shared)
         self.clock: Clock = self.limits.clock
         self._metrics = metrics or ExchangeMetrics()
-        self.tally = Tally(metrics=self._metrics)
+        self.counts = RequestCounts(metrics=self._metrics)
         for exchange in settings.exchanges:
             self._watch(exchange)
         self._session: aiohttp.ClientSession | None = None
@@ -96,11 +94,11 @@ class ExchangeClient:
 
     @property
     def requests(self) -> int:
-        return self.tally.requests
+        return self.counts.requests
 
     @property
     def retries(self) -> int:
-        return self.tally.retries
+        return self.counts.retries
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -129,15 +127,7 @@ class ExchangeClient:
             await self._session.close()
             self._session = None
 
-    async def server_time_ms(self, exchange: Exchange) -> int:
-        """The exchange's clock. Raises ExchangeError."""
-        return await fetch_simple(
-            Run(self),
-            listing_request(exchange, Endpoint.TIME),
-            partial(parse_server_time, exchange),
-        )
-
-    async def send(self, request: Request, tally: Tally) -> bytes:
+    async def send(self, request: Request, counts: RequestCounts) -> bytes:
         """The body of one successful answer; one attempt, once the budget allows it.
 
         Raises ExchangeError. An answer that asks for a pause has begun it before this returns.
@@ -149,14 +139,14 @@ class ExchangeClient:
         ticket = await limits.admit(request)
         waited_s = self.clock.monotonic_s() - asked_at
         self._metrics.admitted(request.exchange, request.counter, request.weight, waited_s)
-        tally.requests += 1
-        if tally is not self.tally:
-            self.tally.requests += 1
+        counts.requests += 1
+        if counts is not self.counts:
+            self.counts.requests += 1
         sent_at = self.clock.monotonic_s()
         try:
             return await self._ask(self._session, request, ticket)
         except SourceDown:
-            tally.lost(request, self.clock.monotonic_s() - sent_at)
+            counts.lost(request, self.clock.monotonic_s() - sent_at)
             raise
         except (RateLimited, Banned) as error:
             pause_s = (error.until_ms - self.clock.wall_ms()) / 1000

@@ -13,7 +13,8 @@ from typing import Final, Self
 import structlog
 
 from data_collector.api_parser import parse_server_time
-from data_collector.fetch_strategies import Run, fetch_simple
+from data_collector.fetch_strategies import fetch_simple
+from data_collector.run import CollectionRun
 from data_collector.url_builder import listing_request
 from market.markets import Exchange
 from venues.errors import BadPayload, CollectionFailed, ExchangeError
@@ -39,7 +40,7 @@ class ExchangeClock:
 class Clocks:
     """Reads the clocks of `exchanges`, side by side, for as long as it is open."""
 
-    def __init__(self, run: Run, exchanges: Iterable[Exchange]) -> None:
+    def __init__(self, run: CollectionRun, exchanges: Iterable[Exchange]) -> None:
         self._run = run
         self._exchanges = sorted(set(exchanges))
         self._tasks: dict[Exchange, asyncio.Task[ExchangeClock | ExchangeError]] = {}

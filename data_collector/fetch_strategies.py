@@ -1,15 +1,13 @@
-"""How a task is fetched: pages followed by what came back, retries, bounded workers.
+"""How a task is fetched: one request and its retries, and pages followed by what came back.
 
-Knows no exchange by name: order, page sizes and paths are url_builder's tables.
+Knows no exchange by name: order, page sizes and paths are the venues' tables.
 """
 
-import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import structlog
 
@@ -21,24 +19,21 @@ from data_collector.api_parser import (
     parse_klines,
     parse_open_interest,
 )
+from data_collector.run import CollectionRun
 from data_collector.task_builder import FetchTask
 from data_collector.url_builder import endpoint_table, history_request
-from market.markets import Exchange, FundingRow
+from market.markets import FundingRow
 from market.rows import Columns
-from market.timeframes import Timeframe
-from metrics.instruments import ExchangeMetrics
-from timing.clock import Clock
+from timing.backoff import Backoff
 from venues.errors import (
     BadPayload,
-    Banned,
     ExchangeError,
     GaveUp,
     RateLimited,
-    Restricted,
     SourceDown,
     WindowRefused,
 )
-from venues.venue import Endpoint, Order, Request
+from venues.venue import Order, Request
 
 # How often one request is made at most, by what the last answer was. The deadline of a single
 # request is the client's.
@@ -46,13 +41,6 @@ TRIES: Final[Mapping[type[ExchangeError], int]] = {SourceDown: 5, BadPayload: 3,
 RETRY_WITHIN_S: Final = 20.0  # after the first failure no try begins later than this
 BACKOFF_S: Final = 0.5  # doubled each time; the wait is drawn between nothing and all of it
 LONGEST_BACKOFF_S: Final = 8.0
-# An endpoint that failed for so many markets in a row, none answered in between, is left alone.
-HOPELESS_AFTER: Final = 20
-# So long a run waits in vain: for an exchange that has gone silent, counted from the first
-# failure, and for one endpoint in sum, divided by the requests that may be under way.
-LONGEST_SILENCE_S: Final = 25.0
-_SECOND_SILENCE_S: Final = 8.0  # after it was forgiven
-LONGEST_LOSS_S: Final = 35.0
 _NARROWED: Final = 4  # times at most: a long collection sees candles leave what is kept
 # What an exchange keeps begins at one instant for all markets: after so many that had nothing
 # before it, the others are not asked for what lies before.
@@ -63,133 +51,17 @@ _SPARE_PAGES: Final = 50
 
 T = TypeVar("T")
 Row = TypeVar("Row", bound=tuple[Any, ...])
-Item = TypeVar("Item")
-Key = TypeVar("Key", Exchange, tuple[Exchange, Endpoint])
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True)
-class Tally:
-    """Requests sent, how many of them were repetitions, and the time waited for nothing."""
-
-    requests: int = 0
-    retries: int = 0
-    lost_s: dict[tuple[Exchange, Endpoint], float] = field(default_factory=dict)
-    metrics: ExchangeMetrics | None = None  # where failures and retries are counted as well
-
-    def lost(self, request: Request, waited_s: float) -> None:
-        where = request.exchange, request.endpoint
-        self.lost_s[where] = self.lost_s.get(where, 0.0) + waited_s
-
-    def failed(self, request: Request, error: ExchangeError) -> None:
-        if self.metrics is not None:
-            self.metrics.failed(request.exchange, type(error).__name__)
-
-    def retried(self, request: Request) -> None:
-        self.retries += 1
-        if self.metrics is not None:
-            self.metrics.retried(request.exchange, request.endpoint)
-
-
-class Sender(Protocol):
-    """What sends one request: ExchangeClient."""
-
-    clock: Clock
-    concurrency: int
-    tally: Tally
-
-    async def send(self, request: Request, tally: Tally) -> bytes: ...
-
-
-class Run:
-    """One job's dealings with the exchanges: what it sent, and whom it has given up on.
-
-    An exchange is left alone for the rest of the run when it pauses us for long, does not serve
-    this place or has gone silent; an endpoint when it fails for one market after the other, or
-    when too much time was lost on it: the data of the others must not grow old meanwhile.
-    """
-
-    def __init__(self, sender: Sender) -> None:
-        self.sender = sender
-        self.tally = Tally()
-        self.edges: Counter[tuple[Exchange, Endpoint, Timeframe | None, int]] = Counter()
-        self._left: dict[Exchange, ExchangeError] = {}
-        self._silent: dict[Exchange, ExchangeError] = {}
-        self._hopeless: dict[tuple[Exchange, Endpoint], ExchangeError] = {}
-        self._too_slow: dict[tuple[Exchange, Endpoint], ExchangeError] = {}
-        self._streaks: Counter[tuple[Exchange, Endpoint]] = Counter()
-        self._silent_since: dict[Exchange, float] = {}
-
-    @property
-    def requests(self) -> int:
-        return self.tally.requests
-
-    @property
-    def retries(self) -> int:
-        return self.tally.retries
-
-    def gave_up(self, exchange: Exchange, endpoint: Endpoint) -> ExchangeError | None:
-        """Why this run no longer asks the endpoint; None while it does."""
-        where = exchange, endpoint
-        return (
-            self._left.get(exchange)
-            or self._silent.get(exchange)
-            or self._too_slow.get(where)
-            or self._hopeless.get(where)
-        )
-
-    def forgive(self) -> None:
-        """Asks again where nothing was answered; an exchange that shut us out stays left, and so
-        does an endpoint that has cost too much time already."""
-        self._hopeless.clear()
-        self._streaks.clear()
-        self._silent.clear()
-        soon = self.sender.clock.monotonic_s() - LONGEST_SILENCE_S + _SECOND_SILENCE_S
-        self._silent_since = {
-            exchange: max(since, soon) for exchange, since in self._silent_since.items()
-        }
-
-    def _succeeded(self, request: Request) -> None:
-        self._streaks.pop((request.exchange, request.endpoint), None)
-        self._silent_since.pop(request.exchange, None)
-
-    def _tried(self, request: Request, error: ExchangeError) -> None:
-        """One try failed; others may follow."""
-        exchange, now = request.exchange, self.sender.clock.monotonic_s()
-        where = exchange, request.endpoint
-        if isinstance(error, SourceDown) and error.status is None:
-            if now - self._silent_since.setdefault(exchange, now) > LONGEST_SILENCE_S:
-                _leave(self._silent, exchange, error)
-        else:
-            self._silent_since.pop(exchange, None)  # a sign of life
-        if self.tally.lost_s.get(where, 0.0) > LONGEST_LOSS_S * self.sender.concurrency:
-            _leave(self._too_slow, where, error)
-
-    def _failed(self, request: Request, error: ExchangeError) -> None:
-        exchange, endpoint = request.exchange, request.endpoint
-        if isinstance(error, Banned | Restricted):
-            _leave(self._left, exchange, error)
-        elif isinstance(error, SourceDown | BadPayload | RateLimited):
-            self._streaks[exchange, endpoint] += 1
-            if self._streaks[exchange, endpoint] == HOPELESS_AFTER:
-                _leave(self._hopeless, (exchange, endpoint), error)
-        else:
-            self._succeeded(request)  # it answered; what is wrong is this market's matter
-
-
-def _leave(left: dict[Key, ExchangeError], what: Key, error: ExchangeError) -> None:
-    if what not in left:
-        left[what] = error
-        log.warning("left_alone", what=what, cause=str(error))
-
-
-async def fetch_simple(run: Run, request: Request, parse: Callable[[bytes], T]) -> T:
+async def fetch_simple(run: CollectionRun, request: Request, parse: Callable[[bytes], T]) -> T:
     """One request and its parsed answer, tried again where that can help.
 
     Raises the last ExchangeError, or GaveUp without asking once the run has left the endpoint.
     """
     clock = run.sender.clock
+    backoff = Backoff(BACKOFF_S, LONGEST_BACKOFF_S)
     tries: Counter[type[ExchangeError]] = Counter()
     first_failure: float | None = None
     while True:
@@ -200,37 +72,36 @@ async def fetch_simple(run: Run, request: Request, parse: Callable[[bytes], T]) 
             kind = type(error)
             tries[kind] += 1
             now = clock.monotonic_s()
-            run._tried(request, error)
+            run.try_failed(request, error)
             if first_failure is None or kind is RateLimited:
                 first_failure = now  # a pause is not the request's own time
-            wait_s = _backoff_s(tries.total())
+            # With full jitter: many clients that failed together do not return together.
+            wait_s = random.uniform(0, backoff.pause_s())  # noqa: S311 - not a secret
             late = now + wait_s - first_failure > RETRY_WITHIN_S
             if tries[kind] >= TRIES[kind] or late:
-                run._failed(request, error)
+                run.failed(request, error)
                 raise
             log.debug("retry", cause=str(error), tries=tries.total(), wait_s=round(wait_s, 2))
             if kind is not RateLimited:  # the budget itself waits for the end of the pause
                 await clock.sleep(wait_s)
-            run.tally.retried(request)
-            if run.sender.tally is not run.tally:
-                run.sender.tally.retried(request)
+            run.retried(request)
         except ExchangeError as error:
-            run._failed(request, error)
+            run.failed(request, error)
             raise
         else:
-            run._succeeded(request)
+            run.succeeded(request)
             return result
 
 
-async def _try(run: Run, request: Request, parse: Callable[[bytes], T]) -> T:
+async def _try(run: CollectionRun, request: Request, parse: Callable[[bytes], T]) -> T:
     try:
-        return parse(await run.sender.send(request, run.tally))
+        return parse(await run.sender.send(request, run.counts))
     except ExchangeError as error:
-        run.sender.tally.failed(request, error)
+        run.sender.counts.failed(request, error)
         raise
 
 
-def _check_not_left(run: Run, request: Request) -> None:
+def _check_not_left(run: CollectionRun, request: Request) -> None:
     if (reason := run.gave_up(request.exchange, request.endpoint)) is not None:
         raise GaveUp(
             f"not asked: {reason.cause}",
@@ -241,16 +112,10 @@ def _check_not_left(run: Run, request: Request) -> None:
         )
 
 
-def _backoff_s(failures: int) -> float:
-    """Exponential, with full jitter: many clients that failed together do not return together."""
-    longest_s = min(LONGEST_BACKOFF_S, BACKOFF_S * 2 ** (failures - 1))
-    return random.uniform(0, longest_s)  # noqa: S311 - not a secret
-
-
 # --- a market's history --------------------------------------------------------------------------
 
 
-async def fetch_klines(run: Run, task: FetchTask) -> Sequence[Candle]:
+async def fetch_klines(run: CollectionRun, task: FetchTask) -> Sequence[Candle]:
     """The candles of the task's window, ascending."""
     parse = partial(
         parse_klines, task.market.exchange, symbol=task.market.symbol, interval_ms=task.step_ms
@@ -258,7 +123,7 @@ async def fetch_klines(run: Run, task: FetchTask) -> Sequence[Candle]:
     return await _fetch_history(run, task, parse)
 
 
-async def fetch_open_interest(run: Run, task: FetchTask) -> Sequence[OpenInterestRow]:
+async def fetch_open_interest(run: CollectionRun, task: FetchTask) -> Sequence[OpenInterestRow]:
     """The snapshots of the task's window, ascending; finer ones than asked for included.
 
     A window whose start has just left what the exchange keeps is narrowed candle by candle.
@@ -280,21 +145,21 @@ async def fetch_open_interest(run: Run, task: FetchTask) -> Sequence[OpenInteres
     return await _fetch_history(run, task, parse)
 
 
-async def fetch_funding(run: Run, task: FetchTask) -> list[FundingRow]:
+async def fetch_funding(run: CollectionRun, task: FetchTask) -> list[FundingRow]:
     """The regular settlements of the task's window, ascending."""
     parse = partial(parse_funding, task.market.exchange, symbol=task.market.symbol)
     return list(await _fetch_history(run, task, parse))
 
 
 async def _fetch_history(
-    run: Run, task: FetchTask, parse: Callable[[bytes], Page[Row]]
+    run: CollectionRun, task: FetchTask, parse: Callable[[bytes], Page[Row]]
 ) -> Sequence[Row]:
     strategy = _BY_ORDER[endpoint_table(task.market.exchange, task.endpoint).order]
     return await strategy(run, task, parse)
 
 
 async def fetch_forward(
-    run: Run, task: FetchTask, parse: Callable[[bytes], Page[Row]]
+    run: CollectionRun, task: FetchTask, parse: Callable[[bytes], Page[Row]]
 ) -> Sequence[Row]:
     """Pages from the oldest on, for an exchange that answers in ascending order.
 
@@ -337,7 +202,7 @@ async def fetch_forward(
 
 
 async def fetch_bybit_paginated(
-    run: Run, task: FetchTask, parse: Callable[[bytes], Page[Row]]
+    run: CollectionRun, task: FetchTask, parse: Callable[[bytes], Page[Row]]
 ) -> Sequence[Row]:
     """Pages from the newest on, for an exchange that answers in descending order.
 
@@ -419,34 +284,3 @@ def _refused(task: FetchTask, cause: str) -> BadPayload:
         endpoint=task.endpoint,
         market=task.market.symbol,
     )
-
-
-# --- many markets --------------------------------------------------------------------------------
-
-
-async def work_through(
-    items: Sequence[Item],
-    exchange_of: Callable[[Item], Exchange],
-    work: Callable[[Item], Awaitable[None]],
-    *,
-    workers: int,
-) -> None:
-    """Every item worked on once, by at most `workers` at a time for each exchange, all exchanges
-    side by side. `work` handles the errors it expects; any other ends everything."""
-    by_exchange: dict[Exchange, list[Item]] = {}
-    for item in items:
-        by_exchange.setdefault(exchange_of(item), []).append(item)
-
-    async def worker(waiting: Iterator[Item]) -> None:
-        for item in waiting:
-            await work(item)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for queue in by_exchange.values():
-                waiting = iter(queue)
-                for _ in range(min(workers, len(queue))):
-                    group.create_task(worker(waiting))
-    except ExceptionGroup as failures:
-        # The first is the cause: it made the group cancel the others.
-        raise failures.exceptions[0] from None

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from data_collector.exchange_clocks import Clocks, ExchangeClock
-from data_collector.fetch_strategies import Run, Sender, fetch_funding, work_through
+from data_collector.fetch_strategies import fetch_funding
 from data_collector.funding_rules import (
     LONGEST_INTERVAL_HOURS,
     PUBLICATION_MS,
@@ -30,6 +30,7 @@ from data_collector.listings import (
     fetch_funding_schedule,
     fetch_recent_funding,
 )
+from data_collector.run import CollectionRun, Sender, work_through
 from data_collector.task_builder import funding_task
 from data_collector.url_builder import ALL_SYMBOLS_FUNDING
 from market.markets import Exchange, FundingBook, FundingRow, FundingSeries, Market, Missing
@@ -89,7 +90,7 @@ async def run_fr_update_process(
     with nothing to ask costs the clock and the lists of each exchange. Raises CollectionFailed
     when no market of any exchange could be brought up to date.
     """
-    run = Run(client)
+    run = CollectionRun(client)
     by_exchange: dict[Exchange, list[Market]] = {}
     for market in markets:
         by_exchange.setdefault(market.exchange, []).append(market)
@@ -160,7 +161,7 @@ class _ExchangeUpdate:
 
     def __init__(
         self,
-        run: Run,
+        run: CollectionRun,
         exchange: Exchange,
         known: FundingBook,
         funding_history: int,

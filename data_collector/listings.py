@@ -18,7 +18,8 @@ from data_collector.api_parser import (
     parse_premium_index,
     parse_tickers,
 )
-from data_collector.fetch_strategies import Run, fetch_simple
+from data_collector.fetch_strategies import fetch_simple
+from data_collector.run import CollectionRun
 from data_collector.url_builder import (
     ALL_SYMBOLS_FUNDING,
     ENDPOINTS,
@@ -45,7 +46,9 @@ class FundingSchedule:
     assumed: bool = False
 
 
-async def fetch_instruments(run: Run, exchange: Exchange, *, quote: str) -> list[Instrument]:
+async def fetch_instruments(
+    run: CollectionRun, exchange: Exchange, *, quote: str
+) -> list[Instrument]:
     """The contracts worth collecting (api_parser.parse_instruments), of all pages, each once."""
     parse = partial(parse_instruments, exchange, quote=quote)
     found: dict[str, Instrument] = {}
@@ -66,7 +69,7 @@ async def fetch_instruments(run: Run, exchange: Exchange, *, quote: str) -> list
 
 
 async def _instruments_page(
-    run: Run,
+    run: CollectionRun,
     exchange: Exchange,
     parse: Callable[[bytes], Page[Instrument]],
     cursor: str,
@@ -89,7 +92,7 @@ async def _instruments_page(
     return page
 
 
-async def fetch_turnovers(run: Run, exchange: Exchange) -> dict[str, float]:
+async def fetch_turnovers(run: CollectionRun, exchange: Exchange) -> dict[str, float]:
     """Turnover of the last 24 h in quote units by symbol."""
     tickers = await _tickers(run, exchange)
     return {
@@ -97,7 +100,9 @@ async def fetch_turnovers(run: Run, exchange: Exchange) -> dict[str, float]:
     }
 
 
-async def fetch_funding_schedule(run: Run, exchange: Exchange) -> dict[str, FundingSchedule]:
+async def fetch_funding_schedule(
+    run: CollectionRun, exchange: Exchange
+) -> dict[str, FundingSchedule]:
     """When each symbol settles, in at most two requests. Symbols without funding may be absent."""
     if Endpoint.PREMIUM_INDEX not in ENDPOINTS[exchange]:
         return {
@@ -127,7 +132,7 @@ async def fetch_funding_schedule(run: Run, exchange: Exchange) -> dict[str, Fund
 
 
 async def fetch_recent_funding(
-    run: Run, exchange: Exchange, *, start_ms: int, end_ms: int
+    run: CollectionRun, exchange: Exchange, *, start_ms: int, end_ms: int
 ) -> Page[tuple[str, int, float]] | None:
     """The regular settlements of all symbols from `start_ms` on: (symbol, time, rate).
 
@@ -140,6 +145,6 @@ async def fetch_recent_funding(
     return await fetch_simple(run, request, partial(parse_all_funding, exchange))
 
 
-async def _tickers(run: Run, exchange: Exchange) -> Sequence[Ticker]:
+async def _tickers(run: CollectionRun, exchange: Exchange) -> Sequence[Ticker]:
     request = listing_request(exchange, Endpoint.TICKERS)
     return await fetch_simple(run, request, partial(parse_tickers, exchange))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from data_collector.discovery import fetch_listed
-from data_collector.fetch_strategies import Run, Sender, work_through
+from data_collector.run import CollectionRun, Sender, work_through
 from database import Database, SavedMarkets
 from market.markets import Exchange
 from venues.errors import ExchangeError
@@ -40,7 +40,7 @@ async def run_discovery(
     Raises DatabaseUnavailable; an exchange that fails is named in `failures` and leaves its
     coins, and the other exchanges, alone.
     """
-    run = Run(client)
+    run = CollectionRun(client)
     found: dict[Exchange, int] = {}
     saved: dict[Exchange, SavedMarkets] = {}
     failures: dict[Exchange, str] = {}

@@ -10,11 +10,13 @@ from aiohttp import web
 from config import Settings, load_settings
 from data_collector import exchange_client
 from data_collector.exchange_client import ExchangeClient
-from data_collector.fetch_strategies import Run, Tally, fetch_simple
+from data_collector.fetch_strategies import fetch_simple
 from data_collector.rate_limits import RateLimits
+from data_collector.run import CollectionRun, RequestCounts
 from data_collector.url_builder import history_request, listing_request
 from market.markets import Exchange, Market
 from market.timeframes import Timeframe
+from tests.fixtures.asking import server_time_ms
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from venues.errors import BadPayload, Banned, RateLimited, SourceDown
 from venues.venue import Endpoint
@@ -44,8 +46,8 @@ async def _server(
 
 async def test_the_clocks_of_both_exchanges(simulator: Simulator) -> None:
     async with ExchangeClient(_settings(simulator.base_url)) as client:
-        assert await client.server_time_ms(BINANCE) == NOW_MS
-        assert await client.server_time_ms(BYBIT) == NOW_MS
+        assert await server_time_ms(client, BINANCE) == NOW_MS
+        assert await server_time_ms(client, BYBIT) == NOW_MS
         assert (client.requests, client.retries) == (2, 0)
 
 
@@ -66,7 +68,7 @@ async def test_a_get_carries_no_body_and_symbols_arrive_whole() -> None:
     )
     async with _server(answer) as url, ExchangeClient(_settings(url)) as client:
         for _ in range(2):
-            assert await client.send(request, Tally()) == b"[]"
+            assert await client.send(request, RequestCounts()) == b"[]"
     assert seen[1] == (
         "GET",
         "/fapi/v1/klines",
@@ -80,7 +82,7 @@ async def test_a_bybit_cursor_is_followed_over_all_pages(start_simulator: StartS
 
     simulator = start_simulator(binance=1, bybit=1100, now=NOW_MS, frozen=True)
     async with ExchangeClient(_settings(simulator.base_url)) as client:
-        run = Run(client)
+        run = CollectionRun(client)
         found = await fetch_instruments(run, BYBIT, quote="USDT")
     listed = simulator.get("/sim/markets", exchange="bybit")
     assert len(found) == 1100
@@ -114,20 +116,20 @@ async def test_a_bad_moment_is_survived_and_a_bad_day_is_named(
     settings = _settings(simulator.base_url)
     async with ExchangeClient(settings, request_s=0.3) as client:
         simulator.post("/sim/faults", {**fault, "count": 1})
-        assert await client.server_time_ms(exchange) == NOW_MS
+        assert await server_time_ms(client, exchange) == NOW_MS
         assert (client.requests, client.retries) == (2, 1)
         simulator.post("/sim/faults", fault)
         with pytest.raises(kind, match=cause) as caught:
-            await client.server_time_ms(exchange)
+            await server_time_ms(client, exchange)
         assert str(exchange) in str(caught.value)
 
 
 async def test_nobody_listens() -> None:
     async with ExchangeClient(_settings("http://127.0.0.1:9")) as client:
         with pytest.raises(SourceDown, match="binance time: ClientConnectorError"):
-            await client.send(listing_request(BINANCE, Endpoint.TIME), Tally())
+            await client.send(listing_request(BINANCE, Endpoint.TIME), RequestCounts())
     with pytest.raises(RuntimeError, match="async with"):
-        await client.send(TIME, Tally())
+        await client.send(TIME, RequestCounts())
 
 
 async def test_an_answer_too_large_to_be_true(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +148,7 @@ async def test_an_answer_too_large_to_be_true(monkeypatch: pytest.MonkeyPatch) -
 
     async with _server(endless) as url, ExchangeClient(_settings(url)) as client:
         with pytest.raises(BadPayload, match="more than 100000 bytes"):
-            await client.send(TIME, Tally())
+            await client.send(TIME, RequestCounts())
     assert pieces < 10_000
 
 
@@ -161,20 +163,20 @@ async def test_a_pause_holds_everybody_and_a_long_one_is_told(simulator: Simulat
         ExchangeClient(settings, limits=limits) as other,
     ):
         with pytest.raises(RateLimited) as caught:
-            await client.send(listing_request(BINANCE, Endpoint.TIME), Tally())
+            await client.send(listing_request(BINANCE, Endpoint.TIME), RequestCounts())
         pause_s = limits.of(BINANCE).pause_left_s()
         assert 0 < pause_s <= 60
         assert abs(caught.value.until_ms / 1000 - client.clock.wall_ms() / 1000 - pause_s) < 1
         # The other exchange goes on; the paused one sends nothing more.
-        await other.server_time_ms(BYBIT)
-        waiting = asyncio.create_task(other.server_time_ms(BINANCE))
+        await server_time_ms(other, BYBIT)
+        waiting = asyncio.create_task(server_time_ms(other, BINANCE))
         await asyncio.sleep(0.1)
         assert not waiting.done()
         waiting.cancel()
         await limits.of(BINANCE).pause(600, "banned")
         asked = simulator.stats()["total"]
         with pytest.raises(Banned, match="banned"):
-            await other.server_time_ms(BINANCE)
+            await server_time_ms(other, BINANCE)
         assert simulator.stats()["total"] == asked
     assert simulator.stats()["requests_while_banned"] == 0
 
@@ -182,7 +184,7 @@ async def test_a_pause_holds_everybody_and_a_long_one_is_told(simulator: Simulat
 async def test_bybit_says_too_frequent(simulator: Simulator) -> None:
     simulator.post("/sim/faults", {"kind": "status", "status": 403, "exchange": "bybit"})
     async with ExchangeClient(_settings(simulator.base_url)) as client:
-        run = Run(client)
+        run = CollectionRun(client)
         with pytest.raises(Banned, match="access too frequent"):
             await fetch_simple(run, TIME, bytes.decode)
         assert run.gave_up(BYBIT, Endpoint.KLINES)
@@ -192,7 +194,7 @@ async def test_bybit_says_too_frequent(simulator: Simulator) -> None:
 async def test_a_cancelled_request_gives_its_room_back(simulator: Simulator) -> None:
     simulator.post("/sim/faults", {"kind": "hang"})
     async with ExchangeClient(_settings(simulator.base_url)) as client:
-        task = asyncio.create_task(client.send(TIME, Tally()))
+        task = asyncio.create_task(client.send(TIME, RequestCounts()))
         await asyncio.sleep(0.05)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

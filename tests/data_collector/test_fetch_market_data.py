@@ -10,8 +10,8 @@ import pytest
 
 from config import load_settings
 from data_collector import Collected, CollectionFailed, ExchangeClient, fetch_market_data
-from data_collector.fetch_strategies import Run
 from data_collector.listings import fetch_instruments
+from data_collector.run import CollectionRun
 from market.markets import Exchange, FundingBook, FundingSeries, Market, MarketSeries, Row
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
@@ -55,7 +55,7 @@ class Bench:
         self.client = ExchangeClient(settings, request_s=request_s)
 
     async def markets(self) -> list[Market]:
-        run = Run(self.client)
+        run = CollectionRun(self.client)
         found = [await fetch_instruments(run, exchange, quote="USDT") for exchange in Exchange]
         return [row.market for rows in found for row in rows]
 

@@ -15,16 +15,18 @@ from hypothesis import strategies as st
 
 from data_collector.fetch_strategies import (
     EDGE_KNOWN_AFTER,
-    HOPELESS_AFTER,
-    LONGEST_LOSS_S,
     RETRY_WITHIN_S,
     TRIES,
-    Run,
-    Tally,
     fetch_funding,
     fetch_klines,
     fetch_open_interest,
     fetch_simple,
+)
+from data_collector.run import (
+    HOPELESS_AFTER,
+    LONGEST_LOSS_S,
+    CollectionRun,
+    RequestCounts,
     work_through,
 )
 from data_collector.task_builder import funding_task, klines_task, open_interest_task
@@ -75,12 +77,12 @@ class Scripted:
     def __init__(self, answer: Callable[[Request], bytes]) -> None:
         self.clock: Clock = InstantClock()
         self.concurrency = 5
-        self.tally = Tally()
+        self.counts = RequestCounts()
         self.sent: list[Request] = []
         self._answer = answer
 
-    async def send(self, request: Request, tally: Tally) -> bytes:
-        tally.requests += 1
+    async def send(self, request: Request, counts: RequestCounts) -> bytes:
+        counts.requests += 1
         self.sent.append(request)
         await asyncio.sleep(0)
         return self._answer(request)
@@ -145,7 +147,7 @@ def test_all_rows_come_whatever_the_pages_hold(
     grid = range(task.start_ms - 5 * H1, task.end_ms + 1, H1)
     held = [time_ms for time_ms in grid if time_ms not in missing]
     sender = Scripted(_history(held, lambda limit: page))
-    rows = asyncio.run(fetch_klines(Run(sender), task))
+    rows = asyncio.run(fetch_klines(CollectionRun(sender), task))
     assert [row.open_time_ms for row in rows] == [at for at in held if at >= task.start_ms]
 
 
@@ -173,7 +175,7 @@ def test_all_settlements_come_whatever_their_spacing(
         interval_hours=8 if known else 1,
     )
     sender = Scripted(_history(held, lambda limit: page))
-    rows = asyncio.run(fetch_funding(Run(sender), task))
+    rows = asyncio.run(fetch_funding(CollectionRun(sender), task))
     # A page that ends within the known interval of the end is taken for the last one.
     if market is BINANCE and known and len(rows) < len(held):
         assert rows[-1][0] > AS_OF_MS - 8 * HOUR_MS
@@ -195,7 +197,7 @@ async def test_as_many_candle_requests_as_the_window_needs(
 ) -> None:
     task = klines_task(timeframe, market, as_of_ms=AS_OF_MS, history_candles=candles)
     held = range(task.start_ms, task.end_ms + 1, task.step_ms)
-    run = Run(Scripted(_history(held)))
+    run = CollectionRun(Scripted(_history(held)))
     assert len(await fetch_klines(run, task)) == candles
     assert (run.requests, run.retries) == (requests, 0)
 
@@ -206,7 +208,9 @@ async def test_as_many_open_interest_requests_as_the_rows_need() -> None:
         for timeframe in (Timeframe.H4, Timeframe.H12, Timeframe.H2):
             task = open_interest_task(timeframe, market, as_of_ms=AS_OF_MS, history_candles=499)
             assert task is not None
-            run = Run(Scripted(_history(range(task.start_ms, task.end_ms + 1, task.step_ms))))
+            run = CollectionRun(
+                Scripted(_history(range(task.start_ms, task.end_ms + 1, task.step_ms)))
+            )
             rows = await fetch_open_interest(run, task)
             assert (rows[0][0], rows[-1][0]) == (task.start_ms, task.end_ms)
             counts[market.exchange, timeframe] = run.requests
@@ -240,7 +244,7 @@ def test_open_interest_is_whole_whichever_end_a_short_page_lacks(
         inside = [time_ms for time_ms in held if start_ms <= time_ms <= end_ms]
         return _wire(request, inside[-page:] if keeps_newest else inside[:page])
 
-    rows = asyncio.run(fetch_open_interest(Run(Scripted(answer)), task))
+    rows = asyncio.run(fetch_open_interest(CollectionRun(Scripted(answer)), task))
     assert [row[0] for row in rows] == held
 
 
@@ -248,7 +252,7 @@ async def test_where_everybodys_open_interest_begins_is_learned_once() -> None:
     task = open_interest_task(Timeframe.H4, BINANCE, as_of_ms=AS_OF_MS, history_candles=499)
     assert task is not None
     held = range(task.start_ms + 3 * H4, task.end_ms + 1, H4)
-    run = Run(Scripted(_history(held)))
+    run = CollectionRun(Scripted(_history(held)))
     for _ in range(50):
         assert [row[0] for row in await fetch_open_interest(run, task)] == list(held)
     assert run.requests == 50 + EDGE_KNOWN_AFTER
@@ -258,7 +262,9 @@ async def test_late_open_interest_costs_no_second_request() -> None:
     as_of_ms = AS_OF_MS - AS_OF_MS % H4 + 30_000
     task = open_interest_task(Timeframe.H4, BINANCE, as_of_ms=as_of_ms, history_candles=100)
     assert task is not None
-    run = Run(Scripted(_history(range(task.start_ms, task.end_ms, H4))))  # the newest is not out
+    run = CollectionRun(
+        Scripted(_history(range(task.start_ms, task.end_ms, H4)))
+    )  # the newest is not out
     assert (await fetch_open_interest(run, task))[-1][0] == task.end_ms - H4
     assert run.requests == 1
 
@@ -274,7 +280,7 @@ async def test_a_window_whose_start_was_just_lost_is_narrowed() -> None:
             raise WindowRefused("-1130", exchange=request.exchange)
         return _history(range(task.start_ms, task.end_ms + 1, H4))(request)
 
-    run = Run(Scripted(answer))
+    run = CollectionRun(Scripted(answer))
     assert (await fetch_open_interest(run, task))[0][0] == task.start_ms + H4
     refusals = 4  # a long collection at a short timeframe
     assert (await fetch_open_interest(run, task))[0][0] == task.start_ms + 4 * H4
@@ -286,7 +292,7 @@ async def test_a_window_whose_start_was_just_lost_is_narrowed() -> None:
 async def test_only_as_many_settlements_as_wanted() -> None:
     held = range(AS_OF_MS % HOUR_MS, AS_OF_MS, HOUR_MS)[-3000:]
     task = funding_task(BYBIT, start_ms=held[0], end_ms=AS_OF_MS, wanted=400)
-    run = Run(Scripted(_history(held)))
+    run = CollectionRun(Scripted(_history(held)))
     assert [row[0] for row in await fetch_funding(run, task)] == list(held[-400:])
     assert run.requests == 2
 
@@ -296,7 +302,7 @@ async def test_an_exchange_that_repeats_its_page_for_ever(market: Market) -> Non
     task = klines_task(Timeframe.H1, market, as_of_ms=AS_OF_MS, history_candles=2500)
     sender = Scripted(lambda request: _wire(request, [task.start_ms + 2000 * H1]))
     with pytest.raises(BadPayload, match="rows of another time than was asked for"):
-        await fetch_klines(Run(sender), task)
+        await fetch_klines(CollectionRun(sender), task)
     assert len(sender.sent) <= 2
 
 
@@ -306,14 +312,14 @@ async def test_an_exchange_that_serves_one_row_at_a_time(market: Market) -> None
     held = range(task.start_ms, task.end_ms + 1, H1)
     sender = Scripted(_history(held, lambda limit: 1))
     with pytest.raises(BadPayload, match="pages that do not end"):
-        await fetch_klines(Run(sender), task)
+        await fetch_klines(CollectionRun(sender), task)
     assert len(sender.sent) < 250
 
 
 async def test_rows_outside_of_the_window_are_left_out() -> None:
     task = klines_task(Timeframe.H1, BINANCE, as_of_ms=AS_OF_MS, history_candles=3)
     around = range(task.start_ms - 3 * H1, task.end_ms + 3 * H1, H1)
-    rows = await fetch_klines(Run(Scripted(lambda request: _wire(request, around))), task)
+    rows = await fetch_klines(CollectionRun(Scripted(lambda request: _wire(request, around))), task)
     assert [row.open_time_ms for row in rows] == [task.start_ms + n * H1 for n in range(3)]
 
 
@@ -339,14 +345,14 @@ def _error(kind: type[ExchangeError]) -> ExchangeError:
 
 @pytest.mark.parametrize("kind", list(TRIES))
 async def test_what_may_help_is_tried_again(kind: type[ExchangeError]) -> None:
-    run = Run(_failing(*[_error(kind)] * (TRIES[kind] - 1)))
+    run = CollectionRun(_failing(*[_error(kind)] * (TRIES[kind] - 1)))
     assert await fetch_simple(run, TIME, bytes.decode) == "fine"
     assert (run.requests, run.retries) == (TRIES[kind], TRIES[kind] - 1)
 
 
 @pytest.mark.parametrize("kind", list(TRIES))
 async def test_but_not_for_ever(kind: type[ExchangeError]) -> None:
-    run = Run(_failing(*[_error(kind)] * 99))
+    run = CollectionRun(_failing(*[_error(kind)] * 99))
     with pytest.raises(kind):
         await fetch_simple(run, TIME, bytes.decode)
     assert run.requests == TRIES[kind]
@@ -354,7 +360,7 @@ async def test_but_not_for_ever(kind: type[ExchangeError]) -> None:
 
 @pytest.mark.parametrize("kind", [SymbolGone, WindowRefused, Restricted, Banned, GaveUp])
 async def test_what_cannot_help_is_not_tried(kind: type[ExchangeError]) -> None:
-    run = Run(_failing(_error(kind)))
+    run = CollectionRun(_failing(_error(kind)))
     with pytest.raises(kind):
         await fetch_simple(run, TIME, bytes.decode)
     assert (run.requests, run.retries) == (1, 0)
@@ -369,22 +375,22 @@ async def test_an_answer_that_cannot_be_parsed_is_asked_for_once_more() -> None:
             raise BadPayload("not JSON", exchange=Exchange.BYBIT)
         return body.decode()
 
-    run = Run(sender)
+    run = CollectionRun(sender)
     assert await fetch_simple(run, TIME, parse) == "fine"
-    assert run.retries == sender.tally.retries == 1
+    assert run.retries == sender.counts.retries == 1
 
 
 async def test_slow_failures_end_sooner() -> None:
     sender = _failing(*[_error(SourceDown)] * 99)
     slow = sender.send
 
-    async def hanging(request: Request, tally: Tally) -> bytes:
+    async def hanging(request: Request, counts: RequestCounts) -> bytes:
         await sender.clock.sleep(10)
-        return await slow(request, tally)
+        return await slow(request, counts)
 
     sender.send = hanging  # type: ignore[method-assign]
     with pytest.raises(SourceDown):
-        await fetch_simple(Run(sender), TIME, bytes.decode)
+        await fetch_simple(CollectionRun(sender), TIME, bytes.decode)
     assert len(sender.sent) == 3
     assert sender.clock.monotonic_s() <= 10 + RETRY_WITHIN_S + 10
 
@@ -392,7 +398,7 @@ async def test_slow_failures_end_sooner() -> None:
 @pytest.mark.parametrize("kind", [Banned, Restricted])
 async def test_an_exchange_that_shuts_us_out_is_left_alone(kind: type[ExchangeError]) -> None:
     sender = _failing(_error(kind))
-    run = Run(sender)
+    run = CollectionRun(sender)
     with pytest.raises(kind):
         await fetch_simple(run, TIME, bytes.decode)
     for endpoint in (Endpoint.TIME, Endpoint.TICKERS):
@@ -405,7 +411,7 @@ async def test_an_exchange_that_shuts_us_out_is_left_alone(kind: type[ExchangeEr
         await fetch_simple(run, TIME, bytes.decode)
     assert run.requests == 2
     # Another job asks for itself.
-    assert await fetch_simple(Run(sender), TIME, bytes.decode) == "fine"
+    assert await fetch_simple(CollectionRun(sender), TIME, bytes.decode) == "fine"
 
 
 async def test_an_endpoint_that_fails_for_everybody_is_left_alone() -> None:
@@ -417,7 +423,7 @@ async def test_an_endpoint_that_fails_for_everybody_is_left_alone() -> None:
         return b"fine"
 
     sender = Scripted(answer)
-    run = Run(sender)
+    run = CollectionRun(sender)
     for _ in range(HOPELESS_AFTER):
         with pytest.raises(SourceDown):
             await fetch_simple(run, TIME, bytes.decode)
@@ -440,7 +446,7 @@ async def test_one_answer_in_between_keeps_an_endpoint() -> None:
             raise SourceDown("so", exchange=Exchange.BYBIT, status=503)
         return b"fine"
 
-    run = Run(Scripted(answer))
+    run = CollectionRun(Scripted(answer))
     for _ in range(3):
         for _ in range(HOPELESS_AFTER - 1):
             with pytest.raises(SourceDown):
@@ -454,14 +460,14 @@ async def test_an_exchange_that_says_nothing_at_all_is_left_alone() -> None:
     sender = Scripted(lambda request: b"fine")
     answer = sender.send
 
-    async def hanging(request: Request, tally: Tally) -> bytes:
+    async def hanging(request: Request, counts: RequestCounts) -> bytes:
         if down:
             await sender.clock.sleep(10)
             raise _error(SourceDown)
-        return await answer(request, tally)
+        return await answer(request, counts)
 
     sender.send = hanging  # type: ignore[method-assign]
-    run = Run(sender)
+    run = CollectionRun(sender)
     for endpoint in (Endpoint.TIME, Endpoint.TICKERS, Endpoint.INSTRUMENTS, Endpoint.TIME):
         with pytest.raises((SourceDown, GaveUp)):
             await fetch_simple(run, listing_request(Exchange.BYBIT, endpoint), bytes.decode)
@@ -481,20 +487,20 @@ async def test_an_endpoint_that_answers_only_now_and_then_is_left_alone() -> Non
     sender = Scripted(lambda request: b"fine")
     answer = sender.send
 
-    async def hanging(request: Request, tally: Tally) -> bytes:
+    async def hanging(request: Request, counts: RequestCounts) -> bytes:
         nonlocal answers
         if request.endpoint is Endpoint.TIME and (answers := answers + 1) % 3:
             await sender.clock.sleep(10)
-            tally.lost(request, 10)
+            counts.lost(request, 10)
             raise _error(SourceDown)
-        return await answer(request, tally)
+        return await answer(request, counts)
 
     sender.send = hanging  # type: ignore[method-assign]
-    run = Run(sender)
+    run = CollectionRun(sender)
     with pytest.raises(GaveUp):
         for _ in range(1000):
             await fetch_simple(run, TIME, bytes.decode)
-    lost_s = run.tally.lost_s[Exchange.BYBIT, Endpoint.TIME]
+    lost_s = run.counts.lost_s[Exchange.BYBIT, Endpoint.TIME]
     assert LONGEST_LOSS_S * sender.concurrency < lost_s <= LONGEST_LOSS_S * sender.concurrency + 10
     run.forgive()
     with pytest.raises(GaveUp):

@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_collector import Collected, CollectionFailed, ExchangeClient, fetch_market_data
-from data_collector.fetch_strategies import Tally
 from data_collector.incremental import HOLES_A_RUN, LEAST_OVERLAP, NULLS_A_RUN
+from data_collector.run import RequestCounts
 from data_collector.url_builder import endpoint_table
 from documents.building import DocumentBuilder, decode_series
 from market.markets import Exchange, FundingSeries, Market
@@ -78,7 +78,7 @@ class World:
     sent: list[Request] = field(default_factory=list)
     clock: Clock = field(default_factory=InstantClock)
     concurrency: int = 5
-    tally: Tally = field(default_factory=Tally)
+    counts: RequestCounts = field(default_factory=RequestCounts)
 
     def add(self, exchange: Exchange, name: str, listed_ms: int, *, tells: bool = True) -> Market:
         symbol = f"{name}USDT"
@@ -95,8 +95,8 @@ class World:
     def draw(self, *what: object) -> int:
         return crc32(repr((self.seed, *what)).encode())
 
-    async def send(self, request: Request, tally: Tally) -> bytes:
-        tally.requests += 1
+    async def send(self, request: Request, counts: RequestCounts) -> bytes:
+        counts.requests += 1
         self.sent.append(request)
         await asyncio.sleep(0)
         if (request.exchange, request.endpoint) in self.down:

@@ -17,9 +17,9 @@ from aiohttp import web
 
 from config import load_settings
 from data_collector import ExchangeClient, fetch_market_data
-from data_collector.fetch_strategies import Run
 from data_collector.fr_fetcher import FundingUpdate, run_fr_update_process
 from data_collector.listings import fetch_instruments
+from data_collector.run import CollectionRun
 from market.markets import Exchange, FundingBook, Market, MarketSeries
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 
@@ -562,7 +562,7 @@ async def test_every_contract_is_listed_whichever_form_of_the_cursor_is_read(
 ) -> None:
     reading = Reading(cursor_verbatim=verbatim, cursor_ignored=ignored, instruments_page=2)
     async with bench_for(reading) as bench:
-        listed = await fetch_instruments(Run(bench.client), BYBIT, quote="USDT")
+        listed = await fetch_instruments(CollectionRun(bench.client), BYBIT, quote="USDT")
         assert {row.market.key for row in listed} == {
             coin.market.key for coin in COINS if coin.exchange is BYBIT
         }

@@ -31,8 +31,8 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("data_collector.fetch_strategies.BACKOFF_S", 0.01)
     monkeypatch.setattr("data_collector.exchange_clocks.GRACE_S", 0.2)
     # As long in relation to a request's deadline here as it is there.
-    monkeypatch.setattr("data_collector.fetch_strategies.LONGEST_SILENCE_S", 1.5)
-    monkeypatch.setattr("data_collector.fetch_strategies._SECOND_SILENCE_S", 0.5)
+    monkeypatch.setattr("data_collector.run.LONGEST_SILENCE_S", 1.5)
+    monkeypatch.setattr("data_collector.run._SECOND_SILENCE_S", 0.5)
 
 
 @pytest.fixture

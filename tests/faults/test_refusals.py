@@ -12,9 +12,11 @@ from collections.abc import Callable
 import pytest
 
 from data_collector.exchange_client import ExchangeClient
-from data_collector.fetch_strategies import Run, fetch_simple
+from data_collector.fetch_strategies import fetch_simple
+from data_collector.run import CollectionRun
 from data_collector.url_builder import listing_request
 from market.markets import Exchange
+from tests.fixtures.asking import server_time_ms
 from tests.fixtures.office import OpenOffice, asked, by_key
 from tests.fixtures.service import StartService
 from tests.fixtures.simulator import Simulator, StartSimulator
@@ -53,7 +55,7 @@ async def keep_asking(client: ExchangeClient, exchange: Exchange) -> None:
     request = listing_request(exchange, Endpoint.TIME)
     while True:
         with contextlib.suppress(Banned):  # what was under way when it began
-            await fetch_simple(Run(client), request, bytes)
+            await fetch_simple(CollectionRun(client), request, bytes)
         await asyncio.sleep(0.01)
 
 
@@ -109,14 +111,14 @@ async def test_a_ban_is_told_to_a_store_that_comes_back(
         server.kill()
         await client.limits.of(BINANCE).pause(300, "banned")
         with pytest.raises(Banned):
-            await client.server_time_ms(BINANCE)
+            await server_time_ms(client, BINANCE)
         server.start()
         clock.ahead_s = 10.0  # it looks for the store again after some seconds
         with pytest.raises(Banned):
-            await client.server_time_ms(BINANCE)
+            await server_time_ms(client, BINANCE)
     async with open_office(exchanges, redis_url=server.url) as office:
         with pytest.raises(Banned, match="banned"):
-            await office.desk.client.server_time_ms(BINANCE)
+            await server_time_ms(office.desk.client, BINANCE)
     assert asked(exchanges, BINANCE) == []
 
 

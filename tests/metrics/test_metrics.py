@@ -22,6 +22,7 @@ from metrics.exposition import LARGEST_PACKED, NotPacked, Page, packed, unpacked
 from metrics.instruments import ApiMetrics, ExchangeMetrics, WorkerMetrics, loop_watched
 from stores.hot.leases import beat
 from tests.fixtures.api import ServedApi, StartApi
+from tests.fixtures.asking import server_time_ms
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.simulator import NOW_MS, StartSimulator
 from venues.errors import RateLimited
@@ -274,7 +275,7 @@ async def test_failures_retries_and_pauses(
     async with ExchangeClient(settings, metrics=metrics) as client:
         before = told()
         assert before.of("perpcache_exchange_retries_total") == 0
-        await client.server_time_ms(Exchange.BINANCE)
+        await server_time_ms(client, Exchange.BINANCE)
         name = "perpcache_exchange_requests_total"
         now = told()
         where = {"exchange": "binance", "endpoint": "time"}
@@ -291,7 +292,7 @@ async def test_failures_retries_and_pauses(
         assert 45 < told().of("perpcache_exchange_pause_left_seconds", exchange="bybit") <= 50
         simulator.post("/sim/faults", {"kind": "status", "status": 418, "exchange": "binance"})
         with pytest.raises(Exception) as stopped:
-            await client.server_time_ms(Exchange.BINANCE)
+            await server_time_ms(client, Exchange.BINANCE)
         assert not isinstance(stopped.value, RateLimited)
         now = told()
         assert now.of(name, exchange="binance", status="418") == 1
