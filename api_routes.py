@@ -48,7 +48,8 @@ from api.state import ApiState
 from api.status import build_status
 from config import Settings
 from database import DatabaseUnavailable
-from metrics.instruments import OTHER, ApiMetrics, loop_watched
+from metrics.api import OTHER, ApiMetrics
+from metrics.event_loop import loop_watched
 from stores.hot.store import StoreUnavailable
 
 __all__ = ["Api", "create_app"]

@@ -19,7 +19,7 @@ import structlog
 
 from documents.deflated import Deflated, deflate_whole, inflate
 from market.timeframes import Timeframe
-from stores.hot.leases import Lease, LeaseLost, persist
+from stores.hot.leases import Lease, retry_under_lease
 from stores.hot.store import PIECE_DEADLINE_S, HotStore, StoreUnavailable
 
 GLOBAL_FR: Final = "global_fr"
@@ -174,7 +174,7 @@ class CacheManager:
                 json_bytes=document.text_bytes,
                 stored_hash=stream.hash,
             )
-            answer = await persist(
+            answer = await retry_under_lease(
                 lease,
                 lambda: self._publish.run(
                     [lease.key, staging, key, f"{key}:meta"],
@@ -245,9 +245,8 @@ class CacheManager:
                 [lease.value, offset, _STAGING_TTL_MS, piece],
                 deadline_s=PIECE_DEADLINE_S,
             )
-            answer = await persist(lease, put)
-            if answer == b"lost":
-                raise LeaseLost(f"the {lease.name} lease is held by somebody else")
+            answer = await retry_under_lease(lease, put)
+            lease.raise_if_lost(answer)
             if answer != b"ok":
                 raise StoreUnavailable("the pieces of the document expired before it was whole")
             offset += len(piece)
@@ -389,11 +388,10 @@ def _meta(name: str, text: bytes | None) -> DocumentMeta | None:
 
 
 def _raise_unless_ok(answer: bytes, meta: DocumentMeta, lease: Lease) -> None:
+    lease.raise_if_lost(answer)
     match answer:
         case b"ok":
             return
-        case b"lost":
-            raise LeaseLost(f"the {lease.name} lease is held by somebody else")
         case b"stale":
             raise StaleVersion(f"cache:{meta.name} is stored at {meta.version} or later")
         case _:

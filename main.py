@@ -36,8 +36,8 @@ from market.timeframes import COLLECTED
 
 if TYPE_CHECKING:
     from api.parts import Parts
-    from job_queue.doorbell import Doorbell
-    from jobs.collection import Desk
+    from job_queue.local_wakeup import LocalWakeup
+    from jobs.context import JobContext
 
 # sysexits.h: EX_TEMPFAIL (try again later), EX_CONFIG, EX_UNAVAILABLE.
 EXIT_CONFIG: Final = 78
@@ -109,18 +109,18 @@ async def open_parts(settings: Settings, role: str) -> AsyncIterator["Parts"]:
         assert settings.database_url is not None  # noqa: S101 - embedded_stores saw to it
         database = Database(settings.database_url.get_secret_value())
         opened.push_async_callback(database.aclose)
-        queue = JobQueue(queue_store, ring=doorbell(settings).ring)
+        queue = JobQueue(queue_store, wake_local=local_wakeup(settings).wake)
         opened.push_async_callback(queue.aclose)
         yield Parts(store, CacheManager(store), queue, database)
 
 
 @contextlib.asynccontextmanager
-async def open_desk(settings: Settings, role: str) -> AsyncIterator["Desk"]:
+async def open_job_context(settings: Settings, role: str) -> AsyncIterator["JobContext"]:
     """The parts that run jobs, with a client of the exchanges."""
     from data_collector.exchange_client import ExchangeClient
     from job_queue.queue import LANES
-    from jobs.collection import Desk
-    from metrics.instruments import WorkerMetrics
+    from jobs.context import JobContext
+    from metrics.worker import WorkerMetrics
 
     metrics = WorkerMetrics()
     metrics.watch_jobs(LANES.items())
@@ -128,14 +128,16 @@ async def open_desk(settings: Settings, role: str) -> AsyncIterator["Desk"]:
         open_parts(settings, role) as parts,
         ExchangeClient(settings, store=parts.store, metrics=metrics.exchange) as client,
     ):
-        yield Desk(settings, parts.store, parts.cache, parts.queue, parts.database, client, metrics)
+        yield JobContext(
+            settings, parts.store, parts.cache, parts.queue, parts.database, client, metrics
+        )
 
 
-def doorbell(settings: Settings) -> "Doorbell":
+def local_wakeup(settings: Settings) -> "LocalWakeup":
     """Where the API wakes the workers of this host: those with the same DATA_DIR."""
-    from job_queue.doorbell import Doorbell
+    from job_queue.local_wakeup import LocalWakeup
 
-    return Doorbell(settings.data_dir / "bells")
+    return LocalWakeup(settings.data_dir / "bells")
 
 
 def holder_name() -> str:
@@ -247,7 +249,7 @@ async def api(settings: Settings, stop: asyncio.Event, fd: int | None, name: str
         from api.connections.protocol import Crowd
         from api.connections.server import serve_app
         from api_routes import create_app
-        from metrics.instruments import ApiMetrics
+        from metrics.api import ApiMetrics
 
         # Those behind one socket are the children of one supervisor.
         several = settings.web_concurrency > 1
@@ -268,16 +270,16 @@ async def work(settings: Settings, stop: asyncio.Event) -> int:
     async with contextlib.AsyncExitStack() as opened:
         with starting():
             from jobs.due import keep_asking
-            from metrics.instruments import loop_watched
+            from metrics.event_loop import loop_watched
             from worker import Worker
 
-            desk = await opened.enter_async_context(open_desk(settings, "worker"))
-        if desk.store.kind != "native":
-            opened.enter_context(doorbell(settings).answered(desk.queue.wake))
-        await opened.enter_async_context(loop_watched(desk.metrics.loop_lag))
+            context = await opened.enter_async_context(open_job_context(settings, "worker"))
+        if context.store.kind != "native":
+            opened.enter_context(local_wakeup(settings).listening(context.queue.wake))
+        await opened.enter_async_context(loop_watched(context.metrics.loop_lag))
         running = await opened.enter_async_context(asyncio.TaskGroup())
-        running.create_task(keep_asking(desk, stop), name="schedule")
-        running.create_task(Worker(desk, holder=holder_name()).run(stop), name="worker")
+        running.create_task(keep_asking(context, stop), name="schedule")
+        running.create_task(Worker(context, holder=holder_name()).run(stop), name="worker")
     return 0
 
 
@@ -334,9 +336,11 @@ async def _foreground(
         with starting():
             from commands.foreground import run_here
 
-            desk = await opened.enter_async_context(open_desk(settings, arguments.command))
+            context = await opened.enter_async_context(
+                open_job_context(settings, arguments.command)
+            )
         return await run_here(
-            desk, job_id, holder=holder_name(), wait=not arguments.no_wait, stop=stop
+            context, job_id, holder=holder_name(), wait=not arguments.no_wait, stop=stop
         )
 
 

@@ -12,10 +12,12 @@ import structlog
 
 from database import DatabaseUnavailable
 from job_queue.queue import JobAborted, JobQueue, JobRecord
-from jobs.collection import Desk, JobFailed, Outcome, Progress, run_job
+from jobs.collection import run_job
+from jobs.context import JobContext, JobFailed, Outcome, Progress
 from logging_setup import OutageLog
 from metrics.exposition import packed
-from stores.hot.leases import BEAT_TTL_S, Lease, LeaseLost, LeaseName, beat, try_acquire
+from stores.hot.beats import BEAT_TTL_S, beat
+from stores.hot.leases import Lease, LeaseLost, LeaseName, try_acquire
 from stores.hot.store import StoreRefused, StoreUnavailable
 from venues.errors import CollectionFailed, ExchangeError
 
@@ -37,15 +39,15 @@ Watcher = Callable[[JobRecord, Progress], None]
 class Worker:
     """Runs queued jobs until told to stop; then hands the running one back."""
 
-    def __init__(self, desk: Desk, *, holder: str, watcher: Watcher | None = None) -> None:
-        self._desk = desk
-        self._queue: JobQueue = desk.queue
+    def __init__(self, context: JobContext, *, holder: str, watcher: Watcher | None = None) -> None:
+        self._context = context
+        self._queue: JobQueue = context.queue
         self._holder = holder
         self._watcher = watcher
         self._news = asyncio.Event()  # a job ended: its numbers are told at once
         # Over REST every look is billed.
-        native = desk.store.kind == "native"
-        self._look_every_s = _LOOK_EVERY_S if native else desk.settings.upstash_poll_s
+        native = context.store.kind == "native"
+        self._look_every_s = _LOOK_EVERY_S if native else context.settings.upstash_poll_s
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works both lanes until `stop`. Never raises for what a store or an exchange does."""
@@ -59,8 +61,8 @@ class Worker:
         while not stop.is_set():
             try:
                 self._news.clear()
-                note = packed(self._desk.metrics.registry)
-                await beat(self._desk.store, self._holder, note)
+                note = packed(self._context.metrics.registry)
+                await beat(self._context.store, self._holder, note)
                 outage.recovered()
             except StoreUnavailable as error:
                 outage.failed(error)
@@ -100,12 +102,12 @@ class Worker:
 
     async def acquire(self, lane: LeaseName) -> Lease | None:
         lease = await try_acquire(
-            self._desk.store,
+            self._context.store,
             lane,
             holder=self._holder,
-            ttl_s=self._desk.settings.worker_lock_ttl_s,
+            ttl_s=self._context.settings.worker_lock_ttl_s,
         )
-        self._desk.metrics.lease_asked(lane, acquired=lease is not None)
+        self._context.metrics.lease_asked(lane, acquired=lease is not None)
         return lease
 
     async def run_one(self, job: JobRecord, lease: Lease, stop: asyncio.Event) -> str:
@@ -114,7 +116,7 @@ class Worker:
         with structlog.contextvars.bound_contextvars(job=job.id, run=job.run):
             log.info("job_started", attempt=job.attempts)
             waited_s = ((job.started_at or 0) - (job.enqueued_at or job.started_at or 0)) / 1000
-            with self._desk.metrics.running(job.id, waited_s) as run:
+            with self._context.metrics.running(job.id, waited_s) as run:
                 run.outcome = state = await self._run_to_end(job, lease, stop)
             log.info("job_ended", state=state)
             self._news.set()
@@ -122,7 +124,7 @@ class Worker:
 
     async def _run_to_end(self, job: JobRecord, lease: Lease, stop: asyncio.Event) -> str:
         progress = Progress()
-        work = asyncio.create_task(run_job(self._desk, job, lease, progress))
+        work = asyncio.create_task(run_job(self._context, job, lease, progress))
         report = asyncio.create_task(self._report(job, lease, progress))
         try:
             await _first(work, report, lease.lost.wait(), stop.wait())
@@ -190,7 +192,7 @@ class Worker:
             log.warning("job_end_not_written", reason=str(reason))
             return "lost"
         if outcome is not None:
-            self._desk.metrics.published(job.id, outcome.result)
+            self._context.metrics.published(job.id, outcome.result)
         return state
 
     async def _hand_back(self, job: JobRecord, lease: Lease, work: "asyncio.Task[Outcome]") -> str:

@@ -21,9 +21,9 @@ from api.parts import Parts
 from api.state import RequestParts
 from cache_manager import DOCUMENTS, DocumentMeta
 from job_queue.queue import JobState
+from metrics.api import ApiMetrics
 from metrics.exposition import CONTENT_TYPE, NotPacked, Page, packed, unpacked
-from metrics.instruments import ApiMetrics
-from stores.hot.leases import workers_alive
+from stores.hot.beats import workers_alive
 from stores.hot.store import HotStore, StoreUnavailable
 
 _DEADLINE_S: Final = 2.0

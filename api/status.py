@@ -15,7 +15,7 @@ from config import Settings
 from database import DatabaseUnavailable
 from market.markets import Exchange
 from market.timeframes import Timeframe
-from stores.hot.leases import VitalSigns, vital_signs
+from stores.hot.beats import StoreHealth, store_health
 from stores.hot.store import StoreUnavailable
 from timing.clock import now_ms
 
@@ -96,11 +96,11 @@ def build_status(settings: Settings) -> APIRouter:
 
 async def _store_state(
     parts: Parts,
-) -> tuple[str, dict[str, DocumentMeta | None], VitalSigns | None]:
+) -> tuple[str, dict[str, DocumentMeta | None], StoreHealth | None]:
     try:
         async with asyncio.timeout(_READY_DEADLINE_S):
             metas, signs = await asyncio.gather(
-                parts.cache.read_metas(DOCUMENTS), vital_signs(parts.store)
+                parts.cache.read_metas(DOCUMENTS), store_health(parts.store)
             )
     except (StoreUnavailable, TimeoutError) as error:
         return f"away: {str(error) or 'no answer in time'}", {}, None
@@ -108,7 +108,7 @@ async def _store_state(
     return state, metas, signs
 
 
-def _worker_state(signs: VitalSigns | None) -> str:
+def _worker_state(signs: StoreHealth | None) -> str:
     if signs is None:
         return "not known while the store is away"
     if signs.worker_alive:

@@ -21,13 +21,15 @@ async def run(settings: Settings, job_id: str) -> int:
         from commands.foreground import run_here
         from data_collector.exchange_client import ExchangeClient
         from data_collector.rate_limits import RateLimits
-        from jobs.collection import Desk
+        from jobs.context import JobContext
     async with (
         open_parts(settings, "benchmarks") as parts,
         ExchangeClient(settings, limits=RateLimits(_TIMES_THE_LIMIT)) as client,
     ):
-        desk = Desk(settings, parts.store, parts.cache, parts.queue, parts.database, client)
-        return await run_here(desk, job_id, holder="benchmarks", wait=True, stop=asyncio.Event())
+        context = JobContext(
+            settings, parts.store, parts.cache, parts.queue, parts.database, client
+        )
+        return await run_here(context, job_id, holder="benchmarks", wait=True, stop=asyncio.Event())
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Final
 from rich.console import Console
 
 from job_queue.queue import JobRecord, lane_of
-from jobs.collection import Desk, Progress
+from jobs.context import JobContext, Progress
 from stores.hot.leases import Lease, current_holder
 from worker import Worker
 
@@ -19,22 +19,24 @@ EXIT_STOPPED: Final = 130
 _LOOK_EVERY_S: Final = 0.5
 
 
-async def run_here(desk: Desk, job_id: str, *, holder: str, wait: bool, stop: asyncio.Event) -> int:
+async def run_here(
+    context: JobContext, job_id: str, *, holder: str, wait: bool, stop: asyncio.Event
+) -> int:
     """Runs the job under its lane's lease. Returns the exit code: 0 complete, 1 failed, 75 when
     the lease is held and `wait` is false, 130 when stopped (the job goes back to the queue)."""
     console = Console()
     with _shown(console, job_id) as show:
-        worker = Worker(desk, holder=holder, watcher=show)
-        lease = await _lease(desk, worker, job_id, console, wait=wait, stop=stop)
+        worker = Worker(context, holder=holder, watcher=show)
+        lease = await _lease(context, worker, job_id, console, wait=wait, stop=stop)
         if lease is None:
             return EXIT_STOPPED if stop.is_set() else EXIT_HELD
         try:
-            await desk.queue.request(job_id)
-            job = await desk.queue.take(lease, job_id)
+            await context.queue.request(job_id)
+            job = await context.queue.take(lease, job_id)
             state = await worker.run_one(job, lease, stop) if job else "failed"
         finally:
             await lease.release()
-    record = await desk.queue.get(job_id)
+    record = await context.queue.get(job_id)
     if state == "queued":
         return EXIT_STOPPED
     last = record.last if record else None
@@ -51,7 +53,7 @@ async def run_here(desk: Desk, job_id: str, *, holder: str, wait: bool, stop: as
 
 
 async def _lease(
-    desk: Desk,
+    context: JobContext,
     worker: Worker,
     job_id: str,
     console: Console,
@@ -67,7 +69,7 @@ async def _lease(
         if lease is not None:
             return lease
         if not told:
-            other = await current_holder(desk.store, lane)
+            other = await current_holder(context.store, lane)
             whom = other.holder if other else "another process"
             rest = "waiting for it" if wait else "not waiting"
             console.print(f"the {lane} lease is held by {whom}; {rest}", highlight=False)

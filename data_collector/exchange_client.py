@@ -20,7 +20,7 @@ from data_collector.rate_limits import RateLimits, Ticket
 from data_collector.run import RequestCounts
 from data_collector.shared_budgets import SharedBudgets
 from market.markets import Exchange
-from metrics.instruments import ExchangeMetrics
+from metrics.exchanges import ExchangeMetrics
 from stores.hot.store import HotStore
 from timing.clock import Clock, SystemClock
 from venues.errors import (

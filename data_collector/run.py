@@ -10,7 +10,7 @@ import structlog
 
 from market.markets import Exchange
 from market.timeframes import Timeframe
-from metrics.instruments import ExchangeMetrics
+from metrics.exchanges import ExchangeMetrics
 from timing.clock import Clock
 from venues.errors import (
     BadPayload,

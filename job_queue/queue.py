@@ -23,7 +23,7 @@ from job_queue.scripts import (
     TAKE,
 )
 from market.timeframes import COLLECTED, Timeframe
-from stores.hot.leases import Lease, LeaseLost, LeaseName, lock_key, persist
+from stores.hot.leases import Lease, LeaseName, lock_key, retry_under_lease
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore, StoreUnavailable, Word
 from stores.hot.subscription import Subscription
@@ -131,9 +131,9 @@ class JobQueue:
         self,
         store: HotStore,
         clock_ms: Callable[[], int] = now_ms,
-        ring: Callable[[], None] = lambda: None,
+        wake_local: Callable[[], None] = lambda: None,
     ) -> None:
-        """`ring` wakes the workers of this host, where the store has no way to tell them."""
+        """`wake_local` wakes the workers of this host, where the store has no way to tell them."""
         self._store = store
         self._clock_ms = clock_ms
         self._request = store.script(REQUEST)
@@ -148,7 +148,7 @@ class JobQueue:
         self._channel = _CHANNEL if store.kind == "native" else ""
         self._hints: dict[LeaseName, asyncio.Event] = {lane: asyncio.Event() for lane in LANES}
         self._subscription: Subscription | None = None
-        self._ring = ring
+        self._wake_local = wake_local
         self._looked_at = -math.inf
 
     async def request(self, job_id: str) -> JobRecord:
@@ -159,7 +159,7 @@ class JobQueue:
         )
         if not self._channel:
             self._hints[lane_of(job_id)].set()
-            self._ring()
+            self._wake_local()
         return _record(job_id, record, run=run)
 
     async def has_work(self, lane: LeaseName) -> bool:
@@ -232,7 +232,9 @@ class JobQueue:
             self._channel,
             job.id,
         )
-        answer = await persist(lease, lambda: self._finish.run([lease.key, _key(job.id)], args))
+        answer = await retry_under_lease(
+            lease, lambda: self._finish.run([lease.key, _key(job.id)], args)
+        )
         _raise_unless_held(answer, lease)
 
     async def hand_back(self, job: JobRecord, lease: Lease) -> None:
@@ -308,8 +310,7 @@ class JobQueue:
 
 
 def _raise_unless_held(answer: bytes, lease: Lease) -> None:
-    if answer == b"lost":
-        raise LeaseLost(f"the {lease.name} lease is held by somebody else")
+    lease.raise_if_lost(answer)
     if answer == b"aborted":
         raise JobAborted("the run was aborted")
 

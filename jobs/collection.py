@@ -8,16 +8,14 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import structlog
 
-from cache_manager import CacheManager, DamagedDocument, StoredDocument
-from config import Settings
+from cache_manager import DamagedDocument, StoredDocument
 from data_collector import Collected, fetch_market_data
-from data_collector.exchange_client import ExchangeClient
 from data_collector.fr_fetcher import run_fr_update_process
-from database import Database, DatabaseUnavailable
+from database import DatabaseUnavailable
 from documents.building import (
     GLOBAL_FR,
     DocumentBuilder,
@@ -27,16 +25,14 @@ from documents.building import (
     encode_funding,
 )
 from documents.text import DocumentError
-from job_queue.queue import JobQueue, JobRecord, lane_of
+from job_queue.queue import JobRecord, lane_of
+from jobs.context import JobContext, JobFailed, Outcome, Progress
 from jobs.discovery import run_discovery
-from jobs.known_markets import Selection, keep_markets, known_markets
+from jobs.known_markets import keep_markets, known_markets
 from market.markets import FundingBook, Market, MarketSeries, Meta, Missing
 from market.metadata import MetadataBatch
 from market.timeframes import Timeframe
-from metrics.instruments import WorkerMetrics
-from stores.hot.leases import Lease, persist
-from stores.hot.store import HotStore
-from timing.clock import now_ms
+from stores.hot.leases import Lease, retry_under_lease
 
 # How long a job that lacks what another job brings waits for that one.
 _OTHER_JOB_S: Final = 30.0
@@ -46,82 +42,37 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
-class JobFailed(Exception):
-    """The job cannot be done now; the message is the record's `error`."""
-
-
-@dataclass(slots=True)
-class Progress:
-    """Where a running job is; `done` and `total` count tasks of the phase."""
-
-    phase: str = "queued"
-    done: int = 0
-    total: int = 0
-
-    def enter(self, phase: str, total: int = 0) -> None:
-        self.phase, self.done, self.total = phase, 0, total
-
-    def count(self, done: int, total: int) -> None:
-        self.done, self.total = done, total
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    as_of_ms: int | None
-    result: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """The parts that jobs work with; built once in main.py."""
-
-    settings: Settings
-    store: HotStore
-    cache: CacheManager
-    queue: JobQueue
-    database: Database
-    client: ExchangeClient
-    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
-    now_ms: Callable[[], int] = field(default=now_ms)
-
-    @property
-    def selection(self) -> Selection:
-        """Which markets the settings ask for, as the cold store takes it."""
-        settings = self.settings
-        return {
-            "exchanges": settings.exchanges,
-            "quote": settings.quote,
-            "markets_limit": settings.markets_limit,
-        }
-
-
-async def run_job(desk: Desk, job: JobRecord, lease: Lease, progress: Progress) -> Outcome:
+async def run_job(context: JobContext, job: JobRecord, lease: Lease, progress: Progress) -> Outcome:
     """Does the work of `job`.
 
     Raises JobFailed, ExchangeError, DatabaseUnavailable, StoreUnavailable, LeaseLost.
     """
     started = time.monotonic()
     if job.timeframe is not None:
-        outcome = await _collect(desk, job.timeframe, lease, progress)
+        outcome = await _collect(context, job.timeframe, lease, progress)
     elif job.kind == "funding":
-        outcome = await _refresh_funding(desk, lease, progress)
+        outcome = await _refresh_funding(context, lease, progress)
     else:
-        outcome = await _discover(desk, progress)
+        outcome = await _discover(context, progress)
     duration_ms = round((time.monotonic() - started) * 1000)
     return Outcome(outcome.as_of_ms, {**outcome.result, "duration_ms": duration_ms})
 
 
-async def _collect(desk: Desk, timeframe: Timeframe, lease: Lease, progress: Progress) -> Outcome:
-    settings = desk.settings
+async def _collect(
+    context: JobContext, timeframe: Timeframe, lease: Lease, progress: Progress
+) -> Outcome:
+    settings = context.settings
     progress.enter("markets")
-    markets = await _markets(desk, lease, progress)
-    sheets = {made: await _open_sheet(desk, made, timeframe, lease) for made in timeframe.produces}
-    funding = await _funding_book(desk, lease, progress)
+    markets = await _markets(context, lease, progress)
+    sheets = {
+        made: await _open_sheet(context, made, timeframe, lease) for made in timeframe.produces
+    }
+    funding = await _funding_book(context, lease, progress)
     progress.enter("fetch")
     collected = await fetch_market_data(
         timeframe,
         markets,
-        desk.client,
+        context.client,
         lambda made, series: sheets[made].add(series),
         history_candles=settings.history_candles,
         prefetched_fr_data=funding,
@@ -132,9 +83,9 @@ async def _collect(desk: Desk, timeframe: Timeframe, lease: Lease, progress: Pro
     delivered, rows = sheets[timeframe].builder.markets, sheets[timeframe].builder.rows
     stored_bytes = 0
     for sheet in sheets.values():
-        stored_bytes += await _publish(desk, sheet, collected, lease, progress)
+        stored_bytes += await _publish(context, sheet, collected, lease, progress)
     if collected.funding_outdated:
-        await persist(lease, lambda: desk.queue.request("funding"))
+        await retry_under_lease(lease, lambda: context.queue.request("funding"))
     return Outcome(
         collected.as_of_ms,
         {
@@ -173,10 +124,12 @@ class _Sheet:
             self.metadata.add(key, series.rows, series.checked_at_ms)
 
 
-async def _open_sheet(desk: Desk, made: Timeframe, collected: Timeframe, lease: Lease) -> _Sheet:
-    stored = await _stored(desk, made, decode_series, lease)
+async def _open_sheet(
+    context: JobContext, made: Timeframe, collected: Timeframe, lease: Lease
+) -> _Sheet:
+    stored = await _stored(context, made, decode_series, lease)
     try:
-        coins = await desk.database.get_coins_from_db(made, **desk.selection)
+        coins = await context.database.get_coins_from_db(made, **context.selection)
         metas: Mapping[str, Meta] = {coin.market.key: coin.meta for coin in coins}
     except DatabaseUnavailable as error:
         log.warning("keeping_earlier_metadata", document=str(made), error=str(error))
@@ -185,7 +138,9 @@ async def _open_sheet(desk: Desk, made: Timeframe, collected: Timeframe, lease: 
     return _Sheet(made, DocumentBuilder(made, source), metas, stored or {}, MetadataBatch(made))
 
 
-async def _stored(desk: Desk, name: str, decode: Callable[[bytes], T], lease: Lease) -> T | None:
+async def _stored(
+    context: JobContext, name: str, decode: Callable[[bytes], T], lease: Lease
+) -> T | None:
     """The stored document, decoded; None when there is none, or none that can be read: what is
     damaged must not keep the run from replacing it.
 
@@ -194,12 +149,12 @@ async def _stored(desk: Desk, name: str, decode: Callable[[bytes], T], lease: Le
 
     async def read() -> StoredDocument | None:
         try:
-            return await desk.cache.read(name)
+            return await context.cache.read(name)
         except DamagedDocument as error:
             log.error("document_damaged", document=name, error=str(error))
             return None
 
-    document = await persist(lease, read)
+    document = await retry_under_lease(lease, read)
     if document is None:
         return None
     try:
@@ -210,14 +165,14 @@ async def _stored(desk: Desk, name: str, decode: Callable[[bytes], T], lease: Le
 
 
 async def _publish(
-    desk: Desk, sheet: _Sheet, collected: Collected, lease: Lease, progress: Progress
+    context: JobContext, sheet: _Sheet, collected: Collected, lease: Lease, progress: Progress
 ) -> int:
     """Writes the sheet's document and stores its numbers; gives the bytes it takes in the store."""
     progress.enter("merge")
-    version = await persist(
-        lease, lambda: desk.cache.next_version(sheet.timeframe, collected.as_of_ms)
+    version = await retry_under_lease(
+        lease, lambda: context.cache.next_version(sheet.timeframe, collected.as_of_ms)
     )
-    updated_at_ms = desk.now_ms()
+    updated_at_ms = context.now_ms()
     document = await asyncio.to_thread(
         sheet.builder.finish_deflated,
         version=version,
@@ -226,7 +181,7 @@ async def _publish(
         missing=[*collected.missing, *sheet.refused],
     )
     progress.enter("publish")
-    meta = await desk.cache.save_to_cache(
+    meta = await context.cache.save_to_cache(
         sheet.timeframe,
         document,
         version=version,
@@ -236,7 +191,7 @@ async def _publish(
     )
     log.info("published", document=str(sheet.timeframe), version=version, bytes=meta.stored_bytes)
     try:
-        await desk.database.markets.save_metadata(
+        await context.database.markets.save_metadata(
             sheet.timeframe, sheet.metadata.finish(), computed_at_ms=collected.as_of_ms
         )
     except DatabaseUnavailable as error:
@@ -245,21 +200,21 @@ async def _publish(
     return meta.stored_bytes
 
 
-async def _funding_book(desk: Desk, lease: Lease, progress: Progress) -> FundingBook:
+async def _funding_book(context: JobContext, lease: Lease, progress: Progress) -> FundingBook:
     """What `cache:global_fr` holds; empty when no funding job brings it within the wait."""
-    book: FundingBook | None = await _stored(desk, GLOBAL_FR, decode_funding, lease)
-    if book is None and await _comes(desk, "funding", lease, progress):
-        book = await _stored(desk, GLOBAL_FR, decode_funding, lease)
+    book: FundingBook | None = await _stored(context, GLOBAL_FR, decode_funding, lease)
+    if book is None and await _comes(context, "funding", lease, progress):
+        book = await _stored(context, GLOBAL_FR, decode_funding, lease)
     if book is None:
         log.warning("no_funding_yet", hint="python main.py funding")
     return book or {}
 
 
-async def _comes(desk: Desk, job_id: str, lease: Lease, progress: Progress) -> bool:
+async def _comes(context: JobContext, job_id: str, lease: Lease, progress: Progress) -> bool:
     """Waits for a job that is queued or running to end; False when there is none, or too long."""
     deadline = time.monotonic() + _OTHER_JOB_S
     while time.monotonic() < deadline:
-        job = await persist(lease, lambda: desk.queue.get(job_id))
+        job = await retry_under_lease(lease, lambda: context.queue.get(job_id))
         if job is None or job.state not in ("queued", "active"):
             return job is not None and job.state == "complete"
         progress.enter("waiting")
@@ -267,22 +222,24 @@ async def _comes(desk: Desk, job_id: str, lease: Lease, progress: Progress) -> b
     return False
 
 
-async def _refresh_funding(desk: Desk, lease: Lease, progress: Progress) -> Outcome:
-    settings = desk.settings
+async def _refresh_funding(context: JobContext, lease: Lease, progress: Progress) -> Outcome:
+    settings = context.settings
     progress.enter("markets")
-    markets = await _markets(desk, lease, progress)
-    known: FundingBook = await _stored(desk, GLOBAL_FR, decode_funding, lease) or {}
+    markets = await _markets(context, lease, progress)
+    known: FundingBook = await _stored(context, GLOBAL_FR, decode_funding, lease) or {}
     progress.enter("fetch", total=len(markets))
     update = await run_fr_update_process(
-        desk.client,
+        context.client,
         markets,
         known,
         funding_history=settings.funding_history,
         on_progress=progress.count,
     )
     progress.enter("publish", total=1)
-    version = await persist(lease, lambda: desk.cache.next_version(GLOBAL_FR, update.as_of_ms))
-    updated_at_ms = desk.now_ms()
+    version = await retry_under_lease(
+        lease, lambda: context.cache.next_version(GLOBAL_FR, update.as_of_ms)
+    )
+    updated_at_ms = context.now_ms()
     body = await asyncio.to_thread(
         encode_funding,
         update.book,
@@ -291,7 +248,7 @@ async def _refresh_funding(desk: Desk, lease: Lease, progress: Progress) -> Outc
         updated_at_ms=updated_at_ms,
         missing=update.missing,
     )
-    meta = await desk.cache.save_to_cache(
+    meta = await context.cache.save_to_cache(
         GLOBAL_FR,
         body,
         version=version,
@@ -313,33 +270,35 @@ async def _refresh_funding(desk: Desk, lease: Lease, progress: Progress) -> Outc
     )
 
 
-async def _markets(desk: Desk, lease: Lease, progress: Progress) -> list[Market]:
+async def _markets(context: JobContext, lease: Lease, progress: Progress) -> list[Market]:
     """The markets to ask for; while the database is away, those that it gave last.
 
     Raises DatabaseUnavailable when it is away and none are known.
     """
     try:
-        markets = await _markets_from_database(desk, lease, progress)
+        markets = await _markets_from_database(context, lease, progress)
     except DatabaseUnavailable as error:
-        markets = await known_markets(desk.store, lease, desk.selection)
+        markets = await known_markets(context.store, lease, context.selection)
         if not markets:
             raise
         log.warning("going_on_with_known_markets", markets=len(markets), error=str(error))
         return markets
-    await keep_markets(desk.store, lease, desk.selection, markets)
+    await keep_markets(context.store, lease, context.selection, markets)
     return markets
 
 
-async def _markets_from_database(desk: Desk, lease: Lease, progress: Progress) -> list[Market]:
+async def _markets_from_database(
+    context: JobContext, lease: Lease, progress: Progress
+) -> list[Market]:
     """The markets that it lists; when there are none yet, discovery comes first."""
-    settings = desk.settings
+    settings = context.settings
     # In the lane of discovery itself, one that is queued waits for us: we cannot wait for it.
     if lease.name != lane_of("discovery"):
-        await _listed_by_others(desk, lease, progress)
-    markets = await desk.database.get_all_unique_coins(**desk.selection)
+        await _listed_by_others(context, lease, progress)
+    markets = await context.database.get_all_unique_coins(**context.selection)
     if not markets:
-        await _discover(desk, progress)
-        markets = await desk.database.get_all_unique_coins(**desk.selection)
+        await _discover(context, progress)
+        markets = await context.database.get_all_unique_coins(**context.selection)
     if not markets:
         raise JobFailed(
             f"no active {settings.quote} markets on {', '.join(settings.exchanges)}: "
@@ -348,7 +307,7 @@ async def _markets_from_database(desk: Desk, lease: Lease, progress: Progress) -
     return markets
 
 
-async def _listed_by_others(desk: Desk, lease: Lease, progress: Progress) -> None:
+async def _listed_by_others(context: JobContext, lease: Lease, progress: Progress) -> None:
     """Waits while an exchange was never listed and a discovery is queued or running.
 
     What counts is the listing, not that job's end: a collection that is ahead of it in its lane
@@ -357,21 +316,22 @@ async def _listed_by_others(desk: Desk, lease: Lease, progress: Progress) -> Non
     deadline = time.monotonic() + _OTHER_JOB_S
     while time.monotonic() < deadline:
         listed = [
-            await desk.database.markets.discovered_at_ms(name) for name in desk.settings.exchanges
+            await context.database.markets.discovered_at_ms(name)
+            for name in context.settings.exchanges
         ]
         if None not in listed:
             return
-        job = await persist(lease, lambda: desk.queue.get("discovery"))
+        job = await retry_under_lease(lease, lambda: context.queue.get("discovery"))
         if job is None or job.state not in ("queued", "active"):
             return
         progress.enter("waiting")
         await asyncio.sleep(_LOOK_EVERY_S)
 
 
-async def _discover(desk: Desk, progress: Progress) -> Outcome:
-    progress.enter("markets", total=len(desk.settings.exchanges))
+async def _discover(context: JobContext, progress: Progress) -> Outcome:
+    progress.enter("markets", total=len(context.settings.exchanges))
     found = await run_discovery(
-        desk.client, desk.database, desk.settings.exchanges, desk.settings.quote
+        context.client, context.database, context.settings.exchanges, context.settings.quote
     )
     if not found.saved:
         raise JobFailed("; ".join(f"{name}: {why}" for name, why in found.failures.items()))

@@ -9,7 +9,7 @@ import structlog
 
 from database import DatabaseUnavailable
 from documents.building import GLOBAL_FR
-from jobs.collection import Desk
+from jobs.context import JobContext
 from logging_setup import OutageLog
 from market.timeframes import DAY_MS, HOUR_MS
 from stores.hot.store import StoreUnavailable
@@ -22,19 +22,19 @@ _DISCOVERY_EVERY_MS: Final = DAY_MS
 log = structlog.get_logger(__name__)
 
 
-async def keep_asking(desk: Desk, stop: asyncio.Event) -> None:
+async def keep_asking(context: JobContext, stop: asyncio.Event) -> None:
     """Queues what is due, now and while the worker runs; waits out stores that are away."""
     async with asyncio.TaskGroup() as asking:
         # Apart, because funding goes on with the markets that are known while the database is away.
-        asking.create_task(_keep_asking(desk, "discovery", _discovery_due, stop))
-        if desk.settings.fr_refresh_on_start:
-            asking.create_task(_keep_asking(desk, "funding", _funding_is_old, stop, once=True))
+        asking.create_task(_keep_asking(context, "discovery", _discovery_due, stop))
+        if context.settings.fr_refresh_on_start:
+            asking.create_task(_keep_asking(context, "funding", _funding_is_old, stop, once=True))
 
 
 async def _keep_asking(
-    desk: Desk,
+    context: JobContext,
     job_id: str,
-    is_due: Callable[[Desk], Awaitable[bool]],
+    is_due: Callable[[JobContext], Awaitable[bool]],
     stop: asyncio.Event,
     *,
     once: bool = False,
@@ -43,8 +43,8 @@ async def _keep_asking(
     retry_s = _FIRST_RETRY_S
     while not stop.is_set():
         try:
-            if await is_due(desk):
-                await desk.queue.request(job_id)
+            if await is_due(context):
+                await context.queue.request(job_id)
             outage.recovered(job=job_id)
             if once:
                 return
@@ -56,17 +56,17 @@ async def _keep_asking(
             await asyncio.wait_for(stop.wait(), pause_s)
 
 
-async def _discovery_due(desk: Desk) -> bool:
+async def _discovery_due(context: JobContext) -> bool:
     """Whether an exchange's markets were never listed, or more than a day ago."""
-    oldest_ms = desk.now_ms() - _DISCOVERY_EVERY_MS
-    for exchange in desk.settings.exchanges:
-        listed_ms = await desk.database.markets.discovered_at_ms(exchange)
+    oldest_ms = context.now_ms() - _DISCOVERY_EVERY_MS
+    for exchange in context.settings.exchanges:
+        listed_ms = await context.database.markets.discovered_at_ms(exchange)
         if listed_ms is None or listed_ms < oldest_ms:
             return True
     return False
 
 
-async def _funding_is_old(desk: Desk) -> bool:
+async def _funding_is_old(context: JobContext) -> bool:
     """Whether there is no funding, or a settlement may have come since: they fall on full hours."""
-    meta = await desk.cache.read_meta(GLOBAL_FR)
-    return meta is None or meta.as_of_ms < desk.now_ms() // HOUR_MS * HOUR_MS
+    meta = await context.cache.read_meta(GLOBAL_FR)
+    return meta is None or meta.as_of_ms < context.now_ms() // HOUR_MS * HOUR_MS

@@ -11,7 +11,7 @@ import orjson
 import structlog
 
 from market.markets import Exchange, Market
-from stores.hot.leases import Lease, LeaseLost, persist
+from stores.hot.leases import Lease, retry_under_lease
 from stores.hot.store import HotStore, StoreUnavailable
 
 KNOWN_MARKETS: Final = "known:markets"
@@ -49,14 +49,13 @@ async def keep_markets(
     except StoreUnavailable as error:
         log.warning("markets_not_kept", reason=str(error))
         return
-    if answer == b"lost":
-        raise LeaseLost(f"the {lease.name} lease is held by somebody else")
+    lease.raise_if_lost(answer)
 
 
 async def known_markets(store: HotStore, lease: Lease, selection: Selection) -> list[Market]:
     """The markets of `selection` that were kept last, by (exchange, symbol); empty when there are
     none. Raises LeaseLost, StoreRefused."""
-    text = await persist(lease, lambda: store.execute("GET", KNOWN_MARKETS))
+    text = await retry_under_lease(lease, lambda: store.execute("GET", KNOWN_MARKETS))
     return _decode(selection, text) if text is not None else []
 
 

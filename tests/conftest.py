@@ -14,7 +14,7 @@ pytest_plugins = [
     "tests.fixtures.service",
     "tests.fixtures.upstash",
     "tests.fixtures.api",
-    "tests.fixtures.office",
+    "tests.fixtures.jobs",
 ]
 
 

@@ -11,7 +11,7 @@ import pytest
 from database import Database
 from market.markets import Exchange, ListedMarket, Market
 from market.timeframes import COLLECTED, Timeframe
-from stores.hot.leases import beat
+from stores.hot.beats import beat
 from tests.api.documents.test_endpoint import AS_OF_MS, document
 from tests.fixtures.api import ServedApi, StartApi
 

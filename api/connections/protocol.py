@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 from api.connections.polls import AtHandProtocol, Polls
 from api.documents.endpoint import PACE_EXTENSION, PIECE_BYTES, PIECE_DEADLINE_S, Asked, Scope
 from logging_setup import ThrottledLog
-from metrics.instruments import OTHER, ApiMetrics
+from metrics.api import OTHER, ApiMetrics
 
 HEAD_DEADLINE_S: Final = 10.0
 LONGEST_TARGET: Final = 16 * 1024  # path and query: all symbols there are fit

@@ -29,7 +29,7 @@ from api.documents.shelf import Body, Check, Copy, Shelf
 from api.documents.waits import TooManyWaits, Waits
 from cache_manager import DOCUMENTS, GLOBAL_FR
 from documents.text import DocumentError
-from metrics.instruments import ApiMetrics
+from metrics.api import ApiMetrics
 from stores.hot.store import StoreUnavailable
 from timing.clock import now_ms
 

@@ -1,4 +1,4 @@
-"""Leases: who may write, and until when; and which workers are alive. Nothing about jobs.
+"""Leases: who may write under a name, and until when.
 
 `lock:<name>` holds `<token> <nonce> <holder>` and expires. Every script that writes on a lease's
 behalf compares the whole value inside Redis: the token says who came later, the nonce keeps
@@ -18,12 +18,10 @@ import structlog
 from stores.hot.store import DEADLINE_S, HotStore, Script, StoreRefused, StoreUnavailable
 
 LeaseName = Literal["worker", "funding"]
-BEAT_TTL_S: Final = 30
 _RETRY_S: Final = 0.5  # after a renewal that got no answer
 _REFUSALS: Final = 6  # with the pauses between them: 3 s
 _FINAL_REFUSALS: Final = frozenset(("OOM", "NOPERM", "NOAUTH", "WRONGPASS", "WRONGTYPE"))
 _CLEANUP_S: Final = 1.0
-_DAY_S: Final = 86_400
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -58,25 +56,6 @@ return redis.call('DEL', KEYS[1])
 # Returns {value or nil, ms that it still has}.
 _HOLDER: Final = """
 return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}
-"""
-
-# beat(all ids, this worker, any worker; id, note, ttl s, ttl s of the list): says 'I live'.
-# Returns 1. It begins with what a full store allows, after which that takes the rest as well.
-_BEAT: Final = """
-redis.call('EXPIRE', KEYS[1], ARGV[4])
-redis.call('SADD', KEYS[1], ARGV[1])
-redis.call('EXPIRE', KEYS[1], ARGV[4])
-redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
-redis.call('SET', KEYS[3], '1', 'EX', ARGV[3])
-return 1
-"""
-
-
-# vital_signs(any worker, a key that is never made): who lives, and whether writing is allowed.
-# Returns {1 or 0, the refusal or ''}. Nothing is written: the text is empty.
-_VITAL_SIGNS: Final = """
-local refused = redis.pcall('SETRANGE', KEYS[2], 0, '')
-return {redis.call('EXISTS', KEYS[1]), type(refused) == 'table' and refused.err or ''}
 """
 
 
@@ -146,6 +125,11 @@ class Lease:
         """Raises LeaseLost unless the lease is held. Asks our own clock, not the store."""
         if not self.held:
             raise LeaseLost(f"the {self.name} lease is over")
+
+    def raise_if_lost(self, answer: object) -> None:
+        """Raises LeaseLost when a script answered 'lost': the lock does not hold our value."""
+        if answer == b"lost":
+            raise LeaseLost(f"the {self.name} lease is held by somebody else")
 
     async def release(self) -> None:
         """Gives the lease back if it is still ours. Never raises: it expires by itself too."""
@@ -254,7 +238,7 @@ async def try_acquire(
     )
 
 
-async def persist(lease: Lease, write: Callable[[], Awaitable[T]]) -> T:
+async def retry_under_lease(lease: Lease, write: Callable[[], Awaitable[T]]) -> T:
     """Repeats a write that is safe to repeat, until it is answered or the lease is over.
 
     A refusal that passes is waited out like silence. Raises LeaseLost, and StoreRefused when the
@@ -283,55 +267,6 @@ async def current_holder(store: HotStore, name: LeaseName) -> LeaseHolder | None
         return None
     token, _, rest = value.decode(errors="replace").partition(" ")
     return LeaseHolder(rest.partition(" ")[2], int(token) if token.isdigit() else 0, ttl_ms)
-
-
-async def beat(store: HotStore, worker_id: str, note: str = "") -> None:
-    """Says that this worker lives; counts for BEAT_TTL_S. `note` is handed to `workers_alive`.
-
-    Raises StoreUnavailable.
-    """
-    keys = ["workers", f"workers:{worker_id}", "workers:any"]
-    await store.script(_BEAT).run(keys, [worker_id, note, BEAT_TTL_S, _DAY_S])
-
-
-@dataclass(frozen=True, slots=True)
-class VitalSigns:
-    """Whether a worker has beaten within BEAT_TTL_S; why the store takes no writes, or None.
-
-    `can_beat`: a full store takes beats all the same, one that writes nothing does not.
-    """
-
-    worker_alive: bool
-    refusal: str | None
-
-    @property
-    def can_beat(self) -> bool:
-        return self.refusal is None or self.refusal.startswith("OOM")
-
-
-async def vital_signs(store: HotStore) -> VitalSigns:
-    """What can be told of the workers and of writing, in one command. Raises StoreUnavailable."""
-    alive, refusal = await store.script(_VITAL_SIGNS).run(["workers:any", "workers:none"])
-    # Redis 6 puts the protocol's sign in front.
-    text = refusal.decode(errors="replace").removeprefix("-")
-    return VitalSigns(bool(alive), text or None)
-
-
-async def workers_alive(store: HotStore) -> dict[str, bytes]:
-    """The notes of the workers that live, by worker id, in two commands; one more forgets the
-    names of those that live no longer.
-
-    Raises StoreUnavailable.
-    """
-    ids = sorted(worker.decode() for worker in await store.execute("SMEMBERS", "workers"))
-    if not ids:
-        return {}
-    notes = await store.execute("MGET", *(f"workers:{worker}" for worker in ids))
-    found = dict(zip(ids, notes, strict=True))
-    if gone := [worker for worker, note in found.items() if note is None]:
-        # One that beats again puts its name back.
-        await store.execute("SREM", "workers", *gone)
-    return {worker: note for worker, note in found.items() if note is not None}
 
 
 async def _give_back(release: Script, key: str, mark: str) -> None:

@@ -14,7 +14,7 @@ from cache_manager import DOCUMENTS
 from database import Database
 from documents.building import encode_funding
 from market.markets import Exchange, FundingSeries, ListedMarket, Market
-from stores.hot.leases import beat
+from stores.hot.beats import beat
 from tests.api.documents.test_endpoint import AS_OF_MS, document
 from tests.fixtures.api import ServedApi, StartApi
 

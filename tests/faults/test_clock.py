@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.fixtures.office import asked, by_key
+from tests.fixtures.jobs import asked, by_key
 from tests.fixtures.service import Service, StartService
 from tests.fixtures.simulator import StartSimulator
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures.office import Office, OpenOffice, asked, by_key, lacks
+from tests.fixtures.jobs import JobRunner, OpenRunner, asked, by_key, lacks
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from tests.fixtures.upstash import until
 
@@ -40,18 +40,18 @@ def exchanges(start_simulator: StartSimulator) -> Simulator:
     return start_simulator(binance=EACH, bybit=EACH, now=NOW_MS, frozen=True)
 
 
-async def _begun(office: Office) -> Any:
-    await office.complete("discovery")
-    await office.complete("funding")
-    await office.complete("collect:1h")
-    document = await office.document("1h")
+async def _begun(runner: JobRunner) -> Any:
+    await runner.complete("discovery")
+    await runner.complete("funding")
+    await runner.complete("collect:1h")
+    document = await runner.document("1h")
     assert len(document["markets"]) == 2 * EACH
     return document
 
 
-def _assert_true(office: Office, document: Any, *fresh: str) -> None:
+def _assert_true(runner: JobRunner, document: Any, *fresh: str) -> None:
     """The markets of these exchanges are of now, and as the exchange knows them."""
-    truth = office.exchanges.truth("1h", candles=50, as_of=document["as_of"], funding_history=20)
+    truth = runner.exchanges.truth("1h", candles=50, as_of=document["as_of"], funding_history=20)
     for key, market in by_key(document).items():
         if key.startswith(fresh):
             assert (market["stale_since"], market["checked_at"]) == (None, document["as_of"])
@@ -59,20 +59,20 @@ def _assert_true(office: Office, document: Any, *fresh: str) -> None:
 
 
 async def test_an_exchange_that_answers_nothing_but_rubbish(
-    open_office: OpenOffice, exchanges: Simulator
+    open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
-    async with open_office(exchanges, request_s=0.6) as office:
-        before = await _begun(office)
+    async with open_runner(exchanges, request_s=0.6) as runner:
+        before = await _begun(runner)
         for number, (fault, reason) in enumerate(BAD_ANSWERS.values()):
             bad, good = EXCHANGES[number % 2], EXCHANGES[1 - number % 2]
-            office.well_again()
+            runner.well_again()
             # A clock that answers leads to other requests than one that does not.
             endpoint = {"endpoint": ["klines", "open_interest"]} if number % 4 < 2 else {}
-            office.fault({**fault, **endpoint, "exchange": bad})
-            result = await office.complete("collect:1h")
+            runner.fault({**fault, **endpoint, "exchange": bad})
+            result = await runner.complete("collect:1h")
             assert (result["markets"], result["carried_over"]) == (2 * EACH, EACH), fault
-            document = await office.document("1h")
-            _assert_true(office, document, good)
+            document = await runner.document("1h")
+            _assert_true(runner, document, good)
             markets, reasons, known = by_key(document), lacks(document), by_key(before)
             assert set(markets) == set(known)
             for key in markets:
@@ -83,46 +83,46 @@ async def test_an_exchange_that_answers_nothing_but_rubbish(
                     assert markets[key]["stale_since"] == document["as_of"]
                     assert markets[key]["checked_at"] == known[key]["checked_at"]
             # For any time: as soon as it is over, everything is fresh again.
-            office.well_again()
-            assert (await office.complete("collect:1h"))["carried_over"] == 0
-            before = await office.document("1h")
+            runner.well_again()
+            assert (await runner.complete("collect:1h"))["carried_over"] == 0
+            before = await runner.document("1h")
             assert before["missing"] == []
-            _assert_true(office, before, *EXCHANGES)
+            _assert_true(runner, before, *EXCHANGES)
         assert exchanges.stats()["limits_broken"] == {}
 
 
-async def test_some_bad_answers_cost_nothing(open_office: OpenOffice, exchanges: Simulator) -> None:
-    async with open_office(exchanges, request_s=0.6) as office:
-        await _begun(office)
+async def test_some_bad_answers_cost_nothing(open_runner: OpenRunner, exchanges: Simulator) -> None:
+    async with open_runner(exchanges, request_s=0.6) as runner:
+        await _begun(runner)
         for number, (fault, _) in enumerate(BAD_ANSWERS.values()):
-            office.well_again()
+            runner.well_again()
             bad = EXCHANGES[number % 2]
             for endpoint in ("time", "klines", "open_interest"):
-                office.fault({**fault, "exchange": bad, "endpoint": endpoint, "count": 2})
-            result = await office.complete("collect:1h")
-            document = await office.document("1h")
+                runner.fault({**fault, "exchange": bad, "endpoint": endpoint, "count": 2})
+            result = await runner.complete("collect:1h")
+            document = await runner.document("1h")
             assert document["missing"] == [], fault
             used = sum(rule["used"] for rule in exchanges.get("/sim/faults"))
             assert used >= 4  # open interest may need no request
             assert result["carried_over"] == 0
             assert result["retries"] >= used, fault
-            _assert_true(office, document, *EXCHANGES)
+            _assert_true(runner, document, *EXCHANGES)
 
 
 async def test_bad_funding_answers_keep_what_was_known(
-    open_office: OpenOffice, exchanges: Simulator
+    open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
-    async with open_office(exchanges, request_s=0.6) as office:
-        await _begun(office)
-        known = by_key(await office.document("global_fr"))
+    async with open_runner(exchanges, request_s=0.6) as runner:
+        await _begun(runner)
+        known = by_key(await runner.document("global_fr"))
         for number, (fault, reason) in enumerate(BAD_ANSWERS.values()):
             bad = EXCHANGES[number % 2]
-            office.well_again()
+            runner.well_again()
             # A settlement of every market lies between this run and the one before.
             exchanges.post("/sim/clock", {"advance_ms": 8 * 3_600_000})
-            office.fault({**fault, "exchange": bad})
-            assert (await office.complete("funding"))["carried_over"] == EACH, fault
-            document = await office.document("global_fr")
+            runner.fault({**fault, "exchange": bad})
+            assert (await runner.complete("funding"))["carried_over"] == EACH, fault
+            document = await runner.document("global_fr")
             assert set(by_key(document)) == set(known)
             for key, market in by_key(document).items():
                 assert ((key, "funding_rate") in lacks(document)) == key.startswith(bad)
@@ -130,9 +130,9 @@ async def test_bad_funding_answers_keep_what_was_known(
                     assert reason in lacks(document)[key, "funding_rate"]
                     assert market["rows"] == known[key]["rows"]
                     assert market["checked_at"] == known[key]["checked_at"]
-            office.well_again()
-            assert (await office.complete("funding"))["carried_over"] == 0
-            document = await office.document("global_fr")
+            runner.well_again()
+            assert (await runner.complete("funding"))["carried_over"] == 0
+            document = await runner.document("global_fr")
             known = by_key(document)
             truth = exchanges.get("/sim/funding", as_of=document["as_of"], funding_history=20)
             settled = {f"{m['exchange']}:{m['symbol']}": m["rows"] for m in truth["markets"]}
@@ -140,37 +140,37 @@ async def test_bad_funding_answers_keep_what_was_known(
 
 
 async def test_nothing_at_all_fails_the_job_and_leaves_the_document(
-    open_office: OpenOffice, exchanges: Simulator
+    open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
-    async with open_office(exchanges, request_s=0.6) as office:
-        await _begun(office)
-        known = {name: await office.desk.cache.read(name) for name in ("1h", "global_fr")}
+    async with open_runner(exchanges, request_s=0.6) as runner:
+        await _begun(runner)
+        known = {name: await runner.context.cache.read(name) for name in ("1h", "global_fr")}
         for number, name in enumerate(("502", "html", "empty", "hang")):
             fault, reason = BAD_ANSWERS[name]
-            office.well_again()
+            runner.well_again()
             endpoint = {"endpoint": ["klines", "open_interest", "funding"]} if number % 2 else {}
-            office.fault({**fault, **endpoint})
-            record = await office.run("collect:1h")
+            runner.fault({**fault, **endpoint})
+            record = await runner.run("collect:1h")
             assert record.state == "failed", fault
             for word in (*EXCHANGES, reason):
                 assert word in str(record.error)
-            assert await office.desk.cache.read("1h") == known["1h"]
-        office.well_again()
-        office.fault({"kind": "hang", "seconds": 3})
-        assert (await office.run("funding")).state == "failed"
-        assert await office.desk.cache.read("global_fr") == known["global_fr"]
+            assert await runner.context.cache.read("1h") == known["1h"]
+        runner.well_again()
+        runner.fault({"kind": "hang", "seconds": 3})
+        assert (await runner.run("funding")).state == "failed"
+        assert await runner.context.cache.read("global_fr") == known["global_fr"]
 
 
 @pytest.mark.parametrize("job_id", ["collect:1h", "funding"])
 async def test_nobody_waits_for_the_clock_of_an_exchange_that_hangs(
-    open_office: OpenOffice, exchanges: Simulator, job_id: str
+    open_runner: OpenRunner, exchanges: Simulator, job_id: str
 ) -> None:
-    async with open_office(exchanges, request_s=1.0) as office:
-        await _begun(office)
-        office.well_again()
+    async with open_runner(exchanges, request_s=1.0) as runner:
+        await _begun(runner)
+        runner.well_again()
         exchanges.post("/sim/clock", {"advance_ms": 8 * 3_600_000})
-        office.fault({"kind": "hang", "exchange": "binance", "seconds": 1.2})
-        await office.complete(job_id)
+        runner.fault({"kind": "hang", "exchange": "binance", "seconds": 1.2})
+        await runner.complete(job_id)
 
         async def tries() -> list[dict[str, Any]]:
             """Of the clock; the exchange's record has them once it has cut them off."""

@@ -15,7 +15,8 @@ import pytest
 from cache_manager import CacheManager
 from stores.embedded.postgres import EmbeddedPostgres
 from stores.embedded.stores import EmbeddedStores
-from stores.hot.leases import try_acquire, vital_signs
+from stores.hot.beats import store_health
+from stores.hot.leases import try_acquire
 from stores.hot.opening import open_hot_store
 from stores.hot.store import HotStore, StoreRefused
 from tests.fixtures.disk import MakeDisk, fill
@@ -174,7 +175,7 @@ async def test_a_publish_waits_for_space(
         assert not saving.done()
         filler.unlink()
         assert (await saving).version == 1
-        assert (await vital_signs(store)).refusal is None
+        assert (await store_health(store)).refusal is None
         await lease.release()
         await store.aclose()
 
@@ -183,7 +184,7 @@ async def no_space(store: HotStore) -> str:
     """Why the store takes no writes; it notices when it has one to write down."""
     with contextlib.suppress(StoreRefused):
         await store.execute("SET", "key", "x" * 5000)
-    signs = await vital_signs(store)
+    signs = await store_health(store)
     assert signs.can_beat == (signs.refusal is None)
     return signs.refusal or ""
 

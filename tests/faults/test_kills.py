@@ -7,7 +7,7 @@ import signal
 
 import redis
 
-from tests.fixtures.office import by_key
+from tests.fixtures.jobs import by_key
 from tests.fixtures.service import StartService
 from tests.fixtures.simulator import NOW_MS, StartSimulator
 

@@ -17,7 +17,7 @@ from data_collector.run import CollectionRun
 from data_collector.url_builder import listing_request
 from market.markets import Exchange
 from tests.fixtures.asking import server_time_ms
-from tests.fixtures.office import OpenOffice, asked, by_key
+from tests.fixtures.jobs import OpenRunner, asked, by_key
 from tests.fixtures.service import StartService
 from tests.fixtures.simulator import Simulator, StartSimulator
 from tests.fixtures.upstash import OwnValkey, until
@@ -61,26 +61,26 @@ async def keep_asking(client: ExchangeClient, exchange: Exchange) -> None:
 
 @pytest.mark.parametrize("name", list(REFUSALS))
 async def test_nothing_is_asked_until_the_told_time(
-    open_office: OpenOffice, exchanges: Simulator, name: str
+    open_runner: OpenRunner, exchanges: Simulator, name: str
 ) -> None:
     bad, fault, lasts_s = REFUSALS[name]
-    async with open_office(exchanges) as office, open_office(exchanges) as elsewhere:
-        await office.complete("funding")
+    async with open_runner(exchanges) as runner, open_runner(exchanges) as elsewhere:
+        await runner.complete("funding")
         exchanges.post("/sim/stats/reset")
         # Twenty workers are in the middle of it when one of them is refused.
-        office.fault(
+        runner.fault(
             {**fault, "exchange": bad, "endpoint": "klines", "after": 10, "count": 1},
             {"kind": "slow", "seconds": 0.1, "endpoint": "klines"},
         )
-        other = asyncio.create_task(keep_asking(elsewhere.desk.client, bad))
+        other = asyncio.create_task(keep_asking(elsewhere.context.client, bad))
         # A ban ends the exchange's part of a job, and the next one waits for its end if it is
         # near; what is shorter is waited for in the midst of the job.
         for _ in range(1 if name in ("429", "10006") else 2):
-            await office.complete("collect:1h")
+            await runner.complete("collect:1h")
         other.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await other
-        document = await office.document("1h")
+        document = await runner.document("1h")
     assert (document["missing"] == []) == (lasts_s < 60)
     (refused,) = [r for r in asked(exchanges, bad) if r["fault"] == fault["kind"]]
     told_at, over_at = refused["answered_s"], refused["arrived_s"] + lasts_s
@@ -97,7 +97,7 @@ async def test_nothing_is_asked_until_the_told_time(
 
 
 async def test_a_ban_is_told_to_a_store_that_comes_back(
-    open_office: OpenOffice, exchanges: Simulator, own_valkey: Callable[..., OwnValkey]
+    open_runner: OpenRunner, exchanges: Simulator, own_valkey: Callable[..., OwnValkey]
 ) -> None:
     class Clock(SystemClock):
         ahead_s = 0.0
@@ -106,8 +106,8 @@ async def test_a_ban_is_told_to_a_store_that_comes_back(
             return super().monotonic_s() + self.ahead_s
 
     server, clock = own_valkey(), Clock()
-    async with open_office(exchanges, redis_url=server.url, clock=clock) as office:
-        client = office.desk.client
+    async with open_runner(exchanges, redis_url=server.url, clock=clock) as runner:
+        client = runner.context.client
         server.kill()
         await client.limits.of(BINANCE).pause(300, "banned")
         with pytest.raises(Banned):
@@ -116,9 +116,9 @@ async def test_a_ban_is_told_to_a_store_that_comes_back(
         clock.ahead_s = 10.0  # it looks for the store again after some seconds
         with pytest.raises(Banned):
             await server_time_ms(client, BINANCE)
-    async with open_office(exchanges, redis_url=server.url) as office:
+    async with open_runner(exchanges, redis_url=server.url) as runner:
         with pytest.raises(Banned, match="banned"):
-            await server_time_ms(office.desk.client, BINANCE)
+            await server_time_ms(runner.context.client, BINANCE)
     assert asked(exchanges, BINANCE) == []
 
 

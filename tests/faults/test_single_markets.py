@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures.office import Office, OpenOffice, asked, by_key, lacks
+from tests.fixtures.jobs import JobRunner, OpenRunner, asked, by_key, lacks
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from tests.fixtures.upstash import until
 
@@ -35,9 +35,9 @@ def exchanges(start_simulator: StartSimulator) -> Simulator:
     return start_simulator(binance=EACH, bybit=EACH, now=NOW_MS, frozen=True)
 
 
-def assert_others_are_well(office: Office, document: Any, but: str) -> None:
+def assert_others_are_well(runner: JobRunner, document: Any, but: str) -> None:
     """All others are fresh, and as their exchange knows them (funding has not been fetched)."""
-    truth = office.exchanges.truth(document["timeframe"], candles=50, as_of=document["as_of"])
+    truth = runner.exchanges.truth(document["timeframe"], candles=50, as_of=document["as_of"])
     others = {key: market for key, market in by_key(document).items() if key != but}
     assert len(others) >= 2 * EACH - 1
     for key, market in others.items():
@@ -46,67 +46,67 @@ def assert_others_are_well(office: Office, document: Any, but: str) -> None:
     assert {key for key, part in lacks(document) if part != "funding_rate"} <= {but}
 
 
-async def known(office: Office) -> None:
-    await office.complete("discovery")
-    await office.complete("funding")
+async def known(runner: JobRunner) -> None:
+    await runner.complete("discovery")
+    await runner.complete("funding")
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
 async def test_nonsense_about_one_market(
-    open_office: OpenOffice, exchanges: Simulator, exchange: str
+    open_runner: OpenRunner, exchanges: Simulator, exchange: str
 ) -> None:
     key = f"{exchange}:BTCUSDT"
-    async with open_office(exchanges) as office:
-        await known(office)
+    async with open_runner(exchanges) as runner:
+        await known(runner)
         for variant, reason in NONSENSE.items():
             name = TIMEFRAMES[variant]
             nonsense = {"kind": "nonsense", "variant": variant, "symbol": "BTCUSDT"}
             wrong = {**nonsense, "exchange": exchange, "endpoint": "klines"}
             # Without earlier rows it is only named.
-            office.fault(wrong)
-            assert (await office.complete(f"collect:{name}"))["carried_over"] == 0
-            document = await office.document(name)
+            runner.fault(wrong)
+            assert (await runner.complete(f"collect:{name}"))["carried_over"] == 0
+            document = await runner.document(name)
             assert key not in by_key(document), variant
             assert reason in lacks(document)[key, "klines"]
-            assert_others_are_well(office, document, key)
+            assert_others_are_well(runner, document, key)
             # With earlier rows it keeps them.
-            office.well_again()
-            assert (await office.complete(f"collect:{name}"))["carried_over"] == 0
-            before = await office.document(name)
-            office.well_again()
+            runner.well_again()
+            assert (await runner.complete(f"collect:{name}"))["carried_over"] == 0
+            before = await runner.document(name)
+            runner.well_again()
             exchanges.post("/sim/clock", {"advance_ms": 2 * before["interval_ms"]})
-            office.fault(wrong)
-            assert (await office.complete(f"collect:{name}"))["carried_over"] == 1, variant
-            document = await office.document(name)
+            runner.fault(wrong)
+            assert (await runner.complete(f"collect:{name}"))["carried_over"] == 1, variant
+            document = await runner.document(name)
             assert reason in lacks(document)[key, "klines"]
             stale = by_key(document)[key]
             assert stale["stale_since"] == document["as_of"]
             closed = {row[0]: row for row in by_key(before)[key]["rows"][:-1]}
             assert stale["rows"] and all(row == closed[row[0]] for row in stale["rows"])
-            assert_others_are_well(office, document, key)
-            office.well_again()
+            assert_others_are_well(runner, document, key)
+            runner.well_again()
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
 async def test_nonsense_about_open_interest_leaves_the_candles(
-    open_office: OpenOffice, exchanges: Simulator, exchange: str
+    open_runner: OpenRunner, exchanges: Simulator, exchange: str
 ) -> None:
     key = f"{exchange}:BTCUSDT"
-    async with open_office(exchanges) as office:
-        await known(office)
+    async with open_runner(exchanges) as runner:
+        await known(runner)
         for variant in NONSENSE:
             if variant == "high_below_low":
                 continue  # candles only
             nonsense = {"kind": "nonsense", "variant": variant, "symbol": "BTCUSDT"}
-            office.fault({**nonsense, "exchange": exchange, "endpoint": "open_interest"})
-            await office.complete(f"collect:{TIMEFRAMES[variant]}")
-            document = await office.document(TIMEFRAMES[variant])
+            runner.fault({**nonsense, "exchange": exchange, "endpoint": "open_interest"})
+            await runner.complete(f"collect:{TIMEFRAMES[variant]}")
+            document = await runner.document(TIMEFRAMES[variant])
             assert (key, "open_interest") in lacks(document), variant
             assert (key, "klines") not in lacks(document)
             assert by_key(document)[key]["checked_at"] == document["as_of"]
             assert {row[7] for row in by_key(document)[key]["rows"]} == {None}
-            assert_others_are_well(office, document, key)
-            office.well_again()
+            assert_others_are_well(runner, document, key)
+            runner.well_again()
 
 
 async def asked_for(exchanges: Simulator, exchange: str, least: int) -> set[str]:
@@ -122,37 +122,37 @@ async def asked_for(exchanges: Simulator, exchange: str, least: int) -> set[str]
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
 async def test_delisted_and_listed_in_the_middle_of_a_run(
-    open_office: OpenOffice, exchanges: Simulator, exchange: str
+    open_runner: OpenRunner, exchanges: Simulator, exchange: str
 ) -> None:
-    async with open_office(exchanges, concurrency_limit=1) as office:
-        await known(office)
-        await office.complete("collect:1h")
-        before = by_key(await office.document("1h"))
-        office.well_again()
-        office.fault({"kind": "slow", "seconds": 0.3, "endpoint": "klines"})
-        run = asyncio.create_task(office.complete("collect:1h"))
+    async with open_runner(exchanges, concurrency_limit=1) as runner:
+        await known(runner)
+        await runner.complete("collect:1h")
+        before = by_key(await runner.document("1h"))
+        runner.well_again()
+        runner.fault({"kind": "slow", "seconds": 0.3, "endpoint": "klines"})
+        run = asyncio.create_task(runner.complete("collect:1h"))
         done = await asked_for(exchanges, exchange, 1)
         full = [key for key in before if key.startswith(exchange) and len(before[key]["rows"]) > 9]
         gone = next(key for key in full if key.partition(":")[2] not in done)
         event = {"exchange": exchange, "symbol": gone.partition(":")[2]}
-        office.fault({"kind": "delist", **event})
+        runner.fault({"kind": "delist", **event})
         day_ms = 86_400_000
         new = {"kind": "list_new", "exchange": exchange, "symbol": "NEWCOIN", "age_ms": day_ms}
-        (listed,) = office.fault(new)
+        (listed,) = runner.fault(new)
         assert (await run)["carried_over"] == 1
-        document = await office.document("1h")
+        document = await runner.document("1h")
         assert "symbol" in lacks(document)[gone, "klines"].lower()
         assert by_key(document)[gone]["rows"] == before[gone]["rows"]
         assert set(by_key(document)) == set(before)
-        assert_others_are_well(office, document, gone)
+        assert_others_are_well(runner, document, gone)
         # Funding names it too, and the next look at the lists settles it.
         exchanges.post("/sim/clock", {"advance_ms": 8 * 3_600_000})
-        await office.complete("funding")
-        assert {key for key, _ in lacks(await office.document("global_fr"))} <= {gone}
-        await office.complete("discovery")
-        office.well_again()
-        await office.complete("collect:1h")
-        document = await office.document("1h")
+        await runner.complete("funding")
+        assert {key for key, _ in lacks(await runner.document("global_fr"))} <= {gone}
+        await runner.complete("discovery")
+        runner.well_again()
+        await runner.complete("collect:1h")
+        document = await runner.document("1h")
         assert set(by_key(document)) == set(before) - {gone} | {listed["market"]}
         assert by_key(document)[listed["market"]]["rows"]
-        assert_others_are_well(office, document, "")
+        assert_others_are_well(runner, document, "")

@@ -14,7 +14,8 @@ import redis
 from data_collector.shared_budgets import SharedBudgets
 from job_queue.queue import JobQueue
 from market.markets import Exchange
-from stores.hot.leases import Lease, beat, try_acquire, vital_signs, workers_alive
+from stores.hot.beats import beat, store_health, workers_alive
+from stores.hot.leases import Lease, try_acquire
 from stores.hot.opening import open_hot_store
 from stores.hot.store import HotStore, StoreRefused
 from tests.fixtures.api import StartApi
@@ -211,7 +212,7 @@ async def test_workers_beat_on(store: HotStore) -> None:
     await full(store)
     await beat(store, "host-1", "numbers")
     assert await workers_alive(store) == {"host-1": b"numbers"}
-    signs = await vital_signs(store)
+    signs = await store_health(store)
     assert (signs.worker_alive, signs.can_beat) == (True, True)
     assert signs.refusal is not None and signs.refusal.startswith("OOM ")
 

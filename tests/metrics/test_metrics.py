@@ -18,9 +18,12 @@ from api.scrape import Siblings
 from config import load_settings
 from data_collector.exchange_client import ExchangeClient
 from market.markets import Exchange
+from metrics.api import ApiMetrics
+from metrics.event_loop import loop_watched
+from metrics.exchanges import ExchangeMetrics
 from metrics.exposition import LARGEST_PACKED, NotPacked, Page, packed, unpacked
-from metrics.instruments import ApiMetrics, ExchangeMetrics, WorkerMetrics, loop_watched
-from stores.hot.leases import beat
+from metrics.worker import WorkerMetrics
+from stores.hot.beats import beat
 from tests.fixtures.api import ServedApi, StartApi
 from tests.fixtures.asking import server_time_ms
 from tests.fixtures.service import Service, StartService

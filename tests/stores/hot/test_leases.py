@@ -6,17 +6,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from stores.hot.leases import (
-    Lease,
-    LeaseLost,
-    VitalSigns,
-    beat,
-    current_holder,
-    persist,
-    try_acquire,
-    vital_signs,
-    workers_alive,
-)
+from stores.hot.beats import StoreHealth, beat, store_health, workers_alive
+from stores.hot.leases import Lease, LeaseLost, current_holder, retry_under_lease, try_acquire
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore, StoreRefused, StoreUnavailable
 from stores.hot.upstash_client import UpstashStore
@@ -238,7 +229,7 @@ async def test_a_write_is_repeated_while_the_lease_is_held(
             raise failures.pop()
         return "written"
 
-    assert await persist(lease, write) == "written"
+    assert await retry_under_lease(lease, write) == "written"
 
     refusals: list[str] = []
 
@@ -247,9 +238,9 @@ async def test_a_write_is_repeated_while_the_lease_is_held(
         raise StoreRefused(code, code)
 
     with pytest.raises(StoreRefused):
-        await persist(lease, lambda: refused("OOM"))
+        await retry_under_lease(lease, lambda: refused("OOM"))
     with pytest.raises(StoreRefused):
-        await persist(lease, lambda: refused("ERR"))
+        await retry_under_lease(lease, lambda: refused("ERR"))
     assert refusals == ["OOM", "ERR", "ERR", "ERR"]
 
     async def never() -> None:
@@ -257,17 +248,17 @@ async def test_a_write_is_repeated_while_the_lease_is_held(
         raise StoreUnavailable("away")
 
     with pytest.raises(LeaseLost):
-        await persist(lease, never)
+        await retry_under_lease(lease, never)
     await lease.release()
     await store.aclose()
 
 
 async def test_workers_that_beat_are_alive(store: HotStore) -> None:
-    assert await vital_signs(store) == VitalSigns(worker_alive=False, refusal=None)
+    assert await store_health(store) == StoreHealth(worker_alive=False, refusal=None)
     assert await workers_alive(store) == {}
     await beat(store, "host-1", "note 1")
     await beat(store, "host-2")
-    assert await vital_signs(store) == VitalSigns(worker_alive=True, refusal=None)
+    assert await store_health(store) == StoreHealth(worker_alive=True, refusal=None)
     assert await store.execute("EXISTS", "workers:none") == 0
     assert await workers_alive(store) == {"host-1": b"note 1", "host-2": b""}
     ttl_s = await store.execute("TTL", "workers:any")

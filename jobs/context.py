@@ -1,0 +1,64 @@
+"""What every job works with, where it says how far it is, and how it ends."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cache_manager import CacheManager
+from config import Settings
+from data_collector.exchange_client import ExchangeClient
+from database import Database
+from job_queue.queue import JobQueue
+from jobs.known_markets import Selection
+from metrics.worker import WorkerMetrics
+from stores.hot.store import HotStore
+from timing.clock import now_ms
+
+
+class JobFailed(Exception):
+    """The job cannot be done now; the message is the record's `error`."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a running job is; `done` and `total` count tasks of the phase."""
+
+    phase: str = "queued"
+    done: int = 0
+    total: int = 0
+
+    def enter(self, phase: str, total: int = 0) -> None:
+        self.phase, self.done, self.total = phase, 0, total
+
+    def count(self, done: int, total: int) -> None:
+        self.done, self.total = done, total
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    as_of_ms: int | None
+    result: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class JobContext:
+    """The parts that jobs work with; built once in main.py."""
+
+    settings: Settings
+    store: HotStore
+    cache: CacheManager
+    queue: JobQueue
+    database: Database
+    client: ExchangeClient
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
+    now_ms: Callable[[], int] = field(default=now_ms)
+
+    @property
+    def selection(self) -> Selection:
+        """Which markets the settings ask for, as the cold store takes it."""
+        settings = self.settings
+        return {
+            "exchanges": settings.exchanges,
+            "quote": settings.quote,
+            "markets_limit": settings.markets_limit,
+        }

@@ -1,0 +1,126 @@
+"""What one process asked of the exchanges, and what is left of their limits."""
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar, cast
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+
+_EXCHANGE_S: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+Instrument = TypeVar("Instrument", bound=MetricWrapperBase)
+
+
+class ExchangeMetrics:
+    """What one process asked of the exchanges."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        registry = registry or CollectorRegistry()
+        self._children: dict[tuple[MetricWrapperBase, tuple[str, ...]], MetricWrapperBase] = {}
+        by_endpoint = ("exchange", "endpoint")
+        by_counter = ("exchange", "counter")
+        self._requests = Counter(
+            "perpcache_exchange_requests_total",
+            "Requests sent, by HTTP status, or timeout, error (no answer) and cancelled.",
+            (*by_endpoint, "status"),
+            registry=registry,
+        )
+        self._durations = Histogram(
+            "perpcache_exchange_request_duration_seconds",
+            "From sending a request to the end of its answer.",
+            by_endpoint,
+            buckets=_EXCHANGE_S,
+            registry=registry,
+        )
+        self._retries = Counter(
+            "perpcache_exchange_retries_total",
+            "Requests that were made once more.",
+            by_endpoint,
+            registry=registry,
+        )
+        self._errors = Counter(
+            "perpcache_exchange_errors_total",
+            "Requests that did not succeed, by what that means.",
+            ("exchange", "kind"),
+            registry=registry,
+        )
+        self._pauses = Counter(
+            "perpcache_exchange_pauses_total",
+            "Answers that asked this process to stay away for a while.",
+            ("exchange",),
+            registry=registry,
+        )
+        self._pause_left = Gauge(
+            "perpcache_exchange_pause_left_seconds",
+            "How much longer nothing is asked of the exchange.",
+            ("exchange",),
+            registry=registry,
+        )
+        self._weight = Counter(
+            "perpcache_exchange_weight_total",
+            "Weight of the requests sent, by the limit that it counts against.",
+            by_counter,
+            registry=registry,
+        )
+        self._weight_used = Gauge(
+            "perpcache_exchange_weight_used",
+            "What of our share of the limit is taken now, as far as this process knows.",
+            by_counter,
+            registry=registry,
+        )
+        self._weight_left = Gauge(
+            "perpcache_exchange_weight_left",
+            "What is left of our share of the limit now, as far as this process knows.",
+            by_counter,
+            registry=registry,
+        )
+        self._limit_wait = Counter(
+            "perpcache_exchange_limit_wait_seconds_total",
+            "Time that requests waited for room within the limit, added up over requests.",
+            by_counter,
+            registry=registry,
+        )
+
+    def watch_exchange(self, exchange: str, endpoints: Sequence[str], kinds: Sequence[str]) -> None:
+        """Makes the exchange's counters begin at 0 rather than appear with their first event."""
+        self._pauses.labels(exchange)
+        for endpoint in endpoints:
+            self._retries.labels(exchange, endpoint)
+        for kind in kinds:
+            self._errors.labels(exchange, kind)
+
+    def watch_limit(
+        self, exchange: str, counter: str, quantity: int, used: Callable[[], int]
+    ) -> None:
+        """`used` is asked whenever the numbers are read; `quantity` is our share of the limit."""
+        self._weight.labels(exchange, counter)
+        self._limit_wait.labels(exchange, counter)
+        self._weight_used.labels(exchange, counter).set_function(used)
+        self._weight_left.labels(exchange, counter).set_function(lambda: max(0, quantity - used()))
+
+    def watch_pause(self, exchange: str, left_s: Callable[[], float]) -> None:
+        self._pause_left.labels(exchange).set_function(left_s)
+
+    def admitted(self, exchange: str, counter: str, weight: int, waited_s: float) -> None:
+        self._child(self._weight, exchange, counter).inc(weight)
+        if waited_s > 0:
+            self._child(self._limit_wait, exchange, counter).inc(waited_s)
+
+    def asked(self, exchange: str, endpoint: str, status: str, duration_s: float) -> None:
+        self._child(self._requests, exchange, endpoint, status).inc()
+        self._child(self._durations, exchange, endpoint).observe(max(0.0, duration_s))
+
+    def _child(self, instrument: Instrument, *labels: str) -> Instrument:
+        """`instrument.labels(*labels)`, which takes longer than all else here, looked up once."""
+        child = self._children.get((instrument, labels))
+        if child is None:
+            child = self._children[instrument, labels] = instrument.labels(*labels)
+        return cast(Instrument, child)
+
+    def failed(self, exchange: str, kind: str) -> None:
+        self._errors.labels(exchange, kind).inc()
+
+    def paused(self, exchange: str) -> None:
+        self._pauses.labels(exchange).inc()
+
+    def retried(self, exchange: str, endpoint: str) -> None:
+        self._retries.labels(exchange, endpoint).inc()

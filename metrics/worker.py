@@ -1,0 +1,113 @@
+"""What one worker did: jobs by id, leases by lane, and what it asked of the exchanges."""
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from metrics.event_loop import loop_lag, process_registry
+from metrics.exchanges import ExchangeMetrics
+
+_JOB_S: Final = (1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200, 3600)
+
+
+class WorkerMetrics:
+    """What one worker did: jobs by id, leases by lane."""
+
+    def __init__(self) -> None:
+        self.registry = process_registry()
+        self.loop_lag = loop_lag(self.registry)
+        self.exchange = ExchangeMetrics(self.registry)
+        self._runs = Counter(
+            "perpcache_job_runs_total",
+            "Runs of a job that ended here: complete, failed, aborted, queued (handed back), lost.",
+            ("job_id", "outcome"),
+            registry=self.registry,
+        )
+        self._durations = Histogram(
+            "perpcache_job_duration_seconds",
+            "How long a run took.",
+            ("job_id", "outcome"),
+            buckets=_JOB_S,
+            registry=self.registry,
+        )
+        self._running = Gauge(
+            "perpcache_job_running", "Jobs running here now.", ("job_id",), registry=self.registry
+        )
+        self._lease_wait = Histogram(
+            "perpcache_job_lease_wait_seconds",
+            "From the asking for a job to a worker that holds the lease and takes it.",
+            ("job_id",),
+            buckets=_JOB_S,
+            registry=self.registry,
+        )
+        self._leases = Counter(
+            "perpcache_lease_requests_total",
+            "Attempts to get a lane's lease: acquired, or busy (somebody else was faster).",
+            ("lane", "outcome"),
+            registry=self.registry,
+        )
+        self._rows = Counter(
+            "perpcache_rows_total", "Rows published.", ("job_id",), registry=self.registry
+        )
+        self._last_success = Gauge(
+            "perpcache_job_last_success_timestamp_seconds",
+            "When a run last completed here.",
+            ("job_id",),
+            registry=self.registry,
+        )
+        self._last = {
+            part: Gauge(
+                f"perpcache_job_{part}",
+                f"{what} of the last complete run.",
+                ("job_id",),
+                registry=self.registry,
+            )
+            for part, what in (
+                ("rows", "Rows"),
+                ("markets", "Markets"),
+                ("missing", "Parts named as missing"),
+                ("carried_over", "Markets that kept their earlier rows"),
+            )
+        }
+
+    def watch_jobs(self, lanes: Iterable[tuple[str, Sequence[str]]]) -> None:
+        """Makes the counters of the jobs of each lane begin at 0."""
+        for lane, jobs in lanes:
+            for outcome in ("acquired", "busy"):
+                self._leases.labels(lane, outcome)
+            for job in jobs:
+                for outcome in ("complete", "failed"):
+                    self._runs.labels(job, outcome)
+
+    def lease_asked(self, lane: str, *, acquired: bool) -> None:
+        self._leases.labels(lane, "acquired" if acquired else "busy").inc()
+
+    @contextlib.contextmanager
+    def running(self, job: str, waited_s: float) -> Iterator["JobTimer"]:
+        """Around one run; its `outcome` is to be set inside."""
+        self._lease_wait.labels(job).observe(max(0.0, waited_s))
+        timer, began = JobTimer(), time.monotonic()
+        self._running.labels(job).inc()
+        try:
+            yield timer
+        finally:
+            self._running.labels(job).dec()
+            self._runs.labels(job, timer.outcome).inc()
+            self._durations.labels(job, timer.outcome).observe(time.monotonic() - began)
+
+    def published(self, job: str, result: Mapping[str, Any]) -> None:
+        """A run completed; `result` is what its record says."""
+        self._last_success.labels(job).set(time.time())
+        self._rows.labels(job).inc(result.get("rows", 0))
+        for part, gauge in self._last.items():
+            if part in result:
+                gauge.labels(job).set(result[part])
+
+
+class JobTimer:
+    """How a run ended; lost until somebody says otherwise."""
+
+    outcome = "lost"
