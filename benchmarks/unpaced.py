@@ -18,9 +18,9 @@ _TIMES_THE_LIMIT: Final = 1000.0
 
 async def run(settings: Settings, job_id: str) -> int:
     with starting():
+        from budgets.rate_limits import RateLimits
         from commands.foreground import run_here
         from data_collector.exchange_client import ExchangeClient
-        from data_collector.rate_limits import RateLimits
         from jobs.context import JobContext
     async with (
         open_parts(settings, "benchmarks") as parts,

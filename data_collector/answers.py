@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from budgets.rate_limits import LIMITS, exchange_time_ms, window_left_s
 from data_collector.api_parser import read_error
-from data_collector.rate_limits import LIMITS, exchange_time_ms, window_left_s
 from data_collector.wire import excerpt
 from market.markets import Exchange
 from venues.errors import (

@@ -3,14 +3,13 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
 import structlog
 
+from budgets.request_counts import RequestCounts
 from market.markets import Exchange
 from market.timeframes import Timeframe
-from metrics.exchanges import ExchangeMetrics
 from timing.clock import Clock
 from venues.errors import (
     BadPayload,
@@ -34,29 +33,6 @@ Item = TypeVar("Item")
 Key = TypeVar("Key", Exchange, tuple[Exchange, Endpoint])
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class RequestCounts:
-    """Requests sent, how many of them were repetitions, and the time waited for nothing."""
-
-    requests: int = 0
-    retries: int = 0
-    lost_s: dict[tuple[Exchange, Endpoint], float] = field(default_factory=dict)
-    metrics: ExchangeMetrics | None = None  # where failures and retries are counted as well
-
-    def lost(self, request: Request, waited_s: float) -> None:
-        where = request.exchange, request.endpoint
-        self.lost_s[where] = self.lost_s.get(where, 0.0) + waited_s
-
-    def failed(self, request: Request, error: ExchangeError) -> None:
-        if self.metrics is not None:
-            self.metrics.failed(request.exchange, type(error).__name__)
-
-    def retried(self, request: Request) -> None:
-        self.retries += 1
-        if self.metrics is not None:
-            self.metrics.retried(request.exchange, request.endpoint)
 
 
 class Sender(Protocol):

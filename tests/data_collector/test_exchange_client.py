@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import web
 
+from budgets.rate_limits import RateLimits
+from budgets.request_counts import RequestCounts
 from config import Settings, load_settings
 from data_collector import exchange_client
 from data_collector.exchange_client import ExchangeClient
 from data_collector.fetch_strategies import fetch_simple
-from data_collector.rate_limits import RateLimits
-from data_collector.run import CollectionRun, RequestCounts
+from data_collector.run import CollectionRun
 from data_collector.url_builder import history_request, listing_request
 from market.markets import Exchange, Market
 from market.timeframes import Timeframe

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from budgets.request_counts import RequestCounts
 from data_collector.fetch_strategies import (
     EDGE_KNOWN_AFTER,
     RETRY_WITHIN_S,
@@ -26,7 +27,6 @@ from data_collector.run import (
     HOPELESS_AFTER,
     LONGEST_LOSS_S,
     CollectionRun,
-    RequestCounts,
     work_through,
 )
 from data_collector.task_builder import funding_task, klines_task, open_interest_task

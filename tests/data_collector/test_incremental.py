@@ -19,9 +19,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from budgets.request_counts import RequestCounts
 from data_collector import Collected, CollectionFailed, ExchangeClient, fetch_market_data
 from data_collector.incremental import HOLES_A_RUN, LEAST_OVERLAP, NULLS_A_RUN
-from data_collector.run import RequestCounts
 from data_collector.url_builder import endpoint_table
 from documents.building import DocumentBuilder, decode_series
 from market.markets import Exchange, FundingSeries, Market

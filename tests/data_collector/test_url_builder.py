@@ -4,7 +4,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from data_collector.rate_limits import LIMITS
+from budgets.rate_limits import LIMITS
 from data_collector.url_builder import (
     ENDPOINTS,
     endpoint_table,

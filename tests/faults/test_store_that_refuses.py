@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 
-from data_collector.shared_budgets import SharedBudgets
+from budgets.shared_budgets import SharedBudgets
 from job_queue.queue import JobQueue
 from market.markets import Exchange
 from stores.hot.beats import beat, store_health, workers_alive

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from data_collector.rate_limits import LIMITS, Budget, RateLimits, exchange_time_ms, window_left_s
+from budgets.budget import Budget
+from budgets.rate_limits import LIMITS, RateLimits, exchange_time_ms, window_left_s
 from market.markets import Exchange
 from venues.errors import Banned, RateLimited
 from venues.venue import Endpoint, Limit, Request

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from data_collector.rate_limits import RateLimits
-from data_collector.shared_budgets import HELD_SLOTS, SLOTS, SharedBudgets
+from budgets.rate_limits import RateLimits
+from budgets.shared_budgets import HELD_SLOTS, SLOTS, SharedBudgets
 from market.markets import Exchange
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore

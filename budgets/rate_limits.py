@@ -1,20 +1,16 @@
-"""Each exchange's budget, fed by its response headers; knows nothing of what is asked.
+"""The limits of each exchange: who may send now, who waits, and pauses that hold for everybody.
 
-A budget is a share of a documented limit. It never lets more through than that share in any
-window of the limit's length, wherever between sending and answering the exchange counts a
-request: a request takes room from the moment it is let through until one window after its answer.
-That holds for windows that slide and for windows that begin anew at each full minute. The first
-half of a budget may be spent at once, the rest is spread evenly over the window.
+Knows nothing of what is asked.
 """
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Final, Protocol
+from typing import Final
 
+from budgets.budget import ANSWER_SOON_S, Budget, Ticket
+from budgets.shared_budgets import SharedBudgets
 from market.markets import Exchange
 from timing.clock import Clock, SystemClock
 from venues.errors import Banned, RateLimited
@@ -23,11 +19,7 @@ from venues.venue import Limit, Request
 LONGEST_PAUSE_S: Final = 60.0  # a longer one ends the exchange's part of a job
 LONGEST_WAIT_S: Final = 600.0  # for room, when others use up the limit of this address
 _MINUTE_S: Final = 60
-_BURST: Final = 0.5  # of a budget, spent without pacing
-_CATCH_UP: Final = 0.05  # of a window: how far pacing makes up for a late wake-up
 _LOOK_AGAIN_S: Final = 1.0  # waiters notice new pauses and corrections this soon
-_REMEMBERED: Final = 5000  # requests since the last one whose answer told what is used
-_ANSWER_SOON_S: Final = 0.02  # while only requests under way take the room
 _WORTH_TELLING_S: Final = 0.2  # by so much a pause must be longer than the one others know of
 
 
@@ -42,129 +34,11 @@ LIMITS: Final[Mapping[Exchange, Mapping[str, Limit]]] = {
 }
 
 
-class Shared(Protocol):
-    """The room that several processes behind one address share: shared_budgets.py."""
-
-    async def cover(
-        self, exchange: Exchange, counter: str, limit: Limit, quantity: int, weight: int
-    ) -> "Cover": ...
-    async def pause(self, exchange: Exchange, duration_s: float, cause: str) -> None: ...
-    async def tell_again(self, exchange: Exchange) -> None: ...
-
-
-class Cover(Protocol):
-    """Room for a request, or (0) when to ask again, or how long all are paused and why."""
-
-    @property
-    def room(self) -> int: ...
-    @property
-    def for_s(self) -> float: ...
-    @property
-    def paused_s(self) -> float: ...
-    @property
-    def cause(self) -> str: ...
-
-
-@dataclass(slots=True, eq=False)
-class Ticket:
-    """The right to send one request; handed back when it is answered or given up."""
-
-    number: int
-    weight: int
-
-
-class Budget:
-    """The arithmetic of one counter. Synchronous; every method is told the monotonic time."""
-
-    def __init__(self, limit: Limit, fraction: float) -> None:
-        self.limit = limit
-        self.quantity = max(1, math.floor(fraction * limit.quantity))
-        self._spacing_s = limit.window_s / self.quantity
-        self._held: deque[tuple[float, int]] = deque()  # (free again at, weight), in that order
-        self._held_weight = 0
-        self._under_way = 0
-        self._next_at = 0.0
-        self._number = 0
-        # What the exchange said last, and what we have sent since that request.
-        self._told = 0
-        self._told_until = 0.0
-        self._told_number = 0
-        self._sent_since: deque[tuple[int, int]] = deque()
-        self._sent_since_weight = 0
-
-    def used(self, now: float) -> int:
-        """What of the quantity is taken: by us, or by all of this address if that is more."""
-        while self._held and self._held[0][0] <= now:
-            self._held_weight -= self._held.popleft()[1]
-        ours = self._held_weight + self._under_way
-        if now >= self._told_until:
-            return ours
-        return max(ours, self._told + self._sent_since_weight)
-
-    def delay(self, now: float, weight: int) -> float:
-        """Seconds until it is worth asking again; 0: go."""
-        used = self.used(now)
-        if not used:
-            return 0.0  # also for what is heavier than the whole budget: it goes alone
-        if used + weight > self.quantity:
-            return self._until_room(now, weight)
-        if used + weight > self.quantity * _BURST:
-            return max(0.0, self._next_at - now)
-        return 0.0
-
-    def take(self, now: float, weight: int) -> Ticket:
-        """Lets a request through; only when `delay` was 0."""
-        if self.used(now) + weight > self.quantity * _BURST:
-            earliest = now - self.limit.window_s * _CATCH_UP
-            self._next_at = max(self._next_at, earliest) + weight * self._spacing_s
-        self._number += 1
-        self._under_way += weight
-        if self.limit.header is not None:
-            self._sent_since.append((self._number, weight))
-            self._sent_since_weight += weight
-            if len(self._sent_since) > _REMEMBERED:  # the header has not come for very long
-                self._sent_since_weight -= self._sent_since.popleft()[1]
-        return Ticket(self._number, weight)
-
-    def give_back(self, now: float, ticket: Ticket) -> None:
-        """The request was answered, or given up, at `now`."""
-        self._under_way -= ticket.weight
-        self._held_weight += ticket.weight
-        self._held.append((now + self.limit.window_s, ticket.weight))
-
-    def correct(self, now: float, ticket: Ticket, told: int, valid_s: float) -> None:
-        """The answer to `ticket` says that `told` is used in a window that ends in `valid_s`.
-
-        It counts this request and those before it, of every program behind this address. What
-        we sent afterwards is added to it, so nothing is counted twice.
-        """
-        if ticket.number < self._told_number:
-            return  # overtaken by the answer to a later request
-        self._told, self._told_until = told, now + valid_s
-        self._told_number = ticket.number
-        while self._sent_since and self._sent_since[0][0] <= ticket.number:
-            self._sent_since_weight -= self._sent_since.popleft()[1]
-
-    def _until_room(self, now: float, weight: int) -> float:
-        excess = self._held_weight + self._under_way + weight - self.quantity
-        wait_s = 0.0
-        if excess > 0:
-            wait_s = _ANSWER_SOON_S
-            for free_at, held in self._held:
-                excess -= held
-                if excess <= 0:
-                    wait_s = free_at - now
-                    break
-        if now < self._told_until and self._told + self._sent_since_weight + weight > self.quantity:
-            wait_s = max(wait_s, self._told_until - now)
-        return wait_s
-
-
 class ExchangeLimits:
     """All counters of one exchange, and its pauses. One for everything in the process."""
 
     def __init__(
-        self, exchange: Exchange, fraction: float, clock: Clock, shared: Shared | None
+        self, exchange: Exchange, fraction: float, clock: Clock, shared: SharedBudgets | None
     ) -> None:
         self.exchange = exchange
         self._clock = clock
@@ -252,8 +126,8 @@ class ExchangeLimits:
         )
         if answer.paused_s > 0:
             self.heard(answer.paused_s, answer.cause)
-            return _ANSWER_SOON_S  # then it counts like a pause of our own
-        return 0.0 if answer.room >= request.weight else max(answer.for_s, _ANSWER_SOON_S)
+            return ANSWER_SOON_S  # then it counts like a pause of our own
+        return 0.0 if answer.room >= request.weight else max(answer.for_s, ANSWER_SOON_S)
 
     def used(self, counter: str) -> int:
         """What is taken of the counter's budget now."""
@@ -276,7 +150,7 @@ class RateLimits:
     """The limits of every exchange at one stated fraction."""
 
     def __init__(
-        self, fraction: float, clock: Clock | None = None, shared: Shared | None = None
+        self, fraction: float, clock: Clock | None = None, shared: SharedBudgets | None = None
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self._exchanges = {

@@ -74,7 +74,7 @@ Hear = Callable[[Exchange, float, str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Room:
     """`room` that may be used for `for_s`; or none, and when to ask again or how long to pause."""
 
     room: int
@@ -144,17 +144,17 @@ class SharedBudgets:
 
     async def cover(
         self, exchange: Exchange, counter: str, limit: Limit, quantity: int, weight: int
-    ) -> Answer:
+    ) -> Room:
         """Room for one request of `weight`, from the block in hand or from a new one."""
         block = self._blocks.setdefault((exchange, counter), _Block())
         now = self._clock.monotonic_s()
         if now < self._alone_until:
-            return Answer(weight, limit.window_s)
+            return Room(weight, limit.window_s)
         in_time = now < block.until
         if in_time and block.left >= weight:
             block.left -= weight
             block.used += weight
-            return Answer(weight, block.until - now)
+            return Room(weight, block.until - now)
         largest = max(1, quantity // SLOTS)
         block.size = min(largest, 2 * block.size if in_time else max(1, block.used))
         if not in_time:
@@ -187,7 +187,7 @@ class SharedBudgets:
         *,
         unused: int = 0,
         unused_slot: int = 0,
-    ) -> Answer:
+    ) -> Room:
         """Asks the store for `want`, at least `need`; without the store the answer is yes.
 
         `unused` room of an earlier answer, taken in `unused_slot`, is given back.
@@ -200,8 +200,8 @@ class SharedBudgets:
             )
         except StoreUnavailable as error:
             self._alone(error)
-            return Answer(need, 0.0)
-        return Answer(int(room), wait_ms / 1000, paused_ms / 1000, bytes(cause).decode(), int(slot))
+            return Room(need, 0.0)
+        return Room(int(room), wait_ms / 1000, paused_ms / 1000, bytes(cause).decode(), int(slot))
 
     async def pause(self, exchange: Exchange, duration_s: float, cause: str) -> None:
         """Tells every process behind this address, now or when the store is back."""

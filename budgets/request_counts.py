@@ -1,0 +1,31 @@
+"""How much was asked of the exchanges: requests, repetitions, and time waited for nothing."""
+
+from dataclasses import dataclass, field
+
+from market.markets import Exchange
+from metrics.exchanges import ExchangeMetrics
+from venues.errors import ExchangeError
+from venues.venue import Endpoint, Request
+
+
+@dataclass(slots=True)
+class RequestCounts:
+    """Requests sent, how many of them were repetitions, and the time waited for nothing."""
+
+    requests: int = 0
+    retries: int = 0
+    lost_s: dict[tuple[Exchange, Endpoint], float] = field(default_factory=dict)
+    metrics: ExchangeMetrics | None = None  # where failures and retries are counted as well
+
+    def lost(self, request: Request, waited_s: float) -> None:
+        where = request.exchange, request.endpoint
+        self.lost_s[where] = self.lost_s.get(where, 0.0) + waited_s
+
+    def failed(self, request: Request, error: ExchangeError) -> None:
+        if self.metrics is not None:
+            self.metrics.failed(request.exchange, type(error).__name__)
+
+    def retried(self, request: Request) -> None:
+        self.retries += 1
+        if self.metrics is not None:
+            self.metrics.retried(request.exchange, request.endpoint)
