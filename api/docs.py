@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from pydantic.json_schema import models_json_schema
 
-from api.documents.negotiation import LONGEST_WAIT_S
+from api.documents.query import LONGEST_WAIT_S
 from api.models import Document, GetMarketData, InvalidRequest, Problem
 from cache_manager import DOCUMENTS
 from market.markets import Exchange

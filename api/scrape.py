@@ -1,4 +1,4 @@
-"""GET /metrics: this process's numbers, its siblings', the workers', and the state of the caches.
+"""GET /metrics: numbers of the API processes and the workers, and the state of the caches.
 
 Counters must never be seen to fall, whichever process answers: where there are several behind one
 listener, each keeps its numbers in the store, and writes them anew before it reads all of them.
@@ -34,7 +34,7 @@ _MOST_WORKERS: Final = 64
 log = structlog.get_logger(__name__)
 
 
-class Siblings:
+class ProcessGroup:
     """The API processes behind one listener, each of which tells the numbers of all."""
 
     def __init__(self, metrics: ApiMetrics, names: Sequence[str]) -> None:
@@ -81,7 +81,7 @@ class Siblings:
         return f"metrics:{self.metrics.group}:{process}"
 
 
-def build_scrape(siblings: Siblings) -> APIRouter:
+def build_scrape(processes: ProcessGroup) -> APIRouter:
     router = APIRouter(tags=["service"])
 
     @router.get(
@@ -102,16 +102,16 @@ def build_scrape(siblings: Siblings) -> APIRouter:
         """The workers' own numbers have a `worker` label, those of API processes `process`. While
         the store is away only the answering process is told, with `perpcache_store_up 0`."""
         page = Page()
-        up = await _add_shared(page, parts, siblings)
+        up = await _add_shared(page, parts, processes)
         page.add([_gauge("store_up", "Whether the hot store answers.", [((), up)])])
         return Response(page.text(), media_type=CONTENT_TYPE)
 
     return router
 
 
-async def _add_shared(page: Page, parts: Parts, siblings: Siblings) -> bool:
+async def _add_shared(page: Page, parts: Parts, processes: ProcessGroup) -> bool:
     """All numbers; those of this process alone, and False, when the store gives none."""
-    metrics = siblings.metrics
+    metrics = processes.metrics
     page.add(metrics.registry.collect(), {"process": metrics.process})
     try:
         async with asyncio.timeout(_DEADLINE_S):
@@ -119,7 +119,7 @@ async def _add_shared(page: Page, parts: Parts, siblings: Siblings) -> bool:
                 parts.cache.read_metas(DOCUMENTS),
                 workers_alive(parts.store),
                 parts.queue.list(),
-                siblings.read(parts.store),
+                processes.read(parts.store),
             )
     except (StoreUnavailable, TimeoutError) as error:
         log.debug("metrics_of_others_unknown", error=str(error))

@@ -14,7 +14,7 @@ class ApiState(TypedDict):
 
     parts: Parts
     documents: CacheEndpoint
-    at_hand: Polls | None
+    at_hand: Polls
 
 
 def _parts(request: Request) -> Parts:

@@ -14,8 +14,9 @@ from typing import Final
 
 import aiohttp
 
-from api.documents.negotiation import Coding, read_query
-from api.documents.shelf import Shelf
+from api.documents.document_cache import DocumentCache
+from api.documents.query import read_query
+from api.documents.validators import Coding
 from benchmarks.documents import build_document, publish, symbol
 from benchmarks.load import MISSING, Throughput, have_wrk, press
 from benchmarks.machine import ROOT, Running, running
@@ -326,7 +327,7 @@ async def _loop_block(stage: Stage, stores: Stores) -> None:
                     )
 
                 publishing.append((await _longest_gap_ms(put), idle_ms))
-                shelf = Shelf(CacheManager(reader))
+                shelf = DocumentCache(CacheManager(reader))
                 try:
                     loading.append((await _longest_gap_ms(lambda: _load(shelf)), idle_ms))  # noqa: B023
                     inflating.append((await _longest_gap_ms(lambda: _cut(shelf)), idle_ms))  # noqa: B023
@@ -347,11 +348,11 @@ async def _loop_block(stage: Stage, stores: Stores) -> None:
         stage.add(Row(PART, name, "", "ms", samples, target, note))
 
 
-async def _load(shelf: Shelf) -> None:
+async def _load(shelf: DocumentCache) -> None:
     await shelf.current(LARGE)
 
 
-async def _cut(shelf: Shelf) -> None:
+async def _cut(shelf: DocumentCache) -> None:
     copy = await shelf.current(LARGE)
     if copy is not None:
         await shelf.body(copy, read_query(b"limit=2"), Coding.DEFLATE)

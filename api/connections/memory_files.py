@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from api.documents.shelf import Body, Buffer
+from api.answers import Body, Buffer
 
 LEAST_BYTES: Final = 64 * 1024  # below, copying is cheaper
 _MOST_FILES: Final = 16

@@ -23,9 +23,10 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from api.answers import Answer, Header, Scope
 from api.connections.memory_files import MemoryFiles, Outlet
-from api.documents.endpoint import CHECK, Answer, Asked, CacheEndpoint, Header, Scope
-from api.documents.shelf import Check
+from api.documents.document_cache import Check
+from api.documents.endpoint import CHECK, Asked, CacheEndpoint
 
 _LONGEST_KNOWN: Final = 1024  # bytes of a request
 _MOST_KNOWN: Final = 1024

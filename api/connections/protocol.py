@@ -7,18 +7,17 @@ What cannot be answered is answered here, counted, and logged seldom: 400, 414, 
 """
 
 import asyncio
-import http
-from typing import Any, Final
+from typing import Final
 
 import httptools
-import orjson
 import structlog
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
+from api.answers import PACE_EXTENSION, PIECE_BYTES, PIECE_DEADLINE_S, Scope, refusal
 from api.connections.polls import AtHandProtocol, Polls
-from api.documents.endpoint import PACE_EXTENSION, PIECE_BYTES, PIECE_DEADLINE_S, Asked, Scope
+from api.documents.endpoint import Asked
 from logging_setup import ThrottledLog
 from metrics.api import OTHER, ApiMetrics
 
@@ -221,7 +220,7 @@ class ServingProtocol(AtHandProtocol):
             self.transport.abort()  # an answer is under way: nothing may get into it
             return
         _tell_gone(serving)
-        self.transport.write(_answer(status, detail, self.server_state.default_headers))
+        self.transport.write(refusal(status, detail, self.server_state.default_headers))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.flow.resume_reading()
@@ -270,16 +269,3 @@ def _tell_gone(cycle: RequestResponseCycle | None) -> None:
     if cycle is not None and not cycle.response_complete:
         cycle.disconnected = True
         cycle.message_event.set()
-
-
-def _answer(status: int, detail: str, headers: list[tuple[bytes, bytes]]) -> bytes:
-    body: Any = orjson.dumps({"detail": detail})
-    lines = [
-        b"HTTP/1.1 %d %b" % (status, http.HTTPStatus(status).phrase.encode()),
-        *(b"%b: %b" % header for header in headers),
-        b"content-type: application/json",
-        b"x-content-type-options: nosniff",
-        b"content-length: %d" % len(body),
-        b"connection: close",
-    ]
-    return b"\r\n".join((*lines, b"", body))

@@ -1,83 +1,57 @@
 """GET and HEAD /cache/<name>: validators, codings, waiting, and bytes out in pieces.
 
 Plain ASGI, because this is what bots poll: a request passes no framework on its way, and one
-whose answer is at hand not even a task (at_hand.py). It decides nothing about data and never
-touches the store itself.
+whose answer is at hand not even a task (api/connections/polls.py). The endpoint decides nothing
+about data and never touches the store itself.
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import orjson
-import structlog
-
-from api.documents.negotiation import (
-    Coding,
-    InvalidQuery,
-    Wanted,
-    choose_coding,
-    entity_tag,
-    is_known,
-    read_query,
+from api.answers import (
+    INERT,
+    JSON,
+    NO_CACHE,
+    NOSNIFF,
+    PIECE_DEADLINE_S,
+    Answer,
+    Body,
+    Header,
+    Receive,
+    Scope,
+    Send,
+    answer_to,
+    problem,
+    send_answer,
 )
+from api.cors import Cors, origin_of
+from api.documents.document_cache import CachedDocument, Check, DocumentCache
+from api.documents.long_polls import LongPolls
 from api.documents.publish_watcher import PublishWatcher
-from api.documents.shelf import Body, Check, Copy, Shelf
-from api.documents.waits import TooManyWaits, Waits
+from api.documents.query import InvalidQuery, Wanted, read_query
+from api.documents.validators import Coding, choose_coding, entity_tag, is_known
 from cache_manager import DOCUMENTS, GLOBAL_FR
-from documents.text import DocumentError
 from metrics.api import ApiMetrics
-from stores.hot.store import StoreUnavailable
 from timing.clock import now_ms
 
 PREFIX: Final = "/cache/"
 ROUTE: Final = "/cache/{name}"
-# A client that does not take this much within this time is given up: under 3.3 KB/s.
-PIECE_BYTES: Final = 64 * 1024
-PIECE_DEADLINE_S: Final = 20.0
-# Handed to the server in one go: a view of what all readers share, so it costs no memory, but
-# copying it into the kernel keeps the others waiting: a tenth of a millisecond for each reader.
-HANDED_BYTES: Final = 256 * 1024
 # The longest answer that goes out at once, head and body.
 _SHORT_BYTES: Final = 512 * 1024
-# A server that cuts readers itself puts a callable here, which takes their deadline in seconds.
-PACE_EXTENSION: Final = "perpcache.pace"
 # Where a request that was looked at before carries its check of the version.
 CHECK: Final = "perpcache.check"
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Header = tuple[bytes, bytes]
-
-log = structlog.get_logger(__name__)
-
-_NO_CACHE: Final[Header] = (b"cache-control", b"no-cache")
 _VARY: Final[Header] = (b"vary", b"Accept-Encoding")
-# Where a browser may look: nothing is sniffed, run, loaded or framed.
-NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
-INERT: Final[Header] = (
-    b"content-security-policy",
-    b"default-src 'none'; frame-ancestors 'none'",
-)
-_JSON: Final[Header] = (b"content-type", b"application/json")
 _CONTENT_ENCODING: Final = {
     coding: (b"content-encoding", coding.value.encode()) for coding in Coding
 }
 _PATHS: Final = {PREFIX + name: name for name in DOCUMENTS}
 _OF_A_BODY: Final = frozenset((b"content-length", b"transfer-encoding"))
 _EMPTY: Final = Body((), 0)
-RETRY: Final[Header] = (b"retry-after", b"5")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    status: int
-    headers: list[Header]
-    body: Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +63,7 @@ class Asked:
     wanted: Wanted
     coding: Coding
     if_none_match: bytes | None
+    origin: bytes | None  # of the page that asks, where it is a page
 
 
 class CacheEndpoint:
@@ -96,17 +71,19 @@ class CacheEndpoint:
 
     def __init__(
         self,
-        shelf: Shelf,
+        cache: DocumentCache,
         watcher: PublishWatcher,
         *,
         now_ms: Callable[[], int] = now_ms,
         piece_deadline_s: float = PIECE_DEADLINE_S,
         metrics: ApiMetrics | None = None,
-        waits: Waits,
+        long_polls: LongPolls,
+        cors: Cors,
     ) -> None:
         self._metrics = metrics or ApiMetrics()
-        self._waits = waits
-        self._shelf = shelf
+        self._long_polls = long_polls
+        self._cache = cache
+        self._cors = cors
         self._watcher = watcher
         self._now_ms = now_ms
         self._piece_deadline_s = piece_deadline_s
@@ -116,10 +93,9 @@ class CacheEndpoint:
         began = time.perf_counter()
         try:
             answer = await self._prepare(name, scope, receive)
-        except asyncio.CancelledError:
-            answer = stopping()  # by the server, which ends once this is sent
-        except Exception as error:
-            answer = _failure(name, error)
+        except (Exception, asyncio.CancelledError) as error:
+            answer = answer_to(error, scope["path"])
+        answer = self._cors.marked(answer, origin_of(scope))
         # How long a client chose to wait says nothing about us.
         held = b"wait=" in scope["query_string"]
         duration_s = None if held else time.perf_counter() - began
@@ -144,26 +120,27 @@ class CacheEndpoint:
         """The answer after this check, which has ended, if it is short and ready; None if there
         is more to do. Is to be counted for each request that it answers."""
         try:
-            return self._short_answer(asked, check)
+            answer = self._short_answer(asked, check)
         except Exception as error:
-            return _failure(asked.name, error)
+            answer = answer_to(error, PREFIX + asked.name)
+        return answer and self._cors.marked(answer, asked.origin)
 
     def count(self, asked: Asked, answer: Answer, duration_s: float) -> None:
         self._metrics.answered(asked.method, ROUTE, answer.status, duration_s)
 
     def check(self, asked: Asked) -> Check:
         """A look at the version of what is asked for, begun no earlier than now."""
-        return self._shelf.check(asked.name)
+        return self._cache.check(asked.name)
 
     def _short_answer(self, asked: Asked, check: Check) -> Answer | None:
-        copy = self._shelf.at_hand(asked.name, check)
-        if copy is None:
+        document = self._cache.at_hand(asked.name, check)
+        if document is None:
             return None
-        answer = self._not_modified(copy, asked)
+        answer = self._not_modified(document, asked)
         if answer is None:
-            body = self._shelf.body_at_hand(copy, asked.wanted, asked.coding)
+            body = self._cache.body_at_hand(document, asked.wanted, asked.coding)
             if body is not None and body.length <= _SHORT_BYTES:
-                answer = self._found(copy, asked, body)
+                answer = self._found(document, asked, body)
         return answer
 
     async def _prepare(self, name: str, scope: Scope, receive: Receive) -> Answer:
@@ -177,33 +154,33 @@ class CacheEndpoint:
             detail = "none of deflate, gzip and identity is acceptable to the client"
             return problem(406, detail, _VARY)
         if asked.wanted.wait_s:
-            copy = await self._wait(asked, scope, receive)
+            document = await self._wait(asked, scope, receive)
         else:
-            copy = await self._shelf.current(name, scope.get(CHECK))
-        if copy is None:
-            return problem(404, _nothing_yet(name), _NO_CACHE)
-        return self._not_modified(copy, asked) or self._found(
-            copy, asked, await self._shelf.body(copy, asked.wanted, asked.coding)
+            document = await self._cache.current(name, scope.get(CHECK))
+        if document is None:
+            return problem(404, _nothing_yet(name), NO_CACHE)
+        return self._not_modified(document, asked) or self._found(
+            document, asked, await self._cache.body(document, asked.wanted, asked.coding)
         )
 
-    def _not_modified(self, copy: Copy, asked: Asked) -> Answer | None:
+    def _not_modified(self, document: CachedDocument, asked: Asked) -> Answer | None:
         """304 where the client has this version."""
-        representation = copy.representation(asked.wanted)
+        representation = document.representation(asked.wanted)
         if asked.if_none_match is None or not is_known(asked.if_none_match, representation):
             return None
-        return Answer(304, self._headers(copy, representation, asked.coding), _EMPTY)
+        return Answer(304, self._headers(document, representation, asked.coding), _EMPTY)
 
-    def _found(self, copy: Copy, asked: Asked, body: Body) -> Answer:
-        headers = self._headers(copy, copy.representation(asked.wanted), asked.coding)
-        headers += (_JSON, NOSNIFF, INERT, (b"content-length", b"%d" % body.length))
+    def _found(self, document: CachedDocument, asked: Asked, body: Body) -> Answer:
+        headers = self._headers(document, document.representation(asked.wanted), asked.coding)
+        headers += (JSON, NOSNIFF, INERT, (b"content-length", b"%d" % body.length))
         if asked.coding is not Coding.IDENTITY:
             headers.append(_CONTENT_ENCODING[asked.coding])
         return Answer(200, headers, body)
 
-    async def _wait(self, asked: Asked, scope: Scope, receive: Receive) -> Copy | None:
+    async def _wait(self, asked: Asked, scope: Scope, receive: Receive) -> CachedDocument | None:
         """Holds while there is nothing, or only what the client has; looks again before it ends.
 
-        Raises TooManyWaits.
+        Raises TooManyLongPolls.
         """
         loop = asyncio.get_running_loop()
         name, wanted, if_none_match = asked.name, asked.wanted, asked.if_none_match
@@ -214,23 +191,23 @@ class CacheEndpoint:
         is_held = False
         try:
             while True:
-                copy = await self._shelf.current(name)
-                version = None if copy is None else copy.meta.version
-                if copy is not None:
+                document = await self._cache.current(name)
+                version = None if document is None else document.meta.version
+                if document is not None:
                     # `*` matches whatever there is, so what counts is what there was at first.
                     first = version if first is None else first
                     known = if_none_match is not None and is_known(
-                        if_none_match, copy.representation(wanted)
+                        if_none_match, document.representation(wanted)
                     )
                     if not known or version != first:
-                        return copy
+                        return document
                 if not is_held:
-                    held.enter_context(self._waits.held(scope))
+                    held.enter_context(self._long_polls.held(scope))
                     held.enter_context(self._metrics.waiting())
                     is_held = True
                 left_s = deadline - loop.time()
                 if left_s <= 0 or not await self._newer(name, version, left_s, gone):
-                    return await self._shelf.current(name)
+                    return await self._cache.current(name)
         finally:
             held.close()
             gone.cancel()
@@ -246,14 +223,16 @@ class CacheEndpoint:
         finally:
             news.cancel()
 
-    def _headers(self, copy: Copy, representation: bytes, coding: Coding) -> list[Header]:
+    def _headers(
+        self, document: CachedDocument, representation: bytes, coding: Coding
+    ) -> list[Header]:
         """What 200 and 304 have in common. Age counts from when the document was made."""
-        age_s = max(0, self._now_ms() - copy.meta.updated_at_ms) // 1000
+        age_s = max(0, self._now_ms() - document.meta.updated_at_ms) // 1000
         return [
             (b"etag", entity_tag(representation, coding)),
-            (b"last-modified", copy.last_modified),
+            (b"last-modified", document.last_modified),
             (b"age", b"%d" % age_s),
-            _NO_CACHE,
+            NO_CACHE,
             _VARY,
         ]
 
@@ -262,74 +241,19 @@ def _asked(name: str, scope: Scope) -> Asked | None:
     """None if no coding that we have is acceptable. Raises InvalidQuery."""
     accept_encoding: bytes | None = None
     if_none_match: bytes | None = None
+    origin: bytes | None = None
     for key, value in scope["headers"]:
         if key == b"accept-encoding":
             accept_encoding = _joined(accept_encoding, value)
         elif key == b"if-none-match":
             if_none_match = _joined(if_none_match, value)
+        elif key == b"origin":
+            origin = value
     wanted = read_query(scope["query_string"])
     coding = choose_coding(accept_encoding)
-    return None if coding is None else Asked(scope["method"], name, wanted, coding, if_none_match)
-
-
-def _failure(name: str, error: Exception) -> Answer:
-    """The one table from error to answer. To be called where the error is handled."""
-    match error:
-        case InvalidQuery():
-            return problem(422, error.errors)
-        case TooManyWaits():
-            return problem(429, str(error), RETRY)
-        case StoreUnavailable():
-            return problem(503, str(error), RETRY)
-        case DocumentError():
-            log.error("document_unreadable", name=name, error=str(error))
-            return problem(503, f"the stored document cannot be read: {error}", RETRY)
-        case _:
-            log.exception("request_failed", name=name)
-            return problem(500, "internal error")
-
-
-def problem(status: int, detail: str | Sequence[dict[str, Any]], *headers: Header) -> Answer:
-    """An error in FastAPI's form."""
-    body = orjson.dumps({"detail": detail})
-    length = (b"content-length", b"%d" % len(body))
-    return Answer(status, [_JSON, length, NOSNIFF, INERT, *headers], Body((body,), len(body)))
-
-
-def stopping() -> Answer:
-    """For whoever still waits for a store when the server ends."""
-    return problem(503, "the service is stopping", RETRY, (b"connection", b"close"))
-
-
-async def send_answer(
-    scope: Scope, send: Send, answer: Answer, *, piece_deadline_s: float = PIECE_DEADLINE_S
-) -> None:
-    """Sends the body in pieces that are views of it, so that a slow client holds no copies.
-
-    One that does not take PIECE_BYTES in time is cut off by the server, where it can do that
-    (PACE_EXTENSION); else TimeoutError is raised.
-    """
-    set_pace = scope.get("extensions", {}).get(PACE_EXTENSION)
-    if set_pace is not None:
-        set_pace(piece_deadline_s)
-    start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
-    await send(start)
-    left = 0 if scope["method"] == "HEAD" else answer.body.length
-    if not left:
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-        return
-    size = PIECE_BYTES if set_pace is None else HANDED_BYTES
-    for part in answer.body.parts:
-        view = memoryview(part)
-        for at in range(0, len(view), size):
-            piece = view[at : at + size]
-            left -= len(piece)
-            message = {"type": "http.response.body", "body": piece, "more_body": left > 0}
-            if set_pace is None:
-                async with asyncio.timeout(piece_deadline_s):
-                    await send(message)
-            else:
-                await send(message)
+    if coding is None:
+        return None
+    return Asked(scope["method"], name, wanted, coding, if_none_match, origin)
 
 
 def _joined(before: bytes | None, value: bytes) -> bytes:

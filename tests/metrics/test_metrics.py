@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.scrape import Siblings
+from api.scrape import ProcessGroup
 from config import load_settings
 from data_collector.exchange_client import ExchangeClient
 from market.markets import Exchange
@@ -246,7 +246,7 @@ async def test_without_the_store_the_process_tells_its_own_numbers(start_api: St
 async def test_siblings_tell_each_others_numbers_and_never_older_ones(api: ServedApi) -> None:
     names = ("api-1", "api-2")
     first, second = (ApiMetrics(name, group="host:1") for name in names)
-    one, two = Siblings(first, names), Siblings(second, names)
+    one, two = ProcessGroup(first, names), ProcessGroup(second, names)
     assert await one.read(api.store) == {}
     for count in (1, 2, 3):
         second.answered("GET", "/health", 200, 0.001)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from api.answers import Body
 from api.connections.memory_files import LEAST_BYTES, MemoryFiles
-from api.documents.shelf import Body
 from tests.api.documents.test_endpoint import AS_OF_MS, document
 from tests.fixtures.api import ServedApi
 

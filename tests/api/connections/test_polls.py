@@ -9,7 +9,7 @@ import aiohttp
 import orjson
 import pytest
 
-import api.documents.shelf
+import api.documents.document_cache
 from api.connections.protocol import ServingProtocol
 from tests.api.documents.test_endpoint import AS_OF_MS, document
 from tests.fixtures.api import ServedApi, StartApi
@@ -198,13 +198,13 @@ async def test_a_hundred_who_ask_for_the_same_slice_cost_one_computation(
     published: ServedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cuts: list[object] = []
-    cut = api.documents.shelf._cut
+    cut = api.documents.document_cache._cut
 
     def count(text: Any, wanted: Any, coding: Any) -> Any:
         cuts.append(wanted)
         return cut(text, wanted, coding)
 
-    monkeypatch.setattr(api.documents.shelf, "_cut", count)
+    monkeypatch.setattr(api.documents.document_cache, "_cut", count)
     await published.http.get("/health")
     published.counts.clear()
     connector = aiohttp.TCPConnector(limit=0)

@@ -1,13 +1,8 @@
-"""Reads what a GET of a document asks for: query, coding, validators. Pure, decides nothing else.
-
-Grammar from RFC 9110: sections 12.5.3 (Accept-Encoding), 13.1.2 (If-None-Match), 8.8.3 (ETag).
-"""
+"""The query string of a GET of a document: what it asks for, and what is wrong with it."""
 
 import hashlib
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -20,18 +15,8 @@ LONGEST_WAIT_S: Final = 60
 _LONGEST_MEMO: Final = 256
 _MOST_FIELDS: Final = 2000
 
-_QVALUE: Final = re.compile(rb"^(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)$")
-_ENTITY_TAG: Final = re.compile(rb'(?:W/)?"([^"]*)"')
 _INTEGER: Final = re.compile(r"^[0-9]{1,16}$", re.ASCII)
 _SECONDS: Final = re.compile(r"^[0-9]{1,2}(\.[0-9]{1,3})?$", re.ASCII)
-
-
-class Coding(StrEnum):
-    """What we can send, in the order in which we prefer it: deflate is as it is stored."""
-
-    DEFLATE = "deflate"
-    GZIP = "gzip"
-    IDENTITY = "identity"
 
 
 class InvalidQuery(Exception):
@@ -56,63 +41,6 @@ def read_query(query_string: bytes) -> Wanted:
     if len(query_string) > _LONGEST_MEMO:
         return _read_query(query_string)
     return _read_short_query(query_string)
-
-
-def choose_coding(accept_encoding: bytes | None) -> Coding | None:
-    """The coding to send; None if the client accepts none that we have.
-
-    Without a header nothing is known of the client, so it gets identity.
-    """
-    if accept_encoding is None:
-        return Coding.IDENTITY
-    if len(accept_encoding) > _LONGEST_MEMO:
-        return _choose_coding(accept_encoding)
-    return _choose_coding_short(accept_encoding)
-
-
-def entity_tag(representation: bytes, coding: Coding) -> bytes:
-    return b'"%b-%b"' % (representation, _CODED[coding])
-
-
-def is_known(if_none_match: bytes, representation: bytes) -> bool:
-    """Whether the client has this version of this query, in whatever coding."""
-    if if_none_match.strip() == b"*":
-        return True
-    for match in _ENTITY_TAG.finditer(if_none_match):
-        head, _, coding = match[1].rpartition(b"-")
-        if head == representation and coding in _CODINGS:
-            return True
-    return False
-
-
-_CODED: Final = {coding: coding.value.encode() for coding in Coding}
-_CODINGS: Final = frozenset(_CODED.values())
-
-
-def _choose_coding(accept_encoding: bytes) -> Coding | None:
-    qualities = dict(_qualities(accept_encoding))
-    others = qualities.get(b"*")
-    best: tuple[float, Coding] | None = None
-    for coding in Coding:
-        quality = qualities.get(coding.value.encode())
-        if quality is None and coding is Coding.IDENTITY:
-            # Not named it is still acceptable, as the last choice, unless `*` rules it out.
-            quality = 0.0 if others == 0 else 0.0001
-        elif quality is None:
-            quality = others or 0.0
-        if quality > 0 and (best is None or quality > best[0]):
-            best = (quality, coding)
-    return best and best[1]
-
-
-def _qualities(accept_encoding: bytes) -> Iterator[tuple[bytes, float]]:
-    """What each element says; malformed ones say nothing."""
-    for element in accept_encoding.lower().split(b","):
-        name, _, parameter = (part.strip() for part in element.partition(b";"))
-        key, _, value = (part.strip() for part in parameter.partition(b"="))
-        if not name or (parameter and (key != b"q" or not _QVALUE.match(value))):
-            continue
-        yield (b"gzip" if name == b"x-gzip" else name), float(value) if parameter else 1.0
 
 
 def _read_query(query_string: bytes) -> Wanted:
@@ -150,7 +78,6 @@ def _read_query(query_string: bytes) -> Wanted:
 
 # Results are immutable and keys short; what raises is not kept.
 _read_short_query = lru_cache(1024)(_read_query)
-_choose_coding_short = lru_cache(1024)(_choose_coding)
 
 
 class _Reader:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from api.documents.waits import TooManyWaits, Waits, client_of
+from api.documents.long_polls import LongPolls, TooManyLongPolls, client_of
 from config import Network, Settings
 from tests.api.documents.test_endpoint import AS_OF_MS, document
 from tests.fixtures.api import ServedApi, StartApi
@@ -49,13 +49,13 @@ def test_who_a_client_is(asked: dict[str, Any], client: str) -> None:
 
 
 def test_each_client_has_its_own_share() -> None:
-    waits = Waits(2, PROXIES)
-    with waits.held(scope("192.0.2.1")), waits.held(scope("192.0.2.1", "198.51.100.7")):
-        with pytest.raises(TooManyWaits, match="2 requests"), waits.held(scope("192.0.2.1")):
+    long_polls = LongPolls(2, PROXIES)
+    with long_polls.held(scope("192.0.2.1")), long_polls.held(scope("192.0.2.1", "198.51.100.7")):
+        with pytest.raises(TooManyLongPolls, match="limit 2"), long_polls.held(scope("192.0.2.1")):
             pass
-        with waits.held(scope("192.0.2.2")):
+        with long_polls.held(scope("192.0.2.2")):
             pass
-    with waits.held(scope("192.0.2.1")):
+    with long_polls.held(scope("192.0.2.1")):
         pass
 
 
@@ -110,7 +110,7 @@ async def test_one_client_does_not_take_every_place(start_api: StartApi, redis_u
     await held(api, 3)
     status, headers, answer = await ask()
     assert (status, headers["retry-after"]) == (429, "5")
-    assert "3 requests of yours" in answer["detail"]
+    assert "limit 3" in answer["detail"]
     # Who asks through the proxy in front of us is somebody else, and counted as such.
     others = [asyncio.create_task(ask(X_Forwarded_For="192.0.2.1")) for _ in range(3)]
     await held(api, 6)

@@ -1,4 +1,4 @@
-"""Who a client is, behind whatever proxies, and how many of its requests may be held at once."""
+"""How many long polls one client may have, and who a client is behind whatever proxies."""
 
 import contextlib
 from collections import Counter
@@ -15,11 +15,11 @@ _NEARBY: Final = "local"  # over a unix socket
 Address = IPv4Address | IPv6Address
 
 
-class TooManyWaits(Exception):
+class TooManyLongPolls(Exception):
     """The client has as many requests held as one may have."""
 
 
-class Waits:
+class LongPolls:
     """The requests that are held, by client."""
 
     def __init__(self, most_per_client: int, proxies: Sequence[Network]) -> None:
@@ -29,12 +29,11 @@ class Waits:
 
     @contextlib.contextmanager
     def held(self, scope: MutableMapping[str, Any]) -> Iterator[None]:
-        """Around a request that is held. Raises TooManyWaits."""
+        """Around a request that is held. Raises TooManyLongPolls."""
         client = client_of(scope, self._proxies)
         if self._held[client] >= self._most:
-            raise TooManyWaits(
-                f"{self._most} requests of yours are held already: ask without wait, "
-                "or end one of them"
+            raise TooManyLongPolls(
+                f"too many long polls from your address (limit {self._most}): retry without wait="
             )
         self._held[client] += 1
         try:

@@ -6,25 +6,26 @@ and compresses off the event loop, once per version, query and coding.
 
 import asyncio
 import struct
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import partial
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, cast
 
 import structlog
 from isal import isal_zlib
 
-from api.documents.negotiation import Coding, Wanted
+from api.answers import Body
+from api.documents.derived import DerivedBodies
+from api.documents.query import Wanted
+from api.documents.shared_call import SharedCall, retrieve_exception
+from api.documents.validators import Coding
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
 from documents.text import DocumentError, DocumentText
 from stores.hot.store import StoreUnavailable
 
 # What is derived from documents (inflated text, slices) and kept for the next request.
 DERIVED_BYTES: Final = 96 * 2**20
-_THREADS: Final = 2
 _LOADS: Final = 3
 _LEVEL: Final = 1  # isal: 0..3; slices are small and each is compressed once
 _GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # no name, no time
@@ -35,21 +36,11 @@ log = structlog.get_logger(__name__)
 # The package's types take the class for an instance.
 IsalError: type[Exception] = cast(Any, isal_zlib.error)
 
-T = TypeVar("T")
-Buffer = bytes | memoryview
 Check = asyncio.Task[DocumentMeta | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
-    """What goes out, in as many parts as it lies in."""
-
-    parts: Sequence[Buffer]
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
+class CachedDocument:
     """One version of one document as it is stored, and what its headers say."""
 
     stored: StoredDocument = field(repr=False)
@@ -57,7 +48,7 @@ class Copy:
     last_modified: bytes
 
     @classmethod
-    def of(cls, stored: StoredDocument) -> "Copy":
+    def of(cls, stored: StoredDocument) -> "CachedDocument":
         meta = stored.meta
         etag_base = f"{meta.version}-{meta.content_hash}".encode()
         last_modified = formatdate(meta.updated_at_ms // 1000, usegmt=True).encode()
@@ -76,25 +67,25 @@ class Copy:
         return self.etag_base + b"-" + wanted.tag if wanted.tag else self.etag_base
 
 
-class Shelf:
+class DocumentCache:
     """Serves copies no older than the store's version at the time of asking."""
 
     def __init__(self, cache: CacheManager, *, derived_bytes: int = DERIVED_BYTES) -> None:
         self._cache = cache
-        self._copies: dict[str, Copy] = {}
-        self._checks: dict[str, Shared[DocumentMeta | None]] = {}
+        self._copies: dict[str, CachedDocument] = {}
+        self._checks: dict[str, SharedCall[DocumentMeta | None]] = {}
         self._loads: dict[str, asyncio.Task[None]] = {}
-        self._derived = Derived(derived_bytes)
+        self._derived = DerivedBodies(derived_bytes)
         self._away = False
 
     def check(self, name: str) -> Check:
         """A look at the store's version that begins no earlier than now, shared by who asks."""
         check = self._checks.get(name)
         if check is None:
-            check = self._checks[name] = Shared(lambda: self._cache.read_meta(name))
+            check = self._checks[name] = SharedCall(lambda: self._cache.read_meta(name))
         return check.join()
 
-    async def current(self, name: str, check: Check | None = None) -> Copy | None:
+    async def current(self, name: str, check: Check | None = None) -> CachedDocument | None:
         """The newest version as of `check`, or of now; None if there is none yet.
 
         While the store is away: the copy at hand, else raises StoreUnavailable.
@@ -114,7 +105,7 @@ class Shelf:
         except StoreUnavailable as error:
             return self._while_away(name, error)
 
-    def at_hand(self, name: str, check: Check) -> Copy | None:
+    def at_hand(self, name: str, check: Check) -> CachedDocument | None:
         """The copy that may be served after this check, which has ended; None if there is more
         to do. Raises StoreUnavailable if the store is away and there is no copy."""
         if check.cancelled():
@@ -129,7 +120,7 @@ class Shelf:
             return None
         return copy
 
-    def _while_away(self, name: str, error: StoreUnavailable) -> Copy:
+    def _while_away(self, name: str, error: StoreUnavailable) -> CachedDocument:
         copy = self._copies.get(name)
         if copy is None:
             raise error
@@ -138,14 +129,14 @@ class Shelf:
             log.warning("serving_own_copies", error=str(error))
         return copy
 
-    def body_at_hand(self, copy: Copy, wanted: Wanted, coding: Coding) -> Body | None:
+    def body_at_hand(self, copy: CachedDocument, wanted: Wanted, coding: Coding) -> Body | None:
         """The bytes of a representation that was made before."""
         if not wanted.tag and coding is Coding.DEFLATE:
             return Body((copy.deflated,), len(copy.deflated))
         body: Body | None = self._derived.kept(_key(copy, wanted, coding))
         return body
 
-    async def body(self, copy: Copy, wanted: Wanted, coding: Coding) -> Body:
+    async def body(self, copy: CachedDocument, wanted: Wanted, coding: Coding) -> Body:
         """The bytes of one representation. Raises DocumentError if the stored ones are none."""
         ready = self.body_at_hand(copy, wanted, coding)
         if ready is not None:
@@ -169,7 +160,7 @@ class Shelf:
         load = self._loads.get(name)
         if load is None or load.done():
             load = self._loads[name] = asyncio.create_task(self._read(name))
-            load.add_done_callback(_seen)
+            load.add_done_callback(retrieve_exception)
         await asyncio.shield(load)
 
     async def _read(self, name: str) -> None:
@@ -179,14 +170,14 @@ class Shelf:
         held = self._copies.get(name)
         # A store that lost its last writes may have fallen back: readers never do.
         if held is None or held.meta.version < stored.meta.version:
-            self._copies[name] = Copy.of(stored)
+            self._copies[name] = CachedDocument.of(stored)
             self._derived.drop(name)
 
     def _forget(self, name: str) -> None:
         self._copies.pop(name, None)
         self._derived.drop(name)
 
-    async def _text(self, copy: Copy) -> DocumentText:
+    async def _text(self, copy: CachedDocument) -> DocumentText:
         key = (copy.meta.name, copy.meta.version, b"", "text")
 
         async def make() -> tuple[DocumentText, int]:
@@ -195,143 +186,23 @@ class Shelf:
 
         return await self._derived.get(key, make)
 
-    async def _cut(self, copy: Copy, wanted: Wanted, coding: Coding) -> tuple[Body, int]:
+    async def _cut(self, copy: CachedDocument, wanted: Wanted, coding: Coding) -> tuple[Body, int]:
         text = await self._text(copy)
         body = await self._derived.run(_cut, text, wanted, coding)
         return body, body.length
 
-    async def _gzip(self, copy: Copy) -> tuple[Body, int]:
+    async def _gzip(self, copy: CachedDocument) -> tuple[Body, int]:
         trailer = await self._derived.run(_gzip_trailer, copy.deflated)
         # The stored zlib stream without its header (2) and checksum (4) is what gzip holds too.
         parts = (_GZIP_HEADER, memoryview(copy.deflated)[2:-4], trailer)
         return Body(parts, sum(map(len, parts))), len(_GZIP_HEADER) + len(trailer)
 
 
-class Shared(Generic[T]):
-    """One call at a time for all who ask; each gets an answer to a call begun after asking.
-
-    Who asks while a call is under way waits for the next one, which all of them share: an
-    answer that was on its way when they asked could be older than what they have seen.
-    """
-
-    def __init__(self, call: Callable[[], Awaitable[T]]) -> None:
-        self._call = call
-        self._running: asyncio.Task[T] | None = None
-        self._next: asyncio.Task[T] | None = None
-
-    async def __call__(self) -> T:
-        return await asyncio.shield(self.join())
-
-    def join(self) -> "asyncio.Task[T]":
-        """The call that answers who asks now. It is others', too: shield it."""
-        if self._next is not None:
-            task = self._next  # it has not called yet
-        elif self._running is None or self._running.done():
-            task = self._running = self._start(None)
-        else:
-            task = self._next = self._start(self._running)
-        return task
-
-    def _start(self, after: "asyncio.Task[T] | None") -> "asyncio.Task[T]":
-        task = asyncio.create_task(self._run(after))
-        task.add_done_callback(_seen)
-        return task
-
-    async def _run(self, after: "asyncio.Task[T] | None") -> T:
-        if after is not None:
-            await asyncio.wait({after})
-            self._running, self._next = self._next, None
-            # A store that just failed to answer in time is not waited for once more.
-            if not after.cancelled() and isinstance(after.exception(), StoreUnavailable):
-                return after.result()
-        return await self._call()
-
-    async def aclose(self) -> None:
-        tasks = [task for task in (self._running, self._next) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-class Derived:
-    """Values made from documents, by (name, version, ...), within a budget of bytes.
-
-    The least recently used go first; the newest stays even if it alone is over the budget.
-    Many who ask for the same at once wait for one computation.
-    """
-
-    def __init__(self, budget_bytes: int) -> None:
-        self._budget_bytes = budget_bytes
-        self._bytes = 0
-        self._values: OrderedDict[tuple[Hashable, ...], tuple[Any, int]] = OrderedDict()
-        self._making: dict[tuple[Hashable, ...], asyncio.Task[Any]] = {}
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="shelf")
-
-    def kept(self, key: tuple[Hashable, ...]) -> Any | None:
-        """The value at `key` if it has been made and not been dropped."""
-        kept = self._values.get(key)
-        if kept is None:
-            return None
-        self._values.move_to_end(key)
-        return kept[0]
-
-    async def get(
-        self, key: tuple[Hashable, ...], make: Callable[[], Awaitable[tuple[T, int]]]
-    ) -> T:
-        """The value at `key`; `make` gives it with its size in bytes."""
-        value: T | None = self.kept(key)
-        if value is not None:
-            return value
-        task = self._making.get(key)
-        if task is None:
-            task = self._making[key] = asyncio.create_task(self._make(key, make))
-            task.add_done_callback(_seen)
-        return await asyncio.shield(task)
-
-    async def _make(
-        self, key: tuple[Hashable, ...], make: Callable[[], Awaitable[tuple[T, int]]]
-    ) -> T:
-        try:
-            value, size = await make()
-            self._keep(key, value, size)
-            return value
-        finally:
-            del self._making[key]
-
-    def _keep(self, key: tuple[Hashable, ...], value: object, size: int) -> None:
-        self._values[key] = (value, size)
-        self._bytes += size
-        while self._bytes > self._budget_bytes and len(self._values) > 1:
-            _, (_, freed) = self._values.popitem(last=False)
-            self._bytes -= freed
-
-    def drop(self, name: str) -> None:
-        """Forgets what was made from a document's versions up to now."""
-        for key in [key for key in self._values if key[0] == name]:
-            self._bytes -= self._values.pop(key)[1]
-
-    async def run(self, work: Callable[..., T], *arguments: object) -> T:
-        """Runs CPU work beside the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
-
-    async def aclose(self) -> None:
-        for task in list(self._making.values()):
-            task.cancel()
-        await asyncio.gather(*self._making.values(), return_exceptions=True)
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _key(copy: Copy, wanted: Wanted, coding: Coding) -> tuple[Hashable, ...]:
+def _key(copy: CachedDocument, wanted: Wanted, coding: Coding) -> tuple[Hashable, ...]:
     return (copy.meta.name, copy.meta.version, wanted.tag, coding)
 
 
-def _seen(task: "asyncio.Task[Any]") -> None:
-    """An error that nobody waits for any more is no news."""
-    if not task.cancelled():
-        task.exception()
-
-
-def _inflate(copy: Copy) -> DocumentText:
+def _inflate(copy: CachedDocument) -> DocumentText:
     return DocumentText(copy.stored.inflate())
 
 

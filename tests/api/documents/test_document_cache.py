@@ -1,12 +1,15 @@
-"""The shelf's own machinery: shared calls, one computation for many, a budget that holds."""
+"""The document cache: shared calls, one computation for many, a budget that holds."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from api.documents.negotiation import Coding, read_query
-from api.documents.shelf import Derived, Shared, Shelf
+from api.documents.derived import DerivedBodies
+from api.documents.document_cache import DocumentCache
+from api.documents.query import read_query
+from api.documents.shared_call import SharedCall
+from api.documents.validators import Coding
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
 from stores.hot.store import StoreUnavailable
 from tests.api.documents.test_endpoint import AS_OF_MS, document
@@ -33,7 +36,7 @@ async def settle() -> None:
 
 async def test_who_asks_during_a_call_shares_the_next_one() -> None:
     calls = Calls()
-    shared = Shared(calls)
+    shared = SharedCall(calls)
     first = asyncio.create_task(shared())
     await settle()
     late = [asyncio.create_task(shared()) for _ in range(10)]
@@ -54,7 +57,7 @@ async def test_who_asks_during_a_call_shares_the_next_one() -> None:
 
 async def test_one_failure_is_enough_for_all_who_wait() -> None:
     calls = Calls()
-    shared = Shared(calls)
+    shared = SharedCall(calls)
     tasks = [asyncio.create_task(shared())]
     await settle()
     tasks += [asyncio.create_task(shared()) for _ in range(3)]
@@ -71,7 +74,7 @@ async def test_one_failure_is_enough_for_all_who_wait() -> None:
 
 async def test_who_leaves_takes_nothing_from_the_others() -> None:
     calls = Calls()
-    shared = Shared(calls)
+    shared = SharedCall(calls)
     tasks = [asyncio.create_task(shared()) for _ in range(2)]
     await settle()
     tasks[0].cancel()
@@ -93,7 +96,7 @@ def maker(value: str, size: int, made: list[str]) -> Callable[[], Awaitable[tupl
 
 
 async def test_derived_values_are_made_once_and_within_the_budget() -> None:
-    derived, made = Derived(100), list[str]()
+    derived, made = DerivedBodies(100), list[str]()
     same = [derived.get(("4h", 1, b"a"), maker("a", 60, made)) for _ in range(10)]
     assert await asyncio.gather(*same) == ["a"] * 10
     assert made == ["a"]
@@ -113,7 +116,7 @@ async def test_derived_values_are_made_once_and_within_the_budget() -> None:
 
 
 async def test_what_fails_is_tried_again() -> None:
-    derived = Derived(100)
+    derived = DerivedBodies(100)
 
     async def fail() -> tuple[str, int]:
         raise ValueError("no")
@@ -137,14 +140,16 @@ async def test_a_document_is_inflated_once_for_all_that_is_asked_of_it(
         return inflate(self)
 
     monkeypatch.setattr(StoredDocument, "inflate", count)
-    shelf = Shelf(CacheManager(native_api.store))
-    copy = await shelf.current("4h")
+    documents = DocumentCache(CacheManager(native_api.store))
+    copy = await documents.current("4h")
     assert copy is not None
     queries = (b"", b"limit=1", b"symbol=BTCUSDT", b"closed=true", b"exchange=bybit")
     wanted = [read_query(query) for query in queries]
-    asked = [shelf.body(copy, want, coding) for want in wanted for coding in Coding for _ in "ab"]
+    asked = [
+        documents.body(copy, want, coding) for want in wanted for coding in Coding for _ in "ab"
+    ]
     bodies = await asyncio.gather(*asked)
     assert len(inflated) == 1
     for body in bodies:
         assert body.length == sum(map(len, body.parts))
-    await shelf.aclose()
+    await documents.aclose()

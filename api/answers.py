@@ -1,0 +1,152 @@
+"""Answers to HTTP requests: their form, the one table from error to status, how they are sent."""
+
+import asyncio
+import http
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+import structlog
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from api.documents.long_polls import TooManyLongPolls
+from api.documents.query import InvalidQuery
+from database import DatabaseUnavailable
+from documents.text import DocumentError
+from stores.hot.store import StoreUnavailable
+
+# A client that does not take this much within this time is given up: under 3.3 KB/s.
+PIECE_BYTES: Final = 64 * 1024
+PIECE_DEADLINE_S: Final = 20.0
+# Handed to the server in one go: a view of what all readers share, so it costs no memory, but
+# copying it into the kernel keeps the others waiting: a tenth of a millisecond for each reader.
+HANDED_BYTES: Final = 256 * 1024
+# A server that cuts slow readers itself puts a callable here, which takes their deadline in
+# seconds.
+PACE_EXTENSION: Final = "perpcache.pace"
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Header = tuple[bytes, bytes]
+Buffer = bytes | memoryview
+
+JSON: Final[Header] = (b"content-type", b"application/json")
+NO_CACHE: Final[Header] = (b"cache-control", b"no-cache")
+RETRY: Final[Header] = (b"retry-after", b"5")
+CLOSE: Final[Header] = (b"connection", b"close")
+# Where a browser may look: nothing is sniffed, run, loaded or framed.
+NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
+INERT: Final[Header] = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What goes out, in as many parts as it lies in; `length` is that of all parts."""
+
+    parts: Sequence[Buffer]
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, headers and body of one answer; header names are lower case."""
+
+    status: int
+    headers: list[Header]
+    body: Body
+
+
+def problem(status: int, detail: str | Sequence[dict[str, Any]], *headers: Header) -> Answer:
+    """An error in FastAPI's form."""
+    body = orjson.dumps({"detail": detail})
+    length = (b"content-length", b"%d" % len(body))
+    return Answer(status, [JSON, length, NOSNIFF, INERT, *headers], Body((body,), len(body)))
+
+
+def answer_to(error: BaseException, path: str) -> Answer:
+    """The one table from error to answer. Logs what is our own mistake; `path` is for the log."""
+    match error:
+        case HTTPException():
+            named = (error.headers or {}).items()
+            headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in named]
+            return problem(error.status_code, error.detail, *headers)
+        case InvalidQuery():
+            return problem(422, error.errors)
+        case RequestValidationError():
+            return problem(422, [_invalid(detail) for detail in error.errors()])
+        case TooManyLongPolls():
+            return problem(429, str(error), RETRY)
+        case StoreUnavailable() | DatabaseUnavailable() | TimeoutError():
+            return problem(503, str(error) or "no answer in time", RETRY)
+        case DocumentError():
+            log.error("document_unreadable", path=path, error=str(error))
+            return problem(503, f"the stored document cannot be read: {error}", RETRY)
+        case asyncio.CancelledError():  # by the server, which ends once this is sent
+            return problem(503, "the service is stopping", RETRY, CLOSE)
+        case _:
+            log.error("request_failed", path=path, error=repr(error), exc_info=error)
+            return problem(500, "internal error")
+
+
+def refusal(status: int, detail: str, headers: Sequence[Header]) -> bytes:
+    """The answer to bytes that are no request, as it goes out on a connection that then ends.
+
+    `headers` precede the answer's own: the server's Date.
+    """
+    answer = answer_to(HTTPException(status, detail, {"connection": "close"}), "")
+    status_line = b"HTTP/1.1 %d %b" % (status, http.HTTPStatus(status).phrase.encode())
+    lines = [b"%b: %b" % header for header in (*headers, *answer.headers)]
+    return b"\r\n".join((status_line, *lines, b"", *answer.body.parts))
+
+
+def as_response(answer: Answer) -> Response:
+    """The same answer for FastAPI to send."""
+    response = Response(b"".join(answer.body.parts), answer.status)
+    response.raw_headers = answer.headers
+    return response
+
+
+async def send_answer(
+    scope: Scope, send: Send, answer: Answer, *, piece_deadline_s: float = PIECE_DEADLINE_S
+) -> None:
+    """Sends the body in pieces that are views of it, so that a slow client holds no copies.
+
+    One that does not take PIECE_BYTES in time is cut off by the server, where it can do that
+    (PACE_EXTENSION); else TimeoutError is raised.
+    """
+    set_pace = scope.get("extensions", {}).get(PACE_EXTENSION)
+    if set_pace is not None:
+        set_pace(piece_deadline_s)
+    start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
+    await send(start)
+    left = 0 if scope["method"] == "HEAD" else answer.body.length
+    if not left:
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return
+    size = PIECE_BYTES if set_pace is None else HANDED_BYTES
+    for part in answer.body.parts:
+        view = memoryview(part)
+        for at in range(0, len(view), size):
+            piece = view[at : at + size]
+            left -= len(piece)
+            message = {"type": "http.response.body", "body": piece, "more_body": left > 0}
+            if set_pace is None:
+                async with asyncio.timeout(piece_deadline_s):
+                    await send(message)
+            else:
+                await send(message)
+
+
+def _invalid(detail: dict[str, Any]) -> dict[str, Any]:
+    """One finding without its input: what came in does not go out again."""
+    location, message = detail["loc"], str(detail["msg"])
+    if detail["type"] == "extra_forbidden":
+        # An unknown field's name is input, too.
+        location, message = location[:-1], "unknown field: the only one is timeframe"
+    return {"type": detail["type"], "loc": location, "msg": message}

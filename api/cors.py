@@ -1,0 +1,82 @@
+"""What pages of other origins may do: read and ask, with a token but never with cookies."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from api.answers import Answer, Body, Header, Scope, problem
+
+_METHODS: Final = (b"GET", b"HEAD", b"POST", b"DELETE")
+_HEADERS: Final = (b"Authorization", b"Content-Type", b"If-None-Match")
+_EXPOSED: Final[Header] = (
+    b"access-control-expose-headers",
+    b"Age, ETag, Last-Modified, Location, Retry-After, X-Unknown-Symbols",
+)
+_SAFELISTED: Final = (b"Accept", b"Accept-Language", b"Content-Language", b"Content-Type")
+_ALLOWED_HEADERS: Final = sorted({*_SAFELISTED, *_HEADERS})
+_ASKED_FOR: Final = frozenset(name.lower() for name in _ALLOWED_HEADERS)
+_PREFLIGHT: Final[tuple[Header, ...]] = (
+    (b"access-control-allow-methods", b", ".join(_METHODS)),
+    (b"access-control-allow-headers", b", ".join(_ALLOWED_HEADERS)),
+    (b"access-control-max-age", b"600"),
+    (b"vary", b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"),
+)
+
+
+class Cors:
+    """The rules for CORS_ORIGINS. Without any origin, no header of this kind is ever sent."""
+
+    def __init__(self, origins: Sequence[str]) -> None:
+        self._origins = frozenset(origin.encode("latin-1") for origin in origins)
+
+    def is_preflight(self, scope: Scope) -> bool:
+        """Whether a browser asks what a page may do, before it lets the page do it."""
+        if not self._origins or scope["method"] != "OPTIONS":
+            return False
+        names = {name for name, _ in scope["headers"]}
+        return b"origin" in names and b"access-control-request-method" in names
+
+    def preflight(self, scope: Scope) -> Answer:
+        """200 if the page may do what it asks for, else 400 that says what it may not."""
+        asked = dict(scope["headers"])
+        headers = list(_PREFLIGHT)
+        wanted = asked.get(b"access-control-request-headers", b"").lower().split(b",")
+        refused = {
+            "origin": asked[b"origin"] not in self._origins,
+            "method": asked[b"access-control-request-method"] not in _METHODS,
+            "headers": any(name.strip() not in {*_ASKED_FOR, b""} for name in wanted),
+            "private-network": b"access-control-request-private-network" in asked,
+        }
+        if not refused["origin"]:
+            headers.append((b"access-control-allow-origin", asked[b"origin"]))
+        if any(refused.values()):
+            named = ", ".join(name for name, is_refused in refused.items() if is_refused)
+            return problem(400, f"not allowed to pages of other origins: {named}", *headers)
+        return Answer(200, [*headers, (b"content-length", b"0")], Body((), 0))
+
+    def marked(self, answer: Answer, origin: bytes | None) -> Answer:
+        """The answer with the headers that let a page of this origin read it, if it may."""
+        if not self._origins:
+            return answer
+        return Answer(answer.status, self.mark(answer.headers, origin), answer.body)
+
+    def mark(self, headers: list[Header], origin: bytes | None) -> list[Header]:
+        """The same for an answer's headers alone."""
+        if not self._origins:
+            return headers
+        # One line, whatever else the answer varies by.
+        vary = [value for name, value in headers if name == b"vary"]
+        added: list[Header] = [(b"vary", b", ".join((*vary, b"Origin")))]
+        if origin is not None:
+            added.append(_EXPOSED)
+            if origin in self._origins:
+                added.append((b"access-control-allow-origin", origin))
+        return [header for header in headers if header[0] != b"vary"] + added
+
+
+def origin_of(scope: Scope) -> bytes | None:
+    """The origin of the page that asks; None where it is no page that does."""
+    for name, value in scope["headers"]:
+        if name == b"origin":
+            found: bytes = value
+            return found
+    return None

@@ -1,0 +1,81 @@
+"""What is made from documents (text, slices, codings), made once and kept within a budget."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+from api.documents.shared_call import retrieve_exception
+
+_THREADS: Final = 2
+
+T = TypeVar("T")
+
+
+class DerivedBodies:
+    """Values made from documents, by (name, version, ...), within a budget of bytes.
+
+    The least recently used go first; the newest stays even if it alone is over the budget.
+    Many who ask for the same at once wait for one computation.
+    """
+
+    def __init__(self, budget_bytes: int) -> None:
+        self._budget_bytes = budget_bytes
+        self._bytes = 0
+        self._values: OrderedDict[tuple[Hashable, ...], tuple[Any, int]] = OrderedDict()
+        self._making: dict[tuple[Hashable, ...], asyncio.Task[Any]] = {}
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="documents")
+
+    def kept(self, key: tuple[Hashable, ...]) -> Any | None:
+        """The value at `key` if it has been made and not been dropped."""
+        kept = self._values.get(key)
+        if kept is None:
+            return None
+        self._values.move_to_end(key)
+        return kept[0]
+
+    async def get(
+        self, key: tuple[Hashable, ...], make: Callable[[], Awaitable[tuple[T, int]]]
+    ) -> T:
+        """The value at `key`; `make` gives it with its size in bytes."""
+        value: T | None = self.kept(key)
+        if value is not None:
+            return value
+        task = self._making.get(key)
+        if task is None:
+            task = self._making[key] = asyncio.create_task(self._make(key, make))
+            task.add_done_callback(retrieve_exception)
+        return await asyncio.shield(task)
+
+    async def _make(
+        self, key: tuple[Hashable, ...], make: Callable[[], Awaitable[tuple[T, int]]]
+    ) -> T:
+        try:
+            value, size = await make()
+            self._keep(key, value, size)
+            return value
+        finally:
+            del self._making[key]
+
+    def _keep(self, key: tuple[Hashable, ...], value: object, size: int) -> None:
+        self._values[key] = (value, size)
+        self._bytes += size
+        while self._bytes > self._budget_bytes and len(self._values) > 1:
+            _, (_, freed) = self._values.popitem(last=False)
+            self._bytes -= freed
+
+    def drop(self, name: str) -> None:
+        """Forgets what was made from a document's versions up to now."""
+        for key in [key for key in self._values if key[0] == name]:
+            self._bytes -= self._values.pop(key)[1]
+
+    async def run(self, work: Callable[..., T], *arguments: object) -> T:
+        """Runs CPU work beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    async def aclose(self) -> None:
+        for task in list(self._making.values()):
+            task.cancel()
+        await asyncio.gather(*self._making.values(), return_exceptions=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)

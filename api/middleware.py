@@ -1,0 +1,95 @@
+"""What every request passes: the body's limit, other origins, HEAD, browser headers, metrics."""
+
+import asyncio
+import time
+from collections.abc import MutableMapping
+from typing import Any, Final, cast
+
+from starlette.types import ASGIApp
+
+from api.answers import (
+    CLOSE,
+    INERT,
+    NOSNIFF,
+    Answer,
+    Header,
+    Receive,
+    Scope,
+    Send,
+    answer_to,
+    problem,
+    send_answer,
+)
+from api.cors import Cors, origin_of
+from api.documents.endpoint import PREFIX
+from api.guard import LARGEST_BODY, TOO_LARGE
+from api.state import ApiState
+from metrics.api import OTHER, ApiMetrics
+
+# For old browsers, and so that a page's address is not told to others.
+_BROWSER_HEADERS: Final[tuple[Header, ...]] = (
+    NOSNIFF,
+    INERT,
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+class Middleware:
+    """Documents go straight to their endpoint, which sends all headers itself and counts itself;
+    everything else to `app`."""
+
+    def __init__(self, app: ASGIApp, metrics: ApiMetrics, cors: Cors) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._cors = cors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        refused = self._refused(scope)
+        if refused is not None:
+            self._metrics.answered(scope["method"], OTHER, refused.status, 0.0)
+            await send_answer(scope, send, refused)
+        elif path.startswith(PREFIX):
+            state = cast(ApiState, scope["state"])
+            await state["documents"](scope, receive, send, path[len(PREFIX) :])
+        else:
+            await self._serve(scope, receive, send)
+
+    def _refused(self, scope: Scope) -> Answer | None:
+        """What is answered without a look at the path."""
+        for name, value in scope["headers"]:
+            if name == b"content-length" and value.isdigit() and int(value) > LARGEST_BODY:
+                return self._cors.marked(problem(413, TOO_LARGE, CLOSE), origin_of(scope))
+        return self._cors.preflight(scope) if self._cors.is_preflight(scope) else None
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        method: str = scope["method"]
+        status: int | None = None
+
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = list(message.get("headers", ()))
+                names = {name for name, _ in headers}
+                headers += (header for header in _BROWSER_HEADERS if header[0] not in names)
+                message["headers"] = self._cors.mark(headers, origin_of(scope))
+                # The router has put there which route it found.
+                route = getattr(scope.get("route"), "path", OTHER)
+                self._metrics.answered(method, route, status, time.perf_counter() - began)
+            await send(message)
+
+        if method == "HEAD":
+            # The server, which has its own view of the request, leaves the body out.
+            scope = {**scope, "method": "GET"}
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except asyncio.CancelledError as error:
+            if status is not None:
+                raise
+            await send_answer(scope, send_with_headers, answer_to(error, scope["path"]))
+        except Exception:
+            if status != 500:  # which has been answered and logged
+                raise

@@ -1,0 +1,67 @@
+"""Reading the query of a document: what it asks for, and what is said of a wrong one."""
+
+import pytest
+
+from api.documents.query import InvalidQuery, read_query
+from documents.text import Query
+
+
+def test_queries_are_read() -> None:
+    wanted = read_query(
+        b"exchange=binance,bybit&symbol=A&symbol=B%2CC,&since=5&closed=true&limit=2"
+    )
+    assert wanted.query == Query(
+        frozenset(["binance", "bybit"]), frozenset(["A", "B", "C"]), 5, True, 2
+    )
+    assert read_query("symbol=币安".encode()).query.symbols == frozenset(["币安"])
+    assert read_query(b"symbol=").query.symbols == frozenset()
+    assert read_query(b"wait=1.5").wait_s == 1.5
+    assert read_query(b"_=12345&closed=false&wait=0").query.is_whole
+
+
+def test_the_tag_is_of_what_is_asked_not_of_how() -> None:
+    same = {
+        read_query(query).tag
+        for query in (
+            b"limit=2&symbol=A,B",
+            b"symbol=B&symbol=A&limit=002&wait=9",
+            b"symbol=B,A&limit=2",
+        )
+    }
+    assert len(same) == 1
+    others = (b"", b"limit=2", b"limit=3", b"since=2", b"closed=true", b"symbol=", b"symbol=A,B")
+    assert len({read_query(query).tag for query in others}) == len(others)
+    assert read_query(b"").tag == read_query(b"closed=false").tag == b""
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("exchange=kraken", ["exchange"]),
+        ("exchange=", ["exchange"]),
+        ("exchange=binance,Kraken", ["exchange"]),
+        ("limit=0", ["limit"]),
+        ("limit=-1", ["limit"]),
+        ("limit=1.5", ["limit"]),
+        ("limit=", ["limit"]),
+        ("limit=1&limit=2", ["limit"]),
+        ("limit=٣", ["limit"]),
+        ("limit=" + "9" * 5000, ["limit"]),
+        ("since=abc", ["since"]),
+        ("since=-1", ["since"]),
+        ("closed=1", ["closed"]),
+        ("closed=True", ["closed"]),
+        ("closed", ["closed"]),
+        ("wait=61", ["wait"]),
+        ("wait=60.001", ["wait"]),
+        ("wait=-1", ["wait"]),
+        ("wait=nan", ["wait"]),
+        ("wait=1e1", ["wait"]),
+        ("limit=0&wait=99&closed=no", ["closed", "limit", "wait"]),
+        ("&".join(["a=1"] * 2001), ["query"]),
+    ],
+)
+def test_wrong_queries_name_what_is_wrong(query: str, names: list[str]) -> None:
+    with pytest.raises(InvalidQuery) as caught:
+        read_query(query.encode())
+    assert [error["loc"] for error in caught.value.errors] == [["query", name] for name in names]
