@@ -18,8 +18,9 @@ import pytest
 
 from config import Settings, load_settings
 from main import build_parser
+from tests.docs.blocks import blocks
+from tests.docs.test_recipes import document, until_it_waits
 from tests.fixtures.api import ServedApi, StartApi
-from tests.test_recipes import blocks, document, until_it_waits
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 MIGRATIONS: Final = ROOT / "stores" / "cold" / "migrations"
@@ -70,8 +71,8 @@ def test_the_example_of_settings_is_one_that_starts(monkeypatch: pytest.MonkeyPa
     example: dict[str, Any] = {"_env_file": ROOT / "deploy" / "example.env"}
     settings = Settings(**example)
     assert (settings.redis_url, settings.cron_secret) == (None, None)
-    for line in blocks("docs/deploying.md", ""):
-        given = dict(re.findall(r"^([A-Z_]+)=(.*)$", line, re.MULTILINE))
+    for block in blocks("docs/deploying.md"):
+        given = dict(re.findall(r"^([A-Z_]+)=(.*)$", block.text, re.MULTILINE))
         with monkeypatch.context() as patch:
             for name, value in given.items():
                 patch.setenv(name, value)

@@ -1,11 +1,13 @@
-"""The recipes of docs/: each block of Python compiles, and runs against the real API."""
+"""The recipes of docs/recipes.md, each run against the real API."""
 
 import asyncio
-import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
 import httpx
@@ -14,19 +16,21 @@ import pytest
 from documents.building import DocumentBuilder
 from market.markets import Exchange, Market, MarketSeries, Row
 from market.timeframes import Timeframe
-from tests.fixtures.api import ServedApi
+from tests.docs.blocks import Block, claim
+from tests.fixtures.api import ServedApi, StartApi
 
-ROOT: Final = Path(__file__).resolve().parents[1]
+FEED: Final = claim("docs/recipes.md", "class Feed:")
+LOOP: Final = claim("docs/recipes.md", "feed = Feed(")
+VERSIONS: Final = claim("docs/recipes.md", "def versions(")
+REFRESH: Final = claim("docs/recipes.md", "def refresh(")
+TABLE: Final = claim("docs/recipes.md", "def table(")
+STRATEGY: Final = claim("docs/recipes.md", "class FundingAware(")
+SECRET_FILE: Final = claim("docs/recipes.md", "printf 'Authorization")
+CRON_LINES: Final = (
+    claim("docs/recipes.md", "update-fr"),
+    claim("docs/recipes.md", "update-coins"),
+)
 AS_OF_MS: Final = 1_700_000_000_000
-
-
-def blocks(name: str, language: str) -> list[str]:
-    """The code blocks of a Markdown file; `language` may be empty."""
-    return re.findall(
-        rf"^```{language}\n(.*?)^```$",
-        (ROOT / name).read_text(encoding="utf-8"),
-        re.MULTILINE | re.DOTALL,
-    )
 
 
 async def until_it_waits(api: ServedApi) -> None:
@@ -52,31 +56,18 @@ def document(version: int, rows: int = 3, stale: bool = False) -> bytes:
     return builder.finish(version=version, as_of_ms=AS_OF_MS, updated_at_ms=AS_OF_MS, missing=[])
 
 
-def recipe(defining: str, port: int) -> dict[str, Any]:
-    """The names that the recipe with `def` or `class` of this name defines, told our address."""
-    (code,) = [
-        block
-        for block in blocks("docs/recipes.md", "python")
-        if re.search(rf"^(def|class) {defining}\b", block, re.MULTILINE)
-    ]
+def recipe(block: Block, port: int, **given: Any) -> dict[str, Any]:
+    """The names that the recipe defines, told our address; `given` is there before it runs."""
     address = 'PERPCACHE = "http://127.0.0.1:8000"'
-    assert code.count(address) == 1
-    names: dict[str, Any] = {"__name__": "recipe"}
-    own = code.replace(address, f'PERPCACHE = "http://127.0.0.1:{port}"')
-    exec(compile(own, f"docs/recipes.md ({defining})", "exec"), names)  # noqa: S102 - our own
+    assert block.text.count(address) == 1
+    names: dict[str, Any] = {"__name__": "recipe", **given}
+    own = block.text.replace(address, f'PERPCACHE = "http://127.0.0.1:{port}"')
+    exec(compile(own, f"{block.document}:{block.line}", "exec"), names)  # noqa: S102 - our own
     return names
 
 
-@pytest.mark.parametrize("name", ["docs/recipes.md", "docs/deploying.md", "README.md"])
-def test_python_in_the_documents_compiles(name: str) -> None:
-    code = blocks(name, "python")
-    assert code or name == "docs/deploying.md"
-    for block in code:
-        compile(block, name, "exec")
-
-
 async def test_polling_with_etag(native_api: ServedApi) -> None:
-    names = recipe("Feed", native_api.port)
+    names = recipe(FEED, native_api.port)
     feed = await asyncio.to_thread(names["Feed"], "4h", closed="true", limit="2")
     poll: Callable[[], bool] = feed.poll
     assert not await asyncio.to_thread(poll)  # nothing collected yet: no failure
@@ -112,7 +103,7 @@ async def test_polling_with_etag(native_api: ServedApi) -> None:
 
 
 async def test_long_poll(native_api: ServedApi) -> None:
-    names = recipe("versions", native_api.port)
+    names = recipe(VERSIONS, native_api.port)
     paused: list[float] = []
     names["time"] = SimpleNamespace(sleep=paused.append)
     seen = names["versions"]("4h", wait_s=20)
@@ -144,7 +135,7 @@ async def test_long_poll_backs_off_while_the_service_is_away() -> None:
         if len(paused) == 8:
             raise EnoughSeen
 
-    names = recipe("versions", 1)
+    names = recipe(VERSIONS, 1)
     names["time"] = SimpleNamespace(sleep=pause)
     with pytest.raises(EnoughSeen):
         await asyncio.to_thread(list, names["versions"]("4h"))
@@ -153,7 +144,7 @@ async def test_long_poll_backs_off_while_the_service_is_away() -> None:
 
 @pytest.mark.parametrize("state", ["complete", "failed"])
 async def test_trigger_and_wait(native_api: ServedApi, state: Any) -> None:
-    refresh = recipe("refresh", native_api.port)["refresh"]
+    refresh = recipe(REFRESH, native_api.port)["refresh"]
     waiting = asyncio.create_task(asyncio.to_thread(refresh, "4h", 20))
     async with native_api.lease() as lease, asyncio.timeout(15):
         while (job := await native_api.queue.take(lease)) is None:  # noqa: ASYNC110 - of a thread
@@ -170,9 +161,8 @@ async def test_trigger_and_wait(native_api: ServedApi, state: Any) -> None:
 
 
 async def test_pandas(native_api: ServedApi) -> None:
-    pytest.importorskip("pandas", reason="pandas is not installed")
     await native_api.publish("4h", document(1), 1)
-    names = recipe("table", native_api.port)
+    names = recipe(TABLE, native_api.port)
     table = await asyncio.to_thread(names["table"], "4h")
     assert len(table) == 6
     one = table.loc[("binance", "BTCUSDT")]
@@ -180,3 +170,97 @@ async def test_pandas(native_api: ServedApi) -> None:
     assert one["open_interest"].isna().all()
     assert str(one.index.tz) == "UTC"
     assert list(table["close"].unstack(["exchange", "symbol"]).iloc[-1]) == [1.25, 1.25]
+
+
+async def test_the_bots_loop_decides_on_new_documents_and_stands_aside_for_old_ones(
+    native_api: ServedApi,
+) -> None:
+    class EnoughSeen(Exception):
+        pass
+
+    now_ms = time.time_ns() // 1_000_000
+    await native_api.publish("4h", document(1), 1, updated_at_ms=now_ms - 6 * 3_600_000)
+    decided: list[set[tuple[str, str]]] = []
+    aside: list[str] = []
+
+    def pause(_: float) -> None:
+        if aside:
+            raise EnoughSeen
+
+    names = recipe(FEED, native_api.port)
+    names |= {"decide": lambda markets: decided.append(set(markets)), "stand_aside": aside.append}
+    names["time"] = SimpleNamespace(monotonic=time.monotonic, sleep=pause)
+    code = compile(LOOP.text, "docs/recipes.md", "exec")
+    with pytest.raises(EnoughSeen):
+        await asyncio.to_thread(exec, code, names)
+    assert decided == [{("binance", "BTCUSDT"), ("bybit", "ETHUSDT")}]
+    assert aside == ["the data is old"]
+    names["feed"]._client.close()
+
+
+@pytest.mark.parametrize("block", CRON_LINES, ids=["funding", "discovery"])
+async def test_the_cron_lines_queue_their_jobs(
+    start_api: StartApi, redis_url: str, tmp_path: Path, block: Block
+) -> None:
+    api = await start_api(redis_url=redis_url, cron_secret="s3cret")
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(tmp_path)}
+
+    async def shell(line: str, **more: str) -> None:
+        await asyncio.to_thread(
+            subprocess.run,
+            ["/bin/sh", "-c", line],
+            env=environment | more,
+            check=True,
+            timeout=60,
+        )
+
+    await shell(SECRET_FILE.text, CRON_SECRET="s3cret")
+    assert (tmp_path / ".perpcache-cron").stat().st_mode & 0o777 == 0o600
+    schedule, command = block.text.split(" curl ", 1)
+    assert len(schedule.split()) == 5
+    await shell("curl " + command.replace(":8000/", f":{api.port}/"))
+    (job,) = await api.queue.list()
+    assert job.id == ("funding" if "update-fr" in command else "discovery")
+
+
+class _Strategy:
+    """As much of freqtrade's IStrategy as the recipe touches: freqtrade itself is not installed."""
+
+    def __init__(self) -> None:
+        self.dp = SimpleNamespace(runmode=SimpleNamespace(value="live"))
+
+
+def _merge(dataframe: Any, informative: Any, timeframe: str, longer: str, ffill: bool) -> Any:
+    """As freqtrade's documentation says: a candle's values show once it is closed."""
+    import pandas as pd
+
+    span, step = pd.Timedelta(longer), pd.Timedelta(timeframe)
+    later = informative.assign(date=informative["date"] + span - step)
+    later = later.rename(columns={name: f"{name}_{longer}" for name in later})
+    merged = dataframe.merge(later, how="left", left_on="date", right_on=f"date_{longer}")
+    return merged.ffill() if ffill else merged
+
+
+async def test_the_strategy_reads_open_interest_and_funding(
+    native_api: ServedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pandas as pd
+
+    strategy_module = ModuleType("freqtrade.strategy")
+    strategy_module.__dict__.update(IStrategy=_Strategy, merge_informative_pair=_merge)
+    monkeypatch.setitem(sys.modules, "freqtrade", ModuleType("freqtrade"))
+    monkeypatch.setitem(sys.modules, "freqtrade.strategy", strategy_module)
+    await native_api.publish("4h", document(1), 1)
+    strategy = recipe(STRATEGY, native_api.port)["FundingAware"]()
+    await asyncio.to_thread(strategy.bot_loop_start, datetime.now(UTC))
+    start = pd.Timestamp(AS_OF_MS - AS_OF_MS % 14_400_000 - 8 * 3_600_000, unit="ms", tz="UTC")
+    frame = pd.DataFrame({"date": pd.date_range(start, periods=40, freq="15min")})
+    known = strategy.populate_indicators(frame, {"pair": "BTC/USDT:USDT"})
+    # The first 4h candle closes with the sixteenth of 15 minutes; before that nothing is known.
+    assert known["funding_rate_4h"].isna().tolist() == [True] * 15 + [False] * 25
+    assert known["funding_rate_4h"].iloc[-1] == 1e-05
+    assert known["open_interest_4h"].isna().all()
+    none = strategy.populate_indicators(frame.copy(), {"pair": "NEW/USDT:USDT"})
+    assert none["funding_rate_4h"].isna().all()
+    entries = strategy.populate_exit_trend(strategy.populate_entry_trend(known, {}), {})
+    assert entries["exit_long"].sum() == 25

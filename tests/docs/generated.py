@@ -1,0 +1,110 @@
+"""The parts of the documents that are made from something else; run as a program, it renews them.
+
+`python -m tests.docs.generated` writes them anew; test_generated.py holds that nobody forgot to.
+"""
+
+import ast
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from tests.docs.blocks import ROOT
+from tests.test_house import LEVELS
+
+_RESULTS: Final = ROOT / "benchmarks" / "results"
+# The rows of the README, by what they measure.
+_FIVE: Final = (
+    "GET deflate, 1000 x 499",
+    "GET 304",
+    "GET ?symbol= of one market",
+    "GET full, large document",
+    "CPU of a cold collection, per market",
+)
+_BESIDE: Final = ("simulator", "benchmarks", "chaos")
+_WIDTH: Final = 36
+
+
+def first_sentence(file: Path) -> str:
+    """What a module says it owns, without the full stop."""
+    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0].rstrip(".")
+
+
+def house_map() -> str:
+    """Every module with its opening sentence, room by room."""
+    lines: list[str] = []
+    for room in sorted(LEVELS, key=lambda room: -LEVELS[room]):
+        if (ROOT / room).is_dir():
+            lines += _room(ROOT / room)
+        else:
+            lines.append(_line(0, ROOT / f"{room}.py"))
+    lines += [_line(0, ROOT / room / "__init__.py") for room in _BESIDE]
+    return "```text\n" + "\n".join(lines) + "\n```"
+
+
+def _room(folder: Path, depth: int = 0) -> Iterator[str]:
+    yield _line(depth, folder / "__init__.py")
+    for entry in sorted(folder.iterdir()):
+        if (entry / "__init__.py").is_file():
+            yield from _room(entry, depth + 1)
+        elif entry.suffix == ".py" and entry.name != "__init__.py":
+            yield _line(depth + 1, entry)
+
+
+def _line(depth: int, file: Path) -> str:
+    name = f"{file.parent.name}/" if file.name == "__init__.py" else file.name
+    return f"{'  ' * depth + name:<{_WIDTH}}{first_sentence(file)}".rstrip()
+
+
+def benchmark_lines() -> str:
+    """Five rows of the latest results, as the README shows them."""
+    rows = {row["what"]: row for row in json.loads((_RESULTS / "latest.json").read_text())["rows"]}
+    found = [rows[what] for what in _FIVE]
+    head = "| what | ours | compared with | ratio |\n|---|---|---|---|\n"
+    return head + "\n".join(
+        f"| {row['what']} | {_number(row['ours'])} {row['unit']} "
+        f"| {row['against']}: {_number(row['other'])} {row['unit']} | {_number(row['value'])} |"
+        for row in found
+    )
+
+
+def benchmark_tables() -> str:
+    """All rows of the latest results."""
+    return (_RESULTS / "latest.md").read_text(encoding="utf-8").partition("\n")[2].strip()
+
+
+def _number(value: Any) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+# Document, name of the part, what makes it.
+PARTS: Final[tuple[tuple[str, str, Callable[[], str]], ...]] = (
+    ("CONTRIBUTING.md", "map", house_map),
+    ("README.md", "benchmarks", benchmark_lines),
+    ("docs/benchmarks.md", "tables", benchmark_tables),
+)
+
+
+def renewed(document: str, name: str, make: Callable[[], str]) -> str:
+    """The whole document with that part made anew."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    begin, end = (
+        f"<!-- {name}: made by python -m tests.docs.generated -->",
+        f"<!-- end of {name} -->",
+    )
+    assert text.count(begin) == text.count(end) == 1, f"{document} has no place for {name}"
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    return pattern.sub(lambda _: f"{begin}\n\n{make()}\n\n{end}", text)
+
+
+def main() -> None:
+    for document, name, make in PARTS:
+        (ROOT / document).write_text(renewed(document, name, make), encoding="utf-8")
+        sys.stdout.write(f"{document}: {name}\n")
+
+
+if __name__ == "__main__":
+    main()
