@@ -18,12 +18,10 @@ import orjson
 import structlog
 
 from documents.deflated import Deflated, deflate_whole, inflate
-from market.timeframes import Timeframe
+from documents.names import DOCUMENTS
 from stores.hot.leases import Lease, retry_under_lease
 from stores.hot.store import PIECE_DEADLINE_S, HotStore, StoreUnavailable
 
-GLOBAL_FR: Final = "global_fr"
-DOCUMENTS: Final = (*map(str, Timeframe), GLOBAL_FR)
 PUBLISHED: Final = "published"  # the channel: "<name> <version>" for each document published
 # Upstash refuses requests and answers over 10 MB. Its pieces are turned into JSON and back on the
 # event loop, so they are smaller.

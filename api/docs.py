@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 from api.documents.query import LONGEST_WAIT_S
 from api.models import Document, GetMarketData, InvalidRequest, Problem
-from cache_manager import DOCUMENTS
+from documents.names import DOCUMENTS
 from market.markets import Exchange
 
 # The package that brings Swagger UI's files; nothing of its code is run.

@@ -19,7 +19,8 @@ from prometheus_client.core import GaugeMetricFamily
 from api.docs import responses
 from api.parts import Parts
 from api.state import RequestParts
-from cache_manager import DOCUMENTS, DocumentMeta
+from cache_manager import DocumentMeta
+from documents.names import DOCUMENTS
 from job_queue.queue import JobState
 from metrics.api import ApiMetrics
 from metrics.exposition import CONTENT_TYPE, NotPacked, Page, packed, unpacked

@@ -10,9 +10,10 @@ from api.docs import responses
 from api.models import Coins, Health, Ready
 from api.parts import Parts
 from api.state import RequestParts
-from cache_manager import DOCUMENTS, DocumentMeta
+from cache_manager import DocumentMeta
 from config import Settings
 from database import DatabaseUnavailable
+from documents.names import DOCUMENTS
 from market.markets import Exchange
 from market.timeframes import Timeframe
 from stores.hot.beats import StoreHealth, store_health

@@ -1,49 +1,43 @@
-"""The JSON documents: how they are built from series and read back. Never touches a store.
+"""The JSON documents as they are written: candles market by market, and the funding of all.
 
 A document is one JSON object: a header, `markets` sorted by (exchange, symbol) with their rows,
 and `missing`. It is written without whitespace and always in the same key order, which is what
-lets `document_slices` cut it as text. Numbers are written in the shortest form that reads back
-as the same float64; NaN and infinity are refused, so every document is valid JSON.
+lets text.py cut it as text. Numbers are written in the shortest form that reads back as the same
+float64; NaN and infinity are refused, so every document is valid JSON.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from math import isfinite
 from operator import itemgetter
 from typing import Any, Final, Literal, TypeVar
 
-import msgspec
 import numpy as np
 import orjson
 
-from documents.deflated import Deflated, Part, deflate, joined
-from documents.text import DocumentError, DocumentText, MarketSpan
+from documents.deflated import Deflated, DeflatedPart, deflate, joined
+from documents.names import GLOBAL_FR
 from market.markets import (
     COLUMNS,
     FUNDING_COLUMNS,
     Exchange,
     FundingBook,
-    FundingRow,
-    FundingSeries,
     Market,
     MarketSeries,
     Meta,
     Missing,
     Row,
 )
-from market.rows import Rows, TimedValues, Times, on_grid
+from market.rows import Rows, Times, on_grid
 from market.timeframes import Timeframe
 
-GLOBAL_FR: Final = "global_fr"
 Source = Literal["collected", "aggregated"]
 _T = TypeVar("_T")
 
 _COMMA: Final = deflate(b",")
 _open_interest = itemgetter(7)
 _funding_rate = itemgetter(8)
-_NO_NUMBER: Final = b"-1e300"  # beyond all that a row holds
-_funding_decoder: Final = msgspec.json.Decoder(list[FundingRow])
 
 
 class DocumentBuilder:
@@ -52,7 +46,7 @@ class DocumentBuilder:
     def __init__(self, timeframe: Timeframe, source: Source) -> None:
         self._timeframe = timeframe
         self._source = source
-        self._fragments: dict[tuple[Exchange, str], Part] = {}
+        self._fragments: dict[tuple[Exchange, str], DeflatedPart] = {}
         self._newest_open_ms = 0
         self.rows = 0
 
@@ -134,7 +128,7 @@ class DocumentBuilder:
             columns=COLUMNS,
         )
         document = joined(
-            piece if isinstance(piece, Part) else deflate(piece)
+            piece if isinstance(piece, DeflatedPart) else deflate(piece)
             for piece in _pieces(header, self._fragments, missing, comma=_COMMA)
         )
         self._fragments.clear()
@@ -180,73 +174,6 @@ def encode_funding(
         columns=FUNDING_COLUMNS,
     )
     return b"".join(_pieces(header, fragments, missing, comma=b","))
-
-
-def decode_funding(document: bytes) -> dict[str, FundingSeries]:
-    """The funding of all markets, by Market.key. Raises DocumentError if it is something else."""
-    text = DocumentText(document)
-    if text.header.get("columns") != list(FUNDING_COLUMNS):
-        raise DocumentError("not a funding document")
-    book = {}
-    for span in text.markets:
-        head, market = _head(text, span)
-        rows = _decode(_funding_decoder, text.rows(span))
-        series = FundingSeries(
-            market, TimedValues.of(rows), head["interval_hours"], head["checked_at"]
-        )
-        book[market.key] = series
-    return book
-
-
-class SeriesBook(Mapping[str, MarketSeries]):
-    """The series of a candle document by Market.key; decodes a market each time it is asked for.
-
-    A document of a thousand markets is 40 MB as text and several times that as Python rows, of
-    which a collection needs one market at a time.
-    """
-
-    def __init__(self, text: DocumentText) -> None:
-        self._text = text
-        self._spans = {f"{span.exchange}:{span.symbol}": span for span in text.markets}
-        self._lacks_open_interest = {
-            f"{entry.get('exchange')}:{entry.get('symbol')}"
-            for entry in text.missing()
-            if isinstance(entry, dict) and entry.get("part") == "open_interest"
-        }
-
-    def __getitem__(self, key: str) -> MarketSeries:
-        span = self._spans[key]
-        head, market = _head(self._text, span)
-        rows = _decode_rows(self._text.rows(span))
-        return MarketSeries(
-            market,
-            rows,
-            head["checked_at"],
-            head["stale_since"],
-            lacks_open_interest=key in self._lacks_open_interest,
-        )
-
-    def metas(self) -> dict[str, Meta]:
-        """What the document says about each market, apart from its rows."""
-        return {key: self._text.head(span).get("meta") or {} for key, span in self._spans.items()}
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._spans)
-
-    def __len__(self) -> int:
-        return len(self._spans)
-
-
-def decode_series(document: bytes) -> SeriesBook:
-    """The rows of an earlier document, for carry-over and incremental refresh.
-
-    Raises DocumentError if this is no candle document; rows that cannot be read raise it when
-    their market is asked for.
-    """
-    text = DocumentText(document)
-    if text.header.get("columns") != list(COLUMNS):
-        raise DocumentError("not a candle document")
-    return SeriesBook(text)
 
 
 def _encode_tuples(rows: Sequence[Row]) -> bytes | None:
@@ -336,33 +263,3 @@ def _pieces(
         pieces.pop()
     pieces.append(b'],"missing":%b}' % orjson.dumps(sorted(set(missing))))
     return pieces
-
-
-def _head(text: DocumentText, span: MarketSpan) -> tuple[dict[str, Any], Market]:
-    head = text.head(span)
-    try:
-        exchange = Exchange(span.exchange)
-        return head, Market(exchange, span.symbol, head["base"], head["quote"])
-    except (KeyError, ValueError) as error:
-        raise DocumentError(f"{span.symbol}: not a market of ours: {error}") from None
-
-
-def _decode_rows(rows: memoryview) -> Rows:
-    # As one list of numbers, a number for each null: None among them would take twice as long.
-    flat = bytes(rows).translate(None, b"[]").replace(b"null", _NO_NUMBER)
-    try:
-        numbers = orjson.loads(b"[%b]" % flat)
-        lines = np.fromiter(numbers, np.float64, len(numbers)).reshape(-1, len(COLUMNS))
-    except (ValueError, TypeError) as error:
-        raise DocumentError(f"rows cannot be read: {error}") from None
-    lines[lines == float(_NO_NUMBER)] = np.nan
-    if np.isnan(lines[:, 0]).any():
-        raise DocumentError("a row without its time")
-    return Rows(lines[:, 0].astype(np.int64), lines[:, 1:])
-
-
-def _decode(decoder: msgspec.json.Decoder[_T], rows: memoryview) -> _T:
-    try:
-        return decoder.decode(rows)
-    except msgspec.DecodeError as error:
-        raise DocumentError(f"rows cannot be read: {error}") from None

@@ -1,4 +1,4 @@
-"""One zlib stream put together from parts that were compressed each by itself, as they came.
+"""One zlib stream, put together from parts that were compressed one by one.
 
 A part ends on a byte boundary and refers to nothing before it, so parts can be put in any order
 and the whole stays one stream of the plain format (RFC 1950): also HTTP's `deflate`.
@@ -20,7 +20,7 @@ _ADLER_BASE: Final = 65521
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class DeflatedPart:
     """A piece of text, compressed; `size` and `adler` are of the text."""
 
     deflated: bytes
@@ -39,10 +39,10 @@ class Deflated:
         return inflate(b"".join(self.pieces), self.text_bytes)
 
 
-def deflate(text: bytes | memoryview) -> Part:
+def deflate(text: bytes | memoryview) -> DeflatedPart:
     compressor = isal_zlib.compressobj(level=_LEVEL, wbits=_RAW)
     deflated = compressor.compress(text) + compressor.flush(isal_zlib.Z_FULL_FLUSH)
-    return Part(deflated, len(text), isal_zlib.adler32(text))
+    return DeflatedPart(deflated, len(text), isal_zlib.adler32(text))
 
 
 def deflate_whole(text: bytes) -> Deflated:
@@ -53,7 +53,7 @@ def deflate_whole(text: bytes) -> Deflated:
     )
 
 
-def joined(parts: Iterable[Part]) -> Deflated:
+def joined(parts: Iterable[DeflatedPart]) -> Deflated:
     """The stream of the parts' texts, one after the other."""
     together = list(parts)
     adler = reduce(_adler_after, together, 1)
@@ -72,7 +72,7 @@ def inflate(stream: bytes, text_bytes: int) -> bytes:
     return text
 
 
-def _adler_after(adler: int, part: Part) -> int:
+def _adler_after(adler: int, part: DeflatedPart) -> int:
     """The Adler-32 of a text followed by the part's, as zlib's adler32_combine has it."""
     low = (adler & 0xFFFF) + (part.adler & 0xFFFF) - 1
     high = (adler >> 16) + (part.adler >> 16) + part.size * ((adler & 0xFFFF) - 1)

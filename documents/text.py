@@ -1,6 +1,6 @@
-"""Cuts documents as text: finds markets and rows by their brackets, parses no number but times.
+"""Documents cut as text: markets and rows are found by their brackets, and only times are parsed.
 
-Relies on how `documents` writes them: no whitespace, fixed key order, rows of plain numbers. In
+Relies on how building.py writes them: no whitespace, fixed key order, rows of plain numbers. In
 such text the bytes `"rows":[` and `"markets":[` occur nowhere else (a quote inside a string is
 escaped), and the first `}` after a market's `"rows":[` ends that market.
 """
@@ -18,7 +18,7 @@ _PART_BYTES: Final = 256 * 1024
 
 
 class DocumentError(ValueError):
-    """The text is no document as `documents` writes them."""
+    """The text is not a document as building.py writes it."""
 
 
 @dataclass(frozen=True, slots=True)

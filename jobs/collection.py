@@ -16,14 +16,9 @@ from cache_manager import DamagedDocument, StoredDocument
 from data_collector import Collected, fetch_market_data
 from data_collector.fr_fetcher import run_fr_update_process
 from database import DatabaseUnavailable
-from documents.building import (
-    GLOBAL_FR,
-    DocumentBuilder,
-    Source,
-    decode_funding,
-    decode_series,
-    encode_funding,
-)
+from documents.building import DocumentBuilder, Source, encode_funding
+from documents.names import GLOBAL_FR
+from documents.reading import decode_funding, decode_series
 from documents.text import DocumentError
 from job_queue.queue import JobRecord, lane_of
 from jobs.context import JobContext, JobFailed, Outcome, Progress

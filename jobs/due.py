@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from database import DatabaseUnavailable
-from documents.building import GLOBAL_FR
+from documents.names import GLOBAL_FR
 from jobs.context import JobContext
 from logging_setup import OutageLog
 from market.timeframes import DAY_MS, HOUR_MS

@@ -14,15 +14,9 @@ from typing import Any
 
 import pytest
 
-from cache_manager import (
-    DOCUMENTS,
-    CacheManager,
-    DamagedDocument,
-    DocumentMeta,
-    StaleVersion,
-    StoredDocument,
-)
+from cache_manager import CacheManager, DamagedDocument, DocumentMeta, StaleVersion, StoredDocument
 from documents.deflated import deflate, joined
+from documents.names import DOCUMENTS
 from market.timeframes import Timeframe
 from stores.hot.leases import Lease, LeaseLost, try_acquire
 from stores.hot.redis_client import NativeStore

@@ -34,7 +34,7 @@ from api.documents.long_polls import LongPolls
 from api.documents.publish_watcher import PublishWatcher
 from api.documents.query import InvalidQuery, Wanted, read_query
 from api.documents.validators import Coding, choose_coding, entity_tag, is_known
-from cache_manager import DOCUMENTS, GLOBAL_FR
+from documents.names import DOCUMENTS, GLOBAL_FR
 from metrics.api import ApiMetrics
 from timing.clock import now_ms
 

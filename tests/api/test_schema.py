@@ -10,9 +10,9 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from cache_manager import DOCUMENTS
 from database import Database
 from documents.building import encode_funding
+from documents.names import DOCUMENTS
 from market.markets import Exchange, FundingSeries, ListedMarket, Market
 from stores.hot.beats import beat
 from tests.api.documents.test_endpoint import AS_OF_MS, document

@@ -23,7 +23,8 @@ from budgets.request_counts import RequestCounts
 from data_collector import Collected, CollectionFailed, ExchangeClient, fetch_market_data
 from data_collector.incremental import HOLES_A_RUN, LEAST_OVERLAP, NULLS_A_RUN
 from data_collector.url_builder import endpoint_table
-from documents.building import DocumentBuilder, decode_series
+from documents.building import DocumentBuilder
+from documents.reading import decode_series
 from market.markets import Exchange, FundingSeries, Market
 from market.timeframes import COLLECTED, DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.simulator import NOW_MS

@@ -10,12 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from documents.building import (
-    DocumentBuilder,
-    decode_funding,
-    decode_series,
-    encode_funding,
-)
+from documents.building import DocumentBuilder, encode_funding
+from documents.reading import decode_funding, decode_series
 from documents.text import DocumentError, DocumentText, Query
 from market.markets import Exchange, FundingSeries, Market, MarketSeries, Missing, Row
 from market.rows import Rows

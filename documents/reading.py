@@ -1,0 +1,121 @@
+"""Stored documents read back: the series of a candle document, and the funding of all markets."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import orjson
+
+from documents.text import DocumentError, DocumentText, MarketSpan
+from market.markets import (
+    COLUMNS,
+    FUNDING_COLUMNS,
+    Exchange,
+    FundingRow,
+    FundingSeries,
+    Market,
+    MarketSeries,
+    Meta,
+)
+from market.rows import Rows, TimedValues
+
+_NO_NUMBER: Final = b"-1e300"  # beyond all that a row holds
+_funding_decoder: Final = msgspec.json.Decoder(list[FundingRow])
+
+
+def decode_funding(document: bytes) -> dict[str, FundingSeries]:
+    """The funding of all markets, by Market.key. Raises DocumentError if it is something else."""
+    text = DocumentText(document)
+    if text.header.get("columns") != list(FUNDING_COLUMNS):
+        raise DocumentError("not a funding document")
+    book = {}
+    for span in text.markets:
+        head, market = _head(text, span)
+        rows = _decode_settlements(text.rows(span))
+        series = FundingSeries(
+            market, TimedValues.of(rows), head["interval_hours"], head["checked_at"]
+        )
+        book[market.key] = series
+    return book
+
+
+class StoredSeries(Mapping[str, MarketSeries]):
+    """The series of a candle document by Market.key; decodes a market each time it is asked for.
+
+    A document of a thousand markets is 40 MB as text and several times that as Python rows, of
+    which a collection needs one market at a time.
+    """
+
+    def __init__(self, text: DocumentText) -> None:
+        self._text = text
+        self._spans = {f"{span.exchange}:{span.symbol}": span for span in text.markets}
+        self._lacks_open_interest = {
+            f"{entry.get('exchange')}:{entry.get('symbol')}"
+            for entry in text.missing()
+            if isinstance(entry, dict) and entry.get("part") == "open_interest"
+        }
+
+    def __getitem__(self, key: str) -> MarketSeries:
+        span = self._spans[key]
+        head, market = _head(self._text, span)
+        rows = _decode_rows(self._text.rows(span))
+        return MarketSeries(
+            market,
+            rows,
+            head["checked_at"],
+            head["stale_since"],
+            lacks_open_interest=key in self._lacks_open_interest,
+        )
+
+    def metas(self) -> dict[str, Meta]:
+        """What the document says about each market, apart from its rows."""
+        return {key: self._text.head(span).get("meta") or {} for key, span in self._spans.items()}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._spans)
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+
+def decode_series(document: bytes) -> StoredSeries:
+    """The rows of an earlier document, for carry-over and incremental refresh.
+
+    Raises DocumentError if this is no candle document; rows that cannot be read raise it when
+    their market is asked for.
+    """
+    text = DocumentText(document)
+    if text.header.get("columns") != list(COLUMNS):
+        raise DocumentError("not a candle document")
+    return StoredSeries(text)
+
+
+def _head(text: DocumentText, span: MarketSpan) -> tuple[dict[str, Any], Market]:
+    head = text.head(span)
+    try:
+        exchange = Exchange(span.exchange)
+        return head, Market(exchange, span.symbol, head["base"], head["quote"])
+    except (KeyError, ValueError) as error:
+        raise DocumentError(f"{span.symbol}: not a market of ours: {error}") from None
+
+
+def _decode_rows(rows: memoryview) -> Rows:
+    # As one list of numbers, a number for each null: None among them would take twice as long.
+    flat = bytes(rows).translate(None, b"[]").replace(b"null", _NO_NUMBER)
+    try:
+        numbers = orjson.loads(b"[%b]" % flat)
+        lines = np.fromiter(numbers, np.float64, len(numbers)).reshape(-1, len(COLUMNS))
+    except (ValueError, TypeError) as error:
+        raise DocumentError(f"rows cannot be read: {error}") from None
+    lines[lines == float(_NO_NUMBER)] = np.nan
+    if np.isnan(lines[:, 0]).any():
+        raise DocumentError("a row without its time")
+    return Rows(lines[:, 0].astype(np.int64), lines[:, 1:])
+
+
+def _decode_settlements(rows: memoryview) -> list[FundingRow]:
+    try:
+        return _funding_decoder.decode(rows)
+    except msgspec.DecodeError as error:
+        raise DocumentError(f"rows cannot be read: {error}") from None
