@@ -5,11 +5,7 @@ without it. Both change in one script, so a reader sees the old or the new, neve
 """
 
 import asyncio
-import binascii
-import hashlib
-import io
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Final
@@ -19,6 +15,7 @@ import structlog
 
 from documents.deflated import Deflated, deflate_whole, inflate
 from documents.names import DOCUMENTS
+from documents.stored_text import TextDecoder, TextStream, stored_hash
 from stores.hot.leases import Lease, retry_under_lease
 from stores.hot.store import PIECE_DEADLINE_S, HotStore, StoreUnavailable
 
@@ -30,9 +27,6 @@ PIECE_BYTES: Final = {"native": 8_000_000, "upstash": 4_000_000}
 _READ_BYTES: Final = {"native": 1_000_000, "upstash": 4_000_000}
 _READS: Final = 5  # of a document that is replaced while it is read in pieces
 _STAGING_TTL_MS: Final = 120_000  # from the last piece; a piece has 30 s
-# Native code holds the interpreter for one slice at most: about a millisecond.
-_RAW_SLICE: Final = 3 << 16
-_TEXT_SLICE: Final = 4 << 16
 
 log = structlog.get_logger(__name__)
 
@@ -96,8 +90,11 @@ class DocumentMeta:
 
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """A document as it is stored, less the base64: `deflated` is one zlib stream, which is also
-    HTTP's `deflate`. `verified`: it has been seen to have the meta's stored hash."""
+    """A document as it is stored, less the base64.
+
+    `deflated` is one zlib stream, which is also HTTP's `deflate`. `verified`: its hash was
+    compared with the meta's stored hash.
+    """
 
     meta: DocumentMeta
     deflated: bytes
@@ -109,11 +106,11 @@ class StoredDocument:
             json = inflate(self.deflated, self.meta.json_bytes)
         except ValueError as error:
             raise DamagedDocument(f"cache:{self.meta.name} cannot be inflated: {error}") from None
-        # What has its stored hash, and its own checksum, is what the hashes were made of: to hash
-        # the JSON as well would take as long as to inflate it.
+        # A stream with its stored hash and its own checksum is what was published: to hash the
+        # JSON as well would take as long as to inflate it.
         whole = self.verified and len(json) == self.meta.json_bytes
         content_hash = self.meta.content_hash
-        if not whole and content_hash not in (_hash(self.deflated), _hash(json)):
+        if not whole and content_hash not in (stored_hash(self.deflated), stored_hash(json)):
             raise DamagedDocument(f"cache:{self.meta.name} does not match its content hash")
         return json
 
@@ -148,11 +145,10 @@ class CacheManager:
         updated_at_ms: int,
         lease: Lease,
     ) -> DocumentMeta:
-        """Publishes the document, JSON or compressed already, whole or not at all, while the
-        lease is held.
+        """Publishes the document, JSON or compressed already, whole or not at all.
 
-        While the store gives no answer each step is tried again, for as long as the lease is
-        ours. Raises LeaseLost (checked inside the store), StaleVersion, StoreRefused.
+        Each step that the store does not answer is tried again while the lease is held. Raises
+        LeaseLost (checked inside the store), StaleVersion, StoreRefused.
         """
         key = _key(name)
         lease.check()
@@ -226,14 +222,17 @@ class CacheManager:
         raise StoreUnavailable(f"{key} is being replaced faster than it can be read")
 
     async def get_from_cache(self, name: str) -> Any | None:
-        """The parsed JSON document, or None. Parsing holds the interpreter: where the event loop
-        must stay free, read() and cut the JSON instead."""
+        """The parsed JSON document, or None when there is none.
+
+        Parsing holds the interpreter: where the event loop must stay free, read() and cut the
+        JSON instead.
+        """
         document = await self.read(name)
         if document is None:
             return None
         return await asyncio.to_thread(lambda: orjson.loads(document.inflate()))
 
-    async def _stage(self, staging: str, stream: "TextStream", lease: Lease) -> None:
+    async def _stage(self, staging: str, stream: TextStream, lease: Lease) -> None:
         """Puts the document beside the one that stands, a piece at a time; holds one piece."""
         offset = 0
         while piece := await asyncio.to_thread(stream.piece):
@@ -256,9 +255,11 @@ class CacheManager:
             log.warning("staging_left_to_expire", key=staging, reason=str(error))
 
     async def _read_as(self, meta: DocumentMeta, key: str) -> StoredDocument | None:
-        """The document that `meta` describes, or None where something else is stored. Never
-        holds more than one piece of the text."""
-        decoder = _Decoder(meta)
+        """The document that `meta` describes, or None where something else is stored.
+
+        Holds one piece of the text at a time.
+        """
+        decoder = TextDecoder()
         for start in range(0, meta.stored_bytes, self._read_bytes):
             end = min(start + self._read_bytes, meta.stored_bytes)
             piece = await self.store.execute(
@@ -266,85 +267,16 @@ class CacheManager:
             )
             if len(piece) != end - start or not await asyncio.to_thread(decoder.feed, piece):
                 return None
-        return await asyncio.to_thread(decoder.finish)
+        if decoder.hash != meta.stored_hash:
+            return None
+        deflated = await asyncio.to_thread(decoder.stream)
+        return StoredDocument(meta, deflated, verified=True)
 
 
 def _key(name: str) -> str:
     if name not in DOCUMENTS:
         raise ValueError(f"there is no document {name!r}")
     return f"cache:{name}"
-
-
-def _hash(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=8).hexdigest()
-
-
-class TextStream:
-    """A document as it is stored, base64, in pieces of at most `piece_bytes`; CPU work for a
-    thread. `hash` and `written` are of all that came so far."""
-
-    def __init__(self, document: Deflated, piece_bytes: int) -> None:
-        self._slices = _slices(document.pieces, min(_RAW_SLICE, piece_bytes // 4 * 3))
-        self._piece_bytes = piece_bytes
-        self._seen = hashlib.blake2b(digest_size=8)
-        self.written = 0
-
-    @property
-    def hash(self) -> str:
-        return self._seen.hexdigest()
-
-    def piece(self) -> bytes:
-        """The next piece; empty when there is none left."""
-        texts: list[bytes] = []
-        length = 0
-        for raw in self._slices:
-            self._seen.update(raw)
-            texts.append(binascii.b2a_base64(raw, newline=False))
-            length += len(texts[-1])
-            time.sleep(0)  # lets the event loop have the interpreter
-            if length + len(texts[0]) > self._piece_bytes:
-                break
-        self.written += length
-        return b"".join(texts)
-
-
-def _slices(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """The same bytes cut anew, each slice of `size` but the last."""
-    buffer = bytearray()
-    for piece in pieces:
-        buffer += piece
-        while len(buffer) >= size:
-            yield bytes(buffer[:size])
-            del buffer[:size]
-    if buffer:
-        yield bytes(buffer)
-
-
-class _Decoder:
-    """From pieces of base64 to the document that they should be. Runs in threads, one at a time."""
-
-    def __init__(self, meta: DocumentMeta) -> None:
-        self._meta = meta
-        self._stream = io.BytesIO()
-        self._seen = hashlib.blake2b(digest_size=8)
-
-    def feed(self, piece: bytes) -> bool:
-        """Takes a piece of whole groups of four; False when it is not base64."""
-        view = memoryview(piece)
-        try:
-            for at in range(0, len(view), _TEXT_SLICE):
-                raw = binascii.a2b_base64(view[at : at + _TEXT_SLICE], strict_mode=True)
-                self._seen.update(raw)
-                self._stream.write(raw)
-                time.sleep(0)  # lets the event loop have the interpreter
-        except binascii.Error:
-            return False
-        return True
-
-    def finish(self) -> StoredDocument | None:
-        if self._seen.hexdigest() != self._meta.stored_hash:
-            return None
-        return StoredDocument(self._meta, self._stream.getvalue(), verified=True)
 
 
 def _meta_text(meta: DocumentMeta) -> bytes:

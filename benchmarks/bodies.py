@@ -12,11 +12,12 @@ import orjson
 
 from benchmarks.machine import ROOT
 from benchmarks.report import Sample
-from cache_manager import PIECE_BYTES, TextStream
+from cache_manager import PIECE_BYTES
 from data_collector.api_parser import parse_klines, parse_open_interest
 from data_collector.data_processing import aggregate_4h_to_8h, merge_data
 from data_collector.url_builder import endpoint_table, history_request
 from documents.building import DocumentBuilder
+from documents.stored_text import TextStream
 from market.markets import Exchange, FundingSeries, Market, MarketSeries
 from market.rows import TimedValues
 from market.timeframes import DAY_MS, HOUR_MS, Timeframe
