@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.fixtures.simulator",
     "tests.fixtures.service",
     "tests.fixtures.upstash",
+    "tests.fixtures.cache",
     "tests.fixtures.api",
     "tests.fixtures.jobs",
 ]
