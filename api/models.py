@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from market.markets import COLUMNS, FUNDING_COLUMNS, Exchange, Part
+from market.markets import COLUMNS, FUNDING_COLUMNS, Exchange, MissingPart
 from market.timeframes import Timeframe
 
 TimeMs = Annotated[int, Field(description="UTC milliseconds")]
@@ -185,7 +185,7 @@ class Ready(BaseModel):
 class MissingEntry(BaseModel):
     exchange: Exchange
     symbol: str
-    part: Part
+    part: MissingPart
     reason: str
 
 

@@ -30,10 +30,11 @@ from data_collector.listings import (
     fetch_funding_schedule,
     fetch_recent_funding,
 )
+from data_collector.results import reason_of
 from data_collector.run import CollectionRun, Sender, work_through
 from data_collector.task_builder import funding_task
 from data_collector.url_builder import ALL_SYMBOLS_FUNDING
-from market.markets import Exchange, FundingBook, FundingRow, FundingSeries, Market, Missing
+from market.markets import Exchange, FundingByMarket, FundingRow, FundingSeries, Market, Missing
 from market.timeframes import HOUR_MS, MINUTE_MS
 from venues.errors import CollectionFailed, ExchangeError, GaveUp, SourceDown
 
@@ -57,7 +58,7 @@ class FundingUpdate:
     had, with its old `checked_at_ms`. `changed`: markets with settlements they had not before.
     """
 
-    book: FundingBook
+    book: FundingByMarket
     as_of_ms: int
     missing: list[Missing]
     requests: int
@@ -79,7 +80,7 @@ class _Book:
 async def run_fr_update_process(
     client: Sender,
     markets: Sequence[Market],
-    known: FundingBook,
+    known: FundingByMarket,
     *,
     funding_history: int,
     on_progress: Callable[[int, int], None],
@@ -163,7 +164,7 @@ class _ExchangeUpdate:
         self,
         run: CollectionRun,
         exchange: Exchange,
-        known: FundingBook,
+        known: FundingByMarket,
         funding_history: int,
         book: _Book,
         count: Callable[[], None],
@@ -361,9 +362,8 @@ class _ExchangeUpdate:
         self._count()
 
     def _fail(self, market: Market, error: ExchangeError) -> None:
-        status = f" (HTTP {error.status})" if error.status not in (None, 200) else ""
-        reason = f"{error.cause}{status}"
-        self._book.missing.append(Missing(market.exchange, market.symbol, "funding_rate", reason))
+        missing = Missing(market.exchange, market.symbol, "funding_rate", reason_of(error))
+        self._book.missing.append(missing)
         series = self._series(market, self._clock.now_ms())
         if series is not None:
             self._book.series[market.key] = series

@@ -30,13 +30,12 @@ import structlog
 
 from data_collector.data_processing import aggregate_4h_to_8h
 from data_collector.task_builder import FetchTask, MarketTasks
-from documents.text import DocumentError
 from market.candles import Candle, Candles, ExactTexts
-from market.markets import Exchange, Market, MarketSeries, Row
+from market.markets import Exchange, Market, MarketSeries, Row, UnreadableSeries
 from market.rows import Rows, TimedValues, Times
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 
-Books = Mapping[Timeframe, Mapping[str, MarketSeries]]
+SeriesByTimeframe = Mapping[Timeframe, Mapping[str, MarketSeries]]
 
 # Candles asked for in a refresh: where requests are weighed by their rows, the cheapest brings
 # that many.
@@ -67,7 +66,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Refresh:
+class RefreshPlan:
     """How one market is refreshed.
 
     `klines`: the candles asked for. `kept`: the closed rows before those; `made`: what was made
@@ -137,17 +136,22 @@ class Refresh:
         return Rows.joined([Rows(opening, values), made])
 
 
-class Earlier:
+class PreviousDocuments:
     """The documents before this collection: the base of its refreshes, and what is carried over.
 
-    `books`: their series by timeframe and Market.key. What cannot be read of them counts as
+    `documents`: their series by timeframe and Market.key. What cannot be read of them counts as
     absent.
     """
 
     def __init__(
-        self, books: Books, timeframe: Timeframe, *, as_of_ms: int, history_candles: int
+        self,
+        documents: SeriesByTimeframe,
+        timeframe: Timeframe,
+        *,
+        as_of_ms: int,
+        history_candles: int,
     ) -> None:
-        self._books = books
+        self._documents = documents
         self._timeframe = timeframe
         self._as_of_ms = as_of_ms
         self._start_ms = timeframe.window_start(as_of_ms, history_candles)
@@ -179,7 +183,7 @@ class Earlier:
         first = crc32(str(self._as_of_ms).encode()) % max(1, len(tasks))
         return tasks[first:] + tasks[:first]
 
-    def plan(self, tasks: MarketTasks) -> Refresh | None:
+    def plan(self, tasks: MarketTasks) -> RefreshPlan | None:
         """How the market can be refreshed; None: only by a cold fetch."""
         market, timeframe = tasks.market, self._timeframe
         series = self._read(timeframe, market.key)
@@ -219,7 +223,7 @@ class Earlier:
         else:
             # A young market is not asked for what was before it.
             klines = replace(tasks.klines, start_ms=max(begin_ms, front_ms))
-        return Refresh(
+        return RefreshPlan(
             klines=klines,
             kept=kept,
             made=made,
@@ -232,8 +236,8 @@ class Earlier:
 
     def _read(self, timeframe: Timeframe, key: str) -> MarketSeries | None:
         try:
-            return self._books.get(timeframe, {}).get(key)
-        except DocumentError as error:
+            return self._documents.get(timeframe, {}).get(key)
+        except UnreadableSeries as error:
             log.error("rows_damaged", timeframe=timeframe, market=key, error=str(error))
             return None
 
@@ -248,7 +252,7 @@ class Earlier:
         if series.stale_since_ms is not None:
             return False
         if self._whole_window is None:
-            keys = islice(self._books.get(self._timeframe, {}), _WITNESSES)
+            keys = islice(self._documents.get(self._timeframe, {}), _WITNESSES)
             self._whole_window = any(self._begins_in_time(key) for key in keys)
         return self._whole_window
 

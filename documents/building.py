@@ -22,7 +22,7 @@ from market.markets import (
     COLUMNS,
     FUNDING_COLUMNS,
     Exchange,
-    FundingBook,
+    FundingByMarket,
     Market,
     MarketSeries,
     Meta,
@@ -137,7 +137,7 @@ class DocumentBuilder:
 
 
 def encode_funding(
-    book: FundingBook,
+    book: FundingByMarket,
     *,
     version: int,
     as_of_ms: int,

@@ -10,6 +10,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from market.markets import UnreadableSeries
+
 _MARKETS: Final = b',"markets":['
 _ROWS: Final = b',"rows":['
 _MISSING: Final = b'],"missing":'
@@ -17,7 +19,7 @@ _CLOSING: Final = ord("]")
 _PART_BYTES: Final = 256 * 1024
 
 
-class DocumentError(ValueError):
+class DocumentError(UnreadableSeries):
     """The text is not a document as building.py writes it."""
 
 

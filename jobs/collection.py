@@ -24,7 +24,7 @@ from job_queue.queue import JobRecord, lane_of
 from jobs.context import JobContext, JobFailed, Outcome, Progress
 from jobs.discovery import run_discovery
 from jobs.known_markets import keep_markets, known_markets
-from market.markets import FundingBook, Market, MarketSeries, Meta, Missing
+from market.markets import FundingByMarket, Market, MarketSeries, Meta, Missing
 from market.metadata import MetadataBatch
 from market.timeframes import Timeframe
 from stores.hot.leases import Lease, retry_under_lease
@@ -195,9 +195,9 @@ async def _publish(
     return meta.stored_bytes
 
 
-async def _funding_book(context: JobContext, lease: Lease, progress: Progress) -> FundingBook:
+async def _funding_book(context: JobContext, lease: Lease, progress: Progress) -> FundingByMarket:
     """What `cache:global_fr` holds; empty when no funding job brings it within the wait."""
-    book: FundingBook | None = await _stored(context, GLOBAL_FR, decode_funding, lease)
+    book: FundingByMarket | None = await _stored(context, GLOBAL_FR, decode_funding, lease)
     if book is None and await _comes(context, "funding", lease, progress):
         book = await _stored(context, GLOBAL_FR, decode_funding, lease)
     if book is None:
@@ -221,7 +221,7 @@ async def _refresh_funding(context: JobContext, lease: Lease, progress: Progress
     settings = context.settings
     progress.enter("markets")
     markets = await _markets(context, lease, progress)
-    known: FundingBook = await _stored(context, GLOBAL_FR, decode_funding, lease) or {}
+    known: FundingByMarket = await _stored(context, GLOBAL_FR, decode_funding, lease) or {}
     progress.enter("fetch", total=len(markets))
     update = await run_fr_update_process(
         context.client,

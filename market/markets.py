@@ -58,7 +58,7 @@ class ListedMarket(NamedTuple):
 
 
 Meta = Mapping[str, float | None]  # hurst, entropy, ...: numbers about a market and timeframe
-Part = Literal["klines", "open_interest", "funding_rate"]
+MissingPart = Literal["klines", "open_interest", "funding_rate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Missing:
 
     exchange: Exchange
     symbol: str
-    part: Part
+    part: MissingPart
     reason: str
 
 
@@ -99,8 +99,12 @@ class FundingSeries:
         return self.checked_at_ms - self.checked_at_ms % step_ms + step_ms
 
 
+class UnreadableSeries(ValueError):
+    """What an older document holds of a market cannot be read."""
+
+
 # Funding of all markets, by Market.key: what `cache:global_fr` holds.
-FundingBook = Mapping[str, FundingSeries]
+FundingByMarket = Mapping[str, FundingSeries]
 
 
 @dataclass(frozen=True, slots=True)

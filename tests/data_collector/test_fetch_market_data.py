@@ -12,7 +12,7 @@ from config import load_settings
 from data_collector import Collected, CollectionFailed, ExchangeClient, fetch_market_data
 from data_collector.listings import fetch_instruments
 from data_collector.run import CollectionRun
-from market.markets import Exchange, FundingBook, FundingSeries, Market, MarketSeries, Row
+from market.markets import Exchange, FundingByMarket, FundingSeries, Market, MarketSeries, Row
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
@@ -59,7 +59,7 @@ class Bench:
         found = [await fetch_instruments(run, exchange, quote="USDT") for exchange in Exchange]
         return [row.market for rows in found for row in rows]
 
-    def funding(self, markets: Sequence[Market], checked_at_ms: int = NOW_MS) -> FundingBook:
+    def funding(self, markets: Sequence[Market], checked_at_ms: int = NOW_MS) -> FundingByMarket:
         """What a funding refresh would have made of it."""
         answer = self.simulator.get("/sim/funding", as_of=checked_at_ms, funding_history=400)
         rows = {
@@ -77,7 +77,7 @@ class Bench:
         markets: Sequence[Market],
         *,
         candles: int = 499,
-        funding: FundingBook | None = None,
+        funding: FundingByMarket | None = None,
         previous: Mapping[Timeframe, Mapping[str, MarketSeries]] | None = None,
     ) -> Result:
         delivered: dict[Timeframe, dict[str, MarketSeries]] = {}

@@ -11,7 +11,7 @@ from data_collector.api_parser import Candle
 from data_collector.data_processing import merge_data
 from data_collector.exchange_client import ExchangeClient
 from data_collector.fr_fetcher import FundingUpdate, run_fr_update_process
-from market.markets import Exchange, FundingBook, FundingSeries, Market
+from market.markets import Exchange, FundingByMarket, FundingSeries, Market
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from venues.errors import CollectionFailed
@@ -58,7 +58,7 @@ def truth(simulator: Simulator, funding_history: int = 400) -> dict[str, tuple[i
     }
 
 
-def held(book: FundingBook) -> dict[str, tuple[int, list[Any]]]:
+def held(book: FundingByMarket) -> dict[str, tuple[int, list[Any]]]:
     return {key: (s.interval_hours, [list(row) for row in s.rows]) for key, s in book.items()}
 
 
@@ -75,7 +75,7 @@ class Refresh:
         self.simulator = simulator
         self.client = client
         self.markets: Sequence[Market] = listed(simulator)
-        self.book: FundingBook = {}
+        self.book: FundingByMarket = {}
         self.progress: list[tuple[int, int]] = []
         self.keep = 400
 

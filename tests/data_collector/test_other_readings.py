@@ -20,7 +20,7 @@ from data_collector import ExchangeClient, fetch_market_data
 from data_collector.fr_fetcher import FundingUpdate, run_fr_update_process
 from data_collector.listings import fetch_instruments
 from data_collector.run import CollectionRun
-from market.markets import Exchange, FundingBook, Market, MarketSeries
+from market.markets import Exchange, FundingByMarket, Market, MarketSeries
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
@@ -406,7 +406,7 @@ class Bench:
         self.stub = stub
         self.client = client
         self.markets = markets
-        self.book: FundingBook = {}
+        self.book: FundingByMarket = {}
 
     async def refresh(self, keep: int = KEEP) -> FundingUpdate:
         update = await run_fr_update_process(

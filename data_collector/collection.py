@@ -1,0 +1,209 @@
+"""One collection: what becomes of a market whose parts succeed or fail, and its second chance.
+
+How anything is fetched, parsed or merged is decided in the modules beside this one.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from data_collector.api_parser import Candle, OpenInterestRow
+from data_collector.data_processing import aggregate_4h_to_8h, merge_data
+from data_collector.exchange_clocks import Clocks
+from data_collector.fetch_strategies import fetch_funding, fetch_klines, fetch_open_interest
+from data_collector.incremental import PreviousDocuments, RefreshPlan
+from data_collector.results import Results
+from data_collector.run import CollectionRun, work_through
+from data_collector.task_builder import FetchTask, MarketTasks
+from market.markets import FundingByMarket, FundingSeries, Market, MarketSeries, Row
+from market.rows import first_time
+from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
+from venues.errors import BadPayload, ExchangeError, GaveUp, SourceDown
+
+Deliver = Callable[[Timeframe, MarketSeries], None]
+
+
+@dataclass(slots=True)
+class Collection:
+    """Fetches, merges and delivers one market after the other; holds the rows of no other.
+
+    `funding`: the funding to merge; None: each market's own is fetched as well.
+    """
+
+    run: CollectionRun
+    clocks: Clocks
+    timeframe: Timeframe
+    as_of_ms: int
+    history_candles: int
+    funding: FundingByMarket | None
+    funding_history: int
+    previous: PreviousDocuments
+    deliver: Deliver
+    results: Results
+    _again: list[MarketTasks] | None = field(default_factory=list)  # None: the last chance
+
+    async def work(self, tasks: Sequence[MarketTasks]) -> None:
+        """All markets; those that failed in a bad moment of their exchange once more at the end."""
+        await self._work(tasks)
+        self.run.forgive()
+        again, self._again = self._again, None
+        await self._work(again or ())
+
+    async def _work(self, tasks: Sequence[MarketTasks]) -> None:
+        await work_through(
+            tasks,
+            lambda task: task.market.exchange,
+            self._collect,
+            workers=self.run.sender.concurrency,
+        )
+
+    async def _collect(self, tasks: MarketTasks) -> None:
+        """Everything of one market, one request after the other, merged and delivered."""
+        try:
+            await self.clocks.passed(tasks.market.exchange, self.as_of_ms)
+            candles, refresh = await self._candles(tasks)
+            if not candles and self.previous.rows(self.timeframe, tasks.market):
+                raise _no_candles(tasks.klines)
+        except ExchangeError as error:
+            if self._again is not None and isinstance(error, SourceDown | BadPayload | GaveUp):
+                self._again.append(tasks)
+            else:
+                self.results.failed(tasks.market, error)
+                self._carry_over(tasks.market)
+                self.results.progress(tasks.count)
+            return
+        self.results.progress(1)
+        open_interest = await self._open_interest(tasks, candles, refresh)
+        funding = await self._funding(tasks)
+        self._merge(tasks.market, candles, open_interest, funding, refresh)
+
+    async def _candles(self, tasks: MarketTasks) -> tuple[Sequence[Candle], RefreshPlan | None]:
+        """The candles that are not known yet, or all: then there is nothing to refresh."""
+        refresh = self.previous.plan(tasks)
+        if refresh is None:
+            return await fetch_klines(self.run, tasks.klines), None
+        candles = await fetch_klines(self.run, refresh.klines)
+        if refresh.agrees(candles):
+            return candles, refresh
+        if refresh.klines != tasks.klines:
+            candles = await fetch_klines(self.run, tasks.klines)
+        self.results.corrects(tasks.market, "klines")
+        return candles, None
+
+    def _carry_over(self, market: Market) -> None:
+        """Delivers the market's earlier rows, if there are any."""
+        carried = False
+        for made in self.timeframe.produces:
+            known = self.previous.series(made, market)
+            rows = self.previous.rows(made, market)
+            if known is None or not rows:
+                continue
+            since_ms = known.stale_since_ms
+            self.deliver(
+                made,
+                MarketSeries(
+                    market,
+                    rows,
+                    known.checked_at_ms,
+                    self.as_of_ms if since_ms is None else since_ms,
+                ),
+            )
+            carried = True
+        self.results.carried_over += carried
+
+    async def _open_interest(
+        self, tasks: MarketTasks, candles: Sequence[Candle], refresh: RefreshPlan | None
+    ) -> Sequence[OpenInterestRow]:
+        if tasks.open_interest is None:
+            return []
+        # None is needed from before the first candle: a young market is not asked for it.
+        rows: Sequence[Row | Candle] = candles
+        if refresh is not None and refresh.kept:
+            rows = refresh.kept
+        whole = tasks.open_interest.since(first_time(rows)) if rows else None
+        try:
+            if refresh is None:
+                return await self._snapshots(whole)
+            asked = refresh.lacking_interest(tasks.open_interest, candles)
+            snapshots = refresh.with_known(asked, await self._snapshots(asked))
+            if snapshots is not None:
+                return snapshots
+            self.results.corrects(tasks.market, "open_interest")
+            return await self._snapshots(whole)
+        except ExchangeError as error:
+            self.results.lacks(tasks.market, "open_interest", error)
+            known = self.previous.series(self.timeframe, tasks.market)
+            lent = known.rows if known is not None else ()
+            return [(row[0], row[7]) for row in lent if row[7] is not None]
+        finally:
+            self.results.progress(1)
+
+    async def _snapshots(self, task: FetchTask | None) -> Sequence[OpenInterestRow]:
+        """Those of the task, finer ones included where the exchange has no others."""
+        return await fetch_open_interest(self.run, task) if task is not None else []
+
+    async def _funding(self, tasks: MarketTasks) -> FundingSeries | None:
+        market = tasks.market
+        if self.funding is not None:
+            series = self.funding.get(market.key)
+            if series is None:
+                reason = "its funding has not been fetched yet"
+                self.results.lacks(market, "funding_rate", reason)
+            return series
+        if tasks.funding is None:
+            return None
+        try:
+            rows = await fetch_funding(self.run, tasks.funding)
+        except ExchangeError as error:
+            self.results.lacks(market, "funding_rate", error)
+            return None
+        finally:
+            self.results.progress(1)
+        rows = rows[-self.funding_history :]
+        return FundingSeries(market, rows, _interval_hours(rows), self.as_of_ms)
+
+    def _merge(
+        self,
+        market: Market,
+        candles: Sequence[Candle],
+        open_interest: Sequence[OpenInterestRow],
+        funding: FundingSeries | None,
+        refresh: RefreshPlan | None,
+    ) -> None:
+        merged = merge_data(
+            candles,
+            open_interest,
+            funding,
+            timeframe=self.timeframe,
+            as_of_ms=self.as_of_ms,
+            history_candles=self.history_candles,
+            kept=refresh.kept if refresh is not None else (),
+        )
+        for made in self.timeframe.produces:
+            rows: Sequence[Row] = merged.rows
+            if made is not self.timeframe:
+                start_ms = self.timeframe.window_start(self.as_of_ms, self.history_candles)
+                aggregate = refresh.aggregate if refresh is not None else aggregate_4h_to_8h
+                rows = aggregate(rows, window_start_ms=start_ms, exact=merged.exact)
+            self.deliver(made, MarketSeries(market, rows, self.as_of_ms))
+        self.results.funding_outdated |= merged.funding_outdated
+        self.results.markets += 1
+        self.results.refreshed += refresh is not None
+        self.results.rows += len(merged.rows)
+
+
+def _no_candles(task: FetchTask) -> BadPayload:
+    return BadPayload(
+        "no candles where there were some before",
+        exchange=task.market.exchange,
+        endpoint=task.endpoint,
+        market=task.market.symbol,
+    )
+
+
+def _interval_hours(rows: Sequence[tuple[int, float]]) -> int:
+    """The time between the last two settlements, in hours; 8 where nothing else is known."""
+    if len(rows) < 2:
+        return 8
+    (earlier, _), (later, _) = rows[-2:]
+    hours = (later - later % MINUTE_MS - (earlier - earlier % MINUTE_MS)) // HOUR_MS
+    return max(1, min(8, hours))
