@@ -118,12 +118,12 @@ async def open_parts(settings: Settings, role: str) -> AsyncIterator["Parts"]:
 async def open_job_context(settings: Settings, role: str) -> AsyncIterator["JobContext"]:
     """The parts that run jobs, with a client of the exchanges."""
     from data_collector.exchange_client import ExchangeClient
-    from job_queue.queue import LANES
+    from job_queue.kinds import IDS_BY_LANE
     from jobs.context import JobContext
     from metrics.worker import WorkerMetrics
 
     metrics = WorkerMetrics()
-    metrics.watch_jobs(LANES.items())
+    metrics.watch_jobs(IDS_BY_LANE.items())
     async with (
         open_parts(settings, role) as parts,
         ExchangeClient(settings, store=parts.store, metrics=metrics.exchange) as client,

@@ -1,27 +1,25 @@
-"""Takes the lease, picks the next job, runs it; what a job does is in jobs.py.
-
-Two lanes run side by side, each under a lease of its own: `worker` (collections, discovery) and
-`funding`, so that a funding refresh never waits behind a long collection.
-"""
+"""Takes each lane's lease, picks its next job and runs it; what a job does is in jobs/."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import structlog
 
 from database import DatabaseUnavailable
-from job_queue.queue import JobAborted, JobQueue, JobRecord
-from jobs.collection import run_job
+from job_queue.kinds import Lane
+from job_queue.queue import JobAborted, JobQueue
+from job_queue.records import JobRecord
 from jobs.context import JobContext, JobFailed, Outcome, Progress
+from jobs.runners import run_job
 from logging_setup import OutageLog
 from metrics.exposition import packed
 from stores.hot.beats import BEAT_TTL_S, beat
-from stores.hot.leases import Lease, LeaseLost, LeaseName, try_acquire
+from stores.hot.leases import Lease, LeaseLost, try_acquire
 from stores.hot.store import StoreRefused, StoreUnavailable
+from timing.backoff import Backoff, stop_or
 from venues.errors import CollectionFailed, ExchangeError
 
-LANES: Final[tuple[LeaseName, ...]] = ("worker", "funding")
 # A job's record is fresh at least once a second, so it is written a little more often.
 _REPORT_EVERY_S: Final = 0.5
 _LOOK_EVERY_S: Final = 1.0
@@ -34,55 +32,59 @@ _HAND_BACK_S: Final = 1.0
 log = structlog.get_logger(__name__)
 
 Watcher = Callable[[JobRecord, Progress], None]
+# How a run ended here: also handed back (queued), or the lease or the run went to somebody else.
+RunEnd = Literal["complete", "failed", "aborted", "queued", "lost"]
 
 
 class Worker:
-    """Runs queued jobs until told to stop; then hands the running one back."""
+    """Runs queued jobs until told to stop; then hands the running ones back."""
 
     def __init__(self, context: JobContext, *, holder: str, watcher: Watcher | None = None) -> None:
         self._context = context
         self._queue: JobQueue = context.queue
         self._holder = holder
         self._watcher = watcher
-        self._news = asyncio.Event()  # a job ended: its numbers are told at once
+        self._beat_now = asyncio.Event()  # a job ended: its numbers are told at once
         # Over REST every look is billed.
         native = context.store.kind == "native"
         self._look_every_s = _LOOK_EVERY_S if native else context.settings.upstash_poll_s
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Works both lanes until `stop`. Never raises for what a store or an exchange does."""
-        async with asyncio.TaskGroup() as lanes:
-            for lane in LANES:
-                lanes.create_task(self._keep_working(lane, stop), name=f"lane-{lane}")
-            lanes.create_task(self._keep_beating(stop), name="beat")
+        """Works all lanes until `stop`. Never raises for what a store or an exchange does."""
+        async with asyncio.TaskGroup() as running:
+            for lane in Lane:
+                running.create_task(self._keep_working(lane, stop), name=f"lane-{lane}")
+            running.create_task(self._keep_beating(stop), name="beat")
 
     async def _keep_beating(self, stop: asyncio.Event) -> None:
         outage = OutageLog(log, "beat_not_written", "beats_again")
         while not stop.is_set():
             try:
-                self._news.clear()
+                self._beat_now.clear()
                 note = packed(self._context.metrics.registry)
                 await beat(self._context.store, self._holder, note)
                 outage.recovered()
             except StoreUnavailable as error:
                 outage.failed(error)
-            await _first(stop.wait(), self._news.wait(), asyncio.sleep(_BEAT_EVERY_S))
+            await _wait_for_first(stop.wait(), self._beat_now.wait(), asyncio.sleep(_BEAT_EVERY_S))
 
-    async def _keep_working(self, lane: LeaseName, stop: asyncio.Event) -> None:
-        retry_s = _FIRST_RETRY_S
+    async def _keep_working(self, lane: Lane, stop: asyncio.Event) -> None:
+        backoff = Backoff(_FIRST_RETRY_S, _SLOWEST_RETRY_S)
         outage = OutageLog(log, "store_unavailable", "store_back")
         while not stop.is_set():
             try:
                 await self._work(lane, stop)
-                retry_s = _FIRST_RETRY_S
+                backoff.reset()
                 outage.recovered(lane=lane)
-                await _first(stop.wait(), self._queue.wait_for_work(self._look_every_s, lane))
+                await _wait_for_first(
+                    stop.wait(), self._queue.wait_for_work(self._look_every_s, lane)
+                )
             except StoreUnavailable as error:
+                retry_s = backoff.pause_s()
                 outage.failed(error, lane=lane, retry_in_s=retry_s)
-                await _first(stop.wait(), asyncio.sleep(retry_s))
-                retry_s = min(retry_s * 2, _SLOWEST_RETRY_S)
+                await stop_or(stop, retry_s)
 
-    async def _work(self, lane: LeaseName, stop: asyncio.Event) -> None:
+    async def _work(self, lane: Lane, stop: asyncio.Event) -> None:
         """Runs what is queued for `lane`, if its lease can be had."""
         if not await self._queue.has_work(lane):
             return
@@ -100,7 +102,8 @@ class Worker:
         finally:
             await lease.release()
 
-    async def acquire(self, lane: LeaseName) -> Lease | None:
+    async def acquire(self, lane: Lane) -> Lease | None:
+        """The lane's lease, or None while somebody else has it. Raises StoreUnavailable."""
         lease = await try_acquire(
             self._context.store,
             lane,
@@ -110,24 +113,23 @@ class Worker:
         self._context.metrics.lease_asked(lane, acquired=lease is not None)
         return lease
 
-    async def run_one(self, job: JobRecord, lease: Lease, stop: asyncio.Event) -> str:
-        """Runs a taken job to its end, and says how it ended: complete, failed, aborted,
-        queued (handed back at `stop`) or lost (the lease went to somebody else)."""
+    async def run_one(self, job: JobRecord, lease: Lease, stop: asyncio.Event) -> RunEnd:
+        """Runs a taken job to its end, and says how it ended."""
         with structlog.contextvars.bound_contextvars(job=job.id, run=job.run):
             log.info("job_started", attempt=job.attempts)
             waited_s = ((job.started_at or 0) - (job.enqueued_at or job.started_at or 0)) / 1000
-            with self._context.metrics.running(job.id, waited_s) as run:
-                run.outcome = state = await self._run_to_end(job, lease, stop)
-            log.info("job_ended", state=state)
-            self._news.set()
-            return state
+            with self._context.metrics.running(job.id, waited_s) as timer:
+                timer.outcome = end = await self._run_to_end(job, lease, stop)
+            log.info("job_ended", state=end)
+            self._beat_now.set()
+            return end
 
-    async def _run_to_end(self, job: JobRecord, lease: Lease, stop: asyncio.Event) -> str:
+    async def _run_to_end(self, job: JobRecord, lease: Lease, stop: asyncio.Event) -> RunEnd:
         progress = Progress()
         work = asyncio.create_task(run_job(self._context, job, lease, progress))
         report = asyncio.create_task(self._report(job, lease, progress))
         try:
-            await _first(work, report, lease.lost.wait(), stop.wait())
+            await _wait_for_first(work, report, lease.lost.wait(), stop.wait())
             if work.done():
                 return await self._finish(job, lease, work)
             if report.done():
@@ -154,7 +156,8 @@ class Worker:
                 log.warning("progress_not_written", error=str(error))
             await asyncio.sleep(_REPORT_EVERY_S)
 
-    async def _finish(self, job: JobRecord, lease: Lease, work: "asyncio.Task[Outcome]") -> str:
+    async def _finish(self, job: JobRecord, lease: Lease, work: "asyncio.Task[Outcome]") -> RunEnd:
+        """Writes how the work ended into the job's record."""
         outcome: Outcome | None = None
         error: str | None = None
         try:
@@ -176,12 +179,12 @@ class Worker:
             # A mistake of ours in one job must not take the lane down with it.
             error = f"internal error: {type(reason).__name__}: {reason}"
             log.exception("job_crashed")
-        state = "failed" if outcome is None else "complete"
+        state: Literal["complete", "failed"] = "complete" if outcome is not None else "failed"
         try:
             await self._queue.finish(
                 job,
                 lease,
-                state="complete" if outcome else "failed",
+                state=state,
                 as_of_ms=outcome.as_of_ms if outcome else None,
                 result=outcome.result if outcome else None,
                 error=error,
@@ -195,7 +198,9 @@ class Worker:
             self._context.metrics.published(job.id, outcome.result)
         return state
 
-    async def _hand_back(self, job: JobRecord, lease: Lease, work: "asyncio.Task[Outcome]") -> str:
+    async def _hand_back(
+        self, job: JobRecord, lease: Lease, work: "asyncio.Task[Outcome]"
+    ) -> RunEnd:
         """Back to the queue, for another worker or for the next start."""
         await _cancel(work)
         try:
@@ -210,7 +215,7 @@ class Worker:
         return "queued"
 
 
-def _why_not_ours(report: "asyncio.Task[None]") -> str:
+def _why_not_ours(report: "asyncio.Task[None]") -> RunEnd:
     reason = report.exception()
     if isinstance(reason, JobAborted):
         log.info("job_aborted")
@@ -221,7 +226,7 @@ def _why_not_ours(report: "asyncio.Task[None]") -> str:
     raise reason or RuntimeError("the progress report ended without a reason")
 
 
-async def _first(*waits: Awaitable[object]) -> None:
+async def _wait_for_first(*waits: Awaitable[object]) -> None:
     """Returns when the first of `waits` is done. Coroutines still waiting are cancelled; tasks
     that were handed in go on."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]

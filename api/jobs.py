@@ -15,16 +15,48 @@ from api.models import GetMarketData, Job, Jobs
 from api.parts import Parts
 from api.state import RequestParts
 from config import Settings
-from job_queue.queue import JobRecord, collect_id
+from job_queue.kinds import collect_id, lane_of
+from job_queue.records import JobRecord
 from stores.hot.leases import current_holder
 
 # A POST answers within 3 s, whatever the store does.
 _POST_DEADLINE_S: Final = 2.7
 
 
+def job_json(job: JobRecord) -> dict[str, Any]:
+    """The job as HTTP shows it: `api.models.Job`."""
+    last = job.last
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "timeframe": job.timeframe,
+        "produces": job.produces,
+        "run": job.run,
+        "state": job.state,
+        "coalesced": job.coalesced,
+        "rerun": job.rerun,
+        "enqueued_at": job.enqueued_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "attempts": job.attempts,
+        "progress": {"phase": job.phase, "done": job.done, "total": job.total},
+        "error": job.error,
+        "result": job.result,
+        "last": last
+        and {
+            "run": last.run,
+            "state": last.state,
+            "as_of": last.as_of_ms,
+            "finished_at": last.finished_at_ms,
+            "result": last.result,
+            "error": last.error,
+        },
+    }
+
+
 def _accepted(job: JobRecord) -> JSONResponse:
     location = {"Location": f"/jobs/{job.id}"}
-    return JSONResponse(job.as_json(), status_code=202, headers=location)
+    return JSONResponse(job_json(job), status_code=202, headers=location)
 
 
 def build_jobs(settings: Settings) -> APIRouter:
@@ -66,12 +98,13 @@ def build_jobs(settings: Settings) -> APIRouter:
         run that answers this request, with data no older than now."""
         wanted = await _read_wanted(request)
         async with asyncio.timeout(_POST_DEADLINE_S):
-            if if_busy and (holder := await current_holder(parts.store, "worker")):
+            job_id = collect_id(wanted.timeframe)
+            if if_busy and (holder := await current_holder(parts.store, lane_of(job_id))):
                 wait_s = max(1, -(-holder.ttl_ms // 1000))
                 raise HTTPException(
                     409, f"the worker is busy: {holder.holder}", {"Retry-After": str(wait_s)}
                 )
-            return _accepted(await parts.queue.request(collect_id(wanted.timeframe)))
+            return _accepted(await parts.queue.request(job_id))
 
     async def request_internal(request: Request, parts: Parts, job_id: str) -> JSONResponse:
         await read_body(request)
@@ -95,13 +128,13 @@ def build_jobs(settings: Settings) -> APIRouter:
 
     @router.get("/jobs", response_model=Jobs, responses=responses(503), summary="All jobs")
     async def list_jobs(parts: RequestParts) -> JSONResponse:
-        return JSONResponse({"jobs": [job.as_json() for job in await parts.queue.list()]})
+        return JSONResponse({"jobs": [job_json(job) for job in await parts.queue.list()]})
 
     @router.get(
         "/jobs/{job_id}", response_model=Job, responses=responses(404, 503), summary="One job"
     )
     async def get_job(job_id: str, parts: RequestParts) -> JSONResponse:
-        return JSONResponse(_known(await parts.queue.get(job_id)).as_json())
+        return JSONResponse(job_json(_known(await parts.queue.get(job_id))))
 
     @router.delete(
         "/jobs/{job_id}",
@@ -122,7 +155,7 @@ def build_jobs(settings: Settings) -> APIRouter:
 
 def _known(job: JobRecord | None) -> JobRecord:
     if job is None:
-        raise HTTPException(404, "there is no such job: GET /jobs lists those that there are")
+        raise HTTPException(404, "unknown job; GET /jobs lists the known ones")
     return job
 
 

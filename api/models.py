@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from job_queue.kinds import KINDS
+from job_queue.records import JobState
 from market.markets import COLUMNS, FUNDING_COLUMNS, Exchange, MissingPart
 from market.timeframes import Timeframe
 
@@ -82,11 +84,11 @@ class Job(BaseModel):
     )
 
     id: str
-    kind: Literal["collect", "funding", "discovery"]
+    kind: Annotated[str, Field(json_schema_extra={"enum": [kind.name for kind in KINDS]})]
     timeframe: Timeframe | None
     produces: list[str] = Field(description="the documents it publishes")
     run: int = Field(description="the run that answers this request")
-    state: Literal["queued", "active", "complete", "failed", "aborted"]
+    state: JobState
     coalesced: bool = Field(description="it was already queued or active when you asked")
     rerun: bool = Field(description="it will be queued anew when the run under way ends")
     enqueued_at: TimeMs | None

@@ -21,7 +21,7 @@ from api.parts import Parts
 from api.state import RequestParts
 from cache_manager import DocumentMeta
 from documents.names import DOCUMENTS
-from job_queue.queue import JobState
+from job_queue.records import JobState
 from metrics.api import ApiMetrics
 from metrics.exposition import CONTENT_TYPE, NotPacked, Page, packed, unpacked
 from stores.hot.beats import workers_alive

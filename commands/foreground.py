@@ -7,9 +7,11 @@ from typing import Final
 
 from rich.console import Console
 
-from job_queue.queue import JobRecord, lane_of
+from job_queue.kinds import lane_of
+from job_queue.records import JobRecord
 from jobs.context import JobContext, Progress
 from stores.hot.leases import Lease, current_holder
+from timing.backoff import stop_or
 from worker import Worker
 
 EXIT_COMPLETE: Final = 0
@@ -41,11 +43,11 @@ async def run_here(
         return EXIT_STOPPED
     last = record.last if record else None
     if state == "complete" and last is not None:
-        numbers = "  ".join(f"{name} {value}" for name, value in (last["result"] or {}).items())
+        numbers = "  ".join(f"{name} {value}" for name, value in (last.result or {}).items())
         console.print(f"{job_id} complete: {numbers}", highlight=False, soft_wrap=True)
         return EXIT_COMPLETE
     console.print(
-        f"{job_id} {state}: {last['error'] if last else 'its record is gone'}",
+        f"{job_id} {state}: {last.error if last else 'its record is gone'}",
         highlight=False,
         soft_wrap=True,
     )
@@ -76,8 +78,7 @@ async def _lease(
             told = True
         if not wait:
             return None
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _LOOK_EVERY_S)
+        await stop_or(stop, _LOOK_EVERY_S)
     return None
 
 

@@ -6,12 +6,13 @@ What is queued is a wish ('the 4h document, no older than now'), so asking twice
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 import orjson
 
+from job_queue.kinds import IDS_BY_LANE, JOB_IDS, Lane, lane_of, maker_of
+from job_queue.records import JobRecord, LastRun, fields_of, read_record
 from job_queue.scripts import (
     ABORT,
     FINISH,
@@ -22,102 +23,24 @@ from job_queue.scripts import (
     REQUEST,
     TAKE,
 )
-from market.timeframes import COLLECTED, Timeframe
-from stores.hot.leases import Lease, LeaseName, lock_key, retry_under_lease
+from stores.hot.leases import Lease, lock_key, retry_under_lease
 from stores.hot.redis_client import NativeStore
-from stores.hot.store import HotStore, StoreUnavailable, Word
+from stores.hot.store import HotStore, Word
 from stores.hot.subscription import Subscription
 from timing.clock import now_ms
 
-JobKind = Literal["collect", "funding", "discovery"]
-JobState = Literal["queued", "active", "complete", "failed", "aborted"]
 MAX_ATTEMPTS: Final = 3  # attempts that ended with the death of their worker
 KEPT_S: Final = 7 * 24 * 3600  # a finished record
-COLLECT_IDS: Final = tuple(f"collect:{timeframe}" for timeframe in COLLECTED)
-LANES: Final[Mapping[LeaseName, tuple[str, ...]]] = {
-    "worker": (*COLLECT_IDS, "discovery"),
-    "funding": ("funding",),
-}
-JOB_IDS: Final = tuple(job_id for ids in LANES.values() for job_id in ids)
 _LOOK_KEYS: Final = tuple(
-    key for lane, ids in LANES.items() for key in (lock_key(lane), *(f"job:{i}" for i in ids))
+    key for lane, ids in IDS_BY_LANE.items() for key in (lock_key(lane), *(f"job:{i}" for i in ids))
 )
-_LOOK_COUNTS: Final = tuple(1 + len(ids) for ids in LANES.values())
+_LOOK_COUNTS: Final = tuple(1 + len(ids) for ids in IDS_BY_LANE.values())
 _CHANNEL: Final = "queued"
 _SEQUENCE: Final = "jobs:sequence"
 
 
 class JobAborted(Exception):
     """The run was aborted, or is no longer the record's: stop, and write nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobRecord:
-    """What Redis holds about one job. `run` of `JobQueue.request`'s answer is the run that
-    answers the request; elsewhere it is the current one. Times are UTC ms."""
-
-    id: str
-    kind: JobKind
-    timeframe: Timeframe | None
-    run: int
-    state: JobState
-    coalesced: bool
-    rerun: bool
-    enqueued_at: int | None
-    started_at: int | None
-    finished_at: int | None
-    attempts: int
-    phase: str
-    done: int
-    total: int
-    error: str | None
-    result: Mapping[str, Any] | None
-    last: Mapping[str, Any] | None
-
-    @property
-    def produces(self) -> tuple[Timeframe, ...]:
-        return self.timeframe.produces if self.timeframe else ()
-
-    @property
-    def progress(self) -> dict[str, str | int]:
-        return {"phase": self.phase, "done": self.done, "total": self.total}
-
-    def as_json(self) -> dict[str, Any]:
-        """The job as HTTP shows it."""
-        produces = (
-            ["global_fr"] if self.kind == "funding" else [str(made) for made in self.produces]
-        )
-        return {
-            "id": self.id,
-            "kind": self.kind,
-            "timeframe": self.timeframe and str(self.timeframe),
-            "produces": ["global_fr"] if self.kind == "funding" else produces,
-            "run": self.run,
-            "state": self.state,
-            "coalesced": self.coalesced,
-            "rerun": self.rerun,
-            "enqueued_at": self.enqueued_at,
-            "started_at": self.started_at,
-            "finished_at": self.finished_at,
-            "attempts": self.attempts,
-            "progress": self.progress,
-            "error": self.error,
-            "result": self.result,
-            "last": self.last,
-        }
-
-
-def collect_id(timeframe: Timeframe) -> str:
-    """The job that makes this timeframe's document: 8h is made by 4h's."""
-    return f"collect:{timeframe.collected_as}"
-
-
-def lane_of(job_id: str) -> LeaseName:
-    """The lease under which the job runs. Raises ValueError for an id that does not exist."""
-    for lane, ids in LANES.items():
-        if job_id in ids:
-            return lane
-    raise ValueError(f"there is no job {job_id!r}: the jobs are {', '.join(JOB_IDS)}")
 
 
 class JobQueue:
@@ -146,7 +69,8 @@ class JobQueue:
         self._has_work = store.script(HAS_WORK)
         # Nobody can listen over REST, so nothing is published there.
         self._channel = _CHANNEL if store.kind == "native" else ""
-        self._hints: dict[LeaseName, asyncio.Event] = {lane: asyncio.Event() for lane in LANES}
+        self._hints: dict[str, asyncio.Event] = {lane: asyncio.Event() for lane in Lane}
+        self._ended = asyncio.Event()
         self._subscription: Subscription | None = None
         self._wake_local = wake_local
         self._looked_at = -math.inf
@@ -160,9 +84,9 @@ class JobQueue:
         if not self._channel:
             self._hints[lane_of(job_id)].set()
             self._wake_local()
-        return _record(job_id, record, run=run)
+        return read_record(job_id, record, run=run)
 
-    async def has_work(self, lane: LeaseName) -> bool:
+    async def has_work(self, lane: str) -> bool:
         """Whether the lane's lease is free and something waits for it.
 
         The one command looks at all lanes, and those with work are woken.
@@ -170,7 +94,7 @@ class JobQueue:
         self._hints[lane].clear()
         self._looked_at = time.monotonic()
         answers = await self._has_work.run(_LOOK_KEYS, _LOOK_COUNTS)
-        found = {name for name, answer in zip(LANES, answers, strict=True) if answer}
+        found = {name for name, answer in zip(IDS_BY_LANE, answers, strict=True) if answer}
         for other in found - {lane}:
             self._hints[other].set()
         return lane in found
@@ -183,7 +107,7 @@ class JobQueue:
         lost) is returned again, with no attempt counted. Raises LeaseLost.
         """
         lease.check()
-        ids = LANES[lease.name] if job_id is None else (job_id,)
+        ids = IDS_BY_LANE[lease.name] if job_id is None else (job_id,)
         if job_id is not None and lane_of(job_id) != lease.name:
             raise ValueError(f"{job_id} does not run under the {lease.name} lease")
         self._hints[lease.name].clear()
@@ -192,7 +116,7 @@ class JobQueue:
             [lease.value, self._clock_ms(), MAX_ATTEMPTS, KEPT_S],
         )
         _raise_unless_held(answer, lease)
-        return _record(ids[index - 1], record) if index else None
+        return read_record(ids[index - 1], record) if index else None
 
     async def progress(
         self, job: JobRecord, lease: Lease, *, phase: str, done: int, total: int
@@ -236,6 +160,8 @@ class JobQueue:
             lease, lambda: self._finish.run([lease.key, _key(job.id)], args)
         )
         _raise_unless_held(answer, lease)
+        self._ended.set()
+        self._ended = asyncio.Event()
 
     async def hand_back(self, job: JobRecord, lease: Lease) -> None:
         """Puts the run back into the queue, at its old place; the attempt does not count.
@@ -256,26 +182,32 @@ class JobQueue:
         if job_id not in JOB_IDS:
             return None
         record = await self._abort.run([_key(job_id)], [self._clock_ms(), KEPT_S])
-        return _record(job_id, record) if record else None
+        return read_record(job_id, record) if record else None
 
     async def get(self, job_id: str) -> JobRecord | None:
         """The job's record, or None when nobody has asked for it within a week."""
         if job_id not in JOB_IDS:
             return None
         record = await self._store.execute("HGETALL", _key(job_id))
-        return _record(job_id, record) if record else None
+        return read_record(job_id, record) if record else None
+
+    async def last_run(self, document: str) -> LastRun | None:
+        """How the job that makes the document ended the last time that it ran to an end; None when
+        it has not within a week. Raises ValueError for a document that no job makes."""
+        record = await self.get(maker_of(document))
+        return record.last if record is not None else None
 
     async def list(self) -> "list[JobRecord]":
         """All records, those queued last first."""
         records = await self._list.run([_key(job_id) for job_id in JOB_IDS])
         known = [
-            (int(_fields(record)[b"seq"]), _record(job_id, record))
+            (int(fields_of(record)[b"seq"]), read_record(job_id, record))
             for job_id, record in zip(JOB_IDS, records, strict=True)
             if record
         ]
         return [record for _, record in sorted(known, key=lambda pair: pair[0], reverse=True)]
 
-    async def wait_for_work(self, timeout_s: float, lane: LeaseName = "worker") -> None:
+    async def wait_for_work(self, timeout_s: float, lane: str = Lane.WORKER) -> None:
         """Returns when something may have been queued in the lane, at the latest when nobody has
         looked for `timeout_s`. A hint only: look with `has_work` or `take`, which also reset it.
         """
@@ -297,6 +229,11 @@ class JobQueue:
         """Ends every `wait_for_work` of this process: something may have been queued."""
         for hint in self._hints.values():
             hint.set()
+
+    def next_end(self) -> asyncio.Event:
+        """Set when a run ends next in this process: a hint for who waits for one, and also looks
+        by itself for what other processes end. Ask for it before looking."""
+        return self._ended
 
     async def aclose(self) -> None:
         """Stops listening; the store stays open."""
@@ -321,68 +258,3 @@ def _key(job_id: str) -> str:
 
 def _or_empty(number: int | None) -> int | str:
     return "" if number is None else number
-
-
-def _fields(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _record(job_id: str, flat: Sequence[bytes], run: int | None = None) -> JobRecord:
-    fields = _fields(flat)
-
-    def text(name: str) -> str | None:
-        return fields.get(name.encode(), b"").decode() or None
-
-    def number(name: str) -> int | None:
-        value = fields.get(name.encode())
-        return int(value) if value else None
-
-    def mapping(name: str) -> dict[str, Any] | None:
-        value = fields.get(name.encode())
-        found: dict[str, Any] | None = orjson.loads(value) if value else None
-        return found
-
-    last = None
-    if (last_run := number("last_run")) is not None:
-        last = {
-            "run": last_run,
-            "state": text("last_state"),
-            "as_of": number("last_as_of"),
-            "finished_at": number("last_finished_at"),
-            "result": mapping("last_result"),
-            "error": text("last_error"),
-        }
-    timeframe = Timeframe(job_id.partition(":")[2]) if job_id in COLLECT_IDS else None
-    return JobRecord(
-        id=job_id,
-        kind=_kind(job_id),
-        timeframe=timeframe,
-        run=run or number("run") or 0,
-        state=_state(text("state")),
-        coalesced=text("coalesced") == "1",
-        rerun=text("rerun_seq") is not None,
-        enqueued_at=number("enqueued_at"),
-        started_at=number("started_at"),
-        finished_at=number("finished_at"),
-        attempts=number("attempts") or 0,
-        phase=text("phase") or "queued",
-        done=number("done") or 0,
-        total=number("total") or 0,
-        error=text("error"),
-        result=mapping("result"),
-        last=last,
-    )
-
-
-def _kind(job_id: str) -> JobKind:
-    if job_id == "funding":
-        return "funding"
-    return "discovery" if job_id == "discovery" else "collect"
-
-
-def _state(text: str | None) -> JobState:
-    match text:
-        case "queued" | "active" | "complete" | "failed" | "aborted":
-            return text
-        case _:
-            raise StoreUnavailable(f"a job's record holds the state {text!r}")

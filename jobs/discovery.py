@@ -12,7 +12,10 @@ import structlog
 from data_collector.discovery import fetch_listed
 from data_collector.run import CollectionRun, Sender, work_through
 from database import Database, SavedMarkets
+from job_queue.records import JobRecord
+from jobs.context import JobContext, JobFailed, Outcome, Progress
 from market.markets import Exchange
+from stores.hot.leases import Lease
 from venues.errors import ExchangeError
 
 log = structlog.get_logger(__name__)
@@ -68,3 +71,29 @@ async def run_discovery(
 
     await work_through(exchanges, lambda exchange: exchange, discover, workers=1)
     return DiscoveryResult(found, saved, failures, run.requests, run.retries)
+
+
+async def discover(context: JobContext, _: JobRecord, __: Lease, progress: Progress) -> Outcome:
+    """The discovery job."""
+    return await list_markets(context, progress)
+
+
+async def list_markets(context: JobContext, progress: Progress) -> Outcome:
+    """Stores what the configured exchanges list now. Raises JobFailed when none could be asked,
+    and DatabaseUnavailable."""
+    settings = context.settings
+    progress.enter("markets", total=len(settings.exchanges))
+    result = await run_discovery(
+        context.client, context.database, settings.exchanges, settings.quote
+    )
+    if not result.saved:
+        raise JobFailed("; ".join(f"{name}: {why}" for name, why in result.failures.items()))
+    return Outcome(
+        None,
+        {
+            "markets": sum(result.found.values()),
+            "missing": len(result.failures),
+            "requests": result.requests,
+            "retries": result.retries,
+        },
+    )

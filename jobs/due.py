@@ -1,7 +1,6 @@
 """What a worker asks for by itself: markets once a day, and funding when it starts."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -13,6 +12,7 @@ from jobs.context import JobContext
 from logging_setup import OutageLog
 from market.timeframes import DAY_MS, HOUR_MS
 from stores.hot.store import StoreUnavailable
+from timing.backoff import Backoff, stop_or
 
 _LOOK_EVERY_S: Final = 300.0
 _FIRST_RETRY_S: Final = 2.0
@@ -40,7 +40,7 @@ async def _keep_asking(
     once: bool = False,
 ) -> None:
     outage = OutageLog(log, "cannot_look_what_is_due", "looking_again_what_is_due")
-    retry_s = _FIRST_RETRY_S
+    backoff = Backoff(_FIRST_RETRY_S, _SLOWEST_RETRY_S)
     while not stop.is_set():
         try:
             if await is_due(context):
@@ -48,12 +48,12 @@ async def _keep_asking(
             outage.recovered(job=job_id)
             if once:
                 return
-            pause_s, retry_s = _LOOK_EVERY_S, _FIRST_RETRY_S
+            backoff.reset()
+            pause_s = _LOOK_EVERY_S
         except (DatabaseUnavailable, StoreUnavailable) as error:
             outage.failed(error, job=job_id)
-            pause_s, retry_s = retry_s, min(2 * retry_s, _SLOWEST_RETRY_S)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), pause_s)
+            pause_s = backoff.pause_s()
+        await stop_or(stop, pause_s)
 
 
 async def _discovery_due(context: JobContext) -> bool:

@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.fixtures.upstash",
     "tests.fixtures.cache",
     "tests.fixtures.api",
+    "tests.fixtures.job_queue",
     "tests.fixtures.jobs",
 ]
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from cache_manager import CacheManager, StaleVersion
 from config import load_settings
-from job_queue.queue import JobAborted, JobQueue, JobRecord
+from job_queue.queue import JobAborted, JobQueue
+from job_queue.records import JobRecord
 from logging_setup import configure_logging
 from stores.hot.leases import Lease, LeaseLost, try_acquire
 from stores.hot.opening import open_hot_store

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from job_queue.queue import JOB_IDS, lane_of
+from job_queue.kinds import JOB_IDS, lane_of
 from market.timeframes import COLLECTED
 from stores.hot.redis_client import NativeStore
 from tests.fixtures.service import Service, StartService

@@ -11,14 +11,15 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Literal, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import structlog
 
 from stores.hot.store import DEADLINE_S, HotStore, Script, StoreRefused, StoreUnavailable
+from timing.backoff import Backoff
 
-LeaseName = Literal["worker", "funding"]
-_RETRY_S: Final = 0.5  # after a renewal that got no answer
+_SLOWEST_RETRY_S: Final = 0.5  # after a renewal that got no answer
+_FIRST_PAUSE_S: Final = 0.1
 _REFUSALS: Final = 6  # with the pauses between them: 3 s
 _FINAL_REFUSALS: Final = frozenset(("OOM", "NOPERM", "NOAUTH", "WRONGPASS", "WRONGTYPE"))
 _CLEANUP_S: Final = 1.0
@@ -90,7 +91,7 @@ class Lease:
     def __init__(
         self,
         store: HotStore,
-        name: LeaseName,
+        name: str,
         *,
         value: str,
         token: int,
@@ -162,6 +163,8 @@ class Lease:
 
     async def _keep(self) -> None:
         wait_s = self._ttl_s / 3
+        slowest_s = min(_SLOWEST_RETRY_S, self._ttl_s / 10)
+        backoff = Backoff(slowest_s / 4, slowest_s)
         while True:
             await asyncio.sleep(min(wait_s, max(0.0, self._ends - self._clock())))
             if not self.held:
@@ -175,7 +178,7 @@ class Lease:
                 )
             except StoreUnavailable as error:
                 log.warning("lease_not_renewed", lease=self.name, reason=str(error))
-                wait_s = min(_RETRY_S, self._ttl_s / 10)
+                wait_s = backoff.pause_s()
                 continue
             except Exception:
                 log.exception("lease_not_renewed", lease=self.name)
@@ -185,6 +188,7 @@ class Lease:
                 self._lose("the store says that it is not ours")
                 return
             self._ends = asked_at + self._ttl_s
+            backoff.reset()
             wait_s = self._ttl_s / 3
 
     def _lose(self, why: str) -> None:
@@ -196,14 +200,14 @@ class Lease:
             body.reschedule(0.0)
 
 
-def lock_key(name: LeaseName) -> str:
+def lock_key(name: str) -> str:
     """The key whose value must be `Lease.value` for a write under the lease."""
     return f"lock:{name}"
 
 
 async def try_acquire(
     store: HotStore,
-    name: LeaseName,
+    name: str,
     *,
     holder: str,
     ttl_s: float,
@@ -244,7 +248,7 @@ async def retry_under_lease(lease: Lease, write: Callable[[], Awaitable[T]]) -> 
     A refusal that passes is waited out like silence. Raises LeaseLost, and StoreRefused when the
     store keeps refusing or will not change its mind.
     """
-    refusals, pause_s = 0, 0.1
+    refusals, backoff = 0, Backoff(_FIRST_PAUSE_S, DEADLINE_S)
     while True:
         lease.check()
         try:
@@ -256,11 +260,10 @@ async def retry_under_lease(lease: Lease, write: Callable[[], Awaitable[T]]) -> 
             log.warning("store_refused", reason=str(error))
         except StoreUnavailable as error:
             log.warning("store_unavailable", reason=str(error))
-        await asyncio.sleep(pause_s)
-        pause_s = min(2 * pause_s, DEADLINE_S)
+        await asyncio.sleep(backoff.pause_s())
 
 
-async def current_holder(store: HotStore, name: LeaseName) -> LeaseHolder | None:
+async def current_holder(store: HotStore, name: str) -> LeaseHolder | None:
     """Who holds the lease now, in one command. Raises StoreUnavailable."""
     value, ttl_ms = await store.script(_HOLDER).run([lock_key(name)])
     if value is None:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from job_queue.queue import JobQueue, JobRecord
+from job_queue.queue import JobQueue
+from job_queue.records import JobRecord
 from stores.hot.leases import Lease, try_acquire
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore
@@ -101,8 +102,8 @@ class Drill:
     async def note_ends(self) -> None:
         for record in await self.queue.list():
             if record.last is not None:
-                assert record.last["run"] >= self.ended.get(record.id, 0)  # never falls
-                self.ended[record.id] = record.last["run"]
+                assert record.last.run >= self.ended.get(record.id, 0)  # never falls
+                self.ended[record.id] = record.last.run
 
 
 @pytest.mark.parametrize("seed", range(6))

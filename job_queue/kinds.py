@@ -1,0 +1,91 @@
+"""The table of job kinds and lanes, and what follows from it: ids, lanes, who makes a document.
+
+A new kind of job is a row here and a function in jobs/runners.py; a new lane is a line of `Lane`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from documents.names import GLOBAL_FR
+from market.timeframes import COLLECTED, Timeframe
+
+
+class Lane(StrEnum):
+    """Jobs of one lane run one after the other, under the lease of that name; lanes run side by
+    side, so that a funding refresh never waits behind a long collection."""
+
+    WORKER = "worker"
+    FUNDING = "funding"
+
+
+@dataclass(frozen=True, slots=True)
+class JobKind:
+    """A kind of job. With `timeframes` there is one job for each, which publishes the documents
+    that the timeframe produces; else there is one job, which publishes `produces`."""
+
+    name: str
+    lane: Lane
+    timeframes: tuple[Timeframe, ...] | None = None
+    produces: tuple[str, ...] = ()
+
+    def jobs(self) -> "Iterator[JobDefinition]":
+        if self.timeframes is None:
+            yield JobDefinition(self.name, self, None, self.produces)
+            return
+        for timeframe in self.timeframes:
+            produces = tuple(map(str, timeframe.produces))
+            yield JobDefinition(f"{self.name}:{timeframe}", self, timeframe, produces)
+
+
+@dataclass(frozen=True, slots=True)
+class JobDefinition:
+    """One job that can be asked for, by its id, and the documents that it publishes."""
+
+    id: str
+    kind: JobKind
+    timeframe: Timeframe | None
+    produces: tuple[str, ...]
+
+
+_COLLECT: Final = JobKind("collect", Lane.WORKER, timeframes=COLLECTED)
+KINDS: Final = (
+    _COLLECT,
+    JobKind("discovery", Lane.WORKER),
+    JobKind("funding", Lane.FUNDING, produces=(GLOBAL_FR,)),
+)
+
+JOBS: Final[Mapping[str, JobDefinition]] = {job.id: job for kind in KINDS for job in kind.jobs()}
+JOB_IDS: Final = tuple(JOBS)
+# Every lane has its key here, also one without jobs.
+IDS_BY_LANE: Final[Mapping[str, tuple[str, ...]]] = {
+    lane: tuple(job.id for job in JOBS.values() if job.kind.lane is lane) for lane in Lane
+}
+_MAKERS: Final = {document: job.id for job in JOBS.values() for document in job.produces}
+
+
+def job_of(job_id: str) -> JobDefinition:
+    """Raises ValueError for an id that does not exist."""
+    try:
+        return JOBS[job_id]
+    except KeyError:
+        raise ValueError(f"unknown job {job_id!r}: the jobs are {', '.join(JOB_IDS)}") from None
+
+
+def lane_of(job_id: str) -> Lane:
+    """The lane that the job runs in. Raises ValueError for an id that does not exist."""
+    return job_of(job_id).kind.lane
+
+
+def collect_id(timeframe: Timeframe) -> str:
+    """The job that makes this timeframe's document: 8h is made by 4h's."""
+    return f"{_COLLECT.name}:{timeframe.collected_as}"
+
+
+def maker_of(document: str) -> str:
+    """The id of the job that publishes the document. Raises ValueError if none does."""
+    try:
+        return _MAKERS[document]
+    except KeyError:
+        raise ValueError(f"no job makes a document {document!r}") from None

@@ -1,0 +1,135 @@
+"""What the store holds about a job, read into values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from job_queue.kinds import job_of
+from market.timeframes import Timeframe
+from stores.hot.store import StoreUnavailable
+
+JobState = Literal["queued", "active", "complete", "failed", "aborted"]
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """How the last run that ended did so. Times are UTC ms; `result` is a complete run's."""
+
+    run: int
+    state: str
+    as_of_ms: int | None
+    finished_at_ms: int
+    result: Mapping[str, Any] | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """One job's record. `run` of `JobQueue.request`'s answer is the run that answers the request;
+    elsewhere it is the current one. Times are UTC ms."""
+
+    id: str
+    run: int
+    state: JobState
+    coalesced: bool
+    rerun: bool
+    enqueued_at: int | None
+    started_at: int | None
+    finished_at: int | None
+    attempts: int
+    phase: str
+    done: int
+    total: int
+    error: str | None
+    result: Mapping[str, Any] | None
+    last: LastRun | None
+
+    @property
+    def kind(self) -> str:
+        return job_of(self.id).kind.name
+
+    @property
+    def timeframe(self) -> Timeframe | None:
+        return job_of(self.id).timeframe
+
+    @property
+    def produces(self) -> tuple[str, ...]:
+        """The documents that the job publishes."""
+        return job_of(self.id).produces
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it waits for a worker, or runs."""
+        return self.state in ("queued", "active")
+
+
+def fields_of(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """The fields of a stored record by name, from HGETALL's answer."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def read_record(job_id: str, flat: Sequence[bytes], run: int | None = None) -> JobRecord:
+    """The record that HGETALL's answer holds, with `run` in the place of its own if given.
+
+    Raises StoreUnavailable when its state is none that this version knows.
+    """
+    fields = _Fields(fields_of(flat))
+    return JobRecord(
+        id=job_id,
+        run=run or fields.number("run") or 0,
+        state=fields.state(),
+        coalesced=fields.text("coalesced") == "1",
+        rerun=fields.text("rerun_seq") is not None,
+        enqueued_at=fields.number("enqueued_at"),
+        started_at=fields.number("started_at"),
+        finished_at=fields.number("finished_at"),
+        attempts=fields.number("attempts") or 0,
+        phase=fields.text("phase") or "queued",
+        done=fields.number("done") or 0,
+        total=fields.number("total") or 0,
+        error=fields.text("error"),
+        result=fields.mapping("result"),
+        last=_last_run(fields),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """Fields as values; '' in the store is None."""
+
+    stored: Mapping[bytes, bytes]
+
+    def text(self, name: str) -> str | None:
+        return self.stored.get(name.encode(), b"").decode() or None
+
+    def number(self, name: str) -> int | None:
+        text = self.text(name)
+        return None if text is None else int(text)
+
+    def mapping(self, name: str) -> Mapping[str, Any] | None:
+        text = self.text(name)
+        found: dict[str, Any] | None = None if text is None else orjson.loads(text)
+        return found
+
+    def state(self) -> JobState:
+        match self.text("state"):
+            case "queued" | "active" | "complete" | "failed" | "aborted" as state:
+                return state
+            case other:
+                raise StoreUnavailable(f"a job's record holds the state {other!r}")
+
+
+def _last_run(fields: _Fields) -> LastRun | None:
+    run = fields.number("last_run")
+    if run is None:
+        return None
+    return LastRun(
+        run=run,
+        state=fields.text("last_state") or "",
+        as_of_ms=fields.number("last_as_of"),
+        finished_at_ms=fields.number("last_finished_at") or 0,
+        result=fields.mapping("last_result"),
+        error=fields.text("last_error"),
+    )

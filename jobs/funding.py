@@ -1,0 +1,83 @@
+"""The funding job: brings `cache:global_fr` up to date; and how a collection gets what it holds."""
+
+import asyncio
+
+import structlog
+
+from data_collector.fr_fetcher import run_fr_update_process
+from documents.building import encode_funding
+from documents.names import GLOBAL_FR
+from documents.reading import decode_funding
+from job_queue.kinds import maker_of
+from job_queue.records import JobRecord
+from jobs.context import JobContext, Outcome, Progress
+from jobs.markets import markets_to_ask
+from jobs.stored import read_stored
+from jobs.waiting import wait_for_job
+from market.markets import FundingByMarket
+from stores.hot.leases import Lease, retry_under_lease
+
+log = structlog.get_logger(__name__)
+
+
+async def refresh_funding(
+    context: JobContext, _: JobRecord, lease: Lease, progress: Progress
+) -> Outcome:
+    """Asks for the settlements that are not known yet, and publishes all of them."""
+    settings = context.settings
+    progress.enter("markets")
+    markets = await markets_to_ask(context, lease, progress)
+    known: FundingByMarket = await read_stored(context, GLOBAL_FR, decode_funding, lease) or {}
+    progress.enter("fetch", total=len(markets))
+    update = await run_fr_update_process(
+        context.client,
+        markets,
+        known,
+        funding_history=settings.funding_history,
+        on_progress=progress.count,
+    )
+    progress.enter("publish", total=1)
+    version = await retry_under_lease(
+        lease, lambda: context.cache.next_version(GLOBAL_FR, update.as_of_ms)
+    )
+    updated_at_ms = context.now_ms()
+    body = await asyncio.to_thread(
+        encode_funding,
+        update.book,
+        version=version,
+        as_of_ms=update.as_of_ms,
+        updated_at_ms=updated_at_ms,
+        missing=update.missing,
+    )
+    meta = await context.cache.save_to_cache(
+        GLOBAL_FR,
+        body,
+        version=version,
+        as_of_ms=update.as_of_ms,
+        updated_at_ms=updated_at_ms,
+        lease=lease,
+    )
+    return Outcome(
+        update.as_of_ms,
+        {
+            "markets": len(update.book),
+            "rows": sum(len(series.rows) for series in update.book.values()),
+            "missing": len(update.missing),
+            "carried_over": update.carried_over,
+            "requests": update.requests,
+            "retries": update.retries,
+            "bytes": meta.stored_bytes,
+        },
+    )
+
+
+async def known_funding(context: JobContext, lease: Lease, progress: Progress) -> FundingByMarket:
+    """What `cache:global_fr` holds; empty when no funding job brings it within the wait."""
+    known: FundingByMarket | None = await read_stored(context, GLOBAL_FR, decode_funding, lease)
+    if known is None:
+        job = await wait_for_job(context, maker_of(GLOBAL_FR), lease, progress)
+        if job is not None and job.state == "complete":
+            known = await read_stored(context, GLOBAL_FR, decode_funding, lease)
+    if known is None:
+        log.warning("no_funding_yet", hint="python main.py funding")
+    return known or {}

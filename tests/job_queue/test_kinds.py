@@ -1,0 +1,96 @@
+"""The table of job kinds, and that everybody who speaks of jobs follows it."""
+
+from typing import Any
+
+import pytest
+
+from api_routes import create_app
+from config import load_settings
+from documents.names import DOCUMENTS
+from job_queue.kinds import (
+    IDS_BY_LANE,
+    JOB_IDS,
+    KINDS,
+    Lane,
+    collect_id,
+    job_of,
+    lane_of,
+    maker_of,
+)
+from jobs.runners import RUNNERS
+from market.timeframes import Timeframe
+from metrics.worker import WorkerMetrics
+
+# What the releases before wrote into stores, and what clients know: names may join, none may go.
+IDS_OF_THE_FIRST_RELEASE = (
+    "collect:5m",
+    "collect:15m",
+    "collect:30m",
+    "collect:1h",
+    "collect:2h",
+    "collect:4h",
+    "collect:6h",
+    "collect:12h",
+    "collect:1d",
+    "discovery",
+    "funding",
+)
+
+
+def test_ids_and_lanes_that_stores_hold_stay() -> None:
+    assert set(IDS_OF_THE_FIRST_RELEASE) <= set(JOB_IDS)
+    assert {lane_of(job_id) for job_id in JOB_IDS} == {"worker", "funding"}
+    assert lane_of("discovery") == "worker"
+    assert lane_of("funding") == "funding"
+    assert {lane_of(job_id) for job_id in JOB_IDS if job_id.startswith("collect:")} == {"worker"}
+
+
+def test_every_job_is_named_once_and_runs_in_one_lane() -> None:
+    assert len(JOB_IDS) == len(set(JOB_IDS))
+    assert list(IDS_BY_LANE) == [str(lane) for lane in Lane]
+    assert sorted(job_id for ids in IDS_BY_LANE.values() for job_id in ids) == sorted(JOB_IDS)
+
+
+def test_every_document_is_made_by_one_job() -> None:
+    made = [document for job_id in JOB_IDS for document in job_of(job_id).produces]
+    assert sorted(made) == sorted(DOCUMENTS)
+    assert maker_of("8h") == maker_of("4h") == "collect:4h"
+    assert maker_of("global_fr") == "funding"
+    assert collect_id(Timeframe.H8) == "collect:4h"
+    assert collect_id(Timeframe.M5) == "collect:5m"
+    for timeframe in Timeframe:
+        assert collect_id(timeframe) == maker_of(timeframe)
+
+
+def test_an_unknown_job_is_named_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"unknown job 'collect:3h': the jobs are collect:5m,"):
+        job_of("collect:3h")
+
+
+def test_every_kind_has_a_function_and_every_function_a_kind() -> None:
+    assert set(RUNNERS) == {kind.name for kind in KINDS}
+
+
+def schema_of_a_job() -> Any:
+    def connect() -> Any:
+        raise AssertionError("nobody connects")
+
+    return create_app(load_settings(), connect).openapi()["components"]["schemas"]["Job"]
+
+
+def test_the_api_shows_every_kind() -> None:
+    kinds = schema_of_a_job()["properties"]["kind"]
+    assert kinds["type"] == "string"
+    assert kinds["enum"] == [kind.name for kind in KINDS]
+
+
+def test_the_metrics_count_every_job_and_lane_from_zero() -> None:
+    metrics = WorkerMetrics()
+    metrics.watch_jobs(IDS_BY_LANE.items())
+    value = metrics.registry.get_sample_value
+    for job_id in JOB_IDS:
+        labels = {"job_id": job_id, "outcome": "complete"}
+        assert value("perpcache_job_runs_total", labels) == 0
+    for lane in Lane:
+        labels = {"lane": lane.value, "outcome": "acquired"}
+        assert value("perpcache_lease_requests_total", labels) == 0

@@ -1,0 +1,88 @@
+"""How a worker learns that something waits for it."""
+
+import asyncio
+
+from job_queue.queue import JobQueue
+from stores.hot.leases import try_acquire
+from stores.hot.redis_client import NativeStore
+from stores.hot.upstash_client import UpstashStore
+from tests.fixtures.job_queue import Acquire, complete
+from tests.fixtures.upstash import UpstashEndpoint
+
+
+async def test_work_is_seen_only_when_the_lane_is_free(queue: JobQueue, acquire: Acquire) -> None:
+    assert not await queue.has_work("worker")
+    await queue.request("collect:4h")
+    assert await queue.has_work("worker")
+    assert not await queue.has_work("funding")
+    lease = await acquire()
+    assert not await queue.has_work("worker")
+    job = await queue.take(lease)
+    assert job is not None
+    await lease.release()
+    assert await queue.has_work("worker")  # its worker died: the lease is free, the job active
+
+
+async def test_each_step_costs_one_command(upstash: UpstashEndpoint) -> None:
+    store = UpstashStore(upstash.url, upstash.token)
+    queue = JobQueue(store)
+
+    async def once() -> None:
+        await queue.request("collect:4h")
+        await queue.has_work("worker")
+        lease = await try_acquire(store, "worker", holder="test", ttl_s=30)
+        assert lease is not None
+        job = await queue.take(lease)
+        assert job is not None
+        await queue.progress(job, lease, phase="fetch", done=1, total=2)
+        await complete(queue, job, lease)
+        await queue.list()
+        await lease.release()
+
+    await once()
+    upstash.fail("")
+    await once()
+    assert upstash.commands() == {"EVALSHA": 8}
+    await store.aclose()
+
+
+async def test_a_waiting_worker_is_woken_by_a_request(redis_url: str) -> None:
+    store, other = (NativeStore(redis_url, client_name="test") for _ in range(2))
+    queue = JobQueue(store)
+    await queue.wait_for_work(0.01)
+    waiting = asyncio.create_task(queue.wait_for_work(30))
+    funding = asyncio.create_task(queue.wait_for_work(30, "funding"))
+    await asyncio.sleep(0.2)
+    await queue.has_work("worker")
+    await queue.has_work("funding")
+    await waiting
+    waiting = asyncio.create_task(queue.wait_for_work(30))
+    await JobQueue(other).request("collect:4h")
+    async with asyncio.timeout(1):
+        await waiting
+    # Until somebody looks, the hint stands; a look takes it.
+    async with asyncio.timeout(1):
+        await queue.wait_for_work(30)
+    await queue.has_work("worker")
+    began = asyncio.get_running_loop().time()
+    await queue.wait_for_work(0.1)
+    assert asyncio.get_running_loop().time() - began > 0.09
+    funding.cancel()
+    await asyncio.gather(funding, return_exceptions=True)
+    await queue.aclose()
+    await store.aclose()
+    await other.aclose()
+
+
+async def test_without_a_listener_waiting_ends_by_time_or_by_wake(upstash: UpstashEndpoint) -> None:
+    store = UpstashStore(upstash.url, upstash.token)
+    queue = JobQueue(store)
+    await queue.wait_for_work(0.01)
+    waiting = asyncio.create_task(queue.wait_for_work(30, "funding"))
+    await asyncio.sleep(0)
+    queue.wake()
+    async with asyncio.timeout(1):
+        await waiting
+    assert upstash.commands() == {}
+    await queue.aclose()
+    await store.aclose()
