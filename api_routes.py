@@ -6,6 +6,7 @@ Api                 FastAPI behind api/middleware.py, with every error answered 
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -21,6 +22,7 @@ from api.documents.document_cache import DocumentCache
 from api.documents.endpoint import CacheEndpoint
 from api.documents.long_polls import LongPolls
 from api.documents.publish_watcher import PublishWatcher
+from api.documents.symbols import ListedSymbols
 from api.jobs import build_jobs
 from api.middleware import Middleware
 from api.parts import Parts
@@ -125,6 +127,14 @@ class Api(FastAPI):
                 self._watcher,
                 piece_deadline_s=self._piece_deadline_s,
                 metrics=self._metrics,
+                queue=parts.queue,
+                listed=ListedSymbols(
+                    partial(
+                        parts.database.markets.selected,
+                        exchanges=self._settings.exchanges,
+                        quote=self._settings.quote,
+                    )
+                ),
                 long_polls=LongPolls(
                     self._settings.max_waits_per_client, self._settings.trusted_proxies
                 ),

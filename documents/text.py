@@ -27,8 +27,9 @@ class DocumentError(UnreadableSeries):
 class Query:
     """What of a document is wanted; applied in the order of the fields.
 
-    None means all. `closed` leaves out rows that opened after the header's
-    `last_closed_open_time`; `limit` keeps the last n rows of each market.
+    None means all. A symbol in upper case names a market in any case. `closed` leaves out rows
+    that opened after the header's `last_closed_open_time`; `limit` keeps the last n rows of each
+    market.
     """
 
     exchanges: frozenset[str] | None = None
@@ -42,9 +43,10 @@ class Query:
         return self == _WHOLE
 
     def wants(self, exchange: str, symbol: str) -> bool:
-        return (self.exchanges is None or exchange in self.exchanges) and (
-            self.symbols is None or symbol in self.symbols
-        )
+        if self.exchanges is not None and exchange not in self.exchanges:
+            return False
+        symbols = self.symbols
+        return symbols is None or symbol in symbols or symbol.upper() in symbols
 
     def canonical(self) -> bytes:
         """Equal for queries that mean the same, whatever their spelling was."""

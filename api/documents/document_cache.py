@@ -19,6 +19,7 @@ from api.answers import Body
 from api.documents.derived import DerivedBodies
 from api.documents.query import Wanted
 from api.documents.shared_call import SharedCall, retrieve_exception
+from api.documents.symbols import near_symbols
 from api.documents.validators import Coding
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
 from documents.text import DocumentError, DocumentText
@@ -67,12 +68,19 @@ class CachedDocument:
         return self.etag_base + b"-" + wanted.tag if wanted.tag else self.etag_base
 
 
+@dataclass(frozen=True, slots=True)
+class DocumentBody(Body):
+    """The bytes of one representation; `absent`: symbols asked for that the document lacks."""
+
+    absent: frozenset[str] = frozenset()
+
+
 class DocumentCache:
     """Serves copies no older than the store's version at the time of asking."""
 
     def __init__(self, cache: CacheManager, *, derived_bytes: int = DERIVED_BYTES) -> None:
         self._cache = cache
-        self._copies: dict[str, CachedDocument] = {}
+        self._documents: dict[str, CachedDocument] = {}
         self._checks: dict[str, SharedCall[DocumentMeta | None]] = {}
         self._loads: dict[str, asyncio.Task[None]] = {}
         self._derived = DerivedBodies(derived_bytes)
@@ -88,26 +96,26 @@ class DocumentCache:
     async def current(self, name: str, check: Check | None = None) -> CachedDocument | None:
         """The newest version as of `check`, or of now; None if there is none yet.
 
-        While the store is away: the copy at hand, else raises StoreUnavailable.
+        While the store is away: the document at hand, else raises StoreUnavailable.
         """
         check = check or self.check(name)
         await asyncio.wait({check})
         try:
             for _ in range(_LOADS):
-                copy = self.at_hand(name, check)
-                if copy is not None:
-                    return copy
+                document = self.at_hand(name, check)
+                if document is not None:
+                    return document
                 if check.result() is None:
                     self._forget(name)
                     return None
                 await self._load(name)
-            return self._copies.get(name)
+            return self._documents.get(name)
         except StoreUnavailable as error:
             return self._while_away(name, error)
 
     def at_hand(self, name: str, check: Check) -> CachedDocument | None:
-        """The copy that may be served after this check, which has ended; None if there is more
-        to do. Raises StoreUnavailable if the store is away and there is no copy."""
+        """The document that may be served after this check, which has ended; None if there is more
+        to do. Raises StoreUnavailable if the store is away and there is no document."""
         if check.cancelled():
             raise StoreUnavailable("the service is stopping")
         error = check.exception()
@@ -115,37 +123,55 @@ class DocumentCache:
             return self._while_away(name, error)
         meta = check.result()
         self._away = False
-        copy = self._copies.get(name)
-        if meta is None or copy is None or copy.meta.version < meta.version:
+        document = self._documents.get(name)
+        if meta is None or document is None or document.meta.version < meta.version:
             return None
-        return copy
+        return document
 
     def _while_away(self, name: str, error: StoreUnavailable) -> CachedDocument:
-        copy = self._copies.get(name)
-        if copy is None:
+        document = self._documents.get(name)
+        if document is None:
             raise error
         if not self._away:  # once for an outage, not for each of thousands of requests
             self._away = True
             log.warning("serving_own_copies", error=str(error))
-        return copy
+        return document
 
-    def body_at_hand(self, copy: CachedDocument, wanted: Wanted, coding: Coding) -> Body | None:
+    def body_at_hand(
+        self, document: CachedDocument, wanted: Wanted, coding: Coding
+    ) -> DocumentBody | None:
         """The bytes of a representation that was made before."""
         if not wanted.tag and coding is Coding.DEFLATE:
-            return Body((copy.deflated,), len(copy.deflated))
-        body: Body | None = self._derived.kept(_key(copy, wanted, coding))
+            return DocumentBody((document.deflated,), len(document.deflated))
+        body: DocumentBody | None = self._derived.kept(_key(document, wanted, coding))
         return body
 
-    async def body(self, copy: CachedDocument, wanted: Wanted, coding: Coding) -> Body:
+    async def body(self, document: CachedDocument, wanted: Wanted, coding: Coding) -> DocumentBody:
         """The bytes of one representation. Raises DocumentError if the stored ones are none."""
-        ready = self.body_at_hand(copy, wanted, coding)
+        ready = self.body_at_hand(document, wanted, coding)
         if ready is not None:
             return ready
         if not wanted.tag and coding is Coding.IDENTITY:
-            text = (await self._text(copy)).text
-            return Body((text,), len(text))
-        make = partial(self._cut, copy, wanted, coding) if wanted.tag else partial(self._gzip, copy)
-        return await self._derived.get(_key(copy, wanted, coding), make)
+            text = (await self._text(document)).text
+            return DocumentBody((text,), len(text))
+        make = (
+            partial(self._cut, document, wanted, coding)
+            if wanted.tag
+            else partial(self._gzip, document)
+        )
+        return await self._derived.get(_key(document, wanted, coding), make)
+
+    async def near_symbols(
+        self, document: CachedDocument, wanted: Wanted, listed: frozenset[str]
+    ) -> tuple[str, ...]:
+        """Symbols of the document, or else `listed`, that look like those wanted."""
+
+        async def make() -> tuple[tuple[str, ...], int]:
+            known = listed.union(span.symbol for span in (await self._text(document)).markets)
+            near = await self._derived.run(near_symbols, wanted.query.symbols or (), known)
+            return near, 100 * (1 + len(near))
+
+        return await self._derived.get(_key(document, wanted, "near"), make)
 
     async def aclose(self) -> None:
         await self._derived.aclose()
@@ -167,53 +193,63 @@ class DocumentCache:
         stored = await self._cache.read(name)
         if stored is None:
             return
-        held = self._copies.get(name)
+        held = self._documents.get(name)
         # A store that lost its last writes may have fallen back: readers never do.
         if held is None or held.meta.version < stored.meta.version:
-            self._copies[name] = CachedDocument.of(stored)
+            self._documents[name] = CachedDocument.of(stored)
             self._derived.drop(name)
 
     def _forget(self, name: str) -> None:
-        self._copies.pop(name, None)
+        self._documents.pop(name, None)
         self._derived.drop(name)
 
-    async def _text(self, copy: CachedDocument) -> DocumentText:
-        key = (copy.meta.name, copy.meta.version, b"", "text")
+    async def _text(self, document: CachedDocument) -> DocumentText:
+        key = (document.meta.name, document.meta.version, b"", "text")
 
         async def make() -> tuple[DocumentText, int]:
-            text = await self._derived.run(_inflate, copy)
+            text = await self._derived.run(_inflate, document)
             return text, len(text.text) + 300 * len(text.markets)
 
         return await self._derived.get(key, make)
 
-    async def _cut(self, copy: CachedDocument, wanted: Wanted, coding: Coding) -> tuple[Body, int]:
-        text = await self._text(copy)
+    async def _cut(
+        self, document: CachedDocument, wanted: Wanted, coding: Coding
+    ) -> tuple[DocumentBody, int]:
+        text = await self._text(document)
         body = await self._derived.run(_cut, text, wanted, coding)
         return body, body.length
 
-    async def _gzip(self, copy: CachedDocument) -> tuple[Body, int]:
-        trailer = await self._derived.run(_gzip_trailer, copy.deflated)
+    async def _gzip(self, document: CachedDocument) -> tuple[DocumentBody, int]:
+        trailer = await self._derived.run(_gzip_trailer, document.deflated)
         # The stored zlib stream without its header (2) and checksum (4) is what gzip holds too.
-        parts = (_GZIP_HEADER, memoryview(copy.deflated)[2:-4], trailer)
-        return Body(parts, sum(map(len, parts))), len(_GZIP_HEADER) + len(trailer)
+        parts = (_GZIP_HEADER, memoryview(document.deflated)[2:-4], trailer)
+        return DocumentBody(parts, sum(map(len, parts))), len(_GZIP_HEADER) + len(trailer)
 
 
-def _key(copy: CachedDocument, wanted: Wanted, coding: Coding) -> tuple[Hashable, ...]:
-    return (copy.meta.name, copy.meta.version, wanted.tag, coding)
+def _key(document: CachedDocument, wanted: Wanted, form: str) -> tuple[Hashable, ...]:
+    return (document.meta.name, document.meta.version, wanted.tag, form)
 
 
-def _inflate(copy: CachedDocument) -> DocumentText:
-    return DocumentText(copy.stored.inflate())
+def _inflate(document: CachedDocument) -> DocumentText:
+    return DocumentText(document.stored.inflate())
 
 
-def _cut(text: DocumentText, wanted: Wanted, coding: Coding) -> Body:
+def _cut(text: DocumentText, wanted: Wanted, coding: Coding) -> DocumentBody:
     parts = text.cut(wanted.query)
     if coding is not Coding.IDENTITY:
         bits = 31 if coding is Coding.GZIP else 15
         packer = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, bits)
         packed = [packer.compress(part) for part in parts]
         parts = [part for part in (*packed, packer.flush()) if part]
-    return Body(parts, sum(map(len, parts)))
+    return DocumentBody(parts, sum(map(len, parts)), _absent(text, wanted.query.symbols))
+
+
+def _absent(text: DocumentText, symbols: frozenset[str] | None) -> frozenset[str]:
+    """Those symbols that the document names nowhere, not even among what is missing."""
+    absent = (symbols or frozenset()).difference(span.symbol.upper() for span in text.markets)
+    if absent:
+        absent = absent.difference(str(entry["symbol"]).upper() for entry in text.missing())
+    return absent
 
 
 def _gzip_trailer(deflated: bytes) -> bytes:

@@ -31,10 +31,13 @@ from api.answers import (
 from api.cors import Cors, origin_of
 from api.documents.document_cache import CachedDocument, Check, DocumentCache
 from api.documents.long_polls import LongPolls
+from api.documents.nothing_yet import nothing_yet
 from api.documents.publish_watcher import PublishWatcher
 from api.documents.query import InvalidQuery, Wanted, read_query
-from api.documents.validators import Coding, choose_coding, entity_tag, is_known
-from documents.names import DOCUMENTS, GLOBAL_FR
+from api.documents.symbols import ListedSymbols, none_known, unknown_header
+from api.documents.validators import Coding, choose_coding, entity_tag, is_known, read_date
+from documents.names import DOCUMENTS
+from job_queue.queue import JobQueue
 from metrics.api import ApiMetrics
 from timing.clock import now_ms
 
@@ -63,6 +66,7 @@ class Asked:
     wanted: Wanted
     coding: Coding
     if_none_match: bytes | None
+    if_modified_since_s: int | None
     origin: bytes | None  # of the page that asks, where it is a page
 
 
@@ -77,6 +81,8 @@ class CacheEndpoint:
         now_ms: Callable[[], int] = now_ms,
         piece_deadline_s: float = PIECE_DEADLINE_S,
         metrics: ApiMetrics | None = None,
+        queue: JobQueue,
+        listed: ListedSymbols,
         long_polls: LongPolls,
         cors: Cors,
     ) -> None:
@@ -84,6 +90,8 @@ class CacheEndpoint:
         self._long_polls = long_polls
         self._cache = cache
         self._cors = cors
+        self._queue = queue
+        self._listed = listed
         self._watcher = watcher
         self._now_ms = now_ms
         self._piece_deadline_s = piece_deadline_s
@@ -139,7 +147,7 @@ class CacheEndpoint:
         answer = self._not_modified(document, asked)
         if answer is None:
             body = self._cache.body_at_hand(document, asked.wanted, asked.coding)
-            if body is not None and body.length <= _SHORT_BYTES:
+            if body is not None and not body.absent and body.length <= _SHORT_BYTES:
                 answer = self._found(document, asked, body)
         return answer
 
@@ -158,16 +166,30 @@ class CacheEndpoint:
         else:
             document = await self._cache.current(name, scope.get(CHECK))
         if document is None:
-            return problem(404, _nothing_yet(name), NO_CACHE)
-        return self._not_modified(document, asked) or self._found(
-            document, asked, await self._cache.body(document, asked.wanted, asked.coding)
-        )
+            return await nothing_yet(self._queue, name)
+        return self._not_modified(document, asked) or await self._content(document, asked)
+
+    async def _content(self, document: CachedDocument, asked: Asked) -> Answer:
+        """200, with the symbols named that no market has; 404 if that is all that was asked for."""
+        body = await self._cache.body(document, asked.wanted, asked.coding)
+        if not body.absent:
+            return self._found(document, asked, body)
+        listed = await self._listed.current()
+        unknown = body.absent - listed
+        if unknown == asked.wanted.query.symbols:
+            return none_known(
+                unknown, await self._cache.near_symbols(document, asked.wanted, listed)
+            )
+        answer = self._found(document, asked, body)
+        if unknown:
+            answer.headers.append(unknown_header(unknown))
+        return answer
 
     def _not_modified(self, document: CachedDocument, asked: Asked) -> Answer | None:
         """304 where the client has this version."""
-        representation = document.representation(asked.wanted)
-        if asked.if_none_match is None or not is_known(asked.if_none_match, representation):
+        if not _has(asked, document):
             return None
+        representation = document.representation(asked.wanted)
         return Answer(304, self._headers(document, representation, asked.coding), _EMPTY)
 
     def _found(self, document: CachedDocument, asked: Asked, body: Body) -> Answer:
@@ -183,8 +205,8 @@ class CacheEndpoint:
         Raises TooManyLongPolls.
         """
         loop = asyncio.get_running_loop()
-        name, wanted, if_none_match = asked.name, asked.wanted, asked.if_none_match
-        deadline = loop.time() + wanted.wait_s
+        name = asked.name
+        deadline = loop.time() + asked.wanted.wait_s
         first: int | None = None
         gone = asyncio.create_task(_gone(receive))
         held = contextlib.ExitStack()
@@ -196,10 +218,7 @@ class CacheEndpoint:
                 if document is not None:
                     # `*` matches whatever there is, so what counts is what there was at first.
                     first = version if first is None else first
-                    known = if_none_match is not None and is_known(
-                        if_none_match, document.representation(wanted)
-                    )
-                    if not known or version != first:
+                    if not _has(asked, document) or version != first:
                         return document
                 if not is_held:
                     held.enter_context(self._long_polls.held(scope))
@@ -237,33 +256,39 @@ class CacheEndpoint:
         ]
 
 
+def _has(asked: Asked, document: CachedDocument) -> bool:
+    """Whether the client has this version: by its date only where it sent no entity tag."""
+    if asked.if_none_match is not None:
+        return is_known(asked.if_none_match, document.representation(asked.wanted))
+    since_s = asked.if_modified_since_s
+    return since_s is not None and document.meta.updated_at_ms // 1000 <= since_s
+
+
 def _asked(name: str, scope: Scope) -> Asked | None:
     """None if no coding that we have is acceptable. Raises InvalidQuery."""
     accept_encoding: bytes | None = None
     if_none_match: bytes | None = None
+    if_modified_since_s: int | None = None
     origin: bytes | None = None
     for key, value in scope["headers"]:
         if key == b"accept-encoding":
             accept_encoding = _joined(accept_encoding, value)
         elif key == b"if-none-match":
             if_none_match = _joined(if_none_match, value)
+        elif key == b"if-modified-since":
+            if_modified_since_s = read_date(value)
         elif key == b"origin":
             origin = value
     wanted = read_query(scope["query_string"])
     coding = choose_coding(accept_encoding)
     if coding is None:
         return None
-    return Asked(scope["method"], name, wanted, coding, if_none_match, origin)
+    method: str = scope["method"]
+    return Asked(method, name, wanted, coding, if_none_match, if_modified_since_s, origin)
 
 
 def _joined(before: bytes | None, value: bytes) -> bytes:
     return value if before is None else before + b"," + value
-
-
-def _nothing_yet(name: str) -> str:
-    if name == GLOBAL_FR:
-        return "no funding yet: POST /api/v1/internal/update-fr refreshes it"
-    return f'nothing collected yet: POST /get-market-data {{"timeframe":"{name}"}} collects it'
 
 
 async def _gone(receive: Receive) -> None:

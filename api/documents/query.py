@@ -3,6 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -14,6 +15,11 @@ LONGEST_WAIT_S: Final = 60
 # Above this an answer is computed anew each time: a memo of long keys would be worth an attack.
 _LONGEST_MEMO: Final = 256
 _MOST_FIELDS: Final = 2000
+PARAMETERS: Final = ("exchange", "symbol", "since", "closed", "limit", "wait")
+_NO_CACHE: Final = "_"  # how scripts in pages make an address of their own for each request
+# Of what is not known, as much is compared and answered.
+_MOST_UNKNOWN: Final = 3
+_LONGEST_COMPARED: Final = 32
 
 _INTEGER: Final = re.compile(r"^[0-9]{1,16}$", re.ASCII)
 _SECONDS: Final = re.compile(r"^[0-9]{1,2}(\.[0-9]{1,3})?$", re.ASCII)
@@ -37,7 +43,7 @@ class Wanted:
 
 
 def read_query(query_string: bytes) -> Wanted:
-    """Raises InvalidQuery. Parameters that we do not know are left alone."""
+    """Raises InvalidQuery, for parameters that do not exist, too. Symbols are put in upper case."""
     if len(query_string) > _LONGEST_MEMO:
         return _read_query(query_string)
     return _read_short_query(query_string)
@@ -60,9 +66,10 @@ def _read_query(query_string: bytes) -> Wanted:
     for name, value in fields:
         given.setdefault(name, []).append(value)
     reader = _Reader(given)
+    reader.refuse_unknown()
     query = Query(
         exchanges=reader.exchanges(),
-        symbols=reader.names("symbol"),
+        symbols=reader.symbols(),
         since_ms=reader.integer("since", least=0),
         closed=reader.boolean("closed"),
         limit=reader.integer("limit", least=1),
@@ -100,6 +107,19 @@ class _Reader:
         if names is not None and (not names or not names <= set(Exchange)):
             self._refuse("exchange", "enum", "must be one or more of " + ", ".join(Exchange))
         return names
+
+    def symbols(self) -> frozenset[str] | None:
+        names = self.names("symbol")
+        return names and frozenset(name.upper() for name in names)
+
+    def refuse_unknown(self) -> None:
+        """Says what was meant. What was given is not repeated: it is input."""
+        unknown = [name for name in self._given if name not in PARAMETERS and name != _NO_CACHE]
+        for name in unknown[:_MOST_UNKNOWN]:
+            near = get_close_matches(name[:_LONGEST_COMPARED].lower(), PARAMETERS, 1)
+            meant = f"did you mean {near[0]}? " if near else ""
+            message = f"unknown parameter: {meant}The parameters are {', '.join(PARAMETERS)}"
+            self.errors.append({"type": "unknown", "loc": ["query"], "msg": message})
 
     def integer(self, name: str, *, least: int) -> int | None:
         value = self._single(name)

@@ -5,6 +5,8 @@ Sections 12.5.3 (Accept-Encoding), 13.1.2 (If-None-Match), 8.8.3 (ETag).
 
 import re
 from collections.abc import Iterator
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
@@ -14,6 +16,8 @@ _LONGEST_MEMO: Final = 256
 
 _QVALUE: Final = re.compile(rb"^(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)$")
 _ENTITY_TAG: Final = re.compile(rb'(?:W/)?"([^"]*)"')
+# Apache and others write "…-gzip", Jetty "…--gzip".
+_PROXYS_SUFFIX: Final = re.compile(rb"--?(?:gzip|br|zstd|deflate)$")
 
 
 class Coding(StrEnum):
@@ -41,18 +45,40 @@ def entity_tag(representation: bytes, coding: Coding) -> bytes:
 
 
 def is_known(if_none_match: bytes, representation: bytes) -> bool:
-    """Whether the client has this version of this query, in whatever coding."""
+    """Whether the client has this version of this query, in whatever coding.
+
+    A proxy that compresses may have put what it did behind the tag, inside the quotes.
+    """
     if if_none_match.strip() == b"*":
         return True
     for match in _ENTITY_TAG.finditer(if_none_match):
-        head, _, coding = match[1].rpartition(b"-")
-        if head == representation and coding in _CODINGS:
+        tag = match[1]
+        if _is_of(tag, representation) or _is_of(_PROXYS_SUFFIX.sub(b"", tag), representation):
             return True
     return False
 
 
+def read_date(value: bytes) -> int | None:
+    """An HTTP date as seconds since 1970; None for what is none (RFC 9110, 5.6.7)."""
+    return None if len(value) > _LONGEST_MEMO else _read_date(value)
+
+
 _CODED: Final = {coding: coding.value.encode() for coding in Coding}
 _CODINGS: Final = frozenset(_CODED.values())
+
+
+def _is_of(tag: bytes, representation: bytes) -> bool:
+    head, _, coding = tag.rpartition(b"-")
+    return head == representation and coding in _CODINGS
+
+
+@lru_cache(256)
+def _read_date(value: bytes) -> int | None:
+    try:
+        date = parsedate_to_datetime(value.decode("latin-1"))
+        return int(date.replace(tzinfo=date.tzinfo or UTC).timestamp())
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _choose_coding(accept_encoding: bytes) -> Coding | None:

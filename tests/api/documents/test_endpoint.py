@@ -7,6 +7,7 @@ import socket
 import time
 import zlib
 from collections.abc import Callable
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import product
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 import orjson
 import pytest
 
+from database import Database
 from documents.building import DocumentBuilder, encode_funding
-from market.markets import Exchange, FundingSeries, Market, MarketSeries, Missing, Row
+from market.markets import Exchange, FundingSeries, ListedMarket, Market, MarketSeries, Missing, Row
 from market.timeframes import Timeframe
 from stores.hot.store import StoreUnavailable
 from tests.fixtures.api import ServedApi, StartApi
@@ -167,13 +169,90 @@ async def test_filters_over_http(native_published: ServedApi) -> None:
     assert places(await read("symbol=ETHUSDT&symbol=BTCUSDT&exchange=bybit")) == [
         ("bybit", "BTCUSDT")
     ]
-    unknown = await read("symbol=NOPE")
-    assert (unknown["markets"], unknown["missing"]) == ([], [])
+    assert await read("symbol=btcusdt") == await read("symbol=BTCUSDT")
+    none = await read("symbol=ETHUSDT&exchange=bybit")
+    assert (none["markets"], none["missing"]) == ([], [])
     assert (await read("exchange=bybit"))["missing"] == orjson.loads(document())["missing"]
     closed = await read("closed=true&limit=1")
     assert [m["rows"][0][0] for m in closed["markets"]] == [FORMING_MS - 4 * HOUR_MS] * 3
     since = await read(f"since={FORMING_MS - 1}")
     assert [[row[0] for row in m["rows"]] for m in since["markets"]] == [[FORMING_MS]] * 3
+
+
+async def test_a_date_alone_is_a_validator(native_published: ServedApi) -> None:
+    _, headers, _ = await get(native_published, "/cache/4h?limit=1")
+    made, etag = headers["last-modified"], headers["etag"]
+    for date, expected in (
+        (made, 304),
+        ("Fri, 31 Dec 2100 23:59:59 GMT", 304),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 200),
+        ("no date", 200),
+    ):
+        status, got, body = await get(native_published, "/cache/4h?limit=1", If_Modified_Since=date)
+        assert (status, got["etag"], not body) == (expected, etag, expected == 304)
+        # An entity tag says more, so the date beside it is not looked at.
+        for tag, status_by_tag in (('"1-old-gzip"', 200), (etag, 304)):
+            headers = {"If_None_Match": tag, "If_Modified_Since": date}
+            status, _, _ = await get(native_published, "/cache/4h?limit=1", **headers)
+            assert status == status_by_tag
+    waiting = await get(native_published, "/cache/4h?wait=0.1", If_Modified_Since=made)
+    assert waiting[0] == 304
+
+
+async def test_an_etag_that_a_proxy_marked_is_known(native_published: ServedApi) -> None:
+    _, headers, _ = await get(native_published, "/cache/4h")
+    for suffix in ("-gzip", "-br", "--gzip"):
+        marked = headers["etag"][:-1] + suffix + '"'
+        status, _, _ = await get(native_published, "/cache/4h", If_None_Match=marked)
+        assert status == 304
+
+
+async def test_symbols_that_nobody_lists_are_named(
+    start_api: StartApi, store_settings: dict[str, Any], database_url: str
+) -> None:
+    database = Database(database_url)
+    young = Market(Exchange.BINANCE, "YOUNGUSDT", "YOUNG", "USDT")
+    listed = [ListedMarket(market, 1.0) for market in (MARKETS[0], young)]
+    await database.markets.save_markets(Exchange.BINANCE, listed, seen_at_ms=1)
+    await database.aclose()
+    api = await start_api(**store_settings, dsn=database_url)
+    await api.publish("4h", document(), AS_OF_MS)
+    for method in ("GET", "GET", "HEAD"):  # the second finds what the first made
+        # In the document; in its list of what is missing; on a list alone; nowhere.
+        for known in ("btcusdt", "XYZUSDT", "youngusdt"):
+            status, headers, _ = await get(api, f"/cache/4h?symbol={known}", method)
+            assert (status, "x-unknown-symbols" in headers) == (200, False)
+            path = f"/cache/4h?symbol={known},nope&symbol=btcusd"
+            status, headers, _ = await get(api, path, method)
+            assert (status, headers["x-unknown-symbols"]) == (200, "BTCUSD, NOPE")
+        status, headers, body = await get(api, "/cache/4h?symbol=btcusd,nope", method)
+        assert (status, headers["x-unknown-symbols"]) == (404, "BTCUSD, NOPE")
+        assert headers["cache-control"] == "no-cache"
+        if method == "GET":
+            assert "did you mean BTCUSDT" in orjson.loads(body)["detail"]
+    for symbol, near in (("young-usdt", "YOUNGUSDT"), ("BTC", "BTCUSDT"), ("qqqqqqq", None)):
+        status, _, body = await get(api, f"/cache/4h?symbol={symbol}")
+        told = orjson.loads(body)["detail"]
+        assert (status, f"did you mean {near}" in told) == (404, near is not None)
+        assert ("GET /coins" in told) == (near is None)
+
+
+async def test_unknown_symbols_are_few_and_plain_in_the_answer(
+    native_published: ServedApi,
+) -> None:
+    hostile = "A%0D%0AX-Evil:1,<script>," + "A" * 9000
+    status, headers, body = await get(native_published, f"/cache/4h?symbol={hostile}")
+    assert status == 404
+    assert "x-evil" not in headers
+    assert "script" not in body.decode()
+    named = headers["x-unknown-symbols"].split(", ")
+    assert named == ["%3CSCRIPT%3E", "A%0D%0AX-EVIL%3A1", "A" * 64]
+    many = ",".join(f"NOPE{number:04}" for number in range(1500))
+    started = time.monotonic()
+    status, headers, _ = await get(native_published, f"/cache/4h?symbol=BTCUSDT,{many}")
+    assert (status, headers["x-unknown-symbols"].count(",")) == (200, 50)
+    assert headers["x-unknown-symbols"].endswith(", NOPE0049, ...")
+    assert time.monotonic() - started < 5
 
 
 async def test_funding_is_served_too(api: ServedApi) -> None:
@@ -195,6 +274,50 @@ async def test_nothing_yet_says_what_to_post(api: ServedApi) -> None:
     assert "POST /api/v1/internal/update-fr" in orjson.loads(body)["detail"]
 
 
+async def test_nothing_yet_says_how_the_job_goes_and_how_it_ended(api: ServedApi) -> None:
+    """One job makes 4h and 8h; what is said of either is said of it."""
+
+    async def told() -> set[str]:
+        answers = [await get(api, f"/cache/{name}") for name in ("4h", "8h")]
+        assert {answer[0] for answer in answers} == {404}
+        assert {answer[1]["cache-control"] for answer in answers} == {"no-cache"}
+        return {orjson.loads(body)["detail"].replace("8h", "4h") for _, _, body in answers}
+
+    follow = "GET /jobs/collect:4h follows it"
+    assert await told() == {
+        'nothing collected yet: POST /get-market-data {"timeframe":"4h"} collects it'
+    }
+    await api.queue.request("collect:4h")
+    assert await told() == {f"nothing collected yet: collect:4h is queued, {follow}"}
+    async with api.lease() as lease:
+        job = await api.queue.take(lease)
+        assert job is not None
+        assert await told() == {f"nothing collected yet: collect:4h is running, {follow}"}
+        before_ms = time.time_ns() // 1_000_000
+        await api.queue.finish(
+            job, lease, state="failed", as_of_ms=None, result=None, error="binance: unreachable"
+        )
+    after = await api.queue.get("collect:4h")
+    assert after is not None
+    assert after.finished_at is not None
+    assert before_ms - 1000 < after.finished_at
+    ended = datetime.fromtimestamp(after.finished_at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    failed = f"the last run of collect:4h failed at {ended}: binance: unreachable"
+    again = 'POST /get-market-data {"timeframe":"4h"} tries again'
+    assert await told() == {f"nothing collected yet: {failed}; {again}"}
+    await api.queue.request("collect:4h")
+    assert await told() == {f"nothing collected yet: collect:4h is queued, {follow}; {failed}"}
+    await api.queue.abort("collect:4h")
+    (text,) = await told()
+    assert "the last run of collect:4h was aborted at " in text
+
+
+async def test_no_funding_yet_says_how_its_job_goes(native_api: ServedApi) -> None:
+    await native_api.queue.request("funding")
+    _, _, body = await get(native_api, "/cache/global_fr")
+    assert "no funding yet: funding is queued, GET /jobs/funding" in orjson.loads(body)["detail"]
+
+
 REFUSED = [
     ("GET", "/cache/7h", 422, "5m, 15m"),
     ("GET", "/cache/", 422, "global_fr"),
@@ -204,6 +327,8 @@ REFUSED = [
     ("GET", "/cache/4h?exchange=kraken", 422, "binance, bybit"),
     ("GET", "/cache/4h?wait=61", 422, "0 to 60"),
     ("GET", "/cache/4h?closed=maybe", 422, "true or false"),
+    ("GET", "/cache/4h?symbl=BTCUSDT", 422, "did you mean symbol?"),
+    ("HEAD", "/cache/4h?symbl=BTCUSDT", 422, ""),
     ("GET", "/cache/4h?symbol=%3Cscript%3E&limit=%3Cscript%3E", 422, "integer"),
     ("POST", "/cache/4h", 405, "Method Not Allowed"),
     ("DELETE", "/cache/4h", 405, "Method Not Allowed"),
@@ -215,7 +340,7 @@ async def test_what_cannot_be_answered(native_published: ServedApi) -> None:
     for method, path, status, words in REFUSED:
         got, headers, body = await get(native_published, path, method)
         assert got == status, path
-        assert words in str(orjson.loads(body)["detail"])
+        assert method == "HEAD" or words in str(orjson.loads(body)["detail"])
         assert headers["content-type"] == "application/json"
         assert b"script" not in body
         if status == 405:

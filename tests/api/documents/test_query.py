@@ -1,5 +1,7 @@
 """Reading the query of a document: what it asks for, and what is said of a wrong one."""
 
+from urllib.parse import quote
+
 import pytest
 
 from api.documents.query import InvalidQuery, read_query
@@ -14,6 +16,7 @@ def test_queries_are_read() -> None:
         frozenset(["binance", "bybit"]), frozenset(["A", "B", "C"]), 5, True, 2
     )
     assert read_query("symbol=币安".encode()).query.symbols == frozenset(["币安"])
+    assert read_query(b"symbol=btcUsdt").query.symbols == frozenset(["BTCUSDT"])
     assert read_query(b"symbol=").query.symbols == frozenset()
     assert read_query(b"wait=1.5").wait_s == 1.5
     assert read_query(b"_=12345&closed=false&wait=0").query.is_whole
@@ -26,6 +29,7 @@ def test_the_tag_is_of_what_is_asked_not_of_how() -> None:
             b"limit=2&symbol=A,B",
             b"symbol=B&symbol=A&limit=002&wait=9",
             b"symbol=B,A&limit=2",
+            b"symbol=b,a&limit=2",
         )
     }
     assert len(same) == 1
@@ -65,3 +69,34 @@ def test_wrong_queries_name_what_is_wrong(query: str, names: list[str]) -> None:
     with pytest.raises(InvalidQuery) as caught:
         read_query(query.encode())
     assert [error["loc"] for error in caught.value.errors] == [["query", name] for name in names]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("symbl", "symbol"),
+        ("symbols", "symbol"),
+        ("Symbol", "symbol"),
+        ("exchanges", "exchange"),
+        ("limt", "limit"),
+        ("close", "closed"),
+        ("from", None),
+        ("", None),
+        ("<script>alert(1)</script>", None),
+        ("symbol" * 2000, None),
+    ],
+)
+def test_unknown_parameters_are_refused_with_the_nearest(name: str, meant: str | None) -> None:
+    with pytest.raises(InvalidQuery) as caught:
+        read_query(f"limit=1&{quote(name)}=1".encode())
+    (error,) = caught.value.errors
+    assert (error["type"], error["loc"]) == ("unknown", ["query"])
+    assert (f"did you mean {meant}?" in error["msg"]) == (meant is not None)
+    assert "exchange, symbol, since, closed, limit, wait" in error["msg"]
+    assert "alert" not in error["msg"]
+
+
+def test_few_of_many_unknown_parameters_are_answered() -> None:
+    with pytest.raises(InvalidQuery) as caught:
+        read_query("&".join(f"symbol{number}=1" for number in range(2000)).encode())
+    assert len(caught.value.errors) == 3

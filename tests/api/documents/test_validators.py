@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.documents.validators import Coding, choose_coding, is_known
+from api.documents.validators import Coding, choose_coding, is_known, read_date
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,33 @@ def test_coding(header: str | None, expected: Coding | None) -> None:
         ('"7-ab-gzip', False),
         ("", False),
         ('"*"', False),
+        # What proxies that compress put behind the tag, inside the quotes.
+        ('"7-ab-identity-gzip"', True),
+        ('"7-ab-deflate-br"', True),
+        ('W/"7-ab-identity--gzip"', True),
+        ('"7-ab-gzip-gzip"', True),
+        ('"7-ab-identity-gzip-br"', False),
+        ('"7-ab-ffff-identity-gzip"', False),
+        ('"7-ab-identity-snappy"', False),
     ],
 )
 def test_validators(header: str, known: bool) -> None:
     assert is_known(header.encode(), b"7-ab") is known
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        # RFC 9110, 5.6.7: the three forms of one instant, which is 784111777 by `date -d`.
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", 784_111_777),
+        ("Sun Nov  6 08:49:37 1994", 784_111_777),
+        ("yesterday", None),
+        ("", None),
+        ("Sun, 06 Nov 19945678 08:49:37 GMT", None),
+        ("Sun, 06 Nov 1994 08:49:37 GMT" + " " * 300, None),
+        ("\xff", None),
+    ],
+)
+def test_dates(text: str, seconds: int | None) -> None:
+    assert read_date(text.encode("latin-1")) == seconds

@@ -1,0 +1,89 @@
+"""Which of the symbols asked for exist anywhere, and which known ones look like the others."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from difflib import get_close_matches
+from typing import Final
+from urllib.parse import quote
+
+import structlog
+
+from api.answers import NO_CACHE, Answer, Header, problem
+from database import DatabaseUnavailable
+from market.markets import Market
+
+_READ_DEADLINE_S: Final = 1.0
+# Lists change a few times a day; an hour's newcomer may be called unknown for this long.
+_FRESH_S: Final = 60.0
+_RETRY_S: Final = 10.0
+# What is asked is input: as much of it is compared, and named in a header.
+_MOST_COMPARED: Final = 3
+_LONGEST_COMPARED: Final = 32
+_MOST_NAMED: Final = 50
+_LONGEST_NAMED: Final = 64
+_NEAR_EACH: Final = 3
+
+log = structlog.get_logger(__name__)
+
+
+class ListedSymbols:
+    """The symbols on the exchanges' lists, in upper case, as the cold store knew them lately.
+
+    `read` gives the listed markets. While it fails, those that were read last are believed.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Awaitable[Sequence[Market]]],
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._read = read
+        self._clock_s = clock_s
+        self._symbols: frozenset[str] = frozenset()
+        self._due_s = float("-inf")
+        self._reading = asyncio.Lock()
+
+    async def current(self) -> frozenset[str]:
+        """Costs a query at most once a minute, and a second at most where that fails."""
+        async with self._reading:
+            if self._clock_s() >= self._due_s:
+                self._due_s = self._clock_s() + await self._refresh()
+        return self._symbols
+
+    async def _refresh(self) -> float:
+        """Reads the lists; gives the seconds until they are due again."""
+        try:
+            async with asyncio.timeout(_READ_DEADLINE_S):
+                markets = await self._read()
+        except (DatabaseUnavailable, TimeoutError) as error:
+            log.debug("listed_symbols_unknown", error=str(error) or "no answer in time")
+            return _RETRY_S
+        self._symbols = frozenset(market.symbol.upper() for market in markets)
+        return _FRESH_S
+
+
+def near_symbols(asked: Iterable[str], known: Collection[str]) -> tuple[str, ...]:
+    """Known symbols that look like those asked for, the most alike first. CPU work: some ms."""
+    found: dict[str, None] = {}
+    for symbol in sorted(asked)[:_MOST_COMPARED]:
+        near = get_close_matches(symbol[:_LONGEST_COMPARED], known, _NEAR_EACH)
+        found |= dict.fromkeys(near)
+    return tuple(found)
+
+
+def unknown_header(symbols: Iterable[str]) -> Header:
+    """Names the symbols; what is not plain in them is percent-encoded, as they are input."""
+    named = sorted(symbols)
+    texts = [quote(symbol[:_LONGEST_NAMED], safe="") for symbol in named[:_MOST_NAMED]]
+    if len(named) > _MOST_NAMED:
+        texts.append("...")
+    return (b"x-unknown-symbols", ", ".join(texts).encode())
+
+
+def none_known(symbols: Collection[str], near: Sequence[str]) -> Answer:
+    """404 for a query all of whose symbols are unknown."""
+    which = "this symbol" if len(symbols) == 1 else "any of these symbols"
+    hint = f": did you mean {', '.join(near)}?" if near else ""
+    detail = f"no listed market has {which}{hint or '; GET /coins lists them'}"
+    return problem(404, detail, NO_CACHE, unknown_header(symbols))
