@@ -5,16 +5,12 @@ from typing import Final
 
 from api.answers import NO_CACHE, Answer, problem
 from documents.names import GLOBAL_FR
-from job_queue.queue import JobQueue, JobRecord, collect_id
-from market.timeframes import Timeframe
+from job_queue.kinds import maker_of
+from job_queue.queue import JobQueue
+from job_queue.records import JobRecord
 from stores.hot.store import StoreUnavailable
 
 _LONGEST_CAUSE: Final = 500
-
-
-def job_of(name: str) -> str:
-    """The id of the job that makes this document."""
-    return "funding" if name == GLOBAL_FR else collect_id(Timeframe(name))
 
 
 def post_of(name: str) -> tuple[str, dict[str, str] | None]:
@@ -27,7 +23,7 @@ def post_of(name: str) -> tuple[str, dict[str, str] | None]:
 async def nothing_yet(queue: JobQueue, name: str) -> Answer:
     """404 that says what to do, or what is being done, and how the last run ended."""
     try:
-        job = await queue.get(job_of(name))
+        job = await queue.get(maker_of(name))
     except StoreUnavailable:
         job = None  # the document's absence was told, the job's state is not
     what = "no funding" if name == GLOBAL_FR else "nothing collected"
@@ -38,7 +34,7 @@ def _next_step(name: str, job: JobRecord | None) -> str:
     path, body = post_of(name)
     post = f"POST {path}" + (f' {{"timeframe":"{name}"}}' if body else "")
     last = job and last_run(job)
-    if job is not None and job.state in ("queued", "active"):
+    if job is not None and job.is_pending:
         how = "is queued" if job.state == "queued" else "is running"
         now = f"{job.id} {how}, GET /jobs/{job.id} follows it"
         return f"{now}; {last}" if last else now
@@ -50,9 +46,8 @@ def last_run(job: JobRecord) -> str | None:
     """How the job's last run ended, in words: state, when, and why; None before there was one."""
     if job.last is None:
         return None
-    ended = datetime.fromtimestamp(job.last["finished_at"] / 1000, UTC)
+    ended = datetime.fromtimestamp(job.last.finished_at_ms / 1000, UTC)
     words = {"complete": "completed", "failed": "failed", "aborted": "was aborted"}
-    how = words.get(job.last["state"], f"ended as {job.last['state']}")
-    cause = str(job.last["error"] or "")[:_LONGEST_CAUSE]
+    how = words.get(job.last.state, f"ended as {job.last.state}")
     text = f"the last run of {job.id} {how} at {ended:%Y-%m-%dT%H:%M:%SZ}"
-    return f"{text}: {cause}" if cause else text
+    return f"{text}: {job.last.error[:_LONGEST_CAUSE]}" if job.last.error else text
