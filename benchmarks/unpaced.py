@@ -9,19 +9,22 @@ from typing import Final
 
 import uvloop
 
+from commands.process import prepare, settle
 from config import Settings, load_settings
 from logging_setup import configure_logging
-from main import open_parts, starting
 
 _TIMES_THE_LIMIT: Final = 1000.0
 
 
 async def run(settings: Settings, job_id: str) -> int:
-    with starting():
-        from budgets.rate_limits import RateLimits
-        from commands.foreground import run_here
-        from data_collector.exchange_client import ExchangeClient
-        from jobs.context import JobContext
+    prepare()
+    from budgets.rate_limits import RateLimits
+    from commands.composition import open_parts
+    from commands.foreground import run_here
+    from data_collector.exchange_client import ExchangeClient
+    from jobs.context import JobContext
+
+    settle()
     async with (
         open_parts(settings, "benchmarks") as parts,
         ExchangeClient(settings, limits=RateLimits(_TIMES_THE_LIMIT)) as client,

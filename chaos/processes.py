@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from chaos.report import Ledger
-from commands.supervisor import PARENT_FD_FLAG
+from commands.arguments import PARENT_FD_FLAG
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 _STOP_S: Final = 8.0

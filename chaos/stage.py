@@ -25,7 +25,7 @@ import redis.asyncio as redis
 from chaos.plan import LEASE_S, Plan
 from chaos.processes import ROOT, Kept, Outages
 from chaos.report import Ledger
-from commands.supervisor import PARENT_FD_FLAG
+from commands.arguments import PARENT_FD_FLAG
 from stores.embedded.postgres import EmbeddedPostgres
 from stores.embedded.server import EmbeddedServer
 from stores.embedded.valkey import EmbeddedValkey

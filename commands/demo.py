@@ -3,16 +3,12 @@
 It is a client like any other: it starts two processes, talks HTTP, and cleans up behind them.
 """
 
+import argparse
 import asyncio
-import contextlib
-import os
 import secrets
 import shutil
-import sys
 import tempfile
 import time
-from collections import deque
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,22 +18,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from commands.supervisor import PARENT_FD_FLAG, READY_WORDS
+from commands.demo_process import running
+from commands.errors import DemoFailed
+from commands.terminal import plain_phase
+from logging_setup import configure_logging
 from stores.embedded.stores import remove_embedded_data
 
-MARKETS: Final = 40
-_START_S: Final = 60.0
 _JOB_S: Final = 120.0
-_STOP_S: Final = 10.0
-# What `serve` and `simulate` print once they answer, before their address.
-_MAIN: Final = Path(__file__).resolve().parents[1] / "main.py"
 
 
-class DemoFailed(Exception):
-    """A step did not work; the message says which and what the process printed last."""
+def run(arguments: argparse.Namespace) -> int:
+    """`demo`: with no setting of the user's, on an event loop of its own."""
+    configure_logging("WARNING", "console")
+    return asyncio.run(run_demo(arguments.markets))
 
 
-async def run_demo(markets: int = MARKETS) -> int:
+async def run_demo(markets: int) -> int:
     """Shows the main job on a temporary DATA_DIR. Returns the exit code: 0, or 1 with a reason."""
     console = Console()
     folder = Path(tempfile.mkdtemp(prefix="perpcache-demo-"))
@@ -63,14 +59,14 @@ async def _show(console: Console, folder: Path, markets: int) -> None:
     console.print(
         f"Perpcache demo: both exchanges simulated with {markets} markets each, limits included."
     )
-    simulator = _process(
+    simulator = running(
         ["simulate", "--port", "0", "--binance", str(markets), "--bybit", str(markets)],
         {},
         folder,
     )
     async with simulator as exchange_address:
         secret = secrets.token_hex(16)
-        service = _process(
+        service = running(
             ["serve"],
             {
                 "DATA_DIR": str(folder),
@@ -95,7 +91,7 @@ async def _show(console: Console, folder: Path, markets: int) -> None:
 
 async def _refresh(console: Console, client: aiohttp.ClientSession, secret: str) -> None:
     columns = (
-        TextColumn("{task.description:<34}"),
+        TextColumn("{task.description:<37}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -126,7 +122,7 @@ async def _run_job(
         now = job["progress"]
         bars.update(
             bar,
-            description=f"{what}: {now['phase']}",
+            description=f"{what}: {plain_phase(now['phase'])}",
             completed=now["done"],
             total=now["total"] or None,
         )
@@ -188,71 +184,3 @@ def _short(number: float | None) -> str:
         if number >= size:
             return f"{number / size:.1f}{letter}"
     return f"{number:.0f}"
-
-
-@contextlib.asynccontextmanager
-async def _process(
-    arguments: list[str], environment: dict[str, str], folder: Path
-) -> AsyncIterator[str]:
-    """A command of main.py that runs until the block ends; yields it and its HTTP address.
-
-    It runs in `folder`, so that no setting of the caller's, `.env` included, reaches it; should we
-    be killed it ends by itself.
-    """
-    read_end, write_end = os.pipe()
-    own = {
-        name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(_MAIN),
-        *arguments,
-        PARENT_FD_FLAG,
-        str(read_end),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={**own, **environment},
-        cwd=folder,
-        pass_fds=(read_end,),
-        start_new_session=True,
-    )
-    os.close(read_end)
-    lines: deque[str] = deque(maxlen=15)
-    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    reader = asyncio.create_task(_read(process, lines, ready))
-    try:
-        try:
-            address = await asyncio.wait_for(ready, _START_S)
-        except TimeoutError:
-            raise DemoFailed(_last_words(arguments[0], lines, "did not start in time")) from None
-        yield address
-    finally:
-        os.close(write_end)
-        if process.returncode is None:
-            process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), _STOP_S)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-        await reader
-
-
-async def _read(
-    process: asyncio.subprocess.Process, lines: "deque[str]", ready: "asyncio.Future[str]"
-) -> None:
-    """Keeps the process's last lines, and finds its address among them."""
-    assert process.stdout is not None  # noqa: S101 - asked for with PIPE
-    async for raw in process.stdout:
-        line = raw.decode(errors="replace").rstrip()
-        lines.append(line)
-        _, found, address = line.partition(READY_WORDS)
-        if found and not ready.done():
-            ready.set_result(address.split()[0])
-    if not ready.done():
-        ready.set_exception(DemoFailed("a process ended before it was ready:\n" + "\n".join(lines)))
-
-
-def _last_words(name: str, lines: "deque[str]", why: str) -> str:
-    return f"{name} {why}; it printed last:\n" + "\n".join(lines)

@@ -1,24 +1,36 @@
 """`collect` and `funding` on the command line: one job, here and now, with a progress bar."""
 
+import argparse
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterator
 from typing import Final
 
 from rich.console import Console
 
-from job_queue.kinds import lane_of
-from job_queue.records import JobRecord
-from jobs.context import JobContext, Progress
+from commands.composition import holder_name, open_job_context
+from commands.data_dir import remember_exchanges
+from commands.errors import EXIT_COMPLETE, EXIT_FAILED, EXIT_HELD, EXIT_STOPPED
+from commands.process import settle
+from commands.progress import shown
+from config import Settings
+from job_queue.kinds import collect_id, lane_of
+from jobs.context import JobContext
+from market.timeframes import Timeframe
 from stores.hot.leases import Lease, current_holder
 from timing.backoff import stop_or
 from worker import Worker
 
-EXIT_COMPLETE: Final = 0
-EXIT_FAILED: Final = 1
-EXIT_HELD: Final = 75  # sysexits.h: EX_TEMPFAIL
-EXIT_STOPPED: Final = 130
 _LOOK_EVERY_S: Final = 0.5
+
+
+async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace) -> int:
+    """`collect TIMEFRAME` or `funding`."""
+    remember_exchanges(settings)
+    collects = arguments.command == "collect"
+    job_id = collect_id(Timeframe(arguments.timeframe)) if collects else arguments.command
+    async with open_job_context(settings, arguments.command) as context:
+        settle()
+        wait = not arguments.no_wait
+        return await run_here(context, job_id, holder=holder_name(), wait=wait, stop=stop)
 
 
 async def run_here(
@@ -27,8 +39,8 @@ async def run_here(
     """Runs the job under its lane's lease. Returns the exit code: 0 complete, 1 failed, 75 when
     the lease is held and `wait` is false, 130 when stopped (the job goes back to the queue)."""
     console = Console()
-    with _shown(console, job_id) as show:
-        worker = Worker(context, holder=holder, watcher=show)
+    with shown(console, job_id) as progress:
+        worker = Worker(context, holder=holder, watcher=progress.show)
         lease = await _lease(context, worker, job_id, console, wait=wait, stop=stop)
         if lease is None:
             return EXIT_STOPPED if stop.is_set() else EXIT_HELD
@@ -38,6 +50,8 @@ async def run_here(
             state = await worker.run_one(job, lease, stop) if job else "failed"
         finally:
             await lease.release()
+        if state == "complete":
+            progress.finish()
     record = await context.queue.get(job_id)
     if state == "queued":
         return EXIT_STOPPED
@@ -80,57 +94,3 @@ async def _lease(
             return None
         await stop_or(stop, _LOOK_EVERY_S)
     return None
-
-
-Show = Callable[[JobRecord, Progress], None]
-
-
-@contextlib.contextmanager
-def _shown(console: Console, job_id: str) -> Iterator[Show]:
-    """How a job's progress is shown: a bar on a terminal, plain lines elsewhere."""
-    if not console.is_terminal:
-        yield _plain_lines(console, job_id)
-        return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=console) as bars:
-        bar, phase = bars.add_task(job_id, total=None), ""
-
-        def show(_: JobRecord, progress: Progress) -> None:
-            nonlocal bar, phase
-            if progress.phase != phase:
-                bars.remove_task(bar)
-                phase = progress.phase
-                bar = bars.add_task(f"{job_id}: {phase}", total=None)
-            bars.update(bar, completed=progress.done, total=progress.total or None)
-
-        yield show
-
-
-def _plain_lines(console: Console, job_id: str) -> Show:
-    """One line for each phase, and one for each further tenth of it."""
-    shown: tuple[str, int] = ("", -1)
-
-    def show(_: JobRecord, progress: Progress) -> None:
-        nonlocal shown
-        tenth = int(10 * progress.done / progress.total) if progress.total else 0
-        if (progress.phase, tenth) != shown:
-            shown = (progress.phase, tenth)
-            counted = f" {progress.done}/{progress.total}" if progress.total else ""
-            console.print(f"{job_id}: {progress.phase}{counted}", highlight=False)
-
-    return show

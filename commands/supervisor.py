@@ -10,18 +10,19 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
+from commands.arguments import PARENT_FD_FLAG
+from timing.backoff import Backoff, stop_or
+
 _FIRST_RESTART_S: Final = 0.2
 _SLOWEST_RESTART_S: Final = 10.0
 # A child that lived this long was well: its next restart is quick again.
 _WELL_AFTER_S: Final = 30.0
-PARENT_FD_FLAG: Final = "--parent-fd"
-READY_WORDS: Final = "listening on "  # what stands before our address once we answer there
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +49,8 @@ class Child:
         return self._process.pid if self._process and self._process.returncode is None else None
 
     async def keep_running(self) -> None:
-        pause_s = _FIRST_RESTART_S
+        """Starts the process again each time that it ends, until `stop`."""
+        pauses = Backoff(_FIRST_RESTART_S, _SLOWEST_RESTART_S)
         clock = asyncio.get_running_loop().time
         while not self._stopping.is_set():
             started = clock()
@@ -56,11 +58,10 @@ class Child:
             if self._stopping.is_set():
                 return
             if clock() - started > _WELL_AFTER_S:
-                pause_s = _FIRST_RESTART_S
+                pauses.reset()
+            pause_s = pauses.pause_s()
             log.error("child_died", child=self.spec.name, exit_code=code, restart_in_s=pause_s)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause_s)
-            pause_s = min(pause_s * 2, _SLOWEST_RESTART_S)
+            await stop_or(self._stopping, pause_s)
 
     async def _run_once(self) -> int:
         # The write end stays with us alone; the child sees its end when we are gone.
@@ -103,29 +104,3 @@ class Child:
         if self._process and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
-
-
-def watch_parent(read_end: int, on_end: Callable[[], None]) -> None:
-    """Calls `on_end` once when the process at the other end of the pipe is gone."""
-    loop = asyncio.get_running_loop()
-
-    def ended() -> None:
-        loop.remove_reader(read_end)
-        log.warning("parent_gone")
-        on_end()
-
-    loop.add_reader(read_end, ended)
-
-
-@contextlib.contextmanager
-def stop_signals(on_stop: Callable[[], None]) -> Iterator[None]:
-    """Inside, SIGINT, SIGTERM and SIGHUP call `on_stop` instead of ending the process."""
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, on_stop)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

@@ -13,8 +13,10 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from commands import coins as coins_command
-from commands.coins import CoinsError, import_csv, run_coins
+from commands.arguments import COMMANDS
+from commands.coins import prepare
+from commands.coins_csv import import_csv
+from commands.errors import CoinsError
 from database import CoinMetadata, Database
 from main import main
 from market.markets import Exchange, ListedMarket, Market
@@ -58,12 +60,12 @@ async def database(empty: Database) -> Database:
 
 def arguments(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    coins_command.add_arguments(parser)
+    next(row for row in COMMANDS if row.name == "coins").add_arguments(parser)
     return parser.parse_args(words)
 
 
 async def do(database: Database, *words: str) -> str:
-    return await run_coins(database, arguments(*words))
+    return await (await prepare(arguments(*words)))(database)
 
 
 async def bring(database: Database, text: str) -> tuple[int, int]:

@@ -15,8 +15,8 @@ import psutil
 import pytest
 import structlog
 
+from commands.listening import warn_if_open
 from config import Settings
-from main import warn_if_open
 from tests.api.documents.test_endpoint import AS_OF_MS, document
 from tests.faults.attack import (
     JUNK,
@@ -388,4 +388,4 @@ async def test_the_warning_is_printed_at_the_start(
 ) -> None:
     # As in the container: the image sets HOST so.
     service = await start_service("api", **alone, HOST="0.0.0.0", LOG_FORMAT="json")  # noqa: S104
-    assert any("anybody_may_start_collections" in line for line in service.lines)
+    assert any("open_to_the_network_without_token" in line for line in service.lines)

@@ -1,0 +1,39 @@
+"""`api`: one API process, on a socket of its own or on one inherited from `serve`."""
+
+import argparse
+import asyncio
+import os
+import socket
+
+from api.connections.protocol import Crowd
+from api.connections.server import serve_app
+from api_routes import create_app
+from commands.composition import open_parts
+from commands.listening import READY_WORDS, address_of, listen
+from commands.open_files import raise_open_file_limit
+from commands.process import settle
+from commands.terminal import say
+from config import Settings
+from metrics.api import ApiMetrics
+
+
+async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace) -> int:
+    """Answers until `stop`, on the inherited socket `fd` or on HOST and PORT; `name` tells it
+    from others behind the same socket."""
+    fd: int | None = arguments.fd
+    # Those behind one socket are the children of one supervisor.
+    several = settings.web_concurrency > 1
+    if fd is None and several:
+        from commands.serve import supervise
+
+        return await supervise(settings, stop, with_worker=False)
+    group = f"{socket.gethostname()}:{os.getppid()}" if several else None
+    metrics = ApiMetrics(arguments.name, group=group)
+    app = create_app(settings, lambda: open_parts(settings, "api"), metrics=metrics)
+    settle()
+    listener = socket.socket(fileno=fd) if fd is not None else listen(settings)
+    crowd = Crowd.within(raise_open_file_limit(), metrics)
+    if fd is None:
+        say(f"Perpcache API: {READY_WORDS}{address_of(listener)}")
+    started = await serve_app(app, listener, stop, crowd, before_end=app.release_waiters)
+    return 0 if started else 1

@@ -1,0 +1,87 @@
+"""The commands' names and arguments: what the command line takes, in one row for each command.
+
+It must load quickly: `--help` imports nothing else of ours but the names of timeframes.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from market.markets import Exchange
+from market.timeframes import Timeframe
+
+PARENT_FD_FLAG: Final = "--parent-fd"
+DEMO_MARKETS: Final = 40
+_NO_WAIT: Final = "exit 75 when another process holds the lease, instead of waiting for it"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRow:
+    """A command: its name, what it does in a line, and what adds its arguments to a parser."""
+
+    name: str
+    summary: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+
+
+def _supervised(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(PARENT_FD_FLAG, type=int, default=None, help=argparse.SUPPRESS)
+
+
+def _api(parser: argparse.ArgumentParser) -> None:
+    _supervised(parser)
+    parser.add_argument("--fd", type=int, default=None, help=argparse.SUPPRESS)
+    parser.add_argument("--name", default="api-1", help=argparse.SUPPRESS)
+
+
+def _collect(parser: argparse.ArgumentParser) -> None:
+    made = [f"{t} comes with {t.collected_as}" for t in Timeframe if t.collected_as is not t]
+    parser.add_argument(
+        "timeframe",
+        choices=[str(timeframe) for timeframe in Timeframe],
+        help=f"candle length; {', '.join(made)}",
+    )
+    _funding(parser)
+
+
+def _funding(parser: argparse.ArgumentParser) -> None:
+    _supervised(parser)
+    parser.add_argument("--no-wait", action="store_true", help=_NO_WAIT)
+
+
+def _coins(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    show = actions.add_parser("list", help="every market and its state")
+    show.add_argument("--exchange", choices=list(Exchange), default=None)
+    for name, what in (("enable", "collect these again"), ("disable", "do not collect these")):
+        action = actions.add_parser(name, help=what)
+        action.add_argument("market", nargs="+", help="such as binance:BTCUSDT")
+    export = actions.add_parser("export", help="write all markets and their numbers as CSV")
+    export.add_argument("file", nargs="?", default="-", help="a path, or - for standard output")
+    bring = actions.add_parser("import", help="read markets from CSV, all or none")
+    bring.add_argument("file", help="as `export` writes it; absent columns leave what is known")
+
+
+def _simulate(parser: argparse.ArgumentParser) -> None:
+    from simulator.command_line import add_arguments
+
+    add_arguments(parser)
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--markets", type=int, default=DEMO_MARKETS, help="on each exchange")
+
+
+COMMANDS: Final = (
+    CommandRow("serve", "the whole service: API and worker, supervised (the default)", _supervised),
+    CommandRow("api", "the HTTP API alone, for hosts of its own", _api),
+    CommandRow("worker", "the worker alone, for hosts of its own", _supervised),
+    CommandRow("collect", "collect one timeframe here and now, under the lease", _collect),
+    CommandRow("funding", "refresh the funding cache here and now, under the lease", _funding),
+    CommandRow("coins", "the markets: list, enable, disable, import and export as CSV", _coins),
+    CommandRow("simulate", "both exchanges on a local port, for trying things", _simulate),
+    CommandRow("demo", "the whole service against simulated exchanges, then cleaned up", _demo),
+)
+# They end by themselves and print lines of their own, so logs below warnings are left out.
+ONE_SHOT: Final = ("collect", "funding", "coins")

@@ -1,0 +1,135 @@
+"""Markets as CSV: written from the cold store, read back all or none."""
+
+import contextlib
+import csv
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, TextIO
+
+from commands.coins_row import (
+    COLUMNS,
+    REQUIRED,
+    is_number_column,
+    read_row,
+    write_flag,
+    write_number,
+)
+from commands.errors import CoinsError
+from database import CoinRecord, Database
+
+_MOST_MISTAKES: Final = 20
+
+
+async def export_csv(database: Database, target: TextIO) -> int:
+    """Writes every market, its metadata in columns such as `4h.hurst`. Gives the row count."""
+    records = await database.coin_records.list_coins()
+    numbers = sorted(
+        {(tf, name) for r in records for tf, known in r.metadata.items() for name in known.values},
+        key=lambda column: (column[0].interval_ms, column[1]),
+    )
+    timeframes = sorted({tf for tf, _ in numbers}, key=lambda tf: tf.interval_ms)
+    writer = csv.writer(target, lineterminator="\n")
+    stamps = [f"{timeframe}.computed_at_ms" for timeframe in timeframes]
+    writer.writerow([*COLUMNS, *(f"{tf}.{name}" for tf, name in numbers), *stamps])
+    for record in records:
+        market, known = record.market, record.metadata
+        writer.writerow(
+            [
+                *(market.exchange, market.symbol, market.base, market.quote, market.launched_ms),
+                *(
+                    write_flag(record.active),
+                    write_flag(record.enabled),
+                    write_number(record.turnover_24h),
+                ),
+                *(record.first_seen_ms, record.last_seen_ms),
+                *(
+                    write_number(known[tf].values.get(n)) if tf in known else ""
+                    for tf, n in numbers
+                ),
+                *(known[tf].computed_at_ms if tf in known else "" for tf in timeframes),
+            ]
+        )
+    return len(records)
+
+
+async def import_csv(database: Database, source: TextIO, *, now_ms: int) -> tuple[int, int]:
+    """Reads markets from CSV, all or none; gives how many rows and how many new markets.
+
+    Needs the columns exchange and symbol. A column that is absent, or empty in a row, leaves what
+    is known; a market that is new needs base and quote. Raises CoinsError, with line numbers.
+    """
+    known = {record.market.key: record for record in await database.coin_records.list_coins()}
+    (_, header), *rows = _read_rows(source)
+    _check_header(header)
+    records: dict[str, CoinRecord] = {}
+    mistakes: list[str] = []
+    for line, row in rows:
+        try:
+            if len(row) != len(header):
+                raise CoinsError(f"{len(row)} values for {len(header)} columns")
+            record = read_row(dict(zip(header, row, strict=True)), known, now_ms)
+            if record.market.key in records:
+                raise CoinsError(f"{record.market.key} stands twice")
+            records[record.market.key] = record
+        except CoinsError as error:
+            mistakes.append(f"line {line}: {error}")
+    if len(mistakes) > _MOST_MISTAKES:
+        mistakes[_MOST_MISTAKES:] = [f"and {len(mistakes) - _MOST_MISTAKES} lines more"]
+    if mistakes:
+        raise CoinsError("\n".join(mistakes))
+    return len(records), await database.coin_records.import_coins(records.values())
+
+
+def _read_rows(source: TextIO) -> list[tuple[int, list[str]]]:
+    """The rows that are not empty, each with the line it begins on; at least a header."""
+    reader = csv.reader(source, strict=True)
+    rows: list[tuple[int, list[str]]] = []
+    line = 1
+    try:
+        for row in reader:
+            if row or line == 1:
+                rows.append((line, row))
+            line = reader.line_num + 1  # a quoted value may hold line breaks
+    except csv.Error as error:
+        raise CoinsError(f"line {line}: this is no CSV: {error}") from None
+    return rows or [(1, [])]
+
+
+def _check_header(header: Sequence[str]) -> None:
+    unknown = [name for name in header if name not in COLUMNS and not is_number_column(name)]
+    absent = [name for name in REQUIRED if name not in header]
+    if absent or unknown or len(set(header)) < len(header):
+        raise CoinsError(
+            f"line 1: the columns are {', '.join(COLUMNS)} and numbers such as 4h.hurst, each "
+            f"once; {', '.join(REQUIRED)} are needed"
+            + (f"; not known: {', '.join(unknown)}" if unknown else "")
+        )
+
+
+def write_whole(file: Path, text: str) -> None:
+    """All of it or nothing: a full disk leaves the older file alone. Raises CoinsError."""
+    try:
+        if file.exists() and not file.is_file():  # a device or a pipe is not to be replaced
+            file.write_text(text, encoding="utf-8")
+            return
+        draft = file.with_name(f"{file.name}.{os.getpid()}.part")
+        try:
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(file)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+            raise
+    except (OSError, ValueError) as error:
+        raise CoinsError(f"{file} cannot be written: {error}") from None
+
+
+def open_csv(name: str) -> TextIO:
+    """The CSV file to import. Raises CoinsError."""
+    try:
+        # Read whole, so that a mistake late in the file is met before anything is written.
+        return io.StringIO(Path(name).read_text(encoding="utf-8-sig"), newline="")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CoinsError(f"{name} cannot be read: {error}") from None

@@ -1,0 +1,119 @@
+"""One market as a row of CSV: its columns, and what each may hold."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from commands.errors import CoinsError
+from database import CoinMetadata, CoinRecord
+from market.markets import Exchange, Market
+from market.timeframes import Timeframe
+
+REQUIRED: Final = ("exchange", "symbol")
+COLUMNS: Final = (
+    *REQUIRED,
+    *("base", "quote", "launched_ms", "active", "enabled", "turnover_24h"),
+    *("first_seen_ms", "last_seen_ms"),
+)
+_NAMES: Final = ("symbol", "base", "quote")
+_TRUE: Final = ("true", "yes", "1")
+_FALSE: Final = ("false", "no", "0")
+
+
+def is_number_column(name: str) -> bool:
+    """Whether a column holds a number of one timeframe: `4h.hurst`."""
+    timeframe, dot, number = name.partition(".")
+    return bool(dot and number) and timeframe in set(Timeframe)
+
+
+def read_row(fields: Mapping[str, str], known: Mapping[str, CoinRecord], now_ms: int) -> CoinRecord:
+    """The record that a row's fields make of what is known. Raises CoinsError."""
+    given = {name: value.strip() for name, value in fields.items() if value.strip()}
+    exchange, symbol = given.get("exchange", ""), given.get("symbol", "")
+    if exchange not in set(Exchange) or not symbol:
+        raise CoinsError(f"exchange must be one of {', '.join(Exchange)}, symbol not empty")
+    for name in _NAMES:
+        if not given.get(name, "").isprintable():
+            raise CoinsError(f"{name} has characters that no name has: {given[name]!a}")
+    record = known.get(f"{exchange}:{symbol}")
+    if record is None:
+        if "base" not in given or "quote" not in given:
+            raise CoinsError(f"{exchange}:{symbol} is new and needs base and quote")
+        market = Market(Exchange(exchange), symbol, given["base"], given["quote"])
+        record = CoinRecord(market, True, True, None, now_ms, now_ms, {})
+
+    def value(name: str, read: Callable[[str], Any], old: Any) -> Any:
+        try:
+            return read(given[name]) if name in given else old
+        except ValueError as error:
+            raise CoinsError(f"{name} must be {error}, not {given[name]!r}") from None
+
+    market = replace(
+        record.market,
+        base=given.get("base", record.market.base),
+        quote=given.get("quote", record.market.quote),
+        launched_ms=value("launched_ms", _read_ms, record.market.launched_ms),
+    )
+    return CoinRecord(
+        market,
+        active=value("active", _read_flag, record.active),
+        enabled=value("enabled", _read_flag, record.enabled),
+        turnover_24h=value("turnover_24h", _read_number, record.turnover_24h),
+        first_seen_ms=value("first_seen_ms", _read_ms, record.first_seen_ms),
+        last_seen_ms=value("last_seen_ms", _read_ms, record.last_seen_ms),
+        metadata=_metadata(given, value, record.metadata, now_ms),
+    )
+
+
+def _metadata(
+    given: Mapping[str, str],
+    value: Callable[[str, Callable[[str], Any], Any], Any],
+    known: Mapping[Timeframe, CoinMetadata],
+    now_ms: int,
+) -> dict[Timeframe, CoinMetadata]:
+    """The numbers of the timeframes that the row says something of, upon what is known."""
+    found: dict[Timeframe, CoinMetadata] = {}
+    for timeframe in Timeframe:
+        prefix = f"{timeframe}."
+        stamp = f"{prefix}computed_at_ms"
+        names = [name for name in given if name.startswith(prefix)]
+        if names:
+            older = known[timeframe].values if timeframe in known else {}
+            numbers = {
+                name.removeprefix(prefix): value(name, _read_number, None)
+                for name in names
+                if name != stamp
+            }
+            found[timeframe] = CoinMetadata({**older, **numbers}, value(stamp, _read_ms, now_ms))
+    return found
+
+
+def write_flag(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def write_number(value: float | None) -> str:
+    return "" if value is None else repr(value)
+
+
+def _read_flag(text: str) -> bool:
+    if text.lower() not in (*_TRUE, *_FALSE):
+        raise ValueError("true or false")
+    return text.lower() in _TRUE
+
+
+def _read_ms(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise ValueError("a time in UTC milliseconds")
+    return int(text)
+
+
+def _read_number(text: str) -> float:
+    try:
+        number = float(text.replace("_", "?"))  # Python's own 1_000 is no number elsewhere
+    except ValueError:
+        raise ValueError("a number") from None
+    if not math.isfinite(number):
+        raise ValueError("a finite number")
+    return number

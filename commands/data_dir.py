@@ -1,0 +1,34 @@
+"""The exchanges that a DATA_DIR belongs to, so that simulated and real markets never mix."""
+
+import json
+import os
+from typing import Final
+
+from commands.errors import CannotStart
+from config import Settings
+
+_FILE: Final = "exchanges.json"
+
+
+def remember_exchanges(settings: Settings) -> None:
+    """Keeps in DATA_DIR the exchange addresses that fill it.
+
+    Raises CannotStart when it was filled from others, or cannot be written.
+    """
+    file = settings.data_dir / _FILE
+    ours = {str(exchange): settings.base_url(exchange) for exchange in settings.exchanges}
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        theirs: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+        for exchange, address in ours.items():
+            if theirs.get(exchange, address) != address:
+                raise CannotStart(
+                    f"DATA_DIR {settings.data_dir} was filled from {exchange} at "
+                    f"{theirs[exchange]}, not {address}: set another DATA_DIR"
+                )
+        if theirs | ours != theirs:
+            draft = file.with_suffix(f".{os.getpid()}")
+            draft.write_text(json.dumps(theirs | ours, indent=1) + "\n")
+            draft.replace(file)
+    except (OSError, ValueError) as error:
+        raise CannotStart(f"DATA_DIR {settings.data_dir} cannot be used: {error}") from None

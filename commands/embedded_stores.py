@@ -1,0 +1,32 @@
+"""The embedded stores of a command: started or joined where no setting names others."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from pydantic import SecretStr
+
+from config import Settings
+
+
+@contextlib.asynccontextmanager
+async def embedded_stores(settings: Settings, *, hot: bool = True) -> AsyncIterator[Settings]:
+    """Starts or joins the stores that no setting names; yields settings that name them all.
+
+    `hot`: whether a hot store is needed; the cold one always is.
+    """
+    valkey = hot and settings.redis_url is None and settings.upstash_redis_rest_url is None
+    postgres = settings.database_url is None
+    if not valkey and not postgres:
+        yield settings
+        return
+    from stores.embedded.stores import EmbeddedStores
+
+    stores = EmbeddedStores(settings.data_dir, valkey=valkey, postgres=postgres)
+    addresses = await stores.start()
+    try:
+        urls = {"redis_url": addresses.redis_url, "database_url": addresses.database_url}
+        yield settings.model_copy(
+            update={name: SecretStr(url) for name, url in urls.items() if url is not None}
+        )
+    finally:
+        await stores.stop()

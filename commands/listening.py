@@ -1,0 +1,88 @@
+"""The listening socket: taken once, announced once the API answers there."""
+
+import asyncio
+import ipaddress
+import socket
+from typing import Final
+
+import structlog
+
+from commands.errors import CannotStart
+from commands.terminal import say
+from config import Settings
+from timing.backoff import Backoff
+
+READY_WORDS: Final = "listening on "  # what stands before our address once we answer there
+_BACKLOG: Final = 2048
+_READY_S: Final = 30.0
+_PROBE_S: Final = 2.0
+_FIRST_PROBE_S: Final = 0.05
+_SLOWEST_PROBE_S: Final = 0.2
+_HEALTH_REQUEST: Final = b"GET /health HTTP/1.1\r\nHost: perpcache\r\nConnection: close\r\n\r\n"
+
+log = structlog.get_logger(__name__)
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Our address, taken once and shared by the API processes, so that none is ever refused.
+
+    Raises CannotStart when it cannot be had.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        raise CannotStart(
+            f"cannot listen on HOST {settings.host} PORT {settings.port}: {error.strerror}"
+        ) from None
+    listener.setblocking(False)
+    warn_if_open(settings, listener.getsockname()[0])
+    return listener
+
+
+def warn_if_open(settings: Settings, address: str) -> None:
+    """Where others can reach the port, a POST without a token lets anybody start collections."""
+    token = settings.api_token and settings.api_token.get_secret_value()
+    if token or ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+        return
+    log.warning(
+        "open_to_the_network_without_token",
+        host=settings.host,
+        reason="this address is beyond loopback and API_TOKEN is not set",
+    )
+
+
+def address_of(listener: socket.socket) -> str:
+    """The socket's address as a URL."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def announce(listener: socket.socket) -> None:
+    """Prints where we listen once the API answers there, or after 30 s."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _READY_S
+    pauses = Backoff(_FIRST_PROBE_S, _SLOWEST_PROBE_S)
+    while loop.time() < deadline:
+        if await _answers(*listener.getsockname()[:2]):
+            break
+        await asyncio.sleep(pauses.pause_s())
+    say(f"Perpcache: {READY_WORDS}{address_of(listener)} (documentation at /docs)")
+
+
+async def _answers(host: str, port: int) -> bool:
+    try:
+        async with asyncio.timeout(_PROBE_S):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(_HEALTH_REQUEST)
+            status = await reader.readline()
+            writer.close()
+            await writer.wait_closed()
+    except (OSError, TimeoutError):
+        return False
+    return b" 200 " in status

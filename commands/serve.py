@@ -1,0 +1,58 @@
+"""`serve`: the API processes and the worker as children behind one address, until told to stop."""
+
+import argparse
+import asyncio
+import socket
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from commands.data_dir import remember_exchanges
+from commands.embedded_stores import embedded_stores
+from commands.listening import announce, listen
+from commands.supervisor import Child, ChildSpec
+from commands.terminal import say
+from config import Settings
+
+MAIN: Final = Path(__file__).resolve().parents[1] / "main.py"
+# A stop may take 3 s: the readers' head start, a child's own time, and the embedded stores'.
+_READERS_FIRST_S: Final = 0.4
+_CHILD_STOP_S: Final = 1.3
+
+log = structlog.get_logger(__name__)
+
+
+async def run(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) -> int:
+    remember_exchanges(settings)
+    return await supervise(settings, stop, with_worker=True)
+
+
+async def supervise(settings: Settings, stop: asyncio.Event, *, with_worker: bool) -> int:
+    """Keeps the API processes, and the worker, running as children until `stop`."""
+    listener = listen(settings)
+    apis = [
+        Child(_child(name, "api", "--name", name, "--fd", str(listener.fileno()), fd=listener))
+        for name in settings.api_names
+    ]
+    workers = [Child(_child("worker", "worker"))] if with_worker else []
+    async with embedded_stores(settings) as found, asyncio.TaskGroup() as running:
+        for child in (*apis, *workers):
+            running.create_task(child.keep_running(), name=child.spec.name)
+        announcing = running.create_task(announce(listener))
+        if found.redis_url != settings.redis_url and found.redis_url is not None:
+            # Ours has no password: its socket is in a folder that only this user may enter.
+            say(f"Perpcache: embedded Redis at {found.redis_url.get_secret_value()}")
+        await stop.wait()
+        log.info("stopping")
+        announcing.cancel()
+        # Whoever reads is answered first, then the worker hands its job back, then the stores.
+        readers = asyncio.gather(*(child.stop(_CHILD_STOP_S) for child in apis))
+        await asyncio.wait([readers], timeout=_READERS_FIRST_S)
+        await asyncio.gather(readers, *(child.stop(_CHILD_STOP_S) for child in workers))
+        listener.close()
+    return 0
+
+
+def _child(name: str, *arguments: str, fd: socket.socket | None = None) -> ChildSpec:
+    return ChildSpec(name, (str(MAIN), *arguments), (fd.fileno(),) if fd else ())

@@ -1,0 +1,30 @@
+"""`worker`: one worker process, both lanes, until told to stop."""
+
+import argparse
+import asyncio
+import contextlib
+
+from commands.composition import holder_name, local_wakeup, open_job_context
+from commands.data_dir import remember_exchanges
+from commands.open_files import raise_open_file_limit
+from commands.process import settle
+from config import Settings
+from jobs.due import keep_asking
+from metrics.event_loop import loop_watched
+from worker import Worker
+
+
+async def run(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) -> int:
+    """Runs what is queued, and asks for what is due, until `stop`."""
+    remember_exchanges(settings)
+    raise_open_file_limit()
+    async with contextlib.AsyncExitStack() as opened:
+        context = await opened.enter_async_context(open_job_context(settings, "worker"))
+        settle()
+        if context.store.kind != "native":
+            opened.enter_context(local_wakeup(settings).listening(context.queue.wake))
+        await opened.enter_async_context(loop_watched(context.metrics.loop_lag))
+        running = await opened.enter_async_context(asyncio.TaskGroup())
+        running.create_task(keep_asking(context, stop), name="schedule")
+        running.create_task(Worker(context, holder=holder_name()).run(stop), name="worker")
+    return 0
