@@ -134,10 +134,9 @@ def _make(
     interval_ms = _H4.interval_ms
     start_ms = _H4.window_start(as_of_ms, history)
     for each in answers:
-        exchange, symbol = each.market.exchange, each.market.symbol
-        candles = parse_klines(exchange, each.klines, symbol=symbol, interval_ms=interval_ms).rows
+        candles = parse_klines(each.market, each.klines, interval_ms=interval_ms).rows
         pages = [
-            parse_open_interest(exchange, page, symbol=symbol, interval_ms=interval_ms).rows
+            parse_open_interest(each.market, page, interval_ms=interval_ms).rows
             for page in each.open_interest
         ]
         snapshots = TimedValues.joined([TimedValues.of(page) for page in pages])

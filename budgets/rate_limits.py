@@ -13,6 +13,7 @@ from budgets.budget import ANSWER_SOON_S, Budget, Ticket
 from budgets.shared_budgets import SharedBudgets
 from market.markets import Exchange
 from timing.clock import Clock, SystemClock
+from venues import VENUES
 from venues.errors import Banned, RateLimited
 from venues.venue import Limit, Request
 
@@ -21,17 +22,6 @@ LONGEST_WAIT_S: Final = 600.0  # for room, when others use up the limit of this 
 _MINUTE_S: Final = 60
 _LOOK_AGAIN_S: Final = 1.0  # waiters notice new pauses and corrections this soon
 _WORTH_TELLING_S: Final = 0.2  # by so much a pause must be longer than the one others know of
-
-
-# Source: general information and endpoint pages of the exchanges' API documentation.
-LIMITS: Final[Mapping[Exchange, Mapping[str, Limit]]] = {
-    Exchange.BINANCE: {
-        "weight": Limit(2400, 60, "X-MBX-USED-WEIGHT-1M", at_full_minutes=True),
-        "funding": Limit(500, 300),
-        "open_interest": Limit(1000, 300),
-    },
-    Exchange.BYBIT: {"requests": Limit(600, 5)},
-}
 
 
 class ExchangeLimits:
@@ -44,7 +34,7 @@ class ExchangeLimits:
         self._clock = clock
         self._shared = shared
         self.budgets = {
-            counter: Budget(limit, fraction) for counter, limit in LIMITS[exchange].items()
+            counter: Budget(limit, fraction) for counter, limit in VENUES[exchange].limits.items()
         }
         # In turn, so that a heavy request is not overtaken for ever by light ones.
         self._turns = {counter: asyncio.Lock() for counter in self.budgets}
@@ -154,7 +144,7 @@ class RateLimits:
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self._exchanges = {
-            exchange: ExchangeLimits(exchange, fraction, self.clock, shared) for exchange in LIMITS
+            exchange: ExchangeLimits(exchange, fraction, self.clock, shared) for exchange in VENUES
         }
 
     def of(self, exchange: Exchange) -> ExchangeLimits:

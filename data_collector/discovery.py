@@ -24,13 +24,13 @@ async def fetch_listed(run: CollectionRun, exchange: Exchange, quote: str) -> li
         )
     turnovers = await _known_turnovers(run, exchange)
     return [
-        ListedMarket(instrument.market, turnovers.get(instrument.market.symbol))
+        ListedMarket(instrument.market, turnovers.get(instrument.market.native))
         for instrument in instruments
     ]
 
 
 async def _known_turnovers(run: CollectionRun, exchange: Exchange) -> dict[str, float]:
-    """Turnover by symbol; without it the markets are worth storing all the same."""
+    """Turnover by the exchange's id; without it the markets are worth storing all the same."""
     try:
         return await fetch_turnovers(run, exchange)
     except ExchangeError as error:

@@ -14,12 +14,12 @@ import structlog
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from budgets.answers import judge
 from budgets.budget import Ticket
 from budgets.rate_limits import RateLimits
 from budgets.request_counts import RequestCounts
 from budgets.shared_budgets import SharedBudgets
 from config import Settings
-from data_collector.answers import judge
 from market.markets import Exchange
 from metrics.exchanges import ExchangeMetrics
 from stores.hot.store import HotStore

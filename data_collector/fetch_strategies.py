@@ -12,9 +12,9 @@ from typing import Any, Final, TypeVar, cast
 import structlog
 
 from data_collector.api_parser import (
+    AnswerPage,
     Candle,
     OpenInterestRow,
-    Page,
     parse_funding,
     parse_klines,
     parse_open_interest,
@@ -117,9 +117,7 @@ def _check_not_left(run: CollectionRun, request: Request) -> None:
 
 async def fetch_klines(run: CollectionRun, task: FetchTask) -> Sequence[Candle]:
     """The candles of the task's window, ascending."""
-    parse = partial(
-        parse_klines, task.market.exchange, symbol=task.market.symbol, interval_ms=task.step_ms
-    )
+    parse = partial(parse_klines, task.market, interval_ms=task.step_ms)
     return await _fetch_history(run, task, parse)
 
 
@@ -130,8 +128,7 @@ async def fetch_open_interest(run: CollectionRun, task: FetchTask) -> Sequence[O
     """
     parse = partial(
         parse_open_interest,
-        task.market.exchange,
-        symbol=task.market.symbol,
+        task.market,
         interval_ms=task.step_ms,
     )
     for _ in range(_NARROWED):
@@ -147,19 +144,19 @@ async def fetch_open_interest(run: CollectionRun, task: FetchTask) -> Sequence[O
 
 async def fetch_funding(run: CollectionRun, task: FetchTask) -> list[FundingRow]:
     """The regular settlements of the task's window, ascending."""
-    parse = partial(parse_funding, task.market.exchange, symbol=task.market.symbol)
+    parse = partial(parse_funding, task.market)
     return list(await _fetch_history(run, task, parse))
 
 
 async def _fetch_history(
-    run: CollectionRun, task: FetchTask, parse: Callable[[bytes], Page[Row]]
+    run: CollectionRun, task: FetchTask, parse: Callable[[bytes], AnswerPage[Row]]
 ) -> Sequence[Row]:
     strategy = _BY_ORDER[endpoint_table(task.market.exchange, task.endpoint).order]
     return await strategy(run, task, parse)
 
 
 async def fetch_forward(
-    run: CollectionRun, task: FetchTask, parse: Callable[[bytes], Page[Row]]
+    run: CollectionRun, task: FetchTask, parse: Callable[[bytes], AnswerPage[Row]]
 ) -> Sequence[Row]:
     """Pages from the oldest on, for an exchange that answers in ascending order.
 
@@ -201,8 +198,8 @@ async def fetch_forward(
     raise _refused(task, "pages that do not end")
 
 
-async def fetch_bybit_paginated(
-    run: CollectionRun, task: FetchTask, parse: Callable[[bytes], Page[Row]]
+async def fetch_backward(
+    run: CollectionRun, task: FetchTask, parse: Callable[[bytes], AnswerPage[Row]]
 ) -> Sequence[Row]:
     """Pages from the newest on, for an exchange that answers in descending order.
 
@@ -227,9 +224,12 @@ async def fetch_bybit_paginated(
     raise _refused(task, "pages that do not end")
 
 
+fetch_bybit_paginated = fetch_backward  # the name that users know
+
+
 _BY_ORDER: Final[Mapping[Order, Callable[..., Awaitable[Sequence[Any]]]]] = {
     Order.ASCENDING: fetch_forward,
-    Order.DESCENDING: fetch_bybit_paginated,
+    Order.DESCENDING: fetch_backward,
 }
 
 
@@ -251,7 +251,7 @@ def _bounded(task: FetchTask, page_limit: int) -> range:
     return range(_PAGES_PER_NEEDED * needed + _SPARE_PAGES)
 
 
-def _ends_with_extra(page: Page[Row]) -> bool:
+def _ends_with_extra(page: AnswerPage[Row]) -> bool:
     """Whether the last that was sent has been left out of the rows: an extra charge."""
     return page.last_ms is not None and (not page.rows or page.rows[-1][0] != page.last_ms)
 
@@ -268,7 +268,7 @@ def _joined(pages: Sequence[Sequence[Row]], task: FetchTask) -> Sequence[Row]:
     return rows if len(parts) < 2 else sorted({row[0]: row for row in rows}.values())
 
 
-def _of_window(page: Page[Row], task: FetchTask, start_ms: int, end_ms: int) -> Sequence[Row]:
+def _of_window(page: AnswerPage[Row], task: FetchTask, start_ms: int, end_ms: int) -> Sequence[Row]:
     """The page's rows; an answer wholly outside of its window means that it was ignored."""
     if page.first_ms is None or page.last_ms is None:
         return ()

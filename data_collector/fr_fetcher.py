@@ -33,9 +33,9 @@ from data_collector.listings import (
 from data_collector.results import reason_of
 from data_collector.run import CollectionRun, Sender, work_through
 from data_collector.task_builder import funding_task
-from data_collector.url_builder import ALL_SYMBOLS_FUNDING
 from market.markets import Exchange, FundingByMarket, FundingRow, FundingSeries, Market, Missing
 from market.timeframes import HOUR_MS, MINUTE_MS
+from venues import VENUES
 from venues.errors import CollectionFailed, ExchangeError, GaveUp, SourceDown
 
 # One request for the settlements of all symbols is worth it when so many markets are due.
@@ -206,13 +206,13 @@ class _ExchangeUpdate:
 
     def _told_hours(self, market: Market) -> int | None:
         """The present interval of a market whose schedule is told, else None."""
-        if market.symbol not in self._schedule:
+        if market.native not in self._schedule:
             return None
         series = self._known.get(market.key)
         return self._interval(market, series.rows if series is not None else ())
 
     def _interval(self, market: Market, rows: Sequence[FundingRow]) -> int:
-        told = self._schedule.get(market.symbol)
+        told = self._schedule.get(market.native)
         hours = present_interval(rows, told)
         if told is not None:
             return hours
@@ -236,11 +236,11 @@ class _ExchangeUpdate:
         The exchange does not promise that the list is complete. So it counts for a market only
         if its interval is known and unchanged and every settlement due by it is in the list.
         """
-        if self.exchange not in ALL_SYMBOLS_FUNDING or not self._schedule:
+        if not VENUES[self.exchange].all_symbols_funding or not self._schedule:
             return due
         now_ms = self._clock.now_ms()
         candidates = {
-            market.symbol: series
+            market.native: series
             for market in due
             if (series := self._series(market, now_ms)) is not None
             and series.rows
@@ -253,8 +253,8 @@ class _ExchangeUpdate:
         found = await self._fetch_recent(start_ms, now_ms)
         left: list[Market] = []
         for market in due:
-            series = candidates.get(market.symbol)
-            rows = found.get(market.symbol, [])
+            series = candidates.get(market.native)
+            rows = found.get(market.native, [])
             if series is not None and _is_whole(series, rows, now_ms):
                 self._store_settled(market, rows, now_ms)
             else:
@@ -262,7 +262,7 @@ class _ExchangeUpdate:
         return left
 
     async def _fetch_recent(self, start_ms: int, end_ms: int) -> dict[str, list[FundingRow]]:
-        """The settlements in the window by symbol; what came before an error, if one comes."""
+        """The settlements in the window by contract; what came before an error, if one comes."""
         found: dict[str, dict[int, float]] = {}
         for _ in range(_MOST_PAGES):
             try:
@@ -273,13 +273,13 @@ class _ExchangeUpdate:
                 log.warning("no_recent_funding", exchange=self.exchange, cause=str(error))
                 break
             before = sum(map(len, found.values()))
-            for symbol, funding_ms, rate in page.rows if page is not None else ():
-                found.setdefault(symbol, {})[funding_ms] = rate
+            for native, funding_ms, rate in page.rows if page is not None else ():
+                found.setdefault(native, {})[funding_ms] = rate
             if page is None or page.last_ms is None or sum(map(len, found.values())) == before:
                 break
             # Many symbols share an instant, and a page may end among them: it is asked again.
             start_ms = page.last_ms
-        return {symbol: sorted(rows.items()) for symbol, rows in found.items()}
+        return {native: sorted(rows.items()) for native, rows in found.items()}
 
     # --- the settlements of one market ---------------------------------------------------------
 
@@ -352,7 +352,7 @@ class _ExchangeUpdate:
         before: Sequence[FundingRow] = series.rows if series is not None else ()
         kept = newest(rows, before, self._keep)
         self._book.changed += list(before) != kept
-        checked_at_ms = complete_until(kept, asked_ms, self._schedule.get(market.symbol))
+        checked_at_ms = complete_until(kept, asked_ms, self._schedule.get(market.native))
         if series is not None:
             checked_at_ms = max(checked_at_ms, series.checked_at_ms)
         self._store(FundingSeries(market, kept, self._interval(market, kept), checked_at_ms))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
-from data_collector.listings import DEFAULT_FUNDING_HOURS, FundingSchedule
+from data_collector.listings import FundingSchedule
 from market.markets import FundingRow, FundingSeries
 from market.timeframes import HOUR_MS, MINUTE_MS
 
@@ -18,7 +18,7 @@ PUBLICATION_MS: Final = 4 * MINUTE_MS
 # A settlement that is due and late is waited for so long, then held to be left out.
 OVERDUE_MS: Final = 30 * MINUTE_MS
 SHORTEST_INTERVAL_HOURS: Final = 1
-LONGEST_INTERVAL_HOURS: Final = DEFAULT_FUNDING_HOURS
+LONGEST_INTERVAL_HOURS: Final = 8
 _INTERVALS_HOURS: Final = (1, 2, 4, 8)
 
 

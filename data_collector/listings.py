@@ -1,6 +1,6 @@
 """What one request tells about all markets of an exchange: contracts, turnover, next settlements.
 
-Which requests that takes is a table by exchange; what is made of it is others' business.
+Which requests that takes the exchange's tables say; what is made of it is others' business.
 """
 
 from collections.abc import Callable, Sequence, Set
@@ -9,28 +9,25 @@ from functools import partial
 from typing import Final
 
 from data_collector.api_parser import (
+    AnswerPage,
     Instrument,
-    Page,
     Ticker,
     parse_all_funding,
-    parse_funding_info,
     parse_instruments,
-    parse_premium_index,
+    parse_schedule,
     parse_tickers,
 )
 from data_collector.fetch_strategies import fetch_simple
 from data_collector.run import CollectionRun
 from data_collector.url_builder import (
-    ALL_SYMBOLS_FUNDING,
-    ENDPOINTS,
     listing_request,
     recent_funding_request,
 )
 from market.markets import Exchange
+from venues import VENUES
 from venues.errors import BadPayload, BadRequest
 from venues.venue import Endpoint
 
-DEFAULT_FUNDING_HOURS: Final = 8
 _MOST_PAGES: Final = 50
 
 
@@ -71,10 +68,10 @@ async def fetch_instruments(
 async def _instruments_page(
     run: CollectionRun,
     exchange: Exchange,
-    parse: Callable[[bytes], Page[Instrument]],
+    parse: Callable[[bytes], AnswerPage[Instrument]],
     cursor: str,
     seen: Set[str],
-) -> Page[Instrument]:
+) -> AnswerPage[Instrument]:
     """The page at `cursor`, which is sent in the other form where one is refused or ignored.
 
     A cursor arrives percent-encoded; whether it is to be encoded once more is not documented.
@@ -93,58 +90,48 @@ async def _instruments_page(
 
 
 async def fetch_turnovers(run: CollectionRun, exchange: Exchange) -> dict[str, float]:
-    """Turnover of the last 24 h in quote units by symbol."""
-    tickers = await _tickers(run, exchange)
+    """Turnover of the last 24 h in quote units by the exchange's own id of the contract."""
+    request = listing_request(exchange, Endpoint.TICKERS)
+    tickers = await fetch_simple(run, request, partial(parse_tickers, exchange))
     return {
-        ticker.symbol: ticker.turnover_24h for ticker in tickers if ticker.turnover_24h is not None
+        ticker.native: ticker.turnover_24h for ticker in tickers if ticker.turnover_24h is not None
     }
 
 
 async def fetch_funding_schedule(
     run: CollectionRun, exchange: Exchange
 ) -> dict[str, FundingSchedule]:
-    """When each symbol settles, in at most two requests. Symbols without funding may be absent."""
-    if Endpoint.PREMIUM_INDEX not in ENDPOINTS[exchange]:
-        return {
-            ticker.symbol: FundingSchedule(ticker.funding_interval_hours, ticker.next_funding_ms)
-            for ticker in await _tickers(run, exchange)
-            if ticker.funding_interval_hours is not None
-        }
-    intervals = await fetch_simple(
-        run,
-        listing_request(exchange, Endpoint.FUNDING_INFO),
-        partial(parse_funding_info, exchange),
-    )
-    coming = await fetch_simple(
-        run,
-        listing_request(exchange, Endpoint.PREMIUM_INDEX),
-        partial(parse_premium_index, exchange),
-    )
-    # Symbols that are not listed with an interval of their own are on the default.
-    return {
-        ticker.symbol: FundingSchedule(
-            intervals.get(ticker.symbol, DEFAULT_FUNDING_HOURS),
-            ticker.next_funding_ms,
-            assumed=ticker.symbol not in intervals,
+    """When each contract settles, by the exchange's own id; those without funding may be absent."""
+    venue = VENUES[exchange]
+    told: dict[str, Ticker] = {}
+    named: Sequence[Ticker] = ()
+    for endpoint in venue.schedule:
+        told |= {ticker.native: ticker for ticker in named}
+        named = await fetch_simple(
+            run,
+            listing_request(exchange, endpoint),
+            partial(parse_schedule, exchange, endpoint),
         )
-        for ticker in coming
-    }
+    schedule = {}
+    for ticker in named:
+        before = told.get(ticker.native, ticker)
+        hours = ticker.funding_interval_hours or before.funding_interval_hours
+        next_ms = ticker.next_funding_ms or before.next_funding_ms
+        known = hours or venue.default_funding_hours
+        if known is not None:
+            schedule[ticker.native] = FundingSchedule(known, next_ms, assumed=hours is None)
+    return schedule
 
 
 async def fetch_recent_funding(
     run: CollectionRun, exchange: Exchange, *, start_ms: int, end_ms: int
-) -> Page[tuple[str, int, float]] | None:
-    """The regular settlements of all symbols from `start_ms` on: (symbol, time, rate).
+) -> AnswerPage[tuple[str, int, float]] | None:
+    """The regular settlements of all symbols from `start_ms` on: (the exchange's id, time, rate).
 
     None where the exchange has no such request. One page: where `sent` reaches the page limit
     of the endpoint there are more, and it is not documented how to page on.
     """
-    if exchange not in ALL_SYMBOLS_FUNDING:
+    if not VENUES[exchange].all_symbols_funding:
         return None
     request = recent_funding_request(exchange, start_ms=start_ms, end_ms=end_ms)
     return await fetch_simple(run, request, partial(parse_all_funding, exchange))
-
-
-async def _tickers(run: CollectionRun, exchange: Exchange) -> Sequence[Ticker]:
-    request = listing_request(exchange, Endpoint.TICKERS)
-    return await fetch_simple(run, request, partial(parse_tickers, exchange))

@@ -52,6 +52,17 @@ class Candles(Columns[Candle]):
         if not candles:
             return cls(np.empty(0, np.int64), np.empty((0, cls.width)), ((), ()))
         times, *prices, volumes, turnovers = zip(*candles, strict=True)
+        return cls.of_columns(times, prices, volumes, turnovers)
+
+    @classmethod
+    def of_columns(
+        cls,
+        times: Sequence[int],
+        prices: Sequence[Sequence[float]],
+        volumes: Sequence[str],
+        turnovers: Sequence[str],
+    ) -> "Candles":
+        """Of `prices`, four columns, and plain decimals; one line at least."""
         values = np.empty((len(times), cls.width))
         for index, column in enumerate((*prices, floats(volumes), floats(turnovers))):
             values[:, index] = column

@@ -31,19 +31,36 @@ FUNDING_COLUMNS: Final = ("funding_time", "funding_rate")
 
 
 class Exchange(StrEnum):
+    """The exchanges; the facts of each are in the file of its name in venues/."""
+
     BINANCE = "binance"
     BYBIT = "bybit"
 
 
+# Collected unless the operator chooses.
+DEFAULT_EXCHANGES: Final = (Exchange.BINANCE, Exchange.BYBIT)
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Market:
-    """One perpetual contract on one exchange; a coin on both exchanges is two markets."""
+    """One perpetual contract on one exchange; a coin on two exchanges is two markets.
+
+    `symbol` is our name for it, the same style on every exchange; `native` the exchange's own id,
+    which is asked for and answered with (by default the symbol). `contract_size`: base units in
+    one contract, where the exchange counts contracts.
+    """
 
     exchange: Exchange
     symbol: str
     base: str
     quote: str
     launched_ms: int = field(default=0, compare=False)  # 0: not known
+    native: str = field(default="", compare=False)
+    contract_size: float = field(default=1.0, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.native:
+            object.__setattr__(self, "native", self.symbol)
 
     @property
     def key(self) -> str:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from budgets.budget import Budget
-from budgets.rate_limits import LIMITS, RateLimits, exchange_time_ms, window_left_s
+from budgets.rate_limits import RateLimits, exchange_time_ms, window_left_s
 from market.markets import Exchange
+from venues import VENUES
 from venues.errors import Banned, RateLimited
 from venues.venue import Endpoint, Limit, Request
 
@@ -114,7 +115,7 @@ async def test_a_long_job_comes_close_to_the_bound_and_never_breaks_the_limit(
 ) -> None:
     clock = FakeClock()
     limits = RateLimits(0.9, clock).of(exchange)
-    limit = LIMITS[exchange][counter]
+    limit = VENUES[exchange].limits[counter]
     weight = 2 if exchange is BINANCE else 1
     total = 4 * limit.quantity
     sent: list[tuple[float, int]] = []
@@ -237,7 +238,7 @@ async def test_a_short_pause_holds_every_counter_of_that_exchange_only() -> None
         admitted[counter] = clock.now - 1000
 
     async with asyncio.TaskGroup() as group:
-        for counter in LIMITS[BINANCE]:
+        for counter in VENUES[BINANCE].limits:
             group.create_task(ask(BINANCE, counter))
         group.create_task(ask(BYBIT, "requests"))
         await clock.run_until_idle()

@@ -17,18 +17,19 @@ from data_collector.api_parser import (
     Candle,
     parse_all_funding,
     parse_funding,
-    parse_funding_info,
     parse_instruments,
     parse_klines,
     parse_open_interest,
-    parse_premium_index,
+    parse_schedule,
     parse_server_time,
     parse_tickers,
-    read_error,
 )
 from market.markets import Exchange
 from market.timeframes import HOUR_MS, MINUTE_MS
+from tests.fixtures.markets import market
+from venues import VENUES
 from venues.errors import BadPayload
+from venues.venue import Endpoint
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 H4 = 4 * HOUR_MS
@@ -46,7 +47,7 @@ def _table(path: Path) -> list[dict[str, str]]:
 
 def test_a_recorded_month_of_binance_candles(recorded_data: Path) -> None:
     body = (recorded_data / "binance/klines_BTCUSDT_4h_2024-01.json").read_bytes()
-    page = parse_klines(BINANCE, body, symbol="BTCUSDT", interval_ms=H4)
+    page = parse_klines(market(BINANCE, "BTCUSDT"), body, interval_ms=H4)
     assert (page.sent, page.first_ms, page.last_ms) == (186, 1704067200000, 1706731200000)
     assert page.rows[-1] == Candle(
         1706731200000, 43316.3, 43348.9, 42257.6, 42560.5, "70437.129", "3006165002.39593"
@@ -62,7 +63,7 @@ def test_a_recorded_full_page_of_bybit_candles_is_turned_round(
     recorded_data: Path, symbol: str
 ) -> None:
     body = (recorded_data / f"bybit/kline_{symbol}_60_limit1000_2025-10-22.json").read_bytes()
-    page = parse_klines(BYBIT, body, symbol=symbol, interval_ms=HOUR_MS)
+    page = parse_klines(market(BYBIT, symbol), body, interval_ms=HOUR_MS)
     wire = json.loads(body)["result"]["list"]
     assert page.sent == len(page.rows) == 1000
     assert (page.first_ms, page.last_ms) == (int(wire[-1][0]), int(wire[0][0]))
@@ -74,7 +75,7 @@ def test_a_recorded_full_page_of_bybit_candles_is_turned_round(
 
 def test_recorded_open_interest_of_binance_keeps_its_gaps(recorded_data: Path) -> None:
     body = (recorded_data / "binance/openInterestHist_IOTAUSDT_4h_2026-03-20.json").read_bytes()
-    page = parse_open_interest(BINANCE, body, symbol="IOTAUSDT", interval_ms=H4)
+    page = parse_open_interest(market(BINANCE, "IOTAUSDT"), body, interval_ms=H4)
     series = _table(recorded_data / "history/binance_IOTAUSDT_oi_4h_2026-02-20_2026-03-20.csv")
     assert page.sent == 166
     recorded = {int(row["timestamp"]): float(row["sum_open_interest"]) for row in series}
@@ -87,38 +88,38 @@ def test_recorded_open_interest_of_bybit_is_halved_where_the_single_side_is_abse
     recorded_data: Path,
 ) -> None:
     body = (recorded_data / "bybit/open-interest_BTCUSDT_1h_limit2_2026-08-15.json").read_bytes()
-    page = parse_open_interest(BYBIT, body, symbol="BTCUSDT", interval_ms=HOUR_MS)
+    page = parse_open_interest(market(BYBIT, "BTCUSDT"), body, interval_ms=HOUR_MS)
     assert page.rows == [(1786816800000, 65041.568 / 2), (1786820400000, 32496.027)]
 
 
 def test_the_single_side_is_taken_where_it_is_given() -> None:
     body = _bybit([{"openInterest": "64", "singleOpenInterest": "31.5", "timestamp": str(T0)}])
-    assert parse_open_interest(BYBIT, body, symbol="XUSDT", interval_ms=H4).rows == [(T0, 31.5)]
+    assert parse_open_interest(market(BYBIT, "XUSDT"), body, interval_ms=H4).rows == [(T0, 31.5)]
     body = _bybit([{"openInterest": "64", "singleOpenInterest": "", "timestamp": str(T0)}])
-    assert parse_open_interest(BYBIT, body, symbol="XUSDT", interval_ms=H4).rows == [(T0, 32.0)]
+    assert parse_open_interest(market(BYBIT, "XUSDT"), body, interval_ms=H4).rows == [(T0, 32.0)]
 
 
 def test_open_interest_stamped_with_text_as_the_documentation_shows_it() -> None:
     body = json.dumps(
         [{"symbol": "XUSDT", "sumOpenInterest": "20403.63700000", "timestamp": str(T0)}]
     ).encode()
-    page = parse_open_interest(BINANCE, body, symbol="XUSDT", interval_ms=H4)
+    page = parse_open_interest(market(BINANCE, "XUSDT"), body, interval_ms=H4)
     assert page.rows == [(T0, 20403.637)]
 
 
 def test_recorded_funding_of_binance(recorded_data: Path) -> None:
     body = (recorded_data / "binance/fundingRate_BTCUSDT_30d_2026-07-10.json").read_bytes()
-    page = parse_funding(BINANCE, body, symbol="BTCUSDT")
+    page = parse_funding(market(BINANCE, "BTCUSDT"), body)
     assert page.sent == len(page.rows) == 90
     assert page.rows[-1] == (1783641600000, 0.00009058)
     for name in ("BTCUSDT_2019-09-10_empty-markPrice", "BTCUSDT_limit2_2026-08-15"):
         body = (recorded_data / f"binance/fundingRate_{name}.json").read_bytes()
-        assert len(parse_funding(BINANCE, body, symbol="BTCUSDT").rows) == len(json.loads(body))
+        assert len(parse_funding(market(BINANCE, "BTCUSDT"), body).rows) == len(json.loads(body))
 
 
 def test_recorded_funding_of_bybit_is_turned_round(recorded_data: Path) -> None:
     body = (recorded_data / "bybit/funding-history_BTCUSDT_limit2_2026-08-15.json").read_bytes()
-    rows = parse_funding(BYBIT, body, symbol="BTCUSDT").rows
+    rows = parse_funding(market(BYBIT, "BTCUSDT"), body).rows
     assert rows == [(1786780800000, 0.00004737), (1786809600000, 0.00004403)]
 
 
@@ -128,7 +129,7 @@ def test_extra_charges_are_left_out_but_count_for_paging() -> None:
         {"symbol": "X", "fundingTime": T0 + 3, "fundingRate": "0.05", "rateType": "Special"},
         {"symbol": "X", "fundingTime": T0 + H4, "fundingRate": "0.06", "rateType": "Special"},
     ]
-    page = parse_funding(BINANCE, json.dumps(rows).encode(), symbol="X")
+    page = parse_funding(market(BINANCE, "X"), json.dumps(rows).encode())
     assert page.rows == [(T0 + 3, 0.0001)]
     assert (page.first_ms, page.last_ms, page.sent) == (T0 + 3, T0 + H4, 3)
 
@@ -136,7 +137,7 @@ def test_extra_charges_are_left_out_but_count_for_paging() -> None:
 def test_a_settlement_twice_is_refused() -> None:
     row = {"symbol": "X", "fundingTime": T0, "fundingRate": "0.0001"}
     with pytest.raises(BadPayload, match=f"twice at {T0}"):
-        parse_funding(BINANCE, json.dumps([row, row]).encode(), symbol="X")
+        parse_funding(market(BINANCE, "X"), json.dumps([row, row]).encode())
     with pytest.raises(BadPayload, match="two regular settlements"):
         parse_all_funding(BINANCE, json.dumps([row, row]).encode())
 
@@ -224,13 +225,16 @@ def test_which_bybit_contracts_are_collected(change: dict[str, Any], kept: int) 
 
 def test_intervals_and_coming_settlements(recorded_data: Path) -> None:
     info = (recorded_data / "binance/fundingInfo_2026-07-04T2030Z.json").read_bytes()
-    intervals = parse_funding_info(BINANCE, info)
+    intervals = {
+        ticker.native: ticker.funding_interval_hours
+        for ticker in parse_schedule(BINANCE, Endpoint.FUNDING_INFO, info)
+    }
     counted = {hours: list(intervals.values()).count(hours) for hours in (1, 4, 8)}
     assert counted == {1: 2, 4: 440, 8: 269}
     index = (recorded_data / "binance/premiumIndex_all_2026-07-04T0450Z.json").read_bytes()
-    tickers = parse_premium_index(BINANCE, index)
+    tickers = parse_schedule(BINANCE, Endpoint.PREMIUM_INDEX, index)
     assert len(tickers) == 823
-    coming = {ticker.symbol: ticker.next_funding_ms for ticker in tickers}
+    coming = {ticker.native: ticker.next_funding_ms for ticker in tickers}
     assert coming["BTCUSDT"] == 1783152000000
     assert coming["ZRCUSDT"] is None
 
@@ -257,11 +261,12 @@ def test_clocks(recorded_data: Path) -> None:
     assert parse_server_time(BINANCE, body) == 1786310475603
     body = b'{"retCode":0,"result":{"timeSecond":"1688639403","timeNano":"1688639403423213947"}}'
     assert parse_server_time(BYBIT, body) == 1688639403423
-    with pytest.raises(BadPayload, match="clock"):
+    with pytest.raises(BadPayload, match="server time out of range: 17863104 ms"):
         parse_server_time(BINANCE, b'{"serverTime":17863104}')
 
 
 def test_error_bodies(recorded_data: Path) -> None:
+    read_error = VENUES[BINANCE].read_error
     body = (recorded_data / "binance/error_400_invalid_symbol.json").read_bytes()
     assert read_error(body) == ("-1121", "Invalid symbol.")
     body = (
@@ -270,10 +275,11 @@ def test_error_bodies(recorded_data: Path) -> None:
     )
     assert read_error(body) == ("000002", "limit can not greater than 1000")
     body = b'{"retCode":10001,"retMsg":"params error: symbol invalid","result":{},"time":1}'
-    assert read_error(body) == ("10001", "params error: symbol invalid")
+    assert VENUES[BYBIT].read_error(body) == ("10001", "params error: symbol invalid")
     fine = [b'{"retCode":0,"retMsg":"OK","result":{}}', b"[]", b"{}", b'{"serverTime":1}']
     nothing = [b"", b"<html>502</html>", b"null", b"\xff\xfe", b'{"code"']
-    assert [read_error(body) for body in fine + nothing] == [None] * 9
+    for venue in VENUES.values():
+        assert [venue.read_error(body) for body in fine + nothing] == [None] * 9
 
 
 # --- nonsense ------------------------------------------------------------------------------------
@@ -307,9 +313,9 @@ def _good_rows() -> list[list[Any]]:
 
 @pytest.mark.parametrize(("exchange", "wire"), WIRES)
 def test_good_rows_pass(exchange: Exchange, wire: Callable[[list[list[Any]]], bytes]) -> None:
-    page = parse_klines(exchange, wire(_good_rows()), symbol="XUSDT", interval_ms=H4)
+    page = parse_klines(market(exchange, "XUSDT"), wire(_good_rows()), interval_ms=H4)
     assert page.rows[2] == (T0 + 2 * H4, 10.5, 11.25, 9.75, 10.0, "123.40", "1300.5")
-    assert parse_klines(exchange, wire([]), symbol="XUSDT", interval_ms=H4).sent == 0
+    assert parse_klines(market(exchange, "XUSDT"), wire([]), interval_ms=H4).sent == 0
 
 
 @pytest.mark.parametrize(
@@ -318,17 +324,17 @@ def test_good_rows_pass(exchange: Exchange, wire: Callable[[list[list[Any]]], by
         (0, T0 + H4 + 60_000, "off the grid"),
         (0, T0, "out of order or twice"),
         (0, T0 - H4, "out of order or twice"),
-        (1, "12", "prices that cannot be"),
-        (2, "9", "prices that cannot be"),
-        (3, "10.25", "prices that cannot be"),
-        (4, "9.5", "prices that cannot be"),
-        (3, "0", "prices that cannot be"),
-        (3, "-9.75", "prices that cannot be"),
-        (2, "nan", "prices that cannot be"),
-        (2, "inf", "prices that cannot be"),
-        (1, "nan", "prices that cannot be"),
-        (3, "nan", "prices that cannot be"),
-        (4, "nan", "prices that cannot be"),
+        (1, "12", "impossible prices"),
+        (2, "9", "impossible prices"),
+        (3, "10.25", "impossible prices"),
+        (4, "9.5", "impossible prices"),
+        (3, "0", "impossible prices"),
+        (3, "-9.75", "impossible prices"),
+        (2, "nan", "impossible prices"),
+        (2, "inf", "impossible prices"),
+        (1, "nan", "impossible prices"),
+        (3, "nan", "impossible prices"),
+        (4, "nan", "impossible prices"),
         (1, "", "unexpected answer"),
         (1, None, "unexpected answer"),
         (4, "ten", "unexpected answer"),
@@ -356,7 +362,7 @@ def test_one_bad_value_refuses_the_answer(
     rows = _good_rows()
     rows[1][column] = value
     with pytest.raises(BadPayload, match=reason) as caught:
-        parse_klines(exchange, wire(rows), symbol="XUSDT", interval_ms=H4)
+        parse_klines(market(exchange, "XUSDT"), wire(rows), interval_ms=H4)
     assert (caught.value.exchange, caught.value.market) == (exchange, "XUSDT")
 
 
@@ -379,11 +385,11 @@ def test_one_bad_value_refuses_the_answer(
 @pytest.mark.parametrize("exchange", list(Exchange))
 def test_bodies_that_are_something_else(exchange: Exchange, body: bytes) -> None:
     with pytest.raises(BadPayload):
-        parse_klines(exchange, body, symbol="XUSDT", interval_ms=H4)
+        parse_klines(market(exchange, "XUSDT"), body, interval_ms=H4)
     with pytest.raises(BadPayload):
-        parse_open_interest(exchange, body, symbol="XUSDT", interval_ms=H4)
+        parse_open_interest(market(exchange, "XUSDT"), body, interval_ms=H4)
     with pytest.raises(BadPayload):
-        parse_funding(exchange, body, symbol="XUSDT")
+        parse_funding(market(exchange, "XUSDT"), body)
     with pytest.raises(BadPayload):
         parse_server_time(exchange, body)
     with pytest.raises(BadPayload):
@@ -395,43 +401,43 @@ def test_bodies_that_are_something_else(exchange: Exchange, body: bytes) -> None
 @given(st.binary(max_size=200), st.sampled_from(list(Exchange)))
 def test_no_body_crashes_a_parser(body: bytes, exchange: Exchange) -> None:
     for parse in (
-        lambda: parse_klines(exchange, body, symbol="X", interval_ms=H4),
-        lambda: parse_open_interest(exchange, body, symbol="X", interval_ms=H4),
-        lambda: parse_funding(exchange, body, symbol="X"),
+        lambda: parse_klines(market(exchange, "X"), body, interval_ms=H4),
+        lambda: parse_open_interest(market(exchange, "X"), body, interval_ms=H4),
+        lambda: parse_funding(market(exchange, "X"), body),
     ):
         with contextlib.suppress(BadPayload):
             assert parse().rows is not None
-    read_error(body)
+    VENUES[exchange].read_error(body)
 
 
 def test_the_answer_must_be_about_the_market_that_was_asked_for() -> None:
     row = [str(T0), "10.5", "11.25", "9.75", "10", "1", "10"]
     for body in (_bybit([row], symbol="YUSDT"), _bybit([row], category="inverse")):
         with pytest.raises(BadPayload, match="an answer about"):
-            parse_klines(BYBIT, body, symbol="XUSDT", interval_ms=H4)
+            parse_klines(market(BYBIT, "XUSDT"), body, interval_ms=H4)
     other = json.dumps([{"symbol": "YUSDT", "sumOpenInterest": "1", "timestamp": T0}]).encode()
     with pytest.raises(BadPayload, match="another symbol"):
-        parse_open_interest(BINANCE, other, symbol="XUSDT", interval_ms=H4)
+        parse_open_interest(market(BINANCE, "XUSDT"), other, interval_ms=H4)
     other = json.dumps([{"symbol": "YUSDT", "fundingRate": "1", "fundingTime": T0}]).encode()
     with pytest.raises(BadPayload, match="another symbol"):
-        parse_funding(BINANCE, other, symbol="XUSDT")
+        parse_funding(market(BINANCE, "XUSDT"), other)
 
 
 @pytest.mark.parametrize("value", ["-1", "nan", "inf", "", "many"])
 def test_open_interest_that_cannot_be(value: str) -> None:
     body = json.dumps([{"symbol": "XUSDT", "sumOpenInterest": value, "timestamp": T0}]).encode()
     with pytest.raises(BadPayload):
-        parse_open_interest(BINANCE, body, symbol="XUSDT", interval_ms=H4)
+        parse_open_interest(market(BINANCE, "XUSDT"), body, interval_ms=H4)
     body = _bybit([{"openInterest": value, "timestamp": str(T0)}])
     with pytest.raises(BadPayload):
-        parse_open_interest(BYBIT, body, symbol="XUSDT", interval_ms=H4)
+        parse_open_interest(market(BYBIT, "XUSDT"), body, interval_ms=H4)
 
 
 def test_a_nan_between_numbers() -> None:
     values = [(T0, "5"), (T0 + H4, "nan"), (T0 + 2 * H4, "3")]
     rows = [{"symbol": "XUSDT", "sumOpenInterest": v, "timestamp": t} for t, v in values]
     with pytest.raises(BadPayload, match="not a number"):
-        parse_open_interest(BINANCE, json.dumps(rows).encode(), symbol="XUSDT", interval_ms=H4)
+        parse_open_interest(market(BINANCE, "XUSDT"), json.dumps(rows).encode(), interval_ms=H4)
 
 
 def test_open_interest_off_its_grid() -> None:
@@ -439,20 +445,16 @@ def test_open_interest_off_its_grid() -> None:
         [{"symbol": "XUSDT", "sumOpenInterest": "1", "timestamp": T0 + 5 * MINUTE_MS}]
     ).encode()
     with pytest.raises(BadPayload, match="off the grid"):
-        parse_open_interest(BINANCE, body, symbol="XUSDT", interval_ms=HOUR_MS)
+        parse_open_interest(market(BINANCE, "XUSDT"), body, interval_ms=HOUR_MS)
 
 
 @given(st.decimals(min_value=0, max_value=10**15, places=8, allow_nan=False, allow_infinity=False))
 def test_numbers_are_the_float64_nearest_to_their_text(value: Any) -> None:
     text = f"{value:f}"
     body = json.dumps([{"symbol": "X", "sumOpenInterest": text, "timestamp": T0}]).encode()
-    ((_, one_sided),) = parse_open_interest(BINANCE, body, symbol="X", interval_ms=H4).rows
+    ((_, one_sided),) = parse_open_interest(market(BINANCE, "X"), body, interval_ms=H4).rows
     assert one_sided == float(text)
-    ((_, half),) = parse_open_interest(
-        BYBIT,
-        _bybit([{"openInterest": text, "timestamp": str(T0)}], symbol="X"),
-        symbol="X",
-        interval_ms=H4,
-    ).rows
+    body = _bybit([{"openInterest": text, "timestamp": str(T0)}], symbol="X")
+    ((_, half),) = parse_open_interest(market(BYBIT, "X"), body, interval_ms=H4).rows
     assert half == float(value / 2)
     assert not math.isnan(half)

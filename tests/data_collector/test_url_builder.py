@@ -4,9 +4,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from budgets.rate_limits import LIMITS
 from data_collector.url_builder import (
-    ENDPOINTS,
     endpoint_table,
     history_request,
     listing_request,
@@ -15,6 +13,7 @@ from data_collector.url_builder import (
 )
 from market.markets import Exchange, Market
 from market.timeframes import COLLECTED, HOUR_MS, Timeframe
+from venues import VENUES
 from venues.venue import Endpoint, Request
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
@@ -155,6 +154,6 @@ def test_the_latest_funding_of_all_symbols() -> None:
 
 
 def test_every_endpoint_counts_against_a_limit_that_exists() -> None:
-    for exchange, endpoints in ENDPOINTS.items():
-        for table in endpoints.values():
-            assert table.counter in LIMITS[exchange]
+    for venue in VENUES.values():
+        for table in filter(None, venue.endpoints.values()):
+            assert table.counter in venue.limits

@@ -12,13 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_collector import plain_candles
 from data_collector.api_parser import parse_klines
 from data_collector.data_processing import aggregate_4h_to_8h, merge_data
 from market.candles import Candles
+from market.exact_decimals import Texts
 from market.markets import Exchange
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
+from tests.fixtures.markets import market
+from venues import VENUES, plain_candles
 from venues.errors import BadPayload
+from venues.reading import PayloadErrors
+from venues.venue import Endpoint
 
 pytest.importorskip("simdjson")
 
@@ -36,7 +40,7 @@ def without_simdjson() -> Iterator[None]:
 
 def outcome(exchange: Exchange, body: bytes, symbol: str, interval_ms: int) -> Any:
     try:
-        page = parse_klines(exchange, body, symbol=symbol, interval_ms=interval_ms)
+        page = parse_klines(market(exchange, symbol), body, interval_ms=interval_ms)
     except BadPayload as error:
         return str(error)
     return (list(page.rows), *page[1:])
@@ -94,7 +98,9 @@ def candles(draw: st.DrawFn) -> list[Wire]:
 @given(rows=candles())
 def test_candles(exchange: Exchange, wire: Callable[[Sequence[Wire]], bytes], rows: Any) -> None:
     body = wire(rows)
-    plain = plain_candles.plain_klines(exchange, body, symbol="XUSDT", interval_ms=H4)
+    fail = PayloadErrors(exchange, Endpoint.KLINES, "XUSDT")
+    plain = VENUES[exchange].read_klines(body, market(exchange, "XUSDT"), fail)
+    assert isinstance(plain.texts[0], Texts)  # read as a matrix
     assert plain == [(row[0], *map(float, row[1:5]), *row[5:]) for row in rows]
     agree(exchange, body, "XUSDT", H4)
 
@@ -105,7 +111,7 @@ def test_candles(exchange: Exchange, wire: Callable[[Sequence[Wire]], bytes], ro
 def test_8h_sums_are_of_the_decimals_that_were_sent(
     exchange: Exchange, wire: Callable[[Sequence[Wire]], bytes], rows: Any
 ) -> None:
-    page = parse_klines(exchange, wire(rows), symbol="XUSDT", interval_ms=H4)
+    page = parse_klines(market(exchange, "XUSDT"), wire(rows), interval_ms=H4)
     assert isinstance(page.rows, Candles)
     merged = merge_data(
         page.rows, [], None, timeframe=Timeframe.H4, as_of_ms=rows[-1][0], history_candles=99
@@ -129,8 +135,9 @@ def test_recorded_answers(recorded_data: Path) -> None:
     for name, interval_ms in files:
         body = (recorded_data / name).read_bytes().strip()
         exchange, symbol = Exchange(name.split("/")[0]), name.split("_")[1]
-        page = parse_klines(exchange, body, symbol=symbol, interval_ms=interval_ms)
+        page = parse_klines(market(exchange, symbol), body, interval_ms=interval_ms)
         assert isinstance(page.rows, Candles), name
+        assert isinstance(page.rows.texts[0], Texts), name
         agree(exchange, body, symbol, interval_ms)
 
 
