@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.candles import DAY_MS, SLOT_MS, Ints
+from simulator.prices import BLOCKS_A_CHUNK, SLOTS_A_BLOCK
 from simulator.randomness import draw, draws, generator
-from simulator.series import BLOCK_MS, BLOCKS_A_CHUNK, CHUNK_MS, SLOTS_A_BLOCK
+from simulator.series import BLOCK_MS, CHUNK_MS
 
 NO_POINTS: Final[Ints] = np.empty((2, 0), dtype=np.int64)
 NO_POINTS.setflags(write=False)

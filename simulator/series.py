@@ -7,7 +7,7 @@ candles cost as little as 499 candles of 5 minutes.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,20 +26,36 @@ from simulator.candles import (
     one_candle,
     so_far,
 )
+from simulator.prices import (
+    BLOCKS_A_CHUNK,
+    BLOCKS_A_DAY,
+    CHUNK_DAYS,
+    SLOTS_A_BLOCK,
+    AssetPrice,
+    Floats,
+    SlotPath,
+)
 from simulator.randomness import Recent, draw, generator
 
 BLOCK_MS: Final = 2 * HOUR_MS
-CHUNK_DAYS: Final = 32
 CHUNK_MS: Final = CHUNK_DAYS * DAY_MS
-BLOCKS_A_DAY: Final = 12
-BLOCKS_A_CHUNK: Final = CHUNK_DAYS * BLOCKS_A_DAY
-SLOTS_A_BLOCK: Final = 24
 SLOTS_A_CHUNK: Final = CHUNK_DAYS * 288
-_ANCHOR_DAYS: Final = 256
+# How far an exchange's price lies from the asset's, as a share of it: 1 basis point as a rule,
+# never more than 3.
+_BASIS: Final = 1e-4
+_LARGEST_BASIS: Final = 3e-4
 _LEAST_VOLUME: Final = 200  # of a block that trades, in steps: enough for each of its 24 slots
 _BIG_HOLES_MS: Final = (45 * 60_000, 2 * HOUR_MS, 4 * HOUR_MS, 9 * HOUR_MS, 30 * HOUR_MS)
 
 Flags = NDArray[np.bool_]
+
+
+class Chunk(NamedTuple):
+    """The blocks of 32 days."""
+
+    blocks: Ints  # candles in ticks and steps
+    led: Ints  # open, high and low of the asset's own price, traded there or not: (3, 384)
+    exists: Flags  # which 5-minute slots there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +63,9 @@ class Shape:
     """What a generated market looks like. Prices and volumes in units of the text's decimals."""
 
     name: str  # "exchange:symbol", the source of its randomness
-    coin: str  # markets of one coin share the price level
+    asset: AssetPrice  # what the market's prices follow
     seed: int
-    level: float  # the usual price, in ticks
-    daily_volatility: float
+    ticks_a_unit: float  # how many ticks one US dollar (or other quote) of `asset` is here
     block_volume: float  # the usual volume of 2 hours, in steps
     price_decimals: int
     quantity_decimals: int
@@ -66,7 +81,7 @@ class Shape:
 class GeneratedCandles:
     """The candle series of one market."""
 
-    def __init__(self, shape: Shape, chunks: Recent[tuple[Ints, Flags]], days: Recent[Ints]):
+    def __init__(self, shape: Shape, chunks: Recent[Chunk], days: Recent[Ints]):
         self._shape = shape
         self._chunks = chunks
         self._days = days
@@ -116,12 +131,10 @@ class GeneratedCandles:
             return times
         first_day = int(times[0]) // DAY_MS // CHUNK_DAYS * CHUNK_DAYS
         days = range(first_day, int(times[-1]) // DAY_MS + 1, CHUNK_DAYS)
-        levels = np.concatenate(
-            [self._levels(day)[:-1] for day in days] + [self._levels(days[-1])[-1:]]
-        )
+        anchors = [self._shape.asset.days(day) for day in days]
+        levels = np.concatenate([part[:-1] for part in anchors] + [anchors[-1][-1:]])
         place = np.arange(first_day, first_day + len(levels)) * float(DAY_MS)
-        prices = np.rint(np.exp(np.interp(times, place, levels))).astype(np.int64)
-        scaled: Ints = np.maximum(prices, 50) * self._shape.tick
+        scaled: Ints = self._ticks(np.interp(times, place, levels)) * self._shape.tick
         return scaled
 
     def end_at(self, last_trade_ms: int) -> None:
@@ -129,47 +142,39 @@ class GeneratedCandles:
         self._last_chunk = last_trade_ms // CHUNK_MS
 
     def _blocks(self, chunk: int) -> Ints:
-        raw, exists = self._chunk(chunk)
+        raw, _, exists = self._chunk(chunk)
         there = exists.reshape(BLOCKS_A_CHUNK, SLOTS_A_BLOCK).any(axis=1)
         scaled = raw * self._scale
         return scaled if there.all() else scaled[:, there]
 
-    def _chunk(self, chunk: int) -> tuple[Ints, Flags]:
+    def _chunk(self, chunk: int) -> Chunk:
         return self._chunks.get((self._shape.name, chunk), lambda: self._make_chunk(chunk))
 
     def _day(self, day: int) -> Ints:
         return self._days.get((self._shape.name, day), lambda: self._make_day(day))
 
-    def _levels(self, first_day: int) -> NDArray[np.float64]:
-        """The logarithm of the price, in ticks, at the start of 33 days."""
-        shape = self._shape
-        name, index = shape.coin, first_day // _ANCHOR_DAYS
-        ends = [draw(shape.seed, name, "era", era, 1000) / 1000 - 0.5 for era in (index, index + 1)]
-        steps = generator(shape.seed, name, "level", index).standard_normal(_ANCHOR_DAYS)
-        walk = np.concatenate(([0.0], np.cumsum(steps * shape.daily_volatility)))
-        slope = np.arange(_ANCHOR_DAYS + 1) / _ANCHOR_DAYS
-        path = ends[0] + walk + (ends[1] - ends[0] - walk[-1]) * slope
-        start = first_day % _ANCHOR_DAYS
-        levels: NDArray[np.float64] = path[start : start + CHUNK_DAYS + 1] + np.log(shape.level)
-        return levels
+    def _ticks(self, logs: Floats) -> Ints:
+        """Logarithms of the asset's price as prices of this market."""
+        prices: Ints = np.rint(np.exp(logs) * self._shape.ticks_a_unit).astype(np.int64)
+        return np.maximum(prices, 50)
 
-    def _make_chunk(self, chunk: int) -> tuple[Ints, Flags]:
-        """384 blocks, in ticks and steps, and which of their 5-minute slots exist."""
+    def _make_chunk(self, chunk: int) -> Chunk:
         shape = self._shape
         n = BLOCKS_A_CHUNK
         random = generator(shape.seed, shape.name, "blocks", chunk)
-        normal = random.standard_normal((6, n))
-        uniform = random.random((6, n))
+        normal = random.standard_normal((3, n))
+        uniform = random.random((5, n))
 
-        levels = self._levels(chunk * CHUNK_DAYS)
-        volatility = shape.daily_volatility / BLOCKS_A_DAY**0.5
-        way = np.arange(1, BLOCKS_A_DAY + 1) / BLOCKS_A_DAY
-        walk = np.cumsum(normal[0].reshape(CHUNK_DAYS, -1) * volatility, axis=1)
-        bridge = walk - walk[:, -1:] * way
-        logs = levels[:-1, None] + np.diff(levels)[:, None] * way + bridge
-        close = np.maximum(np.rint(np.exp(logs)), 50).astype(np.int64).ravel()
-        start = max(round(float(np.exp(levels[0]))), 50)
+        path = shape.asset.blocks(chunk)
+        basis = np.clip(normal[0] * _BASIS, -_LARGEST_BASIS, _LARGEST_BASIS)
+        basis[-1] = 0.0  # where the next chunk starts
+        close = self._ticks(path.close + basis)
+        start = int(self._ticks(np.array([path.start]))[0])
 
+        began = np.concatenate(([start], close[:-1]))
+        highest = np.maximum(began, close) + 1 + (path.up * close).astype(np.int64)
+        lowest = np.minimum(began, close) - 1 - (path.down * close).astype(np.int64)
+        led = np.stack((began, highest, np.maximum(lowest, 1)))
         silent = uniform[0] < shape.quiet_blocks
         silent[0] = False
         if self._last_chunk is not None and chunk > self._last_chunk:
@@ -183,13 +188,12 @@ class GeneratedCandles:
             gap = np.where(uniform[1] < 0.1, 1, np.where(uniform[1] > 0.9, -1, 0))
             opened = opened + np.where(silent, 0, gap)
 
-        spread = np.maximum(volatility * close * 0.8, 1)
-        high = np.maximum(opened, close) + 1 + (np.abs(normal[1]) * spread).astype(np.int64)
-        low = np.minimum(opened, close) - 1 - (np.abs(normal[2]) * spread).astype(np.int64)
-        low = np.maximum(low, 1)
-        volume = np.exp(normal[3] * 0.6 - 0.18) * shape.block_volume
+        # After a silence the market opens where it last traded, which may be far away.
+        high = np.maximum(led[1], opened)
+        low = np.minimum(led[2], opened)
+        volume = np.exp(normal[1] * 0.6 - 0.18) * shape.block_volume
         volume = volume.astype(np.int64) + _LEAST_VOLUME
-        middle = (opened + close) // 2 + np.rint(normal[4] * (high - low) * 0.1).astype(np.int64)
+        middle = (opened + close) // 2 + np.rint(normal[2] * (high - low) * 0.1).astype(np.int64)
         middle = np.clip(middle, low, high - 1)
         turnover = volume * middle + (volume * uniform[2]).astype(np.int64)
         trades = SLOTS_A_BLOCK + (
@@ -207,7 +211,7 @@ class GeneratedCandles:
         if silent.any():
             raw[1:5, silent] = close[silent]
             raw[5:, silent] = 0
-        return raw, self._slots(chunk)
+        return Chunk(raw, led, self._slots(chunk))
 
     def _slots(self, chunk: int) -> Flags:
         """Which 5-minute candles of the chunk exist: none before the listing, none in holes."""
@@ -243,37 +247,43 @@ class GeneratedCandles:
 
     def _make_day(self, day: int) -> Ints:
         """The 5-minute candles of one day, which add up exactly to its blocks."""
-        raw, slots = self._chunk(day // CHUNK_DAYS)
+        raw, led, slots = self._chunk(day // CHUNK_DAYS)
         first = day % CHUNK_DAYS * BLOCKS_A_DAY
         blocks = raw[:, first : first + BLOCKS_A_DAY]
         exists = slots.reshape(BLOCKS_A_CHUNK, SLOTS_A_BLOCK)[first : first + BLOCKS_A_DAY]
         random = generator(self._shape.seed, self._shape.name, "slots", day)
-        fine = subdivide(blocks, exists, random, self._shape.quiet_slots)
+        path = self._shape.asset.slots(day)
+        led = led[:, first : first + BLOCKS_A_DAY]
+        fine = subdivide(blocks, led, exists, path, random, self._shape.quiet_slots)
         fine[TIME] += np.tile(np.arange(SLOTS_A_BLOCK) * SLOT_MS, BLOCKS_A_DAY)
         there = exists.ravel()
         scaled = fine * self._scale
         return scaled if there.all() else scaled[:, there]
 
 
-def subdivide(blocks: Ints, exists: Flags, random: np.random.Generator, quiet: float) -> Ints:
+def subdivide(
+    blocks: Ints, led: Ints, exists: Flags, way: SlotPath, random: np.random.Generator,
+    quiet: float,
+) -> Ints:  # fmt: skip
     """Splits each block into as many candles as `exists` has columns, adding up exactly.
 
+    Their prices go the `way` of the asset (`led`); what is traded is the market's own.
     Every candle carries its block's open time; those that do not exist hold meaningless values.
     Columns come back flattened, block after block.
     """
     rows, parts = exists.shape
-    normal = random.standard_normal((3, rows, parts))
-    uniform = random.random((2, rows, parts))
+    normal = random.standard_normal((rows, parts))
+    uniform = random.random((rows, parts))
     each = np.arange(rows)
     opened, high, low, close, volume, turnover = (blocks[i][:, None] for i in range(1, 7))
     trades, taker_volume, taker_turnover = (blocks[i][:, None] for i in range(7, 10))
 
-    active = (uniform[0] >= quiet) & exists
+    active = (uniform >= quiet) & exists
     last = parts - 1 - np.argmax(exists[:, ::-1], axis=1)
     active[each, last] = exists[each, last]  # so that the block's close is a trade
     active &= volume > 0
 
-    weight = np.exp(0.9 * normal[0]) * active
+    weight = np.exp(0.9 * normal) * active
     weight /= np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
     biggest = np.argmax(weight, axis=1)
     alive = active.sum(axis=1, keepdims=True)
@@ -286,19 +296,18 @@ def subdivide(blocks: Ints, exists: Flags, random: np.random.Generator, quiet: f
 
     part_volume = shares(volume, 1)
 
-    way = np.arange(1, parts + 1) / parts
-    walk = np.cumsum(normal[1], axis=1)
-    walk -= walk[:, -1:] * way
-    path = opened + (close - opened) * way + walk * (high - low) / 8
-    prices = np.clip(np.rint(path).astype(np.int64), low, high)
+    began, highest, lowest = (row[:, None] for row in led)
+    straight = began + (close - began) * (np.arange(1, parts + 1) / parts)
+    path = straight + way.bend * opened
+    prices = np.clip(np.rint(path).astype(np.int64), lowest, highest)
     prices[each, last] = close[:, 0]
     latest = np.maximum.accumulate(np.where(active, np.arange(parts), -1), axis=1)
     part_close = np.where(
         latest >= 0, np.take_along_axis(prices, np.maximum(latest, 0), axis=1), opened
     )
     part_open = np.concatenate((opened, part_close[:, :-1]), axis=1)
-    up = np.rint(np.abs(normal[2]) * (high - low) * 0.07).astype(np.int64) * active
-    down = np.rint(uniform[1] * (high - low) * 0.1).astype(np.int64) * active
+    up = np.rint(way.up * (high - low) * 0.07).astype(np.int64) * active
+    down = np.rint(way.down * (high - low) * 0.1).astype(np.int64) * active
     part_high = np.minimum(np.maximum(part_open, part_close) + up, high)
     part_low = np.maximum(np.minimum(part_open, part_close) - down, low)
     trading = alive[:, 0] > 0

@@ -12,11 +12,12 @@ from typing import Final
 from simulator.candles import DAY_MS, HOUR_MS, MINUTE_MS, SLOT_MS, Ints
 from simulator.funding import GeneratedFunding
 from simulator.market import LIVE_DELIVERY_MS, Market
-from simulator.names import BUSY, SPECIAL, UNITS, coins
+from simulator.names import BUSY, SPECIAL, UNITS, coins, daily_volatility, usual_usd
 from simulator.open_interest import GeneratedOpenInterest
 from simulator.outsiders import outsiders
-from simulator.randomness import Recent, draw, generator
-from simulator.series import Flags, GeneratedCandles, Shape
+from simulator.prices import AssetPrice, PathMemory
+from simulator.randomness import Recent, draw
+from simulator.series import Chunk, GeneratedCandles, Shape
 
 _GENESIS_MS: Final = 1_568_102_400_000  # the first funding of the first contract: 2019-09-10 08:00
 _SINGLE_OI_DAYS: Final = 20  # Bybit's rows older than this lack singleOpenInterest
@@ -63,13 +64,14 @@ class Workshop:
 
     seed: int
     start_ms: int
-    chunks: Recent[tuple[Ints, Flags]]
+    chunks: Recent[Chunk]
     days: Recent[Ints]
+    paths: PathMemory
 
     @classmethod
     def open(cls, seed: int, start_ms: int, markets: int) -> "Workshop":
         days = max(2 * markets, 200)
-        return cls(seed, start_ms, Recent(600), Recent(days))
+        return cls(seed, start_ms, Recent(600), Recent(days), PathMemory())
 
 
 def build_universe(shop: Workshop, binance: int, bybit: int) -> list[Market]:
@@ -145,7 +147,9 @@ def _market(
 ) -> Market:  # fmt: skip
     symbol = base + quote
     name = f"{exchange}:{symbol}"
-    price = _usd_price(shop.seed, coin) * UNITS.get(base, 1)
+    asset = asset_price(shop, coin, quote)
+    unit = UNITS.get(base, 1)
+    price = asset.usual * unit / (asset.quote.usual if asset.quote else 1)
     tick_decimals = min(max(0, 4 - math.floor(math.log10(price))), 8)
     if base == "BTC":
         tick_decimals = 1
@@ -173,8 +177,8 @@ def _market(
     onboard_ms = listed_ms if listed_ms <= shop.start_ms else shop.start_ms - HOUR_MS
 
     shape = Shape(
-        name=name, coin=coin, seed=shop.seed, level=price * 10**tick_decimals,
-        daily_volatility=0.025 if rank < 3 else 0.055, block_volume=block_volume,
+        name=name, asset=asset, seed=shop.seed, ticks_a_unit=unit * 10.0**tick_decimals,
+        block_volume=block_volume,
         price_decimals=price_decimals, quantity_decimals=quantity_decimals, tick=tick, step=step,
         opens_with_gaps=exchange == "binance", quiet_slots=habits.quiet_slots,
         quiet_blocks=habits.quiet_blocks, holes=habits.holes, first_trade_ms=first_ms,
@@ -209,16 +213,16 @@ def _market(
 
 def _outsider(shop: Workshop, exchange: str, base: str, rank: int, quote: str, life: str) -> Market:
     """A contract that must not be collected; `life` is trading, awaited or settled."""
-    coin = base if base in SPECIAL else f"{base} of {exchange}"
     ago_ms = -30 * DAY_MS if life == "awaited" else None
-    market = _market(shop, exchange, coin, base, Habits(listed_ago_ms=ago_ms), rank, quote)
+    market = _market(shop, exchange, base, base, Habits(listed_ago_ms=ago_ms), rank, quote)
     if life == "settled" and isinstance(market.candles, GeneratedCandles):
         market.candles.end_at(shop.start_ms - 100 * DAY_MS)
     market.collected = False
     return market
 
 
-def _usd_price(seed: int, coin: str) -> float:
-    if coin in SPECIAL:
-        return SPECIAL[coin][0]
-    return float(10 ** generator(seed, coin, "price").uniform(-3, 1.7))
+def asset_price(shop: Workshop, asset: str, quote: str = "USDT") -> AssetPrice:
+    """The price that the markets of `asset` follow on every exchange."""
+    other = asset_price(shop, quote) if quote == "BTC" else None  # else a dollar
+    usual = usual_usd(asset, shop.seed)
+    return AssetPrice(shop.seed, asset, usual, daily_volatility(asset), shop.paths, other)
