@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from data_collector.api_parser import Candle, OpenInterestRow
-from data_collector.data_processing import aggregate_4h_to_8h, merge_data
+from data_collector.data_processing import merge_data
 from data_collector.exchange_clocks import Clocks
 from data_collector.fetch_strategies import fetch_funding, fetch_klines, fetch_open_interest
 from data_collector.incremental import PreviousDocuments, RefreshPlan
 from data_collector.results import Results
 from data_collector.run import CollectionRun, work_through
 from data_collector.task_builder import FetchTask, MarketTasks
+from market.aggregation import aggregate
 from market.markets import FundingByMarket, FundingSeries, Market, MarketSeries, Row
-from market.rows import first_time
+from market.rows import Rows, first_time
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 from venues.errors import BadPayload, ExchangeError, GaveUp, SourceDown
 
@@ -132,8 +133,7 @@ class Collection:
         except ExchangeError as error:
             self.results.lacks(tasks.market, "open_interest", error)
             known = self.previous.series(self.timeframe, tasks.market)
-            lent = known.rows if known is not None else ()
-            return [(row[0], row[7]) for row in lent if row[7] is not None]
+            return Rows.of(known.rows).known("open_interest") if known is not None else []
         finally:
             self.results.progress(1)
 
@@ -178,12 +178,13 @@ class Collection:
             history_candles=self.history_candles,
             kept=refresh.kept if refresh is not None else (),
         )
+        start_ms = self.timeframe.window_start(self.as_of_ms, self.history_candles)
         for made in self.timeframe.produces:
-            rows: Sequence[Row] = merged.rows
-            if made is not self.timeframe:
-                start_ms = self.timeframe.window_start(self.as_of_ms, self.history_candles)
-                aggregate = refresh.aggregate if refresh is not None else aggregate_4h_to_8h
-                rows = aggregate(rows, window_start_ms=start_ms, exact=merged.exact)
+            rows, exact = merged.rows, merged.exact
+            if made is not self.timeframe and refresh is not None:
+                rows = refresh.aggregate(rows, made, window_start_ms=start_ms, exact=exact)
+            elif made is not self.timeframe:
+                rows = aggregate(rows, self.timeframe, made, window_start_ms=start_ms, exact=exact)
             self.deliver(made, MarketSeries(market, rows, self.as_of_ms))
         self.results.funding_outdated |= merged.funding_outdated
         self.results.markets += 1

@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from math import lcm
 from typing import Final
 from zlib import crc32
 
@@ -28,11 +29,12 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from data_collector.data_processing import aggregate_4h_to_8h
 from data_collector.task_builder import FetchTask, MarketTasks
+from market.aggregation import aggregate, with_merged
 from market.candles import Candle, Candles, ExactTexts
+from market.columns import CANDLE, SUMMED, UNSUMMED
 from market.markets import Exchange, Market, MarketSeries, Row, UnreadableSeries
-from market.rows import Rows, TimedValues, Times
+from market.rows import Rows, TimedValues, Times, first_time
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 
 SeriesByTimeframe = Mapping[Timeframe, Mapping[str, MarketSeries]]
@@ -55,11 +57,6 @@ _WITNESSES: Final = 100
 # Sums of floats differ from sums of decimals in the last places.
 _SAME_SUM: Final = 1e-12
 
-_H8: Final = Timeframe.H8.interval_ms
-# Where they lie in a line of Rows.values: prices, then volume and turnover, then the others.
-_PRICES, _SUMS, _CANDLE = slice(0, 4), slice(4, 6), slice(0, 6)
-_INTEREST, _RATE = 6, 7
-
 _NO_ROWS: Final = Rows.of(())
 
 log = structlog.get_logger(__name__)
@@ -69,15 +66,16 @@ log = structlog.get_logger(__name__)
 class RefreshPlan:
     """How one market is refreshed.
 
-    `klines`: the candles asked for. `kept`: the closed rows before those; `made`: what was made
-    of `kept` (8h). `compared`: closed rows that must come back as they are. `interest`: the open
-    interest that is known, `seen`: the rows for which it has been asked, `all_interest`: every
-    null is asked for again, else only what is younger than `late_ms`.
+    `klines`: the candles asked for. `kept`: the closed rows before those; `made`: the longer ones
+    that were made of `kept`. `compared`: closed rows that must come back as they are. `interest`:
+    the open interest that is known, `seen`: the rows for which it has been asked, `all_interest`:
+    every null is asked for again, else only what is younger than `late_ms`.
     """
 
+    timeframe: Timeframe
     klines: FetchTask
     kept: Rows
-    made: Rows
+    made: Mapping[Timeframe, Rows]
     compared: Rows
     interest: TimedValues
     seen: Times
@@ -89,7 +87,7 @@ class RefreshPlan:
         came = Candles.of(candles)
         there, lines = _found(self.compared.times, came.times)
         return bool(there.all()) and np.array_equal(
-            came.values[lines], self.compared.values[:, _CANDLE]
+            came.values[lines], self.compared.values[:, CANDLE]
         )
 
     def lacking_interest(self, task: FetchTask, candles: Sequence[Candle]) -> FetchTask | None:
@@ -119,21 +117,17 @@ class RefreshPlan:
             return None
         return TimedValues.joined([self.interest, came])
 
-    def aggregate(self, rows: Sequence[Row], exact: ExactTexts, window_start_ms: int) -> Rows:
-        """8h rows of the merged ones: of those kept with the numbers known, of the others anew.
+    def aggregate(
+        self, rows: Sequence[Row], made: Timeframe, *, exact: ExactTexts, window_start_ms: int
+    ) -> Rows:
+        """The merged rows made longer: of those kept with the sums known, of the others anew.
 
         `exact` belongs to the rows after the kept ones.
         """
-        count = len(self.kept)
-        kept, others = Rows.of(rows[:count]), rows[count:]
-        opening, values = self.made.times, self.made.values.copy()
-        if len(opening):
-            there, lines = _found(opening, kept.times)
-            values[:, _INTEREST] = np.where(there, kept.values[lines, _INTEREST], np.nan)
-            tails = np.searchsorted(kept.times, opening + _H8) - 1
-            values[:, _RATE] = kept.values[tails, _RATE]
-        made = aggregate_4h_to_8h(others, window_start_ms=window_start_ms, exact=exact)
-        return Rows.joined([Rows(opening, values), made])
+        kept, others = Rows.of(rows[: len(self.kept)]), rows[len(self.kept) :]
+        known = with_merged(self.made.get(made, _NO_ROWS), kept, made)
+        anew = aggregate(others, self.timeframe, made, window_start_ms=window_start_ms, exact=exact)
+        return Rows.joined([known, anew])
 
 
 class PreviousDocuments:
@@ -198,15 +192,13 @@ class PreviousDocuments:
         begin_ms = self._asked_from(last_ms)
         count = int(np.searchsorted(closed.times, begin_ms))
         kept, compared = closed[:count], closed[count:]
-        made = self._made(market, kept) if timeframe.produces[1:] else _NO_ROWS
+        made = self._made(market, kept)
 
         late_ms = series.checked_at_ms - LATE_INTEREST_MS
         interest, nulls = TimedValues.of(()), False
         if (task := tasks.open_interest) is not None:
-            known = rows.values[:, _INTEREST]
-            lacking, times = np.isnan(known), rows.times
-            there = np.flatnonzero(~lacking & (times >= task.start_ms))
-            interest = TimedValues(times[there], known[there, None])
+            interest = rows.known("open_interest").between(task.start_ms, int(rows.times[-1]))
+            lacking, times = np.isnan(rows.column("open_interest")), rows.times
             # A market that is listed within a candle has no snapshot at its beginning.
             old = (times > first_ms) & (times >= task.start_ms) & (times <= late_ms)
             nulls = bool((lacking & old).any())
@@ -219,11 +211,12 @@ class PreviousDocuments:
         again = nulls and self._takes_turn(market.exchange, "nulls", NULLS_A_RUN)
         if whole or made is None or begin_ms <= self._start_ms:
             # All candles, but still no snapshot that is known.
-            klines, kept, made, compared = tasks.klines, _NO_ROWS, _NO_ROWS, closed
+            klines, kept, made, compared = tasks.klines, _NO_ROWS, {}, closed
         else:
             # A young market is not asked for what was before it.
             klines = replace(tasks.klines, start_ms=max(begin_ms, front_ms))
         return RefreshPlan(
+            timeframe=timeframe,
             klines=klines,
             kept=kept,
             made=made,
@@ -247,7 +240,7 @@ class PreviousDocuments:
         That of a young market begins late, just as every one does once a longer history is
         wanted; what tells them apart is another one of the same document that begins in time.
         """
-        if series.rows and series.rows[0][0] <= self._start_ms:
+        if series.rows and first_time(series.rows) <= self._start_ms:
             return True
         if series.stale_since_ms is not None:
             return False
@@ -262,7 +255,7 @@ class PreviousDocuments:
             series is not None
             and series.stale_since_ms is None
             and bool(series.rows)
-            and series.rows[0][0] <= self._start_ms
+            and first_time(series.rows) <= self._start_ms
         )
 
     def _asked_from(self, last_ms: int) -> int:
@@ -271,21 +264,24 @@ class PreviousDocuments:
         newest_ms = self._timeframe.floor(self._as_of_ms)
         first_ms = min(newest_ms - (ASKED_AGAIN - 1) * step_ms, last_ms - LEAST_OVERLAP * step_ms)
         # What is made of these candles is made of all of its own.
-        longest_ms = self._timeframe.produces[-1].interval_ms
+        longest_ms = lcm(*(made.interval_ms for made in self._timeframe.produces))
         return -(-first_ms // longest_ms) * longest_ms
 
-    def _made(self, market: Market, kept: Rows) -> Rows | None:
-        """The earlier 8h rows of the kept 4h rows; None where the two documents disagree."""
-        made = self._timeframe.produces[-1]
-        expected = aggregate_4h_to_8h(kept, window_start_ms=self._start_ms)
-        if not len(expected):
-            return _NO_ROWS
-        known = self._read(made, market.key)
-        if known is None or not (rows := Rows.of(known.rows)).is_finite():
-            return None
-        first_ms, last_ms = int(expected.times[0]), int(expected.times[-1])
-        rows = rows.between(first_ms, last_ms)
-        return rows if _same_candles(expected, rows) else None
+    def _made(self, market: Market, kept: Rows) -> dict[Timeframe, Rows] | None:
+        """The earlier longer rows of the kept ones; None where two documents disagree."""
+        found: dict[Timeframe, Rows] = {}
+        for made in self._timeframe.produces[1:]:
+            expected = aggregate(kept, self._timeframe, made, window_start_ms=self._start_ms)
+            if not len(expected):
+                continue
+            known = self._read(made, market.key)
+            if known is None or not (rows := Rows.of(known.rows)).is_finite():
+                return None
+            first_ms, last_ms = int(expected.times[0]), int(expected.times[-1])
+            found[made] = rows.between(first_ms, last_ms)
+            if not _same_candles(expected, found[made]):
+                return None
+        return found
 
     def _is_due(self, market: Market, series: MarketSeries) -> bool:
         """Whether the market's moment of the day has passed since it was fetched."""
@@ -316,6 +312,6 @@ def _well_formed(rows: Rows, timeframe: Timeframe) -> bool:
 def _same_candles(one: Rows, other: Rows) -> bool:
     if not np.array_equal(one.times, other.times):
         return False
-    same_prices = np.array_equal(one.values[:, _PRICES], other.values[:, _PRICES])
-    sums, others = one.values[:, _SUMS], other.values[:, _SUMS]
-    return same_prices and bool((np.abs(sums - others) <= _SAME_SUM * others).all())
+    same = np.array_equal(one.values[:, UNSUMMED], other.values[:, UNSUMMED])
+    sums, others = one.values[:, SUMMED], other.values[:, SUMMED]
+    return same and bool((np.abs(sums - others) <= _SAME_SUM * others).all())

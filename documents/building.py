@@ -18,6 +18,7 @@ import orjson
 
 from documents.deflated import Deflated, DeflatedPart, deflate, joined
 from documents.names import GLOBAL_FR
+from market.columns import VALUES
 from market.markets import (
     COLUMNS,
     FUNDING_COLUMNS,
@@ -36,8 +37,7 @@ Source = Literal["collected", "aggregated"]
 _T = TypeVar("_T")
 
 _COMMA: Final = deflate(b",")
-_open_interest = itemgetter(7)
-_funding_rate = itemgetter(8)
+_nullable: Final = [itemgetter(COLUMNS.index(column.name)) for column in VALUES if column.nullable]
 
 
 class DocumentBuilder:
@@ -183,8 +183,7 @@ def _encode_tuples(rows: Sequence[Row]) -> bytes | None:
     nulls = encoded.count(b"null")
     whole = not set(map(len, rows)) - {len(COLUMNS)}
     if whole and nulls:
-        nulls -= list(map(_open_interest, rows)).count(None)
-        nulls -= list(map(_funding_rate, rows)).count(None)
+        nulls -= sum(list(map(value, rows)).count(None) for value in _nullable)
     return encoded if whole and not nulls and b'"' not in encoded else None
 
 

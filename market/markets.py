@@ -6,28 +6,28 @@ Times are integer UTC milliseconds and end in `_ms`; intervals are milliseconds 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
+from market.columns import COLUMNS, FUNDING_COLUMNS, FundingRow, Row
 from market.timeframes import HOUR_MS
 
-# One candle of one market, in the order of COLUMNS:
-# open_time ms | open high low close in quote units | volume in base units |
-# turnover in quote units | open_interest in base units, one-sided | funding_rate as a fraction.
-Row = tuple[int, float, float, float, float, float, float, float | None, float | None]
-COLUMNS: Final = (
-    "open_time",
-    "open",
-    "high",
-    "low",
-    "close",
-    "volume",
-    "turnover",
-    "open_interest",
-    "funding_rate",
-)
-# One settlement: funding_time ms as the exchange stamped it | funding_rate as a fraction.
-FundingRow = tuple[int, float]
-FUNDING_COLUMNS: Final = ("funding_time", "funding_rate")
+__all__ = [
+    "COLUMNS",
+    "FUNDING_COLUMNS",
+    "Coin",
+    "Exchange",
+    "FundingByMarket",
+    "FundingRow",
+    "FundingSeries",
+    "ListedMarket",
+    "Market",
+    "MarketSeries",
+    "Meta",
+    "Missing",
+    "MissingPart",
+    "Row",
+    "UnreadableSeries",
+]
 
 
 class Exchange(StrEnum):

@@ -20,7 +20,6 @@ from market.timeframes import DAY_MS, Timeframe
 Places = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]
 
-_CLOSE: Final = 3  # in a line of Rows.values
 # Fewer say too little: order patterns want at least 5 x 4! observations (J. Amigó, S. Zambrano,
 # M. Sanjuán 2008, EPL 83, 60005), and the line of the Hurst exponent at least four lengths.
 MIN_CLOSES: Final = 120
@@ -36,16 +35,6 @@ _PATTERNS: Final = 64  # numbers that six comparisons can make
 _NOTHING: Final[Meta] = {"hurst": None, "entropy": None, "realised_volatility": None}
 
 
-def compute_metadata(rows: Sequence[Row], *, timeframe: Timeframe, as_of_ms: int) -> Meta:
-    """Hurst exponent, entropy and volatility of one market; None where its rows say too little.
-
-    rows: merged rows, ascending; those still forming at `as_of_ms` are left out.
-    """
-    batch = MetadataBatch(timeframe)
-    batch.add("", rows, as_of_ms)
-    return batch.finish()[""]
-
-
 class MetadataBatch:
     """The metadata of many markets, computed for many at a time: on a few hundred candles each,
     numpy's calls cost more than its arithmetic."""
@@ -56,7 +45,10 @@ class MetadataBatch:
         self._computed: dict[str, Meta] = {}
 
     def add(self, key: str, rows: Sequence[Row], as_of_ms: int) -> None:
-        """Takes in one market's merged rows, as compute_metadata does; keeps no reference."""
+        """Takes in one market's merged rows, ascending; keeps no reference.
+
+        Those still forming at `as_of_ms` are left out. A number is None where they say too little.
+        """
         times, closes = _closed(rows, self._timeframe.last_closed_open_time(as_of_ms))
         count = len(closes)
         if count < 2:
@@ -104,7 +96,7 @@ def _closed(rows: Sequence[Row], last_closed_ms: int) -> tuple[Times, Floats]:
     """Open times and closes of the rows that have closed."""
     columns = Rows.of(rows)
     count = int(np.searchsorted(columns.times, last_closed_ms, side="right"))
-    return columns.times[:count], columns.values[:count, _CLOSE].copy()
+    return columns.times[:count], columns.column("close")[:count].copy()
 
 
 def hurst_exponents(returns: Floats) -> list[float | None]:

@@ -1,5 +1,7 @@
-"""Rows of numbers by time, held as numpy columns: a sequence of tuples to whoever reads it, arrays
-to whoever computes with it. Knows neither where rows come from nor where they go."""
+"""Rows of numbers by time, held as numpy arrays that read like a list of tuples.
+
+What lies in which column is columns.py's.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Final, Self, SupportsIndex, TypeVar, cast, overload
@@ -7,7 +9,7 @@ from typing import Any, ClassVar, Final, Self, SupportsIndex, TypeVar, cast, ove
 import numpy as np
 import numpy.typing as npt
 
-from market.markets import COLUMNS, Row
+from market.columns import NULLABLE, NUMBERS, TIME, VALUES, Row, place
 
 Times = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -104,7 +106,7 @@ class Columns(Sequence[T_co]):
 
 def first_time(rows: Sequence[tuple[Any, ...]]) -> int:
     """The time of the first row; the row itself may have to be cut out of a long text."""
-    time: int = int(rows.times[0]) if isinstance(rows, Columns) else rows[0][0]
+    time: int = int(rows.times[0]) if isinstance(rows, Columns) else rows[0][TIME]
     return time
 
 
@@ -113,6 +115,10 @@ class TimedValues(Columns[tuple[int, float]]):
 
     __slots__ = ()
     width = 1
+
+    @property
+    def numbers(self) -> Floats:
+        return self.values[:, 0]
 
     @classmethod
     def of(cls, pairs: Sequence[tuple[int, float]]) -> "TimedValues":
@@ -124,14 +130,14 @@ class TimedValues(Columns[tuple[int, float]]):
         return cls(np.array(times, np.int64), np.array(values, np.float64)[:, None])
 
 
-_MAY_BE_NULL: Final = 6  # open interest and funding rate, the last two of a line of values
+_NULLABLE: Final = [index for index, column in enumerate(VALUES) if column.nullable]
 
 
 class Rows(Columns[Row]):
-    """Rows of candles; NaN in the columns of open interest and funding rate stands for None."""
+    """Rows of candles; NaN in a column that may be null stands for None."""
 
     __slots__ = ()
-    width = len(COLUMNS) - 1
+    width = len(VALUES)
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> "Rows":
@@ -147,11 +153,21 @@ class Rows(Columns[Row]):
 
     def tuples(self) -> Iterable[Row]:
         columns = self.values.T.tolist()
-        for index in range(_MAY_BE_NULL, self.width):
+        for index in _NULLABLE:
             columns[index] = [None if value != value else value for value in columns[index]]
         return cast(Iterable[Row], zip(self.times.tolist(), *columns, strict=True))
 
+    def column(self, name: str) -> Floats:
+        """The values of one column, NaN where they are null; shares the array."""
+        return self.values[:, place(name)]
+
+    def known(self, name: str) -> TimedValues:
+        """The values of one column by time, without its nulls."""
+        column = self.column(name)
+        there = np.flatnonzero(~np.isnan(column))
+        return TimedValues(self.times[there], column[there, None])
+
     def is_finite(self) -> bool:
         """Whether every value is a number, or null where it may be."""
-        numbers, nullable = self.values[:, :_MAY_BE_NULL], self.values[:, _MAY_BE_NULL:]
+        numbers, nullable = self.values[:, NUMBERS], self.values[:, NULLABLE]
         return bool(np.isfinite(numbers).all()) and not bool(np.isinf(nullable).any())

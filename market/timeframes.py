@@ -1,7 +1,7 @@
 """Candle lengths and their grids. Times are integer UTC milliseconds."""
 
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
@@ -9,32 +9,42 @@ DAY_MS: Final = 24 * HOUR_MS
 
 
 class Timeframe(StrEnum):
-    """A candle length. Every one divides a day, so its grid starts at 00:00 UTC."""
+    """A candle length. Every one divides a day, so its grid starts at 00:00 UTC.
 
-    M5 = "5m"
-    M15 = "15m"
-    M30 = "30m"
-    H1 = "1h"
-    H2 = "2h"
-    H4 = "4h"
-    H6 = "6h"
-    H8 = "8h"
-    H12 = "12h"
-    D1 = "1d"
+    A further one is one row: its word, its length, and what it is made of, where no exchange is
+    asked for it. Everything else follows.
+    """
 
-    @property
-    def interval_ms(self) -> int:
-        return _INTERVALS_MS[self]
+    M5 = "5m", 5 * MINUTE_MS
+    M15 = "15m", 15 * MINUTE_MS
+    M30 = "30m", 30 * MINUTE_MS
+    H1 = "1h", HOUR_MS
+    H2 = "2h", 2 * HOUR_MS
+    H4 = "4h", 4 * HOUR_MS
+    H6 = "6h", 6 * HOUR_MS
+    H8 = "8h", 8 * HOUR_MS, "4h"
+    H12 = "12h", 12 * HOUR_MS
+    D1 = "1d", DAY_MS
+
+    interval_ms: int
+    _made_of: str
+
+    def __new__(cls, word: str, interval_ms: int = 0, made_of: str = "") -> Self:
+        timeframe = str.__new__(cls, word)
+        timeframe._value_ = word
+        timeframe.interval_ms = interval_ms
+        timeframe._made_of = made_of
+        return timeframe
 
     @property
     def collected_as(self) -> "Timeframe":
         """The timeframe whose collection makes this one: 8h is made from 4h."""
-        return Timeframe.H4 if self is Timeframe.H8 else self
+        return Timeframe(self._made_of or self)
 
     @property
     def produces(self) -> tuple["Timeframe", ...]:
-        """The documents that a collection of this timeframe publishes."""
-        return (self, Timeframe.H8) if self is Timeframe.H4 else (self,)
+        """The documents that a collection of this timeframe publishes, its own first."""
+        return (self, *(timeframe for timeframe in Timeframe if timeframe._made_of == self))
 
     def floor(self, time_ms: int) -> int:
         """The open time of the candle that holds `time_ms`."""
@@ -49,17 +59,6 @@ class Timeframe(StrEnum):
         return self.floor(as_of_ms) - (candles - 1) * self.interval_ms
 
 
-_INTERVALS_MS: Final = {
-    Timeframe.M5: 5 * MINUTE_MS,
-    Timeframe.M15: 15 * MINUTE_MS,
-    Timeframe.M30: 30 * MINUTE_MS,
-    Timeframe.H1: HOUR_MS,
-    Timeframe.H2: 2 * HOUR_MS,
-    Timeframe.H4: 4 * HOUR_MS,
-    Timeframe.H6: 6 * HOUR_MS,
-    Timeframe.H8: 8 * HOUR_MS,
-    Timeframe.H12: 12 * HOUR_MS,
-    Timeframe.D1: DAY_MS,
-}
-
-COLLECTED: Final = tuple(timeframe for timeframe in Timeframe if timeframe is not Timeframe.H8)
+COLLECTED: Final = tuple(
+    timeframe for timeframe in Timeframe if timeframe.collected_as is timeframe
+)

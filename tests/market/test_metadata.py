@@ -16,7 +16,6 @@ import pytest
 from market.markets import Row
 from market.metadata import (
     MetadataBatch,
-    compute_metadata,
     hurst_exponents,
     permutation_entropies,
     realised_volatilities,
@@ -52,10 +51,13 @@ def rows_of(closes: Any, *, slots: Any = None) -> list[Row]:
     ]
 
 
-def metadata(rows: list[Row]) -> dict[str, float | None]:
-    """Of rows that are all closed."""
-    as_of_ms = rows[-1][0] + H4 if rows else MIDNIGHT
-    return dict(compute_metadata(rows, timeframe=Timeframe.H4, as_of_ms=as_of_ms))
+def metadata(rows: list[Row], as_of_ms: int | None = None) -> dict[str, float | None]:
+    """Of one market alone; all its rows are closed unless `as_of_ms` says otherwise."""
+    if as_of_ms is None:
+        as_of_ms = rows[-1][0] + H4 if rows else MIDNIGHT
+    batch = MetadataBatch(Timeframe.H4)
+    batch.add("", rows, as_of_ms)
+    return dict(batch.finish()[""])
 
 
 def random_walk(seed: int, count: int = 499) -> Any:
@@ -185,9 +187,7 @@ def test_the_forming_candle_does_not_count() -> None:
     closes = random_walk(4, 300)
     as_of_ms = MIDNIGHT + 299 * H4 + HOUR_MS
     forming = [*closes[:-1], closes[-1] * 3]
-    assert compute_metadata(
-        rows_of(forming), timeframe=Timeframe.H4, as_of_ms=as_of_ms
-    ) == metadata(rows_of(closes[:-1]))
+    assert metadata(rows_of(forming), as_of_ms) == metadata(rows_of(closes[:-1]))
 
 
 def test_no_return_spans_a_hole() -> None:

@@ -1,0 +1,159 @@
+"""Longer candles made of shorter ones, column by column as the table of columns says.
+
+Sums equal those of the exchange's decimals. Pure computation on whole columns.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from market.candles import ExactTexts
+from market.columns import SUMMED, VALUES, Aggregation, Row
+from market.exact_decimals import are_short, whole_units
+from market.rows import Floats, Rows, Times
+from market.timeframes import Timeframe
+
+# A decimal of at most 15 significant digits is recovered from its float64 (DBL_DIG of IEEE 754).
+_RECOVERABLE_BELOW: Final = 10.0**15
+# Powers of ten up to 10**22 are exact in float64; beyond that the fast path does not apply.
+_MAX_DECIMALS: Final = 22
+_FITS_INT64: Final = 4e18  # and so does the sum of two
+
+
+def aggregate(
+    rows: Sequence[Row],
+    source: Timeframe,
+    made: Timeframe,
+    *,
+    window_start_ms: int,
+    exact: ExactTexts | None = None,
+) -> Rows:
+    """The rows of `made`, on its grid, from those of one market in `source`.
+
+    `window_start_ms` is the first instant of the window: a group that begins before it is
+    dropped; every other group is made from the candles that exist, the last one included, which
+    may be forming. `exact` (merge_data's) makes the sums equal to the exchange's decimals where a
+    text has more than 15 digits; without it the shortest decimal form of each float is summed.
+    """
+    shorter = Rows.of(rows)
+    times, values = shorter.times, shorter.values
+    if not len(times):
+        return shorter
+    heads, opening = _groups(times, source.interval_ms, made.interval_ms)
+    tails = np.empty_like(heads)
+    tails[:-1], tails[-1] = heads[1:] - 1, len(times) - 1
+    longer = values.take(heads, axis=0)  # all columns as of the first candle; then the others
+    late = times[heads] != opening
+    for column, kind in _ONE_BY_ONE:
+        if kind is Aggregation.MAX:
+            longer[:, column] = np.maximum.reduceat(values[:, column], heads)
+        elif kind is Aggregation.MIN:
+            longer[:, column] = np.minimum.reduceat(values[:, column], heads)
+        elif kind is Aggregation.LAST:
+            longer[:, column] = values[tails, column]
+        else:
+            longer[late, column] = np.nan
+    longer[:, SUMMED] = _decimal_sums(values[:, SUMMED], heads, exact)
+    begin = int(np.searchsorted(opening, window_start_ms))
+    return Rows(opening[begin:], longer[begin:])
+
+
+def with_merged(longer: Rows, shorter: Rows, made: Timeframe) -> Rows:
+    """The longer candles with the columns that are merged to candles taken anew from the shorter
+    ones that they were made of."""
+    times, values = longer.times, longer.values.copy()
+    if not len(times):
+        return Rows(times, values)
+    heads, tails = np.searchsorted(shorter.times, (times, times + made.interval_ms))
+    late = shorter.times[heads] != times
+    for index, column in enumerate(VALUES):
+        if column.candle:
+            continue
+        if column.aggregation is Aggregation.LAST:
+            values[:, index] = shorter.values[tails - 1, index]
+        else:
+            values[:, index] = np.where(late, np.nan, shorter.values[heads, index])
+    return Rows(times, values)
+
+
+_ONE_BY_ONE: Final = [
+    (index, column.aggregation)
+    for index, column in enumerate(VALUES)
+    if column.aggregation not in (Aggregation.FIRST, Aggregation.SUM)
+]
+
+
+def _groups(times: Times, step_ms: int, made_ms: int) -> tuple[npt.NDArray[np.intp], Times]:
+    """The index of the first row of each group, and the instants at which the groups open."""
+    count = len(times)
+    if times[-1] - times[0] == (count - 1) * step_ms:  # no hole: all of one size but the first
+        missing = int(times[0]) % made_ms // step_ms
+        heads = np.arange(-missing, count, made_ms // step_ms)
+        heads[0] = 0
+        opening = times[heads]
+        opening[0] -= missing * step_ms
+        return heads, opening
+    groups = times - times % made_ms
+    heads = np.flatnonzero(np.diff(groups, prepend=-1))
+    return heads, groups[heads]
+
+
+def _decimal_sums(values: Floats, starts: npt.NDArray[np.intp], exact: ExactTexts | None) -> Floats:
+    """The floats nearest to the decimal sums of each group of rows; `starts` are their indices.
+
+    `values` are the columns of the texts.
+    """
+    sums, proven = _scaled_sums(values, starts)
+    for column in range(values.shape[1]):
+        texts = exact[column] if exact is not None else None
+        if not proven[column] or (texts is not None and not are_short(texts)):
+            sums[:, column] = _sums_of_texts(values[:, column], starts, texts)
+    return sums
+
+
+def _scaled_sums(
+    values: Floats, starts: npt.NDArray[np.intp]
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """The sums by whole numbers, and of which columns they are proven to be exact if no decimal
+    has more than 15 digits: units of the last decimal place that the largest value leaves of 15.
+
+    The proof: each value is the float nearest to its whole number of units, which has at most 15
+    digits, so no other decimal of 15 digits can be meant; whole sums below 2**53 are exact; so is
+    the rounding of the one division at the end.
+    """
+    columns = values.T.copy()
+    largest = columns.max(axis=1, keepdims=True)
+    scales = np.array([[_scale(value)] for (value,) in largest.tolist()])
+    units = np.rint(columns * scales)
+    proven = (units / scales == columns) & (largest * scales < _RECOVERABLE_BELOW)
+    return (np.add.reduceat(units, starts, axis=1) / scales).T, proven.all(axis=1)
+
+
+def _scale(largest: float) -> float:
+    """The power of ten that leaves `largest` at most 15 digits before the point."""
+    scale = 1.0
+    for _ in range(_MAX_DECIMALS):
+        if largest * scale * 10.0 >= _RECOVERABLE_BELOW:
+            break
+        scale *= 10.0
+    return scale
+
+
+def _sums_of_texts(
+    values: Floats, starts: npt.NDArray[np.intp], texts: Sequence[str] | None
+) -> list[float]:
+    if texts is None:
+        texts = [f"{Decimal(repr(value)):f}" for value in values.tolist()]
+    units, scale = whole_units(texts)
+    if float(values.max()) * scale < _FITS_INT64:
+        if isinstance(units, list):
+            units = np.fromiter(units, np.int64, len(units))
+        totals = np.add.reduceat(units, starts).tolist()
+    else:
+        totals = [sum(units[begin:end]) for begin, end in pairwise([*starts.tolist(), len(units)])]
+    # The true division of two whole numbers of any size is correctly rounded.
+    return [total / scale for total in totals]
