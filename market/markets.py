@@ -6,7 +6,7 @@ Times are integer UTC milliseconds and end in `_ms`; intervals are milliseconds 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from market.columns import COLUMNS, FUNDING_COLUMNS, FundingRow, Row
 from market.timeframes import HOUR_MS
