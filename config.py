@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -12,11 +12,12 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    create_model,
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from market.markets import Exchange
+from market.markets import DEFAULT_EXCHANGES, Exchange
 
 
 class SettingsError(Exception):
@@ -88,7 +89,21 @@ Network = IPv4Network | IPv6Network
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 
 
-class Settings(BaseSettings):
+def _base_url_name(exchange: Exchange) -> str:
+    return f"{exchange}_base_url"
+
+
+if TYPE_CHECKING:
+    _BaseUrls = BaseSettings
+else:  # <EXCHANGE>_BASE_URL for each of them
+    _BaseUrls = create_model(
+        "_BaseUrls",
+        __base__=BaseSettings,
+        **{_base_url_name(exchange): (BaseUrl | None, None) for exchange in Exchange},
+    )
+
+
+class Settings(_BaseUrls):
     """What the operator decides; names and defaults are the README's table."""
 
     model_config = SettingsConfigDict(
@@ -112,11 +127,8 @@ class Settings(BaseSettings):
     upstash_poll_s: float = Field(5, ge=0.1, le=3600)
     database_url: Annotated[SecretStr, _url("postgresql", "postgres")] | None = None
 
-    binance_base_url: BaseUrl = "https://fapi.binance.com"
-    bybit_base_url: BaseUrl = "https://api.bybit.com"
     exchanges: Annotated[tuple[Exchange, ...], NoDecode, BeforeValidator(_exchanges)] = (
-        Exchange.BINANCE,
-        Exchange.BYBIT,
+        DEFAULT_EXCHANGES
     )
     quote: str = Field("USDT", pattern=r"^[A-Z0-9]{2,10}$")
     markets_limit: int = Field(0, ge=0)
@@ -153,11 +165,10 @@ class Settings(BaseSettings):
         """What the API processes behind one listener are called."""
         return [f"api-{number}" for number in range(1, self.web_concurrency + 1)]
 
-    def base_url(self, exchange: Exchange) -> str:
-        return {
-            Exchange.BINANCE: self.binance_base_url,
-            Exchange.BYBIT: self.bybit_base_url,
-        }[exchange]
+    def base_url(self, exchange: Exchange) -> str | None:
+        """The REST address that the operator sets in place of the exchange's own; None: not set."""
+        address: str | None = getattr(self, _base_url_name(exchange))
+        return address
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -6,6 +6,7 @@ from typing import Final
 
 from commands.errors import CannotStart
 from config import Settings
+from venues import VENUES
 
 _FILE: Final = "exchanges.json"
 
@@ -16,7 +17,10 @@ def remember_exchanges(settings: Settings) -> None:
     Raises CannotStart when it was filled from others, or cannot be written.
     """
     file = settings.data_dir / _FILE
-    ours = {str(exchange): settings.base_url(exchange) for exchange in settings.exchanges}
+    ours = {
+        str(exchange): settings.base_url(exchange) or VENUES[exchange].base_url
+        for exchange in settings.exchanges
+    }
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         theirs: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}

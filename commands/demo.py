@@ -22,6 +22,7 @@ from commands.demo_process import running
 from commands.errors import DemoFailed
 from commands.terminal import plain_phase
 from logging_setup import configure_logging
+from market.markets import DEFAULT_EXCHANGES
 from stores.embedded.stores import remove_embedded_data
 
 _JOB_S: Final = 120.0
@@ -59,11 +60,8 @@ async def _show(console: Console, folder: Path, markets: int) -> None:
     console.print(
         f"Perpcache demo: both exchanges simulated with {markets} markets each, limits included."
     )
-    simulator = running(
-        ["simulate", "--port", "0", "--binance", str(markets), "--bybit", str(markets)],
-        {},
-        folder,
-    )
+    counts = [word for exchange in DEFAULT_EXCHANGES for word in (f"--{exchange}", str(markets))]
+    simulator = running(["simulate", "--port", "0", *counts], {}, folder)
     async with simulator as exchange_address:
         secret = secrets.token_hex(16)
         service = running(
@@ -72,8 +70,7 @@ async def _show(console: Console, folder: Path, markets: int) -> None:
                 "DATA_DIR": str(folder),
                 "PORT": "0",
                 "LOG_FORMAT": "console",
-                "BINANCE_BASE_URL": exchange_address,
-                "BYBIT_BASE_URL": exchange_address,
+                **{f"{name.upper()}_BASE_URL": exchange_address for name in DEFAULT_EXCHANGES},
                 "CRON_SECRET": secret,
             },
             folder,

@@ -24,6 +24,7 @@ from market.markets import Exchange
 from metrics.exchanges import ExchangeMetrics
 from stores.hot.store import HotStore
 from timing.clock import Clock, SystemClock
+from venues import VENUES
 from venues.errors import (
     BadPayload,
     BadRequest,
@@ -71,7 +72,10 @@ class ExchangeClient:
         request_s: float = REQUEST_S,
         metrics: ExchangeMetrics | None = None,
     ) -> None:
-        self._base_urls = {exchange: settings.base_url(exchange) for exchange in Exchange}
+        self._base_urls = {
+            exchange: settings.base_url(exchange) or venue.base_url
+            for exchange, venue in VENUES.items()
+        }
         self._request_s = request_s
         self.concurrency = settings.concurrency_limit
         clock = clock or SystemClock()

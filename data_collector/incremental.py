@@ -36,13 +36,12 @@ from market.columns import CANDLE, SUMMED, UNSUMMED
 from market.markets import Exchange, Market, MarketSeries, Row, UnreadableSeries
 from market.rows import Rows, TimedValues, Times, first_time
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
+from venues import VENUES
 
 SeriesByTimeframe = Mapping[Timeframe, Mapping[str, MarketSeries]]
 
-# Candles asked for in a refresh: where requests are weighed by their rows, the cheapest brings
-# that many.
-ASKED_AGAIN: Final = 99
-# ... and at least so many that are known already, when more have closed since.
+# A refresh asks for as many candles as the exchange's lightest request brings, and at least for
+# so many that are known already, when more have closed since.
 LEAST_OVERLAP: Final = 10
 # A candle that has just closed may still change.
 SETTLES_MS: Final = MINUTE_MS
@@ -189,7 +188,7 @@ class PreviousDocuments:
         if not len(closed) or not _well_formed(rows, timeframe):
             return None
         first_ms, last_ms = int(closed.times[0]), int(closed.times[-1])
-        begin_ms = self._asked_from(last_ms)
+        begin_ms = self._asked_from(market.exchange, last_ms)
         count = int(np.searchsorted(closed.times, begin_ms))
         kept, compared = closed[:count], closed[count:]
         made = self._made(market, kept)
@@ -258,11 +257,12 @@ class PreviousDocuments:
             and first_time(series.rows) <= self._start_ms
         )
 
-    def _asked_from(self, last_ms: int) -> int:
+    def _asked_from(self, exchange: Exchange, last_ms: int) -> int:
         """The first candle asked for, when the newest that is known opened at `last_ms`."""
         step_ms = self._timeframe.interval_ms
         newest_ms = self._timeframe.floor(self._as_of_ms)
-        first_ms = min(newest_ms - (ASKED_AGAIN - 1) * step_ms, last_ms - LEAST_OVERLAP * step_ms)
+        asked_ms = (VENUES[exchange].cheapest_candles - 1) * step_ms
+        first_ms = min(newest_ms - asked_ms, last_ms - LEAST_OVERLAP * step_ms)
         # What is made of these candles is made of all of its own.
         longest_ms = lcm(*(made.interval_ms for made in self._timeframe.produces))
         return -(-first_ms // longest_ms) * longest_ms

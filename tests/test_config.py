@@ -51,3 +51,18 @@ def test_upstash_needs_address_and_token(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_exchanges_are_a_comma_separated_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXCHANGES", " Bybit ")
     assert load_settings().exchanges == (Exchange.BYBIT,)
+
+
+@pytest.mark.parametrize("exchange", list(Exchange))
+def test_the_address_of_any_exchange_can_be_set(
+    monkeypatch: pytest.MonkeyPatch, exchange: Exchange
+) -> None:
+    assert load_settings().base_url(exchange) is None
+    monkeypatch.setenv(f"{exchange.upper()}_BASE_URL", "http://127.0.0.1:9000/")
+    assert load_settings().base_url(exchange) == "http://127.0.0.1:9000"
+    monkeypatch.setenv(f"{exchange.upper()}_BASE_URL", "ftp://127.0.0.1")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert caught.value.lines == [
+        f"{exchange.upper()}_BASE_URL: must be an http:// or https:// address"
+    ]

@@ -297,7 +297,7 @@ VENUE: Final = Venue(
     base_url="https://fapi.binance.com",
     endpoints=_ENDPOINTS,
     all_symbols_funding=True,
-    cheapest_candles=99,
+    cheapest_candles=99,  # for a weight of 1
     schedule={
         Endpoint.FUNDING_INFO: _read_funding_info,
         Endpoint.PREMIUM_INDEX: _read_premium_index,
