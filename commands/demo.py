@@ -145,6 +145,7 @@ async def _get(client: aiohttp.ClientSession, path: str) -> Any:
 def _print_table(console: Console, four_hours: Any, eight_hours: Any) -> None:
     longer = {(m["exchange"], m["symbol"]): m["rows"] for m in eight_hours["markets"]}
     closed = four_hours["last_closed_open_time"]
+    columns = four_hours["columns"]
     opened = time.strftime("%Y-%m-%d %H:%M", time.gmtime(closed / 1000))
     table = Table(
         title=f"Last closed candle (opened {opened} UTC), and rows of 4h and 8h", box=SIMPLE
@@ -152,15 +153,21 @@ def _print_table(console: Console, four_hours: Any, eight_hours: Any) -> None:
     table.add_column("market", no_wrap=True)
     for name in ("close", "volume", "OI", "funding", "4h", "8h"):
         table.add_column(name, justify="right", no_wrap=True)
-    shown = [m for m in four_hours["markets"] if any(row[0] == closed for row in m["rows"])]
+    last = {
+        (m["exchange"], m["symbol"]): row
+        for m in four_hours["markets"]
+        for row in (dict(zip(columns, values, strict=True)) for values in m["rows"][-2:])
+        if row["open_time"] == closed
+    }
+    shown = [m for m in four_hours["markets"] if (m["exchange"], m["symbol"]) in last]
     for market in shown[:: max(1, len(shown) // 8)][:8]:
-        row = next(row for row in market["rows"] if row[0] == closed)
+        row = last[market["exchange"], market["symbol"]]
         table.add_row(
             f"{market['exchange']}:{market['symbol']}",
-            f"{row[4]:.5g}",
-            _short(row[5]),
-            _short(row[7]),
-            "-" if row[8] is None else f"{row[8]:.4%}",
+            f"{row['close']:.5g}",
+            _short(row["volume"]),
+            _short(row["open_interest"]),
+            "-" if row["funding_rate"] is None else f"{row['funding_rate']:.4%}",
             str(len(market["rows"])),
             str(len(longer.get((market["exchange"], market["symbol"]), []))),
         )

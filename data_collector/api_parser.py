@@ -52,7 +52,7 @@ def parse_klines(market: Market, body: bytes, *, interval_ms: int) -> AnswerPage
     if not len(candles):
         return AnswerPage(())
     _check_times(candles, interval_ms, fail)
-    opens, highs, lows, closes = candles.values[:, :4].T
+    opens, highs, lows, closes = map(candles.column, ("open", "high", "low", "close"))
     # Said so that a NaN never passes.
     sane = (np.maximum(opens, closes) <= highs) & (np.minimum(opens, closes) >= lows)
     sane &= (lows > 0) & (highs < np.inf)

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from market.aggregation import aggregate
-from market.candles import Candle, Candles, ExactTexts
+from market.candles import NO_TEXTS, Candle, Candles, ExactTexts
 from market.columns import CANDLE, TIME, place
 from market.markets import FundingRow, FundingSeries, Row
 from market.rows import Floats, Rows, TimedValues, Times
@@ -60,14 +60,14 @@ def merge_data(
     fetched = Candles.of(candles).between(
         timeframe.window_start(as_of_ms, history_candles), timeframe.floor(as_of_ms)
     )
-    times, values = fetched.times, np.full((len(kept) + len(fetched), Rows.width), np.nan)
+    times, values = fetched.times, np.full((len(kept) + len(fetched), len(Rows.names)), np.nan)
     values[len(kept) :, CANDLE] = fetched.values
     if kept:
         earlier = Rows.of(kept)
         times = np.concatenate((earlier.times, times))
         values[: len(kept), CANDLE] = earlier.values[:, CANDLE]
     if not len(times):
-        return Merged(Rows(times, values), funding is None, ((), ()))
+        return Merged(Rows(times, values), funding is None, NO_TEXTS)
     _place(TimedValues.of(open_interest), times, values[:, _INTEREST])
     outdated = _settle(funding, times, values[:, _RATE], timeframe.interval_ms, as_of_ms)
     return Merged(Rows(times, values), outdated, fetched.texts)

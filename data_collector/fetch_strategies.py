@@ -22,6 +22,7 @@ from data_collector.api_parser import (
 from data_collector.run import CollectionRun
 from data_collector.task_builder import FetchTask
 from data_collector.url_builder import endpoint_table, history_request
+from market.columns import TIME
 from market.markets import FundingRow
 from market.rows import Columns
 from timing.backoff import Backoff
@@ -253,7 +254,7 @@ def _bounded(task: FetchTask, page_limit: int) -> range:
 
 def _ends_with_extra(page: AnswerPage[Row]) -> bool:
     """Whether the last that was sent has been left out of the rows: an extra charge."""
-    return page.last_ms is not None and (not page.rows or page.rows[-1][0] != page.last_ms)
+    return page.last_ms is not None and (not page.rows or page.rows[-1][TIME] != page.last_ms)
 
 
 def _joined(pages: Sequence[Sequence[Row]], task: FetchTask) -> Sequence[Row]:
@@ -264,8 +265,8 @@ def _joined(pages: Sequence[Sequence[Row]], task: FetchTask) -> Sequence[Row]:
         columns = cast(list[Columns[Row]], parts)
         whole = columns[0] if len(columns) == 1 else type(columns[0]).joined(columns)
         return whole.between(task.start_ms, task.end_ms)
-    rows = [row for page in parts for row in page if task.start_ms <= row[0] <= task.end_ms]
-    return rows if len(parts) < 2 else sorted({row[0]: row for row in rows}.values())
+    rows = [row for page in parts for row in page if task.start_ms <= row[TIME] <= task.end_ms]
+    return rows if len(parts) < 2 else sorted({row[TIME]: row for row in rows}.values())
 
 
 def _of_window(page: AnswerPage[Row], task: FetchTask, start_ms: int, end_ms: int) -> Sequence[Row]:

@@ -33,6 +33,7 @@ from data_collector.listings import (
 from data_collector.results import reason_of
 from data_collector.run import CollectionRun, Sender, work_through
 from data_collector.task_builder import funding_task
+from market.columns import TIME
 from market.markets import Exchange, FundingByMarket, FundingRow, FundingSeries, Market, Missing
 from market.timeframes import HOUR_MS, MINUTE_MS
 from venues import VENUES
@@ -302,7 +303,7 @@ class _ExchangeUpdate:
     async def _fetch_new(
         self, market: Market, series: FundingSeries, asked_ms: int
     ) -> list[FundingRow]:
-        last_ms = settlement_instant(series.rows[-1][0])
+        last_ms = settlement_instant(series.rows[-1][TIME])
         hours = min(series.interval_hours, self._told_hours(market) or SHORTEST_INTERVAL_HOURS)
         task = funding_task(
             market,

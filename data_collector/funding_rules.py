@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Final
 
 from data_collector.listings import FundingSchedule
+from market.columns import TIME
 from market.markets import FundingRow, FundingSeries
 from market.timeframes import HOUR_MS, MINUTE_MS
 
@@ -54,7 +55,7 @@ def complete_until(
     of an interval that we know of: without it the answer is complete only up to that hour. One
     that is due by the interval the exchange tells is waited for longer.
     """
-    last_ms = settlement_instant(rows[-1][0]) if rows else 0
+    last_ms = settlement_instant(rows[-1][TIME]) if rows else 0
     waits = [(SHORTEST_INTERVAL_HOURS, PUBLICATION_MS)]
     if told is not None:
         waits.insert(0, (told.interval_hours, OVERDUE_MS))
@@ -92,7 +93,7 @@ def present_interval(rows: Sequence[FundingRow], told: FundingSchedule | None) -
 
 def _observed_hours(rows: Sequence[FundingRow], next_ms: int | None) -> list[int]:
     """The distances of the last settlements, and from the last to the next, that are intervals."""
-    instants = [settlement_instant(row[0]) for row in rows[-2:]]
+    instants = [settlement_instant(time_ms) for time_ms, _ in rows[-2:]]
     if next_ms and instants and next_ms > instants[-1]:
         instants.append(next_ms)
     distances = [later - earlier for earlier, later in pairwise(instants)]
@@ -104,6 +105,6 @@ def newest(rows: Iterable[FundingRow], known: Sequence[FundingRow], keep: int) -
 
     What was known stays as it is, so asking again changes nothing.
     """
-    by_instant = {settlement_instant(row[0]): row for row in rows}
-    by_instant.update((settlement_instant(row[0]), row) for row in known)
+    by_instant = {settlement_instant(row[TIME]): row for row in rows}
+    by_instant.update((settlement_instant(row[TIME]), row) for row in known)
     return [by_instant[instant] for instant in sorted(by_instant)][-keep:]

@@ -18,7 +18,7 @@ import orjson
 
 from documents.deflated import Deflated, DeflatedPart, deflate, joined
 from documents.names import GLOBAL_FR
-from market.columns import VALUES
+from market.columns import TIME, VALUES
 from market.markets import (
     COLUMNS,
     FUNDING_COLUMNS,
@@ -79,7 +79,7 @@ class DocumentBuilder:
         self._fragments[place] = deflate(_fragment(head, encoded))
         self.rows += len(rows)
         if rows:
-            self._newest_open_ms = max(self._newest_open_ms, rows[-1][0])
+            self._newest_open_ms = max(self._newest_open_ms, rows[-1][TIME])
 
     def _encoded(self, market: Market, rows: Sequence[Row]) -> bytes:
         """The rows as a JSON array; the same bytes for Rows and for the tuples that they equal."""
@@ -87,7 +87,7 @@ class DocumentBuilder:
         if isinstance(rows, Rows):
             whole = not rows or on_grid(rows.times, interval_ms)
         else:
-            times = [row[0] for row in rows]
+            times = [row[TIME] for row in rows]
             exact = all(type(time) is int and time % interval_ms == 0 for time in times)
             whole = exact and (not times or times[0] >= 0) and _ascending(times)
         if not whole:
@@ -148,7 +148,7 @@ def encode_funding(
     fragments = {}
     for series in book.values():
         market = series.market
-        times = [row[0] for row in series.rows]
+        times = [row[TIME] for row in series.rows]
         if any(type(time) is not int for time in times) or not _ascending(times):
             raise ValueError(f"{market.key}: its settlements do not ascend")
         rows = orjson.dumps(list(series.rows))

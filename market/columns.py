@@ -65,7 +65,7 @@ def places(wanted: Callable[[Column], bool]) -> Places:
     """Where the wanted columns lie in a line of values: a slice if side by side, else a list."""
     found = [index for index, column in enumerate(VALUES) if wanted(column)]
     whole = range(found[0], found[-1] + 1) if found else range(0)
-    return slice(whole.start, whole.stop) if found == list(whole) else found
+    return slice(whole.start, whole.stop) if found and found == list(whole) else found
 
 
 CANDLE: Final = places(lambda column: column.candle)
@@ -74,4 +74,3 @@ SUMMED: Final = places(lambda column: column.aggregation is Aggregation.SUM)
 UNSUMMED: Final = places(lambda column: column.candle and column.aggregation is not Aggregation.SUM)
 NUMBERS: Final = places(lambda column: not column.nullable)
 NULLABLE: Final = places(lambda column: column.nullable)
-CANDLE_WIDTH: Final = sum(column.candle for column in VALUES)

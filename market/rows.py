@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, Self, SupportsIndex, TypeVar, cast, ove
 import numpy as np
 import numpy.typing as npt
 
-from market.columns import NULLABLE, NUMBERS, TIME, VALUES, Row, place
+from market.columns import NULLABLE, NUMBERS, TIME, VALUES, Row
 
 Times = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -37,7 +37,7 @@ class Columns(Sequence[T_co]):
     """
 
     __slots__ = ("times", "values")
-    width: ClassVar[int]  # of a line of values
+    names: ClassVar[tuple[str, ...]]  # of the columns in a line of values
 
     def __init__(self, times: Times, values: Floats) -> None:
         self.times = times
@@ -47,6 +47,10 @@ class Columns(Sequence[T_co]):
         """The lines as tuples; a float stays the float64 that it is."""
         lines = zip(self.times.tolist(), *self.values.T.tolist(), strict=True)
         return cast(Iterable[T_co], lines)
+
+    def column(self, name: str) -> Floats:
+        """The values of one column; shares the array."""
+        return self.values[:, self.names.index(name)]
 
     def taken(self, lines: slice | npt.NDArray[np.intp]) -> Self:
         """Some of the lines, by a slice or by their indices."""
@@ -114,7 +118,7 @@ class TimedValues(Columns[tuple[int, float]]):
     """One number at a time: open interest snapshots, settlements."""
 
     __slots__ = ()
-    width = 1
+    names = ("value",)
 
     @property
     def numbers(self) -> Floats:
@@ -137,13 +141,13 @@ class Rows(Columns[Row]):
     """Rows of candles; NaN in a column that may be null stands for None."""
 
     __slots__ = ()
-    width = len(VALUES)
+    names = tuple(column.name for column in VALUES)
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> "Rows":
         if isinstance(rows, Rows):
             return rows
-        values = np.empty((len(rows), cls.width))
+        values = np.empty((len(rows), len(cls.names)))
         if not rows:
             return cls(np.empty(0, np.int64), values)
         times, *columns = zip(*rows, strict=True)
@@ -156,10 +160,6 @@ class Rows(Columns[Row]):
         for index in _NULLABLE:
             columns[index] = [None if value != value else value for value in columns[index]]
         return cast(Iterable[Row], zip(self.times.tolist(), *columns, strict=True))
-
-    def column(self, name: str) -> Floats:
-        """The values of one column, NaN where they are null; shares the array."""
-        return self.values[:, place(name)]
 
     def known(self, name: str) -> TimedValues:
         """The values of one column by time, without its nulls."""

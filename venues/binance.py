@@ -141,7 +141,7 @@ def _read_error(body: bytes) -> ErrorBody | None:
 _KLINES: Final = lax(
     list[tuple[TimeMs, float, float, float, float, str, Any, str, Any, Any, Any, Any]]
 )
-_KLINE_FORM: Final = MatrixForm(width=12, quotes=18, volume=5, turnover=7)
+_KLINE_FORM: Final = MatrixForm(width=12, quotes=18, columns=(1, 2, 3, 4, 5, 7))
 
 
 def _read_klines(body: bytes, market: Market, fail: PayloadErrors) -> Candles:

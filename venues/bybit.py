@@ -163,7 +163,7 @@ def _rows(answer: _Answer[T], market: Market, fail: PayloadErrors) -> list[T]:
 
 
 _KLINES: Final = lax(_Answer[tuple[TimeMs, float, float, float, float, str, str]])
-_KLINE_FORM: Final = MatrixForm(width=7, quotes=14, volume=5, turnover=6, newest_first=True)
+_KLINE_FORM: Final = MatrixForm(width=7, quotes=14, columns=(1, 2, 3, 4, 5, 6), newest_first=True)
 _ENVELOPE: Final = msgspec.json.Decoder(_Answer[Any])
 
 

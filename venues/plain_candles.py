@@ -27,15 +27,15 @@ _AFTER_ALL_TIME_MS: Final = 10**15
 
 @dataclass(frozen=True, slots=True)
 class MatrixForm:
-    """How a row of candles lies in an answer: time, open, high, low, close, then the others.
+    """How a row of candles lies in an answer, its time first.
 
-    `width`: numbers in a row; `quotes`: quotation marks in it. `volume`, `turnover`: their columns.
+    `width`: numbers in a row; `quotes`: quotation marks in it. `columns`: where it has the columns
+    of a candle, in their order.
     """
 
     width: int
     quotes: int
-    volume: int
-    turnover: int
+    columns: tuple[int, ...]
     newest_first: bool = False
 
 
@@ -52,17 +52,10 @@ def plain_candles(quoted: bytes, form: MatrixForm) -> Candles | None:
     times = matrix[:, 0]
     if times.max() >= _AFTER_ALL_TIME_MS or bool((times % 1).any()):
         return None
-    if (form.volume, form.turnover) == (5, 6):
-        values = matrix[:, 1:7]
-    else:
-        values = np.empty((len(matrix), Candles.width))
-        values[:, :4] = matrix[:, 1:5]
-        values[:, 4], values[:, 5] = matrix[:, form.volume], matrix[:, form.turnover]
+    values = matrix.take(form.columns, axis=1)
     cells = Cells(text, form.width, reverse=form.newest_first)
-    volumes, turnovers = (
-        Texts(cells, column, len(matrix)) for column in (form.volume, form.turnover)
-    )
-    return Candles(times.astype(np.int64), values, (volumes, turnovers))
+    texts = tuple(Texts(cells, form.columns[index], len(matrix)) for index in Candles.summed)
+    return Candles(times.astype(np.int64), values, texts)
 
 
 def _matrix(text: bytes, width: int) -> Floats | None:

@@ -106,16 +106,16 @@ def excerpt(body: bytes, length: int = 80) -> str:
 
 
 def candles_of(columns: Sequence[Sequence[Any]], fail: PayloadErrors) -> Candles:
-    """Candles of seven columns: times, four prices, the texts of volume and of turnover.
+    """Candles of the times and of a candle's columns, decimal texts of volume and turnover.
 
     Raises BadPayload for a text that is no plain decimal.
     """
     if not columns:
         return Candles.of(())
-    times, *prices, volumes, turnovers = columns
-    check_decimals(volumes, times, "volume", fail)
-    check_decimals(turnovers, times, "turnover", fail)
-    return Candles.of_columns(times, prices, volumes, turnovers)
+    times, *values = columns
+    for name in ("volume", "turnover"):
+        check_decimals(values[Candles.names.index(name)], times, name, fail)
+    return Candles.of_columns(times, values)
 
 
 def snapshots(times: Sequence[int], values: Sequence[float]) -> TimedValues:
