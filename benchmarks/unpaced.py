@@ -18,10 +18,10 @@ _TIMES_THE_LIMIT: Final = 1000.0
 
 async def run(settings: Settings, job_id: str) -> int:
     prepare()
+    from budgets.exchange_client import ExchangeClient
     from budgets.rate_limits import RateLimits
     from commands.composition import open_parts
     from commands.foreground import run_here
-    from data_collector.exchange_client import ExchangeClient
     from jobs.context import JobContext
 
     settle()

@@ -56,7 +56,7 @@ def _database(settings: Settings) -> Database:
 async def open_job_context(settings: Settings, role: str) -> AsyncIterator["JobContext"]:
     """The parts that run jobs, with a client of the exchanges."""
     # Not at the top: the API is composed here too, and has no use for the numerics.
-    from data_collector.exchange_client import ExchangeClient
+    from budgets.exchange_client import ExchangeClient
     from jobs.context import JobContext
     from metrics.worker import WorkerMetrics
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from budgets.exchange_client import ExchangeClient
 from cache_manager import CacheManager
 from config import Settings
-from data_collector.exchange_client import ExchangeClient
 from database import Database
 from job_queue.queue import JobQueue
 from jobs.known_markets import Selection

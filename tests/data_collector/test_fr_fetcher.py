@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from budgets.exchange_client import ExchangeClient
 from config import Settings, load_settings
 from data_collector.api_parser import Candle
 from data_collector.data_processing import merge_data
-from data_collector.exchange_client import ExchangeClient
 from data_collector.fr_fetcher import FundingUpdate, run_fr_update_process
 from market.markets import Exchange, FundingByMarket, FundingSeries, Market
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe

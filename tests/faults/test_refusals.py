@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from data_collector.exchange_client import ExchangeClient
+from budgets.exchange_client import ExchangeClient
 from data_collector.fetch_strategies import fetch_simple
 from data_collector.run import CollectionRun
 from data_collector.url_builder import listing_request

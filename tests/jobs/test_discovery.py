@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from budgets.exchange_client import ExchangeClient
 from config import load_settings
-from data_collector.exchange_client import ExchangeClient
 from database import CoinRecord, Database, DatabaseUnavailable, SavedMarkets
 from jobs.discovery import DiscoveryResult, run_discovery
 from market.markets import Exchange

@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.scrape import ProcessGroup
+from budgets.exchange_client import ExchangeClient
 from config import load_settings
-from data_collector.exchange_client import ExchangeClient
 from market.markets import Exchange
 from metrics.api import ApiMetrics
 from metrics.event_loop import loop_watched

@@ -1,7 +1,6 @@
-"""The HTTP side of the exchanges: one pooled session, one request at a time within the budgets.
+"""The HTTP client that asks the exchanges: each request once, within their limits, and judged.
 
-Sends and judges; what is asked, how pages are followed and what is tried again is decided in
-fetch_strategies.py.
+What is asked, how pages are followed and what is tried again is decided by its callers.
 """
 
 from collections.abc import Mapping
@@ -112,10 +111,8 @@ class ExchangeClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept": "application/json", "User-Agent": "perpcache"},
             timeout=aiohttp.ClientTimeout(total=self._request_s, sock_connect=CONNECT_S),
+            middlewares=(_send_once,),
         )
-        # Otherwise it sends a GET a second time when the connection breaks, past our budget and
-        # our counting; there is no public switch for it.
-        self._session._retry_connection = False
         if self._shared is not None:
             self._shared.listen(lambda exchange, *pause: self.limits.of(exchange).heard(*pause))
         return self
@@ -183,7 +180,7 @@ class ExchangeClient:
             raise self._down(request, f"no answer within {self._request_s:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             ending = "error"
-            raise self._down(request, f"{type(error).__name__}: {error}"[:200]) from None
+            raise self._down(request, _cause(error)[:200]) from None
         finally:
             took_s = self.clock.monotonic_s() - sent_at
             self._metrics.asked(request.exchange, request.endpoint, ending, took_s)
@@ -198,6 +195,27 @@ class ExchangeClient:
         return SourceDown(
             cause, exchange=request.exchange, endpoint=request.endpoint, market=request.symbol
         )
+
+
+class _ConnectionBroke(aiohttp.ClientError):
+    """What aiohttp does not answer by sending the request again; its cause is the real error."""
+
+
+async def _send_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Otherwise aiohttp sends a GET a second time when the connection breaks, past our budget and
+    our counting."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _ConnectionBroke from error
+
+
+def _cause(error: BaseException) -> str:
+    if isinstance(error, _ConnectionBroke) and error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
 
 
 async def _read(answer: aiohttp.ClientResponse, request: Request) -> bytes:

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import web
 
+from budgets import exchange_client
+from budgets.exchange_client import ExchangeClient
 from budgets.rate_limits import RateLimits
 from budgets.request_counts import RequestCounts
 from config import Settings, load_settings
-from data_collector import exchange_client
-from data_collector.exchange_client import ExchangeClient
 from data_collector.fetch_strategies import fetch_simple
 from data_collector.run import CollectionRun
 from data_collector.url_builder import history_request, listing_request
@@ -123,6 +123,23 @@ async def test_a_bad_moment_is_survived_and_a_bad_day_is_named(
         with pytest.raises(kind, match=cause) as caught:
             await server_time_ms(client, exchange)
         assert str(exchange) in str(caught.value)
+
+
+async def test_a_request_whose_connection_breaks_is_sent_once() -> None:
+    """By itself aiohttp would send it again, past the budget."""
+    received = 0
+
+    async def cut(request: web.BaseRequest) -> web.StreamResponse:
+        nonlocal received
+        received += 1
+        assert request.transport is not None
+        request.transport.abort()
+        return web.StreamResponse()
+
+    async with _server(cut) as url, ExchangeClient(_settings(url)) as client:
+        with pytest.raises(SourceDown, match=r"bybit time: (ServerDisconnected|ClientOS)Error: \S"):
+            await client.send(TIME, RequestCounts())
+        assert (received, client.requests) == (1, 1)
 
 
 async def test_nobody_listens() -> None:
