@@ -15,21 +15,25 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Route
 
 from api.answers import PIECE_DEADLINE_S, Receive, Scope, Send, answer_to, as_response
+from api.coins import build_coins
 from api.connections.polls import Polls
 from api.cors import Cors
-from api.docs import build_docs, openapi
+from api.docs import build_docs
 from api.documents.document_cache import DocumentCache
 from api.documents.endpoint import CacheEndpoint
+from api.documents.listing import build_listing
 from api.documents.long_polls import LongPolls
 from api.documents.publish_watcher import PublishWatcher
 from api.documents.symbols import ListedSymbols
+from api.home import build_home
 from api.jobs import build_jobs
 from api.middleware import Middleware
+from api.openapi import openapi
 from api.parts import Parts
 from api.scrape import ProcessGroup, build_scrape
 from api.state import ApiState
 from api.status import build_status
-from config import Settings
+from config import Settings, version
 from database import DatabaseUnavailable
 from metrics.api import ApiMetrics
 from metrics.event_loop import loop_watched
@@ -37,7 +41,8 @@ from stores.hot.store import StoreUnavailable
 
 __all__ = ["Api", "create_app"]
 
-VERSION: Final = "0.1.0"
+VERSION: Final = version()
+_SUMMARY: Final = "Every Binance and Bybit perpetual: candles, open interest and funding"
 
 Connect = Callable[[], AbstractAsyncContextManager[Parts]]
 
@@ -56,6 +61,9 @@ def create_app(
     processes = ProcessGroup(metrics or ApiMetrics(), settings.api_names)
     app = Api(settings, connect, piece_deadline_s, processes)
     routers = (
+        build_home(VERSION, _SUMMARY),
+        build_listing(),
+        build_coins(settings),
         build_jobs(settings),
         build_status(settings),
         build_scrape(processes),
@@ -88,12 +96,13 @@ class Api(FastAPI):
         super().__init__(
             title="Perpcache",
             version=VERSION,
-            summary="Every Binance and Bybit perpetual: candles, open interest and funding",
+            summary=_SUMMARY,
             description="`POST /get-market-data` queues a refresh, `GET /jobs/{id}` follows it, "
             "`GET /cache/{name}` reads the result. Times are UTC milliseconds.",
             docs_url=None,
             redoc_url=None,
             openapi_url="/openapi.json",
+            generate_unique_id_function=lambda route: route.name,
             redirect_slashes=False,
             lifespan=self._live,
             # Telemetry is the operator's own: nothing is set up from the environment.

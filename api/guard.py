@@ -46,7 +46,7 @@ async def read_body(request: Request) -> bytes:
             408, f"the body did not come within {BODY_DEADLINE_S:g} s", {"Connection": "close"}
         ) from None
     except ClientDisconnect:
-        raise HTTPException(400, "the body broke off") from None
+        raise HTTPException(400, "the request body ended early") from None
     return bytes(body)
 
 

@@ -9,9 +9,9 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from pydantic import ValidationError
 
-from api.docs import content, responses
 from api.guard import read_body, require_api_token, require_cron_secret
 from api.models import GetMarketData, Job, Jobs
+from api.openapi import content, responses
 from api.parts import Parts
 from api.state import RequestParts
 from config import Settings

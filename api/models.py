@@ -155,6 +155,58 @@ class CacheState(BaseModel):
     bytes: int = Field(description="as stored, in base64")
 
 
+class RefreshRequest(BaseModel):
+    """The request that makes a newer version."""
+
+    post: str = Field(description="where to POST")
+    body: dict[str, str] | None = Field(description="the JSON to send; null: none")
+
+
+class DocumentEntry(BaseModel):
+    name: str
+    path: str = Field(description="where to GET it")
+    document: CacheState | None = Field(description="null: nothing collected yet")
+    refresh: RefreshRequest
+
+
+class DocumentList(BaseModel):
+    """Every document that there can be, collected or not."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "documents": [
+                        {
+                            "name": "4h",
+                            "path": "/cache/4h",
+                            "document": {
+                                "version": _T,
+                                "as_of": _T,
+                                "updated_at": _T + 60_000,
+                                "age_s": 12.5,
+                                "bytes": 26_000_000,
+                            },
+                            "refresh": {"post": "/get-market-data", "body": {"timeframe": "4h"}},
+                        }
+                    ]
+                }
+            ]
+        }
+    )
+
+    documents: list[DocumentEntry]
+
+
+class Home(BaseModel):
+    """What answers here, and where to look next."""
+
+    name: str
+    version: str
+    summary: str
+    links: dict[str, str]
+
+
 class Ready(BaseModel):
     """Whether the service can do its work, part by part."""
 
@@ -163,7 +215,12 @@ class Ready(BaseModel):
             "examples": [
                 {
                     "status": "degraded",
-                    "parts": {"store": "ok", "worker": "ok", "database": "away: refused"},
+                    "parts": {
+                        "store": "ok",
+                        "worker": "ok",
+                        "database": "away: refused",
+                        "jobs": "ok",
+                    },
                     "caches": {
                         "4h": {
                             "version": _T,

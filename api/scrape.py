@@ -16,7 +16,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from prometheus_client.core import GaugeMetricFamily
 
-from api.docs import responses
+from api.openapi import responses
 from api.parts import Parts
 from api.state import RequestParts
 from cache_manager import DocumentMeta
@@ -83,7 +83,7 @@ class ProcessGroup:
 
 
 def build_scrape(processes: ProcessGroup) -> APIRouter:
-    router = APIRouter(tags=["service"])
+    router = APIRouter(tags=["status"])
 
     @router.get(
         "/metrics",
@@ -99,7 +99,7 @@ def build_scrape(processes: ProcessGroup) -> APIRouter:
         },
         summary="Numbers for Prometheus",
     )
-    async def scrape(parts: RequestParts) -> Response:
+    async def metrics(parts: RequestParts) -> Response:
         """The workers' own numbers have a `worker` label, those of API processes `process`. While
         the store is away only the answering process is told, with `perpcache_store_up 0`."""
         page = Page()

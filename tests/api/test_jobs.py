@@ -1,5 +1,6 @@
-"""The job as HTTP shows it."""
+"""Jobs over HTTP: what is asked for, who may not, and the job as it is shown."""
 
+import time
 from typing import Any
 
 import orjson
@@ -7,6 +8,8 @@ import orjson
 from api.jobs import job_json
 from job_queue.queue import JobQueue
 from job_queue.records import JobRecord
+from market.timeframes import COLLECTED
+from tests.fixtures.api import ServedApi, ask
 from tests.fixtures.job_queue import Acquire, complete
 
 
@@ -72,3 +75,111 @@ async def test_a_complete_run_is_the_documented_json(queue: JobQueue, acquire: A
         "result": {"rows": 3},
         "error": None,
     }
+
+
+async def test_post_queues_the_job(api: ServedApi) -> None:
+    before_ms = time.time_ns() // 1_000_000
+    status, headers, job = await ask(api, "POST", "/get-market-data", {"timeframe": "4h"})
+    assert (status, headers["location"]) == (202, "/jobs/collect:4h")
+    enqueued_at = job.pop("enqueued_at")
+    assert before_ms <= enqueued_at <= time.time_ns() // 1_000_000
+    assert job == {
+        "id": "collect:4h",
+        "kind": "collect",
+        "timeframe": "4h",
+        "produces": ["4h", "8h"],
+        "run": 1,
+        "state": "queued",
+        "coalesced": False,
+        "rerun": False,
+        "started_at": None,
+        "finished_at": None,
+        "attempts": 0,
+        "progress": {"phase": "queued", "done": 0, "total": 0},
+        "error": None,
+        "result": None,
+        "last": None,
+    }
+    status, _, again = await ask(api, "POST", "/get-market-data", {"timeframe": "4h"})
+    assert (status, again["run"], again["coalesced"]) == (202, 1, True)
+    status, _, shown = await ask(api, "GET", "/jobs/collect:4h")
+    assert (status, shown["enqueued_at"], shown["state"]) == (200, enqueued_at, "queued")
+
+
+async def test_every_timeframe_has_its_job_and_8h_has_that_of_4h(api: ServedApi) -> None:
+    asked = [*map(str, COLLECTED), "8h"]
+    for timeframe in asked:
+        status, headers, job = await ask(api, "POST", "/get-market-data", {"timeframe": timeframe})
+        expected = "collect:4h" if timeframe == "8h" else f"collect:{timeframe}"
+        assert (status, job["id"], headers["location"]) == (202, expected, f"/jobs/{expected}")
+    status, _, listed = await ask(api, "GET", "/jobs")
+    assert status == 200
+    # The newest first; asking for 8h joined the wish for 4h.
+    assert [job["id"] for job in listed["jobs"]] == [f"collect:{t}" for t in reversed(COLLECTED)]
+
+
+WRONG_BODIES = {
+    b'{"timeframe":"7h"}': "'5m', '15m'",
+    b'{"timeframe":null}': "'5m', '15m'",
+    b'{"timeframe":"4h","exchange":"binance"}': "the only one is timeframe",
+    b"{}": "Field required",
+    b"[]": "object",
+    b"": "JSON",
+    b"{": "JSON",
+    b'{"timeframe":"\xff"}': "JSON",
+    b'{"timeframe":' + b"[" * 60_000: "JSON",
+}
+
+
+async def test_wrong_bodies(native_api: ServedApi) -> None:
+    json = {"Content-Type": "application/json"}
+    for body, words in WRONG_BODIES.items():
+        status, _, answer = await ask(
+            native_api, "POST", "/get-market-data", data=body, headers=json
+        )
+        assert status == 422
+        assert all(set(detail) == {"type", "loc", "msg"} for detail in answer["detail"])
+        assert words in str(answer)
+
+
+async def test_a_body_that_is_not_called_json(native_api: ServedApi) -> None:
+    body = b'{"timeframe":"4h"}'
+    for content_type in ("text/plain", "application/x-www-form-urlencoded"):
+        headers = {"Content-Type": content_type}
+        status, _, answer = await ask(
+            native_api, "POST", "/get-market-data", data=body, headers=headers
+        )
+        assert (status, answer["detail"][0]["msg"]) == (422, "must be application/json")
+    headers = {"Content-Type": "Application/JSON; charset=utf-8"}
+    status, _, _ = await ask(native_api, "POST", "/get-market-data", data=body, headers=headers)
+    assert status == 202
+
+
+async def test_if_busy(api: ServedApi) -> None:
+    path = "/get-market-data?if_busy=reject"
+    async with api.lease():
+        status, headers, answer = await ask(api, "POST", path, {"timeframe": "4h"})
+        assert status == 409
+        assert 1 <= int(headers["retry-after"]) <= 15
+        assert "test worker" in answer["detail"]
+        assert (await ask(api, "GET", "/jobs"))[2] == {"jobs": []}
+        status, _, _ = await ask(api, "POST", "/get-market-data", {"timeframe": "1h"})
+        assert status == 202
+    status, _, _ = await ask(api, "POST", path, {"timeframe": "4h"})
+    assert status == 202
+    status, _, answer = await ask(
+        api, "POST", "/get-market-data?if_busy=maybe", {"timeframe": "4h"}
+    )
+    assert (status, "'reject'" in str(answer)) == (422, True)
+
+
+async def test_abort_and_unknown_jobs(api: ServedApi) -> None:
+    for path in ("/jobs/collect:4h", "/jobs/collect:8h", "/jobs/x", "/jobs/..%2Fcache", "/jobs/"):
+        for method in ("GET", "DELETE"):
+            status, _, _ = await ask(api, method, path)
+            assert status == 404
+    await ask(api, "POST", "/get-market-data", {"timeframe": "4h"})
+    status, headers, job = await ask(api, "DELETE", "/jobs/collect:4h")
+    assert (status, job["state"]) == (202, "aborted")
+    assert headers["location"] == "/jobs/collect:4h"
+    assert (await ask(api, "GET", "/jobs/collect:4h"))[2]["state"] == "aborted"

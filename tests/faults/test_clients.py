@@ -17,7 +17,6 @@ import structlog
 
 from commands.listening import warn_if_open
 from config import Settings
-from tests.api.documents.test_endpoint import AS_OF_MS, document
 from tests.faults.attack import (
     JUNK,
     SILLY,
@@ -30,6 +29,7 @@ from tests.faults.attack import (
     with_close,
 )
 from tests.fixtures.api import NO_DATABASE, HastyProtocol, ServedApi, StartApi
+from tests.fixtures.documents import AS_OF_MS, document
 from tests.fixtures.service import Service, StartService
 
 HEAD = b"GET /health HTTP/1.1\r\nHost: x\r\n"

@@ -12,8 +12,8 @@ import pytest
 
 from api.answers import Body
 from api.connections.memory_files import LEAST_BYTES, MemoryFiles
-from tests.api.documents.test_endpoint import AS_OF_MS, document
 from tests.fixtures.api import ServedApi
+from tests.fixtures.documents import AS_OF_MS, document
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="files in memory are Linux's")
 

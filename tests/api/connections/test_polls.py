@@ -11,8 +11,8 @@ import pytest
 
 import api.documents.document_cache
 from api.connections.protocol import ServingProtocol
-from tests.api.documents.test_endpoint import AS_OF_MS, document
 from tests.fixtures.api import ServedApi, StartApi
+from tests.fixtures.documents import AS_OF_MS, document
 
 POLL = b"GET /cache/4h?limit=1 HTTP/1.1\r\nHost: x\r\nAccept-Encoding: identity\r\n\r\n"
 

@@ -12,8 +12,8 @@ from api.documents.shared_call import SharedCall
 from api.documents.validators import Coding
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
 from stores.hot.store import StoreUnavailable
-from tests.api.documents.test_endpoint import AS_OF_MS, document
 from tests.fixtures.api import ServedApi
+from tests.fixtures.documents import AS_OF_MS, document
 
 
 class Calls:

@@ -7,7 +7,6 @@ import socket
 import time
 import zlib
 from collections.abc import Callable
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import product
 from typing import Any
@@ -15,56 +14,11 @@ from typing import Any
 import orjson
 import pytest
 
-from database import Database
-from documents.building import DocumentBuilder, encode_funding
-from market.markets import Exchange, FundingSeries, ListedMarket, Market, MarketSeries, Missing, Row
-from market.timeframes import Timeframe
+from documents.building import encode_funding
+from market.markets import FundingSeries
 from stores.hot.store import StoreUnavailable
-from tests.fixtures.api import ServedApi, StartApi
-
-HOUR_MS = 3_600_000
-AS_OF_MS = 1_700_000_000_000
-FORMING_MS = 1_699_992_000_000  # the 4h candle that holds AS_OF_MS
-MARKETS = (
-    Market(Exchange.BINANCE, "BTCUSDT", "BTC", "USDT"),
-    Market(Exchange.BINANCE, "ETHUSDT", "ETH", "USDT"),
-    Market(Exchange.BYBIT, "BTCUSDT", "BTC", "USDT"),
-)
-
-
-def document(version: int = AS_OF_MS, rows: int = 5, price: float = 1.5) -> bytes:
-    builder = DocumentBuilder(Timeframe.H4, "collected")
-    for market in MARKETS:
-        candles: list[Row] = [
-            (FORMING_MS - age * 4 * HOUR_MS, price, 2.0, 1.0, 1.25, 10.0, 12.5, None, 1e-05)
-            for age in reversed(range(rows))
-        ]
-        builder.add(MarketSeries(market, candles, AS_OF_MS), {"hurst": 0.5})
-    missing = [Missing(Exchange.BYBIT, "XYZUSDT", "klines", "gone")]
-    return builder.finish(
-        version=version, as_of_ms=AS_OF_MS, updated_at_ms=AS_OF_MS, missing=missing
-    )
-
-
-@pytest.fixture
-async def published(api: ServedApi) -> ServedApi:
-    await api.publish("4h", document(), AS_OF_MS)
-    return api
-
-
-@pytest.fixture
-async def native_published(native_api: ServedApi) -> ServedApi:
-    await native_api.publish("4h", document(), AS_OF_MS)
-    return native_api
-
-
-async def get(
-    api: ServedApi, path: str, method: str = "GET", **headers: str
-) -> tuple[int, dict[str, str], bytes]:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    async with api.http.request(method, path, headers=named) as answer:
-        return answer.status, {k.lower(): v for k, v in answer.headers.items()}, await answer.read()
-
+from tests.fixtures.api import ServedApi, StartApi, get
+from tests.fixtures.documents import AS_OF_MS, FORMING_MS, HOUR_MS, MARKETS, document
 
 DECODERS: dict[str, Callable[[bytes], bytes]] = {
     "deflate": zlib.decompress,
@@ -207,54 +161,6 @@ async def test_an_etag_that_a_proxy_marked_is_known(native_published: ServedApi)
         assert status == 304
 
 
-async def test_symbols_that_nobody_lists_are_named(
-    start_api: StartApi, store_settings: dict[str, Any], database_url: str
-) -> None:
-    database = Database(database_url)
-    young = Market(Exchange.BINANCE, "YOUNGUSDT", "YOUNG", "USDT")
-    listed = [ListedMarket(market, 1.0) for market in (MARKETS[0], young)]
-    await database.markets.save_markets(Exchange.BINANCE, listed, seen_at_ms=1)
-    await database.aclose()
-    api = await start_api(**store_settings, dsn=database_url)
-    await api.publish("4h", document(), AS_OF_MS)
-    for method in ("GET", "GET", "HEAD"):  # the second finds what the first made
-        # In the document; in its list of what is missing; on a list alone; nowhere.
-        for known in ("btcusdt", "XYZUSDT", "youngusdt"):
-            status, headers, _ = await get(api, f"/cache/4h?symbol={known}", method)
-            assert (status, "x-unknown-symbols" in headers) == (200, False)
-            path = f"/cache/4h?symbol={known},nope&symbol=btcusd"
-            status, headers, _ = await get(api, path, method)
-            assert (status, headers["x-unknown-symbols"]) == (200, "BTCUSD, NOPE")
-        status, headers, body = await get(api, "/cache/4h?symbol=btcusd,nope", method)
-        assert (status, headers["x-unknown-symbols"]) == (404, "BTCUSD, NOPE")
-        assert headers["cache-control"] == "no-cache"
-        if method == "GET":
-            assert "did you mean BTCUSDT" in orjson.loads(body)["detail"]
-    for symbol, near in (("young-usdt", "YOUNGUSDT"), ("BTC", "BTCUSDT"), ("qqqqqqq", None)):
-        status, _, body = await get(api, f"/cache/4h?symbol={symbol}")
-        told = orjson.loads(body)["detail"]
-        assert (status, f"did you mean {near}" in told) == (404, near is not None)
-        assert ("GET /coins" in told) == (near is None)
-
-
-async def test_unknown_symbols_are_few_and_plain_in_the_answer(
-    native_published: ServedApi,
-) -> None:
-    hostile = "A%0D%0AX-Evil:1,<script>," + "A" * 9000
-    status, headers, body = await get(native_published, f"/cache/4h?symbol={hostile}")
-    assert status == 404
-    assert "x-evil" not in headers
-    assert "script" not in body.decode()
-    named = headers["x-unknown-symbols"].split(", ")
-    assert named == ["%3CSCRIPT%3E", "A%0D%0AX-EVIL%3A1", "A" * 64]
-    many = ",".join(f"NOPE{number:04}" for number in range(1500))
-    started = time.monotonic()
-    status, headers, _ = await get(native_published, f"/cache/4h?symbol=BTCUSDT,{many}")
-    assert (status, headers["x-unknown-symbols"].count(",")) == (200, 50)
-    assert headers["x-unknown-symbols"].endswith(", NOPE0049, ...")
-    assert time.monotonic() - started < 5
-
-
 async def test_funding_is_served_too(api: ServedApi) -> None:
     rows = [(AS_OF_MS - age, 0.0001) for age in (3, 2, 1)]
     book = {MARKETS[0].key: FundingSeries(MARKETS[0], rows, 8, AS_OF_MS)}
@@ -263,59 +169,6 @@ async def test_funding_is_served_too(api: ServedApi) -> None:
     assert (await get(api, "/cache/global_fr"))[2] == text
     _, _, body = await get(api, "/cache/global_fr?limit=1&closed=true")
     assert orjson.loads(body)["markets"][0]["rows"] == [[AS_OF_MS - 1, 0.0001]]
-
-
-async def test_nothing_yet_says_what_to_post(api: ServedApi) -> None:
-    status, headers, body = await get(api, "/cache/4h")
-    assert status == 404
-    assert 'POST /get-market-data {"timeframe":"4h"}' in orjson.loads(body)["detail"]
-    assert headers["content-type"] == "application/json"
-    _, _, body = await get(api, "/cache/global_fr")
-    assert "POST /api/v1/internal/update-fr" in orjson.loads(body)["detail"]
-
-
-async def test_nothing_yet_says_how_the_job_goes_and_how_it_ended(api: ServedApi) -> None:
-    """One job makes 4h and 8h; what is said of either is said of it."""
-
-    async def told() -> set[str]:
-        answers = [await get(api, f"/cache/{name}") for name in ("4h", "8h")]
-        assert {answer[0] for answer in answers} == {404}
-        assert {answer[1]["cache-control"] for answer in answers} == {"no-cache"}
-        return {orjson.loads(body)["detail"].replace("8h", "4h") for _, _, body in answers}
-
-    follow = "GET /jobs/collect:4h follows it"
-    assert await told() == {
-        'nothing collected yet: POST /get-market-data {"timeframe":"4h"} collects it'
-    }
-    await api.queue.request("collect:4h")
-    assert await told() == {f"nothing collected yet: collect:4h is queued, {follow}"}
-    async with api.lease() as lease:
-        job = await api.queue.take(lease)
-        assert job is not None
-        assert await told() == {f"nothing collected yet: collect:4h is running, {follow}"}
-        before_ms = time.time_ns() // 1_000_000
-        await api.queue.finish(
-            job, lease, state="failed", as_of_ms=None, result=None, error="binance: unreachable"
-        )
-    after = await api.queue.get("collect:4h")
-    assert after is not None
-    assert after.finished_at is not None
-    assert before_ms - 1000 < after.finished_at
-    ended = datetime.fromtimestamp(after.finished_at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    failed = f"the last run of collect:4h failed at {ended}: binance: unreachable"
-    again = 'POST /get-market-data {"timeframe":"4h"} tries again'
-    assert await told() == {f"nothing collected yet: {failed}; {again}"}
-    await api.queue.request("collect:4h")
-    assert await told() == {f"nothing collected yet: collect:4h is queued, {follow}; {failed}"}
-    await api.queue.abort("collect:4h")
-    (text,) = await told()
-    assert "the last run of collect:4h was aborted at " in text
-
-
-async def test_no_funding_yet_says_how_its_job_goes(native_api: ServedApi) -> None:
-    await native_api.queue.request("funding")
-    _, _, body = await get(native_api, "/cache/global_fr")
-    assert "no funding yet: funding is queued, GET /jobs/funding" in orjson.loads(body)["detail"]
 
 
 REFUSED = [
@@ -375,67 +228,6 @@ async def test_readers_share_checks_and_one_load(published: ServedApi) -> None:
         status, _, _ = await get(published, "/cache/4h?limit=1", If_None_Match=etag)
         assert status == 304
     assert published.counts == {"versions": 10}
-
-
-async def test_wait_ends_with_the_next_version(published: ServedApi) -> None:
-    _, headers, _ = await get(published, "/cache/4h")
-    published.counts.clear()
-    path = "/cache/4h?wait=20"
-    waiting = [
-        asyncio.create_task(get(published, path, If_None_Match=headers["etag"])) for _ in range(20)
-    ]
-    # Over HTTP nothing tells when a request is held; a short while later each has looked once.
-    await asyncio.sleep(0.3)
-    assert not any(waiter.done() for waiter in waiting)
-    version = AS_OF_MS + 1
-    published_at = time.monotonic()
-    await published.publish("4h", document(version), version)
-    answers = await asyncio.gather(*waiting)
-    assert time.monotonic() - published_at < 5
-    for status, got, body in answers:
-        assert (status, got["etag"].split("-")[0]) == (200, f'"{version}')
-        assert body == document(version)
-    # None of them has cost a look of its own.
-    assert published.counts["versions"] < 20
-
-
-async def test_wait_ends_without_one(published: ServedApi) -> None:
-    _, headers, _ = await get(published, "/cache/4h")
-    started = time.monotonic()
-    for validator in (headers["etag"], "*"):
-        status, _, _ = await get(published, "/cache/4h?wait=0.2", If_None_Match=validator)
-        assert status == 304
-    assert 0.4 <= time.monotonic() - started < 5
-
-
-async def test_wait_is_not_needed_for_what_is_new(published: ServedApi) -> None:
-    for headers in ({}, {"If_None_Match": '"1-old-gzip"'}):
-        async with asyncio.timeout(5):
-            status, _, _ = await get(published, "/cache/4h?wait=60", **headers)
-        assert status == 200
-
-
-async def test_wait_holds_for_the_first_version(api: ServedApi) -> None:
-    status, _, _ = await get(api, "/cache/4h?wait=0.1")
-    assert status == 404
-    waiting = asyncio.create_task(get(api, "/cache/4h?wait=20"))
-    await asyncio.sleep(0.1)
-    assert not waiting.done()
-    await api.publish("4h", document(), AS_OF_MS)
-    status, _, body = await waiting
-    assert (status, body) == (200, document())
-
-
-async def test_who_waits_is_answered_when_the_server_stops(published: ServedApi) -> None:
-    _, headers, _ = await get(published, "/cache/4h")
-    waiting = asyncio.create_task(
-        get(published, "/cache/4h?wait=60", If_None_Match=headers["etag"])
-    )
-    await asyncio.sleep(0.1)
-    async with asyncio.timeout(5):
-        await published.app.release_waiters()
-        status, _, _ = await waiting
-    assert status == 304
 
 
 async def test_readers_see_no_mix_and_no_step_back(api: ServedApi) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from api.documents.long_polls import LongPolls, TooManyLongPolls, client_of
 from config import Network, Settings
-from tests.api.documents.test_endpoint import AS_OF_MS, document
 from tests.fixtures.api import ServedApi, StartApi
+from tests.fixtures.documents import AS_OF_MS, document
 
 PROXIES: Sequence[Network] = (ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8"))
 

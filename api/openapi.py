@@ -1,0 +1,222 @@
+"""The OpenAPI page: /cache/{name}, which FastAPI does not route, and what all routes share."""
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from api.documents.query import LONGEST_WAIT_S
+from api.models import Document, GetMarketData, InvalidRequest, Problem
+from documents.names import DOCUMENTS
+from market.markets import Exchange
+
+# The page shows them in this order: who comes to read finds that first.
+TAGS: Final = (
+    {"name": "documents", "description": "What there is to read"},
+    {"name": "jobs", "description": "What refreshes it"},
+    {"name": "status", "description": "How the service is"},
+)
+PROBLEMS: Final = {
+    400: "the request is malformed, or its body ended early",
+    401: "the token is missing or wrong",
+    403: "closed until the service is started with CRON_SECRET set",
+    404: "there is none (yet); the detail says what to do",
+    405: "another method is meant",
+    406: "no coding that we have is acceptable to the client",
+    408: "the body did not come in time",
+    409: "the worker is busy, and you asked not to wait for it",
+    413: "the body is larger than 64 KB",
+    414: "the path and query are longer than 16 KB",
+    422: "a parameter or the body is wrong; the detail names what is allowed",
+    429: "too many long polls from your address; retry without wait",
+    431: "the headers are larger than 32 KB, or more than 100",
+    500: "a mistake of ours",
+    503: "a store does not answer, or there are too many connections; try again later",
+    505: "HTTP/1.1 and HTTP/1.0 are spoken here",
+}
+# What every route may answer.
+ANYWHERE: Final = frozenset((400, 405, 413, 414, 431, 500, 503, 505))
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What FastAPI's routes declare as `responses`; those that every route may give included."""
+    return {
+        status: {
+            "description": PROBLEMS[status],
+            "model": InvalidRequest if status == 422 else Problem,
+        }
+        for status in sorted(ANYWHERE.union(statuses))
+    }
+
+
+def openapi(app: FastAPI) -> dict[str, Any]:
+    """The whole surface. Errors that several routes give are described once."""
+    page = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        routes=app.routes,
+        tags=list(TAGS),
+    )
+    _, schemas = models_json_schema(
+        [
+            (GetMarketData, "validation"),
+            (Document, "serialization"),
+            (InvalidRequest, "serialization"),
+            (Problem, "serialization"),
+        ],
+        ref_template="#/components/schemas/{model}",
+    )
+    components = page.setdefault("components", {})
+    components.setdefault("schemas", {}).update(schemas["$defs"])
+    # FastAPI adds a 422 of its own form to what has parameters; ours are declared.
+    for unused in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(unused, None)
+    paths = page["paths"]
+    paths["/cache/{name}"] = {"get": _read_document()}
+    for operation in (o for item in paths.values() for o in item.values()):
+        if "HTTPValidationError" in str(operation["responses"].get("422")):
+            del operation["responses"]["422"]
+        _share(operation["responses"])
+    for path, name in (("/cache", "head_documents"), ("/cache/{name}", "head_document")):
+        paths[path]["head"] = _head(paths[path]["get"], name)
+    components["responses"] = {
+        _component(status): {
+            "description": description,
+            "content": content("InvalidRequest" if status == 422 else "Problem"),
+        }
+        for status, description in PROBLEMS.items()
+    }
+    return page
+
+
+def _share(responses: dict[str, Any]) -> None:
+    """Puts a reference in the place of each answer that is the common one of its status."""
+    for status, description in PROBLEMS.items():
+        if responses.get(str(status), {}).get("description") == description:
+            responses[str(status)] = {"$ref": f"#/components/responses/{_component(status)}"}
+
+
+def _component(status: int) -> str:
+    return f"Problem{status}"
+
+
+def _read_document() -> dict[str, Any]:
+    return {
+        "tags": ["documents"],
+        "summary": "One document",
+        "operationId": "get_document",
+        "description": "One timeframe with all its markets, or the funding of all markets "
+        "(`global_fr`). Poll it with `If-None-Match` and the last `ETag`, or with "
+        "`If-Modified-Since`: as long as there is nothing new the answer is an empty 304. Send "
+        "`Accept-Encoding: deflate` to get the stored bytes as they are; `gzip` and `identity` "
+        "are there, too. Filters are applied in the order in which they are listed here. A whole "
+        "document is tens of megabytes: in a browser, ask for few symbols or rows.",
+        "parameters": [
+            _parameter("name", "path", "which document", {"enum": list(DOCUMENTS)}, "4h"),
+            _list_parameter("exchange", "only these exchanges", {"enum": [*map(str, Exchange)]}),
+            _list_parameter(
+                "symbol",
+                "only these symbols, in upper or lower case; those that no market has are named in "
+                "X-Unknown-Symbols, and give 404 if there are no others",
+                {},
+                ["BTCUSDT"],
+            ),
+            _parameter(
+                "since",
+                "query",
+                "only rows that opened (or settled) at or after this: UTC milliseconds",
+                {"type": "integer", "minimum": 0, "maximum": 10**16 - 1},
+            ),
+            _parameter("closed", "query", "no row that is still forming", {"type": "boolean"}),
+            _parameter(
+                "limit",
+                "query",
+                "only the last n rows of each market",
+                {"type": "integer", "minimum": 1, "maximum": 10**16 - 1},
+                5,
+            ),
+            _parameter(
+                "wait",
+                "query",
+                "seconds to hold the request until there is a version other than the one in "
+                "If-None-Match, or a first one",
+                {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT_S, "multipleOf": 0.001},
+            ),
+            _parameter("If-None-Match", "header", "the ETag of what you have", {"type": "string"}),
+        ],
+        "responses": {
+            "200": {
+                "description": "the document",
+                "headers": _HEADERS
+                | {
+                    "Content-Encoding": _header("none, gzip or deflate"),
+                    "X-Unknown-Symbols": _header(
+                        "symbols asked for that no market has, comma-separated and "
+                        "percent-encoded; at most 50, then `...`"
+                    ),
+                },
+                "content": content("Document"),
+            },
+            "304": {"description": "you have the newest version", "headers": _HEADERS},
+            **{
+                str(status): {"description": PROBLEMS[status]}
+                for status in sorted(ANYWHERE | {404, 406, 422, 429})
+            },
+        },
+    }
+
+
+def _head(get: dict[str, Any], name: str) -> dict[str, Any]:
+    """The same without a body."""
+    responses = {}
+    for status, response in get["responses"].items():
+        described = {"description": PROBLEMS[int(status)]} if "$ref" in response else response
+        responses[status] = {key: value for key, value in described.items() if key != "content"}
+    return get | {
+        "summary": f"{get['summary']}: the headers alone",
+        "operationId": name,
+        "responses": responses,
+    }
+
+
+def content(model: str) -> dict[str, Any]:
+    """A JSON body of this model."""
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model}"}}}
+
+
+def _parameter(
+    name: str, place: str, description: str, schema: dict[str, Any], example: object = None
+) -> dict[str, Any]:
+    parameter = {
+        "name": name,
+        "in": place,
+        "description": description,
+        "required": place == "path",
+        "schema": {"type": "string"} | schema,
+    }
+    return parameter | ({"example": example} if example else {})
+
+
+def _list_parameter(
+    name: str, description: str, items: dict[str, Any], example: list[str] | None = None
+) -> dict[str, Any]:
+    schema = {"type": "array", "items": {"type": "string"} | items}
+    words = f"{description}; repeatable or comma-separated"
+    parameter = _parameter(name, "query", words, schema, example)
+    return parameter | {"style": "form", "explode": True}
+
+
+def _header(description: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string"}}
+
+
+_HEADERS: Final = {
+    "ETag": _header('"<version>-<content hash>[-<query hash>]-<coding>"'),
+    "Last-Modified": _header("when this version was made"),
+    "Age": _header("seconds since this version was made"),
+    "Cache-Control": _header("no-cache"),
+    "Vary": _header("Accept-Encoding"),
+}

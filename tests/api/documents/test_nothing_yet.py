@@ -1,0 +1,63 @@
+"""A document that is not there: what to POST, how its job goes, and how that ended before."""
+
+import time
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+
+from tests.fixtures.api import ServedApi, get
+
+
+@pytest.fixture
+async def test_nothing_yet_says_what_to_post(api: ServedApi) -> None:
+    status, headers, body = await get(api, "/cache/4h")
+    assert status == 404
+    assert 'POST /get-market-data {"timeframe":"4h"}' in orjson.loads(body)["detail"]
+    assert headers["content-type"] == "application/json"
+    _, _, body = await get(api, "/cache/global_fr")
+    assert "POST /api/v1/internal/update-fr" in orjson.loads(body)["detail"]
+
+
+async def test_nothing_yet_says_how_the_job_goes_and_how_it_ended(api: ServedApi) -> None:
+    """One job makes 4h and 8h; what is said of either is said of it."""
+
+    async def told() -> set[str]:
+        answers = [await get(api, f"/cache/{name}") for name in ("4h", "8h")]
+        assert {answer[0] for answer in answers} == {404}
+        assert {answer[1]["cache-control"] for answer in answers} == {"no-cache"}
+        return {orjson.loads(body)["detail"].replace("8h", "4h") for _, _, body in answers}
+
+    follow = "GET /jobs/collect:4h follows it"
+    assert await told() == {
+        'nothing collected yet: POST /get-market-data {"timeframe":"4h"} collects it'
+    }
+    await api.queue.request("collect:4h")
+    assert await told() == {f"nothing collected yet: collect:4h is queued, {follow}"}
+    async with api.lease() as lease:
+        job = await api.queue.take(lease)
+        assert job is not None
+        assert await told() == {f"nothing collected yet: collect:4h is running, {follow}"}
+        before_ms = time.time_ns() // 1_000_000
+        await api.queue.finish(
+            job, lease, state="failed", as_of_ms=None, result=None, error="binance: unreachable"
+        )
+    after = await api.queue.get("collect:4h")
+    assert after is not None
+    assert after.finished_at is not None
+    assert before_ms - 1000 < after.finished_at
+    ended = datetime.fromtimestamp(after.finished_at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    failed = f"the last run of collect:4h failed at {ended}: binance: unreachable"
+    again = 'POST /get-market-data {"timeframe":"4h"} tries again'
+    assert await told() == {f"nothing collected yet: {failed}; {again}"}
+    await api.queue.request("collect:4h")
+    assert await told() == {f"nothing collected yet: collect:4h is queued, {follow}; {failed}"}
+    await api.queue.abort("collect:4h")
+    (text,) = await told()
+    assert "the last run of collect:4h was aborted at " in text
+
+
+async def test_no_funding_yet_says_how_its_job_goes(native_api: ServedApi) -> None:
+    await native_api.queue.request("funding")
+    _, _, body = await get(native_api, "/cache/global_fr")
+    assert "no funding yet: funding is queued, GET /jobs/funding" in orjson.loads(body)["detail"]

@@ -1,0 +1,61 @@
+"""Symbols that nobody lists: named in the answer, with known ones that look alike."""
+
+import time
+from typing import Any
+
+import orjson
+import pytest
+
+from database import Database
+from market.markets import Exchange, ListedMarket, Market
+from tests.fixtures.api import ServedApi, StartApi, get
+from tests.fixtures.documents import AS_OF_MS, MARKETS, document
+
+
+@pytest.fixture
+async def test_symbols_that_nobody_lists_are_named(
+    start_api: StartApi, store_settings: dict[str, Any], database_url: str
+) -> None:
+    database = Database(database_url)
+    young = Market(Exchange.BINANCE, "YOUNGUSDT", "YOUNG", "USDT")
+    listed = [ListedMarket(market, 1.0) for market in (MARKETS[0], young)]
+    await database.markets.save_markets(Exchange.BINANCE, listed, seen_at_ms=1)
+    await database.aclose()
+    api = await start_api(**store_settings, dsn=database_url)
+    await api.publish("4h", document(), AS_OF_MS)
+    for method in ("GET", "GET", "HEAD"):  # the second finds what the first made
+        # In the document; in its list of what is missing; on a list alone; nowhere.
+        for known in ("btcusdt", "XYZUSDT", "youngusdt"):
+            status, headers, _ = await get(api, f"/cache/4h?symbol={known}", method)
+            assert (status, "x-unknown-symbols" in headers) == (200, False)
+            path = f"/cache/4h?symbol={known},nope&symbol=btcusd"
+            status, headers, _ = await get(api, path, method)
+            assert (status, headers["x-unknown-symbols"]) == (200, "BTCUSD, NOPE")
+        status, headers, body = await get(api, "/cache/4h?symbol=btcusd,nope", method)
+        assert (status, headers["x-unknown-symbols"]) == (404, "BTCUSD, NOPE")
+        assert headers["cache-control"] == "no-cache"
+        if method == "GET":
+            assert "did you mean BTCUSDT" in orjson.loads(body)["detail"]
+    for symbol, near in (("young-usdt", "YOUNGUSDT"), ("BTC", "BTCUSDT"), ("qqqqqqq", None)):
+        status, _, body = await get(api, f"/cache/4h?symbol={symbol}")
+        told = orjson.loads(body)["detail"]
+        assert (status, f"did you mean {near}" in told) == (404, near is not None)
+        assert ("GET /coins" in told) == (near is None)
+
+
+async def test_unknown_symbols_are_few_and_plain_in_the_answer(
+    native_published: ServedApi,
+) -> None:
+    hostile = "A%0D%0AX-Evil:1,<script>," + "A" * 9000
+    status, headers, body = await get(native_published, f"/cache/4h?symbol={hostile}")
+    assert status == 404
+    assert "x-evil" not in headers
+    assert "script" not in body.decode()
+    named = headers["x-unknown-symbols"].split(", ")
+    assert named == ["%3CSCRIPT%3E", "A%0D%0AX-EVIL%3A1", "A" * 64]
+    many = ",".join(f"NOPE{number:04}" for number in range(1500))
+    started = time.monotonic()
+    status, headers, _ = await get(native_published, f"/cache/4h?symbol=BTCUSDT,{many}")
+    assert (status, headers["x-unknown-symbols"].count(",")) == (200, 50)
+    assert headers["x-unknown-symbols"].endswith(", NOPE0049, ...")
+    assert time.monotonic() - started < 5

@@ -1,0 +1,47 @@
+"""The markets over HTTP, with a database and without."""
+
+from database import Database
+from market.markets import Exchange, ListedMarket, Market
+from market.timeframes import Timeframe
+from stores.hot.beats import beat
+from tests.fixtures.api import ServedApi, StartApi, ask
+
+
+async def test_coins_and_a_database_that_is_there(
+    start_api: StartApi, redis_url: str, database_url: str
+) -> None:
+    markets = [
+        Market(exchange, f"{base}USDT", base, "USDT")
+        for exchange in Exchange
+        for base in ("BTC", "ETH")
+    ]
+    database = Database(database_url)
+    for exchange in Exchange:
+        listed = [ListedMarket(m, 1.0) for m in markets if m.exchange is exchange]
+        await database.markets.save_markets(exchange, listed, seen_at_ms=1)
+    await database.markets.save_metadata(
+        Timeframe.H1, {"binance:BTCUSDT": {"hurst": 0.5}}, computed_at_ms=1
+    )
+    await database.aclose()
+    api = await start_api(redis_url=redis_url, dsn=database_url)
+    await beat(api.store, "w1")
+    status, _, answer = await ask(api, "GET", "/ready")
+    assert (status, answer["status"], answer["parts"]["database"]) == (200, "ready", "ok")
+    status, _, answer = await ask(api, "GET", "/coins?exchange=binance&timeframe=1h")
+    assert (status, answer["timeframe"]) == (200, "1h")
+    assert [(c["exchange"], c["symbol"], c["base"], c["quote"]) for c in answer["coins"]] == [
+        ("binance", "BTCUSDT", "BTC", "USDT"),
+        ("binance", "ETHUSDT", "ETH", "USDT"),
+    ]
+    assert answer["coins"][0]["meta"]["hurst"] == 0.5
+    assert len((await ask(api, "GET", "/coins"))[2]["coins"]) == 4
+    for query in ("exchange=kraken", "timeframe=7h"):
+        status, _, answer = await ask(api, "GET", f"/coins?{query}")
+        assert status == 422
+        assert "'binance'" in str(answer) or "'5m'" in str(answer)
+
+
+async def test_coins_without_a_database(native_api: ServedApi) -> None:
+    status, headers, answer = await ask(native_api, "GET", "/coins")
+    assert (status, headers["retry-after"]) == (503, "5")
+    assert "database" in answer["detail"]

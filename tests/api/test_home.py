@@ -1,0 +1,31 @@
+"""GET /: where a newcomer is sent, and that all of it is there."""
+
+import re
+import tomllib
+from pathlib import Path
+
+from tests.fixtures.api import ServedApi, ask
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+async def test_it_links_to_what_there_is(native_api: ServedApi) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    status, headers, home = await ask(native_api, "GET", "/")
+    assert (status, headers["vary"]) == (200, "Accept")
+    assert (home["name"], home["version"]) == ("Perpcache", project["version"])
+    assert {"/docs", "/cache", "/jobs", "/ready", "/metrics"} <= set(home["links"].values())
+    asks = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    status, headers, page = await ask(native_api, "GET", "/", headers=asks)
+    assert headers["content-type"].startswith("text/html")
+    links = re.findall(r'href="([^"]+)"', page.decode())
+    assert {f"/{link}" for link in links} == set(home["links"].values())
+    assert project["version"] in page.decode()
+    for path in home["links"].values():
+        async with native_api.http.get(path) as answer:
+            assert answer.status in (200, 503), path  # no worker, no database
+
+
+async def test_head(native_api: ServedApi) -> None:
+    async with native_api.http.head("/") as answer:
+        assert (answer.status, await answer.read()) == (200, b"")

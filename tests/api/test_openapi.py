@@ -1,0 +1,90 @@
+"""The description of the API: every route, and every status that each can answer."""
+
+import re
+from urllib.parse import urlencode
+
+import orjson
+
+from tests.fixtures.api import ServedApi, ask
+from tests.fixtures.documents import AS_OF_MS, document
+
+
+async def test_openapi_describes_every_route(native_api: ServedApi) -> None:
+    _, _, page = await ask(native_api, "GET", "/openapi.json")
+    served = {(method, path) for path, item in page["paths"].items() for method in item}
+    assert served == {
+        ("post", "/get-market-data"),
+        ("post", "/api/v1/internal/update-fr"),
+        ("post", "/api/v1/internal/update-coins"),
+        ("get", "/jobs"),
+        ("get", "/jobs/{job_id}"),
+        ("delete", "/jobs/{job_id}"),
+        ("get", "/"),
+        ("get", "/cache"),
+        ("head", "/cache"),
+        ("get", "/cache/{name}"),
+        ("head", "/cache/{name}"),
+        ("get", "/coins"),
+        ("get", "/health"),
+        ("get", "/metrics"),
+        ("get", "/ready"),
+    }
+    statuses = page["paths"]["/get-market-data"]["post"]["responses"]
+    assert {"202", "401", "405", "409", "413", "422", "503"} <= set(statuses)
+    text = orjson.dumps(page).decode()
+    for address in re.findall(r'"\$ref":"#/([^"]+)"', text):
+        found = page
+        for step in address.split("/"):
+            found = found[step]
+    assert "HTTPValidationError" not in text
+    for name in ("Job", "Document", "DocumentList", "Problem", "InvalidRequest", "Ready", "Coins"):
+        assert page["components"]["schemas"][name]["examples"]
+
+
+async def test_who_comes_to_read_finds_that_first(native_api: ServedApi) -> None:
+    _, _, page = await ask(native_api, "GET", "/openapi.json")
+    assert [tag["name"] for tag in page["tags"]] == ["documents", "jobs", "status"]
+    operations = [o for item in page["paths"].values() for o in item.values()]
+    assert {tag for operation in operations for tag in operation["tags"]} == {
+        "documents",
+        "jobs",
+        "status",
+    }
+    ids = [operation["operationId"] for operation in operations]
+    assert len(set(ids)) == len(ids)
+    assert {"get_document", "get_market_data", "list_jobs", "ready"} <= set(ids)
+    assert max(map(len, ids)) < 20
+
+
+async def test_try_it_out_asks_for_little_and_sends_what_a_browser_can(
+    native_api: ServedApi,
+) -> None:
+    await native_api.publish("4h", document(rows=50), AS_OF_MS)
+    _, _, page = await ask(native_api, "GET", "/openapi.json")
+    operation = page["paths"]["/cache/{name}"]["get"]
+    examples = {p["name"]: p["example"] for p in operation["parameters"] if "example" in p}
+    assert {"name", "symbol", "limit"} <= set(examples)
+    path = f"/cache/{examples.pop('name')}?" + urlencode(examples, doseq=True)
+    status, headers, found = await ask(native_api, "GET", path)
+    assert (status, "x-unknown-symbols" in headers) == (200, False)
+    assert {market["symbol"] for market in found["markets"]} == {"BTCUSDT"}
+    assert {len(market["rows"]) for market in found["markets"]} == {5}
+    # https://fetch.spec.whatwg.org/#forbidden-request-header, those that a GET could have.
+    forbidden = {"accept-encoding", "accept-charset", "connection", "content-length", "cookie"}
+    forbidden |= {"date", "expect", "host", "keep-alive", "origin", "referer", "te", "via"}
+    for item in page["paths"].values():
+        for other in item.values():
+            named = {p["name"].lower() for p in other.get("parameters", ()) if p["in"] == "header"}
+            assert not named & forbidden
+
+
+async def test_common_errors_are_described_once(native_api: ServedApi) -> None:
+    _, _, page = await ask(native_api, "GET", "/openapi.json")
+    shared = page["components"]["responses"]
+    for path, item in page["paths"].items():
+        for status, response in item.get("get", {"responses": {}})["responses"].items():
+            if int(status) >= 400 and (path, status) != ("/ready", "503"):
+                assert response == {"$ref": f"#/components/responses/Problem{status}"}
+    assert {"Problem413", "Problem422", "Problem503"} <= set(shared)
+    schema = {"$ref": "#/components/schemas/Problem"}
+    assert shared["Problem503"]["content"]["application/json"]["schema"] == schema
