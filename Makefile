@@ -10,16 +10,22 @@ BENCH_VENV := .venv-bench
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
+# Says in one line what is missing: Python, one that is new enough, its venv module.
 $(VENV)/run.stamp: requirements.txt
+	@command -v $(PYTHON) >/dev/null || \
+		{ echo "$(PYTHON) is not found: install Python 3.11 or newer, or set PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Perpcache needs Python >= 3.11; set PYTHON=/path/to/python3.11"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing what runs into $(VENV) (once)"
+		{ echo "$(PYTHON) is older than Python 3.11: set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) has no venv module: install it (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+	@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@echo "installing $$(grep -c '^[a-z].*==' requirements.txt) packages (about 65 MB) into $(VENV): a minute or two, only this once ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@echo "installed"
 	@touch $@
 
 $(VENV)/dev.stamp: requirements-dev.txt $(VENV)/run.stamp
-	@echo "installing the test tools into $(VENV) (once)"
+	@echo "installing the test tools into $(VENV): a minute or two, only this once ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
@@ -48,7 +54,7 @@ chaos: $(VENV)/dev.stamp ## breaks everything around the service for five minute
 # rows are left out.
 $(BENCH_VENV)/run.stamp: requirements-bench.txt $(VENV)/run.stamp
 	@test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
-	@echo "installing what the benchmarks compare with into $(BENCH_VENV) (once)"
+	@echo "installing what the benchmarks compare with into $(BENCH_VENV): a minute, only this once ..."
 	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 		--require-hashes -r requirements-bench.txt
 	@touch $@

@@ -42,10 +42,11 @@ def _python() -> str:
 
 def _refuse(what: str) -> int:
     """Says in one line why this Python cannot run it, and which can."""
-    if (HOME / ".venv/bin/python").exists():
+    own = HOME / ".venv" / "bin" / "python"
+    if own.exists() and not own.parent.samefile(Path(sys.executable).parent):
         instead = "use .venv/bin/python main.py, which make has set up"
     elif shutil.which("make"):
-        instead = "`make run` installs what is needed into .venv and starts it"
+        instead = "`make run` installs what it needs into .venv and starts it"
     else:
         instead = (
             "install make and use `make run`, or `python3 -m venv .venv` and "

@@ -152,7 +152,7 @@ def _print_table(console: Console, four_hours: Any, eight_hours: Any) -> None:
     )
     table.add_column("market", no_wrap=True)
     for name in ("close", "volume", "OI", "funding", "4h", "8h"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name) + 1)
     last = {
         (m["exchange"], m["symbol"]): row
         for m in four_hours["markets"]

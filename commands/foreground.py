@@ -40,7 +40,7 @@ async def run_here(
     the lease is held and `wait` is false, 130 when stopped (the job goes back to the queue)."""
     console = Console()
     with shown(console, job_id) as progress:
-        worker = Worker(context, holder=holder, watcher=progress.show)
+        worker = Worker(context, holder=holder, watcher=lambda _, now: progress.show(now))
         lease = await _lease(context, worker, job_id, console, wait=wait, stop=stop)
         if lease is None:
             return EXIT_STOPPED if stop.is_set() else EXIT_HELD

@@ -31,9 +31,10 @@ def prepare() -> None:
 def settle() -> None:
     """Call it once all is loaded: what stays for good is not searched for unused cycles again.
 
-    Measured over 12 s of mixed GETs: the API spends 15 to 41 ms in such searches, 13 ms in the
-    longest one, at 100 MB; without this 1783 ms, 107 ms, at 100 MB. The longest in a collection of
-    800 markets: 12 ms, and without this 42 to 149 ms, at 142 MB both times.
+    Measured three times each, over 12 s of mixed GETs: the API spends 15 to 76 ms in such searches,
+    3 to 20 ms in the longest, and without this 1783 to 2692 ms and 107 to 295 ms; it takes about
+    102 MB either way. The longest one in a collection of 800 markets takes 1 to 12 ms, and without
+    this 42 to 149 ms, at 142 MB.
     """
     gc.freeze()
     gc.set_threshold(_CYCLES_AFTER)

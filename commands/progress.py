@@ -15,14 +15,13 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 
 from commands.terminal import plain_phase
-from job_queue.records import JobRecord
 from jobs.context import Progress
 
 
 class JobProgress(Protocol):
     """Where a job is shown."""
 
-    def show(self, job: JobRecord, progress: Progress) -> None:
+    def show(self, progress: Progress) -> None:
         """Call it as often as you like while the job runs."""
 
     def finish(self) -> None:
@@ -55,7 +54,7 @@ class _Bars:
         self._bar = bars.add_task(job_id, total=None)
         self._phase = ""
 
-    def show(self, _: JobRecord, progress: Progress) -> None:
+    def show(self, progress: Progress) -> None:
         if progress.phase != self._phase:
             if self._phase:
                 self.finish()
@@ -83,7 +82,7 @@ class _Lines:
         self._tenth = -1
         self._total = 0
 
-    def show(self, _: JobRecord, progress: Progress) -> None:
+    def show(self, progress: Progress) -> None:
         if progress.phase != self._phase:
             self.finish()
             self._phase, self._tenth, self._total = progress.phase, -1, 0

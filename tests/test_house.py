@@ -33,7 +33,7 @@ LEVELS: Final = {
     "main": 11,
 }
 # Programs beside the product. They talk to it as users do, or build its parts to measure them.
-BESIDE: Final = ("simulator", "benchmarks", "chaos", "tests")
+BESIDE: Final = ("simulator", "benchmarks", "chaos", "deploy", "tests")
 # `simulate` starts the simulator, as a program of its own.
 STARTS_THE_SIMULATOR: Final = ("main", "commands")
 MOST_LINES: Final = 500
