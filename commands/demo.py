@@ -148,11 +148,14 @@ def _print_table(console: Console, four_hours: Any, eight_hours: Any) -> None:
     columns = four_hours["columns"]
     opened = time.strftime("%Y-%m-%d %H:%M", time.gmtime(closed / 1000))
     table = Table(
-        title=f"Last closed candle (opened {opened} UTC), and rows of 4h and 8h", box=SIMPLE
+        title=f"Last closed candle (opened {opened} UTC), and rows of 4h and 8h",
+        box=SIMPLE,
+        pad_edge=False,
+        collapse_padding=True,
     )
     table.add_column("market", no_wrap=True)
     for name in ("close", "volume", "OI", "funding", "4h", "8h"):
-        table.add_column(name, justify="right", no_wrap=True, min_width=len(name) + 1)
+        table.add_column(name, justify="right", no_wrap=True)
     last = {
         (m["exchange"], m["symbol"]): row
         for m in four_hours["markets"]
