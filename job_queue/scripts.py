@@ -22,13 +22,15 @@ end
 # one that takes none: a run that fails because the store is full has to be able to say so.
 
 # ended(job; state, as_of, now, result, error, keep_s): the run is over and is kept as `last`.
+# One that is complete has done all its tasks, whatever was reported last.
 # A rerun that is wanted is queued at once, unless it was aborted with the run: then both ended.
 _ENDED: Final = (
     _QUEUED
     + """
 local function ended(job, state, as_of, now, result, err, keep_s)
   redis.call('PERSIST', job)
-  local r = redis.call('HMGET', job, 'run', 'rerun_seq', 'rerun_at', 'lease')
+  local r = redis.call('HMGET', job, 'run', 'rerun_seq', 'rerun_at', 'lease', 'done', 'total')
+  local done = state == 'complete' and r[6] or r[5] or 0
   local run, wanted = tonumber(r[1]), r[2] and r[2] ~= ''
   if wanted and state == 'aborted' then run = run + 1 end
   redis.call('HSET', job, 'last_run', run, 'last_state', state, 'last_as_of', as_of,
@@ -37,8 +39,9 @@ local function ended(job, state, as_of, now, result, err, keep_s)
     queued(job, r[2], r[3], run + 1)
     return true
   end
-  redis.call('HSET', job, 'state', state, 'run', run, 'phase', 'done', 'finished_at', now,
-    'result', result, 'error', err, 'lease', '', 'rerun_seq', '', 'rerun_at', '')
+  redis.call('HSET', job, 'state', state, 'run', run, 'phase', 'done', 'done', done,
+    'finished_at', now, 'result', result, 'error', err, 'lease', '',
+    'rerun_seq', '', 'rerun_at', '')
   redis.call('EXPIRE', job, keep_s)
   return false
 end

@@ -31,6 +31,8 @@ async def test_a_run_from_request_to_result(queue: JobQueue, acquire: Acquire) -
         error=None,
     )
     assert (done.state, done.phase) == ("complete", "done")
+    # All of its tasks are done, whatever was reported last.
+    assert (done.done, done.total) == (9, 9)
     assert done.finished_at == 1_004
     assert done.result == {"rows": 3}
     assert done.last == last
