@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 class DiscoveryResult:
     """What each exchange that answered lists, what that changed, and why another is unknown.
 
-    The coins of an exchange in `failures` are as they were.
+    The coins of an exchange in `failures` are as they were; each cause names its exchange.
     """
 
     found: Mapping[Exchange, int]
@@ -87,7 +87,7 @@ async def list_markets(context: JobContext, progress: Progress) -> Outcome:
         context.client, context.database, settings.exchanges, settings.quote
     )
     if not result.saved:
-        raise JobFailed("; ".join(f"{name}: {why}" for name, why in result.failures.items()))
+        raise JobFailed("; ".join(result.failures.values()))
     return Outcome(
         None,
         {

@@ -4,7 +4,9 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from aiohttp import web
@@ -13,10 +15,13 @@ from aiohttp.test_utils import TestServer
 from budgets.exchange_client import ExchangeClient
 from config import load_settings
 from database import CoinRecord, Database, DatabaseUnavailable, SavedMarkets
+from jobs import discovery
+from jobs.context import JobFailed
 from jobs.discovery import DiscoveryResult, run_discovery
 from market.markets import Exchange
 from tests.data_collector.test_fr_fetcher import ImpatientClock, settings_for
 from tests.fixtures.simulator import NOW_MS, Simulator
+from venues.errors import SourceDown
 
 BOTH = (Exchange.BINANCE, Exchange.BYBIT)
 LIST_OF_CONTRACTS = {Exchange.BINANCE: "exchange_info", Exchange.BYBIT: "instruments"}
@@ -278,3 +283,22 @@ async def test_an_empty_list_ends_no_market(database: Database) -> None:
     result, _ = await discover_served(empty, database, Exchange.BYBIT)
     assert "lists no USDT perpetual" in result.failures[Exchange.BYBIT]
     assert all(record.active for record in (await coins(database)).values())
+
+
+async def test_a_failed_discovery_names_each_exchange_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def run(*_: object) -> DiscoveryResult:
+        errors = {
+            exchange: SourceDown("no answer within 10 s", exchange=exchange, endpoint="instruments")
+            for exchange in (Exchange.BINANCE, Exchange.BYBIT)
+        }
+        return DiscoveryResult({}, {}, {name: str(why) for name, why in errors.items()}, 2, 0)
+
+    monkeypatch.setattr(discovery, "run_discovery", run)
+    context: Any = SimpleNamespace(settings=load_settings(), client=None, database=None)
+    with pytest.raises(JobFailed) as caught:
+        await discovery.list_markets(context, Mock())
+    assert str(caught.value) == (
+        "binance instruments: no answer within 10 s; bybit instruments: no answer within 10 s"
+    )
