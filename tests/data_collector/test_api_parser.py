@@ -1,8 +1,6 @@
 """Recorded answers become the recorded numbers; anything that cannot be true is refused."""
 
 import contextlib
-import csv
-import gzip
 import json
 import math
 from collections.abc import Callable
@@ -14,124 +12,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_collector.api_parser import (
-    Candle,
     parse_all_funding,
     parse_funding,
     parse_instruments,
     parse_klines,
     parse_open_interest,
-    parse_schedule,
     parse_server_time,
     parse_tickers,
 )
 from market.markets import Exchange
 from market.timeframes import HOUR_MS, MINUTE_MS
 from tests.fixtures.markets import market
+from tests.venues.test_bybit import bybit_answer
 from venues import VENUES
 from venues.errors import BadPayload
-from venues.venue import Endpoint
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 H4 = 4 * HOUR_MS
 T0 = 1_700_000_000_000 - 1_700_000_000_000 % H4
 
 
-def _table(path: Path) -> list[dict[str, str]]:
-    content = path.read_bytes()
-    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
-    return list(csv.DictReader(text.splitlines()))
-
-
 # --- recorded answers ----------------------------------------------------------------------------
-
-
-def test_a_recorded_month_of_binance_candles(recorded_data: Path) -> None:
-    body = (recorded_data / "binance/klines_BTCUSDT_4h_2024-01.json").read_bytes()
-    page = parse_klines(market(BINANCE, "BTCUSDT"), body, interval_ms=H4)
-    assert (page.sent, page.first_ms, page.last_ms) == (186, 1704067200000, 1706731200000)
-    assert page.rows[-1] == Candle(
-        1706731200000, 43316.3, 43348.9, 42257.6, 42560.5, "70437.129", "3006165002.39593"
-    )
-    wire = json.loads(body)
-    assert [row.volume for row in page.rows] == [row[5] for row in wire]
-    assert [row.turnover for row in page.rows] == [row[7] for row in wire]
-    assert [row.high for row in page.rows] == [float(row[2]) for row in wire]
-
-
-@pytest.mark.parametrize("symbol", ["BTCUSDT", "SOLUSDT", "1000BONKUSDT"])
-def test_a_recorded_full_page_of_bybit_candles_is_turned_round(
-    recorded_data: Path, symbol: str
-) -> None:
-    body = (recorded_data / f"bybit/kline_{symbol}_60_limit1000_2025-10-22.json").read_bytes()
-    page = parse_klines(market(BYBIT, symbol), body, interval_ms=HOUR_MS)
-    wire = json.loads(body)["result"]["list"]
-    assert page.sent == len(page.rows) == 1000
-    assert (page.first_ms, page.last_ms) == (int(wire[-1][0]), int(wire[0][0]))
-    assert list(page.rows) == [
-        (int(time), *map(float, prices), volume, turnover)
-        for time, *prices, volume, turnover in reversed(wire)
-    ]
-
-
-def test_recorded_open_interest_of_binance_keeps_its_gaps(recorded_data: Path) -> None:
-    body = (recorded_data / "binance/openInterestHist_IOTAUSDT_4h_2026-03-20.json").read_bytes()
-    page = parse_open_interest(market(BINANCE, "IOTAUSDT"), body, interval_ms=H4)
-    series = _table(recorded_data / "history/binance_IOTAUSDT_oi_4h_2026-02-20_2026-03-20.csv")
-    assert page.sent == 166
-    recorded = {int(row["timestamp"]): float(row["sum_open_interest"]) for row in series}
-    assert dict(page.rows) == {time_ms: recorded[time_ms] for time_ms, _ in page.rows}
-    assert page.first_ms is not None
-    assert page.last_ms == page.first_ms + 167 * H4
-
-
-def test_recorded_open_interest_of_bybit_is_halved_where_the_single_side_is_absent(
-    recorded_data: Path,
-) -> None:
-    body = (recorded_data / "bybit/open-interest_BTCUSDT_1h_limit2_2026-08-15.json").read_bytes()
-    page = parse_open_interest(market(BYBIT, "BTCUSDT"), body, interval_ms=HOUR_MS)
-    assert page.rows == [(1786816800000, 65041.568 / 2), (1786820400000, 32496.027)]
-
-
-def test_the_single_side_is_taken_where_it_is_given() -> None:
-    body = _bybit([{"openInterest": "64", "singleOpenInterest": "31.5", "timestamp": str(T0)}])
-    assert parse_open_interest(market(BYBIT, "XUSDT"), body, interval_ms=H4).rows == [(T0, 31.5)]
-    body = _bybit([{"openInterest": "64", "singleOpenInterest": "", "timestamp": str(T0)}])
-    assert parse_open_interest(market(BYBIT, "XUSDT"), body, interval_ms=H4).rows == [(T0, 32.0)]
-
-
-def test_open_interest_stamped_with_text_as_the_documentation_shows_it() -> None:
-    body = json.dumps(
-        [{"symbol": "XUSDT", "sumOpenInterest": "20403.63700000", "timestamp": str(T0)}]
-    ).encode()
-    page = parse_open_interest(market(BINANCE, "XUSDT"), body, interval_ms=H4)
-    assert page.rows == [(T0, 20403.637)]
-
-
-def test_recorded_funding_of_binance(recorded_data: Path) -> None:
-    body = (recorded_data / "binance/fundingRate_BTCUSDT_30d_2026-07-10.json").read_bytes()
-    page = parse_funding(market(BINANCE, "BTCUSDT"), body)
-    assert page.sent == len(page.rows) == 90
-    assert page.rows[-1] == (1783641600000, 0.00009058)
-    for name in ("BTCUSDT_2019-09-10_empty-markPrice", "BTCUSDT_limit2_2026-08-15"):
-        body = (recorded_data / f"binance/fundingRate_{name}.json").read_bytes()
-        assert len(parse_funding(market(BINANCE, "BTCUSDT"), body).rows) == len(json.loads(body))
-
-
-def test_recorded_funding_of_bybit_is_turned_round(recorded_data: Path) -> None:
-    body = (recorded_data / "bybit/funding-history_BTCUSDT_limit2_2026-08-15.json").read_bytes()
-    rows = parse_funding(market(BYBIT, "BTCUSDT"), body).rows
-    assert rows == [(1786780800000, 0.00004737), (1786809600000, 0.00004403)]
-
-
-def test_extra_charges_are_left_out_but_count_for_paging() -> None:
-    rows = [
-        {"symbol": "X", "fundingTime": T0 + 3, "fundingRate": "0.0001", "rateType": "Regular"},
-        {"symbol": "X", "fundingTime": T0 + 3, "fundingRate": "0.05", "rateType": "Special"},
-        {"symbol": "X", "fundingTime": T0 + H4, "fundingRate": "0.06", "rateType": "Special"},
-    ]
-    page = parse_funding(market(BINANCE, "X"), json.dumps(rows).encode())
-    assert page.rows == [(T0 + 3, 0.0001)]
-    assert (page.first_ms, page.last_ms, page.sent) == (T0 + 3, T0 + H4, 3)
 
 
 def test_a_settlement_twice_is_refused() -> None:
@@ -140,103 +41,6 @@ def test_a_settlement_twice_is_refused() -> None:
         parse_funding(market(BINANCE, "X"), json.dumps([row, row]).encode())
     with pytest.raises(BadPayload, match="two regular settlements"):
         parse_all_funding(BINANCE, json.dumps([row, row]).encode())
-
-
-def test_funding_of_all_symbols_at_one_time() -> None:
-    rows = [
-        {"symbol": symbol, "fundingTime": T0, "fundingRate": rate, "rateType": kind}
-        for symbol, rate, kind in [
-            ("AUSDT", "0.1", "Regular"),
-            ("龙虾USDT", "-0.2", "Regular"),
-            ("TSLAUSDT", "0.3", "Special"),
-        ]
-    ]
-    page = parse_all_funding(BINANCE, json.dumps(rows).encode())
-    assert page.rows == [("AUSDT", T0, 0.1), ("龙虾USDT", T0, -0.2)]
-
-
-def test_the_recorded_list_of_binance_contracts(recorded_data: Path) -> None:
-    body = (recorded_data / "binance/exchangeInfo_2026-07-03T1708Z.json").read_bytes()
-    page = parse_instruments(BINANCE, body, quote="USDT")
-    wire = json.loads(body)["symbols"]
-    kept = {row.market.symbol for row in page.rows}
-    assert page.sent == 820
-    # 528 coins and 2 indices of coins trade against USDT; counted in the file by hand.
-    assert len(kept) == len(page.rows) == 530
-    out = [row for row in wire if row["symbol"] not in kept]
-    assert {row["status"] for row in wire if row["symbol"] in kept} == {"TRADING"}
-    assert sum(row["status"] == "SETTLING" for row in out) == 123
-    assert all(
-        row["contractType"] != "PERPETUAL"
-        or row["status"] != "TRADING"
-        or row["quoteAsset"] != "USDT"
-        for row in out
-    )
-    bitcoin = next(row.market for row in page.rows if row.market.symbol == "BTCUSDT")
-    assert (bitcoin.base, bitcoin.quote, bitcoin.launched_ms) == ("BTC", "USDT", 1567965300000)
-    assert any(not symbol.isascii() for symbol in kept)
-
-
-def test_recorded_lists_of_bybit_contracts(recorded_data: Path) -> None:
-    body = (recorded_data / "bybit/instruments-info_linear_2023-02-24_testnet.json").read_bytes()
-    page = parse_instruments(BYBIT, body, quote="USDT")
-    assert (page.sent, len(page.rows), page.cursor) == (214, 193, "")
-    assert {row.market.quote for row in page.rows} == {"USDT"}
-    nft = page.rows[0]
-    assert (nft.market.symbol, nft.market.base) == ("10000NFTUSDT", "10000NFT")
-    assert (nft.market.launched_ms, nft.funding_interval_hours) == (1643007175000, 8)
-    body = (recorded_data / "bybit/instruments-info_linear_PreLaunch_doc-2025.json").read_bytes()
-    page = parse_instruments(BYBIT, body, quote="USDT")
-    assert (page.sent, len(page.rows)) == (1, 0)
-    assert page.cursor
-
-
-@pytest.mark.parametrize(
-    ("change", "kept"),
-    [
-        ({}, 1),
-        ({"symbolType": "innovation"}, 1),
-        ({"symbolType": "stock"}, 0),
-        ({"symbolType": "commodity"}, 0),
-        ({"symbolType": "forex"}, 0),
-        ({"contractType": "LinearFutures"}, 0),
-        ({"status": "Delivering"}, 0),
-        ({"quoteCoin": "USDC"}, 0),
-        ({"settleCoin": "USDC"}, 0),
-        ({"isPreListing": True}, 0),
-    ],
-)
-def test_which_bybit_contracts_are_collected(change: dict[str, Any], kept: int) -> None:
-    listed = {
-        "symbol": "XUSDT",
-        "contractType": "LinearPerpetual",
-        "status": "Trading",
-        "baseCoin": "X",
-        "quoteCoin": "USDT",
-        "settleCoin": "USDT",
-        "symbolType": "",
-        "launchTime": "1585526400000",
-        "fundingInterval": 240,
-    }
-    rows = parse_instruments(BYBIT, _bybit([listed | change]), quote="USDT").rows
-    assert len(rows) == kept
-    assert all(row.funding_interval_hours == 4 for row in rows)
-
-
-def test_intervals_and_coming_settlements(recorded_data: Path) -> None:
-    info = (recorded_data / "binance/fundingInfo_2026-07-04T2030Z.json").read_bytes()
-    intervals = {
-        ticker.native: ticker.funding_interval_hours
-        for ticker in parse_schedule(BINANCE, Endpoint.FUNDING_INFO, info)
-    }
-    counted = {hours: list(intervals.values()).count(hours) for hours in (1, 4, 8)}
-    assert counted == {1: 2, 4: 440, 8: 269}
-    index = (recorded_data / "binance/premiumIndex_all_2026-07-04T0450Z.json").read_bytes()
-    tickers = parse_schedule(BINANCE, Endpoint.PREMIUM_INDEX, index)
-    assert len(tickers) == 823
-    coming = {ticker.native: ticker.next_funding_ms for ticker in tickers}
-    assert coming["BTCUSDT"] == 1783152000000
-    assert coming["ZRCUSDT"] is None
 
 
 def test_tickers() -> None:
@@ -251,7 +55,7 @@ def test_tickers() -> None:
         },
         {"symbol": "BTC-26DEC25", "turnover24h": "", "nextFundingTime": "0"},
     ]
-    first, dated = parse_tickers(BYBIT, _bybit(rows))
+    first, dated = parse_tickers(BYBIT, bybit_answer(rows))
     assert first == ("BTCUSDT", 2352.94, 1673280000000, 8)
     assert dated == ("BTC-26DEC25", None, None, None)
 
@@ -285,11 +89,6 @@ def test_error_bodies(recorded_data: Path) -> None:
 # --- nonsense ------------------------------------------------------------------------------------
 
 
-def _bybit(rows: list[Any], symbol: str = "XUSDT", category: str = "linear") -> bytes:
-    result = {"symbol": symbol, "category": category, "list": rows, "nextPageCursor": ""}
-    return json.dumps({"retCode": 0, "retMsg": "OK", "result": result}).encode()
-
-
 def _binance_klines(rows: list[list[Any]]) -> bytes:
     wire = [
         [int(row[0]), *row[1:6], int(row[0]) + H4 - 1, row[6], 5, "1", "2", "0"] for row in rows
@@ -298,7 +97,7 @@ def _binance_klines(rows: list[list[Any]]) -> bytes:
 
 
 def _bybit_klines(rows: list[list[Any]]) -> bytes:
-    return _bybit([[str(row[0]), *row[1:]] for row in reversed(rows)])
+    return bybit_answer([[str(row[0]), *row[1:]] for row in reversed(rows)])
 
 
 WIRES: list[tuple[Exchange, Callable[[list[list[Any]]], bytes]]] = [
@@ -412,7 +211,7 @@ def test_no_body_crashes_a_parser(body: bytes, exchange: Exchange) -> None:
 
 def test_the_answer_must_be_about_the_market_that_was_asked_for() -> None:
     row = [str(T0), "10.5", "11.25", "9.75", "10", "1", "10"]
-    for body in (_bybit([row], symbol="YUSDT"), _bybit([row], category="inverse")):
+    for body in (bybit_answer([row], symbol="YUSDT"), bybit_answer([row], category="inverse")):
         with pytest.raises(BadPayload, match="an answer about"):
             parse_klines(market(BYBIT, "XUSDT"), body, interval_ms=H4)
     other = json.dumps([{"symbol": "YUSDT", "sumOpenInterest": "1", "timestamp": T0}]).encode()
@@ -428,7 +227,7 @@ def test_open_interest_that_cannot_be(value: str) -> None:
     body = json.dumps([{"symbol": "XUSDT", "sumOpenInterest": value, "timestamp": T0}]).encode()
     with pytest.raises(BadPayload):
         parse_open_interest(market(BINANCE, "XUSDT"), body, interval_ms=H4)
-    body = _bybit([{"openInterest": value, "timestamp": str(T0)}])
+    body = bybit_answer([{"openInterest": value, "timestamp": str(T0)}])
     with pytest.raises(BadPayload):
         parse_open_interest(market(BYBIT, "XUSDT"), body, interval_ms=H4)
 
@@ -454,7 +253,7 @@ def test_numbers_are_the_float64_nearest_to_their_text(value: Any) -> None:
     body = json.dumps([{"symbol": "X", "sumOpenInterest": text, "timestamp": T0}]).encode()
     ((_, one_sided),) = parse_open_interest(market(BINANCE, "X"), body, interval_ms=H4).rows
     assert one_sided == float(text)
-    body = _bybit([{"openInterest": text, "timestamp": str(T0)}], symbol="X")
+    body = bybit_answer([{"openInterest": text, "timestamp": str(T0)}], symbol="X")
     ((_, half),) = parse_open_interest(market(BYBIT, "X"), body, interval_ms=H4).rows
     assert half == float(value / 2)
     assert not math.isnan(half)

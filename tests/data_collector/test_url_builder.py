@@ -5,15 +5,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from data_collector.url_builder import (
-    endpoint_table,
     history_request,
     listing_request,
     recent_funding_request,
     source_period,
 )
 from market.markets import Exchange, Market
-from market.timeframes import COLLECTED, HOUR_MS, Timeframe
-from venues import VENUES
+from market.timeframes import HOUR_MS, Timeframe
 from venues.venue import Endpoint, Request
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
@@ -31,31 +29,6 @@ def _page(
         limit=limit,
         period=period,
     )
-
-
-def test_binance_candles() -> None:
-    request = _page(BTC[BINANCE], Endpoint.KLINES, limit=499, period=Timeframe.H4)
-    assert request.target == (
-        "/fapi/v1/klines?symbol=BTCUSDT&interval=4h"
-        "&startTime=1700000000000&endTime=1700014400000&limit=499"
-    )
-    assert (request.counter, request.weight, request.symbol) == ("weight", 2, "BTCUSDT")
-
-
-def test_bybit_candles() -> None:
-    request = _page(BTC[BYBIT], Endpoint.KLINES, limit=5000, period=Timeframe.D1)
-    assert request.target == (
-        "/v5/market/kline?category=linear&symbol=BTCUSDT&interval=D"
-        "&start=1700000000000&end=1700014400000&limit=1000"
-    )
-    assert (request.counter, request.weight) == ("requests", 1)
-
-
-@pytest.mark.parametrize(
-    ("limit", "weight"), [(1, 1), (99, 1), (100, 2), (499, 2), (500, 5), (1000, 5), (1001, 10)]
-)
-def test_the_weight_of_binance_candles_goes_by_the_limit(limit: int, weight: int) -> None:
-    assert endpoint_table(BINANCE, Endpoint.KLINES).weight(limit) == weight
 
 
 @pytest.mark.parametrize(
@@ -107,12 +80,6 @@ def test_open_interest_comes_from_the_longest_period_that_fits(
     assert source_period(BYBIT, Endpoint.OPEN_INTEREST, timeframe) is bybit
 
 
-def test_every_collected_timeframe_has_native_candles_everywhere() -> None:
-    for exchange in Exchange:
-        for timeframe in COLLECTED:
-            assert source_period(exchange, Endpoint.KLINES, timeframe) is timeframe
-
-
 def test_symbols_of_any_script_are_percent_encoded() -> None:
     market = Market(BINANCE, "龙虾USDT", "龙虾", "USDT")
     request = _page(market, Endpoint.FUNDING, limit=1000)
@@ -141,19 +108,7 @@ def test_requests_about_a_whole_exchange() -> None:
     assert listing_request(BINANCE, Endpoint.FUNDING_INFO).counter == "funding"
 
 
-def test_a_cursor_is_sent_as_the_value_it_is() -> None:
-    cursor = "first%3D1INCHUSDT%26last%3DZRXUSDT"
-    request = listing_request(BYBIT, Endpoint.INSTRUMENTS, cursor=cursor)
-    assert parse_qs(urlsplit(request.target).query)["cursor"] == [cursor]
-
-
 def test_the_latest_funding_of_all_symbols() -> None:
     request = recent_funding_request(BINANCE, start_ms=5, end_ms=HOUR_MS)
     assert request.target == "/fapi/v1/fundingRate?startTime=5&endTime=3600000&limit=1000"
     assert request.counter == "funding"
-
-
-def test_every_endpoint_counts_against_a_limit_that_exists() -> None:
-    for venue in VENUES.values():
-        for table in filter(None, venue.endpoints.values()):
-            assert table.counter in venue.limits
