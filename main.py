@@ -129,6 +129,8 @@ def _run_with_settings(arguments: argparse.Namespace) -> int:
 
 def _load(command: str) -> "Command":
     """What runs a command; its modules are loaded now."""
+    from commands.arguments import JOB_COMMANDS
+
     if command == "api":
         from commands import api
 
@@ -137,7 +139,7 @@ def _load(command: str) -> "Command":
         from commands import worker
 
         return worker.run
-    if command in ("collect", "funding"):
+    if command in JOB_COMMANDS:
         from commands import foreground
 
         return foreground.run

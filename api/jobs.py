@@ -12,10 +12,9 @@ from pydantic import ValidationError
 from api.guard import read_body, require_api_token, require_cron_secret
 from api.models import GetMarketData, Job, Jobs
 from api.openapi import content, responses
-from api.parts import Parts
 from api.state import RequestParts
 from config import Settings
-from job_queue.kinds import collect_id, lane_of
+from job_queue.kinds import KINDS, collect_id, lane_of
 from job_queue.records import JobRecord
 from stores.hot.leases import current_holder
 
@@ -106,25 +105,24 @@ def build_jobs(settings: Settings) -> APIRouter:
                 )
             return _accepted(await parts.queue.request(job_id))
 
-    async def request_internal(request: Request, parts: Parts, job_id: str) -> JSONResponse:
-        await read_body(request)
-        async with asyncio.timeout(_POST_DEADLINE_S):
-            return _accepted(await parts.queue.request(job_id))
+    def add_internal(path: str, job_id: str, title: str) -> None:
+        @router.post(
+            f"/api/v1/internal/{path}",
+            status_code=202,
+            response_model=Job,
+            dependencies=[Depends(cron_secret)],
+            responses=responses(401, 403, 408, 503),
+            name=path.replace("-", "_"),
+            summary=f"Queue a {title}",
+        )
+        async def request_internal(request: Request, parts: RequestParts) -> JSONResponse:
+            await read_body(request)
+            async with asyncio.timeout(_POST_DEADLINE_S):
+                return _accepted(await parts.queue.request(job_id))
 
-    internal: dict[str, Any] = {
-        "status_code": 202,
-        "response_model": Job,
-        "dependencies": [Depends(cron_secret)],
-        "responses": responses(401, 403, 408, 503),
-    }
-
-    @router.post("/api/v1/internal/update-fr", summary="Queue a funding refresh", **internal)
-    async def update_fr(request: Request, parts: RequestParts) -> JSONResponse:
-        return await request_internal(request, parts, "funding")
-
-    @router.post("/api/v1/internal/update-coins", summary="Queue a market discovery", **internal)
-    async def update_coins(request: Request, parts: RequestParts) -> JSONResponse:
-        return await request_internal(request, parts, "discovery")
+    for kind in KINDS:
+        if kind.internal is not None:
+            add_internal(kind.internal, kind.name, kind.title)
 
     @router.get("/jobs", response_model=Jobs, responses=responses(503), summary="All jobs")
     async def list_jobs(parts: RequestParts) -> JSONResponse:

@@ -1,6 +1,6 @@
 """The commands' names and arguments: what the command line takes, in one row for each command.
 
-It must load quickly: `--help` imports nothing else of ours but the names of timeframes.
+It must load quickly: `--help` imports nothing else of ours but the names of timeframes and jobs.
 """
 
 import argparse
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from job_queue.kinds import KINDS
 from market.markets import Exchange
 from market.timeframes import Timeframe
 
@@ -42,10 +43,10 @@ def _collect(parser: argparse.ArgumentParser) -> None:
         choices=[str(timeframe) for timeframe in Timeframe],
         help=f"candle length; {', '.join(made)}",
     )
-    _funding(parser)
+    _one_job(parser)
 
 
-def _funding(parser: argparse.ArgumentParser) -> None:
+def _one_job(parser: argparse.ArgumentParser) -> None:
     _supervised(parser)
     parser.add_argument("--no-wait", action="store_true", help=_NO_WAIT)
 
@@ -77,11 +78,15 @@ COMMANDS: Final = (
     CommandRow("serve", "the whole service: API and worker, supervised (the default)", _supervised),
     CommandRow("api", "the HTTP API alone, for hosts of its own", _api),
     CommandRow("worker", "the worker alone, for hosts of its own", _supervised),
-    CommandRow("collect", "collect one timeframe here and now, under the lease", _collect),
-    CommandRow("funding", "refresh the funding cache here and now, under the lease", _funding),
+    *(
+        CommandRow(kind.name, kind.command, _collect if kind.timeframes else _one_job)
+        for kind in KINDS
+        if kind.command is not None
+    ),
     CommandRow("coins", "the markets: list, enable, disable, import and export as CSV", _coins),
     CommandRow("simulate", "both exchanges on a local port, for trying things", _simulate),
     CommandRow("demo", "the whole service against simulated exchanges, then cleaned up", _demo),
 )
 # They end by themselves and print lines of their own, so logs below warnings are left out.
-ONE_SHOT: Final = ("collect", "funding", "coins")
+JOB_COMMANDS: Final = tuple(kind.name for kind in KINDS if kind.command is not None)
+ONE_SHOT: Final = (*JOB_COMMANDS, "coins")

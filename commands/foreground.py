@@ -12,7 +12,7 @@ from commands.errors import EXIT_COMPLETE, EXIT_FAILED, EXIT_HELD, EXIT_STOPPED
 from commands.process import settle
 from commands.progress import shown
 from config import Settings
-from job_queue.kinds import collect_id, lane_of
+from job_queue.kinds import job_id_of, lane_of
 from jobs.context import JobContext
 from market.timeframes import Timeframe
 from stores.hot.leases import Lease, current_holder
@@ -23,10 +23,10 @@ _LOOK_EVERY_S: Final = 0.5
 
 
 async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace) -> int:
-    """`collect TIMEFRAME` or `funding`."""
+    """`collect TIMEFRAME`, or another kind of job by its name."""
     remember_exchanges(settings)
-    collects = arguments.command == "collect"
-    job_id = collect_id(Timeframe(arguments.timeframe)) if collects else arguments.command
+    timeframe = getattr(arguments, "timeframe", None)
+    job_id = job_id_of(arguments.command, Timeframe(timeframe) if timeframe else None)
     async with open_job_context(settings, arguments.command) as context:
         settle()
         wait = not arguments.no_wait

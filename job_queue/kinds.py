@@ -20,23 +20,36 @@ class Lane(StrEnum):
     FUNDING = "funding"
 
 
+def job_id_of(kind: str, timeframe: Timeframe | None = None) -> str:
+    """The job of that kind, for the timeframe or what it is collected as if it has timeframes."""
+    return kind if timeframe is None else f"{kind}:{timeframe.collected_as}"
+
+
 @dataclass(frozen=True, slots=True)
 class JobKind:
     """A kind of job. With `timeframes` there is one job for each, which publishes the documents
-    that the timeframe produces; else there is one job, which publishes `produces`."""
+    that the timeframe produces; else there is one job, which publishes `produces`.
+
+    `title`: what a run of it is. `internal`: it is queued by POST /api/v1/internal/<internal>.
+    `command`: what `python main.py <name>`, which runs it here and now, says of itself.
+    """
 
     name: str
     lane: Lane
+    title: str
     timeframes: tuple[Timeframe, ...] | None = None
     produces: tuple[str, ...] = ()
+    internal: str | None = None
+    command: str | None = None
 
     def jobs(self) -> "Iterator[JobDefinition]":
+        """The jobs of this kind, in the order of its timeframes."""
         if self.timeframes is None:
             yield JobDefinition(self.name, self, None, self.produces)
             return
         for timeframe in self.timeframes:
             produces = tuple(map(str, timeframe.produces))
-            yield JobDefinition(f"{self.name}:{timeframe}", self, timeframe, produces)
+            yield JobDefinition(job_id_of(self.name, timeframe), self, timeframe, produces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +62,24 @@ class JobDefinition:
     produces: tuple[str, ...]
 
 
-_COLLECT: Final = JobKind("collect", Lane.WORKER, timeframes=COLLECTED)
+_COLLECT: Final = JobKind(
+    "collect",
+    Lane.WORKER,
+    "collection of one timeframe",
+    timeframes=COLLECTED,
+    command="collect one timeframe here and now, under the lease",
+)
 KINDS: Final = (
     _COLLECT,
-    JobKind("discovery", Lane.WORKER),
-    JobKind("funding", Lane.FUNDING, produces=(GLOBAL_FR,)),
+    JobKind(
+        "funding",
+        Lane.FUNDING,
+        "funding refresh",
+        produces=(GLOBAL_FR,),
+        internal="update-fr",
+        command="refresh the funding cache here and now, under the lease",
+    ),
+    JobKind("discovery", Lane.WORKER, "market discovery", internal="update-coins"),
 )
 
 JOBS: Final[Mapping[str, JobDefinition]] = {job.id: job for kind in KINDS for job in kind.jobs()}
@@ -80,7 +106,7 @@ def lane_of(job_id: str) -> Lane:
 
 def collect_id(timeframe: Timeframe) -> str:
     """The job that makes this timeframe's document: 8h is made by 4h's."""
-    return f"{_COLLECT.name}:{timeframe.collected_as}"
+    return job_id_of(_COLLECT.name, timeframe)
 
 
 def maker_of(document: str) -> str:

@@ -11,13 +11,16 @@ from job_queue.kinds import (
     IDS_BY_LANE,
     JOB_IDS,
     KINDS,
+    JobKind,
     Lane,
     collect_id,
+    job_id_of,
     job_of,
     lane_of,
     maker_of,
 )
 from jobs.runners import RUNNERS
+from main import build_parser
 from market.timeframes import Timeframe
 from metrics.worker import WorkerMetrics
 
@@ -94,3 +97,23 @@ def test_the_metrics_count_every_job_and_lane_from_zero() -> None:
     for lane in Lane:
         labels = {"lane": lane.value, "outcome": "acquired"}
         assert value("perpcache_lease_requests_total", labels) == 0
+
+
+def test_the_api_queues_what_the_table_says() -> None:
+    def connect() -> Any:
+        raise AssertionError("nobody connects")
+
+    paths = create_app(load_settings(), connect).openapi()["paths"]
+    internal = {path for path in paths if path.startswith("/api/v1/internal/")}
+    assert internal == {f"/api/v1/internal/{kind.internal}" for kind in KINDS if kind.internal}
+    assert {"/api/v1/internal/update-fr", "/api/v1/internal/update-coins"} <= internal
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.command], ids=lambda k: k.name)
+def test_the_command_line_runs_what_the_table_says(kind: JobKind) -> None:
+    timeframes = kind.timeframes or (None,)
+    for timeframe in timeframes:
+        argv = [kind.name, "--no-wait", *([timeframe] if timeframe else [])]
+        arguments = build_parser().parse_args(argv)
+        assert (arguments.command, arguments.no_wait) == (kind.name, True)
+        assert job_id_of(kind.name, timeframe) in JOB_IDS
