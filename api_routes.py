@@ -33,7 +33,8 @@ from api.parts import Parts
 from api.scrape import ProcessGroup, build_scrape
 from api.state import ApiState
 from api.status import build_status
-from config import Settings, version
+from api.version import read_version
+from config import Settings
 from database import DatabaseUnavailable
 from metrics.api import ApiMetrics
 from metrics.event_loop import loop_watched
@@ -41,7 +42,7 @@ from stores.hot.store import StoreUnavailable
 
 __all__ = ["Api", "create_app"]
 
-VERSION: Final = version()
+VERSION: Final = read_version()
 _SUMMARY: Final = "Every Binance and Bybit perpetual: candles, open interest and funding"
 
 Connect = Callable[[], AbstractAsyncContextManager[Parts]]

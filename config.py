@@ -1,8 +1,6 @@
 """Settings: every environment variable, once. Read at start, frozen, handed down."""
 
-import tomllib
 from collections.abc import Mapping
-from importlib import metadata
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,16 +18,6 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from market.markets import DEFAULT_EXCHANGES, Exchange
-
-
-def version() -> str:
-    """The release, from pyproject.toml beside this file, or as it is installed."""
-    project = Path(__file__).with_name("pyproject.toml")
-    try:
-        found: str = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
-    except FileNotFoundError:
-        found = metadata.version("perpcache")
-    return found
 
 
 class SettingsError(Exception):

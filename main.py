@@ -82,7 +82,9 @@ def build_parser(argv: "Sequence[str] | None" = None) -> argparse.ArgumentParser
 def _run(argv: "Sequence[str]") -> int:
     arguments = build_parser(argv).parse_args(argv)
     if arguments.version:
-        print(f"perpcache {_version()}")  # noqa: T201 - what was asked for
+        from api.version import read_version
+
+        print(f"perpcache {read_version()}")  # noqa: T201 - what was asked for
         return 0
     if arguments.command == "simulate":
         from simulator import command_line
@@ -159,13 +161,6 @@ def _is_outage(error: Exception) -> bool:
     from stores.hot.store import StoreUnavailable
 
     return isinstance(error, (EmbeddedStoresError, StoreUnavailable, DatabaseUnavailable))
-
-
-def _version() -> str:
-    import tomllib
-
-    project = tomllib.loads((HOME / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return str(project["version"])
 
 
 def print_error(*lines: str) -> None:

@@ -17,6 +17,7 @@ from market.markets import Exchange, FundingSeries, ListedMarket, Market
 from stores.hot.beats import beat
 from tests.fixtures.api import ServedApi, StartApi
 from tests.fixtures.documents import AS_OF_MS, document
+from timing.backoff import stop_or
 
 TOKEN: Final = "t0ken"
 RUN: Final = (
@@ -44,15 +45,17 @@ async def busy_api(
         await api.publish(name, funding if name == "global_fr" else document(), AS_OF_MS)
     await api.queue.request("collect:4h")
 
+    ended = asyncio.Event()
+
     async def live() -> None:
-        while True:
+        await beat(api.store, "w1")
+        while not await stop_or(ended, 5):
             await beat(api.store, "w1")
-            await asyncio.sleep(5)
 
     worker = asyncio.create_task(live())
     yield api
-    worker.cancel()
-    await asyncio.gather(worker, return_exceptions=True)
+    ended.set()
+    await worker
 
 
 async def test_the_api_is_as_its_description_says(busy_api: ServedApi, tmp_path: Path) -> None:

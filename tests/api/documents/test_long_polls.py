@@ -10,7 +10,7 @@ import pytest
 
 from api.documents.long_polls import LongPolls, TooManyLongPolls, client_of
 from config import Network, Settings
-from tests.fixtures.api import ServedApi, StartApi
+from tests.fixtures.api import StartApi
 from tests.fixtures.documents import AS_OF_MS, document
 
 PROXIES: Sequence[Network] = (ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8"))
@@ -87,16 +87,6 @@ def test_settings_of_proxies_and_origins(monkeypatch: pytest.MonkeyPatch) -> Non
                 Settings()  # type: ignore[call-arg]
 
 
-async def held(api: ServedApi, count: int, timeout_s: float = 5) -> None:
-    """Returns once as many requests are held as the metrics say."""
-    async with asyncio.timeout(timeout_s):
-        while True:
-            async with api.http.get("/metrics") as page:
-                if f'waiting_requests{{process="api-1"}} {count}.0' in await page.text():
-                    return
-            await asyncio.sleep(0.02)
-
-
 async def test_one_client_does_not_take_every_place(start_api: StartApi, redis_url: str) -> None:
     api = await start_api(redis_url=redis_url, max_waits_per_client=3)
     path = "/cache/4h?wait=30"
@@ -107,22 +97,22 @@ async def test_one_client_does_not_take_every_place(start_api: StartApi, redis_u
             return answer.status, answer.headers.copy(), orjson.loads(await answer.read())
 
     waiting = [asyncio.create_task(ask()) for _ in range(3)]
-    await held(api, 3)
+    await api.held.until(3)
     status, headers, answer = await ask()
     assert (status, headers["retry-after"]) == (429, "5")
     assert "limit 3" in answer["detail"]
     # Who asks through the proxy in front of us is somebody else, and counted as such.
     others = [asyncio.create_task(ask(X_Forwarded_For="192.0.2.1")) for _ in range(3)]
-    await held(api, 6)
+    await api.held.until(6)
     assert (await ask(X_Forwarded_For="203.0.113.9, 192.0.2.1"))[0] == 429
     # What needs no waiting is answered.
     async with api.http.get("/cache/4h") as plain:
         assert plain.status == 404
     # A client that goes gives its place back.
     waiting.pop().cancel()
-    await held(api, 5)
+    await api.held.until(5)
     waiting.append(asyncio.create_task(ask()))
-    await held(api, 6)
+    await api.held.until(6)
     await api.publish("4h", document(), AS_OF_MS)
     assert {(await task)[0] for task in (*waiting, *others)} == {200}
-    await held(api, 0)
+    await api.held.until(0)

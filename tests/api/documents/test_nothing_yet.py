@@ -4,12 +4,10 @@ import time
 from datetime import UTC, datetime
 
 import orjson
-import pytest
 
 from tests.fixtures.api import ServedApi, get
 
 
-@pytest.fixture
 async def test_nothing_yet_says_what_to_post(api: ServedApi) -> None:
     status, headers, body = await get(api, "/cache/4h")
     assert status == 404

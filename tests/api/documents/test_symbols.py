@@ -4,7 +4,6 @@ import time
 from typing import Any
 
 import orjson
-import pytest
 
 from database import Database
 from market.markets import Exchange, ListedMarket, Market
@@ -12,7 +11,6 @@ from tests.fixtures.api import ServedApi, StartApi, get
 from tests.fixtures.documents import AS_OF_MS, MARKETS, document
 
 
-@pytest.fixture
 async def test_symbols_that_nobody_lists_are_named(
     start_api: StartApi, store_settings: dict[str, Any], database_url: str
 ) -> None:

@@ -3,13 +3,10 @@
 import asyncio
 import time
 
-import pytest
-
 from tests.fixtures.api import ServedApi, get
 from tests.fixtures.documents import AS_OF_MS, document
 
 
-@pytest.fixture
 async def test_wait_ends_with_the_next_version(published: ServedApi) -> None:
     _, headers, _ = await get(published, "/cache/4h")
     published.counts.clear()
@@ -17,8 +14,7 @@ async def test_wait_ends_with_the_next_version(published: ServedApi) -> None:
     waiting = [
         asyncio.create_task(get(published, path, If_None_Match=headers["etag"])) for _ in range(20)
     ]
-    # Over HTTP nothing tells when a request is held; a short while later each has looked once.
-    await asyncio.sleep(0.3)
+    await published.held.until(20)
     assert not any(waiter.done() for waiter in waiting)
     version = AS_OF_MS + 1
     published_at = time.monotonic()
@@ -52,7 +48,7 @@ async def test_wait_holds_for_the_first_version(api: ServedApi) -> None:
     status, _, _ = await get(api, "/cache/4h?wait=0.1")
     assert status == 404
     waiting = asyncio.create_task(get(api, "/cache/4h?wait=20"))
-    await asyncio.sleep(0.1)
+    await api.held.until(1)
     assert not waiting.done()
     await api.publish("4h", document(), AS_OF_MS)
     status, _, body = await waiting
@@ -64,7 +60,7 @@ async def test_who_waits_is_answered_when_the_server_stops(published: ServedApi)
     waiting = asyncio.create_task(
         get(published, "/cache/4h?wait=60", If_None_Match=headers["etag"])
     )
-    await asyncio.sleep(0.1)
+    await published.held.until(1)
     async with asyncio.timeout(5):
         await published.app.release_waiters()
         status, _, _ = await waiting
