@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
@@ -13,44 +12,13 @@ from multidict import CIMultiDict
 from budgets.budget import Budget
 from budgets.rate_limits import RateLimits, exchange_time_ms, window_left_s
 from market.markets import Exchange
+from tests.fixtures.clock import ManualClock
 from venues import VENUES
 from venues.errors import Banned, RateLimited
 from venues.venue import Endpoint, Limit, Request
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 HEADER = "X-MBX-USED-WEIGHT-1M"
-
-
-@dataclass
-class FakeClock:
-    """Time that passes only by sleeping."""
-
-    now: float = 1000.0
-    sleepers: list[tuple[float, "asyncio.Future[None]"]] = field(default_factory=list)
-
-    def monotonic_s(self) -> float:
-        return self.now
-
-    def wall_ms(self) -> int:
-        return 1_700_000_000_000 + round(self.now * 1000)
-
-    async def sleep(self, delay_s: float) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.sleepers.append((self.now + delay_s, future))
-        await future
-
-    async def run_until_idle(self) -> None:
-        """Lets everybody work, and wakes the next sleeper, until nobody sleeps."""
-        while True:
-            for _ in range(20):
-                await asyncio.sleep(0)
-            if not self.sleepers:
-                return
-            self.sleepers.sort(key=lambda sleeper: sleeper[0])
-            wake_at, future = self.sleepers.pop(0)
-            self.now = max(self.now, wake_at)
-            if not future.done():
-                future.set_result(None)
 
 
 def _request(
@@ -113,7 +81,7 @@ def test_no_window_ever_holds_more_than_the_budget(data: st.DataObject) -> None:
 async def test_a_long_job_comes_close_to_the_bound_and_never_breaks_the_limit(
     exchange: Exchange, counter: str
 ) -> None:
-    clock = FakeClock()
+    clock = ManualClock(hold=True)
     limits = RateLimits(0.9, clock).of(exchange)
     limit = VENUES[exchange].limits[counter]
     weight = 2 if exchange is BINANCE else 1
@@ -204,7 +172,7 @@ def test_the_header_never_makes_more_room_than_our_own_count() -> None:
 
 
 async def test_answers_correct_the_budget_by_header_and_date() -> None:
-    clock = FakeClock()
+    clock = ManualClock(hold=True)
     limits = RateLimits(0.9, clock).of(BINANCE)
     request = _request(BINANCE, "weight", 2)
     ticket = await limits.admit(request)
@@ -227,7 +195,7 @@ def test_the_exchange_clock_of_an_answer() -> None:
 
 
 async def test_a_short_pause_holds_every_counter_of_that_exchange_only() -> None:
-    clock = FakeClock()
+    clock = ManualClock(hold=True)
     limits = RateLimits(0.9, clock)
     await limits.of(BINANCE).pause(10, "429")
     await limits.of(BINANCE).pause(3, "429")  # does not cut the longer one
@@ -248,7 +216,7 @@ async def test_a_short_pause_holds_every_counter_of_that_exchange_only() -> None
 
 
 async def test_a_long_pause_is_told_at_once_and_ends_by_itself() -> None:
-    clock = FakeClock()
+    clock = ManualClock(hold=True)
     limits = RateLimits(0.9, clock).of(BYBIT)
     await limits.pause(600, "access too frequent")
     with pytest.raises(Banned, match=r"600 s more: access too frequent") as caught:
@@ -260,7 +228,7 @@ async def test_a_long_pause_is_told_at_once_and_ends_by_itself() -> None:
 
 
 async def test_waiting_for_room_ends_some_time() -> None:
-    clock = FakeClock()
+    clock = ManualClock(hold=True)
     limits = RateLimits(0.9, clock).of(BINANCE)
     request = _request(BINANCE, "weight", 2)
     ticket = await limits.admit(request)
@@ -282,7 +250,7 @@ async def test_waiting_for_room_ends_some_time() -> None:
 
 
 async def test_a_waiter_that_is_cancelled_leaves_its_turn() -> None:
-    clock = FakeClock()
+    clock = ManualClock(hold=True)
     limits = RateLimits(0.9, clock).of(BYBIT)
     await limits.pause(10, "429")
     waiting = asyncio.create_task(limits.admit(_request()))

@@ -5,9 +5,6 @@ any page short: what the simulator does over HTTP is tested in test_fetch_market
 """
 
 import asyncio
-import json
-from collections.abc import Callable, Sequence
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from hypothesis import given, settings
@@ -24,112 +21,30 @@ from data_collector.fetch_strategies import (
     fetch_simple,
 )
 from data_collector.run import (
-    HOPELESS_AFTER,
-    LONGEST_LOSS_S,
     CollectionRun,
-    work_through,
 )
 from data_collector.task_builder import funding_task, klines_task, open_interest_task
-from data_collector.url_builder import endpoint_table, listing_request
+from data_collector.url_builder import listing_request
 from market.markets import Exchange, Market
 from market.timeframes import HOUR_MS, Timeframe
-from timing.clock import Clock
+from tests.fixtures.scripted import Scripted, error_of, failing, history, query_of, wire
 from venues.errors import (
     BadPayload,
     Banned,
     ExchangeError,
     GaveUp,
-    RateLimited,
     Restricted,
     SourceDown,
     SymbolGone,
     WindowRefused,
 )
-from venues.venue import Endpoint, Order, Request
+from venues.venue import Endpoint, Request
 
 H1, H4 = HOUR_MS, 4 * HOUR_MS
 AS_OF_MS = 1_795_185_441_250
 MARKETS = {exchange: Market(exchange, "XUSDT", "X", "USDT") for exchange in Exchange}
 BINANCE, BYBIT = MARKETS[Exchange.BINANCE], MARKETS[Exchange.BYBIT]
 TIME = listing_request(Exchange.BYBIT, Endpoint.TIME)
-
-
-class InstantClock:
-    """Sleeping costs nothing but is counted."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic_s(self) -> float:
-        return self.now
-
-    def wall_ms(self) -> int:
-        return AS_OF_MS
-
-    async def sleep(self, delay_s: float) -> None:
-        self.now += delay_s
-        await asyncio.sleep(0)
-
-
-class Scripted:
-    """Answers each request by a function of it, or raises what that raises."""
-
-    def __init__(self, answer: Callable[[Request], bytes]) -> None:
-        self.clock: Clock = InstantClock()
-        self.concurrency = 5
-        self.counts = RequestCounts()
-        self.sent: list[Request] = []
-        self._answer = answer
-
-    async def send(self, request: Request, counts: RequestCounts) -> bytes:
-        counts.requests += 1
-        self.sent.append(request)
-        await asyncio.sleep(0)
-        return self._answer(request)
-
-
-def _query(request: Request) -> dict[str, str]:
-    return {name: value for name, (value,) in parse_qs(urlsplit(request.target).query).items()}
-
-
-def _wire(request: Request, times: Sequence[int]) -> bytes:
-    """The rows at `times`, ascending, in the form of the request's exchange and endpoint."""
-    binance = request.exchange is Exchange.BINANCE
-    rows: list[object] = []
-    for time_ms in times:
-        stamp: object = time_ms if binance else str(time_ms)
-        if request.endpoint is Endpoint.KLINES:
-            prices = ["2", "3", "1", "2", "5"]
-            rows.append(
-                [stamp, *prices, time_ms, "6", 1, "", "", ""] if binance else [stamp, *prices, "6"]
-            )
-        elif request.endpoint is Endpoint.OPEN_INTEREST:
-            names = ("sumOpenInterest", "timestamp") if binance else ("openInterest", "timestamp")
-            rows.append({"symbol": "XUSDT", names[0]: "4", names[1]: stamp})
-        else:
-            name = "fundingTime" if binance else "fundingRateTimestamp"
-            rows.append({"symbol": "XUSDT", "fundingRate": "0.001", name: stamp})
-    if binance:
-        return json.dumps(rows).encode()
-    result = {"symbol": "XUSDT", "category": "linear", "list": rows[::-1], "nextPageCursor": "x"}
-    return json.dumps({"retCode": 0, "retMsg": "OK", "result": result}).encode()
-
-
-def _history(
-    times: Sequence[int], served: Callable[[int], int] = lambda limit: limit
-) -> Callable[[Request], bytes]:
-    """An exchange that holds rows at `times` and puts `served(limit)` of them on a page."""
-
-    def answer(request: Request) -> bytes:
-        table = endpoint_table(request.exchange, request.endpoint)
-        query = _query(request)
-        start_ms, end_ms = int(query[table.start]), int(query[table.end])
-        inside = [time_ms for time_ms in times if start_ms <= time_ms <= end_ms]
-        most = max(1, min(served(int(query["limit"])), int(query["limit"])))
-        newest_first = table.order is Order.DESCENDING
-        return _wire(request, inside[-most:] if newest_first else inside[:most])
-
-    return answer
 
 
 @settings(max_examples=60, deadline=None)
@@ -146,7 +61,7 @@ def test_all_rows_come_whatever_the_pages_hold(
     missing = {task.start_ms + (first + n) * H1 for first, length in holes for n in range(length)}
     grid = range(task.start_ms - 5 * H1, task.end_ms + 1, H1)
     held = [time_ms for time_ms in grid if time_ms not in missing]
-    sender = Scripted(_history(held, lambda limit: page))
+    sender = Scripted(history(held, lambda limit: page))
     rows = asyncio.run(fetch_klines(CollectionRun(sender), task))
     assert [row.open_time_ms for row in rows] == [at for at in held if at >= task.start_ms]
 
@@ -174,7 +89,7 @@ def test_all_settlements_come_whatever_their_spacing(
         end_ms=AS_OF_MS,
         interval_hours=8 if known else 1,
     )
-    sender = Scripted(_history(held, lambda limit: page))
+    sender = Scripted(history(held, lambda limit: page))
     rows = asyncio.run(fetch_funding(CollectionRun(sender), task))
     # A page that ends within the known interval of the end is taken for the last one.
     if market is BINANCE and known and len(rows) < len(held):
@@ -197,7 +112,7 @@ async def test_as_many_candle_requests_as_the_window_needs(
 ) -> None:
     task = klines_task(timeframe, market, as_of_ms=AS_OF_MS, history_candles=candles)
     held = range(task.start_ms, task.end_ms + 1, task.step_ms)
-    run = CollectionRun(Scripted(_history(held)))
+    run = CollectionRun(Scripted(history(held)))
     assert len(await fetch_klines(run, task)) == candles
     assert (run.requests, run.retries) == (requests, 0)
 
@@ -209,7 +124,7 @@ async def test_as_many_open_interest_requests_as_the_rows_need() -> None:
             task = open_interest_task(timeframe, market, as_of_ms=AS_OF_MS, history_candles=499)
             assert task is not None
             run = CollectionRun(
-                Scripted(_history(range(task.start_ms, task.end_ms + 1, task.step_ms)))
+                Scripted(history(range(task.start_ms, task.end_ms + 1, task.step_ms)))
             )
             rows = await fetch_open_interest(run, task)
             assert (rows[0][0], rows[-1][0]) == (task.start_ms, task.end_ms)
@@ -239,10 +154,10 @@ def test_open_interest_is_whole_whichever_end_a_short_page_lacks(
     held = [time_ms for n, time_ms in enumerate(grid) if n not in holes]
 
     def answer(request: Request) -> bytes:
-        query = _query(request)
+        query = query_of(request)
         start_ms, end_ms = int(query["startTime"]), int(query["endTime"])
         inside = [time_ms for time_ms in held if start_ms <= time_ms <= end_ms]
-        return _wire(request, inside[-page:] if keeps_newest else inside[:page])
+        return wire(request, inside[-page:] if keeps_newest else inside[:page])
 
     rows = asyncio.run(fetch_open_interest(CollectionRun(Scripted(answer)), task))
     assert [row[0] for row in rows] == held
@@ -252,7 +167,7 @@ async def test_where_everybodys_open_interest_begins_is_learned_once() -> None:
     task = open_interest_task(Timeframe.H4, BINANCE, as_of_ms=AS_OF_MS, history_candles=499)
     assert task is not None
     held = range(task.start_ms + 3 * H4, task.end_ms + 1, H4)
-    run = CollectionRun(Scripted(_history(held)))
+    run = CollectionRun(Scripted(history(held)))
     for _ in range(50):
         assert [row[0] for row in await fetch_open_interest(run, task)] == list(held)
     assert run.requests == 50 + EDGE_KNOWN_AFTER
@@ -263,7 +178,7 @@ async def test_late_open_interest_costs_no_second_request() -> None:
     task = open_interest_task(Timeframe.H4, BINANCE, as_of_ms=as_of_ms, history_candles=100)
     assert task is not None
     run = CollectionRun(
-        Scripted(_history(range(task.start_ms, task.end_ms, H4)))
+        Scripted(history(range(task.start_ms, task.end_ms, H4)))
     )  # the newest is not out
     assert (await fetch_open_interest(run, task))[-1][0] == task.end_ms - H4
     assert run.requests == 1
@@ -275,10 +190,10 @@ async def test_a_window_whose_start_was_just_lost_is_narrowed() -> None:
     refusals = 1
 
     def answer(request: Request) -> bytes:
-        start_ms = int(_query(request)["startTime"])
+        start_ms = int(query_of(request)["startTime"])
         if start_ms < task.start_ms + refusals * H4:
             raise WindowRefused("-1130", exchange=request.exchange)
-        return _history(range(task.start_ms, task.end_ms + 1, H4))(request)
+        return history(range(task.start_ms, task.end_ms + 1, H4))(request)
 
     run = CollectionRun(Scripted(answer))
     assert (await fetch_open_interest(run, task))[0][0] == task.start_ms + H4
@@ -292,7 +207,7 @@ async def test_a_window_whose_start_was_just_lost_is_narrowed() -> None:
 async def test_only_as_many_settlements_as_wanted() -> None:
     held = range(AS_OF_MS % HOUR_MS, AS_OF_MS, HOUR_MS)[-3000:]
     task = funding_task(BYBIT, start_ms=held[0], end_ms=AS_OF_MS, wanted=400)
-    run = CollectionRun(Scripted(_history(held)))
+    run = CollectionRun(Scripted(history(held)))
     assert [row[0] for row in await fetch_funding(run, task)] == list(held[-400:])
     assert run.requests == 2
 
@@ -300,7 +215,7 @@ async def test_only_as_many_settlements_as_wanted() -> None:
 @pytest.mark.parametrize("market", [BINANCE, BYBIT])
 async def test_an_exchange_that_repeats_its_page_for_ever(market: Market) -> None:
     task = klines_task(Timeframe.H1, market, as_of_ms=AS_OF_MS, history_candles=2500)
-    sender = Scripted(lambda request: _wire(request, [task.start_ms + 2000 * H1]))
+    sender = Scripted(lambda request: wire(request, [task.start_ms + 2000 * H1]))
     with pytest.raises(BadPayload, match="rows of another time than was asked for"):
         await fetch_klines(CollectionRun(sender), task)
     assert len(sender.sent) <= 2
@@ -310,7 +225,7 @@ async def test_an_exchange_that_repeats_its_page_for_ever(market: Market) -> Non
 async def test_an_exchange_that_serves_one_row_at_a_time(market: Market) -> None:
     task = klines_task(Timeframe.H1, market, as_of_ms=AS_OF_MS, history_candles=2500)
     held = range(task.start_ms, task.end_ms + 1, H1)
-    sender = Scripted(_history(held, lambda limit: 1))
+    sender = Scripted(history(held, lambda limit: 1))
     with pytest.raises(BadPayload, match="pages that do not end"):
         await fetch_klines(CollectionRun(sender), task)
     assert len(sender.sent) < 250
@@ -319,40 +234,23 @@ async def test_an_exchange_that_serves_one_row_at_a_time(market: Market) -> None
 async def test_rows_outside_of_the_window_are_left_out() -> None:
     task = klines_task(Timeframe.H1, BINANCE, as_of_ms=AS_OF_MS, history_candles=3)
     around = range(task.start_ms - 3 * H1, task.end_ms + 3 * H1, H1)
-    rows = await fetch_klines(CollectionRun(Scripted(lambda request: _wire(request, around))), task)
+    rows = await fetch_klines(CollectionRun(Scripted(lambda request: wire(request, around))), task)
     assert [row.open_time_ms for row in rows] == [task.start_ms + n * H1 for n in range(3)]
 
 
 # --- tries ---------------------------------------------------------------------------------------
 
 
-def _failing(*errors: ExchangeError) -> Scripted:
-    left = list(errors)
-
-    def answer(request: Request) -> bytes:
-        if left:
-            raise left.pop(0)
-        return b"fine"
-
-    return Scripted(answer)
-
-
-def _error(kind: type[ExchangeError]) -> ExchangeError:
-    if issubclass(kind, RateLimited | Banned):
-        return kind("so", until_ms=AS_OF_MS, exchange=Exchange.BYBIT)
-    return kind("so", exchange=Exchange.BYBIT)
-
-
 @pytest.mark.parametrize("kind", list(TRIES))
 async def test_what_may_help_is_tried_again(kind: type[ExchangeError]) -> None:
-    run = CollectionRun(_failing(*[_error(kind)] * (TRIES[kind] - 1)))
+    run = CollectionRun(failing(*[error_of(kind)] * (TRIES[kind] - 1)))
     assert await fetch_simple(run, TIME, bytes.decode) == "fine"
     assert (run.requests, run.retries) == (TRIES[kind], TRIES[kind] - 1)
 
 
 @pytest.mark.parametrize("kind", list(TRIES))
 async def test_but_not_for_ever(kind: type[ExchangeError]) -> None:
-    run = CollectionRun(_failing(*[_error(kind)] * 99))
+    run = CollectionRun(failing(*[error_of(kind)] * 99))
     with pytest.raises(kind):
         await fetch_simple(run, TIME, bytes.decode)
     assert run.requests == TRIES[kind]
@@ -360,7 +258,7 @@ async def test_but_not_for_ever(kind: type[ExchangeError]) -> None:
 
 @pytest.mark.parametrize("kind", [SymbolGone, WindowRefused, Restricted, Banned, GaveUp])
 async def test_what_cannot_help_is_not_tried(kind: type[ExchangeError]) -> None:
-    run = CollectionRun(_failing(_error(kind)))
+    run = CollectionRun(failing(error_of(kind)))
     with pytest.raises(kind):
         await fetch_simple(run, TIME, bytes.decode)
     assert (run.requests, run.retries) == (1, 0)
@@ -381,7 +279,7 @@ async def test_an_answer_that_cannot_be_parsed_is_asked_for_once_more() -> None:
 
 
 async def test_slow_failures_end_sooner() -> None:
-    sender = _failing(*[_error(SourceDown)] * 99)
+    sender = failing(*[error_of(SourceDown)] * 99)
     slow = sender.send
 
     async def hanging(request: Request, counts: RequestCounts) -> bytes:
@@ -393,153 +291,3 @@ async def test_slow_failures_end_sooner() -> None:
         await fetch_simple(CollectionRun(sender), TIME, bytes.decode)
     assert len(sender.sent) == 3
     assert sender.clock.monotonic_s() <= 10 + RETRY_WITHIN_S + 10
-
-
-@pytest.mark.parametrize("kind", [Banned, Restricted])
-async def test_an_exchange_that_shuts_us_out_is_left_alone(kind: type[ExchangeError]) -> None:
-    sender = _failing(_error(kind))
-    run = CollectionRun(sender)
-    with pytest.raises(kind):
-        await fetch_simple(run, TIME, bytes.decode)
-    for endpoint in (Endpoint.TIME, Endpoint.TICKERS):
-        with pytest.raises(GaveUp, match="not asked: so"):
-            await fetch_simple(run, listing_request(Exchange.BYBIT, endpoint), bytes.decode)
-    other = listing_request(Exchange.BINANCE, Endpoint.TIME)
-    assert await fetch_simple(run, other, bytes.decode) == "fine"
-    run.forgive()
-    with pytest.raises(GaveUp):
-        await fetch_simple(run, TIME, bytes.decode)
-    assert run.requests == 2
-    # Another job asks for itself.
-    assert await fetch_simple(CollectionRun(sender), TIME, bytes.decode) == "fine"
-
-
-async def test_an_endpoint_that_fails_for_everybody_is_left_alone() -> None:
-    down = True
-
-    def answer(request: Request) -> bytes:
-        if down and request.endpoint is Endpoint.TIME:
-            raise SourceDown("so", exchange=Exchange.BYBIT, status=503)
-        return b"fine"
-
-    sender = Scripted(answer)
-    run = CollectionRun(sender)
-    for _ in range(HOPELESS_AFTER):
-        with pytest.raises(SourceDown):
-            await fetch_simple(run, TIME, bytes.decode)
-    asked = len(sender.sent)
-    with pytest.raises(GaveUp, match="so"):
-        await fetch_simple(run, TIME, bytes.decode)
-    assert len(sender.sent) == asked
-    tickers = listing_request(Exchange.BYBIT, Endpoint.TICKERS)
-    assert await fetch_simple(run, tickers, bytes.decode) == "fine"
-    down = False
-    run.forgive()
-    assert await fetch_simple(run, TIME, bytes.decode) == "fine"
-
-
-async def test_one_answer_in_between_keeps_an_endpoint() -> None:
-    answers = iter(([False] * (TRIES[SourceDown] * (HOPELESS_AFTER - 1)) + [True]) * 3)
-
-    def answer(request: Request) -> bytes:
-        if not next(answers):
-            raise SourceDown("so", exchange=Exchange.BYBIT, status=503)
-        return b"fine"
-
-    run = CollectionRun(Scripted(answer))
-    for _ in range(3):
-        for _ in range(HOPELESS_AFTER - 1):
-            with pytest.raises(SourceDown):
-                await fetch_simple(run, TIME, bytes.decode)
-        assert await fetch_simple(run, TIME, bytes.decode) == "fine"
-
-
-async def test_an_exchange_that_says_nothing_at_all_is_left_alone() -> None:
-    """Each request has its deadline of 10 s, but there may be hundreds of them."""
-    down = True
-    sender = Scripted(lambda request: b"fine")
-    answer = sender.send
-
-    async def hanging(request: Request, counts: RequestCounts) -> bytes:
-        if down:
-            await sender.clock.sleep(10)
-            raise _error(SourceDown)
-        return await answer(request, counts)
-
-    sender.send = hanging  # type: ignore[method-assign]
-    run = CollectionRun(sender)
-    for endpoint in (Endpoint.TIME, Endpoint.TICKERS, Endpoint.INSTRUMENTS, Endpoint.TIME):
-        with pytest.raises((SourceDown, GaveUp)):
-            await fetch_simple(run, listing_request(Exchange.BYBIT, endpoint), bytes.decode)
-    assert sender.clock.monotonic_s() <= 45
-    # After forgiveness one deadline is enough.
-    run.forgive()
-    with pytest.raises(GaveUp):
-        await fetch_simple(run, TIME, bytes.decode)
-    assert sender.clock.monotonic_s() <= 60
-    down = False
-    run.forgive()
-    assert await fetch_simple(run, TIME, bytes.decode) == "fine"
-
-
-async def test_an_endpoint_that_answers_only_now_and_then_is_left_alone() -> None:
-    answers = 0
-    sender = Scripted(lambda request: b"fine")
-    answer = sender.send
-
-    async def hanging(request: Request, counts: RequestCounts) -> bytes:
-        nonlocal answers
-        if request.endpoint is Endpoint.TIME and (answers := answers + 1) % 3:
-            await sender.clock.sleep(10)
-            counts.lost(request, 10)
-            raise _error(SourceDown)
-        return await answer(request, counts)
-
-    sender.send = hanging  # type: ignore[method-assign]
-    run = CollectionRun(sender)
-    with pytest.raises(GaveUp):
-        for _ in range(1000):
-            await fetch_simple(run, TIME, bytes.decode)
-    lost_s = run.counts.lost_s[Exchange.BYBIT, Endpoint.TIME]
-    assert LONGEST_LOSS_S * sender.concurrency < lost_s <= LONGEST_LOSS_S * sender.concurrency + 10
-    run.forgive()
-    with pytest.raises(GaveUp):
-        await fetch_simple(run, TIME, bytes.decode)
-    tickers = listing_request(Exchange.BYBIT, Endpoint.TICKERS)
-    assert await fetch_simple(run, tickers, bytes.decode) == "fine"
-
-
-# --- workers -------------------------------------------------------------------------------------
-
-
-async def test_workers_are_bounded_and_both_exchanges_proceed() -> None:
-    running = {exchange: 0 for exchange in Exchange}
-    most = dict(running)
-    done: list[tuple[Exchange, int]] = []
-    items = [(exchange, n) for exchange in Exchange for n in range(50)]
-
-    async def work(item: tuple[Exchange, int]) -> None:
-        running[item[0]] += 1
-        most[item[0]] = max(most[item[0]], running[item[0]])
-        await asyncio.sleep(0)
-        running[item[0]] -= 1
-        done.append(item)
-
-    await work_through(items, lambda item: item[0], work, workers=7)
-    assert sorted(done) == sorted(items)
-    assert most == {exchange: 7 for exchange in Exchange}
-    assert {exchange for exchange, _ in done[:20]} == set(Exchange)
-
-
-async def test_an_unexpected_error_ends_all_work_as_itself() -> None:
-    started = []
-
-    async def work(item: int) -> None:
-        started.append(item)
-        await asyncio.sleep(0)
-        if item == 3:
-            raise ZeroDivisionError("a mistake of ours")
-
-    with pytest.raises(ZeroDivisionError):
-        await work_through(range(1000), lambda item: Exchange.BYBIT, work, workers=2)
-    assert len(started) < 10

@@ -1,6 +1,5 @@
 """The funding book against the simulator's truth, over real HTTP, with its clock moved by hand."""
 
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
@@ -13,28 +12,13 @@ from data_collector.data_processing import merge_data
 from data_collector.fr_fetcher import FundingUpdate, run_fr_update_process
 from market.markets import Exchange, FundingByMarket, FundingSeries, Market
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
+from tests.fixtures.clock import ManualClock
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from venues.errors import CollectionFailed
 
 BTC = Market(Exchange.BINANCE, "BTCUSDT", "BTC", "USDT")
 NEXT_HOUR_MS = NOW_MS - NOW_MS % HOUR_MS + HOUR_MS  # 15:00
 FOUR_PM_MS = NEXT_HOUR_MS + HOUR_MS  # a settlement of every interval
-
-
-class ImpatientClock:
-    """Real time, but waiting takes none: it jumps ahead."""
-
-    def __init__(self) -> None:
-        self._skipped_s = 0.0
-
-    def monotonic_s(self) -> float:
-        return time.monotonic() + self._skipped_s
-
-    def wall_ms(self) -> int:
-        return time.time_ns() // 1_000_000 + round(self._skipped_s * 1000)
-
-    async def sleep(self, delay_s: float) -> None:
-        self._skipped_s += delay_s
 
 
 def settings_for(simulator: Simulator) -> Settings:
@@ -113,14 +97,14 @@ async def refresh(_lasting_simulator: Simulator) -> AsyncIterator[Refresh]:
     simulator.delete("/sim/faults")
     simulator.post("/sim/clock", {"now_ms": NOW_MS})
     simulator.post("/sim/limits/reset")
-    async with ExchangeClient(settings_for(simulator), clock=ImpatientClock()) as client:
+    async with ExchangeClient(settings_for(simulator), clock=ManualClock()) as client:
         yield Refresh(simulator, client)
 
 
 @pytest.fixture
 async def lone_refresh(simulator: Simulator) -> AsyncIterator[Refresh]:
     """On a simulator of its own."""
-    async with ExchangeClient(settings_for(simulator), clock=ImpatientClock()) as client:
+    async with ExchangeClient(settings_for(simulator), clock=ManualClock()) as client:
         yield Refresh(simulator, client)
 
 
@@ -412,7 +396,7 @@ async def test_hundreds_of_markets_settle_in_a_few_requests(
     start_simulator: StartSimulator,
 ) -> None:
     simulator = start_simulator(binance=150, bybit=0, now=FOUR_PM_MS + 5 * MINUTE_MS, frozen=True)
-    async with ExchangeClient(settings_for(simulator), clock=ImpatientClock()) as client:
+    async with ExchangeClient(settings_for(simulator), clock=ManualClock()) as client:
         refresh = Refresh(simulator, client)
         expected = truth(simulator)
         known = {

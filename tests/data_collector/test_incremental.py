@@ -9,28 +9,22 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, cast
-from urllib.parse import parse_qs, urlsplit
-from zlib import crc32
 
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from budgets.request_counts import RequestCounts
 from data_collector import Collected, CollectionFailed, ExchangeClient, fetch_market_data
 from data_collector.incremental import HOLES_A_RUN, LEAST_OVERLAP, NULLS_A_RUN
-from data_collector.url_builder import endpoint_table
 from documents.building import DocumentBuilder
 from documents.reading import decode_series
-from market.markets import Exchange, FundingSeries, Market
+from market.markets import Exchange, Market
 from market.timeframes import COLLECTED, DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
+from tests.fixtures.simulated_markets import SimulatedMarkets
 from tests.fixtures.simulator import NOW_MS
-from timing.clock import Clock
-from venues.errors import SourceDown, WindowRefused
-from venues.venue import Endpoint, Order, Request
+from venues.venue import Endpoint, Request
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 H4, H8 = Timeframe.H4, Timeframe.H8
@@ -38,156 +32,8 @@ HORIZON_MS = 30 * DAY_MS
 Documents = dict[Timeframe, bytes]
 
 
-class InstantClock:
-    """Sleeping costs nothing."""
-
-    now = 0.0
-
-    def monotonic_s(self) -> float:
-        return self.now
-
-    def wall_ms(self) -> int:
-        return round(self.now * 1000)
-
-    async def sleep(self, delay_s: float) -> None:
-        self.now += delay_s
-        await asyncio.sleep(0)
-
-
-@dataclass
-class Contract:
-    """A market and when it began to trade; `edition` counts up when it is listed anew."""
-
-    market: Market
-    listed_ms: int
-    edition: int = 0
-
-
-@dataclass
-class World:
-    """Both exchanges at `now_ms`, as the sender of requests that a collection takes."""
-
-    seed: int
-    now_ms: int = NOW_MS
-    contracts: dict[str, Contract] = field(default_factory=dict)
-    corrected: Counter[tuple[str, int]] = field(default_factory=Counter)
-    down: set[tuple[Exchange, Endpoint]] = field(default_factory=set)
-    # What is missing comes some time later or never; else it never comes, and what is late comes
-    # within the hour.
-    fills: bool = True
-    perfect: bool = False  # no holes, every snapshot at once
-    sent: list[Request] = field(default_factory=list)
-    clock: Clock = field(default_factory=InstantClock)
-    concurrency: int = 5
-    counts: RequestCounts = field(default_factory=RequestCounts)
-
-    def add(self, exchange: Exchange, name: str, listed_ms: int, *, tells: bool = True) -> Market:
-        symbol = f"{name}USDT"
-        market = Market(exchange, symbol, name, "USDT", listed_ms if tells else 0)
-        self.contracts[market.key] = Contract(market, listed_ms)
-        return market
-
-    def list_anew(self, market: Market, listed_ms: int) -> None:
-        contract = self.contracts[market.key]
-        contract.edition += 1
-        contract.listed_ms = listed_ms
-        contract.market = replace(market, launched_ms=listed_ms)
-
-    def draw(self, *what: object) -> int:
-        return crc32(repr((self.seed, *what)).encode())
-
-    async def send(self, request: Request, counts: RequestCounts) -> bytes:
-        counts.requests += 1
-        self.sent.append(request)
-        await asyncio.sleep(0)
-        if (request.exchange, request.endpoint) in self.down:
-            raise SourceDown("down", exchange=request.exchange, endpoint=request.endpoint)
-        if request.endpoint is Endpoint.TIME:
-            return orjson.dumps(
-                {"serverTime": self.now_ms}
-                if request.exchange is BINANCE
-                else {"retCode": 0, "result": {"timeNano": str(self.now_ms * 10**6)}}
-            )
-        query = {name: value for name, (value,) in parse_qs(urlsplit(request.target).query).items()}
-        table = endpoint_table(request.exchange, request.endpoint)
-        period = next(k for k, v in table.periods.items() if v == query[table.period])
-        start_ms, end_ms = int(query[table.start]), int(query[table.end])
-        if table.horizon_ms is not None and start_ms < self.now_ms - HORIZON_MS:
-            raise WindowRefused("too old", exchange=request.exchange, endpoint=request.endpoint)
-        step_ms = period.interval_ms
-        contract = self.contracts[f"{request.exchange}:{request.symbol}"]
-        kind = self._candle if request.endpoint is Endpoint.KLINES else self._snapshot
-        first_ms = -(-start_ms // step_ms) * step_ms
-        found = (
-            kind(contract, time_ms, step_ms)
-            for time_ms in range(first_ms, min(end_ms, self.now_ms) + 1, step_ms)
-        )
-        rows = [row for row in found if row is not None]
-        limit = int(query["limit"])
-        rows = rows[-limit:] if table.order is Order.DESCENDING else rows[:limit]
-        if request.exchange is BINANCE:
-            return orjson.dumps(rows)
-        result = {"symbol": request.symbol, "category": "linear", "list": rows[::-1]}
-        return orjson.dumps({"retCode": 0, "result": result})
-
-    def _candle(self, contract: Contract, time_ms: int, step_ms: int) -> Any:
-        key = contract.market.key
-        first_ms = contract.listed_ms - contract.listed_ms % step_ms
-        if time_ms < first_ms:
-            return None
-        hole = self.draw(key, contract.edition, time_ms, "hole")
-        if time_ms > first_ms and hole % 41 == 0 and not self.perfect:
-            filled_ms = time_ms + (1 + hole // 82 % 40) * step_ms
-            if hole // 41 % 2 or not self.fills or self.now_ms < filled_ms:
-                return None
-        forming = (self.now_ms - time_ms) // MINUTE_MS if time_ms + step_ms > self.now_ms else -1
-        state = (key, contract.edition, time_ms, forming, self.corrected[key, time_ms])
-        number = self.draw(*state)
-        low = 1000 + number % 1000
-        prices = [low + number % 7, low + 9, low, low + number % 5]
-        opened, high, low_, close = (f"{price / 8:.3f}" for price in prices)
-        # More digits than a float has.
-        volume = f"{self.draw(*state, 'v') * 977}.{number:010d}"[:19]
-        turnover = f"{self.draw(*state, 't') * 99_991}.{number:010d}"[:22]
-        if contract.market.exchange is BINANCE:
-            rest = [time_ms + step_ms - 1, turnover, 5, "0", "0", "0"]
-            return [time_ms, opened, high, low_, close, volume, *rest]
-        return [str(time_ms), opened, high, low_, close, volume, turnover]
-
-    def _snapshot(self, contract: Contract, time_ms: int, step_ms: int) -> Any:
-        key = contract.market.key
-        if time_ms < contract.listed_ms:
-            return None
-        late = self.draw(key, contract.edition, time_ms, "late")
-        delay_ms = 0 if self.perfect else 5000 + late % 900_000
-        if late % 11 == 0 and not self.perfect:
-            delay_ms = 10**15 if late // 11 % 2 else 10 * late % HOUR_MS
-            if self.fills and not late // 11 % 4:
-                delay_ms *= 9
-        if self.now_ms < time_ms + delay_ms:
-            return None
-        value = f"{self.draw(key, contract.edition, time_ms, 'oi') / 100:.2f}"
-        if contract.market.exchange is BINANCE:
-            symbol = contract.market.symbol
-            return {"symbol": symbol, "sumOpenInterest": value, "timestamp": time_ms}
-        return {"openInterest": "1", "singleOpenInterest": value, "timestamp": str(time_ms)}
-
-    def funding(self) -> dict[str, FundingSeries]:
-        """Settlements every eight hours; a rate of long ago may change from one look to another."""
-        step_ms = 8 * HOUR_MS
-        book = {}
-        for key, contract in self.contracts.items():
-            last_ms = self.now_ms - self.now_ms % step_ms
-            rows = [
-                (time_ms, self.draw(key, time_ms, self.now_ms // DAY_MS) % 1000 / 1e6)
-                for time_ms in range(last_ms - 60 * step_ms, last_ms + 1, step_ms)
-            ]
-            book[key] = FundingSeries(contract.market, rows, 8, self.now_ms)
-        return book
-
-
 async def _collect(
-    world: World,
+    world: SimulatedMarkets,
     markets: Sequence[Market],
     earlier: Documents | None = None,
     *,
@@ -214,7 +60,7 @@ async def _collect(
     return collected, texts
 
 
-def _asked(world: World, endpoint: Endpoint) -> list[Request]:
+def _asked(world: SimulatedMarkets, endpoint: Endpoint) -> list[Request]:
     return [request for request in world.sent if request.endpoint is endpoint]
 
 
@@ -247,7 +93,7 @@ def test_a_refresh_equals_a_cold_collection(data: st.DataObject) -> None:
 async def _live_through(data: st.DataObject, *, fills: bool) -> None:
     timeframe = data.draw(st.sampled_from([H4, H4, H4, *COLLECTED]), "timeframe")
     step_ms = timeframe.interval_ms
-    world = World(data.draw(st.integers(0, 2**16), "seed"), fills=fills)
+    world = SimulatedMarkets(data.draw(st.integers(0, 2**16), "seed"), fills=fills)
     for exchange in Exchange:
         world.add(exchange, "OLD", NOW_MS - 2000 * DAY_MS)
         for name in ("A", "B"):
@@ -319,16 +165,16 @@ def _difference(ours: Documents, theirs: Documents) -> str:
 
 
 @pytest.fixture
-def world() -> World:
+def world() -> SimulatedMarkets:
     """Two old markets on each exchange that lack nothing; their day's moment is not near."""
-    world = World(1, perfect=True)
+    world = SimulatedMarkets(1, perfect=True)
     for exchange in Exchange:
         for name in ("OLD", "OTHER"):
             world.add(exchange, name, NOW_MS - 2000 * DAY_MS)
     return world
 
 
-def _markets(world: World) -> list[Market]:
+def _markets(world: SimulatedMarkets) -> list[Market]:
     return [contract.market for contract in world.contracts.values()]
 
 
@@ -344,7 +190,9 @@ def _without(text: bytes, key: str, *open_times: int, column: int | None = None)
     return orjson.dumps(document)
 
 
-async def _refresh(world: World, standing: Documents, **wishes: Any) -> tuple[Collected, Documents]:
+async def _refresh(
+    world: SimulatedMarkets, standing: Documents, **wishes: Any
+) -> tuple[Collected, Documents]:
     """A refresh that must give what a cold collection gives; `sent` holds what it asked."""
     world.sent.clear()
     collected, texts = await _collect(world, _markets(world), standing, **wishes)
@@ -356,7 +204,9 @@ async def _refresh(world: World, standing: Documents, **wishes: Any) -> tuple[Co
 
 
 @pytest.mark.parametrize("timeframe", COLLECTED)
-async def test_a_minute_later_next_to_nothing_is_asked(world: World, timeframe: Timeframe) -> None:
+async def test_a_minute_later_next_to_nothing_is_asked(
+    world: SimulatedMarkets, timeframe: Timeframe
+) -> None:
     _, standing = await _collect(world, _markets(world), timeframe=timeframe, candles=499)
     world.now_ms += MINUTE_MS
     collected, _ = await _refresh(world, standing, timeframe=timeframe, candles=499)
@@ -367,7 +217,7 @@ async def test_a_minute_later_next_to_nothing_is_asked(world: World, timeframe: 
     assert (collected.markets, collected.refreshed, collected.corrected) == (4, 4, 0)
 
 
-async def test_a_young_market_is_not_asked_for_what_was_before_it(world: World) -> None:
+async def test_a_young_market_is_not_asked_for_what_was_before_it(world: SimulatedMarkets) -> None:
     young = world.add(BYBIT, "YOUNG", NOW_MS - 9 * H4.interval_ms)
     _, standing = await _collect(world, _markets(world))
     world.now_ms += MINUTE_MS
@@ -378,7 +228,7 @@ async def test_a_young_market_is_not_asked_for_what_was_before_it(world: World) 
     assert _asked(world, Endpoint.OPEN_INTEREST) == []
 
 
-async def test_more_candles_than_the_cheapest_request_brings(world: World) -> None:
+async def test_more_candles_than_the_cheapest_request_brings(world: SimulatedMarkets) -> None:
     timeframe = Timeframe.M5
     _, standing = await _collect(world, _markets(world), timeframe=timeframe, candles=499)
     world.now_ms += 200 * timeframe.interval_ms
@@ -390,7 +240,7 @@ async def test_more_candles_than_the_cheapest_request_brings(world: World) -> No
 
 
 async def test_late_open_interest_is_asked_for_until_it_is_there(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: SimulatedMarkets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("data_collector.incremental.NULLS_A_RUN", 0)
     opened_ms = H4.floor(NOW_MS) + H4.interval_ms
@@ -417,7 +267,7 @@ async def test_late_open_interest_is_asked_for_until_it_is_there(
 
 @pytest.mark.parametrize("part", [Endpoint.OPEN_INTEREST, Endpoint.KLINES])
 async def test_what_could_not_be_had_is_asked_for_again(
-    world: World, monkeypatch: pytest.MonkeyPatch, part: Endpoint
+    world: SimulatedMarkets, monkeypatch: pytest.MonkeyPatch, part: Endpoint
 ) -> None:
     monkeypatch.setattr("data_collector.incremental.NULLS_A_RUN", 0)
     # Open interest fails in a cold run; then, perhaps, everything of that exchange in another.
@@ -436,7 +286,7 @@ async def test_what_could_not_be_had_is_asked_for_again(
     assert {request.exchange for request in _asked(world, Endpoint.OPEN_INTEREST)} == {BYBIT}
 
 
-async def test_a_correction_is_found_replaced_and_counted(world: World) -> None:
+async def test_a_correction_is_found_replaced_and_counted(world: SimulatedMarkets) -> None:
     _, standing = await _collect(world, _markets(world), candles=300)
     key = "binance:OTHERUSDT"
     old_ms = H4.last_closed_open_time(NOW_MS) - 90 * H4.interval_ms
@@ -448,7 +298,7 @@ async def test_a_correction_is_found_replaced_and_counted(world: World) -> None:
     assert (collected.markets, collected.refreshed, collected.corrected) == (4, 3, 1)
 
 
-async def test_a_candle_that_is_gone_is_a_correction(world: World) -> None:
+async def test_a_candle_that_is_gone_is_a_correction(world: SimulatedMarkets) -> None:
     _, standing = await _collect(world, _markets(world))
     contract = world.contracts["bybit:OLDUSDT"]
     contract.listed_ms = NOW_MS - 20 * H4.interval_ms
@@ -456,7 +306,7 @@ async def test_a_candle_that_is_gone_is_a_correction(world: World) -> None:
     assert (collected.refreshed, collected.corrected) == (3, 1)
 
 
-async def test_open_interest_that_differs_is_fetched_anew(world: World) -> None:
+async def test_open_interest_that_differs_is_fetched_anew(world: SimulatedMarkets) -> None:
     _, standing = await _collect(world, _markets(world))
     key, step_ms = "bybit:OLDUSDT", H4.interval_ms
     document = json.loads(standing[H4])
@@ -470,7 +320,7 @@ async def test_open_interest_that_differs_is_fetched_anew(world: World) -> None:
     assert collected.corrected == 1
 
 
-async def test_holes_are_filled_in_a_few_markets_at_a_time(world: World) -> None:
+async def test_holes_are_filled_in_a_few_markets_at_a_time(world: SimulatedMarkets) -> None:
     hour = Timeframe.H1
     few: dict[str, Any] = {"timeframe": hour, "candles": 120}
     holes, nulls = 2 * HOLES_A_RUN + 1, 2 * NULLS_A_RUN + 1
@@ -498,7 +348,7 @@ async def test_holes_are_filled_in_a_few_markets_at_a_time(world: World) -> None
     assert standing == expected
 
 
-async def test_sums_keep_the_digits_that_floats_of_4h_do_not_hold(world: World) -> None:
+async def test_sums_keep_the_digits_that_floats_of_4h_do_not_hold(world: SimulatedMarkets) -> None:
     _, standing = await _collect(world, _markets(world), candles=499)
     world.now_ms += 3 * H4.interval_ms
     collected, _ = await _refresh(world, standing, candles=499)
@@ -506,7 +356,7 @@ async def test_sums_keep_the_digits_that_floats_of_4h_do_not_hold(world: World) 
 
 
 @pytest.mark.parametrize("fault", ["absent", "older", "other"])
-async def test_two_documents_that_disagree_are_no_base(world: World, fault: str) -> None:
+async def test_two_documents_that_disagree_are_no_base(world: SimulatedMarkets, fault: str) -> None:
     _, standing = await _collect(world, _markets(world), candles=300)
     world.now_ms += 110 * H4.interval_ms
     _, later = await _collect(world, _markets(world), candles=300)
@@ -523,7 +373,7 @@ async def test_two_documents_that_disagree_are_no_base(world: World, fault: str)
     assert len(whole) == 2
 
 
-async def test_a_longer_history_is_fetched_whole(world: World) -> None:
+async def test_a_longer_history_is_fetched_whole(world: SimulatedMarkets) -> None:
     world.add(BINANCE, "YOUNG", NOW_MS - 120 * H4.interval_ms, tells=False)
     _, standing = await _collect(world, _markets(world), candles=110)
     world.now_ms += MINUTE_MS
@@ -541,7 +391,9 @@ async def test_a_longer_history_is_fetched_whole(world: World) -> None:
     assert collected.refreshed == 2
 
 
-async def test_once_a_day_all_candles_are_fetched_but_no_known_snapshot(world: World) -> None:
+async def test_once_a_day_all_candles_are_fetched_but_no_known_snapshot(
+    world: SimulatedMarkets,
+) -> None:
     _, standing = await _collect(world, _markets(world), candles=300)
     key = "binance:OLDUSDT"
     old_ms = H4.window_start(NOW_MS, 300) + 40 * H4.interval_ms
@@ -563,7 +415,7 @@ async def test_once_a_day_all_candles_are_fetched_but_no_known_snapshot(world: W
 
 
 @pytest.mark.parametrize("fault", ["unreadable", "off the grid", "from the future", "unsettled"])
-async def test_what_cannot_be_trusted_is_no_base(world: World, fault: str) -> None:
+async def test_what_cannot_be_trusted_is_no_base(world: SimulatedMarkets, fault: str) -> None:
     _, standing = await _collect(world, _markets(world))
     if fault == "unreadable":
         standing[H4] = standing[H4].replace(b',"rows":[[1', b',"rows":[["x",1')
@@ -580,7 +432,7 @@ async def test_what_cannot_be_trusted_is_no_base(world: World, fault: str) -> No
     assert (collected.refreshed, collected.corrected) == (0, 0)
 
 
-async def test_a_candle_that_has_just_closed_may_still_change(world: World) -> None:
+async def test_a_candle_that_has_just_closed_may_still_change(world: SimulatedMarkets) -> None:
     closed_ms = H4.floor(NOW_MS)
     world.now_ms = closed_ms + H4.interval_ms + 2000
     _, standing = await _collect(world, _markets(world))

@@ -19,8 +19,10 @@ from jobs import discovery
 from jobs.context import JobFailed
 from jobs.discovery import DiscoveryResult, run_discovery
 from market.markets import Exchange
-from tests.data_collector.test_fr_fetcher import ImpatientClock, settings_for
+from tests.data_collector.test_fr_fetcher import settings_for
+from tests.fixtures.clock import ManualClock
 from tests.fixtures.simulator import NOW_MS, Simulator
+from timing.clock import now_ms
 from venues.errors import SourceDown
 
 BOTH = (Exchange.BINANCE, Exchange.BYBIT)
@@ -52,7 +54,9 @@ def exchanges(_lasting_simulator: Simulator) -> Simulator:
 async def discover(
     simulator: Simulator, database: Database, asked: tuple[Exchange, ...] = BOTH
 ) -> DiscoveryResult:
-    async with ExchangeClient(settings_for(simulator), clock=ImpatientClock()) as client:
+    async with ExchangeClient(
+        settings_for(simulator), clock=ManualClock(wall_ms=now_ms())
+    ) as client:
         result = await run_discovery(client, database, asked, "USDT")
     stats = simulator.stats()
     assert (stats["limits_broken_total"], stats["rejected_total"]) == (0, 0)
@@ -201,7 +205,7 @@ async def discover_served(
     async with TestServer(served.app) as server:
         address = str(server.make_url("/"))
         settings = load_settings(binance_base_url=address, bybit_base_url=address)
-        async with ExchangeClient(settings, clock=ImpatientClock()) as client:
+        async with ExchangeClient(settings, clock=ManualClock(wall_ms=now_ms())) as client:
             return await run_discovery(client, database, [exchange], "USDT"), served
 
 
