@@ -11,8 +11,8 @@ from typing import Any, Final, Literal
 
 import orjson
 
-from job_queue.kinds import IDS_BY_LANE, JOB_IDS, Lane, lane_of, maker_of
-from job_queue.records import JobRecord, LastRun, fields_of, read_record
+from job_queue.kinds import IDS_BY_LANE, JOB_IDS, Lane, lane_of
+from job_queue.records import JobRecord, fields_of, read_record
 from job_queue.scripts import (
     ABORT,
     FINISH,
@@ -190,12 +190,6 @@ class JobQueue:
             return None
         record = await self._store.execute("HGETALL", _key(job_id))
         return read_record(job_id, record) if record else None
-
-    async def last_run(self, document: str) -> LastRun | None:
-        """How the job that makes the document ended the last time that it ran to an end; None when
-        it has not within a week. Raises ValueError for a document that no job makes."""
-        record = await self.get(maker_of(document))
-        return record.last if record is not None else None
 
     async def list(self) -> "list[JobRecord]":
         """All records, those queued last first."""

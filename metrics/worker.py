@@ -89,14 +89,14 @@ class WorkerMetrics:
     def running(self, job: str, waited_s: float) -> Iterator["JobTimer"]:
         """Around one run; its `outcome` is to be set inside."""
         self._lease_wait.labels(job).observe(max(0.0, waited_s))
-        timer, began = JobTimer(), time.monotonic()
+        timer = JobTimer()
         self._running.labels(job).inc()
         try:
             yield timer
         finally:
             self._running.labels(job).dec()
             self._runs.labels(job, timer.outcome).inc()
-            self._durations.labels(job, timer.outcome).observe(time.monotonic() - began)
+            self._durations.labels(job, timer.outcome).observe(timer.seconds())
 
     def published(self, job: str, result: Mapping[str, Any]) -> None:
         """A run completed; `result` is what its record says."""
@@ -108,6 +108,12 @@ class WorkerMetrics:
 
 
 class JobTimer:
-    """How a run ended; lost until somebody says otherwise."""
+    """How long a run takes, and how it ended: lost until somebody says otherwise."""
 
-    outcome = "lost"
+    def __init__(self) -> None:
+        self.outcome = "lost"
+        self._began = time.monotonic()
+
+    def seconds(self) -> float:
+        """Since the run began."""
+        return time.monotonic() - self._began

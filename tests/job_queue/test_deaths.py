@@ -11,6 +11,7 @@ from stores.hot.redis_client import NativeStore
 from stores.hot.upstash_client import UpstashStore
 from tests.fixtures.job_queue import Acquire, complete
 from tests.fixtures.upstash import OwnValkey, UpstashEndpoint
+from timing.backoff import Backoff
 
 
 async def test_a_dead_workers_job_is_taken_over_before_others(
@@ -113,19 +114,28 @@ async def test_finishing_is_repeated_and_counts_once(upstash: UpstashEndpoint) -
 
 
 async def test_a_result_survives_a_restart_of_the_store(
-    own_valkey: Callable[..., OwnValkey],
+    own_valkey: Callable[..., OwnValkey], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = own_valkey()
     store = NativeStore(server.url, client_name="test")
     queue = JobQueue(store)
+    failed_once = asyncio.Event()
+
+    class SignallingBackoff(Backoff):
+        def pause_s(self) -> float:
+            failed_once.set()
+            return super().pause_s()
+
     await queue.request("collect:4h")
     lease = await try_acquire(store, "worker", holder="test", ttl_s=30)
     assert lease is not None
     job = await queue.take(lease)
     assert job is not None
     server.kill()
+    monkeypatch.setattr("stores.hot.leases.Backoff", SignallingBackoff)
     finishing = asyncio.create_task(complete(queue, job, lease))
-    await asyncio.sleep(0.3)
+    async with asyncio.timeout(20):
+        await failed_once.wait()
     server.start()
     await finishing
     record = await queue.get("collect:4h")

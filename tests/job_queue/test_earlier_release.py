@@ -100,7 +100,7 @@ async def test_records_are_read(store: HotStore, queue: JobQueue) -> None:
         error=None,
     )
     assert (failed.state, failed.error) == ("failed", "binance: connection refused")
-    last = await queue.last_run("global_fr")
+    last = failed.last
     assert last is not None
     assert (last.state, last.as_of_ms, last.result) == ("failed", None, None)
     assert last.error == "binance: connection refused"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from job_queue.kinds import maker_of
 from job_queue.queue import KEPT_S, JobAborted, JobQueue
 from job_queue.records import LastRun
 from stores.hot.store import HotStore
@@ -202,9 +203,10 @@ async def test_records_expire_a_week_after_they_ended(
 
 
 async def test_how_the_job_that_makes_a_document_ended(queue: JobQueue, acquire: Acquire) -> None:
-    assert await queue.last_run("8h") is None
+    assert await queue.get(maker_of("8h")) is None
     await queue.request("collect:4h")
-    assert await queue.last_run("8h") is None
+    record = await queue.get(maker_of("8h"))
+    assert record is not None and record.last is None
     lease = await acquire()
     job = await queue.take(lease)
     assert job is not None
@@ -218,10 +220,12 @@ async def test_how_the_job_that_makes_a_document_ended(queue: JobQueue, acquire:
         error="unreachable",
     )
     await queue.request("collect:4h")  # it stays known while the next one waits
-    assert await queue.last_run("8h") == await queue.last_run("4h") == last
-    assert await queue.last_run("global_fr") is None
+    for document in ("4h", "8h"):
+        record = await queue.get(maker_of(document))
+        assert record is not None and record.last == last
+    assert await queue.get(maker_of("global_fr")) is None
     with pytest.raises(ValueError, match="no job makes"):
-        await queue.last_run("3m")
+        maker_of("3m")
 
 
 async def test_the_list_begins_with_the_newest(queue: JobQueue) -> None:

@@ -50,19 +50,20 @@ async def test_a_waiting_worker_is_woken_by_a_request(redis_url: str) -> None:
     store, other = (NativeStore(redis_url, client_name="test") for _ in range(2))
     queue = JobQueue(store)
     await queue.wait_for_work(0.01)
-    waiting = asyncio.create_task(queue.wait_for_work(30))
-    funding = asyncio.create_task(queue.wait_for_work(30, "funding"))
-    await asyncio.sleep(0.2)
+    # Once it listens all are woken: something may have been queued before.
+    async with asyncio.timeout(20):
+        await asyncio.gather(queue.wait_for_work(60), queue.wait_for_work(60, "funding"))
     await queue.has_work("worker")
     await queue.has_work("funding")
-    await waiting
-    waiting = asyncio.create_task(queue.wait_for_work(30))
+    waiting = asyncio.create_task(queue.wait_for_work(60))
+    funding = asyncio.create_task(queue.wait_for_work(60, "funding"))
     await JobQueue(other).request("collect:4h")
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         await waiting
+    assert not funding.done()
     # Until somebody looks, the hint stands; a look takes it.
-    async with asyncio.timeout(1):
-        await queue.wait_for_work(30)
+    async with asyncio.timeout(20):
+        await queue.wait_for_work(60)
     await queue.has_work("worker")
     began = asyncio.get_running_loop().time()
     await queue.wait_for_work(0.1)
@@ -81,7 +82,7 @@ async def test_without_a_listener_waiting_ends_by_time_or_by_wake(upstash: Upsta
     waiting = asyncio.create_task(queue.wait_for_work(30, "funding"))
     await asyncio.sleep(0)
     queue.wake()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         await waiting
     assert upstash.commands() == {}
     await queue.aclose()

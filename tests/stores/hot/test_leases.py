@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from stores.hot.beats import StoreHealth, beat, store_health, workers_alive
 from stores.hot.leases import Lease, LeaseLost, current_holder, retry_under_lease, try_acquire
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore, StoreRefused, StoreUnavailable
@@ -72,9 +71,22 @@ async def test_of_many_that_ask_at_once_one_gets_it(open_store: OpenStore) -> No
     await got[0].release()
 
 
+async def renewed(store: HotStore, lease: Lease) -> None:
+    """Waits until the store counts the lease's life anew."""
+    left_ms = await store.execute("PTTL", lease.key)
+
+    async def rose() -> bool:
+        nonlocal left_ms
+        before_ms, left_ms = left_ms, await store.execute("PTTL", lease.key)
+        return bool(left_ms > before_ms)
+
+    await until(rose, within_s=20)
+
+
 async def test_it_renews_itself(store: HotStore, leases: list[Lease]) -> None:
-    lease = await acquired(store, leases, ttl_s=0.6)
-    await asyncio.sleep(1)
+    lease = await acquired(store, leases, ttl_s=1.5)
+    for _ in range(3):  # of which each comes after a third of its life
+        await renewed(store, lease)
     lease.check()
     held = await current_holder(store, "worker")
     assert held is not None and held.token == lease.token
@@ -93,7 +105,7 @@ async def test_releasing_twice_or_late_harms_nobody(store: HotStore, leases: lis
 async def test_the_store_says_that_it_is_lost(store: HotStore, leases: list[Lease]) -> None:
     lease = await acquired(store, leases, ttl_s=0.6)
     await store.execute("SET", lease.key, "99 x somebody else")
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         await lease.lost.wait()
     with pytest.raises(LeaseLost):
         lease.check()
@@ -106,7 +118,7 @@ async def test_a_lost_store_does_not_make_tokens_equal(
     await store.execute("FLUSHALL")
     after = await acquired(store, leases)
     assert after.token == before.token  # counted anew from nothing
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         await before.lost.wait()
     assert after.held
 
@@ -142,12 +154,12 @@ async def test_upstash_failing_ends_it_in_time_and_a_short_failure_does_not(
     upstash: UpstashEndpoint, leases: list[Lease]
 ) -> None:
     store = UpstashStore(upstash.url, upstash.token)
-    lease = await acquired(store, leases, ttl_s=0.9)
+    lease = await acquired(store, leases, ttl_s=1.5)
     upstash.fail("500", times=2, match="evalsha")
-    await asyncio.sleep(1)
+    await renewed(store, lease)
     lease.check()
     upstash.fail("503")
-    async with asyncio.timeout(1.5):
+    async with asyncio.timeout(2.5):
         await lease.lost.wait()
     upstash.fail("")
     await lease.release()
@@ -160,7 +172,7 @@ async def test_as_a_context_it_cancels_its_body_when_lost(store: HotStore) -> No
     with pytest.raises(LeaseLost):
         async with lease:
             await store.execute("SET", lease.key, "99 x somebody else")
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
     assert await store.execute("GET", lease.key) == b"99 x somebody else"
 
 
@@ -177,9 +189,10 @@ async def test_as_a_context_it_is_released_whatever_happens(store: HotStore) -> 
 async def test_cancelling_while_it_is_taken_leaves_no_lock(open_store: OpenStore) -> None:
     store, other = open_store(), open_store()
     await current_holder(store, "worker")
-    for attempt in range(12):
+    for turns in range(40):  # of the event loop: some before the command is sent, some after
         taking = asyncio.create_task(try_acquire(store, "worker", holder="test", ttl_s=30))
-        await asyncio.sleep(0.0003 * attempt)
+        for _ in range(turns):
+            await asyncio.sleep(0)
         taking.cancel()
         (result,) = await asyncio.gather(taking, return_exceptions=True)
         if isinstance(result, Lease):
@@ -251,17 +264,3 @@ async def test_a_write_is_repeated_while_the_lease_is_held(
         await retry_under_lease(lease, never)
     await lease.release()
     await store.aclose()
-
-
-async def test_workers_that_beat_are_alive(store: HotStore) -> None:
-    assert await store_health(store) == StoreHealth(worker_alive=False, refusal=None)
-    assert await workers_alive(store) == {}
-    await beat(store, "host-1", "note 1")
-    await beat(store, "host-2")
-    assert await store_health(store) == StoreHealth(worker_alive=True, refusal=None)
-    assert await store.execute("EXISTS", "workers:none") == 0
-    assert await workers_alive(store) == {"host-1": b"note 1", "host-2": b""}
-    ttl_s = await store.execute("TTL", "workers:any")
-    assert 28 <= ttl_s <= 30
-    await store.execute("DEL", "workers:host-1")  # as its expiry does
-    assert await workers_alive(store) == {"host-2": b""}
