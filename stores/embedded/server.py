@@ -1,7 +1,7 @@
 """One server process shared by processes of ours: found, started, counted and ended by locks.
 
-It owns the lock files in `DATA_DIR/stores` and knows nothing of any store's protocol. The methods
-block (briefly, each with a deadline) and belong into a thread.
+It knows nothing of any store's protocol. The methods block (briefly, each with a deadline) and
+belong into a thread. The files are in `DATA_DIR/stores`:
 
 - `<name>.control` is locked while someone starts or ends the server.
 - `<name>.users` carries one shared lock for each user: the kernel drops it with the process,
@@ -13,47 +13,44 @@ block (briefly, each with a deadline) and belong into a thread.
 import contextlib
 import errno
 import fcntl
-import json
 import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Final
 
 import psutil
 import structlog
 
-from stores.embedded.places import (
+from stores.embedded.folders import (
     Account,
+    free_mb,
     is_socket_folder,
     make_folder,
     make_socket_folder,
     owner_of,
 )
 from stores.embedded.process import (
+    Deadline,
     DiskFull,
     EmbeddedStoresError,
-    Patience,
-    ServerRecord,
+    listener,
     process_identity,
-    same_file,
     try_lock,
 )
+from stores.embedded.record import ServerFiles, ServerRecord
+from stores.embedded.users import ServerUsers
 
 _START_DEADLINE_S: Final = 120.0  # a large append-only file is read before the first answer
 _STOP_DEADLINE_S: Final = 30.0
-_NO_SOCKET_PATIENCE_S: Final = 3.0
-_LEFTOVER_PATIENCE_S: Final = 10.0
-_POLL_S: Final = 0.02
-_LOG_TAIL_BYTES: Final = 2000
-_LOG_LIMIT_BYTES: Final = 5_000_000
+_NO_SOCKET_S: Final = 3.0
+_LEFTOVER_S: Final = 10.0
 _FULL_MB: Final = 8  # less than two segments of PostgreSQL's log
 
 _log = structlog.get_logger(__name__)
@@ -82,9 +79,9 @@ class EmbeddedServer(ABC):
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
         self.folder = data_dir / "stores"
-        self.log_path = self.folder / f"{self.name}.log"
+        self._files = ServerFiles(self.folder, self.name, self.owner)
+        self._users = ServerUsers(self._files)
         self._owner: Account | None = None
-        self._users: int | None = None
         self._record: ServerRecord | None = None
 
     # What a subclass adds.
@@ -126,18 +123,18 @@ class EmbeddedServer(ABC):
         """
         with self._plain_errors():
             make_folder(self.folder, self.owner())
-            with self._control(Patience(_START_DEADLINE_S, give_up)):
-                self._join()
+            with self._users.control(Deadline(_START_DEADLINE_S, give_up)):
+                self._users.join()
                 try:
                     return self._ensure_running(give_up)
                 except DiskFull:
-                    address = self._read_record().socket
+                    address = self._files.read_record().socket
                     if not (self.may_come_later and address):
-                        self._leave()
+                        self._users.leave()
                         raise
                     return self._url(Path(address))
                 except BaseException:
-                    self._leave()
+                    self._users.leave()
                     raise
 
     def looks_alive(self) -> bool:
@@ -145,39 +142,37 @@ class EmbeddedServer(ABC):
         record = self._record
         return record is not None and record.is_alive() and Path(record.socket).exists()
 
-    def free_mb(self) -> int:
-        """What is left on the disk of DATA_DIR."""
-        status = os.statvfs(self.data_dir)
-        return status.f_bavail * status.f_frsize // 1_000_000
+    def data_folder(self) -> Path:
+        """An existing folder on the disk that holds, or will hold, the data."""
+        return self.data_dir
 
     def keep_running(self, give_up: threading.Event) -> str:
         """Starts the server again at the same address, unless someone else already has."""
-        with self._plain_errors(), self._control(Patience(_START_DEADLINE_S, give_up)):
+        with self._plain_errors(), self._users.control(Deadline(_START_DEADLINE_S, give_up)):
             return self._ensure_running(give_up)
 
     def release(self) -> None:
         """Is a user no longer; the last one ends the server."""
-        if self._users is None:
+        if not self._users.joined:
             return
         try:
-            with self._plain_errors(), self._control(Patience(_STOP_DEADLINE_S)):
-                self._leave()
-                if self._nobody_uses():
+            with self._plain_errors(), self._users.control(Deadline(_STOP_DEADLINE_S)):
+                self._users.leave()
+                if self._users.nobody():
                     self._end_server()
         finally:
-            self._leave()
+            self._users.leave()
 
     def remove(self) -> None:
         """Ends the server and removes its data; refused while someone uses it."""
         if not self.folder.is_dir():
             return
-        with self._plain_errors(), self._control(Patience(_STOP_DEADLINE_S)):
-            if not self._nobody_uses():
-                raise EmbeddedStoresError(f"{self.name} in {self.data_dir} is in use")
+        with self._plain_errors(), self._users.control(Deadline(_STOP_DEADLINE_S)):
+            if not self._users.nobody():
+                raise EmbeddedStoresError(f"{self._files.what} is in use")
             self._end_server()
             self._remove_data()
-            for path in self.folder.glob(f"{self.name}.*"):
-                path.unlink()
+            self._files.remove()
 
     def owner(self) -> Account:
         """Who the files in DATA_DIR belong to."""
@@ -185,106 +180,60 @@ class EmbeddedServer(ABC):
             self._owner = owner_of(self.data_dir)
         return self._owner
 
-    # Locks.
-
-    def _open(self, suffix: str) -> int:
-        path = self.folder / f"{self.name}.{suffix}"
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-        descriptor = os.open(path, flags, 0o600)
-        status, owner = os.fstat(descriptor), self.owner()
-        if status.st_uid != owner.uid and os.geteuid() == 0 and status.st_nlink == 1:
-            os.fchown(descriptor, owner.uid, owner.gid)
-        return descriptor
-
-    @contextlib.contextmanager
-    def _control(self, patience: Patience) -> Iterator[None]:
-        path = self.folder / f"{self.name}.control"
-        busy = f"{self.name} in {self.data_dir} is being started or ended by another process"
-        while True:
-            descriptor = self._open("control")
-            try:
-                while not try_lock(descriptor, fcntl.LOCK_EX):
-                    patience.wait(busy)
-                # Someone may have removed the file, and others locked a new one.
-                if same_file(descriptor, path):
-                    yield
-                    return
-            finally:
-                os.close(descriptor)
-
-    def _join(self) -> None:
-        if self._users is None:
-            self._users = self._open("users")
-            # Locked alone only by holders of the control lock, so this does not wait.
-            fcntl.flock(self._users, fcntl.LOCK_SH)
-
-    def _leave(self) -> None:
-        if self._users is not None:
-            # Not only closed: a forked child may hold the same descriptor.
-            fcntl.flock(self._users, fcntl.LOCK_UN)
-            os.close(self._users)
-            self._users = None
-
-    def _nobody_uses(self) -> bool:
-        descriptor = self._open("users")
-        try:
-            return try_lock(descriptor, fcntl.LOCK_EX)
-        finally:
-            os.close(descriptor)
-
     # Starting. All of it happens under the control lock.
 
     def _ensure_running(self, give_up: threading.Event) -> str:
-        patience = Patience(_START_DEADLINE_S, give_up)
+        deadline = Deadline(_START_DEADLINE_S, give_up)
         while True:
-            found = self._find_or_lock(patience)
+            found = self._find_or_lock(deadline)
             if isinstance(found, ServerRecord):
                 self._record = found
-                if self._wait_until_it_serves(found, patience):
+                if self._wait_until_it_serves(found, deadline):
                     return self._url(Path(found.socket))
                 continue  # it was ending, or could not be reached and has been ended
-            log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
+            log_start = self._files.log_bytes()
             try:
                 record = self._record = self._spawn(found)
             finally:
                 os.close(found)
             try:
-                if self._wait_until_it_serves(record, patience):
+                if self._wait_until_it_serves(record, deadline):
                     _log.info("store_started", store=self.name, pid=record.pid)
                     return self._url(Path(record.socket))
             except BaseException:
                 self._end_process(record)
                 raise
-            tail = self._log_tail(log_start)
-            if self.free_mb() < _FULL_MB or os.strerror(errno.ENOSPC) in tail:
+            tail = self._files.log_tail(log_start)
+            folder = self.data_folder()
+            if free_mb(folder) < _FULL_MB or os.strerror(errno.ENOSPC) in tail:
                 raise DiskFull(
                     f"{self.name} ended while starting, and the disk is full: no space left in"
-                    f" {self.data_dir} ({self.free_mb()} MB free); {tail}"
+                    f" {folder} ({free_mb(folder)} MB free); {tail}"
                 )
             raise EmbeddedStoresError(f"{self.name} ended while starting; {tail}")
 
-    def _find_or_lock(self, patience: Patience) -> ServerRecord | int:
+    def _find_or_lock(self, deadline: Deadline) -> ServerRecord | int:
         """The server that runs, or, if none does, the locked descriptor for a new one."""
         since = time.monotonic()
         while True:
-            record = self._read_record()
+            record = self._files.read_record()
             if record.is_alive() and self._may_be(record.pid):
                 return record
-            descriptor = self._open("server")
+            descriptor = self._files.open("server")
             if try_lock(descriptor, fcntl.LOCK_EX):
                 return descriptor
             os.close(descriptor)
             # Whoever started it died before writing its pid, or a part of it is still ending.
             holders = self._holders()
-            pid = _listener(record.socket)
+            pid = listener(record.socket)
             if any(process.pid == pid for process in holders):
                 found = replace(record, pid=pid, identity=process_identity(pid) or "gone")
-                self._write_record(found)
+                self._files.write_record(found)
                 return found
-            if time.monotonic() - since > _LEFTOVER_PATIENCE_S:
+            if time.monotonic() - since > _LEFTOVER_S:
                 for process in holders:
                     process.kill()
-            patience.wait(f"a part of an earlier {self.name} holds {self.folder} and does not end")
+            deadline.wait(f"a part of an earlier {self.name} holds {self.folder} and does not end")
 
     def _may_be(self, pid: int) -> bool:
         """Root does not end any process that a file of an ordinary user names."""
@@ -297,7 +246,7 @@ class EmbeddedServer(ABC):
 
     def _holders(self) -> list[psutil.Process]:
         """Processes of the server's programs that keep its lock file open."""
-        path = os.path.realpath(self.folder / f"{self.name}.server")
+        path = os.path.realpath(self._files.path("server"))
         found = []
         for process in psutil.process_iter():
             try:
@@ -311,17 +260,17 @@ class EmbeddedServer(ABC):
 
     def _spawn(self, lock: int) -> ServerRecord:
         launch = self._prepare(lock)
-        earlier = self._read_record().socket
+        earlier = self._files.read_record().socket
         folder = make_socket_folder(
             launch.account,
             self.socket_name,
             Path(earlier).parent if earlier else None,
             # Written down first: a server whose starter dies now can still be found.
-            lambda folder: self._write_record(ServerRecord(str(folder / self.socket_name))),
+            lambda folder: self._files.write_record(ServerRecord(str(folder / self.socket_name))),
         )
         socket_path = folder / self.socket_name
         self._remove_sockets(folder)
-        log = self._open_log()
+        log = self._files.open_log()
         try:
             process = subprocess.Popen(  # noqa: S603 - our own program and arguments
                 launch.command(socket_path),
@@ -339,10 +288,10 @@ class EmbeddedServer(ABC):
         record = ServerRecord(
             str(socket_path), process.pid, process_identity(process.pid) or "gone"
         )
-        self._write_record(record)
+        self._files.write_record(record)
         return record
 
-    def _wait_until_it_serves(self, record: ServerRecord, patience: Patience) -> bool:
+    def _wait_until_it_serves(self, record: ServerRecord, deadline: Deadline) -> bool:
         """False if the server ended, or lost its socket and was ended."""
         path = Path(record.socket)
         last_seen = time.monotonic()
@@ -351,11 +300,13 @@ class EmbeddedServer(ABC):
                 last_seen = time.monotonic()
                 if self._serves(self._ask(path)):
                     return True
-            elif time.monotonic() - last_seen > _NO_SOCKET_PATIENCE_S:
+            elif time.monotonic() - last_seen > _NO_SOCKET_S:
                 _log.warning("store_lost_its_socket", store=self.name, pid=record.pid)
                 self._end_process(record)
                 return False
-            patience.wait(f"{self.name} (pid {record.pid}) does not answer; {self._log_tail()}")
+            deadline.wait(
+                f"{self.name} (pid {record.pid}) does not answer; {self._files.log_tail()}"
+            )
         return False
 
     def _ask(self, path: Path) -> bytes:
@@ -371,19 +322,19 @@ class EmbeddedServer(ABC):
     # Ending. Under the control lock, too.
 
     def _end_server(self) -> None:
-        found = self._find_or_lock(Patience(_STOP_DEADLINE_S))
+        found = self._find_or_lock(Deadline(_STOP_DEADLINE_S))
         if isinstance(found, ServerRecord):
             self._end_process(found)
         else:
             os.close(found)
-        record = self._read_record()
+        record = self._files.read_record()
         if record.socket:
             folder = Path(record.socket).parent
             if is_socket_folder(folder, self._runs_as()):
                 self._remove_sockets(folder)
                 with contextlib.suppress(OSError):  # something of someone else lies in it
                     folder.rmdir()
-            self._write_record(ServerRecord(record.socket))
+            self._files.write_record(ServerRecord(record.socket))
         self._record = None
 
     def _remove_sockets(self, folder: Path) -> None:
@@ -392,78 +343,40 @@ class EmbeddedServer(ABC):
 
     def _end_process(self, record: ServerRecord) -> None:
         started = time.monotonic()
-        for ending, patience_s in self.endings:
+        for ending, within_s in self.endings:
             if not record.send(ending):
                 break
-            patience = Patience(patience_s)
+            deadline = Deadline(within_s)
             try:
                 while record.is_alive():
-                    patience.wait("it does not end")
+                    deadline.wait("it does not end")
             except EmbeddedStoresError:
                 _log.warning("store_does_not_end", store=self.name, asked_by=ending.name)
         # What the server left, such as its helpers, ends by itself: the lock says when.
-        found = self._find_or_lock(Patience(_STOP_DEADLINE_S))
+        found = self._find_or_lock(Deadline(_STOP_DEADLINE_S))
         if isinstance(found, ServerRecord):
             raise EmbeddedStoresError(f"{self.name} (pid {record.pid}) cannot be ended")
         os.close(found)
         took_ms = round((time.monotonic() - started) * 1000)
         _log.info("store_ended", store=self.name, pid=record.pid, ms=took_ms)
 
-    # The record and the log.
-
-    def _read_record(self) -> ServerRecord:
-        try:
-            fields = json.loads((self.folder / f"{self.name}.server").read_bytes() or b"{}")
-            return ServerRecord(str(fields["socket"]), int(fields["pid"]), str(fields["identity"]))
-        except (OSError, ValueError, TypeError, KeyError):
-            return ServerRecord("")
-
-    def _write_record(self, record: ServerRecord) -> None:
-        descriptor = self._open("server")
-        try:
-            text = json.dumps(asdict(record)).encode()
-            os.pwrite(descriptor, text, 0)
-            os.ftruncate(descriptor, len(text))
-        finally:
-            os.close(descriptor)
-
-    def _open_log(self) -> int:
-        if self.log_path.exists() and self.log_path.stat().st_size > _LOG_LIMIT_BYTES:
-            self.log_path.replace(self.log_path.with_suffix(".log.1"))
-        descriptor = self._open("log")
-        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
-        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
-        return descriptor
-
-    def _log_tail(self, start: int = 0) -> str:
-        try:
-            text = self.log_path.read_bytes()[start:][-_LOG_TAIL_BYTES:].decode(errors="replace")
-        except OSError:
-            text = ""
-        lines = text.strip().splitlines()[-12:]
-        end = "\n".join(["", *lines]) if lines else " (which says nothing)"
-        return f"the end of its log {self.log_path}:{end}"
-
     @contextlib.contextmanager
     def _plain_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            where = f"{self.name} in {self.data_dir}"
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFull(f"{where}: the disk is full: {error}") from error
-            raise EmbeddedStoresError(f"{where}: {error}") from error
+                folder = self._full_folder(error)
+                raise DiskFull(
+                    f"{self.name}: the disk is full: no space left in {folder}"
+                    f" ({free_mb(folder)} MB free): {error.strerror}"
+                ) from error
+            raise EmbeddedStoresError(f"{self._files.what}: {error}") from error
 
-
-def _listener(path: str) -> int:
-    """The process that listens on a unix socket, by the kernel's word; 0 if none is known."""
-    if not path or not hasattr(socket, "SO_PEERCRED"):
-        return 0
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(1.0)
-        try:
-            client.connect(path)
-            credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        except OSError:
-            return 0
-    return int.from_bytes(credentials[:4], sys.byteorder)
+    def _full_folder(self, error: OSError) -> Path:
+        """The folder without space: that of the file which the error names, if it names one."""
+        named = error.filename2 or error.filename
+        folders = [self.folder, self.data_folder()]
+        if isinstance(named, str | bytes):
+            folders = [Path(os.fsdecode(named)).parent]
+        return min(filter(Path.is_dir, folders), key=free_mb, default=self.data_dir)

@@ -6,7 +6,7 @@ the last of our processes to stop ends them.
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -15,17 +15,19 @@ from typing import Final, Self, TypeVar
 import structlog
 
 from logging_setup import OutageLog
+from stores.embedded.folders import free_mb
 from stores.embedded.postgres import EmbeddedPostgres
 from stores.embedded.process import EmbeddedStoresError
 from stores.embedded.server import EmbeddedServer
 from stores.embedded.valkey import EmbeddedValkey
+from timing.backoff import Backoff
 
 __all__ = ["EmbeddedStores", "EmbeddedStoresError", "StoreAddresses", "remove_embedded_data"]
 
 _LOOK_S: Final = 0.2
 _LOOK_FOR_SPACE_S: Final = 2.0
 _LITTLE_MB: Final = 2
-_LONGEST_PAUSE_S: Final = 10.0
+_SLOWEST_RETRY_S: Final = 10.0
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -68,7 +70,9 @@ class EmbeddedStores:
             raise
         self._addresses = StoreAddresses(by_name.get("valkey"), by_name.get("postgres"))
         self._watchers = [asyncio.create_task(_watch(server)) for server in self._servers]
-        self._watchers += [asyncio.create_task(_watch_space(s)) for s in self._servers[:1]]
+        self._watchers += [
+            asyncio.create_task(_watch_space(server)) for server in _one_per_disk(self._servers)
+        ]
         return self._addresses
 
     async def _acquire(self) -> dict[str, str]:
@@ -130,39 +134,51 @@ def _make_data_dir(data_dir: Path) -> None:
 
 
 async def _watch(server: EmbeddedServer) -> None:
-    pause_s = _LOOK_S
+    """Starts a server again that has died."""
+    retries = Backoff(2 * _LOOK_S, _SLOWEST_RETRY_S)
     outage = OutageLog(_log, "store_down", "store_up_again")
+    pause_s = _LOOK_S
     while True:
         await asyncio.sleep(pause_s)
-        if server.looks_alive():
-            pause_s = _LOOK_S
-            outage.recovered(store=server.name)
-            continue
-        outage.failed("it is not running", store=server.name)
-        try:
-            await _in_thread(server.keep_running)
-        except EmbeddedStoresError as error:
-            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-            reason, _, said = str(error).partition("\n")
-            outage.failed(reason, store=server.name, said=said)
-        else:
-            pause_s = _LOOK_S
-            outage.recovered(store=server.name)
+        pause_s = _LOOK_S
+        if not server.looks_alive():
+            outage.failed("it is not running", store=server.name)
+            try:
+                await _in_thread(server.keep_running)
+            except EmbeddedStoresError as error:
+                pause_s = retries.pause_s()
+                reason, _, said = str(error).partition("\n")
+                outage.failed(reason, store=server.name, said=said)
+                continue
+        retries.reset()
+        outage.recovered(store=server.name)
+
+
+def _one_per_disk(servers: Iterable[EmbeddedServer]) -> list[EmbeddedServer]:
+    disks = {server.data_folder().stat().st_dev: server for server in reversed(list(servers))}
+    return list(disks.values())
+
+
+def _space(server: EmbeddedServer) -> tuple[Path, int]:
+    folder = server.data_folder()
+    return folder, free_mb(folder)
 
 
 async def _watch_space(server: EmbeddedServer) -> None:
-    """Says so when the disk is full: then the stores take no writes, and serve what they have."""
+    """Logs that the disk is full: then the stores take no writes, and serve what they have."""
     outage = OutageLog(_log, "disk_full", "disk_has_space_again")
     while True:
         try:
-            free_mb = await asyncio.to_thread(server.free_mb)
+            folder, free = await asyncio.to_thread(_space, server)
         except OSError as error:
             outage.failed(error)
         else:
-            if free_mb < _LITTLE_MB:
-                outage.failed(f"no space left in DATA_DIR {server.data_dir}", free_mb=free_mb)
+            if free < _LITTLE_MB:
+                where = "DATA_DIR " if folder.is_relative_to(server.data_dir) else ""
+                where += str(server.data_dir if where else folder)
+                outage.failed(f"no space left in {where}", free_mb=free)
             else:
-                outage.recovered(free_mb=free_mb)
+                outage.recovered(free_mb=free)
         await asyncio.sleep(_LOOK_FOR_SPACE_S)
 
 

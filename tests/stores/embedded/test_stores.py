@@ -24,9 +24,10 @@ import psutil
 import pytest
 import redis
 
-from stores.embedded.places import Account, make_socket_folder
+from stores.embedded.folders import Account, make_socket_folder
 from stores.embedded.postgres import EmbeddedPostgres
-from stores.embedded.process import ServerRecord, process_identity
+from stores.embedded.process import process_identity
+from stores.embedded.record import ServerRecord
 from stores.embedded.stores import (
     EmbeddedStores,
     EmbeddedStoresError,

@@ -99,6 +99,12 @@ def unprivileged(preferred: Account) -> Account | None:
     return None
 
 
+def free_mb(folder: Path) -> int:
+    """The space left for an ordinary user on the disk of `folder`."""
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize // 1_000_000
+
+
 def make_folder(folder: Path, owner: Account, mode: int = 0o700) -> None:
     """Makes `folder`, or checks the one that is there: a real folder of `owner`, or of ours.
 
