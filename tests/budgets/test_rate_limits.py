@@ -203,7 +203,7 @@ async def test_a_short_pause_holds_every_counter_of_that_exchange_only() -> None
 
     async def ask(exchange: Exchange, counter: str) -> None:
         await limits.of(exchange).admit(_request(exchange, counter))
-        admitted[counter] = clock.now - 1000
+        admitted[counter] = clock.now
 
     async with asyncio.TaskGroup() as group:
         for counter in VENUES[BINANCE].limits:
@@ -246,7 +246,7 @@ async def test_waiting_for_room_ends_some_time() -> None:
         group.create_task(others_use_everything())
         group.create_task(ask())
         await clock.run_until_idle()
-    assert clock.now > 1600
+    assert clock.now > 600
 
 
 async def test_a_waiter_that_is_cancelled_leaves_its_turn() -> None:
