@@ -157,7 +157,8 @@ def open_interest_task(
     """The snapshots at the opens of the window's candles, as far back as they are kept.
 
     Where the exchange has no such period, the longest that divides it is asked for: rows then
-    lie on the finer grid of `period`. None where no candle of the window can have a snapshot.
+    lie on the finer grid of `period`. None where no candle of the window can have a snapshot, or
+    the exchange publishes none so often.
     """
     interval_ms = timeframe.interval_ms
     start_ms = timeframe.window_start(as_of_ms, history_candles)
@@ -165,9 +166,9 @@ def open_interest_task(
     horizon_ms = endpoint_table(market.exchange, Endpoint.OPEN_INTEREST).horizon_ms
     if horizon_ms is not None:
         start_ms = max(start_ms, -(-(as_of_ms - horizon_ms) // interval_ms) * interval_ms)
-    if start_ms > end_ms:
-        return None
     period = source_period(market.exchange, Endpoint.OPEN_INTEREST, timeframe)
+    if start_ms > end_ms or period is None:
+        return None
     fresh = as_of_ms - end_ms < PUBLICATION_LAG_MS
     return FetchTask(
         market,

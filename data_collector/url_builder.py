@@ -13,13 +13,18 @@ def endpoint_table(exchange: Exchange, endpoint: Endpoint) -> EndpointTable:
     return VENUES[exchange].table(endpoint)
 
 
-def source_period(exchange: Exchange, endpoint: Endpoint, timeframe: Timeframe) -> Timeframe:
-    """The period to ask for: `timeframe` itself, or the longest served one that divides it."""
+def source_period(exchange: Exchange, endpoint: Endpoint, timeframe: Timeframe) -> Timeframe | None:
+    """The period to ask for: `timeframe` itself, or the longest served one of ours that divides
+    it; None where all are longer."""
     served = endpoint_table(exchange, endpoint).periods
     if timeframe in served:
         return timeframe
-    dividing = [period for period in served if timeframe.interval_ms % period.interval_ms == 0]
-    return max(dividing, key=lambda period: period.interval_ms)
+    dividing = [
+        period
+        for period in Timeframe
+        if period in served and timeframe.interval_ms % period.interval_ms == 0
+    ]
+    return max(dividing, key=lambda period: period.interval_ms, default=None)
 
 
 def history_request(

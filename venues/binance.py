@@ -12,7 +12,7 @@ import msgspec
 from market.candles import Candles
 from market.markets import Exchange, Market
 from market.rows import TimedValues
-from market.timeframes import DAY_MS, Timeframe
+from market.timeframes import DAY_MS
 from venues.errors import (
     Banned,
     RateLimited,
@@ -43,18 +43,16 @@ from venues.venue import Endpoint, EndpointTable, Kind, Limit, Venue
 
 # --- what can be asked ---------------------------------------------------------------------------
 
-_OPEN_INTEREST_PERIODS: Final = {
-    Timeframe.M5: "5m",
-    Timeframe.M15: "15m",
-    Timeframe.M30: "30m",
-    Timeframe.H1: "1h",
-    Timeframe.H2: "2h",
-    Timeframe.H4: "4h",
-    Timeframe.H6: "6h",
-    Timeframe.H12: "12h",
-    Timeframe.D1: "1d",
+_KLINE_PERIODS: Final = {
+    word: word
+    for word in (
+        *("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h"),
+        *("1d", "3d", "1w", "1M"),
+    )
 }
-_KLINE_PERIODS: Final = {**_OPEN_INTEREST_PERIODS, Timeframe.H8: "8h"}
+_OPEN_INTEREST_PERIODS: Final = {
+    word: word for word in ("5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d")
+}
 
 _ENDPOINTS: Final[Mapping[Endpoint, EndpointTable | None]] = {
     Endpoint.TIME: EndpointTable("/fapi/v1/time", "weight"),

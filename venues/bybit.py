@@ -12,7 +12,6 @@ import msgspec
 from market.candles import Candles
 from market.markets import Exchange, Market
 from market.rows import TimedValues
-from market.timeframes import Timeframe
 from venues.errors import Banned, RateLimited, Restricted, SourceDown, SymbolGone
 from venues.plain_candles import MatrixForm, plain_candles
 from venues.reading import (
@@ -40,23 +39,12 @@ T = TypeVar("T")
 # --- what can be asked ---------------------------------------------------------------------------
 
 _KLINE_PERIODS: Final = {
-    Timeframe.M5: "5",
-    Timeframe.M15: "15",
-    Timeframe.M30: "30",
-    Timeframe.H1: "60",
-    Timeframe.H2: "120",
-    Timeframe.H4: "240",
-    Timeframe.H6: "360",
-    Timeframe.H12: "720",
-    Timeframe.D1: "D",
+    **{"1m": "1", "3m": "3", "5m": "5", "15m": "15", "30m": "30"},
+    **{"1h": "60", "2h": "120", "4h": "240", "6h": "360", "12h": "720"},
+    **{"1d": "D", "1w": "W", "1M": "M"},
 }
 _OPEN_INTEREST_PERIODS: Final = {
-    Timeframe.M5: "5min",
-    Timeframe.M15: "15min",
-    Timeframe.M30: "30min",
-    Timeframe.H1: "1h",
-    Timeframe.H4: "4h",
-    Timeframe.D1: "1d",
+    **{"5m": "5min", "15m": "15min", "30m": "30min", "1h": "1h", "4h": "4h", "1d": "1d"},
 }
 _LINEAR: Final = (("category", "linear"),)
 

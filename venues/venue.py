@@ -8,7 +8,6 @@ from enum import StrEnum
 from market.candles import Candles
 from market.markets import Exchange, Market
 from market.rows import TimedValues
-from market.timeframes import Timeframe
 from venues.errors import ExchangeError
 from venues.reading import (
     AnswerPage,
@@ -50,7 +49,7 @@ class EndpointTable:
     `counter`: which of the exchange's limits a request counts against. `weights`: (largest limit,
     weight) in ascending order; the first that holds counts. `symbol`, `period`, `start`, `end`:
     what the parameters are called. `horizon_ms`: how far back the exchange keeps this, None for
-    all of it. `periods`: the candle lengths it serves and its words for them, each listed.
+    all of it. `periods`: all candle lengths it serves, in our words and in its own.
     """
 
     path: str
@@ -64,7 +63,7 @@ class EndpointTable:
     end: str = "endTime"
     order: Order = Order.ASCENDING
     horizon_ms: int | None = None
-    periods: Mapping[Timeframe, str] = field(default_factory=dict)
+    periods: Mapping[str, str] = field(default_factory=dict)
 
     def weight(self, limit: int = 0) -> int:
         return next(weight for largest, weight in self.weights if limit <= largest)

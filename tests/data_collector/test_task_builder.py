@@ -1,5 +1,7 @@
 """Which window of what is fetched: as long as the document's, never longer than is kept."""
 
+from dataclasses import replace
+
 import pytest
 
 from data_collector.task_builder import (
@@ -8,6 +10,7 @@ from data_collector.task_builder import (
     klines_task,
     open_interest_task,
 )
+from data_collector.url_builder import endpoint_table
 from market.markets import Exchange, Market
 from market.timeframes import COLLECTED, DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from venues.venue import Endpoint
@@ -25,6 +28,19 @@ def test_candles_of_the_whole_window() -> None:
     assert task.end_ms == MIDNIGHT_MS + 3 * H4
     assert task.start_ms == task.end_ms - 498 * H4
     assert task.slots(task.start_ms, task.end_ms) == 499
+
+
+def test_open_interest_that_is_published_too_seldom_is_not_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A 5m candle finds no snapshot of its own among those of 15m."""
+    table = replace(endpoint_table(Exchange.BINANCE, Endpoint.OPEN_INTEREST), periods={"15m": "x"})
+    monkeypatch.setattr("data_collector.url_builder.endpoint_table", lambda *_: table)
+    asked = [
+        open_interest_task(timeframe, BINANCE, as_of_ms=AS_OF_MS, history_candles=9)
+        for timeframe in (Timeframe.M5, Timeframe.M30)
+    ]
+    assert [task and task.period for task in asked] == [None, Timeframe.M15]
 
 
 def test_open_interest_of_binance_begins_within_thirty_days() -> None:
