@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 
 import orjson
 
+from job_queue.kinds import KINDS
 from tests.fixtures.api import ServedApi, ask
 from tests.fixtures.documents import AS_OF_MS, document
 
@@ -16,6 +17,7 @@ async def test_openapi_describes_every_route(native_api: ServedApi) -> None:
         ("post", "/get-market-data"),
         ("post", "/api/v1/internal/update-fr"),
         ("post", "/api/v1/internal/update-coins"),
+        *(("post", f"/api/v1/internal/{kind.internal}") for kind in KINDS if kind.internal),
         ("get", "/jobs"),
         ("get", "/jobs/{job_id}"),
         ("delete", "/jobs/{job_id}"),
