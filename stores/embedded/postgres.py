@@ -254,7 +254,8 @@ class EmbeddedPostgres(EmbeddedServer):
     def _url(self, socket_path: Path) -> str:
         folder = quote(os.fspath(socket_path.parent), safe="")
         # Whatever the address leaves open, clients would take from PGPORT, PGSSLMODE and so on.
-        options = f"host={folder}&port=5432&sslmode=disable&target_session_attrs=any"
+        options = f"host={folder}&port=5432&sslmode=disable&sslnegotiation=postgres"
+        options += "&target_session_attrs=any"
         return f"postgresql://{_NAME}:{self._password()}@/{_NAME}?{options}"
 
     def _remove_data(self) -> None:
