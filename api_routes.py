@@ -1,7 +1,7 @@
-"""The HTTP surface: parses, asks the parts, answers. Decides nothing about data.
+"""The HTTP application: its routers, its lifespan, and every error answered by one table.
 
 create_app          the application; its parts are connected in the lifespan
-Api                 FastAPI behind api/middleware.py, with every error answered by one table
+Api                 FastAPI behind api/middleware.py
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -106,7 +106,7 @@ class Api(FastAPI):
             generate_unique_id_function=lambda route: route.name,
             redirect_slashes=False,
             lifespan=self._live,
-            # Telemetry is the operator's own: nothing is set up from the environment.
+            # The operator sets up telemetry: nothing is taken from the environment.
             telemetry={"auto_configure": False},
         )
 
@@ -154,7 +154,7 @@ class Api(FastAPI):
             try:
                 async with (
                     loop_watched(self._metrics.loop_lag),
-                    self._processes.told(parts.store),
+                    self._processes.shared(parts.store),
                 ):
                     yield {"parts": parts, "documents": documents, "at_hand": at_hand}
             finally:
@@ -164,13 +164,13 @@ class Api(FastAPI):
 
 
 def _handle_errors(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
-    """FastAPI's errors go to the one table; a 405 gets the methods of its path first."""
+    """Hands FastAPI's errors to the table in api/answers.py; a 405 gets its path's methods."""
 
     def handle(request: Request, error: Exception) -> Response:
         return as_response(answer_to(error, request.url.path))
 
     def wrong_method(request: Request, error: Exception) -> Response:
-        # The router names the methods of the first route alone that has this path.
+        # Starlette names the methods of the path's first route alone.
         known = (route for route in routes if isinstance(route, Route))
         here = (route for route in known if route.matches(request.scope)[0] is not Match.NONE)
         allowed = {method for route in here for method in route.methods or ()}

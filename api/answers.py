@@ -38,7 +38,7 @@ JSON: Final[Header] = (b"content-type", b"application/json")
 NO_CACHE: Final[Header] = (b"cache-control", b"no-cache")
 RETRY: Final[Header] = (b"retry-after", b"5")
 CLOSE: Final[Header] = (b"connection", b"close")
-# Where a browser may look: nothing is sniffed, run, loaded or framed.
+# For browsers: nothing of an answer is sniffed, run, loaded or framed.
 NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
 INERT: Final[Header] = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
@@ -144,7 +144,7 @@ async def send_answer(
 
 
 def _invalid(detail: dict[str, Any]) -> dict[str, Any]:
-    """One finding without its input: what came in does not go out again."""
+    """One of pydantic's findings, without the input that it found wrong."""
     location, message = detail["loc"], str(detail["msg"])
     if detail["type"] == "extra_forbidden":
         # An unknown field's name is input, too.

@@ -1,4 +1,4 @@
-"""Keeps out what may not come in: bearer tokens, and bodies that are too large or too slow."""
+"""Bearer tokens, and the limits of a request's body: its size and its time."""
 
 import asyncio
 import hashlib
@@ -31,8 +31,8 @@ def require_cron_secret(request: Request, token: SecretStr | None) -> None:
 
 
 async def read_body(request: Request) -> bytes:
-    """The whole body. Raises 413 over 64 KB, 408 if it does not come in time, 400 if it ends
-    before its time (which nobody reads, but the client is no mistake of ours)."""
+    """The whole body. Raises 413 over 64 KB, 408 if it takes too long, 400 if the client hangs up
+    before its end: nobody reads that answer, but it counts as the client's error, not as ours."""
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_DEADLINE_S):
@@ -63,6 +63,6 @@ def _carries(request: Request, secret: bytes) -> bool:
     if len(given) != 1:
         return False
     scheme, _, value = given[0].partition(b" ")
-    # Digests are of one length, so the comparison tells nothing about the secret's either.
+    # Digests have one length, so the time of the comparison does not depend on the secret's.
     theirs, ours = (hashlib.sha256(text).digest() for text in (value.strip(), secret))
     return hmac.compare_digest(theirs, ours) and scheme.lower() == b"bearer"

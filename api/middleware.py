@@ -26,7 +26,7 @@ from api.guard import LARGEST_BODY, TOO_LARGE
 from api.state import ApiState
 from metrics.api import OTHER, ApiMetrics
 
-# For old browsers, and so that a page's address is not told to others.
+# For old browsers (framing), and to keep a page's address from other sites.
 _BROWSER_HEADERS: Final[tuple[Header, ...]] = (
     NOSNIFF,
     INERT,
@@ -36,8 +36,8 @@ _BROWSER_HEADERS: Final[tuple[Header, ...]] = (
 
 
 class Middleware:
-    """Documents go straight to their endpoint, which sends all headers itself and counts itself;
-    everything else to `app`."""
+    """Documents go straight to their endpoint, which counts itself and sends all headers itself;
+    everything else goes to `app`."""
 
     def __init__(self, app: ASGIApp, metrics: ApiMetrics, cors: Cors) -> None:
         self._app = app
@@ -57,7 +57,7 @@ class Middleware:
             await self._serve(scope, receive, send)
 
     def _refused(self, scope: Scope) -> Answer | None:
-        """What is answered without a look at the path."""
+        """The answer to a request that is answered whatever its path is."""
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit() and int(value) > LARGEST_BODY:
                 return self._cors.marked(problem(413, TOO_LARGE, CLOSE), origin_of(scope))
@@ -76,13 +76,13 @@ class Middleware:
                 names = {name for name, _ in headers}
                 headers += (header for header in _BROWSER_HEADERS if header[0] not in names)
                 message["headers"] = self._cors.mark(headers, origin_of(scope))
-                # The router has put there which route it found.
+                # The router put the route that it found into the scope.
                 route = getattr(scope.get("route"), "path", OTHER)
                 self._metrics.answered(method, route, status, time.perf_counter() - began)
             await send(message)
 
         if method == "HEAD":
-            # The server, which has its own view of the request, leaves the body out.
+            # The server still knows that it was HEAD, and leaves the body out.
             scope = {**scope, "method": "GET"}
         try:
             await self._app(scope, receive, send_with_headers)
@@ -91,5 +91,5 @@ class Middleware:
                 raise
             await send_answer(scope, send_with_headers, answer_to(error, scope["path"]))
         except Exception:
-            if status != 500:  # which has been answered and logged
+            if status != 500:  # a 500 was answered and logged by the table
                 raise

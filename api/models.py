@@ -1,16 +1,14 @@
-"""What the HTTP surface takes and returns, as pydantic models; they also make the OpenAPI page."""
+"""What requests and answers hold, but for documents: pydantic models, for the OpenAPI page too."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.documents.models import EXAMPLE_MS, CacheState, TimeMs
 from job_queue.kinds import KINDS
 from job_queue.records import JobState
-from market.markets import COLUMNS, FUNDING_COLUMNS, Exchange, MissingPart
+from market.markets import Exchange
 from market.timeframes import Timeframe
-
-TimeMs = Annotated[int, Field(description="UTC milliseconds")]
-_T = 1_763_726_400_000  # an instant for examples: 2025-11-21 12:00 UTC
 
 
 class GetMarketData(BaseModel):
@@ -70,7 +68,7 @@ class Job(BaseModel):
                     "state": "queued",
                     "coalesced": False,
                     "rerun": False,
-                    "enqueued_at": _T,
+                    "enqueued_at": EXAMPLE_MS,
                     "started_at": None,
                     "finished_at": None,
                     "attempts": 0,
@@ -145,59 +143,6 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
-class CacheState(BaseModel):
-    """One document: which version there is, and how old it is."""
-
-    version: int
-    as_of: TimeMs
-    updated_at: TimeMs
-    age_s: float
-    bytes: int = Field(description="as stored, in base64")
-
-
-class RefreshRequest(BaseModel):
-    """The request that makes a newer version."""
-
-    post: str = Field(description="where to POST")
-    body: dict[str, str] | None = Field(description="the JSON to send; null: none")
-
-
-class DocumentEntry(BaseModel):
-    name: str
-    path: str = Field(description="where to GET it")
-    document: CacheState | None = Field(description="null: nothing collected yet")
-    refresh: RefreshRequest
-
-
-class DocumentList(BaseModel):
-    """Every document that there can be, collected or not."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "documents": [
-                        {
-                            "name": "4h",
-                            "path": "/cache/4h",
-                            "document": {
-                                "version": _T,
-                                "as_of": _T,
-                                "updated_at": _T + 60_000,
-                                "age_s": 12.5,
-                                "bytes": 26_000_000,
-                            },
-                            "refresh": {"post": "/get-market-data", "body": {"timeframe": "4h"}},
-                        }
-                    ]
-                }
-            ]
-        }
-    )
-
-    documents: list[DocumentEntry]
-
-
 class Home(BaseModel):
     """What answers here, and where to look next."""
 
@@ -223,9 +168,9 @@ class Ready(BaseModel):
                     },
                     "caches": {
                         "4h": {
-                            "version": _T,
-                            "as_of": _T,
-                            "updated_at": _T + 60_000,
+                            "version": EXAMPLE_MS,
+                            "as_of": EXAMPLE_MS,
+                            "updated_at": EXAMPLE_MS + 60_000,
                             "age_s": 12.5,
                             "bytes": 26_000_000,
                         }
@@ -239,85 +184,6 @@ class Ready(BaseModel):
     parts: dict[str, str] = Field(description="'ok', or what is wrong with it")
     caches: dict[str, CacheState | None] = Field(description="null: nothing collected yet")
     detail: str | None = Field(default=None, description="with 503: what is missing")
-
-
-class MissingEntry(BaseModel):
-    exchange: Exchange
-    symbol: str
-    part: MissingPart
-    reason: str
-
-
-class MarketEntry(BaseModel):
-    """One market of a document; documents of funding have `interval_hours` instead of `meta`."""
-
-    exchange: Exchange
-    symbol: str
-    base: str
-    quote: str
-    meta: dict[str, float | None] | None = None
-    interval_hours: int | None = Field(default=None, description="in global_fr only")
-    checked_at: TimeMs = Field(description="when this market was last fetched with success")
-    stale_since: TimeMs | None = Field(
-        default=None, description="since when its rows are carried over; not in global_fr"
-    )
-    rows: list[list[float | None]] = Field(description="one array per row, in order of columns")
-
-
-class Document(BaseModel):
-    """Everything about one timeframe, or the funding of all markets (global_fr)."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "timeframe": "4h",
-                    "interval_ms": 14_400_000,
-                    "version": _T,
-                    "as_of": _T,
-                    "updated_at": _T + 60_000,
-                    "last_closed_open_time": _T - 14_400_000,
-                    "source": "collected",
-                    "columns": list(COLUMNS),
-                    "markets": [
-                        {
-                            "exchange": "binance",
-                            "symbol": "BTCUSDT",
-                            "base": "BTC",
-                            "quote": "USDT",
-                            "meta": {"hurst": 0.53, "entropy": 0.91},
-                            "checked_at": _T,
-                            "stale_since": None,
-                            "rows": [
-                                [_T, 86000.1, 86500.0, 85800.0, 86123.4, 5123.5, 441e6, 9e4, 1e-4]
-                            ],
-                        }
-                    ],
-                    "missing": [
-                        {
-                            "exchange": "bybit",
-                            "symbol": "XYZUSDT",
-                            "part": "open_interest",
-                            "reason": "10001 params error",
-                        }
-                    ],
-                }
-            ]
-        }
-    )
-
-    timeframe: str
-    interval_ms: int | None
-    version: int
-    as_of: TimeMs
-    updated_at: TimeMs
-    last_closed_open_time: TimeMs | None
-    source: Literal["collected", "aggregated"]
-    columns: list[str] = Field(
-        description=f"{', '.join(COLUMNS)}; of global_fr: {', '.join(FUNDING_COLUMNS)}"
-    )
-    markets: list[MarketEntry]
-    missing: list[MissingEntry]
 
 
 class Problem(BaseModel):

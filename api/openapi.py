@@ -6,8 +6,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from api.documents.models import Document
 from api.documents.query import LONGEST_WAIT_S
-from api.models import Document, GetMarketData, InvalidRequest, Problem
+from api.models import GetMarketData, InvalidRequest, Problem
 from documents.names import DOCUMENTS
 from market.markets import Exchange
 

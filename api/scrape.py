@@ -36,21 +36,21 @@ log = structlog.get_logger(__name__)
 
 
 class ProcessGroup:
-    """The API processes behind one listener, each of which tells the numbers of all."""
+    """The API processes behind one listener; each answers with the numbers of all."""
 
     def __init__(self, metrics: ApiMetrics, names: Sequence[str]) -> None:
         self.metrics = metrics
         self._others = [name for name in names if name != metrics.process]
-        # One write at a time, so that an older one never comes after a newer one.
+        # One write at a time: an older one must not replace a newer one.
         self._writing = asyncio.Lock()
 
     @contextlib.asynccontextmanager
-    async def told(self, store: HotStore) -> AsyncIterator[None]:
-        """Inside, this process's numbers are kept in the store, if there are others."""
+    async def shared(self, store: HotStore) -> AsyncIterator[None]:
+        """Inside, this process's numbers are kept in the store, if the group has others."""
         if self.metrics.group is None:
             yield
             return
-        sharing = asyncio.create_task(self._keep_telling(store), name="share-metrics")
+        sharing = asyncio.create_task(self._keep_sharing(store), name="share-metrics")
         try:
             yield
         finally:
@@ -61,19 +61,19 @@ class ProcessGroup:
         """The others' numbers by process; ours are written first. Raises StoreUnavailable."""
         if self.metrics.group is None or not self._others:
             return {}
-        await self._tell(store)
+        await self._share(store)
         texts = await store.execute("MGET", *map(self._key, self._others))
         return {name: text for name, text in zip(self._others, texts, strict=True) if text}
 
-    async def _keep_telling(self, store: HotStore) -> None:
+    async def _keep_sharing(self, store: HotStore) -> None:
         while True:
             try:
-                await self._tell(store)
+                await self._share(store)
             except StoreUnavailable as error:
                 log.debug("metrics_not_shared", error=str(error))
             await asyncio.sleep(_SHARE_EVERY_S)
 
-    async def _tell(self, store: HotStore) -> None:
+    async def _share(self, store: HotStore) -> None:
         async with self._writing:
             text = packed(self.metrics.registry)
             await store.execute("SET", self._key(self.metrics.process), text, "EX", _SHARED_TTL_S)
@@ -154,7 +154,7 @@ async def _add_shared(page: Page, parts: Parts, processes: ProcessGroup) -> bool
 
 def _add_packed(page: Page, text: bytes, label: str, value: str) -> None:
     if not text:
-        return  # one that has no numbers to tell
+        return  # a process without numbers
     try:
         page.add(unpacked(text), {label: value})
     except NotPacked as error:

@@ -95,8 +95,7 @@ async def _database_state(parts: Parts, settings: Settings) -> str:
 
 
 async def _jobs_state(parts: Parts) -> str:
-    """Which jobs failed when they last ran, and why: that is how exchanges that cannot be reached
-    show."""
+    """The jobs whose last run failed, and why: exchanges that cannot be reached show here."""
     try:
         async with asyncio.timeout(_READY_DEADLINE_S):
             jobs = await parts.queue.list()

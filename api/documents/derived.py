@@ -66,7 +66,7 @@ class DerivedBodies:
             self._bytes -= freed
 
     def drop(self, name: str) -> None:
-        """Forgets what was made from a document's versions up to now."""
+        """Drops all values made from this document."""
         for key in [key for key in self._values if key[0] == name]:
             self._bytes -= self._values.pop(key)[1]
 

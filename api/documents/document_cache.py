@@ -23,9 +23,10 @@ from api.documents.symbols import near_symbols
 from api.documents.validators import Coding
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
 from documents.text import DocumentError, DocumentText
+from logging_setup import OutageLog
 from stores.hot.store import StoreUnavailable
 
-# What is derived from documents (inflated text, slices) and kept for the next request.
+# The budget for what is made from documents (inflated text, slices) and kept.
 DERIVED_BYTES: Final = 96 * 2**20
 _LOADS: Final = 3
 _LEVEL: Final = 1  # isal: 0..3; slices are small and each is compressed once
@@ -76,7 +77,7 @@ class DocumentBody(Body):
 
 
 class DocumentCache:
-    """Serves copies no older than the store's version at the time of asking."""
+    """Copies of documents, none older than the store's version at the time of asking."""
 
     def __init__(self, cache: CacheManager, *, derived_bytes: int = DERIVED_BYTES) -> None:
         self._cache = cache
@@ -84,13 +85,13 @@ class DocumentCache:
         self._checks: dict[str, SharedCall[DocumentMeta | None]] = {}
         self._loads: dict[str, asyncio.Task[None]] = {}
         self._derived = DerivedBodies(derived_bytes)
-        self._away = False
+        self._outage = OutageLog(log, "documents_not_checked", "documents_checked_again")
 
     def check(self, name: str) -> Check:
         """A look at the store's version that begins no earlier than now, shared by who asks."""
         check = self._checks.get(name)
         if check is None:
-            check = self._checks[name] = SharedCall(lambda: self._cache.read_meta(name))
+            check = self._checks[name] = SharedCall(partial(self._read_meta, name))
         return check.join()
 
     async def current(self, name: str, check: Check | None = None) -> CachedDocument | None:
@@ -122,7 +123,6 @@ class DocumentCache:
         if isinstance(error, StoreUnavailable):
             return self._while_away(name, error)
         meta = check.result()
-        self._away = False
         document = self._documents.get(name)
         if meta is None or document is None or document.meta.version < meta.version:
             return None
@@ -132,9 +132,6 @@ class DocumentCache:
         document = self._documents.get(name)
         if document is None:
             raise error
-        if not self._away:  # once for an outage, not for each of thousands of requests
-            self._away = True
-            log.warning("serving_own_copies", error=str(error))
         return document
 
     def body_at_hand(
@@ -147,7 +144,7 @@ class DocumentCache:
         return body
 
     async def body(self, document: CachedDocument, wanted: Wanted, coding: Coding) -> DocumentBody:
-        """The bytes of one representation. Raises DocumentError if the stored ones are none."""
+        """The bytes of one representation. Raises DocumentError if what is stored is damaged."""
         ready = self.body_at_hand(document, wanted, coding)
         if ready is not None:
             return ready
@@ -181,8 +178,17 @@ class DocumentCache:
             load.cancel()
         await asyncio.gather(*self._loads.values(), return_exceptions=True)
 
+    async def _read_meta(self, name: str) -> DocumentMeta | None:
+        try:
+            meta = await self._cache.read_meta(name)
+        except StoreUnavailable as error:
+            self._outage.failed(error)
+            raise
+        self._outage.recovered()
+        return meta
+
     async def _load(self, name: str) -> None:
-        """Joins the load under way: whether it brought enough is for the caller to look at."""
+        """Joins the load under way; the caller looks whether its version is new enough."""
         load = self._loads.get(name)
         if load is None or load.done():
             load = self._loads[name] = asyncio.create_task(self._read(name))

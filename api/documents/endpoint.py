@@ -71,7 +71,7 @@ class Asked:
 
 
 class CacheEndpoint:
-    """Answers for all documents."""
+    """Answers GET and HEAD of every document."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class CacheEndpoint:
         except (Exception, asyncio.CancelledError) as error:
             answer = answer_to(error, scope["path"])
         answer = self._cors.marked(answer, origin_of(scope))
-        # How long a client chose to wait says nothing about us.
+        # Long polls are left out of the latency histogram.
         held = b"wait=" in scope["query_string"]
         duration_s = None if held else time.perf_counter() - began
         self._metrics.answered(scope["method"], ROUTE, answer.status, duration_s)
@@ -216,7 +216,7 @@ class CacheEndpoint:
                 document = await self._cache.current(name)
                 version = None if document is None else document.meta.version
                 if document is not None:
-                    # `*` matches whatever there is, so what counts is what there was at first.
+                    # `*` matches any version: a new one is one other than the first seen.
                     first = version if first is None else first
                     if not _has(asked, document) or version != first:
                         return document

@@ -7,8 +7,8 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from api.documents.endpoint import PREFIX
+from api.documents.models import DocumentList
 from api.documents.nothing_yet import post_of
-from api.models import DocumentList
 from api.openapi import responses
 from api.state import RequestParts
 from cache_manager import DocumentMeta
@@ -36,7 +36,7 @@ def build_listing() -> APIRouter:
 
 
 def document_state(meta: DocumentMeta, asked_ms: int) -> dict[str, int | float]:
-    """Version and age of a document, as `api.models.CacheState`."""
+    """Version and age of a document, as `CacheState` has them."""
     return {
         "version": meta.version,
         "as_of": meta.as_of_ms,

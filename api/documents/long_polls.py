@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from config import Network
 
-# A customer of a provider gets this much of IPv6: addresses within it cost nothing.
+# A provider gives a customer at least a /64: addresses within it are one client's.
 _ONE_IPV6_CLIENT: Final = 64
 _NEARBY: Final = "local"  # over a unix socket
 
@@ -16,11 +16,11 @@ Address = IPv4Address | IPv6Address
 
 
 class TooManyLongPolls(Exception):
-    """The client has as many requests held as one may have."""
+    """The client has as many long polls open as it may have."""
 
 
 class LongPolls:
-    """The requests that are held, by client."""
+    """The long polls that are open, by client."""
 
     def __init__(self, most_per_client: int, proxies: Sequence[Network]) -> None:
         self._most = most_per_client
@@ -29,7 +29,7 @@ class LongPolls:
 
     @contextlib.contextmanager
     def held(self, scope: MutableMapping[str, Any]) -> Iterator[None]:
-        """Around a request that is held. Raises TooManyLongPolls."""
+        """Counts one long poll while it is open. Raises TooManyLongPolls."""
         client = client_of(scope, self._proxies)
         if self._held[client] >= self._most:
             raise TooManyLongPolls(
@@ -71,7 +71,7 @@ def client_of(scope: MutableMapping[str, Any], proxies: Sequence[Network]) -> st
 
 
 def _address(text: str) -> Address | None:
-    """Also as some proxies write it: 192.0.2.1:1234 or [2001:db8::1]:1234."""
+    """Reads an address; some proxies write 192.0.2.1:1234 or [2001:db8::1]:1234."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

@@ -14,6 +14,7 @@ from logging_setup import OutageLog
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import StoreUnavailable
 from stores.hot.subscription import Subscription
+from timing.backoff import Backoff
 
 log = structlog.get_logger(__name__)
 
@@ -96,14 +97,17 @@ class PublishWatcher:
             self._task = asyncio.create_task(self._look_now_and_then(), name="publish poller")
 
     async def _look_when_told(self) -> None:
+        backoff = Backoff(first_s=0.2, slowest_s=1.0)
         while True:
             await self._look.wait()
             self._look.clear()
             names, self._stale = self._stale, set()
-            if not await self._read(names):
+            if await self._read(names):
+                backoff.reset()
+            else:
                 self._stale |= names
                 self._look.set()
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(backoff.pause_s())
 
     async def _look_now_and_then(self) -> None:
         while True:

@@ -12,12 +12,12 @@ from documents.text import Query
 from market.markets import Exchange
 
 LONGEST_WAIT_S: Final = 60
-# Above this an answer is computed anew each time: a memo of long keys would be worth an attack.
+# Longer inputs are not memoised: keys of any length would let a client fill the memory.
 _LONGEST_MEMO: Final = 256
 _MOST_FIELDS: Final = 2000
 PARAMETERS: Final = ("exchange", "symbol", "since", "closed", "limit", "wait")
-_NO_CACHE: Final = "_"  # how scripts in pages make an address of their own for each request
-# Of what is not known, as much is compared and answered.
+_CACHE_BUSTER: Final = "_"  # scripts in pages add it so that no cache answers; it means nothing
+# Limits of what is done about unknown parameters, which are input.
 _MOST_UNKNOWN: Final = 3
 _LONGEST_COMPARED: Final = 32
 
@@ -43,7 +43,7 @@ class Wanted:
 
 
 def read_query(query_string: bytes) -> Wanted:
-    """Raises InvalidQuery, for parameters that do not exist, too. Symbols are put in upper case."""
+    """Reads the query string; symbols are put in upper case. Raises InvalidQuery."""
     if len(query_string) > _LONGEST_MEMO:
         return _read_query(query_string)
     return _read_short_query(query_string)
@@ -88,7 +88,7 @@ _read_short_query = lru_cache(1024)(_read_query)
 
 
 class _Reader:
-    """Takes typed values out of a query string and collects what is wrong with it."""
+    """Reads typed values out of a query string and collects the errors."""
 
     def __init__(self, given: dict[str, list[str]]) -> None:
         self._given = given
@@ -113,8 +113,8 @@ class _Reader:
         return names and frozenset(name.upper() for name in names)
 
     def refuse_unknown(self) -> None:
-        """Says what was meant. What was given is not repeated: it is input."""
-        unknown = [name for name in self._given if name not in PARAMETERS and name != _NO_CACHE]
+        """Names the nearest parameter. The one given is not repeated: it is input."""
+        unknown = [name for name in self._given if name not in PARAMETERS and name != _CACHE_BUSTER]
         for name in unknown[:_MOST_UNKNOWN]:
             near = get_close_matches(name[:_LONGEST_COMPARED].lower(), PARAMETERS, 1)
             meant = f"did you mean {near[0]}? " if near else ""

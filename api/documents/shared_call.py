@@ -25,9 +25,9 @@ class SharedCall(Generic[T]):
         return await asyncio.shield(self.join())
 
     def join(self) -> "asyncio.Task[T]":
-        """The call that answers who asks now. It is others', too: shield it."""
+        """The call that answers a caller of now. Others await it, too: shield it."""
         if self._next is not None:
-            task = self._next  # it has not called yet
+            task = self._next  # its call has not begun
         elif self._running is None or self._running.done():
             task = self._running = self._start(None)
         else:
@@ -43,7 +43,7 @@ class SharedCall(Generic[T]):
         if after is not None:
             await asyncio.wait({after})
             self._running, self._next = self._next, None
-            # A store that just failed to answer in time is not waited for once more.
+            # A store that just failed to answer is not asked again for those who waited.
             if not after.cancelled() and isinstance(after.exception(), StoreUnavailable):
                 return after.result()
         return await self._call()
@@ -56,6 +56,6 @@ class SharedCall(Generic[T]):
 
 
 def retrieve_exception(task: "asyncio.Task[Any]") -> None:
-    """For tasks that nobody may await: asyncio then says nothing of their errors."""
+    """A done-callback for tasks that may never be awaited: it keeps asyncio from warning."""
     if not task.cancelled():
         task.exception()

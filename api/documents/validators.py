@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
-# Above this an answer is computed anew each time: a memo of long keys would be worth an attack.
+# Longer inputs are not memoised: keys of any length would let a client fill the memory.
 _LONGEST_MEMO: Final = 256
 
 _QVALUE: Final = re.compile(rb"^(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)$")
@@ -47,7 +47,7 @@ def entity_tag(representation: bytes, coding: Coding) -> bytes:
 def is_known(if_none_match: bytes, representation: bytes) -> bool:
     """Whether the client has this version of this query, in whatever coding.
 
-    A proxy that compresses may have put what it did behind the tag, inside the quotes.
+    A compressing proxy may have appended its coding to the tag, inside the quotes.
     """
     if if_none_match.strip() == b"*":
         return True
@@ -59,7 +59,7 @@ def is_known(if_none_match: bytes, representation: bytes) -> bool:
 
 
 def read_date(value: bytes) -> int | None:
-    """An HTTP date as seconds since 1970; None for what is none (RFC 9110, 5.6.7)."""
+    """An HTTP date (RFC 9110, 5.6.7) in seconds since 1970; None if the text is not a date."""
     return None if len(value) > _LONGEST_MEMO else _read_date(value)
 
 
@@ -88,7 +88,7 @@ def _choose_coding(accept_encoding: bytes) -> Coding | None:
     for coding in Coding:
         quality = qualities.get(coding.value.encode())
         if quality is None and coding is Coding.IDENTITY:
-            # Not named it is still acceptable, as the last choice, unless `*` rules it out.
+            # Identity that is not named is acceptable as the last choice, unless `*` has q=0.
             quality = 0.0 if others == 0 else 0.0001
         elif quality is None:
             quality = others or 0.0
@@ -98,7 +98,7 @@ def _choose_coding(accept_encoding: bytes) -> Coding | None:
 
 
 def _qualities(accept_encoding: bytes) -> Iterator[tuple[bytes, float]]:
-    """What each element says; malformed ones say nothing."""
+    """The codings and their qualities; malformed elements are ignored."""
     for element in accept_encoding.lower().split(b","):
         name, _, parameter = (part.strip() for part in element.partition(b";"))
         key, _, value = (part.strip() for part in parameter.partition(b"="))

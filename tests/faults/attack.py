@@ -62,7 +62,7 @@ JUNK: dict[str, tuple[bytes, int]] = {
 }
 # What is a request, but not one that gets anything.
 SILLY: dict[str, tuple[bytes, int]] = {
-    "trace": (b"TRACE / HTTP/1.1\r\nHost: x\r\nCookie: a=b\r\n\r\n", 404),
+    "trace": (b"TRACE / HTTP/1.1\r\nHost: x\r\nCookie: a=b\r\n\r\n", 405),
     "trace of a document": (b"TRACE /cache/4h HTTP/1.1\r\nHost: x\r\n\r\n", 405),
     "method of WebDAV": (b"PROPFIND /jobs HTTP/1.1\r\nHost: x\r\n\r\n", 405),
     "everything": (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 404),
