@@ -55,8 +55,8 @@ def parse_klines(market: Market, body: bytes, *, interval_ms: int) -> AnswerPage
     opens, highs, lows, closes = map(candles.column, ("open", "high", "low", "close"))
     # Said so that a NaN never passes.
     sane = (np.maximum(opens, closes) <= highs) & (np.minimum(opens, closes) >= lows)
-    sane &= (lows > 0) & (highs < np.inf)
-    if not bool(sane.all()):
+    if not (sane.all() and lows.min() > 0 and highs.max() < np.inf):
+        sane &= (lows > 0) & (highs < np.inf)
         bad = int(candles.times[~sane][0])
         raise fail(f"impossible prices (high < low, or <= 0) at {bad}")
     return _page(candles)

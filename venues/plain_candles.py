@@ -20,9 +20,11 @@ try:
 except ImportError:  # there are no wheels for this Python: every answer goes the other way
     simdjson = None
 
-# What JSON's numbers may hold, and its numbers in quotes may not: signs, exponents, blanks.
-_ODD: Final = (b"-", b"+", b"e", b"E", b" ", b"\t", b"\n", b"\r")
+# What JSON's numbers may hold, and its numbers in quotes may not: signs, exponents, blanks. A plus
+# stands in an exponent only.
+_ODD: Final = (b"-", b"e", b"E", b" ", b"\t", b"\n", b"\r")
 _AFTER_ALL_TIME_MS: Final = 10**15
+_ALL_IN_ORDER: Final = tuple(range(1, 1 + len(Candles.names)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +49,21 @@ def plain_candles(quoted: bytes, form: MatrixForm) -> Candles | None:
     matrix = _matrix(text, form.width)
     if matrix is None or not _is_quoted(quoted, text, len(matrix), form.quotes):
         return None
-    if form.newest_first:
-        matrix = matrix[::-1]
-    times = matrix[:, 0]
-    if times.max() >= _AFTER_ALL_TIME_MS or bool((times % 1).any()):
+    opened = matrix[:, 0]
+    if opened.max() >= _AFTER_ALL_TIME_MS:
         return None
-    values = matrix.take(form.columns, axis=1)
+    times = opened.astype(np.int64)
+    if bool((times != opened).any()):  # no whole ms
+        return None
+    if form.columns == _ALL_IN_ORDER:
+        values = matrix[:, 1 : 1 + len(_ALL_IN_ORDER)]  # no copy
+    else:
+        values = matrix.take(form.columns, axis=1)
+    if form.newest_first:
+        times, values = times[::-1], values[::-1]
     cells = Cells(text, form.width, reverse=form.newest_first)
     texts = tuple(Texts(cells, form.columns[index], len(matrix)) for index in Candles.summed)
-    return Candles(times.astype(np.int64), values, texts)
+    return Candles(times, values, texts)
 
 
 def _matrix(text: bytes, width: int) -> Floats | None:
@@ -86,5 +94,5 @@ def _is_quoted(quoted: bytes, text: bytes, rows: int, quotes: int) -> bool:
     signs = np.frombuffer(quoted, np.uint8)
     brackets = signs > ord("9")
     edges = brackets | (signs == ord(","))
-    astray = (signs == ord('"'))[1:-1] & ~(edges[:-2] | edges[2:])
+    astray = (signs == ord('"'))[1:-1] > (edges[:-2] | edges[2:])  # a quote, and no edge
     return not bool(astray.any()) and np.count_nonzero(brackets) == 2 * (rows + 1)
