@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 OLDEST_PYTHON = (3, 11)
 HOME = Path(__file__).resolve().parent
-# sysexits.h: EX_UNAVAILABLE, EX_CONFIG.
-EXIT_UNAVAILABLE = 69
-EXIT_CONFIG = 78
+EXIT_CONFIG = 78  # sysexits.h: EX_CONFIG
 EXIT_INTERRUPTED = 130
 
 
@@ -94,7 +92,7 @@ def _run(argv: "Sequence[str]") -> int:
         from commands import demo
 
         return demo.run(arguments)
-    from commands.errors import CommandError
+    from commands.errors import EXIT_UNAVAILABLE, CommandError
     from config import SettingsError
 
     try:

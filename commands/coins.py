@@ -20,6 +20,7 @@ from market.markets import Exchange
 from timing import clock
 
 _MOST_SIMILAR: Final = 3
+_SIMILAR: Final = 0.7  # of all letters, from 0 to 1
 
 
 async def run(settings: Settings, _: asyncio.Event, arguments: argparse.Namespace) -> int:
@@ -91,7 +92,7 @@ def similar_names(key: str, known: Iterable[str]) -> list[str]:
     exchange, _, symbol = key.partition(":")
     prefix = f"{exchange}:"
     symbols = {name.removeprefix(prefix): name for name in known if name.startswith(prefix)}
-    found = difflib.get_close_matches(symbol.upper(), symbols, n=_MOST_SIMILAR)
+    found = difflib.get_close_matches(symbol.upper(), symbols, _MOST_SIMILAR, _SIMILAR)
     return [symbols[name] for name in found]
 
 

@@ -2,12 +2,11 @@
 
 from typing import Final
 
-# sysexits.h: EX_UNAVAILABLE, EX_TEMPFAIL, EX_CONFIG.
+# sysexits.h: EX_UNAVAILABLE, EX_TEMPFAIL.
 EXIT_COMPLETE: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_UNAVAILABLE: Final = 69
 EXIT_HELD: Final = 75
-EXIT_CONFIG: Final = 78
 EXIT_STOPPED: Final = 130
 
 

@@ -124,6 +124,15 @@ async def test_switching_is_all_or_none(database: Database, wrong: str, message:
     assert await database.coin_records.list_coins() == before
 
 
+async def test_a_mistyped_market_is_answered_with_similar_names(database: Database) -> None:
+    with pytest.raises(CoinsError) as refused:
+        await do(database, "disable", "binance:btcusd", "binance:XXX", "bybit:BTCUSDT")
+    assert str(refused.value) == (
+        "no such market: binance:XXX, binance:btcusd, bybit:BTCUSDT; similar: binance:BTCUSDT; "
+        "`coins list` shows them"
+    )
+
+
 async def test_what_is_exported_comes_back_equal_elsewhere(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
