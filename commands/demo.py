@@ -148,7 +148,7 @@ def _print_table(console: Console, four_hours: Any, eight_hours: Any) -> None:
     columns = four_hours["columns"]
     opened = time.strftime("%Y-%m-%d %H:%M", time.gmtime(closed / 1000))
     table = Table(
-        title=f"Last closed candle (opened {opened} UTC), and rows of 4h and 8h",
+        title=f"Closed candles of {opened} UTC, and rows of 4h and 8h",
         box=SIMPLE,
         pad_edge=False,
         collapse_padding=True,

@@ -11,6 +11,7 @@ from commands.data_dir import remember_exchanges
 from commands.errors import EXIT_COMPLETE, EXIT_FAILED, EXIT_HELD, EXIT_STOPPED
 from commands.process import settle
 from commands.progress import shown
+from commands.terminal import say
 from config import Settings
 from job_queue.kinds import job_id_of, lane_of
 from jobs.context import JobContext
@@ -25,8 +26,11 @@ _LOOK_EVERY_S: Final = 0.5
 async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace) -> int:
     """`collect TIMEFRAME`, or another kind of job by its name."""
     remember_exchanges(settings)
-    timeframe = getattr(arguments, "timeframe", None)
-    job_id = job_id_of(arguments.command, Timeframe(timeframe) if timeframe else None)
+    asked = getattr(arguments, "timeframe", None)
+    timeframe = Timeframe(asked) if asked else None
+    job_id = job_id_of(arguments.command, timeframe)
+    if timeframe is not None and timeframe.collected_as is not timeframe:
+        say(f"{job_id} makes the {timeframe} document too")
     async with open_job_context(settings, arguments.command) as context:
         settle()
         wait = not arguments.no_wait

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from market.timeframes import Timeframe
-from tests.fixtures.service import Service, StartService
+from tests.fixtures.service import Service, ServiceSettings, StartService, asking
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
 SECRET = "cron-secret"
@@ -24,16 +24,8 @@ def exchanges(start_simulator: StartSimulator) -> Simulator:
 
 
 @pytest.fixture
-def settings(exchanges: Simulator, redis_url: str, database_url: str) -> dict[str, str]:
-    return {
-        "BINANCE_BASE_URL": exchanges.base_url,
-        "BYBIT_BASE_URL": exchanges.base_url,
-        "REDIS_URL": redis_url,
-        "DATABASE_URL": database_url,
-        "CRON_SECRET": SECRET,
-        "HISTORY_CANDLES": "50",
-        "FUNDING_HISTORY": "20",
-    }
+def settings(exchanges: Simulator, service_settings: ServiceSettings) -> dict[str, str]:
+    return service_settings(exchanges, CRON_SECRET=SECRET)
 
 
 def by_key(document: Any) -> dict[str, Any]:
@@ -166,7 +158,7 @@ async def test_a_long_pause_is_kept_by_every_process_until_it_ends(
 ) -> None:
     # By our own clock, for the exchange says until when it shuts us out.
     exchanges = start_simulator(binance=EACH, bybit=EACH, latency_ms=5)
-    settings |= {"BINANCE_BASE_URL": exchanges.base_url, "BYBIT_BASE_URL": exchanges.base_url}
+    settings |= asking(exchanges)
     service = await start_service(**settings)
     await service.funding_ready()
     await service.collect("1h")

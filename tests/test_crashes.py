@@ -11,7 +11,7 @@ import psutil
 import pytest
 import redis
 
-from tests.fixtures.service import StartService
+from tests.fixtures.service import ServiceSettings, StartService, asking
 from tests.fixtures.simulator import Simulator, StartSimulator
 
 # A worker killed with -9 is replaced, and its job running again, within this.
@@ -27,11 +27,14 @@ def slow_exchanges(start_simulator: StartSimulator) -> Simulator:
 
 @pytest.fixture
 def settings(slow_exchanges: Simulator) -> dict[str, str]:
-    return {
-        "BINANCE_BASE_URL": slow_exchanges.base_url,
-        "BYBIT_BASE_URL": slow_exchanges.base_url,
-        "CONCURRENCY_LIMIT": "2",
-    }
+    """Of a service on its embedded stores."""
+    return {**asking(slow_exchanges), "CONCURRENCY_LIMIT": "2"}
+
+
+@pytest.fixture
+def on_stores(slow_exchanges: Simulator, service_settings: ServiceSettings) -> dict[str, str]:
+    """Settings of one on the tests' own stores."""
+    return service_settings(slow_exchanges, CONCURRENCY_LIMIT="2")
 
 
 def store_pid(data_dir: Path, name: str) -> int:
@@ -115,14 +118,12 @@ async def test_a_killed_main_leaves_no_children_and_the_next_start_completes_the
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_stop_hands_the_job_back_and_leaves_nothing(
     start_service: StartService,
-    settings: dict[str, str],
+    on_stores: dict[str, str],
     data_dir: Path,
     redis_url: str,
-    database_url: str,
     number: signal.Signals,
 ) -> None:
-    stores = {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
-    service = await start_service(**settings, **stores)
+    service = await start_service(**on_stores)
     await service.funding_ready()
     await service.post("/get-market-data", {"timeframe": "1h"})
     await service.job("collect:1h", lambda j: j["progress"]["done"] >= 4)
@@ -162,13 +163,12 @@ async def test_a_killed_api_process_is_replaced_on_the_same_address(
 
 
 async def test_data_of_other_exchanges_is_refused_with_one_line(
-    start_service: StartService, settings: dict[str, str], redis_url: str, database_url: str
+    start_service: StartService, on_stores: dict[str, str]
 ) -> None:
-    stores = {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
-    service = await start_service(**settings, **stores)
+    service = await start_service(**on_stores)
     await service.stop()
-    others = {**settings, "BYBIT_BASE_URL": "http://127.0.0.1:9"}
-    service = await start_service(**others, **stores, wait=False)
+    others = {**on_stores, "BYBIT_BASE_URL": "http://127.0.0.1:9"}
+    service = await start_service(**others, wait=False)
     assert await asyncio.wait_for(service.process.wait(), 20) == 69
     await service.stop()
     assert len(service.lines) == 1

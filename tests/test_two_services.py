@@ -17,7 +17,7 @@ import pytest
 from job_queue.kinds import JOB_IDS, lane_of
 from market.timeframes import COLLECTED
 from stores.hot.redis_client import NativeStore
-from tests.fixtures.service import Service, StartService
+from tests.fixtures.service import Service, ServiceSettings, StartService
 from tests.fixtures.simulator import StartSimulator
 
 RACE_S = float(os.environ.get("RACE_SECONDS", "20"))
@@ -113,23 +113,15 @@ class Client:
 async def test_one_collection_at_a_time_and_no_post_without_its_answer(
     start_simulator: StartSimulator,
     start_service: StartService,
+    service_settings: ServiceSettings,
     redis_url: str,
-    database_url: str,
     tmp_path: Path,
 ) -> None:
     # Bybit's limit is what collections of 30 markets run into: they share it.
     simulator = start_simulator(binance=3, bybit=30)
-    settings = {
-        "BINANCE_BASE_URL": simulator.base_url,
-        "BYBIT_BASE_URL": simulator.base_url,
-        "REDIS_URL": redis_url,
-        "DATABASE_URL": database_url,
-        "EGRESS_ID": "race",
-        "CRON_SECRET": SECRET,
-        "WORKER_LOCK_TTL_S": "3",
-        "HISTORY_CANDLES": "60",
-        "FUNDING_HISTORY": "20",
-    }
+    settings = service_settings(
+        simulator, EGRESS_ID="race", CRON_SECRET=SECRET, WORKER_LOCK_TTL_S="3", HISTORY_CANDLES="60"
+    )
     starts = [start_service(**settings, DATA_DIR=str(tmp_path / name)) for name in "ab"]
     services = list(await asyncio.gather(*starts))
     await services[0].funding_ready()

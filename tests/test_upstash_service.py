@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 import redis
 
-from tests.fixtures.service import Service, StartService
+from tests.fixtures.service import Service, StartService, asking
 from tests.fixtures.simulator import Simulator, StartSimulator
 from tests.fixtures.upstash import UpstashEndpoint
 
@@ -24,12 +24,7 @@ def exchanges(start_simulator: StartSimulator) -> Simulator:
 
 @pytest.fixture
 def settings(exchanges: Simulator, upstash: UpstashEndpoint, database_url: str) -> dict[str, str]:
-    return {
-        "BINANCE_BASE_URL": exchanges.base_url,
-        "BYBIT_BASE_URL": exchanges.base_url,
-        "DATABASE_URL": database_url,
-        **upstash.environment,
-    }
+    return {**asking(exchanges), "DATABASE_URL": database_url, **upstash.environment}
 
 
 def waited_ms(last: Any, job: Any) -> int:
@@ -105,8 +100,7 @@ async def test_sigterm_hands_the_job_back_within_three_seconds(
     redis_url: str,
 ) -> None:
     slow = start_simulator(binance=15, bybit=15, latency_ms=200)
-    addresses = {"BINANCE_BASE_URL": slow.base_url, "BYBIT_BASE_URL": slow.base_url}
-    service = await start_service(**settings | addresses, CONCURRENCY_LIMIT="2")
+    service = await start_service(**settings | asking(slow), CONCURRENCY_LIMIT="2")
     await service.funding_ready()
     await service.post("/get-market-data", {"timeframe": "1h"})
     await service.job("collect:1h", lambda job: job["progress"]["done"] >= 2)

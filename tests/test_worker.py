@@ -19,7 +19,7 @@ import redis
 
 from job_queue.queue import JobQueue
 from stores.hot.opening import open_hot_store
-from tests.fixtures.service import Service, StartService
+from tests.fixtures.service import Service, ServiceSettings, StartService
 from tests.fixtures.simulator import Simulator, StartSimulator
 from tests.fixtures.upstash import OwnValkey, until
 
@@ -37,18 +37,10 @@ def exchanges(start_simulator: StartSimulator) -> Simulator:
 
 
 @pytest.fixture
-def settings(exchanges: Simulator, redis_url: str, database_url: str) -> dict[str, str]:
-    return {
-        "BINANCE_BASE_URL": exchanges.base_url,
-        "BYBIT_BASE_URL": exchanges.base_url,
-        "REDIS_URL": redis_url,
-        "DATABASE_URL": database_url,
-        "CRON_SECRET": SECRET,
-        "CONCURRENCY_LIMIT": "2",
-        "WORKER_LOCK_TTL_S": "2",
-        "HISTORY_CANDLES": "50",
-        "FUNDING_HISTORY": "20",
-    }
+def settings(exchanges: Simulator, service_settings: ServiceSettings) -> dict[str, str]:
+    return service_settings(
+        exchanges, CRON_SECRET=SECRET, CONCURRENCY_LIMIT="2", WORKER_LOCK_TTL_S="2"
+    )
 
 
 async def funding(service: Service) -> Any:

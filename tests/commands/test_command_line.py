@@ -14,7 +14,7 @@ import redis
 
 from main import build_parser, main
 from market.timeframes import Timeframe
-from tests.fixtures.service import Service, StartService
+from tests.fixtures.service import Service, ServiceSettings, StartService
 from tests.fixtures.simulator import StartSimulator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,21 +160,15 @@ async def ended(service: Service, deadline_s: float = 60) -> tuple[int, list[str
 async def test_collect_8h_runs_the_job_that_makes_it_and_shows_its_way(
     start_simulator: StartSimulator,
     start_service: StartService,
+    service_settings: ServiceSettings,
     redis_url: str,
-    database_url: str,
 ) -> None:
     simulator = start_simulator(binance=3, bybit=3, latency_ms=300)
-    settings = {
-        "BINANCE_BASE_URL": simulator.base_url,
-        "BYBIT_BASE_URL": simulator.base_url,
-        "REDIS_URL": redis_url,
-        "DATABASE_URL": database_url,
-        "HISTORY_CANDLES": "20",
-        "CONCURRENCY_LIMIT": "2",
-    }
+    settings = service_settings(simulator, CONCURRENCY_LIMIT="2")
     for words in (["funding"], ["collect", "8h"]):
         code, lines = await ended(await start_service(*words, wait=False, **settings))
         assert code == 0, lines
+    assert lines[0] == "collect:4h makes the 8h document too"
     assert lines[-1].startswith("collect:4h complete: markets 6  ")
     assert all(line.startswith("collect:4h") for line in lines), lines
     # The candles and the open interest of six markets, all of them.

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import redis
 
-from tests.fixtures.service import Service, StartService
-from tests.fixtures.simulator import NOW_MS, StartSimulator
+from tests.fixtures.service import SHORT_HISTORY, Service, ServiceSettings, StartService
+from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
 FUNDING_HISTORY = 400
 CANDLES = 499
@@ -25,27 +25,28 @@ def rows_by_market(document: Any) -> dict[str, list[list[Any]]]:
     return {f"{m['exchange']}:{m['symbol']}": m["rows"] for m in document["markets"]}
 
 
-async def addresses(simulator: Any, redis_url: str, database_url: str) -> dict[str, str]:
-    return {
-        "BINANCE_BASE_URL": simulator.base_url,
-        "BYBIT_BASE_URL": simulator.base_url,
-        "REDIS_URL": redis_url,
-        "DATABASE_URL": database_url,
-    }
+@pytest.fixture
+def whole_history(service_settings: ServiceSettings) -> ServiceSettings:
+    """`service_settings` with the histories that a service keeps when nobody sets them."""
+
+    def made(exchanges: Simulator, **given: str) -> dict[str, str]:
+        usual = service_settings(exchanges, **given)
+        return {name: value for name, value in usual.items() if name not in SHORT_HISTORY}
+
+    return made
 
 
 @pytest.mark.timeout(300)
 async def test_every_row_of_every_market_is_the_truth(
     start_simulator: StartSimulator,
     start_service: StartService,
-    redis_url: str,
-    database_url: str,
+    whole_history: ServiceSettings,
 ) -> None:
     # Three collections of 150 markets stay within what one process may ask at once of Binance's
     # open interest, 1000 in 5 minutes, so that nothing here waits for the window to move on.
     # At an hour without settlements close by, or a refresh of funding may rightly come between.
     simulator = start_simulator(binance=150, bybit=200, now=NOW_MS, frozen=True)
-    service = await start_service(**await addresses(simulator, redis_url, database_url))
+    service = await start_service(**whole_history(simulator))
     await service.funding_ready()
     funding_requests = simulator.stats()["funding_requests"]
     assert funding_requests >= 350
@@ -85,11 +86,11 @@ async def test_every_row_of_every_market_is_the_truth(
 async def test_the_stored_value_is_the_json_that_the_api_serves(
     start_simulator: StartSimulator,
     start_service: StartService,
+    whole_history: ServiceSettings,
     redis_url: str,
-    database_url: str,
 ) -> None:
     simulator = start_simulator(binance=5, bybit=5)
-    service = await start_service(**await addresses(simulator, redis_url, database_url))
+    service = await start_service(**whole_history(simulator))
     await service.funding_ready()
     await service.collect("4h")
     with redis.Redis.from_url(redis_url) as client:
@@ -102,12 +103,10 @@ async def test_the_stored_value_is_the_json_that_the_api_serves(
 async def test_post_answers_while_a_collection_runs(
     start_simulator: StartSimulator,
     start_service: StartService,
-    redis_url: str,
-    database_url: str,
+    whole_history: ServiceSettings,
 ) -> None:
     simulator = start_simulator(binance=5, bybit=5, latency_ms=250)
-    settings = await addresses(simulator, redis_url, database_url)
-    service = await start_service(**settings, CONCURRENCY_LIMIT="2")
+    service = await start_service(**whole_history(simulator, CONCURRENCY_LIMIT="2"))
     await service.funding_ready()
     first = await service.post("/get-market-data", {"timeframe": "1h"})
     active = await service.job("collect:1h", lambda j: j["state"] == "active")
@@ -127,15 +126,14 @@ async def test_post_answers_while_a_collection_runs(
 async def test_recorded_8h_candles_come_out_of_a_4h_collection(
     start_simulator: StartSimulator,
     start_service: StartService,
-    redis_url: str,
-    database_url: str,
+    whole_history: ServiceSettings,
     recorded_data: Path,
 ) -> None:
     # The 120 markets with most turnover: two pages of funding each stay within what may be asked
     # of Binance at once, so that the test does not wait for the limit's window to move on.
     simulator = start_simulator(recorded=recorded_data, frozen=True)
-    settings = await addresses(simulator, redis_url, database_url)
-    service = await start_service(**settings, RATE_FRACTION="1", MARKETS_LIMIT="120")
+    settings = whole_history(simulator, RATE_FRACTION="1", MARKETS_LIMIT="120")
+    service = await start_service(**settings)
     await service.funding_ready()
     await service.collect("4h", timeout_s=120)
     four_hours = await service.get("/cache/4h")

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from tests.fixtures.jobs import asked, by_key
-from tests.fixtures.service import Service, StartService
+from tests.fixtures.service import Service, ServiceSettings, StartService
 from tests.fixtures.simulator import StartSimulator
 
 M5_MS = 300_000
@@ -33,22 +33,14 @@ async def headers(service: Service, path: str) -> Any:
 async def test_a_clock_that_is_five_minutes_off(
     start_service: StartService,
     start_simulator: StartSimulator,
-    redis_url: str,
-    database_url: str,
+    service_settings: ServiceSettings,
     ahead_ms: int,
 ) -> None:
     # Only its own time tells when a ban ends.
     exchanges = start_simulator(
         binance=EACH, bybit=EACH, now=now_ms() + ahead_ms, no_retry_after=True
     )
-    service = await start_service(
-        BINANCE_BASE_URL=exchanges.base_url,
-        BYBIT_BASE_URL=exchanges.base_url,
-        REDIS_URL=redis_url,
-        DATABASE_URL=database_url,
-        HISTORY_CANDLES="50",
-        FUNDING_HISTORY="20",
-    )
+    service = await start_service(**service_settings(exchanges))
     await service.funding_ready()
     before_ms = exchanges.get("/sim/clock")["now_ms"]
     last = await service.collect("5m")

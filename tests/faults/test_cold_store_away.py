@@ -12,7 +12,7 @@ from stores.hot.leases import Lease, LeaseLost, try_acquire
 from stores.hot.opening import open_hot_store
 from stores.hot.store import HotStore
 from tests.fixtures.postgres import OwnPostgres
-from tests.fixtures.service import Service, StartService
+from tests.fixtures.service import Service, ServiceSettings, StartService
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from tests.fixtures.upstash import OwnValkey
 
@@ -27,16 +27,12 @@ def exchanges(start_simulator: StartSimulator) -> Simulator:
 
 
 @pytest.fixture
-def settings(exchanges: Simulator, redis_url: str, own_postgres: OwnPostgres) -> dict[str, str]:
-    return {
-        "BINANCE_BASE_URL": exchanges.base_url,
-        "BYBIT_BASE_URL": exchanges.base_url,
-        "REDIS_URL": redis_url,
-        "DATABASE_URL": own_postgres.url,
-        "CRON_SECRET": SECRET,
-        "HISTORY_CANDLES": "200",
-        "FUNDING_HISTORY": "20",
-    }
+def settings(
+    exchanges: Simulator, service_settings: ServiceSettings, own_postgres: OwnPostgres
+) -> dict[str, str]:
+    return service_settings(
+        exchanges, DATABASE_URL=own_postgres.url, CRON_SECRET=SECRET, HISTORY_CANDLES="200"
+    )
 
 
 async def internal(service: Service, what: str) -> Any:

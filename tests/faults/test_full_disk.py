@@ -20,7 +20,7 @@ from stores.hot.leases import try_acquire
 from stores.hot.opening import open_hot_store
 from stores.hot.store import HotStore, StoreRefused
 from tests.fixtures.disk import MakeDisk, fill
-from tests.fixtures.service import Service, StartService
+from tests.fixtures.service import SHORT_HISTORY, Service, StartService, asking
 from tests.fixtures.simulator import Simulator, StartSimulator
 from tests.fixtures.upstash import until
 
@@ -41,11 +41,9 @@ def disk(make_disk: MakeDisk) -> Path:
 @pytest.fixture
 def settings(exchanges: Simulator, disk: Path) -> dict[str, str]:
     return {
-        "BINANCE_BASE_URL": exchanges.base_url,
-        "BYBIT_BASE_URL": exchanges.base_url,
+        **asking(exchanges),
+        **SHORT_HISTORY,
         "DATA_DIR": str(disk),
-        "HISTORY_CANDLES": "50",
-        "FUNDING_HISTORY": "20",
         "WORKER_LOCK_TTL_S": "2",
     }
 

@@ -8,7 +8,7 @@ import signal
 import redis
 
 from tests.fixtures.jobs import by_key
-from tests.fixtures.service import StartService
+from tests.fixtures.service import ServiceSettings, StartService
 from tests.fixtures.simulator import NOW_MS, StartSimulator
 
 EACH = 8
@@ -17,20 +17,12 @@ EACH = 8
 async def test_kills_at_random_moments(
     start_service: StartService,
     start_simulator: StartSimulator,
+    service_settings: ServiceSettings,
     redis_url: str,
-    database_url: str,
 ) -> None:
     exchanges = start_simulator(binance=EACH, bybit=EACH, now=NOW_MS, frozen=True, latency_ms=100)
-    service = await start_service(
-        BINANCE_BASE_URL=exchanges.base_url,
-        BYBIT_BASE_URL=exchanges.base_url,
-        REDIS_URL=redis_url,
-        DATABASE_URL=database_url,
-        HISTORY_CANDLES="50",
-        FUNDING_HISTORY="20",
-        WORKER_LOCK_TTL_S="1.5",
-        CONCURRENCY_LIMIT="2",
-    )
+    settings = service_settings(exchanges, WORKER_LOCK_TTL_S="1.5", CONCURRENCY_LIMIT="2")
+    service = await start_service(**settings)
     await service.funding_ready()
     moments = random.Random(20261122)  # noqa: S311 - to be repeatable
     attempts = []

@@ -18,7 +18,7 @@ from data_collector.url_builder import listing_request
 from market.markets import Exchange
 from tests.fixtures.asking import server_time_ms
 from tests.fixtures.jobs import OpenRunner, asked, by_key
-from tests.fixtures.service import StartService
+from tests.fixtures.service import ServiceSettings, StartService
 from tests.fixtures.simulator import Simulator, StartSimulator
 from tests.fixtures.upstash import OwnValkey, until
 from timing.clock import SystemClock
@@ -123,19 +123,13 @@ async def test_a_ban_is_told_to_a_store_that_comes_back(
 
 
 async def test_a_worker_killed_right_after_a_ban_does_not_ask_again(
-    start_service: StartService, start_simulator: StartSimulator, redis_url: str, database_url: str
+    start_service: StartService,
+    start_simulator: StartSimulator,
+    service_settings: ServiceSettings,
 ) -> None:
     exchanges = start_simulator(binance=12, bybit=12)
-    service = await start_service(
-        BINANCE_BASE_URL=exchanges.base_url,
-        BYBIT_BASE_URL=exchanges.base_url,
-        REDIS_URL=redis_url,
-        DATABASE_URL=database_url,
-        HISTORY_CANDLES="50",
-        FUNDING_HISTORY="20",
-        WORKER_LOCK_TTL_S="2",
-        CONCURRENCY_LIMIT="2",
-    )
+    settings = service_settings(exchanges, WORKER_LOCK_TTL_S="2", CONCURRENCY_LIMIT="2")
+    service = await start_service(**settings)
     await service.funding_ready()
     worker = service.pid_of("worker")
     ban = {"kind": "status", "status": 418, "ban_s": 600, "exchange": "binance"}

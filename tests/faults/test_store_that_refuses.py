@@ -19,7 +19,7 @@ from stores.hot.leases import Lease, try_acquire
 from stores.hot.opening import open_hot_store
 from stores.hot.store import HotStore, StoreRefused
 from tests.fixtures.api import StartApi
-from tests.fixtures.service import Service, StartService
+from tests.fixtures.service import Service, ServiceSettings, StartService
 from tests.fixtures.simulator import StartSimulator
 from tests.fixtures.upstash import OwnValkey
 from timing.clock import SystemClock
@@ -38,20 +38,14 @@ async def service(
     start_service: StartService,
     start_simulator: StartSimulator,
     server: OwnValkey,
-    database_url: str,
+    service_settings: ServiceSettings,
 ) -> Service:
     """One that has collected 1h; the next time that takes a second."""
     exchanges = start_simulator(binance=6, bybit=6)
-    service = await start_service(
-        BINANCE_BASE_URL=exchanges.base_url,
-        BYBIT_BASE_URL=exchanges.base_url,
-        REDIS_URL=server.url,
-        DATABASE_URL=database_url,
-        CONCURRENCY_LIMIT="2",
-        WORKER_LOCK_TTL_S="2",
-        HISTORY_CANDLES="50",
-        FUNDING_HISTORY="20",
+    settings = service_settings(
+        exchanges, REDIS_URL=server.url, CONCURRENCY_LIMIT="2", WORKER_LOCK_TTL_S="2"
     )
+    service = await start_service(**settings)
     await service.funding_ready()
     await service.collect("1h")
     exchanges.post("/sim/faults", {"kind": "slow", "endpoint": "klines", "seconds": 0.3})

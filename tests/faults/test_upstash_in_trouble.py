@@ -16,7 +16,7 @@ from cache_manager import CacheManager
 from stores.hot.leases import try_acquire
 from stores.hot.store import StoreRefused, StoreUnavailable
 from stores.hot.upstash_client import UpstashStore
-from tests.fixtures.service import Service, StartService
+from tests.fixtures.service import SHORT_HISTORY, Service, StartService, asking
 from tests.fixtures.simulator import StartSimulator
 from tests.fixtures.upstash import UpstashEndpoint
 
@@ -138,14 +138,12 @@ async def test_the_service_collects_and_serves_through_it(
 ) -> None:
     exchanges = start_simulator(binance=6, bybit=6)
     service = await start_service(
-        BINANCE_BASE_URL=exchanges.base_url,
-        BYBIT_BASE_URL=exchanges.base_url,
+        **asking(exchanges),
+        **SHORT_HISTORY,
+        **upstash.environment,
         DATABASE_URL=database_url,
-        HISTORY_CANDLES="50",
-        FUNDING_HISTORY="20",
         UPSTASH_POLL_S="0.5",
         WORKER_LOCK_TTL_S="3",
-        **upstash.environment,
     )
     await service.funding_ready()
     await service.collect("1h")

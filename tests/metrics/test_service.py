@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from tests.fixtures.numbers import Numbers
-from tests.fixtures.service import Service, StartService
+from tests.fixtures.service import Service, ServiceSettings, StartService
 from tests.fixtures.simulator import StartSimulator
 from tests.fixtures.upstash import until
 from tests.metrics.dashboards import expressions_of
@@ -38,17 +38,10 @@ async def numbers_after(service: Service, job_id: str) -> Numbers:
 async def test_a_collection_moves_the_numbers(
     start_simulator: StartSimulator,
     start_service: StartService,
-    redis_url: str,
-    database_url: str,
+    service_settings: ServiceSettings,
 ) -> None:
     simulator = start_simulator(binance=8, bybit=8)
-    service = await start_service(
-        BINANCE_BASE_URL=simulator.base_url,
-        BYBIT_BASE_URL=simulator.base_url,
-        REDIS_URL=redis_url,
-        DATABASE_URL=database_url,
-        WEB_CONCURRENCY="2",
-    )
+    service = await start_service(**service_settings(simulator, WEB_CONCURRENCY="2"))
     await service.funding_ready()
     last = await service.collect("4h")
     told = await numbers_after(service, "collect:4h")
