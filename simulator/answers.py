@@ -1,16 +1,14 @@
-"""What goes back over the wire, and what an exchange needs to make it."""
+"""What goes back over the wire, and what every exchange makes it with."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from simulator.candles import NO_CANDLES, TIME, Ints
-from simulator.clock import Clock
-from simulator.limits import LimitSettings
 from simulator.market import Market
-from simulator.pages import PageCache, RowPages
+from simulator.pages import RowPages
 
 JSON: Final = "application/json"
 JSON_UTF8: Final = "application/json;charset=UTF-8"
@@ -36,24 +34,20 @@ class Answer:
     fault: str = ""
 
 
-@dataclass(slots=True)
-class World:
-    """The state both exchanges answer from."""
+_NGINX: Final = (
+    "<html>\r\n<head><title>{status} {text}</title></head>\r\n<body>\r\n<center><h1>{status} {text}"
+    "</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+)
+_REASONS: Final = {
+    500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Temporarily Unavailable",
+    504: "Gateway Time-out", 404: "Not Found", 403: "Forbidden", 408: "Request Time-out",
+}  # fmt: skip
 
-    clock: Clock
-    seed: int
-    limits: LimitSettings
-    pages: PageCache
-    markets: dict[str, dict[str, Market]]  # exchange -> symbol -> market, in listing order
-    recorded_lists: Mapping[str, Any] = field(default_factory=dict)
 
-    def find(self, exchange: str, symbol: str) -> Market | None:
-        """The market, unless it is not (or no longer) known under that name."""
-        market = self.markets[exchange].get(symbol)
-        return None if market is None or market.gone else market
-
-    def add(self, market: Market) -> None:
-        self.markets[market.exchange][market.symbol] = market
+def error_page(status: int, text: str = "") -> Answer:
+    """A web server's page for a status, as it comes from before the exchange itself."""
+    page = _NGINX.format(status=status, text=text or _REASONS.get(status, "Error"))
+    return Answer(status, page.encode(), HTML)
 
 
 def dump(value: object) -> bytes:

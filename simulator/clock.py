@@ -1,9 +1,7 @@
 """Exchange time: real, set, frozen or moved on by hand, with a skew for each exchange."""
 
 import time
-from collections.abc import Callable, Mapping
-
-EXCHANGES = ("binance", "bybit")
+from collections.abc import Callable, Iterable, Mapping
 
 
 class Clock:
@@ -17,6 +15,7 @@ class Clock:
         self,
         now_ms: int | None = None,
         *,
+        exchanges: Iterable[str] = (),
         frozen: bool = False,
         real_ns: Callable[[], int] = time.time_ns,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
@@ -25,7 +24,7 @@ class Clock:
         self._base_ms = real_ns() // 1_000_000 if now_ms is None else now_ms
         self._base_ns = monotonic_ns()
         self._frozen_ms = self._base_ms if frozen else None
-        self._skew_ms = dict.fromkeys(EXCHANGES, 0)
+        self._skew_ms = dict.fromkeys(exchanges, 0)
 
     @property
     def frozen(self) -> bool:

@@ -13,22 +13,25 @@ import orjson
 import uvloop
 from aiohttp import web
 
-from simulator.answers import World
-from simulator.clock import EXCHANGES, Clock
+from simulator.clock import Clock
 from simulator.control import Control
-from simulator.faults import EVENTS, KINDS, FaultBook, WrongRule
-from simulator.limits import Limits, LimitSettings
+from simulator.exchanges import EXCHANGES
+from simulator.faults import EVENTS, KINDS, FaultRules, WrongRule
 from simulator.pages import PageCache
 from simulator.recorded_universe import build_replay
 from simulator.server import Server
+from simulator.simulated_markets import SimulatedMarkets
 from simulator.stats import Stats
-from simulator.universe import Workshop, build_universe
+from simulator.universe import GeneratorContext, build_universe
 
 DESCRIPTION: Final = (
-    "Answers as Binance USD-M futures and Bybit v5 linear do, on one port of this machine:\n"
-    "the same paths, formats, limits and mistakes, with generated or recorded markets.\n"
-    "Use the printed address as BINANCE_BASE_URL and as BYBIT_BASE_URL."
+    f"Answers as {' and '.join(exchange.title for exchange in EXCHANGES)} do, on one port of\n"
+    "this machine: the same paths, formats, limits and mistakes, with generated or recorded\n"
+    "markets. Use the printed address as "
+    + " and as ".join(f"{exchange.name.upper()}_BASE_URL" for exchange in EXCHANGES)
+    + "."
 )
+_MARKETS: Final = 20  # of each exchange, where the command line does not say how many
 _PAGE_CACHE_BYTES: Final = 256_000_000
 _STOP_S: Final = 0.3
 
@@ -38,20 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     add("--port", type=int, default=8100, help="port; 0 takes a free one (8100)")
-    add(
-        "--binance",
-        type=_count,
-        default=None,
-        metavar="N",
-        help="Binance markets to collect, 0 to 2000 (20; recorded: all)",
-    )
-    add(
-        "--bybit",
-        type=_count,
-        default=None,
-        metavar="N",
-        help="Bybit markets to collect, 0 to 2000 (20; recorded: all)",
-    )
+    for exchange in EXCHANGES:
+        add(
+            f"--{exchange.name}",
+            type=_count,
+            default=None,
+            metavar="N",
+            help=f"{exchange.title}: markets to collect, 0 to 2000 ({_MARKETS}; recorded: all)",
+        )
     add("--seed", type=int, default=1, help="another seed makes other markets (1)")
     add(
         "--now",
@@ -81,58 +78,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = limits.add_argument
     add("--no-limits", action="store_true", help="count, but let everything through")
     add(
-        "--weight-limit",
-        type=int,
-        default=2400,
-        metavar="N",
-        help="Binance weight per minute (2400)",
-    )
-    add(
-        "--funding-limit",
-        type=int,
-        default=500,
-        metavar="N",
-        help="Binance funding requests per 5 minutes (500)",
-    )
-    add(
-        "--data-limit",
-        type=int,
-        default=1000,
-        metavar="N",
-        help="Binance /futures/data requests per 5 minutes (1000)",
-    )
-    add(
-        "--bybit-limit",
-        type=int,
-        default=600,
-        metavar="N",
-        help="Bybit requests per 5 seconds (600)",
-    )
-    add(
-        "--ban-seconds",
-        type=float,
-        default=120.0,
-        metavar="S",
-        help="first Binance ban after a 429 that was not heeded; doubles (120)",
-    )
-    add(
         "--grace-seconds",
         type=float,
         default=0.5,
         metavar="S",
-        help="how long after a 429 a further request is not yet a reason for a ban (0.5)",
+        help="how long after a refusal a further request breaks no rule yet (0.5)",
     )
-    add(
-        "--bybit-ban-seconds",
-        type=float,
-        default=600.0,
-        metavar="S",
-        help="how long Bybit's 403 lasts (600)",
-    )
-    add("--no-retry-after", action="store_true", help="429 and 418 without Retry-After")
-    add("--bapi-headers", action="store_true", help="X-Bapi-Limit headers on public calls")
+    for exchange in EXCHANGES:
+        exchange.add_options(limits)
     faults = parser.add_argument_group("faults")
-    kinds = ", ".join([*KINDS, *EVENTS])
+    own = [kind for exchange in EXCHANGES for kind in exchange.fault_kinds]
+    kinds = ", ".join([*KINDS, *own, *EVENTS])
     faults.add_argument(
         "--faults",
         default=None,
@@ -168,45 +124,32 @@ def run(args: argparse.Namespace) -> int:
 
 def build(args: argparse.Namespace) -> Server:
     """The parts, put together. Raises WrongRule for bad --faults, OSError for bad files."""
-    clock = Clock(args.now, frozen=args.frozen)
-    settings = LimitSettings(
-        enabled=not args.no_limits,
-        weight_a_minute=args.weight_limit,
-        funding_in_5_minutes=args.funding_limit,
-        data_in_5_minutes=args.data_limit,
-        bybit_in_5_s=args.bybit_limit,
-        ban_s=args.ban_seconds,
-        grace_s=args.grace_seconds,
-        bybit_ban_s=args.bybit_ban_seconds,
-        retry_after=not args.no_retry_after,
+    clock = Clock(args.now, exchanges=[e.name for e in EXCHANGES], frozen=args.frozen)
+    stats = Stats()
+    simulated = SimulatedMarkets(
+        clock, args.seed, PageCache(_PAGE_CACHE_BYTES), {e.name: {} for e in EXCHANGES}
     )
-    world = World(
-        clock, args.seed, settings, PageCache(_PAGE_CACHE_BYTES), {e: {} for e in EXCHANGES}
-    )
-    shop = None
+    counts = {exchange: getattr(args, exchange.name) for exchange in EXCHANGES}
+    context = None
     recorded_candles: Callable[[str, str, str], Any] = _nothing_recorded
     if args.recorded is None:
-        counts = [20 if n is None else n for n in (args.binance, args.bybit)]
-        shop = Workshop.open(args.seed, clock.now_ms(), sum(counts))
-        markets = build_universe(shop, *counts)
+        wanted = {e: _MARKETS if count is None else count for e, count in counts.items()}
+        context = GeneratorContext.open(args.seed, clock.now_ms(), sum(wanted.values()))
+        markets = build_universe(context, wanted)
     else:
         replay = build_replay(
-            args.recorded, clock.now_ms(), args.seed, args.recorded_period, args.binance, args.bybit
+            args.recorded, clock.now_ms(), args.seed, args.recorded_period, counts
         )
         markets, recorded_candles = replay.markets, replay.native_candles
-        funding_info = {entry["symbol"]: entry for entry in replay.funding_info}
-        world.recorded_lists = {**replay.lists, "binance funding": funding_info}
+        simulated.recorded_lists = replay.lists
     for market in markets:
-        world.add(market)
-    stats, faults = Stats(), FaultBook(args.seed)
-    limits = Limits(settings, clock, stats)
-    control = Control(world, limits, stats, faults, shop, recorded_candles)
+        simulated.add(market)
+    exchanges = {e.name: e(simulated, stats, args) for e in EXCHANGES}
+    faults = FaultRules(args.seed, {e.name: e.fault_kinds for e in EXCHANGES})
+    control = Control(simulated, exchanges, stats, faults, context, recorded_candles)
     if args.faults:
         control.add_faults(_rules(args.faults))
-    return Server(
-        world, limits, stats, faults, control,
-        latency_s=args.latency_ms / 1000, limit_headers=args.bapi_headers,
-    )  # fmt: skip
+    return Server(exchanges, stats, faults, control, latency_s=args.latency_ms / 1000)
 
 
 def _nothing_recorded(exchange: str, symbol: str, interval: str) -> Any:

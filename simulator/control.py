@@ -7,19 +7,19 @@ from typing import Any, Final
 
 import orjson
 
-from simulator.answers import Answer, World, dump
+from simulator.answers import Answer, dump
 from simulator.events import happen
-from simulator.faults import EVENTS, FaultBook, WrongRule, check
-from simulator.limits import Limits
+from simulator.exchange import Exchange
+from simulator.faults import EVENTS, FaultRules, WrongRule
 from simulator.parameters import whole_number
+from simulator.simulated_markets import SimulatedMarkets
 from simulator.stats import Stats
 from simulator.truth import WrongQuestion, market_truth, regular_settlements
-from simulator.universe import Workshop
+from simulator.universe import GeneratorContext
 
-INDEX: Final = """Simulated Binance USD-M and Bybit v5 linear, on one port. Candles of 5m to 1d.
+_INDEX: Final = """Simulated exchanges, on one port. Candles of 5m to 1d. Use this address as:
 
-Binance   /fapi/v1/... /futures/data/...      use this address as BINANCE_BASE_URL
-Bybit     /v5/market/...                      and as BYBIT_BASE_URL
+{exchanges}
 
 GET    /sim/markets?exchange=                 what there is and what must be collected
 GET    /sim/truth?timeframe=4h                the numbers merged rows must hold; exchange=, symbol=
@@ -29,8 +29,9 @@ GET    /sim/recorded?exchange=&symbol=&interval=   native candles of recorded se
 GET    /sim/funding                           regular settlements; as_of=, funding_history=400
 GET    /sim/stats, POST /sim/stats/reset      requests, weights, limits broken, rejections
 GET    /sim/requests                          the last ones, with when each came and was answered
-GET    /sim/clock, POST /sim/clock            {"now_ms":..,"advance_ms":..,"frozen":..,"skew_ms":{}}
-GET    /sim/faults, POST, DELETE              a rule or a list of rules; see --help
+GET    /sim/clock, POST /sim/clock            now_ms, advance_ms, frozen, skew_ms by exchange
+GET    /sim/faults, POST, DELETE              a rule or a list of rules; see --help; number=
+GET    /sim/held?count=1&deadline_s=30        waits until so many answers are held (kind hold)
 POST   /sim/limits/reset                      all windows empty, all bans over
 """
 
@@ -41,14 +42,15 @@ class Control:
     """Answers the paths under /sim. None of them counts against a limit."""
 
     def __init__(
-        self, world: World, limits: Limits, stats: Stats, faults: FaultBook,
-        shop: Workshop | None, recorded_candles: Callable[[str, str, str], Any],
+        self, markets: SimulatedMarkets, exchanges: Mapping[str, Exchange], stats: Stats,
+        faults: FaultRules, context: GeneratorContext | None,
+        recorded_candles: Callable[[str, str, str], Any],
     ) -> None:  # fmt: skip
-        self._world = world
-        self._limits = limits
+        self._simulated = markets
+        self._exchanges = exchanges
         self._stats = stats
         self._faults = faults
-        self._shop = shop
+        self._context = context
         self._recorded_candles = recorded_candles
         self._routes: dict[tuple[str, str], Callable[[Query, Any], Any]] = {
             ("GET", "/sim/clock"): lambda query, body: self._clock_json(),
@@ -66,6 +68,7 @@ class Control:
             ("GET", "/sim/faults"): lambda query, body: self._faults.as_json(),
             ("POST", "/sim/faults"): self._add_faults,
             ("DELETE", "/sim/faults"): self._clear_faults,
+            ("GET", "/sim/held"): self._wait_until_held,
         }
 
     async def answer(
@@ -73,7 +76,7 @@ class Control:
     ) -> Answer:
         """One answer; what is wrong with a request is told in `detail`."""
         if path in ("/", "/sim", "/sim/"):
-            return Answer(200, INDEX.encode(), "text/plain; charset=utf-8")
+            return Answer(200, self._index().encode(), "text/plain; charset=utf-8")
         route = self._routes.get((method, path))
         if route is None:
             return Answer(404, dump({"detail": f"no {method} {path}; see GET /sim"}))
@@ -84,17 +87,25 @@ class Control:
         except (WrongQuestion, WrongRule, ValueError, TypeError, KeyError) as error:
             return Answer(400, dump({"detail": str(error)}))
 
+    def _index(self) -> str:
+        lines = [
+            f"{f'{name.upper()}_BASE_URL':<20}{exchange.title}: "
+            + " ".join(f"{prefix}..." for prefix in exchange.prefixes)
+            for name, exchange in self._exchanges.items()
+        ]
+        return _INDEX.format(exchanges="\n".join(lines))
+
     def add_faults(self, rules: Any) -> list[dict[str, Any]]:
         """Takes one rule or a list of them; what happened, or the rules as they stand."""
         found = rules if isinstance(rules, list) else [rules]
         for rule in found:
             if not isinstance(rule, dict):
                 raise WrongRule("a rule is a JSON object")
-            check(rule)
+            self._faults.check(rule)
         return [
-            happen(self._world, self._shop, rule)
+            happen(self._simulated, self._exchanges, self._context, rule)
             if rule["kind"] in EVENTS
-            else self._faults.add(rule, self._world.clock.monotonic_s()).as_json()
+            else self._faults.add(rule, self._simulated.clock.monotonic_s()).as_json()
             for rule in found
         ]
 
@@ -102,42 +113,46 @@ class Control:
         return self.add_faults(body)
 
     def _clear_faults(self, query: Query, body: Any) -> Any:
-        self._faults.clear()
-        return []
+        self._faults.clear(_number(query, "number", 0) or None)
+        return self._faults.as_json()
+
+    async def _wait_until_held(self, query: Query, body: Any) -> Any:
+        count, deadline_s = _number(query, "count", 1), _number(query, "deadline_s", 30)
+        return {"held": await self._faults.wait_until_held(count, deadline_s)}
 
     def _reset_stats(self, query: Query, body: Any) -> Any:
         self._stats.reset()
         return {}
 
     def _reset_limits(self, query: Query, body: Any) -> Any:
-        self._limits.forget()
+        for exchange in self._exchanges.values():
+            exchange.forget_limits()
         return {}
 
     def _clock_json(self) -> dict[str, Any]:
-        clock = self._world.clock
+        clock = self._simulated.clock
         return {
             "now_ms": clock.now_ms(),
             "frozen": clock.frozen,
             "skew_ms": dict(clock.skew_ms),
-            "binance_ms": clock.now_ms("binance"),
-            "bybit_ms": clock.now_ms("bybit"),
+            **{f"{name}_ms": clock.now_ms(name) for name in self._exchanges},
         }
 
     def _set_clock(self, query: Query, body: Any) -> Any:
         unknown = sorted(set(body) - {"now_ms", "advance_ms", "frozen", "skew_ms"})
         if unknown:
             raise WrongQuestion(f"unknown field {unknown[0]!r}")
-        self._world.clock.set(**body)
+        self._simulated.clock.set(**body)
         return self._clock_json()
 
     def _chosen(self, query: Query) -> list[Any]:
         exchanges, symbols = _listed(query, "exchange"), _listed(query, "symbol")
-        unknown = [name for name in exchanges if name not in self._world.markets]
+        unknown = [name for name in exchanges if name not in self._simulated.by_exchange]
         if unknown:
-            raise WrongQuestion(f"exchange is one of {', '.join(self._world.markets)}")
+            raise WrongQuestion(f"exchange is one of {', '.join(self._simulated.by_exchange)}")
         return [
             market
-            for exchange, markets in self._world.markets.items()
+            for exchange, markets in self._simulated.by_exchange.items()
             if not exchanges or exchange in exchanges
             for market in markets.values()
             if (market.symbol in symbols if symbols else market.collected)
@@ -155,19 +170,19 @@ class Control:
                 "collected": m.collected,
                 "listed_ms": m.listed_ms,
                 "first_candle_ms": m.candles.first_ms,
-                "funding_hours": m.funding.hours_at(self._world.clock.now_ms()),
+                "funding_hours": m.funding.hours_at(self._simulated.clock.now_ms()),
             }
-            for exchange, listed in self._world.markets.items()
-            if exchange in (_listed(query, "exchange") or self._world.markets)
+            for exchange, listed in self._simulated.by_exchange.items()
+            if exchange in (_listed(query, "exchange") or self._simulated.by_exchange)
             for m in listed.values()
         ]
         return {"markets": markets}
 
     async def _truth(self, query: Query, body: Any) -> Any:
-        clock = self._world.clock
+        clock = self._simulated.clock
         timeframe = (_listed(query, "timeframe") or ["4h"])[0]
         # As a collector sees it: the smaller of the exchanges' clocks.
-        now_ms = min(clock.now_ms(name) for name in self._world.markets)
+        now_ms = min(clock.now_ms(name) for name in self._simulated.by_exchange)
         as_of_ms = _number(query, "as_of", now_ms)
         candles = _number(query, "candles", 499)
         oi_ms = _number(query, "oi_as_of", as_of_ms)
@@ -184,7 +199,7 @@ class Control:
         return {"timeframe": timeframe, "as_of": as_of_ms, "markets": markets}
 
     def _funding(self, query: Query, body: Any) -> Any:
-        now_ms = _number(query, "as_of", self._world.clock.now_ms())
+        now_ms = _number(query, "as_of", self._simulated.clock.now_ms())
         history = _number(query, "funding_history", 400)
         return {
             "as_of": now_ms,

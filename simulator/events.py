@@ -1,53 +1,62 @@
-"""Changes of the world that tests and demonstrations ask for: listings, delistings, corrections."""
+"""Changes of markets that tests and demonstrations ask for: listings, delistings, corrections."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from simulator.answers import World
 from simulator.candles import HIGH, HOUR_MS, SLOT_MS, VOLUME
+from simulator.exchange import Exchange
 from simulator.faults import WrongRule
 from simulator.market import Correction, Market
-from simulator.universe import Workshop, make_market
+from simulator.simulated_markets import SimulatedMarkets
+from simulator.universe import GeneratorContext, make_market
 
 
-def happen(world: World, shop: Workshop | None, event: Mapping[str, Any]) -> dict[str, Any]:
+def happen(
+    markets: SimulatedMarkets, exchanges: Mapping[str, Exchange],
+    context: GeneratorContext | None, event: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
     """Does what `event` says, at once; tells what changed. Raises WrongRule."""
-    exchange, symbol = event.get("exchange"), event.get("symbol")
-    if exchange not in world.markets or not isinstance(symbol, str):
+    exchange, symbol = str(event.get("exchange")), event.get("symbol")
+    if exchange not in exchanges or not isinstance(symbol, str):
         raise WrongRule("this kind needs exchange and symbol")
     if event["kind"] == "list_new":
-        return _list_new(world, shop, exchange, symbol, event)
-    market = world.markets[exchange].get(symbol)
+        return _list_new(markets, exchanges[exchange], context, symbol, event)
+    market = markets.by_exchange[exchange].get(symbol)
     if market is None:
         raise WrongRule(f"no market {symbol!r} on {exchange}")
-    done = _CHANGES[event["kind"]](world, market, event)
-    world.pages.clear()
+    done = _CHANGES[event["kind"]](markets, exchanges[exchange], market, event)
+    markets.pages.clear()
     return {"kind": event["kind"], "market": market.name, **done}
 
 
 def _list_new(
-    world: World, shop: Workshop | None, exchange: str, base: str, event: Mapping[str, Any]
-) -> dict[str, Any]:
-    if shop is None:
+    markets: SimulatedMarkets, exchange: Exchange, context: GeneratorContext | None, base: str,
+    event: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    if context is None:
         raise WrongRule("recorded markets cannot grow")
-    listed_ms = world.clock.now_ms() - int(event.get("age_ms", 0))
-    market = make_market(shop, exchange, base, listed_ms=listed_ms)
-    if world.find(exchange, market.symbol) is not None:
+    listed_ms = markets.clock.now_ms() - int(event.get("age_ms", 0))
+    market = make_market(context, type(exchange), base, listed_ms=listed_ms)
+    if markets.find(exchange.name, market.symbol) is not None:
         raise WrongRule(f"{market.symbol} is listed already")
-    market.number = sum(len(markets) for markets in world.markets.values()) + 5
-    world.add(market)
+    market.number = sum(len(listed) for listed in markets.by_exchange.values()) + 5
+    markets.add(market)
     return {"kind": "list_new", "market": market.name, "listed_ms": listed_ms}
 
 
-def _delist(world: World, market: Market, event: Mapping[str, Any]) -> dict[str, Any]:
+def _delist(
+    markets: SimulatedMarkets, exchange: Exchange, market: Market, event: Mapping[str, Any]
+) -> dict[str, Any]:
     market.gone = True
     market.collected = False
-    market.status = "SETTLING" if market.exchange == "binance" else "Closed"
-    market.delivery_ms = world.clock.now_ms()
+    market.status = exchange.traits.delisted
+    market.delivery_ms = markets.clock.now_ms()
     return {"status": market.status}
 
 
-def _missing_oi(world: World, market: Market, event: Mapping[str, Any]) -> dict[str, Any]:
+def _missing_oi(
+    markets: SimulatedMarkets, exchange: Exchange, market: Market, event: Mapping[str, Any]
+) -> dict[str, Any]:
     times = event.get("times")
     if not isinstance(times, list) or not all(isinstance(time, int) for time in times):
         raise WrongRule("kind missing_oi needs times, a list of ms")
@@ -55,8 +64,10 @@ def _missing_oi(world: World, market: Market, event: Mapping[str, Any]) -> dict[
     return {"times": sorted(market.withheld_oi)}
 
 
-def _correction(world: World, market: Market, event: Mapping[str, Any]) -> dict[str, Any]:
-    now_ms = world.clock.now_ms(market.exchange)
+def _correction(
+    markets: SimulatedMarkets, exchange: Exchange, market: Market, event: Mapping[str, Any]
+) -> dict[str, Any]:
+    now_ms = markets.clock.now_ms(market.exchange)
     time_ms = event.get("time", now_ms - 2 * HOUR_MS)
     if not isinstance(time_ms, int) or time_ms > now_ms - SLOT_MS:
         raise WrongRule("time is that of a candle already closed")
@@ -70,11 +81,13 @@ def _correction(world: World, market: Market, event: Mapping[str, Any]) -> dict[
     return {"time": slot_ms}
 
 
-def _funding_interval(world: World, market: Market, event: Mapping[str, Any]) -> dict[str, Any]:
+def _funding_interval(
+    markets: SimulatedMarkets, exchange: Exchange, market: Market, event: Mapping[str, Any]
+) -> dict[str, Any]:
     hours = event.get("hours")
     if hours not in (1, 2, 4, 8):
         raise WrongRule("hours is 1, 2, 4 or 8")
-    now_ms = world.clock.now_ms(market.exchange)
+    now_ms = markets.clock.now_ms(market.exchange)
     from_ms = int(event.get("from_ms", now_ms - now_ms % HOUR_MS + HOUR_MS))
     market.funding.change_interval(from_ms, hours)
     return {"from_ms": from_ms, "hours": hours}

@@ -5,20 +5,22 @@ A rule is a JSON object:
     kind                                 see KINDS
     probability 0..1, count, after       how often: by chance, at most, not before that many
     duration_s                           how long from now on
-and what the kind needs: status, text, seconds, code, message, variant, rows, retry_after, ban_s.
+and what the kind needs: status, text, seconds, variant, rows, retry_after, ban_s, or what the
+exchange that has the kind says.
 """
 
+import asyncio
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from simulator.damage import NONSENSE_VARIANTS
+from simulator.exchange import FaultKind
 
 KINDS: Final = {
     "status": "an HTTP status: 403, 404, 408, 418, 429, 451, 500, 502, 503, 504 and its body",
-    "geo": "blocked by country: 451 on Binance, 403 with HTML on Bybit",
-    "retcode": "Bybit's retCode `code` with HTTP 200",
+    "geo": "blocked by country, as the exchange says it",
     "truncated_json": "the first half of the body",
     "wrong_types": "numbers where strings belong, objects where lists belong",
     "empty_body": "200 and nothing",
@@ -26,12 +28,12 @@ KINDS: Final = {
     "reset": "the connection is cut",
     "hang": "no answer for `seconds`, then the connection is cut",
     "slow": "the answer, `seconds` late",
+    "hold": "the answer once the rule is deleted; GET /sim/held waits until some are held",
     "nonsense": "wrong rows: variant high_below_low, negative_volume, unsorted, duplicate, "
     "off_grid, nan",
     "short_page": "fewer rows than asked for: half of them, or `rows`",
-    "repeated_cursor": "the same cursor and page again and again (Bybit)",
 }
-# Changes of the world, done once when the rule comes in; the truth follows.
+# Changes of markets, done once when the rule comes in; the truth follows.
 EVENTS: Final = {
     "delist": "`symbol` is gone: unknown from now on, its status changed",
     "list_new": "a new market `symbol` (its base) is listed, trading since `age_ms` ago",
@@ -39,12 +41,14 @@ EVENTS: Final = {
     "correction": "the closed 5-minute candle of `symbol` at `time` gets more volume and range",
     "funding_interval": "`symbol` settles every `hours` hours from `from_ms` or the next hour on",
 }
-_BYBIT_ONLY: Final = ("retcode", "repeated_cursor")
 _FIELDS: Final = frozenset({
     "exchange", "endpoint", "symbol", "client", "kind", "probability", "count", "after",
-    "duration_s", "status", "text", "seconds", "code", "message", "variant", "rows",
-    "retry_after", "ban_s", "times", "time", "age_ms", "hours", "from_ms",
+    "duration_s", "status", "text", "seconds", "variant", "rows", "retry_after", "ban_s", "times",
+    "time", "age_ms", "hours", "from_ms",
 })  # fmt: skip
+_NUMBERS: Final = (
+    "probability", "count", "after", "duration_s", "seconds", "rows", "retry_after"
+)  # fmt: skip
 
 
 class WrongRule(Exception):
@@ -62,6 +66,7 @@ class Rule:
     seen: int = 0
     used: int = 0
     targets: dict[str, frozenset[str]] = field(default_factory=dict)
+    over: asyncio.Event = field(default_factory=asyncio.Event)  # set once the rule is deleted
 
     @property
     def kind(self) -> str:
@@ -93,17 +98,47 @@ class Rule:
         return {"number": self.number, "seen": self.seen, "used": self.used, **self.settings}
 
 
-class FaultBook:
-    """The rules in force, oldest first; the first that hits a request decides its fate."""
+class FaultRules:
+    """The rules in force, oldest first; the first that hits a request decides its fate.
 
-    def __init__(self, seed: int) -> None:
+    `own_kinds`: exchange -> the kinds that it alone has.
+    """
+
+    def __init__(self, seed: int, own_kinds: Mapping[str, Mapping[str, FaultKind]]) -> None:
         self._seed = seed
         self._rules: list[Rule] = []
         self._number = 0
+        self._own_kinds = {
+            kind: (exchange, found)
+            for exchange, kinds in own_kinds.items()
+            for kind, found in kinds.items()
+        }
+        self._held = 0
+        self._held_more = asyncio.Condition()
+
+    def check(self, settings: Mapping[str, Any]) -> None:
+        """Raises WrongRule for unknown kinds, unknown fields and values out of range."""
+        kind = settings.get("kind")
+        known = [*KINDS, *self._own_kinds, *EVENTS]
+        if kind not in known:
+            raise WrongRule(f"kind is one of {', '.join(known)}")
+        own = self._own_kinds[kind][1] if kind in self._own_kinds else FaultKind("")
+        unknown = sorted(set(settings) - _FIELDS - set(own.fields))
+        if unknown:
+            raise WrongRule(f"unknown field {unknown[0]!r}")
+        for name in _NUMBERS:
+            value = settings.get(name, 0)
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+                raise WrongRule(f"{name} is a number from 0 on")
+        for name in ("status",) if kind == "status" else own.needs:
+            if not isinstance(settings.get(name), int):
+                raise WrongRule(f"kind {kind} needs {name}")
+        if kind == "nonsense" and settings.get("variant", "nan") not in NONSENSE_VARIANTS:
+            raise WrongRule(f"variant is one of {', '.join(NONSENSE_VARIANTS)}")
 
     def add(self, settings: Mapping[str, Any], now_s: float) -> Rule:
         """A new rule, or WrongRule."""
-        check(settings)
+        self.check(settings)
         self._number += 1
         duration_s = settings.get("duration_s")
         rule = Rule(
@@ -114,15 +149,38 @@ class FaultBook:
         )
         for name in ("exchange", "endpoint", "symbol", "client"):
             wanted = settings.get(name)
-            if name == "exchange" and rule.kind in _BYBIT_ONLY:
-                wanted = "bybit"
+            if name == "exchange" and rule.kind in self._own_kinds:
+                wanted = self._own_kinds[rule.kind][0]
             if wanted is not None:
                 rule.targets[name] = frozenset([wanted] if isinstance(wanted, str) else wanted)
         self._rules.append(rule)
         return rule
 
-    def clear(self) -> None:
-        self._rules.clear()
+    def clear(self, number: int | None = None) -> None:
+        """Deletes all rules, or the one of this number; answers that it held go out."""
+        for rule in self._rules:
+            if number in (None, rule.number):
+                rule.over.set()
+        self._rules = [rule for rule in self._rules if not rule.over.is_set()]
+
+    async def hold(self, rule: Rule) -> None:
+        """Waits until `rule` is deleted."""
+        async with self._held_more:
+            self._held += 1
+            self._held_more.notify_all()
+        try:
+            await rule.over.wait()
+        finally:
+            self._held -= 1
+
+    async def wait_until_held(self, count: int, deadline_s: float) -> int:
+        """How many answers are held, once there are `count` of them or the deadline has passed."""
+        try:
+            async with asyncio.timeout(deadline_s), self._held_more:
+                await self._held_more.wait_for(lambda: self._held >= count)
+        except TimeoutError:
+            pass
+        return self._held
 
     def pick(self, request: Mapping[str, str], now_s: float) -> Rule | None:
         """The rule that hits a request, if any."""
@@ -133,23 +191,3 @@ class FaultBook:
 
     def as_json(self) -> list[dict[str, Any]]:
         return [rule.as_json() for rule in self._rules]
-
-
-def check(settings: Mapping[str, Any]) -> None:
-    """Raises WrongRule for unknown kinds, unknown fields and values out of range."""
-    kind = settings.get("kind")
-    if kind not in KINDS and kind not in EVENTS:
-        raise WrongRule(f"kind is one of {', '.join([*KINDS, *EVENTS])}")
-    unknown = sorted(set(settings) - _FIELDS)
-    if unknown:
-        raise WrongRule(f"unknown field {unknown[0]!r}")
-    for name in ("probability", "count", "after", "duration_s", "seconds", "rows", "retry_after"):
-        value = settings.get(name, 0)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            raise WrongRule(f"{name} is a number from 0 on")
-    if kind == "status" and not isinstance(settings.get("status"), int):
-        raise WrongRule("kind status needs status")
-    if kind == "nonsense" and settings.get("variant", "nan") not in NONSENSE_VARIANTS:
-        raise WrongRule(f"variant is one of {', '.join(NONSENSE_VARIANTS)}")
-    if kind == "retcode" and not isinstance(settings.get("code"), int):
-        raise WrongRule("kind retcode needs code")

@@ -4,12 +4,10 @@ Both the wire and the truth read numbers here, as integers; neither reads the ot
 """
 
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from simulator.candles import HIGH, SLOT_MS, TIME, TURNOVER, VOLUME, Ints
 from simulator.funding import Settlement
-
-LIVE_DELIVERY_MS: Final = 4_133_404_800_000  # Binance's deliveryDate of a perpetual that stays
 
 
 class CandleSource(Protocol):
@@ -55,7 +53,7 @@ class Market:
     margin: str
     contract_type: str
     status: str
-    symbol_type: str  # Bybit's symbolType; Binance's underlyingType
+    symbol_type: str  # as the exchange names the kind of thing that is traded
     listed_ms: int
     delivery_ms: int
     price_decimals: int
@@ -66,10 +64,11 @@ class Market:
     open_interest: OpenInterestSource
     funding: FundingSource
     collected: bool  # belongs to what a collector must collect
-    number: int = 0  # Bybit's symbolId
-    single_oi_from_ms: int | None = None  # Bybit shows singleOpenInterest from here on
+    number: int = 0  # of the contract, where an exchange numbers them
+    single_oi_from_ms: int | None = None  # one-sided figures are shown from here on
     oi_decimals: int | None = None  # where they differ from the volume's
-    listed_in_info: bool = True  # in Binance's fundingInfo
+    listed_in_info: bool = True  # in the list of adjusted funding, where there is one
+    open_interest_kept_ms: int | None = None  # snapshots older than this are not served
     gone: bool = False  # answers as an unknown symbol
     corrections: list[Correction] = field(default_factory=list)
     withheld_oi: set[int] = field(default_factory=set)

@@ -1,42 +1,35 @@
-"""The coins of the generated universe: names, price levels and how the two exchanges spell them."""
+"""The coins of the generated markets: their names, usual prices and volatility."""
 
 from typing import Final
 
 from simulator.randomness import draw, generator
 
-# Majors and special spellings first, so that a small universe has them too:
-# coin -> (USD a coin, Binance base, Bybit base). None: not listed there.
-SPECIAL: Final[dict[str, tuple[float, str | None, str | None]]] = {
-    "BTC": (64_000, "BTC", "BTC"),
-    "ETH": (2_900, "ETH", "ETH"),
-    "SOL": (145, "SOL", "SOL"),
-    "PEPE": (0.000_004_2, "1000PEPE", "1000PEPE"),
-    "龙虾": (0.031, "龙虾", None),
-    "SHIB": (0.000_011, "1000SHIB", "SHIB1000"),
-    "XRP": (1.15, "XRP", "XRP"),
-    "1INCH": (0.21, "1INCH", "1INCH"),
-    "CHEEMS": (0.000_000_9, "1000CHEEMS", "1000000CHEEMS"),
-    "SATS": (0.000_000_03, "1000SATS", "10000SATS"),
-    "BEAM": (0.0061, "BEAMX", "BEAM"),
-    "TURBO": (0.0021, "TURBO", "1000TURBO"),
-    "BABYDOGE": (0.000_000_000_8, "1MBABYDOGE", "1000000BABYDOGE"),
-    "MOG": (0.000_000_4, "1000000MOG", "1000000MOG"),
-    "1000CAT": (0.0042, "1000CAT", None),
-    "BONK": (0.000_012, "1000BONK", "1000BONK"),
-    "FLOKI": (0.000_05, "1000FLOKI", "1000FLOKI"),
-    "LUNC": (0.000_04, "1000LUNC", "1000LUNC"),
-    "XEC": (0.000_012, "1000XEC", "1000XEC"),
-    "RATS": (0.000_02, "1000RATS", "1000RATS"),
-    "1000X": (0.35, None, "1000X"),
-    "币安人生": (0.12, "币安人生", None),
+# Majors first and coins that exchanges spell in their own ways, so that a few markets have them
+# too: what one coin costs in US dollars.
+SPECIAL_USD: Final[dict[str, float]] = {
+    "BTC": 64_000,
+    "ETH": 2_900,
+    "SOL": 145,
+    "PEPE": 0.000_004_2,
+    "龙虾": 0.031,
+    "SHIB": 0.000_011,
+    "XRP": 1.15,
+    "1INCH": 0.21,
+    "CHEEMS": 0.000_000_9,
+    "SATS": 0.000_000_03,
+    "BEAM": 0.0061,
+    "TURBO": 0.0021,
+    "BABYDOGE": 0.000_000_000_8,
+    "MOG": 0.000_000_4,
+    "1000CAT": 0.0042,
+    "BONK": 0.000_012,
+    "FLOKI": 0.000_05,
+    "LUNC": 0.000_04,
+    "XEC": 0.000_012,
+    "RATS": 0.000_02,
+    "1000X": 0.35,
+    "币安人生": 0.12,
 }
-# How many coins one unit of a contract holds where its name says so.
-UNITS: Final = {
-    "1000PEPE": 1_000, "1000SHIB": 1_000, "SHIB1000": 1_000, "1000CHEEMS": 1_000,
-    "1000000CHEEMS": 1_000_000, "1000SATS": 1_000, "10000SATS": 10_000, "1000TURBO": 1_000,
-    "1MBABYDOGE": 1_000_000, "1000000BABYDOGE": 1_000_000, "1000000MOG": 1_000_000,
-    "1000BONK": 1_000, "1000FLOKI": 1_000, "1000LUNC": 1_000, "1000XEC": 1_000, "1000RATS": 1_000,
-}  # fmt: skip
 # Coins whose turnover is so large that its text has 17 and more digits at 4h.
 BUSY: Final = frozenset({"PEPE", "SHIB", "BONK"})
 
@@ -84,7 +77,7 @@ EGL OXT MTL OM FIDA AUCTION ARPA CHR CELO DENT BAL BICO CVC VTHO
 
 def coins(count: int, seed: int) -> list[str]:
     """`count` coins: the special ones, known tickers, then made-up ones."""
-    known = [*SPECIAL, *_PLAIN.split()]
+    known = [*SPECIAL_USD, *_PLAIN.split()]
     seen = set(known)
     index = 0
     while len(known) < count:
@@ -98,8 +91,8 @@ def coins(count: int, seed: int) -> list[str]:
 
 def usual_usd(asset: str, seed: int) -> float:
     """The price around which an asset moves: a known one, else one made of the seed."""
-    if asset in SPECIAL:
-        return SPECIAL[asset][0]
+    if asset in SPECIAL_USD:
+        return SPECIAL_USD[asset]
     if asset in _USUAL:
         return _USUAL[asset]
     return float(10 ** generator(seed, asset, "price").uniform(-2.3, 1.5))

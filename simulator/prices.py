@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.randomness import Recent, draw, generator
+from simulator.randomness import RecentlyUsed, draw, generator
 
 CHUNK_DAYS: Final = 32
 BLOCKS_A_DAY: Final = 12
@@ -51,8 +51,8 @@ class SlotPath:
 class PathMemory:
     """Paths made lately: what one exchange's candles needed serves those of the next."""
 
-    blocks: Recent[BlockPath] = field(default_factory=lambda: Recent(1200))
-    slots: Recent[SlotPath] = field(default_factory=lambda: Recent(600))
+    blocks: RecentlyUsed[BlockPath] = field(default_factory=lambda: RecentlyUsed(1200))
+    slots: RecentlyUsed[SlotPath] = field(default_factory=lambda: RecentlyUsed(600))
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ def normals(words: Words) -> NDArray[np.float64]:
     return scaled
 
 
-class Recent(Generic[Value]):
+class RecentlyUsed(Generic[Value]):
     """The most recently used values, at most `size` of them (a bounded memory of work done)."""
 
     def __init__(self, size: int) -> None:

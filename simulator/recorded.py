@@ -186,7 +186,7 @@ class RecordedOpenInterest:
         self._seed = seed
         self._name = name
         self._layers: dict[int, Ints] = {}
-        # Bybit's recorded figure counts both sides: one decimal more keeps the half of it exact.
+        # This figure counts both sides: one decimal more keeps the half of it exact.
         both_sides = [one for one in series if "open_interest" in one.columns]
         figure = "open_interest" if both_sides else "sum_open_interest"
         texts = [text.rstrip("0") for one in series for text in one.columns[figure]]

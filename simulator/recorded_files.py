@@ -1,7 +1,7 @@
 """Reads the folder of recorded data: which series it has, as exact integers of original text.
 
 Layout: `history/<exchange>_<symbol>_<kind>_...csv[.gz]` with kind kline_<interval>, oi_<period> or
-funding, `binance_ALL_*` with a symbol column, and bodies under `binance/` and `bybit/`.
+funding, `<exchange>_ALL_*` with a symbol column, and bodies under `<exchange>/`.
 """
 
 import csv
@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 _NAME: Final = re.compile(
-    r"(?P<exchange>binance|bybit)_(?P<symbol>[^_]+)_(?:(?P<kind>kline|oi)_(?P<period>\w+?)|funding)"
+    r"(?P<exchange>[a-z]+)_(?P<symbol>[^_]+)_(?:(?P<kind>kline|oi)_(?P<period>\w+?)|funding)"
     r"(?:_full)?_\d{4}-\d\d(?:-\d\d)?(?:_.*)?\.csv(?:\.gz)?"
 )
-_BODY: Final = re.compile(r"kline_(?P<symbol>[^_]+)_(?P<period>\d+|D)_limit1000_.*\.json")
 _PERIODS_MS: Final = {
     "5m": 300_000, "1h": 3_600_000, "4h": 14_400_000, "8h": 28_800_000, "1d": 86_400_000,
     "5": 300_000, "60": 3_600_000, "240": 14_400_000,
@@ -48,7 +47,7 @@ class RecordedSeries:
 
 
 def read_series(folder: Path) -> list[RecordedSeries]:
-    """Every series of the folder's history, and Bybit's recorded bodies of 1000 candles."""
+    """Every series of the folder's history."""
     found: list[RecordedSeries] = []
     for path in sorted((folder / "history").iterdir()):
         match = _NAME.fullmatch(path.name)
@@ -57,10 +56,6 @@ def read_series(folder: Path) -> list[RecordedSeries]:
         kind = match["kind"] or "funding"
         period_ms = _PERIODS_MS.get(match["period"] or "", 0)
         found += _split(path, match["exchange"], match["symbol"], kind, period_ms)
-    for path in sorted((folder / "bybit").iterdir()):
-        match = _BODY.fullmatch(path.name)
-        if match is not None:
-            found.append(_body(path, match["symbol"], _PERIODS_MS[match["period"]]))
     return [series for series in found if series.times]
 
 
@@ -92,14 +87,6 @@ def _split(
         time_name = next(column for column in _TIMES if column in row)
         series[name].add(int(row.pop(time_name)), row)
     return series.values()
-
-
-def _body(path: Path, symbol: str, period_ms: int) -> RecordedSeries:
-    series = RecordedSeries("bybit", symbol, "kline", period_ms, path.name)
-    for row in reversed(json.loads(path.read_bytes())["result"]["list"]):
-        names = ("open", "high", "low", "close", "volume", "turnover")
-        series.add(int(row[0]), dict(zip(names, row[1:], strict=True)))
-    return series
 
 
 def decimals_of(texts: Iterable[str]) -> int:

@@ -1,14 +1,15 @@
-"""The universe of recorded lists and series: which file serves which market, and since when."""
+"""The markets of recorded lists and series: which file serves which market, and since when."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from simulator.answers import PERIODS_MS
 from simulator.candles import DAY_MS, HOUR_MS
-from simulator.market import LIVE_DELIVERY_MS, Market
+from simulator.exchange import Exchange, ListedContract
+from simulator.market import Market
 from simulator.recorded import (
     GRID_MS,
     NothingRecorded,
@@ -18,7 +19,7 @@ from simulator.recorded import (
     Scale,
     scale_of,
 )
-from simulator.recorded_files import RecordedSeries, read_json, read_series
+from simulator.recorded_files import RecordedSeries, read_series
 
 Period = Literal["native", "newest"]
 
@@ -32,8 +33,7 @@ class Replay:
     """The recorded markets, the lists as recorded, and how each series was moved."""
 
     markets: list[Market]
-    lists: dict[str, dict[str, dict[str, Any]]]  # exchange -> symbol -> entry as recorded
-    funding_info: list[dict[str, Any]]
+    lists: dict[str, dict[str, Any]]  # name of a list -> symbol -> entry as recorded
     chosen: dict[tuple[str, str], "Choice"]
 
     def native_candles(self, exchange: str, symbol: str, interval: str) -> dict[str, Any]:
@@ -69,39 +69,38 @@ class Choice:
 
 
 def build_replay(
-    folder: Path, now_ms: int, seed: int, period: Period, binance: int | None, bybit: int | None
-) -> Replay:
-    """All that the folder holds. Raises OSError where a list is missing."""
+    folder: Path, now_ms: int, seed: int, period: Period,
+    most: Mapping[type[Exchange], int | None],
+) -> Replay:  # fmt: skip
+    """All that the folder holds, at `most` so many of an exchange. Raises OSError where a list is
+    missing."""
     by_market: dict[tuple[str, str], list[RecordedSeries]] = defaultdict(list)
-    for series in read_series(folder):
+    bodies = [series for exchange in most for series in exchange.recorded_bodies(folder)]
+    for series in [*read_series(folder), *bodies]:
         by_market[series.exchange, series.symbol].append(series)
     chosen = {}
     for key, found in by_market.items():
         choice = choose(found, now_ms, period)
         if choice is not None:
             chosen[key] = choice
-    lists = {
-        "binance": {
-            entry["symbol"]: entry
-            for entry in read_json(folder / "binance", "exchangeInfo_*.json")["symbols"]
-        },
-        "bybit": _bybit_list(folder / "bybit"),
-    }
+    lists: dict[str, dict[str, Any]] = {}
     markets = []
-    for exchange, most, make in (("binance", binance, _binance), ("bybit", bybit, _bybit)):
+    for exchange, count in most.items():
+        lists |= exchange.recorded_lists(folder)
         collected = [
-            (symbol, choice) for (name, symbol), choice in chosen.items() if name == exchange
+            (symbol, choice) for (name, symbol), choice in chosen.items() if name == exchange.name
         ]
         # Those with native 8h candles first, so that a small number keeps them.
         collected.sort(key=lambda item: (not _has_native(item[1]), item[0]))
-        kept = dict(collected[: len(collected) if most is None else most])
-        for symbol, entry in lists[exchange].items():
-            if symbol in kept or (symbol not in chosen and not _wanted(exchange, entry)):
-                markets.append(make(entry, kept.get(symbol), seed))
+        kept = dict(collected[: len(collected) if count is None else count])
+        for symbol, entry in lists[exchange.name].items():
+            listed = exchange.listed_contract(entry)
+            # A wanted contract is left out where no series was recorded of it.
+            if symbol in kept or not listed.wanted:
+                markets.append(_market(exchange, symbol, listed, kept.get(symbol), seed))
     for number, market in enumerate(markets, 5):
         market.number = number
-    funding_info = read_json(folder / "binance", "fundingInfo_*.json")
-    return Replay(markets, lists, funding_info, chosen)
+    return Replay(markets, lists, chosen)
 
 
 def choose(found: Sequence[RecordedSeries], now_ms: int, period: Period) -> Choice | None:
@@ -151,30 +150,6 @@ def _has_native(choice: Choice) -> bool:
     return any(series.period_ms == _8H_MS for series in choice.klines)
 
 
-def _wanted(exchange: str, entry: dict[str, Any]) -> bool:
-    """A contract that a collector must collect: left out where no series was recorded of it."""
-    if exchange == "bybit":
-        return bool(
-            entry["contractType"] == "LinearPerpetual"
-            and entry["status"] == "Trading"
-            and entry["quoteCoin"] == entry.get("settleCoin") == "USDT"
-        )
-    return bool(
-        entry["contractType"] == "PERPETUAL"
-        and entry["status"] == "TRADING"
-        and entry["quoteAsset"] == entry["marginAsset"] == "USDT"
-    )
-
-
-def _bybit_list(folder: Path) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    # The older complete list, overlaid by the documented entries of the newer shape.
-    for pattern in ("*_testnet.json", "*_BTCUSDT_*.json", "*_PreLaunch_*.json"):
-        for entry in read_json(folder, f"instruments-info_linear{pattern}")["result"]["list"]:
-            found[entry["symbol"]] = entry
-    return found
-
-
 def _sources(
     exchange: str, symbol: str, choice: Choice | None, seed: int
 ) -> tuple[Scale, Any, RecordedOpenInterest, RecordedFunding]:
@@ -191,33 +166,21 @@ def _sources(
     )
 
 
-def _binance(entry: dict[str, Any], choice: Choice | None, seed: int) -> Market:
-    symbol = entry["symbol"]
-    scale, candles, oi, funding = _sources("binance", symbol, choice, seed)
-    listed_ms = entry["onboardDate"] + (choice.offset_ms if choice else 0)
+def _market(
+    exchange: type[Exchange], symbol: str, listed: ListedContract, choice: Choice | None, seed: int
+) -> Market:
+    scale, candles, oi, funding = _sources(exchange.name, symbol, choice, seed)
+    listed_ms = listed.listed_ms + (choice.offset_ms if choice else 0)
+    traits = exchange.traits
     return Market(
-        exchange="binance", symbol=symbol, base=entry["baseAsset"], quote=entry["quoteAsset"],
-        margin=entry["marginAsset"], contract_type=entry["contractType"],
+        exchange=exchange.name, symbol=symbol, base=listed.base, quote=listed.quote,
+        margin=listed.margin, contract_type=listed.contract_type,
         # What has a live series was trading when it was recorded, whatever became of it since.
-        status="TRADING" if choice else entry["status"], symbol_type=entry["underlyingType"],
+        status=traits.trading if choice else listed.status, symbol_type=listed.symbol_type,
         listed_ms=listed_ms if choice is None else min(listed_ms, candles.first_ms),
-        delivery_ms=LIVE_DELIVERY_MS if choice else entry["deliveryDate"],
+        delivery_ms=traits.delivery_ms if choice else listed.delivery_ms,
         price_decimals=scale.price_decimals, quantity_decimals=scale.quantity_decimals,
         tick=scale.tick, step=1, candles=candles, open_interest=oi, funding=funding,
         collected=choice is not None, oi_decimals=oi.decimals,
-    )  # fmt: skip
-
-
-def _bybit(entry: dict[str, Any], choice: Choice | None, seed: int) -> Market:
-    symbol = entry["symbol"]
-    scale, candles, oi, funding = _sources("bybit", symbol, choice, seed)
-    listed_ms = int(entry["launchTime"]) + (choice.offset_ms if choice else 0)
-    return Market(
-        exchange="bybit", symbol=symbol, base=entry["baseCoin"], quote=entry["quoteCoin"],
-        margin=entry.get("settleCoin", ""), contract_type=entry["contractType"],
-        status="Trading" if choice else entry["status"], symbol_type=entry.get("symbolType", ""),
-        listed_ms=listed_ms if choice is None else min(listed_ms, candles.first_ms),
-        delivery_ms=int(entry["deliveryTime"]), price_decimals=scale.price_decimals,
-        quantity_decimals=scale.quantity_decimals, tick=scale.tick, step=1, candles=candles,
-        open_interest=oi, funding=funding, collected=choice is not None, oi_decimals=oi.decimals,
+        open_interest_kept_ms=traits.open_interest_kept_ms,
     )  # fmt: skip

@@ -35,7 +35,7 @@ from simulator.prices import (
     Floats,
     SlotPath,
 )
-from simulator.randomness import Recent, draw, generator
+from simulator.randomness import RecentlyUsed, draw, generator
 
 BLOCK_MS: Final = 2 * HOUR_MS
 CHUNK_MS: Final = CHUNK_DAYS * DAY_MS
@@ -81,7 +81,7 @@ class Shape:
 class GeneratedCandles:
     """The candle series of one market."""
 
-    def __init__(self, shape: Shape, chunks: Recent[Chunk], days: Recent[Ints]):
+    def __init__(self, shape: Shape, chunks: RecentlyUsed[Chunk], days: RecentlyUsed[Ints]):
         self._shape = shape
         self._chunks = chunks
         self._days = days

@@ -1,12 +1,10 @@
-"""Integers as the exchanges' decimal text, and rows of candles as wire bytes."""
+"""Integers as the exchanges' decimal text."""
 
 from collections.abc import Iterable
 
-from simulator.candles import Ints
-
 
 def fixed(value: int, decimals: int) -> str:
-    """Binance's way: always the same number of decimals. fixed(-5, 2) == "-0.05"."""
+    """Always the same number of decimals. fixed(-5, 2) == "-0.05"."""
     if decimals == 0:
         return str(value)
     sign = "-" if value < 0 else ""
@@ -15,7 +13,7 @@ def fixed(value: int, decimals: int) -> str:
 
 
 def plain(value: int, decimals: int) -> str:
-    """Bybit's way: no trailing zeros. plain(4500, 2) == "45"."""
+    """No trailing zeros. plain(4500, 2) == "45"."""
     text = fixed(value, decimals)
     return text.rstrip("0").rstrip(".") if decimals else text
 
@@ -40,33 +38,3 @@ def rescaled(value: int, decimals: int, wanted: int) -> int:
     if wanted >= decimals:
         return int(value * 10 ** (wanted - decimals))
     return int(value // 10 ** (decimals - wanted))
-
-
-def binance_klines(
-    candles: Ints, interval_ms: int, price_decimals: int, quantity_decimals: int
-) -> list[bytes]:
-    """One JSON array of 12 for each candle, with a comma behind it."""
-    times, o, h, low, c, v, q, n, tv, tq = candles.tolist()
-    both = price_decimals + quantity_decimals
-    prices = (fixed_column(column, price_decimals) for column in (o, h, low, c))
-    volumes = fixed_column(v, quantity_decimals), fixed_column(tv, quantity_decimals)
-    turnovers = fixed_column(q, both), fixed_column(tq, both)
-    span = interval_ms - 1
-    return [
-        f'[{t},"{o}","{h}","{low}","{c}","{v}",{t + span},"{q}",{n},"{tv}","{tq}","0"],'.encode()
-        for t, o, h, low, c, v, q, n, tv, tq in zip(
-            times, *prices, volumes[0], turnovers[0], n, volumes[1], turnovers[1], strict=True
-        )
-    ]
-
-
-def bybit_klines(candles: Ints, price_decimals: int, quantity_decimals: int) -> list[bytes]:
-    """One JSON array of 7 strings for each candle, with a comma behind it."""
-    times, o, h, low, c, v, q = candles[:7].tolist()
-    prices = (plain_column(column, price_decimals) for column in (o, h, low, c))
-    volumes = plain_column(v, quantity_decimals)
-    turnovers = plain_column(q, price_decimals + quantity_decimals)
-    return [
-        f'["{t}","{o}","{h}","{low}","{c}","{v}","{q}"],'.encode()
-        for t, o, h, low, c, v, q in zip(times, *prices, volumes, turnovers, strict=True)
-    ]

@@ -14,7 +14,6 @@ from simulator.candles import CLOSE, DAY_MS, OPEN, TIME, TURNOVER, VOLUME, Ints
 from simulator.funding import RATE_DECIMALS, Settlement
 from simulator.market import Market
 
-OI_HORIZON_MS: Final = 30 * DAY_MS  # Binance keeps no more
 _EXACT: Final = 2**53
 
 
@@ -130,8 +129,8 @@ def as_floats(values: Ints, decimals: int) -> list[float]:
 def _open_interest(
     market: Market, interval_ms: int, first_ms: int, as_of_ms: int, seen_ms: int
 ) -> dict[int, float]:
-    if market.exchange == "binance":
-        first_ms = max(first_ms, as_of_ms - OI_HORIZON_MS)
+    if market.open_interest_kept_ms is not None:
+        first_ms = max(first_ms, as_of_ms - market.open_interest_kept_ms)
     points = market.snapshots(interval_ms, first_ms, as_of_ms)
     times = points[0].tolist()
     values = as_floats(points[1], market.open_interest_decimals)

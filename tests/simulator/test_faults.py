@@ -5,6 +5,7 @@ import itertools
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -385,3 +386,17 @@ def test_funding_interval_changes(world: Simulator) -> None:
         row["symbol"]: row["fundingIntervalHours"] for row in world.get("/fapi/v1/fundingInfo")
     }
     assert listed["BTCUSDT"] == 1
+
+
+def test_an_answer_is_held_until_its_rule_is_deleted(simulator: Simulator) -> None:
+    hold = simulator.post("/sim/faults", {"kind": "hold", "exchange": "bybit", "count": 2})[0]
+    other = simulator.post("/sim/faults", {"kind": "empty_body", "exchange": "binance"})[0]
+    with ThreadPoolExecutor() as pool:
+        held = [pool.submit(simulator.full, "GET", "/v5/market/time") for _ in range(2)]
+        assert simulator.get("/sim/held", count=2)["held"] == 2
+        assert not any(answer.done() for answer in held)
+        assert simulator.full("GET", "/v5/market/time")[0] == 200  # the third is not held
+        rules = json.loads(simulator.full("DELETE", f"/sim/faults?number={hold['number']}")[2])
+        assert [answer.result(60)[0] for answer in held] == [200, 200]
+    assert [rule["number"] for rule in rules] == [other["number"]]
+    assert simulator.get("/sim/held", count=1, deadline_s=0)["held"] == 0

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from simulator.binance.limits import BinanceLimits, BinanceLimitSettings
+from simulator.bybit.limits import BybitLimits, BybitLimitSettings
 from simulator.clock import Clock
-from simulator.limits import Limits, LimitSettings
 from simulator.stats import Stats
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
@@ -22,123 +23,124 @@ class Time:
     def __call__(self) -> int:
         return self.ns
 
-    def sleep(self, seconds: float) -> None:
+    def move(self, seconds: float) -> None:
         self.ns += round(seconds * 1e9)
 
 
-class Bench:
+class MeasuredLimits:
     """Limits with a clock moved by hand, starting at a full minute."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, bybit_ban_s: float = 600, **settings: Any) -> None:
         self.time = Time()
         start_ms = NOW_MS - NOW_MS % 60_000
-        self.clock = Clock(start_ms, monotonic_ns=self.time)
+        self.clock = Clock(start_ms, exchanges=("binance", "bybit"), monotonic_ns=self.time)
         self.stats = Stats()
-        self.limits = Limits(LimitSettings(**settings), self.clock, self.stats)
+        self.binance = BinanceLimits(BinanceLimitSettings(**settings), self.clock, self.stats)
+        self.bybit = BybitLimits(BybitLimitSettings(ban_s=bybit_ban_s), self.clock, self.stats)
 
     def weigh(self, cost: int, client: str = "a") -> int:
-        refusal = self.limits.binance(client, "weight", cost)
+        refusal = self.binance.take(client, "weight", cost)
         return 200 if refusal is None else refusal.status
 
 
 def test_weight_in_a_fixed_minute() -> None:
-    bench = Bench()
-    bench.time.sleep(59)
-    assert [bench.weigh(1200), bench.weigh(1200)] == [200, 200]
-    assert bench.limits.weight_used("a") == 2400
-    bench.time.sleep(1.001)  # the next minute, not 60 s later
-    assert bench.weigh(1) == 200
-    assert bench.limits.weight_used("a") == 1
+    limits = MeasuredLimits()
+    limits.time.move(59)
+    assert [limits.weigh(1200), limits.weigh(1200)] == [200, 200]
+    assert limits.binance.weight_used("a") == 2400
+    limits.time.move(1.001)  # the next minute, not 60 s later
+    assert limits.weigh(1) == 200
+    assert limits.binance.weight_used("a") == 1
 
 
 def test_429_then_418_with_doubling_bans() -> None:
-    bench = Bench(ban_s=120, grace_s=0.5)
-    bench.weigh(2400)
-    refusal = bench.limits.binance("a", "weight", 1)
+    limits = MeasuredLimits(ban_s=120, grace_s=0.5)
+    limits.weigh(2400)
+    refusal = limits.binance.take("a", "weight", 1)
     assert refusal is not None
     assert (refusal.status, refusal.retry_after_s) == (429, 60)
-    bench.time.sleep(0.4)  # was on its way already
-    assert bench.weigh(1) == 429
-    bench.time.sleep(0.2)
-    refusal = bench.limits.binance("a", "data", 1)
+    limits.time.move(0.4)  # was on its way already
+    assert limits.weigh(1) == 429
+    limits.time.move(0.2)
+    refusal = limits.binance.take("a", "data", 1)
     assert refusal is None  # another counter was not told to wait
-    refusal = bench.limits.binance("a", "weight", 1)
+    refusal = limits.binance.take("a", "weight", 1)
     assert refusal is not None
     assert refusal.status == 418
-    assert refusal.until_ms == bench.clock.now_ms() + 120_000
+    assert refusal.until_ms == limits.clock.now_ms() + 120_000
     # Banned from everything, and the end does not move.
-    bench.time.sleep(119)
-    again = bench.limits.binance("a", "data", 1)
+    limits.time.move(119)
+    again = limits.binance.take("a", "data", 1)
     assert again is not None
     assert (again.status, again.until_ms) == (418, refusal.until_ms)
-    assert bench.stats.requests_while_banned == 1
-    bench.time.sleep(1.1)
-    assert bench.weigh(2400) == 200
-    assert bench.weigh(1) == 429
-    bench.time.sleep(0.6)
-    refusal = bench.limits.binance("a", "weight", 1)
+    assert limits.stats.requests_while_banned == 1
+    limits.time.move(1.1)
+    assert limits.weigh(2400) == 200
+    assert limits.weigh(1) == 429
+    limits.time.move(0.6)
+    refusal = limits.binance.take("a", "weight", 1)
     assert refusal is not None
-    assert refusal.until_ms == bench.clock.now_ms() + 240_000
-    assert bench.stats.limits_broken["binance 418"] == 2
+    assert refusal.until_ms == limits.clock.now_ms() + 240_000
+    assert limits.stats.limits_broken["binance 418"] == 2
 
 
 def test_heeding_a_429_costs_nothing() -> None:
-    bench = Bench()
-    bench.weigh(2400)
-    refusal = bench.limits.binance("a", "weight", 1)
+    limits = MeasuredLimits()
+    limits.weigh(2400)
+    refusal = limits.binance.take("a", "weight", 1)
     assert refusal is not None
-    bench.time.sleep(refusal.retry_after_s)
-    assert bench.weigh(1) == 200
+    limits.time.move(refusal.retry_after_s)
+    assert limits.weigh(1) == 200
 
 
 @pytest.mark.parametrize("counter, limit", [("funding", 500), ("data", 1000)])
 def test_sliding_windows_of_5_minutes(counter: str, limit: int) -> None:
-    bench = Bench()
+    limits = MeasuredLimits()
 
     def ask() -> bool:
-        return bench.limits.binance("a", counter, 1) is None
+        return limits.binance.take("a", counter, 1) is None
 
     assert all(ask() for _ in range(limit // 2))
-    bench.time.sleep(200)
+    limits.time.move(200)
     assert all(ask() for _ in range(limit // 2))
-    refusal = bench.limits.binance("a", counter, 1)
+    refusal = limits.binance.take("a", counter, 1)
     assert refusal is not None
     assert refusal.status == 429
     assert 99 <= refusal.retry_after_s <= 101
-    bench.time.sleep(refusal.retry_after_s)
+    limits.time.move(refusal.retry_after_s)
     assert ask()
 
 
 def test_bybit_600_in_any_5_seconds() -> None:
-    bench = Bench(bybit_ban_s=600)
-    assert all(bench.limits.bybit("a") is None for _ in range(300))
-    bench.time.sleep(4.9)
-    assert all(bench.limits.bybit("a") is None for _ in range(300))
-    bench.time.sleep(0.2)
-    assert all(bench.limits.bybit("a") is None for _ in range(300))
-    refusal = bench.limits.bybit("a")
+    limits = MeasuredLimits(bybit_ban_s=600)
+    assert all(limits.bybit.take("a") is None for _ in range(300))
+    limits.time.move(4.9)
+    assert all(limits.bybit.take("a") is None for _ in range(300))
+    limits.time.move(0.2)
+    assert all(limits.bybit.take("a") is None for _ in range(300))
+    refusal = limits.bybit.take("a")
     assert refusal is not None
     assert refusal.status == 403
-    bench.time.sleep(599)
-    assert bench.limits.bybit("a") is not None
-    bench.time.sleep(1.1)
-    assert bench.limits.bybit("a") is None
-    assert bench.stats.limits_broken["bybit 403"] == 1
-    assert bench.stats.requests_while_banned == 1
+    limits.time.move(599)
+    assert limits.bybit.take("a") is not None
+    limits.time.move(1.1)
+    assert limits.bybit.take("a") is None
+    assert limits.stats.limits_broken["bybit 403"] == 1
+    assert limits.stats.requests_while_banned == 1
 
 
 def test_clients_are_counted_apart() -> None:
-    bench = Bench()
-    assert bench.weigh(2400, "a") == 200
-    assert bench.weigh(2400, "b") == 200
-    assert bench.weigh(1, "a") == 429
-    assert bench.stats.most_weight_in_a_minute == 2401
+    limits = MeasuredLimits()
+    assert limits.weigh(2400, "a") == 200
+    assert limits.weigh(2400, "b") == 200
+    assert limits.weigh(1, "a") == 429
+    assert limits.stats.most_weight_in_a_minute == 2401
 
 
 def test_without_limits_all_is_counted_and_nothing_refused() -> None:
-    bench = Bench(enabled=False)
-    assert {bench.weigh(2400) for _ in range(5)} == {200}
-    assert bench.stats.most_weight_in_a_minute == 12_000
+    limits = MeasuredLimits(enabled=False)
+    assert {limits.weigh(2400) for _ in range(5)} == {200}
+    assert limits.stats.most_weight_in_a_minute == 12_000
 
 
 def test_weights_by_limit(start_simulator: Any) -> None:
@@ -229,28 +231,28 @@ def test_rejected_parameters_are_listed(start_simulator: Any) -> None:
 
 
 def test_a_made_up_429_breaks_no_limit_for_those_on_their_way() -> None:
-    bench = Bench(grace_s=0.5)
-    bench.limits.tell("a", "weight", 5, made_up=True)
-    bench.time.sleep(0.4)
-    assert bench.weigh(1) == 429
-    assert bench.stats.limits_broken == {}
-    bench.time.sleep(0.2)
-    assert bench.weigh(1) == 418  # it could have known
-    assert bench.stats.limits_broken == {"binance 418": 1}
+    limits = MeasuredLimits(grace_s=0.5)
+    limits.binance.tell("a", "weight", 5, made_up=True)
+    limits.time.move(0.4)
+    assert limits.weigh(1) == 429
+    assert limits.stats.limits_broken == {}
+    limits.time.move(0.2)
+    assert limits.weigh(1) == 418  # it could have known
+    assert limits.stats.limits_broken == {"binance 418": 1}
 
 
 def test_who_asks_in_spite_of_a_ban_is_told_from_who_was_on_the_way() -> None:
-    bench = Bench(grace_s=0.5)
-    bench.limits.ban("a", 60)
-    bench.limits.ban_bybit("a", 60)
-    bench.time.sleep(0.4)
-    assert bench.weigh(1) == 418
-    assert bench.limits.bybit("a") is not None
-    assert (bench.stats.requests_while_banned, bench.stats.requests_in_spite_of_ban) == (2, 0)
-    bench.time.sleep(0.2)
-    assert bench.weigh(1) == 418
-    assert bench.limits.bybit("a") is not None
-    assert (bench.stats.requests_while_banned, bench.stats.requests_in_spite_of_ban) == (4, 2)
+    limits = MeasuredLimits(grace_s=0.5)
+    limits.binance.ban("a", 60)
+    limits.bybit.ban("a", 60)
+    limits.time.move(0.4)
+    assert limits.weigh(1) == 418
+    assert limits.bybit.take("a") is not None
+    assert (limits.stats.requests_while_banned, limits.stats.requests_in_spite_of_ban) == (2, 0)
+    limits.time.move(0.2)
+    assert limits.weigh(1) == 418
+    assert limits.bybit.take("a") is not None
+    assert (limits.stats.requests_while_banned, limits.stats.requests_in_spite_of_ban) == (4, 2)
 
 
 def test_when_each_request_came_and_was_answered(start_simulator: StartSimulator) -> None:

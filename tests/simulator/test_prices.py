@@ -22,8 +22,9 @@ from simulator.candles import (
     Ints,
     aggregate,
 )
+from simulator.exchanges import EXCHANGES
 from simulator.market import Market
-from simulator.universe import Workshop, build_universe
+from simulator.universe import GeneratorContext, build_universe
 from tests.fixtures.simulator import NOW_MS
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -50,7 +51,7 @@ MAGNITUDES = {
 @cache
 def universe(seed: int) -> list[Market]:
     """60 markets of each exchange; their memories are shared by all tests that ask."""
-    return build_universe(Workshop.open(seed, NOW_MS, 120), 60, 60)
+    return build_universe(GeneratorContext.open(seed, NOW_MS, 120), dict.fromkeys(EXCHANGES, 60))
 
 
 def pairs(seed: int, *, quiet: bool) -> Iterator[tuple[Market, Market]]:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from simulator.binance.wire import Binance
+from simulator.bybit.wire import Bybit
 from simulator.candles import (
     CLOSE,
     DAY_MS,
@@ -20,7 +22,7 @@ from simulator.candles import (
     VOLUME,
 )
 from simulator.market import Market
-from simulator.universe import Workshop, build_universe
+from simulator.universe import GeneratorContext, build_universe
 from tests.fixtures.simulator import NOW_MS, Simulator
 
 BINANCE_MS = {
@@ -95,7 +97,8 @@ def test_bybit_scales_agree(frozen: Simulator, symbol: str) -> None:
 
 
 def _universe(seed: int = 1, binance: int = 20, bybit: int = 20) -> list[Market]:
-    return build_universe(Workshop.open(seed, NOW_MS, binance + bybit), binance, bybit)
+    context = GeneratorContext.open(seed, NOW_MS, binance + bybit)
+    return build_universe(context, {Binance: binance, Bybit: bybit})
 
 
 def test_candles_make_sense() -> None:

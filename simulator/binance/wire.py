@@ -1,38 +1,35 @@
-"""Binance USD-M on the wire: paths, parameter checks, weights, error bodies, row formats.
+"""Binance USD-M on the wire: paths, parameter checks, weights, row formats.
 
 Where the documentation is silent a comment says "choice".
 """
 
-from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
-from simulator import binance_lists
-from simulator.answers import (
-    HTML,
-    JSON_UTF8,
-    PERIODS_MS,
-    Answer,
-    World,
-    candle_rows,
-    dump,
-    times_of,
-)
-from simulator.candles import DAY_MS, HOUR_MS, MINUTE_MS, Ints
+from simulator.answers import HTML, JSON_UTF8, PERIODS_MS, Answer, candle_rows, dump, times_of
+from simulator.binance import lists, refusals
+from simulator.binance import markets as own_markets
+from simulator.binance.limits import NAME, BinanceLimits, BinanceLimitSettings, add_options
+from simulator.binance.text import kline_rows
+from simulator.candles import HOUR_MS, MINUTE_MS, Ints
+from simulator.exchange import Admission, BodyShape, Exchange, ListedContract, MakeMarket, worded
 from simulator.funding import RATE_DECIMALS, Settlement
-from simulator.limits import Refusal
 from simulator.market import FundingSource, Market
 from simulator.pages import RowPages
 from simulator.parameters import FAR_MS, Query, whole_number
-from simulator.text import binance_klines, fixed, rescaled
+from simulator.simulated_markets import SimulatedMarkets
+from simulator.stats import Stats
+from simulator.text import fixed, rescaled
 
-OI_HORIZON_MS: Final = 30 * DAY_MS
 _OLD_FUNDING_MS: Final = 1_693_526_400_000  # markPrice is empty on rows older than 2023-09 (choice)
 
 _FIRST_FUNDING_MS: Final = 1_568_102_400_000  # of the first contract, 2019-09-10 08:00
 
-PATHS: Final = {
+_PATHS: Final = {
     "/fapi/v1/ping": "ping",
     "/fapi/v1/time": "time",
     "/fapi/v1/exchangeInfo": "exchange_info",
@@ -80,16 +77,27 @@ class Window(NamedTuple):
     end_ms: int | None
 
 
-class Binance:
-    """Answers one request at a time from the world's numbers."""
+class Binance(Exchange):
+    """Answers one request at a time from the markets' numbers."""
 
-    name = "binance"
+    name: ClassVar[str] = NAME
+    title: ClassVar[str] = "Binance USD-M futures"
+    prefixes = ("/fapi/", "/futures/")
+    paths = _PATHS
+    page_rows: ClassVar[Mapping[str, int]] = {"klines": 500, "open_interest": 30, "funding": 100}
+    traits = own_markets.TRAITS
+    shape = BodyShape(
+        rows_at=((), ("symbols",)),
+        open_interest=("openInterest", "sumOpenInterest"),
+        times=("timestamp", "fundingTime"),
+    )
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, markets: SimulatedMarkets, stats: Stats, options: Namespace) -> None:
+        super().__init__(markets, stats, options)
+        self._limits = BinanceLimits(BinanceLimitSettings.of(options), markets.clock, stats)
         self._answers: dict[str, Callable[[Query], bytes]] = {
             "ping": lambda query: b"{}",
-            "time": lambda query: dump({"serverTime": self._now_ms()}),
+            "time": lambda query: dump({"serverTime": self.now_ms()}),
             "exchange_info": self._exchange_info,
             "klines": self._klines,
             "open_interest": self._open_interest,
@@ -101,7 +109,58 @@ class Binance:
             "ticker_price": self._ticker_price,
         }
 
-    def cost(self, endpoint: str, query: Query) -> tuple[str, int]:
+    def answer(self, endpoint: str, query: Query) -> Answer:
+        """The answer to a request that the limits let through."""
+        kind = JSON_UTF8 if endpoint in _COUNTERS else "application/json"
+        try:
+            return Answer(200, self._answers[endpoint](query), kind)
+        except Refused as refused:
+            return Answer(refused.status, refused.body, kind, rejected=refused.rejected)
+
+    @classmethod
+    def add_options(cls, group: Any) -> None:
+        add_options(group)
+
+    def admit(self, client: str, endpoint: str, query: Query) -> Admission:
+        counter, cost = self._cost(endpoint, query)
+        refusal = self._limits.take(client, counter, cost)
+        headers = self._headers(endpoint, self._limits.weight_used(client), cost)
+        if refusal is None:
+            return Admission(counter, headers)
+        return Admission(counter, headers, refusals.refusal(refusal, client, self._limits.settings))
+
+    def forget_limits(self) -> None:
+        self._limits.forget()
+
+    def unknown_path(self) -> Answer:
+        return Answer(404, b"<html><head><title>404 Not Found</title></head></html>", HTML)
+
+    def bad_status(self, status: int, rule: Mapping[str, Any], client: str, counter: str) -> Answer:
+        """429 and 418 are kept to: going on makes it worse."""
+        settings = self._limits.settings
+        if status == 429:
+            told = self._limits.tell(
+                client, counter, float(rule.get("retry_after", 5)), made_up=True
+            )
+            return refusals.refusal(told, client, settings)
+        if status == 418:
+            ban_s = float(rule.get("ban_s", settings.ban_s))
+            return refusals.refusal(self._limits.ban(client, ban_s), client, settings)
+        return worded(status, rule) or refusals.bad_status(status, str(rule.get("variant", "")))
+
+    @classmethod
+    def uncollected(cls, make: MakeMarket, start_ms: int) -> list[Market]:
+        return own_markets.uncollected(make, start_ms)
+
+    @classmethod
+    def recorded_lists(cls, folder: Path) -> dict[str, dict[str, Any]]:
+        return own_markets.recorded_lists(folder)
+
+    @classmethod
+    def listed_contract(cls, entry: Mapping[str, Any]) -> ListedContract:
+        return own_markets.listed_contract(entry)
+
+    def _cost(self, endpoint: str, query: Query) -> tuple[str, int]:
         """Which counter a request draws on, and how much."""
         if endpoint in _COUNTERS:
             return _COUNTERS[endpoint], 1
@@ -111,15 +170,7 @@ class Binance:
         one, every = _WEIGHTS_ONE_ALL.get(endpoint, (1, 1))
         return "weight", one if query.get("symbol") else every
 
-    def answer(self, endpoint: str, query: Query) -> Answer:
-        """The answer to a request that the limits let through."""
-        kind = JSON_UTF8 if endpoint in _COUNTERS else "application/json"
-        try:
-            return Answer(200, self._answers[endpoint](query), kind)
-        except Refused as refused:
-            return Answer(refused.status, refused.body, kind, rejected=refused.rejected)
-
-    def headers(self, endpoint: str, weight_used: int, cost: int) -> dict[str, str]:
+    def _headers(self, endpoint: str, weight_used: int, cost: int) -> dict[str, str]:
         """Headers beyond the usual ones: the weight, where the exchange sends it."""
         if endpoint in _COUNTERS:
             return {}
@@ -127,38 +178,14 @@ class Binance:
             weight_used = cost
         return {"x-mbx-used-weight-1m": str(weight_used), "x-response-time": "1ms"}
 
-    def refusal(self, refusal: Refusal, client: str) -> Answer:
-        """429 and 418, in the exchange's words."""
-        if refusal.status == 418:
-            text = (
-                f"Way too many requests; IP({client}) banned until {refusal.until_ms}. "
-                "Please use the websocket for live updates to avoid bans."
-            )
-        else:
-            text = (
-                "Too many requests; current limit of IP is 2400 requests per minute. "
-                "Please use the websocket for live updates to avoid polling the API."
-            )
-        answer = Answer(refusal.status, dump({"code": -1003, "msg": text}))
-        if self._world.limits.retry_after:
-            answer.headers["Retry-After"] = str(refusal.retry_after_s)
-        return answer
-
-    @staticmethod
-    def unknown_path() -> Answer:
-        return Answer(404, b"<html><head><title>404 Not Found</title></head></html>", HTML)
-
     # --- parameters
-
-    def _now_ms(self) -> int:
-        return self._world.clock.now_ms(self.name)
 
     def _market(self, query: Query) -> Market:
         if not query.get("symbol"):
             raise _missing("symbol")
-        market = self._world.find(self.name, query["symbol"])
+        market = self.markets.find(self.name, query["symbol"])
         if market is None:
-            known = query["symbol"] in self._world.markets[self.name]
+            known = query["symbol"] in self.markets.by_exchange[self.name]
             raise Refused(-1121, "Invalid symbol.", rejected=not known)
         return market
 
@@ -189,9 +216,7 @@ class Binance:
         start_ms, end_ms = self._window(query)
 
         def render(candles: Ints) -> list[bytes]:
-            return binance_klines(
-                candles, interval_ms, market.price_decimals, market.quantity_decimals
-            )
+            return kline_rows(candles, interval_ms, market.price_decimals, market.quantity_decimals)
 
         def rows(first_ms: int, last_ms: int) -> tuple[list[int], list[bytes]]:
             candles = market.closed(interval_ms, first_ms, last_ms)
@@ -199,14 +224,14 @@ class Binance:
 
         first = market.candles.first_ms
         pages = RowPages(
-            self._world.pages, market.name, interval_ms, first - first % interval_ms, True, rows
+            self.markets.pages, market.name, interval_ms, first - first % interval_ms, True, rows
         )
         # The bounds compare with the open time, so an unaligned start begins at the next candle;
         # with a start the rows run forward from it.
         text = candle_rows(
             market, pages, render, limit=limit, first_ms=start_ms or 0,
             last_ms=FAR_MS if end_ms is None else end_ms, forward=start_ms is not None,
-            now_ms=self._now_ms(),
+            now_ms=self.now_ms(),
         )  # fmt: skip
         return b"[" + text + b"]"
 
@@ -221,14 +246,16 @@ class Binance:
         period_ms = PERIODS_MS[query["period"]]
         limit = self._limit(query, 30, 500)
         window = self._window(query)
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         start_ms = window.start_ms
         if start_ms is None:
-            start_ms = now_ms - OI_HORIZON_MS
-        elif start_ms < now_ms - OI_HORIZON_MS - MINUTE_MS:  # the minute: choice
+            start_ms = now_ms - own_markets.OPEN_INTEREST_KEPT_MS
+        elif (
+            start_ms < now_ms - own_markets.OPEN_INTEREST_KEPT_MS - MINUTE_MS
+        ):  # the minute: choice
             raise Refused(-1130, "parameter 'startTime' is invalid.")
         pages = RowPages(
-            self._world.pages, (market.name, "oi"), period_ms,
+            self.markets.pages, (market.name, "oi"), period_ms,
             market.candles.first_ms, True,
             lambda first_ms, last_ms: _oi_rows(market, period_ms, first_ms, last_ms),
         )  # fmt: skip
@@ -241,7 +268,7 @@ class Binance:
 
     def _open_interest_now(self, query: Query) -> bytes:
         market = self._market(query)
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         points = market.snapshots(MINUTE_MS * 5, now_ms - HOUR_MS, now_ms)
         value = int(points[1, -1]) if points.shape[1] else 0
         text = fixed(value, market.open_interest_decimals)
@@ -255,7 +282,7 @@ class Binance:
             raise FundingLimitRefused
         limit = self._limit(query, 100, 1000)
         start_ms, end_ms = self._window(query)
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         last_ms = now_ms if end_ms is None else min(end_ms, now_ms)
         if not query.get("symbol"):
             return _list(self._funding_of_all(limit, start_ms, last_ms))
@@ -272,7 +299,7 @@ class Binance:
         step_ms = HOUR_MS
         from_ms = last_ms if start_ms is None else max(start_ms, _FIRST_FUNDING_MS)
         hour_ms = from_ms - from_ms % step_ms
-        markets = [m for m in self._world.markets[self.name].values() if not m.gone]
+        markets = [m for m in self.markets.by_exchange[self.name].values() if not m.gone]
         for _ in range(24 * 40):
             first_ms, end_ms = hour_ms, min(hour_ms + step_ms - 1, last_ms)
             if start_ms is not None:
@@ -286,39 +313,41 @@ class Binance:
                 break
         found.sort(key=lambda entry: (entry[0], entry[1], entry[2].special))
         chosen = found[-limit:] if start_ms is None else found[:limit]
-        by_symbol = self._world.markets[self.name]
+        by_symbol = self.markets.by_exchange[self.name]
         return [
             row for _, symbol, item in chosen for row in _funding_rows(by_symbol[symbol], [item])
         ]
 
     def _funding_info(self, query: Query) -> bytes:
-        return dump(binance_lists.funding_info(self._world, self._now_ms()))
+        return dump(lists.funding_info(self.markets, self.now_ms()))
 
     # --- the present
 
     def _premium_index(self, query: Query) -> bytes:
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         if query.get("symbol"):
-            return dump(binance_lists.premium_index(self._market(query), now_ms))
-        return dump([binance_lists.premium_index(m, now_ms) for m in self._listed()])
+            return dump(lists.premium_index(self._market(query), now_ms))
+        return dump([lists.premium_index(m, now_ms) for m in self._listed()])
 
     def _ticker_24h(self, query: Query) -> bytes:
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         if query.get("symbol"):
-            return dump(binance_lists.ticker_24h(self._market(query), now_ms))
-        return dump([binance_lists.ticker_24h(m, now_ms) for m in self._listed()])
+            return dump(lists.ticker_24h(self._market(query), now_ms))
+        return dump([lists.ticker_24h(m, now_ms) for m in self._listed()])
 
     def _ticker_price(self, query: Query) -> bytes:
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         if query.get("symbol"):
-            return dump(binance_lists.ticker_price(self._market(query), now_ms))
-        return dump([binance_lists.ticker_price(m, now_ms) for m in self._listed()])
+            return dump(lists.ticker_price(self._market(query), now_ms))
+        return dump([lists.ticker_price(m, now_ms) for m in self._listed()])
 
     def _exchange_info(self, query: Query) -> bytes:
-        return dump(binance_lists.exchange_info(self._world, self._now_ms()))
+        return dump(
+            lists.exchange_info(self.markets, self.now_ms(), self._limits.settings.weight_a_minute)
+        )
 
     def _listed(self) -> list[Market]:
-        markets = self._world.markets[self.name].values()
+        markets = self.markets.by_exchange[self.name].values()
         return [m for m in markets if not m.gone and m.status in ("TRADING", "SETTLING")]
 
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from simulator.binance_lists import last_day, last_price
 from simulator.candles import HIGH, HOUR_MS, LOW, OPEN, TURNOVER, VOLUME
 from simulator.market import Market
+from simulator.present import last_day, last_price
 from simulator.text import fixed, plain, rescaled
 
 

@@ -3,20 +3,38 @@
 Where the documentation is silent a comment says "choice".
 """
 
-from collections.abc import Callable
-from typing import Any, Final
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Final
 from urllib.parse import quote, unquote
 
-from simulator import bybit_lists
-from simulator.answers import HTML, PERIODS_MS, Answer, World, candle_rows, dump, times_of
+import orjson
+
+from simulator.answers import HTML, PERIODS_MS, Answer, candle_rows, dump, error_page, times_of
+from simulator.bybit import lists
+from simulator.bybit import markets as own_markets
+from simulator.bybit.limits import NAME, BybitLimits, BybitLimitSettings, add_options
+from simulator.bybit.text import kline_rows
 from simulator.candles import Ints
-from simulator.limits import Refusal
+from simulator.exchange import (
+    Admission,
+    BodyShape,
+    Exchange,
+    FaultKind,
+    ListedContract,
+    MakeMarket,
+    worded,
+)
 from simulator.market import Market
 from simulator.pages import RowPages
 from simulator.parameters import FAR_MS, Query, whole_number
-from simulator.text import bybit_klines, fixed, plain, rescaled
+from simulator.recorded_files import RecordedSeries
+from simulator.simulated_markets import SimulatedMarkets
+from simulator.stats import Stats
+from simulator.text import fixed, plain, rescaled
 
-PATHS: Final = {
+_PATHS: Final = {
     "/v5/market/time": "time",
     "/v5/market/kline": "klines",
     "/v5/market/open-interest": "open_interest",
@@ -35,18 +53,29 @@ _OI_PERIODS_MS: Final = {
     "1h": PERIODS_MS["1h"], "4h": PERIODS_MS["4h"], "1d": PERIODS_MS["1d"],
 }  # fmt: skip
 
-GEO_HTML: Final = (
+_GEO_HTML: Final = (
     b'<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 4.01 Transitional//EN">\n<HTML><HEAD>'
     b"<TITLE>ERROR: The request could not be satisfied</TITLE></HEAD><BODY><H1>403 ERROR</H1>"
     b"The Amazon CloudFront distribution is configured to block access from your country.\n"
     b"</BODY></HTML>"
 )
-BODY_HTML: Final = (
+_BODY_HTML: Final = (
     b'<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 4.01 Transitional//EN">\n<HTML><HEAD>'
     b"<TITLE>ERROR: The request could not be satisfied</TITLE></HEAD><BODY><H1>403 ERROR</H1>"
     b"Bad request. We can't connect to the server for this app or website at this time.\n"
     b"</BODY></HTML>"
 )
+_RETCODE_TEXTS: Final[Mapping[object, str]] = {
+    10000: "Server Timeout",
+    10001: "params error",
+    10002: "The request time exceeds the time window range.",
+    10006: "Too many visits!",
+    10009: "IP address is restricted",
+    10016: "Internal server error",
+    10018: "Exceeded the IP rate limit",
+    10029: "Symbol is invalid",
+    10429: "System level frequency protection",
+}
 
 
 class Refused(Exception):
@@ -61,14 +90,33 @@ class Refused(Exception):
         self.result = {} if result is None else result
 
 
-class Bybit:
-    """Answers one request at a time from the world's numbers."""
+class Bybit(Exchange):
+    """Answers one request at a time from the markets' numbers."""
 
-    name = "bybit"
+    name: ClassVar[str] = NAME
+    title: ClassVar[str] = "Bybit v5 linear"
+    prefixes = ("/v5/",)
+    paths = _PATHS
+    page_rows: ClassVar[Mapping[str, int]] = {
+        "klines": 200, "open_interest": 50, "funding": 200, "instruments": 500,
+    }  # fmt: skip
+    traits = own_markets.TRAITS
+    shape = BodyShape(
+        rows_at=(("result", "list"),),
+        open_interest=("openInterest", "singleOpenInterest"),
+        times=("timestamp", "fundingRateTimestamp"),
+    )
+    fault_kinds: ClassVar[Mapping[str, FaultKind]] = {
+        "retcode": FaultKind(
+            "Bybit's retCode `code` with HTTP 200", fields=("code", "message"), needs=("code",)
+        ),
+        "repeated_cursor": FaultKind("the same cursor and page again and again (Bybit)"),
+    }
 
-    def __init__(self, world: World, *, limit_headers: bool = False) -> None:
-        self._world = world
-        self._limit_headers = limit_headers
+    def __init__(self, markets: SimulatedMarkets, stats: Stats, options: Namespace) -> None:
+        super().__init__(markets, stats, options)
+        self._limit_headers = bool(options.bapi_headers)
+        self._limits = BybitLimits(BybitLimitSettings.of(options), markets.clock, stats)
         self._answers: dict[str, Callable[[Query], bytes]] = {
             "time": self._time,
             "klines": self._klines,
@@ -81,42 +129,88 @@ class Bybit:
     def answer(self, endpoint: str, query: Query) -> Answer:
         """The answer to a request that the limit let through."""
         try:
-            return self.envelope(0, "OK", self._answers[endpoint](query))
+            return self._envelope(0, "OK", self._answers[endpoint](query))
         except Refused as refused:
-            answer = self.envelope(refused.code, str(refused), dump(refused.result))
+            answer = self._envelope(refused.code, str(refused), dump(refused.result))
             answer.rejected = refused.rejected
             return answer
 
-    def envelope(self, code: int, message: str, result: bytes) -> Answer:
-        now_ms = self._now_ms()
+    @classmethod
+    def add_options(cls, group: Any) -> None:
+        add_options(group)
+
+    def admit(self, client: str, endpoint: str, query: Query) -> Admission:
+        refused = self._limits.take(client) is not None
+        return Admission(self.name, refused=_rate_403() if refused else None)
+
+    def forget_limits(self) -> None:
+        self._limits.forget()
+
+    def body_refused(self) -> Answer:
+        """A GET with a body does not get past the edge."""
+        return Answer(403, _BODY_HTML, HTML, rejected=True)
+
+    def unknown_path(self) -> Answer:
+        return Answer(404, b"404 page not found", "text/plain; charset=utf-8")
+
+    def bad_status(self, status: int, rule: Mapping[str, Any], client: str, counter: str) -> Answer:
+        """The 403 of the rate limit is kept to: going on makes it worse."""
+        text = worded(status, rule)
+        if text is not None or status != 403:
+            return text or error_page(status)
+        variant = rule.get("variant", "")
+        if variant == "geo":
+            return self.geo_blocked()
+        if variant == "body":
+            return Answer(403, _BODY_HTML, HTML)
+        if variant in ("", "rate"):
+            ban_s = float(rule.get("ban_s", self._limits.settings.ban_s))
+            self._limits.ban(client, ban_s)
+        return _rate_403()
+
+    def geo_blocked(self) -> Answer:
+        return Answer(403, _GEO_HTML, HTML)
+
+    def own_fault(self, rule: Mapping[str, Any], endpoint: str, query: dict[str, str]) -> Answer:
+        if rule["kind"] == "retcode":
+            code = rule["code"]
+            text = str(rule.get("message", _RETCODE_TEXTS.get(code, "error")))
+            return self._envelope(code, text, b"{}")
+        query.pop("cursor", None)
+        answer = self.answer(endpoint, query)
+        if not answer.rejected:
+            _repeat_cursor(answer)
+        return answer
+
+    @classmethod
+    def uncollected(cls, make: MakeMarket, start_ms: int) -> list[Market]:
+        return own_markets.uncollected(make, start_ms)
+
+    @classmethod
+    def recorded_lists(cls, folder: Path) -> dict[str, dict[str, Any]]:
+        return own_markets.recorded_lists(folder)
+
+    @classmethod
+    def recorded_bodies(cls, folder: Path) -> list[RecordedSeries]:
+        return own_markets.recorded_bodies(folder)
+
+    @classmethod
+    def listed_contract(cls, entry: Mapping[str, Any]) -> ListedContract:
+        return own_markets.listed_contract(entry)
+
+    def _envelope(self, code: int, message: str, result: bytes) -> Answer:
+        now_ms = self.now_ms()
         body = b'{"retCode":%d,"retMsg":%s,"result":%s,"retExtInfo":{},"time":%d}' % (
             code, dump(message), result, now_ms,
         )  # fmt: skip
         headers = {"Ret_code": str(code), "Timenow": str(now_ms), "Traceid": f"{now_ms:032x}"}
         if self._limit_headers:  # said to be on every request, not seen on public ones
-            headers["X-Bapi-Limit"] = str(self._world.limits.bybit_in_5_s)
-            headers["X-Bapi-Limit-Status"] = str(self._world.limits.bybit_in_5_s - 1)
+            headers["X-Bapi-Limit"] = str(self._limits.settings.in_5_s)
+            headers["X-Bapi-Limit-Status"] = str(self._limits.settings.in_5_s - 1)
             headers["X-Bapi-Limit-Reset-Timestamp"] = str(now_ms)
         return Answer(200, body, "application/json; charset=utf-8", headers)
 
-    @staticmethod
-    def refusal(refusal: Refusal) -> Answer:
-        """The rate 403 (plain text: choice)."""
-        return Answer(refusal.status, b"access too frequent", "text/plain; charset=utf-8")
-
-    @staticmethod
-    def body_refused() -> Answer:
-        """A GET with a body does not get past the edge."""
-        return Answer(403, BODY_HTML, HTML, rejected=True)
-
-    @staticmethod
-    def unknown_path() -> Answer:
-        return Answer(404, b"404 page not found", "text/plain; charset=utf-8")
-
     # --- parameters
-
-    def _now_ms(self) -> int:
-        return self._world.clock.now_ms(self.name)
 
     @staticmethod
     def _category(query: Query, default: str = "") -> None:
@@ -125,9 +219,9 @@ class Bybit:
             raise Refused(10001, "params error: category is invalid")  # the text: choice
 
     def _market(self, query: Query, empty: object = None) -> Market:
-        market = self._world.find(self.name, query.get("symbol", ""))
+        market = self.markets.find(self.name, query.get("symbol", ""))
         if market is None:
-            known = query.get("symbol", "") in self._world.markets[self.name]
+            known = query.get("symbol", "") in self.markets.by_exchange[self.name]
             text = "Not supported symbols" if known else "params error: symbol invalid"
             raise Refused(10001, text, empty, rejected=not known)
         return market
@@ -144,7 +238,7 @@ class Bybit:
         start_ms, end_ms = _number(query, "start"), _number(query, "end")
 
         def render(candles: Ints) -> list[bytes]:
-            return bybit_klines(candles, market.price_decimals, market.quantity_decimals)
+            return kline_rows(candles, market.price_decimals, market.quantity_decimals)
 
         def rows(first_ms: int, last_ms: int) -> tuple[list[int], list[bytes]]:
             candles = market.closed(interval_ms, first_ms, last_ms)
@@ -152,7 +246,7 @@ class Bybit:
 
         first = market.candles.first_ms
         pages = RowPages(
-            self._world.pages, market.name, interval_ms, first - first % interval_ms, False, rows
+            self.markets.pages, market.name, interval_ms, first - first % interval_ms, False, rows
         )
         # An unaligned start gives the candle that holds it. A lone start runs forward, a window
         # wider than the limit keeps its newest rows.
@@ -160,7 +254,7 @@ class Bybit:
             market, pages, render, limit=limit,
             first_ms=0 if start_ms is None else start_ms - start_ms % interval_ms,
             last_ms=FAR_MS if end_ms is None else end_ms,
-            forward=start_ms is not None and end_ms is None, now_ms=self._now_ms(),
+            forward=start_ms is not None and end_ms is None, now_ms=self.now_ms(),
         )  # fmt: skip
         head = f'{{"symbol":"{market.symbol}","category":"linear","list":['
         return head.encode() + text + b"]}"
@@ -175,13 +269,13 @@ class Bybit:
         start_ms, end_ms = _number(query, "startTime"), _number(query, "endTime")
         if start_ms is None or end_ms is None:
             start_ms = 0  # a lone startTime is silently ignored
-        last_ms = market.newest_snapshot_ms(period_ms, self._now_ms())
+        last_ms = market.newest_snapshot_ms(period_ms, self.now_ms())
         if end_ms is not None:
             last_ms = min(last_ms, end_ms)
         if query.get("cursor"):
             last_ms = min(last_ms, _cursor_time(query["cursor"]) - 1)
         pages = RowPages(
-            self._world.pages, (market.name, "oi"), period_ms, market.candles.first_ms, False,
+            self.markets.pages, (market.name, "oi"), period_ms, market.candles.first_ms, False,
             lambda first_ms, last_ms: _oi_rows(market, period_ms, first_ms, last_ms),
         )  # fmt: skip
         page = pages.newest(limit, start_ms, last_ms)
@@ -199,7 +293,7 @@ class Bybit:
         start_ms, end_ms = _number(query, "startTime"), _number(query, "endTime")
         if start_ms is not None and end_ms is None:  # the code: choice
             raise Refused(10001, "params error: Time is invalid", {"category": "", "list": []})
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         last_ms = now_ms if end_ms is None else min(end_ms, now_ms)
         found = market.funding.newest(limit, last_ms)
         if start_ms is not None:
@@ -214,13 +308,13 @@ class Bybit:
     # --- lists and the present
 
     def _time(self, query: Query) -> bytes:
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         return dump({"timeSecond": str(now_ms // 1000), "timeNano": str(now_ms * 1_000_000)})
 
     def _instruments(self, query: Query) -> bytes:
         self._category(query)
         limit = _limit(query, 500, 1000)
-        markets = sorted(self._world.markets[self.name].values(), key=lambda m: m.symbol)
+        markets = sorted(self.markets.by_exchange[self.name].values(), key=lambda m: m.symbol)
         status = query.get("status") or "Trading"
         markets = [m for m in markets if m.status == status]
         for name, field in (
@@ -241,22 +335,36 @@ class Bybit:
         cursor = ""
         if len(page) == limit:  # also when nothing follows: such a cursor was recorded
             cursor = quote(f"first={page[0].symbol}&last={page[-1].symbol}", safe="")
-        now_ms = self._now_ms()
-        recorded = self._world.recorded_lists.get(self.name, {})
-        entries = [bybit_lists.instrument(m, now_ms, recorded.get(m.symbol)) for m in page]
+        now_ms = self.now_ms()
+        recorded = self.markets.recorded_lists.get(self.name, {})
+        entries = [lists.instrument(m, now_ms, recorded.get(m.symbol)) for m in page]
         return dump({"category": "linear", "list": entries, "nextPageCursor": cursor})
 
     def _tickers(self, query: Query) -> bytes:
         self._category(query)
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         markets: list[Market]
         if query.get("symbol"):
             markets = [self._market(query)]
         else:
-            every = self._world.markets[self.name].values()
+            every = self.markets.by_exchange[self.name].values()
             markets = [m for m in every if not m.gone and m.status == "Trading"]
-        entries: list[dict[str, Any]] = [bybit_lists.ticker(m, now_ms) for m in markets]
+        entries: list[dict[str, Any]] = [lists.ticker(m, now_ms) for m in markets]
         return dump({"category": "linear", "list": entries})
+
+
+def _rate_403() -> Answer:
+    """The 403 of the rate limit (plain text: choice)."""
+    return Answer(403, b"access too frequent", "text/plain; charset=utf-8")
+
+
+def _repeat_cursor(answer: Answer) -> None:
+    """A cursor that never ends."""
+    body = orjson.loads(answer.body)
+    if isinstance(body.get("result"), dict) and "nextPageCursor" in body["result"]:
+        cursor = body["result"]["nextPageCursor"] or "lastid%3D1%26lasttime%3D4102444800000"
+        body["result"]["nextPageCursor"] = cursor
+        answer.body = dump(body)
 
 
 def _number(query: Query, name: str) -> int | None:

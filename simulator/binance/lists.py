@@ -2,23 +2,14 @@
 
 from typing import Any, Final
 
-from simulator.answers import World
-from simulator.candles import (
-    CLOSE,
-    DAY_MS,
-    HIGH,
-    LOW,
-    OPEN,
-    SLOT_MS,
-    TRADES,
-    TURNOVER,
-    VOLUME,
-    Ints,
-)
+from simulator.binance.limits import NAME
+from simulator.candles import DAY_MS, HIGH, LOW, OPEN, TRADES, TURNOVER, VOLUME
 from simulator.market import Market
-from simulator.series import BLOCK_MS
+from simulator.present import last_day, last_price
+from simulator.simulated_markets import SimulatedMarkets
 from simulator.text import fixed, rescaled
 
+FUNDING_LIST: Final = f"{NAME} funding"  # the name of the recorded fundingInfo
 _RATE_LIMITS: Final = [
     {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 2400},
     {"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1, "limit": 1200},
@@ -38,10 +29,10 @@ _ORDER_TYPES: Final = [
 _INFO_AGE_MS: Final = 4_091_000
 
 
-def exchange_info(world: World, now_ms: int) -> dict[str, Any]:
+def exchange_info(markets: SimulatedMarkets, now_ms: int, weight_a_minute: int) -> dict[str, Any]:
     """The whole list; `weight_a_minute` is what the limits really are."""
     limits = [dict(limit) for limit in _RATE_LIMITS]
-    limits[0]["limit"] = world.limits.weight_a_minute
+    limits[0]["limit"] = weight_a_minute
     head: dict[str, Any] = {
         "timezone": "UTC",
         "serverTime": now_ms - _INFO_AGE_MS,
@@ -50,10 +41,10 @@ def exchange_info(world: World, now_ms: int) -> dict[str, Any]:
         "exchangeFilters": [],
         "assets": _ASSETS,
     }
-    recorded = world.recorded_lists.get("binance", {})
+    recorded = markets.recorded_lists.get(NAME, {})
     head["symbols"] = [
         symbol_entry(market, recorded.get(market.symbol))
-        for market in world.markets["binance"].values()  # those that left stay in the list
+        for market in markets.by_exchange[NAME].values()  # those that left stay in the list
     ]
     return head
 
@@ -105,11 +96,11 @@ def symbol_entry(market: Market, recorded: dict[str, Any] | None) -> dict[str, A
     }  # fmt: skip
 
 
-def funding_info(world: World, now_ms: int) -> list[dict[str, Any]]:
+def funding_info(markets: SimulatedMarkets, now_ms: int) -> list[dict[str, Any]]:
     """Symbols whose cap, floor or interval was adjusted; one that is absent settles every 8 h."""
     found = []
-    recorded = world.recorded_lists.get("binance funding", {})
-    for market in world.markets["binance"].values():
+    recorded = markets.recorded_lists.get(FUNDING_LIST, {})
+    for market in markets.by_exchange[NAME].values():
         if market.symbol in recorded and not market.collected:
             found.append(recorded[market.symbol])
             continue
@@ -179,17 +170,3 @@ def ticker_24h(market: Market, now_ms: int) -> dict[str, Any]:
 def ticker_price(market: Market, now_ms: int) -> dict[str, Any]:
     price = fixed(last_price(market, now_ms), market.price_decimals)
     return {"symbol": market.symbol, "price": price, "time": now_ms}
-
-
-def last_day(market: Market, now_ms: int) -> Ints:
-    """The candles of the last 24 hours, in blocks of 2 hours (choice: no finer)."""
-    open_ms = now_ms - now_ms % BLOCK_MS
-    return market.closed(BLOCK_MS, open_ms - DAY_MS, open_ms - BLOCK_MS)
-
-
-def last_price(market: Market, now_ms: int) -> int:
-    """The close of the forming candle, else of the one before; 0 before the first trade."""
-    candle = market.forming(SLOT_MS, now_ms)
-    if not candle.shape[1]:
-        candle = market.closed(DAY_MS, now_ms - 3 * DAY_MS, now_ms - DAY_MS)
-    return int(candle[CLOSE, -1]) if candle.shape[1] else 0

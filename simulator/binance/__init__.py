@@ -1,0 +1,1 @@
+"""Binance USD-M: all that the simulator knows of this one exchange."""

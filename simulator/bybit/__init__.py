@@ -1,0 +1,1 @@
+"""Bybit v5 linear: all that the simulator knows of this one exchange."""

@@ -1,0 +1,14 @@
+"""Which exchanges there are: one line for each."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from simulator.binance.wire import Binance
+from simulator.bybit.wire import Bybit
+from simulator.exchange import Exchange
+
+EXCHANGES: Final[tuple[type[Exchange], ...]] = (
+    Binance,
+    Bybit,
+)
+BY_NAME: Final[Mapping[str, type[Exchange]]] = {exchange.name: exchange for exchange in EXCHANGES}

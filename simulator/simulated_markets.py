@@ -1,0 +1,28 @@
+"""The markets of all exchanges and their clock: the state that every answer is made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator.clock import Clock
+from simulator.market import Market
+from simulator.pages import PageCache
+
+
+@dataclass(slots=True)
+class SimulatedMarkets:
+    """`by_exchange`: exchange -> symbol -> market, in listing order."""
+
+    clock: Clock
+    seed: int
+    pages: PageCache
+    by_exchange: dict[str, dict[str, Market]]
+    recorded_lists: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def find(self, exchange: str, symbol: str) -> Market | None:
+        """The market, unless it is not (or no longer) known under that name."""
+        market = self.by_exchange[exchange].get(symbol)
+        return None if market is None or market.gone else market
+
+    def add(self, market: Market) -> None:
+        self.by_exchange[market.exchange][market.symbol] = market
