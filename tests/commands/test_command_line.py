@@ -116,6 +116,22 @@ def test_help_and_version_load_nothing_but_the_standard_library(words: list[str]
     assert not {"asyncio", "ssl"} & loaded
 
 
+@pytest.mark.parametrize(
+    ("command", "without"),
+    [
+        ("serve", {"fastapi", "starlette", "uvicorn", "asyncpg", "data_collector", "jobs"}),
+        ("api", {"numpy", "simdjson", "data_collector", "jobs"}),
+        ("worker", {"fastapi", "starlette", "uvicorn"}),
+        ("coins", {"fastapi", "numpy", "data_collector", "jobs"}),
+    ],
+)
+def test_a_process_loads_only_what_it_runs(command: str, without: set[str]) -> None:
+    program = f"import sys, commands.{command}; print(*sys.modules)"
+    loaded = run(sys.executable, "-c", program, PYTHONPATH=str(ROOT)).stdout.split()
+    assert f"commands.{command}" in loaded
+    assert without & set(loaded) == set()
+
+
 def test_the_version_is_the_projects(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
