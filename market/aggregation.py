@@ -150,9 +150,8 @@ def _sums_of_texts(
         texts = [f"{Decimal(repr(value)):f}" for value in values.tolist()]
     units, scale = whole_units(texts)
     if float(values.max()) * scale < _FITS_INT64:
-        if isinstance(units, list):
-            units = np.fromiter(units, np.int64, len(units))
-        totals = np.add.reduceat(units, starts).tolist()
+        whole = np.fromiter(units, np.int64, len(units))
+        totals = np.add.reduceat(whole, starts).tolist()
     else:
         totals = [sum(units[begin:end]) for begin, end in pairwise([*starts.tolist(), len(units)])]
     # The true division of two whole numbers of any size is correctly rounded.
