@@ -164,7 +164,7 @@ class Ready(BaseModel):
                         "store": "ok",
                         "worker": "ok",
                         "database": "away: refused",
-                        "jobs": "ok",
+                        "exchanges": "ok",
                     },
                     "caches": {
                         "4h": {

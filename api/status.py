@@ -1,13 +1,14 @@
 """GET /health and /ready: whether the process lives, and whether the service can do its work."""
 
 import asyncio
+from operator import itemgetter
 from typing import Any, Final
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from api.documents.listing import document_state
-from api.documents.nothing_yet import last_run
+from api.documents.nothing_yet import how_it_ended
 from api.models import Health, Ready
 from api.openapi import responses
 from api.parts import Parts
@@ -16,12 +17,12 @@ from cache_manager import DocumentMeta
 from config import Settings
 from database import DatabaseUnavailable
 from documents.names import DOCUMENTS
+from job_queue.records import LastRun
 from stores.hot.beats import StoreHealth, store_health
 from stores.hot.store import StoreUnavailable
 from timing.clock import now_ms
 
 _READY_DEADLINE_S: Final = 2.0
-_LONGEST_STATE: Final = 1000
 _BEATS_UNKNOWN: Final = "not known while the store takes no writes"
 
 
@@ -40,13 +41,15 @@ def build_status(settings: Settings) -> APIRouter:
     )
     async def ready(parts: RequestParts) -> JSONResponse:
         """503 only when the hot store is away or no worker has lived for 30 s. Degraded while the
-        database is away, while the store is full or takes no writes, and where the last run of a
-        job failed: documents are served."""
-        (store, metas, signs), database, jobs = await asyncio.gather(
-            _store_state(parts), _database_state(parts, settings), _jobs_state(parts)
+        database is away, while the store is full or takes no writes, and while no exchange can be
+        reached: documents are served."""
+        (store, metas, signs), database, exchanges = await asyncio.gather(
+            _store_state(parts),
+            _database_state(parts, settings),
+            _exchanges_state(parts, settings),
         )
         worker = _worker_state(signs)
-        states = {"store": store, "worker": worker, "database": database, "jobs": jobs}
+        states = {"store": store, "worker": worker, "database": database, "exchanges": exchanges}
         down = {"store": signs is None, "worker": worker not in ("ok", _BEATS_UNKNOWN)}
         lacking = [f"{part}: {states[part]}" for part, is_down in down.items() if is_down]
         well = all(state == "ok" for state in states.values())
@@ -94,12 +97,25 @@ async def _database_state(parts: Parts, settings: Settings) -> str:
     return "ok"
 
 
-async def _jobs_state(parts: Parts) -> str:
-    """The jobs whose last run failed, and why: exchanges that cannot be reached show here."""
+async def _exchanges_state(parts: Parts, settings: Settings) -> str:
+    """Whether the exchanges could be reached when a job last needed them.
+
+    The run that ended last says so, of those that are complete or that failed because of the
+    exchanges: each cause of such a failure begins with the name of its exchange.
+    """
     try:
         async with asyncio.timeout(_READY_DEADLINE_S):
             jobs = await parts.queue.list()
     except (StoreUnavailable, TimeoutError) as error:
         return f"not known: {str(error) or 'no answer in time'}"
-    failed = [last_run(job) for job in jobs if job.last and job.last.state == "failed"]
-    return "; ".join(filter(None, failed))[:_LONGEST_STATE] or "ok"
+    runs = [(job.last.finished_at_ms, job.id, job.last) for job in jobs if job.last]
+    told = [run for run in runs if _tells_of_exchanges(run[2], settings)]
+    if not told:
+        return "ok"
+    _, job_id, newest = max(told, key=itemgetter(0))
+    return "ok" if newest.state == "complete" else how_it_ended(job_id, newest)
+
+
+def _tells_of_exchanges(last: LastRun, settings: Settings) -> bool:
+    first_word = (last.error or "").partition(" ")[0].rstrip(":")
+    return last.state == "complete" or (last.state == "failed" and first_word in settings.exchanges)

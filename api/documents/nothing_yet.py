@@ -7,7 +7,7 @@ from api.answers import NO_CACHE, Answer, problem
 from documents.names import GLOBAL_FR
 from job_queue.kinds import maker_of
 from job_queue.queue import JobQueue
-from job_queue.records import JobRecord
+from job_queue.records import JobRecord, LastRun
 from stores.hot.store import StoreUnavailable
 
 _LONGEST_CAUSE: Final = 500
@@ -33,7 +33,7 @@ async def nothing_yet(queue: JobQueue, name: str) -> Answer:
 def _next_step(name: str, job: JobRecord | None) -> str:
     path, body = post_of(name)
     post = f"POST {path}" + (f' {{"timeframe":"{name}"}}' if body else "")
-    last = job and last_run(job)
+    last = job and job.last and how_it_ended(job.id, job.last)
     if job is not None and job.is_pending:
         how = "is queued" if job.state == "queued" else "is running"
         now = f"{job.id} {how}, GET /jobs/{job.id} follows it"
@@ -42,12 +42,10 @@ def _next_step(name: str, job: JobRecord | None) -> str:
     return f"{last}; {post} tries again" if last else f"{post} {verb} it"
 
 
-def last_run(job: JobRecord) -> str | None:
-    """How the job's last run ended, in words: state, when, and why; None before there was one."""
-    if job.last is None:
-        return None
-    ended = datetime.fromtimestamp(job.last.finished_at_ms / 1000, UTC)
+def how_it_ended(job_id: str, run: LastRun) -> str:
+    """How a run ended, in words: state, when, and why."""
+    ended = datetime.fromtimestamp(run.finished_at_ms / 1000, UTC)
     words = {"complete": "completed", "failed": "failed", "aborted": "was aborted"}
-    how = words.get(job.last.state, f"ended as {job.last.state}")
-    text = f"the last run of {job.id} {how} at {ended:%Y-%m-%dT%H:%M:%SZ}"
-    return f"{text}: {job.last.error[:_LONGEST_CAUSE]}" if job.last.error else text
+    how = words.get(run.state, f"ended as {run.state}")
+    text = f"the last run of {job_id} {how} at {ended:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{text}: {run.error[:_LONGEST_CAUSE]}" if run.error else text
