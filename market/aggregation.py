@@ -21,7 +21,8 @@ from market.timeframes import Timeframe
 _RECOVERABLE_BELOW: Final = 10.0**15
 # Powers of ten up to 10**22 are exact in float64; beyond that the fast path does not apply.
 _MAX_DECIMALS: Final = 22
-_FITS_INT64: Final = 4e18  # and so does the sum of two
+_EXACT_BELOW: Final = 2.0**53  # every whole number is a float64
+_FITS_INT64: Final = 9e18
 
 
 def aggregate(
@@ -129,8 +130,10 @@ def _scaled_sums(
     largest = columns.max(axis=1, keepdims=True)
     scales = np.array([[_scale(value)] for (value,) in largest.tolist()])
     units = np.rint(columns * scales)
-    proven = (units / scales == columns) & (largest * scales < _RECOVERABLE_BELOW)
-    return (np.add.reduceat(units, starts, axis=1) / scales).T, proven.all(axis=1)
+    meant = (units / scales == columns) & (largest * scales < _RECOVERABLE_BELOW)
+    totals = np.add.reduceat(units, starts, axis=1)
+    proven = meant.all(axis=1) & (totals.max(axis=1) < _EXACT_BELOW)
+    return (totals / scales).T, proven
 
 
 def _scale(largest: float) -> float:
@@ -149,7 +152,7 @@ def _sums_of_texts(
     if texts is None:
         texts = [f"{Decimal(repr(value)):f}" for value in values.tolist()]
     units, scale = whole_units(texts)
-    if float(values.max()) * scale < _FITS_INT64:
+    if float(np.add.reduceat(values, starts).max()) * scale < _FITS_INT64:
         whole = np.fromiter(units, np.int64, len(units))
         totals = np.add.reduceat(whole, starts).tolist()
     else:
