@@ -16,7 +16,6 @@ from starlette.routing import BaseRoute, Match, Route
 
 from api.answers import PIECE_DEADLINE_S, Receive, Scope, Send, answer_to, as_response
 from api.coins import build_coins
-from api.connections.polls import Polls
 from api.cors import Cors
 from api.docs import build_docs
 from api.documents.document_cache import DocumentCache
@@ -150,17 +149,15 @@ class Api(FastAPI):
                 ),
                 cors=self._cors,
             )
-            at_hand = Polls(documents)
             try:
                 async with (
                     loop_watched(self._metrics.loop_lag),
                     self._processes.shared(parts.store),
                 ):
-                    yield {"parts": parts, "documents": documents, "at_hand": at_hand}
+                    yield {"parts": parts, "documents": documents}
             finally:
                 await self._watcher.aclose()
                 await cache.aclose()
-                at_hand.close()
 
 
 def _handle_errors(app: FastAPI, routes: Sequence[BaseRoute]) -> None:

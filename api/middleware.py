@@ -21,7 +21,7 @@ from api.answers import (
     send_answer,
 )
 from api.cors import Cors, origin_of
-from api.documents.endpoint import PREFIX
+from api.documents.endpoint import PREFIX, READING
 from api.guard import LARGEST_BODY, TOO_LARGE
 from api.state import ApiState
 from metrics.api import OTHER, ApiMetrics
@@ -46,6 +46,10 @@ class Middleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path.startswith(PREFIX) and scope["method"] in READING:
+            state = cast(ApiState, scope["state"])
+            await state["documents"](scope, receive, send, path[len(PREFIX) :])
+            return
         refused = self._refused(scope)
         if refused is not None:
             self._metrics.answered(scope["method"], OTHER, refused.status, 0.0)

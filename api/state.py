@@ -4,7 +4,6 @@ from typing import Annotated, TypedDict, cast
 
 from fastapi import Depends, Request
 
-from api.connections.polls import Polls
 from api.documents.endpoint import CacheEndpoint
 from api.parts import Parts
 
@@ -14,7 +13,6 @@ class ApiState(TypedDict):
 
     parts: Parts
     documents: CacheEndpoint
-    at_hand: Polls
 
 
 def _parts(request: Request) -> Parts:

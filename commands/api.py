@@ -5,7 +5,7 @@ import asyncio
 import os
 import socket
 
-from api.connections.protocol import Crowd
+from api.connections.limits import ConnectionLimits
 from api.connections.server import serve_app
 from api_routes import create_app
 from commands.composition import open_parts
@@ -32,8 +32,8 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
     app = create_app(settings, lambda: open_parts(settings, "api"), metrics=metrics)
     settle()
     listener = socket.socket(fileno=fd) if fd is not None else listen(settings)
-    crowd = Crowd.within(raise_open_file_limit(), metrics)
+    limits = ConnectionLimits.within(raise_open_file_limit(), metrics)
     if fd is None:
         say(f"Perpcache API: {READY_WORDS}{address_of(listener)}")
-    started = await serve_app(app, listener, stop, crowd, before_end=app.release_waiters)
+    started = await serve_app(app, listener, stop, limits, before_end=app.release_waiters)
     return 0 if started else 1

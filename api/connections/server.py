@@ -9,7 +9,8 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from api.connections.protocol import Crowd, ServingProtocol
+from api.connections.limits import ConnectionLimits
+from api.connections.protocol import ServingProtocol
 
 _KEPT_ALIVE_S: Final = 75
 _FINISH_S: Final = 1  # for the requests under way when told to stop
@@ -19,17 +20,17 @@ async def serve_app(
     app: ASGIApp,
     listener: socket.socket,
     stop: asyncio.Event,
-    crowd: Crowd,
+    limits: ConnectionLimits,
     *,
     before_end: Callable[[], Awaitable[None]],
 ) -> bool:
     """Answers on `listener` until `stop`; False when the application could not start.
 
-    `crowd`: how many connections it takes.
+    `limits`: how many connections it takes.
     `before_end` is awaited while connections still stand: for requests that are held.
     """
     server = _Server(
-        crowd,
+        limits,
         before_end,
         uvicorn.Config(
             app,
@@ -63,10 +64,13 @@ class _Server(uvicorn.Server):
     """uvicorn's server, with signals left to us and waiting requests answered first."""
 
     def __init__(
-        self, crowd: Crowd, before_end: Callable[[], Awaitable[None]], config: uvicorn.Config
+        self,
+        limits: ConnectionLimits,
+        before_end: Callable[[], Awaitable[None]],
+        config: uvicorn.Config,
     ) -> None:
         super().__init__(config)
-        self.server_state = crowd
+        self.server_state = limits
         self._before_end = before_end
 
     @contextlib.contextmanager

@@ -38,7 +38,12 @@ log = structlog.get_logger(__name__)
 # The package's types take the class for an instance.
 IsalError: type[Exception] = cast(Any, isal_zlib.error)
 
-Check = asyncio.Task[DocumentMeta | None]
+
+@dataclass(frozen=True, slots=True)
+class DocumentBody(Body):
+    """The bytes of one representation; `absent`: symbols asked for that the document lacks."""
+
+    absent: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,34 +51,25 @@ class CachedDocument:
     """One version of one document as it is stored, and what its headers say."""
 
     stored: StoredDocument = field(repr=False)
+    deflated: DocumentBody = field(repr=False)
     etag_base: bytes
     last_modified: bytes
 
     @classmethod
     def of(cls, stored: StoredDocument) -> "CachedDocument":
         meta = stored.meta
+        deflated = DocumentBody((stored.deflated,), len(stored.deflated))
         etag_base = f"{meta.version}-{meta.content_hash}".encode()
         last_modified = formatdate(meta.updated_at_ms // 1000, usegmt=True).encode()
-        return cls(stored, etag_base, last_modified)
+        return cls(stored, deflated, etag_base, last_modified)
 
     @property
     def meta(self) -> DocumentMeta:
         return self.stored.meta
 
-    @property
-    def deflated(self) -> bytes:
-        return self.stored.deflated
-
     def representation(self, wanted: Wanted) -> bytes:
         """What all codings of this version and query have in common in their ETags."""
         return self.etag_base + b"-" + wanted.tag if wanted.tag else self.etag_base
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentBody(Body):
-    """The bytes of one representation; `absent`: symbols asked for that the document lacks."""
-
-    absent: frozenset[str] = frozenset()
 
 
 class DocumentCache:
@@ -87,46 +83,28 @@ class DocumentCache:
         self._derived = DerivedBodies(derived_bytes)
         self._outage = OutageLog(log, "documents_not_checked", "documents_checked_again")
 
-    def check(self, name: str) -> Check:
-        """A look at the store's version that begins no earlier than now, shared by who asks."""
-        check = self._checks.get(name)
-        if check is None:
-            check = self._checks[name] = SharedCall(partial(self._read_meta, name))
-        return check.join()
-
-    async def current(self, name: str, check: Check | None = None) -> CachedDocument | None:
-        """The newest version as of `check`, or of now; None if there is none yet.
+    async def current(self, name: str) -> CachedDocument | None:
+        """The newest version as of now; None if there is none yet.
 
         While the store is away: the document at hand, else raises StoreUnavailable.
         """
-        check = check or self.check(name)
-        await asyncio.wait({check})
+        check = self._checks.get(name)
+        if check is None:
+            check = self._checks[name] = SharedCall(partial(self._read_meta, name))
         try:
+            meta = await check()
+            document = self._documents.get(name)
+            if meta is None:
+                self._forget(name)
+                return None
             for _ in range(_LOADS):
-                document = self.at_hand(name, check)
-                if document is not None:
-                    return document
-                if check.result() is None:
-                    self._forget(name)
-                    return None
+                if document is not None and document.meta.version >= meta.version:
+                    break
                 await self._load(name)
-            return self._documents.get(name)
+                document = self._documents.get(name)
+            return document
         except StoreUnavailable as error:
             return self._while_away(name, error)
-
-    def at_hand(self, name: str, check: Check) -> CachedDocument | None:
-        """The document that may be served after this check, which has ended; None if there is more
-        to do. Raises StoreUnavailable if the store is away and there is no document."""
-        if check.cancelled():
-            raise StoreUnavailable("the service is stopping")
-        error = check.exception()
-        if isinstance(error, StoreUnavailable):
-            return self._while_away(name, error)
-        meta = check.result()
-        document = self._documents.get(name)
-        if meta is None or document is None or document.meta.version < meta.version:
-            return None
-        return document
 
     def _while_away(self, name: str, error: StoreUnavailable) -> CachedDocument:
         document = self._documents.get(name)
@@ -139,7 +117,7 @@ class DocumentCache:
     ) -> DocumentBody | None:
         """The bytes of a representation that was made before."""
         if not wanted.tag and coding is Coding.DEFLATE:
-            return DocumentBody((document.deflated,), len(document.deflated))
+            return document.deflated
         body: DocumentBody | None = self._derived.kept(_key(document, wanted, coding))
         return body
 
@@ -226,9 +204,9 @@ class DocumentCache:
         return body, body.length
 
     async def _gzip(self, document: CachedDocument) -> tuple[DocumentBody, int]:
-        trailer = await self._derived.run(_gzip_trailer, document.deflated)
+        trailer = await self._derived.run(_gzip_trailer, document.stored.deflated)
         # The stored zlib stream without its header (2) and checksum (4) is what gzip holds too.
-        parts = (_GZIP_HEADER, memoryview(document.deflated)[2:-4], trailer)
+        parts = (_GZIP_HEADER, memoryview(document.stored.deflated)[2:-4], trailer)
         return DocumentBody(parts, sum(map(len, parts))), len(_GZIP_HEADER) + len(trailer)
 
 

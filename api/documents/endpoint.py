@@ -1,16 +1,18 @@
 """GET and HEAD /cache/<name>: validators, codings, waiting, and bytes out in pieces.
 
-Plain ASGI, because this is what bots poll: a request passes no framework on its way, and one
-whose answer is at hand not even a task (api/connections/polls.py). The endpoint decides nothing
-about data and never touches the store itself.
+Plain ASGI, because this is what bots poll: a request passes no framework on its way, is read once
+for all who send the same, and gets headers that are made once a second. The endpoint decides
+nothing about data and never touches the store itself.
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from typing import Final
+
+from starlette.exceptions import HTTPException
 
 from api.answers import (
     INERT,
@@ -29,13 +31,14 @@ from api.answers import (
     send_answer,
 )
 from api.cors import Cors, origin_of
-from api.documents.document_cache import CachedDocument, Check, DocumentCache
+from api.documents.document_cache import CachedDocument, DocumentBody, DocumentCache
 from api.documents.long_polls import LongPolls
 from api.documents.nothing_yet import nothing_yet
 from api.documents.publish_watcher import PublishWatcher
-from api.documents.query import InvalidQuery, Wanted, read_query
+from api.documents.query import Wanted, read_query
 from api.documents.symbols import ListedSymbols, none_known, unknown_header
 from api.documents.validators import Coding, choose_coding, entity_tag, is_known, read_date
+from api.guard import LARGEST_BODY, TOO_LARGE
 from documents.names import DOCUMENTS
 from job_queue.queue import JobQueue
 from metrics.api import ApiMetrics
@@ -43,31 +46,46 @@ from timing.clock import now_ms
 
 PREFIX: Final = "/cache/"
 ROUTE: Final = "/cache/{name}"
-# The longest answer that goes out at once, head and body.
-_SHORT_BYTES: Final = 512 * 1024
-# Where a request that was looked at before carries its check of the version.
-CHECK: Final = "perpcache.check"
+READING: Final = frozenset(("GET", "HEAD"))
+# Requests that are read once for all who send the same: how many, and how long they may be.
+_MOST_KNOWN: Final = 1024
+_LONGEST_KNOWN: Final = 1024
 
 _VARY: Final[Header] = (b"vary", b"Accept-Encoding")
 _CONTENT_ENCODING: Final = {
     coding: (b"content-encoding", coding.value.encode()) for coding in Coding
 }
-_PATHS: Final = {PREFIX + name: name for name in DOCUMENTS}
-_OF_A_BODY: Final = frozenset((b"content-length", b"transfer-encoding"))
+# The header fields that say what is asked for, and the length of a body, which nobody needs.
+_ASKING: Final = frozenset(
+    (b"accept-encoding", b"if-none-match", b"if-modified-since", b"origin", b"content-length")
+)
 _EMPTY: Final = Body((), 0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
-    """What a request for a document asks for."""
+    """What a request for a document asks for, and the headers that were made for it last."""
 
-    method: str
     name: str
     wanted: Wanted
     coding: Coding
     if_none_match: bytes | None
     if_modified_since_s: int | None
     origin: bytes | None  # of the page that asks, where it is a page
+    made: "_Headers | None" = field(default=None, init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Headers:
+    """Headers of one version's answer within one second; `length` None where that is a 304.
+
+    Holds no document: those that nobody asks for any more have to go.
+    """
+
+    etag_base: bytes
+    age_s: int
+    length: int | None
+    headers: list[Header]
 
 
 class CacheEndpoint:
@@ -95,6 +113,7 @@ class CacheEndpoint:
         self._watcher = watcher
         self._now_ms = now_ms
         self._piece_deadline_s = piece_deadline_s
+        self._known: dict[tuple[Hashable, ...], Asked] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, name: str) -> None:
         """`name`: what follows /cache/ in the path."""
@@ -102,102 +121,66 @@ class CacheEndpoint:
         try:
             answer = await self._prepare(name, scope, receive)
         except (Exception, asyncio.CancelledError) as error:
-            answer = answer_to(error, scope["path"])
-        answer = self._cors.marked(answer, origin_of(scope))
+            answer = self._to_page(answer_to(error, scope["path"]), scope)
         # Long polls are left out of the latency histogram.
         held = b"wait=" in scope["query_string"]
         duration_s = None if held else time.perf_counter() - began
         self._metrics.answered(scope["method"], ROUTE, answer.status, duration_s)
         await send_answer(scope, send, answer, piece_deadline_s=self._piece_deadline_s)
 
-    def quick(self, scope: Scope) -> Asked | None:
-        """What a request asks for, if it is of a kind whose answer may be at hand."""
-        name = _PATHS.get(scope["path"])
-        if name is None or scope["method"] not in ("GET", "HEAD"):
-            return None
-        for key, _ in scope["headers"]:
-            if key in _OF_A_BODY:
-                return None
-        try:
-            asked = _asked(name, scope)
-        except InvalidQuery:
-            return None
-        return None if asked is None or asked.wanted.wait_s else asked
-
-    def short_answer(self, asked: Asked, check: Check) -> Answer | None:
-        """The answer after this check, which has ended, if it is short and ready; None if there
-        is more to do. Is to be counted for each request that it answers."""
-        try:
-            answer = self._short_answer(asked, check)
-        except Exception as error:
-            answer = answer_to(error, PREFIX + asked.name)
-        return answer and self._cors.marked(answer, asked.origin)
-
-    def count(self, asked: Asked, answer: Answer, duration_s: float) -> None:
-        self._metrics.answered(asked.method, ROUTE, answer.status, duration_s)
-
-    def check(self, asked: Asked) -> Check:
-        """A look at the version of what is asked for, begun no earlier than now."""
-        return self._cache.check(asked.name)
-
-    def _short_answer(self, asked: Asked, check: Check) -> Answer | None:
-        document = self._cache.at_hand(asked.name, check)
-        if document is None:
-            return None
-        answer = self._not_modified(document, asked)
-        if answer is None:
-            body = self._cache.body_at_hand(document, asked.wanted, asked.coding)
-            if body is not None and not body.absent and body.length <= _SHORT_BYTES:
-                answer = self._found(document, asked, body)
-        return answer
-
     async def _prepare(self, name: str, scope: Scope, receive: Receive) -> Answer:
-        if scope["method"] not in ("GET", "HEAD"):
-            return problem(405, "Method Not Allowed", (b"allow", b"GET, HEAD"))
+        if scope["method"] not in READING:
+            refused = problem(405, "Method Not Allowed", (b"allow", b"GET, HEAD"))
+            return self._to_page(refused, scope)
         if name not in DOCUMENTS:
             message = "must be one of " + ", ".join(DOCUMENTS)
-            return problem(422, [{"type": "enum", "loc": ["path", "name"], "msg": message}])
-        asked = _asked(name, scope)
+            found = [{"type": "enum", "loc": ["path", "name"], "msg": message}]
+            return self._to_page(problem(422, found), scope)
+        asked = self._read(name, scope)
         if asked is None:
             detail = "none of deflate, gzip and identity is acceptable to the client"
-            return problem(406, detail, _VARY)
+            return self._to_page(problem(406, detail, _VARY), scope)
         if asked.wanted.wait_s:
             document = await self._wait(asked, scope, receive)
         else:
-            document = await self._cache.current(name, scope.get(CHECK))
+            document = await self._cache.current(name)
         if document is None:
-            return await nothing_yet(self._queue, name)
-        return self._not_modified(document, asked) or await self._content(document, asked)
+            return self._to_page(await nothing_yet(self._queue, name), scope)
+        if self._has(asked, document):
+            return Answer(304, self._headers(document, asked, None), _EMPTY)
+        body = self._cache.body_at_hand(document, asked.wanted, asked.coding)
+        if body is None:
+            body = await self._cache.body(document, asked.wanted, asked.coding)
+        if body.absent:
+            return await self._without(document, asked, body)
+        return Answer(200, self._headers(document, asked, body.length), body)
 
-    async def _content(self, document: CachedDocument, asked: Asked) -> Answer:
+    async def _without(self, document: CachedDocument, asked: Asked, body: DocumentBody) -> Answer:
         """200, with the symbols named that no market has; 404 if that is all that was asked for."""
-        body = await self._cache.body(document, asked.wanted, asked.coding)
-        if not body.absent:
-            return self._found(document, asked, body)
         listed = await self._listed.current()
         unknown = body.absent - listed
         if unknown == asked.wanted.query.symbols:
-            return none_known(
-                unknown, await self._cache.near_symbols(document, asked.wanted, listed)
-            )
-        answer = self._found(document, asked, body)
-        if unknown:
-            answer.headers.append(unknown_header(unknown))
-        return answer
+            near = await self._cache.near_symbols(document, asked.wanted, listed)
+            return self._cors.marked(none_known(unknown, near), asked.origin)
+        headers = self._headers(document, asked, body.length)
+        return Answer(200, [*headers, unknown_header(unknown)] if unknown else headers, body)
 
-    def _not_modified(self, document: CachedDocument, asked: Asked) -> Answer | None:
-        """304 where the client has this version."""
-        if not _has(asked, document):
-            return None
-        representation = document.representation(asked.wanted)
-        return Answer(304, self._headers(document, representation, asked.coding), _EMPTY)
+    def _to_page(self, answer: Answer, scope: Scope) -> Answer:
+        return self._cors.marked(answer, origin_of(scope))
 
-    def _found(self, document: CachedDocument, asked: Asked, body: Body) -> Answer:
-        headers = self._headers(document, document.representation(asked.wanted), asked.coding)
-        headers += (JSON, NOSNIFF, INERT, (b"content-length", b"%d" % body.length))
-        if asked.coding is not Coding.IDENTITY:
-            headers.append(_CONTENT_ENCODING[asked.coding])
-        return Answer(200, headers, body)
+    def _read(self, name: str, scope: Scope) -> Asked | None:
+        """None if no coding that we have is acceptable. Raises InvalidQuery."""
+        fields = [item for item in scope["headers"] if item[0] in _ASKING]
+        key = (name, scope["query_string"], *fields)
+        asked = self._known.get(key)
+        if asked is None:
+            asked = _asked(name, scope["query_string"], fields)
+            size = len(scope["query_string"]) + sum(len(value) for _, value in fields)
+            if asked is not None and size <= _LONGEST_KNOWN:
+                if len(self._known) >= _MOST_KNOWN:
+                    del self._known[next(iter(self._known))]
+                self._known[key] = asked
+        return asked
 
     async def _wait(self, asked: Asked, scope: Scope, receive: Receive) -> CachedDocument | None:
         """Holds while there is nothing, or only what the client has; looks again before it ends.
@@ -218,7 +201,7 @@ class CacheEndpoint:
                 if document is not None:
                     # `*` matches any version: a new one is one other than the first seen.
                     first = version if first is None else first
-                    if not _has(asked, document) or version != first:
+                    if not self._has(asked, document) or version != first:
                         return document
                 if not is_held:
                     held.enter_context(self._long_polls.held(scope))
@@ -242,35 +225,52 @@ class CacheEndpoint:
         finally:
             news.cancel()
 
-    def _headers(
-        self, document: CachedDocument, representation: bytes, coding: Coding
-    ) -> list[Header]:
-        """What 200 and 304 have in common. Age counts from when the document was made."""
+    def _has(self, asked: Asked, document: CachedDocument) -> bool:
+        """Whether the client has this version: by its date only where it sent no entity tag."""
+        made = asked.made
+        if made is not None and made.etag_base == document.etag_base:
+            return made.length is None
+        if asked.if_none_match is not None:
+            return is_known(asked.if_none_match, document.representation(asked.wanted))
+        since_s = asked.if_modified_since_s
+        return since_s is not None and document.meta.updated_at_ms // 1000 <= since_s
+
+    def _headers(self, document: CachedDocument, asked: Asked, length: int | None) -> list[Header]:
+        """Those of a 200 with so many bytes, or of a 304; the same list for all within a second.
+
+        Age counts from when the document was made.
+        """
         age_s = max(0, self._now_ms() - document.meta.updated_at_ms) // 1000
-        return [
-            (b"etag", entity_tag(representation, coding)),
-            (b"last-modified", document.last_modified),
-            (b"age", b"%d" % age_s),
-            NO_CACHE,
-            _VARY,
-        ]
+        made = asked.made
+        if (
+            made is None
+            or made.age_s != age_s
+            or made.length != length
+            or made.etag_base != document.etag_base
+        ):
+            headers = [
+                (b"etag", entity_tag(document.representation(asked.wanted), asked.coding)),
+                (b"last-modified", document.last_modified),
+                (b"age", b"%d" % age_s),
+                NO_CACHE,
+                _VARY,
+            ]
+            if length is not None:
+                headers += (JSON, NOSNIFF, INERT, (b"content-length", b"%d" % length))
+                if asked.coding is not Coding.IDENTITY:
+                    headers.append(_CONTENT_ENCODING[asked.coding])
+            headers = self._cors.mark(headers, asked.origin)
+            made = asked.made = _Headers(document.etag_base, age_s, length, headers)
+        return made.headers
 
 
-def _has(asked: Asked, document: CachedDocument) -> bool:
-    """Whether the client has this version: by its date only where it sent no entity tag."""
-    if asked.if_none_match is not None:
-        return is_known(asked.if_none_match, document.representation(asked.wanted))
-    since_s = asked.if_modified_since_s
-    return since_s is not None and document.meta.updated_at_ms // 1000 <= since_s
-
-
-def _asked(name: str, scope: Scope) -> Asked | None:
+def _asked(name: str, query_string: bytes, fields: list[Header]) -> Asked | None:
     """None if no coding that we have is acceptable. Raises InvalidQuery."""
     accept_encoding: bytes | None = None
     if_none_match: bytes | None = None
     if_modified_since_s: int | None = None
     origin: bytes | None = None
-    for key, value in scope["headers"]:
+    for key, value in fields:
         if key == b"accept-encoding":
             accept_encoding = _joined(accept_encoding, value)
         elif key == b"if-none-match":
@@ -279,12 +279,13 @@ def _asked(name: str, scope: Scope) -> Asked | None:
             if_modified_since_s = read_date(value)
         elif key == b"origin":
             origin = value
-    wanted = read_query(scope["query_string"])
+        elif value.isdigit() and int(value) > LARGEST_BODY:
+            raise HTTPException(413, TOO_LARGE, {"Connection": "close"})
+    wanted = read_query(query_string)
     coding = choose_coding(accept_encoding)
     if coding is None:
         return None
-    method: str = scope["method"]
-    return Asked(method, name, wanted, coding, if_none_match, if_modified_since_s, origin)
+    return Asked(name, wanted, coding, if_none_match, if_modified_since_s, origin)
 
 
 def _joined(before: bytes | None, value: bytes) -> bytes:

@@ -18,41 +18,52 @@ class SharedCall(Generic[T]):
 
     def __init__(self, call: Callable[[], Awaitable[T]]) -> None:
         self._call = call
-        self._running: asyncio.Task[T] | None = None
-        self._next: asyncio.Task[T] | None = None
+        # Who waits for a call that has not begun. A future each: who leaves ends no other's.
+        self._next: list[asyncio.Future[T]] = []
+        self._calling: asyncio.Task[None] | None = None
 
-    async def __call__(self) -> T:
-        return await asyncio.shield(self.join())
+    def __call__(self) -> "asyncio.Future[T]":
+        """To be awaited by whoever asks, and by nobody else."""
+        waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._next.append(waiter)
+        if self._calling is None:
+            self._calling = asyncio.create_task(self._call_while_asked())
+        return waiter
 
-    def join(self) -> "asyncio.Task[T]":
-        """The call that answers a caller of now. Others await it, too: shield it."""
-        if self._next is not None:
-            task = self._next  # its call has not begun
-        elif self._running is None or self._running.done():
-            task = self._running = self._start(None)
-        else:
-            task = self._next = self._start(self._running)
-        return task
-
-    def _start(self, after: "asyncio.Task[T] | None") -> "asyncio.Task[T]":
-        task = asyncio.create_task(self._run(after))
-        task.add_done_callback(retrieve_exception)
-        return task
-
-    async def _run(self, after: "asyncio.Task[T] | None") -> T:
-        if after is not None:
-            await asyncio.wait({after})
-            self._running, self._next = self._next, None
-            # A store that just failed to answer is not asked again for those who waited.
-            if not after.cancelled() and isinstance(after.exception(), StoreUnavailable):
-                return after.result()
-        return await self._call()
+    async def _call_while_asked(self) -> None:
+        waiting: list[asyncio.Future[T]] = []
+        try:
+            while self._next:
+                waiting, self._next = self._next, []
+                try:
+                    result = await self._call()
+                except StoreUnavailable as error:
+                    # A store that just failed to answer is not asked again for those who wait.
+                    waiting, self._next = waiting + self._next, []
+                    _tell_error(waiting, error)
+                except Exception as error:
+                    _tell_error(waiting, error)
+                else:
+                    for waiter in waiting:
+                        if not waiter.done():
+                            waiter.set_result(result)
+        except asyncio.CancelledError:
+            _tell_error(waiting + self._next, StoreUnavailable("the service is stopping"))
+            raise
+        finally:
+            self._calling = None
 
     async def aclose(self) -> None:
-        tasks = [task for task in (self._running, self._next) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Ends the call under way: who waits for it gets StoreUnavailable."""
+        if self._calling is not None:
+            self._calling.cancel()
+            await asyncio.gather(self._calling, return_exceptions=True)
+
+
+def _tell_error(waiting: list[asyncio.Future[T]], error: Exception) -> None:
+    for waiter in waiting:
+        if not waiter.done():
+            waiter.set_exception(error)
 
 
 def retrieve_exception(task: "asyncio.Task[Any]") -> None:

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import structlog
 
+from api.connections.protocol import ServingProtocol
 from commands.listening import warn_if_open
 from config import Settings
 from tests.faults.attack import (
@@ -28,7 +29,7 @@ from tests.faults.attack import (
     send_junk,
     with_close,
 )
-from tests.fixtures.api import NO_DATABASE, HastyProtocol, ServedApi, StartApi
+from tests.fixtures.api import NO_DATABASE, ServedApi, StartApi
 from tests.fixtures.documents import AS_OF_MS, document
 from tests.fixtures.service import Service, StartService
 
@@ -91,9 +92,9 @@ async def test_thousands_of_junk_requests_leave_nothing_behind(
 async def until_nobody_is_connected(api: ServedApi, within_s: float = 5) -> None:
     await api.http.close()
     async with asyncio.timeout(within_s):
-        while api.crowd.connections or api.crowd.tasks:  # noqa: ASYNC110 - of the server
+        while api.limits.connections or api.limits.tasks:  # noqa: ASYNC110 - of the server
             await asyncio.sleep(0.02)
-    assert not api.crowd.idle
+    assert not api.limits.idle
 
 
 async def test_requests_piled_up_on_one_connection(native_api: ServedApi) -> None:
@@ -260,13 +261,13 @@ async def test_who_does_not_read_is_cut_whatever_it_asked_for(
     native_api: ServedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The files of /docs and the last bytes of a document have a deadline like all others."""
-    as_it_is = HastyProtocol.connection_made
+    as_it_is = ServingProtocol.connection_made
 
-    def with_little_room(self: HastyProtocol, transport: asyncio.Transport) -> None:
+    def with_little_room(self: ServingProtocol, transport: asyncio.Transport) -> None:
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         as_it_is(self, transport)
 
-    monkeypatch.setattr(HastyProtocol, "connection_made", with_little_room)
+    monkeypatch.setattr(ServingProtocol, "connection_made", with_little_room)
     small = document(AS_OF_MS, rows=500)
     assert 64 * 1024 < len(small) < 120 * 1024  # two pieces: the last one is given away at once
     await native_api.publish("4h", small, AS_OF_MS)
@@ -287,7 +288,7 @@ async def test_who_does_not_read_is_cut_whatever_it_asked_for(
             await loop.sock_connect(lazy, ("127.0.0.1", native_api.port))
             await loop.sock_sendall(lazy, request)
         await asyncio.sleep(0.3)
-        assert len(native_api.crowd.connections) == 4
+        assert len(native_api.limits.connections) == 4
         await until_nobody_is_connected(native_api, within_s=6)
 
 

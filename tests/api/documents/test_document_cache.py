@@ -29,6 +29,10 @@ class Calls:
         return await self.ends[-1]
 
 
+async def ask(shared: SharedCall[int]) -> int:
+    return await shared()
+
+
 async def settle() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
@@ -37,9 +41,9 @@ async def settle() -> None:
 async def test_who_asks_during_a_call_shares_the_next_one() -> None:
     calls = Calls()
     shared = SharedCall(calls)
-    first = asyncio.create_task(shared())
+    first = asyncio.create_task(ask(shared))
     await settle()
-    late = [asyncio.create_task(shared()) for _ in range(10)]
+    late = [asyncio.create_task(ask(shared)) for _ in range(10)]
     await settle()
     assert calls.begun == 1
     calls.ends[0].set_result(1)
@@ -48,7 +52,7 @@ async def test_who_asks_during_a_call_shares_the_next_one() -> None:
     assert (first.result(), calls.begun, any(task.done() for task in late)) == (1, 2, False)
     calls.ends[1].set_result(2)
     assert await asyncio.gather(*late) == [2] * 10
-    again = asyncio.create_task(shared())
+    again = asyncio.create_task(ask(shared))
     await settle()
     assert calls.begun == 3
     calls.ends[2].set_result(3)
@@ -58,15 +62,15 @@ async def test_who_asks_during_a_call_shares_the_next_one() -> None:
 async def test_one_failure_is_enough_for_all_who_wait() -> None:
     calls = Calls()
     shared = SharedCall(calls)
-    tasks = [asyncio.create_task(shared())]
+    tasks = [asyncio.create_task(ask(shared))]
     await settle()
-    tasks += [asyncio.create_task(shared()) for _ in range(3)]
+    tasks += [asyncio.create_task(ask(shared)) for _ in range(3)]
     await settle()
     calls.ends[0].set_exception(StoreUnavailable("away"))
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert [str(answer) for answer in answers] == ["away"] * 4
     assert calls.begun == 1
-    recovered = asyncio.create_task(shared())
+    recovered = asyncio.create_task(ask(shared))
     await settle()
     calls.ends[1].set_result(7)
     assert await recovered == 7
@@ -75,15 +79,31 @@ async def test_one_failure_is_enough_for_all_who_wait() -> None:
 async def test_who_leaves_takes_nothing_from_the_others() -> None:
     calls = Calls()
     shared = SharedCall(calls)
-    tasks = [asyncio.create_task(shared()) for _ in range(2)]
+    tasks = [asyncio.create_task(ask(shared)) for _ in range(2)]
+    await settle()
+    tasks += [asyncio.create_task(ask(shared)) for _ in range(2)]
     await settle()
     tasks[0].cancel()
+    tasks[2].cancel()
     await settle()
     calls.ends[0].set_result(1)
     await settle()
     calls.ends[1].set_result(2)
-    assert await tasks[1] == 2
+    assert (await tasks[1], await tasks[3]) == (1, 2)
+    assert calls.begun == 2
     await shared.aclose()
+
+
+async def test_the_end_of_the_service_is_told_to_who_waits() -> None:
+    calls = Calls()
+    shared = SharedCall(calls)
+    tasks = [asyncio.create_task(ask(shared))]
+    await settle()
+    tasks.append(asyncio.create_task(ask(shared)))
+    await settle()
+    await shared.aclose()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [str(answer) for answer in answers] == ["the service is stopping"] * 2
 
 
 def maker(value: str, size: int, made: list[str]) -> Callable[[], Awaitable[tuple[str, int]]]:

@@ -1,8 +1,8 @@
-"""The short way of answers at hand: what it tells is what the long way tells, in order."""
+"""Clients that poll one connection in bytes: each answer is as new as its request, in order."""
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import aiohttp
@@ -11,7 +11,8 @@ import pytest
 
 import api.documents.document_cache
 from api.connections.protocol import ServingProtocol
-from tests.fixtures.api import ServedApi, StartApi
+from cache_manager import DocumentMeta
+from tests.fixtures.api import CountingCache, ServedApi
 from tests.fixtures.documents import AS_OF_MS, document
 
 POLL = b"GET /cache/4h?limit=1 HTTP/1.1\r\nHost: x\r\nAccept-Encoding: identity\r\n\r\n"
@@ -54,45 +55,28 @@ async def connection(published: ServedApi) -> AsyncIterator[Connection]:
     writer.close()
 
 
-@pytest.fixture
-def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """What went through the parser."""
-    seen: list[bytes] = []
-    parse = ServingProtocol.parse
-
-    def note(self: ServingProtocol, data: bytes) -> None:
-        seen.append(data)
-        parse(self, data)
-
-    monkeypatch.setattr(ServingProtocol, "parse", note)
-    return seen
-
-
 def steady(answer: tuple[int, dict[str, str], bytes]) -> tuple[int, dict[str, str], bytes]:
     status, headers, body = answer
     return status, {k: v for k, v in headers.items() if k not in ("date", "age")}, body
 
 
-async def test_a_request_is_parsed_once_and_its_version_checked_each_time(
-    published: ServedApi, connection: Connection, parsed: list[bytes]
+async def test_the_version_is_checked_for_each_request(
+    published: ServedApi, connection: Connection
 ) -> None:
     first = await connection.ask(POLL)
     assert first[0] == 200
     published.counts.clear()
     for _ in range(5):
         assert steady(await connection.ask(POLL)) == steady(first)
-    assert parsed == [POLL]
     assert published.counts == {"versions": 5}
-    # Where there is more to do than to send, the long way is gone.
     await published.publish("4h", document(AS_OF_MS + 1), AS_OF_MS + 1)
     for _ in range(2):
         _, headers, body = await connection.ask(POLL)
         assert orjson.loads(body)["version"] == AS_OF_MS + 1
         assert headers["etag"].startswith(f'"{AS_OF_MS + 1}-')
-    assert parsed == [POLL]
 
 
-async def test_both_ways_answer_alike(published: ServedApi, connection: Connection) -> None:
+async def test_what_was_asked_before_is_answered_alike(connection: Connection) -> None:
     _, headers, _ = await connection.ask(POLL)
     requests = [
         POLL,
@@ -108,9 +92,8 @@ async def test_both_ways_answer_alike(published: ServedApi, connection: Connecti
     ]
     for request in requests:
         answers: list[object] = []
-        # A body, even an empty one, is what the long way is for.
-        long_way = request.replace(b"\r\n\r\n", b"\r\nContent-Length: 0\r\n\r\n")
-        for form in (long_way, request, request):
+        other_form = request.replace(b"\r\n\r\n", b"\r\nContent-Length: 0\r\n\r\n")
+        for form in (other_form, request, request):
             if request.startswith(b"HEAD"):
                 connection.writer.write(form)
                 async with asyncio.timeout(5):
@@ -139,23 +122,25 @@ async def test_answers_keep_the_order_of_their_requests(connection: Connection) 
     assert kinds == [1, "health", 2, 1, "health", 2, 1]
 
 
-async def test_a_known_request_within_a_body_is_a_body(
-    connection: Connection, parsed: list[bytes]
-) -> None:
+async def test_a_known_request_within_a_body_is_a_body(connection: Connection) -> None:
     await connection.ask(POLL)
     await connection.ask(POLL)
     head = b"POST /get-market-data HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    connection.writer.write(head + b"Content-Length: %d\r\n\r\n" % len(POLL))
-    await asyncio.sleep(0.05)
-    connection.writer.write(POLL)
-    status, _, body = await connection.answer()
+    asked = head + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(POLL)
+    status, _, _ = await connection.ask(asked)
+    assert status == 100  # its head has been read: what follows is a read of its own
+    status, _, body = await connection.ask(POLL)
     assert (status, b"markets" in body) == (422, False)
-    # The same after a head that came in two parts.
-    connection.writer.write(POLL[:20])
-    await asyncio.sleep(0.05)
-    status, _, body = await connection.ask(POLL[20:])
-    assert (status, b"markets" in body) == (200, True)
-    assert parsed[-2:] == [POLL[:20], POLL[20:]]
+
+
+async def test_a_head_in_two_parts_is_one_request(connection: Connection) -> None:
+    await connection.ask(POLL)
+    for at in (1, 20, len(POLL) - 1):
+        # An answer shows that what came before it has been read.
+        connection.writer.write(POLL + POLL[:at])
+        assert (await connection.answer())[0] == 200
+        status, _, body = await connection.ask(POLL[at:])
+        assert (status, b"markets" in body) == (200, True)
 
 
 async def test_who_wants_to_close_is_closed(published: ServedApi, connection: Connection) -> None:
@@ -171,27 +156,34 @@ async def test_who_wants_to_close_is_closed(published: ServedApi, connection: Co
 
 
 async def test_who_hangs_up_while_the_store_is_asked_holds_up_nobody(
-    start_api: StartApi, own_valkey: Any
+    published: ServedApi, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    valkey = own_valkey()
-    served = await start_api(redis_url=valkey.url)
-    await served.publish("4h", document(), AS_OF_MS)
-    opened = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(3)]
-    gone, stays = (Connection(reader, writer) for reader, writer in opened[:2])
-    assert (await gone.ask(POLL))[0] == (await stays.ask(POLL))[0] == 200
-    valkey.pause()
-    try:
-        for one in (gone, stays):
-            one.writer.write(POLL)
-        await asyncio.sleep(0.1)
+    asked, answered, gone_away = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    read_metas, connection_lost = CountingCache.read_metas, ServingProtocol.connection_lost
+
+    async def late(self: CountingCache, names: Iterable[str]) -> dict[str, DocumentMeta | None]:
+        asked.set()
+        await answered.wait()
+        return await read_metas(self, names)
+
+    def note(self: ServingProtocol, exc: Exception | None) -> None:
+        connection_lost(self, exc)
+        gone_away.set()
+
+    reader, writer = await asyncio.open_connection("127.0.0.1", published.port)
+    gone = Connection(reader, writer)
+    assert (await gone.ask(POLL))[0] == (await connection.ask(POLL))[0] == 200
+    monkeypatch.setattr(CountingCache, "read_metas", late)
+    monkeypatch.setattr(ServingProtocol, "connection_lost", note)
+    async with asyncio.timeout(20):
+        gone.writer.write(POLL)
+        await asked.wait()
+        connection.writer.write(POLL)
         gone.writer.transport.abort()
-        await asyncio.sleep(0.1)
-    finally:
-        valkey.resume()
-    assert (await stays.answer())[0] == 200
-    assert (await stays.ask(POLL))[0] == 200
-    for _, writer in opened:
-        writer.close()
+        await gone_away.wait()
+        answered.set()
+    assert (await connection.answer())[0] == 200
+    assert (await connection.ask(POLL))[0] == 200
 
 
 async def test_a_hundred_who_ask_for_the_same_slice_cost_one_computation(
