@@ -143,6 +143,7 @@ class NativeStore:
     async def _discard(self, *connections: AbstractConnection) -> None:
         """Closes at once: bytes that a stalled server does not take are not waited for."""
         for connection in connections:
+            # A private part: tests/stores/test_private_parts.py names the version to look again at.
             writer: asyncio.StreamWriter | None = getattr(connection, "_writer", None)
             if writer is not None:
                 writer.transport.abort()

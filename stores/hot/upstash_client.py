@@ -36,7 +36,8 @@ class UpstashStore:
         self._client = UpstashRedis(
             url, token, rest_encoding=None, rest_retries=0, allow_telemetry=False
         )
-        self._client._http._client = cast(Any, _Poster())
+        # A private part: tests/stores/test_private_parts.py names the version to look again at.
+        self._client._http._client = cast(Any, _AiohttpClient())
 
     async def execute(self, *command: Word, deadline_s: float = DEADLINE_S) -> Any:
         # In lower case, because the client reshapes the replies of commands that it knows by
@@ -65,14 +66,14 @@ class UpstashStore:
 
     def _reason(self, error: Exception) -> str:
         text = str(error).replace(self._token, "***")
-        if isinstance(error, UpstashError | _Busy | _Foreign):
+        if isinstance(error, UpstashError | _Busy | _NotUpstash):
             return short(text)
         if isinstance(error, ValueError | KeyError | TypeError | AttributeError):
             return "the answer is not what Upstash sends"
         return short(f"{type(error).__name__} {text}".strip())
 
 
-class _Poster:
+class _AiohttpClient:
     """What the Upstash client needs of an HTTP client, on aiohttp.
 
     Its own, httpx, loses a connection now and then when a request is cancelled at its deadline,
@@ -107,11 +108,11 @@ class _Poster:
 
 
 class _Busy(Exception):
-    """Upstash's own words, and that they are about now: it has trouble, or too many ask."""
+    """Upstash cannot answer now: it has trouble, or too many ask."""
 
 
-class _Foreign(Exception):
-    """Somebody else's words, such as a proxy's page."""
+class _NotUpstash(Exception):
+    """The answer is somebody else's, such as a proxy's page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class _Answer:
             content = orjson.loads(self.body)
         except ValueError:
             kind = self.headers.get("Content-Type", "no type").partition(";")[0]
-            raise _Foreign(
+            raise _NotUpstash(
                 f"the answer is not what Upstash sends: HTTP {self.status}, {kind}"
             ) from None
         if (self.status == 429 or self.status >= 500) and isinstance(content, dict):
