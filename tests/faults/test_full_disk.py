@@ -75,14 +75,10 @@ async def served(service: Service, document: Any) -> None:
 
 async def replaced(service: Service, child: str) -> None:
     """Kills it, and returns when there is another."""
-    killed = service.pid_of(child)
-    os.kill(killed, signal.SIGKILL)
-    async with asyncio.timeout(20):
-        while killed:
-            await asyncio.sleep(0.05)
-            with contextlib.suppress(AssertionError):
-                if service.pid_of(child) != killed:
-                    return
+    started = ("child_started", f"child={child}")
+    lives = len(service.said(*started))
+    os.kill(service.pid_of(child), signal.SIGKILL)
+    await service.until_said(*started, times=lives + 1)
 
 
 def store_processes(disk: Path, name: str) -> list[psutil.Process]:

@@ -95,7 +95,7 @@ async def test_a_replica_is_waited_out(service: Service, server: OwnValkey) -> N
         ready = await service.until_ready("degraded")
         assert ready["parts"]["store"].startswith("takes no writes: READONLY ")
         # Long enough for the lease to be lost, and for a worker to look again.
-        await service.job("collect:1h", lambda _: len(service.said("lease_lost")) > 0, 15)
+        await service.until_said("lease_lost")
         assert await service.get("/cache/1h") == before
         store.execute_command("REPLICAOF", "NO", "ONE")
     last = await service.ended(asked)
