@@ -1,4 +1,4 @@
-"""What the parts of the benchmarks stand on: sizes, cores, a folder and stores of their own."""
+"""What every part of the benchmarks is given: sizes, cores, a folder and stores of its own."""
 
 import asyncio
 import contextlib

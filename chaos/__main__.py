@@ -20,10 +20,10 @@ import psutil
 import structlog
 import uvloop
 
+from chaos.deployment import DeploymentFailed
 from chaos.plan import Plan, draw_plan
-from chaos.report import Ledger, Violation, summary
+from chaos.report import Violation, ViolationReport, summary
 from chaos.run import run_plan
-from chaos.stage import StageFailed
 
 _SECONDS: Final = 240.0
 _FEWEST_S: Final = 5.0
@@ -35,7 +35,7 @@ _AROUND_S: Final = 360.0
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m chaos",
-        description="Runs the API, two workers, their stores and the simulated exchanges, and "
+        description="JobRuns the API, two workers, their stores and the simulated exchanges, and "
         "breaks them at random: exchanges that fail, lie and ban; processes killed and paused; "
         "Redis and PostgreSQL restarted, paused, full, read-only; clients that misbehave. "
         "Meanwhile readers poll every document and compare each version, row by row, with what "
@@ -69,9 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     seed = secrets.randbelow(10**6) if arguments.seed is None else arguments.seed
     plan = draw_plan(seed, arguments.seconds)
     if arguments.plan or not arguments.quiet:
-        _say(f"chaos: seed {seed}, {len(plan.steps)} faults in {plan.seconds:g} s:")
+        _print(f"chaos: seed {seed}, {len(plan.steps)} faults in {plan.seconds:g} s:")
         for step in plan.steps:
-            _say(str(step))
+            _print(str(step))
     if arguments.plan:
         return 0
     return _run(plan, arguments.logs, quiet=arguments.quiet)
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(plan: Plan, logs: Path | None, *, quiet: bool) -> int:
     began = time.monotonic()
-    ledger = Ledger(on_violation=_tell)
+    report = ViolationReport(on_violation=_print_violation)
     # The stores' servers are told of by the product's own modules.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 
@@ -92,27 +92,27 @@ def _run(plan: Plan, logs: Path | None, *, quiet: bool) -> int:
     overdue = threading.Timer(plan.seconds + _AROUND_S, _end_by_force)
     overdue.daemon = True
     overdue.start()
-    say = (lambda line: None) if quiet else _say
+    say = (lambda line: None) if quiet else _print
     code = 0
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_signal(run_plan(plan, ledger, say, keep_logs)))
-    except StageFailed as error:
-        _say(f"chaos: {error}")
+            runner.run(_until_signal(run_plan(plan, report, say, keep_logs)))
+    except DeploymentFailed as error:
+        _print(f"chaos: {error}")
         code = 2
     except (KeyboardInterrupt, asyncio.CancelledError):
-        _say("chaos: ended before its time; nothing is left running")
+        _print("chaos: ended before its time; nothing is left running")
         code = 130
     except Exception:
         traceback.print_exc()
-        _say("chaos: a mistake in the run itself; see above")
+        _print("chaos: a mistake in the run itself; see above")
         code = 2
     finally:
         overdue.cancel()
-    _say(summary(plan, ledger, time.monotonic() - began))
-    if ledger.violated:
-        _say(f"again: python -m chaos --seed {plan.seed} --seconds {plan.seconds:g}")
-    return code or (1 if ledger.violated else 0)
+    _print(summary(plan, report, time.monotonic() - began))
+    if report.violated:
+        _print(f"again: python -m chaos --seed {plan.seed} --seconds {plan.seconds:g}")
+    return code or (1 if report.violated else 0)
 
 
 async def _until_signal(run: Coroutine[Any, Any, None]) -> None:
@@ -133,12 +133,12 @@ def _tell_what_is_waited_for() -> None:
     sys.stderr.flush()
 
 
-def _tell(violation: Violation) -> None:
+def _print_violation(violation: Violation) -> None:
     sys.stderr.write(f"VIOLATION {violation}\n")
     sys.stderr.flush()
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
@@ -147,7 +147,7 @@ def _end_by_force() -> None:
     """The run hangs: whatever it started is killed, stopped processes included."""
     os.kill(os.getpid(), signal.SIGUSR1)
     time.sleep(1)
-    _say("chaos: it does not end; killing what it started")
+    _print("chaos: it does not end; killing what it started")
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
             process.kill()

@@ -15,12 +15,12 @@ from typing import Any, Final
 import psutil
 import redis.asyncio as redis
 
-from chaos import rude
-from chaos.clients import Poster
+from chaos import misbehaving_clients
+from chaos.deployment import Deployment, DeploymentFailed
+from chaos.job_requests import JobRequests
+from chaos.listed_markets import ListedMarkets
 from chaos.plan import Step
-from chaos.processes import Kept
-from chaos.stage import Stage, StageFailed
-from chaos.world import World
+from chaos.processes import RestartedProcess
 from stores.embedded.server import EmbeddedServer
 
 _ENDS_WITHIN_S: Final = 3.0  # SIGTERM, by the contract
@@ -35,14 +35,16 @@ _UNDONE_S: Final = 45.0
 Do = Callable[[Step], Awaitable[None]]
 
 
-class Faults:
+class FaultInjection:
     """Does the steps of the plan, each at its time."""
 
-    def __init__(self, stage: Stage, world: World, poster: Poster) -> None:
-        self._stage = stage
-        self._world = world
-        self._poster = poster
-        self._ledger = stage.ledger
+    def __init__(
+        self, deployment: Deployment, listed: ListedMarkets, requests: JobRequests
+    ) -> None:
+        self._deployment = deployment
+        self._listed = listed
+        self._requests = requests
+        self._report = deployment.report
         self._api_lock = asyncio.Lock()  # one outage of the API at a time
         self._lanes: Mapping[str, Do] = {
             "exchange": self._exchange,
@@ -51,24 +53,24 @@ class Faults:
             "database": self._database,
             "client": self._client,
             "clock": self._clock,
-            "world": self._change_world,
+            "listing": self._change_listing,
         }
 
     async def run(self) -> None:
         """Returns when the last one is undone."""
         began = time.monotonic()
         async with asyncio.TaskGroup() as running:
-            for step in self._stage.plan.steps:
+            for step in self._deployment.plan.steps:
                 await asyncio.sleep(max(0.0, began + step.at_s - time.monotonic()))
                 running.create_task(self._do(step), name=str(step))
 
     async def _do(self, step: Step) -> None:
-        self._ledger.faults[f"{step.lane} {step.kind}"] += 1
+        self._report.faults[f"{step.lane} {step.kind}"] += 1
         try:
             async with asyncio.timeout(step.lasts_s + _UNDONE_S):
                 await self._lanes[step.lane](step)
         except TimeoutError:
-            raise StageFailed(f"could not be done or undone in time: {step}") from None
+            raise DeploymentFailed(f"could not be done or undone in time: {step}") from None
 
     # --- exchanges -------------------------------------------------------------------------------
 
@@ -76,26 +78,26 @@ class Faults:
         rule = {**step.details, "duration_s": step.lasts_s}
         place = rule.pop("market", None)
         if place is not None:
-            market = self._world.pick(place, rule.get("exchange"))
+            market = self._listed.pick(place, rule.get("exchange"))
             rule |= dict(zip(("exchange", "symbol"), market.split(":"), strict=True))
         shut_out = step.kind == "too_frequent_403"
         if shut_out:
             rule["ban_s"] = _SHUT_OUT_S
-        (told,) = (await self._stage.ask_simulator("/sim/faults", rule))[-1:]
+        (told,) = (await self._deployment.ask_simulator("/sim/faults", rule))[-1:]
         await asyncio.sleep(step.lasts_s)
         if shut_out and await self._was_used(told["number"]):
             await asyncio.sleep(_SHUT_OUT_S)
             await self._forget_pause()
 
     async def _was_used(self, number: int) -> bool:
-        rules = await self._stage.ask_simulator("/sim/faults")
+        rules = await self._deployment.ask_simulator("/sim/faults")
         return any(rule["number"] == number and rule["used"] for rule in rules)
 
     async def _forget_pause(self) -> None:
         """As if the ten minutes were over for which that exchange is left alone: the pause is
         kept in the store and by each worker."""
         await self._unpause()
-        pids = self._stage.pids("worker")
+        pids = self._deployment.pids("worker")
         await asyncio.gather(*(self._end(pid, "a worker", signal.SIGTERM) for pid in pids))
         await self._unpause()  # should one of them have told of it once more
 
@@ -122,46 +124,46 @@ class Faults:
                 await self._break_api(step)
 
     async def _chosen_worker(self, who: str) -> int | None:
-        pids = self._stage.pids("worker")
+        pids = self._deployment.pids("worker")
         if who == "holder":
-            holder = await self._stage.holder()
+            holder = await self._deployment.holder()
             if holder in pids:
                 return holder
         return (pids[-1] if who == "second" else pids[0]) if pids else None
 
     async def _break_api(self, step: Step) -> None:
-        since = self._stage.outages.begin()
+        since = self._deployment.outages.begin()
         try:
             if step.kind == "api_stopped":
-                await self._stopped(self._stage.pids("api"), step.lasts_s)
+                await self._stopped(self._deployment.pids("api"), step.lasts_s)
             elif step.kind == "api_killed":
-                for pid in self._stage.pids("api"):
+                for pid in self._deployment.pids("api"):
                     await self._end(pid, "the API", signal.SIGKILL)
             else:
                 await self._break_main(step.kind)
             deadline = time.monotonic() + _API_BACK_S
-            while not await self._stage.api_answers():
+            while not await self._deployment.api_answers():
                 if time.monotonic() > deadline:
-                    self._ledger.violate("the API comes back", f"not after {step.kind}")
+                    self._report.violate("the API comes back", f"not after {step.kind}")
                     return
                 await asyncio.sleep(0.1)
         finally:
-            self._stage.outages.end(since)
+            self._deployment.outages.end(since)
 
     async def _break_main(self, kind: str) -> None:
-        service = self._stage.service
+        service = self._deployment.service
         if service is None or service.pid is None:
             return
         children = psutil.Process(service.pid).children(recursive=True)
         number = signal.SIGKILL if kind == "main_killed" else signal.SIGTERM
         await self._end(service.pid, "the service", number, service)
         for orphan in await _still_running(children, _ORPHANS_S):
-            self._ledger.violate("no orphans", f"{orphan} outlived main by {_ORPHANS_S:g} s")
+            self._report.violate("no orphans", f"{orphan} outlived main by {_ORPHANS_S:g} s")
 
     async def _end(
-        self, pid: int, what: str, number: signal.Signals, kept: Kept | None = None
+        self, pid: int, what: str, number: signal.Signals, kept: RestartedProcess | None = None
     ) -> None:
-        second = self._stage.second
+        second = self._deployment.second
         if kept is None and second is not None and second.pid == pid:
             kept = second
         if kept is not None:
@@ -174,7 +176,7 @@ class Faults:
         began = time.monotonic()
         if await _still_running([process], _ENDS_WITHIN_S + _BUSY_S):
             took_s = time.monotonic() - began
-            self._ledger.violate("an end takes 3 s", f"{what} still ran {took_s:.1f} s after it")
+            self._report.violate("an end takes 3 s", f"{what} still ran {took_s:.1f} s after it")
 
     async def _stopped(self, pids: list[int], lasts_s: float) -> None:
         for pid in pids:
@@ -188,7 +190,7 @@ class Faults:
     # --- stores ----------------------------------------------------------------------------------
 
     async def _store(self, step: Step) -> None:
-        kind, valkey = step.kind, self._stage.valkey
+        kind, valkey = step.kind, self._deployment.valkey
         if kind in ("restarted", "killed", "unreachable"):
             await self._break_server(valkey, kind, step.lasts_s, signal.SIGTERM)
             return
@@ -211,14 +213,14 @@ class Faults:
 
     async def _database(self, step: Step) -> None:
         # SIGINT is PostgreSQL's fast shutdown.
-        await self._break_server(self._stage.postgres, step.kind, step.lasts_s, signal.SIGINT)
+        await self._break_server(self._deployment.postgres, step.kind, step.lasts_s, signal.SIGINT)
 
     async def _break_server(
         self, server: EmbeddedServer, kind: str, lasts_s: float, ending: signal.Signals
     ) -> None:
-        pids = self._stage.server_pids(server)
+        pids = self._deployment.server_pids(server)
         if not pids:
-            self._ledger.violate("stores live", f"no {server.name} runs")
+            self._report.violate("stores live", f"no {server.name} runs")
             return
         if kind == "unreachable":
             await self._stopped(pids, lasts_s)
@@ -233,7 +235,7 @@ class Faults:
     async def _insisting(self) -> Any:
         """A client of the hot store, as soon as that answers: what was done must be undone."""
         deadline = time.monotonic() + _STORE_PATIENCE_S
-        async with self._stage.store() as store:
+        async with self._deployment.store() as store:
             while True:
                 try:
                     await store.execute_command("PING")
@@ -244,30 +246,30 @@ class Faults:
                     await asyncio.sleep(0.1)
             yield store
 
-    # --- clients, clock, world -------------------------------------------------------------------
+    # --- clients, clock, listings ----------------------------------------------------------------
 
     async def _client(self, step: Step) -> None:
-        problems = await rude.KINDS[step.kind](
-            self._stage.api, int(step.details["count"]), step.lasts_s
+        problems = await misbehaving_clients.KINDS[step.kind](
+            self._deployment.api, int(step.details["count"]), step.lasts_s
         )
         for problem in problems:
-            self._ledger.violate("junk is refused", problem)
+            self._report.violate("junk is refused", problem)
 
     async def _clock(self, step: Step) -> None:
-        now_ms, details = self._stage.instants[-1][0], step.details
+        now_ms, details = self._deployment.instants[-1][0], step.details
         if "ms" in details:
             then_ms = now_ms + details["ms"]
         else:
             interval_ms = details["interval_ms"]
             then_ms = now_ms - now_ms % interval_ms + interval_ms + details["beyond_ms"]
-        await self._stage.move_clock(then_ms)
+        await self._deployment.move_clock(then_ms)
 
-    async def _change_world(self, step: Step) -> None:
+    async def _change_listing(self, step: Step) -> None:
         if step.kind == "listed":
-            await self._world.list_new(**step.details)
+            await self._listed.list_new(**step.details)
         else:
-            await self._world.delist(step.details["exchange"], step.details["market"])
-        await self._poster.post("/api/v1/internal/update-coins")
+            await self._listed.delist(step.details["exchange"], step.details["market"])
+        await self._requests.post("/api/v1/internal/update-coins")
 
 
 async def _still_running(processes: list[psutil.Process], within_s: float) -> list[psutil.Process]:

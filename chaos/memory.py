@@ -8,7 +8,7 @@ from typing import Final
 
 import psutil
 
-from chaos.stage import Stage
+from chaos.deployment import Deployment
 
 _EVERY_S: Final = 1.0
 _MB: Final = 1e6
@@ -25,8 +25,8 @@ MOST_MB: Final = 400.0
 class Memory:
     """Samples resident memory by pid."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
         self._samples: dict[tuple[str, int], list[tuple[float, float]]] = {}
 
     async def run(self) -> None:
@@ -36,7 +36,7 @@ class Memory:
 
     def _sample(self) -> None:
         for what in ("api", "worker"):
-            for pid in self._stage.pids(what):
+            for pid in self._deployment.pids(what):
                 with contextlib.suppress(psutil.Error):
                     used_mb = psutil.Process(pid).memory_info().rss / _MB
                     samples = self._samples.setdefault((what, pid), [])
@@ -44,24 +44,24 @@ class Memory:
 
     def report(self) -> None:
         """Notes how much was used, and a violation for each process that grew."""
-        ledger = self._stage.ledger
+        report = self._deployment.report
         for what in ("api", "worker"):
             lives = [samples for (name, _), samples in self._samples.items() if name == what]
             if not lives:
-                ledger.violate("memory is watched", f"no {what} was ever seen")
+                report.violate("memory is watched", f"no {what} was ever seen")
                 continue
             most_mb = max(used for samples in lives for _, used in samples)
             longest = max(lives, key=lambda samples: samples[-1][0] - samples[0][0])
-            ledger.notes.append(
+            report.notes.append(
                 f"memory of {what}: at most {most_mb:.0f} MB in {len(lives)} processes; the one "
                 f"that lived longest ({longest[-1][0] - longest[0][0]:.0f} s) from "
                 f"{longest[min(3, len(longest) - 1)][1]:.0f} to {longest[-1][1]:.0f} MB"
             )
             if most_mb > MOST_MB:
-                ledger.violate("memory is bounded", f"{what} used {most_mb:.0f} MB")
+                report.violate("memory is bounded", f"{what} used {most_mb:.0f} MB")
             for samples in lives:
                 if problem := grown(samples):
-                    ledger.violate("memory does not grow", f"{what}: {problem}")
+                    report.violate("memory does not grow", f"{what}: {problem}")
 
 
 def grown(samples: list[tuple[float, float]]) -> str:

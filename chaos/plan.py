@@ -112,7 +112,7 @@ NONSENSE: Final = (
 )  # fmt: skip
 _ENDPOINTS: Final = ("klines", "klines", "open_interest", "funding", "time", None, None)
 _LISTS: Final = ("exchange_info", "instruments", "funding_info", "premium_index", "tickers")
-_EXCHANGE_DECK: Final = (
+_EXCHANGE_FAULTS: Final = (
     "server_error", "server_error", "html", "truncated", "wrong_types", "empty", "reset", "hang",
     "slow", "too_many_429", "banned_418", "too_frequent_403", "too_many_10006", "busy_10016",
     "blocked_country", "short_pages", "nonsense", "nonsense", "endless_cursor", "lists_broken",
@@ -192,12 +192,12 @@ _RULES: Final[Mapping[str, Callable[[Chance], Details]]] = {
 # --- everything else -----------------------------------------------------------------------------
 
 # "holder" is the worker that holds the lease (of collecting; else any).
-_PROCESS_DECK: Final = (
+_PROCESS_FAULTS: Final = (
     "worker_killed", "worker_killed", "worker_ended", "worker_stopped", "worker_stopped",
     "api_killed", "api_stopped", "main_killed", "main_ended",
 )  # fmt: skip
 _ENDS_API: Final = frozenset(("api_killed", "main_killed", "main_ended"))
-_STORE_DECK: Final = (
+_STORE_FAULTS: Final = (
     "restarted", "killed", "unreachable", "full", "read_only", "connections_cut",
 )  # fmt: skip
 _LONG_AWAY_S: Final = 20.0
@@ -238,7 +238,7 @@ def _clock_move(kind: str, chance: Chance) -> tuple[float, Details]:
     return 0.0, {"interval_ms": interval_ms, "beyond_ms": beyond_ms}
 
 
-def _world_change(kind: str, chance: Chance) -> tuple[float, Details]:
+def _listing_change(kind: str, chance: Chance) -> tuple[float, Details]:
     exchange = chance.choice(("binance", "bybit"))
     if kind == "delisted":
         return 0.0, {"exchange": exchange, "market": round(chance.random(), 3)}
@@ -247,10 +247,10 @@ def _world_change(kind: str, chance: Chance) -> tuple[float, Details]:
 
 
 _LANES: Final = (
-    _Lane("exchange1", _EXCHANGE_DECK, (0.3, 3.0), _exchange_fault),
-    _Lane("exchange2", _EXCHANGE_DECK, (1.0, 8.0), _exchange_fault),
-    _Lane("process", _PROCESS_DECK, (3.0, 8.0), _process_fault),
-    _Lane("store", _STORE_DECK, (4.0, 11.0), _store_fault),
+    _Lane("exchange1", _EXCHANGE_FAULTS, (0.3, 3.0), _exchange_fault),
+    _Lane("exchange2", _EXCHANGE_FAULTS, (1.0, 8.0), _exchange_fault),
+    _Lane("process", _PROCESS_FAULTS, (3.0, 8.0), _process_fault),
+    _Lane("store", _STORE_FAULTS, (4.0, 11.0), _store_fault),
     _Lane("database", ("restarted", "killed", "unreachable"), (10.0, 25.0), _database_fault),
     _Lane(
         "client",
@@ -264,5 +264,5 @@ _LANES: Final = (
         (1.0, 5.0),
         _clock_move,
     ),
-    _Lane("world", ("listed", "delisted", "listed"), (15.0, 40.0), _world_change),
+    _Lane("listing", ("listed", "delisted", "listed"), (15.0, 40.0), _listing_change),
 )

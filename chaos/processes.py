@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
-from chaos.report import Ledger
+from chaos.report import ViolationReport
 from commands.arguments import PARENT_FD_FLAG
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -47,12 +47,12 @@ class Outages:
         )
 
 
-class Kept:
+class RestartedProcess:
     """A command that is started again whenever it ends, as an init system does it."""
 
     def __init__(
         self, name: str, command: Sequence[str], settings: Mapping[str, str], log: IO[bytes],
-        ledger: Ledger,
+        report: ViolationReport,
     ) -> None:  # fmt: skip
         self.name = name
         self.process: asyncio.subprocess.Process | None = None
@@ -60,7 +60,7 @@ class Kept:
         self._command = command
         self._settings = settings
         self._log = log
-        self._ledger = ledger
+        self._report = report
         self._expected_until = 0.0
         self._ending = asyncio.Event()
         # The write end stays with us alone: its end tells the child that we are gone.
@@ -94,7 +94,7 @@ class Kept:
             self.pids.add(self.process.pid)
             code = await self.process.wait()
             if not self._ending.is_set() and time.monotonic() > self._expected_until:
-                self._ledger.violate("processes live", f"{self.name} ended by itself: {code}")
+                self._report.violate("processes live", f"{self.name} ended by itself: {code}")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), _RESTART_S)
 
@@ -105,7 +105,7 @@ class Kept:
         try:
             await asyncio.wait_for(asyncio.shield(self._keeper), _STOP_S)
         except TimeoutError:
-            self._ledger.violate("processes end", f"{self.name} did not end within {_STOP_S:g} s")
+            self._report.violate("processes end", f"{self.name} did not end within {_STOP_S:g} s")
             self._signal(signal.SIGKILL)
             await self._keeper
         finally:

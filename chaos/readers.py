@@ -1,6 +1,6 @@
 """Readers that poll every document all the time, each in its own way, and never go back.
 
-What they read is handed to the judge; here is checked what one reader can see alone: answers,
+What they read is handed to the checks; here is checked what one reader can see alone: answers,
 their times, codings, validators, and that no version falls.
 """
 
@@ -21,8 +21,8 @@ import redis.asyncio as redis
 from yarl import URL
 
 from chaos.checks import DOCUMENTS, GLOBAL_FR, INTERVALS_MS, cut
-from chaos.judge import Judge
-from chaos.stage import Stage
+from chaos.deployment import Deployment
+from chaos.read_checks import ReadChecks
 
 _ANSWER_S: Final = 8.0  # 3 s by the contract; a busy machine may take longer
 _PAUSE_S: Final = 0.04
@@ -49,11 +49,11 @@ class Reader(ABC):
 
     kind: str
 
-    def __init__(self, stage: Stage, judge: Judge) -> None:
-        self._stage = stage
-        self._ledger = stage.ledger
-        self._judge = judge
-        self._chance = random.Random(f"{stage.plan.seed}:{self.kind}")  # noqa: S311 - repeatable
+    def __init__(self, deployment: Deployment, checks: ReadChecks) -> None:
+        self._deployment = deployment
+        self._report = deployment.report
+        self._checks = checks
+        self._chance = random.Random(f"{deployment.plan.seed}:{self.kind}")  # noqa: S311 - repeatable
         self._versions: dict[str, int] = {}
         self._session = aiohttp.ClientSession(
             auto_decompress=False, timeout=aiohttp.ClientTimeout(total=_ANSWER_S + 10)
@@ -86,19 +86,19 @@ class Reader(ABC):
         path = f"/cache/{name}" + (f"?{query}" if query else "")
         since, asked_at = time.monotonic(), time.time()
         try:
-            url = URL(self._stage.api + path, encoded=True)
+            url = URL(self._deployment.api + path, encoded=True)
             async with self._session.get(url, headers=headers) as reply:
                 body = await reply.read()
                 status, told = reply.status, reply.headers
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            self._ledger.answers["none, for a fault"] += 1
-            if not self._stage.outages.excuse(since, time.monotonic()):
+            self._report.answers["none, for a fault"] += 1
+            if not self._deployment.outages.excuse(since, time.monotonic()):
                 self._wrong("the API answers", f"{path}: {type(error).__name__} {error}")
             return None
         until = time.monotonic()
-        self._ledger.reads[self.kind] += 1
-        self._ledger.answers[str(status)] += 1
-        if until - since > _ANSWER_S + wait_s and not self._stage.outages.excuse(since, until):
+        self._report.reads[self.kind] += 1
+        self._report.answers[str(status)] += 1
+        if until - since > _ANSWER_S + wait_s and not self._deployment.outages.excuse(since, until):
             self._wrong("the API answers in time", f"{path} took {until - since:.1f} s")
         version = self._looked_at(path, name, status, told, body, etag)
         if version is None:
@@ -135,7 +135,7 @@ class Reader(ABC):
 
     async def look_at(self, name: str, answer: Answer, text: bytes) -> Any:
         """The document of a 200, checked; None where it is none."""
-        document = await self._judge.document(name, text, answer.version)
+        document = await self._checks.document(name, text, answer.version)
         if document is not None:
             made_at = document["updated_at"] / 1000
             youngest, oldest = answer.asked_at - made_at, answer.came_at - made_at
@@ -146,7 +146,7 @@ class Reader(ABC):
         return document
 
     def _wrong(self, promise: str, what: str) -> None:
-        self._ledger.violate(promise, f"{self.kind} reader: {what}")
+        self._report.violate(promise, f"{self.kind} reader: {what}")
 
 
 class Plain(Reader):
@@ -165,8 +165,8 @@ class Polling(Reader):
 
     kind = "polling"
 
-    def __init__(self, stage: Stage, judge: Judge) -> None:
-        super().__init__(stage, judge)
+    def __init__(self, deployment: Deployment, checks: ReadChecks) -> None:
+        super().__init__(deployment, checks)
         self._etags: dict[str, str] = {}
 
     async def read(self, name: str) -> None:
@@ -203,10 +203,10 @@ class Waiting(Polling):
         await self._poll(name, "deflate", f"wait={_WAIT_S}", _WAIT_S)
 
 
-class Choosy(Reader):
+class ByParts(Reader):
     """Asks for parts of documents."""
 
-    kind = "choosy"
+    kind = "parts"
 
     async def read(self, name: str) -> None:
         query = self._query(name)
@@ -222,24 +222,24 @@ class Choosy(Reader):
             self._wrong("valid JSON", f"{name}?{words}: {error}")
             return
         if part.version != whole.version:
-            document = self._judge.recent(name, part.version)
+            document = self._checks.recent(name, part.version)
         if document is None:
-            self._ledger.compared["parts of a version that nobody has"] += 1
+            self._report.compared["parts of a version that nobody has"] += 1
             return
-        self._ledger.compared["parts"] += 1
+        self._report.compared["parts"] += 1
         if found != cut(document, query):
             self._wrong("a part is that of its whole", f"{name}?{words}, version {part.version}")
 
     def _query(self, name: str) -> dict[str, Any]:
         query: dict[str, Any] = {}
-        markets = self._judge.markets(name)
+        markets = self._checks.markets(name)
         if self._chance.random() < 0.4:
             query["exchange"] = self._chance.choice(("binance", "bybit"))
         if markets and self._chance.random() < 0.5:
             query["symbol"] = sorted({self._chance.choice(markets) for _ in range(3)})
         if name != GLOBAL_FR and self._chance.random() < 0.3:
             back_ms = self._chance.randrange(1, 60) * INTERVALS_MS[name]
-            query["since"] = self._stage.instants[-1][0] - back_ms
+            query["since"] = self._deployment.instants[-1][0] - back_ms
         if self._chance.random() < 0.3:
             query["closed"] = True
         if not query or self._chance.random() < 0.5:
@@ -255,13 +255,13 @@ class Direct(Reader):
     async def read(self, name: str) -> None:
         keys = (f"cache:{name}", f"cache:{name}:meta")
         try:
-            async with self._stage.store() as store:
+            async with self._deployment.store() as store:
                 value, meta = await store.mget(*keys)
         except (redis.RedisError, OSError, ValueError):
-            self._ledger.answers["none, for a fault"] += 1
+            self._report.answers["none, for a fault"] += 1
             await asyncio.sleep(_STORE_AWAY_S)
             return
-        self._ledger.reads[self.kind] += 1
+        self._report.reads[self.kind] += 1
         if value is None or meta is None:
             if name in self._versions or (value is None) != (meta is None):
                 self._wrong("a document stays whole in the store", f"{name}: {meta!r}")
@@ -273,10 +273,10 @@ class Direct(Reader):
             self._wrong("a document is whole in the store", f"{name}: {error}")
             return
         self.saw(name, version)
-        await self._judge.document(name, text, version)
+        await self._checks.document(name, text, version)
 
 
-READERS: Final = (Plain, Polling, Waiting, Choosy, Direct)
+READERS: Final = (Plain, Polling, Waiting, ByParts, Direct)
 
 
 def _detail(body: bytes) -> str:

@@ -25,7 +25,7 @@ class Violation:
 
 
 @dataclass(slots=True)
-class Ledger:
+class ViolationReport:
     """Everything that is counted, by name; `violations` are the first of their promise."""
 
     faults: Counter[str] = field(default_factory=Counter)
@@ -59,30 +59,30 @@ class Ledger:
         return self.broken.total()
 
 
-def summary(plan: Plan, ledger: Ledger, took_s: float) -> str:
+def summary(plan: Plan, report: ViolationReport, took_s: float) -> str:
     """The table at the end."""
     lines = ["", f"chaos: seed {plan.seed}, {plan.seconds:g} s of faults, {took_s:.0f} s in all"]
-    lines += _table("faults injected", ledger.faults)
-    lines += _table("reads", ledger.reads)
-    lines += _table("answers to them", ledger.answers)
-    lines += _table("other pages", ledger.pages)
-    lines += _table("versions checked against the truth", ledger.checked)
-    lines += _table("compared", ledger.compared)
-    lines += _table("POSTs", ledger.asked)
-    lines += _table("runs of jobs", ledger.ended)
-    lines += _table("causes of runs that failed", ledger.causes)
-    lines += [f"  {note}" for note in ledger.notes]
-    if ledger.broken:
+    lines += _table("faults injected", report.faults)
+    lines += _table("reads", report.reads)
+    lines += _table("answers to them", report.answers)
+    lines += _table("other pages", report.pages)
+    lines += _table("versions checked against the truth", report.checked)
+    lines += _table("compared", report.compared)
+    lines += _table("POSTs", report.asked)
+    lines += _table("runs of jobs", report.ended)
+    lines += _table("causes of runs that failed", report.causes)
+    lines += [f"  {note}" for note in report.notes]
+    if report.broken:
         lines += ["", "violations"]
-        lines += [f"  {violation}" for violation in ledger.violations]
-        lines += _table("violations by promise", ledger.broken)
+        lines += [f"  {violation}" for violation in report.violations]
+        lines += _table("violations by promise", report.broken)
     return "\n".join(
         [
             *lines,
             "",
-            f"{ledger.faults.total()} faults injected, {ledger.reads.total()} reads checked, "
-            f"{ledger.checked.total()} versions, {ledger.compared['rows']} rows; "
-            f"violations: {ledger.violated}",
+            f"{report.faults.total()} faults injected, {report.reads.total()} reads checked, "
+            f"{report.checked.total()} versions, {report.compared['rows']} rows; "
+            f"violations: {report.violated}",
         ]
     )
 

@@ -15,7 +15,7 @@ Ask = Callable[[str], Awaitable[Any]]
 Rows = Mapping[str, Mapping[int, Row]]
 
 
-class TruthBook:
+class MarketTruth:
     """`ask` gets the JSON at a path of the simulator.
 
     `symbols` are the markets to ask for; the book is new whenever one is added.

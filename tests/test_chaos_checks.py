@@ -23,10 +23,7 @@ from chaos.checks import (
     cut,
     last_closed,
 )
-from chaos.memory import grown
-from chaos.plan import NONSENSE, draw_plan, every_fault
-from chaos.report import Ledger, summary
-from chaos.truth import TruthBook
+from chaos.truth import MarketTruth
 from tests.fixtures.simulator import NOW_MS, Simulator
 
 CANDLES: Final = 60
@@ -35,7 +32,7 @@ NAME: Final = "1h"
 Spoil = Callable[[Any], None]
 
 
-class Bench:
+class CheckedDocument:
     """A faultless document, one stale market and one lack in it, and what it is held against."""
 
     def __init__(self, document: Any, facts: Facts) -> None:
@@ -49,8 +46,8 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(module_simulator: Simulator) -> Bench:
-    return asyncio.run(_bench(module_simulator, NAME))
+def checked(module_simulator: Simulator) -> CheckedDocument:
+    return asyncio.run(_checked(module_simulator, NAME))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +57,7 @@ def module_simulator() -> Any:
     simulator.stop()
 
 
-async def _book(simulator: Simulator) -> tuple[TruthBook, aiohttp.ClientSession]:
+async def _book(simulator: Simulator) -> tuple[MarketTruth, aiohttp.ClientSession]:
     session = aiohttp.ClientSession(simulator.base_url)
 
     async def ask(path: str) -> Any:
@@ -68,13 +65,13 @@ async def _book(simulator: Simulator) -> tuple[TruthBook, aiohttp.ClientSession]
             assert answer.status == 200, await answer.text()
             return await answer.json()
 
-    book = TruthBook(ask, candles=CANDLES, settlements=30)
+    book = MarketTruth(ask, candles=CANDLES, settlements=30)
     markets = simulator.get("/sim/markets")["markets"]
     book.symbols |= {market["symbol"] for market in markets if market["collected"]}
     return book, session
 
 
-async def _bench(simulator: Simulator, name: str) -> Bench:
+async def _checked(simulator: Simulator, name: str) -> CheckedDocument:
     book, session = await _book(simulator)
     try:
         now = await book.candles_at(name, NOW_MS)
@@ -120,7 +117,7 @@ async def _bench(simulator: Simulator, name: str) -> Bench:
     facts = Facts(
         CANDLES, {NOW_MS: now, EARLIER_MS: before}, [NOW_MS], funding, required=frozenset(keys)
     )
-    return Bench(document, facts)
+    return CheckedDocument(document, facts)
 
 
 def _market(document: Any, index: int = 1) -> Any:
@@ -237,10 +234,10 @@ PLANTED: Final[dict[str, Spoil]] = {
 }
 
 
-def test_a_document_of_the_truth_has_no_problem(bench: Bench) -> None:
-    assert bench.problems() == []
-    compared = check_candles(NAME, bench.document, bench.facts).compared
-    rows = sum(len(market["rows"]) for market in bench.document["markets"])
+def test_a_document_of_the_truth_has_no_problem(checked: CheckedDocument) -> None:
+    assert checked.problems() == []
+    compared = check_candles(NAME, checked.document, checked.facts).compared
+    rows = sum(len(market["rows"]) for market in checked.document["markets"])
     assert rows > 6 * CANDLES
     assert compared["rows"] == rows
     assert compared["open interest"] + compared["open interest: null"] == rows
@@ -250,25 +247,25 @@ def test_a_document_of_the_truth_has_no_problem(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("planted", PLANTED)
-def test_what_is_planted_is_found(bench: Bench, planted: str) -> None:
-    assert bench.problems(PLANTED[planted]) != []
+def test_what_is_planted_is_found(checked: CheckedDocument, planted: str) -> None:
+    assert checked.problems(PLANTED[planted]) != []
 
 
-def test_a_settled_document_lacks_nothing(bench: Bench) -> None:
-    facts = bench.facts
+def test_a_settled_document_lacks_nothing(checked: CheckedDocument) -> None:
+    facts = checked.facts
     settled = Facts(
         facts.candles, facts.truths, facts.instants, facts.funding, facts.required, True
     )
-    problems = check_candles(NAME, bench.document, settled).problems
+    problems = check_candles(NAME, checked.document, settled).problems
     assert any("stale" in problem for problem in problems)
     assert any("missing" in problem for problem in problems)
 
 
 def test_8h_is_held_against_its_own_truth(module_simulator: Simulator) -> None:
-    bench = asyncio.run(_bench(module_simulator, "8h"))
-    assert bench.problems(name="8h") == []
-    assert bench.problems(_row(5, "volume", _more), "8h") != []
-    assert bench.problems(_row(-1, "close", _more), "8h") != []
+    checked = asyncio.run(_checked(module_simulator, "8h"))
+    assert checked.problems(name="8h") == []
+    assert checked.problems(_row(5, "volume", _more), "8h") != []
+    assert checked.problems(_row(-1, "close", _more), "8h") != []
 
 
 @pytest.mark.parametrize("name", ["5m", "4h", "8h"])
@@ -356,16 +353,16 @@ def test_funding_documents(module_simulator: Simulator) -> None:
     asyncio.run(look())
 
 
-def test_funding_that_cannot_be_known_yet_is_null_and_only_that(bench: Bench) -> None:
+def test_funding_that_cannot_be_known_yet_is_null_and_only_that(checked: CheckedDocument) -> None:
     """Checked an hour and more ago: what ended before the next settlement has its rate."""
-    document = copy.deepcopy(bench.document)
+    document = copy.deepcopy(checked.document)
     fresh = _market(document)
     key = f"{fresh['exchange']}:{fresh['symbol']}"
     last_ms = fresh["rows"][-1][0]
     facts = Facts(
-        CANDLES, bench.facts.truths, [NOW_MS],
-        {**(bench.facts.funding or {}), key: KnownFunding(last_ms - 1, 1, 0)},
-        bench.facts.required,
+        CANDLES, checked.facts.truths, [NOW_MS],
+        {**(checked.facts.funding or {}), key: KnownFunding(last_ms - 1, 1, 0)},
+        checked.facts.required,
     )  # fmt: skip
     fresh["rows"][-1][8] = None
     assert check_candles(NAME, document, facts).problems == []
@@ -373,8 +370,8 @@ def test_funding_that_cannot_be_known_yet_is_null_and_only_that(bench: Bench) ->
     assert check_candles(NAME, document, facts).problems != []
 
 
-def test_parts_of_documents(bench: Bench) -> None:
-    document = bench.document
+def test_parts_of_documents(checked: CheckedDocument) -> None:
+    document = checked.document
     some = document["markets"][3]
     part = cut(
         document,
@@ -386,38 +383,3 @@ def test_parts_of_documents(bench: Bench) -> None:
     assert part["version"] == document["version"]
     since = document["as_of"] - 3 * INTERVALS_MS[NAME]
     assert all(len(m["rows"]) == 3 for m in cut(document, {"since": since})["markets"][1:])
-
-
-def test_the_same_seed_draws_the_same_plan() -> None:
-    plan = draw_plan(7, 300)
-    assert plan == draw_plan(7, 300)
-    assert plan.steps != draw_plan(8, 300).steps
-    assert plan.steps == sorted(plan.steps, key=lambda step: (step.at_s, step.lane))
-    assert all(step.at_s + step.lasts_s <= 300.1 for step in plan.steps)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_full_run_draws_every_fault(seed: int) -> None:
-    steps = draw_plan(seed, 240).steps
-    assert {f"{step.lane} {step.kind}" for step in steps} == every_fault()
-    assert {step.details["variant"] for step in steps if step.kind == "nonsense"} <= set(NONSENSE)
-
-
-def test_memory_that_grows_is_found() -> None:
-    steady = [(float(second), 100.0 + second % 3) for second in range(120)]
-    assert grown(steady) == ""
-    assert grown([(at, used + at) for at, used in steady]) != ""
-    assert grown([(at, used + at) for at, used in steady[:50]]) == ""  # too short to tell
-
-
-def test_the_summary_tells_of_violations() -> None:
-    ledger = Ledger()
-    ledger.faults["store full"] += 2
-    ledger.reads["plain"] += 10
-    text = summary(draw_plan(1, 10), ledger, 12)
-    assert "2 faults injected, 10 reads checked" in text
-    assert text.endswith("violations: 0")
-    ledger.violate("no version falls", "4h: 1 after 2")
-    text = summary(draw_plan(1, 10), ledger, 12)
-    assert "no version falls: 4h: 1 after 2" in text
-    assert text.endswith("violations: 1")

@@ -1,4 +1,4 @@
-"""Those who ask for collections all the time, and what becomes of their wishes."""
+"""Requests for collections all the time, visits of the other pages, and how the jobs end."""
 
 import asyncio
 import random
@@ -8,7 +8,7 @@ from typing import Any, Final
 import aiohttp
 
 from chaos.checks import INTERVALS_MS
-from chaos.stage import CRON_SECRET, Stage
+from chaos.deployment import CRON_SECRET, Deployment
 
 _ANSWER_S: Final = 8.0  # a refusal is promised within 3 s; a busy machine may take longer
 _PAUSE_S: Final = (0.8, 4.0)
@@ -18,12 +18,12 @@ _PAGES: Final = ("/ready", "/coins", "/metrics", "/health", "/jobs/collect:4h", 
 _FINAL: Final = ("complete", "failed")
 
 
-class Poster:
+class JobRequests:
     """POSTs at random; `accepted` are the runs that were promised, by job."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._chance = random.Random(f"{stage.plan.seed}:posts")  # noqa: S311 - to be repeatable
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._chance = random.Random(f"{deployment.plan.seed}:posts")  # noqa: S311 - to be repeatable
         self.accepted: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -43,35 +43,35 @@ class Poster:
     async def post(self, path: str, body: Any = None) -> Any:
         """The job, or None where it was not accepted."""
         headers = {} if body else {"Authorization": f"Bearer {CRON_SECRET}"}
-        ledger, began = self._stage.ledger, time.monotonic()
+        report, began = self._deployment.report, time.monotonic()
         try:
-            async with self._stage.session.post(
-                self._stage.api + path,
+            async with self._deployment.session.post(
+                self._deployment.api + path,
                 json=body,
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=_ANSWER_S),
             ) as answer:
                 status, told = answer.status, await answer.json()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            ledger.asked["not answered"] += 1
-            if not self._stage.outages.excuse(began, time.monotonic()):
-                ledger.violate("the API answers", f"POST {path}: {type(error).__name__} {error}")
+            report.asked["not answered"] += 1
+            if not self._deployment.outages.excuse(began, time.monotonic()):
+                report.violate("the API answers", f"POST {path}: {type(error).__name__} {error}")
             return None
-        ledger.asked[str(status)] += 1
+        report.asked[str(status)] += 1
         if status == 202:
-            ledger.compared["runs asked for while one ran"] += told["rerun"]
+            report.compared["runs asked for while one ran"] += told["rerun"]
             self.accepted[told["id"]] = max(self.accepted.get(told["id"], 0), told["run"])
             return told
         if status != 503 or not told.get("detail"):
-            ledger.violate("a POST is accepted or refused with a reason", f"{path}: {told}")
+            report.violate("a POST is accepted or refused with a reason", f"{path}: {told}")
         return None
 
 
-class Visitor:
+class PageVisits:
     """Looks at everything else that the API shows: answered 200, or 503 for a fault."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
 
     async def run(self) -> None:
         while True:
@@ -80,26 +80,26 @@ class Visitor:
                 await asyncio.sleep(_LOOK_S)
 
     async def _visit(self, path: str) -> None:
-        ledger, began = self._stage.ledger, time.monotonic()
+        report, began = self._deployment.report, time.monotonic()
         try:
-            async with self._stage.session.get(
-                self._stage.api + path, timeout=aiohttp.ClientTimeout(total=_ANSWER_S)
+            async with self._deployment.session.get(
+                self._deployment.api + path, timeout=aiohttp.ClientTimeout(total=_ANSWER_S)
             ) as answer:
                 status, text = answer.status, await answer.text()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            if not self._stage.outages.excuse(began, time.monotonic()):
-                ledger.violate("the API answers", f"{path}: {type(error).__name__} {error}")
+            if not self._deployment.outages.excuse(began, time.monotonic()):
+                report.violate("the API answers", f"{path}: {type(error).__name__} {error}")
             return
-        ledger.pages[f"{path} {status}"] += 1
+        report.pages[f"{path} {status}"] += 1
         if status not in (200, 503) or not text:
-            ledger.violate("a page is answered 200 or 503", f"{path}: {status} {text[:200]}")
+            report.violate("a page is answered 200 or 503", f"{path}: {status} {text[:200]}")
 
 
-class Runs:
+class JobRuns:
     """Looks at the jobs all the time: when runs began, and how they ended."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
         self._started: dict[str, list[int]] = {}
         self._seen: set[tuple[str, int]] = set()
         self._jobs: dict[str, Any] = {}
@@ -112,7 +112,7 @@ class Runs:
     async def look(self) -> bool:
         """False when the API or the store could not tell."""
         try:
-            async with self._stage.session.get(f"{self._stage.api}/jobs") as answer:
+            async with self._deployment.session.get(f"{self._deployment.api}/jobs") as answer:
                 if answer.status != 200:
                     return False
                 jobs = (await answer.json())["jobs"]
@@ -131,17 +131,17 @@ class Runs:
         if last is None or (job["id"], last["run"]) in self._seen:
             return
         self._seen.add((job["id"], last["run"]))
-        ledger = self._stage.ledger
-        ledger.ended[last["state"]] += 1
+        report = self._deployment.report
+        report.ended[last["state"]] += 1
         if last["state"] == "failed":
-            ledger.causes[f"{job['id']}: {last['error'] or 'no cause'}"[:90]] += 1
+            report.causes[f"{job['id']}: {last['error'] or 'no cause'}"[:90]] += 1
         if last["state"] not in _FINAL or (last["state"] == "failed" and not last["error"]):
-            ledger.violate("a run ends complete or failed with a cause", f"{job['id']}: {last}")
+            report.violate("a run ends complete or failed with a cause", f"{job['id']}: {last}")
         if job["id"] != "discovery" and "the database" in (last["error"] or ""):
             # The markets last known are kept in the hot store; only their listing needs it.
-            ledger.violate("it goes on without the database", f"{job['id']}: {last['error']}")
+            report.violate("it goes on without the database", f"{job['id']}: {last['error']}")
         if "internal error" in (last["error"] or ""):
-            ledger.violate("no mistakes of ours", f"{job['id']}: {last['error']}")
+            report.violate("no mistakes of ours", f"{job['id']}: {last['error']}")
 
     def began_before(self, job_id: str, wall_ms: int) -> int | None:
         """When the run began that wrote something at `wall_ms`; never too late."""
@@ -175,7 +175,7 @@ class Runs:
                     return
             await asyncio.sleep(_LOOK_S)
         for job in open_jobs or ["nothing is known of the jobs"]:
-            self._stage.ledger.violate("every accepted POST ends", job)
+            self._deployment.report.violate("every accepted POST ends", job)
 
     def _has_ended(self, job_id: str, run: int) -> bool:
         last = (self._jobs.get(job_id) or {}).get("last")

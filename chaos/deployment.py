@@ -23,8 +23,8 @@ import psutil
 import redis.asyncio as redis
 
 from chaos.plan import LEASE_S, Plan
-from chaos.processes import ROOT, Kept, Outages
-from chaos.report import Ledger
+from chaos.processes import ROOT, Outages, RestartedProcess
+from chaos.report import ViolationReport
 from commands.arguments import PARENT_FD_FLAG
 from stores.embedded.postgres import EmbeddedPostgres
 from stores.embedded.server import EmbeddedServer
@@ -40,17 +40,17 @@ _STORE_ANSWER_S: Final = 1.0
 _ROOM_BYTES: Final = 2_000_000_000
 
 
-class StageFailed(Exception):
+class DeploymentFailed(Exception):
     """The run cannot begin or go on; the message says why."""
 
 
-class Stage:
-    """Everything that runs; made by `open_stage`."""
+class Deployment:
+    """Everything that runs; made by `open_deployment`."""
 
-    def __init__(self, plan: Plan, folder: Path, ledger: Ledger) -> None:
+    def __init__(self, plan: Plan, folder: Path, report: ViolationReport) -> None:
         self.plan = plan
         self.folder = folder
-        self.ledger = ledger
+        self.report = report
         self.outages = Outages()
         # (exchange time, monotonic and wall clock when it was set): it stands still in between.
         self.instants: list[tuple[int, float]] = [(plan.start_ms, time.time())]
@@ -60,8 +60,8 @@ class Stage:
         self.database_url = ""
         self.api = ""
         self.exchanges = ""
-        self.service: Kept | None = None
-        self.second: Kept | None = None
+        self.service: RestartedProcess | None = None
+        self.second: RestartedProcess | None = None
         self._simulator: asyncio.subprocess.Process | None = None
         self._session: aiohttp.ClientSession | None = None
         self._logs: list[IO[bytes]] = []
@@ -78,22 +78,22 @@ class Stage:
         port = _free_port()
         self.api = f"http://127.0.0.1:{port}"
         main = str(ROOT / "main.py")
-        self.service = self._kept("service", [main, "serve"], PORT=str(port))
-        self.second = self._kept("worker-2", [main, "worker"])
+        self.service = self._restarted("service", [main, "serve"], PORT=str(port))
+        self.second = self._restarted("worker-2", [main, "worker"])
         deadline = time.monotonic() + _START_S
         while not await self.api_answers():
             if time.monotonic() > deadline:
-                raise StageFailed(f"the service did not start:\n{self.log_tail('service')}")
+                raise DeploymentFailed(f"the service did not start:\n{self.log_tail('service')}")
             await asyncio.sleep(0.1)
 
     async def _start_store(self, server: EmbeddedServer) -> str:
         return await asyncio.to_thread(server.acquire, threading.Event())
 
-    def _kept(self, name: str, command: Sequence[str], **settings: str) -> Kept:
+    def _restarted(self, name: str, command: Sequence[str], **settings: str) -> RestartedProcess:
         folder = self.folder / name
         folder.mkdir()
         inherited = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
-        return Kept(
+        return RestartedProcess(
             name,
             command,
             {
@@ -111,7 +111,7 @@ class Stage:
                 **settings,
             },
             self._log(name),
-            self.ledger,
+            self.report,
         )
 
     async def _simulate(self) -> None:
@@ -135,7 +135,7 @@ class Stage:
         line = await asyncio.wait_for(self._simulator.stdout.readline(), _START_S)
         self.exchanges = line.decode().partition("listening on ")[2].strip()
         if not self.exchanges:
-            raise StageFailed(f"the simulator did not start:\n{self.log_tail('simulator')}")
+            raise DeploymentFailed(f"the simulator did not start:\n{self.log_tail('simulator')}")
 
     async def stop_service(self) -> None:
         """The service and the second worker, as SIGTERM ends them."""
@@ -168,7 +168,7 @@ class Stage:
 
     @property
     def session(self) -> aiohttp.ClientSession:
-        assert self._session is not None  # noqa: S101 - the stage has started
+        assert self._session is not None  # noqa: S101 - the deployment has started
         return self._session
 
     async def api_answers(self) -> bool:
@@ -184,7 +184,7 @@ class Stage:
         method = method or ("GET" if body is None else "POST")
         async with self.session.request(method, self.exchanges + path, json=body) as answer:
             if answer.status != 200:
-                raise StageFailed(f"{method} {path}: {await answer.text()}")
+                raise DeploymentFailed(f"{method} {path}: {await answer.text()}")
             return await answer.json()
 
     async def move_clock(self, now_ms: int) -> None:
@@ -311,20 +311,20 @@ def _make_folder() -> Path:
 
 
 @contextlib.asynccontextmanager
-async def open_stage(
-    plan: Plan, ledger: Ledger, keep_logs: Callable[[Path], None]
-) -> AsyncIterator[Stage]:
-    """A stage that has started; `keep_logs` may take what it wants from the folder at the end."""
+async def open_deployment(
+    plan: Plan, report: ViolationReport, keep_logs: Callable[[Path], None]
+) -> AsyncIterator[Deployment]:
+    """A deployment that has started; `keep_logs` may copy from its folder at the end."""
     folder = await asyncio.to_thread(_make_folder)
-    stage = Stage(plan, folder, ledger)
+    deployment = Deployment(plan, folder, report)
     try:
         try:
-            await stage.start()
-            yield stage
+            await deployment.start()
+            yield deployment
         finally:
-            await asyncio.shield(asyncio.ensure_future(stage.stop()))
-            if left := stage.leftovers():
-                ledger.violate("no process left", "; ".join(left))
+            await asyncio.shield(asyncio.ensure_future(deployment.stop()))
+            if left := deployment.leftovers():
+                report.violate("no process left", "; ".join(left))
     finally:
         keep_logs(folder)
         shutil.rmtree(folder, ignore_errors=True)

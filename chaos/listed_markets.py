@@ -1,18 +1,18 @@
-"""The exchanges' markets as the run knows and changes them."""
+"""The markets that the exchanges list, as the run knows and changes them."""
 
 from typing import Final
 
-from chaos.stage import Stage
-from chaos.truth import TruthBook
+from chaos.deployment import Deployment
+from chaos.truth import MarketTruth
 
 _FEWEST: Final = 6  # so many of an exchange's markets are never delisted
 
 
-class World:
+class ListedMarkets:
     """`steady` markets are listed from beginning to end; `collected` those listed now."""
 
-    def __init__(self, stage: Stage, truth: TruthBook) -> None:
-        self._stage = stage
+    def __init__(self, deployment: Deployment, truth: MarketTruth) -> None:
+        self._deployment = deployment
         self._truth = truth
         self._first: list[str] = []
         self._gone: set[str] = set()
@@ -20,7 +20,7 @@ class World:
 
     async def look(self) -> None:
         """Learns what there is, before anything changes."""
-        listed = await self._stage.ask_simulator("/sim/markets")
+        listed = await self._deployment.ask_simulator("/sim/markets")
         self._first = sorted(
             f"{market['exchange']}:{market['symbol']}"
             for market in listed["markets"]
@@ -44,7 +44,7 @@ class World:
     async def list_new(self, exchange: str, age_ms: int, number: int) -> None:
         rule = {"kind": "list_new", "exchange": exchange, "symbol": f"NEW{number}",
                 "age_ms": age_ms}  # fmt: skip
-        (done,) = await self._stage.ask_simulator("/sim/faults", rule)
+        (done,) = await self._deployment.ask_simulator("/sim/faults", rule)
         self._truth.symbols.add(done["market"].partition(":")[2])
         self._new.add(done["market"])
 
@@ -55,4 +55,4 @@ class World:
             return
         self._gone.add(key)
         rule = {"kind": "delist", "exchange": exchange, "symbol": key.partition(":")[2]}
-        await self._stage.ask_simulator("/sim/faults", rule)
+        await self._deployment.ask_simulator("/sim/faults", rule)

@@ -1,4 +1,4 @@
-"""Clients that behave badly, on plain sockets. Each returns what should not have been answered."""
+"""Clients that misbehave on plain sockets; each returns what should not have been answered."""
 
 import asyncio
 import contextlib

@@ -1,6 +1,4 @@
-"""Holds every version of every document against the truth, once, and every other reading of it
-against that reading.
-"""
+"""Compares every version of every document with the truth, and every later reading with that."""
 
 import asyncio
 import hashlib
@@ -21,10 +19,10 @@ from chaos.checks import (
     check_candles,
     check_funding_document,
 )
-from chaos.clients import Runs
-from chaos.stage import CANDLES, Stage
-from chaos.truth import TruthBook
-from chaos.world import World
+from chaos.deployment import CANDLES, Deployment
+from chaos.job_requests import JobRuns
+from chaos.listed_markets import ListedMarkets
+from chaos.truth import MarketTruth
 
 _KEPT: Final = 3  # versions of each document, for the parts that are read of them
 _LONGEST_RUN_MS: Final = 90_000  # where nobody saw when the run of a document began
@@ -32,13 +30,15 @@ _LATE_STAMP_MS: Final = 1_000  # settlements are stamped no later than so long a
 _TOLD: Final = 4  # problems of one version
 
 
-class Judge:
+class ReadChecks:
     """`document` takes what a reader got; `settled` reads a last time, when all is well."""
 
-    def __init__(self, stage: Stage, world: World, truth: TruthBook, runs: Runs) -> None:
-        self._stage = stage
-        self._ledger = stage.ledger
-        self._world = world
+    def __init__(
+        self, deployment: Deployment, listed: ListedMarkets, truth: MarketTruth, runs: JobRuns
+    ) -> None:
+        self._deployment = deployment
+        self._report = deployment.report
+        self._listed = listed
         self._truth = truth
         self._runs = runs
         self._digests: dict[tuple[str, int], bytes] = {}
@@ -65,16 +65,16 @@ class Judge:
             document = orjson.loads(text)
             told = document["version"]
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            self._ledger.violate("valid JSON", f"{name}: {error}")
+            self._report.violate("valid JSON", f"{name}: {error}")
             return None
         if told != version:
-            self._ledger.violate("one version throughout", f"{name}: {told}, its ETag {version}")
+            self._report.violate("one version throughout", f"{name}: {told}, its ETag {version}")
         digest = hashlib.sha256(text).digest()
         known = self._digests.setdefault((name, told), digest)
         if known is not digest:
-            self._ledger.compared["readings equal to the first"] += 1
+            self._report.compared["readings equal to the first"] += 1
             if known != digest:
-                self._ledger.violate("a version is one text", f"{name} {told}")
+                self._report.violate("a version is one text", f"{name} {told}")
             return document
         await self._check(name, document, seen_ms)
         return document
@@ -83,22 +83,22 @@ class Judge:
         """A document made when all was well: nothing is lacking, nothing too much."""
         await self._check(name, document, time.time() * 1000, settled=True)
         present = {f"{market['exchange']}:{market['symbol']}" for market in document["markets"]}
-        if extra := present - self._world.collected:
-            self._ledger.violate("what is delisted leaves", f"{name}: {sorted(extra)}")
+        if extra := present - self._listed.collected:
+            self._report.violate("what is delisted leaves", f"{name}: {sorted(extra)}")
 
     async def _check(
         self, name: str, document: Any, seen_ms: float, *, settled: bool = False
     ) -> None:
-        required = self._world.collected if settled else self._world.steady
+        required = self._listed.collected if settled else self._listed.steady
         if name == GLOBAL_FR:
             findings = await self._check_funding(document, required, seen_ms, settled)
         else:
             findings = await self._check_candles(name, document, required, settled)
         self._keep(name, document)
-        self._ledger.checked[f"{name}, settled" if settled else name] += 1
-        self._ledger.compared += findings.compared
+        self._report.checked[f"{name}, settled" if settled else name] += 1
+        self._report.compared += findings.compared
         for problem in findings.problems[:_TOLD]:
-            self._ledger.violate(
+            self._report.violate(
                 "a document equals the truth",
                 f"{name} version {document['version']} as of {document['as_of']}: {problem}",
             )
@@ -107,9 +107,9 @@ class Judge:
         self, name: str, document: Any, required: set[str], settled: bool
     ) -> Findings:
         as_of_ms, written_ms = document["as_of"], document["updated_at"]
-        moments = [ms for ms, at_s in self._stage.instants if at_s * 1000 <= written_ms + 1000]
+        moments = [ms for ms, at_s in self._deployment.instants if at_s * 1000 <= written_ms + 1000]
         if as_of_ms not in moments:
-            self._ledger.violate("as_of is the exchange's time", f"{name}: {as_of_ms}")
+            self._report.violate("as_of is the exchange's time", f"{name}: {as_of_ms}")
         moments = [ms for ms in moments if ms >= as_of_ms]
         checked = {market["checked_at"] for market in document["markets"]} | {as_of_ms}
         truths = await asyncio.gather(
@@ -139,7 +139,7 @@ class Judge:
         interval_ms = INTERVALS_MS[name]
         if at_ms // interval_ms != as_of_ms // interval_ms:
             return ()  # that row is not carried over
-        return [ms for ms, _ in self._stage.instants if at_ms <= ms <= as_of_ms]
+        return [ms for ms, _ in self._deployment.instants if at_ms <= ms <= as_of_ms]
 
     def _funding_at(self, began_ms: float, as_of_ms: int) -> dict[str, KnownFunding] | None:
         """What a run that began then has known at least."""
