@@ -12,6 +12,8 @@ from typing import Final
 import psutil
 import pytest
 
+from tests.fixtures.signals import until_true
+
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _DEADLINE_S: Final = 170.0
 
@@ -61,12 +63,14 @@ async def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
     process = await _start("--seed", "6", "--seconds", "30", "--quiet", cwd=tmp_path)
     me = psutil.Process(process.pid)
     started: list[psutil.Process] = []
-    async with asyncio.timeout(40):
-        # The simulator, both stores and the service: in the middle of the start.
-        while len(started) < 5:
-            with contextlib.suppress(psutil.Error):
-                started = me.children(recursive=True)
-            await asyncio.sleep(0.1)
+
+    def is_starting() -> bool:
+        """The simulator, both stores and the service: in the middle of the start."""
+        with contextlib.suppress(psutil.Error):
+            started[:] = me.children(recursive=True)
+        return len(started) >= 5
+
+    await until_true(is_starting)
     process.send_signal(signal.SIGINT)
     output = await _output(process)
     assert process.returncode == 130, output

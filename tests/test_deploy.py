@@ -21,6 +21,7 @@ from main import build_parser
 from tests.docs.blocks import blocks
 from tests.docs.test_recipes import document, until_it_waits
 from tests.fixtures.api import ServedApi, StartApi
+from tests.fixtures.signals import until_true
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 MIGRATIONS: Final = ROOT / "stores" / "cold" / "migrations"
@@ -259,10 +260,8 @@ async def proxy(native_api: ServedApi, tmp_path: Path) -> AsyncIterator[str]:
         *(nginx, "-e", "stderr", "-c", str(tmp_path / "nginx.conf"), "-p", str(tmp_path))
     )
     try:
-        async with asyncio.timeout(10):
-            while not socket_path.exists():
-                assert process.returncode is None
-                await asyncio.sleep(0.02)
+        await until_true(lambda: socket_path.exists() or process.returncode is not None)
+        assert process.returncode is None
         yield str(socket_path)
     finally:
         if process.returncode is None:

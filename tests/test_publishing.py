@@ -14,7 +14,8 @@ from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore, StoreRefused, StoreUnavailable
 from stores.hot.upstash_client import UpstashStore
 from tests.fixtures.cache import PIECE_BYTES, document, save
-from tests.fixtures.upstash import OwnValkey, RemoteWorker, UpstashEndpoint, until
+from tests.fixtures.signals import until
+from tests.fixtures.upstash import OwnValkey, RemoteWorker, UpstashEndpoint
 
 
 async def test_only_the_leases_holder_publishes(

@@ -18,6 +18,7 @@ from job_queue.kinds import JOB_IDS, lane_of
 from market.timeframes import COLLECTED
 from stores.hot.redis_client import NativeStore
 from tests.fixtures.service import Service, ServiceSettings, StartService
+from tests.fixtures.signals import until
 from tests.fixtures.simulator import StartSimulator
 
 RACE_S = float(os.environ.get("RACE_SECONDS", "20"))
@@ -48,11 +49,9 @@ class Watcher:
 
     async def holder(self) -> bytes:
         """Who runs a collection, as soon as somebody does."""
-        while True:
-            lock: bytes | None = await self.store.execute("GET", "lock:worker")
-            if lock is not None:
-                return lock.rpartition(b" ")[2]
-            await asyncio.sleep(0.01)
+        lock: bytes | None = await until(lambda: self.store.execute("GET", "lock:worker"))
+        assert lock is not None
+        return lock.rpartition(b" ")[2]
 
     async def watch(self) -> None:
         script = self.store.script(SAMPLE)
@@ -74,7 +73,7 @@ class Watcher:
             orphaned = any(locks[lane] != lease for lane, lease in active)
             if max(lanes.values(), default=0) > 1 or (orphaned and not holders & self.ended):
                 self.wrong.append((locks, jobs))
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # the pace of the samples
 
 
 class Client:
@@ -94,7 +93,7 @@ class Client:
                 if self.chance.random() < 0.5:
                     await check  # so that the queue runs empty now and then
                 else:
-                    await asyncio.sleep(self.chance.random() * 0.3)
+                    await asyncio.sleep(self.chance.random() * 0.3)  # at a client's pace
 
     async def post(self, service: Service) -> Any:
         if self.chance.random() < 0.1:

@@ -20,8 +20,9 @@ import redis
 from job_queue.queue import JobQueue
 from stores.hot.opening import open_hot_store
 from tests.fixtures.service import Service, ServiceSettings, StartService
+from tests.fixtures.signals import until
 from tests.fixtures.simulator import Simulator, StartSimulator
-from tests.fixtures.upstash import OwnValkey, until
+from tests.fixtures.upstash import OwnValkey
 
 SECRET = "cron-secret"
 MARKETS = 24

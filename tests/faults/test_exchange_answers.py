@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.fixtures.jobs import JobRunner, OpenRunner, asked, by_key, lacks
+from tests.fixtures.signals import until
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
-from tests.fixtures.upstash import until
 
 EACH = 4
 EXCHANGES = ("binance", "bybit")

@@ -21,8 +21,8 @@ from stores.hot.opening import open_hot_store
 from stores.hot.store import HotStore, StoreRefused
 from tests.fixtures.disk import MakeDisk, fill
 from tests.fixtures.service import SHORT_HISTORY, Service, StartService, asking
+from tests.fixtures.signals import until, until_true
 from tests.fixtures.simulator import Simulator, StartSimulator
-from tests.fixtures.upstash import until
 
 DISK_MB = 112  # a new database asks for 64 of them
 MARKETS = 12
@@ -50,27 +50,24 @@ def settings(exchanges: Simulator, disk: Path) -> dict[str, str]:
 
 async def refused(service: Service) -> str:
     """What a POST is told as soon as it is refused; the store notices at its next write."""
-    async with asyncio.timeout(10):
-        while True:
-            status, answer = await service.answer("/get-market-data", {"timeframe": "2h"})
-            if status == 503:
-                return str(answer["detail"])
-            assert status == 202
-            await asyncio.sleep(0.1)
+
+    async def refusal() -> str:
+        status, answer = await service.answer("/get-market-data", {"timeframe": "2h"})
+        assert status in (202, 503)
+        return "" if status == 202 else str(answer["detail"])
+
+    return await until(refusal)
 
 
 async def served(service: Service, document: Any) -> None:
     """Whatever has just been killed, the document is there again soon, as it was."""
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                status, answer = await service.answer("/cache/1h")
-            except OSError:
-                status, answer = 0, None
-            if status == 200:
-                assert answer == document
-                return
-            await asyncio.sleep(0.1)
+
+    async def answer() -> Any:
+        with contextlib.suppress(OSError):
+            status, found = await service.answer("/cache/1h")
+            return found if status == 200 else None
+
+    assert await until(answer) == document
 
 
 async def replaced(service: Service, child: str) -> None:

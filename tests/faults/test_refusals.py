@@ -19,8 +19,9 @@ from market.markets import Exchange
 from tests.fixtures.asking import server_time_ms
 from tests.fixtures.jobs import OpenRunner, asked, by_key
 from tests.fixtures.service import ServiceSettings, StartService
+from tests.fixtures.signals import turns, until
 from tests.fixtures.simulator import Simulator, StartSimulator
-from tests.fixtures.upstash import OwnValkey, until
+from tests.fixtures.upstash import OwnValkey
 from timing.clock import SystemClock
 from venues.errors import Banned
 from venues.venue import Endpoint
@@ -56,7 +57,7 @@ async def keep_asking(client: ExchangeClient, exchange: Exchange) -> None:
     while True:
         with contextlib.suppress(Banned):  # what was under way when it began
             await fetch_simple(CollectionRun(client), request, bytes)
-        await asyncio.sleep(0.01)
+        await turns()
 
 
 @pytest.mark.parametrize("name", list(REFUSALS))

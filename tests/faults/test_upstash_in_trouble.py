@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import json
 import random
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -17,6 +18,7 @@ from stores.hot.leases import try_acquire
 from stores.hot.store import StoreRefused, StoreUnavailable
 from stores.hot.upstash_client import UpstashStore
 from tests.fixtures.service import SHORT_HISTORY, Service, StartService, asking
+from tests.fixtures.signals import until, until_true
 from tests.fixtures.simulator import StartSimulator
 from tests.fixtures.upstash import UpstashEndpoint
 
@@ -76,9 +78,7 @@ async def test_no_trouble_leaves_half_a_document(
     upstash.fail("")
     meta = {"version": 100, "as_of_ms": 100, "updated_at_ms": 100}
     await writer.save_to_cache("4h", document(100), **meta, lease=lease)
-    async with asyncio.timeout(5):
-        while 100 not in seen:  # noqa: ASYNC110 - the reader is at work
-            await asyncio.sleep(0.01)
+    await until_true(lambda: 100 in seen)
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
     assert (len(published), len(refused)) == (len(TROUBLES) - 1, 1)
@@ -129,6 +129,12 @@ async def asked(service: Service) -> Any:
         assert answer["detail"].startswith(("upstash: ", "no answer in time"))
 
 
+async def last_of(service: Service, run: int) -> Any:
+    """How the job ended, if it was this run or a later one."""
+    status, job = await service.answer("/jobs/collect:1h")
+    return job["last"] if status == 200 and job["last"]["run"] >= run else None
+
+
 async def test_the_service_collects_and_serves_through_it(
     start_service: StartService,
     start_simulator: StartSimulator,
@@ -154,12 +160,7 @@ async def test_the_service_collects_and_serves_through_it(
         trouble = asyncio.create_task(make_trouble(upstash, 11))
         for _ in range(2):
             request = await asked(service)
-            ended: Any = None
-            while ended is None:
-                status, job = await service.answer("/jobs/collect:1h")
-                if status == 200 and job["last"]["run"] >= request["run"]:
-                    ended = job["last"]
-                await asyncio.sleep(0.05)
+            ended = await until(partial(last_of, service, request["run"]))
             why = ended["error"] or ""
             assert ended["state"] == "complete" or why.startswith("upstash: "), ended
             assert not polling.done(), polling.exception()

@@ -11,7 +11,8 @@ from job_queue.records import JobRecord
 from stores.hot.leases import Lease, try_acquire
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore
-from tests.fixtures.upstash import RemoteWorker, until
+from tests.fixtures.signals import until
+from tests.fixtures.upstash import RemoteWorker
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from metrics.worker import WorkerMetrics
 from stores.hot.beats import beat
 from tests.fixtures.api import ServedApi, StartApi
 from tests.fixtures.numbers import Numbers, numbers_of
-from tests.fixtures.upstash import until
+from tests.fixtures.signals import until
 
 DOCUMENT: Final = b'{"timeframe":"4h","markets":[],"missing":[]}'
 

@@ -11,8 +11,8 @@ import pytest
 
 from tests.fixtures.numbers import Numbers
 from tests.fixtures.service import Service, ServiceSettings, StartService
+from tests.fixtures.signals import until
 from tests.fixtures.simulator import StartSimulator
-from tests.fixtures.upstash import until
 from tests.metrics.dashboards import expressions_of
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.fixtures.signals import until_now
 from tests.fixtures.simulator import NOW_MS, Simulator
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -86,8 +87,7 @@ def test_the_clock_flows_freezes_and_jumps(start_simulator: Any) -> None:
     simulator: Simulator = start_simulator(binance=1, bybit=1, now=NOW_MS)
     first = simulator.get("/fapi/v1/time")["serverTime"]
     assert NOW_MS <= first < NOW_MS + 60_000
-    time.sleep(0.05)
-    assert simulator.get("/fapi/v1/time")["serverTime"] > first
+    until_now(lambda: simulator.get("/fapi/v1/time")["serverTime"] > first)
     frozen = simulator.post("/sim/clock", {"frozen": True})
     assert frozen["frozen"] is True
     assert simulator.get("/fapi/v1/time")["serverTime"] == frozen["now_ms"]

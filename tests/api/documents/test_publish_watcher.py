@@ -12,7 +12,8 @@ from stores.hot.leases import Lease, try_acquire
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore
 from stores.hot.upstash_client import UpstashStore
-from tests.fixtures.upstash import OpenStore, OwnValkey, UpstashEndpoint, until
+from tests.fixtures.signals import until
+from tests.fixtures.upstash import OpenStore, OwnValkey, UpstashEndpoint
 
 POLL_S = 0.1
 

@@ -20,7 +20,7 @@ from stores.embedded.postgres_programs import (
     installed_trees,
 )
 from tests.fixtures.postgres import OwnPostgres, quick_folder
-from tests.fixtures.upstash import until
+from tests.fixtures.signals import until
 
 OLDER = """#!/bin/sh
 echo "$0 $*" >> "{used}"

@@ -10,7 +10,8 @@ from stores.hot.leases import Lease, LeaseLost, current_holder, retry_under_leas
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore, StoreRefused, StoreUnavailable
 from stores.hot.upstash_client import UpstashStore
-from tests.fixtures.upstash import OpenStore, OwnValkey, RemoteWorker, UpstashEndpoint, until
+from tests.fixtures.signals import until
+from tests.fixtures.upstash import OpenStore, OwnValkey, RemoteWorker, UpstashEndpoint
 
 
 class Clock:
