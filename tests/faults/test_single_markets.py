@@ -14,12 +14,12 @@ EXCHANGES = ("binance", "bybit")
 
 # What an exchange may answer about a market, and a word of the reason that readers are given.
 NONSENSE = {
-    "high_below_low": "prices that cannot be",
+    "high_below_low": "impossible prices",
     "negative_volume": "volume that is no plain number",
     "unsorted": "rows out of order or twice",
     "duplicate": "rows out of order or twice",
     "off_grid": "a time off the grid",
-    "nan": "prices that cannot be",
+    "nan": "impossible prices",
 }
 # Each begins without earlier rows: with a document of its own.
 TIMEFRAMES = dict(zip(NONSENSE, ("5m", "15m", "30m", "1h", "2h", "6h"), strict=True))
