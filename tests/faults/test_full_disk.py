@@ -21,7 +21,7 @@ from stores.hot.opening import open_hot_store
 from stores.hot.store import HotStore, StoreRefused
 from tests.fixtures.disk import MakeDisk, fill
 from tests.fixtures.service import SHORT_HISTORY, Service, StartService, asking
-from tests.fixtures.signals import until, until_true
+from tests.fixtures.signals import until
 from tests.fixtures.simulator import Simulator, StartSimulator
 
 DISK_MB = 112  # a new database asks for 64 of them
