@@ -3,7 +3,10 @@
 import pytest
 
 # Whole services that take half a minute and more: begun first, they do not end last, alone.
-LONG = ("test_main_job.py", "test_large_documents.py", "test_benchmarks.py", "test_crashes.py")
+LONG = (
+    *("test_main_job.py", "test_large_documents.py", "test_benchmarks.py", "test_crashes.py"),
+    *("test_two_services.py", "test_carry_over.py"),
+)
 
 pytest_plugins = [
     "tests.fixtures.environment",
