@@ -43,15 +43,6 @@ async def internal(service: Service, what: str) -> Any:
     return await service.post(f"/api/v1/internal/{what}", Authorization=f"Bearer {SECRET}")
 
 
-async def database_answers(service: Service) -> None:
-    """What failed while it was away is still told of, so /ready stays degraded for now."""
-
-    async def answers() -> bool:
-        return bool((await service.answer("/ready"))[1]["parts"]["database"] == "ok")
-
-    await until(answers, within_s=20)
-
-
 def metas(document: Any) -> dict[str, Any]:
     return {f"{m['exchange']}:{m['symbol']}": m["meta"] for m in document["markets"]}
 
@@ -91,13 +82,11 @@ async def test_lost_in_the_middle(
     assert len(service.said("going_on_with_known_markets")) == 1
 
     await asyncio.to_thread(own_postgres.start)
-    await database_answers(service)
+    await service.until_ready("ready")
     coins = await service.get("/coins?timeframe=1h")
     assert {f"{c['exchange']}:{c['symbol']}" for c in coins["coins"]} == set(before)
     await service.collect("1h")
     assert len(service.said("going_on_with_known_markets")) == 1
-    await service.ended(await internal(service, "update-coins"))
-    await service.until_ready("ready")
 
 
 async def test_down_at_the_first_start(
@@ -112,13 +101,11 @@ async def test_down_at_the_first_start(
     assert job["error"].startswith("the database failed")
     assert (await service.answer("/cache/1h"))[0] == 404
     await asyncio.to_thread(own_postgres.start)
-    await database_answers(service)
+    await service.until_ready("ready")
     # Nobody asked for it: the schedule looked again.
     await service.job("discovery", lambda job: job["last"] is not None, 15)
     assert len((await service.get("/coins"))["coins"]) == MARKETS
     assert (await service.collect("1h"))["result"]["markets"] == MARKETS
-    await service.ended(await internal(service, "update-fr"))
-    await service.until_ready("ready")
 
 
 # What is kept.

@@ -78,9 +78,8 @@ async def test_a_full_store_fails_the_job_with_its_cause_and_serves_on(
         assert ready["parts"]["worker"] == "ok"
         assert list(store.scan_iter("staging:*")) == []
         store.config_set("maxmemory", 0)
-    # What failed is told of until it has run well.
-    assert (await service.collect("1h"))["result"]["markets"] == MARKETS
     await service.until_ready("ready")
+    assert (await service.collect("1h"))["result"]["markets"] == MARKETS
     assert (await service.get("/cache/1h"))["version"] > before["version"]
 
 

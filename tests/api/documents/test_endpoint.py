@@ -19,6 +19,7 @@ from market.markets import FundingSeries
 from stores.hot.store import StoreUnavailable
 from tests.fixtures.api import ServedApi, StartApi, get
 from tests.fixtures.documents import AS_OF_MS, FORMING_MS, HOUR_MS, MARKETS, document
+from tests.fixtures.upstash import until
 
 DECODERS: dict[str, Callable[[bytes], bytes]] = {
     "deflate": zlib.decompress,
@@ -330,7 +331,11 @@ async def test_a_reader_that_takes_nothing_is_cut_and_holds_up_nobody(
         for _ in range(3):
             status, _, body = await get(native_published, "/cache/4h")
             assert (status, body) == (200, big)
-        await asyncio.sleep(1.5)
+
+        async def cut() -> bool:
+            return len(native_published.crowd.connections) < 2  # the other reader's stays
+
+        await until(cut, within_s=20)
         received = 0
         with contextlib.suppress(ConnectionResetError):
             while part := await loop.sock_recv(lazy, 2**20):
