@@ -333,7 +333,7 @@ async def test_a_reader_that_takes_nothing_is_cut_and_holds_up_nobody(
             assert (status, body) == (200, big)
 
         async def cut() -> bool:
-            return len(native_published.crowd.connections) < 2  # the other reader's stays
+            return len(native_published.limits.connections) < 2  # the other reader's stays
 
         await until(cut, within_s=20)
         received = 0
