@@ -14,7 +14,6 @@ from stores.hot.opening import open_hot_store
 from stores.hot.store import HotStore
 from tests.fixtures.postgres import OwnPostgres
 from tests.fixtures.service import Service, ServiceSettings, StartService
-from tests.fixtures.signals import until
 from tests.fixtures.simulator import Simulator, StartSimulator
 from tests.fixtures.upstash import OwnValkey
 from timing.clock import now_ms

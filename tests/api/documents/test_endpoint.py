@@ -19,7 +19,7 @@ from market.markets import FundingSeries
 from stores.hot.store import StoreUnavailable
 from tests.fixtures.api import ServedApi, StartApi, get
 from tests.fixtures.documents import AS_OF_MS, FORMING_MS, HOUR_MS, MARKETS, document
-from tests.fixtures.upstash import until
+from tests.fixtures.signals import until
 
 DECODERS: dict[str, Callable[[bytes], bytes]] = {
     "deflate": zlib.decompress,
