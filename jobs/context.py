@@ -42,7 +42,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class JobContext:
-    """The parts that jobs work with; built once in main.py."""
+    """The parts that jobs work with; built once by commands/composition.py."""
 
     settings: Settings
     store: HotStore

@@ -71,6 +71,33 @@ def test_without_the_packages_one_line_says_what_to_run(words: list[str]) -> Non
     assert "make run" in line or ".venv/bin/python main.py" in line
 
 
+def checkout(folder: Path) -> Path:
+    """main.py in a folder of its own, with what it loads before it needs a package."""
+    for name in ("commands", "market", "config.py"):
+        (folder / name).symlink_to(ROOT / name)
+    return Path(shutil.copy(MAIN, folder))
+
+
+def test_what_to_run_instead_depends_on_what_is_there(tmp_path: Path) -> None:
+    program = checkout(tmp_path)
+
+    def instead(python: str | Path) -> str:
+        ended = run(python, "-S", program, "collect", "4h", PATH=str(tmp_path))
+        assert ended.returncode == 78
+        return ended.stderr
+
+    assert "install make and use `make run`, or `python3 -m venv .venv`" in instead(sys.executable)
+    (tmp_path / "make").write_text("#!/bin/sh\n")
+    (tmp_path / "make").chmod(0o755)
+    assert "`make run` installs what it needs into .venv and starts it" in instead(sys.executable)
+    own = tmp_path / ".venv" / "bin" / "python"
+    own.parent.mkdir(parents=True)
+    own.symlink_to(sys.executable)
+    assert "use .venv/bin/python main.py" in instead(sys.executable)
+    # It is that one already: what it lacks came with a newer version.
+    assert "`make run` installs what it needs into .venv and starts it" in instead(own)
+
+
 def test_an_old_python_is_refused_with_one_line() -> None:
     ended = run(sys.executable, "-c", OLD_PYTHON, ROOT, "collect", "4h")
     assert (ended.returncode, ended.stdout) == (78, "")
