@@ -4,7 +4,7 @@ create_app          the application; its parts are connected in the lifespan
 Api                 FastAPI behind api/middleware.py
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, Final
@@ -109,11 +109,10 @@ class Api(FastAPI):
             telemetry={"auto_configure": False},
         )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+            return self._http(scope, receive, send)
+        return super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import MutableMapping
+from collections.abc import Coroutine, MutableMapping
 from typing import Any, Final, cast
 
 from starlette.types import ASGIApp
@@ -21,7 +21,7 @@ from api.answers import (
     send_answer,
 )
 from api.cors import Cors, origin_of
-from api.documents.endpoint import PREFIX, READING
+from api.documents.endpoint import PREFIX, READING, CacheEndpoint
 from api.guard import LARGEST_BODY, TOO_LARGE
 from api.state import ApiState
 from metrics.api import OTHER, ApiMetrics
@@ -44,12 +44,14 @@ class Middleware:
         self._metrics = metrics
         self._cors = cors
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         if path.startswith(PREFIX) and scope["method"] in READING:
-            state = cast(ApiState, scope["state"])
-            await state["documents"](scope, receive, send, path[len(PREFIX) :])
-            return
+            documents: CacheEndpoint = scope["state"]["documents"]
+            return documents(scope, receive, send, path[len(PREFIX) :])
+        return self._answer(scope, receive, send, path)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         refused = self._refused(scope)
         if refused is not None:
             self._metrics.answered(scope["method"], OTHER, refused.status, 0.0)

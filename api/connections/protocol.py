@@ -107,7 +107,7 @@ class ServingProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(*(self._refusal or (400, "malformed HTTP request")))
             return
-        if self._in_head and was_in_head:
+        if was_in_head and self._in_head:
             self._open_bytes += len(data)
             self._look_at_open_head()
         if self._deadline is None and (self._in_head or self._is_idle()):
@@ -123,7 +123,8 @@ class ServingProtocol(HttpToolsProtocol):
             self._arm()
 
     def on_headers_complete(self) -> None:
-        self._disarm()
+        if self._deadline is not None:
+            self._disarm()
         self._in_head = False
         if self._in_parts or len(self.headers) > MOST_HEADERS:
             self._look_at_sizes()
@@ -141,7 +142,7 @@ class ServingProtocol(HttpToolsProtocol):
             detail = f"more than {MOST_PIPELINED} requests wait here: read their answers first"
             self._stop_parsing(400, detail)
         super().on_headers_complete()
-        self._leave_idle()
+        self.limits.idle.pop(self, None)
         if self._serving is None:
             self._serving = self.cycle
         if self.parser.should_upgrade():

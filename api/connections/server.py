@@ -34,6 +34,7 @@ async def serve_app(
         before_end,
         uvicorn.Config(
             app,
+            interface="asgi3",
             loop="none",
             http=ServingProtocol,
             ws="none",

@@ -64,7 +64,7 @@ _EMPTY: Final = Body((), 0)
 
 @dataclass(slots=True)
 class Asked:
-    """What a request for a document asks for, and the headers that were made for it last."""
+    """What a request for a document asks for, and the answer that was made for it last."""
 
     name: str
     wanted: Wanted
@@ -72,20 +72,20 @@ class Asked:
     if_none_match: bytes | None
     if_modified_since_s: int | None
     origin: bytes | None  # of the page that asks, where it is a page
-    made: "_Headers | None" = field(default=None, init=False)
+    made: "_Made | None" = field(default=None, init=False)
 
 
 @dataclass(frozen=True, slots=True)
-class _Headers:
-    """Headers of one version's answer within one second; `length` None where that is a 304.
+class _Made:
+    """The answer of one version within one second, a 200 without its body.
 
-    Holds no document: those that nobody asks for any more have to go.
+    Holds no document: a version that is replaced has to go.
     """
 
     etag_base: bytes
     age_s: int
-    length: int | None
-    headers: list[Header]
+    length: int | None  # None for a 304
+    answer: Answer
 
 
 class CacheEndpoint:
@@ -147,13 +147,13 @@ class CacheEndpoint:
         if document is None:
             return self._to_page(await nothing_yet(self._queue, name), scope)
         if self._has(asked, document):
-            return Answer(304, self._headers(document, asked, None), _EMPTY)
+            return self._made(document, asked, None)
         body = self._cache.body_at_hand(document, asked.wanted, asked.coding)
         if body is None:
             body = await self._cache.body(document, asked.wanted, asked.coding)
         if body.absent:
             return await self._without(document, asked, body)
-        return Answer(200, self._headers(document, asked, body.length), body)
+        return Answer(200, self._made(document, asked, body.length).headers, body)
 
     async def _without(self, document: CachedDocument, asked: Asked, body: DocumentBody) -> Answer:
         """200, with the symbols named that no market has; 404 if that is all that was asked for."""
@@ -162,7 +162,7 @@ class CacheEndpoint:
         if unknown == asked.wanted.query.symbols:
             near = await self._cache.near_symbols(document, asked.wanted, listed)
             return self._cors.marked(none_known(unknown, near), asked.origin)
-        headers = self._headers(document, asked, body.length)
+        headers = self._made(document, asked, body.length).headers
         return Answer(200, [*headers, unknown_header(unknown)] if unknown else headers, body)
 
     def _to_page(self, answer: Answer, scope: Scope) -> Answer:
@@ -235,8 +235,8 @@ class CacheEndpoint:
         since_s = asked.if_modified_since_s
         return since_s is not None and document.meta.updated_at_ms // 1000 <= since_s
 
-    def _headers(self, document: CachedDocument, asked: Asked, length: int | None) -> list[Header]:
-        """Those of a 200 with so many bytes, or of a 304; the same list for all within a second.
+    def _made(self, document: CachedDocument, asked: Asked, length: int | None) -> Answer:
+        """A 200 with so many bytes, less the body, or a 304; the same one for all within a second.
 
         Age counts from when the document was made.
         """
@@ -260,8 +260,9 @@ class CacheEndpoint:
                 if asked.coding is not Coding.IDENTITY:
                     headers.append(_CONTENT_ENCODING[asked.coding])
             headers = self._cors.mark(headers, asked.origin)
-            made = asked.made = _Headers(document.etag_base, age_s, length, headers)
-        return made.headers
+            answer = Answer(304 if length is None else 200, headers, _EMPTY)
+            made = asked.made = _Made(document.etag_base, age_s, length, answer)
+        return made.answer
 
 
 def _asked(name: str, query_string: bytes, fields: list[Header]) -> Asked | None:

@@ -17,14 +17,16 @@ class SharedCall(Generic[T]):
     """
 
     def __init__(self, call: Callable[[], Awaitable[T]]) -> None:
+        """To be made where an event loop runs."""
         self._call = call
+        self._create_future = asyncio.get_running_loop().create_future
         # Who waits for a call that has not begun. A future each: who leaves ends no other's.
         self._next: list[asyncio.Future[T]] = []
         self._calling: asyncio.Task[None] | None = None
 
     def __call__(self) -> "asyncio.Future[T]":
         """To be awaited by whoever asks, and by nobody else."""
-        waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[T] = self._create_future()
         self._next.append(waiter)
         if self._calling is None:
             self._calling = asyncio.create_task(self._call_while_asked())
