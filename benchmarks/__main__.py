@@ -14,12 +14,12 @@ from typing import Final
 import uvloop
 
 from benchmarks import collecting, serving
+from benchmarks.benchmark_run import BenchmarkRun
 from benchmarks.machine import ROOT, Cores, facts
 from benchmarks.report import Report
 from benchmarks.sizes import FULL, TINY
-from benchmarks.stage import Stage
 
-PARTS: Final[Mapping[str, Callable[[Stage], Awaitable[None]]]] = {
+PARTS: Final[Mapping[str, Callable[[BenchmarkRun], Awaitable[None]]]] = {
     serving.PART: serving.measure,
     collecting.PART: collecting.measure,
 }
@@ -51,13 +51,13 @@ async def run(arguments: argparse.Namespace) -> Report:
         sizes = replace(sizes, runs=arguments.runs)
     cores = Cores.of_this_machine()
     folder = Path(tempfile.mkdtemp(prefix="perpcache-bench-"))
-    stage = Stage(sizes, cores, folder)
+    bench = BenchmarkRun(sizes, cores, folder)
     told = facts(cores)
     began = time.monotonic()
     try:
         for name, measure in PARTS.items():
             if arguments.part in (None, name):
-                await measure(stage)
+                await measure(bench)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     told["runs"] = f"{sizes.runs} of each row, medians, both sides of a ratio in the same run"
@@ -65,7 +65,7 @@ async def run(arguments: argparse.Namespace) -> Report:
         told["sizes"] = "tiny: these numbers say nothing"
     told["measured"] = time.strftime("%Y-%m-%d", time.gmtime())
     told["took"] = f"{time.monotonic() - began:.0f} s"
-    return Report(told, stage.rows, stage.left_out)
+    return Report(told, bench.rows, bench.left_out)
 
 
 def main(argv: list[str] | None = None) -> int:

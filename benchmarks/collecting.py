@@ -14,9 +14,9 @@ from typing import Any, Final
 import aiohttp
 
 from benchmarks import bodies
+from benchmarks.benchmark_run import BenchmarkRun, Stores, open_stores
 from benchmarks.machine import ROOT, Spent, run_measured, running
 from benchmarks.report import LeftOut, Row, Sample, Target
-from benchmarks.stage import Stage, Stores, open_stores
 from data_collector.url_builder import endpoint_table
 from market.markets import Exchange
 from market.timeframes import Timeframe
@@ -35,11 +35,11 @@ _MADE: Final = ("4h", "8h")
 _MINUTE_MS: Final = 60_000
 
 
-async def measure(stage: Stage) -> None:
-    """Adds the collecting rows to the stage."""
-    await _bodies(stage)
-    await _collections(stage)
-    await _growth(stage)
+async def measure(bench: BenchmarkRun) -> None:
+    """Adds the collecting rows to the bench."""
+    await _bodies(bench)
+    await _collections(bench)
+    await _growth(bench)
 
 
 class Exchanges:
@@ -64,11 +64,11 @@ class Exchanges:
 
 
 @contextlib.asynccontextmanager
-async def exchanges(stage: Stage, *options: str) -> AsyncIterator[Exchanges]:
+async def exchanges(bench: BenchmarkRun, *options: str) -> AsyncIterator[Exchanges]:
     command = [sys.executable, str(ROOT / "main.py"), "simulate", "--port", "0", *options]
     env = {"PATH": "/usr/bin:/bin"}
     async with (
-        running(command, cwd=stage.folder, env=env) as simulator,
+        running(command, cwd=bench.folder, env=env) as simulator,
         aiohttp.ClientSession(simulator.address) as client,
     ):
         yield Exchanges(simulator.address, client)
@@ -81,8 +81,8 @@ def _counts(binance: int, bybit: int) -> list[str]:
 # --- bodies in memory --------------------------------------------------------------------------
 
 
-async def _bodies(stage: Stage) -> None:
-    sizes = stage.sizes
+async def _bodies(bench: BenchmarkRun) -> None:
+    sizes = bench.sizes
     folder = bodies.recorded_folder()
     answers: list[bodies.Answers] = []
     as_of_ms, source = 0, ""
@@ -90,7 +90,7 @@ async def _bodies(stage: Stage) -> None:
     sources["generated"] = _counts(sizes.bodies, sizes.bodies)
     for source in sources:
         options = sources[source]
-        async with exchanges(stage, "--no-limits", *options) as asked:
+        async with exchanges(bench, "--no-limits", *options) as asked:
             as_of_ms = (await asked.get("clock"))["now_ms"]
             markets = (await asked.get("markets"))["markets"]
             answers = await bodies.ask(
@@ -105,7 +105,7 @@ async def _bodies(stage: Stage) -> None:
     what = "CPU of parse + merge + 8h + encode + compress, per market"
     note = f"{source} answers of {len(answers)} markets in memory"
     target = Target("<=", 2.5)
-    stage.add(Row(PART, what, "orjson.loads of the same bodies", "ms", samples, target, note))
+    bench.add(Row(PART, what, "orjson.loads of the same bodies", "ms", samples, target, note))
 
 
 # --- collections ---------------------------------------------------------------------------------
@@ -166,39 +166,39 @@ def _bound_s(asked: Mapping[str, int], latency_ms: int, *, bursts: bool) -> tupl
 
 
 async def _collect(
-    stage: Stage, stores: Stores, asked: Exchanges, egress: str, command: Sequence[str]
+    bench: BenchmarkRun, stores: Stores, asked: Exchanges, egress: str, command: Sequence[str]
 ) -> _Collected:
     await asked.post("limits/reset")
     await asked.post("stats/reset")
     env = stores.environment(
         BINANCE_BASE_URL=asked.address,
         BYBIT_BASE_URL=asked.address,
-        HISTORY_CANDLES=str(stage.sizes.history),
-        DATA_DIR=str(stage.folder / "worker"),
+        HISTORY_CANDLES=str(bench.sizes.history),
+        DATA_DIR=str(bench.folder / "worker"),
         EGRESS_ID=egress,  # budgets of its own: nothing is left over from the run before
     )
-    spent = await run_measured(command, cwd=stage.folder, env=env)
+    spent = await run_measured(command, cwd=bench.folder, env=env)
     result = {name: int(number) for name, number in re.findall(r"(\w+) (\d+)", spent.output)}
     return _Collected(spent, result, await asked.get("stats"))
 
 
 async def _unpaced(
-    stage: Stage, stores: Stores, asked: Exchanges, job: str, **settings: str
+    bench: BenchmarkRun, stores: Stores, asked: Exchanges, job: str, **settings: str
 ) -> Spent:
     env = stores.environment(
         BINANCE_BASE_URL=asked.address,
         BYBIT_BASE_URL=asked.address,
-        DATA_DIR=str(stage.folder / "unpaced"),
-        HISTORY_CANDLES=str(stage.sizes.history),
+        DATA_DIR=str(bench.folder / "unpaced"),
+        HISTORY_CANDLES=str(bench.sizes.history),
         **settings,
     )
     command = [sys.executable, "-m", "benchmarks.unpaced", job]
-    return await run_measured(command, cwd=stage.folder, env=env)
+    return await run_measured(command, cwd=bench.folder, env=env)
 
 
-async def _collections(stage: Stage) -> None:
+async def _collections(bench: BenchmarkRun) -> None:
     """Cold, one minute later, and ccxt for the same: all within each run."""
-    sizes = stage.sizes
+    sizes = bench.sizes
     command = [sys.executable, str(ROOT / "main.py"), "collect", "4h"]
     cold: list[_Collected] = []
     later: list[_Collected] = []
@@ -207,41 +207,41 @@ async def _collections(stage: Stage) -> None:
     json_mb: list[float] = []
     latency = ["--latency-ms", str(sizes.latency_ms)]
     async with (
-        open_stores(stage.folder / "collecting-stores") as stores,
-        exchanges(stage, *_counts(*sizes.cold), *latency) as limited,
-        exchanges(stage, *_counts(*sizes.cold), "--no-limits") as free,
+        open_stores(bench.folder / "collecting-stores") as stores,
+        exchanges(bench, *_counts(*sizes.cold), *latency) as limited,
+        exchanges(bench, *_counts(*sizes.cold), "--no-limits") as free,
     ):
-        stage.say("setting up: markets and funding")
+        bench.say("setting up: markets and funding")
         for job in ("discovery", "funding"):
-            await _unpaced(stage, stores, free, job)
+            await _unpaced(bench, stores, free, job)
         for run in range(sizes.runs):
-            stage.say(f"collection {run + 1} of {sizes.runs}")
+            bench.say(f"collection {run + 1} of {sizes.runs}")
             names = [f"cache:{made}{end}" for made in _MADE for end in ("", ":meta")]
             await stores.store.execute("DEL", *names)
-            cold.append(await _collect(stage, stores, limited, f"cold{run}", command))
+            cold.append(await _collect(bench, stores, limited, f"cold{run}", command))
             meta = await stores.cache.read_meta(Timeframe.H4)
             assert meta is not None  # noqa: S101 - it has just been published
             json_mb.append(meta.json_bytes / 1e6)
             await limited.post("clock", advance_ms=_MINUTE_MS)
             await _watch_open_interest(stores, limited)
-            later.append(await _collect(stage, stores, limited, f"later{run}", command))
+            later.append(await _collect(bench, stores, limited, f"later{run}", command))
             watched.append(await _watched(limited))
             if BENCH_PYTHON.exists():
-                ccxt.append(await _ccxt(stage, free))
-    _add_cold_rows(stage, cold)
-    _add_later_rows(stage, cold, later, watched)
-    _add_cpu_row(stage, cold, ccxt)
+                ccxt.append(await _ccxt(bench, free))
+    _add_cold_rows(bench, cold)
+    _add_later_rows(bench, cold, later, watched)
+    _add_cpu_row(bench, cold, ccxt)
     samples = [
         Sample(each.spent.peak_mb, size_mb) for each, size_mb in zip(cold, json_mb, strict=True)
     ]
     what, against = "peak memory of the worker", "the JSON size of the 4h document"
-    stage.add(Row(PART, what, against, "MB", samples, Target("<=", 4)))
+    bench.add(Row(PART, what, against, "MB", samples, Target("<=", 4)))
 
 
-def _add_cpu_row(stage: Stage, cold: Sequence[_Collected], ccxt: Sequence[_Ccxt]) -> None:
+def _add_cpu_row(bench: BenchmarkRun, cold: Sequence[_Collected], ccxt: Sequence[_Ccxt]) -> None:
     what, against = "CPU of a cold collection, per market", "ccxt, the same candles and snapshots"
     if not ccxt:
-        stage.left_out.append(LeftOut(PART, what, "ccxt is not installed: `make bench` does it"))
+        bench.left_out.append(LeftOut(PART, what, "ccxt is not installed: `make bench` does it"))
         return
     samples = [
         Sample(
@@ -253,15 +253,15 @@ def _add_cpu_row(stage: Stage, cold: Sequence[_Collected], ccxt: Sequence[_Ccxt]
     fetching_ms = median(theirs.fetching_ms for theirs in ccxt)
     note = (
         "whole processes: ours from its start to the published documents; ccxt's fetching of "
-        f"{stage.sizes.ccxt} markets of each exchange without limits ({fetching_ms:.3g} ms per "
+        f"{bench.sizes.ccxt} markets of each exchange without limits ({fetching_ms:.3g} ms per "
         "market) and its start, spread over as many markets as ours; its lists are given to it"
     )
-    stage.add(Row(PART, what, against, "ms", samples, Target("<=", 1 / 3), note))
+    bench.add(Row(PART, what, against, "ms", samples, Target("<=", 1 / 3), note))
 
 
-def _add_cold_rows(stage: Stage, cold: Sequence[_Collected]) -> None:
-    latency_ms = stage.sizes.latency_ms
-    markets = " + ".join(map(str, stage.sizes.cold))
+def _add_cold_rows(bench: BenchmarkRun, cold: Sequence[_Collected]) -> None:
+    latency_ms = bench.sizes.latency_ms
+    markets = " + ".join(map(str, bench.sizes.cold))
     kinds = {
         False: "requests / (0.9 x documented rate) + latency",
         True: "the same, for counters that one window does not hold",
@@ -276,9 +276,9 @@ def _add_cold_rows(stage: Stage, cold: Sequence[_Collected]) -> None:
         # The first half of a window may go out at once: the stricter bound says what that leaves.
         target = None if bursts else Target("<=", 1.15)
         what = f"wall time of a cold 4h collection, {markets} markets"
-        stage.add(Row(PART, what, against, "s", samples, target, note))
+        bench.add(Row(PART, what, against, "s", samples, target, note))
     broken = [Sample(each.stats["limits_broken_total"]) for each in cold]
-    stage.add(Row(PART, "limits broken by it", "", "", broken, Target("<=", 0)))
+    bench.add(Row(PART, "limits broken by it", "", "", broken, Target("<=", 0)))
 
 
 async def _watch_open_interest(stores: Stores, asked: Exchanges) -> None:
@@ -309,19 +309,22 @@ async def _watched(asked: Exchanges) -> int:
 
 
 def _add_later_rows(
-    stage: Stage, cold: Sequence[_Collected], later: Sequence[_Collected], watched: Sequence[int]
+    bench: BenchmarkRun,
+    cold: Sequence[_Collected],
+    later: Sequence[_Collected],
+    watched: Sequence[int],
 ) -> None:
     what = "refresh one minute later"
     pairs = list(zip(later, cold, strict=True))
     walls = [Sample(again.wall_s, first.wall_s) for again, first in pairs]
     note = "both with budgets that nothing was taken from"
     quarter = Target("<=", 0.25)
-    stage.add(Row(PART, f"{what}, wall time", "the cold one", "s", walls, quarter, note))
+    bench.add(Row(PART, f"{what}, wall time", "the cold one", "s", walls, quarter, note))
     requests = [Sample(again.stats["total"], first.stats["total"]) for again, first in pairs]
-    stage.add(Row(PART, f"{what}, requests", "the cold one", "", requests))
+    bench.add(Row(PART, f"{what}, requests", "the cold one", "", requests))
     spent = [Sample(again.spent.cpu_s, first.spent.cpu_s) for again, first in pairs]
     note = "the whole process, from its start to the published documents"
-    stage.add(Row(PART, f"{what}, CPU", "the cold one", "s", spent, None, note))
+    bench.add(Row(PART, f"{what}, CPU", "the cold one", "s", spent, None, note))
     weights, snapshots, funding = [], [], []
     for again in later:
         asked = again.stats["requests"]
@@ -331,14 +334,14 @@ def _add_later_rows(
         funding.append(Sample(again.stats["funding_requests"]))
     none = Target("<=", 0)
     one = Target("<=", 1.01)  # a market or two with holes are asked for all their candles
-    stage.add(Row(PART, f"{what}, Binance kline weight per market", "", "", weights, one))
+    bench.add(Row(PART, f"{what}, Binance kline weight per market", "", "", weights, one))
     name = f"{what}, open-interest requests of markets whose snapshots are all there"
     note = f"those of other markets: {', '.join(map(str, snapshots))}"
-    stage.add(Row(PART, name, "", "", [*map(Sample, watched)], none, note))
-    stage.add(Row(PART, f"{what}, funding requests", "", "", funding, none))
+    bench.add(Row(PART, name, "", "", [*map(Sample, watched)], none, note))
+    bench.add(Row(PART, f"{what}, funding requests", "", "", funding, none))
 
 
-async def _ccxt(stage: Stage, free: Exchanges) -> _Ccxt:
+async def _ccxt(bench: BenchmarkRun, free: Exchanges) -> _Ccxt:
     markets = (await free.get("markets"))["markets"]
     chosen = []
     for exchange in ("binance", "bybit"):
@@ -346,10 +349,10 @@ async def _ccxt(stage: Stage, free: Exchanges) -> _Ccxt:
             each["symbol"] for each in markets if each["exchange"] == exchange and each["collected"]
         ]
         plain = [symbol for symbol in listed if symbol.endswith("USDT") and symbol.isascii()]
-        chosen.append(plain[: stage.sizes.ccxt])
+        chosen.append(plain[: bench.sizes.ccxt])
     command = [str(BENCH_PYTHON), str(Path(__file__).parent / "ccxt_fetch.py"), free.address]
-    command += [str(stage.sizes.history), *map(",".join, chosen)]
-    spent = await run_measured(command, cwd=stage.folder, env={"PATH": "/usr/bin:/bin"})
+    command += [str(bench.sizes.history), *map(",".join, chosen)]
+    spent = await run_measured(command, cwd=bench.folder, env={"PATH": "/usr/bin:/bin"})
     found = json.loads(spent.output.splitlines()[-1])
     fetching_s = float(found["cpu_s"])
     markets = sum(map(len, chosen))
@@ -359,22 +362,22 @@ async def _ccxt(stage: Stage, free: Exchanges) -> _Ccxt:
 # --- growth --------------------------------------------------------------------------------------
 
 
-async def _growth(stage: Stage) -> None:
+async def _growth(bench: BenchmarkRun) -> None:
     """One collection of each size, without limits to wait for: only CPU and memory count."""
-    sizes = stage.sizes
+    sizes = bench.sizes
     half = max(sizes.growth) // 2
     cpu_s, peak_mb = [], []
     async with (
-        open_stores(stage.folder / "growth-stores") as stores,
-        exchanges(stage, *_counts(half, half), "--no-limits") as free,
+        open_stores(bench.folder / "growth-stores") as stores,
+        exchanges(bench, *_counts(half, half), "--no-limits") as free,
     ):
-        await _unpaced(stage, stores, free, "discovery")
+        await _unpaced(bench, stores, free, "discovery")
         for markets in sizes.growth:
-            stage.say(f"growth: {markets} markets")
+            bench.say(f"growth: {markets} markets")
             await stores.store.execute("FLUSHALL")
             await stores.store.execute("SET", "cache:global_fr", "")
             spent = await _unpaced(
-                stage, stores, free, "collect:4h", MARKETS_LIMIT=str(markets // 2)
+                bench, stores, free, "collect:4h", MARKETS_LIMIT=str(markets // 2)
             )
             cpu_s.append(spent.cpu_s)
             peak_mb.append(spent.peak_mb)
@@ -387,4 +390,4 @@ async def _growth(stage: Stage) -> None:
         note = f"{points}; fits {line.intercept:.3g} + {line.slope:.3g} {unit} per market"
         target = Target("<=", 1)
         name = f"{what} from {sizes.growth[0]} to {sizes.growth[-1]} markets, growth exponent"
-        stage.add(Row(PART, name, "", "", [Sample(exponent)], target, note))
+        bench.add(Row(PART, name, "", "", [Sample(exponent)], target, note))

@@ -17,11 +17,11 @@ import aiohttp
 from api.documents.document_cache import DocumentCache
 from api.documents.query import read_query
 from api.documents.validators import Coding
+from benchmarks.benchmark_run import BenchmarkRun, Stores, open_stores
 from benchmarks.documents import build_document, publish, symbol
 from benchmarks.load import MISSING, Throughput, have_wrk, press
 from benchmarks.machine import ROOT, Running, running
 from benchmarks.report import LeftOut, Row, Sample, Target
-from benchmarks.stage import Stage, Stores, open_stores
 from cache_manager import CacheManager, DocumentMeta
 from market.timeframes import Timeframe
 from stores.hot.opening import open_hot_store
@@ -31,6 +31,7 @@ PART: Final = "serving"
 LARGE: Final = Timeframe.H4
 SMALL: Final = Timeframe.H1
 NO_NGINX: Final = "nginx is not installed: apt-get install nginx-light"
+ORIGIN: Final = "https://dashboard.example"
 _DEFLATE: Final = {"Accept-Encoding": "deflate"}
 _TICK_S: Final = 0.001
 _NGINX: Final = """
@@ -46,27 +47,27 @@ http {{
 """
 
 
-async def measure(stage: Stage) -> None:
-    """Adds the serving rows to the stage."""
-    sizes, cores = stage.sizes, stage.cores
+async def measure(bench: BenchmarkRun) -> None:
+    """Adds the serving rows to the bench."""
+    sizes, cores = bench.sizes, bench.cores
     load_cores = cores.load if cores.load != cores.server else ()
-    stores_folder = stage.folder / "serving-stores"
+    stores_folder = bench.folder / "serving-stores"
     async with open_stores(stores_folder, load_cores, postgres=False) as stores:
         metas = {}
         async with stores.lease() as lease:
             for name, (markets, rows) in ((LARGE, sizes.large), (SMALL, sizes.small)):
-                stage.say(f"publishing a document of {markets} markets x {rows} rows")
+                bench.say(f"publishing a document of {markets} markets x {rows} rows")
                 metas[name] = await publish(stores.cache, lease, name, markets, rows)
-        await _throughput(stage, stores, metas)
-        await _one_process(stage, stores, metas[LARGE])
-        await _loop_block(stage, stores)
+        await _throughput(bench, stores, metas)
+        await _one_process(bench, stores, metas[LARGE])
+        await _loop_block(bench, stores)
 
 
 @contextlib.asynccontextmanager
-async def _api(stage: Stage, stores: Stores) -> AsyncIterator[Running]:
+async def _api(bench: BenchmarkRun, stores: Stores, **more: str) -> AsyncIterator[Running]:
     command = [sys.executable, str(ROOT / "main.py"), "api"]
-    env = stores.environment(DATA_DIR=str(stage.folder / "serving-stores"))
-    async with running(command, cwd=stage.folder, env=env, cores=stage.cores.server) as server:
+    env = stores.environment(DATA_DIR=str(bench.folder / "serving-stores"), **more)
+    async with running(command, cwd=bench.folder, env=env, cores=bench.cores.server) as server:
         yield server
 
 
@@ -84,57 +85,64 @@ class _Pair:
     target: Target
     unit: str = "requests/s"
     validated: bool = False  # asked with If-None-Match, so that it is answered 304
+    from_page: bool = False  # asked by a page of ORIGIN, of a server with CORS_ORIGINS set
 
 
 async def _throughput(
-    stage: Stage, stores: Stores, metas: Mapping[Timeframe, DocumentMeta]
+    bench: BenchmarkRun, stores: Stores, metas: Mapping[Timeframe, DocumentMeta]
 ) -> None:
-    pairs = _pairs(stage)
+    pairs = _pairs(bench)
     if not have_wrk():
-        stage.left_out += [LeftOut(PART, pair.what, MISSING) for pair in pairs]
+        bench.left_out += [LeftOut(PART, pair.what, MISSING) for pair in pairs]
         return
-    files = stage.folder / "bodies"
+    files = bench.folder / "bodies"
     files.mkdir()
-    server = stage.cores.server
+    server = bench.cores.server
     apps = [sys.executable, "-m", "benchmarks.apps"]
     env = stores.environment()
     async with contextlib.AsyncExitStack() as opened:
-        ours = await opened.enter_async_context(_api(stage, stores))
+        ours = await opened.enter_async_context(_api(bench, stores))
         etag = await _save_bodies(ours, pairs, files)
+        to_pages = await opened.enter_async_context(_api(bench, stores, CORS_ORIGINS=ORIGIN))
         bare = await opened.enter_async_context(
-            running([*apps, "bare", str(files)], cwd=stage.folder, env=env, cores=server)
+            running([*apps, "bare", str(files)], cwd=bench.folder, env=env, cores=server)
         )
         addresses = {"bare ASGI": bare.address}
         if shutil.which("nginx"):
-            addresses["nginx"] = await opened.enter_async_context(_nginx(stage, files))
+            addresses["nginx"] = await opened.enter_async_context(_nginx(bench, files))
         for pair in pairs:
             other = addresses.get(pair.against.partition(",")[0])
             if other is None:
-                stage.left_out.append(LeftOut(PART, pair.what, NO_NGINX))
+                bench.left_out.append(LeftOut(PART, pair.what, NO_NGINX))
                 continue
             headers = _DEFLATE | ({"If-None-Match": etag} if pair.validated else {})
-            ours_url = f"{ours.address}{pair.path}"
+            headers |= {"Origin": ORIGIN} if pair.from_page else {}
+            ours_url = f"{(to_pages if pair.from_page else ours).address}{pair.path}"
             samples = await _side_by_side(
-                stage, ours_url, f"{other}/{pair.body}", headers, pair.unit
+                bench, ours_url, f"{other}/{pair.body}", headers, pair.unit
             )
-            stage.add(Row(PART, pair.what, pair.against, pair.unit, samples, pair.target))
+            bench.add(Row(PART, pair.what, pair.against, pair.unit, samples, pair.target))
         first = await opened.enter_async_context(
-            running([*apps, "first", stores.redis_url], cwd=stage.folder, env=env, cores=server)
+            running([*apps, "first", stores.redis_url], cwd=bench.folder, env=env, cores=server)
         )
-        await _beside_first_draft(stage, ours, first)
+        await _beside_first_draft(bench, ours, first)
 
 
-def _pairs(stage: Stage) -> list[_Pair]:
-    markets, rows = stage.sizes.large
-    few, few_rows = stage.sizes.small
+def _pairs(bench: BenchmarkRun) -> list[_Pair]:
+    markets, rows = bench.sizes.large
+    few, few_rows = bench.sizes.small
     deflate, bare = "nginx, the same bytes as a file", "bare ASGI, the same bytes"
     empty, one = "bare ASGI, an empty 304", symbol(markets // 2)
-    most, half = Target(">=", 0.8), Target(">=", 0.5)
+    most, some, half = Target(">=", 0.8), Target(">=", 0.7), Target(">=", 0.5)
+    pages = "CORS_ORIGINS set, asked by a page"
     large, small = f"/cache/{LARGE}", f"/cache/{SMALL}"
     return [
         _Pair(f"GET deflate, {markets} x {rows}", deflate, large, "large", most, "MB/s"),
-        _Pair(f"GET deflate, {few} x {few_rows}", deflate, small, "small", most, "MB/s"),
-        _Pair("GET 304", empty, large, "304", Target(">=", 0.4), validated=True),
+        _Pair(f"GET deflate, {few} x {few_rows}", deflate, small, "small", some, "MB/s"),
+        _Pair(f"GET deflate, {few} x {few_rows}, {pages}", deflate, small, "small", some, "MB/s",
+              from_page=True),
+        _Pair("GET 304", empty, large, "304", half, validated=True),
+        _Pair(f"GET 304, {pages}", empty, large, "304", half, validated=True, from_page=True),
         _Pair("GET ?symbol= of one market", bare, f"{large}?symbol={one}", "symbol", half),
         _Pair("GET ?limit=2 of all markets", bare, f"{large}?limit=2", "limit", half),
         _Pair("GET ?exchange=", bare, f"{large}?exchange=binance", "exchange", half, "MB/s"),
@@ -146,7 +154,7 @@ async def _save_bodies(ours: Running, pairs: list[_Pair], files: Path) -> str:
     etag = ""
     async with aiohttp.ClientSession(ours.address, auto_decompress=False) as client:
         for pair in pairs:
-            if pair.validated:
+            if pair.validated or pair.from_page:
                 continue
             async with client.get(pair.path, headers=_DEFLATE) as answer:
                 body = await answer.read()
@@ -158,17 +166,17 @@ async def _save_bodies(ours: Running, pairs: list[_Pair], files: Path) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _nginx(stage: Stage, files: Path) -> AsyncIterator[str]:
+async def _nginx(bench: BenchmarkRun, files: Path) -> AsyncIterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    config = stage.folder / "nginx.conf"
-    config.write_text(_NGINX.format(folder=stage.folder, port=port, root=files))
+    config = bench.folder / "nginx.conf"
+    config.write_text(_NGINX.format(folder=bench.folder, port=port, root=files))
     # Without `user`, a worker of root would become one who may not read the folder; without a
     # master there is none to give its rights away.
     words = f"echo listening on http://127.0.0.1:{port}; exec nginx -c {config} -e stderr"
     env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"}
     command = ["sh", "-c", words]
-    async with running(command, cwd=stage.folder, env=env, cores=stage.cores.server) as server:
+    async with running(command, cwd=bench.folder, env=env, cores=bench.cores.server) as server:
         await _reachable(port)
         yield server.address
 
@@ -186,7 +194,7 @@ async def _reachable(port: int) -> None:
 
 
 async def _side_by_side(
-    stage: Stage, ours: str, other: str, headers: Mapping[str, str], unit: str
+    bench: BenchmarkRun, ours: str, other: str, headers: Mapping[str, str], unit: str
 ) -> list[Sample]:
     """As many runs as wanted, each of both sides, the first one in turn."""
 
@@ -194,16 +202,16 @@ async def _side_by_side(
         found: Throughput = await press(
             url,
             # Large answers take longer to come to an even flow.
-            seconds=stage.sizes.seconds * (1 if unit == "MB/s" else 0.5),
-            connections=stage.sizes.connections,
-            folder=stage.folder,
-            cores=stage.cores.load,
+            seconds=bench.sizes.seconds * (1 if unit == "MB/s" else 0.5),
+            connections=bench.sizes.connections,
+            folder=bench.folder,
+            cores=bench.cores.load,
             headers=headers,
         )
         return found.mb_s if unit == "MB/s" else found.requests_s
 
     samples = []
-    for run in range(stage.sizes.runs):
+    for run in range(bench.sizes.runs):
         if run % 2:
             theirs = await look(other)
             samples.append(Sample(await look(ours), theirs))
@@ -213,45 +221,45 @@ async def _side_by_side(
     return samples
 
 
-async def _beside_first_draft(stage: Stage, ours: Running, first: Running) -> None:
+async def _beside_first_draft(bench: BenchmarkRun, ours: Running, first: Running) -> None:
     """The large document as JSON by the handler written first, which takes seconds."""
     samples = []
     url = f"{ours.address}/cache/{LARGE}"
     async with aiohttp.ClientSession(first.address, auto_decompress=False) as client:
-        for _ in range(stage.sizes.runs):
+        for _ in range(bench.sizes.runs):
             began = time.perf_counter()
             async with client.get(f"/cache/{LARGE}", headers=_DEFLATE) as answer:
                 await answer.read()
             first_s = time.perf_counter() - began
             mine = await press(
                 url,
-                seconds=stage.sizes.seconds,
-                connections=stage.sizes.connections,
-                folder=stage.folder,
-                cores=stage.cores.load,
+                seconds=bench.sizes.seconds,
+                connections=bench.sizes.connections,
+                folder=bench.folder,
+                cores=bench.cores.load,
                 headers=_DEFLATE,
             )
             samples.append(Sample(mine.requests_s, 1 / first_s))
     what, against = "GET full, large document", "get, base64, inflate, json.loads, JSONResponse"
-    stage.add(Row(PART, what, against, "requests/s", samples, Target(">=", 100)))
+    bench.add(Row(PART, what, against, "requests/s", samples, Target(">=", 100)))
 
 
 # --- memory and CPU of a process of its own ------------------------------------------------------
 
 
-async def _one_process(stage: Stage, stores: Stores, meta: DocumentMeta) -> None:
+async def _one_process(bench: BenchmarkRun, stores: Stores, meta: DocumentMeta) -> None:
     """Peak memory while many read the large document at once, and CPU for `?limit=2` of all
     markets: the very first, cut anew, and kept. Each run begins with a new process."""
     stored_mb = meta.stored_bytes / 1e6
     deflate, identity, kept, cut, first = [], [], [], [], []
     path = f"/cache/{LARGE}?limit=2"
     repeats = 20
-    for _ in range(stage.sizes.runs):
+    for _ in range(bench.sizes.runs):
         async with (
-            _api(stage, stores) as ours,
+            _api(bench, stores) as ours,
             aiohttp.ClientSession(ours.address, auto_decompress=False) as client,
         ):
-            await _read_at_once(ours, "deflate", stage.sizes.readers)
+            await _read_at_once(ours, "deflate", bench.sizes.readers)
             deflate.append(Sample(ours.peak_mb(), stored_mb))
             # The document is loaded by now, and has not been inflated.
             first.append(Sample(await _cpu_ms(ours, client, [path])))
@@ -259,21 +267,21 @@ async def _one_process(stage: Stage, stores: Stores, meta: DocumentMeta) -> None
             anew = [f"{path}&since={number}" for number in range(1, repeats + 1)]
             cut.append(Sample(await _cpu_ms(ours, client, anew)))
             kept.append(Sample(await _cpu_ms(ours, client, [path] * 10 * repeats)))
-            await _read_at_once(ours, "identity", stage.sizes.readers)
+            await _read_at_once(ours, "identity", bench.sizes.readers)
             identity.append(Sample(ours.peak_mb(), stored_mb))
-    what = f"memory of the API, {stage.sizes.readers} clients read the large document at once"
+    what = f"memory of the API, {bench.sizes.readers} clients read the large document at once"
     against = "the document's stored size"
     note = "the peak of the process from its start on, interpreter and libraries included"
-    stage.add(Row(PART, what, against, "MB", deflate, Target("<=", 6), note))
+    bench.add(Row(PART, what, against, "MB", deflate, Target("<=", 6), note))
     note = "holds the inflated text as well, which every slice is cut from"
-    stage.add(Row(PART, f"{what}, inflated", against, "MB", identity, Target("<=", 6), note))
-    what = f"CPU of ?limit=2 of all {stage.sizes.large[0]} markets"
+    bench.add(Row(PART, f"{what}, inflated", against, "MB", identity, Target("<=", 6), note))
+    what = f"CPU of ?limit=2 of all {bench.sizes.large[0]} markets"
     target = Target("<=", 15, "ms")
     note = "of the API process, per request, client and store not counted"
-    stage.add(Row(PART, f"{what}, cut anew", "", "ms", cut, target, note))
-    stage.add(Row(PART, f"{what}, asked again", "", "ms", kept, target))
+    bench.add(Row(PART, f"{what}, cut anew", "", "ms", cut, target, note))
+    bench.add(Row(PART, f"{what}, asked again", "", "ms", kept, target))
     note = f"inflates {meta.json_bytes / 1e6:.0f} MB, once per version and off the event loop"
-    stage.add(Row(PART, f"{what}, first of a version", "", "ms", first, None, note))
+    bench.add(Row(PART, f"{what}, first of a version", "", "ms", first, None, note))
 
 
 async def _cpu_ms(ours: Running, client: aiohttp.ClientSession, paths: list[str]) -> float:
@@ -304,14 +312,14 @@ async def _read_at_once(ours: Running, coding: str, readers: int) -> None:
 # --- the event loop ------------------------------------------------------------------------------
 
 
-async def _loop_block(stage: Stage, stores: Stores) -> None:
+async def _loop_block(bench: BenchmarkRun, stores: Stores) -> None:
     """The longest that our event loop was kept from others while it loads or publishes."""
-    markets, rows = stage.sizes.large
+    markets, rows = bench.sizes.large
     loading, inflating, publishing = [], [], []
     reader = open_hot_store(stores.settings(), client_name="benchmarks-reader")
     try:
         async with stores.lease() as lease:
-            for _ in range(stage.sizes.runs):
+            for _ in range(bench.sizes.runs):
                 version = await stores.cache.next_version(LARGE, now_ms())
                 document = await asyncio.to_thread(build_document, LARGE, markets, rows, version)
                 idle_ms = await _longest_gap_ms(lambda: asyncio.sleep(0.5))
@@ -345,7 +353,7 @@ async def _loop_block(stage: Stage, stores: Stores) -> None:
         samples = [Sample(ours_ms) for ours_ms, _ in found]
         note = f"beyond a tick of {_TICK_S * 1000:g} ms; an idle loop here: up to {idle:.1f} ms"
         name = f"longest block of the event loop, large document {what}"
-        stage.add(Row(PART, name, "", "ms", samples, target, note))
+        bench.add(Row(PART, name, "", "ms", samples, target, note))
 
 
 async def _load(shelf: DocumentCache) -> None:

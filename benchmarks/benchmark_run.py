@@ -25,7 +25,7 @@ NO_DATABASE: Final = "postgresql://nobody@127.0.0.1:1/none"
 
 
 @dataclass(slots=True)
-class Stage:
+class BenchmarkRun:
     """`rows` and `left_out` are what the parts add to."""
 
     sizes: Sizes
