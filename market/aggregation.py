@@ -48,16 +48,22 @@ def aggregate(
     tails = np.empty_like(heads)
     tails[:-1], tails[-1] = heads[1:] - 1, len(times) - 1
     longer = values.take(heads, axis=0)  # all columns as of the first candle; then the others
+    last = values.take(tails, axis=0)
     late = times[heads] != opening
+    # Of two candles the first and the last are all: several times as fast as reduceat.
+    pairs = made.interval_ms == 2 * source.interval_ms
     for column, kind in _ONE_BY_ONE:
-        if kind is Aggregation.MAX:
-            longer[:, column] = np.maximum.reduceat(values[:, column], heads)
-        elif kind is Aggregation.MIN:
-            longer[:, column] = np.minimum.reduceat(values[:, column], heads)
-        elif kind is Aggregation.LAST:
-            longer[:, column] = values[tails, column]
-        else:
+        if kind is Aggregation.LAST:
+            longer[:, column] = last[:, column]
+        elif kind is Aggregation.OPENING:
             longer[late, column] = np.nan
+        else:
+            extreme = np.maximum if kind is Aggregation.MAX else np.minimum
+            longer[:, column] = (
+                extreme(longer[:, column], last[:, column])
+                if pairs
+                else extreme.reduceat(values[:, column], heads)
+            )
     longer[:, SUMMED] = _decimal_sums(values[:, SUMMED], heads, exact)
     begin = int(np.searchsorted(opening, window_start_ms))
     return Rows(opening[begin:], longer[begin:])
@@ -153,7 +159,7 @@ def _sums_of_texts(
         texts = [f"{Decimal(repr(value)):f}" for value in values.tolist()]
     units, scale = whole_units(texts)
     if float(np.add.reduceat(values, starts).max()) * scale < _FITS_INT64:
-        whole = np.fromiter(units, np.int64, len(units))
+        whole = np.asarray(units, np.int64)
         totals = np.add.reduceat(whole, starts).tolist()
     else:
         totals = [sum(units[begin:end]) for begin, end in pairwise([*starts.tolist(), len(units)])]

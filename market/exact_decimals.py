@@ -11,16 +11,21 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+Integers = npt.NDArray[np.int64]
 Lines = slice | npt.NDArray[np.intp]
 
 # Of a text of 15 digits and a point: all its digits are recovered from its float64 (DBL_DIG of
 # IEEE 754).
 SHORT: Final = 16
 _DOUBLED: Final = (1, 2, 4, 8, 1)  # add up to SHORT
+_INT64_DIGITS: Final = 18  # every number of so many fits
 
 
 class Cells:
-    """The text `[[1,2.50],[3,4]]` of a matrix of plain numbers, `width` in each row."""
+    """The text `[[1,2.50],[3,4]]` of a matrix of plain numbers, `width` in each row.
+
+    Of any column but the first, which is the time.
+    """
 
     def __init__(self, text: bytes, width: int, *, reverse: bool = False) -> None:
         self._text = text
@@ -28,13 +33,18 @@ class Cells:
         self._reverse = reverse  # the last row of the text counts as the first
 
     def column(self, column: int) -> list[str]:
-        cells = self._text[2:-2].replace(b"],[", b",").decode().split(",")
-        texts = cells[column :: self._width]
+        begins, ends = self._spans(column)
+        text = self._text.decode()  # a character is a byte
+        places = zip(begins.tolist(), ends.tolist(), strict=True)
+        texts = [text[begin:end] for begin, end in places]
         return texts[::-1] if self._reverse else texts
 
     def are_short(self, column: int) -> bool:
         """Whether no number of the column is longer than SHORT."""
-        return self._all_short or int(self._lengths(column).max()) <= SHORT
+        if self._all_short:
+            return True
+        begins, ends = self._spans(column)
+        return int((ends - begins).max()) <= SHORT
 
     @cached_property
     def _bytes(self) -> npt.NDArray[np.uint8]:
@@ -52,10 +62,10 @@ class Cells:
         """One after each number; after the last of a row, one behind the bracket."""
         return np.append(np.flatnonzero(self._bytes == ord(",")), len(self._text) - 1)
 
-    def _lengths(self, column: int) -> npt.NDArray[np.intp]:
-        """How long the numbers of a column are; not of the first."""
+    def _spans(self, column: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Where the numbers of a column begin and end."""
         ends = self._commas[column :: self._width] - (column == self._width - 1)
-        return ends - self._commas[column - 1 :: self._width][: len(ends)] - 1
+        return self._commas[column - 1 :: self._width][: len(ends)] + 1, ends
 
 
 class Texts(Sequence[str]):
@@ -118,11 +128,29 @@ def are_short(texts: Sequence[str]) -> bool:
     return texts.is_short() if isinstance(texts, Texts) else max(map(len, texts)) <= SHORT
 
 
-def whole_units(texts: Sequence[str]) -> tuple[list[int], int]:
+def whole_units(texts: Sequence[str]) -> tuple[Integers | list[int], int]:
     """Plain decimals as whole numbers of one unit, and how many units make 1."""
+    if (found := _small_units(texts)) is not None:
+        return found
     parts = [text.partition(".") for text in texts]
     decimals = max(len(part) for _, _, part in parts)
     return [int(whole + part.ljust(decimals, "0")) for whole, _, part in parts], 10**decimals
+
+
+def _small_units(texts: Sequence[str]) -> tuple[Integers, int] | None:
+    """The same where all fit int64 and have a point: a tenth of the time, no number an object."""
+    joined = ",".join(texts)
+    signs = np.frombuffer(f"{joined},".encode(), np.uint8)
+    ends, points = np.flatnonzero(signs == ord(",")), np.flatnonzero(signs == ord("."))
+    if len(points) != len(ends):
+        return None
+    decimals = ends - points - 1
+    most = int(decimals.max())
+    begins = np.append(0, ends[:-1] + 1)
+    if int((points - begins).max()) + most > _INT64_DIGITS:
+        return None
+    units = np.fromstring(joined.replace(".", ""), np.int64, sep=",")
+    return units * 10 ** (most - decimals), 10**most
 
 
 _FLOATS: Final = msgspec.json.Decoder(list[float])
