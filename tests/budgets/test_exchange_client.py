@@ -15,7 +15,7 @@ from config import Settings, load_settings
 from data_collector.fetch_strategies import fetch_simple
 from data_collector.run import CollectionRun
 from data_collector.url_builder import history_request, listing_request
-from market.markets import Exchange, Market
+from market.markets import DEFAULT_EXCHANGES, Exchange, Market
 from market.timeframes import Timeframe
 from tests.fixtures.asking import server_time_ms
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
@@ -104,7 +104,7 @@ async def test_a_bybit_cursor_is_followed_over_all_pages(start_simulator: StartS
         ({"kind": "hang"}, SourceDown, "no answer within 0.3 s"),
     ],
 )
-@pytest.mark.parametrize("exchange", list(Exchange))
+@pytest.mark.parametrize("exchange", DEFAULT_EXCHANGES)
 async def test_a_bad_moment_is_survived_and_a_bad_day_is_named(
     simulator: Simulator,
     exchange: Exchange,

@@ -203,8 +203,8 @@ async def test_a_new_market_needs_its_names_and_is_collected(empty: Database) ->
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("okx,BTCUSDT,,,,,", "exchange must be one of binance, bybit, symbol not empty"),
-        ("binance,,,,,,", "exchange must be one of binance, bybit, symbol not empty"),
+        ("okx,BTCUSDT,,,,,", f"exchange must be one of {', '.join(Exchange)}, symbol not empty"),
+        ("binance,,,,,,", f"exchange must be one of {', '.join(Exchange)}, symbol not empty"),
         ("binance,NEWUSDT,NEW,,,,", "binance:NEWUSDT is new and needs base and quote"),
         ("binance,BTCUSDT,,,maybe,,", "enabled must be true or false, not 'maybe'"),
         ("binance,BTCUSDT,,,,many,", "turnover_24h must be a number, not 'many'"),

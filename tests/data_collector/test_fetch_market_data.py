@@ -12,7 +12,15 @@ from config import load_settings
 from data_collector import Collected, CollectionFailed, ExchangeClient, fetch_market_data
 from data_collector.listings import fetch_instruments
 from data_collector.run import CollectionRun
-from market.markets import Exchange, FundingByMarket, FundingSeries, Market, MarketSeries, Row
+from market.markets import (
+    DEFAULT_EXCHANGES,
+    Exchange,
+    FundingByMarket,
+    FundingSeries,
+    Market,
+    MarketSeries,
+    Row,
+)
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
@@ -56,7 +64,9 @@ class Bench:
 
     async def markets(self) -> list[Market]:
         run = CollectionRun(self.client)
-        found = [await fetch_instruments(run, exchange, quote="USDT") for exchange in Exchange]
+        found = [
+            await fetch_instruments(run, exchange, quote="USDT") for exchange in DEFAULT_EXCHANGES
+        ]
         return [row.market for rows in found for row in rows]
 
     def funding(self, markets: Sequence[Market], checked_at_ms: int = NOW_MS) -> FundingByMarket:

@@ -10,7 +10,7 @@ from config import Settings, load_settings
 from data_collector.api_parser import Candle
 from data_collector.data_processing import merge_data
 from data_collector.fr_fetcher import FundingUpdate, run_fr_update_process
-from market.markets import Exchange, FundingByMarket, FundingSeries, Market
+from market.markets import DEFAULT_EXCHANGES, Exchange, FundingByMarket, FundingSeries, Market
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.clock import ManualClock
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
@@ -141,7 +141,7 @@ async def test_after_an_hour_only_hourly_markets_are_asked(refresh: Refresh) -> 
     await refresh()
     update = await refresh(at_ms=NEXT_HOUR_MS + 5 * MINUTE_MS)
     assert held(update.book) == truth(refresh.simulator)
-    for exchange in Exchange:
+    for exchange in DEFAULT_EXCHANGES:
         hourly = sum(
             s.interval_hours == 1 and s.market.exchange is exchange for s in update.book.values()
         )
@@ -237,7 +237,7 @@ def fault(refresh: Refresh, **rule: object) -> None:
 
 async def test_a_market_that_fails_keeps_what_it_had(refresh: Refresh) -> None:
     before = (await refresh()).book
-    for exchange in Exchange:
+    for exchange in DEFAULT_EXCHANGES:
         fault(
             refresh,
             kind="status",

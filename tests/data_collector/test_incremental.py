@@ -20,7 +20,7 @@ from data_collector import Collected, CollectionFailed, ExchangeClient, fetch_ma
 from data_collector.incremental import HOLES_A_RUN, LEAST_OVERLAP, NULLS_A_RUN
 from documents.building import DocumentBuilder
 from documents.reading import decode_series
-from market.markets import Exchange, Market
+from market.markets import DEFAULT_EXCHANGES, Exchange, Market
 from market.timeframes import COLLECTED, DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.simulated_markets import SimulatedMarkets
 from tests.fixtures.simulator import NOW_MS
@@ -94,7 +94,7 @@ async def _live_through(data: st.DataObject, *, fills: bool) -> None:
     timeframe = data.draw(st.sampled_from([H4, H4, H4, *COLLECTED]), "timeframe")
     step_ms = timeframe.interval_ms
     world = SimulatedMarkets(data.draw(st.integers(0, 2**16), "seed"), fills=fills)
-    for exchange in Exchange:
+    for exchange in DEFAULT_EXCHANGES:
         world.add(exchange, "OLD", NOW_MS - 2000 * DAY_MS)
         for name in ("A", "B"):
             age = data.draw(st.integers(-200, 200), f"age of {exchange} {name}")
@@ -114,7 +114,7 @@ async def _live_through(data: st.DataObject, *, fills: bool) -> None:
             st.sampled_from(["", "correction", "relisting", "killed", *_DOWN, *_HISTORIES]), "event"
         )
         market = data.draw(st.sampled_from([c.market for c in world.contracts.values()]))
-        exchange = data.draw(st.sampled_from(Exchange))
+        exchange = data.draw(st.sampled_from(DEFAULT_EXCHANGES))
         if event == "correction" and market.key in fetched_ms:
             # Of a candle that is asked for again in any case; older ones wait for their day.
             back = data.draw(st.integers(0, LEAST_OVERLAP - 3)) * step_ms
@@ -168,7 +168,7 @@ def _difference(ours: Documents, theirs: Documents) -> str:
 def world() -> SimulatedMarkets:
     """Two old markets on each exchange that lack nothing; their day's moment is not near."""
     world = SimulatedMarkets(1, perfect=True)
-    for exchange in Exchange:
+    for exchange in DEFAULT_EXCHANGES:
         for name in ("OLD", "OTHER"):
             world.add(exchange, name, NOW_MS - 2000 * DAY_MS)
     return world

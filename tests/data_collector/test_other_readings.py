@@ -16,7 +16,7 @@ from data_collector import ExchangeClient, fetch_market_data
 from data_collector.fr_fetcher import FundingUpdate, run_fr_update_process
 from data_collector.listings import fetch_instruments
 from data_collector.run import CollectionRun
-from market.markets import Exchange, FundingByMarket, Market, MarketSeries
+from market.markets import DEFAULT_EXCHANGES, Exchange, FundingByMarket, Market, MarketSeries
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.other_exchanges import Coin, Reading, Stub
 
@@ -229,7 +229,7 @@ async def test_settlements_of_all_symbols_may_be_in_the_order_of_symbols(unorder
             assert bench.book[coin.market.key].rows == rows
 
 
-@pytest.mark.parametrize("exchange", Exchange)
+@pytest.mark.parametrize("exchange", DEFAULT_EXCHANGES)
 async def test_intervals_that_get_shorter_and_longer_again(exchange: Exchange) -> None:
     day = MIDNIGHT_MS + DAY_MS
     changes = ((8, 4), (12, 1), (15, 8))  # after the settlement of this hour, to so many hours

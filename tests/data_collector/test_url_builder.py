@@ -10,12 +10,12 @@ from data_collector.url_builder import (
     recent_funding_request,
     source_period,
 )
-from market.markets import Exchange, Market
+from market.markets import DEFAULT_EXCHANGES, Exchange, Market
 from market.timeframes import HOUR_MS, Timeframe
 from venues.venue import Endpoint, Request
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
-BTC = {exchange: Market(exchange, "BTCUSDT", "BTC", "USDT") for exchange in Exchange}
+BTC = {exchange: Market(exchange, "BTCUSDT", "BTC", "USDT") for exchange in DEFAULT_EXCHANGES}
 
 
 def _page(
@@ -92,7 +92,7 @@ def test_symbols_of_any_script_are_percent_encoded() -> None:
 def test_requests_about_a_whole_exchange() -> None:
     targets = {
         (exchange, endpoint): listing_request(exchange, endpoint)
-        for exchange in Exchange
+        for exchange in DEFAULT_EXCHANGES
         for endpoint in (Endpoint.TIME, Endpoint.INSTRUMENTS, Endpoint.TICKERS)
     }
     assert {key: request.target for key, request in targets.items()} == {

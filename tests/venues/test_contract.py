@@ -43,6 +43,7 @@ NEEDED: Final = {*HISTORY, Endpoint.TIME, Endpoint.INSTRUMENTS, Endpoint.TICKERS
 LEAVES: Final = {
     *(BadRequest, Banned, RateLimited, Restricted, SourceDown, SymbolGone, WindowRefused),
 }
+KNOW: Final = ("market.markets", "venues")  # who imports these has an exchange in hand
 NOW_MS: Final = 1_786_820_400_000
 
 
@@ -237,6 +238,8 @@ def _named(tree: ast.Module) -> list[int]:
     """Lines that name an exchange of the enum, or compare with, or look up, a text that does."""
     names, texts = set(Exchange.__members__), {str(exchange) for exchange in Exchange}
     lines = []
+    if not any(isinstance(node, ast.ImportFrom) and node.module in KNOW for node in tree.body):
+        return []  # it has no exchange in hand; a command may be called like one
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.Attribute)
