@@ -27,6 +27,7 @@ class Cors:
 
     def __init__(self, origins: Sequence[str]) -> None:
         self._origins = frozenset(origin.encode("latin-1") for origin in origins)
+        self._are_all = b"*" in self._origins
 
     def is_preflight(self, scope: Scope) -> bool:
         """Whether a browser asks what a page may do, before it lets the page do it."""
@@ -41,13 +42,14 @@ class Cors:
         headers = list(_PREFLIGHT)
         wanted = asked.get(b"access-control-request-headers", b"").lower().split(b",")
         refused = {
-            "origin": asked[b"origin"] not in self._origins,
+            "origin": self._allowed(asked[b"origin"]) is None,
             "method": asked[b"access-control-request-method"] not in _METHODS,
             "headers": any(name.strip() not in {*_ASKED_FOR, b""} for name in wanted),
             "private-network": b"access-control-request-private-network" in asked,
         }
         if not refused["origin"]:
-            headers.append((b"access-control-allow-origin", asked[b"origin"]))
+            allowed = self._allowed(asked[b"origin"]) or b""
+            headers.append((b"access-control-allow-origin", allowed))
         if any(refused.values()):
             named = ", ".join(name for name, is_refused in refused.items() if is_refused)
             return problem(400, f"not allowed to pages of other origins: {named}", *headers)
@@ -63,14 +65,24 @@ class Cors:
         """The same for an answer's headers alone."""
         if not self._origins:
             return headers
-        # One line, whatever else the answer varies by.
-        vary = [value for name, value in headers if name == b"vary"]
-        added: list[Header] = [(b"vary", b", ".join((*vary, b"Origin")))]
+        added: list[Header] = []
         if origin is not None:
             added.append(_EXPOSED)
-            if origin in self._origins:
-                added.append((b"access-control-allow-origin", origin))
-        return [header for header in headers if header[0] != b"vary"] + added
+            allowed = self._allowed(origin)
+            if allowed is not None:
+                added.append((b"access-control-allow-origin", allowed))
+        if self._are_all:
+            return headers + added
+        # One line, whatever else the answer varies by.
+        vary = [value for name, value in headers if name == b"vary"]
+        others = [header for header in headers if header[0] != b"vary"]
+        return [*others, (b"vary", b", ".join((*vary, b"Origin"))), *added]
+
+    def _allowed(self, origin: bytes) -> bytes | None:
+        """What access-control-allow-origin says to a page of this origin; None: nothing."""
+        if self._are_all:
+            return b"*"
+        return origin if origin in self._origins else None
 
 
 def origin_of(scope: Scope) -> bytes | None:

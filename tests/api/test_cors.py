@@ -99,3 +99,20 @@ async def test_what_a_browser_asks_before(start_api: StartApi, redis_url: str) -
     async with api.http.options("/cache/4h", headers={"Origin": ORIGIN}) as answer:
         assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
         assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+
+
+async def test_a_star_lets_all_origins_in(start_api: StartApi, redis_url: str) -> None:
+    api = await start_api(redis_url=redis_url, cors_origins=("*",))
+    await api.publish("4h", document(), AS_OF_MS)
+    for origin in (ORIGIN, "https://other.example", "null"):
+        for path in ("/cache/4h", "/jobs"):
+            status, got, _ = await ask(api, "GET", path, headers={"Origin": origin})
+            assert (status, got["access-control-allow-origin"]) == (200, "*")
+            # The answer is the same for all of them.
+            assert "Origin" not in got.get("vary", "")
+        asks = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        async with api.http.options("/get-market-data", headers=asks) as answer:
+            assert answer.status == 200
+            assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    _, got, _ = await ask(api, "GET", "/cache/4h")
+    assert "access-control-allow-origin" not in got
