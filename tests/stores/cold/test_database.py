@@ -399,7 +399,7 @@ async def test_a_server_killed_in_the_middle_of_an_answer_is_away_and_nothing_el
     )
     values = {f"binance:{symbol}": {"hurst": 0.5} for symbol in markets}
     written = 0
-    done = asyncio.Event()
+    wrote, done = asyncio.Event(), asyncio.Event()
 
     async def write() -> None:
         nonlocal written
@@ -407,6 +407,7 @@ async def test_a_server_killed_in_the_middle_of_an_answer_is_away_and_nothing_el
             try:
                 await database.markets.save_metadata(Timeframe.H1, values, computed_at_ms=written)
                 written += 1
+                wrote.set()
             except DatabaseUnavailable:
                 await asyncio.sleep(0.02)
 
@@ -415,10 +416,12 @@ async def test_a_server_killed_in_the_middle_of_an_answer_is_away_and_nothing_el
             writers.create_task(write())
         for number in range(5):
             before = written
-            while written < before + 5:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-            own_postgres.processes()[0].send_signal(signal.SIGINT if number % 2 else signal.SIGKILL)
-            await asyncio.sleep(0.1)
+            while written < before + 5:
+                wrote.clear()
+                await wrote.wait()
+            server = own_postgres.processes()[0]
+            server.send_signal(signal.SIGINT if number % 2 else signal.SIGKILL)
+            await asyncio.to_thread(server.wait, 60)
             await asyncio.to_thread(own_postgres.start)
         done.set()
     await database.markets.save_metadata(Timeframe.H1, values, computed_at_ms=written)

@@ -26,6 +26,7 @@ from stores.embedded.stores import (
     EmbeddedStoresError,
     StoreAddresses,
 )
+from tests.fixtures.signals import until
 
 _USER = Path(__file__).with_name("embedded_user.py")
 ROOT = os.geteuid() == 0
@@ -164,10 +165,9 @@ def socket_of(url: str | None) -> Path:
     return Path(parse_qs(parts.query)["host"][0]) / ".s.PGSQL.5432"
 
 
-async def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
-    async with asyncio.timeout(seconds):
-        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - processes set no event
-            await asyncio.sleep(0.02)
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Returns when it holds; a look at processes or their files, in a thread, for it may block."""
+    await until(lambda: asyncio.to_thread(condition))
 
 
 def sleeper(account: Account | None = None) -> subprocess.Popen[bytes]:

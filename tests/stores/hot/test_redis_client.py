@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import shutil
 import socket
 import ssl
@@ -19,6 +20,7 @@ from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore, StoreRefused, StoreUnavailable
 from stores.hot.subscription import Subscription
 from stores.hot.upstash_client import UpstashStore
+from tests.fixtures.signals import until
 from tests.fixtures.upstash import OwnValkey, UpstashEndpoint
 
 ECHO = "return {KEYS[1], ARGV[1], 7, false, {'inner', 'täxt'}}"
@@ -89,7 +91,7 @@ async def test_a_cancelled_command_leaves_no_reply_for_another(store: HotStore) 
     await script.run([], ["warm"])
     for attempt in range(20):
         cancelled = [asyncio.create_task(script.run([], [f"old {n}"])) for n in range(8)]
-        await asyncio.sleep(0.001 * (attempt % 5))
+        await asyncio.sleep(0.001 * (attempt % 5))  # at another moment of the command each time
         for task in cancelled:
             task.cancel()
         await asyncio.gather(*cancelled, return_exceptions=True)
@@ -361,8 +363,14 @@ async def test_a_listener_notices_a_silent_server(
     store = NativeStore(server.url, client_name="test")
     async with store.listen("news") as messages:
         first = asyncio.create_task(anext(messages))
-        await asyncio.sleep(0.5)  # silence alone is no loss: the server answers when asked
-        assert not first.done()
+
+        async def was_asked_twice() -> bool:
+            told = (await store.execute("INFO", "commandstats")).decode()
+            asked = re.search(r"cmdstat_ping:calls=(\d+)", told)
+            return asked is not None and int(asked[1]) >= 2
+
+        await until(was_asked_twice)
+        assert not first.done()  # silence alone is no loss: the server answers when asked
         await store.execute("PUBLISH", "news", "one")
         assert await first == b"one"
         server.pause()
