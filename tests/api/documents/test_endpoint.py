@@ -19,6 +19,7 @@ from market.markets import FundingSeries
 from stores.hot.store import StoreUnavailable
 from tests.fixtures.api import ServedApi, StartApi, get
 from tests.fixtures.documents import AS_OF_MS, FORMING_MS, HOUR_MS, MARKETS, document
+from tests.fixtures.lateness import elapsed
 from tests.fixtures.signals import until
 
 DECODERS: dict[str, Callable[[bytes], bytes]] = {
@@ -275,8 +276,9 @@ async def test_own_copy_while_the_store_is_away(start_api: StartApi, own_valkey:
     status, _, _ = await get(api, "/cache/4h", If_None_Match=fresh["etag"])
     assert status == 304
     # Of the other one there is no copy here.
-    async with asyncio.timeout(3):
+    async with elapsed() as took:
         status, headers, body = await get(api, "/cache/8h")
+    assert took.own_s < 3
     assert (status, headers["retry-after"]) == (503, "5")
     assert "redis" in orjson.loads(body)["detail"]
     valkey.start()
@@ -294,10 +296,10 @@ async def test_a_store_that_stalls_delays_no_more_than_its_deadline(
     await get(api, "/cache/4h")
     valkey.pause()
     try:
-        started = time.monotonic()
-        answers = await asyncio.gather(*(get(api, "/cache/4h") for _ in range(20)))
+        async with elapsed() as took:
+            answers = await asyncio.gather(*(get(api, "/cache/4h") for _ in range(20)))
         assert {answer[0] for answer in answers} == {200}
-        assert time.monotonic() - started < 3
+        assert took.own_s < 3
     finally:
         valkey.resume()
 
