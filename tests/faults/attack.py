@@ -176,6 +176,7 @@ class Bystander:
         self._request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
         self.waited_s: list[float] = []
         self.failed: list[str] = []
+        self._asked = asyncio.Event()
 
     async def ask(self) -> None:
         began = time.monotonic()
@@ -186,6 +187,15 @@ class Bystander:
         if not answer.startswith(b"HTTP/1.1 200 "):
             self.failed.append(answer[:80].decode(errors="replace"))
         self.waited_s.append(time.monotonic() - began)
+        self._asked.set()
+
+    async def until(self, answers: int) -> None:
+        """Returns once it has asked this many times more."""
+        wanted = len(self.waited_s) + answers
+        async with asyncio.timeout(60):
+            while len(self.waited_s) < wanted:
+                self._asked.clear()
+                await self._asked.wait()
 
     @contextlib.asynccontextmanager
     async def asking(self) -> AsyncIterator["Bystander"]:

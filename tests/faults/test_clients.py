@@ -32,6 +32,7 @@ from tests.faults.attack import (
 from tests.fixtures.api import NO_DATABASE, ServedApi, StartApi
 from tests.fixtures.documents import AS_OF_MS, document
 from tests.fixtures.service import Service, StartService
+from tests.fixtures.watched import WatchedSet
 
 HEAD = b"GET /health HTTP/1.1\r\nHost: x\r\n"
 NOWHERE = "http://127.0.0.1:1"
@@ -89,11 +90,10 @@ async def test_thousands_of_junk_requests_leave_nothing_behind(
     await until_nobody_is_connected(native_api)
 
 
-async def until_nobody_is_connected(api: ServedApi, within_s: float = 5) -> None:
+async def until_nobody_is_connected(api: ServedApi) -> None:
     await api.http.close()
-    async with asyncio.timeout(within_s):
-        while api.limits.connections or api.limits.tasks:  # noqa: ASYNC110 - of the server
-            await asyncio.sleep(0.02)
+    await api.limits.connections.until(0)
+    await api.limits.tasks.until(0)
     assert not api.limits.idle
 
 
@@ -103,12 +103,21 @@ async def test_requests_piled_up_on_one_connection(native_api: ServedApi) -> Non
     assert answer.count(b"HTTP/1.1 200 OK") == 16
     # While the first is held, thousands of others would wait in memory.
     held = b"GET /cache/4h?wait=60 HTTP/1.1\r\nHost: x\r\n\r\n"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await answers(native_api.port, held + few * 2000) == b""
     await until_nobody_is_connected(native_api)
 
 
-async def test_a_head_that_grows_for_ever_is_refused_before_it_ends(native_api: ServedApi) -> None:
+async def test_a_head_that_grows_for_ever_is_refused_before_it_ends(
+    native_api: ServedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was_read, data_received = asyncio.Event(), ServingProtocol.data_received
+
+    def note(self: ServingProtocol, data: bytes) -> None:
+        data_received(self, data)
+        was_read.set()
+
+    monkeypatch.setattr(ServingProtocol, "data_received", note)
     for beginning, status in ((b"GET /" + b"a" * 100, 414), (HEAD + b"a: b", 431)):
         reader, writer = await asyncio.open_connection("127.0.0.1", native_api.port)
         writer.write(beginning)
@@ -116,9 +125,12 @@ async def test_a_head_that_grows_for_ever_is_refused_before_it_ends(native_api: 
         answer = asyncio.create_task(reader.read())
         with contextlib.suppress(ConnectionError):
             while not answer.done() and sent < 2**22:
+                was_read.clear()
                 writer.write(b"c" * 8192)
                 sent += 8192
-                await asyncio.sleep(0.001)
+                reading = asyncio.create_task(was_read.wait())
+                await asyncio.wait({reading, answer}, return_when=asyncio.FIRST_COMPLETED)
+                reading.cancel()
         with contextlib.suppress(ConnectionError):
             assert (await answer).startswith(b"HTTP/1.1 %d " % status)
         assert sent < 2**20
@@ -136,7 +148,7 @@ async def test_silence_after_an_answer_is_not_prolonged_by_empty_bytes(
         assert (await reader.readline()) == b"HTTP/1.1 200 OK\r\n"
         writer.write(after)
         with contextlib.suppress(ConnectionError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await reader.read()
         writer.close()
 
@@ -145,7 +157,7 @@ async def test_the_beginning_of_a_head_behind_a_request_that_is_held(
     native_api: ServedApi,
 ) -> None:
     held = b"GET /cache/4h?wait=0.2 HTTP/1.1\r\nHost: x\r\n\r\n"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         answer = await answers(native_api.port, held + b"GET /he")
     assert answer.count(b"date: ") <= 1
 
@@ -172,7 +184,7 @@ async def test_bodies_that_break_off_are_no_mistake_of_ours(
     )
     with caplog.at_level(logging.WARNING), structlog.testing.capture_logs() as logged:
         with idle_connections(native_api.port, 50, beginning):
-            await asyncio.sleep(0.2)
+            await native_api.limits.tasks.until(50)
         await until_nobody_is_connected(native_api)
     assert (logged, caplog.records) == ([], [])
 
@@ -190,17 +202,18 @@ async def test_the_idle_make_room_and_the_served_do_not(
         idle_connections(api.port, 5, served) as waiting,
         idle_connections(api.port, 15, HEAD + b"\r\n") as idle,
     ):
-        await asyncio.sleep(0.2)
+        await api.held.until(5)
+        await api.limits.idle.until(15)
         for _ in range(3):
             assert b"200 OK" in await answers(api.port, with_close(HEAD + b"\r\n"))
         assert are_open(waiting) == 5
         assert [are_open([connection]) for connection in idle[:5]] == [0, 1, 1, 1, 1]
         with idle_connections(api.port, 15, served):
-            await asyncio.sleep(0.2)
+            await api.held.until(20)
             assert (are_open(waiting), are_open(idle)) == (5, 0)
             answer = await answers(api.port, with_close(HEAD + b"\r\n"))
             assert answer.startswith(b"HTTP/1.1 503 ")
-        await asyncio.sleep(0.2)
+        await api.held.until(5)
         assert b"200 OK" in await answers(api.port, with_close(HEAD + b"\r\n"))
     await until_nobody_is_connected(api)
 
@@ -237,7 +250,7 @@ async def test_a_thousand_idle_connections_and_then_no_more_files(
     crowd = idle_connections(port, 500, HEAD + b"\r\n"), idle_connections(port, 500, HEAD)
     with crowd[0] as idle, crowd[1]:
         async with bystander.asking():
-            await asyncio.sleep(0.5)
+            await bystander.until(10)
         assert are_open(idle) == 500
         assert resident(pid) - before < 1000 * 32 * 1024
         # Not even the reserve is left now.
@@ -247,7 +260,7 @@ async def test_a_thousand_idle_connections_and_then_no_more_files(
             await asyncio.wait_for(answers(port, HEAD + b"\r\n"), 1)
         after = process.cpu_times()
         assert after.user + after.system - used.user - used.system < 0.5, "it spins"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while process.num_fds() > 200:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     await bystander.ask()
@@ -261,7 +274,14 @@ async def test_who_does_not_read_is_cut_whatever_it_asked_for(
     native_api: ServedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The files of /docs and the last bytes of a document have a deadline like all others."""
-    as_it_is = ServingProtocol.connection_made
+    as_it_is, watch_unsent = ServingProtocol.connection_made, ServingProtocol._watch_unsent
+    stalled: WatchedSet[ServingProtocol] = WatchedSet()
+
+    def note(self: ServingProtocol) -> None:
+        watch_unsent(self)
+        stalled.add(self)
+
+    monkeypatch.setattr(ServingProtocol, "_watch_unsent", note)
 
     def with_little_room(self: ServingProtocol, transport: asyncio.Transport) -> None:
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
@@ -287,9 +307,8 @@ async def test_who_does_not_read_is_cut_whatever_it_asked_for(
             lazy.setblocking(False)
             await loop.sock_connect(lazy, ("127.0.0.1", native_api.port))
             await loop.sock_sendall(lazy, request)
-        await asyncio.sleep(0.3)
-        assert len(native_api.limits.connections) == 4
-        await until_nobody_is_connected(native_api, within_s=6)
+        await stalled.until(4)
+        await until_nobody_is_connected(native_api)
 
 
 async def test_downloads_that_are_broken_off(

@@ -26,7 +26,7 @@ class Connection:
         self.writer = writer
 
     async def answer(self) -> tuple[int, dict[str, str], bytes]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
             lines = head.split("\r\n")
             headers = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
@@ -38,7 +38,7 @@ class Connection:
         return await self.answer()
 
     async def ended(self) -> bool:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             return await self._reader.read() == b""
 
 
@@ -96,7 +96,7 @@ async def test_what_was_asked_before_is_answered_alike(connection: Connection) -
         for form in (other_form, request, request):
             if request.startswith(b"HEAD"):
                 connection.writer.write(form)
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(20):
                     head = await connection._reader.readuntil(b"\r\n\r\n")
                 answers.append(re.sub(rb"(?i)(date|age): [^\r]*\r\n", b"", head))
             else:
