@@ -75,8 +75,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     # FastAPI adds a 422 of its own form to what has parameters; ours are declared.
     for unused in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(unused, None)
-    paths = page["paths"]
-    paths["/cache/{name}"] = {"get": _read_document()}
+    paths = page["paths"] = {"/cache/{name}": {"get": _read_document()}, **page["paths"]}
     for operation in (o for item in paths.values() for o in item.values()):
         if "HTTPValidationError" in str(operation["responses"].get("422")):
             del operation["responses"]["422"]

@@ -335,12 +335,12 @@ async def _loop_block(bench: BenchmarkRun, stores: Stores) -> None:
                     )
 
                 publishing.append((await _longest_gap_ms(put), idle_ms))
-                shelf = DocumentCache(CacheManager(reader))
+                documents = DocumentCache(CacheManager(reader))
                 try:
-                    loading.append((await _longest_gap_ms(lambda: _load(shelf)), idle_ms))  # noqa: B023
-                    inflating.append((await _longest_gap_ms(lambda: _cut(shelf)), idle_ms))  # noqa: B023
+                    loading.append((await _longest_gap_ms(lambda: _load(documents)), idle_ms))  # noqa: B023
+                    inflating.append((await _longest_gap_ms(lambda: _cut(documents)), idle_ms))  # noqa: B023
                 finally:
-                    await shelf.aclose()
+                    await documents.aclose()
     finally:
         await reader.aclose()
     target = Target("<=", 20, "ms")
@@ -356,14 +356,14 @@ async def _loop_block(bench: BenchmarkRun, stores: Stores) -> None:
         bench.add(Row(PART, name, "", "ms", samples, target, note))
 
 
-async def _load(shelf: DocumentCache) -> None:
-    await shelf.current(LARGE)
+async def _load(documents: DocumentCache) -> None:
+    await documents.current(LARGE)
 
 
-async def _cut(shelf: DocumentCache) -> None:
-    copy = await shelf.current(LARGE)
+async def _cut(documents: DocumentCache) -> None:
+    copy = await documents.current(LARGE)
     if copy is not None:
-        await shelf.body(copy, read_query(b"limit=2"), Coding.DEFLATE)
+        await documents.body(copy, read_query(b"limit=2"), Coding.DEFLATE)
 
 
 async def _longest_gap_ms(work: Callable[[], Awaitable[object]]) -> float:

@@ -47,6 +47,7 @@ async def test_who_comes_to_read_finds_that_first(native_api: ServedApi) -> None
     _, _, page = await ask(native_api, "GET", "/openapi.json")
     assert [tag["name"] for tag in page["tags"]] == ["documents", "jobs", "status"]
     operations = [o for item in page["paths"].values() for o in item.values()]
+    assert operations[0]["operationId"] == "get_document"
     assert {tag for operation in operations for tag in operation["tags"]} == {
         "documents",
         "jobs",

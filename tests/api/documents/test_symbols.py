@@ -1,11 +1,14 @@
 """Symbols that nobody lists: named in the answer, with known ones that look alike."""
 
+import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
-from database import Database
+from api.documents.symbols import ListedSymbols
+from database import Database, DatabaseUnavailable
 from market.markets import Exchange, ListedMarket, Market
 from tests.fixtures.api import ServedApi, StartApi, get
 from tests.fixtures.documents import AS_OF_MS, MARKETS, document
@@ -57,3 +60,32 @@ async def test_unknown_symbols_are_few_and_plain_in_the_answer(
     assert (status, headers["x-unknown-symbols"].count(",")) == (200, 50)
     assert headers["x-unknown-symbols"].endswith(", NOPE0049, ...")
     assert time.monotonic() - started < 5
+
+
+async def test_lists_are_read_once_a_minute_and_believed_while_the_database_is_away() -> None:
+    now_s = 0.0
+    reads: list[float] = []
+    lists: list[Sequence[Market] | Exception] = []
+
+    async def read() -> Sequence[Market]:
+        reads.append(now_s)
+        answer = lists[-1]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    symbols = ListedSymbols(read, clock_s=lambda: now_s)
+    lists.append(MARKETS[:1])
+    answers = await asyncio.gather(*(symbols.current() for _ in range(10)))
+    assert (set(answers), reads) == ({frozenset(["BTCUSDT"])}, [0.0])
+    now_s = 59.0
+    lists.append(MARKETS)
+    assert await symbols.current() == {"BTCUSDT"}
+    now_s = 60.0
+    assert await symbols.current() == {"BTCUSDT", "ETHUSDT"}
+    # While it is away it is asked more often, but not by each request.
+    now_s = 120.0
+    lists.append(DatabaseUnavailable("the database failed"))
+    for now_s in (120.0, 121.0, 129.0, 130.0):
+        assert await symbols.current() == {"BTCUSDT", "ETHUSDT"}
+    assert reads == [0.0, 60.0, 120.0, 130.0]
