@@ -86,6 +86,7 @@ async def test_lists_are_read_once_a_minute_and_believed_while_the_database_is_a
     # While it is away it is asked more often, but not by each request.
     now_s = 120.0
     lists.append(DatabaseUnavailable("the database failed"))
-    for now_s in (120.0, 121.0, 129.0, 130.0):
+    for at_s in (120.0, 121.0, 129.0, 130.0):
+        now_s = at_s
         assert await symbols.current() == {"BTCUSDT", "ETHUSDT"}
     assert reads == [0.0, 60.0, 120.0, 130.0]
