@@ -187,9 +187,12 @@ async def test_a_pause_holds_everybody_and_a_long_one_is_told(simulator: Simulat
         assert abs(caught.value.until_ms / 1000 - client.clock.wall_ms() / 1000 - pause_s) < 1
         # The other exchange goes on; the paused one sends nothing more.
         await server_time_ms(other, BYBIT)
+        sent = simulator.stats()["clients"]["binance"]
         waiting = asyncio.create_task(server_time_ms(other, BINANCE))
-        await asyncio.sleep(0.1)
+        for _ in range(3):  # time enough for what would be sent to be answered
+            await server_time_ms(other, BYBIT)
         assert not waiting.done()
+        assert simulator.stats()["clients"]["binance"] == sent
         waiting.cancel()
         await limits.of(BINANCE).pause(600, "banned")
         asked = simulator.stats()["total"]
@@ -210,10 +213,10 @@ async def test_bybit_says_too_frequent(simulator: Simulator) -> None:
 
 
 async def test_a_cancelled_request_gives_its_room_back(simulator: Simulator) -> None:
-    simulator.post("/sim/faults", {"kind": "hang"})
+    simulator.post("/sim/faults", {"kind": "hold"})
     async with ExchangeClient(_settings(simulator.base_url)) as client:
         task = asyncio.create_task(client.send(TIME, RequestCounts()))
-        await asyncio.sleep(0.05)
+        assert (await asyncio.to_thread(simulator.get, "/sim/held"))["held"] == 1
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

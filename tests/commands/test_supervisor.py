@@ -8,6 +8,7 @@ import pytest
 import structlog
 
 from commands.supervisor import Child, ChildSpec
+from tests.fixtures.signals import until_true
 
 STUBBORN = """
 import signal, sys, time
@@ -27,9 +28,7 @@ async def test_a_child_that_dies_is_started_again_with_growing_pauses(tmp_path: 
     child = child_of(tmp_path, "raise SystemExit(3)")
     with structlog.testing.capture_logs() as logged:
         running = asyncio.create_task(child.keep_running())
-        async with asyncio.timeout(30):
-            while sum(line["event"] == "child_died" for line in logged) < 3:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until_true(lambda: sum(line["event"] == "child_died" for line in logged) >= 3)
         # It is told while nothing runs: no further child is started.
         await child.stop(1)
         await running
@@ -62,9 +61,7 @@ async def test_a_child_that_was_well_for_long_is_started_again_at_once(
     child = child_of(tmp_path, "")
     with structlog.testing.capture_logs() as logged:
         running = asyncio.create_task(child.keep_running())
-        async with asyncio.timeout(30):
-            while sum(line["event"] == "child_died" for line in logged) < 3:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until_true(lambda: sum(line["event"] == "child_died" for line in logged) >= 3)
         await child.stop(1)
         await running
     assert {line["restart_in_s"] for line in logged if line["event"] == "child_died"} == {0.2}

@@ -468,11 +468,11 @@ async def test_no_markets() -> None:
 
 async def test_a_cancelled_collection_ends_its_requests(simulator: Simulator) -> None:
     bench = Bench(simulator)
-    simulator.post("/sim/faults", {"kind": "hang", "endpoint": "klines"})
+    simulator.post("/sim/faults", {"kind": "hold", "endpoint": "klines"})
     async with bench.client:
         markets = await bench.markets()
         task = asyncio.create_task(bench.collect(H4, markets, funding={}))
-        await asyncio.sleep(0.3)
+        assert (await asyncio.to_thread(simulator.get, "/sim/held", count=4))["held"] >= 4
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

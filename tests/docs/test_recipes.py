@@ -18,6 +18,7 @@ from market.markets import Exchange, Market, MarketSeries, Row
 from market.timeframes import Timeframe
 from tests.docs.blocks import Block, claim
 from tests.fixtures.api import ServedApi, StartApi
+from tests.fixtures.signals import until, until_true
 
 FEED: Final = claim("docs/recipes.md", "class Feed:")
 LOOP: Final = claim("docs/recipes.md", "feed = Feed(")
@@ -36,9 +37,7 @@ AS_OF_MS: Final = 1_700_000_000_000
 async def until_it_waits(api: ServedApi) -> None:
     """Returns once the store was asked for the version by a request that now waits."""
     asked = api.counts["versions"]
-    async with asyncio.timeout(5):
-        while api.counts["versions"] == asked:  # noqa: ASYNC110 - of another task
-            await asyncio.sleep(0.01)
+    await until_true(lambda: api.counts["versions"] != asked)
 
 
 def document(version: int, rows: int = 3, stale: bool = False) -> bytes:
@@ -146,9 +145,8 @@ async def test_long_poll_backs_off_while_the_service_is_away() -> None:
 async def test_trigger_and_wait(native_api: ServedApi, state: Any) -> None:
     refresh = recipe(REFRESH, native_api.port)["refresh"]
     waiting = asyncio.create_task(asyncio.to_thread(refresh, "4h", 20))
-    async with native_api.lease() as lease, asyncio.timeout(15):
-        while (job := await native_api.queue.take(lease)) is None:  # noqa: ASYNC110 - of a thread
-            await asyncio.sleep(0.02)
+    async with native_api.lease() as lease:
+        job = await until(lambda: native_api.queue.take(lease))
         error = "both exchanges are down" if state == "failed" else None
         await native_api.queue.finish(
             job, lease, state=state, as_of_ms=AS_OF_MS, result={"markets": 2}, error=error

@@ -10,7 +10,8 @@ import random
 import re
 import zlib
 from array import array
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -23,6 +24,7 @@ from market.markets import Exchange, Market, MarketSeries
 from market.timeframes import Timeframe
 from stores.hot.leases import try_acquire
 from tests.fixtures.service import Service, StartService
+from tests.fixtures.signals import until_true
 from tests.fixtures.upstash import OpenStore
 
 MARKETS = 1000
@@ -147,6 +149,11 @@ async def api(
     yield await start_service("api", **store_environment, DATABASE_URL=database_url)
 
 
+def have_read_on(readers: Sequence[Reader], seen: Sequence[int]) -> bool:
+    """Each has read more versions than it had."""
+    return all(len(r.versions) > n for r, n in zip(readers, seen, strict=True))
+
+
 @pytest.mark.timeout(180)
 async def test_readers_never_see_a_mix(api: Service, open_store: OpenStore) -> None:
     writing, reading = CacheManager(open_store()), CacheManager(open_store())
@@ -187,8 +194,7 @@ async def test_readers_never_see_a_mix(api: Service, open_store: OpenStore) -> N
                 seen = [len(reader.versions) for reader, _ in looks]
                 await publish()
                 # Each reader gets to see it, so each replacement is read across.
-                while any(len(r.versions) <= n for (r, _), n in zip(looks, seen, strict=True)):  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+                await until_true(partial(have_read_on, [reader for reader, _ in looks], seen))
             done.set()
     await lease.release()
     assert published == sorted(set(published))
