@@ -146,7 +146,7 @@ def check_decimals(
         bad = next(
             (f"{text!r:.50} at {time_ms}" for text, time_ms in pairs if not is_decimal(text)), ""
         )
-        raise fail(f"{what} that is no plain number: {bad}")
+        raise fail(f"{what} is no plain decimal number: {bad}")
 
 
 # --- single values -------------------------------------------------------------------------------

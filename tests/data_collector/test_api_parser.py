@@ -138,15 +138,15 @@ def test_good_rows_pass(exchange: Exchange, wire: Callable[[list[list[Any]]], by
         (1, None, "unexpected answer"),
         (4, "ten", "unexpected answer"),
         (4, [], "unexpected answer"),
-        (5, "-1", "volume that is no plain number"),
-        (5, "", "volume that is no plain number"),
-        (5, "nan", "volume that is no plain number"),
-        (5, "1e5", "volume that is no plain number"),
-        (5, "1,2", "volume that is no plain number"),
-        (5, ",", "volume that is no plain number"),
-        (5, "１２", "volume that is no plain number"),
+        (5, "-1", "volume is no plain decimal number"),
+        (5, "", "volume is no plain decimal number"),
+        (5, "nan", "volume is no plain decimal number"),
+        (5, "1e5", "volume is no plain decimal number"),
+        (5, "1,2", "volume is no plain decimal number"),
+        (5, ",", "volume is no plain decimal number"),
+        (5, "１２", "volume is no plain decimal number"),
         (5, 7, "unexpected answer"),
-        (6, "-0.5", "turnover that is no plain number"),
+        (6, "-0.5", "turnover is no plain decimal number"),
         (6, None, "unexpected answer"),
     ],
 )
@@ -257,3 +257,25 @@ def test_numbers_are_the_float64_nearest_to_their_text(value: Any) -> None:
     ((_, half),) = parse_open_interest(market(BYBIT, "X"), body, interval_ms=H4).rows
     assert half == float(value / 2)
     assert not math.isnan(half)
+
+
+@pytest.mark.parametrize("time_ms", [10**15, -(10**30), 10**30])
+@pytest.mark.parametrize(("exchange", "wire"), WIRES)
+def test_a_time_beyond_all_bounds_is_refused(
+    exchange: Exchange, wire: Callable[[list[list[Any]]], bytes], time_ms: int
+) -> None:
+    rows = _good_rows()
+    rows[2][0] = time_ms
+    with pytest.raises(BadPayload):
+        parse_klines(market(exchange, "XUSDT"), wire(rows), interval_ms=H4)
+    row = {"symbol": "XUSDT", "sumOpenInterest": "1", "openInterest": "1", "timestamp": time_ms}
+    body = json.dumps([row]).encode() if exchange is BINANCE else bybit_answer([row])
+    with pytest.raises(BadPayload):
+        parse_open_interest(market(exchange, "XUSDT"), body, interval_ms=H4)
+
+
+@pytest.mark.parametrize("rate", ["10", "-10", "nan"])
+def test_an_impossible_funding_rate_is_told_with_its_time(rate: str) -> None:
+    body = json.dumps([{"symbol": "X", "fundingRate": rate, "fundingTime": T0}]).encode()
+    with pytest.raises(BadPayload, match=rf"impossible funding rate or time: .* at {T0}"):
+        parse_funding(market(BINANCE, "X"), body)
