@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from logging_setup import OutageLog
 from market.markets import Exchange
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore, StoreUnavailable
@@ -110,6 +111,7 @@ class SharedBudgets:
         self._clock = clock
         self._blocks: dict[tuple[Exchange, str], _Block] = {}
         self._alone_until = -math.inf
+        self._outage = OutageLog(log, "budgets_not_shared", "budgets_shared_again")
         self._untold: dict[Exchange, tuple[float, str]] = {}  # pauses the store did not take
         self._channel = f"paused:{egress_id}"
         self._subscription: Subscription | None = None
@@ -201,6 +203,7 @@ class SharedBudgets:
         except StoreUnavailable as error:
             self._alone(error)
             return Room(need, 0.0)
+        self._outage.recovered()
         return Room(int(room), wait_ms / 1000, paused_ms / 1000, bytes(cause).decode(), int(slot))
 
     async def pause(self, exchange: Exchange, duration_s: float, cause: str) -> None:
@@ -227,7 +230,7 @@ class SharedBudgets:
                 del self._untold[exchange]
 
     def _alone(self, error: StoreUnavailable) -> None:
-        log.warning("budgets_not_shared", cause=str(error))
+        self._outage.failed(error)
         self._alone_until = self._clock.monotonic_s() + _LEAVE_STORE_S
 
     def _key(self, kind: str, what: str) -> str:

@@ -132,7 +132,10 @@ class CollectionRun:
 def _leave(left: dict[Key, ExchangeError], what: Key, error: ExchangeError) -> None:
     if what not in left:
         left[what] = error
-        log.warning("left_alone", what=what, cause=str(error))
+        exchange, endpoint = what if isinstance(what, tuple) else (what, None)
+        log.warning(
+            "not_asked_again_in_this_job", exchange=exchange, endpoint=endpoint, cause=str(error)
+        )
 
 
 async def work_through(
