@@ -46,7 +46,7 @@ async def fetch_market_data(
     timeframe = timeframe.collected_as
     run = CollectionRun(client)
     if not markets:
-        raise CollectionFailed("there are no markets to collect")
+        raise CollectionFailed("no markets to collect")
     async with Clocks(run, (market.exchange for market in markets)) as clocks:
         as_of_ms = min(clock.told_ms for clock in (await clocks.told()).values())
         tasks = build_tasks(

@@ -194,7 +194,7 @@ class Collection:
 
 def _no_candles(task: FetchTask) -> BadPayload:
     return BadPayload(
-        "no candles where there were some before",
+        "no candles for a market that had some before",
         exchange=task.market.exchange,
         endpoint=task.endpoint,
         market=task.market.symbol,

@@ -196,7 +196,7 @@ async def fetch_forward(
             windows.append((following_ms, until_ms))
         if not windows:
             return _joined(pages, task)
-    raise _refused(task, "pages that do not end")
+    raise _refused(task, "paging did not end: no page was the last one")
 
 
 async def fetch_backward(
@@ -222,7 +222,7 @@ async def fetch_backward(
         if task.complete_before(page.first_ms) or (task.wanted is not None and rows >= task.wanted):
             return _joined(pages, task)
         end_ms = page.first_ms - step_ms
-    raise _refused(task, "pages that do not end")
+    raise _refused(task, "paging did not end: no page was the last one")
 
 
 fetch_bybit_paginated = fetch_backward  # the name that users know
@@ -274,7 +274,7 @@ def _of_window(page: AnswerPage[Row], task: FetchTask, start_ms: int, end_ms: in
     if page.first_ms is None or page.last_ms is None:
         return ()
     if page.last_ms < start_ms or page.first_ms > end_ms:
-        raise _refused(task, "rows of another time than was asked for")
+        raise _refused(task, "rows outside of the requested window")
     return page.rows
 
 

@@ -61,7 +61,10 @@ async def fetch_instruments(
             break
         seen.add(cursor)
     raise BadPayload(
-        "pages that do not end", exchange=exchange, endpoint=Endpoint.INSTRUMENTS, market=None
+        "paging did not end: no page was the last one",
+        exchange=exchange,
+        endpoint=Endpoint.INSTRUMENTS,
+        market=None,
     )
 
 

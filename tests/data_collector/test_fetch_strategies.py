@@ -216,7 +216,7 @@ async def test_only_as_many_settlements_as_wanted() -> None:
 async def test_an_exchange_that_repeats_its_page_for_ever(market: Market) -> None:
     task = klines_task(Timeframe.H1, market, as_of_ms=AS_OF_MS, history_candles=2500)
     sender = Scripted(lambda request: wire(request, [task.start_ms + 2000 * H1]))
-    with pytest.raises(BadPayload, match="rows of another time than was asked for"):
+    with pytest.raises(BadPayload, match="rows outside of the requested window"):
         await fetch_klines(CollectionRun(sender), task)
     assert len(sender.sent) <= 2
 
@@ -226,7 +226,7 @@ async def test_an_exchange_that_serves_one_row_at_a_time(market: Market) -> None
     task = klines_task(Timeframe.H1, market, as_of_ms=AS_OF_MS, history_candles=2500)
     held = range(task.start_ms, task.end_ms + 1, H1)
     sender = Scripted(history(held, lambda limit: 1))
-    with pytest.raises(BadPayload, match="pages that do not end"):
+    with pytest.raises(BadPayload, match="paging did not end"):
         await fetch_klines(CollectionRun(sender), task)
     assert len(sender.sent) < 250
 
