@@ -129,7 +129,7 @@ async def send_junk(port: int, count: int, *, at_once: int = 32, seed: int = 1) 
             status = b""
             try:
                 writer.write(request)
-                async with asyncio.timeout(2):
+                async with asyncio.timeout(20):
                     await writer.drain()
                     status = (await reader.read(64))[9:12] if stays else b"gone"
             except (ConnectionError, TimeoutError):

@@ -32,6 +32,7 @@ from tests.faults.attack import (
 from tests.fixtures.api import NO_DATABASE, ServedApi, StartApi
 from tests.fixtures.documents import AS_OF_MS, document
 from tests.fixtures.service import Service, StartService
+from tests.fixtures.signals import until_true
 from tests.fixtures.watched import WatchedSet
 
 HEAD = b"GET /health HTTP/1.1\r\nHost: x\r\n"
@@ -233,9 +234,7 @@ async def test_each_process_may_open_as_many_files_as_the_hard_limit_says(
 ) -> None:
     service = await start_service(command, wait=False, **alone)
     process = psutil.Process(service.process.pid)
-    async with asyncio.timeout(20):
-        while process.rlimit(psutil.RLIMIT_NOFILE)[0] != few_open_files:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    await until_true(lambda: process.rlimit(psutil.RLIMIT_NOFILE)[0] == few_open_files)
 
 
 async def test_a_thousand_idle_connections_and_then_no_more_files(
@@ -260,9 +259,7 @@ async def test_a_thousand_idle_connections_and_then_no_more_files(
             await asyncio.wait_for(answers(port, HEAD + b"\r\n"), 1)
         after = process.cpu_times()
         assert after.user + after.system - used.user - used.system < 0.5, "it spins"
-    async with asyncio.timeout(20):
-        while process.num_fds() > 200:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    await until_true(lambda: process.num_fds() <= 200)
     await bystander.ask()
     assert bystander.failed == []
 

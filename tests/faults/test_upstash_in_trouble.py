@@ -38,7 +38,7 @@ def document(version: int) -> bytes:
 async def read_on(cache: CacheManager, seen: list[int]) -> None:
     """Every document that is read is whole, and none is older than one before."""
     while True:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # a reader's pace
         try:
             stored = await cache.read("4h")
         except StoreUnavailable as error:
@@ -96,7 +96,7 @@ async def _keys(store: UpstashStore, pattern: str) -> Any:
 
 async def poll(service: Service, versions: list[int]) -> None:
     while True:
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0.03)  # a client's pace
         status, answer = await service.answer("/cache/1h")
         if status != 200:
             assert (status, answer["detail"].partition(":")[0]) == (503, "upstash")
@@ -116,7 +116,7 @@ async def make_trouble(upstash: UpstashEndpoint, seed: int) -> None:
         await asyncio.to_thread(
             upstash.fail, chance.choice(TROUBLES), times=chance.choice((1, 2, 4))
         )
-        await asyncio.sleep(chance.uniform(0.05, 0.3))
+        await asyncio.sleep(chance.uniform(0.05, 0.3))  # the pace of the trouble
 
 
 async def asked(service: Service) -> Any:
