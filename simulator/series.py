@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from simulator.candles import (
     CLOSE,
-    COLUMN_COUNT,
     DAY_MS,
     HOUR_MS,
     NO_CANDLES,
@@ -33,9 +31,9 @@ from simulator.prices import (
     SLOTS_A_BLOCK,
     AssetPrice,
     Floats,
-    SlotPath,
 )
 from simulator.randomness import RecentlyUsed, draw, generator
+from simulator.subdivision import Flags, subdivide
 
 BLOCK_MS: Final = 2 * HOUR_MS
 CHUNK_MS: Final = CHUNK_DAYS * DAY_MS
@@ -46,8 +44,6 @@ _BASIS: Final = 1e-4
 _LARGEST_BASIS: Final = 3e-4
 _LEAST_VOLUME: Final = 200  # of a block that trades, in steps: enough for each of its 24 slots
 _BIG_HOLES_MS: Final = (45 * 60_000, 2 * HOUR_MS, 4 * HOUR_MS, 9 * HOUR_MS, 30 * HOUR_MS)
-
-Flags = NDArray[np.bool_]
 
 
 class Chunk(NamedTuple):
@@ -259,94 +255,3 @@ class GeneratedCandles:
         there = exists.ravel()
         scaled = fine * self._scale
         return scaled if there.all() else scaled[:, there]
-
-
-def subdivide(
-    blocks: Ints, led: Ints, exists: Flags, way: SlotPath, random: np.random.Generator,
-    quiet: float,
-) -> Ints:  # fmt: skip
-    """Splits each block into as many candles as `exists` has columns, adding up exactly.
-
-    Their prices go the `way` of the asset (`led`); what is traded is the market's own.
-    Every candle carries its block's open time; those that do not exist hold meaningless values.
-    Columns come back flattened, block after block.
-    """
-    rows, parts = exists.shape
-    normal = random.standard_normal((rows, parts))
-    uniform = random.random((rows, parts))
-    each = np.arange(rows)
-    opened, high, low, close, volume, turnover = (blocks[i][:, None] for i in range(1, 7))
-    trades, taker_volume, taker_turnover = (blocks[i][:, None] for i in range(7, 10))
-
-    active = (uniform >= quiet) & exists
-    last = parts - 1 - np.argmax(exists[:, ::-1], axis=1)
-    active[each, last] = exists[each, last]  # so that the block's close is a trade
-    active &= volume > 0
-
-    weight = np.exp(0.9 * normal) * active
-    weight /= np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
-    biggest = np.argmax(weight, axis=1)
-    alive = active.sum(axis=1, keepdims=True)
-
-    def shares(total: Ints, least: int) -> Ints:
-        part: Ints = np.floor((total - least * alive) * weight).astype(np.int64)
-        part += least * active
-        part[each, biggest] += total[:, 0] - part.sum(axis=1)
-        return part
-
-    part_volume = shares(volume, 1)
-
-    began, highest, lowest = (row[:, None] for row in led)
-    straight = began + (close - began) * (np.arange(1, parts + 1) / parts)
-    path = straight + way.bend * opened
-    prices = np.clip(np.rint(path).astype(np.int64), lowest, highest)
-    prices[each, last] = close[:, 0]
-    latest = np.maximum.accumulate(np.where(active, np.arange(parts), -1), axis=1)
-    part_close = np.where(
-        latest >= 0, np.take_along_axis(prices, np.maximum(latest, 0), axis=1), opened
-    )
-    part_open = np.concatenate((opened, part_close[:, :-1]), axis=1)
-    up = np.rint(way.up * (high - low) * 0.07).astype(np.int64) * active
-    down = np.rint(way.down * (high - low) * 0.1).astype(np.int64) * active
-    part_high = np.minimum(np.maximum(part_open, part_close) + up, high)
-    part_low = np.maximum(np.minimum(part_open, part_close) - down, low)
-    trading = alive[:, 0] > 0
-    top = np.argmax(np.where(active, part_high, -1), axis=1)
-    bottom = np.argmin(np.where(active, part_low, np.iinfo(np.int64).max), axis=1)
-    part_high[each, top] = np.where(trading, high[:, 0], part_high[each, top])
-    part_low[each, bottom] = np.where(trading, low[:, 0], part_low[each, bottom])
-
-    part_turnover, part_high, part_low = _split_turnover(
-        turnover, part_volume, part_high, part_low, high, low, active
-    )
-    fine = np.empty((COLUMN_COUNT, rows, parts), dtype=np.int64)
-    fine[TIME] = blocks[TIME][:, None]
-    fine[1], fine[2], fine[3], fine[4] = part_open, part_high, part_low, part_close
-    fine[5], fine[6] = part_volume, part_turnover
-    fine[7], fine[8] = shares(trades, 1), shares(taker_volume, 0)
-    fine[9] = shares(taker_turnover, 0)
-    flat: Ints = fine.reshape(COLUMN_COUNT, rows * parts)
-    return flat
-
-
-def _split_turnover(
-    turnover: Ints, volume: Ints, part_high: Ints, part_low: Ints, high: Ints, low: Ints,
-    active: Flags,
-) -> tuple[Ints, Ints, Ints]:  # fmt: skip
-    """Splits turnover so that every part's average price lies inside that candle's range."""
-    least = (part_low * volume).sum(axis=1, keepdims=True)
-    most = (part_high * volume).sum(axis=1, keepdims=True)
-    # Where the block's average lies outside of what its candles allow, they become wider.
-    part_high = np.where(active & (turnover > most), high, part_high)
-    part_low = np.where(active & (turnover < least), low, part_low)
-    floor, ceiling = part_low * volume, part_high * volume
-    room = ceiling - floor
-    missing = turnover - floor.sum(axis=1, keepdims=True)
-    ratio = missing / np.maximum(room.sum(axis=1, keepdims=True), 1)
-    part = floor + np.clip((room * ratio).astype(np.int64), 0, room)
-    rest = turnover - part.sum(axis=1, keepdims=True)
-    up = ceiling - part
-    part += np.clip(rest - (np.cumsum(up, axis=1) - up), 0, up)
-    down = part - floor
-    part -= np.clip(-rest - (np.cumsum(down, axis=1) - down), 0, down)
-    return part, part_high, part_low

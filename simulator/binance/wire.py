@@ -8,24 +8,20 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
-import numpy as np
-
 from simulator.answers import HTML, JSON_UTF8, PERIODS_MS, Answer, candle_rows, dump, times_of
 from simulator.binance import lists, refusals
 from simulator.binance import markets as own_markets
 from simulator.binance.limits import NAME, BinanceLimits, BinanceLimitSettings, add_options
-from simulator.binance.text import kline_rows
+from simulator.binance.rows import funding_rows, kline_rows, open_interest_rows
 from simulator.candles import HOUR_MS, MINUTE_MS, Ints
 from simulator.exchange import Admission, BodyShape, Exchange, ListedContract, MakeMarket, worded
-from simulator.funding import RATE_DECIMALS, Settlement
+from simulator.funding import Settlement
 from simulator.market import FundingSource, Market
 from simulator.pages import RowPages
 from simulator.parameters import FAR_MS, Query, whole_number
 from simulator.simulated_markets import SimulatedMarkets
 from simulator.stats import Stats
-from simulator.text import fixed, rescaled
-
-_OLD_FUNDING_MS: Final = 1_693_526_400_000  # markPrice is empty on rows older than 2023-09 (choice)
+from simulator.text import fixed
 
 _FIRST_FUNDING_MS: Final = 1_568_102_400_000  # of the first contract, 2019-09-10 08:00
 
@@ -257,7 +253,7 @@ class Binance(Exchange):
         pages = RowPages(
             self.markets.pages, (market.name, "oi"), period_ms,
             market.candles.first_ms, True,
-            lambda first_ms, last_ms: _oi_rows(market, period_ms, first_ms, last_ms),
+            lambda first_ms, last_ms: open_interest_rows(market, period_ms, first_ms, last_ms),
         )  # fmt: skip
         last_ms = market.newest_snapshot_ms(period_ms, now_ms)
         if window.end_ms is not None:
@@ -291,7 +287,7 @@ class Binance(Exchange):
             found = market.funding.newest(limit, last_ms)
         else:
             found = _forward(market.funding, limit, start_ms, last_ms)
-        return _list(_funding_rows(market, found))
+        return _list(funding_rows(market, found))
 
     def _funding_of_all(self, limit: int, start_ms: int | None, last_ms: int) -> list[bytes]:
         """Rows across symbols: by time, alphabetical inside one settlement."""
@@ -315,7 +311,7 @@ class Binance(Exchange):
         chosen = found[-limit:] if start_ms is None else found[:limit]
         by_symbol = self.markets.by_exchange[self.name]
         return [
-            row for _, symbol, item in chosen for row in _funding_rows(by_symbol[symbol], [item])
+            row for _, symbol, item in chosen for row in funding_rows(by_symbol[symbol], [item])
         ]
 
     def _funding_info(self, query: Query) -> bytes:
@@ -378,43 +374,3 @@ def _number(query: Query, name: str) -> int | None:
 
 def _list(rows: Iterable[bytes]) -> bytes:
     return b"[" + b",".join(rows) + b"]"
-
-
-def _oi_rows(
-    market: Market, period_ms: int, first_ms: int, last_ms: int
-) -> tuple[list[int], list[bytes]]:
-    points = market.snapshots(period_ms, first_ms, last_ms)
-    times, values = points[0].tolist(), points[1].tolist()
-    decimals = market.open_interest_decimals
-    if len(points) > 2:
-        amounts = points[2].tolist()  # recorded, in 10^-8
-    else:
-        prices = market.candles.rough_prices(points[0]).tolist()
-        amounts = [
-            rescaled(value * price, decimals + market.price_decimals, 8)
-            for value, price in zip(values, prices, strict=True)
-        ]
-    supply = fixed(max(values, default=0) * 1000 // 10**decimals * 10**8, 8)
-    return times, [
-        f'{{"symbol":"{market.symbol}",'
-        f'"sumOpenInterest":"{fixed(rescaled(value, decimals, 8), 8)}",'
-        f'"sumOpenInterestValue":"{fixed(amount, 8)}",'
-        f'"CMCCirculatingSupply":"{supply}","timestamp":{time}}},'.encode()
-        for time, value, amount in zip(times, values, amounts, strict=True)
-    ]
-
-
-def _funding_rows(market: Market, items: list[Settlement]) -> list[bytes]:
-    """The wire rows of some settlements of one market, ascending."""
-    times = np.array([item.time_ms for item in items], dtype=np.int64)
-    prices = market.candles.rough_prices(times).tolist()
-    rows = []
-    for item, price in zip(items, prices, strict=True):
-        old = item.time_ms < _OLD_FUNDING_MS
-        mark = "" if old else fixed(rescaled(price, market.price_decimals, 8), 8)
-        rows.append(
-            f'{{"symbol":"{market.symbol}","fundingTime":{item.time_ms},'
-            f'"fundingRate":"{fixed(item.rate, RATE_DECIMALS)}","markPrice":"{mark}",'
-            f'"rateType":"{"Special" if item.special else "Regular"}"}}'.encode()
-        )
-    return rows

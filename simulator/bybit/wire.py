@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, unquote
 
-import orjson
-
 from simulator.answers import HTML, PERIODS_MS, Answer, candle_rows, dump, error_page, times_of
-from simulator.bybit import lists
+from simulator.bybit import lists, refusals
 from simulator.bybit import markets as own_markets
 from simulator.bybit.limits import NAME, BybitLimits, BybitLimitSettings, add_options
-from simulator.bybit.text import kline_rows
+from simulator.bybit.rows import kline_rows, open_interest_rows
 from simulator.candles import Ints
 from simulator.exchange import (
     Admission,
@@ -32,7 +30,7 @@ from simulator.parameters import FAR_MS, Query, whole_number
 from simulator.recorded_files import RecordedSeries
 from simulator.simulated_markets import SimulatedMarkets
 from simulator.stats import Stats
-from simulator.text import fixed, plain, rescaled
+from simulator.text import plain
 
 _PATHS: Final = {
     "/v5/market/time": "time",
@@ -52,30 +50,6 @@ _OI_PERIODS_MS: Final = {
     "5min": PERIODS_MS["5m"], "15min": PERIODS_MS["15m"], "30min": PERIODS_MS["30m"],
     "1h": PERIODS_MS["1h"], "4h": PERIODS_MS["4h"], "1d": PERIODS_MS["1d"],
 }  # fmt: skip
-
-_GEO_HTML: Final = (
-    b'<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 4.01 Transitional//EN">\n<HTML><HEAD>'
-    b"<TITLE>ERROR: The request could not be satisfied</TITLE></HEAD><BODY><H1>403 ERROR</H1>"
-    b"The Amazon CloudFront distribution is configured to block access from your country.\n"
-    b"</BODY></HTML>"
-)
-_BODY_HTML: Final = (
-    b'<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 4.01 Transitional//EN">\n<HTML><HEAD>'
-    b"<TITLE>ERROR: The request could not be satisfied</TITLE></HEAD><BODY><H1>403 ERROR</H1>"
-    b"Bad request. We can't connect to the server for this app or website at this time.\n"
-    b"</BODY></HTML>"
-)
-_RETCODE_TEXTS: Final[Mapping[object, str]] = {
-    10000: "Server Timeout",
-    10001: "params error",
-    10002: "The request time exceeds the time window range.",
-    10006: "Too many visits!",
-    10009: "IP address is restricted",
-    10016: "Internal server error",
-    10018: "Exceeded the IP rate limit",
-    10029: "Symbol is invalid",
-    10429: "System level frequency protection",
-}
 
 
 class Refused(Exception):
@@ -141,14 +115,14 @@ class Bybit(Exchange):
 
     def admit(self, client: str, endpoint: str, query: Query) -> Admission:
         refused = self._limits.take(client) is not None
-        return Admission(self.name, refused=_rate_403() if refused else None)
+        return Admission(self.name, refused=refusals.rate_403() if refused else None)
 
     def forget_limits(self) -> None:
         self._limits.forget()
 
     def body_refused(self) -> Answer:
         """A GET with a body does not get past the edge."""
-        return Answer(403, _BODY_HTML, HTML, rejected=True)
+        return Answer(403, refusals.BODY_HTML, HTML, rejected=True)
 
     def unknown_path(self) -> Answer:
         return Answer(404, b"404 page not found", "text/plain; charset=utf-8")
@@ -162,24 +136,24 @@ class Bybit(Exchange):
         if variant == "geo":
             return self.geo_blocked()
         if variant == "body":
-            return Answer(403, _BODY_HTML, HTML)
+            return Answer(403, refusals.BODY_HTML, HTML)
         if variant in ("", "rate"):
             ban_s = float(rule.get("ban_s", self._limits.settings.ban_s))
             self._limits.ban(client, ban_s)
-        return _rate_403()
+        return refusals.rate_403()
 
     def geo_blocked(self) -> Answer:
-        return Answer(403, _GEO_HTML, HTML)
+        return Answer(403, refusals.GEO_HTML, HTML)
 
     def own_fault(self, rule: Mapping[str, Any], endpoint: str, query: dict[str, str]) -> Answer:
         if rule["kind"] == "retcode":
             code = rule["code"]
-            text = str(rule.get("message", _RETCODE_TEXTS.get(code, "error")))
+            text = str(rule.get("message", refusals.RETCODE_TEXTS.get(code, "error")))
             return self._envelope(code, text, b"{}")
         query.pop("cursor", None)
         answer = self.answer(endpoint, query)
         if not answer.rejected:
-            _repeat_cursor(answer)
+            refusals.repeat_cursor(answer)
         return answer
 
     @classmethod
@@ -276,7 +250,7 @@ class Bybit(Exchange):
             last_ms = min(last_ms, _cursor_time(query["cursor"]) - 1)
         pages = RowPages(
             self.markets.pages, (market.name, "oi"), period_ms, market.candles.first_ms, False,
-            lambda first_ms, last_ms: _oi_rows(market, period_ms, first_ms, last_ms),
+            lambda first_ms, last_ms: open_interest_rows(market, period_ms, first_ms, last_ms),
         )  # fmt: skip
         page = pages.newest(limit, start_ms, last_ms)
         cursor = ""
@@ -353,20 +327,6 @@ class Bybit(Exchange):
         return dump({"category": "linear", "list": entries})
 
 
-def _rate_403() -> Answer:
-    """The 403 of the rate limit (plain text: choice)."""
-    return Answer(403, b"access too frequent", "text/plain; charset=utf-8")
-
-
-def _repeat_cursor(answer: Answer) -> None:
-    """A cursor that never ends."""
-    body = orjson.loads(answer.body)
-    if isinstance(body.get("result"), dict) and "nextPageCursor" in body["result"]:
-        cursor = body["result"]["nextPageCursor"] or "lastid%3D1%26lasttime%3D4102444800000"
-        body["result"]["nextPageCursor"] = cursor
-        answer.body = dump(body)
-
-
 def _number(query: Query, name: str) -> int | None:
     if not query.get(name):
         return None
@@ -396,18 +356,3 @@ def _cursor_time(cursor: str) -> int:
     if time_ms is None:
         raise Refused(10001, "params error: cursor is invalid")  # the text: choice
     return time_ms
-
-
-def _oi_rows(
-    market: Market, period_ms: int, first_ms: int, last_ms: int
-) -> tuple[list[int], list[bytes]]:
-    points = market.snapshots(period_ms, first_ms, last_ms)
-    decimals, single_from_ms = market.open_interest_decimals, market.single_oi_from_ms
-    times, rows = points[0].tolist(), []
-    for time, value in zip(times, points[1].tolist(), strict=True):
-        both = fixed(rescaled(2 * value, decimals, 8), 8)
-        single = ""
-        if single_from_ms is not None and time >= single_from_ms:
-            single = f'"singleOpenInterest":"{fixed(rescaled(value, decimals, 8), 8)}",'
-        rows.append(f'{{"openInterest":"{both}",{single}"timestamp":"{time}"}},'.encode())
-    return times, rows
