@@ -41,7 +41,7 @@ test: check ## lint, types and the whole test suite
 check: $(VENV)/dev.stamp ## lint, types, and known holes in what is pinned (skipped offline)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/python -m mypy
 	@$(BIN)/python -m tests.audit requirements.txt requirements-dev.txt
 
 bench: $(VENV)/run.stamp $(BENCH_VENV)/run.stamp ## speed and memory beside nginx, bare ASGI, ccxt and orjson

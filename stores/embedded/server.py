@@ -116,10 +116,10 @@ class EmbeddedServer(ABC):
     # What users do.
 
     def acquire(self, give_up: threading.Event) -> str:
-        """Becomes a user and returns the address of the server, which then answers: at once, or,
-        where it has lived before and may come later, when there is space on the disk again.
+        """Makes this process a user, and returns the address of the server, which then answers.
 
-        Raises EmbeddedStoresError.
+        On a full disk one that may come later, and has an address, answers when there is space
+        again. Raises EmbeddedStoresError.
         """
         with self._plain_errors():
             make_folder(self.folder, self.owner())
@@ -152,7 +152,7 @@ class EmbeddedServer(ABC):
             return self._ensure_running(give_up)
 
     def release(self) -> None:
-        """Is a user no longer; the last one ends the server."""
+        """Ends the use by this process; the last user ends the server."""
         if not self._users.joined:
             return
         try:
