@@ -15,12 +15,12 @@ from aiohttp import web
 
 from simulator.clock import Clock
 from simulator.control import Control
+from simulator.exchange_markets import ExchangeMarkets
 from simulator.exchanges import EXCHANGES
 from simulator.faults import EVENTS, KINDS, FaultRules, WrongRule
 from simulator.pages import PageCache
 from simulator.recorded_universe import build_replay
 from simulator.server import Server
-from simulator.simulated_markets import SimulatedMarkets
 from simulator.stats import Stats
 from simulator.universe import GeneratorContext, build_universe
 
@@ -126,7 +126,7 @@ def build(args: argparse.Namespace) -> Server:
     """The parts, put together. Raises WrongRule for bad --faults, OSError for bad files."""
     clock = Clock(args.now, exchanges=[e.name for e in EXCHANGES], frozen=args.frozen)
     stats = Stats()
-    simulated = SimulatedMarkets(
+    simulated = ExchangeMarkets(
         clock, args.seed, PageCache(_PAGE_CACHE_BYTES), {e.name: {} for e in EXCHANGES}
     )
     counts = {exchange: getattr(args, exchange.name) for exchange in EXCHANGES}

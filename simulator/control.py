@@ -10,9 +10,9 @@ import orjson
 from simulator.answers import Answer, dump
 from simulator.events import happen
 from simulator.exchange import Exchange
+from simulator.exchange_markets import ExchangeMarkets
 from simulator.faults import EVENTS, FaultRules, WrongRule
 from simulator.parameters import whole_number
-from simulator.simulated_markets import SimulatedMarkets
 from simulator.stats import Stats
 from simulator.truth import WrongQuestion, market_truth, regular_settlements
 from simulator.universe import GeneratorContext
@@ -42,7 +42,7 @@ class Control:
     """Answers the paths under /sim. None of them counts against a limit."""
 
     def __init__(
-        self, markets: SimulatedMarkets, exchanges: Mapping[str, Exchange], stats: Stats,
+        self, markets: ExchangeMarkets, exchanges: Mapping[str, Exchange], stats: Stats,
         faults: FaultRules, context: GeneratorContext | None,
         recorded_candles: Callable[[str, str, str], Any],
     ) -> None:  # fmt: skip

@@ -5,14 +5,14 @@ from typing import Any
 
 from simulator.candles import HIGH, HOUR_MS, SLOT_MS, VOLUME
 from simulator.exchange import Exchange
+from simulator.exchange_markets import ExchangeMarkets
 from simulator.faults import WrongRule
 from simulator.market import Correction, Market
-from simulator.simulated_markets import SimulatedMarkets
 from simulator.universe import GeneratorContext, make_market
 
 
 def happen(
-    markets: SimulatedMarkets, exchanges: Mapping[str, Exchange],
+    markets: ExchangeMarkets, exchanges: Mapping[str, Exchange],
     context: GeneratorContext | None, event: Mapping[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     """Does what `event` says, at once; tells what changed. Raises WrongRule."""
@@ -30,7 +30,7 @@ def happen(
 
 
 def _list_new(
-    markets: SimulatedMarkets, exchange: Exchange, context: GeneratorContext | None, base: str,
+    markets: ExchangeMarkets, exchange: Exchange, context: GeneratorContext | None, base: str,
     event: Mapping[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     if context is None:
@@ -45,7 +45,7 @@ def _list_new(
 
 
 def _delist(
-    markets: SimulatedMarkets, exchange: Exchange, market: Market, event: Mapping[str, Any]
+    markets: ExchangeMarkets, exchange: Exchange, market: Market, event: Mapping[str, Any]
 ) -> dict[str, Any]:
     market.gone = True
     market.collected = False
@@ -55,7 +55,7 @@ def _delist(
 
 
 def _missing_oi(
-    markets: SimulatedMarkets, exchange: Exchange, market: Market, event: Mapping[str, Any]
+    markets: ExchangeMarkets, exchange: Exchange, market: Market, event: Mapping[str, Any]
 ) -> dict[str, Any]:
     times = event.get("times")
     if not isinstance(times, list) or not all(isinstance(time, int) for time in times):
@@ -65,7 +65,7 @@ def _missing_oi(
 
 
 def _correction(
-    markets: SimulatedMarkets, exchange: Exchange, market: Market, event: Mapping[str, Any]
+    markets: ExchangeMarkets, exchange: Exchange, market: Market, event: Mapping[str, Any]
 ) -> dict[str, Any]:
     now_ms = markets.clock.now_ms(market.exchange)
     time_ms = event.get("time", now_ms - 2 * HOUR_MS)
@@ -82,7 +82,7 @@ def _correction(
 
 
 def _funding_interval(
-    markets: SimulatedMarkets, exchange: Exchange, market: Market, event: Mapping[str, Any]
+    markets: ExchangeMarkets, exchange: Exchange, market: Market, event: Mapping[str, Any]
 ) -> dict[str, Any]:
     hours = event.get("hours")
     if hours not in (1, 2, 4, 8):

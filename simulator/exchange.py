@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from simulator.answers import Answer, error_page
+from simulator.exchange_markets import ExchangeMarkets
 from simulator.market import Market
 from simulator.parameters import Query
 from simulator.recorded_files import RecordedSeries
-from simulator.simulated_markets import SimulatedMarkets
 from simulator.stats import Stats
 
 # base, rank, quote, life (trading, awaited or settled) -> a market not yet marked as what it is
@@ -101,9 +101,7 @@ class Exchange(ABC):
     shape: ClassVar[BodyShape] = BodyShape()
     fault_kinds: ClassVar[Mapping[str, FaultKind]] = {}
 
-    def __init__(
-        self, markets: SimulatedMarkets, stats: Stats, options: argparse.Namespace
-    ) -> None:
+    def __init__(self, markets: ExchangeMarkets, stats: Stats, options: argparse.Namespace) -> None:
         self.markets = markets
         self.stats = stats
 

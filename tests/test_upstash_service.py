@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from tests.fixtures.service import Service, StartService, asking
+from tests.fixtures.signals import turns
 from tests.fixtures.simulator import Simulator, StartSimulator
 from tests.fixtures.upstash import UpstashEndpoint
 
@@ -62,7 +63,7 @@ async def test_it_collects_serves_and_waits(
         waiting = asyncio.create_task(
             client.get("/cache/4h?wait=30&limit=1", headers={"If-None-Match": etag})
         )
-        await asyncio.sleep(0)
+        await turns()
         last = await service.collect("4h")
         published = time.monotonic()
         async with await waiting as answer:

@@ -4,9 +4,9 @@ from typing import Any, Final
 
 from simulator.binance.limits import NAME
 from simulator.candles import DAY_MS, HIGH, LOW, OPEN, TRADES, TURNOVER, VOLUME
+from simulator.exchange_markets import ExchangeMarkets
 from simulator.market import Market
 from simulator.present import last_day, last_price
-from simulator.simulated_markets import SimulatedMarkets
 from simulator.text import fixed, rescaled
 
 FUNDING_LIST: Final = f"{NAME} funding"  # the name of the recorded fundingInfo
@@ -29,7 +29,7 @@ _ORDER_TYPES: Final = [
 _INFO_AGE_MS: Final = 4_091_000
 
 
-def exchange_info(markets: SimulatedMarkets, now_ms: int, weight_a_minute: int) -> dict[str, Any]:
+def exchange_info(markets: ExchangeMarkets, now_ms: int, weight_a_minute: int) -> dict[str, Any]:
     """The whole list; `weight_a_minute` is what the limits really are."""
     limits = [dict(limit) for limit in _RATE_LIMITS]
     limits[0]["limit"] = weight_a_minute
@@ -96,7 +96,7 @@ def symbol_entry(market: Market, recorded: dict[str, Any] | None) -> dict[str, A
     }  # fmt: skip
 
 
-def funding_info(markets: SimulatedMarkets, now_ms: int) -> list[dict[str, Any]]:
+def funding_info(markets: ExchangeMarkets, now_ms: int) -> list[dict[str, Any]]:
     """Symbols whose cap, floor or interval was adjusted; one that is absent settles every 8 h."""
     found = []
     recorded = markets.recorded_lists.get(FUNDING_LIST, {})

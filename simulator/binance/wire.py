@@ -15,11 +15,11 @@ from simulator.binance.limits import NAME, BinanceLimits, BinanceLimitSettings, 
 from simulator.binance.rows import funding_rows, kline_rows, open_interest_rows
 from simulator.candles import HOUR_MS, MINUTE_MS, Ints
 from simulator.exchange import Admission, BodyShape, Exchange, ListedContract, MakeMarket, worded
+from simulator.exchange_markets import ExchangeMarkets
 from simulator.funding import Settlement
 from simulator.market import FundingSource, Market
 from simulator.pages import RowPages
 from simulator.parameters import FAR_MS, Query, whole_number
-from simulator.simulated_markets import SimulatedMarkets
 from simulator.stats import Stats
 from simulator.text import fixed
 
@@ -88,7 +88,7 @@ class Binance(Exchange):
         times=("timestamp", "fundingTime"),
     )
 
-    def __init__(self, markets: SimulatedMarkets, stats: Stats, options: Namespace) -> None:
+    def __init__(self, markets: ExchangeMarkets, stats: Stats, options: Namespace) -> None:
         super().__init__(markets, stats, options)
         self._limits = BinanceLimits(BinanceLimitSettings.of(options), markets.clock, stats)
         self._answers: dict[str, Callable[[Query], bytes]] = {

@@ -24,11 +24,11 @@ from simulator.exchange import (
     MakeMarket,
     worded,
 )
+from simulator.exchange_markets import ExchangeMarkets
 from simulator.market import Market
 from simulator.pages import RowPages
 from simulator.parameters import FAR_MS, Query, whole_number
 from simulator.recorded_files import RecordedSeries
-from simulator.simulated_markets import SimulatedMarkets
 from simulator.stats import Stats
 from simulator.text import plain
 
@@ -87,7 +87,7 @@ class Bybit(Exchange):
         "repeated_cursor": FaultKind("the same cursor and page again and again (Bybit)"),
     }
 
-    def __init__(self, markets: SimulatedMarkets, stats: Stats, options: Namespace) -> None:
+    def __init__(self, markets: ExchangeMarkets, stats: Stats, options: Namespace) -> None:
         super().__init__(markets, stats, options)
         self._limit_headers = bool(options.bapi_headers)
         self._limits = BybitLimits(BybitLimitSettings.of(options), markets.clock, stats)

@@ -10,7 +10,7 @@ from simulator.pages import PageCache
 
 
 @dataclass(slots=True)
-class SimulatedMarkets:
+class ExchangeMarkets:
     """`by_exchange`: exchange -> symbol -> market, in listing order."""
 
     clock: Clock
