@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from commands.process import Command
+    from commands.runtime import Command
 
 OLDEST_PYTHON = (3, 11)
 HOME = Path(__file__).resolve().parent
@@ -113,7 +113,7 @@ def _run(argv: "Sequence[str]") -> int:
 
 
 def _run_with_settings(arguments: argparse.Namespace) -> int:
-    from commands import process
+    from commands import runtime
     from commands.arguments import ONE_SHOT
     from config import load_settings
     from logging_setup import configure_logging
@@ -123,8 +123,8 @@ def _run_with_settings(arguments: argparse.Namespace) -> int:
     if arguments.command in ONE_SHOT and "log_level" not in settings.model_fields_set:
         level = "WARNING"  # it prints lines of its own
     configure_logging(level, settings.log_format)
-    process.prepare()
-    return process.run(_load(arguments.command), settings, arguments)
+    runtime.prepare()
+    return runtime.run(_load(arguments.command), settings, arguments)
 
 
 def _load(command: str) -> "Command":

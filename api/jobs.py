@@ -9,10 +9,11 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from pydantic import ValidationError
 
-from api.guard import read_body, require_api_token, require_cron_secret
 from api.models import GetMarketData, Job, Jobs
 from api.openapi import content, responses
+from api.request_body import read_body
 from api.state import RequestParts
+from api.tokens import require_api_token, require_cron_secret
 from config import Settings
 from job_queue.kinds import KINDS, collect_id, lane_of
 from job_queue.records import JobRecord

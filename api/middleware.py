@@ -22,7 +22,7 @@ from api.answers import (
 )
 from api.cors import Cors, origin_of
 from api.documents.endpoint import PREFIX, READING, CacheEndpoint
-from api.guard import LARGEST_BODY, TOO_LARGE
+from api.request_body import LARGEST_BODY, TOO_LARGE
 from api.state import ApiState
 from metrics.api import OTHER, ApiMetrics
 

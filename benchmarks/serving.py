@@ -14,9 +14,9 @@ from typing import Final
 
 import aiohttp
 
+from api.documents.content_coding import Coding
 from api.documents.document_cache import DocumentCache
 from api.documents.query import read_query
-from api.documents.validators import Coding
 from benchmarks.benchmark_run import BenchmarkRun, Stores, open_stores
 from benchmarks.documents import build_document, publish, symbol
 from benchmarks.load import MISSING, Throughput, have_wrk, press

@@ -9,7 +9,7 @@ from typing import Final
 
 import uvloop
 
-from commands.process import prepare, settle
+from commands.runtime import prepare, settle
 from config import Settings, load_settings
 from logging_setup import configure_logging
 

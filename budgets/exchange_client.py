@@ -13,9 +13,9 @@ import structlog
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from budgets.answers import judge
 from budgets.budget import Ticket
 from budgets.rate_limits import RateLimits
+from budgets.refusals import judge
 from budgets.request_counts import RequestCounts
 from budgets.shared_budgets import SharedBudgets
 from config import Settings

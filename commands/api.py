@@ -11,7 +11,7 @@ from api_routes import create_app
 from commands.composition import open_parts
 from commands.listening import READY_WORDS, address_of, listen
 from commands.open_files import raise_open_file_limit
-from commands.process import settle
+from commands.runtime import settle
 from commands.terminal import say
 from config import Settings
 from metrics.api import ApiMetrics

@@ -9,8 +9,8 @@ from rich.console import Console
 from commands.composition import holder_name, open_job_context
 from commands.data_dir import remember_exchanges
 from commands.errors import EXIT_COMPLETE, EXIT_FAILED, EXIT_HELD, EXIT_STOPPED
-from commands.process import settle
 from commands.progress import shown
+from commands.runtime import settle
 from commands.terminal import say
 from config import Settings
 from job_queue.kinds import job_id_of, lane_of

@@ -7,7 +7,7 @@ import contextlib
 from commands.composition import holder_name, local_wakeup, open_job_context
 from commands.data_dir import remember_exchanges
 from commands.open_files import raise_open_file_limit
-from commands.process import settle
+from commands.runtime import settle
 from config import Settings
 from jobs.due import keep_asking
 from metrics.event_loop import loop_watched

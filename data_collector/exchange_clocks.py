@@ -13,7 +13,7 @@ from typing import Final, Self
 import structlog
 
 from data_collector.api_parser import parse_server_time
-from data_collector.fetch_strategies import fetch_simple
+from data_collector.retries import fetch_simple
 from data_collector.run import CollectionRun
 from data_collector.url_builder import listing_request
 from market.markets import Exchange

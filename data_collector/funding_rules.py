@@ -1,4 +1,4 @@
-"""When a market settles funding, and up to when its settlements are known. Pure rules, no I/O.
+"""When a market settles funding, and up to when its settlements are known; pure rules.
 
 Settlements lie on full hours, at the multiples of the market's interval counted from 00:00 UTC.
 An interval may change at any settlement, and the lists of the exchanges show that minutes later.

@@ -17,7 +17,7 @@ from data_collector.api_parser import (
     parse_schedule,
     parse_tickers,
 )
-from data_collector.fetch_strategies import fetch_simple
+from data_collector.retries import fetch_simple
 from data_collector.run import CollectionRun
 from data_collector.url_builder import (
     listing_request,

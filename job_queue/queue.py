@@ -1,4 +1,4 @@
-"""The queue: one record per job in Redis, moved only by scripts that check the lease.
+"""The queue: one record per job in Redis; what may happen to it is decided in transitions.py.
 
 What is queued is a wish ('the 4h document, no older than now'), so asking twice is asking once.
 """
@@ -13,7 +13,7 @@ import orjson
 
 from job_queue.kinds import IDS_BY_LANE, JOB_IDS, Lane, lane_of
 from job_queue.records import JobRecord, fields_of, read_record
-from job_queue.scripts import (
+from job_queue.transitions import (
     ABORT,
     FINISH,
     HAND_BACK,

@@ -1,4 +1,4 @@
-"""What a worker asks for by itself: markets once a day, and funding when it starts."""
+"""What a worker asks for by itself: markets once a day, funding at its start, never candles."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

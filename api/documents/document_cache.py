@@ -16,11 +16,11 @@ import structlog
 from isal import isal_zlib
 
 from api.answers import Body
+from api.documents.content_coding import Coding
 from api.documents.derived import DerivedBodies
 from api.documents.query import Wanted
 from api.documents.shared_call import SharedCall, retrieve_exception
 from api.documents.symbols import near_symbols
-from api.documents.validators import Coding
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
 from documents.text import DocumentError, DocumentText
 from logging_setup import OutageLog

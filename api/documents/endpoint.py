@@ -31,14 +31,15 @@ from api.answers import (
     send_answer,
 )
 from api.cors import Cors, origin_of
+from api.documents.content_coding import Coding, choose_coding
 from api.documents.document_cache import CachedDocument, DocumentBody, DocumentCache
 from api.documents.long_polls import LongPolls
 from api.documents.nothing_yet import nothing_yet
 from api.documents.publish_watcher import PublishWatcher
 from api.documents.query import Wanted, read_query
 from api.documents.symbols import ListedSymbols, none_known, unknown_header
-from api.documents.validators import Coding, choose_coding, entity_tag, is_known, read_date
-from api.guard import LARGEST_BODY, TOO_LARGE
+from api.documents.validators import entity_tag, is_known, read_date
+from api.request_body import LARGEST_BODY, TOO_LARGE
 from documents.names import DOCUMENTS
 from job_queue.queue import JobQueue
 from metrics.api import ApiMetrics

@@ -1,4 +1,4 @@
-"""The hot store over Upstash's REST API; loaded only where that is configured."""
+"""The hot store over Upstash's REST API: each command is sent once, retries are the callers'."""
 
 import asyncio
 import io

@@ -12,7 +12,7 @@ from budgets.exchange_client import ExchangeClient
 from budgets.rate_limits import RateLimits
 from budgets.request_counts import RequestCounts
 from config import Settings, load_settings
-from data_collector.fetch_strategies import fetch_simple
+from data_collector.retries import fetch_simple
 from data_collector.run import CollectionRun
 from data_collector.url_builder import history_request, listing_request
 from market.markets import DEFAULT_EXCHANGES, Exchange, Market
@@ -113,7 +113,7 @@ async def test_a_bad_moment_is_survived_and_a_bad_day_is_named(
     cause: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("data_collector.fetch_strategies.BACKOFF_S", 0.01)
+    monkeypatch.setattr("data_collector.retries.BACKOFF_S", 0.01)
     settings = _settings(simulator.base_url)
     async with ExchangeClient(settings, request_s=0.3) as client:
         simulator.post("/sim/faults", {**fault, "count": 1})

@@ -30,7 +30,7 @@ H4, H8 = Timeframe.H4, Timeframe.H8
 
 @pytest.fixture(autouse=True)
 def _short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data_collector.fetch_strategies.BACKOFF_S", 0.01)
+    monkeypatch.setattr("data_collector.retries.BACKOFF_S", 0.01)
 
 
 @dataclass

@@ -13,13 +13,11 @@ from hypothesis import strategies as st
 from budgets.request_counts import RequestCounts
 from data_collector.fetch_strategies import (
     EDGE_KNOWN_AFTER,
-    RETRY_WITHIN_S,
-    TRIES,
     fetch_funding,
     fetch_klines,
     fetch_open_interest,
-    fetch_simple,
 )
+from data_collector.retries import RETRY_WITHIN_S, TRIES, fetch_simple
 from data_collector.run import (
     CollectionRun,
 )

@@ -155,7 +155,7 @@ async def bench_for(reading: Reading, coins: Sequence[Coin] = COINS) -> AsyncIte
 
 @pytest.fixture(autouse=True)
 def _short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data_collector.fetch_strategies.BACKOFF_S", 0.01)
+    monkeypatch.setattr("data_collector.retries.BACKOFF_S", 0.01)
 
 
 READINGS = {

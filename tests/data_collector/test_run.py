@@ -5,10 +5,7 @@ import asyncio
 import pytest
 
 from budgets.request_counts import RequestCounts
-from data_collector.fetch_strategies import (
-    TRIES,
-    fetch_simple,
-)
+from data_collector.retries import TRIES, fetch_simple
 from data_collector.run import (
     HOPELESS_AFTER,
     LONGEST_LOSS_S,

@@ -28,7 +28,7 @@ BAD_ANSWERS: dict[str, tuple[dict[str, object], str]] = {
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data_collector.fetch_strategies.BACKOFF_S", 0.01)
+    monkeypatch.setattr("data_collector.retries.BACKOFF_S", 0.01)
     monkeypatch.setattr("data_collector.exchange_clocks.GRACE_S", 0.2)
     # As long in relation to a request's deadline here as it is there.
     monkeypatch.setattr("data_collector.run.LONGEST_SILENCE_S", 1.5)

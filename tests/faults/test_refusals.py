@@ -14,7 +14,7 @@ import pytest
 
 from budgets.exchange_client import ExchangeClient
 from budgets.rate_limits import ExchangeLimits
-from data_collector.fetch_strategies import fetch_simple
+from data_collector.retries import fetch_simple
 from data_collector.run import CollectionRun
 from data_collector.url_builder import listing_request
 from market.markets import Exchange

@@ -27,7 +27,7 @@ TIMEFRAMES = dict(zip(NONSENSE, ("5m", "15m", "30m", "1h", "2h", "6h"), strict=T
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data_collector.fetch_strategies.BACKOFF_S", 0.01)
+    monkeypatch.setattr("data_collector.retries.BACKOFF_S", 0.01)
 
 
 @pytest.fixture

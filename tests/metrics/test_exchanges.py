@@ -17,7 +17,7 @@ from venues.errors import RateLimited
 async def test_failures_retries_and_pauses(
     start_simulator: StartSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data_collector.fetch_strategies.BACKOFF_S", 0.01)
+    monkeypatch.setattr("data_collector.retries.BACKOFF_S", 0.01)
     simulator = start_simulator(binance=1, bybit=1, now=NOW_MS, frozen=True)
     settings = load_settings(binance_base_url=simulator.base_url, bybit_base_url=simulator.base_url)
     simulator.post("/sim/faults", {"kind": "status", "status": 502, "count": 2})

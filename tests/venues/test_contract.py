@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from multidict import CIMultiDict
 
-from budgets.answers import judge
+from budgets.refusals import judge
 from data_collector.api_parser import (
     parse_funding,
     parse_instruments,

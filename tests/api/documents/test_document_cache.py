@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from api.documents.content_coding import Coding
 from api.documents.derived import DerivedBodies
 from api.documents.document_cache import DocumentCache
 from api.documents.query import read_query
 from api.documents.shared_call import SharedCall
-from api.documents.validators import Coding
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
 from stores.hot.store import StoreUnavailable
 from tests.fixtures.api import ServedApi

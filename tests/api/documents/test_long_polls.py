@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from api.documents.long_polls import LongPolls, TooManyLongPolls, client_of
+from api.client_address import client_of
+from api.documents.long_polls import LongPolls, TooManyLongPolls
 from config import Network, Settings
 from tests.fixtures.api import StartApi
 from tests.fixtures.documents import AS_OF_MS, document

@@ -5,10 +5,10 @@ from typing import Any, cast
 
 from api.cors import Cors
 from api.documents import endpoint
+from api.documents.content_coding import Coding
 from api.documents.document_cache import CachedDocument, DocumentBody
 from api.documents.endpoint import CacheEndpoint
 from api.documents.query import Wanted
-from api.documents.validators import Coding
 from cache_manager import DocumentMeta, StoredDocument
 
 MADE_MS = 1_700_000_000_000

@@ -2,7 +2,8 @@
 
 import pytest
 
-from api.documents.validators import Coding, choose_coding, is_known, read_date
+from api.documents.content_coding import Coding, choose_coding
+from api.documents.validators import is_known, read_date
 
 
 @pytest.mark.parametrize(

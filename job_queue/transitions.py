@@ -1,4 +1,4 @@
-"""The queue's Lua scripts: every decision about a job, each made in one step inside the store.
+"""Every decision about a job, one Lua script each: queued, joined, taken, ended, handed back.
 
 A record is a hash; '' is null. They name all keys in KEYS and use neither cjson nor the server's
 clock, so they run alike on Redis 6.2, Valkey and Upstash. Answers that begin with a word:

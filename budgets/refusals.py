@@ -1,4 +1,4 @@
-"""What an answer means before its rows are looked at: fine, or which error, and for how long.
+"""What an answer means before its rows are read: fine, or which error, a pause or a ban, how long.
 
 Reads the tables of the exchange; what to do about an error its class in venues/errors.py says.
 """

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
-from budgets.answers import judge
+from budgets.refusals import judge
 from data_collector.url_builder import listing_request
 from market.markets import Exchange
 from venues.errors import (

@@ -1,4 +1,4 @@
-"""One collection: what becomes of a market whose parts succeed or fail, and its second chance.
+"""What becomes of each market: fetched, merged, tried again, or carried over where it failed.
 
 How anything is fetched, parsed or merged is decided in the modules beside this one.
 """
@@ -10,6 +10,7 @@ from data_collector.api_parser import Candle, OpenInterestRow
 from data_collector.data_processing import merge_data
 from data_collector.exchange_clocks import Clocks
 from data_collector.fetch_strategies import fetch_funding, fetch_klines, fetch_open_interest
+from data_collector.funding_rules import present_interval
 from data_collector.incremental import PreviousDocuments, RefreshPlan
 from data_collector.results import Results
 from data_collector.run import CollectionRun, work_through
@@ -17,7 +18,7 @@ from data_collector.task_builder import FetchTask, MarketTasks
 from market.aggregation import aggregate
 from market.markets import FundingByMarket, FundingSeries, Market, MarketSeries, Row
 from market.rows import Rows, first_time
-from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
+from market.timeframes import Timeframe
 from venues.errors import BadPayload, ExchangeError, GaveUp, SourceDown
 
 Deliver = Callable[[Timeframe, MarketSeries], None]
@@ -159,7 +160,7 @@ class Collection:
         finally:
             self.results.progress(1)
         rows = rows[-self.funding_history :]
-        return FundingSeries(market, rows, _interval_hours(rows), self.as_of_ms)
+        return FundingSeries(market, rows, present_interval(rows, None), self.as_of_ms)
 
     def _merge(
         self,
@@ -199,12 +200,3 @@ def _no_candles(task: FetchTask) -> BadPayload:
         endpoint=task.endpoint,
         market=task.market.symbol,
     )
-
-
-def _interval_hours(rows: Sequence[tuple[int, float]]) -> int:
-    """The time between the last two settlements, in hours; 8 where nothing else is known."""
-    if len(rows) < 2:
-        return 8
-    (earlier, _), (later, _) = rows[-2:]
-    hours = (later - later % MINUTE_MS - (earlier - earlier % MINUTE_MS)) // HOUR_MS
-    return max(1, min(8, hours))
