@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import psutil
 
+from stores.embedded.errors import EmbeddedStoresError
 from stores.embedded.folders import Account, make_folder, our_account, unprivileged
 from stores.embedded.postgres_programs import (
     PostgresPrograms,
@@ -20,7 +21,6 @@ from stores.embedded.postgres_programs import (
     files_of,
     installed_trees,
 )
-from stores.embedded.process import EmbeddedStoresError
 from stores.embedded.programs import require_space
 from stores.embedded.server import EmbeddedServer, Launch
 

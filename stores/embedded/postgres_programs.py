@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from stores.embedded.errors import DiskFull, EmbeddedStoresError
 from stores.embedded.folders import Account
-from stores.embedded.process import DiskFull, EmbeddedStoresError
 from stores.embedded.programs import ProgramFiles
 
 PROGRAMS: Final = ("postgres", "initdb")

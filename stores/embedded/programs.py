@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from stores.embedded.errors import DiskFull, EmbeddedStoresError
 from stores.embedded.folders import free_mb, owner_of
-from stores.embedded.process import DiskFull, EmbeddedStoresError
 
 _COPY_DEADLINE_S: Final = 60.0
 _COMPLETE: Final = "complete"  # the last file of an archive: tar takes a cut one for a whole one

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from stores.embedded.folders import Account
-from stores.embedded.process import process_identity
+from stores.embedded.process_identity import process_identity
 
 _LOG_TAIL_BYTES: Final = 2000
 _LOG_LIMIT_BYTES: Final = 5_000_000

@@ -28,6 +28,7 @@ from typing import ClassVar, Final
 import psutil
 import structlog
 
+from stores.embedded.errors import Deadline, DiskFull, EmbeddedStoresError
 from stores.embedded.folders import (
     Account,
     free_mb,
@@ -36,14 +37,8 @@ from stores.embedded.folders import (
     make_socket_folder,
     owner_of,
 )
-from stores.embedded.process import (
-    Deadline,
-    DiskFull,
-    EmbeddedStoresError,
-    listener,
-    process_identity,
-    try_lock,
-)
+from stores.embedded.locks import try_lock
+from stores.embedded.process_identity import listener, process_identity
 from stores.embedded.record import ServerFiles, ServerRecord
 from stores.embedded.users import ServerUsers
 

@@ -15,9 +15,9 @@ from typing import Final, Self, TypeVar
 import structlog
 
 from logging_setup import OutageLog
+from stores.embedded.errors import EmbeddedStoresError
 from stores.embedded.folders import free_mb
 from stores.embedded.postgres import EmbeddedPostgres
-from stores.embedded.process import EmbeddedStoresError
 from stores.embedded.server import EmbeddedServer
 from stores.embedded.valkey import EmbeddedValkey
 from timing.backoff import Backoff

@@ -5,7 +5,8 @@ import fcntl
 import os
 from collections.abc import Iterator
 
-from stores.embedded.process import Deadline, same_file, try_lock
+from stores.embedded.errors import Deadline
+from stores.embedded.locks import same_file, try_lock
 from stores.embedded.record import ServerFiles
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
 
+from stores.embedded.errors import EmbeddedStoresError
 from stores.embedded.folders import Account, make_folder
-from stores.embedded.process import EmbeddedStoresError
 from stores.embedded.programs import ProgramFiles, require_space
 from stores.embedded.server import EmbeddedServer, Launch
 

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from stores.embedded.folders import Account, make_socket_folder
-from stores.embedded.process import process_identity
+from stores.embedded.process_identity import process_identity
 from stores.embedded.stores import (
     remove_embedded_data,
 )

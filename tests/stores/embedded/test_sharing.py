@@ -12,7 +12,7 @@ import asyncpg
 import redis
 
 from stores.embedded.folders import Account
-from stores.embedded.process import process_identity
+from stores.embedded.process_identity import process_identity
 from stores.embedded.record import ServerRecord
 from stores.embedded.stores import (
     StoreAddresses,

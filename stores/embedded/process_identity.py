@@ -1,41 +1,10 @@
-"""Processes, locks and deadlines of the embedded servers: which process is which, who waits."""
+"""Which process is which: told apart from all that had or will have its pid, or by its socket."""
 
-import fcntl
-import os
 import socket
 import sys
-import threading
-import time
 from pathlib import Path
 
 import psutil
-
-
-class EmbeddedStoresError(Exception):
-    """An embedded store cannot be used; the message says why, and where its log lies."""
-
-
-class DiskFull(EmbeddedStoresError):
-    """No space is left for it; the message says where. Later there may be."""
-
-
-class GivenUp(EmbeddedStoresError):
-    """Nobody waits for this any more."""
-
-
-class Deadline:
-    """An end to waiting, which comes early when the waiting is given up."""
-
-    def __init__(self, seconds: float, give_up: threading.Event | None = None) -> None:
-        self._end = time.monotonic() + seconds
-        self._give_up = give_up or threading.Event()
-
-    def wait(self, message: str, seconds: float = 0.02) -> None:
-        """Sleeps a little. Raises EmbeddedStoresError with `message` when the deadline is over."""
-        if time.monotonic() > self._end:
-            raise EmbeddedStoresError(message)
-        if self._give_up.wait(seconds):
-            raise GivenUp("given up")
 
 
 def process_identity(pid: int) -> str | None:
@@ -64,23 +33,6 @@ def _identity_by_clock(pid: int) -> str | None:
         return f"{process.create_time():.2f}"
     except psutil.NoSuchProcess:
         return None
-
-
-def try_lock(descriptor: int, kind: int) -> bool:
-    """Takes the flock if nobody is in its way."""
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def same_file(descriptor: int, path: Path) -> bool:
-    """Whether `path` still names the open file."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def listener(path: str) -> int:
