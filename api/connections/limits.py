@@ -1,4 +1,7 @@
-"""How many connections a process takes, and how long each may take over what it owes."""
+"""How many connections there may be, how large a request's head, how long each part may take.
+
+The limits of a request's body are in api/request_body.py.
+"""
 
 from collections.abc import Hashable
 from typing import Final, Protocol
@@ -9,6 +12,11 @@ from api.answers import PIECE_DEADLINE_S
 from metrics.api import ApiMetrics
 
 HEAD_DEADLINE_S: Final = 10.0
+LONGEST_TARGET: Final = 16 * 1024  # path and query: all symbols there are fit
+LARGEST_HEAD: Final = 32 * 1024
+MOST_HEADERS: Final = 100
+# Requests sent before the first is answered wait in memory, and one read may bring thousands.
+MOST_PIPELINED: Final = 16
 MOST_CONNECTIONS: Final = 16_384
 # Files that are never given to clients: the stores' connections, logs, the pages of /docs.
 OWN_FILES: Final = 64

@@ -17,15 +17,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from api.answers import PACE_EXTENSION, PIECE_BYTES, refusal
-from api.connections.limits import ConnectionLimits
+from api.connections.limits import (
+    LARGEST_HEAD,
+    LONGEST_TARGET,
+    MOST_HEADERS,
+    MOST_PIPELINED,
+    ConnectionLimits,
+)
 from logging_setup import ThrottledLog
 from metrics.api import OTHER
 
-LONGEST_TARGET: Final = 16 * 1024  # path and query: all symbols there are fit
-LARGEST_HEAD: Final = 32 * 1024
-MOST_HEADERS: Final = 100
-# Requests sent before the first is answered wait in memory, and one read may bring thousands.
-MOST_PIPELINED: Final = 16
 # How long the rest of a refused request is swallowed, so that its answer is not lost by a reset.
 _LINGER_S: Final = 2.0
 # Tells the application that slow readers are cut here.
