@@ -12,7 +12,7 @@ RUN python -m venv /opt/venv \
 
 FROM python:3.11.14-slim-bookworm
 
-# The embedded PostgreSQL asks for a user that /etc/passwd knows; 0700, as it keeps passwords there.
+# The embedded PostgreSQL needs a user in /etc/passwd; /data is 0700 because passwords lie there.
 RUN groupadd --system --gid 10001 perpcache \
     && useradd --system --uid 10001 --gid perpcache --create-home --home-dir /home/perpcache \
         --shell /usr/sbin/nologin perpcache \
@@ -39,7 +39,7 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=4s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/health', timeout=3)"]
 
-# SIGTERM: readers are answered, the job goes back to the queue, then the stores end.
+# On SIGTERM open requests are answered, the job returns to the queue, then the stores stop.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["python", "main.py"]
 CMD ["serve"]

@@ -10,7 +10,7 @@ BENCH_VENV := .venv-bench
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-# Says in one line what is missing: Python, one that is new enough, its venv module.
+# Prints in one line what is missing: Python, a version new enough, or its venv module.
 $(VENV)/run.stamp: requirements.txt
 	@command -v $(PYTHON) >/dev/null || \
 		{ echo "$(PYTHON) is not found: install Python 3.11 or newer, or set PYTHON=/path/to/python3.11"; exit 1; }
@@ -38,7 +38,7 @@ run: $(VENV)/run.stamp ## the service against the live exchanges
 test: check ## lint, types and the whole test suite
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
-check: $(VENV)/dev.stamp ## lint, types, and known holes in what is pinned (skipped offline)
+check: $(VENV)/dev.stamp ## lint, types, and known vulnerabilities of the pinned packages (skipped offline)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
@@ -50,7 +50,7 @@ bench: $(VENV)/run.stamp $(BENCH_VENV)/run.stamp ## speed and memory beside ngin
 chaos: $(VENV)/dev.stamp ## breaks everything around the service for five minutes and checks every read
 	@$(BIN)/python -m chaos $(CHAOS)
 
-# What the benchmarks compare with stays out of the service's own environment. Without it, its
+# The packages that the benchmarks compare with have an environment of their own. Without it, their
 # rows are left out.
 $(BENCH_VENV)/run.stamp: requirements-bench.txt $(VENV)/run.stamp
 	@test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
@@ -59,7 +59,7 @@ $(BENCH_VENV)/run.stamp: requirements-bench.txt $(VENV)/run.stamp
 		--require-hashes -r requirements-bench.txt
 	@touch $@
 
-# Versions at least a week old: a release that turns out bad is usually withdrawn by then.
+# Only versions at least a week old: a bad release is usually withdrawn by then.
 lock: $(VENV)/dev.stamp ## pin requirements*.txt anew from requirements*.in
 	@for set in requirements requirements-dev requirements-bench; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

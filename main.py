@@ -1,7 +1,7 @@
 """Entry point: the command line and its exit codes; what each command does is in commands/.
 
-Any Python 3 can load it, with nothing installed, so that it can say what is missing: only the
-standard library is imported at the top, and a process loads no more than what its command needs.
+It imports only the standard library at the top: any Python 3 can load it without our packages and
+print what is missing, and a process loads only what its command needs.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def _python() -> str:
 
 
 def _refuse(what: str) -> int:
-    """Says in one line why this Python cannot run it, and which can."""
+    """Prints in one line why this Python cannot run it and what to use instead."""
     own = HOME / ".venv" / "bin" / "python"
     if own.exists() and not own.parent.samefile(Path(sys.executable).parent):
         instead = "use .venv/bin/python main.py, which make has set up"
@@ -55,10 +55,7 @@ def _refuse(what: str) -> int:
 
 
 def build_parser(argv: "Sequence[str] | None" = None) -> argparse.ArgumentParser:
-    """The parser of `argv`: of all commands, with the arguments of the one that it names.
-
-    Without `argv` all commands have their arguments.
-    """
+    """Builds the parser. Only the command named in `argv` gets its arguments; all do without it."""
     from commands.arguments import COMMANDS
 
     parser = argparse.ArgumentParser(
@@ -128,7 +125,7 @@ def _run_with_settings(arguments: argparse.Namespace) -> int:
 
 
 def _load(command: str) -> "Command":
-    """What runs a command; its modules are loaded now."""
+    """Imports and returns the function that runs a command."""
     from commands.arguments import JOB_COMMANDS
 
     if command == "api":
@@ -153,7 +150,7 @@ def _load(command: str) -> "Command":
 
 
 def _is_outage(error: Exception) -> bool:
-    """Whether a store cannot be had: the error's message is for the user then."""
+    """Whether a store cannot be reached; the message of such an error is written for users."""
     from database import DatabaseUnavailable
     from stores.embedded.stores import EmbeddedStoresError
     from stores.hot.store import StoreUnavailable
@@ -162,7 +159,7 @@ def _is_outage(error: Exception) -> bool:
 
 
 def print_error(*lines: str) -> None:
-    """Lines for the user on standard error, each with the program's name."""
+    """Writes lines to standard error, each with the program's name."""
     for line in lines:
         sys.stderr.write(f"perpcache: {line}\n")
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import uvloop
 
-from commands.runtime import prepare, settle
+from commands.runtime import prepare, tune_garbage_collection
 from config import Settings, load_settings
 from logging_setup import configure_logging
 
@@ -24,7 +24,7 @@ async def run(settings: Settings, job_id: str) -> int:
     from commands.foreground import run_here
     from jobs.context import JobContext
 
-    settle()
+    tune_garbage_collection()
     async with (
         open_parts(settings, "benchmarks") as parts,
         ExchangeClient(settings, limits=RateLimits(_TIMES_THE_LIMIT)) as client,

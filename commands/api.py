@@ -11,17 +11,17 @@ from api_routes import create_app
 from commands.composition import open_parts
 from commands.listening import READY_WORDS, address_of, listen
 from commands.open_files import raise_open_file_limit
-from commands.runtime import settle
+from commands.runtime import tune_garbage_collection
 from commands.terminal import say
 from config import Settings
 from metrics.api import ApiMetrics
 
 
 async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace) -> int:
-    """Answers until `stop`, on the inherited socket `fd` or on HOST and PORT; `name` tells it
-    from others behind the same socket."""
+    """Serves until `stop`, on the inherited socket `fd` or on HOST and PORT; `name` distinguishes
+    it from the other processes behind the same socket."""
     fd: int | None = arguments.fd
-    # Those behind one socket are the children of one supervisor.
+    # The processes behind one socket have one parent, whose id names their group.
     several = settings.web_concurrency > 1
     if fd is None and several:
         from commands.serve import supervise
@@ -30,7 +30,7 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
     group = f"{socket.gethostname()}:{os.getppid()}" if several else None
     metrics = ApiMetrics(arguments.name, group=group)
     app = create_app(settings, lambda: open_parts(settings, "api"), metrics=metrics)
-    settle()
+    tune_garbage_collection()
     listener = socket.socket(fileno=fd) if fd is not None else listen(settings)
     limits = ConnectionLimits.within(raise_open_file_limit(), metrics)
     if fd is None:

@@ -1,6 +1,6 @@
-"""The commands' names and arguments: what the command line takes, in one row for each command.
+"""The names and arguments of the command line's commands, one row for each command.
 
-It must load quickly: `--help` imports nothing else of ours but the names of timeframes and jobs.
+`--help` must be fast, so this module imports only the names of timeframes and jobs.
 """
 
 import argparse
@@ -19,7 +19,7 @@ _NO_WAIT: Final = "exit 75 when another process holds the lease, instead of wait
 
 @dataclass(frozen=True, slots=True)
 class CommandRow:
-    """A command: its name, what it does in a line, and what adds its arguments to a parser."""
+    """A command: its name, a one-line summary, and the function that adds its arguments."""
 
     name: str
     summary: str
@@ -60,8 +60,8 @@ def _coins(parser: argparse.ArgumentParser) -> None:
         action.add_argument("market", nargs="+", help="such as binance:BTCUSDT")
     export = actions.add_parser("export", help="write all markets and their numbers as CSV")
     export.add_argument("file", nargs="?", default="-", help="a path, or - for standard output")
-    bring = actions.add_parser("import", help="read markets from CSV, all or none")
-    bring.add_argument("file", help="as `export` writes it; absent columns leave what is known")
+    load = actions.add_parser("import", help="read markets from CSV, all or none")
+    load.add_argument("file", help="as `export` writes it; absent columns keep the stored values")
 
 
 def _simulate(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +87,6 @@ COMMANDS: Final = (
     CommandRow("simulate", "both exchanges on a local port, for trying things", _simulate),
     CommandRow("demo", "the whole service against simulated exchanges, then cleaned up", _demo),
 )
-# They end by themselves and print lines of their own, so logs below warnings are left out.
+# These commands end by themselves and print their own lines, so they log only from WARNING up.
 JOB_COMMANDS: Final = tuple(kind.name for kind in KINDS if kind.command is not None)
 ONE_SHOT: Final = (*JOB_COMMANDS, "coins")

@@ -1,4 +1,4 @@
-"""`coins` on the command line: the markets listed, switched, written and read as CSV."""
+"""`coins`: lists, enables, disables, exports and imports the stored markets."""
 
 import argparse
 import asyncio
@@ -24,7 +24,7 @@ _SIMILAR: Final = 0.7  # of all letters, from 0 to 1
 
 
 async def run(settings: Settings, _: asyncio.Event, arguments: argparse.Namespace) -> int:
-    """Does what is asked and prints it. Raises CoinsError, before a store is started if it can."""
+    """Runs the action and prints its result. Raises CoinsError, if possible before stores start."""
     act = await prepare(arguments)
     async with open_database(settings) as database:
         say(await act(database))
@@ -32,10 +32,8 @@ async def run(settings: Settings, _: asyncio.Event, arguments: argparse.Namespac
 
 
 async def prepare(arguments: argparse.Namespace) -> Callable[[Database], Awaitable[str]]:
-    """What `coins ACTION` does to a database, giving the line or table to print.
-
-    Raises CoinsError for what is wrong whatever the database holds: a name, a file.
-    """
+    """Checks the arguments; returns the function that applies `coins ACTION` to a database and
+    returns the text to print. Raises CoinsError for malformed names and unreadable files."""
     match arguments.action:
         case "enable" | "disable":
             check_names(arguments.market)
@@ -60,7 +58,7 @@ def check_names(keys: Iterable[str]) -> None:
 
 
 async def list_coins(database: Database, exchange: str | None) -> str:
-    """A table for people: market, state, turnover, when it was seen last."""
+    """A table as text: market, state, 24h turnover, when the exchange last listed it."""
     records = await database.coin_records.list_coins(Exchange(exchange) if exchange else None)
     lines = [f"{'market':<32} {'state':<10} {'24h turnover':>16}  last seen"]
     for record in records:

@@ -1,4 +1,4 @@
-"""Markets as CSV: written from the cold store, read back all or none."""
+"""Export and import of the stored markets as CSV; an import changes all rows or none."""
 
 import contextlib
 import csv
@@ -23,7 +23,7 @@ _MOST_MISTAKES: Final = 20
 
 
 async def export_csv(database: Database, target: TextIO) -> int:
-    """Writes every market, its metadata in columns such as `4h.hurst`. Gives the row count."""
+    """Writes every market, its metadata in columns such as `4h.hurst`. Returns the row count."""
     records = await database.coin_records.list_coins()
     numbers = sorted(
         {(tf, name) for r in records for tf, known in r.metadata.items() for name in known.values},
@@ -55,10 +55,10 @@ async def export_csv(database: Database, target: TextIO) -> int:
 
 
 async def import_csv(database: Database, source: TextIO, *, now_ms: int) -> tuple[int, int]:
-    """Reads markets from CSV, all or none; gives how many rows and how many new markets.
+    """Stores markets from CSV, all or none; returns the number of rows and of new markets.
 
-    Needs the columns exchange and symbol. A column that is absent, or empty in a row, leaves what
-    is known; a market that is new needs base and quote. Raises CoinsError, with line numbers.
+    The columns exchange and symbol are required. An absent column or empty field keeps the stored
+    value; a new market needs base and quote. Raises CoinsError, with line numbers.
     """
     known = {record.market.key: record for record in await database.coin_records.list_coins()}
     (_, header), *rows = _read_rows(source)
@@ -71,19 +71,19 @@ async def import_csv(database: Database, source: TextIO, *, now_ms: int) -> tupl
                 raise CoinsError(f"{len(row)} values for {len(header)} columns")
             record = read_row(dict(zip(header, row, strict=True)), known, now_ms)
             if record.market.key in records:
-                raise CoinsError(f"{record.market.key} stands twice")
+                raise CoinsError(f"{record.market.key} appears twice")
             records[record.market.key] = record
         except CoinsError as error:
             mistakes.append(f"line {line}: {error}")
     if len(mistakes) > _MOST_MISTAKES:
-        mistakes[_MOST_MISTAKES:] = [f"and {len(mistakes) - _MOST_MISTAKES} lines more"]
+        mistakes[_MOST_MISTAKES:] = [f"and {len(mistakes) - _MOST_MISTAKES} more lines"]
     if mistakes:
         raise CoinsError("\n".join(mistakes))
     return len(records), await database.coin_records.import_coins(records.values())
 
 
 def _read_rows(source: TextIO) -> list[tuple[int, list[str]]]:
-    """The rows that are not empty, each with the line it begins on; at least a header."""
+    """The non-empty rows, each with the number of its first line; at least a header."""
     reader = csv.reader(source, strict=True)
     rows: list[tuple[int, list[str]]] = []
     line = 1
@@ -93,7 +93,7 @@ def _read_rows(source: TextIO) -> list[tuple[int, list[str]]]:
                 rows.append((line, row))
             line = reader.line_num + 1  # a quoted value may hold line breaks
     except csv.Error as error:
-        raise CoinsError(f"line {line}: this is no CSV: {error}") from None
+        raise CoinsError(f"line {line}: malformed CSV: {error}") from None
     return rows or [(1, [])]
 
 
@@ -104,14 +104,14 @@ def _check_header(header: Sequence[str]) -> None:
         raise CoinsError(
             f"line 1: the columns are {', '.join(COLUMNS)} and numbers such as 4h.hurst, each "
             f"once; {', '.join(REQUIRED)} are needed"
-            + (f"; not known: {', '.join(unknown)}" if unknown else "")
+            + (f"; unknown columns: {', '.join(unknown)}" if unknown else "")
         )
 
 
 def write_whole(file: Path, text: str) -> None:
-    """All of it or nothing: a full disk leaves the older file alone. Raises CoinsError."""
+    """Writes the whole text or nothing: a full disk keeps the older file. Raises CoinsError."""
     try:
-        if file.exists() and not file.is_file():  # a device or a pipe is not to be replaced
+        if file.exists() and not file.is_file():  # a device or pipe must not be replaced
             file.write_text(text, encoding="utf-8")
             return
         draft = file.with_name(f"{file.name}.{os.getpid()}.part")
@@ -127,9 +127,9 @@ def write_whole(file: Path, text: str) -> None:
 
 
 def open_csv(name: str) -> TextIO:
-    """The CSV file to import. Raises CoinsError."""
+    """Opens the CSV file to import. Raises CoinsError."""
     try:
-        # Read whole, so that a mistake late in the file is met before anything is written.
+        # Read whole, so that an unreadable byte late in the file is found before a store starts.
         return io.StringIO(Path(name).read_text(encoding="utf-8-sig"), newline="")
     except (OSError, UnicodeDecodeError) as error:
         raise CoinsError(f"{name} cannot be read: {error}") from None

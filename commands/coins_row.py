@@ -1,4 +1,4 @@
-"""One market as a row of CSV: its columns, and what each may hold."""
+"""One market as a CSV row: its columns, and the values that each accepts."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -28,14 +28,14 @@ def is_number_column(name: str) -> bool:
 
 
 def read_row(fields: Mapping[str, str], known: Mapping[str, CoinRecord], now_ms: int) -> CoinRecord:
-    """The record that a row's fields make of what is known. Raises CoinsError."""
+    """Merges a row's fields into the market's known record, or a new one. Raises CoinsError."""
     given = {name: value.strip() for name, value in fields.items() if value.strip()}
     exchange, symbol = given.get("exchange", ""), given.get("symbol", "")
     if exchange not in set(Exchange) or not symbol:
         raise CoinsError(f"exchange must be one of {', '.join(Exchange)}, symbol not empty")
     for name in _NAMES:
         if not given.get(name, "").isprintable():
-            raise CoinsError(f"{name} has characters that no name has: {given[name]!a}")
+            raise CoinsError(f"{name} has unprintable characters: {given[name]!a}")
     record = known.get(f"{exchange}:{symbol}")
     if record is None:
         if "base" not in given or "quote" not in given:
@@ -72,7 +72,7 @@ def _metadata(
     known: Mapping[Timeframe, CoinMetadata],
     now_ms: int,
 ) -> dict[Timeframe, CoinMetadata]:
-    """The numbers of the timeframes that the row says something of, upon what is known."""
+    """The metadata of the timeframes that the row names, merged into the known values."""
     found: dict[Timeframe, CoinMetadata] = {}
     for timeframe in Timeframe:
         prefix = f"{timeframe}."
@@ -111,7 +111,7 @@ def _read_ms(text: str) -> int:
 
 def _read_number(text: str) -> float:
     try:
-        number = float(text.replace("_", "?"))  # Python's own 1_000 is no number elsewhere
+        number = float(text.replace("_", "?"))  # refuse 1_000, which only Python reads
     except ValueError:
         raise ValueError("a number") from None
     if not math.isfinite(number):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @contextlib.asynccontextmanager
 async def open_parts(settings: Settings, role: str) -> AsyncIterator[Parts]:
-    """The stores' clients and what stands on them; `role` names them at the server."""
+    """Opens the stores' clients and the parts built on them; Redis sees `role` in their names."""
     async with contextlib.AsyncExitStack() as opened:
         settings = await opened.enter_async_context(embedded_stores(settings))
         store = open_hot_store(settings, client_name=f"perpcache-{role}")
@@ -38,7 +38,7 @@ async def open_parts(settings: Settings, role: str) -> AsyncIterator[Parts]:
 
 @contextlib.asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    """The cold store alone."""
+    """Opens the cold store alone."""
     async with embedded_stores(settings, hot=False) as found:
         database = _database(found)
         try:
@@ -48,14 +48,14 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 
 
 def _database(settings: Settings) -> Database:
-    assert settings.database_url is not None  # noqa: S101 - embedded_stores saw to it
+    assert settings.database_url is not None  # noqa: S101 - embedded_stores sets it
     return Database(settings.database_url.get_secret_value())
 
 
 @contextlib.asynccontextmanager
 async def open_job_context(settings: Settings, role: str) -> AsyncIterator["JobContext"]:
-    """The parts that run jobs, with a client of the exchanges."""
-    # Not at the top: the API is composed here too, and has no use for the numerics.
+    """Opens the parts that jobs need, with a client of the exchanges."""
+    # Imported here, because the API uses this module too and must not load the numeric packages.
     from budgets.exchange_client import ExchangeClient
     from jobs.context import JobContext
     from metrics.worker import WorkerMetrics
@@ -72,10 +72,10 @@ async def open_job_context(settings: Settings, role: str) -> AsyncIterator["JobC
 
 
 def local_wakeup(settings: Settings) -> LocalWakeup:
-    """Where the API wakes the workers of this host: those with the same DATA_DIR."""
+    """The wakeup channel between the API and the workers of this host with the same DATA_DIR."""
     return LocalWakeup(settings.data_dir / "bells")
 
 
 def holder_name() -> str:
-    """Who we are to others who wait for a lease."""
+    """The name under which this process holds leases: host and process id."""
     return f"{socket.gethostname()}:{os.getpid()}"

@@ -1,4 +1,4 @@
-"""The exchanges that a DATA_DIR belongs to, so that simulated and real markets never mix."""
+"""The exchange addresses that filled a DATA_DIR, so that simulated and live data never mix."""
 
 import json
 import os
@@ -12,9 +12,9 @@ _FILE: Final = "exchanges.json"
 
 
 def remember_exchanges(settings: Settings) -> None:
-    """Keeps in DATA_DIR the exchange addresses that fill it.
+    """Records in DATA_DIR the exchange addresses that fill it.
 
-    Raises CannotStart when it was filled from others, or cannot be written.
+    Raises CannotStart when other addresses filled it, or when it cannot be written.
     """
     file = settings.data_dir / _FILE
     ours = {

@@ -1,6 +1,6 @@
 """`make demo`: the whole service against the simulated exchanges, then everything removed.
 
-It is a client like any other: it starts two processes, talks HTTP, and cleans up behind them.
+It starts two processes, uses the service over HTTP as any client does, and cleans up.
 """
 
 import argparse
@@ -29,7 +29,7 @@ _JOB_S: Final = 120.0
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """`demo`: with no setting of the user's, on an event loop of its own."""
+    """Runs `demo` on an event loop of its own, without the user's settings."""
     configure_logging("WARNING", "console")
     return asyncio.run(run_demo(arguments.markets))
 
@@ -102,7 +102,7 @@ async def _refresh(console: Console, client: aiohttp.ClientSession, secret: str)
 async def _run_job(
     bars: Progress, client: aiohttp.ClientSession, what: str, path: str, **request: Any
 ) -> None:
-    """POSTs and follows the job that answers it to its end, on a bar."""
+    """Posts to `path` and shows the resulting job on a progress bar until it ends."""
     bar = bars.add_task(f"{what}: queued", total=None)
     async with client.post(path, **request) as reply:
         asked = await reply.json()
@@ -184,7 +184,7 @@ def _print_table(console: Console, four_hours: Any, eight_hours: Any) -> None:
 
 
 def _short(number: float | None) -> str:
-    """A count in thousands, millions or billions."""
+    """A number as text, in thousands, millions or billions; `-` for None."""
     if number is None:
         return "-"
     for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):

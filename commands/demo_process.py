@@ -1,4 +1,4 @@
-"""The processes that the demo starts: apart from all settings of its user's, and ended with it."""
+"""The demo's processes: started without the user's settings and ended with the demo."""
 
 import asyncio
 import contextlib
@@ -22,10 +22,10 @@ _STOP_S: Final = 10.0
 async def running(
     arguments: list[str], environment: dict[str, str], folder: Path
 ) -> AsyncIterator[str]:
-    """A command of main.py that runs until the block ends; yields it and its HTTP address.
+    """Runs a command of main.py until the block ends; yields its HTTP address.
 
-    It runs in `folder`, so that no setting of the caller's, `.env` included, reaches it; should we
-    be killed it ends by itself.
+    The command runs in `folder` and a clean environment, so that neither the user's settings nor
+    their `.env` reach it. It ends by itself if this process is killed.
     """
     read_end, write_end = os.pipe()
     own = {
@@ -53,7 +53,10 @@ async def running(
         try:
             address = await asyncio.wait_for(ready, _START_S)
         except TimeoutError:
-            raise DemoFailed(_last_words(arguments[0], lines, "did not start in time")) from None
+            raise DemoFailed(
+                f"{arguments[0]} was not ready after {_START_S:.0f} s; its last lines:\n"
+                + "\n".join(lines)
+            ) from None
         yield address
     finally:
         os.close(write_end)
@@ -70,7 +73,7 @@ async def running(
 async def _read(
     process: asyncio.subprocess.Process, lines: "deque[str]", ready: "asyncio.Future[str]"
 ) -> None:
-    """Keeps the process's last lines, and finds its address among them."""
+    """Keeps the process's last lines in `lines`; completes `ready` with its address."""
     assert process.stdout is not None  # noqa: S101 - asked for with PIPE
     async for raw in process.stdout:
         line = raw.decode(errors="replace").rstrip()
@@ -80,7 +83,3 @@ async def _read(
             ready.set_result(address.split()[0])
     if not ready.done():
         ready.set_exception(DemoFailed("a process ended before it was ready:\n" + "\n".join(lines)))
-
-
-def _last_words(name: str, lines: "deque[str]", why: str) -> str:
-    return f"{name} {why}; it printed last:\n" + "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The embedded stores of a command: started or joined where no setting names others."""
+"""The embedded stores of a command: started or joined when no setting names a store."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -10,9 +10,9 @@ from config import Settings
 
 @contextlib.asynccontextmanager
 async def embedded_stores(settings: Settings, *, hot: bool = True) -> AsyncIterator[Settings]:
-    """Starts or joins the stores that no setting names; yields settings that name them all.
+    """Starts or joins the stores that no setting names; yields settings that name every store.
 
-    `hot`: whether a hot store is needed; the cold one always is.
+    `hot`: whether the hot store is needed; the cold store always is.
     """
     valkey = hot and settings.redis_url is None and settings.upstash_redis_rest_url is None
     postgres = settings.database_url is None

@@ -17,14 +17,14 @@ class CommandError(Exception):
 
 
 class CannotStart(CommandError):
-    """Something around us is missing or taken: an address, a folder."""
+    """An address or a folder that the command needs cannot be used."""
 
     exit_code = EXIT_UNAVAILABLE
 
 
 class CoinsError(CommandError):
-    """What was asked of the markets cannot be done; nothing changed. A line for each mistake."""
+    """A `coins` command was refused and changed nothing; one line for each mistake."""
 
 
 class DemoFailed(CommandError):
-    """A step did not work; the message says which and what the process printed last."""
+    """A step of the demo failed; the message names it, with the process's last output."""

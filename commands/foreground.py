@@ -1,4 +1,4 @@
-"""`collect` and `funding` on the command line: one job, here and now, with a progress bar."""
+"""`collect` and `funding`: one job, run in this process, with a progress bar."""
 
 import argparse
 import asyncio
@@ -10,7 +10,7 @@ from commands.composition import holder_name, open_job_context
 from commands.data_dir import remember_exchanges
 from commands.errors import EXIT_COMPLETE, EXIT_FAILED, EXIT_HELD, EXIT_STOPPED
 from commands.progress import shown
-from commands.runtime import settle
+from commands.runtime import tune_garbage_collection
 from commands.terminal import say
 from config import Settings
 from job_queue.kinds import job_id_of, lane_of
@@ -20,11 +20,11 @@ from stores.hot.leases import Lease, current_holder
 from timing.backoff import stop_or
 from worker import Worker
 
-_LOOK_EVERY_S: Final = 0.5
+_RETRY_EVERY_S: Final = 0.5
 
 
 async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace) -> int:
-    """`collect TIMEFRAME`, or another kind of job by its name."""
+    """Runs the job that the command names, such as `collect TIMEFRAME` or `funding`."""
     remember_exchanges(settings)
     asked = getattr(arguments, "timeframe", None)
     timeframe = Timeframe(asked) if asked else None
@@ -32,7 +32,7 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
     if timeframe is not None and timeframe.collected_as is not timeframe:
         say(f"{job_id} makes the {timeframe} document too")
     async with open_job_context(settings, arguments.command) as context:
-        settle()
+        tune_garbage_collection()
         wait = not arguments.no_wait
         return await run_here(context, job_id, holder=holder_name(), wait=wait, stop=stop)
 
@@ -81,20 +81,23 @@ async def _lease(
     wait: bool,
     stop: asyncio.Event,
 ) -> Lease | None:
-    """The lease of the job's lane; says once by whom it is held."""
+    """Acquires the lease of the job's lane; None when stopped, or when it is held and not `wait`.
+
+    Prints once which process holds it.
+    """
     lane = lane_of(job_id)
-    told = False
+    holder_printed = False
     while not stop.is_set():
         lease = await worker.acquire(lane)
         if lease is not None:
             return lease
-        if not told:
+        if not holder_printed:
             other = await current_holder(context.store, lane)
-            whom = other.holder if other else "another process"
+            holder = other.holder if other else "another process"
             rest = "waiting for it" if wait else "not waiting"
-            console.print(f"the {lane} lease is held by {whom}; {rest}", highlight=False)
-            told = True
+            console.print(f"the {lane} lease is held by {holder}; {rest}", highlight=False)
+            holder_printed = True
         if not wait:
             return None
-        await stop_or(stop, _LOOK_EVERY_S)
+        await stop_or(stop, _RETRY_EVERY_S)
     return None

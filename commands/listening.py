@@ -1,4 +1,4 @@
-"""The listening socket: taken once, announced once the API answers there."""
+"""The listening socket: opened once, and announced when the API answers on it."""
 
 import asyncio
 import ipaddress
@@ -12,7 +12,7 @@ from commands.terminal import say
 from config import Settings
 from timing.backoff import Backoff
 
-READY_WORDS: Final = "listening on "  # what stands before our address once we answer there
+READY_WORDS: Final = "listening on "  # printed before the address once the API answers
 _BACKLOG: Final = 2048
 _READY_S: Final = 30.0
 _PROBE_S: Final = 2.0
@@ -24,9 +24,9 @@ log = structlog.get_logger(__name__)
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Our address, taken once and shared by the API processes, so that none is ever refused.
+    """Opens our address. API processes share the socket, so a restart of one refuses no connection.
 
-    Raises CannotStart when it cannot be had.
+    Raises CannotStart when the address cannot be used.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -46,14 +46,14 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def warn_if_open(settings: Settings, address: str) -> None:
-    """Where others can reach the port, a POST without a token lets anybody start collections."""
+    """Warns when others can reach the port and no token keeps them from starting collections."""
     token = settings.api_token and settings.api_token.get_secret_value()
     if token or ipaddress.ip_address(address.partition("%")[0]).is_loopback:
         return
     log.warning(
         "open_to_the_network_without_token",
         host=settings.host,
-        reason="this address is beyond loopback and API_TOKEN is not set",
+        reason="others can reach this address and start collections: set API_TOKEN",
     )
 
 
@@ -64,7 +64,7 @@ def address_of(listener: socket.socket) -> str:
 
 
 async def announce(listener: socket.socket) -> None:
-    """Prints where we listen once the API answers there, or after 30 s."""
+    """Prints the address once the API answers on it, or after 30 s."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _READY_S
     pauses = Backoff(_FIRST_PROBE_S, _SLOWEST_PROBE_S)

@@ -1,4 +1,4 @@
-"""A running job as its user sees it: a bar on a terminal, plain lines elsewhere."""
+"""The display of a running job's progress: bars on a terminal, plain lines elsewhere."""
 
 import contextlib
 from collections.abc import Iterator
@@ -19,18 +19,18 @@ from jobs.context import Progress
 
 
 class JobProgress(Protocol):
-    """Where a job is shown."""
+    """Displays the progress of one job."""
 
     def show(self, progress: Progress) -> None:
-        """Call it as often as you like while the job runs."""
+        """Displays the current progress; may be called at any rate."""
 
     def finish(self) -> None:
-        """Call it once when the job is complete: its last phase is shown as done."""
+        """Displays the last phase as done; called once, when the job is complete."""
 
 
 @contextlib.contextmanager
 def shown(console: Console, job_id: str) -> Iterator[JobProgress]:
-    """Shows a job's progress on `console` while the block lasts."""
+    """Displays a job's progress on `console` while the block lasts."""
     if not console.is_terminal:
         yield _Lines(console, job_id)
         return
@@ -46,7 +46,7 @@ def shown(console: Console, job_id: str) -> Iterator[JobProgress]:
 
 
 class _Bars:
-    """One bar for each phase; a phase that is over is full, however far it was last seen."""
+    """One bar for each phase; the bar of a finished phase is full, whatever was last reported."""
 
     def __init__(self, bars: Bars, job_id: str) -> None:
         self._bars = bars
@@ -73,7 +73,7 @@ class _Bars:
 
 
 class _Lines:
-    """One line for each phase, one for each further tenth of it, one for its end."""
+    """One line when a phase begins, one for each further tenth of it, and one at its end."""
 
     def __init__(self, console: Console, job_id: str) -> None:
         self._console = console

@@ -1,4 +1,4 @@
-"""The process around a command: its event loop, its memory, the signals that end it."""
+"""The setup of a command's process: event loop, garbage collection, signals that stop it."""
 
 import argparse
 import asyncio
@@ -15,33 +15,32 @@ from config import Settings
 
 Command = Callable[[Settings, asyncio.Event, argparse.Namespace], Coroutine[Any, Any, int]]
 
-# New objects until the next search for unused cycles: an answer alone brings thousands, and what
-# a failed request leaves behind is a few dozen.
-_CYCLES_AFTER: Final = 20_000
+# New objects until the next garbage collection: one exchange's answer makes thousands, none of
+# them in cycles; a failed request leaves a few dozen in cycles.
+_GC_THRESHOLD: Final = 20_000
 
 log = structlog.get_logger(__name__)
 
 
 def prepare() -> None:
-    """What has to be set before a command's modules are loaded."""
-    # What numpy has to do here is far too little to share out among threads, one for each core.
+    """Sets what must be set before a command's modules are imported."""
+    # Our numpy work is too small to be worth one thread per core.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def settle() -> None:
-    """Call it once all is loaded: what stays for good is not searched for unused cycles again.
+def tune_garbage_collection() -> None:
+    """Takes the objects loaded so far out of garbage collection; call it when all is loaded.
 
-    Measured three times each, over 12 s of mixed GETs: the API spends 15 to 76 ms in such searches,
-    3 to 20 ms in the longest, and without this 1783 to 2692 ms and 107 to 295 ms; it takes about
-    102 MB either way. The longest one in a collection of 800 markets takes 1 to 12 ms, and without
-    this 42 to 149 ms, at 142 MB.
+    Measured three times each. API, over 12 s of mixed GETs: 15 to 76 ms in collections, the longest
+    3 to 20 ms; without this call 1783 to 2692 ms and 107 to 295 ms; about 102 MB either way.
+    Worker, collecting 800 markets: the longest 1 to 12 ms; without this call 42 to 149 ms; 142 MB.
     """
     gc.freeze()
-    gc.set_threshold(_CYCLES_AFTER)
+    gc.set_threshold(_GC_THRESHOLD)
 
 
 def run(command: Command, settings: Settings, arguments: argparse.Namespace) -> int:
-    """Runs a command on an event loop of its own until it ends; gives its exit code."""
+    """Runs a command on an event loop of its own until it ends; returns its exit code."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_until_stopped(command, settings, arguments))
 
@@ -57,7 +56,7 @@ async def _until_stopped(
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it exists: it is not made for Windows."""
+    """uvloop's loop factory, or None on platforms that have no uvloop (Windows)."""
     try:
         import uvloop
     except ImportError:
@@ -66,7 +65,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def watch_parent(read_end: int, on_end: Callable[[], None]) -> None:
-    """Calls `on_end` once when the process at the other end of the pipe is gone."""
+    """Calls `on_end` once when the process at the other end of the pipe has ended."""
     loop = asyncio.get_running_loop()
 
     def ended() -> None:

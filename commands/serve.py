@@ -16,7 +16,7 @@ from commands.terminal import say
 from config import Settings
 
 MAIN: Final = Path(__file__).resolve().parents[1] / "main.py"
-# A stop may take 3 s: the readers' head start, a child's own time, and the embedded stores'.
+# A stop takes at most 3 s: the readers' head start, a child's deadline, and the embedded stores.
 _READERS_FIRST_S: Final = 0.4
 _CHILD_STOP_S: Final = 1.3
 
@@ -41,12 +41,12 @@ async def supervise(settings: Settings, stop: asyncio.Event, *, with_worker: boo
             running.create_task(child.keep_running(), name=child.spec.name)
         announcing = running.create_task(announce(listener))
         if found.redis_url != settings.redis_url and found.redis_url is not None:
-            # Ours has no password: its socket is in a folder that only this user may enter.
+            # The embedded Redis has no password; only this user may enter its socket's folder.
             say(f"Perpcache: embedded Redis at {found.redis_url.get_secret_value()}")
         await stop.wait()
         log.info("stopping")
         announcing.cancel()
-        # Whoever reads is answered first, then the worker hands its job back, then the stores.
+        # Order: the APIs answer open requests, the worker returns its job, the stores stop.
         readers = asyncio.gather(*(child.stop(_CHILD_STOP_S) for child in apis))
         await asyncio.wait([readers], timeout=_READERS_FIRST_S)
         await asyncio.gather(readers, *(child.stop(_CHILD_STOP_S) for child in workers))

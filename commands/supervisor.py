@@ -1,8 +1,8 @@
-"""Child processes of `serve`: started, restarted when they die, ended in order.
+"""Child processes of `serve`: started, restarted when they exit, stopped in order.
 
-A child learns of its parent's death by the end of a pipe that both hold, so a parent killed with
--9 leaves nobody behind. Children have sessions of their own: Ctrl-C reaches the parent alone, and
-the parent decides the order of the ends.
+Parent and child share a pipe. Its closing tells the child that the parent is dead, so a parent
+killed by SIGKILL leaves no child running. Each child has a session of its own: Ctrl-C reaches only
+the parent, which stops its children in order.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from timing.backoff import Backoff, stop_or
 
 _FIRST_RESTART_S: Final = 0.2
 _SLOWEST_RESTART_S: Final = 10.0
-# A child that lived this long was well: its next restart is quick again.
-_WELL_AFTER_S: Final = 30.0
+# A child that ran this long was healthy: its next restart is quick again.
+_HEALTHY_AFTER_S: Final = 30.0
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,7 @@ class ChildSpec:
 
 
 class Child:
-    """One supervised process. Restarted with growing pauses until `stop`."""
+    """One supervised process, restarted after growing pauses until `stop`."""
 
     def __init__(self, spec: ChildSpec) -> None:
         self.spec = spec
@@ -49,7 +49,7 @@ class Child:
         return self._process.pid if self._process and self._process.returncode is None else None
 
     async def keep_running(self) -> None:
-        """Starts the process again each time that it ends, until `stop`."""
+        """Runs the process, and restarts it whenever it exits, until `stop`."""
         pauses = Backoff(_FIRST_RESTART_S, _SLOWEST_RESTART_S)
         clock = asyncio.get_running_loop().time
         while not self._stopping.is_set():
@@ -57,14 +57,14 @@ class Child:
             code = await self._run_once()
             if self._stopping.is_set():
                 return
-            if clock() - started > _WELL_AFTER_S:
+            if clock() - started > _HEALTHY_AFTER_S:
                 pauses.reset()
             pause_s = pauses.pause_s()
             log.error("child_died", child=self.spec.name, exit_code=code, restart_in_s=pause_s)
             await stop_or(self._stopping, pause_s)
 
     async def _run_once(self) -> int:
-        # The write end stays with us alone; the child sees its end when we are gone.
+        # Only we hold the write end, so the child sees the pipe close when we exit.
         read_end, write_end = os.pipe()
         try:
             self._process = await asyncio.create_subprocess_exec(

@@ -1,4 +1,4 @@
-"""What a command says to its user: lines on standard output, in plain words."""
+"""The output of commands: lines on standard output, and a job's phases in plain words."""
 
 import sys
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _PHASES: Final[Mapping[str, str]] = {
 
 
 def say(line: str) -> None:
-    """A line for the user, on standard output; logs go to standard error."""
+    """Writes a line to standard output; logs go to standard error."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

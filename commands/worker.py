@@ -1,4 +1,4 @@
-"""`worker`: one worker process, both lanes, until told to stop."""
+"""`worker`: one worker process that runs the jobs of all lanes until stopped."""
 
 import argparse
 import asyncio
@@ -7,7 +7,7 @@ import contextlib
 from commands.composition import holder_name, local_wakeup, open_job_context
 from commands.data_dir import remember_exchanges
 from commands.open_files import raise_open_file_limit
-from commands.runtime import settle
+from commands.runtime import tune_garbage_collection
 from config import Settings
 from jobs.due import keep_asking
 from metrics.event_loop import loop_watched
@@ -15,12 +15,12 @@ from worker import Worker
 
 
 async def run(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) -> int:
-    """Runs what is queued, and asks for what is due, until `stop`."""
+    """Runs queued jobs, and queues those that are due, until `stop`."""
     remember_exchanges(settings)
     raise_open_file_limit()
     async with contextlib.AsyncExitStack() as opened:
         context = await opened.enter_async_context(open_job_context(settings, "worker"))
-        settle()
+        tune_garbage_collection()
         if context.store.kind != "native":
             opened.enter_context(local_wakeup(settings).listening(context.queue.wake))
         await opened.enter_async_context(loop_watched(context.metrics.loop_lag))

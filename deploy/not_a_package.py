@@ -1,4 +1,4 @@
-"""The build backend that says why pip installs no Perpcache."""
+"""A build backend that refuses `pip install .` and says why."""
 
 import sys
 

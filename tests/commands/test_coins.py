@@ -215,11 +215,11 @@ async def test_a_new_market_needs_its_names_and_is_collected(empty: Database) ->
         ("binance,BTCUSDT,,,,,9999999999999999", "launched_ms must be a time in UTC milli"),
         ("binance,BTCUSDT,,", "4 values for 7 columns"),
         ("binance,BTCUSDT,,,,,,", "8 values for 7 columns"),
-        ("binance,ETHUSDT,,,,,", "binance:ETHUSDT stands twice"),
-        ("binance,N\0UL,N,USDT,,,", "symbol has characters that no name has: 'N\\x00UL'"),
-        ('binance,BTCUSDT,"a\nb",,,,', "base has characters that no name has: 'a\\nb'"),
-        ('binance,"BTC"USDT,,,,,', "this is no CSV: "),
-        ('binance,"BTCUSDT,,,,,', "this is no CSV: unexpected end of data"),
+        ("binance,ETHUSDT,,,,,", "binance:ETHUSDT appears twice"),
+        ("binance,N\0UL,N,USDT,,,", "symbol has unprintable characters: 'N\\x00UL'"),
+        ('binance,BTCUSDT,"a\nb",,,,', "base has unprintable characters: 'a\\nb'"),
+        ('binance,"BTC"USDT,,,,,', "malformed CSV: "),
+        ('binance,"BTCUSDT,,,,,', "malformed CSV: unexpected end of data"),
     ],
 )
 async def test_a_mistake_is_named_by_its_line_and_nothing_changes(
@@ -242,7 +242,7 @@ async def test_all_mistakes_are_named_up_to_twenty(database: Database) -> None:
     assert len(lines) == 21
     # A value with a line break in it does not shift what comes after.
     assert [line.split(":")[0] for line in lines[:3]] == ["line 2", "line 4", "line 5"]
-    assert lines[-1] == "and 6 lines more"
+    assert lines[-1] == "and 6 more lines"
 
 
 @pytest.mark.parametrize(
@@ -251,8 +251,8 @@ async def test_all_mistakes_are_named_up_to_twenty(database: Database) -> None:
         ("", "exchange, symbol are needed"),
         ("\n", "exchange, symbol are needed"),
         ("exchange,base", "exchange, symbol are needed"),
-        ("exchange,symbol,colour", "not known: colour"),
-        ("exchange,symbol,3h.hurst,4h.", "not known: 3h.hurst, 4h."),
+        ("exchange,symbol,colour", "unknown columns: colour"),
+        ("exchange,symbol,3h.hurst,4h.", "unknown columns: 3h.hurst, 4h."),
         ("exchange,symbol,symbol", "each once"),
     ],
 )

@@ -57,7 +57,7 @@ async def test_a_child_that_will_not_end_is_killed_in_time(tmp_path: Path) -> No
 async def test_a_child_that_was_well_for_long_is_started_again_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("commands.supervisor._WELL_AFTER_S", 0.0)
+    monkeypatch.setattr("commands.supervisor._HEALTHY_AFTER_S", 0.0)
     child = child_of(tmp_path, "")
     with structlog.testing.capture_logs() as logged:
         running = asyncio.create_task(child.keep_running())
