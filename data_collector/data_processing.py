@@ -14,13 +14,13 @@ import numpy as np
 
 from market.aggregation import aggregate
 from market.candles import NO_TEXTS, Candle, Candles, ExactTexts
-from market.columns import CANDLE, TIME, place
+from market.columns import CANDLE, TIME, column_index
 from market.markets import FundingRow, FundingSeries, Row
 from market.rows import Floats, Rows, TimedValues, Times
 from market.timeframes import Timeframe
 
-_INTEREST: Final = place("open_interest")
-_RATE: Final = place("funding_rate")
+_INTEREST: Final = column_index("open_interest")
+_RATE: Final = column_index("funding_rate")
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,7 +168,7 @@ class PreviousDocuments:
         closed_now_ms = timeframe.last_closed_open_time(self._as_of_ms)
         rows = Rows.of(known.rows)
         closed_since = (rows.times > closed_then_ms) & (rows.times <= closed_now_ms)
-        return rows.taken(np.flatnonzero((rows.times >= self._start_ms) & ~closed_since))
+        return rows.select(np.flatnonzero((rows.times >= self._start_ms) & ~closed_since))
 
     def in_turn(self, tasks: list[MarketTasks]) -> list[MarketTasks]:
         """The tasks from another one on each time, so that those at the end get their turn with
@@ -196,7 +196,7 @@ class PreviousDocuments:
         late_ms = series.checked_at_ms - LATE_INTEREST_MS
         interest, nulls = TimedValues.of(()), False
         if (task := tasks.open_interest) is not None:
-            interest = rows.known("open_interest").between(task.start_ms, int(rows.times[-1]))
+            interest = rows.non_null("open_interest").between(task.start_ms, int(rows.times[-1]))
             lacking, times = np.isnan(rows.column("open_interest")), rows.times
             # A market that is listed within a candle has no snapshot at its beginning.
             old = (times > first_ms) & (times >= task.start_ms) & (times <= late_ms)

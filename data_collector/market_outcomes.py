@@ -134,7 +134,7 @@ class Collection:
         except ExchangeError as error:
             self.results.lacks(tasks.market, "open_interest", error)
             known = self.previous.series(self.timeframe, tasks.market)
-            return Rows.of(known.rows).known("open_interest") if known is not None else []
+            return Rows.of(known.rows).non_null("open_interest") if known is not None else []
         finally:
             self.results.progress(1)
 

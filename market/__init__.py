@@ -1,1 +1,1 @@
-"""The field's words and arithmetic: timeframes, markets, rows, candles. Plain data, no I/O."""
+"""Shared types and arithmetic: timeframes, markets, rows, candles. Plain data, no I/O."""

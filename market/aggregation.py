@@ -1,6 +1,6 @@
-"""Longer candles made of shorter ones, column by column as the table of columns says.
+"""Aggregation of candles into a longer timeframe, with volume sums exact in decimal.
 
-Sums equal those of the exchange's decimals. Pure computation on whole columns.
+Pure computation on whole columns, by the rule that market/columns.py gives for each.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from market.timeframes import Timeframe
 
 # A decimal of at most 15 significant digits is recovered from its float64 (DBL_DIG of IEEE 754).
 _RECOVERABLE_BELOW: Final = 10.0**15
-# Powers of ten up to 10**22 are exact in float64; beyond that the fast path does not apply.
+# Powers of ten up to 10**22 are exact in float64; the fast path needs an exact scale.
 _MAX_DECIMALS: Final = 22
 _EXACT_BELOW: Final = 2.0**53  # every whole number is a float64
 _FITS_INT64: Final = 9e18
@@ -28,30 +28,30 @@ _FITS_INT64: Final = 9e18
 def aggregate(
     rows: Sequence[Row],
     source: Timeframe,
-    made: Timeframe,
+    target: Timeframe,
     *,
     window_start_ms: int,
     exact: ExactTexts | None = None,
 ) -> Rows:
-    """The rows of `made`, on its grid, from those of one market in `source`.
+    """Aggregates the rows of one market from `source` to `target`.
 
-    `window_start_ms` is the first instant of the window: a group that begins before it is
-    dropped; every other group is made from the candles that exist, the last one included, which
-    may be forming. `exact` (merge_data's) makes the sums equal to the exchange's decimals where a
-    text has more than 15 digits; without it the shortest decimal form of each float is summed.
+    Drops a longer candle that opens before `window_start_ms`. Every other one is made from the
+    source candles that exist; the last may still be forming. `exact` (from merge_data) gives the
+    exchange's decimal texts, which the sums need where one has more than 15 digits; without it
+    the shortest decimal form of each float is summed.
     """
     shorter = Rows.of(rows)
     times, values = shorter.times, shorter.values
     if not len(times):
         return shorter
-    heads, opening = _groups(times, source.interval_ms, made.interval_ms)
+    heads, opening = _groups(times, source.interval_ms, target.interval_ms)
     tails = np.empty_like(heads)
     tails[:-1], tails[-1] = heads[1:] - 1, len(times) - 1
-    longer = values.take(heads, axis=0)  # all columns as of the first candle; then the others
+    longer = values.take(heads, axis=0)  # every column of the first candle; corrected below
     last = values.take(tails, axis=0)
     late = times[heads] != opening
-    # Of two candles the first and the last are all: several times as fast as reduceat.
-    pairs = made.interval_ms == 2 * source.interval_ms
+    # With two candles in a group, first and last suffice: several times as fast as reduceat.
+    pairs = target.interval_ms == 2 * source.interval_ms
     for column, kind in _ONE_BY_ONE:
         if kind is Aggregation.LAST:
             longer[:, column] = last[:, column]
@@ -69,13 +69,12 @@ def aggregate(
     return Rows(opening[begin:], longer[begin:])
 
 
-def with_merged(longer: Rows, shorter: Rows, made: Timeframe) -> Rows:
-    """The longer candles with the columns that are merged to candles taken anew from the shorter
-    ones that they were made of."""
+def with_merged(longer: Rows, shorter: Rows, target: Timeframe) -> Rows:
+    """`longer` with open interest and funding rate aggregated again from `shorter`."""
     times, values = longer.times, longer.values.copy()
     if not len(times):
         return Rows(times, values)
-    heads, tails = np.searchsorted(shorter.times, (times, times + made.interval_ms))
+    heads, tails = np.searchsorted(shorter.times, (times, times + target.interval_ms))
     late = shorter.times[heads] != times
     for index, column in enumerate(VALUES):
         if column.candle:
@@ -94,26 +93,23 @@ _ONE_BY_ONE: Final = [
 ]
 
 
-def _groups(times: Times, step_ms: int, made_ms: int) -> tuple[npt.NDArray[np.intp], Times]:
+def _groups(times: Times, step_ms: int, target_ms: int) -> tuple[npt.NDArray[np.intp], Times]:
     """The index of the first row of each group, and the instants at which the groups open."""
     count = len(times)
-    if times[-1] - times[0] == (count - 1) * step_ms:  # no hole: all of one size but the first
-        missing = int(times[0]) % made_ms // step_ms
-        heads = np.arange(-missing, count, made_ms // step_ms)
+    if times[-1] - times[0] == (count - 1) * step_ms:  # no hole: all groups but the first are full
+        missing = int(times[0]) % target_ms // step_ms
+        heads = np.arange(-missing, count, target_ms // step_ms)
         heads[0] = 0
         opening = times[heads]
         opening[0] -= missing * step_ms
         return heads, opening
-    groups = times - times % made_ms
+    groups = times - times % target_ms
     heads = np.flatnonzero(np.diff(groups, prepend=-1))
     return heads, groups[heads]
 
 
 def _decimal_sums(values: Floats, starts: npt.NDArray[np.intp], exact: ExactTexts | None) -> Floats:
-    """The floats nearest to the decimal sums of each group of rows; `starts` are their indices.
-
-    `values` are the columns of the texts.
-    """
+    """The float nearest to the decimal sum of each group; `starts`: each group's first row."""
     sums, proven = _scaled_sums(values, starts)
     for column in range(values.shape[1]):
         texts = exact[column] if exact is not None else None
@@ -125,25 +121,25 @@ def _decimal_sums(values: Floats, starts: npt.NDArray[np.intp], exact: ExactText
 def _scaled_sums(
     values: Floats, starts: npt.NDArray[np.intp]
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """The sums by whole numbers, and of which columns they are proven to be exact if no decimal
-    has more than 15 digits: units of the last decimal place that the largest value leaves of 15.
+    """Sums in whole units, and per column whether they are exact for texts of <= 15 digits.
 
-    The proof: each value is the float nearest to its whole number of units, which has at most 15
-    digits, so no other decimal of 15 digits can be meant; whole sums below 2**53 are exact; so is
-    the rounding of the one division at the end.
+    The unit is the finest power of ten at which the largest value still has at most 15 digits.
+    The proof: each value is the float nearest to a whole number of units with at most 15 digits,
+    so no other decimal of 15 digits has this float; whole sums below 2**53 are exact; the one
+    division at the end rounds correctly.
     """
     columns = values.T.copy()
     largest = columns.max(axis=1, keepdims=True)
     scales = np.array([[_scale(value)] for (value,) in largest.tolist()])
     units = np.rint(columns * scales)
-    meant = (units / scales == columns) & (largest * scales < _RECOVERABLE_BELOW)
+    recovered = (units / scales == columns) & (largest * scales < _RECOVERABLE_BELOW)
     totals = np.add.reduceat(units, starts, axis=1)
-    proven = meant.all(axis=1) & (totals.max(axis=1) < _EXACT_BELOW)
+    proven = recovered.all(axis=1) & (totals.max(axis=1) < _EXACT_BELOW)
     return (totals / scales).T, proven
 
 
 def _scale(largest: float) -> float:
-    """The power of ten that leaves `largest` at most 15 digits before the point."""
+    """The largest power of ten that keeps `largest` within 15 digits before the point."""
     scale = 1.0
     for _ in range(_MAX_DECIMALS):
         if largest * scale * 10.0 >= _RECOVERABLE_BELOW:
@@ -163,5 +159,5 @@ def _sums_of_texts(
         totals = np.add.reduceat(whole, starts).tolist()
     else:
         totals = [sum(units[begin:end]) for begin, end in pairwise([*starts.tolist(), len(units)])]
-    # The true division of two whole numbers of any size is correctly rounded.
+    # Python divides two integers of any size with correct rounding.
     return [total / scale for total in totals]

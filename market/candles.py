@@ -1,4 +1,4 @@
-"""Candles as the exchanges send them: one as a tuple, many as columns. Judges nothing."""
+"""Candles as the exchanges send them: one as a tuple, many as columns; nothing is validated."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -7,15 +7,15 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 
 from market.columns import VALUES, Aggregation
-from market.exact_decimals import Lines, floats, taken
+from market.exact_decimals import Lines, floats, select
 from market.rows import Columns, Floats, Times
 
 
 class Candle(NamedTuple):
-    """One candle as the exchange sent it: its time, and the candle's columns in their order.
+    """One candle: its open time, then the columns of market/columns.py that belong to a candle.
 
-    Volume (base units) and turnover (quote units) stay its exact decimal text, a plain
-    non-negative decimal: sums over several candles must not start from rounded numbers.
+    Volume (base units) and turnover (quote units) keep the exchange's plain non-negative decimal
+    text: sums over several candles must not start from rounded numbers.
     """
 
     open_time_ms: int
@@ -27,11 +27,11 @@ class Candle(NamedTuple):
     turnover: str
 
 
-# Of what zip gives, without unpacking it.
+# Makes a Candle of a tuple from zip without unpacking it.
 new_candle: Final[Callable[[Iterable[Any]], Candle]] = partial(tuple.__new__, Candle)
 
 
-# The decimal texts of the columns that are summed, each as long as the rows they belong to.
+# For each summed column the decimal texts, one per row.
 ExactTexts = tuple[Sequence[str], ...]
 
 _COLUMNS: Final = [column for column in VALUES if column.candle]
@@ -42,11 +42,11 @@ NO_TEXTS: Final[ExactTexts] = ((),) * len(_SUMMED)
 
 
 class Candles(Columns[Candle]):
-    """Candles in columns: all values as float64, and the exact texts of those that are summed."""
+    """Candles in columns: every value as float64, plus the exact texts of the summed columns."""
 
     __slots__ = ("texts",)
     names = tuple(column.name for column in _COLUMNS)
-    summed = _SUMMED  # where those lie whose texts are kept
+    summed = _SUMMED  # indices of the columns whose texts are stored
 
     def __init__(self, times: Times, values: Floats, texts: ExactTexts) -> None:
         super().__init__(times, values)
@@ -59,11 +59,11 @@ class Candles(Columns[Candle]):
         if not candles:
             return cls(np.empty(0, np.int64), np.empty((0, len(cls.names))), NO_TEXTS)
         times, *columns = zip(*candles, strict=True)
-        return cls.of_columns(times, columns)
+        return cls.from_columns(times, columns)
 
     @classmethod
-    def of_columns(cls, times: Sequence[int], columns: Sequence[Sequence[Any]]) -> "Candles":
-        """Of the columns in their order, plain decimals where they are summed; not of none."""
+    def from_columns(cls, times: Sequence[int], columns: Sequence[Sequence[Any]]) -> "Candles":
+        """From at least one row; summed columns hold plain decimal texts, the others numbers."""
         values = np.empty((len(times), len(cls.names)))
         for index, column in enumerate(columns):
             values[:, index] = floats(column) if index in _SUMMED else column
@@ -76,8 +76,8 @@ class Candles(Columns[Candle]):
             columns[index] = texts
         return map(new_candle, zip(self.times.tolist(), *columns, strict=True))
 
-    def taken(self, lines: Lines) -> Self:
-        texts = tuple(taken(column, lines) for column in self.texts)
+    def select(self, lines: Lines) -> Self:
+        texts = tuple(select(column, lines) for column in self.texts)
         return type(self)(self.times[lines], self.values[lines], texts)
 
     @classmethod

@@ -1,7 +1,7 @@
-"""The columns of a row: name, unit, and how those of a longer candle are made of them.
+"""The table of a row's columns: order, name, unit, and how each is aggregated.
 
-The one place that knows what lies where. A further column is one line of VALUES (and one word of
-the Row below it): the documents' `columns`, merging, 8h and the checks follow from the table.
+To add a column, add one line to VALUES and one type to Row: the documents' `columns`, merging,
+8h and the checks follow from the table.
 """
 
 from collections.abc import Callable
@@ -11,19 +11,19 @@ from typing import Final
 
 
 class Aggregation(Enum):
-    """How a longer candle's value is made of those of its candles."""
+    """How a longer candle's value is computed from its source candles."""
 
     FIRST = auto()
     MAX = auto()
     MIN = auto()
     LAST = auto()
-    SUM = auto()  # of the exchange's decimals
-    OPENING = auto()  # that of the candle which opens at the same instant; null without one
+    SUM = auto()  # exact in the exchange's decimals
+    OPENING = auto()  # of the source candle that opens at the same instant; null if absent
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One value of a row. `candle`: part of the candle; else it is merged to it, from elsewhere."""
+    """One value of a row. `candle`: False if it comes from another endpoint and is merged."""
 
     name: str
     unit: str
@@ -43,34 +43,36 @@ VALUES: Final = (
     Column("open_interest", "base units", Aggregation.OPENING, nullable=True, candle=False),
     Column("funding_rate", "a fraction", Aggregation.LAST, nullable=True, candle=False),
 )
-# A row is its time, UTC ms, and its values in their order. Arrays hold the values without the time.
+# A row: open time in UTC ms, then the values in order. Arrays of values exclude the time.
 Row = tuple[int, float, float, float, float, float, float, float | None, float | None]
 COLUMNS: Final = ("open_time", *(column.name for column in VALUES))
 
-# One settlement: funding_time ms as the exchange stamped it | funding_rate as a fraction.
+# One settlement: the exchange's timestamp in ms, the rate as a fraction.
 FundingRow = tuple[int, float]
 FUNDING_COLUMNS: Final = ("funding_time", "funding_rate")
 
-TIME: Final = 0  # where every row of any kind has its time
+TIME: Final = 0  # index of the time in a row of any kind
 
-Places = slice | list[int]
+Indices = slice | list[int]
 
 
-def place(name: str) -> int:
-    """Where a column lies in a line of values."""
+def column_index(name: str) -> int:
+    """Index of a column in a line of values (which has no time)."""
     return COLUMNS.index(name) - 1
 
 
-def places(wanted: Callable[[Column], bool]) -> Places:
-    """Where the wanted columns lie in a line of values: a slice if side by side, else a list."""
+def column_indices(wanted: Callable[[Column], bool]) -> Indices:
+    """Indices of the wanted columns in a line of values: a slice if adjacent, else a list."""
     found = [index for index, column in enumerate(VALUES) if wanted(column)]
     whole = range(found[0], found[-1] + 1) if found else range(0)
     return slice(whole.start, whole.stop) if found and found == list(whole) else found
 
 
-CANDLE: Final = places(lambda column: column.candle)
-SUMMED: Final = places(lambda column: column.aggregation is Aggregation.SUM)
-# Of a candle, what comes back to the bit when it is made anew; sums of floats do not.
-UNSUMMED: Final = places(lambda column: column.candle and column.aggregation is not Aggregation.SUM)
-NUMBERS: Final = places(lambda column: not column.nullable)
-NULLABLE: Final = places(lambda column: column.nullable)
+CANDLE: Final = column_indices(lambda column: column.candle)
+SUMMED: Final = column_indices(lambda column: column.aggregation is Aggregation.SUM)
+# Columns of a candle that a second aggregation gives bit for bit; sums of floats may differ.
+UNSUMMED: Final = column_indices(
+    lambda column: column.candle and column.aggregation is not Aggregation.SUM
+)
+NUMBERS: Final = column_indices(lambda column: not column.nullable)
+NULLABLE: Final = column_indices(lambda column: column.nullable)

@@ -1,6 +1,6 @@
-"""The decimal texts of a column, for sums that must equal the exchange's decimals.
+"""Decimal texts of a column, and the integers they stand for, so that sums can be exact.
 
-A text of an answer is cut out of it only when somebody asks for it.
+A text is cut out of the exchange's answer only on demand.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,33 +14,32 @@ import numpy.typing as npt
 Integers = npt.NDArray[np.int64]
 Lines = slice | npt.NDArray[np.intp]
 
-# Of a text of 15 digits and a point: all its digits are recovered from its float64 (DBL_DIG of
-# IEEE 754).
+# Length of 15 digits and a point: float64 recovers all 15 digits (DBL_DIG of IEEE 754).
 SHORT: Final = 16
 _DOUBLED: Final = (1, 2, 4, 8, 1)  # add up to SHORT
-_INT64_DIGITS: Final = 18  # every number of so many fits
+_INT64_DIGITS: Final = 18  # every integer of this many digits fits int64
 
 
 class Cells:
     """The text `[[1,2.50],[3,4]]` of a matrix of plain numbers, `width` in each row.
 
-    Of any column but the first, which is the time.
+    Methods take the index of a column other than the first, which is the time.
     """
 
     def __init__(self, text: bytes, width: int, *, reverse: bool = False) -> None:
         self._text = text
         self._width = width
-        self._reverse = reverse  # the last row of the text counts as the first
+        self._reverse = reverse  # the text has its rows newest first
 
     def column(self, column: int) -> list[str]:
         begins, ends = self._spans(column)
-        text = self._text.decode()  # a character is a byte
-        places = zip(begins.tolist(), ends.tolist(), strict=True)
-        texts = [text[begin:end] for begin, end in places]
+        text = self._text.decode()  # ASCII: byte offsets are character offsets
+        spans = zip(begins.tolist(), ends.tolist(), strict=True)
+        texts = [text[begin:end] for begin, end in spans]
         return texts[::-1] if self._reverse else texts
 
     def are_short(self, column: int) -> bool:
-        """Whether no number of the column is longer than SHORT."""
+        """Whether every number of the column has at most SHORT characters."""
         if self._all_short:
             return True
         begins, ends = self._spans(column)
@@ -59,17 +58,17 @@ class Cells:
 
     @cached_property
     def _commas(self) -> npt.NDArray[np.intp]:
-        """One after each number; after the last of a row, one behind the bracket."""
+        """Index of the comma after each number, or after its bracket for the last in a row."""
         return np.append(np.flatnonzero(self._bytes == ord(",")), len(self._text) - 1)
 
     def _spans(self, column: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """Where the numbers of a column begin and end."""
+        """Begins and ends (exclusive) of the numbers of a column."""
         ends = self._commas[column :: self._width] - (column == self._width - 1)
         return self._commas[column - 1 :: self._width][: len(ends)] + 1, ends
 
 
 class Texts(Sequence[str]):
-    """The texts of one column of cells, or of some lines of it."""
+    """The texts of one column of cells, or of some rows of it, cut out on demand."""
 
     __slots__ = ("_cells", "_column", "_length", "_lines")
 
@@ -79,7 +78,7 @@ class Texts(Sequence[str]):
         self._length = length
         self._lines = lines
 
-    def taken(self, lines: Lines) -> "Texts":
+    def select(self, lines: Lines) -> "Texts":
         chosen = np.arange(self._length)[lines]
         return Texts(self._cells, self._column, len(chosen), self._indices()[chosen])
 
@@ -114,22 +113,22 @@ class Texts(Sequence[str]):
     __hash__ = None  # type: ignore[assignment]
 
 
-def taken(texts: Sequence[str], lines: Lines) -> Sequence[str]:
+def select(texts: Sequence[str], lines: Lines) -> Sequence[str]:
     """The texts of some lines."""
     if isinstance(texts, Texts):
-        return texts.taken(lines)
+        return texts.select(lines)
     if isinstance(lines, slice):
         return texts[lines]
     return [texts[index] for index in lines.tolist()]
 
 
 def are_short(texts: Sequence[str]) -> bool:
-    """Whether all digits of each text are recovered from its float64."""
+    """Whether float64 recovers all digits of every text."""
     return texts.is_short() if isinstance(texts, Texts) else max(map(len, texts)) <= SHORT
 
 
 def whole_units(texts: Sequence[str]) -> tuple[Integers | list[int], int]:
-    """Plain decimals as whole numbers of one unit, and how many units make 1."""
+    """Plain decimals as integers in one common unit, and how many units make 1."""
     if (found := _small_units(texts)) is not None:
         return found
     parts = [text.partition(".") for text in texts]
@@ -138,7 +137,7 @@ def whole_units(texts: Sequence[str]) -> tuple[Integers | list[int], int]:
 
 
 def _small_units(texts: Sequence[str]) -> tuple[Integers, int] | None:
-    """The same where all fit int64 and have a point: a tenth of the time, no number an object."""
+    """whole_units where all fit int64 and have a point, ten times as fast; else None."""
     joined = ",".join(texts)
     signs = np.frombuffer(f"{joined},".encode(), np.uint8)
     ends, points = np.flatnonzero(signs == ord(",")), np.flatnonzero(signs == ord("."))
@@ -157,8 +156,8 @@ _FLOATS: Final = msgspec.json.Decoder(list[float])
 
 
 def floats(texts: Sequence[str]) -> Sequence[float]:
-    """float() of each text. As one JSON array they are read four times as fast, to the bit."""
+    """float() of each text; decoding one JSON array is four times as fast and bit-identical."""
     try:
         return _FLOATS.decode(f"[{','.join(texts)}]")
-    except msgspec.DecodeError:  # a form that JSON does not have, such as "5."
+    except msgspec.DecodeError:  # a form JSON lacks, such as "5."
         return list(map(float, texts))

@@ -1,4 +1,4 @@
-"""The words every room uses: markets, rows and funding. Plain data, no I/O.
+"""Types for exchanges, markets, coins, series of rows and funding. Plain data, no I/O.
 
 Times are integer UTC milliseconds and end in `_ms`; intervals are milliseconds too.
 """
@@ -31,13 +31,13 @@ __all__ = [
 
 
 class Exchange(StrEnum):
-    """The exchanges; the facts of each are in the file of its name in venues/."""
+    """The exchanges; venues/<name>.py holds the facts of each."""
 
     BINANCE = "binance"
     BYBIT = "bybit"
 
 
-# Collected unless the operator chooses.
+# Collected unless EXCHANGES is set.
 DEFAULT_EXCHANGES: Final = (Exchange.BINANCE, Exchange.BYBIT)
 
 
@@ -45,16 +45,16 @@ DEFAULT_EXCHANGES: Final = (Exchange.BINANCE, Exchange.BYBIT)
 class Market:
     """One perpetual contract on one exchange; a coin on two exchanges is two markets.
 
-    `symbol` is our name for it, the same style on every exchange; `native` the exchange's own id,
-    which is asked for and answered with (by default the symbol). `contract_size`: base units in
-    one contract, where the exchange counts contracts.
+    `symbol` is our name for it, in one style on every exchange; `native` is the exchange's own id,
+    used in requests and answers (default: the symbol). `contract_size`: base units in one
+    contract, for exchanges that count contracts.
     """
 
     exchange: Exchange
     symbol: str
     base: str
     quote: str
-    launched_ms: int = field(default=0, compare=False)  # 0: not known
+    launched_ms: int = field(default=0, compare=False)  # 0: unknown
     native: str = field(default="", compare=False)
     contract_size: float = field(default=1.0, compare=False)
 
@@ -68,7 +68,7 @@ class Market:
 
 
 class ListedMarket(NamedTuple):
-    """A market as an exchange lists it now; `turnover_24h` in quote units, None if not known."""
+    """A market an exchange lists now; `turnover_24h` in quote units, None if unknown."""
 
     market: Market
     turnover_24h: float | None
@@ -80,7 +80,7 @@ MissingPart = Literal["klines", "open_interest", "funding_rate"]
 
 @dataclass(frozen=True, slots=True)
 class Coin:
-    """A market as the cold store knows it, with its metadata for one timeframe."""
+    """A market in the cold store, with its metadata for one timeframe."""
 
     market: Market
     meta: Meta
@@ -88,7 +88,7 @@ class Coin:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Missing:
-    """What a document lacks, of which market, and why."""
+    """A part of one market that a document lacks, and why."""
 
     exchange: Exchange
     symbol: str
@@ -100,9 +100,9 @@ class Missing:
 class FundingSeries:
     """The regular settlements of one market, ascending by funding_time.
 
-    `checked_at_ms` is the exchange time up to which the settlements are known to be complete.
-    `interval_hours` is the interval in force at that time; settlements fall on its multiples
-    counted from 00:00 UTC.
+    The settlements are known to be complete up to `checked_at_ms` (exchange time).
+    `interval_hours` is the interval in force then; settlements fall on its multiples counted
+    from 00:00 UTC.
     """
 
     market: Market
@@ -111,13 +111,13 @@ class FundingSeries:
     checked_at_ms: int
 
     def next_settlement_ms(self) -> int:
-        """The first instant after `checked_at_ms` at which a settlement may lie."""
+        """The first instant after `checked_at_ms` at which a settlement may fall."""
         step_ms = self.interval_hours * HOUR_MS
         return self.checked_at_ms - self.checked_at_ms % step_ms + step_ms
 
 
 class UnreadableSeries(ValueError):
-    """What an older document holds of a market cannot be read."""
+    """The series of a market in an older document cannot be decoded."""
 
 
 # Funding of all markets, by Market.key: what `cache:global_fr` holds.
@@ -129,8 +129,8 @@ class MarketSeries:
     """The merged rows of one market, ascending by open_time, unique, on the grid.
 
     `checked_at_ms`: exchange time of the last successful fetch of its candles.
-    `stale_since_ms`: None, or since when these rows are carried over from an older document.
-    `lacks_open_interest`: the exchange could not be asked for all of the open interest.
+    `stale_since_ms`: since when the rows are carried over from an older document, or None.
+    `lacks_open_interest`: requests for some of the open interest failed.
     """
 
     market: Market

@@ -1,7 +1,7 @@
-"""Numbers about a market from its closed candles: Hurst exponent, entropy, volatility.
+"""Statistics of a market's closed candles: Hurst exponent, entropy, realised volatility.
 
-Pure computation on merged rows; storing and serving the numbers is others' work. Closes that
-are not one interval apart (holes) are never compared with each other.
+Pure computation on merged rows. Closes that are not one interval apart (holes) are never
+compared with each other.
 """
 
 import math
@@ -17,27 +17,29 @@ from market.markets import Meta, Row
 from market.rows import Floats, Rows, Times
 from market.timeframes import DAY_MS, Timeframe
 
-Places = npt.NDArray[np.intp]
+Indices = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]
 
-# Fewer say too little: order patterns want at least 5 x 4! observations (J. Amigó, S. Zambrano,
-# M. Sanjuán 2008, EPL 83, 60005), and the line of the Hurst exponent at least four lengths.
+# The minimum: order patterns need at least 5 x 4! observations (J. Amigó, S. Zambrano,
+# M. Sanjuán 2008, EPL 83, 60005), and the Hurst exponent's line at least four piece lengths.
 MIN_CLOSES: Final = 120
 MIN_VOLATILITY_RETURNS: Final = 20
 _SHORTEST_PIECE: Final = 10
 _MIN_SIZES: Final = 4
-_NO_MOVEMENT: Final = 1e-12  # between two returns: rounding, not trade
-_ROUNDING: Final = 1e-11  # of the squares of a walk
-_YEAR_MS: Final = 365 * DAY_MS  # these markets never close
+_NO_MOVEMENT: Final = 1e-12  # smaller differences of returns are rounding
+_ROUNDING: Final = 1e-11  # relative to the sum of squares of a walk
+_YEAR_MS: Final = 365 * DAY_MS  # the markets trade every day
 _DIGITS: Final = 6
-_AT_ONCE: Final = 64  # markets: their arrays still lie in a processor's cache
-_PATTERNS: Final = 64  # numbers that six comparisons can make
+_BATCH_SIZE: Final = 64  # markets whose arrays fit a processor's cache together
+_PATTERNS: Final = 64  # 2**6: six comparisons, one bit each
 _NOTHING: Final[Meta] = {"hurst": None, "entropy": None, "realised_volatility": None}
 
 
 class MetadataBatch:
-    """The metadata of many markets, computed for many at a time: on a few hundred candles each,
-    numpy's calls cost more than its arithmetic."""
+    """Computes the metadata of many markets in batches.
+
+    On a few hundred candles each, numpy's calls cost more than its arithmetic.
+    """
 
     def __init__(self, timeframe: Timeframe) -> None:
         self._timeframe = timeframe
@@ -45,9 +47,9 @@ class MetadataBatch:
         self._computed: dict[str, Meta] = {}
 
     def add(self, key: str, rows: Sequence[Row], as_of_ms: int) -> None:
-        """Takes in one market's merged rows, ascending; keeps no reference.
+        """Adds one market's merged rows, ascending; stores no reference to them.
 
-        Those still forming at `as_of_ms` are left out. A number is None where they say too little.
+        Rows still forming at `as_of_ms` are left out. A number is None with too few rows.
         """
         times, closes = _closed(rows, self._timeframe.last_closed_open_time(as_of_ms))
         count = len(closes)
@@ -57,13 +59,13 @@ class MetadataBatch:
             adjacent = np.diff(times) == self._timeframe.interval_ms
             (self._computed[key],) = self._compute(closes[None, :], adjacent)
         else:
-            alike = self._waiting.setdefault(count, [])
-            alike.append((key, closes))
-            if len(alike) == _AT_ONCE:
+            batch = self._waiting.setdefault(count, [])
+            batch.append((key, closes))
+            if len(batch) == _BATCH_SIZE:
                 self._flush(count)
 
     def finish(self) -> dict[str, Meta]:
-        """The metadata of all markets that were added, by key."""
+        """The metadata of all added markets, by key."""
         for count in tuple(self._waiting):
             self._flush(count)
         return self._computed
@@ -103,31 +105,31 @@ def hurst_exponents(returns: Floats) -> list[float | None]:
     """Hurst exponent of each line of log returns by detrended fluctuation analysis (DFA-1).
 
     The summed returns are cut into pieces of equal length and each piece's line of best fit is
-    taken out; the slope of log(root mean square of what is left) over log(length) is the
-    exponent: C.-K. Peng et al., "Mosaic organization of DNA nucleotides", Phys. Rev. E 49 (1994)
-    1685-1689; for stationary returns it is the Hurst exponent, and of all estimators that are
-    cheap it leans least (Weron 2002, Physica A 312, 285-299). Lengths run from 10 to a quarter of
-    the returns by factors of the root of 2. About 0.5: no memory; above: trends persist; below:
-    they revert. None with fewer than 119 returns or without movement.
+    subtracted; the exponent is the slope of log(root mean square of the residuals) over
+    log(length): C.-K. Peng et al., "Mosaic organization of DNA nucleotides", Phys. Rev. E 49 (1994)
+    1685-1689; for stationary returns it is the Hurst exponent, and among cheap estimators it has
+    the least bias (Weron 2002, Physica A 312, 285-299). Lengths run from 10 to a quarter of the
+    returns by factors of the root of 2. About 0.5: no memory; above: trends persist; below: they
+    revert. None with fewer than 119 returns or without movement.
     """
     lines, count = returns.shape
     if count < MIN_CLOSES - 1:
         return [None] * lines
     walk = np.cumsum(returns - returns.mean(axis=1, keepdims=True), axis=1)
     cut = _cut(count)
-    # Of each piece y, with t counted from its middle: sum y and sum t y, by running sums.
-    sums = _between(walk, cut)
-    along = _between(walk * cut.places, cut) - cut.middles * sums
-    # What the lines of best fit take away of sum y^2, summed up over the pieces of one length.
+    # For each piece y, with t counted from its middle: sum y and sum t y, by cumulative sums.
+    sums = _piece_sums(walk, cut)
+    along = _piece_sums(walk * cut.positions, cut) - cut.middles * sums
+    # The part of sum y^2 that the lines of best fit explain, per piece length.
     fitted = np.add.reduceat(
         sums * sums / cut.lengths + along * along / cut.spreads, cut.firsts, axis=1
     )
     squares = np.cumsum(walk * walk, axis=1)
-    left = squares[:, cut.covered - 1] - fitted
-    # Where every piece is a line, as around a single jump, what is left is rounding.
-    bent = left > _ROUNDING * squares[:, -1:]
+    residuals = squares[:, cut.covered - 1] - fitted
+    # Where every piece is a line, as around a single jump, the residuals are rounding errors.
+    bent = residuals > _ROUNDING * squares[:, -1:]
     bent &= np.ptp(returns, axis=1, keepdims=True) >= _NO_MOVEMENT
-    fluctuations = 0.5 * np.log(np.where(bent, left, 1.0) / cut.covered)
+    fluctuations = 0.5 * np.log(np.where(bent, residuals, 1.0) / cut.covered)
     # The slope over the lengths that count.
     counted = np.maximum(bent.sum(axis=1, keepdims=True), 1)
     x = np.where(bent, cut.log_sizes, 0.0)
@@ -139,21 +141,21 @@ def hurst_exponents(returns: Floats) -> list[float | None]:
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """A walk of one length cut into whole pieces, for all piece lengths one after the other.
+    """How a walk of one length is cut into whole pieces, for each piece length in turn.
 
-    By piece: `begins`, `ends`, `lengths`, `middles` (the middle place) and `spreads` (the sum of
-    squared distances from it). By piece length: `firsts` (its first piece), `covered` (places in
-    its pieces), `log_sizes`. `places`: 0, 1, 2 ... of the walk.
+    By piece: `begins`, `ends`, `lengths`, `middles` (the middle position) and `spreads` (the sum of
+    squared distances from it). By piece length: `firsts` (index of its first piece), `covered`
+    (positions in its pieces), `log_sizes`. `positions`: 0, 1, 2 ... of the walk.
     """
 
-    places: Floats
-    begins: Places
-    ends: Places
+    positions: Floats
+    begins: Indices
+    ends: Indices
     lengths: Floats
     middles: Floats
     spreads: Floats
-    firsts: Places
-    covered: Places
+    firsts: Indices
+    covered: Indices
     log_sizes: Floats
 
 
@@ -166,7 +168,7 @@ def _cut(count: int) -> _Cut:
     begins = np.concatenate([np.arange(n) * size for n, size in zip(pieces, sizes, strict=True)])
     lengths = np.repeat(sizes, pieces)
     return _Cut(
-        places=np.arange(count, dtype=np.float64),
+        positions=np.arange(count, dtype=np.float64),
         begins=begins,
         ends=begins + lengths,
         lengths=lengths.astype(np.float64),
@@ -178,8 +180,8 @@ def _cut(count: int) -> _Cut:
     )
 
 
-def _between(values: Floats, cut: _Cut) -> Floats:
-    """The sums of the values of each piece."""
+def _piece_sums(values: Floats, cut: _Cut) -> Floats:
+    """The sum of the values of each piece."""
     sums = np.zeros((len(values), values.shape[1] + 1))
     np.cumsum(values, axis=1, out=sums[:, 1:])
     return sums[:, cut.ends] - sums[:, cut.begins]

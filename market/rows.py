@@ -1,7 +1,4 @@
-"""Rows of numbers by time, held as numpy arrays that read like a list of tuples.
-
-What lies in which column is columns.py's.
-"""
+"""Time series of rows in numpy arrays that behave like an immutable list of tuples."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Final, Self, SupportsIndex, TypeVar, cast, overload
@@ -18,22 +15,22 @@ T_co = TypeVar("T_co", bound=tuple[Any, ...], covariant=True)
 
 
 def on_grid(times: Times | Floats, interval_ms: int) -> bool:
-    """Whether times, one at least and none before 0, ascend on the grid; whole numbers then."""
+    """Whether times (at least one, all >= 0) are whole numbers that ascend on the grid."""
     first, last = times[0], times[-1]
     if not 0 <= first <= last < _AFTER_ALL_TIME_MS or first % interval_ms:
         return False
     steps = times[1:] - times[:-1]
-    # In one look where none is left out.
+    # The first check is the fast path for a series without holes.
     return bool((steps == interval_ms).all()) or (
         bool((steps > 0).all()) and not bool((steps % interval_ms).any())
     )
 
 
 class Columns(Sequence[T_co]):
-    """`times` in ms, ascending and unique, and one line of `values` for each of them.
+    """`times` in ms, ascending and unique, and one line of `values` for each.
 
-    Reads like an immutable list of tuples that begin with the time, and equals one. A slice
-    shares its arrays with the whole.
+    Reads like an immutable list of tuples that begin with the time, and compares equal to one.
+    A slice shares its arrays with the original.
     """
 
     __slots__ = ("times", "values")
@@ -44,16 +41,16 @@ class Columns(Sequence[T_co]):
         self.values = values
 
     def tuples(self) -> Iterable[T_co]:
-        """The lines as tuples; a float stays the float64 that it is."""
+        """The lines as tuples of Python numbers; floats are unchanged."""
         lines = zip(self.times.tolist(), *self.values.T.tolist(), strict=True)
         return cast(Iterable[T_co], lines)
 
     def column(self, name: str) -> Floats:
-        """The values of one column; shares the array."""
+        """The values of one column, as a view."""
         return self.values[:, self.names.index(name)]
 
-    def taken(self, lines: slice | npt.NDArray[np.intp]) -> Self:
-        """Some of the lines, by a slice or by their indices."""
+    def select(self, lines: slice | npt.NDArray[np.intp]) -> Self:
+        """Some of the lines, by slice or indices."""
         return type(self)(self.times[lines], self.values[lines])
 
     def between(self, first_ms: int, last_ms: int) -> Self:
@@ -62,11 +59,11 @@ class Columns(Sequence[T_co]):
         if not len(times) or (first_ms <= times[0] and times[-1] <= last_ms):
             return self
         begin, end = np.searchsorted(times, (first_ms, last_ms + 1))
-        return self.taken(slice(int(begin), int(end)))
+        return self.select(slice(int(begin), int(end)))
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """All lines of the parts, ascending; where two have one time the later part's counts."""
+        """All lines of the parts, ascending; of two with one time the later part's is used."""
         times = np.concatenate([part.times for part in parts])
         values = np.concatenate([part.values for part in parts])
         return cls(times, values)._ascending()
@@ -78,7 +75,7 @@ class Columns(Sequence[T_co]):
         order = np.argsort(times, kind="stable")
         ordered = times[order]
         last_of_its_time = np.append(ordered[1:] != ordered[:-1], True)
-        return self.taken(order[last_of_its_time])
+        return self.select(order[last_of_its_time])
 
     def __len__(self) -> int:
         return len(self.times)
@@ -92,9 +89,9 @@ class Columns(Sequence[T_co]):
     def __getitem__(self, index: slice) -> Self: ...
     def __getitem__(self, index: SupportsIndex | slice) -> T_co | Self:
         if isinstance(index, slice):
-            return self.taken(index)
-        place = range(len(self))[index]
-        (line,) = self.taken(slice(place, place + 1)).tuples()
+            return self.select(index)
+        position = range(len(self))[index]
+        (line,) = self.select(slice(position, position + 1)).tuples()
         return line
 
     def __eq__(self, other: object) -> bool:
@@ -109,13 +106,13 @@ class Columns(Sequence[T_co]):
 
 
 def first_time(rows: Sequence[tuple[Any, ...]]) -> int:
-    """The time of the first row; the row itself may have to be cut out of a long text."""
+    """The time of the first row, without building the row, which is costly for texts."""
     time: int = int(rows.times[0]) if isinstance(rows, Columns) else rows[0][TIME]
     return time
 
 
 class TimedValues(Columns[tuple[int, float]]):
-    """One number at a time: open interest snapshots, settlements."""
+    """A series of one number per time: open interest snapshots, settlements."""
 
     __slots__ = ()
     names = ("value",)
@@ -138,7 +135,7 @@ _NULLABLE: Final = [index for index, column in enumerate(VALUES) if column.nulla
 
 
 class Rows(Columns[Row]):
-    """Rows of candles; NaN in a column that may be null stands for None."""
+    """Rows of candles; NaN in a nullable column stands for None."""
 
     __slots__ = ()
     names = tuple(column.name for column in VALUES)
@@ -161,13 +158,13 @@ class Rows(Columns[Row]):
             columns[index] = [None if value != value else value for value in columns[index]]
         return cast(Iterable[Row], zip(self.times.tolist(), *columns, strict=True))
 
-    def known(self, name: str) -> TimedValues:
-        """The values of one column by time, without its nulls."""
+    def non_null(self, name: str) -> TimedValues:
+        """The values of one column by time, nulls left out."""
         column = self.column(name)
         there = np.flatnonzero(~np.isnan(column))
         return TimedValues(self.times[there], column[there, None])
 
     def is_finite(self) -> bool:
-        """Whether every value is a number, or null where it may be."""
+        """Whether every value is finite, or null in a nullable column."""
         numbers, nullable = self.values[:, NUMBERS], self.values[:, NULLABLE]
         return bool(np.isfinite(numbers).all()) and not bool(np.isinf(nullable).any())

@@ -1,4 +1,4 @@
-"""Candle lengths and their grids. Times are integer UTC milliseconds."""
+"""Timeframes: their lengths, UTC grids, windows, and which are aggregated from others."""
 
 from enum import StrEnum
 from typing import Final, Self
@@ -11,8 +11,8 @@ DAY_MS: Final = 24 * HOUR_MS
 class Timeframe(StrEnum):
     """A candle length. Every one divides a day, so its grid starts at 00:00 UTC.
 
-    A further one is one row: its word, its length, and what it is made of, where no exchange is
-    asked for it. Everything else follows.
+    To add one, add a row: name, length in ms and, if it is aggregated instead of fetched, the
+    name of its source.
     """
 
     M5 = "5m", 5 * MINUTE_MS
@@ -27,24 +27,24 @@ class Timeframe(StrEnum):
     D1 = "1d", DAY_MS
 
     interval_ms: int
-    _made_of: str
+    _aggregated_from: str
 
-    def __new__(cls, word: str, interval_ms: int = 0, made_of: str = "") -> Self:
-        timeframe = str.__new__(cls, word)
-        timeframe._value_ = word
+    def __new__(cls, name: str, interval_ms: int = 0, aggregated_from: str = "") -> Self:
+        timeframe = str.__new__(cls, name)
+        timeframe._value_ = name
         timeframe.interval_ms = interval_ms
-        timeframe._made_of = made_of
+        timeframe._aggregated_from = aggregated_from
         return timeframe
 
     @property
     def collected_as(self) -> "Timeframe":
-        """The timeframe whose collection makes this one: 8h is made from 4h."""
-        return Timeframe(self._made_of or self)
+        """The timeframe to fetch for this one: 4h for 8h, itself for the others."""
+        return Timeframe(self._aggregated_from or self)
 
     @property
     def produces(self) -> tuple["Timeframe", ...]:
-        """The documents that a collection of this timeframe publishes, its own first."""
-        return (self, *(timeframe for timeframe in Timeframe if timeframe._made_of == self))
+        """The timeframes that one collection of this one publishes, itself first."""
+        return (self, *(timeframe for timeframe in Timeframe if timeframe._aggregated_from == self))
 
     def floor(self, time_ms: int) -> int:
         """The open time of the candle that holds `time_ms`."""
@@ -55,7 +55,7 @@ class Timeframe(StrEnum):
         return self.floor(as_of_ms) - self.interval_ms
 
     def window_start(self, as_of_ms: int, candles: int) -> int:
-        """The first of the `candles` grid instants up to `as_of_ms`."""
+        """The open time of the oldest of the `candles` newest candles at `as_of_ms`."""
         return self.floor(as_of_ms) - (candles - 1) * self.interval_ms
 
 

@@ -115,7 +115,7 @@ def candles_of(columns: Sequence[Sequence[Any]], fail: PayloadErrors) -> Candles
     times, *values = columns
     for name in ("volume", "turnover"):
         check_decimals(values[Candles.names.index(name)], times, name, fail)
-    return Candles.of_columns(times, values)
+    return Candles.from_columns(times, values)
 
 
 def snapshots(times: Sequence[int], values: Sequence[float]) -> TimedValues:

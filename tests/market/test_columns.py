@@ -4,7 +4,17 @@ from typing import get_args
 
 from market import markets
 from market.candles import Candle, Candles
-from market.columns import CANDLE, COLUMNS, NULLABLE, NUMBERS, SUMMED, UNSUMMED, VALUES, Row, places
+from market.columns import (
+    CANDLE,
+    COLUMNS,
+    NULLABLE,
+    NUMBERS,
+    SUMMED,
+    UNSUMMED,
+    VALUES,
+    Row,
+    column_indices,
+)
 from market.rows import Rows
 
 
@@ -35,5 +45,5 @@ def test_columns_side_by_side_are_a_slice() -> None:
         NUMBERS,
         NULLABLE,
     ]
-    assert places(lambda column: column.name in ("close", "funding_rate")) == [3, 7]
-    assert places(lambda column: False) == []
+    assert column_indices(lambda column: column.name in ("close", "funding_rate")) == [3, 7]
+    assert column_indices(lambda column: False) == []
