@@ -1,7 +1,7 @@
-"""Documents in the hot store: how they lie there, how they are published and read back.
+"""Documents in the hot store: their keys and format, publishing and reading.
 
-`cache:<name>` is base64(zlib(JSON)) as one plain value, `cache:<name>:meta` what a reader needs
-without it. Both change in one script, so a reader sees the old or the new, never a mix.
+`cache:<name>` is base64(zlib(JSON)) as one plain value; `cache:<name>:meta` is JSON with version,
+times, sizes and hashes. One script replaces both, so a reader sees the old or the new pair.
 """
 
 import asyncio
@@ -19,19 +19,19 @@ from documents.stored_text import TextDecoder, TextStream, stored_hash
 from stores.hot.leases import Lease, retry_under_lease
 from stores.hot.store import PIECE_DEADLINE_S, HotStore, StoreUnavailable
 
-PUBLISHED: Final = "published"  # the channel: "<name> <version>" for each document published
-# Upstash refuses requests and answers over 10 MB. Its pieces are turned into JSON and back on the
-# event loop, so they are smaller.
+PUBLISHED: Final = "published"  # the channel of messages "<name> <version>"
+# Upstash refuses requests and answers over 10 MB, and its client encodes JSON on the event loop.
 PIECE_BYTES: Final = {"native": 8_000_000, "upstash": 4_000_000}
-# A reader holds one piece, twice for a moment, and the stream made so far. Upstash bills each.
+# A reader holds up to two pieces and the stream so far. Upstash bills each read.
 _READ_BYTES: Final = {"native": 1_000_000, "upstash": 4_000_000}
-_READS: Final = 5  # of a document that is replaced while it is read in pieces
-_STAGING_TTL_MS: Final = 120_000  # from the last piece; a piece has 30 s
+_READS: Final = 5  # attempts while the document is replaced between its pieces
+_STAGING_TTL_MS: Final = 120_000  # after the last piece; a piece has 30 s
+_EXPIRED: Final = "the staged pieces of the document expired before it was complete"
 
 log = structlog.get_logger(__name__)
 
-# put_piece(lock, staging; lease, offset, ttl, piece): appends to what only this lease writes.
-# Returns 'ok', 'lost', or 'gap' when earlier pieces are gone.
+# put_piece(lock, staging; lease, offset, ttl, piece): appends to this lease's staging key.
+# Returns 'ok', 'lost', or 'gap' if earlier pieces have expired.
 _PUT_PIECE: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
 if ARGV[2] == '0' then
@@ -45,7 +45,7 @@ return 'ok'
 """
 
 # publish(lock, staging, document, meta; lease, version, length, meta, channel, message).
-# Returns 'ok' (also when this very document stands already), 'lost', 'stale' or 'gap'.
+# Returns 'ok' (also if this document is published already), 'lost', 'stale' or 'gap'.
 _PUBLISH: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
 local stored = redis.call('GET', KEYS[4])
@@ -62,20 +62,20 @@ return 'ok'
 
 
 class StaleVersion(Exception):
-    """A document at least as new is stored already; nothing was changed."""
+    """The stored document has this version or a later one; nothing was changed."""
 
 
 class DamagedDocument(StoreUnavailable):
-    """What is stored does not match its own meta. The next publish replaces it."""
+    """The stored document does not match its meta. The next publish replaces it."""
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentMeta:
-    """What is known of a document without reading it. Times are UTC ms, sizes bytes.
+    """A document's version, times (UTC ms), sizes (bytes) and hashes.
 
-    `stored_hash` is of the zlib stream, `stored_bytes` counts its base64 text. `content_hash`
-    tells contents of one version apart: it is the stream's too, and that of the JSON in documents
-    that earlier versions wrote.
+    `stored_hash` is of the zlib stream, `stored_bytes` the length of its base64 text.
+    `content_hash` distinguishes contents of one version: the hash of the stream, or of the JSON in
+    documents of earlier releases.
     """
 
     name: str
@@ -90,10 +90,9 @@ class DocumentMeta:
 
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """A document as it is stored, less the base64.
+    """A document's meta and its zlib stream, which is also HTTP's `deflate`.
 
-    `deflated` is one zlib stream, which is also HTTP's `deflate`. `verified`: its hash was
-    compared with the meta's stored hash.
+    `verified`: the stream has the hash in the meta.
     """
 
     meta: DocumentMeta
@@ -101,16 +100,16 @@ class StoredDocument:
     verified: bool = False
 
     def inflate(self) -> bytes:
-        """The JSON. CPU work: call it off the event loop. Raises DamagedDocument."""
+        """The JSON. CPU work: call it in a thread. Raises DamagedDocument."""
         try:
             json = inflate(self.deflated, self.meta.json_bytes)
         except ValueError as error:
             raise DamagedDocument(f"cache:{self.meta.name} cannot be inflated: {error}") from None
-        # A stream with its stored hash and its own checksum is what was published: to hash the
-        # JSON as well would take as long as to inflate it.
-        whole = self.verified and len(json) == self.meta.json_bytes
+        # A verified stream with a correct checksum is what was published. Hashing the JSON, too,
+        # would take as long as inflating it.
+        intact = self.verified and len(json) == self.meta.json_bytes
         content_hash = self.meta.content_hash
-        if not whole and content_hash not in (stored_hash(self.deflated), stored_hash(json)):
+        if not intact and content_hash not in (stored_hash(self.deflated), stored_hash(json)):
             raise DamagedDocument(f"cache:{self.meta.name} does not match its content hash")
         return json
 
@@ -118,8 +117,8 @@ class StoredDocument:
 class CacheManager:
     """Publishes and reads documents. `name` is a timeframe or `global_fr`, else ValueError.
 
-    Every method raises StoreUnavailable when the store is away. CPU work runs in a thread, in
-    slices that let the event loop go on.
+    Every method raises StoreUnavailable if the store does not answer. CPU work runs in a thread,
+    in slices short enough for the event loop.
     """
 
     def __init__(self, store: HotStore, *, piece_bytes: int | None = None) -> None:
@@ -131,7 +130,7 @@ class CacheManager:
         self._publish = store.script(_PUBLISH)
 
     async def next_version(self, name: str, as_of_ms: int) -> int:
-        """The version to publish with: it rises, also when the store has lost the last one."""
+        """The version to publish with; it rises even if the store has lost the last one."""
         meta = await self.read_meta(name)
         return max(meta.version + 1 if meta else 0, as_of_ms)
 
@@ -145,10 +144,10 @@ class CacheManager:
         updated_at_ms: int,
         lease: Lease,
     ) -> DocumentMeta:
-        """Publishes the document, JSON or compressed already, whole or not at all.
+        """Publishes the document, JSON or compressed, in one atomic step.
 
-        Each step that the store does not answer is tried again while the lease is held. Raises
-        LeaseLost (checked inside the store), StaleVersion, StoreRefused.
+        A step that the store does not answer is retried while the lease is held. Raises LeaseLost
+        (checked inside the store), StaleVersion, StoreRefused.
         """
         key = _key(name)
         lease.check()
@@ -189,7 +188,7 @@ class CacheManager:
         return meta
 
     async def read_meta(self, name: str) -> DocumentMeta | None:
-        """The document's meta, or None when there is none that can be read."""
+        """The document's meta; None if there is none or it is unreadable."""
         return (await self.read_metas([name]))[name]
 
     async def read_metas(self, names: Iterable[str]) -> dict[str, DocumentMeta | None]:
@@ -201,14 +200,13 @@ class CacheManager:
         return {name: _meta(name, text) for name, text in zip(wanted, texts, strict=True)}
 
     async def read(self, name: str) -> StoredDocument | None:
-        """The document with its meta, both of one version; None when there is none.
+        """The document with its meta, both of one version; None if there is none.
 
-        Pieces of two versions do not have the hash of one, so the hash tells when a publish fell
-        between them; then it is read again, from the meta on. Raises DamagedDocument when the
-        stored value is not what its meta says.
+        A publish between two pieces shows as a wrong hash, and the document is read again from its
+        meta on. Raises DamagedDocument if the stored value does not match its meta.
         """
         key = _key(name)
-        read_as: DocumentMeta | None = None
+        previous: DocumentMeta | None = None
         for _ in range(_READS):
             meta = await self.read_meta(name)
             if meta is None:
@@ -216,16 +214,16 @@ class CacheManager:
             document = await self._read_as(meta, key)
             if document is not None:
                 return document
-            if meta == read_as:
-                raise DamagedDocument(f"{key} is not what its meta says")
-            read_as = meta
+            if meta == previous:
+                raise DamagedDocument(f"{key} does not match its meta: publish it again")
+            previous = meta
         raise StoreUnavailable(f"{key} is being replaced faster than it can be read")
 
     async def get_from_cache(self, name: str) -> Any | None:
-        """The parsed JSON document, or None when there is none.
+        """The parsed JSON document, or None if there is none.
 
-        Parsing holds the interpreter: where the event loop must stay free, read() and cut the
-        JSON instead.
+        Parsing holds the GIL throughout. A process that serves requests uses read() and filters
+        the JSON text instead.
         """
         document = await self.read(name)
         if document is None:
@@ -233,7 +231,7 @@ class CacheManager:
         return await asyncio.to_thread(lambda: orjson.loads(document.inflate()))
 
     async def _stage(self, staging: str, stream: TextStream, lease: Lease) -> None:
-        """Puts the document beside the one that stands, a piece at a time; holds one piece."""
+        """Writes the document to the staging key; holds one piece in memory at a time."""
         offset = 0
         while piece := await asyncio.to_thread(stream.piece):
             put = partial(
@@ -245,7 +243,7 @@ class CacheManager:
             answer = await retry_under_lease(lease, put)
             lease.raise_if_lost(answer)
             if answer != b"ok":
-                raise StoreUnavailable("the pieces of the document expired before it was whole")
+                raise StoreUnavailable(_EXPIRED)
             offset += len(piece)
 
     async def _drop(self, staging: str) -> None:
@@ -255,10 +253,7 @@ class CacheManager:
             log.warning("staging_left_to_expire", key=staging, reason=str(error))
 
     async def _read_as(self, meta: DocumentMeta, key: str) -> StoredDocument | None:
-        """The document that `meta` describes, or None where something else is stored.
-
-        Holds one piece of the text at a time.
-        """
+        """The document that `meta` describes; None if the stored value is another one."""
         decoder = TextDecoder()
         for start in range(0, meta.stored_bytes, self._read_bytes):
             end = min(start + self._read_bytes, meta.stored_bytes)
@@ -275,12 +270,12 @@ class CacheManager:
 
 def _key(name: str) -> str:
     if name not in DOCUMENTS:
-        raise ValueError(f"there is no document {name!r}")
+        raise ValueError(f"unknown document {name!r}: use one of {', '.join(DOCUMENTS)}")
     return f"cache:{name}"
 
 
 def _meta_text(meta: DocumentMeta) -> bytes:
-    """The meta as it is stored; the publish script reads the version out of this text."""
+    """The stored form of a meta. The publish script finds the version in it by a pattern."""
     return orjson.dumps(
         {
             "version": meta.version,
@@ -294,7 +289,7 @@ def _meta_text(meta: DocumentMeta) -> bytes:
     )
 
 
-# The same few texts are looked at before every answer.
+# Every answer of the API parses one of the same few texts.
 @lru_cache(4 * len(DOCUMENTS))
 def _meta(name: str, text: bytes | None) -> DocumentMeta | None:
     if text is None:
@@ -312,7 +307,7 @@ def _meta(name: str, text: bytes | None) -> DocumentMeta | None:
             stored_hash=str(found["stored_hash"]),
         )
     except (ValueError, KeyError, TypeError) as error:
-        # Not ours, or damaged: as good as none, and the next publish replaces it.
+        # The next publish replaces it.
         log.warning("meta_unreadable", document=name, reason=repr(error))
         return None
 
@@ -323,6 +318,6 @@ def _raise_unless_ok(answer: bytes, meta: DocumentMeta, lease: Lease) -> None:
         case b"ok":
             return
         case b"stale":
-            raise StaleVersion(f"cache:{meta.name} is stored at {meta.version} or later")
+            raise StaleVersion(f"cache:{meta.name} is stored at version {meta.version} or later")
         case _:
-            raise StoreUnavailable("the pieces of the document expired before it was whole")
+            raise StoreUnavailable(_EXPIRED)

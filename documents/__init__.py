@@ -1,1 +1,1 @@
-"""The JSON documents: their names, how they are built, read back, cut and compressed."""
+"""The JSON documents: their names, how they are built, read, filtered and compressed."""

@@ -1,9 +1,9 @@
-"""The JSON documents as they are written: candles market by market, and the funding of all.
+"""Builds the JSON documents: candles market by market, and the funding of all markets.
 
 A document is one JSON object: a header, `markets` sorted by (exchange, symbol) with their rows,
-and `missing`. It is written without whitespace and always in the same key order, which is what
-lets text.py cut it as text. Numbers are written in the shortest form that reads back as the same
-float64; NaN and infinity are refused, so every document is valid JSON.
+and `missing`. It has no whitespace and a fixed key order, on which text.py relies. Numbers have
+the shortest form that reads back as the same float64. NaN and infinity raise ValueError, so every
+document is valid JSON.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeVar
 import numpy as np
 import orjson
 
-from documents.deflated import Deflated, DeflatedPart, deflate, joined
+from documents.deflated import Deflated, DeflatedPart, deflate, join_parts
 from documents.names import GLOBAL_FR
 from market.columns import TIME, VALUES
 from market.markets import (
@@ -41,7 +41,7 @@ _nullable: Final = [itemgetter(COLUMNS.index(column.name)) for column in VALUES 
 
 
 class DocumentBuilder:
-    """Builds one candle document, market by market; keeps their JSON, compressed, and no rows."""
+    """Builds one candle document market by market; holds their compressed JSON, but no rows."""
 
     def __init__(self, timeframe: Timeframe, source: Source) -> None:
         self._timeframe = timeframe
@@ -55,15 +55,15 @@ class DocumentBuilder:
         return len(self._fragments)
 
     def add(self, series: MarketSeries, meta: Meta) -> None:
-        """Encodes and compresses one market, at once; Rows several times as fast as tuples.
+        """Encodes and compresses one market; Rows are several times as fast as tuples.
 
-        Raises ValueError, and takes nothing in, if the market is already there, if its rows do
-        not ascend on the timeframe's grid, or if a number is not finite.
+        Raises ValueError and adds nothing if the market was added before, if its rows do not
+        ascend on the timeframe's grid, or if a number is not finite.
         """
         market, rows = series.market, series.rows
-        place = (market.exchange, market.symbol)
-        if place in self._fragments:
-            raise ValueError(f"{market.key}: added twice")
+        sort_key = (market.exchange, market.symbol)
+        if sort_key in self._fragments:
+            raise ValueError(f"{market.key}: the market was added twice")
         if not all(value is None or isfinite(value) for value in meta.values()):
             raise ValueError(f"{market.key}: its metadata is not finite")
         encoded = self._encoded(market, rows)
@@ -76,21 +76,21 @@ class DocumentBuilder:
             "checked_at": series.checked_at_ms,
             "stale_since": series.stale_since_ms,
         }
-        self._fragments[place] = deflate(_fragment(head, encoded))
+        self._fragments[sort_key] = deflate(_fragment(head, encoded))
         self.rows += len(rows)
         if rows:
             self._newest_open_ms = max(self._newest_open_ms, rows[-1][TIME])
 
     def _encoded(self, market: Market, rows: Sequence[Row]) -> bytes:
-        """The rows as a JSON array; the same bytes for Rows and for the tuples that they equal."""
+        """The rows as a JSON array; Rows and equal tuples give the same bytes."""
         interval_ms = self._timeframe.interval_ms
         if isinstance(rows, Rows):
-            whole = not rows or on_grid(rows.times, interval_ms)
+            ascending = not rows or on_grid(rows.times, interval_ms)
         else:
             times = [row[TIME] for row in rows]
             exact = all(type(time) is int and time % interval_ms == 0 for time in times)
-            whole = exact and (not times or times[0] >= 0) and _ascending(times)
-        if not whole:
+            ascending = exact and (not times or times[0] >= 0) and _ascending(times)
+        if not ascending:
             raise ValueError(f"{market.key}: its rows do not ascend on the {self._timeframe} grid")
         if isinstance(rows, Rows):
             encoded = _encode_columns(rows, interval_ms) if rows.is_finite() else None
@@ -103,7 +103,7 @@ class DocumentBuilder:
     def finish(
         self, *, version: int, as_of_ms: int, updated_at_ms: int, missing: Iterable[Missing]
     ) -> bytes:
-        """The whole document as JSON: what finish_deflated gives, inflated."""
+        """The whole document as JSON; see finish_deflated."""
         return self.finish_deflated(
             version=version, as_of_ms=as_of_ms, updated_at_ms=updated_at_ms, missing=missing
         ).inflate()
@@ -111,7 +111,7 @@ class DocumentBuilder:
     def finish_deflated(
         self, *, version: int, as_of_ms: int, updated_at_ms: int, missing: Iterable[Missing]
     ) -> Deflated:
-        """The whole document; equal input gives equal bytes in any order of `add`.
+        """The whole document, compressed. Its bytes do not depend on the order of `add`.
 
         The builder is empty afterwards. Raises ValueError if a row opened after `as_of_ms`.
         """
@@ -127,7 +127,7 @@ class DocumentBuilder:
             source=self._source,
             columns=COLUMNS,
         )
-        document = joined(
+        document = join_parts(
             piece if isinstance(piece, DeflatedPart) else deflate(piece)
             for piece in _pieces(header, self._fragments, missing, comma=_COMMA)
         )
@@ -177,39 +177,39 @@ def encode_funding(
 
 
 def _encode_tuples(rows: Sequence[Row]) -> bytes | None:
-    """None where a row does not hold finite numbers, and nulls only where they may be."""
+    """None if a row lacks a number, or holds NaN, infinity or a None that it may not hold."""
     encoded = orjson.dumps(rows if isinstance(rows, list | tuple) else list(rows))
-    # orjson writes null for NaN and infinity: every null must be a None that may be one.
+    # orjson writes null for NaN and infinity, so every null must be a None of a nullable column.
     nulls = encoded.count(b"null")
-    whole = not set(map(len, rows)) - {len(COLUMNS)}
-    if whole and nulls:
+    complete = not set(map(len, rows)) - {len(COLUMNS)}
+    if complete and nulls:
         nulls -= sum(list(map(value, rows)).count(None) for value in _nullable)
-    return encoded if whole and not nulls and b'"' not in encoded else None
+    return encoded if complete and not nulls and b'"' not in encoded else None
 
 
 def _encode_columns(rows: Rows, interval_ms: int) -> bytes:
     if not len(rows):
         return b"[]"
-    # Without their times, which as floats would be written as such: [[1.5,null],[2.0,0.1]]
+    # The times are spliced in as integers: orjson gives the values alone, [[1.5,null],[2.0,0.1]].
     encoded = orjson.dumps(np.ascontiguousarray(rows.values), option=orjson.OPT_SERIALIZE_NUMPY)
     lines = encoded.split(b"[")
     pieces = [b"["] * (2 * len(rows) + 1)
-    pieces[1::2] = _beginnings(rows.times, interval_ms)
+    pieces[1::2] = _row_starts(rows.times, interval_ms)
     pieces[2::2] = lines[2:]
     return b"".join(pieces)
 
 
-def _beginnings(times: Times, interval_ms: int) -> list[bytes]:
+def _row_starts(times: Times, interval_ms: int) -> list[bytes]:
     """`[<time>,` of each row."""
     count, last_ms = len(times), int(times[-1])
     if last_ms - int(times[0]) == (count - 1) * interval_ms:
-        return _unbroken_beginnings(last_ms, interval_ms, -(-count // 512) * 512)[-count:]
+        return _row_starts_without_gap(last_ms, interval_ms, -(-count // 512) * 512)[-count:]
     return [b"[%d," % time_ms for time_ms in times.tolist()]
 
 
 @lru_cache(maxsize=8)
-def _unbroken_beginnings(last_ms: int, interval_ms: int, count: int) -> list[bytes]:
-    """Those of `count` rows without a hole, the last of them at `last_ms`: markets share them."""
+def _row_starts_without_gap(last_ms: int, interval_ms: int, count: int) -> list[bytes]:
+    """`[<time>,` of `count` rows up to `last_ms`; cached because most markets share them."""
     first_ms = last_ms - (count - 1) * interval_ms
     return [b"[%d," % time_ms for time_ms in range(first_ms, last_ms + 1, interval_ms)]
 
@@ -254,10 +254,10 @@ def _pieces(
     *,
     comma: _T,
 ) -> list[_T | bytes]:
-    """A document's JSON in order; markets and commas as they were given, the rest as text."""
+    """A document's JSON in order: markets and commas as given, everything else as text."""
     pieces: list[_T | bytes] = [header[:-1] + b',"markets":[']
-    for place in sorted(fragments):
-        pieces += (fragments[place], comma)
+    for sort_key in sorted(fragments):
+        pieces += (fragments[sort_key], comma)
     if fragments:
         pieces.pop()
     pieces.append(b'],"missing":%b}' % orjson.dumps(sorted(set(missing))))

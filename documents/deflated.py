@@ -1,7 +1,7 @@
-"""One zlib stream, put together from parts that were compressed one by one.
+"""One zlib stream, joined from parts that were compressed one by one.
 
-A part ends on a byte boundary and refers to nothing before it, so parts can be put in any order
-and the whole stays one stream of the plain format (RFC 1950): also HTTP's `deflate`.
+A part ends on a byte boundary and refers to nothing before it, so parts joined in any order are
+one valid stream (RFC 1950), which is also HTTP's `deflate`.
 """
 
 from collections.abc import Iterable
@@ -11,17 +11,17 @@ from typing import Final
 
 from isal import isal_zlib
 
-_LEVEL: Final = 1  # isal's: on documents as small as its 2 and 3, and faster
+_LEVEL: Final = 1  # isal: on documents as small as levels 2 and 3, and faster
 _RAW: Final = -15  # a stream without header and checksum, with the full window
 _PART_BYTES: Final = 1 << 20
 _HEADER: Final = b"\x78\x01"
-_END: Final = b"\x03\x00"  # a last block with nothing in it
+_END: Final = b"\x03\x00"  # an empty final block
 _ADLER_BASE: Final = 65521
 
 
 @dataclass(frozen=True, slots=True)
 class DeflatedPart:
-    """A piece of text, compressed; `size` and `adler` are of the text."""
+    """A compressed piece of text; `size` (bytes) and `adler` (Adler-32) are those of the text."""
 
     deflated: bytes
     size: int
@@ -30,7 +30,7 @@ class DeflatedPart:
 
 @dataclass(frozen=True, slots=True)
 class Deflated:
-    """A whole zlib stream in pieces, and the size of the text in it."""
+    """A complete zlib stream in pieces, and the size of its text in bytes."""
 
     pieces: tuple[bytes, ...]
     text_bytes: int
@@ -46,23 +46,23 @@ def deflate(text: bytes | memoryview) -> DeflatedPart:
 
 
 def deflate_whole(text: bytes) -> Deflated:
-    """The stream of a text that lies there already."""
+    """Compresses a complete text."""
     view = memoryview(text)
-    return joined(
+    return join_parts(
         deflate(view[start : start + _PART_BYTES]) for start in range(0, len(view), _PART_BYTES)
     )
 
 
-def joined(parts: Iterable[DeflatedPart]) -> Deflated:
-    """The stream of the parts' texts, one after the other."""
-    together = list(parts)
-    adler = reduce(_adler_after, together, 1)
-    pieces = (_HEADER, *(part.deflated for part in together), _END + adler.to_bytes(4, "big"))
-    return Deflated(pieces, sum(part.size for part in together))
+def join_parts(parts: Iterable[DeflatedPart]) -> Deflated:
+    """One stream of the parts' texts in order."""
+    parts = list(parts)
+    adler = reduce(_combine_adler, parts, 1)
+    pieces = (_HEADER, *(part.deflated for part in parts), _END + adler.to_bytes(4, "big"))
+    return Deflated(pieces, sum(part.size for part in parts))
 
 
 def inflate(stream: bytes, text_bytes: int) -> bytes:
-    """The text of a stream. Raises ValueError if it is damaged or of another size."""
+    """The text of a stream. Raises ValueError if it is damaged or not `text_bytes` long."""
     try:
         text: bytes = isal_zlib.decompress(stream, bufsize=text_bytes)
     except isal_zlib.error as error:  # type: ignore[misc]  # its stub calls it a value
@@ -72,8 +72,8 @@ def inflate(stream: bytes, text_bytes: int) -> bytes:
     return text
 
 
-def _adler_after(adler: int, part: DeflatedPart) -> int:
-    """The Adler-32 of a text followed by the part's, as zlib's adler32_combine has it."""
+def _combine_adler(adler: int, part: DeflatedPart) -> int:
+    """The Adler-32 of a text followed by the part's text (zlib: adler32_combine)."""
     low = (adler & 0xFFFF) + (part.adler & 0xFFFF) - 1
     high = (adler >> 16) + (part.adler >> 16) + part.size * ((adler & 0xFFFF) - 1)
     return (high % _ADLER_BASE) << 16 | low % _ADLER_BASE

@@ -1,4 +1,4 @@
-"""Stored documents read back: the series of a candle document, and the funding of all markets."""
+"""Reads documents: the series of a candle document, and the funding of all markets."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -20,12 +20,12 @@ from market.markets import (
 )
 from market.rows import Rows, TimedValues
 
-_NO_NUMBER: Final = b"-1e300"  # beyond all that a row holds
+_NO_NUMBER: Final = b"-1e300"  # stands for null; no row holds such a number
 _funding_decoder: Final = msgspec.json.Decoder(list[FundingRow])
 
 
 def decode_funding(document: bytes) -> dict[str, FundingSeries]:
-    """The funding of all markets, by Market.key. Raises DocumentError if it is something else."""
+    """The funding of all markets by Market.key. Raises DocumentError for any other document."""
     text = DocumentText(document)
     if text.header.get("columns") != list(FUNDING_COLUMNS):
         raise DocumentError("not a funding document")
@@ -41,10 +41,10 @@ def decode_funding(document: bytes) -> dict[str, FundingSeries]:
 
 
 class StoredSeries(Mapping[str, MarketSeries]):
-    """The series of a candle document by Market.key; decodes a market each time it is asked for.
+    """The series of a candle document by Market.key; each access decodes the market anew.
 
-    A document of a thousand markets is 40 MB as text and several times that as Python rows, of
-    which a collection needs one market at a time.
+    A thousand markets are 40 MB of text and several times that as rows, but a collection needs
+    only one market's rows at a time.
     """
 
     def __init__(self, text: DocumentText) -> None:
@@ -69,7 +69,7 @@ class StoredSeries(Mapping[str, MarketSeries]):
         )
 
     def metas(self) -> dict[str, Meta]:
-        """What the document says about each market, apart from its rows."""
+        """Each market's `meta`, such as its Hurst exponent, by Market.key."""
         return {key: self._text.head(span).get("meta") or {} for key, span in self._spans.items()}
 
     def __iter__(self) -> Iterator[str]:
@@ -82,8 +82,8 @@ class StoredSeries(Mapping[str, MarketSeries]):
 def decode_series(document: bytes) -> StoredSeries:
     """The rows of an earlier document, for carry-over and incremental refresh.
 
-    Raises DocumentError if this is no candle document; rows that cannot be read raise it when
-    their market is asked for.
+    Raises DocumentError if this is not a candle document. Access to a market raises it if the
+    market's rows are unreadable.
     """
     text = DocumentText(document)
     if text.header.get("columns") != list(COLUMNS):
@@ -97,20 +97,20 @@ def _head(text: DocumentText, span: MarketSpan) -> tuple[dict[str, Any], Market]
         exchange = Exchange(span.exchange)
         return head, Market(exchange, span.symbol, head["base"], head["quote"])
     except (KeyError, ValueError) as error:
-        raise DocumentError(f"{span.symbol}: not a market of ours: {error}") from None
+        raise DocumentError(f"{span.symbol}: unreadable market: {error}") from None
 
 
 def _decode_rows(rows: memoryview) -> Rows:
-    # As one list of numbers, a number for each null: None among them would take twice as long.
+    # One flat list of numbers, with a number for each null: a list with None takes twice as long.
     flat = bytes(rows).translate(None, b"[]").replace(b"null", _NO_NUMBER)
     try:
         numbers = orjson.loads(b"[%b]" % flat)
         lines = np.fromiter(numbers, np.float64, len(numbers)).reshape(-1, len(COLUMNS))
     except (ValueError, TypeError) as error:
-        raise DocumentError(f"rows cannot be read: {error}") from None
+        raise DocumentError(f"unreadable rows: {error}") from None
     lines[lines == float(_NO_NUMBER)] = np.nan
     if np.isnan(lines[:, 0]).any():
-        raise DocumentError("a row without its time")
+        raise DocumentError("a row has no time")
     return Rows(lines[:, 0].astype(np.int64), lines[:, 1:])
 
 
@@ -118,4 +118,4 @@ def _decode_settlements(rows: memoryview) -> list[FundingRow]:
     try:
         return _funding_decoder.decode(rows)
     except msgspec.DecodeError as error:
-        raise DocumentError(f"rows cannot be read: {error}") from None
+        raise DocumentError(f"unreadable rows: {error}") from None

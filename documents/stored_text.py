@@ -1,4 +1,4 @@
-"""Documents as the text that is stored: base64 of one zlib stream, written and read in pieces."""
+"""Encodes and decodes a document's stored text: base64 of one zlib stream, piece by piece."""
 
 import binascii
 import hashlib
@@ -9,20 +9,20 @@ from typing import Final
 
 from documents.deflated import Deflated
 
-# Native code holds the interpreter for one slice at most: about a millisecond.
+# base64 and hashing hold the GIL for one slice at a time: about a millisecond.
 _RAW_SLICE: Final = 3 << 16
 _TEXT_SLICE: Final = 4 << 16
 
 
 def stored_hash(stream: bytes) -> str:
-    """The hash of a zlib stream, or of a text, as a document's meta has it."""
+    """The hash of a zlib stream or of a JSON text, as in DocumentMeta."""
     return hashlib.blake2b(stream, digest_size=8).hexdigest()
 
 
 class TextStream:
-    """A document as text, in pieces of at most `piece_bytes`; CPU work for a thread.
+    """Encodes a document in pieces of at most `piece_bytes`; CPU work for a thread.
 
-    `hash` and `written` are of all pieces so far.
+    `hash` is of the stream and `written` of the text (bytes) of all pieces so far.
     """
 
     def __init__(self, document: Deflated, piece_bytes: int) -> None:
@@ -36,14 +36,14 @@ class TextStream:
         return self._hash.hexdigest()
 
     def piece(self) -> bytes:
-        """The next piece; empty when there is none left."""
+        """The next piece; empty after the last."""
         texts: list[bytes] = []
         length = 0
         for raw in self._slices:
             self._hash.update(raw)
             texts.append(binascii.b2a_base64(raw, newline=False))
             length += len(texts[-1])
-            time.sleep(0)  # lets the event loop have the interpreter
+            time.sleep(0)  # releases the GIL to the event loop
             if length + len(texts[0]) > self._piece_bytes:
                 break
         self.written += length
@@ -51,7 +51,7 @@ class TextStream:
 
 
 class TextDecoder:
-    """The zlib stream of pieces of text. CPU work for threads, one at a time."""
+    """Decodes pieces of text to their zlib stream. CPU work, for one thread at a time."""
 
     def __init__(self) -> None:
         self._stream = io.BytesIO()
@@ -62,25 +62,25 @@ class TextDecoder:
         return self._hash.hexdigest()
 
     def feed(self, piece: bytes) -> bool:
-        """Takes a piece of whole groups of four characters; False when it is not base64."""
+        """Decodes a piece, whose length is a multiple of four; False if it is not base64."""
         view = memoryview(piece)
         try:
             for at in range(0, len(view), _TEXT_SLICE):
                 raw = binascii.a2b_base64(view[at : at + _TEXT_SLICE], strict_mode=True)
                 self._hash.update(raw)
                 self._stream.write(raw)
-                time.sleep(0)  # lets the event loop have the interpreter
+                time.sleep(0)  # releases the GIL to the event loop
         except binascii.Error:
             return False
         return True
 
     def stream(self) -> bytes:
-        """What was fed so far; copies it."""
+        """A copy of the stream so far."""
         return self._stream.getvalue()
 
 
 def _slices(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """The same bytes cut anew, each slice of `size` but the last."""
+    """The same bytes in slices of `size`; the last may be shorter."""
     buffer = bytearray()
     for piece in pieces:
         buffer += piece

@@ -1,8 +1,8 @@
-"""Documents cut as text: markets and rows are found by their brackets, and only times are parsed.
+"""Filters a document's JSON as text: markets and rows by their brackets, only times parsed.
 
-Relies on how building.py writes them: no whitespace, fixed key order, rows of plain numbers. In
-such text the bytes `"rows":[` and `"markets":[` occur nowhere else (a quote inside a string is
-escaped), and the first `}` after a market's `"rows":[` ends that market.
+It relies on the form that building.py writes: no whitespace, fixed key order, rows of plain
+numbers. The bytes `"rows":[` and `"markets":[` occur nowhere else in such text (a quote inside a
+string is escaped), and the first `}` after a market's `"rows":[` ends that market.
 """
 
 from dataclasses import dataclass
@@ -20,16 +20,15 @@ _PART_BYTES: Final = 256 * 1024
 
 
 class DocumentError(UnreadableSeries):
-    """The text is not a document as building.py writes it."""
+    """The text does not have the form that building.py writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What of a document is wanted; applied in the order of the fields.
+    """The filters of a request, applied in the order of the fields; None means no filter.
 
-    None means all. A symbol in upper case names a market in any case. `closed` leaves out rows
-    that opened after the header's `last_closed_open_time`; `limit` keeps the last n rows of each
-    market.
+    An upper-case symbol matches a market's symbol in any case. `closed` drops rows that opened
+    after the header's `last_closed_open_time`. `limit` keeps the last n rows of each market.
     """
 
     exchanges: frozenset[str] | None = None
@@ -49,7 +48,7 @@ class Query:
         return symbols is None or symbol in symbols or symbol.upper() in symbols
 
     def canonical(self) -> bytes:
-        """Equal for queries that mean the same, whatever their spelling was."""
+        """The same bytes for all queries that mean the same."""
         return orjson.dumps(
             [
                 None if self.exchanges is None else sorted(self.exchanges),
@@ -65,7 +64,7 @@ _WHOLE: Final = Query()
 
 
 class MarketSpan(NamedTuple):
-    """Where one market lies in the text: `{...,"rows":[` | rows | `]}`."""
+    """The offsets of one market in the text: `{...,"rows":[` | rows | `]}`."""
 
     exchange: str
     symbol: str
@@ -76,16 +75,16 @@ class MarketSpan(NamedTuple):
 
 
 class DocumentText:
-    """A document's JSON with the places of its markets, found once.
+    """A document's JSON with the offsets of its markets, found at construction.
 
-    Immutable after construction, so threads may share it. Raises DocumentError.
+    It is immutable, so threads may share it. Raises DocumentError.
     """
 
     def __init__(self, text: bytes) -> None:
         self.text = text
         header_end = text.find(_MARKETS)
         if header_end < 0 or not text.endswith(b"}"):
-            raise DocumentError("no markets in the document")
+            raise DocumentError("the document has no list of markets, or no end")
         self.header = _object(text[:header_end] + b"}")
         self._markets_start = header_end + len(_MARKETS)
         self.markets: list[MarketSpan] = []
@@ -93,17 +92,17 @@ class DocumentText:
         self._view = memoryview(text)
 
     def _scan(self) -> int:
-        """Fills `markets` and gives the place of `],"missing":`."""
+        """Fills `markets` and returns the offset of `],"missing":`."""
         text, position = self.text, self._markets_start
         while not text.startswith(_MISSING, position):
             if self.markets:
                 position += 1  # the comma
             head_end = text.find(_ROWS, position)
             rows_start = head_end + len(_ROWS)
-            # One character is found ten times as fast as two.
+            # A search for one byte is ten times as fast as for two.
             rows_end = text.find(b"}", rows_start) - 1
             if head_end < 0 or rows_end < rows_start or text[rows_end] != _CLOSING:
-                raise DocumentError("a market without an end")
+                raise DocumentError("a market has no end")
             head = _object(text[position:head_end] + b"}")
             end = rows_end + 2
             try:
@@ -111,29 +110,28 @@ class DocumentText:
                     head["exchange"], head["symbol"], position, rows_start, rows_end, end
                 )
             except KeyError as error:
-                raise DocumentError(f"a market without {error}") from None
+                raise DocumentError(f"a market lacks the key {error}") from None
             self.markets.append(span)
             position = end
         return position
 
     def head(self, span: MarketSpan) -> dict[str, Any]:
-        """All of a market but its rows."""
+        """A market's fields without its rows."""
         return _object(self.text[span.start : span.rows_start - len(_ROWS)] + b"}")
 
     def missing(self) -> list[Any]:
-        """What the document lacks, as it says itself."""
+        """The entries of the document's `missing`."""
         return _array(self.text[self._missing_start : -1])
 
     def rows(self, span: MarketSpan) -> memoryview:
         """A market's rows as a JSON array."""
         return self._view[span.rows_start - 1 : span.rows_end + 1]
 
-    def cut(self, query: Query) -> "list[bytes | memoryview]":
-        """The document with the markets and rows asked for, `missing` of the same markets only.
+    def filtered(self, query: Query) -> "list[bytes | memoryview]":
+        """The JSON, in parts, with only the markets and rows that match; `missing` likewise.
 
-        Every other byte is as it was; so are the order and the form of what is kept. The parts,
-        put together, are the JSON; large ones are views of the text. No step of it copies much
-        at once, so that threads beside this one get their turn.
+        The bytes that remain are unchanged and in order. Large parts are views of the text. No
+        step copies much at once, so that it does not hold the GIL for long.
         """
         if query.is_whole:
             return [self.text]
@@ -144,11 +142,11 @@ class DocumentText:
             self._add_markets(pieces, query)
         else:
             self._add_rows(pieces, query, last_ms)
-        pieces.add(_MISSING, self._cut_missing(query), b"}")
-        return pieces.joined()
+        pieces.add(_MISSING, self._filtered_missing(query), b"}")
+        return pieces.finish()
 
     def _add_markets(self, pieces: "_Pieces", query: Query) -> None:
-        """Neighbours in the text stay together."""
+        """Adds whole markets; adjacent ones as one piece."""
         start = end = -1
         for span in self.markets:
             if not query.wants(span.exchange, span.symbol):
@@ -167,43 +165,43 @@ class DocumentText:
         comma: tuple[bytes, ...] = ()
         for span in self.markets:
             if query.wants(span.exchange, span.symbol):
-                start, end = self._cut_rows(span, query.since_ms, last_ms, query.limit)
+                start, end = self._rows_span(span, query.since_ms, last_ms, query.limit)
                 pieces.add(*comma, view[span.start : span.rows_start], view[start:end], b"]}")
                 comma = (b",",)
 
-    def _cut_missing(self, query: Query) -> bytes | memoryview:
+    def _filtered_missing(self, query: Query) -> bytes | memoryview:
         if query.exchanges is None and query.symbols is None:
             return self._view[self._missing_start : -1]
         return orjson.dumps(
             [entry for entry in self.missing() if query.wants(entry["exchange"], entry["symbol"])]
         )
 
-    def _cut_rows(
+    def _rows_span(
         self, span: MarketSpan, since_ms: int | None, last_ms: int | None, limit: int | None
     ) -> tuple[int, int]:
-        """The part of the text that holds the rows wanted: from a `[` to behind a `]`."""
+        """The offsets of the matching rows, from a `[` to behind a `]`."""
         start, end = span.rows_start, span.rows_end
         if since_ms is not None:
             start = self._first_row_from(start, end, since_ms)
         if last_ms is not None:
-            behind = self._first_row_from(start, end, last_ms + 1)
-            # Without the comma before the first row that is left out.
-            end = behind if behind in (start, end) else behind - 1
+            dropped = self._first_row_from(start, end, last_ms + 1)
+            # The comma before the first dropped row is dropped, too.
+            end = dropped if dropped in (start, end) else dropped - 1
         if limit is not None and start < end:
             start = self._last_rows(start, end, limit)
         return start, end
 
     def _first_row_from(self, start: int, end: int, time_ms: int) -> int:
-        """The place of the first row of [start, end) with a time >= `time_ms`, or `end`.
+        """The offset of the first row of [start, end) with a time >= `time_ms`, or `end`.
 
-        Bisects the bytes: rows ascend, and the `[` after any byte begins a row.
+        Bisects the bytes: rows ascend, and each `[` begins a row.
         """
         text = self.text
         low, high = start, end  # rows before low are too early; the one at high is not
         while low < high:
             row = text.rfind(b"[", low, (low + high) // 2 + 1)
             if row < 0:
-                raise DocumentError("rows without a beginning")
+                raise DocumentError("a row has no beginning")
             if int(text[row + 1 : text.index(b",", row)]) < time_ms:
                 following = text.find(b"[", row + 1, high)
                 low = high if following < 0 else following
@@ -212,7 +210,7 @@ class DocumentText:
         return low
 
     def _last_rows(self, start: int, end: int, limit: int) -> int:
-        """The place of the last `limit` rows of [start, end)."""
+        """The offset of the first of the last `limit` rows of [start, end)."""
         position = end
         for _ in range(limit):
             position = self.text.rfind(b"[", start, position)
@@ -222,7 +220,7 @@ class DocumentText:
 
 
 class _Pieces:
-    """Puts small pieces together to some of a size that is worth sending, and leaves large ones."""
+    """Joins small pieces to parts of at least _PART_BYTES; leaves large pieces as they are."""
 
     def __init__(self) -> None:
         self._parts: list[bytes | memoryview] = []
@@ -240,7 +238,7 @@ class _Pieces:
             if self._small_bytes >= _PART_BYTES:
                 self._flush()
 
-    def joined(self) -> list[bytes | memoryview]:
+    def finish(self) -> list[bytes | memoryview]:
         self._flush()
         return self._parts
 

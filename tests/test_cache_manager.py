@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cache_manager import CacheManager, DamagedDocument, DocumentMeta, StaleVersion, StoredDocument
-from documents.deflated import deflate, joined
+from documents.deflated import deflate, join_parts
 from documents.names import DOCUMENTS
 from market.timeframes import Timeframe
 from stores.hot.leases import Lease, try_acquire
@@ -58,7 +58,7 @@ async def test_what_is_compressed_already_is_stored_as_it_is(
     cache: CacheManager, lease: Lease
 ) -> None:
     text = document(10)
-    parts = joined(deflate(text[at : at + 1000]) for at in range(0, len(text), 1000))
+    parts = join_parts(deflate(text[at : at + 1000]) for at in range(0, len(text), 1000))
     meta = await cache.save_to_cache(
         "4h", parts, version=10, as_of_ms=9, updated_at_ms=11, lease=lease
     )
@@ -174,11 +174,11 @@ def test_a_stream_that_is_not_its_json_is_damage() -> None:
 async def test_names_are_a_fixed_set(cache: CacheManager, lease: Lease, store: HotStore) -> None:
     assert set(DOCUMENTS) == {*(str(timeframe) for timeframe in Timeframe), "global_fr"}
     for name in ("", "3m", "4h:meta", "../x", "*"):
-        with pytest.raises(ValueError, match="there is no document"):
+        with pytest.raises(ValueError, match="unknown document"):
             await cache.read(name)
-        with pytest.raises(ValueError, match="there is no document"):
+        with pytest.raises(ValueError, match="unknown document"):
             await cache.read_metas(["4h", name])
-        with pytest.raises(ValueError, match="there is no document"):
+        with pytest.raises(ValueError, match="unknown document"):
             await cache.next_version(name, 1)
     assert await store.execute("KEYS", "cache:*") == []
 

@@ -219,7 +219,7 @@ def _inflate(document: CachedDocument) -> DocumentText:
 
 
 def _cut(text: DocumentText, wanted: Wanted, coding: Coding) -> DocumentBody:
-    parts = text.cut(wanted.query)
+    parts = text.filtered(wanted.query)
     if coding is not Coding.IDENTITY:
         bits = 31 if coding is Coding.GZIP else 15
         packer = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, bits)

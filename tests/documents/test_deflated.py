@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from documents.deflated import deflate, deflate_whole, inflate, joined
+from documents.deflated import deflate, deflate_whole, inflate, join_parts
 
 # Repetitive text too, whose parts would refer to each other if they could.
 texts = st.binary(max_size=300) | st.sampled_from([b"", b",", b'"rows":[[1,2.5],' * 4000])
@@ -18,7 +18,7 @@ def test_parts_in_any_order_are_one_stream(parts: list[bytes], order: object) ->
     made = [deflate(text) for text in parts]
     order.shuffle(places := list(range(len(parts))))  # type: ignore[attr-defined]
     whole = b"".join(parts[place] for place in places)
-    stream = joined(made[place] for place in places)
+    stream = join_parts(made[place] for place in places)
     assert zlib.decompress(b"".join(stream.pieces)) == whole == stream.inflate()
     assert stream.text_bytes == len(whole)
 

@@ -82,7 +82,7 @@ def cut_by_parsing(document: bytes, query: Query) -> bytes:
 def test_cutting_text_equals_filtering_parsed_json(document: bytes, asked: list[Query]) -> None:
     text = DocumentText(document)
     for query in asked:
-        assert b"".join(text.cut(query)) == cut_by_parsing(document, query)
+        assert b"".join(text.filtered(query)) == cut_by_parsing(document, query)
 
 
 def test_funding_is_cut_too_and_has_no_forming_row() -> None:
@@ -95,9 +95,9 @@ def test_funding_is_cut_too_and_has_no_forming_row() -> None:
         missing=[],
     )
     text = DocumentText(document)
-    cut = json.loads(b"".join(text.cut(Query(since_ms=rows[90][0], limit=3, closed=True))))
+    cut = json.loads(b"".join(text.filtered(Query(since_ms=rows[90][0], limit=3, closed=True))))
     assert [market["rows"] for market in cut["markets"]] == [[list(r) for r in rows[-3:]]] * 2
-    assert b"".join(text.cut(Query(closed=True))) == document
+    assert b"".join(text.filtered(Query(closed=True))) == document
 
 
 def test_equal_queries_have_one_canonical_form() -> None:
@@ -115,6 +115,6 @@ TEXT = (
 
 
 def test_a_symbol_in_upper_case_names_a_market_in_any_case() -> None:
-    cut = b"".join(DocumentText(TEXT).cut(Query(symbols=frozenset(["KPEPE"]))))
+    cut = b"".join(DocumentText(TEXT).filtered(Query(symbols=frozenset(["KPEPE"]))))
     assert b"kPEPE" in cut
     assert b"BTCUSDT" not in cut
