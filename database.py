@@ -1,4 +1,4 @@
-"""The cold store's door: one pool of connections to PostgreSQL, and a repository per noun."""
+"""The cold store (PostgreSQL) behind one object: its connection pool and its repositories."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,11 +20,10 @@ __all__ = [
 
 
 class Database:
-    """Its methods, and those of its repositories, raise DatabaseUnavailable. `aclose` when done.
+    """The pool and its repositories; all their methods raise DatabaseUnavailable.
 
-    Connections are made when first needed and again when they were lost, so a database that is
-    away costs errors until it is back, no more. `read_s` and `write_s`: how long a call may take
-    once the connection stands.
+    Connections are opened when first needed and again after they were lost. `read_s` and
+    `write_s` limit one call; connecting is limited separately. Call `aclose` when done.
     """
 
     def __init__(
@@ -35,7 +34,7 @@ class Database:
         self.coin_records = CoinRecords(self._pool)
 
     async def open(self) -> None:
-        """Connects and applies pending migrations; every other method does so when needed."""
+        """Connects and applies pending migrations, as every other method does if needed."""
         await self._pool.open()
 
     async def aclose(self) -> None:
@@ -49,11 +48,7 @@ class Database:
         quote: str,
         markets_limit: int = 0,
     ) -> list[Coin]:
-        """Active and enabled markets by (exchange, symbol), with the metadata of `timeframe`.
-
-        With `markets_limit`, of each exchange the ones with most turnover; those whose turnover
-        is not known come last, ties go by symbol.
-        """
+        """Active and enabled markets with the metadata of `timeframe`, as `Markets.coins`."""
         return await self.markets.coins(
             timeframe, exchanges=exchanges, quote=quote, markets_limit=markets_limit
         )
@@ -61,7 +56,7 @@ class Database:
     async def get_all_unique_coins(
         self, *, exchanges: Sequence[Exchange], quote: str, markets_limit: int = 0
     ) -> list[Market]:
-        """The markets of `get_coins_from_db`, whatever the timeframe."""
+        """The markets of `get_coins_from_db` without metadata."""
         return await self.markets.selected(
             exchanges=exchanges, quote=quote, markets_limit=markets_limit
         )

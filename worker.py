@@ -166,7 +166,7 @@ class Worker:
             log.warning("job_not_ours", reason=str(reason))
             return "lost"
         except StoreUnavailable as reason:
-            if not isinstance(reason, StoreRefused) or reason.passing:
+            if not isinstance(reason, StoreRefused) or reason.transient:
                 log.warning("store_unavailable", error=str(reason))
                 return await self._hand_back(job, lease, work)
             # Full, say, or over its quota: to collect all of it again would not help.

@@ -1,1 +1,1 @@
-"""How each store is asked, and run where none is configured."""
+"""Clients of the hot store (Redis) and the cold store (PostgreSQL), and the embedded servers."""

@@ -116,7 +116,7 @@ async def test_replies_that_are_lost_are_asked_for_again(upstash: UpstashEndpoin
 async def test_a_store_that_keeps_refusing_ends_the_publish_with_its_reason(
     upstash: UpstashEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stores.hot.leases._REFUSALS", 2)
+    monkeypatch.setattr("stores.hot.leases._MOST_REFUSALS", 2)
     store = UpstashStore(upstash.url, upstash.token)
     cache = CacheManager(store, piece_bytes=PIECE_BYTES)
     lease = await try_acquire(store, "worker", holder="test", ttl_s=60)
@@ -175,7 +175,7 @@ async def _below(look: Callable[[], Awaitable[int]], limit: int) -> bool:
 async def test_a_server_that_is_made_a_replica_delays_the_publish_only(
     own_valkey: Callable[..., OwnValkey], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stores.hot.leases._REFUSALS", 1)
+    monkeypatch.setattr("stores.hot.leases._MOST_REFUSALS", 1)
     server = own_valkey()
     store = NativeStore(server.url, client_name="test")
     cache = CacheManager(store)
@@ -186,7 +186,7 @@ async def test_a_server_that_is_made_a_replica_delays_the_publish_only(
     await store.execute("REPLICAOF", "127.0.0.1", 1)
     with pytest.raises(StoreRefused) as caught:
         await store.execute("SET", "key", "value")
-    assert (caught.value.code, caught.value.passing) == ("READONLY", True)
+    assert (caught.value.code, caught.value.transient) == ("READONLY", True)
     saving = asyncio.create_task(save(cache, lease, 11))
     await refused(store, 3)
     assert not saving.done()

@@ -291,7 +291,11 @@ async def test_a_store_that_is_away_for_some_seconds(
     assert time.monotonic() - away > 7.5
     server.start()
     # And it says so once for each that tries, not for each try.
-    for event, users in (("store_unavailable", 2), ("beat_not_written", 1), ("listening_lost", 4)):
+    for event, users in (
+        ("store_unavailable", 2),
+        ("beat_not_written", 1),
+        ("subscription_lost", 4),
+    ):
         told = [x for x in lines if event in x and "[warning" in x and JOB not in x]
         assert len(told) <= 2 * users  # that it is lost, and that nobody is there
     last = await service.ended(asked)

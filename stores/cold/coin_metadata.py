@@ -1,4 +1,4 @@
-"""The table coin_metadata, and how markets and their numbers become rows and are read back."""
+"""The table coin_metadata: its upsert, and the conversion of markets and metadata to rows."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from market.markets import Exchange, Market, Meta
 from market.timeframes import Timeframe
 from stores.cold.pool import Connection
 
-# Numbers with a column of their own, in the order in which they are handed out.
+# Metadata with a column of its own; everything else goes to `other` (jsonb).
 _NUMBERS: Final = ("hurst", "entropy", "realised_volatility")
 
 _UPSERT_METADATA: Final = """
@@ -33,13 +33,13 @@ _UPSERT_METADATA: Final = """
 async def write_metadata(
     connection: Connection, rows: Iterable[tuple[str, Timeframe, int, Meta]]
 ) -> None:
-    columns = columns_of(
+    columns = to_columns(
         (
             *split_key(key),
             timeframe,
             computed_at_ms,
-            *(finite(meta.get(name)) for name in _NUMBERS),
-            json.dumps({n: finite(v) for n, v in meta.items() if n not in _NUMBERS}),
+            *(finite_or_none(meta.get(name)) for name in _NUMBERS),
+            json.dumps({n: finite_or_none(v) for n, v in meta.items() if n not in _NUMBERS}),
         )
         for key, timeframe, computed_at_ms, meta in rows
     )
@@ -47,7 +47,7 @@ async def write_metadata(
         await connection.execute(_UPSERT_METADATA, *columns)
 
 
-def columns_of(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+def to_columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
@@ -56,16 +56,16 @@ def split_key(key: str) -> tuple[str, str]:
     return exchange, symbol
 
 
-def finite(number: float | None) -> float | None:
+def finite_or_none(number: float | None) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
-def market_of(row: asyncpg.Record) -> Market:
+def market_from_row(row: asyncpg.Record) -> Market:
     return Market(
         Exchange(row["exchange"]), row["symbol"], row["base"], row["quote"], row["launched_ms"]
     )
 
 
-def meta_of(row: asyncpg.Record) -> Meta:
+def meta_from_row(row: asyncpg.Record) -> Meta:
     other: dict[str, float | None] = json.loads(row["other"] or "{}")
     return {name: row[name] for name in _NUMBERS} | dict(sorted(other.items()))

@@ -1,4 +1,4 @@
-"""Every market with all that is known about it: listed, switched on and off, and imported."""
+"""All stored facts of every market: listed, enabled, disabled and imported for the operator."""
 
 import itertools
 from collections.abc import Iterable, Mapping
@@ -10,11 +10,11 @@ import asyncpg
 from market.markets import Exchange, Market, Meta
 from market.timeframes import Timeframe
 from stores.cold.coin_metadata import (
-    columns_of,
-    finite,
-    market_of,
-    meta_of,
+    finite_or_none,
+    market_from_row,
+    meta_from_row,
     split_key,
+    to_columns,
     write_metadata,
 )
 from stores.cold.pool import Connection, DatabasePool
@@ -30,7 +30,7 @@ class CoinMetadata:
 
 @dataclass(frozen=True, slots=True)
 class CoinRecord:
-    """All that is known about a market. `metadata` holds the timeframes that have some."""
+    """All stored facts of a market; `metadata` has only timeframes with stored values."""
 
     market: Market
     active: bool
@@ -42,7 +42,7 @@ class CoinRecord:
 
 
 class CoinRecords:
-    """What the operator sees and changes. All methods raise DatabaseUnavailable."""
+    """Reads and writes CoinRecords. All methods raise DatabaseUnavailable."""
 
     def __init__(self, pool: DatabasePool) -> None:
         self._pool = pool
@@ -50,9 +50,9 @@ class CoinRecords:
     async def list_coins(
         self, exchange: Exchange | None = None, timeframe: Timeframe | None = None
     ) -> list[CoinRecord]:
-        """Every market, inactive and disabled ones too, by (exchange, symbol).
+        """Every market, inactive and disabled ones included, sorted by (exchange, symbol).
 
-        With `timeframe`, only its metadata. What `import_coins` takes.
+        With `timeframe`, only that timeframe's metadata.
         """
 
         async def read(connection: Connection) -> list[asyncpg.Record]:
@@ -73,12 +73,12 @@ class CoinRecords:
         return _records(await self._pool.read(read))
 
     async def set_enabled(self, keys: Iterable[str], enabled: bool) -> list[str]:
-        """Enables or disables markets by Market.key, all or none.
+        """Enables or disables markets by Market.key, in one transaction.
 
-        Returns the keys that no market has; if there are any, nothing was changed.
+        Returns the unknown keys; if there are any, nothing is changed.
         """
         wanted = {key: split_key(key) for key in keys}
-        exchanges, symbols = columns_of(wanted.values()) or ([], [])
+        exchanges, symbols = to_columns(wanted.values()) or ([], [])
 
         async def write(connection: Connection) -> list[str]:
             async with connection.transaction():
@@ -92,24 +92,24 @@ class CoinRecords:
                 )
                 unknown = sorted(set(wanted) - {row["key"] for row in rows})
                 if unknown:
-                    raise _Unknown(unknown)
+                    raise _UnknownMarkets(unknown)
             return []
 
         try:
             return await self._pool.write(write)
-        except _Unknown as error:
+        except _UnknownMarkets as error:
             return error.keys
 
     async def import_coins(self, records: Iterable[CoinRecord]) -> int:
-        """Stores markets as they are given, replacing those of the same key; all or none.
+        """Inserts or replaces markets by Market.key, in one transaction.
 
-        Metadata is added as `save_metadata` does. Returns how many markets were new.
+        Metadata is merged as in `Markets.save_metadata`. Returns how many markets were new.
         """
         chosen = {record.market.key: record for record in records}
-        columns = columns_of(
+        columns = to_columns(
             (
                 *(getattr(record.market, name) for name in _MARKET),
-                *(record.active, record.enabled, finite(record.turnover_24h)),
+                *(record.active, record.enabled, finite_or_none(record.turnover_24h)),
                 *(record.first_seen_ms, record.last_seen_ms),
             )
             for record in chosen.values()
@@ -132,7 +132,7 @@ class CoinRecords:
         return await self._pool.write(write) if chosen else 0
 
 
-class _Unknown(Exception):
+class _UnknownMarkets(Exception):
     def __init__(self, keys: list[str]) -> None:
         super().__init__()
         self.keys = keys
@@ -151,19 +151,19 @@ _UPSERT_RECORDS: Final = """
 
 
 def _records(rows: Iterable[asyncpg.Record]) -> list[CoinRecord]:
-    """One record of the rows of each market; they come one after the other."""
+    """Groups rows, which are sorted by market, into one record per market."""
     records = []
     for _, group in itertools.groupby(rows, key=lambda row: (row["exchange"], row["symbol"])):
         of_market = list(group)
         first = of_market[0]
         metadata = {
-            Timeframe(row["timeframe"]): CoinMetadata(meta_of(row), row["computed_at_ms"])
+            Timeframe(row["timeframe"]): CoinMetadata(meta_from_row(row), row["computed_at_ms"])
             for row in of_market
             if row["timeframe"] is not None
         }
         records.append(
             CoinRecord(
-                market_of(first),
+                market_from_row(first),
                 first["active"],
                 first["enabled"],
                 first["turnover_24h"],

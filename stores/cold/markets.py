@@ -1,4 +1,4 @@
-"""The tables coins and discoveries: which markets there are, and which of them are collected."""
+"""The tables coins and discoveries: which markets exist, and which of them are collected."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,13 @@ import structlog
 
 from market.markets import Coin, Exchange, ListedMarket, Market, Meta
 from market.timeframes import Timeframe
-from stores.cold.coin_metadata import columns_of, finite, market_of, meta_of, write_metadata
+from stores.cold.coin_metadata import (
+    finite_or_none,
+    market_from_row,
+    meta_from_row,
+    to_columns,
+    write_metadata,
+)
 from stores.cold.pool import Connection, DatabasePool
 
 _log = structlog.get_logger(__name__)
@@ -16,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SavedMarkets:
-    """What a listing changed: markets never seen before, seen again, and no longer listed."""
+    """How many markets of a listing were new, listed again, and no longer listed."""
 
     added: int
     returned: int
@@ -24,7 +30,7 @@ class SavedMarkets:
 
 
 class Markets:
-    """Reads and changes what is collected. All methods raise DatabaseUnavailable."""
+    """Reads and writes the markets to collect. All methods raise DatabaseUnavailable."""
 
     def __init__(self, pool: DatabasePool) -> None:
         self._pool = pool
@@ -39,15 +45,15 @@ class Markets:
     ) -> list[Coin]:
         """Active and enabled markets by (exchange, symbol), with the metadata of `timeframe`.
 
-        With `markets_limit`, of each exchange the ones with most turnover; those whose turnover
-        is not known come last, ties go by symbol.
+        `markets_limit` (0: no limit) keeps, for each exchange, the markets with the highest
+        turnover. Unknown turnover counts as lowest; ties are broken by symbol.
         """
 
         async def read(connection: Connection) -> list[Coin]:
             rows = await connection.fetch(
                 f"""
                 SELECT c.*, m.hurst, m.entropy, m.realised_volatility, m.other
-                FROM ({_CHOSEN}) AS c
+                FROM ({_SELECTED_MARKETS}) AS c
                 LEFT JOIN coin_metadata AS m
                     ON m.exchange = c.exchange AND m.symbol = c.symbol AND m.timeframe = $4
                 ORDER BY c.exchange, c.symbol
@@ -57,44 +63,47 @@ class Markets:
                 markets_limit,
                 timeframe,
             )
-            return [Coin(market_of(row), meta_of(row)) for row in rows]
+            return [Coin(market_from_row(row), meta_from_row(row)) for row in rows]
 
         return await self._pool.read(read)
 
     async def selected(
         self, *, exchanges: Sequence[Exchange], quote: str, markets_limit: int = 0
     ) -> list[Market]:
-        """The markets of `coins`, whatever the timeframe."""
+        """The markets of `coins` without metadata."""
 
         async def read(connection: Connection) -> list[Market]:
             rows = await connection.fetch(
-                f"{_CHOSEN} ORDER BY exchange, symbol", list(exchanges), quote, markets_limit
+                f"{_SELECTED_MARKETS} ORDER BY exchange, symbol",
+                list(exchanges),
+                quote,
+                markets_limit,
             )
-            return [market_of(row) for row in rows]
+            return [market_from_row(row) for row in rows]
 
         return await self._pool.read(read)
 
     async def save_markets(
         self, exchange: Exchange, listed: Sequence[ListedMarket], *, seen_at_ms: int
     ) -> SavedMarkets:
-        """Stores what `exchange` lists now; known markets that it lacks become inactive.
+        """Stores what `exchange` lists now; known markets that are not listed become inactive.
 
-        Only markets of the quotes in the listing can become inactive: a listing is of one quote.
-        `enabled` stays, and so does a known turnover where the listing has none. All or nothing,
-        but for a market with a name that PostgreSQL cannot hold (a zero byte), which is left out.
-        Raises ValueError for an empty listing, which would end every market.
+        A listing covers one quote, so only markets of the listed quotes can become inactive.
+        `enabled` is kept, and so is a known turnover if the listing has none. It is one
+        transaction; a market whose name PostgreSQL cannot store is logged and left out.
+        Raises ValueError for an empty listing, which would deactivate every market.
         """
         by_symbol = {entry.market.symbol: entry for entry in listed if _storable(entry.market)}
         if not by_symbol:
             raise ValueError(f"{exchange}: an empty listing is refused")
-        columns = columns_of(
-            (m.symbol, m.base, m.quote, m.launched_ms, finite(turnover))
+        columns = to_columns(
+            (m.symbol, m.base, m.quote, m.launched_ms, finite_or_none(turnover))
             for m, turnover in by_symbol.values()
         )
 
         async def write(connection: Connection) -> SavedMarkets:
             async with connection.transaction():
-                # One writer at a time; readers go on.
+                # This mode blocks other writers but not readers.
                 await connection.execute("LOCK TABLE coins IN SHARE ROW EXCLUSIVE MODE")
                 rows = await connection.fetch(
                     "SELECT symbol, active, quote = ANY($2) AS asked FROM coins"
@@ -125,7 +134,7 @@ class Markets:
         return await self._pool.write(write)
 
     async def discovered_at_ms(self, exchange: Exchange) -> int | None:
-        """When markets of `exchange` were last saved; None: never."""
+        """When markets of `exchange` were last saved (UTC ms), or None."""
 
         async def read(connection: Connection) -> int | None:
             found: int | None = await connection.fetchval(
@@ -138,10 +147,10 @@ class Markets:
     async def save_metadata(
         self, timeframe: Timeframe, values: Mapping[str, Meta], *, computed_at_ms: int
     ) -> None:
-        """Stores numbers by Market.key. What is no finite number is stored as not known.
+        """Stores metadata by Market.key; NaN and infinities are stored as NULL.
 
-        Older ones (by `computed_at_ms`) never replace newer ones; names that are not given keep
-        what they had, apart from hurst, entropy and realised_volatility.
+        Values with an older `computed_at_ms` never replace newer ones. Names that are missing
+        keep their value, except hurst, entropy and realised_volatility, which become NULL.
         """
         rows = [(key, timeframe, computed_at_ms, meta) for key, meta in values.items()]
 
@@ -154,7 +163,7 @@ class Markets:
 
 _MARKET: Final = "exchange, symbol, base, quote, launched_ms"
 
-_CHOSEN: Final = f"""
+_SELECTED_MARKETS: Final = f"""
     SELECT {_MARKET} FROM (
         SELECT {_MARKET}, row_number() OVER (
             PARTITION BY exchange ORDER BY turnover_24h DESC NULLS LAST, symbol
@@ -181,7 +190,7 @@ _UPSERT_LISTED: Final = """
 
 
 def _storable(market: Market) -> bool:
-    # PostgreSQL's text holds every character but zero; half of a surrogate pair is none.
+    # PostgreSQL's text holds any character except U+0000; lone surrogates are not characters.
     text = f"{market.symbol}{market.base}{market.quote}"
     storable = not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)
     if not storable:

@@ -1,7 +1,7 @@
-"""Brings the cold store's tables to what this version expects: `migrations/NNNN_name.sql`.
+"""Database migrations: `migrations/NNNN_name.sql` files, checked and applied in order.
 
-All that is pending is applied in one transaction under an advisory lock, so processes that start
-together do it once, and a file that fails leaves nothing behind.
+All pending files are applied in one transaction under an advisory lock, so processes that start
+together apply them once, and a failing file leaves nothing behind.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 
 MIGRATIONS: Final = Path(__file__).resolve().parent / "migrations"
-# Any number that no other program uses for a lock in the same database.
+# An arbitrary number that other programs are unlikely to use in the same database.
 _LOCK: Final = 0x50657270_63616368
 _LOCK_S: Final = 30
 _FILE_NAME: Final = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
@@ -27,7 +27,7 @@ _log = structlog.get_logger(__name__)
 
 
 class MigrationError(Exception):
-    """The tables cannot be brought to what this version expects; nothing was changed."""
+    """The database cannot be migrated to this version; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class Migration:
 
 
 def read_migrations(folder: Path) -> list[Migration]:
-    """The files in order of their numbers. Raises MigrationError if they are not well named."""
+    """The files in numerical order. Raises MigrationError for a bad or repeated file name."""
     migrations = []
     for path in sorted(folder.glob("*.sql")):
         if not _FILE_NAME.fullmatch(path.name):
-            raise MigrationError(f"{path.name}: a migration is named NNNN_what_it_does.sql")
-        sql = path.read_text(encoding="utf-8")  # also turns \r\n of some checkouts into \n
+            raise MigrationError(f"{path.name}: the name must be NNNN_what_it_does.sql")
+        sql = path.read_text(encoding="utf-8")  # newlines are normalised, so checksums agree
         migrations.append(Migration(path.stem, sql, hashlib.sha256(sql.encode()).hexdigest()))
     numbers = [migration.name[:4] for migration in migrations]
     if len(set(numbers)) < len(numbers) or not numbers:
@@ -54,9 +54,9 @@ def read_migrations(folder: Path) -> list[Migration]:
 async def pending_migrations(
     connection: "Connection", migrations: Sequence[Migration]
 ) -> list[Migration]:
-    """What is not applied yet.
+    """The migrations that are not applied yet.
 
-    Raises MigrationError if an applied file has changed since, or is not known here.
+    Raises MigrationError if an applied one has been changed or is unknown to this version.
     """
     applied: Mapping[str, str] = {}
     if await connection.fetchval("SELECT to_regclass('perpcache_migrations') IS NOT NULL"):
@@ -65,19 +65,21 @@ async def pending_migrations(
     known = {migration.name: migration.checksum for migration in migrations}
     for name, checksum in sorted(applied.items()):
         if name not in known:
-            raise MigrationError(f"the database is newer than this version: it has {name}")
+            raise MigrationError(
+                f"the database is newer than this version: it has {name}; upgrade Perpcache"
+            )
         if known[name] != checksum:
             raise MigrationError(
-                f"{name}.sql was changed after it had been applied; add a new file instead"
+                f"{name}.sql was changed after it had been applied; restore it and add a new file"
             )
     return [migration for migration in migrations if migration.name not in applied]
 
 
 async def migrate(connection: "Connection", migrations: Sequence[Migration]) -> None:
-    """Applies what is pending. Raises MigrationError; then nothing has changed."""
+    """Applies the pending migrations. Raises MigrationError, after which nothing has changed."""
     async with connection.transaction():
         await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_S}s'")
-        # Ends with the transaction, which also works behind a pooler of transactions.
+        # Held until the transaction ends, which works behind a transaction pooler (pgbouncer).
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS perpcache_migrations ("

@@ -1,6 +1,6 @@
-"""Connections to the cold store: deadlines, one error for all that fails, pending migrations.
+"""The PostgreSQL connection pool: deadlines, reconnects, pending migrations and one error type.
 
-It knows no table. Connections are made when first needed and again when they were lost.
+Connections are opened when first needed and again after they were lost.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _CONNECTION_LOST: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    # A server that ended in the middle of an answer: the client's own state is beyond repair.
+    # asyncpg raises it when the server ends in the middle of an answer.
     asyncpg.InternalClientError,
     ConnectionError,
 )
@@ -42,13 +42,13 @@ _log = structlog.get_logger(__name__)
 
 
 class DatabaseUnavailable(Exception):
-    """The cold store gave no (timely, good) answer; the message says why, without a secret."""
+    """The cold store failed or gave no timely answer; the message says why, without passwords."""
 
 
 class DatabasePool:
-    """A few connections to `dsn`. All methods raise DatabaseUnavailable.
+    """Up to _CONNECTIONS connections to `dsn`. All methods raise DatabaseUnavailable.
 
-    `read_s` and `write_s`: how long one piece of work may take once the connection stands.
+    `read_s` and `write_s` limit one piece of work; connecting is limited separately.
     """
 
     def __init__(self, dsn: str, migrations: Path, *, read_s: float, write_s: float) -> None:
@@ -60,8 +60,8 @@ class DatabasePool:
         self._opening = asyncio.Lock()
 
     async def open(self) -> None:
-        """Connects and brings the tables to what this version expects."""
-        await self._opened()
+        """Connects and applies pending migrations."""
+        await self._get_pool()
 
     async def aclose(self) -> None:
         pool, self._pool = self._pool, None
@@ -73,40 +73,40 @@ class DatabasePool:
                 pool.terminate()
 
     async def read(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
-        """What `work` returns on a connection; it must be harmless when done twice."""
+        """Returns what `work` returns; if the connection is lost, `work` is called again."""
         return await self._run(work, self._read_s)
 
     async def write(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
-        """What `work` returns on a connection; it must be harmless when done twice."""
+        """As `read`, with the deadline for writes; `work` must be safe to run twice."""
         return await self._run(work, self._write_s)
 
     async def _run(self, work: Callable[[Connection], Awaitable[_T]], deadline_s: float) -> _T:
-        pool = await self._opened()
-        with self._plain_errors():
+        pool = await self._get_pool()
+        with self._translated_errors():
             async with asyncio.timeout(deadline_s):
                 try:
                     return await _with_connection(pool, work)
                 except _CONNECTION_LOST as error:
-                    # Most likely a connection that died while idle, and then all of them did.
-                    _log.info("database_connection_lost", error=self._scrubbed(error))
+                    # It probably died while idle, as all the others did.
+                    _log.info("database_connection_lost", error=self._without_password(error))
                     await pool.expire_connections()
                     return await _with_connection(pool, work)
 
-    async def _opened(self) -> _Pool:
+    async def _get_pool(self) -> _Pool:
         async with self._opening:
             if self._pool is None:
-                self._pool = await self._open()
+                self._pool = await self._open_pool()
             return self._pool
 
-    async def _open(self) -> _Pool:
-        with self._plain_errors():
+    async def _open_pool(self) -> _Pool:
+        with self._translated_errors():
             migrations = await asyncio.to_thread(read_migrations, self._migrations)
             pool: _Pool = await asyncpg.create_pool(
                 self._dsn,
                 min_size=0,
                 max_size=_CONNECTIONS,
                 timeout=_CONNECT_S,
-                # Prepared statements do not survive a pooler of transactions (pgbouncer).
+                # Prepared statements fail behind a transaction pooler (pgbouncer).
                 statement_cache_size=0,
                 server_settings={"application_name": "perpcache"},
             )
@@ -127,17 +127,19 @@ class DatabasePool:
         return pool
 
     @contextlib.contextmanager
-    def _plain_errors(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         try:
             yield
         except TimeoutError as error:
             raise DatabaseUnavailable("the database did not answer in time") from error
         except MigrationError as error:
-            raise DatabaseUnavailable(f"the database's tables: {error}") from error
+            raise DatabaseUnavailable(f"the database cannot be migrated: {error}") from error
         except _ERRORS as error:
-            raise DatabaseUnavailable(f"the database failed: {self._scrubbed(error)}") from error
+            raise DatabaseUnavailable(
+                f"the database failed: {self._without_password(error)}"
+            ) from error
 
-    def _scrubbed(self, error: BaseException) -> str:
+    def _without_password(self, error: BaseException) -> str:
         text = str(error) or type(error).__name__
         password = urlsplit(self._dsn).password or ""
         for secret in {password, unquote(password)} - {""}:
@@ -146,14 +148,14 @@ class DatabasePool:
 
 
 async def _connect(pool: _Pool) -> None:
-    """The first connection, which also shows whether the address is one."""
+    """Opens the first connection, and reports an invalid DATABASE_URL."""
     try:
         async with pool.acquire(timeout=_CONNECT_S):
             return
     except ValueError:
         # asyncpg's message may quote any part of the address.
         raise DatabaseUnavailable(
-            "DATABASE_URL is no usable address; special characters of the password must be"
+            "DATABASE_URL is not a valid address; special characters in its password must be"
             " percent-encoded"
         ) from None
 
@@ -166,6 +168,6 @@ async def _with_connection(pool: _Pool, work: Callable[[Connection], Awaitable[_
             connection.terminate()
             raise
         except asyncio.CancelledError:
-            # The deadline: asking a server that does not answer to cancel would take as long again.
+            # At the deadline: a cancel request to a stalled server would take as long again.
             connection.terminate()
             raise

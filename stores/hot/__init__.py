@@ -1,1 +1,1 @@
-"""What Redis is asked: clients, leases, scripts, news of publishes. No HTTP, no exchanges."""
+"""The hot store (Redis or Valkey): its clients, leases, worker heartbeats and subscriptions."""

@@ -1,8 +1,8 @@
-"""Leases: who may write under a name, and until when.
+"""Leases: exclusive locks in the hot store that expire, renew themselves and fence writes.
 
-`lock:<name>` holds `<token> <nonce> <holder>` and expires. Every script that writes on a lease's
-behalf compares the whole value inside Redis: the token says who came later, the nonce keeps
-tokens apart that were counted before and after the store was lost.
+`lock:<name>` holds `<token> <nonce> <holder>`. Every script that writes under a lease compares
+the whole value inside Redis. The token is a counter; the nonce distinguishes equal tokens if the
+store lost its counter.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from timing.backoff import Backoff
 
 _SLOWEST_RETRY_S: Final = 0.5  # after a renewal that got no answer
 _FIRST_PAUSE_S: Final = 0.1
-_REFUSALS: Final = 6  # with the pauses between them: 3 s
+_MOST_REFUSALS: Final = 6  # about 3 s with the pauses between them
 _FINAL_REFUSALS: Final = frozenset(("OOM", "NOPERM", "NOAUTH", "WRONGPASS", "WRONGTYPE"))
 _CLEANUP_S: Final = 1.0
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 # acquire(lock, counter; nonce and holder, ttl): takes the lock if it is free.
-# Returns {1, value, token} when taken, {0, the value that holds it, 0} when not.
+# Returns {1, value, token} when taken, {0, the current holder's value, 0} when not.
 _ACQUIRE: Final = """
 local held = redis.call('GET', KEYS[1])
 if held then return {0, held, 0} end
@@ -38,35 +38,35 @@ redis.call('SET', KEYS[1], value, 'PX', ARGV[2])
 return {1, value, token}
 """
 
-# renew(lock; value, ttl): starts the lease's life anew.
-# Returns 1, or 0 when it is no longer ours.
+# renew(lock; value, ttl): resets the time to live.
+# Returns 1, or 0 when the lock holds another value.
 _RENEW: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
 
-# release(lock; the value without its token): gives the lock back, whichever token we got.
-# Returns 1, or 0 when it was not ours.
+# release(lock; the value without its token): deletes the lock, whatever its token.
+# Returns 1, or 0 when the lock holds another value.
 _RELEASE: Final = """
 local held = redis.call('GET', KEYS[1])
 if not held or string.match(held, '^%d+ (.*)$') ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 """
 
-# holder(lock): who has it.
-# Returns {value or nil, ms that it still has}.
+# holder(lock): reads the lock.
+# Returns {value or nil, remaining ms}.
 _HOLDER: Final = """
 return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}
 """
 
 
 class LeaseLost(Exception):
-    """The lease is over: somebody else may hold it, so nothing more may be written under it."""
+    """The lease has expired or another process holds it; nothing may be written under it."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseHolder:
-    """Who holds a lease, and for how many ms it will still do so unless it is renewed."""
+    """The holder of a lease, and the ms until it expires unless it is renewed."""
 
     holder: str
     token: int
@@ -74,18 +74,17 @@ class LeaseHolder:
 
 
 def _boot_clock() -> float:
-    """Seconds that go on while the machine sleeps, where the system can tell them."""
+    """Monotonic seconds that include suspend where the system has such a clock (Linux)."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
 
 
 class Lease:
-    """A held lease. It renews itself every third of its life until it is released or lost.
+    """A held lease, which renews itself every `ttl_s` / 3 until it is released or lost.
 
-    `async with lease:` cancels its body when the lease is lost, raises LeaseLost then, and
-    releases the lease at the end in any case. `value` is what Redis must hold at `key` for a
-    write to be allowed.
+    `async with lease:` releases it at the end. If the lease is lost meanwhile, the body is
+    cancelled and LeaseLost is raised. Writes are allowed only while Redis holds `value` at `key`.
     """
 
     def __init__(
@@ -109,43 +108,43 @@ class Lease:
         self._release = store.script(_RELEASE)
         self._ttl_s = ttl_s
         self._clock = clock
-        # Redis counts from when it got the command, which was later than when we sent it.
-        self._ends = asked_at + ttl_s
+        # Counted from before the command was sent, so our clock ends before Redis's does.
+        self._expires_at = asked_at + ttl_s
         self._released = False
-        self._bodies: list[asyncio.Timeout] = []
-        self._keeper = asyncio.create_task(self._keep(), name=f"lease {name}")
+        self._timeouts: list[asyncio.Timeout] = []
+        self._renewal = asyncio.create_task(self._renew_until_over(), name=f"lease {name}")
 
     @property
     def held(self) -> bool:
-        """Whether it is ours by our own clock, which is never later than the store's."""
-        if not self._released and not self.lost.is_set() and self._clock() >= self._ends:
-            self._lose("its time ran out")
+        """Whether the lease is held by our own clock, which expires before the store's."""
+        if not self._released and not self.lost.is_set() and self._clock() >= self._expires_at:
+            self._mark_lost("it expired")
         return not self._released and not self.lost.is_set()
 
     def check(self) -> None:
-        """Raises LeaseLost unless the lease is held. Asks our own clock, not the store."""
+        """Raises LeaseLost unless the lease is held by our own clock; sends nothing."""
         if not self.held:
-            raise LeaseLost(f"the {self.name} lease is over")
+            raise LeaseLost(f"the {self.name} lease has expired or was lost")
 
     def raise_if_lost(self, answer: object) -> None:
-        """Raises LeaseLost when a script answered 'lost': the lock does not hold our value."""
+        """Raises LeaseLost if a script answered 'lost': the lock does not hold our value."""
         if answer == b"lost":
-            raise LeaseLost(f"the {self.name} lease is held by somebody else")
+            raise LeaseLost(f"another process holds the {self.name} lease")
 
     async def release(self) -> None:
-        """Gives the lease back if it is still ours. Never raises: it expires by itself too."""
+        """Releases the lease if it is still ours. Never raises, because it also expires."""
         if self._released:
             return
         self._released = True
-        self._keeper.cancel()
-        await asyncio.gather(self._keeper, return_exceptions=True)
-        await _give_back(self._release, self.key, self.value.partition(" ")[2])
+        self._renewal.cancel()
+        await asyncio.gather(self._renewal, return_exceptions=True)
+        await _try_release(self._release, self.key, self.value.partition(" ")[2])
 
     async def __aenter__(self) -> Self:
         self.check()
         body = asyncio.timeout(None)
         await body.__aenter__()
-        self._bodies.append(body)
+        self._timeouts.append(body)
         return self
 
     async def __aexit__(
@@ -155,18 +154,18 @@ class Lease:
         trace: TracebackType | None,
     ) -> None:
         try:
-            await self._bodies.pop().__aexit__(kind, error, trace)
+            await self._timeouts.pop().__aexit__(kind, error, trace)
         except TimeoutError:
-            raise LeaseLost(f"the {self.name} lease is over") from error
+            raise LeaseLost(f"the {self.name} lease was lost") from error
         finally:
             await self.release()
 
-    async def _keep(self) -> None:
+    async def _renew_until_over(self) -> None:
         wait_s = self._ttl_s / 3
         slowest_s = min(_SLOWEST_RETRY_S, self._ttl_s / 10)
         backoff = Backoff(slowest_s / 4, slowest_s)
         while True:
-            await asyncio.sleep(min(wait_s, max(0.0, self._ends - self._clock())))
+            await asyncio.sleep(min(wait_s, max(0.0, self._expires_at - self._clock())))
             if not self.held:
                 return
             asked_at = self._clock()
@@ -174,7 +173,7 @@ class Lease:
                 ours = await self._renew.run(
                     [self.key],
                     [self.value, round(self._ttl_s * 1000)],
-                    deadline_s=min(DEADLINE_S, self._ends - asked_at),
+                    deadline_s=min(DEADLINE_S, self._expires_at - asked_at),
                 )
             except StoreUnavailable as error:
                 log.warning("lease_not_renewed", lease=self.name, reason=str(error))
@@ -182,21 +181,21 @@ class Lease:
                 continue
             except Exception:
                 log.exception("lease_not_renewed", lease=self.name)
-                self._lose("its renewal failed")
+                self._mark_lost("its renewal failed")
                 return
             if not ours:
-                self._lose("the store says that it is not ours")
+                self._mark_lost("another process holds it")
                 return
-            self._ends = asked_at + self._ttl_s
+            self._expires_at = asked_at + self._ttl_s
             backoff.reset()
             wait_s = self._ttl_s / 3
 
-    def _lose(self, why: str) -> None:
+    def _mark_lost(self, why: str) -> None:
         if self.lost.is_set():
             return
         log.warning("lease_lost", lease=self.name, token=self.token, why=why)
         self.lost.set()
-        for body in self._bodies:
+        for body in self._timeouts:
             body.reschedule(0.0)
 
 
@@ -213,21 +212,21 @@ async def try_acquire(
     ttl_s: float,
     clock: Callable[[], float] = _boot_clock,
 ) -> Lease | None:
-    """The lease, or None while somebody else has it. `holder` is shown to those who wait.
+    """Takes the lease; None while another process holds it. `holder` describes us to others.
 
-    Raises StoreUnavailable; should the store have granted the lease all the same, nobody has it
-    until it expires.
+    Raises StoreUnavailable. If the store granted the lease but its reply was lost, the lease
+    stays blocked until it expires.
     """
-    mark = f"{secrets.token_hex(6)} {_one_line(holder)}"
+    nonce_and_holder = f"{secrets.token_hex(6)} {_one_line(holder)}"
     asked_at = clock()
     key = lock_key(name)
     try:
         taken, value, token = await store.script(_ACQUIRE).run(
-            [key, f"{key}:token"], [mark, round(ttl_s * 1000)]
+            [key, f"{key}:token"], [nonce_and_holder, round(ttl_s * 1000)]
         )
     except asyncio.CancelledError:
-        # The command may have run: leave no lock behind that nobody knows of.
-        await _give_back(store.script(_RELEASE), key, mark)
+        # The command may have run, so the lock may exist without a Lease that would release it.
+        await _try_release(store.script(_RELEASE), key, nonce_and_holder)
         raise
     if not taken:
         return None
@@ -243,10 +242,10 @@ async def try_acquire(
 
 
 async def retry_under_lease(lease: Lease, write: Callable[[], Awaitable[T]]) -> T:
-    """Repeats a write that is safe to repeat, until it is answered or the lease is over.
+    """Repeats an idempotent write until it succeeds or the lease is lost.
 
-    A refusal that passes is waited out like silence. Raises LeaseLost, and StoreRefused when the
-    store keeps refusing or will not change its mind.
+    Transient refusals are retried like missing answers. Raises LeaseLost, and StoreRefused after
+    _MOST_REFUSALS other refusals, or at once for one of _FINAL_REFUSALS.
     """
     refusals, backoff = 0, Backoff(_FIRST_PAUSE_S, DEADLINE_S)
     while True:
@@ -254,8 +253,8 @@ async def retry_under_lease(lease: Lease, write: Callable[[], Awaitable[T]]) -> 
         try:
             return await write()
         except StoreRefused as error:
-            refusals += not error.passing
-            if refusals >= _REFUSALS or error.code in _FINAL_REFUSALS:
+            refusals += not error.transient
+            if refusals >= _MOST_REFUSALS or error.code in _FINAL_REFUSALS:
                 raise
             log.warning("store_refused", reason=str(error))
         except StoreUnavailable as error:
@@ -264,7 +263,7 @@ async def retry_under_lease(lease: Lease, write: Callable[[], Awaitable[T]]) -> 
 
 
 async def current_holder(store: HotStore, name: str) -> LeaseHolder | None:
-    """Who holds the lease now, in one command. Raises StoreUnavailable."""
+    """The lease's holder, or None if it is free; one command. Raises StoreUnavailable."""
     value, ttl_ms = await store.script(_HOLDER).run([lock_key(name)])
     if value is None:
         return None
@@ -272,9 +271,9 @@ async def current_holder(store: HotStore, name: str) -> LeaseHolder | None:
     return LeaseHolder(rest.partition(" ")[2], int(token) if token.isdigit() else 0, ttl_ms)
 
 
-async def _give_back(release: Script, key: str, mark: str) -> None:
+async def _try_release(release: Script, key: str, nonce_and_holder: str) -> None:
     try:
-        await release.run([key], [mark], deadline_s=_CLEANUP_S)
+        await release.run([key], [nonce_and_holder], deadline_s=_CLEANUP_S)
     except StoreUnavailable as error:
         log.warning("lease_not_released", key=key, reason=str(error))
 

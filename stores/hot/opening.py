@@ -1,4 +1,4 @@
-"""The choice of a hot store's client: by a redis URL, or by what the settings name."""
+"""The choice of the hot store's client (RESP or Upstash REST) from a URL or the settings."""
 
 from config import Settings
 from stores.hot.redis_client import NativeStore
@@ -6,18 +6,18 @@ from stores.hot.store import HotStore
 
 
 def open_hot_store(where: Settings | str, *, client_name: str) -> HotStore:
-    """The client of the store that the settings, or a redis URL, name. Connects when first used.
+    """The client for the settings' hot store or for a redis URL. It connects when first used.
 
-    Raises ValueError where the settings name no store, or the URL cannot be used.
+    Raises ValueError if the settings name no store or the URL is invalid.
     """
     if isinstance(where, str):
         return NativeStore(where, client_name=client_name)
     if where.upstash_redis_rest_url and where.upstash_redis_rest_token:
-        # Its client brings much along that who has a Redis need not load.
+        # Imported here because the Upstash client loads many modules that Redis does not need.
         from stores.hot.upstash_client import UpstashStore
 
         token = where.upstash_redis_rest_token.get_secret_value()
         return UpstashStore(where.upstash_redis_rest_url, token)
     if where.redis_url:
         return NativeStore(where.redis_url.get_secret_value(), client_name=client_name)
-    raise ValueError("no hot store is configured: give the address of the embedded one")
+    raise ValueError("no hot store is configured: pass the URL of the embedded one")

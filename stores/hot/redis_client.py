@@ -1,4 +1,4 @@
-"""The hot store over RESP: Redis or Valkey, by a small pool of connections."""
+"""The hot store's RESP client: a pool of connections to Redis or Valkey, and its listeners."""
 
 import asyncio
 import contextlib
@@ -21,8 +21,8 @@ from stores.hot.store import (
     short,
 )
 
-_SILENCE_S: Final = 10.0  # a listener that hears nothing for so long asks whether all is well
-# What servers add to the error of a command inside a script, after the command's own words.
+_PING_AFTER_S: Final = 10.0  # a listener without messages for so long checks its connection
+# Servers append this to the error of a command inside a script.
 _IN_SCRIPT: Final = re.compile(r" script: (?:\w+, )?on @user_script:\d+\.?$")
 
 
@@ -33,7 +33,9 @@ class NativeStore:
 
     def __init__(self, url: str, *, client_name: str, max_connections: int = CONNECTIONS) -> None:
         options: dict[str, Any] = dict(parse_url(url))
-        self._make: type[AbstractConnection] = options.pop("connection_class", Connection)
+        self._connection_class: type[AbstractConnection] = options.pop(
+            "connection_class", Connection
+        )
         for pool_option in ("max_connections", "timeout"):
             options.pop(pool_option, None)
         self._options = options | {
@@ -42,14 +44,14 @@ class NativeStore:
             "decode_responses": False,
             "retry": Retry(NoBackoff(), 0),
             "retry_on_timeout": False,
-            "socket_timeout": None,  # the deadline of the command stands over all of it
+            "socket_timeout": None,  # the command's deadline covers connecting and reading
             "socket_connect_timeout": None,
             "health_check_interval": 0,
         }
         try:
             self._new_connection(client_name)
         except TypeError:
-            raise ValueError("the redis URL has an option that is not known") from None
+            raise ValueError("the redis URL has an unknown option") from None
         self._client_name = client_name
         self._slots = asyncio.Semaphore(max_connections)
         self._idle: list[AbstractConnection] = []
@@ -58,9 +60,9 @@ class NativeStore:
     async def execute(self, *command: Word, deadline_s: float = DEADLINE_S) -> Any:
         try:
             async with asyncio.timeout(deadline_s), self._slots:
-                return await self._ask(command)
+                return await self._send(command)
         except TimeoutError:
-            # The others are likely to be as dead; a healthy server gives new ones at once.
+            # Idle connections are probably dead too, and new ones are cheap.
             await self._discard(*self._take_idle())
             raise StoreUnavailable(f"redis: no answer within {deadline_s:g} s") from None
         except (ResponseError, AuthenticationError) as error:
@@ -74,10 +76,10 @@ class NativeStore:
 
     @contextlib.asynccontextmanager
     async def listen(self, *channels: str) -> AsyncIterator["Messages"]:
-        """The messages of these channels, over a connection that serves nothing else.
+        """The messages of these channels, over a connection of their own.
 
-        On entering, the subscription stands. Raises StoreUnavailable on entering and while
-        listening, when the connection is lost.
+        The subscription is confirmed on entering. Raises StoreUnavailable on entering and, if
+        the connection is lost, while listening.
         """
         connection = self._new_connection(f"{self._client_name}:listen")
         try:
@@ -91,20 +93,20 @@ class NativeStore:
         self._closed = True
         await self._discard(*self._take_idle())
 
-    async def _ask(self, command: tuple[Word, ...]) -> Any:
-        connection = await self._connected()
+    async def _send(self, command: tuple[Word, ...]) -> Any:
+        connection = await self._get_connection()
         try:
             await connection.send_command(*command)
             reply = await connection.read_response()
         except ReadOnlyError:
-            # The address may name another server by now, one that is not a replica.
+            # After a failover the address leads new connections to the primary.
             await self._discard(connection, *self._take_idle())
             raise
         except ResponseError:
             self._idle.append(connection)
             raise
         except BaseException:
-            # A reply may still be on its way: nobody else may read it.
+            # The reply may still arrive, and no other command may read it.
             await self._discard(connection)
             raise
         if self._closed:
@@ -113,7 +115,7 @@ class NativeStore:
             self._idle.append(connection)
         return reply
 
-    async def _connected(self) -> AbstractConnection:
+    async def _get_connection(self) -> AbstractConnection:
         if self._closed:
             raise RedisError("the client is closed")
         while self._idle:
@@ -134,14 +136,14 @@ class NativeStore:
         return connection
 
     def _new_connection(self, client_name: str) -> AbstractConnection:
-        return self._make(**(self._options | {"client_name": client_name}))
+        return self._connection_class(**(self._options | {"client_name": client_name}))
 
     def _take_idle(self) -> list[AbstractConnection]:
         taken, self._idle = self._idle, []
         return taken
 
     async def _discard(self, *connections: AbstractConnection) -> None:
-        """Closes at once: bytes that a stalled server does not take are not waited for."""
+        """Closes at once, without waiting for a stalled server to read what was sent."""
         for connection in connections:
             # A private part: tests/stores/test_private_parts.py names the version to look again at.
             writer: asyncio.StreamWriter | None = getattr(connection, "_writer", None)
@@ -152,7 +154,7 @@ class NativeStore:
 
 
 class Messages:
-    """What one listening connection hears, in order: iterate over the payloads."""
+    """The payloads that one listening connection receives, in order, as an async iterator."""
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
@@ -165,44 +167,44 @@ class Messages:
                 for _ in channels:
                     await self._connection.read_response()
         except (TimeoutError, RedisError, OSError) as error:
-            raise _lost(error) from None
+            raise _unavailable(error) from None
 
     def __aiter__(self) -> "Messages":
         return self
 
     async def __anext__(self) -> bytes:
-        asked = False
+        ping_sent = False
         try:
             while True:
-                wait_s = DEADLINE_S if asked else _SILENCE_S
+                wait_s = DEADLINE_S if ping_sent else _PING_AFTER_S
                 try:
-                    heard = await self._connection.read_response(
+                    reply = await self._connection.read_response(
                         timeout=wait_s, disconnect_on_error=False
                     )
                 except ResponseError:
-                    # A server that cannot write to its disk refuses even the PING; it is there.
-                    heard = (b"refused",)
-                if heard is None and asked:
-                    raise RedisError("the listening connection fell silent")
-                if heard is None:
+                    # A server with a full disk refuses PING, but its answer shows that it is up.
+                    reply = (b"refused",)
+                if reply is None and ping_sent:
+                    raise RedisError(f"no answer to PING within {DEADLINE_S:g} s while listening")
+                if reply is None:
                     async with asyncio.timeout(DEADLINE_S):
                         await self._connection.send_command("PING")
-                    asked = True
-                elif heard[0] == b"message":
-                    payload: bytes = heard[2]
+                    ping_sent = True
+                elif reply[0] == b"message":
+                    payload: bytes = reply[2]
                     return payload
                 else:
-                    asked = False
+                    ping_sent = False
         except (TimeoutError, RedisError, OSError) as error:
-            raise _lost(error) from None
+            raise _unavailable(error) from None
 
 
 def _error_code(error: RedisError) -> tuple[str, str]:
-    """The error's first word, and the whole of it: the client cuts known words off."""
+    """The error's code and full text; redis-py strips known codes from the text."""
     text = _IN_SCRIPT.sub("", str(error))
     code = error.status_code or text.partition(" ")[0]
     return code, short(text if text.startswith(code) else f"{code} {text}")
 
 
-def _lost(error: Exception) -> StoreUnavailable:
+def _unavailable(error: Exception) -> StoreUnavailable:
     return StoreUnavailable(f"redis: {short(str(error)) or 'no answer in time'}")

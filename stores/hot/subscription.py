@@ -1,4 +1,4 @@
-"""One channel of the hot store, heard for as long as somebody listens."""
+"""A subscription to one channel of the hot store that reconnects by itself."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,16 +11,16 @@ from stores.hot.redis_client import NativeStore
 from stores.hot.store import StoreUnavailable
 from timing.backoff import Backoff
 
-_STEADY_S: Final = 5.0  # a listener that was connected for so long is connected again at once
+_STEADY_S: Final = 5.0  # after a connection this long, the first reconnect comes without delay
 
 log = structlog.get_logger(__name__)
 
 
 class Subscription:
-    """One channel, heard for as long as this is open; reconnects by itself, and says so.
+    """Listens to one channel until it is closed, and logs when the connection is lost.
 
-    `on_message` gets each payload. `on_connected` is called each time the subscription stands
-    anew: messages sent before that were missed. `live` says whether it stands now.
+    `on_message` gets each payload. `on_connected` is called after each (re)connect: messages
+    sent before it may have been missed. `live` is true while the subscription is connected.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Subscription:
         self.live = False
 
     def start(self) -> None:
-        """Begins to listen; does nothing if it has begun."""
+        """Starts listening; further calls do nothing."""
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"listen {self._channel}")
 
@@ -50,7 +50,7 @@ class Subscription:
     async def _run(self) -> None:
         pauses = Backoff(0.05, 1.0)
         clock = asyncio.get_running_loop().time
-        outage = OutageLog(log, "listening_lost", "listening_again")
+        outage = OutageLog(log, "subscription_lost", "subscription_restored")
         while True:
             connected_at = clock()
             try:

@@ -1,4 +1,4 @@
-"""The hot store over Upstash's REST API: each command is sent once, retries are the callers'."""
+"""The hot store's Upstash client: each command is one REST call, sent once and never retried."""
 
 import asyncio
 import io
@@ -21,17 +21,17 @@ from stores.hot.store import (
     short,
 )
 
-_KEPT_ALIVE_S: Final = 75.0  # an idle connection
+_KEPT_ALIVE_S: Final = 75.0  # for an idle connection
 
 
 class UpstashStore:
-    """Upstash over its REST API. Text only: documents are base64 text already."""
+    """Upstash over its REST API, which carries text only; documents are stored as base64."""
 
     kind: Literal["native", "upstash"] = "upstash"
 
     def __init__(self, url: str, token: str) -> None:
         if not (token.isascii() and token.isprintable()):
-            raise ValueError("UPSTASH_REDIS_REST_TOKEN has characters that no token has")
+            raise ValueError("UPSTASH_REDIS_REST_TOKEN must be printable ASCII")
         self._token = token
         self._client = UpstashRedis(
             url, token, rest_encoding=None, rest_retries=0, allow_telemetry=False
@@ -40,9 +40,8 @@ class UpstashStore:
         self._client._http._client = cast(Any, _AiohttpClient())
 
     async def execute(self, *command: Word, deadline_s: float = DEADLINE_S) -> Any:
-        # In lower case, because the client reshapes the replies of commands that it knows by
-        # their upper-case names, and the raw ones are wanted here.
-        words = [str(command[0]).lower(), *map(_text, command[1:])]
+        # Lower case keeps replies raw: the client reshapes those of commands in upper case.
+        words = [str(command[0]).lower(), *map(_as_text, command[1:])]
         try:
             async with asyncio.timeout(deadline_s):
                 reply = await self._client.execute(words)
@@ -54,9 +53,9 @@ class UpstashStore:
             reason = self._reason(error)
             raise StoreRefused(f"upstash: {reason}", reason.partition(" ")[0]) from None
         except Exception as error:
-            # Whatever else a client makes of a proxy's page, a cut connection or a wrong type.
+            # The client raises many types for a proxy's page, a cut connection or wrong JSON.
             raise StoreUnavailable(f"upstash: {self._reason(error)}") from None
-        return _encoded(reply)
+        return _as_bytes(reply)
 
     def script(self, lua: str) -> Script:
         return Script(self, lua)
@@ -66,7 +65,7 @@ class UpstashStore:
 
     def _reason(self, error: Exception) -> str:
         text = str(error).replace(self._token, "***")
-        if isinstance(error, UpstashError | _Busy | _NotUpstash):
+        if isinstance(error, UpstashError | _Busy | _UnexpectedAnswer):
             return short(text)
         if isinstance(error, ValueError | KeyError | TypeError | AttributeError):
             return "the answer is not what Upstash sends"
@@ -74,11 +73,11 @@ class UpstashStore:
 
 
 class _AiohttpClient:
-    """What the Upstash client needs of an HTTP client, on aiohttp.
+    """The HTTP client interface that the Upstash client uses, on aiohttp.
 
-    Its own, httpx, loses a connection now and then when a request is cancelled at its deadline,
-    and with a bounded pool so many that no request ever gets one again. It also forgets an idle
-    connection after 5 s, which is one poll, and turns megabytes into JSON slowly.
+    Its default, httpx, leaks a connection now and then when a request is cancelled at its
+    deadline, until a bounded pool is empty. It also drops an idle connection after 5 s (one
+    poll), and encodes megabytes of JSON slowly.
     """
 
     def __init__(self) -> None:
@@ -92,7 +91,7 @@ class _AiohttpClient:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=_KEPT_ALIVE_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None),  # the command's deadline stands
+                timeout=aiohttp.ClientTimeout(total=None),  # the command has its own deadline
                 trust_env=True,
             )
         typed = headers | {"Content-Type": "application/json"}
@@ -108,11 +107,11 @@ class _AiohttpClient:
 
 
 class _Busy(Exception):
-    """Upstash cannot answer now: it has trouble, or too many ask."""
+    """Upstash answered 429 or 5xx."""
 
 
-class _NotUpstash(Exception):
-    """The answer is somebody else's, such as a proxy's page."""
+class _UnexpectedAnswer(Exception):
+    """The answer is not JSON, such as a proxy's error page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +125,7 @@ class _Answer:
             content = orjson.loads(self.body)
         except ValueError:
             kind = self.headers.get("Content-Type", "no type").partition(";")[0]
-            raise _NotUpstash(
+            raise _UnexpectedAnswer(
                 f"the answer is not what Upstash sends: HTTP {self.status}, {kind}"
             ) from None
         if (self.status == 429 or self.status >= 500) and isinstance(content, dict):
@@ -134,13 +133,13 @@ class _Answer:
         return content
 
 
-def _text(word: Word) -> str:
+def _as_text(word: Word) -> str:
     return word.decode() if isinstance(word, bytes) else str(word)
 
 
-def _encoded(reply: Any) -> Any:
+def _as_bytes(reply: Any) -> Any:
     if isinstance(reply, str):
         return reply.encode()
     if isinstance(reply, list):
-        return [_encoded(part) for part in reply]
+        return [_as_bytes(part) for part in reply]
     return reply

@@ -146,7 +146,7 @@ async def test_it_serves_what_it_has_and_goes_on_when_there_is_space(
 async def test_a_publish_waits_for_space(
     make_disk: MakeDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stores.hot.leases._REFUSALS", 1)
+    monkeypatch.setattr("stores.hot.leases._MOST_REFUSALS", 1)
     disk = make_disk(10)
     async with EmbeddedStores(disk, postgres=False) as stores:
         addresses = await stores.start()

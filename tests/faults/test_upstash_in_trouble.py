@@ -53,7 +53,7 @@ async def read_on(cache: CacheManager, seen: list[int]) -> None:
 async def test_no_trouble_leaves_half_a_document(
     upstash: UpstashEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stores.hot.leases._REFUSALS", 2)
+    monkeypatch.setattr("stores.hot.leases._MOST_REFUSALS", 2)
     chance = random.Random(5)  # noqa: S311 - the same every time
     stores = [UpstashStore(upstash.url, upstash.token) for _ in range(2)]
     writer, reader = (CacheManager(store, piece_bytes=4_000) for store in stores)

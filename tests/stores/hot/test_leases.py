@@ -232,7 +232,7 @@ async def test_a_stopped_holder_knows_on_waking_that_it_is_over(
 async def test_a_write_is_repeated_while_the_lease_is_held(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stores.hot.leases._REFUSALS", 3)
+    monkeypatch.setattr("stores.hot.leases._MOST_REFUSALS", 3)
     clock = Clock()
     store, leases = NativeStore(redis_url, client_name="test"), list[Lease]()
     lease = await acquired(store, leases, ttl_s=15, clock=clock)

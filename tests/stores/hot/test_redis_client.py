@@ -251,7 +251,7 @@ async def test_whatever_upstash_answers_is_one_error(
     assert type(caught.value) is error
     if isinstance(caught.value, StoreRefused):
         # A quota stays used up; the others are about now, and waited out.
-        assert caught.value.passing == (fault != "quota")
+        assert caught.value.transient == (fault != "quota")
     upstash.fail("")
     assert await store.execute("INCR", "count") == 1  # it was never sent twice
     await store.aclose()
@@ -357,7 +357,7 @@ async def test_a_subscription_hears_reconnects_and_says_so(
 async def test_a_listener_notices_a_silent_server(
     own_valkey: Callable[..., OwnValkey], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stores.hot.redis_client._SILENCE_S", 0.1)
+    monkeypatch.setattr("stores.hot.redis_client._PING_AFTER_S", 0.1)
     monkeypatch.setattr("stores.hot.redis_client.DEADLINE_S", 0.3)
     server = own_valkey()
     store = NativeStore(server.url, client_name="test")
