@@ -38,7 +38,7 @@ def judge(
     """None when the body is to be parsed; `now_ms` is this machine's wall clock."""
     venue = VENUES[request.exchange]
     if status == 200:
-        if body.startswith(venue.success_start):
+        if body.startswith(venue.success_prefix):
             return None  # by far the most answers, known at a glance
         if body.strip() in _EMPTY_BODIES:
             return _error(SourceDown, "an empty answer", request, status)
@@ -118,9 +118,9 @@ def _pause_s(
     if max(told) > 0:
         return min(max(_SHORTEST_S, *told), _LONGEST_S)
     if kind is Banned:
-        return venue.untold_ban_s
-    if venue.untold_pause_s is not None:
-        return venue.untold_pause_s
+        return venue.default_ban_s
+    if venue.default_pause_s is not None:
+        return venue.default_pause_s
     limit = venue.limits[request.counter]
     # A whole window is the most: one second more would end the exchange's part of a job.
     return min(window_left_s(limit, headers) or limit.window_s, limit.window_s)

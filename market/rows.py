@@ -10,14 +10,14 @@ from market.columns import NULLABLE, NUMBERS, TIME, VALUES, Row
 
 Times = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-_AFTER_ALL_TIME_MS: Final = 10**15
+_TIME_LIMIT_MS: Final = 10**15
 T_co = TypeVar("T_co", bound=tuple[Any, ...], covariant=True)
 
 
 def on_grid(times: Times | Floats, interval_ms: int) -> bool:
     """Whether times (at least one, all >= 0) are whole numbers that ascend on the grid."""
     first, last = times[0], times[-1]
-    if not 0 <= first <= last < _AFTER_ALL_TIME_MS or first % interval_ms:
+    if not 0 <= first <= last < _TIME_LIMIT_MS or first % interval_ms:
         return False
     steps = times[1:] - times[:-1]
     # The first check is the fast path for a series without holes.

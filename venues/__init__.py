@@ -1,4 +1,4 @@
-"""The exchanges: the facts of each in one file of its name, found by the enum's line alone."""
+"""VENUES: the facts of every exchange, loaded from the file in venues/ that bears its name."""
 
 from collections.abc import Mapping
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Binance USD-M futures: addresses, limits, codes, and readers of its answers.
+"""Binance USD-M futures: its endpoints, weights, limits, error codes and parsers.
 
 Source: the exchange's public API documentation as of autumn 2026, and recorded answers.
 """
@@ -31,17 +31,17 @@ from venues.reading import (
     Settlement,
     Ticker,
     TimeMs,
-    candles_of,
+    candles_from_columns,
     checked_settlements,
-    lax,
-    number,
-    settlement_hours,
-    snapshots,
-    whole,
+    float_or_none,
+    funding_interval,
+    int_or_0,
+    lenient,
+    timed_values,
 )
 from venues.venue import Endpoint, EndpointTable, Kind, Limit, Venue
 
-# --- what can be asked ---------------------------------------------------------------------------
+# --- endpoints and limits ------------------------------------------------------------------------
 
 _KLINE_PERIODS: Final = {
     word: word
@@ -60,7 +60,7 @@ _ENDPOINTS: Final[Mapping[Endpoint, EndpointTable | None]] = {
         "/fapi/v1/klines",
         "weight",
         weights=((99, 1), (499, 2), (1000, 5), (1500, 10)),
-        # 1500 are served, but 499 candles for a weight of 2 are the cheapest.
+        # Serves 1500, but 499 candles for a weight of 2 are the cheapest.
         page_limit=499,
         period="interval",
         periods=_KLINE_PERIODS,
@@ -88,7 +88,7 @@ _LIMITS: Final = {
     "open_interest": Limit(1000, 300),
 }
 
-# --- refusals ------------------------------------------------------------------------------------
+# --- errors --------------------------------------------------------------------------------------
 
 _STATUSES: Final[Mapping[int, Kind]] = {
     408: SourceDown,  # backend timeout
@@ -105,7 +105,7 @@ _CODES: Final[Mapping[str, Kind]] = {
     "-1016": SourceDown,  # SERVICE_SHUTTING_DOWN
     "-1121": SymbolGone,  # BAD_SYMBOL
     "-1122": SymbolGone,  # INVALID_SYMBOL_STATUS
-    "-1130": WindowRefused,  # INVALID_PARAMETER: here an open interest of too long ago
+    "-1130": WindowRefused,  # INVALID_PARAMETER: in practice open interest older than its horizon
     "-4141": SymbolGone,  # SYMBOL_ALREADY_CLOSED
     "-4144": SymbolGone,  # INVALID_PAIR
 }
@@ -121,7 +121,7 @@ _ERROR: Final = msgspec.json.Decoder(_Error)
 
 
 def _read_error(body: bytes) -> ErrorBody | None:
-    """{"code":-1121,"msg":"Invalid symbol."}, and of one endpoint {"status":"ERROR",
+    """{"code":-1121,"msg":"Invalid symbol."}, or from one endpoint {"status":"ERROR",
     "code":"000002","errorData":{"limit":"limit can not greater than 1000"},"data":null}"""
     try:
         error = _ERROR.decode(body)
@@ -133,10 +133,10 @@ def _read_error(body: bytes) -> ErrorBody | None:
     return ErrorBody(str(error.code), message)
 
 
-# --- history: ascending --------------------------------------------------------------------------
+# --- history, ascending --------------------------------------------------------------------------
 
-# What is not used is decoded as Any: the cheapest that still sees that it is there.
-_KLINES: Final = lax(
+# Unused columns are decoded as Any: the cheapest type that still checks their presence.
+_KLINES: Final = lenient(
     list[tuple[TimeMs, float, float, float, float, str, Any, str, Any, Any, Any, Any]]
 )
 _KLINE_FORM: Final = MatrixForm(width=12, quotes=18, columns=(1, 2, 3, 4, 5, 7))
@@ -149,7 +149,7 @@ def _read_klines(body: bytes, market: Market, fail: PayloadErrors) -> Candles:
     if plain is not None:
         return plain
     columns: Sequence[Sequence[Any]] = list(zip(*fail.decode(_KLINES, body), strict=True))
-    return candles_of([*columns[:6], columns[7]] if columns else (), fail)
+    return candles_from_columns([*columns[:6], columns[7]] if columns else (), fail)
 
 
 class _OpenInterest(msgspec.Struct, gc=False):
@@ -158,7 +158,7 @@ class _OpenInterest(msgspec.Struct, gc=False):
     timestamp: TimeMs
 
 
-_OPEN_INTEREST: Final = lax(list[_OpenInterest])
+_OPEN_INTEREST: Final = lenient(list[_OpenInterest])
 
 
 def _read_open_interest(body: bytes, market: Market, fail: PayloadErrors) -> TimedValues:
@@ -167,7 +167,7 @@ def _read_open_interest(body: bytes, market: Market, fail: PayloadErrors) -> Tim
     rows = fail.decode(_OPEN_INTEREST, body)
     if {row.symbol for row in rows} - {market.native}:
         raise fail("open interest of another symbol")
-    return snapshots([row.timestamp for row in rows], [row.sumOpenInterest for row in rows])
+    return timed_values([row.timestamp for row in rows], [row.sumOpenInterest for row in rows])
 
 
 class _Funding(msgspec.Struct):
@@ -177,8 +177,8 @@ class _Funding(msgspec.Struct):
     rateType: str | None = None
 
 
-_FUNDING: Final = lax(list[_Funding])
-_REGULAR: Final = ("Regular", "", None)  # older rows do not say it; the others are "Special"
+_FUNDING: Final = lenient(list[_Funding])
+_REGULAR: Final = ("Regular", "", None)  # absent in older rows; extra charges are "Special"
 
 
 def _read_funding(body: bytes, fail: PayloadErrors) -> list[Settlement]:
@@ -191,14 +191,14 @@ def _read_funding(body: bytes, fail: PayloadErrors) -> list[Settlement]:
     return checked_settlements(rows, fail)
 
 
-# --- the whole exchange --------------------------------------------------------------------------
+# --- lists of all contracts, and the clock -------------------------------------------------------
 
 
 class _Time(msgspec.Struct):
     serverTime: int
 
 
-_TIME: Final = lax(_Time)
+_TIME: Final = lenient(_Time)
 
 
 def _read_time(body: bytes, fail: PayloadErrors) -> int:
@@ -220,7 +220,7 @@ class _ExchangeInfo(msgspec.Struct):
     symbols: list[_Symbol]
 
 
-_EXCHANGE_INFO: Final = lax(_ExchangeInfo)
+_EXCHANGE_INFO: Final = lenient(_ExchangeInfo)
 
 
 def _read_instruments(body: bytes, quote: str, fail: PayloadErrors) -> AnswerPage[Instrument]:
@@ -229,7 +229,7 @@ def _read_instruments(body: bytes, quote: str, fail: PayloadErrors) -> AnswerPag
     listed = fail.decode(_EXCHANGE_INFO, body).symbols
     rows = [
         Instrument(
-            Market(Exchange.BINANCE, row.symbol, row.baseAsset, quote, whole(row.onboardDate)),
+            Market(Exchange.BINANCE, row.symbol, row.baseAsset, quote, int_or_0(row.onboardDate)),
             None,
         )
         for row in listed
@@ -247,13 +247,13 @@ class _DayTicker(msgspec.Struct):
     quoteVolume: Loose = ""
 
 
-_DAY_TICKERS: Final = lax(list[_DayTicker])
+_DAY_TICKERS: Final = lenient(list[_DayTicker])
 
 
 def _read_tickers(body: bytes, fail: PayloadErrors) -> list[Ticker]:
-    """[{"symbol":"BTCUSDT","quoteVolume":"15283.34",...},...], statistics of 24 h."""
+    """[{"symbol":"BTCUSDT","quoteVolume":"15283.34",...},...], of the last 24 h."""
     rows = fail.decode(_DAY_TICKERS, body)
-    return [Ticker(row.symbol, turnover_24h=number(row.quoteVolume)) for row in rows]
+    return [Ticker(row.symbol, turnover_24h=float_or_none(row.quoteVolume)) for row in rows]
 
 
 class _FundingInfo(msgspec.Struct):
@@ -261,15 +261,15 @@ class _FundingInfo(msgspec.Struct):
     fundingIntervalHours: int
 
 
-_FUNDING_INFO: Final = lax(list[_FundingInfo])
+_FUNDING_INFO: Final = lenient(list[_FundingInfo])
 
 
 def _read_funding_info(body: bytes, fail: PayloadErrors) -> list[Ticker]:
-    """[{"symbol":"LPTUSDT","fundingIntervalHours":4,...},...]: who differs from the default."""
+    """[{"symbol":"LPTUSDT","fundingIntervalHours":4,...},...]: exceptions from the default."""
     return [
         Ticker(row.symbol, funding_interval_hours=row.fundingIntervalHours)
         for row in fail.decode(_FUNDING_INFO, body)
-        if settlement_hours(row.fundingIntervalHours) is not None
+        if funding_interval(row.fundingIntervalHours) is not None
     ]
 
 
@@ -278,7 +278,7 @@ class _Premium(msgspec.Struct):
     nextFundingTime: int = 0
 
 
-_PREMIUM_INDEX: Final = lax(list[_Premium])
+_PREMIUM_INDEX: Final = lenient(list[_Premium])
 
 
 def _read_premium_index(body: bytes, fail: PayloadErrors) -> list[Ticker]:
@@ -304,11 +304,11 @@ VENUE: Final = Venue(
     limits=_LIMITS,
     statuses=_STATUSES,
     codes=_CODES,
-    success_start=b"[",
+    success_prefix=b"[",
     symbol_gone=None,
     banned_until=re.compile(r"banned until (\d{13})"),
-    untold_ban_s=300,
-    untold_pause_s=None,
+    default_ban_s=300,
+    default_pause_s=None,
     reset_header=None,
     read_error=_read_error,
     read_time=_read_time,

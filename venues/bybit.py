@@ -1,4 +1,4 @@
-"""Bybit v5, category linear: addresses, limits, codes, and readers of its answers.
+"""Bybit v5, category linear: its endpoints, limits, error codes and parsers.
 
 Source: the exchange's public API documentation as of autumn 2026, and recorded answers.
 """
@@ -23,20 +23,20 @@ from venues.reading import (
     Settlement,
     Ticker,
     TimeMs,
-    candles_of,
+    candles_from_columns,
     check_decimals,
     checked_settlements,
-    lax,
-    number,
-    settlement_hours,
-    snapshots,
-    whole,
+    float_or_none,
+    funding_interval,
+    int_or_0,
+    lenient,
+    timed_values,
 )
 from venues.venue import Endpoint, EndpointTable, Kind, Limit, Order, Venue
 
 T = TypeVar("T")
 
-# --- what can be asked ---------------------------------------------------------------------------
+# --- endpoints and limits ------------------------------------------------------------------------
 
 _KLINE_PERIODS: Final = {
     **{"1m": "1", "3m": "3", "5m": "5", "15m": "15", "30m": "30"},
@@ -77,8 +77,8 @@ _ENDPOINTS: Final[Mapping[Endpoint, EndpointTable | None]] = {
         fixed=_LINEAR,
         order=Order.DESCENDING,
     ),
-    Endpoint.FUNDING_INFO: None,  # intervals are told by the tickers
-    Endpoint.PREMIUM_INDEX: None,  # and so are the coming settlements
+    Endpoint.FUNDING_INFO: None,  # the tickers have the intervals
+    Endpoint.PREMIUM_INDEX: None,  # and the next settlements
     Endpoint.INSTRUMENTS: EndpointTable(
         "/v5/market/instruments-info", "requests", page_limit=1000, fixed=_LINEAR
     ),
@@ -87,7 +87,7 @@ _ENDPOINTS: Final[Mapping[Endpoint, EndpointTable | None]] = {
 
 _LIMITS: Final = {"requests": Limit(600, 5)}
 
-# --- refusals ------------------------------------------------------------------------------------
+# --- errors --------------------------------------------------------------------------------------
 
 _STATUSES: Final[Mapping[int, Kind]] = {
     408: SourceDown,  # not in the documentation's list
@@ -99,12 +99,12 @@ _CODES: Final[Mapping[str, Kind]] = {
     "10006": RateLimited,  # too many visits
     "10009": Restricted,  # the IP's region is banned
     "10016": SourceDown,  # server error, or restarting
-    "10018": Banned,  # the IP's rate limit; HTTP 403 took its place
+    "10018": Banned,  # the IP's rate limit; now HTTP 403 instead
     "10024": Restricted,  # compliance rules
-    "10029": SymbolGone,  # the symbol is invalid, or on no whitelist
+    "10029": SymbolGone,  # the symbol is invalid or not whitelisted
     "10429": SourceDown,  # system level frequency protection
 }
-# 10001 is any wrong parameter: only the text tells that the contract is gone.
+# 10001 is any wrong parameter: only the message says that the contract is gone.
 _SYMBOL_GONE: Final = re.compile(r"symbol invalid|not supported symbol|symbol.*(closed|not exist)")
 
 
@@ -125,7 +125,7 @@ def _read_error(body: bytes) -> ErrorBody | None:
     return ErrorBody(str(error.retCode), error.retMsg or "") if error.retCode else None
 
 
-# --- history: descending, turned round here ------------------------------------------------------
+# --- history, sent newest first, reversed here ---------------------------------------------------
 
 
 class _Result(msgspec.Struct, Generic[T]):
@@ -141,16 +141,16 @@ class _Answer(msgspec.Struct, Generic[T]):
 
 
 def _rows(answer: _Answer[T], market: Market, fail: PayloadErrors) -> list[T]:
-    """The answer's rows, oldest first; raises unless they are about the market."""
+    """The answer's rows, oldest first; raises BadPayload if they are of another market."""
     result = answer.result
-    # Nothing about nothing: an empty list comes with or without the symbol.
+    # An empty list may come without the symbol.
     if result.list and (result.symbol != market.native or result.category != "linear"):
         raise fail(f"an answer about {result.category} {result.symbol}"[:100])
     result.list.reverse()
     return result.list
 
 
-_KLINES: Final = lax(_Answer[tuple[TimeMs, float, float, float, float, str, str]])
+_KLINES: Final = lenient(_Answer[tuple[TimeMs, float, float, float, float, str, str]])
 _KLINE_FORM: Final = MatrixForm(width=7, quotes=14, columns=(1, 2, 3, 4, 5, 6), newest_first=True)
 _ENVELOPE: Final = msgspec.json.Decoder(_Answer[Any])
 
@@ -158,16 +158,16 @@ _ENVELOPE: Final = msgspec.json.Decoder(_Answer[Any])
 def _read_klines(body: bytes, market: Market, fail: PayloadErrors) -> Candles:
     """{"retCode":0,"result":{"symbol":"BTCUSDT","category":"linear","list":[
     ["1786820400000","63027.8","63032.3","63027.7","63032.3","4.591","289363.9178"],...]}}"""
-    quoted = _list_of(body, market)
+    quoted = _list_text(body, market)
     plain = plain_candles(quoted, _KLINE_FORM) if quoted is not None else None
     if plain is not None:
         return plain
     rows = _rows(fail.decode(_KLINES, body), market, fail)
-    return candles_of(list(zip(*rows, strict=True)), fail)
+    return candles_from_columns(list(zip(*rows, strict=True)), fail)
 
 
-def _list_of(body: bytes, market: Market) -> bytes | None:
-    """The text of the answer's list, if it is about the market and the rest of it is in order."""
+def _list_text(body: bytes, market: Market) -> bytes | None:
+    """The text of the answer's list if the rest of the answer is as expected, else None."""
     start = body.find(b'"list":[[') + len(b'"list":')
     end = body.rfind(b"]]") + len(b"]]")  # what follows the list is short
     if not len(b'"list":') <= start < end:
@@ -193,30 +193,30 @@ class _LooseOpenInterest(msgspec.Struct):
     singleOpenInterest: Loose = ""
 
 
-_OPEN_INTEREST: Final = lax(_Answer[_OpenInterest])
-_LOOSE_OPEN_INTEREST: Final = lax(_Answer[_LooseOpenInterest])
+_OPEN_INTEREST: Final = lenient(_Answer[_OpenInterest])
+_LOOSE_OPEN_INTEREST: Final = lenient(_Answer[_LooseOpenInterest])
 
 
 def _read_open_interest(body: bytes, market: Market, fail: PayloadErrors) -> TimedValues:
     """{"retCode":0,"result":{"symbol":"BTCUSDT","category":"linear","list":[
     {"openInterest":"64992.054","singleOpenInterest":"32496.027","timestamp":"1786820400000"},...],
-    "nextPageCursor":""}}, in base units; `openInterest` counts both sides, and the single side is
-    missing in older answers: then it is half."""
+    "nextPageCursor":""}}, in base units; `openInterest` counts both sides and is halved in older
+    answers, which lack the single side."""
     try:
         answer = _OPEN_INTEREST.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return _loose_open_interest(body, market, fail)
     rows = _rows(answer, market, fail)
-    # Halving is exact in binary: the result is the float64 next to half of the decimal.
+    # Halving is exact in binary: the result is the float64 nearest to half of the decimal.
     values = [
         row.openInterest / 2 if row.singleOpenInterest is None else row.singleOpenInterest
         for row in rows
     ]
-    return snapshots([row.timestamp for row in rows], values)
+    return timed_values([row.timestamp for row in rows], values)
 
 
 def _loose_open_interest(body: bytes, market: Market, fail: PayloadErrors) -> TimedValues:
-    """The same where numbers come as texts that may be empty."""
+    """Like _read_open_interest, for numbers as texts that may be empty."""
     rows = _rows(fail.decode(_LOOSE_OPEN_INTEREST, body), market, fail)
     times = [row.timestamp for row in rows]
     one_sided = [row.singleOpenInterest not in ("", None) for row in rows]
@@ -230,7 +230,7 @@ def _loose_open_interest(body: bytes, market: Market, fail: PayloadErrors) -> Ti
         float(text) if single else float(text) / 2
         for single, text in zip(one_sided, texts, strict=True)
     ]
-    return snapshots(times, values)
+    return timed_values(times, values)
 
 
 class _Funding(msgspec.Struct):
@@ -239,7 +239,7 @@ class _Funding(msgspec.Struct):
     fundingRateTimestamp: int
 
 
-_FUNDING: Final = lax(_Answer[_Funding])
+_FUNDING: Final = lenient(_Answer[_Funding])
 
 
 def _read_funding(body: bytes, fail: PayloadErrors) -> list[Settlement]:
@@ -252,7 +252,7 @@ def _read_funding(body: bytes, fail: PayloadErrors) -> list[Settlement]:
     return checked_settlements(rows, fail)
 
 
-# --- the whole exchange --------------------------------------------------------------------------
+# --- lists of all contracts, and the clock -------------------------------------------------------
 
 
 class _Clock(msgspec.Struct):
@@ -264,7 +264,7 @@ class _Time(msgspec.Struct):
     result: _Clock
 
 
-_TIME: Final = lax(_Time)
+_TIME: Final = lenient(_Time)
 
 
 def _read_time(body: bytes, fail: PayloadErrors) -> int:
@@ -285,7 +285,7 @@ class _Instrument(msgspec.Struct):
     isPreListing: bool | None = False
 
 
-_INSTRUMENTS: Final = lax(_Answer[_Instrument])
+_INSTRUMENTS: Final = lenient(_Answer[_Instrument])
 
 
 def _read_instruments(body: bytes, quote: str, fail: PayloadErrors) -> AnswerPage[Instrument]:
@@ -295,8 +295,8 @@ def _read_instruments(body: bytes, quote: str, fail: PayloadErrors) -> AnswerPag
     result = fail.decode(_INSTRUMENTS, body).result
     rows = [
         Instrument(
-            Market(Exchange.BYBIT, row.symbol, row.baseCoin, quote, whole(row.launchTime)),
-            _hours(whole(row.fundingInterval)),
+            Market(Exchange.BYBIT, row.symbol, row.baseCoin, quote, int_or_0(row.launchTime)),
+            _hours(int_or_0(row.fundingInterval)),
         )
         for row in result.list
         if row.contractType == "LinearPerpetual"
@@ -311,7 +311,7 @@ def _read_instruments(body: bytes, quote: str, fail: PayloadErrors) -> AnswerPag
 
 
 def _hours(minutes: int) -> int | None:
-    return settlement_hours(minutes // 60) if minutes % 60 == 0 else None
+    return funding_interval(minutes // 60) if minutes % 60 == 0 else None
 
 
 class _Ticker(msgspec.Struct):
@@ -321,19 +321,19 @@ class _Ticker(msgspec.Struct):
     fundingIntervalHour: Loose = ""
 
 
-_TICKERS: Final = lax(_Answer[_Ticker])
+_TICKERS: Final = lenient(_Answer[_Ticker])
 
 
 def _read_tickers(body: bytes, fail: PayloadErrors) -> list[Ticker]:
     """{"retCode":0,"result":{"list":[{"symbol":"BTCUSDT","turnover24h":"2352.94",
-    "nextFundingTime":"1673280000000","fundingIntervalHour":"8",...},...]}}; what does not apply to
-    a contract is an empty string."""
+    "nextFundingTime":"1673280000000","fundingIntervalHour":"8",...},...]}}; a value that does
+    not apply is an empty string."""
     return [
         Ticker(
             row.symbol,
-            number(row.turnover24h),
-            whole(row.nextFundingTime) or None,
-            settlement_hours(whole(row.fundingIntervalHour)),
+            float_or_none(row.turnover24h),
+            int_or_0(row.nextFundingTime) or None,
+            funding_interval(int_or_0(row.fundingIntervalHour)),
         )
         for row in fail.decode(_TICKERS, body).result.list
     ]
@@ -344,17 +344,17 @@ VENUE: Final = Venue(
     base_url="https://api.bybit.com",
     endpoints=_ENDPOINTS,
     all_symbols_funding=False,  # `symbol` is required
-    cheapest_candles=99,  # all weigh the same; it keeps the answers small
+    cheapest_candles=99,  # every request weighs the same; fewer candles keep answers small
     schedule={Endpoint.TICKERS: _read_tickers},
     default_funding_hours=None,
     limits=_LIMITS,
     statuses=_STATUSES,
     codes=_CODES,
-    success_start=b'{"retCode":0,',
+    success_prefix=b'{"retCode":0,',
     symbol_gone=_SYMBOL_GONE,
     banned_until=None,
-    untold_ban_s=600,
-    untold_pause_s=1.0,
+    default_ban_s=600,
+    default_pause_s=1.0,
     reset_header="X-Bapi-Limit-Reset-Timestamp",
     read_error=_read_error,
     read_time=_read_time,

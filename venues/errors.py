@@ -1,23 +1,23 @@
-"""What can go wrong between us and an exchange, told apart by what the caller should do.
+"""Errors of requests to exchanges, one class for each reaction the caller should have.
 
-ExchangeError              one request, or one market's part, did not succeed
-├── SourceDown             no usable sign of life (5xx, reset, deadline): ask again, with backoff
-├── BadPayload             not what was asked for: ask a little more, then leave it
-├── RateLimited            too fast: ask nothing of this exchange until `until_ms`
-├── Banned                 shut out: ask nothing until `until_ms`, leave it for this run
-├── Restricted             refused to this place: leave the exchange for this run
-├── SymbolGone             no such contract (any more): leave the market
-├── WindowRefused          the time window is not served: narrow it
-├── BadRequest             asked wrongly, our fault: do not repeat
-└── GaveUp                 not asked, as this run has left the exchange alone
-CollectionFailed           a whole collection that could fetch nothing
+ExchangeError              one request, or one market's part, failed
+├── SourceDown             5xx, broken connection or timeout: retry with backoff
+├── BadPayload             unusable answer: retry a few times, then skip the market
+├── RateLimited            too many requests: send nothing to this exchange until `until_ms`
+├── Banned                 address banned: send nothing until `until_ms`, skip it for this run
+├── Restricted             location not served: skip the exchange for this run
+├── SymbolGone             contract unknown or closed: skip the market
+├── WindowRefused          time window not served: narrow it
+├── BadRequest             invalid request, our fault: do not retry
+└── GaveUp                 not sent: this run has stopped asking the exchange or endpoint
+CollectionFailed           a collection could fetch nothing
 """
 
 from market.markets import Exchange
 
 
 class ExchangeError(Exception):
-    """Carries where it happened; `cause` is for people and never holds a secret."""
+    """Base class with the place of the failure; `cause` is text for people, without secrets."""
 
     def __init__(
         self,
@@ -42,15 +42,15 @@ class ExchangeError(Exception):
 
 
 class SourceDown(ExchangeError):
-    """5xx, a broken connection, a deadline passed: worth another try with backoff."""
+    """5xx, a broken connection or a timeout; retry with backoff."""
 
 
 class BadPayload(ExchangeError):
-    """The answer cannot be what was asked for: unreadable, of wrong types, or nonsense."""
+    """The answer is not valid data for the request: unreadable, of wrong types, or impossible."""
 
 
 class _Timed(ExchangeError):
-    """Something that ends at a known instant of this machine's wall clock."""
+    """A state that ends at `until_ms`, by this machine's wall clock."""
 
     def __init__(
         self,
@@ -67,32 +67,32 @@ class _Timed(ExchangeError):
 
 
 class RateLimited(_Timed):
-    """Too many requests; no further one before `until_ms`."""
+    """Too many requests; send no other before `until_ms`."""
 
 
 class Banned(_Timed):
-    """The address is shut out until `until_ms`; asking on makes it longer."""
+    """The address is banned until `until_ms`; further requests prolong the ban."""
 
 
 class Restricted(ExchangeError):
-    """The exchange does not serve this place; waiting does not help."""
+    """The exchange does not serve this location; waiting does not help."""
 
 
 class SymbolGone(ExchangeError):
-    """The contract does not exist (any more), or is closed."""
+    """The contract is unknown, delisted or closed."""
 
 
 class WindowRefused(ExchangeError):
-    """The exchange does not keep what the window begins with."""
+    """The window begins before the history that the exchange still serves."""
 
 
 class BadRequest(ExchangeError):
-    """The exchange says that the request is wrong."""
+    """The exchange rejects the request as invalid."""
 
 
 class GaveUp(ExchangeError):
-    """Not asked: the run has left this exchange alone; `cause` says why."""
+    """Not sent: the run has stopped asking this exchange or endpoint; `cause` says why."""
 
 
 class CollectionFailed(Exception):
-    """Nothing at all could be fetched; the message holds the cause for each exchange."""
+    """No data could be fetched; the message gives the cause for each exchange."""

@@ -1,8 +1,7 @@
-"""Candles read as one matrix of numbers, where an answer has the form it nearly always has.
+"""Fast parser of candles: an answer in the usual form is read as one matrix of numbers.
 
-None wherever anything differs: the exchange's tolerant reader then reads it, or says what is wrong.
-No number becomes a Python object on the way: the quotes are taken out of the text, and what is left
-is JSON of numbers alone.
+Any other form gives None; the exchange's tolerant parser then reads it or reports the error.
+Without its quotes the text is JSON of numbers alone, so no number becomes a Python object.
 """
 
 from dataclasses import dataclass
@@ -17,22 +16,22 @@ from market.rows import Floats
 simdjson: Any
 try:
     import simdjson
-except ImportError:  # there are no wheels for this Python: every answer goes the other way
+except ImportError:  # no wheels for this Python: every answer takes the tolerant parser
     simdjson = None
 
-# What JSON's numbers may hold, and its numbers in quotes may not: signs, exponents, blanks. A plus
-# stands in an exponent only.
-_ODD: Final = (b"-", b"e", b"E", b" ", b"\t", b"\n", b"\r")
-_AFTER_ALL_TIME_MS: Final = 10**15
+# Signs, exponents and blanks: valid in JSON, not in the plain quoted numbers read here. A plus
+# occurs in an exponent only.
+_NOT_PLAIN: Final = (b"-", b"e", b"E", b" ", b"\t", b"\n", b"\r")
+_TIME_LIMIT_MS: Final = 10**15
 _ALL_IN_ORDER: Final = tuple(range(1, 1 + len(Candles.names)))
 
 
 @dataclass(frozen=True, slots=True)
 class MatrixForm:
-    """How a row of candles lies in an answer, its time first.
+    """The layout of a candle's row in an answer; its time comes first.
 
-    `width`: numbers in a row; `quotes`: quotation marks in it. `columns`: where it has the columns
-    of a candle, in their order.
+    `width`: numbers in a row; `quotes`: quotation marks in a row; `columns`: indices of the
+    columns of a candle, in their order.
     """
 
     width: int
@@ -42,21 +41,21 @@ class MatrixForm:
 
 
 def plain_candles(quoted: bytes, form: MatrixForm) -> Candles | None:
-    """The candles of `[[1,"2.5",...],...]`, ascending if the exchange keeps its own order."""
+    """The candles of `[[1,"2.5",...],...]`, ascending if the exchange keeps to its order."""
     if simdjson is None:
         return None
     text = quoted.translate(None, b'"')
     matrix = _matrix(text, form.width)
-    if matrix is None or not _is_quoted(quoted, text, len(matrix), form.quotes):
+    if matrix is None or not _quotes_match(quoted, text, len(matrix), form.quotes):
         return None
     opened = matrix[:, 0]
-    if opened.max() >= _AFTER_ALL_TIME_MS:
+    if opened.max() >= _TIME_LIMIT_MS:
         return None
     times = opened.astype(np.int64)
-    if bool((times != opened).any()):  # no whole ms
+    if bool((times != opened).any()):  # not whole milliseconds
         return None
     if form.columns == _ALL_IN_ORDER:
-        values = matrix[:, 1 : 1 + len(_ALL_IN_ORDER)]  # no copy
+        values = matrix[:, 1 : 1 + len(_ALL_IN_ORDER)]  # a view
     else:
         values = matrix.take(form.columns, axis=1)
     if form.newest_first:
@@ -67,7 +66,7 @@ def plain_candles(quoted: bytes, form: MatrixForm) -> Candles | None:
 
 
 def _matrix(text: bytes, width: int) -> Floats | None:
-    """Plain numbers in rows of `width`; None for anything else."""
+    """Plain numbers in rows of `width`, else None."""
     numbers = _numbers(text)
     if numbers is None or not len(numbers) or len(numbers) % width:
         return None
@@ -75,24 +74,24 @@ def _matrix(text: bytes, width: int) -> Floats | None:
 
 
 def _numbers(text: bytes) -> Floats | None:
-    """All numbers of a JSON array and of the arrays in it, one after the other; else None.
+    """All numbers of a nested JSON array, flattened; None for anything else.
 
-    simdjson rounds correctly, and refuses what is no number of JSON or beyond float64.
+    simdjson rounds correctly, and rejects invalid numbers and those beyond float64.
     """
-    if any(sign in text for sign in _ODD):
+    if any(sign in text for sign in _NOT_PLAIN):
         return None
     try:
         return np.frombuffer(simdjson.Parser().parse(text).as_buffer(of_type="d"))
     except (ValueError, TypeError, RuntimeError, AttributeError):
-        return None  # not JSON; not numbers alone; one of too many digits; no array
+        return None  # not JSON, not only numbers, too many digits, or not an array
 
 
-def _is_quoted(quoted: bytes, text: bytes, rows: int, quotes: int) -> bool:
-    """Whether the quotation marks that `text` lacks were so many a row, each at a number's edge."""
+def _quotes_match(quoted: bytes, text: bytes, rows: int, quotes: int) -> bool:
+    """Whether `quoted` has `quotes` quotation marks in each row, all next to a delimiter."""
     if len(quoted) - len(text) != rows * quotes:
         return False
     signs = np.frombuffer(quoted, np.uint8)
     brackets = signs > ord("9")
     edges = brackets | (signs == ord(","))
-    astray = (signs == ord('"'))[1:-1] > (edges[:-2] | edges[2:])  # a quote, and no edge
-    return not bool(astray.any()) and np.count_nonzero(brackets) == 2 * (rows + 1)
+    misplaced = (signs == ord('"'))[1:-1] > (edges[:-2] | edges[2:])  # a quote not at an edge
+    return not bool(misplaced.any()) and np.count_nonzero(brackets) == 2 * (rows + 1)

@@ -1,7 +1,6 @@
-"""What the readers of all exchanges' answers share: shapes, checks of one value, one error.
+"""Types and helpers that the parsers of all exchanges share: pages, value checks, errors.
 
-A reader decodes and renames what one exchange says; whether it can be what was asked for is
-api_parser's to judge.
+An exchange's parser decodes its answers; data_collector/api_parser.py validates the values.
 """
 
 import re
@@ -17,15 +16,15 @@ from market.rows import TimedValues
 from venues.errors import BadPayload
 
 T = TypeVar("T")
-# A number whose form varies: text or a JSON number; an empty text or null where it does not apply.
+# A number of varying form: text or JSON number; empty or null where it does not apply.
 Loose = str | int | float | None
 TimeMs = Annotated[int, msgspec.Meta(ge=-(10**15), lt=10**15)]  # until the year 33658
 
 
 class AnswerPage(NamedTuple, Generic[T]):
-    """What one answer held: `rows` ascending and unique; the rest is what paging goes by.
+    """The content of one answer: `rows` ascending and unique, and what paging needs.
 
-    `first_ms`, `last_ms` and `sent` are of everything that was sent, rows left out included.
+    `first_ms`, `last_ms` and `sent` (a count) include rows that were sent but left out.
     """
 
     rows: Sequence[T]
@@ -36,14 +35,14 @@ class AnswerPage(NamedTuple, Generic[T]):
 
 
 class Instrument(NamedTuple):
-    """A contract worth collecting; the interval where the list of contracts says it."""
+    """A contract to collect, and its funding interval if the list of contracts gives it."""
 
     market: Market
     funding_interval_hours: int | None
 
 
 class Ticker(NamedTuple):
-    """What a list says of one contract, by the exchange's own id; None: this list does not say."""
+    """One contract's entry in a list, by the exchange's own id; None: not in this list."""
 
     native: str
     turnover_24h: float | None = None
@@ -52,7 +51,7 @@ class Ticker(NamedTuple):
 
 
 class Settlement(NamedTuple):
-    """One row of a funding history; not `regular`: an extra charge."""
+    """One row of a funding history; `regular` is False for an extra charge."""
 
     native: str
     time_ms: int
@@ -61,14 +60,14 @@ class Settlement(NamedTuple):
 
 
 class ErrorBody(NamedTuple):
-    """The code and the text of an answer that refuses."""
+    """The code and message of an error answer."""
 
     code: str
     message: str
 
 
 class PayloadErrors:
-    """Makes the BadPayload of one answer."""
+    """Makes BadPayload errors for one answer; call it with the cause."""
 
     def __init__(self, exchange: Exchange, endpoint: str, symbol: str | None) -> None:
         self._exchange = exchange
@@ -90,13 +89,13 @@ class PayloadErrors:
             raise self(f"not JSON: {excerpt(body)}") from None
 
 
-def lax(kind: type[T]) -> msgspec.json.Decoder[T]:
-    """A decoder that takes numbers in quotes for numbers, too."""
+def lenient(kind: type[T]) -> msgspec.json.Decoder[T]:
+    """A JSON decoder that accepts numbers in quotes."""
     return msgspec.json.Decoder(kind, strict=False)
 
 
 def excerpt(body: bytes, length: int = 80) -> str:
-    """The beginning of a body for messages: printable, on one line; 'empty' for none."""
+    """The start of a body for messages: printable, on one line; 'empty' if there is nothing."""
     text = body[: 4 * length].decode("utf-8", "replace")
     text = "".join(sign if sign.isprintable() else " " for sign in text)
     return " ".join(text.split())[:length] or "empty"
@@ -105,10 +104,10 @@ def excerpt(body: bytes, length: int = 80) -> str:
 # --- whole columns -------------------------------------------------------------------------------
 
 
-def candles_of(columns: Sequence[Sequence[Any]], fail: PayloadErrors) -> Candles:
-    """Candles of the times and of a candle's columns, decimal texts of volume and turnover.
+def candles_from_columns(columns: Sequence[Sequence[Any]], fail: PayloadErrors) -> Candles:
+    """Candles from the times and a candle's columns, volume and turnover as decimal texts.
 
-    Raises BadPayload for a text that is no plain decimal.
+    Raises BadPayload for a text that is not a plain decimal.
     """
     if not columns:
         return Candles.of(())
@@ -118,13 +117,13 @@ def candles_of(columns: Sequence[Sequence[Any]], fail: PayloadErrors) -> Candles
     return Candles.from_columns(times, values)
 
 
-def snapshots(times: Sequence[int], values: Sequence[float]) -> TimedValues:
-    """One number at each time, in the order given."""
+def timed_values(times: Sequence[int], values: Sequence[float]) -> TimedValues:
+    """A series of one number per time, in the given order."""
     return TimedValues(np.array(times, np.int64), np.array(values, np.float64)[:, None])
 
 
 def checked_settlements(rows: Iterable[Settlement], fail: PayloadErrors) -> list[Settlement]:
-    """The rows; raises BadPayload for a rate or a time that no settlement has."""
+    """The rows; raises BadPayload for an impossible rate or time."""
     settlements = list(rows)
     for row in settlements:
         if not (row.time_ms > 0 and -10 < row.rate < 10):
@@ -132,21 +131,21 @@ def checked_settlements(rows: Iterable[Settlement], fail: PayloadErrors) -> list
     return settlements
 
 
-# One match over a whole column: a match for each value costs more than decoding it.
+# Matches a whole column at once: a match per value would cost more than decoding.
 _DECIMALS: Final = re.compile(r"(?:[0-9]{1,40}(?:\.[0-9]{1,40})?,)*+")
 
 
 def check_decimals(
     texts: Sequence[str], times: Sequence[int], what: str, fail: PayloadErrors
 ) -> None:
-    """Raises unless every text is a plain non-negative decimal, without sign or exponent."""
+    """Raises BadPayload unless every text is a non-negative decimal without sign or exponent."""
     column = ",".join(texts) + ","
     if not _DECIMALS.fullmatch(column) or column.count(",") != len(texts):
         pairs = zip(texts, times, strict=True)
         bad = next(
             (f"{text!r:.50} at {time_ms}" for text, time_ms in pairs if not is_decimal(text)), ""
         )
-        raise fail(f"{what} is no plain decimal number: {bad}")
+        raise fail(f"{what} is not a plain decimal number: {bad}")
 
 
 # --- single values -------------------------------------------------------------------------------
@@ -156,18 +155,18 @@ def is_decimal(text: str) -> bool:
     return "," not in text and _DECIMALS.fullmatch(text + ",") is not None
 
 
-def number(value: Loose) -> float | None:
-    """None where it does not apply."""
+def float_or_none(value: Loose) -> float | None:
+    """The number, or None for anything but a plain decimal."""
     text = str(value)
     return float(text) if is_decimal(text) else None
 
 
-def whole(value: Loose) -> int:
-    """0 where it does not apply."""
+def int_or_0(value: Loose) -> int:
+    """The integer, or 0 for anything but decimal digits."""
     text = str(value)
     return int(text) if text.isdecimal() else 0
 
 
-def settlement_hours(hours: int | None) -> int | None:
-    """An interval at which settlements can fall on the same hours of every day, else None."""
+def funding_interval(hours: int | None) -> int | None:
+    """`hours` if it divides a day, as a funding interval must, else None."""
     return hours if hours and 0 < hours <= 24 and 24 % hours == 0 else None

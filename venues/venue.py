@@ -1,4 +1,4 @@
-"""The shape of an exchange's facts: what it can be asked, within which limits, how it answers."""
+"""The types an exchange's file fills in: Venue, its endpoints, limits and requests."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ TickerReader = Callable[[bytes, PayloadErrors], list[Ticker]]
 
 
 class Endpoint(StrEnum):
-    """What an exchange can be asked for."""
+    """The kinds of requests; an exchange may lack some."""
 
     TIME = "time"
     KLINES = "klines"
@@ -36,7 +36,7 @@ class Endpoint(StrEnum):
 
 
 class Order(StrEnum):
-    """How history arrives, and so from which end its pages are followed."""
+    """The order of rows in an answer, which decides the direction of paging."""
 
     ASCENDING = "ascending"
     DESCENDING = "descending"
@@ -46,10 +46,11 @@ class Order(StrEnum):
 class EndpointTable:
     """One endpoint of one exchange.
 
-    `counter`: which of the exchange's limits a request counts against. `weights`: (largest limit,
-    weight) in ascending order; the first that holds counts. `symbol`, `period`, `start`, `end`:
-    what the parameters are called. `horizon_ms`: how far back the exchange keeps this, None for
-    all of it. `periods`: all candle lengths it serves, in our words and in its own.
+    `counter`: name of the limit that requests count against. `weights`: (largest `limit`, weight)
+    in ascending order; the first that is large enough applies. `fixed`: parameters of every
+    request. `symbol`, `period`, `start`, `end`: names of the parameters. `horizon_ms`: how far
+    back its history reaches, None for all of it. `periods`: the candle lengths it serves, our
+    name to its own.
     """
 
     path: str
@@ -83,10 +84,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`quantity` per `window_s` seconds and address.
+    """At most `quantity` per `window_s` seconds and IP address.
 
-    `header`: the field of an answer that tells what is used of it. `at_full_minutes`: windows
-    begin at the exchange's full minutes; else they slide.
+    `header`: the answer's header field with the amount used. `at_full_minutes`: windows begin at
+    the exchange's full minutes; else they slide.
     """
 
     quantity: int
@@ -97,31 +98,29 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Venue:
-    """All that is known of one exchange; general code reads it and names no exchange.
+    """All facts of one exchange; other code reads them here and names no exchange.
 
-    Asking
-      `base_url`: its REST address, unless the operator names another.
-      `endpoints`: a table for each Endpoint, None for what the exchange does not have.
-      `all_symbols_funding`: one funding request may ask for every symbol at once.
-      `cheapest_candles`: how many candles the lightest request brings.
-      `schedule`: the lists that tell intervals and next settlements, in the order to ask them,
-      each with its reader. The last one names the contracts, those before add what they know.
-      `default_funding_hours`: the interval of a contract that no list gives one for, if there is
-      such a convention.
+    Requests
+      `base_url`: its REST address, unless a setting overrides it.
+      `endpoints`: a table for each Endpoint, None where the exchange has none.
+      `all_symbols_funding`: one request can return the funding of all symbols.
+      `cheapest_candles`: how many candles a request of the lowest weight returns.
+      `schedule`: the lists with funding intervals and next settlements, in request order, each
+      with its parser. The last one lists all contracts; those before it add details.
+      `default_funding_hours`: the interval of a contract that no list gives one for, or None.
       `limits`: by counter.
 
-    Refusals
-      `statuses`, `codes`: what an HTTP status, or a code of the body, means.
-      `success_start`: a body that begins so is no refusal; others are asked `read_error`.
-      `symbol_gone`: texts of a refusal, in lower case, that say that the contract is gone where
-      the code does not. `banned_until`: finds the end of a ban, ms, in such a text.
-      `untold_ban_s`, `untold_pause_s`: how long to stay away where the answer does not say;
-      None: for the window of the limit. `reset_header`: the field that tells when a limit's
-      window ends, in ms.
+    Errors
+      `statuses`, `codes`: the error class of an HTTP status, or of a code in the body.
+      `success_prefix`: a body that begins with it is no error; `read_error` checks others.
+      `symbol_gone`: pattern of lower-case messages that mean SymbolGone where the code is
+      ambiguous. `banned_until`: finds the end of a ban, in ms, in a lower-case message.
+      `default_ban_s`, `default_pause_s`: how long to stop if the answer gives no time; None: the
+      limit's window. `reset_header`: the header field with the end of a limit's window, in ms.
 
-    Reading: bytes of a successful answer to what they say, ascending by time, in base and quote
-    units, open interest one-sided. Raises BadPayload for what is not in the exchange's form;
-    whether values can be what was asked for is judged by the caller.
+    Parsers take the body of a successful answer and return values ascending by time, in base and
+    quote units, open interest one-sided. They raise BadPayload for a body not in the exchange's
+    format; the caller validates the values.
     """
 
     exchange: Exchange
@@ -135,11 +134,11 @@ class Venue:
 
     statuses: Mapping[int, Kind]
     codes: Mapping[str, Kind]
-    success_start: bytes
+    success_prefix: bytes
     symbol_gone: re.Pattern[str] | None
     banned_until: re.Pattern[str] | None
-    untold_ban_s: float
-    untold_pause_s: float | None
+    default_ban_s: float
+    default_pause_s: float | None
     reset_header: str | None
     read_error: Callable[[bytes], ErrorBody | None]
 

@@ -15,7 +15,7 @@ EXCHANGES = ("binance", "bybit")
 # What an exchange may answer about a market, and a word of the reason that readers are given.
 NONSENSE = {
     "high_below_low": "impossible prices",
-    "negative_volume": "volume is no plain decimal number",
+    "negative_volume": "volume is not a plain decimal number",
     "unsorted": "rows out of order or twice",
     "duplicate": "rows out of order or twice",
     "off_grid": "a time off the grid",
