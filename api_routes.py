@@ -1,6 +1,6 @@
-"""The HTTP application: its routers, its lifespan, and every error answered by one table.
+"""The HTTP application: its routers, its lifespan and its exception handlers.
 
-create_app          the application; its parts are connected in the lifespan
+create_app          builds the application, which connects its parts in the lifespan
 Api                 FastAPI behind api/middleware.py
 """
 
@@ -56,7 +56,7 @@ def create_app(
 ) -> "Api":
     """The application. `connect` is entered when the server starts and left when it ends.
 
-    `piece_deadline_s`: how long a client may take over 64 KB before it is cut off.
+    `piece_deadline_s`: the time for a client to take 64 KB of an answer.
     """
     processes = ProcessGroup(metrics or ApiMetrics(), settings.api_names)
     app = Api(settings, connect, piece_deadline_s, processes)
@@ -76,7 +76,7 @@ def create_app(
 
 
 class Api(FastAPI):
-    """FastAPI behind the middleware, with the lifespan that connects the parts."""
+    """FastAPI behind api/middleware.py, with the lifespan that connects the parts."""
 
     def __init__(
         self,
@@ -104,8 +104,8 @@ class Api(FastAPI):
             openapi_url="/openapi.json",
             generate_unique_id_function=lambda route: route.name,
             redirect_slashes=False,
-            lifespan=self._live,
-            # The operator sets up telemetry: nothing is taken from the environment.
+            lifespan=self._lifespan,
+            # Telemetry is not configured from the environment.
             telemetry={"auto_configure": False},
         )
 
@@ -120,13 +120,13 @@ class Api(FastAPI):
         return self.openapi_schema
 
     async def release_waiters(self) -> None:
-        """Answers every request that waits for a new version. Call it before the server stops:
-        a server waits for its requests before it ends the lifespan."""
+        """Answers all long polls. Call it before the server stops, because the server waits for
+        its requests before it ends the lifespan."""
         if self._watcher is not None:
             await self._watcher.aclose()
 
     @asynccontextmanager
-    async def _live(self, _: FastAPI) -> AsyncIterator[ApiState]:
+    async def _lifespan(self, _: FastAPI) -> AsyncIterator[ApiState]:
         async with self._connect() as parts:
             cache = DocumentCache(parts.cache)
             self._watcher = PublishWatcher(parts.cache, poll_s=self._settings.upstash_poll_s)
@@ -160,16 +160,16 @@ class Api(FastAPI):
 
 
 def _handle_errors(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
-    """Hands FastAPI's errors to the table in api/answers.py; a 405 gets its path's methods."""
+    """Answers exceptions by api.answers.answer_to; a 405 lists all methods of the path."""
 
     def handle(request: Request, error: Exception) -> Response:
         return as_response(answer_to(error, request.url.path))
 
     def wrong_method(request: Request, error: Exception) -> Response:
-        # Starlette names the methods of the path's first route alone.
+        # Starlette lists only the methods of the path's first route.
         known = (route for route in routes if isinstance(route, Route))
-        here = (route for route in known if route.matches(request.scope)[0] is not Match.NONE)
-        allowed = {method for route in here for method in route.methods or ()}
+        matching = (route for route in known if route.matches(request.scope)[0] is not Match.NONE)
+        allowed = {method for route in matching for method in route.methods or ()}
         allowed |= {"HEAD"} if "GET" in allowed else set()
         if allowed:
             error = HTTPException(405, headers={"Allow": ", ".join(sorted(allowed))})

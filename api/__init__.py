@@ -1,1 +1,1 @@
-"""The HTTP surface, room by room; `api_routes` puts it together."""
+"""The HTTP API: routes, answers, middleware, documents and connections."""

@@ -1,4 +1,4 @@
-"""Answers to HTTP requests: their form, the one table from error to status, how they are sent."""
+"""HTTP answers: their type, the table from exceptions to status codes, and how they are sent."""
 
 import asyncio
 import http
@@ -18,13 +18,13 @@ from database import DatabaseUnavailable
 from documents.text import DocumentError
 from stores.hot.store import StoreUnavailable
 
-# A client that does not take this much within this time is given up: under 3.3 KB/s.
+# A client that takes less than this in this time (3.3 KB/s) is disconnected.
 PIECE_BYTES: Final = 64 * 1024
 PIECE_DEADLINE_S: Final = 20.0
-# Handed to the server in one go: a view of what all readers share, so it costs no memory, but
-# copying it into the kernel keeps the others waiting: a tenth of a millisecond for each reader.
+# Passed to the server at once: a view, so it costs no memory, but copying it into the kernel blocks
+# the event loop for a tenth of a millisecond.
 HANDED_BYTES: Final = 512 * 1024
-# Named among the extensions by a server that cuts slow readers itself.
+# The ASGI extension of a server that disconnects slow clients itself.
 PACE_EXTENSION: Final = "perpcache.pace"
 
 Scope = MutableMapping[str, Any]
@@ -37,7 +37,7 @@ JSON: Final[Header] = (b"content-type", b"application/json")
 NO_CACHE: Final[Header] = (b"cache-control", b"no-cache")
 RETRY: Final[Header] = (b"retry-after", b"5")
 CLOSE: Final[Header] = (b"connection", b"close")
-# For browsers: nothing of an answer is sniffed, run, loaded or framed.
+# Browsers must not sniff, run, load or frame anything of an answer.
 NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
 INERT: Final[Header] = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
@@ -46,7 +46,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What goes out, in as many parts as it lies in; `length` is that of all parts."""
+    """The body of an answer, in parts; `length` is their sum in bytes."""
 
     parts: Sequence[Buffer]
     length: int
@@ -54,7 +54,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, headers and body of one answer; header names are lower case."""
+    """One answer; header names are lower case."""
 
     status: int
     headers: list[Header]
@@ -62,14 +62,14 @@ class Answer:
 
 
 def problem(status: int, detail: str | Sequence[dict[str, Any]], *headers: Header) -> Answer:
-    """An error in FastAPI's form."""
+    """An error answer in FastAPI's form, `{"detail": ...}`."""
     body = orjson.dumps({"detail": detail})
     length = (b"content-length", b"%d" % len(body))
     return Answer(status, [JSON, length, NOSNIFF, INERT, *headers], Body((body,), len(body)))
 
 
 def answer_to(error: BaseException, path: str) -> Answer:
-    """The one table from error to answer. Logs what is our own mistake; `path` is for the log."""
+    """The answer to an exception. Logs damaged documents and bugs, with `path`."""
     match error:
         case HTTPException():
             named = (error.headers or {}).items()
@@ -86,7 +86,7 @@ def answer_to(error: BaseException, path: str) -> Answer:
         case DocumentError():
             log.error("document_unreadable", path=path, error=str(error))
             return problem(503, f"the stored document cannot be read: {error}", RETRY)
-        case asyncio.CancelledError():  # by the server, which ends once this is sent
+        case asyncio.CancelledError():  # the server is shutting down
             return problem(503, "the service is stopping", RETRY, CLOSE)
         case _:
             log.error("request_failed", path=path, error=repr(error), exc_info=error)
@@ -94,9 +94,9 @@ def answer_to(error: BaseException, path: str) -> Answer:
 
 
 def refusal(status: int, detail: str, headers: Sequence[Header]) -> bytes:
-    """The answer to bytes that are no request, as it goes out on a connection that then ends.
+    """The bytes of an HTTP/1.1 answer to a malformed request, whose connection is closed then.
 
-    `headers` precede the answer's own: the server's Date.
+    `headers` precede the answer's own (the server's Date).
     """
     answer = answer_to(HTTPException(status, detail, {"connection": "close"}), "")
     status_line = b"HTTP/1.1 %d %b" % (status, http.HTTPStatus(status).phrase.encode())
@@ -105,7 +105,7 @@ def refusal(status: int, detail: str, headers: Sequence[Header]) -> bytes:
 
 
 def as_response(answer: Answer) -> Response:
-    """The same answer for FastAPI to send."""
+    """The answer as a Starlette response."""
     response = Response(b"".join(answer.body.parts), answer.status)
     response.raw_headers = answer.headers
     return response
@@ -114,23 +114,23 @@ def as_response(answer: Answer) -> Response:
 async def send_answer(
     scope: Scope, send: Send, answer: Answer, *, piece_deadline_s: float = PIECE_DEADLINE_S
 ) -> None:
-    """Sends the body in pieces that are views of it, so that a slow client holds no copies.
+    """Sends the body in pieces that are views of it, so slow clients cost no memory.
 
-    One that does not take PIECE_BYTES in time is cut off by the server, where it can do that
-    (PACE_EXTENSION); else TimeoutError is raised.
+    A client that does not take PIECE_BYTES in time is disconnected by a server with
+    PACE_EXTENSION; otherwise TimeoutError is raised.
     """
     await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
     left = 0 if scope["method"] == "HEAD" else answer.body.length
     if not left:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return
-    is_cut = PACE_EXTENSION in scope.get("extensions", ())
-    size = HANDED_BYTES if is_cut else PIECE_BYTES
+    server_cuts = PACE_EXTENSION in scope.get("extensions", ())
+    size = HANDED_BYTES if server_cuts else PIECE_BYTES
     for part in answer.body.parts:
         for piece in _pieces(part, size):
             left -= len(piece)
             message = {"type": "http.response.body", "body": piece, "more_body": left > 0}
-            if is_cut:
+            if server_cuts:
                 await send(message)
             else:
                 async with asyncio.timeout(piece_deadline_s):
@@ -145,9 +145,9 @@ def _pieces(part: Buffer, size: int) -> Sequence[Buffer]:
 
 
 def _invalid(detail: dict[str, Any]) -> dict[str, Any]:
-    """One of pydantic's findings, without the input that it found wrong."""
+    """A pydantic error without the input that caused it."""
     location, message = detail["loc"], str(detail["msg"])
     if detail["type"] == "extra_forbidden":
-        # An unknown field's name is input, too.
+        # The name of an unknown field is input, too.
         location, message = location[:-1], "unknown field: the only one is timeframe"
     return {"type": detail["type"], "loc": location, "msg": message}

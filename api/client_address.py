@@ -1,4 +1,4 @@
-"""Who a client is, behind whatever proxies: the address that stands for it."""
+"""The client's address behind trusted proxies, from X-Forwarded-For."""
 
 from collections.abc import MutableMapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -6,22 +6,22 @@ from typing import Any, Final
 
 from config import Network
 
-# A provider gives a customer at least a /64: addresses within it are one client's.
+# A provider gives each customer at least a /64, so a /64 counts as one client.
 _ONE_IPV6_CLIENT: Final = 64
-_NEARBY: Final = "local"  # over a unix socket
+_LOCAL: Final = "local"  # over a Unix socket
 
 Address = IPv4Address | IPv6Address
 
 
 def client_of(scope: MutableMapping[str, Any], proxies: Sequence[Network]) -> str:
-    """The address that stands for the client: the nearest one that is none of our proxies'.
+    """The client's address: the nearest one that is not a trusted proxy, IPv6 as its /64.
 
-    A proxy appends who asked it to X-Forwarded-For, so the list is read from its end, and what
-    lies beyond the first stranger is only what that stranger says.
+    Each proxy appends its peer to X-Forwarded-For. The list is read from the end; entries before
+    the first untrusted address can be forged.
     """
     peer = scope.get("client")
     address = _address(peer[0]) if peer else None
-    if peer and (address is None or not _is_any(address, proxies)):
+    if peer and (address is None or not _is_in(address, proxies)):
         return _name(address) if address else str(peer[0])
     forwarded = [
         word.strip()
@@ -30,17 +30,17 @@ def client_of(scope: MutableMapping[str, Any], proxies: Sequence[Network]) -> st
         for word in value.decode("latin-1").split(",")
     ]
     for word in reversed(forwarded):
-        found = _address(word)
-        if found is None:
+        hop = _address(word)
+        if hop is None:
             break
-        address = found
-        if not _is_any(found, proxies):
+        address = hop
+        if not _is_in(hop, proxies):
             break
-    return _name(address) if address else _NEARBY
+    return _name(address) if address else _LOCAL
 
 
 def _address(text: str) -> Address | None:
-    """Reads an address; some proxies write 192.0.2.1:1234 or [2001:db8::1]:1234."""
+    """Parses an address, with or without a port: 192.0.2.1:1234, [2001:db8::1]:1234."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
@@ -53,7 +53,7 @@ def _address(text: str) -> Address | None:
     return mapped or address
 
 
-def _is_any(address: Address, networks: Sequence[Network]) -> bool:
+def _is_in(address: Address, networks: Sequence[Network]) -> bool:
     return any(address in network for network in networks)
 
 

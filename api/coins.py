@@ -1,4 +1,4 @@
-"""GET /coins: the markets that are collected, with their metadata for one timeframe."""
+"""GET /coins: the collected markets, with their metadata for one timeframe."""
 
 import asyncio
 from typing import Annotated, Final
@@ -27,10 +27,10 @@ def build_coins(settings: Settings) -> APIRouter:
         parts: RequestParts,
         exchange: Annotated[Exchange | None, Query(description="only this exchange")] = None,
         timeframe: Annotated[
-            Timeframe, Query(description="whose metadata: computed after each collection")
+            Timeframe, Query(description="the timeframe of the metadata")
         ] = Timeframe.H4,
     ) -> JSONResponse:
-        """The markets that are collected, with their metadata for one timeframe."""
+        """The collected markets, with the metadata that the last collection computed."""
         try:
             async with asyncio.timeout(_DEADLINE_S):
                 found = await parts.database.get_coins_from_db(

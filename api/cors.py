@@ -1,4 +1,4 @@
-"""What pages of other origins may do: read and ask, with a token but never with cookies."""
+"""CORS: the headers that let pages of CORS_ORIGINS call the API, with tokens, never cookies."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -13,7 +13,7 @@ _EXPOSED: Final[Header] = (
 )
 _SAFELISTED: Final = (b"Accept", b"Accept-Language", b"Content-Language", b"Content-Type")
 _ALLOWED_HEADERS: Final = sorted({*_SAFELISTED, *_HEADERS})
-_ASKED_FOR: Final = frozenset(name.lower() for name in _ALLOWED_HEADERS)
+_ALLOWED_NAMES: Final = frozenset(name.lower() for name in _ALLOWED_HEADERS)
 _PREFLIGHT: Final[tuple[Header, ...]] = (
     (b"access-control-allow-methods", b", ".join(_METHODS)),
     (b"access-control-allow-headers", b", ".join(_ALLOWED_HEADERS)),
@@ -23,28 +23,28 @@ _PREFLIGHT: Final[tuple[Header, ...]] = (
 
 
 class Cors:
-    """The rules for CORS_ORIGINS. Without any origin, no header of this kind is ever sent."""
+    """The CORS rules for a list of origins; `*` allows all. An empty list sends no CORS headers."""
 
     def __init__(self, origins: Sequence[str]) -> None:
         self._origins = frozenset(origin.encode("latin-1") for origin in origins)
-        self._are_all = b"*" in self._origins
+        self._allows_all = b"*" in self._origins
 
     def is_preflight(self, scope: Scope) -> bool:
-        """Whether a browser asks what a page may do, before it lets the page do it."""
+        """Whether the request is a CORS preflight."""
         if not self._origins or scope["method"] != "OPTIONS":
             return False
         names = {name for name, _ in scope["headers"]}
         return b"origin" in names and b"access-control-request-method" in names
 
     def preflight(self, scope: Scope) -> Answer:
-        """200 if the page may do what it asks for, else 400 that says what it may not."""
+        """A 200 if origin, method and headers are allowed, else a 400 that names the others."""
         asked = dict(scope["headers"])
         headers = list(_PREFLIGHT)
         wanted = asked.get(b"access-control-request-headers", b"").lower().split(b",")
         refused = {
             "origin": self._allowed(asked[b"origin"]) is None,
             "method": asked[b"access-control-request-method"] not in _METHODS,
-            "headers": any(name.strip() not in {*_ASKED_FOR, b""} for name in wanted),
+            "headers": any(name.strip() not in {*_ALLOWED_NAMES, b""} for name in wanted),
             "private-network": b"access-control-request-private-network" in asked,
         }
         if not refused["origin"]:
@@ -52,17 +52,17 @@ class Cors:
             headers.append((b"access-control-allow-origin", allowed))
         if any(refused.values()):
             named = ", ".join(name for name, is_refused in refused.items() if is_refused)
-            return problem(400, f"not allowed to pages of other origins: {named}", *headers)
+            return problem(400, f"the CORS rules do not allow: {named}", *headers)
         return Answer(200, [*headers, (b"content-length", b"0")], Body((), 0))
 
-    def marked(self, answer: Answer, origin: bytes | None) -> Answer:
-        """The answer with the headers that let a page of this origin read it, if it may."""
+    def applied(self, answer: Answer, origin: bytes | None) -> Answer:
+        """The answer with the CORS headers for this origin."""
         if not self._origins:
             return answer
-        return Answer(answer.status, self.mark(answer.headers, origin), answer.body)
+        return Answer(answer.status, self.add_headers(answer.headers, origin), answer.body)
 
-    def mark(self, headers: list[Header], origin: bytes | None) -> list[Header]:
-        """The same for an answer's headers alone."""
+    def add_headers(self, headers: list[Header], origin: bytes | None) -> list[Header]:
+        """The headers with the CORS headers for this origin; the original list is not changed."""
         if not self._origins:
             return headers
         added: list[Header] = []
@@ -71,16 +71,16 @@ class Cors:
             allowed = self._allowed(origin)
             if allowed is not None:
                 added.append((b"access-control-allow-origin", allowed))
-        if self._are_all:
+        if self._allows_all:
             return headers + added
-        # One line, whatever else the answer varies by.
+        # One Vary header with all names.
         vary = [value for name, value in headers if name == b"vary"]
         others = [header for header in headers if header[0] != b"vary"]
         return [*others, (b"vary", b", ".join((*vary, b"Origin"))), *added]
 
     def _allowed(self, origin: bytes) -> bytes | None:
-        """What access-control-allow-origin says to a page of this origin; None: nothing."""
-        if self._are_all:
+        """The value of access-control-allow-origin for this origin; None: not allowed."""
+        if self._allows_all:
             return b"*"
         return origin if origin in self._origins else None
 

@@ -1,4 +1,4 @@
-"""GET /docs: Swagger UI over /openapi.json, from files on this machine, no CDN asked."""
+"""GET /docs: Swagger UI over /openapi.json, from installed files, without a CDN."""
 
 from functools import cache
 from importlib.util import find_spec
@@ -8,7 +8,7 @@ from typing import Final
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
-# The package that brings Swagger UI's files; nothing of its code is run.
+# The package with Swagger UI's files; none of its code is run.
 _PACKAGE: Final = "fastapi_offline"
 _FILES: Final = {
     "swagger-ui-bundle.js": "text/javascript",
@@ -70,5 +70,5 @@ def build_docs() -> APIRouter:
 def _folder() -> Path:
     package = find_spec(_PACKAGE)
     if package is None or not package.submodule_search_locations:
-        raise RuntimeError(f"the package {_PACKAGE}, which brings the files of /docs, is missing")
+        raise RuntimeError(f"the package {_PACKAGE} (files of /docs) is not installed")
     return Path(package.submodule_search_locations[0]) / "static"

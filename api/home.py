@@ -1,4 +1,4 @@
-"""GET /: links to what the service offers, as JSON, or as a small page for browsers."""
+"""GET /: links to the routes, as JSON or as a small page for browsers."""
 
 from typing import Final
 
@@ -8,10 +8,10 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from api.models import Home
 from api.openapi import responses
 
-# Relative, so that they work below whatever path a proxy puts us.
+# Relative, so that they work below any path prefix of a proxy.
 LINKS: Final = {
     "docs": ("docs", "The API, to read and to try"),
-    "documents": ("cache", "The documents: version, age, and what refreshes them"),
+    "documents": ("cache", "The documents: version, age, and the POST that refreshes each"),
     "markets": ("coins", "The markets that are collected"),
     "jobs": ("jobs", "The jobs, and how they ended"),
     "ready": ("ready", "Whether the service can do its work"),
@@ -37,7 +37,7 @@ _PAGE: Final = """<!DOCTYPE html>
 
 
 def build_home(version: str, summary: str) -> APIRouter:
-    """`summary`: what the service is, in one line."""
+    """`summary`: one line about the service."""
     router = APIRouter(tags=["documents"])
     items = "\n".join(f'<li><a href="{path}">{what}</a></li>' for path, what in LINKS.values())
     page = _PAGE.format(version=version, summary=summary, items=items)
@@ -50,10 +50,10 @@ def build_home(version: str, summary: str) -> APIRouter:
             **responses(),
             200: {"content": {"text/html": {"schema": {"type": "string"}}}},
         },
-        summary="Where to look",
+        summary="Links",
     )
     async def home(request: Request) -> Response:
-        """JSON, or the same links as a page where the client accepts `text/html`."""
+        """The links as JSON, or as a page if the client accepts `text/html`."""
         vary = {"Vary": "Accept"}
         if "text/html" in request.headers.get("accept", ""):
             return HTMLResponse(page, headers=vary)

@@ -1,4 +1,4 @@
-"""POST, GET and DELETE of jobs: what clients may ask for, and who may ask."""
+"""The job routes: POST queues a job, GET shows it, DELETE aborts it; with their tokens."""
 
 import asyncio
 from typing import Annotated, Any, Final, Literal
@@ -19,12 +19,12 @@ from job_queue.kinds import KINDS, collect_id, lane_of
 from job_queue.records import JobRecord
 from stores.hot.leases import current_holder
 
-# A POST answers within 3 s, whatever the store does.
+# A POST answers within 3 s, even if the store does not.
 _POST_DEADLINE_S: Final = 2.7
 
 
 def job_json(job: JobRecord) -> dict[str, Any]:
-    """The job as HTTP shows it: `api.models.Job`."""
+    """The job in the form of `api.models.Job`."""
     last = job.last
     return {
         "id": job.id,
@@ -91,12 +91,12 @@ def build_jobs(settings: Settings) -> APIRouter:
         parts: RequestParts,
         if_busy: Annotated[
             Literal["reject"] | None,
-            Query(description="reject: 409 while a worker is at work, instead of queueing"),
+            Query(description="reject: 409 instead of queueing while a worker is busy"),
         ] = None,
     ) -> JSONResponse:
-        """A refresh that is queued already, or under way, is joined: the answer's `run` is the
-        run that answers this request, with data no older than now."""
-        wanted = await _read_wanted(request)
+        """Joins a refresh that is queued; one that is under way is followed by another. The
+        answer's `run` is the run whose data is no older than this request."""
+        wanted = await _read_market_data_request(request)
         async with asyncio.timeout(_POST_DEADLINE_S):
             job_id = collect_id(wanted.timeframe)
             if if_busy and (holder := await current_holder(parts.store, lane_of(job_id))):
@@ -144,7 +144,7 @@ def build_jobs(settings: Settings) -> APIRouter:
         summary="Abort a job",
     )
     async def delete_job(job_id: str, request: Request, parts: RequestParts) -> JSONResponse:
-        """A queued or active job ends as `aborted`; a finished one stays as it is."""
+        """A queued or active job ends as `aborted`; a finished one is unchanged."""
         await read_body(request)
         async with asyncio.timeout(_POST_DEADLINE_S):
             return _accepted(_known(await parts.queue.abort(job_id)))
@@ -158,11 +158,11 @@ def _known(job: JobRecord | None) -> JobRecord:
     return job
 
 
-async def _read_wanted(request: Request) -> GetMarketData:
+async def _read_market_data_request(request: Request) -> GetMarketData:
     body = await read_body(request)
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
-        # Also keeps web pages out: a browser asks first before it sends this type elsewhere.
+        # Browsers send a CORS preflight before a request of this type to another origin.
         message = "must be application/json"
         error = {"type": "content_type", "loc": ("header", "content-type"), "msg": message}
         raise RequestValidationError([error])

@@ -1,4 +1,4 @@
-"""What every request passes: the body's limit, other origins, HEAD, browser headers, metrics."""
+"""Middleware of every request: body limit, CORS, HEAD, security headers and metrics."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ from api.request_body import LARGEST_BODY, TOO_LARGE
 from api.state import ApiState
 from metrics.api import OTHER, ApiMetrics
 
-# For old browsers (framing), and to keep a page's address from other sites.
+# X-Frame-Options is for old browsers; no-referrer hides our URLs from other sites.
 _BROWSER_HEADERS: Final[tuple[Header, ...]] = (
     NOSNIFF,
     INERT,
@@ -36,8 +36,8 @@ _BROWSER_HEADERS: Final[tuple[Header, ...]] = (
 
 
 class Middleware:
-    """Documents go straight to their endpoint, which counts itself and sends all headers itself;
-    everything else goes to `app`."""
+    """Routes documents to their endpoint, which adds metrics and headers itself; all other
+    requests to `app`."""
 
     def __init__(self, app: ASGIApp, metrics: ApiMetrics, cors: Cors) -> None:
         self._app = app
@@ -63,10 +63,10 @@ class Middleware:
             await self._serve(scope, receive, send)
 
     def _refused(self, scope: Scope) -> Answer | None:
-        """The answer to a request that is answered whatever its path is."""
+        """A 413 for a large body, or the answer to a CORS preflight; None for other requests."""
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit() and int(value) > LARGEST_BODY:
-                return self._cors.marked(problem(413, TOO_LARGE, CLOSE), origin_of(scope))
+                return self._cors.applied(problem(413, TOO_LARGE, CLOSE), origin_of(scope))
         return self._cors.preflight(scope) if self._cors.is_preflight(scope) else None
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,14 +81,14 @@ class Middleware:
                 headers = list(message.get("headers", ()))
                 names = {name for name, _ in headers}
                 headers += (header for header in _BROWSER_HEADERS if header[0] not in names)
-                message["headers"] = self._cors.mark(headers, origin_of(scope))
-                # The router put the route that it found into the scope.
+                message["headers"] = self._cors.add_headers(headers, origin_of(scope))
+                # The router has put the matching route into the scope.
                 route = getattr(scope.get("route"), "path", OTHER)
                 self._metrics.answered(method, route, status, time.perf_counter() - began)
             await send(message)
 
         if method == "HEAD":
-            # The server still knows that it was HEAD, and leaves the body out.
+            # The server still omits the body of the original HEAD.
             scope = {**scope, "method": "GET"}
         try:
             await self._app(scope, receive, send_with_headers)
@@ -97,5 +97,5 @@ class Middleware:
                 raise
             await send_answer(scope, send_with_headers, answer_to(error, scope["path"]))
         except Exception:
-            if status != 500:  # a 500 was answered and logged by the table
+            if status != 500:  # Starlette re-raises what answer_to has answered and logged
                 raise

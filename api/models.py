@@ -1,4 +1,4 @@
-"""What requests and answers hold, but for documents: pydantic models, for the OpenAPI page too."""
+"""Pydantic models of requests and answers, except documents; also for the OpenAPI page."""
 
 from typing import Annotated, Any, Literal
 
@@ -12,23 +12,23 @@ from market.timeframes import Timeframe
 
 
 class GetMarketData(BaseModel):
-    """Asks for one timeframe to be collected now."""
+    """A request to collect one timeframe now."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"timeframe": "4h"}]})
 
-    timeframe: Timeframe = Field(description="8h comes with 4h: asking for it collects 4h")
+    timeframe: Timeframe = Field(description="8h is made from 4h: a request for 8h collects 4h")
 
 
 class JobProgress(BaseModel):
     phase: str = Field(
         description="queued, waiting (for the lease), markets, fetch, merge, publish or done"
     )
-    done: int = Field(description="tasks of this phase that are done")
+    done: int = Field(description="finished tasks of this phase")
     total: int
 
 
 class JobResult(BaseModel):
-    """What a complete run brought."""
+    """The numbers of a complete run."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -54,7 +54,7 @@ class LastRun(BaseModel):
 
 
 class Job(BaseModel):
-    """One job; there is at most one per document and kind."""
+    """One job; there is at most one per kind and timeframe."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -87,8 +87,8 @@ class Job(BaseModel):
     produces: list[str] = Field(description="the documents it publishes")
     run: int = Field(description="the run that answers this request")
     state: JobState
-    coalesced: bool = Field(description="it was already queued or active when you asked")
-    rerun: bool = Field(description="it will be queued anew when the run under way ends")
+    coalesced: bool = Field(description="it was already queued or active at this request")
+    rerun: bool = Field(description="it will be queued again when the active run ends")
     enqueued_at: TimeMs | None
     started_at: TimeMs | None
     finished_at: TimeMs | None
@@ -100,7 +100,7 @@ class Job(BaseModel):
 
 
 class Jobs(BaseModel):
-    """Every job that was asked for in the last 7 days, the newest first."""
+    """Every job of the last 7 days, the newest request first."""
 
     jobs: list[Job]
 
@@ -114,7 +114,7 @@ class CoinEntry(BaseModel):
 
 
 class Coins(BaseModel):
-    """The markets that are collected, with their metadata for one timeframe."""
+    """The collected markets, with their metadata for one timeframe."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -144,7 +144,7 @@ class Health(BaseModel):
 
 
 class Home(BaseModel):
-    """What answers here, and where to look next."""
+    """The service, its version and its links."""
 
     name: str
     version: str
@@ -153,7 +153,7 @@ class Home(BaseModel):
 
 
 class Ready(BaseModel):
-    """Whether the service can do its work, part by part."""
+    """Whether each part of the service works."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -183,11 +183,11 @@ class Ready(BaseModel):
     status: Literal["ready", "degraded", "unavailable"]
     parts: dict[str, str] = Field(description="'ok', or what is wrong with it")
     caches: dict[str, CacheState | None] = Field(description="null: nothing collected yet")
-    detail: str | None = Field(default=None, description="with 503: what is missing")
+    detail: str | None = Field(default=None, description="with 503: the parts that are down")
 
 
 class Problem(BaseModel):
-    """Why a request was not carried out."""
+    """Why a request failed."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"detail": "what is wrong"}]})
 
@@ -201,7 +201,7 @@ class InvalidInput(BaseModel):
 
 
 class InvalidRequest(BaseModel):
-    """What is wrong with a request's parameters or body."""
+    """The errors in a request's parameters or body."""
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -1,4 +1,4 @@
-"""The OpenAPI page: /cache/{name}, which FastAPI does not route, and what all routes share."""
+"""The OpenAPI schema: adds /cache/{name}, which FastAPI does not route, and shared errors."""
 
 from typing import Any, Final
 
@@ -12,36 +12,36 @@ from api.models import GetMarketData, InvalidRequest, Problem
 from documents.names import DOCUMENTS
 from market.markets import Exchange
 
-# The page shows them in this order: who comes to read finds that first.
+# The page shows them in this order: reading comes first.
 TAGS: Final = (
-    {"name": "documents", "description": "What there is to read"},
-    {"name": "jobs", "description": "What refreshes it"},
-    {"name": "status", "description": "How the service is"},
+    {"name": "documents", "description": "Documents and markets"},
+    {"name": "jobs", "description": "Jobs that refresh documents"},
+    {"name": "status", "description": "Health and metrics"},
 )
 PROBLEMS: Final = {
     400: "the request is malformed, or its body ended early",
     401: "the token is missing or wrong",
-    403: "closed until the service is started with CRON_SECRET set",
-    404: "there is none (yet); the detail says what to do",
-    405: "another method is meant",
-    406: "no coding that we have is acceptable to the client",
-    408: "the body did not come in time",
-    409: "the worker is busy, and you asked not to wait for it",
+    403: "disabled: the service runs without CRON_SECRET",
+    404: "not found, or not collected yet; the detail says what to do",
+    405: "the path does not have this method; the header Allow lists those it has",
+    406: "Accept-Encoding must allow deflate, gzip or identity",
+    408: "the body did not arrive in time",
+    409: "the worker is busy, and if_busy is reject",
     413: "the body is larger than 64 KB",
     414: "the path and query are longer than 16 KB",
     422: "a parameter or the body is wrong; the detail names what is allowed",
     429: "too many long polls from your address; retry without wait",
     431: "the headers are larger than 32 KB, or more than 100",
-    500: "a mistake of ours",
+    500: "a bug in the service",
     503: "a store does not answer, or there are too many connections; try again later",
-    505: "HTTP/1.1 and HTTP/1.0 are spoken here",
+    505: "the HTTP version is neither 1.1 nor 1.0",
 }
-# What every route may answer.
+# Every route may answer these.
 ANYWHERE: Final = frozenset((400, 405, 413, 414, 431, 500, 503, 505))
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What FastAPI's routes declare as `responses`; those that every route may give included."""
+    """The `responses` of a FastAPI route: these statuses and those of every route."""
     return {
         status: {
             "description": PROBLEMS[status],
@@ -52,7 +52,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def openapi(app: FastAPI) -> dict[str, Any]:
-    """The whole surface. Errors that several routes give are described once."""
+    """The schema of all routes; each error is described once."""
     page = get_openapi(
         title=app.title,
         version=app.version,
@@ -72,7 +72,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     )
     components = page.setdefault("components", {})
     components.setdefault("schemas", {}).update(schemas["$defs"])
-    # FastAPI adds a 422 of its own form to what has parameters; ours are declared.
+    # FastAPI adds its own form of 422 to routes with parameters; ours are declared.
     for unused in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(unused, None)
     paths = page["paths"] = {"/cache/{name}": {"get": _read_document()}, **page["paths"]}
@@ -93,7 +93,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
 
 
 def _share(responses: dict[str, Any]) -> None:
-    """Puts a reference in the place of each answer that is the common one of its status."""
+    """Replaces each response with the common description of its status by a reference."""
     for status, description in PROBLEMS.items():
         if responses.get(str(status), {}).get("description") == description:
             responses[str(status)] = {"$ref": f"#/components/responses/{_component(status)}"}
@@ -110,17 +110,17 @@ def _read_document() -> dict[str, Any]:
         "operationId": "get_document",
         "description": "One timeframe with all its markets, or the funding of all markets "
         "(`global_fr`). Poll it with `If-None-Match` and the last `ETag`, or with "
-        "`If-Modified-Since`: as long as there is nothing new the answer is an empty 304. Send "
-        "`Accept-Encoding: deflate` to get the stored bytes as they are; `gzip` and `identity` "
-        "are there, too. Filters are applied in the order in which they are listed here. A whole "
+        "`If-Modified-Since`: without a newer version the answer is an empty 304. Send "
+        "`Accept-Encoding: deflate` to get the bytes as stored; `gzip` and `identity` "
+        "work, too. Filters are applied in the order in which they are listed here. A whole "
         "document is tens of megabytes: in a browser, ask for few symbols or rows.",
         "parameters": [
-            _parameter("name", "path", "which document", {"enum": list(DOCUMENTS)}, "4h"),
+            _parameter("name", "path", "the document", {"enum": list(DOCUMENTS)}, "4h"),
             _list_parameter("exchange", "only these exchanges", {"enum": [*map(str, Exchange)]}),
             _list_parameter(
                 "symbol",
-                "only these symbols, in upper or lower case; those that no market has are named in "
-                "X-Unknown-Symbols, and give 404 if there are no others",
+                "only these symbols, in upper or lower case; unknown ones are named in "
+                "X-Unknown-Symbols, and give 404 if all are unknown",
                 {},
                 ["BTCUSDT"],
             ),
@@ -130,7 +130,12 @@ def _read_document() -> dict[str, Any]:
                 "only rows that opened (or settled) at or after this: UTC milliseconds",
                 {"type": "integer", "minimum": 0, "maximum": 10**16 - 1},
             ),
-            _parameter("closed", "query", "no row that is still forming", {"type": "boolean"}),
+            _parameter(
+                "closed",
+                "query",
+                "only closed rows, none that is still forming",
+                {"type": "boolean"},
+            ),
             _parameter(
                 "limit",
                 "query",
@@ -154,7 +159,7 @@ def _read_document() -> dict[str, Any]:
                 | {
                     "Content-Encoding": _header("none, gzip or deflate"),
                     "X-Unknown-Symbols": _header(
-                        "symbols asked for that no market has, comma-separated and "
+                        "requested symbols that no market has, comma-separated and "
                         "percent-encoded; at most 50, then `...`"
                     ),
                 },
@@ -170,7 +175,7 @@ def _read_document() -> dict[str, Any]:
 
 
 def _head(get: dict[str, Any], name: str) -> dict[str, Any]:
-    """The same without a body."""
+    """The HEAD operation of a GET: the same without a body."""
     responses = {}
     for status, response in get["responses"].items():
         described = {"description": PROBLEMS[int(status)]} if "$ref" in response else response
@@ -183,7 +188,7 @@ def _head(get: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def content(model: str) -> dict[str, Any]:
-    """A JSON body of this model."""
+    """The content of a JSON body of this model."""
     return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model}"}}}
 
 

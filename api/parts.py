@@ -1,4 +1,4 @@
-"""The four parts that every process of the service is made of."""
+"""The parts of every process: hot store, document cache, job queue and database."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from stores.hot.store import HotStore
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The stores and what stands on them; opened and closed by whoever composes the process."""
+    """The stores and their users; commands/composition.py opens and closes them."""
 
     store: HotStore
     cache: CacheManager

@@ -1,4 +1,4 @@
-"""A request's body, read whole: how large it may be and how long it may take."""
+"""Reads a request's body, up to 64 KB and 10 s."""
 
 import asyncio
 from typing import Final
@@ -12,8 +12,8 @@ BODY_DEADLINE_S: Final = 10.0
 
 
 async def read_body(request: Request) -> bytes:
-    """The whole body. Raises 413 over 64 KB, 408 if it takes too long, 400 if the client hangs up
-    before its end: nobody reads that answer, but it counts as the client's error, not as ours."""
+    """The complete body. Raises HTTPException: 413 over 64 KB, 408 after 10 s, 400 if the client
+    disconnects before its end, which nobody reads but the metrics count."""
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_DEADLINE_S):
@@ -24,7 +24,7 @@ async def read_body(request: Request) -> bytes:
                     raise HTTPException(413, TOO_LARGE, {"Connection": "close"})
     except TimeoutError:
         raise HTTPException(
-            408, f"the body did not come within {BODY_DEADLINE_S:g} s", {"Connection": "close"}
+            408, f"the body did not arrive within {BODY_DEADLINE_S:g} s", {"Connection": "close"}
         ) from None
     except ClientDisconnect:
         raise HTTPException(400, "the request body ended early") from None

@@ -1,7 +1,7 @@
-"""GET /metrics: numbers of the API processes and the workers, and the state of the caches.
+"""GET /metrics: the metrics of all API processes and workers, and the state of the documents.
 
-Counters must never be seen to fall, whichever process answers: where there are several behind one
-listener, each keeps its numbers in the store, and writes them anew before it reads all of them.
+Counters must never fall, whichever process answers. Each of several API processes behind one
+listener keeps its metrics in the store, and writes its own before it reads all of them.
 """
 
 import asyncio
@@ -36,17 +36,17 @@ log = structlog.get_logger(__name__)
 
 
 class ProcessGroup:
-    """The API processes behind one listener; each answers with the numbers of all."""
+    """The API processes behind one listener; each answers with the metrics of all."""
 
     def __init__(self, metrics: ApiMetrics, names: Sequence[str]) -> None:
         self.metrics = metrics
         self._others = [name for name in names if name != metrics.process]
-        # One write at a time: an older one must not replace a newer one.
+        # One write at a time, so that an older one cannot replace a newer one.
         self._writing = asyncio.Lock()
 
     @contextlib.asynccontextmanager
     async def shared(self, store: HotStore) -> AsyncIterator[None]:
-        """Inside, this process's numbers are kept in the store, if the group has others."""
+        """While entered, writes this process's metrics to the store, if it is one of a group."""
         if self.metrics.group is None:
             yield
             return
@@ -58,7 +58,7 @@ class ProcessGroup:
             await asyncio.gather(sharing, return_exceptions=True)
 
     async def read(self, store: HotStore) -> dict[str, bytes]:
-        """The others' numbers by process; ours are written first. Raises StoreUnavailable."""
+        """Writes our metrics; returns those of the others, by process. Raises StoreUnavailable."""
         if self.metrics.group is None or not self._others:
             return {}
         await self._share(store)
@@ -97,11 +97,11 @@ def build_scrape(processes: ProcessGroup) -> APIRouter:
                 },
             },
         },
-        summary="Numbers for Prometheus",
+        summary="Metrics for Prometheus",
     )
     async def metrics(parts: RequestParts) -> Response:
-        """The workers' own numbers have a `worker` label, those of API processes `process`. While
-        the store is away only the answering process is told, with `perpcache_store_up 0`."""
+        """Metrics of workers have a `worker` label, those of API processes `process`. While the
+        store does not answer: only those of this process, with `perpcache_store_up 0`."""
         page = Page()
         up = await _add_shared(page, parts, processes)
         page.add([_gauge("store_up", "Whether the hot store answers.", [((), up)])])
@@ -111,7 +111,7 @@ def build_scrape(processes: ProcessGroup) -> APIRouter:
 
 
 async def _add_shared(page: Page, parts: Parts, processes: ProcessGroup) -> bool:
-    """All numbers; those of this process alone, and False, when the store gives none."""
+    """Adds all metrics; if the store does not answer, only our own, and returns False."""
     metrics = processes.metrics
     page.add(metrics.registry.collect(), {"process": metrics.process})
     try:
@@ -123,7 +123,7 @@ async def _add_shared(page: Page, parts: Parts, processes: ProcessGroup) -> bool
                 processes.read(parts.store),
             )
     except (StoreUnavailable, TimeoutError) as error:
-        log.debug("metrics_of_others_unknown", error=str(error))
+        log.debug("metrics_of_others_not_read", error=str(error))
         return False
     states = Counter(job.state for job in jobs)
     waiting_since = [job.enqueued_at for job in jobs if job.state == "queued" and job.enqueued_at]
@@ -131,7 +131,7 @@ async def _add_shared(page: Page, parts: Parts, processes: ProcessGroup) -> bool
     page.add(
         [
             *_cache_families(metas),
-            _gauge("workers", "Workers that beat within 30 s.", [((), len(notes))]),
+            _gauge("workers", "Workers with a heartbeat in the last 30 s.", [((), len(notes))]),
             _gauge(
                 "job_records",
                 "Jobs known to the queue, by state.",
@@ -140,7 +140,7 @@ async def _add_shared(page: Page, parts: Parts, processes: ProcessGroup) -> bool
             ),
             _gauge(
                 "job_queued_seconds",
-                "How long the job that has been queued for longest is waiting.",
+                "How long the oldest queued job has been waiting.",
                 [((), max(0.0, waits_s))],
             ),
         ]
@@ -154,11 +154,11 @@ async def _add_shared(page: Page, parts: Parts, processes: ProcessGroup) -> bool
 
 def _add_packed(page: Page, text: bytes, label: str, value: str) -> None:
     if not text:
-        return  # a process without numbers
+        return  # a process without metrics
     try:
         page.add(unpacked(text), {label: value})
     except NotPacked as error:
-        log.warning("metrics_unreadable", of=value, error=str(error))
+        log.warning("metrics_unreadable", error=str(error), **{label: value})
 
 
 def _cache_families(metas: dict[str, DocumentMeta | None]) -> list[GaugeMetricFamily]:
@@ -179,7 +179,7 @@ def _cache_families(metas: dict[str, DocumentMeta | None]) -> list[GaugeMetricFa
         ),
         family(
             "as_of_timestamp_seconds",
-            "The exchanges' time at which the document's data was asked for.",
+            "The exchanges' time when the collection of the document's data began.",
             lambda meta: meta.as_of_ms / 1000,
         ),
         family("version", "The document's version.", lambda meta: meta.version),

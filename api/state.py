@@ -1,4 +1,4 @@
-"""What the application's lifespan holds, and how a request finds its parts there."""
+"""The state that the lifespan gives to every request, and the dependency that reads it."""
 
 from typing import Annotated, TypedDict, cast
 
@@ -9,7 +9,7 @@ from api.parts import Parts
 
 
 class ApiState(TypedDict):
-    """The lifespan's state, as every request carries it."""
+    """The lifespan's state, in the scope of every request."""
 
     parts: Parts
     documents: CacheEndpoint

@@ -1,4 +1,4 @@
-"""GET /health and /ready: whether the process lives, and whether the service can do its work."""
+"""GET /health and GET /ready: liveness of the process, and readiness of each part."""
 
 import asyncio
 from operator import itemgetter
@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from api.documents.listing import document_state
-from api.documents.nothing_yet import how_it_ended
+from api.documents.nothing_yet import describe_run
 from api.models import Health, Ready
 from api.openapi import responses
 from api.parts import Parts
@@ -23,43 +23,46 @@ from stores.hot.store import StoreUnavailable
 from timing.clock import now_ms
 
 _READY_DEADLINE_S: Final = 2.0
-_BEATS_UNKNOWN: Final = "not known while the store takes no writes"
+_BEATS_UNKNOWN: Final = "unknown while the store takes no writes"
 
 
 def build_status(settings: Settings) -> APIRouter:
     router = APIRouter(tags=["status"])
 
-    @router.get("/health", responses=responses(), summary="Whether the process lives")
+    @router.get("/health", responses=responses(), summary="Whether the process runs")
     async def health() -> Health:
         return Health()
 
     @router.get(
         "/ready",
         response_model=Ready,
-        responses={**responses(), 503: {"model": Ready, "description": "it cannot do its work"}},
-        summary="Whether the service can do its work",
+        responses={
+            **responses(),
+            503: {"model": Ready, "description": "not ready: the store or every worker is down"},
+        },
+        summary="Whether the service works",
     )
     async def ready(parts: RequestParts) -> JSONResponse:
-        """503 only when the hot store is away or no worker has lived for 30 s. Degraded while the
-        database is away, while the store is full or takes no writes, and while no exchange can be
-        reached: documents are served."""
-        (store, metas, signs), database, exchanges = await asyncio.gather(
+        """503 if the hot store does not answer or no worker has sent a heartbeat for 30 s.
+        `degraded` while the database is away, the store takes no writes, or the last run failed
+        for want of an exchange: documents are still served."""
+        (store, metas, health), database, exchanges = await asyncio.gather(
             _store_state(parts),
             _database_state(parts, settings),
             _exchanges_state(parts, settings),
         )
-        worker = _worker_state(signs)
+        worker = _worker_state(health)
         states = {"store": store, "worker": worker, "database": database, "exchanges": exchanges}
-        down = {"store": signs is None, "worker": worker not in ("ok", _BEATS_UNKNOWN)}
-        lacking = [f"{part}: {states[part]}" for part, is_down in down.items() if is_down]
-        well = all(state == "ok" for state in states.values())
-        status = "unavailable" if lacking else "ready" if well else "degraded"
+        down = {"store": health is None, "worker": worker not in ("ok", _BEATS_UNKNOWN)}
+        failed = [f"{part}: {states[part]}" for part, is_down in down.items() if is_down]
+        all_ok = all(state == "ok" for state in states.values())
+        status = "unavailable" if failed else "ready" if all_ok else "degraded"
         asked_ms = now_ms()
         caches = {name: meta and document_state(meta, asked_ms) for name, meta in metas.items()}
         answer: dict[str, Any] = {"status": status, "parts": states, "caches": caches}
-        if lacking:
-            answer["detail"] = "; ".join(lacking)
-        return JSONResponse(answer, status_code=503 if lacking else 200)
+        if failed:
+            answer["detail"] = "; ".join(failed)
+        return JSONResponse(answer, status_code=503 if failed else 200)
 
     return router
 
@@ -69,21 +72,21 @@ async def _store_state(
 ) -> tuple[str, dict[str, DocumentMeta | None], StoreHealth | None]:
     try:
         async with asyncio.timeout(_READY_DEADLINE_S):
-            metas, signs = await asyncio.gather(
+            metas, health = await asyncio.gather(
                 parts.cache.read_metas(DOCUMENTS), store_health(parts.store)
             )
     except (StoreUnavailable, TimeoutError) as error:
         return f"away: {str(error) or 'no answer in time'}", {}, None
-    state = "ok" if signs.refusal is None else f"takes no writes: {signs.refusal}"
-    return state, metas, signs
+    state = "ok" if health.refusal is None else f"takes no writes: {health.refusal}"
+    return state, metas, health
 
 
-def _worker_state(signs: StoreHealth | None) -> str:
-    if signs is None:
-        return "not known while the store is away"
-    if signs.worker_alive:
+def _worker_state(health: StoreHealth | None) -> str:
+    if health is None:
+        return "unknown while the store is away"
+    if health.worker_alive:
         return "ok"
-    return "none has given a sign of life for 30 s" if signs.can_beat else _BEATS_UNKNOWN
+    return "no heartbeat from any worker for 30 s" if health.can_beat else _BEATS_UNKNOWN
 
 
 async def _database_state(parts: Parts, settings: Settings) -> str:
@@ -98,24 +101,24 @@ async def _database_state(parts: Parts, settings: Settings) -> str:
 
 
 async def _exchanges_state(parts: Parts, settings: Settings) -> str:
-    """Whether the exchanges could be reached when a job last needed them.
+    """ "ok" unless the last run failed because of an exchange; then how it ended.
 
-    The run that ended last says so, of those that are complete or that failed because of the
-    exchanges: each cause of such a failure begins with the name of its exchange.
+    Runs that failed for other reasons are skipped: they tell nothing about the exchanges. The
+    error of a run that an exchange failed begins with the exchange's name.
     """
     try:
         async with asyncio.timeout(_READY_DEADLINE_S):
             jobs = await parts.queue.list()
     except (StoreUnavailable, TimeoutError) as error:
-        return f"not known: {str(error) or 'no answer in time'}"
+        return f"unknown: {str(error) or 'no answer in time'}"
     runs = [(job.last.finished_at_ms, job.id, job.last) for job in jobs if job.last]
-    told = [run for run in runs if _tells_of_exchanges(run[2], settings)]
-    if not told:
+    relevant = [run for run in runs if _is_about_exchanges(run[2], settings)]
+    if not relevant:
         return "ok"
-    _, job_id, newest = max(told, key=itemgetter(0))
-    return "ok" if newest.state == "complete" else how_it_ended(job_id, newest)
+    _, job_id, newest = max(relevant, key=itemgetter(0))
+    return "ok" if newest.state == "complete" else describe_run(job_id, newest)
 
 
-def _tells_of_exchanges(last: LastRun, settings: Settings) -> bool:
+def _is_about_exchanges(last: LastRun, settings: Settings) -> bool:
     first_word = (last.error or "").partition(" ")[0].rstrip(":")
     return last.state == "complete" or (last.state == "failed" and first_word in settings.exchanges)

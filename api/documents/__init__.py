@@ -1,1 +1,1 @@
-"""GET /cache/<name>: what is asked for, what is at hand, who waits."""
+"""GET /cache/<name>: its parameters, the documents in memory, validators and long polls."""

@@ -1,4 +1,4 @@
-"""Which content coding a client gets: Accept-Encoding by its qualities (RFC 9110, 12.5.3)."""
+"""Content negotiation: the coding to send for an Accept-Encoding header (RFC 9110, 12.5.3)."""
 
 import re
 from collections.abc import Iterator
@@ -6,13 +6,13 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
-# Longer inputs are not memoised: keys of any length would let a client fill the memory.
-_LONGEST_MEMO: Final = 256
+# Longer headers are not cached, so that clients cannot fill the memory.
+_LONGEST_CACHED: Final = 256
 _QVALUE: Final = re.compile(rb"^(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)$")
 
 
 class Coding(StrEnum):
-    """What we can send, in the order in which we prefer it: deflate is as it is stored."""
+    """The codings we offer, the preferred one first: documents are stored as deflate."""
 
     DEFLATE = "deflate"
     GZIP = "gzip"
@@ -20,15 +20,15 @@ class Coding(StrEnum):
 
 
 def choose_coding(accept_encoding: bytes | None) -> Coding | None:
-    """The coding to send; None if the client accepts none that we have.
+    """The coding to send; None if the client accepts none of ours.
 
-    Without a header nothing is known of the client, so it gets identity.
+    A request without the header gets identity.
     """
     if accept_encoding is None:
         return Coding.IDENTITY
-    if len(accept_encoding) > _LONGEST_MEMO:
+    if len(accept_encoding) > _LONGEST_CACHED:
         return _choose_coding(accept_encoding)
-    return _choose_coding_short(accept_encoding)
+    return _choose_coding_cached(accept_encoding)
 
 
 def _choose_coding(accept_encoding: bytes) -> Coding | None:
@@ -38,7 +38,7 @@ def _choose_coding(accept_encoding: bytes) -> Coding | None:
     for coding in Coding:
         quality = qualities.get(coding.value.encode())
         if quality is None and coding is Coding.IDENTITY:
-            # Identity that is not named is acceptable as the last choice, unless `*` has q=0.
+            # Identity is acceptable even if it is not listed, unless `*` has q=0.
             quality = 0.0 if others == 0 else 0.0001
         elif quality is None:
             quality = others or 0.0
@@ -48,7 +48,7 @@ def _choose_coding(accept_encoding: bytes) -> Coding | None:
 
 
 def _qualities(accept_encoding: bytes) -> Iterator[tuple[bytes, float]]:
-    """The codings and their qualities; malformed elements are ignored."""
+    """Each coding with its quality; malformed elements are skipped."""
     for element in accept_encoding.lower().split(b","):
         name, _, parameter = (part.strip() for part in element.partition(b";"))
         key, _, value = (part.strip() for part in parameter.partition(b"="))
@@ -57,5 +57,4 @@ def _qualities(accept_encoding: bytes) -> Iterator[tuple[bytes, float]]:
         yield (b"gzip" if name == b"x-gzip" else name), float(value) if parameter else 1.0
 
 
-# Results are immutable and keys short.
-_choose_coding_short = lru_cache(1024)(_choose_coding)
+_choose_coding_cached = lru_cache(1024)(_choose_coding)

@@ -1,7 +1,7 @@
-"""The API process's own copies of the documents, and every form of them that clients ask for.
+"""In-memory documents of an API process, checked by version, in every filter and coding.
 
-Asks the hot store for nothing but versions, and for a document once per version; inflates, cuts
-and compresses off the event loop, once per version, query and coding.
+It reads a document from the hot store once per version. It inflates, filters and compresses in
+threads, once per version, query and coding.
 """
 
 import asyncio
@@ -26,29 +26,29 @@ from documents.text import DocumentError, DocumentText
 from logging_setup import OutageLog
 from stores.hot.store import StoreUnavailable
 
-# The budget for what is made from documents (inflated text, slices) and kept.
+# The memory for inflated text, slices and other values computed from documents.
 DERIVED_BYTES: Final = 96 * 2**20
-_LOADS: Final = 3
+_LOADS: Final = 3  # attempts to load the version that the store names
 _LEVEL: Final = 1  # isal: 0..3; slices are small and each is compressed once
 _GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # no name, no time
 _PIECE: Final = 2**20
 
 log = structlog.get_logger(__name__)
 
-# The package's types take the class for an instance.
+# The stubs of isal declare the class as an instance.
 IsalError: type[Exception] = cast(Any, isal_zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentBody(Body):
-    """The bytes of one representation; `absent`: symbols asked for that the document lacks."""
+    """The bytes of one representation; `absent`: requested symbols that the document lacks."""
 
     absent: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class CachedDocument:
-    """One version of one document as it is stored, and what its headers say."""
+    """One version of one document as stored, with its parts of the HTTP headers."""
 
     stored: StoredDocument = field(repr=False)
     deflated: DocumentBody = field(repr=False)
@@ -56,7 +56,7 @@ class CachedDocument:
     last_modified: bytes
 
     @classmethod
-    def of(cls, stored: StoredDocument) -> "CachedDocument":
+    def from_stored(cls, stored: StoredDocument) -> "CachedDocument":
         meta = stored.meta
         deflated = DocumentBody((stored.deflated,), len(stored.deflated))
         etag_base = f"{meta.version}-{meta.content_hash}".encode()
@@ -68,12 +68,12 @@ class CachedDocument:
         return self.stored.meta
 
     def representation(self, wanted: Wanted) -> bytes:
-        """What all codings of this version and query have in common in their ETags."""
+        """The part of the ETag that all codings of this version and query share."""
         return self.etag_base + b"-" + wanted.tag if wanted.tag else self.etag_base
 
 
 class DocumentCache:
-    """Copies of documents, none older than the store's version at the time of asking."""
+    """Documents in memory, never older than the store's version at the time of the request."""
 
     def __init__(self, cache: CacheManager, *, derived_bytes: int = DERIVED_BYTES) -> None:
         self._cache = cache
@@ -81,12 +81,12 @@ class DocumentCache:
         self._checks: dict[str, SharedCall[DocumentMeta | None]] = {}
         self._loads: dict[str, asyncio.Task[None]] = {}
         self._derived = DerivedBodies(derived_bytes)
-        self._outage = OutageLog(log, "documents_not_checked", "documents_checked_again")
+        self._outage = OutageLog(log, "version_check_failed", "version_check_recovered")
 
     async def current(self, name: str) -> CachedDocument | None:
-        """The newest version as of now; None if there is none yet.
+        """The newest version; None if nothing is published.
 
-        While the store is away: the document at hand, else raises StoreUnavailable.
+        If the store does not answer: the version in memory. Raises StoreUnavailable without one.
         """
         check = self._checks.get(name)
         if check is None:
@@ -95,7 +95,7 @@ class DocumentCache:
             meta = await check()
             document = self._documents.get(name)
             if meta is None:
-                self._forget(name)
+                self._drop(name)
                 return None
             for _ in range(_LOADS):
                 if document is not None and document.meta.version >= meta.version:
@@ -104,33 +104,33 @@ class DocumentCache:
                 document = self._documents.get(name)
             return document
         except StoreUnavailable as error:
-            return self._while_away(name, error)
+            return self._in_memory(name, error)
 
-    def _while_away(self, name: str, error: StoreUnavailable) -> CachedDocument:
+    def _in_memory(self, name: str, error: StoreUnavailable) -> CachedDocument:
         document = self._documents.get(name)
         if document is None:
             raise error
         return document
 
-    def body_at_hand(
+    def cached_body(
         self, document: CachedDocument, wanted: Wanted, coding: Coding
     ) -> DocumentBody | None:
-        """The bytes of a representation that was made before."""
+        """The bytes of a representation if they are in memory."""
         if not wanted.tag and coding is Coding.DEFLATE:
             return document.deflated
-        body: DocumentBody | None = self._derived.kept(_key(document, wanted, coding))
+        body: DocumentBody | None = self._derived.cached(_key(document, wanted, coding))
         return body
 
     async def body(self, document: CachedDocument, wanted: Wanted, coding: Coding) -> DocumentBody:
-        """The bytes of one representation. Raises DocumentError if what is stored is damaged."""
-        ready = self.body_at_hand(document, wanted, coding)
-        if ready is not None:
-            return ready
+        """The bytes of one representation. Raises DocumentError or DamagedDocument."""
+        cached = self.cached_body(document, wanted, coding)
+        if cached is not None:
+            return cached
         if not wanted.tag and coding is Coding.IDENTITY:
             text = (await self._text(document)).text
             return DocumentBody((text,), len(text))
         make = (
-            partial(self._cut, document, wanted, coding)
+            partial(self._filter, document, wanted, coding)
             if wanted.tag
             else partial(self._gzip, document)
         )
@@ -139,7 +139,7 @@ class DocumentCache:
     async def near_symbols(
         self, document: CachedDocument, wanted: Wanted, listed: frozenset[str]
     ) -> tuple[str, ...]:
-        """Symbols of the document, or else `listed`, that look like those wanted."""
+        """Symbols of the document or of `listed` that resemble the requested ones."""
 
         async def make() -> tuple[tuple[str, ...], int]:
             known = listed.union(span.symbol for span in (await self._text(document)).markets)
@@ -166,7 +166,7 @@ class DocumentCache:
         return meta
 
     async def _load(self, name: str) -> None:
-        """Joins the load under way; the caller looks whether its version is new enough."""
+        """Joins the load in progress, if any; the caller checks the version that it brings."""
         load = self._loads.get(name)
         if load is None or load.done():
             load = self._loads[name] = asyncio.create_task(self._read(name))
@@ -178,12 +178,12 @@ class DocumentCache:
         if stored is None:
             return
         held = self._documents.get(name)
-        # A store that lost its last writes may have fallen back: readers never do.
+        # A store that lost its last writes may hold an older version, which is not served.
         if held is None or held.meta.version < stored.meta.version:
-            self._documents[name] = CachedDocument.of(stored)
+            self._documents[name] = CachedDocument.from_stored(stored)
             self._derived.drop(name)
 
-    def _forget(self, name: str) -> None:
+    def _drop(self, name: str) -> None:
         self._documents.pop(name, None)
         self._derived.drop(name)
 
@@ -196,16 +196,16 @@ class DocumentCache:
 
         return await self._derived.get(key, make)
 
-    async def _cut(
+    async def _filter(
         self, document: CachedDocument, wanted: Wanted, coding: Coding
     ) -> tuple[DocumentBody, int]:
         text = await self._text(document)
-        body = await self._derived.run(_cut, text, wanted, coding)
+        body = await self._derived.run(_filter, text, wanted, coding)
         return body, body.length
 
     async def _gzip(self, document: CachedDocument) -> tuple[DocumentBody, int]:
         trailer = await self._derived.run(_gzip_trailer, document.stored.deflated)
-        # The stored zlib stream without its header (2) and checksum (4) is what gzip holds too.
+        # gzip and zlib hold the same deflate data: the stream without header (2) and checksum (4).
         parts = (_GZIP_HEADER, memoryview(document.stored.deflated)[2:-4], trailer)
         return DocumentBody(parts, sum(map(len, parts))), len(_GZIP_HEADER) + len(trailer)
 
@@ -218,7 +218,7 @@ def _inflate(document: CachedDocument) -> DocumentText:
     return DocumentText(document.stored.inflate())
 
 
-def _cut(text: DocumentText, wanted: Wanted, coding: Coding) -> DocumentBody:
+def _filter(text: DocumentText, wanted: Wanted, coding: Coding) -> DocumentBody:
     parts = text.filtered(wanted.query)
     if coding is not Coding.IDENTITY:
         bits = 31 if coding is Coding.GZIP else 15
@@ -229,7 +229,7 @@ def _cut(text: DocumentText, wanted: Wanted, coding: Coding) -> DocumentBody:
 
 
 def _absent(text: DocumentText, symbols: frozenset[str] | None) -> frozenset[str]:
-    """Those symbols that the document names nowhere, not even among what is missing."""
+    """The symbols that are neither among the document's markets nor in its `missing`."""
     absent = (symbols or frozenset()).difference(span.symbol.upper() for span in text.markets)
     if absent:
         absent = absent.difference(str(entry["symbol"]).upper() for entry in text.missing())
@@ -237,7 +237,7 @@ def _absent(text: DocumentText, symbols: frozenset[str] | None) -> frozenset[str
 
 
 def _gzip_trailer(deflated: bytes) -> bytes:
-    """CRC-32 and length of the inflated bytes, which are never held as a whole."""
+    """CRC-32 and length of the inflated bytes, which are inflated piece by piece."""
     inflater = isal_zlib.decompressobj()
     checksum = length = 0
     view = memoryview(deflated)
@@ -247,7 +247,7 @@ def _gzip_trailer(deflated: bytes) -> bytes:
             checksum = isal_zlib.crc32(piece, checksum)
             length += len(piece)
     except IsalError as error:
-        raise DocumentError(f"the stored bytes are no zlib: {error}") from None
+        raise DocumentError(f"the stored bytes are not zlib: {error}") from None
     if not inflater.eof:
-        raise DocumentError("the stored bytes are no whole zlib stream")
+        raise DocumentError("the stored zlib stream is incomplete")
     return struct.pack("<II", checksum, length & 0xFFFFFFFF)

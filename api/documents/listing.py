@@ -1,4 +1,4 @@
-"""GET /cache: the documents there are, how old each is, and what to POST for a newer one."""
+"""GET /cache: the list of documents, each with version, age and the POST that refreshes it."""
 
 import asyncio
 from typing import Any, Final
@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 
 from api.documents.endpoint import PREFIX
 from api.documents.models import DocumentList
-from api.documents.nothing_yet import post_of
+from api.documents.nothing_yet import refresh_request
 from api.openapi import responses
 from api.state import RequestParts
 from cache_manager import DocumentMeta
@@ -25,8 +25,8 @@ def build_listing() -> APIRouter:
         "/cache", response_model=DocumentList, responses=responses(), summary="The documents"
     )
     async def list_documents(parts: RequestParts) -> JSONResponse:
-        """Every document that there can be: its version and age, null where nothing was collected
-        yet, and the POST that refreshes it."""
+        """Every document with its version and age, null if nothing was collected yet, and the
+        POST that refreshes it."""
         async with asyncio.timeout(_DEADLINE_S):
             metas = await parts.cache.read_metas(DOCUMENTS)
         asked_ms = now_ms()
@@ -36,7 +36,7 @@ def build_listing() -> APIRouter:
 
 
 def document_state(meta: DocumentMeta, asked_ms: int) -> dict[str, int | float]:
-    """Version and age of a document, as `CacheState` has them."""
+    """A document's version and age in the form of `CacheState`."""
     return {
         "version": meta.version,
         "as_of": meta.as_of_ms,
@@ -47,7 +47,7 @@ def document_state(meta: DocumentMeta, asked_ms: int) -> dict[str, int | float]:
 
 
 def _entry(name: str, meta: DocumentMeta | None, asked_ms: int) -> dict[str, Any]:
-    post, body = post_of(name)
+    post, body = refresh_request(name)
     return {
         "name": name,
         "path": PREFIX + name,

@@ -1,4 +1,4 @@
-"""How many long polls one client may have open; who waits for what is publish_watcher.py's."""
+"""Limits the long polls that one client may have open at once."""
 
 import contextlib
 from collections import Counter
@@ -10,29 +10,29 @@ from config import Network
 
 
 class TooManyLongPolls(Exception):
-    """The client has as many long polls open as it may have."""
+    """The client has reached its limit of open long polls."""
 
 
 class LongPolls:
-    """The long polls that are open, by client."""
+    """Counts the open long polls of each client address."""
 
     def __init__(self, most_per_client: int, proxies: Sequence[Network]) -> None:
         self._most = most_per_client
         self._proxies = proxies
-        self._held: Counter[str] = Counter()
+        self._open: Counter[str] = Counter()
 
     @contextlib.contextmanager
-    def held(self, scope: MutableMapping[str, Any]) -> Iterator[None]:
-        """Counts one long poll while it is open. Raises TooManyLongPolls."""
+    def counted(self, scope: MutableMapping[str, Any]) -> Iterator[None]:
+        """Counts a long poll while it is open. Raises TooManyLongPolls."""
         client = client_of(scope, self._proxies)
-        if self._held[client] >= self._most:
+        if self._open[client] >= self._most:
             raise TooManyLongPolls(
                 f"too many long polls from your address (limit {self._most}): retry without wait="
             )
-        self._held[client] += 1
+        self._open[client] += 1
         try:
             yield
         finally:
-            self._held[client] -= 1
-            if not self._held[client]:
-                del self._held[client]
+            self._open[client] -= 1
+            if not self._open[client]:
+                del self._open[client]

@@ -1,4 +1,4 @@
-"""What a document and the list of documents hold, as pydantic models for the OpenAPI page."""
+"""Pydantic models of a document and of the list of documents, for the OpenAPI page."""
 
 from typing import Annotated, Literal
 
@@ -7,17 +7,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from market.markets import COLUMNS, FUNDING_COLUMNS, Exchange, MissingPart
 
 TimeMs = Annotated[int, Field(description="UTC milliseconds")]
-EXAMPLE_MS = 1_763_726_400_000  # an instant for examples: 2025-11-21 12:00 UTC
+EXAMPLE_MS = 1_763_726_400_000  # 2025-11-21 12:00 UTC
 
 
 class CacheState(BaseModel):
-    """One document: which version there is, and how old it is."""
+    """The version and age of one document."""
 
     version: int
     as_of: TimeMs
     updated_at: TimeMs
     age_s: float
-    bytes: int = Field(description="as stored, in base64")
+    bytes: int = Field(description="size in the store, as base64")
 
 
 class RefreshRequest(BaseModel):
@@ -35,7 +35,7 @@ class DocumentEntry(BaseModel):
 
 
 class DocumentList(BaseModel):
-    """Every document that there can be, collected or not."""
+    """Every document, collected or not."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -71,7 +71,7 @@ class MissingEntry(BaseModel):
 
 
 class MarketEntry(BaseModel):
-    """One market of a document; documents of funding have `interval_hours` instead of `meta`."""
+    """One market of a document; global_fr has `interval_hours` instead of `meta`."""
 
     exchange: Exchange
     symbol: str
@@ -87,7 +87,7 @@ class MarketEntry(BaseModel):
 
 
 class Document(BaseModel):
-    """Everything about one timeframe, or the funding of all markets (global_fr)."""
+    """All markets of one timeframe, or the funding of all markets (global_fr)."""
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -1,4 +1,4 @@
-"""What is said of a document that is not there: what to POST, and how that ended so far."""
+"""The 404 for a document that was never published: what to POST, and how the last run ended."""
 
 from datetime import UTC, datetime
 from typing import Final
@@ -10,10 +10,10 @@ from job_queue.queue import JobQueue
 from job_queue.records import JobRecord, LastRun
 from stores.hot.store import StoreUnavailable
 
-_LONGEST_CAUSE: Final = 500
+_LONGEST_ERROR: Final = 500
 
 
-def post_of(name: str) -> tuple[str, dict[str, str] | None]:
+def refresh_request(name: str) -> tuple[str, dict[str, str] | None]:
     """Path and JSON body of the POST that refreshes this document."""
     if name == GLOBAL_FR:
         return "/api/v1/internal/update-fr", None
@@ -21,19 +21,19 @@ def post_of(name: str) -> tuple[str, dict[str, str] | None]:
 
 
 async def nothing_yet(queue: JobQueue, name: str) -> Answer:
-    """404 that says what to do, or what is being done, and how the last run ended."""
+    """A 404 with the POST to send, or the job that is pending, and how its last run ended."""
     try:
         job = await queue.get(maker_of(name))
     except StoreUnavailable:
-        job = None  # the document's absence was told, the job's state is not
+        job = None  # the answer is still 404, without the state of the job
     what = "no funding" if name == GLOBAL_FR else "nothing collected"
     return problem(404, f"{what} yet: {_next_step(name, job)}", NO_CACHE)
 
 
 def _next_step(name: str, job: JobRecord | None) -> str:
-    path, body = post_of(name)
+    path, body = refresh_request(name)
     post = f"POST {path}" + (f' {{"timeframe":"{name}"}}' if body else "")
-    last = job and job.last and how_it_ended(job.id, job.last)
+    last = job and job.last and describe_run(job.id, job.last)
     if job is not None and job.is_pending:
         how = "is queued" if job.state == "queued" else "is running"
         now = f"{job.id} {how}, GET /jobs/{job.id} follows it"
@@ -42,10 +42,10 @@ def _next_step(name: str, job: JobRecord | None) -> str:
     return f"{last}; {post} tries again" if last else f"{post} {verb} it"
 
 
-def how_it_ended(job_id: str, run: LastRun) -> str:
-    """How a run ended, in words: state, when, and why."""
+def describe_run(job_id: str, run: LastRun) -> str:
+    """A sentence on how a run ended: its state, time and error."""
     ended = datetime.fromtimestamp(run.finished_at_ms / 1000, UTC)
     words = {"complete": "completed", "failed": "failed", "aborted": "was aborted"}
     how = words.get(run.state, f"ended as {run.state}")
     text = f"the last run of {job_id} {how} at {ended:%Y-%m-%dT%H:%M:%SZ}"
-    return f"{text}: {run.error[:_LONGEST_CAUSE]}" if run.error else text
+    return f"{text}: {run.error[:_LONGEST_ERROR]}" if run.error else text

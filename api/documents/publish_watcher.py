@@ -1,7 +1,7 @@
-"""Who waits for the next version of a document, and how they learn of it.
+"""Wakes long polls when a new version of their document is published.
 
-One listener (or, over REST, one poller while somebody waits) serves all waiters of a process:
-a waiter costs a future, no thread, connection or command.
+One subscription per process, or over REST one poller while there are waiters, serves all waiters:
+a waiter costs a future, but no thread, connection or command.
 """
 
 import asyncio
@@ -18,41 +18,41 @@ from timing.backoff import Backoff
 
 log = structlog.get_logger(__name__)
 
-Waiter = tuple[int, "asyncio.Future[DocumentMeta | None]"]  # the version it has
+Waiter = tuple[int, "asyncio.Future[DocumentMeta | None]"]  # with the version that it has
 
 
 class PublishWatcher:
-    """`store` of the cache must be one that commands run on; listening gets its own connection.
+    """Waits for versions; it subscribes, on a connection of its own, with the first waiter.
 
-    Starts by itself with the first waiter; close it with `aclose`, which answers the waiters.
+    `aclose` answers all waiters and must be called at the end.
     """
 
     def __init__(self, cache: CacheManager, *, poll_s: float = 5.0) -> None:
         self._cache = cache
         self._poll_s = poll_s
         self._waiters: dict[str, set[Waiter]] = {}
-        # The metas that are known to be the newest, as long as the subscription stands.
+        # Metas that are the newest for as long as the subscription stays connected.
         self._newest: dict[str, DocumentMeta | None] = {}
-        self._changes = 0  # publishes heard and reconnections: what was read across one may be old
-        self._stale: set[str] = set()
-        self._look = asyncio.Event()
+        self._changes = 0  # publishes and reconnects: a read that spans one may be stale
+        self._unread: set[str] = set()
+        self._wakeup = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._subscription: Subscription | None = None
         self._closed = False
-        self._outage = OutageLog(log, "publishes_not_seen", "publishes_seen_again")
+        self._outage = OutageLog(log, "publish_watch_interrupted", "publish_watch_resumed")
 
     async def wait_newer(
         self, name: str, version: int | None, timeout_s: float
     ) -> DocumentMeta | None:
-        """The document's meta as soon as its version is greater than `version` (None: as soon as
-        there is one); None when that does not happen within `timeout_s`, or at shutdown.
+        """The document's meta as soon as its version exceeds `version` (None: any version); None
+        after `timeout_s` without one, or at shutdown.
 
-        While the store is away nothing newer is seen; waiting goes on.
+        Waiting goes on while the store does not answer.
         """
         if self._closed:
             return None
         known = self._newest.get(name)
-        if known is not None and _is_news(known, version):
+        if known is not None and _is_newer(known, version):
             return known
         waiter: Waiter = (
             -1 if version is None else version,
@@ -61,17 +61,17 @@ class PublishWatcher:
         self._waiters.setdefault(name, set()).add(waiter)
         self._start()
         if name not in self._newest:
-            self._ask([name])
+            self._request_read([name])
         try:
             async with asyncio.timeout(timeout_s):
                 return await waiter[1]
         except TimeoutError:
             return None
         finally:
-            self._leave(name, waiter)
+            self._remove_waiter(name, waiter)
 
     async def aclose(self) -> None:
-        """Answers every waiter with None and stops."""
+        """Answers every waiter with None, and unsubscribes."""
         self._closed = True
         for waiters in self._waiters.values():
             for _, future in waiters:
@@ -89,36 +89,36 @@ class PublishWatcher:
         store = self._cache.store
         if isinstance(store, NativeStore):
             self._subscription = Subscription(
-                store, PUBLISHED, on_message=self._published, on_connected=self._reconnected
+                store, PUBLISHED, on_message=self._on_publish, on_connected=self._on_connected
             )
             self._subscription.start()
-            self._task = asyncio.create_task(self._look_when_told(), name="publish watcher")
+            self._task = asyncio.create_task(self._read_after_publishes(), name="publish watcher")
         else:
-            self._task = asyncio.create_task(self._look_now_and_then(), name="publish poller")
+            self._task = asyncio.create_task(self._poll(), name="publish poller")
 
-    async def _look_when_told(self) -> None:
+    async def _read_after_publishes(self) -> None:
         backoff = Backoff(first_s=0.2, slowest_s=1.0)
         while True:
-            await self._look.wait()
-            self._look.clear()
-            names, self._stale = self._stale, set()
+            await self._wakeup.wait()
+            self._wakeup.clear()
+            names, self._unread = self._unread, set()
             if await self._read(names):
                 backoff.reset()
             else:
-                self._stale |= names
-                self._look.set()
+                self._unread |= names
+                self._wakeup.set()
                 await asyncio.sleep(backoff.pause_s())
 
-    async def _look_now_and_then(self) -> None:
+    async def _poll(self) -> None:
         while True:
             if not self._waiters:
-                self._look.clear()
-                await self._look.wait()
+                self._wakeup.clear()
+                await self._wakeup.wait()
             await asyncio.sleep(self._poll_s)
             await self._read(self._waiters)
 
     async def _read(self, names: Iterable[str]) -> bool:
-        """Reads metas and answers those who waited for them, in one command."""
+        """Reads metas in one command and answers their waiters; False if the store is away."""
         wanted = sorted(names)
         live = self._subscription is not None and self._subscription.live
         changes = self._changes
@@ -140,28 +140,28 @@ class PublishWatcher:
             if meta.version > version and not future.done():
                 future.set_result(meta)
 
-    def _published(self, message: bytes) -> None:
+    def _on_publish(self, message: bytes) -> None:
         name = message.decode(errors="replace").partition(" ")[0]
         self._changes += 1
         self._newest.pop(name, None)
         if name in self._waiters:
-            self._ask([name])
+            self._request_read([name])
 
-    def _reconnected(self) -> None:
+    def _on_connected(self) -> None:
         self._changes += 1
         self._newest.clear()
-        self._ask(self._waiters)
+        self._request_read(self._waiters)
 
-    def _ask(self, names: Iterable[str]) -> None:
-        self._stale.update(names)
-        self._look.set()
+    def _request_read(self, names: Iterable[str]) -> None:
+        self._unread.update(names)
+        self._wakeup.set()
 
-    def _leave(self, name: str, waiter: Waiter) -> None:
+    def _remove_waiter(self, name: str, waiter: Waiter) -> None:
         waiters = self._waiters.get(name, set())
         waiters.discard(waiter)
         if not waiters:
             self._waiters.pop(name, None)
 
 
-def _is_news(meta: DocumentMeta, version: int | None) -> bool:
+def _is_newer(meta: DocumentMeta, version: int | None) -> bool:
     return version is None or meta.version > version

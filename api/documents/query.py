@@ -1,4 +1,4 @@
-"""The query string of a GET of a document: what it asks for, and what is wrong with it."""
+"""Parses and validates the query parameters of GET /cache/<name>."""
 
 import hashlib
 import re
@@ -12,12 +12,12 @@ from documents.text import Query
 from market.markets import Exchange
 
 LONGEST_WAIT_S: Final = 60
-# Longer inputs are not memoised: keys of any length would let a client fill the memory.
-_LONGEST_MEMO: Final = 256
+# Longer query strings are not cached, so that clients cannot fill the memory.
+_LONGEST_CACHED: Final = 256
 _MOST_FIELDS: Final = 2000
 PARAMETERS: Final = ("exchange", "symbol", "since", "closed", "limit", "wait")
-_CACHE_BUSTER: Final = "_"  # scripts in pages add it so that no cache answers; it means nothing
-# Limits of what is done about unknown parameters, which are input.
+_CACHE_BUSTER: Final = "_"  # jQuery and others add it against caches; it is ignored
+# Limits of the work on unknown parameters, which are untrusted input.
 _MOST_UNKNOWN: Final = 3
 _LONGEST_COMPARED: Final = 32
 
@@ -26,7 +26,7 @@ _SECONDS: Final = re.compile(r"^[0-9]{1,2}(\.[0-9]{1,3})?$", re.ASCII)
 
 
 class InvalidQuery(Exception):
-    """The query string cannot be used; `errors` is FastAPI's form of a 422's detail."""
+    """The query string is invalid; `errors` is the detail of a 422 in FastAPI's form."""
 
     def __init__(self, errors: list[dict[str, Any]]) -> None:
         super().__init__(errors)
@@ -35,7 +35,7 @@ class InvalidQuery(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A parsed query string. `tag` stands for the query in ETags; empty for a whole document."""
+    """A parsed query string. `tag` is its hash for ETags, empty for a whole document."""
 
     query: Query
     wait_s: float
@@ -43,10 +43,10 @@ class Wanted:
 
 
 def read_query(query_string: bytes) -> Wanted:
-    """Reads the query string; symbols are put in upper case. Raises InvalidQuery."""
-    if len(query_string) > _LONGEST_MEMO:
+    """Parses the query string; symbols become upper case. Raises InvalidQuery."""
+    if len(query_string) > _LONGEST_CACHED:
         return _read_query(query_string)
-    return _read_short_query(query_string)
+    return _read_query_cached(query_string)
 
 
 def _read_query(query_string: bytes) -> Wanted:
@@ -83,19 +83,18 @@ def _read_query(query_string: bytes) -> Wanted:
     return Wanted(query, wait_s, tag)
 
 
-# Results are immutable and keys short; what raises is not kept.
-_read_short_query = lru_cache(1024)(_read_query)
+_read_query_cached = lru_cache(1024)(_read_query)
 
 
 class _Reader:
-    """Reads typed values out of a query string and collects the errors."""
+    """Reads typed values from a query string and collects the errors."""
 
     def __init__(self, given: dict[str, list[str]]) -> None:
         self._given = given
         self.errors: list[dict[str, Any]] = []
 
     def names(self, name: str) -> frozenset[str] | None:
-        """Repeated or comma-separated; None if the parameter is not there."""
+        """The values of a repeated or comma-separated parameter; None if it is absent."""
         values = self._given.get(name)
         if values is None:
             return None
@@ -113,7 +112,7 @@ class _Reader:
         return names and frozenset(name.upper() for name in names)
 
     def refuse_unknown(self) -> None:
-        """Names the nearest parameter. The one given is not repeated: it is input."""
+        """Suggests the nearest parameter. The unknown name is input and not repeated."""
         unknown = [name for name in self._given if name not in PARAMETERS and name != _CACHE_BUSTER]
         for name in unknown[:_MOST_UNKNOWN]:
             near = get_close_matches(name[:_LONGEST_COMPARED].lower(), PARAMETERS, 1)

@@ -1,4 +1,4 @@
-"""Which of the symbols asked for exist anywhere, and which known ones look like the others."""
+"""Unknown symbols in a request: the listed symbols to check against, and suggestions."""
 
 import asyncio
 import time
@@ -14,10 +14,10 @@ from database import DatabaseUnavailable
 from market.markets import Market
 
 _READ_DEADLINE_S: Final = 1.0
-# Lists change a few times a day; an hour's newcomer may be called unknown for this long.
+# Lists change a few times a day; a new market may count as unknown for this long.
 _FRESH_S: Final = 60.0
 _RETRY_S: Final = 10.0
-# What is asked is input: as much of it is compared, and named in a header.
+# Limits of the work on requested symbols, which are untrusted input.
 _MOST_COMPARED: Final = 3
 _LONGEST_COMPARED: Final = 32
 _MOST_NAMED: Final = 50
@@ -28,9 +28,9 @@ log = structlog.get_logger(__name__)
 
 
 class ListedSymbols:
-    """The symbols on the exchanges' lists, in upper case, as the cold store knew them lately.
+    """The symbols that the exchanges list, in upper case, cached for a minute.
 
-    `read` gives the listed markets. While it fails, those that were read last are believed.
+    `read` returns the listed markets. While it fails, the symbols of the last success are used.
     """
 
     def __init__(
@@ -45,26 +45,26 @@ class ListedSymbols:
         self._reading = asyncio.Lock()
 
     async def current(self) -> frozenset[str]:
-        """Costs a query at most once a minute, and a second at most where that fails."""
+        """The symbols. Queries at most once a minute, every 10 s after a failure; waits <= 1 s."""
         async with self._reading:
             if self._clock_s() >= self._due_s:
                 self._due_s = self._clock_s() + await self._refresh()
         return self._symbols
 
     async def _refresh(self) -> float:
-        """Reads the lists; gives the seconds until they are due again."""
+        """Reads the lists; returns the seconds until the next read."""
         try:
             async with asyncio.timeout(_READ_DEADLINE_S):
                 markets = await self._read()
         except (DatabaseUnavailable, TimeoutError) as error:
-            log.debug("listed_symbols_unknown", error=str(error) or "no answer in time")
+            log.debug("listed_symbols_not_read", error=str(error) or "no answer in time")
             return _RETRY_S
         self._symbols = frozenset(market.symbol.upper() for market in markets)
         return _FRESH_S
 
 
 def near_symbols(asked: Iterable[str], known: Collection[str]) -> tuple[str, ...]:
-    """Known symbols that look like those asked for, the most alike first. CPU work: some ms."""
+    """Known symbols that resemble the requested ones, best match first. CPU work: some ms."""
     found: dict[str, None] = {}
     for symbol in sorted(asked)[:_MOST_COMPARED]:
         near = get_close_matches(symbol[:_LONGEST_COMPARED], known, _NEAR_EACH)
@@ -73,7 +73,7 @@ def near_symbols(asked: Iterable[str], known: Collection[str]) -> tuple[str, ...
 
 
 def unknown_header(symbols: Iterable[str]) -> Header:
-    """Names the symbols; what is not plain in them is percent-encoded, as they are input."""
+    """X-Unknown-Symbols with the symbols, percent-encoded because they are input."""
     named = sorted(symbols)
     texts = [quote(symbol[:_LONGEST_NAMED], safe="") for symbol in named[:_MOST_NAMED]]
     if len(named) > _MOST_NAMED:
@@ -81,8 +81,8 @@ def unknown_header(symbols: Iterable[str]) -> Header:
     return (b"x-unknown-symbols", ", ".join(texts).encode())
 
 
-def none_known(symbols: Collection[str], near: Sequence[str]) -> Answer:
-    """404 for a query all of whose symbols are unknown."""
+def unknown_symbols_answer(symbols: Collection[str], near: Sequence[str]) -> Answer:
+    """The 404 for a query whose symbols are all unknown."""
     which = "this symbol" if len(symbols) == 1 else "any of these symbols"
     hint = f": did you mean {', '.join(near)}?" if near else ""
     detail = f"no listed market has {which}{hint or '; GET /coins lists them'}"

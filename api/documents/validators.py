@@ -1,4 +1,4 @@
-"""ETags and dates: whether a client has a version already (RFC 9110, 8.8.3, 13.1.2, 13.1.3)."""
+"""ETags, If-None-Match and If-Modified-Since (RFC 9110, 8.8.3, 13.1.2, 13.1.3)."""
 
 import re
 from datetime import UTC
@@ -8,12 +8,11 @@ from typing import Final
 
 from api.documents.content_coding import Coding
 
-# Longer inputs are not memoised: keys of any length would let a client fill the memory.
-_LONGEST_MEMO: Final = 256
+_LONGEST_DATE: Final = 256
 
 _ENTITY_TAG: Final = re.compile(rb'(?:W/)?"([^"]*)"')
-# Apache and others write "…-gzip", Jetty "…--gzip".
-_PROXYS_SUFFIX: Final = re.compile(rb"--?(?:gzip|br|zstd|deflate)$")
+# Apache and others append "-gzip", Jetty "--gzip".
+_PROXY_SUFFIX: Final = re.compile(rb"--?(?:gzip|br|zstd|deflate)$")
 
 
 def entity_tag(representation: bytes, coding: Coding) -> bytes:
@@ -21,7 +20,7 @@ def entity_tag(representation: bytes, coding: Coding) -> bytes:
 
 
 def is_known(if_none_match: bytes, representation: bytes) -> bool:
-    """Whether the client has this version of this query, in whatever coding.
+    """Whether If-None-Match names this version of this query, in any coding.
 
     A compressing proxy may have appended its coding to the tag, inside the quotes.
     """
@@ -29,21 +28,21 @@ def is_known(if_none_match: bytes, representation: bytes) -> bool:
         return True
     for match in _ENTITY_TAG.finditer(if_none_match):
         tag = match[1]
-        if _is_of(tag, representation) or _is_of(_PROXYS_SUFFIX.sub(b"", tag), representation):
+        if _names(tag, representation) or _names(_PROXY_SUFFIX.sub(b"", tag), representation):
             return True
     return False
 
 
 def read_date(value: bytes) -> int | None:
-    """An HTTP date (RFC 9110, 5.6.7) in seconds since 1970; None if the text is not a date."""
-    return None if len(value) > _LONGEST_MEMO else _read_date(value)
+    """An HTTP date (RFC 9110, 5.6.7) in seconds since 1970; None if it is malformed."""
+    return None if len(value) > _LONGEST_DATE else _read_date(value)
 
 
 _CODED: Final = {coding: coding.value.encode() for coding in Coding}
 _CODINGS: Final = frozenset(_CODED.values())
 
 
-def _is_of(tag: bytes, representation: bytes) -> bool:
+def _names(tag: bytes, representation: bytes) -> bool:
     head, _, coding = tag.rpartition(b"-")
     return head == representation and coding in _CODINGS
 

@@ -53,7 +53,7 @@ async def test_health_and_readiness(start_api: StartApi, store_settings: dict[st
     assert (await ask(api, "GET", "/health"))[2] == {"status": "ok"}
     status, _, answer = await ask(api, "GET", "/ready")
     assert (status, answer["status"]) == (503, "unavailable")
-    assert answer["detail"].startswith("worker: none")
+    assert answer["detail"].startswith("worker: no heartbeat")
     await beat(api.store, "w1")
     meta = await api.publish("4h", b'{"x":1}', 7)
     status, _, answer = await ask(api, "GET", "/ready")

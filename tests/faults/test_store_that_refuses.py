@@ -111,11 +111,11 @@ async def test_ready_knows_what_cannot_be_known(start_api: StartApi, server: Own
                 said = json.loads(await answer.read())
                 return answer.status, said["status"], said["parts"]["worker"]
 
-        nobody = (503, "unavailable", "none has given a sign of life for 30 s")
+        nobody = (503, "unavailable", "no heartbeat from any worker for 30 s")
         assert await ready() == nobody
         store.execute_command("REPLICAOF", "127.0.0.1", "1")
         # A worker could not say that it lives; documents are served.
-        unknown = "not known while the store takes no writes"
+        unknown = "unknown while the store takes no writes"
         assert await ready() == (200, "degraded", unknown)
         store.execute_command("REPLICAOF", "NO", "ONE")
         store.config_set("maxmemory", 1)

@@ -190,13 +190,13 @@ async def test_a_hundred_who_ask_for_the_same_slice_cost_one_computation(
     published: ServedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cuts: list[object] = []
-    cut = api.documents.document_cache._cut
+    cut = api.documents.document_cache._filter
 
     def count(text: Any, wanted: Any, coding: Any) -> Any:
         cuts.append(wanted)
         return cut(text, wanted, coding)
 
-    monkeypatch.setattr(api.documents.document_cache, "_cut", count)
+    monkeypatch.setattr(api.documents.document_cache, "_filter", count)
     await published.http.get("/health")
     published.counts.clear()
     connector = aiohttp.TCPConnector(limit=0)

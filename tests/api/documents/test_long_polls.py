@@ -51,12 +51,18 @@ def test_who_a_client_is(asked: dict[str, Any], client: str) -> None:
 
 def test_each_client_has_its_own_share() -> None:
     long_polls = LongPolls(2, PROXIES)
-    with long_polls.held(scope("192.0.2.1")), long_polls.held(scope("192.0.2.1", "198.51.100.7")):
-        with pytest.raises(TooManyLongPolls, match="limit 2"), long_polls.held(scope("192.0.2.1")):
+    with (
+        long_polls.counted(scope("192.0.2.1")),
+        long_polls.counted(scope("192.0.2.1", "198.51.100.7")),
+    ):
+        with (
+            pytest.raises(TooManyLongPolls, match="limit 2"),
+            long_polls.counted(scope("192.0.2.1")),
+        ):
             pass
-        with long_polls.held(scope("192.0.2.2")):
+        with long_polls.counted(scope("192.0.2.2")):
             pass
-    with long_polls.held(scope("192.0.2.1")):
+    with long_polls.counted(scope("192.0.2.1")):
         pass
 
 

@@ -23,14 +23,12 @@ class Cache:
     def publish(self, version: int) -> None:
         deflated = zlib.compress(b'{"version":%d}' % version)
         meta = DocumentMeta("4h", version, f"hash{version}", MADE_MS, MADE_MS, 99, 13, "")
-        self.document = CachedDocument.of(StoredDocument(meta, deflated, True))
+        self.document = CachedDocument.from_stored(StoredDocument(meta, deflated, True))
 
     async def current(self, name: str) -> CachedDocument:
         return self.document
 
-    def body_at_hand(
-        self, document: CachedDocument, wanted: Wanted, coding: Coding
-    ) -> DocumentBody:
+    def cached_body(self, document: CachedDocument, wanted: Wanted, coding: Coding) -> DocumentBody:
         return document.deflated
 
 
@@ -85,8 +83,8 @@ async def test_what_is_kept_for_a_request_holds_no_bytes_of_a_document() -> None
     served = Served()
     await served.ask()
     served.cache.publish(8)
-    made = [asked.made for asked in served.endpoint._known.values()]
-    assert [entry and len(entry.answer.body.parts) for entry in made] == [0]
+    kept = [request.last_answer for request in served.endpoint._parsed.values()]
+    assert [entry and len(entry.answer.body.parts) for entry in kept] == [0]
 
 
 async def test_requests_are_told_apart_by_all_that_they_ask_for() -> None:
@@ -104,12 +102,12 @@ async def test_requests_are_told_apart_by_all_that_they_ask_for() -> None:
 
 async def test_what_is_known_of_requests_has_a_bound() -> None:
     served = Served()
-    for number in range(2 * endpoint._MOST_KNOWN):
+    for number in range(2 * endpoint._MOST_PARSED):
         await served.ask(b"_=%d" % number)
-    assert len(served.endpoint._known) == endpoint._MOST_KNOWN
-    before = dict(served.endpoint._known)
-    await served.ask(if_none_match='"' + "x" * endpoint._LONGEST_KNOWN + '"')
-    assert served.endpoint._known == before
+    assert len(served.endpoint._parsed) == endpoint._MOST_PARSED
+    before = dict(served.endpoint._parsed)
+    await served.ask(if_none_match='"' + "x" * endpoint._LONGEST_PARSED + '"')
+    assert served.endpoint._parsed == before
 
 
 def test_a_document_is_not_copied_to_be_sent() -> None:
