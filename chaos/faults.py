@@ -229,7 +229,7 @@ class FaultInjection:
             _signal(pids[0], signal.SIGKILL if kind == "killed" else ending)
             await asyncio.sleep(lasts_s)
         finally:
-            await asyncio.to_thread(server.keep_running, threading.Event())
+            await asyncio.to_thread(server.restart, threading.Event())
 
     @contextlib.asynccontextmanager
     async def _insisting(self) -> Any:

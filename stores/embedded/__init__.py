@@ -1,1 +1,1 @@
-"""Valkey and PostgreSQL as our own processes; stores.py is the way in."""
+"""Embedded Valkey and PostgreSQL servers, used when no external store is configured."""

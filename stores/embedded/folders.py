@@ -1,4 +1,4 @@
-"""Accounts and folders for embedded stores: who runs them, where that one may enter and listen."""
+"""The system account of an embedded server, and the folders for its files and its socket."""
 
 import os
 import pwd
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 # sun_path holds 108 bytes with its closing zero on Linux, 104 on macOS and the BSDs.
 SOCKET_PATH_BYTES: Final = 103
-# Nothing of the caller's environment reaches a server: PGDATA, LD_LIBRARY_PATH, locales.
+# Servers get this environment only: PGDATA, LD_LIBRARY_PATH or locales of ours would change them.
 SERVER_ENVIRONMENT: Final = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 _CHECK_S: Final = 10.0
 _SOCKET_FOLDER: Final = re.compile(r"perpcache-\d+-[0-9a-f]{8}")
@@ -39,7 +39,7 @@ class Account:
         return common | {"umask": 0o077, "user": self.uid, "group": self.gid, "extra_groups": []}
 
     def may_enter(self, folder: Path) -> bool:
-        """Asks the kernel, so that every parent, ACLs included, counts."""
+        """Whether this account can enter `folder`, tried in a child so that ACLs count too."""
         return self._succeeds(["/bin/sh", "-c", 'cd -- "$1"', "sh", os.fspath(folder)])
 
     def can_run(self, program: Path) -> bool:
@@ -68,9 +68,9 @@ def our_account() -> Account:
 
 
 def owner_of(folder: Path) -> Account:
-    """Who the files in `folder` shall belong to: ourselves, or, for root, the folder's owner.
+    """The account for new files in `folder`: ours or, if we are root, the folder's owner.
 
-    So a folder of an ordinary user stays his after root has used it.
+    So a user's folder stays usable for that user after root has used it.
     """
     ours = our_account()
     status = folder.stat()
@@ -81,7 +81,7 @@ def owner_of(folder: Path) -> Account:
 
 
 def unprivileged(preferred: Account) -> Account | None:
-    """An account that PostgreSQL agrees to run as: not root, and known to the user database."""
+    """An account that PostgreSQL accepts: not root, and listed in the user database."""
     if preferred.uid != 0:
         try:
             pwd.getpwuid(preferred.uid)
@@ -100,15 +100,15 @@ def unprivileged(preferred: Account) -> Account | None:
 
 
 def free_mb(folder: Path) -> int:
-    """The space left for an ordinary user on the disk of `folder`."""
+    """The space for unprivileged users on the disk of `folder`."""
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize // 1_000_000
 
 
 def make_folder(folder: Path, owner: Account, mode: int = 0o700) -> None:
-    """Makes `folder`, or checks the one that is there: a real folder of `owner`, or of ours.
+    """Creates `folder`, or checks that it is a real folder that belongs to `owner` or to us.
 
-    Raises PermissionError if someone else put something at that place.
+    Raises PermissionError if it is anything else.
     """
     try:
         folder.mkdir(mode)
@@ -125,17 +125,17 @@ def make_folder(folder: Path, owner: Account, mode: int = 0o700) -> None:
 def make_socket_folder(
     account: Account, socket_name: str, earlier: Path | None, note: Callable[[Path], None]
 ) -> Path:
-    """A folder 0700 of `account`, short enough for a socket; `earlier` if it can be had again.
+    """A folder with mode 0700 for `account`, with a path short enough for a socket.
 
-    `note` is told of a folder before it is made, so that whoever dies meanwhile leaves none that
-    is not known. Raises OSError if no place can be used.
+    `earlier` is preferred if it can be used again. `note` is called before the folder is created,
+    so that a crash leaves no unknown folder. Raises OSError if no folder can be used.
     """
     refused: list[str] = []
     for folder in _socket_folders(account, earlier):
         if len(os.fsencode(folder / socket_name)) > SOCKET_PATH_BYTES:
             refused.append(f"{folder}: its path is too long")
         elif not _is_safe(folder.parent, account):
-            refused.append(f"{folder.parent}: others could change what lies in it")
+            refused.append(f"{folder.parent}: other users could move files in it")
         else:
             note(folder)
             try:
@@ -158,9 +158,9 @@ def make_socket_folder(
 
 
 def is_socket_folder(folder: Path, account: Account) -> bool:
-    """Whether this is a folder that `make_socket_folder` made for `account`.
+    """Whether `make_socket_folder` created this folder for `account`.
 
-    Root asks before it touches a folder that a file of an ordinary user names.
+    Root must check it, because the path comes from a file that an ordinary user can write.
     """
     try:
         status = folder.lstat()
@@ -174,7 +174,7 @@ def _socket_folders(account: Account, earlier: Path | None) -> Iterator[Path]:
     if earlier is not None and _SOCKET_FOLDER.fullmatch(earlier.name):
         yield earlier
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    # Random, so that nobody can sit at the place beforehand.
+    # Random, so that no other user can create it beforehand.
     name = f"perpcache-{account.uid}-{secrets.token_hex(4)}"
     for base in (runtime, tempfile.gettempdir(), "/tmp"):  # noqa: S108 - each is checked
         if base.startswith("/"):
@@ -182,7 +182,7 @@ def _socket_folders(account: Account, earlier: Path | None) -> Iterator[Path]:
 
 
 def _is_safe(base: Path, account: Account) -> bool:
-    """Nobody but root, us and `account` can move what lies in `base` away."""
+    """Whether only root, we and `account` can move or delete files in `base`."""
     try:
         status = base.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Locks on files, by which processes of ours agree on who starts and who stops a server."""
+"""File locks (flock) that never block, and the check that a locked file was not replaced."""
 
 import fcntl
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def try_lock(descriptor: int, kind: int) -> bool:
-    """Takes the flock if nobody is in its way."""
+    """Takes the flock; False if another process holds a conflicting one."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -15,7 +15,7 @@ def try_lock(descriptor: int, kind: int) -> bool:
 
 
 def same_file(descriptor: int, path: Path) -> bool:
-    """Whether `path` still names the open file."""
+    """Whether `path` still leads to the open file."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: its cluster, its password, its settings, and who may run it."""
+"""The embedded PostgreSQL: its cluster, password, settings, and the account that runs it."""
 
 import contextlib
 import os
@@ -18,18 +18,18 @@ from stores.embedded.folders import Account, make_folder, our_account, unprivile
 from stores.embedded.postgres_programs import (
     PostgresPrograms,
     can_run,
-    files_of,
     installed_trees,
+    program_files,
 )
 from stores.embedded.programs import require_space
 from stores.embedded.server import EmbeddedServer, Launch
 
 _NAME: Final = "perpcache"  # of the role and of the database
-_CLUSTER_MB: Final = 64  # what a new cluster needs, with room for its log
-# Where a cluster goes whose user may not enter DATA_DIR.
-_OTHER_PLACES: Final = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 - checked before use
+_CLUSTER_MB: Final = 64  # for a new cluster and its write-ahead log
+# Parents of the cluster if its account may not enter DATA_DIR.
+_FALLBACK_PARENTS: Final = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 - checked before use
 
-# For a few dozen connections and tables of a few thousand rows.
+# Sized for a few dozen connections and tables of a few thousand rows.
 _SETTINGS: Final = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -57,18 +57,18 @@ _SETTINGS: Final = {
 
 
 class EmbeddedPostgres(EmbeddedServer):
-    """PostgreSQL with a cluster in `DATA_DIR/postgres`, by unix socket and password only.
+    """PostgreSQL with its cluster in `DATA_DIR/postgres`, reached by unix socket and password.
 
-    It refuses to run as root. Then it runs as another user, in a folder that user may enter:
-    `DATA_DIR/postgres` if possible, else one below /var/lib, noted in `stores/postgres.place`.
+    PostgreSQL refuses to run as root, so root starts it as another user. If that user may not
+    enter DATA_DIR, the cluster is below /var/lib or /var/tmp, as `stores/postgres.place` says.
     """
 
     name = "postgres"
     programs = ("postgres", "initdb")
     socket_name = ".s.PGSQL.5432"
-    may_come_later = True  # documents are served, and known markets collected, without it
-    # Fast shutdown; immediate shutdown (recovers at the next start); the end.
-    endings: ClassVar = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
+    optional_at_start = True  # documents are served, and known markets collected, without it
+    # Fast shutdown, immediate shutdown (recovers at the next start), kill.
+    stop_signals: ClassVar = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__(data_dir)
@@ -103,8 +103,8 @@ class EmbeddedPostgres(EmbeddedServer):
         account = unprivileged(self.owner())
         if account is None:
             raise EmbeddedStoresError(
-                f"PostgreSQL needs a user that the system knows: user {os.geteuid()} has no entry"
-                " in the user database; add one, or set DATABASE_URL"
+                f"PostgreSQL cannot run as uid {os.geteuid()}, which has no entry in the user"
+                " database: add one, or set DATABASE_URL"
                 if os.geteuid()
                 else "PostgreSQL does not run as root, and there is no user postgres or nobody:"
                 " add one, or set DATABASE_URL"
@@ -114,8 +114,8 @@ class EmbeddedPostgres(EmbeddedServer):
     def _remembered_place(self) -> Path | None:
         with contextlib.suppress(FileNotFoundError):
             place = Path(os.fsdecode(self._place_path.read_bytes()))
-            # Root does not take any folder that a file of an ordinary user names.
-            if _is_other_place(place):
+            # An ordinary user may have written the file, so root accepts only paths of this form.
+            if _is_fallback(place):
                 return place
         inside = self.data_dir / "postgres"
         return inside if inside.is_dir() else None
@@ -129,12 +129,12 @@ class EmbeddedPostgres(EmbeddedServer):
             make_folder(inside, self.owner(), 0o700 if account == self.owner() else 0o711)
             return inside
         refused: list[str] = []
-        for base in _OTHER_PLACES:
+        for base in _FALLBACK_PARENTS:
             parent = base / _NAME
             try:
                 make_folder(parent, our_account(), 0o711)
                 place = parent / secrets.token_hex(8)
-                # Written down first, so that a folder made is a folder known.
+                # Recorded first, so that a crash leaves no unknown folder.
                 self._write(self._place_path, os.fsencode(place))
                 make_folder(place, our_account(), 0o711)
             except OSError as error:
@@ -146,7 +146,7 @@ class EmbeddedPostgres(EmbeddedServer):
             refused.append(f"user {account.uid} may not enter {place}")
         raise EmbeddedStoresError(
             f"PostgreSQL runs as user {account.uid}, who may not enter {self.data_dir}, and no"
-            f" other place can be used: {'; '.join(refused)}"
+            f" other folder can be used ({'; '.join(refused)}): move DATA_DIR, or set DATABASE_URL"
         )
 
     def _make_cluster(self, programs: PostgresPrograms, place: Path) -> None:
@@ -164,7 +164,7 @@ class EmbeddedPostgres(EmbeddedServer):
         options += ["-U", _NAME, f"--pwfile={password_file}"]
         programs.initdb("-D", os.fspath(cluster), *options)
         password_file.unlink()
-        # Whoever can open the socket still has to know the password; nothing else is let in.
+        # Only unix-socket connections are allowed, and they need the password.
         self._write(cluster / "pg_hba.conf", b"local all all scram-sha-256\n", programs.account)
         programs.run_alone(cluster, f"CREATE DATABASE {_NAME}")
         cluster.rename(place / "data")
@@ -176,12 +176,15 @@ class EmbeddedPostgres(EmbeddedServer):
         self._write(self._password_path, password.encode())
 
     def _remove_stale_pid(self, cluster: Path) -> None:
-        """No server runs (we hold its lock), but its pid may be another process's by now."""
+        """Removes postmaster.pid if its pid now belongs to another program.
+
+        No server runs, because we hold its lock, but PostgreSQL would refuse to start.
+        """
         pid_file = cluster / "postmaster.pid"
         try:
             pid = int(pid_file.read_bytes().split(b"\n", 1)[0])
             if psutil.Process(pid).cwd() == os.path.realpath(cluster):
-                return  # a server after all: PostgreSQL will refuse with its own words
+                return  # a server of somebody else on this cluster: PostgreSQL reports it
         except FileNotFoundError:
             return
         except (ValueError, psutil.Error):
@@ -191,18 +194,18 @@ class EmbeddedPostgres(EmbeddedServer):
     # The programs.
 
     def _programs(self, account: Account, place: Path, lock: int) -> PostgresPrograms:
-        """Programs that fit the cluster and that `account` can run; copied to `place` if need be.
+        """Programs of the cluster's version that `account` can run, copied to `place` if needed.
 
-        Raises DiskFull before anything is written if the space does not suffice.
+        Raises DiskFull before anything is written if there is too little space.
         """
         tree = self._tree(place)
-        files = None if can_run(account, tree) else files_of(tree)
+        files = None if can_run(account, tree) else program_files(tree)
         needed_mb = 0 if _cluster(place).exists() else _CLUSTER_MB
         if files and not files.is_copied(place):
             needed_mb += files.size_mb()
         require_space(self.name, place, needed_mb)
         if files:
-            tree = files.copied(place, lock) / tree.relative_to(files.root)
+            tree = files.ensure_copy(place, lock) / tree.relative_to(files.root)
         return PostgresPrograms(tree, account, lock)
 
     def _tree(self, place: Path) -> Path:
@@ -214,7 +217,8 @@ class EmbeddedPostgres(EmbeddedServer):
         if wanted not in trees:
             raise EmbeddedStoresError(
                 f"the database in {place} is of PostgreSQL {wanted or 'any'};"
-                f" installed: {', '.join(trees) or 'none'}"
+                f" installed: {', '.join(trees) or 'none'}. Install that version, or set"
+                " DATABASE_URL"
             )
         return trees[wanted]
 
@@ -227,7 +231,7 @@ class EmbeddedPostgres(EmbeddedServer):
             return ""
 
     def _write(self, path: Path, content: bytes, owner: Account | None = None) -> None:
-        """Writes the whole file or nothing, readable by its owner only."""
+        """Writes the file atomically, readable by its owner only."""
         owner = owner or self.owner()
         unfinished = path.with_name(path.name + ".unfinished")
         unfinished.unlink(missing_ok=True)
@@ -242,18 +246,19 @@ class EmbeddedPostgres(EmbeddedServer):
 
     # The server.
 
-    def _greeting(self) -> bytes:
+    def _probe(self) -> bytes:
         # The start-up packet of protocol 3.0: length, version, parameters.
         body = struct.pack("!i", 3 << 16) + f"user\0{_NAME}\0database\0{_NAME}\0\0".encode()
         return struct.pack("!i", len(body) + 4) + body
 
-    def _serves(self, reply: bytes) -> bool:
-        # It asks for the password, or has no connection left (53300); not: starting up (57P03).
+    def _is_ready(self, reply: bytes) -> bool:
+        # Ready: it asks for the password, or has no connection left (53300). A server that is
+        # starting up answers 57P03.
         return reply.startswith(b"R") or (reply.startswith(b"E") and b"\0C53300\0" in reply)
 
     def _url(self, socket_path: Path) -> str:
         folder = quote(os.fspath(socket_path.parent), safe="")
-        # Whatever the address leaves open, clients would take from PGPORT, PGSSLMODE and so on.
+        # Explicit, because clients would take missing options from PGPORT, PGSSLMODE and so on.
         options = f"host={folder}&port=5432&sslmode=disable&sslnegotiation=postgres"
         options += "&target_session_attrs=any"
         return f"postgresql://{_NAME}:{self._password()}@/{_NAME}?{options}"
@@ -263,15 +268,15 @@ class EmbeddedPostgres(EmbeddedServer):
         for folder in {place, self.data_dir / "postgres"}:
             if folder and folder.is_dir():
                 shutil.rmtree(folder)
-        if place and _is_other_place(place):
-            with contextlib.suppress(OSError):  # others' clusters may lie there
+        if place and _is_fallback(place):
+            with contextlib.suppress(OSError):  # it may hold clusters of other DATA_DIRs
                 place.parent.rmdir()
 
 
-def _is_other_place(place: Path) -> bool:
+def _is_fallback(place: Path) -> bool:
     return (
         place.parent.name == _NAME
-        and place.parent.parent in _OTHER_PLACES
+        and place.parent.parent in _FALLBACK_PARENTS
         and re.fullmatch(r"[0-9a-f]{16}", place.name) is not None
     )
 

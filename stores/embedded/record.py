@@ -1,4 +1,4 @@
-"""The files in DATA_DIR/stores of one server: its locks, its record and its log."""
+"""The files of one embedded server in DATA_DIR/stores: its locks, its process record, its log."""
 
 import fcntl
 import json
@@ -18,7 +18,7 @@ _LOG_LIMIT_BYTES: Final = 5_000_000
 
 @dataclass(frozen=True, slots=True)
 class ServerRecord:
-    """Where a server listens and, once it runs, which process it is (`process_identity`)."""
+    """A server's socket and, once it runs, its pid and `process_identity`."""
 
     socket: str
     pid: int = 0
@@ -28,7 +28,7 @@ class ServerRecord:
         return self.pid > 0 and process_identity(self.pid) == self.identity
 
     def send(self, number: signal.Signals) -> bool:
-        """Sends a signal to that very process; False if it is gone."""
+        """Sends a signal to the recorded process; False if it is gone."""
         try:
             if not hasattr(os, "pidfd_open"):
                 if alive := self.is_alive():
@@ -48,21 +48,21 @@ class ServerRecord:
 class ServerFiles:
     """`<name>.control`, `.users`, `.server` (the record) and `.log` in `folder`.
 
-    They belong to `owner()`, which is asked when a file is opened.
+    They belong to `owner()`, which is called when a file is opened.
     """
 
     def __init__(self, folder: Path, name: str, owner: Callable[[], Account]) -> None:
         self.folder = folder
         self._name = name
         self._owner = owner
-        self.what = f"{name} in {folder.parent}"  # for messages
+        self.description = f"{name} in {folder.parent}"  # for messages
         self.log_path = self.path("log")
 
     def path(self, suffix: str) -> Path:
         return self.folder / f"{self._name}.{suffix}"
 
     def open(self, suffix: str) -> int:
-        """The descriptor of a file, which is made if it is not there."""
+        """The descriptor of the file, which is created if missing."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         descriptor = os.open(self.path(suffix), flags, 0o600)
         status, owner = os.fstat(descriptor), self._owner()
@@ -71,7 +71,7 @@ class ServerFiles:
         return descriptor
 
     def read_record(self) -> ServerRecord:
-        """What was written last; a record of nothing if that cannot be read."""
+        """The stored record; an empty one if the file is missing or unreadable."""
         try:
             fields = json.loads(self.path("server").read_bytes() or b"{}")
             return ServerRecord(str(fields["socket"]), int(fields["pid"]), str(fields["identity"]))
@@ -88,7 +88,7 @@ class ServerFiles:
             os.close(descriptor)
 
     def open_log(self) -> int:
-        """A descriptor that appends; a log that has grown long is put aside first."""
+        """A descriptor that appends; a log over _LOG_LIMIT_BYTES is renamed to .log.1 first."""
         if self.log_path.exists() and self.log_path.stat().st_size > _LOG_LIMIT_BYTES:
             self.log_path.replace(self.log_path.with_suffix(".log.1"))
         descriptor = self.open("log")
@@ -100,13 +100,13 @@ class ServerFiles:
         return self.log_path.stat().st_size if self.log_path.exists() else 0
 
     def log_tail(self, start: int = 0) -> str:
-        """The last lines of the log from `start` on, and where it lies."""
+        """The log's path and its last lines after byte `start`."""
         try:
             text = self.log_path.read_bytes()[start:][-_LOG_TAIL_BYTES:].decode(errors="replace")
         except OSError:
             text = ""
         lines = text.strip().splitlines()[-12:]
-        end = "\n".join(["", *lines]) if lines else " (which says nothing)"
+        end = "\n".join(["", *lines]) if lines else " (empty)"
         return f"the end of its log {self.log_path}:{end}"
 
     def remove(self) -> None:

@@ -1,13 +1,12 @@
-"""One server process shared by processes of ours: found, started, counted and ended by locks.
+"""An embedded server shared by several processes: found, started, restarted and stopped.
 
-It knows nothing of any store's protocol. The methods block (briefly, each with a deadline) and
-belong into a thread. The files are in `DATA_DIR/stores`:
+The methods block, each with a deadline, so call them in a thread. The files in `DATA_DIR/stores`:
 
-- `<name>.control` is locked while someone starts or ends the server.
-- `<name>.users` carries one shared lock for each user: the kernel drops it with the process,
-  however that ends. Whoever can lock it alone is the last.
-- `<name>.server` is locked by the server itself, which inherits the descriptor: as long as any
-  process of it works on the data, no second one starts. It also says pid, identity and socket.
+- `<name>.control` is locked while a process starts or stops the server.
+- `<name>.users` carries one shared lock per user process, which the kernel drops when that
+  process ends. A process that can lock it exclusively is the last user.
+- `<name>.server` is locked by the server itself, which inherits the descriptor, so no second
+  server starts while any process of the first one runs. It holds pid, identity and socket.
 """
 
 import contextlib
@@ -38,22 +37,22 @@ from stores.embedded.folders import (
     owner_of,
 )
 from stores.embedded.locks import try_lock
-from stores.embedded.process_identity import listener, process_identity
+from stores.embedded.process_identity import listening_pid, process_identity
 from stores.embedded.record import ServerFiles, ServerRecord
 from stores.embedded.users import ServerUsers
 
-_START_DEADLINE_S: Final = 120.0  # a large append-only file is read before the first answer
+_START_DEADLINE_S: Final = 120.0  # Valkey reads a large append-only file before it answers
 _STOP_DEADLINE_S: Final = 30.0
 _NO_SOCKET_S: Final = 3.0
 _LEFTOVER_S: Final = 10.0
-_FULL_MB: Final = 8  # less than two segments of PostgreSQL's log
+_FULL_MB: Final = 8  # two segments of PostgreSQL's write-ahead log
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How a server is started: as whom, in which folder, by which command for a given socket."""
+    """How to start a server: its account, its folder, and its command for a given socket."""
 
     account: Account
     folder: Path
@@ -61,15 +60,15 @@ class Launch:
 
 
 class EmbeddedServer(ABC):
-    """What the embedded servers have in common; a subclass knows its program and its protocol."""
+    """One embedded server; subclasses add the program and the protocol."""
 
     name: ClassVar[str]
     programs: ClassVar[Sequence[str]]  # names of processes that work on its data
     socket_name: ClassVar[str]
-    # Whether its users can begin without it while there is no space left for its start.
-    may_come_later: ClassVar[bool] = False
-    # How it is asked to end, and for how many seconds each asking may take.
-    endings: ClassVar[Sequence[tuple[signal.Signals, float]]]
+    # Whether users can start without it while the disk is full.
+    optional_at_start: ClassVar[bool] = False
+    # The signals that stop it, each with the seconds before the next one is sent.
+    stop_signals: ClassVar[Sequence[tuple[signal.Signals, float]]]
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
@@ -79,7 +78,7 @@ class EmbeddedServer(ABC):
         self._owner: Account | None = None
         self._record: ServerRecord | None = None
 
-    # What a subclass adds.
+    # Implemented by subclasses.
 
     @abstractmethod
     def _runs_as(self) -> Account:
@@ -87,18 +86,18 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def _prepare(self, lock: int) -> Launch:
-        """Makes what the server needs before it can start; says how to start it.
+        """Creates what the server needs before its start.
 
-        Programs that it runs on the data inherit `lock`, for they may outlive us.
+        Programs that it runs on the data inherit `lock`, because they may outlive us.
         """
 
     @abstractmethod
-    def _greeting(self) -> bytes:
-        """What a client says to learn whether the server serves."""
+    def _probe(self) -> bytes:
+        """The bytes to send to learn whether the server is ready."""
 
     @abstractmethod
-    def _serves(self, reply: bytes) -> bool:
-        """Whether this reply to the greeting means that it does."""
+    def _is_ready(self, reply: bytes) -> bool:
+        """Whether this reply to the probe means that the server is ready."""
 
     @abstractmethod
     def _url(self, socket_path: Path) -> str:
@@ -106,17 +105,17 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def _remove_data(self) -> None:
-        """Removes everything of this store; it does not run."""
+        """Removes all data of this store, whose server is stopped."""
 
-    # What users do.
+    # Called by users.
 
     def acquire(self, give_up: threading.Event) -> str:
-        """Makes this process a user, and returns the address of the server, which then answers.
+        """Makes this process a user, starts the server if needed, and returns its address.
 
-        On a full disk one that may come later, and has an address, answers when there is space
-        again. Raises EmbeddedStoresError.
+        If the disk is full and the server is `optional_at_start`, its earlier address is returned
+        although it does not run yet. Raises EmbeddedStoresError.
         """
-        with self._plain_errors():
+        with self._translated_errors():
             make_folder(self.folder, self.owner())
             with self._users.control(Deadline(_START_DEADLINE_S, give_up)):
                 self._users.join()
@@ -124,7 +123,7 @@ class EmbeddedServer(ABC):
                     return self._ensure_running(give_up)
                 except DiskFull:
                     address = self._files.read_record().socket
-                    if not (self.may_come_later and address):
+                    if not (self.optional_at_start and address):
                         self._users.leave()
                         raise
                     return self._url(Path(address))
@@ -132,50 +131,50 @@ class EmbeddedServer(ABC):
                     self._users.leave()
                     raise
 
-    def looks_alive(self) -> bool:
-        """A cheap look from outside: the process is there, and so is its socket."""
+    def is_alive(self) -> bool:
+        """Whether the process and its socket exist; cheap, and sends nothing."""
         record = self._record
         return record is not None and record.is_alive() and Path(record.socket).exists()
 
     def data_folder(self) -> Path:
-        """An existing folder on the disk that holds, or will hold, the data."""
+        """An existing folder on the disk of the data."""
         return self.data_dir
 
-    def keep_running(self, give_up: threading.Event) -> str:
-        """Starts the server again at the same address, unless someone else already has."""
-        with self._plain_errors(), self._users.control(Deadline(_START_DEADLINE_S, give_up)):
+    def restart(self, give_up: threading.Event) -> str:
+        """Restarts the server at the same address, unless another process already has."""
+        with self._translated_errors(), self._users.control(Deadline(_START_DEADLINE_S, give_up)):
             return self._ensure_running(give_up)
 
     def release(self) -> None:
-        """Ends the use by this process; the last user ends the server."""
+        """Ends the use by this process, and stops the server if it was the last user."""
         if not self._users.joined:
             return
         try:
-            with self._plain_errors(), self._users.control(Deadline(_STOP_DEADLINE_S)):
+            with self._translated_errors(), self._users.control(Deadline(_STOP_DEADLINE_S)):
                 self._users.leave()
-                if self._users.nobody():
-                    self._end_server()
+                if self._users.is_unused():
+                    self._stop_server()
         finally:
             self._users.leave()
 
     def remove(self) -> None:
-        """Ends the server and removes its data; refused while someone uses it."""
+        """Stops the server and removes its data. Raises EmbeddedStoresError if it has users."""
         if not self.folder.is_dir():
             return
-        with self._plain_errors(), self._users.control(Deadline(_STOP_DEADLINE_S)):
-            if not self._users.nobody():
-                raise EmbeddedStoresError(f"{self._files.what} is in use")
-            self._end_server()
+        with self._translated_errors(), self._users.control(Deadline(_STOP_DEADLINE_S)):
+            if not self._users.is_unused():
+                raise EmbeddedStoresError(f"{self._files.description} is in use: stop it first")
+            self._stop_server()
             self._remove_data()
             self._files.remove()
 
     def owner(self) -> Account:
-        """Who the files in DATA_DIR belong to."""
+        """The account that owns the files in DATA_DIR."""
         if self._owner is None:
             self._owner = owner_of(self.data_dir)
         return self._owner
 
-    # Starting. All of it happens under the control lock.
+    # Starting. The control lock is held throughout.
 
     def _ensure_running(self, give_up: threading.Event) -> str:
         deadline = Deadline(_START_DEADLINE_S, give_up)
@@ -183,20 +182,20 @@ class EmbeddedServer(ABC):
             found = self._find_or_lock(deadline)
             if isinstance(found, ServerRecord):
                 self._record = found
-                if self._wait_until_it_serves(found, deadline):
+                if self._wait_until_ready(found, deadline):
                     return self._url(Path(found.socket))
-                continue  # it was ending, or could not be reached and has been ended
+                continue  # it was ending, or was stopped because it had lost its socket
             log_start = self._files.log_bytes()
             try:
                 record = self._record = self._spawn(found)
             finally:
                 os.close(found)
             try:
-                if self._wait_until_it_serves(record, deadline):
+                if self._wait_until_ready(record, deadline):
                     _log.info("store_started", store=self.name, pid=record.pid)
                     return self._url(Path(record.socket))
             except BaseException:
-                self._end_process(record)
+                self._stop_process(record)
                 raise
             tail = self._files.log_tail(log_start)
             folder = self.data_folder()
@@ -208,19 +207,19 @@ class EmbeddedServer(ABC):
             raise EmbeddedStoresError(f"{self.name} ended while starting; {tail}")
 
     def _find_or_lock(self, deadline: Deadline) -> ServerRecord | int:
-        """The server that runs, or, if none does, the locked descriptor for a new one."""
+        """The running server's record or, if none runs, the locked descriptor for a new one."""
         since = time.monotonic()
         while True:
             record = self._files.read_record()
-            if record.is_alive() and self._may_be(record.pid):
+            if record.is_alive() and self._is_our_server(record.pid):
                 return record
             descriptor = self._files.open("server")
             if try_lock(descriptor, fcntl.LOCK_EX):
                 return descriptor
             os.close(descriptor)
-            # Whoever started it died before writing its pid, or a part of it is still ending.
+            # Its starter died before writing its pid, or some of its processes are still ending.
             holders = self._holders()
-            pid = listener(record.socket)
+            pid = listening_pid(record.socket)
             if any(process.pid == pid for process in holders):
                 found = replace(record, pid=pid, identity=process_identity(pid) or "gone")
                 self._files.write_record(found)
@@ -228,10 +227,12 @@ class EmbeddedServer(ABC):
             if time.monotonic() - since > _LEFTOVER_S:
                 for process in holders:
                     process.kill()
-            deadline.wait(f"a part of an earlier {self.name} holds {self.folder} and does not end")
+            deadline.wait(
+                f"a process of an earlier {self.name} uses {self.folder} and does not end"
+            )
 
-    def _may_be(self, pid: int) -> bool:
-        """Root does not end any process that a file of an ordinary user names."""
+    def _is_our_server(self, pid: int) -> bool:
+        """Whether it runs our program as the right user; the pid may be forged in the record."""
         try:
             process = psutil.Process(pid)
             as_whom = os.geteuid() != 0 or process.uids().real == self._runs_as().uid
@@ -240,7 +241,7 @@ class EmbeddedServer(ABC):
             return False
 
     def _holders(self) -> list[psutil.Process]:
-        """Processes of the server's programs that keep its lock file open."""
+        """The processes of the server's programs that have its lock file open."""
         path = os.path.realpath(self._files.path("server"))
         found = []
         for process in psutil.process_iter():
@@ -260,7 +261,7 @@ class EmbeddedServer(ABC):
             launch.account,
             self.socket_name,
             Path(earlier).parent if earlier else None,
-            # Written down first: a server whose starter dies now can still be found.
+            # Recorded first, so that the server is found even if its starter dies now.
             lambda folder: self._files.write_record(ServerRecord(str(folder / self.socket_name))),
         )
         socket_path = folder / self.socket_name
@@ -278,7 +279,7 @@ class EmbeddedServer(ABC):
             )
         finally:
             os.close(log)
-        # The server may outlive us; while we live, someone has to take note of its end.
+        # The server may outlive us; if it ends earlier, this thread reaps it.
         threading.Thread(target=process.wait, name=f"reap-{self.name}", daemon=True).start()
         record = ServerRecord(
             str(socket_path), process.pid, process_identity(process.pid) or "gone"
@@ -286,40 +287,40 @@ class EmbeddedServer(ABC):
         self._files.write_record(record)
         return record
 
-    def _wait_until_it_serves(self, record: ServerRecord, deadline: Deadline) -> bool:
-        """False if the server ended, or lost its socket and was ended."""
+    def _wait_until_ready(self, record: ServerRecord, deadline: Deadline) -> bool:
+        """Whether the server gets ready; False if it ended or was stopped without its socket."""
         path = Path(record.socket)
         last_seen = time.monotonic()
         while record.is_alive():
             if path.exists():
                 last_seen = time.monotonic()
-                if self._serves(self._ask(path)):
+                if self._is_ready(self._send_probe(path)):
                     return True
             elif time.monotonic() - last_seen > _NO_SOCKET_S:
                 _log.warning("store_lost_its_socket", store=self.name, pid=record.pid)
-                self._end_process(record)
+                self._stop_process(record)
                 return False
             deadline.wait(
                 f"{self.name} (pid {record.pid}) does not answer; {self._files.log_tail()}"
             )
         return False
 
-    def _ask(self, path: Path) -> bytes:
+    def _send_probe(self, path: Path) -> bytes:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(1.0)
             try:
                 client.connect(os.fspath(path))
-                client.sendall(self._greeting())
+                client.sendall(self._probe())
                 return client.recv(1024)
             except OSError:
                 return b""
 
-    # Ending. Under the control lock, too.
+    # Stopping. The control lock is held throughout.
 
-    def _end_server(self) -> None:
+    def _stop_server(self) -> None:
         found = self._find_or_lock(Deadline(_STOP_DEADLINE_S))
         if isinstance(found, ServerRecord):
-            self._end_process(found)
+            self._stop_process(found)
         else:
             os.close(found)
         record = self._files.read_record()
@@ -327,7 +328,7 @@ class EmbeddedServer(ABC):
             folder = Path(record.socket).parent
             if is_socket_folder(folder, self._runs_as()):
                 self._remove_sockets(folder)
-                with contextlib.suppress(OSError):  # something of someone else lies in it
+                with contextlib.suppress(OSError):  # it may hold other files
                     folder.rmdir()
             self._files.write_record(ServerRecord(record.socket))
         self._record = None
@@ -336,40 +337,40 @@ class EmbeddedServer(ABC):
         for name in (self.socket_name, f"{self.socket_name}.lock"):
             (folder / name).unlink(missing_ok=True)
 
-    def _end_process(self, record: ServerRecord) -> None:
+    def _stop_process(self, record: ServerRecord) -> None:
         started = time.monotonic()
-        for ending, within_s in self.endings:
-            if not record.send(ending):
+        for stop_signal, within_s in self.stop_signals:
+            if not record.send(stop_signal):
                 break
             deadline = Deadline(within_s)
             try:
                 while record.is_alive():
-                    deadline.wait("it does not end")
+                    deadline.wait("the server does not end")
             except EmbeddedStoresError:
-                _log.warning("store_does_not_end", store=self.name, asked_by=ending.name)
-        # What the server left, such as its helpers, ends by itself: the lock says when.
+                _log.warning("store_did_not_stop", store=self.name, signal=stop_signal.name)
+        # Its child processes end by themselves; the lock is free when they have.
         found = self._find_or_lock(Deadline(_STOP_DEADLINE_S))
         if isinstance(found, ServerRecord):
-            raise EmbeddedStoresError(f"{self.name} (pid {record.pid}) cannot be ended")
+            raise EmbeddedStoresError(f"{self.name} (pid {record.pid}) survives SIGKILL")
         os.close(found)
         took_ms = round((time.monotonic() - started) * 1000)
-        _log.info("store_ended", store=self.name, pid=record.pid, ms=took_ms)
+        _log.info("store_stopped", store=self.name, pid=record.pid, ms=took_ms)
 
     @contextlib.contextmanager
-    def _plain_errors(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                folder = self._full_folder(error)
+                folder = self._fullest_folder(error)
                 raise DiskFull(
                     f"{self.name}: the disk is full: no space left in {folder}"
                     f" ({free_mb(folder)} MB free): {error.strerror}"
                 ) from error
-            raise EmbeddedStoresError(f"{self._files.what}: {error}") from error
+            raise EmbeddedStoresError(f"{self._files.description}: {error}") from error
 
-    def _full_folder(self, error: OSError) -> Path:
-        """The folder without space: that of the file which the error names, if it names one."""
+    def _fullest_folder(self, error: OSError) -> Path:
+        """The folder of the file that the error names, else our fullest folder."""
         named = error.filename2 or error.filename
         folders = [self.folder, self.data_folder()]
         if isinstance(named, str | bytes):

@@ -1,7 +1,7 @@
-"""Valkey and PostgreSQL of our own in DATA_DIR, when none is configured: started, shared, watched.
+"""The embedded stores in DATA_DIR: starts, shares, restarts and stops both servers.
 
-They run in sessions of their own, listen on unix sockets only, and outlive whoever started them;
-the last of our processes to stop ends them.
+They run in sessions of their own, listen on unix sockets only, and outlive the process that
+started them; the last process that uses them stops them.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ from timing.backoff import Backoff
 
 __all__ = ["EmbeddedStores", "EmbeddedStoresError", "StoreAddresses", "remove_embedded_data"]
 
-_LOOK_S: Final = 0.2
-_LOOK_FOR_SPACE_S: Final = 2.0
-_LITTLE_MB: Final = 2
+_CHECK_EVERY_S: Final = 0.2
+_CHECK_SPACE_EVERY_S: Final = 2.0
+_LOW_SPACE_MB: Final = 2
 _SLOWEST_RETRY_S: Final = 10.0
 
 _log = structlog.get_logger(__name__)
@@ -35,16 +35,16 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class StoreAddresses:
-    """Where the stores answer; None for one that was not asked for."""
+    """The stores' URLs; None for a store that was not requested."""
 
     redis_url: str | None
     database_url: str | None = field(repr=False)  # holds a password
 
 
 class EmbeddedStores:
-    """One user of the embedded stores of `data_dir`; others may use them at the same time.
+    """The embedded stores of `data_dir`, which several processes can use at the same time.
 
-    While started, a server that dies is started again at the same address, with its data.
+    Between `start` and `stop`, a server that dies is restarted at the same address.
     """
 
     def __init__(self, data_dir: Path, *, valkey: bool = True, postgres: bool = True) -> None:
@@ -59,7 +59,7 @@ class EmbeddedStores:
         return [server for server in (self._valkey, self._postgres) if server is not None]
 
     async def start(self) -> StoreAddresses:
-        """Returns when the stores answer. Raises EmbeddedStoresError with the cause and the log."""
+        """Returns when the stores answer. Raises EmbeddedStoresError with the end of the log."""
         if self._addresses is not None:
             return self._addresses
         try:
@@ -69,7 +69,7 @@ class EmbeddedStores:
             await self.stop()
             raise
         self._addresses = StoreAddresses(by_name.get("valkey"), by_name.get("postgres"))
-        self._watchers = [asyncio.create_task(_watch(server)) for server in self._servers]
+        self._watchers = [asyncio.create_task(_watch_server(server)) for server in self._servers]
         self._watchers += [
             asyncio.create_task(_watch_space(server)) for server in _one_per_disk(self._servers)
         ]
@@ -77,7 +77,7 @@ class EmbeddedStores:
 
     async def _acquire(self) -> dict[str, str]:
         calls = [_in_thread(server.acquire) for server in self._servers]
-        # All of them end before any failure counts: then there is something to give back.
+        # Waits for all, so that after one failure the others can still be released.
         by_name: dict[str, str] = {}
         for server, url in zip(
             self._servers, await asyncio.gather(*calls, return_exceptions=True), strict=True
@@ -88,16 +88,16 @@ class EmbeddedStores:
         return by_name
 
     async def stop(self) -> None:
-        """Gives the stores back; ends them if nobody else uses them. Harmless when repeated."""
+        """Releases the stores, which stops those without other users. Safe to repeat."""
         watchers, self._watchers, self._addresses = self._watchers, [], None
         for watcher in watchers:
             watcher.cancel()
         await asyncio.gather(*watchers, return_exceptions=True)
         releases = (asyncio.to_thread(server.release) for server in self._servers)
-        # Not to be cut off half-way: a server would go on without users.
+        # Shielded, because an interrupted release would leave a server without users.
         for result in await asyncio.shield(asyncio.gather(*releases, return_exceptions=True)):
             if isinstance(result, BaseException):
-                _log.error("store_not_ended", error=str(result))
+                _log.error("store_stop_failed", error=str(result))
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -113,10 +113,10 @@ class EmbeddedStores:
 
 
 def remove_embedded_data(data_dir: Path) -> None:
-    """Ends the embedded stores of `data_dir` and removes all they left, wherever it lies.
+    """Stops the embedded stores of `data_dir` and removes their files, also those elsewhere.
 
-    Leaves what else is in `data_dir` alone. It blocks for as long as a server takes to end.
-    Raises EmbeddedStoresError while someone uses them.
+    Other files in `data_dir` stay. Blocks while the servers stop. Raises EmbeddedStoresError if
+    a process uses them.
     """
     data_dir = data_dir.absolute()
     EmbeddedValkey(data_dir).remove()
@@ -130,25 +130,25 @@ def _make_data_dir(data_dir: Path) -> None:
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EmbeddedStoresError(f"DATA_DIR cannot be made: {error}") from error
+        raise EmbeddedStoresError(f"DATA_DIR cannot be created: {error}") from error
 
 
-async def _watch(server: EmbeddedServer) -> None:
-    """Starts a server again that has died."""
-    retries = Backoff(2 * _LOOK_S, _SLOWEST_RETRY_S)
-    outage = OutageLog(_log, "store_down", "store_up_again")
-    pause_s = _LOOK_S
+async def _watch_server(server: EmbeddedServer) -> None:
+    """Restarts the server whenever it has died."""
+    retries = Backoff(2 * _CHECK_EVERY_S, _SLOWEST_RETRY_S)
+    outage = OutageLog(_log, "store_down", "store_restarted")
+    pause_s = _CHECK_EVERY_S
     while True:
         await asyncio.sleep(pause_s)
-        pause_s = _LOOK_S
-        if not server.looks_alive():
+        pause_s = _CHECK_EVERY_S
+        if not server.is_alive():
             outage.failed("it is not running", store=server.name)
             try:
-                await _in_thread(server.keep_running)
+                await _in_thread(server.restart)
             except EmbeddedStoresError as error:
                 pause_s = retries.pause_s()
-                reason, _, said = str(error).partition("\n")
-                outage.failed(reason, store=server.name, said=said)
+                reason, _, store_log = str(error).partition("\n")
+                outage.failed(reason, store=server.name, store_log=store_log)
                 continue
         retries.reset()
         outage.recovered(store=server.name)
@@ -165,7 +165,7 @@ def _space(server: EmbeddedServer) -> tuple[Path, int]:
 
 
 async def _watch_space(server: EmbeddedServer) -> None:
-    """Logs that the disk is full: then the stores take no writes, and serve what they have."""
+    """Logs that the disk is full; the stores then refuse writes and still answer reads."""
     outage = OutageLog(_log, "disk_full", "disk_has_space_again")
     while True:
         try:
@@ -173,17 +173,17 @@ async def _watch_space(server: EmbeddedServer) -> None:
         except OSError as error:
             outage.failed(error)
         else:
-            if free < _LITTLE_MB:
+            if free < _LOW_SPACE_MB:
                 where = "DATA_DIR " if folder.is_relative_to(server.data_dir) else ""
                 where += str(server.data_dir if where else folder)
                 outage.failed(f"no space left in {where}", free_mb=free)
             else:
                 outage.recovered(free_mb=free)
-        await asyncio.sleep(_LOOK_FOR_SPACE_S)
+        await asyncio.sleep(_CHECK_SPACE_EVERY_S)
 
 
 async def _in_thread(work: Callable[[threading.Event], _T]) -> _T:
-    """Runs what blocks in a thread; when cancelled, tells it to give up and waits until it has."""
+    """Runs `work` in a thread; on cancellation sets its event and waits until it has returned."""
     give_up = threading.Event()
     task = asyncio.ensure_future(asyncio.to_thread(work, give_up))
     try:
@@ -192,5 +192,5 @@ async def _in_thread(work: Callable[[threading.Event], _T]) -> _T:
         give_up.set()
         await asyncio.wait([task])
         if not task.cancelled():
-            task.exception()  # seen; the cancellation is what counts
+            task.exception()  # retrieved, so that asyncio does not log it
         raise

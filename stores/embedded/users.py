@@ -1,4 +1,4 @@
-"""Who uses a server: one shared lock for each user, and the lock of whoever starts or ends it."""
+"""The file locks that count an embedded server's users and serialise its start and stop."""
 
 import contextlib
 import fcntl
@@ -11,7 +11,7 @@ from stores.embedded.record import ServerFiles
 
 
 class ServerUsers:
-    """The users of one server, of which this process may be one."""
+    """The processes that use one server; each holds a shared lock on its users file."""
 
     def __init__(self, files: ServerFiles) -> None:
         self._files = files
@@ -23,17 +23,17 @@ class ServerUsers:
 
     @contextlib.contextmanager
     def control(self, deadline: Deadline) -> Iterator[None]:
-        """Nobody else starts or ends the server meanwhile.
+        """Holds the control lock: no other process starts or stops the server meanwhile.
 
-        Raises EmbeddedStoresError if somebody else does so until the deadline.
+        Raises EmbeddedStoresError if another process holds it until the deadline.
         """
-        busy = f"{self._files.what} is being started or ended by another process"
+        busy = f"another process is still starting or stopping {self._files.description}"
         while True:
             descriptor = self._files.open("control")
             try:
                 while not try_lock(descriptor, fcntl.LOCK_EX):
                     deadline.wait(busy)
-                # Someone may have removed the file, and others locked a new one.
+                # The file may have been removed meanwhile, and others may have locked a new one.
                 if same_file(descriptor, self._files.path("control")):
                     yield
                     return
@@ -41,21 +41,21 @@ class ServerUsers:
                 os.close(descriptor)
 
     def join(self) -> None:
-        """Makes this process a user. Call it under `control`."""
+        """Makes this process a user. Call it while holding `control`."""
         if self._ours is None:
             self._ours = self._files.open("users")
-            # Locked alone only by holders of the control lock, so this does not wait.
+            # Only holders of the control lock lock it exclusively, so this does not wait.
             fcntl.flock(self._ours, fcntl.LOCK_SH)
 
     def leave(self) -> None:
         if self._ours is not None:
-            # Not only closed: a forked child may hold the same descriptor.
+            # Closing alone would keep the lock while a forked child has the descriptor.
             fcntl.flock(self._ours, fcntl.LOCK_UN)
             os.close(self._ours)
             self._ours = None
 
-    def nobody(self) -> bool:
-        """Whether no process uses the server, this one included. Call it under `control`."""
+    def is_unused(self) -> bool:
+        """Whether no process, including this one, is a user. Call it while holding `control`."""
         descriptor = self._files.open("users")
         try:
             return try_lock(descriptor, fcntl.LOCK_EX)

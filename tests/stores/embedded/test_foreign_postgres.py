@@ -16,8 +16,8 @@ from stores.embedded.folders import our_account, unprivileged
 from stores.embedded.postgres_programs import (
     PostgresPrograms,
     can_run,
-    files_of,
     installed_trees,
+    program_files,
 )
 from tests.fixtures.postgres import OwnPostgres, quick_folder
 from tests.fixtures.signals import until
@@ -44,8 +44,8 @@ def foreign_port() -> Iterator[int]:
         opened.callback(os.close, lock)
         tree = installed_trees()[max(installed_trees(), key=int)]
         if not can_run(account, tree):
-            files = files_of(tree)
-            tree = files.copied(folder, lock) / tree.relative_to(files.root)
+            files = program_files(tree)
+            tree = files.ensure_copy(folder, lock) / tree.relative_to(files.root)
         sockets = folder / "sockets"
         sockets.mkdir()
         os.chown(sockets, account.uid, account.gid)

@@ -131,7 +131,7 @@ async def test_dead_servers_come_back_at_their_address_once(data_dir: Path) -> N
                 before = set(pids(data_dir).values())
                 for server in servers(data_dir):
                     server.kill()
-                await eventually(lambda: _serves(addresses))
+                await eventually(lambda: _is_ready(addresses))
                 now = set(pids(data_dir).values())
                 assert len(now) == 2 and not now & before
                 assert valkey_get(addresses.redis_url, "key") == "value"
@@ -140,7 +140,7 @@ async def test_dead_servers_come_back_at_their_address_once(data_dir: Path) -> N
     assert not servers(data_dir)
 
 
-def _serves(addresses: StoreAddresses) -> bool:
+def _is_ready(addresses: StoreAddresses) -> bool:
     try:
         valkey_get(addresses.redis_url, "x")
         asyncio.run(sql(addresses.database_url, "SELECT 1"))
@@ -154,7 +154,7 @@ async def test_a_cleaned_runtime_folder_is_made_again(data_dir: Path) -> None:
         valkey_set(addresses.redis_url, "key", "value")
         for url in (addresses.redis_url, addresses.database_url):
             shutil.rmtree(socket_of(url).parent)
-        await eventually(lambda: _serves(addresses))
+        await eventually(lambda: _is_ready(addresses))
         assert len(pids(data_dir)) == 2
         assert valkey_get(addresses.redis_url, "key") == "value"
 

@@ -136,7 +136,7 @@ async def test_a_lost_password_is_replaced(data_dir: Path) -> None:
 
 async def test_data_dir_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(EmbeddedStoresError, match="DATA_DIR cannot be made"):
+    with pytest.raises(EmbeddedStoresError, match="DATA_DIR cannot be created"):
         await EmbeddedStores(tmp_path / "file" / "data").start()
 
 
@@ -179,7 +179,9 @@ async def test_removing_takes_everything_but_others_things(data_dir: Path) -> No
 async def test_a_server_that_does_not_end_is_ended(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(EmbeddedValkey, "endings", ((signal.SIGTERM, 0.3), (signal.SIGKILL, 5.0)))
+    monkeypatch.setattr(
+        EmbeddedValkey, "stop_signals", ((signal.SIGTERM, 0.3), (signal.SIGKILL, 5.0))
+    )
     server = EmbeddedValkey(data_dir)
     server.acquire(threading.Event())
     os.kill(pids(data_dir)["valkey-server"], signal.SIGSTOP)

@@ -20,7 +20,7 @@ import pytest
 import redis
 
 from stores.embedded.folders import Account
-from stores.embedded.postgres_programs import files_of, installed_trees
+from stores.embedded.postgres_programs import installed_trees, program_files
 from stores.embedded.stores import (
     EmbeddedStores,
     EmbeddedStoresError,
@@ -221,7 +221,7 @@ def packages(folder: Path, mode: int) -> Path:
     """The packages that hold the servers, copied to a folder of this mode; for PYTHONPATH."""
     folder.mkdir()
     tree = installed_trees()[max(installed_trees(), key=int)]
-    files = files_of(tree)
+    files = program_files(tree)
     for name in (*files.names, f"{tree.parent.name}/__init__.py"):
         copy = shutil.copytree if (files.root / name).is_dir() else shutil.copy
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
