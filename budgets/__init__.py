@@ -1,1 +1,1 @@
-"""What may be asked of whom and when, and the HTTP client that keeps to it."""
+"""Rate limits of the exchanges, and the HTTP client that keeps to them."""

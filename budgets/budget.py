@@ -1,8 +1,8 @@
-"""The arithmetic of one counter: never more than its share in any window. Told the time, no I/O.
+"""Budget of one rate limit: what may be sent now, and how long to wait. No I/O, no clock.
 
-A request takes room from the moment it is let through until one window after its answer, wherever
-in between the exchange counts it. That holds for windows that slide and for windows that begin
-anew at each full minute. The first half of a budget may be spent at once, the rest is spread
+A request takes room from when it is admitted until one window after its answer, because the
+exchange may count it at any time in between. This is right for sliding windows and for windows
+that begin at full minutes. The first half of a budget may be spent at once, the rest is spread
 evenly over the window.
 """
 
@@ -14,60 +14,60 @@ from typing import Final
 from venues.venue import Limit
 
 _BURST: Final = 0.5  # of a budget, spent without pacing
-_CATCH_UP: Final = 0.05  # of a window: how far pacing makes up for a late wake-up
-_REMEMBERED: Final = 5000  # requests since the last one whose answer told what is used
-ANSWER_SOON_S: Final = 0.02  # while only requests under way take the room
+_CATCH_UP: Final = 0.05  # of a window: how far pacing catches up after a late wake-up
+_MAX_UNREPORTED: Final = 5000  # requests since the last one whose answer reported usage
+ANSWER_SOON_S: Final = 0.02  # delay while requests under way take all the room
 
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """The right to send one request; handed back when it is answered or given up."""
+    """Permission to send one request; to be given back when it is answered or abandoned."""
 
     number: int
     weight: int
 
 
 class Budget:
-    """The arithmetic of one counter. Synchronous; every method is told the monotonic time."""
+    """One limit's budget, `fraction` of the limit; `now` is monotonic time in seconds."""
 
     def __init__(self, limit: Limit, fraction: float) -> None:
         self.limit = limit
         self.quantity = max(1, math.floor(fraction * limit.quantity))
         self._spacing_s = limit.window_s / self.quantity
-        self._held: deque[tuple[float, int]] = deque()  # (free again at, weight), in that order
+        self._held: deque[tuple[float, int]] = deque()  # (freed at, weight), ascending
         self._held_weight = 0
         self._under_way = 0
         self._next_at = 0.0
         self._number = 0
-        # What the exchange said last, and what we have sent since that request.
-        self._told = 0
-        self._told_until = 0.0
-        self._told_number = 0
+        # The exchange's last report of usage, and what we have sent since that request.
+        self._reported = 0
+        self._reported_until = 0.0
+        self._reported_number = 0
         self._sent_since: deque[tuple[int, int]] = deque()
         self._sent_since_weight = 0
 
     def used(self, now: float) -> int:
-        """What of the quantity is taken: by us, or by all of this address if that is more."""
+        """The weight in use: ours, or the exchange's report for this address if that is more."""
         while self._held and self._held[0][0] <= now:
             self._held_weight -= self._held.popleft()[1]
         ours = self._held_weight + self._under_way
-        if now >= self._told_until:
+        if now >= self._reported_until:
             return ours
-        return max(ours, self._told + self._sent_since_weight)
+        return max(ours, self._reported + self._sent_since_weight)
 
     def delay(self, now: float, weight: int) -> float:
-        """Seconds until it is worth asking again; 0: go."""
+        """Seconds until it is worth asking again; 0: the request may be sent."""
         used = self.used(now)
         if not used:
-            return 0.0  # also for what is heavier than the whole budget: it goes alone
+            return 0.0  # a request heavier than the whole budget is sent alone
         if used + weight > self.quantity:
-            return self._until_room(now, weight)
+            return self._wait_s(now, weight)
         if used + weight > self.quantity * _BURST:
             return max(0.0, self._next_at - now)
         return 0.0
 
     def take(self, now: float, weight: int) -> Ticket:
-        """Lets a request through; only when `delay` was 0."""
+        """Admits a request; call it only when `delay` was 0."""
         if self.used(now) + weight > self.quantity * _BURST:
             earliest = now - self.limit.window_s * _CATCH_UP
             self._next_at = max(self._next_at, earliest) + weight * self._spacing_s
@@ -76,30 +76,30 @@ class Budget:
         if self.limit.header is not None:
             self._sent_since.append((self._number, weight))
             self._sent_since_weight += weight
-            if len(self._sent_since) > _REMEMBERED:  # the header has not come for very long
+            if len(self._sent_since) > _MAX_UNREPORTED:  # the header has been missing for long
                 self._sent_since_weight -= self._sent_since.popleft()[1]
         return Ticket(self._number, weight)
 
     def give_back(self, now: float, ticket: Ticket) -> None:
-        """The request was answered, or given up, at `now`."""
+        """The request was answered or abandoned at `now`."""
         self._under_way -= ticket.weight
         self._held_weight += ticket.weight
         self._held.append((now + self.limit.window_s, ticket.weight))
 
-    def correct(self, now: float, ticket: Ticket, told: int, valid_s: float) -> None:
-        """The answer to `ticket` says that `told` is used in a window that ends in `valid_s`.
+    def correct(self, now: float, ticket: Ticket, reported: int, valid_s: float) -> None:
+        """The answer to `ticket` reports `reported` in use, in a window that ends in `valid_s`.
 
-        It counts this request and those before it, of every program behind this address. What
-        we sent afterwards is added to it, so nothing is counted twice.
+        The report covers this request and those before it, of every program at this address.
+        Only what we sent afterwards is added, so nothing is counted twice.
         """
-        if ticket.number < self._told_number:
-            return  # overtaken by the answer to a later request
-        self._told, self._told_until = told, now + valid_s
-        self._told_number = ticket.number
+        if ticket.number < self._reported_number:
+            return  # the answer to a later request came first
+        self._reported, self._reported_until = reported, now + valid_s
+        self._reported_number = ticket.number
         while self._sent_since and self._sent_since[0][0] <= ticket.number:
             self._sent_since_weight -= self._sent_since.popleft()[1]
 
-    def _until_room(self, now: float, weight: int) -> float:
+    def _wait_s(self, now: float, weight: int) -> float:
         excess = self._held_weight + self._under_way + weight - self.quantity
         wait_s = 0.0
         if excess > 0:
@@ -109,6 +109,9 @@ class Budget:
                 if excess <= 0:
                     wait_s = free_at - now
                     break
-        if now < self._told_until and self._told + self._sent_since_weight + weight > self.quantity:
-            wait_s = max(wait_s, self._told_until - now)
+        if (
+            now < self._reported_until
+            and self._reported + self._sent_since_weight + weight > self.quantity
+        ):
+            wait_s = max(wait_s, self._reported_until - now)
         return wait_s

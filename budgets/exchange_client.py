@@ -1,6 +1,6 @@
-"""The HTTP client that asks the exchanges: each request once, within their limits, and judged.
+"""The exchanges' HTTP client: sends a request once, within the limits, and classifies errors.
 
-What is asked, how pages are followed and what is tried again is decided by its callers.
+Callers decide what to request, how to page and what to retry.
 """
 
 from collections.abc import Mapping
@@ -36,10 +36,10 @@ from venues.errors import (
 )
 from venues.venue import Endpoint, Request
 
-REQUEST_S: Final = 10.0  # for one request, from connecting to the last byte
-CONNECT_S: Final = 5.0
-LARGEST_BODY: Final = 16 * 1024 * 1024  # the largest known, a list of all contracts, has 2 MB
-_PIECE: Final = 256 * 1024
+REQUEST_TIMEOUT_S: Final = 10.0  # for one request, from connecting to the last byte
+CONNECT_TIMEOUT_S: Final = 5.0
+LARGEST_BODY: Final = 16 * 1024 * 1024  # the largest known answer, all contracts, has 2 MB
+_CHUNK: Final = 256 * 1024
 ERROR_KINDS: Final = tuple(
     kind.__name__
     for kind in (
@@ -54,11 +54,11 @@ log = structlog.get_logger(__name__)
 
 
 class ExchangeClient:
-    """Asks the exchanges within their limits; one for all jobs of a process.
+    """Sends requests within the exchanges' limits; one for all jobs of a process.
 
-    `store`: where the budgets are shared with other processes behind the same address.
-    `limits`: those of another client of this process, to be shared with it. Counts what it sent
-    in `requests` and what of it was a repetition in `retries`; a CollectionRun counts for one job.
+    `store`: shares the budgets with the other processes at the same address. `limits`: shares
+    the limits of another client of this process. `requests` counts everything sent, `retries`
+    the repetitions among them; a CollectionRun counts those of one job.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class ExchangeClient:
         store: HotStore | None = None,
         limits: RateLimits | None = None,
         clock: Clock | None = None,
-        request_s: float = REQUEST_S,
+        request_s: float = REQUEST_TIMEOUT_S,
         metrics: ExchangeMetrics | None = None,
     ) -> None:
         self._base_urls = {
@@ -88,8 +88,8 @@ class ExchangeClient:
         self._session: aiohttp.ClientSession | None = None
 
     def _watch(self, exchange: Exchange) -> None:
-        """Lets the metrics tell what is used of the exchange's limits whenever they are read."""
-        limits = self.limits.of(exchange)
+        """Registers gauges of the exchange's used limits, computed when the metrics are read."""
+        limits = self.limits.for_exchange(exchange)
         self._metrics.watch_exchange(exchange, list(Endpoint), ERROR_KINDS)
         self._metrics.watch_pause(exchange, limits.pause_left_s)
         for counter, budget in limits.budgets.items():
@@ -106,15 +106,17 @@ class ExchangeClient:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            # Bounded by the workers; a collection and funding run side by side.
+            # The workers bound it; a collection and a funding update may run at once.
             connector=aiohttp.TCPConnector(limit=4 * self.concurrency, keepalive_timeout=30),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept": "application/json", "User-Agent": "perpcache"},
-            timeout=aiohttp.ClientTimeout(total=self._request_s, sock_connect=CONNECT_S),
+            timeout=aiohttp.ClientTimeout(total=self._request_s, sock_connect=CONNECT_TIMEOUT_S),
             middlewares=(_send_once,),
         )
         if self._shared is not None:
-            self._shared.listen(lambda exchange, *pause: self.limits.of(exchange).heard(*pause))
+            self._shared.listen(
+                lambda exchange, *pause: self.limits.for_exchange(exchange).extend_pause(*pause)
+            )
         return self
 
     async def __aexit__(
@@ -130,13 +132,13 @@ class ExchangeClient:
             self._session = None
 
     async def send(self, request: Request, counts: RequestCounts) -> bytes:
-        """The body of one successful answer; one attempt, once the budget allows it.
+        """The body of a successful answer; waits for the budget, then makes one attempt.
 
-        Raises ExchangeError. An answer that asks for a pause has begun it before this returns.
+        Raises ExchangeError. If the answer demands a pause, it has begun before this raises.
         """
         if self._session is None:
-            raise RuntimeError("the client is used outside of its `async with`")
-        limits = self.limits.of(request.exchange)
+            raise RuntimeError("ExchangeClient is not open: use it inside `async with`")
+        limits = self.limits.for_exchange(request.exchange)
         asked_at = self.clock.monotonic_s()
         ticket = await limits.admit(request)
         waited_s = self.clock.monotonic_s() - asked_at
@@ -148,7 +150,7 @@ class ExchangeClient:
         try:
             return await self._ask(self._session, request, ticket)
         except SourceDown:
-            counts.lost(request, self.clock.monotonic_s() - sent_at)
+            counts.add_lost_time(request, self.clock.monotonic_s() - sent_at)
             raise
         except (RateLimited, Banned) as error:
             pause_s = (error.until_ms - self.clock.wall_ms()) / 1000
@@ -169,7 +171,7 @@ class ExchangeClient:
         url = URL(self._base_urls[request.exchange] + request.target, encoded=True)
         ending, sent_at = "cancelled", self.clock.monotonic_s()
         try:
-            # A GET never has a body here: one exchange refuses it.
+            # Never send a body with GET: one exchange rejects it.
             async with session.get(url, allow_redirects=False) as answer:
                 headers = answer.headers
                 ending = str(answer.status)
@@ -177,43 +179,42 @@ class ExchangeClient:
                 status = answer.status
         except TimeoutError:
             ending = "timeout"
-            raise self._down(request, f"no answer within {self._request_s:g} s") from None
+            raise self._source_down(request, f"no answer within {self._request_s:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             ending = "error"
-            raise self._down(request, _cause(error)[:200]) from None
+            raise self._source_down(request, _cause(error)[:200]) from None
         finally:
             took_s = self.clock.monotonic_s() - sent_at
             self._metrics.asked(request.exchange, request.endpoint, ending, took_s)
-            self.limits.of(request.exchange).answered(request, ticket, headers)
+            self.limits.for_exchange(request.exchange).answered(request, ticket, headers)
         refusal = judge(request, status, headers, body, self.clock.wall_ms())
         if refusal is not None:
             raise refusal
         return body
 
     @staticmethod
-    def _down(request: Request, cause: str) -> SourceDown:
+    def _source_down(request: Request, cause: str) -> SourceDown:
         return SourceDown(
             cause, exchange=request.exchange, endpoint=request.endpoint, market=request.symbol
         )
 
 
-class _ConnectionBroke(aiohttp.ClientError):
-    """What aiohttp does not answer by sending the request again; its cause is the real error."""
+class _ConnectionBroken(aiohttp.ClientError):
+    """A broken connection in a form that aiohttp does not retry; `__cause__` is its error."""
 
 
 async def _send_once(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Otherwise aiohttp sends a GET a second time when the connection breaks, past our budget and
-    our counting."""
+    """Stops aiohttp from resending a GET on a broken connection, which no budget would count."""
     try:
         return await handler(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _ConnectionBroke from error
+        raise _ConnectionBroken from error
 
 
 def _cause(error: BaseException) -> str:
-    if isinstance(error, _ConnectionBroke) and error.__cause__ is not None:
+    if isinstance(error, _ConnectionBroken) and error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {error}"
 
@@ -222,18 +223,18 @@ async def _read(answer: aiohttp.ClientResponse, request: Request) -> bytes:
     length = answer.content_length
     if length is not None and length <= LARGEST_BODY and "Content-Encoding" not in answer.headers:
         return await answer.read()
-    pieces = []
+    chunks = []
     size = 0
-    while piece := await answer.content.read(_PIECE):
-        pieces.append(piece)
-        size += len(piece)
+    while chunk := await answer.content.read(_CHUNK):
+        chunks.append(chunk)
+        size += len(chunk)
         if size > LARGEST_BODY:
             answer.close()
             raise BadPayload(
-                f"an answer of more than {LARGEST_BODY} bytes",
+                f"the answer has more than {LARGEST_BODY} bytes",
                 exchange=request.exchange,
                 endpoint=request.endpoint,
                 market=request.symbol,
                 status=answer.status,
             )
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)

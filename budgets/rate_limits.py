@@ -1,7 +1,4 @@
-"""The limits of each exchange: who may send now, who waits, and pauses that hold for everybody.
-
-Knows nothing of what is asked.
-"""
+"""Rate limits of each exchange: admission of requests, and pauses that stop all of them."""
 
 import asyncio
 import math
@@ -17,15 +14,15 @@ from venues import VENUES
 from venues.errors import Banned, RateLimited
 from venues.venue import Limit, Request
 
-LONGEST_PAUSE_S: Final = 60.0  # a longer one ends the exchange's part of a job
-LONGEST_WAIT_S: Final = 600.0  # for room, when others use up the limit of this address
+LONGEST_PAUSE_S: Final = 60.0  # a longer pause ends the exchange's part of a job
+LONGEST_WAIT_S: Final = 600.0  # for room, while other programs use up this address's limit
 _MINUTE_S: Final = 60
-_LOOK_AGAIN_S: Final = 1.0  # waiters notice new pauses and corrections this soon
-_WORTH_TELLING_S: Final = 0.2  # by so much a pause must be longer than the one others know of
+_RECHECK_S: Final = 1.0  # how soon waiting requests notice new pauses and reports
+_MIN_EXTENSION_S: Final = 0.2  # other processes are told only of pauses longer by this much
 
 
 class ExchangeLimits:
-    """All counters of one exchange, and its pauses. One for everything in the process."""
+    """All budgets of one exchange, and its pause; one instance per process."""
 
     def __init__(
         self, exchange: Exchange, fraction: float, clock: Clock, shared: SharedBudgets | None
@@ -36,8 +33,8 @@ class ExchangeLimits:
         self.budgets = {
             counter: Budget(limit, fraction) for counter, limit in VENUES[exchange].limits.items()
         }
-        # In turn, so that a heavy request is not overtaken for ever by light ones.
-        self._turns = {counter: asyncio.Lock() for counter in self.budgets}
+        # First come, first served: light requests must not starve a heavy one.
+        self._locks = {counter: asyncio.Lock() for counter in self.budgets}
         self._paused_until = 0.0
         self._pause_cause = ""
 
@@ -45,35 +42,36 @@ class ExchangeLimits:
         """Waits until the request may be sent.
 
         Raises Banned at once while a pause lasts longer than LONGEST_PAUSE_S, RateLimited when
-        no room was found within LONGEST_WAIT_S.
+        there is no room within LONGEST_WAIT_S.
         """
         budget = self.budgets[request.counter]
         waiting_since = self._clock.monotonic_s()
-        async with self._turns[request.counter]:
+        async with self._locks[request.counter]:
             while True:
                 now = self._clock.monotonic_s()
                 paused_s = self._paused_until - now
                 if paused_s > 0 and self._shared is not None:
-                    await self._shared.tell_again(self.exchange)
+                    await self._shared.resend_pause(self.exchange)
                 if paused_s > LONGEST_PAUSE_S:
                     raise self._banned(request, paused_s)
                 delay_s = max(paused_s, budget.delay(now, request.weight))
                 if delay_s <= 0:
-                    delay_s = await self._others_leave(request, budget)
+                    delay_s = await self._shared_delay_s(request, budget)
                 if delay_s <= 0:
                     now = self._clock.monotonic_s()
-                    delay_s = self._paused_until - now  # it may have begun while we asked
+                    delay_s = self._paused_until - now  # a pause may have begun meanwhile
                 if delay_s <= 0:
                     return budget.take(now, request.weight)
                 if now - waiting_since > LONGEST_WAIT_S:
                     raise RateLimited(
-                        "no room within the limit: other programs use this address",
+                        f"no room in the rate limit for {LONGEST_WAIT_S:g} s: "
+                        "other programs at this address use it up",
                         until_ms=self._clock.wall_ms() + round(delay_s * 1000),
                         exchange=self.exchange,
                         endpoint=request.endpoint,
                         market=request.symbol,
                     )
-                await self._clock.sleep(min(delay_s, _LOOK_AGAIN_S))
+                await self._clock.sleep(min(delay_s, _RECHECK_S))
 
     def answered(
         self,
@@ -81,46 +79,46 @@ class ExchangeLimits:
         ticket: Ticket,
         headers: Mapping[str, str],
     ) -> None:
-        """Takes the ticket back, and the word of the headers on what is used, if they have it."""
+        """Takes the ticket back, and the usage that the headers report, if any."""
         budget = self.budgets[request.counter]
         now = self._clock.monotonic_s()
         budget.give_back(now, ticket)
         if budget.limit.header is None:
             return
-        told = headers.get(budget.limit.header, "")
-        if told.isdecimal():
+        reported = headers.get(budget.limit.header, "")
+        if reported.isdecimal():
             left_s = window_left_s(budget.limit, headers)
             valid_s = budget.limit.window_s if left_s is None else left_s
-            budget.correct(now, ticket, int(told), valid_s)
+            budget.correct(now, ticket, int(reported), valid_s)
 
     async def pause(self, duration_s: float, cause: str) -> None:
-        """Nothing more is sent for so long; a shorter pause never cuts a longer one."""
-        # Many requests may be under way when it begins, and each answer tells of it.
-        longer = self._clock.monotonic_s() + duration_s > self._paused_until + _WORTH_TELLING_S
-        self.heard(duration_s, cause)
+        """Sends nothing for `duration_s`; a shorter pause never cuts a longer one."""
+        # Many requests may be under way when it begins, and each answer reports it.
+        longer = self._clock.monotonic_s() + duration_s > self._paused_until + _MIN_EXTENSION_S
+        self.extend_pause(duration_s, cause)
         if longer and self._shared is not None:
             await self._shared.pause(self.exchange, duration_s, cause)
 
-    def heard(self, duration_s: float, cause: str) -> None:
-        """A pause that those who share the limits have been told of already."""
+    def extend_pause(self, duration_s: float, cause: str) -> None:
+        """Extends the pause without telling the processes that share the limits."""
         until = self._clock.monotonic_s() + duration_s
         if until > self._paused_until:
             self._paused_until, self._pause_cause = until, cause
 
-    async def _others_leave(self, request: Request, budget: Budget) -> float:
-        """0 when what is shared with other processes has room too, else seconds to wait."""
+    async def _shared_delay_s(self, request: Request, budget: Budget) -> float:
+        """0 if the budget shared with other processes has room too, else seconds to wait."""
         if self._shared is None:
             return 0.0
-        answer = await self._shared.cover(
+        answer = await self._shared.reserve(
             self.exchange, request.counter, budget.limit, budget.quantity, request.weight
         )
         if answer.paused_s > 0:
-            self.heard(answer.paused_s, answer.cause)
-            return ANSWER_SOON_S  # then it counts like a pause of our own
-        return 0.0 if answer.room >= request.weight else max(answer.for_s, ANSWER_SOON_S)
+            self.extend_pause(answer.paused_s, answer.cause)
+            return ANSWER_SOON_S  # the next round sees the pause as our own
+        return 0.0 if answer.room >= request.weight else max(answer.valid_s, ANSWER_SOON_S)
 
     def used(self, counter: str) -> int:
-        """What is taken of the counter's budget now."""
+        """The weight in use of the counter's budget now."""
         return self.budgets[counter].used(self._clock.monotonic_s())
 
     def pause_left_s(self) -> float:
@@ -137,7 +135,7 @@ class ExchangeLimits:
 
 
 class RateLimits:
-    """The limits of every exchange at one stated fraction."""
+    """The limits of all exchanges, each used up to `fraction`."""
 
     def __init__(
         self, fraction: float, clock: Clock | None = None, shared: SharedBudgets | None = None
@@ -147,12 +145,12 @@ class RateLimits:
             exchange: ExchangeLimits(exchange, fraction, self.clock, shared) for exchange in VENUES
         }
 
-    def of(self, exchange: Exchange) -> ExchangeLimits:
+    def for_exchange(self, exchange: Exchange) -> ExchangeLimits:
         return self._exchanges[exchange]
 
 
 def exchange_time_ms(headers: Mapping[str, str]) -> int | None:
-    """The exchange's clock as the answer's Date says it, to the second."""
+    """The exchange's clock by the answer's Date header, in whole seconds; None without one."""
     try:
         return int(parsedate_to_datetime(headers["Date"]).timestamp()) * 1000
     except (KeyError, ValueError):
@@ -160,9 +158,9 @@ def exchange_time_ms(headers: Mapping[str, str]) -> int | None:
 
 
 def window_left_s(limit: Limit, headers: Mapping[str, str]) -> float | None:
-    """Seconds until the limit's window ends, a second added for the Date's resolution.
+    """Seconds until the limit's window ends, plus one for the resolution of Date.
 
-    None where nobody knows: the windows slide, or the answer has no usable Date.
+    None if unknown: the windows slide, or the answer has no usable Date.
     """
     time_ms = exchange_time_ms(headers)
     if time_ms is None or not limit.at_full_minutes:

@@ -1,6 +1,6 @@
-"""What an answer means before its rows are read: fine, or which error, a pause or a ban, how long.
+"""Classifies an exchange's answer: success, or which error, with the length of a pause or ban.
 
-Reads the tables of the exchange; what to do about an error its class in venues/errors.py says.
+Uses the venue's tables; the error classes in venues/errors.py say how callers react.
 """
 
 import re
@@ -21,13 +21,13 @@ from venues.errors import (
 from venues.reading import excerpt
 from venues.venue import Kind, Request, Venue
 
-_SHORTEST_S: Final = 1.0
-_LONGEST_S: Final = 4 * 24 * 3600.0  # bans end after three days; what says more is wrong
+_SHORTEST_PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 4 * 24 * 3600.0  # bans take three days at most; more is wrong
 _TOO_FREQUENT: Final = re.compile(r"too frequent|rate limit|too many")
-_PLACE: Final = re.compile(r"restricted location|country|region|eligib")
-_ADDRESS: Final = re.compile(r"IP ?\([^)]*\)")  # ours: no reader of a document needs it
+_LOCATION: Final = re.compile(r"restricted location|country|region|eligib")
+_IP_ADDRESS: Final = re.compile(r"IP ?\([^)]*\)")  # ours; readers of a document do not need it
 _TAG: Final = re.compile(r"<!?/?[a-zA-Z][^>]*>")
-_READ: Final = 2000  # characters of a body that is no JSON
+_EXCERPT: Final = 2000  # characters of a body that is not JSON
 _LONGEST_CAUSE: Final = 200
 _EMPTY_BODIES: Final = frozenset({b"", b"null"})
 
@@ -35,11 +35,11 @@ _EMPTY_BODIES: Final = frozenset({b"", b"null"})
 def judge(
     request: Request, status: int, headers: Mapping[str, str], body: bytes, now_ms: int
 ) -> ExchangeError | None:
-    """None when the body is to be parsed; `now_ms` is this machine's wall clock."""
+    """The error an answer stands for, or None for success; `now_ms`: this machine's wall clock."""
     venue = VENUES[request.exchange]
     if status == 200:
         if body.startswith(venue.success_prefix):
-            return None  # by far the most answers, known at a glance
+            return None  # the fast path of most answers
         if body.strip() in _EMPTY_BODIES:
             return _error(SourceDown, "an empty answer", request, status)
     error = venue.read_error(body)
@@ -47,7 +47,7 @@ def judge(
         return None
     text = f"{error.code} {error.message}".strip() if error else _plain_text(body)
     kind = _kind(venue, status, error.code if error else None, text.lower())
-    cause = _ADDRESS.sub("IP", text)[:_LONGEST_CAUSE]
+    cause = _IP_ADDRESS.sub("IP", text)[:_LONGEST_CAUSE]
     if issubclass(kind, RateLimited | Banned):
         pause_s = _pause_s(venue, kind, request, headers, text.lower(), now_ms)
         return kind(
@@ -72,14 +72,14 @@ def _error(kind: Kind, cause: str, request: Request, status: int) -> ExchangeErr
 
 
 def _plain_text(body: bytes) -> str:
-    """What a page of HTML, or whatever else was sent, says to its reader."""
-    return _TAG.sub(" ", excerpt(body, _READ)).strip() or "no message"
+    """The text of a body that is not JSON, such as an HTML page."""
+    return _TAG.sub(" ", excerpt(body, _EXCERPT)).strip() or "no message"
 
 
 def _kind(venue: Venue, status: int, code: str | None, text: str) -> Kind:
     if status == 403:
-        # Too fast, a country, or something a firewall dislikes: only the text tells.
-        return Restricted if _PLACE.search(text) and not _TOO_FREQUENT.search(text) else Banned
+        # Rate limit, location or firewall: only the text distinguishes them.
+        return Restricted if _LOCATION.search(text) and not _TOO_FREQUENT.search(text) else Banned
     if _ban_ends_ms(venue, text):
         return Banned
     if kind := venue.statuses.get(status):
@@ -93,7 +93,7 @@ def _kind(venue: Venue, status: int, code: str | None, text: str) -> Kind:
 
 
 def _ban_ends_ms(venue: Venue, text: str) -> int | None:
-    """The instant, of the exchange's clock, that the text names as the end of a ban."""
+    """The end of a ban that the text names, by the exchange's clock."""
     found = venue.banned_until.search(text) if venue.banned_until is not None else None
     return int(found[1]) if found else None
 
@@ -107,20 +107,20 @@ def _pause_s(
     now_ms: int,
 ) -> float:
     exchange_now_ms = exchange_time_ms(headers) or now_ms
-    told = [0.0]
+    stated_s = [0.0]
     if until_ms := _ban_ends_ms(venue, text):
-        told.append((until_ms - exchange_now_ms) / 1000)
+        stated_s.append((until_ms - exchange_now_ms) / 1000)
     if (after := headers.get("Retry-After", "")).isdecimal():
-        told.append(float(after))
+        stated_s.append(float(after))
     reset = headers.get(venue.reset_header, "") if venue.reset_header is not None else ""
-    if kind is RateLimited and reset.isdecimal():  # it ends a window, not a ban
-        told.append((int(reset) - exchange_now_ms) / 1000)
-    if max(told) > 0:
-        return min(max(_SHORTEST_S, *told), _LONGEST_S)
+    if kind is RateLimited and reset.isdecimal():  # the end of a window, not of a ban
+        stated_s.append((int(reset) - exchange_now_ms) / 1000)
+    if max(stated_s) > 0:
+        return min(max(_SHORTEST_PAUSE_S, *stated_s), _LONGEST_PAUSE_S)
     if kind is Banned:
         return venue.default_ban_s
     if venue.default_pause_s is not None:
         return venue.default_pause_s
     limit = venue.limits[request.counter]
-    # A whole window is the most: one second more would end the exchange's part of a job.
+    # Never more than a window: a second more would end the exchange's part of a job.
     return min(window_left_s(limit, headers) or limit.window_s, limit.window_s)

@@ -1,4 +1,4 @@
-"""How much was asked of the exchanges: requests, repetitions, and time waited for nothing."""
+"""Counts of requests, retries and time lost on failed requests, for one job or client."""
 
 from dataclasses import dataclass, field
 
@@ -10,14 +10,14 @@ from venues.venue import Endpoint, Request
 
 @dataclass(slots=True)
 class RequestCounts:
-    """Requests sent, how many of them were repetitions, and the time waited for nothing."""
+    """`requests` sent, `retries` among them, and seconds lost on failures by endpoint."""
 
     requests: int = 0
     retries: int = 0
     lost_s: dict[tuple[Exchange, Endpoint], float] = field(default_factory=dict)
-    metrics: ExchangeMetrics | None = None  # where failures and retries are counted as well
+    metrics: ExchangeMetrics | None = None  # also counts failures and retries
 
-    def lost(self, request: Request, waited_s: float) -> None:
+    def add_lost_time(self, request: Request, waited_s: float) -> None:
         where = request.exchange, request.endpoint
         self.lost_s[where] = self.lost_s.get(where, 0.0) + waited_s
 

@@ -1,9 +1,9 @@
-"""The budgets and pauses that all processes behind one address share, kept in the hot store.
+"""Budgets and pauses that all processes at one IP address share through the hot store.
 
-A process takes blocks of room rather than one request's at a time, and may use a block until the
-slot in which it was taken ends. A pause is told to the others at once, where they can listen, and
-else with the next block. Time is the store's own, so hosts need not agree on it. While the store
-is away each process keeps to its own budget alone.
+A process takes room in blocks, not per request, and may use a block until the slot in which it
+was taken ends. Other processes learn of a pause at once by pub/sub, or over REST with their next
+block. The store's clock counts, so hosts need not agree on the time. While the store is
+unavailable each process keeps to its own budget alone.
 """
 
 import math
@@ -21,19 +21,19 @@ from stores.hot.subscription import Subscription
 from timing.clock import Clock
 from venues.venue import Limit
 
-SLOTS: Final = 20  # of a window: what is taken becomes free in such steps
-# Taken room is held for one window after its slot has ended, and for one slot more: so late may
-# the exchange count what was sent at the end of it.
+SLOTS: Final = 20  # per window: taken room is freed slot by slot
+# Taken room is held for one window and one slot after its slot ends: the exchange may count a
+# request sent at the slot's end that late.
 HELD_SLOTS: Final = SLOTS + 2
-_LEAVE_STORE_S: Final = 5.0  # after it failed
+_STORE_PAUSE_S: Final = 5.0  # without the store after it failed
 
 log = structlog.get_logger(__name__)
 
-# KEYS: the counter's slots (a hash: number of the slot -> taken in it), the exchange's pause.
-# ARGV: quantity, slot ms, slots held, room needed, room wanted, room left unused, its slot.
-# Reply: room given, ms for which it may be used or after which to ask again, ms of pause left,
-# its cause, the slot. Both scripts begin with a write that a full store allows, after which that
-# takes the others, too: processes that do not share their budgets get an address banned.
+# KEYS: the counter's slots (a hash: slot number -> room taken in it), the exchange's pause.
+# ARGV: quantity, slot ms, slots held, room needed, room wanted, unused room, its slot.
+# Reply: room given, ms for which it is valid or after which to ask again, ms of pause left, its
+# cause, the slot. Both scripts begin with a write that a full store allows; it then accepts their
+# other writes too. Without shared budgets the address would get banned.
 _TAKE: Final = """
 local paused = redis.call('PTTL', KEYS[2])
 if paused > 0 then return {0, 0, paused, redis.call('GET', KEYS[2]), 0} end
@@ -60,8 +60,8 @@ redis.call('PEXPIRE', KEYS[1], slot_ms * (held + 1))
 return {given, (slot + 1) * slot_ms - now, 0, '', slot}
 """
 
-# KEYS: the exchange's pause. ARGV: ms, cause, channel, exchange. A shorter pause never cuts a
-# longer one. Returns the ms that are left of it, and tells all who listen.
+# KEYS: the exchange's pause. ARGV: ms, cause, channel, exchange. Sets and publishes the pause
+# unless a longer one is set. Returns the ms left of the pause.
 _PAUSE: Final = """
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then
   redis.call('DEL', KEYS[1])
@@ -71,15 +71,15 @@ end
 return redis.call('PTTL', KEYS[1])
 """
 
-Hear = Callable[[Exchange, float, str], None]
+OnPause = Callable[[Exchange, float, str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """`room` that may be used for `for_s`; or none, and when to ask again or how long to pause."""
+class Grant:
+    """Room valid for `valid_s` s; if `room` is 0, `valid_s` or `paused_s` is the wait."""
 
     room: int
-    for_s: float
+    valid_s: float
     paused_s: float = 0.0
     cause: str = ""
     slot: int = 0
@@ -87,10 +87,10 @@ class Room:
 
 @dataclass(slots=True)
 class _Block:
-    """The room taken last: what is `left` of it, in which `slot`, and what that slot was used for.
+    """The room taken last: `left` of it, its `slot`, its end, and how much that slot used.
 
-    `size` doubles while blocks are used up in time; a new slot begins with as much as the last
-    one needed.
+    `size` doubles while blocks are used up before they expire; a new slot begins with the amount
+    that the last one used.
     """
 
     left: int = 0
@@ -101,7 +101,7 @@ class _Block:
 
 
 class SharedBudgets:
-    """The view of one process on the budgets that `egress_id`, one public address, has."""
+    """One process's access to the budgets of `egress_id`, which stands for one public address."""
 
     def __init__(self, store: HotStore, egress_id: str, clock: Clock) -> None:
         self._store = store
@@ -110,53 +110,53 @@ class SharedBudgets:
         self._egress_id = egress_id
         self._clock = clock
         self._blocks: dict[tuple[Exchange, str], _Block] = {}
-        self._alone_until = -math.inf
+        self._local_until = -math.inf
         self._outage = OutageLog(log, "budgets_not_shared", "budgets_shared_again")
-        self._untold: dict[Exchange, tuple[float, str]] = {}  # pauses the store did not take
+        self._unsent_pauses: dict[Exchange, tuple[float, str]] = {}  # not stored yet
         self._channel = f"paused:{egress_id}"
         self._subscription: Subscription | None = None
 
-    def listen(self, hear: Hear) -> None:
-        """Calls `hear` with (exchange, seconds, cause) as soon as another process pauses one.
+    def listen(self, on_pause: OnPause) -> None:
+        """Calls `on_pause(exchange, seconds, cause)` when another process pauses an exchange.
 
-        Over REST nobody can listen: there pauses are seen with the next block.
+        Does nothing over REST, where pauses arrive with the next block.
         """
         if self._subscription is not None or not isinstance(self._store, NativeStore):
             return
 
-        def told(message: bytes) -> None:
+        def received(message: bytes) -> None:
             exchange, duration_ms, cause = message.decode().split(" ", 2)
-            hear(Exchange(exchange), int(duration_ms) / 1000, cause)
+            on_pause(Exchange(exchange), int(duration_ms) / 1000, cause)
 
         self._subscription = Subscription(
-            self._store, self._channel, on_message=told, on_connected=self._ask_anew
+            self._store, self._channel, on_message=received, on_connected=self._expire_blocks
         )
         self._subscription.start()
 
     async def aclose(self) -> None:
-        """Listens no longer."""
+        """Ends the subscription."""
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             await subscription.aclose()
 
-    def _ask_anew(self) -> None:
-        """What was told until now may have been missed: no block in hand counts any more."""
+    def _expire_blocks(self) -> None:
+        """Expires all blocks: a pause may have been missed while disconnected."""
         for block in self._blocks.values():
             block.until = -math.inf
 
-    async def cover(
+    async def reserve(
         self, exchange: Exchange, counter: str, limit: Limit, quantity: int, weight: int
-    ) -> Room:
-        """Room for one request of `weight`, from the block in hand or from a new one."""
+    ) -> Grant:
+        """Room for one request of `weight`, from the current block or a new one."""
         block = self._blocks.setdefault((exchange, counter), _Block())
         now = self._clock.monotonic_s()
-        if now < self._alone_until:
-            return Room(weight, limit.window_s)
+        if now < self._local_until:
+            return Grant(weight, limit.window_s)
         in_time = now < block.until
         if in_time and block.left >= weight:
             block.left -= weight
             block.used += weight
-            return Room(weight, block.until - now)
+            return Grant(weight, block.until - now)
         largest = max(1, quantity // SLOTS)
         block.size = min(largest, 2 * block.size if in_time else max(1, block.used))
         if not in_time:
@@ -174,7 +174,7 @@ class SharedBudgets:
         )
         if answer.room:
             block.left, block.slot = answer.room - weight, answer.slot
-            block.until = now + answer.for_s
+            block.until = now + answer.valid_s
             block.used += weight
         return answer
 
@@ -189,10 +189,10 @@ class SharedBudgets:
         *,
         unused: int = 0,
         unused_slot: int = 0,
-    ) -> Room:
-        """Asks the store for `want`, at least `need`; without the store the answer is yes.
+    ) -> Grant:
+        """Takes `want` from the store, at least `need`; grants `need` if the store is unavailable.
 
-        `unused` room of an earlier answer, taken in `unused_slot`, is given back.
+        Gives back `unused` room, which was taken in `unused_slot`.
         """
         slot_ms = round(limit.window_s * 1000 / SLOTS)
         keys = [self._key("budget", f"{exchange}:{counter}"), self._key("pause", exchange)]
@@ -201,37 +201,37 @@ class SharedBudgets:
                 keys, [quantity, slot_ms, HELD_SLOTS, need, want, unused, unused_slot]
             )
         except StoreUnavailable as error:
-            self._alone(error)
-            return Room(need, 0.0)
+            self._store_failed(error)
+            return Grant(need, 0.0)
         self._outage.recovered()
-        return Room(int(room), wait_ms / 1000, paused_ms / 1000, bytes(cause).decode(), int(slot))
+        return Grant(int(room), wait_ms / 1000, paused_ms / 1000, bytes(cause).decode(), int(slot))
 
     async def pause(self, exchange: Exchange, duration_s: float, cause: str) -> None:
-        """Tells every process behind this address, now or when the store is back."""
-        self._untold[exchange] = (self._clock.monotonic_s() + duration_s, cause)
-        await self.tell_again(exchange)
+        """Pauses the exchange for all processes at this address, once the store is available."""
+        self._unsent_pauses[exchange] = (self._clock.monotonic_s() + duration_s, cause)
+        await self.resend_pause(exchange)
 
-    async def tell_again(self, exchange: Exchange) -> None:
-        """Tells of a pause that could not be told when it began."""
+    async def resend_pause(self, exchange: Exchange) -> None:
+        """Stores a pause that could not be stored when it began."""
         now = self._clock.monotonic_s()
-        pause = self._untold.get(exchange)
-        if pause is None or now < self._alone_until:
+        pause = self._unsent_pauses.get(exchange)
+        if pause is None or now < self._local_until:
             return
         until, cause = pause
         duration_ms = round((until - now) * 1000)
-        words: list[str | int] = [duration_ms, cause, self._channel, exchange]
+        arguments: list[str | int] = [duration_ms, cause, self._channel, exchange]
         try:
             if duration_ms > 0:
-                await self._pause.run([self._key("pause", exchange)], words)
+                await self._pause.run([self._key("pause", exchange)], arguments)
         except StoreUnavailable as error:
-            self._alone(error)
+            self._store_failed(error)
         else:
-            if self._untold.get(exchange) == pause:
-                del self._untold[exchange]
+            if self._unsent_pauses.get(exchange) == pause:
+                del self._unsent_pauses[exchange]
 
-    def _alone(self, error: StoreUnavailable) -> None:
+    def _store_failed(self, error: StoreUnavailable) -> None:
         self._outage.failed(error)
-        self._alone_until = self._clock.monotonic_s() + _LEAVE_STORE_S
+        self._local_until = self._clock.monotonic_s() + _STORE_PAUSE_S
 
     def _key(self, kind: str, what: str) -> str:
         return f"{kind}:{self._egress_id}:{what}"

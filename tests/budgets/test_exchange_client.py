@@ -182,7 +182,7 @@ async def test_a_pause_holds_everybody_and_a_long_one_is_told(simulator: Simulat
     ):
         with pytest.raises(RateLimited) as caught:
             await client.send(listing_request(BINANCE, Endpoint.TIME), RequestCounts())
-        pause_s = limits.of(BINANCE).pause_left_s()
+        pause_s = limits.for_exchange(BINANCE).pause_left_s()
         assert 0 < pause_s <= 60
         assert abs(caught.value.until_ms / 1000 - client.clock.wall_ms() / 1000 - pause_s) < 1
         # The other exchange goes on; the paused one sends nothing more.
@@ -194,7 +194,7 @@ async def test_a_pause_holds_everybody_and_a_long_one_is_told(simulator: Simulat
         assert not waiting.done()
         assert simulator.stats()["clients"]["binance"] == sent
         waiting.cancel()
-        await limits.of(BINANCE).pause(600, "banned")
+        await limits.for_exchange(BINANCE).pause(600, "banned")
         asked = simulator.stats()["total"]
         with pytest.raises(Banned, match="banned"):
             await server_time_ms(other, BINANCE)
@@ -209,7 +209,7 @@ async def test_bybit_says_too_frequent(simulator: Simulator) -> None:
         with pytest.raises(Banned, match="access too frequent"):
             await fetch_simple(run, TIME, bytes.decode)
         assert run.gave_up(BYBIT, Endpoint.KLINES)
-        assert 590 < client.limits.of(BYBIT).pause_left_s() <= 600
+        assert 590 < client.limits.for_exchange(BYBIT).pause_left_s() <= 600
 
 
 async def test_a_cancelled_request_gives_its_room_back(simulator: Simulator) -> None:
@@ -220,7 +220,7 @@ async def test_a_cancelled_request_gives_its_room_back(simulator: Simulator) -> 
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        budget = client.limits.of(BYBIT).budgets["requests"]
+        budget = client.limits.for_exchange(BYBIT).budgets["requests"]
         now = client.clock.monotonic_s()
         assert budget.used(now) == 1
         assert budget.used(now + 5.1) == 0

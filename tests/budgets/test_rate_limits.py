@@ -82,7 +82,7 @@ async def test_a_long_job_comes_close_to_the_bound_and_never_breaks_the_limit(
     exchange: Exchange, counter: str
 ) -> None:
     clock = ManualClock(hold=True)
-    limits = RateLimits(0.9, clock).of(exchange)
+    limits = RateLimits(0.9, clock).for_exchange(exchange)
     limit = VENUES[exchange].limits[counter]
     weight = 2 if exchange is BINANCE else 1
     total = 4 * limit.quantity
@@ -141,7 +141,7 @@ def test_other_programs_on_the_address_are_seen_in_the_header() -> None:
     budget = Budget(Limit(2400, 60, HEADER), 0.9)
     ticket = budget.take(0, 2)
     budget.give_back(0.1, ticket)
-    budget.correct(0.1, ticket, told=2159, valid_s=30)
+    budget.correct(0.1, ticket, reported=2159, valid_s=30)
     assert budget.used(0.1) == 2159
     assert budget.delay(0.1, 2) == pytest.approx(30)
     assert budget.delay(30.2, 2) == 0  # their minute is over
@@ -153,13 +153,13 @@ def test_requests_under_way_are_not_counted_twice() -> None:
     # The exchange has handled the first ten when it answers the tenth.
     for ticket in tickets[:10]:
         budget.give_back(0.1, ticket)
-    budget.correct(0.1, tickets[9], told=20, valid_s=50)
+    budget.correct(0.1, tickets[9], reported=20, valid_s=50)
     assert budget.used(0.1) == 40
     # An answer that was overtaken says nothing new.
-    budget.correct(0.2, tickets[4], told=10, valid_s=50)
+    budget.correct(0.2, tickets[4], reported=10, valid_s=50)
     assert budget.used(0.2) == 40
     # 100 used by somebody else in the meantime.
-    budget.correct(0.3, tickets[19], told=140, valid_s=50)
+    budget.correct(0.3, tickets[19], reported=140, valid_s=50)
     assert budget.used(0.3) == 140
 
 
@@ -167,13 +167,13 @@ def test_the_header_never_makes_more_room_than_our_own_count() -> None:
     budget = Budget(Limit(2400, 60, HEADER), 0.9)
     ticket = budget.take(0, 2000)
     budget.give_back(0.1, ticket)
-    budget.correct(0.1, ticket, told=2, valid_s=50)  # a new minute has begun there
+    budget.correct(0.1, ticket, reported=2, valid_s=50)  # a new minute has begun there
     assert budget.used(0.2) == 2000
 
 
 async def test_answers_correct_the_budget_by_header_and_date() -> None:
     clock = ManualClock(hold=True)
-    limits = RateLimits(0.9, clock).of(BINANCE)
+    limits = RateLimits(0.9, clock).for_exchange(BINANCE)
     request = _request(BINANCE, "weight", 2)
     ticket = await limits.admit(request)
     headers = CIMultiDict({"x-mbx-used-weight-1m": "2200", "Date": "Fri, 03 Jul 2026 17:08:28 GMT"})
@@ -197,12 +197,12 @@ def test_the_exchange_clock_of_an_answer() -> None:
 async def test_a_short_pause_holds_every_counter_of_that_exchange_only() -> None:
     clock = ManualClock(hold=True)
     limits = RateLimits(0.9, clock)
-    await limits.of(BINANCE).pause(10, "429")
-    await limits.of(BINANCE).pause(3, "429")  # does not cut the longer one
+    await limits.for_exchange(BINANCE).pause(10, "429")
+    await limits.for_exchange(BINANCE).pause(3, "429")  # does not cut the longer one
     admitted: dict[str, float] = {}
 
     async def ask(exchange: Exchange, counter: str) -> None:
-        await limits.of(exchange).admit(_request(exchange, counter))
+        await limits.for_exchange(exchange).admit(_request(exchange, counter))
         admitted[counter] = clock.now
 
     async with asyncio.TaskGroup() as group:
@@ -217,7 +217,7 @@ async def test_a_short_pause_holds_every_counter_of_that_exchange_only() -> None
 
 async def test_a_long_pause_is_told_at_once_and_ends_by_itself() -> None:
     clock = ManualClock(hold=True)
-    limits = RateLimits(0.9, clock).of(BYBIT)
+    limits = RateLimits(0.9, clock).for_exchange(BYBIT)
     await limits.pause(600, "access too frequent")
     with pytest.raises(Banned, match=r"600 s more: access too frequent") as caught:
         await limits.admit(_request())
@@ -229,13 +229,13 @@ async def test_a_long_pause_is_told_at_once_and_ends_by_itself() -> None:
 
 async def test_waiting_for_room_ends_some_time() -> None:
     clock = ManualClock(hold=True)
-    limits = RateLimits(0.9, clock).of(BINANCE)
+    limits = RateLimits(0.9, clock).for_exchange(BINANCE)
     request = _request(BINANCE, "weight", 2)
     ticket = await limits.admit(request)
 
     async def others_use_everything() -> None:
         for _ in range(20):
-            limits.budgets["weight"].correct(clock.now, ticket, told=2400, valid_s=61)
+            limits.budgets["weight"].correct(clock.now, ticket, reported=2400, valid_s=61)
             await clock.sleep(60)
 
     async def ask() -> None:
@@ -251,7 +251,7 @@ async def test_waiting_for_room_ends_some_time() -> None:
 
 async def test_a_waiter_that_is_cancelled_leaves_its_turn() -> None:
     clock = ManualClock(hold=True)
-    limits = RateLimits(0.9, clock).of(BYBIT)
+    limits = RateLimits(0.9, clock).for_exchange(BYBIT)
     await limits.pause(10, "429")
     waiting = asyncio.create_task(limits.admit(_request()))
     next_one = asyncio.create_task(limits.admit(_request()))

@@ -48,13 +48,13 @@ async def test_two_processes_together_stay_within_one_budget(connect: Connect) -
         shared = _shared(store)
         sent = 0
         while time.monotonic() < until:
-            answer = await shared.cover(BYBIT, "requests", LIMIT, 36, 1)
+            answer = await shared.reserve(BYBIT, "requests", LIMIT, 36, 1)
             if answer.room:
                 used.append(time.monotonic())
                 sent += 1
                 await asyncio.sleep(0.001)
             else:
-                await asyncio.sleep(min(answer.for_s, 0.05))
+                await asyncio.sleep(min(answer.valid_s, 0.05))
         return sent
 
     shares = await asyncio.gather(process(), process())
@@ -85,8 +85,8 @@ async def test_what_was_taken_is_free_again_after_its_window(connect: Connect) -
     assert (await shared.take(BYBIT, "requests", limit, 9, 1, 20)).room == 4
     refused = await shared.take(BYBIT, "requests", limit, 9, 1, 1)
     assert refused.room == 0
-    assert 0 < refused.for_s <= limit.window_s * HELD_SLOTS / SLOTS
-    await asyncio.sleep(refused.for_s + 0.005)
+    assert 0 < refused.valid_s <= limit.window_s * HELD_SLOTS / SLOTS
+    await asyncio.sleep(refused.valid_s + 0.005)
     assert (await shared.take(BYBIT, "requests", limit, 9, 1, 1)).room == 1
 
 
@@ -113,10 +113,10 @@ async def test_few_commands_for_many_requests_and_little_waste_for_few(connect: 
     shared = _shared(store)
     limit = Limit(1000, 60)
     for _ in range(300):
-        assert (await shared.cover(BYBIT, "requests", limit, 900, 1)).room
+        assert (await shared.reserve(BYBIT, "requests", limit, 900, 1)).room
     assert asked < 20
     sparse = _shared(store)
-    await sparse.cover(BINANCE, "weight", limit, 900, 2)
+    await sparse.reserve(BINANCE, "weight", limit, 900, 2)
     (taken,) = {int(value) for value in (await execute("HVALS", "budget:default:binance:weight"))}
     assert taken == 2
 
@@ -134,20 +134,20 @@ async def test_room_that_was_not_used_is_given_back(connect: Connect) -> None:
 async def test_a_long_pause_reaches_processes_that_start_later(connect: Connect) -> None:
     store = connect()
     first = RateLimits(0.9, shared=_shared(store))
-    await first.of(BYBIT).pause(600, "access too frequent")
-    await first.of(BYBIT).pause(100, "a shorter one")
+    await first.for_exchange(BYBIT).pause(600, "access too frequent")
+    await first.for_exchange(BYBIT).pause(100, "a shorter one")
     other_store = connect()
     later = RateLimits(0.9, shared=_shared(other_store))
     with pytest.raises(Banned, match="600 s more: access too frequent"):
-        await later.of(BYBIT).admit(REQUEST)
-    assert 599 < later.of(BYBIT).pause_left_s() <= 600
+        await later.for_exchange(BYBIT).admit(REQUEST)
+    assert 599 < later.for_exchange(BYBIT).pause_left_s() <= 600
     request = Request(BINANCE, Endpoint.TIME, "/", "weight")
-    assert (await later.of(BINANCE).admit(request)).weight == 1
+    assert (await later.for_exchange(BINANCE).admit(request)).weight == 1
 
 
 async def test_without_the_store_each_process_keeps_its_own_budget() -> None:
     store = NativeStore("redis://127.0.0.1:9", client_name="test-budgets")
-    limits = RateLimits(0.9, shared=_shared(store)).of(BYBIT)
+    limits = RateLimits(0.9, shared=_shared(store)).for_exchange(BYBIT)
     started = time.monotonic()
     for _ in range(50):
         limits.answered(REQUEST, await limits.admit(REQUEST), {})

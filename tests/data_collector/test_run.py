@@ -123,7 +123,7 @@ async def test_an_endpoint_that_answers_only_now_and_then_is_left_alone() -> Non
         nonlocal answers
         if request.endpoint is Endpoint.TIME and (answers := answers + 1) % 3:
             await sender.clock.sleep(10)
-            counts.lost(request, 10)
+            counts.add_lost_time(request, 10)
             raise error_of(SourceDown)
         return await answer(request, counts)
 

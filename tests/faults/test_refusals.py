@@ -72,12 +72,12 @@ async def test_nothing_is_asked_until_the_told_time(
     bad, fault, lasts_s = REFUSALS[name]
     heard_at: dict[int, float] = {}  # when each of the two first knew of a pause
 
-    def heard(limits: ExchangeLimits, duration_s: float, cause: str) -> None:
+    def extend_pause(limits: ExchangeLimits, duration_s: float, cause: str) -> None:
         heard_at.setdefault(id(limits), time.monotonic())
         as_it_is(limits, duration_s, cause)
 
-    as_it_is = ExchangeLimits.heard
-    monkeypatch.setattr(ExchangeLimits, "heard", heard)
+    as_it_is = ExchangeLimits.extend_pause
+    monkeypatch.setattr(ExchangeLimits, "extend_pause", extend_pause)
     async with open_runner(exchanges) as runner, open_runner(exchanges) as elsewhere:
         await runner.complete("funding")
         exchanges.post("/sim/stats/reset")
@@ -125,7 +125,7 @@ async def test_a_ban_is_told_to_a_store_that_comes_back(
     async with open_runner(exchanges, redis_url=server.url, clock=clock) as runner:
         client = runner.context.client
         server.kill()
-        await client.limits.of(BINANCE).pause(300, "banned")
+        await client.limits.for_exchange(BINANCE).pause(300, "banned")
         with pytest.raises(Banned):
             await server_time_ms(client, BINANCE)
         server.start()

@@ -45,7 +45,7 @@ async def test_failures_retries_and_pauses(
         spent = now.of("perpcache_exchange_weight_total", exchange="binance", counter="weight")
         assert (used, left, spent) == (3, 2400 * 0.9 - 3, 3)
 
-        await client.limits.of(Exchange.BYBIT).pause(50, "test")
+        await client.limits.for_exchange(Exchange.BYBIT).pause(50, "test")
         assert 45 < told().of("perpcache_exchange_pause_left_seconds", exchange="bybit") <= 50
         simulator.post("/sim/faults", {"kind": "status", "status": 418, "exchange": "binance"})
         with pytest.raises(Exception) as stopped:
