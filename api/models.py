@@ -127,7 +127,7 @@ class Coins(BaseModel):
                             "symbol": "BTCUSDT",
                             "base": "BTC",
                             "quote": "USDT",
-                            "meta": {"hurst": 0.53, "entropy": 0.91},
+                            "meta": {"hurst": 0.53, "entropy": 0.91, "realised_volatility": 0.38},
                         }
                     ],
                 }

@@ -107,7 +107,7 @@ class Document(BaseModel):
                             "symbol": "BTCUSDT",
                             "base": "BTC",
                             "quote": "USDT",
-                            "meta": {"hurst": 0.53, "entropy": 0.91},
+                            "meta": {"hurst": 0.53, "entropy": 0.91, "realised_volatility": 0.38},
                             "checked_at": EXAMPLE_MS,
                             "stale_since": None,
                             "rows": [

@@ -17,6 +17,7 @@ import pytest
 from config import Settings, load_settings
 from documents.building import DocumentBuilder
 from market.markets import Exchange, Market, MarketSeries
+from market.metadata import MetadataBatch
 from market.timeframes import Timeframe
 from tests.docs.blocks import ROOT, claim
 from tests.fixtures.api import ServedApi
@@ -200,6 +201,9 @@ def test_the_document_shown_is_one_that_is_served() -> None:
         )
     )
     assert shown == served
+    metadata = MetadataBatch(Timeframe.H4)
+    metadata.add("any", series.rows, shown["as_of"])
+    assert list(market["meta"]) == list(metadata.finish()["any"])
 
 
 def test_the_test_command_runs_the_suite() -> None:
