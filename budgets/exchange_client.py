@@ -3,6 +3,9 @@
 Callers decide what to request, how to page and what to retry.
 """
 
+import os
+import socket
+import ssl
 from collections.abc import Mapping
 from functools import partial
 from types import TracebackType
@@ -216,7 +219,19 @@ async def _send_once(
 def _cause(error: BaseException) -> str:
     if isinstance(error, _ConnectionBroken) and error.__cause__ is not None:
         error = error.__cause__
-    return f"{type(error).__name__}: {error}"
+    text = _refused(error) if isinstance(error, aiohttp.ClientConnectorError) else str(error)
+    return f"{type(error).__name__}: {text}"
+
+
+def _refused(error: aiohttp.ClientConnectorError) -> str:
+    """aiohttp's own text gives the address twice and names SSL for plain HTTP too."""
+    cause = error.os_error
+    reason = str(cause)
+    if isinstance(cause, (socket.gaierror, ssl.SSLError)):
+        reason = cause.strerror or reason
+    elif cause.errno is not None:
+        reason = os.strerror(cause.errno)
+    return f"cannot connect to {error.host}:{error.port}: {reason}"
 
 
 async def _read(answer: aiohttp.ClientResponse, request: Request) -> bytes:
