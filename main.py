@@ -27,6 +27,8 @@ def main(argv: "Sequence[str] | None" = None) -> int:
         return _refuse(f"Perpcache needs Python 3.11 or newer, and this is {_python()}")
     try:
         return _run(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:  # while it loads: a command that runs has its own signal handlers
+        return EXIT_INTERRUPTED
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if not package or (HOME / package).exists() or (HOME / f"{package}.py").exists():
@@ -100,8 +102,6 @@ def _run(argv: "Sequence[str]") -> int:
     except CommandError as error:
         print_error(*str(error).splitlines())
         return error.exit_code
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
     except Exception as error:
         if not _is_outage(error):
             raise

@@ -14,6 +14,7 @@ from market.timeframes import Timeframe
 
 PARENT_FD_FLAG: Final = "--parent-fd"
 DEMO_MARKETS: Final = 40
+MOST_DEMO_MARKETS: Final = 2000  # of the simulator
 _NO_WAIT: Final = "exit 75 when another process holds the lease, instead of waiting for it"
 
 
@@ -71,7 +72,19 @@ def _simulate(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--markets", type=int, default=DEMO_MARKETS, help="on each exchange")
+    parser.add_argument(
+        "--markets",
+        type=_demo_markets,
+        default=DEMO_MARKETS,
+        metavar="N",
+        help=f"on each exchange, 1 to {MOST_DEMO_MARKETS} ({DEMO_MARKETS})",
+    )
+
+
+def _demo_markets(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= MOST_DEMO_MARKETS):
+        raise argparse.ArgumentTypeError(f"must be 1 to {MOST_DEMO_MARKETS}")
+    return int(text)
 
 
 COMMANDS: Final = (

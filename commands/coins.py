@@ -13,6 +13,7 @@ from typing import Final, TextIO
 from commands.coins_csv import export_csv, import_csv, open_csv, write_whole
 from commands.composition import open_database
 from commands.errors import CoinsError
+from commands.runtime import cancelled_by
 from commands.terminal import say
 from config import Settings
 from database import Database
@@ -23,8 +24,12 @@ _MOST_SIMILAR: Final = 3
 _SIMILAR: Final = 0.7  # of all letters, from 0 to 1
 
 
-async def run(settings: Settings, _: asyncio.Event, arguments: argparse.Namespace) -> int:
+async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace) -> int:
     """Runs the action and prints its result. Raises CoinsError, if possible before stores start."""
+    return await cancelled_by(stop, _run(settings, arguments))
+
+
+async def _run(settings: Settings, arguments: argparse.Namespace) -> int:
     act = await prepare(arguments)
     async with open_database(settings) as database:
         say(await act(database))

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from commands.demo_process import running
 from commands.errors import DemoFailed
+from commands.runtime import cancelled_by, stop_signals
 from commands.terminal import plain_phase
 from logging_setup import configure_logging
 from market.markets import DEFAULT_EXCHANGES
@@ -31,11 +32,18 @@ _JOB_S: Final = 120.0
 def run(arguments: argparse.Namespace) -> int:
     """Runs `demo` on an event loop of its own, without the user's settings."""
     configure_logging("WARNING", "console")
-    return asyncio.run(run_demo(arguments.markets))
+    return asyncio.run(_until_stopped(arguments.markets))
+
+
+async def _until_stopped(markets: int) -> int:
+    stop = asyncio.Event()
+    with stop_signals(stop.set):
+        return await cancelled_by(stop, run_demo(markets))
 
 
 async def run_demo(markets: int) -> int:
-    """Shows the main job on a temporary DATA_DIR. Returns the exit code: 0, or 1 with a reason."""
+    """Shows the main job on a temporary DATA_DIR, which is removed however it ends. Returns the
+    exit code: 0, or 1 with a reason."""
     console = Console()
     folder = Path(tempfile.mkdtemp(prefix="perpcache-demo-"))
     started = time.monotonic()

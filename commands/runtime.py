@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import structlog
 
+from commands.errors import EXIT_STOPPED
 from config import Settings
 
 Command = Callable[[Settings, asyncio.Event, argparse.Namespace], Coroutine[Any, Any, int]]
@@ -74,6 +75,22 @@ def watch_parent(read_end: int, on_end: Callable[[], None]) -> None:
         on_end()
 
     loop.add_reader(read_end, ended)
+
+
+async def cancelled_by(stop: asyncio.Event, work: Coroutine[Any, Any, int]) -> int:
+    """Runs `work`, cancelled once when `stop` is set; returns its exit code, or EXIT_STOPPED.
+
+    `work` cleans up when it is cancelled, and a second signal does not interrupt that.
+    """
+    task, stopped = asyncio.ensure_future(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait((task,))
+        return EXIT_STOPPED if task.cancelled() else task.result()
+    finally:
+        stopped.cancel()
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the simulator's options to a parser of any program."""
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-    add("--port", type=int, default=8100, help="port; 0 takes a free one (8100)")
+    add("--port", type=_port, default=8100, help="port; 0 takes a free one (8100)")
     for exchange in EXCHANGES:
         add(
             f"--{exchange.name}",
@@ -101,10 +101,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 2000:
-        raise argparse.ArgumentTypeError("0 to 2000")
-    return value
+    return _integer(text, most=2000)
+
+
+def _port(text: str) -> int:
+    return _integer(text, most=65535)
+
+
+def _integer(text: str, *, most: int) -> int:
+    if not (text.isdecimal() and int(text) <= most):
+        raise argparse.ArgumentTypeError(f"must be 0 to {most}")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ import asyncio
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -184,6 +185,25 @@ def test_what_is_not_known_is_answered_with_what_is(
     assert f"(choose from {choices})" in re.sub(r"(?<=[ (])(\w+)(?=[,)])", r"'\1'", error)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["demo", "--markets", "0"], "argument --markets: must be 1 to 2000"),
+        (["demo", "--markets", "many"], "argument --markets: must be 1 to 2000"),
+        (["simulate", "--port", "65536"], "argument --port: must be 0 to 65535"),
+        (["simulate", "--port", "-1"], "argument --port: must be 0 to 65535"),
+        (["simulate", "--bybit", "2001"], "argument --bybit: must be 0 to 2000"),
+    ],
+)
+def test_a_number_out_of_range_is_answered_with_the_range(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith(f"error: {message}\n")
+
+
 @pytest.mark.parametrize("timeframe", Timeframe)
 def test_every_documents_timeframe_can_be_collected(timeframe: Timeframe) -> None:
     arguments = build_parser().parse_args(["collect", timeframe])
@@ -234,10 +254,64 @@ def test_a_malformed_market_is_refused_before_any_store_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
-    for words in (["disable", "NOPE"], ["enable", "binance"], ["import", "none.csv"]):
+    for words in (
+        ["disable", "NOPE"],
+        ["enable", "binance"],
+        ["import", "none.csv"],
+    ):
         assert main(["coins", *words]) == 1
         assert words[-1] in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
+
+
+# Ctrl-C.
+
+
+INTERRUPTED = """
+import signal, sys
+sys.path.insert(0, sys.argv.pop(1))
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "commands.arguments":
+            signal.raise_signal(signal.SIGINT)
+import main
+sys.meta_path.insert(0, Interrupt())
+sys.exit(main.main())
+"""
+
+
+def test_an_interrupt_while_it_loads_prints_nothing() -> None:
+    ended = run(sys.executable, "-c", INTERRUPTED, ROOT, "coins", "list")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_demo_that_is_stopped_removes_its_data(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    demo = await asyncio.create_subprocess_exec(
+        sys.executable,
+        MAIN,
+        "demo",
+        env={"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), "COLUMNS": "200"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        assert demo.stdout is not None
+        async with asyncio.timeout(60):
+            while b"Starting" not in await demo.stdout.readline():
+                assert demo.returncode is None
+            demo.send_signal(number)
+            demo.send_signal(number)  # a second one does not cut the removal short
+            rest, _ = await demo.communicate()
+    finally:
+        if demo.returncode is None:
+            demo.kill()
+            await demo.wait()
+    assert demo.returncode == 130
+    assert b"Traceback" not in rest
+    assert list(tmp_path.glob("perpcache-demo-*")) == []  # noqa: ASYNC240 - one small folder
 
 
 # make and pip.
