@@ -1,4 +1,4 @@
-"""The parts of every process: hot store, document cache, job queue and database."""
+"""The parts of every process: hot store, published documents, job queue and database."""
 
 from dataclasses import dataclass
 

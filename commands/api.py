@@ -32,7 +32,7 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
     app = create_app(settings, lambda: open_parts(settings, "api"), metrics=metrics)
     tune_garbage_collection()
     listener = socket.socket(fileno=fd) if fd is not None else listen(settings)
-    limits = ConnectionLimits.within(raise_open_file_limit(), metrics)
+    limits = ConnectionLimits.for_open_files(raise_open_file_limit(), metrics)
     if fd is None:
         say(f"Perpcache API: {READY_WORDS}{address_of(listener)}")
     started = await serve_app(app, listener, stop, limits, before_end=app.release_waiters)

@@ -1,1 +1,1 @@
-"""What happens below the application: connections, their limits, their bytes."""
+"""HTTP connections below the ASGI application: the server, its protocol and its limits."""

@@ -1,4 +1,4 @@
-"""How many connections there may be, how large a request's head, how long each part may take.
+"""Limits of connections: their number, the size of a request's head, and deadlines.
 
 The limits of a request's body are in api/request_body.py.
 """
@@ -12,29 +12,29 @@ from api.answers import PIECE_DEADLINE_S
 from metrics.api import ApiMetrics
 
 HEAD_DEADLINE_S: Final = 10.0
-LONGEST_TARGET: Final = 16 * 1024  # path and query: all symbols there are fit
+LONGEST_TARGET: Final = 16 * 1024  # path and query, enough for all symbols
 LARGEST_HEAD: Final = 32 * 1024
 MOST_HEADERS: Final = 100
-# Requests sent before the first is answered wait in memory, and one read may bring thousands.
+# Pipelined requests wait in memory, and one read may bring thousands.
 MOST_PIPELINED: Final = 16
 MOST_CONNECTIONS: Final = 16_384
-# Files that are never given to clients: the stores' connections, logs, the pages of /docs.
-OWN_FILES: Final = 64
+# Open files reserved for stores, logs and the files of /docs.
+RESERVED_FILES: Final = 64
 
 
 class Connection(Hashable, Protocol):
-    """One of a server's connections, as far as its place is concerned."""
+    """A connection that can be closed to make room for another."""
 
     def end(self) -> None:
-        """Closes a connection that nothing is owed to."""
+        """Closes an idle connection."""
 
 
 class ConnectionLimits(ServerState):
-    """The state of a uvicorn server that takes no more connections than it has files for.
+    """The state of a uvicorn server that limits its connections to `most`.
 
-    When it is full, the one that was idle for longest makes room for a new one; when all are
-    being served, the new one is refused. `head_deadline_s` is the time for a request's head,
-    `piece_deadline_s` that for taking PIECE_BYTES of an answer.
+    A new connection above the limit replaces the one that was idle for longest, and is refused if
+    none is idle. `head_deadline_s` is the time for a request's head, `piece_deadline_s` that for
+    a client to take PIECE_BYTES of an answer.
     """
 
     def __init__(
@@ -50,16 +50,18 @@ class ConnectionLimits(ServerState):
         self.metrics = metrics
         self.head_deadline_s = head_deadline_s
         self.piece_deadline_s = piece_deadline_s
-        # Open, with no request of theirs being served; in the order in which they became so.
+        # Connections without a request in progress, the longest idle first.
         self.idle: dict[Connection, None] = {}
 
     @classmethod
-    def within(cls, open_files: int, metrics: ApiMetrics) -> "ConnectionLimits":
-        """For a process that may have this many files open."""
-        return cls(min(MOST_CONNECTIONS, max(open_files - OWN_FILES, open_files // 2)), metrics)
+    def for_open_files(cls, open_files: int, metrics: ApiMetrics) -> "ConnectionLimits":
+        """Limits for a process that may have `open_files` files open."""
+        return cls(
+            min(MOST_CONNECTIONS, max(open_files - RESERVED_FILES, open_files // 2)), metrics
+        )
 
-    def makes_room(self) -> bool:
-        """Whether there is room for the connection that has just been opened."""
+    def make_room(self) -> bool:
+        """Ends an idle connection if there is one too many; False if none is idle."""
         if len(self.connections) <= self.most:
             return True
         for longest in self.idle:

@@ -1,8 +1,8 @@
-"""One HTTP/1.1 connection: uvicorn's, with limits on what a client sends, and how slowly it takes.
+"""The HTTP/1.1 protocol of a connection: uvicorn's, with the limits of limits.py enforced.
 
-What is no request is answered here, counted, and logged seldom: 400, 414, 431, 503, 505. What is
-used of uvicorn beyond `Config(http=ServingProtocol)` is listed in
-tests/api/connections/test_uvicorn.py, with the version of which it is known to hold.
+Malformed and oversized requests are answered here (400, 414, 431, 503, 505), counted, and logged
+at a limited rate. tests/api/connections/test_uvicorn.py lists the private parts of uvicorn that
+are used here, and the version for which they were checked.
 """
 
 import asyncio
@@ -27,17 +27,20 @@ from api.connections.limits import (
 from logging_setup import ThrottledLog
 from metrics.api import OTHER
 
-# How long the rest of a refused request is swallowed, so that its answer is not lost by a reset.
+# The rest of a refused request is read for this long: a reset could discard our answer.
 _LINGER_S: Final = 2.0
-# Tells the application that slow readers are cut here.
+# Tells the application that this protocol disconnects slow clients.
 _EXTENSIONS: Final[Mapping[str, object]] = MappingProxyType({PACE_EXTENSION: {}})
 
 throttled = ThrottledLog(structlog.get_logger(__name__))
 
 
 class ServingProtocol(HttpToolsProtocol):
-    """Cuts a connection whose request head is not complete in time, from its opening or, on one
-    that is kept alive, from the first byte; and one that takes less than a piece in time."""
+    """Disconnects clients that send a request's head, or take an answer, too slowly.
+
+    The time for a head counts from the connection's opening, or from the first byte of a later
+    request. An answer must be taken at PIECE_BYTES per `piece_deadline_s`.
+    """
 
     def __init__(
         self,
@@ -50,40 +53,39 @@ class ServingProtocol(HttpToolsProtocol):
         if not isinstance(server_state, ConnectionLimits):
             raise TypeError("the server's state must be ConnectionLimits")
         self.limits = server_state
-        # The head that is being read.
         self._in_head = False
-        self._in_parts = False  # or in one read that is long: its sizes have to be looked at
-        self._open_bytes = 0  # of reads that brought no end of the head
-        # Deadlines: for a head, or for the rest of a refused request; and for unsent bytes.
-        self._deadline: asyncio.TimerHandle | None = None
-        self._stalled: asyncio.TimerHandle | None = None
-        # The first of the requests that are not answered.
+        self._in_parts = False  # the head came in several reads or a long one: check its sizes
+        self._open_head_bytes = 0  # of all reads within the head so far
+        # Timers for a head or the rest of a refused request, and for unsent bytes.
+        self._timer: asyncio.TimerHandle | None = None
+        self._unsent_timer: asyncio.TimerHandle | None = None
+        # The oldest request without a complete answer.
         self._serving: RequestResponseCycle | None = None
-        # Why the parser was stopped, and whether that has been answered.
-        self._refusal: tuple[int, str] | None = None
-        self._refused = False
+        # Why the parser was stopped (status, detail), and whether that was answered.
+        self._parse_error: tuple[int, str] | None = None
+        self._is_refused = False
 
-    # Opening and end.
+    # Opening and closing.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._arm()
-        if self.limits.makes_room():
+        self._start_head_timer()
+        if self.limits.make_room():
             self.limits.idle[self] = None
         else:
             most = self.limits.most
             self._refuse(503, f"too many connections (limit {most}): try again later")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._disarm()
+        self._stop_timer()
         self._stop_watching_unsent()
         self._stop_keep_alive()
         self._leave_idle()
-        _tell_gone(self._serving)  # uvicorn itself tells only the last one that was asked for
+        _signal_disconnect(self._serving)  # uvicorn signals the last request only
         super().connection_lost(exc)
 
     def end(self) -> None:
-        """Closes a connection that nothing is owed to, whether or not its client reads."""
+        """Closes an idle connection, even if its client does not read."""
         self._leave_idle()
         if self.transport.get_write_buffer_size():
             self.transport.abort()
@@ -93,10 +95,10 @@ class ServingProtocol(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         self.end()
 
-    # What comes in.
+    # Requests.
 
     def data_received(self, data: bytes) -> None:
-        if self._refused:
+        if self._is_refused:
             return
         self._stop_keep_alive()
         was_in_head = self._in_head
@@ -104,35 +106,35 @@ class ServingProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # answered as if only the request had been made; the connection ends with it
+            pass  # answered without an upgrade; the connection is closed then
         except httptools.HttpParserError:
-            self._refuse(*(self._refusal or (400, "malformed HTTP request")))
+            self._refuse(*(self._parse_error or (400, "malformed HTTP request")))
             return
         if was_in_head and self._in_head:
-            self._open_bytes += len(data)
-            self._look_at_open_head()
-        if self._deadline is None and (self._in_head or self._is_idle()):
-            # Also after the rest of a body that nobody read, or empty lines: a head has to follow.
-            self._arm()
+            self._open_head_bytes += len(data)
+            self._check_open_head()
+        if self._timer is None and (self._in_head or self._is_idle()):
+            # Also after the rest of an unread body, or empty lines: a head must follow.
+            self._start_head_timer()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["extensions"] = _EXTENSIONS  # type: ignore[typeddict-item]
         self._in_head = True
-        self._open_bytes = 0
-        if self._deadline is not None:
-            self._arm()
+        self._open_head_bytes = 0
+        if self._timer is not None:
+            self._start_head_timer()
 
     def on_headers_complete(self) -> None:
-        if self._deadline is not None:
-            self._disarm()
+        if self._timer is not None:
+            self._stop_timer()
         self._in_head = False
         if self._in_parts or len(self.headers) > MOST_HEADERS:
-            self._look_at_sizes()
+            self._check_sizes()
         version = self.parser.get_http_version()
         if version not in ("1.0", "1.1"):
             self._stop_parsing(505, f"HTTP/{version} is not supported: use HTTP/1.1")
-        # RFC 9112, 3.2: exactly one, or whoever is in front of us may have read another.
+        # RFC 9112, 3.2: exactly one Host, because a proxy may have used another one of several.
         hosts = 0
         for name, _ in self.headers:
             if name == b"host":
@@ -140,7 +142,7 @@ class ServingProtocol(HttpToolsProtocol):
         if hosts != 1 and (hosts or version == "1.1"):
             self._stop_parsing(400, f"{hosts} Host headers: a request has exactly one")
         if len(self.pipeline) >= MOST_PIPELINED:
-            detail = f"more than {MOST_PIPELINED} requests wait here: read their answers first"
+            detail = f"more than {MOST_PIPELINED} pipelined requests: read their answers first"
             self._stop_parsing(400, detail)
         super().on_headers_complete()
         self.limits.idle.pop(self, None)
@@ -149,30 +151,30 @@ class ServingProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False
 
-    def _look_at_open_head(self) -> None:
+    def _check_open_head(self) -> None:
         if len(self.url) > LONGEST_TARGET:
-            self._refuse(*_long_target())
-        elif self._open_bytes > LARGEST_HEAD:
-            self._refuse(*_large_head())
+            self._refuse(*_target_too_long())
+        elif self._open_head_bytes > LARGEST_HEAD:
+            self._refuse(*_head_too_large())
 
-    def _look_at_sizes(self) -> None:
+    def _check_sizes(self) -> None:
         if len(self.url) > LONGEST_TARGET:
-            self._stop_parsing(*_long_target())
+            self._stop_parsing(*_target_too_long())
         if (
             len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
             > LARGEST_HEAD
         ):
-            self._stop_parsing(*_large_head())
+            self._stop_parsing(*_head_too_large())
         if len(self.headers) > MOST_HEADERS:
             self._stop_parsing(431, f"more than {MOST_HEADERS} headers: send fewer")
 
-    # What goes out.
+    # Answers.
 
     def on_response_complete(self) -> None:
         self._serving = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
         if self.transport.is_closing():
-            # It closes when its last bytes are taken: they have a deadline, too.
+            # It closes once the client has taken the last bytes, which have a deadline, too.
             self._watch_unsent()
         elif self._serving is None:
             if self.cycle.body:
@@ -190,32 +192,32 @@ class ServingProtocol(HttpToolsProtocol):
     # Refusals.
 
     def _stop_parsing(self, status: int, detail: str) -> NoReturn:
-        """To be called by the parser: what a callback of it raises becomes a parser's error."""
-        self._refusal = status, detail
+        """For callbacks of the parser, which turns any exception into an HttpParserError."""
+        self._parse_error = status, detail
         raise ValueError(detail)
 
     def _refuse(self, status: int, detail: str) -> None:
-        """Answers what is no request, if that is still possible, and ends the connection."""
-        self._disarm()
+        """Answers with an error if no answer is in progress, and closes the connection."""
+        self._stop_timer()
         self._leave_idle()
-        self._refused = True
+        self._is_refused = True
         self.limits.metrics.answered(OTHER, OTHER, status, None)
         throttled.warning("requests_refused", status=status, reason=detail)
         serving = self._serving
         if self.pipeline or (serving and serving.response_started):
-            self.transport.abort()  # an answer is under way: nothing may get into it
+            self.transport.abort()  # an error would corrupt the answer in progress
             return
-        _tell_gone(serving)
+        _signal_disconnect(serving)
         self.transport.write(refusal(status, detail, self.limits.default_headers))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.flow.resume_reading()
-        self._deadline = self.loop.call_later(_LINGER_S, self.transport.abort)
+        self._timer = self.loop.call_later(_LINGER_S, self.transport.abort)
 
     # Deadlines.
 
     def _is_idle(self) -> bool:
-        """Whether no request of this connection is being served or waits for it."""
+        """Whether no request is in progress or pipelined."""
         return self._serving is None
 
     def _leave_idle(self) -> None:
@@ -226,53 +228,53 @@ class ServingProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
 
-    def _arm(self) -> None:
-        self._disarm()
+    def _start_head_timer(self) -> None:
+        self._stop_timer()
         deadline_s = self.limits.head_deadline_s
-        self._deadline = self.loop.call_later(deadline_s, self._cut_late_head)
+        self._timer = self.loop.call_later(deadline_s, self._on_late_head)
 
-    def _cut_late_head(self) -> None:
+    def _on_late_head(self) -> None:
         if self.flow.read_paused:
-            self._arm()  # requests before it are still served: it is us who do not read on
+            self._start_head_timer()  # we stopped reading while earlier requests are served
         else:
             self.transport.abort()
 
-    def _disarm(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _watch_unsent(self) -> None:
         self._stop_watching_unsent()
         unsent = self.transport.get_write_buffer_size()
         if unsent:
             deadline_s = self.limits.piece_deadline_s
-            self._stalled = self.loop.call_later(deadline_s, self._look_at_unsent, unsent)
+            self._unsent_timer = self.loop.call_later(deadline_s, self._check_unsent, unsent)
 
-    def _look_at_unsent(self, before: int) -> None:
-        """Cuts a client that took less than a piece since the last look."""
+    def _check_unsent(self, before: int) -> None:
+        """Disconnects a client that took less than PIECE_BYTES since the last check."""
         unsent = self.transport.get_write_buffer_size()
         if unsent > max(0, before - PIECE_BYTES):
-            throttled.info("stalled_clients_cut", left_bytes=unsent)
+            throttled.info("slow_clients_disconnected", left_bytes=unsent)
             self.transport.abort()
         else:
             self._watch_unsent()
 
     def _stop_watching_unsent(self) -> None:
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
+        if self._unsent_timer is not None:
+            self._unsent_timer.cancel()
+            self._unsent_timer = None
 
 
-def _long_target() -> tuple[int, str]:
+def _target_too_long() -> tuple[int, str]:
     return 414, f"path and query are longer than {LONGEST_TARGET} bytes: ask for less at once"
 
 
-def _large_head() -> tuple[int, str]:
+def _head_too_large() -> tuple[int, str]:
     return 431, f"the request's head is larger than {LARGEST_HEAD} bytes: send fewer headers"
 
 
-def _tell_gone(cycle: RequestResponseCycle | None) -> None:
+def _signal_disconnect(cycle: RequestResponseCycle | None) -> None:
     if cycle is not None and not cycle.response_complete:
         cycle.disconnected = True
         cycle.message_event.set()

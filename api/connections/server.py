@@ -1,4 +1,4 @@
-"""The life of one API process: uvicorn on a socket of ours, until told to stop."""
+"""Runs an ASGI application with uvicorn on a given socket until a stop event."""
 
 import asyncio
 import contextlib
@@ -12,8 +12,8 @@ from starlette.types import ASGIApp
 from api.connections.limits import ConnectionLimits
 from api.connections.protocol import ServingProtocol
 
-_KEPT_ALIVE_S: Final = 75
-_FINISH_S: Final = 1  # for the requests under way when told to stop
+_KEEP_ALIVE_S: Final = 75
+_FINISH_S: Final = 1  # for the requests in progress at the stop
 
 
 async def serve_app(
@@ -24,10 +24,9 @@ async def serve_app(
     *,
     before_end: Callable[[], Awaitable[None]],
 ) -> bool:
-    """Answers on `listener` until `stop`; False when the application could not start.
+    """Serves on `listener` until `stop`; False if the application could not start.
 
-    `limits`: how many connections it takes.
-    `before_end` is awaited while connections still stand: for requests that are held.
+    `before_end` is awaited before connections are closed, to answer long polls.
     """
     server = _Server(
         limits,
@@ -42,18 +41,18 @@ async def serve_app(
             log_config=None,
             access_log=False,
             server_header=False,
-            # Whose address counts is said by TRUSTED_PROXIES, and looked up where it matters.
+            # api/client_address.py reads X-Forwarded-For, by TRUSTED_PROXIES.
             proxy_headers=False,
-            timeout_keep_alive=_KEPT_ALIVE_S,
+            timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_FINISH_S,
         ),
     )
 
-    async def end_with_signal() -> None:
+    async def exit_on_stop() -> None:
         await stop.wait()
         server.should_exit = True
 
-    ending = asyncio.create_task(end_with_signal())
+    ending = asyncio.create_task(exit_on_stop())
     try:
         await server.serve(sockets=[listener])
     finally:
@@ -62,7 +61,7 @@ async def serve_app(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, with signals left to us and waiting requests answered first."""
+    """uvicorn's server without signal handlers; it awaits `before_end` before it shuts down."""
 
     def __init__(
         self,
