@@ -27,6 +27,7 @@ _TOO_FREQUENT: Final = re.compile(r"too frequent|rate limit|too many")
 _LOCATION: Final = re.compile(r"restricted location|country|region|eligib")
 _IP_ADDRESS: Final = re.compile(r"IP ?\([^)]*\)")  # ours; readers of a document do not need it
 _TAG: Final = re.compile(r"<!?/?[a-zA-Z][^>]*>")
+_HEADLINE_TWICE: Final = re.compile(r"^(.{4,100}?) \1(?= |$)")  # in the title and on the page
 _EXCERPT: Final = 2000  # characters of a body that is not JSON
 _LONGEST_CAUSE: Final = 200
 _EMPTY_BODIES: Final = frozenset({b"", b"null"})
@@ -73,7 +74,8 @@ def _error(kind: Kind, cause: str, request: Request, status: int) -> ExchangeErr
 
 def _plain_text(body: bytes) -> str:
     """The text of a body that is not JSON, such as an HTML page."""
-    return _TAG.sub(" ", excerpt(body, _EXCERPT)).strip() or "no message"
+    text = " ".join(_TAG.sub(" ", excerpt(body, _EXCERPT)).split())
+    return _HEADLINE_TWICE.sub(r"\1", text) or "no message"
 
 
 def _kind(venue: Venue, status: int, code: str | None, text: str) -> Kind:

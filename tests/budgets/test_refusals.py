@@ -126,6 +126,16 @@ def test_answers_that_are_parsed(request_name: str, body: bytes) -> None:
     assert _judge(request_name, 200, body) is None
 
 
+def test_an_error_page_is_quoted_without_its_tags_and_without_repeating_itself() -> None:
+    page = (
+        b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n"
+        b"<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx</center>\r\n</body></html>"
+    )
+    refusal = _judge("weight", 502, page)
+    assert refusal is not None
+    assert refusal.cause == "502 Bad Gateway nginx"
+
+
 @pytest.mark.parametrize(
     ("request_name", "status", "body", "headers", "pause_s"),
     [
