@@ -225,7 +225,7 @@ async def test_how_the_job_that_makes_a_document_ended(queue: JobQueue, acquire:
         assert record is not None and record.last == last
     assert await queue.get(maker_of("global_fr")) is None
     with pytest.raises(ValueError, match="no job makes"):
-        maker_of("3m")
+        maker_of("7m")
 
 
 async def test_the_list_begins_with_the_newest(queue: JobQueue) -> None:
