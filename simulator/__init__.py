@@ -1,5 +1,5 @@
-"""Exchanges on this machine: each answers as the real one does, all on one port.
+"""The simulator: the exchanges imitated on one local port, for tests, demos and benchmarks.
 
-The simulator is written from the exchanges' documentation alone. It imports nothing of the
-product and keeps its own constants and types, so that the two can check each other.
+It is written from the exchanges' documentation alone. It imports nothing of the product and has its
+own constants and types, so that the two check each other.
 """

@@ -1,4 +1,4 @@
-"""What goes back over the wire, and what every exchange makes it with."""
+"""HTTP answers: their shape, error pages, and pages of candles, shared by all exchanges."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ JSON: Final = "application/json"
 JSON_UTF8: Final = "application/json;charset=UTF-8"
 HTML: Final = "text/html"
 
-# interval_ms of the periods that are modelled; the exchanges know a few more.
+# interval_ms of the modelled periods; the exchanges have a few more.
 PERIODS_MS: Final = {
     "5m": 300_000, "15m": 900_000, "30m": 1_800_000, "1h": 3_600_000, "2h": 7_200_000,
     "4h": 14_400_000, "6h": 21_600_000, "8h": 28_800_000, "12h": 43_200_000, "1d": 86_400_000,
@@ -23,8 +23,8 @@ PERIODS_MS: Final = {
 
 @dataclass(slots=True)
 class Answer:
-    """One HTTP answer. `rejected` tells that the client's parameters were at fault, `fault` what
-    was asked for to go wrong with it."""
+    """One HTTP answer. `rejected`: the client's parameters were wrong. `fault`: the kind of fault
+    injected into it, if any."""
 
     status: int
     body: bytes
@@ -45,7 +45,7 @@ _REASONS: Final = {
 
 
 def error_page(status: int, text: str = "") -> Answer:
-    """A web server's page for a status, as it comes from before the exchange itself."""
+    """The page that a web server in front of the exchange sends for a status."""
     page = _NGINX.format(status=status, text=text or _REASONS.get(status, "Error"))
     return Answer(status, page.encode(), HTML)
 
@@ -58,9 +58,9 @@ def candle_rows(
     market: Market, pages: RowPages, render_forming: Callable[[Ints], list[bytes]], *,
     limit: int, first_ms: int, last_ms: int, forward: bool, now_ms: int,
 ) -> bytes:  # fmt: skip
-    """The text of at most `limit` candles of a window, the forming one in its place.
+    """The text of at most `limit` candles of a window, including the forming one.
 
-    `forward`: the first of the window, else the last of it. `render_forming` turns a column of
+    `forward`: the first candles of the window, else the last. `render_forming` turns a column of
     candles into rows of text.
     """
     open_ms = now_ms - now_ms % pages.interval_ms

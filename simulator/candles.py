@@ -1,4 +1,4 @@
-"""Candles as integer columns: how they are put together. Knows no text and no exchange.
+"""Candles as integer columns, and their aggregation, independent of any exchange's format.
 
 A block of candles is an int64 array of shape (10, n), one row for each column below, times
 ascending. Prices are in units of 10^-price_decimals, volumes in 10^-quantity_decimals, turnover
@@ -25,7 +25,7 @@ TAKER_TURNOVER: Final = 9
 COLUMN_COUNT: Final = 10
 
 MINUTE_MS: Final = 60_000
-SLOT_MS: Final = 5 * MINUTE_MS  # the finest candle there is
+SLOT_MS: Final = 5 * MINUTE_MS  # the length of the finest candle
 HOUR_MS: Final = 60 * MINUTE_MS
 DAY_MS: Final = 24 * HOUR_MS
 
@@ -34,7 +34,7 @@ NO_CANDLES.setflags(write=False)
 
 
 def aggregate(candles: Ints, interval_ms: int) -> Ints:
-    """The candles of `interval_ms` made of finer ones; holes inside stay out of the sums."""
+    """Aggregates finer candles to `interval_ms`; missing ones add nothing to the sums."""
     if candles.shape[1] == 0:
         return candles
     times = candles[TIME] - candles[TIME] % interval_ms
@@ -50,7 +50,7 @@ def aggregate(candles: Ints, interval_ms: int) -> Ints:
 
 
 def one_candle(open_time_ms: int, candles: Ints) -> Ints:
-    """All of `candles` as the one candle that opened at `open_time_ms`; none if there are none."""
+    """Merges `candles` into one that opens at `open_time_ms`; empty if there are none."""
     if candles.shape[1] == 0:
         return candles
     merged = np.empty((COLUMN_COUNT, 1), dtype=np.int64)
@@ -64,17 +64,17 @@ def one_candle(open_time_ms: int, candles: Ints) -> Ints:
 
 
 def between(candles: Ints, first_ms: int, last_ms: int) -> Ints:
-    """Those that opened from `first_ms` to `last_ms`, both included."""
+    """The candles that open from `first_ms` to `last_ms`, both included."""
     start = int(np.searchsorted(candles[TIME], first_ms, "left"))
     end = int(np.searchsorted(candles[TIME], last_ms, "right"))
     return candles[:, start:end]
 
 
-def so_far(candle: Ints, elapsed_ms: int, length_ms: int, tick: int, step: int) -> Ints:
-    """What one candle shows `elapsed_ms` after its open: the way to its final form.
+def partial_candle(candle: Ints, elapsed_ms: int, length_ms: int, tick: int, step: int) -> Ints:
+    """The state of a forming candle `elapsed_ms` after its open.
 
-    The price goes from the open to one extreme, to the other, to the close, a third of the time
-    each; volume grows evenly. At `length_ms` it is the final candle.
+    The price moves from the open to one extreme, to the other, to the close, in a third of the time
+    each; volume grows linearly. At `length_ms` this is the final candle.
     """
     values = candle[:, 0].tolist()
     first, high, low, last = values[OPEN], values[HIGH], values[LOW], values[CLOSE]

@@ -1,14 +1,14 @@
-"""Exchange time: real, set, frozen or moved on by hand, with a skew for each exchange."""
+"""Simulated exchange time: real, set, frozen or advanced, with a skew for each exchange."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
 
 
 class Clock:
-    """Tells each exchange's time in UTC milliseconds.
+    """Each exchange's time in UTC milliseconds.
 
-    Rate windows follow `flowing_ms`, which goes on while the clock is frozen: a frozen exchange
-    would otherwise never open its next minute.
+    Rate limits use `flowing_ms`, which continues while the clock is frozen; otherwise a frozen
+    exchange would never begin its next minute.
     """
 
     def __init__(
@@ -35,14 +35,14 @@ class Clock:
         return self._skew_ms
 
     def flowing_ms(self) -> int:
-        """The time that would be if the clock were never frozen."""
+        """The time that the clock would show if it were never frozen."""
         return self._base_ms + (self._monotonic_ns() - self._base_ns) // 1_000_000
 
     def monotonic_s(self) -> float:
         return self._monotonic_ns() / 1e9
 
     def now_ms(self, exchange: str | None = None) -> int:
-        """What `exchange` shows; without one, the time before any skew."""
+        """The time of `exchange`; without one, the time before any skew."""
         now_ms = self.flowing_ms() if self._frozen_ms is None else self._frozen_ms
         return now_ms + (self._skew_ms[exchange] if exchange else 0)
 
@@ -54,7 +54,7 @@ class Clock:
         frozen: bool | None = None,
         skew_ms: Mapping[str, int] | None = None,
     ) -> None:
-        """Changes what is given and leaves the rest as it is."""
+        """Changes the given values, keeps the others. Raises ValueError for unknown exchanges."""
         target_ms = (self.now_ms() if now_ms is None else now_ms) + advance_ms
         if frozen is None:
             frozen = self.frozen

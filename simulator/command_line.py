@@ -1,4 +1,4 @@
-"""The command line: options into parts, the server's life from the ready line to its end."""
+"""The simulator's command line: its options, the parts built from them, and the server's run."""
 
 import argparse
 import asyncio
@@ -17,7 +17,7 @@ from simulator.clock import Clock
 from simulator.control import Control
 from simulator.exchange_markets import ExchangeMarkets
 from simulator.exchanges import EXCHANGES
-from simulator.faults import EVENTS, KINDS, FaultRules, WrongRule
+from simulator.faults import EVENTS, KINDS, FaultRules, InvalidRule
 from simulator.pages import PageCache
 from simulator.recorded_universe import build_replay
 from simulator.server import Server
@@ -25,13 +25,13 @@ from simulator.stats import Stats
 from simulator.universe import GeneratorContext, build_universe
 
 DESCRIPTION: Final = (
-    f"Answers as {' and '.join(exchange.title for exchange in EXCHANGES)} do, on one port of\n"
-    "this machine: the same paths, formats, limits and mistakes, with generated or recorded\n"
-    "markets. Use the printed address as "
+    f"Simulates {' and '.join(exchange.title for exchange in EXCHANGES)} on one local port:\n"
+    "the same paths, formats, rate limits and errors, with generated or recorded markets.\n"
+    "Use the printed address as "
     + " and as ".join(f"{exchange.name.upper()}_BASE_URL" for exchange in EXCHANGES)
     + "."
 )
-_MARKETS: Final = 20  # of each exchange, where the command line does not say how many
+_MARKETS: Final = 20  # of each exchange, by default
 _PAGE_CACHE_BYTES: Final = 256_000_000
 _STOP_S: Final = 0.3
 
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="N",
             help=f"{exchange.title}: markets to collect, 0 to 2000 ({_MARKETS}; recorded: all)",
         )
-    add("--seed", type=int, default=1, help="another seed makes other markets (1)")
+    add("--seed", type=int, default=1, help="seed of the generated markets (1)")
     add(
         "--now",
         type=int,
@@ -64,25 +64,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=None,
         metavar="DIR",
-        help="replay recorded lists and series from this folder, moved in time so that they end "
-        "now",
+        help="replay recorded lists and series from this folder, shifted in time to end now",
     )
     add(
         "--recorded-period",
         choices=("native", "newest"),
         default="native",
-        help="where one symbol was recorded in several periods: the one with native 8h candles "
-        "(then without open interest), or the newest (native)",
+        help="if a symbol was recorded in several periods: use the one with native 8h candles "
+        "(without open interest), or the newest (native)",
     )
     limits = parser.add_argument_group("limits")
     add = limits.add_argument
-    add("--no-limits", action="store_true", help="count, but let everything through")
+    add("--no-limits", action="store_true", help="count requests, but refuse none")
     add(
         "--grace-seconds",
         type=float,
         default=0.5,
         metavar="S",
-        help="how long after a refusal a further request breaks no rule yet (0.5)",
+        help="seconds after a refusal in which further requests do not count as violations (0.5)",
     )
     for exchange in EXCHANGES:
         exchange.add_options(limits)
@@ -94,10 +93,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         metavar="JSON",
         help="a rule or a list of rules, or @FILE with them; fields: exchange, endpoint, symbol, "
-        f"probability, count, after, duration_s and what the kind needs; kinds: {kinds}",
+        f"probability, count, after, duration_s and those of the kind; kinds: {kinds}",
     )
     faults.add_argument("--parent-fd", type=int, default=None, metavar="FD",
-        help="end when this inherited pipe closes: the parent is gone")  # fmt: skip
+        help="end when this inherited pipe closes, because the parent has ended")  # fmt: skip
 
 
 def _count(text: str) -> int:
@@ -118,8 +117,8 @@ def run(args: argparse.Namespace) -> int:
     """Serves until SIGINT, SIGTERM or the parent's end. Exit code 0, 2 for wrong options."""
     try:
         server = build(args)
-    except (WrongRule, OSError, ValueError) as error:
-        print(f"simulator: {error}", file=sys.stderr)  # noqa: T201 - a program's word to its user
+    except (InvalidRule, OSError, ValueError) as error:
+        print(f"simulator: {error}", file=sys.stderr)  # noqa: T201 - for the user
         return 2
     try:
         uvloop.run(_serve(server, args))
@@ -130,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def build(args: argparse.Namespace) -> Server:
-    """The parts, put together. Raises WrongRule for bad --faults, OSError for bad files."""
+    """Builds the server. Raises InvalidRule for bad --faults, OSError for unreadable files."""
     clock = Clock(args.now, exchanges=[e.name for e in EXCHANGES], frozen=args.frozen)
     stats = Stats()
     simulated = ExchangeMarkets(
@@ -167,7 +166,7 @@ def _rules(text: str) -> Any:
     try:
         return orjson.loads(Path(text[1:]).read_bytes() if text.startswith("@") else text)
     except orjson.JSONDecodeError as error:
-        raise WrongRule(f"--faults is not JSON: {error}") from None
+        raise InvalidRule(f"--faults is not JSON: {error}") from None
 
 
 async def _serve(server: Server, args: argparse.Namespace) -> None:

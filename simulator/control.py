@@ -1,4 +1,4 @@
-"""The simulator's own paths under /sim: clock, truth, faults, statistics."""
+"""The simulator's control API under /sim: clock, true data, faults, statistics."""
 
 import asyncio
 import inspect
@@ -8,38 +8,38 @@ from typing import Any, Final
 import orjson
 
 from simulator.answers import Answer, dump
-from simulator.events import happen
+from simulator.events import apply_event
 from simulator.exchange import Exchange
 from simulator.exchange_markets import ExchangeMarkets
-from simulator.faults import EVENTS, FaultRules, WrongRule
+from simulator.faults import EVENTS, FaultRules, InvalidRule
 from simulator.parameters import whole_number
 from simulator.stats import Stats
-from simulator.truth import WrongQuestion, market_truth, regular_settlements
+from simulator.truth import InvalidQuery, market_truth, regular_settlements
 from simulator.universe import GeneratorContext
 
 _INDEX: Final = """Simulated exchanges, on one port. Candles of 5m to 1d. Use this address as:
 
 {exchanges}
 
-GET    /sim/markets?exchange=                 what there is and what must be collected
-GET    /sim/truth?timeframe=4h                the numbers merged rows must hold; exchange=, symbol=
+GET    /sim/markets?exchange=                 all markets, and which of them must be collected
+GET    /sim/truth?timeframe=4h                the true values of merged rows; exchange=, symbol=
                                               (both repeatable), as_of=, candles=499,
                                               funding_history=, oi_as_of=, funding_as_of=
 GET    /sim/recorded?exchange=&symbol=&interval=   native candles of recorded series
 GET    /sim/funding                           regular settlements; as_of=, funding_history=400
 GET    /sim/stats, POST /sim/stats/reset      requests, weights, limits broken, rejections
-GET    /sim/requests                          the last ones, with when each came and was answered
+GET    /sim/requests                          the last requests, with times of arrival and answer
 GET    /sim/clock, POST /sim/clock            now_ms, advance_ms, frozen, skew_ms by exchange
 GET    /sim/faults, POST, DELETE              a rule or a list of rules; see --help; number=
-GET    /sim/held?count=1&deadline_s=30        waits until so many answers are held (kind hold)
-POST   /sim/limits/reset                      all windows empty, all bans over
+GET    /sim/held?count=1&deadline_s=30        waits until `count` answers are held (kind hold)
+POST   /sim/limits/reset                      empties all windows, ends all bans
 """
 
 Query = Mapping[str, list[str]]
 
 
 class Control:
-    """Answers the paths under /sim. None of them counts against a limit."""
+    """Answers the paths under /sim; they count against no rate limit."""
 
     def __init__(
         self, markets: ExchangeMarkets, exchanges: Mapping[str, Exchange], stats: Stats,
@@ -62,7 +62,7 @@ class Control:
             ("GET", "/sim/stats"): lambda query, body: self._stats.as_json(),
             ("POST", "/sim/stats/reset"): self._reset_stats,
             ("GET", "/sim/requests"): lambda query, body: {
-                "requests": [asked._asdict() for asked in self._stats.asked]
+                "requests": [record._asdict() for record in self._stats.recent_requests]
             },
             ("POST", "/sim/limits/reset"): self._reset_limits,
             ("GET", "/sim/faults"): lambda query, body: self._faults.as_json(),
@@ -74,7 +74,7 @@ class Control:
     async def answer(
         self, method: str, path: str, query: Query, read: Callable[[], Awaitable[bytes]]
     ) -> Answer:
-        """One answer; what is wrong with a request is told in `detail`."""
+        """Answers one request; `detail` of a 400 or 404 says what is wrong."""
         if path in ("/", "/sim", "/sim/"):
             return Answer(200, self._index().encode(), "text/plain; charset=utf-8")
         route = self._routes.get((method, path))
@@ -84,7 +84,7 @@ class Control:
             body = orjson.loads(await read() or b"{}") if method == "POST" else None
             found = route(query, body)
             return Answer(200, dump(await found if inspect.isawaitable(found) else found))
-        except (WrongQuestion, WrongRule, ValueError, TypeError, KeyError) as error:
+        except (InvalidQuery, InvalidRule, ValueError, TypeError, KeyError) as error:
             return Answer(400, dump({"detail": str(error)}))
 
     def _index(self) -> str:
@@ -96,14 +96,14 @@ class Control:
         return _INDEX.format(exchanges="\n".join(lines))
 
     def add_faults(self, rules: Any) -> list[dict[str, Any]]:
-        """Takes one rule or a list of them; what happened, or the rules as they stand."""
+        """Adds one rule or a list; returns the applied events and the new rules."""
         found = rules if isinstance(rules, list) else [rules]
         for rule in found:
             if not isinstance(rule, dict):
-                raise WrongRule("a rule is a JSON object")
+                raise InvalidRule("a rule is a JSON object")
             self._faults.check(rule)
         return [
-            happen(self._simulated, self._exchanges, self._context, rule)
+            apply_event(self._simulated, self._exchanges, self._context, rule)
             if rule["kind"] in EVENTS
             else self._faults.add(rule, self._simulated.clock.monotonic_s()).as_json()
             for rule in found
@@ -126,7 +126,7 @@ class Control:
 
     def _reset_limits(self, query: Query, body: Any) -> Any:
         for exchange in self._exchanges.values():
-            exchange.forget_limits()
+            exchange.reset_limits()
         return {}
 
     def _clock_json(self) -> dict[str, Any]:
@@ -141,7 +141,7 @@ class Control:
     def _set_clock(self, query: Query, body: Any) -> Any:
         unknown = sorted(set(body) - {"now_ms", "advance_ms", "frozen", "skew_ms"})
         if unknown:
-            raise WrongQuestion(f"unknown field {unknown[0]!r}")
+            raise InvalidQuery(f"unknown field {unknown[0]!r}")
         self._simulated.clock.set(**body)
         return self._clock_json()
 
@@ -149,7 +149,7 @@ class Control:
         exchanges, symbols = _listed(query, "exchange"), _listed(query, "symbol")
         unknown = [name for name in exchanges if name not in self._simulated.by_exchange]
         if unknown:
-            raise WrongQuestion(f"exchange is one of {', '.join(self._simulated.by_exchange)}")
+            raise InvalidQuery(f"exchange is one of {', '.join(self._simulated.by_exchange)}")
         return [
             market
             for exchange, markets in self._simulated.by_exchange.items()
@@ -181,7 +181,7 @@ class Control:
     async def _truth(self, query: Query, body: Any) -> Any:
         clock = self._simulated.clock
         timeframe = (_listed(query, "timeframe") or ["4h"])[0]
-        # As a collector sees it: the smaller of the exchanges' clocks.
+        # A collector uses the earliest of the exchanges' clocks.
         now_ms = min(clock.now_ms(name) for name in self._simulated.by_exchange)
         as_of_ms = _number(query, "as_of", now_ms)
         candles = _number(query, "candles", 499)
@@ -195,7 +195,7 @@ class Control:
                 funding_as_of_ms=funding_ms, funding_history=history,
             )  # fmt: skip
             markets.append(truth)
-            await asyncio.sleep(0)  # exchange answers go on meanwhile
+            await asyncio.sleep(0)  # lets exchange requests be answered meanwhile
         return {"timeframe": timeframe, "as_of": as_of_ms, "markets": markets}
 
     def _funding(self, query: Query, body: Any) -> Any:
@@ -232,5 +232,6 @@ def _number(query: Query, name: str, default: int) -> int:
         return default
     number = whole_number(values[-1])
     if number is None or number > 10**15 or (name == "candles" and not 0 < number <= 5000):
-        raise WrongQuestion(f"{name} must be a whole number within reason")
+        most = 5000 if name == "candles" else 10**15
+        raise InvalidQuery(f"{name} must be a whole number of at most {most}")
     return number

@@ -1,4 +1,4 @@
-"""How answers are spoilt: half of a body, wrong types, rows that make no sense. Pure functions."""
+"""Damage that faults do to answers: truncated bodies, wrong types, impossible rows."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -12,12 +12,12 @@ Rows = list[Any]
 
 
 def truncated(answer: Answer, variant: str, shape: BodyShape) -> None:
-    """The first half of the body."""
+    """Keeps the first half of the body."""
     answer.body = answer.body[: len(answer.body) // 2] or b"{"
 
 
 def _rows_of(body: Any, shape: BodyShape) -> tuple[tuple[str, ...], Rows] | None:
-    """Where the rows of an answer are, and the rows."""
+    """The rows of an answer and the keys that lead to them, or None."""
     for keys in shape.rows_at:
         found = body
         for key in keys:
@@ -34,18 +34,18 @@ def _with_rows(body: Any, keys: tuple[str, ...], rows: Rows) -> Any:
 
 
 def wrong_types(answer: Answer, variant: str, shape: BodyShape) -> None:
-    """Lists become objects, texts become numbers or nothing, numbers become texts."""
+    """Replaces rows by values of other JSON types."""
     body = orjson.loads(answer.body)
     found = _rows_of(body, shape)
     if found is None:
         answer.body = dump([body])
         return
     keys, rows = found
-    turned = [_turned(row, index) for index, row in enumerate(rows)]
+    turned = [_with_wrong_type(row, index) for index, row in enumerate(rows)]
     answer.body = dump(_with_rows(body, keys, turned)) if turned else dump("nothing")
 
 
-def _turned(row: Any, index: int) -> Any:
+def _with_wrong_type(row: Any, index: int) -> Any:
     if index % 3 == 0:
         return None
     if isinstance(row, list):
@@ -56,7 +56,7 @@ def _turned(row: Any, index: int) -> Any:
 
 
 def nonsense(answer: Answer, variant: str, shape: BodyShape) -> None:
-    """Spoils rows; an answer without rows stays as it is."""
+    """Makes some rows impossible; an answer without rows stays unchanged."""
     body = orjson.loads(answer.body)
     found = _rows_of(body, shape)
     if found is not None and found[1]:
@@ -64,7 +64,7 @@ def nonsense(answer: Answer, variant: str, shape: BodyShape) -> None:
 
 
 def _set(row: Any, place: int, names: tuple[str, ...], value: str) -> None:
-    """Replaces a number in a candle by place, in an object by all of the names that it has."""
+    """Replaces a number: in a candle by its place, in an object by its names."""
     if isinstance(row, list):
         row[place] = value
         return
@@ -121,13 +121,13 @@ _NONSENSE: Final[dict[str, Callable[[Rows, BodyShape], Rows]]] = {
 }
 NONSENSE_VARIANTS: Final = tuple(_NONSENSE)
 
-# Kinds that replace the answer, and kinds that spoil one that was made.
-REPLACED: Final[dict[str, Callable[[Exchange], Answer]]] = {
+# Kinds that replace the whole answer, and kinds that damage a normal one.
+REPLACING: Final[dict[str, Callable[[Exchange], Answer]]] = {
     "geo": lambda exchange: exchange.geo_blocked(),
     "html_200": lambda exchange: error_page(200, "Maintenance"),
     "empty_body": lambda exchange: Answer(200, b""),
 }
-SPOILT: Final[dict[str, Callable[[Answer, str, BodyShape], None]]] = {
+DAMAGING: Final[dict[str, Callable[[Answer, str, BodyShape], None]]] = {
     "truncated_json": truncated,
     "wrong_types": wrong_types,
     "nonsense": nonsense,

@@ -1,4 +1,4 @@
-"""Changes of markets that tests and demonstrations ask for: listings, delistings, corrections."""
+"""Market events applied on request: listings, delistings, corrections, funding intervals."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,24 +6,24 @@ from typing import Any
 from simulator.candles import HIGH, HOUR_MS, SLOT_MS, VOLUME
 from simulator.exchange import Exchange
 from simulator.exchange_markets import ExchangeMarkets
-from simulator.faults import WrongRule
+from simulator.faults import InvalidRule
 from simulator.market import Correction, Market
 from simulator.universe import GeneratorContext, make_market
 
 
-def happen(
+def apply_event(
     markets: ExchangeMarkets, exchanges: Mapping[str, Exchange],
     context: GeneratorContext | None, event: Mapping[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
-    """Does what `event` says, at once; tells what changed. Raises WrongRule."""
+    """Applies `event` at once and returns what changed. Raises InvalidRule."""
     exchange, symbol = str(event.get("exchange")), event.get("symbol")
     if exchange not in exchanges or not isinstance(symbol, str):
-        raise WrongRule("this kind needs exchange and symbol")
+        raise InvalidRule("this kind needs exchange and symbol")
     if event["kind"] == "list_new":
         return _list_new(markets, exchanges[exchange], context, symbol, event)
     market = markets.by_exchange[exchange].get(symbol)
     if market is None:
-        raise WrongRule(f"no market {symbol!r} on {exchange}")
+        raise InvalidRule(f"no market {symbol!r} on {exchange}")
     done = _CHANGES[event["kind"]](markets, exchanges[exchange], market, event)
     markets.pages.clear()
     return {"kind": event["kind"], "market": market.name, **done}
@@ -34,11 +34,11 @@ def _list_new(
     event: Mapping[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     if context is None:
-        raise WrongRule("recorded markets cannot grow")
+        raise InvalidRule("list_new needs generated markets: start without --recorded")
     listed_ms = markets.clock.now_ms() - int(event.get("age_ms", 0))
     market = make_market(context, type(exchange), base, listed_ms=listed_ms)
     if markets.find(exchange.name, market.symbol) is not None:
-        raise WrongRule(f"{market.symbol} is listed already")
+        raise InvalidRule(f"{market.symbol} is listed already")
     market.number = sum(len(listed) for listed in markets.by_exchange.values()) + 5
     markets.add(market)
     return {"kind": "list_new", "market": market.name, "listed_ms": listed_ms}
@@ -59,7 +59,7 @@ def _missing_oi(
 ) -> dict[str, Any]:
     times = event.get("times")
     if not isinstance(times, list) or not all(isinstance(time, int) for time in times):
-        raise WrongRule("kind missing_oi needs times, a list of ms")
+        raise InvalidRule("kind missing_oi needs times, a list of ms")
     market.withheld_oi.update(times)
     return {"times": sorted(market.withheld_oi)}
 
@@ -70,11 +70,11 @@ def _correction(
     now_ms = markets.clock.now_ms(market.exchange)
     time_ms = event.get("time", now_ms - 2 * HOUR_MS)
     if not isinstance(time_ms, int) or time_ms > now_ms - SLOT_MS:
-        raise WrongRule("time is that of a candle already closed")
+        raise InvalidRule("time must be within a closed 5-minute candle, in UTC ms")
     slot_ms = time_ms - time_ms % SLOT_MS
     candle = market.closed(SLOT_MS, slot_ms, slot_ms)
     if not candle.shape[1]:
-        raise WrongRule("no candle there")
+        raise InvalidRule(f"{market.name} has no 5-minute candle at {slot_ms}")
     high = int(candle[HIGH, 0]) + 3 * market.tick
     volume = int(candle[VOLUME, 0]) // 10 // market.step * market.step + 7 * market.step
     market.corrections.append(Correction(slot_ms, volume, volume * high, high))
@@ -86,7 +86,7 @@ def _funding_interval(
 ) -> dict[str, Any]:
     hours = event.get("hours")
     if hours not in (1, 2, 4, 8):
-        raise WrongRule("hours is 1, 2, 4 or 8")
+        raise InvalidRule("hours must be 1, 2, 4 or 8")
     now_ms = markets.clock.now_ms(market.exchange)
     from_ms = int(event.get("from_ms", now_ms - now_ms % HOUR_MS + HOUR_MS))
     market.funding.change_interval(from_ms, hours)

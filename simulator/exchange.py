@@ -1,6 +1,6 @@
-"""The shape of a simulated exchange: what general code asks of it and each one answers itself.
+"""The interface of a simulated exchange, with defaults that each exchange may override.
 
-Adding one: a subclass of `Exchange` in a file (or package) of its own, and a line in
+To add an exchange, write a subclass of `Exchange` in a file or package of its own, and add it to
 `simulator/exchanges.py`.
 """
 
@@ -18,35 +18,35 @@ from simulator.parameters import Query
 from simulator.recorded_files import RecordedSeries
 from simulator.stats import Stats
 
-# base, rank, quote, life (trading, awaited or settled) -> a market not yet marked as what it is
+# base, rank, quote, life (trading, awaited or settled) -> a market that its exchange still labels
 MakeMarket = Callable[[str, int, str, str], Market]
 
 
 class Spelling(NamedTuple):
-    """What an exchange calls a coin's contract, and how many coins one unit of it holds."""
+    """An exchange's name for a coin's contract, and the number of coins in one unit of it."""
 
     base: str
     coins: int = 1
 
 
 class FaultKind(NamedTuple):
-    """A kind of fault that one exchange alone has."""
+    """A kind of fault that only one exchange has."""
 
     says: str
-    fields: tuple[str, ...] = ()  # fields that only such a rule has
-    needs: tuple[str, ...] = ()  # those of them that must be there, as whole numbers
+    fields: tuple[str, ...] = ()  # fields that only rules of this kind have
+    needs: tuple[str, ...] = ()  # required fields, whole numbers
 
 
 class Admission(NamedTuple):
-    """What the limits say of a request."""
+    """The rate limits' decision about a request."""
 
-    counter: str  # the one that it drew on
+    counter: str  # the counter that the request was counted in
     headers: Mapping[str, str] = {}
     refused: Answer | None = None
 
 
 class ListedContract(NamedTuple):
-    """What a recorded list says of one contract."""
+    """One contract of a recorded list."""
 
     base: str
     quote: str
@@ -56,12 +56,12 @@ class ListedContract(NamedTuple):
     symbol_type: str
     listed_ms: int
     delivery_ms: int
-    wanted: bool  # a collector must collect it
+    wanted: bool  # whether a collector must collect it
 
 
 @dataclass(frozen=True, slots=True)
 class BodyShape:
-    """Where answers hold their rows and numbers, for faults that spoil them."""
+    """Where answers hold their rows and numbers, for faults that damage them."""
 
     rows_at: tuple[tuple[str, ...], ...] = ((),)  # keys on the way to the list of rows
     open_interest: tuple[str, ...] = ("openInterest",)
@@ -71,32 +71,32 @@ class BodyShape:
 
 @dataclass(frozen=True, slots=True)
 class MarketTraits:
-    """How the generated markets of one exchange look in its lists and its series."""
+    """Properties of one exchange's generated markets, in its lists and series."""
 
     contract_type: str = "PERPETUAL"  # of a perpetual
     trading: str = "TRADING"  # status of a market that trades
-    delisted: str = "CLOSED"  # and of one that is gone
-    delivery_ms: int = 0  # of a perpetual that stays
+    delisted: str = "CLOSED"  # status of a delisted market
+    delivery_ms: int = 0  # delivery time of a listed perpetual
     symbol_type: Callable[[int], str] = lambda rank: ""
-    # Coins whose contract has another name than the coin; None: not listed there.
+    # Coins whose contract has another name than the coin; None: not listed on this exchange.
     spellings: Mapping[str, Spelling | None] = field(default_factory=dict)
-    leaves_out: int | None = None  # of nine coins one is not listed: which
+    leaves_out: int | None = None  # one of nine coins is not listed: its index modulo 9
     padded_prices: bool = False  # prices have more decimals than the tick needs
-    lot: int = 1  # steps in which cheap contracts are sold
-    opens_with_gaps: bool = False  # a candle may open a tick beside the last close
+    lot: int = 1  # quantity step of cheap contracts
+    opens_with_gaps: bool = False  # a candle may open one tick away from the last close
     late_funding: bool = False  # settlements are stamped some milliseconds late
     special_funding: bool = False
     open_interest_kept_ms: int | None = None  # snapshots older than this are not served
 
 
 class Exchange(ABC):
-    """One simulated exchange. It answers one request at a time from the markets' numbers."""
+    """One simulated exchange, which answers requests from the markets' data."""
 
     name: ClassVar[str]
     title: ClassVar[str]
-    prefixes: ClassVar[tuple[str, ...]]  # of the paths that are its own
+    prefixes: ClassVar[tuple[str, ...]]  # prefixes of this exchange's paths
     paths: ClassVar[Mapping[str, str]]  # path -> endpoint
-    page_rows: ClassVar[Mapping[str, int]] = {}  # endpoint -> rows where no limit is given
+    page_rows: ClassVar[Mapping[str, int]] = {}  # endpoint -> rows without a limit parameter
     traits: ClassVar[MarketTraits] = MarketTraits()
     shape: ClassVar[BodyShape] = BodyShape()
     fault_kinds: ClassVar[Mapping[str, FaultKind]] = {}
@@ -116,54 +116,54 @@ class Exchange(ABC):
 
     @abstractmethod
     def answer(self, endpoint: str, query: Query) -> Answer:
-        """The answer to a request that the limits let through."""
+        """Answers a request that the rate limits have admitted."""
 
     def admit(self, client: str, endpoint: str, query: Query) -> Admission:
-        """Counts a request against the limits. Without an own version nothing is limited."""
+        """Counts a request against the rate limits; by default nothing is limited."""
         return Admission(self.name)
 
-    def forget_limits(self) -> None:  # noqa: B027 - nor limits
+    def reset_limits(self) -> None:  # noqa: B027 - not every exchange has limits
         """Empties all windows, ends all bans."""
 
     def unknown_path(self) -> Answer:
         return error_page(404)
 
     def body_refused(self) -> Answer | None:
-        """What answers a GET with a body, where that is not taken."""
+        """The answer to a GET with a body, or None if the exchange accepts it."""
         return None
 
     # --- faults
 
     def bad_status(self, status: int, rule: Mapping[str, Any], client: str, counter: str) -> Answer:
-        """An HTTP error as the exchange words it, kept to where it lasts."""
-        return worded(status, rule) or error_page(status)
+        """An HTTP error in the exchange's format; a ban it states is enforced."""
+        return own_text(status, rule) or error_page(status)
 
     def geo_blocked(self) -> Answer:
-        """Blocked by country: waiting does not help."""
+        """The answer to clients in a blocked country."""
         return self.bad_status(451, {}, "", self.name)
 
     def own_fault(self, rule: Mapping[str, Any], endpoint: str, query: dict[str, str]) -> Answer:
-        """The answer for one of `fault_kinds`."""
+        """Answers a request that one of `fault_kinds` hits."""
         raise NotImplementedError(str(rule["kind"]))
 
     # --- markets
 
     @classmethod
     def uncollected(cls, make: MakeMarket, start_ms: int) -> list[Market]:
-        """Contracts that share the lists and must not be collected."""
+        """Contracts that are in the lists and must not be collected."""
         return []
 
     @classmethod
     def recorded_lists(cls, folder: Path) -> dict[str, dict[str, Any]]:
-        """Recorded lists by name; the one named like the exchange holds its contracts by symbol.
+        """Recorded lists by name; the one named after the exchange has its contracts by symbol.
 
-        Raises OSError where one is missing.
+        Raises OSError if one is missing.
         """
         return {cls.name: {}}
 
     @classmethod
     def recorded_bodies(cls, folder: Path) -> list[RecordedSeries]:
-        """Series that were recorded as answers rather than as tables."""
+        """Series that were recorded as answer bodies, not as tables."""
         return []
 
     @classmethod
@@ -172,7 +172,7 @@ class Exchange(ABC):
         raise NotImplementedError(cls.name)
 
 
-def worded(status: int, rule: Mapping[str, Any]) -> Answer | None:
-    """The body that a rule asks for in place of the usual one."""
+def own_text(status: int, rule: Mapping[str, Any]) -> Answer | None:
+    """The answer with the rule's own text as body, or None if the rule has no text."""
     text = str(rule.get("text", ""))
     return Answer(status, text.encode(), "text/plain; charset=utf-8") if text else None

@@ -1,4 +1,4 @@
-"""The markets of all exchanges and their clock: the state that every answer is made of."""
+"""The shared state of the simulated exchanges: their markets, clock and rendered pages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class ExchangeMarkets:
     recorded_lists: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def find(self, exchange: str, symbol: str) -> Market | None:
-        """The market, unless it is not (or no longer) known under that name."""
+        """The market of that name, or None if it is unknown or delisted."""
         market = self.by_exchange[exchange].get(symbol)
         return None if market is None or market.gone else market
 

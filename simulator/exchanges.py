@@ -1,4 +1,4 @@
-"""Which exchanges there are: one line for each."""
+"""The list of simulated exchanges, one line for each."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,12 +1,12 @@
-"""Faults: which request gets which bad answer. Rules come by command line or over HTTP.
+"""Fault rules: which requests get which fault. Rules come by command line or over HTTP.
 
 A rule is a JSON object:
-    exchange, endpoint, symbol, client   whom it hits; what is absent hits all (lists allowed)
+    exchange, endpoint, symbol, client   requests that it hits; an absent field hits all (lists too)
     kind                                 see KINDS
-    probability 0..1, count, after       how often: by chance, at most, not before that many
-    duration_s                           how long from now on
-and what the kind needs: status, text, seconds, variant, rows, retry_after, ban_s, or what the
-exchange that has the kind says.
+    probability 0..1, count, after       chance, most hits, matching requests before the first hit
+    duration_s                           how long the rule lasts
+and the fields of its kind: status, text, seconds, variant, rows, retry_after, ban_s, or those of an
+exchange's own kind.
 """
 
 import asyncio
@@ -20,24 +20,24 @@ from simulator.exchange import FaultKind
 
 KINDS: Final = {
     "status": "an HTTP status: 403, 404, 408, 418, 429, 451, 500, 502, 503, 504 and its body",
-    "geo": "blocked by country, as the exchange says it",
+    "geo": "the exchange's answer to a blocked country",
     "truncated_json": "the first half of the body",
     "wrong_types": "numbers where strings belong, objects where lists belong",
-    "empty_body": "200 and nothing",
+    "empty_body": "200 with an empty body",
     "html_200": "200 and a web page",
     "reset": "the connection is cut",
     "hang": "no answer for `seconds`, then the connection is cut",
     "slow": "the answer, `seconds` late",
-    "hold": "the answer once the rule is deleted; GET /sim/held waits until some are held",
-    "nonsense": "wrong rows: variant high_below_low, negative_volume, unsorted, duplicate, "
+    "hold": "the answer, once the rule is deleted; GET /sim/held waits until some are held",
+    "nonsense": "impossible rows: variant high_below_low, negative_volume, unsorted, duplicate, "
     "off_grid, nan",
-    "short_page": "fewer rows than asked for: half of them, or `rows`",
+    "short_page": "fewer rows than requested: half of them, or `rows`",
 }
-# Changes of markets, done once when the rule comes in; the truth follows.
+# Changes of markets, applied once when the rule arrives; /sim/truth follows them.
 EVENTS: Final = {
-    "delist": "`symbol` is gone: unknown from now on, its status changed",
-    "list_new": "a new market `symbol` (its base) is listed, trading since `age_ms` ago",
-    "missing_oi": "snapshots of `symbol` at `times` were never taken",
+    "delist": "`symbol` is delisted: unknown from now on, with another status in the list",
+    "list_new": "a new market of the base `symbol` is listed, trading since `age_ms` ago",
+    "missing_oi": "open-interest snapshots of `symbol` at `times` are missing",
     "correction": "the closed 5-minute candle of `symbol` at `time` gets more volume and range",
     "funding_interval": "`symbol` settles every `hours` hours from `from_ms` or the next hour on",
 }
@@ -51,13 +51,13 @@ _NUMBERS: Final = (
 )  # fmt: skip
 
 
-class WrongRule(Exception):
-    """A rule that cannot be used; the text says why."""
+class InvalidRule(Exception):
+    """A rule is invalid; the message says why."""
 
 
 @dataclass(slots=True)
 class Rule:
-    """One rule and how often it was used."""
+    """One rule, with the numbers of matching requests (`seen`) and of hits (`used`)."""
 
     number: int
     settings: Mapping[str, Any]
@@ -76,7 +76,7 @@ class Rule:
         return self.settings.get(name, default)
 
     def hits(self, request: Mapping[str, str], now_s: float) -> bool:
-        """Whether this request gets the fault; counts it as used if so."""
+        """Whether this request gets the fault; counts the match and the hit."""
         if self.until_s is not None and now_s >= self.until_s:
             return False
         count = self.get("count")
@@ -99,9 +99,9 @@ class Rule:
 
 
 class FaultRules:
-    """The rules in force, oldest first; the first that hits a request decides its fate.
+    """The rules in force, oldest first; the first that hits a request applies.
 
-    `own_kinds`: exchange -> the kinds that it alone has.
+    `own_kinds`: exchange -> kinds that only this exchange has.
     """
 
     def __init__(self, seed: int, own_kinds: Mapping[str, Mapping[str, FaultKind]]) -> None:
@@ -117,27 +117,27 @@ class FaultRules:
         self._held_more = asyncio.Condition()
 
     def check(self, settings: Mapping[str, Any]) -> None:
-        """Raises WrongRule for unknown kinds, unknown fields and values out of range."""
+        """Raises InvalidRule for unknown kinds, unknown fields and values out of range."""
         kind = settings.get("kind")
         known = [*KINDS, *self._own_kinds, *EVENTS]
         if kind not in known:
-            raise WrongRule(f"kind is one of {', '.join(known)}")
+            raise InvalidRule(f"kind must be one of {', '.join(known)}")
         own = self._own_kinds[kind][1] if kind in self._own_kinds else FaultKind("")
         unknown = sorted(set(settings) - _FIELDS - set(own.fields))
         if unknown:
-            raise WrongRule(f"unknown field {unknown[0]!r}")
+            raise InvalidRule(f"unknown field {unknown[0]!r}")
         for name in _NUMBERS:
             value = settings.get(name, 0)
             if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-                raise WrongRule(f"{name} is a number from 0 on")
+                raise InvalidRule(f"{name} must be a number of at least 0")
         for name in ("status",) if kind == "status" else own.needs:
             if not isinstance(settings.get(name), int):
-                raise WrongRule(f"kind {kind} needs {name}")
+                raise InvalidRule(f"kind {kind} needs {name}")
         if kind == "nonsense" and settings.get("variant", "nan") not in NONSENSE_VARIANTS:
-            raise WrongRule(f"variant is one of {', '.join(NONSENSE_VARIANTS)}")
+            raise InvalidRule(f"variant must be one of {', '.join(NONSENSE_VARIANTS)}")
 
     def add(self, settings: Mapping[str, Any], now_s: float) -> Rule:
-        """A new rule, or WrongRule."""
+        """Adds a rule. Raises InvalidRule."""
         self.check(settings)
         self._number += 1
         duration_s = settings.get("duration_s")
@@ -157,7 +157,7 @@ class FaultRules:
         return rule
 
     def clear(self, number: int | None = None) -> None:
-        """Deletes all rules, or the one of this number; answers that it held go out."""
+        """Deletes all rules, or the one of this number; answers that they hold are sent."""
         for rule in self._rules:
             if number in (None, rule.number):
                 rule.over.set()
@@ -174,7 +174,7 @@ class FaultRules:
             self._held -= 1
 
     async def wait_until_held(self, count: int, deadline_s: float) -> int:
-        """How many answers are held, once there are `count` of them or the deadline has passed."""
+        """Waits until `count` answers are held or the deadline passes; returns how many are."""
         try:
             async with asyncio.timeout(deadline_s), self._held_more:
                 await self._held_more.wait_for(lambda: self._held >= count)

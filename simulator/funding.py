@@ -1,4 +1,4 @@
-"""Generated funding: which settlements a market had, when they are stamped and at what rate."""
+"""Generated funding settlements of a market: their times and rates."""
 
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -10,18 +10,18 @@ from simulator.randomness import draw, draws, normals
 
 RATE_DECIMALS: Final = 8
 _JITTER_TOP_MS: Final = 47  # recorded: half of the settlements exact, the others +1 to +47 ms
-_CALM_RATE: Final = 10_000  # 0.0001: what calm hours settle at
+_CALM_RATE: Final = 10_000  # 0.0001: the rate of calm hours
 
 
 class Settlement(NamedTuple):
     time_ms: int  # as the exchange stamps it
     rate: int  # in 10^-8
-    special: bool  # an extra charge, no regular settlement
+    special: bool  # an extra charge beside the regular settlements
 
 
 @dataclass(slots=True)
 class GeneratedFunding:
-    """The settlements of one market. `intervals` holds (from ms, hours), ascending, first at 0."""
+    """The settlements of one market. `intervals`: (from ms, hours), ascending, the first at 0."""
 
     name: str
     seed: int
@@ -31,16 +31,16 @@ class GeneratedFunding:
     special: bool
 
     def hours_at(self, time_ms: int) -> int:
-        """The interval in force at an instant."""
+        """The funding interval at a time, in hours."""
         return [hours for start, hours in self.intervals if start <= time_ms][-1]
 
     def change_interval(self, from_ms: int, hours: int) -> None:
-        """From `from_ms` on, the market settles every `hours` hours."""
+        """Makes the market settle every `hours` hours from `from_ms` on."""
         self.intervals = [item for item in self.intervals if item[0] < from_ms]
         self.intervals.append((from_ms, hours))
 
     def next_ms(self, now_ms: int) -> int:
-        """The next instant after `now_ms` at which this market settles."""
+        """The time of the next settlement after `now_ms`."""
         step_ms = self.hours_at(now_ms) * HOUR_MS
         return now_ms - now_ms % step_ms + step_ms
 
@@ -49,11 +49,11 @@ class GeneratedFunding:
         return hour_ms % (self.hours_at(hour_ms) * HOUR_MS) == 0
 
     def running_rate(self, now_ms: int) -> int:
-        """The estimate of the coming settlement: near what it will be, not the same."""
+        """The predicted rate of the next settlement: near the final rate, not equal to it."""
         return self.rate_at(self.next_ms(now_ms)) + now_ms // 60_000 % 9 - 4
 
     def settlements(self, first_ms: int, last_ms: int) -> list[Settlement]:
-        """Those stamped from `first_ms` to `last_ms`, ascending; a Regular before a Special."""
+        """Settlements from `first_ms` to `last_ms`, ascending; a regular one before a special."""
         grid = self._instants(first_ms - _JITTER_TOP_MS, last_ms)
         times = grid + self._late_by(grid)
         inside = (times >= first_ms) & (times <= last_ms)
@@ -75,7 +75,7 @@ class GeneratedFunding:
         return found
 
     def newest(self, count: int, last_ms: int) -> list[Settlement]:
-        """The last `count` up to `last_ms`, ascending, Specials counted."""
+        """The last `count` settlements up to `last_ms`, ascending, including special ones."""
         found: list[Settlement] = []
         end_ms = last_ms
         while len(found) < count and end_ms >= self.first_ms:
@@ -99,7 +99,7 @@ class GeneratedFunding:
         for index, (start_ms, hours) in enumerate(self.intervals):
             later = self.intervals[index + 1 :]
             end_ms = min(later[0][0] - 1 if later else last_ms, last_ms)
-            # The first settlement comes after the listing, never with it.
+            # The first settlement comes after the listing, never at the same instant.
             begin_ms = max(start_ms, first_ms, self.first_ms + 1)
             step_ms = hours * HOUR_MS
             parts.append(
@@ -110,7 +110,7 @@ class GeneratedFunding:
     def _late_by(self, grid: Ints) -> Ints:
         if not self.jitter:
             return np.zeros_like(grid)
-        # Most symbols of one settlement share a stamp, as recorded.
+        # In recordings most symbols of one settlement have the same time.
         alone = draw(self.seed, self.name, "own stamp", 0, 5) == 0
         words = draws(self.seed, self.name if alone else "everyone", "late", grid // HOUR_MS)
         late = (words >> np.uint64(16)) % np.uint64(_JITTER_TOP_MS) + np.uint64(1)

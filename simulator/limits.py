@@ -1,6 +1,6 @@
-"""What rate limits are made of: sliding windows, bans and refusals, kept for each client.
+"""The parts of rate limits: sliding windows, bans and refusals for each client.
 
-Which limits an exchange has, and what it does to who breaks them, stands with the exchange.
+Each exchange's own module has its limits and what follows when they are broken.
 """
 
 from collections import deque
@@ -13,16 +13,16 @@ from simulator.stats import Stats
 
 @dataclass(frozen=True, slots=True)
 class LimitSettings:
-    """`enabled` False lets everything through but goes on counting."""
+    """Settings of all exchanges' limits; `enabled` False counts requests but refuses none."""
 
     enabled: bool = True
-    # How long after a refusal further requests were on their way and could not know of it
+    # For this long after a refusal, further requests may have been sent before it arrived
     # (choice; the documentation gives no number).
     grace_s: float = 0.5
 
 
 class Refusal(NamedTuple):
-    """Why a request is not let through."""
+    """A refused request: its status, how long to wait, and until when."""
 
     status: int
     retry_after_s: int
@@ -31,7 +31,7 @@ class Refusal(NamedTuple):
 
 @dataclass(slots=True)
 class ClientRecord:
-    """What an exchange remembers of one client address."""
+    """The windows and the ban of one client address."""
 
     windows: dict[str, deque[float]] = field(default_factory=dict)
     banned_at_s: float = 0.0
@@ -42,10 +42,7 @@ Record = TypeVar("Record", bound=ClientRecord)
 
 
 class ClientLimits(Generic[Record]):
-    """The limits of one exchange: a record for each client, windows and bans.
-
-    `make` makes an empty record.
-    """
+    """The windows and bans of one exchange's clients; `make` creates an empty record."""
 
     def __init__(
         self, exchange: str, settings: LimitSettings, clock: Clock, stats: Stats,
@@ -59,7 +56,7 @@ class ClientLimits(Generic[Record]):
         self._clients: dict[str, Record] = {}
 
     def forget(self) -> None:
-        """All windows empty, all bans over."""
+        """Empties all windows and ends all bans."""
         self._clients.clear()
 
     def record(self, client: str) -> Record:
@@ -68,8 +65,8 @@ class ClientLimits(Generic[Record]):
             record = self._clients[client] = self._make()
         return record
 
-    def while_banned(self, client: str, status: int) -> Refusal | None:
-        """The refusal of a banned client, which is counted; None for one that is not banned."""
+    def refuse_if_banned(self, client: str, status: int) -> Refusal | None:
+        """Counts and refuses a request of a banned client; None if it is not banned."""
         record, now_s = self.record(client), self.clock.monotonic_s()
         if now_s >= record.banned_until_s:
             return None
@@ -77,14 +74,14 @@ class ClientLimits(Generic[Record]):
         self.stats.count_while_banned(self.exchange, since_s, self.common.grace_s)
         return self.refusal(status, record.banned_until_s - now_s)
 
-    def lay_ban(self, client: str, status: int, seconds: float) -> Refusal:
+    def ban(self, client: str, status: int, seconds: float) -> Refusal:
         record = self.record(client)
         record.banned_at_s = self.clock.monotonic_s()
         record.banned_until_s = record.banned_at_s + seconds
         return self.refusal(status, seconds)
 
     def count_in_window(self, client: str, counter: str, limit: int, span_s: float) -> float:
-        """Counts one request of any `span_s`; how long to wait where there are too many."""
+        """Counts one request; returns the seconds to wait if over `limit` in `span_s`, else 0."""
         now_s = self.clock.monotonic_s()
         window = self.record(client).windows.setdefault(counter, deque())
         while window and window[0] <= now_s - span_s:

@@ -1,6 +1,6 @@
-"""One contract: what the lists say of it, and its series with the changes made to them by hand.
+"""One simulated contract: its entry in the lists, and its series with the events applied.
 
-Both the wire and the truth read numbers here, as integers; neither reads the other's output.
+The exchanges' answers and the true data are both made from these integers, never from each other.
 """
 
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class FundingSource(Protocol):
 
 
 class Correction(NamedTuple):
-    """A change of one 5-minute slot after it closed, as some exchanges make them."""
+    """A change of a 5-minute candle after it closed, as some exchanges make them."""
 
     slot_ms: int
     volume: int
@@ -44,7 +44,7 @@ class Correction(NamedTuple):
 
 @dataclass(slots=True)
 class Market:
-    """Fields above the series are what the instrument lists show; faults may change some."""
+    """One contract; the fields above `candles` are those of the instrument lists."""
 
     exchange: str
     symbol: str
@@ -53,7 +53,7 @@ class Market:
     margin: str
     contract_type: str
     status: str
-    symbol_type: str  # as the exchange names the kind of thing that is traded
+    symbol_type: str  # the exchange's word for the kind of asset
     listed_ms: int
     delivery_ms: int
     price_decimals: int
@@ -63,13 +63,13 @@ class Market:
     candles: CandleSource
     open_interest: OpenInterestSource
     funding: FundingSource
-    collected: bool  # belongs to what a collector must collect
-    number: int = 0  # of the contract, where an exchange numbers them
-    single_oi_from_ms: int | None = None  # one-sided figures are shown from here on
-    oi_decimals: int | None = None  # where they differ from the volume's
-    listed_in_info: bool = True  # in the list of adjusted funding, where there is one
+    collected: bool  # whether a collector must collect it
+    number: int = 0  # the contract's number, for exchanges that number them
+    single_oi_from_ms: int | None = None  # one-sided open interest is shown from this time on
+    oi_decimals: int | None = None  # if they differ from the volume's
+    listed_in_info: bool = True  # in the list of adjusted funding, for exchanges that have one
     open_interest_kept_ms: int | None = None  # snapshots older than this are not served
-    gone: bool = False  # answers as an unknown symbol
+    gone: bool = False  # delisted: requests are answered as for an unknown symbol
     corrections: list[Correction] = field(default_factory=list)
     withheld_oi: set[int] = field(default_factory=set)
 
@@ -86,19 +86,19 @@ class Market:
         return self._corrected(self.candles.closed(interval_ms, first_ms, last_ms), interval_ms)
 
     def forming(self, interval_ms: int, now_ms: int) -> Ints:
-        """The candle still open at `now_ms`, as one column, or none."""
+        """The candle that is open at `now_ms`, as an array of one column or none."""
         candle = self.candles.forming(interval_ms, now_ms)
         return self._corrected(candle, interval_ms, before_ms=now_ms - now_ms % SLOT_MS)
 
     def snapshots(self, period_ms: int, first_ms: int, last_ms: int) -> Ints:
-        """Open interest, published or not: (2, n) of time and one-sided value."""
+        """Open interest as (2, n): time and one-sided value, whether published yet or not."""
         points = self.open_interest.points(period_ms, first_ms, last_ms)
         if self.withheld_oi:
             points = points[:, [time not in self.withheld_oi for time in points[0].tolist()]]
         return points
 
     def newest_snapshot_ms(self, period_ms: int, now_ms: int) -> int:
-        """The newest instant of the grid whose snapshot, if there is one, is published."""
+        """The newest time on the grid whose snapshot, if it exists, is published."""
         time_ms = now_ms - now_ms % period_ms
         while self.open_interest.published_ms(time_ms) > now_ms:
             time_ms -= period_ms

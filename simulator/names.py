@@ -4,8 +4,8 @@ from typing import Final
 
 from simulator.randomness import draw, generator
 
-# Majors first and coins that exchanges spell in their own ways, so that a few markets have them
-# too: what one coin costs in US dollars.
+# The price of one coin in US dollars. Majors and coins with exchange-specific spellings come first,
+# so that a small number of markets includes them.
 SPECIAL_USD: Final[dict[str, float]] = {
     "BTC": 64_000,
     "ETH": 2_900,
@@ -33,7 +33,7 @@ SPECIAL_USD: Final[dict[str, float]] = {
 # Coins whose turnover is so large that its text has 17 and more digits at 4h.
 BUSY: Final = frozenset({"PEPE", "SHIB", "BONK"})
 
-# What one unit of well-known assets costs, in US dollars: the magnitude, not the day's price.
+# Usual prices of well-known assets in US dollars: their magnitude, not the day's price.
 _USUAL_USD: Final = """
 DOGE 0.17 BNB 620 ADA 0.55 AVAX 24 LINK 15 DOT 5.5 TRX 0.25 LTC 85 BCH 420 ETC 20 UNI 8 NEAR 4
 APT 7 SUI 2.8 ARB 0.55 OP 1.1 FIL 4.2 ATOM 5.5 INJ 18 TIA 4.5 SEI 0.35 WLD 1.6 AAVE 190 ENA 0.6
@@ -52,7 +52,7 @@ XMR 170 TSLA 320 NVDA 150 SAMSUNG 55 XAU 3300 XAUT 3300 EURUSD 1.1
 _USUAL: Final[dict[str, float]] = dict(
     zip(_USUAL_USD.split()[::2], map(float, _USUAL_USD.split()[1::2]), strict=True)
 )
-# The daily volatility of what moves less than most coins do.
+# The daily volatility of assets that move less than most coins.
 _CALM: Final = {"BTC": 0.025, "ETH": 0.03, "XAU": 0.01, "XAUT": 0.01, "EURUSD": 0.005,
                 "TSLA": 0.03, "NVDA": 0.03, "SAMSUNG": 0.02}  # fmt: skip
 
@@ -90,7 +90,7 @@ def coins(count: int, seed: int) -> list[str]:
 
 
 def usual_usd(asset: str, seed: int) -> float:
-    """The price around which an asset moves: a known one, else one made of the seed."""
+    """The price around which an asset moves: a known one, or one drawn by the seed."""
     if asset in SPECIAL_USD:
         return SPECIAL_USD[asset]
     if asset in _USUAL:

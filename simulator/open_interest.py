@@ -1,6 +1,6 @@
-"""Generated open interest: one snapshot every 5 minutes, the same at every period.
+"""Generated open interest: one snapshot every 5 minutes, consistent over all periods.
 
-Counted one-sided, in steps of the market's volume, at the instant it is stamped with.
+It is counted one-sided, in steps of the market's volume.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from simulator.series import BLOCK_MS, CHUNK_MS
 
 NO_POINTS: Final[Ints] = np.empty((2, 0), dtype=np.int64)
 NO_POINTS.setflags(write=False)
-# A snapshot stamped T is served from T + 5 s to T + 180 s on (choice; measured: 6 s, minutes).
+# A snapshot of time T is published between T + 5 s and T + 180 s (choice; measured: 6 s, minutes).
 FIRST_DELAY_MS: Final = 5_000
 LAST_DELAY_MS: Final = 180_000
-_MISSING_ONE_IN: Final = 25  # of the markets that miss snapshots
+_MISSING_ONE_IN: Final = 25  # snapshots, for markets with missing ones
 
 
 def delay_ms(seed: int, name: str, time_ms: int) -> int:
-    """How long after its instant a snapshot is published."""
+    """The milliseconds between a snapshot's time and its publication."""
     spread = LAST_DELAY_MS - FIRST_DELAY_MS + 1
     return FIRST_DELAY_MS + draw(seed, name, "published", time_ms // SLOT_MS, spread)
 
@@ -36,11 +36,11 @@ class GeneratedOpenInterest:
     seed: int
     level: float  # in steps
     step: int
-    first_ms: int  # the first instant at which the market trades
+    first_ms: int  # when the market begins to trade
     misses_some: bool
 
     def points(self, period_ms: int, first_ms: int, last_ms: int) -> Ints:
-        """Snapshots stamped from `first_ms` to `last_ms`, ascending, published or not."""
+        """Snapshots from `first_ms` to `last_ms`, ascending, whether published yet or not."""
         first_ms = max(first_ms, self.first_ms)
         first_ms += -first_ms % period_ms
         if last_ms < first_ms:
@@ -54,7 +54,7 @@ class GeneratedOpenInterest:
         return points
 
     def published_ms(self, time_ms: int) -> int:
-        """When the snapshot stamped `time_ms` is first served."""
+        """When the snapshot of `time_ms` is published."""
         return time_ms + delay_ms(self.seed, self.name, time_ms)
 
     def _chunk(self, chunk: int) -> Ints:

@@ -1,8 +1,7 @@
-"""Rows of a series as text, rendered once, kept within a bound and cut by memory copy.
+"""A bounded cache of series rendered as text, from which pages of rows are cut.
 
-A chunk holds the rows of 64 grid instants in the order of the wire (ascending or descending),
-each with a comma behind it. Rows that have not happened yet are in there too: who asks says up
-to when.
+A chunk has the rows of 64 grid times in the exchange's order (ascending or descending), each
+followed by a comma. It includes rows of the future, so callers give the last time to serve.
 """
 
 from array import array
@@ -17,14 +16,14 @@ CHUNK_ROWS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    times: "array[int]"  # ascending, whatever the order of the text
+    times: "array[int]"  # always ascending
     offsets: "array[int]"  # in the order of the text
     text: bytes
     ascending: bool
 
     @classmethod
-    def of(cls, times: Sequence[int], rows: Sequence[bytes], *, ascending: bool) -> "Chunk":
-        """`times` and `rows` ascending; the text is turned round for a descending wire."""
+    def from_rows(cls, times: Sequence[int], rows: Sequence[bytes], *, ascending: bool) -> "Chunk":
+        """From ascending `times` and `rows`; the text is reversed if not `ascending`."""
         ordered = rows if ascending else rows[::-1]
         offsets, at = array("I", [0]), 0
         for row in ordered:
@@ -41,7 +40,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some rows of a series: their text, ending with a comma, how many, and from when to when."""
+    """Rows of a series: their text with a final comma, their number, first and last time."""
 
     text: bytes
     count: int
@@ -50,7 +49,7 @@ class Page:
 
 
 class PageCache:
-    """Chunks of rendered rows, the least used dropped beyond `limit_bytes`."""
+    """Chunks of rendered rows; beyond `limit_bytes` the least recently used are dropped."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
@@ -69,7 +68,7 @@ class PageCache:
         return chunk
 
     def clear(self) -> None:
-        """Forgets everything: after something that had been rendered has changed."""
+        """Drops all chunks, after a change of rendered data."""
         self._chunks.clear()
         self._bytes = 0
 
@@ -81,12 +80,12 @@ class RowPages:
     cache: PageCache
     key: Hashable
     interval_ms: int
-    start_ms: int  # no row is older
+    start_ms: int  # the first row's time
     ascending: bool
     render: Callable[[int, int], tuple[Sequence[int], Sequence[bytes]]]  # rows of a time range
 
     def newest(self, limit: int, first_ms: int, last_ms: int) -> Page:
-        """The last `limit` rows stamped from `first_ms` to `last_ms`."""
+        """The last `limit` rows from `first_ms` to `last_ms`."""
         first_ms = max(first_ms, self.start_ms)
         pieces: list[bytes] = []
         count, newest_ms, oldest_ms = 0, 0, 0
@@ -107,7 +106,7 @@ class RowPages:
         return Page(b"".join(pieces), count, oldest_ms, newest_ms)
 
     def oldest(self, limit: int, first_ms: int, last_ms: int) -> Page:
-        """The first `limit` rows stamped from `first_ms` to `last_ms`."""
+        """The first `limit` rows from `first_ms` to `last_ms`."""
         first_ms = max(first_ms, self.start_ms)
         pieces: list[bytes] = []
         count, newest_ms, oldest_ms = 0, 0, 0
@@ -133,7 +132,7 @@ class RowPages:
     def _make(self, index: int) -> Chunk:
         span_ms = self.interval_ms * CHUNK_ROWS
         times, rows = self.render(index * span_ms, (index + 1) * span_ms - self.interval_ms)
-        return Chunk.of(times, rows, ascending=self.ascending)
+        return Chunk.from_rows(times, rows, ascending=self.ascending)
 
 
 def _size(chunk: Chunk) -> int:

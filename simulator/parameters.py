@@ -12,10 +12,10 @@ Query = Mapping[str, str]
 
 
 def read(query: str) -> dict[str, str]:
-    """The parameters of a raw query string; of a repeated one the last counts."""
+    """The parameters of a raw query string; the last of a repeated one counts."""
     return dict(parse_qsl(query, keep_blank_values=True))
 
 
 def whole_number(text: str) -> int | None:
-    """The integer that `text` spells with digits alone, else None; no time is later than FAR_MS."""
+    """The integer of 1 to 20 digits in `text`, capped at FAR_MS; None for any other text."""
     return min(int(text), FAR_MS) if _NUMBER.fullmatch(text) else None

@@ -1,7 +1,7 @@
-"""One latent price for each asset, in US dollars, that the candles of all exchanges follow.
+"""The latent price of each asset in US dollars, which its candles on all exchanges follow.
 
-It is a random walk between daily anchors, held within a band around the asset's usual price, so
-that an asset of a known magnitude keeps it. All of it follows from the seed and the asset's name.
+It is a random walk between daily anchors, within a band around the asset's usual price, so that a
+known asset keeps its magnitude. It depends only on the seed and the asset's name.
 """
 
 from dataclasses import dataclass, field
@@ -30,8 +30,8 @@ class BlockPath:
 
     start: float  # at the chunk's first instant
     close: Floats
-    up: Floats  # how far the price rose above both ends of the block, as a share of it
-    down: Floats  # the same below
+    up: Floats  # how far the price rose above both ends of the block, relative to the price
+    down: Floats  # how far it fell below them
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class SlotPath:
 
 @dataclass(frozen=True, slots=True)
 class PathMemory:
-    """Paths made lately: what one exchange's candles needed serves those of the next."""
+    """Recently made paths, shared by the candles of all exchanges."""
 
     blocks: RecentlyUsed[BlockPath] = field(default_factory=lambda: RecentlyUsed(1200))
     slots: RecentlyUsed[SlotPath] = field(default_factory=lambda: RecentlyUsed(600))
@@ -57,7 +57,7 @@ class PathMemory:
 
 @dataclass(frozen=True, slots=True)
 class AssetPrice:
-    """The latent price of `asset`; in units of another asset where `quote` is given."""
+    """The latent price of `asset` in US dollars, or in units of the asset `quote`."""
 
     seed: int
     asset: str
@@ -71,7 +71,7 @@ class AssetPrice:
         return self.asset if self.quote is None else f"{self.asset}/{self.quote.asset}"
 
     def days(self, first_day: int) -> Floats:
-        """The logarithm of the price at the start of 33 days; `first_day` begins a chunk."""
+        """The logarithm of the price at the start of 33 days; `first_day` must begin a chunk."""
         index = first_day // _ANCHOR_DAYS
         band = self.daily_volatility * _BAND_DAYS
         ends = [
@@ -92,7 +92,7 @@ class AssetPrice:
         return self.memory.blocks.get((self.name, chunk), lambda: self._make_blocks(chunk))
 
     def slots(self, day: int) -> SlotPath:
-        """The way of the price inside the blocks of one day."""
+        """The path of the price inside the blocks of one day."""
         return self.memory.slots.get((self.name, day), lambda: self._make_slots(day))
 
     def _make_blocks(self, chunk: int) -> BlockPath:
@@ -122,7 +122,7 @@ class AssetPrice:
 
     @staticmethod
     def _bridge(steps: Floats, way: Floats) -> Floats:
-        """A walk through each day that ends where the day's anchors say."""
+        """A random walk through each day that returns to zero at the day's end."""
         walk = np.cumsum(steps.reshape(CHUNK_DAYS, -1), axis=1)
         bridge: Floats = walk - walk[:, -1:] * way
         return bridge

@@ -1,4 +1,4 @@
-"""Random numbers that depend on nothing but the seed and a name: any piece, at any time."""
+"""Random numbers that depend only on seed, name and index, so any part can be made at any time."""
 
 import zlib
 from collections import OrderedDict
@@ -13,7 +13,7 @@ Words = NDArray[np.uint64]
 
 
 def generator(seed: int, name: str, kind: str, index: int = 0) -> np.random.Generator:
-    """The same stream for the same arguments, whatever was drawn before."""
+    """A random generator whose stream depends only on the arguments."""
     key = zlib.crc32(f"{kind}|{name}".encode())
     return np.random.Generator(np.random.PCG64([seed & 0xFFFFFFFF, key, index & 0xFFFFFFFF]))
 
@@ -34,7 +34,7 @@ def draws(seed: int, name: str, kind: str, indices: NDArray[np.int64]) -> Words:
 
 
 def normals(words: Words) -> NDArray[np.float64]:
-    """Nearly normal numbers, one for each word: the sum of its four 16-bit parts."""
+    """Approximately normal numbers, one for each word: the sum of its four 16-bit parts."""
     total = np.zeros(words.shape)
     for shift in (0, 16, 32, 48):
         total += (words >> np.uint64(shift)) & np.uint64(0xFFFF)
@@ -43,22 +43,22 @@ def normals(words: Words) -> NDArray[np.float64]:
 
 
 class RecentlyUsed(Generic[Value]):
-    """The most recently used values, at most `size` of them (a bounded memory of work done)."""
+    """A cache of the `size` most recently used values."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._kept: OrderedDict[Hashable, Value] = OrderedDict()
+        self._values: OrderedDict[Hashable, Value] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        value = self._kept.get(key)
+        value = self._values.get(key)
         if value is None:
             value = make()
-            self._kept[key] = value
-            if len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+            self._values[key] = value
+            if len(self._values) > self._size:
+                self._values.popitem(last=False)
         else:
-            self._kept.move_to_end(key)
+            self._values.move_to_end(key)
         return value
 
     def clear(self) -> None:
-        self._kept.clear()
+        self._values.clear()

@@ -1,10 +1,10 @@
-"""Recorded series as sources: moved in time by one offset per market so that they end now.
+"""Recorded series as data sources, shifted in time by one offset per market so that they end now.
 
-Rules. The last candle of each file is left out: it may have been recorded while it was forming.
-The offset is a multiple of 8 hours, such that the 8 hours around now were recorded too; after
-them a market is silent and flat. An interval is served from its own file, else made of a finer
-one; one finer than what was recorded has no rows. Turnover that was not recorded is close x
-volume of the finest candle recorded, summed up. Trades and taker parts not recorded are 0.
+The last candle of each file is left out, as it may have been recorded while forming. The offset is
+a multiple of 8 hours, such that the 8 hours around now were recorded too; after them the market is
+flat without volume. An interval is served from its own file, or aggregated from a finer one; an
+interval finer than all files has no rows. Missing turnover is close x volume of the finest recorded
+candles, summed up. Missing trade counts and taker volumes are 0.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from simulator.candles import (
     aggregate,
     between,
     one_candle,
-    so_far,
+    partial_candle,
 )
 from simulator.funding import RATE_DECIMALS, Settlement
 from simulator.open_interest import NO_POINTS, delay_ms
@@ -43,7 +43,7 @@ _PRICES: Final = ("open", "high", "low", "close")
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Decimals of one market's numbers, and its smallest price step."""
+    """The decimals of one market's numbers, and its smallest price step."""
 
     price_decimals: int
     quantity_decimals: int
@@ -95,7 +95,7 @@ class RecordedCandles:
         return self._continued(aggregate(fine, interval_ms), interval_ms, last_ms)
 
     def forming(self, interval_ms: int, now_ms: int) -> Ints:
-        """The candle open at `now_ms`, on its way to what was recorded of it."""
+        """The candle open at `now_ms`, interpolated towards its recorded form."""
         open_ms = now_ms - now_ms % interval_ms
         for length_ms in sorted(self._layers):
             start_ms = now_ms - now_ms % length_ms
@@ -103,12 +103,12 @@ class RecordedCandles:
                 continue
             fine = between(self._layers[length_ms], open_ms, start_ms)
             if fine.shape[1] and fine[TIME, -1] == start_ms:
-                part = so_far(fine[:, -1:], now_ms - start_ms, length_ms, self._tick, 1)
+                part = partial_candle(fine[:, -1:], now_ms - start_ms, length_ms, self._tick, 1)
                 return one_candle(open_ms, np.concatenate((fine[:, :-1], part), axis=1))
         return self._continued(NO_CANDLES, interval_ms, open_ms)[:, -1:]
 
     def rough_prices(self, times: Ints) -> Ints:
-        """The open of the finest candle at or before each instant."""
+        """The open of the finest candle at or before each time."""
         places = np.searchsorted(self._finest[TIME], times, "right") - 1
         prices: Ints = self._finest[OPEN][np.maximum(places, 0)]
         return prices
@@ -121,7 +121,7 @@ class RecordedCandles:
         return self._layers[max(lengths)] if lengths else None
 
     def _continued(self, candles: Ints, interval_ms: int, last_ms: int) -> Ints:
-        """Silent, flat candles from the end of the record to `last_ms`."""
+        """Appends flat candles without volume from the end of the recording to `last_ms`."""
         layer = self._layer_for(interval_ms)
         if layer is None:
             return candles
@@ -136,7 +136,7 @@ class RecordedCandles:
 
 
 def _layer(series: RecordedSeries, scale: Scale, offset_ms: int, finer: dict[int, Ints]) -> Ints:
-    """One file as columns, without its last candle, turnover filled in where it is missing."""
+    """One file as columns, without its last candle, with missing turnover filled in."""
     count = len(series.times) - 1
     layer = np.zeros((COLUMN_COUNT, count), dtype=np.int64)
     both = scale.price_decimals + scale.quantity_decimals
@@ -164,7 +164,7 @@ def _layer(series: RecordedSeries, scale: Scale, offset_ms: int, finer: dict[int
 
 
 def _take_sums(layer: Ints, period_ms: int, finer: dict[int, Ints]) -> None:
-    """Where finer candles make up the whole volume, turnover is the sum of theirs."""
+    """Takes turnover from finer candles where these have the same volume in total."""
     lengths = [length for length in finer if period_ms % length == 0]
     if not lengths:
         return
@@ -186,7 +186,7 @@ class RecordedOpenInterest:
         self._seed = seed
         self._name = name
         self._layers: dict[int, Ints] = {}
-        # This figure counts both sides: one decimal more keeps the half of it exact.
+        # This figure counts both sides; one more decimal keeps half of it exact.
         both_sides = [one for one in series if "open_interest" in one.columns]
         figure = "open_interest" if both_sides else "sum_open_interest"
         texts = [text.rstrip("0") for one in series for text in one.columns[figure]]
@@ -206,7 +206,7 @@ class RecordedOpenInterest:
             self._layers[one.period_ms] = np.array([times, values, amounts], dtype=np.int64)
 
     def points(self, period_ms: int, first_ms: int, last_ms: int) -> Ints:
-        """Snapshots stamped from `first_ms` to `last_ms` on the grid of `period_ms`."""
+        """Snapshots from `first_ms` to `last_ms` on the grid of `period_ms`."""
         lengths = [length for length in self._layers if period_ms % length == 0]
         if not lengths:
             return NO_POINTS
@@ -231,7 +231,7 @@ class RecordedFunding:
         self._changed: tuple[int, int] | None = None
 
     def hours_at(self, time_ms: int) -> int:
-        """The interval in force, read from the spacing of settlements; 8 where there are none."""
+        """The funding interval, from the spacing of settlements; 8 if fewer than two."""
         if self._changed is not None and time_ms >= self._changed[0]:
             return self._changed[1]
         places = [i for i, item in enumerate(self._found) if item.time_ms <= time_ms]
@@ -256,11 +256,11 @@ class RecordedFunding:
         return True
 
     def running_rate(self, now_ms: int) -> int:
-        """The estimate of the coming settlement: near what it will be, not the same."""
+        """The predicted rate of the next settlement: near the final rate, not equal to it."""
         return self.rate_at(self.next_ms(now_ms)) + now_ms // 60_000 % 9 - 4
 
     def settlements(self, first_ms: int, last_ms: int) -> list[Settlement]:
-        """Those stamped from `first_ms` to `last_ms`, ascending."""
+        """Settlements from `first_ms` to `last_ms`, ascending."""
         found = [item for item in self._found if first_ms <= item.time_ms <= last_ms]
         if self._found and last_ms > self._found[-1].time_ms:
             last = self._found[-1]
@@ -278,8 +278,8 @@ class RecordedFunding:
         return found[0].rate if found else 0
 
 
-class NothingRecorded:
-    """A listed contract of which no series was recorded."""
+class NoRecordedCandles:
+    """The candles of a listed contract of which no series was recorded."""
 
     first_ms = 4_102_444_800_000
 

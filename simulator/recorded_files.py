@@ -1,7 +1,7 @@
-"""Reads the folder of recorded data: which series it has, as exact integers of original text.
+"""Reads the folder of recorded data: series as their original text, lists as JSON.
 
 Layout: `history/<exchange>_<symbol>_<kind>_...csv[.gz]` with kind kline_<interval>, oi_<period> or
-funding, `<exchange>_ALL_*` with a symbol column, and bodies under `<exchange>/`.
+funding; `<exchange>_ALL_*` with a symbol column; answer bodies under `<exchange>/`.
 """
 
 import csv
@@ -47,7 +47,7 @@ class RecordedSeries:
 
 
 def read_series(folder: Path) -> list[RecordedSeries]:
-    """Every series of the folder's history."""
+    """All series in the folder's `history`."""
     found: list[RecordedSeries] = []
     for path in sorted((folder / "history").iterdir()):
         match = _NAME.fullmatch(path.name)
@@ -60,7 +60,7 @@ def read_series(folder: Path) -> list[RecordedSeries]:
 
 
 def read_json(folder: Path, pattern: str) -> Any:
-    """The newest recorded body whose name fits."""
+    """The newest recorded body whose name matches. Raises FileNotFoundError."""
     paths = sorted(path for path in folder.glob(pattern) if path.suffix == ".json")
     if not paths:
         raise FileNotFoundError(f"{folder} has no {pattern}")
@@ -90,7 +90,7 @@ def _split(
 
 
 def decimals_of(texts: Iterable[str]) -> int:
-    """The most decimals any of these numbers is written with."""
+    """The largest number of decimals in these texts."""
     return max((len(text.partition(".")[2]) for text in texts), default=0)
 
 

@@ -1,4 +1,4 @@
-"""The markets of recorded lists and series: which file serves which market, and since when."""
+"""The markets built from recorded lists and series: which files serve which market."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from simulator.exchange import Exchange, ListedContract
 from simulator.market import Market
 from simulator.recorded import (
     GRID_MS,
-    NothingRecorded,
+    NoRecordedCandles,
     RecordedCandles,
     RecordedFunding,
     RecordedOpenInterest,
@@ -30,14 +30,14 @@ _INTERVALS_MS: Final = {**PERIODS_MS, "60": HOUR_MS, "240": 4 * HOUR_MS}
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The recorded markets, the lists as recorded, and how each series was moved."""
+    """The recorded markets, the lists as recorded, and the files chosen for each market."""
 
     markets: list[Market]
     lists: dict[str, dict[str, Any]]  # name of a list -> symbol -> entry as recorded
     chosen: dict[tuple[str, str], "Choice"]
 
     def native_candles(self, exchange: str, symbol: str, interval: str) -> dict[str, Any]:
-        """The candles of one file as its text says, moved in time. Raises ValueError."""
+        """The candles of one file in their original text, shifted in time. Raises ValueError."""
         choice = self.chosen.get((exchange, symbol))
         if choice is None:
             raise ValueError(f"no recorded candles of {exchange} {symbol}")
@@ -60,7 +60,7 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The files that serve one market, and the offset that moves them."""
+    """The files that serve one market, and their shift in time."""
 
     klines: list[RecordedSeries]
     open_interest: list[RecordedSeries]
@@ -72,8 +72,10 @@ def build_replay(
     folder: Path, now_ms: int, seed: int, period: Period,
     most: Mapping[type[Exchange], int | None],
 ) -> Replay:  # fmt: skip
-    """All that the folder holds, at `most` so many of an exchange. Raises OSError where a list is
-    missing."""
+    """Builds the markets of a folder, at `most` so many per exchange (None: all).
+
+    Raises OSError if a list is missing.
+    """
     by_market: dict[tuple[str, str], list[RecordedSeries]] = defaultdict(list)
     bodies = [series for exchange in most for series in exchange.recorded_bodies(folder)]
     for series in [*read_series(folder), *bodies]:
@@ -90,12 +92,12 @@ def build_replay(
         collected = [
             (symbol, choice) for (name, symbol), choice in chosen.items() if name == exchange.name
         ]
-        # Those with native 8h candles first, so that a small number keeps them.
+        # Markets with native 8h candles come first, so that a small number includes them.
         collected.sort(key=lambda item: (not _has_native(item[1]), item[0]))
         kept = dict(collected[: len(collected) if count is None else count])
         for symbol, entry in lists[exchange.name].items():
             listed = exchange.listed_contract(entry)
-            # A wanted contract is left out where no series was recorded of it.
+            # A wanted contract without a recorded series is left out.
             if symbol in kept or not listed.wanted:
                 markets.append(_market(exchange, symbol, listed, kept.get(symbol), seed))
     for number, market in enumerate(markets, 5):
@@ -104,9 +106,9 @@ def build_replay(
 
 
 def choose(found: Sequence[RecordedSeries], now_ms: int, period: Period) -> Choice | None:
-    """One period of a market: that of its native 8h candles, or the newest.
+    """Chooses one recorded period of a market: that of its native 8h candles, or the newest.
 
-    Among files of one interval the one that fits the period best is taken.
+    Among files of one interval it takes the one that fits the period best.
     """
     klines = [series for series in found if series.kind == "kline"]
     klines = [one for one in klines if one.end_ms - one.times[0] >= _LEAST_DAYS * DAY_MS]
@@ -117,7 +119,7 @@ def choose(found: Sequence[RecordedSeries], now_ms: int, period: Period) -> Choi
         anchor = native[0]
     else:
         rest = [series for series in klines if series.period_ms != _8H_MS]
-        # Where two end on the same day, the one with more history.
+        # Of two that end on the same day, the one with the longer history.
         anchor = max(rest, key=lambda series: (series.end_ms // DAY_MS, -series.times[0]))
     first_ms, end_ms = anchor.times[0], anchor.end_ms
 
@@ -136,7 +138,7 @@ def choose(found: Sequence[RecordedSeries], now_ms: int, period: Period) -> Choi
         return list(best.values())
 
     used = [series for series in near("kline") if series in klines]
-    # Without the last candle of each file, on the grid, and with 8 hours left for what forms now.
+    # Leaves out each file's last candle, and keeps 8 recorded hours for the forming candles.
     whole_ms = min(series.end_ms - series.period_ms for series in used)
     recorded_now_ms = whole_ms - whole_ms % GRID_MS - GRID_MS
     funding = near("funding")
@@ -156,7 +158,7 @@ def _sources(
     name = f"{exchange}:{symbol}"
     if choice is None:
         nothing = RecordedOpenInterest([], 0, seed, name), RecordedFunding(None, 0)
-        return Scale(4, 0, 1), NothingRecorded(), *nothing
+        return Scale(4, 0, 1), NoRecordedCandles(), *nothing
     scale = scale_of(choice.klines)
     return (
         scale,
@@ -175,7 +177,7 @@ def _market(
     return Market(
         exchange=exchange.name, symbol=symbol, base=listed.base, quote=listed.quote,
         margin=listed.margin, contract_type=listed.contract_type,
-        # What has a live series was trading when it was recorded, whatever became of it since.
+        # A market with a series was trading when recorded, even if its status is another now.
         status=traits.trading if choice else listed.status, symbol_type=listed.symbol_type,
         listed_ms=listed_ms if choice is None else min(listed_ms, candles.first_ms),
         delivery_ms=traits.delivery_ms if choice else listed.delivery_ms,

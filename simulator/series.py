@@ -1,9 +1,9 @@
-"""Generated candles: the same at any time and at every scale, from a seed and a symbol.
+"""Generated candles of a market, from a seed and a symbol, consistent over all intervals.
 
-Two layers, top down. Blocks of 2 hours come first, 384 to a chunk of 32 days; every interval
-from 2h up is made of them. A day's 5-minute candles subdivide its 12 blocks so that they add up
-exactly to them; every shorter interval and the forming candle are made of those. So 499 daily
-candles cost as little as 499 candles of 5 minutes.
+There are two layers. Blocks of 2 hours come first, 384 in a chunk of 32 days; intervals from 2h up
+are aggregated from them. The 5-minute candles of a day subdivide its 12 blocks and add up exactly
+to them; shorter intervals and the forming candle are aggregated from those. So 499 daily candles
+cost as little as 499 candles of 5 minutes.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from simulator.candles import (
     aggregate,
     between,
     one_candle,
-    so_far,
+    partial_candle,
 )
 from simulator.prices import (
     BLOCKS_A_CHUNK,
@@ -38,11 +38,10 @@ from simulator.subdivision import Flags, subdivide
 BLOCK_MS: Final = 2 * HOUR_MS
 CHUNK_MS: Final = CHUNK_DAYS * DAY_MS
 SLOTS_A_CHUNK: Final = CHUNK_DAYS * 288
-# How far an exchange's price lies from the asset's, as a share of it: 1 basis point as a rule,
-# never more than 3.
+# The relative distance of an exchange's price from the asset's: usually 1 basis point, at most 3.
 _BASIS: Final = 1e-4
 _LARGEST_BASIS: Final = 3e-4
-_LEAST_VOLUME: Final = 200  # of a block that trades, in steps: enough for each of its 24 slots
+_LEAST_VOLUME: Final = 200  # of a traded block, in steps: enough for each of its 24 slots
 _BIG_HOLES_MS: Final = (45 * 60_000, 2 * HOUR_MS, 4 * HOUR_MS, 9 * HOUR_MS, 30 * HOUR_MS)
 
 
@@ -50,16 +49,16 @@ class Chunk(NamedTuple):
     """The blocks of 32 days."""
 
     blocks: Ints  # candles in ticks and steps
-    led: Ints  # open, high and low of the asset's own price, traded there or not: (3, 384)
-    exists: Flags  # which 5-minute slots there are
+    latent: Ints  # open, high and low of the asset's price, traded here or not: (3, 384)
+    exists: Flags  # which 5-minute slots have a candle
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a generated market looks like. Prices and volumes in units of the text's decimals."""
+    """The parameters of a generated market; prices and volumes in units of its decimals."""
 
-    name: str  # "exchange:symbol", the source of its randomness
-    asset: AssetPrice  # what the market's prices follow
+    name: str  # "exchange:symbol", the key of its random numbers
+    asset: AssetPrice  # the latent price that the market follows
     seed: int
     ticks_a_unit: float  # how many ticks one US dollar (or other quote) of `asset` is here
     block_volume: float  # the usual volume of 2 hours, in steps
@@ -109,7 +108,7 @@ class GeneratedCandles:
         return fine if interval_ms in (SLOT_MS, BLOCK_MS) else aggregate(fine, interval_ms)
 
     def forming(self, interval_ms: int, now_ms: int) -> Ints:
-        """The candle that is still open at `now_ms` as it looks by then, or none."""
+        """The candle that is open at `now_ms` in its state at that time, or none."""
         open_ms = now_ms - now_ms % interval_ms
         slot_ms = now_ms - now_ms % SLOT_MS
         if slot_ms < self.first_ms:
@@ -117,12 +116,12 @@ class GeneratedCandles:
         fine = between(self._day(now_ms // DAY_MS), open_ms, slot_ms)
         if fine.shape[1] and fine[TIME, -1] == slot_ms:
             tick, step = self._shape.tick, self._shape.step
-            part = so_far(fine[:, -1:], now_ms - slot_ms, SLOT_MS, tick, step)
+            part = partial_candle(fine[:, -1:], now_ms - slot_ms, SLOT_MS, tick, step)
             fine = np.concatenate((fine[:, :-1], part), axis=1)
         return one_candle(open_ms, fine)
 
     def rough_prices(self, times: Ints) -> Ints:
-        """Prices near those of the candles at some instants (at 00:00 UTC: the same)."""
+        """Approximate prices of the candles at some times (exact at 00:00 UTC)."""
         if times.size == 0:
             return times
         first_day = int(times[0]) // DAY_MS // CHUNK_DAYS * CHUNK_DAYS
@@ -134,7 +133,7 @@ class GeneratedCandles:
         return scaled
 
     def end_at(self, last_trade_ms: int) -> None:
-        """Trading ends: flat, silent candles from the chunk after this (to be set before use)."""
+        """Ends trading: candles are flat, without volume, after this chunk. Call before use."""
         self._last_chunk = last_trade_ms // CHUNK_MS
 
     def _blocks(self, chunk: int) -> Ints:
@@ -150,7 +149,7 @@ class GeneratedCandles:
         return self._days.get((self._shape.name, day), lambda: self._make_day(day))
 
     def _ticks(self, logs: Floats) -> Ints:
-        """Logarithms of the asset's price as prices of this market."""
+        """Converts logarithms of the asset's price to prices of this market, in ticks."""
         prices: Ints = np.rint(np.exp(logs) * self._shape.ticks_a_unit).astype(np.int64)
         return np.maximum(prices, 50)
 
@@ -170,7 +169,7 @@ class GeneratedCandles:
         began = np.concatenate(([start], close[:-1]))
         highest = np.maximum(began, close) + 1 + (path.up * close).astype(np.int64)
         lowest = np.minimum(began, close) - 1 - (path.down * close).astype(np.int64)
-        led = np.stack((began, highest, np.maximum(lowest, 1)))
+        latent = np.stack((began, highest, np.maximum(lowest, 1)))
         silent = uniform[0] < shape.quiet_blocks
         silent[0] = False
         if self._last_chunk is not None and chunk > self._last_chunk:
@@ -184,9 +183,9 @@ class GeneratedCandles:
             gap = np.where(uniform[1] < 0.1, 1, np.where(uniform[1] > 0.9, -1, 0))
             opened = opened + np.where(silent, 0, gap)
 
-        # After a silence the market opens where it last traded, which may be far away.
-        high = np.maximum(led[1], opened)
-        low = np.minimum(led[2], opened)
+        # After blocks without trades the market opens at its last price, which may be far away.
+        high = np.maximum(latent[1], opened)
+        low = np.minimum(latent[2], opened)
         volume = np.exp(normal[1] * 0.6 - 0.18) * shape.block_volume
         volume = volume.astype(np.int64) + _LEAST_VOLUME
         middle = (opened + close) // 2 + np.rint(normal[2] * (high - low) * 0.1).astype(np.int64)
@@ -207,10 +206,10 @@ class GeneratedCandles:
         if silent.any():
             raw[1:5, silent] = close[silent]
             raw[5:, silent] = 0
-        return Chunk(raw, led, self._slots(chunk))
+        return Chunk(raw, latent, self._slots(chunk))
 
     def _slots(self, chunk: int) -> Flags:
-        """Which 5-minute candles of the chunk exist: none before the listing, none in holes."""
+        """Which 5-minute candles of the chunk exist: none before the listing or in holes."""
         shape = self._shape
         start_ms = chunk * CHUNK_MS
         exists = np.ones(SLOTS_A_CHUNK, dtype=np.bool_)
@@ -223,7 +222,7 @@ class GeneratedCandles:
         return exists
 
     def _holes(self, chunk: int) -> list[tuple[int, int]]:
-        """Outages: one long in every 16 days, a short one on two days out of five."""
+        """Outages: a long one in every 16 days, a short one on two days out of five."""
         seed, name = self._shape.seed, self._shape.name
         holes = []
         for half in (0, 1):
@@ -231,7 +230,7 @@ class GeneratedCandles:
             length_ms = _BIG_HOLES_MS[draw(seed, name, "hole", index, len(_BIG_HOLES_MS))]
             slot = draw(seed, name, "hole at", index, 14 * 288)
             if length_ms >= 2 * HOUR_MS:
-                slot -= slot % 48  # such that whole candles of 2h and 4h are gone
+                slot -= slot % 48  # so that whole candles of 2h and 4h are missing
             start_ms = chunk * CHUNK_MS + half * 16 * DAY_MS + slot * SLOT_MS
             holes.append((start_ms, start_ms + length_ms))
         for day in range(chunk * CHUNK_DAYS, (chunk + 1) * CHUNK_DAYS):
@@ -243,14 +242,14 @@ class GeneratedCandles:
 
     def _make_day(self, day: int) -> Ints:
         """The 5-minute candles of one day, which add up exactly to its blocks."""
-        raw, led, slots = self._chunk(day // CHUNK_DAYS)
+        raw, latent, slots = self._chunk(day // CHUNK_DAYS)
         first = day % CHUNK_DAYS * BLOCKS_A_DAY
         blocks = raw[:, first : first + BLOCKS_A_DAY]
         exists = slots.reshape(BLOCKS_A_CHUNK, SLOTS_A_BLOCK)[first : first + BLOCKS_A_DAY]
         random = generator(self._shape.seed, self._shape.name, "slots", day)
         path = self._shape.asset.slots(day)
-        led = led[:, first : first + BLOCKS_A_DAY]
-        fine = subdivide(blocks, led, exists, path, random, self._shape.quiet_slots)
+        latent = latent[:, first : first + BLOCKS_A_DAY]
+        fine = subdivide(blocks, latent, exists, path, random, self._shape.quiet_slots)
         fine[TIME] += np.tile(np.arange(SLOTS_A_BLOCK) * SLOT_MS, BLOCKS_A_DAY)
         there = exists.ravel()
         scaled = fine * self._scale

@@ -1,4 +1,4 @@
-"""One request from socket to answer: which exchange, which limit, which fault, then the count."""
+"""The simulator's request handler: exchange, rate limit, fault, answer, statistics."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ from simulator.control import Control
 from simulator.exchange import Exchange
 from simulator.faults import FaultRules, Rule
 from simulator.parameters import read, whole_number
-from simulator.stats import Asked, Stats
+from simulator.stats import RequestRecord, Stats
 
-_SECONDS: Final = {"hang": 60.0, "slow": 1.0}  # where a rule does not say how many
+_SECONDS: Final = {"hang": 60.0, "slow": 1.0}  # by default
 
 
-class Cut(Exception):
-    """The connection ends here, without an answer."""
+class ConnectionCut(Exception):
+    """The connection is to be closed without an answer."""
 
 
 class Server:
-    """The request handler. Latency is added to every exchange answer, not to /sim."""
+    """The request handler. Latency is added to the exchanges' answers, not to /sim."""
 
     def __init__(
         self, exchanges: Mapping[str, Exchange], stats: Stats, faults: FaultRules,
@@ -55,18 +55,20 @@ class Server:
         def count(status: int, fault: str) -> None:
             symbol, now_s = parameters.get("symbol", ""), clock.monotonic_s()
             self._stats.count(
-                Asked(exchange.name, endpoint, symbol, client, status, arrived_s, now_s, fault)
+                RequestRecord(
+                    exchange.name, endpoint, symbol, client, status, arrived_s, now_s, fault
+                )
             )
 
         if self._latency_s:
             await asyncio.sleep(self._latency_s)
         try:
             answer = await self._exchange_answer(request, exchange, endpoint, parameters, client)
-        except Cut as cut:
+        except ConnectionCut as cut:
             count(0, str(cut))
             if request.transport is not None:
                 request.transport.abort()
-            return web.Response(status=500)  # nobody is there to read it
+            return web.Response(status=500)  # never sent
         count(answer.status, answer.fault)
         if answer.rejected:
             self._stats.refuse(
@@ -102,12 +104,14 @@ class Server:
             answer = exchange.answer(endpoint, query)
         else:
             self._stats.faults[rule.kind] += 1
-            answer = await self._spoilt(rule, exchange, endpoint, query, client, admission.counter)
+            answer = await self._faulty_answer(
+                rule, exchange, endpoint, query, client, admission.counter
+            )
             answer.fault = rule.kind
         answer.headers.update(admission.headers)
         return answer
 
-    async def _spoilt(
+    async def _faulty_answer(
         self, rule: Rule, exchange: Exchange, endpoint: str, query: dict[str, str], client: str,
         counter: str,
     ) -> Answer:  # fmt: skip
@@ -117,22 +121,22 @@ class Server:
         if kind == "hold":
             await self._faults.hold(rule)
         if kind in ("reset", "hang"):
-            raise Cut(kind)
+            raise ConnectionCut(kind)
         if kind == "status":
             return exchange.bad_status(int(rule.get("status")), rule.settings, client, counter)
         if kind in exchange.fault_kinds:
             return exchange.own_fault(rule.settings, endpoint, query)
-        if kind in damage.REPLACED:
-            return damage.REPLACED[kind](exchange)
+        if kind in damage.REPLACING:
+            return damage.REPLACING[kind](exchange)
         if kind == "short_page":
             default = exchange.page_rows.get(endpoint, 2)
             asked = whole_number(query.get("limit", "")) or default
             rows = rule.get("rows")
             query["limit"] = str(max(1, asked // 2 if rows is None else min(int(rows), asked)))
         answer = exchange.answer(endpoint, query)
-        if not answer.rejected and kind in damage.SPOILT:
+        if not answer.rejected and kind in damage.DAMAGING:
             variant = str(rule.get("variant", "high_below_low"))
-            damage.SPOILT[kind](answer, variant, exchange.shape)
+            damage.DAMAGING[kind](answer, variant, exchange.shape)
         return answer
 
 

@@ -1,13 +1,13 @@
-"""What clients asked, what it cost, and every rule they broke. Counts only, decides nothing."""
+"""Statistics of the requests: counts, weight, broken rate limits, rejected parameters."""
 
 from collections import Counter, deque
 from typing import Any, Final, NamedTuple
 
-_LISTED: Final = 500  # refused requests kept with their query
+_LISTED: Final = 500  # rejected requests kept with their query
 _REMEMBERED: Final = 20_000  # requests kept with their times
 
 
-class Asked(NamedTuple):
+class RequestRecord(NamedTuple):
     """One request; times are seconds of this machine's monotonic clock."""
 
     exchange: str
@@ -17,11 +17,11 @@ class Asked(NamedTuple):
     status: int  # 0: the connection was cut
     arrived_s: float
     answered_s: float
-    fault: str  # the kind of fault that it got, if any
+    fault: str  # the kind of the injected fault, if any
 
 
 class Stats:
-    """Counters of one run; `reset` starts them anew."""
+    """Counters since the start or the last `reset`."""
 
     def __init__(self) -> None:
         self.reset()
@@ -35,23 +35,23 @@ class Stats:
         self.most_in_window: Counter[str] = Counter()
         self.limits_broken: Counter[str] = Counter()
         self.requests_while_banned = 0
-        self.requests_in_spite_of_ban = 0  # of those: too late to have been on their way
-        self.in_spite_of_ban: list[dict[str, Any]] = []  # the first of them
+        self.requests_in_spite_of_ban = 0  # of those: sent after the ban was known
+        self.in_spite_of_ban: list[dict[str, Any]] = []  # the first of those
         self.refused: list[dict[str, Any]] = []
         self.refused_count = 0
         self.faults: Counter[str] = Counter()
         self.open_connections_broken = 0
-        self.asked: deque[Asked] = deque(maxlen=_REMEMBERED)
+        self.recent_requests: deque[RequestRecord] = deque(maxlen=_REMEMBERED)
 
-    def count(self, asked: Asked) -> None:
-        """One answered request."""
+    def count(self, record: RequestRecord) -> None:
+        """Counts one answered request."""
         self.requests += 1
-        self.by_endpoint[asked.exchange, asked.endpoint, asked.status] += 1
-        self.by_client[asked.exchange, asked.client] += 1
-        self.asked.append(asked)
+        self.by_endpoint[record.exchange, record.endpoint, record.status] += 1
+        self.by_client[record.exchange, record.client] += 1
+        self.recent_requests.append(record)
 
     def refuse(self, exchange: str, endpoint: str, query: str, answer: str) -> None:
-        """One request whose parameters were wrong."""
+        """Counts one request with wrong parameters."""
         self.refused_count += 1
         if len(self.refused) < _LISTED:
             self.refused.append(
@@ -59,7 +59,7 @@ class Stats:
             )
 
     def count_while_banned(self, exchange: str, since_s: float, grace_s: float) -> None:
-        """One request `since_s` after its ban began; within the grace it was on its way."""
+        """Counts one request `since_s` after a ban began; within the grace it is excused."""
         self.requests_while_banned += 1
         if since_s >= grace_s:
             self.requests_in_spite_of_ban += 1

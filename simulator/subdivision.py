@@ -1,4 +1,4 @@
-"""How a block's candle is split into the 5-minute candles that add up to it. Knows no market."""
+"""The split of a block's candle into 5-minute candles that add up to it exactly."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +10,14 @@ Flags = NDArray[np.bool_]
 
 
 def subdivide(
-    blocks: Ints, led: Ints, exists: Flags, way: SlotPath, random: np.random.Generator,
+    blocks: Ints, latent: Ints, exists: Flags, path: SlotPath, random: np.random.Generator,
     quiet: float,
 ) -> Ints:  # fmt: skip
-    """Splits each block into as many candles as `exists` has columns, adding up exactly.
+    """Splits each block into as many candles as `exists` has columns; they add up exactly.
 
-    Their prices go the `way` of the asset (`led`); what is traded is the market's own.
-    Every candle carries its block's open time; those that do not exist hold meaningless values.
-    Columns come back flattened, block after block.
+    Their prices follow the asset's `path` within its `latent` range; volumes are the market's own.
+    Each candle has its block's open time; candles that do not exist have meaningless values. The
+    result is flattened, block after block.
     """
     rows, parts = exists.shape
     normal = random.standard_normal((rows, parts))
@@ -44,18 +44,18 @@ def subdivide(
 
     part_volume = shares(volume, 1)
 
-    began, highest, lowest = (row[:, None] for row in led)
+    began, highest, lowest = (row[:, None] for row in latent)
     straight = began + (close - began) * (np.arange(1, parts + 1) / parts)
-    path = straight + way.bend * opened
-    prices = np.clip(np.rint(path).astype(np.int64), lowest, highest)
+    bent = straight + path.bend * opened
+    prices = np.clip(np.rint(bent).astype(np.int64), lowest, highest)
     prices[each, last] = close[:, 0]
     latest = np.maximum.accumulate(np.where(active, np.arange(parts), -1), axis=1)
     part_close = np.where(
         latest >= 0, np.take_along_axis(prices, np.maximum(latest, 0), axis=1), opened
     )
     part_open = np.concatenate((opened, part_close[:, :-1]), axis=1)
-    up = np.rint(way.up * (high - low) * 0.07).astype(np.int64) * active
-    down = np.rint(way.down * (high - low) * 0.1).astype(np.int64) * active
+    up = np.rint(path.up * (high - low) * 0.07).astype(np.int64) * active
+    down = np.rint(path.down * (high - low) * 0.1).astype(np.int64) * active
     part_high = np.minimum(np.maximum(part_open, part_close) + up, high)
     part_low = np.maximum(np.minimum(part_open, part_close) - down, low)
     trading = alive[:, 0] > 0
@@ -81,10 +81,10 @@ def _split_turnover(
     turnover: Ints, volume: Ints, part_high: Ints, part_low: Ints, high: Ints, low: Ints,
     active: Flags,
 ) -> tuple[Ints, Ints, Ints]:  # fmt: skip
-    """Splits turnover so that every part's average price lies inside that candle's range."""
+    """Splits turnover so that each part's average price is within its candle's range."""
     least = (part_low * volume).sum(axis=1, keepdims=True)
     most = (part_high * volume).sum(axis=1, keepdims=True)
-    # Where the block's average lies outside of what its candles allow, they become wider.
+    # If the block's average price is outside its candles' ranges, these are widened.
     part_high = np.where(active & (turnover > most), high, part_high)
     part_low = np.where(active & (turnover < least), low, part_low)
     floor, ceiling = part_low * volume, part_high * volume

@@ -1,7 +1,7 @@
-"""The numbers that merged rows must hold, from the generator's integers, never from wire bytes.
+"""The true rows that a collection must produce, made from the generator's integers.
 
-A row is [open_time, open, high, low, close, volume, turnover, open_interest, funding_rate]; a
-float is the float of the exact decimal; open interest is one-sided; null where nothing is known.
+A row is [open_time, open, high, low, close, volume, turnover, open_interest, funding_rate]. Floats
+are those of the exact decimals; open interest is one-sided; an unknown value is null.
 """
 
 from bisect import bisect_right
@@ -17,8 +17,8 @@ from simulator.market import Market
 _EXACT: Final = 2**53
 
 
-class WrongQuestion(Exception):
-    """The truth was asked for something that does not exist; the text says what."""
+class InvalidQuery(Exception):
+    """A request under /sim has an invalid parameter; the message says which."""
 
 
 def market_truth(
@@ -26,15 +26,15 @@ def market_truth(
     *, oi_as_of_ms: int | None = None, funding_as_of_ms: int | None = None,
     funding_history: int = 0,
 ) -> dict[str, Any]:  # fmt: skip
-    """The merged rows of one market as they must be for a collection at `as_of_ms`.
+    """The true merged rows of one market for a collection at `as_of_ms`.
 
-    `oi_as_of_ms`, `funding_as_of_ms`: until when these were seen, if not `as_of_ms`.
+    `oi_as_of_ms`, `funding_as_of_ms`: when these were fetched, if not at `as_of_ms`.
     `funding_history`: how many of the newest regular settlements are known; 0 means all.
     """
     if timeframe not in PERIODS_MS:
-        raise WrongQuestion(f"timeframe is one of {', '.join(PERIODS_MS)}")
+        raise InvalidQuery(f"timeframe must be one of {', '.join(PERIODS_MS)}")
     interval_ms = PERIODS_MS[timeframe]
-    # 8h is not collected but made from 4h: its window is that of `candles` candles of 4h.
+    # 8h is aggregated from 4h, so its window is that of `candles` candles of 4h.
     source_ms = PERIODS_MS["4h"] if timeframe == "8h" else interval_ms
     source_first_ms = as_of_ms - as_of_ms % source_ms - (candles - 1) * source_ms
     first_ms = source_first_ms + -source_first_ms % interval_ms
@@ -64,10 +64,10 @@ def market_truth(
 def regular_settlements(
     market: Market, as_of_ms: int, seen_ms: int | None, history: int, first_ms: int | None = None
 ) -> list[Settlement]:
-    """What is known of a market's regular settlements, ascending.
+    """The known regular settlements of a market, ascending.
 
-    The newest `history` of those up to `as_of_ms` and `seen_ms`; all of the last 600 days where
-    it is 0. Those that no candle from `first_ms` on needs may be left out.
+    These are the newest `history` up to `as_of_ms` and `seen_ms`, or all of the last 600 days if
+    `history` is 0. Settlements that no candle from `first_ms` on needs may be left out.
     """
     last_ms = as_of_ms if seen_ms is None else min(seen_ms, as_of_ms)
     from_ms = last_ms - 600 * DAY_MS
@@ -103,8 +103,8 @@ def _columns(market: Market, interval_ms: int, first_ms: int, as_of_ms: int) -> 
 def _last_part(
     market: Market, source_ms: int, interval_ms: int, first_ms: int, as_of_ms: int
 ) -> dict[int, tuple[bool, int]]:
-    """For each candle: whether the candle collected for its first instant exists, and when the
-    last one collected for it ends. Without aggregation that is the candle itself."""
+    """For each candle: whether its first source candle exists, and when its last one ends. Without
+    aggregation the candle is its own source."""
     open_ms = as_of_ms - as_of_ms % source_ms
     times = market.closed(source_ms, first_ms, open_ms - source_ms)[TIME].tolist()
     times += market.forming(source_ms, as_of_ms)[TIME].tolist()
@@ -120,7 +120,7 @@ def as_floats(values: Ints, decimals: int) -> list[float]:
     """Each integer divided by 10^decimals, rounded once: the float of the exact decimal."""
     scale = 10**decimals
     if values.size == 0 or int(values.max()) < _EXACT:
-        # Both sides are exact in a float, so the division rounds only once.
+        # Both operands are exact floats, so the division rounds only once.
         quotients: list[float] = (values / float(scale)).tolist()
         return quotients
     return [value / scale for value in values.tolist()]

@@ -1,7 +1,7 @@
-"""Generated markets: which there are and what is special about each. Deterministic by a seed.
+"""The generated markets of a seed: their coins, and the features that make each one special.
 
-Every kind of market that breaks naive collectors is there already among a few markets: the place
-of a coin in the list decides its features, not chance.
+The first twenty coins of an exchange have fixed features, so that a few markets already include
+every kind that breaks naive collectors.
 """
 
 import math
@@ -21,12 +21,12 @@ from simulator.randomness import RecentlyUsed, draw
 from simulator.series import Chunk, GeneratedCandles, Shape
 
 _GENESIS_MS: Final = 1_568_102_400_000  # the first funding of the first contract: 2019-09-10 08:00
-_SINGLE_OI_DAYS: Final = 20  # older snapshots are shown without it
+_SINGLE_OI_DAYS: Final = 20  # older snapshots lack one-sided open interest
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What makes one market different from the plain one."""
+    """The ways in which a market differs from a plain one."""
 
     funding_hours: int = 8
     changed: tuple[tuple[int, int], ...] = ()  # (days ago, hours from then on), ascending
@@ -61,7 +61,7 @@ _FIXED_FEATURES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class GeneratorContext:
-    """What every generated market of one run shares: the seed, the start, bounded memories."""
+    """The state shared by all generated markets of a run: seed, start time, bounded caches."""
 
     seed: int
     start_ms: int
@@ -76,7 +76,7 @@ class GeneratorContext:
 
 
 def build_universe(context: GeneratorContext, counts: Mapping[type[Exchange], int]) -> list[Market]:
-    """So many markets of each exchange to collect, and with them what must be left out."""
+    """Makes `counts` markets to collect per exchange, and contracts that must not be collected."""
     markets: list[Market] = []
     for exchange, count in counts.items():
         for rank, (coin, spelling) in enumerate(_coins_of(exchange, count, context.seed)):
@@ -93,7 +93,7 @@ def build_universe(context: GeneratorContext, counts: Mapping[type[Exchange], in
 def make_market(
     context: GeneratorContext, exchange: type[Exchange], base: str, *, listed_ms: int
 ) -> Market:
-    """A new perpetual that appears while the simulator runs."""
+    """Makes a perpetual that is listed while the simulator runs."""
     features = Features(funding_hours=4, listed_ago_ms=context.start_ms - listed_ms)
     return _market(context, exchange, base, Spelling(base), features, rank=200)
 
@@ -103,7 +103,7 @@ def _coins_of(exchange: type[Exchange], count: int, seed: int) -> list[tuple[str
     chosen: list[tuple[str, Spelling]] = []
     for index, coin in enumerate(coins(count * 2 + 40, seed)):
         if coin not in SPECIAL_USD and index % 9 == traits.leaves_out:
-            continue  # most coins are on all exchanges, some not
+            continue  # not all coins are listed on all exchanges
         spelling = traits.spellings.get(coin, Spelling(coin))
         if spelling is not None and len(chosen) < count:
             chosen.append((coin, spelling))
@@ -169,7 +169,7 @@ def _market(
     else:
         listed_ms = context.start_ms - context.start_ms % MINUTE_MS - features.listed_ago_ms
     first_ms = listed_ms - listed_ms % SLOT_MS
-    # A contract listed but not trading yet is one whose listing lies before its first trade.
+    # A contract that is listed but not trading yet was listed before its first trade.
     onboard_ms = listed_ms if listed_ms <= context.start_ms else context.start_ms - HOUR_MS
 
     shape = Shape(

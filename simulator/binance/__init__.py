@@ -1,1 +1,1 @@
-"""Binance USD-M: all that the simulator knows of this one exchange."""
+"""The simulated Binance USD-M: its paths, limits, markets and formats."""

@@ -1,7 +1,7 @@
-"""Binance's rate limits: weight, funding and data requests, and the way from 429 to 418.
+"""Binance's simulated rate limits: weight, funding and data requests, 429 and 418.
 
-2400 weight in a fixed minute; 500 funding requests and 1000 `/futures/data` requests in sliding
-windows of 5 minutes; 429 when broken, 418 for a client that goes on.
+The limits are 2400 weight in a fixed minute, and 500 funding and 1000 `/futures/data` requests in
+sliding windows of 5 minutes. A broken limit gives 429; a client that continues gets 418.
 """
 
 from argparse import Namespace
@@ -25,7 +25,7 @@ class BinanceLimitSettings(LimitSettings):
     retry_after: bool = True
 
     @classmethod
-    def of(cls, options: Namespace) -> "BinanceLimitSettings":
+    def from_options(cls, options: Namespace) -> "BinanceLimitSettings":
         return cls(
             enabled=not options.no_limits,
             grace_s=options.grace_seconds,
@@ -47,7 +47,7 @@ def add_options(group: Any) -> None:
     add("--data-limit", type=int, default=1000, metavar="N",
         help="Binance /futures/data requests per 5 minutes (1000)")  # fmt: skip
     add("--ban-seconds", type=float, default=120.0, metavar="S",
-        help="first Binance ban after a 429 that was not heeded; doubles (120)")  # fmt: skip
+        help="first Binance ban after an ignored 429; later ones double (120)")  # fmt: skip
     add("--no-retry-after", action="store_true", help="429 and 418 without Retry-After")
 
 
@@ -55,13 +55,13 @@ def add_options(group: Any) -> None:
 class _Client(ClientRecord):
     minute: int = -1
     weight: int = 0
-    told_until_s: dict[str, tuple[float, float]] = field(default_factory=dict)  # told at, until
-    made_up: set[str] = field(default_factory=set)  # counters told to wait by a fault
+    pauses: dict[str, tuple[float, float]] = field(default_factory=dict)  # 429 at, wait until
+    by_fault: set[str] = field(default_factory=set)  # counters whose 429 was injected by a fault
     bans: int = 0
 
 
 class BinanceLimits:
-    """Decides whether a request is let through."""
+    """Decides whether a request is admitted."""
 
     def __init__(self, settings: BinanceLimitSettings, clock: Clock, stats: Stats) -> None:
         self.settings = settings
@@ -73,20 +73,20 @@ class BinanceLimits:
         self._clients.forget()
 
     def weight_used(self, client: str) -> int:
-        """What the header shows: the weight used in this minute, this request included."""
+        """The weight used in this minute, this request included, as the header shows it."""
         return self._clients.record(client).weight
 
     def take(self, client: str, counter: str, cost: int) -> Refusal | None:
-        """Counts a request against `weight`, `funding` or `data`; None lets it through."""
+        """Counts a request against `weight`, `funding` or `data`; None admits it."""
         record, now_s = self._clients.record(client), self._clock.monotonic_s()
         if self.settings.enabled:
-            banned = self._clients.while_banned(client, 418)
+            banned = self._clients.refuse_if_banned(client, 418)
             if banned is not None:
                 return banned
-            told_s, until_s = record.told_until_s.get(counter, (0.0, 0.0))
+            refused_s, until_s = record.pauses.get(counter, (0.0, 0.0))
             if now_s < until_s:
-                if now_s < told_s + self.settings.grace_s:
-                    if counter not in record.made_up:
+                if now_s < refused_s + self.settings.grace_s:
+                    if counter not in record.by_fault:
                         self._stats.limits_broken[f"binance 429 {counter}"] += 1
                     return self._clients.refusal(429, until_s - now_s)
                 self._stats.limits_broken["binance 418"] += 1
@@ -102,29 +102,31 @@ class BinanceLimits:
         if wait_s <= 0 or not self.settings.enabled:
             return None
         self._stats.limits_broken[f"binance 429 {counter}"] += 1
-        return self.tell(client, counter, wait_s)
+        return self.refuse_429(client, counter, wait_s)
 
-    def tell(self, client: str, counter: str, wait_s: float, *, made_up: bool = False) -> Refusal:
-        """A 429: whoever goes on with this counter before it is over will be banned.
+    def refuse_429(
+        self, client: str, counter: str, wait_s: float, *, by_fault: bool = False
+    ) -> Refusal:
+        """Refuses with 429; a client that uses this counter again too early will be banned.
 
-        `made_up`: a fault's, so that those on their way meanwhile have broken nothing.
+        `by_fault`: injected by a fault, so requests already sent count as no violation.
         """
         now_s = self._clock.monotonic_s()
         record = self._clients.record(client)
-        record.told_until_s[counter] = (now_s, now_s + wait_s)
-        (record.made_up.add if made_up else record.made_up.discard)(counter)
+        record.pauses[counter] = (now_s, now_s + wait_s)
+        (record.by_fault.add if by_fault else record.by_fault.discard)(counter)
         return self._clients.refusal(429, wait_s)
 
     def ban(self, client: str, seconds: float | None = None) -> Refusal:
-        """A 418 with its end; each ban of a client lasts twice as long as the one before."""
+        """Bans a client with 418; each ban lasts twice as long as the one before."""
         if seconds is None:
             record = self._clients.record(client)
             seconds = min(self.settings.ban_s * 2**record.bans, 3 * 86_400.0)
             record.bans += 1
-        return self._clients.lay_ban(client, 418, seconds)
+        return self._clients.ban(client, 418, seconds)
 
     def _take_weight(self, record: _Client, cost: int) -> float:
-        # Choice: the minute starts at :00 of exchange time (a frozen clock goes on here).
+        # Choice: the minute starts at :00 of exchange time, which is never frozen here.
         now_ms = self._clock.flowing_ms() + self._clock.skew_ms[NAME]
         if now_ms // _MINUTE_MS != record.minute:
             record.minute, record.weight = now_ms // _MINUTE_MS, 0

@@ -1,4 +1,4 @@
-"""Binance's lists and figures of the moment: exchangeInfo, fundingInfo, premiumIndex, tickers."""
+"""Binance's simulated exchangeInfo, fundingInfo, premiumIndex and tickers."""
 
 from typing import Any, Final
 
@@ -25,12 +25,12 @@ _ORDER_TYPES: Final = [
     "LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET",
     "TRAILING_STOP_MARKET",
 ]  # fmt: skip
-# The server time in the list is no clock: a recording shows one that was more than an hour old.
+# The list's serverTime is unreliable: in a recording it was more than an hour old.
 _INFO_AGE_MS: Final = 4_091_000
 
 
 def exchange_info(markets: ExchangeMarkets, now_ms: int, weight_a_minute: int) -> dict[str, Any]:
-    """The whole list; `weight_a_minute` is what the limits really are."""
+    """The whole list; `weight_a_minute` is the enforced limit."""
     limits = [dict(limit) for limit in _RATE_LIMITS]
     limits[0]["limit"] = weight_a_minute
     head: dict[str, Any] = {
@@ -44,13 +44,13 @@ def exchange_info(markets: ExchangeMarkets, now_ms: int, weight_a_minute: int) -
     recorded = markets.recorded_lists.get(NAME, {})
     head["symbols"] = [
         symbol_entry(market, recorded.get(market.symbol))
-        for market in markets.by_exchange[NAME].values()  # those that left stay in the list
+        for market in markets.by_exchange[NAME].values()  # delisted ones stay in the list
     ]
     return head
 
 
 def symbol_entry(market: Market, recorded: dict[str, Any] | None) -> dict[str, Any]:
-    """One contract of exchangeInfo; a recorded entry is shown as recorded, but for its state."""
+    """One contract of exchangeInfo; a recorded entry is unchanged except for its state."""
     state = {"status": market.status, "deliveryDate": market.delivery_ms}
     if recorded is not None:
         return {**recorded, **state, "onboardDate": market.listed_ms}
@@ -97,7 +97,7 @@ def symbol_entry(market: Market, recorded: dict[str, Any] | None) -> dict[str, A
 
 
 def funding_info(markets: ExchangeMarkets, now_ms: int) -> list[dict[str, Any]]:
-    """Symbols whose cap, floor or interval was adjusted; one that is absent settles every 8 h."""
+    """Symbols with adjusted cap, floor or interval; absent ones settle every 8 h."""
     found = []
     recorded = markets.recorded_lists.get(FUNDING_LIST, {})
     for market in markets.by_exchange[NAME].values():
@@ -132,7 +132,7 @@ def premium_index(market: Market, now_ms: int) -> dict[str, Any]:
         "markPrice": fixed(price, 8),
         "indexPrice": fixed(price + price // 5000, 8),
         "estimatedSettlePrice": fixed(price - price // 4000, 8),
-        "lastFundingRate": rate,  # of the coming settlement, despite its name
+        "lastFundingRate": rate,  # of the next settlement, despite its name
         "interestRate": "0.00010000" if settles else "",
         "nextFundingTime": next_ms,
         "time": now_ms - now_ms % 1000,

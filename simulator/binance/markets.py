@@ -1,4 +1,4 @@
-"""Binance's markets: how generated ones look, what must not be collected, recorded lists."""
+"""Binance's simulated markets: generated, recorded, and those that must not be collected."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -46,7 +46,7 @@ TRAITS: Final = MarketTraits(
 
 
 def uncollected(make: MakeMarket, start_ms: int) -> list[Market]:
-    """Stocks and metals, other quotes, contracts before and after their life, dated futures."""
+    """Stocks and metals, other quotes, unlisted and delisted contracts, dated futures."""
     quarter_ends = [start_ms - start_ms % _QUARTER_MS + k * _QUARTER_MS for k in (1, 2)]
     found = []
     for base, kind in (("TSLA", "EQUITY"), ("XAU", "COMMODITY"), ("SAMSUNG", "KR_EQUITY")):

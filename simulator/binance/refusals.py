@@ -1,4 +1,4 @@
-"""Binance's errors as HTTP answers: 429 and 418, and the bodies of a failing server."""
+"""Binance's error answers: 429, 418, and the bodies of server errors."""
 
 from typing import Final
 
@@ -20,7 +20,7 @@ _RESTRICTED: Final = (
 
 
 def refusal(refusal: Refusal, client: str, settings: BinanceLimitSettings) -> Answer:
-    """429 and 418, in the exchange's words."""
+    """The answer for a 429 or 418, with the exchange's text."""
     if refusal.status == 418:
         text = (
             f"Way too many requests; IP({client}) banned until {refusal.until_ms}. "

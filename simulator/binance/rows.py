@@ -1,4 +1,4 @@
-"""Binance's rows of candles, open interest and funding as wire bytes."""
+"""Binance's rows of candles, open interest and funding, as JSON bytes."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ _OLD_FUNDING_MS: Final = 1_693_526_400_000  # markPrice is empty on rows older t
 def kline_rows(
     candles: Ints, interval_ms: int, price_decimals: int, quantity_decimals: int
 ) -> list[bytes]:
-    """One JSON array of 12 for each candle, with a comma behind it."""
+    """One JSON array of 12 values for each candle, followed by a comma."""
     times, o, h, low, c, v, q, n, tv, tq = candles.tolist()
     both = price_decimals + quantity_decimals
     prices = (fixed_column(column, price_decimals) for column in (o, h, low, c))
@@ -55,7 +55,7 @@ def open_interest_rows(
 
 
 def funding_rows(market: Market, items: list[Settlement]) -> list[bytes]:
-    """The wire rows of some settlements of one market, ascending."""
+    """The JSON rows of settlements of one market."""
     times = np.array([item.time_ms for item in items], dtype=np.int64)
     prices = market.candles.rough_prices(times).tolist()
     rows = []

@@ -1,6 +1,6 @@
-"""Binance USD-M on the wire: paths, parameter checks, weights, row formats.
+"""Binance USD-M's simulated HTTP API: paths, parameter checks, weights, row formats.
 
-Where the documentation is silent a comment says "choice".
+A comment says "choice" where the documentation is silent.
 """
 
 from argparse import Namespace
@@ -14,7 +14,7 @@ from simulator.binance import markets as own_markets
 from simulator.binance.limits import NAME, BinanceLimits, BinanceLimitSettings, add_options
 from simulator.binance.rows import funding_rows, kline_rows, open_interest_rows
 from simulator.candles import HOUR_MS, MINUTE_MS, Ints
-from simulator.exchange import Admission, BodyShape, Exchange, ListedContract, MakeMarket, worded
+from simulator.exchange import Admission, BodyShape, Exchange, ListedContract, MakeMarket, own_text
 from simulator.exchange_markets import ExchangeMarkets
 from simulator.funding import Settlement
 from simulator.market import FundingSource, Market
@@ -39,23 +39,23 @@ _PATHS: Final = {
     "/fapi/v1/ticker/price": "ticker_price",
     "/fapi/v2/ticker/price": "ticker_price",
 }
-# Endpoint -> the counter that pays for it; the others pay by weight.
+# Endpoint -> the counter that it is counted in; the others count by weight.
 _COUNTERS: Final = {"open_interest": "data", "funding": "funding", "funding_info": "funding"}
 _WEIGHTS_ONE_ALL: Final = {"premium_index": (1, 10), "ticker_24h": (1, 40), "ticker_price": (1, 2)}
 
 
 class Refused(Exception):
-    """Parameters the exchange does not take: HTTP status and body."""
+    """The exchange rejects the parameters; with HTTP status and body."""
 
     def __init__(self, code: int, message: str, *, rejected: bool = True) -> None:
         super().__init__(message)
         self.status = 400
-        self.rejected = rejected  # False where the client could not know better
+        self.rejected = rejected  # False if the client could not have known
         self.body = dump({"code": code, "msg": message})
 
 
 class FundingLimitRefused(Refused):
-    """The other error shape, of fundingRate with limit > 1000 (HTTP 400: choice)."""
+    """The special error body of fundingRate with limit > 1000 (HTTP 400: choice)."""
 
     def __init__(self) -> None:
         super().__init__(0, "")
@@ -74,7 +74,7 @@ class Window(NamedTuple):
 
 
 class Binance(Exchange):
-    """Answers one request at a time from the markets' numbers."""
+    """The simulated Binance USD-M."""
 
     name: ClassVar[str] = NAME
     title: ClassVar[str] = "Binance USD-M futures"
@@ -90,7 +90,9 @@ class Binance(Exchange):
 
     def __init__(self, markets: ExchangeMarkets, stats: Stats, options: Namespace) -> None:
         super().__init__(markets, stats, options)
-        self._limits = BinanceLimits(BinanceLimitSettings.of(options), markets.clock, stats)
+        self._limits = BinanceLimits(
+            BinanceLimitSettings.from_options(options), markets.clock, stats
+        )
         self._answers: dict[str, Callable[[Query], bytes]] = {
             "ping": lambda query: b"{}",
             "time": lambda query: dump({"serverTime": self.now_ms()}),
@@ -106,7 +108,7 @@ class Binance(Exchange):
         }
 
     def answer(self, endpoint: str, query: Query) -> Answer:
-        """The answer to a request that the limits let through."""
+        """Answers a request that the rate limits have admitted."""
         kind = JSON_UTF8 if endpoint in _COUNTERS else "application/json"
         try:
             return Answer(200, self._answers[endpoint](query), kind)
@@ -125,24 +127,24 @@ class Binance(Exchange):
             return Admission(counter, headers)
         return Admission(counter, headers, refusals.refusal(refusal, client, self._limits.settings))
 
-    def forget_limits(self) -> None:
+    def reset_limits(self) -> None:
         self._limits.forget()
 
     def unknown_path(self) -> Answer:
         return Answer(404, b"<html><head><title>404 Not Found</title></head></html>", HTML)
 
     def bad_status(self, status: int, rule: Mapping[str, Any], client: str, counter: str) -> Answer:
-        """429 and 418 are kept to: going on makes it worse."""
+        """An HTTP error; a 429 or 418 is enforced against further requests."""
         settings = self._limits.settings
         if status == 429:
-            told = self._limits.tell(
-                client, counter, float(rule.get("retry_after", 5)), made_up=True
+            refusal = self._limits.refuse_429(
+                client, counter, float(rule.get("retry_after", 5)), by_fault=True
             )
-            return refusals.refusal(told, client, settings)
+            return refusals.refusal(refusal, client, settings)
         if status == 418:
             ban_s = float(rule.get("ban_s", settings.ban_s))
             return refusals.refusal(self._limits.ban(client, ban_s), client, settings)
-        return worded(status, rule) or refusals.bad_status(status, str(rule.get("variant", "")))
+        return own_text(status, rule) or refusals.bad_status(status, str(rule.get("variant", "")))
 
     @classmethod
     def uncollected(cls, make: MakeMarket, start_ms: int) -> list[Market]:
@@ -157,7 +159,7 @@ class Binance(Exchange):
         return own_markets.listed_contract(entry)
 
     def _cost(self, endpoint: str, query: Query) -> tuple[str, int]:
-        """Which counter a request draws on, and how much."""
+        """The counter that a request is counted in, and its cost."""
         if endpoint in _COUNTERS:
             return _COUNTERS[endpoint], 1
         if endpoint == "klines":
@@ -167,7 +169,7 @@ class Binance(Exchange):
         return "weight", one if query.get("symbol") else every
 
     def _headers(self, endpoint: str, weight_used: int, cost: int) -> dict[str, str]:
-        """Headers beyond the usual ones: the weight, where the exchange sends it."""
+        """The weight headers, for endpoints where the exchange sends them."""
         if endpoint in _COUNTERS:
             return {}
         if endpoint == "ticker_price":  # documented to be wrong there (choice: this request's own)
@@ -222,8 +224,8 @@ class Binance(Exchange):
         pages = RowPages(
             self.markets.pages, market.name, interval_ms, first - first % interval_ms, True, rows
         )
-        # The bounds compare with the open time, so an unaligned start begins at the next candle;
-        # with a start the rows run forward from it.
+        # The bounds apply to open times, so an unaligned start begins at the next candle. With a
+        # start, rows run forward from it.
         text = candle_rows(
             market, pages, render, limit=limit, first_ms=start_ms or 0,
             last_ms=FAR_MS if end_ms is None else end_ms, forward=start_ms is not None,
@@ -258,8 +260,7 @@ class Binance(Exchange):
         last_ms = market.newest_snapshot_ms(period_ms, now_ms)
         if window.end_ms is not None:
             last_ms = min(last_ms, window.end_ms)
-        # Anchored at the end: a lone startTime, or a window wider than the limit (choice), gives
-        # the newest rows.
+        # A startTime alone, or a window wider than the limit (choice), gives the newest rows.
         return b"[" + pages.newest(limit, start_ms, last_ms).text[:-1] + b"]"
 
     def _open_interest_now(self, query: Query) -> bytes:
@@ -290,7 +291,7 @@ class Binance(Exchange):
         return _list(funding_rows(market, found))
 
     def _funding_of_all(self, limit: int, start_ms: int | None, last_ms: int) -> list[bytes]:
-        """Rows across symbols: by time, alphabetical inside one settlement."""
+        """Rows of all symbols, ordered by time and symbol."""
         found: list[tuple[int, str, Settlement]] = []
         step_ms = HOUR_MS
         from_ms = last_ms if start_ms is None else max(start_ms, _FIRST_FUNDING_MS)
@@ -348,7 +349,7 @@ class Binance(Exchange):
 
 
 def _forward(funding: FundingSource, limit: int, start_ms: int, last_ms: int) -> list[Settlement]:
-    """The first `limit` settlements from `start_ms` on, looked for a stretch at a time."""
+    """The first `limit` settlements from `start_ms` on."""
     found: list[Settlement] = []
     while len(found) < limit and start_ms <= last_ms:
         end_ms = min(last_ms, start_ms + max(limit, 300) * 8 * HOUR_MS)

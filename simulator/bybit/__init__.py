@@ -1,1 +1,1 @@
-"""Bybit v5 linear: all that the simulator knows of this one exchange."""
+"""The simulated Bybit v5 linear: its paths, limit, markets and formats."""

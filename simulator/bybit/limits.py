@@ -1,4 +1,4 @@
-"""Bybit's rate limit: 600 requests in any 5 seconds, and a 403 that lasts when it is broken."""
+"""Bybit's simulated rate limit: 600 requests in any 5 seconds, then 403 for ten minutes."""
 
 from argparse import Namespace
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class BybitLimitSettings(LimitSettings):
     ban_s: float = 600.0
 
     @classmethod
-    def of(cls, options: Namespace) -> "BybitLimitSettings":
+    def from_options(cls, options: Namespace) -> "BybitLimitSettings":
         return cls(
             enabled=not options.no_limits,
             grace_s=options.grace_seconds,
@@ -37,7 +37,7 @@ def add_options(group: Any) -> None:
 
 
 class BybitLimits:
-    """Decides whether a request is let through."""
+    """Decides whether a request is admitted."""
 
     def __init__(self, settings: BybitLimitSettings, clock: Clock, stats: Stats) -> None:
         self.settings = settings
@@ -48,9 +48,9 @@ class BybitLimits:
         self._clients.forget()
 
     def take(self, client: str) -> Refusal | None:
-        """Counts a request; None lets it through."""
+        """Counts a request; None admits it."""
         if self.settings.enabled:
-            banned = self._clients.while_banned(client, 403)
+            banned = self._clients.refuse_if_banned(client, 403)
             if banned is not None:
                 return banned
         wait_s = self._clients.count_in_window(client, NAME, self.settings.in_5_s, 5.0)
@@ -60,7 +60,5 @@ class BybitLimits:
         return self.ban(client)
 
     def ban(self, client: str, seconds: float | None = None) -> Refusal:
-        """A 403 that lasts."""
-        return self._clients.lay_ban(
-            client, 403, self.settings.ban_s if seconds is None else seconds
-        )
+        """Bans a client with 403 for `seconds`, by default `ban_s` of the settings."""
+        return self._clients.ban(client, 403, self.settings.ban_s if seconds is None else seconds)

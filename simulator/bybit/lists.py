@@ -1,4 +1,4 @@
-"""Bybit's lists and figures of the moment: instruments and tickers."""
+"""Bybit's simulated instruments and tickers."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from simulator.text import fixed, plain, rescaled
 
 
 def instrument(market: Market, now_ms: int, recorded: dict[str, Any] | None) -> dict[str, Any]:
-    """One contract of instruments-info; a recorded entry stays as it is but for its state."""
+    """One contract of instruments-info; a recorded entry is unchanged except for its state."""
     state = {
         "status": market.status,
         "launchTime": str(market.listed_ms),
@@ -71,7 +71,7 @@ def _pre_listing(market: Market) -> dict[str, Any]:
 
 
 def ticker(market: Market, now_ms: int) -> dict[str, Any]:
-    """All strings; what does not apply is empty."""
+    """One entry of tickers: all values are strings, empty where they do not apply."""
     decimals, amounts = market.price_decimals, market.quantity_decimals
     price = last_price(market, now_ms)
     day = last_day(market, now_ms)

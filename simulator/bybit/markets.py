@@ -1,4 +1,4 @@
-"""Bybit's markets: how generated ones look, what must not be collected, recorded lists."""
+"""Bybit's simulated markets: generated, recorded, and those that must not be collected."""
 
 import json
 import re
@@ -46,7 +46,7 @@ TRAITS: Final = MarketTraits(
 
 
 def uncollected(make: MakeMarket, start_ms: int) -> list[Market]:
-    """Stocks and metals, other quotes, dated futures, contracts before and after their life."""
+    """Stocks and metals, other quotes, dated futures, unlisted and delisted contracts."""
     quarter_ends = [start_ms - start_ms % _QUARTER_MS + k * _QUARTER_MS for k in (1, 2)]
     found = []
     for base, kind in (
@@ -84,7 +84,7 @@ def uncollected(make: MakeMarket, start_ms: int) -> list[Market]:
 def recorded_lists(folder: Path) -> dict[str, dict[str, Any]]:
     """instruments-info by symbol."""
     found: dict[str, dict[str, Any]] = {}
-    # The older complete list, overlaid by the documented entries of the newer shape.
+    # The older complete list, with the documented entries of the newer shape over it.
     for pattern in ("*_testnet.json", "*_BTCUSDT_*.json", "*_PreLaunch_*.json"):
         body = read_json(folder / NAME, f"instruments-info_linear{pattern}")
         for entry in body["result"]["list"]:

@@ -1,4 +1,4 @@
-"""Bybit's errors as it words them: pages of its edge, the rate 403, texts of retCodes."""
+"""Bybit's error answers: pages of its CDN, the 403 of its rate limit, texts of retCodes."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -38,7 +38,7 @@ def rate_403() -> Answer:
 
 
 def repeat_cursor(answer: Answer) -> None:
-    """A cursor that never ends."""
+    """Puts a cursor into the answer that never ends."""
     body = orjson.loads(answer.body)
     if isinstance(body.get("result"), dict) and "nextPageCursor" in body["result"]:
         cursor = body["result"]["nextPageCursor"] or "lastid%3D1%26lasttime%3D4102444800000"

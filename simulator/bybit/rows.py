@@ -1,4 +1,4 @@
-"""Bybit's rows of candles and open interest as wire bytes."""
+"""Bybit's rows of candles and open interest, as JSON bytes."""
 
 from simulator.candles import Ints
 from simulator.market import Market
@@ -6,7 +6,7 @@ from simulator.text import fixed, plain_column, rescaled
 
 
 def kline_rows(candles: Ints, price_decimals: int, quantity_decimals: int) -> list[bytes]:
-    """One JSON array of 7 strings for each candle, with a comma behind it."""
+    """One JSON array of 7 strings for each candle, followed by a comma."""
     times, o, h, low, c, v, q = candles[:7].tolist()
     prices = (plain_column(column, price_decimals) for column in (o, h, low, c))
     volumes = plain_column(v, quantity_decimals)

@@ -1,6 +1,6 @@
-"""Bybit v5 linear on the wire: paths, parameter checks, cursors, retCodes, row formats.
+"""Bybit v5 linear's simulated HTTP API: paths, parameter checks, cursors, retCodes.
 
-Where the documentation is silent a comment says "choice".
+A comment says "choice" where the documentation is silent.
 """
 
 from argparse import Namespace
@@ -22,7 +22,7 @@ from simulator.exchange import (
     FaultKind,
     ListedContract,
     MakeMarket,
-    worded,
+    own_text,
 )
 from simulator.exchange_markets import ExchangeMarkets
 from simulator.market import Market
@@ -53,19 +53,19 @@ _OI_PERIODS_MS: Final = {
 
 
 class Refused(Exception):
-    """Parameters the exchange does not take: retCode and retMsg, with HTTP 200."""
+    """The exchange rejects the parameters; with retCode and retMsg (HTTP 200)."""
 
     def __init__(
         self, code: int, message: str, result: object = None, *, rejected: bool = True
     ) -> None:
         super().__init__(message)
         self.code = code
-        self.rejected = rejected  # False where the client could not know better
+        self.rejected = rejected  # False if the client could not have known
         self.result = {} if result is None else result
 
 
 class Bybit(Exchange):
-    """Answers one request at a time from the markets' numbers."""
+    """The simulated Bybit v5 linear."""
 
     name: ClassVar[str] = NAME
     title: ClassVar[str] = "Bybit v5 linear"
@@ -90,7 +90,7 @@ class Bybit(Exchange):
     def __init__(self, markets: ExchangeMarkets, stats: Stats, options: Namespace) -> None:
         super().__init__(markets, stats, options)
         self._limit_headers = bool(options.bapi_headers)
-        self._limits = BybitLimits(BybitLimitSettings.of(options), markets.clock, stats)
+        self._limits = BybitLimits(BybitLimitSettings.from_options(options), markets.clock, stats)
         self._answers: dict[str, Callable[[Query], bytes]] = {
             "time": self._time,
             "klines": self._klines,
@@ -101,7 +101,7 @@ class Bybit(Exchange):
         }
 
     def answer(self, endpoint: str, query: Query) -> Answer:
-        """The answer to a request that the limit let through."""
+        """Answers a request that the rate limit has admitted."""
         try:
             return self._envelope(0, "OK", self._answers[endpoint](query))
         except Refused as refused:
@@ -117,19 +117,19 @@ class Bybit(Exchange):
         refused = self._limits.take(client) is not None
         return Admission(self.name, refused=refusals.rate_403() if refused else None)
 
-    def forget_limits(self) -> None:
+    def reset_limits(self) -> None:
         self._limits.forget()
 
     def body_refused(self) -> Answer:
-        """A GET with a body does not get past the edge."""
+        """The exchange's CDN refuses a GET with a body."""
         return Answer(403, refusals.BODY_HTML, HTML, rejected=True)
 
     def unknown_path(self) -> Answer:
         return Answer(404, b"404 page not found", "text/plain; charset=utf-8")
 
     def bad_status(self, status: int, rule: Mapping[str, Any], client: str, counter: str) -> Answer:
-        """The 403 of the rate limit is kept to: going on makes it worse."""
-        text = worded(status, rule)
+        """An HTTP error; the 403 of the rate limit is enforced against further requests."""
+        text = own_text(status, rule)
         if text is not None or status != 403:
             return text or error_page(status)
         variant = rule.get("variant", "")
@@ -178,7 +178,7 @@ class Bybit(Exchange):
             code, dump(message), result, now_ms,
         )  # fmt: skip
         headers = {"Ret_code": str(code), "Timenow": str(now_ms), "Traceid": f"{now_ms:032x}"}
-        if self._limit_headers:  # said to be on every request, not seen on public ones
+        if self._limit_headers:  # documented for every request, but not seen on public ones
             headers["X-Bapi-Limit"] = str(self._limits.settings.in_5_s)
             headers["X-Bapi-Limit-Status"] = str(self._limits.settings.in_5_s - 1)
             headers["X-Bapi-Limit-Reset-Timestamp"] = str(now_ms)
@@ -222,8 +222,8 @@ class Bybit(Exchange):
         pages = RowPages(
             self.markets.pages, market.name, interval_ms, first - first % interval_ms, False, rows
         )
-        # An unaligned start gives the candle that holds it. A lone start runs forward, a window
-        # wider than the limit keeps its newest rows.
+        # An unaligned start gives the candle that contains it. A start alone runs forward; a window
+        # wider than the limit gives its newest rows.
         text = candle_rows(
             market, pages, render, limit=limit,
             first_ms=0 if start_ms is None else start_ms - start_ms % interval_ms,
@@ -242,7 +242,7 @@ class Bybit(Exchange):
         limit = _limit(query, 50, 200)
         start_ms, end_ms = _number(query, "startTime"), _number(query, "endTime")
         if start_ms is None or end_ms is None:
-            start_ms = 0  # a lone startTime is silently ignored
+            start_ms = 0  # a startTime alone is silently ignored
         last_ms = market.newest_snapshot_ms(period_ms, self.now_ms())
         if end_ms is not None:
             last_ms = min(last_ms, end_ms)
@@ -346,7 +346,7 @@ def _limit(query: Query, default: int, most: int) -> int:
 
 
 def _cursor_fields(cursor: str) -> dict[str, str]:
-    # Choice: a cursor is taken verbatim and percent-encoded once more.
+    # Choice: a cursor is accepted verbatim or percent-encoded once more.
     parts = (part.partition("=") for part in unquote(cursor).split("&"))
     return {name: value for name, _, value in parts}
 

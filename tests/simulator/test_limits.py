@@ -232,7 +232,7 @@ def test_rejected_parameters_are_listed(start_simulator: Any) -> None:
 
 def test_a_made_up_429_breaks_no_limit_for_those_on_their_way() -> None:
     limits = MeasuredLimits(grace_s=0.5)
-    limits.binance.tell("a", "weight", 5, made_up=True)
+    limits.binance.refuse_429("a", "weight", 5, by_fault=True)
     limits.time.move(0.4)
     assert limits.weigh(1) == 429
     assert limits.stats.limits_broken == {}
