@@ -20,6 +20,7 @@ pytest_plugins = [
     "tests.fixtures.api",
     "tests.fixtures.job_queue",
     "tests.fixtures.jobs",
+    "tests.fixtures.earlier_release",
 ]
 
 

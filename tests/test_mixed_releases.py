@@ -1,0 +1,224 @@
+"""Processes of the release before and of this one share a store: the formats where they meet.
+
+The literals were read from what that release wrote.
+"""
+
+import asyncio
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from api.documents.publish_watcher import PublishWatcher
+from budgets.shared_budgets import SharedBudgets
+from cache_manager import CacheManager
+from commands.composition import local_wakeup
+from config import load_settings
+from job_queue.queue import JobQueue
+from market.markets import Exchange
+from metrics.exposition import unpacked
+from metrics.worker import WorkerMetrics
+from stores.hot.beats import beat, store_health, workers_alive
+from stores.hot.leases import LeaseHolder, current_holder, try_acquire
+from stores.hot.redis_client import NativeStore
+from tests.fixtures.api import StartApi
+from tests.fixtures.earlier_release import VERSION, WORKER, Redis, lease_of
+from tests.fixtures.signals import until
+from timing.clock import SystemClock
+from venues.venue import Limit
+
+LEASE = "5 a3b2407fe716 vm:17484"
+BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
+
+
+async def test_leases_are_counted_on(earlier_store: NativeStore, earlier_hot: Redis) -> None:
+    assert await earlier_hot.get("lock:worker") == LEASE.encode()
+    held = await current_holder(earlier_store, "worker")
+    assert held is not None
+    assert held == LeaseHolder(WORKER, 5, held.ttl_ms) and 0 < held.ttl_ms <= 60_000
+    assert await try_acquire(earlier_store, "worker", holder="test", ttl_s=15) is None
+    await earlier_hot.delete("lock:worker")
+    async with await lease_of(earlier_store) as lease:
+        value = await _text(earlier_hot, "lock:worker")
+        assert re.fullmatch(r"6 [0-9a-f]{12} test:1", value) and lease.token == 6
+        assert await earlier_hot.get("lock:worker:token") == b"6"
+        assert 0 < await earlier_hot.pttl("lock:worker") <= 15_000
+    assert await earlier_hot.get("lock:worker") is None
+
+
+async def test_beats_and_their_notes_mean_the_same(
+    earlier_store: NativeStore, earlier_hot: Redis
+) -> None:
+    assert (await store_health(earlier_store)).worker_alive
+    notes = await workers_alive(earlier_store)
+    assert list(notes) == [WORKER]
+    theirs = {family.name: family.type for family in unpacked(notes[WORKER])}
+    ours = {family.name: family.type for family in WorkerMetrics().registry.collect()}
+    assert {"perpcache_job_runs", "perpcache_exchange_requests"} <= set(theirs) & set(ours)
+    assert {name: ours[name] for name in set(theirs) & set(ours)} == {
+        name: theirs[name] for name in set(theirs) & set(ours)
+    }
+    await beat(earlier_store, "test:1", "note")
+    assert await earlier_hot.smembers("workers") == {WORKER.encode(), b"test:1"}
+    assert await _text(earlier_hot, "workers:test:1") == "note"
+    assert await _text(earlier_hot, "workers:any") == "1"
+    for key in ("workers:test:1", "workers:any"):
+        assert 0 < await earlier_hot.ttl(key) <= 30
+
+
+async def test_budgets_are_those_of_the_same_slots(
+    earlier_store: NativeStore, earlier_hot: Redis
+) -> None:
+    key = "budget:default:binance:funding"
+    ((_, taken),) = (await earlier_hot.hgetall(key)).items()
+    assert taken == b"7"
+    seconds, _ = await earlier_hot.time()
+    slot = seconds // 15  # a twentieth of five minutes
+    await earlier_hot.delete(key)
+    await earlier_hot.hset(key, mapping={str(slot): taken})
+    shared = SharedBudgets(earlier_store, "default", SystemClock())
+    room = await shared.take(BINANCE, "funding", Limit(500, 300.0), 450, 1, 450)
+    assert room.room == 443
+    slots = await earlier_hot.hgetall(key)
+    assert {int(number) - slot for number in slots} <= {0, 1}
+    assert sum(map(int, slots.values())) == 450
+    assert 0 < await earlier_hot.pttl(key) <= 23 * 15_000
+
+
+async def test_pauses_are_told_and_heard(
+    earlier_store: NativeStore,
+    earlier_hot: Redis,
+    messages_heard: "asyncio.Queue[tuple[bytes, bytes]]",
+) -> None:
+    shared = SharedBudgets(earlier_store, "default", SystemClock())
+    await shared.pause(BINANCE, 5.0, "-1003 Too many requests")
+    channel, told = await asyncio.wait_for(messages_heard.get(), 10)
+    assert channel == b"paused:default"
+    assert re.fullmatch(rb"binance (5000|4[0-9]{3}) -1003 Too many requests", told)
+    assert await earlier_hot.get("pause:default:binance") == b"-1003 Too many requests"
+    assert 0 < await earlier_hot.pttl("pause:default:binance") <= 5000
+    pauses: asyncio.Queue[tuple[Exchange, float, str]] = asyncio.Queue()
+    shared.listen(lambda *pause: pauses.put_nowait(pause))
+    try:
+        await _listened_to(earlier_hot, "paused:default")
+        await earlier_hot.publish("paused:default", "bybit 2500 10006 Too many visits!")
+        assert await asyncio.wait_for(pauses.get(), 10) == (BYBIT, 2.5, "10006 Too many visits!")
+    finally:
+        await shared.aclose()
+
+
+async def test_what_is_published_is_seen_by_both(
+    earlier_store: NativeStore,
+    earlier_hot: Redis,
+    messages_heard: "asyncio.Queue[tuple[bytes, bytes]]",
+) -> None:
+    cache = CacheManager(earlier_store)
+    theirs = (await cache.read_metas(["4h"]))["4h"]
+    assert theirs is not None
+    assert (theirs.version, theirs.as_of_ms) == (VERSION, VERSION)
+    assert (theirs.stored_bytes, theirs.json_bytes) == (13_848, 23_432)
+    assert theirs.content_hash == theirs.stored_hash == "4abd1d3e22e2b1b4"
+    await earlier_hot.delete("lock:worker")
+    async with await lease_of(earlier_store) as lease:
+        await cache.save_to_cache(
+            "4h", b'{"a":1}', version=VERSION + 1, as_of_ms=VERSION, updated_at_ms=7, lease=lease
+        )
+    assert await asyncio.wait_for(messages_heard.get(), 10) == (b"published", b"4h 1795185441251")
+    text = await _text(earlier_hot, "cache:4h:meta")
+    ours = json.loads(text)
+    assert text == json.dumps(ours, separators=(",", ":"))
+    assert list(ours) == [
+        *("version", "content_hash", "updated_at", "as_of"),
+        *("stored_bytes", "json_bytes", "stored_hash"),
+    ]
+    assert (ours["version"], ours["updated_at"], ours["as_of"]) == (VERSION + 1, 7, VERSION)
+    assert ours["stored_bytes"] == len(await _text(earlier_hot, "cache:4h"))
+    watcher = PublishWatcher(cache, poll_s=60)
+    try:
+        waiting = asyncio.create_task(watcher.wait_newer("4h", VERSION + 1, 20))
+        await _listened_to(earlier_hot, "published")
+        # As that release writes it.
+        await earlier_hot.set("cache:4h:meta", text.replace(str(VERSION + 1), str(VERSION + 2)))
+        await earlier_hot.publish("published", f"4h {VERSION + 2}")
+        meta = await waiting
+        assert meta is not None and meta.version == VERSION + 2
+    finally:
+        await watcher.aclose()
+
+
+async def test_workers_of_both_are_woken(
+    earlier_store: NativeStore,
+    earlier_hot: Redis,
+    messages_heard: "asyncio.Queue[tuple[bytes, bytes]]",
+) -> None:
+    queue = JobQueue(earlier_store)
+    try:
+        await queue.request("collect:15m")
+        assert await asyncio.wait_for(messages_heard.get(), 10) == (b"queued", b"collect:15m")
+        assert await earlier_hot.hget("job:collect:15m", "seq") == b"9"  # counted on from 8
+        await queue.wait_for_work(0.0)  # listens from now on
+        await _listened_to(earlier_hot, "queued")
+        await queue.has_work("worker")
+        waiting = asyncio.create_task(queue.wait_for_work(600.0))
+        await earlier_hot.publish("queued", "collect:30m")
+        await asyncio.wait_for(waiting, 20)
+    finally:
+        await queue.aclose()
+
+
+async def test_workers_of_one_host_are_woken_through_its_data_dir(tmp_path: Path) -> None:
+    wakeup = local_wakeup(load_settings(data_dir=tmp_path))
+    folder = tmp_path / "bells"
+    folder.mkdir(mode=0o700)
+    theirs = folder / "0123456789abcdef.bell"
+    os.mkfifo(theirs, 0o600)
+    reader = os.open(theirs, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        rung = asyncio.Event()
+        with wakeup.listening(rung.set):
+            (ours,) = {pipe.name for pipe in folder.iterdir()} - {theirs.name}
+            assert re.fullmatch(r"[0-9a-f]{16}\.bell", ours)
+            wakeup.wake()
+            assert os.read(reader, 10) == b"!"
+            await asyncio.wait_for(rung.wait(), 10)
+            rung.clear()
+            writer = os.open(folder / ours, os.O_WRONLY | os.O_NONBLOCK)
+            os.write(writer, b"!")
+            os.close(writer)
+            await asyncio.wait_for(rung.wait(), 10)
+    finally:
+        os.close(reader)
+
+
+async def test_ready_tells_what_the_other_releases_worker_met(
+    start_api: StartApi, earlier_hot: Redis, earlier_cold: str, redis_url: str
+) -> None:
+    unreachable = "Cannot connect to host 127.0.0.1:1 ssl:default [Connect call failed]"
+    error = "; ".join(f"{name} time: ClientConnectorError: {unreachable}" for name in Exchange)
+    await _set_fields(earlier_hot, "job:collect:4h", state="failed", error=error, result="")
+    ended = {"last_state": "failed", "last_error": error, "last_finished_at": "1795886040000"}
+    await _set_fields(earlier_hot, "job:collect:4h", last_as_of="", last_result="", **ended)
+    api = await start_api(dsn=earlier_cold, redis_url=redis_url)
+    async with api.http.get("/ready") as answer:
+        ready = await answer.json()
+    assert (answer.status, ready["status"]) == (200, "degraded")
+    assert "collect:4h failed" in ready["parts"]["exchanges"]
+    assert "binance time: ClientConnectorError" in ready["parts"]["exchanges"]
+
+
+async def _text(earlier_hot: Redis, key: str) -> str:
+    value = await earlier_hot.get(key)
+    assert isinstance(value, bytes)
+    return value.decode()
+
+
+async def _listened_to(earlier_hot: Redis, channel: str) -> None:
+    async def is_it() -> bool:
+        return bool(await earlier_hot.pubsub_numsub(channel) == [(channel.encode(), 1)])
+
+    await until(is_it)
+
+
+async def _set_fields(earlier_hot: Redis, key: str, **fields: str) -> None:
+    await earlier_hot.hset(key, mapping=dict[Any, Any](fields))
