@@ -1,7 +1,7 @@
 """The house holds: arrows run one way, nothing runs in a circle, every module says what it owns."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -36,6 +36,7 @@ LEVELS: Final = {
 BESIDE: Final = ("simulator", "benchmarks", "chaos", "deploy", "tests")
 # `simulate` starts the simulator, as a program of its own.
 STARTS_THE_SIMULATOR: Final = ("main", "commands")
+IMPORTING_CALLS: Final = ("import_module", "__import__", "run_module", "resolve_name")
 MOST_LINES: Final = 500
 
 
@@ -61,37 +62,113 @@ def tree_of(module: str) -> ast.Module:
     return ast.parse(modules()[module].read_text(encoding="utf-8"))
 
 
-def imports_of(module: str, *, late: bool) -> Iterator[str]:
-    """What of ours a module imports; `late`: inside functions and for types alone, too."""
-    tree = tree_of(module)
-    for node in ast.walk(tree) if late else tree.body:
+def imports_of(module: str) -> set[str]:
+    """What of ours a module imports, inside functions and for types alone, too."""
+    return set(imports_in(tree_of(module)))
+
+
+def imports_in(tree: ast.Module) -> Iterator[str]:
+    """The modules of ours that are imported, by a statement or by a call with their names."""
+    for node in ast.walk(tree):
+        names: Iterable[str] = ()
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module}: imports are absolute"
+            assert node.level == 0, f"line {node.lineno}: imports are absolute"
             names = [
                 f"{node.module}.{alias.name}"
                 if f"{node.module}.{alias.name}" in modules()
                 else str(node.module)
                 for alias in node.names
             ]
-        else:
-            continue
+        elif isinstance(node, ast.Call) and _function_of(node) in IMPORTING_CALLS:
+            names = _named_by(node)
         yield from (name for name in names if name in modules() or room_of(name) in BESIDE)
 
 
+def _function_of(call: ast.Call) -> str:
+    """`import_module` of `importlib.import_module(...)`."""
+    return ast.unparse(call.func).rpartition(".")[2]
+
+
+def _named_by(call: ast.Call) -> Iterable[str]:
+    """The modules that such a call may mean: one, or all that begin as its f-string does."""
+    name = call.args[0] if call.args else None
+    if isinstance(name, ast.Constant):
+        return [str(name.value)]
+    assert isinstance(name, ast.JoinedStr), f"line {call.lineno}: which module is imported?"
+    beginning = name.values[0]
+    assert isinstance(beginning, ast.Constant), f"line {call.lineno}: which room is it from?"
+    return [module for module in modules() if module.startswith(str(beginning.value))]
+
+
+def with_packages(module: str, imported: Iterable[str]) -> set[str]:
+    """What runs where a module imports: the imported modules, and before them their packages, but
+    for those that `module` lies in."""
+    named = set(imported) - {module}
+    packages = {name[:end] for name in named for end, sign in enumerate(name) if sign == "."}
+    return named | {package for package in packages if not f"{module}.".startswith(f"{package}.")}
+
+
+@pytest.mark.parametrize(
+    ("text", "imported"),
+    [
+        ("import jobs.funding as f", {"jobs.funding"}),
+        ("from jobs import funding, waiting", {"jobs.funding", "jobs.waiting"}),
+        ("from jobs import *", {"jobs"}),
+        ("from worker import Worker", {"worker"}),
+        ("try:\n import worker\nexcept ImportError: pass", {"worker"}),
+        ("def f():\n  from jobs import funding", {"jobs.funding"}),
+        ("if TYPE_CHECKING:\n  import worker", {"worker"}),
+        ("importlib.import_module('jobs.funding')", {"jobs.funding"}),
+        ("__import__('jobs.funding')", {"jobs.funding"}),
+        ("runpy.run_module('main')", {"main"}),
+        ("import_module(f'timing.clo{rest}')", {"timing.clock"}),
+        ("import tests.conftest", {"tests.conftest"}),
+        ("import json, http.client", set()),
+    ],
+)
+def test_no_import_goes_unnoticed(text: str, imported: set[str]) -> None:
+    assert set(imports_in(ast.parse(text))) == imported
+
+
+@pytest.mark.parametrize(
+    "text", ["from . import funding", "import_module(name)", "__import__(a())"]
+)
+def test_an_import_that_does_not_say_what_is_refused(text: str) -> None:
+    with pytest.raises(AssertionError, match="line 1"):
+        list(imports_in(ast.parse(text)))
+
+
+def test_an_import_runs_the_packages_around_it() -> None:
+    assert with_packages("worker", {"jobs.funding"}) == {"jobs", "jobs.funding"}
+    assert with_packages("jobs.due", {"jobs.due", "jobs.funding"}) == {"jobs.funding"}
+    assert with_packages("jobs", {"jobs.funding"}) == {"jobs.funding"}
+
+
 def test_every_room_has_its_level() -> None:
-    folders = {file.parent.name for file in ROOT.glob("*/*.py") if file.parent.name[0] != "."}
-    files = {file.stem for file in ROOT.glob("*.py")}
-    unknown = (folders | files) - {*LEVELS, *BESIDE}
-    assert not unknown, f"give each of {sorted(unknown)} its level in LEVELS"
+    found = {
+        path.name if path.is_dir() else path.stem
+        for path in ROOT.iterdir()
+        if path.name[0] != "." and (path.suffix == ".py" or path.is_dir())
+        if path.is_file() or (any(path.rglob("*.py")) and not (path / "pyvenv.cfg").exists())
+    }
+    known = {*LEVELS, *BESIDE}
+    assert not found - known, f"give each of {sorted(found - known)} its level in LEVELS"
+    assert not known - found, f"there is no {sorted(known - found)} any more"
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    """Without a file __init__.py it has no sentence, and some tools pass it by."""
+    folders = {file.parent for room in LEVELS for file in (ROOT / room).rglob("*.py")}
+    assert not [folder for folder in folders if not (folder / "__init__.py").is_file()]
 
 
 def test_arrows_run_one_way() -> None:
     up = []
     for module in modules():
         room = room_of(module)
-        for target in imports_of(module, late=True):
+        for target in sorted(imports_of(module)):
             other = room_of(target)
             if other == room or (other == "simulator" and room in STARTS_THE_SIMULATOR):
                 continue
@@ -101,7 +178,7 @@ def test_arrows_run_one_way() -> None:
 
 
 def test_no_module_imports_itself_through_others() -> None:
-    edges = {module: set(imports_of(module, late=True)) - {module} for module in modules()}
+    edges = {module: with_packages(module, imports_of(module)) for module in modules()}
     left = dict(edges)
     while free := [module for module, targets in left.items() if not targets & left.keys()]:
         for module in free:
