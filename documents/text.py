@@ -24,7 +24,7 @@ class DocumentError(UnreadableSeries):
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class DocumentFilter:
     """The filters of a request, applied in the order of the fields; None means no filter.
 
     An upper-case symbol matches a market's symbol in any case. `closed` drops rows that opened
@@ -41,7 +41,7 @@ class Query:
     def is_whole(self) -> bool:
         return self == _WHOLE
 
-    def wants(self, exchange: str, symbol: str) -> bool:
+    def matches(self, exchange: str, symbol: str) -> bool:
         if self.exchanges is not None and exchange not in self.exchanges:
             return False
         symbols = self.symbols
@@ -60,7 +60,7 @@ class Query:
         )
 
 
-_WHOLE: Final = Query()
+_WHOLE: Final = DocumentFilter()
 
 
 class MarketSpan(NamedTuple):
@@ -127,29 +127,29 @@ class DocumentText:
         """A market's rows as a JSON array."""
         return self._view[span.rows_start - 1 : span.rows_end + 1]
 
-    def filtered(self, query: Query) -> "list[bytes | memoryview]":
+    def filtered(self, where: DocumentFilter) -> "list[bytes | memoryview]":
         """The JSON, in parts, with only the markets and rows that match; `missing` likewise.
 
         The bytes that remain are unchanged and in order. Large parts are views of the text. No
         step copies much at once, so that it does not hold the GIL for long.
         """
-        if query.is_whole:
+        if where.is_whole:
             return [self.text]
         pieces = _Pieces()
         pieces.add(self._view[: self._markets_start])
-        last_ms = self.header["last_closed_open_time"] if query.closed else None
-        if query.since_ms is None and query.limit is None and last_ms is None:
-            self._add_markets(pieces, query)
+        last_ms = self.header["last_closed_open_time"] if where.closed else None
+        if where.since_ms is None and where.limit is None and last_ms is None:
+            self._add_markets(pieces, where)
         else:
-            self._add_rows(pieces, query, last_ms)
-        pieces.add(_MISSING, self._filtered_missing(query), b"}")
+            self._add_rows(pieces, where, last_ms)
+        pieces.add(_MISSING, self._filtered_missing(where), b"}")
         return pieces.finish()
 
-    def _add_markets(self, pieces: "_Pieces", query: Query) -> None:
+    def _add_markets(self, pieces: "_Pieces", where: DocumentFilter) -> None:
         """Adds whole markets; adjacent ones as one piece."""
         start = end = -1
         for span in self.markets:
-            if not query.wants(span.exchange, span.symbol):
+            if not where.matches(span.exchange, span.symbol):
                 continue
             if span.start == end + 1:
                 end = span.end
@@ -160,20 +160,20 @@ class DocumentText:
         if start >= 0:
             pieces.add(self._view[start:end])
 
-    def _add_rows(self, pieces: "_Pieces", query: Query, last_ms: int | None) -> None:
+    def _add_rows(self, pieces: "_Pieces", where: DocumentFilter, last_ms: int | None) -> None:
         view = self._view
         comma: tuple[bytes, ...] = ()
         for span in self.markets:
-            if query.wants(span.exchange, span.symbol):
-                start, end = self._rows_span(span, query.since_ms, last_ms, query.limit)
+            if where.matches(span.exchange, span.symbol):
+                start, end = self._rows_span(span, where.since_ms, last_ms, where.limit)
                 pieces.add(*comma, view[span.start : span.rows_start], view[start:end], b"]}")
                 comma = (b",",)
 
-    def _filtered_missing(self, query: Query) -> bytes | memoryview:
-        if query.exchanges is None and query.symbols is None:
+    def _filtered_missing(self, where: DocumentFilter) -> bytes | memoryview:
+        if where.exchanges is None and where.symbols is None:
             return self._view[self._missing_start : -1]
         return orjson.dumps(
-            [entry for entry in self.missing() if query.wants(entry["exchange"], entry["symbol"])]
+            [entry for entry in self.missing() if where.matches(entry["exchange"], entry["symbol"])]
         )
 
     def _rows_span(

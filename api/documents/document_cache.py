@@ -18,7 +18,7 @@ from isal import isal_zlib
 from api.answers import Body
 from api.documents.content_coding import Coding
 from api.documents.derived import DerivedBodies
-from api.documents.query import Wanted
+from api.documents.query import DocumentQuery
 from api.documents.shared_call import SharedCall, retrieve_exception
 from api.documents.symbols import near_symbols
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
@@ -67,9 +67,9 @@ class CachedDocument:
     def meta(self) -> DocumentMeta:
         return self.stored.meta
 
-    def representation(self, wanted: Wanted) -> bytes:
+    def representation(self, query: DocumentQuery) -> bytes:
         """The part of the ETag that all codings of this version and query share."""
-        return self.etag_base + b"-" + wanted.tag if wanted.tag else self.etag_base
+        return self.etag_base + b"-" + query.tag if query.tag else self.etag_base
 
 
 class DocumentCache:
@@ -113,40 +113,42 @@ class DocumentCache:
         return document
 
     def cached_body(
-        self, document: CachedDocument, wanted: Wanted, coding: Coding
+        self, document: CachedDocument, query: DocumentQuery, coding: Coding
     ) -> DocumentBody | None:
         """The bytes of a representation if they are in memory."""
-        if not wanted.tag and coding is Coding.DEFLATE:
+        if not query.tag and coding is Coding.DEFLATE:
             return document.deflated
-        body: DocumentBody | None = self._derived.cached(_key(document, wanted, coding))
+        body: DocumentBody | None = self._derived.cached(_key(document, query, coding))
         return body
 
-    async def body(self, document: CachedDocument, wanted: Wanted, coding: Coding) -> DocumentBody:
+    async def body(
+        self, document: CachedDocument, query: DocumentQuery, coding: Coding
+    ) -> DocumentBody:
         """The bytes of one representation. Raises DocumentError or DamagedDocument."""
-        cached = self.cached_body(document, wanted, coding)
+        cached = self.cached_body(document, query, coding)
         if cached is not None:
             return cached
-        if not wanted.tag and coding is Coding.IDENTITY:
+        if not query.tag and coding is Coding.IDENTITY:
             text = (await self._text(document)).text
             return DocumentBody((text,), len(text))
         make = (
-            partial(self._filter, document, wanted, coding)
-            if wanted.tag
+            partial(self._filter, document, query, coding)
+            if query.tag
             else partial(self._gzip, document)
         )
-        return await self._derived.get(_key(document, wanted, coding), make)
+        return await self._derived.get(_key(document, query, coding), make)
 
     async def near_symbols(
-        self, document: CachedDocument, wanted: Wanted, listed: frozenset[str]
+        self, document: CachedDocument, query: DocumentQuery, listed: frozenset[str]
     ) -> tuple[str, ...]:
         """Symbols of the document or of `listed` that resemble the requested ones."""
 
         async def make() -> tuple[tuple[str, ...], int]:
             known = listed.union(span.symbol for span in (await self._text(document)).markets)
-            near = await self._derived.run(near_symbols, wanted.query.symbols or (), known)
+            near = await self._derived.run(near_symbols, query.filter.symbols or (), known)
             return near, 100 * (1 + len(near))
 
-        return await self._derived.get(_key(document, wanted, "near"), make)
+        return await self._derived.get(_key(document, query, "near"), make)
 
     async def aclose(self) -> None:
         await self._derived.aclose()
@@ -197,10 +199,10 @@ class DocumentCache:
         return await self._derived.get(key, make)
 
     async def _filter(
-        self, document: CachedDocument, wanted: Wanted, coding: Coding
+        self, document: CachedDocument, query: DocumentQuery, coding: Coding
     ) -> tuple[DocumentBody, int]:
         text = await self._text(document)
-        body = await self._derived.run(_filter, text, wanted, coding)
+        body = await self._derived.run(_filter, text, query, coding)
         return body, body.length
 
     async def _gzip(self, document: CachedDocument) -> tuple[DocumentBody, int]:
@@ -210,22 +212,22 @@ class DocumentCache:
         return DocumentBody(parts, sum(map(len, parts))), len(_GZIP_HEADER) + len(trailer)
 
 
-def _key(document: CachedDocument, wanted: Wanted, form: str) -> tuple[Hashable, ...]:
-    return (document.meta.name, document.meta.version, wanted.tag, form)
+def _key(document: CachedDocument, query: DocumentQuery, form: str) -> tuple[Hashable, ...]:
+    return (document.meta.name, document.meta.version, query.tag, form)
 
 
 def _inflate(document: CachedDocument) -> DocumentText:
     return DocumentText(document.stored.inflate())
 
 
-def _filter(text: DocumentText, wanted: Wanted, coding: Coding) -> DocumentBody:
-    parts = text.filtered(wanted.query)
+def _filter(text: DocumentText, query: DocumentQuery, coding: Coding) -> DocumentBody:
+    parts = text.filtered(query.filter)
     if coding is not Coding.IDENTITY:
         bits = 31 if coding is Coding.GZIP else 15
         packer = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, bits)
         packed = [packer.compress(part) for part in parts]
         parts = [part for part in (*packed, packer.flush()) if part]
-    return DocumentBody(parts, sum(map(len, parts)), _absent(text, wanted.query.symbols))
+    return DocumentBody(parts, sum(map(len, parts)), _absent(text, query.filter.symbols))
 
 
 def _absent(text: DocumentText, symbols: frozenset[str] | None) -> frozenset[str]:

@@ -35,7 +35,7 @@ from api.documents.document_cache import CachedDocument, DocumentBody, DocumentC
 from api.documents.long_polls import LongPolls
 from api.documents.nothing_yet import nothing_yet
 from api.documents.publish_watcher import PublishWatcher
-from api.documents.query import Wanted, read_query
+from api.documents.query import DocumentQuery, read_query
 from api.documents.symbols import ListedSymbols, unknown_header, unknown_symbols_answer
 from api.documents.validators import entity_tag, is_known, read_date
 from api.request_body import LARGEST_BODY, TOO_LARGE
@@ -67,7 +67,7 @@ class ParsedRequest:
     """A parsed request for a document, and the last answer to it."""
 
     name: str
-    wanted: Wanted
+    query: DocumentQuery
     coding: Coding
     if_none_match: bytes | None
     if_modified_since_s: int | None
@@ -140,7 +140,7 @@ class CacheEndpoint:
         if request is None:
             detail = "Accept-Encoding must allow deflate, gzip or identity"
             return self._with_cors(problem(406, detail, _VARY), scope)
-        if request.wanted.wait_s:
+        if request.query.wait_s:
             document = await self._long_poll(request, scope, receive)
         else:
             document = await self._cache.current(name)
@@ -148,9 +148,9 @@ class CacheEndpoint:
             return self._with_cors(await nothing_yet(self._queue, name), scope)
         if self._client_has(request, document):
             return self._answer(document, request, None)
-        body = self._cache.cached_body(document, request.wanted, request.coding)
+        body = self._cache.cached_body(document, request.query, request.coding)
         if body is None:
-            body = await self._cache.body(document, request.wanted, request.coding)
+            body = await self._cache.body(document, request.query, request.coding)
         if body.absent:
             return await self._with_absent(document, request, body)
         return Answer(200, self._answer(document, request, body.length).headers, body)
@@ -161,8 +161,8 @@ class CacheEndpoint:
         """A 200 that names the unknown symbols in a header; a 404 if all symbols are unknown."""
         listed = await self._listed.current()
         unknown = body.absent - listed
-        if unknown == request.wanted.query.symbols:
-            near = await self._cache.near_symbols(document, request.wanted, listed)
+        if unknown == request.query.filter.symbols:
+            near = await self._cache.near_symbols(document, request.query, listed)
             return self._cors.applied(unknown_symbols_answer(unknown, near), request.origin)
         headers = self._answer(document, request, body.length).headers
         return Answer(200, [*headers, unknown_header(unknown)] if unknown else headers, body)
@@ -190,7 +190,7 @@ class CacheEndpoint:
         """Waits for a version that the client lacks, until `wait`. Raises TooManyLongPolls."""
         loop = asyncio.get_running_loop()
         name = request.name
-        deadline = loop.time() + request.wanted.wait_s
+        deadline = loop.time() + request.query.wait_s
         first: int | None = None
         disconnected = asyncio.create_task(_disconnected(receive))
         counted = contextlib.ExitStack()
@@ -232,7 +232,7 @@ class CacheEndpoint:
         if last is not None and last.etag_base == document.etag_base:
             return last.length is None
         if request.if_none_match is not None:
-            return is_known(request.if_none_match, document.representation(request.wanted))
+            return is_known(request.if_none_match, document.representation(request.query))
         since_s = request.if_modified_since_s
         return since_s is not None and document.meta.updated_at_ms // 1000 <= since_s
 
@@ -249,7 +249,7 @@ class CacheEndpoint:
             or last.etag_base != document.etag_base
         ):
             headers = [
-                (b"etag", entity_tag(document.representation(request.wanted), request.coding)),
+                (b"etag", entity_tag(document.representation(request.query), request.coding)),
                 (b"last-modified", document.last_modified),
                 (b"age", b"%d" % age_s),
                 NO_CACHE,
@@ -282,11 +282,11 @@ def _parse_request(name: str, query_string: bytes, fields: list[Header]) -> Pars
             origin = value
         elif value.isdigit() and int(value) > LARGEST_BODY:
             raise HTTPException(413, TOO_LARGE, {"Connection": "close"})
-    wanted = read_query(query_string)
+    query = read_query(query_string)
     coding = choose_coding(accept_encoding)
     if coding is None:
         return None
-    return ParsedRequest(name, wanted, coding, if_none_match, if_modified_since_s, origin)
+    return ParsedRequest(name, query, coding, if_none_match, if_modified_since_s, origin)
 
 
 def _combined(before: bytes | None, value: bytes) -> bytes:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from documents.text import Query
+from documents.text import DocumentFilter
 from market.markets import Exchange
 
 LONGEST_WAIT_S: Final = 60
@@ -34,24 +34,24 @@ class InvalidQuery(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DocumentQuery:
     """A parsed query string. `tag` is its hash for ETags, empty for a whole document."""
 
-    query: Query
+    filter: DocumentFilter
     wait_s: float
     tag: bytes
 
 
-def read_query(query_string: bytes) -> Wanted:
+def read_query(query_string: bytes) -> DocumentQuery:
     """Parses the query string; symbols become upper case. Raises InvalidQuery."""
     if len(query_string) > _LONGEST_CACHED:
         return _read_query(query_string)
     return _read_query_cached(query_string)
 
 
-def _read_query(query_string: bytes) -> Wanted:
+def _read_query(query_string: bytes) -> DocumentQuery:
     if not query_string:
-        return Wanted(Query(), 0.0, b"")
+        return DocumentQuery(DocumentFilter(), 0.0, b"")
     given: dict[str, list[str]] = {}
     try:
         fields = parse_qsl(
@@ -67,7 +67,7 @@ def _read_query(query_string: bytes) -> Wanted:
         given.setdefault(name, []).append(value)
     reader = _Reader(given)
     reader.refuse_unknown()
-    query = Query(
+    where = DocumentFilter(
         exchanges=reader.exchanges(),
         symbols=reader.symbols(),
         since_ms=reader.integer("since", least=0),
@@ -78,9 +78,9 @@ def _read_query(query_string: bytes) -> Wanted:
     if reader.errors:
         raise InvalidQuery(reader.errors)
     tag = b""
-    if not query.is_whole:
-        tag = hashlib.blake2b(query.canonical(), digest_size=8).hexdigest().encode()
-    return Wanted(query, wait_s, tag)
+    if not where.is_whole:
+        tag = hashlib.blake2b(where.canonical(), digest_size=8).hexdigest().encode()
+    return DocumentQuery(where, wait_s, tag)
 
 
 _read_query_cached = lru_cache(1024)(_read_query)

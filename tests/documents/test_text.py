@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from documents.building import DocumentBuilder, encode_funding
-from documents.text import DocumentText, Query
+from documents.text import DocumentFilter, DocumentText
 from market.markets import Exchange, FundingSeries, Market, Missing
 from market.timeframes import Timeframe
 from tests.documents.samples import (
@@ -44,7 +44,7 @@ def documents(draw: st.DrawFn) -> bytes:
 
 
 queries = st.builds(
-    Query,
+    DocumentFilter,
     exchanges=st.none() | st.frozensets(st.sampled_from(["binance", "bybit"])),
     symbols=st.none() | st.frozensets(st.sampled_from([*SYMBOLS, "NOPE"])),
     since_ms=st.none()
@@ -55,7 +55,7 @@ queries = st.builds(
 )
 
 
-def cut_by_parsing(document: bytes, query: Query) -> bytes:
+def cut_by_parsing(document: bytes, query: DocumentFilter) -> bytes:
     """The same by the contract's words on parsed JSON."""
     value = orjson.loads(document)
 
@@ -79,7 +79,9 @@ def cut_by_parsing(document: bytes, query: Query) -> bytes:
 
 @settings(max_examples=150, deadline=None)
 @given(documents(), st.lists(queries, min_size=1, max_size=6))
-def test_cutting_text_equals_filtering_parsed_json(document: bytes, asked: list[Query]) -> None:
+def test_cutting_text_equals_filtering_parsed_json(
+    document: bytes, asked: list[DocumentFilter]
+) -> None:
     text = DocumentText(document)
     for query in asked:
         assert b"".join(text.filtered(query)) == cut_by_parsing(document, query)
@@ -95,15 +97,23 @@ def test_funding_is_cut_too_and_has_no_forming_row() -> None:
         missing=[],
     )
     text = DocumentText(document)
-    cut = json.loads(b"".join(text.filtered(Query(since_ms=rows[90][0], limit=3, closed=True))))
+    cut = json.loads(
+        b"".join(text.filtered(DocumentFilter(since_ms=rows[90][0], limit=3, closed=True)))
+    )
     assert [market["rows"] for market in cut["markets"]] == [[list(r) for r in rows[-3:]]] * 2
-    assert b"".join(text.filtered(Query(closed=True))) == document
+    assert b"".join(text.filtered(DocumentFilter(closed=True))) == document
 
 
 def test_equal_queries_have_one_canonical_form() -> None:
-    one = Query(symbols=frozenset(["A", "B"]), limit=2)
-    assert one.canonical() == Query(symbols=frozenset(["B", "A"]), limit=2).canonical()
-    different = [Query(), one, Query(symbols=frozenset(["A,B"])), Query(limit=2), Query(since_ms=2)]
+    one = DocumentFilter(symbols=frozenset(["A", "B"]), limit=2)
+    assert one.canonical() == DocumentFilter(symbols=frozenset(["B", "A"]), limit=2).canonical()
+    different = [
+        DocumentFilter(),
+        one,
+        DocumentFilter(symbols=frozenset(["A,B"])),
+        DocumentFilter(limit=2),
+        DocumentFilter(since_ms=2),
+    ]
     assert len({query.canonical() for query in different}) == len(different)
 
 
@@ -115,6 +125,6 @@ TEXT = (
 
 
 def test_a_symbol_in_upper_case_names_a_market_in_any_case() -> None:
-    cut = b"".join(DocumentText(TEXT).filtered(Query(symbols=frozenset(["KPEPE"]))))
+    cut = b"".join(DocumentText(TEXT).filtered(DocumentFilter(symbols=frozenset(["KPEPE"]))))
     assert b"kPEPE" in cut
     assert b"BTCUSDT" not in cut

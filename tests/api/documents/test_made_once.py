@@ -8,7 +8,7 @@ from api.documents import endpoint
 from api.documents.content_coding import Coding
 from api.documents.document_cache import CachedDocument, DocumentBody
 from api.documents.endpoint import CacheEndpoint
-from api.documents.query import Wanted
+from api.documents.query import DocumentQuery
 from cache_manager import DocumentMeta, StoredDocument
 
 MADE_MS = 1_700_000_000_000
@@ -28,7 +28,9 @@ class Cache:
     async def current(self, name: str) -> CachedDocument:
         return self.document
 
-    def cached_body(self, document: CachedDocument, wanted: Wanted, coding: Coding) -> DocumentBody:
+    def cached_body(
+        self, document: CachedDocument, query: DocumentQuery, coding: Coding
+    ) -> DocumentBody:
         return document.deflated
 
 

@@ -5,21 +5,19 @@ from urllib.parse import quote
 import pytest
 
 from api.documents.query import InvalidQuery, read_query
-from documents.text import Query
+from documents.text import DocumentFilter
 
 
 def test_queries_are_read() -> None:
-    wanted = read_query(
-        b"exchange=binance,bybit&symbol=A&symbol=B%2CC,&since=5&closed=true&limit=2"
-    )
-    assert wanted.query == Query(
+    query = read_query(b"exchange=binance,bybit&symbol=A&symbol=B%2CC,&since=5&closed=true&limit=2")
+    assert query.filter == DocumentFilter(
         frozenset(["binance", "bybit"]), frozenset(["A", "B", "C"]), 5, True, 2
     )
-    assert read_query("symbol=币安".encode()).query.symbols == frozenset(["币安"])
-    assert read_query(b"symbol=btcUsdt").query.symbols == frozenset(["BTCUSDT"])
-    assert read_query(b"symbol=").query.symbols == frozenset()
+    assert read_query("symbol=币安".encode()).filter.symbols == frozenset(["币安"])
+    assert read_query(b"symbol=btcUsdt").filter.symbols == frozenset(["BTCUSDT"])
+    assert read_query(b"symbol=").filter.symbols == frozenset()
     assert read_query(b"wait=1.5").wait_s == 1.5
-    assert read_query(b"_=12345&closed=false&wait=0").query.is_whole
+    assert read_query(b"_=12345&closed=false&wait=0").filter.is_whole
 
 
 def test_the_tag_is_of_what_is_asked_not_of_how() -> None:
