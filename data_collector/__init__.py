@@ -1,4 +1,4 @@
-"""From a list of markets to merged rows: fetch_market_data() is the one way in."""
+"""Collects markets: fetch_market_data() fetches, merges and delivers their rows."""
 
 from collections.abc import Callable, Sequence
 
@@ -32,23 +32,23 @@ async def fetch_market_data(
     previous: SeriesByTimeframe | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Collected:
-    """Collects `timeframe` for `markets`, each named once, and delivers each as soon as merged.
+    """Collects `timeframe` for `markets` (no duplicates); delivers each market when it is merged.
 
-    `deliver` is called once for each market and produced timeframe (4h gives 8h too).
-    `prefetched_fr_data`: the funding to merge; None: each market's own is fetched as well, the
-    newest `funding_history` settlements of it. `previous`: series of older documents by timeframe
-    and Market.key: only what they lack is fetched (incremental.py), they are carried over where
-    candles fail, and lend their open interest where that fails. `on_progress(done, total)` counts
-    tasks, up to `total` of them.
+    `deliver` is called once per market and produced timeframe (4h also produces 8h).
+    `prefetched_fr_data`: the funding to merge; None: the newest `funding_history` settlements of
+    each market are fetched too. `previous`: series of older documents by timeframe and
+    Market.key. Only what they lack is fetched (incremental.py); if candles fail, the old rows
+    are carried over; if open interest fails, theirs is used. `on_progress(done, total)` counts
+    tasks.
 
-    One market's failure is its own. Raises CollectionFailed when not one could be fetched.
+    A failure of one market does not affect others. Raises CollectionFailed if all fail.
     """
     timeframe = timeframe.collected_as
     run = CollectionRun(client)
     if not markets:
         raise CollectionFailed("no markets to collect")
     async with Clocks(run, (market.exchange for market in markets)) as clocks:
-        as_of_ms = min(clock.told_ms for clock in (await clocks.told()).values())
+        as_of_ms = min(clock.server_ms for clock in (await clocks.answered_in_time()).values())
         tasks = build_tasks(
             timeframe,
             markets,
@@ -60,7 +60,7 @@ async def fetch_market_data(
         documents = PreviousDocuments(
             previous or {}, timeframe, as_of_ms=as_of_ms, history_candles=history_candles
         )
-        tasks = documents.in_turn(tasks)
+        tasks = documents.rotated(tasks)
         results = Results(sum(task.count for task in tasks), on_progress)
         collection = Collection(
             run=run,
@@ -74,7 +74,7 @@ async def fetch_market_data(
             deliver=deliver,
             results=results,
         )
-        log.info("collecting", timeframe=timeframe, markets=len(markets), as_of=as_of_ms)
+        log.info("collection_started", timeframe=timeframe, markets=len(markets), as_of=as_of_ms)
         results.progress(0)
-        await collection.work(tasks)
+        await collection.collect(tasks)
     return results.finish(timeframe, as_of_ms=as_of_ms, requests=run.requests, retries=run.retries)

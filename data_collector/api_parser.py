@@ -1,9 +1,8 @@
-"""Bytes of an answer to validated rows: the one set of checks, for every exchange.
+"""Parses the answers of every exchange into validated rows; the only place with these checks.
 
-Pure functions: no I/O, no clock, no partial results. Every parser takes the body of a successful
-answer and raises BadPayload, naming exchange and market, for anything that cannot be what was asked
-for. Rows come out ascending by time, whatever the exchange's own order. What an answer looks like
-is in the exchange's file in venues/.
+Pure functions without I/O, clock or partial results. Each takes the body of a successful answer
+and raises BadPayload, with exchange and market, if the content cannot be right. Rows come out
+ascending by time. The exchanges' files in venues/ know the formats.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +41,7 @@ _EARLIEST_NOW_MS: Final = 1_500_000_000_000  # 2017
 _LATEST_NOW_MS: Final = 10_000_000_000_000  # 2286
 
 
-# --- history ---------------------------------------------------------------------------------
+# --- history -----------------------------------------------------------------------------------
 
 
 def parse_klines(market: Market, body: bytes, *, interval_ms: int) -> AnswerPage[Candle]:
@@ -53,7 +52,7 @@ def parse_klines(market: Market, body: bytes, *, interval_ms: int) -> AnswerPage
         return AnswerPage(())
     _check_times(candles, interval_ms, fail)
     opens, highs, lows, closes = map(candles.column, ("open", "high", "low", "close"))
-    # Said so that a NaN never passes.
+    # Written so that NaN fails.
     sane = (np.maximum(opens, closes) <= highs) & (np.minimum(opens, closes) >= lows)
     if not (sane.all() and lows.min() > 0 and highs.max() < np.inf):
         sane &= (lows > 0) & (highs < np.inf)
@@ -65,14 +64,14 @@ def parse_klines(market: Market, body: bytes, *, interval_ms: int) -> AnswerPage
 def parse_open_interest(
     market: Market, body: bytes, *, interval_ms: int
 ) -> AnswerPage[OpenInterestRow]:
-    """Snapshots of one market, counted one-sided in base units on every exchange."""
+    """Snapshots of one market in base units, counted one-sided on every exchange."""
     fail = PayloadErrors(market.exchange, Endpoint.OPEN_INTEREST, market.symbol)
     found = VENUES[market.exchange].read_open_interest(body, market, fail)
     if not len(found):
         return AnswerPage(())
     _check_times(found, interval_ms, fail)
     if not (found.values.min() >= 0 and found.values.max() < np.inf):
-        raise fail("open interest that is negative or not a number")
+        raise fail("open interest is negative or not a number")
     return _page(found)
 
 
@@ -93,7 +92,7 @@ def parse_funding(market: Market, body: bytes) -> AnswerPage[FundingRow]:
 def parse_all_funding(exchange: Exchange, body: bytes) -> AnswerPage[tuple[str, int, float]]:
     """Regular settlements of all symbols as (the exchange's id, time, rate), ascending by time.
 
-    One settlement's come in the order of symbols, so their stamps may be some ms out of order.
+    Exchanges list one instant's settlements by symbol, so times may be some ms out of order.
     """
     fail = PayloadErrors(exchange, Endpoint.FUNDING, None)
     sent = sorted(VENUES[exchange].read_funding(body, fail), key=attrgetter("time_ms"))
@@ -105,7 +104,7 @@ def parse_all_funding(exchange: Exchange, body: bytes) -> AnswerPage[tuple[str, 
     return AnswerPage(rows, sent[0].time_ms, sent[-1].time_ms, len(sent))
 
 
-# --- what is about a whole exchange ------------------------------------------------------------
+# --- lists of all contracts, and the clock -----------------------------------------------------
 
 
 def parse_server_time(exchange: Exchange, body: bytes) -> int:
@@ -118,18 +117,18 @@ def parse_server_time(exchange: Exchange, body: bytes) -> int:
 
 
 def parse_instruments(exchange: Exchange, body: bytes, *, quote: str) -> AnswerPage[Instrument]:
-    """The crypto perpetuals quoted and settled in `quote` that trade now; `sent` is of all."""
+    """Trading crypto perpetuals quoted and settled in `quote`; `sent` counts all instruments."""
     fail = PayloadErrors(exchange, Endpoint.INSTRUMENTS, None)
     return VENUES[exchange].read_instruments(body, quote, fail)
 
 
 def parse_tickers(exchange: Exchange, body: bytes) -> list[Ticker]:
-    """The tickers of all symbols."""
+    """The tickers of all contracts."""
     return VENUES[exchange].read_tickers(body, PayloadErrors(exchange, Endpoint.TICKERS, None))
 
 
 def parse_schedule(exchange: Exchange, endpoint: Endpoint, body: bytes) -> list[Ticker]:
-    """What one of the venue's `schedule` lists says of intervals and coming settlements."""
+    """Funding intervals and next settlements, from one of the venue's `schedule` lists."""
     return VENUES[exchange].schedule[endpoint](body, PayloadErrors(exchange, endpoint, None))
 
 
@@ -146,7 +145,7 @@ def _check_order(
 ) -> None:
     if not all(map(holds, times, times[1:])):
         bad = next(later for earlier, later in pairwise(times) if not holds(earlier, later))
-        raise fail(f"rows out of order or twice at {bad}")
+        raise fail(f"rows out of order or duplicated at {bad}")
 
 
 def _check_times(columns: Columns[T], interval_ms: int, fail: PayloadErrors) -> None:
@@ -155,4 +154,4 @@ def _check_times(columns: Columns[T], interval_ms: int, fail: PayloadErrors) -> 
     times = columns.times.tolist()
     _check_order(times, lt, fail)
     bad = next(time_ms for time_ms in times if time_ms <= 0 or time_ms % interval_ms)
-    raise fail(f"a time off the grid: {bad}")
+    raise fail(f"time off the grid of {interval_ms} ms: {bad}")

@@ -1,7 +1,6 @@
-"""Candles, open interest and funding of one market made into rows.
+"""Merges one market's candles, open interest and funding into rows.
 
-Pure computation on values that api_parser has validated; nothing here fetches or stores.
-Works on whole columns: numpy does per market what a loop would do per row.
+Pure computation on validated values, by whole numpy columns instead of row by row.
 """
 
 from bisect import bisect_left, bisect_right
@@ -25,12 +24,11 @@ _RATE: Final = column_index("funding_rate")
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The rows of one market inside the window, ascending.
+    """The rows of one market in the window, ascending.
 
-    `funding_outdated`: some row lacks its rate because a settlement may have happened that
-    nobody asked for yet, or because the market's funding was never fetched.
-    `exact`: the exchange's decimal texts of what is summed, one of each per row that was made of
-    a candle.
+    `funding_outdated`: a row lacks its rate because a settlement may not have been fetched yet,
+    or because the market's funding never was.
+    `exact`: the decimal texts of the summed columns, for each row made from a fetched candle.
     """
 
     rows: Rows
@@ -46,38 +44,37 @@ def merge_data(
     timeframe: Timeframe,
     as_of_ms: int,
     history_candles: int,
-    kept: Sequence[Row] = (),
+    reused: Sequence[Row] = (),
 ) -> Merged:
-    """One row for each candle of the window that ends with the candle holding `as_of_ms`.
+    """One row per candle of the window that ends with the candle at `as_of_ms`.
 
     `candles` ascend by open time, are unique and lie on the grid of `timeframe`.
-    `open_interest` holds (timestamp ms, base units): a snapshot counts for the candle that opens
-    at exactly its timestamp. `funding`: the latest settlement before the candle's end and not
-    after `as_of_ms`; null where a later one may exist that the series does not know.
-    `kept`: earlier rows of the window, all before the first candle; of them the candle counts,
-    their open interest and funding are merged like those of the others.
+    `open_interest` holds (timestamp ms, base units); a candle gets the snapshot with exactly its
+    open time. A candle gets the latest `funding` rate before its end and not after `as_of_ms`,
+    or null where the series may lack a later settlement. `reused`: rows of an older document, all
+    before the first candle; their candle columns are used, open interest and funding are merged.
     """
     fetched = Candles.of(candles).between(
         timeframe.window_start(as_of_ms, history_candles), timeframe.floor(as_of_ms)
     )
-    times, values = fetched.times, np.full((len(kept) + len(fetched), len(Rows.names)), np.nan)
-    values[len(kept) :, CANDLE] = fetched.values
-    if kept:
-        earlier = Rows.of(kept)
+    times, values = fetched.times, np.full((len(reused) + len(fetched), len(Rows.names)), np.nan)
+    values[len(reused) :, CANDLE] = fetched.values
+    if reused:
+        earlier = Rows.of(reused)
         times = np.concatenate((earlier.times, times))
-        values[: len(kept), CANDLE] = earlier.values[:, CANDLE]
+        values[: len(reused), CANDLE] = earlier.values[:, CANDLE]
     if not len(times):
         return Merged(Rows(times, values), funding is None, NO_TEXTS)
-    _place(TimedValues.of(open_interest), times, values[:, _INTEREST])
-    outdated = _settle(funding, times, values[:, _RATE], timeframe.interval_ms, as_of_ms)
+    _place_snapshots(TimedValues.of(open_interest), times, values[:, _INTEREST])
+    outdated = _fill_rates(funding, times, values[:, _RATE], timeframe.interval_ms, as_of_ms)
     return Merged(Rows(times, values), outdated, fetched.texts)
 
 
-def _place(snapshots: TimedValues, times: Times, column: Floats) -> None:
-    """Each snapshot into the line of its time, where there is one."""
+def _place_snapshots(snapshots: TimedValues, times: Times, column: Floats) -> None:
+    """Writes each snapshot into `column` at the row with its time, if any."""
     count = len(snapshots)
     begin = int(np.searchsorted(times, snapshots.times[0])) if count else 0
-    if np.array_equal(times[begin : begin + count], snapshots.times):  # one beside the other
+    if np.array_equal(times[begin : begin + count], snapshots.times):  # contiguous rows
         column[begin : begin + count] = snapshots.numbers
         return
     lines = np.searchsorted(times, snapshots.times)
@@ -86,26 +83,25 @@ def _place(snapshots: TimedValues, times: Times, column: Floats) -> None:
     column[lines[hits]] = snapshots.numbers[hits]
 
 
-def _settle(
+def _fill_rates(
     funding: FundingSeries | None, times: Times, column: Floats, interval_ms: int, as_of_ms: int
 ) -> bool:
-    """The rate in force at the end of each candle; tells whether one is missing for its age."""
+    """Writes the rate in force at each candle's end; returns whether one may be outdated."""
     if funding is None:
         return True
     trusted = len(times)
     unknown_from_ms = funding.next_settlement_ms()
     if unknown_from_ms <= as_of_ms:
-        # A settlement at a candle's very end belongs to the next candle: what a candle holds
-        # is open <= t < open + interval.
+        # A settlement at a candle's end belongs to the next candle: open <= t < open + interval.
         trusted = int(np.searchsorted(times, unknown_from_ms - interval_ms, side="right"))
-    settled = TimedValues.of(_relevant(funding.rows, int(times[0]), as_of_ms))
+    settled = TimedValues.of(_settlements_between(funding.rows, int(times[0]), as_of_ms))
     latest = np.searchsorted(settled.times, times[:trusted] + interval_ms) - 1
-    unsettled = int(np.searchsorted(latest, 0))  # `latest` ascends from -1 on: none yet
+    unsettled = int(np.searchsorted(latest, 0))  # `latest` ascends; -1: no settlement yet
     column[unsettled:trusted] = settled.numbers[latest[unsettled:]]
     return trusted < len(times)
 
 
-def _relevant(
+def _settlements_between(
     settlements: Sequence[FundingRow], first_ms: int, as_of_ms: int
 ) -> Sequence[FundingRow]:
     """The last settlement before `first_ms`, and those from it to `as_of_ms`."""
@@ -120,5 +116,5 @@ def _relevant(
 def aggregate_4h_to_8h(
     rows: Sequence[Row], *, window_start_ms: int, exact: ExactTexts | None = None
 ) -> Rows:
-    """8h rows, opening at 00, 08 and 16 UTC, from the 4h rows of one market: `aggregate`."""
+    """8h rows (open 00, 08, 16 UTC) from one market's 4h rows; see aggregation.aggregate."""
     return aggregate(rows, Timeframe.H4, Timeframe.H8, window_start_ms=window_start_ms, exact=exact)

@@ -1,7 +1,4 @@
-"""The markets that an exchange lists now, each with its turnover.
-
-Which contracts count is api_parser's; storing them is others' business.
-"""
+"""Fetches the markets that an exchange lists now, with their turnover; stores nothing."""
 
 import structlog
 
@@ -15,8 +12,9 @@ log = structlog.get_logger(__name__)
 
 
 async def fetch_listed(run: CollectionRun, exchange: Exchange, quote: str) -> list[ListedMarket]:
-    """The perpetuals in `quote` that the exchange trades now. Raises ExchangeError, also for a
-    list without one: an answer gone wrong rather than the end of every market."""
+    """The perpetuals in `quote` that the exchange trades now.
+
+    Raises ExchangeError; also for an empty list, which is more likely a broken answer."""
     instruments = await fetch_instruments(run, exchange, quote=quote)
     if not instruments:
         raise BadPayload(
@@ -30,9 +28,9 @@ async def fetch_listed(run: CollectionRun, exchange: Exchange, quote: str) -> li
 
 
 async def _known_turnovers(run: CollectionRun, exchange: Exchange) -> dict[str, float]:
-    """Turnover by the exchange's id; without it the markets are worth storing all the same."""
+    """Turnover by the exchange's id; empty if it cannot be had, as it is optional."""
     try:
         return await fetch_turnovers(run, exchange)
     except ExchangeError as error:
-        log.warning("no_turnover", exchange=exchange, cause=str(error))
+        log.warning("turnover_unavailable", exchange=exchange, cause=str(error))
         return {}

@@ -1,7 +1,4 @@
-"""The exchanges' clocks at the start of a run. Asks for them; what follows is the caller's.
-
-An exchange that is silent holds up nobody: those that have told their time begin without it.
-"""
+"""Reads the exchanges' clocks at the start of a run, without waiting for silent exchanges."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -20,25 +17,25 @@ from market.markets import Exchange
 from venues.errors import BadPayload, CollectionFailed, ExchangeError
 from venues.venue import Endpoint
 
-GRACE_S: Final = 2.0  # for the others, once one exchange has told its time
+GRACE_S: Final = 2.0  # for the other exchanges, once one has answered
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ExchangeClock:
-    """The exchange's time, told once and counted on; never ahead of the exchange."""
+    """An exchange's time, read once and advanced by our clock; never ahead of the exchange."""
 
-    told_ms: int
+    server_ms: int
     monotonic_s: Callable[[], float]
-    told_at_s: float
+    read_at_s: float
 
     def now_ms(self) -> int:
-        return self.told_ms + int((self.monotonic_s() - self.told_at_s) * 1000)
+        return self.server_ms + int((self.monotonic_s() - self.read_at_s) * 1000)
 
 
 class Clocks:
-    """Reads the clocks of `exchanges`, side by side, for as long as it is open."""
+    """Reads the clocks of `exchanges` concurrently while it is open."""
 
     def __init__(self, run: CollectionRun, exchanges: Iterable[Exchange]) -> None:
         self._run = run
@@ -61,10 +58,10 @@ class Clocks:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def told(self) -> dict[Exchange, ExchangeClock]:
-        """The clocks of those that answered in time: soon after the first of all.
+    async def answered_in_time(self) -> dict[Exchange, ExchangeClock]:
+        """The clocks of the exchanges that answered within GRACE_S of the first.
 
-        Raises CollectionFailed when not one does.
+        Raises CollectionFailed if none answers.
         """
         waiting = set(self._tasks.values())
         while waiting and not self._answered():
@@ -75,41 +72,41 @@ class Clocks:
             return answered
         raise CollectionFailed("; ".join(str(task.result()) for task in self._tasks.values()))
 
-    async def of(self, exchange: Exchange) -> ExchangeClock:
-        """The exchange's clock, however late it comes; raises ExchangeError if it never does."""
-        told = await asyncio.shield(self._tasks[exchange])
-        if isinstance(told, ExchangeError):
-            raise told
-        return told
+    async def clock(self, exchange: Exchange) -> ExchangeClock:
+        """Waits for the exchange's clock; raises ExchangeError if reading it failed."""
+        result = await asyncio.shield(self._tasks[exchange])
+        if isinstance(result, ExchangeError):
+            raise result
+        return result
 
-    async def passed(self, exchange: Exchange, as_of_ms: int) -> None:
-        """Returns once the exchange has told a time from which `as_of_ms` lies in the past.
+    async def check_not_behind(self, exchange: Exchange, as_of_ms: int) -> None:
+        """Waits for the exchange's clock and checks that it has reached `as_of_ms`.
 
-        Raises ExchangeError when it tells none, or an earlier one: then what was forming there
-        would pass for closed.
+        Raises ExchangeError if it has not, as forming candles would count as closed, or if
+        reading it failed.
         """
-        clock = await self.of(exchange)
+        clock = await self.clock(exchange)
         behind_ms = as_of_ms - clock.now_ms()
         if behind_ms > 0:
             raise BadPayload(
-                f"its clock came late and is {behind_ms} ms behind the others'",
+                f"server time came late and is {behind_ms} ms behind the other exchanges",
                 exchange=exchange,
                 endpoint=Endpoint.TIME,
             )
 
     def _answered(self) -> dict[Exchange, ExchangeClock]:
         return {
-            exchange: told
+            exchange: clock
             for exchange, task in self._tasks.items()
-            if task.done() and isinstance(told := task.result(), ExchangeClock)
+            if task.done() and isinstance(clock := task.result(), ExchangeClock)
         }
 
     async def _read(self, exchange: Exchange) -> ExchangeClock | ExchangeError:
         request = listing_request(exchange, Endpoint.TIME)
         monotonic_s = self._run.sender.clock.monotonic_s
         try:
-            told_ms = await fetch_simple(self._run, request, partial(parse_server_time, exchange))
+            server_ms = await fetch_simple(self._run, request, partial(parse_server_time, exchange))
         except ExchangeError as error:
-            log.warning("no_exchange_clock", exchange=exchange, cause=str(error))
+            log.warning("exchange_time_unavailable", exchange=exchange, cause=str(error))
             return error
-        return ExchangeClock(told_ms, monotonic_s, monotonic_s())
+        return ExchangeClock(server_ms, monotonic_s, monotonic_s())

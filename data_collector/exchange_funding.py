@@ -1,7 +1,7 @@
-"""The funding of one exchange in a run: which markets are due, how they are asked, what is kept.
+"""Updates the funding of one exchange: which markets are due and which requests they need.
 
-Two lists tell the intervals, and a market is asked for its own settlements only when one can have
-happened.
+The venue's lists give the intervals; a market's own settlements are requested only if it may have
+settled.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +16,11 @@ from data_collector.funding_rules import (
     LONGEST_INTERVAL_HOURS,
     PUBLICATION_MS,
     SHORTEST_INTERVAL_HOURS,
-    advanced,
+    checked_again,
     complete_until,
     due_instants,
     may_have_settled,
-    newest,
+    merge_newest,
     present_interval,
     settlement_instant,
 )
@@ -38,20 +38,20 @@ from market.timeframes import HOUR_MS, MINUTE_MS
 from venues import VENUES
 from venues.errors import ExchangeError, GaveUp, SourceDown
 
-# One request for the settlements of all symbols is worth it when so many markets are due.
-_MANY_DUE: Final = 10
-# Its answer is not promised to be complete over long windows, so only short ones are asked for.
-_MOST_PAGES: Final = 12
+# From this many due markets on, the settlements of all symbols are requested at once.
+_BULK_FROM: Final = 10
+# Only short windows: the answer may be incomplete over long ones.
+_MAX_PAGES: Final = 12
 _SHORT_WINDOW_MS: Final = (LONGEST_INTERVAL_HOURS + 1) * HOUR_MS
-# A series checked later than the exchange's present is of another clock: it is not built upon.
-_CLOCKS_DIFFER_MS: Final = 5 * MINUTE_MS
+# A series checked later than the exchange's present by more than this is not used.
+_CLOCK_TOLERANCE_MS: Final = 5 * MINUTE_MS
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
 class FundingResults:
-    """What the run has found so far."""
+    """What the run has fetched so far, shared by its exchanges."""
 
     series: dict[str, FundingSeries] = field(default_factory=dict)
     missing: list[Missing] = field(default_factory=list)
@@ -60,7 +60,7 @@ class FundingResults:
 
 
 class ExchangeFunding:
-    """The part of one exchange in a run."""
+    """Updates the markets of one exchange; `count` is called after each."""
 
     def __init__(
         self,
@@ -74,51 +74,51 @@ class ExchangeFunding:
         self._run = run
         self.exchange = exchange
         self._known = known
-        self._keep = funding_history
+        self._history = funding_history
         self._results = results
         self._count = count
         self._schedule: Mapping[str, FundingSchedule] = {}
-        self._again: list[Market] | None = []  # None: the last chance has begun
+        self._to_retry: list[Market] | None = []  # None: the last try
 
     async def refresh(self, markets: Sequence[Market], clock: ExchangeClock) -> None:
         self._clock = clock
         try:
             self._schedule = await fetch_funding_schedule(self._run, self.exchange)
         except ExchangeError as error:
-            # Every market that can have settled by the shortest interval is asked for itself.
-            log.warning("no_funding_schedule", exchange=self.exchange, cause=str(error))
+            # Then every market that may have settled by the shortest interval is requested.
+            log.warning("funding_schedule_unavailable", exchange=self.exchange, cause=str(error))
         now_ms = self._clock.now_ms()
         due: list[Market] = []
         for market in markets:
             series = self._series(market, now_ms)
-            if series is None or may_have_settled(series, now_ms, self._told_hours(market)):
+            if series is None or may_have_settled(series, now_ms, self._scheduled_hours(market)):
                 due.append(market)
             else:
                 hours = self._interval(market, series.rows)
-                self._store(replace(advanced(series, now_ms, hours), market=market))
-        await self._work(await self._settle_from_one_list(due))
+                self._store(replace(checked_again(series, now_ms, hours), market=market))
+        await self._work(await self._update_from_recent(due))
 
-    async def try_again(self) -> None:
-        again, self._again = self._again, None
-        await self._work(again or [])
+    async def retry_failed(self) -> None:
+        markets, self._to_retry = self._to_retry, None
+        await self._work(markets or [])
 
     async def _work(self, markets: Sequence[Market]) -> None:
         workers = self._run.sender.concurrency
         await work_through(markets, lambda market: market.exchange, self._update, workers=workers)
 
-    def _told_hours(self, market: Market) -> int | None:
-        """The present interval of a market whose schedule is told, else None."""
+    def _scheduled_hours(self, market: Market) -> int | None:
+        """The present interval if the market has a schedule, else None."""
         if market.native not in self._schedule:
             return None
         series = self._known.get(market.key)
         return self._interval(market, series.rows if series is not None else ())
 
     def _interval(self, market: Market, rows: Sequence[FundingRow]) -> int:
-        told = self._schedule.get(market.native)
-        hours = present_interval(rows, told)
-        if told is not None:
+        schedule = self._schedule.get(market.native)
+        hours = present_interval(rows, schedule)
+        if schedule is not None:
             return hours
-        # The interval of before stays, unless settlements come more often than that.
+        # Keep the known interval unless settlements are more frequent.
         series = self._known.get(market.key)
         if series is not None:
             return min(hours, series.interval_hours)
@@ -126,17 +126,17 @@ class ExchangeFunding:
 
     def _series(self, market: Market, now_ms: int) -> FundingSeries | None:
         series = self._known.get(market.key)
-        if series is None or series.checked_at_ms > now_ms + _CLOCKS_DIFFER_MS:
+        if series is None or series.checked_at_ms > now_ms + _CLOCK_TOLERANCE_MS:
             return None
         return series
 
     # --- the settlements of all symbols in one answer ------------------------------------------
 
-    async def _settle_from_one_list(self, due: list[Market]) -> list[Market]:
-        """Brings those up to date that one list settles beyond doubt; returns the others.
+    async def _update_from_recent(self, due: list[Market]) -> list[Market]:
+        """Updates markets from one list of recent settlements; returns those it does not cover.
 
-        The exchange does not promise that the list is complete. So it counts for a market only
-        if its interval is known and unchanged and every settlement due by it is in the list.
+        The exchange does not guarantee a complete list. It is used for a market only if the
+        interval is known and unchanged and the list has every settlement due by it.
         """
         if not VENUES[self.exchange].all_symbols_funding or not self._schedule:
             return due
@@ -146,40 +146,40 @@ class ExchangeFunding:
             for market in due
             if (series := self._series(market, now_ms)) is not None
             and series.rows
-            and series.interval_hours == self._told_hours(market)
+            and series.interval_hours == self._scheduled_hours(market)
             and now_ms - series.checked_at_ms < _SHORT_WINDOW_MS
         }
-        if len(candidates) < _MANY_DUE:
+        if len(candidates) < _BULK_FROM:
             return due
         start_ms = 1 + min(series.checked_at_ms for series in candidates.values())
         found = await self._fetch_recent(start_ms, now_ms)
-        left: list[Market] = []
+        remaining: list[Market] = []
         for market in due:
             series = candidates.get(market.native)
             rows = found.get(market.native, [])
-            if series is not None and _is_whole(series, rows, now_ms):
+            if series is not None and _is_complete(series, rows, now_ms):
                 self._store_settled(market, rows, now_ms)
             else:
-                left.append(market)
-        return left
+                remaining.append(market)
+        return remaining
 
     async def _fetch_recent(self, start_ms: int, end_ms: int) -> dict[str, list[FundingRow]]:
-        """The settlements in the window by contract; what came before an error, if one comes."""
+        """The settlements in the window by contract, incomplete if a request fails."""
         found: dict[str, dict[int, float]] = {}
-        for _ in range(_MOST_PAGES):
+        for _ in range(_MAX_PAGES):
             try:
                 page = await fetch_recent_funding(
                     self._run, self.exchange, start_ms=start_ms, end_ms=end_ms
                 )
             except ExchangeError as error:
-                log.warning("no_recent_funding", exchange=self.exchange, cause=str(error))
+                log.warning("recent_funding_unavailable", exchange=self.exchange, cause=str(error))
                 break
             before = sum(map(len, found.values()))
             for native, funding_ms, rate in page.rows if page is not None else ():
                 found.setdefault(native, {})[funding_ms] = rate
             if page is None or page.last_ms is None or sum(map(len, found.values())) == before:
                 break
-            # Many symbols share an instant, and a page may end among them: it is asked again.
+            # Many symbols share an instant and a page may end among them: repeat from there.
             start_ms = page.last_ms
         return {native: sorted(rows.items()) for native, rows in found.items()}
 
@@ -194,8 +194,8 @@ class ExchangeFunding:
             else:
                 rows = await self._fetch_new(market, series, asked_ms)
         except ExchangeError as error:
-            if self._again is not None and isinstance(error, SourceDown | GaveUp):
-                self._again.append(market)
+            if self._to_retry is not None and isinstance(error, SourceDown | GaveUp):
+                self._to_retry.append(market)
             else:
                 self._fail(market, error)
         else:
@@ -205,10 +205,10 @@ class ExchangeFunding:
         self, market: Market, series: FundingSeries, asked_ms: int
     ) -> list[FundingRow]:
         last_ms = settlement_instant(series.rows[-1][TIME])
-        hours = min(series.interval_hours, self._told_hours(market) or SHORTEST_INTERVAL_HOURS)
+        hours = min(series.interval_hours, self._scheduled_hours(market) or SHORTEST_INTERVAL_HOURS)
         task = funding_task(
             market,
-            # One that was published late, or by an interval we did not know of, is found as well.
+            # Includes settlements that were late or of an interval unknown to us.
             start_ms=max(last_ms + MINUTE_MS, self._oldest_ms(asked_ms)),
             end_ms=asked_ms,
             interval_hours=hours,
@@ -217,17 +217,17 @@ class ExchangeFunding:
         return await fetch_funding(self._run, task)
 
     async def _fetch_history(self, market: Market, asked_ms: int) -> list[FundingRow]:
-        """The newest settlements: so many as are kept, if there are so many.
+        """The newest settlements, up to `funding_history` of them.
 
-        The first window fits the present interval. Where that brought fewer, the interval was
-        longer before, and the window before it is asked for.
+        The first window fits the present interval. If it holds too few, the interval was longer
+        before, and earlier windows follow.
         """
-        hours = self._told_hours(market) or LONGEST_INTERVAL_HOURS
+        hours = self._scheduled_hours(market) or LONGEST_INTERVAL_HOURS
         oldest_ms = max(market.launched_ms - market.launched_ms % HOUR_MS, 0)
-        start_ms = max(asked_ms - (self._keep + 1) * hours * HOUR_MS, oldest_ms)
-        rows = await self._window(market, start_ms, asked_ms, hours, self._keep)
-        while len(rows) < self._keep and start_ms > oldest_ms:
-            end_ms, lacking = start_ms - 1, self._keep - len(rows)
+        start_ms = max(asked_ms - (self._history + 1) * hours * HOUR_MS, oldest_ms)
+        rows = await self._window(market, start_ms, asked_ms, hours, self._history)
+        while len(rows) < self._history and start_ms > oldest_ms:
+            end_ms, lacking = start_ms - 1, self._history - len(rows)
             span_ms = (lacking + 1) * LONGEST_INTERVAL_HOURS * HOUR_MS
             start_ms = max(end_ms - span_ms, oldest_ms)
             earlier = await self._window(market, start_ms, end_ms, LONGEST_INTERVAL_HOURS, lacking)
@@ -245,19 +245,19 @@ class ExchangeFunding:
         return await fetch_funding(self._run, task)
 
     def _oldest_ms(self, now_ms: int) -> int:
-        return now_ms - (self._keep + 1) * LONGEST_INTERVAL_HOURS * HOUR_MS
+        return now_ms - (self._history + 1) * LONGEST_INTERVAL_HOURS * HOUR_MS
 
-    # --- what becomes of a market --------------------------------------------------------------
+    # --- results -------------------------------------------------------------------------------
 
     def _store_settled(self, market: Market, rows: Sequence[FundingRow], asked_ms: int) -> None:
         series = self._series(market, asked_ms)
         before: Sequence[FundingRow] = series.rows if series is not None else ()
-        kept = newest(rows, before, self._keep)
-        self._results.changed += list(before) != kept
-        checked_at_ms = complete_until(kept, asked_ms, self._schedule.get(market.native))
+        merged = merge_newest(rows, before, self._history)
+        self._results.changed += list(before) != merged
+        checked_at_ms = complete_until(merged, asked_ms, self._schedule.get(market.native))
         if series is not None:
             checked_at_ms = max(checked_at_ms, series.checked_at_ms)
-        self._store(FundingSeries(market, kept, self._interval(market, kept), checked_at_ms))
+        self._store(FundingSeries(market, merged, self._interval(market, merged), checked_at_ms))
 
     def _store(self, series: FundingSeries) -> None:
         self._results.series[series.market.key] = series
@@ -273,8 +273,8 @@ class ExchangeFunding:
         self._count()
 
 
-def _is_whole(series: FundingSeries, rows: Sequence[FundingRow], now_ms: int) -> bool:
-    """Whether the rows hold every settlement due by the interval, unless it is just coming."""
+def _is_complete(series: FundingSeries, rows: Sequence[FundingRow], now_ms: int) -> bool:
+    """Whether the rows hold every settlement due, except one that may be unpublished."""
     instants = {settlement_instant(funding_ms) for funding_ms, _ in rows}
     return all(
         instant in instants or now_ms - instant < PUBLICATION_MS

@@ -1,6 +1,6 @@
-"""How a task is fetched: pages followed by what came back; retries are in retries.py.
+"""Fetches the history of one market page by page, oldest or newest first.
 
-Knows no exchange by name: order, page sizes and paths are the venues' tables.
+Order, page sizes and paths come from the venues' tables.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -24,17 +24,14 @@ from data_collector.url_builder import endpoint_table, history_request
 from market.columns import TIME
 from market.markets import FundingRow
 from market.rows import Columns
-from venues.errors import (
-    BadPayload,
-    WindowRefused,
-)
+from venues.errors import BadPayload, WindowRefused
 from venues.venue import Order, Request
 
-_NARROWED: Final = 4  # times at most: a long collection sees candles leave what is kept
-# What an exchange keeps begins at one instant for all markets: after so many that had nothing
-# before it, the others are not asked for what lies before.
-EDGE_KNOWN_AFTER: Final = 3
-# Pages may come short: so many times the pages needed are followed, and some more.
+_NARROWED: Final = 4  # at most: during a long collection candles leave the history that is served
+# An exchange's history begins at one instant for all markets. After this many markets had nothing
+# before it, the others are not asked for earlier rows.
+HISTORY_START_KNOWN_AFTER: Final = 3
+# Limit on pages: this multiple of the pages needed, as some come short, plus a few.
 _PAGES_PER_NEEDED: Final = 30
 _SPARE_PAGES: Final = 50
 
@@ -54,15 +51,11 @@ async def fetch_klines(run: CollectionRun, task: FetchTask) -> Sequence[Candle]:
 
 
 async def fetch_open_interest(run: CollectionRun, task: FetchTask) -> Sequence[OpenInterestRow]:
-    """The snapshots of the task's window, ascending; finer ones than asked for included.
+    """The snapshots of the task's window, ascending; at `task.period`, which may be finer.
 
-    A window whose start has just left what the exchange keeps is narrowed candle by candle.
+    If the exchange no longer serves the window's start, narrows it candle by candle.
     """
-    parse = partial(
-        parse_open_interest,
-        task.market,
-        interval_ms=task.step_ms,
-    )
+    parse = partial(parse_open_interest, task.market, interval_ms=task.step_ms)
     for _ in range(_NARROWED):
         try:
             return await _fetch_history(run, task, parse)
@@ -90,73 +83,74 @@ async def _fetch_history(
 async def fetch_forward(
     run: CollectionRun, task: FetchTask, parse: Callable[[bytes], AnswerPage[Row]]
 ) -> Sequence[Row]:
-    """Pages from the oldest on, for an exchange that answers in ascending order.
+    """Fetches pages oldest first, for an exchange that answers in ascending order.
 
-    What a page did not bring, after its newest row and, on a grid, before its oldest (which of
-    the two a short page leaves out is not promised), is asked for again: a page that came short
-    is continued, and only a window that came back empty is a hole.
+    Requests again what a page lacks after its newest row and, with a period, before its oldest
+    row, because exchanges do not document which end a short page omits. Only an empty answer
+    shows that a window is a hole.
     """
     table = endpoint_table(task.market.exchange, task.endpoint)
     next_ms = task.gap_ms if task.period is not None else 1
     pages: list[Sequence[Row]] = []
     windows = [(task.start_ms, task.end_ms)]
-    edge = (task.market.exchange, task.endpoint, task.period)
+    window_kind = (task.market.exchange, task.endpoint, task.period)
     came_short = False
-    for _ in _bounded(task, table.page_limit):
+    for _ in _page_numbers(task, table.page_limit):
         start_ms, until_ms = windows.pop()
         end_ms, limit = task.page(start_ms, until_ms, table.page_limit)
         page = await fetch_simple(run, _page_request(task, start_ms, end_ms, limit), parse)
-        pages.append(_of_window(page, task, start_ms, end_ms))
+        pages.append(_rows_in_window(page, task, start_ms, end_ms))
         last_ms = end_ms if page.last_ms is None else min(page.last_ms, end_ms)
         if page.first_ms is None:
-            run.edges[(*edge, until_ms + next_ms)] += 1
+            run.empty_before[(*window_kind, until_ms + next_ms)] += 1
         elif task.may_lack_before(page.first_ms, start_ms) and not (
-            table.horizon_ms and run.edges[(*edge, page.first_ms)] >= EDGE_KNOWN_AFTER
+            table.horizon_ms
+            and run.empty_before[(*window_kind, page.first_ms)] >= HISTORY_START_KNOWN_AFTER
         ):
             windows.append((start_ms, page.first_ms - next_ms))
         following_ms = last_ms + next_ms
         complete = task.complete_after(last_ms)
         if task.period is not None:
-            # What may merely be late is asked for again if pages of this exchange come short.
+            # Late rows are optional, unless a page came short: then one may have been omitted.
             came_short |= following_ms <= end_ms and not complete
             complete = complete and not came_short
         elif _ends_with_extra(page) and last_ms > start_ms:
-            # The regular one of the same time may be on the next page.
+            # The regular settlement of the same time may be on the next page.
             following_ms, complete = last_ms, False
         if following_ms <= until_ms and not complete:
             windows.append((following_ms, until_ms))
         if not windows:
             return _joined(pages, task)
-    raise _refused(task, "paging did not end: no page was the last one")
+    raise _bad_payload(task, "paging did not end: no page was the last one")
 
 
 async def fetch_backward(
     run: CollectionRun, task: FetchTask, parse: Callable[[bytes], AnswerPage[Row]]
 ) -> Sequence[Row]:
-    """Pages from the newest on, for an exchange that answers in descending order.
+    """Fetches pages newest first, for an exchange that answers in descending order.
 
-    The window of each page ends right before the oldest row that came, until the start is
-    reached or nothing comes. (A cursor would say the same, but may repeat.)
+    Each window ends right before the oldest row received, until the start is reached or a page
+    is empty. Cursors are not used, as they may repeat.
     """
     table = endpoint_table(task.market.exchange, task.endpoint)
     pages: list[Sequence[Row]] = []
     end_ms = task.end_ms
     step_ms = task.step_ms if task.period is not None else 1
-    for _ in _bounded(task, table.page_limit):
+    for _ in _page_numbers(task, table.page_limit):
         limit = min(table.page_limit, task.slots(task.start_ms, end_ms))
         request = _page_request(task, task.start_ms, end_ms, limit)
         page = await fetch_simple(run, request, parse)
         if page.first_ms is None:
             return _joined(pages, task)
-        pages.append(_of_window(page, task, task.start_ms, end_ms))
+        pages.append(_rows_in_window(page, task, task.start_ms, end_ms))
         rows = sum(map(len, pages))
         if task.complete_before(page.first_ms) or (task.wanted is not None and rows >= task.wanted):
             return _joined(pages, task)
         end_ms = page.first_ms - step_ms
-    raise _refused(task, "paging did not end: no page was the last one")
+    raise _bad_payload(task, "paging did not end: no page was the last one")
 
 
-fetch_bybit_paginated = fetch_backward  # the name that users know
+fetch_bybit_paginated = fetch_backward  # the public name
 
 
 _BY_ORDER: Final[Mapping[Order, Callable[..., Awaitable[Sequence[Any]]]]] = {
@@ -170,28 +164,28 @@ def _page_request(task: FetchTask, start_ms: int, end_ms: int, limit: int) -> Re
         task.market,
         task.endpoint,
         start_ms=start_ms,
-        # The last ms of the last row's interval: its row is inside whether the exchange compares
-        # the end with when a row opens or closes, and whether or not the end is included.
+        # The last ms of the last row's interval includes that row whether the exchange compares
+        # the end with open or close times, inclusively or not.
         end_ms=end_ms if task.period is None else end_ms + task.step_ms - 1,
         limit=limit,
         period=task.period,
     )
 
 
-def _bounded(task: FetchTask, page_limit: int) -> range:
+def _page_numbers(task: FetchTask, page_limit: int) -> range:
     needed = -(-task.slots(task.start_ms, task.end_ms) // page_limit)
     return range(_PAGES_PER_NEEDED * needed + _SPARE_PAGES)
 
 
 def _ends_with_extra(page: AnswerPage[Row]) -> bool:
-    """Whether the last that was sent has been left out of the rows: an extra charge."""
+    """Whether the last row sent is an extra charge, which is not in `rows`."""
     return page.last_ms is not None and (not page.rows or page.rows[-1][TIME] != page.last_ms)
 
 
 def _joined(pages: Sequence[Sequence[Row]], task: FetchTask) -> Sequence[Row]:
-    """All rows inside the window, ascending and unique."""
+    """All rows in the window, ascending and unique."""
     parts = [page for page in pages if len(page)]
-    # Pages that overlap hold the same rows; of two that differ the one fetched later counts.
+    # Where pages overlap, the row fetched later is used.
     if parts and all(isinstance(part, Columns) for part in parts):
         columns = cast(list[Columns[Row]], parts)
         whole = columns[0] if len(columns) == 1 else type(columns[0]).joined(columns)
@@ -200,16 +194,18 @@ def _joined(pages: Sequence[Sequence[Row]], task: FetchTask) -> Sequence[Row]:
     return rows if len(parts) < 2 else sorted({row[TIME]: row for row in rows}.values())
 
 
-def _of_window(page: AnswerPage[Row], task: FetchTask, start_ms: int, end_ms: int) -> Sequence[Row]:
-    """The page's rows; an answer wholly outside of its window means that it was ignored."""
+def _rows_in_window(
+    page: AnswerPage[Row], task: FetchTask, start_ms: int, end_ms: int
+) -> Sequence[Row]:
+    """The page's rows; raises BadPayload if the exchange ignored the requested window."""
     if page.first_ms is None or page.last_ms is None:
         return ()
     if page.last_ms < start_ms or page.first_ms > end_ms:
-        raise _refused(task, "rows outside of the requested window")
+        raise _bad_payload(task, "rows outside of the requested window")
     return page.rows
 
 
-def _refused(task: FetchTask, cause: str) -> BadPayload:
+def _bad_payload(task: FetchTask, cause: str) -> BadPayload:
     return BadPayload(
         cause,
         exchange=task.market.exchange,

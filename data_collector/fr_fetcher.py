@@ -1,6 +1,6 @@
-"""Funding of all markets: history for those new to us, then only what is new.
+"""Updates the funding of all markets; exchange_funding.py decides what to request.
 
-Asks as little as possible (exchange_funding.py) and stores nothing; the caller publishes.
+Stores nothing; the caller publishes.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FundingUpdate:
-    """The new book and how it came about.
+    """The new funding of all markets, and statistics of the update.
 
-    `as_of_ms`: exchange time before the first request, the smallest of those that answered.
-    `missing`: markets that could not be asked, ascending; `carried_over` of them kept what they
-    had, with its old `checked_at_ms`. `changed`: markets with settlements they had not before.
+    `as_of_ms`: the smallest of the exchanges' clocks, read before the first request.
+    `missing`: markets that failed, ascending; `carried_over` of them keep their old series and
+    `checked_at_ms`. `changed`: markets with new settlements.
     """
 
-    book: FundingByMarket
+    funding: FundingByMarket
     as_of_ms: int
     missing: list[Missing]
     requests: int
@@ -44,11 +44,11 @@ async def run_fr_update_process(
     funding_history: int,
     on_progress: Callable[[int, int], None],
 ) -> FundingUpdate:
-    """The funding book of `markets`, built on the `known` one.
+    """Updates the funding of `markets`, starting from `known`.
 
-    A market that fails keeps what it had; one that is not in `markets` leaves the book. A run
-    with nothing to ask costs the clock and the lists of each exchange. Raises CollectionFailed
-    when no market of any exchange could be brought up to date.
+    A market that fails keeps its old series; one not in `markets` is dropped. If nothing is due,
+    only the clock and the lists of each exchange are requested. Raises CollectionFailed if every
+    market fails.
     """
     run = CollectionRun(client)
     by_exchange: dict[Exchange, list[Market]] = {}
@@ -65,9 +65,9 @@ async def run_fr_update_process(
         on_progress(done, len(markets))
 
     async with Clocks(run, by_exchange) as clocks:
-        told = await clocks.told()
-        as_of_ms = min(clock.told_ms for clock in told.values())
-        slowest = min(told.values(), key=ExchangeClock.now_ms)
+        answered = await clocks.answered_in_time()
+        as_of_ms = min(clock.server_ms for clock in answered.values())
+        slowest = min(answered.values(), key=ExchangeClock.now_ms)
         on_progress(0, len(markets))
         updates = [
             ExchangeFunding(run, exchange, known, funding_history, results, count)
@@ -76,19 +76,19 @@ async def run_fr_update_process(
 
         async def refresh(update: ExchangeFunding) -> None:
             try:
-                clock = await clocks.of(update.exchange)
+                clock = await clocks.clock(update.exchange)
             except ExchangeError:
-                clock = slowest  # one that does not tell its time is judged by another's
+                clock = slowest  # for an exchange whose own time is unknown
             await update.refresh(by_exchange[update.exchange], clock)
 
         async with asyncio.TaskGroup() as group:
             for update in updates:
                 group.create_task(refresh(update))
-        # What failed in a bad moment of its exchange gets one more chance at the end.
-        run.forgive()
+        # Markets that failed while their exchange was in trouble are tried once more.
+        run.reset_failures()
         async with asyncio.TaskGroup() as group:
             for update in updates:
-                group.create_task(update.try_again())
+                group.create_task(update.retry_failed())
     if markets and len(results.missing) == len(markets):
         raise CollectionFailed(_causes(results.missing))
     log.info(
@@ -111,6 +111,6 @@ async def run_fr_update_process(
 
 
 def _causes(missing: Sequence[Missing]) -> str:
-    """One cause for each exchange."""
+    """One cause per exchange."""
     first = {entry.exchange: entry.reason for entry in reversed(sorted(missing))}
     return "; ".join(f"{exchange}: {reason}" for exchange, reason in sorted(first.items()))

@@ -1,7 +1,7 @@
-"""When a market settles funding, and up to when its settlements are known; pure rules.
+"""Pure rules of funding: when a market settles, and up to when its settlements are known.
 
-Settlements lie on full hours, at the multiples of the market's interval counted from 00:00 UTC.
-An interval may change at any settlement, and the lists of the exchanges show that minutes later.
+Settlements fall on multiples of the market's interval, counted in hours from 00:00 UTC. An
+interval may change at any settlement; the exchanges' lists show that minutes later.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,9 +14,9 @@ from market.columns import TIME
 from market.markets import FundingRow, FundingSeries
 from market.timeframes import HOUR_MS, MINUTE_MS
 
-# For so long after a full hour a settlement may not be published yet, nor a changed interval.
+# How long after a full hour a settlement or a changed interval may be unpublished.
 PUBLICATION_MS: Final = 4 * MINUTE_MS
-# A settlement that is due and late is waited for so long, then held to be left out.
+# How long a due settlement is waited for before it counts as left out.
 OVERDUE_MS: Final = 30 * MINUTE_MS
 SHORTEST_INTERVAL_HOURS: Final = 1
 LONGEST_INTERVAL_HOURS: Final = 8
@@ -24,21 +24,21 @@ _INTERVALS_HOURS: Final = (1, 2, 4, 8)
 
 
 def settlement_instant(funding_ms: int) -> int:
-    """The instant that a settlement belongs to: its stamp may be late by some ms."""
+    """The full minute of a settlement, whose timestamp may be some ms late."""
     return funding_ms - funding_ms % MINUTE_MS
 
 
 def due_instants(after_ms: int, until_ms: int, interval_hours: int) -> range:
-    """The instants later than `after_ms`, up to `until_ms`, at which a settlement falls."""
+    """The instants after `after_ms`, up to and with `until_ms`, at which a settlement falls."""
     step_ms = interval_hours * HOUR_MS
     return range(after_ms - after_ms % step_ms + step_ms, until_ms + 1, step_ms)
 
 
 def may_have_settled(series: FundingSeries, now_ms: int, present_hours: int | None) -> bool:
-    """Whether there may be a settlement that the series does not hold.
+    """Whether there may be a settlement that the series lacks.
 
-    By the interval it was last seen with and by the present one; where the present one is not
-    known, by the shortest there is.
+    Considers the series' last interval and the present one, or if that is unknown the shortest
+    there is.
     """
     return any(
         due_instants(series.checked_at_ms, now_ms, hours)
@@ -47,18 +47,18 @@ def may_have_settled(series: FundingSeries, now_ms: int, present_hours: int | No
 
 
 def complete_until(
-    rows: Sequence[FundingRow], asked_ms: int, told: FundingSchedule | None = None
+    rows: Sequence[FundingRow], asked_ms: int, schedule: FundingSchedule | None = None
 ) -> int:
-    """Up to when an answer to a request of `asked_ms` (exchange time) is known to be complete.
+    """Up to when the answer to a request at `asked_ms` (exchange time) is surely complete.
 
-    The settlement of the hour that has just begun may not be published yet, nor be on the grid
-    of an interval that we know of: without it the answer is complete only up to that hour. One
-    that is due by the interval the exchange tells is waited for longer.
+    The settlement of the current hour may be unpublished, or belong to an interval we do not know
+    yet; without it the answer is complete only up to that hour. One that is due by the scheduled
+    interval is waited for longer.
     """
     last_ms = settlement_instant(rows[-1][TIME]) if rows else 0
     waits = [(SHORTEST_INTERVAL_HOURS, PUBLICATION_MS)]
-    if told is not None:
-        waits.insert(0, (told.interval_hours, OVERDUE_MS))
+    if schedule is not None:
+        waits.insert(0, (schedule.interval_hours, OVERDUE_MS))
     for hours, wait_ms in waits:
         instant = asked_ms - asked_ms % (hours * HOUR_MS)
         if last_ms < instant and asked_ms - instant < wait_ms:
@@ -66,33 +66,33 @@ def complete_until(
     return asked_ms
 
 
-def advanced(series: FundingSeries, now_ms: int, interval_hours: int) -> FundingSeries:
-    """The series of a market that cannot have settled since it was checked."""
+def checked_again(series: FundingSeries, now_ms: int, interval_hours: int) -> FundingSeries:
+    """The series with a later `checked_at_ms`, for a market that cannot have settled since."""
     checked_at_ms = max(series.checked_at_ms, complete_until(series.rows, now_ms))
     return replace(series, checked_at_ms=checked_at_ms, interval_hours=interval_hours)
 
 
-def present_interval(rows: Sequence[FundingRow], told: FundingSchedule | None) -> int:
-    """The interval in force, in hours, on the safe side: never longer than the evidence says.
+def present_interval(rows: Sequence[FundingRow], schedule: FundingSchedule | None) -> int:
+    """The interval in force, in hours; the shortest that the evidence allows.
 
-    Too short costs a request and a moment without a rate; too long would pass off an old rate as
-    the present one. A told interval counts. Where it is a mere convention for symbols that are
-    not listed, or nothing is told, the distances between the last two settlements and from the
-    last to the next count, too.
+    Too short an interval costs a request and a short time without a rate; too long a one would
+    present an old rate as current. A scheduled interval counts. If it is only assumed, or there
+    is no schedule, the distances between the last two settlements and from the last to the next
+    count too.
     """
-    hours = told.interval_hours if told is not None else LONGEST_INTERVAL_HOURS
-    next_ms = told.next_ms if told is not None else None
-    if told is None or told.assumed:
+    hours = schedule.interval_hours if schedule is not None else LONGEST_INTERVAL_HOURS
+    next_ms = schedule.next_ms if schedule is not None else None
+    if schedule is None or schedule.assumed:
         hours = min([hours, *_observed_hours(rows, next_ms)])
     if next_ms and next_ms % HOUR_MS == 0:
-        # A next settlement off the grid of the interval: a shorter one has begun.
+        # The next settlement is off the interval's grid: a shorter interval has begun.
         while next_ms % (hours * HOUR_MS):
             hours = max(shorter for shorter in range(1, hours) if hours % shorter == 0)
     return hours
 
 
 def _observed_hours(rows: Sequence[FundingRow], next_ms: int | None) -> list[int]:
-    """The distances of the last settlements, and from the last to the next, that are intervals."""
+    """The known intervals among the distances of the last settlements and the next one."""
     instants = [settlement_instant(time_ms) for time_ms, _ in rows[-2:]]
     if next_ms and instants and next_ms > instants[-1]:
         instants.append(next_ms)
@@ -100,10 +100,12 @@ def _observed_hours(rows: Sequence[FundingRow], next_ms: int | None) -> list[int
     return [hours for hours in _INTERVALS_HOURS if hours * HOUR_MS in distances]
 
 
-def newest(rows: Iterable[FundingRow], known: Sequence[FundingRow], keep: int) -> list[FundingRow]:
-    """The newest `keep` settlements of what was known and what came; each instant once.
+def merge_newest(
+    rows: Iterable[FundingRow], known: Sequence[FundingRow], keep: int
+) -> list[FundingRow]:
+    """The newest `keep` settlements of `rows` and `known`, one per instant.
 
-    What was known stays as it is, so asking again changes nothing.
+    A known settlement wins over a fetched one, so fetching again changes nothing.
     """
     by_instant = {settlement_instant(row[TIME]): row for row in rows}
     by_instant.update((settlement_instant(row[TIME]), row) for row in known)

@@ -1,7 +1,4 @@
-"""What one request tells about all markets of an exchange: contracts, turnover, next settlements.
-
-Which requests that takes the exchange's tables say; what is made of it is others' business.
-"""
+"""Fetches lists of all markets of an exchange: contracts, turnover, funding schedule."""
 
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
@@ -28,14 +25,14 @@ from venues import VENUES
 from venues.errors import BadPayload, BadRequest
 from venues.venue import Endpoint
 
-_MOST_PAGES: Final = 50
+_MAX_PAGES: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
 class FundingSchedule:
-    """The interval in force now, and the next settlement where the exchange tells it.
+    """The interval in force now, and the next settlement if the exchange publishes it.
 
-    `assumed`: the interval is the convention for symbols that no list gives one for.
+    `assumed`: no list gives the interval; it is the venue's default.
     """
 
     interval_hours: int
@@ -46,12 +43,12 @@ class FundingSchedule:
 async def fetch_instruments(
     run: CollectionRun, exchange: Exchange, *, quote: str
 ) -> list[Instrument]:
-    """The contracts worth collecting (api_parser.parse_instruments), of all pages, each once."""
+    """The contracts to collect (see api_parser.parse_instruments), of all pages, each once."""
     parse = partial(parse_instruments, exchange, quote=quote)
     found: dict[str, Instrument] = {}
     cursor = ""
     seen = {cursor}
-    for _ in range(_MOST_PAGES):
+    for _ in range(_MAX_PAGES):
         page = await _instruments_page(run, exchange, parse, cursor, seen)
         found.update((row.market.symbol, row) for row in page.rows)
         cursor = page.cursor
@@ -75,9 +72,9 @@ async def _instruments_page(
     cursor: str,
     seen: Set[str],
 ) -> AnswerPage[Instrument]:
-    """The page at `cursor`, which is sent in the other form where one is refused or ignored.
+    """The page at `cursor`; tries the cursor verbatim if the encoded form is rejected or ignored.
 
-    A cursor arrives percent-encoded; whether it is to be encoded once more is not documented.
+    A cursor arrives percent-encoded; the documentation does not say whether to encode it again.
     """
     request = listing_request(exchange, Endpoint.INSTRUMENTS, cursor=cursor)
     verbatim = listing_request(exchange, Endpoint.INSTRUMENTS, cursor=cursor, encode=False)
@@ -93,7 +90,7 @@ async def _instruments_page(
 
 
 async def fetch_turnovers(run: CollectionRun, exchange: Exchange) -> dict[str, float]:
-    """Turnover of the last 24 h in quote units by the exchange's own id of the contract."""
+    """Turnover of the last 24 h in quote units, by the exchange's contract id."""
     request = listing_request(exchange, Endpoint.TICKERS)
     tickers = await fetch_simple(run, request, partial(parse_tickers, exchange))
     return {
@@ -104,22 +101,22 @@ async def fetch_turnovers(run: CollectionRun, exchange: Exchange) -> dict[str, f
 async def fetch_funding_schedule(
     run: CollectionRun, exchange: Exchange
 ) -> dict[str, FundingSchedule]:
-    """When each contract settles, by the exchange's own id; those without funding may be absent."""
+    """When each contract settles, by the exchange's id; contracts without funding may be absent."""
     venue = VENUES[exchange]
-    told: dict[str, Ticker] = {}
-    named: Sequence[Ticker] = ()
+    details: dict[str, Ticker] = {}
+    listed: Sequence[Ticker] = ()
     for endpoint in venue.schedule:
-        told |= {ticker.native: ticker for ticker in named}
-        named = await fetch_simple(
+        details |= {ticker.native: ticker for ticker in listed}
+        listed = await fetch_simple(
             run,
             listing_request(exchange, endpoint),
             partial(parse_schedule, exchange, endpoint),
         )
     schedule = {}
-    for ticker in named:
-        before = told.get(ticker.native, ticker)
-        hours = ticker.funding_interval_hours or before.funding_interval_hours
-        next_ms = ticker.next_funding_ms or before.next_funding_ms
+    for ticker in listed:
+        detail = details.get(ticker.native, ticker)
+        hours = ticker.funding_interval_hours or detail.funding_interval_hours
+        next_ms = ticker.next_funding_ms or detail.next_funding_ms
         known = hours or venue.default_funding_hours
         if known is not None:
             schedule[ticker.native] = FundingSchedule(known, next_ms, assumed=hours is None)
@@ -131,8 +128,8 @@ async def fetch_recent_funding(
 ) -> AnswerPage[tuple[str, int, float]] | None:
     """The regular settlements of all symbols from `start_ms` on: (the exchange's id, time, rate).
 
-    None where the exchange has no such request. One page: where `sent` reaches the page limit
-    of the endpoint there are more, and it is not documented how to page on.
+    None if the exchange has no such request. One page only: `sent` equal to the page limit means
+    that there are more; paging is not documented.
     """
     if not VENUES[exchange].all_symbols_funding:
         return None

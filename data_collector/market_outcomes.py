@@ -1,7 +1,4 @@
-"""What becomes of each market: fetched, merged, tried again, or carried over where it failed.
-
-How anything is fetched, parsed or merged is decided in the modules beside this one.
-"""
+"""Collects each market: fetches, merges and delivers it, retries it, or carries old rows over."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,9 +23,9 @@ Deliver = Callable[[Timeframe, MarketSeries], None]
 
 @dataclass(slots=True)
 class Collection:
-    """Fetches, merges and delivers one market after the other; holds the rows of no other.
+    """Fetches, merges and delivers markets; holds only the rows of those in progress.
 
-    `funding`: the funding to merge; None: each market's own is fetched as well.
+    `funding`: the funding to merge; None: it is fetched per market.
     """
 
     run: CollectionRun
@@ -41,33 +38,33 @@ class Collection:
     previous: PreviousDocuments
     deliver: Deliver
     results: Results
-    _again: list[MarketTasks] | None = field(default_factory=list)  # None: the last chance
+    _to_retry: list[MarketTasks] | None = field(default_factory=list)  # None: the last try
 
-    async def work(self, tasks: Sequence[MarketTasks]) -> None:
-        """All markets; those that failed in a bad moment of their exchange once more at the end."""
-        await self._work(tasks)
-        self.run.forgive()
-        again, self._again = self._again, None
-        await self._work(again or ())
+    async def collect(self, tasks: Sequence[MarketTasks]) -> None:
+        """Collects all markets; retries those whose exchange was in trouble once at the end."""
+        await self._collect_all(tasks)
+        self.run.reset_failures()
+        failed, self._to_retry = self._to_retry, None
+        await self._collect_all(failed or ())
 
-    async def _work(self, tasks: Sequence[MarketTasks]) -> None:
+    async def _collect_all(self, tasks: Sequence[MarketTasks]) -> None:
         await work_through(
             tasks,
             lambda task: task.market.exchange,
-            self._collect,
+            self._collect_market,
             workers=self.run.sender.concurrency,
         )
 
-    async def _collect(self, tasks: MarketTasks) -> None:
-        """Everything of one market, one request after the other, merged and delivered."""
+    async def _collect_market(self, tasks: MarketTasks) -> None:
+        """Fetches one market's data, request by request, then merges and delivers it."""
         try:
-            await self.clocks.passed(tasks.market.exchange, self.as_of_ms)
+            await self.clocks.check_not_behind(tasks.market.exchange, self.as_of_ms)
             candles, refresh = await self._candles(tasks)
             if not candles and self.previous.rows(self.timeframe, tasks.market):
                 raise _no_candles(tasks.klines)
         except ExchangeError as error:
-            if self._again is not None and isinstance(error, SourceDown | BadPayload | GaveUp):
-                self._again.append(tasks)
+            if self._to_retry is not None and isinstance(error, SourceDown | BadPayload | GaveUp):
+                self._to_retry.append(tasks)
             else:
                 self.results.failed(tasks.market, error)
                 self._carry_over(tasks.market)
@@ -79,29 +76,29 @@ class Collection:
         self._merge(tasks.market, candles, open_interest, funding, refresh)
 
     async def _candles(self, tasks: MarketTasks) -> tuple[Sequence[Candle], RefreshPlan | None]:
-        """The candles that are not known yet, or all: then there is nothing to refresh."""
+        """The candles not known yet and the plan; or all candles and None."""
         refresh = self.previous.plan(tasks)
         if refresh is None:
             return await fetch_klines(self.run, tasks.klines), None
         candles = await fetch_klines(self.run, refresh.klines)
-        if refresh.agrees(candles):
+        if refresh.matches(candles):
             return candles, refresh
         if refresh.klines != tasks.klines:
             candles = await fetch_klines(self.run, tasks.klines)
-        self.results.corrects(tasks.market, "klines")
+        self.results.count_correction(tasks.market, "klines")
         return candles, None
 
     def _carry_over(self, market: Market) -> None:
-        """Delivers the market's earlier rows, if there are any."""
+        """Delivers the market's rows from the previous documents, if any."""
         carried = False
-        for made in self.timeframe.produces:
-            known = self.previous.series(made, market)
-            rows = self.previous.rows(made, market)
+        for target in self.timeframe.produces:
+            known = self.previous.series(target, market)
+            rows = self.previous.rows(target, market)
             if known is None or not rows:
                 continue
             since_ms = known.stale_since_ms
             self.deliver(
-                made,
+                target,
                 MarketSeries(
                     market,
                     rows,
@@ -117,29 +114,29 @@ class Collection:
     ) -> Sequence[OpenInterestRow]:
         if tasks.open_interest is None:
             return []
-        # None is needed from before the first candle: a young market is not asked for it.
+        # Nothing before the first candle is needed: a young market has none.
         rows: Sequence[Row | Candle] = candles
-        if refresh is not None and refresh.kept:
-            rows = refresh.kept
+        if refresh is not None and refresh.reused:
+            rows = refresh.reused
         whole = tasks.open_interest.since(first_time(rows)) if rows else None
         try:
             if refresh is None:
                 return await self._snapshots(whole)
-            asked = refresh.lacking_interest(tasks.open_interest, candles)
-            snapshots = refresh.with_known(asked, await self._snapshots(asked))
+            asked = refresh.open_interest_task(tasks.open_interest, candles)
+            snapshots = refresh.merged_interest(asked, await self._snapshots(asked))
             if snapshots is not None:
                 return snapshots
-            self.results.corrects(tasks.market, "open_interest")
+            self.results.count_correction(tasks.market, "open_interest")
             return await self._snapshots(whole)
         except ExchangeError as error:
-            self.results.lacks(tasks.market, "open_interest", error)
+            self.results.add_missing(tasks.market, "open_interest", error)
             known = self.previous.series(self.timeframe, tasks.market)
             return Rows.of(known.rows).non_null("open_interest") if known is not None else []
         finally:
             self.results.progress(1)
 
     async def _snapshots(self, task: FetchTask | None) -> Sequence[OpenInterestRow]:
-        """Those of the task, finer ones included where the exchange has no others."""
+        """The task's snapshots, at a finer period if the exchange add_missing this one."""
         return await fetch_open_interest(self.run, task) if task is not None else []
 
     async def _funding(self, tasks: MarketTasks) -> FundingSeries | None:
@@ -148,14 +145,14 @@ class Collection:
             series = self.funding.get(market.key)
             if series is None:
                 reason = "its funding has not been fetched yet"
-                self.results.lacks(market, "funding_rate", reason)
+                self.results.add_missing(market, "funding_rate", reason)
             return series
         if tasks.funding is None:
             return None
         try:
             rows = await fetch_funding(self.run, tasks.funding)
         except ExchangeError as error:
-            self.results.lacks(market, "funding_rate", error)
+            self.results.add_missing(market, "funding_rate", error)
             return None
         finally:
             self.results.progress(1)
@@ -177,16 +174,18 @@ class Collection:
             timeframe=self.timeframe,
             as_of_ms=self.as_of_ms,
             history_candles=self.history_candles,
-            kept=refresh.kept if refresh is not None else (),
+            reused=refresh.reused if refresh is not None else (),
         )
         start_ms = self.timeframe.window_start(self.as_of_ms, self.history_candles)
-        for made in self.timeframe.produces:
+        for target in self.timeframe.produces:
             rows, exact = merged.rows, merged.exact
-            if made is not self.timeframe and refresh is not None:
-                rows = refresh.aggregate(rows, made, window_start_ms=start_ms, exact=exact)
-            elif made is not self.timeframe:
-                rows = aggregate(rows, self.timeframe, made, window_start_ms=start_ms, exact=exact)
-            self.deliver(made, MarketSeries(market, rows, self.as_of_ms))
+            if target is not self.timeframe and refresh is not None:
+                rows = refresh.aggregate(rows, target, window_start_ms=start_ms, exact=exact)
+            elif target is not self.timeframe:
+                rows = aggregate(
+                    rows, self.timeframe, target, window_start_ms=start_ms, exact=exact
+                )
+            self.deliver(target, MarketSeries(market, rows, self.as_of_ms))
         self.results.funding_outdated |= merged.funding_outdated
         self.results.markets += 1
         self.results.refreshed += refresh is not None

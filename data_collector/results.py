@@ -1,4 +1,4 @@
-"""How a collection goes and went: how far it is, what it delivered, what is missing and why."""
+"""Progress and results of a collection: counts, and which parts are missing and why."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -15,12 +15,12 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """How a collection went.
+    """The results of a finished collection.
 
-    `markets`: delivered with candles fetched now; `carried_over`: delivered with earlier rows.
-    `refreshed`: those of `markets` of which only what was missing was asked for; `corrected`:
-    those that disagreed with what was known of them, and were fetched anew.
-    `funding_outdated`: somewhere a rate is null that a funding refresh could fill.
+    `markets`: delivered with candles fetched now; `carried_over`: delivered with old rows.
+    `refreshed`: those of `markets` for which only missing rows were fetched; `corrected`: those
+    whose known rows had changed and were fetched again.
+    `funding_outdated`: a null rate exists that a funding update could fill.
     """
 
     as_of_ms: int
@@ -36,7 +36,7 @@ class Collected:
 
 @dataclass(slots=True)
 class Results:
-    """What a running collection counts; `on_progress(done, total)` is told of every task."""
+    """Counts of a running collection; calls `on_progress(done, total)` as tasks finish."""
 
     total: int
     on_progress: Callable[[int, int], None]
@@ -51,29 +51,29 @@ class Results:
     failures: dict[Exchange, Counter[str]] = field(default_factory=dict)
 
     def progress(self, tasks: int) -> None:
-        """So many tasks more are over, well or not."""
+        """Counts `tasks` more as finished, successful or not."""
         self.done += tasks
         self.on_progress(self.done, self.total)
 
-    def lacks(self, market: Market, part: MissingPart, error: ExchangeError | str) -> None:
-        """A part of the market is missing from what was delivered."""
+    def add_missing(self, market: Market, part: MissingPart, error: ExchangeError | str) -> None:
+        """Records that a part of the market is missing from the delivered rows."""
         reason = error if isinstance(error, str) else reason_of(error)
         self.missing.append(Missing(market.exchange, market.symbol, part, reason))
 
     def failed(self, market: Market, error: ExchangeError) -> None:
-        """The market's candles could not be had."""
-        self.lacks(market, "klines", error)
+        """Records that fetching the market's candles failed."""
+        self.add_missing(market, "klines", error)
         self.failures.setdefault(market.exchange, Counter())[reason_of(error)] += 1
 
-    def corrects(self, market: Market, part: MissingPart) -> None:
-        """What was known of the market does not hold any more."""
+    def count_correction(self, market: Market, part: MissingPart) -> None:
+        """Counts a market whose known rows the exchange has changed."""
         self.corrected += 1
-        log.warning("corrected_by_exchange", market=market.key, part=part)
+        log.warning("history_corrected_by_exchange", market=market.key, part=part)
 
     def finish(
         self, timeframe: Timeframe, *, as_of_ms: int, requests: int, retries: int
     ) -> Collected:
-        """Raises CollectionFailed when not one candle was fetched."""
+        """The results; raises CollectionFailed if no candle was fetched."""
         if not self.rows:
             causes = (
                 f"{exchange}: {reasons.most_common(1)[0][0]}"
@@ -81,7 +81,7 @@ class Results:
             )
             raise CollectionFailed("; ".join(causes) or "no market has a candle in the window")
         log.info(
-            "collected",
+            "collection_finished",
             timeframe=timeframe,
             markets=self.markets,
             refreshed=self.refreshed,
@@ -103,6 +103,6 @@ class Results:
 
 
 def reason_of(error: ExchangeError) -> str:
-    """The cause as a document's `missing` gives it: exchange and market stand beside it there."""
+    """The cause for a document's `missing`, which names exchange and market separately."""
     status = f" (HTTP {error.status})" if error.status not in (None, 200) else ""
     return f"{error.cause}{status}"

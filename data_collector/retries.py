@@ -1,4 +1,4 @@
-"""One request to an exchange and its retries: how often, how long apart, when it is given up."""
+"""Retries of requests to exchanges: for which errors, how often, with which backoff."""
 
 import random
 from collections import Counter
@@ -12,11 +12,10 @@ from timing.backoff import Backoff
 from venues.errors import BadPayload, ExchangeError, GaveUp, RateLimited, SourceDown
 from venues.venue import Request
 
-# How often one request is made at most, by what the last answer was. The deadline of a single
-# request is the client's.
+# Attempts of one request at most, by error. The client sets the timeout of each attempt.
 TRIES: Final[Mapping[type[ExchangeError], int]] = {SourceDown: 5, BadPayload: 3, RateLimited: 5}
-RETRY_WITHIN_S: Final = 20.0  # after the first failure no try begins later than this
-BACKOFF_S: Final = 0.5  # doubled each time; the wait is drawn between nothing and all of it
+RETRY_WITHIN_S: Final = 20.0  # no attempt begins later than this after the first failure
+BACKOFF_S: Final = 0.5  # doubled each time; the actual wait is random between 0 and this
 LONGEST_BACKOFF_S: Final = 8.0
 
 T = TypeVar("T")
@@ -25,16 +24,16 @@ log = structlog.get_logger(__name__)
 
 
 async def fetch_simple(run: CollectionRun, request: Request, parse: Callable[[bytes], T]) -> T:
-    """One request and its parsed answer, tried again where that can help.
+    """Sends one request and parses its answer, with retries.
 
-    Raises the last ExchangeError, or GaveUp without asking once the run has left the endpoint.
+    Raises the last ExchangeError, or GaveUp if the run has stopped asking the endpoint.
     """
     clock = run.sender.clock
     backoff = Backoff(BACKOFF_S, LONGEST_BACKOFF_S)
     tries: Counter[type[ExchangeError]] = Counter()
     first_failure: float | None = None
     while True:
-        _check_not_left(run, request)
+        _check_not_skipped(run, request)
         try:
             result = await _try(run, request, parse)
         except (SourceDown, BadPayload, RateLimited) as error:
@@ -43,15 +42,15 @@ async def fetch_simple(run: CollectionRun, request: Request, parse: Callable[[by
             now = clock.monotonic_s()
             run.try_failed(request, error)
             if first_failure is None or kind is RateLimited:
-                first_failure = now  # a pause is not the request's own time
-            # With full jitter: many clients that failed together do not return together.
+                first_failure = now  # time spent in a pause does not count
+            # Full jitter: requests that failed together must not all return together.
             wait_s = random.uniform(0, backoff.pause_s())  # noqa: S311 - not a secret
             late = now + wait_s - first_failure > RETRY_WITHIN_S
             if tries[kind] >= TRIES[kind] or late:
                 run.failed(request, error)
                 raise
             log.debug("retry", cause=str(error), tries=tries.total(), wait_s=round(wait_s, 2))
-            if kind is not RateLimited:  # the budget itself waits for the end of the pause
+            if kind is not RateLimited:  # the rate limits wait for the end of the pause
                 await clock.sleep(wait_s)
             run.retried(request)
         except ExchangeError as error:
@@ -70,8 +69,8 @@ async def _try(run: CollectionRun, request: Request, parse: Callable[[bytes], T]
         raise
 
 
-def _check_not_left(run: CollectionRun, request: Request) -> None:
-    if (reason := run.gave_up(request.exchange, request.endpoint)) is not None:
+def _check_not_skipped(run: CollectionRun, request: Request) -> None:
+    if (reason := run.reason_to_skip(request.exchange, request.endpoint)) is not None:
         raise GaveUp(
             f"not asked: {reason.cause}",
             exchange=request.exchange,

@@ -1,4 +1,4 @@
-"""One job's dealings with the exchanges: what it sent, whom it has given up on, its workers."""
+"""State of one job's requests: counts, and the exchanges and endpoints it has stopped asking."""
 
 import asyncio
 from collections import Counter
@@ -21,13 +21,13 @@ from venues.errors import (
 )
 from venues.venue import Endpoint, Request
 
-# An endpoint that failed for so many markets in a row, none answered in between, is left alone.
-HOPELESS_AFTER: Final = 20
-# So long a run waits in vain: for an exchange that has gone silent, counted from the first
-# failure, and for one endpoint in sum, divided by the requests that may be under way.
+# An endpoint is not asked again after this many failures without a success in between.
+MAX_FAILURES_IN_A_ROW: Final = 20
+# How long a run waits in vain: for a silent exchange, from the first failure; and for one endpoint
+# in total, divided by the number of concurrent requests.
 LONGEST_SILENCE_S: Final = 25.0
-_SECOND_SILENCE_S: Final = 8.0  # after it was forgiven
-LONGEST_LOSS_S: Final = 35.0
+_SECOND_SILENCE_S: Final = 8.0  # after reset_failures()
+MAX_LOST_TIME_S: Final = 35.0
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", Exchange, tuple[Exchange, Endpoint])
@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 
 class Sender(Protocol):
-    """What sends one request: ExchangeClient."""
+    """The part of ExchangeClient that a run uses."""
 
     clock: Clock
     concurrency: int
@@ -46,20 +46,20 @@ class Sender(Protocol):
 
 
 class CollectionRun:
-    """What one job sent to the exchanges, and which of them it no longer asks.
+    """What one job sent to the exchanges, and which of them it has stopped asking.
 
-    An exchange is left alone for the rest of the run when it pauses us for long, does not serve
-    this place or has gone silent; an endpoint when it fails for one market after the other, or
-    when too much time was lost on it: the data of the others must not grow old meanwhile.
+    A run stops asking an exchange that pauses us for long, does not serve our location or is
+    silent; and an endpoint that fails for one market after another or costs too much time. Data
+    of the others would otherwise grow old meanwhile.
     """
 
     def __init__(self, sender: Sender) -> None:
         self.sender = sender
         self.counts = RequestCounts()
-        self.edges: Counter[tuple[Exchange, Endpoint, Timeframe | None, int]] = Counter()
-        self._left: dict[Exchange, ExchangeError] = {}
+        self.empty_before: Counter[tuple[Exchange, Endpoint, Timeframe | None, int]] = Counter()
+        self._excluded: dict[Exchange, ExchangeError] = {}
         self._silent: dict[Exchange, ExchangeError] = {}
-        self._hopeless: dict[tuple[Exchange, Endpoint], ExchangeError] = {}
+        self._failing: dict[tuple[Exchange, Endpoint], ExchangeError] = {}
         self._too_slow: dict[tuple[Exchange, Endpoint], ExchangeError] = {}
         self._streaks: Counter[tuple[Exchange, Endpoint]] = Counter()
         self._silent_since: dict[Exchange, float] = {}
@@ -72,20 +72,20 @@ class CollectionRun:
     def retries(self) -> int:
         return self.counts.retries
 
-    def gave_up(self, exchange: Exchange, endpoint: Endpoint) -> ExchangeError | None:
-        """Why this run no longer asks the endpoint; None while it does."""
+    def reason_to_skip(self, exchange: Exchange, endpoint: Endpoint) -> ExchangeError | None:
+        """The error for which this run has stopped asking the endpoint, or None."""
         where = exchange, endpoint
         return (
-            self._left.get(exchange)
+            self._excluded.get(exchange)
             or self._silent.get(exchange)
             or self._too_slow.get(where)
-            or self._hopeless.get(where)
+            or self._failing.get(where)
         )
 
-    def forgive(self) -> None:
-        """Asks again where nothing was answered; an exchange that shut us out stays left, and so
-        does an endpoint that has cost too much time already."""
-        self._hopeless.clear()
+    def reset_failures(self) -> None:
+        """Allows requests again where answers failed; not to exchanges that banned or restricted
+        us, nor to endpoints that have cost too much time."""
+        self._failing.clear()
         self._streaks.clear()
         self._silent.clear()
         soon = self.sender.clock.monotonic_s() - LONGEST_SILENCE_S + _SECOND_SILENCE_S
@@ -94,47 +94,47 @@ class CollectionRun:
         }
 
     def retried(self, request: Request) -> None:
-        """The request is about to be sent once more."""
+        """The request is about to be repeated."""
         self.counts.retried(request)
         if self.sender.counts is not self.counts:
             self.sender.counts.retried(request)
 
     def succeeded(self, request: Request) -> None:
-        """The request was answered as it should be."""
+        """The request succeeded."""
         self._streaks.pop((request.exchange, request.endpoint), None)
         self._silent_since.pop(request.exchange, None)
 
     def try_failed(self, request: Request, error: ExchangeError) -> None:
-        """One try failed; others may follow."""
+        """One attempt failed; others may follow."""
         exchange, now = request.exchange, self.sender.clock.monotonic_s()
         where = exchange, request.endpoint
         if isinstance(error, SourceDown) and error.status is None:
             if now - self._silent_since.setdefault(exchange, now) > LONGEST_SILENCE_S:
-                _leave(self._silent, exchange, error)
+                _stop_asking(self._silent, exchange, error)
         else:
-            self._silent_since.pop(exchange, None)  # a sign of life
-        if self.counts.lost_s.get(where, 0.0) > LONGEST_LOSS_S * self.sender.concurrency:
-            _leave(self._too_slow, where, error)
+            self._silent_since.pop(exchange, None)  # it answers
+        if self.counts.lost_s.get(where, 0.0) > MAX_LOST_TIME_S * self.sender.concurrency:
+            _stop_asking(self._too_slow, where, error)
 
     def failed(self, request: Request, error: ExchangeError) -> None:
-        """The last try failed."""
+        """The last attempt failed."""
         exchange, endpoint = request.exchange, request.endpoint
         if isinstance(error, Banned | Restricted):
-            _leave(self._left, exchange, error)
+            _stop_asking(self._excluded, exchange, error)
         elif isinstance(error, SourceDown | BadPayload | RateLimited):
             self._streaks[exchange, endpoint] += 1
-            if self._streaks[exchange, endpoint] == HOPELESS_AFTER:
-                _leave(self._hopeless, (exchange, endpoint), error)
+            if self._streaks[exchange, endpoint] == MAX_FAILURES_IN_A_ROW:
+                _stop_asking(self._failing, (exchange, endpoint), error)
         else:
-            self.succeeded(request)  # it answered; what is wrong is this market's matter
+            self.succeeded(request)  # the endpoint works; the error concerns this market
 
 
-def _leave(left: dict[Key, ExchangeError], what: Key, error: ExchangeError) -> None:
-    if what not in left:
-        left[what] = error
+def _stop_asking(stopped: dict[Key, ExchangeError], what: Key, error: ExchangeError) -> None:
+    if what not in stopped:
+        stopped[what] = error
         exchange, endpoint = what if isinstance(what, tuple) else (what, None)
         log.warning(
-            "not_asked_again_in_this_job", exchange=exchange, endpoint=endpoint, cause=str(error)
+            "requests_stopped_for_this_job", exchange=exchange, endpoint=endpoint, cause=str(error)
         )
 
 
@@ -145,8 +145,8 @@ async def work_through(
     *,
     workers: int,
 ) -> None:
-    """Every item worked on once, by at most `workers` at a time for each exchange, all exchanges
-    side by side. `work` handles the errors it expects; any other ends everything."""
+    """Runs `work` on every item, with at most `workers` at a time per exchange and all exchanges
+    concurrently. An exception from `work` cancels everything and is raised."""
     by_exchange: dict[Exchange, list[Item]] = {}
     for item in items:
         by_exchange.setdefault(exchange_of(item), []).append(item)
@@ -162,5 +162,5 @@ async def work_through(
                 for _ in range(min(workers, len(queue))):
                     group.create_task(worker(waiting))
     except ExceptionGroup as failures:
-        # The first is the cause: it made the group cancel the others.
+        # The first is the cause; the group then cancelled the others.
         raise failures.exceptions[0] from None

@@ -1,4 +1,4 @@
-"""Markets -> fetch tasks: which window of what each market needs. Sends nothing."""
+"""Builds the fetch tasks of markets: which data of which time window each needs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,21 +9,21 @@ from market.markets import Market
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 from venues.venue import Endpoint
 
-# A snapshot may be published minutes after the instant it is stamped with.
+# A snapshot may be published minutes after its timestamp.
 PUBLICATION_LAG_MS: Final = 4 * MINUTE_MS
-# The longest time between two settlements: the rate of a candle may be that old.
+# The longest time between two settlements; a candle's rate may be that old.
 LONGEST_FUNDING_STEP_MS: Final = 8 * HOUR_MS
 
 
 @dataclass(frozen=True, slots=True)
 class FetchTask:
-    """One part of one market, from `start_ms` to `end_ms`, both included.
+    """One kind of data of one market, from `start_ms` to `end_ms`, both inclusive.
 
-    With a `period` (klines, open interest) rows lie on the multiples of `step_ms`, and so do
-    both ends. Without one (funding) `step_ms` is the time between the latest settlements.
-    `narrow_ms`: by how much the window is narrowed when its start is refused.
-    `newest_ms`: rows later than this are welcome, but nothing is asked again for them.
-    `wanted`: so many of the newest rows are enough.
+    With a `period` (klines, open interest) the rows and both ends lie on multiples of `step_ms`.
+    Without one (funding) `step_ms` is the time between the latest settlements.
+    `narrow_ms`: by how much the start is moved if the exchange refuses it.
+    `newest_ms`: rows later than this are optional; no request is repeated for them.
+    `wanted`: this many of the newest rows are enough.
     """
 
     market: Market
@@ -38,7 +38,7 @@ class FetchTask:
 
     @property
     def gap_ms(self) -> int:
-        """No two rows are nearer to each other."""
+        """The smallest distance between two rows."""
         return self.step_ms if self.period is not None else HOUR_MS
 
     def slots(self, start_ms: int, end_ms: int) -> int:
@@ -46,10 +46,10 @@ class FetchTask:
         return max(0, end_ms - start_ms) // self.gap_ms + 1
 
     def page(self, start_ms: int, end_ms: int, limit: int) -> tuple[int, int]:
-        """The end of the page that begins at `start_ms`, and how many rows to ask for.
+        """The end of the page that begins at `start_ms`, and its row limit.
 
-        On a grid the window is as long as the page, so that no exchange has to choose which end
-        of it to cut; settlements come from the start on, as many as fit.
+        On a grid the window is as long as the page, so that no exchange has to cut it at either
+        end; settlements come from the start on, up to the limit.
         """
         if self.period is None:
             return end_ms, limit
@@ -57,31 +57,31 @@ class FetchTask:
         return start_ms + (limit - 1) * self.step_ms, limit
 
     def complete_after(self, last_ms: int) -> bool:
-        """Whether no further row is due after the one at `last_ms`."""
+        """Whether no row is due after the one at `last_ms`."""
         if self.period is not None:
             return last_ms >= self.newest_ms
-        # Settlements are stamped some ms late.
+        # Settlement timestamps are some ms late.
         return last_ms - last_ms % MINUTE_MS + self.step_ms > self.end_ms
 
     def may_lack_before(self, first_ms: int, start_ms: int) -> bool:
-        """Whether a page from `start_ms` on, whose oldest row is this, may have lost older ones."""
+        """Whether a page from `start_ms` whose oldest row is at `first_ms` may lack older ones."""
         if self.period is None or first_ms <= start_ms:
             return False
-        # The first candle of all may open before the listing that it holds.
+        # A market's first candle may open before its listing time.
         return first_ms > self.period.floor(self.market.launched_ms)
 
     def complete_before(self, first_ms: int) -> bool:
-        """Whether no further row can lie between the start and the one at `first_ms`."""
+        """Whether no row fits between the start and the one at `first_ms`."""
         return first_ms - self.gap_ms < self.start_ms
 
     def since(self, time_ms: int) -> "FetchTask | None":
-        """The same from `time_ms` on, an instant of the grid; None where nothing is left."""
+        """This task from `time_ms` (on the grid) on; None if nothing is left."""
         if time_ms > self.end_ms:
             return None
         return replace(self, start_ms=max(self.start_ms, time_ms))
 
     def narrowed(self) -> "FetchTask | None":
-        """The same with a later start; None where there is nothing to narrow."""
+        """This task with a later start; None if it cannot be narrowed."""
         start_ms = self.start_ms + self.narrow_ms
         if not self.narrow_ms or start_ms > self.end_ms:
             return None
@@ -90,7 +90,7 @@ class FetchTask:
 
 @dataclass(frozen=True, slots=True)
 class MarketTasks:
-    """What is fetched of one market; None: nothing of that kind."""
+    """The tasks of one market; None: no such data is fetched."""
 
     market: Market
     klines: FetchTask
@@ -111,7 +111,7 @@ def build_tasks(
     with_funding: bool,
     funding_history: int,
 ) -> list[MarketTasks]:
-    """The tasks of a cold collection, one entry for each market, in the order given."""
+    """The tasks of a full collection, one entry per market, in the given order."""
     return [
         MarketTasks(
             market,
@@ -138,7 +138,7 @@ def build_tasks(
 def klines_task(
     timeframe: Timeframe, market: Market, *, as_of_ms: int, history_candles: int
 ) -> FetchTask:
-    """The candles of the window that ends with the one holding `as_of_ms`."""
+    """The candles of the window that ends with the candle at `as_of_ms`."""
     end_ms = timeframe.floor(as_of_ms)
     return FetchTask(
         market,
@@ -154,11 +154,11 @@ def klines_task(
 def open_interest_task(
     timeframe: Timeframe, market: Market, *, as_of_ms: int, history_candles: int
 ) -> FetchTask | None:
-    """The snapshots at the opens of the window's candles, as far back as they are kept.
+    """The snapshots at the candles' open times, as far back as the exchange serves them.
 
-    Where the exchange has no such period, the longest that divides it is asked for: rows then
-    lie on the finer grid of `period`. None where no candle of the window can have a snapshot, or
-    the exchange publishes none so often.
+    If the exchange lacks the period, the longest served one that divides it is used; rows then lie
+    on that finer grid. None if no candle of the window can have a snapshot, or if all periods the
+    exchange serves are too long.
     """
     interval_ms = timeframe.interval_ms
     start_ms = timeframe.window_start(as_of_ms, history_candles)
@@ -192,9 +192,9 @@ def funding_task(
 ) -> FetchTask:
     """The settlements from `start_ms` to `end_ms`.
 
-    `interval_hours`: the market's present interval, where it is known: it saves the request that
-    finds out that nothing follows the last settlement. `wanted`: the newest so many are enough
-    (where pages begin with the newest; elsewhere all of the window come).
+    `interval_hours`: the market's present interval if known; it saves the request that would find
+    nothing after the last settlement. `wanted`: this many of the newest are enough; effective only
+    where pages begin with the newest.
     """
     return FetchTask(
         market,

@@ -1,4 +1,4 @@
-"""Endpoint to URL and parameters, by the tables of the exchange; builds requests, sends nothing."""
+"""Builds the URLs and parameters of requests from the venues' endpoint tables."""
 
 from urllib.parse import quote
 
@@ -9,13 +9,13 @@ from venues.venue import Endpoint, EndpointTable, Request
 
 
 def endpoint_table(exchange: Exchange, endpoint: Endpoint) -> EndpointTable:
-    """The table of an endpoint; KeyError when the exchange has no such endpoint."""
+    """The table of an endpoint; raises KeyError if the exchange lacks it."""
     return VENUES[exchange].table(endpoint)
 
 
 def source_period(exchange: Exchange, endpoint: Endpoint, timeframe: Timeframe) -> Timeframe | None:
-    """The period to ask for: `timeframe` itself, or the longest served one of ours that divides
-    it; None where all are longer."""
+    """The period to request: `timeframe` itself, else the longest served Timeframe that divides
+    it, else None."""
     served = endpoint_table(exchange, endpoint).periods
     if timeframe in served:
         return timeframe
@@ -38,8 +38,8 @@ def history_request(
 ) -> Request:
     """One page of a market's history.
 
-    Both ends of the window are inclusive and always sent: alone, the start is ignored, rejected or
-    counted from the end, depending on who is asked. `limit` is cut to the page limit.
+    Both ends of the window are inclusive and always sent, because exchanges treat a start alone
+    differently. `limit` is cut to the page limit.
     """
     table = endpoint_table(market.exchange, endpoint)
     limit = max(1, min(limit, table.page_limit))
@@ -60,9 +60,9 @@ def history_request(
 def listing_request(
     exchange: Exchange, endpoint: Endpoint, *, cursor: str = "", encode: bool = True
 ) -> Request:
-    """One page of something that is about the whole exchange: the clock, the markets, tickers.
+    """One page of data about the whole exchange: its clock, instruments or tickers.
 
-    `encode`: the cursor as it was received is the value sent; else it stands in the URL as it is.
+    `encode`: percent-encode the cursor; else it goes into the URL as received.
     """
     table = endpoint_table(exchange, endpoint)
     query = list(table.fixed)
@@ -77,9 +77,9 @@ def listing_request(
 
 
 def recent_funding_request(exchange: Exchange, *, start_ms: int, end_ms: int) -> Request:
-    """The settlements of all symbols in a window, from `start_ms` on, at most one page of them.
+    """One page of the settlements of all symbols from `start_ms` to `end_ms`.
 
-    Only where the symbol of the funding history is optional (Venue.all_symbols_funding).
+    Only for venues with `all_symbols_funding`.
     """
     table = endpoint_table(exchange, Endpoint.FUNDING)
     query = [*table.fixed, (table.start, str(start_ms)), (table.end, str(end_ms))]
@@ -90,10 +90,10 @@ def recent_funding_request(exchange: Exchange, *, start_ms: int, end_ms: int) ->
 
 
 def _target(path: str, query: list[tuple[str, str]]) -> str:
-    # Percent-encoded UTF-8: symbols may hold any script.
+    # Percent-encoded UTF-8: symbols may use any script.
     encoded = "&".join(
         [
-            # Letters and digits of ASCII, as nearly all values are, stay what they are.
+            # The fast path: nearly all values are ASCII letters and digits.
             f"{name}={value if value.isalnum() and value.isascii() else quote(value, safe='')}"
             for name, value in query
         ]

@@ -43,7 +43,7 @@ async def refresh_funding(
     updated_at_ms = context.now_ms()
     body = await asyncio.to_thread(
         encode_funding,
-        update.book,
+        update.funding,
         version=version,
         as_of_ms=update.as_of_ms,
         updated_at_ms=updated_at_ms,
@@ -60,8 +60,8 @@ async def refresh_funding(
     return Outcome(
         update.as_of_ms,
         {
-            "markets": len(update.book),
-            "rows": sum(len(series.rows) for series in update.book.values()),
+            "markets": len(update.funding),
+            "rows": sum(len(series.rows) for series in update.funding.values()),
             "missing": len(update.missing),
             "carried_over": update.carried_over,
             "requests": update.requests,

@@ -21,7 +21,7 @@ from market.timeframes import Timeframe
 _RECOVERABLE_BELOW: Final = 10.0**15
 # Powers of ten up to 10**22 are exact in float64; the fast path needs an exact scale.
 _MAX_DECIMALS: Final = 22
-_EXACT_BELOW: Final = 2.0**53  # every whole number is a float64
+_EXACT_BELOW: Final = 2.0**53  # integers below it are exact in float64
 _FITS_INT64: Final = 9e18
 
 
@@ -94,7 +94,7 @@ _ONE_BY_ONE: Final = [
 
 
 def _groups(times: Times, step_ms: int, target_ms: int) -> tuple[npt.NDArray[np.intp], Times]:
-    """The index of the first row of each group, and the instants at which the groups open."""
+    """The index of each group's first row, and the open time of each group."""
     count = len(times)
     if times[-1] - times[0] == (count - 1) * step_ms:  # no hole: all groups but the first are full
         missing = int(times[0]) % target_ms // step_ms

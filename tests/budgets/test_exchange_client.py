@@ -209,7 +209,7 @@ async def test_bybit_says_too_frequent(simulator: Simulator) -> None:
         run = CollectionRun(client)
         with pytest.raises(Banned, match="access too frequent"):
             await fetch_simple(run, TIME, bytes.decode)
-        assert run.gave_up(BYBIT, Endpoint.KLINES)
+        assert run.reason_to_skip(BYBIT, Endpoint.KLINES)
         assert 590 < client.limits.for_exchange(BYBIT).pause_left_s() <= 600
 
 

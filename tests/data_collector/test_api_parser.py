@@ -37,7 +37,7 @@ T0 = 1_700_000_000_000 - 1_700_000_000_000 % H4
 
 def test_a_settlement_twice_is_refused() -> None:
     row = {"symbol": "X", "fundingTime": T0, "fundingRate": "0.0001"}
-    with pytest.raises(BadPayload, match=f"twice at {T0}"):
+    with pytest.raises(BadPayload, match=f"duplicated at {T0}"):
         parse_funding(market(BINANCE, "X"), json.dumps([row, row]).encode())
     with pytest.raises(BadPayload, match="two regular settlements"):
         parse_all_funding(BINANCE, json.dumps([row, row]).encode())
@@ -121,8 +121,8 @@ def test_good_rows_pass(exchange: Exchange, wire: Callable[[list[list[Any]]], by
     ("column", "value", "reason"),
     [
         (0, T0 + H4 + 60_000, "off the grid"),
-        (0, T0, "out of order or twice"),
-        (0, T0 - H4, "out of order or twice"),
+        (0, T0, "out of order or duplicated"),
+        (0, T0 - H4, "out of order or duplicated"),
         (1, "12", "impossible prices"),
         (2, "9", "impossible prices"),
         (3, "10.25", "impossible prices"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from budgets.request_counts import RequestCounts
 from data_collector.fetch_strategies import (
-    EDGE_KNOWN_AFTER,
+    HISTORY_START_KNOWN_AFTER,
     fetch_funding,
     fetch_klines,
     fetch_open_interest,
@@ -168,7 +168,7 @@ async def test_where_everybodys_open_interest_begins_is_learned_once() -> None:
     run = CollectionRun(Scripted(history(held)))
     for _ in range(50):
         assert [row[0] for row in await fetch_open_interest(run, task)] == list(held)
-    assert run.requests == 50 + EDGE_KNOWN_AFTER
+    assert run.requests == 50 + HISTORY_START_KNOWN_AFTER
 
 
 async def test_late_open_interest_costs_no_second_request() -> None:

@@ -1,4 +1,4 @@
-"""The funding book against the simulator's truth, over real HTTP, with its clock moved by hand."""
+"""The funding update against the simulator's truth, over real HTTP, with a clock moved by hand."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
@@ -59,7 +59,7 @@ class Refresh:
         self.simulator = simulator
         self.client = client
         self.markets: Sequence[Market] = listed(simulator)
-        self.book: FundingByMarket = {}
+        self.funding: FundingByMarket = {}
         self.progress: list[tuple[int, int]] = []
         self.keep = 400
 
@@ -71,11 +71,11 @@ class Refresh:
         update = await run_fr_update_process(
             self.client,
             self.markets,
-            self.book,
+            self.funding,
             funding_history=self.keep,
             on_progress=lambda done, total: self.progress.append((done, total)),
         )
-        self.book = update.book
+        self.funding = update.funding
         stats = self.simulator.stats()
         assert stats["limits_broken_total"] == 0
         assert stats["rejected_total"] == 0
@@ -115,7 +115,7 @@ async def test_the_first_run_brings_the_history_of_every_market(refresh: Refresh
     update = await refresh()
     expected = truth(refresh.simulator)
     assert len(expected) == 40
-    assert held(update.book) == expected
+    assert held(update.funding) == expected
     # Markets older than their history hold all of it, whatever intervals they had on the way.
     assert sorted(len(rows) for _, rows in expected.values())[-30:] == [400] * 30
     assert update.as_of_ms == NOW_MS
@@ -123,16 +123,18 @@ async def test_the_first_run_brings_the_history_of_every_market(refresh: Refresh
     assert update.changed == sum(bool(rows) for _, rows in expected.values())
     assert refresh.progress[0] == (0, 40)
     assert refresh.progress[-1] == (40, 40)
-    assert all(0 <= s.checked_at_ms - NOW_MS < 60_000 for s in update.book.values())
-    assert {key: s.market for key, s in update.book.items()} == {m.key: m for m in refresh.markets}
+    assert all(0 <= s.checked_at_ms - NOW_MS < 60_000 for s in update.funding.values())
+    assert {key: s.market for key, s in update.funding.items()} == {
+        m.key: m for m in refresh.markets
+    }
 
 
 async def test_a_second_run_asks_for_no_market(refresh: Refresh) -> None:
-    first = (await refresh()).book
+    first = (await refresh()).funding
     update = await refresh(at_ms=NOW_MS + 10 * MINUTE_MS)
-    assert held(update.book) == held(first)
+    assert held(update.funding) == held(first)
     assert update.changed == 0
-    assert all(s.checked_at_ms >= NOW_MS + 10 * MINUTE_MS for s in update.book.values())
+    assert all(s.checked_at_ms >= NOW_MS + 10 * MINUTE_MS for s in update.funding.values())
     assert asked(refresh.simulator, "binance") == {"time": 1, "funding_info": 1, "premium_index": 1}
     assert asked(refresh.simulator, "bybit") == {"time": 1, "tickers": 1}
 
@@ -140,20 +142,20 @@ async def test_a_second_run_asks_for_no_market(refresh: Refresh) -> None:
 async def test_after_an_hour_only_hourly_markets_are_asked(refresh: Refresh) -> None:
     await refresh()
     update = await refresh(at_ms=NEXT_HOUR_MS + 5 * MINUTE_MS)
-    assert held(update.book) == truth(refresh.simulator)
+    assert held(update.funding) == truth(refresh.simulator)
     for exchange in DEFAULT_EXCHANGES:
         hourly = sum(
-            s.interval_hours == 1 and s.market.exchange is exchange for s in update.book.values()
+            s.interval_hours == 1 and s.market.exchange is exchange for s in update.funding.values()
         )
         assert hourly > 0
         assert asked(refresh.simulator, exchange)["funding"] == hourly
 
 
 async def test_where_one_answer_settles_all_no_market_is_asked(refresh: Refresh) -> None:
-    before = held((await refresh()).book)
+    before = held((await refresh()).funding)
     update = await refresh(at_ms=FOUR_PM_MS + 5 * MINUTE_MS)
     expected = truth(refresh.simulator)
-    assert held(update.book) == expected
+    assert held(update.funding) == expected
     assert update.changed == sum(expected[key] != before[key] for key in expected) > 30
     assert asked(refresh.simulator, "binance")["funding"] <= 4
     # The other exchange has no such answer: one request for each market, and another where
@@ -166,7 +168,7 @@ async def test_where_one_answer_settles_all_no_market_is_asked(refresh: Refresh)
 async def test_settlements_of_days_are_caught_up(refresh: Refresh) -> None:
     await refresh()
     update = await refresh(at_ms=NOW_MS + 3 * 24 * HOUR_MS)
-    assert held(update.book) == truth(refresh.simulator)
+    assert held(update.funding) == truth(refresh.simulator)
 
 
 async def test_a_settlement_that_is_not_published_yet_is_asked_for_again(refresh: Refresh) -> None:
@@ -174,25 +176,25 @@ async def test_a_settlement_that_is_not_published_yet_is_asked_for_again(refresh
     # Some settlements of this instant are stamped later than this, as the exchange does.
     update = await refresh(at_ms=FOUR_PM_MS + 1)
     expected = truth(refresh.simulator)
-    assert held(update.book) == expected
+    assert held(update.funding) == expected
     pending = {k for k, (_, rows) in expected.items() if not rows or rows[-1][0] < FOUR_PM_MS}
     assert 0 < len(pending) < 40
-    for key, series in update.book.items():
+    for key, series in update.funding.items():
         checked = series.checked_at_ms
         assert (checked == FOUR_PM_MS - 1) if key in pending else (checked > FOUR_PM_MS)
         assert series.next_settlement_ms() > FOUR_PM_MS or key in pending
 
     update = await refresh(at_ms=FOUR_PM_MS + 60_000)
     expected = truth(refresh.simulator)
-    assert held(update.book) == expected
+    assert held(update.funding) == expected
     assert all(rows[-1][0] >= FOUR_PM_MS for _, rows in expected.values() if rows)
-    assert all(s.checked_at_ms > FOUR_PM_MS for s in update.book.values() if s.rows)
+    assert all(s.checked_at_ms > FOUR_PM_MS for s in update.funding.values() if s.rows)
     assert update.changed == sum(bool(expected[key][1]) for key in pending)
 
 
 async def test_merged_rates_are_never_old(refresh: Refresh) -> None:
     """What a collection makes of a book, before and after the settlements that it lacks."""
-    book = (await refresh()).book
+    book = (await refresh()).funding
     as_of_ms = FOUR_PM_MS + 5 * MINUTE_MS
     refresh.simulator.post("/sim/clock", {"now_ms": as_of_ms})
     open_ms = Timeframe.H1.floor(as_of_ms)
@@ -202,7 +204,7 @@ async def test_merged_rates_are_never_old(refresh: Refresh) -> None:
             candles, [], series, timeframe=Timeframe.H1, as_of_ms=as_of_ms, history_candles=9
         )
         assert (merged.rows[0][8], merged.funding_outdated) == (rate, True)
-    series = (await refresh()).book["binance:BTCUSDT"]
+    series = (await refresh()).funding["binance:BTCUSDT"]
     merged = merge_data(
         candles, [], series, timeframe=Timeframe.H1, as_of_ms=as_of_ms, history_candles=9
     )
@@ -218,14 +220,14 @@ async def test_an_interval_that_changes_is_followed(lone_refresh: Refresh, excha
     refresh = lone_refresh
     await refresh()
     key = f"{exchange}:BTCUSDT"
-    assert refresh.book[key].interval_hours == 8
+    assert refresh.funding[key].interval_hours == 8
     fault = {"kind": "funding_interval", "exchange": exchange, "symbol": "BTCUSDT", "hours": 1}
     refresh.simulator.post("/sim/faults", fault)
     for hour in range(4):
         update = await refresh(at_ms=NEXT_HOUR_MS + hour * HOUR_MS + 5 * MINUTE_MS)
-        assert held(update.book) == truth(refresh.simulator)
-    assert refresh.book[key].interval_hours == 1
-    assert len({row[0] // HOUR_MS for row in refresh.book[key].rows[-3:]}) == 3
+        assert held(update.funding) == truth(refresh.simulator)
+    assert refresh.funding[key].interval_hours == 1
+    assert len({row[0] // HOUR_MS for row in refresh.funding[key].rows[-3:]}) == 3
 
 
 # --- what goes wrong -----------------------------------------------------------------------------
@@ -236,7 +238,7 @@ def fault(refresh: Refresh, **rule: object) -> None:
 
 
 async def test_a_market_that_fails_keeps_what_it_had(refresh: Refresh) -> None:
-    before = (await refresh()).book
+    before = (await refresh()).funding
     for exchange in DEFAULT_EXCHANGES:
         fault(
             refresh,
@@ -257,13 +259,13 @@ async def test_a_market_that_fails_keeps_what_it_had(refresh: Refresh) -> None:
     assert all("500" in entry.reason for entry in update.missing)
     assert update.carried_over == 2
     for key in failed:
-        assert update.book[key] == before[key]
+        assert update.funding[key] == before[key]
     expected = truth(refresh.simulator)
-    assert all(held(update.book)[key] == expected[key] for key in expected if key not in failed)
+    assert all(held(update.funding)[key] == expected[key] for key in expected if key not in failed)
 
     refresh.simulator.delete("/sim/faults")
     update = await refresh()
-    assert held(update.book) == expected
+    assert held(update.funding) == expected
     assert (update.changed, update.missing) == (2, [])
 
 
@@ -275,11 +277,11 @@ async def test_without_the_lists_markets_are_asked_one_by_one(
     fault(refresh, kind="html_200", endpoint=endpoint)
     update = await refresh(at_ms=NOW_MS + 10 * MINUTE_MS)
     assert "funding" not in asked(refresh.simulator, "binance")  # no full hour has passed
-    assert held(update.book) == held(before.book)
+    assert held(update.funding) == held(before.funding)
 
     update = await refresh(at_ms=FOUR_PM_MS + 5 * MINUTE_MS)
     assert update.missing == []
-    assert held(update.book) == truth(refresh.simulator)
+    assert held(update.funding) == truth(refresh.simulator)
 
 
 async def test_a_first_run_without_the_lists_is_on_the_safe_side(refresh: Refresh) -> None:
@@ -287,7 +289,7 @@ async def test_a_first_run_without_the_lists_is_on_the_safe_side(refresh: Refres
         fault(refresh, kind="empty_body", endpoint=endpoint)
     update = await refresh()
     expected = truth(refresh.simulator)
-    for key, (hours, rows) in held(update.book).items():
+    for key, (hours, rows) in held(update.funding).items():
         assert rows == expected[key][1]
         assert hours <= expected[key][0]
 
@@ -296,13 +298,13 @@ async def test_a_first_run_without_the_lists_is_on_the_safe_side(refresh: Refres
 async def test_an_exchange_that_is_down_is_its_own_affair(
     refresh: Refresh, down: str, up: str
 ) -> None:
-    before = (await refresh()).book
+    before = (await refresh()).funding
     fault(refresh, kind="status", status=503, exchange=down)
     update = await refresh(at_ms=FOUR_PM_MS + 5 * MINUTE_MS)
     assert {entry.exchange for entry in update.missing} == {Exchange(down)}
     assert len(update.missing) == update.carried_over == 20
     expected = truth(refresh.simulator)
-    for key, series in update.book.items():
+    for key, series in update.funding.items():
         if key.startswith(down):
             assert series == before[key]
         else:
@@ -319,28 +321,28 @@ async def test_nothing_at_all_is_a_failure_with_its_causes(refresh: Refresh) -> 
         await refresh()
 
 
-async def test_a_bad_moment_is_forgiven(refresh: Refresh) -> None:
+async def test_a_failure_in_a_bad_moment_is_retried(refresh: Refresh) -> None:
     """More failures in a row than a run puts up with, then a last try that succeeds."""
     fault(refresh, kind="status", status=502, endpoint="funding", exchange="bybit", count=110)
     update = await refresh()
     assert update.missing == []
-    assert held(update.book) == truth(refresh.simulator)
+    assert held(update.funding) == truth(refresh.simulator)
     assert update.retries > 0
 
 
 async def test_a_ban_ends_the_exchanges_part(refresh: Refresh) -> None:
-    before = (await refresh()).book
+    before = (await refresh()).funding
     fault(refresh, kind="status", status=418, exchange="binance", endpoint="premium_index", count=1)
     update = await refresh(at_ms=FOUR_PM_MS + 5 * MINUTE_MS)
     assert asked(refresh.simulator, "binance") == {"time": 1, "funding_info": 1, "premium_index": 1}
     assert len(update.missing) == 20
-    assert all(update.book[key] == before[key] for key in before if key.startswith("binance"))
+    assert all(update.funding[key] == before[key] for key in before if key.startswith("binance"))
 
 
 async def test_pages_that_come_short_are_continued(refresh: Refresh) -> None:
     fault(refresh, kind="short_page", endpoint="funding", rows=90)
     update = await refresh()
-    assert held(update.book) == truth(refresh.simulator)
+    assert held(update.funding) == truth(refresh.simulator)
 
 
 # --- which markets -------------------------------------------------------------------------------
@@ -350,31 +352,31 @@ async def test_markets_come_and_go(refresh: Refresh) -> None:
     everything = refresh.markets
     refresh.markets = [m for m in everything if m.symbol != "BTCUSDT"]
     update = await refresh()
-    assert "binance:BTCUSDT" not in update.book
-    assert len(update.book) == 38
+    assert "binance:BTCUSDT" not in update.funding
+    assert len(update.funding) == 38
 
     refresh.markets = everything[1:]
     update = await refresh(at_ms=NOW_MS + MINUTE_MS)
-    assert set(update.book) == {m.key for m in refresh.markets}
-    assert everything[0].key not in update.book
+    assert set(update.funding) == {m.key for m in refresh.markets}
+    assert everything[0].key not in update.funding
     # New to us: history, and nothing for those that are known.
     assert asked(refresh.simulator, "bybit")["funding"] == 2
-    assert held(update.book)["bybit:BTCUSDT"] == truth(refresh.simulator)["bybit:BTCUSDT"]
+    assert held(update.funding)["bybit:BTCUSDT"] == truth(refresh.simulator)["bybit:BTCUSDT"]
 
 
 async def test_no_more_is_kept_than_asked_for(refresh: Refresh) -> None:
     refresh.keep = 7
     update = await refresh()
-    assert held(update.book) == truth(refresh.simulator, 7)
+    assert held(update.funding) == truth(refresh.simulator, 7)
     update = await refresh(at_ms=FOUR_PM_MS + 5 * MINUTE_MS)
-    assert held(update.book) == truth(refresh.simulator, 7)
+    assert held(update.funding) == truth(refresh.simulator, 7)
 
 
 async def test_a_book_of_another_clock_is_not_built_upon(refresh: Refresh) -> None:
     key = BTC.key
-    refresh.book = {key: FundingSeries(BTC, [(NOW_MS + HOUR_MS, 0.5)], 8, NOW_MS + 24 * HOUR_MS)}
+    refresh.funding = {key: FundingSeries(BTC, [(NOW_MS + HOUR_MS, 0.5)], 8, NOW_MS + 24 * HOUR_MS)}
     update = await refresh()
-    assert held(update.book) == truth(refresh.simulator)
+    assert held(update.funding) == truth(refresh.simulator)
 
 
 async def test_a_market_without_any_settlement_is_fine(lone_refresh: Refresh) -> None:
@@ -385,11 +387,11 @@ async def test_a_market_without_any_settlement_is_fine(lone_refresh: Refresh) ->
     young = next(m for m in refresh.markets if m.symbol == "YOUNGUSDT")
     refresh.markets = [young]
     update = await refresh()
-    assert held(update.book) == {young.key: truth(simulator)[young.key]}
+    assert held(update.funding) == {young.key: truth(simulator)[young.key]}
     assert update.missing == []
     update = await refresh(at_ms=FOUR_PM_MS + 5 * MINUTE_MS)
-    assert held(update.book) == {young.key: truth(simulator)[young.key]}
-    assert len(update.book[young.key].rows) > 0
+    assert held(update.funding) == {young.key: truth(simulator)[young.key]}
+    assert len(update.funding[young.key].rows) > 0
 
 
 async def test_hundreds_of_markets_settle_in_a_few_requests(
@@ -403,12 +405,12 @@ async def test_hundreds_of_markets_settle_in_a_few_requests(
             key: (hours, [(t, r) for t, r in rows if t <= NOW_MS])
             for key, (hours, rows) in expected.items()
         }
-        refresh.book = {
+        refresh.funding = {
             m.key: FundingSeries(m, known[m.key][1], known[m.key][0], NOW_MS)
             for m in refresh.markets
         }
         update = await refresh()
-        assert held(update.book) == expected
+        assert held(update.funding) == expected
         changed = [key for key in expected if expected[key][1] != list(map(list, known[key][1]))]
         assert update.changed == len(changed) > 140
         assert asked(simulator, "binance")["funding"] < 10

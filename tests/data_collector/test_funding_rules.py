@@ -3,11 +3,11 @@
 import pytest
 
 from data_collector.funding_rules import (
-    advanced,
+    checked_again,
     complete_until,
     due_instants,
     may_have_settled,
-    newest,
+    merge_newest,
     present_interval,
 )
 from data_collector.listings import FundingSchedule
@@ -85,12 +85,12 @@ def test_up_to_when_an_answer_is_complete(
 
 
 def test_a_market_that_cannot_have_settled_moves_on() -> None:
-    moved = advanced(series(at(8.1), 8, 8), at(10.5), 4)
+    moved = checked_again(series(at(8.1), 8, 8), at(10.5), 4)
     assert (moved.checked_at_ms, moved.interval_hours) == (at(10.5), 4)
     assert moved.rows == settled(8)
     # Right after a full hour the lists may not show yet that the interval has changed.
-    assert advanced(series(at(8.1), 8, 8), at(10, 1000), 8).checked_at_ms == at(10) - 1
-    assert advanced(series(at(9.99), 8, 8), at(9.5), 8).checked_at_ms == at(9.99)
+    assert checked_again(series(at(8.1), 8, 8), at(10, 1000), 8).checked_at_ms == at(10) - 1
+    assert checked_again(series(at(9.99), 8, 8), at(9.5), 8).checked_at_ms == at(9.99)
 
 
 @pytest.mark.parametrize(
@@ -129,10 +129,10 @@ def test_the_present_interval_is_never_too_long(
 def test_the_newest_are_kept_and_what_is_known_stays() -> None:
     known: list[FundingRow] = [(at(0, 3), 0.1), (at(8, 5), 0.2)]
     came: list[FundingRow] = [(at(16), 0.3), (at(8, 7), 9.9)]
-    assert newest(came, known, 400) == [*known, (at(16), 0.3)]
-    assert newest(came, known, 2) == [(at(8, 5), 0.2), (at(16), 0.3)]
-    assert newest([], known, 400) == known
-    assert newest(came, [], 400) == [(at(8, 7), 9.9), (at(16), 0.3)]
+    assert merge_newest(came, known, 400) == [*known, (at(16), 0.3)]
+    assert merge_newest(came, known, 2) == [(at(8, 5), 0.2), (at(16), 0.3)]
+    assert merge_newest([], known, 400) == known
+    assert merge_newest(came, [], 400) == [(at(8, 7), 9.9), (at(16), 0.3)]
 
 
 def test_a_stamp_belongs_to_the_full_hour_before_it() -> None:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_collector import Collected, CollectionFailed, ExchangeClient, fetch_market_data
-from data_collector.incremental import HOLES_A_RUN, LEAST_OVERLAP, NULLS_A_RUN
+from data_collector.incremental import HOLES_PER_RUN, LEAST_OVERLAP, NULLS_PER_RUN
 from documents.building import DocumentBuilder
 from documents.reading import decode_series
 from market.markets import DEFAULT_EXCHANGES, Exchange, Market
@@ -85,8 +85,8 @@ def test_a_refresh_equals_a_cold_collection(data: st.DataObject) -> None:
     with pytest.MonkeyPatch.context() as patch:
         fills = data.draw(st.booleans(), "what is missing may still come")
         if not fills:  # then nothing of it is due to what is asked again now and then
-            patch.setattr("data_collector.incremental.HOLES_A_RUN", 0)
-            patch.setattr("data_collector.incremental.NULLS_A_RUN", 0)
+            patch.setattr("data_collector.incremental.HOLES_PER_RUN", 0)
+            patch.setattr("data_collector.incremental.NULLS_PER_RUN", 0)
         asyncio.run(_live_through(data, fills=fills))
 
 
@@ -242,7 +242,7 @@ async def test_more_candles_than_the_cheapest_request_brings(world: SimulatedMar
 async def test_late_open_interest_is_asked_for_until_it_is_there(
     world: SimulatedMarkets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data_collector.incremental.NULLS_A_RUN", 0)
+    monkeypatch.setattr("data_collector.incremental.NULLS_PER_RUN", 0)
     opened_ms = H4.floor(NOW_MS) + H4.interval_ms
     world.now_ms = opened_ms + 5 * MINUTE_MS
     late = "bybit:OLDUSDT"
@@ -269,7 +269,7 @@ async def test_late_open_interest_is_asked_for_until_it_is_there(
 async def test_what_could_not_be_had_is_asked_for_again(
     world: SimulatedMarkets, monkeypatch: pytest.MonkeyPatch, part: Endpoint
 ) -> None:
-    monkeypatch.setattr("data_collector.incremental.NULLS_A_RUN", 0)
+    monkeypatch.setattr("data_collector.incremental.NULLS_PER_RUN", 0)
     # Open interest fails in a cold run; then, perhaps, everything of that exchange in another.
     world.down = {(BYBIT, Endpoint.OPEN_INTEREST)}
     _, standing = await _collect(world, _markets(world))
@@ -323,7 +323,7 @@ async def test_open_interest_that_differs_is_fetched_anew(world: SimulatedMarket
 async def test_holes_are_filled_in_a_few_markets_at_a_time(world: SimulatedMarkets) -> None:
     hour = Timeframe.H1
     few: dict[str, Any] = {"timeframe": hour, "candles": 120}
-    holes, nulls = 2 * HOLES_A_RUN + 1, 2 * NULLS_A_RUN + 1
+    holes, nulls = 2 * HOLES_PER_RUN + 1, 2 * NULLS_PER_RUN + 1
     for number in range(holes + nulls):
         world.add(BINANCE, f"X{number}", NOW_MS - 2000 * DAY_MS)
     _, standing = await _collect(world, _markets(world), **few)
@@ -342,7 +342,7 @@ async def test_holes_are_filled_in_a_few_markets_at_a_time(world: SimulatedMarke
         # A candle that fills a hole needs its open interest.
         snapshots = len(_asked(world, Endpoint.OPEN_INTEREST)) - whole
         filled.append((whole, snapshots))
-    both = (HOLES_A_RUN, NULLS_A_RUN)
+    both = (HOLES_PER_RUN, NULLS_PER_RUN)
     assert filled == [both, both, (1, 1), (0, 0)]
     _, expected = await _collect(world, _markets(world), **few)
     assert standing == expected

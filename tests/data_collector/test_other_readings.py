@@ -52,17 +52,17 @@ class Bench:
         self.stub = stub
         self.client = client
         self.markets = markets
-        self.book: FundingByMarket = {}
+        self.funding: FundingByMarket = {}
 
     async def refresh(self, keep: int = KEEP) -> FundingUpdate:
         update = await run_fr_update_process(
             self.client,
             self.markets,
-            self.book,
+            self.funding,
             funding_history=keep,
             on_progress=lambda done, total: None,
         )
-        self.book = update.book
+        self.funding = update.funding
         return update
 
     async def collect(
@@ -79,7 +79,7 @@ class Bench:
             self.client,
             deliver,
             history_candles=candles,
-            prefetched_fr_data=self.book,
+            prefetched_fr_data=self.funding,
         )
         return delivered, collected.missing
 
@@ -226,7 +226,7 @@ async def test_settlements_of_all_symbols_may_be_in_the_order_of_symbols(unorder
         for coin in many:
             known = coin.settlements(bench.stub.now_ms)[-20:]
             rows = [(stamp, float(rate)) for stamp, rate in known]
-            assert bench.book[coin.market.key].rows == rows
+            assert bench.funding[coin.market.key].rows == rows
 
 
 @pytest.mark.parametrize("exchange", DEFAULT_EXCHANGES)
@@ -239,7 +239,7 @@ async def test_intervals_that_get_shorter_and_longer_again(exchange: Exchange) -
         for hour, hours in ((7, 8), (9, 4), (13, 1), (14, 1), (15.5, 8), (16.5, 8), (24.5, 8)):
             bench.stub.now_ms = day + round(hour * HOUR_MS) + 10 * MINUTE_MS
             await bench.refresh()
-            series = bench.book[coin.market.key]
+            series = bench.funding[coin.market.key]
             known = coin.settlements(bench.stub.now_ms)[-KEEP:]
             assert series.rows == [(stamp, float(rate)) for stamp, rate in known]
             assert series.interval_hours == hours
@@ -252,7 +252,7 @@ async def test_one_settlement_is_kept_although_the_interval_is_short_now() -> No
     async with bench_for(Reading(), [coin]) as bench:
         await bench.refresh(keep=1)
         known = coin.settlements(NOW_MS)[-1:]
-        assert bench.book[coin.market.key].rows == [(s, float(rate)) for s, rate in known]
+        assert bench.funding[coin.market.key].rows == [(s, float(rate)) for s, rate in known]
 
 
 async def test_what_is_carried_over_is_of_the_same_window() -> None:

@@ -7,8 +7,8 @@ import pytest
 from budgets.request_counts import RequestCounts
 from data_collector.retries import TRIES, fetch_simple
 from data_collector.run import (
-    HOPELESS_AFTER,
-    LONGEST_LOSS_S,
+    MAX_FAILURES_IN_A_ROW,
+    MAX_LOST_TIME_S,
     CollectionRun,
     work_through,
 )
@@ -38,7 +38,7 @@ async def test_an_exchange_that_shuts_us_out_is_left_alone(kind: type[ExchangeEr
             await fetch_simple(run, listing_request(Exchange.BYBIT, endpoint), bytes.decode)
     other = listing_request(Exchange.BINANCE, Endpoint.TIME)
     assert await fetch_simple(run, other, bytes.decode) == "fine"
-    run.forgive()
+    run.reset_failures()
     with pytest.raises(GaveUp):
         await fetch_simple(run, TIME, bytes.decode)
     assert run.requests == 2
@@ -56,7 +56,7 @@ async def test_an_endpoint_that_fails_for_everybody_is_left_alone() -> None:
 
     sender = Scripted(answer)
     run = CollectionRun(sender)
-    for _ in range(HOPELESS_AFTER):
+    for _ in range(MAX_FAILURES_IN_A_ROW):
         with pytest.raises(SourceDown):
             await fetch_simple(run, TIME, bytes.decode)
     asked = len(sender.sent)
@@ -66,12 +66,12 @@ async def test_an_endpoint_that_fails_for_everybody_is_left_alone() -> None:
     tickers = listing_request(Exchange.BYBIT, Endpoint.TICKERS)
     assert await fetch_simple(run, tickers, bytes.decode) == "fine"
     down = False
-    run.forgive()
+    run.reset_failures()
     assert await fetch_simple(run, TIME, bytes.decode) == "fine"
 
 
 async def test_one_answer_in_between_keeps_an_endpoint() -> None:
-    answers = iter(([False] * (TRIES[SourceDown] * (HOPELESS_AFTER - 1)) + [True]) * 3)
+    answers = iter(([False] * (TRIES[SourceDown] * (MAX_FAILURES_IN_A_ROW - 1)) + [True]) * 3)
 
     def answer(request: Request) -> bytes:
         if not next(answers):
@@ -80,7 +80,7 @@ async def test_one_answer_in_between_keeps_an_endpoint() -> None:
 
     run = CollectionRun(Scripted(answer))
     for _ in range(3):
-        for _ in range(HOPELESS_AFTER - 1):
+        for _ in range(MAX_FAILURES_IN_A_ROW - 1):
             with pytest.raises(SourceDown):
                 await fetch_simple(run, TIME, bytes.decode)
         assert await fetch_simple(run, TIME, bytes.decode) == "fine"
@@ -104,13 +104,13 @@ async def test_an_exchange_that_says_nothing_at_all_is_left_alone() -> None:
         with pytest.raises((SourceDown, GaveUp)):
             await fetch_simple(run, listing_request(Exchange.BYBIT, endpoint), bytes.decode)
     assert sender.clock.monotonic_s() <= 45
-    # After forgiveness one deadline is enough.
-    run.forgive()
+    # After the reset one deadline is enough.
+    run.reset_failures()
     with pytest.raises(GaveUp):
         await fetch_simple(run, TIME, bytes.decode)
     assert sender.clock.monotonic_s() <= 60
     down = False
-    run.forgive()
+    run.reset_failures()
     assert await fetch_simple(run, TIME, bytes.decode) == "fine"
 
 
@@ -133,8 +133,10 @@ async def test_an_endpoint_that_answers_only_now_and_then_is_left_alone() -> Non
         for _ in range(1000):
             await fetch_simple(run, TIME, bytes.decode)
     lost_s = run.counts.lost_s[Exchange.BYBIT, Endpoint.TIME]
-    assert LONGEST_LOSS_S * sender.concurrency < lost_s <= LONGEST_LOSS_S * sender.concurrency + 10
-    run.forgive()
+    assert (
+        MAX_LOST_TIME_S * sender.concurrency < lost_s <= MAX_LOST_TIME_S * sender.concurrency + 10
+    )
+    run.reset_failures()
     with pytest.raises(GaveUp):
         await fetch_simple(run, TIME, bytes.decode)
     tickers = listing_request(Exchange.BYBIT, Endpoint.TICKERS)

@@ -16,9 +16,9 @@ EXCHANGES = ("binance", "bybit")
 NONSENSE = {
     "high_below_low": "impossible prices",
     "negative_volume": "volume is not a plain decimal number",
-    "unsorted": "rows out of order or twice",
-    "duplicate": "rows out of order or twice",
-    "off_grid": "a time off the grid",
+    "unsorted": "rows out of order or duplicated",
+    "duplicate": "rows out of order or duplicated",
+    "off_grid": "time off the grid",
     "nan": "impossible prices",
 }
 # Each begins without earlier rows: with a document of its own.
