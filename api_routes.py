@@ -36,7 +36,7 @@ from api.version import read_version
 from config import Settings
 from database import DatabaseUnavailable
 from metrics.api import ApiMetrics
-from metrics.event_loop import loop_watched
+from metrics.event_loop import measuring_loop_lag
 from stores.hot.store import StoreUnavailable
 
 __all__ = ["Api", "create_app"]
@@ -150,7 +150,7 @@ class Api(FastAPI):
             )
             try:
                 async with (
-                    loop_watched(self._metrics.loop_lag),
+                    measuring_loop_lag(self._metrics.loop_lag),
                     self._processes.shared(parts.store),
                 ):
                     yield {"parts": parts, "documents": documents}

@@ -1,4 +1,4 @@
-"""Settings: every environment variable, once. Read at start, frozen, handed down."""
+"""Settings: all environment variables with defaults and checks, read once at start."""
 
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -21,7 +21,7 @@ from market.markets import DEFAULT_EXCHANGES, Exchange
 
 
 class SettingsError(Exception):
-    """The environment cannot be used; `lines` holds one line for each wrong variable."""
+    """Environment variables are invalid; `lines` has one line for each of them."""
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__("\n".join(lines))
@@ -56,17 +56,17 @@ def _exchanges(value: object) -> object:
     return tuple(Exchange(name) for name in names)
 
 
-def _words(value: str) -> list[str]:
+def _split_list(value: str) -> list[str]:
     return [word.strip() for word in value.split(",") if word.strip()]
 
 
 def _origins(value: object) -> object:
     if not isinstance(value, str):
         return value
-    origins = tuple(_words(value))
+    origins = tuple(_split_list(value))
     for origin in origins:
         parts = urlsplit(origin)
-        # As browsers send it: nothing after the host and port.
+        # Browsers send origins without a path.
         if origin != "*" and (
             parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}"
         ):
@@ -80,7 +80,7 @@ def _networks(value: object) -> object:
     if value.strip().lower() == "none":
         return ()
     try:
-        return tuple(ip_network(word) for word in _words(value))
+        return tuple(ip_network(word) for word in _split_list(value))
     except ValueError:
         raise ValueError("must be none or addresses and networks, comma-separated") from None
 
@@ -95,7 +95,7 @@ def _base_url_name(exchange: Exchange) -> str:
 
 if TYPE_CHECKING:
     _BaseUrls = BaseSettings
-else:  # <EXCHANGE>_BASE_URL for each of them
+else:  # <EXCHANGE>_BASE_URL for each exchange
     _BaseUrls = create_model(
         "_BaseUrls",
         __base__=BaseSettings,
@@ -104,7 +104,7 @@ else:  # <EXCHANGE>_BASE_URL for each of them
 
 
 class Settings(_BaseUrls):
-    """What the operator decides; names and defaults are the README's table."""
+    """All settings; the README's table describes them."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -162,28 +162,27 @@ class Settings(_BaseUrls):
 
     @property
     def api_names(self) -> list[str]:
-        """What the API processes behind one listener are called."""
+        """The names of the API processes behind one listener."""
         return [f"api-{number}" for number in range(1, self.web_concurrency + 1)]
 
     def base_url(self, exchange: Exchange) -> str | None:
-        """The REST address that the operator sets in place of the exchange's own; None: not set."""
+        """The exchange's REST address from <EXCHANGE>_BASE_URL; None if it is not set."""
         address: str | None = getattr(self, _base_url_name(exchange))
         return address
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Settings from the environment and `.env`; `overrides` win.
+    """Settings from the environment and `.env`; `overrides` take precedence.
 
-    Raises SettingsError with one line for each wrong variable, without its value where that
-    may be a secret.
+    Raises SettingsError with one line for each invalid variable, without its value.
     """
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        raise SettingsError([_line(detail) for detail in error.errors()]) from None
+        raise SettingsError([_error_line(detail) for detail in error.errors()]) from None
 
 
-def _line(detail: Mapping[str, Any]) -> str:
+def _error_line(detail: Mapping[str, Any]) -> str:
     message = str(detail["msg"]).removeprefix("Value error, ")
     location = detail["loc"]
     return f"{str(location[0]).upper()}: {message}" if location else message

@@ -1,4 +1,4 @@
-"""Structured logs, and how often the same thing is said."""
+"""Structured logging to stderr, and loggers that limit how often one event is logged."""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ import structlog
 
 
 class _CurrentStderr(logging.StreamHandler[TextIO]):
-    """Writes to whatever standard error is now: a progress bar puts itself in between."""
+    """Writes to the current sys.stderr, which a progress bar may replace."""
 
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
@@ -21,9 +21,9 @@ _THROTTLED_S: Final = 60.0
 
 
 class ThrottledLog:
-    """A logger for what strangers can cause: each event is logged once in a while at most.
+    """A logger for events that clients can cause: it logs each event once per `every_s` at most.
 
-    The lines left out are counted: `times` of the next one says how many it stands for.
+    The field `times` counts the occurrences since the last logged line, this one included.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ThrottledLog:
             self._log.warning(event, times=times, **fields)
 
     def _due(self, event: str) -> int:
-        """How often it has happened since it was logged, this time included; 0: not yet due."""
+        """The occurrences since the last logged line, this one included; 0 if it is not due."""
         now = self._clock()
         at, times = self._logged.get(event, (None, 0))
         if at is not None and now - at < self._every_s:
@@ -58,14 +58,14 @@ class ThrottledLog:
 
 
 _OUTAGE_AGAIN_S: Final = 60.0
-_OUTAGE_LINES: Final = 5  # within that time, when reasons change or it comes and goes
+_OUTAGE_LINES: Final = 5  # within that time, if reasons change or the outage comes and goes
 
 
 class OutageLog:
-    """One thing that may be away, as one user of it sees it.
+    """Logs the beginning and the end of an outage, and few lines in between.
 
-    Call `failed` after each attempt that failed and `recovered` after each that did not: however
-    often that is, a few lines a minute are written. The rest is written at the level DEBUG.
+    Call `failed` after each failed attempt and `recovered` after each successful one. At most
+    _OUTAGE_LINES a minute are warnings; the others have the level DEBUG.
     """
 
     def __init__(
@@ -76,36 +76,36 @@ class OutageLog:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`event` and `over` are the names of the lines at its beginning and its end."""
+        """`event` is logged when an attempt failed, `over` when the outage ends."""
         self._log = log
         self._event = event
         self._over = over
         self._clock = clock
         self._since: float | None = None
-        self._told_at: list[float] = []  # within the last minute
-        self._reasons: set[str] = set()  # of this outage, told within the last minute
+        self._logged_at: list[float] = []  # within the last minute
+        self._reasons: set[str] = set()  # of this outage, logged within the last minute
 
     def failed(self, reason: object, **fields: Any) -> None:
-        """It failed, for this reason; another one than before is told at once."""
+        """Records a failed attempt; a reason that differs from the earlier ones is logged."""
         now, text = self._clock(), str(reason)
         if self._since is None:
             self._since = now
-        if not self._told_at or now - self._told_at[-1] >= _OUTAGE_AGAIN_S:
+        if not self._logged_at or now - self._logged_at[-1] >= _OUTAGE_AGAIN_S:
             self._reasons.clear()
-        self._told_at = [told for told in self._told_at if now - told < _OUTAGE_AGAIN_S]
-        if text in self._reasons or len(self._told_at) >= _OUTAGE_LINES:
+        self._logged_at = [at for at in self._logged_at if now - at < _OUTAGE_AGAIN_S]
+        if text in self._reasons or len(self._logged_at) >= _OUTAGE_LINES:
             self._log.debug(self._event, error=text, **fields)
             return
         self._reasons.add(text)
-        self._told_at.append(now)
+        self._logged_at.append(now)
         self._log.warning(self._event, error=text, for_s=round(now - self._since), **fields)
 
     def recovered(self, **fields: Any) -> None:
-        """It works, again or as always."""
+        """Records a successful attempt, and logs the end of an outage."""
         if self._since is None:
             return
-        say = self._log.info if self._reasons else self._log.debug
-        say(self._over, after_s=round(self._clock() - self._since, 1), **fields)
+        write = self._log.info if self._reasons else self._log.debug
+        write(self._over, after_s=round(self._clock() - self._since, 1), **fields)
         self._since = None
         self._reasons.clear()
 
@@ -124,7 +124,7 @@ def configure_logging(level: str, log_format: Literal["console", "json"]) -> Non
     ]
     renderer: structlog.types.Processor
     if log_format == "json":
-        # Without the variables of each frame: passwords and tokens are among them.
+        # Local variables are left out, because they may hold passwords and tokens.
         frames = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         shared.append(structlog.processors.ExceptionRenderer(frames))
         renderer = structlog.processors.JSONRenderer()
@@ -148,6 +148,6 @@ def configure_logging(level: str, log_format: Literal["console", "json"]) -> Non
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # Libraries speak up only when something is wrong.
+    # Libraries log warnings and errors only.
     for name in ("asyncio", "aiohttp", "uvicorn", "httpx"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

@@ -1,4 +1,4 @@
-"""Takes each lane's lease, picks its next job and runs it; what a job does is in jobs/."""
+"""The worker: takes each lane's lease, runs its queued jobs one by one, and sends heartbeats."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,67 +13,67 @@ from job_queue.records import JobRecord
 from jobs.context import JobContext, JobFailed, Outcome, Progress
 from jobs.runners import run_job
 from logging_setup import OutageLog
-from metrics.exposition import packed
+from metrics.exposition import pack
 from stores.hot.beats import BEAT_TTL_S, beat
 from stores.hot.leases import Lease, LeaseLost, try_acquire
 from stores.hot.store import StoreRefused, StoreUnavailable
 from timing.backoff import Backoff, stop_or
 from venues.errors import CollectionFailed, ExchangeError
 
-# A job's record is fresh at least once a second, so it is written a little more often.
+# A job's record must be at most 1 s old, so it is written more often.
 _REPORT_EVERY_S: Final = 0.5
 _LOOK_EVERY_S: Final = 1.0
 _FIRST_RETRY_S: Final = 0.5
 _SLOWEST_RETRY_S: Final = 5.0
 _BEAT_EVERY_S: Final = BEAT_TTL_S / 3
-# SIGTERM must end everything within 3 s; the store's answer to a hand-back gets this much of it.
+# SIGTERM must end the worker within 3 s; handing a job back may take this much of it.
 _HAND_BACK_S: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
 Watcher = Callable[[JobRecord, Progress], None]
-# How a run ended here: also handed back (queued), or the lease or the run went to somebody else.
+# How a run ended here; queued: handed back; lost: the lease or the run is no longer ours.
 RunEnd = Literal["complete", "failed", "aborted", "queued", "lost"]
 
 
 class Worker:
-    """Runs queued jobs until told to stop; then hands the running ones back."""
+    """Runs queued jobs until stopped, and then hands the running ones back to the queue."""
 
     def __init__(self, context: JobContext, *, holder: str, watcher: Watcher | None = None) -> None:
         self._context = context
         self._queue: JobQueue = context.queue
         self._holder = holder
         self._watcher = watcher
-        self._beat_now = asyncio.Event()  # a job ended: its numbers are told at once
-        # Over REST every look is billed.
+        self._beat_now = asyncio.Event()  # set when a job ends, to publish its metrics at once
+        # Upstash bills every command.
         native = context.store.kind == "native"
         self._look_every_s = _LOOK_EVERY_S if native else context.settings.upstash_poll_s
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Works all lanes until `stop`. Never raises for what a store or an exchange does."""
+        """Serves all lanes until `stop`. Failures of stores or exchanges are never raised."""
         async with asyncio.TaskGroup() as running:
             for lane in Lane:
-                running.create_task(self._keep_working(lane, stop), name=f"lane-{lane}")
-            running.create_task(self._keep_beating(stop), name="beat")
+                running.create_task(self._serve_lane(lane, stop), name=f"lane-{lane}")
+            running.create_task(self._send_heartbeats(stop), name="beat")
 
-    async def _keep_beating(self, stop: asyncio.Event) -> None:
-        outage = OutageLog(log, "beat_not_written", "beats_again")
+    async def _send_heartbeats(self, stop: asyncio.Event) -> None:
+        outage = OutageLog(log, "heartbeat_failed", "heartbeat_restored")
         while not stop.is_set():
             try:
                 self._beat_now.clear()
-                note = packed(self._context.metrics.registry)
+                note = pack(self._context.metrics.registry)
                 await beat(self._context.store, self._holder, note)
                 outage.recovered()
             except StoreUnavailable as error:
                 outage.failed(error)
             await _wait_for_first(stop.wait(), self._beat_now.wait(), asyncio.sleep(_BEAT_EVERY_S))
 
-    async def _keep_working(self, lane: Lane, stop: asyncio.Event) -> None:
+    async def _serve_lane(self, lane: Lane, stop: asyncio.Event) -> None:
         backoff = Backoff(_FIRST_RETRY_S, _SLOWEST_RETRY_S)
-        outage = OutageLog(log, "store_unavailable", "store_back")
+        outage = OutageLog(log, "store_unavailable", "store_available_again")
         while not stop.is_set():
             try:
-                await self._work(lane, stop)
+                await self._run_queued_jobs(lane, stop)
                 backoff.reset()
                 outage.recovered(lane=lane)
                 await _wait_for_first(
@@ -84,8 +84,8 @@ class Worker:
                 outage.failed(error, lane=lane, retry_in_s=retry_s)
                 await stop_or(stop, retry_s)
 
-    async def _work(self, lane: Lane, stop: asyncio.Event) -> None:
-        """Runs what is queued for `lane`, if its lease can be had."""
+    async def _run_queued_jobs(self, lane: Lane, stop: asyncio.Event) -> None:
+        """Runs the queued jobs of `lane` if its lease is free."""
         if not await self._queue.has_work(lane):
             return
         lease = await self.acquire(lane)
@@ -94,8 +94,8 @@ class Worker:
         try:
             while lease.held and not stop.is_set() and (job := await self._queue.take(lease)):
                 if await self.run_one(job, lease, stop) == "lost":
-                    # Also when the store refuses the end of a run: under this lease it would be
-                    # taken again at once, and all of it collected anew, for as long as it does.
+                    # A run whose end the store refused would be taken again at once under this
+                    # lease, and collected again and again; so the lease is released first.
                     return
         except LeaseLost as error:
             log.warning("lease_lost", lane=lane, error=str(error))
@@ -103,18 +103,18 @@ class Worker:
             await lease.release()
 
     async def acquire(self, lane: Lane) -> Lease | None:
-        """The lane's lease, or None while somebody else has it. Raises StoreUnavailable."""
+        """The lane's lease; None while another worker holds it. Raises StoreUnavailable."""
         lease = await try_acquire(
             self._context.store,
             lane,
             holder=self._holder,
             ttl_s=self._context.settings.worker_lock_ttl_s,
         )
-        self._context.metrics.lease_asked(lane, acquired=lease is not None)
+        self._context.metrics.lease_requested(lane, acquired=lease is not None)
         return lease
 
     async def run_one(self, job: JobRecord, lease: Lease, stop: asyncio.Event) -> RunEnd:
-        """Runs a taken job to its end, and says how it ended."""
+        """Runs a taken job, and returns how it ended."""
         with structlog.contextvars.bound_contextvars(job=job.id, run=job.run):
             log.info("job_started", attempt=job.attempts)
             waited_s = ((job.started_at or 0) - (job.enqueued_at or job.started_at or 0)) / 1000
@@ -133,8 +133,8 @@ class Worker:
             if work.done():
                 return await self._finish(job, lease, work)
             if report.done():
-                # It ends by itself only to say that the job is no longer ours to run.
-                return _why_not_ours(report)
+                # The report ends by itself only when the job was aborted or the lease was lost.
+                return _end_from_report(report)
             if lease.lost.is_set():
                 log.warning("lease_lost")
                 return "lost"
@@ -143,7 +143,7 @@ class Worker:
             await _cancel(work, report)
 
     async def _report(self, job: JobRecord, lease: Lease, progress: Progress) -> None:
-        """Keeps the job's record fresh; raises JobAborted or LeaseLost."""
+        """Writes the job's progress into its record. Raises JobAborted or LeaseLost."""
         while True:
             if self._watcher is not None:
                 self._watcher(job, progress)
@@ -152,31 +152,31 @@ class Worker:
                     job, lease, phase=progress.phase, done=progress.done, total=progress.total
                 )
             except StoreUnavailable as error:
-                # The lease tells when the store was away for too long.
-                log.warning("progress_not_written", error=str(error))
+                # The lease is lost if the store stays away for too long.
+                log.warning("progress_not_saved", error=str(error))
             await asyncio.sleep(_REPORT_EVERY_S)
 
     async def _finish(self, job: JobRecord, lease: Lease, work: "asyncio.Task[Outcome]") -> RunEnd:
-        """Writes how the work ended into the job's record."""
+        """Writes the outcome of the work into the job's record."""
         outcome: Outcome | None = None
         error: str | None = None
         try:
             outcome = work.result()
         except (LeaseLost, JobAborted) as reason:
-            log.warning("job_not_ours", reason=str(reason))
+            log.warning("job_run_lost", error=str(reason))
             return "lost"
         except StoreUnavailable as reason:
             if not isinstance(reason, StoreRefused) or reason.transient:
                 log.warning("store_unavailable", error=str(reason))
                 return await self._hand_back(job, lease, work)
-            # Full, say, or over its quota: to collect all of it again would not help.
+            # The store is full or over its quota, so collecting everything again would not help.
             error = str(reason)
             log.error("job_failed", error=error)
         except (JobFailed, CollectionFailed, ExchangeError, DatabaseUnavailable) as reason:
             error = str(reason)
             log.error("job_failed", error=error)
         except Exception as reason:
-            # A mistake of ours in one job must not take the lane down with it.
+            # A bug in one job must not stop the lane.
             error = f"internal error: {type(reason).__name__}: {reason}"
             log.exception("job_crashed")
         state: Literal["complete", "failed"] = "complete" if outcome is not None else "failed"
@@ -192,7 +192,7 @@ class Worker:
         except JobAborted:
             return "aborted"
         except (LeaseLost, StoreUnavailable) as reason:
-            log.warning("job_end_not_written", reason=str(reason))
+            log.warning("job_outcome_not_saved", error=str(reason))
             return "lost"
         if outcome is not None:
             self._context.metrics.published(job.id, outcome.result)
@@ -201,7 +201,7 @@ class Worker:
     async def _hand_back(
         self, job: JobRecord, lease: Lease, work: "asyncio.Task[Outcome]"
     ) -> RunEnd:
-        """Back to the queue, for another worker or for the next start."""
+        """Puts the job back into the queue, for another worker or the next start."""
         await _cancel(work)
         try:
             async with asyncio.timeout(_HAND_BACK_S):
@@ -209,13 +209,13 @@ class Worker:
         except JobAborted:
             return "aborted"
         except (StoreUnavailable, LeaseLost, TimeoutError) as error:
-            # The record stays active under our token: whoever takes the lease next sees that.
-            log.warning("not_handed_back", error=str(error))
+            # The record stays active under our token, so the next lease holder takes it over.
+            log.warning("job_not_handed_back", error=str(error))
             return "lost"
         return "queued"
 
 
-def _why_not_ours(report: "asyncio.Task[None]") -> RunEnd:
+def _end_from_report(report: "asyncio.Task[None]") -> RunEnd:
     reason = report.exception()
     if isinstance(reason, JobAborted):
         log.info("job_aborted")
@@ -227,8 +227,8 @@ def _why_not_ours(report: "asyncio.Task[None]") -> RunEnd:
 
 
 async def _wait_for_first(*waits: Awaitable[object]) -> None:
-    """Returns when the first of `waits` is done. Coroutines still waiting are cancelled; tasks
-    that were handed in go on."""
+    """Returns when the first of `waits` is done. Remaining coroutines are cancelled; tasks that
+    were passed in go on."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     ours = [task for task, wait in zip(tasks, waits, strict=True) if task is not wait]
     try:
@@ -241,7 +241,7 @@ async def _wait_for_first(*waits: Awaitable[object]) -> None:
 
 
 async def _cancel(*tasks: "asyncio.Future[Any]") -> None:
-    """Cancels and waits until the tasks are over; their results have been read or do not matter."""
+    """Cancels the tasks and waits for their end; their results are ignored."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -23,7 +23,7 @@ from cache_manager import DocumentMeta
 from documents.names import DOCUMENTS
 from job_queue.records import JobState
 from metrics.api import ApiMetrics
-from metrics.exposition import CONTENT_TYPE, NotPacked, Page, packed, unpacked
+from metrics.exposition import CONTENT_TYPE, MalformedMetrics, MetricsPage, pack, unpack
 from stores.hot.beats import workers_alive
 from stores.hot.store import HotStore, StoreUnavailable
 
@@ -75,7 +75,7 @@ class ProcessGroup:
 
     async def _share(self, store: HotStore) -> None:
         async with self._writing:
-            text = packed(self.metrics.registry)
+            text = pack(self.metrics.registry)
             await store.execute("SET", self._key(self.metrics.process), text, "EX", _SHARED_TTL_S)
 
     def _key(self, process: str) -> str:
@@ -102,7 +102,7 @@ def build_scrape(processes: ProcessGroup) -> APIRouter:
     async def metrics(parts: RequestParts) -> Response:
         """Metrics of workers have a `worker` label, those of API processes `process`. While the
         store does not answer: only those of this process, with `perpcache_store_up 0`."""
-        page = Page()
+        page = MetricsPage()
         up = await _add_shared(page, parts, processes)
         page.add([_gauge("store_up", "Whether the hot store answers.", [((), up)])])
         return Response(page.text(), media_type=CONTENT_TYPE)
@@ -110,7 +110,7 @@ def build_scrape(processes: ProcessGroup) -> APIRouter:
     return router
 
 
-async def _add_shared(page: Page, parts: Parts, processes: ProcessGroup) -> bool:
+async def _add_shared(page: MetricsPage, parts: Parts, processes: ProcessGroup) -> bool:
     """Adds all metrics; if the store does not answer, only our own, and returns False."""
     metrics = processes.metrics
     page.add(metrics.registry.collect(), {"process": metrics.process})
@@ -152,12 +152,12 @@ async def _add_shared(page: Page, parts: Parts, processes: ProcessGroup) -> bool
     return True
 
 
-def _add_packed(page: Page, text: bytes, label: str, value: str) -> None:
+def _add_packed(page: MetricsPage, text: bytes, label: str, value: str) -> None:
     if not text:
         return  # a process without metrics
     try:
-        page.add(unpacked(text), {label: value})
-    except NotPacked as error:
+        page.add(unpack(text), {label: value})
+    except MalformedMetrics as error:
         log.warning("metrics_unreadable", error=str(error), **{label: value})
 
 

@@ -188,7 +188,7 @@ class ExchangeClient:
             raise self._source_down(request, _cause(error)[:200]) from None
         finally:
             took_s = self.clock.monotonic_s() - sent_at
-            self._metrics.asked(request.exchange, request.endpoint, ending, took_s)
+            self._metrics.request_ended(request.exchange, request.endpoint, ending, took_s)
             self.limits.for_exchange(request.exchange).answered(request, ticket, headers)
         refusal = judge(request, status, headers, body, self.clock.wall_ms())
         if refusal is not None:

@@ -9,8 +9,8 @@ from commands.data_dir import remember_exchanges
 from commands.open_files import raise_open_file_limit
 from commands.runtime import tune_garbage_collection
 from config import Settings
-from jobs.due import keep_asking
-from metrics.event_loop import loop_watched
+from jobs.due import queue_due_jobs
+from metrics.event_loop import measuring_loop_lag
 from worker import Worker
 
 
@@ -23,8 +23,8 @@ async def run(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) ->
         tune_garbage_collection()
         if context.store.kind != "native":
             opened.enter_context(local_wakeup(settings).listening(context.queue.wake))
-        await opened.enter_async_context(loop_watched(context.metrics.loop_lag))
+        await opened.enter_async_context(measuring_loop_lag(context.metrics.loop_lag))
         running = await opened.enter_async_context(asyncio.TaskGroup())
-        running.create_task(keep_asking(context, stop), name="schedule")
+        running.create_task(queue_due_jobs(context, stop), name="schedule")
         running.create_task(Worker(context, holder=holder_name()).run(stop), name="worker")
     return 0

@@ -1,1 +1,1 @@
-"""One record per job in the hot store, moved only by scripts that check the lease."""
+"""The job queue in the hot store: job kinds, job records, and the scripts that change them."""

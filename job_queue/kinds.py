@@ -1,4 +1,4 @@
-"""The table of job kinds and lanes, and what follows from it: ids, lanes, who makes a document.
+"""The table of job kinds and lanes: job ids, their lanes, and the documents that they produce.
 
 A new kind of job is a row here and a function in jobs/runners.py; a new lane is a line of `Lane`.
 """
@@ -13,15 +13,15 @@ from market.timeframes import COLLECTED, Timeframe
 
 
 class Lane(StrEnum):
-    """Jobs of one lane run one after the other, under the lease of that name; lanes run side by
-    side, so that a funding refresh never waits behind a long collection."""
+    """Jobs of one lane run one at a time, under the lease of that name. Lanes run in parallel, so
+    a funding refresh never waits for a long collection."""
 
     WORKER = "worker"
     FUNDING = "funding"
 
 
 def job_id_of(kind: str, timeframe: Timeframe | None = None) -> str:
-    """The job of that kind, for the timeframe or what it is collected as if it has timeframes."""
+    """The job's id; a timeframe counts as the one it is collected as (8h as 4h)."""
     return kind if timeframe is None else f"{kind}:{timeframe.collected_as}"
 
 
@@ -30,8 +30,8 @@ class JobKind:
     """A kind of job. With `timeframes` there is one job for each, which publishes the documents
     that the timeframe produces; else there is one job, which publishes `produces`.
 
-    `title`: what a run of it is. `internal`: it is queued by POST /api/v1/internal/<internal>.
-    `command`: what `python main.py <name>`, which runs it here and now, says of itself.
+    `title` describes a run. POST /api/v1/internal/<internal> queues the job. `command` is the
+    help text of `python main.py <name>`, which runs the job in the foreground.
     """
 
     name: str
@@ -43,7 +43,7 @@ class JobKind:
     command: str | None = None
 
     def jobs(self) -> "Iterator[JobDefinition]":
-        """The jobs of this kind, in the order of its timeframes."""
+        """The jobs of this kind, in the order of `timeframes`."""
         if self.timeframes is None:
             yield JobDefinition(self.name, self, None, self.produces)
             return
@@ -54,7 +54,7 @@ class JobKind:
 
 @dataclass(frozen=True, slots=True)
 class JobDefinition:
-    """One job that can be asked for, by its id, and the documents that it publishes."""
+    """One job that can be requested by its id, and the documents that it publishes."""
 
     id: str
     kind: JobKind
@@ -84,15 +84,15 @@ KINDS: Final = (
 
 JOBS: Final[Mapping[str, JobDefinition]] = {job.id: job for kind in KINDS for job in kind.jobs()}
 JOB_IDS: Final = tuple(JOBS)
-# Every lane has its key here, also one without jobs.
+# Lanes without jobs are included.
 IDS_BY_LANE: Final[Mapping[str, tuple[str, ...]]] = {
     lane: tuple(job.id for job in JOBS.values() if job.kind.lane is lane) for lane in Lane
 }
-_MAKERS: Final = {document: job.id for job in JOBS.values() for document in job.produces}
+_PRODUCERS: Final = {document: job.id for job in JOBS.values() for document in job.produces}
 
 
-def job_of(job_id: str) -> JobDefinition:
-    """Raises ValueError for an id that does not exist."""
+def job_definition(job_id: str) -> JobDefinition:
+    """The job with this id. Raises ValueError if there is none."""
     try:
         return JOBS[job_id]
     except KeyError:
@@ -100,18 +100,18 @@ def job_of(job_id: str) -> JobDefinition:
 
 
 def lane_of(job_id: str) -> Lane:
-    """The lane that the job runs in. Raises ValueError for an id that does not exist."""
-    return job_of(job_id).kind.lane
+    """The lane that the job runs in. Raises ValueError for an unknown id."""
+    return job_definition(job_id).kind.lane
 
 
 def collect_id(timeframe: Timeframe) -> str:
-    """The job that makes this timeframe's document: 8h is made by 4h's."""
+    """The id of the job that produces this timeframe's document; 4h's job produces 8h too."""
     return job_id_of(_COLLECT.name, timeframe)
 
 
-def maker_of(document: str) -> str:
-    """The id of the job that publishes the document. Raises ValueError if none does."""
+def producer_of(document: str) -> str:
+    """The id of the job that publishes `document`. Raises ValueError if none does."""
     try:
-        return _MAKERS[document]
+        return _PRODUCERS[document]
     except KeyError:
         raise ValueError(f"no job makes a document {document!r}") from None

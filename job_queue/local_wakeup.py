@@ -1,7 +1,7 @@
-"""Wakes the workers of this host where the store cannot: over REST nobody can listen.
+"""Wakes this host's workers through named pipes, because Upstash REST has no subscriptions.
 
-Each worker has a named pipe in a folder of DATA_DIR; whoever queues a job there writes a byte into
-all of them. A hint only: workers also look by themselves, so nothing depends on one that is lost.
+Each worker has a named pipe in a folder of DATA_DIR; a process that queues a job writes one byte
+into each. Workers also poll, so a lost wakeup only delays them.
 """
 
 import asyncio
@@ -16,16 +16,16 @@ from typing import Final
 
 import structlog
 
-_SUFFIX: Final = ".bell"  # as earlier versions call their pipes
+_SUFFIX: Final = ".bell"  # shared with earlier releases on the same host
 _DRAFT: Final = ".new"
 _FLAGS: Final = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ_AT_ONCE: Final = 4096  # bytes: many wakings are one
+_READ_AT_ONCE: Final = 4096  # bytes: pending wakeups are read as one
 
 log = structlog.get_logger(__name__)
 
 
 class LocalWakeup:
-    """Of all processes that share `folder`, which need not exist."""
+    """Wakes the processes that listen in `folder`, which is created when needed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -35,19 +35,19 @@ class LocalWakeup:
         try:
             pipes = [pipe for pipe in self._folder.iterdir() if pipe.suffix == _SUFFIX]
         except OSError:
-            return  # no worker has been here
+            return  # no worker has ever listened here
         for pipe in pipes:
             _write(pipe)
 
     @contextlib.contextmanager
     def listening(self, on_wake: Callable[[], None]) -> Iterator[None]:
-        """Inside, `on_wake` is called on the event loop after a `wake`. Where no pipe can be made,
-        this is said once and the worker goes on without."""
+        """Calls `on_wake` on the event loop after each `wake`. If no pipe can be created, it logs
+        that and the worker polls only."""
         with contextlib.ExitStack() as opened:
             try:
                 reader = self._open_pipe(opened)
             except OSError as error:
-                log.warning("no_local_wakeup", folder=str(self._folder), cause=str(error))
+                log.warning("local_wakeup_unavailable", folder=str(self._folder), error=str(error))
             else:
                 loop = asyncio.get_running_loop()
                 loop.add_reader(reader, _read, reader, on_wake)
@@ -62,9 +62,9 @@ class LocalWakeup:
         try:
             reader = os.open(draft, os.O_RDONLY | _FLAGS)
             opened.callback(os.close, reader)
-            # Our own writing end: without one the reader sees an end each time that others close.
+            # Without a writing end of our own, the reader gets EOF whenever the last writer closes.
             opened.callback(os.close, os.open(draft, os.O_WRONLY | _FLAGS))
-            # Known to others only now: a pipe that nobody reads is removed.
+            # Renamed only now, because `wake` removes pipes that nobody reads.
             draft.rename(pipe)
         except OSError:
             draft.unlink(missing_ok=True)
@@ -91,6 +91,6 @@ def _write(pipe: Path) -> None:
         if stat.S_ISFIFO(os.fstat(writer).st_mode):
             os.write(writer, b"!")
     except OSError:
-        pass  # full: its worker is woken already
+        pass  # the pipe is full, so its worker has wakeups pending
     finally:
         os.close(writer)

@@ -1,6 +1,7 @@
-"""The queue: one record per job in Redis; what may happen to it is decided in transitions.py.
+"""The job queue's operations: request, take, progress, finish, hand back, abort, list and wait.
 
-What is queued is a wish ('the 4h document, no older than now'), so asking twice is asking once.
+Each job has one record in Redis, which the scripts of transitions.py change. A request means 'the
+4h document, no older than now', so a second request joins one that is still queued.
 """
 
 import asyncio
@@ -29,25 +30,25 @@ from stores.hot.store import HotStore, Word
 from stores.hot.subscription import Subscription
 from timing.clock import now_ms
 
-MAX_ATTEMPTS: Final = 3  # attempts that ended with the death of their worker
-KEPT_S: Final = 7 * 24 * 3600  # a finished record
-_LOOK_KEYS: Final = tuple(
+MAX_ATTEMPTS: Final = 3  # after so many attempts in which the worker died, the job fails
+RECORD_TTL_S: Final = 7 * 24 * 3600  # for a finished record
+_HAS_WORK_KEYS: Final = tuple(
     key for lane, ids in IDS_BY_LANE.items() for key in (lock_key(lane), *(f"job:{i}" for i in ids))
 )
-_LOOK_COUNTS: Final = tuple(1 + len(ids) for ids in IDS_BY_LANE.values())
+_KEYS_PER_LANE: Final = tuple(1 + len(ids) for ids in IDS_BY_LANE.values())
 _CHANNEL: Final = "queued"
 _SEQUENCE: Final = "jobs:sequence"
 
 
 class JobAborted(Exception):
-    """The run was aborted, or is no longer the record's: stop, and write nothing."""
+    """The run was aborted, or another one has replaced it: stop, and write nothing."""
 
 
 class JobQueue:
-    """Every method costs one command and raises StoreUnavailable when the store is away.
+    """Each method sends one command and raises StoreUnavailable if the store is away.
 
-    Clocks only fill the record's times; order comes from a counter in the store, so hosts'
-    clocks need not agree.
+    Order comes from a counter in the store. Clocks only fill the record's times, so the clocks of
+    several hosts need not agree.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class JobQueue:
         clock_ms: Callable[[], int] = now_ms,
         wake_local: Callable[[], None] = lambda: None,
     ) -> None:
-        """`wake_local` wakes the workers of this host, where the store has no way to tell them."""
+        """`wake_local` wakes this host's workers if the store has no subscriptions (Upstash)."""
         self._store = store
         self._clock_ms = clock_ms
         self._request = store.script(REQUEST)
@@ -67,53 +68,53 @@ class JobQueue:
         self._abort = store.script(ABORT)
         self._list = store.script(LIST)
         self._has_work = store.script(HAS_WORK)
-        # Nobody can listen over REST, so nothing is published there.
+        # REST has no subscriptions, so nothing is published there.
         self._channel = _CHANNEL if store.kind == "native" else ""
-        self._hints: dict[str, asyncio.Event] = {lane: asyncio.Event() for lane in Lane}
-        self._ended = asyncio.Event()
+        self._wakeups: dict[str, asyncio.Event] = {lane: asyncio.Event() for lane in Lane}
+        self._run_ended = asyncio.Event()
         self._subscription: Subscription | None = None
         self._wake_local = wake_local
-        self._looked_at = -math.inf
+        self._checked_at = -math.inf
 
     async def request(self, job_id: str) -> JobRecord:
-        """Queues the job, or joins the wish that stands. Raises ValueError for an unknown id."""
+        """Queues the job, or joins a pending request. Raises ValueError for an unknown id."""
         lane_of(job_id)
         run, record = await self._request.run(
             [_key(job_id), _SEQUENCE], [self._clock_ms(), self._channel, job_id]
         )
         if not self._channel:
-            self._hints[lane_of(job_id)].set()
+            self._wakeups[lane_of(job_id)].set()
             self._wake_local()
         return read_record(job_id, record, run=run)
 
     async def has_work(self, lane: str) -> bool:
-        """Whether the lane's lease is free and something waits for it.
+        """Whether the lane's lease is free and the lane has pending jobs.
 
-        The one command looks at all lanes, and those with work are woken.
+        The command checks all lanes, and wakes the other lanes that have work.
         """
-        self._hints[lane].clear()
-        self._looked_at = time.monotonic()
-        answers = await self._has_work.run(_LOOK_KEYS, _LOOK_COUNTS)
+        self._wakeups[lane].clear()
+        self._checked_at = time.monotonic()
+        answers = await self._has_work.run(_HAS_WORK_KEYS, _KEYS_PER_LANE)
         found = {name for name, answer in zip(IDS_BY_LANE, answers, strict=True) if answer}
         for other in found - {lane}:
-            self._hints[other].set()
+            self._wakeups[other].set()
         return lane in found
 
     async def take(self, lease: Lease, job_id: str | None = None) -> JobRecord | None:
-        """The next job of the lease's lane, now active under this lease; None when there is none.
+        """Makes the next job of the lease's lane active and returns it; None if there is none.
 
-        First comes a job whose worker died, then the oldest queued one; only `job_id` if given.
-        A job that is active under this very lease already (the reply to an earlier take was
-        lost) is returned again, with no attempt counted. Raises LeaseLost.
+        A job whose worker died comes first, then the oldest queued one; only `job_id` if given.
+        A job that is already active under this lease (the reply to an earlier take was lost) is
+        returned again without counting an attempt. Raises LeaseLost.
         """
         lease.check()
         ids = IDS_BY_LANE[lease.name] if job_id is None else (job_id,)
         if job_id is not None and lane_of(job_id) != lease.name:
             raise ValueError(f"{job_id} does not run under the {lease.name} lease")
-        self._hints[lease.name].clear()
+        self._wakeups[lease.name].clear()
         answer, index, record = await self._take.run(
             [lease.key, *map(_key, ids)],
-            [lease.value, self._clock_ms(), MAX_ATTEMPTS, KEPT_S],
+            [lease.value, self._clock_ms(), MAX_ATTEMPTS, RECORD_TTL_S],
         )
         _raise_unless_held(answer, lease)
         return read_record(ids[index - 1], record) if index else None
@@ -121,7 +122,7 @@ class JobQueue:
     async def progress(
         self, job: JobRecord, lease: Lease, *, phase: str, done: int, total: int
     ) -> None:
-        """Writes where the run is. Raises LeaseLost, or JobAborted when it must stop."""
+        """Stores the run's progress. Raises LeaseLost, or JobAborted if the run must stop."""
         lease.check()
         answer = await self._progress.run(
             [lease.key, _key(job.id)], [lease.value, job.run, phase, done, total]
@@ -138,11 +139,10 @@ class JobQueue:
         result: Mapping[str, Any] | None,
         error: str | None,
     ) -> None:
-        """Ends the run; a rerun that was wanted is queued by the same step.
+        """Ends the run, and queues a requested rerun in the same step.
 
-        While the store is away it is tried again for as long as the lease is ours: the work is
-        done, and ending a run twice is ending it once. Raises LeaseLost, JobAborted,
-        StoreRefused.
+        The command is idempotent, so it is retried while the store is away, until the lease is
+        lost. Raises LeaseLost, JobAborted, StoreRefused.
         """
         args: tuple[Word, ...] = (
             lease.value,
@@ -152,7 +152,7 @@ class JobQueue:
             self._clock_ms(),
             "" if result is None else orjson.dumps(dict(result)),
             error or "",
-            KEPT_S,
+            RECORD_TTL_S,
             self._channel,
             job.id,
         )
@@ -160,11 +160,11 @@ class JobQueue:
             lease, lambda: self._finish.run([lease.key, _key(job.id)], args)
         )
         _raise_unless_held(answer, lease)
-        self._ended.set()
-        self._ended = asyncio.Event()
+        self._run_ended.set()
+        self._run_ended = asyncio.Event()
 
     async def hand_back(self, job: JobRecord, lease: Lease) -> None:
-        """Puts the run back into the queue, at its old place; the attempt does not count.
+        """Puts the run back at its old place in the queue; the attempt does not count.
 
         Raises LeaseLost, JobAborted.
         """
@@ -175,24 +175,24 @@ class JobQueue:
         _raise_unless_held(answer, lease)
 
     async def abort(self, job_id: str) -> JobRecord | None:
-        """Ends a queued or active run, and a rerun that was wanted; a finished one stays as it is.
+        """Ends a queued or active run and a requested rerun; a finished run stays unchanged.
 
-        The worker learns of it by its next progress or finish. None: no such job is known.
+        The worker notices at its next `progress` or `finish`. Returns None for an unknown job.
         """
         if job_id not in JOB_IDS:
             return None
-        record = await self._abort.run([_key(job_id)], [self._clock_ms(), KEPT_S])
+        record = await self._abort.run([_key(job_id)], [self._clock_ms(), RECORD_TTL_S])
         return read_record(job_id, record) if record else None
 
     async def get(self, job_id: str) -> JobRecord | None:
-        """The job's record, or None when nobody has asked for it within a week."""
+        """The job's record, or None if it was never requested or has expired (RECORD_TTL_S)."""
         if job_id not in JOB_IDS:
             return None
         record = await self._store.execute("HGETALL", _key(job_id))
         return read_record(job_id, record) if record else None
 
     async def list(self) -> "list[JobRecord]":
-        """All records, those queued last first."""
+        """All records, the last queued one first."""
         records = await self._list.run([_key(job_id) for job_id in JOB_IDS])
         known = [
             (int(fields_of(record)[b"seq"]), read_record(job_id, record))
@@ -202,42 +202,43 @@ class JobQueue:
         return [record for _, record in sorted(known, key=lambda pair: pair[0], reverse=True)]
 
     async def wait_for_work(self, timeout_s: float, lane: str = Lane.WORKER) -> None:
-        """Returns when something may have been queued in the lane, at the latest when nobody has
-        looked for `timeout_s`. A hint only: look with `has_work` or `take`, which also reset it.
+        """Returns when the lane may have work, at the latest `timeout_s` after the last check.
+
+        Call `has_work` or `take` afterwards: they check it, and reset the wakeup.
         """
         if self._subscription is None and isinstance(self._store, NativeStore):
             self._subscription = Subscription(
-                self._store, _CHANNEL, on_message=self._heard, on_connected=self.wake
+                self._store, _CHANNEL, on_message=self._on_queued, on_connected=self.wake
             )
             self._subscription.start()
         entered = time.monotonic()
-        while (left_s := max(entered, self._looked_at) + timeout_s - time.monotonic()) > 0:
+        while (left_s := max(entered, self._checked_at) + timeout_s - time.monotonic()) > 0:
             try:
                 async with asyncio.timeout(left_s):
-                    await self._hints[lane].wait()
+                    await self._wakeups[lane].wait()
                 return
             except TimeoutError:
-                pass  # another lane may have looked for all meanwhile
+                pass  # another lane may have checked for all lanes meanwhile
 
     def wake(self) -> None:
-        """Ends every `wait_for_work` of this process: something may have been queued."""
-        for hint in self._hints.values():
-            hint.set()
+        """Ends every `wait_for_work` of this process."""
+        for wakeup in self._wakeups.values():
+            wakeup.set()
 
-    def next_end(self) -> asyncio.Event:
-        """Set when a run ends next in this process: a hint for who waits for one, and also looks
-        by itself for what other processes end. Ask for it before looking."""
-        return self._ended
+    def next_run_end(self) -> asyncio.Event:
+        """An event that is set when the next run ends in this process; get it before checking a
+        record. Runs that end in other processes do not set it, so poll as well."""
+        return self._run_ended
 
     async def aclose(self) -> None:
-        """Stops listening; the store stays open."""
+        """Ends the subscription; the store stays open."""
         if self._subscription is not None:
             await self._subscription.aclose()
 
-    def _heard(self, message: bytes) -> None:
+    def _on_queued(self, message: bytes) -> None:
         job_id = message.decode(errors="replace")
         if job_id in JOB_IDS:
-            self._hints[lane_of(job_id)].set()
+            self._wakeups[lane_of(job_id)].set()
 
 
 def _raise_unless_held(answer: bytes, lease: Lease) -> None:

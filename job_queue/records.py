@@ -1,4 +1,4 @@
-"""What the store holds about a job, read into values."""
+"""JobRecord and LastRun: a job's stored fields as typed values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import orjson
 
-from job_queue.kinds import job_of
+from job_queue.kinds import job_definition
 from market.timeframes import Timeframe
 from stores.hot.store import StoreUnavailable
 
@@ -15,7 +15,7 @@ JobState = Literal["queued", "active", "complete", "failed", "aborted"]
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """How the last run that ended did so. Times are UTC ms; `result` is a complete run's."""
+    """The outcome of the last run that ended. Times are UTC ms; `result` is set if complete."""
 
     run: int
     state: str
@@ -27,8 +27,8 @@ class LastRun:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """One job's record. `run` of `JobQueue.request`'s answer is the run that answers the request;
-    elsewhere it is the current one. Times are UTC ms."""
+    """One job's record. `run` is the current run; in the answer of `JobQueue.request` it is the
+    run that will satisfy the request. Times are UTC ms."""
 
     id: str
     run: int
@@ -48,32 +48,32 @@ class JobRecord:
 
     @property
     def kind(self) -> str:
-        return job_of(self.id).kind.name
+        return job_definition(self.id).kind.name
 
     @property
     def timeframe(self) -> Timeframe | None:
-        return job_of(self.id).timeframe
+        return job_definition(self.id).timeframe
 
     @property
     def produces(self) -> tuple[str, ...]:
         """The documents that the job publishes."""
-        return job_of(self.id).produces
+        return job_definition(self.id).produces
 
     @property
     def is_pending(self) -> bool:
-        """Whether it waits for a worker, or runs."""
+        """Whether it is queued or running."""
         return self.state in ("queued", "active")
 
 
 def fields_of(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    """The fields of a stored record by name, from HGETALL's answer."""
+    """HGETALL's answer as a mapping."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def read_record(job_id: str, flat: Sequence[bytes], run: int | None = None) -> JobRecord:
-    """The record that HGETALL's answer holds, with `run` in the place of its own if given.
+    """The record in HGETALL's answer; `run` replaces the stored run number if given.
 
-    Raises StoreUnavailable when its state is none that this version knows.
+    Raises StoreUnavailable for a state that this version does not know.
     """
     fields = _Fields(fields_of(flat))
     return JobRecord(
@@ -97,7 +97,7 @@ def read_record(job_id: str, flat: Sequence[bytes], run: int | None = None) -> J
 
 @dataclass(frozen=True, slots=True)
 class _Fields:
-    """Fields as values; '' in the store is None."""
+    """Typed access to stored fields; '' means None."""
 
     stored: Mapping[bytes, bytes]
 
@@ -118,7 +118,7 @@ class _Fields:
             case "queued" | "active" | "complete" | "failed" | "aborted" as state:
                 return state
             case other:
-                raise StoreUnavailable(f"a job's record holds the state {other!r}")
+                raise StoreUnavailable(f"a job's record has the unknown state {other!r}")
 
 
 def _last_run(fields: _Fields) -> LastRun | None:

@@ -1,13 +1,13 @@
-"""Every decision about a job, one Lua script each: queued, joined, taken, ended, handed back.
+"""The job state machine as Lua scripts: request, take, progress, finish, hand back, abort, list.
 
-A record is a hash; '' is null. They name all keys in KEYS and use neither cjson nor the server's
-clock, so they run alike on Redis 6.2, Valkey and Upstash. Answers that begin with a word:
-'ok', 'lost' (the lease is not the caller's), 'aborted' (the run is no longer the caller's).
+A record is a hash; '' is null. The scripts name all keys in KEYS and use neither cjson nor the
+server's clock, so they run alike on Redis 6.2, Valkey and Upstash. Answers: 'ok', 'lost' (the
+caller does not hold the lease), 'aborted' (the run is no longer the caller's).
 """
 
 from typing import Final
 
-# queued(job; seq, enqueued_at, run): a fresh record that waits for a worker.
+# queued(job; seq, enqueued_at, run): writes a fresh record in state queued.
 _QUEUED: Final = """
 local function queued(job, seq, at, run)
   redis.call('HSET', job, 'state', 'queued', 'run', run, 'seq', seq, 'enqueued_at', at,
@@ -17,13 +17,13 @@ local function queued(job, seq, at, run)
 end
 """
 
-# A full store refuses a script's first write if that takes memory, and takes the rest once
-# another was done. What tells of runs (a few hundred bytes for each of a dozen jobs) begins with
-# one that takes none: a run that fails because the store is full has to be able to say so.
+# A full store refuses a script's first write if that takes memory, but accepts later writes once
+# one was accepted. Scripts that record a run's end or progress start with PERSIST, which takes no
+# memory, so that a run which fails on a full store can still be recorded as failed.
 
-# ended(job; state, as_of, now, result, error, keep_s): the run is over and is kept as `last`.
-# One that is complete has done all its tasks, whatever was reported last.
-# A rerun that is wanted is queued at once, unless it was aborted with the run: then both ended.
+# ended(job; state, as_of, now, result, error, keep_s): ends the run and keeps it as `last`.
+# A complete run counts all its tasks as done, whatever was reported last.
+# A requested rerun is queued at once; an abort ends the rerun too. Returns whether one was queued.
 _ENDED: Final = (
     _QUEUED
     + """
@@ -48,8 +48,8 @@ end
 """
 )
 
-# mine(lock, job; value, run): whether the lease and the run are still the caller's.
-# Returns nil when they are, else the word to answer.
+# not_mine(lock, job; value, run): checks that the lease and the run are still the caller's.
+# Returns nil if they are, else 'lost' or 'aborted'.
 _MINE: Final = """
 local function not_mine(lock, job, value, run)
   if redis.call('GET', lock) ~= value then return 'lost' end
@@ -58,8 +58,8 @@ local function not_mine(lock, job, value, run)
 end
 """
 
-# request(job, counter; now, channel, id): queues a wish, or joins the one that stands.
-# Returns {run that answers this request, record}.
+# request(job, counter; now, channel, id): queues the job, joins a queued run, or notes a rerun.
+# Returns {run that satisfies this request, record}.
 REQUEST: Final = (
     _QUEUED
     + """
@@ -83,8 +83,9 @@ return {run, redis.call('HGETALL', KEYS[1])}
 """
 )
 
-# take(lock, jobs...; value, now, deaths allowed, keep_s): the next job becomes active.
-# Returns {answer, its place among jobs or 0, record}: mine again, a dead worker's, oldest queued.
+# take(lock, jobs...; value, now, attempts allowed, keep_s): makes the next job active. The order
+# is: already active under this lease, left by a dead worker, oldest queued.
+# Returns {answer, its index among jobs or 0, record}.
 TAKE: Final = (
     _ENDED
     + """
@@ -120,7 +121,7 @@ return {'ok', best - 1, redis.call('HGETALL', job)}
 """
 )
 
-# progress(lock, job; value, run, phase, done, total): where the run is.
+# progress(lock, job; value, run, phase, done, total): stores the run's progress.
 # Returns the answer.
 PROGRESS: Final = (
     _MINE
@@ -134,7 +135,7 @@ return 'ok'
 )
 
 # finish(lock, job; value, run, state, as_of, now, result, error, keep_s, channel, id): ends it.
-# Returns the answer; 'ok' too when this very run was ended by this very lease before.
+# Returns the answer; also 'ok' if the same lease has ended the same run before.
 FINISH: Final = (
     _ENDED
     + _MINE
@@ -150,8 +151,8 @@ return 'ok'
 """
 )
 
-# hand_back(lock, job; value, run, channel, id): the run waits for another worker, at its place.
-# Returns the answer. It starts anew, so it also answers whoever wanted a rerun.
+# hand_back(lock, job; value, run, channel, id): queues the run again at its old place.
+# Returns the answer. The run will start over, so it also satisfies a requested rerun.
 HAND_BACK: Final = (
     _QUEUED
     + _MINE
@@ -170,7 +171,7 @@ return 'ok'
 )
 
 # abort(job; now, keep_s): ends a queued or active run without a result.
-# Returns the record; an empty one when there is none.
+# Returns the record, which is empty if there is none.
 ABORT: Final = (
     _ENDED
     + """
@@ -182,16 +183,16 @@ return redis.call('HGETALL', KEYS[1])
 """
 )
 
-# list(jobs...): all records in one command.
-# Returns a record for each key; an empty one where there is none.
+# list(jobs...): reads all records.
+# Returns a record for each key, which is empty if there is none.
 LIST: Final = """
 local records = {}
 for i = 1, #KEYS do records[i] = redis.call('HGETALL', KEYS[i]) end
 return records
 """
 
-# has_work({lock, jobs...} of each lane; keys of each lane): whether a worker that took a lane's
-# free lock would find something to do. Returns 1 or 0 for each lane.
+# has_work({lock, jobs...} of each lane; number of keys of each lane): whether the lane's lock is
+# free and one of its jobs is queued or active. Returns 1 or 0 for each lane.
 HAS_WORK: Final = """
 local answers, lock = {}, 1
 for lane = 1, #ARGV do

@@ -1,1 +1,1 @@
-"""What each kind of job does."""
+"""The work of each kind of job: collection, funding refresh and market discovery."""

@@ -1,4 +1,4 @@
-"""The collection job: one timeframe's candles, open interest and funding, and its documents."""
+"""The collection job: fetches one timeframe's markets, builds its documents and publishes them."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from data_collector import Collected, fetch_market_data
 from database import DatabaseUnavailable
 from documents.names import GLOBAL_FR
 from documents.reading import StoredSeries, decode_series
-from job_queue.kinds import maker_of
+from job_queue.kinds import producer_of
 from job_queue.records import JobRecord
 from jobs.context import JobContext, Outcome, Progress
 from jobs.document_draft import DocumentDraft
 from jobs.funding import known_funding
-from jobs.markets import markets_to_ask
+from jobs.markets import markets_to_collect
 from jobs.stored import read_stored
 from market.markets import Meta
 from market.timeframes import Timeframe
@@ -24,12 +24,12 @@ log = structlog.get_logger(__name__)
 
 
 async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: Progress) -> Outcome:
-    """Collects the job's timeframe, and publishes every document that is made of it."""
+    """Collects the job's timeframe and publishes every document made from it."""
     settings, timeframe = context.settings, job.timeframe
     if timeframe is None:
         raise ValueError(f"{job.id} has no timeframe to collect")
     progress.enter("markets")
-    markets = await markets_to_ask(context, lease, progress)
+    markets = await markets_to_collect(context, lease, progress)
     earlier = {
         made: await read_stored(context, made, decode_series, lease) for made in timeframe.produces
     }
@@ -58,7 +58,7 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
     for draft in drafts.values():
         stored_bytes += await _publish(context, draft, collected, lease, progress)
     if collected.funding_outdated:
-        await retry_under_lease(lease, lambda: context.queue.request(maker_of(GLOBAL_FR)))
+        await retry_under_lease(lease, lambda: context.queue.request(producer_of(GLOBAL_FR)))
     return Outcome(
         collected.as_of_ms,
         {
@@ -76,11 +76,11 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
 async def _known_metadata(
     context: JobContext, timeframe: Timeframe, stored: StoredSeries | None
 ) -> Mapping[str, Meta]:
-    """What the database holds about each market; while it is away, what the document says."""
+    """Each market's stored metadata by Market.key; if the database is away, the document's."""
     try:
         coins = await context.database.get_coins_from_db(timeframe, **context.selection)
     except DatabaseUnavailable as error:
-        log.warning("keeping_earlier_metadata", document=str(timeframe), error=str(error))
+        log.warning("metadata_taken_from_document", document=str(timeframe), error=str(error))
         return stored.metas() if stored is not None else {}
     return {coin.market.key: coin.meta for coin in coins}
 
@@ -92,8 +92,7 @@ async def _publish(
     lease: Lease,
     progress: Progress,
 ) -> int:
-    """Writes the document and stores its markets' numbers; gives the bytes that it takes in the
-    hot store."""
+    """Publishes the document and stores its metadata. Returns its size in the hot store, bytes."""
     progress.enter("merge")
     version = await retry_under_lease(
         lease, lambda: context.cache.next_version(draft.timeframe, collected.as_of_ms)
@@ -121,6 +120,6 @@ async def _publish(
             draft.timeframe, draft.computed, computed_at_ms=collected.as_of_ms
         )
     except DatabaseUnavailable as error:
-        # The document is out; its numbers come again with the next collection.
+        # The document is published; the next collection computes its metadata again.
         log.warning("metadata_not_stored", error=str(error))
     return meta.stored_bytes

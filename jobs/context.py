@@ -1,4 +1,4 @@
-"""What every job works with, where it says how far it is, and how it ends."""
+"""What a job function receives and returns: JobContext, Progress, Outcome and JobFailed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,12 +16,12 @@ from timing.clock import now_ms
 
 
 class JobFailed(Exception):
-    """The job cannot be done now; the message is the record's `error`."""
+    """The job cannot be done now; the message becomes the record's `error`."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """Where a running job is; `done` and `total` count tasks of the phase."""
+    """A running job's phase, with the finished and all tasks of that phase."""
 
     phase: str = "queued"
     done: int = 0
@@ -36,13 +36,15 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
+    """What a complete run stores in its record; `as_of_ms` is None if it publishes nothing."""
+
     as_of_ms: int | None
     result: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class JobContext:
-    """The parts that jobs work with; built once by commands/composition.py."""
+    """The parts that jobs use; commands/composition.py builds them."""
 
     settings: Settings
     store: HotStore
@@ -55,7 +57,7 @@ class JobContext:
 
     @property
     def selection(self) -> Selection:
-        """Which markets the settings ask for, as the cold store takes it."""
+        """The settings' selection of markets, as arguments for Database methods."""
         settings = self.settings
         return {
             "exchanges": settings.exchanges,

@@ -1,7 +1,7 @@
-"""Discovery: which markets each exchange lists now, stored in the cold store.
+"""The discovery job: fetches the markets that each exchange lists and stores them in PostgreSQL.
 
-How the lists are asked for is data_collector.discovery's; what becomes of markets that left is
-database.py's.
+data_collector/discovery.py requests and parses the listings; stores/cold/markets.py updates the
+known markets.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DiscoveryResult:
-    """What each exchange that answered lists, what that changed, and why another is unknown.
+    """For each exchange the number of listed markets and what changed, or why it failed.
 
-    The coins of an exchange in `failures` are as they were; each cause names its exchange.
+    The markets of an exchange in `failures` are unchanged; each text names its exchange.
     """
 
     found: Mapping[Exchange, int]
@@ -38,10 +38,10 @@ class DiscoveryResult:
 async def run_discovery(
     client: Sender, database: Database, exchanges: Sequence[Exchange], quote: str
 ) -> DiscoveryResult:
-    """Stores the contracts that each exchange trades now, all exchanges side by side.
+    """Stores the contracts that each exchange lists now, all exchanges in parallel.
 
-    Raises DatabaseUnavailable; an exchange that fails is named in `failures` and leaves its
-    coins, and the other exchanges, alone.
+    An exchange that fails goes to `failures`, and does not affect the others. Raises
+    DatabaseUnavailable.
     """
     run = CollectionRun(client)
     found: dict[Exchange, int] = {}
@@ -53,7 +53,7 @@ async def run_discovery(
         try:
             listed = await fetch_listed(run, exchange, quote)
         except ExchangeError as error:
-            log.warning("discovery_failed", exchange=exchange, cause=str(error))
+            log.warning("discovery_failed", exchange=exchange, error=str(error))
             failures[exchange] = str(error)
             return
         saved[exchange] = await database.markets.save_markets(
@@ -61,12 +61,12 @@ async def run_discovery(
         )
         found[exchange] = len(listed)
         log.info(
-            "discovered",
+            "discovery_finished",
             exchange=exchange,
             markets=len(listed),
             added=saved[exchange].added,
             returned=saved[exchange].returned,
-            left=saved[exchange].left,
+            delisted=saved[exchange].delisted,
         )
 
     await work_through(exchanges, lambda exchange: exchange, discover, workers=1)
@@ -79,8 +79,8 @@ async def discover(context: JobContext, _: JobRecord, __: Lease, progress: Progr
 
 
 async def list_markets(context: JobContext, progress: Progress) -> Outcome:
-    """Stores what the configured exchanges list now. Raises JobFailed when none could be asked,
-    and DatabaseUnavailable."""
+    """Stores the markets of the configured exchanges. Raises JobFailed if all exchanges fail, and
+    DatabaseUnavailable."""
     settings = context.settings
     progress.enter("markets", total=len(settings.exchanges))
     result = await run_discovery(

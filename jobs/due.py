@@ -1,4 +1,4 @@
-"""What a worker asks for by itself: markets once a day, funding at its start, never candles."""
+"""Jobs that a worker queues by itself: discovery once a day and funding at start, never candles."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -22,16 +22,16 @@ _DISCOVERY_EVERY_MS: Final = DAY_MS
 log = structlog.get_logger(__name__)
 
 
-async def keep_asking(context: JobContext, stop: asyncio.Event) -> None:
-    """Queues what is due, now and while the worker runs; waits out stores that are away."""
-    async with asyncio.TaskGroup() as asking:
-        # Apart, because funding goes on with the markets that are known while the database is away.
-        asking.create_task(_keep_asking(context, "discovery", _discovery_due, stop))
+async def queue_due_jobs(context: JobContext, stop: asyncio.Event) -> None:
+    """Queues due jobs until `stop`; retries while a store is away."""
+    async with asyncio.TaskGroup() as tasks:
+        # Two tasks, because funding does not need the database and discovery does.
+        tasks.create_task(_queue_when_due(context, "discovery", _discovery_due, stop))
         if context.settings.fr_refresh_on_start:
-            asking.create_task(_keep_asking(context, "funding", _funding_is_old, stop, once=True))
+            tasks.create_task(_queue_when_due(context, "funding", _funding_is_old, stop, once=True))
 
 
-async def _keep_asking(
+async def _queue_when_due(
     context: JobContext,
     job_id: str,
     is_due: Callable[[JobContext], Awaitable[bool]],
@@ -39,7 +39,7 @@ async def _keep_asking(
     *,
     once: bool = False,
 ) -> None:
-    outage = OutageLog(log, "cannot_look_what_is_due", "looking_again_what_is_due")
+    outage = OutageLog(log, "due_jobs_not_checked", "due_jobs_checked_again")
     backoff = Backoff(_FIRST_RETRY_S, _SLOWEST_RETRY_S)
     while not stop.is_set():
         try:
@@ -57,7 +57,7 @@ async def _keep_asking(
 
 
 async def _discovery_due(context: JobContext) -> bool:
-    """Whether an exchange's markets were never listed, or more than a day ago."""
+    """Whether an exchange was never discovered, or more than a day ago."""
     oldest_ms = context.now_ms() - _DISCOVERY_EVERY_MS
     for exchange in context.settings.exchanges:
         listed_ms = await context.database.markets.discovered_at_ms(exchange)
@@ -67,6 +67,7 @@ async def _discovery_due(context: JobContext) -> bool:
 
 
 async def _funding_is_old(context: JobContext) -> bool:
-    """Whether there is no funding, or a settlement may have come since: they fall on full hours."""
+    """Whether the stored funding is missing or older than the last full hour, when settlements
+    happen."""
     meta = await context.cache.read_meta(GLOBAL_FR)
     return meta is None or meta.as_of_ms < context.now_ms() // HOUR_MS * HOUR_MS

@@ -1,4 +1,4 @@
-"""The funding job: brings `cache:global_fr` up to date; and how a collection gets what it holds."""
+"""The funding job: refreshes the `global_fr` document; and how a collection reads it."""
 
 import asyncio
 
@@ -8,10 +8,10 @@ from data_collector.fr_fetcher import run_fr_update_process
 from documents.building import encode_funding
 from documents.names import GLOBAL_FR
 from documents.reading import decode_funding
-from job_queue.kinds import maker_of
+from job_queue.kinds import producer_of
 from job_queue.records import JobRecord
 from jobs.context import JobContext, Outcome, Progress
-from jobs.markets import markets_to_ask
+from jobs.markets import markets_to_collect
 from jobs.stored import read_stored
 from jobs.waiting import wait_for_job
 from market.markets import FundingByMarket
@@ -23,10 +23,10 @@ log = structlog.get_logger(__name__)
 async def refresh_funding(
     context: JobContext, _: JobRecord, lease: Lease, progress: Progress
 ) -> Outcome:
-    """Asks for the settlements that are not known yet, and publishes all of them."""
+    """Fetches the settlements that are not stored yet and publishes all of them."""
     settings = context.settings
     progress.enter("markets")
-    markets = await markets_to_ask(context, lease, progress)
+    markets = await markets_to_collect(context, lease, progress)
     known: FundingByMarket = await read_stored(context, GLOBAL_FR, decode_funding, lease) or {}
     progress.enter("fetch", total=len(markets))
     update = await run_fr_update_process(
@@ -72,10 +72,10 @@ async def refresh_funding(
 
 
 async def known_funding(context: JobContext, lease: Lease, progress: Progress) -> FundingByMarket:
-    """What `cache:global_fr` holds; empty when no funding job brings it within the wait."""
+    """The stored funding; if there is none, waits for a pending funding job, else returns {}."""
     known: FundingByMarket | None = await read_stored(context, GLOBAL_FR, decode_funding, lease)
     if known is None:
-        job = await wait_for_job(context, maker_of(GLOBAL_FR), lease, progress)
+        job = await wait_for_job(context, producer_of(GLOBAL_FR), lease, progress)
         if job is not None and job.state == "complete":
             known = await read_stored(context, GLOBAL_FR, decode_funding, lease)
     if known is None:

@@ -1,4 +1,4 @@
-"""Which function does the work of each kind of job."""
+"""The function that runs each kind of job, and `run_job`, which calls it and times it."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,9 +11,9 @@ from jobs.discovery import discover
 from jobs.funding import refresh_funding
 from stores.hot.leases import Lease
 
-# Works under the lease that the worker holds, says where it is through `Progress`, and ends with
-# an Outcome or an error: JobFailed, ExchangeError, DatabaseUnavailable, StoreUnavailable,
-# LeaseLost. It knows nothing of the lease's renewal, of signals or of other jobs.
+# A runner works under the worker's lease and reports through `Progress`. It returns an Outcome or
+# raises JobFailed, ExchangeError, DatabaseUnavailable, StoreUnavailable or LeaseLost. The worker
+# handles lease renewal, signals and queueing.
 Runner = Callable[[JobContext, JobRecord, Lease, Progress], Awaitable[Outcome]]
 RUNNERS: Final[Mapping[str, Runner]] = {  # by JobKind.name
     "collect": collect,
@@ -23,7 +23,7 @@ RUNNERS: Final[Mapping[str, Runner]] = {  # by JobKind.name
 
 
 async def run_job(context: JobContext, job: JobRecord, lease: Lease, progress: Progress) -> Outcome:
-    """Does the work of the job; raises what its runner raises. `duration_ms` joins the result."""
+    """Runs the job and adds `duration_ms` to its result. Raises what its runner raises."""
     started = time.monotonic()
     outcome = await RUNNERS[job.kind](context, job, lease, progress)
     duration_ms = round((time.monotonic() - started) * 1000)

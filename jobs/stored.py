@@ -1,4 +1,4 @@
-"""Reads the documents of earlier runs."""
+"""Reading the stored document of an earlier run, where a damaged one counts as missing."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,10 +18,9 @@ log = structlog.get_logger(__name__)
 async def read_stored(
     context: JobContext, name: str, decode: Callable[[bytes], T], lease: Lease
 ) -> T | None:
-    """The stored document, decoded; None when there is none, or none that can be read: what is
-    damaged must not keep the run from replacing it.
+    """The decoded document; None if it is missing or damaged, so that the run can replace it.
 
-    While the store is away it is asked again for as long as the lease is ours.
+    Retries while the store is away, until the lease is lost. Raises LeaseLost, StoreRefused.
     """
 
     async def read() -> StoredDocument | None:

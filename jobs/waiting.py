@@ -1,4 +1,4 @@
-"""How a job waits for what another one brings."""
+"""A job's wait for another job: at most 30 s, and only while that job is queued or running."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -23,17 +23,17 @@ async def wait_for_job(
     lease: Lease,
     progress: Progress,
     *,
-    is_there: Callable[[], Awaitable[bool]] = _never,
+    is_done: Callable[[], Awaitable[bool]] = _never,
 ) -> JobRecord | None:
-    """Waits while the job is queued or running, for 30 s at most, and gives its record as it was
-    seen last; None when there is none, or as soon as `is_there` finds what the job would bring.
+    """Waits while the job is queued or running, 30 s at most, and returns its last seen record.
 
-    Raises what `is_there` raises, LeaseLost and StoreRefused.
+    Returns None if there is no record, or as soon as `is_done` returns true because the job's
+    result exists. Raises what `is_done` raises, LeaseLost and StoreRefused.
     """
     deadline = time.monotonic() + _LONGEST_S
     while True:
-        run_ended = context.queue.next_end()
-        if await is_there():
+        run_ended = context.queue.next_run_end()
+        if await is_done():
             return None
         job = await retry_under_lease(lease, lambda: context.queue.get(job_id))
         left_s = deadline - time.monotonic()

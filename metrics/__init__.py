@@ -1,1 +1,1 @@
-"""What each process counts about itself, and how it becomes one page."""
+"""Prometheus metrics: what API processes and workers count, and the text of GET /metrics."""

@@ -1,4 +1,4 @@
-"""What one API process counts: its requests, their latencies, and the readers that wait."""
+"""The metrics of an API process: HTTP requests, their latencies, and waiting long polls."""
 
 import contextlib
 from bisect import bisect_left
@@ -16,14 +16,14 @@ from metrics.event_loop import loop_lag, process_registry
 _HTTP_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _HTTP_BOUNDS: Final = (*map(floatToGoString, _HTTP_S), "+Inf")
 _METHODS: Final = frozenset(("GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"))
-OTHER: Final = "other"  # a path that no route has, a method that nobody uses
+OTHER: Final = "other"  # label for unknown paths and methods
 
 
 class _Answers(Collector):
     """HTTP answers by method, route and status.
 
-    Every poll of every bot passes here, on one event loop: so these are plain numbers, which take
-    a tenth of the time of the library's locked ones.
+    Every request passes here on one event loop, so these are plain numbers: they take a tenth of
+    the time of prometheus_client's locked ones.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class _Answers(Collector):
         )
         durations = HistogramMetricFamily(
             "perpcache_http_request_duration_seconds",
-            "From a request's arrival to the head of its answer; without those that asked to wait.",
+            "From a request's arrival to the head of its answer; without long polls.",
             labels=labels,
         )
         for (method, route, status), counts in self._answers.items():
@@ -58,7 +58,7 @@ class _Answers(Collector):
 
 
 class _AnswerCounts:
-    """Answers of one kind; how many took how long, by the buckets of _HTTP_S."""
+    """The number of answers, and their durations by the buckets of _HTTP_S."""
 
     __slots__ = ("answers", "buckets", "seconds")
 
@@ -69,10 +69,10 @@ class _AnswerCounts:
 
 
 class ApiMetrics:
-    """`process` names it among the API processes behind one listener.
+    """The metrics of the API process named `process`.
 
-    `group`: what they have in common, when there are several; each then shares its numbers with
-    the others, so that whichever answers a scrape can tell them all.
+    `group` names the API processes behind one listener if there are several: they share their
+    metrics in the hot store, so that any of them can answer a scrape for all.
     """
 
     def __init__(self, process: str = "api-1", *, group: str | None = None) -> None:
@@ -84,17 +84,17 @@ class ApiMetrics:
         self.registry.register(self._http)
         self._waiting = Gauge(
             "perpcache_http_waiting_requests",
-            "Requests held until there is a newer document.",
+            "Long polls that wait for a newer document.",
             registry=self.registry,
         )
 
     def answered(self, method: str, route: str, status: int, duration_s: float | None) -> None:
-        """`route` is a template; `duration_s` None for a request that asked to wait."""
+        """Counts an answer. `route` is a template; `duration_s` is None for a long poll."""
         self._http.count(method, route, status, duration_s)
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """Around a request that is held."""
+        """Counts a long poll as waiting inside this context."""
         self._waiting.inc()
         try:
             yield

@@ -1,4 +1,4 @@
-"""How late the event loop of a process runs what is due, measured and logged."""
+"""Event-loop lag: how late timers run, as a histogram, and a warning when it is long."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 
 def process_registry() -> CollectorRegistry:
-    """A registry that also tells memory, processor time and open files of this process."""
+    """A registry with this process's memory, CPU time and open files."""
     registry = CollectorRegistry()
     ProcessCollector(namespace="perpcache", registry=registry)
     return registry
@@ -32,8 +32,8 @@ def loop_lag(registry: CollectorRegistry) -> Histogram:
 
 
 @contextlib.asynccontextmanager
-async def loop_watched(lag: Histogram) -> AsyncIterator[None]:
-    """Inside, the event loop's lag is measured."""
+async def measuring_loop_lag(lag: Histogram) -> AsyncIterator[None]:
+    """Measures the event loop's lag inside this context."""
     watch = asyncio.create_task(_watch_loop(lag), name="loop-lag")
     try:
         yield

@@ -1,4 +1,4 @@
-"""What one process asked of the exchanges, and what is left of their limits."""
+"""The metrics of exchange requests: counts, durations, errors, retries, weight used and left."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar, cast
@@ -11,7 +11,7 @@ Instrument = TypeVar("Instrument", bound=MetricWrapperBase)
 
 
 class ExchangeMetrics:
-    """What one process asked of the exchanges."""
+    """The exchange requests of one process."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         registry = registry or CollectorRegistry()
@@ -33,55 +33,55 @@ class ExchangeMetrics:
         )
         self._retries = Counter(
             "perpcache_exchange_retries_total",
-            "Requests that were made once more.",
+            "Requests that were retried.",
             by_endpoint,
             registry=registry,
         )
         self._errors = Counter(
             "perpcache_exchange_errors_total",
-            "Requests that did not succeed, by what that means.",
+            "Requests that failed, by kind of error.",
             ("exchange", "kind"),
             registry=registry,
         )
         self._pauses = Counter(
             "perpcache_exchange_pauses_total",
-            "Answers that asked this process to stay away for a while.",
+            "Answers that made this process pause its requests to the exchange.",
             ("exchange",),
             registry=registry,
         )
         self._pause_left = Gauge(
             "perpcache_exchange_pause_left_seconds",
-            "How much longer nothing is asked of the exchange.",
+            "How much longer requests to the exchange are paused.",
             ("exchange",),
             registry=registry,
         )
         self._weight = Counter(
             "perpcache_exchange_weight_total",
-            "Weight of the requests sent, by the limit that it counts against.",
+            "Weight of the requests sent, by the limit it counts against.",
             by_counter,
             registry=registry,
         )
         self._weight_used = Gauge(
             "perpcache_exchange_weight_used",
-            "What of our share of the limit is taken now, as far as this process knows.",
+            "Weight of our share of the limit in use now, as far as this process knows.",
             by_counter,
             registry=registry,
         )
         self._weight_left = Gauge(
             "perpcache_exchange_weight_left",
-            "What is left of our share of the limit now, as far as this process knows.",
+            "Weight of our share of the limit still free now, as far as this process knows.",
             by_counter,
             registry=registry,
         )
         self._limit_wait = Counter(
             "perpcache_exchange_limit_wait_seconds_total",
-            "Time that requests waited for room within the limit, added up over requests.",
+            "Time that requests waited for the limit, summed over requests.",
             by_counter,
             registry=registry,
         )
 
     def watch_exchange(self, exchange: str, endpoints: Sequence[str], kinds: Sequence[str]) -> None:
-        """Makes the exchange's counters begin at 0 rather than appear with their first event."""
+        """Creates the exchange's counters at 0, so that they exist before their first event."""
         self._pauses.labels(exchange)
         for endpoint in endpoints:
             self._retries.labels(exchange, endpoint)
@@ -91,7 +91,7 @@ class ExchangeMetrics:
     def watch_limit(
         self, exchange: str, counter: str, quantity: int, used: Callable[[], int]
     ) -> None:
-        """`used` is asked whenever the numbers are read; `quantity` is our share of the limit."""
+        """Exposes a limit: `quantity` is our share, and each scrape calls `used`."""
         self._weight.labels(exchange, counter)
         self._limit_wait.labels(exchange, counter)
         self._weight_used.labels(exchange, counter).set_function(used)
@@ -101,16 +101,18 @@ class ExchangeMetrics:
         self._pause_left.labels(exchange).set_function(left_s)
 
     def admitted(self, exchange: str, counter: str, weight: int, waited_s: float) -> None:
+        """Counts the weight of a request that the limits admitted, and the time it waited."""
         self._child(self._weight, exchange, counter).inc(weight)
         if waited_s > 0:
             self._child(self._limit_wait, exchange, counter).inc(waited_s)
 
-    def asked(self, exchange: str, endpoint: str, status: str, duration_s: float) -> None:
+    def request_ended(self, exchange: str, endpoint: str, status: str, duration_s: float) -> None:
+        """Counts a request; `status` is HTTP's, or timeout, error or cancelled."""
         self._child(self._requests, exchange, endpoint, status).inc()
         self._child(self._durations, exchange, endpoint).observe(max(0.0, duration_s))
 
     def _child(self, instrument: Instrument, *labels: str) -> Instrument:
-        """`instrument.labels(*labels)`, which takes longer than all else here, looked up once."""
+        """`instrument.labels(*labels)`, cached because it dominates the cost of counting."""
         child = self._children.get((instrument, labels))
         if child is None:
             child = self._children[instrument, labels] = instrument.labels(*labels)

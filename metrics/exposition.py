@@ -1,8 +1,4 @@
-"""How numbers travel between processes, and how they become one page for Prometheus.
-
-`packed` and `unpacked`: a registry's samples as a short text for the hot store, and back.
-`Page`: samples of several processes, told apart by labels, as Prometheus' text format.
-"""
+"""Metrics packed for the hot store, and merged from several processes into one Prometheus page."""
 
 import base64
 import binascii
@@ -23,20 +19,20 @@ CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 LARGEST_PACKED: Final = 64 * 1024
 _LARGEST_UNPACKED: Final = 2 * 2**20
 _NAME: Final = re.compile(r"perpcache_[a-z0-9_]+")
-# When an instrument was made: Prometheus finds restarts without it.
+# Creation times are left out, because Prometheus detects restarts without them.
 _LEFT_OUT: Final = "_created"
 
 log = structlog.get_logger(__name__)
 
 
-class NotPacked(ValueError):
-    """The text is not what `packed` makes."""
+class MalformedMetrics(ValueError):
+    """The text was not made by `pack`."""
 
 
-def packed(registry: CollectorRegistry) -> str:
-    """The registry's samples as base64 of deflated JSON, about a tenth of their text.
+def pack(registry: CollectorRegistry) -> str:
+    """The registry's samples as base64 of deflated JSON, about a tenth of their plain text.
 
-    Empty, which counts as no numbers, when that would be over LARGEST_PACKED.
+    Empty, which means no samples, if it would be longer than LARGEST_PACKED bytes.
     """
     families = [
         (
@@ -49,28 +45,28 @@ def packed(registry: CollectorRegistry) -> str:
     ]
     text = base64.b64encode(zlib.compress(orjson.dumps(families), 1)).decode()
     if len(text) > LARGEST_PACKED:
-        log.error("metrics_too_large", bytes=len(text))
+        log.error("metrics_too_large", bytes=len(text), limit=LARGEST_PACKED)
         return ""
     return text
 
 
-def unpacked(text: bytes) -> list[Metric]:
-    """What `packed` took. Raises NotPacked for anything else."""
+def unpack(text: bytes) -> list[Metric]:
+    """The inverse of `pack`. Raises MalformedMetrics for any other text."""
     if len(text) > LARGEST_PACKED:
-        raise NotPacked("too long")
+        raise MalformedMetrics(f"too long: {len(text)} bytes, the limit is {LARGEST_PACKED}")
     try:
         inflater = zlib.decompressobj()
         json = inflater.decompress(base64.b64decode(text, validate=True), _LARGEST_UNPACKED)
         return [_family(*family) for family in orjson.loads(json)]
     except (binascii.Error, zlib.error, ValueError, TypeError) as error:
-        raise NotPacked(str(error)) from None
+        raise MalformedMetrics(str(error)) from None
 
 
 def _family(name: str, kind: str, documentation: str, samples: Iterable[Any]) -> Metric:
     family = Metric(name, documentation, kind)
     for sample_name, labels, value in samples:
         if not _NAME.fullmatch(sample_name):
-            raise NotPacked(f"{sample_name} is not a name of ours")
+            raise MalformedMetrics(f"{sample_name} does not begin with perpcache_")
         family.add_sample(sample_name, {str(k): str(v) for k, v in labels.items()}, float(value))
     return family
 
@@ -81,7 +77,7 @@ def _samples(family: Metric) -> Iterator[Sample]:
 
 @dataclass(frozen=True, slots=True)
 class _Families:
-    """What generate_latest asks for."""
+    """The part of a registry that generate_latest uses."""
 
     families: Iterable[Metric]
 
@@ -89,21 +85,24 @@ class _Families:
         return self.families
 
 
-class Page:
-    """Families by name; a name has one type and help, whoever brings samples of it."""
+class MetricsPage:
+    """The samples of several processes as one text in Prometheus' format.
+
+    Each metric name has one type and one help text, those of the process added first.
+    """
 
     def __init__(self) -> None:
         self._families: dict[str, Metric] = {}
 
     def add(self, families: Iterable[Metric], labels: Mapping[str, str] | None = None) -> None:
-        """Adds samples, `labels` put to each."""
+        """Adds samples, with `labels` added to each."""
         for family in families:
             ours = self._families.get(family.name)
             if ours is None:
                 ours = Metric(family.name, family.documentation, family.type)
                 self._families[family.name] = ours
             elif ours.type != family.type:
-                continue  # from a process of another release: one page holds one of the two
+                continue  # another release changed the type, and a page can hold only one
             for sample in _samples(family):
                 ours.add_sample(sample.name, {**sample.labels, **(labels or {})}, sample.value)
 

@@ -1,4 +1,4 @@
-"""What one worker did: jobs by id, leases by lane, and what it asked of the exchanges."""
+"""The metrics of a worker: job runs, durations and results by job id, and leases by lane."""
 
 import contextlib
 import time
@@ -14,7 +14,7 @@ _JOB_S: Final = (1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200, 3600)
 
 
 class WorkerMetrics:
-    """What one worker did: jobs by id, leases by lane."""
+    """The metrics of one worker, with its exchange requests in `exchange`."""
 
     def __init__(self) -> None:
         self.registry = process_registry()
@@ -38,14 +38,14 @@ class WorkerMetrics:
         )
         self._lease_wait = Histogram(
             "perpcache_job_lease_wait_seconds",
-            "From the asking for a job to a worker that holds the lease and takes it.",
+            "From the request for a job to the start of its run.",
             ("job_id",),
             buckets=_JOB_S,
             registry=self.registry,
         )
         self._leases = Counter(
             "perpcache_lease_requests_total",
-            "Attempts to get a lane's lease: acquired, or busy (somebody else was faster).",
+            "Attempts to get a lane's lease: acquired, or busy (another worker has it).",
             ("lane", "outcome"),
             registry=self.registry,
         )
@@ -74,7 +74,7 @@ class WorkerMetrics:
         }
 
     def watch_jobs(self, lanes: Iterable[tuple[str, Sequence[str]]]) -> None:
-        """Makes the counters of the jobs of each lane begin at 0."""
+        """Creates the counters of each lane and its jobs at 0."""
         for lane, jobs in lanes:
             for outcome in ("acquired", "busy"):
                 self._leases.labels(lane, outcome)
@@ -82,12 +82,12 @@ class WorkerMetrics:
                 for outcome in ("complete", "failed"):
                     self._runs.labels(job, outcome)
 
-    def lease_asked(self, lane: str, *, acquired: bool) -> None:
+    def lease_requested(self, lane: str, *, acquired: bool) -> None:
         self._leases.labels(lane, "acquired" if acquired else "busy").inc()
 
     @contextlib.contextmanager
     def running(self, job: str, waited_s: float) -> Iterator["JobTimer"]:
-        """Around one run; its `outcome` is to be set inside."""
+        """Measures one run; set the timer's `outcome` inside this context."""
         self._lease_wait.labels(job).observe(max(0.0, waited_s))
         timer = JobTimer()
         self._running.labels(job).inc()
@@ -99,7 +99,7 @@ class WorkerMetrics:
             self._durations.labels(job, timer.outcome).observe(timer.seconds())
 
     def published(self, job: str, result: Mapping[str, Any]) -> None:
-        """A run completed; `result` is what its record says."""
+        """Counts a complete run; `result` is its record's."""
         self._last_success.labels(job).set(time.time())
         self._rows.labels(job).inc(result.get("rows", 0))
         for part, gauge in self._last.items():
@@ -108,7 +108,7 @@ class WorkerMetrics:
 
 
 class JobTimer:
-    """How long a run takes, and how it ended: lost until somebody says otherwise."""
+    """The duration and the outcome of one run; the outcome is 'lost' until it is set."""
 
     def __init__(self) -> None:
         self.outcome = "lost"

@@ -293,7 +293,7 @@ async def test_a_store_that_is_away_for_some_seconds(
     # And it says so once for each that tries, not for each try.
     for event, users in (
         ("store_unavailable", 2),
-        ("beat_not_written", 1),
+        ("heartbeat_failed", 1),
         ("subscription_lost", 4),
     ):
         told = [x for x in lines if event in x and "[warning" in x and JOB not in x]

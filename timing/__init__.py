@@ -1,1 +1,1 @@
-"""When to act: the clock, waits that a stop ends, and pauses between tries."""
+"""The clock, and pauses: growing ones between retries, and ones that a stop event ends."""

@@ -1,10 +1,10 @@
-"""Growing pauses between tries, and pauses that a stop ends early."""
+"""Exponential backoff between retries, and a pause that a stop event ends early."""
 
 import asyncio
 
 
 class Backoff:
-    """The pauses between tries: `first_s`, then twice the one before, `slowest_s` at most."""
+    """The pauses between retries: `first_s`, then doubled each time, at most `slowest_s`."""
 
     def __init__(self, first_s: float, slowest_s: float) -> None:
         self._first_s = first_s
@@ -12,12 +12,12 @@ class Backoff:
         self._next_s = first_s
 
     def pause_s(self) -> float:
-        """How long to wait before the next try; each call counts as one failed try."""
+        """The seconds to wait before the next try; call it once per failed try."""
         pause_s, self._next_s = self._next_s, min(2 * self._next_s, self._slowest_s)
         return pause_s
 
     def reset(self) -> None:
-        """Call it after a success: the next pause is the first one again."""
+        """Starts again with `first_s`; call it after a success."""
         self._next_s = self._first_s
 
 

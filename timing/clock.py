@@ -1,4 +1,4 @@
-"""Wall time in UTC milliseconds, and the clock that parts take so that tests can turn it."""
+"""The clock: wall time in UTC milliseconds, monotonic seconds and sleep, replaceable in tests."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ def now_ms() -> int:
 
 
 class Clock(Protocol):
-    """Time, handed in so that tests need not wait for it."""
+    """Time as a constructor argument, so that tests need not wait for it."""
 
     def monotonic_s(self) -> float: ...
     def wall_ms(self) -> int: ...

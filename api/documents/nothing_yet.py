@@ -5,7 +5,7 @@ from typing import Final
 
 from api.answers import NO_CACHE, Answer, problem
 from documents.names import GLOBAL_FR
-from job_queue.kinds import maker_of
+from job_queue.kinds import producer_of
 from job_queue.queue import JobQueue
 from job_queue.records import JobRecord, LastRun
 from stores.hot.store import StoreUnavailable
@@ -23,7 +23,7 @@ def refresh_request(name: str) -> tuple[str, dict[str, str] | None]:
 async def nothing_yet(queue: JobQueue, name: str) -> Answer:
     """A 404 with the POST to send, or the job that is pending, and how its last run ended."""
     try:
-        job = await queue.get(maker_of(name))
+        job = await queue.get(producer_of(name))
     except StoreUnavailable:
         job = None  # the answer is still 404, without the state of the job
     what = "no funding" if name == GLOBAL_FR else "nothing collected"

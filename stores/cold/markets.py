@@ -26,7 +26,7 @@ class SavedMarkets:
 
     added: int
     returned: int
-    left: int
+    delisted: int
 
 
 class Markets:
@@ -112,12 +112,12 @@ class Markets:
                     list(set(columns[2])),
                 )
                 await connection.execute(_UPSERT_LISTED, exchange, seen_at_ms, *columns)
-                left = [r["symbol"] for r in rows if r["asked"] and r["active"]]
-                left = [symbol for symbol in left if symbol not in by_symbol]
+                active = [r["symbol"] for r in rows if r["asked"] and r["active"]]
+                delisted = [symbol for symbol in active if symbol not in by_symbol]
                 await connection.execute(
                     "UPDATE coins SET active = false WHERE exchange = $1 AND symbol = ANY($2)",
                     exchange,
-                    left,
+                    delisted,
                 )
                 await connection.execute(
                     "INSERT INTO discoveries VALUES ($1, $2, $3) ON CONFLICT (exchange)"
@@ -126,10 +126,10 @@ class Markets:
                     seen_at_ms,
                     len(by_symbol),
                 )
-            active = {row["symbol"]: row["active"] for row in rows}
-            added = sum(symbol not in active for symbol in by_symbol)
-            returned = sum(not active.get(symbol, True) for symbol in by_symbol)
-            return SavedMarkets(added, returned, len(left))
+            was_active = {row["symbol"]: row["active"] for row in rows}
+            added = sum(symbol not in was_active for symbol in by_symbol)
+            returned = sum(not was_active.get(symbol, True) for symbol in by_symbol)
+            return SavedMarkets(added, returned, len(delisted))
 
         return await self._pool.write(write)
 

@@ -115,7 +115,7 @@ def make_folder(folder: Path, owner: Account, mode: int = 0o700) -> None:
     except FileExistsError:
         status = folder.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (owner.uid, os.geteuid()):
-            raise PermissionError(f"{folder} belongs to someone else") from None
+            raise PermissionError(f"{folder} is not a folder of uid {owner.uid}") from None
     else:
         folder.chmod(mode)  # the umask may have taken bits away
     if folder.lstat().st_uid != owner.uid:
@@ -147,7 +147,7 @@ def make_socket_folder(
                 continue
             except FileExistsError:
                 if not is_socket_folder(folder, account):
-                    refused.append(f"{folder} belongs to someone else")
+                    refused.append(f"{folder} exists and is not ours")
                     continue
             folder.chmod(0o700)
             if account.may_enter(folder):

@@ -184,7 +184,7 @@ class EmbeddedPostgres(EmbeddedServer):
         try:
             pid = int(pid_file.read_bytes().split(b"\n", 1)[0])
             if psutil.Process(pid).cwd() == os.path.realpath(cluster):
-                return  # a server of somebody else on this cluster: PostgreSQL reports it
+                return  # another server runs on this cluster, which PostgreSQL reports
         except FileNotFoundError:
             return
         except (ValueError, psutil.Error):

@@ -121,7 +121,7 @@ class PostgresPrograms:
 
 
 def _linked_tree(tree: Path, folder: Path) -> Path:
-    """A tree in `folder` with copied programs, as they look beside their own path, and links."""
+    """A tree in `folder` with links, and copies of the programs, which search beside their path."""
     linked = folder / tree.parent.name / tree.name
     programs = linked / "bin"
     programs.mkdir(parents=True)

@@ -235,8 +235,8 @@ class EmbeddedServer(ABC):
         """Whether it runs our program as the right user; the pid may be forged in the record."""
         try:
             process = psutil.Process(pid)
-            as_whom = os.geteuid() != 0 or process.uids().real == self._runs_as().uid
-            return as_whom and process.name() in self.programs
+            right_user = os.geteuid() != 0 or process.uids().real == self._runs_as().uid
+            return right_user and process.name() in self.programs
         except psutil.Error:
             return False
 

@@ -176,7 +176,7 @@ class Lease:
                     deadline_s=min(DEADLINE_S, self._expires_at - asked_at),
                 )
             except StoreUnavailable as error:
-                log.warning("lease_not_renewed", lease=self.name, reason=str(error))
+                log.warning("lease_not_renewed", lease=self.name, error=str(error))
                 wait_s = backoff.pause_s()
                 continue
             except Exception:
@@ -190,10 +190,10 @@ class Lease:
             backoff.reset()
             wait_s = self._ttl_s / 3
 
-    def _mark_lost(self, why: str) -> None:
+    def _mark_lost(self, reason: str) -> None:
         if self.lost.is_set():
             return
-        log.warning("lease_lost", lease=self.name, token=self.token, why=why)
+        log.warning("lease_lost", lease=self.name, token=self.token, reason=reason)
         self.lost.set()
         for body in self._timeouts:
             body.reschedule(0.0)
@@ -256,9 +256,9 @@ async def retry_under_lease(lease: Lease, write: Callable[[], Awaitable[T]]) -> 
             refusals += not error.transient
             if refusals >= _MOST_REFUSALS or error.code in _FINAL_REFUSALS:
                 raise
-            log.warning("store_refused", reason=str(error))
+            log.warning("store_refused", error=str(error))
         except StoreUnavailable as error:
-            log.warning("store_unavailable", reason=str(error))
+            log.warning("store_unavailable", error=str(error))
         await asyncio.sleep(backoff.pause_s())
 
 
@@ -275,7 +275,7 @@ async def _try_release(release: Script, key: str, nonce_and_holder: str) -> None
     try:
         await release.run([key], [nonce_and_holder], deadline_s=_CLEANUP_S)
     except StoreUnavailable as error:
-        log.warning("lease_not_released", key=key, reason=str(error))
+        log.warning("lease_not_released", key=key, error=str(error))
 
 
 def _one_line(holder: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.known_markets import KNOWN_MARKETS, Selection, keep_markets, known_markets
+from jobs.known_markets import KNOWN_MARKETS, Selection, load_known_markets, save_known_markets
 from market.markets import Exchange, Market
 from market.timeframes import HOUR_MS
 from stores.hot.leases import Lease, LeaseLost, try_acquire
@@ -77,15 +77,15 @@ async def test_lost_in_the_middle(
     service = await start_service(**settings)
     assert (await service.collect("4h"))["result"]["markets"] == MARKETS
     assert len((await service.get("/cache/8h"))["markets"]) == MARKETS
-    assert len(service.said("cannot_look_what_is_due")) == 1
-    assert len(service.said("going_on_with_known_markets")) == 1
+    assert len(service.said("due_jobs_not_checked")) == 1
+    assert len(service.said("using_last_known_markets")) == 1
 
     await asyncio.to_thread(own_postgres.start)
     await service.until_ready("ready")
     coins = await service.get("/coins?timeframe=1h")
     assert {f"{c['exchange']}:{c['symbol']}" for c in coins["coins"]} == set(before)
     await service.collect("1h")
-    assert len(service.said("going_on_with_known_markets")) == 1
+    assert len(service.said("using_last_known_markets")) == 1
 
 
 async def test_down_at_the_first_start(
@@ -125,18 +125,18 @@ async def lease(store: HotStore) -> AsyncIterator[Lease]:
 
 
 async def test_what_is_kept_comes_back(store: HotStore, lease: Lease) -> None:
-    assert await known_markets(store, lease, ASKED) == []
-    await keep_markets(store, lease, ASKED, LISTED)
-    found = await known_markets(store, lease, ASKED)
+    assert await load_known_markets(store, lease, ASKED) == []
+    await save_known_markets(store, lease, ASKED, LISTED)
+    found = await load_known_markets(store, lease, ASKED)
     assert [(m.key, m.base, m.quote, m.launched_ms) for m in found] == [
         ("binance:数USDT", "数", "USDT", 0),
         ("bybit:BTCUSDT", "BTC", "USDT", 7),
     ]
     assert await store.execute("PTTL", KNOWN_MARKETS) == -1
-    await keep_markets(store, lease, ASKED, LISTED[:1])
-    assert await known_markets(store, lease, ASKED) == LISTED[:1]
+    await save_known_markets(store, lease, ASKED, LISTED[:1])
+    assert await load_known_markets(store, lease, ASKED) == LISTED[:1]
     swapped: Selection = {**ASKED, "exchanges": tuple(reversed(Exchange))}
-    assert await known_markets(store, lease, swapped) == LISTED[:1]
+    assert await load_known_markets(store, lease, swapped) == LISTED[:1]
 
 
 @pytest.mark.parametrize(
@@ -151,29 +151,29 @@ async def test_markets_of_another_selection_stay_out(redis_url: str, other: Sele
     store = open_hot_store(redis_url, client_name="test")
     lease = await try_acquire(store, "worker", holder="test", ttl_s=60)
     assert lease is not None
-    await keep_markets(store, lease, ASKED, LISTED)
-    assert await known_markets(store, lease, other) == []
-    await keep_markets(store, lease, other, LISTED[:1])
-    assert await known_markets(store, lease, other) == LISTED[:1]
-    assert await known_markets(store, lease, ASKED) == []
+    await save_known_markets(store, lease, ASKED, LISTED)
+    assert await load_known_markets(store, lease, other) == []
+    await save_known_markets(store, lease, other, LISTED[:1])
+    assert await load_known_markets(store, lease, other) == LISTED[:1]
+    assert await load_known_markets(store, lease, ASKED) == []
     await lease.release()
     await store.aclose()
 
 
 async def test_only_the_leases_holder_keeps_markets(store: HotStore, lease: Lease) -> None:
-    await keep_markets(store, lease, ASKED, LISTED)
+    await save_known_markets(store, lease, ASKED, LISTED)
     await store.execute("SET", lease.key, "99 nonce somebody else")
     with pytest.raises(LeaseLost):
-        await keep_markets(store, lease, ASKED, LISTED[:1])
-    assert len(await known_markets(store, lease, ASKED)) == 2
+        await save_known_markets(store, lease, ASKED, LISTED[:1])
+    assert len(await load_known_markets(store, lease, ASKED)) == 2
 
 
 @pytest.mark.parametrize("damage", ["", "[]", '{"selection":1}', "{", '{"markets":[[1]]}'])
 async def test_damage_is_as_good_as_nothing(store: HotStore, lease: Lease, damage: str) -> None:
     await store.execute("SET", KNOWN_MARKETS, damage)
-    assert await known_markets(store, lease, ASKED) == []
-    await keep_markets(store, lease, ASKED, LISTED)
-    assert len(await known_markets(store, lease, ASKED)) == 2
+    assert await load_known_markets(store, lease, ASKED) == []
+    await save_known_markets(store, lease, ASKED, LISTED)
+    assert len(await load_known_markets(store, lease, ASKED)) == 2
 
 
 async def test_a_full_store_does_not_stop_the_work_at_hand(
@@ -183,7 +183,7 @@ async def test_a_full_store_does_not_stop_the_work_at_hand(
     lease = await try_acquire(store, "worker", holder="test", ttl_s=60)
     assert lease is not None
     await store.execute("CONFIG", "SET", "maxmemory", 1)
-    await keep_markets(store, lease, ASKED, LISTED)
-    assert await known_markets(store, lease, ASKED) == []
+    await save_known_markets(store, lease, ASKED, LISTED)
+    assert await load_known_markets(store, lease, ASKED) == []
     await lease.release()
     await store.aclose()

@@ -14,10 +14,10 @@ from job_queue.kinds import (
     JobKind,
     Lane,
     collect_id,
+    job_definition,
     job_id_of,
-    job_of,
     lane_of,
-    maker_of,
+    producer_of,
 )
 from jobs.runners import RUNNERS
 from main import build_parser
@@ -55,20 +55,20 @@ def test_every_job_is_named_once_and_runs_in_one_lane() -> None:
 
 
 def test_every_document_is_made_by_one_job() -> None:
-    made = [document for job_id in JOB_IDS for document in job_of(job_id).produces]
+    made = [document for job_id in JOB_IDS for document in job_definition(job_id).produces]
     assert sorted(made) == sorted(DOCUMENTS)
-    assert maker_of("8h") == maker_of("4h") == "collect:4h"
-    assert maker_of("global_fr") == "funding"
+    assert producer_of("8h") == producer_of("4h") == "collect:4h"
+    assert producer_of("global_fr") == "funding"
     assert collect_id(Timeframe.H8) == "collect:4h"
     assert collect_id(Timeframe.M5) == "collect:5m"
     for timeframe in Timeframe:
-        assert collect_id(timeframe) == maker_of(timeframe)
+        assert collect_id(timeframe) == producer_of(timeframe)
 
 
 def test_an_unknown_job_is_named_with_the_known_ones() -> None:
     message = f"unknown job 'collect:3h': the jobs are collect:{COLLECTED[0]},"
     with pytest.raises(ValueError, match=message):
-        job_of("collect:3h")
+        job_definition("collect:3h")
 
 
 def test_every_kind_has_a_function_and_every_function_a_kind() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from job_queue.kinds import maker_of
-from job_queue.queue import KEPT_S, JobAborted, JobQueue
+from job_queue.kinds import producer_of
+from job_queue.queue import RECORD_TTL_S, JobAborted, JobQueue
 from job_queue.records import LastRun
 from stores.hot.store import HotStore
 from tests.fixtures.job_queue import Acquire, complete
@@ -195,7 +195,7 @@ async def test_records_expire_a_week_after_they_ended(
     assert job is not None
     assert await ttl() == -1
     await complete(queue, job, lease)
-    assert KEPT_S - 5 < await ttl() <= KEPT_S == 7 * 24 * 3600
+    assert RECORD_TTL_S - 5 < await ttl() <= RECORD_TTL_S == 7 * 24 * 3600
     await queue.request("collect:4h")
     assert await ttl() == -1
     await queue.abort("collect:4h")
@@ -203,9 +203,9 @@ async def test_records_expire_a_week_after_they_ended(
 
 
 async def test_how_the_job_that_makes_a_document_ended(queue: JobQueue, acquire: Acquire) -> None:
-    assert await queue.get(maker_of("8h")) is None
+    assert await queue.get(producer_of("8h")) is None
     await queue.request("collect:4h")
-    record = await queue.get(maker_of("8h"))
+    record = await queue.get(producer_of("8h"))
     assert record is not None and record.last is None
     lease = await acquire()
     job = await queue.take(lease)
@@ -221,11 +221,11 @@ async def test_how_the_job_that_makes_a_document_ended(queue: JobQueue, acquire:
     )
     await queue.request("collect:4h")  # it stays known while the next one waits
     for document in ("4h", "8h"):
-        record = await queue.get(maker_of(document))
+        record = await queue.get(producer_of(document))
         assert record is not None and record.last == last
-    assert await queue.get(maker_of("global_fr")) is None
+    assert await queue.get(producer_of("global_fr")) is None
     with pytest.raises(ValueError, match="no job makes"):
-        maker_of("7m")
+        producer_of("7m")
 
 
 async def test_the_list_begins_with_the_newest(queue: JobQueue) -> None:

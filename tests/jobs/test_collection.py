@@ -45,7 +45,7 @@ def volatility(document: Any, market: Any) -> float | None:
 async def test_the_first_document_holds_the_numbers_that_the_cold_store_then_holds(
     open_runner: OpenRunner, exchanges: Simulator, monkeypatch: pytest.MonkeyPatch, held: int
 ) -> None:
-    monkeypatch.setattr(document_draft, "_HELD", held)
+    monkeypatch.setattr(document_draft, "_BATCH_SIZE", held)
     async with open_runner(exchanges, history_candles=CANDLES) as runner:
         await runner.complete("discovery")
         await runner.complete("funding")

@@ -84,7 +84,7 @@ async def test_the_markets_to_collect_and_no_others(
     assert len(exchanges.get("/sim/markets")["markets"]) > len(expected)  # others share the lists
     assert result.found == {Exchange.BINANCE: 20, Exchange.BYBIT: 20}
     assert result.failures == {}
-    assert result.saved[Exchange.BINANCE] == SavedMarkets(added=20, returned=0, left=0)
+    assert result.saved[Exchange.BINANCE] == SavedMarkets(added=20, returned=0, delisted=0)
     assert result.requests == exchanges.stats()["total"]
     stored = await coins(database)
     assert stored.keys() == expected.keys()
@@ -109,7 +109,7 @@ async def test_again_changes_nothing(exchanges: Simulator, database: Database) -
     await discover(exchanges, database)
     first = await coins(database)
     result = await discover(exchanges, database)
-    assert set(result.saved.values()) == {SavedMarkets(added=0, returned=0, left=0)}
+    assert set(result.saved.values()) == {SavedMarkets(added=0, returned=0, delisted=0)}
     assert (await coins(database)).keys() == first.keys()
 
 
@@ -121,8 +121,8 @@ async def test_markets_that_leave_become_inactive(simulator: Simulator, database
     simulator.post("/sim/faults", {"kind": "list_new", "exchange": "binance", "symbol": "NEWCOIN"})
     result = await discover(simulator, database)
     assert result.saved == {
-        Exchange.BINANCE: SavedMarkets(added=1, returned=0, left=0),
-        Exchange.BYBIT: SavedMarkets(added=0, returned=0, left=1),
+        Exchange.BINANCE: SavedMarkets(added=1, returned=0, delisted=0),
+        Exchange.BYBIT: SavedMarkets(added=0, returned=0, delisted=1),
     }
     stored = await coins(database)
     assert not stored[gone].active

@@ -55,7 +55,7 @@ def too_short(found: list[Row]) -> list[Row]:
 def test_rows_that_are_none_are_one_markets_trouble(
     monkeypatch: pytest.MonkeyPatch, held: int, spoilt: Any
 ) -> None:
-    monkeypatch.setattr(document_draft, "_HELD", held)
+    monkeypatch.setattr(document_draft, "_BATCH_SIZE", held)
     alone = DocumentDraft(Timeframe.H1, "collected", {})
     for number, symbol in enumerate(("AUSDT", "CUSDT", "DUSDT")):
         alone.add(series(symbol, rows(seed=number)))

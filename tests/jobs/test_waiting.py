@@ -112,10 +112,10 @@ async def test_what_the_job_would_bring_may_come_by_another_way(
     await queue.request("discovery")
     looks = 0
 
-    async def is_there() -> bool:
+    async def is_done() -> bool:
         nonlocal looks
         looks += 1
         return looks == 3
 
-    assert await wait_for_job(context, "discovery", worker, Progress(), is_there=is_there) is None
+    assert await wait_for_job(context, "discovery", worker, Progress(), is_done=is_done) is None
     assert looks == 3

@@ -7,7 +7,7 @@ from budgets.exchange_client import ExchangeClient
 from config import load_settings
 from market.markets import Exchange
 from metrics.exchanges import ExchangeMetrics
-from metrics.exposition import Page
+from metrics.exposition import MetricsPage
 from tests.fixtures.asking import server_time_ms
 from tests.fixtures.numbers import Numbers, numbers_of
 from tests.fixtures.simulator import NOW_MS, StartSimulator
@@ -25,7 +25,7 @@ async def test_failures_retries_and_pauses(
     metrics = ExchangeMetrics(registry)
 
     def told() -> Numbers:
-        page = Page()
+        page = MetricsPage()
         page.add(registry.collect())
         return numbers_of(page)
 

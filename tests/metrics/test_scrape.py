@@ -9,7 +9,7 @@ import pytest
 
 from api.scrape import ProcessGroup
 from metrics.api import ApiMetrics
-from metrics.exposition import Page, packed, unpacked
+from metrics.exposition import MetricsPage, pack, unpack
 from metrics.worker import WorkerMetrics
 from stores.hot.beats import beat
 from tests.fixtures.api import ServedApi, StartApi
@@ -110,7 +110,7 @@ async def test_workers_tell_their_numbers_through_the_store(api: ServedApi) -> N
         for _ in range(runs):
             with metrics.running("funding", 0) as run:
                 run.outcome = "complete"
-        await beat(api.store, name, packed(metrics.registry))
+        await beat(api.store, name, pack(metrics.registry))
     await beat(api.store, "silent:3")
     await beat(api.store, "broken:4", "no numbers")
     told = await scrape(api)
@@ -146,6 +146,6 @@ async def test_siblings_tell_each_others_numbers_and_never_older_ones(api: Serve
         second.answered("GET", "/health", 200, 0.001)
         # Whoever is asked tells first what it has, so that the other knows it from then on.
         assert list(await two.read(api.store)) == ["api-1"]
-        page = Page()
-        page.add(unpacked((await one.read(api.store))["api-2"]), {"process": "api-2"})
+        page = MetricsPage()
+        page.add(unpack((await one.read(api.store))["api-2"]), {"process": "api-2"})
         assert numbers_of(page).of("perpcache_http_requests_total", process="api-2") == count

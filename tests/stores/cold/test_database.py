@@ -58,15 +58,15 @@ async def test_a_listing_adds_ends_and_brings_back_markets(database: Database) -
     other = listed("AUSDT", exchange=Exchange.BYBIT)
     assert await database.markets.save_markets(
         Exchange.BINANCE, [a, b], seen_at_ms=1000
-    ) == SavedMarkets(added=2, returned=0, left=0)
+    ) == SavedMarkets(added=2, returned=0, delisted=0)
     await database.markets.save_markets(Exchange.BYBIT, [other], seen_at_ms=1500)
     assert await database.markets.save_markets(
         Exchange.BINANCE, [b, c], seen_at_ms=2000
-    ) == SavedMarkets(added=1, returned=0, left=1)
+    ) == SavedMarkets(added=1, returned=0, delisted=1)
     assert await symbols(database) == ["BUSDT", "CUSDT", "AUSDT"]  # Bybit's A is another market
     assert await database.markets.save_markets(
         Exchange.BINANCE, [a, b], seen_at_ms=3000
-    ) == SavedMarkets(added=0, returned=1, left=1)
+    ) == SavedMarkets(added=0, returned=1, delisted=1)
     seen = {
         record.market.key: (record.active, record.first_seen_ms, record.last_seen_ms)
         for record in await database.coin_records.list_coins()
