@@ -19,7 +19,7 @@ from commands.data_dir import remember_exchanges
 from commands.errors import CannotStart
 from config import load_settings
 from database import Database
-from jobs.known_markets import known_markets
+from jobs.known_markets import load_known_markets
 from market.markets import Exchange, Market
 from stores.hot.leases import try_acquire
 from stores.hot.redis_client import NativeStore
@@ -132,7 +132,7 @@ async def test_markets_kept_for_when_the_database_is_away_are_known(
 ) -> None:
     await earlier_hot.delete("lock:worker")
     async with await lease_of(earlier_store) as lease:
-        markets = await known_markets(
+        markets = await load_known_markets(
             earlier_store,
             lease,
             {"exchanges": [BINANCE, BYBIT], "quote": "USDT", "markets_limit": 0},
