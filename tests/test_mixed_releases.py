@@ -17,7 +17,7 @@ from commands.composition import local_wakeup
 from config import load_settings
 from job_queue.queue import JobQueue
 from market.markets import Exchange
-from metrics.exposition import unpacked
+from metrics.exposition import unpack
 from metrics.worker import WorkerMetrics
 from stores.hot.beats import beat, store_health, workers_alive
 from stores.hot.leases import LeaseHolder, current_holder, try_acquire
@@ -53,7 +53,7 @@ async def test_beats_and_their_notes_mean_the_same(
     assert (await store_health(earlier_store)).worker_alive
     notes = await workers_alive(earlier_store)
     assert list(notes) == [WORKER]
-    theirs = {family.name: family.type for family in unpacked(notes[WORKER])}
+    theirs = {family.name: family.type for family in unpack(notes[WORKER])}
     ours = {family.name: family.type for family in WorkerMetrics().registry.collect()}
     assert {"perpcache_job_runs", "perpcache_exchange_requests"} <= set(theirs) & set(ours)
     assert {name: ours[name] for name in set(theirs) & set(ours)} == {
