@@ -1,1 +1,1 @@
-"""The cold store (PostgreSQL): connections, migrations, and one repository per noun."""
+"""The cold store (PostgreSQL): its connection pool, its migrations, and the queries by table."""

@@ -1,7 +1,7 @@
-"""Database migrations: `migrations/NNNN_name.sql` files, checked and applied in order.
+"""Database migrations: pending SQL files, applied in order under a lock, in one transaction.
 
-All pending files are applied in one transaction under an advisory lock, so processes that start
-together apply them once, and a failing file leaves nothing behind.
+The files are named `migrations/NNNN_name.sql`. Processes that start together apply them once, and
+a file that fails leaves nothing behind.
 """
 
 import hashlib

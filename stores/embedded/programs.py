@@ -75,7 +75,7 @@ class ProgramFiles:
                 ) from None
         if unpacking.returncode:
             reason = output.decode(errors="replace").strip() or f"exit code {unpacking.returncode}"
-            raise EmbeddedStoresError(f"programs cannot be ensure_copy to {place}: {reason}")
+            raise EmbeddedStoresError(f"programs cannot be copied to {place}: {reason}")
         return copy
 
     def _pack(self, unpacking: "subprocess.Popen[bytes]") -> None:
