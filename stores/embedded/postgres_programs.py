@@ -99,7 +99,7 @@ class PostgresPrograms:
 
     @contextlib.contextmanager
     def _at_shell_safe_path(self) -> Iterator["PostgresPrograms"]:
-        """The programs at a path without special characters, as initdb only double-quotes its path."""
+        """The programs at a path without _SPECIAL, because initdb only double-quotes it."""
         if not _SPECIAL & set(os.fspath(self.tree)):
             yield self
             return
