@@ -136,7 +136,7 @@ class Collection:
             self.results.progress(1)
 
     async def _snapshots(self, task: FetchTask | None) -> Sequence[OpenInterestRow]:
-        """The task's snapshots, at a finer period if the exchange add_missing this one."""
+        """The task's snapshots, at a finer period if the exchange lacks this one."""
         return await fetch_open_interest(self.run, task) if task is not None else []
 
     async def _funding(self, tasks: MarketTasks) -> FundingSeries | None:

@@ -120,7 +120,7 @@ class UnreadableSeries(ValueError):
     """The series of a market in an older document cannot be decoded."""
 
 
-# Funding of all markets, by Market.key: what `cache:global_fr` holds.
+# Funding of all markets, by Market.key: the content of `cache:global_fr`.
 FundingByMarket = Mapping[str, FundingSeries]
 
 

@@ -192,7 +192,7 @@ def permutation_entropies(closes: Floats, adjacent: Flags | None = None) -> list
 
     Shannon entropy of the order patterns of four successive closes, divided by log 4!; equal
     closes rank by time: C. Bandt, B. Pompe, "Permutation entropy: a natural complexity measure
-    for time series", Phys. Rev. Lett. 88 (2002) 174102. `adjacent[i]` tells whether closes i and
+    for time series", Phys. Rev. Lett. 88 (2002) 174102. `adjacent[i]` says whether closes i and
     i + 1 are one interval apart (None: all are); patterns across a hole do not count. None with
     fewer than 120 closes.
     """

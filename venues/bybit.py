@@ -169,7 +169,7 @@ def _read_klines(body: bytes, market: Market, fail: PayloadErrors) -> Candles:
 def _list_text(body: bytes, market: Market) -> bytes | None:
     """The text of the answer's list if the rest of the answer is as expected, else None."""
     start = body.find(b'"list":[[') + len(b'"list":')
-    end = body.rfind(b"]]") + len(b"]]")  # what follows the list is short
+    end = body.rfind(b"]]") + len(b"]]")  # the text after the list is short
     if not len(b'"list":') <= start < end:
         return None
     try:
