@@ -43,7 +43,7 @@ def _python() -> str:
 def _refuse(what: str) -> int:
     """Prints in one line why this Python cannot run it and what to use instead."""
     own = HOME / ".venv" / "bin" / "python"
-    if own.exists() and not own.parent.samefile(Path(sys.executable).parent):
+    if shutil.which(str(own)) and not own.parent.samefile(Path(sys.executable).parent):
         instead = "use .venv/bin/python main.py, which make has set up"
     elif shutil.which("make"):
         instead = "`make run` installs what it needs into .venv and starts it"

@@ -100,6 +100,23 @@ def test_what_to_run_instead_depends_on_what_is_there(tmp_path: Path) -> None:
     assert "`make run` installs what it needs into .venv and starts it" in instead(own)
 
 
+def test_an_environment_that_its_user_may_not_enter_is_not_recommended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = os.stat
+
+    def stat(path: str | Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if str(path).endswith(".venv/bin/python"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(os, "stat", stat)
+    monkeypatch.setattr(sys, "version_info", (3, 10, 13))
+    assert main([]) == 78
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ".venv/bin/python main.py, which make" not in line
+
+
 def test_an_old_python_is_refused_with_one_line() -> None:
     ended = run(sys.executable, "-c", OLD_PYTHON, ROOT, "collect", "4h")
     assert (ended.returncode, ended.stdout) == (78, "")
