@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Route
 
-from api.answers import PIECE_DEADLINE_S, Receive, Scope, Send, answer_to, as_response
+from api.answers import PIECE_DEADLINE_S, Receive, Scope, Send, answer_to, to_response
 from api.coins import build_coins
 from api.cors import Cors
 from api.docs import build_docs
@@ -163,7 +163,7 @@ def _handle_errors(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     """Answers exceptions by api.answers.answer_to; a 405 lists all methods of the path."""
 
     def handle(request: Request, error: Exception) -> Response:
-        return as_response(answer_to(error, request.url.path))
+        return to_response(answer_to(error, request.url.path))
 
     def wrong_method(request: Request, error: Exception) -> Response:
         # Starlette lists only the methods of the path's first route.

@@ -23,7 +23,7 @@ PIECE_BYTES: Final = 64 * 1024
 PIECE_DEADLINE_S: Final = 20.0
 # Passed to the server at once: a view, so it costs no memory, but copying it into the kernel blocks
 # the event loop for a tenth of a millisecond.
-HANDED_BYTES: Final = 512 * 1024
+CHUNK_BYTES: Final = 512 * 1024
 # The ASGI extension of a server that disconnects slow clients itself.
 PACE_EXTENSION: Final = "perpcache.pace"
 
@@ -39,7 +39,7 @@ RETRY: Final[Header] = (b"retry-after", b"5")
 CLOSE: Final[Header] = (b"connection", b"close")
 # Browsers must not sniff, run, load or frame anything of an answer.
 NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
-INERT: Final[Header] = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+CSP: Final[Header] = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +65,7 @@ def problem(status: int, detail: str | Sequence[dict[str, Any]], *headers: Heade
     """An error answer in FastAPI's form, `{"detail": ...}`."""
     body = orjson.dumps({"detail": detail})
     length = (b"content-length", b"%d" % len(body))
-    return Answer(status, [JSON, length, NOSNIFF, INERT, *headers], Body((body,), len(body)))
+    return Answer(status, [JSON, length, NOSNIFF, CSP, *headers], Body((body,), len(body)))
 
 
 def answer_to(error: BaseException, path: str) -> Answer:
@@ -104,7 +104,7 @@ def refusal(status: int, detail: str, headers: Sequence[Header]) -> bytes:
     return b"\r\n".join((status_line, *lines, b"", *answer.body.parts))
 
 
-def as_response(answer: Answer) -> Response:
+def to_response(answer: Answer) -> Response:
     """The answer as a Starlette response."""
     response = Response(b"".join(answer.body.parts), answer.status)
     response.raw_headers = answer.headers
@@ -125,7 +125,7 @@ async def send_answer(
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return
     server_cuts = PACE_EXTENSION in scope.get("extensions", ())
-    size = HANDED_BYTES if server_cuts else PIECE_BYTES
+    size = CHUNK_BYTES if server_cuts else PIECE_BYTES
     for part in answer.body.parts:
         for piece in _pieces(part, size):
             left -= len(piece)

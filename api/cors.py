@@ -38,17 +38,17 @@ class Cors:
 
     def preflight(self, scope: Scope) -> Answer:
         """A 200 if origin, method and headers are allowed, else a 400 that names the others."""
-        asked = dict(scope["headers"])
+        request_headers = dict(scope["headers"])
         headers = list(_PREFLIGHT)
-        wanted = asked.get(b"access-control-request-headers", b"").lower().split(b",")
+        requested = request_headers.get(b"access-control-request-headers", b"").lower().split(b",")
         refused = {
-            "origin": self._allowed(asked[b"origin"]) is None,
-            "method": asked[b"access-control-request-method"] not in _METHODS,
-            "headers": any(name.strip() not in {*_ALLOWED_NAMES, b""} for name in wanted),
-            "private-network": b"access-control-request-private-network" in asked,
+            "origin": self._allowed(request_headers[b"origin"]) is None,
+            "method": request_headers[b"access-control-request-method"] not in _METHODS,
+            "headers": any(name.strip() not in {*_ALLOWED_NAMES, b""} for name in requested),
+            "private-network": b"access-control-request-private-network" in request_headers,
         }
         if not refused["origin"]:
-            allowed = self._allowed(asked[b"origin"]) or b""
+            allowed = self._allowed(request_headers[b"origin"]) or b""
             headers.append((b"access-control-allow-origin", allowed))
         if any(refused.values()):
             named = ", ".join(name for name, is_refused in refused.items() if is_refused)

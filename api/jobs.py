@@ -96,9 +96,9 @@ def build_jobs(settings: Settings) -> APIRouter:
     ) -> JSONResponse:
         """Joins a refresh that is queued; one that is under way is followed by another. The
         answer's `run` is the run whose data is no older than this request."""
-        wanted = await _read_market_data_request(request)
+        body = await _read_market_data_request(request)
         async with asyncio.timeout(_POST_DEADLINE_S):
-            job_id = collect_id(wanted.timeframe)
+            job_id = collect_id(body.timeframe)
             if if_busy and (holder := await current_holder(parts.store, lane_of(job_id))):
                 wait_s = max(1, -(-holder.ttl_ms // 1000))
                 raise HTTPException(

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 
 from api.answers import (
     CLOSE,
-    INERT,
+    CSP,
     NOSNIFF,
     Answer,
     Header,
@@ -29,7 +29,7 @@ from metrics.api import OTHER, ApiMetrics
 # X-Frame-Options is for old browsers; no-referrer hides our URLs from other sites.
 _BROWSER_HEADERS: Final[tuple[Header, ...]] = (
     NOSNIFF,
-    INERT,
+    CSP,
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 )

@@ -101,7 +101,7 @@ async def _database_state(parts: Parts, settings: Settings) -> str:
 
 
 async def _exchanges_state(parts: Parts, settings: Settings) -> str:
-    """ "ok" unless the last run failed because of an exchange; then how it ended.
+    """`ok` unless the last run failed because of an exchange; then how it ended.
 
     Runs that failed for other reasons are skipped: they tell nothing about the exchanges. The
     error of a run that an exchange failed begins with the exchange's name.

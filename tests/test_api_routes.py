@@ -1,4 +1,4 @@
-"""The whole HTTP surface: methods, paths, what goes out of what came in, a store that is away."""
+"""The whole application: methods, paths, headers and bodies, and a store that is away."""
 
 import asyncio
 from typing import Any

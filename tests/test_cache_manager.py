@@ -1,4 +1,4 @@
-"""Documents over both clients: whole or not at all, never older after newer, readable by anyone."""
+"""Documents in both kinds of store: atomic publishes, rising versions, the stored format."""
 
 import asyncio
 import base64

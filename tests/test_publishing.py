@@ -1,4 +1,4 @@
-"""Publishing in trouble: lost leases and replies, stores that refuse, writers that stop or die."""
+"""Publishing under faults: lost leases and replies, refusing stores, stopped or dead writers."""
 
 import asyncio
 import json

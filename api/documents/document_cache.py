@@ -20,7 +20,7 @@ from api.documents.content_coding import Coding
 from api.documents.derived import DerivedBodies
 from api.documents.query import DocumentQuery
 from api.documents.shared_call import SharedCall, retrieve_exception
-from api.documents.symbols import near_symbols
+from api.documents.symbols import similar_symbols
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
 from documents.text import DocumentError, DocumentText
 from logging_setup import OutageLog
@@ -138,14 +138,14 @@ class DocumentCache:
         )
         return await self._derived.get(_key(document, query, coding), make)
 
-    async def near_symbols(
+    async def similar_symbols(
         self, document: CachedDocument, query: DocumentQuery, listed: frozenset[str]
     ) -> tuple[str, ...]:
         """Symbols of the document or of `listed` that resemble the requested ones."""
 
         async def make() -> tuple[tuple[str, ...], int]:
             known = listed.union(span.symbol for span in (await self._text(document)).markets)
-            near = await self._derived.run(near_symbols, query.filter.symbols or (), known)
+            near = await self._derived.run(similar_symbols, query.filter.symbols or (), known)
             return near, 100 * (1 + len(near))
 
         return await self._derived.get(_key(document, query, "near"), make)

@@ -14,7 +14,7 @@ from typing import Final
 from starlette.exceptions import HTTPException
 
 from api.answers import (
-    INERT,
+    CSP,
     JSON,
     NO_CACHE,
     NOSNIFF,
@@ -37,7 +37,7 @@ from api.documents.nothing_yet import nothing_yet
 from api.documents.publish_watcher import PublishWatcher
 from api.documents.query import DocumentQuery, read_query
 from api.documents.symbols import ListedSymbols, unknown_header, unknown_symbols_answer
-from api.documents.validators import entity_tag, is_known, read_date
+from api.documents.validators import entity_tag, etag_matches, read_date
 from api.request_body import LARGEST_BODY, TOO_LARGE
 from documents.names import DOCUMENTS
 from job_queue.queue import JobQueue
@@ -162,7 +162,7 @@ class CacheEndpoint:
         listed = await self._listed.current()
         unknown = body.absent - listed
         if unknown == request.query.filter.symbols:
-            near = await self._cache.near_symbols(document, request.query, listed)
+            near = await self._cache.similar_symbols(document, request.query, listed)
             return self._cors.applied(unknown_symbols_answer(unknown, near), request.origin)
         headers = self._answer(document, request, body.length).headers
         return Answer(200, [*headers, unknown_header(unknown)] if unknown else headers, body)
@@ -232,7 +232,7 @@ class CacheEndpoint:
         if last is not None and last.etag_base == document.etag_base:
             return last.length is None
         if request.if_none_match is not None:
-            return is_known(request.if_none_match, document.representation(request.query))
+            return etag_matches(request.if_none_match, document.representation(request.query))
         since_s = request.if_modified_since_s
         return since_s is not None and document.meta.updated_at_ms // 1000 <= since_s
 
@@ -256,7 +256,7 @@ class CacheEndpoint:
                 _VARY,
             ]
             if length is not None:
-                headers += (JSON, NOSNIFF, INERT, (b"content-length", b"%d" % length))
+                headers += (JSON, NOSNIFF, CSP, (b"content-length", b"%d" % length))
                 if request.coding is not Coding.IDENTITY:
                     headers.append(_CONTENT_ENCODING[request.coding])
             headers = self._cors.add_headers(headers, request.origin)

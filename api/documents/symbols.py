@@ -63,10 +63,10 @@ class ListedSymbols:
         return _FRESH_S
 
 
-def near_symbols(asked: Iterable[str], known: Collection[str]) -> tuple[str, ...]:
+def similar_symbols(requested: Iterable[str], known: Collection[str]) -> tuple[str, ...]:
     """Known symbols that resemble the requested ones, best match first. CPU work: some ms."""
     found: dict[str, None] = {}
-    for symbol in sorted(asked)[:_MOST_COMPARED]:
+    for symbol in sorted(requested)[:_MOST_COMPARED]:
         near = get_close_matches(symbol[:_LONGEST_COMPARED], known, _NEAR_EACH)
         found |= dict.fromkeys(near)
     return tuple(found)

@@ -19,7 +19,7 @@ def entity_tag(representation: bytes, coding: Coding) -> bytes:
     return b'"%b-%b"' % (representation, _CODED[coding])
 
 
-def is_known(if_none_match: bytes, representation: bytes) -> bool:
+def etag_matches(if_none_match: bytes, representation: bytes) -> bool:
     """Whether If-None-Match names this version of this query, in any coding.
 
     A compressing proxy may have appended its coding to the tag, inside the quotes.

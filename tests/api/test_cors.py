@@ -1,4 +1,4 @@
-"""What pages of other origins may do, served for real."""
+"""CORS preflights and headers, over HTTP."""
 
 from tests.fixtures.api import ServedApi, StartApi, ask
 from tests.fixtures.documents import AS_OF_MS, document

@@ -1,4 +1,4 @@
-"""The page about the API comes from this machine, and asks for small things."""
+"""GET /docs: served from local files, with small examples."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""GET /: where a newcomer is sent, and that all of it is there."""
+"""GET /: its links, each of which works."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""Jobs over HTTP: what is asked for, who may not, and the job as it is shown."""
+"""The job routes: requests, tokens, and the form of a job."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""What every request passes: the body's limit, and what a browser may do with an answer."""
+"""Middleware: the body limit, and the headers for browsers."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The description of the API: every route, and every status that each can answer."""
+"""The OpenAPI schema: every route, with every status that it can answer."""
 
 import re
 from urllib.parse import urlencode

@@ -1,4 +1,4 @@
-"""What /openapi.json says is what the served API does, as schemathesis finds it."""
+"""The API behaves as /openapi.json says, checked with schemathesis."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""Health and readiness, served for real, over both kinds of store."""
+"""GET /health and GET /ready, over HTTP and both kinds of store."""
 
 from typing import Any, Literal
 

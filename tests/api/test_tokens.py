@@ -1,4 +1,4 @@
-"""Who may ask: tokens, what is told to those without, and what an empty one means."""
+"""Bearer tokens: missing, wrong, empty and correct ones."""
 
 from typing import Any
 

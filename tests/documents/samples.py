@@ -1,4 +1,4 @@
-"""Markets, rows and documents that the tests of documents share."""
+"""Markets, rows and documents for the tests of documents."""
 
 from typing import Any
 

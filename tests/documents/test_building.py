@@ -1,4 +1,4 @@
-"""Documents as they are written: their exact JSON, and what they refuse."""
+"""Built documents: their exact JSON, and the input that raises errors."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""One zlib stream of parts, read by zlib itself."""
+"""One zlib stream joined from parts, inflated by zlib itself."""
 
 import zlib
 

@@ -1,4 +1,4 @@
-"""Documents read back: series and funding exact, and what is no document is told."""
+"""Documents read back: exact series and funding, and errors for other documents."""
 
 import math
 

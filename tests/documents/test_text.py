@@ -1,4 +1,4 @@
-"""Documents cut as text, against cutting what was parsed."""
+"""Documents filtered as text give the same as filtering the parsed JSON."""
 
 import json
 from typing import Any

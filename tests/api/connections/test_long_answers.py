@@ -1,4 +1,4 @@
-"""Long answers: whole, right, in order, whether the reader takes them at once or bit by bit."""
+"""Long answers arrive complete and in order, for fast and for slow readers."""
 
 import asyncio
 import gzip
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from api.answers import HANDED_BYTES
+from api.answers import CHUNK_BYTES
 from tests.fixtures.api import ServedApi
 from tests.fixtures.documents import AS_OF_MS, document
 
@@ -39,7 +39,7 @@ async def test_long_answers_are_whole_and_in_order(published: ServedApi) -> None
         async with published.http.get(path) as first:
             expected[path] = await first.read()
     # Less than is handed over at once, and more.
-    assert 64 * 1024 < len(expected[paths[0]]) < HANDED_BYTES < len(expected[paths[2]])
+    assert 64 * 1024 < len(expected[paths[0]]) < CHUNK_BYTES < len(expected[paths[2]])
     for path in paths * 3:
         writer.write(request(path))
         assert await answer(reader) == expected[path]

@@ -1,4 +1,4 @@
-"""Clients that poll one connection in bytes: each answer is as new as its request, in order."""
+"""Polls over one connection, byte for byte: each answer in order and up to date."""
 
 import asyncio
 import re

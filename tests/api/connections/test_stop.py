@@ -1,4 +1,4 @@
-"""Requests that wait for a store when the service is told to stop."""
+"""Requests that wait for a store while the service stops."""
 
 import asyncio
 import signal

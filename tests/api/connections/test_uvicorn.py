@@ -1,4 +1,4 @@
-"""What ServingProtocol uses of uvicorn beyond its documented parts, and where it was looked at."""
+"""The private parts of uvicorn that ServingProtocol uses, and the version they were checked for."""
 
 import inspect
 import re

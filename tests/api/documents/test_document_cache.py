@@ -1,4 +1,4 @@
-"""The document cache: shared calls, one computation for many, a budget that holds."""
+"""The document cache: shared calls, one computation for many requests, the memory budget."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

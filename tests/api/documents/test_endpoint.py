@@ -1,4 +1,4 @@
-"""GET and HEAD /cache/<name>, served for real, over both kinds of store."""
+"""GET and HEAD /cache/<name>, over HTTP and both kinds of store."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""GET /cache: what documents there are, and what makes newer ones."""
+"""GET /cache: the documents, and the POST that refreshes each."""
 
 import time
 

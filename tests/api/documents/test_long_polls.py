@@ -1,4 +1,4 @@
-"""Who a client is, and how many of its requests may be held."""
+"""Client addresses behind proxies, and the limit of long polls for each."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Requests that are read once for all who send the same, and the headers made for them."""
+"""The cache of parsed requests, and the headers cached with each."""
 
 import zlib
 from typing import Any, cast

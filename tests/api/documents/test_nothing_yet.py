@@ -1,4 +1,4 @@
-"""A document that is not there: what to POST, how its job goes, and how that ended before."""
+"""The 404 for an unpublished document: what to POST, its job, and how the last run ended."""
 
 import time
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Reading the query of a document: what it asks for, and what is said of a wrong one."""
+"""Query parameters of a document: parsing, and the errors of invalid ones."""
 
 from urllib.parse import quote
 

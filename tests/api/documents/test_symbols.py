@@ -1,4 +1,4 @@
-"""Symbols that nobody lists: named in the answer, with known ones that look alike."""
+"""Unknown symbols: named in the answer, with similar known ones."""
 
 import asyncio
 import time

@@ -3,7 +3,7 @@
 import pytest
 
 from api.documents.content_coding import Coding, choose_coding
-from api.documents.validators import is_known, read_date
+from api.documents.validators import etag_matches, read_date
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_coding(header: str | None, expected: Coding | None) -> None:
     ],
 )
 def test_validators(header: str, known: bool) -> None:
-    assert is_known(header.encode(), b"7-ab") is known
+    assert etag_matches(header.encode(), b"7-ab") is known
 
 
 @pytest.mark.parametrize(

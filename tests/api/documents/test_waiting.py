@@ -1,4 +1,4 @@
-"""Requests that wait for a version: what ends the wait, and what does not."""
+"""Long polls: what ends the wait, and what does not."""
 
 import asyncio
 import time
