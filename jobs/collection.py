@@ -30,16 +30,17 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
         raise ValueError(f"{job.id} has no timeframe to collect")
     progress.enter("markets")
     markets = await markets_to_collect(context, lease, progress)
-    earlier = {
-        made: await read_stored(context, made, decode_series, lease) for made in timeframe.produces
+    previous = {
+        produced: await read_stored(context, produced, decode_series, lease)
+        for produced in timeframe.produces
     }
     drafts = {
-        made: DocumentDraft(
-            made,
-            "collected" if made is timeframe else "aggregated",
-            await _known_metadata(context, made, stored),
+        produced: DocumentDraft(
+            produced,
+            "collected" if produced is timeframe else "aggregated",
+            await _known_metadata(context, produced, stored),
         )
-        for made, stored in earlier.items()
+        for produced, stored in previous.items()
     }
     funding = await known_funding(context, lease, progress)
     progress.enter("fetch")
@@ -47,11 +48,11 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
         timeframe,
         markets,
         context.client,
-        lambda made, series: drafts[made].add(series),
+        lambda produced, series: drafts[produced].add(series),
         history_candles=settings.history_candles,
         prefetched_fr_data=funding,
         funding_history=settings.funding_history,
-        previous={made: stored or {} for made, stored in earlier.items()},
+        previous={produced: stored or {} for produced, stored in previous.items()},
         on_progress=progress.count,
     )
     stored_bytes = 0

@@ -28,7 +28,7 @@ async def queue_due_jobs(context: JobContext, stop: asyncio.Event) -> None:
         # Two tasks, because funding does not need the database and discovery does.
         tasks.create_task(_queue_when_due(context, "discovery", _discovery_due, stop))
         if context.settings.fr_refresh_on_start:
-            tasks.create_task(_queue_when_due(context, "funding", _funding_is_old, stop, once=True))
+            tasks.create_task(_queue_when_due(context, "funding", _funding_is_due, stop, once=True))
 
 
 async def _queue_when_due(
@@ -66,7 +66,7 @@ async def _discovery_due(context: JobContext) -> bool:
     return False
 
 
-async def _funding_is_old(context: JobContext) -> bool:
+async def _funding_is_due(context: JobContext) -> bool:
     """Whether the stored funding is missing or older than the last full hour, when settlements
     happen."""
     meta = await context.cache.read_meta(GLOBAL_FR)

@@ -154,11 +154,11 @@ def _records(rows: Iterable[asyncpg.Record]) -> list[CoinRecord]:
     """Groups rows, which are sorted by market, into one record per market."""
     records = []
     for _, group in itertools.groupby(rows, key=lambda row: (row["exchange"], row["symbol"])):
-        of_market = list(group)
-        first = of_market[0]
+        market_rows = list(group)
+        first = market_rows[0]
         metadata = {
             Timeframe(row["timeframe"]): CoinMetadata(meta_from_row(row), row["computed_at_ms"])
-            for row in of_market
+            for row in market_rows
             if row["timeframe"] is not None
         }
         records.append(

@@ -123,15 +123,15 @@ def make_folder(folder: Path, owner: Account, mode: int = 0o700) -> None:
 
 
 def make_socket_folder(
-    account: Account, socket_name: str, earlier: Path | None, note: Callable[[Path], None]
+    account: Account, socket_name: str, preferred: Path | None, note: Callable[[Path], None]
 ) -> Path:
     """A folder with mode 0700 for `account`, with a path short enough for a socket.
 
-    `earlier` is preferred if it can be used again. `note` is called before the folder is created,
+    `preferred` is used if it still can be. `note` is called before the folder is created,
     so that a crash leaves no unknown folder. Raises OSError if no folder can be used.
     """
     refused: list[str] = []
-    for folder in _socket_folders(account, earlier):
+    for folder in _socket_folders(account, preferred):
         if len(os.fsencode(folder / socket_name)) > SOCKET_PATH_BYTES:
             refused.append(f"{folder}: its path is too long")
         elif not _is_safe(folder.parent, account):
@@ -170,9 +170,9 @@ def is_socket_folder(folder: Path, account: Account) -> bool:
     return of_account and _SOCKET_FOLDER.fullmatch(folder.name) is not None
 
 
-def _socket_folders(account: Account, earlier: Path | None) -> Iterator[Path]:
-    if earlier is not None and _SOCKET_FOLDER.fullmatch(earlier.name):
-        yield earlier
+def _socket_folders(account: Account, preferred: Path | None) -> Iterator[Path]:
+    if preferred is not None and _SOCKET_FOLDER.fullmatch(preferred.name):
+        yield preferred
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     # Random, so that no other user can create it beforehand.
     name = f"perpcache-{account.uid}-{secrets.token_hex(4)}"
