@@ -74,8 +74,13 @@ def build_replay(
 ) -> Replay:  # fmt: skip
     """Builds the markets of a folder, at `most` so many per exchange (None: all).
 
-    Raises OSError if a list is missing.
+    Raises OSError if a list is missing; an exchange with 0 markets needs no folder.
     """
+    most = {
+        exchange: count
+        for exchange, count in most.items()
+        if count != 0 or (folder / exchange.name).is_dir()
+    }
     by_market: dict[tuple[str, str], list[RecordedSeries]] = defaultdict(list)
     bodies = [series for exchange in most for series in exchange.recorded_bodies(folder)]
     for series in [*read_series(folder), *bodies]:

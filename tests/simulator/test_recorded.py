@@ -203,3 +203,15 @@ def test_a_small_replay_keeps_native_8h(start_simulator: Any, recorded_data: Pat
     assert keys == {"binance:BTCUSDT", "binance:LTCUSDT"}
     status, _, _ = simulator.full("GET", "/sim/recorded?exchange=binance&symbol=X&interval=8h")
     assert status == 400
+
+
+def test_an_exchange_without_recordings_takes_part_with_no_markets(
+    start_simulator: Any, recorded_data: Path, tmp_path: Path
+) -> None:
+    for path in recorded_data.iterdir():
+        if path.name != "bybit":
+            (tmp_path / path.name).symlink_to(path)
+    simulator: Simulator = start_simulator(recorded=tmp_path, binance=1, bybit=0, now=NOW_MS)
+    assert set(simulator.truth("4h", candles=1)) == {"binance:BTCUSDT"}
+    answer = simulator.get("/v5/market/instruments-info", category="linear")
+    assert answer["result"]["list"] == []
