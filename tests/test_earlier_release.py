@@ -86,11 +86,7 @@ async def test_jobs_go_on_and_documents_are_refreshed(
             assert await context.queue.take(lease) is None
             await lease.release()
             await runner.complete("collect:4h")
-<<<<<<< HEAD
         collected = [line for line in logs if "refreshed" in line]
-=======
-        collected = [line for line in logs if line["event"] == "collection_finished"]
->>>>>>> 30b2d7a (Let the test of the release before look for the new name of a collection's end)
         # A market of six is disabled. None was fetched anew, and nothing stored was wrong.
         assert [line["refreshed"] for line in collected] == [5, 5, 5]
         assert [line["corrected"] for line in collected] == [0, 0, 0]
