@@ -1,1 +1,1 @@
-"""What `make bench` runs: Perpcache side by side with something that is known."""
+"""`make bench`: compares Perpcache's serving and collecting with well-known programs."""

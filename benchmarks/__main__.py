@@ -1,4 +1,4 @@
-"""python -m benchmarks: measures, prints one table, writes it to benchmarks/results/."""
+"""`python -m benchmarks`: measures, prints one table, and writes it to benchmarks/results/."""
 
 import argparse
 import asyncio
@@ -28,24 +28,24 @@ PARTS: Final[Mapping[str, Callable[[BenchmarkRun], Awaitable[None]]]] = {
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measures Perpcache beside something that is known, each ratio side by side in "
-        "the same run, and prints one table: the median of the runs, the target, and whether it "
-        "is met. Takes under 10 minutes.",
+        description="Compares Perpcache with well-known programs, both sides of a ratio in one run, "
+        "and prints one table: the median of the runs, the target, and whether it is met. "
+        "Takes under 10 minutes.",
     )
     parser.add_argument("--part", choices=list(PARTS), help="only this part (both)")
     parser.add_argument("--runs", type=int, help=f"runs of each row ({FULL.runs})")
-    parser.add_argument("--tiny", action="store_true", help="small sizes: shows that it works")
+    parser.add_argument("--tiny", action="store_true", help="small sizes, to test the benchmarks")
     parser.add_argument(
         "--results",
         type=Path,
         default=ROOT / "benchmarks" / "results",
-        help="where latest.json and latest.md go, or PART.json and PART.md (%(default)s)",
+        help="folder of latest.json and latest.md, or of PART.json and PART.md (%(default)s)",
     )
     return parser
 
 
 async def run(arguments: argparse.Namespace) -> Report:
-    """Measures what was asked for. Leaves nothing behind but the report."""
+    """Measures the chosen parts and leaves nothing behind but the report."""
     sizes = TINY if arguments.tiny else FULL
     if arguments.runs:
         sizes = replace(sizes, runs=arguments.runs)

@@ -1,4 +1,4 @@
-"""What our serving is compared with: bare ASGI answers, and the handler everybody writes first.
+"""The servers that serving is compared with: bare ASGI, and a simple FastAPI handler.
 
 python -m benchmarks.apps bare BODY      the bytes of BODY, at /304 an empty 304
 python -m benchmarks.apps first REDIS_URL    get, base64, inflate, parse, JSONResponse
@@ -29,7 +29,7 @@ Asgi = Callable[
 
 
 def bare(folder: Path) -> Asgi:
-    """Answers /NAME with the bytes of the file of that name, sent whole, and /304 with nothing."""
+    """Answers /NAME with the whole file of that name, and /304 with an empty 304."""
     bodies = {f"/{file.name}": file.read_bytes() for file in folder.iterdir()}
 
     async def app(
@@ -54,7 +54,7 @@ def bare(folder: Path) -> Asgi:
 
 
 def first_draft(redis_url: str) -> FastAPI:
-    """A cache endpoint without any thought for size."""
+    """The simplest cache endpoint: it parses and serialises the document for each request."""
     app = FastAPI()
     store = redis.from_url(redis_url)
 
@@ -67,8 +67,8 @@ def first_draft(redis_url: str) -> FastAPI:
 
 
 async def serve(app: Any) -> None:
-    """On the same server as ours, with the same settings where they cost time."""
-    # As our processes do: what is loaded is left out of the searches for unused cycles.
+    """Serves an app with the same server as ours, and the same settings that cost time."""
+    # As in our processes: loaded objects are left out of garbage collection.
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000)

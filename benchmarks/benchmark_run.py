@@ -1,4 +1,4 @@
-"""What every part of the benchmarks is given: sizes, cores, a folder and stores of its own."""
+"""The context of a benchmark run: sizes, cores, its folder, its stores and the rows measured."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ NO_DATABASE: Final = "postgresql://nobody@127.0.0.1:1/none"
 
 @dataclass(slots=True)
 class BenchmarkRun:
-    """`rows` and `left_out` are what the parts add to."""
+    """One run of the benchmarks; its parts add to `rows` and `left_out`."""
 
     sizes: Sizes
     cores: Cores
@@ -45,7 +45,7 @@ class BenchmarkRun:
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Stores of the benchmarks' own, and a client of the hot one."""
+    """The benchmarks' own stores, and a client of the hot one."""
 
     redis_url: str
     database_url: str
@@ -56,7 +56,7 @@ class Stores:
         return _settings(self.redis_url, self.database_url)
 
     def environment(self, **more: str) -> dict[str, str]:
-        """For a process of ours that uses these stores."""
+        """The environment variables of a process that uses these stores."""
         return environment(
             REDIS_URL=self.redis_url,
             DATABASE_URL=self.database_url,
@@ -70,7 +70,7 @@ class Stores:
     async def lease(self) -> AsyncIterator[Lease]:
         lease = await try_acquire(self.store, "worker", holder="benchmarks", ttl_s=60)
         if lease is None:
-            raise RuntimeError("the benchmarks' own worker lease is taken")
+            raise RuntimeError("another process holds the worker lease of the benchmarks' store")
         try:
             yield lease
         finally:
@@ -81,16 +81,16 @@ class Stores:
 async def open_stores(
     folder: Path, cores: tuple[int, ...] = (), *, postgres: bool = True
 ) -> AsyncIterator[Stores]:
-    """Starts them in `folder`, with Valkey kept on `cores`, and removes them afterwards.
+    """Starts stores in `folder`, with Valkey pinned to `cores`, and removes them afterwards.
 
-    Without PostgreSQL there is an address where none answers.
+    Without `postgres` its address is one where no server answers.
     """
     await asyncio.to_thread(folder.mkdir)
     try:
         async with EmbeddedStores(folder, postgres=postgres) as embedded:
             addresses = await embedded.start()
             redis_url, database_url = addresses.redis_url, addresses.database_url or NO_DATABASE
-            assert redis_url  # noqa: S101 - it was asked for
+            assert redis_url  # noqa: S101 - EmbeddedValkey starts it
             store = open_hot_store(_settings(redis_url, database_url), client_name="benchmarks")
             try:
                 if cores:

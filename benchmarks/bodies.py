@@ -1,4 +1,4 @@
-"""The exchanges' answers in memory, and the CPU that it takes to make a document of them."""
+"""The CPU time to make documents from the exchanges' answers, with the answers in memory."""
 
 import os
 import time
@@ -24,13 +24,13 @@ from market.timeframes import DAY_MS, HOUR_MS, Timeframe
 from venues.venue import Endpoint, Request
 
 _H4: Final = Timeframe.H4
-_FEWEST_CANDLES: Final = 40  # in an answer that is worth measuring
+_FEWEST_CANDLES: Final = 40  # shorter answers are not measured
 _ROUNDS: Final = 5  # of each sample
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the exchange answered for one market."""
+    """The answer bodies of one market."""
 
     market: Market
     klines: bytes
@@ -38,7 +38,7 @@ class Answers:
 
 
 def recorded_folder() -> Path | None:
-    """Where recorded answers lie: RECORDED_DATA, or beside the project; None without them."""
+    """The folder of recorded answers: RECORDED_DATA, or beside the project; None if absent."""
     folder = Path(os.environ.get("RECORDED_DATA", ROOT.parent / "shared" / "fixtures"))
     return folder.resolve() if folder.is_dir() else None
 
@@ -56,7 +56,7 @@ async def ask(
                 continue
             market = Market(exchange, listed["symbol"], listed["base"], listed["quote"])
             pages = _pages(market, Endpoint.KLINES, as_of_ms, history)
-            # The newest page holds whatever is wanted of candles: their limit is larger.
+            # The newest page of candles suffices, as the exchange's limit is larger.
             klines = await _body(client, pages[-1])
             if klines.count(b"[") < _FEWEST_CANDLES:
                 continue
@@ -98,7 +98,7 @@ async def _body(client: aiohttp.ClientSession, request: Request) -> bytes:
 def compare(answers: Sequence[Answers], as_of_ms: int, history: int) -> Sample:
     """CPU ms per market: bodies to stored documents, and orjson.loads of the same bodies.
 
-    Both by turns, several times over, with the garbage collector on, as it is in the worker.
+    Both are measured alternately, several times, with garbage collection on, as in the worker.
     """
     series = {each.market.key: _funding(each.market, as_of_ms, history) for each in answers}
     ours_s = other_s = 0.0
@@ -126,7 +126,7 @@ def _funding(market: Market, as_of_ms: int, history: int) -> FundingSeries:
 def _make(
     answers: Sequence[Answers], funding: dict[str, FundingSeries], as_of_ms: int, history: int
 ) -> None:
-    """Parse, merge, make 8h, encode, compress: all that becomes of answers but their numbers."""
+    """Parses, merges, makes 8h, encodes and compresses, without the metadata numbers."""
     sheets = {
         _H4: DocumentBuilder(_H4, "collected"),
         Timeframe.H8: DocumentBuilder(Timeframe.H8, "aggregated"),
@@ -155,7 +155,7 @@ def _make(
         document = sheet.finish_deflated(
             version=1, as_of_ms=as_of_ms, updated_at_ms=as_of_ms, missing=()
         )
-        # The very step that publishing takes, without the store behind it.
+        # The same step as in publishing, without the store.
         stream = TextStream(document, PIECE_BYTES["native"])
         while stream.piece():
             pass

@@ -1,9 +1,9 @@
-"""Run by an environment with ccxt: fetches candles and open interest, prints the CPU it took.
+"""Fetches candles and open interest with ccxt, and prints the CPU time that this took.
 
 python ccxt_fetch.py ADDRESS CANDLES BINANCE,SYMBOLS BYBIT,SYMBOLS
 
-Imports nothing of the project. What it prints is the fetching alone: not the import, and there
-are no lists of markets to ask for.
+It runs in an environment with ccxt and imports nothing of the project. The CPU time excludes the
+import; lists of markets are not requested.
 """
 
 import asyncio

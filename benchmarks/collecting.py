@@ -1,4 +1,4 @@
-"""The collecting rows: the worker's job against its bound, ccxt, orjson, and its own growth."""
+"""The collecting rows: a collection compared with its rate limits, ccxt and orjson, and by size."""
 
 import contextlib
 import json
@@ -36,14 +36,14 @@ _MINUTE_MS: Final = 60_000
 
 
 async def measure(bench: BenchmarkRun) -> None:
-    """Adds the collecting rows to the bench."""
+    """Measures the collecting rows and adds them to `bench`."""
     await _bodies(bench)
     await _collections(bench)
     await _growth(bench)
 
 
 class Exchanges:
-    """Running simulated exchanges."""
+    """A running simulator."""
 
     def __init__(self, address: str, client: aiohttp.ClientSession) -> None:
         self.address = address
@@ -113,7 +113,7 @@ async def _bodies(bench: BenchmarkRun) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Collected:
-    """One collection: what the process used, what it said, and what the exchanges counted."""
+    """One collection: the process's use of CPU and memory, its result, the exchanges' counts."""
 
     spent: Spent
     result: Mapping[str, int]
@@ -124,7 +124,7 @@ class _Collected:
         return self.result["duration_ms"] / 1000
 
     def asked(self) -> dict[str, int]:
-        """What was used of each counter."""
+        """The requests or weight used, by counter."""
         requests = self.stats["requests"]
         return {
             "Binance weight": self.stats["weight_used"],
@@ -137,7 +137,7 @@ class _Collected:
 
 @dataclass(frozen=True, slots=True)
 class _Ccxt:
-    """CPU of ccxt's process: for fetching one market, and for all else, once."""
+    """CPU time of ccxt's process: for fetching one market, and for its start."""
 
     fetching_ms: float
     start_ms: float
@@ -151,10 +151,10 @@ def _total(requests: Mapping[str, Any], exchange: str, endpoint: str) -> int:
 
 
 def _bound_s(asked: Mapping[str, int], latency_ms: int, *, bursts: bool) -> tuple[float, str]:
-    """The largest of quantity / rate, plus one latency, and whose it is.
+    """The longest time that any rate limit allows, plus one latency, and the name of that limit.
 
-    `bursts`: what fits into one window of a counter may go out at once, so only counters that
-    are asked for more than that bind.
+    `bursts`: requests that fit into one window may be sent at once, so only counters that need more
+    than one window count.
     """
     times = {}
     for name, used in asked.items():
@@ -175,7 +175,7 @@ async def _collect(
         BYBIT_BASE_URL=asked.address,
         HISTORY_CANDLES=str(bench.sizes.history),
         DATA_DIR=str(bench.folder / "worker"),
-        EGRESS_ID=egress,  # budgets of its own: nothing is left over from the run before
+        EGRESS_ID=egress,  # fresh budgets, without reservations of the run before
     )
     spent = await run_measured(command, cwd=bench.folder, env=env)
     result = {name: int(number) for name, number in re.findall(r"(\w+) (\d+)", spent.output)}
@@ -197,7 +197,7 @@ async def _unpaced(
 
 
 async def _collections(bench: BenchmarkRun) -> None:
-    """Cold, one minute later, and ccxt for the same: all within each run."""
+    """Measures, in each run, a cold collection, one a minute later, and ccxt for the same data."""
     sizes = bench.sizes
     command = [sys.executable, str(ROOT / "main.py"), "collect", "4h"]
     cold: list[_Collected] = []
@@ -273,7 +273,7 @@ def _add_cold_rows(bench: BenchmarkRun, cold: Sequence[_Collected]) -> None:
         ]
         note = "; ".join(f"{name} {used}" for name, used in cold[0].asked().items())
         note = f"{note}; bound by {bounds[0][1]}"
-        # The first half of a window may go out at once: the stricter bound says what that leaves.
+        # Requests of the first window may be sent at once; the stricter bound allows for that.
         target = None if bursts else Target("<=", 1.15)
         what = f"wall time of a cold 4h collection, {markets} markets"
         bench.add(Row(PART, what, against, "s", samples, target, note))
@@ -282,7 +282,7 @@ def _add_cold_rows(bench: BenchmarkRun, cold: Sequence[_Collected]) -> None:
 
 
 async def _watch_open_interest(stores: Stores, asked: Exchanges) -> None:
-    """Makes the exchanges count the requests for open interest of markets that lack none."""
+    """Makes the simulator count open-interest requests for markets that lack no snapshot."""
     document: Any = await stores.cache.get_from_cache(Timeframe.H4)
     complete: dict[str, list[str]] = {}
     for market in document["markets"]:
@@ -291,7 +291,7 @@ async def _watch_open_interest(stores: Stores, asked: Exchanges) -> None:
         if all(row[7] is not None for row in market["rows"] if row[0] >= kept_ms):
             complete.setdefault(market["exchange"], []).append(market["symbol"])
     for exchange, symbols in complete.items():
-        # A fault that does no harm: what counts is how often it is met.
+        # A fault without effect, whose hits are counted.
         await asked.post(
             "faults",
             kind="slow",
@@ -333,7 +333,7 @@ def _add_later_rows(
         snapshots.append(sum(_total(asked, exchange, "open_interest") for exchange in asked))
         funding.append(Sample(again.stats["funding_requests"]))
     none = Target("<=", 0)
-    one = Target("<=", 1.01)  # a market or two with holes are asked for all their candles
+    one = Target("<=", 1.01)  # all candles of a few markets with holes are fetched again
     bench.add(Row(PART, f"{what}, Binance kline weight per market", "", "", weights, one))
     name = f"{what}, open-interest requests of markets whose snapshots are all there"
     note = f"those of other markets: {', '.join(map(str, snapshots))}"
@@ -363,7 +363,7 @@ async def _ccxt(bench: BenchmarkRun, free: Exchanges) -> _Ccxt:
 
 
 async def _growth(bench: BenchmarkRun) -> None:
-    """One collection of each size, without limits to wait for: only CPU and memory count."""
+    """Measures CPU and memory of one collection of each size, without rate limits."""
     sizes = bench.sizes
     half = max(sizes.growth) // 2
     cpu_s, peak_mb = [], []

@@ -1,4 +1,4 @@
-"""Documents to serve: random numbers of the form and entropy that real rows have."""
+"""Documents to serve in benchmarks: random numbers with the format and entropy of real rows."""
 
 import random
 from typing import Any
@@ -16,8 +16,8 @@ def symbol(number: int) -> str:
 
 
 def build_document(timeframe: Timeframe, markets: int, rows: int, version: int) -> bytes:
-    """A document of half the markets on each exchange; its rows end at `version`, which is also
-    its `as_of`."""
+    """Builds a document with half the markets on each exchange; its rows end at `version`, which
+    is also its `as_of`."""
     builder = DocumentBuilder(timeframe, "collected")
     for number in range(markets):
         exchange = Exchange.BINANCE if number % 2 else Exchange.BYBIT
@@ -28,7 +28,7 @@ def build_document(timeframe: Timeframe, markets: int, rows: int, version: int) 
 
 
 def _rows(timeframe: Timeframe, number: int, rows: int, as_of_ms: int) -> list[Any]:
-    chance = random.Random(number)  # noqa: S311 - the same every time
+    chance = random.Random(number)  # noqa: S311 - repeatable
     price = 10.0 ** chance.uniform(0, 4)
     made = []
     for place in range(rows):
@@ -55,7 +55,7 @@ def _rows(timeframe: Timeframe, number: int, rows: int, as_of_ms: int) -> list[A
 async def publish(
     cache: CacheManager, lease: Lease, timeframe: Timeframe, markets: int, rows: int
 ) -> DocumentMeta:
-    """Puts a new version of such a document into the store."""
+    """Publishes a new version of such a document."""
     asked_ms = now_ms()
     version = await cache.next_version(timeframe, asked_ms)
     return await cache.save_to_cache(

@@ -1,4 +1,4 @@
-"""Load on a server, by wrk: what it did within the time, and whether every answer was right."""
+"""Load on a server by wrk: its throughput, and the check that every answer succeeded."""
 
 import asyncio
 import math
@@ -12,7 +12,7 @@ from typing import Final
 
 from benchmarks.machine import ProcessFailed, pinned
 
-# What wrk calls when it has ended; the times are in microseconds.
+# wrk calls this at its end; times are in microseconds.
 _SCRIPT: Final = """
 done = function(summary, latency, requests)
   local e = summary.errors
@@ -56,7 +56,7 @@ async def press(
         stderr=asyncio.subprocess.STDOUT,
     )
     ending = asyncio.create_task(process.communicate())
-    if seconds < 1:  # it knows no shorter time, but ends when told to
+    if seconds < 1:  # wrk accepts no shorter time, but can be stopped earlier
         await asyncio.sleep(seconds)
         process.send_signal(signal.SIGINT)
     output = (await ending)[0].decode(errors="replace")

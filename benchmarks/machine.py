@@ -1,4 +1,4 @@
-"""This machine: what it is, which core does what, and the processes that are measured on it."""
+"""The machine of the benchmarks: its description, its cores, and measured processes on them."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ _MB: Final = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Who runs where. With one core, or where pinning does not exist, both are everywhere."""
+    """The cores of server and load; without pinning or with one core, both use all cores."""
 
     server: tuple[int, ...]
     load: tuple[int, ...]
@@ -46,14 +46,14 @@ class Cores:
 
 
 def pinned(command: Sequence[str], cores: Sequence[int]) -> list[str]:
-    """The command, kept on the cores."""
+    """The command, pinned to the cores if taskset exists."""
     if not cores or shutil.which("taskset") is None:
         return list(command)
     return ["taskset", "-c", ",".join(map(str, cores)), *command]
 
 
 def facts(cores: Cores) -> dict[str, str]:
-    """What whoever reads the numbers must know of the machine."""
+    """The facts of the machine that readers of the numbers need."""
     memory_gb = psutil.virtual_memory().total / 1e9
     load = psutil.getloadavg()[0]
     return {
@@ -74,7 +74,7 @@ def _cpu() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a process that ended has used, by the kernel's count, and what it printed."""
+    """CPU time and peak memory of an ended process, as the kernel counted, and its output."""
 
     cpu_s: float
     peak_mb: float
@@ -82,11 +82,11 @@ class Spent:
 
 
 class ProcessFailed(Exception):
-    """A process that is measured did not do its work; the message ends with what it printed."""
+    """A measured process failed; the message ends with its output."""
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """The settings and nothing of the caller's own, but where programs and homes lie."""
+    """The settings, with only PATH, HOME, LANG and RECORDED_DATA of the caller's environment."""
     kept = ("PATH", "HOME", "LANG", "RECORDED_DATA")
     return {name: os.environ[name] for name in kept if name in os.environ} | settings
 
@@ -103,7 +103,7 @@ def _run_measured(
 ) -> Spent:
     log = cwd / f"{os.urandom(4).hex()}.log"
     with log.open("wb") as sink:
-        # What is run is ours, not a user's.
+        # The command is our own, not a user's input.
         process = subprocess.Popen(  # noqa: S603
             command, cwd=cwd, env=dict(env), stdout=sink, stderr=subprocess.STDOUT
         )
@@ -124,10 +124,10 @@ def _run_measured(
 
 
 class _Peak:
-    """Follows the most memory that a process ever had, until it ends; 0 where there is no /proc.
+    """Samples a process's peak memory until it ends; 0 on systems without /proc.
 
-    What the kernel tells at the end, ru_maxrss, begins with the memory of the process that it was
-    started from: ours, which may be the larger one.
+    The kernel's ru_maxrss is not used, as it begins with the memory of the parent, which may be
+    larger.
     """
 
     def __init__(self, pid: int) -> None:
@@ -148,7 +148,7 @@ class _Peak:
 
 
 def most_memory(pid: int) -> int:
-    """The most bytes a process ever had, by the kernel's count; 0 where it does not tell."""
+    """A process's peak memory in bytes, as the kernel counts it; 0 if unknown."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -158,7 +158,7 @@ def most_memory(pid: int) -> int:
 
 
 def _wait(process: "subprocess.Popen[bytes]", deadline_s: float) -> "tuple[int, Any]":
-    """The exit status, and what the kernel counted for this process alone."""
+    """The exit status and the kernel's resource usage of this process alone."""
     overdue = threading.Timer(deadline_s, process.kill)
     overdue.start()
     try:
@@ -170,7 +170,7 @@ def _wait(process: "subprocess.Popen[bytes]", deadline_s: float) -> "tuple[int, 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server process and where it answers."""
+    """A server process and its address."""
 
     process: psutil.Process
     address: str
@@ -180,7 +180,7 @@ class Running:
         return times.user + times.system
 
     def peak_mb(self) -> float:
-        """The most memory it ever had, by the kernel's count."""
+        """Its peak memory, as the kernel counts it."""
         return (most_memory(self.process.pid) or int(self.process.memory_info().rss)) / _MB
 
 
@@ -188,7 +188,7 @@ class Running:
 async def running(
     command: Sequence[str], *, cwd: Path, env: Mapping[str, str], cores: Sequence[int] = ()
 ) -> AsyncIterator[Running]:
-    """A server from the line `listening on ADDRESS` it prints until the end of the block."""
+    """Runs a server until the block ends; yields once it has printed `listening on ADDRESS`."""
     process = await asyncio.create_subprocess_exec(
         *pinned(command, cores),
         cwd=cwd,
@@ -197,7 +197,7 @@ async def running(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    assert process.stdout is not None  # noqa: S101 - it was asked for
+    assert process.stdout is not None  # noqa: S101 - PIPE
     drain: asyncio.Task[bytes] | None = None
     try:
         lines: list[str] = []
@@ -211,7 +211,7 @@ async def running(
                 if found:
                     break
         drain = asyncio.create_task(process.stdout.read())
-        # taskset becomes what it starts, so this is the server itself.
+        # taskset replaces itself by its command, so this process is the server.
         yield Running(psutil.Process(process.pid), found[1])
     finally:
         if process.returncode is None:

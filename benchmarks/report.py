@@ -1,4 +1,4 @@
-"""The table of ratios: what a row is, and how all of them become JSON and Markdown."""
+"""The rows of the benchmarks, with medians, ratios and targets, and their JSON and Markdown."""
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ _PARTS: Final = ("serving", "collecting")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the row's value must be; `unit` "" is a ratio."""
+    """The bound of a row's value; `unit` "" means a ratio."""
 
     sense: Sense
     bound: float
@@ -34,7 +34,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One run: our number, and the other's of the same run (None: ours stands alone)."""
+    """The values of one run: ours, and the other side's (None: nothing is compared)."""
 
     ours: float
     other: float | None = None
@@ -46,9 +46,9 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`unit` is that of the samples; the value is their ratio, or ours where it stands alone.
+    """A row: its value is the ratio of its samples, or ours (in `unit`) if nothing is compared.
 
-    Without a target the row only informs.
+    A row without a target is only informative.
     """
 
     part: str
@@ -94,7 +94,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A row that this machine could not measure, and what would help."""
+    """A row that could not be measured on this machine, and what to install."""
 
     part: str
     what: str
@@ -103,7 +103,7 @@ class LeftOut:
 
 @dataclass(slots=True)
 class Report:
-    """All rows of one run of the benchmarks; `facts` says where and how they were measured."""
+    """All rows of a benchmark run; `facts` describe the machine and the method."""
 
     facts: Mapping[str, str]
     rows: list[Row]
@@ -137,7 +137,7 @@ class Report:
         return "\n".join(lines) + "\n"
 
     def write(self, folder: Path, name: str) -> tuple[Path, Path]:
-        """Writes `name`.json and `name`.md, each whole or not at all."""
+        """Writes `name`.json and `name`.md, each atomically."""
         folder.mkdir(parents=True, exist_ok=True)
         json = orjson.dumps(self.as_json(), option=orjson.OPT_INDENT_2) + b"\n"
         written = []
@@ -165,5 +165,5 @@ def _line(row: Row) -> str:
 
 
 def _number(value: float) -> str:
-    """Three significant digits, whole from a hundred on."""
+    """A number as text with three significant digits, without decimals from 100 on."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""The serving rows: our API beside nginx, a bare ASGI app and the handler written first."""
+"""The serving rows: the API compared with nginx, a bare ASGI app and a simple handler."""
 
 import asyncio
 import contextlib
@@ -48,7 +48,7 @@ http {{
 
 
 async def measure(bench: BenchmarkRun) -> None:
-    """Adds the serving rows to the bench."""
+    """Measures the serving rows and adds them to `bench`."""
     sizes, cores = bench.sizes, bench.cores
     load_cores = cores.load if cores.load != cores.server else ()
     stores_folder = bench.folder / "serving-stores"
@@ -76,7 +76,7 @@ async def _api(bench: BenchmarkRun, stores: Stores, **more: str) -> AsyncIterato
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """One of our addresses, and the file whose bytes the other serves."""
+    """One path of the API, and the file that the other server serves."""
 
     what: str
     against: str
@@ -84,8 +84,8 @@ class _Pair:
     body: str
     target: Target
     unit: str = "requests/s"
-    validated: bool = False  # asked with If-None-Match, so that it is answered 304
-    from_page: bool = False  # asked by a page of ORIGIN, of a server with CORS_ORIGINS set
+    validated: bool = False  # with If-None-Match, answered by 304
+    from_page: bool = False  # with Origin, from a server with CORS_ORIGINS set
 
 
 async def _throughput(
@@ -150,7 +150,7 @@ def _pairs(bench: BenchmarkRun) -> list[_Pair]:
 
 
 async def _save_bodies(ours: Running, pairs: list[_Pair], files: Path) -> str:
-    """What we answer, for the others to serve; returns the large document's ETag."""
+    """Saves the API's answers for the other servers; returns the large document's ETag."""
     etag = ""
     async with aiohttp.ClientSession(ours.address, auto_decompress=False) as client:
         for pair in pairs:
@@ -171,8 +171,7 @@ async def _nginx(bench: BenchmarkRun, files: Path) -> AsyncIterator[str]:
         port = free.getsockname()[1]
     config = bench.folder / "nginx.conf"
     config.write_text(_NGINX.format(folder=bench.folder, port=port, root=files))
-    # Without `user`, a worker of root would become one who may not read the folder; without a
-    # master there is none to give its rights away.
+    # Without a master process nginx does not change its user, who could not read the folder.
     words = f"echo listening on http://127.0.0.1:{port}; exec nginx -c {config} -e stderr"
     env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"}
     command = ["sh", "-c", words]
@@ -196,12 +195,12 @@ async def _reachable(port: int) -> None:
 async def _side_by_side(
     bench: BenchmarkRun, ours: str, other: str, headers: Mapping[str, str], unit: str
 ) -> list[Sample]:
-    """As many runs as wanted, each of both sides, the first one in turn."""
+    """Measures both sides in each run, alternating which comes first."""
 
     async def look(url: str) -> float:
         found: Throughput = await press(
             url,
-            # Large answers take longer to come to an even flow.
+            # Large answers take longer to reach a steady rate.
             seconds=bench.sizes.seconds * (1 if unit == "MB/s" else 0.5),
             connections=bench.sizes.connections,
             folder=bench.folder,
@@ -222,7 +221,7 @@ async def _side_by_side(
 
 
 async def _beside_first_draft(bench: BenchmarkRun, ours: Running, first: Running) -> None:
-    """The large document as JSON by the handler written first, which takes seconds."""
+    """Measures the large document as JSON from the simple handler, which takes seconds."""
     samples = []
     url = f"{ours.address}/cache/{LARGE}"
     async with aiohttp.ClientSession(first.address, auto_decompress=False) as client:
@@ -248,8 +247,8 @@ async def _beside_first_draft(bench: BenchmarkRun, ours: Running, first: Running
 
 
 async def _one_process(bench: BenchmarkRun, stores: Stores, meta: DocumentMeta) -> None:
-    """Peak memory while many read the large document at once, and CPU for `?limit=2` of all
-    markets: the very first, cut anew, and kept. Each run begins with a new process."""
+    """Measures peak memory while many clients read the large document, and CPU for `?limit=2` of
+    all markets: first of a version, cut anew, asked again. Each run begins with a new process."""
     stored_mb = meta.stored_bytes / 1e6
     deflate, identity, kept, cut, first = [], [], [], [], []
     path = f"/cache/{LARGE}?limit=2"
@@ -261,9 +260,9 @@ async def _one_process(bench: BenchmarkRun, stores: Stores, meta: DocumentMeta) 
         ):
             await _read_at_once(ours, "deflate", bench.sizes.readers)
             deflate.append(Sample(ours.peak_mb(), stored_mb))
-            # The document is loaded by now, and has not been inflated.
+            # The document is loaded, but not yet inflated.
             first.append(Sample(await _cpu_ms(ours, client, [path])))
-            # `since` lies before all rows, so the slice is the same and yet another one.
+            # `since` is before all rows, so the slice is equal but cut anew.
             anew = [f"{path}&since={number}" for number in range(1, repeats + 1)]
             cut.append(Sample(await _cpu_ms(ours, client, anew)))
             kept.append(Sample(await _cpu_ms(ours, client, [path] * 10 * repeats)))
@@ -313,7 +312,7 @@ async def _read_at_once(ours: Running, coding: str, readers: int) -> None:
 
 
 async def _loop_block(bench: BenchmarkRun, stores: Stores) -> None:
-    """The longest that our event loop was kept from others while it loads or publishes."""
+    """Measures the longest block of the event loop while it loads, inflates and publishes."""
     markets, rows = bench.sizes.large
     loading, inflating, publishing = [], [], []
     reader = open_hot_store(stores.settings(), client_name="benchmarks-reader")

@@ -1,4 +1,4 @@
-"""How much is measured: the sizes that count, and small ones that show that it works."""
+"""The sizes of the benchmarks: full ones, and small ones for tests."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,10 +6,10 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Markets are per exchange where two numbers are given (Binance, Bybit)."""
+    """Sizes; two numbers of markets are those of Binance and Bybit."""
 
     runs: int = 5
-    seconds: float = 2.0  # of load on each side of a serving row; half of it for short answers
+    seconds: float = 2.0  # of load on each side of a serving row; half for short answers
     connections: int = 16
     large: tuple[int, int] = (1000, 499)  # markets, rows
     small: tuple[int, int] = (100, 100)

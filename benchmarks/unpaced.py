@@ -1,6 +1,6 @@
-"""python -m benchmarks.unpaced JOB: a job here and now, without waiting for any rate limit.
+"""`python -m benchmarks.unpaced JOB`: runs a job without waiting for rate limits.
 
-For simulated exchanges without limits only: it shows what the work costs, not the waiting.
+It is for simulated exchanges without limits only, to measure the work without the waiting.
 """
 
 import asyncio

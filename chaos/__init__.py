@@ -1,1 +1,1 @@
-"""`make chaos`: the whole service, its stores and the simulated exchanges, broken at random."""
+"""`make chaos`: injects random faults around the whole service and checks what it promises."""

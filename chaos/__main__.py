@@ -1,4 +1,4 @@
-"""python -m chaos: breaks everything around the service for a while and checks what it promises."""
+"""`python -m chaos`: the command line of a chaos run, its time limit and its exit codes."""
 
 import argparse
 import asyncio
@@ -28,36 +28,36 @@ from chaos.run import run_plan
 _SECONDS: Final = 240.0
 _FEWEST_S: Final = 5.0
 _MOST_S: Final = 3600.0
-# What start and end may take, beyond which everything is ended by force.
+# Time for start and end; after that everything is killed.
 _AROUND_S: Final = 360.0
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m chaos",
-        description="JobRuns the API, two workers, their stores and the simulated exchanges, and "
-        "breaks them at random: exchanges that fail, lie and ban; processes killed and paused; "
-        "Redis and PostgreSQL restarted, paused, full, read-only; clients that misbehave. "
-        "Meanwhile readers poll every document and compare each version, row by row, with what "
-        "the exchanges really had. Everything runs on this machine, in a temporary folder, and "
-        "ends with the run.",
-        epilog="The same seed draws the same plan. Exit: 0 without violations, 1 with some, "
-        "2 when it could not run.",
+        description="Runs the API, two workers, their stores and the simulated exchanges, and "
+        "injects random faults: exchanges that fail, send wrong data and ban; processes killed and "
+        "paused; Redis and PostgreSQL restarted, paused, full, read-only; clients that misbehave. "
+        "Meanwhile readers poll every document and compare each version, row by row, with the "
+        "exchanges' true data. Everything runs on this machine, in a temporary folder, and ends "
+        "with the run.",
+        epilog="The same seed gives the same plan. Exit code: 0 without violations, 1 with some, "
+        "2 if the run failed.",
     )
     parser.add_argument(
-        "--seed", type=int, default=None, help="draws the plan of faults (a random one, printed)"
+        "--seed", type=int, default=None, help="seed of the plan of faults (random, and printed)"
     )
     parser.add_argument(
         "--seconds",
         type=float,
         default=_SECONDS,
-        help="how long faults are injected; start and end come on top (%(default)g)",
+        help="how long faults are injected, without start and end (%(default)g)",
     )
     parser.add_argument(
         "--logs", type=Path, help="keep the logs of all processes in this folder", metavar="DIR"
     )
-    parser.add_argument("--plan", action="store_true", help="print the plan of faults and end")
-    parser.add_argument("--quiet", action="store_true", help="the summary alone, without the plan")
+    parser.add_argument("--plan", action="store_true", help="print the plan of faults and exit")
+    parser.add_argument("--quiet", action="store_true", help="print only the summary")
     return parser
 
 
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     arguments = parser.parse_args(argv)
     if not _FEWEST_S <= arguments.seconds <= _MOST_S:
-        parser.error(f"--seconds is {_FEWEST_S:g} to {_MOST_S:g}")
+        parser.error(f"--seconds must be {_FEWEST_S:g} to {_MOST_S:g}")
     seed = secrets.randbelow(10**6) if arguments.seed is None else arguments.seed
     plan = draw_plan(seed, arguments.seconds)
     if arguments.plan or not arguments.quiet:
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(plan: Plan, logs: Path | None, *, quiet: bool) -> int:
     began = time.monotonic()
     report = ViolationReport(on_violation=_print_violation)
-    # The stores' servers are told of by the product's own modules.
+    # The product's modules log the starts of the stores' servers at INFO.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 
     def keep_logs(folder: Path) -> None:
@@ -101,32 +101,32 @@ def _run(plan: Plan, logs: Path | None, *, quiet: bool) -> int:
         _print(f"chaos: {error}")
         code = 2
     except (KeyboardInterrupt, asyncio.CancelledError):
-        _print("chaos: ended before its time; nothing is left running")
+        _print("chaos: interrupted; nothing is left running")
         code = 130
     except Exception:
         traceback.print_exc()
-        _print("chaos: a mistake in the run itself; see above")
+        _print("chaos: an error in the test harness; see above")
         code = 2
     finally:
         overdue.cancel()
     _print(summary(plan, report, time.monotonic() - began))
     if report.violated:
-        _print(f"again: python -m chaos --seed {plan.seed} --seconds {plan.seconds:g}")
+        _print(f"to repeat: python -m chaos --seed {plan.seed} --seconds {plan.seconds:g}")
     return code or (1 if report.violated else 0)
 
 
 async def _until_signal(run: Coroutine[Any, Any, None]) -> None:
-    """SIGTERM and SIGHUP end the run as Ctrl-C does: everything is stopped first."""
+    """Stops everything in order on SIGINT, SIGTERM and SIGHUP; SIGUSR1 prints all tasks."""
     task = asyncio.create_task(run)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, task.cancel)
-    loop.add_signal_handler(signal.SIGUSR1, _tell_what_is_waited_for)
+    loop.add_signal_handler(signal.SIGUSR1, _print_tasks)
     await task
 
 
-def _tell_what_is_waited_for() -> None:
-    """For whoever wonders why it does not go on."""
+def _print_tasks() -> None:
+    """Prints the stacks of all tasks, to show why a run hangs."""
     for task in asyncio.all_tasks():
         sys.stderr.write(f"--- {task.get_name()}\n")
         task.print_stack(file=sys.stderr)
@@ -144,10 +144,10 @@ def _print(line: str) -> None:
 
 
 def _end_by_force() -> None:
-    """The run hangs: whatever it started is killed, stopped processes included."""
+    """Kills everything that a hanging run started, and exits."""
     os.kill(os.getpid(), signal.SIGUSR1)
     time.sleep(1)
-    _print("chaos: it does not end; killing what it started")
+    _print("chaos: the run exceeded its time limit; killing its processes")
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
             process.kill()

@@ -1,7 +1,7 @@
-"""What a document must be: compared with the exchanges' truth, row by row. Pure functions.
+"""Pure checks of documents: their fields, and every row against the exchanges' true data.
 
-They share nothing with the product: what is known here of documents is what the contract says.
-Each returns the problems it found, in words; an empty list is a document without fault.
+They share no code with the product: documents are checked against their documented format. Each
+check returns the problems that it found, as text.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ COLUMNS: Final = (
     "open_time", "open", "high", "low", "close", "volume", "turnover", "open_interest",
     "funding_rate",
 )  # fmt: skip
-# Binance keeps no open interest from before, so it goes while a collection runs.
+# Binance serves no older open interest; snapshots may pass this age during a collection.
 OI_HORIZON_MS: Final = 30 * 24 * HOUR_MS
 _HEADER: Final = (
     "timeframe", "interval_ms", "version", "as_of", "updated_at", "last_closed_open_time",
@@ -33,7 +33,7 @@ _MARKET: Final = frozenset(
     ("exchange", "symbol", "base", "quote", "meta", "checked_at", "stale_since", "rows")
 )
 _PARTS: Final = frozenset(("klines", "open_interest", "funding_rate"))
-_TOLD: Final = 3  # rows of one market that are told of in full
+_MOST_ROWS: Final = 3  # problems reported for the rows of one market
 
 Row = Sequence[Any]
 Document = Mapping[str, Any]
@@ -41,11 +41,11 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """The exchanges' numbers for a collection at one instant, by market ("exchange:symbol").
+    """The exchanges' true data for a collection at one time, by market ("exchange:symbol").
 
-    `rows` hold all open interest there will ever be; `visible` the times whose snapshot was out
-    at that instant; `forming` the states that the newest row went through until the document was
-    written, for the exchanges' clock may move on meanwhile.
+    `rows` have all open interest, published yet or not; `visible` has the times whose snapshot was
+    published at that time; `forming` has the states of the newest row until the document was
+    written, as the exchanges' clock may advance meanwhile.
     """
 
     rows: Mapping[str, Mapping[int, Row]]
@@ -55,27 +55,27 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class KnownFunding:
-    """What a funding document told of one market."""
+    """One market of a funding document."""
 
     checked_at: int
     interval_hours: int
-    first_ms: int  # the oldest settlement it holds
+    first_ms: int  # its oldest settlement
 
     @property
     def unknown_from_ms(self) -> int:
-        """The first instant at which a settlement may lie that it does not hold."""
+        """The time of the first settlement that may be missing in the document."""
         step_ms = self.interval_hours * HOUR_MS
         return self.checked_at - self.checked_at % step_ms + step_ms
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a candle document is compared with.
+    """The data that a candle document is compared with.
 
-    `truths`: by instant, for `as_of` and for each `checked_at` in it. `instants`: what the
-    exchanges' clock showed from `as_of` until the document was written. `funding`: what was known
-    when its collection began, if that can be told (it may have known more). `required`: markets
-    that must be in it, or in `missing`. `settled`: nothing may be lacking.
+    `truths`: by time, for `as_of` and each `checked_at` of the document. `instants`: times of the
+    exchanges' clock from `as_of` until the document was written. `funding`: the funding known for
+    certain when its collection began, or None. `required`: markets that must be in the document or
+    in its `missing`. `settled`: no faults are active, so nothing may be missing.
     """
 
     candles: int
@@ -88,7 +88,7 @@ class Facts:
 
 @dataclass(slots=True)
 class Findings:
-    """`compared` counts what was held against the truth, so that nothing passes unlooked at."""
+    """Problems found; `compared` counts the compared values, to show that checks took place."""
 
     problems: list[str] = field(default_factory=list)
     compared: Counter[str] = field(default_factory=Counter)
@@ -98,7 +98,7 @@ class Findings:
 
 
 def window_start(name: str, as_of_ms: int, candles: int) -> int:
-    """The first instant of the window; 8h is made of 4h and reaches as far back as that."""
+    """The start of a document's window; 8h, made of 4h, reaches as far back as 4h."""
     interval_ms = INTERVALS_MS["4h" if name == "8h" else name]
     return as_of_ms - as_of_ms % interval_ms - (candles - 1) * interval_ms
 
@@ -109,7 +109,7 @@ def last_closed(name: str, as_of_ms: int) -> int:
 
 
 def check_header(name: str, document: Document) -> list[str]:
-    """The frame of any document: fields, their sense, the order of markets, `missing`."""
+    """Checks the header fields of a document, the order of its markets, and `missing`."""
     if tuple(document) != _HEADER:
         return [f"fields {list(document)}"]
     problems = []
@@ -134,12 +134,12 @@ def check_header(name: str, document: Document) -> list[str]:
         problems.append("markets are not sorted, or not unique")
     for lack in document["missing"]:
         if lack["part"] not in _PARTS or not lack["reason"]:
-            problems.append(f"an entry of missing without sense: {lack}")
+            problems.append(f"an invalid entry of missing: {lack}")
     return problems
 
 
 def check_candles(name: str, document: Document, facts: Facts) -> Findings:
-    """A whole candle document against the truth."""
+    """Checks a whole candle document against the true data."""
     findings = Findings(check_header(name, document))
     if findings.problems:
         return findings
@@ -158,7 +158,7 @@ def check_candles(name: str, document: Document, facts: Facts) -> Findings:
         if key not in present and (facts.settled or (key, "klines") not in lacks):
             findings.add(f"{key} is neither in markets nor in missing")
     if facts.settled and document["missing"]:
-        findings.add(f"all is well, and yet missing: {document['missing'][:3]}")
+        findings.add(f"missing without any fault: {document['missing'][:3]}")
     return findings
 
 
@@ -168,11 +168,11 @@ def _check_market(
 ) -> None:  # fmt: skip
     checked_at, stale_since = market["checked_at"], market["stale_since"]
     stale = stale_since is not None
-    for problem in _marks(market, as_of_ms, "klines" in lacks, facts.settled):
+    for problem in _freshness_problems(market, as_of_ms, "klines" in lacks, facts.settled):
         findings.add(f"{key}: {problem}")
     truth = facts.truths.get(checked_at)
     if truth is None or key not in truth.rows:
-        findings.add(f"{key}: no exchange trades it, or nobody looked at {checked_at}")
+        findings.add(f"{key}: not traded, or no true data for {checked_at}")
         return
     times = [row[0] for row in market["rows"]]
     forming_ms = checked_at - checked_at % INTERVALS_MS[name]
@@ -191,12 +191,12 @@ def _check_market(
     if times != sorted(expected):
         findings.add(f"{key}: {_difference(times, sorted(expected))}")
         return
-    told = 0
+    reported = 0
     for row in market["rows"]:
         problem = _row_problem(row, expected[row[0]], states if row[0] == forming_ms else ())
         if problem:
-            told += 1
-            if told <= _TOLD:
+            reported += 1
+            if reported <= _MOST_ROWS:
                 findings.add(f"{key}: {problem}")
     findings.compared["rows"] += len(times)
     findings.compared["carried over"] += len(times) if stale else 0
@@ -206,8 +206,10 @@ def _check_market(
     _check_funding(name, key, market, truth, "funding_rate" in lacks or excused, facts, findings)
 
 
-def _marks(market: Document, as_of_ms: int, lacking: bool, settled: bool) -> Iterator[str]:
-    """Rows that are carried over say so, and since when; all others are as of now."""
+def _freshness_problems(
+    market: Document, as_of_ms: int, lacking: bool, settled: bool
+) -> Iterator[str]:
+    """Problems of `stale_since` and `checked_at`: set for carried-over rows, `as_of` for others."""
     checked_at, stale_since = market["checked_at"], market["stale_since"]
     if (stale_since is not None) != lacking:
         yield f"stale_since {stale_since}, and klines in missing: {lacking}"
@@ -215,11 +217,11 @@ def _marks(market: Document, as_of_ms: int, lacking: bool, settled: bool) -> Ite
         if checked_at != as_of_ms:
             yield f"not marked as stale, and checked at {checked_at}, not {as_of_ms}"
         return
-    # With the exchanges' clock standing still, all three may be of one instant.
+    # All three may be equal while the exchanges' clock is frozen.
     if not checked_at <= stale_since <= as_of_ms:
         yield f"checked at {checked_at}, stale since {stale_since}, as_of {as_of_ms}"
     if settled:
-        yield f"all is well, and yet stale since {stale_since}"
+        yield f"stale since {stale_since} without any fault"
 
 
 def _difference(times: Sequence[int], expected: Sequence[int]) -> str:
@@ -235,7 +237,7 @@ def _row_problem(row: Row, expected: Row, states: Sequence[Row]) -> str:
         return f"a row of {len(row)} columns: {row}"
     if row[1:7] == expected[1:7] or any(row[1:7] == state[1:7] for state in states):
         return ""
-    return f"row {row[:7]}, and the truth is {expected[:7]}"
+    return f"row {row[:7]}, expected {expected[:7]}"
 
 
 def _check_open_interest(
@@ -276,7 +278,7 @@ def _check_funding(
             findings.compared["funding: null"] += 1
             if expected is None or excused or known is None:
                 continue
-            old = time + interval_ms <= known.first_ms  # before all that is kept
+            old = time + interval_ms <= known.first_ms  # before the oldest kept settlement
             late = time + interval_ms > known.unknown_from_ms
             if not (old or (late and not facts.settled)):
                 findings.add(f"{key}: funding of {time} is null, not {expected}")
@@ -295,7 +297,7 @@ def check_funding_document(
     required: Collection[str] = (),
     settled: bool = False,
 ) -> Findings:
-    """`settlements`: by `checked_at` and market, all regular ones up to then that are kept."""
+    """Checks the funding document; `settlements`: the true ones, by `checked_at` and market."""
     findings = Findings(check_header(GLOBAL_FR, document))
     if findings.problems:
         return findings
@@ -306,7 +308,7 @@ def check_funding_document(
         present.add(key)
         expected = settlements.get(market["checked_at"], {}).get(key)
         if expected is None:
-            findings.add(f"{key}: no exchange trades it, or nobody looked")
+            findings.add(f"{key}: not traded, or no true data")
         elif market["rows"] != expected:
             findings.add(f"{key}: settlements {_rows_differ(market['rows'], expected)}")
         if market["interval_hours"] not in (1, 2, 4, 8):
@@ -316,7 +318,7 @@ def check_funding_document(
         if key not in present and (settled or key not in lacks):
             findings.add(f"{key} is neither in markets nor in missing")
     if settled and document["missing"]:
-        findings.add(f"all is well, and yet missing: {document['missing'][:3]}")
+        findings.add(f"missing without any fault: {document['missing'][:3]}")
     return findings
 
 
@@ -327,7 +329,7 @@ def _rows_differ(rows: Sequence[Row], expected: Sequence[Row]) -> str:
 
 
 def cut(document: Document, query: Mapping[str, Any]) -> dict[str, Any]:
-    """What a filtered answer must hold, from the whole document of the same version."""
+    """The expected answer to a filtered request, cut from the whole document of that version."""
     exchange, symbols = query.get("exchange"), query.get("symbol")
 
     def wanted(entry: Document) -> bool:

@@ -1,7 +1,7 @@
-"""The processes of a run: stores, simulator, service and second worker; all of them end with it.
+"""The processes of a run: stores, simulator, service and second worker, ended with the run.
 
-Each has a session of its own, so Ctrl-C reaches the harness alone, which ends them in order. The
-simulator and the service also end by themselves when the harness is gone (a pipe tells them).
+Each has a session of its own, so Ctrl-C reaches only the harness, which stops them in order. The
+simulator and the service also end by themselves when a pipe shows that the harness has ended.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from stores.embedded.postgres import EmbeddedPostgres
 from stores.embedded.server import EmbeddedServer
 from stores.embedded.valkey import EmbeddedValkey
 
-CRON_SECRET: Final = "chaos-cron"  # noqa: S105 - of a service that lives for minutes
+CRON_SECRET: Final = "chaos-cron"  # noqa: S105 - for this run only
 MARKETS: Final = 12
 CANDLES: Final = 60
 SETTLEMENTS: Final = 60
@@ -41,18 +41,18 @@ _ROOM_BYTES: Final = 2_000_000_000
 
 
 class DeploymentFailed(Exception):
-    """The run cannot begin or go on; the message says why."""
+    """The run cannot start or continue; the message says why."""
 
 
 class Deployment:
-    """Everything that runs; made by `open_deployment`."""
+    """All processes of a run, and ways to query them; made by `open_deployment`."""
 
     def __init__(self, plan: Plan, folder: Path, report: ViolationReport) -> None:
         self.plan = plan
         self.folder = folder
         self.report = report
         self.outages = Outages()
-        # (exchange time, monotonic and wall clock when it was set): it stands still in between.
+        # (exchange time, wall clock when it was set): the exchanges' clock is frozen in between.
         self.instants: list[tuple[int, float]] = [(plan.start_ms, time.time())]
         self.valkey = EmbeddedValkey(folder)
         self.postgres = EmbeddedPostgres(folder)
@@ -70,7 +70,7 @@ class Deployment:
     # --- start and end ---------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Everything, until the API answers."""
+        """Starts everything and returns when the API answers. Raises DeploymentFailed."""
         self.redis_url, self.database_url, _ = await asyncio.gather(
             self._start_store(self.valkey), self._start_store(self.postgres), self._simulate()
         )
@@ -121,7 +121,7 @@ class Deployment:
             *(sys.executable, "-m", "simulator", "--port", "0", "--frozen"),
             *("--now", str(self.plan.start_ms), "--seed", str(self.plan.seed % 2**31)),
             *("--binance", str(MARKETS), "--bybit", str(MARKETS), "--latency-ms", "3"),
-            # A busy machine: what was on its way may arrive a little later.
+            # On a busy machine, requests sent before a refusal may arrive a little later.
             *("--grace-seconds", "1.5", PARENT_FD_FLAG, str(read_end)),
             cwd=ROOT,
             pass_fds=(read_end,),
@@ -131,19 +131,19 @@ class Deployment:
             start_new_session=True,
         )
         os.close(read_end)
-        assert self._simulator.stdout is not None  # noqa: S101 - it was asked for
+        assert self._simulator.stdout is not None  # noqa: S101 - PIPE
         line = await asyncio.wait_for(self._simulator.stdout.readline(), _START_S)
         self.exchanges = line.decode().partition("listening on ")[2].strip()
         if not self.exchanges:
             raise DeploymentFailed(f"the simulator did not start:\n{self.log_tail('simulator')}")
 
     async def stop_service(self) -> None:
-        """The service and the second worker, as SIGTERM ends them."""
+        """Stops the service and the second worker with SIGTERM."""
         await asyncio.gather(*(kept.stop() for kept in (self.service, self.second) if kept))
         self.service = self.second = None
 
     async def stop(self) -> None:
-        """Everything, in reverse order; also what a fault left stopped."""
+        """Stops everything in reverse order, including processes that a fault left paused."""
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 process.send_signal(signal.SIGCONT)
@@ -180,7 +180,7 @@ class Deployment:
             return False
 
     async def ask_simulator(self, path: str, body: Any = None, method: str = "") -> Any:
-        """The JSON at one of the simulator's own paths; POST where there is a body."""
+        """The JSON at one of the simulator's /sim paths; POST if there is a body."""
         method = method or ("GET" if body is None else "POST")
         async with self.session.request(method, self.exchanges + path, json=body) as answer:
             if answer.status != 200:
@@ -188,14 +188,14 @@ class Deployment:
             return await answer.json()
 
     async def move_clock(self, now_ms: int) -> None:
-        """The exchanges' clock; it never goes back."""
+        """Advances the exchanges' clock to `now_ms`; it never goes back."""
         if now_ms > self.instants[-1][0]:
             self.instants.append((now_ms, time.time()))
             await self.ask_simulator("/sim/clock", {"now_ms": now_ms})
 
     @contextlib.asynccontextmanager
     async def store(self) -> AsyncIterator[Any]:
-        """A client of the hot store that does not wait for long."""
+        """A client of the hot store with short timeouts."""
         client = redis.Redis.from_url(
             self.redis_url,
             socket_timeout=_STORE_ANSWER_S,
@@ -207,7 +207,7 @@ class Deployment:
             await client.aclose()
 
     async def holder(self) -> int | None:
-        """The pid that holds the lease of collecting."""
+        """The pid of the process that holds the lease of the collecting lane, or None."""
         try:
             async with self.store() as store:
                 value = await store.get("lock:worker")
@@ -216,8 +216,8 @@ class Deployment:
         return int(value.rpartition(b":")[2]) if isinstance(value, bytes) else None
 
     def pids(self, command: str) -> list[int]:
-        """The processes that run `main.py <command>`: "api" or "worker"; the first worker is the
-        service's, the second stands alone."""
+        """The pids of `main.py <command>`: "api" or "worker" (the service's own worker, then the
+        second one)."""
         found = []
         if self.service is not None and self.service.pid is not None:
             for child in _children(self.service.pid):
@@ -230,7 +230,7 @@ class Deployment:
         return found
 
     def server_pids(self, server: EmbeddedServer) -> list[int]:
-        """The processes of a store, its main one first."""
+        """The pids of a store's processes, its main one first."""
         return [
             process.pid
             for child in psutil.Process().children()
@@ -239,7 +239,7 @@ class Deployment:
         ]
 
     def leftovers(self) -> list[str]:
-        """Processes that still work in our folder."""
+        """Processes that still use our folder."""
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
@@ -261,17 +261,17 @@ class Deployment:
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
 
     def crashes(self) -> list[str]:
-        """Lines of the processes' logs that tell of a mistake of ours."""
+        """Lines of the processes' logs that show an error in the product or the simulator."""
         found = []
         for name in ("service", "worker-2", "simulator"):
             path = self.folder / f"{name}.log"
             if path.exists():
                 with path.open(errors="replace") as lines:
-                    found += [f"{name}: {line.strip()}" for line in lines if _tells_of_crash(line)]
+                    found += [f"{name}: {line.strip()}" for line in lines if _shows_crash(line)]
         return found
 
 
-def _tells_of_crash(line: str) -> bool:
+def _shows_crash(line: str) -> bool:
     words = ("job_crashed", "Traceback", "request_failed", "internal error", "never retrieved")
     return any(word in line for word in words)
 
@@ -297,16 +297,16 @@ def _free_port() -> int:
         return port
 
 
-def _quick_folder() -> str | None:
-    """In memory, if there is room: the stores' files last as long as the run."""
+def _memory_folder() -> str | None:
+    """A folder in memory for the stores' files, if there is enough room."""
     memory = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
     roomy = memory.is_dir() and shutil.disk_usage(memory).free > _ROOM_BYTES
     return str(memory) if roomy and os.access(memory, os.W_OK) else None
 
 
 def _make_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="pc-chaos-", dir=_quick_folder()))
-    folder.chmod(0o711)  # as root, PostgreSQL runs as another user, who has to get in
+    folder = Path(tempfile.mkdtemp(prefix="pc-chaos-", dir=_memory_folder()))
+    folder.chmod(0o711)  # if we are root, PostgreSQL runs as another user, who must enter
     return folder
 
 
@@ -314,7 +314,7 @@ def _make_folder() -> Path:
 async def open_deployment(
     plan: Plan, report: ViolationReport, keep_logs: Callable[[Path], None]
 ) -> AsyncIterator[Deployment]:
-    """A deployment that has started; `keep_logs` may copy from its folder at the end."""
+    """Yields a started deployment; `keep_logs` may copy logs from its folder at the end."""
     folder = await asyncio.to_thread(_make_folder)
     deployment = Deployment(plan, folder, report)
     try:

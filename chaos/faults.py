@@ -1,6 +1,6 @@
-"""How each fault of the plan is done and undone. What it must not break is checked elsewhere.
+"""The injection of the planned faults, and their removal.
 
-A fault that lasts is undone when its time is over, and also when the run is cut short.
+A lasting fault is removed when its time is over, and also when the run is interrupted.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ from chaos.plan import Step
 from chaos.processes import RestartedProcess
 from stores.embedded.server import EmbeddedServer
 
-_ENDS_WITHIN_S: Final = 3.0  # SIGTERM, by the contract
-_BUSY_S: Final = 2.0  # and what a busy machine may add to it
-# A child looks for its parent when it has started, which takes a busy machine a while.
+_ENDS_WITHIN_S: Final = 3.0  # the promised time from SIGTERM to the end
+_BUSY_S: Final = 2.0  # tolerance for a busy machine
+# A child watches its parent only once it has started, which takes a while on a busy machine.
 _ORPHANS_S: Final = 15.0
-_API_BACK_S: Final = 30.0  # after many deaths it is started again after 10 s
+_API_BACK_S: Final = 30.0  # after many exits the API is restarted after a pause of 10 s
 _SHUT_OUT_S: Final = 8.0
 _STORE_PATIENCE_S: Final = 15.0
 _UNDONE_S: Final = 45.0
@@ -36,7 +36,7 @@ Do = Callable[[Step], Awaitable[None]]
 
 
 class FaultInjection:
-    """Does the steps of the plan, each at its time."""
+    """Injects the faults of the plan, each at its time."""
 
     def __init__(
         self, deployment: Deployment, listed: ListedMarkets, requests: JobRequests
@@ -57,7 +57,7 @@ class FaultInjection:
         }
 
     async def run(self) -> None:
-        """Returns when the last one is undone."""
+        """Injects all faults; returns when the last one is removed."""
         began = time.monotonic()
         async with asyncio.TaskGroup() as running:
             for step in self._deployment.plan.steps:
@@ -70,7 +70,7 @@ class FaultInjection:
             async with asyncio.timeout(step.lasts_s + _UNDONE_S):
                 await self._lanes[step.lane](step)
         except TimeoutError:
-            raise DeploymentFailed(f"could not be done or undone in time: {step}") from None
+            raise DeploymentFailed(f"a fault was not injected or removed in time: {step}") from None
 
     # --- exchanges -------------------------------------------------------------------------------
 
@@ -83,26 +83,25 @@ class FaultInjection:
         shut_out = step.kind == "too_frequent_403"
         if shut_out:
             rule["ban_s"] = _SHUT_OUT_S
-        (told,) = (await self._deployment.ask_simulator("/sim/faults", rule))[-1:]
+        (added,) = (await self._deployment.ask_simulator("/sim/faults", rule))[-1:]
         await asyncio.sleep(step.lasts_s)
-        if shut_out and await self._was_used(told["number"]):
+        if shut_out and await self._was_used(added["number"]):
             await asyncio.sleep(_SHUT_OUT_S)
-            await self._forget_pause()
+            await self._end_pause()
 
     async def _was_used(self, number: int) -> bool:
         rules = await self._deployment.ask_simulator("/sim/faults")
         return any(rule["number"] == number and rule["used"] for rule in rules)
 
-    async def _forget_pause(self) -> None:
-        """As if the ten minutes were over for which that exchange is left alone: the pause is
-        kept in the store and by each worker."""
-        await self._unpause()
+    async def _end_pause(self) -> None:
+        """Ends the exchange's pause of ten minutes early, in the store and in each worker."""
+        await self._delete_pauses()
         pids = self._deployment.pids("worker")
         await asyncio.gather(*(self._end(pid, "a worker", signal.SIGTERM) for pid in pids))
-        await self._unpause()  # should one of them have told of it once more
+        await self._delete_pauses()  # a worker may have stored it again
 
-    async def _unpause(self) -> None:
-        async with self._insisting() as store:
+    async def _delete_pauses(self) -> None:
+        async with self._store_when_up() as store:
             for key in await store.keys("pause:*bybit*"):
                 await store.delete(key)
 
@@ -112,9 +111,9 @@ class FaultInjection:
         if step.kind.startswith("worker"):
             pid = await self._chosen_worker(step.details["who"])
             if pid is None:
-                return  # being started again
+                return  # it is being restarted
             if step.kind == "worker_stopped":
-                await self._stopped([pid], step.lasts_s)
+                await self._pause_processes([pid], step.lasts_s)
             elif step.kind == "worker_killed":
                 await self._end(pid, "a worker", signal.SIGKILL)
             else:
@@ -135,7 +134,7 @@ class FaultInjection:
         since = self._deployment.outages.begin()
         try:
             if step.kind == "api_stopped":
-                await self._stopped(self._deployment.pids("api"), step.lasts_s)
+                await self._pause_processes(self._deployment.pids("api"), step.lasts_s)
             elif step.kind == "api_killed":
                 for pid in self._deployment.pids("api"):
                     await self._end(pid, "the API", signal.SIGKILL)
@@ -176,9 +175,11 @@ class FaultInjection:
         began = time.monotonic()
         if await _still_running([process], _ENDS_WITHIN_S + _BUSY_S):
             took_s = time.monotonic() - began
-            self._report.violate("an end takes 3 s", f"{what} still ran {took_s:.1f} s after it")
+            self._report.violate(
+                "a process ends within 3 s", f"{what} still ran {took_s:.1f} s after the signal"
+            )
 
-    async def _stopped(self, pids: list[int], lasts_s: float) -> None:
+    async def _pause_processes(self, pids: list[int], lasts_s: float) -> None:
         for pid in pids:
             _signal(pid, signal.SIGSTOP)
         try:
@@ -195,7 +196,7 @@ class FaultInjection:
             await self._break_server(valkey, kind, step.lasts_s, signal.SIGTERM)
             return
         if kind == "connections_cut":
-            async with self._insisting() as store:
+            async with self._store_when_up() as store:
                 for what in ("pubsub", "normal"):
                     await store.execute_command("CLIENT", "KILL", "TYPE", what, "SKIPME", "yes")
             return
@@ -204,11 +205,11 @@ class FaultInjection:
             "read_only": (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
         }[kind]
         try:
-            async with self._insisting() as store:
+            async with self._store_when_up() as store:
                 await store.execute_command(*done)
             await asyncio.sleep(step.lasts_s)
         finally:
-            async with self._insisting() as store:
+            async with self._store_when_up() as store:
                 await store.execute_command(*undone)
 
     async def _database(self, step: Step) -> None:
@@ -220,10 +221,10 @@ class FaultInjection:
     ) -> None:
         pids = self._deployment.server_pids(server)
         if not pids:
-            self._report.violate("stores live", f"no {server.name} runs")
+            self._report.violate("stores keep running", f"no {server.name} runs")
             return
         if kind == "unreachable":
-            await self._stopped(pids, lasts_s)
+            await self._pause_processes(pids, lasts_s)
             return
         try:
             _signal(pids[0], signal.SIGKILL if kind == "killed" else ending)
@@ -232,8 +233,8 @@ class FaultInjection:
             await asyncio.to_thread(server.restart, threading.Event())
 
     @contextlib.asynccontextmanager
-    async def _insisting(self) -> Any:
-        """A client of the hot store, as soon as that answers: what was done must be undone."""
+    async def _store_when_up(self) -> Any:
+        """Waits until the hot store answers and yields a client, so that faults can be removed."""
         deadline = time.monotonic() + _STORE_PATIENCE_S
         async with self._deployment.store() as store:
             while True:
@@ -253,7 +254,7 @@ class FaultInjection:
             self._deployment.api, int(step.details["count"]), step.lasts_s
         )
         for problem in problems:
-            self._report.violate("junk is refused", problem)
+            self._report.violate("malformed requests are refused", problem)
 
     async def _clock(self, step: Step) -> None:
         now_ms, details = self._deployment.instants[-1][0], step.details
@@ -273,8 +274,8 @@ class FaultInjection:
 
 
 async def _still_running(processes: list[psutil.Process], within_s: float) -> list[psutil.Process]:
-    """Those that have not ended in time. It only looks: to wait for a child of ours would take
-    its end away from whoever keeps it running."""
+    """The processes that have not ended in time. It polls, because waiting for a child would take
+    its exit status from the task that keeps it running."""
     deadline = time.monotonic() + within_s
     while True:
         left = [each for each in processes if _runs(each)]

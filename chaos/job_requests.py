@@ -1,4 +1,4 @@
-"""Requests for collections all the time, visits of the other pages, and how the jobs end."""
+"""Continuous job requests and page visits during a run, and checks of how the jobs end."""
 
 import asyncio
 import random
@@ -10,7 +10,7 @@ import aiohttp
 from chaos.checks import INTERVALS_MS
 from chaos.deployment import CRON_SECRET, Deployment
 
-_ANSWER_S: Final = 8.0  # a refusal is promised within 3 s; a busy machine may take longer
+_ANSWER_S: Final = 8.0  # an answer is promised within 3 s; a busy machine may take longer
 _PAUSE_S: Final = (0.8, 4.0)
 _SETTLED_S: Final = 90.0
 _LOOK_S: Final = 0.25
@@ -19,7 +19,7 @@ _FINAL: Final = ("complete", "failed")
 
 
 class JobRequests:
-    """POSTs at random; `accepted` are the runs that were promised, by job."""
+    """Sends POSTs at random; `accepted` has the newest accepted run of each job."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
@@ -35,13 +35,13 @@ class JobRequests:
                 await self.post("/api/v1/internal/update-coins")
             else:
                 timeframe = self._chance.choice(tuple(INTERVALS_MS))
-                for _ in range(self._chance.choice((1, 1, 1, 2, 3))):  # some are impatient
+                for _ in range(self._chance.choice((1, 1, 1, 2, 3))):  # some clients repeat
                     await self.post("/get-market-data", {"timeframe": timeframe})
                     await asyncio.sleep(self._chance.uniform(0, 0.6))
             await asyncio.sleep(self._chance.uniform(*_PAUSE_S))
 
     async def post(self, path: str, body: Any = None) -> Any:
-        """The job, or None where it was not accepted."""
+        """POSTs; returns the job, or None if it was not accepted."""
         headers = {} if body else {"Authorization": f"Bearer {CRON_SECRET}"}
         report, began = self._deployment.report, time.monotonic()
         try:
@@ -51,24 +51,24 @@ class JobRequests:
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=_ANSWER_S),
             ) as answer:
-                status, told = answer.status, await answer.json()
+                status, job = answer.status, await answer.json()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             report.asked["not answered"] += 1
-            if not self._deployment.outages.excuse(began, time.monotonic()):
+            if not self._deployment.outages.overlap(began, time.monotonic()):
                 report.violate("the API answers", f"POST {path}: {type(error).__name__} {error}")
             return None
         report.asked[str(status)] += 1
         if status == 202:
-            report.compared["runs asked for while one ran"] += told["rerun"]
-            self.accepted[told["id"]] = max(self.accepted.get(told["id"], 0), told["run"])
-            return told
-        if status != 503 or not told.get("detail"):
-            report.violate("a POST is accepted or refused with a reason", f"{path}: {told}")
+            report.compared["runs requested while one ran"] += job["rerun"]
+            self.accepted[job["id"]] = max(self.accepted.get(job["id"], 0), job["run"])
+            return job
+        if status != 503 or not job.get("detail"):
+            report.violate("a POST is accepted or refused with a reason", f"{path}: {job}")
         return None
 
 
 class PageVisits:
-    """Looks at everything else that the API shows: answered 200, or 503 for a fault."""
+    """Requests the API's other pages: each must be answered with 200, or 503 during a fault."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
@@ -87,7 +87,7 @@ class PageVisits:
             ) as answer:
                 status, text = answer.status, await answer.text()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            if not self._deployment.outages.excuse(began, time.monotonic()):
+            if not self._deployment.outages.overlap(began, time.monotonic()):
                 report.violate("the API answers", f"{path}: {type(error).__name__} {error}")
             return
         report.pages[f"{path} {status}"] += 1
@@ -96,7 +96,7 @@ class PageVisits:
 
 
 class JobRuns:
-    """Looks at the jobs all the time: when runs began, and how they ended."""
+    """Polls the jobs: records when runs began, and checks how they ended."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
@@ -110,7 +110,7 @@ class JobRuns:
             await asyncio.sleep(_LOOK_S)
 
     async def look(self) -> bool:
-        """False when the API or the store could not tell."""
+        """Polls once; False if the API or the store did not answer."""
         try:
             async with self._deployment.session.get(f"{self._deployment.api}/jobs") as answer:
                 if answer.status != 200:
@@ -138,17 +138,17 @@ class JobRuns:
         if last["state"] not in _FINAL or (last["state"] == "failed" and not last["error"]):
             report.violate("a run ends complete or failed with a cause", f"{job['id']}: {last}")
         if job["id"] != "discovery" and "the database" in (last["error"] or ""):
-            # The markets last known are kept in the hot store; only their listing needs it.
-            report.violate("it goes on without the database", f"{job['id']}: {last['error']}")
+            # The last known markets are in the hot store; only discovery needs the database.
+            report.violate("jobs run without the database", f"{job['id']}: {last['error']}")
         if "internal error" in (last["error"] or ""):
-            report.violate("no mistakes of ours", f"{job['id']}: {last['error']}")
+            report.violate("no internal errors", f"{job['id']}: {last['error']}")
 
     def began_before(self, job_id: str, wall_ms: int) -> int | None:
-        """When the run began that wrote something at `wall_ms`; never too late."""
+        """The start of the run that wrote at `wall_ms`, or None; never later than the true one."""
         return max((at for at in self._started.get(job_id, ()) if at <= wall_ms), default=None)
 
     async def active(self, job_id: str, within_s: float) -> bool:
-        """Whether the job is seen to run before so much time is over."""
+        """Whether the job is seen running within `within_s`."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             if await self.look() and self._jobs[job_id]["state"] == "active":
@@ -157,13 +157,13 @@ class JobRuns:
         return False
 
     async def settled(self, accepted: dict[str, int]) -> None:
-        """Waits until all that was accepted has ended."""
+        """Waits until all accepted runs have ended; reports those that have not."""
         deadline = time.monotonic() + _SETTLED_S
         open_jobs: list[str] = []
         while time.monotonic() < deadline:
             if await self.look():
                 open_jobs = [
-                    f"{job_id}: run {run} was accepted, and is {self._told(job_id)}"
+                    f"{job_id}: run {run} was accepted, the job is {self._describe(job_id)}"
                     for job_id, run in accepted.items()
                     if not self._has_ended(job_id, run)
                 ] + [
@@ -174,13 +174,13 @@ class JobRuns:
                 if not open_jobs:
                     return
             await asyncio.sleep(_LOOK_S)
-        for job in open_jobs or ["nothing is known of the jobs"]:
+        for job in open_jobs or ["GET /jobs was not answered"]:
             self._deployment.report.violate("every accepted POST ends", job)
 
     def _has_ended(self, job_id: str, run: int) -> bool:
         last = (self._jobs.get(job_id) or {}).get("last")
         return last is not None and last["run"] >= run
 
-    def _told(self, job_id: str) -> str:
+    def _describe(self, job_id: str) -> str:
         job = self._jobs.get(job_id)
         return f"{job['state']} in run {job['run']}, last {job['last']}" if job else "unknown"

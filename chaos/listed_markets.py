@@ -1,15 +1,15 @@
-"""The markets that the exchanges list, as the run knows and changes them."""
+"""The markets that the simulated exchanges list, and the run's changes to them."""
 
 from typing import Final
 
 from chaos.deployment import Deployment
 from chaos.truth import MarketTruth
 
-_FEWEST: Final = 6  # so many of an exchange's markets are never delisted
+_FEWEST: Final = 6  # markets of an exchange that are never delisted
 
 
 class ListedMarkets:
-    """`steady` markets are listed from beginning to end; `collected` those listed now."""
+    """`steady`: markets listed during the whole run; `collected`: markets listed now."""
 
     def __init__(self, deployment: Deployment, truth: MarketTruth) -> None:
         self._deployment = deployment
@@ -19,7 +19,7 @@ class ListedMarkets:
         self._new: set[str] = set()
 
     async def look(self) -> None:
-        """Learns what there is, before anything changes."""
+        """Reads the listed markets, before anything changes."""
         listed = await self._deployment.ask_simulator("/sim/markets")
         self._first = sorted(
             f"{market['exchange']}:{market['symbol']}"
@@ -37,7 +37,7 @@ class ListedMarkets:
         return self.steady | self._new
 
     def pick(self, place: float, exchange: str | None) -> str:
-        """The market at `place` (0..1) among those of the beginning."""
+        """The market at `place` (0..1) among those listed at the beginning."""
         markets = [key for key in self._first if exchange is None or key.startswith(exchange)]
         return markets[min(int(place * len(markets)), len(markets) - 1)]
 

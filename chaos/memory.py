@@ -1,4 +1,4 @@
-"""The memory of the API and the workers, sampled while it runs, and whether it grew."""
+"""Samples of the memory of the API and the workers, and the check that it does not grow."""
 
 import asyncio
 import contextlib
@@ -12,13 +12,13 @@ from chaos.deployment import Deployment
 
 _EVERY_S: Final = 1.0
 _MB: Final = 1e6
-# A process that lived for so long is judged: its first samples, after it has warmed up, against
-# its last. It may grow by a quarter and by this much: allocators and caches take some time.
+# Processes that lived this long are checked: their first samples after warming up against their
+# last. They may grow by a quarter plus this much, because allocators and caches fill slowly.
 _LIVED_S: Final = 60.0
 _WARM_S: Final = 20.0
 _MAY_GROW: Final = 1.25
 _MAY_GROW_MB: Final = 24.0
-# With a few hundred kilobytes of documents, no process of ours needs more than this.
+# The documents have a few hundred kilobytes, so no process needs more than this.
 MOST_MB: Final = 400.0
 
 
@@ -43,12 +43,12 @@ class Memory:
                     samples.append((time.monotonic(), used_mb))
 
     def report(self) -> None:
-        """Notes how much was used, and a violation for each process that grew."""
+        """Adds the memory used to the report, and a violation for each process that grew."""
         report = self._deployment.report
         for what in ("api", "worker"):
             lives = [samples for (name, _), samples in self._samples.items() if name == what]
             if not lives:
-                report.violate("memory is watched", f"no {what} was ever seen")
+                report.violate("memory is sampled", f"no {what} process was found")
                 continue
             most_mb = max(used for samples in lives for _, used in samples)
             longest = max(lives, key=lambda samples: samples[-1][0] - samples[0][0])
@@ -65,7 +65,7 @@ class Memory:
 
 
 def grown(samples: list[tuple[float, float]]) -> str:
-    """What is wrong with (seconds, MB) of one process, if anything."""
+    """How much a process grew, from its samples (seconds, MB); empty if within bounds."""
     began, ended = samples[0][0], samples[-1][0]
     if ended - began < _LIVED_S:
         return ""

@@ -1,4 +1,4 @@
-"""Clients that misbehave on plain sockets; each returns what should not have been answered."""
+"""Clients that misbehave on plain sockets; each returns the wrong answers that it got."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 _LONGEST_S: Final = 5.0
-_OTHERS: Final = (b"503", b"505")  # away at the moment; no such version of HTTP
+_OTHERS: Final = (b"503", b"505")  # an outage; an unsupported version of HTTP
 _GET: Final = "GET {path} HTTP/1.1\r\nHost: perpcache\r\n\r\n"
 _POST: Final = (
     "POST {path} HTTP/1.1\r\nHost: perpcache\r\nContent-Type: application/json\r\n"
@@ -39,7 +39,7 @@ def _place(address: str) -> tuple[str, int]:
 
 
 async def aborted(address: str, count: int, lasts_s: float) -> list[str]:
-    """Downloads broken off in the middle, by a reset."""
+    """Resets connections in the middle of a download."""
 
     async def one() -> None:
         reader, writer = await asyncio.open_connection(*_place(address), limit=1024)
@@ -60,7 +60,7 @@ async def aborted(address: str, count: int, lasts_s: float) -> list[str]:
 
 
 async def slow_readers(address: str, count: int, lasts_s: float) -> list[str]:
-    """Those who ask for much and read it a few bytes at a time."""
+    """Requests large answers and reads them a few bytes at a time."""
     loop = asyncio.get_running_loop()
 
     async def one() -> None:
@@ -79,12 +79,12 @@ async def slow_readers(address: str, count: int, lasts_s: float) -> list[str]:
 
 
 async def half_open(address: str, count: int, lasts_s: float) -> list[str]:
-    """Those who begin a request and do not end it."""
+    """Begins requests and does not complete them."""
     return await _held(address, count, lasts_s, b"GET /cache/4h HTTP/1.1\r\nHost: perp")
 
 
 async def idle(address: str, count: int, lasts_s: float) -> list[str]:
-    """Those who connect and say nothing."""
+    """Connects and sends nothing."""
     return await _held(address, count, lasts_s, b"")
 
 
@@ -102,7 +102,7 @@ async def _held(address: str, count: int, lasts_s: float, begin: bytes) -> list[
 
 
 async def junk(address: str, count: int, lasts_s: float) -> list[str]:
-    """What no client should send: refused by a 4xx or a closed connection, never by a 5xx."""
+    """Sends malformed requests: each must get a 4xx or a closed connection, never a 5xx."""
     problems: list[str] = []
 
     async def one(words: bytes) -> None:
@@ -124,7 +124,7 @@ async def junk(address: str, count: int, lasts_s: float) -> list[str]:
 
 
 async def _bounded(one: Awaitable[None], seconds: float = _LONGEST_S) -> None:
-    """The API may be away, or cut such a client off: both are fine."""
+    """Ignores errors and timeouts: the API may be down, or disconnect such a client."""
     with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
         await asyncio.wait_for(one, seconds)
 

@@ -1,8 +1,8 @@
-"""The plan of one run: which fault begins when and for how long. Drawn from the seed alone.
+"""The plan of a run: which fault begins when, and how long it lasts, drawn from the seed alone.
 
-Nothing here touches a process. Faults of one lane follow each other, those of different lanes
-overlap. What is known only while it runs (which worker holds the lease, say) is named in the plan
-by its part ("holder"), so the same seed always gives the same plan.
+Faults of one lane follow each other; those of different lanes overlap. Targets that are known only
+at run time (such as the worker that holds the lease) are named by their role ("holder"), so the
+same seed always gives the same plan.
 """
 
 import random
@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-# 2026-11-20 00:00 UTC, as good as any: the seed moves it within a day.
+# 2026-11-20 00:00 UTC (arbitrary); the seed adds up to a day.
 _FIRST_MS: Final = 1_795_132_800_000
 _DAY_MS: Final = 86_400_000
 LEASE_S: Final = 3.0  # WORKER_LOCK_TTL_S of the run
-_LAST_START_S: Final = 1.0  # nothing begins later than so long before the end
-_FULL_RUN_S: Final = 120.0  # shorter runs leave less time between faults
-# In this part of a longer run the API lives, so that its memory can be seen to grow, or not.
+_LAST_START_S: Final = 1.0  # no fault begins later than this before the end
+_FULL_RUN_S: Final = 120.0  # shorter runs have shorter pauses between faults
+# In this part of a long run the API is not restarted, so that growth of its memory shows.
 _API_LIVES: Final = (0.3, 0.65)
 _API_LIVES_FROM_S: Final = 150.0
 
@@ -26,7 +26,7 @@ Chance = random.Random
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One fault. `lasts_s` 0: it is done at once; else it is undone after so long."""
+    """One fault. It is removed after `lasts_s`; 0: it happens at one moment."""
 
     at_s: float
     lane: str
@@ -35,14 +35,14 @@ class Step:
     details: Details = field(default_factory=dict)
 
     def __str__(self) -> str:
-        told = " ".join(f"{name}={value}" for name, value in self.details.items())
+        details = " ".join(f"{name}={value}" for name, value in self.details.items())
         lasts = f"for {self.lasts_s:.1f} s" if self.lasts_s else ""
-        return f"{self.at_s:7.1f} s  {self.lane:<9} {self.kind:<20} {lasts:<11} {told}".rstrip()
+        return f"{self.at_s:7.1f} s  {self.lane:<9} {self.kind:<20} {lasts:<11} {details}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`start_ms` is the exchanges' time at the start."""
+    """The faults of a run; `start_ms` is the exchanges' time at its start."""
 
     seed: int
     seconds: float
@@ -52,7 +52,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Lane:
-    """`deck`: the kinds, each as often as it counts; shuffled anew when all were drawn."""
+    """`deck`: the kinds, repeated by weight; shuffled again when all have been drawn."""
 
     name: str
     deck: Sequence[str]
@@ -61,7 +61,7 @@ class _Lane:
 
 
 def draw_plan(seed: int, seconds: float) -> Plan:
-    """The plan of `seed`; equal arguments give equal plans."""
+    """Draws the plan of `seed`; equal arguments give equal plans."""
     chance = _chance(seed, "start")
     start_ms = _FIRST_MS + chance.randrange(_DAY_MS)
     steps = sorted(
@@ -77,12 +77,12 @@ def _spared(kind: str, at_s: float, seconds: float) -> str:
 
 
 def every_fault() -> set[str]:
-    """All that can be drawn: "lane kind"."""
+    """All possible faults, as "lane kind"."""
     return {f"{_shown(lane)} {kind}" for lane in _LANES for kind in lane.deck}
 
 
 def _shown(lane: _Lane) -> str:
-    return lane.name.rstrip("12")  # there are two of the exchanges'
+    return lane.name.rstrip("12")  # the exchanges have two lanes
 
 
 def _steps(lane: _Lane, seed: int, seconds: float) -> Iterator[Step]:
@@ -120,7 +120,7 @@ _EXCHANGE_FAULTS: Final = (
 
 
 def _exchange_fault(kind: str, chance: Chance) -> tuple[float, Details]:
-    """The rule for POST /sim/faults; `market` 0..1 says which of the markets it is about."""
+    """The rule for POST /sim/faults; `market` (0..1) chooses one of the markets."""
     lasts_s = chance.uniform(0.7, 6.0)
     rule: dict[str, Any] = {}
     exchange = chance.choice(("binance", "bybit", None))
@@ -164,7 +164,7 @@ _RULES: Final[Mapping[str, Callable[[Chance], Details]]] = {
     "reset": lambda chance: {"kind": "reset"},
     "hang": lambda chance: {"kind": "hang", "seconds": round(chance.uniform(1, 12), 1)},
     "slow": lambda chance: {"kind": "slow", "seconds": round(chance.uniform(0.1, 2), 1)},
-    # Once: what the client does about it is what counts.
+    # Only once: the test is how the client reacts.
     "too_many_429": lambda chance: {
         "kind": "status", "status": 429, "exchange": "binance", "count": 1,
         "retry_after": chance.randint(1, 5), "probability": 1.0,
@@ -191,7 +191,7 @@ _RULES: Final[Mapping[str, Callable[[Chance], Details]]] = {
 
 # --- everything else -----------------------------------------------------------------------------
 
-# "holder" is the worker that holds the lease (of collecting; else any).
+# "holder" is the worker that holds the collecting lane's lease, or else any worker.
 _PROCESS_FAULTS: Final = (
     "worker_killed", "worker_killed", "worker_ended", "worker_stopped", "worker_stopped",
     "api_killed", "api_stopped", "main_killed", "main_ended",
@@ -228,7 +228,7 @@ def _client_fault(kind: str, chance: Chance) -> tuple[float, Details]:
 
 
 def _clock_move(kind: str, chance: Chance) -> tuple[float, Details]:
-    """`ms` from now on; `beyond_ms` after, or before if negative, the end of an `interval`."""
+    """Advances by `ms`, or to `beyond_ms` after (if negative: before) the end of an interval."""
     if kind == "tick":
         return 0.0, {"ms": chance.randrange(2_000, 90_000)}
     if kind == "leap":

@@ -1,4 +1,4 @@
-"""A process that is kept running, and the times at which the API may be out of reach."""
+"""A process that is restarted when it ends, and the times when the API may be unreachable."""
 
 import asyncio
 import contextlib
@@ -16,11 +16,11 @@ from commands.arguments import PARENT_FD_FLAG
 ROOT: Final = Path(__file__).resolve().parents[1]
 _STOP_S: Final = 8.0
 _RESTART_S: Final = 0.5
-_EXPECTED_S: Final = 12.0  # after a fault, an end of the process is no surprise for so long
+_EXPECTED_S: Final = 12.0  # for this long after a fault the process may end
 
 
 class Outages:
-    """When the API may be out of reach, because a fault made it so."""
+    """The times when the API may be unreachable because of a fault."""
 
     def __init__(self) -> None:
         self._over: list[tuple[float, float]] = []
@@ -37,18 +37,18 @@ class Outages:
 
     @property
     def seconds(self) -> float:
-        """How long the API was away, or could have been, in all."""
+        """The total time in which the API may have been unreachable."""
         return sum(end - since for since, end in self._over)
 
-    def excuse(self, since: float, until: float) -> bool:
-        """Whether a request that lasted from `since` to `until` met one."""
+    def overlap(self, since: float, until: float) -> bool:
+        """Whether a request from `since` to `until` overlaps an outage."""
         return any(begin < until for begin in self._open) or any(
             begin < until and since < end for begin, end in self._over
         )
 
 
 class RestartedProcess:
-    """A command that is started again whenever it ends, as an init system does it."""
+    """A command that is restarted whenever it ends, as by an init system."""
 
     def __init__(
         self, name: str, command: Sequence[str], settings: Mapping[str, str], log: IO[bytes],
@@ -63,7 +63,7 @@ class RestartedProcess:
         self._report = report
         self._expected_until = 0.0
         self._ending = asyncio.Event()
-        # The write end stays with us alone: its end tells the child that we are gone.
+        # Only we hold the write end, so the child sees the pipe close when we end.
         self._read_end, self._write_end = os.pipe()
         self._keeper = asyncio.create_task(self._keep(), name=f"keep {name}")
 
@@ -73,7 +73,7 @@ class RestartedProcess:
         return process.pid if process is not None and process.returncode is None else None
 
     def expect_end(self) -> None:
-        """It is about to be ended from outside."""
+        """Announces that a fault is about to end the process."""
         self._expected_until = time.monotonic() + _EXPECTED_S
 
     async def _keep(self) -> None:
@@ -94,12 +94,12 @@ class RestartedProcess:
             self.pids.add(self.process.pid)
             code = await self.process.wait()
             if not self._ending.is_set() and time.monotonic() > self._expected_until:
-                self._report.violate("processes live", f"{self.name} ended by itself: {code}")
+                self._report.violate("processes keep running", f"{self.name} exited with {code}")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), _RESTART_S)
 
     async def stop(self) -> None:
-        """SIGTERM, and SIGKILL for what does not end in time."""
+        """Sends SIGTERM, and SIGKILL if the process does not end in time."""
         self._ending.set()
         self._signal(signal.SIGTERM)
         try:

@@ -1,4 +1,4 @@
-"""Compares every version of every document with the truth, and every later reading with that."""
+"""Checks of all documents that readers get: against the true data, and against earlier readings."""
 
 import asyncio
 import hashlib
@@ -24,14 +24,14 @@ from chaos.job_requests import JobRuns
 from chaos.listed_markets import ListedMarkets
 from chaos.truth import MarketTruth
 
-_KEPT: Final = 3  # versions of each document, for the parts that are read of them
-_LONGEST_RUN_MS: Final = 90_000  # where nobody saw when the run of a document began
-_LATE_STAMP_MS: Final = 1_000  # settlements are stamped no later than so long after their hour
-_TOLD: Final = 4  # problems of one version
+_KEPT: Final = 3  # versions of each document kept to check filtered answers
+_LONGEST_RUN_MS: Final = 90_000  # assumed if the start of a document's run was not seen
+_LATE_STAMP_MS: Final = 1_000  # the time of a settlement is at most this late after its hour
+_MOST_PROBLEMS: Final = 4  # reported for one version
 
 
 class ReadChecks:
-    """`document` takes what a reader got; `settled` reads a last time, when all is well."""
+    """`document` checks what a reader got; `settled` checks more strictly, without faults."""
 
     def __init__(
         self, deployment: Deployment, listed: ListedMarkets, truth: MarketTruth, runs: JobRuns
@@ -43,48 +43,50 @@ class ReadChecks:
         self._runs = runs
         self._digests: dict[tuple[str, int], bytes] = {}
         self._recent: dict[str, OrderedDict[int, Any]] = {}
-        # Funding as readers saw it: when (wall clock ms), and what it held by market.
-        self._books: list[tuple[float, Mapping[str, tuple[int, int, Sequence[int]]]]] = []
+        # Funding documents as read: (wall clock ms, (checked_at, hours, times) by market).
+        self._funding_read: list[tuple[float, Mapping[str, tuple[int, int, Sequence[int]]]]] = []
 
     def recent(self, name: str, version: int | None) -> Any:
-        """A version that was read not long ago, or None."""
+        """A recently read version, or None."""
         kept = self._recent.get(name)
         return None if kept is None or version is None else kept.get(version)
 
     def markets(self, name: str) -> list[str]:
-        """The symbols in the version read last."""
+        """The symbols of the version read last."""
         kept = self._recent.get(name)
         if not kept:
             return []
         return [market["symbol"] for market in next(reversed(kept.values()))["markets"]]
 
     async def document(self, name: str, text: bytes, version: int | None) -> Any:
-        """The parsed document, or None if it is none; `version`: what its ETag says."""
+        """Checks a document; returns it parsed, or None if invalid. `version`: of its ETag."""
         seen_ms = time.time() * 1000
         try:
             document = orjson.loads(text)
-            told = document["version"]
+            own_version = document["version"]
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             self._report.violate("valid JSON", f"{name}: {error}")
             return None
-        if told != version:
-            self._report.violate("one version throughout", f"{name}: {told}, its ETag {version}")
+        if own_version != version:
+            self._report.violate(
+                "document and ETag have one version", f"{name}: {own_version}, ETag {version}"
+            )
         digest = hashlib.sha256(text).digest()
-        known = self._digests.setdefault((name, told), digest)
+        known = self._digests.setdefault((name, own_version), digest)
         if known is not digest:
             self._report.compared["readings equal to the first"] += 1
             if known != digest:
-                self._report.violate("a version is one text", f"{name} {told}")
+                self._report.violate("a version never changes", f"{name} {own_version}")
             return document
         await self._check(name, document, seen_ms)
         return document
 
     async def settled(self, name: str, document: Any) -> None:
-        """A document made when all was well: nothing is lacking, nothing too much."""
+        """Checks a document collected without faults: nothing may be missing or left over."""
         await self._check(name, document, time.time() * 1000, settled=True)
         present = {f"{market['exchange']}:{market['symbol']}" for market in document["markets"]}
         if extra := present - self._listed.collected:
-            self._report.violate("what is delisted leaves", f"{name}: {sorted(extra)}")
+            self._report.violate("delisted markets are removed", f"{name}: {sorted(extra)}")
 
     async def _check(
         self, name: str, document: Any, seen_ms: float, *, settled: bool = False
@@ -97,9 +99,9 @@ class ReadChecks:
         self._keep(name, document)
         self._report.checked[f"{name}, settled" if settled else name] += 1
         self._report.compared += findings.compared
-        for problem in findings.problems[:_TOLD]:
+        for problem in findings.problems[:_MOST_PROBLEMS]:
             self._report.violate(
-                "a document equals the truth",
+                "a document equals the true data",
                 f"{name} version {document['version']} as of {document['as_of']}: {problem}",
             )
 
@@ -109,7 +111,7 @@ class ReadChecks:
         as_of_ms, written_ms = document["as_of"], document["updated_at"]
         moments = [ms for ms, at_s in self._deployment.instants if at_s * 1000 <= written_ms + 1000]
         if as_of_ms not in moments:
-            self._report.violate("as_of is the exchange's time", f"{name}: {as_of_ms}")
+            self._report.violate("as_of is a time of the exchanges", f"{name}: {as_of_ms}")
         moments = [ms for ms in moments if ms >= as_of_ms]
         checked = {market["checked_at"] for market in document["markets"]} | {as_of_ms}
         truths = await asyncio.gather(
@@ -132,8 +134,8 @@ class ReadChecks:
     def _states(
         self, name: str, at_ms: int, as_of_ms: int, moments: Sequence[int]
     ) -> Sequence[int]:
-        """When the newest row may have been fetched, for markets of this collection or, carried
-        over while the same candle is open, of an earlier one."""
+        """The times when the newest row may have been fetched: by this collection or, if carried
+        over while the same candle is open, by an earlier one."""
         if at_ms == as_of_ms:
             return moments
         interval_ms = INTERVALS_MS[name]
@@ -142,13 +144,13 @@ class ReadChecks:
         return [ms for ms, _ in self._deployment.instants if at_ms <= ms <= as_of_ms]
 
     def _funding_at(self, began_ms: float, as_of_ms: int) -> dict[str, KnownFunding] | None:
-        """What a run that began then has known at least."""
-        known = [book for seen_ms, book in self._books if seen_ms <= began_ms]
+        """The funding that a run which began at `began_ms` knew at least."""
+        known = [book for seen_ms, book in self._funding_read if seen_ms <= began_ms]
         if not known:
             return None
         found = {}
         for key, (checked_at, hours, times) in known[-1].items():
-            # The oldest may have made room for those that came since.
+            # Newer settlements may have replaced the oldest ones.
             newer = 1 + max(0, as_of_ms - checked_at) // (hours * HOUR_MS)
             first_ms = times[min(newer, len(times) - 1)] if times else as_of_ms
             found[key] = KnownFunding(checked_at, hours, first_ms)
@@ -171,7 +173,7 @@ class ReadChecks:
             )
             for market in document["markets"]
         }
-        self._books.append((seen_ms, book))
+        self._funding_read.append((seen_ms, book))
         return findings
 
     def _keep(self, name: str, document: Any) -> None:

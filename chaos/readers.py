@@ -1,7 +1,7 @@
-"""Readers that poll every document all the time, each in its own way, and never go back.
+"""Readers that poll every document in different ways and check the answers.
 
-What they read is handed to the checks; here is checked what one reader can see alone: answers,
-their times, codings, validators, and that no version falls.
+They check what a single reader can see: status, time, coding, validators, and that versions never
+fall. The documents themselves are checked by read_checks.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ from chaos.checks import DOCUMENTS, GLOBAL_FR, INTERVALS_MS, cut
 from chaos.deployment import Deployment
 from chaos.read_checks import ReadChecks
 
-_ANSWER_S: Final = 8.0  # 3 s by the contract; a busy machine may take longer
+_ANSWER_S: Final = 8.0  # an answer is promised within 3 s; a busy machine may take longer
 _PAUSE_S: Final = 0.04
-_AGE_OFF_S: Final = 1.5  # whole seconds, and clocks read one after the other
+_AGE_OFF_S: Final = 1.5  # tolerance: Age has whole seconds, and the clocks are read in turn
 _WAIT_S: Final = 3
 _STORE_AWAY_S: Final = 0.3
 _GZIP_BITS: Final = 31
@@ -34,7 +34,7 @@ _GZIP_BITS: Final = 31
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`version`: that of the ETag, for 200 and 304. `asked_at`, `came_at`: wall clock, s."""
+    """`version`: from the ETag of a 200 or 304. `asked_at`, `came_at`: wall clock, seconds."""
 
     status: int
     headers: Mapping[str, str]
@@ -45,7 +45,7 @@ class Answer:
 
 
 class Reader(ABC):
-    """Reads one document after the other, in another order each time."""
+    """Reads all documents in turn, in a new order each time."""
 
     kind: str
 
@@ -67,7 +67,7 @@ class Reader(ABC):
                 self._chance.shuffle(names)
                 for name in names:
                     await self.read(name)
-                    if me is not None and me.cancelling():  # a client library took it for its own
+                    if me is not None and me.cancelling():  # a client library swallowed the error
                         return
                     await asyncio.sleep(_PAUSE_S)
         finally:
@@ -75,13 +75,13 @@ class Reader(ABC):
 
     @abstractmethod
     async def read(self, name: str) -> None:
-        """One document, once."""
+        """Reads one document once."""
 
     async def get(
         self, name: str, coding: str = "identity", query: str = "", etag: str = "",
         wait_s: float = 0,
     ) -> Answer | None:  # fmt: skip
-        """The answer, when it is one to look at: 200, or 304 to `etag`."""
+        """Sends a request; returns the answer if it is a 200, or a 304 to `etag`."""
         headers = {"Accept-Encoding": coding} | ({"If-None-Match": etag} if etag else {})
         path = f"/cache/{name}" + (f"?{query}" if query else "")
         since, asked_at = time.monotonic(), time.time()
@@ -92,49 +92,51 @@ class Reader(ABC):
                 status, told = reply.status, reply.headers
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self._report.answers["none, for a fault"] += 1
-            if not self._deployment.outages.excuse(since, time.monotonic()):
-                self._wrong("the API answers", f"{path}: {type(error).__name__} {error}")
+            if not self._deployment.outages.overlap(since, time.monotonic()):
+                self._violate("the API answers", f"{path}: {type(error).__name__} {error}")
             return None
         until = time.monotonic()
         self._report.reads[self.kind] += 1
         self._report.answers[str(status)] += 1
-        if until - since > _ANSWER_S + wait_s and not self._deployment.outages.excuse(since, until):
-            self._wrong("the API answers in time", f"{path} took {until - since:.1f} s")
-        version = self._looked_at(path, name, status, told, body, etag)
+        if until - since > _ANSWER_S + wait_s and not self._deployment.outages.overlap(
+            since, until
+        ):
+            self._violate("the API answers in time", f"{path} took {until - since:.1f} s")
+        version = self._check_answer(path, name, status, told, body, etag)
         if version is None:
             return None
         return Answer(status, told, body, version, asked_at, time.time())
 
-    def _looked_at(
+    def _check_answer(
         self, path: str, name: str, status: int, headers: Mapping[str, str], body: bytes,
         etag: str,
     ) -> int | None:  # fmt: skip
-        """The version that came, or that the reader has; None where there is none."""
+        """Checks an answer; returns the version of a 200 or 304, else None."""
         if status == 404 and name not in self._versions:
             return None
         if status == 503:
             if not _detail(body):
-                self._wrong("a refusal says why", f"{path}: {body[:200]!r}")
+                self._violate("a refusal says why", f"{path}: {body[:200]!r}")
             return None
         if status not in (200, 304) or (status == 304 and not etag):
-            self._wrong("a known document is answered 200, 304 or 503", f"{path}: {status}")
+            self._violate("a known document is answered 200, 304 or 503", f"{path}: {status}")
             return None
         version = _version(headers.get("ETag", ""))
         if version is None:
-            self._wrong("every answer has an ETag", f"{path}: {headers.get('ETag')!r}")
+            self._violate("every answer has an ETag", f"{path}: {headers.get('ETag')!r}")
             return None
-        self.saw(name, version)
+        self.record_version(name, version)
         return version
 
-    def saw(self, name: str, version: int) -> None:
-        """The version that was served, which never falls."""
+    def record_version(self, name: str, version: int) -> None:
+        """Records the served version, which must never fall."""
         before = self._versions.get(name, 0)
         if version < before:
-            self._wrong("no version falls", f"{name}: {version} after {before}")
+            self._violate("no version falls", f"{name}: {version} after {before}")
         self._versions[name] = max(version, before)
 
-    async def look_at(self, name: str, answer: Answer, text: bytes) -> Any:
-        """The document of a 200, checked; None where it is none."""
+    async def check_document(self, name: str, answer: Answer, text: bytes) -> Any:
+        """Checks the document of a 200 and its Age; returns it parsed, or None if invalid."""
         document = await self._checks.document(name, text, answer.version)
         if document is not None:
             made_at = document["updated_at"] / 1000
@@ -142,26 +144,26 @@ class Reader(ABC):
             told = answer.headers.get("Age", "")
             if not (told.isdecimal() and youngest - _AGE_OFF_S < int(told) < oldest + _AGE_OFF_S):
                 is_old = f"it is {youngest:.1f} to {oldest:.1f} s old"
-                self._wrong("Age is honest", f"{name}: {told!r}, and {is_old}")
+                self._violate("Age is the document's age", f"{name}: {told!r}, but {is_old}")
         return document
 
-    def _wrong(self, promise: str, what: str) -> None:
+    def _violate(self, promise: str, what: str) -> None:
         self._report.violate(promise, f"{self.kind} reader: {what}")
 
 
 class Plain(Reader):
-    """What curl does."""
+    """Reads plain JSON, as curl does."""
 
     kind = "plain"
 
     async def read(self, name: str) -> None:
         answer = await self.get(name)
         if answer is not None:
-            await self.look_at(name, answer, answer.body)
+            await self.check_document(name, answer, answer.body)
 
 
 class Polling(Reader):
-    """What a bot should do: compressed, and only what is new."""
+    """Polls compressed documents with If-None-Match, as a bot should."""
 
     kind = "polling"
 
@@ -181,21 +183,21 @@ class Polling(Reader):
         self._etags[name] = answer.headers["ETag"]
         if answer.status == 304:
             if _version(etag) != answer.version:
-                self._wrong("304 is for what the reader has", f"{name}: {etag}, {answer.headers}")
+                self._violate("304 is for what the reader has", f"{name}: {etag}, {answer.headers}")
             return
         if answer.headers.get("Content-Encoding") != coding:
-            self._wrong("the coding asked for", f"{name}: {answer.headers}")
+            self._violate("the coding asked for", f"{name}: {answer.headers}")
             return
         try:
             text = zlib.decompress(answer.body, _GZIP_BITS if coding == "gzip" else 15)
         except zlib.error as error:
-            self._wrong("a body is whole", f"{name} {coding}: {error}")
+            self._violate("a body is whole", f"{name} {coding}: {error}")
             return
-        await self.look_at(name, answer, text)
+        await self.check_document(name, answer, text)
 
 
 class Waiting(Polling):
-    """One that is told when there is news."""
+    """Long-polls for new versions."""
 
     kind = "waiting"
 
@@ -204,7 +206,7 @@ class Waiting(Polling):
 
 
 class ByParts(Reader):
-    """Asks for parts of documents."""
+    """Reads filtered documents and compares them with whole ones."""
 
     kind = "parts"
 
@@ -215,20 +217,20 @@ class ByParts(Reader):
         part = await self.get(name, query=words)
         if whole is None or part is None:
             return
-        document = await self.look_at(name, whole, whole.body)
+        document = await self.check_document(name, whole, whole.body)
         try:
             found = orjson.loads(part.body)
         except orjson.JSONDecodeError as error:
-            self._wrong("valid JSON", f"{name}?{words}: {error}")
+            self._violate("valid JSON", f"{name}?{words}: {error}")
             return
         if part.version != whole.version:
             document = self._checks.recent(name, part.version)
         if document is None:
-            self._report.compared["parts of a version that nobody has"] += 1
+            self._report.compared["parts of a version not kept"] += 1
             return
         self._report.compared["parts"] += 1
         if found != cut(document, query):
-            self._wrong("a part is that of its whole", f"{name}?{words}, version {part.version}")
+            self._violate("a part equals its whole", f"{name}?{words}, version {part.version}")
 
     def _query(self, name: str) -> dict[str, Any]:
         query: dict[str, Any] = {}
@@ -248,7 +250,7 @@ class ByParts(Reader):
 
 
 class Direct(Reader):
-    """Reads the store itself, as the contract allows: three lines in any language."""
+    """Reads the documents from the store, without the API."""
 
     kind = "direct"
 
@@ -264,15 +266,15 @@ class Direct(Reader):
         self._report.reads[self.kind] += 1
         if value is None or meta is None:
             if name in self._versions or (value is None) != (meta is None):
-                self._wrong("a document stays whole in the store", f"{name}: {meta!r}")
+                self._violate("a document stays whole in the store", f"{name}: {meta!r}")
             return
         try:
             text = zlib.decompress(base64.b64decode(value, validate=True))
             version = int(orjson.loads(meta)["version"])
         except (ValueError, zlib.error, KeyError) as error:
-            self._wrong("a document is whole in the store", f"{name}: {error}")
+            self._violate("a document is whole in the store", f"{name}: {error}")
             return
-        self.saw(name, version)
+        self.record_version(name, version)
         await self._checks.document(name, text, version)
 
 

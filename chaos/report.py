@@ -1,4 +1,4 @@
-"""What a run has seen: counts, violations, and the summary that says it all. Decides nothing."""
+"""The report of a run: counts, violations and the final summary."""
 
 import time
 from collections import Counter
@@ -8,13 +8,13 @@ from typing import Final
 
 from chaos.plan import Plan
 
-_KEPT: Final = 100  # violations told in full
-_LONGEST: Final = 600  # characters of one
+_KEPT: Final = 100  # violations reported in full
+_LONGEST: Final = 600  # characters of a violation
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A promise that was not kept. `at_s` counts like the plan's times."""
+    """A broken promise; `at_s` is in the plan's time."""
 
     at_s: float
     promise: str
@@ -26,15 +26,15 @@ class Violation:
 
 @dataclass(slots=True)
 class ViolationReport:
-    """Everything that is counted, by name; `violations` are the first of their promise."""
+    """Counters by name, and the first violations in full."""
 
     faults: Counter[str] = field(default_factory=Counter)
     reads: Counter[str] = field(default_factory=Counter)  # by kind of reader
-    answers: Counter[str] = field(default_factory=Counter)  # by what was answered
+    answers: Counter[str] = field(default_factory=Counter)  # by status
     pages: Counter[str] = field(default_factory=Counter)  # other answers of the API
     checked: Counter[str] = field(default_factory=Counter)  # versions compared, by document
     compared: Counter[str] = field(default_factory=Counter)  # rows, values, by kind
-    asked: Counter[str] = field(default_factory=Counter)  # POSTs, by what became of them
+    asked: Counter[str] = field(default_factory=Counter)  # POSTs, by status
     ended: Counter[str] = field(default_factory=Counter)  # runs of jobs, by state
     causes: Counter[str] = field(default_factory=Counter)  # of runs that failed
     notes: list[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ class ViolationReport:
     on_violation: Callable[[Violation], None] = lambda violation: None
 
     def begin(self) -> None:
-        """The plan's zero."""
+        """Starts the plan's time."""
         self.began_at = time.monotonic()
 
     def violate(self, promise: str, what: str) -> None:
@@ -60,17 +60,17 @@ class ViolationReport:
 
 
 def summary(plan: Plan, report: ViolationReport, took_s: float) -> str:
-    """The table at the end."""
+    """The final summary as text."""
     lines = ["", f"chaos: seed {plan.seed}, {plan.seconds:g} s of faults, {took_s:.0f} s in all"]
     lines += _table("faults injected", report.faults)
     lines += _table("reads", report.reads)
     lines += _table("answers to them", report.answers)
     lines += _table("other pages", report.pages)
-    lines += _table("versions checked against the truth", report.checked)
+    lines += _table("versions compared with the true data", report.checked)
     lines += _table("compared", report.compared)
     lines += _table("POSTs", report.asked)
     lines += _table("runs of jobs", report.ended)
-    lines += _table("causes of runs that failed", report.causes)
+    lines += _table("causes of failed runs", report.causes)
     lines += [f"  {note}" for note in report.notes]
     if report.broken:
         lines += ["", "violations"]

@@ -1,4 +1,4 @@
-"""One run from beginning to end: fill the caches, break things, let all recover, check totals."""
+"""The phases of a run: collect every document, inject faults, recover, check the totals."""
 
 import asyncio
 import contextlib
@@ -30,13 +30,13 @@ from chaos.truth import MarketTruth
 
 _FIRST_S: Final = 120.0
 _ACCEPTED_S: Final = 30.0
-# In the middle of an hour, when every settlement is long published.
+# In the middle of an hour, when all settlements are published.
 _QUIET_MS: Final = HOUR_MS + 40 * MINUTE_MS
 _READY_S: Final = 10.0
 _ACTIVE_S: Final = 5.0
 _TRIES: Final = 10
 _COLLECTED: Final = tuple(name for name in INTERVALS_MS if name != "8h")
-# So few were compared per document that the run has proven nothing.
+# With fewer compared values the run proves nothing.
 _FEWEST_ROWS: Final = 2 * MARKETS * CANDLES // 3
 
 
@@ -46,7 +46,7 @@ async def run_plan(
     say: Callable[[str], None],
     keep_logs: Callable[[Path], None],
 ) -> None:  # fmt: skip
-    """Everything that happens; what went wrong is in the report. Raises DeploymentFailed."""
+    """Runs the plan; violations go to the report. Raises DeploymentFailed."""
     async with open_deployment(plan, report, keep_logs) as deployment:
         truth = MarketTruth(deployment.ask_simulator, candles=CANDLES, settlements=SETTLEMENTS)
         try:
@@ -56,7 +56,7 @@ async def run_plan(
         await deployment.stop_service()
         await _no_lock_left(deployment, "the service has ended")
         for line in deployment.crashes():
-            report.violate("no mistakes of ours", line)
+            report.violate("no internal errors", line)
 
 
 async def _run_phases(
@@ -69,7 +69,7 @@ async def _run_phases(
     async with contextlib.AsyncExitStack() as going:
         await going.enter_async_context(_running(runs.run(), memory.run()))
         await _fill(requests, runs)
-        say("chaos: every document is there; breaking things")
+        say("chaos: every document is collected; injecting faults")
         readers = [kind(deployment, checks) for kind in READERS]
         await going.enter_async_context(
             _running(*(reader.run() for reader in readers), PageVisits(deployment).run())
@@ -77,14 +77,14 @@ async def _run_phases(
         deployment.report.begin()
         async with _running(requests.run()):
             await FaultInjection(deployment, listed, requests).run()
-        say("chaos: no more faults; it has to heal")
+        say("chaos: all faults are over; the service must recover")
         await _recover(deployment, requests, runs, checks)
         await _check_totals(deployment, memory)
 
 
 @contextlib.asynccontextmanager
 async def _running(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """They go on as long as the body; if one fails, the body ends with its error."""
+    """Runs `works` beside the body; if one fails, the body ends with its error."""
     tasks: list[asyncio.Task[None]] = []
     try:
         async with asyncio.TaskGroup() as group:
@@ -97,7 +97,7 @@ async def _running(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 async def _fill(requests: JobRequests, runs: JobRuns) -> None:
-    """Each document once, before anything breaks."""
+    """Collects each document once, before the first fault."""
     async with asyncio.timeout(_FIRST_S):
         await _request_until_accepted(requests, "/api/v1/internal/update-fr")
         await runs.settled(requests.accepted)
@@ -115,9 +115,9 @@ async def _request_until_accepted(requests: JobRequests, path: str, body: Any = 
 async def _recover(
     deployment: Deployment, requests: JobRequests, runs: JobRuns, checks: ReadChecks
 ) -> None:
-    """When nothing is broken any more, everything becomes whole and fresh by itself."""
+    """Checks that everything recovers without intervention once the faults are over."""
     await deployment.ask_simulator("/sim/faults", method="DELETE")
-    await _forget_windows(deployment)
+    await _reset_limits(deployment)
     await runs.settled(requests.accepted)
     now_ms = deployment.instants[-1][0]
     await deployment.move_clock(now_ms - now_ms % HOUR_MS + _QUIET_MS)
@@ -135,10 +135,10 @@ async def _recover(
     await _no_lock_left(deployment, "everything is done")
 
 
-async def _forget_windows(deployment: Deployment) -> None:
-    """As if five minutes had passed, in which nobody asked: the exchanges' windows are empty.
+async def _reset_limits(deployment: Deployment) -> None:
+    """Empties the exchanges' windows and our budgets, as five minutes without requests would.
 
-    Workers that were killed took room with them; nobody has to wait for that here.
+    Killed workers have left reservations in the budgets; the run does not wait for their end.
     """
     await deployment.ask_simulator("/sim/limits/reset", {})
     async with deployment.store() as store:
@@ -147,7 +147,7 @@ async def _forget_windows(deployment: Deployment) -> None:
 
 
 async def _ask_again(deployment: Deployment, requests: JobRequests, runs: JobRuns) -> None:
-    """Asking while a collection runs is answered by one more run."""
+    """Checks that a POST during a collection leads to one more run."""
     job: Any = None
     for _ in range(_TRIES):
         await requests.post("/get-market-data", {"timeframe": "5m"})
@@ -156,33 +156,35 @@ async def _ask_again(deployment: Deployment, requests: JobRequests, runs: JobRun
             if job is not None and job["rerun"]:
                 break
     else:
-        deployment.report.violate("the run proves something", f"no run was asked for anew: {job}")
+        deployment.report.violate("enough was tested", f"no POST met a running collection: {job}")
     await runs.settled(requests.accepted)
 
 
 async def _read_settled(deployment: Deployment, checks: ReadChecks, name: str) -> None:
     async with deployment.session.get(f"{deployment.api}/cache/{name}") as answer:
         if answer.status != 200:
-            deployment.report.violate("it heals", f"/cache/{name}: {answer.status}")
+            deployment.report.violate("the service recovers", f"/cache/{name}: {answer.status}")
             return
         text = await answer.read()
     document = orjson.loads(text)
     await checks.document(name, text, document["version"])
     if document["as_of"] < deployment.instants[-1][0]:
-        deployment.report.violate("it heals", f"{name} is as of {document['as_of']}, not of now")
+        problem = f"{name} is as of {document['as_of']}, not {deployment.instants[-1][0]}"
+        deployment.report.violate("the service recovers", problem)
     await checks.settled(name, document)
 
 
 async def _ready(deployment: Deployment) -> None:
-    """Every part is well again, by the service's own word."""
+    """Checks that /ready says "ready" within 10 s."""
     deadline = time.monotonic() + _READY_S
     while True:
         async with deployment.session.get(f"{deployment.api}/ready") as answer:
-            told = await answer.json()
-        if told["status"] == "ready":
+            ready = await answer.json()
+        if ready["status"] == "ready":
             return
         if time.monotonic() > deadline:
-            deployment.report.violate("it heals", f"/ready says {told['status']}: {told['parts']}")
+            problem = f"/ready says {ready['status']}: {ready['parts']}"
+            deployment.report.violate("the service recovers", problem)
             return
         await asyncio.sleep(0.3)
 
@@ -191,42 +193,40 @@ async def _no_lock_left(deployment: Deployment, when: str) -> None:
     deadline = time.monotonic() + 2
     async with deployment.store() as store:
         for lock in ("lock:worker", "lock:funding"):
-            # Between the end of a job and that of its lease lies a moment.
+            # A lease is released shortly after its job ends.
             while (holder := await store.get(lock)) is not None:
                 if time.monotonic() > deadline:
-                    deployment.report.violate("no lock left", f"{lock} when {when}: {holder!r}")
+                    deployment.report.violate("no lease is left", f"{lock} when {when}: {holder!r}")
                     break
                 await asyncio.sleep(0.1)
 
 
 async def _check_totals(deployment: Deployment, memory: Memory) -> None:
-    """What can be said only at the end; and whether enough was looked at to say anything."""
+    """Checks totals at the end, and that enough was compared to prove something."""
     report = deployment.report
     memory.report()
-    report.notes.append(
-        f"the API was out of reach for {deployment.outages.seconds:.0f} s, for faults"
-    )
+    report.notes.append(f"faults made the API unreachable for {deployment.outages.seconds:.0f} s")
     stats = await deployment.ask_simulator("/sim/stats")
     report.notes.append(
-        f"exchanges: {stats['total']} requests, {sum(stats['faults'].values())} of them spoilt; "
-        f"{stats['requests_while_banned']} on their way while banned"
+        f"exchanges: {stats['total']} requests, {sum(stats['faults'].values())} with faults, "
+        f"{stats['requests_while_banned']} during a ban"
     )
     if stats["limits_broken"]:
-        report.violate("no limit is broken", str(stats["limits_broken"]))
+        report.violate("no rate limit is broken", str(stats["limits_broken"]))
     if stats["requests_in_spite_of_ban"]:
-        report.violate("no request in spite of a ban", str(stats["in_spite_of_ban"]))
+        report.violate("no request during a known ban", str(stats["in_spite_of_ban"]))
     for name in DOCUMENTS:
         if not report.checked[name]:
-            report.violate("the run proves something", f"no version of {name} was checked")
+            report.violate("enough was tested", f"no version of {name} was checked")
     for reader in READERS:
-        if report.reads[reader.kind] < len(DOCUMENTS):
-            report.violate("the run proves something", f"the {reader.kind} reader hardly read")
+        if (reads := report.reads[reader.kind]) < len(DOCUMENTS):
+            report.violate("enough was tested", f"the {reader.kind} reader read {reads} times")
     for what in ("rows", "open interest", "funding", "settlements"):
         if report.compared[what] < _FEWEST_ROWS:
-            report.violate("the run proves something", f"{report.compared[what]} {what} compared")
+            report.violate("enough was tested", f"{report.compared[what]} {what} compared")
     for what in ("parts", "readings equal to the first"):
         if not report.compared[what]:
-            report.violate("the run proves something", f"no {what} compared")
+            report.violate("enough was tested", f"no {what} compared")
 
 
 def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:

@@ -1,4 +1,4 @@
-"""Asks the simulator what is true, and remembers it: `/sim/truth` and `/sim/funding`."""
+"""The true data, read from the simulator (`/sim/truth`, `/sim/funding`) and cached."""
 
 import asyncio
 from collections import OrderedDict
@@ -9,17 +9,14 @@ from urllib.parse import quote
 from chaos.checks import INTERVALS_MS, Row, Truth
 
 _REMEMBERED: Final = 160
-_ALL_OUT_MS: Final = 600_000  # so long after its instant every snapshot is published
+_ALL_OUT_MS: Final = 600_000  # every snapshot is published this long after its time
 
 Ask = Callable[[str], Awaitable[Any]]
 Rows = Mapping[str, Mapping[int, Row]]
 
 
 class MarketTruth:
-    """`ask` gets the JSON at a path of the simulator.
-
-    `symbols` are the markets to ask for; the book is new whenever one is added.
-    """
+    """`ask` gets the JSON at a path of the simulator; `symbols` are the markets to ask for."""
 
     def __init__(self, ask: Ask, *, candles: int, settlements: int) -> None:
         self._ask = ask
@@ -35,8 +32,8 @@ class MarketTruth:
         await asyncio.gather(*self._known.values(), return_exceptions=True)
 
     async def candles_at(self, name: str, as_of_ms: int, instants: Sequence[int] = ()) -> Truth:
-        """The truth for a collection at `as_of_ms`, published when the exchanges' clock had gone
-        through `instants`, which may begin with `as_of_ms` itself."""
+        """The true data for a collection at `as_of_ms`; `instants` are the times that the
+        exchanges' clock showed until publication, and may begin with `as_of_ms` itself."""
         rows = await self._rows(name, as_of_ms, as_of_ms + _ALL_OUT_MS, self.candles)
         seen = await self._rows(name, as_of_ms, as_of_ms, self.candles)
         visible = {
@@ -51,7 +48,7 @@ class MarketTruth:
         return Truth(rows, visible, forming)
 
     async def settlements_at(self, checked_at_ms: int) -> Mapping[str, Sequence[Row]]:
-        """The newest settlements up to an instant, ascending, as many as are kept."""
+        """The newest settlements up to a time, ascending, as many as a document keeps."""
 
         async def ask() -> Mapping[str, Sequence[Row]]:
             query = f"as_of={checked_at_ms}&funding_history={self.settlements}"
@@ -62,7 +59,7 @@ class MarketTruth:
         return found
 
     async def _state(self, name: str, as_of_ms: int, instant_ms: int) -> dict[str, Row]:
-        """The newest row of a collection at `as_of_ms` as it looks at a later instant."""
+        """The newest row of a collection at `as_of_ms` in its state at a later time."""
         made_of = "4h" if name == "8h" else name
         interval_ms = INTERVALS_MS[made_of]
         end_ms = as_of_ms - as_of_ms % interval_ms + interval_ms

@@ -85,5 +85,5 @@ async def test_the_plan_can_be_looked_at(tmp_path: Path) -> None:
     assert await _output(again) == output
     assert re.search(r"^ *\d+\.\d s  process   worker_killed", output, re.MULTILINE)
     wrong = await _start("--seconds", "1", cwd=tmp_path)
-    assert "--seconds is 5 to 3600" in await _output(wrong)
+    assert "--seconds must be 5 to 3600" in await _output(wrong)
     assert wrong.returncode == 2
