@@ -63,7 +63,7 @@ def build_parser(argv: "Sequence[str] | None" = None) -> argparse.ArgumentParser
     parser = argparse.ArgumentParser(
         prog="python main.py",
         description="Perpcache: candles, open interest and funding of every perpetual contract on "
-        "Binance and Bybit, collected once and served to many.",
+        "Binance and Bybit, collected once and served to many clients.",
         epilog="Settings come from the environment or a .env file; README.md lists them.",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
@@ -118,7 +118,7 @@ def _run_with_settings(arguments: argparse.Namespace) -> int:
     settings = load_settings()
     level = settings.log_level
     if arguments.command in ONE_SHOT and "log_level" not in settings.model_fields_set:
-        level = "WARNING"  # it prints lines of its own
+        level = "WARNING"  # these commands print their own lines
     configure_logging(level, settings.log_format)
     runtime.prepare()
     return runtime.run(_load(arguments.command), settings, arguments)

@@ -28,8 +28,8 @@ PARTS: Final[Mapping[str, Callable[[BenchmarkRun], Awaitable[None]]]] = {
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Compares Perpcache with well-known programs, both sides of a ratio in one run, "
-        "and prints one table: the median of the runs, the target, and whether it is met. "
+        description="Compares Perpcache with well-known programs, both sides of a ratio in one "
+        "run, and prints one table: the median of the runs, the target, and whether it is met. "
         "Takes under 10 minutes.",
     )
     parser.add_argument("--part", choices=list(PARTS), help="only this part (both)")
@@ -52,7 +52,7 @@ async def run(arguments: argparse.Namespace) -> Report:
     cores = Cores.of_this_machine()
     folder = Path(tempfile.mkdtemp(prefix="perpcache-bench-"))
     bench = BenchmarkRun(sizes, cores, folder)
-    told = facts(cores)
+    machine = facts(cores)
     began = time.monotonic()
     try:
         for name, measure in PARTS.items():
@@ -60,12 +60,12 @@ async def run(arguments: argparse.Namespace) -> Report:
                 await measure(bench)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    told["runs"] = f"{sizes.runs} of each row, medians, both sides of a ratio in the same run"
+    machine["runs"] = f"{sizes.runs} of each row, medians, both sides of a ratio in the same run"
     if arguments.tiny:
-        told["sizes"] = "tiny: these numbers say nothing"
-    told["measured"] = time.strftime("%Y-%m-%d", time.gmtime())
-    told["took"] = f"{time.monotonic() - began:.0f} s"
-    return Report(told, bench.rows, bench.left_out)
+        machine["sizes"] = "tiny: these numbers say nothing"
+    machine["measured"] = time.strftime("%Y-%m-%d", time.gmtime())
+    machine["took"] = f"{time.monotonic() - began:.0f} s"
+    return Report(machine, bench.rows, bench.left_out)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -89,7 +89,7 @@ class Reader(ABC):
             url = URL(self._deployment.api + path, encoded=True)
             async with self._session.get(url, headers=headers) as reply:
                 body = await reply.read()
-                status, told = reply.status, reply.headers
+                status, sent = reply.status, reply.headers
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self._report.answers["none, for a fault"] += 1
             if not self._deployment.outages.overlap(since, time.monotonic()):
@@ -102,10 +102,10 @@ class Reader(ABC):
             since, until
         ):
             self._violate("the API answers in time", f"{path} took {until - since:.1f} s")
-        version = self._check_answer(path, name, status, told, body, etag)
+        version = self._check_answer(path, name, status, sent, body, etag)
         if version is None:
             return None
-        return Answer(status, told, body, version, asked_at, time.time())
+        return Answer(status, sent, body, version, asked_at, time.time())
 
     def _check_answer(
         self, path: str, name: str, status: int, headers: Mapping[str, str], body: bytes,
@@ -141,10 +141,10 @@ class Reader(ABC):
         if document is not None:
             made_at = document["updated_at"] / 1000
             youngest, oldest = answer.asked_at - made_at, answer.came_at - made_at
-            told = answer.headers.get("Age", "")
-            if not (told.isdecimal() and youngest - _AGE_OFF_S < int(told) < oldest + _AGE_OFF_S):
+            age = answer.headers.get("Age", "")
+            if not (age.isdecimal() and youngest - _AGE_OFF_S < int(age) < oldest + _AGE_OFF_S):
                 is_old = f"it is {youngest:.1f} to {oldest:.1f} s old"
-                self._violate("Age is the document's age", f"{name}: {told!r}, but {is_old}")
+                self._violate("Age is the document's age", f"{name}: {age!r}, but {is_old}")
         return document
 
     def _violate(self, promise: str, what: str) -> None:

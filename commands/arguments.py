@@ -89,16 +89,16 @@ def _demo_markets(text: str) -> int:
 
 COMMANDS: Final = (
     CommandRow("serve", "the whole service: API and worker, supervised (the default)", _supervised),
-    CommandRow("api", "the HTTP API alone, for hosts of its own", _api),
-    CommandRow("worker", "the worker alone, for hosts of its own", _supervised),
+    CommandRow("api", "the HTTP API alone, for a separate host", _api),
+    CommandRow("worker", "the worker alone, for a separate host", _supervised),
     *(
         CommandRow(kind.name, kind.command, _collect if kind.timeframes else _one_job)
         for kind in KINDS
         if kind.command is not None
     ),
     CommandRow("coins", "the markets: list, enable, disable, import and export as CSV", _coins),
-    CommandRow("simulate", "both exchanges on a local port, for trying things", _simulate),
-    CommandRow("demo", "the whole service against simulated exchanges, then cleaned up", _demo),
+    CommandRow("simulate", "a simulation of the exchanges on a local port", _simulate),
+    CommandRow("demo", "shows the service against simulated exchanges, then cleans up", _demo),
 )
 # These commands end by themselves and print their own lines, so they log only from WARNING up.
 JOB_COMMANDS: Final = tuple(kind.name for kind in KINDS if kind.command is not None)

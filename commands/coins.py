@@ -67,7 +67,7 @@ async def list_coins(database: Database, exchange: str | None) -> str:
     records = await database.coin_records.list_coins(Exchange(exchange) if exchange else None)
     lines = [f"{'market':<32} {'state':<10} {'24h turnover':>16}  last seen"]
     for record in records:
-        state = "disabled" if not record.enabled else "active" if record.active else "left"
+        state = "disabled" if not record.enabled else "active" if record.active else "delisted"
         turnover = "-" if record.turnover_24h is None else f"{record.turnover_24h:,.0f}"
         seen = time.strftime("%Y-%m-%d %H:%M", time.gmtime(record.last_seen_ms / 1000))
         lines.append(f"{record.market.key:<32} {state:<10} {turnover:>16}  {seen} UTC")

@@ -78,7 +78,7 @@ async def test_the_table_names_each_state(database: Database) -> None:
     assert header.split() == ["market", "state", "24h", "turnover", "last", "seen"]
     assert [row.split()[:3] for row in rows] == [
         ["binance:BTCUSDT", "active", "15,000,000,000"],
-        ["binance:ETHUSDT", "left", "-"],
+        ["binance:ETHUSDT", "delisted", "-"],
         [TEST.key, "disabled", "0"],
     ]
     assert rows[0].endswith("2026-11-20 14:37 UTC")
