@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -113,14 +114,16 @@ def test_exchanges_differ_by_basis_points(interval_ms: int) -> None:
 @pytest.mark.parametrize("interval_ms", [SLOT_MS, HOUR_MS, 4 * HOUR_MS, 8 * HOUR_MS, DAY_MS])
 def test_busy_markets_never_part(base: str, interval_ms: int) -> None:
     for seed in (1, 2, 3):
-        one, two = (m for m in universe(seed) if m.symbol == f"{base}USDT")
-        for ago_ms in range(0, 1500 * DAY_MS, 101 * DAY_MS):
-            end_ms = NOW_MS - interval_ms - ago_ms
-            assert apart(one, two, interval_ms, end_ms, CLOSE).max() < 8
-            assert apart(one, two, interval_ms, end_ms, OPEN).max() < 8
-            if interval_ms > SLOT_MS * 24:
-                assert apart(one, two, interval_ms, end_ms, HIGH).max() < 12
-                assert apart(one, two, interval_ms, end_ms, LOW).max() < 12
+        same = [market for market in universe(seed) if market.symbol == f"{base}USDT"]
+        assert len(same) > 1
+        for one, two in pairwise(same):
+            for ago_ms in range(0, 1500 * DAY_MS, 101 * DAY_MS):
+                end_ms = NOW_MS - interval_ms - ago_ms
+                assert apart(one, two, interval_ms, end_ms, CLOSE).max() < 8
+                assert apart(one, two, interval_ms, end_ms, OPEN).max() < 8
+                if interval_ms > SLOT_MS * 24:
+                    assert apart(one, two, interval_ms, end_ms, HIGH).max() < 12
+                    assert apart(one, two, interval_ms, end_ms, LOW).max() < 12
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
