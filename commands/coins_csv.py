@@ -16,7 +16,7 @@ from commands.coins_row import (
     write_flag,
     write_number,
 )
-from commands.errors import CoinsError
+from commands.errors import CoinsError, reason_of
 from database import CoinRecord, Database
 
 _MOST_MISTAKES: Final = 20
@@ -123,7 +123,7 @@ def write_whole(file: Path, text: str) -> None:
                 draft.unlink()
             raise
     except (OSError, ValueError) as error:
-        raise CoinsError(f"{file} cannot be written: {error}") from None
+        raise CoinsError(f"{file} cannot be written: {reason_of(error)}") from None
 
 
 def open_csv(name: str) -> TextIO:
@@ -132,4 +132,4 @@ def open_csv(name: str) -> TextIO:
         # Read whole, so that an unreadable byte late in the file is found before a store starts.
         return io.StringIO(Path(name).read_text(encoding="utf-8-sig"), newline="")
     except (OSError, UnicodeDecodeError) as error:
-        raise CoinsError(f"{name} cannot be read: {error}") from None
+        raise CoinsError(f"{name} cannot be read: {reason_of(error)}") from None

@@ -4,7 +4,7 @@ import json
 import os
 from typing import Final
 
-from commands.errors import CannotStart
+from commands.errors import CannotStart, reason_of
 from config import Settings
 from venues import VENUES
 
@@ -35,4 +35,6 @@ def remember_exchanges(settings: Settings) -> None:
             draft.write_text(json.dumps(theirs | ours, indent=1) + "\n")
             draft.replace(file)
     except (OSError, ValueError) as error:
-        raise CannotStart(f"DATA_DIR {settings.data_dir} cannot be used: {error}") from None
+        raise CannotStart(
+            f"DATA_DIR {settings.data_dir} cannot be used: {reason_of(error)}"
+        ) from None

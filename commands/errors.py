@@ -10,6 +10,11 @@ EXIT_HELD: Final = 75
 EXIT_STOPPED: Final = 130
 
 
+def reason_of(error: Exception) -> str:
+    """What went wrong, without the errno and the path: the line that quotes it names the path."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 class CommandError(Exception):
     """The command cannot do what was asked; the message is what the user reads."""
 

@@ -332,6 +332,19 @@ async def test_a_demo_that_is_stopped_removes_its_data(
     assert list(tmp_path.glob("perpcache-demo-*")) == []  # noqa: ASYNC240 - one small folder
 
 
+def test_a_path_that_cannot_be_used_is_named_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("")
+    monkeypatch.setenv("DATA_DIR", str(taken))
+    assert main(["collect", "4h"]) == 69
+    assert capsys.readouterr().err == f"perpcache: DATA_DIR {taken} cannot be used: File exists\n"
+    assert main(["coins", "import", str(tmp_path / "none.csv")]) == 1
+    line = f"perpcache: {tmp_path}/none.csv cannot be read: No such file or directory\n"
+    assert capsys.readouterr().err == line
+
+
 # make and pip.
 
 

@@ -101,8 +101,10 @@ def test_an_exchange_is_one_class_and_one_line(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_general_code_names_no_exchange() -> None:
-    # As a word, or a part of one: `gate` is not in "aggregate".
-    each = [f"(?<![a-z])(?i:{one.name})|{one.name.capitalize()}" for one in EXCHANGES]
+    # As a word, or a part of one: `gate` is neither in "aggregate" nor in "Gateway".
+    each = [
+        f"(?<![a-z])(?i:{one.name})(?![a-z])|{one.name.capitalize()}(?![a-z])" for one in EXCHANGES
+    ]
     names = re.compile("|".join(each))
     own = {SIMULATOR / exchange.name for exchange in EXCHANGES}
     for file in SIMULATOR.rglob("*.py"):
