@@ -211,7 +211,7 @@ class InvalidRequest(BaseModel):
                         {
                             "type": "integer",
                             "loc": ["query", "limit"],
-                            "msg": "must be an integer of at least 1",
+                            "msg": "must be an integer of at least 1 and at most 9999999999999999",
                         }
                     ]
                 }

@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from api.documents.models import Document
-from api.documents.query import LONGEST_WAIT_S
+from api.documents.query import LARGEST_INTEGER, LONGEST_WAIT_S
 from api.models import GetMarketData, InvalidRequest, Problem
 from documents.names import DOCUMENTS
 from market.markets import Exchange
@@ -128,7 +128,7 @@ def _read_document() -> dict[str, Any]:
                 "since",
                 "query",
                 "only rows that opened (or settled) at or after this: UTC milliseconds",
-                {"type": "integer", "minimum": 0, "maximum": 10**16 - 1},
+                {"type": "integer", "minimum": 0, "maximum": LARGEST_INTEGER},
             ),
             _parameter(
                 "closed",
@@ -140,7 +140,7 @@ def _read_document() -> dict[str, Any]:
                 "limit",
                 "query",
                 "only the last n rows of each market",
-                {"type": "integer", "minimum": 1, "maximum": 10**16 - 1},
+                {"type": "integer", "minimum": 1, "maximum": LARGEST_INTEGER},
                 5,
             ),
             _parameter(

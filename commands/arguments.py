@@ -4,6 +4,8 @@
 """
 
 import argparse
+import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -28,12 +30,29 @@ class CommandRow:
 
 
 def _supervised(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(PARENT_FD_FLAG, type=int, default=None, help=argparse.SUPPRESS)
+    parser.add_argument(PARENT_FD_FLAG, type=_pipe, default=None, help=argparse.SUPPRESS)
+
+
+def _pipe(text: str) -> int:
+    return _inherited(text, stat.S_ISFIFO, "pipe")
+
+
+def _socket(text: str) -> int:
+    return _inherited(text, stat.S_ISSOCK, "socket")
+
+
+def _inherited(text: str, is_kind: Callable[[int], bool], kind: str) -> int:
+    try:
+        if is_kind(os.fstat(int(text)).st_mode):
+            return int(text)
+    except (ValueError, OverflowError, OSError):
+        pass
+    raise argparse.ArgumentTypeError(f"must be the descriptor of an inherited {kind}")
 
 
 def _api(parser: argparse.ArgumentParser) -> None:
     _supervised(parser)
-    parser.add_argument("--fd", type=int, default=None, help=argparse.SUPPRESS)
+    parser.add_argument("--fd", type=_socket, default=None, help=argparse.SUPPRESS)
     parser.add_argument("--name", default="api-1", help=argparse.SUPPRESS)
 
 

@@ -2,8 +2,10 @@
 
 import argparse
 import asyncio
+import math
 import os
 import signal
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -58,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="exchange time at the start, UTC milliseconds (the real time)",
     )
     add("--frozen", action="store_true", help="time stands still until POST /sim/clock moves it")
-    add("--latency-ms", type=float, default=0.0, metavar="MS", help="delay of every answer (0)")
+    add("--latency-ms", type=_amount, default=0.0, metavar="MS", help="delay of every answer (0)")
     add(
         "--recorded",
         type=Path,
@@ -78,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-limits", action="store_true", help="count requests, but refuse none")
     add(
         "--grace-seconds",
-        type=float,
+        type=_amount,
         default=0.5,
         metavar="S",
         help="seconds after a refusal in which further requests do not count as violations (0.5)",
@@ -95,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a rule or a list of rules, or @FILE with them; fields: exchange, endpoint, symbol, "
         f"probability, count, after, duration_s and those of the kind; kinds: {kinds}",
     )
-    faults.add_argument("--parent-fd", type=int, default=None, metavar="FD",
+    faults.add_argument("--parent-fd", type=_pipe, default=None, metavar="FD",
         help="end when this inherited pipe closes, because the parent has ended")  # fmt: skip
 
 
@@ -111,6 +113,25 @@ def _integer(text: str, *, most: int) -> int:
     if not (text.isdecimal() and int(text) <= most):
         raise argparse.ArgumentTypeError(f"must be 0 to {most}")
     return int(text)
+
+
+def _amount(text: str) -> float:
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = math.nan
+    if not 0 <= amount < math.inf:
+        raise argparse.ArgumentTypeError("must be a number of at least 0")
+    return amount
+
+
+def _pipe(text: str) -> int:
+    try:
+        if stat.S_ISFIFO(os.fstat(int(text)).st_mode):
+            return int(text)
+    except (ValueError, OverflowError, OSError):
+        pass
+    raise argparse.ArgumentTypeError("must be the descriptor of an inherited pipe")
 
 
 def run(args: argparse.Namespace) -> int:

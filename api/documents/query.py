@@ -21,6 +21,7 @@ _CACHE_BUSTER: Final = "_"  # jQuery and others add it against caches; it is ign
 _MOST_UNKNOWN: Final = 3
 _LONGEST_COMPARED: Final = 32
 
+LARGEST_INTEGER: Final = 10**16 - 1
 _INTEGER: Final = re.compile(r"^[0-9]{1,16}$", re.ASCII)
 _SECONDS: Final = re.compile(r"^[0-9]{1,2}(\.[0-9]{1,3})?$", re.ASCII)
 
@@ -114,18 +115,20 @@ class _Reader:
     def refuse_unknown(self) -> None:
         """Suggests the nearest parameter. The unknown name is input and not repeated."""
         unknown = [name for name in self._given if name not in PARAMETERS and name != _CACHE_BUSTER]
+        messages: dict[str, None] = {}
         for name in unknown[:_MOST_UNKNOWN]:
             near = get_close_matches(name[:_LONGEST_COMPARED].lower(), PARAMETERS, 1)
             meant = f"did you mean {near[0]}? " if near else ""
-            message = f"unknown parameter: {meant}The parameters are {', '.join(PARAMETERS)}"
-            self.errors.append({"type": "unknown", "loc": ["query"], "msg": message})
+            messages[f"unknown parameter: {meant}The parameters are {', '.join(PARAMETERS)}"] = None
+        self.errors += [{"type": "unknown", "loc": ["query"], "msg": text} for text in messages]
 
     def integer(self, name: str, *, least: int) -> int | None:
         value = self._single(name)
         if value is None:
             return None
         if not _INTEGER.match(value) or int(value) < least:
-            self._refuse(name, "integer", f"must be an integer of at least {least}")
+            message = f"must be an integer of at least {least} and at most {LARGEST_INTEGER}"
+            self._refuse(name, "integer", message)
             return None
         return int(value)
 

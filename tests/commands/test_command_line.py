@@ -211,6 +211,18 @@ def test_what_is_not_known_is_answered_with_what_is(
         (["simulate", "--port", "65536"], "argument --port: must be 0 to 65535"),
         (["simulate", "--port", "-1"], "argument --port: must be 0 to 65535"),
         (["simulate", "--bybit", "2001"], "argument --bybit: must be 0 to 2000"),
+        (
+            ["api", "--fd", "99999"],
+            "argument --fd: must be the descriptor of an inherited socket",
+        ),
+        (
+            ["api", "--fd", "9" * 30],
+            "argument --fd: must be the descriptor of an inherited socket",
+        ),
+        (
+            ["serve", "--parent-fd", "-7"],
+            "argument --parent-fd: must be the descriptor of an inherited pipe",
+        ),
     ],
 )
 def test_a_number_out_of_range_is_answered_with_the_range(

@@ -51,6 +51,12 @@ def test_it_ends_with_its_parent(start_simulator: Any) -> None:
 def test_wrong_options() -> None:
     for arguments, word in (
         (["--binance", "2001"], "2000"),
+        (["--latency-ms", "-4"], "at least 0"),
+        (["--latency-ms", "nan"], "at least 0"),
+        (["--latency-ms", "inf"], "at least 0"),
+        (["--grace-seconds", "-1"], "at least 0"),
+        (["--parent-fd", "99999"], "pipe"),
+        (["--parent-fd", "9" * 30], "pipe"),
         (["--faults", "{"], "JSON"),
         (["--faults", '{"kind":"x"}'], "kind"),
         (["--recorded", "/does/not/exist"], "/does/not/exist"),

@@ -95,6 +95,25 @@ def test_unknown_parameters_are_refused_with_the_nearest(name: str, meant: str |
 
 
 def test_few_of_many_unknown_parameters_are_answered() -> None:
+    unknown = ("symbol", "limit", "closed", "since")
     with pytest.raises(InvalidQuery) as caught:
-        read_query("&".join(f"symbol{number}=1" for number in range(2000)).encode())
+        read_query("&".join(f"{unknown[number % 4]}{number}=1" for number in range(2000)).encode())
     assert len(caught.value.errors) == 3
+
+
+def test_unknown_parameters_with_one_answer_get_it_once() -> None:
+    with pytest.raises(InvalidQuery) as caught:
+        read_query(b"foo=1&limt=1&bar=1")
+    first, second = caught.value.errors
+    assert "did you mean" not in first["msg"]
+    assert "did you mean limit?" in second["msg"]
+
+
+def test_an_integer_that_is_too_large_is_answered_with_the_largest() -> None:
+    largest = "9" * 16
+    assert read_query(f"limit={largest}".encode()).filter.limit == int(largest)
+    for name in ("limit", "since"):
+        with pytest.raises(InvalidQuery) as caught:
+            read_query(f"{name}={largest}9".encode())
+        (error,) = caught.value.errors
+        assert f"at most {largest}" in error["msg"]
