@@ -27,29 +27,13 @@ from metrics.exchanges import ExchangeMetrics
 from stores.hot.store import HotStore
 from timing.clock import Clock, SystemClock
 from venues import VENUES
-from venues.errors import (
-    BadPayload,
-    BadRequest,
-    Banned,
-    RateLimited,
-    Restricted,
-    SourceDown,
-    SymbolGone,
-    WindowRefused,
-)
+from venues.errors import ERROR_KINDS, BadPayload, Banned, RateLimited, SourceDown
 from venues.venue import Endpoint, Request
 
 REQUEST_TIMEOUT_S: Final = 10.0  # for one request, from connecting to the last byte
 CONNECT_TIMEOUT_S: Final = 5.0
 LARGEST_BODY: Final = 16 * 1024 * 1024  # the largest known answer, all contracts, has 2 MB
 _CHUNK: Final = 256 * 1024
-ERROR_KINDS: Final = tuple(
-    kind.__name__
-    for kind in (
-        *(SourceDown, BadPayload, RateLimited, Banned),
-        *(Restricted, SymbolGone, WindowRefused, BadRequest),
-    )
-)
 
 _NO_HEADERS: Final[Mapping[str, str]] = CIMultiDictProxy(CIMultiDict())
 

@@ -1,4 +1,7 @@
-"""The metrics of exchange requests: counts, durations, errors, retries, weight used and left."""
+"""The metrics of exchange requests: counts, durations, errors, retries, weight used and left.
+
+The kinds of errors are the classes of venues/errors.py.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar, cast

@@ -13,6 +13,9 @@ ExchangeError              one request, or one market's part, failed
 CollectionFailed           a collection could fetch nothing
 """
 
+from collections.abc import Iterator
+from typing import Final
+
 from market.markets import Exchange
 
 
@@ -96,3 +99,16 @@ class GaveUp(ExchangeError):
 
 class CollectionFailed(Exception):
     """No data could be fetched; the message gives the cause for each exchange."""
+
+
+def _leaves(kind: type[ExchangeError]) -> Iterator[type[ExchangeError]]:
+    """The classes that requests raise, in the order of this file."""
+    below = kind.__subclasses__()
+    if not below:
+        yield kind
+    for each in below:
+        yield from _leaves(each)
+
+
+# The errors of requests that were sent, as the metrics count them.
+ERROR_KINDS: Final = tuple(kind.__name__ for kind in _leaves(ExchangeError) if kind is not GaveUp)

@@ -11,7 +11,7 @@ from metrics.exposition import MetricsPage
 from tests.fixtures.asking import server_time_ms
 from tests.fixtures.numbers import Numbers, numbers_of
 from tests.fixtures.simulator import NOW_MS, StartSimulator
-from venues.errors import RateLimited
+from venues.errors import ERROR_KINDS, RateLimited
 
 
 async def test_failures_retries_and_pauses(
@@ -55,3 +55,10 @@ async def test_failures_retries_and_pauses(
         assert now.of(name, exchange="binance", status="418") == 1
         assert now.of("perpcache_exchange_pauses_total", exchange="binance") == 1
         assert now.of("perpcache_exchange_errors_total", kind="Banned") == 1
+
+
+def test_every_error_of_a_request_that_was_sent_is_counted() -> None:
+    assert (
+        *("SourceDown", "BadPayload", "RateLimited", "Banned"),
+        *("Restricted", "SymbolGone", "WindowRefused", "BadRequest"),
+    ) == ERROR_KINDS
