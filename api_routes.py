@@ -23,7 +23,7 @@ from api.documents.endpoint import CacheEndpoint
 from api.documents.listing import build_listing
 from api.documents.long_polls import LongPolls
 from api.documents.publish_watcher import PublishWatcher
-from api.documents.symbols import ListedSymbols
+from api.documents.unknown_symbols import ListedSymbols
 from api.home import build_home
 from api.jobs import build_jobs
 from api.middleware import Middleware

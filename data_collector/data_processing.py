@@ -1,4 +1,4 @@
-"""Merges one market's candles, open interest and funding into rows.
+"""Which candles (the forming one too), open interest and funding rate each row of a market gets.
 
 Pure computation on validated values, by whole numpy columns instead of row by row.
 """

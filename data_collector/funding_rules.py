@@ -2,6 +2,7 @@
 
 Settlements fall on multiples of the market's interval, counted in hours from 00:00 UTC. An
 interval may change at any settlement; the exchanges' lists show that minutes later.
+data_processing.py puts the rates on candles.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Collects each market: fetches, merges and delivers it, retries it, or carries old rows over."""
+"""Collection: fetches each market, retries it, and carries over the old rows of one that failed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

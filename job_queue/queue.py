@@ -1,7 +1,8 @@
 """The job queue's operations: request, take, progress, finish, hand back, abort, list and wait.
 
 Each job has one record in Redis, which the scripts of transitions.py change. A request means 'the
-4h document, no older than now', so a second request joins one that is still queued.
+4h document, no older than now': the script REQUEST in transitions.py decides whether a POST queues
+the job, joins a run that is still queued, or notes a rerun.
 """
 
 import asyncio

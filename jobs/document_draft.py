@@ -1,4 +1,7 @@
-"""DocumentDraft: builds a candle document market by market and computes its metadata."""
+"""DocumentDraft: builds a candle document market by market and computes its metadata.
+
+The carried-over rows of failed markets come from data_collector/market_outcomes.py.
+"""
 
 import contextlib
 from collections.abc import Mapping

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from market.candles import ExactTexts
 from market.columns import SUMMED, VALUES, Aggregation, Row
-from market.exact_decimals import are_short, whole_units
+from market.exact_sums import are_short, whole_units
 from market.rows import Floats, Rows, Times
 from market.timeframes import Timeframe
 

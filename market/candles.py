@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 
 from market.columns import VALUES, Aggregation
-from market.exact_decimals import Lines, floats, select
+from market.exact_sums import Lines, floats, select
 from market.rows import Columns, Floats, Times
 
 

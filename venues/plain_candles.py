@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from market.candles import Candles
-from market.exact_decimals import Cells, Texts
+from market.exact_sums import Cells, Texts
 from market.rows import Floats
 
 simdjson: Any

@@ -20,7 +20,7 @@ from api.documents.content_coding import Coding
 from api.documents.derived import DerivedBodies
 from api.documents.query import DocumentQuery
 from api.documents.shared_call import SharedCall, retrieve_exception
-from api.documents.symbols import similar_symbols
+from api.documents.unknown_symbols import similar_symbols
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
 from documents.text import DocumentError, DocumentText
 from logging_setup import OutageLog

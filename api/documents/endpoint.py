@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from starlette.exceptions import HTTPException
@@ -36,7 +37,7 @@ from api.documents.long_polls import LongPolls
 from api.documents.nothing_yet import nothing_yet
 from api.documents.publish_watcher import PublishWatcher
 from api.documents.query import DocumentQuery, read_query
-from api.documents.symbols import ListedSymbols, unknown_header, unknown_symbols_answer
+from api.documents.unknown_symbols import ListedSymbols, judge_absent
 from api.documents.validators import entity_tag, etag_matches, read_date
 from api.request_body import LARGEST_BODY, TOO_LARGE
 from documents.names import DOCUMENTS
@@ -158,14 +159,17 @@ class CacheEndpoint:
     async def _with_absent(
         self, document: CachedDocument, request: ParsedRequest, body: DocumentBody
     ) -> Answer:
-        """A 200 that names the unknown symbols in a header; a 404 if all symbols are unknown."""
-        listed = await self._listed.current()
-        unknown = body.absent - listed
-        if unknown == request.query.filter.symbols:
-            near = await self._cache.similar_symbols(document, request.query, listed)
-            return self._cors.applied(unknown_symbols_answer(unknown, near), request.origin)
+        """The answer to a query with symbols that the document lacks, unknown or not."""
+        judged = await judge_absent(
+            body.absent,
+            request.query.filter.symbols,
+            await self._listed.current(),
+            partial(self._cache.similar_symbols, document, request.query),
+        )
+        if isinstance(judged, Answer):
+            return self._cors.applied(judged, request.origin)
         headers = self._answer(document, request, body.length).headers
-        return Answer(200, [*headers, unknown_header(unknown)] if unknown else headers, body)
+        return Answer(200, [*headers, *judged], body)
 
     def _with_cors(self, answer: Answer, scope: Scope) -> Answer:
         return self._cors.applied(answer, origin_of(scope))

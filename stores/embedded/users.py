@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from stores.embedded.errors import Deadline
 from stores.embedded.locks import same_file, try_lock
-from stores.embedded.record import ServerFiles
+from stores.embedded.server_files import ServerFiles
 
 
 class ServerUsers:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from data_collector.api_parser import parse_klines
 from data_collector.data_processing import aggregate_4h_to_8h, merge_data
 from market.candles import Candles
-from market.exact_decimals import Texts
+from market.exact_sums import Texts
 from market.markets import Exchange
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.markets import market

@@ -13,7 +13,7 @@ import redis
 
 from stores.embedded.folders import Account
 from stores.embedded.process_identity import process_identity
-from stores.embedded.record import ServerRecord
+from stores.embedded.server_files import ServerRecord
 from stores.embedded.stores import (
     StoreAddresses,
 )

@@ -1,4 +1,4 @@
-"""The files of one embedded server in DATA_DIR/stores: its locks, its process record, its log."""
+"""One server's files: locks, log and record; server.py decides what a leftover record means."""
 
 import fcntl
 import json

@@ -1,4 +1,4 @@
-"""Unknown symbols in a request: the listed symbols to check against, and suggestions."""
+"""Unknown symbols: decides whether they get a 404 or a header, with suggestions."""
 
 import asyncio
 import time
@@ -72,7 +72,24 @@ def similar_symbols(requested: Iterable[str], known: Collection[str]) -> tuple[s
     return tuple(found)
 
 
-def unknown_header(symbols: Iterable[str]) -> Header:
+async def judge_absent(
+    absent: frozenset[str],
+    requested: Collection[str] | None,
+    listed: frozenset[str],
+    similar: Callable[[frozenset[str]], Awaitable[Sequence[str]]],
+) -> Answer | list[Header]:
+    """A 404 if all requested symbols are unknown; else the header of a 200 that names the unknown.
+
+    `absent`: requested symbols that the document lacks. One that is listed is known, and needs no
+    header. `similar` returns suggestions for the requested symbols, given the listed ones.
+    """
+    unknown = absent - listed
+    if unknown == requested:
+        return _unknown_symbols_answer(unknown, await similar(listed))
+    return [_unknown_header(unknown)] if unknown else []
+
+
+def _unknown_header(symbols: Iterable[str]) -> Header:
     """X-Unknown-Symbols with the symbols, percent-encoded because they are input."""
     named = sorted(symbols)
     texts = [quote(symbol[:_LONGEST_NAMED], safe="") for symbol in named[:_MOST_NAMED]]
@@ -81,9 +98,9 @@ def unknown_header(symbols: Iterable[str]) -> Header:
     return (b"x-unknown-symbols", ", ".join(texts).encode())
 
 
-def unknown_symbols_answer(symbols: Collection[str], near: Sequence[str]) -> Answer:
+def _unknown_symbols_answer(symbols: Collection[str], near: Sequence[str]) -> Answer:
     """The 404 for a query whose symbols are all unknown."""
     which = "this symbol" if len(symbols) == 1 else "any of these symbols"
     hint = f": did you mean {', '.join(near)}?" if near else ""
     detail = f"no listed market has {which}{hint or '; GET /coins lists them'}"
-    return problem(404, detail, NO_CACHE, unknown_header(symbols))
+    return problem(404, detail, NO_CACHE, _unknown_header(symbols))

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from api.documents.symbols import ListedSymbols
+from api.documents.unknown_symbols import ListedSymbols
 from database import Database, DatabaseUnavailable
 from market.markets import Exchange, ListedMarket, Market
 from tests.fixtures.api import ServedApi, StartApi, get

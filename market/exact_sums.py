@@ -1,6 +1,7 @@
-"""Decimal texts of a column, and the integers they stand for, so that sums can be exact.
+"""The exchanges' decimal texts of volumes, and the integers they stand for, for exact sums.
 
-A text is cut out of the exchange's answer only on demand.
+A text is cut out of the exchange's answer only on demand. documents/building.py writes the numbers
+of a document.
 """
 
 from collections.abc import Iterator, Sequence
