@@ -21,7 +21,7 @@ from api.docs import build_docs
 from api.documents.document_cache import DocumentCache
 from api.documents.endpoint import CacheEndpoint
 from api.documents.listing import build_listing
-from api.documents.long_polls import LongPolls
+from api.documents.long_poll_quota import LongPolls
 from api.documents.publish_watcher import PublishWatcher
 from api.documents.unknown_symbols import ListedSymbols
 from api.home import build_home

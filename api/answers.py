@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from api.documents.long_polls import TooManyLongPolls
+from api.documents.long_poll_quota import TooManyLongPolls
 from api.documents.query import InvalidQuery
 from database import DatabaseUnavailable
 from documents.text import DocumentError

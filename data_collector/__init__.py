@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from budgets.exchange_client import ExchangeClient
+from data_collector.collect_or_carry_over import Collection, Deliver
 from data_collector.exchange_clocks import Clocks
 from data_collector.incremental import PreviousDocuments, SeriesByTimeframe
-from data_collector.market_outcomes import Collection, Deliver
 from data_collector.results import Collected, Results
 from data_collector.run import CollectionRun
 from data_collector.task_builder import build_tasks

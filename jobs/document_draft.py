@@ -1,6 +1,6 @@
 """DocumentDraft: builds a candle document market by market and computes its metadata.
 
-The carried-over rows of failed markets come from data_collector/market_outcomes.py.
+The carried-over rows of failed markets come from data_collector/collect_or_carry_over.py.
 """
 
 import contextlib

@@ -33,7 +33,7 @@ from api.answers import (
 from api.cors import Cors, origin_of
 from api.documents.content_coding import Coding, choose_coding
 from api.documents.document_cache import CachedDocument, DocumentBody, DocumentCache
-from api.documents.long_polls import LongPolls
+from api.documents.long_poll_quota import LongPolls
 from api.documents.nothing_yet import nothing_yet
 from api.documents.publish_watcher import PublishWatcher
 from api.documents.query import DocumentQuery, read_query

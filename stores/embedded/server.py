@@ -39,7 +39,7 @@ from stores.embedded.folders import (
 from stores.embedded.locks import try_lock
 from stores.embedded.process_identity import listening_pid, process_identity
 from stores.embedded.server_files import ServerFiles, ServerRecord
-from stores.embedded.users import ServerUsers
+from stores.embedded.usage import ServerUsers
 
 _START_DEADLINE_S: Final = 120.0  # Valkey reads a large append-only file before it answers
 _STOP_DEADLINE_S: Final = 30.0

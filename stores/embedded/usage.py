@@ -1,4 +1,4 @@
-"""The file locks that count an embedded server's users and serialise its start and stop."""
+"""How many processes use an embedded server: locks that count them and order start and stop."""
 
 import contextlib
 import fcntl

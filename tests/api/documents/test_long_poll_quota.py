@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from api.client_address import client_of
-from api.documents.long_polls import LongPolls, TooManyLongPolls
+from api.documents.long_poll_quota import LongPolls, TooManyLongPolls
 from config import Network, Settings
 from tests.fixtures.api import StartApi
 from tests.fixtures.documents import AS_OF_MS, document
