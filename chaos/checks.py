@@ -32,7 +32,7 @@ _HEADER: Final = (
 _MARKET: Final = frozenset(
     ("exchange", "symbol", "base", "quote", "meta", "checked_at", "stale_since", "rows")
 )
-_PARTS: Final = frozenset(("klines", "open_interest", "funding_rate"))
+_PARTS: Final = frozenset(("klines", "open_interest", "funding_rate", "listing"))
 _MOST_ROWS: Final = 3  # problems reported for the rows of one market
 
 Row = Sequence[Any]
@@ -144,6 +144,7 @@ def check_candles(name: str, document: Document, facts: Facts) -> Findings:
     if findings.problems:
         return findings
     lacks = {(f"{lack['exchange']}:{lack['symbol']}", lack["part"]) for lack in document["missing"]}
+    absent = _absent_exchanges(document)
     present = set()
     for market in document["markets"]:
         key = f"{market['exchange']}:{market['symbol']}"
@@ -155,7 +156,8 @@ def check_candles(name: str, document: Document, facts: Facts) -> Findings:
         _check_market(name, key, market, document["as_of"], named, facts, findings)
     findings.compared["markets"] += len(present)
     for key in facts.required:
-        if key not in present and (facts.settled or (key, "klines") not in lacks):
+        told = (key, "klines") in lacks or key.partition(":")[0] in absent
+        if key not in present and (facts.settled or not told):
             findings.add(f"{key} is neither in markets nor in missing")
     if facts.settled and document["missing"]:
         findings.add(f"missing without any fault: {document['missing'][:3]}")
@@ -302,6 +304,7 @@ def check_funding_document(
     if findings.problems:
         return findings
     lacks = {f"{lack['exchange']}:{lack['symbol']}" for lack in document["missing"]}
+    absent = _absent_exchanges(document)
     present = set()
     for market in document["markets"]:
         key = f"{market['exchange']}:{market['symbol']}"
@@ -315,11 +318,17 @@ def check_funding_document(
             findings.add(f"{key}: an interval of {market['interval_hours']} hours")
         findings.compared["settlements"] += len(market["rows"])
     for key in required:
-        if key not in present and (settled or key not in lacks):
+        told = key in lacks or key.partition(":")[0] in absent
+        if key not in present and (settled or not told):
             findings.add(f"{key} is neither in markets nor in missing")
     if settled and document["missing"]:
         findings.add(f"missing without any fault: {document['missing'][:3]}")
     return findings
+
+
+def _absent_exchanges(document: Document) -> set[str]:
+    """The exchanges that brought nothing, as the document's `missing` tells."""
+    return {lack["exchange"] for lack in document["missing"] if lack["symbol"] is None}
 
 
 def _rows_differ(rows: Sequence[Row], expected: Sequence[Row]) -> str:
@@ -334,7 +343,7 @@ def cut(document: Document, query: Mapping[str, Any]) -> dict[str, Any]:
 
     def wanted(entry: Document) -> bool:
         return (exchange is None or entry["exchange"] == exchange) and (
-            symbols is None or entry["symbol"] in symbols
+            symbols is None or entry["symbol"] is None or entry["symbol"] in symbols
         )
 
     def rows(all_rows: Sequence[Row]) -> list[Row]:

@@ -41,11 +41,14 @@ class DocumentFilter:
     def is_whole(self) -> bool:
         return self == _WHOLE
 
-    def matches(self, exchange: str, symbol: str) -> bool:
+    def matches(self, exchange: str, symbol: str | None) -> bool:
+        """A symbol of None, an entry of `missing` about a whole exchange, matches any symbol."""
         if self.exchanges is not None and exchange not in self.exchanges:
             return False
         symbols = self.symbols
-        return symbols is None or symbol in symbols or symbol.upper() in symbols
+        if symbols is None or symbol is None:
+            return True
+        return symbol in symbols or symbol.upper() in symbols
 
     def canonical(self) -> bytes:
         """The same bytes for all queries that mean the same."""

@@ -75,7 +75,8 @@ class ListedMarket(NamedTuple):
 
 
 Meta = Mapping[str, float | None]  # hurst, entropy, ...: numbers about a market and timeframe
-MissingPart = Literal["klines", "open_interest", "funding_rate"]
+# `listing` is a whole exchange, or a market that could not be taken from an exchange's list.
+MissingPart = Literal["klines", "open_interest", "funding_rate", "listing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +87,23 @@ class Coin:
     meta: Meta
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Missing:
-    """A part of one market that a document lacks, and why."""
+    """A part of one market, or a whole exchange (`symbol` None), that a document lacks, and why.
+
+    They sort by (exchange, symbol, part, reason); an exchange's own entry comes first.
+    """
 
     exchange: Exchange
-    symbol: str
+    symbol: str | None
     part: MissingPart
     reason: str
+
+    def __lt__(self, other: "Missing") -> bool:
+        return self._sort_key() < other._sort_key()
+
+    def _sort_key(self) -> tuple[str, ...]:
+        return self.exchange, self.symbol or "", self.part, self.reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,7 +234,8 @@ def _absent(text: DocumentText, symbols: frozenset[str] | None) -> frozenset[str
     """The symbols that are neither among the document's markets nor in its `missing`."""
     absent = (symbols or frozenset()).difference(span.symbol.upper() for span in text.markets)
     if absent:
-        absent = absent.difference(str(entry["symbol"]).upper() for entry in text.missing())
+        named = (entry["symbol"] for entry in text.missing())
+        absent = absent.difference(str(symbol).upper() for symbol in named if symbol is not None)
     return absent
 
 

@@ -64,9 +64,13 @@ class DocumentList(BaseModel):
 
 
 class MissingEntry(BaseModel):
+    """What a document lacks, and why."""
+
     exchange: Exchange
-    symbol: str
-    part: MissingPart
+    symbol: str | None = Field(description="null: the whole exchange brought nothing")
+    part: MissingPart = Field(
+        description="listing: the exchange, or a market of its list, could not be taken in at all"
+    )
     reason: str
 
 

@@ -50,6 +50,20 @@ def test_document_is_the_json_of_the_contract() -> None:
     )
 
 
+def test_an_absent_exchange_is_named_before_its_markets() -> None:
+    entries = [
+        Missing(Exchange.BYBIT, "AUSDT", "klines", "gone"),
+        Missing(Exchange.BYBIT, None, "listing", "blocked here"),
+        Missing(Exchange.BINANCE, "ZUSDT", "klines", "gone"),
+    ]
+    document = finished(DocumentBuilder(Timeframe.H4, "collected"), entries)
+    assert json.loads(document)["missing"] == [
+        {"exchange": "binance", "symbol": "ZUSDT", "part": "klines", "reason": "gone"},
+        {"exchange": "bybit", "symbol": None, "part": "listing", "reason": "blocked here"},
+        {"exchange": "bybit", "symbol": "AUSDT", "part": "klines", "reason": "gone"},
+    ]
+
+
 def test_equal_input_gives_equal_bytes_in_any_order() -> None:
     documents = set()
     for order in ([BTC, ETH], [ETH, BTC]):

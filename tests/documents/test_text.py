@@ -39,7 +39,8 @@ def documents(draw: st.DrawFn) -> bytes:
             for index, step in enumerate(sorted(steps, reverse=True))
         ]
         builder.add(series(Market(exchange, symbol, "X", "USDT"), rows), {"hurst": 0.5})
-    missing = draw(st.lists(places, max_size=3))
+    lacking = st.tuples(st.sampled_from(Exchange), st.none() | st.sampled_from(SYMBOLS))
+    missing = draw(st.lists(lacking, max_size=3))
     return finished(builder, [Missing(e, s, "klines", "r") for e, s in missing])
 
 
@@ -61,7 +62,7 @@ def cut_by_parsing(document: bytes, query: DocumentFilter) -> bytes:
 
     def wanted(entry: dict[str, Any]) -> bool:
         return (query.exchanges is None or entry["exchange"] in query.exchanges) and (
-            query.symbols is None or entry["symbol"] in query.symbols
+            query.symbols is None or entry["symbol"] is None or entry["symbol"] in query.symbols
         )
 
     value["markets"] = [market for market in value["markets"] if wanted(market)]
