@@ -35,12 +35,12 @@ _AROUND_S: Final = 360.0
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m chaos",
-        description="Runs the API, two workers, their stores and the simulated exchanges, and "
-        "injects random faults: exchanges that fail, send wrong data and ban; processes killed and "
-        "paused; Redis and PostgreSQL restarted, paused, full, read-only; clients that misbehave. "
-        "Meanwhile readers poll every document and compare each version, row by row, with the "
-        "exchanges' true data. Everything runs on this machine, in a temporary folder, and ends "
-        "with the run.",
+        description="Runs two hosts of the service, the second one over Upstash's REST API, their "
+        "stores and the simulated exchanges, and injects random faults: exchanges that fail, send "
+        "wrong data and ban; processes killed and paused; Redis and PostgreSQL restarted, paused, "
+        "full, read-only; clients that misbehave. Meanwhile readers poll every document and "
+        "compare each version, row by row, with the exchanges' true data. Everything runs on this "
+        "machine, in a temporary folder, and ends with the run.",
         epilog="The same seed gives the same plan. Exit code: 0 without violations, 1 with some, "
         "2 if the run failed.",
     )
@@ -111,7 +111,7 @@ def _run(plan: Plan, logs: Path | None, *, quiet: bool) -> int:
         overdue.cancel()
     _print(summary(plan, report, time.monotonic() - began))
     if report.violated:
-        _print(f"to repeat: python -m chaos --seed {plan.seed} --seconds {plan.seconds:g}")
+        _print(f'to repeat: make chaos CHAOS="--seed {plan.seed} --seconds {plan.seconds:g}"')
     return code or (1 if report.violated else 0)
 
 

@@ -1,7 +1,9 @@
-"""The processes of a run: stores, simulator, service and second worker, ended with the run.
+"""The processes of a run: stores, simulator, service, and a second host, ended with the run.
 
-Each has a session of its own, so Ctrl-C reaches only the harness, which stops them in order. The
-simulator and the service also end by themselves when a pipe shows that the harness has ended.
+The service has two API processes and a worker, the second host one of each; the plan says which of
+the latter reach the store over Upstash's REST API. Each process has a session of its own, so that
+Ctrl-C reaches only the harness, which stops them in order. The simulator and our processes also end
+by themselves when a pipe shows that the harness has ended.
 """
 
 import asyncio
@@ -31,6 +33,8 @@ from stores.embedded.server import EmbeddedServer
 from stores.embedded.valkey import EmbeddedValkey
 
 CRON_SECRET: Final = "chaos-cron"  # noqa: S105 - for this run only
+_REST_TOKEN: Final = "chaos-rest"  # noqa: S105 - for this run only
+_API_PROCESSES: Final = 2
 MARKETS: Final = 12
 CANDLES: Final = 60
 SETTLEMENTS: Final = 60
@@ -52,17 +56,20 @@ class Deployment:
         self.folder = folder
         self.report = report
         self.outages = Outages()
+        self.store_outages = Outages()
         # (exchange time, wall clock when it was set): the exchanges' clock is frozen in between.
         self.instants: list[tuple[int, float]] = [(plan.start_ms, time.time())]
         self.valkey = EmbeddedValkey(folder)
         self.postgres = EmbeddedPostgres(folder)
         self.redis_url = ""
         self.database_url = ""
-        self.api = ""
+        self.rest_url = ""
+        self.apis: list[str] = []  # the service's address, then the second host's
         self.exchanges = ""
         self.service: RestartedProcess | None = None
-        self.second: RestartedProcess | None = None
-        self._simulator: asyncio.subprocess.Process | None = None
+        self.second_api: RestartedProcess | None = None
+        self.second_worker: RestartedProcess | None = None
+        self._helpers: list[asyncio.subprocess.Process] = []
         self._session: aiohttp.ClientSession | None = None
         self._logs: list[IO[bytes]] = []
         self._opened = contextlib.AsyncExitStack()
@@ -74,16 +81,21 @@ class Deployment:
         self.redis_url, self.database_url, _ = await asyncio.gather(
             self._start_store(self.valkey), self._start_store(self.postgres), self._simulate()
         )
+        await self._serve_rest()
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
-        port = _free_port()
-        self.api = f"http://127.0.0.1:{port}"
-        main = str(ROOT / "main.py")
-        self.service = self._restarted("service", [main, "serve"], PORT=str(port))
-        self.second = self._restarted("worker-2", [main, "worker"])
+        ports = [str(_free_port()) for _ in range(2)]
+        self.apis = [f"http://127.0.0.1:{port}" for port in ports]
+        main, processes = str(ROOT / "main.py"), str(_API_PROCESSES)
+        self.service = self._restarted(
+            "service", [main, "serve"], PORT=ports[0], WEB_CONCURRENCY=processes
+        )
+        self.second_worker = self._restarted("worker-2", [main, "worker"])
+        self.second_api = self._restarted("api-2", [main, "api"], PORT=ports[1])
         deadline = time.monotonic() + _START_S
-        while not await self.api_answers():
+        while not await self.apis_answer():
             if time.monotonic() > deadline:
-                raise DeploymentFailed(f"the service did not start:\n{self.log_tail('service')}")
+                tails = "\n".join(self.log_tail(name) for name in ("service", "api-2"))
+                raise DeploymentFailed(f"the service did not start:\n{tails}")
             await asyncio.sleep(0.1)
 
     async def _start_store(self, server: EmbeddedServer) -> str:
@@ -99,7 +111,7 @@ class Deployment:
             {
                 **inherited,
                 "DATA_DIR": str(folder),
-                "REDIS_URL": self.redis_url,
+                **self._hot_store(over_rest=name in self.plan.over_rest),
                 "DATABASE_URL": self.database_url,
                 "BINANCE_BASE_URL": self.exchanges,
                 "BYBIT_BASE_URL": self.exchanges,
@@ -114,33 +126,64 @@ class Deployment:
             self.report,
         )
 
+    def _hot_store(self, *, over_rest: bool) -> dict[str, str]:
+        if not over_rest:
+            return {"REDIS_URL": self.redis_url}
+        return {
+            "UPSTASH_REDIS_REST_URL": self.rest_url,
+            "UPSTASH_REDIS_REST_TOKEN": _REST_TOKEN,
+            "UPSTASH_POLL_S": "1",
+        }
+
+    async def _serve_rest(self) -> None:
+        """Starts the Upstash endpoint over the run's Valkey."""
+        port = await self._start_helper(
+            "rest",
+            *("-m", "tests.upstash_endpoint", "--redis-url", self.redis_url),
+            *("--token", _REST_TOKEN),
+        )
+        self.rest_url = f"http://127.0.0.1:{port}"
+
+    async def _start_helper(self, name: str, *command: str, pass_fds: Sequence[int] = ()) -> str:
+        """Starts a program of ours that announces itself on its first line; returns the line."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *command,
+            cwd=ROOT,
+            pass_fds=pass_fds,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=self._log(name),
+            start_new_session=True,
+        )
+        self._helpers.append(process)
+        assert process.stdout is not None  # noqa: S101 - PIPE
+        line = await asyncio.wait_for(process.stdout.readline(), _START_S)
+        if not line:
+            raise DeploymentFailed(f"{name} did not start:\n{self.log_tail(name)}")
+        return line.decode().strip()
+
     async def _simulate(self) -> None:
         read_end, write_end = os.pipe()
         self._opened.callback(os.close, write_end)
-        self._simulator = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "simulator", "--port", "0", "--frozen"),
+        line = await self._start_helper(
+            "simulator",
+            *("-m", "simulator", "--port", "0", "--frozen"),
             *("--now", str(self.plan.start_ms), "--seed", str(self.plan.seed % 2**31)),
             *("--binance", str(MARKETS), "--bybit", str(MARKETS), "--latency-ms", "3"),
             # On a busy machine, requests sent before a refusal may arrive a little later.
             *("--grace-seconds", "1.5", PARENT_FD_FLAG, str(read_end)),
-            cwd=ROOT,
             pass_fds=(read_end,),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=self._log("simulator"),
-            start_new_session=True,
         )
         os.close(read_end)
-        assert self._simulator.stdout is not None  # noqa: S101 - PIPE
-        line = await asyncio.wait_for(self._simulator.stdout.readline(), _START_S)
-        self.exchanges = line.decode().partition("listening on ")[2].strip()
+        self.exchanges = line.partition("listening on ")[2]
         if not self.exchanges:
             raise DeploymentFailed(f"the simulator did not start:\n{self.log_tail('simulator')}")
 
     async def stop_service(self) -> None:
-        """Stops the service and the second worker with SIGTERM."""
-        await asyncio.gather(*(kept.stop() for kept in (self.service, self.second) if kept))
-        self.service = self.second = None
+        """Stops the service and the second host's processes with SIGTERM."""
+        await asyncio.gather(*(kept.stop() for kept in self.kept))
+        self.service = self.second_api = self.second_worker = None
 
     async def stop(self) -> None:
         """Stops everything in reverse order, including processes that a fault left paused."""
@@ -150,13 +193,8 @@ class Deployment:
         await self.stop_service()
         if self._session is not None:
             await self._session.close()
-        if self._simulator is not None and self._simulator.returncode is None:
-            self._simulator.terminate()
-            try:
-                await asyncio.wait_for(self._simulator.wait(), _STOP_S)
-            except TimeoutError:
-                self._simulator.kill()
-                await self._simulator.wait()
+        for helper in self._helpers:
+            await _terminate(helper)
         for server in (self.postgres, self.valkey):
             await asyncio.to_thread(server.release)
             await asyncio.to_thread(server.remove)
@@ -171,13 +209,22 @@ class Deployment:
         assert self._session is not None  # noqa: S101 - the deployment has started
         return self._session
 
-    async def api_answers(self) -> bool:
+    @property
+    def kept(self) -> list[RestartedProcess]:
+        """The processes that are restarted when they end."""
+        return [kept for kept in (self.service, self.second_api, self.second_worker) if kept]
+
+    async def apis_answer(self) -> bool:
+        """Whether the API of both hosts answers."""
+        deadline = aiohttp.ClientTimeout(total=2)
         try:
-            deadline = aiohttp.ClientTimeout(total=2)
-            async with self.session.get(f"{self.api}/health", timeout=deadline) as answer:
-                return answer.status == 200
+            for api in self.apis:
+                async with self.session.get(f"{api}/health", timeout=deadline) as answer:
+                    if answer.status != 200:
+                        return False
         except (aiohttp.ClientError, OSError, TimeoutError):
             return False
+        return True
 
     async def ask_simulator(self, path: str, body: Any = None, method: str = "") -> Any:
         """The JSON at one of the simulator's /sim paths; POST if there is a body."""
@@ -216,8 +263,8 @@ class Deployment:
         return int(value.rpartition(b":")[2]) if isinstance(value, bytes) else None
 
     def pids(self, command: str) -> list[int]:
-        """The pids of `main.py <command>`: "api" or "worker" (the service's own worker, then the
-        second one)."""
+        """The pids of `main.py <command>`, "api" or "worker": those of the service, then the one
+        of the second host."""
         found = []
         if self.service is not None and self.service.pid is not None:
             for child in _children(self.service.pid):
@@ -225,8 +272,9 @@ class Deployment:
                     words = child.cmdline()
                     if command in words and any(word.endswith("main.py") for word in words):
                         found.append(child.pid)
-        if command == "worker" and self.second is not None and self.second.pid is not None:
-            found.append(self.second.pid)
+        second = self.second_worker if command == "worker" else self.second_api
+        if second is not None and second.pid is not None:
+            found.append(second.pid)
         return found
 
     def server_pids(self, server: EmbeddedServer) -> list[int]:
@@ -263,7 +311,7 @@ class Deployment:
     def crashes(self) -> list[str]:
         """Lines of the processes' logs that show an error in the product or the simulator."""
         found = []
-        for name in ("service", "worker-2", "simulator"):
+        for name in ("service", "worker-2", "api-2", "simulator"):
             path = self.folder / f"{name}.log"
             if path.exists():
                 with path.open(errors="replace") as lines:
@@ -288,6 +336,17 @@ def _named(process: psutil.Process, names: Sequence[str]) -> bool:
         return process.name() in names and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
+
+
+async def _terminate(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), _STOP_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
 
 
 def _free_port() -> int:

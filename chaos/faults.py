@@ -30,6 +30,7 @@ _ORPHANS_S: Final = 15.0
 _API_BACK_S: Final = 30.0  # after many exits the API is restarted after a pause of 10 s
 _SHUT_OUT_S: Final = 8.0
 _STORE_PATIENCE_S: Final = 15.0
+_STORE_FOUND_S: Final = 3.0  # until every process has found the store again
 _UNDONE_S: Final = 45.0
 
 Do = Callable[[Step], Awaitable[None]]
@@ -136,12 +137,13 @@ class FaultInjection:
             if step.kind == "api_stopped":
                 await self._pause_processes(self._deployment.pids("api"), step.lasts_s)
             elif step.kind == "api_killed":
-                for pid in self._deployment.pids("api"):
-                    await self._end(pid, "the API", signal.SIGKILL)
+                if pids := self._deployment.pids("api"):
+                    pid = pids[int(step.details["process"] * len(pids))]
+                    await self._end(pid, "an API process", signal.SIGKILL)
             else:
                 await self._break_main(step.kind)
             deadline = time.monotonic() + _API_BACK_S
-            while not await self._deployment.api_answers():
+            while not await self._deployment.apis_answer():
                 if time.monotonic() > deadline:
                     self._report.violate("the API comes back", f"not after {step.kind}")
                     return
@@ -162,9 +164,7 @@ class FaultInjection:
     async def _end(
         self, pid: int, what: str, number: signal.Signals, kept: RestartedProcess | None = None
     ) -> None:
-        second = self._deployment.second
-        if kept is None and second is not None and second.pid == pid:
-            kept = second
+        kept = kept or next((each for each in self._deployment.kept if each.pid == pid), None)
         if kept is not None:
             kept.expect_end()
         try:
@@ -191,6 +191,15 @@ class FaultInjection:
     # --- stores ----------------------------------------------------------------------------------
 
     async def _store(self, step: Step) -> None:
+        since = self._deployment.store_outages.begin()
+        try:
+            await self._break_store(step)
+            async with self._store_when_up():
+                await asyncio.sleep(_STORE_FOUND_S)
+        finally:
+            self._deployment.store_outages.end(since)
+
+    async def _break_store(self, step: Step) -> None:
         kind, valkey = step.kind, self._deployment.valkey
         if kind in ("restarted", "killed", "unreachable"):
             await self._break_server(valkey, kind, step.lasts_s, signal.SIGTERM)
@@ -251,7 +260,7 @@ class FaultInjection:
 
     async def _client(self, step: Step) -> None:
         problems = await misbehaving_clients.KINDS[step.kind](
-            self._deployment.api, int(step.details["count"]), step.lasts_s
+            self._deployment.apis[0], int(step.details["count"]), step.lasts_s
         )
         for problem in problems:
             self._report.violate("malformed requests are refused", problem)

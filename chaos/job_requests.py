@@ -46,7 +46,7 @@ class JobRequests:
         report, began = self._deployment.report, time.monotonic()
         try:
             async with self._deployment.session.post(
-                self._deployment.api + path,
+                self._chance.choice(self._deployment.apis) + path,
                 json=body,
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=_ANSWER_S),
@@ -76,14 +76,15 @@ class PageVisits:
     async def run(self) -> None:
         while True:
             for path in _PAGES:
-                await self._visit(path)
-                await asyncio.sleep(_LOOK_S)
+                for api in self._deployment.apis:
+                    await self._visit(api, path)
+                    await asyncio.sleep(_LOOK_S)
 
-    async def _visit(self, path: str) -> None:
+    async def _visit(self, api: str, path: str) -> None:
         report, began = self._deployment.report, time.monotonic()
         try:
             async with self._deployment.session.get(
-                self._deployment.api + path, timeout=aiohttp.ClientTimeout(total=_ANSWER_S)
+                api + path, timeout=aiohttp.ClientTimeout(total=_ANSWER_S)
             ) as answer:
                 status, text = answer.status, await answer.text()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -103,6 +104,7 @@ class JobRuns:
         self._started: dict[str, list[int]] = {}
         self._seen: set[tuple[str, int]] = set()
         self._jobs: dict[str, Any] = {}
+        self._looks = 0
 
     async def run(self) -> None:
         while True:
@@ -111,8 +113,12 @@ class JobRuns:
 
     async def look(self) -> bool:
         """Polls once; False if the API or the store did not answer."""
+        self._looks += 1
+        apis = self._deployment.apis
         try:
-            async with self._deployment.session.get(f"{self._deployment.api}/jobs") as answer:
+            async with self._deployment.session.get(
+                f"{apis[self._looks % len(apis)]}/jobs"
+            ) as answer:
                 if answer.status != 200:
                     return False
                 jobs = (await answer.json())["jobs"]

@@ -42,11 +42,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The faults of a run; `start_ms` is the exchanges' time at its start."""
+    """The faults of a run; `start_ms` is the exchanges' time at its start.
+
+    `over_rest`: the processes of the second host that reach the store over Upstash's REST API.
+    """
 
     seed: int
     seconds: float
     start_ms: int
+    over_rest: Sequence[str]
     steps: Sequence[Step]
 
 
@@ -68,7 +72,8 @@ def draw_plan(seed: int, seconds: float) -> Plan:
         (step for lane in _LANES for step in _steps(lane, seed, seconds)),
         key=lambda step: (step.at_s, step.lane),
     )
-    return Plan(seed, seconds, start_ms, steps)
+    over_rest = chance.choice((("api-2",), ("worker-2",), ("api-2", "worker-2")))
+    return Plan(seed, seconds, start_ms, over_rest, steps)
 
 
 def _spared(kind: str, at_s: float, seconds: float) -> str:
@@ -208,7 +213,8 @@ def _process_fault(kind: str, chance: Chance) -> tuple[float, Details]:
         who = chance.choice(("holder", "holder", "first", "second"))
         lasts_s = LEASE_S + chance.uniform(0.5, 3) if kind == "worker_stopped" else 0.0
         return lasts_s, {"who": who}
-    return (chance.uniform(1, 4) if kind == "api_stopped" else 0.0), {}
+    details = {"process": round(chance.random(), 3)} if kind == "api_killed" else {}
+    return (chance.uniform(1, 4) if kind == "api_stopped" else 0.0), details
 
 
 def _store_fault(kind: str, chance: Chance) -> tuple[float, Details]:

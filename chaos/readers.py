@@ -86,7 +86,7 @@ class Reader(ABC):
         path = f"/cache/{name}" + (f"?{query}" if query else "")
         since, asked_at = time.monotonic(), time.time()
         try:
-            url = URL(self._deployment.api + path, encoded=True)
+            url = URL(self._chance.choice(self._deployment.apis) + path, encoded=True)
             async with self._session.get(url, headers=headers) as reply:
                 body = await reply.read()
                 status, sent = reply.status, reply.headers
@@ -103,6 +103,8 @@ class Reader(ABC):
         ):
             self._violate("the API answers in time", f"{path} took {until - since:.1f} s")
         version = self._check_answer(path, name, status, sent, body, etag)
+        if version is not None:
+            self.record_version(name, version, since)
         if version is None:
             return None
         return Answer(status, sent, body, version, asked_at, time.time())
@@ -124,14 +126,17 @@ class Reader(ABC):
         version = _version(headers.get("ETag", ""))
         if version is None:
             self._violate("every answer has an ETag", f"{path}: {headers.get('ETag')!r}")
-            return None
-        self.record_version(name, version)
         return version
 
-    def record_version(self, name: str, version: int) -> None:
-        """Records the served version, which must never fall."""
+    def record_version(self, name: str, version: int, since: float) -> None:
+        """Records the version of an answer to a request sent at `since`; it must never fall.
+
+        While the store is away, each API process answers with its own copy, and one copy may be
+        older than another's.
+        """
         before = self._versions.get(name, 0)
-        if version < before:
+        away = self._deployment.store_outages.overlap(since, time.monotonic())
+        if version < before and not away:
             self._violate("no version falls", f"{name}: {version} after {before}")
         self._versions[name] = max(version, before)
 
@@ -256,6 +261,7 @@ class Direct(Reader):
 
     async def read(self, name: str) -> None:
         keys = (f"cache:{name}", f"cache:{name}:meta")
+        since = time.monotonic()
         try:
             async with self._deployment.store() as store:
                 value, meta = await store.mget(*keys)
@@ -274,7 +280,7 @@ class Direct(Reader):
         except (ValueError, zlib.error, KeyError) as error:
             self._violate("a document is whole in the store", f"{name}: {error}")
             return
-        self.record_version(name, version)
+        self.record_version(name, version, since)
         await self._checks.document(name, text, version)
 
 

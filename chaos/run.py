@@ -161,11 +161,17 @@ async def _ask_again(deployment: Deployment, requests: JobRequests, runs: JobRun
 
 
 async def _read_settled(deployment: Deployment, checks: ReadChecks, name: str) -> None:
-    async with deployment.session.get(f"{deployment.api}/cache/{name}") as answer:
-        if answer.status != 200:
-            deployment.report.violate("the service recovers", f"/cache/{name}: {answer.status}")
-            return
-        text = await answer.read()
+    texts = []
+    for api in deployment.apis:
+        async with deployment.session.get(f"{api}/cache/{name}") as answer:
+            if answer.status != 200:
+                problem = f"{api}/cache/{name}: {answer.status}"
+                deployment.report.violate("the service recovers", problem)
+                return
+            texts.append(await answer.read())
+    text = texts[0]
+    if set(texts) != {text}:
+        deployment.report.violate("all APIs serve one document", name)
     document = orjson.loads(text)
     await checks.document(name, text, document["version"])
     if document["as_of"] < deployment.instants[-1][0]:
@@ -175,18 +181,20 @@ async def _read_settled(deployment: Deployment, checks: ReadChecks, name: str) -
 
 
 async def _ready(deployment: Deployment) -> None:
-    """Checks that /ready says "ready" within 10 s."""
+    """Checks that /ready of every API says "ready" within 10 s."""
     deadline = time.monotonic() + _READY_S
-    while True:
-        async with deployment.session.get(f"{deployment.api}/ready") as answer:
-            ready = await answer.json()
-        if ready["status"] == "ready":
-            return
-        if time.monotonic() > deadline:
-            problem = f"/ready says {ready['status']}: {ready['parts']}"
-            deployment.report.violate("the service recovers", problem)
-            return
-        await asyncio.sleep(0.3)
+    for api in deployment.apis:
+        while (ready := await _readiness(deployment, api))["status"] != "ready":
+            if time.monotonic() > deadline:
+                problem = f"{api}/ready says {ready['status']}: {ready['parts']}"
+                deployment.report.violate("the service recovers", problem)
+                return
+            await asyncio.sleep(0.3)
+
+
+async def _readiness(deployment: Deployment, api: str) -> Any:
+    async with deployment.session.get(f"{api}/ready") as answer:
+        return await answer.json()
 
 
 async def _no_lock_left(deployment: Deployment, when: str) -> None:
