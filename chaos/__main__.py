@@ -110,7 +110,7 @@ def _run(plan: Plan, logs: Path | None, *, quiet: bool) -> int:
     finally:
         overdue.cancel()
     _print(summary(plan, report, time.monotonic() - began))
-    if report.violated:
+    if not quiet or report.violated:
         _print(f'to repeat: make chaos CHAOS="--seed {plan.seed} --seconds {plan.seconds:g}"')
     return code or (1 if report.violated else 0)
 
