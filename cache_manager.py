@@ -125,7 +125,7 @@ class CacheManager:
         self.store = store
         self._piece_bytes = (piece_bytes or PIECE_BYTES[store.kind]) // 4 * 4
         self._read_bytes = (piece_bytes or _READ_BYTES[store.kind]) // 4 * 4
-        self._channel = PUBLISHED if store.kind == "native" else ""
+        self._channel = store.channel(PUBLISHED) if store.kind == "native" else ""
         self._put_piece = store.script(_PUT_PIECE)
         self._publish = store.script(_PUBLISH)
 

@@ -1,5 +1,6 @@
 """Settings: all environment variables with defaults and checks, read once at start."""
 
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -85,6 +86,15 @@ def _networks(value: object) -> object:
         raise ValueError("must be none or addresses and networks, comma-separated") from None
 
 
+def _prefix(value: str) -> str:
+    # Neither a pattern of SCAN or an ACL rule, nor a path; braces enclose a hash tag.
+    if len(value) > 64 or not re.fullmatch(r"([A-Za-z0-9._:-]|\{[A-Za-z0-9._:-]+\})*", value):
+        raise ValueError(
+            "must be at most 64 letters, digits and . _ : -, or a {tag} of them, such as perp:"
+        )
+    return value
+
+
 Network = IPv4Network | IPv6Network
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 
@@ -124,6 +134,8 @@ class Settings(_BaseUrls):
     redis_url: Annotated[SecretStr, _url("redis", "rediss", "unix")] | None = None
     upstash_redis_rest_url: BaseUrl | None = None
     upstash_redis_rest_token: SecretStr | None = None
+    redis_prefix: Annotated[str, AfterValidator(_prefix)] = ""
+    installation_id: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
     upstash_poll_s: float = Field(5, ge=0.1, le=3600)
     database_url: Annotated[SecretStr, _url("postgresql", "postgres")] | None = None
 

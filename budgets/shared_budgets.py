@@ -113,7 +113,7 @@ class SharedBudgets:
         self._local_until = -math.inf
         self._outage = OutageLog(log, "budgets_not_shared", "budgets_shared_again")
         self._unsent_pauses: dict[Exchange, tuple[float, str]] = {}  # not stored yet
-        self._channel = f"paused:{egress_id}"
+        self._channel = store.channel(f"paused:{egress_id}")
         self._subscription: Subscription | None = None
 
     def listen(self, on_pause: OnPause) -> None:

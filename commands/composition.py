@@ -72,8 +72,9 @@ async def open_job_context(settings: Settings, role: str) -> AsyncIterator["JobC
 
 
 def local_wakeup(settings: Settings) -> LocalWakeup:
-    """The wakeup channel between the API and the workers of this host with the same DATA_DIR."""
-    return LocalWakeup(settings.data_dir / "bells")
+    """The wakeup channel between the API and the workers of this host with the same DATA_DIR and
+    REDIS_PREFIX."""
+    return LocalWakeup(settings.data_dir / f"bells{settings.redis_prefix}")
 
 
 def holder_name() -> str:

@@ -70,7 +70,7 @@ class JobQueue:
         self._list = store.script(LIST)
         self._has_work = store.script(HAS_WORK)
         # REST has no subscriptions, so nothing is published there.
-        self._channel = _CHANNEL if store.kind == "native" else ""
+        self._channel = store.channel(_CHANNEL) if store.kind == "native" else ""
         self._wakeups: dict[str, asyncio.Event] = {lane: asyncio.Event() for lane in Lane}
         self._run_ended = asyncio.Event()
         self._subscription: Subscription | None = None
@@ -209,7 +209,7 @@ class JobQueue:
         """
         if self._subscription is None and isinstance(self._store, NativeStore):
             self._subscription = Subscription(
-                self._store, _CHANNEL, on_message=self._on_queued, on_connected=self.wake
+                self._store, self._channel, on_message=self._on_queued, on_connected=self.wake
             )
             self._subscription.start()
         entered = time.monotonic()

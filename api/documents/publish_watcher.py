@@ -89,7 +89,10 @@ class PublishWatcher:
         store = self._cache.store
         if isinstance(store, NativeStore):
             self._subscription = Subscription(
-                store, PUBLISHED, on_message=self._on_publish, on_connected=self._on_connected
+                store,
+                store.channel(PUBLISHED),
+                on_message=self._on_publish,
+                on_connected=self._on_connected,
             )
             self._subscription.start()
             self._task = asyncio.create_task(self._read_after_publishes(), name="publish watcher")

@@ -6,7 +6,8 @@ from stores.hot.store import HotStore
 
 
 def open_hot_store(where: Settings | str, *, client_name: str) -> HotStore:
-    """The client for the settings' hot store or for a redis URL. It connects when first used.
+    """The client for the settings' hot store, with their prefix, or for a redis URL, without one.
+    It connects when first used.
 
     Raises ValueError if the settings name no store or the URL is invalid.
     """
@@ -17,7 +18,8 @@ def open_hot_store(where: Settings | str, *, client_name: str) -> HotStore:
         from stores.hot.upstash_client import UpstashStore
 
         token = where.upstash_redis_rest_token.get_secret_value()
-        return UpstashStore(where.upstash_redis_rest_url, token)
+        return UpstashStore(where.upstash_redis_rest_url, token, prefix=where.redis_prefix)
     if where.redis_url:
-        return NativeStore(where.redis_url.get_secret_value(), client_name=client_name)
+        url = where.redis_url.get_secret_value()
+        return NativeStore(url, client_name=client_name, prefix=where.redis_prefix)
     raise ValueError("no hot store is configured: pass the URL of the embedded one")

@@ -11,6 +11,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, ReadOnlyError, RedisError, ResponseError
 
+from stores.hot.keys import with_prefix
 from stores.hot.store import (
     CONNECTIONS,
     DEADLINE_S,
@@ -31,7 +32,15 @@ class NativeStore:
 
     kind: Literal["native", "upstash"] = "native"
 
-    def __init__(self, url: str, *, client_name: str, max_connections: int = CONNECTIONS) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        client_name: str,
+        prefix: str = "",
+        max_connections: int = CONNECTIONS,
+    ) -> None:
+        self.prefix = prefix
         options: dict[str, Any] = dict(parse_url(url))
         self._connection_class: type[AbstractConnection] = options.pop(
             "connection_class", Connection
@@ -58,9 +67,10 @@ class NativeStore:
         self._closed = False
 
     async def execute(self, *command: Word, deadline_s: float = DEADLINE_S) -> Any:
+        words = with_prefix(self.prefix, command)
         try:
             async with asyncio.timeout(deadline_s), self._slots:
-                return await self._send(command)
+                return await self._send(words)
         except TimeoutError:
             # Idle connections are probably dead too, and new ones are cheap.
             await self._discard(*self._take_idle())
@@ -74,9 +84,12 @@ class NativeStore:
     def script(self, lua: str) -> Script:
         return Script(self, lua)
 
+    def channel(self, name: str) -> str:
+        return self.prefix + name
+
     @contextlib.asynccontextmanager
     async def listen(self, *channels: str) -> AsyncIterator["Messages"]:
-        """The messages of these channels, over a connection of their own.
+        """The messages of these channels, by their full names, over a connection of their own.
 
         The subscription is confirmed on entering. Raises StoreUnavailable on entering and, if
         the connection is lost, while listening.

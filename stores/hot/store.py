@@ -42,15 +42,19 @@ class HotStore(Protocol):
     """Sends raw commands, each once: only callers know which commands are safe to repeat."""
 
     kind: Literal["native", "upstash"]
+    prefix: str
 
     async def execute(self, *command: Word, deadline_s: float = DEADLINE_S) -> Any:
-        """The reply: bytes, int, None or a list of these.
+        """The reply: bytes, int, None or a list of these. The keys get `prefix`.
 
         Raises StoreRefused for an error reply, StoreUnavailable if none came in `deadline_s`.
         """
 
     def script(self, lua: str) -> "Script":
         """A script that runs by its hash."""
+
+    def channel(self, name: str) -> str:
+        """The full name of a channel."""
 
     async def aclose(self) -> None:
         """Closes every connection; later commands raise StoreUnavailable."""

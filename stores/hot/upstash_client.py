@@ -11,6 +11,7 @@ import orjson
 from upstash_redis.asyncio import Redis as UpstashRedis
 from upstash_redis.errors import UpstashError
 
+from stores.hot.keys import with_prefix
 from stores.hot.store import (
     CONNECTIONS,
     DEADLINE_S,
@@ -29,7 +30,8 @@ class UpstashStore:
 
     kind: Literal["native", "upstash"] = "upstash"
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, *, prefix: str = "") -> None:
+        self.prefix = prefix
         if not (token.isascii() and token.isprintable()):
             raise ValueError("UPSTASH_REDIS_REST_TOKEN must be printable ASCII")
         self._token = token
@@ -41,7 +43,8 @@ class UpstashStore:
 
     async def execute(self, *command: Word, deadline_s: float = DEADLINE_S) -> Any:
         # Lower case keeps replies raw: the client reshapes those of commands in upper case.
-        words = [str(command[0]).lower(), *map(_as_text, command[1:])]
+        name, *arguments = with_prefix(self.prefix, command)
+        words = [str(name).lower(), *map(_as_text, arguments)]
         try:
             async with asyncio.timeout(deadline_s):
                 reply = await self._client.execute(words)
@@ -59,6 +62,9 @@ class UpstashStore:
 
     def script(self, lua: str) -> Script:
         return Script(self, lua)
+
+    def channel(self, name: str) -> str:
+        return self.prefix + name
 
     async def aclose(self) -> None:
         await self._client.close()
