@@ -3,10 +3,10 @@
 import asyncio
 import math
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 from budgets.budget import ANSWER_SOON_S, Budget, Ticket
+from budgets.headers import exchange_time_ms, number_of
 from budgets.shared_budgets import SharedBudgets
 from market.markets import Exchange
 from timing.clock import Clock, SystemClock
@@ -18,6 +18,7 @@ LONGEST_PAUSE_S: Final = 60.0  # a longer pause ends the exchange's part of a jo
 LONGEST_WAIT_S: Final = 600.0  # for room, while other programs use up this address's limit
 _MINUTE_S: Final = 60
 _RECHECK_S: Final = 1.0  # how soon waiting requests notice new pauses and reports
+_HIGHEST_USE: Final = 100  # times the limit: a report of more is wrong
 _MIN_EXTENSION_S: Final = 0.2  # other processes are told only of pauses longer by this much
 
 
@@ -83,13 +84,11 @@ class ExchangeLimits:
         budget = self.budgets[request.counter]
         now = self._clock.monotonic_s()
         budget.give_back(now, ticket)
-        if budget.limit.header is None:
-            return
-        reported = headers.get(budget.limit.header, "")
-        if reported.isdecimal():
+        reported = number_of(headers, budget.limit.header)
+        if reported is not None and reported <= _HIGHEST_USE * budget.limit.quantity:
             left_s = window_left_s(budget.limit, headers)
             valid_s = budget.limit.window_s if left_s is None else left_s
-            budget.correct(now, ticket, int(reported), valid_s)
+            budget.correct(now, ticket, reported, valid_s)
 
     async def pause(self, duration_s: float, cause: str) -> None:
         """Sends nothing for `duration_s`; a shorter pause never cuts a longer one."""
@@ -147,14 +146,6 @@ class RateLimits:
 
     def for_exchange(self, exchange: Exchange) -> ExchangeLimits:
         return self._exchanges[exchange]
-
-
-def exchange_time_ms(headers: Mapping[str, str]) -> int | None:
-    """The exchange's clock by the answer's Date header, in whole seconds; None without one."""
-    try:
-        return int(parsedate_to_datetime(headers["Date"]).timestamp()) * 1000
-    except (KeyError, ValueError):
-        return None
 
 
 def window_left_s(limit: Limit, headers: Mapping[str, str]) -> float | None:

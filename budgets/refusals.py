@@ -1,36 +1,53 @@
 """Classifies an exchange's answer: success, or which error, with the length of a pause or ban.
 
-Uses the venue's tables; the error classes in venues/errors.py say how callers react.
+Uses the venue's tables; the error classes in venues/errors.py say how callers react. Bodies are
+cut before any pattern reads them, so the time to judge one is bounded.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Final
 
-from budgets.rate_limits import exchange_time_ms, window_left_s
+from budgets.headers import exchange_time_ms, number_of, retry_after_s
+from budgets.rate_limits import window_left_s
+from market.foreign_text import LONGEST_TEXT, foreign_text
 from venues import VENUES
 from venues.errors import (
     BadRequest,
     Banned,
+    Blocked,
     ExchangeError,
     RateLimited,
     Restricted,
     SourceDown,
     SymbolGone,
+    TooFast,
 )
-from venues.reading import excerpt
-from venues.venue import Kind, Request, Venue
+from venues.reading import ErrorBody
+from venues.venue import Endpoint, Kind, Request, Venue
 
 _SHORTEST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 4 * 24 * 3600.0  # bans take three days at most; more is wrong
-_TOO_FREQUENT: Final = re.compile(r"too frequent|rate limit|too many")
+_LONGEST_RESET_S: Final = 60.0  # no limit that has a reset header has a longer window
+_OWN_LIMIT: Final = re.compile(r"too frequent|rate limit|too many")
+# The words of content networks, on pages of any status.
+_TOO_FAST: Final = re.compile(
+    r"too many requests|requests per second|rate.?limit|too frequent|error 1015|throttl"
+)
+_CHALLENGE: Final = re.compile(
+    r"just a moment|attention required|access denied|verify(?:ing)? (?:that )?you are (?:a )?human"
+    r"|captcha|checking your browser|request blocked|you have been blocked"
+)
 _LOCATION: Final = re.compile(r"restricted location|country|region|eligib")
-_IP_ADDRESS: Final = re.compile(r"IP ?\([^)]*\)")  # ours; readers of a document do not need it
-_TAG: Final = re.compile(r"<!?/?[a-zA-Z][^>]*>")
+_IP_ADDRESS: Final = re.compile(r"IP ?\([^()]*\)")  # ours; readers of a document do not need it
 _HEADLINE_TWICE: Final = re.compile(r"^(.{4,100}?) \1(?= |$)")  # in the title and on the page
-_EXCERPT: Final = 2000  # characters of a body that is not JSON
+_PAGE: Final = 4096  # bytes read of a body that is not JSON; its message is at the beginning
+_UNSEEN: Final = ("style", "script")  # elements whose text no reader sees
+_LARGEST_ENVELOPE: Final = 256 * 1024  # bytes; larger bodies are not errors in the usual form
+_LONGEST_CODE: Final = 30
 _LONGEST_CAUSE: Final = 200
 _EMPTY_BODIES: Final = frozenset({b"", b"null"})
+_NETWORK_STATUSES: Final = range(520, 530)  # a content network about the server behind it
 
 
 def judge(
@@ -41,16 +58,24 @@ def judge(
     if status == 200:
         if body.startswith(venue.success_prefix):
             return None  # the fast path of most answers
-        if body.strip() in _EMPTY_BODIES:
+        if body[:_PAGE].strip() in _EMPTY_BODIES:
             return _error(SourceDown, "an empty answer", request, status)
-    error = venue.read_error(body)
-    if status == 200 and error is None:
+    error = _envelope(venue, body)
+    page = error is None and body[:_PAGE].lstrip().startswith(b"<")
+    if status == 200 and error is None and not page:
         return None
     text = f"{error.code} {error.message}".strip() if error else _plain_text(body)
-    kind = _kind(venue, status, error.code if error else None, text.lower())
+    lower = text.lower()
+    kind = _kind(venue, status, error.code if error else None, lower, page=page)
+    if kind is None:
+        return None
+    if request.endpoint is not Endpoint.TIME:
+        kind = Blocked if kind is Restricted else kind
+    elif kind is Blocked:
+        kind = Restricted if _LOCATION.search(lower) else Banned
     cause = _IP_ADDRESS.sub("IP", text)[:_LONGEST_CAUSE]
     if issubclass(kind, RateLimited | Banned):
-        pause_s = _pause_s(venue, kind, request, headers, text.lower(), now_ms)
+        pause_s = _pause_s(venue, kind, request, headers, lower, now_ms)
         return kind(
             cause,
             until_ms=now_ms + round(pause_s * 1000),
@@ -72,24 +97,60 @@ def _error(kind: Kind, cause: str, request: Request, status: int) -> ExchangeErr
     )
 
 
+def _envelope(venue: Venue, body: bytes) -> ErrorBody | None:
+    """The code and message of an error in the venue's form, cut; None for any other body."""
+    if len(body) > _LARGEST_ENVELOPE:
+        return None
+    try:
+        error = venue.read_error(body)
+    except (ValueError, TypeError, RecursionError):  # deep nesting, numbers of any length
+        return None
+    if error is None:
+        return None
+    return ErrorBody(foreign_text(error.code, _LONGEST_CODE), foreign_text(error.message))
+
+
 def _plain_text(body: bytes) -> str:
     """The text of a body that is not JSON, such as an HTML page."""
-    text = " ".join(_TAG.sub(" ", excerpt(body, _EXCERPT)).split())
-    return _HEADLINE_TWICE.sub(r"\1", text) or "no message"
+    page = body[:_PAGE].decode("utf-8", "replace")
+    pieces = []
+    at = 0
+    while (tag := page.find("<", at)) >= 0:
+        pieces.append(page[at:tag])
+        unseen = page[tag + 1 : tag + 8].lower().startswith(_UNSEEN)
+        end = page.find("</" if unseen else ">", tag + 1)
+        if end < 0:
+            at = len(page)
+            break
+        at = end if unseen else end + 1
+    pieces.append(page[at:])
+    return _HEADLINE_TWICE.sub(r"\1", foreign_text(" ".join(pieces), _PAGE)[:LONGEST_TEXT]) or (
+        "no message"
+    )
 
 
-def _kind(venue: Venue, status: int, code: str | None, text: str) -> Kind:
-    if status == 403:
-        # Rate limit, location or firewall: only the text distinguishes them.
-        return Restricted if _LOCATION.search(text) and not _TOO_FREQUENT.search(text) else Banned
+def _kind(venue: Venue, status: int, code: str | None, text: str, *, page: bool) -> Kind | None:
+    """Blocked: one market or the whole exchange, as the answer of its clock will tell.
+
+    None: a page with status 200 that is left to the parser, which knows what it expects.
+    """
+    if status == 403 and ("too frequent" in text or (not page and _OWN_LIMIT.search(text))):
+        return Banned  # the exchange's own limit; only the text distinguishes it
     if _ban_ends_ms(venue, text):
         return Banned
-    if kind := venue.statuses.get(status):
+    kind = venue.statuses.get(status)
+    if kind is None and code is not None and status < 500:
+        kind = venue.codes.get(code)
+    if kind is not None:
         return kind
+    if status in _NETWORK_STATUSES or ((page or status >= 400) and _TOO_FAST.search(text)):
+        return TooFast
+    if status == 403 or (page and _CHALLENGE.search(text)):
+        return Blocked
     if status >= 500 or 300 <= status < 400:
         return SourceDown
-    if code is not None and (kind := venue.codes.get(code)):
-        return kind
+    if page and status == 200:
+        return None
     gone = venue.symbol_gone is not None and venue.symbol_gone.search(text)
     return SymbolGone if gone else BadRequest
 
@@ -109,14 +170,13 @@ def _pause_s(
     now_ms: int,
 ) -> float:
     exchange_now_ms = exchange_time_ms(headers) or now_ms
-    stated_s = [0.0]
+    stated_s = [0.0, retry_after_s(headers, exchange_now_ms) or 0.0]
     if until_ms := _ban_ends_ms(venue, text):
         stated_s.append((until_ms - exchange_now_ms) / 1000)
-    if (after := headers.get("Retry-After", "")).isdecimal():
-        stated_s.append(float(after))
-    reset = headers.get(venue.reset_header, "") if venue.reset_header is not None else ""
-    if kind is RateLimited and reset.isdecimal():  # the end of a window, not of a ban
-        stated_s.append((int(reset) - exchange_now_ms) / 1000)
+    reset_ms = number_of(headers, venue.reset_header)
+    if kind is RateLimited and reset_ms is not None:  # the end of a window, not of a ban
+        left_s = (reset_ms - exchange_now_ms) / 1000
+        stated_s.append(left_s if left_s <= _LONGEST_RESET_S else 0.0)
     if max(stated_s) > 0:
         return min(max(_SHORTEST_PAUSE_S, *stated_s), _LONGEST_PAUSE_S)
     if kind is Banned:

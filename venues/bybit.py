@@ -105,7 +105,9 @@ _CODES: Final[Mapping[str, Kind]] = {
     "10429": SourceDown,  # system level frequency protection
 }
 # 10001 is any wrong parameter: only the message says that the contract is gone.
-_SYMBOL_GONE: Final = re.compile(r"symbol invalid|not supported symbol|symbol.*(closed|not exist)")
+_SYMBOL_GONE: Final = re.compile(
+    r"symbol invalid|not supported symbol|symbol.{0,80}?(?:closed|not exist)"
+)
 
 
 class _Error(msgspec.Struct):

@@ -4,11 +4,15 @@ ExchangeError              one request, or one market's part, failed
 ├── SourceDown             5xx, broken connection or timeout: retry with backoff
 ├── BadPayload             unusable answer: retry a few times, then skip the market
 ├── RateLimited            too many requests: send nothing to this exchange until `until_ms`
+├── TooFast                a network in front of the exchange says so: slow down, then retry
 ├── Banned                 address banned: send nothing until `until_ms`, skip it for this run
 ├── Restricted             location not served: skip the exchange for this run
+├── Blocked                refused with 403, 451 or a challenge: skip the market, unless the
+│                          exchange's clock is refused as well
 ├── SymbolGone             contract unknown or closed: skip the market
 ├── WindowRefused          time window not served: narrow it
 ├── BadRequest             invalid request, our fault: do not retry
+├── InternalError          our own code failed on the answer: do not retry
 └── GaveUp                 not sent: this run has stopped asking the exchange or endpoint
 CollectionFailed           a collection could fetch nothing
 """
@@ -16,11 +20,15 @@ CollectionFailed           a collection could fetch nothing
 from collections.abc import Iterator
 from typing import Final
 
+from market.foreign_text import foreign_text
 from market.markets import Exchange
 
 
 class ExchangeError(Exception):
-    """Base class with the place of the failure; `cause` is text for people, without secrets."""
+    """Base class with the place of the failure; `cause` is text for people, without secrets.
+
+    The cause may quote what the exchange sent, so it is cut and made printable.
+    """
 
     def __init__(
         self,
@@ -31,7 +39,7 @@ class ExchangeError(Exception):
         market: str | None = None,
         status: int | None = None,
     ) -> None:
-        self.cause = cause
+        self.cause = cause = foreign_text(cause)
         self.exchange = exchange
         self.endpoint = endpoint
         self.market = market
@@ -39,7 +47,8 @@ class ExchangeError(Exception):
         super().__init__(cause)
 
     def __str__(self) -> str:
-        where = " ".join(str(part) for part in (self.exchange, self.endpoint, self.market) if part)
+        parts = (self.exchange, self.endpoint, self.market)
+        where = " ".join(foreign_text(str(part), 100) for part in parts if part)
         status = f" (HTTP {self.status})" if self.status else ""
         return f"{where}: {self.cause}{status}"
 
@@ -73,12 +82,21 @@ class RateLimited(_Timed):
     """Too many requests; send no other before `until_ms`."""
 
 
+class TooFast(ExchangeError):
+    """A content network, not the exchange's own limit, refuses our pace; the client slows down."""
+
+
 class Banned(_Timed):
     """The address is banned until `until_ms`; further requests prolong the ban."""
 
 
 class Restricted(ExchangeError):
     """The exchange does not serve this location; waiting does not help."""
+
+
+class Blocked(ExchangeError):
+    """Refused by a firewall, by location or by a challenge page; the exchange's clock tells
+    whether that concerns one market or the exchange."""
 
 
 class SymbolGone(ExchangeError):
@@ -91,6 +109,10 @@ class WindowRefused(ExchangeError):
 
 class BadRequest(ExchangeError):
     """The exchange rejects the request as invalid."""
+
+
+class InternalError(ExchangeError):
+    """An exception that nobody expected, raised while the answer was read or used."""
 
 
 class GaveUp(ExchangeError):

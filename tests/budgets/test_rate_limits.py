@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from budgets.budget import Budget
-from budgets.rate_limits import RateLimits, exchange_time_ms, window_left_s
+from budgets.headers import exchange_time_ms
+from budgets.rate_limits import RateLimits, window_left_s
 from market.markets import Exchange
 from tests.fixtures.clock import ManualClock
 from venues import VENUES

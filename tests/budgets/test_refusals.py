@@ -1,5 +1,8 @@
 """Every status and code means what the exchanges' documentation says it means."""
 
+import json
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,11 +14,13 @@ from market.markets import Exchange
 from venues.errors import (
     BadRequest,
     Banned,
+    Blocked,
     ExchangeError,
     RateLimited,
     Restricted,
     SourceDown,
     SymbolGone,
+    TooFast,
     WindowRefused,
 )
 from venues.venue import Endpoint
@@ -29,6 +34,8 @@ REQUESTS = {
     "weight": listing_request(BINANCE, Endpoint.TIME),
     "funding": listing_request(BINANCE, Endpoint.FUNDING_INFO),
     "bybit": listing_request(BYBIT, Endpoint.TIME),
+    "binance tickers": listing_request(BINANCE, Endpoint.TICKERS),
+    "bybit tickers": listing_request(BYBIT, Endpoint.TICKERS),
 }
 NGINX = b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>nginx</body></html>"
 COUNTRY = (
@@ -184,3 +191,132 @@ def test_how_long_to_stay_away(
     error: Any = _judge(request_name, status, body, headers)
     assert (error.until_ms - NOW_MS) / 1000 == pause_s
     assert "1.2.3.4" not in str(error)
+
+
+# --- networks in front of the exchanges ----------------------------------------------------------
+
+_TOP = b"<!DOCTYPE html><html><head><title>%b</title><style>body {color: red}</style></head><body>"
+# Shortened from pages that people quote in bug reports.
+MOMENT = (
+    _TOP % b"Just a moment..." + b"<h1>Checking your browser</h1><script>var a = '<b>'</script>"
+)
+DENIED = _TOP % b"Access Denied" + b"<H1>Access Denied</H1>You don't have permission to access"
+RATE_1015 = _TOP % b"Access denied | x used Cloudflare to restrict access" + (
+    b"<span>Error</span><span>1015</span> You are being rate limited"
+)
+CLOUDFRONT_503 = (
+    b"<HTML><TITLE>ERROR: The request could not be satisfied</TITLE><H1>503 ERROR</H1>This "
+    b"distribution exceeded the limit on requests per second.</HTML>"
+)
+FORBIDDEN = b"<html><head><title>403 Forbidden</title></head><body>nginx</body></html>"
+
+
+@pytest.mark.parametrize("exchange", ["binance", "bybit"])
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "at_the_clock"),
+    [
+        (403, FORBIDDEN, Blocked, Banned),
+        (403, b"", Blocked, Banned),
+        (403, COUNTRY, Blocked, Restricted),
+        (403, DENIED, Blocked, Banned),
+        (451, b"", Blocked, Restricted),
+        (200, MOMENT, Blocked, Banned),
+        (503, MOMENT, Blocked, Banned),
+        (200, DENIED, Blocked, Banned),
+        # The exchange's own limit: nothing more may be sent.
+        (403, b"access too frequent", Banned, Banned),
+        (403, b"<html><body>access too frequent</body></html>", Banned, Banned),
+        (
+            403,
+            b'{"retCode":10018,"code":10018,"retMsg":"rate limit","msg":"rate limit"}',
+            Banned,
+            Banned,
+        ),
+        # A content network's limit, whatever its status.
+        (503, CLOUDFRONT_503, TooFast, TooFast),
+        (403, RATE_1015, TooFast, TooFast),
+        (200, RATE_1015, TooFast, TooFast),
+        (429, RATE_1015, RateLimited, RateLimited),
+        (503, b"Too many requests", TooFast, TooFast),
+        (520, b"", TooFast, TooFast),
+        (529, b"<html>overloaded</html>", TooFast, TooFast),
+        # A backend in trouble.
+        (503, b"Service Unavailable", SourceDown, SourceDown),
+        (503, NGINX, SourceDown, SourceDown),
+        (530, b"", SourceDown, SourceDown),
+    ],
+)
+def test_who_refuses_us(
+    exchange: str,
+    status: int,
+    body: bytes,
+    kind: type[ExchangeError],
+    at_the_clock: type[ExchangeError],
+) -> None:
+    """A firewall's refusal is a market's, unless it is the exchange's clock that is refused."""
+    assert type(_judge(f"{exchange} tickers", status, body)) is kind
+    clock = "weight" if exchange == "binance" else exchange
+    assert type(_judge(clock, status, body)) is at_the_clock
+
+
+def test_a_page_is_quoted_without_its_style_and_script() -> None:
+    refusal = _judge("bybit tickers", 403, MOMENT)
+    assert refusal is not None
+    assert refusal.cause == "Just a moment... Checking your browser"
+
+
+# --- bodies of any size and shape ----------------------------------------------------------------
+
+MB = 1_000_000
+SHAPES: dict[str, Callable[[int], bytes]] = {
+    "a message that almost matches": lambda n: json.dumps(
+        {"retCode": 10001, "retMsg": "symbol" * (n // 6), "code": 1, "msg": "IP(" * (n // 6)}
+    ).encode(),
+    "words of limits": lambda n: b"too many rate requests per access verify " * (n // 40),
+    "open tags": lambda n: b"<a" * (n // 2),
+    "open brackets": lambda n: b"<" * n,
+    "open styles": lambda n: b"<style>" * (n // 7),
+    "one headline": lambda n: b"x" * n,
+    "spaces": lambda n: b" " * n,
+    "spaces inside": lambda n: b'{"code":' + b" " * n + b"1}",
+    "arrays in arrays": lambda n: b"[" * n,
+    "arrays in an unread field": lambda n: (
+        b'{"retCode":1,"code":1,"x":%b%b}' % (b"[" * (n // 2), b"]" * (n // 2))
+    ),
+    "objects in the details": lambda n: (
+        b'{"code":1,"errorData":%b1%b}' % (b'{"a":' * (n // 6), b"}" * (n // 6))
+    ),
+    "digits": lambda n: b'{"retCode":%b,"code":%b}' % (b"9" * (n // 2), b"9" * (n // 2)),
+    "digits in the details": lambda n: b'{"code":1,"errorData":{"a":%b}}' % (b"9" * n),
+    "many details": lambda n: b'{"code":1,"errorData":{"a":[%b1]}}' % (b"1," * (n // 2)),
+    "halves of characters": lambda n: (
+        b'{"retCode":1,"code":1,"retMsg":"%b","msg":"%b"}'
+        % (b"\\ud800" * (n // 12), b"\\ud800" * (n // 12))
+    ),
+    "a code of letters": lambda n: b'{"code":"%b"}' % (b"x" * n),
+    "broken UTF-8": lambda n: b"\xff\xfe" * (n // 2),
+}
+
+
+@pytest.mark.parametrize("name", list(SHAPES))
+@pytest.mark.parametrize("request_name", ["binance tickers", "bybit tickers"])
+@pytest.mark.parametrize("status", [200, 400, 403, 503])
+def test_no_body_takes_long(name: str, request_name: str, status: int) -> None:
+    """It is the process's own time that counts; a busy machine has no part in it."""
+    for size in (MB // 8, MB):
+        body = SHAPES[name](size)
+        best_s = 1.0
+        for _ in range(3):
+            began = time.process_time()
+            error = _judge(request_name, status, body)
+            best_s = min(best_s, time.process_time() - began)
+        assert best_s < 0.05, f"{size} bytes: {best_s:.3f} s"
+        assert error is None or len(str(error)) < 500
+
+
+def test_a_body_of_16_mb_is_bounded_work() -> None:
+    body = b'{"code":1,"errorData":{"a":[%b1]}}' % (b"1," * (8 * MB))
+    began = time.process_time()
+    error = _judge("binance tickers", 503, body)
+    assert time.process_time() - began < 0.05
+    assert type(error) is SourceDown
