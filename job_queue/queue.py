@@ -8,13 +8,14 @@ the job, joins a run that is still queued, or notes a rerun.
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import orjson
+import structlog
 
 from job_queue.kinds import IDS_BY_LANE, JOB_IDS, Lane, lane_of
-from job_queue.records import JobRecord, fields_of, read_record
+from job_queue.records import JobRecord, UnreadableRecord, read_record, sequence_of
 from job_queue.transitions import (
     ABORT,
     FINISH,
@@ -25,6 +26,7 @@ from job_queue.transitions import (
     REQUEST,
     TAKE,
 )
+from logging_setup import ThrottledLog
 from stores.hot.leases import Lease, lock_key, retry_under_lease
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore, Word
@@ -39,6 +41,7 @@ _HAS_WORK_KEYS: Final = tuple(
 _KEYS_PER_LANE: Final = tuple(1 + len(ids) for ids in IDS_BY_LANE.values())
 _CHANNEL: Final = "queued"
 _SEQUENCE: Final = "jobs:sequence"
+_log = ThrottledLog(structlog.get_logger(__name__))
 
 
 class JobAborted(Exception):
@@ -183,22 +186,23 @@ class JobQueue:
         if job_id not in JOB_IDS:
             return None
         record = await self._abort.run([_key(job_id)], [self._clock_ms(), RECORD_TTL_S])
-        return read_record(job_id, record) if record else None
+        return _readable(job_id, record)
 
     async def get(self, job_id: str) -> JobRecord | None:
-        """The job's record, or None if it was never requested or has expired (RECORD_TTL_S)."""
+        """The job's record; None if it was never requested, has expired (RECORD_TTL_S), or cannot
+        be read."""
         if job_id not in JOB_IDS:
             return None
-        record = await self._store.execute("HGETALL", _key(job_id))
-        return read_record(job_id, record) if record else None
+        (record,) = await self._list.run([_key(job_id)])
+        return _readable(job_id, record)
 
     async def list(self) -> "list[JobRecord]":
-        """All records, the last queued one first."""
+        """All records that can be read, the last queued one first."""
         records = await self._list.run([_key(job_id) for job_id in JOB_IDS])
         known = [
-            (int(fields_of(record)[b"seq"]), read_record(job_id, record))
+            (sequence_of(record), job)
             for job_id, record in zip(JOB_IDS, records, strict=True)
-            if record
+            if (job := _readable(job_id, record)) is not None
         ]
         return [record for _, record in sorted(known, key=lambda pair: pair[0], reverse=True)]
 
@@ -246,6 +250,16 @@ def _raise_unless_held(answer: bytes, lease: Lease) -> None:
     lease.raise_if_lost(answer)
     if answer == b"aborted":
         raise JobAborted("the run was aborted")
+
+
+def _readable(job_id: str, record: Sequence[bytes]) -> JobRecord | None:
+    if not record:
+        return None
+    try:
+        return read_record(job_id, record)
+    except UnreadableRecord as error:
+        _log.warning("job_record_unreadable", job=job_id, error=str(error))
+        return None
 
 
 def _key(job_id: str) -> str:

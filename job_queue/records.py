@@ -1,8 +1,12 @@
-"""JobRecord and LastRun: a job's stored fields as typed values."""
+"""JobRecord and LastRun: a job's stored fields as typed values.
+
+Others may write to the store: a field that cannot be read counts as absent, and a record without a
+known state is UnreadableRecord.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -10,7 +14,16 @@ from job_queue.kinds import job_definition
 from market.timeframes import Timeframe
 from stores.hot.store import StoreUnavailable
 
+_LONGEST_TEXT: Final = 2_000  # characters
+_LONGEST_RESULT: Final = 10_000  # bytes
+_MOST_NESTED: Final = 64  # objects and lists in a result
+_LARGEST_NUMBER: Final = 10**14  # as a time in ms, the year 5138
+
 JobState = Literal["queued", "active", "complete", "failed", "aborted"]
+
+
+class UnreadableRecord(StoreUnavailable):
+    """The record has no state that this version knows; the next request replaces it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +78,17 @@ class JobRecord:
         return self.state in ("queued", "active")
 
 
-def fields_of(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    """HGETALL's answer as a mapping."""
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+def sequence_of(flat: Sequence[bytes]) -> int:
+    """The record's place in the order of requests."""
+    return _fields(flat).number("seq") or 0
 
 
 def read_record(job_id: str, flat: Sequence[bytes], run: int | None = None) -> JobRecord:
-    """The record in HGETALL's answer; `run` replaces the stored run number if given.
+    """The record in a script's answer; `run` replaces the stored run number if given.
 
-    Raises StoreUnavailable for a state that this version does not know.
+    Raises UnreadableRecord.
     """
-    fields = _Fields(fields_of(flat))
+    fields = _fields(flat)
     return JobRecord(
         id=job_id,
         run=run or fields.number("run") or 0,
@@ -97,28 +110,41 @@ def read_record(job_id: str, flat: Sequence[bytes], run: int | None = None) -> J
 
 @dataclass(frozen=True, slots=True)
 class _Fields:
-    """Typed access to stored fields; '' means None."""
+    """Typed access to stored fields; None for '' and for what is not of the type."""
 
     stored: Mapping[bytes, bytes]
 
     def text(self, name: str) -> str | None:
-        return self.stored.get(name.encode(), b"").decode() or None
+        found = self.stored.get(name.encode(), b"")[: 4 * _LONGEST_TEXT]
+        return found.decode(errors="replace")[:_LONGEST_TEXT] or None
 
     def number(self, name: str) -> int | None:
-        text = self.text(name)
-        return None if text is None else int(text)
+        found = self.stored.get(name.encode(), b"")
+        if not found.isdigit() or len(found) > len(str(_LARGEST_NUMBER)):
+            return None
+        return int(found)
 
     def mapping(self, name: str) -> Mapping[str, Any] | None:
-        text = self.text(name)
-        found: dict[str, Any] | None = None if text is None else orjson.loads(text)
-        return found
+        found = self.stored.get(name.encode(), b"")
+        nested = found.count(b"{") + found.count(b"[")
+        if len(found) > _LONGEST_RESULT or nested > _MOST_NESTED:
+            return None
+        try:
+            result = orjson.loads(found)
+        except orjson.JSONDecodeError:
+            return None
+        return result if isinstance(result, dict) else None
 
     def state(self) -> JobState:
         match self.text("state"):
             case "queued" | "active" | "complete" | "failed" | "aborted" as state:
                 return state
             case other:
-                raise StoreUnavailable(f"a job's record has the unknown state {other!r}")
+                raise UnreadableRecord(f"a job's record has the unknown state {other!r}")
+
+
+def _fields(flat: Sequence[bytes]) -> _Fields:
+    return _Fields(dict(zip(flat[::2], flat[1::2], strict=True)))
 
 
 def _last_run(fields: _Fields) -> LastRun | None:

@@ -3,12 +3,50 @@
 A record is a hash; '' is null. The scripts name all keys in KEYS and use neither cjson nor the
 server's clock, so they run alike on Redis 6.2, Valkey and Upstash. Answers: 'ok', 'lost' (the
 caller does not hold the lease), 'aborted' (the run is no longer the caller's).
+
+Others may write to the store: a key of another type counts as absent and REQUEST replaces it, and
+a field that is no number counts as 0.
 """
 
 from typing import Final
 
+from stores.hot.leases import LONGEST_LEASE_MS
+
+_LARGEST_FIELD: Final = 100_000  # bytes; a larger field counts as absent
+
+# fields(job, names...): the fields, none of them from a key of another type.
+# whole(text): the text as a whole number below 10^14, which Lua writes in digits; else 0.
+# given(text): whether the field exists and is not ''.
+# record(job): the known fields with their names, as HGETALL has them.
+_RECORD: Final = f"""
+local function fields(job, ...)
+  local found = redis.pcall('HMGET', job, ...)
+  return found.err and {{}} or found
+end
+local function whole(text)
+  local n = tonumber(text or '')
+  return n and n >= 0 and n < 1e14 and n == math.floor(n) and n or 0
+end
+local function given(text) return text and text ~= '' end
+local names = {{'state', 'run', 'seq', 'enqueued_at', 'started_at', 'finished_at', 'attempts',
+  'phase', 'done', 'total', 'error', 'result', 'coalesced', 'rerun_seq', 'last_run', 'last_state',
+  'last_as_of', 'last_finished_at', 'last_result', 'last_error'}}
+local function record(job)
+  local known, found = {{}}, fields(job, unpack(names))
+  for i, name in ipairs(names) do
+    if found[i] and #found[i] <= {_LARGEST_FIELD} then
+      known[#known + 1] = name
+      known[#known + 1] = found[i]
+    end
+  end
+  return known
+end
+"""
+
 # queued(job; seq, enqueued_at, run): writes a fresh record in state queued.
-_QUEUED: Final = """
+_QUEUED: Final = (
+    _RECORD
+    + """
 local function queued(job, seq, at, run)
   redis.call('HSET', job, 'state', 'queued', 'run', run, 'seq', seq, 'enqueued_at', at,
     'started_at', '', 'finished_at', '', 'attempts', 0, 'phase', 'queued', 'done', 0, 'total', 0,
@@ -16,6 +54,7 @@ local function queued(job, seq, at, run)
   redis.call('PERSIST', job)
 end
 """
+)
 
 # A full store refuses a script's first write if that takes memory, but accepts later writes once
 # one was accepted. Scripts that record a run's end or progress start with PERSIST, which takes no
@@ -29,14 +68,14 @@ _ENDED: Final = (
     + """
 local function ended(job, state, as_of, now, result, err, keep_s)
   redis.call('PERSIST', job)
-  local r = redis.call('HMGET', job, 'run', 'rerun_seq', 'rerun_at', 'lease', 'done', 'total')
-  local done = state == 'complete' and r[6] or r[5] or 0
-  local run, wanted = tonumber(r[1]), r[2] and r[2] ~= ''
+  local r = fields(job, 'run', 'rerun_seq', 'rerun_at', 'lease', 'done', 'total')
+  local done = whole(state == 'complete' and r[6] or r[5])
+  local run, wanted = whole(r[1]), given(r[2])
   if wanted and state == 'aborted' then run = run + 1 end
   redis.call('HSET', job, 'last_run', run, 'last_state', state, 'last_as_of', as_of,
     'last_finished_at', now, 'last_result', result, 'last_error', err, 'last_lease', r[4] or '')
   if wanted and state ~= 'aborted' then
-    queued(job, r[2], r[3], run + 1)
+    queued(job, whole(r[2]), whole(r[3]), run + 1)
     return true
   end
   redis.call('HSET', job, 'state', state, 'run', run, 'phase', 'done', 'done', done,
@@ -52,34 +91,44 @@ end
 # Returns nil if they are, else 'lost' or 'aborted'.
 _MINE: Final = """
 local function not_mine(lock, job, value, run)
-  if redis.call('GET', lock) ~= value then return 'lost' end
-  local r = redis.call('HMGET', job, 'state', 'run', 'lease')
+  if redis.pcall('GET', lock) ~= value then return 'lost' end
+  local r = fields(job, 'state', 'run', 'lease')
   if r[1] ~= 'active' or r[2] ~= run or r[3] ~= value then return 'aborted' end
 end
 """
 
 # request(job, counter; now, channel, id): queues the job, joins a queued run, or notes a rerun.
+# A counter that cannot be counted up starts again at 1.
 # Returns {run that satisfies this request, record}.
 REQUEST: Final = (
     _QUEUED
     + """
-local r = redis.call('HMGET', KEYS[1], 'state', 'run', 'rerun_seq')
-local state, run = r[1], tonumber(r[2] or '0')
+local r = redis.pcall('HMGET', KEYS[1], 'state', 'run', 'rerun_seq')
+if r.err then
+  redis.call('DEL', KEYS[1])
+  r = {}
+end
+local state, run = r[1], whole(r[2])
+local function next_seq()
+  local seq = redis.pcall('INCR', KEYS[2])
+  if type(seq) == 'number' and whole(seq) > 0 then return seq end
+  redis.call('SET', KEYS[2], 1)
+  return 1
+end
 if state == 'queued' then
   redis.call('HSET', KEYS[1], 'coalesced', 1)
 elseif state == 'active' then
   redis.call('HSET', KEYS[1], 'coalesced', 1)
-  if r[3] == '' then
-    local seq = redis.call('INCR', KEYS[2])
-    redis.call('HSET', KEYS[1], 'rerun_seq', seq, 'rerun_at', ARGV[1])
+  if not given(r[3]) then
+    redis.call('HSET', KEYS[1], 'rerun_seq', next_seq(), 'rerun_at', ARGV[1])
   end
   run = run + 1
 else
   run = run + 1
-  queued(KEYS[1], redis.call('INCR', KEYS[2]), ARGV[1], run)
+  queued(KEYS[1], next_seq(), ARGV[1], run)
   if ARGV[2] ~= '' then redis.call('PUBLISH', ARGV[2], ARGV[3]) end
 end
-return {run, redis.call('HGETALL', KEYS[1])}
+return {run, record(KEYS[1])}
 """
 )
 
@@ -89,42 +138,42 @@ return {run, redis.call('HGETALL', KEYS[1])}
 TAKE: Final = (
     _ENDED
     + """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'lost', 0, {}} end
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return {'lost', 0, {}} end
 local best, best_seq, orphan
 for i = 2, #KEYS do
-  local r = redis.call('HMGET', KEYS[i], 'state', 'lease', 'seq', 'attempts')
+  local r = fields(KEYS[i], 'state', 'lease', 'seq', 'attempts', 'run')
   local dead = r[1] == 'active' and r[2] ~= ARGV[1]
   if r[1] == 'active' and not dead then
-    return {'ok', i - 1, redis.call('HGETALL', KEYS[i])}
+    redis.call('HSET', KEYS[i], 'run', whole(r[5]))
+    return {'ok', i - 1, record(KEYS[i])}
   end
-  if dead and tonumber(r[4]) >= tonumber(ARGV[3]) then
-    local why = 'the worker died in each of ' .. r[4] .. ' attempts'
+  if dead and whole(r[4]) >= tonumber(ARGV[3]) then
+    local why = 'the worker died in each of ' .. whole(r[4]) .. ' attempts'
     dead = false
     if ended(KEYS[i], 'failed', '', ARGV[2], '', why, ARGV[4]) then
-      r = redis.call('HMGET', KEYS[i], 'state', 'lease', 'seq', 'attempts')
+      r = fields(KEYS[i], 'state', 'lease', 'seq', 'attempts')
     end
   end
-  local seq = tonumber(r[3] or '0')
+  local seq = whole(r[3])
   local better = not best or (dead and not orphan) or (dead == orphan and seq < best_seq)
   if (dead or r[1] == 'queued') and better then best, best_seq, orphan = i, seq, dead end
 end
 if not best then return {'ok', 0, {}} end
 local job = KEYS[best]
-local r = redis.call('HMGET', job, 'run', 'rerun_seq')
-if r[2] ~= '' then
-  redis.call('HSET', job, 'run', tonumber(r[1]) + 1, 'rerun_seq', '', 'rerun_at', '')
-end
-redis.call('HINCRBY', job, 'attempts', 1)
-redis.call('HSET', job, 'state', 'active', 'lease', ARGV[1], 'started_at', ARGV[2],
+local r = fields(job, 'run', 'rerun_seq', 'attempts')
+local run = whole(r[1]) + (given(r[2]) and 1 or 0)
+redis.call('HSET', job, 'state', 'active', 'run', run, 'attempts', whole(r[3]) + 1,
+  'rerun_seq', '', 'rerun_at', '', 'lease', ARGV[1], 'started_at', ARGV[2],
   'phase', 'markets', 'done', 0, 'total', 0)
-return {'ok', best - 1, redis.call('HGETALL', job)}
+return {'ok', best - 1, record(job)}
 """
 )
 
 # progress(lock, job; value, run, phase, done, total): stores the run's progress.
 # Returns the answer.
 PROGRESS: Final = (
-    _MINE
+    _RECORD
+    + _MINE
     + """
 local no = not_mine(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
 if no then return no end
@@ -140,7 +189,7 @@ FINISH: Final = (
     _ENDED
     + _MINE
     + """
-local r = redis.call('HMGET', KEYS[2], 'last_run', 'last_lease', 'last_state')
+local r = fields(KEYS[2], 'last_run', 'last_lease', 'last_state')
 if r[1] == ARGV[2] and r[2] == ARGV[1] and r[3] == ARGV[3] then return 'ok' end
 local no = not_mine(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
 if no then return no end
@@ -159,12 +208,12 @@ HAND_BACK: Final = (
     + """
 local no = not_mine(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
 if no then return no end
-local r = redis.call('HMGET', KEYS[2], 'run', 'rerun_seq', 'seq', 'enqueued_at', 'attempts')
-local run = tonumber(r[1])
-if r[2] ~= '' then run = run + 1 end
+local r = fields(KEYS[2], 'run', 'rerun_seq', 'seq', 'enqueued_at', 'attempts')
+local run = whole(r[1])
+if given(r[2]) then run = run + 1 end
 redis.call('PERSIST', KEYS[2])
-queued(KEYS[2], r[3], r[4], run)
-redis.call('HSET', KEYS[2], 'attempts', tonumber(r[5]) - 1)
+queued(KEYS[2], whole(r[3]), whole(r[4]), run)
+redis.call('HSET', KEYS[2], 'attempts', math.max(0, whole(r[5]) - 1))
 if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
 return 'ok'
 """
@@ -175,31 +224,36 @@ return 'ok'
 ABORT: Final = (
     _ENDED
     + """
-local state = redis.call('HGET', KEYS[1], 'state')
+local state = fields(KEYS[1], 'state')[1]
 if state == 'queued' or state == 'active' then
   ended(KEYS[1], 'aborted', '', ARGV[1], '', '', ARGV[2])
 end
-return redis.call('HGETALL', KEYS[1])
+return record(KEYS[1])
 """
 )
 
 # list(jobs...): reads all records.
 # Returns a record for each key, which is empty if there is none.
-LIST: Final = """
+LIST: Final = (
+    _RECORD
+    + """
 local records = {}
-for i = 1, #KEYS do records[i] = redis.call('HGETALL', KEYS[i]) end
+for i = 1, #KEYS do records[i] = record(KEYS[i]) end
 return records
 """
+)
 
 # has_work({lock, jobs...} of each lane; number of keys of each lane): whether the lane's lock is
-# free and one of its jobs is queued or active. Returns 1 or 0 for each lane.
-HAS_WORK: Final = """
-local answers, lock = {}, 1
+# free and one of its jobs is queued or active. Returns 1 or 0 for each lane. A lock that does not
+# expire, or not soon, is no lease: whoever acquires it gives it an expiry.
+HAS_WORK: Final = f"""
+local answers, lock = {{}}, 1
 for lane = 1, #ARGV do
   local last, found = lock + ARGV[lane] - 1, 0
-  if redis.call('EXISTS', KEYS[lock]) == 0 then
+  local ttl = redis.call('PTTL', KEYS[lock])
+  if ttl < 0 or ttl > {LONGEST_LEASE_MS} then
     for i = lock + 1, last do
-      local state = redis.call('HGET', KEYS[i], 'state')
+      local state = redis.pcall('HGET', KEYS[i], 'state')
       if state == 'queued' or state == 'active' then found = 1 end
     end
   end

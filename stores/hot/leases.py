@@ -2,7 +2,9 @@
 
 `lock:<name>` holds `<token> <nonce> <holder>`. Every script that writes under a lease compares
 the whole value inside Redis. The token is a counter; the nonce distinguishes equal tokens if the
-store lost its counter.
+store lost its counter. Others may write to the store: a lock of another type counts as free, and
+one that does not expire, or not within LONGEST_LEASE_MS, gets an expiry, which a living holder
+renews.
 """
 
 import asyncio
@@ -24,15 +26,28 @@ _MOST_REFUSALS: Final = 6  # about 3 s with the pauses between them
 _FINAL_REFUSALS: Final = frozenset(("OOM", "NOPERM", "NOAUTH", "WRONGPASS", "WRONGTYPE"))
 _CLEANUP_S: Final = 1.0
 
+LONGEST_LEASE_MS: Final = 300_000  # the largest WORKER_LOCK_TTL_S
+
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
-# acquire(lock, counter; nonce and holder, ttl): takes the lock if it is free.
-# Returns {1, value, token} when taken, {0, the current holder's value, 0} when not.
+# acquire(lock, counter; nonce and holder, ttl, longest ttl): takes the lock if it is free.
+# A counter that cannot be counted up starts again at 1; Lua writes a token below 10^14 in digits.
+# Returns {1, value, token} when taken, {0, the current holder's value, 0} when not; -1 in place of
+# the last 0 if the lock would not have expired.
 _ACQUIRE: Final = """
-local held = redis.call('GET', KEYS[1])
-if held then return {0, held, 0} end
-local token = redis.call('INCR', KEYS[2])
+local held = redis.pcall('GET', KEYS[1])
+if type(held) == 'string' then
+  local ttl = redis.call('PTTL', KEYS[1])
+  if ttl >= 0 and ttl <= tonumber(ARGV[3]) then return {0, held, 0} end
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  return {0, held, -1}
+end
+local token = redis.pcall('INCR', KEYS[2])
+if type(token) ~= 'number' or token < 1 or token >= 1e14 then
+  token = 1
+  redis.call('SET', KEYS[2], token)
+end
 local value = token .. ' ' .. ARGV[1]
 redis.call('SET', KEYS[1], value, 'PX', ARGV[2])
 return {1, value, token}
@@ -41,22 +56,23 @@ return {1, value, token}
 # renew(lock; value, ttl): resets the time to live.
 # Returns 1, or 0 when the lock holds another value.
 _RENEW: Final = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
 
 # release(lock; the value without its token): deletes the lock, whatever its token.
 # Returns 1, or 0 when the lock holds another value.
 _RELEASE: Final = """
-local held = redis.call('GET', KEYS[1])
-if not held or string.match(held, '^%d+ (.*)$') ~= ARGV[1] then return 0 end
+local held = redis.pcall('GET', KEYS[1])
+if type(held) ~= 'string' or string.match(held, '^%d+ (.*)$') ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 """
 
 # holder(lock): reads the lock.
 # Returns {value or nil, remaining ms}.
 _HOLDER: Final = """
-return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}
+local held = redis.pcall('GET', KEYS[1])
+return {type(held) == 'string' and held, redis.call('PTTL', KEYS[1])}
 """
 
 
@@ -222,13 +238,15 @@ async def try_acquire(
     key = lock_key(name)
     try:
         taken, value, token = await store.script(_ACQUIRE).run(
-            [key, f"{key}:token"], [nonce_and_holder, round(ttl_s * 1000)]
+            [key, f"{key}:token"], [nonce_and_holder, round(ttl_s * 1000), LONGEST_LEASE_MS]
         )
     except asyncio.CancelledError:
         # The command may have run, so the lock may exist without a Lease that would release it.
         await _try_release(store.script(_RELEASE), key, nonce_and_holder)
         raise
     if not taken:
+        if token:
+            log.warning("lock_without_expiry", lease=name, expires_in_s=ttl_s)
         return None
     return Lease(
         store,
@@ -268,7 +286,7 @@ async def current_holder(store: HotStore, name: str) -> LeaseHolder | None:
     if value is None:
         return None
     token, _, rest = value.decode(errors="replace").partition(" ")
-    return LeaseHolder(rest.partition(" ")[2], int(token) if token.isdigit() else 0, ttl_ms)
+    return LeaseHolder(rest.partition(" ")[2], int(token) if token.isdecimal() else 0, ttl_ms)
 
 
 async def _try_release(release: Script, key: str, nonce_and_holder: str) -> None:
