@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -95,6 +95,44 @@ def _prefix(value: str) -> str:
     return value
 
 
+_HOST: Final = re.compile(r"(\*?\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", re.ASCII)
+
+
+def _hosts(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    hosts = tuple(host.lower() for host in _split_list(value))
+    for host in hosts:
+        if host != "*" and not _HOST.fullmatch(host) and not _is_ipv6(host):
+            raise ValueError(
+                "must be * or names and addresses without a port, comma-separated,"
+                " such as example.org or *.example.org"
+            )
+    return hosts
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ip_address(host.removeprefix("[").removesuffix("]")).version == 6
+    except ValueError:
+        return False
+
+
+_BYTES: Final = re.compile(r"([0-9]{1,15})\s*(?:([kmg])(i?)b)?", re.ASCII | re.IGNORECASE)
+_LEAST_IN_FLIGHT: Final = 1_000_000
+
+
+def _byte_size(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    found = _BYTES.fullmatch(value.strip())
+    if found is None:
+        raise ValueError("must be a whole number of bytes, KB, MB or GB, such as 500MB")
+    number, prefix, binary = found.groups()
+    power = " kmg".index(prefix.lower()) if prefix else 0
+    return int(number) * (1024 if binary else 1000) ** power
+
+
 Network = IPv4Network | IPv6Network
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 
@@ -152,10 +190,15 @@ class Settings(_BaseUrls):
 
     cron_secret: SecretStr | None = None
     api_token: SecretStr | None = None
+    read_token: SecretStr | None = None
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = ()
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = (
         ip_network("127.0.0.0/8"),
         ip_network("::1"),
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_hosts)] = ()
+    max_bytes_in_flight: Annotated[int, BeforeValidator(_byte_size)] = Field(
+        10**9, ge=_LEAST_IN_FLIGHT
     )
     max_waits_per_client: int = Field(100, ge=1, le=100_000)
     worker_lock_ttl_s: float = Field(15, ge=1, le=300)

@@ -5,6 +5,7 @@ import asyncio
 import os
 import socket
 
+from api.connections.hosts import Hosts
 from api.connections.limits import ConnectionLimits
 from api.connections.server import serve_app
 from api_routes import create_app
@@ -32,7 +33,9 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
     app = create_app(settings, lambda: open_parts(settings, "api"), metrics=metrics)
     tune_garbage_collection()
     listener = socket.socket(fileno=fd) if fd is not None else listen(settings)
-    limits = ConnectionLimits.for_open_files(raise_open_file_limit(), metrics)
+    hosts = Hosts(settings.allowed_hosts, settings.host)
+    hosts.look_up_own_name()
+    limits = ConnectionLimits.for_open_files(raise_open_file_limit(), metrics, hosts)
     if fd is None:
         say(f"Perpcache API: {READY_WORDS}{address_of(listener)}")
     started = await serve_app(app, listener, stop, limits, before_end=app.release_waiters)

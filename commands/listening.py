@@ -18,7 +18,7 @@ _READY_S: Final = 30.0
 _PROBE_S: Final = 2.0
 _FIRST_PROBE_S: Final = 0.05
 _SLOWEST_PROBE_S: Final = 0.2
-_HEALTH_REQUEST: Final = b"GET /health HTTP/1.1\r\nHost: perpcache\r\nConnection: close\r\n\r\n"
+_HEALTH_REQUEST: Final = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 log = structlog.get_logger(__name__)
 

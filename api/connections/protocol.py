@@ -1,8 +1,8 @@
 """The HTTP/1.1 protocol of a connection: uvicorn's, with the limits of limits.py enforced.
 
-Malformed and oversized requests are answered here (400, 414, 431, 503, 505), counted, and logged
-at a limited rate. tests/api/connections/test_uvicorn.py lists the private parts of uvicorn that
-are used here, and the version for which they were checked.
+Malformed, oversized and misdirected requests are answered here (400, 414, 421, 431, 503, 505),
+counted, and logged at a limited rate. tests/api/connections/test_uvicorn.py lists the private
+parts of uvicorn that are used here, and the version for which they were checked.
 """
 
 import asyncio
@@ -17,8 +17,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from api.answers import PACE_EXTENSION, PIECE_BYTES, refusal
+from api.connections.hosts import authority
 from api.connections.limits import (
     LARGEST_HEAD,
+    LARGEST_PIPELINE,
+    LARGEST_TRAILER,
     LONGEST_TARGET,
     MOST_HEADERS,
     MOST_PIPELINED,
@@ -56,6 +59,9 @@ class ServingProtocol(HttpToolsProtocol):
         self._in_head = False
         self._in_parts = False  # the head came in several reads or a long one: check its sizes
         self._open_head_bytes = 0  # of all reads within the head so far
+        self._in_body = False
+        self._trailer_bytes = 0  # of the reads since the last one that brought a part of the body
+        self._pipelined_bytes = 0  # of the heads of requests that wait for earlier answers
         # Timers for a head or the rest of a refused request, and for unsent bytes.
         self._timer: asyncio.TimerHandle | None = None
         self._unsent_timer: asyncio.TimerHandle | None = None
@@ -113,6 +119,11 @@ class ServingProtocol(HttpToolsProtocol):
         if was_in_head and self._in_head:
             self._open_head_bytes += len(data)
             self._check_open_head()
+        elif self._in_body:
+            self._trailer_bytes += len(data)
+            if self._trailer_bytes > LARGEST_TRAILER:
+                self._refuse(431, f"trailers are larger than {LARGEST_TRAILER} bytes: send fewer")
+                return
         if self._timer is None and (self._in_head or self._is_idle()):
             # Also after the rest of an unread body, or empty lines: a head must follow.
             self._start_head_timer()
@@ -129,27 +140,55 @@ class ServingProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._stop_timer()
         self._in_head = False
+        self._in_body = True
+        self._trailer_bytes = 0
         if self._in_parts or len(self.headers) > MOST_HEADERS:
             self._check_sizes()
         version = self.parser.get_http_version()
         if version not in ("1.0", "1.1"):
             self._stop_parsing(505, f"HTTP/{version} is not supported: use HTTP/1.1")
         # RFC 9112, 3.2: exactly one Host, because a proxy may have used another one of several.
-        hosts = 0
-        for name, _ in self.headers:
-            if name == b"host":
-                hosts += 1
-        if hosts != 1 and (hosts or version == "1.1"):
-            self._stop_parsing(400, f"{hosts} Host headers: a request has exactly one")
-        if len(self.pipeline) >= MOST_PIPELINED:
-            detail = f"more than {MOST_PIPELINED} pipelined requests: read their answers first"
-            self._stop_parsing(400, detail)
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) != 1 and (hosts or version == "1.1"):
+            self._stop_parsing(400, f"{len(hosts)} Host headers: a request has exactly one")
+        if not self.url.startswith(b"/") and (named := authority(self.url)) is not None:
+            hosts.append(named)
+        for host in hosts:
+            self._check_host(host)
+        if self._serving is None:
+            self._pipelined_bytes = 0
+        else:
+            self._check_pipeline()
         super().on_headers_complete()
+        # Trailers come as headers, too; they go to a list that nobody reads (RFC 9110, 6.5.1).
+        self.headers = []
         self.limits.idle.pop(self, None)
         if self._serving is None:
             self._serving = self.cycle
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        self._trailer_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        super().on_message_complete()
+
+    def _check_host(self, host: bytes) -> None:
+        refused = self.limits.hosts.refuses(host, self.server and self.server[0])
+        if refused is not None:
+            self._stop_parsing(421, refused)
+
+    def _check_pipeline(self) -> None:
+        self._pipelined_bytes += self._head_bytes()
+        if len(self.pipeline) >= MOST_PIPELINED or self._pipelined_bytes > LARGEST_PIPELINE:
+            most = f"more than {MOST_PIPELINED} pipelined requests, or {LARGEST_PIPELINE} bytes"
+            self._stop_parsing(400, f"{most}: read the answers first")
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _check_open_head(self) -> None:
         if len(self.url) > LONGEST_TARGET:
@@ -160,10 +199,7 @@ class ServingProtocol(HttpToolsProtocol):
     def _check_sizes(self) -> None:
         if len(self.url) > LONGEST_TARGET:
             self._stop_parsing(*_target_too_long())
-        if (
-            len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-            > LARGEST_HEAD
-        ):
+        if self._head_bytes() > LARGEST_HEAD:
             self._stop_parsing(*_head_too_large())
         if len(self.headers) > MOST_HEADERS:
             self._stop_parsing(431, f"more than {MOST_HEADERS} headers: send fewer")

@@ -37,6 +37,12 @@ JUNK: dict[str, tuple[bytes, int]] = {
     "no host": (b"GET /health HTTP/1.1\r\n\r\n", 400),
     "two hosts": (_HEAD + b"Host: y\r\n\r\n", 400),
     "no address": (b"GET http:///\xff HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    "another host": (b"GET / HTTP/1.1\r\nHost: other.example\r\n\r\n", 421),
+    "another target": (b"GET http://other.example/ HTTP/1.1\r\nHost: x\r\n\r\n", 421),
+    "endless trailer": (
+        _POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nA: " + b"b" * 70_000,
+        431,
+    ),
     "tunnel": (b"CONNECT evil.example:443 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     "long target": (b"GET /" + b"a" * 17_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
     "long query": (b"GET /cache/4h?symbol=" + b"A" * 17_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
@@ -69,7 +75,7 @@ SILLY: dict[str, tuple[bytes, int]] = {
     "climbing": (b"GET /docs/..%2f..%2f..%2fetc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", 404),
     "zero in the path": (b"GET /jobs/%00 HTTP/1.1\r\nHost: x\r\n\r\n", 404),
     "another key": (b"GET /jobs/collect:4h%0d%0aDEL%20x HTTP/1.1\r\nHost: x\r\n\r\n", 404),
-    "another host": (b"GET http://evil.example/nope HTTP/1.1\r\nHost: evil.example\r\n\r\n", 404),
+    "absolute": (b"GET http://localhost/nope HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
     "bad query": (b"GET /cache/4h?limit=%ff%00&since=--&wait=1e9 HTTP/1.1\r\nHost: x\r\n\r\n", 422),
     "many fields": (
         b"GET /cache/4h?" + b"a&" * 3000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",

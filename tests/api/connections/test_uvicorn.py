@@ -26,6 +26,8 @@ OVERRIDDEN = {
     "data_received": ["self", "data"],
     "on_message_begin": ["self"],
     "on_headers_complete": ["self"],
+    "on_body": ["self", "body"],
+    "on_message_complete": ["self"],
     "on_response_complete": ["self"],
     "pause_writing": ["self"],
     "resume_writing": ["self"],
@@ -33,7 +35,7 @@ OVERRIDDEN = {
 }
 READ = (
     "transport", "flow", "loop", "parser", "scope", "url", "headers", "cycle", "pipeline",
-    "timeout_keep_alive_task",
+    "server", "timeout_keep_alive_task",
 )  # fmt: skip
 OF_A_CYCLE = ("response_started", "response_complete", "disconnected", "message_event",
               "keep_alive", "body")  # fmt: skip
