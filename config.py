@@ -202,6 +202,7 @@ class Settings(_BaseUrls):
     )
     max_waits_per_client: int = Field(100, ge=1, le=100_000)
     worker_lock_ttl_s: float = Field(15, ge=1, le=300)
+    min_refresh_s: float = Field(2, ge=0, le=3600)
     fr_refresh_on_start: bool = True
 
     @model_validator(mode="after")

@@ -14,18 +14,19 @@ from jobs.context import JobContext, JobFailed, Outcome, Progress
 from jobs.runners import run_job
 from logging_setup import OutageLog
 from metrics.exposition import pack
-from stores.hot.beats import BEAT_TTL_S, beat
+from stores.hot.beats import beat_times
 from stores.hot.leases import Lease, LeaseLost, try_acquire
 from stores.hot.store import StoreRefused, StoreUnavailable
 from timing.backoff import Backoff, stop_or
+from timing.clock import Clock, SystemClock
 from venues.errors import CollectionFailed, ExchangeError
 
 # A job's record must be at most 1 s old, so it is written more often.
 _REPORT_EVERY_S: Final = 0.5
-_LOOK_EVERY_S: Final = 1.0
+# Over Upstash, where every command is billed, heartbeats are the looks for new jobs.
+_LOOK_EVERY_S: Final = {"native": 1.0, "upstash": 60.0}
 _FIRST_RETRY_S: Final = 0.5
 _SLOWEST_RETRY_S: Final = 5.0
-_BEAT_EVERY_S: Final = BEAT_TTL_S / 3
 # SIGTERM must end the worker within 3 s; handing a job back may take this much of it.
 _HAND_BACK_S: Final = 1.0
 
@@ -39,15 +40,22 @@ RunEnd = Literal["complete", "failed", "aborted", "queued", "lost"]
 class Worker:
     """Runs queued jobs until stopped, and then hands the running ones back to the queue."""
 
-    def __init__(self, context: JobContext, *, holder: str, watcher: Watcher | None = None) -> None:
+    def __init__(
+        self,
+        context: JobContext,
+        *,
+        holder: str,
+        watcher: Watcher | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """`watcher` is called with a running job's progress; `clock` paces the heartbeats."""
         self._context = context
+        self._clock = clock or SystemClock()
         self._queue: JobQueue = context.queue
         self._holder = holder
         self._watcher = watcher
         self._beat_now = asyncio.Event()  # set when a job ends, to publish its metrics at once
-        # Upstash bills every command.
-        native = context.store.kind == "native"
-        self._look_every_s = _LOOK_EVERY_S if native else context.settings.upstash_poll_s
+        self._look_every_s = _LOOK_EVERY_S[context.store.kind]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serves all lanes until `stop`. Failures of stores or exchanges are never raised."""
@@ -57,16 +65,20 @@ class Worker:
             running.create_task(self._send_heartbeats(stop), name="beat")
 
     async def _send_heartbeats(self, stop: asyncio.Event) -> None:
+        backoff = Backoff(_FIRST_RETRY_S, _SLOWEST_RETRY_S)
         outage = OutageLog(log, "heartbeat_failed", "heartbeat_restored")
         while not stop.is_set():
             try:
                 self._beat_now.clear()
-                note = pack(self._context.metrics.registry)
-                await beat(self._context.store, self._holder, note)
+                await self._queue.beat(self._holder, pack(self._context.metrics.registry))
                 outage.recovered()
+                backoff.reset()
+                pause_s = beat_times(self._context.store).every_s
             except StoreUnavailable as error:
                 outage.failed(error)
-            await _wait_for_first(stop.wait(), self._beat_now.wait(), asyncio.sleep(_BEAT_EVERY_S))
+                pause_s = backoff.pause_s()
+            pause = self._clock.sleep(pause_s)
+            await _wait_for_first(stop.wait(), self._beat_now.wait(), pause)
 
     async def _serve_lane(self, lane: Lane, stop: asyncio.Event) -> None:
         backoff = Backoff(_FIRST_RETRY_S, _SLOWEST_RETRY_S)

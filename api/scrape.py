@@ -26,10 +26,12 @@ from metrics.api import ApiMetrics
 from metrics.exposition import CONTENT_TYPE, MalformedMetrics, MetricsPage, pack, unpack
 from stores.hot.beats import workers_alive
 from stores.hot.store import HotStore, StoreUnavailable
+from timing.clock import Clock, SystemClock
 
 _DEADLINE_S: Final = 2.0
-_SHARE_EVERY_S: Final = 5.0
-_SHARED_TTL_S: Final = 30
+# How often a process writes its metrics, and how long they count. Upstash bills every command.
+_SHARE_EVERY_S: Final = {"native": 5.0, "upstash": 60.0}
+_SHARED_TTL_S: Final = {"native": 30, "upstash": 150}
 _MOST_WORKERS: Final = 64
 
 log = structlog.get_logger(__name__)
@@ -38,8 +40,11 @@ log = structlog.get_logger(__name__)
 class ProcessGroup:
     """The API processes behind one listener; each answers with the metrics of all."""
 
-    def __init__(self, metrics: ApiMetrics, names: Sequence[str]) -> None:
+    def __init__(
+        self, metrics: ApiMetrics, names: Sequence[str], clock: Clock | None = None
+    ) -> None:
         self.metrics = metrics
+        self._clock = clock or SystemClock()
         self._others = [name for name in names if name != metrics.process]
         # One write at a time, so that an older one cannot replace a newer one.
         self._writing = asyncio.Lock()
@@ -71,12 +76,13 @@ class ProcessGroup:
                 await self._share(store)
             except StoreUnavailable as error:
                 log.debug("metrics_not_shared", error=str(error))
-            await asyncio.sleep(_SHARE_EVERY_S)
+            await self._clock.sleep(_SHARE_EVERY_S[store.kind])
 
     async def _share(self, store: HotStore) -> None:
         async with self._writing:
             text = pack(self.metrics.registry)
-            await store.execute("SET", self._key(self.metrics.process), text, "EX", _SHARED_TTL_S)
+            ttl_s = _SHARED_TTL_S[store.kind]
+            await store.execute("SET", self._key(self.metrics.process), text, "EX", ttl_s)
 
     def _key(self, process: str) -> str:
         return f"metrics:{self.metrics.group}:{process}"
@@ -131,7 +137,7 @@ async def _add_shared(page: MetricsPage, parts: Parts, processes: ProcessGroup) 
     page.add(
         [
             *_cache_families(metas),
-            _gauge("workers", "Workers with a heartbeat in the last 30 s.", [((), len(notes))]),
+            _gauge("workers", "Workers whose last heartbeat still counts.", [((), len(notes))]),
             _gauge(
                 "job_records",
                 "Jobs known to the queue, by state.",

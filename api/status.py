@@ -18,7 +18,7 @@ from config import Settings
 from database import DatabaseUnavailable
 from documents.names import DOCUMENTS
 from job_queue.records import LastRun
-from stores.hot.beats import StoreHealth, store_health
+from stores.hot.beats import StoreHealth, beat_times, store_health
 from stores.hot.store import StoreUnavailable
 from timing.clock import now_ms
 
@@ -43,7 +43,8 @@ def build_status(settings: Settings) -> APIRouter:
         summary="Whether the service works",
     )
     async def ready(parts: RequestParts) -> JSONResponse:
-        """503 if the hot store does not answer or no worker has sent a heartbeat for 30 s.
+        """503 if the hot store does not answer or no worker has sent a heartbeat for 30 s (over
+        Upstash: 60 s).
         `degraded` while the database is away, the store takes no writes, or the last run failed
         for want of an exchange: documents are still served."""
         (store, metas, health), database, exchanges = await asyncio.gather(
@@ -51,7 +52,7 @@ def build_status(settings: Settings) -> APIRouter:
             _database_state(parts, settings),
             _exchanges_state(parts, settings),
         )
-        worker = _worker_state(health)
+        worker = _worker_state(parts, health)
         states = {"store": store, "worker": worker, "database": database, "exchanges": exchanges}
         down = {"store": health is None, "worker": worker not in ("ok", _BEATS_UNKNOWN)}
         failed = [f"{part}: {states[part]}" for part, is_down in down.items() if is_down]
@@ -81,12 +82,14 @@ async def _store_state(
     return state, metas, health
 
 
-def _worker_state(health: StoreHealth | None) -> str:
+def _worker_state(parts: Parts, health: StoreHealth | None) -> str:
     if health is None:
         return "unknown while the store is away"
     if health.worker_alive:
         return "ok"
-    return "no heartbeat from any worker for 30 s" if health.can_beat else _BEATS_UNKNOWN
+    if not health.can_beat:
+        return _BEATS_UNKNOWN
+    return f"no heartbeat from any worker for {beat_times(parts.store).ttl_s} s"
 
 
 async def _database_state(parts: Parts, settings: Settings) -> str:

@@ -31,7 +31,11 @@ async def open_parts(settings: Settings, role: str) -> AsyncIterator[Parts]:
         opened.push_async_callback(queue_store.aclose)
         database = _database(settings)
         opened.push_async_callback(database.aclose)
-        queue = JobQueue(queue_store, wake_local=local_wakeup(settings).wake)
+        queue = JobQueue(
+            queue_store,
+            wake_local=local_wakeup(settings).wake,
+            min_refresh_s=settings.min_refresh_s,
+        )
         opened.push_async_callback(queue.aclose)
         yield Parts(store, CacheManager(store), queue, database)
 

@@ -14,6 +14,7 @@ from commands.runtime import tune_garbage_collection
 from commands.terminal import say
 from config import Settings
 from job_queue.kinds import job_id_of, lane_of
+from job_queue.records import JobRecord
 from jobs.context import JobContext
 from market.timeframes import Timeframe
 from stores.hot.leases import Lease, current_holder
@@ -50,8 +51,11 @@ async def run_here(
             return EXIT_STOPPED if stop.is_set() else EXIT_HELD
         try:
             await context.queue.request(job_id)
-            job = await context.queue.take(lease, job_id)
-            state = await worker.run_one(job, lease, stop) if job else "failed"
+            job = await _take(context, lease, job_id, stop)
+            if job is not None:
+                state = await worker.run_one(job, lease, stop)
+            else:
+                state = "queued" if stop.is_set() else "failed"
         finally:
             await lease.release()
         if state == "complete":
@@ -70,6 +74,18 @@ async def run_here(
         soft_wrap=True,
     )
     return EXIT_FAILED
+
+
+async def _take(
+    context: JobContext, lease: Lease, job_id: str, stop: asyncio.Event
+) -> JobRecord | None:
+    """Takes the job, once MIN_REFRESH_S have passed since its last run; None if it was aborted
+    meanwhile, or when stopped."""
+    while (job := await context.queue.take(lease, job_id)) is None:
+        record = await context.queue.get(job_id)
+        if record is None or not record.is_pending or await stop_or(stop, _RETRY_EVERY_S):
+            return None
+    return job
 
 
 async def _lease(

@@ -22,11 +22,13 @@ from job_queue.transitions import (
     HAND_BACK,
     HAS_WORK,
     LIST,
+    LOOK,
     PROGRESS,
     REQUEST,
     TAKE,
 )
 from logging_setup import ThrottledLog
+from stores.hot.beats import AfterBeat, beat
 from stores.hot.leases import Lease, lock_key, retry_under_lease
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore, Word
@@ -35,10 +37,11 @@ from timing.clock import now_ms
 
 MAX_ATTEMPTS: Final = 3  # after so many attempts in which the worker died, the job fails
 RECORD_TTL_S: Final = 7 * 24 * 3600  # for a finished record
-_HAS_WORK_KEYS: Final = tuple(
+_LOOK_KEYS: Final = tuple(
     key for lane, ids in IDS_BY_LANE.items() for key in (lock_key(lane), *(f"job:{i}" for i in ids))
 )
 _KEYS_PER_LANE: Final = tuple(1 + len(ids) for ids in IDS_BY_LANE.values())
+_LOOK_AFTER_BEAT: Final = LOOK + "return look(4, 5)"
 _CHANNEL: Final = "queued"
 _SEQUENCE: Final = "jobs:sequence"
 _log = ThrottledLog(structlog.get_logger(__name__))
@@ -60,8 +63,10 @@ class JobQueue:
         store: HotStore,
         clock_ms: Callable[[], int] = now_ms,
         wake_local: Callable[[], None] = lambda: None,
+        min_refresh_s: float = 0.0,
     ) -> None:
-        """`wake_local` wakes this host's workers if the store has no subscriptions (Upstash)."""
+        """`wake_local` wakes this host's workers if the store has no subscriptions (Upstash).
+        A job that ended rests for `min_refresh_s` before this process takes it again."""
         self._store = store
         self._clock_ms = clock_ms
         self._request = store.script(REQUEST)
@@ -78,6 +83,8 @@ class JobQueue:
         self._run_ended = asyncio.Event()
         self._subscription: Subscription | None = None
         self._wake_local = wake_local
+        self._rest_ms = round(min_refresh_s * 1000)
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._checked_at = -math.inf
 
     async def request(self, job_id: str) -> JobRecord:
@@ -92,22 +99,46 @@ class JobQueue:
         return read_record(job_id, record, run=run)
 
     async def has_work(self, lane: str) -> bool:
-        """Whether the lane's lease is free and the lane has pending jobs.
+        """Whether the lane's lease is free and one of its jobs may start.
 
-        The command checks all lanes, and wakes the other lanes that have work.
+        The command checks all lanes, and wakes the other lanes that have work. A lane whose jobs
+        may start later is woken then.
         """
         self._wakeups[lane].clear()
         self._checked_at = time.monotonic()
-        answers = await self._has_work.run(_HAS_WORK_KEYS, _KEYS_PER_LANE)
-        found = {name for name, answer in zip(IDS_BY_LANE, answers, strict=True) if answer}
-        for other in found - {lane}:
-            self._wakeups[other].set()
-        return lane in found
+        answers = await self._has_work.run(_LOOK_KEYS, (self._rest_ms, *_KEYS_PER_LANE))
+        return lane in self._wake_lanes(answers, but=lane)
+
+    async def beat(self, worker_id: str, note: str) -> None:
+        """Sends the worker's heartbeat, and wakes the lanes that have work, in one command."""
+        self._checked_at = time.monotonic()
+        look = AfterBeat(_LOOK_AFTER_BEAT, _LOOK_KEYS, (self._rest_ms, *_KEYS_PER_LANE))
+        self._wake_lanes(await beat(self._store, worker_id, note, look))
+
+    def _wake_lanes(self, answers: Sequence[int], but: str = "") -> set[str]:
+        """Wakes the lanes with work, now or when it may start; returns those that have it now."""
+        found = set()
+        for lane, wait_ms in zip(IDS_BY_LANE, answers, strict=True):
+            if wait_ms == 0:
+                found.add(lane)
+                if lane != but:
+                    self._wakeups[lane].set()
+            self._wake_after(lane, wait_ms)
+        return found
+
+    def _wake_after(self, lane: str, wait_ms: int) -> None:
+        """Wakes the lane after `wait_ms`, in place of an earlier such call; never if it is < 1."""
+        if (timer := self._timers.pop(lane, None)) is not None:
+            timer.cancel()
+        if wait_ms > 0:
+            loop = asyncio.get_running_loop()
+            self._timers[lane] = loop.call_later(wait_ms / 1000, self._wakeups[lane].set)
 
     async def take(self, lease: Lease, job_id: str | None = None) -> JobRecord | None:
         """Makes the next job of the lease's lane active and returns it; None if there is none.
 
         A job whose worker died comes first, then the oldest queued one; only `job_id` if given.
+        Jobs that ended less than `min_refresh_s` ago are left for later; the lane is woken then.
         A job that is already active under this lease (the reply to an earlier take was lost) is
         returned again without counting an attempt. Raises LeaseLost.
         """
@@ -116,11 +147,12 @@ class JobQueue:
         if job_id is not None and lane_of(job_id) != lease.name:
             raise ValueError(f"{job_id} does not run under the {lease.name} lease")
         self._wakeups[lease.name].clear()
-        answer, index, record = await self._take.run(
+        answer, index, record, wait_ms = await self._take.run(
             [lease.key, *map(_key, ids)],
-            [lease.value, self._clock_ms(), MAX_ATTEMPTS, RECORD_TTL_S],
+            [lease.value, self._clock_ms(), MAX_ATTEMPTS, RECORD_TTL_S, self._rest_ms],
         )
         _raise_unless_held(answer, lease)
+        self._wake_after(lease.name, wait_ms)
         return read_record(ids[index - 1], record) if index else None
 
     async def progress(
@@ -236,7 +268,9 @@ class JobQueue:
         return self._run_ended
 
     async def aclose(self) -> None:
-        """Ends the subscription; the store stays open."""
+        """Ends the subscription and the timers; the store stays open."""
+        for timer in self._timers.values():
+            timer.cancel()
         if self._subscription is not None:
             await self._subscription.aclose()
 

@@ -1,8 +1,11 @@
 """The job state machine as Lua scripts: request, take, progress, finish, hand back, abort, list.
 
-A record is a hash; '' is null. The scripts name all keys in KEYS and use neither cjson nor the
-server's clock, so they run alike on Redis 6.2, Valkey and Upstash. Answers: 'ok', 'lost' (the
-caller does not hold the lease), 'aborted' (the run is no longer the caller's).
+A record is a hash; '' is null. The scripts name all keys in KEYS and do not use cjson, so they run
+alike on Redis 6.2, Valkey and Upstash. Answers: 'ok', 'lost' (the caller does not hold the lease),
+'aborted' (the run is no longer the caller's).
+
+A job rests after each run: `rest_from` is the server's time in ms when its last run ended. The
+server's clock alone counts here, so hosts need not agree on the time.
 
 Others may write to the store: a key of another type counts as absent and REQUEST replaces it, and
 a field that is no number counts as 0.
@@ -60,11 +63,27 @@ end
 # one was accepted. Scripts that record a run's end or progress start with PERSIST, which takes no
 # memory, so that a run which fails on a full store can still be recorded as failed.
 
+# server_ms(): the server's time in ms.
+# rest(from, rest_ms): ms until a job whose last run ended at `from` may start again. A clock that
+# was set back ends the rest.
+_REST: Final = """
+local function server_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local function rest(from, rest_ms)
+  local since = server_ms() - whole(from)
+  if since < 0 or since > tonumber(rest_ms) then return 0 end
+  return rest_ms - since
+end
+"""
+
 # ended(job; state, as_of, now, result, error, keep_s): ends the run and keeps it as `last`.
 # A complete run counts all its tasks as done, whatever was reported last.
 # A requested rerun is queued at once; an abort ends the rerun too. Returns whether one was queued.
 _ENDED: Final = (
     _QUEUED
+    + _REST
     + """
 local function ended(job, state, as_of, now, result, err, keep_s)
   redis.call('PERSIST', job)
@@ -74,6 +93,7 @@ local function ended(job, state, as_of, now, result, err, keep_s)
   if wanted and state == 'aborted' then run = run + 1 end
   redis.call('HSET', job, 'last_run', run, 'last_state', state, 'last_as_of', as_of,
     'last_finished_at', now, 'last_result', result, 'last_error', err, 'last_lease', r[4] or '')
+  if r[4] and r[4] ~= '' then redis.call('HSET', job, 'rest_from', server_ms()) end
   if wanted and state ~= 'aborted' then
     queued(job, whole(r[2]), whole(r[3]), run + 1)
     return true
@@ -132,40 +152,45 @@ return {run, record(KEYS[1])}
 """
 )
 
-# take(lock, jobs...; value, now, attempts allowed, keep_s): makes the next job active. The order
-# is: already active under this lease, left by a dead worker, oldest queued.
-# Returns {answer, its index among jobs or 0, record}.
+# take(lock, jobs...; value, now, attempts allowed, keep_s, rest_ms): makes the next job active. The
+# order is: already active under this lease, left by a dead worker, oldest queued that has rested.
+# Returns {answer, its index among jobs or 0, record, ms until the next one has rested or -1}.
 TAKE: Final = (
     _ENDED
     + """
-if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return {'lost', 0, {}} end
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return {'lost', 0, {}, -1} end
 local best, best_seq, orphan
+local soonest = -1
 for i = 2, #KEYS do
-  local r = fields(KEYS[i], 'state', 'lease', 'seq', 'attempts', 'run')
+  local r = fields(KEYS[i], 'state', 'lease', 'seq', 'attempts', 'rest_from', 'run')
   local dead = r[1] == 'active' and r[2] ~= ARGV[1]
   if r[1] == 'active' and not dead then
-    redis.call('HSET', KEYS[i], 'run', whole(r[5]))
-    return {'ok', i - 1, record(KEYS[i])}
+    redis.call('HSET', KEYS[i], 'run', whole(r[6]))
+    return {'ok', i - 1, record(KEYS[i]), -1}
   end
   if dead and whole(r[4]) >= tonumber(ARGV[3]) then
     local why = 'the worker died in each of ' .. whole(r[4]) .. ' attempts'
     dead = false
     if ended(KEYS[i], 'failed', '', ARGV[2], '', why, ARGV[4]) then
-      r = fields(KEYS[i], 'state', 'lease', 'seq', 'attempts')
+      r = fields(KEYS[i], 'state', 'lease', 'seq', 'attempts', 'rest_from')
     end
   end
-  local seq = whole(r[3])
+  local seq, left = whole(r[3]), dead and 0 or rest(r[5], ARGV[5])
   local better = not best or (dead and not orphan) or (dead == orphan and seq < best_seq)
-  if (dead or r[1] == 'queued') and better then best, best_seq, orphan = i, seq, dead end
+  if left > 0 then
+    if r[1] == 'queued' and (soonest < 0 or left < soonest) then soonest = left end
+  elseif (dead or r[1] == 'queued') and better then
+    best, best_seq, orphan = i, seq, dead
+  end
 end
-if not best then return {'ok', 0, {}} end
+if not best then return {'ok', 0, {}, soonest} end
 local job = KEYS[best]
 local r = fields(job, 'run', 'rerun_seq', 'attempts')
 local run = whole(r[1]) + (given(r[2]) and 1 or 0)
 redis.call('HSET', job, 'state', 'active', 'run', run, 'attempts', whole(r[3]) + 1,
   'rerun_seq', '', 'rerun_at', '', 'lease', ARGV[1], 'started_at', ARGV[2],
   'phase', 'markets', 'done', 0, 'total', 0)
-return {'ok', best - 1, record(job)}
+return {'ok', best - 1, record(job), soonest}
 """
 )
 
@@ -243,21 +268,32 @@ return records
 """
 )
 
-# has_work({lock, jobs...} of each lane; number of keys of each lane): whether the lane's lock is
-# free and one of its jobs is queued or active. Returns 1 or 0 for each lane. A lock that does not
+# look(k, a): what the lanes have to do, without changing anything. From KEYS[k]: lock and jobs of
+# each lane. From ARGV[a]: rest_ms, then how many keys each lane has.
+# Returns for each lane the ms until one of its jobs may start: 0 if one may now, the time left of
+# the lock if another process holds it, -1 if no job is queued or active. A lock that does not
 # expire, or not soon, is no lease: whoever acquires it gives it an expiry.
-HAS_WORK: Final = f"""
-local answers, lock = {{}}, 1
-for lane = 1, #ARGV do
-  local last, found = lock + ARGV[lane] - 1, 0
-  local ttl = redis.call('PTTL', KEYS[lock])
-  if ttl < 0 or ttl > {LONGEST_LEASE_MS} then
-    for i = lock + 1, last do
-      local state = redis.pcall('HGET', KEYS[i], 'state')
-      if state == 'queued' or state == 'active' then found = 1 end
+LOOK: Final = (
+    _RECORD
+    + _REST
+    + f"""
+local function look(k, a)
+  local answers, rest_ms = {{}}, ARGV[a]
+  for lane = a + 1, #ARGV do
+    local last, soonest = k + ARGV[lane] - 1, -1
+    for i = k + 1, last do
+      local r = fields(KEYS[i], 'state', 'rest_from')
+      if r[1] == 'queued' or r[1] == 'active' then
+        local left = r[1] == 'queued' and rest(r[2], rest_ms) or 0
+        if soonest < 0 or left < soonest then soonest = left end
+      end
     end
+    local held = redis.call('PTTL', KEYS[k])
+    if soonest >= 0 and held <= {LONGEST_LEASE_MS} then soonest = math.max(soonest, held) end
+    answers[#answers + 1], k = soonest, last + 1
   end
-  answers[lane], lock = found, last + 1
+  return answers
 end
-return answers
 """
+)
+HAS_WORK: Final = LOOK + "return look(1, 1)"

@@ -1,22 +1,21 @@
 """Worker heartbeats in the hot store, and the check that the store accepts writes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from stores.hot.store import HotStore
+from stores.hot.store import HotStore, Word
 
-BEAT_TTL_S: Final = 30
 _DAY_S: Final = 86_400
 
 # beat(all ids, this worker, any worker; id, note, ttl s, ttl s of the list): writes a heartbeat.
-# Returns 1. A full store refuses a script's first write if that takes memory, so EXPIRE is first.
+# A full store refuses a script's first write if that takes memory, so EXPIRE is first.
 _BEAT: Final = """
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 redis.call('SADD', KEYS[1], ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
 redis.call('SET', KEYS[3], '1', 'EX', ARGV[3])
-return 1
 """
 
 # store_health(any worker, unused key): whether a worker is alive and whether writes are accepted.
@@ -27,18 +26,50 @@ return {redis.call('EXISTS', KEYS[1]), type(refused) == 'table' and refused.err 
 """
 
 
-async def beat(store: HotStore, worker_id: str, note: str = "") -> None:
-    """Records that this worker is alive for the next BEAT_TTL_S.
+@dataclass(frozen=True, slots=True)
+class BeatTimes:
+    """How often workers send a heartbeat, and how long one counts, in seconds."""
 
-    `note` is what `workers_alive` returns for it. Raises StoreUnavailable.
+    every_s: float
+    ttl_s: int
+
+
+# Upstash bills every command. There, a heartbeat is also the look for new jobs.
+_BEAT_TIMES: Final = {"native": BeatTimes(10.0, 30), "upstash": BeatTimes(30.0, 60)}
+
+
+def beat_times(store: HotStore) -> BeatTimes:
+    """The times for this kind of store."""
+    return _BEAT_TIMES[store.kind]
+
+
+@dataclass(frozen=True, slots=True)
+class AfterBeat:
+    """A script that runs with a heartbeat, in one command: its `keys` begin at KEYS[4], its
+    `arguments` at ARGV[5]."""
+
+    lua: str
+    keys: Sequence[str] = ()
+    arguments: Sequence[Word] = ()
+
+
+_NOTHING: Final = AfterBeat("return 1")
+
+
+async def beat(store: HotStore, worker_id: str, note: str = "", then: AfterBeat = _NOTHING) -> Any:
+    """Records that this worker is alive for the next `beat_times(store).ttl_s`.
+
+    `note` is what `workers_alive` returns for it. Returns the reply of `then`. Raises
+    StoreUnavailable.
     """
-    keys = ["workers", f"workers:{worker_id}", "workers:any"]
-    await store.script(_BEAT).run(keys, [worker_id, note, BEAT_TTL_S, _DAY_S])
+    keys = ["workers", f"workers:{worker_id}", "workers:any", *then.keys]
+    arguments = [worker_id, note, beat_times(store).ttl_s, _DAY_S, *then.arguments]
+    return await store.script(_BEAT + then.lua).run(keys, arguments)
 
 
 @dataclass(frozen=True, slots=True)
 class StoreHealth:
-    """Whether any worker sent a heartbeat within BEAT_TTL_S, and why the store refuses writes.
+    """Whether a heartbeat of any worker still counts, and why the store refuses writes.
 
     `can_beat` is true on a full store (OOM), which still accepts heartbeats.
     """

@@ -2,9 +2,12 @@
 
 import asyncio
 
+from job_queue.kinds import Lane
 from job_queue.queue import JobQueue
+from stores.hot.beats import workers_alive
 from stores.hot.leases import try_acquire
 from stores.hot.redis_client import NativeStore
+from stores.hot.store import HotStore
 from stores.hot.upstash_client import UpstashStore
 from tests.fixtures.job_queue import Acquire, complete
 from tests.fixtures.upstash import UpstashEndpoint
@@ -23,6 +26,55 @@ async def test_work_is_seen_only_when_the_lane_is_free(queue: JobQueue, acquire:
     assert await queue.has_work("worker")  # its worker died: the lease is free, the job active
 
 
+async def test_a_lane_is_woken_when_the_lease_of_a_dead_worker_ends(
+    upstash: UpstashEndpoint,
+) -> None:
+    """Not with the next beat: a job whose worker was killed must run again within 30 s."""
+    store = UpstashStore(upstash.url, upstash.token)
+    queue = JobQueue(store)
+    await queue.request("collect:4h")
+    await store.execute("SET", "lock:worker", "1 a dead:1", "PX", 400)
+    began = asyncio.get_running_loop().time()
+    async with asyncio.timeout(20):
+        while not await queue.has_work("worker"):
+            await queue.wait_for_work(60)
+    assert asyncio.get_running_loop().time() - began >= 0.3
+    # One that never ends tells nothing: the next beat looks again.
+    await store.execute("SET", "lock:worker", "2 b foreign:1")
+    assert not await queue.has_work("worker")
+    began = asyncio.get_running_loop().time()
+    await queue.wait_for_work(0.1)
+    assert asyncio.get_running_loop().time() - began > 0.09
+    await queue.aclose()
+    await store.aclose()
+
+
+async def test_a_heartbeat_is_a_look_at_all_lanes(upstash: UpstashEndpoint) -> None:
+    store = UpstashStore(upstash.url, upstash.token)
+    queue = JobQueue(store)
+    await queue.beat("host:1", "note")
+    waits = [asyncio.create_task(queue.wait_for_work(600, lane)) for lane in Lane]
+    await JobQueue(store).request("funding")  # as another host would
+    await queue.beat("host:1", "note")
+    await asyncio.wait(waits, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    assert [wait.done() for wait in waits] == [lane is Lane.FUNDING for lane in Lane]
+    for wait in waits:
+        wait.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+    await queue.aclose()
+    await store.aclose()
+
+
+async def test_a_beat_counts_whatever_lies_at_the_keys_of_jobs(
+    store: HotStore, queue: JobQueue
+) -> None:
+    await store.execute("SET", "job:collect:4h", "of another program")
+    await queue.request("collect:1h")
+    await queue.beat("host:1", "note")
+    assert await workers_alive(store) == {"host:1": b"note"}
+    assert await queue.has_work("worker")
+
+
 async def test_each_step_costs_one_command(upstash: UpstashEndpoint) -> None:
     store = UpstashStore(upstash.url, upstash.token)
     queue = JobQueue(store)
@@ -37,12 +89,13 @@ async def test_each_step_costs_one_command(upstash: UpstashEndpoint) -> None:
         await queue.progress(job, lease, phase="fetch", done=1, total=2)
         await complete(queue, job, lease)
         await queue.list()
+        await queue.beat("host:1", "note")
         await lease.release()
 
     await once()
     upstash.fail("")
     await once()
-    assert upstash.commands() == {"EVALSHA": 8}
+    assert upstash.commands() == {"EVALSHA": 9}
     await store.aclose()
 
 

@@ -1,0 +1,102 @@
+"""What an idle service costs on Upstash, where every command is billed: exact numbers a minute."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from api.scrape import ProcessGroup
+from commands.composition import open_job_context
+from config import Settings, load_settings
+from metrics.api import ApiMetrics
+from stores.hot.beats import store_health, workers_alive
+from stores.hot.opening import open_hot_store
+from tests.fixtures.clock import ManualClock
+from tests.fixtures.upstash import UpstashEndpoint
+from worker import Worker
+
+MINUTES = 10
+# Of Upstash's free plan: 500,000 commands a month.
+MOST_A_MINUTE = 6
+
+
+@pytest.fixture
+def settings(upstash: UpstashEndpoint, database_url: str, tmp_path: Any) -> Settings:
+    return load_settings(
+        upstash_redis_rest_url=upstash.url,
+        upstash_redis_rest_token=upstash.token,
+        database_url=database_url,
+        data_dir=tmp_path,
+    )
+
+
+StartWorker = Callable[..., Any]
+
+
+@pytest.fixture
+async def start_worker(settings: Settings) -> AsyncIterator[StartWorker]:
+    """Starts workers as on hosts of their own, on one clock that the test moves."""
+    async with contextlib.AsyncExitStack() as opened:
+        stop = asyncio.Event()
+
+        async def start(holder: str, clock: ManualClock) -> None:
+            context = await opened.enter_async_context(open_job_context(settings, "worker"))
+            running = asyncio.create_task(Worker(context, holder=holder, clock=clock).run(stop))
+            opened.push_async_callback(lambda: running)
+
+        yield start
+        stop.set()
+
+
+async def test_a_worker_sends_two_commands_a_minute(
+    upstash: UpstashEndpoint, start_worker: StartWorker
+) -> None:
+    clock = ManualClock(hold=True)
+    await start_worker("host-1:1", clock)
+    await clock.let_pass(1, sleepers=1)
+    upstash.fail("")
+    await clock.let_pass(60 * MINUTES, sleepers=1)
+    assert upstash.commands() == {"EVALSHA": 2 * MINUTES}
+
+
+async def test_a_service_of_a_worker_and_four_api_processes_stays_within_the_limit(
+    upstash: UpstashEndpoint, start_worker: StartWorker, settings: Settings
+) -> None:
+    clock = ManualClock(hold=True)
+    names = [f"api-{number}" for number in range(1, 5)]
+    await start_worker("host-1:1", clock)
+    store = open_hot_store(settings, client_name="api")
+    async with contextlib.AsyncExitStack() as opened:
+        opened.push_async_callback(store.aclose)
+        for name in names:
+            process = ProcessGroup(ApiMetrics(name, group="host-1"), names, clock)
+            await opened.enter_async_context(process.shared(store))
+        await clock.let_pass(1, sleepers=5)
+        upstash.fail("")
+        await clock.let_pass(60 * MINUTES, sleepers=5)
+        assert upstash.commands() == {"EVALSHA": 2 * MINUTES, "SET": 4 * MINUTES}
+        assert sum(upstash.commands().values()) <= MOST_A_MINUTE * MINUTES
+        # What they tell each other counts until they tell it anew.
+        assert await store.execute("TTL", "metrics:host-1:api-1") > 60
+
+
+async def test_a_worker_counts_as_alive_from_one_heartbeat_to_the_next(
+    upstash: UpstashEndpoint, start_worker: StartWorker, settings: Settings
+) -> None:
+    clock = ManualClock(hold=True)
+    await start_worker("host-1:1", clock)
+    await clock.let_pass(0, sleepers=1)
+    store = open_hot_store(settings, client_name="api")
+    assert (await store_health(store)).worker_alive
+    assert list(await workers_alive(store)) == ["host-1:1"]
+    upstash.fail("503", times=1)
+    await clock.let_pass(30, sleepers=1)  # the next heartbeat fails
+    # There is time left for the one after it, which comes sooner.
+    for key in ("workers:any", "workers:host-1:1"):
+        assert await store.execute("TTL", key) > 30 + 5
+    upstash.fail("")
+    await clock.let_pass(1, sleepers=1)
+    assert upstash.commands() == {"EVALSHA": 1}
+    await store.aclose()
