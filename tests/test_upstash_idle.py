@@ -10,9 +10,11 @@ import pytest
 from api.scrape import ProcessGroup
 from commands.composition import open_job_context
 from config import Settings, load_settings
+from job_queue.queue import JobQueue
 from metrics.api import ApiMetrics
 from stores.hot.beats import store_health, workers_alive
 from stores.hot.opening import open_hot_store
+from tests.fixtures.api import StartApi, get
 from tests.fixtures.clock import ManualClock
 from tests.fixtures.upstash import UpstashEndpoint
 from worker import Worker
@@ -100,3 +102,19 @@ async def test_a_worker_counts_as_alive_from_one_heartbeat_to_the_next(
     await clock.let_pass(1, sleepers=1)
     assert upstash.commands() == {"EVALSHA": 1}
     await store.aclose()
+
+
+async def test_what_the_pages_for_operators_cost(
+    upstash: UpstashEndpoint, start_api: StartApi, settings: Settings
+) -> None:
+    """As docs/deploying.md says."""
+    api = await start_api(
+        upstash_redis_rest_url=upstash.url,
+        upstash_redis_rest_token=settings.upstash_redis_rest_token,
+    )
+    await JobQueue(api.store).beat("host-1:1", "")
+    for path, costs in (("/health", 0), ("/ready", 3), ("/metrics", 4)):
+        await get(api, path)  # the scripts are known from now on
+        upstash.fail("")
+        await get(api, path)
+        assert sum(upstash.commands().values()) == costs, path
