@@ -26,6 +26,7 @@ from tests.fixtures.upstash import OwnValkey
 
 SECRET = "cron-secret"
 MARKETS = 24
+CLOCKS_MS = 50  # the store measures the pause, the worker stamps its ends
 JOB = "job=collect:1h"  # on each line that a job writes
 
 
@@ -103,6 +104,22 @@ async def test_aborts_of_a_queued_and_of_an_active_job(
         client.get("/cache/2h") as answer,
     ):
         assert answer.status == 404
+
+
+async def test_a_flood_of_posts_does_not_keep_collections_going(
+    start_service: StartService, settings: dict[str, str]
+) -> None:
+    service = await start_service(**settings | {"CONCURRENCY_LIMIT": "20", "MIN_REFRESH_S": "2"})
+    await service.funding_ready()
+    first = await service.collect("1h")
+    asked = [await service.post("/get-market-data", {"timeframe": "1h"}) for _ in range(5)]
+    assert [job["run"] for job in asked] == [first["run"] + 1] * 5  # all are answered by one run
+    other = await service.ended(await service.post("/get-market-data", {"timeframe": "2h"}))
+    await service.ended(asked[-1])
+    second = await service.get("/jobs/collect:1h")
+    assert second["started_at"] - first["finished_at"] >= 2000 - CLOCKS_MS
+    # The other timeframe went first, although it was asked for later.
+    assert other["finished_at"] < second["started_at"]
 
 
 async def attempted(service: Service, number: int) -> Any:
