@@ -112,6 +112,7 @@ class Deployment:
                 **inherited,
                 "DATA_DIR": str(folder),
                 **self._hot_store(over_rest=name in self.plan.over_rest),
+                "REDIS_PREFIX": self.plan.prefix,
                 "DATABASE_URL": self.database_url,
                 "BINANCE_BASE_URL": self.exchanges,
                 "BYBIT_BASE_URL": self.exchanges,
@@ -240,6 +241,10 @@ class Deployment:
             self.instants.append((now_ms, time.time()))
             await self.ask_simulator("/sim/clock", {"now_ms": now_ms})
 
+    def key(self, name: str) -> str:
+        """The key in the hot store that has this name without REDIS_PREFIX."""
+        return self.plan.prefix + name
+
     @contextlib.asynccontextmanager
     async def store(self) -> AsyncIterator[Any]:
         """A client of the hot store with short timeouts."""
@@ -257,7 +262,7 @@ class Deployment:
         """The pid of the process that holds the lease of the collecting lane, or None."""
         try:
             async with self.store() as store:
-                value = await store.get("lock:worker")
+                value = await store.get(self.key("lock:worker"))
         except (redis.RedisError, OSError):
             return None
         return int(value.rpartition(b":")[2]) if isinstance(value, bytes) else None

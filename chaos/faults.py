@@ -103,7 +103,7 @@ class FaultInjection:
 
     async def _delete_pauses(self) -> None:
         async with self._store_when_up() as store:
-            for key in await store.keys("pause:*bybit*"):
+            for key in await store.keys(self._deployment.key("pause:*bybit*")):
                 await store.delete(key)
 
     # --- processes -------------------------------------------------------------------------------

@@ -45,12 +45,14 @@ class Plan:
     """The faults of a run; `start_ms` is the exchanges' time at its start.
 
     `over_rest`: the processes of the second host that reach the store over Upstash's REST API.
+    `prefix`: the REDIS_PREFIX of all processes.
     """
 
     seed: int
     seconds: float
     start_ms: int
     over_rest: Sequence[str]
+    prefix: str
     steps: Sequence[Step]
 
 
@@ -73,7 +75,8 @@ def draw_plan(seed: int, seconds: float) -> Plan:
         key=lambda step: (step.at_s, step.lane),
     )
     over_rest = chance.choice((("api-2",), ("worker-2",), ("api-2", "worker-2")))
-    return Plan(seed, seconds, start_ms, over_rest, steps)
+    prefix = chance.choice(("", "perp:"))
+    return Plan(seed, seconds, start_ms, over_rest, prefix, steps)
 
 
 def _spared(kind: str, at_s: float, seconds: float) -> str:

@@ -260,11 +260,11 @@ class Direct(Reader):
     kind = "direct"
 
     async def read(self, name: str) -> None:
-        keys = (f"cache:{name}", f"cache:{name}:meta")
+        key = self._deployment.key(f"cache:{name}")
         since = time.monotonic()
         try:
             async with self._deployment.store() as store:
-                value, meta = await store.mget(*keys)
+                value, meta = await store.mget(key, f"{key}:meta")
         except (redis.RedisError, OSError, ValueError):
             self._report.answers["none, for a fault"] += 1
             await asyncio.sleep(_STORE_AWAY_S)

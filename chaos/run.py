@@ -142,7 +142,7 @@ async def _reset_limits(deployment: Deployment) -> None:
     """
     await deployment.ask_simulator("/sim/limits/reset", {})
     async with deployment.store() as store:
-        for key in await store.keys("budget:*"):
+        for key in await store.keys(deployment.key("budget:*")):
             await store.delete(key)
 
 
@@ -202,7 +202,7 @@ async def _no_lock_left(deployment: Deployment, when: str) -> None:
     async with deployment.store() as store:
         for lock in ("lock:worker", "lock:funding"):
             # A lease is released shortly after its job ends.
-            while (holder := await store.get(lock)) is not None:
+            while (holder := await store.get(deployment.key(lock))) is not None:
                 if time.monotonic() > deadline:
                     deployment.report.violate("no lease is left", f"{lock} when {when}: {holder!r}")
                     break
