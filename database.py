@@ -6,6 +6,7 @@ from pathlib import Path
 from market.markets import Coin, Exchange, Market
 from market.timeframes import Timeframe
 from stores.cold.coin_records import CoinMetadata, CoinRecord, CoinRecords
+from stores.cold.listings import Listings, ListingState
 from stores.cold.markets import Markets, SavedMarkets
 from stores.cold.migrate import MIGRATIONS
 from stores.cold.pool import DatabasePool, DatabaseUnavailable
@@ -15,6 +16,7 @@ __all__ = [
     "CoinRecord",
     "Database",
     "DatabaseUnavailable",
+    "ListingState",
     "SavedMarkets",
 ]
 
@@ -31,6 +33,7 @@ class Database:
     ) -> None:
         self._pool = DatabasePool(dsn, migrations, read_s=read_s, write_s=write_s)
         self.markets = Markets(self._pool)
+        self.listings = Listings(self._pool)
         self.coin_records = CoinRecords(self._pool)
 
     async def open(self) -> None:

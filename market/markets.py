@@ -47,7 +47,8 @@ class Market:
 
     `symbol` is our name for it, in one style on every exchange; `native` is the exchange's own id,
     used in requests and answers (default: the symbol). `contract_size`: base units in one
-    contract, for exchanges that count contracts.
+    contract, for exchanges that count contracts. `since_ms`: nothing from before belongs to this
+    contract, because another had the symbol or this one was delisted; 0: none known (lives.py).
     """
 
     exchange: Exchange
@@ -57,6 +58,7 @@ class Market:
     launched_ms: int = field(default=0, compare=False)  # 0: unknown
     native: str = field(default="", compare=False)
     contract_size: float = field(default=1.0, compare=False)
+    since_ms: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
         if not self.native:

@@ -62,7 +62,12 @@ def finite_or_none(number: float | None) -> float | None:
 
 def market_from_row(row: asyncpg.Record) -> Market:
     return Market(
-        Exchange(row["exchange"]), row["symbol"], row["base"], row["quote"], row["launched_ms"]
+        Exchange(row["exchange"]),
+        row["symbol"],
+        row["base"],
+        row["quote"],
+        row["launched_ms"],
+        since_ms=row["since_ms"],
     )
 
 

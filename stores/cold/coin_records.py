@@ -58,9 +58,11 @@ class CoinRecords:
         async def read(connection: Connection) -> list[asyncpg.Record]:
             return await connection.fetch(
                 """
-                SELECT c.*, m.timeframe, m.hurst, m.entropy, m.realised_volatility, m.other,
-                    m.computed_at_ms
+                SELECT c.*, coalesce(l.since_ms, 0) AS since_ms, m.timeframe, m.hurst, m.entropy,
+                    m.realised_volatility, m.other, m.computed_at_ms
                 FROM coins AS c
+                LEFT JOIN market_lives AS l
+                    ON l.exchange = c.exchange AND l.symbol = c.symbol
                 LEFT JOIN coin_metadata AS m
                     ON m.exchange = c.exchange AND m.symbol = c.symbol AND m.timeframe = ANY($2)
                 WHERE c.exchange = ANY($1)

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
+import asyncpg
 
+from market.doubtful_lists import Doubt, doubt_about
 from market.markets import Coin, Exchange, ListedMarket, Market, Meta
 from market.timeframes import Timeframe
 from stores.cold.coin_metadata import (
@@ -15,18 +16,26 @@ from stores.cold.coin_metadata import (
     to_columns,
     write_metadata,
 )
+from stores.cold.listings import refusal, shortened
+from stores.cold.lives import known_markets, lives_now, mark_absent, save_lives
 from stores.cold.pool import Connection, DatabasePool
-
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class SavedMarkets:
-    """How many markets of a listing were new, listed again, and no longer listed."""
+    """How many markets of a listing were new, listed again, no longer listed, or another contract
+    than before under the same symbol.
+
+    `doubted`: how many it would have removed; then it was not believed, and nothing was changed.
+    `refused`: the markets whose names cannot be stored, each with the reason.
+    """
 
     added: int
     returned: int
     delisted: int
+    reborn: int = 0
+    doubted: int = 0
+    refused: tuple[str, ...] = ()
 
 
 class Markets:
@@ -88,48 +97,25 @@ class Markets:
     ) -> SavedMarkets:
         """Stores what `exchange` lists now; known markets that are not listed become inactive.
 
-        A listing covers one quote, so only markets of the listed quotes can become inactive.
-        `enabled` is kept, and so is a known turnover if the listing has none. It is one
-        transaction; a market whose name PostgreSQL cannot store is logged and left out.
-        Raises ValueError for an empty listing, which would deactivate every market.
+        A listing covers one quote, so only markets of the listed quotes can become inactive. One
+        that would remove many of them changes nothing unless the one before, at least a minute
+        ago, said the same (doubtful_lists.py). `enabled` is kept, and so is a known turnover if the
+        listing has none. It is one transaction; a market whose name PostgreSQL cannot store is
+        named in `refused`. Raises ValueError for an empty listing, which would deactivate every
+        market.
         """
-        by_symbol = {entry.market.symbol: entry for entry in listed if _storable(entry.market)}
+        by_symbol = {entry.market.symbol: entry for entry in listed}
+        refused = {symbol: refusal(entry.market) for symbol, entry in by_symbol.items()}
+        by_symbol = {symbol: entry for symbol, entry in by_symbol.items() if not refused[symbol]}
         if not by_symbol:
             raise ValueError(f"{exchange}: an empty listing is refused")
-        columns = to_columns(
-            (m.symbol, m.base, m.quote, m.launched_ms, finite_or_none(turnover))
-            for m, turnover in by_symbol.values()
-        )
+        told = tuple(f"{shortened(name)}: {why}" for name, why in sorted(refused.items()) if why)
 
         async def write(connection: Connection) -> SavedMarkets:
             async with connection.transaction():
                 # This mode blocks other writers but not readers.
                 await connection.execute("LOCK TABLE coins IN SHARE ROW EXCLUSIVE MODE")
-                rows = await connection.fetch(
-                    "SELECT symbol, active, quote = ANY($2) AS asked FROM coins"
-                    " WHERE exchange = $1",
-                    exchange,
-                    list(set(columns[2])),
-                )
-                await connection.execute(_UPSERT_LISTED, exchange, seen_at_ms, *columns)
-                active = [r["symbol"] for r in rows if r["asked"] and r["active"]]
-                delisted = [symbol for symbol in active if symbol not in by_symbol]
-                await connection.execute(
-                    "UPDATE coins SET active = false WHERE exchange = $1 AND symbol = ANY($2)",
-                    exchange,
-                    delisted,
-                )
-                await connection.execute(
-                    "INSERT INTO discoveries VALUES ($1, $2, $3) ON CONFLICT (exchange)"
-                    " DO UPDATE SET (finished_ms, found) = ($2, $3)",
-                    exchange,
-                    seen_at_ms,
-                    len(by_symbol),
-                )
-            was_active = {row["symbol"]: row["active"] for row in rows}
-            added = sum(symbol not in was_active for symbol in by_symbol)
-            returned = sum(not was_active.get(symbol, True) for symbol in by_symbol)
-            return SavedMarkets(added, returned, len(delisted))
+                return await _take_in(connection, exchange, by_symbol, told, seen_at_ms)
 
         return await self._pool.write(write)
 
@@ -161,18 +147,98 @@ class Markets:
             await self._pool.write(write)
 
 
+async def _take_in(
+    connection: Connection,
+    exchange: Exchange,
+    listed: Mapping[str, ListedMarket],
+    refused: tuple[str, ...],
+    seen_at_ms: int,
+) -> SavedMarkets:
+    """Compares a list with what is stored, by symbol, and stores it if it is believed."""
+    known = await known_markets(connection, exchange)
+    listing = await connection.fetchrow(_LAST_LISTING, exchange)
+    listed_before_ms = listing["finished_ms"] if listing and listing["finished_ms"] else 0
+    lives = lives_now(known, listed, seen_at_ms=seen_at_ms, listed_before_ms=listed_before_ms)
+    quotes = {entry.market.quote for entry in listed.values()}
+    active = [name for name, market in known.items() if market.active and market.quote in quotes]
+    delisted = [symbol for symbol in active if symbol not in listed]
+    reborn = [
+        symbol
+        for symbol, life in lives.items()
+        if symbol in known and life.since_ms > known[symbol].life.since_ms
+    ]
+    # Another contract under a known symbol removes the known one.
+    removed = sorted({*delisted, *(symbol for symbol in reborn if known[symbol].active)})
+    doubt = doubt_about(removed, len(active), before=_doubt_before(listing), seen_at_ms=seen_at_ms)
+    if doubt is not None:
+        await connection.execute(_DOUBT, exchange, doubt.since_ms, list(doubt.removed), refused)
+        return SavedMarkets(0, 0, 0, doubted=len(removed), refused=refused)
+    columns = to_columns(
+        (
+            *(symbol, entry.market.base, entry.market.quote),
+            *(lives[symbol].launched_ms, finite_or_none(entry.turnover_24h)),
+        )
+        for symbol, entry in listed.items()
+    )
+    await connection.execute(_UPSERT_LISTED, exchange, seen_at_ms, *columns)
+    await connection.execute(
+        "UPDATE coins SET active = false WHERE exchange = $1 AND symbol = ANY($2)",
+        exchange,
+        delisted,
+    )
+    await save_lives(connection, exchange, lives, reborn)
+    await mark_absent(connection, exchange, delisted, from_ms=seen_at_ms)
+    await connection.execute(_BELIEVED, exchange, refused)
+    await connection.execute(
+        "INSERT INTO discoveries VALUES ($1, $2, $3) ON CONFLICT (exchange)"
+        " DO UPDATE SET (finished_ms, found) = ($2, $3)",
+        exchange,
+        seen_at_ms,
+        len(listed),
+    )
+    added = sum(symbol not in known for symbol in listed)
+    returned = sum(symbol in known and not known[symbol].active for symbol in listed)
+    return SavedMarkets(added, returned, len(delisted), len(reborn), refused=refused)
+
+
+def _doubt_before(listing: asyncpg.Record | None) -> Doubt | None:
+    if listing is None or listing["doubted_ms"] is None:
+        return None
+    return Doubt(listing["doubted_ms"], tuple(listing["doubted"] or ()))
+
+
 _MARKET: Final = "exchange, symbol, base, quote, launched_ms"
 
 _SELECTED_MARKETS: Final = f"""
-    SELECT {_MARKET} FROM (
+    SELECT {_MARKET}, coalesce(since_ms, 0) AS since_ms FROM (
         SELECT {_MARKET}, row_number() OVER (
             PARTITION BY exchange ORDER BY turnover_24h DESC NULLS LAST, symbol
         ) AS place
         FROM coins
         WHERE active AND enabled AND exchange = ANY($1) AND quote = $2
     ) AS ranked
+    LEFT JOIN (SELECT exchange, symbol, since_ms FROM market_lives) AS lives
+        USING (exchange, symbol)
     WHERE $3 = 0 OR place <= $3
 """  # noqa: S608 - made of our own constants
+
+_LAST_LISTING: Final = """
+    SELECT d.finished_ms, l.doubted_ms, l.doubted
+    FROM (SELECT $1::text AS exchange) AS e
+    LEFT JOIN discoveries AS d USING (exchange) LEFT JOIN listings AS l USING (exchange)
+"""
+
+_BELIEVED: Final = """
+    INSERT INTO listings (exchange, refused) VALUES ($1, $2) ON CONFLICT (exchange) DO UPDATE
+    SET (failures, failed_ms, failure, doubted_ms, doubted, refused)
+        = (0, NULL, NULL, NULL, NULL, $2)
+"""
+
+_DOUBT: Final = """
+    INSERT INTO listings (exchange, doubted_ms, doubted, refused) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (exchange) DO UPDATE
+    SET (failures, failed_ms, failure, doubted_ms, doubted, refused) = (0, NULL, NULL, $2, $3, $4)
+"""
 
 _UPSERT_LISTED: Final = """
     INSERT INTO coins AS c (exchange, first_seen_ms, last_seen_ms,
@@ -187,12 +253,3 @@ _UPSERT_LISTED: Final = """
         active = true,
         last_seen_ms = excluded.last_seen_ms
 """
-
-
-def _storable(market: Market) -> bool:
-    # PostgreSQL's text holds any character except U+0000; lone surrogates are not characters.
-    text = f"{market.symbol}{market.base}{market.quote}"
-    storable = not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)
-    if not storable:
-        _log.warning("market_not_storable", exchange=market.exchange, symbol=ascii(market.symbol))
-    return storable

@@ -1,7 +1,8 @@
 """Database migrations: pending SQL files, applied in order under a lock, in one transaction.
 
 The files are named `migrations/NNNN_name.sql`. Processes that start together apply them once, and
-a file that fails leaves nothing behind.
+a file that fails leaves nothing behind. A file that begins with `-- additive` only adds what the
+release before can do without; it is recorded apart, so that this release still starts beside ours.
 """
 
 import hashlib
@@ -21,6 +22,10 @@ MIGRATIONS: Final = Path(__file__).resolve().parent / "migrations"
 # An arbitrary number that other programs are unlikely to use in the same database.
 _LOCK: Final = 0x50657270_63616368
 _LOCK_S: Final = 30
+_ADDITIVE: Final = "-- additive"
+# A release refuses a database with rows that it does not know in the first of these tables.
+_CHANGED: Final = "perpcache_migrations"
+_ADDED: Final = "perpcache_additions"
 _FILE_NAME: Final = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
 
 _log = structlog.get_logger(__name__)
@@ -35,6 +40,11 @@ class Migration:
     name: str  # NNNN_name
     sql: str
     checksum: str
+
+    @property
+    def record(self) -> str:
+        """The table that has a row for each applied migration of this sort."""
+        return _ADDED if self.sql.startswith(_ADDITIVE) else _CHANGED
 
 
 def read_migrations(folder: Path) -> list[Migration]:
@@ -56,14 +66,15 @@ async def pending_migrations(
 ) -> list[Migration]:
     """The migrations that are not applied yet.
 
-    Raises MigrationError if an applied one has been changed or is unknown to this version.
+    Raises MigrationError if an applied one has been changed or is unknown to this version, unless
+    it only added something.
     """
-    applied: Mapping[str, str] = {}
-    if await connection.fetchval("SELECT to_regclass('perpcache_migrations') IS NOT NULL"):
-        rows = await connection.fetch("SELECT name, checksum FROM perpcache_migrations")
-        applied = {row["name"]: row["checksum"] for row in rows}
+    applied = await _applied(connection, _CHANGED)
+    added = await _applied(connection, _ADDED)
     known = {migration.name: migration.checksum for migration in migrations}
-    for name, checksum in sorted(applied.items()):
+    for name, checksum in sorted({**applied, **added}.items()):
+        if name not in known and name in added:
+            continue
         if name not in known:
             raise MigrationError(
                 f"the database is newer than this version: it has {name}; upgrade Perpcache"
@@ -72,7 +83,15 @@ async def pending_migrations(
             raise MigrationError(
                 f"{name}.sql was changed after it had been applied; restore it and add a new file"
             )
-    return [migration for migration in migrations if migration.name not in applied]
+    return [m for m in migrations if m.name not in applied and m.name not in added]
+
+
+async def _applied(connection: "Connection", table: str) -> Mapping[str, str]:
+    """The checksums of the applied migrations in one of the two tables, by name."""
+    if not await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table):
+        return {}
+    rows = await connection.fetch(f"SELECT name, checksum FROM {table}")  # noqa: S608 - our names
+    return {row["name"]: row["checksum"] for row in rows}
 
 
 async def migrate(connection: "Connection", migrations: Sequence[Migration]) -> None:
@@ -81,18 +100,19 @@ async def migrate(connection: "Connection", migrations: Sequence[Migration]) -> 
         await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_S}s'")
         # Held until the transaction ends, which works behind a transaction pooler (pgbouncer).
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-        await connection.execute(
-            "CREATE TABLE IF NOT EXISTS perpcache_migrations ("
-            " name text PRIMARY KEY, checksum text NOT NULL,"
-            " applied_at timestamptz NOT NULL DEFAULT now())"
-        )
+        for table in (_CHANGED, _ADDED):
+            await connection.execute(
+                f"CREATE TABLE IF NOT EXISTS {table} ("
+                " name text PRIMARY KEY, checksum text NOT NULL,"
+                " applied_at timestamptz NOT NULL DEFAULT now())"
+            )
         for migration in await pending_migrations(connection, migrations):
             try:
                 await connection.execute(migration.sql)
             except asyncpg.PostgresError as error:
                 raise MigrationError(f"{migration.name}.sql: {error}") from error
             await connection.execute(
-                "INSERT INTO perpcache_migrations (name, checksum) VALUES ($1, $2)",
+                f"INSERT INTO {migration.record} (name, checksum) VALUES ($1, $2)",  # noqa: S608
                 migration.name,
                 migration.checksum,
             )

@@ -27,6 +27,7 @@ from stores.cold.migrate import MIGRATIONS
 from tests.fixtures.postgres import OwnPostgres
 
 BOTH = (Exchange.BINANCE, Exchange.BYBIT)
+LAUNCHED_MS, SEEN_MS = 1_568_102_400_000, 1_700_000_000_000
 
 
 @pytest.fixture
@@ -110,12 +111,15 @@ async def test_a_listing_of_one_quote_leaves_the_others_alone(database: Database
 
 async def test_what_a_listing_does_not_know_is_kept(database: Database) -> None:
     await database.markets.save_markets(
-        Exchange.BINANCE, [listed("AUSDT", 5.0, launched_ms=77)], seen_at_ms=1
+        Exchange.BINANCE, [listed("AUSDT", 5.0, launched_ms=LAUNCHED_MS)], seen_at_ms=SEEN_MS
     )
     await database.coin_records.set_enabled(["binance:AUSDT"], False)
-    await database.markets.save_markets(Exchange.BINANCE, [listed("AUSDT", None)], seen_at_ms=2)
+    await database.markets.save_markets(
+        Exchange.BINANCE, [listed("AUSDT", None)], seen_at_ms=SEEN_MS + 1
+    )
     [record] = await database.coin_records.list_coins()
-    assert (record.turnover_24h, record.market.launched_ms, record.enabled) == (5.0, 77, False)
+    kept = (record.turnover_24h, record.market.launched_ms, record.enabled)
+    assert kept == (5.0, LAUNCHED_MS, False)
 
 
 async def test_any_name_is_stored_and_one_that_cannot_be_costs_only_itself(
@@ -169,7 +173,9 @@ async def test_the_limit_takes_most_turnover_of_each_exchange(database: Database
 
 async def test_metadata_is_of_a_market_and_timeframe(database: Database) -> None:
     await database.markets.save_markets(
-        Exchange.BINANCE, [listed("AUSDT", launched_ms=5), listed("BUSDT")], seen_at_ms=1
+        Exchange.BINANCE,
+        [listed("AUSDT", launched_ms=LAUNCHED_MS), listed("BUSDT")],
+        seen_at_ms=SEEN_MS,
     )
     await database.markets.save_metadata(
         Timeframe.H4,
@@ -184,7 +190,7 @@ async def test_metadata_is_of_a_market_and_timeframe(database: Database) -> None
         Market(Exchange.BINANCE, "AUSDT", "A", "USDT"),
         Market(Exchange.BINANCE, "BUSDT", "B", "USDT"),
     ]
-    assert coins[0].market.launched_ms == 5
+    assert coins[0].market.launched_ms == LAUNCHED_MS
     unknown = {"hurst": None, "entropy": None, "realised_volatility": None}
     assert coins[0].meta == unknown | {"hurst": 0.53, "skew": -1.5, "beta": None}
     assert coins[1].meta == unknown
@@ -293,21 +299,23 @@ async def _fails_to_open(url: str, migrations: Path) -> str:
 
 async def test_many_that_open_at_once_migrate_once(database_url: str, migrations: Path) -> None:
     # Slow enough that all of them are there while it runs; a second run would fail.
-    (migrations / "0002_slow.sql").write_text("SELECT pg_sleep(0.3); CREATE TABLE once (n int);")
+    (migrations / "0003_slow.sql").write_text("SELECT pg_sleep(0.3); CREATE TABLE once (n int);")
     databases = [Database(database_url, migrations=migrations) for _ in range(8)]
     await asyncio.gather(*(database.open() for database in databases))
     await asyncio.gather(*(database.aclose() for database in databases))
     applied = await _value(database_url, "SELECT string_agg(name, ' ') FROM perpcache_migrations")
-    assert applied == "0001_coins 0002_slow"
+    assert applied == "0001_coins 0003_slow"
+    added = await _value(database_url, "SELECT string_agg(name, ' ') FROM perpcache_additions")
+    assert added == "0002_lives_and_listings"
 
 
 async def test_a_failing_migration_leaves_nothing(database_url: str, migrations: Path) -> None:
-    (migrations / "0002_half.sql").write_text("CREATE TABLE half (n int); SELECT 1 / 0;")
+    (migrations / "0003_half.sql").write_text("CREATE TABLE half (n int); SELECT 1 / 0;")
     message = await _fails_to_open(database_url, migrations)
-    assert "0002_half.sql" in message and "division by zero" in message
+    assert "0003_half.sql" in message and "division by zero" in message
     assert await _value(database_url, "SELECT to_regclass('half') IS NULL")
     assert await _value(database_url, "SELECT to_regclass('coins') IS NULL")
-    (migrations / "0002_half.sql").write_text("CREATE TABLE half (n int);")
+    (migrations / "0003_half.sql").write_text("CREATE TABLE half (n int);")
     database = Database(database_url, migrations=migrations)
     await database.open()
     await database.aclose()
@@ -317,22 +325,22 @@ async def test_a_failing_migration_leaves_nothing(database_url: str, migrations:
 async def test_a_changed_or_unknown_migration_is_refused(
     database_url: str, migrations: Path
 ) -> None:
-    (migrations / "0002_more.sql").write_text("CREATE TABLE more (n int);\n")
+    (migrations / "0003_more.sql").write_text("CREATE TABLE more (n int);\n")
     database = Database(database_url, migrations=migrations)
     await database.open()
     await database.aclose()
-    (migrations / "0002_more.sql").write_bytes(b"CREATE TABLE more (n int);\r\n")
+    (migrations / "0003_more.sql").write_bytes(b"CREATE TABLE more (n int);\r\n")
     database = Database(database_url, migrations=migrations)
     await database.open()  # line ends of a checkout are no change
     await database.aclose()
-    (migrations / "0002_more.sql").write_text("CREATE TABLE more (n bigint);\n")
-    assert "0002_more.sql was changed" in await _fails_to_open(database_url, migrations)
-    (migrations / "0002_more.sql").unlink()
-    assert "newer than this version: it has 0002_more" in await _fails_to_open(
+    (migrations / "0003_more.sql").write_text("CREATE TABLE more (n bigint);\n")
+    assert "0003_more.sql was changed" in await _fails_to_open(database_url, migrations)
+    (migrations / "0003_more.sql").unlink()
+    assert "newer than this version: it has 0003_more" in await _fails_to_open(
         database_url, migrations
     )
-    (migrations / "0002_more.sql").write_text("CREATE TABLE more (n int);\n")
-    (migrations / "0002_also.sql").write_text("SELECT 1;")
+    (migrations / "0003_more.sql").write_text("CREATE TABLE more (n int);\n")
+    (migrations / "0003_also.sql").write_text("SELECT 1;")
     assert "the same number" in await _fails_to_open(database_url, migrations)
 
 

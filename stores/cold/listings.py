@@ -1,0 +1,110 @@
+"""The tables listings and discoveries: how each exchange's list of markets was last taken in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from market.markets import Exchange, Market
+from stores.cold.pool import Connection, DatabasePool
+
+# Both are texts of others; the name is part of an index entry, which PostgreSQL limits to 2.7 KB.
+_LONGEST_NAME: Final = 100
+_LONGEST_FAILURE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ListingState:
+    """What is known of an exchange's list. Times are UTC ms.
+
+    `discovered_ms`: when a list was last believed, None if never. `failures`: how often in a row
+    it could not be read since, last at `failed_ms` because of `failure`. `doubted_ms`: when a list
+    was first not believed because it would remove `doubted` markets. `refused`: the escaped names
+    of listed markets that the database cannot hold. `active` of its markets are listed and
+    `enabled` of these are not disabled.
+    """
+
+    discovered_ms: int | None = None
+    failures: int = 0
+    failed_ms: int | None = None
+    failure: str | None = None
+    doubted_ms: int | None = None
+    doubted: int = 0
+    refused: tuple[str, ...] = ()
+    active: int = 0
+    enabled: int = 0
+
+
+class Listings:
+    """Reads and writes how lists were taken in. All methods raise DatabaseUnavailable."""
+
+    def __init__(self, pool: DatabasePool) -> None:
+        self._pool = pool
+
+    async def states(
+        self, exchanges: Sequence[Exchange], quote: str
+    ) -> Mapping[Exchange, ListingState]:
+        """The state of each exchange's list, whose markets in `quote` are counted."""
+
+        async def read(connection: Connection) -> Mapping[Exchange, ListingState]:
+            rows = await connection.fetch(_STATES, list(exchanges), quote)
+            return {
+                Exchange(row["exchange"]): ListingState(
+                    row["finished_ms"],
+                    row["failures"] or 0,
+                    row["failed_ms"],
+                    row["failure"],
+                    row["doubted_ms"],
+                    len(row["doubted"] or ()),
+                    tuple(row["refused"] or ()),
+                    row["active"],
+                    row["enabled"],
+                )
+                for row in rows
+            }
+
+        return await self._pool.read(read)
+
+    async def failed(self, exchange: Exchange, reason: str, *, at_ms: int) -> None:
+        """Counts a list that could not be read."""
+
+        async def write(connection: Connection) -> None:
+            await connection.execute(_FAILED, exchange, at_ms, escaped(reason)[:_LONGEST_FAILURE])
+
+        await self._pool.write(write)
+
+
+def refusal(market: Market) -> str | None:
+    """Why the database cannot hold the market's names, or None."""
+    for text in (market.symbol, market.base, market.quote):
+        if len(text) > _LONGEST_NAME:
+            return f"a name of {len(text)} characters, at most {_LONGEST_NAME} can be stored"
+        if escaped(text) != text:
+            return "a name with characters that cannot be stored"
+    return None
+
+
+def escaped(text: str) -> str:
+    """The text without what PostgreSQL and JSON cannot hold: U+0000 and lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def shortened(name: str) -> str:
+    """A name that the database cannot hold, as it is told."""
+    short = escaped(name[:_LONGEST_NAME])
+    return f"{short}..." if len(name) > _LONGEST_NAME else short
+
+
+_STATES: Final = """
+    SELECT e.exchange, d.finished_ms, l.*, c.active, c.enabled
+    FROM unnest($1::text[]) AS e(exchange)
+    LEFT JOIN discoveries AS d ON d.exchange = e.exchange
+    LEFT JOIN (SELECT exchange AS name, failures, failed_ms, failure, doubted_ms, doubted, refused
+        FROM listings) AS l ON l.name = e.exchange
+    CROSS JOIN LATERAL (SELECT count(*) AS active, count(*) FILTER (WHERE enabled) AS enabled
+        FROM coins WHERE active AND exchange = e.exchange AND quote = $2) AS c
+"""
+
+_FAILED: Final = """
+    INSERT INTO listings AS l (exchange, failures, failed_ms, failure) VALUES ($1, 1, $2, $3)
+    ON CONFLICT (exchange) DO UPDATE SET (failures, failed_ms, failure) = (l.failures + 1, $2, $3)
+"""
