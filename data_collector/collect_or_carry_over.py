@@ -187,9 +187,7 @@ class Collection:
                 )
             self.deliver(target, MarketSeries(market, rows, self.as_of_ms))
         self.results.funding_outdated |= merged.funding_outdated
-        self.results.markets += 1
-        self.results.refreshed += refresh is not None
-        self.results.rows += len(merged.rows)
+        self.results.merged(market, len(merged.rows), refreshed=refresh is not None)
 
 
 def _no_candles(task: FetchTask) -> BadPayload:

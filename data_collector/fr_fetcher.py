@@ -4,7 +4,7 @@ Stores nothing; the caller publishes.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -24,7 +24,8 @@ class FundingUpdate:
 
     `as_of_ms`: the smallest of the exchanges' clocks, read before the first request.
     `missing`: markets that failed, ascending; `carried_over` of them keep their old series and
-    `checked_at_ms`. `changed`: markets with new settlements.
+    `checked_at_ms`. `changed`: markets with new settlements. `brought`: the exchanges of which a
+    market was updated; `absent`: those of which none was, and why.
     """
 
     funding: FundingByMarket
@@ -34,6 +35,8 @@ class FundingUpdate:
     retries: int
     carried_over: int
     changed: int
+    brought: frozenset[Exchange]
+    absent: Mapping[Exchange, str]
 
 
 async def run_fr_update_process(
@@ -99,6 +102,10 @@ async def run_fr_update_process(
         requests=run.requests,
         retries=run.retries,
     )
+    failed = {(entry.exchange, entry.symbol) for entry in results.missing}
+    updated = [market for market in markets if (market.exchange, market.symbol) not in failed]
+    brought = frozenset(market.exchange for market in updated)
+    causes = _first_causes(results.missing)
     return FundingUpdate(
         dict(sorted(results.series.items())),
         as_of_ms,
@@ -107,10 +114,16 @@ async def run_fr_update_process(
         run.retries,
         results.carried_over,
         results.changed,
+        brought,
+        {exchange: why for exchange, why in causes.items() if exchange not in brought},
     )
 
 
-def _causes(missing: Sequence[Missing]) -> str:
+def _first_causes(missing: Sequence[Missing]) -> dict[Exchange, str]:
     """One cause per exchange."""
-    first = {entry.exchange: entry.reason for entry in reversed(sorted(missing))}
+    return {entry.exchange: entry.reason for entry in reversed(sorted(missing))}
+
+
+def _causes(missing: Sequence[Missing]) -> str:
+    first = _first_causes(missing)
     return "; ".join(f"{exchange}: {reason}" for exchange, reason in sorted(first.items()))

@@ -1,14 +1,17 @@
 """Progress and results of a collection: counts, and which parts are missing and why."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import structlog
 
 from market.markets import Exchange, Market, Missing, MissingPart
 from market.timeframes import Timeframe
 from venues.errors import CollectionFailed, ExchangeError
+
+_NO_CANDLE: Final = "no market has a candle in the window"
 
 log = structlog.get_logger(__name__)
 
@@ -21,6 +24,8 @@ class Collected:
     `refreshed`: those of `markets` for which only missing rows were fetched; `corrected`: those
     whose known rows had changed and were fetched again.
     `funding_outdated`: a null rate exists that a funding update could fill.
+    `brought`: the exchanges of which a candle was fetched now; `absent`: those of which none was,
+    and why.
     """
 
     as_of_ms: int
@@ -32,6 +37,8 @@ class Collected:
     requests: int
     retries: int
     funding_outdated: bool
+    brought: frozenset[Exchange] = frozenset()
+    absent: Mapping[Exchange, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -49,6 +56,7 @@ class Results:
     funding_outdated: bool = False
     missing: list[Missing] = field(default_factory=list)
     failures: dict[Exchange, Counter[str]] = field(default_factory=dict)
+    rows_of: Counter[Exchange] = field(default_factory=Counter)
 
     def progress(self, tasks: int) -> None:
         """Counts `tasks` more as finished, successful or not."""
@@ -65,6 +73,22 @@ class Results:
         self.add_missing(market, "klines", error)
         self.failures.setdefault(market.exchange, Counter())[reason_of(error)] += 1
 
+    def merged(self, market: Market, rows: int, *, refreshed: bool) -> None:
+        """Counts a market whose candles were fetched now, and its rows."""
+        self.markets += 1
+        self.refreshed += refreshed
+        self.rows += rows
+        self.rows_of[market.exchange] += rows
+
+    def absent(self) -> dict[Exchange, str]:
+        """The exchanges that had markets here but brought no row, and why."""
+        absent = {}
+        for exchange in sorted(self.rows_of.keys() | self.failures.keys()):
+            if not self.rows_of[exchange]:
+                causes = self.failures.get(exchange)
+                absent[exchange] = causes.most_common(1)[0][0] if causes else _NO_CANDLE
+        return absent
+
     def count_correction(self, market: Market, part: MissingPart) -> None:
         """Counts a market whose known rows the exchange has changed."""
         self.corrected += 1
@@ -79,7 +103,7 @@ class Results:
                 f"{exchange}: {reasons.most_common(1)[0][0]}"
                 for exchange, reasons in sorted(self.failures.items())
             )
-            raise CollectionFailed("; ".join(causes) or "no market has a candle in the window")
+            raise CollectionFailed("; ".join(causes) or _NO_CANDLE)
         log.info(
             "collection_finished",
             timeframe=timeframe,
@@ -99,6 +123,8 @@ class Results:
             requests=requests,
             retries=retries,
             funding_outdated=self.funding_outdated,
+            brought=frozenset(exchange for exchange, rows in self.rows_of.items() if rows),
+            absent=self.absent(),
         )
 
 

@@ -5,18 +5,19 @@ from collections.abc import Mapping
 
 import structlog
 
-from data_collector import Collected, fetch_market_data
+from data_collector import fetch_market_data
 from database import DatabaseUnavailable
 from documents.names import GLOBAL_FR
 from documents.reading import StoredSeries, decode_series
 from job_queue.kinds import producer_of
 from job_queue.records import JobRecord
+from jobs.absences import absences, result_of
 from jobs.context import JobContext, Outcome, Progress
 from jobs.document_draft import DocumentDraft
 from jobs.funding import known_funding
 from jobs.markets import markets_to_collect
 from jobs.stored import read_stored
-from market.markets import Meta
+from market.markets import Meta, Missing
 from market.timeframes import Timeframe
 from stores.hot.leases import Lease, retry_under_lease
 
@@ -55,9 +56,14 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
         previous={produced: stored or {} for produced, stored in previous.items()},
         on_progress=progress.count,
     )
-    stored_bytes = 0
+    absent, unlisted = await absences(context, collected.brought, collected.absent)
+    missing = sorted([*collected.missing, *unlisted])
+    stored_bytes, not_stored = 0, {}
     for draft in drafts.values():
-        stored_bytes += await _publish(context, draft, collected, lease, progress)
+        size, error = await _publish(context, draft, collected.as_of_ms, missing, lease, progress)
+        stored_bytes += size
+        if error is not None:
+            not_stored = {"metadata_not_stored": error}
     if collected.funding_outdated:
         await retry_under_lease(lease, lambda: context.queue.request(producer_of(GLOBAL_FR)))
     return Outcome(
@@ -65,11 +71,13 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
         {
             "markets": drafts[timeframe].markets,
             "rows": drafts[timeframe].rows,
-            "missing": len(collected.missing),
+            "missing": len(missing),
             "carried_over": collected.carried_over,
             "requests": collected.requests,
             "retries": collected.retries,
             "bytes": stored_bytes,
+            **result_of(absent),
+            **not_stored,
         },
     )
 
@@ -89,38 +97,41 @@ async def _known_metadata(
 async def _publish(
     context: JobContext,
     draft: DocumentDraft,
-    collected: Collected,
+    as_of_ms: int,
+    missing: list[Missing],
     lease: Lease,
     progress: Progress,
-) -> int:
-    """Publishes the document and stores its metadata. Returns its size in the hot store, bytes."""
+) -> tuple[int, str | None]:
+    """Publishes the document and stores its metadata. Returns its size in the hot store, bytes,
+    and why the database did not take the metadata, if so."""
     progress.enter("merge")
     version = await retry_under_lease(
-        lease, lambda: context.cache.next_version(draft.timeframe, collected.as_of_ms)
+        lease, lambda: context.cache.next_version(draft.timeframe, as_of_ms)
     )
     updated_at_ms = context.now_ms()
     document = await asyncio.to_thread(
         draft.finish,
         version=version,
-        as_of_ms=collected.as_of_ms,
+        as_of_ms=as_of_ms,
         updated_at_ms=updated_at_ms,
-        missing=collected.missing,
+        missing=missing,
     )
     progress.enter("publish")
     meta = await context.cache.save_to_cache(
         draft.timeframe,
         document,
         version=version,
-        as_of_ms=collected.as_of_ms,
+        as_of_ms=as_of_ms,
         updated_at_ms=updated_at_ms,
         lease=lease,
     )
     log.info("published", document=str(draft.timeframe), version=version, bytes=meta.stored_bytes)
     try:
         await context.database.markets.save_metadata(
-            draft.timeframe, draft.computed, computed_at_ms=collected.as_of_ms
+            draft.timeframe, draft.computed, computed_at_ms=as_of_ms
         )
     except DatabaseUnavailable as error:
         # The document is published; the next collection computes its metadata again.
         log.warning("metadata_not_stored", error=str(error))
-    return meta.stored_bytes
+        return meta.stored_bytes, str(error)
+    return meta.stored_bytes, None

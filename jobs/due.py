@@ -1,4 +1,8 @@
-"""Jobs that a worker queues by itself: discovery once a day and funding at start, never candles."""
+"""Jobs that a worker queues by itself: discovery once a day and funding at start, never candles.
+
+A list of markets that could not be read is asked again with growing pauses, and one that was not
+believed after a minute. The times are in the database, so a restart changes nothing about them.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,18 +10,23 @@ from typing import Final
 
 import structlog
 
-from database import DatabaseUnavailable
+from database import DatabaseUnavailable, ListingState
 from documents.names import GLOBAL_FR
 from jobs.context import JobContext
 from logging_setup import OutageLog
-from market.timeframes import DAY_MS, HOUR_MS
+from market.doubtful_lists import ASKED_AGAIN_AFTER_MS
+from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
 from stores.hot.store import StoreUnavailable
 from timing.backoff import Backoff, stop_or
 
 _LOOK_EVERY_S: Final = 300.0
 _FIRST_RETRY_S: Final = 2.0
 _SLOWEST_RETRY_S: Final = 10.0
+_ASKED_AGAIN_S: Final = 30.0  # after a job was queued, until its outcome is looked at
 _DISCOVERY_EVERY_MS: Final = DAY_MS
+_FIRST_PAUSE_MS: Final = MINUTE_MS
+_LONGEST_PAUSE_MS: Final = HOUR_MS
+_MOST_DOUBLINGS: Final = 10
 
 log = structlog.get_logger(__name__)
 
@@ -26,44 +35,72 @@ async def queue_due_jobs(context: JobContext, stop: asyncio.Event) -> None:
     """Queues due jobs until `stop`; retries while a store is away."""
     async with asyncio.TaskGroup() as tasks:
         # Two tasks, because funding does not need the database and discovery does.
-        tasks.create_task(_queue_when_due(context, "discovery", _discovery_due, stop))
+        tasks.create_task(_queue_when_due(context, "discovery", _discovery_due_s, stop))
         if context.settings.fr_refresh_on_start:
-            tasks.create_task(_queue_when_due(context, "funding", _funding_is_due, stop, once=True))
+            tasks.create_task(_queue_when_due(context, "funding", _funding_due_s, stop, once=True))
 
 
 async def _queue_when_due(
     context: JobContext,
     job_id: str,
-    is_due: Callable[[JobContext], Awaitable[bool]],
+    due_s: Callable[[JobContext], Awaitable[float]],
     stop: asyncio.Event,
     *,
     once: bool = False,
 ) -> None:
+    """Queues the job whenever `due_s` returns 0; else it returns in how many seconds it will."""
     outage = OutageLog(log, "due_jobs_not_checked", "due_jobs_checked_again")
     backoff = Backoff(_FIRST_RETRY_S, _SLOWEST_RETRY_S)
     while not stop.is_set():
         try:
-            if await is_due(context):
-                await context.queue.request(job_id)
+            left_s = await due_s(context)
+            if left_s <= 0:
+                await _request_unless_pending(context, job_id)
+                left_s = _ASKED_AGAIN_S
             outage.recovered(job=job_id)
             if once:
                 return
             backoff.reset()
-            pause_s = _LOOK_EVERY_S
+            pause_s = min(left_s, _LOOK_EVERY_S)
         except (DatabaseUnavailable, StoreUnavailable) as error:
             outage.failed(error, job=job_id)
             pause_s = backoff.pause_s()
         await stop_or(stop, pause_s)
 
 
-async def _discovery_due(context: JobContext) -> bool:
-    """Whether an exchange was never discovered, or more than a day ago."""
-    oldest_ms = context.now_ms() - _DISCOVERY_EVERY_MS
-    for exchange in context.settings.exchanges:
-        listed_ms = await context.database.markets.discovered_at_ms(exchange)
-        if listed_ms is None or listed_ms < oldest_ms:
-            return True
-    return False
+async def _request_unless_pending(context: JobContext, job_id: str) -> None:
+    """Queues the job, but no second run of one that is queued or running."""
+    job = await context.queue.get(job_id)
+    if job is None or not job.is_pending:
+        await context.queue.request(job_id)
+
+
+async def _discovery_due_s(context: JobContext) -> float:
+    """In how many seconds the list of some exchange must be read (again); 0: now."""
+    settings, now_ms = context.settings, context.now_ms()
+    states = await context.database.listings.states(settings.exchanges, settings.quote)
+    due_ms = min(list_due_ms(state, now_ms) for state in states.values())
+    return max(0.0, (due_ms - now_ms) / 1000)
+
+
+def list_due_ms(state: ListingState, now_ms: int) -> int:
+    """When the list must be read (again).
+
+    A day after it was believed; a minute after it was not; after a failure in a minute, two, four
+    and so on, up to an hour. A time in the future, by a clock that went back, does not count.
+    """
+    if state.doubted_ms is not None and state.doubted_ms <= now_ms:
+        return state.doubted_ms + ASKED_AGAIN_AFTER_MS
+    if state.failed_ms is not None and state.failed_ms <= now_ms:
+        pause_ms = _FIRST_PAUSE_MS << min(max(0, state.failures - 1), _MOST_DOUBLINGS)
+        return state.failed_ms + min(pause_ms, _LONGEST_PAUSE_MS)
+    if state.discovered_ms is None or state.discovered_ms > now_ms:
+        return now_ms
+    return state.discovered_ms + _DISCOVERY_EVERY_MS
+
+
+async def _funding_due_s(context: JobContext) -> float:
+    return 0.0 if await _funding_is_due(context) else _LOOK_EVERY_S
 
 
 async def _funding_is_due(context: JobContext) -> bool:

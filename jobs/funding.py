@@ -10,6 +10,7 @@ from documents.names import GLOBAL_FR
 from documents.reading import decode_funding
 from job_queue.kinds import producer_of
 from job_queue.records import JobRecord
+from jobs.absences import absences, result_of
 from jobs.context import JobContext, Outcome, Progress
 from jobs.markets import markets_to_collect
 from jobs.stored import read_stored
@@ -36,6 +37,8 @@ async def refresh_funding(
         funding_history=settings.funding_history,
         on_progress=progress.count,
     )
+    absent, unlisted = await absences(context, update.brought, update.absent)
+    missing = sorted([*update.missing, *unlisted])
     progress.enter("publish", total=1)
     version = await retry_under_lease(
         lease, lambda: context.cache.next_version(GLOBAL_FR, update.as_of_ms)
@@ -47,7 +50,7 @@ async def refresh_funding(
         version=version,
         as_of_ms=update.as_of_ms,
         updated_at_ms=updated_at_ms,
-        missing=update.missing,
+        missing=missing,
     )
     meta = await context.cache.save_to_cache(
         GLOBAL_FR,
@@ -62,11 +65,12 @@ async def refresh_funding(
         {
             "markets": len(update.funding),
             "rows": sum(len(series.rows) for series in update.funding.values()),
-            "missing": len(update.missing),
+            "missing": len(missing),
             "carried_over": update.carried_over,
             "requests": update.requests,
             "retries": update.retries,
             "bytes": meta.stored_bytes,
+            **result_of(absent),
         },
     )
 
