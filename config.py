@@ -1,11 +1,10 @@
 """Settings: all environment variables with defaults and checks, read once at start."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +17,12 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from addresses.database_url import parse_database_url
+from addresses.redis_parts import RedisParts
+from addresses.redis_url import parse_redis_url
+from addresses.secrets import secrets_in
+from addresses.url import check_host
+from addresses.web import check_origin, parse_base_url, without_userinfo
 from market.markets import DEFAULT_EXCHANGES, Exchange
 
 
@@ -29,22 +34,48 @@ class SettingsError(Exception):
         self.lines = lines
 
 
-def _url(*schemes: str) -> AfterValidator:
-    def check(value: SecretStr) -> SecretStr:
-        # The value may hold a password, so no message repeats it.
-        parts = urlsplit(value.get_secret_value())
-        if parts.scheme not in schemes or not (parts.netloc or parts.path):
-            raise ValueError("must be a URL with " + ", ".join(f"{s}://" for s in schemes))
+def _checked(check: Callable[[str], object]) -> AfterValidator:
+    """Calls `check`, whose ValueError must not repeat the value: it may hold a password."""
+
+    def checked(value: SecretStr) -> SecretStr:
+        check(value.get_secret_value())
         return value
 
-    return AfterValidator(check)
+    return AfterValidator(checked)
 
 
-def _base_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError("must be an http:// or https:// address")
+def _base_url(value: SecretStr) -> SecretStr:
+    parse_base_url(value.get_secret_value(), userinfo=True)
+    return value
+
+
+def _upstash_url(value: str) -> str:
+    parse_base_url(value, userinfo=False)
     return value.rstrip("/")
+
+
+def _header_token(value: str) -> None:
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("must be printable ASCII without spaces")
+
+
+def _host(value: str) -> str:
+    if value.startswith("["):
+        raise ValueError("is written without brackets")
+    check_host(value)
+    return value
+
+
+def _log_level(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    level = value.strip().upper()
+    return "WARNING" if level == "WARN" else level
+
+
+def _port_of_redis(value: object) -> object:
+    # Kubernetes and container links set REDIS_PORT=tcp://... for any service called redis.
+    return None if isinstance(value, str) and value.startswith("tcp://") else value
 
 
 def _exchanges(value: object) -> object:
@@ -66,12 +97,14 @@ def _origins(value: object) -> object:
         return value
     origins = tuple(_split_list(value))
     for origin in origins:
-        parts = urlsplit(origin)
-        # Browsers send origins without a path.
-        if origin != "*" and (
-            parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}"
-        ):
-            raise ValueError("must be * or origins such as https://example.org, comma-separated")
+        try:
+            if origin != "*":
+                check_origin(origin)
+        except ValueError as error:
+            raise ValueError(
+                "must be * or origins such as https://example.org, comma-separated; "
+                f"one of them {error}"
+            ) from None
     return origins
 
 
@@ -134,7 +167,7 @@ def _byte_size(value: object) -> object:
 
 
 Network = IPv4Network | IPv6Network
-BaseUrl = Annotated[str, AfterValidator(_base_url)]
+BaseUrl = Annotated[SecretStr, AfterValidator(_base_url)]
 
 
 def _base_url_name(exchange: Exchange) -> str:
@@ -162,20 +195,30 @@ class Settings(_BaseUrls):
         hide_input_in_errors=True,
     )
 
-    host: str = Field("127.0.0.1", min_length=1)
+    host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     web_concurrency: int = Field(1, ge=1, le=64)
     data_dir: Path = Path("data")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_log_level)
+    ] = "INFO"
     log_format: Literal["console", "json"] = "console"
 
-    redis_url: Annotated[SecretStr, _url("redis", "rediss", "unix")] | None = None
-    upstash_redis_rest_url: BaseUrl | None = None
-    upstash_redis_rest_token: SecretStr | None = None
+    redis_url: Annotated[SecretStr, _checked(parse_redis_url)] | None = None
+    # Another form of REDIS_URL, which they are turned into.
+    redis_host: Annotated[str, AfterValidator(_host)] | None = None
+    redis_port: Annotated[
+        Annotated[int, Field(ge=1, le=65535)] | None, BeforeValidator(_port_of_redis)
+    ] = None
+    redis_password: SecretStr | None = None
+    redis_db: int | None = Field(None, ge=0)
+    upstash_redis_rest_url: Annotated[str, AfterValidator(_upstash_url)] | None = None
+    upstash_redis_rest_token: Annotated[SecretStr, _checked(_header_token)] | None = None
     redis_prefix: Annotated[str, AfterValidator(_prefix)] = ""
     installation_id: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
     upstash_poll_s: float = Field(5, ge=0.1, le=3600)
-    database_url: Annotated[SecretStr, _url("postgresql", "postgres")] | None = None
+    database_url: Annotated[SecretStr, _checked(parse_database_url)] | None = None
+    core_db_host: str | None = None  # only to say what to set in its place
 
     exchanges: Annotated[tuple[Exchange, ...], NoDecode, BeforeValidator(_exchanges)] = (
         DEFAULT_EXCHANGES
@@ -206,7 +249,7 @@ class Settings(_BaseUrls):
     fr_refresh_on_start: bool = True
 
     @model_validator(mode="after")
-    def _one_hot_store(self) -> "Settings":
+    def _one_of_each_store(self) -> "Settings":
         upstash = (self.upstash_redis_rest_url, self.upstash_redis_rest_token)
         if any(upstash) and not all(upstash):
             raise ValueError(
@@ -214,6 +257,28 @@ class Settings(_BaseUrls):
             )
         if self.redis_url and any(upstash):
             raise ValueError("REDIS_URL and UPSTASH_REDIS_REST_URL exclude each other: set one")
+        if self.redis_host and any(upstash):
+            raise ValueError("REDIS_HOST and UPSTASH_REDIS_REST_URL exclude each other: set one")
+        if self.core_db_host and not self.database_url:
+            raise ValueError(
+                "CORE_DB_HOST: is not read; set DATABASE_URL=postgresql://USER:PASSWORD@HOST:5432/"
+                "NAME in its place, user and password percent-encoded"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _redis_in_parts(self) -> "Settings":
+        """Makes a REDIS_URL of REDIS_HOST and its like; a given one must not contradict them."""
+        password = self.redis_password.get_secret_value() if self.redis_password else None
+        parts = RedisParts(self.redis_host, self.redis_port, password, self.redis_db)
+        if self.redis_url:
+            if differing := parts.differing_from(self.redis_url.get_secret_value()):
+                raise ValueError(
+                    f"REDIS_URL and {differing} contradict each other: set one of them"
+                )
+        elif url := parts.url():
+            # Settings are frozen for everybody else.
+            object.__setattr__(self, "redis_url", SecretStr(url))
         return self
 
     @property
@@ -222,9 +287,27 @@ class Settings(_BaseUrls):
         return [f"api-{number}" for number in range(1, self.web_concurrency + 1)]
 
     def base_url(self, exchange: Exchange) -> str | None:
-        """The exchange's REST address from <EXCHANGE>_BASE_URL; None if it is not set."""
-        address: str | None = getattr(self, _base_url_name(exchange))
-        return address
+        """The exchange's REST address from <EXCHANGE>_BASE_URL, without user and password; None
+        if it is not set."""
+        address: SecretStr | None = getattr(self, _base_url_name(exchange))
+        return without_userinfo(address.get_secret_value()) if address else None
+
+    def base_credentials(self, exchange: Exchange) -> tuple[str, str] | None:
+        """User and password of <EXCHANGE>_BASE_URL; None if it has none."""
+        secret: SecretStr | None = getattr(self, _base_url_name(exchange))
+        address = parse_base_url(secret.get_secret_value(), userinfo=True) if secret else None
+        if address is None or not address.userinfo:
+            return None
+        return address.username or "", address.password or ""
+
+    def secrets(self) -> list[str]:
+        """Every secret among the settings: tokens, and the passwords of addresses."""
+        found: list[str] = []
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, SecretStr):
+                found += secrets_in(value.get_secret_value())
+        return found
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -236,6 +319,9 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         raise SettingsError([_error_line(detail) for detail in error.errors()]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise SettingsError([f".env cannot be read: {reason}"]) from None
 
 
 def _error_line(detail: Mapping[str, Any]) -> str:

@@ -1,12 +1,16 @@
 """Structured logging to stderr, and loggers that limit how often one event is logged."""
 
+import io
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, TextIO
 
 import structlog
+
+from texts.printable import printable
+from texts.redaction import Redactor
 
 
 class _CurrentStderr(logging.StreamHandler[TextIO]):
@@ -110,12 +114,50 @@ class OutageLog:
         self._reasons.clear()
 
 
-def configure_logging(level: str, log_format: Literal["console", "json"]) -> None:
+class _Clean:
+    """Makes the texts of a record fit for a log: unprintable characters become escapes, so that
+    no name of others reaches a terminal as a command, and known secrets are hidden, which is a
+    last resort: no error should hold one."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._redactor = Redactor(secrets)
+
+    def __call__(
+        self, _: object, __: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        return {name: self._cleaned(name, value) for name, value in event.items()}
+
+    def lines(self, text: str) -> str:
+        """A text of several lines, such as a traceback."""
+        return printable(self._redactor.clean(text), keep="\n")
+
+    def traceback(self, out: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+        """Writes a traceback, without the values of variables."""
+        text = io.StringIO()
+        structlog.dev.plain_traceback(text, exc_info)
+        out.write(self.lines(text.getvalue()))
+
+    def _cleaned(self, name: object, value: Any) -> Any:
+        if name == "exc_info" or value is None or isinstance(value, bool | int | float):
+            return value  # a traceback is formatted, and cleaned, later
+        if isinstance(value, str):
+            return self.lines(value) if name == "stack" else printable(self._redactor.clean(value))
+        if isinstance(value, dict):
+            return {str(key): self._cleaned(key, item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._cleaned(None, item) for item in value]
+        return printable(self._redactor.clean(repr(value)))
+
+
+def configure_logging(
+    level: str, log_format: Literal["console", "json"], secrets: Iterable[str] = ()
+) -> None:
     """Sends structlog's and the standard library's records to stderr in one form.
 
     Fields bound with `structlog.contextvars` (a job's id) appear on every line of that context,
-    the lines of libraries included.
+    the lines of libraries included. `secrets` are hidden wherever they appear.
     """
+    clean = _Clean(secrets)
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -130,7 +172,7 @@ def configure_logging(level: str, log_format: Literal["console", "json"]) -> Non
         renderer = structlog.processors.JSONRenderer()
     else:
         renderer = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            colors=sys.stderr.isatty(), exception_formatter=clean.traceback
         )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -142,7 +184,11 @@ def configure_logging(level: str, log_format: Literal["console", "json"]) -> Non
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                clean,
+                renderer,
+            ],
         )
     )
     root = logging.getLogger()

@@ -119,7 +119,7 @@ def _run_with_settings(arguments: argparse.Namespace) -> int:
     level = settings.log_level
     if arguments.command in ONE_SHOT and "log_level" not in settings.model_fields_set:
         level = "WARNING"  # these commands print their own lines
-    configure_logging(level, settings.log_format)
+    configure_logging(level, settings.log_format, settings.secrets())
     runtime.prepare()
     return runtime.run(_load(arguments.command), settings, arguments)
 

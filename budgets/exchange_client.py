@@ -62,6 +62,11 @@ class ExchangeClient:
             exchange: settings.base_url(exchange) or venue.base_url
             for exchange, venue in VENUES.items()
         }
+        self._auth = {
+            exchange: aiohttp.BasicAuth(*credentials, encoding="utf-8")
+            for exchange in VENUES
+            if (credentials := settings.base_credentials(exchange))
+        }
         self._request_s = request_s
         self.concurrency = settings.concurrency_limit
         clock = clock or SystemClock()
@@ -159,7 +164,8 @@ class ExchangeClient:
         ending, sent_at = "cancelled", self.clock.monotonic_s()
         try:
             # Never send a body with GET: one exchange rejects it.
-            async with session.get(url, allow_redirects=False) as answer:
+            auth = self._auth.get(request.exchange)
+            async with session.get(url, auth=auth, allow_redirects=False) as answer:
                 headers = answer.headers
                 ending = str(answer.status)
                 body = await _read(answer, request)

@@ -12,8 +12,10 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 # A room may import rooms with a smaller number, and itself. Rooms with the same number do not know
 # of each other. A new room is a line here.
 LEVELS: Final = {
+    "texts": 0,
     "timing": 0,
     "market": 1,
+    "addresses": 1,
     "logging_setup": 1,
     "config": 2,
     "metrics": 2,

@@ -8,19 +8,21 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
-from urllib.parse import unquote, urlsplit
 
 import asyncpg
 import structlog
 
+from addresses.database_url import parse_database_url
 from stores.cold.migrate import MigrationError, migrate, pending_migrations, read_migrations
+from texts.redaction import Redactor
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 _Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 _T = TypeVar("_T")
 
-_CONNECT_S: Final = 4.0
-_CHECK_S: Final = 5.0
+_CONNECT_S: Final = 4.0  # unless DATABASE_URL has connect_timeout
+_CLOSE_S: Final = 4.0
+_CHECK_S: Final = 1.0  # after the connection was opened
 _MIGRATE_S: Final = 60.0
 _CONNECTIONS: Final = 4
 _CONNECTION_LOST: Final = (
@@ -48,11 +50,14 @@ class DatabaseUnavailable(Exception):
 class DatabasePool:
     """Up to _CONNECTIONS connections to `dsn`. All methods raise DatabaseUnavailable.
 
-    `read_s` and `write_s` limit one piece of work; connecting is limited separately.
+    `read_s` and `write_s` limit one piece of work; connecting is limited separately. Raises
+    ValueError for an invalid `dsn`, without any part of it.
     """
 
     def __init__(self, dsn: str, migrations: Path, *, read_s: float, write_s: float) -> None:
-        self._dsn = dsn
+        self._address = parse_database_url(dsn)
+        self._connect_s = self._address.connect_s or _CONNECT_S
+        self._redactor = Redactor(self._address.secrets)
         self._migrations = migrations
         self._read_s = read_s
         self._write_s = write_s
@@ -67,7 +72,7 @@ class DatabasePool:
         pool, self._pool = self._pool, None
         if pool is not None:
             try:
-                async with asyncio.timeout(_CONNECT_S):
+                async with asyncio.timeout(_CLOSE_S):
                     await pool.close()
             except _ERRORS:
                 pool.terminate()
@@ -85,12 +90,12 @@ class DatabasePool:
         with self._translated_errors():
             async with asyncio.timeout(deadline_s):
                 try:
-                    return await _with_connection(pool, work)
+                    return await self._with_connection(pool, work)
                 except _CONNECTION_LOST as error:
                     # It probably died while idle, as all the others did.
                     _log.info("database_connection_lost", error=self._without_password(error))
                     await pool.expire_connections()
-                    return await _with_connection(pool, work)
+                    return await self._with_connection(pool, work)
 
     async def _get_pool(self) -> _Pool:
         async with self._opening:
@@ -101,24 +106,27 @@ class DatabasePool:
     async def _open_pool(self) -> _Pool:
         with self._translated_errors():
             migrations = await asyncio.to_thread(read_migrations, self._migrations)
+            address = self._address
             pool: _Pool = await asyncpg.create_pool(
-                self._dsn,
+                address.dsn,
                 min_size=0,
-                max_size=_CONNECTIONS,
-                timeout=_CONNECT_S,
+                max_size=min(address.connections or _CONNECTIONS, _CONNECTIONS),
+                timeout=self._connect_s,
                 # Prepared statements fail behind a transaction pooler (pgbouncer).
                 statement_cache_size=0,
-                server_settings={"application_name": "perpcache"},
+                server_settings={"application_name": "perpcache", **address.server_settings},
+                # True checks certificate and name against this machine's authorities.
+                ssl=True if address.system_roots else None,
             )
             try:
-                async with asyncio.timeout(_CHECK_S):
-                    await _connect(pool)
-                    pending = await _with_connection(
+                async with asyncio.timeout(self._connect_s + _CHECK_S):
+                    await self._connect(pool)
+                    pending = await self._with_connection(
                         pool, lambda connection: pending_migrations(connection, migrations)
                     )
                 if pending:
                     async with asyncio.timeout(_MIGRATE_S):
-                        await _with_connection(
+                        await self._with_connection(
                             pool, lambda connection: migrate(connection, migrations)
                         )
             except BaseException:
@@ -140,34 +148,54 @@ class DatabasePool:
             ) from error
 
     def _without_password(self, error: BaseException) -> str:
-        text = str(error) or type(error).__name__
-        password = urlsplit(self._dsn).password or ""
-        for secret in {password, unquote(password)} - {""}:
-            text = text.replace(secret, "***")
-        return text
+        return self._redactor.clean(str(error) or type(error).__name__)
 
-
-async def _connect(pool: _Pool) -> None:
-    """Opens the first connection, and reports an invalid DATABASE_URL."""
-    try:
-        async with pool.acquire(timeout=_CONNECT_S):
-            return
-    except ValueError:
-        # asyncpg's message may quote any part of the address.
-        raise DatabaseUnavailable(
-            "DATABASE_URL is not a valid address; special characters in its password must be"
-            " percent-encoded"
-        ) from None
-
-
-async def _with_connection(pool: _Pool, work: Callable[[Connection], Awaitable[_T]]) -> _T:
-    async with pool.acquire(timeout=_CONNECT_S) as connection:
+    async def _connect(self, pool: _Pool) -> None:
+        """Opens the first connection. Reports what asyncpg cannot use of DATABASE_URL or of the
+        variables PG..., and a schema that does not exist."""
+        path = self._address.search_path
+        found: str | None = "not asked"
         try:
-            return await work(connection)
-        except asyncpg.InternalClientError:
-            connection.terminate()
-            raise
-        except asyncio.CancelledError:
-            # At the deadline: a cancel request to a stalled server would take as long again.
-            connection.terminate()
-            raise
+            async with pool.acquire(timeout=self._connect_s) as connection:
+                if path is not None:
+                    found = await _in_schema(connection, path, _current_schema)
+        except ValueError:
+            # asyncpg's message may quote any part of the address.
+            raise DatabaseUnavailable(
+                "DATABASE_URL, or one of the variables PGPORT, PGSSLMODE and so on, has a value"
+                " that the database's driver does not accept"
+            ) from None
+        if found is None:
+            raise DatabaseUnavailable(f"no schema of DATABASE_URL exists: create {path}")
+
+    async def _with_connection(
+        self, pool: _Pool, work: Callable[[Connection], Awaitable[_T]]
+    ) -> _T:
+        path = self._address.search_path
+        async with pool.acquire(timeout=self._connect_s) as connection:
+            try:
+                return await (
+                    work(connection) if path is None else _in_schema(connection, path, work)
+                )
+            except asyncpg.InternalClientError:
+                connection.terminate()
+                raise
+            except asyncio.CancelledError:
+                # At the deadline: a cancel request to a stalled server would take as long again.
+                connection.terminate()
+                raise
+
+
+async def _in_schema(
+    connection: Connection, path: str, work: Callable[[Connection], Awaitable[_T]]
+) -> _T:
+    """Runs `work` in a transaction with its search_path: a transaction pooler (pgbouncer) refuses
+    it when a connection opens, and hands a session's to other clients."""
+    async with connection.transaction():
+        await connection.execute("SELECT set_config('search_path', $1, true)", path)
+        return await work(connection)
+
+
+async def _current_schema(connection: Connection) -> str | None:
+    found: str | None = await connection.fetchval("SELECT current_schema()")
+    return found

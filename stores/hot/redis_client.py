@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, Literal
 
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
@@ -11,6 +11,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, ReadOnlyError, RedisError, ResponseError
 
+from addresses.redis_url import driver_url
+from addresses.secrets import secrets_in
 from stores.hot.keys import with_prefix
 from stores.hot.store import (
     CONNECTIONS,
@@ -21,6 +23,7 @@ from stores.hot.store import (
     Word,
     short,
 )
+from texts.redaction import Redactor
 
 _PING_AFTER_S: Final = 10.0  # a listener without messages for so long checks its connection
 # Servers append this to the error of a command inside a script.
@@ -41,12 +44,10 @@ class NativeStore:
         max_connections: int = CONNECTIONS,
     ) -> None:
         self.prefix = prefix
-        options: dict[str, Any] = dict(parse_url(url))
+        options: dict[str, Any] = dict(parse_url(driver_url(url)))
         self._connection_class: type[AbstractConnection] = options.pop(
             "connection_class", Connection
         )
-        for pool_option in ("max_connections", "timeout"):
-            options.pop(pool_option, None)
         self._options = options | {
             "client_name": client_name,
             "protocol": 2,
@@ -57,10 +58,8 @@ class NativeStore:
             "socket_connect_timeout": None,
             "health_check_interval": 0,
         }
-        try:
-            self._new_connection(client_name)
-        except TypeError:
-            raise ValueError("the redis URL has an unknown option") from None
+        # A server without AUTH repeats the password in its error: unknown command, with args ...
+        self._clean = Redactor(secrets_in(url)).clean
         self._client_name = client_name
         self._slots = asyncio.Semaphore(max_connections)
         self._idle: list[AbstractConnection] = []
@@ -76,10 +75,10 @@ class NativeStore:
             await self._discard(*self._take_idle())
             raise StoreUnavailable(f"redis: no answer within {deadline_s:g} s") from None
         except (ResponseError, AuthenticationError) as error:
-            code, reason = _error_code(error)
+            code, reason = _error_code(error, self._clean)
             raise StoreRefused(f"redis: {reason}", code) from None
         except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"redis: {short(str(error))}") from None
+            raise StoreUnavailable(f"redis: {short(self._clean(str(error)))}") from None
 
     def script(self, lua: str) -> Script:
         return Script(self, lua)
@@ -96,7 +95,7 @@ class NativeStore:
         """
         connection = self._new_connection(f"{self._client_name}:listen")
         try:
-            messages = Messages(connection)
+            messages = Messages(connection, self._clean)
             await messages.subscribe(channels)
             yield messages
         finally:
@@ -143,6 +142,10 @@ class NativeStore:
         connection = self._new_connection(self._client_name)
         try:
             await connection.connect()  # type: ignore[no-untyped-call]
+        except ValueError:
+            # From the files of TLS options; a value in its message may be a secret.
+            await self._discard(connection)
+            raise RedisError("a TLS option of REDIS_URL has a value that TLS refuses") from None
         except BaseException:
             await self._discard(connection)
             raise
@@ -169,8 +172,9 @@ class NativeStore:
 class Messages:
     """The payloads that one listening connection receives, in order, as an async iterator."""
 
-    def __init__(self, connection: AbstractConnection) -> None:
+    def __init__(self, connection: AbstractConnection, clean: Callable[[str], str]) -> None:
         self._connection = connection
+        self._clean = clean
 
     async def subscribe(self, channels: Sequence[str]) -> None:
         try:
@@ -180,7 +184,7 @@ class Messages:
                 for _ in channels:
                     await self._connection.read_response()
         except (TimeoutError, RedisError, OSError) as error:
-            raise _unavailable(error) from None
+            raise self._unavailable(error) from None
 
     def __aiter__(self) -> "Messages":
         return self
@@ -209,15 +213,14 @@ class Messages:
                 else:
                     ping_sent = False
         except (TimeoutError, RedisError, OSError) as error:
-            raise _unavailable(error) from None
+            raise self._unavailable(error) from None
+
+    def _unavailable(self, error: Exception) -> StoreUnavailable:
+        return StoreUnavailable(f"redis: {short(self._clean(str(error))) or 'no answer in time'}")
 
 
-def _error_code(error: RedisError) -> tuple[str, str]:
+def _error_code(error: RedisError, clean: Callable[[str], str]) -> tuple[str, str]:
     """The error's code and full text; redis-py strips known codes from the text."""
-    text = _IN_SCRIPT.sub("", str(error))
+    text = clean(_IN_SCRIPT.sub("", str(error)))
     code = error.status_code or text.partition(" ")[0]
     return code, short(text if text.startswith(code) else f"{code} {text}")
-
-
-def _unavailable(error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"redis: {short(str(error)) or 'no answer in time'}")

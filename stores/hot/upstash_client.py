@@ -21,6 +21,7 @@ from stores.hot.store import (
     Word,
     short,
 )
+from texts.redaction import Redactor
 
 _KEPT_ALIVE_S: Final = 75.0  # for an idle connection
 
@@ -34,7 +35,7 @@ class UpstashStore:
         self.prefix = prefix
         if not (token.isascii() and token.isprintable()):
             raise ValueError("UPSTASH_REDIS_REST_TOKEN must be printable ASCII")
-        self._token = token
+        self._redactor = Redactor((token,))
         self._client = UpstashRedis(
             url, token, rest_encoding=None, rest_retries=0, allow_telemetry=False
         )
@@ -70,7 +71,7 @@ class UpstashStore:
         await self._client.close()
 
     def _reason(self, error: Exception) -> str:
-        text = str(error).replace(self._token, "***")
+        text = self._redactor.clean(str(error))
         if isinstance(error, UpstashError | _Busy | _UnexpectedAnswer):
             return short(text)
         if isinstance(error, ValueError | KeyError | TypeError | AttributeError):

@@ -1,0 +1,1 @@
+"""Tests of texts/: escapes and hidden secrets."""

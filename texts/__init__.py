@@ -1,0 +1,1 @@
+"""Text on its way out: unprintable characters as escapes, and secrets hidden."""
