@@ -228,7 +228,10 @@ def test_compose_holds_together() -> None:
     assert services["api"]["environment"] == services["worker"]["environment"]
     given = services["api"]["environment"]
     assert given["DATABASE_URL"].endswith("@postgres:5432/perpcache")
-    usable: dict[str, Any] = {name.lower(): value or None for name, value in given.items()}
+    usable: dict[str, Any] = {
+        name.lower(): re.sub(r"\$\{POSTGRES_PASSWORD:[^}]*\}", "s3cret", value) or None
+        for name, value in given.items()
+    }
     Settings(**usable)
 
 
