@@ -27,7 +27,15 @@ from metrics.exchanges import ExchangeMetrics
 from stores.hot.store import HotStore
 from timing.clock import Clock, SystemClock
 from venues import VENUES
-from venues.errors import ERROR_KINDS, BadPayload, Banned, RateLimited, SourceDown
+from venues.errors import (
+    ERROR_KINDS,
+    BadPayload,
+    Banned,
+    ExchangeError,
+    RateLimited,
+    SourceDown,
+    TooFast,
+)
 from venues.venue import Endpoint, Request
 
 REQUEST_TIMEOUT_S: Final = 10.0  # for one request, from connecting to the last byte
@@ -144,7 +152,12 @@ class ExchangeClient:
         except SourceDown:
             counts.add_lost_time(request, self.clock.monotonic_s() - sent_at)
             raise
+        except TooFast as error:
+            self._slow_down(error, sent_at)
+            raise
         except (RateLimited, Banned) as error:
+            if isinstance(error, RateLimited) and error.by_network:
+                self._slow_down(error, sent_at)
             pause_s = (error.until_ms - self.clock.wall_ms()) / 1000
             self._metrics.paused(request.exchange)
             await limits.pause(pause_s, error.cause)
@@ -157,6 +170,18 @@ class ExchangeClient:
                 cause=error.cause,
             )
             raise
+
+    def _slow_down(self, error: ExchangeError, sent_at: float) -> None:
+        per_s = self.limits.for_exchange(error.exchange).slow_down(sent_at)
+        if per_s is not None:
+            log.warning(
+                "exchange_slowed_down",
+                exchange=error.exchange,
+                endpoint=error.endpoint,
+                status=error.status,
+                requests_per_s=round(per_s, 1),
+                cause=error.cause,
+            )
 
     async def _ask(self, session: aiohttp.ClientSession, request: Request, ticket: Ticket) -> bytes:
         headers = _NO_HEADERS

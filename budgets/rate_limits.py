@@ -1,4 +1,4 @@
-"""Rate limits of each exchange: admission of requests, and pauses that stop all of them."""
+"""Rate limits of each exchange: admission of requests, their pace, and pauses of all of them."""
 
 import asyncio
 import math
@@ -7,6 +7,7 @@ from typing import Final
 
 from budgets.budget import ANSWER_SOON_S, Budget, Ticket
 from budgets.headers import exchange_time_ms, number_of
+from budgets.pace import Pace
 from budgets.shared_budgets import SharedBudgets
 from market.markets import Exchange
 from timing.clock import Clock, SystemClock
@@ -23,7 +24,7 @@ _MIN_EXTENSION_S: Final = 0.2  # other processes are told only of pauses longer 
 
 
 class ExchangeLimits:
-    """All budgets of one exchange, and its pause; one instance per process."""
+    """All budgets of one exchange, its pace and its pause; one instance per process."""
 
     def __init__(
         self, exchange: Exchange, fraction: float, clock: Clock, shared: SharedBudgets | None
@@ -36,6 +37,7 @@ class ExchangeLimits:
         }
         # First come, first served: light requests must not starve a heavy one.
         self._locks = {counter: asyncio.Lock() for counter in self.budgets}
+        self.pace = Pace()
         self._paused_until = 0.0
         self._pause_cause = ""
 
@@ -55,13 +57,15 @@ class ExchangeLimits:
                     await self._shared.resend_pause(self.exchange)
                 if paused_s > LONGEST_PAUSE_S:
                     raise self._banned(request, paused_s)
-                delay_s = max(paused_s, budget.delay(now, request.weight))
+                delay_s = max(paused_s, budget.delay(now, request.weight), self.pace.delay(now))
                 if delay_s <= 0:
                     delay_s = await self._shared_delay_s(request, budget)
                 if delay_s <= 0:
                     now = self._clock.monotonic_s()
-                    delay_s = self._paused_until - now  # a pause may have begun meanwhile
+                    # A pause may have begun meanwhile, or another request may have been sent.
+                    delay_s = max(self._paused_until - now, self.pace.delay(now))
                 if delay_s <= 0:
+                    self.pace.take(now)
                     return budget.take(now, request.weight)
                 if now - waiting_since > LONGEST_WAIT_S:
                     raise RateLimited(
@@ -89,6 +93,14 @@ class ExchangeLimits:
             left_s = window_left_s(budget.limit, headers)
             valid_s = budget.limit.window_s if left_s is None else left_s
             budget.correct(now, ticket, reported, valid_s)
+
+    def slow_down(self, sent_at: float) -> float | None:
+        """Halves the pace, as a request sent at `sent_at` was refused as too fast.
+
+        The new pace, in requests per second; None if the refusal belongs to one seen before.
+        """
+        now = self._clock.monotonic_s()
+        return self.pace.per_s(now) if self.pace.refused(now, sent_at) else None
 
     async def pause(self, duration_s: float, cause: str) -> None:
         """Sends nothing for `duration_s`; a shorter pause never cuts a longer one."""

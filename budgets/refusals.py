@@ -76,7 +76,7 @@ def judge(
     cause = _IP_ADDRESS.sub("IP", text)[:_LONGEST_CAUSE]
     if issubclass(kind, RateLimited | Banned):
         pause_s = _pause_s(venue, kind, request, headers, lower, now_ms)
-        return kind(
+        refusal = kind(
             cause,
             until_ms=now_ms + round(pause_s * 1000),
             exchange=request.exchange,
@@ -84,6 +84,9 @@ def judge(
             market=request.symbol,
             status=status,
         )
+        if isinstance(refusal, RateLimited):
+            refusal.by_network = page
+        return refusal
     return _error(kind, cause, request, status)
 
 

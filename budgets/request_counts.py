@@ -21,9 +21,9 @@ class RequestCounts:
         where = request.exchange, request.endpoint
         self.lost_s[where] = self.lost_s.get(where, 0.0) + waited_s
 
-    def failed(self, request: Request, error: ExchangeError) -> None:
+    def failed(self, exchange: Exchange, error: ExchangeError) -> None:
         if self.metrics is not None:
-            self.metrics.failed(request.exchange, type(error).__name__)
+            self.metrics.failed(exchange, type(error).__name__)
 
     def retried(self, request: Request) -> None:
         self.retries += 1

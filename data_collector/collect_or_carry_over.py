@@ -1,7 +1,9 @@
 """Collection: fetches each market, retries it, and carries over the old rows of one that failed."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from data_collector.api_parser import Candle, OpenInterestRow
 from data_collector.data_processing import merge_data
@@ -9,6 +11,7 @@ from data_collector.exchange_clocks import Clocks
 from data_collector.fetch_strategies import fetch_funding, fetch_klines, fetch_open_interest
 from data_collector.funding_rules import present_interval
 from data_collector.incremental import PreviousDocuments, RefreshPlan
+from data_collector.internal_errors import ENDS_JOB
 from data_collector.results import Results
 from data_collector.run import CollectionRun, work_through
 from data_collector.task_builder import FetchTask, MarketTasks
@@ -16,7 +19,10 @@ from market.aggregation import aggregate
 from market.markets import FundingByMarket, FundingSeries, Market, MarketSeries, Row
 from market.rows import Rows, first_time
 from market.timeframes import Timeframe
-from venues.errors import BadPayload, ExchangeError, GaveUp, SourceDown
+from venues.errors import BadPayload, ExchangeError, GaveUp, SourceDown, TooFast
+
+# Failures of markets that are tried once more at the end of a collection.
+_RETRIED_AT_THE_END: Final = (SourceDown, BadPayload, TooFast, GaveUp)
 
 Deliver = Callable[[Timeframe, MarketSeries], None]
 
@@ -39,6 +45,8 @@ class Collection:
     deliver: Deliver
     results: Results
     _to_retry: list[MarketTasks] | None = field(default_factory=list)  # None: the last try
+    _counted: Counter[str] = field(default_factory=Counter)  # finished tasks, by Market.key
+    _delivered: set[str] = field(default_factory=set)  # Market.key of those delivered just now
 
     async def collect(self, tasks: Sequence[MarketTasks]) -> None:
         """Collects all markets; retries those whose exchange was in trouble once at the end."""
@@ -49,9 +57,11 @@ class Collection:
 
     async def _collect_all(self, tasks: Sequence[MarketTasks]) -> None:
         await work_through(
+            self.run,
             tasks,
             lambda task: task.market.exchange,
             self._collect_market,
+            self._market_failed,
             workers=self.run.sender.concurrency,
         )
 
@@ -63,17 +73,28 @@ class Collection:
             if not candles and self.previous.rows(self.timeframe, tasks.market):
                 raise _no_candles(tasks.klines)
         except ExchangeError as error:
-            if self._to_retry is not None and isinstance(error, SourceDown | BadPayload | GaveUp):
+            if self._to_retry is not None and isinstance(error, _RETRIED_AT_THE_END):
                 self._to_retry.append(tasks)
             else:
-                self.results.failed(tasks.market, error)
-                self._carry_over(tasks.market)
-                self.results.progress(tasks.count)
+                self._market_failed(tasks, error)
             return
-        self.results.progress(1)
+        self._progress(tasks.market)
         open_interest = await self._open_interest(tasks, candles, refresh)
         funding = await self._funding(tasks)
         self._merge(tasks.market, candles, open_interest, funding, refresh)
+
+    def _market_failed(self, tasks: MarketTasks, error: ExchangeError) -> None:
+        """Names the market, and delivers its old rows unless it has been delivered already."""
+        market = tasks.market
+        self.results.failed(market, error)
+        if market.key not in self._delivered:
+            try:
+                self._carry_over(market)
+            except ENDS_JOB:
+                raise
+            except Exception as unexpected:  # its old rows may be what cannot be used
+                self.run.internal_error(unexpected, market.exchange)
+        self._progress(market, tasks.count - self._counted[market.key])
 
     async def _candles(self, tasks: MarketTasks) -> tuple[Sequence[Candle], RefreshPlan | None]:
         """The candles not known yet and the plan; or all candles and None."""
@@ -90,24 +111,17 @@ class Collection:
 
     def _carry_over(self, market: Market) -> None:
         """Delivers the market's rows from the previous documents, if any."""
-        carried = False
+        kept: list[tuple[Timeframe, MarketSeries]] = []
         for target in self.timeframe.produces:
             known = self.previous.series(target, market)
             rows = self.previous.rows(target, market)
             if known is None or not rows:
                 continue
-            since_ms = known.stale_since_ms
-            self.deliver(
-                target,
-                MarketSeries(
-                    market,
-                    rows,
-                    known.checked_at_ms,
-                    self.as_of_ms if since_ms is None else since_ms,
-                ),
-            )
-            carried = True
-        self.results.carried_over += carried
+            since_ms = self.as_of_ms if known.stale_since_ms is None else known.stale_since_ms
+            kept.append((target, MarketSeries(market, rows, known.checked_at_ms, since_ms)))
+        for target, series in kept:
+            self.deliver(target, series)
+        self.results.carried_over += bool(kept)
 
     async def _open_interest(
         self, tasks: MarketTasks, candles: Sequence[Candle], refresh: RefreshPlan | None
@@ -133,7 +147,11 @@ class Collection:
             known = self.previous.series(self.timeframe, tasks.market)
             return Rows.of(known.rows).non_null("open_interest") if known is not None else []
         finally:
-            self.results.progress(1)
+            self._progress(tasks.market)
+
+    def _progress(self, market: Market, tasks: int = 1) -> None:
+        self._counted[market.key] += tasks
+        self.results.progress(tasks)
 
     async def _snapshots(self, task: FetchTask | None) -> Sequence[OpenInterestRow]:
         """The task's snapshots, at a finer period if the exchange lacks this one."""
@@ -155,7 +173,7 @@ class Collection:
             self.results.add_missing(market, "funding_rate", error)
             return None
         finally:
-            self.results.progress(1)
+            self._progress(market)
         rows = rows[-self.funding_history :]
         return FundingSeries(market, rows, present_interval(rows, None), self.as_of_ms)
 
@@ -177,6 +195,7 @@ class Collection:
             reused=refresh.reused if refresh is not None else (),
         )
         start_ms = self.timeframe.window_start(self.as_of_ms, self.history_candles)
+        made: list[tuple[Timeframe, MarketSeries]] = []
         for target in self.timeframe.produces:
             rows, exact = merged.rows, merged.exact
             if target is not self.timeframe and refresh is not None:
@@ -185,7 +204,11 @@ class Collection:
                 rows = aggregate(
                     rows, self.timeframe, target, window_start_ms=start_ms, exact=exact
                 )
-            self.deliver(target, MarketSeries(market, rows, self.as_of_ms))
+            made.append((target, MarketSeries(market, rows, self.as_of_ms)))
+        # All documents get the market, or none: everything is computed before the first has it.
+        self._delivered.add(market.key)
+        for target, series in made:
+            self.deliver(target, series)
         self.results.funding_outdated |= merged.funding_outdated
         self.results.merged(market, len(merged.rows), refreshed=refresh is not None)
 

@@ -24,6 +24,7 @@ from data_collector.funding_rules import (
     present_interval,
     settlement_instant,
 )
+from data_collector.internal_errors import ENDS_JOB
 from data_collector.listings import (
     FundingSchedule,
     fetch_funding_schedule,
@@ -36,7 +37,7 @@ from market.columns import TIME
 from market.markets import Exchange, FundingByMarket, FundingRow, FundingSeries, Market, Missing
 from market.timeframes import HOUR_MS, MINUTE_MS
 from venues import VENUES
-from venues.errors import ExchangeError, GaveUp, SourceDown
+from venues.errors import ExchangeError, GaveUp, SourceDown, TooFast
 
 # From this many due markets on, the settlements of all symbols are requested at once.
 _BULK_FROM: Final = 10
@@ -90,21 +91,51 @@ class ExchangeFunding:
         now_ms = self._clock.now_ms()
         due: list[Market] = []
         for market in markets:
-            series = self._series(market, now_ms)
-            if series is None or may_have_settled(series, now_ms, self._scheduled_hours(market)):
+            try:
+                checked = self._checked_again(market, now_ms)
+            except ENDS_JOB:
+                raise
+            except Exception as error:
+                self._fail(market, self._run.internal_error(error, self.exchange))
+                continue
+            if checked is None:
                 due.append(market)
             else:
-                hours = self._interval(market, series.rows)
-                self._store(replace(checked_again(series, now_ms, hours), market=market))
+                self._store(checked)
         await self._work(await self._update_from_recent(due))
+
+    def _checked_again(self, market: Market, now_ms: int) -> FundingSeries | None:
+        """The known series if the market cannot have settled since; None: it is due."""
+        series = self._series(market, now_ms)
+        if series is None or may_have_settled(series, now_ms, self._scheduled_hours(market)):
+            return None
+        hours = self._interval(market, series.rows)
+        return replace(checked_again(series, now_ms, hours), market=market)
 
     async def retry_failed(self) -> None:
         markets, self._to_retry = self._to_retry, None
         await self._work(markets or [])
 
+    def fail_rest(self, markets: Sequence[Market], error: Exception) -> None:
+        """Names the markets without a result so far, as `error` ended the exchange's part."""
+        self._to_retry = None
+        named = self._run.internal_error(error, self.exchange)
+        failed = {(entry.exchange, entry.symbol) for entry in self._results.missing}
+        for market in markets:
+            if market.key in self._results.series or (market.exchange, market.symbol) in failed:
+                continue
+            self._fail(market, named)
+
     async def _work(self, markets: Sequence[Market]) -> None:
         workers = self._run.sender.concurrency
-        await work_through(markets, lambda market: market.exchange, self._update, workers=workers)
+        await work_through(
+            self._run,
+            markets,
+            lambda market: market.exchange,
+            self._update,
+            self._fail,
+            workers=workers,
+        )
 
     def _scheduled_hours(self, market: Market) -> int | None:
         """The present interval if the market has a schedule, else None."""
@@ -157,9 +188,16 @@ class ExchangeFunding:
         for market in due:
             series = candidates.get(market.native)
             rows = found.get(market.native, [])
-            if series is not None and _is_complete(series, rows, now_ms):
-                self._store_settled(market, rows, now_ms)
-            else:
+            try:
+                covered = series is not None and _is_complete(series, rows, now_ms)
+                if covered:
+                    self._store_settled(market, rows, now_ms)
+            except ENDS_JOB:
+                raise
+            except Exception as error:
+                self._run.internal_error(error, self.exchange)
+                covered = False
+            if not covered:
                 remaining.append(market)
         return remaining
 
@@ -194,7 +232,7 @@ class ExchangeFunding:
             else:
                 rows = await self._fetch_new(market, series, asked_ms)
         except ExchangeError as error:
-            if self._to_retry is not None and isinstance(error, SourceDown | GaveUp):
+            if self._to_retry is not None and isinstance(error, SourceDown | TooFast | GaveUp):
                 self._to_retry.append(market)
             else:
                 self._fail(market, error)

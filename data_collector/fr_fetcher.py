@@ -11,6 +11,7 @@ import structlog
 
 from data_collector.exchange_clocks import Clocks, ExchangeClock
 from data_collector.exchange_funding import ExchangeFunding, FundingResults
+from data_collector.internal_errors import ENDS_JOB
 from data_collector.run import CollectionRun, Sender
 from market.markets import Exchange, FundingByMarket, Market, Missing
 from venues.errors import CollectionFailed, ExchangeError
@@ -82,7 +83,12 @@ async def run_fr_update_process(
                 clock = await clocks.clock(update.exchange)
             except ExchangeError:
                 clock = slowest  # for an exchange whose own time is unknown
-            await update.refresh(by_exchange[update.exchange], clock)
+            try:
+                await update.refresh(by_exchange[update.exchange], clock)
+            except ENDS_JOB:
+                raise
+            except Exception as error:  # the other exchanges go on
+                update.fail_rest(by_exchange[update.exchange], error)
 
         async with asyncio.TaskGroup() as group:
             for update in updates:

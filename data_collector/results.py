@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from data_collector.internal_errors import ENDS_JOB
 from market.markets import Exchange, Market, Missing, MissingPart
 from market.timeframes import Timeframe
 from venues.errors import CollectionFailed, ExchangeError
@@ -54,6 +55,7 @@ class Results:
     refreshed: int = 0
     corrected: int = 0
     funding_outdated: bool = False
+    progress_failed: bool = False
     missing: list[Missing] = field(default_factory=list)
     failures: dict[Exchange, Counter[str]] = field(default_factory=dict)
     rows_of: Counter[Exchange] = field(default_factory=Counter)
@@ -61,7 +63,14 @@ class Results:
     def progress(self, tasks: int) -> None:
         """Counts `tasks` more as finished, successful or not."""
         self.done += tasks
-        self.on_progress(self.done, self.total)
+        try:
+            self.on_progress(self.done, self.total)
+        except ENDS_JOB:
+            raise
+        except Exception:  # showing progress must not cost a market its rows
+            if not self.progress_failed:
+                log.exception("progress_not_shown")
+            self.progress_failed = True
 
     def add_missing(self, market: Market, part: MissingPart, error: ExchangeError | str) -> None:
         """Records that a part of the market is missing from the delivered rows."""

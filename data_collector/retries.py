@@ -7,13 +7,31 @@ from typing import Final, TypeVar
 
 import structlog
 
+from data_collector.internal_errors import ENDS_JOB
 from data_collector.run import CollectionRun
+from data_collector.url_builder import listing_request
+from market.markets import Exchange
 from timing.backoff import Backoff
-from venues.errors import BadPayload, ExchangeError, GaveUp, RateLimited, SourceDown
-from venues.venue import Request
+from venues.errors import (
+    BadPayload,
+    Blocked,
+    ExchangeError,
+    GaveUp,
+    RateLimited,
+    SourceDown,
+    TooFast,
+)
+from venues.venue import Endpoint, Request
 
 # Attempts of one request at most, by error. The client sets the timeout of each attempt.
-TRIES: Final[Mapping[type[ExchangeError], int]] = {SourceDown: 5, BadPayload: 3, RateLimited: 5}
+TRIES: Final[Mapping[type[ExchangeError], int]] = {
+    SourceDown: 5,
+    BadPayload: 3,
+    RateLimited: 5,
+    TooFast: 5,
+}
+# Repeated as soon as the rate limits admit them again, which is their backoff.
+_PACED: Final = (RateLimited, TooFast)
 RETRY_WITHIN_S: Final = 20.0  # no attempt begins later than this after the first failure
 BACKOFF_S: Final = 0.5  # doubled each time; the actual wait is random between 0 and this
 LONGEST_BACKOFF_S: Final = 8.0
@@ -32,27 +50,35 @@ async def fetch_simple(run: CollectionRun, request: Request, parse: Callable[[by
     backoff = Backoff(BACKOFF_S, LONGEST_BACKOFF_S)
     tries: Counter[type[ExchangeError]] = Counter()
     first_failure: float | None = None
+    run.asked(request)
     while True:
         _check_not_skipped(run, request)
         try:
             result = await _try(run, request, parse)
-        except (SourceDown, BadPayload, RateLimited) as error:
+        except (SourceDown, BadPayload, RateLimited, TooFast) as error:
             kind = type(error)
+            paced = kind in _PACED
             tries[kind] += 1
             now = clock.monotonic_s()
             run.try_failed(request, error)
-            if first_failure is None or kind is RateLimited:
+            if first_failure is None or paced:
                 first_failure = now  # time spent in a pause does not count
             # Full jitter: requests that failed together must not all return together.
             wait_s = random.uniform(0, backoff.pause_s())  # noqa: S311 - not a secret
             late = now + wait_s - first_failure > RETRY_WITHIN_S
-            if tries[kind] >= TRIES[kind] or late:
+            # Retries that wait for the end of a pause are few by themselves.
+            free = kind is RateLimited
+            if tries[kind] >= TRIES[kind] or late or not (free or run.take_retry(request)):
                 run.failed(request, error)
                 raise
             log.debug("retry", cause=str(error), tries=tries.total(), wait_s=round(wait_s, 2))
-            if kind is not RateLimited:  # the rate limits wait for the end of the pause
+            if not paced:
                 await clock.sleep(wait_s)
             run.retried(request)
+        except Blocked as error:
+            run.failed(request, error)
+            await _check_clock(run, request.exchange)
+            raise
         except ExchangeError as error:
             run.failed(request, error)
             raise
@@ -62,11 +88,34 @@ async def fetch_simple(run: CollectionRun, request: Request, parse: Callable[[by
 
 
 async def _try(run: CollectionRun, request: Request, parse: Callable[[bytes], T]) -> T:
+    """One attempt. Raises ExchangeError, also for an exception that nobody expected."""
     try:
         return parse(await run.sender.send(request, run.counts))
-    except ExchangeError as error:
-        run.sender.counts.failed(request, error)
+    except ENDS_JOB:
         raise
+    except Exception as unexpected:
+        error = run.internal_error(unexpected, request.exchange, request)
+        run.sender.counts.failed(request.exchange, error)
+        if error is unexpected:
+            raise
+        raise error from None
+
+
+async def _check_clock(run: CollectionRun, exchange: Exchange) -> None:
+    """Asks the exchange's clock, so that the run stops asking the exchange if that is refused too.
+
+    Refusals of single markets cost one such request in a while.
+    """
+    async with run.clock_check(exchange) as due:
+        if not due:
+            return
+        request = listing_request(exchange, Endpoint.TIME)
+        try:
+            await _try(run, request, bytes)
+        except ExchangeError as error:
+            run.failed(request, error)
+        else:
+            run.clock_answered(exchange)
 
 
 def _check_not_skipped(run: CollectionRun, request: Request) -> None:

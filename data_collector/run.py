@@ -1,23 +1,29 @@
 """State of one job's requests: counts, and the exchanges and endpoints it has stopped asking."""
 
 import asyncio
+import contextlib
+import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Final, Protocol, TypeVar
 
 import structlog
 
 from budgets.request_counts import RequestCounts
+from data_collector.internal_errors import ENDS_JOB, InternalErrors
 from market.markets import Exchange
 from market.timeframes import Timeframe
 from timing.clock import Clock
 from venues.errors import (
     BadPayload,
     Banned,
+    Blocked,
     ExchangeError,
+    InternalError,
     RateLimited,
     Restricted,
     SourceDown,
+    TooFast,
 )
 from venues.venue import Endpoint, Request
 
@@ -28,6 +34,15 @@ MAX_FAILURES_IN_A_ROW: Final = 20
 LONGEST_SILENCE_S: Final = 25.0
 _SECOND_SILENCE_S: Final = 8.0  # after reset_failures()
 MAX_LOST_TIME_S: Final = 35.0
+# Retries of an exchange's requests, in each of a run's two passes, and in addition this share of
+# its requests: an exchange in trouble must not get several times as many requests as a sound one.
+RETRIES: Final = 40
+RETRIED_SHARE: Final = 0.2
+# For how long an answer of an exchange's clock shows that refusals are of single markets.
+_CLOCK_SHOWS_S: Final = 30.0
+
+# Errors that may concern an endpoint as a whole if they follow one another.
+_OF_ENDPOINT: Final = (SourceDown, BadPayload, RateLimited, TooFast, Blocked, InternalError)
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", Exchange, tuple[Exchange, Endpoint])
@@ -63,6 +78,12 @@ class CollectionRun:
         self._too_slow: dict[tuple[Exchange, Endpoint], ExchangeError] = {}
         self._streaks: Counter[tuple[Exchange, Endpoint]] = Counter()
         self._silent_since: dict[Exchange, float] = {}
+        self._internal = InternalErrors()
+        self._passes = 1
+        self._asked: Counter[Exchange] = Counter()  # requests that were no retries
+        self._repeated: Counter[Exchange] = Counter()
+        self._clock_checks: dict[Exchange, asyncio.Lock] = {}
+        self._clock_answered_at: dict[Exchange, float] = {}
 
     @property
     def requests(self) -> int:
@@ -85,6 +106,7 @@ class CollectionRun:
     def reset_failures(self) -> None:
         """Allows requests again where answers failed; not to exchanges that banned or restricted
         us, nor to endpoints that have cost too much time."""
+        self._passes += 1
         self._failing.clear()
         self._streaks.clear()
         self._silent.clear()
@@ -92,6 +114,19 @@ class CollectionRun:
         self._silent_since = {
             exchange: max(since, soon) for exchange, since in self._silent_since.items()
         }
+
+    def asked(self, request: Request) -> None:
+        """The request is about to be sent for the first time."""
+        self._asked[request.exchange] += 1
+
+    def take_retry(self, request: Request) -> bool:
+        """Takes one of the exchange's retries; False: they are used up."""
+        exchange = request.exchange
+        left = RETRIES * self._passes + RETRIED_SHARE * self._asked[exchange]
+        if self._repeated[exchange] >= left:
+            return False
+        self._repeated[exchange] += 1
+        return True
 
     def retried(self, request: Request) -> None:
         """The request is about to be repeated."""
@@ -121,12 +156,31 @@ class CollectionRun:
         exchange, endpoint = request.exchange, request.endpoint
         if isinstance(error, Banned | Restricted):
             _stop_asking(self._excluded, exchange, error)
-        elif isinstance(error, SourceDown | BadPayload | RateLimited):
+        elif isinstance(error, _OF_ENDPOINT):
             self._streaks[exchange, endpoint] += 1
             if self._streaks[exchange, endpoint] == MAX_FAILURES_IN_A_ROW:
                 _stop_asking(self._failing, (exchange, endpoint), error)
         else:
             self.succeeded(request)  # the endpoint works; the error concerns this market
+
+    def internal_error(
+        self, error: Exception, exchange: Exchange, request: Request | None = None
+    ) -> ExchangeError:
+        """The exception as an error of the request, or of the exchange's data; logged."""
+        endpoint, market = ("", None) if request is None else (request.endpoint, request.symbol)
+        return self._internal.named(error, exchange, endpoint=endpoint, market=market)
+
+    @contextlib.asynccontextmanager
+    async def clock_check(self, exchange: Exchange) -> AsyncIterator[bool]:
+        """One check of the exchange's clock at a time; False: the last one still counts."""
+        async with self._clock_checks.setdefault(exchange, asyncio.Lock()):
+            now = self.sender.clock.monotonic_s()
+            answered_at = self._clock_answered_at.get(exchange, -math.inf)
+            yield exchange not in self._excluded and now - answered_at > _CLOCK_SHOWS_S
+
+    def clock_answered(self, exchange: Exchange) -> None:
+        """The exchange's clock was asked because of a refusal, and answered."""
+        self._clock_answered_at[exchange] = self.sender.clock.monotonic_s()
 
 
 def _stop_asking(stopped: dict[Key, ExchangeError], what: Key, error: ExchangeError) -> None:
@@ -139,28 +193,43 @@ def _stop_asking(stopped: dict[Key, ExchangeError], what: Key, error: ExchangeEr
 
 
 async def work_through(
+    run: CollectionRun,
     items: Sequence[Item],
     exchange_of: Callable[[Item], Exchange],
     work: Callable[[Item], Awaitable[None]],
+    failed: Callable[[Item, ExchangeError], None],
     *,
     workers: int,
+    ends: tuple[type[Exception], ...] = (),
 ) -> None:
     """Runs `work` on every item, with at most `workers` at a time per exchange and all exchanges
-    concurrently. An exception from `work` cancels everything and is raised."""
+    concurrently.
+
+    An exception from `work` is its item's: `failed` is called with it, and the others go on. Only
+    ENDS_JOB and `ends` cancel everything and are raised.
+    """
+    ending: tuple[type[Exception], ...] = (*ENDS_JOB, *ends)
     by_exchange: dict[Exchange, list[Item]] = {}
     for item in items:
         by_exchange.setdefault(exchange_of(item), []).append(item)
 
-    async def worker(waiting: Iterator[Item]) -> None:
+    async def worker(exchange: Exchange, waiting: Iterator[Item]) -> None:
         for item in waiting:
-            await work(item)
+            try:
+                await work(item)
+            except ending:
+                raise
+            except Exception as error:
+                named = run.internal_error(error, exchange)
+                run.sender.counts.failed(exchange, named)
+                failed(item, named)
 
     try:
         async with asyncio.TaskGroup() as group:
-            for queue in by_exchange.values():
+            for exchange, queue in by_exchange.items():
                 waiting = iter(queue)
                 for _ in range(min(workers, len(queue))):
-                    group.create_task(worker(waiting))
+                    group.create_task(worker(exchange, waiting))
     except ExceptionGroup as failures:
         # The first is the cause; the group then cancelled the others.
         raise failures.exceptions[0] from None

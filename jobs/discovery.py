@@ -84,7 +84,18 @@ async def run_discovery(
         found[exchange] = len(listed) - len(saved[exchange].refused)
         _log_saved(exchange, found[exchange], saved[exchange])
 
-    await work_through(exchanges, lambda exchange: exchange, discover, workers=1)
+    def failed(exchange: Exchange, error: ExchangeError) -> None:
+        failures[exchange] = str(error)
+
+    await work_through(
+        run,
+        exchanges,
+        lambda exchange: exchange,
+        discover,
+        failed,
+        workers=1,
+        ends=(DatabaseUnavailable,),
+    )
     return DiscoveryResult(found, saved, failures, run.requests, run.retries)
 
 

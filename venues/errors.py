@@ -81,6 +81,8 @@ class _Timed(ExchangeError):
 class RateLimited(_Timed):
     """Too many requests; send no other before `until_ms`."""
 
+    by_network = False  # refused by a content network, whose limit is not the exchange's
+
 
 class TooFast(ExchangeError):
     """A content network, not the exchange's own limit, refuses our pace; the client slows down."""

@@ -1,8 +1,12 @@
 """Whom a run leaves alone, and for how long; its workers are bounded."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
+import structlog
+from prometheus_client import CollectorRegistry
 
 from budgets.request_counts import RequestCounts
 from data_collector.retries import TRIES, fetch_simple
@@ -14,11 +18,16 @@ from data_collector.run import (
 )
 from data_collector.url_builder import listing_request
 from market.markets import Exchange
+from metrics.exchanges import ExchangeMetrics
+from stores.cold.pool import DatabaseUnavailable
+from stores.hot.leases import LeaseLost
+from stores.hot.store import StoreUnavailable
 from tests.fixtures.scripted import Scripted, error_of, failing
 from venues.errors import (
     Banned,
     ExchangeError,
     GaveUp,
+    InternalError,
     Restricted,
     SourceDown,
 )
@@ -70,7 +79,8 @@ async def test_an_endpoint_that_fails_for_everybody_is_left_alone() -> None:
     assert await fetch_simple(run, TIME, bytes.decode) == "fine"
 
 
-async def test_one_answer_in_between_keeps_an_endpoint() -> None:
+async def test_one_answer_in_between_keeps_an_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data_collector.run.RETRIES", 10**6)
     answers = iter(([False] * (TRIES[SourceDown] * (MAX_FAILURES_IN_A_ROW - 1)) + [True]) * 3)
 
     def answer(request: Request) -> bytes:
@@ -156,21 +166,142 @@ async def test_workers_are_bounded_and_both_exchanges_proceed() -> None:
         running[item[0]] -= 1
         done.append(item)
 
-    await work_through(items, lambda item: item[0], work, workers=7)
+    run = CollectionRun(failing())
+    await work_through(run, items, lambda item: item[0], work, lambda item, error: None, workers=7)
     assert sorted(done) == sorted(items)
     assert most == {exchange: 7 for exchange in Exchange}
     assert {exchange for exchange, _ in done[:20]} == set(Exchange)
 
 
-async def test_an_unexpected_error_ends_all_work_as_itself() -> None:
+async def _work(
+    work: Callable[[int], Awaitable[None]], **options: Any
+) -> list[tuple[int, ExchangeError]]:
+    """Works through ten items of each exchange; the failed ones, with their errors."""
+    failed: list[tuple[int, ExchangeError]] = []
+    await work_through(
+        CollectionRun(failing()),
+        range(20),
+        lambda item: (Exchange.BINANCE, Exchange.BYBIT)[item % 2],
+        work,
+        lambda item, error: failed.append((item, error)),
+        workers=2,
+        **options,
+    )
+    return failed
+
+
+def _recursion() -> None:
+    _recursion()
+
+
+NOTHING: dict[str, str] = {}
+RAISED: dict[str, Callable[[], object]] = {
+    "RecursionError": _recursion,
+    "ZeroDivisionError": lambda: 1 // 0,
+    "KeyError": lambda: NOTHING["x" * 9000],
+    "ValueError": lambda: int("9" * 5000),
+    "OverflowError": lambda: 2.0**10**4,
+    "UnicodeEncodeError": lambda: "\ud800".encode(),
+    "TimeoutError": lambda: (_ for _ in ()).throw(TimeoutError()),
+    "ExceptionGroup": lambda: (_ for _ in ()).throw(ExceptionGroup("two", [OSError()])),
+}
+
+
+@pytest.mark.parametrize("name", list(RAISED))
+async def test_an_unexpected_error_is_its_items_alone(name: str) -> None:
+    done = []
+
+    async def work(item: int) -> None:
+        await asyncio.sleep(0)
+        if item in (3, 4, 5):
+            RAISED[name]()
+        done.append(item)
+
+    with structlog.testing.capture_logs() as logs:
+        failed = await _work(work)
+    assert sorted(done) == [item for item in range(20) if item not in (3, 4, 5)]
+    assert sorted(item for item, _ in failed) == [3, 4, 5]
+    for item, error in failed:
+        assert error.exchange is (Exchange.BINANCE, Exchange.BYBIT)[item % 2]
+        assert error.cause == f"internal error: {name}"
+    # Each kind is logged once with its traceback, and in lines that nobody else makes long.
+    logged = [entry for entry in logs if entry["event"] == "internal_error"]
+    assert [entry["log_level"] for entry in logged] == ["error", "debug", "debug"]
+    assert [("exc_info" in entry) for entry in logged] == [True, False, False]
+    assert all(len(entry["error"]) <= 500 for entry in logged)
+
+
+async def test_unexpected_errors_are_counted() -> None:
+    registry = CollectorRegistry()
+    sender = failing()
+    sender.counts.metrics = ExchangeMetrics(registry)
+    run = CollectionRun(sender)
+
+    async def work(item: int) -> None:
+        raise ZeroDivisionError
+
+    await work_through(
+        run, range(3), lambda item: Exchange.BYBIT, work, lambda item, error: None, workers=1
+    )
+    labels = {"exchange": "bybit", "kind": "InternalError"}
+    assert registry.get_sample_value("perpcache_exchange_errors_total", labels) == 3
+
+
+async def test_what_the_parser_raises_is_an_error_of_the_request() -> None:
+    def parse(body: bytes) -> object:
+        return RAISED["RecursionError"]()
+
+    sender = failing()
+    with pytest.raises(InternalError, match="bybit time: internal error: RecursionError"):
+        await fetch_simple(CollectionRun(sender), TIME, parse)
+    assert len(sender.sent) == 1  # the same answer would raise the same again
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        LeaseLost("taken over"),
+        StoreUnavailable("away"),
+        MemoryError(),
+        DatabaseUnavailable("away"),
+        KeyboardInterrupt(),
+        SystemExit(1),
+    ],
+    ids=lambda ending: type(ending).__name__,
+)
+def test_what_ends_a_job_is_raised_as_itself(ending: BaseException) -> None:
     started = []
 
     async def work(item: int) -> None:
         started.append(item)
         await asyncio.sleep(0)
         if item == 3:
-            raise ZeroDivisionError("a mistake of ours")
+            raise ending
 
-    with pytest.raises(ZeroDivisionError):
-        await work_through(range(1000), lambda item: Exchange.BYBIT, work, workers=2)
-    assert len(started) < 10
+    with pytest.raises(type(ending)):
+        asyncio.run(_work(work, ends=(DatabaseUnavailable,)))
+    assert len(started) < 15
+
+
+async def test_cancelled_work_ends() -> None:
+    started = asyncio.Event()
+
+    async def work(item: int) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    working = asyncio.create_task(_work(work))
+    await started.wait()
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+
+
+async def test_a_lost_lease_in_a_parser_ends_the_job() -> None:
+    for ending in (LeaseLost("taken over"), StoreUnavailable("away"), MemoryError()):
+
+        def parse(body: bytes, ending: Exception = ending) -> None:
+            raise ending
+
+        with pytest.raises(type(ending)):
+            await fetch_simple(CollectionRun(failing()), TIME, parse)
