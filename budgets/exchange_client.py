@@ -3,9 +3,6 @@
 Callers decide what to request, how to page and what to retry.
 """
 
-import os
-import socket
-import ssl
 from collections.abc import Mapping
 from functools import partial
 from types import TracebackType
@@ -17,11 +14,13 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from budgets.budget import Ticket
+from budgets.connection_errors import private_cause, public_cause, send_once
 from budgets.rate_limits import RateLimits
 from budgets.refusals import judge
 from budgets.request_counts import RequestCounts
 from budgets.shared_budgets import SharedBudgets
 from config import Settings
+from logging_setup import ThrottledLog
 from market.markets import Exchange
 from metrics.exchanges import ExchangeMetrics
 from stores.hot.store import HotStore
@@ -86,6 +85,7 @@ class ExchangeClient:
         for exchange in settings.exchanges:
             self._watch(exchange)
         self._session: aiohttp.ClientSession | None = None
+        self._outages = {exchange: ThrottledLog(log) for exchange in VENUES}
 
     def _watch(self, exchange: Exchange) -> None:
         """Registers gauges of the exchange's used limits, computed when the metrics are read."""
@@ -111,7 +111,7 @@ class ExchangeClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept": "application/json", "User-Agent": "perpcache"},
             timeout=aiohttp.ClientTimeout(total=self._request_s, sock_connect=CONNECT_TIMEOUT_S),
-            middlewares=(_send_once,),
+            middlewares=(send_once,),
         )
         if self._shared is not None:
             self._shared.listen(
@@ -200,7 +200,14 @@ class ExchangeClient:
             raise self._source_down(request, f"no answer within {self._request_s:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             ending = "error"
-            raise self._source_down(request, _cause(error)[:200]) from None
+            # The address is for the log alone: the cause reaches documents, which strangers read.
+            self._outages[request.exchange].warning(
+                "exchange_not_reached",
+                exchange=request.exchange,
+                endpoint=request.endpoint,
+                error=private_cause(error),
+            )
+            raise self._source_down(request, public_cause(error, url.host)) from None
         finally:
             took_s = self.clock.monotonic_s() - sent_at
             self._metrics.request_ended(request.exchange, request.endpoint, ending, took_s)
@@ -215,38 +222,6 @@ class ExchangeClient:
         return SourceDown(
             cause, exchange=request.exchange, endpoint=request.endpoint, market=request.symbol
         )
-
-
-class _ConnectionBroken(aiohttp.ClientError):
-    """A broken connection in a form that aiohttp does not retry; `__cause__` is its error."""
-
-
-async def _send_once(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """Stops aiohttp from resending a GET on a broken connection, which no budget would count."""
-    try:
-        return await handler(request)
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _ConnectionBroken from error
-
-
-def _cause(error: BaseException) -> str:
-    if isinstance(error, _ConnectionBroken) and error.__cause__ is not None:
-        error = error.__cause__
-    text = _refused(error) if isinstance(error, aiohttp.ClientConnectorError) else str(error)
-    return f"{type(error).__name__}: {text}"
-
-
-def _refused(error: aiohttp.ClientConnectorError) -> str:
-    """aiohttp's own text gives the address twice and names SSL for plain HTTP too."""
-    cause = error.os_error
-    reason = str(cause)
-    if isinstance(cause, (socket.gaierror, ssl.SSLError)):
-        reason = cause.strerror or reason
-    elif cause.errno is not None:
-        reason = os.strerror(cause.errno)
-    return f"cannot connect to {error.host}:{error.port}: {reason}"
 
 
 async def _read(answer: aiohttp.ClientResponse, request: Request) -> bytes:

@@ -146,7 +146,7 @@ async def test_nobody_listens() -> None:
     async with ExchangeClient(_settings("http://127.0.0.1:9")) as client:
         with pytest.raises(SourceDown, match="binance time: ClientConnectorError") as refused:
             await client.send(listing_request(BINANCE, Endpoint.TIME), RequestCounts())
-    assert str(refused.value).endswith(": cannot connect to 127.0.0.1:9: Connection refused")
+    assert str(refused.value).endswith(": cannot connect: Connection refused")
     with pytest.raises(RuntimeError, match="async with"):
         await client.send(TIME, RequestCounts())
 
