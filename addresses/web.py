@@ -19,6 +19,8 @@ def parse_base_url(text: str, *, userinfo: bool) -> Address:
         raise ValueError("has a '?': an address ends with its path")
     if address.userinfo and not userinfo:
         raise ValueError("has a user or password before its host, which is not used here")
+    if ":" in (address.username or ""):
+        raise ValueError("has a user with a ':' in it, which Basic authentication cannot carry")
     return address
 
 

@@ -70,7 +70,7 @@ class ExchangeClient:
             for exchange, venue in VENUES.items()
         }
         self._auth = {
-            exchange: aiohttp.BasicAuth(*credentials, encoding="utf-8")
+            exchange: {"Authorization": aiohttp.encode_basic_auth(*credentials, encoding="utf-8")}
             for exchange in VENUES
             if (credentials := settings.base_credentials(exchange))
         }
@@ -190,7 +190,7 @@ class ExchangeClient:
         try:
             # Never send a body with GET: one exchange rejects it.
             auth = self._auth.get(request.exchange)
-            async with session.get(url, auth=auth, allow_redirects=False) as answer:
+            async with session.get(url, headers=auth, allow_redirects=False) as answer:
                 headers = answer.headers
                 ending = str(answer.status)
                 body = await _read(answer, request)

@@ -170,6 +170,8 @@ def test_an_address_without_its_userinfo_is_as_it_was_written(text: str, bare: s
 def test_a_base_url_that_is_refused(text: str, told: str) -> None:
     with pytest.raises(ValueError, match=re.escape(told)):
         parse_base_url(text, userinfo=False)
+    with pytest.raises(ValueError, match="user with a ':'"):
+        parse_base_url("http://a%3Ab:c@h", userinfo=True)
 
 
 def test_origins_are_what_browsers_send() -> None:
