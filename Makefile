@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench chaos lock clean
+.PHONY: help demo run test check bench chaos mutants lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -49,6 +49,9 @@ bench: $(VENV)/run.stamp $(BENCH_VENV)/run.stamp ## speed and memory beside ngin
 
 chaos: $(VENV)/dev.stamp ## breaks everything around the service for five minutes and checks every read
 	@$(BIN)/python -m chaos $(CHAOS)
+
+mutants: $(VENV)/dev.stamp ## changes the code in MUTANTS=300 small ways (SEED=n) and lists those no test notices
+	@$(BIN)/python -m mutants $(if $(MUTANTS),--count $(MUTANTS)) $(if $(SEED),--seed $(SEED))
 
 # The packages that the benchmarks compare with have an environment of their own. Without it, their
 # rows are left out.

@@ -35,7 +35,7 @@ LEVELS: Final = {
     "main": 11,
 }
 # Programs beside the product. They talk to it as users do, or build its parts to measure them.
-BESIDE: Final = ("simulator", "benchmarks", "chaos", "deploy", "tests")
+BESIDE: Final = ("simulator", "benchmarks", "chaos", "mutants", "deploy", "tests")
 # `simulate` starts the simulator, as a program of its own.
 STARTS_THE_SIMULATOR: Final = ("main", "commands")
 IMPORTING_CALLS: Final = ("import_module", "__import__", "run_module", "resolve_name")

@@ -23,7 +23,7 @@ _FIVE: Final = {
     "GET full, large document": "the same document, against a simple handler",
     "CPU of a cold collection, per market": "collecting: CPU for each market",
 }
-_BESIDE: Final = ("simulator", "benchmarks", "chaos")
+_BESIDE: Final = ("simulator", "benchmarks", "chaos", "mutants")
 _WIDTH: Final = 36
 
 
