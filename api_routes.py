@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Route
 
 from api.answers import PIECE_DEADLINE_S, Receive, Scope, Send, answer_to, to_response
+from api.bytes_in_flight import BytesInFlight
 from api.coins import build_coins
 from api.cors import Cors
 from api.docs import build_docs
@@ -92,7 +93,11 @@ class Api(FastAPI):
         self._connect = connect
         self._watcher: PublishWatcher | None = None
         self._cors = Cors(settings.cors_origins)
-        self._http = Middleware(super().__call__, self._metrics, self._cors)
+        self.in_flight = BytesInFlight(
+            settings.max_bytes_in_flight // settings.web_concurrency, settings.trusted_proxies
+        )
+        self._metrics.add_bytes_in_flight(lambda: self.in_flight.total)
+        self._http = Middleware(super().__call__, self._metrics, self._cors, self.in_flight)
         super().__init__(
             title="Perpcache",
             version=VERSION,
@@ -128,7 +133,7 @@ class Api(FastAPI):
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[ApiState]:
         async with self._connect() as parts:
-            cache = DocumentCache(parts.cache)
+            cache = DocumentCache(parts.cache, in_flight=self.in_flight)
             self._watcher = PublishWatcher(parts.cache, poll_s=self._settings.upstash_poll_s)
             documents = CacheEndpoint(
                 cache,
@@ -147,6 +152,7 @@ class Api(FastAPI):
                     self._settings.max_waits_per_client, self._settings.trusted_proxies
                 ),
                 cors=self._cors,
+                in_flight=self.in_flight,
             )
             try:
                 async with (

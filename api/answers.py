@@ -4,7 +4,7 @@ import asyncio
 import http
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 import structlog
@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from api.bytes_in_flight import Holding, TooManyBytes
 from api.documents.long_poll_quota import TooManyLongPolls
 from api.documents.query import InvalidQuery
 from database import DatabaseUnavailable
@@ -24,7 +25,7 @@ PIECE_DEADLINE_S: Final = 20.0
 # Passed to the server at once: a view, so it costs no memory, but copying it into the kernel blocks
 # the event loop for a tenth of a millisecond.
 CHUNK_BYTES: Final = 512 * 1024
-# The ASGI extension of a server that disconnects slow clients itself.
+# The ASGI extension of a server that disconnects slow clients itself; its value is a Connection.
 PACE_EXTENSION: Final = "perpcache.pace"
 
 Scope = MutableMapping[str, Any]
@@ -52,13 +53,22 @@ class Body:
     length: int
 
 
+class Connection(Protocol):
+    """A connection of a server with PACE_EXTENSION."""
+
+    def when_sent(self, callback: Callable[[], None]) -> None:
+        """Calls back when the client has taken all bytes written so far, or is disconnected."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer; header names are lower case."""
+    """One answer; header names are lower case. `holding` is released when the client has taken
+    the body."""
 
     status: int
     headers: list[Header]
     body: Body
+    holding: Holding | None = None
 
 
 def problem(status: int, detail: str | Sequence[dict[str, Any]], *headers: Header) -> Answer:
@@ -79,6 +89,8 @@ def answer_to(error: BaseException, path: str) -> Answer:
             return problem(422, error.errors)
         case RequestValidationError():
             return problem(422, [_invalid(detail) for detail in error.errors()])
+        case TooManyBytes():
+            return problem(error.status, str(error), RETRY)
         case TooManyLongPolls():
             return problem(429, str(error), RETRY)
         case StoreUnavailable() | DatabaseUnavailable() | TimeoutError():
@@ -119,6 +131,23 @@ async def send_answer(
     A client that does not take PIECE_BYTES in time is disconnected by a server with
     PACE_EXTENSION; otherwise TimeoutError is raised.
     """
+    try:
+        await _send(scope, send, answer, piece_deadline_s)
+    finally:
+        if answer.holding is not None:
+            when_sent(scope, answer.holding.release)
+
+
+def when_sent(scope: Scope, callback: Callable[[], None]) -> None:
+    """Calls back when the client has taken what was sent; at once if the server cannot tell."""
+    connection: Connection | None = scope.get("extensions", {}).get(PACE_EXTENSION)
+    if connection is None:
+        callback()
+    else:
+        connection.when_sent(callback)
+
+
+async def _send(scope: Scope, send: Send, answer: Answer, piece_deadline_s: float) -> None:
     await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
     left = 0 if scope["method"] == "HEAD" else answer.body.length
     if not left:

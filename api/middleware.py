@@ -19,7 +19,9 @@ from api.answers import (
     answer_to,
     problem,
     send_answer,
+    when_sent,
 )
+from api.bytes_in_flight import BytesInFlight, TooManyBytes
 from api.cors import Cors, origin_of
 from api.documents.endpoint import PREFIX, READING, CacheEndpoint
 from api.request_body import LARGEST_BODY, TOO_LARGE
@@ -33,14 +35,25 @@ _BROWSER_HEADERS: Final[tuple[Header, ...]] = (
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 )
+# The bytes of answers that are larger than a request's body may be.
+_EXPECTED: Final = {
+    "/coins": 1_000_000,
+    "/metrics": 1_000_000,
+    "/docs/swagger-ui-bundle.js": 128_000,
+}
+# Supervisors ask these; their answers are small.
+_ALWAYS_ANSWERED: Final = frozenset(("/health", "/ready"))
 
 
 class Middleware:
     """Routes documents to their endpoint, which adds metrics and headers itself; all other
     requests to `app`."""
 
-    def __init__(self, app: ASGIApp, metrics: ApiMetrics, cors: Cors) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: ApiMetrics, cors: Cors, in_flight: BytesInFlight
+    ) -> None:
         self._app = app
+        self._in_flight = in_flight
         self._metrics = metrics
         self._cors = cors
 
@@ -60,7 +73,7 @@ class Middleware:
             state = cast(ApiState, scope["state"])
             await state["documents"](scope, receive, send, path[len(PREFIX) :])
         else:
-            await self._serve(scope, receive, send)
+            await self._serve(scope, receive, send, path)
 
     def _refused(self, scope: Scope) -> Answer | None:
         """A 413 for a large body, or the answer to a CORS preflight; None for other requests."""
@@ -69,7 +82,32 @@ class Middleware:
                 return self._cors.applied(problem(413, TOO_LARGE, CLOSE), origin_of(scope))
         return self._cors.preflight(scope) if self._cors.is_preflight(scope) else None
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
+        """Serves by the framework; what the answer holds counts before it is made."""
+        if path in _ALWAYS_ANSWERED:
+            await self._serve_counted(scope, receive, send)
+            return
+        client, own = self._in_flight.client(scope), object()
+        try:
+            holding = self._in_flight.hold(client, {own: _EXPECTED.get(path, LARGEST_BODY)})
+        except TooManyBytes as error:
+            answer = self._cors.applied(answer_to(error, path), origin_of(scope))
+            self._metrics.answered(scope["method"], OTHER, answer.status, 0.0)
+            await send_answer(scope, send, answer)
+            return
+
+        async def send_held(message: MutableMapping[str, Any]) -> None:
+            size = len(message.get("body", b""))
+            if size:
+                holding.exchange({own: size}, checked=False)
+            await send(message)
+
+        try:
+            await self._serve_counted(scope, receive, send_held)
+        finally:
+            when_sent(scope, holding.release)
+
+    async def _serve_counted(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         method: str = scope["method"]
         status: int | None = None

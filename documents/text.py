@@ -139,6 +139,16 @@ class DocumentText:
         if where.is_whole:
             return [self.text]
         pieces = _Pieces()
+        self._add(pieces, where)
+        return pieces.finish()
+
+    def filtered_size(self, where: DocumentFilter) -> "FilteredSize":
+        """What `filtered` would return, without copying anything."""
+        sizes = _Sizes()
+        self._add(sizes, where)
+        return sizes.finish()
+
+    def _add(self, pieces: "_Pieces | _Sizes", where: DocumentFilter) -> None:
         pieces.add(self._view[: self._markets_start])
         last_ms = self.header["last_closed_open_time"] if where.closed else None
         if where.since_ms is None and where.limit is None and last_ms is None:
@@ -146,9 +156,8 @@ class DocumentText:
         else:
             self._add_rows(pieces, where, last_ms)
         pieces.add(_MISSING, self._filtered_missing(where), b"}")
-        return pieces.finish()
 
-    def _add_markets(self, pieces: "_Pieces", where: DocumentFilter) -> None:
+    def _add_markets(self, pieces: "_Pieces | _Sizes", where: DocumentFilter) -> None:
         """Adds whole markets; adjacent ones as one piece."""
         start = end = -1
         for span in self.markets:
@@ -163,7 +172,9 @@ class DocumentText:
         if start >= 0:
             pieces.add(self._view[start:end])
 
-    def _add_rows(self, pieces: "_Pieces", where: DocumentFilter, last_ms: int | None) -> None:
+    def _add_rows(
+        self, pieces: "_Pieces | _Sizes", where: DocumentFilter, last_ms: int | None
+    ) -> None:
         view = self._view
         comma: tuple[bytes, ...] = ()
         for span in self.markets:
@@ -250,6 +261,31 @@ class _Pieces:
             self._parts.append(b"".join(self._small))
             self._small.clear()
             self._small_bytes = 0
+
+
+class FilteredSize(NamedTuple):
+    """The bytes that a filtered text copies, and whether it has views of the whole text."""
+
+    copied: int
+    has_views: bool
+
+
+class _Sizes:
+    """Counts the bytes that _Pieces would copy."""
+
+    def __init__(self) -> None:
+        self._copied = 0
+        self._has_views = False
+
+    def add(self, *pieces: bytes | memoryview) -> None:
+        for piece in pieces:
+            if len(piece) < _PART_BYTES or isinstance(piece, bytes):
+                self._copied += len(piece)
+            else:
+                self._has_views = True
+
+    def finish(self) -> FilteredSize:
+        return FilteredSize(self._copied, self._has_views)
 
 
 def _object(text: bytes) -> dict[str, Any]:

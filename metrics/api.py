@@ -2,7 +2,7 @@
 
 import contextlib
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import Final
 
@@ -91,6 +91,15 @@ class ApiMetrics:
     def answered(self, method: str, route: str, status: int, duration_s: float | None) -> None:
         """Counts an answer. `route` is a template; `duration_s` is None for a long poll."""
         self._http.count(method, route, status, duration_s)
+
+    def add_bytes_in_flight(self, read: Callable[[], float]) -> None:
+        """Adds the gauge of the bytes that `read` returns."""
+        gauge = Gauge(
+            "perpcache_http_bytes_in_flight",
+            "Bytes of answers that clients have not taken yet, of MAX_BYTES_IN_FLIGHT.",
+            registry=self.registry,
+        )
+        gauge.set_function(read)
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:

@@ -6,8 +6,7 @@ parts of uvicorn that are used here, and the version for which they were checked
 """
 
 import asyncio
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 import httptools
@@ -32,8 +31,6 @@ from metrics.api import OTHER
 
 # The rest of a refused request is read for this long: a reset could discard our answer.
 _LINGER_S: Final = 2.0
-# Tells the application that this protocol disconnects slow clients.
-_EXTENSIONS: Final[Mapping[str, object]] = MappingProxyType({PACE_EXTENSION: {}})
 
 throttled = ThrottledLog(structlog.get_logger(__name__))
 
@@ -65,6 +62,10 @@ class ServingProtocol(HttpToolsProtocol):
         # Timers for a head or the rest of a refused request, and for unsent bytes.
         self._timer: asyncio.TimerHandle | None = None
         self._unsent_timer: asyncio.TimerHandle | None = None
+        self._on_sent: list[Callable[[], None]] = []
+        self._is_lost = False
+        # Tells the application that this protocol disconnects slow clients, and when all is sent.
+        self._extensions = {PACE_EXTENSION: self}
         # The oldest request without a complete answer.
         self._serving: RequestResponseCycle | None = None
         # Why the parser was stopped (status, detail), and whether that was answered.
@@ -89,6 +90,9 @@ class ServingProtocol(HttpToolsProtocol):
         self._leave_idle()
         _signal_disconnect(self._serving)  # uvicorn signals the last request only
         super().connection_lost(exc)
+        self._is_lost = True
+        self._extensions = {}  # ends a reference cycle
+        self._call_back()
 
     def end(self) -> None:
         """Closes an idle connection, even if its client does not read."""
@@ -130,7 +134,7 @@ class ServingProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = _EXTENSIONS  # type: ignore[typeddict-item]
+        self.scope["extensions"] = self._extensions  # type: ignore[typeddict-item]
         self._in_head = True
         self._open_head_bytes = 0
         if self._timer is not None:
@@ -224,6 +228,33 @@ class ServingProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         self._stop_watching_unsent()
         super().resume_writing()
+        if self._on_sent and not self._is_lost and not self.transport.is_closing():
+            self._await_last_bytes()
+
+    def when_sent(self, callback: Callable[[], None]) -> None:
+        """Calls back when the client has taken all bytes written so far, or is disconnected."""
+        if self._is_lost:
+            callback()
+            return
+        self._on_sent.append(callback)
+        if len(self._on_sent) == 1:
+            # The event loop may write what is buffered now once it is idle.
+            self.loop.call_soon(self._await_last_bytes)
+
+    def _await_last_bytes(self) -> None:
+        if self._is_lost or self.transport.is_closing():
+            return  # connection_lost calls back
+        if self.transport.get_write_buffer_size():
+            # Writing is paused until the last byte is sent, which has a deadline.
+            self.transport.set_write_buffer_limits(high=0)
+        elif self._on_sent:
+            self._call_back()
+            self.transport.set_write_buffer_limits()
+
+    def _call_back(self) -> None:
+        waiting, self._on_sent = self._on_sent, []
+        for callback in waiting:
+            callback()
 
     # Refusals.
 

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from api.documents.shared_call import retrieve_exception
 
 _THREADS: Final = 2
+_ENTRY_BYTES: Final = 1000  # of a value's key and its place in the cache
 
 T = TypeVar("T")
 
@@ -26,6 +27,8 @@ class DerivedBodies:
         self._values: OrderedDict[tuple[Hashable, ...], tuple[Any, int]] = OrderedDict()
         self._computing: dict[tuple[Hashable, ...], asyncio.Task[Any]] = {}
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="documents")
+        # One for each thread: computations that wait hold nothing but their document.
+        self.turns = asyncio.Semaphore(_THREADS)
 
     def cached(self, key: tuple[Hashable, ...]) -> Any | None:
         """The value at `key`, or None if it is not cached."""
@@ -59,6 +62,7 @@ class DerivedBodies:
             del self._computing[key]
 
     def _store(self, key: tuple[Hashable, ...], value: object, size: int) -> None:
+        size += _ENTRY_BYTES
         self._values[key] = (value, size)
         self._bytes += size
         while self._bytes > self._budget_bytes and len(self._values) > 1:

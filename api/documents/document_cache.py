@@ -16,13 +16,14 @@ import structlog
 from isal import isal_zlib
 
 from api.answers import Body
+from api.bytes_in_flight import Buffers, BytesInFlight, Holding
 from api.documents.content_coding import Coding
 from api.documents.derived import DerivedBodies
 from api.documents.query import DocumentQuery
 from api.documents.shared_call import SharedCall, retrieve_exception
 from api.documents.unknown_symbols import similar_symbols
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
-from documents.text import DocumentError, DocumentText
+from documents.text import DocumentError, DocumentText, FilteredSize
 from logging_setup import OutageLog
 from stores.hot.store import StoreUnavailable
 
@@ -32,6 +33,7 @@ _LOADS: Final = 3  # attempts to load the version that the store names
 _LEVEL: Final = 1  # isal: 0..3; slices are small and each is compressed once
 _GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # no name, no time
 _PIECE: Final = 2**20
+_UNLIMITED: Final = 2**63
 
 log = structlog.get_logger(__name__)
 
@@ -75,8 +77,15 @@ class CachedDocument:
 class DocumentCache:
     """Documents in memory, never older than the store's version at the time of the request."""
 
-    def __init__(self, cache: CacheManager, *, derived_bytes: int = DERIVED_BYTES) -> None:
+    def __init__(
+        self,
+        cache: CacheManager,
+        *,
+        derived_bytes: int = DERIVED_BYTES,
+        in_flight: BytesInFlight | None = None,
+    ) -> None:
         self._cache = cache
+        self._in_flight = in_flight or BytesInFlight(_UNLIMITED)
         self._documents: dict[str, CachedDocument] = {}
         self._checks: dict[str, SharedCall[DocumentMeta | None]] = {}
         self._loads: dict[str, asyncio.Task[None]] = {}
@@ -138,14 +147,54 @@ class DocumentCache:
         )
         return await self._derived.get(_key(document, query, coding), make)
 
+    def buffers(
+        self, document: CachedDocument, query: DocumentQuery, coding: Coding, body: DocumentBody
+    ) -> Buffers:
+        """The buffers that an answer with this body holds, with their sizes."""
+        if not query.tag and coding is not Coding.IDENTITY:
+            return self._stored_buffer(document)
+        copied = sum(len(part) for part in body.parts if isinstance(part, bytes))
+        has_views = any(isinstance(part, memoryview) for part in body.parts)
+        return _buffers(document, query, coding, FilteredSize(copied, has_views))
+
+    async def make_held(
+        self, document: CachedDocument, query: DocumentQuery, coding: Coding, holding: Holding
+    ) -> DocumentBody:
+        """As `body`, for one that is not in memory; `holding` has its buffers before they are
+        made. Raises TooManyBytes, and all that `body` raises."""
+        size = FilteredSize(0, coding is Coding.IDENTITY)
+        if query.tag:
+            size = await self._slice_size(document, query)
+        holding.exchange(
+            {**self._stored_buffer(document), **_buffers(document, query, coding, size)}
+        )
+        body = await self.body(document, query, coding)
+        if query.tag:
+            holding.exchange(self.buffers(document, query, coding, body), checked=False)
+        return body
+
+    def _stored_buffer(self, document: CachedDocument) -> Buffers:
+        """The stored bytes, with size 0 for a current version: no reader keeps it in memory."""
+        is_current = self._documents.get(document.meta.name) is document
+        return {_stored_key(document): 0 if is_current else document.deflated.length}
+
+    async def _slice_size(self, document: CachedDocument, query: DocumentQuery) -> FilteredSize:
+        async def make() -> tuple[FilteredSize, int]:
+            async with self._derived.turns:
+                text = await self._text(document)
+                return await self._derived.run(text.filtered_size, query.filter), 0
+
+        return await self._derived.get(_key(document, query, "size"), make)
+
     async def similar_symbols(
         self, document: CachedDocument, query: DocumentQuery, listed: frozenset[str]
     ) -> tuple[str, ...]:
         """Symbols of the document or of `listed` that resemble the requested ones."""
 
         async def make() -> tuple[tuple[str, ...], int]:
-            known = listed.union(span.symbol for span in (await self._text(document)).markets)
-            near = await self._derived.run(similar_symbols, query.filter.symbols or (), known)
+            async with self._derived.turns:
+                known = listed.union(span.symbol for span in (await self._text(document)).markets)
+                near = await self._derived.run(similar_symbols, query.filter.symbols or (), known)
             return near, 100 * (1 + len(near))
 
         return await self._derived.get(_key(document, query, "near"), make)
@@ -182,12 +231,15 @@ class DocumentCache:
         held = self._documents.get(name)
         # A store that lost its last writes may hold an older version, which is not served.
         if held is None or held.meta.version < stored.meta.version:
+            self._drop(name)
             self._documents[name] = CachedDocument.from_stored(stored)
-            self._derived.drop(name)
 
     def _drop(self, name: str) -> None:
-        self._documents.pop(name, None)
+        replaced = self._documents.pop(name, None)
         self._derived.drop(name)
+        if replaced is not None:
+            # From now on only those who read it keep it in memory.
+            self._in_flight.weigh(_stored_key(replaced), replaced.deflated.length)
 
     async def _text(self, document: CachedDocument) -> DocumentText:
         key = (document.meta.name, document.meta.version, b"", "text")
@@ -201,12 +253,14 @@ class DocumentCache:
     async def _filter(
         self, document: CachedDocument, query: DocumentQuery, coding: Coding
     ) -> tuple[DocumentBody, int]:
-        text = await self._text(document)
-        body = await self._derived.run(_filter, text, query, coding)
-        return body, body.length
+        async with self._derived.turns:
+            text = await self._text(document)
+            body = await self._derived.run(_filter, text, query, coding)
+            return body, body.length
 
     async def _gzip(self, document: CachedDocument) -> tuple[DocumentBody, int]:
-        trailer = await self._derived.run(_gzip_trailer, document.stored.deflated)
+        async with self._derived.turns:
+            trailer = await self._derived.run(_gzip_trailer, document.stored.deflated)
         # gzip and zlib hold the same deflate data: the stream without header (2) and checksum (4).
         parts = (_GZIP_HEADER, memoryview(document.stored.deflated)[2:-4], trailer)
         return DocumentBody(parts, sum(map(len, parts))), len(_GZIP_HEADER) + len(trailer)
@@ -214,6 +268,19 @@ class DocumentCache:
 
 def _key(document: CachedDocument, query: DocumentQuery, form: str) -> tuple[Hashable, ...]:
     return (document.meta.name, document.meta.version, query.tag, form)
+
+
+def _stored_key(document: CachedDocument) -> tuple[Hashable, ...]:
+    return (document.meta.name, document.meta.version, "stored")
+
+
+def _buffers(
+    document: CachedDocument, query: DocumentQuery, coding: Coding, size: FilteredSize
+) -> dict[Hashable, int]:
+    """The buffers of a representation: its own bytes, and the whole text if it has views of it."""
+    text = (document.meta.name, document.meta.version, "text")
+    own: dict[Hashable, int] = {_key(document, query, coding): size.copied}
+    return own | {text: document.meta.json_bytes} if size.has_views else own
 
 
 def _inflate(document: CachedDocument) -> DocumentText:

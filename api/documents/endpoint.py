@@ -30,6 +30,7 @@ from api.answers import (
     problem,
     send_answer,
 )
+from api.bytes_in_flight import NOT_COUNTED, WAITING_BYTES, BytesInFlight, Holding
 from api.cors import Cors, origin_of
 from api.documents.content_coding import Coding, choose_coding
 from api.documents.document_cache import CachedDocument, DocumentBody, DocumentCache
@@ -104,7 +105,9 @@ class CacheEndpoint:
         listed: ListedSymbols,
         long_polls: LongPolls,
         cors: Cors,
+        in_flight: BytesInFlight,
     ) -> None:
+        self._in_flight = in_flight
         self._metrics = metrics or ApiMetrics()
         self._long_polls = long_polls
         self._cache = cache
@@ -150,14 +153,40 @@ class CacheEndpoint:
         if self._client_has(request, document):
             return self._answer(document, request, None)
         body = self._cache.cached_body(document, request.query, request.coding)
-        if body is None:
-            body = await self._cache.body(document, request.query, request.coding)
+        if body is not None and body.length <= NOT_COUNTED:
+            return await self._with_body(document, request, body, None)
+        client = self._in_flight.client(scope)
+        query, coding = request.query, request.coding
+        if body is not None:
+            buffers = self._cache.buffers(document, query, coding, body)
+            holding = self._in_flight.hold(client, buffers)
+        else:
+            holding = self._in_flight.hold(client, {object(): WAITING_BYTES})
+        try:
+            if body is None:
+                body = await self._cache.make_held(document, query, coding, holding)
+            return await self._with_body(document, request, body, holding)
+        except BaseException:
+            holding.release()
+            raise
+
+    async def _with_body(
+        self,
+        document: CachedDocument,
+        request: ParsedRequest,
+        body: DocumentBody,
+        holding: Holding | None,
+    ) -> Answer:
         if body.absent:
-            return await self._with_absent(document, request, body)
-        return Answer(200, self._answer(document, request, body.length).headers, body)
+            return await self._with_absent(document, request, body, holding)
+        return Answer(200, self._answer(document, request, body.length).headers, body, holding)
 
     async def _with_absent(
-        self, document: CachedDocument, request: ParsedRequest, body: DocumentBody
+        self,
+        document: CachedDocument,
+        request: ParsedRequest,
+        body: DocumentBody,
+        holding: Holding | None,
     ) -> Answer:
         """The answer to a query with symbols that the document lacks, unknown or not."""
         judged = await judge_absent(
@@ -167,9 +196,11 @@ class CacheEndpoint:
             partial(self._cache.similar_symbols, document, request.query),
         )
         if isinstance(judged, Answer):
+            if holding is not None:
+                holding.release()
             return self._cors.applied(judged, request.origin)
         headers = self._answer(document, request, body.length).headers
-        return Answer(200, [*headers, *judged], body)
+        return Answer(200, [*headers, *judged], body, holding)
 
     def _with_cors(self, answer: Answer, scope: Scope) -> Answer:
         return self._cors.applied(answer, origin_of(scope))

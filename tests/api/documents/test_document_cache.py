@@ -1,16 +1,20 @@
 """The document cache: shared calls, one computation for many requests, the memory budget."""
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
+from api.documents import document_cache
 from api.documents.content_coding import Coding
 from api.documents.derived import DerivedBodies
-from api.documents.document_cache import DocumentCache
+from api.documents.document_cache import CachedDocument, DocumentCache
 from api.documents.query import read_query
 from api.documents.shared_call import SharedCall
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
+from documents.text import DocumentText
 from stores.hot.store import StoreUnavailable
 from tests.fixtures.api import ServedApi
 from tests.fixtures.documents import AS_OF_MS, document
@@ -116,7 +120,8 @@ def maker(value: str, size: int, made: list[str]) -> Callable[[], Awaitable[tupl
 
 
 async def test_derived_values_are_made_once_and_within_the_budget() -> None:
-    derived, made = DerivedBodies(100), list[str]()
+    each = 1000  # counted for a value's key and place, beside its size
+    derived, made = DerivedBodies(100 + 2 * each), list[str]()
     same = [derived.get(("4h", 1, b"a"), maker("a", 60, made)) for _ in range(10)]
     assert await asyncio.gather(*same) == ["a"] * 10
     assert made == ["a"]
@@ -133,6 +138,40 @@ async def test_derived_values_are_made_once_and_within_the_budget() -> None:
     await derived.get(("4h", 1, b"d"), maker("d", 100, made))
     assert made == ["a", "b", "c", "huge", "d"]
     await derived.aclose()
+
+
+async def test_computations_in_progress_hold_few_texts(
+    native_api: ServedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flood of distinct queries, each of which needs a text of its own."""
+    await native_api.publish("4h", document(rows=100), AS_OF_MS)
+    alive: weakref.WeakSet[DocumentText] = weakref.WeakSet()
+    most = 0
+    inflate, cut = document_cache._inflate, document_cache._filter
+
+    class Text(DocumentText):
+        """A text that can be referred to weakly."""
+
+    def inflated(document: CachedDocument) -> DocumentText:
+        text = Text(inflate(document).text)
+        alive.add(text)
+        return text
+
+    def count(text: Any, wanted: Any, coding: Any) -> Any:
+        nonlocal most
+        most = max(most, len(alive))
+        return cut(text, wanted, coding)
+
+    monkeypatch.setattr(document_cache, "_inflate", inflated)
+    monkeypatch.setattr(document_cache, "_filter", count)
+    documents = DocumentCache(CacheManager(native_api.store), derived_bytes=1)
+    copy = await documents.current("4h")
+    assert copy is not None
+    queries = [read_query(b"since=%d" % n) for n in range(60)]
+    await asyncio.gather(*(documents.body(copy, query, Coding.IDENTITY) for query in queries))
+    # Two threads work; the cache keeps the newest value; a task may not have let go of its own yet.
+    assert 0 < most <= 5
+    await documents.aclose()
 
 
 async def test_what_fails_is_tried_again() -> None:

@@ -3,6 +3,7 @@
 import zlib
 from typing import Any, cast
 
+from api.bytes_in_flight import BytesInFlight
 from api.cors import Cors
 from api.documents import endpoint
 from api.documents.content_coding import Coding
@@ -49,6 +50,7 @@ class Served:
             listed=nothing,
             long_polls=nothing,
             cors=Cors(origins),
+            in_flight=BytesInFlight(10**9),
         )
 
     async def ask(self, query: bytes = b"", **headers: str) -> tuple[int, list[Any]]:
