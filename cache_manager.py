@@ -2,9 +2,13 @@
 
 `cache:<name>` is base64(zlib(JSON)) as one plain value; `cache:<name>:meta` is JSON with version,
 times, sizes and hashes. One script replaces both, so a reader sees the old or the new pair.
+
+Others may write to the store: a value of another type, a meta that cannot be read and a version
+that no time leads to count as absent, and the next publish replaces them.
 """
 
 import asyncio
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -17,7 +21,7 @@ from documents.deflated import Deflated, deflate_whole, inflate
 from documents.names import DOCUMENTS
 from documents.stored_text import TextDecoder, TextStream, stored_hash
 from stores.hot.leases import Lease, retry_under_lease
-from stores.hot.store import PIECE_DEADLINE_S, HotStore, StoreUnavailable
+from stores.hot.store import PIECE_DEADLINE_S, HotStore, StoreRefused, StoreUnavailable
 
 PUBLISHED: Final = "published"  # the channel of messages "<name> <version>"
 # Upstash refuses requests and answers over 10 MB, and its client encodes JSON on the event loop.
@@ -26,6 +30,12 @@ PIECE_BYTES: Final = {"native": 8_000_000, "upstash": 4_000_000}
 _READ_BYTES: Final = {"native": 1_000_000, "upstash": 4_000_000}
 _READS: Final = 5  # attempts while the document is replaced between its pieces
 _STAGING_TTL_MS: Final = 120_000  # after the last piece; a piece has 30 s
+_LARGEST_TIME: Final = 10**14  # ms: the year 5138; a version is a time or little more
+_LARGEST_STORED: Final = 512 * 2**20  # bytes: Redis's own limit of a value
+_LARGEST_META: Final = 10_000  # bytes
+_MOST_DEFLATED: Final = 1032  # bytes of text in one byte of a zlib stream
+_HASH: Final = re.compile(r"[0-9a-f]{1,64}")
+_VERSION: Final = re.compile(rb'"version":(\d+)')  # as _PUBLISH finds it
 _EXPIRED: Final = "the staged pieces of the document expired before it was complete"
 
 log = structlog.get_logger(__name__)
@@ -33,7 +43,7 @@ log = structlog.get_logger(__name__)
 # put_piece(lock, staging; lease, offset, ttl, piece): appends to this lease's staging key.
 # Returns 'ok', 'lost', or 'gap' if earlier pieces have expired.
 _PUT_PIECE: Final = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
 if ARGV[2] == '0' then
   redis.call('SET', KEYS[2], ARGV[4], 'PX', ARGV[3])
   return 'ok'
@@ -46,17 +56,18 @@ return 'ok'
 
 # publish(lock, staging, document, meta; lease, version, length, meta, channel, message).
 # Returns 'ok' (also if this document is published already), 'lost', 'stale' or 'gap'.
-_PUBLISH: Final = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
-local stored = redis.call('GET', KEYS[4])
+_PUBLISH: Final = f"""
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
+local stored = redis.pcall('GET', KEYS[4])
 if stored == ARGV[4] then return 'ok' end
-local version = stored and tonumber(string.match(stored, '"version":(%d+)'))
-if version and tonumber(ARGV[2]) <= version then return 'stale' end
+stored = type(stored) == 'string' and string.match(stored, '"version":(%d+)')
+local version = tonumber(stored or '')
+if version and version < {_LARGEST_TIME} and tonumber(ARGV[2]) <= version then return 'stale' end
 if redis.call('STRLEN', KEYS[2]) ~= tonumber(ARGV[3]) then return 'gap' end
 redis.call('RENAME', KEYS[2], KEYS[3])
 redis.call('PERSIST', KEYS[3])
 redis.call('SET', KEYS[4], ARGV[4])
-if ARGV[5] ~= '' then redis.call('PUBLISH', ARGV[5], ARGV[6]) end
+if ARGV[5] ~= '' then redis.pcall('PUBLISH', ARGV[5], ARGV[6]) end
 return 'ok'
 """
 
@@ -130,9 +141,14 @@ class CacheManager:
         self._publish = store.script(_PUBLISH)
 
     async def next_version(self, name: str, as_of_ms: int) -> int:
-        """The version to publish with; it rises even if the store has lost the last one."""
-        meta = await self.read_meta(name)
-        return max(meta.version + 1 if meta else 0, as_of_ms)
+        """The version to publish with; it rises even if the store has lost the last one.
+
+        Only a version that no time leads to is not followed by its next.
+        """
+        (text,) = await self.store.execute("MGET", f"{_key(name)}:meta")
+        stored = _VERSION.search(text or b"")
+        following = int(stored[1][:20]) + 1 if stored else 0
+        return max(following if following < _LARGEST_TIME else 0, as_of_ms)
 
     async def save_to_cache(
         self,
@@ -257,9 +273,14 @@ class CacheManager:
         decoder = TextDecoder()
         for start in range(0, meta.stored_bytes, self._read_bytes):
             end = min(start + self._read_bytes, meta.stored_bytes)
-            piece = await self.store.execute(
-                "GETRANGE", key, start, end - 1, deadline_s=PIECE_DEADLINE_S
-            )
+            try:
+                piece = await self.store.execute(
+                    "GETRANGE", key, start, end - 1, deadline_s=PIECE_DEADLINE_S
+                )
+            except StoreRefused as error:
+                if error.code != "WRONGTYPE":
+                    raise
+                return None
             if len(piece) != end - start or not await asyncio.to_thread(decoder.feed, piece):
                 return None
         if decoder.hash != meta.stored_hash:
@@ -295,21 +316,36 @@ def _meta(name: str, text: bytes | None) -> DocumentMeta | None:
     if text is None:
         return None
     try:
+        if len(text) > _LARGEST_META:
+            raise ValueError(f"{len(text)} bytes")
         found = orjson.loads(text)
+        stored_bytes = _number(found["stored_bytes"], _LARGEST_STORED)
         return DocumentMeta(
             name=name,
-            version=int(found["version"]),
-            content_hash=str(found["content_hash"]),
-            updated_at_ms=int(found["updated_at"]),
-            as_of_ms=int(found["as_of"]),
-            stored_bytes=int(found["stored_bytes"]),
-            json_bytes=int(found["json_bytes"]),
-            stored_hash=str(found["stored_hash"]),
+            version=_number(found["version"], _LARGEST_TIME),
+            content_hash=_hash(found["content_hash"]),
+            updated_at_ms=_number(found["updated_at"], _LARGEST_TIME),
+            as_of_ms=_number(found["as_of"], _LARGEST_TIME),
+            stored_bytes=stored_bytes,
+            json_bytes=_number(found["json_bytes"], _MOST_DEFLATED * stored_bytes),
+            stored_hash=_hash(found["stored_hash"]),
         )
     except (ValueError, KeyError, TypeError) as error:
         # The next publish replaces it.
         log.warning("meta_unreadable", document=name, reason=repr(error))
         return None
+
+
+def _number(value: object, largest: int) -> int:
+    if type(value) is not int or not 0 <= value <= largest:
+        raise ValueError(f"{str(value)[:40]} is not a number from 0 to {largest}")
+    return value
+
+
+def _hash(value: object) -> str:
+    if not isinstance(value, str) or not _HASH.fullmatch(value):
+        raise ValueError(f"{str(value)[:40]} is not a hash")
+    return value
 
 
 def _raise_unless_ok(answer: bytes, meta: DocumentMeta, lease: Lease) -> None:

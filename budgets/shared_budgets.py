@@ -31,26 +31,37 @@ log = structlog.get_logger(__name__)
 
 # KEYS: the counter's slots (a hash: slot number -> room taken in it), the exchange's pause.
 # ARGV: quantity, slot ms, slots held, room needed, room wanted, unused room, its slot.
+# Others may write to the store: a counter of another type is replaced, a slot that is no number or
+# has not come yet is removed, and a pause of another type too.
 # Reply: room given, ms for which it is valid or after which to ask again, ms of pause left, its
 # cause, the slot. Both scripts begin with a write that a full store allows; it then accepts their
 # other writes too. Without shared budgets the address would get banned.
 _TAKE: Final = """
 local paused = redis.call('PTTL', KEYS[2])
-if paused > 0 then return {0, 0, paused, redis.call('GET', KEYS[2]), 0} end
+if paused > 0 then
+  local cause = redis.pcall('GET', KEYS[2])
+  if type(cause) == 'string' then return {0, 0, paused, cause, 0} end
+  redis.call('DEL', KEYS[2])
+end
 local quantity, slot_ms, held = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local slot = math.floor(now / slot_ms)
-redis.call('HDEL', KEYS[1], '')
+if type(redis.pcall('HDEL', KEYS[1], '')) == 'table' then redis.call('DEL', KEYS[1]) end
 if tonumber(ARGV[6]) > 0 and redis.call('HEXISTS', KEYS[1], ARGV[7]) == 1 then
-  redis.call('HINCRBY', KEYS[1], ARGV[7], -tonumber(ARGV[6]))
+  redis.pcall('HINCRBY', KEYS[1], ARGV[7], -tonumber(ARGV[6]))
 end
 local used, oldest = 0, slot
 local taken = redis.call('HGETALL', KEYS[1])
 for i = 1, #taken, 2 do
   local number = tonumber(taken[i])
-  if number <= slot - held or tonumber(taken[i + 1]) <= 0 then redis.call('HDEL', KEYS[1], taken[i])
-  else used = used + taken[i + 1]; oldest = math.min(oldest, number) end
+  local room = tonumber(string.match(taken[i + 1], '^%d+$') or '')
+  if number and room and room > 0 and number > slot - held and number <= slot + held then
+    used = used + room
+    oldest = math.min(oldest, number)
+  else
+    redis.call('HDEL', KEYS[1], taken[i])
+  end
 end
 local room = math.max(quantity - used, used == 0 and tonumber(ARGV[4]) or 0)
 if room < tonumber(ARGV[4]) then return {0, (oldest + held) * slot_ms - now, 0, '', slot} end
@@ -66,7 +77,7 @@ _PAUSE: Final = """
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then
   redis.call('DEL', KEYS[1])
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[1])
-  redis.call('PUBLISH', ARGV[3], ARGV[4] .. ' ' .. ARGV[1] .. ' ' .. ARGV[2])
+  redis.pcall('PUBLISH', ARGV[3], ARGV[4] .. ' ' .. ARGV[1] .. ' ' .. ARGV[2])
 end
 return redis.call('PTTL', KEYS[1])
 """
@@ -125,8 +136,13 @@ class SharedBudgets:
             return
 
         def received(message: bytes) -> None:
-            exchange, duration_ms, cause = message.decode().split(" ", 2)
-            on_pause(Exchange(exchange), int(duration_ms) / 1000, cause)
+            try:
+                exchange, duration_ms, cause = message.decode().split(" ", 2)
+                paused, duration_s = Exchange(exchange), int(duration_ms) / 1000
+            except ValueError:
+                log.warning("pause_message_unreadable", channel=self._channel)
+                return
+            on_pause(paused, duration_s, cause)
 
         self._subscription = Subscription(
             self._store, self._channel, on_message=received, on_connected=self._expire_blocks
@@ -204,7 +220,13 @@ class SharedBudgets:
             self._store_failed(error)
             return Grant(need, 0.0)
         self._outage.recovered()
-        return Grant(int(room), wait_ms / 1000, paused_ms / 1000, bytes(cause).decode(), int(slot))
+        return Grant(
+            int(room),
+            wait_ms / 1000,
+            paused_ms / 1000,
+            bytes(cause).decode(errors="replace"),
+            int(slot),
+        )
 
     async def pause(self, exchange: Exchange, duration_s: float, cause: str) -> None:
         """Pauses the exchange for all processes at this address, once the store is available."""

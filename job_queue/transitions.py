@@ -128,7 +128,7 @@ if r.err then
   redis.call('DEL', KEYS[1])
   r = {}
 end
-local state, run = r[1], whole(r[2])
+local state, run = r[1], math.max(r[1] and 1 or 0, whole(r[2]))
 local function next_seq()
   local seq = redis.pcall('INCR', KEYS[2])
   if type(seq) == 'number' and whole(seq) > 0 then return seq end
@@ -146,7 +146,7 @@ elseif state == 'active' then
 else
   run = run + 1
   queued(KEYS[1], next_seq(), ARGV[1], run)
-  if ARGV[2] ~= '' then redis.call('PUBLISH', ARGV[2], ARGV[3]) end
+  if ARGV[2] ~= '' then redis.pcall('PUBLISH', ARGV[2], ARGV[3]) end
 end
 return {run, record(KEYS[1])}
 """
@@ -165,7 +165,7 @@ for i = 2, #KEYS do
   local r = fields(KEYS[i], 'state', 'lease', 'seq', 'attempts', 'rest_from', 'run')
   local dead = r[1] == 'active' and r[2] ~= ARGV[1]
   if r[1] == 'active' and not dead then
-    redis.call('HSET', KEYS[i], 'run', whole(r[6]))
+    redis.call('HSET', KEYS[i], 'run', math.max(1, whole(r[6])))
     return {'ok', i - 1, record(KEYS[i]), -1}
   end
   if dead and whole(r[4]) >= tonumber(ARGV[3]) then
@@ -186,7 +186,7 @@ end
 if not best then return {'ok', 0, {}, soonest} end
 local job = KEYS[best]
 local r = fields(job, 'run', 'rerun_seq', 'attempts')
-local run = whole(r[1]) + (given(r[2]) and 1 or 0)
+local run = math.max(1, whole(r[1])) + (given(r[2]) and 1 or 0)
 redis.call('HSET', job, 'state', 'active', 'run', run, 'attempts', whole(r[3]) + 1,
   'rerun_seq', '', 'rerun_at', '', 'lease', ARGV[1], 'started_at', ARGV[2],
   'phase', 'markets', 'done', 0, 'total', 0)
@@ -219,7 +219,7 @@ if r[1] == ARGV[2] and r[2] == ARGV[1] and r[3] == ARGV[3] then return 'ok' end
 local no = not_mine(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
 if no then return no end
 if ended(KEYS[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]) and ARGV[9] ~= '' then
-  redis.call('PUBLISH', ARGV[9], ARGV[10])
+  redis.pcall('PUBLISH', ARGV[9], ARGV[10])
 end
 return 'ok'
 """
@@ -239,7 +239,7 @@ if given(r[2]) then run = run + 1 end
 redis.call('PERSIST', KEYS[2])
 queued(KEYS[2], whole(r[3]), whole(r[4]), run)
 redis.call('HSET', KEYS[2], 'attempts', math.max(0, whole(r[5]) - 1))
-if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
+if ARGV[3] ~= '' then redis.pcall('PUBLISH', ARGV[3], ARGV[4]) end
 return 'ok'
 """
 )

@@ -21,8 +21,8 @@ log = structlog.get_logger(__name__)
 # save(lock, known; lease, markets): stores the value.
 # Returns 'ok', 'same' if it is stored already, or 'lost'.
 _SAVE: Final = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
-if redis.call('GET', KEYS[2]) == ARGV[2] then return 'same' end
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
+if redis.pcall('GET', KEYS[2]) == ARGV[2] then return 'same' end
 redis.call('SET', KEYS[2], ARGV[2])
 return 'ok'
 """
@@ -55,7 +55,8 @@ async def save_known_markets(
 async def load_known_markets(store: HotStore, lease: Lease, selection: Selection) -> list[Market]:
     """The stored markets of `selection`, by (exchange, symbol); empty if there are none. Raises
     LeaseLost, StoreRefused."""
-    text = await retry_under_lease(lease, lambda: store.execute("GET", KNOWN_MARKETS))
+    # MGET answers nil for a value of another type.
+    (text,) = await retry_under_lease(lease, lambda: store.execute("MGET", KNOWN_MARKETS))
     return _decode(selection, text) if text is not None else []
 
 
@@ -69,14 +70,17 @@ def _decode(selection: Selection, text: bytes) -> list[Market]:
         stored = orjson.loads(text)
         if stored["selection"] != _selection_key(selection):
             return []
-        return [
-            Market(Exchange(exchange), symbol, base, quote, int(launched_ms))
-            for exchange, symbol, base, quote, launched_ms in stored["markets"]
-        ]
+        return [_market(*row) for row in stored["markets"]]
     except (ValueError, KeyError, TypeError) as error:
         # The next run that reaches the database replaces it.
         log.warning("known_markets_unreadable", error=repr(error))
         return []
+
+
+def _market(exchange: str, symbol: object, base: object, quote: object, launched: int) -> Market:
+    if not (isinstance(symbol, str) and isinstance(base, str) and isinstance(quote, str)):
+        raise TypeError("a market's names must be texts")
+    return Market(Exchange(exchange), symbol, base, quote, int(launched))
 
 
 def _selection_key(selection: Selection) -> list[object]:

@@ -35,6 +35,6 @@ async def read_stored(
         return None
     try:
         return await asyncio.to_thread(lambda: decode(document.inflate()))
-    except (DamagedDocument, DocumentError) as error:
+    except (DamagedDocument, DocumentError, LookupError, TypeError, ValueError) as error:
         log.error("document_damaged", document=name, error=str(error))
         return None

@@ -1,7 +1,8 @@
 """Wakes long polls when a new version of their document is published.
 
 One subscription per process, or over REST one poller while there are waiters, serves all waiters:
-a waiter costs a future, but no thread, connection or command.
+a waiter costs a future, but no thread, connection or command. Publishers or readers may lack the
+right to use channels, so that waited-for documents are looked at every `poll_s` in any case.
 """
 
 import asyncio
@@ -60,8 +61,7 @@ class PublishWatcher:
         )
         self._waiters.setdefault(name, set()).add(waiter)
         self._start()
-        if name not in self._newest:
-            self._request_read([name])
+        self._request_read([] if name in self._newest else [name])
         try:
             async with asyncio.timeout(timeout_s):
                 return await waiter[1]
@@ -102,7 +102,11 @@ class PublishWatcher:
     async def _read_after_publishes(self) -> None:
         backoff = Backoff(first_s=0.2, slowest_s=1.0)
         while True:
-            await self._wakeup.wait()
+            try:
+                async with asyncio.timeout(self._poll_s if self._waiters else None):
+                    await self._wakeup.wait()
+            except TimeoutError:
+                self._unread.update(self._waiters)
             self._wakeup.clear()
             names, self._unread = self._unread, set()
             if await self._read(names):

@@ -4,25 +4,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from stores.hot.store import HotStore, Word
+from stores.hot.store import HotStore, StoreRefused, Word
 
 _DAY_S: Final = 86_400
+_MOST_WORKERS: Final = 1_000
 
 # beat(all ids, this worker, any worker; id, note, ttl s, ttl s of the list): writes a heartbeat.
 # A full store refuses a script's first write if that takes memory, so EXPIRE is first.
+# A list of ids that is no set, because others wrote it, is replaced.
 _BEAT: Final = """
 redis.call('EXPIRE', KEYS[1], ARGV[4])
-redis.call('SADD', KEYS[1], ARGV[1])
+local added = redis.pcall('SADD', KEYS[1], ARGV[1])
+if type(added) == 'table' and string.find(added.err, 'WRONGTYPE', 1, true) then
+  redis.call('DEL', KEYS[1])
+  redis.call('SADD', KEYS[1], ARGV[1])
+end
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
 redis.call('SET', KEYS[3], '1', 'EX', ARGV[3])
 """
 
 # store_health(any worker, unused key): whether a worker is alive and whether writes are accepted.
-# Returns {1 or 0, the write error or ''}. Writing an empty string changes nothing.
+# Returns {1 or 0, the write error or ''}. Writing an empty string changes nothing; a value of
+# another type there refuses it only after the server has accepted the write. A heartbeat expires.
 _STORE_HEALTH: Final = """
 local refused = redis.pcall('SETRANGE', KEYS[2], 0, '')
-return {redis.call('EXISTS', KEYS[1]), type(refused) == 'table' and refused.err or ''}
+local why = type(refused) == 'table' and refused.err or ''
+if string.find(why, 'WRONGTYPE', 1, true) then why = '' end
+return {redis.call('PTTL', KEYS[1]) > 0 and 1 or 0, why}
 """
 
 
@@ -95,7 +104,13 @@ async def workers_alive(store: HotStore) -> dict[str, bytes]:
 
     A third command removes the ids of workers that have expired. Raises StoreUnavailable.
     """
-    ids = sorted(worker.decode() for worker in await store.execute("SMEMBERS", "workers"))
+    try:
+        members = await store.execute("SMEMBERS", "workers")
+    except StoreRefused as error:
+        if error.code != "WRONGTYPE":  # others wrote it: the next heartbeat replaces it
+            raise
+        return {}
+    ids = sorted(worker.decode(errors="replace") for worker in members)[:_MOST_WORKERS]
     if not ids:
         return {}
     notes = await store.execute("MGET", *(f"workers:{worker}" for worker in ids))

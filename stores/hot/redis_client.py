@@ -28,6 +28,7 @@ from texts.redaction import Redactor
 _PING_AFTER_S: Final = 10.0  # a listener without messages for so long checks its connection
 # Servers append this to the error of a command inside a script.
 _IN_SCRIPT: Final = re.compile(r" script: (?:\w+, )?on @user_script:\d+\.?$")
+_CLIENT_COMMAND: Final = re.compile(r"\bclient\b", re.IGNORECASE)  # in NOPERM and unknown command
 
 
 class NativeStore:
@@ -60,6 +61,7 @@ class NativeStore:
         }
         # A server without AUTH repeats the password in its error: unknown command, with args ...
         self._clean = Redactor(secrets_in(url)).clean
+        self._named = True
         self._client_name = client_name
         self._slots = asyncio.Semaphore(max_connections)
         self._idle: list[AbstractConnection] = []
@@ -93,7 +95,11 @@ class NativeStore:
         The subscription is confirmed on entering. Raises StoreUnavailable on entering and, if
         the connection is lost, while listening.
         """
-        connection = self._new_connection(f"{self._client_name}:listen")
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                connection = await self._connected(f"{self._client_name}:listen")
+        except (TimeoutError, RedisError, OSError) as error:
+            raise _unavailable(error, self._clean) from None
         try:
             messages = Messages(connection, self._clean)
             await messages.subscribe(channels)
@@ -139,20 +145,28 @@ class NativeStore:
             if not dirty:
                 return connection
             await self._discard(connection)
-        connection = self._new_connection(self._client_name)
+        return await self._connected(self._client_name)
+
+    async def _connected(self, client_name: str) -> AbstractConnection:
+        connection = self._new_connection(client_name)
         try:
             await connection.connect()  # type: ignore[no-untyped-call]
         except ValueError:
             # From the files of TLS options; a value in its message may be a secret.
             await self._discard(connection)
             raise RedisError("a TLS option of REDIS_URL has a value that TLS refuses") from None
-        except BaseException:
+        except BaseException as error:
             await self._discard(connection)
+            if self._named and _is_about_names(error):
+                # The user may not, or the server cannot, name its connections.
+                self._named = False
+                return await self._connected(client_name)
             raise
         return connection
 
     def _new_connection(self, client_name: str) -> AbstractConnection:
-        return self._connection_class(**(self._options | {"client_name": client_name}))
+        name = client_name if self._named else None
+        return self._connection_class(**(self._options | {"client_name": name}))
 
     def _take_idle(self) -> list[AbstractConnection]:
         taken, self._idle = self._idle, []
@@ -179,12 +193,11 @@ class Messages:
     async def subscribe(self, channels: Sequence[str]) -> None:
         try:
             async with asyncio.timeout(DEADLINE_S):
-                await self._connection.connect()  # type: ignore[no-untyped-call]
                 await self._connection.send_command("SUBSCRIBE", *channels)
                 for _ in channels:
                     await self._connection.read_response()
         except (TimeoutError, RedisError, OSError) as error:
-            raise self._unavailable(error) from None
+            raise _unavailable(error, self._clean) from None
 
     def __aiter__(self) -> "Messages":
         return self
@@ -213,10 +226,7 @@ class Messages:
                 else:
                     ping_sent = False
         except (TimeoutError, RedisError, OSError) as error:
-            raise self._unavailable(error) from None
-
-    def _unavailable(self, error: Exception) -> StoreUnavailable:
-        return StoreUnavailable(f"redis: {short(self._clean(str(error))) or 'no answer in time'}")
+            raise _unavailable(error, self._clean) from None
 
 
 def _error_code(error: RedisError, clean: Callable[[str], str]) -> tuple[str, str]:
@@ -224,3 +234,14 @@ def _error_code(error: RedisError, clean: Callable[[str], str]) -> tuple[str, st
     text = clean(_IN_SCRIPT.sub("", str(error)))
     code = error.status_code or text.partition(" ")[0]
     return code, short(text if text.startswith(code) else f"{code} {text}")
+
+
+def _is_about_names(error: BaseException) -> bool:
+    return isinstance(error, ResponseError) and _CLIENT_COMMAND.search(str(error)) is not None
+
+
+def _unavailable(error: Exception, clean: Callable[[str], str]) -> StoreUnavailable:
+    if isinstance(error, ResponseError | AuthenticationError):
+        code, reason = _error_code(error, clean)
+        return StoreRefused(f"redis: {reason}", code)
+    return StoreUnavailable(f"redis: {short(clean(str(error))) or 'no answer in time'}")

@@ -8,10 +8,11 @@ import structlog
 
 from logging_setup import OutageLog
 from stores.hot.redis_client import NativeStore
-from stores.hot.store import StoreUnavailable
+from stores.hot.store import StoreRefused, StoreUnavailable
 from timing.backoff import Backoff
 
 _STEADY_S: Final = 5.0  # after a connection this long, the first reconnect comes without delay
+_REFUSED_S: Final = 60.0  # until the next attempt of a user who may not subscribe
 
 log = structlog.get_logger(__name__)
 
@@ -20,7 +21,8 @@ class Subscription:
     """Listens to one channel until it is closed, and logs when the connection is lost.
 
     `on_message` gets each payload. `on_connected` is called after each (re)connect: messages
-    sent before it may have been missed. `live` is true while the subscription is connected.
+    sent before it may have been missed. `live` is true while the subscription is connected. A user
+    who may not subscribe misses all messages, so callers look by themselves too.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class Subscription:
         clock = asyncio.get_running_loop().time
         outage = OutageLog(log, "subscription_lost", "subscription_restored")
         while True:
-            connected_at = clock()
+            connected_at, refused = clock(), False
             try:
                 async with self._store.listen(self._channel) as messages:
                     self.live = True
@@ -65,6 +67,7 @@ class Subscription:
                 if clock() - connected_at > _STEADY_S:
                     pauses.reset()
                 outage.failed(error, channel=self._channel)
+                refused = isinstance(error, StoreRefused) and error.code == "NOPERM"
             finally:
                 self.live = False
-            await asyncio.sleep(pauses.pause_s())
+            await asyncio.sleep(_REFUSED_S if refused else pauses.pause_s())
