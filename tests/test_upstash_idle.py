@@ -16,6 +16,7 @@ from stores.hot.beats import store_health, workers_alive
 from stores.hot.opening import open_hot_store
 from tests.fixtures.api import StartApi, get
 from tests.fixtures.clock import ManualClock
+from tests.fixtures.documents import AS_OF_MS, document
 from tests.fixtures.upstash import UpstashEndpoint
 from worker import Worker
 
@@ -118,3 +119,18 @@ async def test_what_the_pages_for_operators_cost(
         upstash.fail("")
         await get(api, path)
         assert sum(upstash.commands().values()) == costs, path
+
+
+async def test_a_get_that_finds_nothing_new_costs_one_command(
+    upstash: UpstashEndpoint, start_api: StartApi, settings: Settings
+) -> None:
+    api = await start_api(
+        upstash_redis_rest_url=upstash.url,
+        upstash_redis_rest_token=settings.upstash_redis_rest_token,
+    )
+    await api.publish("4h", document(), AS_OF_MS)
+    for path in ("/cache/4h", "/cache/4h?limit=1"):
+        _, headers, _ = await get(api, path)
+        upstash.fail("")
+        status, _, _ = await get(api, path, If_None_Match=headers["etag"])
+        assert (status, upstash.commands()) == (304, {"MGET": 1})
