@@ -1,4 +1,4 @@
-"""Which tests run which lines: the test suite, run once, each test with the lines it runs here.
+"""Which tests run which lines: the tests, run once, each with the lines that it runs here.
 
 Lines that a test runs in processes of its own are not seen. The result is kept in a file until
 the code or the tests change.
@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,7 @@ ROOMS: Final = "MUTANTS_ROOMS"  # and which files it looks at, comma-separated
 
 
 class SuiteFailed(Exception):
-    """The unchanged code does not pass its tests; the message has the end of their output."""
+    """The tests could not be run on the unchanged code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,12 @@ class CoveredLines:
         return self.of_lines(path, self.tests.get(path, {}))
 
 
-def covered_lines(root: Path, rooms: list[str], kept: Path, processes: int) -> CoveredLines:
-    """What `kept` holds, or what a run of the suite finds now. Raises SuiteFailed."""
+def covered_lines(
+    root: Path, rooms: Sequence[str], tests: Sequence[str], kept: Path, processes: int
+) -> CoveredLines:
+    """The lines of `rooms` that these tests run: what `kept` holds, or what a run of them finds
+    now. Raises SuiteFailed.
+    """
     wanted = _fingerprint(root)
     if kept.is_file():
         stored = json.loads(kept.read_text())
@@ -52,7 +56,7 @@ def covered_lines(root: Path, rooms: list[str], kept: Path, processes: int) -> C
     kept.parent.mkdir(parents=True, exist_ok=True)
     for old in kept.parent.glob("run.*"):
         old.unlink()
-    found = _run_suite(root, rooms, kept.parent, processes)
+    found = _run_tests(root, rooms, tests, kept.parent, processes)
     kept.write_text(json.dumps({"fingerprint": wanted} | found))
     return _read(found)
 
@@ -80,15 +84,17 @@ def _fingerprint(root: Path) -> str:
     return digest.hexdigest()
 
 
-def _run_suite(root: Path, rooms: list[str], folder: Path, processes: int) -> dict[str, Any]:
+def _run_tests(
+    root: Path, rooms: Sequence[str], tests: Sequence[str], folder: Path, processes: int
+) -> dict[str, Any]:
     environment = os.environ | {FOLDER: str(folder), ROOMS: ",".join(rooms)}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "mutants.pytest_plugin", "tests"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "mutants.pytest_plugin", *tests]
     command += ["-n", str(processes), "--dist", "worksteal"]
     run = subprocess.run(  # noqa: S603 - our own arguments
-        command, cwd=root, env=environment, capture_output=True, text=True
+        command, cwd=root, env=environment
     )
     if run.returncode not in (0, 1):  # 1: some failed, and are left out
-        raise SuiteFailed(run.stdout[-4000:] + run.stderr[-2000:])
+        raise SuiteFailed(f"the tests did not run: pytest exited with {run.returncode}")
     seconds: dict[str, float] = {}
     for file in folder.glob("run.*.json"):
         seconds |= json.loads(file.read_text())
