@@ -1,22 +1,26 @@
 """Parses the answers of every exchange into validated rows; the only place with these checks.
 
-Pure functions without I/O, clock or partial results. Each takes the body of a successful answer
-and raises BadPayload, with exchange and market, if the content cannot be right. Rows come out
-ascending by time. The exchanges' files in venues/ know the formats.
+Functions without I/O or clock. Each takes the body of a successful answer and raises BadPayload,
+with exchange and market, if the content cannot be right. Rows come out ascending by time, each
+once. A row that cannot be is left out alone, with its reason, and so is an instant with two
+different rows. The exchanges' files in venues/ know the formats.
 """
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
-from operator import attrgetter, le, lt
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 import numpy as np
+import structlog
 
-from market.candles import Candle
+from market.candles import Candle, Candles
+from market.columns import TIME
+from market.left_out import LeftOut
 from market.markets import Exchange, FundingRow, Market
-from market.rows import Columns, on_grid
+from market.rows import Columns, TimedValues, on_grid
 from venues import VENUES
-from venues.reading import AnswerPage, Instrument, PayloadErrors, Ticker
+from venues.reading import AnswerPage, Instrument, PayloadErrors, Settlement, Ticker
 from venues.venue import Endpoint
 
 __all__ = [
@@ -35,10 +39,15 @@ __all__ = [
     "parse_tickers",
 ]
 
+Row = TypeVar("Row", bound=tuple[Any, ...])
 T = TypeVar("T", bound=tuple[Any, ...])
 OpenInterestRow = tuple[int, float]  # time of the snapshot ms | base units, one-sided
 _EARLIEST_NOW_MS: Final = 1_500_000_000_000  # 2017
 _LATEST_NOW_MS: Final = 10_000_000_000_000  # 2286
+_RATE_LIMIT: Final = 10.0  # a rate of 1000 % cannot be
+_NAMED_IN_LOG: Final = 3
+
+log = structlog.get_logger(__name__)
 
 
 # --- history -----------------------------------------------------------------------------------
@@ -46,19 +55,14 @@ _LATEST_NOW_MS: Final = 10_000_000_000_000  # 2286
 
 def parse_klines(market: Market, body: bytes, *, interval_ms: int) -> AnswerPage[Candle]:
     """Candles of one market, volume in base and turnover in quote units."""
+    venue = VENUES[market.exchange]
+    plain = venue.read_plain_klines(body, market)
+    if plain is not None and _all_can_be(plain, interval_ms):
+        return _page(plain)
     fail = PayloadErrors(market.exchange, Endpoint.KLINES, market.symbol)
-    candles = VENUES[market.exchange].read_klines(body, market, fail)
-    if not len(candles):
-        return AnswerPage(())
-    _check_times(candles, interval_ms, fail)
-    opens, highs, lows, closes = map(candles.column, ("open", "high", "low", "close"))
-    # Written so that NaN fails.
-    sane = (np.maximum(opens, closes) <= highs) & (np.minimum(opens, closes) >= lows)
-    if not (sane.all() and lows.min() > 0 and highs.max() < np.inf):
-        sane &= (lows > 0) & (highs < np.inf)
-        bad = int(candles.times[~sane][0])
-        raise fail(f"impossible prices (high < low, or <= 0) at {bad}")
-    return _page(candles)
+    rows = venue.read_klines(body, market, fail)
+    page = _sift(rows, interval_ms, _candle_fault, fail.left_out, _exact)
+    return page._replace(rows=Candles.of(page.rows)) if page.rows else page
 
 
 def parse_open_interest(
@@ -67,41 +71,56 @@ def parse_open_interest(
     """Snapshots of one market in base units, counted one-sided on every exchange."""
     fail = PayloadErrors(market.exchange, Endpoint.OPEN_INTEREST, market.symbol)
     found = VENUES[market.exchange].read_open_interest(body, market, fail)
-    if not len(found):
-        return AnswerPage(())
-    _check_times(found, interval_ms, fail)
-    if not (found.values.min() >= 0 and found.values.max() < np.inf):
-        raise fail("open interest is negative or not a number")
-    return _page(found)
+    whole = len(found) and not fail.left_out and _on_grid(found, interval_ms)
+    if whole and found.values.min() >= 0 and found.values.max() < np.inf:
+        return _page(found)
+    rows: list[OpenInterestRow] = list(found)
+    page = _sift(rows, interval_ms, _interest_fault, fail.left_out)
+    return page._replace(rows=TimedValues.of(page.rows)) if page.rows else page
 
 
 def parse_funding(market: Market, body: bytes) -> AnswerPage[FundingRow]:
     """Regular settlements of one market; extra charges are left out."""
     fail = PayloadErrors(market.exchange, Endpoint.FUNDING, market.symbol)
     sent = VENUES[market.exchange].read_funding(body, fail)
-    if any(row.native != market.native for row in sent):
+    own = [row for row in sent if row.native == market.native]
+    if sent and not own:
         raise fail("settlements of another symbol")
-    _check_order([row.time_ms for row in sent], le, fail)
-    rows = [(row.time_ms, row.rate) for row in sent if row.regular]
-    _check_order([time_ms for time_ms, _ in rows], lt, fail)
-    if not sent:
-        return AnswerPage(())
-    return AnswerPage(rows, sent[0].time_ms, sent[-1].time_ms, len(sent))
+    regular = [row for row in own if row.regular]
+    page = _sift(regular, 1, _rate_fault, fail.left_out)
+    times = [row.time_ms for row in own] + [row.time_ms for row in fail.left_out]
+    return AnswerPage(
+        [(row.time_ms, row.rate) for row in page.rows],
+        min(times, default=None),
+        max(times, default=None),
+        len(sent) + len(fail.left_out),
+        left_out=page.left_out,
+        disputed=page.disputed,
+    )
 
 
 def parse_all_funding(exchange: Exchange, body: bytes) -> AnswerPage[tuple[str, int, float]]:
     """Regular settlements of all symbols as (the exchange's id, time, rate), ascending by time.
 
-    Exchanges list one instant's settlements by symbol, so times may be some ms out of order.
+    Exchanges list one instant's settlements by symbol, so times may be some ms out of order. A
+    settlement that cannot be, or one of two that differ, is left out: the market's own are
+    requested then.
     """
     fail = PayloadErrors(exchange, Endpoint.FUNDING, None)
     sent = sorted(VENUES[exchange].read_funding(body, fail), key=attrgetter("time_ms"))
-    rows = [(row.native, row.time_ms, row.rate) for row in sent if row.regular]
-    if len({(native, time_ms) for native, time_ms, _ in rows}) < len(rows):
-        raise fail("two regular settlements of one symbol at one time")
     if not sent:
-        return AnswerPage(())
-    return AnswerPage(rows, sent[0].time_ms, sent[-1].time_ms, len(sent))
+        return AnswerPage((), sent=len(fail.left_out))
+    rates: dict[tuple[str, int], set[float]] = {}
+    for row in sent:
+        if row.regular and isinstance(row.native, str) and _rate_fault(row) is None:
+            rates.setdefault((row.native, row.time_ms), set()).add(row.rate)
+    rows = [
+        (native, time_ms, rate)
+        for (native, time_ms), said in rates.items()
+        if len(said) == 1
+        for rate in said
+    ]
+    return AnswerPage(rows, sent[0].time_ms, sent[-1].time_ms, len(sent) + len(fail.left_out))
 
 
 # --- lists of all contracts, and the clock -----------------------------------------------------
@@ -119,17 +138,40 @@ def parse_server_time(exchange: Exchange, body: bytes) -> int:
 def parse_instruments(exchange: Exchange, body: bytes, *, quote: str) -> AnswerPage[Instrument]:
     """Trading crypto perpetuals quoted and settled in `quote`; `sent` counts all instruments."""
     fail = PayloadErrors(exchange, Endpoint.INSTRUMENTS, None)
-    return VENUES[exchange].read_instruments(body, quote, fail)
+    page = VENUES[exchange].read_instruments(body, quote, fail)
+    _tell_skipped(exchange, Endpoint.INSTRUMENTS, fail)
+    return page
 
 
 def parse_tickers(exchange: Exchange, body: bytes) -> list[Ticker]:
     """The tickers of all contracts."""
-    return VENUES[exchange].read_tickers(body, PayloadErrors(exchange, Endpoint.TICKERS, None))
+    fail = PayloadErrors(exchange, Endpoint.TICKERS, None)
+    tickers = VENUES[exchange].read_tickers(body, fail)
+    _tell_skipped(exchange, Endpoint.TICKERS, fail)
+    return tickers
 
 
 def parse_schedule(exchange: Exchange, endpoint: Endpoint, body: bytes) -> list[Ticker]:
     """Funding intervals and next settlements, from one of the venue's `schedule` lists."""
-    return VENUES[exchange].schedule[endpoint](body, PayloadErrors(exchange, endpoint, None))
+    fail = PayloadErrors(exchange, endpoint, None)
+    tickers = VENUES[exchange].schedule[endpoint](body, fail)
+    _tell_skipped(exchange, endpoint, fail)
+    return tickers
+
+
+def _tell_skipped(exchange: Exchange, endpoint: Endpoint, fail: PayloadErrors) -> None:
+    """Logs that entries of a list were left out, and the first of them."""
+    if fail.skipped:
+        log.warning(
+            "list_entries_left_out",
+            exchange=exchange,
+            endpoint=endpoint,
+            entries=len(fail.skipped),
+            causes=fail.skipped[:_NAMED_IN_LOG],
+        )
+
+
+# --- shared checks -----------------------------------------------------------------------------
 
 
 def _page(columns: Columns[T]) -> AnswerPage[T]:
@@ -137,21 +179,72 @@ def _page(columns: Columns[T]) -> AnswerPage[T]:
     return AnswerPage(columns, int(times[0]), int(times[-1]), len(times))
 
 
-# --- shared checks -----------------------------------------------------------------------------
+def _on_grid(columns: Columns[T], interval_ms: int) -> bool:
+    return bool(columns.times[0] > 0) and on_grid(columns.times, interval_ms)
 
 
-def _check_order(
-    times: Sequence[int], holds: Callable[[int, int], bool], fail: PayloadErrors
-) -> None:
-    if not all(map(holds, times, times[1:])):
-        bad = next(later for earlier, later in pairwise(times) if not holds(earlier, later))
-        raise fail(f"rows out of order or duplicated at {bad}")
+def _all_can_be(candles: Candles, interval_ms: int) -> bool:
+    """Whether every row can be; by whole columns, because nearly always all can."""
+    if not _on_grid(candles, interval_ms):
+        return False
+    opens, highs, lows, closes = map(candles.column, ("open", "high", "low", "close"))
+    # Written so that NaN fails.
+    sane = (np.maximum(opens, closes) <= highs) & (np.minimum(opens, closes) >= lows)
+    return bool(sane.all() and lows.min() > 0 and highs.max() < np.inf)
 
 
-def _check_times(columns: Columns[T], interval_ms: int, fail: PayloadErrors) -> None:
-    if columns.times[0] > 0 and on_grid(columns.times, interval_ms):
-        return
-    times = columns.times.tolist()
-    _check_order(times, lt, fail)
-    bad = next(time_ms for time_ms in times if time_ms <= 0 or time_ms % interval_ms)
-    raise fail(f"time off the grid of {interval_ms} ms: {bad}")
+def _candle_fault(candle: Candle) -> str | None:
+    low, high = candle.low, candle.high
+    inside = low <= min(candle.open, candle.close) and max(candle.open, candle.close) <= high
+    return None if inside and low > 0 else "impossible prices (high < low, or <= 0)"
+
+
+def _interest_fault(row: OpenInterestRow) -> str | None:
+    return None if 0 <= row[1] < np.inf else f"open interest is negative or not a number: {row[1]}"
+
+
+def _rate_fault(row: Settlement) -> str | None:
+    return None if abs(row.rate) < _RATE_LIMIT else f"impossible funding rate: {row.rate}"
+
+
+def _exact(candle: Candle) -> tuple[Any, ...]:
+    """The candle's numbers: two texts may stand for one volume."""
+    return (*candle[:-2], Decimal(candle.volume), Decimal(candle.turnover))
+
+
+def _sift(
+    rows: Iterable[Row],
+    interval_ms: int,
+    fault: Callable[[Row], str | None],
+    left_out: Sequence[LeftOut],
+    numbers: Callable[[Row], tuple[Any, ...]] = tuple,
+) -> AnswerPage[Row]:
+    """The rows that can be, ascending, each once; the others are left out with their reasons.
+
+    `left_out`: those that the exchange's parser has left out already. `numbers`: what makes two
+    rows the same.
+    """
+    kept: dict[int, Row] = {}
+    disputed: set[int] = set()
+    others = list(left_out)
+    sent = len(others)
+    for row in rows:
+        sent += 1
+        time_ms = row[TIME]
+        off_grid = time_ms <= 0 or time_ms % interval_ms
+        reason = f"time off the grid of {interval_ms} ms" if off_grid else fault(row)
+        if reason is not None:
+            others.append(LeftOut(time_ms, reason))
+        elif numbers(kept.setdefault(time_ms, row)) != numbers(row):
+            disputed.add(time_ms)
+    # A row off the grid counts as the one it lies behind, so that paging goes on after it.
+    on_their_grid = (row.time_ms - row.time_ms % interval_ms for row in others if row.time_ms > 0)
+    times = [*kept, *on_their_grid]
+    return AnswerPage(
+        [kept[time_ms] for time_ms in sorted(kept) if time_ms not in disputed],
+        min(times, default=None),
+        max(times, default=None),
+        sent,
+        left_out=tuple(others),
+        disputed=tuple(sorted(disputed)),
+    )

@@ -1,6 +1,7 @@
 """Fetches the history of one market page by page, oldest or newest first.
 
-Order, page sizes and paths come from the venues' tables.
+Order, page sizes and paths come from the venues' tables. Rows that cannot be are left out and
+reported; where an exchange gives two different rows for one instant it is asked once more.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from data_collector.run import CollectionRun
 from data_collector.task_builder import FetchTask
 from data_collector.url_builder import endpoint_table, history_request
 from market.columns import TIME
+from market.left_out import LeftOut
 from market.markets import FundingRow
 from market.rows import Columns
 from venues.errors import BadPayload, WindowRefused
@@ -34,8 +36,8 @@ HISTORY_START_KNOWN_AFTER: Final = 3
 # Limit on pages: this multiple of the pages needed, as some come short, plus a few.
 _PAGES_PER_NEEDED: Final = 30
 _SPARE_PAGES: Final = 50
+_DISPUTED: Final = "two different rows for this instant"
 
-T = TypeVar("T")
 Row = TypeVar("Row", bound=tuple[Any, ...])
 
 log = structlog.get_logger(__name__)
@@ -44,13 +46,17 @@ log = structlog.get_logger(__name__)
 # --- a market's history --------------------------------------------------------------------------
 
 
-async def fetch_klines(run: CollectionRun, task: FetchTask) -> Sequence[Candle]:
-    """The candles of the task's window, ascending."""
+async def fetch_klines(
+    run: CollectionRun, task: FetchTask, left_out: list[LeftOut] | None = None
+) -> Sequence[Candle]:
+    """The candles of the task's window, ascending. Those left out are added to `left_out`."""
     parse = partial(parse_klines, task.market, interval_ms=task.step_ms)
-    return await _fetch_history(run, task, parse)
+    return await _fetch_history(run, task, parse, left_out)
 
 
-async def fetch_open_interest(run: CollectionRun, task: FetchTask) -> Sequence[OpenInterestRow]:
+async def fetch_open_interest(
+    run: CollectionRun, task: FetchTask, left_out: list[LeftOut] | None = None
+) -> Sequence[OpenInterestRow]:
     """The snapshots of the task's window, ascending; at `task.period`, which may be finer.
 
     If the exchange no longer serves the window's start, narrows it candle by candle.
@@ -58,31 +64,71 @@ async def fetch_open_interest(run: CollectionRun, task: FetchTask) -> Sequence[O
     parse = partial(parse_open_interest, task.market, interval_ms=task.step_ms)
     for _ in range(_NARROWED):
         try:
-            return await _fetch_history(run, task, parse)
+            return await _fetch_history(run, task, parse, left_out)
         except WindowRefused:
             narrower = task.narrowed()
             if narrower is None:
                 raise
             task = narrower
-    return await _fetch_history(run, task, parse)
+    return await _fetch_history(run, task, parse, left_out)
 
 
-async def fetch_funding(run: CollectionRun, task: FetchTask) -> list[FundingRow]:
+async def fetch_funding(
+    run: CollectionRun, task: FetchTask, left_out: list[LeftOut] | None = None
+) -> list[FundingRow]:
     """The regular settlements of the task's window, ascending."""
     parse = partial(parse_funding, task.market)
-    return list(await _fetch_history(run, task, parse))
+    return list(await _fetch_history(run, task, parse, left_out))
 
 
 async def _fetch_history(
-    run: CollectionRun, task: FetchTask, parse: Callable[[bytes], AnswerPage[Row]]
+    run: CollectionRun,
+    task: FetchTask,
+    parse: Callable[[bytes], AnswerPage[Row]],
+    left_out: list[LeftOut] | None,
 ) -> Sequence[Row]:
+    """The rows of all pages. Where pages disagree, all of them are asked for once more; instants
+    that they disagree on again are left out."""
     strategy = _BY_ORDER[endpoint_table(task.market.exchange, task.endpoint).order]
-    return await strategy(run, task, parse)
+    pages: list[AnswerPage[Row]] = await strategy(run, task, parse)
+    if _disputed(pages):
+        pages = await strategy(run, task, parse)
+    rows, disputed = _joined(pages, task), _disputed(pages)
+    if disputed:
+        rows = [row for row in rows if row[TIME] not in disputed]
+    if left_out is not None:
+        left_out += [row for page in pages for row in page.left_out if _is_in(row, task)]
+        left_out += [LeftOut(time_ms, _DISPUTED) for time_ms in sorted(disputed)]
+    return rows
+
+
+async def _page(
+    run: CollectionRun,
+    request: Request,
+    parse: Callable[[bytes], AnswerPage[Row]],
+    before: Sequence[AnswerPage[Row]],
+) -> AnswerPage[Row]:
+    """One page. An answer none of whose rows can be is asked for again like an unreadable one,
+    unless pages `before` it had good rows."""
+
+    def parse_some(body: bytes) -> AnswerPage[Row]:
+        page = parse(body)
+        if len(page.left_out) > 1 and not len(page.rows) and not any(len(p.rows) for p in before):
+            cause = f"unexpected answer: none of its {page.sent} rows can be: "
+            raise BadPayload(
+                cause + page.left_out[0].text(),
+                exchange=request.exchange,
+                endpoint=request.endpoint,
+                market=request.symbol,
+            )
+        return page
+
+    return await fetch_simple(run, request, parse_some)
 
 
 async def fetch_forward(
     run: CollectionRun, task: FetchTask, parse: Callable[[bytes], AnswerPage[Row]]
-) -> Sequence[Row]:
+) -> list[AnswerPage[Row]]:
     """Fetches pages oldest first, for an exchange that answers in ascending order.
 
     Requests again what a page lacks after its newest row and, with a period, before its oldest
@@ -91,15 +137,16 @@ async def fetch_forward(
     """
     table = endpoint_table(task.market.exchange, task.endpoint)
     next_ms = task.gap_ms if task.period is not None else 1
-    pages: list[Sequence[Row]] = []
+    pages: list[AnswerPage[Row]] = []
     windows = [(task.start_ms, task.end_ms)]
     window_kind = (task.market.exchange, task.endpoint, task.period)
     came_short = False
     for _ in _page_numbers(task, table.page_limit):
         start_ms, until_ms = windows.pop()
         end_ms, limit = task.page(start_ms, until_ms, table.page_limit)
-        page = await fetch_simple(run, _page_request(task, start_ms, end_ms, limit), parse)
-        pages.append(_rows_in_window(page, task, start_ms, end_ms))
+        page = await _page(run, _page_request(task, start_ms, end_ms, limit), parse, pages)
+        page = _within(page, task, start_ms, end_ms)
+        pages.append(page)
         last_ms = end_ms if page.last_ms is None else min(page.last_ms, end_ms)
         if page.first_ms is None:
             run.empty_before[(*window_kind, until_ms + next_ms)] += 1
@@ -120,32 +167,33 @@ async def fetch_forward(
         if following_ms <= until_ms and not complete:
             windows.append((following_ms, until_ms))
         if not windows:
-            return _joined(pages, task)
+            return pages
     raise _bad_payload(task, "paging did not end: no page was the last one")
 
 
 async def fetch_backward(
     run: CollectionRun, task: FetchTask, parse: Callable[[bytes], AnswerPage[Row]]
-) -> Sequence[Row]:
+) -> list[AnswerPage[Row]]:
     """Fetches pages newest first, for an exchange that answers in descending order.
 
     Each window ends right before the oldest row received, until the start is reached or a page
     is empty. Cursors are not used, as they may repeat.
     """
     table = endpoint_table(task.market.exchange, task.endpoint)
-    pages: list[Sequence[Row]] = []
+    pages: list[AnswerPage[Row]] = []
     end_ms = task.end_ms
     step_ms = task.step_ms if task.period is not None else 1
     for _ in _page_numbers(task, table.page_limit):
         limit = min(table.page_limit, task.slots(task.start_ms, end_ms))
         request = _page_request(task, task.start_ms, end_ms, limit)
-        page = await fetch_simple(run, request, parse)
+        page = await _page(run, request, parse, pages)
+        page = _within(page, task, task.start_ms, end_ms)
+        pages.append(page)
         if page.first_ms is None:
-            return _joined(pages, task)
-        pages.append(_rows_in_window(page, task, task.start_ms, end_ms))
-        rows = sum(map(len, pages))
+            return pages
+        rows = sum(len(each.rows) for each in pages)
         if task.complete_before(page.first_ms) or (task.wanted is not None and rows >= task.wanted):
-            return _joined(pages, task)
+            return pages
         end_ms = page.first_ms - step_ms
     raise _bad_payload(task, "paging did not end: no page was the last one")
 
@@ -153,7 +201,7 @@ async def fetch_backward(
 fetch_bybit_paginated = fetch_backward  # the public name
 
 
-_BY_ORDER: Final[Mapping[Order, Callable[..., Awaitable[Sequence[Any]]]]] = {
+_BY_ORDER: Final[Mapping[Order, Callable[..., Awaitable[list[Any]]]]] = {
     Order.ASCENDING: fetch_forward,
     Order.DESCENDING: fetch_backward,
 }
@@ -182,10 +230,9 @@ def _ends_with_extra(page: AnswerPage[Row]) -> bool:
     return page.last_ms is not None and (not page.rows or page.rows[-1][TIME] != page.last_ms)
 
 
-def _joined(pages: Sequence[Sequence[Row]], task: FetchTask) -> Sequence[Row]:
+def _joined(pages: Sequence[AnswerPage[Row]], task: FetchTask) -> Sequence[Row]:
     """All rows in the window, ascending and unique."""
-    parts = [page for page in pages if len(page)]
-    # Where pages overlap, the row fetched later is used.
+    parts = [page.rows for page in pages if len(page.rows)]
     if parts and all(isinstance(part, Columns) for part in parts):
         columns = cast(list[Columns[Row]], parts)
         whole = columns[0] if len(columns) == 1 else type(columns[0]).joined(columns)
@@ -194,15 +241,48 @@ def _joined(pages: Sequence[Sequence[Row]], task: FetchTask) -> Sequence[Row]:
     return rows if len(parts) < 2 else sorted({row[TIME]: row for row in rows}.values())
 
 
-def _rows_in_window(
-    page: AnswerPage[Row], task: FetchTask, start_ms: int, end_ms: int
-) -> Sequence[Row]:
-    """The page's rows; raises BadPayload if the exchange ignored the requested window."""
+def _disputed(pages: Sequence[AnswerPage[Row]]) -> set[int]:
+    """The instants with two different rows, on one page or on two that overlap.
+
+    Pages with a period do not overlap, as each is cut to its window.
+    """
+    disputed = {time_ms for page in pages for time_ms in page.disputed}
+    seen: dict[int, Row] = {}
+    for page in pages:
+        if not isinstance(page.rows, Columns):
+            disputed |= {row[TIME] for row in page.rows if seen.setdefault(row[TIME], row) != row}
+    return disputed
+
+
+def _within(page: AnswerPage[Row], task: FetchTask, start_ms: int, end_ms: int) -> AnswerPage[Row]:
+    """The page cut to the requested window, so that a row of a wrong time cannot end the paging.
+
+    Raises BadPayload if the exchange ignored the window.
+    """
     if page.first_ms is None or page.last_ms is None:
-        return ()
+        return page
+    if start_ms <= page.first_ms and page.last_ms <= end_ms:
+        return page
     if page.last_ms < start_ms or page.first_ms > end_ms:
         raise _bad_payload(task, "rows outside of the requested window")
-    return page.rows
+    rows = (
+        page.rows.between(start_ms, end_ms)
+        if isinstance(page.rows, Columns)
+        else [row for row in page.rows if start_ms <= row[TIME] <= end_ms]
+    )
+    times: list[int] = [*page.disputed, *(row.time_ms for row in page.left_out)]
+    times += [edge[TIME] for edge in (*rows[:1], *rows[-1:])]
+    if task.period is None:
+        times += [page.first_ms, page.last_ms]  # an extra charge is sent but not in `rows`
+    inside = [time_ms for time_ms in times if start_ms <= time_ms <= end_ms]
+    return page._replace(
+        rows=rows, first_ms=min(inside, default=None), last_ms=max(inside, default=None)
+    )
+
+
+def _is_in(row: LeftOut, task: FetchTask) -> bool:
+    """Whether a row left out is of the task's window; one of unknown time counts as in it."""
+    return row.after or task.start_ms <= row.time_ms < task.end_ms + task.step_ms
 
 
 def _bad_payload(task: FetchTask, cause: str) -> BadPayload:

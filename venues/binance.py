@@ -4,15 +4,17 @@ Source: the exchange's public API documentation as of autumn 2026, and recorded 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
-from market.candles import Candles
+from market.candles import Candle, Candles
 from market.markets import Exchange, Market
 from market.rows import TimedValues
 from market.timeframes import DAY_MS
+from venues.entries import EntryDecoder, Unreadable, lenient, read_each
 from venues.errors import (
     Banned,
     RateLimited,
@@ -21,23 +23,25 @@ from venues.errors import (
     SymbolGone,
     WindowRefused,
 )
+from venues.numbers import Loose, funding_interval, int_or_0, shown
+from venues.odd_candles import odd_candles
 from venues.plain_candles import MatrixForm, plain_candles
 from venues.reading import (
+    LONGEST_CODE,
+    MOST_ROWS,
     AnswerPage,
     ErrorBody,
     Instrument,
-    Loose,
+    ListDecoder,
     PayloadErrors,
     Settlement,
     Ticker,
     TimeMs,
-    candles_from_columns,
-    checked_settlements,
-    float_or_none,
-    funding_interval,
-    int_or_0,
-    lenient,
+    decoded_or_none,
+    row_number,
+    row_time,
     timed_values,
+    turnover,
 )
 from venues.venue import Endpoint, EndpointTable, Kind, Limit, Venue
 
@@ -123,33 +127,26 @@ _ERROR: Final = msgspec.json.Decoder(_Error)
 def _read_error(body: bytes) -> ErrorBody | None:
     """{"code":-1121,"msg":"Invalid symbol."}, or from one endpoint {"status":"ERROR",
     "code":"000002","errorData":{"limit":"limit can not greater than 1000"},"data":null}"""
-    try:
-        error = _ERROR.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    error = decoded_or_none(_ERROR, body)
+    if error is None or error.code is None:
         return None
-    if error.code is None:
-        return None
-    message = error.msg or "; ".join(map(str, (error.errorData or {}).values()))
-    return ErrorBody(str(error.code), message)
+    texts = [text for text in (error.errorData or {}).values() if isinstance(text, str)]
+    return ErrorBody(str(error.code)[:LONGEST_CODE], error.msg or "; ".join(texts))
 
 
 # --- history, ascending --------------------------------------------------------------------------
 
-# Unused columns are decoded as Any: the cheapest type that still checks their presence.
-_KLINES: Final = lenient(
-    list[tuple[TimeMs, float, float, float, float, str, Any, str, Any, Any, Any, Any]]
-)
 _KLINE_FORM: Final = MatrixForm(width=12, quotes=18, columns=(1, 2, 3, 4, 5, 7))
 
 
-def _read_klines(body: bytes, market: Market, fail: PayloadErrors) -> Candles:
+def _read_plain_klines(body: bytes, market: Market) -> Candles | None:
     """[[1786816800000,"63043.40","63083.00","63011.60","63026.30","1116.068",1786820399999,
     "70342488.01700",16911,"460.737","29038581.72240","0"],...]"""
-    plain = plain_candles(body, _KLINE_FORM)
-    if plain is not None:
-        return plain
-    columns: Sequence[Sequence[Any]] = list(zip(*fail.decode(_KLINES, body), strict=True))
-    return candles_from_columns([*columns[:6], columns[7]] if columns else (), fail)
+    return plain_candles(body, _KLINE_FORM)
+
+
+def _read_klines(body: bytes, market: Market, fail: PayloadErrors) -> list[Candle]:
+    return odd_candles(fail.cut(body, most=MOST_ROWS).entries, _KLINE_FORM.columns, fail)
 
 
 class _OpenInterest(msgspec.Struct, gc=False):
@@ -158,37 +155,63 @@ class _OpenInterest(msgspec.Struct, gc=False):
     timestamp: TimeMs
 
 
+class _LooseOpenInterest(msgspec.Struct):
+    symbol: Any = None
+    sumOpenInterest: Loose = None
+    timestamp: Loose = None
+
+
 _OPEN_INTEREST: Final = lenient(list[_OpenInterest])
+_LOOSE_OPEN_INTEREST: Final = EntryDecoder(_LooseOpenInterest)
 
 
 def _read_open_interest(body: bytes, market: Market, fail: PayloadErrors) -> TimedValues:
     """[{"symbol":"BTCUSDT","sumOpenInterest":"111856.66400000","timestamp":1786816800000},...],
     counted one-sided in base units."""
-    rows = fail.decode(_OPEN_INTEREST, body)
-    if {row.symbol for row in rows} - {market.native}:
-        raise fail("open interest of another symbol")
-    return timed_values([row.timestamp for row in rows], [row.sumOpenInterest for row in rows])
+    rows = decoded_or_none(_OPEN_INTEREST, body)
+    if rows is not None and len(rows) <= MOST_ROWS:
+        symbols = {row.symbol for row in rows}
+        if symbols and market.native not in symbols:
+            raise fail("open interest of another symbol")
+        if symbols <= {market.native}:
+            times = [row.timestamp for row in rows]
+            return timed_values(times, [row.sumOpenInterest for row in rows])
+    texts = fail.cut(body, most=MOST_ROWS).entries
+    pairs = read_each(
+        _LOOSE_OPEN_INTEREST(texts), partial(_one_interest, market.native), fail.leave_out
+    )
+    return TimedValues.of(pairs)
+
+
+def _one_interest(native: str, row: _LooseOpenInterest) -> tuple[int, float]:
+    time_ms = row_time(row.timestamp)
+    if row.symbol != native:
+        raise Unreadable(f"open interest of another symbol: {shown(row.symbol)}", time_ms)
+    return time_ms, row_number("open interest", row.sumOpenInterest, time_ms)
 
 
 class _Funding(msgspec.Struct):
-    symbol: str
-    fundingTime: int
-    fundingRate: float
-    rateType: str | None = None
+    symbol: Any
+    fundingTime: Loose = None
+    fundingRate: Loose = None
+    rateType: Any = None
 
 
-_FUNDING: Final = lenient(list[_Funding])
+_FUNDING: Final = ListDecoder(_Funding)
 _REGULAR: Final = ("Regular", "", None)  # absent in older rows; extra charges are "Special"
 
 
 def _read_funding(body: bytes, fail: PayloadErrors) -> list[Settlement]:
     """[{"symbol":"BTCUSDT","fundingTime":1786780800002,"fundingRate":"0.00006523",
     "markPrice":"63050.01692754","rateType":"Regular"},...]"""
-    rows = (
-        Settlement(row.symbol, row.fundingTime, row.fundingRate, row.rateType in _REGULAR)
-        for row in fail.decode(_FUNDING, body)
-    )
-    return checked_settlements(rows, fail)
+    return read_each(_FUNDING(body, fail, MOST_ROWS), _one_settlement, fail.leave_out)
+
+
+def _one_settlement(row: _Funding) -> Settlement:
+    regular = row.rateType in _REGULAR
+    time_ms = row_time(row.fundingTime)
+    rate = row_number("its rate", row.fundingRate, time_ms) if regular else 0.0
+    return Settlement(time_ms, row.symbol, rate, regular)
 
 
 # --- lists of all contracts, and the clock -------------------------------------------------------
@@ -216,17 +239,13 @@ class _Symbol(msgspec.Struct):
     onboardDate: Loose = 0
 
 
-class _ExchangeInfo(msgspec.Struct):
-    symbols: list[_Symbol]
-
-
-_EXCHANGE_INFO: Final = lenient(_ExchangeInfo)
+_SYMBOLS: Final = ListDecoder(_Symbol, "symbols")
 
 
 def _read_instruments(body: bytes, quote: str, fail: PayloadErrors) -> AnswerPage[Instrument]:
     """{"symbols":[{"symbol":"BTCUSDT","contractType":"PERPETUAL","status":"TRADING",
     "baseAsset":"BTC","quoteAsset":"USDT","marginAsset":"USDT","onboardDate":1567965300000},...]}"""
-    listed = fail.decode(_EXCHANGE_INFO, body).symbols
+    listed = _SYMBOLS.readable(body, fail)
     rows = [
         Instrument(
             Market(Exchange.BINANCE, row.symbol, row.baseAsset, quote, int_or_0(row.onboardDate)),
@@ -236,7 +255,7 @@ def _read_instruments(body: bytes, quote: str, fail: PayloadErrors) -> AnswerPag
         if row.contractType == "PERPETUAL"
         and row.status == "TRADING"
         and row.quoteAsset == row.marginAsset == quote
-        and row.symbol
+        and fail.is_named(row.symbol, row.baseAsset)
         and row.baseAsset
     ]
     return AnswerPage(rows, sent=len(listed))
@@ -247,46 +266,48 @@ class _DayTicker(msgspec.Struct):
     quoteVolume: Loose = ""
 
 
-_DAY_TICKERS: Final = lenient(list[_DayTicker])
+_DAY_TICKERS: Final = ListDecoder(_DayTicker)
 
 
 def _read_tickers(body: bytes, fail: PayloadErrors) -> list[Ticker]:
     """[{"symbol":"BTCUSDT","quoteVolume":"15283.34",...},...], of the last 24 h."""
-    rows = fail.decode(_DAY_TICKERS, body)
-    return [Ticker(row.symbol, turnover_24h=float_or_none(row.quoteVolume)) for row in rows]
+    return [
+        Ticker(row.symbol, turnover_24h=turnover(row.quoteVolume))
+        for row in _DAY_TICKERS.readable(body, fail)
+    ]
 
 
 class _FundingInfo(msgspec.Struct):
     symbol: str
-    fundingIntervalHours: int
+    fundingIntervalHours: Loose = None
 
 
-_FUNDING_INFO: Final = lenient(list[_FundingInfo])
+_FUNDING_INFO: Final = ListDecoder(_FundingInfo)
 
 
 def _read_funding_info(body: bytes, fail: PayloadErrors) -> list[Ticker]:
     """[{"symbol":"LPTUSDT","fundingIntervalHours":4,...},...]: exceptions from the default."""
     return [
-        Ticker(row.symbol, funding_interval_hours=row.fundingIntervalHours)
-        for row in fail.decode(_FUNDING_INFO, body)
-        if funding_interval(row.fundingIntervalHours) is not None
+        Ticker(row.symbol, funding_interval_hours=hours)
+        for row in _FUNDING_INFO.readable(body, fail)
+        if (hours := funding_interval(int_or_0(row.fundingIntervalHours))) is not None
     ]
 
 
 class _Premium(msgspec.Struct):
     symbol: str
-    nextFundingTime: int = 0
+    nextFundingTime: Loose = 0
 
 
-_PREMIUM_INDEX: Final = lenient(list[_Premium])
+_PREMIUM_INDEX: Final = ListDecoder(_Premium)
 
 
 def _read_premium_index(body: bytes, fail: PayloadErrors) -> list[Ticker]:
     """[{"symbol":"BTCUSDT","nextFundingTime":1783152000000,"time":1783140584000,...},...]; 0 where
     a contract has no funding."""
     return [
-        Ticker(row.symbol, next_funding_ms=row.nextFundingTime or None)
-        for row in fail.decode(_PREMIUM_INDEX, body)
+        Ticker(row.symbol, next_funding_ms=int_or_0(row.nextFundingTime) or None)
+        for row in _PREMIUM_INDEX.readable(body, fail)
     ]
 
 
@@ -312,6 +333,7 @@ VENUE: Final = Venue(
     reset_header=None,
     read_error=_read_error,
     read_time=_read_time,
+    read_plain_klines=_read_plain_klines,
     read_klines=_read_klines,
     read_open_interest=_read_open_interest,
     read_funding=_read_funding,

@@ -5,36 +5,36 @@ Source: the exchange's public API documentation as of autumn 2026, and recorded 
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 import msgspec
 
-from market.candles import Candles
+from market.candles import Candle, Candles
 from market.markets import Exchange, Market
 from market.rows import TimedValues
+from venues.entries import BOM, EntryDecoder, cut_list, lenient, read_each
 from venues.errors import Banned, RateLimited, Restricted, SourceDown, SymbolGone
+from venues.numbers import Loose, funding_interval, int_or_0
+from venues.odd_candles import odd_candles
 from venues.plain_candles import MatrixForm, plain_candles
 from venues.reading import (
+    LONGEST_CODE,
+    MOST_ENTRIES,
+    MOST_ROWS,
     AnswerPage,
     ErrorBody,
     Instrument,
-    Loose,
     PayloadErrors,
     Settlement,
     Ticker,
     TimeMs,
-    candles_from_columns,
-    check_decimals,
-    checked_settlements,
-    float_or_none,
-    funding_interval,
-    int_or_0,
-    lenient,
+    decoded_or_none,
+    row_number,
+    row_time,
     timed_values,
+    turnover,
 )
 from venues.venue import Endpoint, EndpointTable, Kind, Limit, Order, Venue
-
-T = TypeVar("T")
 
 # --- endpoints and limits ------------------------------------------------------------------------
 
@@ -120,67 +120,25 @@ _ERROR: Final = msgspec.json.Decoder(_Error)
 
 def _read_error(body: bytes) -> ErrorBody | None:
     """{"retCode":10001,"retMsg":"params error: symbol invalid","result":{}}"""
-    try:
-        error = _ERROR.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    error = decoded_or_none(_ERROR, body)
+    if error is None or not error.retCode:
         return None
-    return ErrorBody(str(error.retCode), error.retMsg or "") if error.retCode else None
+    return ErrorBody(str(error.retCode)[:LONGEST_CODE], error.retMsg or "")
 
 
-# --- history, sent newest first, reversed here ---------------------------------------------------
+# --- answers -------------------------------------------------------------------------------------
 
 
-class _Result(msgspec.Struct, Generic[T]):
-    list: list[T]
-    symbol: str = ""
-    category: str = "linear"
-    nextPageCursor: str | None = ""
+class _Result(msgspec.Struct):
+    list: list[Any] | None
+    symbol: str | None = ""
+    category: str | None = "linear"
+    nextPageCursor: Any = ""
 
 
-class _Answer(msgspec.Struct, Generic[T]):
+class _Answer(msgspec.Struct):
     retCode: int
-    result: _Result[T]
-
-
-def _rows(answer: _Answer[T], market: Market, fail: PayloadErrors) -> list[T]:
-    """The answer's rows, oldest first; raises BadPayload if they are of another market."""
-    result = answer.result
-    # An empty list may come without the symbol.
-    if result.list and (result.symbol != market.native or result.category != "linear"):
-        raise fail(f"an answer about {result.category} {result.symbol}"[:100])
-    result.list.reverse()
-    return result.list
-
-
-_KLINES: Final = lenient(_Answer[tuple[TimeMs, float, float, float, float, str, str]])
-_KLINE_FORM: Final = MatrixForm(width=7, quotes=14, columns=(1, 2, 3, 4, 5, 6), newest_first=True)
-_ENVELOPE: Final = msgspec.json.Decoder(_Answer[Any])
-
-
-def _read_klines(body: bytes, market: Market, fail: PayloadErrors) -> Candles:
-    """{"retCode":0,"result":{"symbol":"BTCUSDT","category":"linear","list":[
-    ["1786820400000","63027.8","63032.3","63027.7","63032.3","4.591","289363.9178"],...]}}"""
-    quoted = _list_text(body, market)
-    plain = plain_candles(quoted, _KLINE_FORM) if quoted is not None else None
-    if plain is not None:
-        return plain
-    rows = _rows(fail.decode(_KLINES, body), market, fail)
-    return candles_from_columns(list(zip(*rows, strict=True)), fail)
-
-
-def _list_text(body: bytes, market: Market) -> bytes | None:
-    """The text of the answer's list if the rest of the answer is as expected, else None."""
-    start = body.find(b'"list":[[') + len(b'"list":')
-    end = body.rfind(b"]]") + len(b"]]")  # the text after the list is short
-    if not len(b'"list":') <= start < end:
-        return None
-    try:
-        result = _ENVELOPE.decode(b"%b[]%b" % (body[:start], body[end:])).result
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-    if result.list or result.symbol != market.native or result.category != "linear":
-        return None
-    return body[start:end]
+    result: _Result | None
 
 
 class _OpenInterest(msgspec.Struct, gc=False):
@@ -189,14 +147,76 @@ class _OpenInterest(msgspec.Struct, gc=False):
     singleOpenInterest: float | None = None
 
 
+class _OpenInterestResult(msgspec.Struct):
+    list: list[_OpenInterest]
+    symbol: str | None = ""
+    category: str | None = "linear"
+
+
+_ANSWER: Final = lenient(_Answer)
+_NOTHING: Final = _Result(None)
+
+
+def _list_of(
+    body: bytes, fail: PayloadErrors, most: int = MOST_ENTRIES
+) -> tuple[list[bytes], _Result]:
+    """The texts of the answer's entries, none for a null list, and what else the answer says."""
+    cut = cut_list(body.removeprefix(BOM), "list")
+    result = fail.decode(_ANSWER, cut.envelope if cut is not None else body).result or _NOTHING
+    # Another list than the result's may be the first of that name.
+    entries = fail.limited(cut, most).entries if cut is not None and result.list == [] else []
+    return entries, result
+
+
+def _rows(body: bytes, market: Market, fail: PayloadErrors) -> list[bytes]:
+    """The texts of the answer's rows, oldest first; raises BadPayload for another market's."""
+    entries, result = _list_of(body, fail, MOST_ROWS)
+    # An empty list may come without the symbol.
+    if entries and not _is_of(result, market):
+        raise fail(f"an answer about {result.category} {result.symbol}"[:100])
+    return entries[::-1]
+
+
+def _is_of(result: _Result | _OpenInterestResult, market: Market) -> bool:
+    return result.symbol == market.native and result.category == "linear"
+
+
+# --- history, sent newest first, reversed here ---------------------------------------------------
+
+_KLINE_FORM: Final = MatrixForm(width=7, quotes=14, columns=(1, 2, 3, 4, 5, 6), newest_first=True)
+
+
+def _read_plain_klines(body: bytes, market: Market) -> Candles | None:
+    """{"retCode":0,"result":{"symbol":"BTCUSDT","category":"linear","list":[
+    ["1786820400000","63027.8","63032.3","63027.7","63032.3","4.591","289363.9178"],...]}}"""
+    start = body.find(b'"list":[[') + len(b'"list":')
+    end = body.rfind(b"]]") + len(b"]]")  # the text after the list is short
+    if not len(b'"list":') <= start < end:
+        return None
+    answer = decoded_or_none(_ANSWER, b"%b[]%b" % (body[:start], body[end:]))
+    result = answer.result if answer is not None else None
+    if result is None or result.list != [] or not _is_of(result, market):
+        return None
+    return plain_candles(body[start:end], _KLINE_FORM)
+
+
+def _read_klines(body: bytes, market: Market, fail: PayloadErrors) -> list[Candle]:
+    return odd_candles(_rows(body, market, fail), _KLINE_FORM.columns, fail)
+
+
+class _OpenInterestAnswer(msgspec.Struct):
+    retCode: int
+    result: _OpenInterestResult
+
+
 class _LooseOpenInterest(msgspec.Struct):
-    openInterest: str | int | float
-    timestamp: TimeMs
-    singleOpenInterest: Loose = ""
+    openInterest: Loose = None
+    timestamp: Loose = None
+    singleOpenInterest: Loose = None
 
 
-_OPEN_INTEREST: Final = lenient(_Answer[_OpenInterest])
-_LOOSE_OPEN_INTEREST: Final = lenient(_Answer[_LooseOpenInterest])
+_OPEN_INTEREST: Final = lenient(_OpenInterestAnswer)
+_LOOSE_OPEN_INTEREST: Final = EntryDecoder(_LooseOpenInterest)
 
 
 def _read_open_interest(body: bytes, market: Market, fail: PayloadErrors) -> TimedValues:
@@ -204,11 +224,11 @@ def _read_open_interest(body: bytes, market: Market, fail: PayloadErrors) -> Tim
     {"openInterest":"64992.054","singleOpenInterest":"32496.027","timestamp":"1786820400000"},...],
     "nextPageCursor":""}}, in base units; `openInterest` counts both sides and is halved in older
     answers, which lack the single side."""
-    try:
-        answer = _OPEN_INTEREST.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return _loose_open_interest(body, market, fail)
-    rows = _rows(answer, market, fail)
+    answer = decoded_or_none(_OPEN_INTEREST, body)
+    if answer is None or len(answer.result.list) > MOST_ROWS or not _is_of(answer.result, market):
+        texts = _rows(body, market, fail)
+        return TimedValues.of(read_each(_LOOSE_OPEN_INTEREST(texts), _one_interest, fail.leave_out))
+    rows = answer.result.list[::-1]
     # Halving is exact in binary: the result is the float64 nearest to half of the decimal.
     values = [
         row.openInterest / 2 if row.singleOpenInterest is None else row.singleOpenInterest
@@ -217,41 +237,32 @@ def _read_open_interest(body: bytes, market: Market, fail: PayloadErrors) -> Tim
     return timed_values([row.timestamp for row in rows], values)
 
 
-def _loose_open_interest(body: bytes, market: Market, fail: PayloadErrors) -> TimedValues:
-    """Like _read_open_interest, for numbers as texts that may be empty."""
-    rows = _rows(fail.decode(_LOOSE_OPEN_INTEREST, body), market, fail)
-    times = [row.timestamp for row in rows]
-    one_sided = [row.singleOpenInterest not in ("", None) for row in rows]
-    texts = [
-        str(row.singleOpenInterest if single else row.openInterest)
-        for row, single in zip(rows, one_sided, strict=True)
-    ]
-    if texts:
-        check_decimals(texts, times, "open interest", fail)
-    values = [
-        float(text) if single else float(text) / 2
-        for single, text in zip(one_sided, texts, strict=True)
-    ]
-    return timed_values(times, values)
+def _one_interest(row: _LooseOpenInterest) -> tuple[int, float]:
+    time_ms = row_time(row.timestamp)
+    if row.singleOpenInterest not in ("", None):
+        return time_ms, row_number("open interest", row.singleOpenInterest, time_ms)
+    return time_ms, row_number("open interest", row.openInterest, time_ms) / 2
 
 
 class _Funding(msgspec.Struct):
-    symbol: str
-    fundingRate: float
-    fundingRateTimestamp: int
+    symbol: Any
+    fundingRate: Loose = None
+    fundingRateTimestamp: Loose = None
 
 
-_FUNDING: Final = lenient(_Answer[_Funding])
+_FUNDING: Final = EntryDecoder(_Funding)
 
 
 def _read_funding(body: bytes, fail: PayloadErrors) -> list[Settlement]:
     """{"retCode":0,"result":{"category":"linear","list":[{"symbol":"BTCUSDT",
     "fundingRate":"0.00004403","fundingRateTimestamp":"1786809600000"},...]}}"""
-    rows = (
-        Settlement(row.symbol, row.fundingRateTimestamp, row.fundingRate, True)
-        for row in reversed(fail.decode(_FUNDING, body).result.list)
-    )
-    return checked_settlements(rows, fail)
+    texts = _list_of(body, fail, MOST_ROWS)[0][::-1]
+    return read_each(_FUNDING(texts), _one_settlement, fail.leave_out)
+
+
+def _one_settlement(row: _Funding) -> Settlement:
+    time_ms = row_time(row.fundingRateTimestamp)
+    return Settlement(time_ms, row.symbol, row_number("its rate", row.fundingRate, time_ms), True)
 
 
 # --- lists of all contracts, and the clock -------------------------------------------------------
@@ -287,29 +298,30 @@ class _Instrument(msgspec.Struct):
     isPreListing: bool | None = False
 
 
-_INSTRUMENTS: Final = lenient(_Answer[_Instrument])
+_INSTRUMENTS: Final = EntryDecoder(_Instrument)
 
 
 def _read_instruments(body: bytes, quote: str, fail: PayloadErrors) -> AnswerPage[Instrument]:
     """{"retCode":0,"result":{"list":[{"symbol":"BTCUSDT","contractType":"LinearPerpetual",
     "status":"Trading","baseCoin":"BTC","quoteCoin":"USDT","settleCoin":"USDT","symbolType":"",
     "launchTime":"1585526400000","fundingInterval":480},...],"nextPageCursor":""}}"""
-    result = fail.decode(_INSTRUMENTS, body).result
+    texts, result = _list_of(body, fail)
     rows = [
         Instrument(
             Market(Exchange.BYBIT, row.symbol, row.baseCoin, quote, int_or_0(row.launchTime)),
             _hours(int_or_0(row.fundingInterval)),
         )
-        for row in result.list
+        for row in fail.readable(_INSTRUMENTS(texts))
         if row.contractType == "LinearPerpetual"
         and row.status == "Trading"
         and row.quoteCoin == row.settleCoin == quote
         and row.symbolType in ("", None, "innovation")
         and not row.isPreListing
-        and row.symbol
+        and fail.is_named(row.symbol, row.baseCoin)
         and row.baseCoin
     ]
-    return AnswerPage(rows, sent=len(result.list), cursor=result.nextPageCursor or "")
+    cursor = result.nextPageCursor
+    return AnswerPage(rows, sent=len(texts), cursor=cursor if isinstance(cursor, str) else "")
 
 
 def _hours(minutes: int) -> int | None:
@@ -323,7 +335,7 @@ class _Ticker(msgspec.Struct):
     fundingIntervalHour: Loose = ""
 
 
-_TICKERS: Final = lenient(_Answer[_Ticker])
+_TICKERS: Final = EntryDecoder(_Ticker)
 
 
 def _read_tickers(body: bytes, fail: PayloadErrors) -> list[Ticker]:
@@ -333,11 +345,11 @@ def _read_tickers(body: bytes, fail: PayloadErrors) -> list[Ticker]:
     return [
         Ticker(
             row.symbol,
-            float_or_none(row.turnover24h),
+            turnover(row.turnover24h),
             int_or_0(row.nextFundingTime) or None,
             funding_interval(int_or_0(row.fundingIntervalHour)),
         )
-        for row in fail.decode(_TICKERS, body).result.list
+        for row in fail.readable(_TICKERS(_list_of(body, fail)[0]))
     ]
 
 
@@ -360,6 +372,7 @@ VENUE: Final = Venue(
     reset_header="X-Bapi-Limit-Reset-Timestamp",
     read_error=_read_error,
     read_time=_read_time,
+    read_plain_klines=_read_plain_klines,
     read_klines=_read_klines,
     read_open_interest=_read_open_interest,
     read_funding=_read_funding,

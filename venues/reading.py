@@ -3,28 +3,35 @@
 An exchange's parser decodes its answers; data_collector/api_parser.py validates the values.
 """
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
 
-from market.candles import Candles
+from market.columns import TIME
+from market.left_out import LeftOut
 from market.markets import Exchange, Market
 from market.rows import TimedValues
+from venues.entries import BOM, DECODE_ERRORS, Cut, EntryDecoder, Unreadable, cut_list, lenient
 from venues.errors import BadPayload
+from venues.numbers import TIME_LIMIT_MS, Loose, float_or_none, shown, whole_number
 
 T = TypeVar("T")
-# A number of varying form: text or JSON number; empty or null where it does not apply.
-Loose = str | int | float | None
-TimeMs = Annotated[int, msgspec.Meta(ge=-(10**15), lt=10**15)]  # until the year 33658
+TimeMs = Annotated[int, msgspec.Meta(ge=-(10**15), lt=TIME_LIMIT_MS)]
+# Entries of one list: no exchange has as many contracts, or sends as many rows.
+MOST_ENTRIES: Final = 20_000
+MOST_ROWS: Final = 5_000
+LONGEST_CODE: Final = 40  # characters of an error's code
+_LONGEST_NAME: Final = 64
+_NOT_IN_NAMES: Final = frozenset('/:,"\\')  # they separate keys, paths, CSV cells and lists
 
 
 class AnswerPage(NamedTuple, Generic[T]):
     """The content of one answer: `rows` ascending and unique, and what paging needs.
 
     `first_ms`, `last_ms` and `sent` (a count) include rows that were sent but left out.
+    `left_out`: those that cannot be; `disputed`: instants with two different rows, also left out.
     """
 
     rows: Sequence[T]
@@ -32,6 +39,8 @@ class AnswerPage(NamedTuple, Generic[T]):
     last_ms: int | None = None
     sent: int = 0
     cursor: str = ""
+    left_out: Sequence[LeftOut] = ()
+    disputed: Sequence[int] = ()
 
 
 class Instrument(NamedTuple):
@@ -53,8 +62,8 @@ class Ticker(NamedTuple):
 class Settlement(NamedTuple):
     """One row of a funding history; `regular` is False for an extra charge."""
 
-    native: str
     time_ms: int
+    native: str
     rate: float
     regular: bool
 
@@ -67,31 +76,103 @@ class ErrorBody(NamedTuple):
 
 
 class PayloadErrors:
-    """Makes BadPayload errors for one answer; call it with the cause."""
+    """Makes BadPayload errors for one answer (call it with the cause), and collects what of the
+    answer is left out: single rows of a history, and single entries of a list."""
 
     def __init__(self, exchange: Exchange, endpoint: str, symbol: str | None) -> None:
         self._exchange = exchange
         self._endpoint = endpoint
         self._symbol = symbol
+        self.left_out: list[LeftOut] = []
+        self.skipped: list[str] = []
 
     def __call__(self, cause: str) -> BadPayload:
         return BadPayload(
             cause, exchange=self._exchange, endpoint=self._endpoint, market=self._symbol
         )
 
+    def leave_out(self, error: Unreadable, before: tuple[Any, ...] | None = None) -> None:
+        """Leaves out one row; the row before places one whose own time cannot be read."""
+        if error.time_ms is not None:
+            self.left_out.append(LeftOut(error.time_ms, error.reason))
+        else:
+            time_ms = before[TIME] if before is not None else 0
+            self.left_out.append(LeftOut(time_ms, error.reason, after=True))
+
+    def skip(self, error: Unreadable, _: object = None) -> None:
+        """Leaves out one entry of a list of contracts."""
+        self.skipped.append(error.reason)
+
+    def readable(self, entries: Iterable[T | Unreadable]) -> list[T]:
+        """The entries that can be read; the others are skipped. Raises BadPayload if none can."""
+        found: list[T] = []
+        for entry in entries:
+            if isinstance(entry, Unreadable):
+                self.skip(entry)
+            else:
+                found.append(entry)
+        if self.skipped and not found:
+            count, first = len(self.skipped), self.skipped[0]
+            raise self(f"unexpected answer: none of {count} entries can be read: {first}")
+        return found
+
+    def is_named(self, *names: str | None) -> bool:
+        """Whether a contract and its coin have usable names; else the entry is skipped."""
+        if all(map(is_name, names)):
+            return True
+        self.skip(Unreadable(f"unusable names: {', '.join(map(shown, names))}"))
+        return False
+
     def decode(self, decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         """The decoded body; raises BadPayload."""
         try:
-            return decoder.decode(body)
+            return decoder.decode(body.removeprefix(BOM))
         except msgspec.ValidationError as error:
-            raise self(f"unexpected answer: {error}") from None
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise self(f"unexpected answer: {error}"[:200]) from None
+        except DECODE_ERRORS:
             raise self(f"not JSON: {excerpt(body)}") from None
 
+    def cut(self, body: bytes, key: str = "", *, most: int = MOST_ENTRIES) -> Cut:
+        """The list cut into its entries; raises BadPayload if there is none or too long a one."""
+        cut = cut_list(body.removeprefix(BOM), key)
+        if cut is None:
+            raise self(f"unexpected answer, or not JSON: no list in {excerpt(body)}")
+        return self.limited(cut, most)
 
-def lenient(kind: type[T]) -> msgspec.json.Decoder[T]:
-    """A JSON decoder that accepts numbers in quotes."""
-    return msgspec.json.Decoder(kind, strict=False)
+    def limited(self, cut: Cut, most: int) -> Cut:
+        """The list, unless it has more entries than any exchange sends."""
+        if len(cut.entries) > most:
+            raise self(f"unexpected answer: {len(cut.entries)} entries, more than {most}")
+        return cut
+
+
+class ListDecoder(Generic[T]):
+    """Decodes an answer's list; entry by entry where it cannot be decoded as a whole.
+
+    `key`: the list's name in the answer; none if the answer is the list.
+    """
+
+    def __init__(self, kind: type[T], key: str = "") -> None:
+        self._key = key
+        self._whole = lenient(list[kind])  # type: ignore[valid-type]
+        self._one = EntryDecoder(kind)
+
+    def __call__(
+        self, body: bytes, fail: PayloadErrors, most: int
+    ) -> Sequence[T | Unreadable] | Iterator[T | Unreadable]:
+        """The entries, and for each that cannot be read the reason. Raises BadPayload."""
+        if not self._key:
+            try:
+                entries = self._whole.decode(body)
+            except DECODE_ERRORS:
+                pass
+            else:
+                return entries[:most]
+        return self._one(fail.cut(body, self._key, most=most).entries)
+
+    def readable(self, body: bytes, fail: PayloadErrors) -> list[T]:
+        """The entries of a list of contracts that can be read; the others are skipped."""
+        return fail.readable(self(body, fail, MOST_ENTRIES))
 
 
 def excerpt(body: bytes, length: int = 80) -> str:
@@ -101,20 +182,37 @@ def excerpt(body: bytes, length: int = 80) -> str:
     return " ".join(text.split())[:length] or "empty"
 
 
-# --- whole columns -------------------------------------------------------------------------------
+def decoded_or_none(decoder: msgspec.json.Decoder[T], body: bytes) -> T | None:
+    """The decoded body, None if it is something else."""
+    try:
+        return decoder.decode(body.removeprefix(BOM))
+    except DECODE_ERRORS:
+        return None
 
 
-def candles_from_columns(columns: Sequence[Sequence[Any]], fail: PayloadErrors) -> Candles:
-    """Candles from the times and a candle's columns, volume and turnover as decimal texts.
+# --- values of rows ------------------------------------------------------------------------------
 
-    Raises BadPayload for a text that is not a plain decimal.
-    """
-    if not columns:
-        return Candles.of(())
-    times, *values = columns
-    for name in ("volume", "turnover"):
-        check_decimals(values[Candles.names.index(name)], times, name, fail)
-    return Candles.from_columns(times, values)
+
+def row_time(value: Loose) -> int:
+    """The time of a row in ms. Raises Unreadable."""
+    time_ms = whole_number(value)
+    if time_ms is None or not 0 < time_ms < TIME_LIMIT_MS:
+        raise Unreadable(f"its time cannot be read: {shown(value)}")
+    return time_ms
+
+
+def row_number(name: str, value: Loose, time_ms: int) -> float:
+    """A number of the row at `time_ms`. Raises Unreadable."""
+    number = float_or_none(value)
+    if number is None:
+        raise Unreadable(f"{name} is not a number: {shown(value)}", time_ms)
+    return number
+
+
+def turnover(value: Loose) -> float | None:
+    """A turnover, None where it is blank or cannot be."""
+    number = float_or_none(value)
+    return number if number is not None and number >= 0 else None
 
 
 def timed_values(times: Sequence[int], values: Sequence[float]) -> TimedValues:
@@ -122,51 +220,12 @@ def timed_values(times: Sequence[int], values: Sequence[float]) -> TimedValues:
     return TimedValues(np.array(times, np.int64), np.array(values, np.float64)[:, None])
 
 
-def checked_settlements(rows: Iterable[Settlement], fail: PayloadErrors) -> list[Settlement]:
-    """The rows; raises BadPayload for an impossible rate or time."""
-    settlements = list(rows)
-    for row in settlements:
-        if not (row.time_ms > 0 and -10 < row.rate < 10):
-            raise fail(f"impossible funding rate or time: {row.rate} at {row.time_ms}")
-    return settlements
-
-
-# Matches a whole column at once: a match per value would cost more than decoding.
-_DECIMALS: Final = re.compile(r"(?:[0-9]{1,40}(?:\.[0-9]{1,40})?,)*+")
-
-
-def check_decimals(
-    texts: Sequence[str], times: Sequence[int], what: str, fail: PayloadErrors
-) -> None:
-    """Raises BadPayload unless every text is a non-negative decimal without sign or exponent."""
-    column = ",".join(texts) + ","
-    if not _DECIMALS.fullmatch(column) or column.count(",") != len(texts):
-        pairs = zip(texts, times, strict=True)
-        bad = next(
-            (f"{text!r:.50} at {time_ms}" for text, time_ms in pairs if not is_decimal(text)), ""
-        )
-        raise fail(f"{what} is not a plain decimal number: {bad}")
-
-
-# --- single values -------------------------------------------------------------------------------
-
-
-def is_decimal(text: str) -> bool:
-    return "," not in text and _DECIMALS.fullmatch(text + ",") is not None
-
-
-def float_or_none(value: Loose) -> float | None:
-    """The number, or None for anything but a plain decimal."""
-    text = str(value)
-    return float(text) if is_decimal(text) else None
-
-
-def int_or_0(value: Loose) -> int:
-    """The integer, or 0 for anything but decimal digits."""
-    text = str(value)
-    return int(text) if text.isdecimal() else 0
-
-
-def funding_interval(hours: int | None) -> int | None:
-    """`hours` if it divides a day, as a funding interval must, else None."""
-    return hours if hours and 0 < hours <= 24 and 24 % hours == 0 else None
+def is_name(text: str | None) -> bool:
+    """Whether this can be a contract's or a coin's name in keys, tables and addresses."""
+    return (
+        text is not None
+        and 0 < len(text) <= _LONGEST_NAME
+        and text.isprintable()
+        and " " not in text
+        and not _NOT_IN_NAMES & set(text)
+    )

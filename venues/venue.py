@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from market.candles import Candles
+from market.candles import Candle, Candles
 from market.markets import Exchange, Market
 from market.rows import TimedValues
 from venues.errors import ExchangeError
@@ -118,9 +118,11 @@ class Venue:
       `default_ban_s`, `default_pause_s`: how long to stop if the answer gives no time; None: the
       limit's window. `reset_header`: the header field with the end of a limit's window, in ms.
 
-    Parsers take the body of a successful answer and return values ascending by time, in base and
-    quote units, open interest one-sided. They raise BadPayload for a body not in the exchange's
-    format; the caller validates the values.
+    Parsers take the body of a successful answer and return values in base and quote units, oldest
+    first as the exchange orders them, open interest one-sided. They raise BadPayload for a body not
+    in the exchange's format; a row or an entry that cannot be read is left out alone, and told to
+    the PayloadErrors. The caller validates the values. `read_plain_klines` is the fast parser: None
+    for an answer that is not in the usual form, or about another market.
     """
 
     exchange: Exchange
@@ -143,7 +145,8 @@ class Venue:
     read_error: Callable[[bytes], ErrorBody | None]
 
     read_time: Callable[[bytes, PayloadErrors], int]
-    read_klines: Callable[[bytes, Market, PayloadErrors], Candles]
+    read_plain_klines: Callable[[bytes, Market], Candles | None]
+    read_klines: Callable[[bytes, Market, PayloadErrors], list[Candle]]
     read_open_interest: Callable[[bytes, Market, PayloadErrors], TimedValues]
     read_funding: Callable[[bytes, PayloadErrors], list[Settlement]]
     read_instruments: Callable[[bytes, str, PayloadErrors], AnswerPage[Instrument]]

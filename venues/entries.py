@@ -1,0 +1,109 @@
+"""Decodes a JSON list entry by entry, so that an entry that cannot be read is left out alone.
+
+A list is decoded as a whole where that works, which is fast. Else it is cut at the commas between
+its entries: brackets and quotes are counted, nothing is decoded, so that nothing in one entry
+(deep nesting, half a surrogate, a wrong type) can spoil the others.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+
+from venues.numbers import shown
+
+T = TypeVar("T")
+Row = TypeVar("Row", bound=tuple[Any, ...])
+
+# What decoding raises: besides msgspec's errors those of Python's own conversions and nesting.
+DECODE_ERRORS: Final = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
+BOM: Final = b"\xef\xbb\xbf"
+
+
+class Unreadable(Exception):
+    """One row or entry cannot be read or cannot be; `time_ms` is its own, None if unknown."""
+
+    def __init__(self, reason: str, time_ms: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.time_ms = time_ms
+
+
+class Cut(NamedTuple):
+    """A list cut into the texts of its entries, and the body with this list emptied."""
+
+    entries: list[bytes]
+    envelope: bytes
+
+
+def lenient(kind: type[T]) -> msgspec.json.Decoder[T]:
+    """A JSON decoder that accepts numbers in quotes."""
+    return msgspec.json.Decoder(kind, strict=False)
+
+
+class EntryDecoder(Generic[T]):
+    """Decodes single entries of a list; gives the reason, as text, for one that it cannot read."""
+
+    def __init__(self, kind: type[T]) -> None:
+        self._one = lenient(kind)
+
+    def __call__(self, texts: Iterable[bytes]) -> Iterator[T | Unreadable]:
+        for text in texts:
+            try:
+                yield self._one.decode(text)
+            except msgspec.ValidationError as error:
+                yield Unreadable(str(error)[:100])
+            except DECODE_ERRORS:
+                yield Unreadable(f"not JSON: {shown(text[:60].decode('utf-8', 'replace'))}")
+
+
+def read_each(
+    rows: Iterable[T | Unreadable],
+    read: Callable[[T], Row],
+    leave_out: Callable[[Unreadable, Row | None], None],
+) -> list[Row]:
+    """What `read` makes of each row. One for which it raises Unreadable goes to `leave_out`, with
+    the good row before it."""
+    found: list[Row] = []
+    for row in rows:
+        try:
+            if isinstance(row, Unreadable):
+                raise row
+            found.append(read(row))
+        except Unreadable as error:
+            leave_out(error, found[-1] if found else None)
+    return found
+
+
+def cut_list(body: bytes, key: str = "") -> Cut | None:
+    """Cuts the list that the body is, or the first one named `key`; None if it does not end."""
+    start = 0
+    if key:
+        found = re.search(rb'"%b"\s*:\s*(?=\[)' % key.encode(), body)
+        if found is None:
+            return None
+        start = found.end()
+    text = body[start:] if key else body.strip()
+    if not text.startswith(b"["):
+        return None
+    # Neither an escaped backslash nor an escaped quote ends a string.
+    signs = np.frombuffer(text.replace(b"\\\\", b"__").replace(b'\\"', b"__"), np.uint8)
+    outside = np.cumsum(signs == ord('"'), dtype=np.int32) & 1 == 0
+    folded = signs & 0xDF  # "[" and "{", "]" and "}", which differ in this bit alone
+    steps = (folded == ord("[")).astype(np.int8) - (folded == ord("]")).astype(np.int8)
+    depth = np.cumsum(steps * outside, dtype=np.int32)
+    ends = np.flatnonzero(outside & (depth == 0))
+    if not len(ends):
+        return None
+    end = int(ends[0])
+    if not key and end != len(text) - 1:
+        return None
+    commas = np.flatnonzero((signs[:end] == ord(",")) & outside[:end] & (depth[:end] == 1))
+    bounds = [0, *commas.tolist(), end]
+    entries = [text[begin + 1 : until] for begin, until in pairwise(bounds)]
+    if len(entries) == 1 and not entries[0].strip():
+        entries = []
+    return Cut(entries, b"%b[]%b" % (body[:start], text[end + 1 :]))
