@@ -14,9 +14,17 @@ from data_collector.incremental import PreviousDocuments, RefreshPlan
 from data_collector.internal_errors import ENDS_JOB
 from data_collector.results import Results
 from data_collector.run import CollectionRun, work_through
-from data_collector.task_builder import FetchTask, MarketTasks
+from data_collector.task_builder import LONGEST_FUNDING_STEP_MS, FetchTask, MarketTasks
 from market.aggregation import aggregate
-from market.markets import FundingByMarket, FundingSeries, Market, MarketSeries, Row
+from market.left_out import LeftOut
+from market.markets import (
+    FundingByMarket,
+    FundingSeries,
+    Market,
+    MarketSeries,
+    MissingPart,
+    Row,
+)
 from market.rows import Rows, first_time
 from market.timeframes import Timeframe
 from venues.errors import BadPayload, ExchangeError, GaveUp, SourceDown, TooFast
@@ -69,9 +77,13 @@ class Collection:
         """Fetches one market's data, request by request, then merges and delivers it."""
         try:
             await self.clocks.check_not_behind(tasks.market.exchange, self.as_of_ms)
-            candles, refresh = await self._candles(tasks)
+            left_out: list[LeftOut] = []
+            candles, refresh = await self._candles(tasks, left_out)
+            if not candles and left_out:
+                cause = f"none of the {len(left_out)} rows can be: {left_out[0].text()}"
+                raise _bad_payload(tasks.klines, cause)
             if not candles and self.previous.rows(self.timeframe, tasks.market):
-                raise _no_candles(tasks.klines)
+                raise _bad_payload(tasks.klines, "no candles for a market that had some before")
         except ExchangeError as error:
             if self._to_retry is not None and isinstance(error, _RETRIED_AT_THE_END):
                 self._to_retry.append(tasks)
@@ -79,9 +91,12 @@ class Collection:
                 self._market_failed(tasks, error)
             return
         self._progress(tasks.market)
+        if refresh is not None and refresh.reused:
+            left_out += self._still_left_out(tasks.market, "klines", before=refresh.klines)
         open_interest = await self._open_interest(tasks, candles, refresh)
         funding = await self._funding(tasks)
         self._merge(tasks.market, candles, open_interest, funding, refresh)
+        self.results.add_left_out(tasks.market, "klines", left_out)
 
     def _market_failed(self, tasks: MarketTasks, error: ExchangeError) -> None:
         """Names the market, and delivers its old rows unless it has been delivered already."""
@@ -96,18 +111,29 @@ class Collection:
                 self.run.internal_error(unexpected, market.exchange)
         self._progress(market, tasks.count - self._counted[market.key])
 
-    async def _candles(self, tasks: MarketTasks) -> tuple[Sequence[Candle], RefreshPlan | None]:
-        """The candles not known yet and the plan; or all candles and None."""
+    async def _candles(
+        self, tasks: MarketTasks, left_out: list[LeftOut]
+    ) -> tuple[Sequence[Candle], RefreshPlan | None]:
+        """The candles not known yet and the plan; or all candles and None. Adds to `left_out`."""
         refresh = self.previous.plan(tasks)
         if refresh is None:
-            return await fetch_klines(self.run, tasks.klines), None
-        candles = await fetch_klines(self.run, refresh.klines)
+            return await fetch_klines(self.run, tasks.klines, left_out), None
+        candles = await fetch_klines(self.run, refresh.klines, left_out)
         if refresh.matches(candles):
             return candles, refresh
         if refresh.klines != tasks.klines:
-            candles = await fetch_klines(self.run, tasks.klines)
+            left_out.clear()
+            candles = await fetch_klines(self.run, tasks.klines, left_out)
         self.results.count_correction(tasks.market, "klines")
         return candles, None
+
+    def _still_left_out(
+        self, market: Market, part: MissingPart, *, before: FetchTask | None = None
+    ) -> list[LeftOut]:
+        """The rows left out of the old series and not asked for again: those before the task."""
+        known = self.previous.left_out(market, part)
+        step_ms = self.timeframe.interval_ms
+        return [row for row in known if before is None or row.slot_ms(step_ms) < before.start_ms]
 
     def _carry_over(self, market: Market) -> None:
         """Delivers the market's rows from the previous documents, if any."""
@@ -122,6 +148,10 @@ class Collection:
         for target, series in kept:
             self.deliver(target, series)
         self.results.carried_over += bool(kept)
+        if kept:
+            parts: tuple[MissingPart, ...] = ("klines", "open_interest")
+            for part in parts:
+                self.results.add_left_out(market, part, self._still_left_out(market, part))
 
     async def _open_interest(
         self, tasks: MarketTasks, candles: Sequence[Candle], refresh: RefreshPlan | None
@@ -133,29 +163,39 @@ class Collection:
         if refresh is not None and refresh.reused:
             rows = refresh.reused
         whole = tasks.open_interest.since(first_time(rows)) if rows else None
+        left_out: list[LeftOut] = []
         try:
             if refresh is None:
-                return await self._snapshots(whole)
+                return await self._snapshots(whole, left_out)
             asked = refresh.open_interest_task(tasks.open_interest, candles)
-            snapshots = refresh.merged_interest(asked, await self._snapshots(asked))
+            snapshots = refresh.merged_interest(asked, await self._snapshots(asked, left_out))
             if snapshots is not None:
+                left_out += self._still_left_out(tasks.market, "open_interest", before=asked)
                 return snapshots
             self.results.count_correction(tasks.market, "open_interest")
-            return await self._snapshots(whole)
+            left_out.clear()
+            return await self._snapshots(whole, left_out)
         except ExchangeError as error:
             self.results.add_missing(tasks.market, "open_interest", error)
+            left_out[:] = self._still_left_out(tasks.market, "open_interest")
             known = self.previous.series(self.timeframe, tasks.market)
             return Rows.of(known.rows).non_null("open_interest") if known is not None else []
         finally:
+            # Of a finer period only the snapshots at the candles' open times count.
+            step_ms, finer_ms = self.timeframe.interval_ms, tasks.open_interest.step_ms
+            lacking = (row for row in left_out if row.slot_ms(finer_ms) % step_ms == 0)
+            self.results.add_left_out(tasks.market, "open_interest", lacking)
             self._progress(tasks.market)
 
     def _progress(self, market: Market, tasks: int = 1) -> None:
         self._counted[market.key] += tasks
         self.results.progress(tasks)
 
-    async def _snapshots(self, task: FetchTask | None) -> Sequence[OpenInterestRow]:
+    async def _snapshots(
+        self, task: FetchTask | None, left_out: list[LeftOut]
+    ) -> Sequence[OpenInterestRow]:
         """The task's snapshots, at a finer period if the exchange lacks this one."""
-        return await fetch_open_interest(self.run, task) if task is not None else []
+        return await fetch_open_interest(self.run, task, left_out) if task is not None else []
 
     async def _funding(self, tasks: MarketTasks) -> FundingSeries | None:
         market = tasks.market
@@ -164,18 +204,31 @@ class Collection:
             if series is None:
                 reason = "its funding has not been fetched yet"
                 self.results.add_missing(market, "funding_rate", reason)
+            else:
+                self._tell_settlements(series)
             return series
         if tasks.funding is None:
             return None
+        left_out: list[LeftOut] = []
         try:
-            rows = await fetch_funding(self.run, tasks.funding)
+            rows = await fetch_funding(self.run, tasks.funding, left_out)
         except ExchangeError as error:
             self.results.add_missing(market, "funding_rate", error)
             return None
         finally:
             self._progress(market)
         rows = rows[-self.funding_history :]
-        return FundingSeries(market, rows, present_interval(rows, None), self.as_of_ms)
+        hours = present_interval(rows, None)
+        fetched = FundingSeries(market, rows, hours, self.as_of_ms, left_out)
+        self._tell_settlements(fetched)
+        return fetched
+
+    def _tell_settlements(self, series: FundingSeries) -> None:
+        """Names the settlements left out whose rates rows of the window would have."""
+        start_ms = self.timeframe.window_start(self.as_of_ms, self.history_candles)
+        since_ms = start_ms - LONGEST_FUNDING_STEP_MS
+        inside = (row for row in series.left_out if since_ms <= row.time_ms <= self.as_of_ms)
+        self.results.add_left_out(series.market, "funding_rate", inside)
 
     def _merge(
         self,
@@ -213,9 +266,9 @@ class Collection:
         self.results.merged(market, len(merged.rows), refreshed=refresh is not None)
 
 
-def _no_candles(task: FetchTask) -> BadPayload:
+def _bad_payload(task: FetchTask, cause: str) -> BadPayload:
     return BadPayload(
-        "no candles for a market that had some before",
+        cause,
         exchange=task.market.exchange,
         endpoint=task.endpoint,
         market=task.market.symbol,

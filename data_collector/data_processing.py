@@ -16,7 +16,7 @@ from market.candles import NO_TEXTS, Candle, Candles, ExactTexts
 from market.columns import CANDLE, TIME, column_index
 from market.markets import FundingRow, FundingSeries, Row
 from market.rows import Floats, Rows, TimedValues, Times
-from market.timeframes import Timeframe
+from market.timeframes import HOUR_MS, Timeframe
 
 _INTEREST: Final = column_index("open_interest")
 _RATE: Final = column_index("funding_rate")
@@ -94,11 +94,20 @@ def _fill_rates(
     if unknown_from_ms <= as_of_ms:
         # A settlement at a candle's end belongs to the next candle: open <= t < open + interval.
         trusted = int(np.searchsorted(times, unknown_from_ms - interval_ms, side="right"))
-    settled = TimedValues.of(_settlements_between(funding.rows, int(times[0]), as_of_ms))
+    rows = _with_unknown_rates(funding) if funding.left_out else funding.rows
+    settled = TimedValues.of(_settlements_between(rows, int(times[0]), as_of_ms))
     latest = np.searchsorted(settled.times, times[:trusted] + interval_ms) - 1
     unsettled = int(np.searchsorted(latest, 0))  # `latest` ascends; -1: no settlement yet
     column[unsettled:trusted] = settled.numbers[latest[unsettled:]]
     return trusted < len(times)
+
+
+def _with_unknown_rates(funding: FundingSeries) -> list[FundingRow]:
+    """The settlements, and NaN for those that were left out: no earlier rate is in force then."""
+    step_ms = funding.interval_hours * HOUR_MS
+    unknown = ((row.time_ms + step_ms * row.after, np.nan) for row in funding.left_out)
+    known = {settled_ms for settled_ms, _ in funding.rows}
+    return sorted([*funding.rows, *(row for row in unknown if row[TIME] not in known)])
 
 
 def _settlements_between(

@@ -23,6 +23,7 @@ from data_collector.funding_rules import (
     merge_newest,
     present_interval,
     settlement_instant,
+    still_lacking,
 )
 from data_collector.internal_errors import ENDS_JOB
 from data_collector.listings import (
@@ -34,6 +35,7 @@ from data_collector.results import reason_of
 from data_collector.run import CollectionRun, work_through
 from data_collector.task_builder import funding_task
 from market.columns import TIME
+from market.left_out import LeftOut
 from market.markets import Exchange, FundingByMarket, FundingRow, FundingSeries, Market, Missing
 from market.timeframes import HOUR_MS, MINUTE_MS
 from venues import VENUES
@@ -177,6 +179,7 @@ class ExchangeFunding:
             for market in due
             if (series := self._series(market, now_ms)) is not None
             and series.rows
+            and not series.left_out
             and series.interval_hours == self._scheduled_hours(market)
             and now_ms - series.checked_at_ms < _SHORT_WINDOW_MS
         }
@@ -227,22 +230,25 @@ class ExchangeFunding:
         asked_ms = self._clock.now_ms()
         series = self._series(market, asked_ms)
         try:
+            left_out: list[LeftOut] = []
             if series is None or not series.rows:
-                rows = await self._fetch_history(market, asked_ms)
+                rows = await self._fetch_history(market, asked_ms, left_out)
             else:
-                rows = await self._fetch_new(market, series, asked_ms)
+                rows = await self._fetch_new(market, series, asked_ms, left_out)
         except ExchangeError as error:
             if self._to_retry is not None and isinstance(error, SourceDown | TooFast | GaveUp):
                 self._to_retry.append(market)
             else:
                 self._fail(market, error)
         else:
-            self._store_settled(market, rows, asked_ms)
+            self._store_settled(market, rows, asked_ms, left_out)
 
     async def _fetch_new(
-        self, market: Market, series: FundingSeries, asked_ms: int
+        self, market: Market, series: FundingSeries, asked_ms: int, left_out: list[LeftOut]
     ) -> list[FundingRow]:
         last_ms = settlement_instant(series.rows[-1][TIME])
+        if series.left_out:  # asked for again with the new ones, as the exchange may correct them
+            last_ms = min(last_ms, min(row.time_ms for row in series.left_out) - HOUR_MS)
         hours = min(series.interval_hours, self._scheduled_hours(market) or SHORTEST_INTERVAL_HOURS)
         task = funding_task(
             market,
@@ -252,9 +258,11 @@ class ExchangeFunding:
             interval_hours=hours,
             wanted=max(1, len(due_instants(last_ms, asked_ms, hours))),
         )
-        return await fetch_funding(self._run, task)
+        return await fetch_funding(self._run, task, left_out)
 
-    async def _fetch_history(self, market: Market, asked_ms: int) -> list[FundingRow]:
+    async def _fetch_history(
+        self, market: Market, asked_ms: int, left_out: list[LeftOut]
+    ) -> list[FundingRow]:
         """The newest settlements, up to `funding_history` of them.
 
         The first window fits the present interval. If it holds too few, the interval was longer
@@ -263,31 +271,45 @@ class ExchangeFunding:
         hours = self._scheduled_hours(market) or LONGEST_INTERVAL_HOURS
         oldest_ms = max(market.launched_ms - market.launched_ms % HOUR_MS, 0)
         start_ms = max(asked_ms - (self._history + 1) * hours * HOUR_MS, oldest_ms)
-        rows = await self._window(market, start_ms, asked_ms, hours, self._history)
+        rows = await self._window(market, start_ms, asked_ms, hours, self._history, left_out)
         while len(rows) < self._history and start_ms > oldest_ms:
             end_ms, lacking = start_ms - 1, self._history - len(rows)
             span_ms = (lacking + 1) * LONGEST_INTERVAL_HOURS * HOUR_MS
             start_ms = max(end_ms - span_ms, oldest_ms)
-            earlier = await self._window(market, start_ms, end_ms, LONGEST_INTERVAL_HOURS, lacking)
+            earlier = await self._window(
+                market, start_ms, end_ms, LONGEST_INTERVAL_HOURS, lacking, left_out
+            )
             if not earlier:
                 break
             rows = earlier + rows
         return rows
 
     async def _window(
-        self, market: Market, start_ms: int, end_ms: int, hours: int, wanted: int
+        self,
+        market: Market,
+        start_ms: int,
+        end_ms: int,
+        hours: int,
+        wanted: int,
+        left_out: list[LeftOut],
     ) -> list[FundingRow]:
         task = funding_task(
             market, start_ms=start_ms, end_ms=end_ms, interval_hours=hours, wanted=wanted
         )
-        return await fetch_funding(self._run, task)
+        return await fetch_funding(self._run, task, left_out)
 
     def _oldest_ms(self, now_ms: int) -> int:
         return now_ms - (self._history + 1) * LONGEST_INTERVAL_HOURS * HOUR_MS
 
     # --- results -------------------------------------------------------------------------------
 
-    def _store_settled(self, market: Market, rows: Sequence[FundingRow], asked_ms: int) -> None:
+    def _store_settled(
+        self,
+        market: Market,
+        rows: Sequence[FundingRow],
+        asked_ms: int,
+        left_out: Sequence[LeftOut] = (),
+    ) -> None:
         series = self._series(market, asked_ms)
         before: Sequence[FundingRow] = series.rows if series is not None else ()
         merged = merge_newest(rows, before, self._history)
@@ -295,7 +317,9 @@ class ExchangeFunding:
         checked_at_ms = complete_until(merged, asked_ms, self._schedule.get(market.native))
         if series is not None:
             checked_at_ms = max(checked_at_ms, series.checked_at_ms)
-        self._store(FundingSeries(market, merged, self._interval(market, merged), checked_at_ms))
+        hours = self._interval(market, merged)
+        lacking = still_lacking(left_out, merged)
+        self._store(FundingSeries(market, merged, hours, checked_at_ms, lacking))
 
     def _store(self, series: FundingSeries) -> None:
         self._results.series[series.market.key] = series

@@ -282,7 +282,8 @@ def _within(page: AnswerPage[Row], task: FetchTask, start_ms: int, end_ms: int) 
 
 def _is_in(row: LeftOut, task: FetchTask) -> bool:
     """Whether a row left out is of the task's window; one of unknown time counts as in it."""
-    return row.after or task.start_ms <= row.time_ms < task.end_ms + task.step_ms
+    end_ms = task.end_ms if task.period is None else task.end_ms + task.step_ms - 1
+    return row.after or task.start_ms <= row.time_ms <= end_ms
 
 
 def _bad_payload(task: FetchTask, cause: str) -> BadPayload:

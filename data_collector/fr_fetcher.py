@@ -4,7 +4,7 @@ Stores nothing; the caller publishes.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -24,9 +24,10 @@ class FundingUpdate:
     """The new funding of all markets, and statistics of the update.
 
     `as_of_ms`: the smallest of the exchanges' clocks, read before the first request.
-    `missing`: markets that failed, ascending; `carried_over` of them keep their old series and
-    `checked_at_ms`. `changed`: markets with new settlements. `brought`: the exchanges of which a
-    market was updated; `absent`: those of which none was, and why.
+    `missing`: markets that failed, and settlements that were left out, ascending. `carried_over`
+    markets keep their old series and `checked_at_ms`. `changed`: markets with new settlements.
+    `brought`: the exchanges of which a market was updated; `absent`: those of which none was, and
+    why.
     """
 
     funding: FundingByMarket
@@ -115,7 +116,7 @@ async def run_fr_update_process(
     return FundingUpdate(
         dict(sorted(results.series.items())),
         as_of_ms,
-        sorted(results.missing),
+        sorted([*results.missing, *_left_out(results.series)]),
         run.requests,
         run.retries,
         results.carried_over,
@@ -123,6 +124,14 @@ async def run_fr_update_process(
         brought,
         {exchange: why for exchange, why in causes.items() if exchange not in brought},
     )
+
+
+def _left_out(funding: FundingByMarket) -> Iterator[Missing]:
+    """The settlements that the exchanges sent and that cannot be."""
+    for series in funding.values():
+        for row in series.left_out:
+            market = series.market
+            yield Missing(market.exchange, market.symbol, "funding_rate", row.text())
 
 
 def _first_causes(missing: Sequence[Missing]) -> dict[Exchange, str]:

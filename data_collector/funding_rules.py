@@ -12,6 +12,7 @@ from typing import Final
 
 from data_collector.listings import FundingSchedule
 from market.columns import TIME
+from market.left_out import LeftOut, at_most_named
 from market.markets import FundingRow, FundingSeries
 from market.timeframes import HOUR_MS, MINUTE_MS
 
@@ -111,3 +112,14 @@ def merge_newest(
     by_instant = {settlement_instant(row[TIME]): row for row in rows}
     by_instant.update((settlement_instant(row[TIME]), row) for row in known)
     return [by_instant[instant] for instant in sorted(by_instant)][-keep:]
+
+
+def still_lacking(left_out: Sequence[LeftOut], rows: Sequence[FundingRow]) -> list[LeftOut]:
+    """The settlements left out, except those that `rows` holds and those before its first."""
+    there = {settlement_instant(row[TIME]) for row in rows}
+    first_ms = min(there, default=0)
+    return at_most_named(
+        row
+        for row in left_out
+        if row.time_ms >= first_ms and (row.after or settlement_instant(row.time_ms) not in there)
+    )

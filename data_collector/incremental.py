@@ -11,7 +11,8 @@ collection at the same instant would give it:
   or if the last requests for it failed; other nulls only occasionally.
 - Funding rates are never reused: every row is merged again from the funding series.
 - A hole in reused rows is fetched again, for a few markets of each exchange per run; most holes
-  exist at the exchange and stay.
+  exist at the exchange and stay. So is a row that was left out because it could not be, until then
+  it stays named in `missing`.
 - Once a day all candles of a market are fetched, to find corrections of any age and late
   snapshots.
 """
@@ -32,7 +33,8 @@ from data_collector.task_builder import FetchTask, MarketTasks
 from market.aggregation import aggregate, with_merged
 from market.candles import Candle, Candles, ExactTexts
 from market.columns import CANDLE, SUMMED, UNSUMMED
-from market.markets import Exchange, Market, MarketSeries, Row, UnreadableSeries
+from market.left_out import LeftOut
+from market.markets import Exchange, Market, MarketSeries, MissingPart, Row, UnreadableSeries
 from market.rows import Rows, TimedValues, Times, first_time
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from venues import VENUES
@@ -167,6 +169,14 @@ class PreviousDocuments:
         rows = Rows.of(known.rows)
         closed_since = (rows.times > closed_then_ms) & (rows.times <= closed_now_ms)
         return rows.select(np.flatnonzero((rows.times >= self._start_ms) & ~closed_since))
+
+    def left_out(self, market: Market, part: MissingPart) -> list[LeftOut]:
+        """The rows of the collected timeframe that the market's old series lacks because they
+        cannot be, as far as they lie in the present window."""
+        known = self._read(self._timeframe, market.key)
+        told = known.left_out.get(part, ()) if known is not None else ()
+        step_ms = self._timeframe.interval_ms
+        return [row for row in told if row.slot_ms(step_ms) >= self._start_ms]
 
     def rotated(self, tasks: list[MarketTasks]) -> list[MarketTasks]:
         """The tasks rotated by an offset that depends on the time, so that quotas per run reach

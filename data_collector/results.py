@@ -1,13 +1,14 @@
 """Progress and results of a collection: counts, and which parts are missing and why."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
 from data_collector.internal_errors import ENDS_JOB
+from market.left_out import LeftOut, at_most_named
 from market.markets import Exchange, Market, Missing, MissingPart
 from market.timeframes import Timeframe
 from venues.errors import CollectionFailed, ExchangeError
@@ -76,6 +77,11 @@ class Results:
         """Records that a part of the market is missing from the delivered rows."""
         reason = error if isinstance(error, str) else reason_of(error)
         self.missing.append(Missing(market.exchange, market.symbol, part, reason))
+
+    def add_left_out(self, market: Market, part: MissingPart, rows: Iterable[LeftOut]) -> None:
+        """Records rows of the market that were sent and cannot be."""
+        for row in at_most_named(rows):
+            self.add_missing(market, part, row.text())
 
     def failed(self, market: Market, error: ExchangeError) -> None:
         """Records that fetching the market's candles failed."""

@@ -1,13 +1,14 @@
 """Reads documents: the series of a candle document, and the funding of all markets."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 import numpy as np
 import orjson
 
 from documents.text import DocumentError, DocumentText, MarketSpan
+from market.left_out import LeftOut, read_left_out
 from market.markets import (
     COLUMNS,
     FUNDING_COLUMNS,
@@ -17,9 +18,11 @@ from market.markets import (
     Market,
     MarketSeries,
     Meta,
+    MissingPart,
 )
 from market.rows import Rows, TimedValues
 
+_PARTS: Final = get_args(MissingPart)
 _NO_NUMBER: Final = b"-1e300"  # stands for null; no row holds such a number
 _funding_decoder: Final = msgspec.json.Decoder(list[FundingRow])
 
@@ -30,13 +33,17 @@ def decode_funding(document: bytes) -> dict[str, FundingSeries]:
     if text.header.get("columns") != list(FUNDING_COLUMNS):
         raise DocumentError("not a funding document")
     book = {}
+    left_out, _ = _missing_by_market(text)
     for span in text.markets:
         head, market = _head(text, span)
         rows = _decode_settlements(text.rows(span))
-        series = FundingSeries(
-            market, TimedValues.of(rows), head["interval_hours"], head["checked_at"]
+        book[market.key] = FundingSeries(
+            market,
+            TimedValues.of(rows),
+            head["interval_hours"],
+            head["checked_at"],
+            left_out.get(market.key, {}).get("funding_rate", ()),
         )
-        book[market.key] = series
     return book
 
 
@@ -50,11 +57,8 @@ class StoredSeries(Mapping[str, MarketSeries]):
     def __init__(self, text: DocumentText) -> None:
         self._text = text
         self._spans = {f"{span.exchange}:{span.symbol}": span for span in text.markets}
-        self._lacks_open_interest = {
-            f"{entry.get('exchange')}:{entry.get('symbol')}"
-            for entry in text.missing()
-            if isinstance(entry, dict) and entry.get("part") == "open_interest"
-        }
+        self._left_out, failed = _missing_by_market(text)
+        self._lacks_open_interest = {key for key, part in failed if part == "open_interest"}
 
     def __getitem__(self, key: str) -> MarketSeries:
         span = self._spans[key]
@@ -66,6 +70,7 @@ class StoredSeries(Mapping[str, MarketSeries]):
             head["checked_at"],
             head["stale_since"],
             lacks_open_interest=key in self._lacks_open_interest,
+            left_out=self._left_out.get(key, {}),
         )
 
     def metas(self) -> dict[str, Meta]:
@@ -89,6 +94,24 @@ def decode_series(document: bytes) -> StoredSeries:
     if text.header.get("columns") != list(COLUMNS):
         raise DocumentError("not a candle document")
     return StoredSeries(text)
+
+
+def _missing_by_market(
+    text: DocumentText,
+) -> tuple[dict[str, dict[MissingPart, list[LeftOut]]], set[tuple[str, MissingPart]]]:
+    """What the document says is missing, by Market.key: rows left out, and parts that failed."""
+    left_out: dict[str, dict[MissingPart, list[LeftOut]]] = {}
+    failed: set[tuple[str, MissingPart]] = set()
+    for entry in text.missing():
+        if not isinstance(entry, dict) or entry.get("part") not in _PARTS:
+            continue
+        key, part = f"{entry.get('exchange')}:{entry.get('symbol')}", entry["part"]
+        row = read_left_out(str(entry.get("reason")))
+        if row is None:
+            failed.add((key, part))
+        else:
+            left_out.setdefault(key, {}).setdefault(part, []).append(row)
+    return left_out, failed
 
 
 def _head(text: DocumentText, span: MarketSpan) -> tuple[dict[str, Any], Market]:

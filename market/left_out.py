@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from market.foreign_text import foreign_text
+
 # Rows named for one market and part; the others, the oldest, are only counted.
 MOST_NAMED: Final = 20
 # Characters of a reason: it may quote what the exchange sent.
@@ -28,12 +30,17 @@ class LeftOut(NamedTuple):
     after: bool = False
     rows: int = 1
 
+    def slot_ms(self, interval_ms: int) -> int:
+        """The instant of the grid that lacks the row."""
+        floor_ms = self.time_ms - self.time_ms % interval_ms
+        return floor_ms + interval_ms if self.after else floor_ms
+
     def text(self) -> str:
         """The reason for `missing`; read_left_out reads it."""
         if not self.reason:
             return f"and {self.rows} more, up to {self.time_ms}"
         place = "after" if self.after else "at"
-        return f"row {place} {self.time_ms} left out: {self.reason[:_LONGEST_REASON]}"
+        return f"row {place} {self.time_ms} left out: {foreign_text(self.reason, _LONGEST_REASON)}"
 
 
 def read_left_out(reason: str) -> LeftOut | None:

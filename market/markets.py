@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final, Literal, NamedTuple
 
 from market.columns import COLUMNS, FUNDING_COLUMNS, FundingRow, Row
+from market.left_out import LeftOut
 from market.timeframes import HOUR_MS
 
 __all__ = [
@@ -114,13 +115,15 @@ class FundingSeries:
 
     The settlements are known to be complete up to `checked_at_ms` (exchange time).
     `interval_hours` is the interval in force then; settlements fall on its multiples counted
-    from 00:00 UTC.
+    from 00:00 UTC. `left_out`: settlements that were sent and cannot be; the rate in force after
+    one is unknown until the next.
     """
 
     market: Market
     rows: Sequence[FundingRow]
     interval_hours: int
     checked_at_ms: int
+    left_out: Sequence[LeftOut] = ()
 
     def next_settlement_ms(self) -> int:
         """The first instant after `checked_at_ms` at which a settlement may fall."""
@@ -142,7 +145,8 @@ class MarketSeries:
 
     `checked_at_ms`: exchange time of the last successful fetch of its candles.
     `stale_since_ms`: since when the rows are carried over from an older document, or None.
-    `lacks_open_interest`: requests for some of the open interest failed.
+    `lacks_open_interest`: requests for some of the open interest failed. `left_out`: the rows of
+    each part that were sent and cannot be.
     """
 
     market: Market
@@ -150,3 +154,4 @@ class MarketSeries:
     checked_at_ms: int
     stale_since_ms: int | None = None
     lacks_open_interest: bool = False
+    left_out: Mapping[MissingPart, Sequence[LeftOut]] = field(default_factory=dict)

@@ -8,6 +8,8 @@ from decimal import Decimal
 from math import inf, isfinite
 from typing import Final
 
+from market.foreign_text import foreign_text
+
 # A number of varying form: text or JSON number; empty or null where it does not apply.
 Loose = str | int | float | None
 
@@ -75,8 +77,7 @@ def shown(value: object, length: int = 40) -> str:
         return "blank"
     if isinstance(value, int) and abs(value) > 10**30:
         return "a number of more than 30 digits"
-    text = value if isinstance(value, str) else repr(value)
-    return ascii(text[:length]) if not text[:length].isprintable() else f"{text[:length]!r}"
+    return repr(foreign_text(value if isinstance(value, str) else repr(value), length))
 
 
 def _is_number(text: str) -> bool:
