@@ -111,7 +111,9 @@ async def test_nonsense_about_open_interest_costs_one_snapshot(
             pairs = zip(truth[key], by_key(document)[key]["rows"], strict=True)
             differing = [(true[0], row[7]) for true, row in pairs if true[:8] != row[:8]]
             told = {part for market, part in lacks(document) if market == key}
-            if not reason:
+            # These are made of snapshots of 1h, and need few of them.
+            finer = exchange == "bybit" and document["timeframe"] in ("2h", "6h")
+            if not reason or (finer and not differing):
                 assert (differing, told) == ([], set()), variant
             else:
                 ((hole, value),) = differing
