@@ -63,6 +63,7 @@ class Stores:
             PYTHONPATH=str(ROOT),
             PORT="0",
             LOG_LEVEL="ERROR",
+            MIN_REFRESH_S="0",  # a run measures work, no pause
             **more,
         )
 
