@@ -168,7 +168,10 @@ class Collection:
             if refresh is None:
                 return await self._snapshots(whole, left_out)
             asked = refresh.open_interest_task(tasks.open_interest, candles)
-            snapshots = refresh.merged_interest(asked, await self._snapshots(asked, left_out))
+            fetched = await self._snapshots(asked, left_out)
+            if asked is not None:  # known snapshots may be older than what is still served
+                asked = self.run.horizons.served(asked)
+            snapshots = refresh.merged_interest(asked, fetched)
             if snapshots is not None:
                 left_out += self._still_left_out(tasks.market, "open_interest", before=asked)
                 return snapshots

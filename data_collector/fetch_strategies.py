@@ -26,10 +26,9 @@ from market.columns import TIME
 from market.left_out import LeftOut
 from market.markets import FundingRow
 from market.rows import Columns
-from venues.errors import BadPayload, WindowRefused
+from venues.errors import BadPayload
 from venues.venue import Order, Request
 
-_NARROWED: Final = 4  # at most: during a long collection candles leave the history that is served
 # An exchange's history begins at one instant for all markets. After this many markets had nothing
 # before it, the others are not asked for earlier rows.
 HISTORY_START_KNOWN_AFTER: Final = 3
@@ -57,19 +56,8 @@ async def fetch_klines(
 async def fetch_open_interest(
     run: CollectionRun, task: FetchTask, left_out: list[LeftOut] | None = None
 ) -> Sequence[OpenInterestRow]:
-    """The snapshots of the task's window, ascending; at `task.period`, which may be finer.
-
-    If the exchange no longer serves the window's start, narrows it candle by candle.
-    """
+    """The snapshots of the task's window, ascending; at `task.period`, which may be finer."""
     parse = partial(parse_open_interest, task.market, interval_ms=task.step_ms)
-    for _ in range(_NARROWED):
-        try:
-            return await _fetch_history(run, task, parse, left_out)
-        except WindowRefused:
-            narrower = task.narrowed()
-            if narrower is None:
-                raise
-            task = narrower
     return await _fetch_history(run, task, parse, left_out)
 
 
@@ -87,6 +75,27 @@ async def _fetch_history(
     parse: Callable[[bytes], AnswerPage[Row]],
     left_out: list[LeftOut] | None,
 ) -> Sequence[Row]:
+    """The rows of the task's window, or of as much of it as the exchange serves."""
+    left: list[LeftOut] = []
+
+    async def fetch(task: FetchTask) -> Sequence[Row]:
+        found: list[LeftOut] = []
+        rows = await _fetch_window(run, task, parse, found)
+        left[:] = found
+        return rows
+
+    rows = await run.horizons.fetch(task, fetch)
+    if left_out is not None:
+        left_out += left
+    return rows
+
+
+async def _fetch_window(
+    run: CollectionRun,
+    task: FetchTask,
+    parse: Callable[[bytes], AnswerPage[Row]],
+    left_out: list[LeftOut],
+) -> Sequence[Row]:
     """The rows of all pages. Where pages disagree, all of them are asked for once more; instants
     that they disagree on again are left out."""
     strategy = _BY_ORDER[endpoint_table(task.market.exchange, task.endpoint).order]
@@ -96,9 +105,8 @@ async def _fetch_history(
     rows, disputed = _joined(pages, task), _disputed(pages)
     if disputed:
         rows = [row for row in rows if row[TIME] not in disputed]
-    if left_out is not None:
-        left_out += [row for page in pages for row in page.left_out if _is_in(row, task)]
-        left_out += [LeftOut(time_ms, _DISPUTED) for time_ms in sorted(disputed)]
+    left_out += [row for page in pages for row in page.left_out if _is_in(row, task)]
+    left_out += [LeftOut(time_ms, _DISPUTED) for time_ms in sorted(disputed)]
     return rows
 
 

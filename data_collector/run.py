@@ -10,6 +10,7 @@ from typing import Final, Protocol, TypeVar
 import structlog
 
 from budgets.request_counts import RequestCounts
+from data_collector.horizons import Horizons
 from data_collector.internal_errors import ENDS_JOB, InternalErrors
 from market.markets import Exchange
 from market.timeframes import Timeframe
@@ -72,6 +73,7 @@ class CollectionRun:
         self.sender = sender
         self.counts = RequestCounts()
         self.empty_before: Counter[tuple[Exchange, Endpoint, Timeframe | None, int]] = Counter()
+        self.horizons = Horizons()
         self._excluded: dict[Exchange, ExchangeError] = {}
         self._silent: dict[Exchange, ExchangeError] = {}
         self._failing: dict[tuple[Exchange, Endpoint], ExchangeError] = {}

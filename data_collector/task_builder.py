@@ -21,7 +21,7 @@ class FetchTask:
 
     With a `period` (klines, open interest) the rows and both ends lie on multiples of `step_ms`.
     Without one (funding) `step_ms` is the time between the latest settlements.
-    `narrow_ms`: by how much the start is moved if the exchange refuses it.
+    `narrow_ms`: the steps in which the start is moved if the exchange refuses it.
     `newest_ms`: rows later than this are optional; no request is repeated for them.
     `wanted`: this many of the newest rows are enough.
     """
@@ -80,9 +80,9 @@ class FetchTask:
             return None
         return replace(self, start_ms=max(self.start_ms, time_ms))
 
-    def narrowed(self) -> "FetchTask | None":
-        """This task with a later start; None if it cannot be narrowed."""
-        start_ms = self.start_ms + self.narrow_ms
+    def narrowed(self, steps: int = 1) -> "FetchTask | None":
+        """This task with a start that is `steps` later; None if it cannot be narrowed."""
+        start_ms = self.start_ms + steps * self.narrow_ms
         if not self.narrow_ms or start_ms > self.end_ms:
             return None
         return replace(self, start_ms=start_ms)
@@ -148,6 +148,7 @@ def klines_task(
         end_ms,
         timeframe.interval_ms,
         newest_ms=end_ms,
+        narrow_ms=timeframe.interval_ms,
     )
 
 
@@ -204,5 +205,6 @@ def funding_task(
         end_ms,
         interval_hours * HOUR_MS,
         newest_ms=end_ms,
+        narrow_ms=LONGEST_FUNDING_STEP_MS,
         wanted=wanted,
     )

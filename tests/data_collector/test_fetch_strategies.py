@@ -182,26 +182,6 @@ async def test_late_open_interest_costs_no_second_request() -> None:
     assert run.requests == 1
 
 
-async def test_a_window_whose_start_was_just_lost_is_narrowed() -> None:
-    task = open_interest_task(Timeframe.H4, BINANCE, as_of_ms=AS_OF_MS, history_candles=499)
-    assert task is not None
-    refusals = 1
-
-    def answer(request: Request) -> bytes:
-        start_ms = int(query_of(request)["startTime"])
-        if start_ms < task.start_ms + refusals * H4:
-            raise WindowRefused("-1130", exchange=request.exchange)
-        return history(range(task.start_ms, task.end_ms + 1, H4))(request)
-
-    run = CollectionRun(Scripted(answer))
-    assert (await fetch_open_interest(run, task))[0][0] == task.start_ms + H4
-    refusals = 4  # a long collection at a short timeframe
-    assert (await fetch_open_interest(run, task))[0][0] == task.start_ms + 4 * H4
-    refusals = 5
-    with pytest.raises(WindowRefused):
-        await fetch_open_interest(run, task)
-
-
 async def test_only_as_many_settlements_as_wanted() -> None:
     held = range(AS_OF_MS % HOUR_MS, AS_OF_MS, HOUR_MS)[-3000:]
     task = funding_task(BYBIT, start_ms=held[0], end_ms=AS_OF_MS, wanted=400)
