@@ -143,7 +143,7 @@ class _Clean:
         if isinstance(value, str):
             return self.lines(value) if name == "stack" else printable(self._redactor.clean(value))
         if isinstance(value, dict):
-            return {str(key): self._cleaned(key, item) for key, item in value.items()}
+            return {printable(str(key)): self._cleaned(None, item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self._cleaned(None, item) for item in value]
         return printable(self._redactor.clean(repr(value)))

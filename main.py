@@ -5,6 +5,7 @@ print what is missing, and a process loads only what its command needs.
 """
 
 import argparse
+import contextlib
 import shutil
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ def main(argv: "Sequence[str] | None" = None) -> int:
     if sys.version_info[:2] < OLDEST_PYTHON:
         return _refuse(f"Perpcache needs Python 3.11 or newer, and this is {_python()}")
     try:
-        return _run(sys.argv[1:] if argv is None else argv)
+        return _run_with_output(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:  # while it loads: a command that runs has its own signal handlers
         return EXIT_INTERRUPTED
     except ModuleNotFoundError as error:
@@ -52,7 +53,7 @@ def _refuse(what: str) -> int:
             "install make and use `make run`, or `python3 -m venv .venv` and "
             "`.venv/bin/pip install -r requirements.txt`, then .venv/bin/python main.py"
         )
-    print_error(f"{what}: {instead}")
+    sys.stderr.write(f"perpcache: {what}: {instead}\n")
     return EXIT_CONFIG
 
 
@@ -74,6 +75,16 @@ def build_parser(argv: "Sequence[str] | None" = None) -> argparse.ArgumentParser
             row.add_arguments(command)
     parser.set_defaults(command="serve", parent_fd=None)
     return parser
+
+
+def _run_with_output(argv: "Sequence[str]") -> int:
+    from commands.terminal import accept_any_character, flush_output
+
+    accept_any_character()
+    try:
+        return _run(argv)
+    finally:
+        flush_output()
 
 
 def _run(argv: "Sequence[str]") -> int:
@@ -160,8 +171,11 @@ def _is_outage(error: Exception) -> bool:
 
 def print_error(*lines: str) -> None:
     """Writes lines to standard error, each with the program's name."""
-    for line in lines:
-        sys.stderr.write(f"perpcache: {line}\n")
+    from texts.printable import printable
+
+    with contextlib.suppress(OSError):
+        for line in lines:
+            sys.stderr.write(f"perpcache: {printable(line)}\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from commands.composition import open_parts
 from commands.listening import READY_WORDS, address_of, listen
 from commands.open_files import raise_open_file_limit
 from commands.runtime import tune_garbage_collection
-from commands.terminal import say
+from commands.terminal import say_if_heard
 from config import Settings
 from metrics.api import ApiMetrics
 
@@ -37,6 +37,6 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
     hosts.look_up_own_name()
     limits = ConnectionLimits.for_open_files(raise_open_file_limit(), metrics, hosts)
     if fd is None:
-        say(f"Perpcache API: {READY_WORDS}{address_of(listener)}")
+        say_if_heard(f"Perpcache API: {READY_WORDS}{address_of(listener)}")
     started = await serve_app(app, listener, stop, limits, before_end=app.release_waiters)
     return 0 if started else 1

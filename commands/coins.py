@@ -14,10 +14,11 @@ from commands.coins_csv import export_csv, import_csv, open_csv, write_whole
 from commands.composition import open_database
 from commands.errors import CoinsError
 from commands.runtime import cancelled_by
-from commands.terminal import say
+from commands.terminal import say, write_data
 from config import Settings
 from database import Database
 from market.markets import Exchange
+from texts.printable import escaped, unescaped
 from timing import clock
 
 _MOST_SIMILAR: Final = 3
@@ -32,7 +33,11 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
 async def _run(settings: Settings, arguments: argparse.Namespace) -> int:
     act = await prepare(arguments)
     async with open_database(settings) as database:
-        say(await act(database))
+        text = await act(database)
+    if arguments.action == "export" and arguments.file == "-":
+        write_data(f"{text}\n")
+    else:
+        say(text)
     return 0
 
 
@@ -42,7 +47,8 @@ async def prepare(arguments: argparse.Namespace) -> Callable[[Database], Awaitab
     match arguments.action:
         case "enable" | "disable":
             check_names(arguments.market)
-            return partial(switch, keys=arguments.market, enabled=arguments.action == "enable")
+            keys = [as_stored(key) for key in arguments.market]
+            return partial(switch, keys=keys, enabled=arguments.action == "enable")
         case "export":
             return partial(_export, file=arguments.file)
         case "import":
@@ -62,6 +68,14 @@ def check_names(keys: Iterable[str]) -> None:
         )
 
 
+def as_stored(key: str) -> str:
+    """A market's key from the form in which `coins list` shows it. Raises CoinsError."""
+    try:
+        return unescaped(key)
+    except ValueError as error:
+        raise CoinsError(f"{key}: {error}") from None
+
+
 async def list_coins(database: Database, exchange: str | None) -> str:
     """A table as text: market, state, 24h turnover, when the exchange last listed it."""
     records = await database.coin_records.list_coins(Exchange(exchange) if exchange else None)
@@ -70,7 +84,7 @@ async def list_coins(database: Database, exchange: str | None) -> str:
         state = "disabled" if not record.enabled else "active" if record.active else "delisted"
         turnover = "-" if record.turnover_24h is None else f"{record.turnover_24h:,.0f}"
         seen = time.strftime("%Y-%m-%d %H:%M", time.gmtime(record.last_seen_ms / 1000))
-        lines.append(f"{record.market.key:<32} {state:<10} {turnover:>16}  {seen} UTC")
+        lines.append(f"{escaped(record.market.key):<32} {state:<10} {turnover:>16}  {seen} UTC")
     active = sum(record.active and record.enabled for record in records)
     lines.append(f"{len(records)} markets, {active} of them collected")
     return "\n".join(lines)

@@ -4,7 +4,7 @@ import contextlib
 import csv
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -14,17 +14,28 @@ from commands.coins_row import (
     is_number_column,
     read_row,
     write_flag,
+    write_name,
     write_number,
 )
 from commands.errors import CoinsError, reason_of
 from database import CoinRecord, Database
+from texts.printable import escaped, unescaped
 
 _MOST_MISTAKES: Final = 20
 
 
 async def export_csv(database: Database, target: TextIO) -> int:
-    """Writes every market, its metadata in columns such as `4h.hurst`. Returns the row count."""
+    """Writes every market as `write_records` does. Returns the row count."""
     records = await database.coin_records.list_coins()
+    write_records(records, target)
+    return len(records)
+
+
+def write_records(records: Sequence[CoinRecord], target: TextIO) -> None:
+    """Writes markets as CSV, their metadata in columns such as `4h.hurst`.
+
+    Every cell is printable and no formula; `read_records` reads back exactly the same.
+    """
     numbers = sorted(
         {(tf, name) for r in records for tf, known in r.metadata.items() for name in known.values},
         key=lambda column: (column[0].interval_ms, column[1]),
@@ -32,12 +43,13 @@ async def export_csv(database: Database, target: TextIO) -> int:
     timeframes = sorted({tf for tf, _ in numbers}, key=lambda tf: tf.interval_ms)
     writer = csv.writer(target, lineterminator="\n")
     stamps = [f"{timeframe}.computed_at_ms" for timeframe in timeframes]
-    writer.writerow([*COLUMNS, *(f"{tf}.{name}" for tf, name in numbers), *stamps])
+    writer.writerow([*COLUMNS, *(f"{tf}.{escaped(name, ';')}" for tf, name in numbers), *stamps])
     for record in records:
         market, known = record.market, record.metadata
         writer.writerow(
             [
-                *(market.exchange, market.symbol, market.base, market.quote, market.launched_ms),
+                *(market.exchange, write_name(market.symbol)),
+                *(write_name(market.base), write_name(market.quote), market.launched_ms),
                 *(
                     write_flag(record.active),
                     write_flag(record.enabled),
@@ -51,7 +63,6 @@ async def export_csv(database: Database, target: TextIO) -> int:
                 *(known[tf].computed_at_ms if tf in known else "" for tf in timeframes),
             ]
         )
-    return len(records)
 
 
 async def import_csv(database: Database, source: TextIO, *, now_ms: int) -> tuple[int, int]:
@@ -61,7 +72,16 @@ async def import_csv(database: Database, source: TextIO, *, now_ms: int) -> tupl
     value; a new market needs base and quote. Raises CoinsError, with line numbers.
     """
     known = {record.market.key: record for record in await database.coin_records.list_coins()}
+    records = read_records(source, known, now_ms=now_ms)
+    return len(records), await database.coin_records.import_coins(records)
+
+
+def read_records(
+    source: TextIO, known: Mapping[str, CoinRecord], *, now_ms: int
+) -> list[CoinRecord]:
+    """The markets of a CSV, merged into the known ones. Raises CoinsError, with line numbers."""
     (_, header), *rows = _read_rows(source)
+    header = [_column(name) for name in header]
     _check_header(header)
     records: dict[str, CoinRecord] = {}
     mistakes: list[str] = []
@@ -79,7 +99,14 @@ async def import_csv(database: Database, source: TextIO, *, now_ms: int) -> tupl
         mistakes[_MOST_MISTAKES:] = [f"and {len(mistakes) - _MOST_MISTAKES} more lines"]
     if mistakes:
         raise CoinsError("\n".join(mistakes))
-    return len(records), await database.coin_records.import_coins(records.values())
+    return list(records.values())
+
+
+def _column(name: str) -> str:
+    try:
+        return unescaped(name)
+    except ValueError as error:
+        raise CoinsError(f"line 1: the column {name}: {error}") from None
 
 
 def _read_rows(source: TextIO) -> list[tuple[int, list[str]]]:

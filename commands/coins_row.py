@@ -9,6 +9,7 @@ from commands.errors import CoinsError
 from database import CoinMetadata, CoinRecord
 from market.markets import Exchange, Market
 from market.timeframes import Timeframe
+from texts.printable import escape_of, escaped, unescaped
 
 REQUIRED: Final = ("exchange", "symbol")
 COLUMNS: Final = (
@@ -17,6 +18,9 @@ COLUMNS: Final = (
     *("first_seen_ms", "last_seen_ms"),
 )
 _NAMES: Final = ("symbol", "base", "quote")
+# Also in full width, as some spreadsheets take them. The apostrophe is doubled by it.
+_BEGINS_FORMULA: Final = "=+-@\uff1d\uff0b\uff0d\uff20'"
+_SPACE: Final = escape_of(" ")
 _TRUE: Final = ("true", "yes", "1")
 _FALSE: Final = ("false", "no", "0")
 
@@ -30,12 +34,12 @@ def is_number_column(name: str) -> bool:
 def read_row(fields: Mapping[str, str], known: Mapping[str, CoinRecord], now_ms: int) -> CoinRecord:
     """Merges a row's fields into the market's known record, or a new one. Raises CoinsError."""
     given = {name: value.strip() for name, value in fields.items() if value.strip()}
+    for name in _NAMES:
+        if name in given:
+            given[name] = _read_name(name, given[name])
     exchange, symbol = given.get("exchange", ""), given.get("symbol", "")
     if exchange not in set(Exchange) or not symbol:
         raise CoinsError(f"exchange must be one of {', '.join(Exchange)}, symbol not empty")
-    for name in _NAMES:
-        if not given.get(name, "").isprintable():
-            raise CoinsError(f"{name} has unprintable characters: {given[name]!a}")
     record = known.get(f"{exchange}:{symbol}")
     if record is None:
         if "base" not in given or "quote" not in given:
@@ -87,6 +91,35 @@ def _metadata(
             }
             found[timeframe] = CoinMetadata({**older, **numbers}, value(stamp, _read_ms, now_ms))
     return found
+
+
+def write_name(name: str) -> str:
+    """A name as a cell that no spreadsheet takes for a formula, and no terminal for a command.
+
+    An apostrophe precedes what would begin a formula, as spreadsheets themselves write it, and
+    precedes an apostrophe too, so that `_read_name` takes away one and knows the name. Unprintable
+    characters, semicolons (they part cells in some countries) and spaces at either end are escapes.
+    """
+    cell = escaped(name, also=";")
+    inner = cell.strip(" ")
+    if inner:
+        before, _, after = cell.partition(inner)
+        cell = f"{_SPACE * len(before)}{inner}{_SPACE * len(after)}"
+    else:
+        cell = _SPACE * len(cell)
+    return f"'{cell}" if not cell or cell[0] in _BEGINS_FORMULA else cell
+
+
+def _read_name(column: str, cell: str) -> str:
+    if not cell.isprintable():
+        raise CoinsError(f"{column} has unprintable characters: {cell!a}")
+    try:
+        name = unescaped(cell.removeprefix("'"))
+    except ValueError as error:
+        raise CoinsError(f"{column} {cell!r}: {error}") from None
+    if any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in name):
+        raise CoinsError(f"{column} has a character that the database cannot store: {cell!r}")
+    return name
 
 
 def write_flag(value: bool) -> str:

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import aiohttp
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from commands.console import Console
 from commands.demo_process import running
 from commands.errors import DemoFailed
 from commands.runtime import cancelled_by, stop_signals
@@ -50,7 +50,9 @@ async def run_demo(markets: int) -> int:
     try:
         await _show(console, folder, markets)
     except (DemoFailed, aiohttp.ClientError, TimeoutError) as error:
-        console.print(f"[red]demo failed:[/red] {error}", highlight=False)
+        console.print("[red]demo failed:[/red]")
+        for line in str(error).splitlines():
+            console.say(line)
         return 1
     finally:
         await asyncio.to_thread(remove_embedded_data, folder)

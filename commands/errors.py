@@ -8,6 +8,7 @@ EXIT_FAILED: Final = 1
 EXIT_UNAVAILABLE: Final = 69
 EXIT_HELD: Final = 75
 EXIT_STOPPED: Final = 130
+EXIT_BROKEN_PIPE: Final = 141  # as of a program that SIGPIPE ended
 
 
 def reason_of(error: Exception) -> str:

@@ -4,14 +4,13 @@ import argparse
 import asyncio
 from typing import Final
 
-from rich.console import Console
-
 from commands.composition import holder_name, open_job_context
+from commands.console import Console
 from commands.data_dir import remember_exchanges
 from commands.errors import EXIT_COMPLETE, EXIT_FAILED, EXIT_HELD, EXIT_STOPPED
 from commands.progress import shown
 from commands.runtime import tune_garbage_collection
-from commands.terminal import say
+from commands.terminal import say_if_heard
 from config import Settings
 from job_queue.kinds import job_id_of, lane_of
 from job_queue.records import JobRecord
@@ -31,7 +30,7 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
     timeframe = Timeframe(asked) if asked else None
     job_id = job_id_of(arguments.command, timeframe)
     if timeframe is not None and timeframe.collected_as is not timeframe:
-        say(f"{job_id} makes the {timeframe} document too")
+        say_if_heard(f"{job_id} makes the {timeframe} document too")
     async with open_job_context(settings, arguments.command) as context:
         tune_garbage_collection()
         wait = not arguments.no_wait
@@ -66,13 +65,9 @@ async def run_here(
     last = record.last if record else None
     if state == "complete" and last is not None:
         numbers = "  ".join(f"{name} {value}" for name, value in (last.result or {}).items())
-        console.print(f"{job_id} complete: {numbers}", highlight=False, soft_wrap=True)
+        console.say(f"{job_id} complete: {numbers}")
         return EXIT_COMPLETE
-    console.print(
-        f"{job_id} {state}: {last.error if last else 'its record is gone'}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    console.say(f"{job_id} {state}: {last.error if last else 'its record is gone'}")
     return EXIT_FAILED
 
 
@@ -111,7 +106,7 @@ async def _lease(
             other = await current_holder(context.store, lane)
             holder = other.holder if other else "another process"
             rest = "waiting for it" if wait else "not waiting"
-            console.print(f"the {lane} lease is held by {holder}; {rest}", highlight=False)
+            console.say(f"the {lane} lease is held by {holder}; {rest}")
             holder_printed = True
         if not wait:
             return None

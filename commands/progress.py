@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Iterator
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,6 +13,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
+from commands.console import Console
 from commands.terminal import plain_phase
 from jobs.context import Progress
 
@@ -100,4 +100,4 @@ class _Lines:
     def _say(self, done: int) -> None:
         counted = f" {done}/{self._total}" if self._total else ""
         line = f"{self._job_id}: {plain_phase(self._phase)}{counted}"
-        self._console.print(line, highlight=False, soft_wrap=True)
+        self._console.say(line)

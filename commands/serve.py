@@ -12,7 +12,7 @@ from commands.data_dir import remember_exchanges
 from commands.embedded_stores import embedded_stores
 from commands.listening import announce, listen
 from commands.supervisor import Child, ChildSpec
-from commands.terminal import say
+from commands.terminal import say_if_heard
 from config import Settings
 
 MAIN: Final = Path(__file__).resolve().parents[1] / "main.py"
@@ -42,7 +42,7 @@ async def supervise(settings: Settings, stop: asyncio.Event, *, with_worker: boo
         announcing = running.create_task(announce(listener))
         if found.redis_url != settings.redis_url and found.redis_url is not None:
             # The embedded Redis has no password; only this user may enter its socket's folder.
-            say(f"Perpcache: embedded Redis at {found.redis_url.get_secret_value()}")
+            say_if_heard(f"Perpcache: embedded Redis at {found.redis_url.get_secret_value()}")
         await stop.wait()
         log.info("stopping")
         announcing.cancel()

@@ -109,3 +109,44 @@ def test_what_comes_and_goes_all_the_time_is_no_flood() -> None:
 
 def test_what_works_is_not_told() -> None:
     assert Told().lines((0, None), (1, None)) == []
+
+
+_NAMES = r"""
+import sys
+import structlog
+from logging_setup import configure_logging
+
+configure_logging("INFO", sys.argv[1], ["hunter2"])
+log = structlog.get_logger("room")
+log.info("seen\x1b[2J", name="\x1b]0;title\u202e", half="\ud800", list=["a\nb", {"k\x07": "\x9b"}])
+log.warning("told", error=ValueError("\x1b[31m HUNTER2"), url="redis://:hunter2@h", deep=["hunter2"])
+try:
+    raise ValueError("for \x1b[31m hunter2\nsecond line")
+except ValueError:
+    log.exception("failed")
+import logging
+logging.getLogger("library").warning("foreign %s \x1b hunter2", "\x07")
+"""
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_names_of_others_and_secrets_reach_a_log_as_harmless_text(log_format: str) -> None:
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", _NAMES, log_format],
+        cwd=_ROOT,
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    told = done.stderr.decode("utf-8")  # no surrogate
+    assert not set(told) & set("\x1b\x07\x9b\u202e\ud800\r")
+    assert "hunter2" not in told.lower()
+    assert "\\x1b]0;title\\u202e" in told.replace("\\\\", "\\")
+    assert "second line" in told and "ValueError" in told and "foreign" in told
+    if log_format == "json":
+        lines = [json.loads(line) for line in told.splitlines()]
+        assert [line["event"] for line in lines][:3] == ["seen\\x1b[2J", "told", "failed"]
+        assert lines[0]["half"] == "\\ud800"
+        assert lines[0]["list"] == ["a\\nb", {"k\\x07": "\\x9b"}]
+        assert lines[1]["url"] == "redis://:***@h"
+        assert lines[1]["deep"] == ["***"]

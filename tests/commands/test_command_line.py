@@ -60,7 +60,7 @@ def test_any_python_3_can_load_main() -> None:
     imported = {name.name for node in imports for name in node.names}
     imported |= {str(node.module) for node in tree.body if isinstance(node, ast.ImportFrom)}
     # All of these were there in Python 3.6.
-    assert imported == {"argparse", "shutil", "sys", "pathlib", "typing"}
+    assert imported == {"argparse", "contextlib", "shutil", "sys", "pathlib", "typing"}
 
 
 @pytest.mark.parametrize("words", [[], ["serve"], ["collect", "4h"], ["demo"], ["simulate"]])
@@ -75,7 +75,7 @@ def test_without_the_packages_one_line_says_what_to_run(words: list[str]) -> Non
 
 def checkout(folder: Path) -> Path:
     """main.py in a folder of its own, with what it loads before it needs a package."""
-    for name in ("commands", "market", "config.py"):
+    for name in ("commands", "market", "texts", "config.py"):
         (folder / name).symlink_to(ROOT / name)
     return Path(shutil.copy(MAIN, folder))
 
@@ -142,7 +142,7 @@ def test_a_module_of_ours_that_is_missing_is_a_mistake_and_not_hidden(tmp_path: 
     (tmp_path / "commands").mkdir()
     ended = run(sys.executable, copy, "--help")
     assert ended.returncode == 1
-    assert "No module named 'commands.arguments'" in ended.stderr
+    assert "No module named 'commands.terminal'" in ended.stderr
 
 
 # Help and version.
@@ -154,7 +154,7 @@ def test_help_and_version_load_nothing_but_the_standard_library(words: list[str]
     printed, _, names = ended.stdout.partition("loaded:")
     assert printed
     loaded = {name.partition(".")[0] for name in names.split()}
-    ours = {"main", "commands", "market", "documents", "job_queue", "api"}
+    ours = {"main", "commands", "texts", "market", "documents", "job_queue", "api"}
     foreign = loaded - set(sys.stdlib_module_names) - ours
     # What the environment's own .pth files load at the start of any program.
     before = set(run(sys.executable, "-c", "import sys; print(*sys.modules)").stdout.split())

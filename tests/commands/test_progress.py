@@ -3,8 +3,7 @@
 import io
 import re
 
-from rich.console import Console
-
+from commands.console import Console
 from commands.progress import shown
 from jobs.context import Progress
 
