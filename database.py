@@ -9,9 +9,10 @@ from stores.cold.coin_records import CoinMetadata, CoinRecord, CoinRecords
 from stores.cold.listings import Listings, ListingState
 from stores.cold.markets import Markets, SavedMarkets
 from stores.cold.migrate import MIGRATIONS
-from stores.cold.pool import DatabasePool, DatabaseUnavailable
+from stores.cold.pool import NO_WRITES_TEXT, DatabasePool, DatabaseUnavailable
 
 __all__ = [
+    "NO_WRITES_TEXT",
     "CoinMetadata",
     "CoinRecord",
     "Database",

@@ -1,33 +1,37 @@
 """GET /health and GET /ready: liveness of the process, and readiness of each part."""
 
 import asyncio
-from operator import itemgetter
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from api.documents.listing import document_state
-from api.documents.nothing_yet import describe_run
 from api.models import Health, Ready
 from api.openapi import responses
 from api.parts import Parts
+from api.readiness import LOCKS, exchanges_state, locks_state, pause_key, writes_state
 from api.state import RequestParts
 from cache_manager import DocumentMeta
 from config import Settings
-from database import DatabaseUnavailable
+from database import DatabaseUnavailable, ListingState
 from documents.names import DOCUMENTS
-from job_queue.records import LastRun
+from job_queue.records import JobRecord
+from market.markets import Exchange
 from stores.hot.beats import StoreHealth, beat_times, store_health
 from stores.hot.store import StoreUnavailable
 from timing.clock import now_ms
 
 _READY_DEADLINE_S: Final = 2.0
+_PROBE_EVERY_S: Final = 1.0
 _BEATS_UNKNOWN: Final = "unknown while the store takes no writes"
 
 
 def build_status(settings: Settings) -> APIRouter:
     router = APIRouter(tags=["status"])
+    probe = _DatabaseProbe(settings)
 
     @router.get("/health", responses=responses(), summary="Whether the process runs")
     async def health() -> Health:
@@ -45,16 +49,24 @@ def build_status(settings: Settings) -> APIRouter:
     async def ready(parts: RequestParts) -> JSONResponse:
         """503 if the hot store does not answer or no worker has sent a heartbeat for 30 s (over
         Upstash: 60 s).
-        `degraded` while the database is away, the store takes no writes, or the last run failed
-        for want of an exchange: documents are still served."""
-        (store, metas, health), database, exchanges = await asyncio.gather(
-            _store_state(parts),
-            _database_state(parts, settings),
-            _exchanges_state(parts, settings),
+        `degraded` while the database is away or read-only, the store takes no writes, a lease
+        never ends, or an exchange brings nothing, is paused, or its list of markets cannot be read:
+        documents are still served."""
+        (store, metas, health), (database, lists, refusal), (jobs, unknown) = await asyncio.gather(
+            _store_state(parts, settings), probe(parts), _jobs(parts)
         )
-        worker = _worker_state(parts, health)
+        worker, no_worker = _worker_state(parts, settings, health)
+        if database == "ok":
+            database = writes_state(refusal, jobs)
+        told = health.pauses if health is not None else {}
+        pauses = {
+            exchange: told[key]
+            for exchange in settings.exchanges
+            if (key := pause_key(settings.egress_id, exchange)) in told
+        }
+        exchanges = unknown or exchanges_state(settings.exchanges, jobs, lists, pauses)
         states = {"store": store, "worker": worker, "database": database, "exchanges": exchanges}
-        down = {"store": health is None, "worker": worker not in ("ok", _BEATS_UNKNOWN)}
+        down = {"store": health is None, "worker": no_worker}
         failed = [f"{part}: {states[part]}" for part, is_down in down.items() if is_down]
         all_ok = all(state == "ok" for state in states.values())
         status = "unavailable" if failed else "ready" if all_ok else "degraded"
@@ -69,12 +81,14 @@ def build_status(settings: Settings) -> APIRouter:
 
 
 async def _store_state(
-    parts: Parts,
+    parts: Parts, settings: Settings
 ) -> tuple[str, dict[str, DocumentMeta | None], StoreHealth | None]:
+    pauses = [pause_key(settings.egress_id, exchange) for exchange in settings.exchanges]
     try:
         async with asyncio.timeout(_READY_DEADLINE_S):
             metas, health = await asyncio.gather(
-                parts.cache.read_metas(DOCUMENTS), store_health(parts.store)
+                parts.cache.read_metas(DOCUMENTS),
+                store_health(parts.store, locks=LOCKS, pauses=pauses),
             )
     except (StoreUnavailable, TimeoutError) as error:
         return f"away: {str(error) or 'no answer in time'}", {}, None
@@ -82,46 +96,54 @@ async def _store_state(
     return state, metas, health
 
 
-def _worker_state(parts: Parts, health: StoreHealth | None) -> str:
+def _worker_state(parts: Parts, settings: Settings, health: StoreHealth | None) -> tuple[str, bool]:
+    """The state of workers and leases, and whether no worker can run jobs."""
     if health is None:
-        return "unknown while the store is away"
+        return "unknown while the store is away", True
     if health.worker_alive:
-        return "ok"
+        return locks_state(health, parts.store.prefix, settings.worker_lock_ttl_s), False
     if not health.can_beat:
-        return _BEATS_UNKNOWN
-    return f"no heartbeat from any worker for {beat_times(parts.store).ttl_s} s"
+        return _BEATS_UNKNOWN, False
+    return f"no heartbeat from any worker for {beat_times(parts.store).ttl_s} s", True
 
 
-async def _database_state(parts: Parts, settings: Settings) -> str:
+class _DatabaseProbe:
+    """What the database tells, asked at most once a second however many ask."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._asking = asyncio.Lock()
+        self._fresh_until_s = float("-inf")
+        self._found: tuple[str, Mapping[Exchange, ListingState], str | None] = ("ok", {}, None)
+
+    async def __call__(
+        self, parts: Parts
+    ) -> tuple[str, Mapping[Exchange, ListingState], str | None]:
+        """`ok` or why it is away; the state of each exchange's list; why it takes no writes."""
+        async with self._asking:
+            if time.monotonic() >= self._fresh_until_s:
+                self._found = await self._ask(parts)
+                self._fresh_until_s = time.monotonic() + _PROBE_EVERY_S
+        return self._found
+
+    async def _ask(self, parts: Parts) -> tuple[str, Mapping[Exchange, ListingState], str | None]:
+        settings = self._settings
+        try:
+            async with asyncio.timeout(_READY_DEADLINE_S):
+                lists, refusal = await parts.database.listings.probe(
+                    settings.exchanges, settings.quote
+                )
+        except DatabaseUnavailable as error:
+            return f"away: {error}", {}, None
+        except TimeoutError:
+            return f"away: no answer within {_READY_DEADLINE_S:g} s", {}, None
+        return "ok", lists, refusal
+
+
+async def _jobs(parts: Parts) -> tuple[Sequence[JobRecord], str | None]:
+    """All jobs' records, or why they are unknown."""
     try:
         async with asyncio.timeout(_READY_DEADLINE_S):
-            await parts.database.markets.discovered_at_ms(settings.exchanges[0])
-    except DatabaseUnavailable as error:
-        return f"away: {error}"
-    except TimeoutError:
-        return f"away: no answer within {_READY_DEADLINE_S:g} s"
-    return "ok"
-
-
-async def _exchanges_state(parts: Parts, settings: Settings) -> str:
-    """`ok` unless the last run failed because of an exchange; then how it ended.
-
-    Runs that failed for other reasons are skipped: they tell nothing about the exchanges. The
-    error of a run that an exchange failed begins with the exchange's name.
-    """
-    try:
-        async with asyncio.timeout(_READY_DEADLINE_S):
-            jobs = await parts.queue.list()
+            return await parts.queue.list(), None
     except (StoreUnavailable, TimeoutError) as error:
-        return f"unknown: {str(error) or 'no answer in time'}"
-    runs = [(job.last.finished_at_ms, job.id, job.last) for job in jobs if job.last]
-    relevant = [run for run in runs if _is_about_exchanges(run[2], settings)]
-    if not relevant:
-        return "ok"
-    _, job_id, newest = max(relevant, key=itemgetter(0))
-    return "ok" if newest.state == "complete" else describe_run(job_id, newest)
-
-
-def _is_about_exchanges(last: LastRun, settings: Settings) -> bool:
-    first_word = (last.error or "").partition(" ")[0].rstrip(":")
-    return last.state == "complete" or (last.state == "failed" and first_word in settings.exchanges)
+        return [], f"unknown: {str(error) or 'no answer in time'}"

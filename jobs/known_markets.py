@@ -1,10 +1,12 @@
 """The last known markets: a copy in the hot store for runs while the database is away.
 
 `known:markets` is one JSON value: the settings' selection and its markets. It is written under a
-lease, and only if it changed; a copy for another selection is ignored.
+lease, and only if it changed; a copy for another selection is ignored. What the release before
+does not know stands beside the rows that it reads.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, TypedDict
 
 import orjson
@@ -62,7 +64,8 @@ async def load_known_markets(store: HotStore, lease: Lease, selection: Selection
 
 def _encode(selection: Selection, markets: Sequence[Market]) -> bytes:
     rows = [(m.exchange, m.symbol, m.base, m.quote, m.launched_ms) for m in sorted(markets)]
-    return orjson.dumps({"selection": _selection_key(selection), "markets": rows})
+    since = {m.key: m.since_ms for m in sorted(markets) if m.since_ms}
+    return orjson.dumps({"selection": _selection_key(selection), "markets": rows, "since": since})
 
 
 def _decode(selection: Selection, text: bytes) -> list[Market]:
@@ -70,8 +73,12 @@ def _decode(selection: Selection, text: bytes) -> list[Market]:
         stored = orjson.loads(text)
         if stored["selection"] != _selection_key(selection):
             return []
-        return [_market(*row) for row in stored["markets"]]
-    except (ValueError, KeyError, TypeError) as error:
+        since = stored.get("since") or {}
+        return [
+            replace(market, since_ms=int(since.get(market.key, 0)))
+            for market in (_market(*row) for row in stored["markets"])
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         # The next run that reaches the database replaces it.
         log.warning("known_markets_unreadable", error=repr(error))
         return []

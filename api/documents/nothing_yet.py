@@ -10,6 +10,7 @@ from job_queue.queue import JobQueue
 from job_queue.records import JobRecord, LastRun
 from stores.hot.store import StoreUnavailable
 
+_DISCOVERY: Final = "discovery"
 _LONGEST_ERROR: Final = 500
 
 
@@ -21,13 +22,15 @@ def refresh_request(name: str) -> tuple[str, dict[str, str] | None]:
 
 
 async def nothing_yet(queue: JobQueue, name: str) -> Answer:
-    """A 404 with the POST to send, or the job that is pending, and how its last run ended."""
+    """A 404 with the POST to send, or the job that is pending, and how its last run ended; and
+    how the last search for markets ended, if that failed."""
     try:
-        job = await queue.get(producer_of(name))
+        jobs = {job.id: job for job in await queue.list()}
     except StoreUnavailable:
-        job = None  # the answer is still 404, without the state of the job
+        jobs = {}  # the answer is still 404, without the state of the jobs
     what = "no funding" if name == GLOBAL_FR else "nothing collected"
-    return problem(404, f"{what} yet: {_next_step(name, job)}", NO_CACHE)
+    told = [_next_step(name, jobs.get(producer_of(name))), *_discovery(jobs.get(_DISCOVERY))]
+    return problem(404, f"{what} yet: {'; '.join(told)}", NO_CACHE)
 
 
 def _next_step(name: str, job: JobRecord | None) -> str:
@@ -35,11 +38,29 @@ def _next_step(name: str, job: JobRecord | None) -> str:
     post = f"POST {path}" + (f' {{"timeframe":"{name}"}}' if body else "")
     last = job and job.last and describe_run(job.id, job.last)
     if job is not None and job.is_pending:
-        how = "is queued" if job.state == "queued" else "is running"
-        now = f"{job.id} {how}, GET /jobs/{job.id} follows it"
+        now = f"{job.id} {_doing(job)}, GET /jobs/{job.id} follows it"
         return f"{now}; {last}" if last else now
     verb = "refreshes" if name == GLOBAL_FR else "collects"
     return f"{last}; {post} tries again" if last else f"{post} {verb} it"
+
+
+def _doing(job: JobRecord) -> str:
+    if job.state == "queued":
+        return "is queued"
+    return "is waiting for another job" if job.phase == "waiting" else "is running"
+
+
+def _discovery(job: JobRecord | None) -> list[str]:
+    """What the last run of discovery lacks, which every other job needs."""
+    if job is None or job.last is None:
+        return []
+    if job.last.state == "failed":
+        return [describe_run(job.id, job.last)]
+    absent = (job.last.result or {}).get("absent")
+    if not isinstance(absent, dict):
+        return []
+    causes = "; ".join(f"{name}: {why}" for name, why in absent.items())
+    return [f"{describe_run(job.id, job.last)} without {causes}"[:_LONGEST_ERROR]]
 
 
 def describe_run(job_id: str, run: LastRun) -> str:

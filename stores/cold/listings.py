@@ -46,21 +46,21 @@ class Listings:
         """The state of each exchange's list, whose markets in `quote` are counted."""
 
         async def read(connection: Connection) -> Mapping[Exchange, ListingState]:
-            rows = await connection.fetch(_STATES, list(exchanges), quote)
-            return {
-                Exchange(row["exchange"]): ListingState(
-                    row["finished_ms"],
-                    row["failures"] or 0,
-                    row["failed_ms"],
-                    row["failure"],
-                    row["doubted_ms"],
-                    len(row["doubted"] or ()),
-                    tuple(row["refused"] or ()),
-                    row["active"],
-                    row["enabled"],
-                )
-                for row in rows
-            }
+            return await _states(connection, exchanges, quote)
+
+        return await self._pool.read(read)
+
+    async def probe(
+        self, exchanges: Sequence[Exchange], quote: str
+    ) -> tuple[Mapping[Exchange, ListingState], str | None]:
+        """The `states`, and why the database takes no writes, which writes nothing to find out."""
+
+        async def read(
+            connection: Connection,
+        ) -> tuple[Mapping[Exchange, ListingState], str | None]:
+            states = await _states(connection, exchanges, quote)
+            refusal: str | None = await connection.fetchval(_REFUSAL, _REPLICA, _READ_ONLY)
+            return states, refusal
 
         return await self._pool.read(read)
 
@@ -71,6 +71,26 @@ class Listings:
             await connection.execute(_FAILED, exchange, at_ms, escaped(reason)[:_LONGEST_FAILURE])
 
         await self._pool.write(write)
+
+
+async def _states(
+    connection: Connection, exchanges: Sequence[Exchange], quote: str
+) -> Mapping[Exchange, ListingState]:
+    rows = await connection.fetch(_STATES, list(exchanges), quote)
+    return {
+        Exchange(row["exchange"]): ListingState(
+            row["finished_ms"],
+            row["failures"] or 0,
+            row["failed_ms"],
+            row["failure"],
+            row["doubted_ms"],
+            len(row["doubted"] or ()),
+            tuple(row["refused"] or ()),
+            row["active"],
+            row["enabled"],
+        )
+        for row in rows
+    }
 
 
 def refusal(market: Market) -> str | None:
@@ -93,6 +113,16 @@ def shortened(name: str) -> str:
     short = escaped(name[:_LONGEST_NAME])
     return f"{short}..." if len(name) > _LONGEST_NAME else short
 
+
+_READ_ONLY: Final = (
+    "its transactions are read-only; set default_transaction_read_only to off for this user and"
+    " database"
+)
+_REPLICA: Final = "it is a replica; set DATABASE_URL to the primary server"
+_REFUSAL: Final = """
+    SELECT CASE WHEN pg_is_in_recovery() THEN $1
+        WHEN current_setting('transaction_read_only') = 'on' THEN $2 END
+"""
 
 _STATES: Final = """
     SELECT e.exchange, d.finished_ms, l.*, c.active, c.enabled

@@ -33,6 +33,13 @@ _CONNECTION_LOST: Final = (
     asyncpg.InternalClientError,
     ConnectionError,
 )
+# The server is there, but keeps nothing: a full disk, a replica, a user without the rights.
+_NO_WRITES: Final = (
+    asyncpg.DiskFullError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InsufficientPrivilegeError,
+)
+NO_WRITES_TEXT: Final = "the database takes no writes"
 _ERRORS: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
@@ -44,7 +51,9 @@ _log = structlog.get_logger(__name__)
 
 
 class DatabaseUnavailable(Exception):
-    """The cold store failed or gave no timely answer; the message says why, without passwords."""
+    """The cold store failed or gave no timely answer; the message says why, without passwords.
+
+    It begins with NO_WRITES_TEXT if the server refused a write for a reason that lasts."""
 
 
 class DatabasePool:
@@ -142,6 +151,10 @@ class DatabasePool:
             raise DatabaseUnavailable("the database did not answer in time") from error
         except MigrationError as error:
             raise DatabaseUnavailable(f"the database cannot be migrated: {error}") from error
+        except _NO_WRITES as error:
+            raise DatabaseUnavailable(
+                f"{NO_WRITES_TEXT}: {self._without_password(error)}"
+            ) from error
         except _ERRORS as error:
             raise DatabaseUnavailable(
                 f"the database failed: {self._without_password(error)}"

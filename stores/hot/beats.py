@@ -1,13 +1,14 @@
 """Worker heartbeats in the hot store, and the check that the store accepts writes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from stores.hot.store import HotStore, StoreRefused, Word
 
 _DAY_S: Final = 86_400
 _MOST_WORKERS: Final = 1_000
+_NO_KEY: Final = -2  # PTTL's reply
 
 # beat(all ids, this worker, any worker; id, note, ttl s, ttl s of the list): writes a heartbeat.
 # A full store refuses a script's first write if that takes memory, so EXPIRE is first.
@@ -24,14 +25,29 @@ redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
 redis.call('SET', KEYS[3], '1', 'EX', ARGV[3])
 """
 
-# store_health(any worker, unused key): whether a worker is alive and whether writes are accepted.
-# Returns {1 or 0, the write error or ''}. Writing an empty string changes nothing; a value of
-# another type there refuses it only after the server has accepted the write. A heartbeat expires.
+# store_health(any worker, unused key, locks..., pauses...; number of locks): whether a worker is
+# alive, whether writes are accepted, which leases are held and which pauses last.
+# Returns {1 or 0, the write error or '', {value or '', ms left, 1 if its holder is alive} of each
+# lock, {ms left, cause} of each pause}. Writing an empty string changes nothing; a value of another
+# type there refuses it only after the server has accepted the write. A heartbeat expires.
 _STORE_HEALTH: Final = """
 local refused = redis.pcall('SETRANGE', KEYS[2], 0, '')
 local why = type(refused) == 'table' and refused.err or ''
 if string.find(why, 'WRONGTYPE', 1, true) then why = '' end
-return {redis.call('PTTL', KEYS[1]) > 0 and 1 or 0, why}
+local locks, pauses = {}, {}
+for i = 3, #KEYS do
+  local value = redis.pcall('GET', KEYS[i])
+  if type(value) ~= 'string' then value = '' end
+  local left = redis.call('PTTL', KEYS[i])
+  if i <= 2 + ARGV[1] then
+    local holder = string.match(value, '^%S+ %S+ (.*)$') or ''
+    local alive = redis.pcall('EXISTS', (string.gsub(KEYS[1], 'any$', '')) .. holder)
+    locks[#locks + 1] = {value, left, alive == 0 and 0 or 1}
+  else
+    pauses[#pauses + 1] = {left, value}
+  end
+end
+return {redis.call('PTTL', KEYS[1]) > 0 and 1 or 0, why, locks, pauses}
 """
 
 
@@ -77,26 +93,65 @@ async def beat(store: HotStore, worker_id: str, note: str = "", then: AfterBeat 
 
 
 @dataclass(frozen=True, slots=True)
+class HeldLock:
+    """A lease's key that exists: its holder, the ms until it expires (None: never), and whether a
+    heartbeat of the holder counts."""
+
+    holder: str
+    left_ms: int | None
+    holder_alive: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StoreHealth:
     """Whether a heartbeat of any worker still counts, and why the store refuses writes.
 
-    `can_beat` is true on a full store (OOM), which still accepts heartbeats.
+    `can_beat` is true on a full store (OOM), which still accepts heartbeats. `locks`: the leases
+    asked for that are held, by key; `pauses`: the pauses asked for that last, as (ms left, cause)
+    by key.
     """
 
     worker_alive: bool
     refusal: str | None
+    locks: Mapping[str, HeldLock] = field(default_factory=dict)
+    pauses: Mapping[str, tuple[int, str]] = field(default_factory=dict)
 
     @property
     def can_beat(self) -> bool:
         return self.refusal is None or self.refusal.startswith("OOM")
 
 
-async def store_health(store: HotStore) -> StoreHealth:
-    """Checks workers and writes with one command. Raises StoreUnavailable."""
-    alive, refusal = await store.script(_STORE_HEALTH).run(["workers:any", "workers:none"])
+async def store_health(
+    store: HotStore, *, locks: Sequence[str] = (), pauses: Sequence[str] = ()
+) -> StoreHealth:
+    """Checks workers, writes, leases and pauses with one command. Raises StoreUnavailable."""
+    alive, refusal, held, lasting = await store.script(_STORE_HEALTH).run(
+        ["workers:any", "workers:none", *locks, *pauses], [len(locks)]
+    )
     # Redis 6 prefixes the error with the protocol's "-".
-    text = refusal.decode(errors="replace").removeprefix("-")
-    return StoreHealth(bool(alive), text or None)
+    text = _text(refusal).removeprefix("-")
+    return StoreHealth(
+        bool(alive),
+        text or None,
+        {
+            key: HeldLock(_holder(value), None if left_ms < 0 else left_ms, bool(holder_alive))
+            for key, (value, left_ms, holder_alive) in zip(locks, held, strict=True)
+            if left_ms != _NO_KEY
+        },
+        {
+            key: (left_ms, _text(cause))
+            for key, (left_ms, cause) in zip(pauses, lasting, strict=True)
+            if left_ms > 0
+        },
+    )
+
+
+def _holder(value: bytes) -> str:
+    return _text(value).partition(" ")[2].partition(" ")[2] or "nobody known"
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="replace")
 
 
 async def workers_alive(store: HotStore) -> dict[str, bytes]:

@@ -55,6 +55,42 @@ async def test_nothing_yet_says_how_the_job_goes_and_how_it_ended(api: ServedApi
     assert "the last run of collect:4h was aborted at " in text
 
 
+async def test_nothing_yet_says_that_the_markets_are_not_known(native_api: ServedApi) -> None:
+    """Whoever waits for a first document sees why there is none to come."""
+    queue = native_api.queue
+
+    async def told() -> str:
+        _, _, body = await get(native_api, "/cache/4h")
+        detail = orjson.loads(body)["detail"]
+        assert isinstance(detail, str)
+        return detail
+
+    for state, result, error in (
+        ("failed", None, "bybit instruments: HTTP 502"),
+        ("complete", {"markets": 3, "absent": {"bybit": "HTTP 451"}}, None),
+        ("complete", {"markets": 3, "absent": "odd"}, None),
+    ):
+        await queue.request("discovery")
+        async with native_api.lease() as lease:
+            job = await queue.take(lease)
+            assert job is not None
+            await queue.finish(job, lease, state=state, as_of_ms=None, result=result, error=error)
+        text = await told()
+        if error:
+            assert "collects it; the last run of discovery failed at" in text
+            assert text.endswith(f"Z: {error}")
+        elif result and isinstance(result["absent"], dict):
+            assert text.endswith("Z without bybit: HTTP 451")
+        else:
+            assert "discovery" not in text
+    await queue.request("collect:4h")
+    async with native_api.lease() as lease:
+        job = await queue.take(lease)
+        assert job is not None
+        await queue.progress(job, lease, phase="waiting", done=0, total=0)
+        assert "collect:4h is waiting for another job, GET /jobs/collect:4h" in await told()
+
+
 async def test_no_funding_yet_says_how_its_job_goes(native_api: ServedApi) -> None:
     await native_api.queue.request("funding")
     _, _, body = await get(native_api, "/cache/global_fr")

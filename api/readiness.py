@@ -1,0 +1,147 @@
+"""What GET /ready tells of leases, exchanges, their lists and pauses, in words for an operator."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from operator import itemgetter
+from typing import Final
+
+from api.documents.nothing_yet import describe_run
+from database import NO_WRITES_TEXT, ListingState
+from job_queue.kinds import Lane
+from job_queue.records import JobRecord, LastRun
+from market.markets import Exchange
+from stores.hot.beats import StoreHealth
+from stores.hot.leases import lock_key
+
+LOCKS: Final = tuple(map(lock_key, Lane))
+# A lease that its holder renews never has longer left; one of a dead holder ends by itself then.
+_LEAST_SUSPICIOUS_MS: Final = 60_000
+_LONGEST_PAUSE_MS: Final = 60_000  # a longer one ends an exchange's part of a job
+_LONGEST_REASON: Final = 300
+
+
+def pause_key(egress_id: str, exchange: Exchange) -> str:
+    """The key of the exchange's pause for one public address (budgets/shared_budgets.py)."""
+    return f"pause:{egress_id}:{exchange}"
+
+
+def locks_state(health: StoreHealth, prefix: str, ttl_s: float) -> str:
+    """`ok`, or which leases will not end by themselves and what to do."""
+    told = []
+    longest_ms = max(_LEAST_SUSPICIOUS_MS, 4 * round(ttl_s * 1000))
+    for key, lock in health.locks.items():
+        if lock.left_ms is None:
+            how_long = "and never expires"
+        elif lock.left_ms > longest_ms and not lock.holder_alive:
+            how_long = f"for {lock.left_ms // 1000} s more and has sent no heartbeat"
+        else:
+            continue
+        told.append(
+            f"{key} is held by {lock.holder} {how_long}: if that process is gone, delete the key"
+            f" {prefix}{key}; until then no job of this lane runs"
+        )
+    return "; ".join(told) or "ok"
+
+
+def exchanges_state(
+    exchanges: Sequence[Exchange],
+    jobs: Sequence[JobRecord],
+    lists: Mapping[Exchange, ListingState],
+    pauses: Mapping[Exchange, tuple[int, str]],
+) -> str:
+    """`ok`, or for each exchange what is wrong: a pause, its list, or what the newest run brought.
+
+    Runs that failed for other reasons are skipped: they tell nothing about the exchanges. The
+    error of a run that an exchange failed begins with the exchange's name.
+    """
+    told = []
+    for exchange in exchanges:
+        left_ms, cause = pauses.get(exchange, (0, ""))
+        if left_ms > _LONGEST_PAUSE_MS:
+            told.append(
+                f"{exchange} is paused for {left_ms // 1000} s more: {_short(cause)}; nothing is"
+                " asked of it until then from this address (EGRESS_ID)"
+            )
+        if (problem := _list_problem(lists.get(exchange))) is not None:
+            told.append(f"{exchange}: {problem}")
+    runs = [
+        (job.last.finished_at_ms, job.id, job.last)
+        for job in jobs
+        if job.last and job.produces and _is_about_exchanges(job.last, exchanges)
+    ]
+    if runs:
+        _, job_id, newest = max(runs, key=itemgetter(0))
+        if newest.state == "complete":
+            absent = _mapping(newest, "absent")
+            ended = f"in the run of {job_id} that ended at {_time(newest.finished_at_ms)}"
+            told += [
+                f"{exchange} brought nothing {ended}: {_short(str(absent[exchange]))}"
+                for exchange in exchanges
+                if exchange in absent
+            ]
+        else:
+            told.append(describe_run(job_id, newest))
+    return "; ".join(told) or "ok"
+
+
+def writes_state(refusal: str | None, jobs: Sequence[JobRecord]) -> str:
+    """`ok`, or why the database keeps nothing: by its settings, or by what the last run met."""
+    if refusal is not None:
+        return f"takes no writes: {refusal}"
+    runs = [(job.last.finished_at_ms, job.id, job.last) for job in jobs if job.last]
+    told = [(at_ms, job_id, why) for at_ms, job_id, run in runs if (why := _not_stored(run))]
+    if not told:
+        return "ok"
+    at_ms, job_id, why = max(told)
+    kept = [ms for ms, job, run in runs if run.state == "complete" and _writes(job)]
+    if max(kept, default=0) > at_ms:
+        return "ok"
+    return f"{_short(why)} (in the run of {job_id} that ended at {_time(at_ms)})"
+
+
+def _not_stored(run: LastRun) -> str | None:
+    """The database's refusal that a run met, if any."""
+    result = run.result or {}
+    why = run.error if run.state == "failed" else result.get("metadata_not_stored")
+    if isinstance(why, str) and why.startswith(NO_WRITES_TEXT):
+        return why.removeprefix("the database ")
+    return None
+
+
+def _writes(job_id: str) -> bool:
+    """Whether a complete run of the job has written to the database."""
+    return job_id != "funding"
+
+
+def _list_problem(state: ListingState | None) -> str | None:
+    if state is None:
+        return None
+    if state.failure is not None and state.failed_ms is not None:
+        return (
+            f"its list of markets could not be read, last at {_time(state.failed_ms)}"
+            f" ({state.failures} in a row): {_short(state.failure)}; it is asked again by itself"
+        )
+    if state.doubted_ms is not None:
+        return (
+            f"its list of markets would remove {state.doubted} of {state.active}: not believed"
+            f" since {_time(state.doubted_ms)}, unless it says so again; the markets stay"
+        )
+    return None
+
+
+def _is_about_exchanges(last: LastRun, exchanges: Sequence[Exchange]) -> bool:
+    first_word = (last.error or "").partition(" ")[0].rstrip(":")
+    return last.state == "complete" or (last.state == "failed" and first_word in exchanges)
+
+
+def _mapping(run: LastRun, name: str) -> Mapping[str, object]:
+    value = (run.result or {}).get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _time(moment_ms: int) -> str:
+    return f"{datetime.fromtimestamp(moment_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."

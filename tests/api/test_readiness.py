@@ -1,0 +1,200 @@
+"""GET /ready tells what a user would not see otherwise: absences, pauses, locks, refused writes."""
+
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from budgets.shared_budgets import SharedBudgets
+from database import Database
+from market.markets import Exchange, ListedMarket, Market
+from stores.hot.beats import beat
+from tests.fixtures.api import ServedApi, StartApi, ask
+from tests.fixtures.signals import until
+from timing.clock import SystemClock
+
+BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
+WELL = {"store": "ok", "worker": "ok", "database": "ok", "exchanges": "ok"}
+
+
+@pytest.fixture
+async def api(start_api: StartApi, store_settings: dict[str, Any], database_url: str) -> ServedApi:
+    """An API whose worker beats."""
+    api = await start_api(**store_settings, dsn=database_url)
+    await beat(api.store, "host:1")
+    return api
+
+
+async def degraded(api: ServedApi) -> dict[str, str]:
+    """The parts that are not ok, of an answer that is 200 and degraded."""
+    status, _, answer = await ask(api, "GET", "/ready")
+    assert (status, answer["status"]) == (200, "degraded"), answer
+    return {part: state for part, state in answer["parts"].items() if state != "ok"}
+
+
+async def parts(api: ServedApi) -> Any:
+    return (await ask(api, "GET", "/ready"))[2]["parts"]
+
+
+async def end(
+    api: ServedApi,
+    job_id: str,
+    *,
+    state: Literal["complete", "failed"] = "complete",
+    error: str | None = None,
+    lane: str = "worker",
+    **result: Any,
+) -> None:
+    await api.queue.request(job_id)
+    async with api.lease(lane) as lease:
+        job = await api.queue.take(lease)
+        assert job is not None
+        await api.queue.finish(
+            job,
+            lease,
+            state=state,
+            as_of_ms=None,
+            result=result if state == "complete" else None,
+            error=error,
+        )
+
+
+async def test_an_exchange_that_brought_nothing_is_named_with_its_reason(api: ServedApi) -> None:
+    await end(api, "collect:4h", markets=3, absent={"bybit": "HTTP 451: not served here"})
+    told = await degraded(api)
+    assert told.keys() == {"exchanges"}
+    assert told["exchanges"].startswith("bybit brought nothing in the run of collect:4h that ended")
+    assert told["exchanges"].endswith("Z: HTTP 451: not served here")
+    # The list of markets is another matter: a run of discovery says nothing of the rows.
+    await end(api, "discovery", markets=3)
+    assert (await degraded(api)).keys() == {"exchanges"}
+    # One that is not configured here is nobody's business.
+    await end(api, "collect:4h", markets=3, absent={"okx": "gone"})
+    assert await parts(api) == WELL
+    # A record that another release wrote, or nobody, does no harm.
+    oddities: tuple[Any, ...] = (None, [], "bybit", 7)
+    for odd in oddities:
+        await end(api, "collect:4h", markets=3, absent=odd)
+        assert await parts(api) == WELL
+
+
+async def test_the_newest_run_counts(api: ServedApi) -> None:
+    await end(api, "collect:4h", absent={"bybit": "no answer"})
+    await end(api, "collect:1h", markets=3)
+    assert await parts(api) == WELL
+    await end(api, "funding", lane="funding", absent={"binance": "no answer"})
+    assert (await degraded(api))["exchanges"].startswith("binance brought nothing in the run of f")
+
+
+async def test_a_list_that_cannot_be_read_or_is_not_believed(
+    api: ServedApi, database_url: str
+) -> None:
+    database = Database(database_url)
+    try:
+        await database.listings.failed(
+            BYBIT, "bybit instruments: HTTP 502", at_ms=1_700_000_000_000
+        )
+        await until(lambda: _told(api, "bybit: its list of markets could not be read"))
+        told = (await degraded(api))["exchanges"]
+        assert "last at 2023-11-14T22:13:20Z (1 in a row): bybit instruments: HTTP 502" in told
+        whole = [
+            ListedMarket(Market(BYBIT, f"C{number}USDT", f"C{number}", "USDT"), None)
+            for number in range(20)
+        ]
+        await database.markets.save_markets(BYBIT, whole, seen_at_ms=1_700_000_000_000)
+        await until(lambda: _told(api, "ok"))
+        await database.markets.save_markets(BYBIT, whole[:5], seen_at_ms=1_700_000_060_000)
+        await until(lambda: _told(api, "bybit: its list of markets would remove 15 of 20"))
+        await database.markets.save_markets(BYBIT, whole[:5], seen_at_ms=1_700_000_120_000)
+        await until(lambda: _told(api, "ok"))
+    finally:
+        await database.aclose()
+
+
+async def _told(api: ServedApi, words: str) -> bool:
+    told: str = (await parts(api))["exchanges"]
+    return told == words if words == "ok" else words in told
+
+
+async def test_a_pause_of_days_is_told_and_one_of_seconds_is_not(api: ServedApi) -> None:
+    shared = SharedBudgets(api.store, "default", SystemClock())
+    await shared.pause(BINANCE, 50.0, "-1003 Too many requests")
+    assert await parts(api) == WELL
+    await shared.pause(BINANCE, 259_200.0, "-1003 banned until Tuesday")
+    told = (await degraded(api))["exchanges"]
+    assert "binance is paused for 2591" in told or "binance is paused for 259200" in told
+    assert "s more: -1003 banned until Tuesday; nothing is asked of it" in told
+    await api.store.execute("DEL", "pause:default:binance")
+    assert await parts(api) == WELL
+
+
+@pytest.mark.parametrize("lane", ["worker", "funding"])
+async def test_a_lock_that_never_expires_is_told_with_what_to_do(api: ServedApi, lane: str) -> None:
+    lock = f"lock:{lane}"
+    await api.store.execute("SET", lock, "7 abc host:1")
+    told = (await degraded(api))["worker"]
+    assert told == (
+        f"{lock} is held by host:1 and never expires: if that process is gone, delete the key"
+        f" {api.store.prefix}{lock}; until then no job of this lane runs"
+    )
+    # A value that is no lease's, or of a foreign type, is one too.
+    await api.store.execute("SET", lock, "mine")
+    assert (await degraded(api))["worker"].startswith(f"{lock} is held by nobody known and never")
+    await api.store.execute("DEL", lock)
+    await api.store.execute("LPUSH", lock, "mine")
+    assert (await degraded(api))["worker"].startswith(f"{lock} is held by nobody known and never")
+    await api.store.execute("DEL", lock)
+    assert await parts(api) == WELL
+
+
+async def test_a_lock_held_for_long_by_one_that_sends_no_heartbeat_is_told(api: ServedApi) -> None:
+    await api.store.execute("SET", "lock:worker", "7 abc host:2", "PX", 3_600_000)
+    told = (await degraded(api))["worker"]
+    assert told.startswith("lock:worker is held by host:2 for 3")
+    assert "s more and has sent no heartbeat" in told
+    await beat(api.store, "host:2")
+    assert await parts(api) == WELL
+    # A command in the foreground sends none; its lease ends soon after it would have died.
+    await api.store.execute("SET", "lock:worker", "8 abc host:3", "PX", 60_000)
+    assert await parts(api) == WELL
+
+
+async def test_a_read_only_database_is_told(api: ServedApi, database_url: str) -> None:
+    assert await parts(api) == WELL
+    name = urlsplit(database_url).path.removeprefix("/")
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = $1 AND pid <> pg_backend_pid()", name
+        )  # fmt: skip
+
+        async def read_only() -> bool:
+            return "read-only" in (await parts(api))["database"]
+
+        await until(read_only)
+        assert await degraded(api) == {
+            "database": "takes no writes: its transactions are read-only; set"
+            " default_transaction_read_only to off for this user and database"
+        }
+    finally:
+        await connection.close()
+
+
+async def test_a_database_that_refused_writes_in_the_last_run_is_told(api: ServedApi) -> None:
+    """A full disk answers reads; only a run that wrote has met it."""
+    full = "the database takes no writes: could not extend file: No space left on device"
+    await end(api, "collect:4h", metadata_not_stored=full)
+    told = (await degraded(api))["database"]
+    assert told.startswith("takes no writes: could not extend file: No space left on device (in")
+    await end(api, "funding", lane="funding", markets=3)  # writes nothing there
+    assert (await degraded(api)).keys() == {"database"}
+    await end(api, "discovery", state="failed", error=full)
+    assert "in the run of discovery" in (await degraded(api))["database"]
+    await end(api, "collect:1h", markets=3)
+    assert await parts(api) == WELL
+    # That it was away then says nothing of now: it is asked.
+    await end(api, "collect:1h", metadata_not_stored="the database did not answer in time")
+    assert await parts(api) == WELL
