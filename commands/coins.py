@@ -22,6 +22,7 @@ from texts.printable import escaped, unescaped
 from timing import clock
 
 _MOST_SIMILAR: Final = 3
+_LATEST_MS: Final = 253_402_300_800_000  # the year 10000
 _SIMILAR: Final = 0.7  # of all letters, from 0 to 1
 
 
@@ -77,17 +78,29 @@ def as_stored(key: str) -> str:
 
 
 async def list_coins(database: Database, exchange: str | None) -> str:
-    """A table as text: market, state, 24h turnover, when the exchange last listed it."""
+    """A table as text: market, state, 24h turnover, when the exchange last listed it, when it was
+    launched, and since when the symbol is this contract, if an earlier one is known."""
     records = await database.coin_records.list_coins(Exchange(exchange) if exchange else None)
-    lines = [f"{'market':<32} {'state':<10} {'24h turnover':>16}  last seen"]
+    lines = [
+        f"{'market':<32} {'state':<10} {'24h turnover':>16}  {'last seen':<20}  {'launched':<10}  since"
+    ]
     for record in records:
         state = "disabled" if not record.enabled else "active" if record.active else "delisted"
         turnover = "-" if record.turnover_24h is None else f"{record.turnover_24h:,.0f}"
         seen = time.strftime("%Y-%m-%d %H:%M", time.gmtime(record.last_seen_ms / 1000))
-        lines.append(f"{escaped(record.market.key):<32} {state:<10} {turnover:>16}  {seen} UTC")
+        life = f"{_day(record.market.launched_ms):<10}  {_day(record.market.since_ms)}"
+        key = escaped(record.market.key)
+        lines.append(f"{key:<32} {state:<10} {turnover:>16}  {seen} UTC  {life}")
     active = sum(record.active and record.enabled for record in records)
     lines.append(f"{len(records)} markets, {active} of them collected")
     return "\n".join(lines)
+
+
+def _day(moment_ms: int) -> str:
+    """The day of a moment; `-` if it is unknown or no date."""
+    if not 0 < moment_ms < _LATEST_MS:
+        return "-"
+    return time.strftime("%Y-%m-%d", time.gmtime(moment_ms / 1000))
 
 
 async def switch(database: Database, keys: Sequence[str], *, enabled: bool) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime
+from typing import Any, Literal
 
 import orjson
 
@@ -65,11 +66,12 @@ async def test_nothing_yet_says_that_the_markets_are_not_known(native_api: Serve
         assert isinstance(detail, str)
         return detail
 
-    for state, result, error in (
+    ends: tuple[tuple[Literal["complete", "failed"], Any, str | None], ...] = (
         ("failed", None, "bybit instruments: HTTP 502"),
         ("complete", {"markets": 3, "absent": {"bybit": "HTTP 451"}}, None),
         ("complete", {"markets": 3, "absent": "odd"}, None),
-    ):
+    )
+    for state, result, error in ends:
         await queue.request("discovery")
         async with native_api.lease() as lease:
             job = await queue.take(lease)
