@@ -82,7 +82,8 @@ async def list_coins(database: Database, exchange: str | None) -> str:
     launched, and since when the symbol is this contract, if an earlier one is known."""
     records = await database.coin_records.list_coins(Exchange(exchange) if exchange else None)
     lines = [
-        f"{'market':<32} {'state':<10} {'24h turnover':>16}  {'last seen':<20}  {'launched':<10}  since"
+        f"{'market':<32} {'state':<10} {'24h turnover':>16}  {'last seen':<20}"
+        f"  {'launched':<10}  since"
     ]
     for record in records:
         state = "disabled" if not record.enabled else "active" if record.active else "delisted"
