@@ -24,7 +24,7 @@ from venues.errors import (
     WindowRefused,
 )
 from venues.numbers import Loose, funding_interval, int_or_0, shown
-from venues.odd_candles import odd_candles
+from venues.odd_candles import OddCandles
 from venues.plain_candles import MatrixForm, plain_candles
 from venues.reading import (
     LONGEST_CODE,
@@ -137,6 +137,7 @@ def _read_error(body: bytes) -> ErrorBody | None:
 # --- history, ascending --------------------------------------------------------------------------
 
 _KLINE_FORM: Final = MatrixForm(width=12, quotes=18, columns=(1, 2, 3, 4, 5, 7))
+_ODD_KLINES: Final = OddCandles(_KLINE_FORM)
 
 
 def _read_plain_klines(body: bytes, market: Market) -> Candles | None:
@@ -146,7 +147,7 @@ def _read_plain_klines(body: bytes, market: Market) -> Candles | None:
 
 
 def _read_klines(body: bytes, market: Market, fail: PayloadErrors) -> list[Candle]:
-    return odd_candles(fail.cut(body, most=MOST_ROWS).entries, _KLINE_FORM.columns, fail)
+    return _ODD_KLINES(fail.cut(body, most=MOST_ROWS).entries, fail)
 
 
 class _OpenInterest(msgspec.Struct, gc=False):

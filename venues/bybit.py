@@ -15,7 +15,7 @@ from market.rows import TimedValues
 from venues.entries import BOM, EntryDecoder, cut_list, lenient, read_each
 from venues.errors import Banned, RateLimited, Restricted, SourceDown, SymbolGone
 from venues.numbers import Loose, funding_interval, int_or_0
-from venues.odd_candles import odd_candles
+from venues.odd_candles import OddCandles
 from venues.plain_candles import MatrixForm, plain_candles
 from venues.reading import (
     LONGEST_CODE,
@@ -184,6 +184,7 @@ def _is_of(result: _Result | _OpenInterestResult, market: Market) -> bool:
 # --- history, sent newest first, reversed here ---------------------------------------------------
 
 _KLINE_FORM: Final = MatrixForm(width=7, quotes=14, columns=(1, 2, 3, 4, 5, 6), newest_first=True)
+_ODD_KLINES: Final = OddCandles(_KLINE_FORM)
 
 
 def _read_plain_klines(body: bytes, market: Market) -> Candles | None:
@@ -201,7 +202,7 @@ def _read_plain_klines(body: bytes, market: Market) -> Candles | None:
 
 
 def _read_klines(body: bytes, market: Market, fail: PayloadErrors) -> list[Candle]:
-    return odd_candles(_rows(body, market, fail), _KLINE_FORM.columns, fail)
+    return _ODD_KLINES(_rows(body, market, fail), fail)
 
 
 class _OpenInterestAnswer(msgspec.Struct):

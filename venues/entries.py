@@ -6,7 +6,7 @@ its entries: brackets and quotes are counted, nothing is decoded, so that nothin
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
@@ -33,10 +33,25 @@ class Unreadable(Exception):
 
 
 class Cut(NamedTuple):
-    """A list cut into the texts of its entries, and the body with this list emptied."""
+    """A list found in a body, where to cut it, and the body with this list emptied."""
 
-    entries: list[bytes]
+    text: bytes
+    commas: Sequence[int]  # before the first entry, between two, and after the last
     envelope: bytes
+
+    @property
+    def length(self) -> int:
+        """How many entries the list has."""
+        return (
+            len(self.commas) - 1 if self.text[self.commas[0] + 1 : self.commas[-1]].strip() else 0
+        )
+
+    @property
+    def entries(self) -> list[bytes]:
+        """The texts of the entries."""
+        if not self.length:
+            return []
+        return [self.text[begin + 1 : end] for begin, end in pairwise(self.commas)]
 
 
 def lenient(kind: type[T]) -> msgspec.json.Decoder[T]:
@@ -102,8 +117,4 @@ def cut_list(body: bytes, key: str = "") -> Cut | None:
     if not key and end != len(text) - 1:
         return None
     commas = np.flatnonzero((signs[:end] == ord(",")) & outside[:end] & (depth[:end] == 1))
-    bounds = [0, *commas.tolist(), end]
-    entries = [text[begin + 1 : until] for begin, until in pairwise(bounds)]
-    if len(entries) == 1 and not entries[0].strip():
-        entries = []
-    return Cut(entries, b"%b[]%b" % (body[:start], text[end + 1 :]))
+    return Cut(text, [0, *commas.tolist(), end], b"%b[]%b" % (body[:start], text[end + 1 :]))

@@ -5,46 +5,77 @@ that cannot be read is left out alone.
 """
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Final
+from math import isfinite
+from typing import Any, Final
 
 import msgspec
 
 from market.candles import Candle, Candles, new_candle
-from venues.entries import EntryDecoder, Unreadable, read_each
-from venues.numbers import TIME_LIMIT_MS, float_or_none, plain_decimal, shown, whole_number
-from venues.reading import PayloadErrors
+from venues.entries import DECODE_ERRORS, EntryDecoder, Unreadable, lenient, read_each
+from venues.numbers import (
+    TIME_LIMIT_MS,
+    float_or_none,
+    is_decimal,
+    plain_decimal,
+    shown,
+    whole_number,
+)
+from venues.plain_candles import MatrixForm
+from venues.reading import PayloadErrors, TimeMs
 
 _CELLS: Final = EntryDecoder(list[msgspec.Raw])
 
 
-def odd_candles(
-    entries: Sequence[bytes], columns: tuple[int, ...], fail: PayloadErrors
-) -> list[Candle]:
-    """The candles among the texts of rows, whose time comes first; `columns` as in MatrixForm."""
-    return read_each(_CELLS(entries), partial(_candle, columns), fail.leave_out)
+class OddCandles:
+    """Reads the rows of one exchange's candles."""
+
+    def __init__(self, form: MatrixForm) -> None:
+        self._columns = form.columns
+        kinds: list[Any] = [Any] * form.width
+        kinds[0] = TimeMs
+        for place, column in enumerate(form.columns):
+            kinds[column] = str if place in Candles.summed else float
+        self._usual = lenient(tuple[*kinds])  # type: ignore[valid-type]
+
+    def __call__(self, texts: Sequence[bytes], fail: PayloadErrors) -> list[Candle]:
+        """The candles among the texts of rows, whose time comes first."""
+        return read_each(texts, self._candle, fail.leave_out)
+
+    def _candle(self, text: bytes) -> Candle:
+        """A row in the usual form is read at once, any other cell by cell."""
+        try:
+            row: Any = self._usual.decode(text)
+        except DECODE_ERRORS:
+            return self._from_cells(text)
+        candle = new_candle((row[0], *(row[column] for column in self._columns)))
+        finite = isfinite(candle.open + candle.high + candle.low + candle.close)
+        if finite and row[0] > 0 and is_decimal(candle.volume) and is_decimal(candle.turnover):
+            return candle
+        return self._from_cells(text)
+
+    def _from_cells(self, text: bytes) -> Candle:
+        (cells,) = _CELLS([text])
+        if isinstance(cells, Unreadable):
+            raise cells
+        sent = _number_text(cells[0]) if cells else None
+        time_ms = whole_number(sent)
+        if time_ms is None or time_ms >= TIME_LIMIT_MS:
+            raise Unreadable(f"its time cannot be read: {shown(sent)}")
+        if len(cells) <= max(self._columns):
+            raise Unreadable(f"only {len(cells)} elements", time_ms)
+        values: list[object] = [time_ms]
+        for place, (column, name) in enumerate(zip(self._columns, Candles.names, strict=True)):
+            sent = _number_text(cells[column])
+            read = plain_decimal if place in Candles.summed else float_or_none
+            value = read(sent) if sent is not None else None
+            if value is None:
+                least = " of at least 0" if place in Candles.summed else ""
+                raise Unreadable(f"{name} is not a number{least}: {shown(sent)}", time_ms)
+            values.append(value)
+        return new_candle(values)
 
 
-def _candle(columns: tuple[int, ...], cells: list[msgspec.Raw]) -> Candle:
-    text = _text(cells[0]) if cells else None
-    time_ms = whole_number(text)
-    if time_ms is None or time_ms >= TIME_LIMIT_MS:
-        raise Unreadable(f"its time cannot be read: {shown(text)}")
-    if len(cells) <= max(columns):
-        raise Unreadable(f"only {len(cells)} elements", time_ms)
-    values: list[object] = [time_ms]
-    for place, (column, name) in enumerate(zip(columns, Candles.names, strict=True)):
-        text = _text(cells[column])
-        read = plain_decimal if place in Candles.summed else float_or_none
-        value = read(text) if text is not None else None
-        if value is None:
-            least = " of at least 0" if place in Candles.summed else ""
-            raise Unreadable(f"{name} is not a number{least}: {shown(text)}", time_ms)
-        values.append(value)
-    return new_candle(values)
-
-
-def _text(cell: msgspec.Raw) -> str | None:
+def _number_text(cell: msgspec.Raw) -> str | None:
     """A number's text, quoted or not; None for null."""
     sent = bytes(cell)
     if sent == b"null":

@@ -21,7 +21,7 @@ T = TypeVar("T")
 TimeMs = Annotated[int, msgspec.Meta(ge=-(10**15), lt=TIME_LIMIT_MS)]
 # Entries of one list: no exchange has as many contracts, or sends as many rows.
 MOST_ENTRIES: Final = 20_000
-MOST_ROWS: Final = 5_000
+MOST_ROWS: Final = 3_000
 LONGEST_CODE: Final = 40  # characters of an error's code
 _LONGEST_NAME: Final = 64
 _NOT_IN_NAMES: Final = frozenset('/:,"\\')  # they separate keys, paths, CSV cells and lists
@@ -141,8 +141,8 @@ class PayloadErrors:
 
     def limited(self, cut: Cut, most: int) -> Cut:
         """The list, unless it has more entries than any exchange sends."""
-        if len(cut.entries) > most:
-            raise self(f"unexpected answer: {len(cut.entries)} entries, more than {most}")
+        if cut.length > most:
+            raise self(f"unexpected answer: {cut.length} entries, more than {most}")
         return cut
 
 
