@@ -46,7 +46,7 @@ def private_cause(error: BaseException) -> str:
     error = _origin(error)
     at = getattr(error, "host", None), getattr(error, "port", None)
     where = f"{at[0]}:{at[1]}: " if at[0] else ""
-    return f"{type(error).__name__}: {where}{_reason(error)}"[: 2 * _LONGEST]
+    return printable(f"{type(error).__name__}: {where}{_reason(error)}"[: 2 * _LONGEST])
 
 
 def without_addresses(text: str) -> str:

@@ -15,6 +15,7 @@ from yarl import URL
 
 from budgets.budget import Ticket
 from budgets.connection_errors import private_cause, public_cause, send_once
+from budgets.informational import BoundedResponse
 from budgets.rate_limits import RateLimits
 from budgets.refusals import judge
 from budgets.request_counts import RequestCounts
@@ -112,6 +113,7 @@ class ExchangeClient:
             headers={"Accept": "application/json", "User-Agent": "perpcache"},
             timeout=aiohttp.ClientTimeout(total=self._request_s, sock_connect=CONNECT_TIMEOUT_S),
             middlewares=(send_once,),
+            response_class=BoundedResponse,
         )
         if self._shared is not None:
             self._shared.listen(

@@ -151,7 +151,7 @@ def _kind(venue: Venue, status: int, code: str | None, text: str, *, page: bool)
         return TooFast
     if status == 403 or (page and _CHALLENGE.search(text)):
         return Blocked
-    if status >= 500 or 300 <= status < 400:
+    if status >= 500 or status < 200 or 300 <= status < 400:
         return SourceDown
     if page and status == 200:
         return None
