@@ -15,6 +15,7 @@ from yarl import URL
 
 from budgets.budget import Ticket
 from budgets.connection_errors import private_cause, public_cause, send_once
+from budgets.headers import answered_at_ms
 from budgets.informational import BoundedResponse
 from budgets.rate_limits import RateLimits
 from budgets.refusals import judge
@@ -150,7 +151,7 @@ class ExchangeClient:
             self.counts.requests += 1
         sent_at = self.clock.monotonic_s()
         try:
-            return await self._ask(self._session, request, ticket)
+            return await self._ask(self._session, request, ticket, counts)
         except SourceDown:
             counts.add_lost_time(request, self.clock.monotonic_s() - sent_at)
             raise
@@ -185,7 +186,13 @@ class ExchangeClient:
                 cause=error.cause,
             )
 
-    async def _ask(self, session: aiohttp.ClientSession, request: Request, ticket: Ticket) -> bytes:
+    async def _ask(
+        self,
+        session: aiohttp.ClientSession,
+        request: Request,
+        ticket: Ticket,
+        counts: RequestCounts,
+    ) -> bytes:
         headers = _NO_HEADERS
         url = URL(self._base_urls[request.exchange] + request.target, encoded=True)
         ending, sent_at = "cancelled", self.clock.monotonic_s()
@@ -217,6 +224,8 @@ class ExchangeClient:
         refusal = judge(request, status, headers, body, self.clock.wall_ms())
         if refusal is not None:
             raise refusal
+        if request.endpoint is Endpoint.TIME:
+            counts.header_time_ms[request.exchange] = answered_at_ms(headers)
         return body
 
     @staticmethod

@@ -11,6 +11,7 @@ from typing import Final
 
 _NUMBER: Final = re.compile(r"[0-9]{1,15}")  # of ms: until the year 33658
 _LONGEST_DATE: Final = 40  # the longest form, with the weekday in full, has 33 characters
+_LONGEST_AGE_S: Final = 2**31  # RFC 9111, 1.2.2
 _FIRST_YEAR: Final = 2017
 _LAST_YEAR: Final = 2285
 
@@ -54,3 +55,11 @@ def retry_after_s(headers: Mapping[str, str], now_ms: int) -> float | None:
         return float(seconds)
     until_ms = date_ms(headers, "Retry-After")
     return None if until_ms is None else (until_ms - now_ms) / 1000
+
+
+def answered_at_ms(headers: Mapping[str, str]) -> int | None:
+    """When the answer was sent by its headers: Date, and the Age of one that a cache kept."""
+    time_ms, age_s = exchange_time_ms(headers), number_of(headers, "Age")
+    if time_ms is None or age_s is None or age_s > _LONGEST_AGE_S:
+        return time_ms
+    return time_ms + age_s * 1000

@@ -10,11 +10,16 @@ from venues.venue import Endpoint, Request
 
 @dataclass(slots=True)
 class RequestCounts:
-    """`requests` sent, `retries` among them, and seconds lost on failures by endpoint."""
+    """`requests` sent, `retries` among them, and seconds lost on failures by endpoint.
+
+    `header_time_ms`: the time by the headers of each exchange's last answer to a question for the
+    time, in whole seconds; None if they did not tell it.
+    """
 
     requests: int = 0
     retries: int = 0
     lost_s: dict[tuple[Exchange, Endpoint], float] = field(default_factory=dict)
+    header_time_ms: dict[Exchange, int | None] = field(default_factory=dict)
     metrics: ExchangeMetrics | None = None  # also counts failures and retries
 
     def add_lost_time(self, request: Request, waited_s: float) -> None:
@@ -29,3 +34,8 @@ class RequestCounts:
         self.retries += 1
         if self.metrics is not None:
             self.metrics.retried(request.exchange, request.endpoint)
+
+    def clock_read(self, exchange: Exchange, offset_s: float) -> None:
+        """An exchange's clock was read; it is `offset_s` ahead of this machine's."""
+        if self.metrics is not None:
+            self.metrics.clock_read(exchange, offset_s)

@@ -1,10 +1,12 @@
 """Collects markets: fetch_market_data() fetches, merges and delivers their rows."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import structlog
 
 from budgets.exchange_client import ExchangeClient
+from data_collector.clock_witnesses import LastAsOf
 from data_collector.collect_or_carry_over import Collection, Deliver
 from data_collector.exchange_clocks import Clocks
 from data_collector.incremental import PreviousDocuments, SeriesByTimeframe
@@ -15,7 +17,7 @@ from market.markets import FundingByMarket, Market
 from market.timeframes import Timeframe
 from venues.errors import CollectionFailed
 
-__all__ = ["Collected", "CollectionFailed", "ExchangeClient", "fetch_market_data"]
+__all__ = ["Collected", "CollectionFailed", "ExchangeClient", "LastAsOf", "fetch_market_data"]
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +32,8 @@ async def fetch_market_data(
     prefetched_fr_data: FundingByMarket | None = None,
     funding_history: int = 400,
     previous: SeriesByTimeframe | None = None,
+    stored_as_of_ms: int | None = None,
+    last_as_of: LastAsOf | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Collected:
     """Collects `timeframe` for `markets` (no duplicates); delivers each market when it is merged.
@@ -38,17 +42,21 @@ async def fetch_market_data(
     `prefetched_fr_data`: the funding to merge; None: the newest `funding_history` settlements of
     each market are fetched too. `previous`: series of older documents by timeframe and
     Market.key. Only what they lack is fetched (incremental.py); if candles fail, the old rows
-    are carried over; if open interest fails, theirs is used. `on_progress(done, total)` counts
-    tasks.
+    are carried over; if open interest fails, theirs is used. `stored_as_of_ms`: the newest as_of
+    of these documents; `last_as_of`: the time that this process believed last, which a process
+    keeps for all its runs. `on_progress(done, total)` counts tasks.
 
-    A failure of one market does not affect others. Raises CollectionFailed if all fail.
+    A failure of one market does not affect others. Raises CollectionFailed if all fail, or if no
+    exchange's clock can be believed (clock_witnesses.py).
     """
     timeframe = timeframe.collected_as
     run = CollectionRun(client)
     if not markets:
         raise CollectionFailed("no markets to collect")
-    async with Clocks(run, (market.exchange for market in markets)) as clocks:
-        as_of_ms = min(clock.server_ms for clock in (await clocks.answered_in_time()).values())
+    exchanges = {market.exchange for market in markets}
+    async with Clocks(run, exchanges, stored_as_of_ms, last_as_of or LastAsOf()) as clocks:
+        present = await clocks.present()
+        as_of_ms = present.as_of_ms
         tasks = build_tasks(
             timeframe,
             markets,
@@ -77,4 +85,7 @@ async def fetch_market_data(
         log.info("collection_started", timeframe=timeframe, markets=len(markets), as_of=as_of_ms)
         results.progress(0)
         await collection.collect(tasks)
-    return results.finish(timeframe, as_of_ms=as_of_ms, requests=run.requests, retries=run.retries)
+    collected = results.finish(
+        timeframe, as_of_ms=as_of_ms, requests=run.requests, retries=run.retries
+    )
+    return replace(collected, clocks=present.remarks)

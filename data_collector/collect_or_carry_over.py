@@ -144,7 +144,8 @@ class Collection:
             if known is None or not rows:
                 continue
             since_ms = self.as_of_ms if known.stale_since_ms is None else known.stale_since_ms
-            kept.append((target, MarketSeries(market, rows, known.checked_at_ms, since_ms)))
+            checked_ms = min(known.checked_at_ms, self.as_of_ms)  # later only by a wrong clock
+            kept.append((target, MarketSeries(market, rows, checked_ms, since_ms)))
         for target, series in kept:
             self.deliver(target, series)
         self.results.carried_over += bool(kept)

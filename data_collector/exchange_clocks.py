@@ -1,8 +1,13 @@
-"""Reads the exchanges' clocks at the start of a run, without waiting for silent exchanges."""
+"""Reads the exchanges' clocks at the start of a run, and decides with what they are believed.
+
+The rule is in clock_witnesses.py. Silent exchanges are not waited for, unless a clock that nothing
+agrees with is all there is.
+"""
 
 import asyncio
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
+from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
@@ -10,16 +15,29 @@ from typing import Final, Self
 import structlog
 
 from data_collector.api_parser import parse_server_time
+from data_collector.clock_witnesses import (
+    MACHINE,
+    TOLERANCE_MS,
+    ClocksDisagree,
+    LastAsOf,
+    Witness,
+    check_not_older,
+    judge,
+)
 from data_collector.retries import fetch_simple
 from data_collector.run import CollectionRun
 from data_collector.url_builder import listing_request
+from logging_setup import ThrottledLog
 from market.markets import Exchange
-from venues.errors import BadPayload, CollectionFailed, ExchangeError
+from venues.errors import BadPayload, ClockWrong, CollectionFailed, ExchangeError
 from venues.venue import Endpoint
 
 GRACE_S: Final = 2.0  # for the other exchanges, once one has answered
+LONGEST_DOUBT_S: Final = 30.0  # for them, while nothing agrees with those that answered
+_SECOND_MS: Final = 1000  # the resolution of the Date header
 
 log = structlog.get_logger(__name__)
+_doubts: Final = ThrottledLog(log)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +52,47 @@ class ExchangeClock:
         return self.server_ms + int((self.monotonic_s() - self.read_at_s) * 1000)
 
 
-class Clocks:
-    """Reads the clocks of `exchanges` concurrently while it is open."""
+_Reading = asyncio.Task[ExchangeClock | ExchangeError]
 
-    def __init__(self, run: CollectionRun, exchanges: Iterable[Exchange]) -> None:
-        self._run = run
-        self._exchanges = sorted(set(exchanges))
-        self._tasks: dict[Exchange, asyncio.Task[ExchangeClock | ExchangeError]] = {}
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The time at the start of a run. `clocks`: those that are believed, never empty.
+
+    `as_of_ms`: the smallest of them when they were read. `remarks`: by exchange, in what its clock
+    is doubted, or why it is not believed.
+    """
+
+    as_of_ms: int
+    clocks: Mapping[Exchange, ExchangeClock]
+    remarks: Mapping[Exchange, str]
+
+    def slowest(self) -> ExchangeClock:
+        return min(self.clocks.values(), key=ExchangeClock.now_ms)
+
+
+@dataclass(slots=True)
+class Clocks:
+    """Reads the clocks of `exchanges` concurrently while it is open.
+
+    `stored_as_of_ms`: that of the stored document. `last_as_of`: what this process believed last;
+    it is told what is believed now.
+    """
+
+    run: CollectionRun
+    exchanges: Iterable[Exchange]
+    stored_as_of_ms: int | None = None
+    last_as_of: LastAsOf = field(default_factory=LastAsOf)
+    _tasks: dict[Exchange, _Reading] = field(default_factory=dict, init=False)
+    _wrong: dict[Exchange, ClockWrong] = field(default_factory=dict, init=False)
+    _judged: set[Exchange] = field(default_factory=set, init=False)
+    _last: LastAsOf = field(init=False)  # before this run, as no clock is its own witness
+
+    def __post_init__(self) -> None:
+        self._last = copy(self.last_as_of)
 
     async def __aenter__(self) -> Self:
-        for exchange in self._exchanges:
+        for exchange in sorted(set(self.exchanges)):
             task = asyncio.create_task(self._read(exchange), name=f"clock {exchange}")
             self._tasks[exchange] = task
         return self
@@ -58,32 +107,69 @@ class Clocks:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def answered_in_time(self) -> dict[Exchange, ExchangeClock]:
-        """The clocks of the exchanges that answered within GRACE_S of the first.
+    async def present(self) -> Present:
+        """The time by the clocks of the exchanges that answered within GRACE_S of the first.
 
-        Raises CollectionFailed if none answers.
+        Waits up to LONGEST_DOUBT_S while no witness agrees with any of them. Raises
+        CollectionFailed if none answers or none is believed, or if the time would go back behind
+        the stored document and one clock alone says so.
         """
         waiting = set(self._tasks.values())
         while waiting and not self._answered():
             _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if waiting:
-            await asyncio.wait(waiting, timeout=GRACE_S)
-        if answered := self._answered():
-            return answered
-        raise CollectionFailed("; ".join(str(task.result()) for task in self._tasks.values()))
+            _, waiting = await asyncio.wait(waiting, timeout=GRACE_S)
+        await self._wait_in_doubt(waiting)
+        answered = self._answered()
+        if not answered:
+            raise CollectionFailed(self._errors())
+        times, others = _now(answered), self._others()
+        verdict = judge(times, others)
+        self._judged.update(answered)
+        for exchange, cause in verdict.wrong.items():
+            self._refuse(exchange, cause)
+        if not verdict.believed:
+            raise CollectionFailed(
+                f"{self._errors()}; no clock can be believed: check this machine's clock"
+            )
+        if self.stored_as_of_ms is not None:
+            try:
+                check_not_older(verdict, times, others, self.stored_as_of_ms)
+            except ClocksDisagree as error:
+                raise CollectionFailed(str(error)) from None
+        if verdict.doubts:
+            _doubts.warning("exchange_clocks_doubted", doubts="; ".join(verdict.doubts.values()))
+        clocks = {exchange: answered[exchange] for exchange in sorted(verdict.believed)}
+        present = Present(
+            min(clock.server_ms for clock in clocks.values()),
+            clocks,
+            dict(sorted({**self._contradicted(), **verdict.doubts, **verdict.wrong}.items())),
+        )
+        self.last_as_of.believe(present.slowest().now_ms())
+        return present
 
     async def clock(self, exchange: Exchange) -> ExchangeClock:
-        """Waits for the exchange's clock; raises ExchangeError if reading it failed."""
+        """Waits for the exchange's clock.
+
+        Raises ExchangeError if reading it failed, ClockWrong if it is not believed.
+        """
         result = await asyncio.shield(self._tasks[exchange])
         if isinstance(result, ExchangeError):
             raise result
+        if exchange not in self._judged:  # it came after the others
+            self._judged.add(exchange)
+            verdict = judge(_now(self._answered()), self._others())
+            if exchange in verdict.wrong:
+                self._refuse(exchange, verdict.wrong[exchange])
+        if exchange in self._wrong:
+            raise self._wrong[exchange]
         return result
 
     async def check_not_behind(self, exchange: Exchange, as_of_ms: int) -> None:
         """Waits for the exchange's clock and checks that it has reached `as_of_ms`.
 
-        Raises ExchangeError if it has not, as forming candles would count as closed, or if
-        reading it failed.
+        Raises ExchangeError if it has not, as forming candles would count as closed, if reading it
+        failed, or if it is not believed.
         """
         clock = await self.clock(exchange)
         behind_ms = as_of_ms - clock.now_ms()
@@ -94,19 +180,86 @@ class Clocks:
                 endpoint=Endpoint.TIME,
             )
 
+    async def _wait_in_doubt(
+        self, waiting: set[asyncio.Task[ExchangeClock | ExchangeError]]
+    ) -> None:
+        """Waits for more clocks while no witness agrees with any that was read."""
+        now_s = asyncio.get_running_loop().time
+        until_s = now_s() + LONGEST_DOUBT_S
+        while waiting and not judge(_now(self._answered()), self._others()).supported:
+            done, waiting = await asyncio.wait(
+                waiting, timeout=until_s - now_s(), return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                return
+
     def _answered(self) -> dict[Exchange, ExchangeClock]:
+        """The clocks that were read and are not known to be wrong."""
         return {
             exchange: clock
             for exchange, task in self._tasks.items()
-            if task.done() and isinstance(clock := task.result(), ExchangeClock)
+            if task.done()
+            and isinstance(clock := task.result(), ExchangeClock)
+            and exchange not in self._wrong
         }
+
+    def _contradicted(self) -> dict[Exchange, str]:
+        """By exchange, how far its clock is off from the headers of its own answer."""
+        return {
+            exchange: error.cause
+            for exchange, task in self._tasks.items()
+            if task.done() and isinstance(error := task.result(), ClockWrong)
+        }
+
+    def _others(self) -> list[Witness]:
+        last = self._last.witness(self.stored_as_of_ms)
+        machine = Witness(MACHINE, self.run.sender.clock.wall_ms())
+        return [machine] if last is None else [machine, last]
+
+    def _refuse(self, exchange: Exchange, cause: str) -> None:
+        log.warning("exchange_clock_wrong", exchange=exchange, cause=cause)
+        self._wrong[exchange] = ClockWrong(cause, exchange=exchange, endpoint=Endpoint.TIME)
+
+    def _errors(self) -> str:
+        errors = [
+            self._wrong.get(exchange) or task.result()
+            for exchange, task in self._tasks.items()
+            if task.done()
+        ]
+        return "; ".join(map(str, errors))
 
     async def _read(self, exchange: Exchange) -> ExchangeClock | ExchangeError:
         request = listing_request(exchange, Endpoint.TIME)
-        monotonic_s = self._run.sender.clock.monotonic_s
+        clock = self.run.sender.clock
         try:
-            server_ms = await fetch_simple(self._run, request, partial(parse_server_time, exchange))
+            server_ms = await fetch_simple(self.run, request, partial(self._parse, exchange))
         except ExchangeError as error:
             log.warning("exchange_time_unavailable", exchange=exchange, cause=str(error))
             return error
-        return ExchangeClock(server_ms, monotonic_s, monotonic_s())
+        return ExchangeClock(server_ms, clock.monotonic_s, clock.monotonic_s())
+
+    def _parse(self, exchange: Exchange, body: bytes) -> int:
+        """The server time; raises ClockWrong if the headers of the same answer contradict it.
+
+        A cache in front of the exchange may keep an answer, and a front end's clock may be wrong.
+        """
+        server_ms = parse_server_time(exchange, body)
+        offset_ms = server_ms - self.run.sender.clock.wall_ms()
+        self.run.sender.counts.clock_read(exchange, offset_ms / 1000)
+        header_ms = self.run.counts.header_time_ms.get(exchange)
+        if header_ms is None:
+            return server_ms
+        ahead_ms = server_ms - header_ms
+        if not -TOLERANCE_MS <= ahead_ms < TOLERANCE_MS + _SECOND_MS:
+            side = "ahead of" if ahead_ms > 0 else "behind"
+            raise ClockWrong(
+                f"{exchange}'s clock is {abs(ahead_ms) // 1000} s {side} the Date header (and Age)"
+                " of its own answer",
+                exchange=exchange,
+                endpoint=Endpoint.TIME,
+            )
+        return server_ms
+
+
+def _now(clocks: Mapping[Exchange, ExchangeClock]) -> dict[Exchange, int]:
+    return {exchange: clock.now_ms() for exchange, clock in clocks.items()}

@@ -114,6 +114,14 @@ class ExchangeFunding:
         hours = self._interval(market, series.rows)
         return replace(checked_again(series, now_ms, hours), market=market)
 
+    def fail_all(
+        self, markets: Sequence[Market], clock: ExchangeClock, error: ExchangeError
+    ) -> None:
+        """Keeps the known series of all markets; the exchange is not asked. `clock`: another's."""
+        self._clock = clock
+        for market in markets:
+            self._fail(market, error)
+
     async def retry_failed(self) -> None:
         markets, self._to_retry = self._to_retry, None
         await self._work(markets or [])
@@ -328,8 +336,12 @@ class ExchangeFunding:
     def _fail(self, market: Market, error: ExchangeError) -> None:
         missing = Missing(market.exchange, market.symbol, "funding_rate", reason_of(error))
         self._results.missing.append(missing)
-        series = self._series(market, self._clock.now_ms())
+        series = self._known.get(market.key)
         if series is not None:
+            if series.checked_at_ms > self._clock.now_ms() + _CLOCK_TOLERANCE_MS:
+                # Checked by a wrong clock: complete no further than its last settlement.
+                last_ms = settlement_instant(series.rows[-1][TIME]) if series.rows else 0
+                series = replace(series, checked_at_ms=min(last_ms, self._clock.now_ms()))
             self._results.series[market.key] = series
             self._results.carried_over += 1
         self._count()

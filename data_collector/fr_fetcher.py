@@ -5,16 +5,17 @@ Stores nothing; the caller publishes.
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
+from data_collector.clock_witnesses import LastAsOf
 from data_collector.exchange_clocks import Clocks, ExchangeClock
 from data_collector.exchange_funding import ExchangeFunding, FundingResults
 from data_collector.internal_errors import ENDS_JOB
 from data_collector.run import CollectionRun, Sender
 from market.markets import Exchange, FundingByMarket, Market, Missing
-from venues.errors import CollectionFailed, ExchangeError
+from venues.errors import ClockWrong, CollectionFailed, ExchangeError
 
 log = structlog.get_logger(__name__)
 
@@ -23,11 +24,11 @@ log = structlog.get_logger(__name__)
 class FundingUpdate:
     """The new funding of all markets, and statistics of the update.
 
-    `as_of_ms`: the smallest of the exchanges' clocks, read before the first request.
+    `as_of_ms`: the smallest of the believed clocks, read before the first request.
     `missing`: markets that failed, and settlements that were left out, ascending. `carried_over`
     markets keep their old series and `checked_at_ms`. `changed`: markets with new settlements.
     `brought`: the exchanges of which a market was updated; `absent`: those of which none was, and
-    why.
+    why. `clocks`: by exchange, why its clock is doubted or not believed.
     """
 
     funding: FundingByMarket
@@ -39,6 +40,7 @@ class FundingUpdate:
     changed: int
     brought: frozenset[Exchange]
     absent: Mapping[Exchange, str]
+    clocks: Mapping[Exchange, str] = field(default_factory=dict)
 
 
 async def run_fr_update_process(
@@ -48,12 +50,15 @@ async def run_fr_update_process(
     *,
     funding_history: int,
     on_progress: Callable[[int, int], None],
+    stored_as_of_ms: int | None = None,
+    last_as_of: LastAsOf | None = None,
 ) -> FundingUpdate:
     """Updates the funding of `markets`, starting from `known`.
 
     A market that fails keeps its old series; one not in `markets` is dropped. If nothing is due,
-    only the clock and the lists of each exchange are requested. Raises CollectionFailed if every
-    market fails.
+    only the clock and the lists of each exchange are requested. `stored_as_of_ms`: the as_of of
+    the document that holds `known`; `last_as_of`: the time that this process believed last. Raises
+    CollectionFailed if every market fails, or if no exchange's clock can be believed.
     """
     run = CollectionRun(client)
     by_exchange: dict[Exchange, list[Market]] = {}
@@ -69,10 +74,9 @@ async def run_fr_update_process(
         done += 1
         on_progress(done, len(markets))
 
-    async with Clocks(run, by_exchange) as clocks:
-        answered = await clocks.answered_in_time()
-        as_of_ms = min(clock.server_ms for clock in answered.values())
-        slowest = min(answered.values(), key=ExchangeClock.now_ms)
+    async with Clocks(run, by_exchange, stored_as_of_ms, last_as_of or LastAsOf()) as clocks:
+        present = await clocks.present()
+        slowest = present.slowest()
         on_progress(0, len(markets))
         updates = [
             ExchangeFunding(run, exchange, known, funding_history, results, count)
@@ -80,16 +84,22 @@ async def run_fr_update_process(
         ]
 
         async def refresh(update: ExchangeFunding) -> None:
+            markets_of, clock = by_exchange[update.exchange], slowest
             try:
-                clock = await clocks.clock(update.exchange)
+                # No settlement counts as known up to a time that others have not reached.
+                own = await clocks.clock(update.exchange)
+                clock = min(own, slowest, key=ExchangeClock.now_ms)
+            except ClockWrong as error:
+                update.fail_all(markets_of, slowest, error)
+                return
             except ExchangeError:
-                clock = slowest  # for an exchange whose own time is unknown
+                pass  # its own time is unknown
             try:
-                await update.refresh(by_exchange[update.exchange], clock)
+                await update.refresh(markets_of, clock)
             except ENDS_JOB:
                 raise
             except Exception as error:  # the other exchanges go on
-                update.fail_rest(by_exchange[update.exchange], error)
+                update.fail_rest(markets_of, error)
 
         async with asyncio.TaskGroup() as group:
             for update in updates:
@@ -115,7 +125,7 @@ async def run_fr_update_process(
     causes = _first_causes(results.missing)
     return FundingUpdate(
         dict(sorted(results.series.items())),
-        as_of_ms,
+        present.as_of_ms,
         sorted([*results.missing, *_left_out(results.series)]),
         run.requests,
         run.retries,
@@ -123,6 +133,7 @@ async def run_fr_update_process(
         results.changed,
         brought,
         {exchange: why for exchange, why in causes.items() if exchange not in brought},
+        present.remarks,
     )
 
 

@@ -159,7 +159,9 @@ class PreviousDocuments:
     def rows(self, timeframe: Timeframe, market: Market) -> Rows:
         """The market's old rows in the present window, without those that have closed since.
 
-        These were still forming when fetched and would look closed.
+        These were still forming when fetched and would look closed. Rows of a time that has not
+        come yet were fetched by a wrong clock. Then the newest row may have been forming, whatever
+        that clock said, and the others had closed.
         """
         known = self._read(timeframe, market.key)
         if known is None:
@@ -168,7 +170,10 @@ class PreviousDocuments:
         closed_now_ms = timeframe.last_closed_open_time(self._as_of_ms)
         rows = Rows.of(known.rows)
         closed_since = (rows.times > closed_then_ms) & (rows.times <= closed_now_ms)
-        return rows.select(np.flatnonzero((rows.times >= self._start_ms) & ~closed_since))
+        kept = (rows.times >= self._start_ms) & (rows.times <= self._as_of_ms) & ~closed_since
+        if known.checked_at_ms > self._as_of_ms and len(rows):
+            kept[-1] = False
+        return rows.select(np.flatnonzero(kept))
 
     def left_out(self, market: Market, part: MissingPart) -> list[LeftOut]:
         """The rows of the collected timeframe that the market's old series lacks because they

@@ -28,6 +28,7 @@ class Collected:
     `funding_outdated`: a null rate exists that a funding update could fill.
     `brought`: the exchanges of which a candle was fetched now; `absent`: those of which none was,
     and why.
+    `clocks`: by exchange, why its clock is doubted or not believed.
     """
 
     as_of_ms: int
@@ -41,6 +42,7 @@ class Collected:
     funding_outdated: bool
     brought: frozenset[Exchange] = frozenset()
     absent: Mapping[Exchange, str] = field(default_factory=dict)
+    clocks: Mapping[Exchange, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -12,11 +12,11 @@ from documents.reading import StoredSeries, decode_series
 from job_queue.kinds import producer_of
 from job_queue.records import JobRecord
 from jobs.absences import absences, result_of
-from jobs.context import JobContext, Outcome, Progress
+from jobs.context import JobContext, Outcome, Progress, clock_remarks
 from jobs.document_draft import DocumentDraft
 from jobs.funding import known_funding
 from jobs.markets import markets_to_collect
-from jobs.stored import read_stored
+from jobs.stored import read_stored, stored_as_of_ms
 from market.markets import Meta, Missing
 from market.timeframes import Timeframe
 from stores.hot.leases import Lease, retry_under_lease
@@ -54,6 +54,8 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
         prefetched_fr_data=funding,
         funding_history=settings.funding_history,
         previous={produced: stored or {} for produced, stored in previous.items()},
+        stored_as_of_ms=await stored_as_of_ms(context, timeframe.produces, lease),
+        last_as_of=context.last_as_of,
         on_progress=progress.count,
     )
     absent, unlisted = await absences(context, collected.brought, collected.absent)
@@ -78,6 +80,7 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
             "bytes": stored_bytes,
             **result_of(absent),
             **not_stored,
+            **clock_remarks(collected.clocks),
         },
     )
 

@@ -7,9 +7,11 @@ from typing import Any
 from budgets.exchange_client import ExchangeClient
 from cache_manager import CacheManager
 from config import Settings
+from data_collector import LastAsOf
 from database import Database
 from job_queue.queue import JobQueue
 from jobs.known_markets import Selection
+from market.markets import Exchange
 from metrics.worker import WorkerMetrics
 from stores.hot.store import HotStore
 from timing.clock import now_ms
@@ -42,6 +44,11 @@ class Outcome:
     result: Mapping[str, Any]
 
 
+def clock_remarks(remarks: Mapping[Exchange, str]) -> dict[str, Any]:
+    """The part of a run's result that tells of clocks in doubt; empty if there is no doubt."""
+    return {"clocks": {str(name): text for name, text in remarks.items()}} if remarks else {}
+
+
 @dataclass(frozen=True, slots=True)
 class JobContext:
     """The parts that jobs use; commands/composition.py builds them."""
@@ -54,6 +61,7 @@ class JobContext:
     client: ExchangeClient
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     now_ms: Callable[[], int] = field(default=now_ms)
+    last_as_of: LastAsOf = field(default_factory=LastAsOf)  # a witness of the exchanges' clocks
 
     @property
     def selection(self) -> Selection:

@@ -11,9 +11,9 @@ from documents.reading import decode_funding
 from job_queue.kinds import producer_of
 from job_queue.records import JobRecord
 from jobs.absences import absences, result_of
-from jobs.context import JobContext, Outcome, Progress
+from jobs.context import JobContext, Outcome, Progress, clock_remarks
 from jobs.markets import markets_to_collect
-from jobs.stored import read_stored
+from jobs.stored import read_stored, stored_as_of_ms
 from jobs.waiting import wait_for_job
 from market.markets import FundingByMarket
 from stores.hot.leases import Lease, retry_under_lease
@@ -36,6 +36,8 @@ async def refresh_funding(
         known,
         funding_history=settings.funding_history,
         on_progress=progress.count,
+        stored_as_of_ms=await stored_as_of_ms(context, [GLOBAL_FR], lease),
+        last_as_of=context.last_as_of,
     )
     absent, unlisted = await absences(context, update.brought, update.absent)
     missing = sorted([*update.missing, *unlisted])
@@ -71,6 +73,7 @@ async def refresh_funding(
             "retries": update.retries,
             "bytes": meta.stored_bytes,
             **result_of(absent),
+            **clock_remarks(update.clocks),
         },
     )
 

@@ -1,7 +1,7 @@
 """Reading the stored document of an earlier run, where a damaged one counts as missing."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import structlog
@@ -38,3 +38,13 @@ async def read_stored(
     except (DamagedDocument, DocumentError, LookupError, TypeError, ValueError) as error:
         log.error("document_damaged", document=name, error=str(error))
         return None
+
+
+async def stored_as_of_ms(context: JobContext, names: Iterable[str], lease: Lease) -> int | None:
+    """The newest as_of of the stored documents of these names; None if there is none.
+
+    Retries while the store is away, until the lease is lost. Raises LeaseLost, StoreRefused.
+    """
+    wanted = list(names)
+    metas = await retry_under_lease(lease, lambda: context.cache.read_metas(wanted))
+    return max((meta.as_of_ms for meta in metas.values() if meta is not None), default=None)

@@ -83,6 +83,13 @@ class ExchangeMetrics:
             registry=registry,
         )
 
+        self._clock_offset = Gauge(
+            "perpcache_exchange_clock_offset_seconds",
+            "How far the exchange's clock was ahead of this machine's when a job last read it.",
+            ("exchange",),
+            registry=registry,
+        )
+
     def watch_exchange(self, exchange: str, endpoints: Sequence[str], kinds: Sequence[str]) -> None:
         """Creates the exchange's counters at 0, so that they exist before their first event."""
         self._pauses.labels(exchange)
@@ -123,6 +130,9 @@ class ExchangeMetrics:
 
     def failed(self, exchange: str, kind: str) -> None:
         self._errors.labels(exchange, kind).inc()
+
+    def clock_read(self, exchange: str, offset_s: float) -> None:
+        self._clock_offset.labels(exchange).set(offset_s)
 
     def paused(self, exchange: str) -> None:
         self._pauses.labels(exchange).inc()

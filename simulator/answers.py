@@ -24,7 +24,7 @@ PERIODS_MS: Final = {
 @dataclass(slots=True)
 class Answer:
     """One HTTP answer. `rejected`: the client's parameters were wrong. `fault`: the kind of fault
-    injected into it, if any."""
+    injected into it, if any. `date_offset_ms`: how far its Date header is off."""
 
     status: int
     body: bytes
@@ -32,6 +32,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     rejected: bool = False
     fault: str = ""
+    date_offset_ms: int = 0
 
 
 _NGINX: Final = (

@@ -1,7 +1,8 @@
 """Simulated exchange time: real, set, frozen or advanced, with a skew for each exchange."""
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
 class Clock:
@@ -45,6 +46,15 @@ class Clock:
         """The time of `exchange`; without one, the time before any skew."""
         now_ms = self.flowing_ms() if self._frozen_ms is None else self._frozen_ms
         return now_ms + (self._skew_ms[exchange] if exchange else 0)
+
+    @contextlib.contextmanager
+    def moved(self, exchange: str, offset_ms: int) -> Iterator[None]:
+        """Moves the exchange's time, and nothing else, inside the `with`."""
+        self._skew_ms[exchange] += offset_ms
+        try:
+            yield
+        finally:
+            self._skew_ms[exchange] -= offset_ms
 
     def set(
         self,

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from simulator.clock_offsets import offset_problem
 from simulator.damage import NONSENSE_VARIANTS
 from simulator.exchange import FaultKind
 
@@ -31,6 +32,8 @@ KINDS: Final = {
     "hold": "the answer, once the rule is deleted; GET /sim/held waits until some are held",
     "nonsense": "impossible rows: variant high_below_low, negative_volume, unsorted, duplicate, "
     "off_grid, nan",
+    "clock_offset": "the time, `offset_ms` off (of endpoint time, unless the rule names another): "
+    "variant body alone, date (the Date header too), cached (an old answer with its Age)",
     "short_page": "fewer rows than requested: half of them, or `rows`",
 }
 # Changes of markets, applied once when the rule arrives; /sim/truth follows them.
@@ -44,7 +47,7 @@ EVENTS: Final = {
 _FIELDS: Final = frozenset({
     "exchange", "endpoint", "symbol", "client", "kind", "probability", "count", "after",
     "duration_s", "status", "text", "seconds", "variant", "rows", "retry_after", "ban_s", "times",
-    "time", "age_ms", "hours", "from_ms",
+    "time", "age_ms", "hours", "from_ms", "offset_ms",
 })  # fmt: skip
 _NUMBERS: Final = (
     "probability", "count", "after", "duration_s", "seconds", "rows", "retry_after"
@@ -135,6 +138,8 @@ class FaultRules:
                 raise InvalidRule(f"kind {kind} needs {name}")
         if kind == "nonsense" and settings.get("variant", "nan") not in NONSENSE_VARIANTS:
             raise InvalidRule(f"variant must be one of {', '.join(NONSENSE_VARIANTS)}")
+        if kind == "clock_offset" and (problem := offset_problem(settings)):
+            raise InvalidRule(problem)
 
     def add(self, settings: Mapping[str, Any], now_s: float) -> Rule:
         """Adds a rule. Raises InvalidRule."""
@@ -149,6 +154,8 @@ class FaultRules:
         )
         for name in ("exchange", "endpoint", "symbol", "client"):
             wanted = settings.get(name)
+            if name == "endpoint" and rule.kind == "clock_offset":
+                wanted = wanted or "time"
             if name == "exchange" and rule.kind in self._own_kinds:
                 wanted = self._own_kinds[rule.kind][0]
             if wanted is not None:

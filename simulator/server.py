@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from simulator import damage
+from simulator import clock_offsets, damage
 from simulator.answers import Answer
 from simulator.control import Control
 from simulator.exchange import Exchange
@@ -74,7 +74,7 @@ class Server:
             self._stats.refuse(
                 exchange.name, endpoint, query, answer.body[:300].decode("utf-8", "replace")
             )
-        return _response(answer, exchange.now_ms())
+        return _response(answer, exchange.now_ms() + answer.date_offset_ms)
 
     async def _exchange_answer(
         self, request: web.BaseRequest, exchange: Exchange, endpoint: str, query: dict[str, str],
@@ -126,6 +126,8 @@ class Server:
             return exchange.bad_status(int(rule.get("status")), rule.settings, client, counter)
         if kind in exchange.fault_kinds:
             return exchange.own_fault(rule.settings, endpoint, query)
+        if kind == "clock_offset":
+            return clock_offsets.answer(exchange, endpoint, query, rule.settings)
         if kind in damage.REPLACING:
             return damage.REPLACING[kind](exchange)
         if kind == "short_page":

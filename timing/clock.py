@@ -2,12 +2,25 @@
 
 import asyncio
 import time
-from typing import Protocol
+from typing import Final, Protocol
+
+_BOOT_CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)  # Linux
 
 
 def now_ms() -> int:
     """This machine's time in UTC milliseconds."""
     return time.time_ns() // 1_000_000
+
+
+def boot_s() -> float:
+    """Seconds since this machine started, those in which it slept included.
+
+    No step of the wall clock changes it. Where the system does not offer it, the monotonic clock
+    counts, which may stand still while the machine sleeps.
+    """
+    if _BOOT_CLOCK is None:
+        return time.monotonic()
+    return time.clock_gettime(_BOOT_CLOCK)
 
 
 class Clock(Protocol):

@@ -9,6 +9,7 @@ ExchangeError              one request, or one market's part, failed
 ├── Restricted             location not served: skip the exchange for this run
 ├── Blocked                refused with 403, 451 or a challenge: skip the market, unless the
 │                          exchange's clock is refused as well
+├── ClockWrong             its clock cannot be believed: skip the exchange for this run
 ├── SymbolGone             contract unknown or closed: skip the market
 ├── WindowRefused          time window not served: narrow it
 ├── BadRequest             invalid request, our fault: do not retry
@@ -99,6 +100,10 @@ class Restricted(ExchangeError):
 class Blocked(ExchangeError):
     """Refused by a firewall, by location or by a challenge page; the exchange's clock tells
     whether that concerns one market or the exchange."""
+
+
+class ClockWrong(ExchangeError):
+    """The exchange's clock contradicts what is known of the time; `cause` says by how much."""
 
 
 class SymbolGone(ExchangeError):

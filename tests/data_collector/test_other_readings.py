@@ -88,7 +88,9 @@ class Bench:
     ) -> list[list[Any]]:
         step = timeframe.interval_ms
         last = as_of_ms // step * step
-        known = coin.settlements(self.stub.clock(coin.exchange))[-KEEP:]
+        # Both exchanges' settlements are known up to the smaller of their clocks.
+        now_ms = min(self.stub.clock(other.exchange) for other in self.stub.coins.values())
+        known = coin.settlements(now_ms)[-KEEP:]
         settled = [row for row in known if row[0] <= as_of_ms]
         rows = []
         for open_ms in coin.opens(step, last - (candles - 1) * step, last):

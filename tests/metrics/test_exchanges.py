@@ -59,6 +59,6 @@ async def test_failures_retries_and_pauses(
 
 def test_every_error_of_a_request_that_was_sent_is_counted() -> None:
     assert (
-        *("SourceDown", "BadPayload", "RateLimited", "Banned", "TooFast", "Restricted"),
-        *("Blocked", "SymbolGone", "WindowRefused", "BadRequest", "InternalError"),
+        *("SourceDown", "BadPayload", "RateLimited", "Banned", "TooFast", "Restricted", "Blocked"),
+        *("ClockWrong", "SymbolGone", "WindowRefused", "BadRequest", "InternalError"),
     ) == ERROR_KINDS

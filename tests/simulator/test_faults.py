@@ -1,5 +1,6 @@
 """Every kind of fault does to a real client what it says."""
 
+import email.utils
 import http.client
 import itertools
 import json
@@ -405,3 +406,35 @@ def test_an_answer_is_held_until_its_rule_is_deleted(simulator: Simulator) -> No
         assert [answer.result(60)[0] for answer in held] == [200, 200]
     assert [rule["number"] for rule in rules] == [other["number"]]
     assert simulator.get("/sim/held", count=1, deadline_s=0)["held"] == 0
+
+
+def test_a_clock_that_is_off(sim: Simulator) -> None:
+    before = sim.full("GET", KLINES)[2]
+    seconds = NOW_MS // 1000
+    for variant, body_off_s, date_off_s, age in (
+        ("body", -10800, 0, None),
+        ("date", 7200, 7200, None),
+        ("cached", -300, -300, "300"),
+    ):
+        _fault(sim, "clock_offset", exchange="bybit", offset_ms=body_off_s * 1000, variant=variant)
+        _, headers, body = sim.full("GET", "/v5/market/time")
+        assert json.loads(body)["result"]["timeSecond"] == str(seconds + body_off_s)
+        date = email.utils.parsedate_to_datetime(headers["Date"]).timestamp()
+        assert (date, headers.get("Age")) == (seconds + date_off_s, age)
+        # Nothing else moves: the other exchange, other answers, the clock of the simulator.
+        assert sim.get("/fapi/v1/time")["serverTime"] == NOW_MS
+        assert sim.full("GET", KLINES)[2] == before
+        _, headers, _ = sim.full("GET", KLINE)
+        assert email.utils.parsedate_to_datetime(headers["Date"]).timestamp() == seconds
+        sim.delete("/sim/faults")
+        assert sim.get("/sim/clock")["bybit_ms"] == NOW_MS
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"offset_ms": 1.5}, {"offset_ms": True}, {"offset_ms": 10**16},
+                 {"offset_ms": 1, "variant": "odd"}, {"offset_ms": 1, "variant": "cached"}],
+)  # fmt: skip
+def test_an_impossible_offset_is_refused(sim: Simulator, settings: dict[str, object]) -> None:
+    status, _, body = sim.full("POST", "/sim/faults", json_body={"kind": "clock_offset"} | settings)
+    assert status == 400
+    assert b"offset_ms" in body or b"variant" in body
