@@ -33,6 +33,7 @@ from api.parts import Parts
 from api.scrape import ProcessGroup, build_scrape
 from api.state import ApiState
 from api.status import build_status
+from api.tokens import Tokens
 from api.version import read_version
 from config import Settings
 from database import DatabaseUnavailable
@@ -65,8 +66,8 @@ def create_app(
         build_home(VERSION, _SUMMARY),
         build_listing(),
         build_coins(settings),
-        build_jobs(settings),
-        build_status(settings),
+        build_jobs(app.tokens),
+        build_status(settings, app.tokens),
         build_scrape(processes),
         build_docs(),
     )
@@ -97,7 +98,10 @@ class Api(FastAPI):
             settings.max_bytes_in_flight // settings.web_concurrency, settings.trusted_proxies
         )
         self._metrics.add_bytes_in_flight(lambda: self.in_flight.total)
-        self._http = Middleware(super().__call__, self._metrics, self._cors, self.in_flight)
+        self.tokens = Tokens(settings, self._metrics)
+        self._http = Middleware(
+            super().__call__, self._metrics, self._cors, self.in_flight, self.tokens
+        )
         super().__init__(
             title="Perpcache",
             version=VERSION,

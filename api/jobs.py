@@ -13,8 +13,7 @@ from api.models import GetMarketData, Job, Jobs
 from api.openapi import content, responses
 from api.request_body import read_body
 from api.state import RequestParts
-from api.tokens import require_api_token, require_cron_secret
-from config import Settings
+from api.tokens import Tokens
 from job_queue.kinds import KINDS, collect_id, lane_of
 from job_queue.records import JobRecord
 from stores.hot.leases import current_holder
@@ -59,7 +58,7 @@ def _accepted(job: JobRecord) -> JSONResponse:
     return JSONResponse(job_json(job), status_code=202, headers=location)
 
 
-def build_jobs(settings: Settings) -> APIRouter:
+def build_jobs(tokens: Tokens) -> APIRouter:
     router = APIRouter(tags=["jobs"])
     api_scheme = HTTPBearer(
         scheme_name="API_TOKEN", description="Needed if API_TOKEN is set.", auto_error=False
@@ -67,10 +66,10 @@ def build_jobs(settings: Settings) -> APIRouter:
     cron_scheme = HTTPBearer(scheme_name="CRON_SECRET", auto_error=False)
 
     async def api_token(request: Request, _: Annotated[object, Security(api_scheme)]) -> None:
-        require_api_token(request, settings.api_token)
+        tokens.require_api(request)
 
     async def cron_secret(request: Request, _: Annotated[object, Security(cron_scheme)]) -> None:
-        require_cron_secret(request, settings.cron_secret)
+        tokens.require_cron(request)
 
     @router.post(
         "/get-market-data",

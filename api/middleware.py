@@ -26,6 +26,7 @@ from api.cors import Cors, origin_of
 from api.documents.endpoint import PREFIX, READING, CacheEndpoint
 from api.request_body import LARGEST_BODY, TOO_LARGE
 from api.state import ApiState
+from api.tokens import Tokens
 from metrics.api import OTHER, ApiMetrics
 
 # X-Frame-Options is for old browsers; no-referrer hides our URLs from other sites.
@@ -50,16 +51,25 @@ class Middleware:
     requests to `app`."""
 
     def __init__(
-        self, app: ASGIApp, metrics: ApiMetrics, cors: Cors, in_flight: BytesInFlight
+        self,
+        app: ASGIApp,
+        metrics: ApiMetrics,
+        cors: Cors,
+        in_flight: BytesInFlight,
+        tokens: Tokens,
     ) -> None:
         self._app = app
+        self._tokens = tokens
         self._in_flight = in_flight
         self._metrics = metrics
         self._cors = cors
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-        if path.startswith(PREFIX) and scope["method"] in READING:
+        is_reading = scope["method"] in READING
+        if is_reading and (refused := self._tokens.refuse_read(scope, path)) is not None:
+            return self._send_refusal(scope, send, refused)
+        if is_reading and path.startswith(PREFIX):
             documents: CacheEndpoint = scope["state"]["documents"]
             return documents(scope, receive, send, path[len(PREFIX) :])
         return self._answer(scope, receive, send, path)
@@ -74,6 +84,10 @@ class Middleware:
             await state["documents"](scope, receive, send, path[len(PREFIX) :])
         else:
             await self._serve(scope, receive, send, path)
+
+    async def _send_refusal(self, scope: Scope, send: Send, answer: Answer) -> None:
+        self._metrics.answered(scope["method"], OTHER, answer.status, 0.0)
+        await send_answer(scope, send, self._cors.applied(answer, origin_of(scope)))
 
     def _refused(self, scope: Scope) -> Answer | None:
         """A 413 for a large body, or the answer to a CORS preflight; None for other requests."""
@@ -91,9 +105,7 @@ class Middleware:
         try:
             holding = self._in_flight.hold(client, {own: _EXPECTED.get(path, LARGEST_BODY)})
         except TooManyBytes as error:
-            answer = self._cors.applied(answer_to(error, path), origin_of(scope))
-            self._metrics.answered(scope["method"], OTHER, answer.status, 0.0)
-            await send_answer(scope, send, answer)
+            await self._send_refusal(scope, send, answer_to(error, path))
             return
 
         async def send_held(message: MutableMapping[str, Any]) -> None:

@@ -181,8 +181,12 @@ class Ready(BaseModel):
     )
 
     status: Literal["ready", "degraded", "unavailable"]
-    parts: dict[str, str] = Field(description="'ok', or what is wrong with it")
-    caches: dict[str, CacheState | None] = Field(description="null: nothing collected yet")
+    parts: dict[str, str] = Field(
+        default={}, description="'ok', or what is wrong with it; absent if READ_TOKEN is needed"
+    )
+    caches: dict[str, CacheState | None] = Field(
+        default={}, description="null: nothing collected yet; absent as `parts`"
+    )
     detail: str | None = Field(default=None, description="with 503: the parts that are down")
 
 

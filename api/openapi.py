@@ -20,7 +20,7 @@ TAGS: Final = (
 )
 PROBLEMS: Final = {
     400: "the request is malformed, or its body ended early",
-    401: "the token is missing or wrong",
+    401: "the token is missing or wrong; GETs need READ_TOKEN, or API_TOKEN, if READ_TOKEN is set",
     403: "disabled: the service runs without CRON_SECRET",
     404: "not found, or not collected yet; the detail says what to do",
     405: "the path does not have this method; the header Allow lists those it has",
@@ -29,15 +29,17 @@ PROBLEMS: Final = {
     409: "the worker is busy, and if_busy is reject",
     413: "the body is larger than 64 KB",
     414: "the path and query are longer than 16 KB",
+    421: "the host that the request names is not served; ALLOWED_HOSTS lists those that are",
     422: "a parameter or the body is wrong; the detail names what is allowed",
-    429: "too many long polls from your address; retry without wait",
+    429: "too many long polls or unread answers of your address; the detail says what to do",
     431: "the headers are larger than 32 KB, or more than 100",
     500: "a bug in the service",
-    503: "a store does not answer, or there are too many connections; try again later",
+    503: "a store does not answer, or there are too many connections or unread answers; try again "
+    "later",
     505: "the HTTP version is neither 1.1 nor 1.0",
 }
 # Every route may answer these.
-ANYWHERE: Final = frozenset((400, 405, 413, 414, 431, 500, 503, 505))
+ANYWHERE: Final = frozenset((400, 401, 405, 413, 414, 421, 429, 431, 500, 503, 505))
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -168,7 +170,7 @@ def _read_document() -> dict[str, Any]:
             "304": {"description": "you have the newest version", "headers": _HEADERS},
             **{
                 str(status): {"description": PROBLEMS[status]}
-                for status in sorted(ANYWHERE | {404, 406, 422, 429})
+                for status in sorted(ANYWHERE | {404, 406, 422})
             },
         },
     }

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from api.documents.listing import document_state
@@ -14,6 +14,7 @@ from api.openapi import responses
 from api.parts import Parts
 from api.readiness import LOCKS, exchanges_state, locks_state, pause_key, writes_state
 from api.state import RequestParts
+from api.tokens import Tokens
 from cache_manager import DocumentMeta
 from config import Settings
 from database import DatabaseUnavailable, ListingState
@@ -29,7 +30,7 @@ _PROBE_EVERY_S: Final = 1.0
 _BEATS_UNKNOWN: Final = "unknown while the store takes no writes"
 
 
-def build_status(settings: Settings) -> APIRouter:
+def build_status(settings: Settings, tokens: Tokens) -> APIRouter:
     router = APIRouter(tags=["status"])
     probe = _DatabaseProbe(settings)
 
@@ -46,12 +47,13 @@ def build_status(settings: Settings) -> APIRouter:
         },
         summary="Whether the service works",
     )
-    async def ready(parts: RequestParts) -> JSONResponse:
+    async def ready(request: Request, parts: RequestParts) -> JSONResponse:
         """503 if the hot store does not answer or no worker has sent a heartbeat for 30 s (over
         Upstash: 60 s).
         `degraded` while the database is away or read-only, the store takes no writes, a lease
         never ends, or an exchange brings nothing, is paused, or its list of markets cannot be read:
-        documents are still served."""
+        documents are still served. With READ_TOKEN set, only readers that send it get more than
+        the status."""
         (store, metas, health), (database, lists, refusal), (jobs, unknown) = await asyncio.gather(
             _store_state(parts, settings), probe(parts), _jobs(parts)
         )
@@ -72,9 +74,10 @@ def build_status(settings: Settings) -> APIRouter:
         status = "unavailable" if failed else "ready" if all_ok else "degraded"
         asked_ms = now_ms()
         caches = {name: meta and document_state(meta, asked_ms) for name, meta in metas.items()}
-        answer: dict[str, Any] = {"status": status, "parts": states, "caches": caches}
-        if failed:
-            answer["detail"] = "; ".join(failed)
+        answer: dict[str, Any] = {"status": status}
+        if tokens.may_read(request.scope):
+            answer |= {"parts": states, "caches": caches}
+            answer |= {"detail": "; ".join(failed)} if failed else {}
         return JSONResponse(answer, status_code=503 if failed else 200)
 
     return router

@@ -1,41 +1,90 @@
-"""Checks the bearer tokens API_TOKEN and CRON_SECRET."""
+"""Checks the bearer tokens API_TOKEN, READ_TOKEN and CRON_SECRET, and logs wrong ones."""
 
 import hashlib
 import hmac
+from typing import Final
 
+import structlog
 from fastapi import HTTPException, Request
 from pydantic import SecretStr
 
+from api.answers import Answer, Scope, answer_to
+from api.client_address import client_of
+from config import Settings
+from logging_setup import ThrottledLog
+from metrics.api import OTHER, ApiMetrics
 
-def require_api_token(request: Request, token: SecretStr | None) -> None:
-    """Raises 401 unless the request carries API_TOKEN, or none is configured."""
-    secret = _secret(token)
-    if secret and not _carries(request, secret):
-        raise _unauthorized("send the header Authorization: Bearer <API_TOKEN>")
-
-
-def require_cron_secret(request: Request, token: SecretStr | None) -> None:
-    """Raises 401 unless the request carries CRON_SECRET, 403 if none is configured."""
-    secret = _secret(token)
-    if not secret:
-        raise HTTPException(403, "disabled: start the service with CRON_SECRET set")
-    if not _carries(request, secret):
-        raise _unauthorized("send the header Authorization: Bearer <CRON_SECRET>")
+_LOGGED_EVERY_S: Final = 1.0
+_ALWAYS_READABLE: Final = frozenset(("/health", "/ready", "/ui"))
+_READABLE_FILES: Final = "/ui/"
+# The first segments of paths, for the log: a path is input and may be anything.
+_KNOWN: Final = frozenset(
+    ("", "api", "cache", "coins", "docs", "get-market-data", "jobs", "metrics", "openapi.json")
+)
 
 
-def _unauthorized(message: str) -> HTTPException:
+class Tokens:
+    """The tokens of the settings; an empty one counts as not set."""
+
+    def __init__(self, settings: Settings, metrics: ApiMetrics) -> None:
+        self._api = _digest(settings.api_token)
+        self._cron = _digest(settings.cron_secret)
+        self._read = _digest(settings.read_token)
+        self._proxies = settings.trusted_proxies
+        self._metrics = metrics
+        self._log = ThrottledLog(structlog.get_logger(__name__), every_s=_LOGGED_EVERY_S)
+
+    def require_api(self, request: Request) -> None:
+        """Raises 401 unless the request carries API_TOKEN, or none is configured."""
+        if self._api and not self._carries(request.scope, "API_TOKEN", self._api):
+            raise _unauthorized("API_TOKEN")
+
+    def require_cron(self, request: Request) -> None:
+        """Raises 401 unless the request carries CRON_SECRET, 403 if none is configured."""
+        if not self._cron:
+            raise HTTPException(403, "disabled: start the service with CRON_SECRET set")
+        if not self._carries(request.scope, "CRON_SECRET", self._cron):
+            raise _unauthorized("CRON_SECRET")
+
+    def may_read(self, scope: Scope) -> bool:
+        """Whether READ_TOKEN is not configured, or the request carries it or API_TOKEN."""
+        return not self._read or self._carries(scope, "READ_TOKEN", self._read, self._api)
+
+    def refuse_read(self, scope: Scope, path: str) -> Answer | None:
+        """A 401 for a GET or HEAD that needs READ_TOKEN and lacks it."""
+        if not self._read or path in _ALWAYS_READABLE or path.startswith(_READABLE_FILES):
+            return None
+        return None if self.may_read(scope) else answer_to(_unauthorized("READ_TOKEN"), path)
+
+    def _carries(self, scope: Scope, setting: str, *digests: bytes) -> bool:
+        """Whether the request has one of these tokens; a wrong one is counted and logged."""
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        if not given:
+            return False
+        scheme, _, value = given[0].partition(b" ")
+        # Digests have one length, so the time of the comparison does not reveal the secret's.
+        theirs = hashlib.sha256(value.strip()).digest()
+        matches = [hmac.compare_digest(theirs, ours) for ours in digests if ours]
+        if any(matches) and scheme.lower() == b"bearer" and len(given) == 1:
+            return True
+        self._metrics.wrong_token(setting)
+        segment = str(scope["path"]).removeprefix("/").partition("/")[0]
+        self._log.warning(
+            "wrong_token",
+            setting=setting,
+            client=client_of(scope, self._proxies),
+            method=scope["method"],
+            route=f"/{segment}" if segment in _KNOWN else OTHER,
+        )
+        return False
+
+
+def _unauthorized(setting: str) -> HTTPException:
+    message = f"send the header Authorization: Bearer <{setting}>"
     return HTTPException(401, message, {"WWW-Authenticate": "Bearer"})
 
 
-def _secret(token: SecretStr | None) -> bytes:
-    return token.get_secret_value().encode() if token is not None else b""
-
-
-def _carries(request: Request, secret: bytes) -> bool:
-    given = [value for name, value in request.headers.raw if name == b"authorization"]
-    if len(given) != 1:
-        return False
-    scheme, _, value = given[0].partition(b" ")
-    # Digests have one length, so the time of the comparison does not reveal the secret's.
-    theirs, ours = (hashlib.sha256(text).digest() for text in (value.strip(), secret))
-    return hmac.compare_digest(theirs, ours) and scheme.lower() == b"bearer"
+def _digest(token: SecretStr | None) -> bytes:
+    """The token's digest; empty if it is not set."""
+    secret = token.get_secret_value().encode() if token is not None else b""
+    return hashlib.sha256(secret).digest() if secret else b""

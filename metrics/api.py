@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import Final
 
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
@@ -87,10 +87,20 @@ class ApiMetrics:
             "Long polls that wait for a newer document.",
             registry=self.registry,
         )
+        self._wrong_tokens = Counter(
+            "perpcache_http_wrong_tokens",
+            "Requests with a wrong bearer token, by the setting that names the right one.",
+            ["setting"],
+            registry=self.registry,
+        )
 
     def answered(self, method: str, route: str, status: int, duration_s: float | None) -> None:
         """Counts an answer. `route` is a template; `duration_s` is None for a long poll."""
         self._http.count(method, route, status, duration_s)
+
+    def wrong_token(self, setting: str) -> None:
+        """Counts a request with a wrong token where the one of `setting` is needed."""
+        self._wrong_tokens.labels(setting).inc()
 
     def add_bytes_in_flight(self, read: Callable[[], float]) -> None:
         """Adds the gauge of the bytes that `read` returns."""

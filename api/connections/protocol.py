@@ -112,6 +112,7 @@ class ServingProtocol(HttpToolsProtocol):
             return
         self._stop_keep_alive()
         was_in_head = self._in_head
+        self._trailer_bytes += len(data)
         self._in_parts = was_in_head or len(data) > LONGEST_TARGET
         try:
             self.parser.feed_data(data)
@@ -123,11 +124,9 @@ class ServingProtocol(HttpToolsProtocol):
         if was_in_head and self._in_head:
             self._open_head_bytes += len(data)
             self._check_open_head()
-        elif self._in_body:
-            self._trailer_bytes += len(data)
-            if self._trailer_bytes > LARGEST_TRAILER:
-                self._refuse(431, f"trailers are larger than {LARGEST_TRAILER} bytes: send fewer")
-                return
+        elif self._in_body and self._trailer_bytes > LARGEST_TRAILER:
+            self._refuse(431, f"trailers are larger than {LARGEST_TRAILER} bytes: send fewer")
+            return
         if self._timer is None and (self._in_head or self._is_idle()):
             # Also after the rest of an unread body, or empty lines: a head must follow.
             self._start_head_timer()

@@ -40,7 +40,7 @@ JUNK: dict[str, tuple[bytes, int]] = {
     "another host": (b"GET / HTTP/1.1\r\nHost: other.example\r\n\r\n", 421),
     "another target": (b"GET http://other.example/ HTTP/1.1\r\nHost: x\r\n\r\n", 421),
     "endless trailer": (
-        _POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nA: " + b"b" * 70_000,
+        _POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nA: " + b"b" * 600_000,
         431,
     ),
     "tunnel": (b"CONNECT evil.example:443 HTTP/1.1\r\nHost: x\r\n\r\n", 400),

@@ -73,6 +73,13 @@ async def test_trailers_are_limited(native_api: ServedApi) -> None:
         assert status in (b"431", b""), sent  # reset, if more of it came than the answer waited for
 
 
+async def test_a_body_in_many_chunks_is_no_trailer(native_api: ServedApi) -> None:
+    chunks = b"400\r\n" + b" " * 1024 + b"\r\n"
+    request = post(b"").replace(b"12\r\n", chunks * 60 + b"12\r\n")
+    assert len(request) > LARGEST_TRAILER
+    assert (await native_api.raw(request))[0] == 202
+
+
 async def test_heads_that_wait_are_limited(native_api: ServedApi) -> None:
     """A pipeline of large heads behind an answer that does not come."""
     head = b"GET /health HTTP/1.1\r\nHost: x\r\nA: %b\r\n\r\n"
