@@ -24,6 +24,7 @@ from api.documents.endpoint import CacheEndpoint
 from api.documents.listing import build_listing
 from api.documents.long_poll_quota import LongPolls
 from api.documents.publish_watcher import PublishWatcher
+from api.documents.query import InvalidQuery
 from api.documents.unknown_symbols import ListedSymbols
 from api.home import build_home
 from api.jobs import build_jobs
@@ -189,6 +190,7 @@ def _handle_errors(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     for kind in (
         HTTPException,
         RequestValidationError,
+        InvalidQuery,
         StoreUnavailable,
         DatabaseUnavailable,
         TimeoutError,

@@ -3,9 +3,10 @@
 import asyncio
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse
 
+from api.documents.query import only_parameters
 from api.models import Coins
 from api.openapi import responses
 from api.state import RequestParts
@@ -21,7 +22,11 @@ def build_coins(settings: Settings) -> APIRouter:
     router = APIRouter(tags=["documents"])
 
     @router.get(
-        "/coins", response_model=Coins, responses=responses(422, 503), summary="The markets"
+        "/coins",
+        response_model=Coins,
+        dependencies=[Depends(only_parameters("exchange", "timeframe"))],
+        responses=responses(422, 503),
+        summary="The markets",
     )
     async def coins(
         parts: RequestParts,

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from pydantic import ValidationError
 
+from api.documents.query import only_parameters
 from api.models import GetMarketData, Job, Jobs
 from api.openapi import content, responses
 from api.request_body import read_body
@@ -75,7 +76,7 @@ def build_jobs(tokens: Tokens) -> APIRouter:
         "/get-market-data",
         status_code=202,
         response_model=Job,
-        dependencies=[Depends(api_token)],
+        dependencies=[Depends(api_token), Depends(only_parameters("if_busy"))],
         responses=responses(401, 408, 409, 422, 503),
         openapi_extra={
             "requestBody": {

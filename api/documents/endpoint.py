@@ -151,7 +151,8 @@ class CacheEndpoint:
         if document is None:
             return self._with_cors(await nothing_yet(self._queue, name), scope)
         if self._client_has(request, document):
-            return self._answer(document, request, None)
+            missing = await self._none_known(document, request)
+            return missing or self._answer(document, request, None)
         body = self._cache.cached_body(document, request.query, request.coding)
         if body is not None and body.length <= NOT_COUNTED:
             return await self._with_body(document, request, body, None)
@@ -169,6 +170,19 @@ class CacheEndpoint:
         except BaseException:
             holding.release()
             raise
+
+    async def _none_known(self, document: CachedDocument, request: ParsedRequest) -> Answer | None:
+        """The 404 in place of a 304 that names no entity tag of ours, if all symbols of the query
+        are unknown; None for others."""
+        symbols, last = request.query.filter.symbols, request.last_answer
+        if symbols is None or (last is not None and last.etag_base == document.etag_base):
+            return None
+        if request.if_none_match is not None and request.if_none_match.strip() != b"*":
+            return None
+        body = await self._cache.body(document, request.query, request.coding)
+        if body.absent != symbols or body.absent & await self._listed.current():
+            return None
+        return await self._with_absent(document, request, body, None)
 
     async def _with_body(
         self,
@@ -238,6 +252,8 @@ class CacheEndpoint:
                     # `*` matches any version, so a new one is one that differs from the first.
                     first = version if first is None else first
                     if not self._client_has(request, document) or version != first:
+                        return document
+                    if await self._none_known(document, request):
                         return document
                 if not is_counted:
                     counted.enter_context(self._long_polls.counted(scope))

@@ -1,12 +1,15 @@
-"""Parses and validates the query parameters of GET /cache/<name>."""
+"""Parses and validates the query parameters of GET /cache/<name>; names unknown parameters."""
 
 import hashlib
 import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
+
+from fastapi import Request
 
 from documents.text import DocumentFilter
 from market.markets import Exchange
@@ -87,6 +90,36 @@ def _read_query(query_string: bytes) -> DocumentQuery:
 _read_query_cached = lru_cache(1024)(_read_query)
 
 
+def unknown_parameters(given: Iterable[str], known: Sequence[str]) -> list[dict[str, Any]]:
+    """The errors of parameters that are not `known`, each with the nearest known one.
+
+    The unknown name is input and not repeated.
+    """
+    unknown = [name for name in given if name not in known and name != _CACHE_BUSTER]
+    messages: dict[str, None] = {}
+    for name in unknown[:_MOST_UNKNOWN]:
+        near = get_close_matches(name[:_LONGEST_COMPARED].lower(), known, 1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        are = "The parameters are" if len(known) > 1 else "The only parameter is"
+        messages[f"unknown parameter: {meant}{are} {', '.join(known)}"] = None
+    return [{"type": "unknown", "loc": ["query"], "msg": text} for text in messages]
+
+
+def only_parameters(*known: str) -> Callable[[Request], None]:
+    """A dependency for routes of the framework: raises InvalidQuery for other parameters, and for
+    one that is given twice."""
+
+    def check(request: Request) -> None:
+        given = [name for name, _ in request.query_params.multi_items()]
+        errors = unknown_parameters(dict.fromkeys(given), known)
+        repeated = [name for name in known if given.count(name) > 1]
+        errors += [_error("repeated", name, "must be given once") for name in repeated]
+        if errors:
+            raise InvalidQuery(errors)
+
+    return check
+
+
 class _Reader:
     """Reads typed values from a query string and collects the errors."""
 
@@ -110,17 +143,12 @@ class _Reader:
 
     def symbols(self) -> frozenset[str] | None:
         names = self.names("symbol")
+        if names is not None and not names:
+            self._refuse("symbol", "empty", "must be one or more symbols, such as BTCUSDT")
         return names and frozenset(name.upper() for name in names)
 
     def refuse_unknown(self) -> None:
-        """Suggests the nearest parameter. The unknown name is input and not repeated."""
-        unknown = [name for name in self._given if name not in PARAMETERS and name != _CACHE_BUSTER]
-        messages: dict[str, None] = {}
-        for name in unknown[:_MOST_UNKNOWN]:
-            near = get_close_matches(name[:_LONGEST_COMPARED].lower(), PARAMETERS, 1)
-            meant = f"did you mean {near[0]}? " if near else ""
-            messages[f"unknown parameter: {meant}The parameters are {', '.join(PARAMETERS)}"] = None
-        self.errors += [{"type": "unknown", "loc": ["query"], "msg": text} for text in messages]
+        self.errors += unknown_parameters(self._given, PARAMETERS)
 
     def integer(self, name: str, *, least: int) -> int | None:
         value = self._single(name)

@@ -1,5 +1,7 @@
 """The markets over HTTP, with a database and without."""
 
+import pytest
+
 from database import Database
 from market.markets import Exchange, ListedMarket, Market
 from market.timeframes import Timeframe
@@ -41,7 +43,25 @@ async def test_coins_and_a_database_that_is_there(
         assert "'binance'" in str(answer) or "'5m'" in str(answer)
 
 
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("exchnge=binance", "did you mean exchange? The parameters are exchange, timeframe"),
+        ("symbol=BTCUSDT", "unknown parameter: The parameters are exchange, timeframe"),
+        ("exchange=binance&exchange=bybit", "must be given once"),
+        ("exchange=", "'binance' or 'bybit'"),
+        ("timeframe=", "'5m'"),
+    ],
+)
+async def test_coins_refuse_what_they_do_not_know(
+    native_api: ServedApi, query: str, told: str
+) -> None:
+    status, _, answer = await ask(native_api, "GET", f"/coins?{query}")
+    assert status == 422
+    assert told in answer["detail"][0]["msg"]
+
+
 async def test_coins_without_a_database(native_api: ServedApi) -> None:
-    status, headers, answer = await ask(native_api, "GET", "/coins")
+    status, headers, answer = await ask(native_api, "GET", "/coins?_=123")
     assert (status, headers["retry-after"]) == (503, "5")
     assert "database" in answer["detail"]

@@ -173,6 +173,21 @@ async def test_if_busy(api: ServedApi) -> None:
     assert (status, "'reject'" in str(answer)) == (422, True)
 
 
+async def test_unknown_parameters_of_a_post(native_api: ServedApi) -> None:
+    body = {"timeframe": "4h"}
+    for query, told in (
+        ("if_bussy=reject", "did you mean if_busy? The only parameter is if_busy"),
+        ("timeframe=1h", "unknown parameter: The only parameter is if_busy"),
+        ("if_busy=reject&if_busy=reject", "must be given once"),
+        ("if_busy=", "reject"),
+    ):
+        status, _, answer = await ask(native_api, "POST", f"/get-market-data?{query}", body)
+        assert status == 422
+        assert told in answer["detail"][0]["msg"]
+    assert await native_api.queue.list() == []
+    assert (await ask(native_api, "POST", "/get-market-data?_=1", body))[0] == 202
+
+
 async def test_abort_and_unknown_jobs(api: ServedApi) -> None:
     for path in ("/jobs/collect:4h", "/jobs/collect:8h", "/jobs/x", "/jobs/..%2Fcache", "/jobs/"):
         for method in ("GET", "DELETE"):

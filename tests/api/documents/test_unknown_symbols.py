@@ -44,6 +44,34 @@ async def test_symbols_that_nobody_lists_are_named(
         assert ("GET /coins" in told) == (near is None)
 
 
+async def test_validators_that_match_anything_do_not_hide_that_symbols_are_unknown(
+    native_published: ServedApi,
+) -> None:
+    api = native_published
+    later = "Fri, 01 Jan 2100 00:00:00 GMT"
+    for method in ("GET", "GET", "HEAD"):
+        for conditions in ({"If_None_Match": "*"}, {"If_Modified_Since": later}):
+            for query, status in (
+                ("symbol=nope", 404),
+                ("symbol=nope,nada&limit=1", 404),
+                ("symbol=nope&wait=60", 404),  # at once, as without a validator
+                ("symbol=nope,btcusdt", 304),
+                ("symbol=XYZUSDT", 304),
+                ("limit=1", 304),
+            ):
+                answer = await get(api, f"/cache/4h?{query}", method, **conditions)
+                assert answer[0] == status, (query, conditions)
+                assert (b"GET /coins" in answer[2]) == (status == 404 and method == "GET")
+    # In a new version, too, and after it has been answered with a body.
+    path = "/cache/4h?symbol=btcusdt"
+    assert (await get(api, path))[0] == 200
+    assert (await get(api, path, If_None_Match="*"))[0] == 304
+    await api.publish("4h", document(AS_OF_MS + 1), AS_OF_MS + 1)
+    assert (await get(api, path, If_None_Match="*"))[0] == 304
+    assert (await get(api, "/cache/4h?symbol=nope", If_None_Match="*"))[0] == 404
+    assert (await get(api, path))[0] == 200
+
+
 async def test_unknown_symbols_are_few_and_plain_in_the_answer(
     native_published: ServedApi,
 ) -> None:
