@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
+from chaos.left_out_rows import failures, holes, market_key, without
+
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
 INTERVALS_MS: Final = {
@@ -144,6 +146,8 @@ def check_candles(name: str, document: Document, facts: Facts) -> Findings:
     if findings.problems:
         return findings
     lacks = {(f"{lack['exchange']}:{lack['symbol']}", lack["part"]) for lack in document["missing"]}
+    failed = {market_key(lack) for lack in failures(document) if lack["part"] == "klines"}
+    left_out = holes(document, "klines", INTERVALS_MS["4h" if name == "8h" else name])
     absent = _absent_exchanges(document)
     present = set()
     for market in document["markets"]:
@@ -153,24 +157,27 @@ def check_candles(name: str, document: Document, facts: Facts) -> Findings:
             findings.add(f"{key}: fields {list(market)}")
             continue
         named = frozenset(part for lacking, part in lacks if lacking == key)
-        _check_market(name, key, market, document["as_of"], named, facts, findings)
+        hollow = left_out.get(key, set())
+        _check_market(name, key, market, document["as_of"], named, facts, findings, key in failed,
+                      hollow)  # fmt: skip
     findings.compared["markets"] += len(present)
     for key in facts.required:
         told = (key, "klines") in lacks or key.partition(":")[0] in absent
         if key not in present and (facts.settled or not told):
             findings.add(f"{key} is neither in markets nor in missing")
-    if facts.settled and document["missing"]:
-        findings.add(f"missing without any fault: {document['missing'][:3]}")
+    # A row that was left out stays told until it is asked for again.
+    if facts.settled and (unexplained := failures(document)):
+        findings.add(f"missing without any fault: {unexplained[:3]}")
     return findings
 
 
 def _check_market(
     name: str, key: str, market: Document, as_of_ms: int, lacks: Collection[str], facts: Facts,
-    findings: Findings,
+    findings: Findings, failed: bool, hollow: Collection[int],
 ) -> None:  # fmt: skip
     checked_at, stale_since = market["checked_at"], market["stale_since"]
     stale = stale_since is not None
-    for problem in _freshness_problems(market, as_of_ms, "klines" in lacks, facts.settled):
+    for problem in _freshness_problems(market, as_of_ms, failed, facts.settled):
         findings.add(f"{key}: {problem}")
     truth = facts.truths.get(checked_at)
     if truth is None or key not in truth.rows:
@@ -190,11 +197,16 @@ def _check_market(
             for time, row in expected.items()
             if time >= first_ms and not gone_ms[0] < time <= gone_ms[1]
         }
+    # Of a longer candle only a part may lack; neither its presence nor its numbers are certain.
+    partly = {time - time % INTERVALS_MS[name] for time in hollow}
+    expected = {time: row for time, row in expected.items() if time in times or time not in partly}
     if times != sorted(expected):
         findings.add(f"{key}: {_difference(times, sorted(expected))}")
         return
     reported = 0
     for row in market["rows"]:
+        if row[0] in partly:
+            continue
         problem = _row_problem(row, expected[row[0]], states if row[0] == forming_ms else ())
         if problem:
             reported += 1
@@ -305,6 +317,7 @@ def check_funding_document(
         return findings
     lacks = {f"{lack['exchange']}:{lack['symbol']}" for lack in document["missing"]}
     absent = _absent_exchanges(document)
+    left_out = holes(document, "funding_rate", MINUTE_MS)
     present = set()
     for market in document["markets"]:
         key = f"{market['exchange']}:{market['symbol']}"
@@ -312,8 +325,13 @@ def check_funding_document(
         expected = settlements.get(market["checked_at"], {}).get(key)
         if expected is None:
             findings.add(f"{key}: not traded, or no true data")
-        elif market["rows"] != expected:
-            findings.add(f"{key}: settlements {_rows_differ(market['rows'], expected)}")
+        else:
+            complete = without(expected, left_out.get(key, ()))
+            rows = market["rows"]
+            if len(complete) < len(expected):  # an older one is kept in its place
+                rows = rows[-len(complete) :]
+            if rows != complete:
+                findings.add(f"{key}: settlements {_rows_differ(market['rows'], complete)}")
         if market["interval_hours"] not in (1, 2, 4, 8):
             findings.add(f"{key}: an interval of {market['interval_hours']} hours")
         findings.compared["settlements"] += len(market["rows"])
@@ -321,8 +339,8 @@ def check_funding_document(
         told = key in lacks or key.partition(":")[0] in absent
         if key not in present and (settled or not told):
             findings.add(f"{key} is neither in markets nor in missing")
-    if settled and document["missing"]:
-        findings.add(f"missing without any fault: {document['missing'][:3]}")
+    if settled and (unexplained := failures(document)):
+        findings.add(f"missing without any fault: {unexplained[:3]}")
     return findings
 
 

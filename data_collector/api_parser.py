@@ -19,6 +19,7 @@ from market.columns import TIME
 from market.left_out import LeftOut
 from market.markets import Exchange, FundingRow, Market
 from market.rows import Columns, TimedValues, on_grid
+from market.timeframes import HOUR_MS, MINUTE_MS
 from venues import VENUES
 from venues.reading import AnswerPage, Instrument, PayloadErrors, Settlement, Ticker
 from venues.venue import Endpoint
@@ -204,6 +205,8 @@ def _interest_fault(row: OpenInterestRow) -> str | None:
 
 
 def _rate_fault(row: Settlement) -> str | None:
+    if row.time_ms % HOUR_MS >= MINUTE_MS:  # they are stamped some ms late
+        return "time off the full hours at which funding is settled"
     return None if abs(row.rate) < _RATE_LIMIT else f"impossible funding rate: {row.rate}"
 
 

@@ -383,3 +383,20 @@ def test_parts_of_documents(checked: CheckedDocument) -> None:
     assert part["version"] == document["version"]
     since = document["as_of"] - 3 * INTERVALS_MS[NAME]
     assert all(len(m["rows"]) == 3 for m in cut(document, {"since": since})["markets"][1:])
+
+
+def test_a_row_that_is_left_out_has_to_be_told(checked: CheckedDocument) -> None:
+    document = copy.deepcopy(checked.document)
+    fresh = [m for m in document["markets"] if m["stale_since"] is None and len(m["rows"]) > 5]
+    hole = fresh[0]["rows"].pop(3)[0]
+
+    def problems(reason: str) -> list[str]:
+        lack = {name: fresh[0][name] for name in ("exchange", "symbol")}
+        lack |= {"part": "klines", "reason": reason}
+        told = {**document, "missing": [*document["missing"], lack]}
+        return check_candles(NAME, told, checked.facts).problems
+
+    assert problems(f"row at {hole + 5} left out: off the grid") == []
+    assert problems(f"row after {hole - 3_600_000} left out: no time") == []
+    assert problems(f"row at {hole + 3_600_000} left out: so")
+    assert problems("no answer within 10 s")
