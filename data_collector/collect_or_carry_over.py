@@ -92,7 +92,9 @@ class Collection:
             return
         self._progress(tasks.market)
         if refresh is not None and refresh.reused:
-            left_out += self._still_left_out(tasks.market, "klines", before=refresh.klines)
+            left_out += self._still_left_out(
+                tasks.market, "klines", before=refresh.klines, found=left_out
+            )
         open_interest = await self._open_interest(tasks, candles, refresh)
         funding = await self._funding(tasks)
         self._merge(tasks.market, candles, open_interest, funding, refresh)
@@ -128,12 +130,28 @@ class Collection:
         return candles, None
 
     def _still_left_out(
-        self, market: Market, part: MissingPart, *, before: FetchTask | None = None
+        self,
+        market: Market,
+        part: MissingPart,
+        *,
+        before: FetchTask | None = None,
+        found: Sequence[LeftOut] = (),
     ) -> list[LeftOut]:
-        """The rows left out of the old series and not asked for again: those before the task."""
+        """The rows left out of the old series and not asked for again: those before the task.
+
+        `found`: the rows left out of its answer, some of which may have been counted before.
+        """
         known = self.previous.left_out(market, part)
-        step_ms = self.timeframe.interval_ms
-        return [row for row in known if before is None or row.slot_ms(step_ms) < before.start_ms]
+        if before is None:
+            return known
+        step_ms, begin_ms = self.timeframe.interval_ms, before.start_ms
+        still = [row for row in known if row.slot_ms(step_ms) < begin_ms]
+        for row in known:
+            if not row.reason and row not in still:
+                others = row.rows - sum(new.time_ms <= row.time_ms for new in found)
+                if others > 0:
+                    still.append(LeftOut(begin_ms - step_ms, "", rows=others))
+        return still
 
     def _carry_over(self, market: Market) -> None:
         """Delivers the market's rows from the previous documents, if any."""
@@ -174,7 +192,9 @@ class Collection:
                 asked = self.run.horizons.served(asked)
             snapshots = refresh.merged_interest(asked, fetched)
             if snapshots is not None:
-                left_out += self._still_left_out(tasks.market, "open_interest", before=asked)
+                left_out += self._still_left_out(
+                    tasks.market, "open_interest", before=asked, found=left_out
+                )
                 return snapshots
             self.results.count_correction(tasks.market, "open_interest")
             left_out.clear()
