@@ -26,6 +26,7 @@ from logging_setup import ThrottledLog
 from market.markets import Exchange
 from metrics.exchanges import ExchangeMetrics
 from stores.hot.store import HotStore
+from texts.redaction import Redactor
 from timing.clock import Clock, SystemClock
 from venues import VENUES
 from venues.errors import (
@@ -76,6 +77,7 @@ class ExchangeClient:
             for exchange in VENUES
             if (credentials := settings.base_credentials(exchange))
         }
+        self._redactor = Redactor(settings.secrets())
         self._request_s = request_s
         self.concurrency = settings.concurrency_limit
         clock = clock or SystemClock()
@@ -223,6 +225,11 @@ class ExchangeClient:
             self.limits.for_exchange(request.exchange).answered(request, ticket, headers)
         refusal = judge(request, status, headers, body, self.clock.wall_ms())
         if refusal is not None:
+            if self._auth:
+                # A proxy's error page may repeat the password that it was sent; hidden before the
+                # text is cut.
+                cleaned = self._redactor.clean(body.decode("latin-1")).encode("latin-1")
+                refusal = judge(request, status, headers, cleaned, self.clock.wall_ms()) or refusal
             raise refusal
         if request.endpoint is Endpoint.TIME:
             counts.header_time_ms[request.exchange] = answered_at_ms(headers)

@@ -119,7 +119,8 @@ from logging_setup import configure_logging
 configure_logging("INFO", sys.argv[1], ["hunter2"])
 log = structlog.get_logger("room")
 log.info("seen\x1b[2J", name="\x1b]0;title\u202e", half="\ud800", list=["a\nb", {"k\x07": "\x9b"}])
-log.warning("told", error=ValueError("\x1b[31m HUNTER2"), url="redis://:hunter2@h", deep=["hunter2"])
+error = ValueError("no \x1b[31m HUNTER2")
+log.warning("told", error=error, url="redis://:hunter2@h", deep=["hunter2"])
 try:
     raise ValueError("for \x1b[31m hunter2\nsecond line")
 except ValueError:
