@@ -120,8 +120,11 @@ def files(folder: Path) -> list[str]:
     return [*read, *(str(path) for path in folder.rglob("*"))]
 
 
-@pytest.mark.parametrize("upstash", [False, True], ids=["redis", "upstash"])
-@pytest.mark.parametrize("dead", [False, True], ids=["repeating", "dead"])
+@pytest.mark.parametrize(
+    ("upstash", "dead"),
+    [(False, False), (True, False), (False, True)],
+    ids=["redis that repeats", "Upstash that repeats", "nothing there"],
+)
 async def test_stores_that_refuse_are_told_nothing_of_and_tell_nothing(
     start_service: StartService, data_dir: Path, upstash: bool, dead: bool
 ) -> None:
