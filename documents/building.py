@@ -47,6 +47,7 @@ class DocumentBuilder:
         self._timeframe = timeframe
         self._source = source
         self._fragments: dict[tuple[Exchange, str], DeflatedPart] = {}
+        self._rows_of: dict[tuple[Exchange, str], int] = {}
         self._newest_open_ms = 0
         self.rows = 0
 
@@ -77,9 +78,16 @@ class DocumentBuilder:
             "stale_since": series.stale_since_ms,
         }
         self._fragments[sort_key] = deflate(_fragment(head, encoded))
+        self._rows_of[sort_key] = len(rows)
         self.rows += len(rows)
         if rows:
             self._newest_open_ms = max(self._newest_open_ms, rows[-1][TIME])
+
+    def remove(self, market: Market) -> None:
+        """Takes the market out again, if it was added."""
+        sort_key = (market.exchange, market.symbol)
+        if self._fragments.pop(sort_key, None) is not None:
+            self.rows -= self._rows_of.pop(sort_key)
 
     def _encoded(self, market: Market, rows: Sequence[Row]) -> bytes:
         """The rows as a JSON array; Rows and equal tuples give the same bytes."""

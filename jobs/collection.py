@@ -43,6 +43,7 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
         )
         for produced, stored in previous.items()
     }
+    DocumentDraft.join(drafts.values())
     funding = await known_funding(context, lease, progress)
     progress.enter("fetch")
     collected = await fetch_market_data(
@@ -60,6 +61,8 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
     )
     absent, unlisted = await absences(context, collected.brought, collected.absent)
     missing = sorted([*collected.missing, *unlisted])
+    for draft in drafts.values():
+        await asyncio.to_thread(draft.encode_rest)
     stored_bytes, not_stored = 0, {}
     for draft in drafts.values():
         size, error = await _publish(context, draft, collected.as_of_ms, missing, lease, progress)

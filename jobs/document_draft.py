@@ -4,14 +4,14 @@ The carried-over rows of failed markets come from data_collector/collect_or_carr
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import structlog
 
 from documents.building import DocumentBuilder, Source
 from documents.deflated import Deflated
-from market.markets import MarketSeries, Meta, Missing
+from market.markets import Market, MarketSeries, Meta, Missing
 from market.metadata import MetadataBatch
 from market.timeframes import Timeframe
 
@@ -35,6 +35,7 @@ class DocumentDraft:
         self._builder = DocumentBuilder(timeframe, source)
         self._batch: list[MarketSeries] = []
         self._refused: list[Missing] = []
+        self._together: Sequence[DocumentDraft] = (self,)
         self.computed: dict[str, Meta] = {}  # by Market.key
         self.markets = 0
         self.rows = 0
@@ -44,6 +45,20 @@ class DocumentDraft:
         self._batch.append(series)
         if len(self._batch) == _BATCH_SIZE:
             self._encode_batch()
+
+    @staticmethod
+    def join(drafts: Iterable["DocumentDraft"]) -> None:
+        """A market that one of the drafts refuses is in none of them.
+
+        Call `encode_rest` for all of them before the first is finished.
+        """
+        together = tuple(drafts)
+        for draft in together:
+            draft._together = together
+
+    def encode_rest(self) -> None:
+        """Encodes the markets that are still held; CPU work, as `finish`."""
+        self._encode_batch()
 
     def finish(
         self, *, version: int, as_of_ms: int, updated_at_ms: int, missing: list[Missing]
@@ -61,22 +76,48 @@ class DocumentDraft:
 
     def _encode_batch(self) -> None:
         batch, self._batch = self._batch, []
+        refused = {(missing.exchange, missing.symbol) for missing in self._refused}
+        batch = [s for s in batch if (s.market.exchange, s.market.symbol) not in refused]
         computed = self._compute(batch)
         for series in batch:
-            market, key = series.market, series.market.key
+            key = series.market.key
             numbers = computed.get(key, {})
             try:
                 self._builder.add(series, {**self._known.get(key, {}), **numbers})
-            except ValueError as error:
-                # An invalid row costs only its own market.
-                log.error("market_rows_invalid", market=key, error=str(error))
-                self._refused.append(Missing(market.exchange, market.symbol, "klines", str(error)))
+            except MemoryError:
+                raise
+            except Exception as error:
+                # Whatever is wrong with a market's rows costs only that market.
+                invalid = isinstance(error, ValueError)
+                reason = str(error) if invalid else f"internal error: {type(error).__name__}"
+                log.error("market_rows_invalid", market=key, error=reason, exc_info=not invalid)
+                for draft in self._together:
+                    draft._refuse(series.market, reason)
             else:
                 if numbers:
                     self.computed[key] = numbers
 
+    def _refuse(self, market: Market, reason: str) -> None:
+        self._builder.remove(market)
+        self.computed.pop(market.key, None)
+        self._refused.append(Missing(market.exchange, market.symbol, "klines", reason))
+
     def _compute(self, batch: list[MarketSeries]) -> dict[str, Meta]:
         """The metadata of the markets whose candles are fresh, by Market.key."""
+        try:
+            return self._metadata_of(batch)
+        except MemoryError:
+            raise
+        except Exception:
+            log.exception("metadata_not_computed", document=str(self.timeframe))
+        # One by one, so that only the market with the trouble lacks its numbers.
+        computed: dict[str, Meta] = {}
+        for series in batch:
+            with contextlib.suppress(ValueError, TypeError, ArithmeticError, LookupError):
+                computed |= self._metadata_of([series])
+        return computed
+
+    def _metadata_of(self, batch: list[MarketSeries]) -> dict[str, Meta]:
         metadata = MetadataBatch(self.timeframe)
         for series in batch:
             if series.stale_since_ms is not None:

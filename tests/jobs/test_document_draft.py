@@ -7,9 +7,11 @@ from typing import Any
 import orjson
 import pytest
 
+from documents.building import DocumentBuilder
 from jobs import document_draft
 from jobs.document_draft import DocumentDraft
-from market.markets import Exchange, Market, MarketSeries, Row
+from market.markets import Exchange, Market, MarketSeries, Meta, Row
+from market.metadata import MetadataBatch
 from market.timeframes import HOUR_MS, Timeframe
 
 AS_OF_MS = 1_795_185_441_250
@@ -87,3 +89,80 @@ def test_what_is_known_stays_where_nothing_is_computed() -> None:
     assert fresh["rank"] == 7.0
     assert fresh["hurst"] == draft.computed["binance:AUSDT"]["hurst"] != 0.1
     assert stale == {"hurst": 0.2, "rank": 8.0}
+
+
+@pytest.mark.parametrize("held", [1, 3, 16])
+@pytest.mark.parametrize("bad", [Timeframe.H4, Timeframe.H8])
+def test_documents_of_one_collection_refuse_a_market_together(
+    monkeypatch: pytest.MonkeyPatch, held: int, bad: Timeframe
+) -> None:
+    """What serves its candles of 4h and not of 8h would look right and be half."""
+    monkeypatch.setattr(document_draft, "_BATCH_SIZE", held)
+    drafts = {each: DocumentDraft(each, "collected", {}) for each in (Timeframe.H4, Timeframe.H8)}
+    DocumentDraft.join(drafts.values())
+    for symbol in ("AUSDT", "BUSDT", "CUSDT"):
+        for timeframe, draft in drafts.items():
+            first_ms = Timeframe.H8.window_start(AS_OF_MS, 150)
+            found = [
+                (first_ms + n * timeframe.interval_ms, *row[1:]) for n, row in enumerate(rows(20))
+            ]
+            wrong = symbol == "BUSDT" and timeframe is bad
+            draft.add(series(symbol, not_a_number(found) if wrong else found))
+    for draft in drafts.values():
+        draft.encode_rest()
+    for draft in drafts.values():
+        document = finished(draft)
+        assert [market["symbol"] for market in document["markets"]] == ["AUSDT", "CUSDT"]
+        assert [missing["symbol"] for missing in document["missing"]] == ["BUSDT"]
+        assert (draft.markets, draft.rows) == (2, 40)
+        assert not [key for key in draft.computed if "BUSDT" in key]
+
+
+def test_whatever_fails_while_a_market_is_encoded_is_its_own_trouble(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add = DocumentBuilder.add
+
+    def failing(builder: DocumentBuilder, found: MarketSeries, meta: Meta) -> None:
+        if found.market.symbol == "BUSDT":
+            raise RecursionError("a mistake of ours")
+        add(builder, found, meta)
+
+    monkeypatch.setattr(DocumentBuilder, "add", failing)
+    draft = DocumentDraft(Timeframe.H1, "collected", {})
+    for symbol in ("AUSDT", "BUSDT", "CUSDT"):
+        draft.add(series(symbol, rows()))
+    document = finished(draft)
+    assert [market["symbol"] for market in document["markets"]] == ["AUSDT", "CUSDT"]
+    assert [missing["reason"] for missing in document["missing"]] == [
+        "internal error: RecursionError"
+    ]
+
+
+def test_metadata_that_cannot_be_computed_costs_no_rows_and_no_other_metadata(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    finish = MetadataBatch.finish
+    batches: list[list[str]] = []
+    add = MetadataBatch.add
+
+    def noted(batch: MetadataBatch, key: str, *rest: Any) -> None:
+        vars(batch).setdefault("keys", []).append(key)
+        add(batch, key, *rest)
+
+    def failing(batch: MetadataBatch) -> dict[str, Meta]:
+        keys = vars(batch).get("keys", [])
+        batches.append(keys)
+        if "binance:BUSDT" in keys:
+            raise ZeroDivisionError("a mistake of ours")
+        return finish(batch)
+
+    monkeypatch.setattr(MetadataBatch, "add", noted)
+    monkeypatch.setattr(MetadataBatch, "finish", failing)
+    draft = DocumentDraft(Timeframe.H1, "collected", {})
+    for symbol in ("AUSDT", "BUSDT", "CUSDT"):
+        draft.add(series(symbol, rows()))
+    document = finished(draft)
+    assert [market["symbol"] for market in document["markets"]] == ["AUSDT", "BUSDT", "CUSDT"]
+    assert set(draft.computed) == {"binance:AUSDT", "binance:CUSDT"}
+    assert document["missing"] == []
