@@ -15,8 +15,10 @@ from starlette.responses import Response
 from api.bytes_in_flight import Holding, TooManyBytes
 from api.documents.long_poll_quota import TooManyLongPolls
 from api.documents.query import InvalidQuery
+from api.without_addresses import without_addresses
 from database import DatabaseUnavailable
 from documents.text import DocumentError
+from logging_setup import ThrottledLog
 from stores.hot.store import StoreUnavailable
 
 # A client that takes less than this in this time (3.3 KB/s) is disconnected.
@@ -43,6 +45,7 @@ NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
 CSP: Final[Header] = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
 log = structlog.get_logger(__name__)
+throttled = ThrottledLog(log)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,8 @@ def answer_to(error: BaseException, path: str) -> Answer:
         case TooManyLongPolls():
             return problem(429, str(error), RETRY)
         case StoreUnavailable() | DatabaseUnavailable() | TimeoutError():
-            return problem(503, str(error) or "no answer in time", RETRY)
+            throttled.warning("store_did_not_answer", path=path, error=str(error) or "timeout")
+            return problem(503, without_addresses(error) or "no answer in time", RETRY)
         case DocumentError():
             log.error("document_unreadable", path=path, error=str(error))
             return problem(503, f"the stored document cannot be read: {error}", RETRY)

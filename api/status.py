@@ -15,6 +15,7 @@ from api.parts import Parts
 from api.readiness import LOCKS, exchanges_state, locks_state, pause_key, writes_state
 from api.state import RequestParts
 from api.tokens import Tokens
+from api.without_addresses import without_addresses
 from cache_manager import DocumentMeta
 from config import Settings
 from database import DatabaseUnavailable, ListingState
@@ -94,7 +95,7 @@ async def _store_state(
                 store_health(parts.store, locks=LOCKS, pauses=pauses),
             )
     except (StoreUnavailable, TimeoutError) as error:
-        return f"away: {str(error) or 'no answer in time'}", {}, None
+        return f"away: {without_addresses(error) or 'no answer in time'}", {}, None
     state = "ok" if health.refusal is None else f"takes no writes: {health.refusal}"
     return state, metas, health
 
@@ -137,7 +138,7 @@ class _DatabaseProbe:
                     settings.exchanges, settings.quote
                 )
         except DatabaseUnavailable as error:
-            return f"away: {error}", {}, None
+            return f"away: {without_addresses(error)}", {}, None
         except TimeoutError:
             return f"away: no answer within {_READY_DEADLINE_S:g} s", {}, None
         return "ok", lists, refusal
@@ -149,4 +150,4 @@ async def _jobs(parts: Parts) -> tuple[Sequence[JobRecord], str | None]:
         async with asyncio.timeout(_READY_DEADLINE_S):
             return await parts.queue.list(), None
     except (StoreUnavailable, TimeoutError) as error:
-        return [], f"unknown: {str(error) or 'no answer in time'}"
+        return [], f"unknown: {without_addresses(error) or 'no answer in time'}"

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from api.answers import NO_CACHE, Answer, problem
+from api.without_addresses import of_a_store
 from documents.names import GLOBAL_FR
 from job_queue.kinds import producer_of
 from job_queue.queue import JobQueue
@@ -69,4 +70,5 @@ def describe_run(job_id: str, run: LastRun) -> str:
     words = {"complete": "completed", "failed": "failed", "aborted": "was aborted"}
     how = words.get(run.state, f"ended as {run.state}")
     text = f"the last run of {job_id} {how} at {ended:%Y-%m-%dT%H:%M:%SZ}"
-    return f"{text}: {run.error[:_LONGEST_ERROR]}" if run.error else text
+    error = of_a_store(run.error)
+    return f"{text}: {error[:_LONGEST_ERROR]}" if error else text
