@@ -12,6 +12,7 @@ from data_collector.fetch_strategies import fetch_funding, fetch_klines, fetch_o
 from data_collector.funding_rules import present_interval
 from data_collector.incremental import PreviousDocuments, RefreshPlan
 from data_collector.internal_errors import ENDS_JOB
+from data_collector.life_rows import begin_of_life, candles_of_life, settlements_of_life
 from data_collector.results import Results
 from data_collector.run import CollectionRun, work_through
 from data_collector.task_builder import LONGEST_FUNDING_STEP_MS, FetchTask, MarketTasks
@@ -25,7 +26,7 @@ from market.markets import (
     MissingPart,
     Row,
 )
-from market.rows import Rows, first_time
+from market.rows import Rows, TimedValues, first_time
 from market.timeframes import Timeframe
 from venues.errors import BadPayload, ExchangeError, GaveUp, SourceDown, TooFast
 
@@ -119,15 +120,27 @@ class Collection:
         """The candles not known yet and the plan; or all candles and None. Adds to `left_out`."""
         refresh = self.previous.plan(tasks)
         if refresh is None:
-            return await fetch_klines(self.run, tasks.klines, left_out), None
+            return await self._whole_life(tasks, left_out), None
         candles = await fetch_klines(self.run, refresh.klines, left_out)
-        if refresh.matches(candles):
-            return candles, refresh
+        unchanged = refresh.matches(candles)
+        ours = candles_of_life(tasks.market, refresh.reused, candles, self.timeframe.interval_ms)
+        if unchanged and ours is not None:
+            return ours, refresh
         if refresh.klines != tasks.klines:
             left_out.clear()
-            candles = await fetch_klines(self.run, tasks.klines, left_out)
-        self.results.count_correction(tasks.market, "klines")
-        return candles, None
+            ours = await self._whole_life(tasks, left_out)
+        if not unchanged:
+            self.results.count_correction(tasks.market, "klines")
+        return ours or (), None
+
+    async def _whole_life(self, tasks: MarketTasks, left_out: list[LeftOut]) -> Sequence[Candle]:
+        """All candles of the window that are of the market's present life."""
+        step_ms = self.timeframe.interval_ms
+        candles = await fetch_klines(self.run, tasks.klines, left_out)
+        ours = candles_of_life(tasks.market, Rows.of(()), candles, step_ms) or ()
+        if ours and len(ours) < len(candles):
+            left_out[:] = [row for row in left_out if row.slot_ms(step_ms) >= first_time(ours)]
+        return ours
 
     def _still_left_out(
         self,
@@ -262,6 +275,13 @@ class Collection:
         funding: FundingSeries | None,
         refresh: RefreshPlan | None,
     ) -> None:
+        reused: Sequence[Row] = refresh.reused if refresh is not None else ()
+        rows: Sequence[Row | Candle] = reused or candles
+        if rows:
+            step_ms = self.timeframe.interval_ms
+            begin_ms = begin_of_life(market, first_time(rows), step_ms)
+            open_interest = TimedValues.of(open_interest).between(begin_ms, self.as_of_ms)
+            funding = funding and settlements_of_life(funding, begin_ms)
         merged = merge_data(
             candles,
             open_interest,
@@ -269,19 +289,21 @@ class Collection:
             timeframe=self.timeframe,
             as_of_ms=self.as_of_ms,
             history_candles=self.history_candles,
-            reused=refresh.reused if refresh is not None else (),
+            reused=reused,
         )
         start_ms = self.timeframe.window_start(self.as_of_ms, self.history_candles)
         made: list[tuple[Timeframe, MarketSeries]] = []
         for target in self.timeframe.produces:
-            rows, exact = merged.rows, merged.exact
+            made_rows, exact = merged.rows, merged.exact
             if target is not self.timeframe and refresh is not None:
-                rows = refresh.aggregate(rows, target, window_start_ms=start_ms, exact=exact)
-            elif target is not self.timeframe:
-                rows = aggregate(
-                    rows, self.timeframe, target, window_start_ms=start_ms, exact=exact
+                made_rows = refresh.aggregate(
+                    made_rows, target, window_start_ms=start_ms, exact=exact
                 )
-            made.append((target, MarketSeries(market, rows, self.as_of_ms)))
+            elif target is not self.timeframe:
+                made_rows = aggregate(
+                    made_rows, self.timeframe, target, window_start_ms=start_ms, exact=exact
+                )
+            made.append((target, MarketSeries(market, made_rows, self.as_of_ms)))
         # All documents get the market, or none: everything is computed before the first has it.
         self._delivered.add(market.key)
         for target, series in made:

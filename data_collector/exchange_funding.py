@@ -26,6 +26,7 @@ from data_collector.funding_rules import (
     still_lacking,
 )
 from data_collector.internal_errors import ENDS_JOB
+from data_collector.life_rows import settlements_of_life
 from data_collector.listings import (
     FundingSchedule,
     fetch_funding_schedule,
@@ -169,7 +170,7 @@ class ExchangeFunding:
         series = self._known.get(market.key)
         if series is None or series.checked_at_ms > now_ms + _CLOCK_TOLERANCE_MS:
             return None
-        return series
+        return settlements_of_life(series, market.since_ms)
 
     # --- the settlements of all symbols in one answer ------------------------------------------
 
@@ -277,7 +278,8 @@ class ExchangeFunding:
         before, and earlier windows follow.
         """
         hours = self._scheduled_hours(market) or LONGEST_INTERVAL_HOURS
-        oldest_ms = max(market.launched_ms - market.launched_ms % HOUR_MS, 0)
+        begin_ms = max(market.launched_ms, market.since_ms, 0)
+        oldest_ms = begin_ms - begin_ms % HOUR_MS
         start_ms = max(asked_ms - (self._history + 1) * hours * HOUR_MS, oldest_ms)
         rows = await self._window(market, start_ms, asked_ms, hours, self._history, left_out)
         while len(rows) < self._history and start_ms > oldest_ms:
@@ -327,7 +329,8 @@ class ExchangeFunding:
             checked_at_ms = max(checked_at_ms, series.checked_at_ms)
         hours = self._interval(market, merged)
         lacking = still_lacking(left_out, merged)
-        self._store(FundingSeries(market, merged, hours, checked_at_ms, lacking))
+        updated = FundingSeries(market, merged, hours, checked_at_ms, lacking)
+        self._store(settlements_of_life(updated, market.since_ms))
 
     def _store(self, series: FundingSeries) -> None:
         self._results.series[series.market.key] = series

@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
+from data_collector.life_rows import is_of_life
 from data_collector.task_builder import FetchTask, MarketTasks
 from market.aggregation import aggregate, with_merged
 from market.candles import Candle, Candles, ExactTexts
@@ -200,6 +201,8 @@ class PreviousDocuments:
         closed = rows.between(self._start_ms, settled_ms)
         if not len(closed) or not _well_formed(rows, timeframe):
             return None
+        if not is_of_life(market, closed, timeframe.interval_ms):
+            return None  # the document is from before another contract got the symbol
         first_ms, last_ms = int(closed.times[0]), int(closed.times[-1])
         begin_ms = self._fetch_start(market.exchange, last_ms)
         count = int(np.searchsorted(closed.times, begin_ms))
@@ -214,7 +217,7 @@ class PreviousDocuments:
             # A market that was listed during a candle has no snapshot at its open time.
             old = (times > first_ms) & (times >= task.start_ms) & (times <= late_ms)
             nulls = bool((lacking & old).any())
-        front_ms = max(self._start_ms, timeframe.floor(market.launched_ms))
+        front_ms = max(self._start_ms, timeframe.floor(max(market.launched_ms, market.since_ms)))
         front_ms = min(front_ms, first_ms)
         holes = count * timeframe.interval_ms < begin_ms - front_ms
         due = self._is_full_fetch_due(market, series)

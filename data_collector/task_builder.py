@@ -138,13 +138,16 @@ def build_tasks(
 def klines_task(
     timeframe: Timeframe, market: Market, *, as_of_ms: int, history_candles: int
 ) -> FetchTask:
-    """The candles of the window that ends with the candle at `as_of_ms`."""
+    """The candles of the window that ends with the one at `as_of_ms`, none of an earlier life."""
     end_ms = timeframe.floor(as_of_ms)
+    start_ms = max(
+        timeframe.window_start(as_of_ms, history_candles), timeframe.floor(market.since_ms)
+    )
     return FetchTask(
         market,
         Endpoint.KLINES,
         timeframe,
-        timeframe.window_start(as_of_ms, history_candles),
+        min(start_ms, end_ms),
         end_ms,
         timeframe.interval_ms,
         newest_ms=end_ms,

@@ -1,7 +1,7 @@
 """The collection job: fetches one timeframe's markets, builds its documents and publishes them."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -17,7 +17,8 @@ from jobs.document_draft import DocumentDraft
 from jobs.funding import known_funding
 from jobs.markets import markets_to_collect
 from jobs.stored import read_stored, stored_as_of_ms
-from market.markets import Meta, Missing
+from market.markets import Market, Meta, Missing
+from market.rows import first_time
 from market.timeframes import Timeframe
 from stores.hot.leases import Lease, retry_under_lease
 
@@ -39,7 +40,7 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
         produced: DocumentDraft(
             produced,
             "collected" if produced is timeframe else "aggregated",
-            await _known_metadata(context, produced, stored),
+            await _known_metadata(context, produced, stored, markets),
         )
         for produced, stored in previous.items()
     }
@@ -89,15 +90,32 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
 
 
 async def _known_metadata(
-    context: JobContext, timeframe: Timeframe, stored: StoredSeries | None
+    context: JobContext,
+    timeframe: Timeframe,
+    stored: StoredSeries | None,
+    markets: Sequence[Market],
 ) -> Mapping[str, Meta]:
-    """Each market's stored metadata by Market.key; if the database is away, the document's."""
+    """Each market's stored metadata by Market.key; if the database is away, the document's, but for
+    markets that have begun a new life since."""
     try:
         coins = await context.database.get_coins_from_db(timeframe, **context.selection)
     except DatabaseUnavailable as error:
         log.warning("metadata_taken_from_document", document=str(timeframe), error=str(error))
-        return stored.metas() if stored is not None else {}
+        metas = stored.metas() if stored is not None else {}
+        return {
+            market.key: metas[market.key]
+            for market in markets
+            if market.key in metas and not _has_earlier_rows(stored, market, timeframe)
+        }
     return {coin.market.key: coin.meta for coin in coins}
+
+
+def _has_earlier_rows(stored: StoredSeries | None, market: Market, timeframe: Timeframe) -> bool:
+    """Whether the document has rows of another contract under the market's symbol."""
+    if not market.since_ms or stored is None:
+        return False
+    rows = stored[market.key].rows
+    return bool(rows) and first_time(rows) + timeframe.interval_ms <= market.since_ms
 
 
 async def _publish(
