@@ -10,9 +10,11 @@ from api.connections.limits import ConnectionLimits
 from api.connections.server import serve_app
 from api_routes import create_app
 from commands.composition import open_parts
+from commands.embedded_stores import embedded_stores
 from commands.listening import READY_WORDS, address_of, listen
 from commands.open_files import raise_open_file_limit
 from commands.runtime import tune_garbage_collection
+from commands.store_check import run_with_checked_store
 from commands.terminal import say_if_heard
 from config import Settings
 from metrics.api import ApiMetrics
@@ -22,14 +24,21 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
     """Serves until `stop`, on the inherited socket `fd` or on HOST and PORT; `name` distinguishes
     it from the other processes behind the same socket."""
     fd: int | None = arguments.fd
-    # The processes behind one socket have one parent, whose id names their group.
-    several = settings.web_concurrency > 1
-    if fd is None and several:
+    if fd is None and settings.web_concurrency > 1:
         from commands.serve import supervise
 
         return await supervise(settings, stop, with_worker=False)
+    async with embedded_stores(settings) as found:
+        work = _serve(found, stop, arguments.name, fd)
+        # A parent's worker tells what there is to tell, or the parent itself.
+        return await run_with_checked_store(found, stop, work, tell=fd is None)
+
+
+async def _serve(settings: Settings, stop: asyncio.Event, name: str, fd: int | None) -> int:
+    # The processes behind one socket have one parent, whose id names their group.
+    several = settings.web_concurrency > 1
     group = f"{socket.gethostname()}:{os.getppid()}" if several else None
-    metrics = ApiMetrics(arguments.name, group=group)
+    metrics = ApiMetrics(name, group=group)
     app = create_app(settings, lambda: open_parts(settings, "api"), metrics=metrics)
     tune_garbage_collection()
     listener = socket.socket(fileno=fd) if fd is not None else listen(settings)

@@ -11,6 +11,7 @@ import structlog
 from commands.data_dir import remember_exchanges
 from commands.embedded_stores import embedded_stores
 from commands.listening import announce, listen
+from commands.store_check import run_with_checked_store
 from commands.supervisor import Child, ChildSpec
 from commands.terminal import say_if_heard
 from config import Settings
@@ -29,20 +30,32 @@ async def run(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) ->
 
 
 async def supervise(settings: Settings, stop: asyncio.Event, *, with_worker: bool) -> int:
-    """Keeps the API processes, and the worker, running as children until `stop`."""
+    """Keeps the API processes, and the worker, running as children until `stop`.
+
+    Raises CannotStart if the hot store cannot be used or belongs to others.
+    """
     listener = listen(settings)
+    async with embedded_stores(settings) as found:
+        if found.redis_url != settings.redis_url and found.redis_url is not None:
+            # The embedded Redis has no password; only this user may enter its socket's folder.
+            say_if_heard(f"Perpcache: embedded Redis at {found.redis_url.get_secret_value()}")
+        work = _run_children(settings, stop, listener, with_worker=with_worker)
+        # The worker tells what there is to tell.
+        return await run_with_checked_store(found, stop, work, tell=not with_worker)
+
+
+async def _run_children(
+    settings: Settings, stop: asyncio.Event, listener: socket.socket, *, with_worker: bool
+) -> int:
     apis = [
         Child(_child(name, "api", "--name", name, "--fd", str(listener.fileno()), fd=listener))
         for name in settings.api_names
     ]
     workers = [Child(_child("worker", "worker"))] if with_worker else []
-    async with embedded_stores(settings) as found, asyncio.TaskGroup() as running:
+    async with asyncio.TaskGroup() as running:
         for child in (*apis, *workers):
             running.create_task(child.keep_running(), name=child.spec.name)
         announcing = running.create_task(announce(listener))
-        if found.redis_url != settings.redis_url and found.redis_url is not None:
-            # The embedded Redis has no password; only this user may enter its socket's folder.
-            say_if_heard(f"Perpcache: embedded Redis at {found.redis_url.get_secret_value()}")
         await stop.wait()
         log.info("stopping")
         announcing.cancel()

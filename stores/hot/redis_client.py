@@ -28,7 +28,8 @@ from texts.redaction import Redactor
 _PING_AFTER_S: Final = 10.0  # a listener without messages for so long checks its connection
 # Servers append this to the error of a command inside a script.
 _IN_SCRIPT: Final = re.compile(r" script: (?:\w+, )?on @user_script:\d+\.?$")
-_CLIENT_COMMAND: Final = re.compile(r"\bclient\b", re.IGNORECASE)  # in NOPERM and unknown command
+# In the errors NOPERM and unknown command.
+_CLIENT_COMMAND: Final = re.compile(r"['`]client['`|]", re.IGNORECASE)
 
 
 class NativeStore:
@@ -76,11 +77,8 @@ class NativeStore:
             # Idle connections are probably dead too, and new ones are cheap.
             await self._discard(*self._take_idle())
             raise StoreUnavailable(f"redis: no answer within {deadline_s:g} s") from None
-        except (ResponseError, AuthenticationError) as error:
-            code, reason = _error_code(error, self._clean)
-            raise StoreRefused(f"redis: {reason}", code) from None
         except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"redis: {short(self._clean(str(error)))}") from None
+            raise _unavailable(error, self._clean) from None
 
     def script(self, lua: str) -> Script:
         return Script(self, lua)
@@ -237,11 +235,13 @@ def _error_code(error: RedisError, clean: Callable[[str], str]) -> tuple[str, st
 
 
 def _is_about_names(error: BaseException) -> bool:
-    return isinstance(error, ResponseError) and _CLIENT_COMMAND.search(str(error)) is not None
+    return isinstance(error, RedisError) and _CLIENT_COMMAND.search(str(error)) is not None
 
 
 def _unavailable(error: Exception, clean: Callable[[str], str]) -> StoreUnavailable:
-    if isinstance(error, ResponseError | AuthenticationError):
-        code, reason = _error_code(error, clean)
+    # What the server refuses while connecting is the cause of redis-py's own error.
+    refused = error.__cause__ if isinstance(error.__cause__, ResponseError) else error
+    if isinstance(refused, ResponseError | AuthenticationError):
+        code, reason = _error_code(refused, clean)
         return StoreRefused(f"redis: {reason}", code)
     return StoreUnavailable(f"redis: {short(clean(str(error))) or 'no answer in time'}")
