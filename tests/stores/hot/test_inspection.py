@@ -16,7 +16,7 @@ from stores.hot.beats import beat, store_health, workers_alive
 from stores.hot.inspection import RIGHTS, Inspection, inspect
 from stores.hot.leases import try_acquire
 from stores.hot.redis_client import NativeStore
-from stores.hot.store import HotStore, StoreUnavailable
+from stores.hot.store import HotStore, StoreRefused, StoreUnavailable
 from tests.fixtures.cache import document, save
 from tests.fixtures.signals import until_now
 from tests.fixtures.upstash import OwnValkey
@@ -251,3 +251,23 @@ async def test_a_cluster_node_that_does_not_hold_the_prefix_is_refused(
     server = cluster_of_one(own_valkey, "0 100")
     with pytest.raises(StoreUnavailable, match="CLUSTERDOWN"):
         await inspect(open_as(server, prefix="{perp}:"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("MOVED 7365 10.0.0.5:6379", "name the node that does, 10.0.0.5:6379"),
+        ("ERR unknown command 'EVAL', with args beginning with: ", "does not run scripts (EVAL)"),
+        ("NOPERM this user has no permissions to run the 'select' command", "may not run SELECT: "),
+    ],
+)
+async def test_what_else_a_server_may_answer(
+    store: HotStore, monkeypatch: pytest.MonkeyPatch, answer: str, said: str
+) -> None:
+    """Answers of servers that cannot be had here."""
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise StoreRefused(f"redis: {answer}", answer.partition(" ")[0])
+
+    monkeypatch.setattr(store, "execute", refuse)
+    assert said in await refusal(store)

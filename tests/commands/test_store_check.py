@@ -1,0 +1,99 @@
+"""Commands refuse a hot store that they cannot use, or that holds the data of others."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+import redis
+
+from tests.fixtures.service import Service, StartService
+from tests.fixtures.signals import until_now
+from tests.fixtures.upstash import OwnValkey, UpstashEndpoint
+
+OWNER: Final = "perpcache:owner"
+OTHERS: Final = {"binance": "https://fapi.binance.com"}
+REFUSED: Final = 69
+NOWHERE: Final = {
+    "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x",
+    "BINANCE_BASE_URL": "http://user:hunter2@127.0.0.1:1",
+    "EXCHANGES": "binance",
+}
+
+
+async def refusal(start_service: StartService, *command: str, **settings: str) -> str:
+    """The one line with which a command refuses to start."""
+    service = await start_service(*command, wait=False, **NOWHERE | settings)
+    return await the_line(service)
+
+
+async def the_line(service: Service) -> str:
+    await asyncio.wait_for(service.process.wait(), 30)
+    assert await service.stop() == REFUSED, service.lines
+    printed = "\n".join(service.lines)
+    assert "Traceback" not in printed and "hunter2" not in printed
+    return next(line for line in service.lines if line.startswith("perpcache: "))
+
+
+@pytest.mark.parametrize(
+    "command", [("serve",), ("api",), ("worker",), ("collect", "4h"), ("funding",)]
+)
+async def test_every_command_refuses_the_keys_of_others(
+    command: tuple[str, ...], start_service: StartService, redis_url: str
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset(OWNER, mapping=OTHERS)
+        line = await refusal(start_service, *command, REDIS_URL=redis_url)
+        assert line == (
+            "perpcache: REDIS_URL: its keys without REDIS_PREFIX hold the data of binance at "
+            "https://fapi.binance.com, not at http://127.0.0.1:1: set another REDIS_PREFIX or, to "
+            "take them over, first run DEL perpcache:owner there"
+        )
+        assert client.keys() == [OWNER.encode()]
+
+
+async def test_the_line_names_upstash_the_prefix_and_the_installation(
+    start_service: StartService, upstash: UpstashEndpoint, redis_url: str
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset(f"perp:{OWNER}", "INSTALLATION_ID", "live-1")
+    line = await refusal(
+        start_service, "worker", REDIS_PREFIX="perp:", INSTALLATION_ID="x", **upstash.environment
+    )
+    assert line == (
+        "perpcache: UPSTASH_REDIS_REST_URL: its keys with REDIS_PREFIX 'perp:' belong to the "
+        "installation with INSTALLATION_ID live-1 (not x): set another REDIS_PREFIX, or "
+        "INSTALLATION_ID=live-1 if this is a part of it; to take them over, first run "
+        "DEL perp:perpcache:owner there"
+    )
+
+
+async def test_a_store_that_was_away_at_the_start_is_checked_when_it_answers(
+    start_service: StartService, own_valkey: Callable[..., OwnValkey]
+) -> None:
+    server = own_valkey()
+    with redis.Redis.from_url(server.url) as client:
+        client.hset(OWNER, mapping=OTHERS)
+    server.kill()
+    service = await start_service(**NOWHERE, REDIS_URL=server.url)
+    status, answer = await service.answer("/ready")
+    assert status == 503 and answer["parts"]["store"].startswith("away"), answer
+    server.start()
+    assert "hold the data of binance at https://fapi.binance.com" in await the_line(service)
+    with redis.Redis.from_url(server.url) as client:
+        assert client.keys("job*") == client.keys("lock*") == client.keys("cache*") == []
+
+
+async def test_missing_rights_and_eviction_are_told_by_the_worker(
+    start_service: StartService, own_valkey: Callable[..., OwnValkey]
+) -> None:
+    server = own_valkey("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+    worker = await start_service("worker", wait=False, **NOWHERE, REDIS_URL=server.url)
+    await worker.until_said("store_may_evict", "allkeys-lru", "noeviction")
+    with redis.Redis.from_url(server.url) as client:
+        recorded = until_now(lambda: client.hgetall(OWNER))
+        assert recorded == {b"binance": b"http://127.0.0.1:1"}
+        client.execute_command("ACL", "SETUSER", "perp", "on", ">pw", "~*", "+@all", "-rename")
+    url = server.url.replace("unix://", "unix://perp:pw@")
+    line = await refusal(start_service, "api", REDIS_URL=url)
+    assert line.startswith("perpcache: REDIS_URL: its user may not run RENAME: give it the rights")
