@@ -23,7 +23,7 @@ from addresses.redis_url import parse_redis_url
 from addresses.secrets import secrets_in
 from addresses.url import check_host
 from addresses.web import check_origin, parse_base_url, without_userinfo
-from market.markets import DEFAULT_EXCHANGES, Exchange
+from market.markets import DEFAULT_EXCHANGES, LIVE_ADDRESSES, Exchange
 
 
 class SettingsError(Exception):
@@ -291,6 +291,13 @@ class Settings(_BaseUrls):
         if it is not set."""
         address: SecretStr | None = getattr(self, _base_url_name(exchange))
         return without_userinfo(address.get_secret_value()) if address else None
+
+    def exchange_addresses(self) -> dict[str, str]:
+        """The REST addresses of the exchanges to collect from, without passwords, by exchange."""
+        return {
+            str(exchange): self.base_url(exchange) or LIVE_ADDRESSES[exchange]
+            for exchange in self.exchanges
+        }
 
     def base_credentials(self, exchange: Exchange) -> tuple[str, str] | None:
         """User and password of <EXCHANGE>_BASE_URL; None if it has none."""

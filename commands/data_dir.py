@@ -8,7 +8,6 @@ from typing import Final
 from addresses.web import without_userinfo
 from commands.errors import CannotStart, reason_of
 from config import Settings
-from venues import VENUES
 
 _FILE: Final = "exchanges.json"
 _MODE: Final = 0o600
@@ -20,10 +19,7 @@ def remember_exchanges(settings: Settings) -> None:
     Raises CannotStart when other addresses filled it, or when it cannot be written.
     """
     file = settings.data_dir / _FILE
-    ours = {
-        str(exchange): settings.base_url(exchange) or VENUES[exchange].base_url
-        for exchange in settings.exchanges
-    }
+    ours = settings.exchange_addresses()
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         written = _read(file)

@@ -14,7 +14,6 @@ from stores.hot.opening import open_hot_store
 from stores.hot.owner import OWNER_KEY, OtherOwner, claim
 from stores.hot.store import HotStore, StoreRefused, StoreUnavailable
 from timing.backoff import Backoff, stop_or
-from venues import VENUES
 
 _FIRST_RETRY_S: Final = 0.2
 _SLOWEST_RETRY_S: Final = 2.0
@@ -35,12 +34,8 @@ async def check_store(settings: Settings, store: HotStore, *, tell: bool = True)
             log.warning(event, **fields)
     if found.refusal is not None:
         raise CannotStart(f"{variable}: {found.refusal}")
-    addresses = {
-        str(exchange): settings.base_url(exchange) or VENUES[exchange].base_url
-        for exchange in settings.exchanges
-    }
     try:
-        other = await claim(store, addresses, settings.installation_id)
+        other = await claim(store, settings.exchange_addresses(), settings.installation_id)
     except StoreRefused as error:
         if error.transient:
             raise

@@ -38,6 +38,11 @@ class Exchange(StrEnum):
     BYBIT = "bybit"
 
 
+# The live REST addresses, unless <EXCHANGE>_BASE_URL is set.
+LIVE_ADDRESSES: Final[Mapping[Exchange, str]] = {
+    Exchange.BINANCE: "https://fapi.binance.com",
+    Exchange.BYBIT: "https://api.bybit.com",
+}
 # Collected unless EXCHANGES is set.
 DEFAULT_EXCHANGES: Final = (Exchange.BINANCE, Exchange.BYBIT)
 

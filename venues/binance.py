@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from market.candles import Candle, Candles
-from market.markets import Exchange, Market
+from market.markets import LIVE_ADDRESSES, Exchange, Market
 from market.rows import TimedValues
 from market.timeframes import DAY_MS
 from venues.entries import EntryDecoder, Unreadable, lenient, read_each
@@ -314,7 +314,7 @@ def _read_premium_index(body: bytes, fail: PayloadErrors) -> list[Ticker]:
 
 VENUE: Final = Venue(
     exchange=Exchange.BINANCE,
-    base_url="https://fapi.binance.com",
+    base_url=LIVE_ADDRESSES[Exchange.BINANCE],
     endpoints=_ENDPOINTS,
     all_symbols_funding=True,
     cheapest_candles=99,  # for a weight of 1

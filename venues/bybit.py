@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from market.candles import Candle, Candles
-from market.markets import Exchange, Market
+from market.markets import LIVE_ADDRESSES, Exchange, Market
 from market.rows import TimedValues
 from venues.entries import BOM, EntryDecoder, cut_list, lenient, read_each
 from venues.errors import Banned, RateLimited, Restricted, SourceDown, SymbolGone
@@ -356,7 +356,7 @@ def _read_tickers(body: bytes, fail: PayloadErrors) -> list[Ticker]:
 
 VENUE: Final = Venue(
     exchange=Exchange.BYBIT,
-    base_url="https://api.bybit.com",
+    base_url=LIVE_ADDRESSES[Exchange.BYBIT],
     endpoints=_ENDPOINTS,
     all_symbols_funding=False,  # `symbol` is required
     cheapest_candles=99,  # every request weighs the same; fewer candles keep answers small
