@@ -1,0 +1,236 @@
+"""Lists of markets taken into a real PostgreSQL: doubts, lives, names that cannot be stored."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import asyncpg
+import pytest
+
+from database import Database, ListingState, SavedMarkets
+from market.markets import Exchange, ListedMarket, Market
+from market.timeframes import Timeframe
+
+BYBIT = Exchange.BYBIT
+DAY_MS = 86_400_000
+LAUNCH_MS = 1_600_000_000_000
+NOW_MS = 1_700_000_000_000
+MINUTE_MS = 60_000
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    yield database
+    await database.aclose()
+
+
+def listed(symbol: str, launched_ms: int = LAUNCH_MS) -> ListedMarket:
+    base = symbol.removesuffix("USDT")
+    return ListedMarket(Market(BYBIT, symbol, base, "USDT", launched_ms), None)
+
+
+def whole(count: int) -> list[ListedMarket]:
+    return [listed(f"C{number:03}USDT") for number in range(count)]
+
+
+async def save(
+    database: Database, entries: Sequence[ListedMarket], seen_at_ms: int
+) -> SavedMarkets:
+    return await database.markets.save_markets(BYBIT, entries, seen_at_ms=seen_at_ms)
+
+
+async def active(database: Database) -> list[str]:
+    found = await database.get_all_unique_coins(exchanges=[BYBIT], quote="USDT")
+    return [market.symbol for market in found]
+
+
+async def since(database: Database, symbol: str) -> int:
+    found = await database.get_all_unique_coins(exchanges=[BYBIT], quote="USDT")
+    return next(market.since_ms for market in found if market.symbol == symbol)
+
+
+async def state(database: Database) -> ListingState:
+    return (await database.listings.states([BYBIT], "USDT"))[BYBIT]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "believed"),
+    [(40, 36, True), (39, 35, False), (40, 35, False), (8, 5, True), (8, 4, False), (40, 1, False)],
+)
+async def test_a_list_that_would_remove_many_is_not_believed_at_once(
+    database: Database, before: int, after: int, believed: bool
+) -> None:
+    await save(database, whole(before), NOW_MS)
+    found = await save(database, whole(after), NOW_MS + 1)
+    gone = before - after
+    if believed:
+        assert (found.delisted, found.doubted) == (gone, 0)
+        assert len(await active(database)) == after
+        return
+    assert found == SavedMarkets(0, 0, 0, doubted=gone)
+    assert len(await active(database)) == before
+    told = await state(database)
+    assert (told.discovered_ms, told.doubted_ms, told.doubted) == (NOW_MS, NOW_MS + 1, gone)
+
+
+async def test_it_is_believed_when_it_says_so_again_after_a_minute_and_a_restart(
+    database: Database, database_url: str
+) -> None:
+    await save(database, whole(40), NOW_MS)
+    await save(database, whole(20), NOW_MS + DAY_MS)
+    # Asked again too soon, which another POST may cause, it says nothing new.
+    assert (await save(database, whole(20), NOW_MS + DAY_MS + MINUTE_MS - 1)).doubted == 20
+    await database.aclose()
+    again = Database(database_url)
+    try:
+        found = await save(again, whole(20), NOW_MS + DAY_MS + MINUTE_MS)
+        assert (found.delisted, found.doubted) == (20, 0)
+        assert await active(again) == [entry.market.symbol for entry in whole(20)]
+        assert (await state(again)).doubted_ms is None
+        # And all of them come back with the next whole list, as the contracts that they were.
+        found = await save(again, whole(40), NOW_MS + DAY_MS + 2 * MINUTE_MS)
+        assert (found.returned, found.reborn, found.doubted) == (20, 0, 0)
+    finally:
+        await again.aclose()
+
+
+async def test_a_list_cut_elsewhere_each_time_is_never_believed(database: Database) -> None:
+    full = whole(40)
+    await save(database, full, NOW_MS)
+    for turn in range(4):
+        cut = full[turn : turn + 20]
+        assert (await save(database, cut, NOW_MS + (turn + 1) * MINUTE_MS)).doubted == 20
+    assert len(await active(database)) == 40
+    # A good one in between, and it must say so twice again.
+    await save(database, full[:20], NOW_MS + 6 * MINUTE_MS)
+    assert (await save(database, full, NOW_MS + 7 * MINUTE_MS)).delisted == 0
+    assert (await save(database, full[:20], NOW_MS + 8 * MINUTE_MS)).doubted == 20
+
+
+async def test_new_markets_and_duplicates_remove_nothing(database: Database) -> None:
+    await save(database, whole(10), NOW_MS)
+    found = await save(database, [*whole(40), *whole(40)], NOW_MS + 1)
+    assert (found.added, found.doubted) == (30, 0)
+    assert (await state(database)).active == 40
+
+
+async def test_launch_times_moved_for_many_are_doubted_too(database: Database) -> None:
+    """One list could otherwise take the history of every market."""
+    await save(database, whole(40), NOW_MS)
+    moved = [listed(entry.market.symbol, LAUNCH_MS + 2 * DAY_MS) for entry in whole(40)]
+    assert (await save(database, moved, NOW_MS + 1)).doubted == 40
+    assert await since(database, "C000USDT") == 0
+    assert (await save(database, moved, NOW_MS + 1 + MINUTE_MS)).reborn == 40
+    assert await since(database, "C000USDT") == LAUNCH_MS + 2 * DAY_MS
+
+
+async def test_a_moved_launch_begins_a_life_and_ends_the_metadata(database: Database) -> None:
+    await save(database, whole(9), NOW_MS)
+    numbers = {f"bybit:C00{number}USDT": {"hurst": 0.5} for number in (0, 1)}
+    await database.markets.save_metadata(Timeframe.H4, numbers, computed_at_ms=NOW_MS)
+    relaunched = listed("C000USDT", LAUNCH_MS + DAY_MS + 1)
+    found = await save(database, [relaunched, *whole(9)[1:]], NOW_MS + DAY_MS)
+    assert (found.reborn, found.delisted, found.returned) == (1, 0, 0)
+    coins = await database.get_coins_from_db(Timeframe.H4, exchanges=[BYBIT], quote="USDT")
+    assert [(c.market.since_ms, c.market.launched_ms) for c in coins[:2]] == [
+        (LAUNCH_MS + DAY_MS + 1,) * 2,
+        (0, LAUNCH_MS),
+    ]
+    assert [coin.meta["hurst"] for coin in coins[:2]] == [None, 0.5]
+    assert (await save(database, [relaunched, *whole(9)[1:]], NOW_MS + 2 * DAY_MS)).reborn == 0
+    [record, *_] = await database.coin_records.list_coins(BYBIT)
+    assert record.market.since_ms == LAUNCH_MS + DAY_MS + 1
+
+
+async def test_a_suspension_is_no_end_and_a_delisting_of_days_is(database: Database) -> None:
+    rest = whole(9)[1:]
+    for step, gone in enumerate((True, False, True, True, False)):
+        entries = rest if gone else whole(9)
+        found = await save(database, entries, NOW_MS + step * DAY_MS)
+        if step == 0:
+            await save(database, whole(9), NOW_MS + 1)  # known before anything else
+            await save(database, rest, NOW_MS + 2)
+        if step == 1:
+            assert (found.returned, found.reborn) == (1, 0)
+            assert await since(database, "C000USDT") == 0
+    assert (found.returned, found.reborn) == (1, 1)
+    # Since the last list that lacked it.
+    assert await since(database, "C000USDT") == NOW_MS + 3 * DAY_MS
+
+
+async def test_another_coin_under_the_name_of_one_delisted(database: Database) -> None:
+    await save(database, whole(9), NOW_MS)
+    await save(database, whole(9)[1:], NOW_MS + 1)
+    relaunched = listed("C000USDT", LAUNCH_MS + 3_600_000)
+    found = await save(database, [relaunched, *whole(9)[1:]], NOW_MS + 2)
+    assert (found.returned, found.reborn) == (1, 1)
+    assert await since(database, "C000USDT") == LAUNCH_MS + 3_600_000
+
+
+async def test_the_release_before_writes_beside(database: Database, database_url: str) -> None:
+    """It stores a new launch time and knows no lives; what was known is compared all the same."""
+    await save(database, whole(9), NOW_MS)
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute(
+            "INSERT INTO coins (exchange, symbol, base, quote, launched_ms, first_seen_ms,"
+            " last_seen_ms) VALUES ('bybit', 'NEWUSDT', 'NEW', 'USDT', $1, 1, 1)", LAUNCH_MS
+        )  # fmt: skip
+        moved_ms = LAUNCH_MS + 9 * DAY_MS
+        await connection.execute(
+            "UPDATE coins SET launched_ms = $1 WHERE symbol = 'C000USDT'", moved_ms
+        )
+        await connection.execute("UPDATE coins SET active = false WHERE symbol = 'C001USDT'")
+    finally:
+        await connection.close()
+    entries = [listed("C000USDT", moved_ms), *whole(9)[1:], listed("NEWUSDT", moved_ms)]
+    found = await save(database, entries, NOW_MS + DAY_MS)
+    assert (found.added, found.returned, found.reborn) == (0, 1, 2)
+    assert await since(database, "C000USDT") == moved_ms
+    assert await since(database, "C001USDT") == 0
+    assert await since(database, "NEWUSDT") == moved_ms
+
+
+async def test_impossible_launch_times_cost_nothing(database: Database) -> None:
+    odd = [0, -7, 10**30, LAUNCH_MS // 1000, LAUNCH_MS * 1000, NOW_MS * 2]
+    entries = [listed(f"ODD{number}USDT", launched) for number, launched in enumerate(odd)]
+    await save(database, [*entries, listed("GOODUSDT")], NOW_MS)
+    await save(database, [*entries, listed("GOODUSDT")], NOW_MS + 1)
+    found = await database.get_all_unique_coins(exchanges=[BYBIT], quote="USDT")
+    told = {market.symbol: (market.launched_ms, market.since_ms) for market in found}
+    assert told == {"GOODUSDT": (LAUNCH_MS, 0)} | {
+        f"ODD{number}USDT": (0, 0) for number in range(len(odd))
+    }
+    # A time once known is kept.
+    await save(database, [*entries, listed("GOODUSDT", 10**30)], NOW_MS + 2)
+    found = await database.get_all_unique_coins(exchanges=[BYBIT], quote="USDT")
+    assert {market.launched_ms for market in found if market.symbol == "GOODUSDT"} == {LAUNCH_MS}
+
+
+async def test_names_that_cannot_be_stored_are_told_and_cost_no_others(database: Database) -> None:
+    odd = ["A\0USDT", "\ud800USDT", "L" * 9000]
+    found = await save(database, [*map(listed, odd), listed("GOODUSDT")], NOW_MS)
+    why = "a name with characters that cannot be stored"
+    assert found.added == 1
+    assert found.refused == (
+        f"A\\x00USDT: {why}",
+        f"{'L' * 100}...: a name of 9000 characters, at most 100 can be stored",
+        f"\\ud800USDT: {why}",
+    )
+    assert (await state(database)).refused == found.refused
+    assert await active(database) == ["GOODUSDT"]
+    await save(database, [listed("L" * 100), listed("GOODUSDT")], NOW_MS + 1)
+    assert (await state(database)).refused == ()
+    assert len(await active(database)) == 2
+
+
+async def test_failures_are_counted_until_a_list_is_read(database: Database) -> None:
+    assert await state(database) == ListingState()
+    await database.listings.failed(BYBIT, "HTTP 502", at_ms=NOW_MS)
+    await database.listings.failed(BYBIT, "odd \0 \ud800" + "x" * 900, at_ms=NOW_MS + 1)
+    told = await state(database)
+    assert (told.failures, told.failed_ms, told.discovered_ms) == (2, NOW_MS + 1, None)
+    assert told.failure is not None
+    assert told.failure.startswith("odd \\x00 \\ud800xx") and len(told.failure) == 500
+    await save(database, whole(3), NOW_MS + 2)
+    await database.coin_records.set_enabled(["bybit:C000USDT"], False)
+    assert await state(database) == ListingState(NOW_MS + 2, active=3, enabled=2)
