@@ -35,23 +35,26 @@ class SettingsError(Exception):
 
 
 def _checked(check: Callable[[str], object]) -> AfterValidator:
-    """Calls `check`, whose ValueError must not repeat the value: it may hold a password."""
+    """Calls `check`, whose ValueError must not repeat the value: it may hold a password.
+
+    Spaces and line breaks at its ends are left out: files of secrets often end with one.
+    """
 
     def checked(value: SecretStr) -> SecretStr:
-        check(value.get_secret_value())
-        return value
+        text = value.get_secret_value().strip()
+        check(text)
+        return SecretStr(text)
 
     return AfterValidator(checked)
 
 
-def _base_url(value: SecretStr) -> SecretStr:
-    parse_base_url(value.get_secret_value(), userinfo=True)
-    return value
+def _base_url(value: str) -> None:
+    parse_base_url(value, userinfo=True)
 
 
 def _upstash_url(value: str) -> str:
-    parse_base_url(value, userinfo=False)
-    return value.rstrip("/")
+    parse_base_url(value.strip(), userinfo=False)
+    return value.strip().rstrip("/")
 
 
 def _header_token(value: str) -> None:
@@ -60,6 +63,7 @@ def _header_token(value: str) -> None:
 
 
 def _host(value: str) -> str:
+    value = value.strip()
     if value.startswith("["):
         raise ValueError("is written without brackets")
     check_host(value)
@@ -167,7 +171,7 @@ def _byte_size(value: object) -> object:
 
 
 Network = IPv4Network | IPv6Network
-BaseUrl = Annotated[SecretStr, AfterValidator(_base_url)]
+BaseUrl = Annotated[SecretStr, _checked(_base_url)]
 
 
 def _base_url_name(exchange: Exchange) -> str:

@@ -206,3 +206,21 @@ def test_an_env_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert caught.value.lines == [".env cannot be read: it is not UTF-8"]
+
+
+def test_line_breaks_at_the_ends_of_an_address_are_no_part_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = {
+        "REDIS_URL": "redis://h/1\n",
+        "DATABASE_URL": " postgresql://h/d\r\n",
+        "BYBIT_BASE_URL": "https://h/\n",
+        "HOST": "::1\n",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert settings.redis_url is not None and settings.database_url is not None
+    assert settings.redis_url.get_secret_value() == "redis://h/1"
+    assert settings.database_url.get_secret_value() == "postgresql://h/d"
+    assert (settings.base_url(Exchange.BYBIT), settings.host) == ("https://h", "::1")
