@@ -9,6 +9,7 @@ from simulator.answers import Answer, dump, error_page
 from simulator.exchange import BodyShape, Exchange
 
 Rows = list[Any]
+_DEPTH: Final = 100_000
 
 
 def truncated(answer: Answer, variant: str, shape: BodyShape) -> None:
@@ -121,6 +122,15 @@ _NONSENSE: Final[dict[str, Callable[[Rows, BodyShape], Rows]]] = {
 }
 NONSENSE_VARIANTS: Final = tuple(_NONSENSE)
 
+
+def deep_nesting(answer: Answer, variant: str, shape: BodyShape) -> None:
+    """Adds arrays in arrays, as another field or another element."""
+    deep = b"[" * _DEPTH + b"]" * _DEPTH
+    start, end = answer.body[:-1], answer.body[-1:]
+    comma = b"," if len(start.strip()) > 1 else b""
+    answer.body = start + comma + (b'"retExtInfo":' if end == b"}" else b"") + deep + end
+
+
 # Kinds that replace the whole answer, and kinds that damage a normal one.
 REPLACING: Final[dict[str, Callable[[Exchange], Answer]]] = {
     "geo": lambda exchange: exchange.geo_blocked(),
@@ -131,4 +141,5 @@ DAMAGING: Final[dict[str, Callable[[Answer, str, BodyShape], None]]] = {
     "truncated_json": truncated,
     "wrong_types": wrong_types,
     "nonsense": nonsense,
+    "deep_nesting": deep_nesting,
 }

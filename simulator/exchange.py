@@ -138,6 +138,10 @@ class Exchange(ABC):
         """An HTTP error in the exchange's format; a ban it states is enforced."""
         return own_text(status, rule) or error_page(status)
 
+    def long_message(self, length: int) -> Answer:
+        """An error about wrong parameters whose message has `length` characters."""
+        return error_page(400, "x" * length)
+
     def geo_blocked(self) -> Answer:
         """The answer to clients in a blocked country."""
         return self.bad_status(451, {}, "", self.name)

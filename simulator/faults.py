@@ -3,6 +3,7 @@
 A rule is a JSON object:
     exchange, endpoint, symbol, client   requests that it hits; an absent field hits all (lists too)
     kind                                 see KINDS
+    per_s                                it hits only what is more than so many requests a second
     probability 0..1, count, after       chance, most hits, matching requests before the first hit
     duration_s                           how long the rule lasts
 and the fields of its kind: status, text, seconds, variant, rows, retry_after, ban_s, or those of an
@@ -11,6 +12,7 @@ exchange's own kind.
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -18,6 +20,7 @@ from typing import Any, Final
 from simulator.clock_offsets import offset_problem
 from simulator.damage import NONSENSE_VARIANTS
 from simulator.exchange import FaultKind
+from simulator.networks import TOO_FAST_VARIANTS
 
 KINDS: Final = {
     "status": "an HTTP status: 403, 404, 408, 418, 429, 451, 500, 502, 503, 504 and its body",
@@ -34,6 +37,12 @@ KINDS: Final = {
     "off_grid, nan",
     "clock_offset": "the time, `offset_ms` off (of endpoint time, unless the rule names another): "
     "variant body alone, date (the Date header too), cached (an old answer with its Age)",
+    "challenge": "a page that asks for a browser, with 403 or `status`; variant denied: refuses it",
+    "too_fast": "a content network refuses what is more than `per_s` requests a second: variant "
+    "cloudfront (503), cloudflare (429), forbidden (403)",
+    "endless_continue": "100 Continue without end, for `seconds`, then the connection is cut",
+    "deep_nesting": "a value that nobody reads, arrays in arrays 100,000 deep",
+    "long_message": "an error whose message has `rows` characters, 1,000,000 by default",
     "short_page": "fewer rows than requested: half of them, or `rows`",
 }
 # Changes of markets, applied once when the rule arrives; /sim/truth follows them.
@@ -47,10 +56,10 @@ EVENTS: Final = {
 _FIELDS: Final = frozenset({
     "exchange", "endpoint", "symbol", "client", "kind", "probability", "count", "after",
     "duration_s", "status", "text", "seconds", "variant", "rows", "retry_after", "ban_s", "times",
-    "time", "age_ms", "hours", "from_ms", "offset_ms",
+    "time", "age_ms", "hours", "from_ms", "offset_ms", "per_s",
 })  # fmt: skip
 _NUMBERS: Final = (
-    "probability", "count", "after", "duration_s", "seconds", "rows", "retry_after"
+    "probability", "count", "after", "duration_s", "seconds", "rows", "retry_after", "per_s"
 )  # fmt: skip
 
 
@@ -69,6 +78,7 @@ class Rule:
     seen: int = 0
     used: int = 0
     targets: dict[str, frozenset[str]] = field(default_factory=dict)
+    arrivals: deque[float] = field(default_factory=deque)  # of the last second, for `per_s`
     over: asyncio.Event = field(default_factory=asyncio.Event)  # set once the rule is deleted
 
     @property
@@ -91,11 +101,19 @@ class Rule:
         self.seen += 1
         if self.seen <= self.get("after", 0):
             return False
+        if (per_s := self.get("per_s")) is not None and not self._is_more_than(per_s, now_s):
+            return False
         probability = self.get("probability")
         if probability is not None and self.chance.random() >= probability:
             return False
         self.used += 1
         return True
+
+    def _is_more_than(self, per_s: float, now_s: float) -> bool:
+        self.arrivals.append(now_s)
+        while self.arrivals[0] <= now_s - 1:
+            self.arrivals.popleft()
+        return len(self.arrivals) > per_s
 
     def as_json(self) -> dict[str, Any]:
         return {"number": self.number, "seen": self.seen, "used": self.used, **self.settings}
@@ -136,6 +154,8 @@ class FaultRules:
         for name in ("status",) if kind == "status" else own.needs:
             if not isinstance(settings.get(name), int):
                 raise InvalidRule(f"kind {kind} needs {name}")
+        if kind == "too_fast" and settings.get("variant", "cloudfront") not in TOO_FAST_VARIANTS:
+            raise InvalidRule(f"variant must be one of {', '.join(TOO_FAST_VARIANTS)}")
         if kind == "nonsense" and settings.get("variant", "nan") not in NONSENSE_VARIANTS:
             raise InvalidRule(f"variant must be one of {', '.join(NONSENSE_VARIANTS)}")
         if kind == "clock_offset" and (problem := offset_problem(settings)):

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from simulator import clock_offsets, damage
+from simulator import clock_offsets, damage, networks
 from simulator.answers import Answer
 from simulator.control import Control
 from simulator.exchange import Exchange
@@ -16,7 +16,7 @@ from simulator.faults import FaultRules, Rule
 from simulator.parameters import read, whole_number
 from simulator.stats import RequestRecord, Stats
 
-_SECONDS: Final = {"hang": 60.0, "slow": 1.0}  # by default
+_SECONDS: Final = {"hang": 60.0, "slow": 1.0, "endless_continue": 60.0}  # by default
 
 
 class ConnectionCut(Exception):
@@ -104,6 +104,10 @@ class Server:
             answer = exchange.answer(endpoint, query)
         else:
             self._stats.faults[rule.kind] += 1
+            if rule.kind == "endless_continue":
+                seconds = float(rule.get("seconds", _SECONDS[rule.kind]))
+                await networks.continue_without_end(request, seconds)
+                raise ConnectionCut(rule.kind)
             answer = await self._faulty_answer(
                 rule, exchange, endpoint, query, client, admission.counter
             )
@@ -130,6 +134,8 @@ class Server:
             return clock_offsets.answer(exchange, endpoint, query, rule.settings)
         if kind in damage.REPLACING:
             return damage.REPLACING[kind](exchange)
+        if kind in networks.REFUSING:
+            return networks.REFUSING[kind](rule.settings, exchange)
         if kind == "short_page":
             default = exchange.page_rows.get(endpoint, 2)
             asked = whole_number(query.get("limit", "")) or default

@@ -146,6 +146,9 @@ class Binance(Exchange):
             return refusals.refusal(self._limits.ban(client, ban_s), client, settings)
         return own_text(status, rule) or refusals.bad_status(status, str(rule.get("variant", "")))
 
+    def long_message(self, length: int) -> Answer:
+        return Answer(400, dump({"code": -1100, "msg": "symbol" * (length // 6)}), JSON_UTF8)
+
     @classmethod
     def uncollected(cls, make: MakeMarket, start_ms: int) -> list[Market]:
         return own_markets.uncollected(make, start_ms)

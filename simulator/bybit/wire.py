@@ -142,6 +142,9 @@ class Bybit(Exchange):
             self._limits.ban(client, ban_s)
         return refusals.rate_403()
 
+    def long_message(self, length: int) -> Answer:
+        return self._envelope(10001, "symbol" * (length // 6), b"{}")
+
     def geo_blocked(self) -> Answer:
         return Answer(403, refusals.GEO_HTML, HTML)
 
