@@ -5,6 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable
+from types import TracebackType
 from typing import Any, Final, Literal, TextIO
 
 import structlog
@@ -149,6 +150,13 @@ class _Clean:
         return printable(self._redactor.clean(repr(value)))
 
 
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Logs what would end the program with a traceback of the interpreter's own form."""
+    structlog.get_logger("main").critical("crashed", exc_info=(kind, error, trace))
+
+
 def configure_logging(
     level: str, log_format: Literal["console", "json"], secrets: Iterable[str] = ()
 ) -> None:
@@ -194,6 +202,7 @@ def configure_logging(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    sys.excepthook = _log_uncaught
     # Libraries log warnings and errors only.
     for name in ("asyncio", "aiohttp", "uvicorn", "httpx"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

@@ -121,6 +121,9 @@ def _run(argv: "Sequence[str]") -> int:
 
 
 def _run_with_settings(arguments: argparse.Namespace) -> int:
+    import os
+
+    from addresses.secrets import secrets_of_environment
     from commands import runtime
     from commands.arguments import ONE_SHOT
     from config import load_settings
@@ -130,7 +133,8 @@ def _run_with_settings(arguments: argparse.Namespace) -> int:
     level = settings.log_level
     if arguments.command in ONE_SHOT and "log_level" not in settings.model_fields_set:
         level = "WARNING"  # these commands print their own lines
-    configure_logging(level, settings.log_format, settings.secrets())
+    secrets = [*settings.secrets(), *secrets_of_environment(os.environ)]
+    configure_logging(level, settings.log_format, secrets)
     runtime.prepare()
     return runtime.run(_load(arguments.command), settings, arguments)
 

@@ -1,6 +1,6 @@
 """Finds what is secret in a setting: a token is secret whole, of an address only its passwords."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import unquote, unquote_plus
 
 _SECRET_OPTIONS = ("password", "ssl_password", "sslpassword")
@@ -23,3 +23,10 @@ def secrets_in(value: str) -> Iterator[str]:
         name, _, text = option.partition("=")
         if name in _SECRET_OPTIONS and text:
             yield from (text, unquote_plus(text))
+
+
+def secrets_of_environment(environment: Mapping[str, str]) -> Iterator[str]:
+    """The secrets that libraries read by themselves: of proxies, and PostgreSQL's PGPASSWORD."""
+    for name, value in environment.items():
+        if name.upper() == "PGPASSWORD" or (name.upper().endswith("_PROXY") and "@" in value):
+            yield from secrets_in(value)

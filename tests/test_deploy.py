@@ -68,6 +68,20 @@ def test_every_variable_is_a_setting(name: str) -> None:
     assert found <= SETTINGS | OF_OTHERS
 
 
+def test_every_setting_stands_in_the_example_with_its_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = re.findall(r"^(?:# )?([A-Z_0-9]+)=(.*)$", text("deploy/example.env"), re.MULTILINE)
+    names = [name for name, _ in lines]
+    assert len(set(names)) == len(names)
+    # The last is there only to be refused.
+    assert SETTINGS - set(names) == {"CORE_DB_HOST"}
+    bare = load_settings()
+    for name, value in lines:
+        monkeypatch.setenv(name, value)
+    assert load_settings() == bare
+
+
 def test_the_example_of_settings_is_one_that_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     example: dict[str, Any] = {"_env_file": ROOT / "deploy" / "example.env"}
     settings = Settings(**example)
