@@ -89,7 +89,7 @@ def _run_tests(
 ) -> dict[str, Any]:
     environment = os.environ | {FOLDER: str(folder), ROOMS: ",".join(rooms)}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "mutants.pytest_plugin", *tests]
-    command += ["-n", str(processes), "--dist", "worksteal"]
+    command += ["-n", str(processes), "--dist", "worksteal", "--tb=no"]
     run = subprocess.run(  # noqa: S603 - our own arguments
         command, cwd=root, env=environment
     )
