@@ -1,6 +1,7 @@
 """`python -m mutants`: draws a sample of mutants, tries each, and prints those that survive."""
 
 import argparse
+import itertools
 import os
 import random
 import secrets
@@ -14,7 +15,7 @@ from typing import Final
 from mutants.covered_lines import CoveredLines, SuiteFailed, covered_lines
 from mutants.equivalent import EQUIVALENT
 from mutants.mutant import Mutant
-from mutants.python_changes import changes
+from mutants.python_changes import changes, compiles
 from mutants.selection import Selection
 from mutants.trial import Trial, TrialFolder, timed
 
@@ -30,8 +31,8 @@ _KEPT: Final = ROOT / ".mutants" / "covered.json"
 _SAMPLE: Final = 300
 _ENOUGH: Final = 0.95  # of the mutants must be killed
 # Of the tests of a mutant, as many as this: the first few kill most.
-_FIRST_S: Final = 6.0
-_THEN_S: Final = 60.0
+_FIRST_S: Final = 4.0
+_THEN_S: Final = 30.0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -84,9 +85,10 @@ def _files(only: list[str]) -> list[str]:
 
 
 def _draw(everything: list[Mutant], count: int, seed: int) -> list[Mutant]:
-    if not 0 < count < len(everything):
-        return everything
-    return random.Random(seed).sample(everything, count)  # noqa: S311 - to be repeatable
+    """`count` mutants that can be compiled; all of them if it is 0."""
+    random.Random(seed).shuffle(everything)  # noqa: S311 - to be repeatable
+    valid = (m for m in everything if compiles(m, (ROOT / m.path).read_bytes()))
+    return list(itertools.islice(valid, count or None))
 
 
 class _Run:

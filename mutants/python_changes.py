@@ -268,17 +268,21 @@ class PythonChanges(ast.NodeVisitor):
 
 
 def changes(path: str, source: bytes) -> Iterator[Mutant]:
-    """All mutants of a Python file that can be compiled, in the order of their places."""
+    """All mutants of a Python file, in the order of their places; some cannot be compiled."""
     visitor = PythonChanges(path, source)
     for node in ast.parse(source).body:
         if not _is_text(node):
             visitor.visit(node)
-    for mutant in sorted(visitor.found, key=lambda mutant: (mutant.begin, mutant.end)):
-        try:
-            compile(mutant.applied(source), path, "exec")
-        except SyntaxError:
-            continue
-        yield mutant
+    yield from sorted(visitor.found, key=lambda mutant: (mutant.begin, mutant.end))
+
+
+def compiles(mutant: Mutant, source: bytes) -> bool:
+    """Whether the changed file is still Python."""
+    try:
+        compile(mutant.applied(source), mutant.path, "exec")
+    except SyntaxError:
+        return False
+    return True
 
 
 def _is_duration(node: ast.AnnAssign) -> bool:

@@ -1,11 +1,14 @@
 """The trial of a mutant: its tests, run on a copy of the checkout, until the first one fails."""
 
+import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +18,10 @@ from typing import Final, Literal, Self
 
 import psutil
 
+from mutants import fork_server
 from mutants.mutant import Mutant
 
-_START_S: Final = 60.0  # for pytest and the servers of the tests, on a busy machine
+_START_S: Final = 30.0  # for the servers of the tests, on a busy machine
 _SLOWER: Final = 5.0  # how much longer than before tests may take
 _TEST_S: Final = 30.0  # at least, for one test
 _ENDS_WITHIN_S: Final = 5.0
@@ -43,6 +47,7 @@ class TrialFolder:
         self._root = root
         self._folder = Path(tempfile.mkdtemp(prefix="pm-"))
         self._mutants_written = 0
+        self._server: _ForkServer
 
     def __enter__(self) -> Self:
         listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -55,6 +60,7 @@ class TrialFolder:
                 target = self._folder / "checkout" / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target)
+        self._server = _ForkServer(self._folder / "checkout")
         return self
 
     def __exit__(
@@ -63,6 +69,7 @@ class TrialFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._server.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def passes(self, tests: Sequence[str], expected_s: float, slowest_s: float) -> bool:
@@ -70,23 +77,16 @@ class TrialFolder:
         temporary = self._folder / "t"
         temporary.mkdir()
         recorded = self._root.parent / "shared" / "fixtures"
-        environment = {"RECORDED_DATA": str(recorded)} | os.environ | {"TMPDIR": str(temporary)}
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-        command += [f"--timeout={max(_TEST_S, _SLOWER * slowest_s):g}", *tests]
-        run = subprocess.Popen(  # noqa: S603 - our own arguments
-            command,
-            cwd=self._folder / "checkout",
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        environment = {
+            "RECORDED_DATA": os.environ.get("RECORDED_DATA", str(recorded)),
+            "TMPDIR": str(temporary),
+        }
+        arguments = ["-q", "-x", "-p", "no:cacheprovider", *fork_server.ARGUMENTS]
+        arguments += [f"--timeout={max(_TEST_S, _SLOWER * slowest_s):g}", *tests]
         try:
-            return run.wait(_START_S + _SLOWER * expected_s) == _ALL_PASSED
-        except subprocess.TimeoutExpired:
-            return False
+            wanted = {"arguments": arguments, "environment": environment}
+            return self._server.run(wanted, _START_S + _SLOWER * expected_s) == _ALL_PASSED
         finally:
-            _end(run)
             shutil.rmtree(temporary, ignore_errors=True)
 
     def survives(
@@ -107,25 +107,48 @@ class TrialFolder:
             os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
-def _end(run: "subprocess.Popen[bytes]") -> None:
+class _ForkServer:
+    """A process of mutants.fork_server in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - our own arguments
+            [sys.executable, fork_server.__file__],
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, wanted: object, deadline_s: float) -> int:
+        """The exit code of a run, which is ended at the deadline."""
+        assert self._process.stdin is not None  # noqa: S101 - PIPE
+        self._process.stdin.write(json.dumps(wanted) + "\n")
+        self._process.stdin.flush()
+        pytest = psutil.Process(self._answer())
+        watch = threading.Timer(deadline_s, _end, [pytest])
+        watch.start()
+        try:
+            return self._answer()
+        finally:
+            watch.cancel()
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def _answer(self) -> int:
+        assert self._process.stdout is not None  # noqa: S101 - PIPE
+        return int(self._process.stdout.readline())
+
+
+def _end(pytest: psutil.Process) -> None:
     """Ends pytest and what it started: gently at first, so that its servers are stopped."""
-    try:
-        started = psutil.Process(run.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return
-    if run.poll() is None:
-        run.send_signal(signal.SIGINT)
-        try:
-            run.wait(_ENDS_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            run.kill()
-            run.wait()
-    for process in started:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(started, timeout=_ENDS_WITHIN_S)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        processes = [*pytest.children(recursive=True), pytest]
+        pytest.send_signal(signal.SIGINT)
+        for process in psutil.wait_procs([pytest], timeout=_ENDS_WITHIN_S)[1] and processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def timed(began: float) -> float:
