@@ -62,7 +62,8 @@ local stored = redis.pcall('GET', KEYS[4])
 if stored == ARGV[4] then return 'ok' end
 stored = type(stored) == 'string' and string.match(stored, '"version":(%d+)')
 local version = tonumber(stored or '')
-if version and version + 1 < {_LARGEST_TIME} and tonumber(ARGV[2]) <= version then return 'stale' end
+if not version or version + 1 >= {_LARGEST_TIME} then version = -1 end
+if tonumber(ARGV[2]) <= version then return 'stale' end
 if redis.call('STRLEN', KEYS[2]) ~= tonumber(ARGV[3]) then return 'gap' end
 redis.call('RENAME', KEYS[2], KEYS[3])
 redis.call('PERSIST', KEYS[3])
