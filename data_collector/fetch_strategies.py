@@ -35,6 +35,7 @@ HISTORY_START_KNOWN_AFTER: Final = 3
 # Limit on pages: this multiple of the pages needed, as some come short, plus a few.
 _PAGES_PER_NEEDED: Final = 30
 _SPARE_PAGES: Final = 50
+_OUTSIDE: Final = "outside of the requested window"
 _DISPUTED: Final = "two different rows for this instant"
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
@@ -153,7 +154,7 @@ async def fetch_forward(
         start_ms, until_ms = windows.pop()
         end_ms, limit = task.page(start_ms, until_ms, table.page_limit)
         page = await _page(run, _page_request(task, start_ms, end_ms, limit), parse, pages)
-        page = _within(page, task, start_ms, end_ms)
+        page = _within(page, task, (start_ms, end_ms), pages)
         pages.append(page)
         last_ms = end_ms if page.last_ms is None else min(page.last_ms, end_ms)
         if page.first_ms is None:
@@ -195,7 +196,7 @@ async def fetch_backward(
         limit = min(table.page_limit, task.slots(task.start_ms, end_ms))
         request = _page_request(task, task.start_ms, end_ms, limit)
         page = await _page(run, request, parse, pages)
-        page = _within(page, task, task.start_ms, end_ms)
+        page = _within(page, task, (task.start_ms, end_ms), pages)
         pages.append(page)
         if page.first_ms is None:
             return pages
@@ -262,17 +263,24 @@ def _disputed(pages: Sequence[AnswerPage[Row]]) -> set[int]:
     return disputed
 
 
-def _within(page: AnswerPage[Row], task: FetchTask, start_ms: int, end_ms: int) -> AnswerPage[Row]:
+def _within(
+    page: AnswerPage[Row],
+    task: FetchTask,
+    window: tuple[int, int],
+    before: Sequence[AnswerPage[Row]],
+) -> AnswerPage[Row]:
     """The page cut to the requested window, so that a row of a wrong time cannot end the paging.
 
-    Raises BadPayload if the exchange ignored the window.
+    Raises BadPayload if the exchange ignored the window, unless pages `before` it did not.
     """
+    start_ms, end_ms = window
     if page.first_ms is None or page.last_ms is None:
         return page
     if start_ms <= page.first_ms and page.last_ms <= end_ms:
         return page
-    if page.last_ms < start_ms or page.first_ms > end_ms:
-        raise _bad_payload(task, "rows outside of the requested window")
+    outside = page.last_ms < start_ms or page.first_ms > end_ms
+    if outside and not any(len(each.rows) for each in before):
+        raise _bad_payload(task, f"rows {_OUTSIDE}")
     rows = (
         page.rows.between(start_ms, end_ms)
         if isinstance(page.rows, Columns)
@@ -283,15 +291,31 @@ def _within(page: AnswerPage[Row], task: FetchTask, start_ms: int, end_ms: int) 
     if task.period is None:
         times += [page.first_ms, page.last_ms]  # an extra charge is sent but not in `rows`
     inside = [time_ms for time_ms in times if start_ms <= time_ms <= end_ms]
+    # Exchanges may add a row or two at either end.
+    slack_ms = end_ms - start_ms + 2 * task.step_ms
+    every = (
+        page.rows.times.tolist()
+        if isinstance(page.rows, Columns)
+        else [row[TIME] for row in page.rows]
+    )
+    far = [
+        LeftOut(time_ms, _OUTSIDE)
+        for time_ms in every
+        if not start_ms - slack_ms <= time_ms <= end_ms + slack_ms
+    ]
     return page._replace(
-        rows=rows, first_ms=min(inside, default=None), last_ms=max(inside, default=None)
+        rows=rows,
+        first_ms=min(inside, default=None),
+        last_ms=max(inside, default=None),
+        left_out=(*page.left_out, *far),
     )
 
 
 def _is_in(row: LeftOut, task: FetchTask) -> bool:
     """Whether a row left out is of the task's window; one of unknown time counts as in it."""
     end_ms = task.end_ms if task.period is None else task.end_ms + task.step_ms - 1
-    return row.after or task.start_ms <= row.time_ms <= end_ms
+    unplaced = row.after or row.reason == _OUTSIDE
+    return unplaced or task.start_ms <= row.time_ms <= end_ms
 
 
 def _bad_payload(task: FetchTask, cause: str) -> BadPayload:
