@@ -271,15 +271,25 @@ def _within(
 ) -> AnswerPage[Row]:
     """The page cut to the requested window, so that a row of a wrong time cannot end the paging.
 
-    Raises BadPayload if the exchange ignored the window, unless pages `before` it did not.
+    Rows far outside of it are left out. Raises BadPayload if the exchange ignored the window, as
+    long as pages `before` do not show that it keeps to windows.
     """
     start_ms, end_ms = window
     if page.first_ms is None or page.last_ms is None:
         return page
     if start_ms <= page.first_ms and page.last_ms <= end_ms:
         return page
-    outside = page.last_ms < start_ms or page.first_ms > end_ms
-    if outside and not any(len(each.rows) for each in before):
+    # Exchanges may add a row or two at either end.
+    slack_ms = end_ms - start_ms + 2 * task.step_ms
+    every = (
+        page.rows.times.tolist()
+        if isinstance(page.rows, Columns)
+        else [row[TIME] for row in page.rows]
+    )
+    near = range(start_ms - slack_ms, end_ms + slack_ms + 1)
+    far = [LeftOut(time_ms, _OUTSIDE) for time_ms in every if time_ms not in near]
+    ignored = page.last_ms < start_ms or page.first_ms > end_ms
+    if ignored and not (len(far) == len(every) and any(len(each.rows) for each in before)):
         raise _bad_payload(task, f"rows {_OUTSIDE}")
     rows = (
         page.rows.between(start_ms, end_ms)
@@ -291,18 +301,6 @@ def _within(
     if task.period is None:
         times += [page.first_ms, page.last_ms]  # an extra charge is sent but not in `rows`
     inside = [time_ms for time_ms in times if start_ms <= time_ms <= end_ms]
-    # Exchanges may add a row or two at either end.
-    slack_ms = end_ms - start_ms + 2 * task.step_ms
-    every = (
-        page.rows.times.tolist()
-        if isinstance(page.rows, Columns)
-        else [row[TIME] for row in page.rows]
-    )
-    far = [
-        LeftOut(time_ms, _OUTSIDE)
-        for time_ms in every
-        if not start_ms - slack_ms <= time_ms <= end_ms + slack_ms
-    ]
     return page._replace(
         rows=rows,
         first_ms=min(inside, default=None),

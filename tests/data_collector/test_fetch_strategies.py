@@ -183,7 +183,7 @@ async def test_late_open_interest_costs_no_second_request() -> None:
 
 
 async def test_only_as_many_settlements_as_wanted() -> None:
-    held = range(AS_OF_MS % HOUR_MS, AS_OF_MS, HOUR_MS)[-3000:]
+    held = range(0, AS_OF_MS, HOUR_MS)[-3000:]
     task = funding_task(BYBIT, start_ms=held[0], end_ms=AS_OF_MS, wanted=400)
     run = CollectionRun(Scripted(history(held)))
     assert [row[0] for row in await fetch_funding(run, task)] == list(held[-400:])
