@@ -116,7 +116,8 @@ def _chance(seed: int, what: str) -> Chance:
 # --- the exchanges -------------------------------------------------------------------------------
 
 NONSENSE: Final = (
-    "high_below_low", "negative_volume", "unsorted", "duplicate", "off_grid", "nan",
+    "high_below_low", "negative_volume", "unsorted", "duplicate", "off_grid", "nan", "zero_price",
+    "close_above_high", "disputed", "exponent", "extra_element", "blank_rate",
 )  # fmt: skip
 _ENDPOINTS: Final = ("klines", "klines", "open_interest", "funding", "time", None, None)
 _LISTS: Final = ("exchange_info", "instruments", "funding_info", "premium_index", "tickers")
@@ -159,8 +160,9 @@ def _server_error(chance: Chance) -> Details:
 
 
 def _lists_broken(chance: Chance) -> Details:
-    kind = chance.choice(("wrong_types", "truncated_json", "empty_body", "html_200"))
-    return {"kind": kind, "endpoint": list(_LISTS)}
+    kind = chance.choice(("wrong_types", "truncated_json", "empty_body", "html_200", "nonsense"))
+    blank = {"variant": "blank_entries"} if kind == "nonsense" else {}
+    return {"kind": kind, "endpoint": list(_LISTS), **blank}
 
 
 _RULES: Final[Mapping[str, Callable[[Chance], Details]]] = {

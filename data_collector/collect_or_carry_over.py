@@ -256,7 +256,7 @@ class Collection:
             self._progress(market)
         rows = rows[-self.funding_history :]
         hours = present_interval(rows, None)
-        fetched = FundingSeries(market, rows, hours, self.as_of_ms, left_out)
+        fetched = FundingSeries(market, rows, hours, self.as_of_ms, tuple(left_out))
         self._tell_settlements(fetched)
         return fetched
 

@@ -328,7 +328,7 @@ class ExchangeFunding:
         if series is not None:
             checked_at_ms = max(checked_at_ms, series.checked_at_ms)
         hours = self._interval(market, merged)
-        lacking = still_lacking(left_out, merged)
+        lacking = tuple(still_lacking(left_out, merged))
         updated = FundingSeries(market, merged, hours, checked_at_ms, lacking)
         self._store(settlements_of_life(updated, market.since_ms))
 

@@ -42,7 +42,7 @@ def decode_funding(document: bytes) -> dict[str, FundingSeries]:
             TimedValues.of(rows),
             head["interval_hours"],
             head["checked_at"],
-            left_out.get(market.key, {}).get("funding_rate", ()),
+            tuple(left_out.get(market.key, {}).get("funding_rate", ())),
         )
     return book
 

@@ -1,14 +1,14 @@
 """Damage that faults do to answers: truncated bodies, wrong types, impossible rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
 
 from simulator.answers import Answer, dump, error_page
+from simulator.bad_rows import IMPOSSIBLE, NONSENSE, Rows
 from simulator.exchange import BodyShape, Exchange
 
-Rows = list[Any]
 _DEPTH: Final = 100_000
 
 
@@ -26,6 +26,19 @@ def _rows_of(body: Any, shape: BodyShape) -> tuple[tuple[str, ...], Rows] | None
         if isinstance(found, list):
             return keys, list(found)
     return None
+
+
+def impossible_candles(answer: Answer, variants: Mapping[int, str], shape: BodyShape) -> None:
+    """Makes the candles that open at these times impossible, each by its variant."""
+    body = orjson.loads(answer.body)
+    found = _rows_of(body, shape)
+    if found is None:
+        return
+    keys, rows = found
+    spoilt = [
+        IMPOSSIBLE[variants[int(row[0])]](row) if int(row[0]) in variants else row for row in rows
+    ]
+    answer.body = dump(_with_rows(body, keys, spoilt))
 
 
 def _with_rows(body: Any, keys: tuple[str, ...], rows: Rows) -> Any:
@@ -61,66 +74,10 @@ def nonsense(answer: Answer, variant: str, shape: BodyShape) -> None:
     body = orjson.loads(answer.body)
     found = _rows_of(body, shape)
     if found is not None and found[1]:
-        answer.body = dump(_with_rows(body, found[0], _NONSENSE[variant](found[1], shape)))
+        answer.body = dump(_with_rows(body, found[0], NONSENSE[variant](found[1], shape)))
 
 
-def _set(row: Any, place: int, names: tuple[str, ...], value: str) -> None:
-    """Replaces a number: in a candle by its place, in an object by its names."""
-    if isinstance(row, list):
-        row[place] = value
-        return
-    for name in names:
-        if name in row:
-            row[name] = value
-
-
-def _high_below_low(rows: Rows, shape: BodyShape) -> Rows:
-    row = rows[len(rows) // 2]
-    if isinstance(row, list):
-        row[2], row[3] = row[3], row[2]
-        if row[2] == row[3]:
-            row[2], row[3] = "1", "2"
-    return rows
-
-
-def _negative_volume(rows: Rows, shape: BodyShape) -> Rows:
-    _set(rows[len(rows) // 2], 5, shape.open_interest, "-1")
-    return rows
-
-
-def _unsorted(rows: Rows, shape: BodyShape) -> Rows:
-    return rows[1::2] + rows[::2]
-
-
-def _duplicate(rows: Rows, shape: BodyShape) -> Rows:
-    middle = len(rows) // 2
-    return [*rows[: middle + 1], *rows[middle:]]
-
-
-def _off_grid(rows: Rows, shape: BodyShape) -> Rows:
-    row = rows[len(rows) // 2]
-    if isinstance(row, list):
-        row[0] = type(row[0])(int(row[0]) + 61_000)
-    for name in shape.times:
-        if isinstance(row, dict) and name in row:
-            row[name] = type(row[name])(int(row[name]) + 61_000)
-    return rows
-
-
-def _nan(rows: Rows, shape: BodyShape) -> Rows:
-    _set(rows[len(rows) // 2], 4, shape.open_interest + shape.rates, "NaN")
-    return rows
-
-
-_NONSENSE: Final[dict[str, Callable[[Rows, BodyShape], Rows]]] = {
-    "high_below_low": _high_below_low,
-    "negative_volume": _negative_volume,
-    "unsorted": _unsorted,
-    "duplicate": _duplicate,
-    "off_grid": _off_grid,
-    "nan": _nan,
-}
-NONSENSE_VARIANTS: Final = tuple(_NONSENSE)
+NONSENSE_VARIANTS: Final = tuple(NONSENSE)
 
 
 def deep_nesting(answer: Answer, variant: str, shape: BodyShape) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from simulator.bad_rows import IMPOSSIBLE
 from simulator.candles import HIGH, HOUR_MS, SLOT_MS, VOLUME
 from simulator.exchange import Exchange
 from simulator.exchange_markets import ExchangeMarkets
@@ -64,6 +65,18 @@ def _missing_oi(
     return {"times": sorted(market.withheld_oi)}
 
 
+def _impossible(
+    markets: ExchangeMarkets, exchange: Exchange, market: Market, event: Mapping[str, Any]
+) -> dict[str, Any]:
+    times, variant = event.get("times"), event.get("variant", "zero_price")
+    if not isinstance(times, list) or not all(isinstance(time, int) for time in times):
+        raise InvalidRule("kind impossible needs times, a list of ms")
+    if variant not in IMPOSSIBLE:
+        raise InvalidRule(f"variant must be one of {', '.join(IMPOSSIBLE)}")
+    market.impossible.update(dict.fromkeys(times, variant))
+    return {"times": sorted(market.impossible)}
+
+
 def _correction(
     markets: ExchangeMarkets, exchange: Exchange, market: Market, event: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -96,6 +109,7 @@ def _funding_interval(
 _CHANGES = {
     "delist": _delist,
     "missing_oi": _missing_oi,
+    "impossible": _impossible,
     "correction": _correction,
     "funding_interval": _funding_interval,
 }

@@ -33,8 +33,9 @@ KINDS: Final = {
     "hang": "no answer for `seconds`, then the connection is cut",
     "slow": "the answer, `seconds` late",
     "hold": "the answer, once the rule is deleted; GET /sim/held waits until some are held",
-    "nonsense": "impossible rows: variant high_below_low, negative_volume, unsorted, duplicate, "
-    "off_grid, nan",
+    "nonsense": "impossible rows: variant high_below_low, negative_volume, off_grid, nan, "
+    "zero_price, close_above_high, disputed; odd ones: unsorted, duplicate, exponent, "
+    "extra_element, null_list, blank_rate, blank_entries",
     "clock_offset": "the time, `offset_ms` off (of endpoint time, unless the rule names another): "
     "variant body alone, date (the Date header too), cached (an old answer with its Age)",
     "challenge": "a page that asks for a browser, with 403 or `status`; variant denied: refuses it",
@@ -51,6 +52,8 @@ EVENTS: Final = {
     "list_new": "a new market of the base `symbol` is listed, trading since `age_ms` ago",
     "missing_oi": "open-interest snapshots of `symbol` at `times` are missing",
     "correction": "the closed 5-minute candle of `symbol` at `time` gets more volume and range",
+    "impossible": "the candles of `symbol` that open at `times` are sent as the `variant` "
+    "high_below_low, zero_price, close_above_high, off_grid or blank; they are in no true row",
     "funding_interval": "`symbol` settles every `hours` hours from `from_ms` or the next hour on",
 }
 _FIELDS: Final = frozenset({

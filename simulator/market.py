@@ -72,6 +72,7 @@ class Market:
     gone: bool = False  # delisted: requests are answered as for an unknown symbol
     corrections: list[Correction] = field(default_factory=list)
     withheld_oi: set[int] = field(default_factory=set)
+    impossible: dict[int, str] = field(default_factory=dict)  # open time -> how its candle is sent
 
     @property
     def name(self) -> str:

@@ -102,6 +102,9 @@ class Server:
         rule = self._faults.pick(target, exchange.markets.clock.monotonic_s())
         if rule is None:
             answer = exchange.answer(endpoint, query)
+            market = exchange.markets.find(exchange.name, target["symbol"])
+            if endpoint == "klines" and market is not None and market.impossible:
+                damage.impossible_candles(answer, market.impossible, exchange.shape)
         else:
             self._stats.faults[rule.kind] += 1
             if rule.kind == "endless_continue":

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from simulator.answers import PERIODS_MS
-from simulator.candles import CLOSE, DAY_MS, OPEN, TIME, TURNOVER, VOLUME, Ints
+from simulator.candles import CLOSE, DAY_MS, OPEN, TIME, TURNOVER, VOLUME, Ints, aggregate
 from simulator.funding import RATE_DECIMALS, Settlement
 from simulator.market import Market
 
@@ -38,7 +38,7 @@ def market_truth(
     source_ms = PERIODS_MS["4h"] if timeframe == "8h" else interval_ms
     source_first_ms = as_of_ms - as_of_ms % source_ms - (candles - 1) * source_ms
     first_ms = source_first_ms + -source_first_ms % interval_ms
-    columns = _columns(market, interval_ms, first_ms, as_of_ms)
+    columns = _columns(market, source_ms, interval_ms, first_ms, as_of_ms)
     made_of = _last_part(market, source_ms, interval_ms, first_ms, as_of_ms)
     oi = _open_interest(market, interval_ms, first_ms, as_of_ms, oi_as_of_ms or as_of_ms)
     funding = regular_settlements(market, as_of_ms, funding_as_of_ms, funding_history, first_ms)
@@ -85,11 +85,24 @@ def regular_settlements(
     return found[-history:]
 
 
-def _columns(market: Market, interval_ms: int, first_ms: int, as_of_ms: int) -> list[list[Any]]:
-    """Open time, prices, volume and turnover of the closed candles and the forming one."""
+def _sound_candles(market: Market, interval_ms: int, first_ms: int, as_of_ms: int) -> Ints:
+    """The closed candles and the forming one, without those that are sent as impossible ones."""
     open_ms = as_of_ms - as_of_ms % interval_ms
     closed = market.closed(interval_ms, first_ms, open_ms - interval_ms)
     candles = np.concatenate((closed, market.forming(interval_ms, as_of_ms)), axis=1)
+    if market.impossible:
+        candles = candles[:, ~np.isin(candles[TIME], list(market.impossible))]
+    return candles
+
+
+def _columns(
+    market: Market, source_ms: int, interval_ms: int, first_ms: int, as_of_ms: int
+) -> list[list[Any]]:
+    """Open time, prices, volume and turnover of the closed candles and the forming one."""
+    if market.impossible:
+        candles = aggregate(_sound_candles(market, source_ms, first_ms, as_of_ms), interval_ms)
+    else:
+        candles = _sound_candles(market, interval_ms, first_ms, as_of_ms)
     prices = [as_floats(candles[i], market.price_decimals) for i in range(OPEN, CLOSE + 1)]
     both = market.price_decimals + market.quantity_decimals
     return [
@@ -105,9 +118,7 @@ def _last_part(
 ) -> dict[int, tuple[bool, int]]:
     """For each candle: whether its first source candle exists, and when its last one ends. Without
     aggregation the candle is its own source."""
-    open_ms = as_of_ms - as_of_ms % source_ms
-    times = market.closed(source_ms, first_ms, open_ms - source_ms)[TIME].tolist()
-    times += market.forming(source_ms, as_of_ms)[TIME].tolist()
+    times = _sound_candles(market, source_ms, first_ms, as_of_ms)[TIME].tolist()
     found: dict[int, tuple[bool, int]] = {}
     for time in times:
         start = time - time % interval_ms

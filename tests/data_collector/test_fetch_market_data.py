@@ -135,3 +135,37 @@ async def test_late_open_interest_is_null_and_not_missing(simulator: Simulator) 
         funding = client.funding(markets, boundary_ms + 2000 + 5 * MINUTE_MS)
         result = await client.collect(Timeframe.H1, markets, candles=20, funding=funding)
     assert result.rows(Timeframe.H1) == simulator.truth("1h", candles=20, funding_history=400)
+
+
+@pytest.mark.parametrize("timeframe", [H4, Timeframe.H1])
+async def test_candles_that_cannot_be_are_left_out_and_all_others_true(
+    start_simulator: StartSimulator, timeframe: Timeframe
+) -> None:
+    simulator = start_simulator(binance=4, bybit=4, now=NOW_MS, frozen=True)
+    closed_ms = timeframe.last_closed_open_time(NOW_MS)
+    variants = ("high_below_low", "zero_price", "close_above_high", "off_grid", "blank")
+    holes = [closed_ms - n * n * timeframe.interval_ms for n in range(len(variants))]
+    for exchange in ("binance", "bybit"):
+        for hole, variant in zip(holes, variants, strict=True):
+            event = {"exchange": exchange, "symbol": "BTCUSDT", "variant": variant}
+            simulator.post("/sim/faults", {"kind": "impossible", "times": [hole], **event})
+    client = CollectionClient(simulator)
+    async with client.client:
+        markets = await client.markets()
+        funding = client.funding(markets)
+        result = await client.collect(timeframe, markets, candles=60, funding=funding)
+        for made in timeframe.produces:
+            truth = simulator.truth(made, candles=60, funding_history=400)
+            assert result.rows(made) == truth
+        assert result.missing() == [
+            (f"{exchange}:BTCUSDT", "klines") for exchange in ("binance", "bybit") for _ in holes
+        ]
+        # And over the rows of before, without asking for them anew.
+        simulator.post("/sim/clock", {"advance_ms": MINUTE_MS})
+        later = client.funding(markets, NOW_MS + MINUTE_MS)
+        again = await client.collect(
+            timeframe, markets, candles=60, funding=later, previous=result.delivered
+        )
+    assert (again.collected.refreshed, again.collected.corrected) == (8, 0)
+    for made in timeframe.produces:
+        assert again.rows(made) == simulator.truth(made, candles=60, funding_history=400)

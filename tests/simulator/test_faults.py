@@ -192,6 +192,58 @@ def test_nonsense_candles(sim: Simulator, path: str) -> None:
     assert sorted(unsorted) == sorted(good)
     times = [int(row[0]) for row in spoilt("duplicate")]
     assert len(times) == len(set(times)) + 1
+    assert any(row[1:5] == ["0"] * 4 for row in spoilt("zero_price"))
+    assert any(float(row[4]) > float(row[2]) for row in spoilt("close_above_high"))
+    assert len({str(row) for row in spoilt("disputed")}) == len({str(row) for row in good}) + 1
+    written = [row[5] for row in spoilt("exponent")]
+    assert any("E" in volume for volume in written)
+    assert [float(volume) for volume in written] == [float(row[5]) for row in good]
+    assert [row[:-1] for row in spoilt("extra_element")] == good
+    _fault(sim, "nonsense", variant="null_list", count=1)
+    answer = json.loads(sim.full("GET", path)[2])
+    assert (answer if answer is None else answer["result"]["list"]) is None
+
+
+@pytest.mark.parametrize("path", [KLINES, KLINE])
+def test_candles_that_are_sent_as_impossible_ones_are_no_truth(sim: Simulator, path: str) -> None:
+    exchange = "binance" if path == KLINES else "bybit"
+    closed_ms = NOW_MS - NOW_MS % STEP - STEP
+    variants = ("high_below_low", "zero_price", "close_above_high", "off_grid", "blank")
+    holes = [closed_ms - (2 * n + 1) * STEP for n in range(len(variants))]
+    before = sim.truth("4h", candles=20)[f"{exchange}:ETHUSDT"]
+    for hole, variant in zip(holes, variants, strict=True):
+        spoilt = {"exchange": exchange, "symbol": "ETHUSDT", "variant": variant}
+        _fault(sim, "impossible", times=[hole], **spoilt)
+    rows = _rows(json.loads(sim.full("GET", path.replace("BTC", "ETH"))[2]))
+    sent = {int(row[0]) // STEP * STEP: row for row in rows}
+    crossed, zeros, above, shifted, blank = (sent[hole] for hole in holes)
+    assert float(crossed[2]) < float(crossed[3])
+    assert zeros[1:5] == ["0"] * 4
+    assert float(above[4]) > float(above[2])
+    assert int(shifted[0]) % STEP == 61_000
+    assert blank[1:6] == [None] * 5
+    truth = sim.truth("4h", candles=20)[f"{exchange}:ETHUSDT"]
+    assert truth == [row for row in before if row[0] not in holes]
+    whole = {row[0]: row for row in sim.truth("8h", candles=20)[f"{exchange}:ETHUSDT"]}
+    fours = {row[0]: row for row in truth}
+    for open_ms, row in whole.items():
+        made_of = [fours[at] for at in (open_ms, open_ms + STEP) if at in fours]
+        assert row[1:5] == [
+            made_of[0][1], max(r[2] for r in made_of), min(r[3] for r in made_of), made_of[-1][4]
+        ]  # fmt: skip
+        assert row[7] == fours.get(open_ms, [None] * 9)[7]
+    _fault(sim, "impossible", exchange=exchange, symbol="ETHUSDT", times=[])
+
+
+def test_blank_entries_in_lists(sim: Simulator) -> None:
+    for path in ("/fapi/v1/premiumIndex", "/v5/market/tickers?category=linear"):
+        good = _rows(json.loads(sim.full("GET", path)[2]))
+        _fault(sim, "nonsense", variant="blank_entries", count=1)
+        spoilt = _rows(json.loads(sim.full("GET", path)[2]))
+        assert spoilt[1 : 1 + len(good)] == good
+        assert [spoilt[0], *(entry["symbol"] for entry in spoilt[1 + len(good) :])] == [
+            None, *["0BLANKUSDT"] * 3
+        ]  # fmt: skip
 
 
 def test_nonsense_snapshots_and_settlements(sim: Simulator) -> None:
@@ -203,6 +255,8 @@ def test_nonsense_snapshots_and_settlements(sim: Simulator) -> None:
     assert any(int(row["timestamp"]) % STEP for row in spoilt(OI, "off_grid"))
     funding = "/fapi/v1/fundingRate?symbol=BTCUSDT&limit=9"
     assert any(row["fundingRate"] == "NaN" for row in spoilt(funding, "nan"))
+    assert any(row["fundingRate"] == "" for row in spoilt(funding, "blank_rate"))
+    assert any(row["fundingRate"] == "0.5" for row in spoilt(funding, "disputed"))
 
 
 def test_short_pages_keep_the_end_that_the_page_starts_from(sim: Simulator) -> None:

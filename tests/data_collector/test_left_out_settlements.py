@@ -1,0 +1,131 @@
+"""Settlements without a rate that can be: left out, told, unknown rates after them, asked again."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from data_collector.data_processing import merge_data
+from data_collector.fr_fetcher import FundingUpdate, run_fr_update_process
+from documents.building import encode_funding
+from documents.reading import decode_funding
+from market.candles import Candle
+from market.left_out import LeftOut
+from market.markets import Exchange, FundingByMarket, FundingSeries, Market
+from market.timeframes import HOUR_MS, Timeframe
+from tests.fixtures.scripted import Scripted, query_of
+from venues.venue import Endpoint, Request
+
+H8_MS = 8 * HOUR_MS
+NOW_MS = 1_795_185_441_250
+LAST_MS = NOW_MS - NOW_MS % H8_MS
+MARKETS = [Market(exchange, "XUSDT", "X", "USDT") for exchange in Exchange]
+
+
+class Settling:
+    """An exchange with a settlement every eight hours, some of which it sends with other rates."""
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+        self.now_ms = NOW_MS
+        self.rates: dict[int, Any] = {}
+        self.sender = Scripted(self._answer)
+
+    def _answer(self, request: Request) -> bytes:
+        binance = request.exchange is Exchange.BINANCE
+        if request.endpoint is Endpoint.TIME:
+            time: Mapping[str, Any] = (
+                {"serverTime": self.now_ms}
+                if binance
+                else {"retCode": 0, "result": {"timeNano": str(self.now_ms * 10**6)}}
+            )
+            return json.dumps(time).encode()
+        if request.endpoint is not Endpoint.FUNDING:
+            following = self.now_ms - self.now_ms % H8_MS + H8_MS
+            entry = {"symbol": "XUSDT", "nextFundingTime": following, "fundingIntervalHour": 8}
+            return self._listed([{**entry, "fundingIntervalHours": 8}], binance)
+        query = query_of(request)
+        start_ms, end_ms = int(query["startTime"]), min(int(query["endTime"]), self.now_ms)
+        stamps = range(start_ms + -start_ms % H8_MS, end_ms + 1, H8_MS)
+        name = "fundingTime" if binance else "fundingRateTimestamp"
+        rows = [
+            {"symbol": "XUSDT", name: at, "fundingRate": self.rates.get(at, f"{at % 997}e-6")}
+            for at in stamps
+        ]
+        limit = int(query["limit"])
+        return self._listed(rows[:limit] if binance else rows[::-1][:limit], binance)
+
+    def _listed(self, rows: list[Any], binance: bool) -> bytes:
+        result = {"category": "linear", "list": rows}
+        return json.dumps(rows if binance else {"retCode": 0, "result": result}).encode()
+
+    async def update(self, known: FundingByMarket) -> FundingUpdate:
+        update = await run_fr_update_process(
+            self.sender,
+            [self.market],
+            known,
+            funding_history=30,
+            on_progress=lambda done, total: None,
+        )
+        body = encode_funding(
+            update.funding, version=1, as_of_ms=1, updated_at_ms=1, missing=update.missing
+        )
+        assert decode_funding(body) == update.funding  # also what was left out
+        return update
+
+
+@pytest.mark.parametrize("rate", ["", None, "NaN", "11"])
+@pytest.mark.parametrize("market", MARKETS, ids=lambda market: market.exchange)
+async def test_a_settlement_without_a_rate_is_told_until_it_comes(
+    market: Market, rate: Any
+) -> None:
+    exchange = Settling(market)
+    hole_ms = LAST_MS - 5 * H8_MS
+    exchange.rates[hole_ms] = rate
+    book: FundingByMarket = {}
+    for later_ms in (0, HOUR_MS, H8_MS):
+        exchange.now_ms = NOW_MS + later_ms
+        update = await exchange.update(book)
+        book = update.funding
+        (lack,) = update.missing
+        assert lack.reason.startswith(f"row at {hole_ms} left out: ")
+        assert (lack.symbol, lack.part) == ("XUSDT", "funding_rate")
+        stamps = [row[0] for row in book[market.key].rows]
+        assert hole_ms not in stamps
+        assert stamps[-1] == exchange.now_ms - exchange.now_ms % H8_MS
+    # The exchange corrects it: it comes with the next settlement.
+    exchange.rates.clear()
+    exchange.now_ms += H8_MS
+    update = await exchange.update(book)
+    assert update.missing == []
+    assert hole_ms in [row[0] for row in update.funding[market.key].rows]
+
+
+@pytest.mark.parametrize("market", MARKETS, ids=lambda market: market.exchange)
+async def test_one_that_leaves_the_kept_history_is_told_no_longer(market: Market) -> None:
+    exchange = Settling(market)
+    exchange.rates[LAST_MS - 25 * H8_MS] = ""
+    book = (await exchange.update({})).funding
+    assert len(book[market.key].left_out) == 1
+    exchange.now_ms += 7 * H8_MS
+    update = await exchange.update(book)
+    assert len(update.funding[market.key].rows) == 30
+    assert update.missing == []
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_no_earlier_rate_is_in_force_after_one_that_was_left_out(after: bool) -> None:
+    market = MARKETS[0]
+    rows = [(LAST_MS - n * H8_MS, n / 1000) for n in (3, 2, 0)]  # the one before the last is none
+    left_out = LeftOut(LAST_MS - (2 if after else 1) * H8_MS, "its rate is blank", after)
+    series = FundingSeries(market, rows, 8, NOW_MS, (left_out,))
+    first_ms = LAST_MS - 3 * H8_MS
+    candles = [
+        Candle(at, 1.0, 1.0, 1.0, 1.0, "1", "1") for at in range(first_ms, NOW_MS, 4 * HOUR_MS)
+    ]
+    merged = merge_data(
+        candles, [], series, timeframe=Timeframe.H4, as_of_ms=NOW_MS, history_candles=99
+    )
+    assert [row[8] for row in merged.rows] == [0.003] * 2 + [0.002] * 2 + [None] * 2 + [0.0] * 2
+    assert not merged.funding_outdated  # another update brings nothing
