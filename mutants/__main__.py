@@ -116,12 +116,15 @@ class _Run:
                 place = f"{mutant.path}:{mutant.lines[0]}"
                 numbers = f"{self._done}/{len(sample)} {trial.outcome:8} {trial.seconds:5.1f} s"
                 _say(f"{numbers}  {place}  {mutant.before[:40]!r} => {mutant.after[:40]!r}")
+                if trial.outcome != "killed":
+                    _say(f"after {trial.tests} tests:\n{mutant.diff(ROOT)}\n")
             return trial
 
+        pool = ThreadPoolExecutor(jobs, initializer=start)
         try:
-            with ThreadPoolExecutor(jobs, initializer=start) as pool:
-                return list(pool.map(try_one, sample))
+            return list(pool.map(try_one, sample))
         finally:
+            pool.shutdown(wait=False, cancel_futures=True)
             for folder in folders:
                 folder.__exit__(None, None, None)
 
@@ -143,9 +146,9 @@ def _report(trials: list[Trial]) -> int:
     alive = [trial for trial in trials if trial.outcome != "killed"]
     known = [trial for trial in alive if trial.mutant.id in EQUIVALENT]
     survivors = [trial for trial in alive if trial not in known]
+    _say("")
     for trial in survivors:
-        _say(f"\n{trial.mutant.id}\n{trial.outcome}, {trial.tests} tests")
-        _say(trial.mutant.diff(ROOT))
+        _say(f"{trial.outcome}: {trial.mutant.id}")
     counted = len(trials) - len(known)
     share = (counted - len(survivors)) / counted if counted else 1.0
     _say(

@@ -133,6 +133,9 @@ class _ForkServer:
             watch.cancel()
 
     def stop(self) -> None:
+        """Ends it, and a run that is still going on."""
+        for pytest in psutil.Process(self._process.pid).children():
+            _end(pytest)
         self._process.kill()
         self._process.communicate()
 
