@@ -141,7 +141,7 @@ def parse_instruments(exchange: Exchange, body: bytes, *, quote: str) -> AnswerP
     fail = PayloadErrors(exchange, Endpoint.INSTRUMENTS, None)
     page = VENUES[exchange].read_instruments(body, quote, fail)
     _tell_skipped(exchange, Endpoint.INSTRUMENTS, fail)
-    return page
+    return page._replace(unread=fail.skipped_symbols)
 
 
 def parse_tickers(exchange: Exchange, body: bytes) -> list[Ticker]:

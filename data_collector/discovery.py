@@ -11,11 +11,14 @@ from venues.venue import Endpoint
 log = structlog.get_logger(__name__)
 
 
-async def fetch_listed(run: CollectionRun, exchange: Exchange, quote: str) -> list[ListedMarket]:
-    """The perpetuals in `quote` that the exchange trades now.
+async def fetch_listed(
+    run: CollectionRun, exchange: Exchange, quote: str, unread: set[str]
+) -> list[ListedMarket]:
+    """The perpetuals in `quote` that the exchange trades now. Adds to `unread` the symbols of those
+    that are listed but cannot be read.
 
     Raises ExchangeError; also for an empty list, which is more likely a broken answer."""
-    instruments = await fetch_instruments(run, exchange, quote=quote)
+    instruments = await fetch_instruments(run, exchange, quote=quote, unread=unread)
     if not instruments:
         raise BadPayload(
             f"lists no {quote} perpetual", exchange=exchange, endpoint=Endpoint.INSTRUMENTS

@@ -41,9 +41,12 @@ class FundingSchedule:
 
 
 async def fetch_instruments(
-    run: CollectionRun, exchange: Exchange, *, quote: str
+    run: CollectionRun, exchange: Exchange, *, quote: str, unread: set[str] | None = None
 ) -> list[Instrument]:
-    """The contracts to collect (see api_parser.parse_instruments), of all pages, each once."""
+    """The contracts to collect (see api_parser.parse_instruments), of all pages, each once.
+
+    Adds to `unread` the symbols of those that are listed but cannot be read.
+    """
     parse = partial(parse_instruments, exchange, quote=quote)
     found: dict[str, Instrument] = {}
     cursor = ""
@@ -51,6 +54,8 @@ async def fetch_instruments(
     for _ in range(_MAX_PAGES):
         page = await _instruments_page(run, exchange, parse, cursor, seen)
         found.update((row.market.symbol, row) for row in page.rows)
+        if unread is not None:
+            unread.update(page.unread)
         cursor = page.cursor
         if not cursor or not page.sent:
             return list(found.values())

@@ -71,9 +71,10 @@ async def run_discovery(
     async def discover(exchange: Exchange) -> None:
         seen_at_ms = client.clock.wall_ms()
         try:
-            listed = await fetch_listed(run, exchange, quote)
+            unread: set[str] = set()
+            listed = await fetch_listed(run, exchange, quote, unread)
             saved[exchange] = await database.markets.save_markets(
-                exchange, listed, seen_at_ms=seen_at_ms
+                exchange, listed, seen_at_ms=seen_at_ms, unread=unread
             )
         except DatabaseUnavailable:
             raise

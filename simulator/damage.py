@@ -47,6 +47,15 @@ def _with_rows(body: Any, keys: tuple[str, ...], rows: Rows) -> Any:
     return {**body, keys[0]: _with_rows(body[keys[0]], keys[1:], rows)}
 
 
+def short_list(answer: Answer, variant: str, shape: BodyShape) -> None:
+    """Keeps the first quarter of the rows, without a sign that there were more."""
+    body = orjson.loads(answer.body)
+    found = _rows_of(body, shape)
+    if found is not None:
+        keys, rows = found
+        answer.body = dump(_with_rows(body, keys, rows[: len(rows) // 4]))
+
+
 def wrong_types(answer: Answer, variant: str, shape: BodyShape) -> None:
     """Replaces rows by values of other JSON types."""
     body = orjson.loads(answer.body)
@@ -96,6 +105,7 @@ REPLACING: Final[dict[str, Callable[[Exchange], Answer]]] = {
 }
 DAMAGING: Final[dict[str, Callable[[Answer, str, BodyShape], None]]] = {
     "truncated_json": truncated,
+    "short_list": short_list,
     "wrong_types": wrong_types,
     "nonsense": nonsense,
     "deep_nesting": deep_nesting,

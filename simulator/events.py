@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from simulator.bad_rows import IMPOSSIBLE
-from simulator.candles import HIGH, HOUR_MS, SLOT_MS, VOLUME
+from simulator.candles import DAY_MS, HIGH, HOUR_MS, SLOT_MS, VOLUME
 from simulator.exchange import Exchange
 from simulator.exchange_markets import ExchangeMarkets
 from simulator.faults import InvalidRule
@@ -106,7 +106,18 @@ def _funding_interval(
     return {"from_ms": from_ms, "hours": hours}
 
 
+def _relaunch(
+    markets: ExchangeMarkets, exchange: Exchange, market: Market, event: Mapping[str, Any]
+) -> dict[str, Any]:
+    # At a day's first moment no candle of any period holds two contracts.
+    launched_ms = markets.clock.now_ms(market.exchange) - int(event.get("age_ms", 0))
+    market.listed_ms = market.relaunched_ms = launched_ms - launched_ms % DAY_MS
+    market.flat_before = bool(event.get("flat", True))
+    return {"listed_ms": market.listed_ms}
+
+
 _CHANGES = {
+    "relaunch": _relaunch,
     "delist": _delist,
     "missing_oi": _missing_oi,
     "impossible": _impossible,

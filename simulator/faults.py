@@ -44,12 +44,15 @@ KINDS: Final = {
     "endless_continue": "100 Continue without end, for `seconds`, then the connection is cut",
     "deep_nesting": "a value that nobody reads, arrays in arrays 100,000 deep",
     "long_message": "an error whose message has `rows` characters, 1,000,000 by default",
+    "short_list": "the first quarter of a list of contracts",
     "short_page": "fewer rows than requested: half of them, or `rows`",
 }
 # Changes of markets, applied once when the rule arrives; /sim/truth follows them.
 EVENTS: Final = {
     "delist": "`symbol` is delisted: unknown from now on, with another status in the list",
     "list_new": "a new market of the base `symbol` is listed, trading since `age_ms` ago",
+    "relaunch": "`symbol` is another contract, launched on the day of `age_ms` ago; the candles of "
+    "the one before stay in its history, of one price without volume unless `flat` is false",
     "missing_oi": "open-interest snapshots of `symbol` at `times` are missing",
     "correction": "the closed 5-minute candle of `symbol` at `time` gets more volume and range",
     "impossible": "the candles of `symbol` that open at `times` are sent as the `variant` "
@@ -59,7 +62,7 @@ EVENTS: Final = {
 _FIELDS: Final = frozenset({
     "exchange", "endpoint", "symbol", "client", "kind", "probability", "count", "after",
     "duration_s", "status", "text", "seconds", "variant", "rows", "retry_after", "ban_s", "times",
-    "time", "age_ms", "hours", "from_ms", "offset_ms", "per_s",
+    "time", "age_ms", "hours", "from_ms", "flat", "offset_ms", "per_s",
 })  # fmt: skip
 _NUMBERS: Final = (
     "probability", "count", "after", "duration_s", "seconds", "rows", "retry_after", "per_s"

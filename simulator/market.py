@@ -6,7 +6,7 @@ The exchanges' answers and the true data are both made from these integers, neve
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from simulator.candles import HIGH, SLOT_MS, TIME, TURNOVER, VOLUME, Ints
+from simulator.candles import CLOSE, HIGH, OPEN, SLOT_MS, TIME, TURNOVER, VOLUME, Ints
 from simulator.funding import Settlement
 
 
@@ -73,6 +73,8 @@ class Market:
     corrections: list[Correction] = field(default_factory=list)
     withheld_oi: set[int] = field(default_factory=set)
     impossible: dict[int, str] = field(default_factory=dict)  # open time -> how its candle is sent
+    relaunched_ms: int = 0  # another contract had the symbol before; 0: none
+    flat_before: bool = False  # that one's candles have one price and no volume
 
     @property
     def name(self) -> str:
@@ -84,7 +86,13 @@ class Market:
 
     def closed(self, interval_ms: int, first_ms: int, last_ms: int) -> Ints:
         """The candles that open from `first_ms` to `last_ms` in their final form."""
-        return self._corrected(self.candles.closed(interval_ms, first_ms, last_ms), interval_ms)
+        candles = self._corrected(self.candles.closed(interval_ms, first_ms, last_ms), interval_ms)
+        before = candles[TIME] < self.relaunched_ms
+        if self.flat_before and before.any():
+            candles = candles.copy()
+            candles[OPEN : CLOSE + 1, before] = 731 * self.tick
+            candles[VOLUME:, before] = 0
+        return candles
 
     def forming(self, interval_ms: int, now_ms: int) -> Ints:
         """The candle that is open at `now_ms`, as an array of one column or none."""

@@ -10,7 +10,9 @@ from typing import Any, Final
 import numpy as np
 
 from simulator.answers import PERIODS_MS
-from simulator.candles import CLOSE, DAY_MS, OPEN, TIME, TURNOVER, VOLUME, Ints, aggregate
+from simulator.candles import (
+    CLOSE, DAY_MS, MINUTE_MS, OPEN, TIME, TURNOVER, VOLUME, Ints, aggregate,
+)  # fmt: skip
 from simulator.funding import RATE_DECIMALS, Settlement
 from simulator.market import Market
 
@@ -37,6 +39,8 @@ def market_truth(
     # 8h is aggregated from 4h, so its window is that of `candles` candles of 4h.
     source_ms = PERIODS_MS["4h"] if timeframe == "8h" else interval_ms
     source_first_ms = as_of_ms - as_of_ms % source_ms - (candles - 1) * source_ms
+    # Nothing is of the contract that had the symbol before.
+    source_first_ms = max(source_first_ms, market.relaunched_ms)
     first_ms = source_first_ms + -source_first_ms % interval_ms
     columns = _columns(market, source_ms, interval_ms, first_ms, as_of_ms)
     made_of = _last_part(market, source_ms, interval_ms, first_ms, as_of_ms)
@@ -73,12 +77,14 @@ def regular_settlements(
     from_ms = last_ms - 600 * DAY_MS
     if first_ms is not None:
         from_ms = max(from_ms, first_ms - 3 * DAY_MS)
+    if market.relaunched_ms:  # one at the launch itself was the former contract's
+        from_ms = max(from_ms, market.relaunched_ms + MINUTE_MS)
     if not history:
         return [i for i in market.funding.settlements(from_ms, last_ms) if not i.special]
     found: list[Settlement] = []
     end_ms = last_ms
     while len(found) < history and end_ms >= from_ms:
-        start_ms = end_ms - 20 * DAY_MS
+        start_ms = max(end_ms - 20 * DAY_MS, from_ms if market.relaunched_ms else 0)
         more = [i for i in market.funding.settlements(start_ms, end_ms) if not i.special]
         found = more + found
         end_ms = start_ms - 1

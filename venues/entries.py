@@ -24,12 +24,14 @@ BOM: Final = b"\xef\xbb\xbf"
 
 
 class Unreadable(Exception):
-    """One row or entry cannot be read or cannot be; `time_ms` is its own, None if unknown."""
+    """One row or entry cannot be read or cannot be; `time_ms` is its own, None if unknown, and so
+    is `symbol`."""
 
-    def __init__(self, reason: str, time_ms: int | None = None) -> None:
+    def __init__(self, reason: str, time_ms: int | None = None, symbol: str | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.time_ms = time_ms
+        self.symbol = symbol
 
 
 class Cut(NamedTuple):
@@ -70,9 +72,18 @@ class EntryDecoder(Generic[T]):
             try:
                 yield self._one.decode(text)
             except msgspec.ValidationError as error:
-                yield Unreadable(str(error)[:100])
+                yield Unreadable(str(error)[:100], symbol=_symbol_in(text))
             except DECODE_ERRORS:
                 yield Unreadable(f"not JSON: {shown(text[:60].decode('utf-8', 'replace'))}")
+
+
+_SYMBOL: Final = re.compile(rb'"symbol"\s*:\s*"([^"\\]{1,100})"')
+
+
+def _symbol_in(text: bytes) -> str | None:
+    """The contract that an entry is about, where that can be read."""
+    found = _SYMBOL.search(text)
+    return found[1].decode("utf-8", "replace") if found else None
 
 
 def read_each(

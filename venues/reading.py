@@ -31,6 +31,7 @@ class AnswerPage(NamedTuple, Generic[T]):
     """The content of one answer: `rows` ascending and unique, and what paging needs.
 
     `first_ms`, `last_ms` and `sent` (a count) include rows that were sent but left out.
+    `unread`: the symbols of entries of a list that cannot be read, as far as they tell it.
     `left_out`: those that cannot be; `disputed`: instants with two different rows, also left out.
     """
 
@@ -41,6 +42,7 @@ class AnswerPage(NamedTuple, Generic[T]):
     cursor: str = ""
     left_out: Sequence[LeftOut] = ()
     disputed: Sequence[int] = ()
+    unread: Sequence[str] = ()
 
 
 class Instrument(NamedTuple):
@@ -85,6 +87,7 @@ class PayloadErrors:
         self._symbol = symbol
         self.left_out: list[LeftOut] = []
         self.skipped: list[str] = []
+        self.skipped_symbols: list[str] = []  # of those skipped entries that tell it
 
     def __call__(self, cause: str) -> BadPayload:
         return BadPayload(
@@ -102,6 +105,8 @@ class PayloadErrors:
     def skip(self, error: Unreadable, _: object = None) -> None:
         """Leaves out one entry of a list of contracts."""
         self.skipped.append(error.reason)
+        if error.symbol is not None:
+            self.skipped_symbols.append(error.symbol)
 
     def readable(self, entries: Iterable[T | Unreadable]) -> list[T]:
         """The entries that can be read; the others are skipped. Raises BadPayload if none can."""

@@ -1,6 +1,6 @@
 """The tables coins and discoveries: which markets exist, and which of them are collected."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -93,9 +93,16 @@ class Markets:
         return await self._pool.read(read)
 
     async def save_markets(
-        self, exchange: Exchange, listed: Sequence[ListedMarket], *, seen_at_ms: int
+        self,
+        exchange: Exchange,
+        listed: Sequence[ListedMarket],
+        *,
+        seen_at_ms: int,
+        unread: Collection[str] = (),
     ) -> SavedMarkets:
         """Stores what `exchange` lists now; known markets that are not listed become inactive.
+
+        Those in `unread`, which are listed but could not be read, stay as they are.
 
         A listing covers one quote, so only markets of the listed quotes can become inactive. One
         that would remove many of them changes nothing unless the one before, at least a minute
@@ -115,7 +122,7 @@ class Markets:
             async with connection.transaction():
                 # This mode blocks other writers but not readers.
                 await connection.execute("LOCK TABLE coins IN SHARE ROW EXCLUSIVE MODE")
-                return await _take_in(connection, exchange, by_symbol, told, seen_at_ms)
+                return await _take_in(connection, exchange, by_symbol, told, seen_at_ms, unread)
 
         return await self._pool.write(write)
 
@@ -153,6 +160,7 @@ async def _take_in(
     listed: Mapping[str, ListedMarket],
     refused: tuple[str, ...],
     seen_at_ms: int,
+    unread: Collection[str],
 ) -> SavedMarkets:
     """Compares a list with what is stored, by symbol, and stores it if it is believed."""
     known = await known_markets(connection, exchange)
@@ -161,7 +169,7 @@ async def _take_in(
     lives = lives_now(known, listed, seen_at_ms=seen_at_ms, listed_before_ms=listed_before_ms)
     quotes = {entry.market.quote for entry in listed.values()}
     active = [name for name, market in known.items() if market.active and market.quote in quotes]
-    delisted = [symbol for symbol in active if symbol not in listed]
+    delisted = [symbol for symbol in active if symbol not in listed and symbol not in unread]
     reborn = [
         symbol
         for symbol, life in lives.items()

@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from budgets.exchange_client import ExchangeClient
 from config import load_settings
+from data_collector.discovery import fetch_listed
 from database import CoinRecord, Database, DatabaseUnavailable, SavedMarkets
 from jobs import discovery
 from jobs.context import JobFailed
@@ -286,6 +287,57 @@ async def test_an_empty_list_ends_no_market(database: Database) -> None:
     empty = {"/v5/market/instruments-info": [bybit_page([], "")]}
     result, _ = await discover_served(empty, database, Exchange.BYBIT)
     assert "lists no USDT perpetual" in result.failures[Exchange.BYBIT]
+    assert all(record.active for record in (await coins(database)).values())
+
+
+async def test_a_contract_that_cannot_be_read_is_left_out_alone(database: Database) -> None:
+    names = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+    good = bybit_page(names, "")
+    await discover_served({"/v5/market/instruments-info": [good]}, database, Exchange.BYBIT)
+    body = json.loads(good)
+    body["result"]["list"][1] |= {"status": {"odd": 1}, "launchTime": "9" * 30}
+    body["result"]["list"].insert(0, {"symbol": ["NEWUSDT"]})
+    odd = json.dumps(body).encode()
+    result, _ = await discover_served(
+        {"/v5/market/instruments-info": [odd]}, database, Exchange.BYBIT
+    )
+    assert result.failures == {}
+    assert result.saved[Exchange.BYBIT] == SavedMarkets(added=0, returned=0, delisted=0)
+    stored = await coins(database)
+    assert {record.market.symbol for record in stored.values() if record.active} == set(names)
+
+
+async def test_a_list_that_raises_what_nobody_foresaw_fails_alone(
+    exchanges: Simulator, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fetch(run: Any, exchange: Exchange, *rest: Any) -> Any:
+        if exchange is Exchange.BYBIT:
+            raise RecursionError("maximum recursion depth exceeded")
+        return await fetch_listed(run, exchange, *rest)
+
+    monkeypatch.setattr(discovery, "fetch_listed", fetch)
+    result = await discover(exchanges, database)
+    assert result.found == {Exchange.BINANCE: 20}
+    assert result.failures[Exchange.BYBIT].startswith(
+        "bybit instruments: its list cannot be taken in: RecursionError: maximum recursion"
+    )
+    state = await database.listings.states(BOTH, "USDT")
+    assert (state[Exchange.BYBIT].failures, state[Exchange.BINANCE].failures) == (1, 0)
+
+
+async def test_a_short_list_changes_nothing_until_it_says_so_again(
+    exchanges: Simulator, database: Database
+) -> None:
+    await discover(exchanges, database)
+    short = {"kind": "short_list", "exchange": "binance"}
+    exchanges.post("/sim/faults", {**short, "endpoint": LIST_OF_CONTRACTS[Exchange.BINANCE]})
+    result = await discover(exchanges, database)
+    doubted = result.saved[Exchange.BINANCE].doubted
+    assert doubted > 3
+    assert result.as_json()["doubted"] == {"binance": doubted}
+    assert all(record.active for record in (await coins(database)).values())
+    exchanges.delete("/sim/faults")
+    assert (await discover(exchanges, database)).saved[Exchange.BINANCE].doubted == 0
     assert all(record.active for record in (await coins(database)).values())
 
 

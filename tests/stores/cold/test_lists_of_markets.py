@@ -234,3 +234,12 @@ async def test_failures_are_counted_until_a_list_is_read(database: Database) -> 
     await save(database, whole(3), NOW_MS + 2)
     await database.coin_records.set_enabled(["bybit:C000USDT"], False)
     assert await state(database) == ListingState(NOW_MS + 2, active=3, enabled=2)
+
+
+async def test_an_entry_that_cannot_be_read_ends_no_market(database: Database) -> None:
+    await save(database, whole(9), NOW_MS)
+    found = await database.markets.save_markets(
+        BYBIT, whole(7), seen_at_ms=NOW_MS + 1, unread={"C008USDT", "UNKNOWNUSDT"}
+    )
+    assert found.delisted == 1
+    assert await active(database) == [f"C00{number}USDT" for number in (*range(7), 8)]
