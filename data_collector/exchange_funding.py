@@ -170,7 +170,7 @@ class ExchangeFunding:
         series = self._known.get(market.key)
         if series is None or series.checked_at_ms > now_ms + _CLOCK_TOLERANCE_MS:
             return None
-        return settlements_of_life(series, market.since_ms)
+        return settlements_of_life(series, _begin_ms(market))
 
     # --- the settlements of all symbols in one answer ------------------------------------------
 
@@ -278,7 +278,7 @@ class ExchangeFunding:
         before, and earlier windows follow.
         """
         hours = self._scheduled_hours(market) or LONGEST_INTERVAL_HOURS
-        begin_ms = max(market.launched_ms, market.since_ms, 0)
+        begin_ms = _begin_ms(market)
         oldest_ms = begin_ms - begin_ms % HOUR_MS
         start_ms = max(asked_ms - (self._history + 1) * hours * HOUR_MS, oldest_ms)
         rows = await self._window(market, start_ms, asked_ms, hours, self._history, left_out)
@@ -330,7 +330,7 @@ class ExchangeFunding:
         hours = self._interval(market, merged)
         lacking = tuple(still_lacking(left_out, merged))
         updated = FundingSeries(market, merged, hours, checked_at_ms, lacking)
-        self._store(settlements_of_life(updated, market.since_ms))
+        self._store(settlements_of_life(updated, _begin_ms(market)))
 
     def _store(self, series: FundingSeries) -> None:
         self._results.series[series.market.key] = series
@@ -348,6 +348,11 @@ class ExchangeFunding:
             self._results.series[market.key] = series
             self._results.carried_over += 1
         self._count()
+
+
+def _begin_ms(market: Market) -> int:
+    """What was settled at or before this moment is not of the contract that is listed now."""
+    return max(market.launched_ms, market.since_ms, 0)
 
 
 def _is_complete(series: FundingSeries, rows: Sequence[FundingRow], now_ms: int) -> bool:

@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from data_collector.life_rows import is_of_life
+from data_collector.life_rows import is_of_life, rows_of_life
 from data_collector.task_builder import FetchTask, MarketTasks
 from market.aggregation import aggregate, with_merged
 from market.candles import Candle, Candles, ExactTexts
@@ -158,7 +158,8 @@ class PreviousDocuments:
         return self._read(timeframe, market.key)
 
     def rows(self, timeframe: Timeframe, market: Market) -> Rows:
-        """The market's old rows in the present window, without those that have closed since.
+        """The market's old rows in the present window, without those that have closed since, and
+        none of an earlier life.
 
         These were still forming when fetched and would look closed. Rows of a time that has not
         come yet were fetched by a wrong clock. Then the newest row may have been forming, whatever
@@ -174,7 +175,8 @@ class PreviousDocuments:
         kept = (rows.times >= self._start_ms) & (rows.times <= self._as_of_ms) & ~closed_since
         if known.checked_at_ms > self._as_of_ms and len(rows):
             kept[-1] = False
-        return rows.select(np.flatnonzero(kept))
+        ours = rows.select(np.flatnonzero(kept))
+        return rows_of_life(market, ours, timeframe.interval_ms, self._timeframe.interval_ms)
 
     def left_out(self, market: Market, part: MissingPart) -> list[LeftOut]:
         """The rows of the collected timeframe that the market's old series lacks because they

@@ -94,7 +94,9 @@ async def test_a_launch_that_moved_ends_what_was_known(
             runner.exchanges.post("/sim/clock", {"advance_ms": 1000})
         after = by_key(await runner.document("4h"))
         for key in keys:
-            assert after[key]["meta"]["hurst"] != before[key]["meta"]["hurst"]
+            earlier = before[key]["meta"]["realised_volatility"]
+            assert earlier is not None
+            assert after[key]["meta"]["realised_volatility"] != earlier
 
 
 async def test_what_is_carried_over_is_cut_too_and_while_the_database_is_away(
@@ -125,10 +127,10 @@ async def test_what_is_carried_over_is_cut_too_and_while_the_database_is_away(
                     for key in keys:
                         rows = markets[key]["rows"]
                         assert markets[key]["stale_since"] is not None
-                        assert rows[0][0] == launched_ms
+                        assert rows[0][0] == launched_ms, (name, one is runner)
                         assert all(row[8] is None for row in rows if row[0] < launched_ms + 1)
                         if name == "4h":
                             kept = [row for row in before[key]["rows"] if row[0] >= launched_ms]
                             assert [row[:8] for row in rows] == [row[:8] for row in kept]
                             assert rows[-1][8] == kept[-1][8]
-                        assert markets[key]["meta"].get("hurst") is None
+                        assert markets[key]["meta"].get("realised_volatility") is None
