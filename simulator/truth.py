@@ -11,7 +11,15 @@ import numpy as np
 
 from simulator.answers import PERIODS_MS
 from simulator.candles import (
-    CLOSE, DAY_MS, MINUTE_MS, OPEN, TIME, TURNOVER, VOLUME, Ints, aggregate,
+    CLOSE,
+    DAY_MS,
+    MINUTE_MS,
+    OPEN,
+    TIME,
+    TURNOVER,
+    VOLUME,
+    Ints,
+    aggregate,
 )  # fmt: skip
 from simulator.funding import RATE_DECIMALS, Settlement
 from simulator.market import Market
