@@ -23,8 +23,9 @@ from venues.errors import CollectionFailed, ExchangeError
 
 # A job's record must be at most 1 s old, so it is written more often.
 _REPORT_EVERY_S: Final = 0.5
-# Over Upstash, where every command is billed, heartbeats are the looks for new jobs.
-_LOOK_EVERY_S: Final = {"native": 1.0, "upstash": 60.0}
+# Over Upstash, where every command is billed, heartbeats are the looks for new jobs: a lane looks
+# by itself only when woken, or when no heartbeat did so for this long.
+LOOK_EVERY_S: Final = {"native": 1.0, "upstash": 60.0}
 _FIRST_RETRY_S: Final = 0.5
 _SLOWEST_RETRY_S: Final = 5.0
 # SIGTERM must end the worker within 3 s; handing a job back may take this much of it.
@@ -55,7 +56,7 @@ class Worker:
         self._holder = holder
         self._watcher = watcher
         self._beat_now = asyncio.Event()  # set when a job ends, to publish its metrics at once
-        self._look_every_s = _LOOK_EVERY_S[context.store.kind]
+        self._look_every_s = LOOK_EVERY_S[context.store.kind]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serves all lanes until `stop`. Failures of stores or exchanges are never raised."""

@@ -18,7 +18,7 @@ from tests.fixtures.api import StartApi, get
 from tests.fixtures.clock import ManualClock
 from tests.fixtures.documents import AS_OF_MS, document
 from tests.fixtures.upstash import UpstashEndpoint
-from worker import Worker
+from worker import LOOK_EVERY_S, Worker
 
 MINUTES = 10
 # Of Upstash's free plan: 500,000 commands a month.
@@ -62,6 +62,8 @@ async def test_a_worker_sends_two_commands_a_minute(
     upstash.fail("")
     await clock.let_pass(60 * MINUTES, sleepers=1)
     assert upstash.commands() == {"EVALSHA": 2 * MINUTES}
+    # The lanes wait by the real clock, and each heartbeat looks for them.
+    assert LOOK_EVERY_S["upstash"] > 30 + 5
 
 
 async def test_a_service_of_a_worker_and_four_api_processes_stays_within_the_limit(
