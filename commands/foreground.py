@@ -10,7 +10,7 @@ from commands.data_dir import remember_exchanges
 from commands.errors import EXIT_COMPLETE, EXIT_FAILED, EXIT_HELD, EXIT_STOPPED
 from commands.progress import shown
 from commands.runtime import tune_garbage_collection
-from commands.store_check import check_store
+from commands.store_check import StoreCheck
 from commands.terminal import say_if_heard
 from config import Settings
 from job_queue.kinds import job_id_of, lane_of
@@ -34,7 +34,7 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
         say_if_heard(f"{job_id} makes the {timeframe} document too")
     async with open_job_context(settings, arguments.command) as context:
         tune_garbage_collection()
-        await check_store(settings, context.store)
+        await StoreCheck(settings, context.store).once()
         wait = not arguments.no_wait
         return await run_here(context, job_id, holder=holder_name(), wait=wait, stop=stop)
 

@@ -21,45 +21,54 @@ _SLOWEST_RETRY_S: Final = 2.0
 log = structlog.get_logger(__name__)
 
 
-async def check_store(settings: Settings, store: HotStore, *, tell: bool = True) -> None:
-    """Checks the store and records this installation as the owner of its keys.
+class StoreCheck:
+    """The check of one store for these settings.
 
-    `tell`: whether to log what will go less well than it could. Raises CannotStart, with a line
-    that says what to do, and StoreUnavailable.
+    `tell`: whether to log, once, what will go less well than it could.
     """
-    variable = "REDIS_URL" if store.kind == "native" else "UPSTASH_REDIS_REST_URL"
-    found = await inspect(store)
-    if tell:
-        for event, fields in found.warnings:
-            log.warning(event, **fields)
-    if found.refusal is not None:
-        raise CannotStart(f"{variable}: {found.refusal}")
-    try:
-        other = await claim(store, settings.exchange_addresses(), settings.installation_id)
-    except StoreRefused as error:
-        if error.transient:
-            raise
-        log.warning("owner_not_recorded", error=str(error))  # a full store can still be read
-        return
-    if other is not None:
-        raise CannotStart(f"{variable}: {_refusal(other, store.prefix)}")
 
+    def __init__(self, settings: Settings, store: HotStore, *, tell: bool = True) -> None:
+        self._settings = settings
+        self._store = store
+        self._tell = tell
 
-async def until_checked(
-    settings: Settings, store: HotStore, stop: asyncio.Event, *, tell: bool = True
-) -> None:
-    """`check_store`, again while the store is away, until `stop`. Raises CannotStart."""
-    outage = OutageLog(log, "store_not_checked", "store_checked")
-    backoff = Backoff(_FIRST_RETRY_S, _SLOWEST_RETRY_S)
-    while not stop.is_set():
+    async def once(self) -> None:
+        """Checks the store and records this installation as the owner of its keys.
+
+        Raises CannotStart, with a line that says what to do, and StoreUnavailable.
+        """
+        store, settings = self._store, self._settings
+        variable = "REDIS_URL" if store.kind == "native" else "UPSTASH_REDIS_REST_URL"
+        found = await inspect(store)
+        if self._tell:
+            self._tell = False
+            for event, fields in found.warnings:
+                log.warning(event, **fields)
+        if found.refusal is not None:
+            raise CannotStart(f"{variable}: {found.refusal}")
         try:
-            await check_store(settings, store, tell=tell)
-        except StoreUnavailable as error:
-            outage.failed(error)
-            await stop_or(stop, backoff.pause_s())
-        else:
-            outage.recovered()
+            other = await claim(store, settings.exchange_addresses(), settings.installation_id)
+        except StoreRefused as error:
+            if error.transient:
+                raise
+            log.warning("owner_not_recorded", error=str(error))  # a full store can still be read
             return
+        if other is not None:
+            raise CannotStart(f"{variable}: {_refusal(other, store.prefix)}")
+
+    async def until_known(self, stop: asyncio.Event) -> None:
+        """`once`, again while the store is away or read-only, until `stop`. Raises CannotStart."""
+        outage = OutageLog(log, "store_not_checked", "store_checked")
+        backoff = Backoff(_FIRST_RETRY_S, _SLOWEST_RETRY_S)
+        while not stop.is_set():
+            try:
+                await self.once()
+            except StoreUnavailable as error:
+                outage.failed(error)
+                await stop_or(stop, backoff.pause_s())
+            else:
+                outage.recovered()
+                return
 
 
 async def run_with_checked_store(
@@ -75,11 +84,12 @@ async def run_with_checked_store(
     after the end of the work.
     """
     store = open_hot_store(settings, client_name="perpcache-check")
+    check = StoreCheck(settings, store, tell=tell)
     try:
         try:
-            await check_store(settings, store, tell=tell)
+            await check.once()
         except StoreUnavailable:
-            return await _beside(until_checked(settings, store, stop, tell=tell), work, stop)
+            return await _beside(check.until_known(stop), work, stop)
         except BaseException:
             work.close()
             raise

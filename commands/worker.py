@@ -8,7 +8,7 @@ from commands.composition import holder_name, local_wakeup, open_job_context
 from commands.data_dir import remember_exchanges
 from commands.open_files import raise_open_file_limit
 from commands.runtime import tune_garbage_collection
-from commands.store_check import until_checked
+from commands.store_check import StoreCheck
 from config import Settings
 from jobs.due import queue_due_jobs
 from metrics.event_loop import measuring_loop_lag
@@ -25,7 +25,7 @@ async def run(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) ->
         if context.store.kind != "native":
             opened.enter_context(local_wakeup(settings).listening(context.queue.wake))
         await opened.enter_async_context(measuring_loop_lag(context.metrics.loop_lag))
-        await until_checked(settings, context.store, stop)
+        await StoreCheck(settings, context.store).until_known(stop)
         running = await opened.enter_async_context(asyncio.TaskGroup())
         running.create_task(queue_due_jobs(context, stop), name="schedule")
         running.create_task(Worker(context, holder=holder_name()).run(stop), name="worker")

@@ -97,3 +97,16 @@ async def test_missing_rights_and_eviction_are_told_by_the_worker(
     url = server.url.replace("unix://", "unix://perp:pw@")
     line = await refusal(start_service, "api", REDIS_URL=url)
     assert line.startswith("perpcache: REDIS_URL: its user may not run RENAME: give it the rights")
+
+
+async def test_a_worker_on_a_replica_says_so_once_and_waits_for_it_to_become_a_primary(
+    start_service: StartService, own_valkey: Callable[..., OwnValkey]
+) -> None:
+    server = own_valkey("--replicaof", "127.0.0.1", "1")
+    worker = await start_service("worker", wait=False, **NOWHERE, REDIS_URL=server.url)
+    await worker.until_said("store_not_checked", "READONLY")
+    with redis.Redis.from_url(server.url) as client:
+        client.execute_command("REPLICAOF", "NO", "ONE")
+        await worker.until_said("store_checked", "after_s")
+        assert client.hgetall(OWNER) == {b"binance": b"http://127.0.0.1:1"}
+    assert len(worker.said("store_read_only", "primary")) == 1
