@@ -125,6 +125,7 @@ _EXCHANGE_FAULTS: Final = (
     "server_error", "server_error", "html", "truncated", "wrong_types", "empty", "reset", "hang",
     "slow", "too_many_429", "banned_418", "too_frequent_403", "too_many_10006", "busy_10016",
     "blocked_country", "short_pages", "nonsense", "nonsense", "endless_cursor", "lists_broken",
+    "market_challenged", "market_nested", "long_message", "network_limit", "endless_continue",
 )  # fmt: skip
 
 
@@ -196,6 +197,24 @@ _RULES: Final[Mapping[str, Callable[[Chance], Details]]] = {
     "nonsense": _nonsense,
     "endless_cursor": lambda chance: {"kind": "repeated_cursor"},
     "lists_broken": _lists_broken,
+    "market_challenged": lambda chance: {
+        "kind": "challenge", "variant": chance.choice(("page", "denied")),
+        "status": chance.choice((403, 503, 200)), "market": round(chance.random(), 3),
+        "endpoint": chance.choice(("klines", "open_interest")), "probability": 1.0,
+    },
+    "market_nested": lambda chance: {
+        "kind": "deep_nesting", "market": round(chance.random(), 3), "endpoint": "klines",
+        "probability": 1.0,
+    },
+    "long_message": lambda chance: {
+        "kind": "long_message", "rows": 200_000, "market": round(chance.random(), 3),
+        "endpoint": "klines",
+    },
+    "network_limit": lambda chance: {
+        "kind": "too_fast", "per_s": chance.randint(8, 20), "probability": 1.0,
+        "variant": "cloudfront", "exchange": chance.choice(("binance", "bybit")),
+    },
+    "endless_continue": lambda chance: {"kind": "endless_continue", "count": chance.randint(1, 4)},
 }  # fmt: skip
 
 

@@ -155,3 +155,26 @@ async def test_no_header_is_ever_an_exception(
     # Whatever is reported, there is room again after a window.
     budget = limits.budgets[request.counter]
     assert budget.used(time.monotonic() + limit.window_s + 2) == 0
+
+
+async def test_a_report_far_above_the_limit_is_not_believed() -> None:
+    """It would stop all requests for a minute."""
+    limits = RateLimits(0.9).for_exchange(Exchange.BINANCE)
+    request = listing_request(Exchange.BINANCE, Endpoint.TIME)
+    for reported, used in (("2000", 2000), ("999999999", 2001)):
+        ticket = await limits.admit(request)
+        limits.answered(request, ticket, {"X-MBX-USED-WEIGHT-1M": reported})
+        assert limits.used("weight") == used
+
+
+async def test_an_older_report_does_not_replace_a_newer_one() -> None:
+    """Answers may come in another order than their requests were sent in."""
+    limits = RateLimits(0.9).for_exchange(Exchange.BINANCE)
+    request = listing_request(Exchange.BINANCE, Endpoint.TIME)
+    earlier, later = await limits.admit(request), await limits.admit(request)
+    limits.answered(request, later, {"X-MBX-USED-WEIGHT-1M": "1500"})
+    limits.answered(request, earlier, {"X-MBX-USED-WEIGHT-1M": "700"})
+    assert limits.used("weight") == 1500
+    newest = await limits.admit(request)
+    limits.answered(request, newest, {"X-MBX-USED-WEIGHT-1M": "900"})  # a new minute
+    assert limits.used("weight") == 900
