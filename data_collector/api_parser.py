@@ -89,7 +89,7 @@ def parse_funding(market: Market, body: bytes) -> AnswerPage[FundingRow]:
         raise fail("settlements of another symbol")
     regular = [row for row in own if row.regular]
     page = _sift(regular, 1, _rate_fault, fail.left_out)
-    times = [row.time_ms for row in own] + [row.time_ms for row in fail.left_out]
+    times = [row.time_ms for row in own] + [row.time_ms for row in page.left_out if row.time_ms]
     return AnswerPage(
         [(row.time_ms, row.rate) for row in page.rows],
         min(times, default=None),

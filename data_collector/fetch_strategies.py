@@ -122,15 +122,17 @@ async def _page(
 
     def parse_some(body: bytes) -> AnswerPage[Row]:
         page = parse(body)
-        if len(page.left_out) > 1 and not len(page.rows) and not any(len(p.rows) for p in before):
-            cause = f"unexpected answer: none of its {page.sent} rows can be: "
-            raise BadPayload(
-                cause + page.left_out[0].text(),
-                exchange=request.exchange,
-                endpoint=request.endpoint,
-                market=request.symbol,
-            )
-        return page
+        if len(page.rows) or not page.left_out or any(len(each.rows) for each in before):
+            return page
+        first = page.left_out[0]
+        if len(page.left_out) == 1 and not first.after:
+            return page  # a row that is readable and cannot be
+        raise BadPayload(
+            f"unexpected answer: none of its {page.sent} rows can be: {first.text()}",
+            exchange=request.exchange,
+            endpoint=request.endpoint,
+            market=request.symbol,
+        )
 
     return await fetch_simple(run, request, parse_some)
 

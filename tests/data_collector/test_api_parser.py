@@ -515,3 +515,13 @@ def test_of_all_symbols_what_cannot_be_is_left_to_the_market_itself() -> None:
     page = parse_all_funding(BINANCE, json.dumps(rows).encode())
     assert page.rows == [("A", T0, 0.1), ("F", T0 + 1, 0.4)]
     assert (page.first_ms, page.last_ms, page.sent) == (T0, T0 + 1, 9)
+
+
+@pytest.mark.parametrize("exchange", list(Exchange))
+def test_a_row_without_a_time_does_not_set_the_bounds_of_a_page(exchange: Exchange) -> None:
+    body = _settlements(exchange, [("", "0.2"), (T0, "0.1")])
+    page = parse_funding(market(exchange, "XUSDT"), body)
+    assert (page.first_ms, page.last_ms, page.sent) == (T0, T0, 2)
+    body = _interest(exchange, [("", "4"), (T0, "4")])
+    page_of = parse_open_interest(market(exchange, "XUSDT"), body, interval_ms=H4)
+    assert (page_of.first_ms, page_of.last_ms, page_of.sent) == (T0, T0, 2)
