@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import redis
 from upstash_redis.asyncio import Redis as UpstashRedis
 
 from config import load_settings
@@ -385,3 +386,27 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+async def test_a_user_who_may_not_subscribe_is_not_tried_again_every_second(
+    own_valkey: Callable[..., OwnValkey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = own_valkey()
+    with redis.Redis.from_url(server.url) as owner:
+        owner.execute_command("ACL", "SETUSER", "perp", "on", ">pw", "~*", "+@all", "-subscribe")
+    store = NativeStore(server.url.replace("unix://", "unix://perp:pw@"), client_name="test")
+    pauses: list[float] = []
+    enough = asyncio.Event()
+
+    async def noted(pause_s: float) -> None:
+        pauses.append(pause_s)
+        enough.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("stores.hot.subscription.asyncio.sleep", noted)
+    subscription = Subscription(store, "published", on_message=lambda _: None)
+    subscription.start()
+    await enough.wait()
+    assert pauses == [60.0] and not subscription.live
+    await subscription.aclose()
+    await store.aclose()
