@@ -1,6 +1,5 @@
 """Counts the bytes that answers hold until their clients have taken them, per client and in all."""
 
-from collections import Counter
 from collections.abc import Hashable, Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
@@ -41,17 +40,21 @@ class BytesInFlight:
         self.total = 0
         self._proxies = proxies
         self._buffers: dict[Hashable, _Buffer] = {}
-        self._clients: Counter[str] = Counter()
+        self._clients: dict[str, int] = {}
         self._addresses: dict[Hashable, str] = {}
 
     def client(self, scope: MutableMapping[str, Any]) -> str:
         """The client that a request counts for."""
-        forwarded = tuple(value for name, value in scope["headers"] if name == b"x-forwarded-for")
-        key = (scope.get("client") and scope["client"][0], *forwarded)
+        peer = scope.get("client")
+        key: Hashable = peer and peer[0]
+        length = 0
+        for name, value in scope["headers"]:
+            if name == b"x-forwarded-for":
+                key, length = (key, value), length + len(value)
         found = self._addresses.get(key)
         if found is None:
             found = client_of(scope, self._proxies)
-            if sum(map(len, forwarded)) <= _LONGEST_REMEMBERED:
+            if length <= _LONGEST_REMEMBERED:
                 if len(self._addresses) >= _MOST_REMEMBERED:
                     self._addresses.clear()
                 self._addresses[key] = found
@@ -66,7 +69,7 @@ class BytesInFlight:
         return Holding(self, client, buffers)
 
     def held_by(self, client: str) -> int:
-        return self._clients[client]
+        return self._clients.get(client, 0)
 
     def weigh(self, name: Hashable, size: int) -> None:
         """Changes the size of a buffer, if any answer holds it."""
@@ -82,7 +85,7 @@ class BytesInFlight:
         new = [n for n in buffers if n not in known or client not in known[n].holders]
         if not new:
             return
-        held = self._clients[client]
+        held = self._clients.get(client, 0)
         if held and held + max(1, sum(buffers[name] for name in new)) > self.share:
             raise TooManyBytes(
                 429,
@@ -106,25 +109,30 @@ class BytesInFlight:
                 self.total += size
             elif buffer.size != size:
                 self.weigh(name, size)
-            buffer.holders[client] += 1
-            if buffer.holders[client] == 1:
-                self._count(client, buffer.size)
+            answers = buffer.holders.get(client, 0)
+            buffer.holders[client] = answers + 1
+            if not answers:
+                self._count(client, size)
 
     def _remove(self, client: str, buffers: Buffers) -> None:
         for name in buffers:
             buffer = self._buffers[name]
-            buffer.holders[client] -= 1
-            if not buffer.holders[client]:
-                del buffer.holders[client]
-                self._count(client, -buffer.size)
+            answers = buffer.holders[client] - 1
+            if answers:
+                buffer.holders[client] = answers
+                continue
+            del buffer.holders[client]
+            self._count(client, -buffer.size)
             if not buffer.holders:
                 del self._buffers[name]
                 self.total -= buffer.size
 
     def _count(self, client: str, more: int) -> None:
-        self._clients[client] += more
-        if not self._clients[client]:
-            del self._clients[client]
+        held = self._clients.get(client, 0) + more
+        if held:
+            self._clients[client] = held
+        else:
+            self._clients.pop(client, None)
 
 
 class _Buffer:
@@ -134,7 +142,7 @@ class _Buffer:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.holders: Counter[str] = Counter()
+        self.holders: dict[str, int] = {}
 
 
 class Holding:

@@ -102,8 +102,10 @@ class Middleware:
             await self._serve_counted(scope, receive, send)
             return
         client, own = self._in_flight.client(scope), object()
+        # A body is in memory twice while it is read.
+        expected = 2 * LARGEST_BODY if scope["method"] not in READING else LARGEST_BODY
         try:
-            holding = self._in_flight.hold(client, {own: _EXPECTED.get(path, LARGEST_BODY)})
+            holding = self._in_flight.hold(client, {own: _EXPECTED.get(path, expected)})
         except TooManyBytes as error:
             await self._send_refusal(scope, send, answer_to(error, path))
             return

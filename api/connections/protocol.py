@@ -56,6 +56,7 @@ class ServingProtocol(HttpToolsProtocol):
         self._in_head = False
         self._in_parts = False  # the head came in several reads or a long one: check its sizes
         self._open_head_bytes = 0  # of all reads within the head so far
+        self._served_host: bytes | None = None  # the last one that was allowed
         self._in_body = False
         self._trailer_bytes = 0  # of the reads since the last one that brought a part of the body
         self._pipelined_bytes = 0  # of the heads of requests that wait for earlier answers
@@ -64,6 +65,7 @@ class ServingProtocol(HttpToolsProtocol):
         self._unsent_timer: asyncio.TimerHandle | None = None
         self._on_sent: list[Callable[[], None]] = []
         self._is_lost = False
+        self._is_draining = False  # the transport's limits are those for the last bytes
         # Tells the application that this protocol disconnects slow clients, and when all is sent.
         self._extensions = {PACE_EXTENSION: self}
         # The oldest request without a complete answer.
@@ -157,7 +159,8 @@ class ServingProtocol(HttpToolsProtocol):
         if not self.url.startswith(b"/") and (named := authority(self.url)) is not None:
             hosts.append(named)
         for host in hosts:
-            self._check_host(host)
+            if host != self._served_host:
+                self._check_host(host)
         if self._serving is None:
             self._pipelined_bytes = 0
         else:
@@ -183,6 +186,7 @@ class ServingProtocol(HttpToolsProtocol):
         refused = self.limits.hosts.refuses(host, self.server and self.server[0])
         if refused is not None:
             self._stop_parsing(421, refused)
+        self._served_host = host
 
     def _check_pipeline(self) -> None:
         self._pipelined_bytes += self._head_bytes()
@@ -245,9 +249,12 @@ class ServingProtocol(HttpToolsProtocol):
             return  # connection_lost calls back
         if self.transport.get_write_buffer_size():
             # Writing is paused until the last byte is sent, which has a deadline.
+            self._is_draining = True
             self.transport.set_write_buffer_limits(high=0)
-        elif self._on_sent:
-            self._call_back()
+            return
+        self._call_back()
+        if self._is_draining:
+            self._is_draining = False
             self.transport.set_write_buffer_limits()
 
     def _call_back(self) -> None:

@@ -43,9 +43,13 @@ IsalError: type[Exception] = cast(Any, isal_zlib.error)
 
 @dataclass(frozen=True, slots=True)
 class DocumentBody(Body):
-    """The bytes of one representation; `absent`: requested symbols that the document lacks."""
+    """The bytes of one representation; `absent`: requested symbols that the document lacks.
+
+    `buffers`: what an answer with a slice holds in memory.
+    """
 
     absent: frozenset[str] = frozenset()
+    buffers: Buffers = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +157,7 @@ class DocumentCache:
         """The buffers that an answer with this body holds, with their sizes."""
         if not query.tag and coding is not Coding.IDENTITY:
             return self._stored_buffer(document)
-        copied = sum(len(part) for part in body.parts if isinstance(part, bytes))
-        has_views = any(isinstance(part, memoryview) for part in body.parts)
-        return _buffers(document, query, coding, FilteredSize(copied, has_views))
+        return body.buffers
 
     async def make_held(
         self, document: CachedDocument, query: DocumentQuery, coding: Coding, holding: Holding
@@ -255,8 +257,12 @@ class DocumentCache:
     ) -> tuple[DocumentBody, int]:
         async with self._derived.turns:
             text = await self._text(document)
-            body = await self._derived.run(_filter, text, query, coding)
-            return body, body.length
+            parts, absent = await self._derived.run(_filter, text, query, coding)
+        copied = sum(len(part) for part in parts if isinstance(part, bytes))
+        has_views = any(isinstance(part, memoryview) for part in parts)
+        buffers = _buffers(document, query, coding, FilteredSize(copied, has_views))
+        body = DocumentBody(parts, sum(map(len, parts)), absent, buffers)
+        return body, body.length
 
     async def _gzip(self, document: CachedDocument) -> tuple[DocumentBody, int]:
         async with self._derived.turns:
@@ -287,14 +293,17 @@ def _inflate(document: CachedDocument) -> DocumentText:
     return DocumentText(document.stored.inflate())
 
 
-def _filter(text: DocumentText, query: DocumentQuery, coding: Coding) -> DocumentBody:
+def _filter(
+    text: DocumentText, query: DocumentQuery, coding: Coding
+) -> tuple[list[bytes | memoryview], frozenset[str]]:
+    """The parts of a slice, and the requested symbols that the document lacks."""
     parts = text.filtered(query.filter)
     if coding is not Coding.IDENTITY:
         bits = 31 if coding is Coding.GZIP else 15
         packer = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, bits)
         packed = [packer.compress(part) for part in parts]
         parts = [part for part in (*packed, packer.flush()) if part]
-    return DocumentBody(parts, sum(map(len, parts)), _absent(text, query.filter.symbols))
+    return parts, _absent(text, query.filter.symbols)
 
 
 def _absent(text: DocumentText, symbols: frozenset[str] | None) -> frozenset[str]:
