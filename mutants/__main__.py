@@ -30,6 +30,7 @@ _TESTS: Final = (
 _KEPT: Final = ROOT / ".mutants" / "covered.json"
 _SAMPLE: Final = 300
 _ENOUGH: Final = 0.95  # of the mutants must be killed
+_CONTROLS: Final = 5  # mutants whose tests are run on the unchanged code first
 # Of the tests of a mutant, as many as this: the first few kill most.
 _FIRST_S: Final = 4.0
 _THEN_S: Final = 30.0
@@ -72,8 +73,11 @@ def main() -> int:
     except SuiteFailed as error:
         _say(str(error))
         return 2
-    selection = Selection(ROOT, _files([]), covered)
-    return _report(_Run(selection, covered).all(sample, arguments.jobs))
+    run = _Run(Selection(ROOT, _files([]), covered), covered)
+    if not run.unchanged_code_passes(sample[:_CONTROLS]):
+        _say("the tests of the first mutants fail on the unchanged code, so they prove nothing")
+        return 2
+    return _report(run.all(sample, arguments.jobs))
 
 
 def _files(only: list[str]) -> list[str]:
@@ -99,6 +103,13 @@ class _Run:
         self._covered = covered
         self._lock = threading.Lock()
         self._done = 0
+
+    def unchanged_code_passes(self, sample: list[Mutant]) -> bool:
+        """Whether the tests of these mutants pass on the code as it is."""
+        tests = {test for m in sample for test in self._selection.tests_for(m, _FIRST_S)}
+        seconds = [self._covered.seconds[test] for test in tests]
+        with TrialFolder(ROOT) as folder:
+            return not tests or folder.passes(sorted(tests), sum(seconds), max(seconds))
 
     def all(self, sample: list[Mutant], jobs: int) -> list[Trial]:
         """Tries each mutant; the results in the order of the sample."""
