@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from addresses.database_url import parse_database_url
+from addresses.proxy import Proxy, is_spared, parse_proxy, parse_usual_proxy
 from addresses.redis_parts import RedisParts
 from addresses.redis_url import parse_redis_url
 from addresses.secrets import secrets_in
@@ -172,23 +173,30 @@ def _byte_size(value: object) -> object:
 
 Network = IPv4Network | IPv6Network
 BaseUrl = Annotated[SecretStr, _checked(_base_url)]
+ExchangeProxy = Annotated[SecretStr, _checked(parse_proxy)]
+UsualProxy = Annotated[SecretStr, _checked(parse_usual_proxy)]
 
 
 def _base_url_name(exchange: Exchange) -> str:
     return f"{exchange}_base_url"
 
 
+def _proxy_name(exchange: Exchange) -> str:
+    return f"{exchange}_proxy"
+
+
 if TYPE_CHECKING:
-    _BaseUrls = BaseSettings
-else:  # <EXCHANGE>_BASE_URL for each exchange
-    _BaseUrls = create_model(
-        "_BaseUrls",
+    _ByExchange = BaseSettings
+else:  # <EXCHANGE>_BASE_URL and <EXCHANGE>_PROXY for each exchange
+    _ByExchange = create_model(
+        "_ByExchange",
         __base__=BaseSettings,
         **{_base_url_name(exchange): (BaseUrl | None, None) for exchange in Exchange},
+        **{_proxy_name(exchange): (ExchangeProxy | None, None) for exchange in Exchange},
     )
 
 
-class Settings(_BaseUrls):
+class Settings(_ByExchange):
     """All settings; the README's table describes them."""
 
     model_config = SettingsConfigDict(
@@ -234,6 +242,10 @@ class Settings(_BaseUrls):
     concurrency_limit: int = Field(20, ge=1, le=200)
     rate_fraction: float = Field(0.9, gt=0, le=1)
     egress_id: str = Field("default", pattern=r"^[A-Za-z0-9._-]{1,64}$")
+
+    http_proxy: UsualProxy | None = None
+    https_proxy: UsualProxy | None = None
+    no_proxy: str = ""
 
     cron_secret: SecretStr | None = None
     api_token: SecretStr | None = None
@@ -311,13 +323,32 @@ class Settings(_BaseUrls):
             return None
         return address.username or "", address.password or ""
 
+    def proxy(self, exchange: Exchange, base_url: str) -> Proxy | None:
+        """The proxy through which the exchange is asked at `base_url`, if any."""
+        own: SecretStr | None = getattr(self, _proxy_name(exchange))
+        if own is not None:
+            return parse_proxy(own.get_secret_value())
+        address = parse_base_url(base_url, userinfo=False)
+        usual = self.https_proxy if address.scheme == "https" else self.http_proxy
+        if usual is None:
+            return None
+        host, port = address.hosts[0]
+        if port is None:
+            port = 443 if address.scheme == "https" else 80
+        if is_spared(host, port, self.no_proxy):
+            return None
+        return parse_usual_proxy(usual.get_secret_value())
+
     def secrets(self) -> list[str]:
         """Every secret among the settings: tokens, and the passwords of addresses."""
         found: list[str] = []
         for name in type(self).model_fields:
             value = getattr(self, name)
             if isinstance(value, SecretStr):
-                found += secrets_in(value.get_secret_value())
+                text = value.get_secret_value()
+                if name in ("http_proxy", "https_proxy") and "://" not in text:
+                    text = f"http://{text}"
+                found += secrets_in(text)
         return found
 
 

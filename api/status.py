@@ -16,6 +16,7 @@ from api.readiness import LOCKS, exchanges_state, locks_state, pause_key, writes
 from api.state import RequestParts
 from api.tokens import Tokens
 from api.without_addresses import without_addresses
+from budgets.proxies import egress_id_of
 from cache_manager import DocumentMeta
 from config import Settings
 from database import DatabaseUnavailable, ListingState
@@ -65,7 +66,7 @@ def build_status(settings: Settings, tokens: Tokens) -> APIRouter:
         pauses = {
             exchange: told[key]
             for exchange in settings.exchanges
-            if (key := pause_key(settings.egress_id, exchange)) in told
+            if (key := pause_key(egress_id_of(settings, exchange), exchange)) in told
         }
         exchanges = unknown or exchanges_state(settings.exchanges, jobs, lists, pauses)
         states = {"store": store, "worker": worker, "database": database, "exchanges": exchanges}
@@ -87,7 +88,9 @@ def build_status(settings: Settings, tokens: Tokens) -> APIRouter:
 async def _store_state(
     parts: Parts, settings: Settings
 ) -> tuple[str, dict[str, DocumentMeta | None], StoreHealth | None]:
-    pauses = [pause_key(settings.egress_id, exchange) for exchange in settings.exchanges]
+    pauses = [
+        pause_key(egress_id_of(settings, exchange), exchange) for exchange in settings.exchanges
+    ]
     try:
         async with asyncio.timeout(_READY_DEADLINE_S):
             metas, health = await asyncio.gather(

@@ -34,7 +34,7 @@ async def send_once(
 
 def public_cause(error: BaseException, host: str | None) -> str:
     """What went wrong, without `host`, other addresses and URLs: strangers read it."""
-    error = _origin(error)
+    error = origin_of(error)
     text = _reason(error)
     if host:
         text = re.sub(rf"{re.escape(host)}(:\d+)?", _HIDDEN, text, flags=re.IGNORECASE)
@@ -43,7 +43,7 @@ def public_cause(error: BaseException, host: str | None) -> str:
 
 def private_cause(error: BaseException) -> str:
     """What went wrong, with the address that was asked: for the log only."""
-    error = _origin(error)
+    error = origin_of(error)
     at = getattr(error, "host", None), getattr(error, "port", None)
     where = f"{at[0]}:{at[1]}: " if at[0] else ""
     return printable(f"{type(error).__name__}: {where}{_reason(error)}"[: 2 * _LONGEST])
@@ -54,7 +54,8 @@ def without_addresses(text: str) -> str:
     return _IP_ADDRESS.sub(_HIDDEN, text)
 
 
-def _origin(error: BaseException) -> BaseException:
+def origin_of(error: BaseException) -> BaseException:
+    """The error itself, without the form that keeps aiohttp from resending."""
     broken = isinstance(error, ConnectionBroken) and error.__cause__ is not None
     return error.__cause__ or error if broken else error
 

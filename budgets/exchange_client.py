@@ -13,10 +13,20 @@ import structlog
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from addresses.proxy import Proxy
 from budgets.budget import Ticket
 from budgets.connection_errors import private_cause, public_cause, send_once
 from budgets.headers import answered_at_ms
 from budgets.informational import BoundedResponse
+from budgets.proxies import (
+    base_url_of,
+    egress_id_of,
+    fault_of_proxy,
+    proxy_of,
+    refused_by_proxy,
+    request_options,
+    socks_connector,
+)
 from budgets.rate_limits import RateLimits
 from budgets.refusals import judge
 from budgets.request_counts import RequestCounts
@@ -68,10 +78,8 @@ class ExchangeClient:
         request_s: float = REQUEST_TIMEOUT_S,
         metrics: ExchangeMetrics | None = None,
     ) -> None:
-        self._base_urls = {
-            exchange: settings.base_url(exchange) or venue.base_url
-            for exchange, venue in VENUES.items()
-        }
+        self._base_urls = {exchange: base_url_of(settings, exchange) for exchange in VENUES}
+        self._proxies = {exchange: proxy_of(settings, exchange) for exchange in VENUES}
         self._auth = {
             exchange: {"Authorization": aiohttp.encode_basic_auth(*credentials, encoding="utf-8")}
             for exchange in VENUES
@@ -81,14 +89,15 @@ class ExchangeClient:
         self._request_s = request_s
         self.concurrency = settings.concurrency_limit
         clock = clock or SystemClock()
-        self._shared = SharedBudgets(store, settings.egress_id, clock) if store else None
+        egress = {each: egress_id_of(settings, each) for each in VENUES}
+        self._shared = SharedBudgets(store, settings.egress_id, clock, egress) if store else None
         self.limits = limits or RateLimits(settings.rate_fraction, clock, self._shared)
         self.clock: Clock = self.limits.clock
         self._metrics = metrics or ExchangeMetrics()
         self.counts = RequestCounts(metrics=self._metrics)
         for exchange in settings.exchanges:
             self._watch(exchange)
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[Proxy | None, aiohttp.ClientSession] = {}  # by proxy
         self._outages = {exchange: ThrottledLog(log) for exchange in VENUES}
 
     def _watch(self, exchange: Exchange) -> None:
@@ -109,15 +118,7 @@ class ExchangeClient:
         return self.counts.retries
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            # The workers bound it; a collection and a funding update may run at once.
-            connector=aiohttp.TCPConnector(limit=4 * self.concurrency, keepalive_timeout=30),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept": "application/json", "User-Agent": "perpcache"},
-            timeout=aiohttp.ClientTimeout(total=self._request_s, sock_connect=CONNECT_TIMEOUT_S),
-            middlewares=(send_once,),
-            response_class=BoundedResponse,
-        )
+        self._sessions = {proxy: self._open(proxy) for proxy in {None, *self._proxies.values()}}
         if self._shared is not None:
             self._shared.listen(
                 lambda exchange, *pause: self.limits.for_exchange(exchange).extend_pause(*pause)
@@ -132,16 +133,35 @@ class ExchangeClient:
     ) -> None:
         if self._shared is not None:
             await self._shared.aclose()
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
+            await session.close()
+
+    def _open(self, proxy: Proxy | None) -> aiohttp.ClientSession:
+        # The workers bound it; a collection and a funding update may run at once.
+        limit, keepalive_s = 4 * self.concurrency, 30
+        connector: aiohttp.BaseConnector
+        if proxy is not None and proxy.is_socks:
+            connector = socks_connector(proxy, limit=limit, keepalive_timeout=keepalive_s)
+        else:
+            connector = aiohttp.TCPConnector(limit=limit, keepalive_timeout=keepalive_s)
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept": "application/json", "User-Agent": "perpcache"},
+            timeout=aiohttp.ClientTimeout(total=self._request_s, sock_connect=CONNECT_TIMEOUT_S),
+            middlewares=(send_once,),
+            response_class=BoundedResponse,
+            trust_env=False,  # it would read ~/.netrc too; the settings know of proxies
+        )
 
     async def send(self, request: Request, counts: RequestCounts) -> bytes:
         """The body of a successful answer; waits for the budget, then makes one attempt.
 
         Raises ExchangeError. If the answer demands a pause, it has begun before this raises.
         """
-        if self._session is None:
+        session = self._sessions.get(self._proxies[request.exchange])
+        if session is None:
             raise RuntimeError("ExchangeClient is not open: use it inside `async with`")
         limits = self.limits.for_exchange(request.exchange)
         asked_at = self.clock.monotonic_s()
@@ -153,7 +173,7 @@ class ExchangeClient:
             self.counts.requests += 1
         sent_at = self.clock.monotonic_s()
         try:
-            return await self._ask(self._session, request, ticket, counts)
+            return await self._ask(session, request, ticket, counts)
         except SourceDown:
             counts.add_lost_time(request, self.clock.monotonic_s() - sent_at)
             raise
@@ -195,21 +215,29 @@ class ExchangeClient:
         ticket: Ticket,
         counts: RequestCounts,
     ) -> bytes:
-        headers = _NO_HEADERS
+        headers, proxy = _NO_HEADERS, self._proxies[request.exchange]
         url = URL(self._base_urls[request.exchange] + request.target, encoded=True)
         ending, sent_at = "cancelled", self.clock.monotonic_s()
         try:
             # Never send a body with GET: one exchange rejects it.
-            auth = self._auth.get(request.exchange)
-            async with session.get(url, headers=auth, allow_redirects=False) as answer:
+            options = request_options(proxy, url.scheme)
+            own_headers = {**self._auth.get(request.exchange, {}), **options.pop("headers", {})}
+            async with session.get(
+                url, headers=own_headers, allow_redirects=False, **options
+            ) as answer:
                 headers = answer.headers
                 ending = str(answer.status)
                 body = await _read(answer, request)
                 status = answer.status
         except TimeoutError:
             ending = "timeout"
-            raise self._source_down(request, f"no answer within {self._request_s:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
+            through = " through the proxy" if proxy is not None else ""
+            cause = f"no answer{through} within {self._request_s:g} s"
+            raise self._source_down(request, cause) from None
+        except Exception as error:
+            at_proxy = fault_of_proxy(error)
+            if at_proxy is None and not isinstance(error, aiohttp.ClientError | OSError):
+                raise
             ending = "error"
             # The address is for the log alone: the cause reaches documents, which strangers read.
             self._outages[request.exchange].warning(
@@ -217,12 +245,16 @@ class ExchangeClient:
                 exchange=request.exchange,
                 endpoint=request.endpoint,
                 error=private_cause(error),
+                **({"proxy": proxy.place} if proxy is not None else {}),
             )
-            raise self._source_down(request, public_cause(error, url.host)) from None
+            cause = at_proxy or public_cause(error, url.host)
+            raise self._source_down(request, cause) from None
         finally:
             took_s = self.clock.monotonic_s() - sent_at
             self._metrics.request_ended(request.exchange, request.endpoint, ending, took_s)
             self.limits.for_exchange(request.exchange).answered(request, ticket, headers)
+        if at_proxy := refused_by_proxy(status, proxy):
+            raise self._source_down(request, at_proxy)
         refusal = judge(request, status, headers, body, self.clock.wall_ms())
         if refusal is not None:
             if self._auth:

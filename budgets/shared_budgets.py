@@ -7,8 +7,10 @@ unavailable each process keeps to its own budget alone.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Final
 
 import structlog
@@ -112,48 +114,64 @@ class _Block:
 
 
 class SharedBudgets:
-    """One process's access to the budgets of `egress_id`, which stands for one public address."""
+    """One process's access to the budgets of `egress_id`, which stands for one public address.
 
-    def __init__(self, store: HotStore, egress_id: str, clock: Clock) -> None:
+    `behind_proxies`: the names of other addresses, from which these exchanges are asked.
+    """
+
+    def __init__(
+        self,
+        store: HotStore,
+        egress_id: str,
+        clock: Clock,
+        behind_proxies: Mapping[Exchange, str] = MappingProxyType({}),
+    ) -> None:
         self._store = store
         self._take = store.script(_TAKE)
         self._pause = store.script(_PAUSE)
-        self._egress_id = egress_id
+        self._egress_ids = {each: behind_proxies.get(each, egress_id) for each in Exchange}
         self._clock = clock
         self._blocks: dict[tuple[Exchange, str], _Block] = {}
         self._local_until = -math.inf
         self._outage = OutageLog(log, "budgets_not_shared", "budgets_shared_again")
         self._unsent_pauses: dict[Exchange, tuple[float, str]] = {}  # not stored yet
-        self._channel = store.channel(f"paused:{egress_id}")
-        self._subscription: Subscription | None = None
+        self._channels = {
+            each: store.channel(f"paused:{name}") for each, name in self._egress_ids.items()
+        }
+        self._subscriptions: list[Subscription] = []
 
     def listen(self, on_pause: OnPause) -> None:
         """Calls `on_pause(exchange, seconds, cause)` when another process pauses an exchange.
 
         Does nothing over REST, where pauses arrive with the next block.
         """
-        if self._subscription is not None or not isinstance(self._store, NativeStore):
+        if self._subscriptions or not isinstance(self._store, NativeStore):
             return
 
-        def received(message: bytes) -> None:
+        def received(channel: str, message: bytes) -> None:
             try:
                 exchange, duration_ms, cause = message.decode().split(" ", 2)
                 paused, duration_s = Exchange(exchange), int(duration_ms) / 1000
             except ValueError:
-                log.warning("pause_message_unreadable", channel=self._channel)
+                log.warning("pause_message_unreadable", channel=channel)
                 return
-            on_pause(paused, duration_s, cause)
+            if self._channels[paused] == channel:
+                on_pause(paused, duration_s, cause)
 
-        self._subscription = Subscription(
-            self._store, self._channel, on_message=received, on_connected=self._expire_blocks
-        )
-        self._subscription.start()
+        for channel in sorted(set(self._channels.values())):
+            subscription = Subscription(
+                self._store,
+                channel,
+                on_message=partial(received, channel),
+                on_connected=self._expire_blocks,
+            )
+            subscription.start()
+            self._subscriptions.append(subscription)
 
     async def aclose(self) -> None:
-        """Ends the subscription."""
-        subscription, self._subscription = self._subscription, None
-        if subscription is not None:
-            await subscription.aclose()
+        """Ends the subscriptions."""
+        while self._subscriptions:
+            await self._subscriptions.pop().aclose()
 
     def _expire_blocks(self) -> None:
         """Expires all blocks: a pause may have been missed while disconnected."""
@@ -211,7 +229,7 @@ class SharedBudgets:
         Gives back `unused` room, which was taken in `unused_slot`.
         """
         slot_ms = round(limit.window_s * 1000 / SLOTS)
-        keys = [self._key("budget", f"{exchange}:{counter}"), self._key("pause", exchange)]
+        keys = [self._key("budget", exchange, f":{counter}"), self._key("pause", exchange)]
         try:
             room, wait_ms, paused_ms, cause, slot = await self._take.run(
                 keys, [quantity, slot_ms, HELD_SLOTS, need, want, unused, unused_slot]
@@ -241,7 +259,7 @@ class SharedBudgets:
             return
         until, cause = pause
         duration_ms = round((until - now) * 1000)
-        arguments: list[str | int] = [duration_ms, cause, self._channel, exchange]
+        arguments: list[str | int] = [duration_ms, cause, self._channels[exchange], exchange]
         try:
             if duration_ms > 0:
                 await self._pause.run([self._key("pause", exchange)], arguments)
@@ -255,5 +273,5 @@ class SharedBudgets:
         self._outage.failed(error)
         self._local_until = self._clock.monotonic_s() + _STORE_PAUSE_S
 
-    def _key(self, kind: str, what: str) -> str:
-        return f"{kind}:{self._egress_id}:{what}"
+    def _key(self, kind: str, exchange: Exchange, counter: str = "") -> str:
+        return f"{kind}:{self._egress_ids[exchange]}:{exchange}{counter}"

@@ -253,8 +253,8 @@ class Clocks:
         if not -TOLERANCE_MS <= ahead_ms < TOLERANCE_MS + _SECOND_MS:
             side = "ahead of" if ahead_ms > 0 else "behind"
             raise ClockWrong(
-                f"{exchange}'s clock is {abs(ahead_ms) / 1000:.0f} s {side} the Date header (and Age)"
-                " of its own answer",
+                f"{exchange}'s clock is {abs(ahead_ms) / 1000:.0f} s {side} the Date header"
+                " (and Age) of its own answer",
                 exchange=exchange,
                 endpoint=Endpoint.TIME,
             )

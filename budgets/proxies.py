@@ -1,0 +1,86 @@
+"""The way to an exchange: its address, the proxy before it, and the name of our public address."""
+
+from importlib import import_module
+from typing import Any, Final
+
+import aiohttp
+
+from addresses.proxy import SOCKS_PACKAGE, Proxy
+from budgets.connection_errors import origin_of
+from config import Settings
+from market.markets import Exchange
+from venues import VENUES
+
+_PROXY_REFUSES: Final = 407
+
+
+def base_url_of(settings: Settings, exchange: Exchange) -> str:
+    return settings.base_url(exchange) or VENUES[exchange].base_url
+
+
+def proxy_of(settings: Settings, exchange: Exchange) -> Proxy | None:
+    """The proxy through which the exchange is asked, if any."""
+    return settings.proxy(exchange, base_url_of(settings, exchange))
+
+
+def egress_id_of(settings: Settings, exchange: Exchange) -> str:
+    """The name of the public address from which the exchange is asked.
+
+    An exchange limits addresses, and behind a proxy ours is another one.
+    """
+    proxy = proxy_of(settings, exchange)
+    return settings.egress_id if proxy is None else proxy.egress_id(settings.egress_id)
+
+
+def socks_connector(proxy: Proxy, *, limit: int, keepalive_timeout: float) -> aiohttp.BaseConnector:
+    """A connector that opens every connection through a SOCKS proxy."""
+    package: Any = import_module(SOCKS_PACKAGE)  # optional; the settings' checks look for it
+    connector: aiohttp.BaseConnector = package.ProxyConnector(
+        host=proxy.host,
+        port=proxy.port,
+        proxy_type=package.ProxyType.SOCKS5,
+        username=proxy.username,
+        password=proxy.password,
+        rdns=proxy.scheme == "socks5h",
+        limit=limit,
+        keepalive_timeout=keepalive_timeout,
+    )
+    return connector
+
+
+def request_options(proxy: Proxy | None, url_scheme: str) -> dict[str, Any]:
+    """The arguments of a request through an HTTP proxy; its secret goes to the proxy alone.
+
+    A tunnel is asked for with the secret once; without a tunnel every request carries it.
+    """
+    if proxy is None or proxy.is_socks:
+        return {}
+    options: dict[str, Any] = {"proxy": proxy.url}
+    if proxy.username is not None or proxy.password is not None:
+        secret = aiohttp.encode_basic_auth(
+            proxy.username or "", proxy.password or "", encoding="utf-8"
+        )
+        where = "proxy_headers" if url_scheme == "https" else "headers"
+        options[where] = {"Proxy-Authorization": secret}
+    return options
+
+
+def fault_of_proxy(error: BaseException) -> str | None:
+    """What is wrong with the proxy, for everybody to read; None if it is not the proxy's fault."""
+    error = origin_of(error)
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answers HTTP {error.status}"
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return "cannot connect to the proxy"
+    if type(error).__module__.partition(".")[0] in (SOCKS_PACKAGE, "python_socks"):
+        if isinstance(error, OSError) or "Connection" in type(error).__name__:
+            return "cannot connect to the proxy"
+        return "the proxy opens no connection"
+    return None
+
+
+def refused_by_proxy(status: int, proxy: Proxy | None) -> str | None:
+    """The cause if the proxy answered a request itself, which it tells by this status alone."""
+    if proxy is None or status != _PROXY_REFUSES:
+        return None
+    return f"the proxy answers HTTP {status}"
