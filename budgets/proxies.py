@@ -1,6 +1,5 @@
 """The way to an exchange: its address, the proxy before it, and the name of our public address."""
 
-from importlib import import_module
 from typing import Any, Final
 
 import aiohttp
@@ -34,18 +33,18 @@ def egress_id_of(settings: Settings, exchange: Exchange) -> str:
 
 def socks_connector(proxy: Proxy, *, limit: int, keepalive_timeout: float) -> aiohttp.BaseConnector:
     """A connector that opens every connection through a SOCKS proxy."""
-    package: Any = import_module(SOCKS_PACKAGE)  # optional; the settings' checks look for it
-    connector: aiohttp.BaseConnector = package.ProxyConnector(
+    from aiohttp_socks import ProxyConnector, ProxyType  # optional; the settings look for it
+
+    return ProxyConnector(
         host=proxy.host,
         port=proxy.port,
-        proxy_type=package.ProxyType.SOCKS5,
+        proxy_type=ProxyType.SOCKS5,
         username=proxy.username,
         password=proxy.password,
         rdns=proxy.scheme == "socks5h",
         limit=limit,
         keepalive_timeout=keepalive_timeout,
     )
-    return connector
 
 
 def request_options(proxy: Proxy | None, url_scheme: str) -> dict[str, Any]:

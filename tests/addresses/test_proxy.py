@@ -46,7 +46,7 @@ def test_socks_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
         load_settings(binance_proxy="socks5://p")
     (line,) = refused.value.lines
     assert line.startswith("BINANCE_PROXY: ")
-    assert "needs the package aiohttp-socks: .venv/bin/pip install -r requirements-socks.txt" in line
+    assert "needs the package aiohttp-socks: .venv/bin/pip install -r requirements-socks" in line
     parse_proxy("http://p")
     monkeypatch.setattr(proxies, "find_spec", util.find_spec)
     if util.find_spec("aiohttp_socks"):
