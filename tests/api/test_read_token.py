@@ -1,11 +1,13 @@
 """READ_TOKEN: what it guards, who gets in, and what wrong tokens leave behind."""
 
 import asyncio
+import urllib.request
 from typing import Any
 
 import pytest
 import structlog
 
+import commands.listening
 from stores.hot.beats import beat
 from tests.fixtures.api import ServedApi, StartApi, ask, get
 from tests.fixtures.documents import AS_OF_MS, document
@@ -72,6 +74,20 @@ async def test_health_and_readiness_say_their_status_to_all(guarded: ServedApi) 
     await beat(guarded.store, "w1")
     assert (await ask(guarded, "GET", "/ready"))[2] == {"status": "degraded"}
     assert (await get(guarded, "/ui/app.js"))[0] == 404
+
+
+async def test_the_start_and_health_checks_need_no_token_and_no_name(
+    start_api: StartApi, redis_url: str
+) -> None:
+    api = await start_api(
+        redis_url=redis_url, read_token="r3ad", allowed_hosts="perpcache.example.org"
+    )
+    # As `serve` asks before it announces its address, and as the image's health check does.
+    assert await commands.listening._answers("127.0.0.1", api.port)
+    health = f"http://127.0.0.1:{api.port}/health"
+    reply = await asyncio.to_thread(urllib.request.urlopen, health, timeout=10)
+    with reply:
+        assert reply.status == 200
 
 
 async def test_pages_may_send_it(guarded: ServedApi) -> None:

@@ -23,6 +23,7 @@ IMAGE: Final = claim("docs/deploying.md", "docker build -t")
 # Their settings start a service: test_deploy.test_the_example_of_settings_is_one_that_starts.
 OWN_STORES: Final = claim("docs/deploying.md", "REDIS_URL=rediss://")
 UPSTASH: Final = claim("docs/deploying.md", "UPSTASH_REDIS_REST_URL=")
+OPEN: Final = claim("docs/deploying.md", "READ_TOKEN=...")
 CADDY: Final = claim("docs/deploying.md", "reverse_proxy")
 SCRAPE: Final = claim("docs/metrics.md", "scrape_configs")
 
