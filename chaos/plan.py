@@ -166,6 +166,24 @@ def _lists_broken(chance: Chance) -> Details:
     return {"kind": kind, "endpoint": list(_LISTS), **blank}
 
 
+def _clock_off(chance: Chance) -> Details:
+    """The time alone, or an old answer of a cache: the headers contradict it in either case.
+
+    A clock that is off together with its headers is not drawn, as nobody could tell: the machine's
+    clock is days from the simulated one, and the simulated one leaps.
+    """
+    variant = chance.choice(("body", "body", "cached"))
+    far_ms = chance.choice((11_000, 300_000, 3 * 3_600_000, 3 * 365 * _DAY_MS))
+    ahead = variant == "body" and chance.random() < 0.5
+    return {
+        "kind": "clock_offset",
+        "variant": variant,
+        "offset_ms": far_ms + 1_000 if ahead else -far_ms,
+        "endpoint": "time",
+        "probability": 1.0,
+    }
+
+
 _RULES: Final[Mapping[str, Callable[[Chance], Details]]] = {
     "server_error": _server_error,
     "html": lambda chance: {"kind": "html_200"},
