@@ -27,11 +27,13 @@ from market.markets import (
     Row,
 )
 from market.rows import Rows, TimedValues, first_time
-from market.timeframes import Timeframe
+from market.timeframes import MINUTE_MS, Timeframe
 from venues.errors import BadPayload, ExchangeError, GaveUp, SourceDown, TooFast
 
 # Failures of markets that are tried once more at the end of a collection.
 _RETRIED_AT_THE_END: Final = (SourceDown, BadPayload, TooFast, GaveUp)
+# A launch time may be some minutes later than the first snapshot of open interest.
+_LISTED_LATE_MS: Final = 5 * MINUTE_MS
 
 Deliver = Callable[[Timeframe, MarketSeries], None]
 
@@ -280,7 +282,9 @@ class Collection:
         if rows:
             step_ms = self.timeframe.interval_ms
             begin_ms = begin_of_life(market, first_time(rows), step_ms)
-            open_interest = TimedValues.of(open_interest).between(begin_ms, self.as_of_ms)
+            early_ms = 0 if market.since_ms else _LISTED_LATE_MS
+            snapshots = TimedValues.of(open_interest)
+            open_interest = snapshots.between(begin_ms - early_ms, self.as_of_ms)
             funding = funding and settlements_of_life(funding, begin_ms)
         merged = merge_data(
             candles,
