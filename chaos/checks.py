@@ -203,10 +203,9 @@ def _check_market(
     if times != sorted(expected):
         findings.add(f"{key}: {_difference(times, sorted(expected))}")
         return
+    certain = [row for row in market["rows"] if row[0] not in partly]
     reported = 0
-    for row in market["rows"]:
-        if row[0] in partly:
-            continue
+    for row in certain:
         problem = _row_problem(row, expected[row[0]], states if row[0] == forming_ms else ())
         if problem:
             reported += 1
@@ -215,9 +214,9 @@ def _check_market(
     findings.compared["rows"] += len(times)
     findings.compared["carried over"] += len(times) if stale else 0
     excused = stale and not facts.settled
-    _check_open_interest(name, key, market, truth, "open_interest" in lacks or excused, facts,
+    _check_open_interest(name, key, certain, truth, "open_interest" in lacks or excused, facts,
                          findings)  # fmt: skip
-    _check_funding(name, key, market, truth, "funding_rate" in lacks or excused, facts, findings)
+    _check_funding(name, key, certain, truth, "funding_rate" in lacks or excused, facts, findings)
 
 
 def _freshness_problems(
@@ -255,14 +254,14 @@ def _row_problem(row: Row, expected: Row, states: Sequence[Row]) -> str:
 
 
 def _check_open_interest(
-    name: str, key: str, market: Document, truth: Truth, excused: bool, facts: Facts,
+    name: str, key: str, certain: Sequence[Row], truth: Truth, excused: bool, facts: Facts,
     findings: Findings,
 ) -> None:  # fmt: skip
     kept_from_ms = 0
     if key.startswith("binance:") and facts.instants:
         kept_from_ms = facts.instants[-1] - OI_HORIZON_MS
     rows, visible = truth.rows[key], truth.visible.get(key, ())
-    for row in market["rows"]:
+    for row in certain:
         time, value = row[0], row[7]
         known = rows.get(time)
         expected = None if known is None else known[7]
@@ -271,6 +270,8 @@ def _check_open_interest(
                 findings.add(f"{key}: open interest of {time} is null, not {expected}")
                 return
             findings.compared["open interest: null"] += 1
+        elif excused and expected is None and time < kept_from_ms:
+            findings.compared["open interest: kept beyond the horizon"] += 1
         elif value != expected:
             findings.add(f"{key}: open interest of {time} is {value}, not {expected}")
             return
@@ -279,12 +280,12 @@ def _check_open_interest(
 
 
 def _check_funding(
-    name: str, key: str, market: Document, truth: Truth, excused: bool, facts: Facts,
+    name: str, key: str, certain: Sequence[Row], truth: Truth, excused: bool, facts: Facts,
     findings: Findings,
 ) -> None:  # fmt: skip
     interval_ms = INTERVALS_MS[name]
     known = facts.funding.get(key) if facts.funding is not None else None
-    for row in market["rows"]:
+    for row in certain:
         time, rate = row[0], row[8]
         true = truth.rows[key].get(time)
         expected = None if true is None else true[8]

@@ -209,6 +209,9 @@ class FaultInjection:
                 for what in ("pubsub", "normal"):
                     await store.execute_command("CLIENT", "KILL", "TYPE", what, "SKIPME", "yes")
             return
+        if kind == "foreign_value":
+            await self._put_foreign_value(self._deployment.key(step.details["key"]))
+            return
         done, undone = {
             "full": (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
             "read_only": (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
@@ -220,6 +223,12 @@ class FaultInjection:
         finally:
             async with self._store_when_up() as store:
                 await store.execute_command(*undone)
+
+    async def _put_foreign_value(self, key: str) -> None:
+        """Puts a list at one of the service's keys, as a neighbour in the same Redis might."""
+        async with self._store_when_up() as store:
+            await store.delete(key)
+            await store.rpush(key, "not", "ours")
 
     async def _database(self, step: Step) -> None:
         # SIGINT is PostgreSQL's fast shutdown.

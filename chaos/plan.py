@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from chaos.exchange_faults import EXCHANGE_FAULTS, exchange_fault
+
 # 2026-11-20 00:00 UTC (arbitrary); the seed adds up to a day.
 _FIRST_MS: Final = 1_795_132_800_000
 _DAY_MS: Final = 86_400_000
@@ -113,129 +115,6 @@ def _chance(seed: int, what: str) -> Chance:
     return random.Random(f"{seed}:{what}")  # noqa: S311 - to be repeatable
 
 
-# --- the exchanges -------------------------------------------------------------------------------
-
-NONSENSE: Final = (
-    "high_below_low", "negative_volume", "unsorted", "duplicate", "off_grid", "nan", "zero_price",
-    "close_above_high", "disputed", "exponent", "extra_element", "blank_rate",
-)  # fmt: skip
-_ENDPOINTS: Final = ("klines", "klines", "open_interest", "funding", "time", None, None)
-_LISTS: Final = ("exchange_info", "instruments", "funding_info", "premium_index", "tickers")
-_EXCHANGE_FAULTS: Final = (
-    "server_error", "server_error", "html", "truncated", "wrong_types", "empty", "reset", "hang",
-    "slow", "too_many_429", "banned_418", "too_frequent_403", "too_many_10006", "busy_10016",
-    "blocked_country", "short_pages", "nonsense", "nonsense", "endless_cursor", "lists_broken",
-    "market_challenged", "market_nested", "long_message", "network_limit", "endless_continue",
-)  # fmt: skip
-
-
-def _exchange_fault(kind: str, chance: Chance) -> tuple[float, Details]:
-    """The rule for POST /sim/faults; `market` (0..1) chooses one of the markets."""
-    lasts_s = chance.uniform(0.7, 6.0)
-    rule: dict[str, Any] = {}
-    exchange = chance.choice(("binance", "bybit", None))
-    if exchange:
-        rule["exchange"] = exchange
-    endpoint = chance.choice(_ENDPOINTS)
-    if endpoint:
-        rule["endpoint"] = endpoint
-    if chance.random() < 0.5:
-        rule["probability"] = round(chance.uniform(0.2, 0.9), 2)
-    make = _RULES[kind]
-    rule |= make(chance)
-    return lasts_s, rule
-
-
-def _nonsense(chance: Chance) -> Details:
-    return {
-        "kind": "nonsense",
-        "variant": chance.choice(NONSENSE),
-        "market": round(chance.random(), 3),
-        "endpoint": chance.choice(("klines", "klines", "open_interest", "funding")),
-        "probability": 1.0,
-    }
-
-
-def _server_error(chance: Chance) -> Details:
-    return {"kind": "status", "status": chance.choice((500, 502, 503, 504, 408))}
-
-
-def _lists_broken(chance: Chance) -> Details:
-    kind = chance.choice(("wrong_types", "truncated_json", "empty_body", "html_200", "nonsense"))
-    blank = {"variant": "blank_entries"} if kind == "nonsense" else {}
-    return {"kind": kind, "endpoint": list(_LISTS), **blank}
-
-
-def _clock_off(chance: Chance) -> Details:
-    """The time alone, or an old answer of a cache: the headers contradict it in either case.
-
-    A clock that is off together with its headers is not drawn, as nobody could tell: the machine's
-    clock is days from the simulated one, and the simulated one leaps.
-    """
-    variant = chance.choice(("body", "body", "cached"))
-    far_ms = chance.choice((11_000, 300_000, 3 * 3_600_000, 3 * 365 * _DAY_MS))
-    ahead = variant == "body" and chance.random() < 0.5
-    return {
-        "kind": "clock_offset",
-        "variant": variant,
-        "offset_ms": far_ms + 1_000 if ahead else -far_ms,
-        "endpoint": "time",
-        "probability": 1.0,
-    }
-
-
-_RULES: Final[Mapping[str, Callable[[Chance], Details]]] = {
-    "server_error": _server_error,
-    "html": lambda chance: {"kind": "html_200"},
-    "truncated": lambda chance: {"kind": "truncated_json"},
-    "wrong_types": lambda chance: {"kind": "wrong_types"},
-    "empty": lambda chance: {"kind": "empty_body"},
-    "reset": lambda chance: {"kind": "reset"},
-    "hang": lambda chance: {"kind": "hang", "seconds": round(chance.uniform(1, 12), 1)},
-    "slow": lambda chance: {"kind": "slow", "seconds": round(chance.uniform(0.1, 2), 1)},
-    # Only once: the test is how the client reacts.
-    "too_many_429": lambda chance: {
-        "kind": "status", "status": 429, "exchange": "binance", "count": 1,
-        "retry_after": chance.randint(1, 5), "probability": 1.0,
-    },
-    "banned_418": lambda chance: {
-        "kind": "status", "status": 418, "exchange": "binance", "count": 1,
-        "ban_s": chance.randint(2, 7), "probability": 1.0,
-    },
-    "too_frequent_403": lambda chance: {
-        "kind": "status", "status": 403, "exchange": "bybit", "count": 1, "ban_s": 600,
-        "probability": 1.0,
-    },
-    "too_many_10006": lambda chance: {
-        "kind": "retcode", "code": 10006, "exchange": "bybit", "count": chance.randint(1, 8),
-    },
-    "busy_10016": lambda chance: {"kind": "retcode", "code": chance.choice((10000, 10016))},
-    "blocked_country": lambda chance: {"kind": "geo", "count": chance.randint(1, 3)},
-    "short_pages": lambda chance: {"kind": "short_page"},
-    "nonsense": _nonsense,
-    "endless_cursor": lambda chance: {"kind": "repeated_cursor"},
-    "lists_broken": _lists_broken,
-    "market_challenged": lambda chance: {
-        "kind": "challenge", "variant": chance.choice(("page", "denied")),
-        "status": chance.choice((403, 503, 200)), "market": round(chance.random(), 3),
-        "endpoint": chance.choice(("klines", "open_interest")), "probability": 1.0,
-    },
-    "market_nested": lambda chance: {
-        "kind": "deep_nesting", "market": round(chance.random(), 3), "endpoint": "klines",
-        "probability": 1.0,
-    },
-    "long_message": lambda chance: {
-        "kind": "long_message", "rows": 200_000, "market": round(chance.random(), 3),
-        "endpoint": "klines",
-    },
-    "network_limit": lambda chance: {
-        "kind": "too_fast", "per_s": chance.randint(8, 20), "probability": 1.0,
-        "variant": "cloudfront", "exchange": chance.choice(("binance", "bybit")),
-    },
-    "endless_continue": lambda chance: {"kind": "endless_continue", "count": chance.randint(1, 4)},
-}  # fmt: skip
-
-
 # --- everything else -----------------------------------------------------------------------------
 
 # "holder" is the worker that holds the collecting lane's lease, or else any worker.
@@ -245,8 +124,10 @@ _PROCESS_FAULTS: Final = (
 )  # fmt: skip
 _ENDS_API: Final = frozenset(("api_killed", "main_killed", "main_ended"))
 _STORE_FAULTS: Final = (
-    "restarted", "killed", "unreachable", "full", "read_only", "connections_cut",
+    "restarted", "killed", "unreachable", "full", "read_only", "connections_cut", "foreign_value",
 )  # fmt: skip
+# Keys that get a value of a foreign type: their content must come back by itself.
+_FOREIGN_KEYS: Final = ("lock:worker", "lock:funding", "cache:1h", "cache:8h", "cache:global_fr")
 _LONG_AWAY_S: Final = 20.0
 
 
@@ -262,6 +143,8 @@ def _process_fault(kind: str, chance: Chance) -> tuple[float, Details]:
 def _store_fault(kind: str, chance: Chance) -> tuple[float, Details]:
     if kind == "connections_cut":
         return 0.0, {}
+    if kind == "foreign_value":
+        return 0.0, {"key": chance.choice(_FOREIGN_KEYS)}
     long = kind == "unreachable" and chance.random() < 0.3
     return (_LONG_AWAY_S if long else chance.uniform(0.5, 6.0)), {}
 
@@ -295,8 +178,8 @@ def _listing_change(kind: str, chance: Chance) -> tuple[float, Details]:
 
 
 _LANES: Final = (
-    _Lane("exchange1", _EXCHANGE_FAULTS, (0.3, 3.0), _exchange_fault),
-    _Lane("exchange2", _EXCHANGE_FAULTS, (1.0, 8.0), _exchange_fault),
+    _Lane("exchange1", EXCHANGE_FAULTS, (0.3, 3.0), exchange_fault),
+    _Lane("exchange2", EXCHANGE_FAULTS, (1.0, 8.0), exchange_fault),
     _Lane("process", _PROCESS_FAULTS, (3.0, 8.0), _process_fault),
     _Lane("store", _STORE_FAULTS, (4.0, 11.0), _store_fault),
     _Lane("database", ("restarted", "killed", "unreachable"), (10.0, 25.0), _database_fault),

@@ -2,8 +2,9 @@
 
 import pytest
 
+from chaos.exchange_faults import NONSENSE
 from chaos.memory import grown
-from chaos.plan import NONSENSE, draw_plan, every_fault
+from chaos.plan import draw_plan, every_fault
 from chaos.report import ViolationReport, summary
 
 
