@@ -11,6 +11,7 @@ RIGHTS: Final = "+@read +@write +@connection +@scripting +@pubsub +time +info"
 # In a script: "ACL failure in script: ... no permissions ...", before Redis 7 "NOPERM ..." or "The
 # user executing the script can't run this command".
 _NO_RIGHT: Final = re.compile(r"NOPERM|permission|user executing the script")
+_NO_SCRIPTS: Final = re.compile(r"unknown command ['`]?eval", re.IGNORECASE)
 _COMMAND: Final = re.compile(r"'([a-z]+)[|']")
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 
@@ -139,7 +140,7 @@ def _why_no_script(error: StoreRefused, prefix: str) -> str | None:
             return _without_rights("EVAL and EVALSHA" if name.startswith("EVAL") else name, prefix)
         case "NOPERM":
             return _without_rights(f"commands on keys {prefix}*", prefix)
-        case _ if "unknown command" in text.lower():
+        case _ if _NO_SCRIPTS.search(text):
             return "this server does not run scripts (EVAL), which Perpcache needs"
         case _:
             return None
