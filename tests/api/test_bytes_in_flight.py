@@ -1,13 +1,14 @@
 """The counting of bytes in flight: each buffer once, per client and in all, and both limits."""
 
 from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api.bytes_in_flight import BytesInFlight, Holding, TooManyBytes
+from api_routes import create_app
 from config import SettingsError, load_settings
 
 
@@ -142,6 +143,12 @@ def test_who_a_request_counts_for() -> None:
         assert BytesInFlight(1).client(scope(b"198.51.100.7")) == "192.0.2.1"
         assert believing.client(scope(b"198.51.100.7")) == "198.51.100.7"
         assert believing.client(scope(b"198.51.100.7", b"198.51.100.8")) == "198.51.100.8"
+
+
+def test_the_processes_behind_one_port_share_the_limit() -> None:
+    settings = load_settings(web_concurrency=4, max_bytes_in_flight=8_000_000)
+    ledger = create_app(settings, cast(Any, None)).in_flight
+    assert (ledger.most, ledger.share) == (2_000_000, 250_000)
 
 
 @pytest.mark.parametrize(
