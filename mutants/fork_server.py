@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import json
 import os
+import signal
 import sys
 import tempfile
 from typing import Any, Final
@@ -55,6 +56,8 @@ def _run(wanted: dict[str, Any]) -> None:
         for stream in (0, 1, 2):
             os.dup2(nothing, stream)
         os.environ.update(wanted["environment"])
+        # It may be ignored, if all of this was started in the background.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         tempfile.tempdir = None  # found anew in the environment
         import pytest
 
