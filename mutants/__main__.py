@@ -17,7 +17,7 @@ from mutants.equivalent import EQUIVALENT
 from mutants.mutant import Mutant
 from mutants.python_changes import changes, compiles
 from mutants.selection import Selection
-from mutants.trial import Trial, TrialFolder, timed
+from mutants.trial import NOTICED, Trial, TrialFolder, timed
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 ROOMS: Final = ("data_collector", "job_queue", "stores/hot", "documents", "venues")
@@ -109,7 +109,10 @@ class _Run:
         tests = {test for m in sample for test in self._selection.tests_for(m, _FIRST_S)}
         seconds = [self._covered.seconds[test] for test in tests]
         with TrialFolder(ROOT) as folder:
-            return not tests or folder.passes(sorted(tests), sum(seconds), max(seconds))
+            outcome = (
+                folder.test(sorted(tests), sum(seconds), max(seconds)) if tests else "survived"
+            )
+            return outcome == "survived"
 
     def all(self, sample: list[Mutant], jobs: int) -> list[Trial]:
         """Tries each mutant; the results in the order of the sample."""
@@ -125,9 +128,9 @@ class _Run:
             with self._lock:
                 self._done += 1
                 place = f"{mutant.path}:{mutant.lines[0]}"
-                numbers = f"{self._done}/{len(sample)} {trial.outcome:8} {trial.seconds:5.1f} s"
+                numbers = f"{self._done}/{len(sample)} {trial.outcome:9} {trial.seconds:5.1f} s"
                 _say(f"{numbers}  {place}  {mutant.before[:40]!r} => {mutant.after[:40]!r}")
-                if trial.outcome != "killed":
+                if trial.outcome not in NOTICED:
                     _say(f"after {trial.tests} tests:\n{mutant.diff(ROOT)}\n")
             return trial
 
@@ -148,13 +151,17 @@ class _Run:
         then = [test for test in all_of_them if test not in first]
         for tests in (first, then):
             seconds = [self._covered.seconds[test] for test in tests]
-            if tests and not folder.survives(mutant, tests, sum(seconds), max(seconds)):
-                return Trial(mutant, "killed", timed(began), len(first))
+            if not tests:
+                continue
+            outcome = folder.test_mutant(mutant, tests, sum(seconds), max(seconds))
+            if outcome in NOTICED:
+                return Trial(mutant, outcome, timed(began), len(first))
         return Trial(mutant, "survived", timed(began), len(first) + len(then))
 
 
 def _report(trials: list[Trial]) -> int:
-    alive = [trial for trial in trials if trial.outcome != "killed"]
+    alive = [trial for trial in trials if trial.outcome not in NOTICED]
+    late = sum(trial.outcome == "timed out" for trial in trials)
     known = [trial for trial in alive if trial.mutant.id in EQUIVALENT]
     survivors = [trial for trial in alive if trial not in known]
     _say("")
@@ -163,7 +170,7 @@ def _report(trials: list[Trial]) -> int:
     counted = len(trials) - len(known)
     share = (counted - len(survivors)) / counted if counted else 1.0
     _say(
-        f"\n{len(trials)} mutants: {len(trials) - len(alive)} killed, {len(survivors)} survived, "
+        f"\n{len(trials)} mutants: {len(trials) - len(alive)} killed ({late} by time), {len(survivors)} survived, "
         f"{len(known)} known to change nothing; {share:.1%} killed"
     )
     return 0 if share >= _ENOUGH else 1

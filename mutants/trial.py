@@ -21,13 +21,13 @@ import psutil
 from mutants import fork_server
 from mutants.mutant import Mutant
 
-_START_S: Final = 30.0  # for the servers of the tests, on a busy machine
-_SLOWER: Final = 5.0  # how much longer than before tests may take
-_TEST_S: Final = 30.0  # at least, for one test
+_START_S: Final = 60.0  # for the servers of the tests, on a busy machine
+_SLOWER: Final = 8.0  # how much longer than before tests may take
+_TEST_S: Final = 60.0  # at least, for one test
 _ENDS_WITHIN_S: Final = 5.0
-_ALL_PASSED: Final = 0
 
-Outcome = Literal["killed", "survived", "no test"]
+Outcome = Literal["killed", "timed out", "survived", "no test"]
+NOTICED: Final[tuple[Outcome, ...]] = ("killed", "timed out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ class TrialFolder:
         self._server.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def passes(self, tests: Sequence[str], expected_s: float, slowest_s: float) -> bool:
-        """Whether all these tests pass on what the folder holds now."""
+    def test(self, tests: Sequence[str], expected_s: float, slowest_s: float) -> Outcome:
+        """How what the folder holds now fares in these tests: "survived" if all pass."""
         temporary = self._folder / "t"
         temporary.mkdir()
         recorded = self._root.parent / "shared" / "fixtures"
@@ -85,14 +85,15 @@ class TrialFolder:
         arguments += [f"--timeout={max(_TEST_S, _SLOWER * slowest_s):g}", *tests]
         try:
             wanted = {"arguments": arguments, "environment": environment}
-            return self._server.run(wanted, _START_S + _SLOWER * expected_s) == _ALL_PASSED
+            code = self._server.run(wanted, _START_S + _SLOWER * expected_s)
+            return "timed out" if code is None else "killed" if code else "survived"
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
-    def survives(
+    def test_mutant(
         self, mutant: Mutant, tests: Sequence[str], expected_s: float, slowest_s: float
-    ) -> bool:
-        """Whether all these tests pass on the mutant."""
+    ) -> Outcome:
+        """How the mutant fares in these tests."""
         file = self._folder / "checkout" / mutant.path
         source, times = file.read_bytes(), file.stat()
         self._mutants_written += 1
@@ -101,7 +102,7 @@ class TrialFolder:
             # Compiled files are told apart by size and time, and the size may be the same.
             changed_s = times.st_mtime + 10 * self._mutants_written
             os.utime(file, (changed_s, changed_s))
-            return self.passes(tests, expected_s, slowest_s)
+            return self.test(tests, expected_s, slowest_s)
         finally:
             file.write_bytes(source)
             os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -119,18 +120,25 @@ class _ForkServer:
             text=True,
         )
 
-    def run(self, wanted: object, deadline_s: float) -> int:
-        """The exit code of a run, which is ended at the deadline."""
+    def run(self, wanted: object, deadline_s: float) -> int | None:
+        """The exit code of a run; None if it was ended at the deadline."""
         assert self._process.stdin is not None  # noqa: S101 - PIPE
         self._process.stdin.write(json.dumps(wanted) + "\n")
         self._process.stdin.flush()
         pytest = psutil.Process(self._answer())
-        watch = threading.Timer(deadline_s, _end, [pytest])
+        late = threading.Event()
+
+        def end_late() -> None:
+            late.set()
+            _end(pytest)
+
+        watch = threading.Timer(deadline_s, end_late)
         watch.start()
         try:
-            return self._answer()
+            code = self._answer()
         finally:
             watch.cancel()
+        return None if late.is_set() else code
 
     def stop(self) -> None:
         """Ends it, and a run that is still going on."""

@@ -147,11 +147,11 @@ def test_a_trial_ends_with_the_first_test_that_fails_and_leaves_the_code_as_it_w
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     by_change = {m.after: m for m in changes("a.py", source)}
     with TrialFolder(tmp_path) as folder:
-        assert folder.passes(["test_a.py"], 1, 1)
+        assert folder.test(["test_a.py"], 1, 1) == "survived"
         # Off by one; and, in a file of the same length, nothing that its test could notice.
-        assert not folder.survives(by_change["(a <= b)"], ["test_a.py"], 1, 1)
+        assert folder.test_mutant(by_change["(a <= b)"], ["test_a.py"], 1, 1) == "killed"
         same = Mutant("a.py", 0, 0, "", "", (1, 1), "f", (1, 4), "")
-        assert folder.survives(same, ["test_a.py"], 1, 1)
+        assert folder.test_mutant(same, ["test_a.py"], 1, 1) == "survived"
     assert (tmp_path / "a.py").read_bytes() == source
 
 
