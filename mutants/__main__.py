@@ -170,8 +170,8 @@ def _report(trials: list[Trial]) -> int:
     counted = len(trials) - len(known)
     share = (counted - len(survivors)) / counted if counted else 1.0
     _say(
-        f"\n{len(trials)} mutants: {len(trials) - len(alive)} killed ({late} by time), {len(survivors)} survived, "
-        f"{len(known)} known to change nothing; {share:.1%} killed"
+        f"\n{len(trials)} mutants: {len(trials) - len(alive)} killed ({late} by time), "
+        f"{len(survivors)} survived, {len(known)} known to change nothing; {share:.1%} killed"
     )
     return 0 if share >= _ENOUGH else 1
 
