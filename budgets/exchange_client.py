@@ -54,6 +54,7 @@ REQUEST_TIMEOUT_S: Final = 10.0  # for one request, from connecting to the last 
 CONNECT_TIMEOUT_S: Final = 5.0
 LARGEST_BODY: Final = 16 * 1024 * 1024  # the largest known answer, all contracts, has 2 MB
 _CHUNK: Final = 256 * 1024
+_PAGE: Final = 64 * 1024  # of an error page: more than any cause repeats
 
 _NO_HEADERS: Final[Mapping[str, str]] = CIMultiDictProxy(CIMultiDict())
 
@@ -260,8 +261,10 @@ class ExchangeClient:
             if self._auth:
                 # A proxy's error page may repeat the password that it was sent; hidden before the
                 # text is cut.
-                cleaned = self._redactor.clean(body.decode("latin-1")).encode("latin-1")
-                refusal = judge(request, status, headers, cleaned, self.clock.wall_ms()) or refusal
+                page = body[:_PAGE].decode("latin-1")
+                cleaned = self._redactor.clean(page).encode("latin-1")
+                again = judge(request, status, headers, cleaned, self.clock.wall_ms())
+                refusal.cause = again.cause if again is not None else f"HTTP {status}"
             raise refusal
         if request.endpoint is Endpoint.TIME:
             counts.header_time_ms[request.exchange] = answered_at_ms(headers)

@@ -77,6 +77,8 @@ def test_the_parts_of_an_address_are_what_it_says() -> None:
     )
     hosts, _ = as_asyncpg_reads(parse_database_url("postgres://%2Frun%2Fpg/d"))
     assert hosts == ["/run/pg/.s.PGSQL.5432"]
+    hosts, _ = as_asyncpg_reads(parse_database_url("postgres://u:p@localhost:77/d?host=/run/pg"))
+    assert hosts == ["/run/pg/.s.PGSQL.77"]
     hosts, _ = as_asyncpg_reads(parse_database_url(CONSOLES["Cloud SQL"]))
     assert hosts == ["/cloudsql/project:region:instance/.s.PGSQL.5432"]
 

@@ -31,6 +31,13 @@ def test_addresses_that_are_used(text: str, database: int) -> None:
     NativeStore(text, client_name="test")
 
 
+def test_what_our_clients_set_themselves_does_not_reach_the_driver() -> None:
+    given = (
+        "redis://h/1?socket_timeout=1&protocol=3&encoding=x&max_connections=2&socket_keepalive=1"
+    )
+    assert driver_url(given) == "redis://h/1?socket_keepalive=1"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

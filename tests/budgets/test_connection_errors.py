@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from budgets.connection_errors import without_addresses
+from budgets.connection_errors import public_cause, without_addresses
 from budgets.exchange_client import ExchangeClient
 from budgets.request_counts import RequestCounts
 from config import load_settings
@@ -113,6 +113,13 @@ async def test_user_and_password_of_an_address_are_basic_authentication() -> Non
     assert head.startswith(b"GET /base/v5/market/time ")
     assert b"\r\nAuthorization: Basic " + credentials + b"\r\n" in head
     assert b"@" not in head
+
+
+def test_a_cause_never_holds_the_host_that_was_asked() -> None:
+    error = OSError("no route to Proxy.internal:8080 (10.0.0.5:8080)\x1b")
+    assert public_cause(error, "proxy.internal") == (
+        "OSError: no route to (address) ((address))\\x1b"
+    )
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,7 @@ def test_no_cell_is_a_formula_or_a_command(stored: list[CoinRecord]) -> None:
         ("\x1b]0;title", r"\x1b]0\x3btitle"),
         ("A\nB", r"A\nB"),
         (" A ", r"\x20A\x20"),
+        ("  ", r"\x20\x20"),
         ("\t=1", r"\t=1"),
         ("币安人生USDT", "币安人生USDT"),
     ],
@@ -119,6 +120,12 @@ def test_how_a_name_is_written(name: str, cell: str) -> None:
     )
     assert row["symbol"] == cell
     assert as_stored(escaped(f"bybit:{name}")) == f"bybit:{name}"
+
+
+def test_an_empty_name_is_told_from_an_absent_one() -> None:
+    stored = CoinRecord(Market(Exchange.BYBIT, "A", " ", ""), True, True, None, 1, 1, {})
+    (back,) = read_records(io.StringIO(written([stored]), newline=""), {}, now_ms=1)
+    assert (back.market.base, back.market.quote) == (" ", "")
 
 
 @pytest.mark.parametrize(
