@@ -19,6 +19,7 @@ from data_collector.task_builder import LONGEST_FUNDING_STEP_MS, FetchTask, Mark
 from market.aggregation import aggregate
 from market.left_out import LeftOut
 from market.markets import (
+    COLUMNS,
     FundingByMarket,
     FundingSeries,
     Market,
@@ -27,13 +28,12 @@ from market.markets import (
     Row,
 )
 from market.rows import Rows, TimedValues, first_time
-from market.timeframes import MINUTE_MS, Timeframe
+from market.timeframes import Timeframe
 from venues.errors import BadPayload, ExchangeError, GaveUp, SourceDown, TooFast
 
 # Failures of markets that are tried once more at the end of a collection.
 _RETRIED_AT_THE_END: Final = (SourceDown, BadPayload, TooFast, GaveUp)
-# A launch time may be some minutes later than the first snapshot of open interest.
-_LISTED_LATE_MS: Final = 5 * MINUTE_MS
+_INTEREST: Final = COLUMNS.index("open_interest")
 
 Deliver = Callable[[Timeframe, MarketSeries], None]
 
@@ -57,6 +57,7 @@ class Collection:
     results: Results
     _to_retry: list[MarketTasks] | None = field(default_factory=list)  # None: the last try
     _counted: Counter[str] = field(default_factory=Counter)  # finished tasks, by Market.key
+    _cut: set[str] = field(default_factory=set)  # Market.key of those with candles of a former life
     _delivered: set[str] = field(default_factory=set)  # Market.key of those delivered just now
 
     async def collect(self, tasks: Sequence[MarketTasks]) -> None:
@@ -127,6 +128,8 @@ class Collection:
         unchanged = refresh.matches(candles)
         ours = candles_of_life(tasks.market, refresh.reused, candles, self.timeframe.interval_ms)
         if unchanged and ours is not None:
+            if len(ours) < len(candles):
+                self._cut.add(tasks.market.key)
             return ours, refresh
         if refresh.klines != tasks.klines:
             left_out.clear()
@@ -141,6 +144,7 @@ class Collection:
         candles = await fetch_klines(self.run, tasks.klines, left_out)
         ours = candles_of_life(tasks.market, Rows.of(()), candles, step_ms) or ()
         if ours and len(ours) < len(candles):
+            self._cut.add(tasks.market.key)
             left_out[:] = [row for row in left_out if row.slot_ms(step_ms) >= first_time(ours)]
         return ours
 
@@ -282,9 +286,8 @@ class Collection:
         if rows:
             step_ms = self.timeframe.interval_ms
             begin_ms = begin_of_life(market, first_time(rows), step_ms)
-            early_ms = 0 if market.since_ms else _LISTED_LATE_MS
-            snapshots = TimedValues.of(open_interest)
-            open_interest = snapshots.between(begin_ms - early_ms, self.as_of_ms)
+            if market.since_ms or market.key in self._cut or _opens_unknown(reused):
+                open_interest = TimedValues.of(open_interest).between(begin_ms, self.as_of_ms)
             funding = funding and settlements_of_life(funding, begin_ms)
         merged = merge_data(
             candles,
@@ -314,6 +317,12 @@ class Collection:
             self.deliver(target, series)
         self.results.funding_outdated |= merged.funding_outdated
         self.results.merged(market, len(merged.rows), refreshed=refresh is not None)
+
+
+def _opens_unknown(reused: Sequence[Row]) -> bool:
+    """Whether the first reused row has no open interest, which is then not its own if it is older
+    than the launch: the collection before found that it was another contract's."""
+    return bool(reused) and reused[0][_INTEREST] is None
 
 
 def _bad_payload(task: FetchTask, cause: str) -> BadPayload:
