@@ -1,6 +1,7 @@
 """The rule of whom to believe about the time, against an independent statement of it."""
 
 from itertools import combinations
+from typing import cast
 
 import pytest
 from hypothesis import example, given
@@ -110,6 +111,13 @@ def test_who_is_believed(
     witnesses = [Witness(MACHINE, NOW + machine)]
     witnesses += [] if last is None else [Witness(LAST_AS_OF, NOW + last)]
     assert judge(clocks, witnesses).believed == believed
+
+
+def test_of_more_exchanges_two_that_are_wrong_alike_do_not_outvote_as_many() -> None:
+    third = cast(Exchange, "third")
+    witnesses = [Witness(MACHINE, NOW), Witness(LAST_AS_OF, NOW)]
+    verdict = judge({BINANCE: NOW, BYBIT: NOW + 3 * H, third: NOW + 3 * H}, witnesses)
+    assert verdict.believed == {BINANCE}
 
 
 def test_the_reason_says_how_far_off_and_what_was_compared() -> None:
