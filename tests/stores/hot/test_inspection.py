@@ -1,7 +1,9 @@
 """What a server is and allows, found on real servers: rights, clusters, replicas, eviction."""
 
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 import redis
@@ -12,6 +14,7 @@ from cache_manager import CacheManager
 from job_queue.queue import JobQueue
 from jobs.known_markets import KNOWN_MARKETS
 from market.markets import Exchange
+from stores.hot import inspection
 from stores.hot.beats import beat, store_health, workers_alive
 from stores.hot.inspection import RIGHTS, Inspection, inspect
 from stores.hot.leases import try_acquire
@@ -271,3 +274,16 @@ async def test_what_else_a_server_may_answer(
 
     monkeypatch.setattr(store, "execute", refuse)
     assert said in await refusal(store)
+
+
+def test_every_command_that_is_used_is_tried() -> None:
+    root = Path(__file__).resolve().parents[3]
+    rooms = ("stores/hot", "job_queue", "jobs", "budgets", "api", "metrics")
+    files = [file for room in rooms for file in (root / room).rglob("*.py")]
+    files += [root / "cache_manager.py", root / "worker.py"]
+    text = "\n".join(file.read_text() for file in files)
+    in_scripts = set(re.findall(r"redis\.p?call\('([A-Z]+)'", text))
+    plain = set(re.findall(r"\.execute\(\s*\"([A-Z]+)\"", text)) - {"INFO", "EVAL", "EVALSHA"}
+    assert {"HINCRBY", "SREM", "SETRANGE"} <= in_scripts | plain
+    tried = set(re.findall(r"^try\('([A-Z]+)'|then try\('([A-Z]+)'", inspection._TRY, re.MULTILINE))
+    assert in_scripts | plain == {name for pair in tried for name in pair if name}
