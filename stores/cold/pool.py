@@ -13,6 +13,7 @@ import asyncpg
 import structlog
 
 from addresses.database_url import parse_database_url
+from market.foreign_text import foreign_text
 from stores.cold.migrate import MigrationError, migrate, pending_migrations, read_migrations
 from texts.redaction import Redactor
 
@@ -25,6 +26,7 @@ _CLOSE_S: Final = 4.0
 _CHECK_S: Final = 1.0  # after the connection was opened
 _MIGRATE_S: Final = 60.0
 _CONNECTIONS: Final = 4
+_LONGEST_ERROR: Final = 5000  # characters read of the server's text; fewer are told
 _CONNECTION_LOST: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
@@ -161,7 +163,9 @@ class DatabasePool:
             ) from error
 
     def _without_password(self, error: BaseException) -> str:
-        return self._redactor.clean(str(error) or type(error).__name__)
+        # What is told is cut after the password was hidden, so that no half of it is left.
+        text = (str(error) or type(error).__name__)[:_LONGEST_ERROR]
+        return foreign_text(self._redactor.clean(text))
 
     async def _connect(self, pool: _Pool) -> None:
         """Opens the first connection. Reports what asyncpg cannot use of DATABASE_URL or of the
