@@ -197,7 +197,7 @@ async def test_foreign_heartbeats_are_replaced(store: HotStore, kind: str) -> No
     for key in ("workers", "workers:any", "workers:none", "workers:host:1"):
         await put(store, key, kind)
     health = await store_health(store)
-    assert not health.worker_alive and health.refusal is None
+    assert not health.worker_alive and health.refusal is None and health.can_beat is True
     assert isinstance(await workers_alive(store), dict)
     await beat(store, "host:1", "note")
     assert (await store_health(store)).worker_alive
