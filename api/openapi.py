@@ -123,7 +123,7 @@ def _read_document() -> dict[str, Any]:
                 "symbol",
                 "only these symbols, in upper or lower case; unknown ones are named in "
                 "X-Unknown-Symbols, and give 404 if all are unknown",
-                {},
+                {"minLength": 1, "pattern": r"^[^,\s]+$"},
                 ["BTCUSDT"],
             ),
             _parameter(
@@ -210,7 +210,7 @@ def _parameter(
 def _list_parameter(
     name: str, description: str, items: dict[str, Any], example: list[str] | None = None
 ) -> dict[str, Any]:
-    schema = {"type": "array", "items": {"type": "string"} | items}
+    schema = {"type": "array", "minItems": 1, "items": {"type": "string"} | items}
     words = f"{description}; repeatable or comma-separated"
     parameter = _parameter(name, "query", words, schema, example)
     return parameter | {"style": "form", "explode": True}
