@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import tempfile
+import warnings
 from typing import Any, Final
 
 _LIBRARIES: Final = (
@@ -35,9 +36,10 @@ ARGUMENTS: Final = ("-W", "ignore:Module already imported:pytest.PytestAssertRew
 
 def _serve() -> None:
     sys.path[0] = os.getcwd()  # noqa: PTH109 - as `python -m pytest` has it
-    for name in _LIBRARIES:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    with warnings.catch_warnings(action="ignore"):
+        for name in _LIBRARIES:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
     for line in sys.stdin:
         wanted = json.loads(line)
         process = os.fork()
