@@ -323,7 +323,7 @@ async def test_nothing_at_all_is_a_failure_with_its_causes(refresh: Refresh) -> 
 
 async def test_a_failure_in_a_bad_moment_is_retried(refresh: Refresh) -> None:
     """More failures in a row than a run puts up with, then a last try that succeeds."""
-    fault(refresh, kind="status", status=502, endpoint="funding", exchange="bybit", count=110)
+    fault(refresh, kind="status", status=502, endpoint="funding", exchange="bybit", count=70)
     update = await refresh()
     assert update.missing == []
     assert held(update.funding) == truth(refresh.simulator)
