@@ -22,7 +22,7 @@ EXCHANGE_FAULTS: Final = (
     "slow", "too_many_429", "banned_418", "too_frequent_403", "too_many_10006", "busy_10016",
     "blocked_country", "short_pages", "nonsense", "nonsense", "endless_cursor", "lists_broken",
     "market_refused", "challenge", "too_fast", "endless_continue", "deep_nesting", "long_message",
-    "clock_off",
+    "clock_off", "short_list",
 )  # fmt: skip
 
 
@@ -127,6 +127,9 @@ _RULES: Final[Mapping[str, Callable[[Chance], Details]]] = {
         "kind": "endless_continue", "seconds": round(chance.uniform(1, 12), 1),
     },
     "clock_off": _clock_off,
+    "short_list": lambda chance: {
+        "kind": "short_list", "endpoint": ["exchange_info", "instruments"], "probability": 1.0,
+    },
     "endless_cursor": lambda chance: {"kind": "repeated_cursor"},
     "lists_broken": _lists_broken,
 }  # fmt: skip
