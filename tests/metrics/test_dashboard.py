@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import yaml
+
 from metrics.api import ApiMetrics
 from metrics.worker import WorkerMetrics
 from tests.metrics.dashboards import DOCS, expressions_of
@@ -48,6 +50,13 @@ def test_every_number_is_on_the_dashboard() -> None:
 
 def _quoted_labels(text: str) -> Iterator[str]:
     return iter(re.findall(r"\{\{ \$labels\.(\w+) \}\}", text))
+
+
+def test_the_alerts_are_a_file_of_rules() -> None:
+    (group,) = yaml.safe_load((DOCS / "alerts.example.yml").read_text())["groups"]
+    for rule in group["rules"]:
+        assert rule["expr"]
+        assert rule["annotations"]["summary"]
 
 
 def test_alerts_speak_of_labels_that_their_expressions_keep() -> None:
