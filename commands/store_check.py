@@ -1,6 +1,7 @@
-"""The check of the hot store at start: whether it can be used, and whose data its keys hold."""
+"""The check of the hot store: at start whether it can be used, and always whose data it holds."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Final
 
@@ -17,6 +18,9 @@ from timing.backoff import Backoff, stop_or
 
 _FIRST_RETRY_S: Final = 0.2
 _SLOWEST_RETRY_S: Final = 2.0
+# How often the owner record is claimed again: a store that was emptied, or that evicted it, would
+# let others in. Upstash bills every command.
+_CLAIMED_EVERY_S: Final = {"native": 2.0, "upstash": 600.0}
 
 log = structlog.get_logger(__name__)
 
@@ -31,30 +35,33 @@ class StoreCheck:
         self._settings = settings
         self._store = store
         self._tell = tell
+        self._variable = "REDIS_URL" if store.kind == "native" else "UPSTASH_REDIS_REST_URL"
 
     async def once(self) -> None:
         """Checks the store and records this installation as the owner of its keys.
 
         Raises CannotStart, with a line that says what to do, and StoreUnavailable.
         """
-        store, settings = self._store, self._settings
-        variable = "REDIS_URL" if store.kind == "native" else "UPSTASH_REDIS_REST_URL"
-        found = await inspect(store)
+        found = await inspect(self._store)
         if self._tell:
             self._tell = False
             for event, fields in found.warnings:
                 log.warning(event, **fields)
         if found.refusal is not None:
-            raise CannotStart(f"{variable}: {found.refusal}")
+            raise CannotStart(f"{self._variable}: {found.refusal}")
         try:
-            other = await claim(store, settings.exchange_addresses(), settings.installation_id)
+            await self._claim()
         except StoreRefused as error:
             if error.transient:
                 raise
             log.warning("owner_not_recorded", error=str(error))  # a full store can still be read
-            return
+
+    async def _claim(self) -> None:
+        """Raises CannotStart if the keys belong to others, and StoreUnavailable."""
+        store, settings = self._store, self._settings
+        other = await claim(store, settings.exchange_addresses(), settings.installation_id)
         if other is not None:
-            raise CannotStart(f"{variable}: {_refusal(other, store.prefix)}")
+            raise CannotStart(f"{self._variable}: {_refusal(other, store.prefix)}")
 
     async def until_known(self, stop: asyncio.Event) -> None:
         """`once`, again while the store is away or read-only, until `stop`. Raises CannotStart."""
@@ -70,6 +77,13 @@ class StoreCheck:
                 outage.recovered()
                 return
 
+    async def keep(self, stop: asyncio.Event) -> None:
+        """Records us as the owner again and again until `stop`, as the record may be lost. Raises
+        CannotStart once the keys belong to others."""
+        while not await stop_or(stop, _CLAIMED_EVERY_S[self._store.kind]):
+            with contextlib.suppress(StoreUnavailable):
+                await self._claim()
+
 
 async def run_with_checked_store(
     settings: Settings,
@@ -77,32 +91,45 @@ async def run_with_checked_store(
     work: Coroutine[object, object, int],
     *,
     tell: bool,
+    keep: bool = True,
 ) -> int:
     """Runs `work`, which ends after `stop`, once the store is checked or turned out to be away.
 
-    It is then checked beside the work as soon as it answers. Raises CannotStart if it is refused,
-    after the end of the work.
+    Beside the work, one that was away is checked as soon as it answers, and the owner record is
+    kept if `keep` (a child process leaves that to its parent). Raises CannotStart if the store is
+    refused, after the end of the work.
     """
     store = open_hot_store(settings, client_name="perpcache-check")
     check = StoreCheck(settings, store, tell=tell)
     try:
+        known = True
         try:
             await check.once()
         except StoreUnavailable:
-            return await _beside(check.until_known(stop), work, stop)
+            known = False
         except BaseException:
             work.close()
             raise
+
+        async def go_on() -> None:
+            if not known:
+                await check.until_known(stop)
+            if keep:
+                await check.keep(stop)
+
+        return await run_beside(go_on(), work, stop)
     finally:
         await store.aclose()
-    return await work
 
 
-async def _beside(
+async def run_beside(
     check: Coroutine[object, object, None],
     work: Coroutine[object, object, int],
     stop: asyncio.Event,
 ) -> int:
+    """Runs `work`, and `check` until it ends; sets `stop` when `check` raises CannotStart, and
+    raises that after the end of the work."""
+
     async def stop_if_refused() -> None:
         try:
             await check

@@ -8,14 +8,15 @@ from commands.composition import holder_name, local_wakeup, open_job_context
 from commands.data_dir import remember_exchanges
 from commands.open_files import raise_open_file_limit
 from commands.runtime import tune_garbage_collection
-from commands.store_check import StoreCheck
+from commands.store_check import StoreCheck, run_beside
 from config import Settings
+from jobs.context import JobContext
 from jobs.due import queue_due_jobs
 from metrics.event_loop import measuring_loop_lag
 from worker import Worker
 
 
-async def run(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) -> int:
+async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace) -> int:
     """Runs queued jobs, and queues those that are due, until `stop`."""
     remember_exchanges(settings)
     raise_open_file_limit()
@@ -25,8 +26,15 @@ async def run(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) ->
         if context.store.kind != "native":
             opened.enter_context(local_wakeup(settings).listening(context.queue.wake))
         await opened.enter_async_context(measuring_loop_lag(context.metrics.loop_lag))
-        await StoreCheck(settings, context.store).until_known(stop)
-        running = await opened.enter_async_context(asyncio.TaskGroup())
+        check = StoreCheck(settings, context.store)
+        await check.until_known(stop)
+        if arguments.parent_fd is not None:
+            return await _work(context, stop)  # its parent keeps the owner record
+        return await run_beside(check.keep(stop), _work(context, stop), stop)
+
+
+async def _work(context: JobContext, stop: asyncio.Event) -> int:
+    async with asyncio.TaskGroup() as running:
         running.create_task(queue_due_jobs(context, stop), name="schedule")
         running.create_task(Worker(context, holder=holder_name()).run(stop), name="worker")
     return 0

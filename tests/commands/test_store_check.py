@@ -84,6 +84,20 @@ async def test_a_store_that_was_away_at_the_start_is_checked_when_it_answers(
         assert client.keys("job*") == client.keys("lock*") == client.keys("cache*") == []
 
 
+@pytest.mark.parametrize("command", [("serve",), ("api",), ("worker",)])
+async def test_an_owner_record_that_was_lost_is_written_again_and_others_end_the_command(
+    command: tuple[str, ...], start_service: StartService, redis_url: str
+) -> None:
+    service = await start_service(*command, wait=False, **NOWHERE, REDIS_URL=redis_url)
+    with redis.Redis.from_url(redis_url) as client:
+        for _ in range(2):
+            ours = until_now(lambda: client.hgetall(OWNER))
+            assert ours == {b"binance": b"http://127.0.0.1:1"}
+            client.flushall()
+        client.hset(OWNER, mapping=OTHERS)
+        assert "hold the data of binance at https://fapi.binance.com" in await the_line(service)
+
+
 async def test_missing_rights_and_eviction_are_told_by_the_worker(
     start_service: StartService, own_valkey: Callable[..., OwnValkey]
 ) -> None:
