@@ -19,4 +19,8 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     " draft.unlink() in draft.unlink(missing_ok=True)": (
         "the draft is there; were it not, the caller would see an OSError in either case"
     ),
+    'documents/text.py DocumentText._first_row_from: 1 => 2 in following = text.find(b"[", row + 1,'
+    " high)": "no row is one byte long",
+    "documents/stored_text.py TextStream.piece: time.sleep(0) => pass in time.sleep(0)  # releases"
+    " the GIL to the event loop": "the same text; other threads run a little later",
 }

@@ -114,6 +114,7 @@ def test_a_market_that_cannot_have_settled_moves_on() -> None:
         # Distances that no interval has: a hole, a first gap after a change.
         ((0, 5), FundingSchedule(8, None), 8),
         ((0, 24), FundingSchedule(8, None), 8),
+        ((3, 4, 12), FundingSchedule(8, None, assumed=True), 8),  # hourly before, no more
         # Told nothing.
         ((0, 8), None, 8),
         ((6, 8), None, 2),

@@ -4,11 +4,12 @@ import json
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from documents.building import DocumentBuilder, encode_funding
-from documents.text import DocumentFilter, DocumentText
+from documents.text import DocumentError, DocumentFilter, DocumentText
 from market.markets import Exchange, FundingSeries, Market, Missing
 from market.timeframes import Timeframe
 from tests.documents.samples import (
@@ -85,7 +86,11 @@ def test_cutting_text_equals_filtering_parsed_json(
 ) -> None:
     text = DocumentText(document)
     for query in asked:
-        assert b"".join(text.filtered(query)) == cut_by_parsing(document, query)
+        pieces = text.filtered(query)
+        assert b"".join(pieces) == cut_by_parsing(document, query)
+        copied = [piece for piece in pieces if isinstance(piece, bytes)]
+        size = text.filtered_size(query)
+        assert size == (sum(map(len, copied)), len(copied) < len(pieces))
 
 
 def test_funding_is_cut_too_and_has_no_forming_row() -> None:
@@ -129,3 +134,9 @@ def test_a_symbol_in_upper_case_names_a_market_in_any_case() -> None:
     cut = b"".join(DocumentText(TEXT).filtered(DocumentFilter(symbols=frozenset(["KPEPE"]))))
     assert b"kPEPE" in cut
     assert b"BTCUSDT" not in cut
+
+
+def test_rows_without_beginnings_are_told() -> None:
+    damaged = TEXT.replace(b'"rows":[]', b'"rows":[1,2,3]')
+    with pytest.raises(DocumentError, match="a row has no beginning"):
+        DocumentText(damaged).filtered(DocumentFilter(since_ms=2))
