@@ -21,6 +21,7 @@ from market.markets import Exchange, FundingRow, Market
 from market.rows import Columns, TimedValues, on_grid
 from market.timeframes import HOUR_MS, MINUTE_MS
 from venues import VENUES
+from venues.numbers import shown
 from venues.reading import AnswerPage, Instrument, PayloadErrors, Settlement, Ticker
 from venues.venue import Endpoint
 
@@ -87,8 +88,13 @@ def parse_funding(market: Market, body: bytes) -> AnswerPage[FundingRow]:
     own = [row for row in sent if row.native == market.native]
     if sent and not own:
         raise fail("settlements of another symbol")
+    others = [row for row in sent if row.native != market.native and row.regular]
+    fail.left_out += [
+        LeftOut(row.time_ms, f"a settlement of another symbol: {shown(row.native)}")
+        for row in others
+    ]
     regular = [row for row in own if row.regular]
-    page = _sift(regular, 1, _rate_fault, fail.left_out)
+    page = _sift(regular, 1, _rate_fault, fail.left_out, _rate, slot_ms=MINUTE_MS)
     times = [row.time_ms for row in own] + [row.time_ms for row in page.left_out if row.time_ms]
     return AnswerPage(
         [(row.time_ms, row.rate) for row in page.rows],
@@ -111,15 +117,15 @@ def parse_all_funding(exchange: Exchange, body: bytes) -> AnswerPage[tuple[str, 
     sent = sorted(VENUES[exchange].read_funding(body, fail), key=attrgetter("time_ms"))
     if not sent:
         return AnswerPage((), sent=len(fail.left_out))
-    rates: dict[tuple[str, int], set[float]] = {}
+    rates: dict[tuple[str, int], set[tuple[int, float]]] = {}
     for row in sent:
         if row.regular and isinstance(row.native, str) and _rate_fault(row) is None:
-            rates.setdefault((row.native, row.time_ms), set()).add(row.rate)
+            instant = row.time_ms - row.time_ms % MINUTE_MS
+            rates.setdefault((row.native, instant), set()).add((row.time_ms, row.rate))
     rows = [
-        (native, time_ms, rate)
-        for (native, time_ms), said in rates.items()
-        if len(said) == 1
-        for rate in said
+        (native, *min(said))
+        for (native, _), said in rates.items()
+        if len({rate for _, rate in said}) == 1
     ]
     return AnswerPage(rows, sent[0].time_ms, sent[-1].time_ms, len(sent) + len(fail.left_out))
 
@@ -210,6 +216,11 @@ def _rate_fault(row: Settlement) -> str | None:
     return None if abs(row.rate) < _RATE_LIMIT else f"impossible funding rate: {row.rate}"
 
 
+def _rate(row: Settlement) -> tuple[float]:
+    """The settlement's number: its stamp may differ by some ms."""
+    return (row.rate,)
+
+
 def _exact(candle: Candle) -> tuple[Any, ...]:
     """The candle's numbers: two texts may stand for one volume."""
     return (*candle[:-2], Decimal(candle.volume), Decimal(candle.turnover))
@@ -221,11 +232,12 @@ def _sift(
     fault: Callable[[Row], str | None],
     left_out: Sequence[LeftOut],
     numbers: Callable[[Row], tuple[Any, ...]] = tuple,
+    slot_ms: int = 1,
 ) -> AnswerPage[Row]:
     """The rows that can be, ascending, each once; the others are left out with their reasons.
 
     `left_out`: those that the exchange's parser has left out already. `numbers`: what makes two
-    rows the same.
+    rows the same. `slot_ms`: rows within one of these steps are of one instant.
     """
     kept: dict[int, Row] = {}
     disputed: set[int] = set()
@@ -238,8 +250,8 @@ def _sift(
         reason = f"time off the grid of {interval_ms} ms" if off_grid else fault(row)
         if reason is not None:
             others.append(LeftOut(time_ms, reason))
-        elif numbers(kept.setdefault(time_ms, row)) != numbers(row):
-            disputed.add(time_ms)
+        elif numbers(kept.setdefault(time_ms - time_ms % slot_ms, row)) != numbers(row):
+            disputed.add(time_ms - time_ms % slot_ms)
     # A row off the grid counts as the one it lies behind, so that paging goes on after it.
     on_their_grid = (row.time_ms - row.time_ms % interval_ms for row in others if row.time_ms > 0)
     times = [*kept, *on_their_grid]

@@ -17,6 +17,7 @@ from data_collector.results import Results
 from data_collector.run import CollectionRun, work_through
 from data_collector.task_builder import LONGEST_FUNDING_STEP_MS, FetchTask, MarketTasks
 from market.aggregation import aggregate
+from market.columns import TIME
 from market.left_out import LeftOut
 from market.markets import (
     COLUMNS,
@@ -88,6 +89,7 @@ class Collection:
                 raise _bad_payload(tasks.klines, cause)
             if not candles and self.previous.rows(self.timeframe, tasks.market):
                 raise _bad_payload(tasks.klines, "no candles for a market that had some before")
+            self._check_not_older(tasks, candles, left_out)
         except ExchangeError as error:
             if self._to_retry is not None and isinstance(error, _RETRIED_AT_THE_END):
                 self._to_retry.append(tasks)
@@ -103,6 +105,21 @@ class Collection:
         funding = await self._funding(tasks)
         self._merge(tasks.market, candles, open_interest, funding, refresh)
         self.results.add_left_out(tasks.market, "klines", left_out)
+
+    def _check_not_older(
+        self, tasks: MarketTasks, candles: Sequence[Candle], left_out: Sequence[LeftOut]
+    ) -> None:
+        """Raises BadPayload if the answers end before a closed candle that is known already: a
+        cache or a server behind the others would cut the market's newest rows."""
+        known_ms = self.previous.last_closed_ms(tasks.market)
+        if not candles or known_ms is None:
+            return
+        step_ms = self.timeframe.interval_ms
+        newest_ms = max([candles[-1][TIME], *(row.slot_ms(step_ms) for row in left_out)])
+        if newest_ms < known_ms:
+            raise _bad_payload(
+                tasks.klines, f"its candles end at {newest_ms}, before one known at {known_ms}"
+            )
 
     def _market_failed(self, tasks: MarketTasks, error: ExchangeError) -> None:
         """Names the market, and delivers its old rows unless it has been delivered already."""
@@ -131,12 +148,11 @@ class Collection:
             if len(ours) < len(candles):
                 self._cut.add(tasks.market.key)
             return ours, refresh
-        if refresh.klines != tasks.klines:
-            left_out.clear()
-            ours = await self._whole_life(tasks, left_out)
+        left_out.clear()
+        ours = await self._whole_life(tasks, left_out)
         if not unchanged:
             self.results.count_correction(tasks.market, "klines")
-        return ours or (), None
+        return ours, None
 
     async def _whole_life(self, tasks: MarketTasks, left_out: list[LeftOut]) -> Sequence[Candle]:
         """All candles of the window that are of the market's present life."""

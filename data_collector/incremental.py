@@ -5,7 +5,8 @@ collection at the same instant would give it:
 
 - Candles that were final when fetched are reused. The newest of them are fetched again together
   with the new ones, at no extra cost. If a closed candle comes back different or is missing, the
-  exchange has corrected its history, and the whole market is fetched again. 8h rows are reused
+  exchange has corrected its history, and the whole market is fetched again. An answer that ends
+  before a known closed candle is not believed. 8h rows are reused
   too, as their sums are exact in the exchange's decimals; the 4h rows must agree with them.
 - Published open interest is reused. A null is fetched again while the snapshot may just be late,
   or if the last requests for it failed; other nulls only occasionally.
@@ -177,6 +178,16 @@ class PreviousDocuments:
             kept[-1] = False
         ours = rows.select(np.flatnonzero(kept))
         return rows_of_life(market, ours, timeframe.interval_ms, self._timeframe.interval_ms)
+
+    def last_closed_ms(self, market: Market) -> int | None:
+        """The open time of the newest old row in the window that was final when it was fetched."""
+        known = self._read(self._timeframe, market.key)
+        if known is None or known.checked_at_ms > self._as_of_ms:
+            return None
+        rows = self.rows(self._timeframe, market)
+        final_ms = self._timeframe.last_closed_open_time(known.checked_at_ms - FINAL_AFTER_MS)
+        count = int(np.searchsorted(rows.times, final_ms, side="right"))
+        return int(rows.times[count - 1]) if count else None
 
     def left_out(self, market: Market, part: MissingPart) -> list[LeftOut]:
         """The rows of the collected timeframe that the market's old series lacks because they
