@@ -53,7 +53,10 @@ from venues.venue import Endpoint, Request
 REQUEST_TIMEOUT_S: Final = 10.0  # for one request, from connecting to the last byte
 CONNECT_TIMEOUT_S: Final = 5.0
 LARGEST_BODY: Final = 16 * 1024 * 1024  # the largest known answer, all contracts, has 2 MB
-_CHUNK: Final = 256 * 1024
+LARGEST_OF_MARKET: Final = 1024 * 1024  # of one market's rows; 1500 candles have 200 KB
+# Chunks of one byte keep the event loop busy: aiohttp's parser takes some microseconds for each.
+MOST_CHUNKS: Final = 10_000
+_BUFFER: Final = 64 * 1024  # aiohttp parses this much, or a sixteenth as many chunks, at a stretch
 _PAGE: Final = 64 * 1024  # of an error page: more than any cause repeats
 
 _NO_HEADERS: Final[Mapping[str, str]] = CIMultiDictProxy(CIMultiDict())
@@ -153,6 +156,7 @@ class ExchangeClient:
             timeout=aiohttp.ClientTimeout(total=self._request_s, sock_connect=CONNECT_TIMEOUT_S),
             middlewares=(send_once,),
             response_class=BoundedResponse,
+            read_bufsize=_BUFFER,
             trust_env=False,  # it would read ~/.netrc too; the settings know of proxies
         )
 
@@ -278,18 +282,21 @@ class ExchangeClient:
 
 
 async def _read(answer: aiohttp.ClientResponse, request: Request) -> bytes:
+    """The body. Raises BadPayload for one that is too large, or in too many chunks."""
+    largest = LARGEST_BODY if request.symbol is None else LARGEST_OF_MARKET
     length = answer.content_length
-    if length is not None and length <= LARGEST_BODY and "Content-Encoding" not in answer.headers:
+    if length is not None and length <= largest and "Content-Encoding" not in answer.headers:
         return await answer.read()
     chunks = []
     size = 0
-    while chunk := await answer.content.read(_CHUNK):
+    async for chunk, _ in answer.content.iter_chunks():
         chunks.append(chunk)
         size += len(chunk)
-        if size > LARGEST_BODY:
+        if size > largest or len(chunks) > MOST_CHUNKS:
             answer.close()
+            most = f"{largest} bytes" if size > largest else f"{MOST_CHUNKS} chunks"
             raise BadPayload(
-                f"the answer has more than {LARGEST_BODY} bytes",
+                f"the answer has more than {most}",
                 exchange=request.exchange,
                 endpoint=request.endpoint,
                 market=request.symbol,

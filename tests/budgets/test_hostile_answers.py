@@ -7,10 +7,16 @@ import threading
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
-from budgets.exchange_client import LARGEST_BODY, ExchangeClient
+from budgets.exchange_client import (
+    LARGEST_BODY,
+    LARGEST_OF_MARKET,
+    MOST_CHUNKS,
+    ExchangeClient,
+)
 from budgets.informational import MOST_INFORMATIONAL
 from budgets.request_counts import RequestCounts
 from config import load_settings
@@ -99,6 +105,11 @@ ANSWERS: dict[str, tuple[Answer, type[ExchangeError], str]] = {
         "no answer within",
     ),
     "one byte per chunk, slowly": (_slow(b"1\r\n[\r\n", CHUNKED), SourceDown, "no answer within"),
+    "one byte per chunk, at full speed": (
+        _endless(b"1\r\n[\r\n" * 5000, CHUNKED),
+        BadPayload,
+        f"{MOST_CHUNKS} chunks",
+    ),
     "a chunk size without end": (_endless(b"0" * 50_000, CHUNKED), SourceDown, "bybit time"),
     "endless trailers": (
         _endless(b"X-A: b\r\n" * 5000, CHUNKED + b"1\r\n[\r\n0\r\n"),
@@ -181,6 +192,18 @@ async def test_an_answer_that_is_none(name: str) -> None:
     assert busy_s < 0.5
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 500
+
+
+async def test_rows_of_one_market_are_few_but_lists_may_be_long() -> None:
+    """20 answers of 16 MB at a time would keep the event loop from the lease of the worker."""
+    body = b'{"retCode":0,"result":' + b" " * LARGEST_OF_MARKET + b"{}}"
+    head = OK + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with _served(_bytes(head + body)) as url:
+        settings = load_settings(binance_base_url=url, bybit_base_url=url)
+        async with ExchangeClient(settings, request_s=10) as client:
+            assert await client.send(TIME, RequestCounts()) == body
+            with pytest.raises(BadPayload, match=f"more than {LARGEST_OF_MARKET} bytes"):
+                await client.send(replace(TIME, symbol="BTCUSDT"), RequestCounts())
 
 
 async def test_a_few_informational_answers_are_passed_over() -> None:
