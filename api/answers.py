@@ -15,11 +15,11 @@ from starlette.responses import Response
 from api.bytes_in_flight import Holding, TooManyBytes
 from api.documents.long_poll_quota import TooManyLongPolls
 from api.documents.query import InvalidQuery
-from api.without_addresses import without_addresses
 from database import DatabaseUnavailable
 from documents.text import DocumentError
 from logging_setup import ThrottledLog
 from stores.hot.store import StoreUnavailable
+from texts.hidden_addresses import without_addresses
 
 # A client that takes less than this in this time (3.3 KB/s) is disconnected.
 PIECE_BYTES: Final = 64 * 1024

@@ -10,12 +10,12 @@ from fastapi.security import HTTPBearer
 from pydantic import ValidationError
 
 from api.documents.query import only_parameters
+from api.job_errors import told_error
 from api.models import GetMarketData, Job, Jobs
 from api.openapi import content, responses
 from api.request_body import read_body
 from api.state import RequestParts
 from api.tokens import Tokens
-from api.without_addresses import of_a_store
 from job_queue.kinds import KINDS, collect_id, lane_of
 from job_queue.records import JobRecord
 from stores.hot.leases import current_holder
@@ -41,7 +41,7 @@ def job_json(job: JobRecord) -> dict[str, Any]:
         "finished_at": job.finished_at,
         "attempts": job.attempts,
         "progress": {"phase": job.phase, "done": job.done, "total": job.total},
-        "error": of_a_store(job.error),
+        "error": told_error(job.error),
         "result": job.result,
         "last": last
         and {
@@ -50,7 +50,7 @@ def job_json(job: JobRecord) -> dict[str, Any]:
             "as_of": last.as_of_ms,
             "finished_at": last.finished_at_ms,
             "result": last.result,
-            "error": of_a_store(last.error),
+            "error": told_error(last.error),
         },
     }
 

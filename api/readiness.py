@@ -1,7 +1,6 @@
 """What GET /ready tells of leases, exchanges, their lists and pauses, in words for an operator."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Final
 
@@ -12,17 +11,14 @@ from job_queue.records import JobRecord, LastRun
 from market.markets import Exchange
 from stores.hot.beats import StoreHealth
 from stores.hot.leases import lock_key
+from texts.foreign import cut
+from timing.clock import utc_text
 
 LOCKS: Final = tuple(map(lock_key, Lane))
 # A lease that its holder renews never has longer left; one of a dead holder ends by itself then.
 _LEAST_SUSPICIOUS_MS: Final = 60_000
 _LONGEST_PAUSE_MS: Final = 60_000  # a longer one ends an exchange's part of a job
 _LONGEST_REASON: Final = 300
-
-
-def pause_key(egress_id: str, exchange: Exchange) -> str:
-    """The key of the exchange's pause for one public address (budgets/shared_budgets.py)."""
-    return f"pause:{egress_id}:{exchange}"
 
 
 def locks_state(health: StoreHealth, prefix: str, ttl_s: float) -> str:
@@ -73,7 +69,7 @@ def exchanges_state(
         _, job_id, newest = max(runs, key=itemgetter(0))
         if newest.state == "complete":
             absent = _mapping(newest, "absent")
-            ended = f"in the run of {job_id} that ended at {_time(newest.finished_at_ms)}"
+            ended = f"in the run of {job_id} that ended at {utc_text(newest.finished_at_ms)}"
             told += [
                 f"{exchange} brought nothing {ended}: {_short(str(absent[exchange]))}"
                 for exchange in exchanges
@@ -96,7 +92,7 @@ def writes_state(refusal: str | None, jobs: Sequence[JobRecord]) -> str:
     kept = [ms for ms, job, run in runs if run.state == "complete" and _writes(job)]
     if max(kept, default=0) > at_ms:
         return "ok"
-    return f"{_short(why)} (in the run of {job_id} that ended at {_time(at_ms)})"
+    return f"{_short(why)} (in the run of {job_id} that ended at {utc_text(at_ms)})"
 
 
 def _not_stored(run: LastRun) -> str | None:
@@ -118,13 +114,13 @@ def _list_problem(state: ListingState | None) -> str | None:
         return None
     if state.failure is not None and state.failed_ms is not None:
         return (
-            f"its list of markets could not be read, last at {_time(state.failed_ms)}"
+            f"its list of markets could not be read, last at {utc_text(state.failed_ms)}"
             f" ({state.failures} in a row): {_short(state.failure)}; it is asked again by itself"
         )
     if state.doubted_ms is not None:
         return (
             f"its list of markets would remove {state.doubted} of {state.active}: not believed"
-            f" since {_time(state.doubted_ms)}, unless it says so again; the markets stay"
+            f" since {utc_text(state.doubted_ms)}, unless it says so again; the markets stay"
         )
     return None
 
@@ -139,9 +135,5 @@ def _mapping(run: LastRun, name: str) -> Mapping[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def _time(moment_ms: int) -> str:
-    return f"{datetime.fromtimestamp(moment_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
 def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
+    return cut(text, _LONGEST_REASON)

@@ -12,11 +12,11 @@ from api.documents.listing import document_state
 from api.models import Health, Ready
 from api.openapi import responses
 from api.parts import Parts
-from api.readiness import LOCKS, exchanges_state, locks_state, pause_key, writes_state
+from api.readiness import LOCKS, exchanges_state, locks_state, writes_state
 from api.state import RequestParts
 from api.tokens import Tokens
-from api.without_addresses import without_addresses
 from budgets.proxies import egress_id_of
+from budgets.shared_budgets import pause_key
 from cache_manager import DocumentMeta
 from config import Settings
 from database import DatabaseUnavailable, ListingState
@@ -25,6 +25,7 @@ from job_queue.records import JobRecord
 from market.markets import Exchange
 from stores.hot.beats import StoreHealth, beat_times, store_health
 from stores.hot.store import StoreUnavailable
+from texts.hidden_addresses import without_addresses
 from timing.clock import now_ms
 
 _READY_DEADLINE_S: Final = 2.0
@@ -62,12 +63,8 @@ def build_status(settings: Settings, tokens: Tokens) -> APIRouter:
         worker, no_worker = _worker_state(parts, settings, health)
         if database == "ok":
             database = writes_state(refusal, jobs)
-        told = health.pauses if health is not None else {}
-        pauses = {
-            exchange: told[key]
-            for exchange in settings.exchanges
-            if (key := pause_key(egress_id_of(settings, exchange), exchange)) in told
-        }
+        lasting = health.pauses if health is not None else {}
+        pauses = {each: lasting[key] for each, key in _pause_keys(settings) if key in lasting}
         exchanges = unknown or exchanges_state(settings.exchanges, jobs, lists, pauses)
         states = {"store": store, "worker": worker, "database": database, "exchanges": exchanges}
         down = {"store": health is None, "worker": no_worker}
@@ -88,9 +85,7 @@ def build_status(settings: Settings, tokens: Tokens) -> APIRouter:
 async def _store_state(
     parts: Parts, settings: Settings
 ) -> tuple[str, dict[str, DocumentMeta | None], StoreHealth | None]:
-    pauses = [
-        pause_key(egress_id_of(settings, exchange), exchange) for exchange in settings.exchanges
-    ]
+    pauses = [key for _, key in _pause_keys(settings)]
     try:
         async with asyncio.timeout(_READY_DEADLINE_S):
             metas, health = await asyncio.gather(
@@ -101,6 +96,10 @@ async def _store_state(
         return f"away: {without_addresses(error) or 'no answer in time'}", {}, None
     state = "ok" if health.refusal is None else f"takes no writes: {health.refusal}"
     return state, metas, health
+
+
+def _pause_keys(settings: Settings) -> list[tuple[Exchange, str]]:
+    return [(each, pause_key(egress_id_of(settings, each), each)) for each in settings.exchanges]
 
 
 def _worker_state(parts: Parts, settings: Settings, health: StoreHealth | None) -> tuple[str, bool]:

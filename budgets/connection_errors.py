@@ -1,21 +1,16 @@
 """Errors of connections to exchanges: in words for everybody, and with addresses for the log."""
 
 import os
-import re
 import socket
 import ssl
 from typing import Final
 
 import aiohttp
 
+from texts.hidden_addresses import without_host, without_ips
 from texts.printable import printable
 
 _LONGEST: Final = 200
-_IP_ADDRESS: Final = re.compile(
-    r"\[?(?:\b(?:\d{1,3}\.){3}\d{1,3}\b|(?<![\w:])(?:[0-9a-fA-F]{0,4}:){3,7}[0-9a-fA-F]{0,4}(?![\w:]))"
-    r"\]?(?::\d+)?"
-)
-_HIDDEN: Final = "(address)"
 
 
 class ConnectionBroken(aiohttp.ClientError):
@@ -37,8 +32,8 @@ def public_cause(error: BaseException, host: str | None) -> str:
     error = origin_of(error)
     text = _reason(error)
     if host:
-        text = re.sub(rf"{re.escape(host)}(:\d+)?", _HIDDEN, text, flags=re.IGNORECASE)
-    return f"{type(error).__name__}: {printable(without_addresses(text[:_LONGEST]))}"
+        text = without_host(text, host)
+    return f"{type(error).__name__}: {printable(without_ips(text[:_LONGEST]))}"
 
 
 def private_cause(error: BaseException) -> str:
@@ -47,11 +42,6 @@ def private_cause(error: BaseException) -> str:
     at = getattr(error, "host", None), getattr(error, "port", None)
     where = f"{at[0]}:{at[1]}: " if at[0] else ""
     return printable(f"{type(error).__name__}: {where}{_reason(error)}"[: 2 * _LONGEST])
-
-
-def without_addresses(text: str) -> str:
-    """The text with IP addresses hidden: they may be ours, or of a proxy inside our network."""
-    return _IP_ADDRESS.sub(_HIDDEN, text)
 
 
 def origin_of(error: BaseException) -> BaseException:

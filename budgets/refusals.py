@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from budgets.connection_errors import without_addresses
 from budgets.headers import exchange_time_ms, number_of, retry_after_s
 from budgets.rate_limits import window_left_s
-from market.foreign_text import LONGEST_TEXT, foreign_text
+from texts.foreign import LONGEST_TEXT, foreign_text
+from texts.hidden_addresses import without_ips
 from venues import VENUES
 from venues.errors import (
     BadRequest,
@@ -74,7 +74,7 @@ def judge(
         kind = Blocked if kind is Restricted else kind
     elif kind is Blocked:
         kind = Restricted if _LOCATION.search(lower) else Banned
-    cause = without_addresses(_IP_ADDRESS.sub("IP", text)[:_LONGEST_CAUSE])
+    cause = without_ips(_IP_ADDRESS.sub("IP", text)[:_LONGEST_CAUSE])
     if issubclass(kind, RateLimited | Banned):
         pause_s = _pause_s(venue, kind, request, headers, lower, now_ms)
         refusal = kind(

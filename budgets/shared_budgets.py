@@ -113,6 +113,11 @@ class _Block:
     used: int = 0
 
 
+def pause_key(egress_id: str, exchange: Exchange) -> str:
+    """The key of the exchange's pause for one public address."""
+    return f"pause:{egress_id}:{exchange}"
+
+
 class SharedBudgets:
     """One process's access to the budgets of `egress_id`, which stands for one public address.
 
@@ -229,7 +234,8 @@ class SharedBudgets:
         Gives back `unused` room, which was taken in `unused_slot`.
         """
         slot_ms = round(limit.window_s * 1000 / SLOTS)
-        keys = [self._key("budget", exchange, f":{counter}"), self._key("pause", exchange)]
+        budget_key = f"budget:{self._egress_ids[exchange]}:{exchange}:{counter}"
+        keys = [budget_key, self._pause_key(exchange)]
         try:
             room, wait_ms, paused_ms, cause, slot = await self._take.run(
                 keys, [quantity, slot_ms, HELD_SLOTS, need, want, unused, unused_slot]
@@ -262,7 +268,7 @@ class SharedBudgets:
         arguments: list[str | int] = [duration_ms, cause, self._channels[exchange], exchange]
         try:
             if duration_ms > 0:
-                await self._pause.run([self._key("pause", exchange)], arguments)
+                await self._pause.run([self._pause_key(exchange)], arguments)
         except StoreUnavailable as error:
             self._store_failed(error)
         else:
@@ -273,5 +279,5 @@ class SharedBudgets:
         self._outage.failed(error)
         self._local_until = self._clock.monotonic_s() + _STORE_PAUSE_S
 
-    def _key(self, kind: str, exchange: Exchange, counter: str = "") -> str:
-        return f"{kind}:{self._egress_ids[exchange]}:{exchange}{counter}"
+    def _pause_key(self, exchange: Exchange) -> str:
+        return pause_key(self._egress_ids[exchange], exchange)

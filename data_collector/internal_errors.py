@@ -8,10 +8,10 @@ from typing import Final
 
 import structlog
 
-from market.foreign_text import foreign_text
 from market.markets import Exchange
 from stores.hot.leases import LeaseLost
 from stores.hot.store import StoreUnavailable
+from texts.foreign import foreign_text
 from venues.errors import ExchangeError, InternalError
 
 # Without the lease or the store no result can be kept, and without memory none can be made.

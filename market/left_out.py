@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from market.foreign_text import foreign_text
+from texts.foreign import foreign_text
 
 # Rows named for one market and part; the others, the oldest, are only counted.
 MOST_NAMED: Final = 20

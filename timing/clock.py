@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import Final, Protocol
 
 _BOOT_CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)  # Linux
@@ -10,6 +11,11 @@ _BOOT_CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)  # Linux
 def now_ms() -> int:
     """This machine's time in UTC milliseconds."""
     return time.time_ns() // 1_000_000
+
+
+def utc_text(moment_ms: int) -> str:
+    """A moment (UTC ms) in ISO 8601, to the second: 2026-11-28T12:00:00Z."""
+    return f"{datetime.fromtimestamp(moment_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def boot_s() -> float:

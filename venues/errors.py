@@ -21,8 +21,8 @@ CollectionFailed           a collection could fetch nothing
 from collections.abc import Iterator
 from typing import Final
 
-from market.foreign_text import foreign_text
 from market.markets import Exchange
+from texts.foreign import foreign_text
 
 
 class ExchangeError(Exception):

@@ -8,7 +8,7 @@ from decimal import Decimal
 from math import inf, isfinite
 from typing import Final
 
-from market.foreign_text import foreign_text
+from texts.foreign import foreign_text
 
 # A number of varying form: text or JSON number; empty or null where it does not apply.
 Loose = str | int | float | None

@@ -13,6 +13,7 @@ from market.columns import TIME
 from market.left_out import LeftOut
 from market.markets import Exchange, Market
 from market.rows import TimedValues
+from texts.foreign import foreign_text
 from venues.entries import BOM, DECODE_ERRORS, Cut, EntryDecoder, Unreadable, cut_list, lenient
 from venues.errors import BadPayload
 from venues.numbers import TIME_LIMIT_MS, Loose, float_or_none, shown, whole_number
@@ -182,9 +183,8 @@ class ListDecoder(Generic[T]):
 
 def excerpt(body: bytes, length: int = 80) -> str:
     """The start of a body for messages: printable, on one line; 'empty' if there is nothing."""
-    text = body[: 4 * length].decode("utf-8", "replace")
-    text = "".join(sign if sign.isprintable() else " " for sign in text)
-    return " ".join(text.split())[:length] or "empty"
+    text = foreign_text(body[: 4 * length].decode("utf-8", "replace"))
+    return text[:length] or "empty"
 
 
 def decoded_or_none(decoder: msgspec.json.Decoder[T], body: bytes) -> T | None:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
+from texts.foreign import cut
+
 ANY: Final = "*"
 # Names that the public DNS cannot have (RFC 6761, RFC 6762, RFC 8375, ICANN's .internal).
 _PRIVATE_SUFFIXES: Final = (".localhost", ".local", ".internal", ".home.arpa")
@@ -69,8 +71,9 @@ class Hosts:
                 self._remembered.clear()
             self._remembered.add((host, at))
             return None
-        shown = printable(host)
-        return f"the host {shown} is not served here: add its name to ALLOWED_HOSTS to serve it"
+        return (
+            f"the host {quoted(host)} is not served here: add its name to ALLOWED_HOSTS to serve it"
+        )
 
     def _allows(self, host: bytes, at: str | None) -> bool:
         name = _name(host)
@@ -93,10 +96,10 @@ def authority(target: bytes) -> bytes | None:
     return found and found[1]
 
 
-def printable(host: bytes) -> str:
-    """Input as text that can be shown: cut, in quotes, without control characters."""
-    shown = "".join(chr(c) if chr(c) in _SHOWN else "?" for c in host[:_LONGEST_SHOWN])
-    return f"'{shown}{'...' if len(host) > _LONGEST_SHOWN else ''}'"
+def quoted(host: bytes) -> str:
+    """Input for messages: cut, in quotes, with ? for what no host has."""
+    shown = "".join(chr(c) if chr(c) in _SHOWN else "?" for c in host[:_LONGEST_HOST])
+    return f"'{cut(shown, _LONGEST_SHOWN)}'"
 
 
 def _name(host: bytes) -> str | None:

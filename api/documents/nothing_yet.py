@@ -1,15 +1,15 @@
 """The 404 for a document that was never published: what to POST, and how the last run ended."""
 
-from datetime import UTC, datetime
 from typing import Final
 
 from api.answers import NO_CACHE, Answer, problem
-from api.without_addresses import of_a_store
+from api.job_errors import told_error
 from documents.names import GLOBAL_FR
 from job_queue.kinds import producer_of
 from job_queue.queue import JobQueue
 from job_queue.records import JobRecord, LastRun
 from stores.hot.store import StoreUnavailable
+from timing.clock import utc_text
 
 _DISCOVERY: Final = "discovery"
 _LONGEST_ERROR: Final = 500
@@ -66,9 +66,8 @@ def _discovery(job: JobRecord | None) -> list[str]:
 
 def describe_run(job_id: str, run: LastRun) -> str:
     """A sentence on how a run ended: its state, time and error."""
-    ended = datetime.fromtimestamp(run.finished_at_ms / 1000, UTC)
     words = {"complete": "completed", "failed": "failed", "aborted": "was aborted"}
     how = words.get(run.state, f"ended as {run.state}")
-    text = f"the last run of {job_id} {how} at {ended:%Y-%m-%dT%H:%M:%SZ}"
-    error = of_a_store(run.error)
+    text = f"the last run of {job_id} {how} at {utc_text(run.finished_at_ms)}"
+    error = told_error(run.error)
     return f"{text}: {error[:_LONGEST_ERROR]}" if error else text

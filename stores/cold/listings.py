@@ -6,6 +6,7 @@ from typing import Final
 
 from market.markets import Exchange, Market
 from stores.cold.pool import Connection, DatabasePool
+from texts.foreign import cut
 
 # Both are texts of others; the name is part of an index entry, which PostgreSQL limits to 2.7 KB.
 _LONGEST_NAME: Final = 100
@@ -110,8 +111,7 @@ def escaped(text: str) -> str:
 
 def shortened(name: str) -> str:
     """A name that the database cannot hold, as it is told."""
-    short = escaped(name[:_LONGEST_NAME])
-    return f"{short}..." if len(name) > _LONGEST_NAME else short
+    return escaped(cut(name, _LONGEST_NAME))
 
 
 _READ_ONLY: Final = (

@@ -13,8 +13,8 @@ import asyncpg
 import structlog
 
 from addresses.database_url import parse_database_url
-from market.foreign_text import foreign_text
 from stores.cold.migrate import MigrationError, migrate, pending_migrations, read_migrations
+from texts.foreign import foreign_text
 from texts.redaction import Redactor
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"

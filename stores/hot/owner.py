@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from stores.hot.store import HotStore, StoreRefused
+from texts.foreign import foreign_text
 
 OWNER_KEY: Final = "perpcache:owner"
 _ID: Final = "INSTALLATION_ID"
@@ -75,7 +76,7 @@ async def claim(
         )
     if not field:
         return None
-    shown = "".join(letter if letter.isprintable() else "?" for letter in theirs[:_LONGEST])
+    shown = foreign_text(theirs, _LONGEST)
     return OtherOwner(None if field == _ID else field, shown, ours.get(field))
 
 

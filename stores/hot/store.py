@@ -7,6 +7,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, Final, Literal, Protocol
 
+from texts.foreign import cut
+
 DEADLINE_S: Final = 2.0  # for one command, including the connect
 PIECE_DEADLINE_S: Final = 30.0  # for one command that moves megabytes
 CONNECTIONS: Final = 16  # per process and store; further callers wait for a free one
@@ -87,4 +89,4 @@ class Script:
 
 def short(reason: str) -> str:
     """The reason, cut to _LONGEST_REASON characters."""
-    return reason if len(reason) <= _LONGEST_REASON else reason[:_LONGEST_REASON] + "…"
+    return cut(reason, _LONGEST_REASON)

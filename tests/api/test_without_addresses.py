@@ -1,108 +1,14 @@
-"""Errors of stores in answers: cause and part remain, addresses do not."""
+"""Errors of stores in answers have no addresses of the stores."""
 
-import time
-
-import pytest
-
-from api.without_addresses import of_a_store, without_addresses
+from api.job_errors import told_error
 from tests.fixtures.api import StartApi, ask
-
-# What redis-py, asyncpg, aiohttp, OpenSSL and PostgreSQL say, with what must be left of it.
-MESSAGES = [
-    (
-        "redis: Error -2 connecting to topsecret:6379. Name or service not known.",
-        "redis: Error -2 connecting to (address). Name or service not known.",
-    ),
-    (
-        "redis: Error 111 connecting to 10.1.2.3:6379. Connect call failed ('10.1.2.3', 6379).",
-        "redis: Error 111 connecting to (address). Connect call failed (address).",
-    ),
-    (
-        "redis: Error 2 connecting to unix:/run/px/valkey.sock. No such file or directory.",
-        None,
-    ),
-    (
-        "redis: Error 111 connecting to [2001:db8::7]:6379. ('2001:db8::7', 6379, 0, 0)",
-        None,
-    ),
-    ("redis: Error connecting to cache.corp.example:6379. timed out", None),
-    (
-        "the database failed: [Errno 111] Connect call failed ('127.0.0.1', 5432)",
-        "the database failed: [Errno 111] Connect call failed (address)",
-    ),
-    (
-        "the database failed: Multiple exceptions: [Errno 111] Connect call failed ('::1', 5432, 0,"
-        " 0), [Errno 111] Connect call failed ('127.0.0.1', 5432)",
-        "the database failed: Multiple exceptions: [Errno 111] Connect call failed (address),"
-        " [Errno 111] Connect call failed (address)",
-    ),
-    (
-        'the database failed: no pg_hba.conf entry for host "10.9.8.7", user "px", no encryption',
-        'the database failed: no pg_hba.conf entry for host "(address)", user "px", no encryption',
-    ),
-    (
-        "the database failed: certificate verify failed: Hostname mismatch, certificate is not"
-        " valid for 'db.internal'.",
-        None,
-    ),
-    (
-        "upstash: ClientConnectorError Cannot connect to host eu1-x.upstash.io:443 ssl:default",
-        "upstash: ClientConnectorError Cannot connect to host (address) ssl:default",
-    ),
-    ("upstash: InvalidURL https://eu1-x.upstash.io/x", "upstash: InvalidURL (address)"),
-]
-SECRET = (
-    "topsecret",
-    "10.",
-    "127.",
-    "::",
-    "6379",
-    "5432",
-    "/run",
-    "corp",
-    "internal",
-    "upstash.io",
-)
-UNCHANGED = (
-    "redis: OOM command not allowed when used memory > 'maxmemory'.",
-    "redis: no answer within 2 s",
-    "redis: READONLY You can't write against a read only replica.",
-    "the database did not answer in time",
-    "the database failed: [Errno -2] Name or service not known",
-    'the database failed: password authentication failed for user "perpcache"',
-    "cache:4h is being replaced faster than it can be read",
-    "cache:15m:meta has the unknown version 12:30:00 of 2026-11-28T10:30:59Z",
-    "upstash: no answer within 30 s",
-    "upstash: ERR max daily request limit exceeded. Limit: 10000, Usage: 10000.",
-)
-
-
-@pytest.mark.parametrize(("error", "told"), MESSAGES)
-def test_addresses_are_left_out(error: str, told: str | None) -> None:
-    seen = without_addresses(error)
-    assert told is None or seen == told
-    assert seen.partition(":")[0] == error.partition(":")[0]
-    assert "(address)" in seen
-    assert not any(secret in seen.removeprefix("upstash: ") for secret in SECRET), seen
-
-
-@pytest.mark.parametrize("error", UNCHANGED)
-def test_causes_remain(error: str) -> None:
-    assert without_addresses(error) == error
 
 
 def test_errors_of_exchanges_are_not_those_of_stores() -> None:
     told = "binance time: cannot connect to fapi.binance.com:443: refused"
-    assert of_a_store(told) == told
-    assert of_a_store(None) is None
-    assert of_a_store("redis: Error 1 connecting to valkey:6379.") != told
-
-
-def test_a_long_error_takes_no_long_time() -> None:
-    began = time.process_time()
-    for text in ("a." * 500_000, "a:" * 500_000, "/a" * 500_000, "f" * 10**6, "('" * 500_000):
-        without_addresses(text)
-    assert time.process_time() - began < 2
+    assert told_error(told) == told
+    assert told_error(None) is None
+    assert told_error("redis: Error 1 connecting to valkey:6379.") != told
 
 
 async def test_no_answer_has_the_address_of_a_store(start_api: StartApi) -> None:

@@ -5,7 +5,7 @@ import socket
 import orjson
 import pytest
 
-from api.connections.hosts import Hosts, authority, printable
+from api.connections.hosts import Hosts, authority, quoted
 from config import SettingsError, load_settings
 from tests.fixtures.api import StartApi
 
@@ -58,9 +58,9 @@ def test_a_list_is_all_that_is_served_beside_loopback_and_the_address_asked() ->
 
 
 def test_what_is_shown_of_a_host() -> None:
-    assert printable(b"evil.example") == "'evil.example'"
-    assert printable(b"<b>\x1b[31m\"'\xff") == "'?b??[31m???'"
-    assert printable(b"a" * 1000) == f"'{'a' * 100}...'"
+    assert quoted(b"evil.example") == "'evil.example'"
+    assert quoted(b"<b>\x1b[31m\"'\xff") == "'?b??[31m???'"
+    assert quoted(b"a" * 1000) == f"'{'a' * 100}...'"
 
 
 def test_the_host_of_a_target() -> None:

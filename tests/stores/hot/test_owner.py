@@ -91,7 +91,7 @@ async def test_a_record_of_another_type_is_replaced(store: HotStore, kind: tuple
 async def test_what_others_wrote_is_shown_without_its_escapes(store: HotStore) -> None:
     await store.execute("HSET", OWNER_KEY, "binance", "\x1b[31m\n" + "x" * 500)
     other = await claim(store, LIVE, None)
-    assert other is not None and other.theirs.startswith("?[31m?x") and len(other.theirs) == 100
+    assert other is not None and other.theirs.startswith("[31m x") and len(other.theirs) < 100
 
 
 async def test_a_store_that_takes_no_writes_refuses_a_first_claim_alone(

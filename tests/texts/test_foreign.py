@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market.foreign_text import LONGEST_TEXT, foreign_text
+from texts.foreign import LONGEST_TEXT, cut, foreign_text
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,11 @@ def test_it_is_cut() -> None:
     assert LONGEST_TEXT == 500
     assert foreign_text("x" * 10**6) == "x" * 500
     assert foreign_text("x" * 90, 20) == "x" * 20
+
+
+def test_a_cut_is_shown() -> None:
+    assert cut("x" * 20, 20) == "x" * 20
+    assert cut("x" * 21, 20) == "x" * 20 + "..."
 
 
 @given(st.text(st.characters(), max_size=700))

@@ -14,3 +14,8 @@ def foreign_text(text: str, longest: int = LONGEST_TEXT) -> str:
     if not start.isprintable():  # escapes of terminals, halves of surrogate pairs, line breaks
         start = "".join(sign if sign.isprintable() else " " for sign in start)
     return " ".join(start.split())
+
+
+def cut(text: str, longest: int) -> str:
+    """The text; of a longer one the first `longest` characters, and `...`."""
+    return text if len(text) <= longest else f"{text[:longest]}..."
