@@ -215,6 +215,7 @@ class ExchangeFunding:
 
     async def _fetch_recent(self, start_ms: int, end_ms: int) -> dict[str, list[FundingRow]]:
         """The settlements in the window by contract, incomplete if a request fails."""
+        window = range(start_ms, end_ms + 1)
         found: dict[str, dict[int, float]] = {}
         for _ in range(_MAX_PAGES):
             try:
@@ -226,7 +227,8 @@ class ExchangeFunding:
                 break
             before = sum(map(len, found.values()))
             for native, funding_ms, rate in page.rows if page is not None else ():
-                found.setdefault(native, {})[funding_ms] = rate
+                if funding_ms in window:
+                    found.setdefault(native, {})[funding_ms] = rate
             if page is None or page.last_ms is None or sum(map(len, found.values())) == before:
                 break
             # Many symbols share an instant and a page may end among them: repeat from there.

@@ -101,12 +101,13 @@ async def _fetch_window(
     that they disagree on again are left out."""
     strategy = _BY_ORDER[endpoint_table(task.market.exchange, task.endpoint).order]
     pages: list[AnswerPage[Row]] = await strategy(run, task, parse)
-    if _disputed(pages):
+    if _disputed(pages, task):
         pages = await strategy(run, task, parse)
-    rows, disputed = _joined(pages, task), _disputed(pages)
+    rows, disputed = _joined(pages, task), _disputed(pages, task)
     if disputed:
-        rows = [row for row in rows if row[TIME] not in disputed]
-    left_out += [row for page in pages for row in page.left_out if _is_in(row, task)]
+        rows = [row for row in rows if task.instant(row[TIME]) not in disputed]
+    for page in pages:
+        left_out += [_placed(row, task) for row in page.left_out if _is_in(row, task)]
     left_out += [LeftOut(time_ms, _DISPUTED) for time_ms in sorted(disputed)]
     return rows
 
@@ -252,7 +253,7 @@ def _joined(pages: Sequence[AnswerPage[Row]], task: FetchTask) -> Sequence[Row]:
     return rows if len(parts) < 2 else sorted({row[TIME]: row for row in rows}.values())
 
 
-def _disputed(pages: Sequence[AnswerPage[Row]]) -> set[int]:
+def _disputed(pages: Sequence[AnswerPage[Row]], task: FetchTask) -> set[int]:
     """The instants with two different rows, on one page or on two that overlap.
 
     Pages with a period do not overlap, as each is cut to its window.
@@ -261,7 +262,10 @@ def _disputed(pages: Sequence[AnswerPage[Row]]) -> set[int]:
     seen: dict[int, Row] = {}
     for page in pages:
         if not isinstance(page.rows, Columns):
-            disputed |= {row[TIME] for row in page.rows if seen.setdefault(row[TIME], row) != row}
+            for row in page.rows:
+                instant = task.instant(row[TIME])
+                if seen.setdefault(instant, row)[TIME + 1 :] != row[TIME + 1 :]:
+                    disputed.add(instant)
     return disputed
 
 
@@ -316,6 +320,14 @@ def _is_in(row: LeftOut, task: FetchTask) -> bool:
     end_ms = task.end_ms if task.period is None else task.end_ms + task.step_ms - 1
     unplaced = row.after or row.reason == _OUTSIDE
     return unplaced or task.start_ms <= row.time_ms <= end_ms
+
+
+def _placed(row: LeftOut, task: FetchTask) -> LeftOut:
+    """One of unknown time that was sent before any good row: after the start of the window."""
+    if not row.after or row.time_ms:
+        return row
+    before_ms = task.start_ms - (task.step_ms if task.period is not None else 0)
+    return row._replace(time_ms=before_ms)
 
 
 def _bad_payload(task: FetchTask, cause: str) -> BadPayload:

@@ -41,6 +41,10 @@ class FetchTask:
         """The smallest distance between two rows."""
         return self.step_ms if self.period is not None else HOUR_MS
 
+    def instant(self, time_ms: int) -> int:
+        """What a row at `time_ms` is about; settlements are stamped some ms late."""
+        return time_ms if self.period is not None else time_ms - time_ms % MINUTE_MS
+
     def slots(self, start_ms: int, end_ms: int) -> int:
         """How many rows the window can hold."""
         return max(0, end_ms - start_ms) // self.gap_ms + 1

@@ -199,7 +199,8 @@ class _Funding(msgspec.Struct):
 
 
 _FUNDING: Final = ListDecoder(_Funding)
-_REGULAR: Final = ("Regular", "", None)  # absent in older rows; extra charges are "Special"
+_REGULAR: Final = ("Regular", "", None)  # absent in older rows
+_EXTRA: Final = "Special"  # an extra charge
 
 
 def _read_funding(body: bytes, fail: PayloadErrors) -> list[Settlement]:
@@ -211,6 +212,8 @@ def _read_funding(body: bytes, fail: PayloadErrors) -> list[Settlement]:
 def _one_settlement(row: _Funding) -> Settlement:
     regular = row.rateType in _REGULAR
     time_ms = row_time(row.fundingTime)
+    if not regular and row.rateType != _EXTRA:
+        raise Unreadable(f"its type is unknown: {shown(row.rateType)}", time_ms)
     rate = row_number("its rate", row.fundingRate, time_ms) if regular else 0.0
     return Settlement(time_ms, row.symbol, rate, regular)
 

@@ -510,11 +510,14 @@ def test_of_all_symbols_what_cannot_be_is_left_to_the_market_itself() -> None:
             (None, T0, "0.1"),
             ("E", T0, ""),
             ("F", T0 + 1, "0.4"),
+            ("F", T0 + 4, "0.4"),
+            ("G", T0 + 1, "0.4"),
+            ("G", T0 + 4, "0.5"),
         ]
     ]
     page = parse_all_funding(BINANCE, json.dumps(rows).encode())
     assert page.rows == [("A", T0, 0.1), ("F", T0 + 1, 0.4)]
-    assert (page.first_ms, page.last_ms, page.sent) == (T0, T0 + 1, 9)
+    assert (page.first_ms, page.last_ms, page.sent) == (T0, T0 + 4, 12)
 
 
 @pytest.mark.parametrize("exchange", list(Exchange))

@@ -1,7 +1,7 @@
 """Settlements without a rate that can be: left out, told, unknown rates after them, asked again."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -30,6 +30,7 @@ class Settling:
         self.market = market
         self.now_ms = NOW_MS
         self.rates: dict[int, Any] = {}
+        self.sent: dict[int, Callable[[Any], list[Any]]] = {}  # what is sent for a settlement
         self.sender = Scripted(self._answer)
 
     def _answer(self, request: Request) -> bytes:
@@ -50,8 +51,11 @@ class Settling:
         stamps = range(start_ms + -start_ms % H8_MS, end_ms + 1, H8_MS)
         name = "fundingTime" if binance else "fundingRateTimestamp"
         rows = [
-            {"symbol": "XUSDT", name: at, "fundingRate": self.rates.get(at, f"{at % 997}e-6")}
+            row
             for at in stamps
+            for row in self.sent.get(at, lambda row: [row])(
+                {"symbol": "XUSDT", name: at, "fundingRate": self.rates.get(at, f"{at % 997}e-6")}
+            )
         ]
         limit = int(query["limit"])
         return self._listed(rows[:limit] if binance else rows[::-1][:limit], binance)
@@ -102,6 +106,76 @@ async def test_a_settlement_without_a_rate_is_told_until_it_comes(
     assert hole_ms in [row[0] for row in update.funding[market.key].rows]
 
 
+def two_stamps(row: Any) -> list[Any]:
+    name = "fundingTime" if "fundingTime" in row else "fundingRateTimestamp"
+    return [row, {**row, name: row[name] + 7, "fundingRate": "0.5"}]
+
+
+ODDITIES: dict[str, Callable[[Any], list[Any]]] = {
+    "two different rows for this instant": two_stamps,
+    "a settlement of another symbol: blank": lambda row: [{**row, "symbol": None}],
+    "a settlement of another symbol: 'YUSDT'": lambda row: [{**row, "symbol": "YUSDT"}],
+    "its type is unknown: 'REGULAR'": lambda row: [{**row, "rateType": "REGULAR"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("market", "reason"),
+    [
+        (market, reason)
+        for market in MARKETS
+        for reason in ODDITIES
+        if market.exchange is Exchange.BINANCE or "type" not in reason
+    ],
+)
+async def test_an_odd_settlement_leaves_no_earlier_rate_in_force(
+    market: Market, reason: str
+) -> None:
+    exchange = Settling(market)
+    hole_ms = LAST_MS - 5 * H8_MS
+    exchange.sent[hole_ms] = ODDITIES[reason]
+    update = await exchange.update({})
+    series = update.funding[market.key]
+    assert [lack.reason for lack in update.missing] == [f"row at {hole_ms} left out: {reason}"]
+    assert hole_ms not in [settled_ms for settled_ms, _ in series.rows]
+    assert rates(series, hole_ms - H8_MS, hole_ms, hole_ms + H8_MS) == [
+        (hole_ms - H8_MS) % 997 / 1e6,
+        None,
+        (hole_ms + H8_MS) % 997 / 1e6,
+    ]
+
+
+def rates(series: FundingSeries, *opens: int) -> list[float | None]:
+    """The rates of 4h candles."""
+    candles = [Candle(open_ms, 1.0, 1.0, 1.0, 1.0, "1", "1") for open_ms in opens]
+    now_ms = series.checked_at_ms
+    merged = merge_data(
+        candles, [], series, timeframe=Timeframe.H4, as_of_ms=now_ms, history_candles=99
+    )
+    return [row[8] for row in merged.rows]
+
+
+@pytest.mark.parametrize("market", MARKETS, ids=lambda market: market.exchange)
+async def test_the_first_of_several_new_ones_without_a_time_leaves_no_rate(market: Market) -> None:
+    exchange = Settling(market)
+    book = (await exchange.update({})).funding
+    name = "fundingTime" if market.exchange is Exchange.BINANCE else "fundingRateTimestamp"
+    hole_ms, next_ms = LAST_MS + H8_MS, LAST_MS + 2 * H8_MS
+    exchange.sent[hole_ms] = lambda row: [{**row, name: ""}]
+    exchange.now_ms += 2 * H8_MS
+    update = await exchange.update(book)
+    (lack,) = update.missing
+    assert lack.reason.endswith("left out: its time cannot be read: blank")
+    known = [LAST_MS % 997 / 1e6, None, next_ms % 997 / 1e6]
+    assert rates(update.funding[market.key], LAST_MS, hole_ms, next_ms) == known
+    exchange.sent.clear()
+    exchange.now_ms += H8_MS
+    update = await exchange.update(update.funding)
+    assert update.missing == []
+    known[1] = hole_ms % 997 / 1e6
+    assert rates(update.funding[market.key], LAST_MS, hole_ms, next_ms) == known
+
+
 @pytest.mark.parametrize("market", MARKETS, ids=lambda market: market.exchange)
 async def test_one_that_leaves_the_kept_history_is_told_no_longer(market: Market) -> None:
     exchange = Settling(market)
@@ -129,3 +203,47 @@ def test_no_earlier_rate_is_in_force_after_one_that_was_left_out(after: bool) ->
     )
     assert [row[8] for row in merged.rows] == [0.003] * 2 + [0.002] * 2 + [None] * 2 + [0.0] * 2
     assert not merged.funding_outdated  # another update brings nothing
+
+
+async def test_of_all_symbols_only_settlements_of_the_time_asked_for_count() -> None:
+    markets = [Market(Exchange.BINANCE, f"X{n}USDT", f"X{n}", "USDT") for n in range(12)]
+    now_ms, asked = NOW_MS, []
+
+    def answer(request: Request) -> bytes:
+        if request.endpoint is Endpoint.TIME:
+            return json.dumps({"serverTime": now_ms}).encode()
+        if request.endpoint is not Endpoint.FUNDING:
+            next_ms = now_ms - now_ms % H8_MS + H8_MS
+            entry = {"nextFundingTime": next_ms, "fundingIntervalHours": 8}
+            return json.dumps([{"symbol": each.symbol, **entry} for each in markets]).encode()
+        asked.append(request.symbol)
+        stamps = [now_ms - now_ms % H8_MS]
+        if request.symbol is None:
+            stamps.append(stamps[0] + H8_MS)  # of the future
+        names = [request.symbol] if request.symbol else [each.symbol for each in markets]
+        return json.dumps(
+            [
+                {"symbol": name, "fundingTime": at, "fundingRate": f"{at % 997}e-6"}
+                for at in stamps
+                for name in names
+            ]
+        ).encode()
+
+    async def update(known: FundingByMarket) -> FundingByMarket:
+        return (
+            await run_fr_update_process(
+                Scripted(answer),
+                markets,
+                known,
+                funding_history=1,
+                on_progress=lambda done, total: None,
+            )
+        ).funding
+
+    book = await update({})
+    now_ms += H8_MS
+    asked.clear()
+    book = await update(book)
+    assert set(asked) == {None}
+    for series in book.values():
+        assert [settled_ms for settled_ms, _ in series.rows] == [LAST_MS + H8_MS]
