@@ -66,11 +66,11 @@ async def test_a_worker_sends_two_commands_a_minute(
     assert LOOK_EVERY_S["upstash"] > 30 + 5
 
 
-async def test_a_service_of_a_worker_and_four_api_processes_stays_within_the_limit(
+async def test_a_service_of_a_worker_and_three_api_processes_stays_within_the_limit(
     upstash: UpstashEndpoint, start_worker: StartWorker, settings: Settings
 ) -> None:
     clock = ManualClock(hold=True)
-    names = [f"api-{number}" for number in range(1, 5)]
+    names = [f"api-{number}" for number in range(1, 4)]
     await start_worker("host-1:1", clock)
     store = open_hot_store(settings, client_name="api")
     async with contextlib.AsyncExitStack() as opened:
@@ -78,11 +78,12 @@ async def test_a_service_of_a_worker_and_four_api_processes_stays_within_the_lim
         for name in names:
             process = ProcessGroup(ApiMetrics(name, group="host-1"), names, clock)
             await opened.enter_async_context(process.shared(store))
-        await clock.let_pass(1, sleepers=5)
+        await clock.let_pass(1, sleepers=4)
         upstash.fail("")
-        await clock.let_pass(60 * MINUTES, sleepers=5)
-        assert upstash.commands() == {"EVALSHA": 2 * MINUTES, "SET": 4 * MINUTES}
-        assert sum(upstash.commands().values()) <= MOST_A_MINUTE * MINUTES
+        await clock.let_pass(60 * MINUTES, sleepers=4)
+        assert upstash.commands() == {"EVALSHA": 2 * MINUTES, "SET": 3 * MINUTES}
+        # Besides, each of the four looks every ten minutes whose data it is.
+        assert sum(upstash.commands().values()) + 4 * MINUTES / 10 <= MOST_A_MINUTE * MINUTES
         # What they tell each other counts until they tell it anew.
         assert await store.execute("TTL", "metrics:host-1:api-1") > 60
 
