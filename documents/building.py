@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import orjson
+import structlog
 
 from documents.deflated import Deflated, DeflatedPart, deflate, join_parts
 from documents.names import GLOBAL_FR
@@ -24,6 +25,7 @@ from market.markets import (
     FUNDING_COLUMNS,
     Exchange,
     FundingByMarket,
+    FundingSeries,
     Market,
     MarketSeries,
     Meta,
@@ -35,6 +37,8 @@ from market.timeframes import Timeframe
 
 Source = Literal["collected", "aggregated"]
 _T = TypeVar("_T")
+
+log = structlog.get_logger(__name__)
 
 _COMMA: Final = deflate(b",")
 _nullable: Final = [itemgetter(COLUMNS.index(column.name)) for column in VALUES if column.nullable]
@@ -152,25 +156,19 @@ def encode_funding(
     updated_at_ms: int,
     missing: Iterable[Missing],
 ) -> bytes:
-    """The document `global_fr`. Raises ValueError for rows that do not ascend or are not finite."""
+    """The document `global_fr`.
+
+    A market whose rows do not ascend or are not finite is left out and named in `missing`.
+    """
     fragments = {}
+    lacks = list(missing)
     for series in book.values():
         market = series.market
-        times = [row[TIME] for row in series.rows]
-        if any(type(time) is not int for time in times) or not _ascending(times):
-            raise ValueError(f"{market.key}: its settlements do not ascend")
-        rows = orjson.dumps(list(series.rows))
-        if b"null" in rows or b'"' in rows:
-            raise ValueError(f"{market.key}: a funding rate is not a finite number")
-        head = {
-            "exchange": market.exchange,
-            "symbol": market.symbol,
-            "base": market.base,
-            "quote": market.quote,
-            "interval_hours": series.interval_hours,
-            "checked_at": series.checked_at_ms,
-        }
-        fragments[(market.exchange, market.symbol)] = _fragment(head, rows)
+        try:
+            fragments[(market.exchange, market.symbol)] = _funding_fragment(series)
+        except (ValueError, TypeError) as error:
+            log.error("funding_rows_invalid", market=market.key, error=str(error))
+            lacks.append(Missing(market.exchange, market.symbol, "funding_rate", str(error)))
     header = _header(
         name=GLOBAL_FR,
         interval_ms=None,
@@ -181,7 +179,26 @@ def encode_funding(
         source="collected",
         columns=FUNDING_COLUMNS,
     )
-    return b"".join(_pieces(header, fragments, missing, comma=b","))
+    return b"".join(_pieces(header, fragments, lacks, comma=b","))
+
+
+def _funding_fragment(series: FundingSeries) -> bytes:
+    market = series.market
+    times = [row[TIME] for row in series.rows]
+    if any(type(time) is not int for time in times) or not _ascending(times):
+        raise ValueError("its settlements do not ascend")
+    rows = orjson.dumps(list(series.rows))
+    if b"null" in rows or b'"' in rows:
+        raise ValueError("a funding rate is not a finite number")
+    head = {
+        "exchange": market.exchange,
+        "symbol": market.symbol,
+        "base": market.base,
+        "quote": market.quote,
+        "interval_hours": series.interval_hours,
+        "checked_at": series.checked_at_ms,
+    }
+    return _fragment(head, rows)
 
 
 def _encode_tuples(rows: Sequence[Row]) -> bytes | None:

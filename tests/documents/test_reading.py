@@ -1,7 +1,9 @@
 """Documents read back: exact series and funding, and errors for other documents."""
 
 import math
+from typing import Any
 
+import orjson
 import pytest
 
 from documents.building import DocumentBuilder, encode_funding
@@ -47,15 +49,27 @@ def test_funding_document_and_back() -> None:
         '"missing":[]}'
     )
     assert decode_funding(document) == book
-    for bad in ([(2, 0.1), (1, 0.1)], [(1, math.nan)]):
-        with pytest.raises(ValueError, match="binance:BTCUSDT"):
-            encode_funding(
-                {BTC.key: FundingSeries(BTC, bad, 8, 1)},
-                version=1,
-                as_of_ms=1,
-                updated_at_ms=1,
-                missing=[],
-            )
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ([(2, 0.1), (1, 0.1)], "its settlements do not ascend"),
+        ([(1, 0.1), (1, 0.1)], "its settlements do not ascend"),
+        ([(1, math.nan)], "a funding rate is not a finite number"),
+        ([(1.5, 0.1)], "its settlements do not ascend"),
+        ([(1, "0.1")], "a funding rate is not a finite number"),
+    ],
+)
+def test_invalid_settlements_cost_their_own_market(rows: Any, reason: str) -> None:
+    book = {ETH.key: FundingSeries(ETH, [(1, 0.1)], 8, 1), BTC.key: FundingSeries(BTC, rows, 8, 1)}
+    document = orjson.loads(
+        encode_funding(book, version=1, as_of_ms=1, updated_at_ms=1, missing=[])
+    )
+    assert [market["symbol"] for market in document["markets"]] == ["ETHUSDT"]
+    assert document["missing"] == [
+        {"exchange": "binance", "symbol": "BTCUSDT", "part": "funding_rate", "reason": reason}
+    ]
 
 
 @pytest.mark.parametrize(
