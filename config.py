@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -18,12 +18,13 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from addresses.database_url import parse_database_url
+from addresses.lists import Network, parse_hosts, parse_networks, parse_origins, split_list
 from addresses.proxy import Proxy, is_spared, parse_proxy, parse_usual_proxy
 from addresses.redis_parts import RedisParts
 from addresses.redis_url import parse_redis_url
 from addresses.secrets import secrets_in
 from addresses.url import check_host
-from addresses.web import check_origin, parse_base_url, without_userinfo
+from addresses.web import parse_base_url, port_of, without_userinfo
 from market.markets import DEFAULT_EXCHANGES, LIVE_ADDRESSES, Exchange
 
 
@@ -49,6 +50,11 @@ def _checked(check: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(checked)
 
 
+def _read_by(read: Callable[[str], object]) -> BeforeValidator:
+    """Calls `read` for a text; a value of another type, such as the default, stays."""
+    return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
+
+
 def _base_url(value: str) -> None:
     parse_base_url(value, userinfo=True)
 
@@ -71,57 +77,22 @@ def _host(value: str) -> str:
     return value
 
 
-def _log_level(value: object) -> object:
-    if not isinstance(value, str):
-        return value
+def _log_level(value: str) -> str:
     level = value.strip().upper()
     return "WARNING" if level == "WARN" else level
 
 
-def _port_of_redis(value: object) -> object:
+def _port_of_redis(value: str) -> str | None:
     # Kubernetes and container links set REDIS_PORT=tcp://... for any service called redis.
-    return None if isinstance(value, str) and value.startswith("tcp://") else value
+    return None if value.startswith("tcp://") else value
 
 
-def _exchanges(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    names = [name.strip().lower() for name in value.split(",") if name.strip()]
+def _exchanges(value: str) -> tuple[Exchange, ...]:
+    names = [name.lower() for name in split_list(value)]
     unknown = [name for name in names if name not in set(Exchange)]
     if unknown or not names or len(set(names)) < len(names):
         raise ValueError("must be a comma-separated choice of " + ", ".join(Exchange))
     return tuple(Exchange(name) for name in names)
-
-
-def _split_list(value: str) -> list[str]:
-    return [word.strip() for word in value.split(",") if word.strip()]
-
-
-def _origins(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    origins = tuple(_split_list(value))
-    for origin in origins:
-        try:
-            if origin != "*":
-                check_origin(origin)
-        except ValueError as error:
-            raise ValueError(
-                "must be * or origins such as https://example.org, comma-separated; "
-                f"one of them {error}"
-            ) from None
-    return origins
-
-
-def _networks(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    if value.strip().lower() == "none":
-        return ()
-    try:
-        return tuple(ip_network(word) for word in _split_list(value))
-    except ValueError:
-        raise ValueError("must be none or addresses and networks, comma-separated") from None
 
 
 def _prefix(value: str) -> str:
@@ -133,48 +104,37 @@ def _prefix(value: str) -> str:
     return value
 
 
-_HOST: Final = re.compile(r"(\*?\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", re.ASCII)
-
-
-def _hosts(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    hosts = tuple(host.lower() for host in _split_list(value))
-    for host in hosts:
-        if host != "*" and not _HOST.fullmatch(host) and not _is_ipv6(host):
-            raise ValueError(
-                "must be * or names and addresses without a port, comma-separated,"
-                " such as example.org or *.example.org"
-            )
-    return hosts
-
-
-def _is_ipv6(host: str) -> bool:
-    try:
-        return ip_address(host.removeprefix("[").removesuffix("]")).version == 6
-    except ValueError:
-        return False
-
-
 _BYTES: Final = re.compile(r"([0-9]{1,15})\s*(?:([kmg])(i?)b)?", re.ASCII | re.IGNORECASE)
 _LEAST_IN_FLIGHT: Final = 1_000_000
 
 
-def _byte_size(value: object) -> object:
-    if not isinstance(value, str):
-        return value
+def _byte_size(value: str) -> int:
     found = _BYTES.fullmatch(value.strip())
     if found is None:
         raise ValueError("must be a whole number of bytes, KB, MB or GB, such as 500MB")
     number, prefix, binary = found.groups()
-    power = " kmg".index(prefix.lower()) if prefix else 0
-    return int(number) * (1024 if binary else 1000) ** power
+    factor = 1024 if binary else 1000
+    powers = {"": 1, "k": factor, "m": factor**2, "g": factor**3}
+    return int(number) * powers[(prefix or "").lower()]
 
 
-Network = IPv4Network | IPv6Network
+Host = Annotated[str, AfterValidator(_host)]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], _read_by(_log_level)]
+RedisUrl = Annotated[SecretStr, _checked(parse_redis_url)]
+RedisPort = Annotated[Annotated[int, Field(ge=1, le=65535)] | None, _read_by(_port_of_redis)]
+UpstashUrl = Annotated[str, AfterValidator(_upstash_url)]
+HeaderToken = Annotated[SecretStr, _checked(_header_token)]
+Prefix = Annotated[str, AfterValidator(_prefix)]
+DatabaseUrl = Annotated[SecretStr, _checked(parse_database_url)]
 BaseUrl = Annotated[SecretStr, _checked(_base_url)]
 ExchangeProxy = Annotated[SecretStr, _checked(parse_proxy)]
 UsualProxy = Annotated[SecretStr, _checked(parse_usual_proxy)]
+# NoDecode: pydantic-settings would read a list as JSON.
+Exchanges = Annotated[tuple[Exchange, ...], NoDecode, _read_by(_exchanges)]
+Origins = Annotated[tuple[str, ...], NoDecode, _read_by(parse_origins)]
+Networks = Annotated[tuple[Network, ...], NoDecode, _read_by(parse_networks)]
+Hosts = Annotated[tuple[str, ...], NoDecode, _read_by(parse_hosts)]
+ByteSize = Annotated[int, _read_by(_byte_size)]
 
 
 def _base_url_name(exchange: Exchange) -> str:
@@ -207,59 +167,54 @@ class Settings(_ByExchange):
         hide_input_in_errors=True,
     )
 
-    host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
+    # This process.
+    host: Host = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     web_concurrency: int = Field(1, ge=1, le=64)
     data_dir: Path = Path("data")
-    log_level: Annotated[
-        Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_log_level)
-    ] = "INFO"
+    log_level: LogLevel = "INFO"
     log_format: Literal["console", "json"] = "console"
 
-    redis_url: Annotated[SecretStr, _checked(parse_redis_url)] | None = None
-    # Another form of REDIS_URL, which they are turned into.
-    redis_host: Annotated[str, AfterValidator(_host)] | None = None
-    redis_port: Annotated[
-        Annotated[int, Field(ge=1, le=65535)] | None, BeforeValidator(_port_of_redis)
-    ] = None
+    # Stores.
+    redis_url: RedisUrl | None = None
+    redis_host: Host | None = None  # these four are turned into a redis_url
+    redis_port: RedisPort = None
     redis_password: SecretStr | None = None
     redis_db: int | None = Field(None, ge=0)
-    upstash_redis_rest_url: Annotated[str, AfterValidator(_upstash_url)] | None = None
-    upstash_redis_rest_token: Annotated[SecretStr, _checked(_header_token)] | None = None
-    redis_prefix: Annotated[str, AfterValidator(_prefix)] = ""
-    installation_id: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    upstash_redis_rest_url: UpstashUrl | None = None
+    upstash_redis_rest_token: HeaderToken | None = None
     upstash_poll_s: float = Field(5, ge=0.1, le=3600)
-    database_url: Annotated[SecretStr, _checked(parse_database_url)] | None = None
+    redis_prefix: Prefix = ""
+    installation_id: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    database_url: DatabaseUrl | None = None
     core_db_host: str | None = None  # only to say what to set in its place
 
-    exchanges: Annotated[tuple[Exchange, ...], NoDecode, BeforeValidator(_exchanges)] = (
-        DEFAULT_EXCHANGES
-    )
+    # What is collected.
+    exchanges: Exchanges = DEFAULT_EXCHANGES
     quote: str = Field("USDT", pattern=r"^[A-Z0-9]{2,10}$")
     markets_limit: int = Field(0, ge=0)
     history_candles: int = Field(499, ge=1, le=5000)
     funding_history: int = Field(400, ge=1, le=5000)
+
+    # How the exchanges are asked; and <EXCHANGE>_BASE_URL, <EXCHANGE>_PROXY.
     concurrency_limit: int = Field(20, ge=1, le=200)
     rate_fraction: float = Field(0.9, gt=0, le=1)
     egress_id: str = Field("default", pattern=r"^[A-Za-z0-9._-]{1,64}$")
-
     http_proxy: UsualProxy | None = None
     https_proxy: UsualProxy | None = None
     no_proxy: str = ""
 
+    # Clients.
     cron_secret: SecretStr | None = None
     api_token: SecretStr | None = None
     read_token: SecretStr | None = None
-    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = ()
-    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = (
-        ip_network("127.0.0.0/8"),
-        ip_network("::1"),
-    )
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_hosts)] = ()
-    max_bytes_in_flight: Annotated[int, BeforeValidator(_byte_size)] = Field(
-        10**9, ge=_LEAST_IN_FLIGHT
-    )
+    cors_origins: Origins = ()
+    trusted_proxies: Networks = (ip_network("127.0.0.0/8"), ip_network("::1"))
+    allowed_hosts: Hosts = ()
+    max_bytes_in_flight: ByteSize = Field(10**9, ge=_LEAST_IN_FLIGHT)
     max_waits_per_client: int = Field(100, ge=1, le=100_000)
+
+    # Jobs.
     worker_lock_ttl_s: float = Field(15, ge=1, le=300)
     min_refresh_s: float = Field(2, ge=0, le=3600)
     fr_refresh_on_start: bool = True
@@ -332,10 +287,7 @@ class Settings(_ByExchange):
         usual = self.https_proxy if address.scheme == "https" else self.http_proxy
         if usual is None:
             return None
-        host, port = address.hosts[0]
-        if port is None:
-            port = 443 if address.scheme == "https" else 80
-        if is_spared(host, port, self.no_proxy):
+        if is_spared(address.hosts[0][0], port_of(address), self.no_proxy):
             return None
         return parse_usual_proxy(usual.get_secret_value())
 

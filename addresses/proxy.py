@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from typing import Final
 
-from addresses.url import parse_url
+from addresses.url import check_user, only_host, parse_url, written_host
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 _LONGEST_OF_SOCKS: Final = 255  # RFC 1929
@@ -32,8 +32,7 @@ class Proxy:
 
     @property
     def place(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return written_host(self.host, self.port)
 
     @property
     def url(self) -> str:
@@ -48,16 +47,12 @@ class Proxy:
 def parse_proxy(text: str) -> Proxy:
     """A proxy's URL. Raises ValueError, whose message does not repeat it."""
     address = parse_url(text, *_DEFAULT_PORTS)
-    if not address.hosts:
-        raise ValueError("names no host")
-    host, port = address.hosts[0]
-    if host.startswith("/"):
-        raise ValueError("has a host that is not a host name")
+    host, port = only_host(address)
     if address.path not in ("", "/") or "?" in text:
         raise ValueError("has a path: a proxy's address ends with its host or port")
-    if not address.scheme.startswith("socks") and ":" in (address.username or ""):
-        raise ValueError("has a user with a ':' in it, which Basic authentication cannot carry")
-    if address.scheme.startswith("socks"):
+    if not address.scheme.startswith("socks"):
+        check_user(address)
+    else:
         for secret in (address.username or "", address.password or ""):
             if not secret.isascii() or len(secret) > _LONGEST_OF_SOCKS:
                 raise ValueError(

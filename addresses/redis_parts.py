@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from addresses.redis_url import DEFAULT_PORT, database_of, parse_redis_url
+from addresses.url import written_host
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +26,9 @@ class RedisParts:
                     f"{' and '.join(without)} without REDIS_HOST: set it, or REDIS_URL"
                 )
             return None
-        host = f"[{self.host.replace('%', '%25')}]" if ":" in self.host else self.host
+        netloc = written_host(self.host, self.port or DEFAULT_PORT)
         userinfo = f":{quote(self.password, safe='')}@" if self.password else ""
-        return f"redis://{userinfo}{host}:{self.port or DEFAULT_PORT}/{self.database or 0}"
+        return f"redis://{userinfo}{netloc}/{self.database or 0}"
 
     def differing_from(self, url: str) -> str | None:
         """The name of the first part that is set to something else than `url` says."""

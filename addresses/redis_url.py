@@ -17,6 +17,7 @@ from addresses.url import (
     decoded,
     matching,
     one_of,
+    only_host,
     parse_url,
 )
 
@@ -62,13 +63,13 @@ def parse_redis_url(text: str) -> Address:
             or not decoded(address.path).strip("/")
         ):
             raise ValueError("must be unix:// and the absolute path of the socket: unix:///run/...")
-    elif not address.hosts or address.hosts[0][0].startswith("/"):
-        raise ValueError("names no host")
-    elif not re.fullmatch(r"/?|/[0-9]{1,9}", address.path):
-        raise ValueError(
-            "has a path that is not the number of a database, such as /0; in a password, / is "
-            "written %2F"
-        )
+    else:
+        only_host(address)
+        if not re.fullmatch(r"/?|/[0-9]{1,9}", address.path):
+            raise ValueError(
+                "has a path that is not the number of a database, such as /0; in a password, / is "
+                "written %2F"
+            )
     tls_only = sorted(set(address.options) & set(_TLS))
     if address.scheme != "rediss" and tls_only:
         raise ValueError(f"has the option {tls_only[0]}, which needs rediss://")

@@ -45,7 +45,7 @@ class Address:
     @property
     def netloc(self) -> str:
         """Hosts and ports as a URL writes them."""
-        return ",".join(_written(host, port) for host, port in self.hosts)
+        return ",".join(written_host(host, port) for host, port in self.hosts)
 
 
 def parse_url(text: str, *schemes: str, several_hosts: bool = False) -> Address:
@@ -92,6 +92,22 @@ def decoded(text: str) -> str:
     if "\0" in value:
         raise ValueError("has a percent-encoded NUL")
     return value
+
+
+def only_host(address: Address) -> tuple[str, int | None]:
+    """The host and port of an address that names one. Raises ValueError for none or a socket."""
+    if not address.hosts:
+        raise ValueError("names no host")
+    host, port = address.hosts[0]
+    if host.startswith("/"):
+        raise ValueError("has a host that is not a host name")
+    return host, port
+
+
+def check_user(address: Address) -> None:
+    """Raises ValueError for a user that cannot be sent as Basic authentication."""
+    if ":" in (address.username or ""):
+        raise ValueError("has a user with a ':' in it, which Basic authentication cannot carry")
 
 
 def check_host(host: str) -> None:
@@ -188,7 +204,8 @@ PATH: Final = Accepts(
 )
 
 
-def _written(host: str, port: int | None) -> str:
+def written_host(host: str, port: int | None) -> str:
+    """A host and its port as a URL writes them."""
     host = quote(host, safe="") if host.startswith("/") else host
     host = f"[{host.replace('%', '%25')}]" if ":" in host else host
     return host if port is None else f"{host}:{port}"

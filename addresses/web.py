@@ -1,8 +1,10 @@
 """HTTP addresses in settings: of exchanges, of Upstash, and the origins of CORS."""
 
-from addresses.url import Address, parse_url
+from typing import Final
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+from addresses.url import Address, check_user, only_host, parse_url
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 def parse_base_url(text: str, *, userinfo: bool) -> Address:
@@ -11,17 +13,19 @@ def parse_base_url(text: str, *, userinfo: bool) -> Address:
     `userinfo`: whether it may hold `user:password@`.
     """
     address = parse_url(text, "http", "https")
-    if not address.hosts:
-        raise ValueError("names no host")
-    if address.hosts[0][0].startswith("/"):
-        raise ValueError("has a host that is not a host name")
+    only_host(address)
     if address.options or "?" in text:
         raise ValueError("has a '?': an address ends with its path")
     if address.userinfo and not userinfo:
         raise ValueError("has a user or password before its host, which is not used here")
-    if ":" in (address.username or ""):
-        raise ValueError("has a user with a ':' in it, which Basic authentication cannot carry")
+    check_user(address)
     return address
+
+
+def port_of(address: Address) -> int:
+    """The port of an address that `parse_base_url` returned, its scheme's by default."""
+    port = address.hosts[0][1]
+    return _DEFAULT_PORTS[address.scheme] if port is None else port
 
 
 def without_userinfo(text: str) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Hashable, Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
+from addresses.lists import Network
 from api.client_address import client_of
-from config import Network
 
 # One client may hold this part of the limit: enough for some documents at once, and it takes as
 # many clients to keep out all others.

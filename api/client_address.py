@@ -4,7 +4,7 @@ from collections.abc import MutableMapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
 
-from config import Network
+from addresses.lists import Network
 
 # A provider gives each customer at least a /64, so a /64 counts as one client.
 _ONE_IPV6_CLIENT: Final = 64

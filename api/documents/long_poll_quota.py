@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any
 
+from addresses.lists import Network
 from api.client_address import client_of
-from config import Network
 
 
 class TooManyLongPolls(Exception):

@@ -43,7 +43,7 @@ def test_what_our_clients_set_themselves_does_not_reach_the_driver() -> None:
     [
         ("redis:///0", "names no host"),
         ("redis://:1234/0", "names no host"),
-        ("redis://%2Frun%2Fvalkey.sock", "names no host"),
+        ("redis://%2Frun%2Fvalkey.sock", "not a host name"),
         ("redis://h/db0", "not the number of a database"),
         ("redis://h/0/1", "not the number of a database"),
         ("redis://h/-1", "not the number of a database"),

@@ -8,9 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
+from addresses.lists import Network
 from api.client_address import client_of
 from api.documents.long_poll_quota import LongPolls, TooManyLongPolls
-from config import Network, Settings
+from config import Settings
 from tests.fixtures.api import StartApi
 from tests.fixtures.documents import AS_OF_MS, document
 

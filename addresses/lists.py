@@ -1,0 +1,61 @@
+"""Comma-separated lists in settings: hosts to serve, origins of CORS, networks of proxies."""
+
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Final
+
+from addresses.web import check_origin
+
+Network = IPv4Network | IPv6Network
+
+_HOST: Final = re.compile(r"(\*?\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", re.ASCII)
+
+
+def split_list(text: str) -> list[str]:
+    """The entries of a list, without blank ones."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def parse_hosts(text: str) -> tuple[str, ...]:
+    """`*`, names (`.example.org` and `*.example.org` too) and addresses, in lower case. Raises
+    ValueError."""
+    hosts = tuple(host.lower() for host in split_list(text))
+    for host in hosts:
+        if host != "*" and not _HOST.fullmatch(host) and not _is_ipv6(host):
+            raise ValueError(
+                "must be * or names and addresses without a port, comma-separated,"
+                " such as example.org or *.example.org"
+            )
+    return hosts
+
+
+def parse_origins(text: str) -> tuple[str, ...]:
+    """`*`, or origins as browsers send them. Raises ValueError."""
+    origins = tuple(split_list(text))
+    for origin in origins:
+        try:
+            if origin != "*":
+                check_origin(origin)
+        except ValueError as error:
+            raise ValueError(
+                "must be * or origins such as https://example.org, comma-separated; "
+                f"one of them {error}"
+            ) from None
+    return origins
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """Addresses and networks; `none`: an empty list. Raises ValueError."""
+    if text.strip().lower() == "none":
+        return ()
+    try:
+        return tuple(ip_network(word) for word in split_list(text))
+    except ValueError:
+        raise ValueError("must be none or addresses and networks, comma-separated") from None
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ip_address(host.removeprefix("[").removesuffix("]")).version == 6
+    except ValueError:
+        return False
