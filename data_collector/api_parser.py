@@ -58,11 +58,11 @@ log = structlog.get_logger(__name__)
 def parse_klines(market: Market, body: bytes, *, interval_ms: int) -> AnswerPage[Candle]:
     """Candles of one market, volume in base and turnover in quote units."""
     venue = VENUES[market.exchange]
-    plain = venue.read_plain_klines(body, market)
+    plain = venue.read_plain_klines(body, market, interval_ms)
     if plain is not None and _all_can_be(plain, interval_ms):
         return _page(plain)
     fail = PayloadErrors(market.exchange, Endpoint.KLINES, market.symbol)
-    rows = venue.read_klines(body, market, fail)
+    rows = venue.read_klines(body, market, interval_ms, fail)
     page = _sift(rows, interval_ms, _candle_fault, fail.left_out, _exact)
     return page._replace(rows=Candles.of(page.rows)) if page.rows else page
 

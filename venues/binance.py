@@ -136,18 +136,20 @@ def _read_error(body: bytes) -> ErrorBody | None:
 
 # --- history, ascending --------------------------------------------------------------------------
 
-_KLINE_FORM: Final = MatrixForm(width=12, quotes=18, columns=(1, 2, 3, 4, 5, 7))
+_KLINE_FORM: Final = MatrixForm(width=12, quotes=18, columns=(1, 2, 3, 4, 5, 7), closes=6)
 _ODD_KLINES: Final = OddCandles(_KLINE_FORM)
 
 
-def _read_plain_klines(body: bytes, market: Market) -> Candles | None:
+def _read_plain_klines(body: bytes, market: Market, interval_ms: int) -> Candles | None:
     """[[1786816800000,"63043.40","63083.00","63011.60","63026.30","1116.068",1786820399999,
     "70342488.01700",16911,"460.737","29038581.72240","0"],...]"""
-    return plain_candles(body, _KLINE_FORM)
+    return plain_candles(body, _KLINE_FORM, interval_ms)
 
 
-def _read_klines(body: bytes, market: Market, fail: PayloadErrors) -> list[Candle]:
-    return _ODD_KLINES(fail.cut(body, most=MOST_ROWS).entries, fail)
+def _read_klines(
+    body: bytes, market: Market, interval_ms: int, fail: PayloadErrors
+) -> list[Candle]:
+    return _ODD_KLINES(fail.cut(body, most=MOST_ROWS).entries, interval_ms, fail)
 
 
 class _OpenInterest(msgspec.Struct, gc=False):

@@ -187,7 +187,7 @@ _KLINE_FORM: Final = MatrixForm(width=7, quotes=14, columns=(1, 2, 3, 4, 5, 6), 
 _ODD_KLINES: Final = OddCandles(_KLINE_FORM)
 
 
-def _read_plain_klines(body: bytes, market: Market) -> Candles | None:
+def _read_plain_klines(body: bytes, market: Market, interval_ms: int) -> Candles | None:
     """{"retCode":0,"result":{"symbol":"BTCUSDT","category":"linear","list":[
     ["1786820400000","63027.8","63032.3","63027.7","63032.3","4.591","289363.9178"],...]}}"""
     start = body.find(b'"list":[[') + len(b'"list":')
@@ -198,11 +198,13 @@ def _read_plain_klines(body: bytes, market: Market) -> Candles | None:
     result = answer.result if answer is not None else None
     if result is None or result.list != [] or not _is_of(result, market):
         return None
-    return plain_candles(body[start:end], _KLINE_FORM)
+    return plain_candles(body[start:end], _KLINE_FORM, interval_ms)
 
 
-def _read_klines(body: bytes, market: Market, fail: PayloadErrors) -> list[Candle]:
-    return _ODD_KLINES(_rows(body, market, fail), fail)
+def _read_klines(
+    body: bytes, market: Market, interval_ms: int, fail: PayloadErrors
+) -> list[Candle]:
+    return _ODD_KLINES(_rows(body, market, fail), interval_ms, fail)
 
 
 class _OpenInterestAnswer(msgspec.Struct):

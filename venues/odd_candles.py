@@ -5,6 +5,7 @@ that cannot be read is left out alone.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from math import isfinite
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from venues.numbers import (
     shown,
     whole_number,
 )
-from venues.plain_candles import MatrixForm
+from venues.plain_candles import MatrixForm, other_length
 from venues.reading import PayloadErrors, TimeMs
 
 _CELLS: Final = EntryDecoder(list[msgspec.Raw])
@@ -31,29 +32,39 @@ class OddCandles:
 
     def __init__(self, form: MatrixForm) -> None:
         self._columns = form.columns
+        self._closes = form.closes
         kinds: list[Any] = [Any] * form.width
         kinds[0] = TimeMs
         for place, column in enumerate(form.columns):
             kinds[column] = str if place in Candles.summed else float
         self._usual = lenient(tuple[*kinds])  # type: ignore[valid-type]
 
-    def __call__(self, texts: Sequence[bytes], fail: PayloadErrors) -> list[Candle]:
-        """The candles among the texts of rows, whose time comes first."""
-        return read_each(texts, self._candle, fail.leave_out)
+    def __call__(
+        self, texts: Sequence[bytes], interval_ms: int, fail: PayloadErrors
+    ) -> list[Candle]:
+        """The candles of this interval among the texts of rows, whose time comes first."""
+        return read_each(texts, partial(self._candle, interval_ms), fail.leave_out)
 
-    def _candle(self, text: bytes) -> Candle:
+    def _candle(self, interval_ms: int, text: bytes) -> Candle:
         """A row in the usual form is read at once, any other cell by cell."""
         try:
             row: Any = self._usual.decode(text)
         except DECODE_ERRORS:
-            return self._from_cells(text)
+            return self._from_cells(interval_ms, text)
+        if self._closes is not None:
+            self._check_length(row[0], row[self._closes], interval_ms)
         candle = new_candle((row[0], *(row[column] for column in self._columns)))
         finite = isfinite(candle.open + candle.high + candle.low + candle.close)
         if finite and row[0] > 0 and is_decimal(candle.volume) and is_decimal(candle.turnover):
             return candle
-        return self._from_cells(text)
+        return self._from_cells(interval_ms, text)
 
-    def _from_cells(self, text: bytes) -> Candle:
+    def _check_length(self, time_ms: int, closes: Any, interval_ms: int) -> None:
+        close_ms = whole_number(closes) if isinstance(closes, str | int | float) else None
+        if close_ms is not None and (other := other_length(time_ms, close_ms, interval_ms)):
+            raise Unreadable(f"a candle of {other} ms, not of {interval_ms}", time_ms)
+
+    def _from_cells(self, interval_ms: int, text: bytes) -> Candle:
         (cells,) = _CELLS([text])
         if isinstance(cells, Unreadable):
             raise cells
@@ -63,6 +74,8 @@ class OddCandles:
             raise Unreadable(f"its time cannot be read: {shown(sent)}")
         if len(cells) <= max(self._columns):
             raise Unreadable(f"only {len(cells)} elements", time_ms)
+        if self._closes is not None:
+            self._check_length(time_ms, _number_text(cells[self._closes]), interval_ms)
         values: list[object] = [time_ms]
         for place, (column, name) in enumerate(zip(self._columns, Candles.names, strict=True)):
             sent = _number_text(cells[column])

@@ -12,6 +12,7 @@ import numpy as np
 from market.candles import Candles
 from market.exact_sums import Cells, Texts
 from market.rows import Floats
+from market.timeframes import MINUTE_MS
 
 simdjson: Any
 try:
@@ -23,6 +24,11 @@ except ImportError:  # no wheels for this Python: every answer takes the toleran
 # occurs in an exponent only.
 _NOT_PLAIN: Final = (b"-", b"e", b"E", b" ", b"\t", b"\n", b"\r")
 _TIME_LIMIT_MS: Final = 10**15
+# The intervals of candles that exchanges serve, ms: one minute to a week.
+_LENGTHS: Final = tuple(
+    minutes * MINUTE_MS
+    for minutes in (1, 3, 5, 15, 30, 60, 120, 240, 360, 480, 720, 1440, 4320, 10080)
+)
 _ALL_IN_ORDER: Final = tuple(range(1, 1 + len(Candles.names)))
 
 
@@ -31,16 +37,24 @@ class MatrixForm:
     """The layout of a candle's row in an answer; its time comes first.
 
     `width`: numbers in a row; `quotes`: quotation marks in a row; `columns`: indices of the
-    columns of a candle, in their order.
+    columns of a candle, in their order; `closes`: that of the candle's last ms, if it is sent.
     """
 
     width: int
     quotes: int
     columns: tuple[int, ...]
     newest_first: bool = False
+    closes: int | None = None
 
 
-def plain_candles(quoted: bytes, form: MatrixForm) -> Candles | None:
+def other_length(open_ms: float, close_ms: float, interval_ms: int) -> int | None:
+    """The interval of a candle that is another than was asked for, as its end tells; None: it is
+    not. An end that fits no interval tells nothing."""
+    length_ms = close_ms + 1 - open_ms
+    return int(length_ms) if length_ms != interval_ms and length_ms in _LENGTHS else None
+
+
+def plain_candles(quoted: bytes, form: MatrixForm, interval_ms: int) -> Candles | None:
     """The candles of `[[1,"2.5",...],...]`, ascending if the exchange keeps to its order."""
     if simdjson is None:
         return None
@@ -54,6 +68,10 @@ def plain_candles(quoted: bytes, form: MatrixForm) -> Candles | None:
     times = opened.astype(np.int64)
     if bool((times != opened).any()):  # not whole milliseconds
         return None
+    if form.closes is not None:
+        lengths = matrix[:, form.closes] + 1 - opened
+        if bool(np.isin(lengths[lengths != interval_ms], _LENGTHS).any()):
+            return None
     if form.columns == _ALL_IN_ORDER:
         values = matrix[:, 1 : 1 + len(_ALL_IN_ORDER)]  # a view
     else:

@@ -122,7 +122,7 @@ class Venue:
     first as the exchange orders them, open interest one-sided. They raise BadPayload for a body not
     in the exchange's format; a row or an entry that cannot be read is left out alone, and told to
     the PayloadErrors. The caller validates the values. `read_plain_klines` is the fast parser: None
-    for an answer that is not in the usual form, or about another market.
+    for an answer that is not in the usual form, or about another market or interval.
     """
 
     exchange: Exchange
@@ -145,8 +145,8 @@ class Venue:
     read_error: Callable[[bytes], ErrorBody | None]
 
     read_time: Callable[[bytes, PayloadErrors], int]
-    read_plain_klines: Callable[[bytes, Market], Candles | None]
-    read_klines: Callable[[bytes, Market, PayloadErrors], list[Candle]]
+    read_plain_klines: Callable[[bytes, Market, int], Candles | None]
+    read_klines: Callable[[bytes, Market, int, PayloadErrors], list[Candle]]
     read_open_interest: Callable[[bytes, Market, PayloadErrors], TimedValues]
     read_funding: Callable[[bytes, PayloadErrors], list[Settlement]]
     read_instruments: Callable[[bytes, str, PayloadErrors], AnswerPage[Instrument]]

@@ -96,7 +96,7 @@ def candles(draw: st.DrawFn) -> list[Wire]:
 @given(rows=candles())
 def test_candles(exchange: Exchange, wire: Callable[[Sequence[Wire]], bytes], rows: Any) -> None:
     body = wire(rows)
-    plain = VENUES[exchange].read_plain_klines(body, market(exchange, "XUSDT"))
+    plain = VENUES[exchange].read_plain_klines(body, market(exchange, "XUSDT"), H4)
     assert plain is not None
     assert isinstance(plain.texts[0], Texts)  # read as a matrix
     assert plain == [(row[0], *map(float, row[1:5]), *row[5:]) for row in rows]
@@ -122,6 +122,33 @@ def test_8h_sums_are_of_the_decimals_that_were_sent(
         (time, *(float(sum(Decimal(row[column]) for row in group)) for column in (5, 6)))
         for time, group in groups.items()
     ]
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+@pytest.mark.parametrize("length_ms", [MINUTE_MS, HOUR_MS, 2 * H4, 42 * H4])
+def test_a_candle_that_ends_as_one_of_another_interval_is_none(
+    length_ms: int, quoted: bool
+) -> None:
+    rows = json.loads(binance_klines([(MIDNIGHT + n * H4, *("2",) * 6) for n in range(3)]))
+    rows[1][6] = rows[1][0] + length_ms - 1
+    if quoted:
+        rows[1][6], rows[1][7] = str(rows[1][6]), "2e0"
+    body = compact(rows)
+    agree(BINANCE, body, "XUSDT", H4)
+    page = parse_klines(market(BINANCE, "XUSDT"), body, interval_ms=H4)
+    assert [row[0] for row in page.rows] == [MIDNIGHT, MIDNIGHT + 2 * H4]
+    assert [row.text() for row in page.left_out] == [
+        f"row at {MIDNIGHT + H4} left out: a candle of {length_ms} ms, not of {H4}"
+    ]
+
+
+@pytest.mark.parametrize("end", [0, -1, "", None, [], {}, 1.5, "x", MIDNIGHT, MIDNIGHT + H4])
+def test_an_end_of_no_interval_is_not_looked_at(end: Any) -> None:
+    rows = json.loads(binance_klines([(MIDNIGHT, *("2",) * 6)]))
+    rows[0][6] = end
+    agree(BINANCE, compact(rows), "XUSDT", H4)
+    page = parse_klines(market(BINANCE, "XUSDT"), compact(rows), interval_ms=H4)
+    assert [row[0] for row in page.rows] == [MIDNIGHT]
 
 
 def test_recorded_answers(recorded_data: Path) -> None:
