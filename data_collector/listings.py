@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+import structlog
+
 from data_collector.api_parser import (
     AnswerPage,
     Instrument,
@@ -26,6 +28,9 @@ from venues.errors import BadPayload, BadRequest
 from venues.venue import Endpoint
 
 _MAX_PAGES: Final = 50
+_NAMED_IN_LOG: Final = 3
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +50,25 @@ async def fetch_instruments(
 ) -> list[Instrument]:
     """The contracts to collect (see api_parser.parse_instruments), of all pages, each once.
 
-    Adds to `unread` the symbols of those that are listed but cannot be read.
+    Adds to `unread` the symbols of those that are listed but cannot be read, or that are listed as
+    two different contracts.
     """
     parse = partial(parse_instruments, exchange, quote=quote)
     found: dict[str, Instrument] = {}
+    disputed: set[str] = set()
     cursor = ""
     seen = {cursor}
     for _ in range(_MAX_PAGES):
         page = await _instruments_page(run, exchange, parse, cursor, seen)
-        found.update((row.market.symbol, row) for row in page.rows)
+        for row in page.rows:
+            market, first = row.market, found.setdefault(row.market.symbol, row).market
+            if (market, market.launched_ms) != (first, first.launched_ms):
+                disputed.add(market.symbol)
         if unread is not None:
             unread.update(page.unread)
         cursor = page.cursor
         if not cursor or not page.sent:
-            return list(found.values())
+            return _undisputed(found, disputed, unread)
         if cursor in seen:
             break
         seen.add(cursor)
@@ -68,6 +78,17 @@ async def fetch_instruments(
         endpoint=Endpoint.INSTRUMENTS,
         market=None,
     )
+
+
+def _undisputed(
+    found: dict[str, Instrument], disputed: set[str], unread: set[str] | None
+) -> list[Instrument]:
+    """The contracts without those that are listed as two different ones."""
+    if disputed:
+        log.warning("contracts_listed_twice", symbols=sorted(disputed)[:_NAMED_IN_LOG])
+    if unread is not None:
+        unread.update(disputed)
+    return [row for symbol, row in found.items() if symbol not in disputed]
 
 
 async def _instruments_page(

@@ -89,11 +89,11 @@ def list_due_ms(state: ListingState, now_ms: int) -> int:
     A day after it was believed; a minute after it was not; after a failure in a minute, two, four
     and so on, up to an hour. A time in the future, by a clock that went back, does not count.
     """
-    if state.doubted_ms is not None and state.doubted_ms <= now_ms:
-        return state.doubted_ms + ASKED_AGAIN_AFTER_MS
     if state.failed_ms is not None and state.failed_ms <= now_ms:
         pause_ms = _FIRST_PAUSE_MS << min(max(0, state.failures - 1), _MOST_DOUBLINGS)
         return state.failed_ms + min(pause_ms, _LONGEST_PAUSE_MS)
+    if state.doubted_ms is not None and state.doubted_ms <= now_ms:
+        return state.doubted_ms + ASKED_AGAIN_AFTER_MS
     if state.discovered_ms is None or state.discovered_ms > now_ms:
         return now_ms
     return state.discovered_ms + _DISCOVERY_EVERY_MS

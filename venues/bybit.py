@@ -161,9 +161,14 @@ def _list_of(
     body: bytes, fail: PayloadErrors, most: int = MOST_ENTRIES
 ) -> tuple[list[bytes], _Result]:
     """The texts of the answer's entries, none for a null list, and what else the answer says."""
-    cut = cut_list(body.removeprefix(BOM), "list")
+    text = body.removeprefix(BOM)
+    cut = cut_list(text, "list")
     result = fail.decode(_ANSWER, cut.envelope if cut is not None else body).result or _NOTHING
-    # Another list than the result's may be the first of that name.
+    if cut is not None and result.list:  # another list of that name comes before the result's
+        cut = cut_list(text, "list", last=True)
+        result = fail.decode(_ANSWER, cut.envelope if cut is not None else body).result or _NOTHING
+        if result.list:
+            raise fail("unexpected answer: its list is not to be told from others")
     entries = fail.limited(cut, most).entries if cut is not None and result.list == [] else []
     return entries, result
 

@@ -104,14 +104,17 @@ def read_each(
     return found
 
 
-def cut_list(body: bytes, key: str = "") -> Cut | None:
-    """Cuts the list that the body is, or the first one named `key`; None if it does not end."""
+def cut_list(body: bytes, key: str = "", *, last: bool = False) -> Cut | None:
+    """Cuts the list that the body is, or the first (or last) one named `key`; None if it does not
+    end."""
     start = 0
     if key:
-        found = re.search(rb'"%b"\s*:\s*(?=\[)' % key.encode(), body)
-        if found is None:
+        for found in re.finditer(rb'"%b"\s*:\s*(?=\[)' % key.encode(), body):
+            start = found.end()
+            if not last:
+                break
+        if not start:
             return None
-        start = found.end()
     text = body[start:] if key else body.strip()
     if not text.startswith(b"["):
         return None

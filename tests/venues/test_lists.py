@@ -159,3 +159,11 @@ def test_keys_twice_and_other_lists_before_ours() -> None:
         '"BTCUSDT","turnover24h":"5"}],"category":"linear"},"retExtInfo":{"list":[{"code":0}]}}'
     )
     assert parse_tickers(BYBIT, text.encode()) == [("BTCUSDT", 5.0, None, None)]
+    text = (
+        '{"retCode":0,"retExtInfo":{"list":[{"code":0}]},"result":{"category":"linear","list":['
+        '{"symbol":"BTCUSDT","turnover24h":"5"}]}}'
+    )
+    assert parse_tickers(BYBIT, text.encode()) == [("BTCUSDT", 5.0, None, None)]
+    text = text.replace("}]}}", '}]},"more":{"list":[7]}}')
+    with pytest.raises(BadPayload, match="not to be told from others"):
+        parse_tickers(BYBIT, text.encode())
