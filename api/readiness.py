@@ -117,10 +117,10 @@ def _list_problem(state: ListingState | None) -> str | None:
             f"its list of markets could not be read, last at {utc_text(state.failed_ms)}"
             f" ({state.failures} in a row): {_short(state.failure)}; it is asked again by itself"
         )
-    if state.doubted_ms is not None:
+    if state.unconfirmed_ms is not None:
         return (
-            f"its list of markets would remove {state.doubted} of {state.active}: not believed"
-            f" since {utc_text(state.doubted_ms)}, unless it says so again; the markets stay"
+            f"its list of markets would remove {state.unconfirmed} of {state.active}: not believed"
+            f" since {utc_text(state.unconfirmed_ms)}, unless it says so again; the markets stay"
         )
     return None
 

@@ -2,8 +2,8 @@
 
 Functions without I/O or clock. Each takes the body of a successful answer and raises BadPayload,
 with exchange and market, if the content cannot be right. Rows come out ascending by time, each
-once. A row that cannot be is left out alone, with its reason, and so is an instant with two
-different rows. The exchanges' files in venues/ know the formats.
+once. An invalid row is left out alone, with its reason, and so is an instant with two different
+rows. The exchanges' files in venues/ know the formats.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -46,7 +46,7 @@ T = TypeVar("T", bound=tuple[Any, ...])
 OpenInterestRow = tuple[int, float]  # time of the snapshot ms | base units, one-sided
 _EARLIEST_NOW_MS: Final = 1_500_000_000_000  # 2017
 _LATEST_NOW_MS: Final = 10_000_000_000_000  # 2286
-_RATE_LIMIT: Final = 10.0  # a rate of 1000 % cannot be
+_RATE_LIMIT: Final = 10.0  # a rate of 1000 % is invalid
 _NAMED_IN_LOG: Final = 3
 
 log = structlog.get_logger(__name__)
@@ -59,11 +59,11 @@ def parse_klines(market: Market, body: bytes, *, interval_ms: int) -> AnswerPage
     """Candles of one market, volume in base and turnover in quote units."""
     venue = VENUES[market.exchange]
     plain = venue.read_plain_klines(body, market, interval_ms)
-    if plain is not None and _all_can_be(plain, interval_ms):
+    if plain is not None and _all_valid(plain, interval_ms):
         return _page(plain)
     fail = PayloadErrors(market.exchange, Endpoint.KLINES, market.symbol)
     rows = venue.read_klines(body, market, interval_ms, fail)
-    page = _sift(rows, interval_ms, _candle_fault, fail.left_out, _exact)
+    page = _validated(rows, interval_ms, _candle_fault, fail.left_out, _exact)
     return page._replace(rows=Candles.of(page.rows)) if page.rows else page
 
 
@@ -77,7 +77,7 @@ def parse_open_interest(
     if whole and found.values.min() >= 0 and found.values.max() < np.inf:
         return _page(found)
     rows: list[OpenInterestRow] = list(found)
-    page = _sift(rows, interval_ms, _interest_fault, fail.left_out)
+    page = _validated(rows, interval_ms, _interest_fault, fail.left_out)
     return page._replace(rows=TimedValues.of(page.rows)) if page.rows else page
 
 
@@ -94,7 +94,7 @@ def parse_funding(market: Market, body: bytes) -> AnswerPage[FundingRow]:
         for row in others
     ]
     regular = [row for row in own if row.regular]
-    page = _sift(regular, 1, _rate_fault, fail.left_out, _rate, slot_ms=MINUTE_MS)
+    page = _validated(regular, 1, _rate_fault, fail.left_out, _rate, slot_ms=MINUTE_MS)
     times = [row.time_ms for row in own] + [row.time_ms for row in page.left_out if row.time_ms]
     return AnswerPage(
         [(row.time_ms, row.rate) for row in page.rows],
@@ -110,7 +110,7 @@ def parse_all_funding(exchange: Exchange, body: bytes) -> AnswerPage[tuple[str, 
     """Regular settlements of all symbols as (the exchange's id, time, rate), ascending by time.
 
     Exchanges list one instant's settlements by symbol, so times may be some ms out of order. A
-    settlement that cannot be, or one of two that differ, is left out: the market's own are
+    settlement that is invalid, or one of two that differ, is left out: the market's own are
     requested then.
     """
     fail = PayloadErrors(exchange, Endpoint.FUNDING, None)
@@ -146,7 +146,7 @@ def parse_instruments(exchange: Exchange, body: bytes, *, quote: str) -> AnswerP
     """Trading crypto perpetuals quoted and settled in `quote`; `sent` counts all instruments."""
     fail = PayloadErrors(exchange, Endpoint.INSTRUMENTS, None)
     page = VENUES[exchange].read_instruments(body, quote, fail)
-    _tell_skipped(exchange, Endpoint.INSTRUMENTS, fail)
+    _log_skipped(exchange, Endpoint.INSTRUMENTS, fail)
     return page._replace(unread=fail.skipped_symbols)
 
 
@@ -154,7 +154,7 @@ def parse_tickers(exchange: Exchange, body: bytes) -> list[Ticker]:
     """The tickers of all contracts."""
     fail = PayloadErrors(exchange, Endpoint.TICKERS, None)
     tickers = VENUES[exchange].read_tickers(body, fail)
-    _tell_skipped(exchange, Endpoint.TICKERS, fail)
+    _log_skipped(exchange, Endpoint.TICKERS, fail)
     return tickers
 
 
@@ -162,11 +162,11 @@ def parse_schedule(exchange: Exchange, endpoint: Endpoint, body: bytes) -> list[
     """Funding intervals and next settlements, from one of the venue's `schedule` lists."""
     fail = PayloadErrors(exchange, endpoint, None)
     tickers = VENUES[exchange].schedule[endpoint](body, fail)
-    _tell_skipped(exchange, endpoint, fail)
+    _log_skipped(exchange, endpoint, fail)
     return tickers
 
 
-def _tell_skipped(exchange: Exchange, endpoint: Endpoint, fail: PayloadErrors) -> None:
+def _log_skipped(exchange: Exchange, endpoint: Endpoint, fail: PayloadErrors) -> None:
     """Logs that entries of a list were left out, and the first of them."""
     if fail.skipped:
         log.warning(
@@ -190,8 +190,8 @@ def _on_grid(columns: Columns[T], interval_ms: int) -> bool:
     return bool(columns.times[0] > 0) and on_grid(columns.times, interval_ms)
 
 
-def _all_can_be(candles: Candles, interval_ms: int) -> bool:
-    """Whether every row can be; by whole columns, because nearly always all can."""
+def _all_valid(candles: Candles, interval_ms: int) -> bool:
+    """Whether every row is valid; by whole columns, because nearly always all are."""
     if not _on_grid(candles, interval_ms):
         return False
     opens, highs, lows, closes = map(candles.column, ("open", "high", "low", "close"))
@@ -226,7 +226,7 @@ def _exact(candle: Candle) -> tuple[Any, ...]:
     return (*candle[:-2], Decimal(candle.volume), Decimal(candle.turnover))
 
 
-def _sift(
+def _validated(
     rows: Iterable[Row],
     interval_ms: int,
     fault: Callable[[Row], str | None],
@@ -234,7 +234,7 @@ def _sift(
     numbers: Callable[[Row], tuple[Any, ...]] = tuple,
     slot_ms: int = 1,
 ) -> AnswerPage[Row]:
-    """The rows that can be, ascending, each once; the others are left out with their reasons.
+    """The valid rows, ascending, each once; the others are left out with their reasons.
 
     `left_out`: those that the exchange's parser has left out already. `numbers`: what makes two
     rows the same. `slot_ms`: rows within one of these steps are of one instant.

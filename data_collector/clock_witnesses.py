@@ -6,8 +6,8 @@ TOLERANCE_MS of the clock, or against it.
 
 - Where at least two witnesses agree with each other and not with a clock, and they are more than
   those that agree with it, the clock is wrong.
-- A clock that is not wrong is believed; if a witness that is not wrong itself is against it, with
-  a doubt that is told.
+- A clock that is not wrong is believed; with a warning, if a witness that is not wrong itself is
+  against it.
 - `as_of` is the smallest of the believed clocks. One that lies behind the stored document's by
   more than TOLERANCE_MS needs another clock that agrees with it.
 """
@@ -43,7 +43,7 @@ class Witness:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`wrong` and `doubts` say by exchange how far its clock is off and against what.
+    """`wrong` and `warnings` say by exchange how far its clock is off and against what.
 
     `supported`: believed clocks that at least one witness agrees with.
     """
@@ -51,7 +51,7 @@ class Verdict:
     believed: frozenset[Exchange]
     supported: frozenset[Exchange]
     wrong: Mapping[Exchange, str]
-    doubts: Mapping[Exchange, str]
+    warnings: Mapping[Exchange, str]
 
 
 class ClocksDisagree(Exception):
@@ -103,13 +103,13 @@ def judge(clocks: Mapping[Exchange, int], others: Sequence[Witness]) -> Verdict:
         elif agreeing:
             supported.add(exchange)
     refuted = [said[exchange] for exchange in wrong]
-    doubts = {
+    warnings = {
         exchange: _difference(clock, left)
         for exchange, clock in said.items()
         if exchange not in wrong
         and (left := [witness for witness in against[exchange] if witness not in refuted])
     }
-    return Verdict(frozenset(clocks.keys() - wrong), frozenset(supported), wrong, doubts)
+    return Verdict(frozenset(clocks.keys() - wrong), frozenset(supported), wrong, warnings)
 
 
 def check_not_older(

@@ -85,10 +85,10 @@ class Collection:
             left_out: list[LeftOut] = []
             candles, refresh = await self._candles(tasks, left_out)
             if not candles and left_out:
-                cause = f"none of the {len(left_out)} rows can be: {left_out[0].text()}"
-                raise _bad_payload(tasks.klines, cause)
+                cause = f"none of the {len(left_out)} rows is valid: {left_out[0].text()}"
+                raise tasks.klines.bad_payload(cause)
             if not candles and self.previous.rows(self.timeframe, tasks.market):
-                raise _bad_payload(tasks.klines, "no candles for a market that had some before")
+                raise tasks.klines.bad_payload("no candles for a market that had some before")
             self._check_not_older(tasks, candles, left_out)
         except ExchangeError as error:
             if self._to_retry is not None and isinstance(error, _RETRIED_AT_THE_END):
@@ -117,8 +117,8 @@ class Collection:
         step_ms = self.timeframe.interval_ms
         newest_ms = max([candles[-1][TIME], *(row.slot_ms(step_ms) for row in left_out)])
         if newest_ms < known_ms:
-            raise _bad_payload(
-                tasks.klines, f"its candles end at {newest_ms}, before one known at {known_ms}"
+            raise tasks.klines.bad_payload(
+                f"its candles end at {newest_ms}, before one known at {known_ms}"
             )
 
     def _market_failed(self, tasks: MarketTasks, error: ExchangeError) -> None:
@@ -264,7 +264,7 @@ class Collection:
                 reason = "its funding has not been fetched yet"
                 self.results.add_missing(market, "funding_rate", reason)
             else:
-                self._tell_settlements(series)
+                self._report_left_out_settlements(series)
             return series
         if tasks.funding is None:
             return None
@@ -279,10 +279,10 @@ class Collection:
         rows = rows[-self.funding_history :]
         hours = present_interval(rows, None)
         fetched = FundingSeries(market, rows, hours, self.as_of_ms, tuple(left_out))
-        self._tell_settlements(fetched)
+        self._report_left_out_settlements(fetched)
         return fetched
 
-    def _tell_settlements(self, series: FundingSeries) -> None:
+    def _report_left_out_settlements(self, series: FundingSeries) -> None:
         """Names the settlements left out whose rates rows of the window would have."""
         start_ms = self.timeframe.window_start(self.as_of_ms, self.history_candles)
         since_ms = start_ms - LONGEST_FUNDING_STEP_MS
@@ -339,12 +339,3 @@ def _opens_unknown(reused: Sequence[Row]) -> bool:
     """Whether the first reused row has no open interest, which is then not its own if it is older
     than the launch: the collection before found that it was another contract's."""
     return bool(reused) and reused[0][_INTEREST] is None
-
-
-def _bad_payload(task: FetchTask, cause: str) -> BadPayload:
-    return BadPayload(
-        cause,
-        exchange=task.market.exchange,
-        endpoint=task.endpoint,
-        market=task.market.symbol,
-    )

@@ -33,11 +33,11 @@ from venues.errors import BadPayload, ClockWrong, CollectionFailed, ExchangeErro
 from venues.venue import Endpoint
 
 GRACE_S: Final = 2.0  # for the other exchanges, once one has answered
-LONGEST_DOUBT_S: Final = 30.0  # for them, while nothing agrees with those that answered
+LONGEST_UNSUPPORTED_S: Final = 30.0  # for them, while nothing agrees with those that answered
 _SECOND_MS: Final = 1000  # the resolution of the Date header
 
 log = structlog.get_logger(__name__)
-_doubts: Final = ThrottledLog(log)
+_throttled: Final = ThrottledLog(log)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ _Reading = asyncio.Task[ExchangeClock | ExchangeError]
 class Present:
     """The time at the start of a run. `clocks`: those that are believed, never empty.
 
-    `as_of_ms`: the smallest of them when they were read. `remarks`: by exchange, in what its clock
-    is doubted, or why it is not believed.
+    `as_of_ms`: the smallest of them when they were read. `remarks`: by exchange, what is against
+    its clock, or why it is not believed.
     """
 
     as_of_ms: int
@@ -110,7 +110,7 @@ class Clocks:
     async def present(self) -> Present:
         """The time by the clocks of the exchanges that answered within GRACE_S of the first.
 
-        Waits up to LONGEST_DOUBT_S while no witness agrees with any of them. Raises
+        Waits up to LONGEST_UNSUPPORTED_S while no witness agrees with any of them. Raises
         CollectionFailed if none answers or none is believed, or if the time would go back behind
         the stored document and one clock alone says so.
         """
@@ -119,7 +119,7 @@ class Clocks:
             _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if waiting:
             _, waiting = await asyncio.wait(waiting, timeout=GRACE_S)
-        await self._wait_in_doubt(waiting)
+        await self._wait_for_support(waiting)
         answered = self._answered()
         if not answered:
             raise CollectionFailed(self._errors())
@@ -137,13 +137,14 @@ class Clocks:
                 check_not_older(verdict, times, others, self.stored_as_of_ms)
             except ClocksDisagree as error:
                 raise CollectionFailed(str(error)) from None
-        if verdict.doubts:
-            _doubts.warning("exchange_clocks_doubted", doubts="; ".join(verdict.doubts.values()))
+        if verdict.warnings:
+            differences = "; ".join(verdict.warnings.values())
+            _throttled.warning("exchange_clocks_differ", differences=differences)
         clocks = {exchange: answered[exchange] for exchange in sorted(verdict.believed)}
         present = Present(
             min(clock.server_ms for clock in clocks.values()),
             clocks,
-            dict(sorted({**self._contradicted(), **verdict.doubts, **verdict.wrong}.items())),
+            dict(sorted({**self._contradicted(), **verdict.warnings, **verdict.wrong}.items())),
         )
         self.last_as_of.believe(present.slowest().now_ms())
         return present
@@ -180,12 +181,12 @@ class Clocks:
                 endpoint=Endpoint.TIME,
             )
 
-    async def _wait_in_doubt(
+    async def _wait_for_support(
         self, waiting: set[asyncio.Task[ExchangeClock | ExchangeError]]
     ) -> None:
         """Waits for more clocks while no witness agrees with any that was read."""
         now_s = asyncio.get_running_loop().time
-        until_s = now_s() + LONGEST_DOUBT_S
+        until_s = now_s() + LONGEST_UNSUPPORTED_S
         while waiting and not judge(_now(self._answered()), self._others()).supported:
             done, waiting = await asyncio.wait(
                 waiting, timeout=until_s - now_s(), return_when=asyncio.FIRST_COMPLETED

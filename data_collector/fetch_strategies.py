@@ -1,6 +1,6 @@
 """Fetches the history of one market page by page, oldest or newest first.
 
-Order, page sizes and paths come from the venues' tables. Rows that cannot be are left out and
+Order, page sizes and paths come from the venues' tables. Invalid rows are left out and
 reported; where an exchange gives two different rows for one instant it is asked once more.
 """
 
@@ -118,8 +118,8 @@ async def _page(
     parse: Callable[[bytes], AnswerPage[Row]],
     before: Sequence[AnswerPage[Row]],
 ) -> AnswerPage[Row]:
-    """One page. An answer none of whose rows can be is asked for again like an unreadable one,
-    unless pages `before` it had good rows."""
+    """One page. An answer without any valid row is asked for again like an unreadable one, unless
+    pages `before` it had some."""
 
     def parse_some(body: bytes) -> AnswerPage[Row]:
         page = parse(body)
@@ -127,9 +127,9 @@ async def _page(
             return page
         first = page.left_out[0]
         if len(page.left_out) == 1 and not first.after:
-            return page  # a row that is readable and cannot be
+            return page  # a row that can be read and is invalid
         raise BadPayload(
-            f"unexpected answer: none of its {page.sent} rows can be: {first.text()}",
+            f"unexpected answer: none of its {page.sent} rows is valid: {first.text()}",
             exchange=request.exchange,
             endpoint=request.endpoint,
             market=request.symbol,
@@ -180,7 +180,7 @@ async def fetch_forward(
             windows.append((following_ms, until_ms))
         if not windows:
             return pages
-    raise _bad_payload(task, "paging did not end: no page was the last one")
+    raise task.bad_payload("paging did not end: no page was the last one")
 
 
 async def fetch_backward(
@@ -207,7 +207,7 @@ async def fetch_backward(
         if task.complete_before(page.first_ms) or (task.wanted is not None and rows >= task.wanted):
             return pages
         end_ms = page.first_ms - step_ms
-    raise _bad_payload(task, "paging did not end: no page was the last one")
+    raise task.bad_payload("paging did not end: no page was the last one")
 
 
 fetch_bybit_paginated = fetch_backward  # the public name
@@ -296,7 +296,7 @@ def _within(
     far = [LeftOut(time_ms, _OUTSIDE) for time_ms in every if time_ms not in near]
     ignored = page.last_ms < start_ms or page.first_ms > end_ms
     if ignored and not (len(far) == len(every) and any(len(each.rows) for each in before)):
-        raise _bad_payload(task, f"rows {_OUTSIDE}")
+        raise task.bad_payload(f"rows {_OUTSIDE}")
     rows = (
         page.rows.between(start_ms, end_ms)
         if isinstance(page.rows, Columns)
@@ -328,12 +328,3 @@ def _placed(row: LeftOut, task: FetchTask) -> LeftOut:
         return row
     before_ms = task.start_ms - (task.step_ms if task.period is not None else 0)
     return row._replace(time_ms=before_ms)
-
-
-def _bad_payload(task: FetchTask, cause: str) -> BadPayload:
-    return BadPayload(
-        cause,
-        exchange=task.market.exchange,
-        endpoint=task.endpoint,
-        market=task.market.symbol,
-    )

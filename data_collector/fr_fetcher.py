@@ -28,7 +28,7 @@ class FundingUpdate:
     `missing`: markets that failed, and settlements that were left out, ascending. `carried_over`
     markets keep their old series and `checked_at_ms`. `changed`: markets with new settlements.
     `brought`: the exchanges of which a market was updated; `absent`: those of which none was, and
-    why. `clocks`: by exchange, why its clock is doubted or not believed.
+    why. `clocks`: by exchange, what is against its clock, or why it is not believed.
     """
 
     funding: FundingByMarket
@@ -138,7 +138,7 @@ async def run_fr_update_process(
 
 
 def _left_out(funding: FundingByMarket) -> Iterator[Missing]:
-    """The settlements that the exchanges sent and that cannot be."""
+    """The invalid settlements that the exchanges sent."""
     for series in funding.values():
         for row in series.left_out:
             market = series.market

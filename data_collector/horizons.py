@@ -41,7 +41,7 @@ class _History:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     shown: dict[int, set[str]] = field(default_factory=dict)  # start -> markets that showed it
     served_from: int | None = None  # the earliest start of a task that was not refused
-    told: bool = False
+    logged: bool = False
 
     def start_ms(self) -> int | None:
         """Where the history begins for every market, as far as that is known."""
@@ -161,8 +161,8 @@ async def _search(
             distance *= 2
     start_ms = task.start_ms + search.found * task.narrow_ms
     history.shown.setdefault(start_ms, set()).add(task.market.key)
-    if not history.told and history.start_ms() is not None:
-        history.told = True
+    if not history.logged and history.start_ms() is not None:
+        history.logged = True
         log.info(
             "history_begins",
             exchange=task.market.exchange,

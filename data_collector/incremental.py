@@ -12,8 +12,8 @@ collection at the same instant would give it:
   or if the last requests for it failed; other nulls only occasionally.
 - Funding rates are never reused: every row is merged again from the funding series.
 - A hole in reused rows is fetched again, for a few markets of each exchange per run; most holes
-  exist at the exchange and stay. So is a row that was left out because it could not be, until then
-  it stays named in `missing`.
+  exist at the exchange and stay. So is a row that was left out as invalid; until then it stays
+  named in `missing`.
 - Once a day all candles of a market are fetched, to find corrections of any age and late
   snapshots.
 """
@@ -190,8 +190,8 @@ class PreviousDocuments:
         return int(rows.times[count - 1]) if count else None
 
     def left_out(self, market: Market, part: MissingPart) -> list[LeftOut]:
-        """The rows of the collected timeframe that the market's old series lacks because they
-        cannot be, as far as they lie in the present window."""
+        """The invalid rows that the market's old series of the collected timeframe lacks, as far
+        as they lie in the present window."""
         known = self._read(self._timeframe, market.key)
         told = known.left_out.get(part, ()) if known is not None else ()
         step_ms = self._timeframe.interval_ms

@@ -7,16 +7,15 @@ from typing import Final
 import numpy as np
 
 from data_collector.funding_rules import settlement_instant
+from data_collector.task_builder import LONGEST_FUNDING_STEP_MS
 from market.candles import Candle, Candles
 from market.columns import TIME, column_index
 from market.markets import FundingSeries, Market
 from market.rows import Floats, Rows, Times
-from market.timeframes import DAY_MS, HOUR_MS
+from market.timeframes import DAY_MS
 
 _INTEREST: Final = column_index("open_interest")
 _RATE: Final = column_index("funding_rate")
-# The longest time between two settlements: a rate of before cannot be in force for longer.
-_LONGEST_STEP_MS: Final = 8 * HOUR_MS
 
 
 def first_of_life(market: Market, times: Times, volumes: Floats, interval_ms: int) -> int:
@@ -92,7 +91,7 @@ def rows_of_life(market: Market, rows: Rows, interval_ms: int, source_ms: int) -
     if len(kept):
         begin_ms = begin_of_life(market, int(kept.times[0]), interval_ms)
         kept.values[kept.times < begin_ms, _INTEREST] = np.nan
-        kept.values[kept.times + interval_ms <= begin_ms + _LONGEST_STEP_MS, _RATE] = np.nan
+        kept.values[kept.times + interval_ms <= begin_ms + LONGEST_FUNDING_STEP_MS, _RATE] = np.nan
     return kept
 
 

@@ -28,7 +28,7 @@ class Collected:
     `funding_outdated`: a null rate exists that a funding update could fill.
     `brought`: the exchanges of which a candle was fetched now; `absent`: those of which none was,
     and why.
-    `clocks`: by exchange, why its clock is doubted or not believed.
+    `clocks`: by exchange, what is against its clock, or why it is not believed.
     """
 
     as_of_ms: int
@@ -81,7 +81,7 @@ class Results:
         self.missing.append(Missing(market.exchange, market.symbol, part, reason))
 
     def add_left_out(self, market: Market, part: MissingPart, rows: Iterable[LeftOut]) -> None:
-        """Records rows of the market that were sent and cannot be."""
+        """Records invalid rows of the market."""
         for row in at_most_named(rows):
             self.add_missing(market, part, row.text())
 

@@ -7,6 +7,7 @@ from typing import Final
 from data_collector.url_builder import endpoint_table, source_period
 from market.markets import Market
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
+from venues.errors import BadPayload
 from venues.venue import Endpoint
 
 # A snapshot may be published minutes after its timestamp.
@@ -35,6 +36,15 @@ class FetchTask:
     newest_ms: int
     narrow_ms: int = 0
     wanted: int | None = None
+
+    def bad_payload(self, cause: str) -> BadPayload:
+        """The error of an unusable answer to this task."""
+        return BadPayload(
+            cause,
+            exchange=self.market.exchange,
+            endpoint=self.endpoint,
+            market=self.market.symbol,
+        )
 
     @property
     def gap_ms(self) -> int:

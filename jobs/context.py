@@ -45,7 +45,7 @@ class Outcome:
 
 
 def clock_remarks(remarks: Mapping[Exchange, str]) -> dict[str, Any]:
-    """The part of a run's result that tells of clocks in doubt; empty if there is no doubt."""
+    """The part of a run's result about clocks that others contradict; empty if there are none."""
     return {"clocks": {str(name): text for name, text in remarks.items()}} if remarks else {}
 
 

@@ -6,7 +6,6 @@ known markets.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import structlog
 
@@ -19,8 +18,6 @@ from market.markets import Exchange
 from stores.hot.leases import Lease
 from venues.errors import ExchangeError
 
-_LONGEST_TEXT: Final = 500  # of a text that may quote an exchange
-
 log = structlog.get_logger(__name__)
 
 
@@ -29,7 +26,7 @@ class DiscoveryResult:
     """For each exchange the number of listed markets and what changed, or why it failed.
 
     The markets of an exchange in `failures` are unchanged; each text names its exchange. So are
-    those of one whose list is doubted (SavedMarkets).
+    those of one whose list is unconfirmed (SavedMarkets).
     """
 
     found: Mapping[Exchange, int]
@@ -39,11 +36,12 @@ class DiscoveryResult:
     retries: int
 
     def as_json(self) -> dict[str, object]:
-        """The result for the job's record: `absent`, `doubted`, `refused` by exchange, if any."""
+        """The job's result; `absent`, `unconfirmed` and `refused` by exchange, if any."""
         saved = self.saved.items()
-        told: dict[str, dict[str, object]] = {
+        unconfirmed = {str(name): found.unconfirmed for name, found in saved if found.unconfirmed}
+        by_exchange: dict[str, dict[str, object]] = {
             "absent": {str(name): why for name, why in self.failures.items()},
-            "doubted": {str(name): found.doubted for name, found in saved if found.doubted},
+            "unconfirmed": {**unconfirmed},
             "refused": {str(name): list(found.refused) for name, found in saved if found.refused},
         }
         return {
@@ -51,7 +49,7 @@ class DiscoveryResult:
             "missing": len(self.failures),
             "requests": self.requests,
             "retries": self.retries,
-            **{name: value for name, value in told.items() if value},
+            **{name: value for name, value in by_exchange.items() if value},
         }
 
 
@@ -79,7 +77,9 @@ async def run_discovery(
         except DatabaseUnavailable:
             raise
         except Exception as error:
-            failures[exchange] = _reason(exchange, error)
+            named = run.internal_error(error, exchange)
+            log.warning("discovery_failed", exchange=exchange, error=str(named))
+            failures[exchange] = str(named)
             await database.listings.failed(exchange, failures[exchange], at_ms=seen_at_ms)
             return
         found[exchange] = len(listed) - len(saved[exchange].refused)
@@ -118,26 +118,15 @@ async def list_markets(context: JobContext, progress: Progress) -> Outcome:
     return Outcome(None, result.as_json())
 
 
-def _reason(exchange: Exchange, error: Exception) -> str:
-    """Why an exchange's list was not taken in; logs it."""
-    if isinstance(error, ExchangeError):
-        log.warning("discovery_failed", exchange=exchange, error=str(error))
-        return str(error)
-    # An oddity that no parser foresaw costs this exchange's list alone.
-    log.exception("discovery_crashed", exchange=exchange)
-    text = f"{type(error).__name__}: {error}"
-    return f"{exchange} instruments: its list cannot be taken in: {text[:_LONGEST_TEXT]}"
-
-
 def _log_saved(exchange: Exchange, markets: int, saved: SavedMarkets) -> None:
     if saved.refused:
         log.warning("markets_not_storable", exchange=exchange, markets=saved.refused)
-    if saved.doubted:
+    if saved.unconfirmed:
         log.warning(
-            "list_doubted",
+            "list_unconfirmed",
             exchange=exchange,
             markets=markets,
-            would_remove=saved.doubted,
+            would_remove=saved.unconfirmed,
             hint="it is asked again after a minute, and believed when it says the same",
         )
         return
@@ -148,5 +137,5 @@ def _log_saved(exchange: Exchange, markets: int, saved: SavedMarkets) -> None:
         added=saved.added,
         returned=saved.returned,
         delisted=saved.delisted,
-        reborn=saved.reborn,
+        replaced=saved.replaced,
     )

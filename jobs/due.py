@@ -14,8 +14,8 @@ from database import DatabaseUnavailable, ListingState
 from documents.names import GLOBAL_FR
 from jobs.context import JobContext
 from logging_setup import OutageLog
-from market.doubtful_lists import ASKED_AGAIN_AFTER_MS
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
+from market.unconfirmed_lists import ASKED_AGAIN_AFTER_MS
 from stores.hot.store import StoreUnavailable
 from timing.backoff import Backoff, stop_or
 
@@ -92,8 +92,8 @@ def list_due_ms(state: ListingState, now_ms: int) -> int:
     if state.failed_ms is not None and state.failed_ms <= now_ms:
         pause_ms = _FIRST_PAUSE_MS << min(max(0, state.failures - 1), _MOST_DOUBLINGS)
         return state.failed_ms + min(pause_ms, _LONGEST_PAUSE_MS)
-    if state.doubted_ms is not None and state.doubted_ms <= now_ms:
-        return state.doubted_ms + ASKED_AGAIN_AFTER_MS
+    if state.unconfirmed_ms is not None and state.unconfirmed_ms <= now_ms:
+        return state.unconfirmed_ms + ASKED_AGAIN_AFTER_MS
     if state.discovered_ms is None or state.discovered_ms > now_ms:
         return now_ms
     return state.discovered_ms + _DISCOVERY_EVERY_MS

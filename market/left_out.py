@@ -1,4 +1,4 @@
-"""Rows that an exchange sent and that cannot be: why each is left out, and how `missing` tells it.
+"""Invalid rows that an exchange sent: why each is left out, and how `missing` tells it.
 
 A document names them in its `missing` as text, from which the next run reads them again, so that
 what was told stays told while it lies in the window.

@@ -120,8 +120,8 @@ class FundingSeries:
 
     The settlements are known to be complete up to `checked_at_ms` (exchange time).
     `interval_hours` is the interval in force then; settlements fall on its multiples counted
-    from 00:00 UTC. `left_out`: settlements that were sent and cannot be; the rate in force after
-    one is unknown until the next.
+    from 00:00 UTC. `left_out`: invalid settlements that were sent; the rate in force after one
+    is unknown until the next.
     """
 
     market: Market
@@ -150,8 +150,8 @@ class MarketSeries:
 
     `checked_at_ms`: exchange time of the last successful fetch of its candles.
     `stale_since_ms`: since when the rows are carried over from an older document, or None.
-    `lacks_open_interest`: requests for some of the open interest failed. `left_out`: the rows of
-    each part that were sent and cannot be.
+    `lacks_open_interest`: requests for some of the open interest failed. `left_out`: the invalid
+    rows of each part.
     """
 
     market: Market

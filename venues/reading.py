@@ -33,7 +33,7 @@ class AnswerPage(NamedTuple, Generic[T]):
 
     `first_ms`, `last_ms` and `sent` (a count) include rows that were sent but left out.
     `unread`: the symbols of entries of a list that cannot be read, as far as they tell it.
-    `left_out`: those that cannot be; `disputed`: instants with two different rows, also left out.
+    `left_out`: invalid rows; `disputed`: instants with two different rows, also left out.
     """
 
     rows: Sequence[T]
@@ -215,7 +215,7 @@ def row_number(name: str, value: Loose, time_ms: int) -> float:
 
 
 def turnover(value: Loose) -> float | None:
-    """A turnover, None where it is blank or cannot be."""
+    """A turnover, None where it is blank or negative."""
     number = float_or_none(value)
     return number if number is not None and number >= 0 else None
 

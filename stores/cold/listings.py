@@ -18,18 +18,18 @@ class ListingState:
     """What is known of an exchange's list. Times are UTC ms.
 
     `discovered_ms`: when a list was last believed, None if never. `failures`: how often in a row
-    it could not be read since, last at `failed_ms` because of `failure`. `doubted_ms`: when a list
-    was first not believed because it would remove `doubted` markets. `refused`: the escaped names
-    of listed markets that the database cannot hold. `active` of its markets are listed and
-    `enabled` of these are not disabled.
+    it could not be read since, last at `failed_ms` because of `failure`. `unconfirmed_ms`: when a
+    list was first not believed because it would remove `unconfirmed` markets. `refused`: the
+    escaped names of listed markets that the database cannot hold. `active` of its markets are
+    listed and `enabled` of these are not disabled.
     """
 
     discovered_ms: int | None = None
     failures: int = 0
     failed_ms: int | None = None
     failure: str | None = None
-    doubted_ms: int | None = None
-    doubted: int = 0
+    unconfirmed_ms: int | None = None
+    unconfirmed: int = 0
     refused: tuple[str, ...] = ()
     active: int = 0
     enabled: int = 0
@@ -84,8 +84,8 @@ async def _states(
             row["failures"] or 0,
             row["failed_ms"],
             row["failure"],
-            row["doubted_ms"],
-            len(row["doubted"] or ()),
+            row["unconfirmed_ms"],
+            len(row["unconfirmed"] or ()),
             tuple(row["refused"] or ()),
             row["active"],
             row["enabled"],
@@ -128,8 +128,8 @@ _STATES: Final = """
     SELECT e.exchange, d.finished_ms, l.*, c.active, c.enabled
     FROM unnest($1::text[]) AS e(exchange)
     LEFT JOIN discoveries AS d ON d.exchange = e.exchange
-    LEFT JOIN (SELECT exchange AS name, failures, failed_ms, failure, doubted_ms, doubted, refused
-        FROM listings) AS l ON l.name = e.exchange
+    LEFT JOIN (SELECT exchange AS name, failures, failed_ms, failure, unconfirmed_ms, unconfirmed,
+        refused FROM listings) AS l ON l.name = e.exchange
     CROSS JOIN LATERAL (SELECT count(*) AS active, count(*) FILTER (WHERE enabled) AS enabled
         FROM coins WHERE active AND exchange = e.exchange AND quote = $2) AS c
 """

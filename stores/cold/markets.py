@@ -6,9 +6,9 @@ from typing import Final
 
 import asyncpg
 
-from market.doubtful_lists import Doubt, doubt_about
 from market.markets import Coin, Exchange, ListedMarket, Market, Meta
 from market.timeframes import Timeframe
+from market.unconfirmed_lists import UnconfirmedList, unconfirmed_list
 from stores.cold.coin_metadata import (
     finite_or_none,
     market_from_row,
@@ -23,18 +23,18 @@ from stores.cold.pool import Connection, DatabasePool
 
 @dataclass(frozen=True, slots=True)
 class SavedMarkets:
-    """How many markets of a listing were new, listed again, no longer listed, or another contract
-    than before under the same symbol.
+    """How many markets of a listing were new, listed again, no longer listed, or replaced by
+    another contract under the same symbol.
 
-    `doubted`: how many it would have removed; then it was not believed, and nothing was changed.
+    `unconfirmed`: how many it would have removed; it was not believed then, and nothing changed.
     `refused`: the markets whose names cannot be stored, each with the reason.
     """
 
     added: int
     returned: int
     delisted: int
-    reborn: int = 0
-    doubted: int = 0
+    replaced: int = 0
+    unconfirmed: int = 0
     refused: tuple[str, ...] = ()
 
 
@@ -106,8 +106,8 @@ class Markets:
 
         A listing covers one quote, so only markets of the listed quotes can become inactive. One
         that would remove many of them changes nothing unless the one before, at least a minute
-        ago, said the same (doubtful_lists.py). `enabled` is kept, and so is a known turnover if the
-        listing has none. It is one transaction; a market whose name PostgreSQL cannot store is
+        ago, said the same (unconfirmed_lists.py). `enabled` is kept, and so is a known turnover if
+        the listing has none. It is one transaction; a market whose name PostgreSQL cannot store is
         named in `refused`. Raises ValueError for an empty listing, which would deactivate every
         market.
         """
@@ -170,31 +170,33 @@ async def _take_in(
     quotes = {entry.market.quote for entry in listed.values()}
     active = [name for name, market in known.items() if market.active and market.quote in quotes]
     delisted = [symbol for symbol in active if symbol not in listed and symbol not in unread]
-    reborn = [
+    replaced = [
         symbol
         for symbol, life in lives.items()
         if symbol in known and life.since_ms > known[symbol].life.since_ms
     ]
     # Another contract under a known symbol removes the known one.
-    removed = sorted({*delisted, *(symbol for symbol in reborn if known[symbol].active)})
-    doubt = doubt_about(removed, len(active), before=_doubt_before(listing), seen_at_ms=seen_at_ms)
-    if doubt is not None:
-        await connection.execute(_DOUBT, exchange, doubt.since_ms, list(doubt.removed), refused)
-        return SavedMarkets(0, 0, 0, doubted=len(removed), refused=refused)
-    columns = to_columns(
+    removed = sorted({*delisted, *(symbol for symbol in replaced if known[symbol].active)})
+    before = _unconfirmed_before(listing)
+    found = unconfirmed_list(removed, len(active), before=before, seen_at_ms=seen_at_ms)
+    if found is not None:
+        columns = (found.since_ms, list(found.removed), refused)
+        await connection.execute(_UNCONFIRMED, exchange, *columns)
+        return SavedMarkets(0, 0, 0, unconfirmed=len(removed), refused=refused)
+    rows = to_columns(
         (
             *(symbol, entry.market.base, entry.market.quote),
             *(lives[symbol].launched_ms, finite_or_none(entry.turnover_24h)),
         )
         for symbol, entry in listed.items()
     )
-    await connection.execute(_UPSERT_LISTED, exchange, seen_at_ms, *columns)
+    await connection.execute(_UPSERT_LISTED, exchange, seen_at_ms, *rows)
     await connection.execute(
         "UPDATE coins SET active = false WHERE exchange = $1 AND symbol = ANY($2)",
         exchange,
         delisted,
     )
-    await save_lives(connection, exchange, lives, reborn)
+    await save_lives(connection, exchange, lives, replaced)
     await mark_absent(connection, exchange, delisted, from_ms=seen_at_ms)
     await connection.execute(_BELIEVED, exchange, refused)
     await connection.execute(
@@ -206,13 +208,13 @@ async def _take_in(
     )
     added = sum(symbol not in known for symbol in listed)
     returned = sum(symbol in known and not known[symbol].active for symbol in listed)
-    return SavedMarkets(added, returned, len(delisted), len(reborn), refused=refused)
+    return SavedMarkets(added, returned, len(delisted), len(replaced), refused=refused)
 
 
-def _doubt_before(listing: asyncpg.Record | None) -> Doubt | None:
-    if listing is None or listing["doubted_ms"] is None:
+def _unconfirmed_before(listing: asyncpg.Record | None) -> UnconfirmedList | None:
+    if listing is None or listing["unconfirmed_ms"] is None:
         return None
-    return Doubt(listing["doubted_ms"], tuple(listing["doubted"] or ()))
+    return UnconfirmedList(listing["unconfirmed_ms"], tuple(listing["unconfirmed"] or ()))
 
 
 _MARKET: Final = "exchange, symbol, base, quote, launched_ms"
@@ -231,21 +233,22 @@ _SELECTED_MARKETS: Final = f"""
 """  # noqa: S608 - made of our own constants
 
 _LAST_LISTING: Final = """
-    SELECT d.finished_ms, l.doubted_ms, l.doubted
+    SELECT d.finished_ms, l.unconfirmed_ms, l.unconfirmed
     FROM (SELECT $1::text AS exchange) AS e
     LEFT JOIN discoveries AS d USING (exchange) LEFT JOIN listings AS l USING (exchange)
 """
 
 _BELIEVED: Final = """
     INSERT INTO listings (exchange, refused) VALUES ($1, $2) ON CONFLICT (exchange) DO UPDATE
-    SET (failures, failed_ms, failure, doubted_ms, doubted, refused)
+    SET (failures, failed_ms, failure, unconfirmed_ms, unconfirmed, refused)
         = (0, NULL, NULL, NULL, NULL, $2)
 """
 
-_DOUBT: Final = """
-    INSERT INTO listings (exchange, doubted_ms, doubted, refused) VALUES ($1, $2, $3, $4)
+_UNCONFIRMED: Final = """
+    INSERT INTO listings (exchange, unconfirmed_ms, unconfirmed, refused) VALUES ($1, $2, $3, $4)
     ON CONFLICT (exchange) DO UPDATE
-    SET (failures, failed_ms, failure, doubted_ms, doubted, refused) = (0, NULL, NULL, $2, $3, $4)
+    SET (failures, failed_ms, failure, unconfirmed_ms, unconfirmed, refused)
+        = (0, NULL, NULL, $2, $3, $4)
 """
 
 _UPSERT_LISTED: Final = """

@@ -69,7 +69,7 @@ def test_two_witnesses_that_agree_with_each_other_decide(
     verdict = judge(clocks, witnesses)
     assert set(verdict.wrong) == {Exchange(name) for name in names if wrong(name)}
     assert verdict.believed == set(clocks) - set(verdict.wrong)
-    doubted = {
+    warned = {
         name
         for name in names
         if not wrong(name)
@@ -79,7 +79,7 @@ def test_two_witnesses_that_agree_with_each_other_decide(
             if other != name and not (other in names and wrong(other))
         )
     }
-    assert set(verdict.doubts) == {Exchange(name) for name in doubted}
+    assert set(verdict.warnings) == {Exchange(name) for name in warned}
     alone = {
         name
         for name in names
@@ -128,7 +128,7 @@ def test_the_reason_says_how_far_off_and_what_was_compared() -> None:
         " 10802 s behind the last as_of"
     }
     verdict = judge({BINANCE: NOW}, [Witness(MACHINE, NOW - 60 * S)])
-    assert verdict.doubts == {BINANCE: "binance's clock is 60 s ahead of this machine's clock"}
+    assert verdict.warnings == {BINANCE: "binance's clock is 60 s ahead of this machine's clock"}
 
 
 # --- an as_of behind the stored document's -------------------------------------------------------

@@ -113,8 +113,8 @@ async def test_this_machine_alone_is_not_believed(monkeypatch: pytest.MonkeyPatc
     last = LastAsOf(lambda: 0.0)
     answers = Answers({BINANCE: NOW, BYBIT: NOW + S})
     answers.clock = ManualClock(wall_ms=NOW + 5 * H)
-    doubts = ThrottledLog(exchange_clocks.log)
-    monkeypatch.setattr(exchange_clocks, "_doubts", doubts)
+    throttled = ThrottledLog(exchange_clocks.log)
+    monkeypatch.setattr(exchange_clocks, "_throttled", throttled)
     with structlog.testing.capture_logs() as logged:
         for _ in range(3):
             async with clocks(answers, last_as_of=last) as reading:
@@ -122,9 +122,9 @@ async def test_this_machine_alone_is_not_believed(monkeypatch: pytest.MonkeyPatc
     assert present.as_of_ms == NOW
     assert set(present.clocks) == {BINANCE, BYBIT}
     assert present.remarks[BINANCE] == "binance's clock is 18000 s behind this machine's clock"
-    (warning,) = [line for line in logged if line["event"] == "exchange_clocks_doubted"]
+    (warning,) = [line for line in logged if line["event"] == "exchange_clocks_differ"]
     assert warning["log_level"] == "warning"
-    assert "bybit's clock is 17999 s behind this machine's clock" in warning["doubts"]
+    assert "bybit's clock is 17999 s behind this machine's clock" in warning["differences"]
 
 
 async def test_one_exchange_is_not_believed_against_our_own_elapsed_time() -> None:
@@ -189,7 +189,7 @@ async def test_it_is_while_nothing_agrees_with_the_other(monkeypatch: pytest.Mon
         found = await present
     assert (found.as_of_ms, set(found.clocks)) == (NOW, {BYBIT})
     # Not for ever.
-    monkeypatch.setattr(exchange_clocks, "LONGEST_DOUBT_S", 0.01)
+    monkeypatch.setattr(exchange_clocks, "LONGEST_UNSUPPORTED_S", 0.01)
     answers = Answers({BINANCE: NOW - 3 * H, BYBIT: NOW}, BYBIT)
     async with clocks(answers) as reading:
         assert (await reading.present()).as_of_ms == NOW - 3 * H

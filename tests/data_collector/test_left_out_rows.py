@@ -229,7 +229,7 @@ async def test_the_only_row_of_a_new_market_cannot_be(world: Spoiling) -> None:
     world.contracts.clear()
     young = world.add(BINANCE, "YOUNG", NOW_MS - MINUTE_MS)
     world.candles = {(young.key, H4.floor(NOW_MS)): zeros}
-    with pytest.raises(CollectionFailed, match="none of the 1 rows can be"):
+    with pytest.raises(CollectionFailed, match="none of the 1 rows is valid"):
         await _collect(world)
 
 

@@ -182,5 +182,5 @@ async def test_an_answer_without_a_row_that_can_be_is_asked_for_again(
     rows = await fetch_klines(CollectionRun(Scripted(bent(history(grid), bend))), task)
     assert [row[0] for row in rows] == list(grid)
     bad = 3
-    with pytest.raises(BadPayload, match=r"none of its 50 rows can be: row at .* open is not"):
+    with pytest.raises(BadPayload, match=r"none of its 50 rows is valid: row at .* open is not"):
         await fetch_klines(CollectionRun(Scripted(bent(history(grid), bend))), task)

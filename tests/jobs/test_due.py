@@ -21,9 +21,9 @@ MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
         (ListingState(), NOW),
         (ListingState(NOW - 5), NOW - 5 + DAY),
         (ListingState(NOW + 5), NOW),  # by a clock that went back
-        (ListingState(NOW - 5, doubted_ms=NOW - 7), NOW - 7 + MINUTE),
-        (ListingState(NOW - 5, doubted_ms=NOW + 7), NOW - 5 + DAY),
-        (ListingState(NOW - DAY, 4, NOW - 5, doubted_ms=NOW - DAY), NOW - 5 + 8 * MINUTE),
+        (ListingState(NOW - 5, unconfirmed_ms=NOW - 7), NOW - 7 + MINUTE),
+        (ListingState(NOW - 5, unconfirmed_ms=NOW + 7), NOW - 5 + DAY),
+        (ListingState(NOW - DAY, 4, NOW - 5, unconfirmed_ms=NOW - DAY), NOW - 5 + 8 * MINUTE),
         (ListingState(failures=1, failed_ms=NOW - 5), NOW - 5 + MINUTE),
         (ListingState(NOW - DAY * 3, 2, NOW - 5), NOW - 5 + 2 * MINUTE),
         (ListingState(NOW - DAY * 3, 6, NOW - 5), NOW - 5 + 32 * MINUTE),

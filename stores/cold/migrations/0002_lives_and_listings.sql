@@ -19,7 +19,7 @@ CREATE TABLE listings (
     failures integer NOT NULL DEFAULT 0,        -- in a row
     failed_ms bigint,
     failure text,
-    doubted_ms bigint,                          -- when a list was first not believed
-    doubted text[],                             -- the markets that it would have removed
+    unconfirmed_ms bigint,                      -- when a list was first not believed
+    unconfirmed text[],                         -- the markets that it would have removed
     refused text[] NOT NULL DEFAULT '{}'        -- names that the database cannot hold, escaped
 );

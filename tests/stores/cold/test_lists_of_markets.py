@@ -1,4 +1,4 @@
-"""Lists of markets taken into a real PostgreSQL: doubts, lives, names that cannot be stored."""
+"""Lists of markets in a real PostgreSQL: confirmation, lives, names that cannot be stored."""
 
 from collections.abc import AsyncIterator, Sequence
 
@@ -63,13 +63,13 @@ async def test_a_list_that_would_remove_many_is_not_believed_at_once(
     found = await save(database, whole(after), NOW_MS + 1)
     gone = before - after
     if believed:
-        assert (found.delisted, found.doubted) == (gone, 0)
+        assert (found.delisted, found.unconfirmed) == (gone, 0)
         assert len(await active(database)) == after
         return
-    assert found == SavedMarkets(0, 0, 0, doubted=gone)
+    assert found == SavedMarkets(0, 0, 0, unconfirmed=gone)
     assert len(await active(database)) == before
     told = await state(database)
-    assert (told.discovered_ms, told.doubted_ms, told.doubted) == (NOW_MS, NOW_MS + 1, gone)
+    assert (told.discovered_ms, told.unconfirmed_ms, told.unconfirmed) == (NOW_MS, NOW_MS + 1, gone)
 
 
 async def test_it_is_believed_when_it_says_so_again_after_a_minute_and_a_restart(
@@ -78,17 +78,17 @@ async def test_it_is_believed_when_it_says_so_again_after_a_minute_and_a_restart
     await save(database, whole(40), NOW_MS)
     await save(database, whole(20), NOW_MS + DAY_MS)
     # Asked again too soon, which another POST may cause, it says nothing new.
-    assert (await save(database, whole(20), NOW_MS + DAY_MS + MINUTE_MS - 1)).doubted == 20
+    assert (await save(database, whole(20), NOW_MS + DAY_MS + MINUTE_MS - 1)).unconfirmed == 20
     await database.aclose()
     again = Database(database_url)
     try:
         found = await save(again, whole(20), NOW_MS + DAY_MS + MINUTE_MS)
-        assert (found.delisted, found.doubted) == (20, 0)
+        assert (found.delisted, found.unconfirmed) == (20, 0)
         assert await active(again) == [entry.market.symbol for entry in whole(20)]
-        assert (await state(again)).doubted_ms is None
+        assert (await state(again)).unconfirmed_ms is None
         # And all of them come back with the next whole list, as the contracts that they were.
         found = await save(again, whole(40), NOW_MS + DAY_MS + 2 * MINUTE_MS)
-        assert (found.returned, found.reborn, found.doubted) == (20, 0, 0)
+        assert (found.returned, found.replaced, found.unconfirmed) == (20, 0, 0)
     finally:
         await again.aclose()
 
@@ -98,28 +98,28 @@ async def test_a_list_cut_elsewhere_each_time_is_never_believed(database: Databa
     await save(database, full, NOW_MS)
     for turn in range(4):
         cut = full[turn : turn + 20]
-        assert (await save(database, cut, NOW_MS + (turn + 1) * MINUTE_MS)).doubted == 20
+        assert (await save(database, cut, NOW_MS + (turn + 1) * MINUTE_MS)).unconfirmed == 20
     assert len(await active(database)) == 40
     # A good one in between, and it must say so twice again.
     await save(database, full[:20], NOW_MS + 6 * MINUTE_MS)
     assert (await save(database, full, NOW_MS + 7 * MINUTE_MS)).delisted == 0
-    assert (await save(database, full[:20], NOW_MS + 8 * MINUTE_MS)).doubted == 20
+    assert (await save(database, full[:20], NOW_MS + 8 * MINUTE_MS)).unconfirmed == 20
 
 
 async def test_new_markets_and_duplicates_remove_nothing(database: Database) -> None:
     await save(database, whole(10), NOW_MS)
     found = await save(database, [*whole(40), *whole(40)], NOW_MS + 1)
-    assert (found.added, found.doubted) == (30, 0)
+    assert (found.added, found.unconfirmed) == (30, 0)
     assert (await state(database)).active == 40
 
 
-async def test_launch_times_moved_for_many_are_doubted_too(database: Database) -> None:
+async def test_launch_times_moved_for_many_need_confirmation_too(database: Database) -> None:
     """One list could otherwise take the history of every market."""
     await save(database, whole(40), NOW_MS)
     moved = [listed(entry.market.symbol, LAUNCH_MS + 2 * DAY_MS) for entry in whole(40)]
-    assert (await save(database, moved, NOW_MS + 1)).doubted == 40
+    assert (await save(database, moved, NOW_MS + 1)).unconfirmed == 40
     assert await since(database, "C000USDT") == 0
-    assert (await save(database, moved, NOW_MS + 1 + MINUTE_MS)).reborn == 40
+    assert (await save(database, moved, NOW_MS + 1 + MINUTE_MS)).replaced == 40
     assert await since(database, "C000USDT") == LAUNCH_MS + 2 * DAY_MS
 
 
@@ -129,14 +129,14 @@ async def test_a_moved_launch_begins_a_life_and_ends_the_metadata(database: Data
     await database.markets.save_metadata(Timeframe.H4, numbers, computed_at_ms=NOW_MS)
     relaunched = listed("C000USDT", LAUNCH_MS + DAY_MS + 1)
     found = await save(database, [relaunched, *whole(9)[1:]], NOW_MS + DAY_MS)
-    assert (found.reborn, found.delisted, found.returned) == (1, 0, 0)
+    assert (found.replaced, found.delisted, found.returned) == (1, 0, 0)
     coins = await database.get_coins_from_db(Timeframe.H4, exchanges=[BYBIT], quote="USDT")
     assert [(c.market.since_ms, c.market.launched_ms) for c in coins[:2]] == [
         (LAUNCH_MS + DAY_MS + 1,) * 2,
         (0, LAUNCH_MS),
     ]
     assert [coin.meta["hurst"] for coin in coins[:2]] == [None, 0.5]
-    assert (await save(database, [relaunched, *whole(9)[1:]], NOW_MS + 2 * DAY_MS)).reborn == 0
+    assert (await save(database, [relaunched, *whole(9)[1:]], NOW_MS + 2 * DAY_MS)).replaced == 0
     [record, *_] = await database.coin_records.list_coins(BYBIT)
     assert record.market.since_ms == LAUNCH_MS + DAY_MS + 1
 
@@ -150,9 +150,9 @@ async def test_a_suspension_is_no_end_and_a_delisting_of_days_is(database: Datab
             await save(database, whole(9), NOW_MS + 1)  # known before anything else
             await save(database, rest, NOW_MS + 2)
         if step == 1:
-            assert (found.returned, found.reborn) == (1, 0)
+            assert (found.returned, found.replaced) == (1, 0)
             assert await since(database, "C000USDT") == 0
-    assert (found.returned, found.reborn) == (1, 1)
+    assert (found.returned, found.replaced) == (1, 1)
     # Since the last list that lacked it.
     assert await since(database, "C000USDT") == NOW_MS + 3 * DAY_MS
 
@@ -162,7 +162,7 @@ async def test_another_coin_under_the_name_of_one_delisted(database: Database) -
     await save(database, whole(9)[1:], NOW_MS + 1)
     relaunched = listed("C000USDT", LAUNCH_MS + 3_600_000)
     found = await save(database, [relaunched, *whole(9)[1:]], NOW_MS + 2)
-    assert (found.returned, found.reborn) == (1, 1)
+    assert (found.returned, found.replaced) == (1, 1)
     assert await since(database, "C000USDT") == LAUNCH_MS + 3_600_000
 
 
@@ -184,7 +184,7 @@ async def test_the_release_before_writes_beside(database: Database, database_url
         await connection.close()
     entries = [listed("C000USDT", moved_ms), *whole(9)[1:], listed("NEWUSDT", moved_ms)]
     found = await save(database, entries, NOW_MS + DAY_MS)
-    assert (found.added, found.returned, found.reborn) == (0, 1, 2)
+    assert (found.added, found.returned, found.replaced) == (0, 1, 2)
     assert await since(database, "C000USDT") == moved_ms
     assert await since(database, "C001USDT") == 0
     assert await since(database, "NEWUSDT") == moved_ms

@@ -2,7 +2,7 @@
 
 import pytest
 
-from market.doubtful_lists import Doubt, doubt_about
+from market.unconfirmed_lists import UnconfirmedList, unconfirmed_list
 
 NOW_MS = 1_700_000_000_000
 
@@ -28,34 +28,34 @@ def names(count: int, first: int = 0) -> list[str]:
 def test_many_are_more_than_a_tenth_and_more_than_three(
     removed: int, active: int, believed: bool
 ) -> None:
-    doubt = doubt_about(names(removed), active, before=None, seen_at_ms=NOW_MS)
-    assert (doubt is None) is believed
-    if doubt is not None:
-        assert doubt == Doubt(NOW_MS, tuple(names(removed)))
+    found = unconfirmed_list(names(removed), active, before=None, seen_at_ms=NOW_MS)
+    assert (found is None) is believed
+    if found is not None:
+        assert found == UnconfirmedList(NOW_MS, tuple(names(removed)))
 
 
 @pytest.mark.parametrize(
     ("after_ms", "believed"), [(0, False), (59_999, False), (60_000, True), (86_400_000, True)]
 )
 def test_the_same_is_believed_a_minute_later(after_ms: int, believed: bool) -> None:
-    before = Doubt(NOW_MS, tuple(names(20)))
-    found = doubt_about(names(20), 40, before=before, seen_at_ms=NOW_MS + after_ms)
+    before = UnconfirmedList(NOW_MS, tuple(names(20)))
+    found = unconfirmed_list(names(20), 40, before=before, seen_at_ms=NOW_MS + after_ms)
     assert found == (None if believed else before)  # and the minute goes on from the first
 
 
-def test_another_list_is_doubted_anew() -> None:
-    before = Doubt(NOW_MS, tuple(names(20)))
+def test_another_list_is_unconfirmed_anew() -> None:
+    before = UnconfirmedList(NOW_MS, tuple(names(20)))
     for other in (names(19), names(21), names(20, first=1)):
-        found = doubt_about(other, 40, before=before, seen_at_ms=NOW_MS + 60_000)
-        assert found == Doubt(NOW_MS + 60_000, tuple(other))
+        found = unconfirmed_list(other, 40, before=before, seen_at_ms=NOW_MS + 60_000)
+        assert found == UnconfirmedList(NOW_MS + 60_000, tuple(other))
 
 
 def test_one_that_is_well_again_is_believed_at_once() -> None:
-    before = Doubt(NOW_MS, tuple(names(20)))
-    assert doubt_about([], 40, before=before, seen_at_ms=NOW_MS + 1) is None
+    before = UnconfirmedList(NOW_MS, tuple(names(20)))
+    assert unconfirmed_list([], 40, before=before, seen_at_ms=NOW_MS + 1) is None
 
 
 def test_a_clock_that_went_back_confirms_nothing() -> None:
-    before = Doubt(NOW_MS, tuple(names(20)))
-    found = doubt_about(names(20), 40, before=before, seen_at_ms=NOW_MS - 1)
-    assert found == Doubt(NOW_MS - 1, tuple(names(20)))
+    before = UnconfirmedList(NOW_MS, tuple(names(20)))
+    found = unconfirmed_list(names(20), 40, before=before, seen_at_ms=NOW_MS - 1)
+    assert found == UnconfirmedList(NOW_MS - 1, tuple(names(20)))

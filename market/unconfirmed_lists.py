@@ -1,4 +1,4 @@
-"""Rules of doubtful lists: one that would remove many markets is believed when it says so twice."""
+"""Rule of unconfirmed lists: one that removes many markets is believed when it says so twice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ ASKED_AGAIN_AFTER_MS: Final = MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class UnconfirmedList:
     """A list that is not believed yet: since when, and the markets that it would remove, sorted."""
 
     since_ms: int
     removed: tuple[str, ...]
 
 
-def doubt_about(
-    removed: Sequence[str], active: int, *, before: Doubt | None, seen_at_ms: int
-) -> Doubt | None:
-    """The doubt about a list that would remove these of an exchange's active markets; None: it is
-    believed.
+def unconfirmed_list(
+    removed: Sequence[str], active: int, *, before: UnconfirmedList | None, seen_at_ms: int
+) -> UnconfirmedList | None:
+    """The list, if it is not believed because it would remove these of an exchange's active
+    markets; else None.
 
-    `removed` is sorted. `before`: the doubt about the list before this one.
+    `removed` is sorted. `before`: the list before this one, if that was not believed.
     """
     if len(removed) <= _MANY or len(removed) * _TENTH <= active:
         return None
     same = before is not None and before.removed == tuple(removed)
     if before is None or not same or seen_at_ms < before.since_ms:
-        return Doubt(seen_at_ms, tuple(removed))
+        return UnconfirmedList(seen_at_ms, tuple(removed))
     return None if seen_at_ms - before.since_ms >= ASKED_AGAIN_AFTER_MS else before
