@@ -1,7 +1,6 @@
 """What GET /ready tells of leases, exchanges, their lists and pauses, in words for an operator."""
 
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
 from typing import Final
 
 from api.documents.nothing_yet import describe_run
@@ -45,7 +44,8 @@ def exchanges_state(
     lists: Mapping[Exchange, ListingState],
     pauses: Mapping[Exchange, tuple[int, str]],
 ) -> str:
-    """`ok`, or for each exchange what is wrong: a pause, its list, or what the newest run brought.
+    """`ok`, or for each exchange what is wrong: a pause, its list, or what the newest collection
+    and the newest run of funding brought; neither tells of what the other asks for.
 
     Runs that failed for other reasons are skipped: they tell nothing about the exchanges. The
     error of a run that an exchange failed begins with the exchange's name.
@@ -60,23 +60,21 @@ def exchanges_state(
             )
         if (problem := _list_problem(lists.get(exchange))) is not None:
             told.append(f"{exchange}: {problem}")
-    runs = [
-        (job.last.finished_at_ms, job.id, job.last)
-        for job in jobs
-        if job.last and job.produces and _is_about_exchanges(job.last, exchanges)
-    ]
-    if runs:
-        _, job_id, newest = max(runs, key=itemgetter(0))
-        if newest.state == "complete":
-            absent = _mapping(newest, "absent")
-            ended = f"in the run of {job_id} that ended at {utc_text(newest.finished_at_ms)}"
+    newest: dict[str, tuple[str, LastRun]] = {}  # by kind of job
+    for job in sorted(jobs, key=_ended_at_ms):
+        if job.last and job.produces and _is_about_exchanges(job.last, exchanges):
+            newest[job.kind] = job.id, job.last
+    for job_id, run in newest.values():
+        if run.state == "complete":
+            absent = _mapping(run, "absent")
+            ended = f"in the run of {job_id} that ended at {utc_text(run.finished_at_ms)}"
             told += [
                 f"{exchange} brought nothing {ended}: {_short(str(absent[exchange]))}"
                 for exchange in exchanges
                 if exchange in absent
             ]
         else:
-            told.append(describe_run(job_id, newest))
+            told.append(describe_run(job_id, run))
     return "; ".join(told) or "ok"
 
 
@@ -123,6 +121,10 @@ def _list_problem(state: ListingState | None) -> str | None:
             f" since {utc_text(state.unconfirmed_ms)}, unless it says so again; the markets stay"
         )
     return None
+
+
+def _ended_at_ms(job: JobRecord) -> int:
+    return job.last.finished_at_ms if job.last else 0
 
 
 def _is_about_exchanges(last: LastRun, exchanges: Sequence[Exchange]) -> bool:

@@ -87,6 +87,22 @@ async def test_the_newest_run_counts(api: ServedApi) -> None:
     assert (await degraded(api))["exchanges"].startswith("binance brought nothing in the run of f")
 
 
+async def test_funding_does_not_hide_that_a_collection_lacked_an_exchange(api: ServedApi) -> None:
+    """An hourly refresh of funding may well succeed where no candles can be had."""
+    await end(api, "collect:4h", absent={"bybit": "HTTP 503"})
+    await end(api, "funding", lane="funding", markets=3)
+    assert (await degraded(api))["exchanges"].startswith("bybit brought nothing in the run of coll")
+    await end(api, "funding", lane="funding", state="failed", error="binance funding: no answer")
+    both = (await degraded(api))["exchanges"].split("; ")
+    assert [text.split(" at ")[0] for text in both] == [
+        "bybit brought nothing in the run of collect:4h that ended",
+        "the last run of funding failed",
+    ]
+    await end(api, "collect:4h", markets=3)
+    await end(api, "funding", lane="funding", markets=3)
+    assert await parts(api) == WELL
+
+
 async def test_a_list_that_cannot_be_read_or_is_not_believed(
     api: ServedApi, database_url: str
 ) -> None:
