@@ -9,6 +9,7 @@ from typing import Final, Protocol, TypeVar
 
 import structlog
 
+from budgets.rate_limits import LONGEST_PAUSE_S
 from budgets.request_counts import RequestCounts
 from data_collector.horizons import Horizons
 from data_collector.internal_errors import ENDS_JOB, InternalErrors
@@ -35,6 +36,9 @@ MAX_FAILURES_IN_A_ROW: Final = 20
 LONGEST_SILENCE_S: Final = 25.0
 _SECOND_SILENCE_S: Final = 8.0  # after reset_failures()
 MAX_LOST_TIME_S: Final = 35.0
+# For how long an exchange may answer nothing but that we ask too often, however short its pauses
+# are: as long as the longest single pause that a run waits for (budgets.rate_limits).
+LONGEST_LIMITED_S: Final = LONGEST_PAUSE_S
 # Retries of an exchange's requests, in each of a run's two passes, and in addition this share of
 # its requests: an exchange in trouble must not get several times as many requests as a sound one.
 RETRIES: Final = 40
@@ -64,9 +68,9 @@ class Sender(Protocol):
 class CollectionRun:
     """What one job sent to the exchanges, and which of them it has stopped asking.
 
-    A run stops asking an exchange that pauses us for long, does not serve our location or is
-    silent; and an endpoint that fails for one market after another or costs too much time. Data
-    of the others would otherwise grow old meanwhile.
+    A run stops asking an exchange that pauses us for long or again and again, does not serve our
+    location or is silent; and an endpoint that fails for one market after another or costs too
+    much time. Data of the others would otherwise grow old meanwhile.
     """
 
     def __init__(self, sender: Sender) -> None:
@@ -80,6 +84,7 @@ class CollectionRun:
         self._too_slow: dict[tuple[Exchange, Endpoint], ExchangeError] = {}
         self._streaks: Counter[tuple[Exchange, Endpoint]] = Counter()
         self._silent_since: dict[Exchange, float] = {}
+        self._limited_since: dict[Exchange, float] = {}
         self._internal = InternalErrors()
         self._passes = 1
         self._asked: Counter[Exchange] = Counter()  # requests that were no retries
@@ -140,6 +145,7 @@ class CollectionRun:
         """The request succeeded."""
         self._streaks.pop((request.exchange, request.endpoint), None)
         self._silent_since.pop(request.exchange, None)
+        self._limited_since.pop(request.exchange, None)
 
     def try_failed(self, request: Request, error: ExchangeError) -> None:
         """One attempt failed; others may follow."""
@@ -150,6 +156,10 @@ class CollectionRun:
                 _stop_asking(self._silent, exchange, error)
         else:
             self._silent_since.pop(exchange, None)  # it answers
+        if isinstance(error, RateLimited):
+            limited_s = now - self._limited_since.setdefault(exchange, now)
+            if limited_s >= LONGEST_LIMITED_S:
+                _stop_asking(self._excluded, exchange, error)
         if self.counts.lost_s.get(where, 0.0) > MAX_LOST_TIME_S * self.sender.concurrency:
             _stop_asking(self._too_slow, where, error)
 

@@ -1,6 +1,7 @@
 """Whom a run leaves alone, and for how long; its workers are bounded."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from budgets.request_counts import RequestCounts
 from data_collector.retries import TRIES, fetch_simple
 from data_collector.run import (
+    LONGEST_LIMITED_S,
     MAX_FAILURES_IN_A_ROW,
     MAX_LOST_TIME_S,
     CollectionRun,
@@ -28,6 +30,7 @@ from venues.errors import (
     ExchangeError,
     GaveUp,
     InternalError,
+    RateLimited,
     Restricted,
     SourceDown,
 )
@@ -122,6 +125,40 @@ async def test_an_exchange_that_says_nothing_at_all_is_left_alone() -> None:
     down = False
     run.reset_failures()
     assert await fetch_simple(run, TIME, bytes.decode) == "fine"
+
+
+@pytest.mark.parametrize("pause_s", [LONGEST_LIMITED_S, 20.0, 7.0])
+async def test_an_exchange_that_only_refuses_our_pace_is_left_alone(pause_s: float) -> None:
+    """Each pause is short, but a request may meet five of them, in each of two passes."""
+    refusals: float = 1  # that are still to come
+    sender = Scripted(lambda request: b"fine")
+    answer = sender.send
+
+    async def refusing(request: Request, counts: RequestCounts) -> bytes:
+        nonlocal refusals
+        if refusals > 0 and request.exchange is Exchange.BYBIT:
+            refusals -= 1
+            await sender.clock.sleep(pause_s)  # as the limits do
+            raise error_of(RateLimited)
+        return await answer(request, counts)
+
+    async def refused(run: CollectionRun) -> None:
+        for _ in range(20):
+            with pytest.raises((RateLimited, GaveUp)):
+                await fetch_simple(run, TIME, bytes.decode)
+
+    sender.send = refusing  # type: ignore[method-assign]
+    run = CollectionRun(sender)
+    # What was refused before an answer does not count.
+    assert await fetch_simple(run, TIME, bytes.decode) == "fine"
+    refusals, began = math.inf, sender.clock.monotonic_s()
+    await refused(run)
+    run.reset_failures()
+    await refused(run)
+    lost_s = sender.clock.monotonic_s() - began
+    assert LONGEST_LIMITED_S <= lost_s - pause_s < LONGEST_LIMITED_S + pause_s
+    other = listing_request(Exchange.BINANCE, Endpoint.TIME)
+    assert await fetch_simple(run, other, bytes.decode) == "fine"
 
 
 async def test_an_endpoint_that_answers_only_now_and_then_is_left_alone() -> None:
