@@ -115,11 +115,14 @@ def merge_newest(
 
 
 def still_lacking(left_out: Sequence[LeftOut], rows: Sequence[FundingRow]) -> list[LeftOut]:
-    """The settlements left out, except those that `rows` holds and those before its first."""
-    there = {settlement_instant(row[TIME]) for row in rows}
-    first_ms = min(there, default=0)
+    """The settlements left out, except those of hours that `rows` settles and those before it.
+
+    A contract settles at most once in an hour, and a row that is left out may bear a wrong minute.
+    """
+    settled = {row[TIME] // HOUR_MS for row in rows}
+    first_ms = min((settlement_instant(row[TIME]) for row in rows), default=0)
     return at_most_named(
         row
         for row in left_out
-        if row.time_ms >= first_ms and (row.after or settlement_instant(row.time_ms) not in there)
+        if row.time_ms >= first_ms and (row.after or row.time_ms // HOUR_MS not in settled)
     )

@@ -9,8 +9,10 @@ from data_collector.funding_rules import (
     may_have_settled,
     merge_newest,
     present_interval,
+    still_lacking,
 )
 from data_collector.listings import FundingSchedule
+from market.left_out import LeftOut
 from market.markets import Exchange, FundingRow, FundingSeries, Market
 from market.timeframes import HOUR_MS, MINUTE_MS
 
@@ -138,3 +140,13 @@ def test_the_newest_are_kept_and_what_is_known_stays() -> None:
 
 def test_a_stamp_belongs_to_the_full_hour_before_it() -> None:
     assert complete_until([(at(8, 999), 0.1)], at(8, MINUTE_MS), EIGHT_HOURLY) == at(8, MINUTE_MS)
+
+
+def test_a_left_out_settlement_lacks_only_where_its_hour_has_none() -> None:
+    rows = [(8 * HOUR_MS + 3, 0.1), (16 * HOUR_MS, 0.2)]
+    of_a_wrong_minute = LeftOut(16 * HOUR_MS + 61_000, "at no full hour")
+    lacking = LeftOut(12 * HOUR_MS, "its rate is not a number: x")
+    before = LeftOut(4 * HOUR_MS, "its rate is not a number: x")
+    without_time = LeftOut(16 * HOUR_MS, "its time is not a number: x", after=True)
+    found = still_lacking([of_a_wrong_minute, lacking, before, without_time], rows)
+    assert found == [lacking, without_time]
