@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import psutil
@@ -29,7 +29,8 @@ _BUSY_S: Final = 2.0  # tolerance for a busy machine
 _ORPHANS_S: Final = 15.0
 _API_BACK_S: Final = 30.0  # after many exits the API is restarted after a pause of 10 s
 _SHUT_OUT_S: Final = 8.0
-_STORE_PATIENCE_S: Final = 15.0
+_STORE_PATIENCE_S: Final = 30.0
+_CONNECTIONS: Final = ("pubsub", "normal")
 _STORE_FOUND_S: Final = 3.0  # until every process has found the store again
 _UNDONE_S: Final = 45.0
 
@@ -102,9 +103,11 @@ class FaultInjection:
         await self._delete_pauses()  # a worker may have stored it again
 
     async def _delete_pauses(self) -> None:
-        async with self._store_when_up() as store:
+        async def delete(store: Any) -> None:
             for key in await store.keys(self._deployment.key("pause:*bybit*")):
                 await store.delete(key)
+
+        await self._in_store(delete)
 
     # --- processes -------------------------------------------------------------------------------
 
@@ -194,8 +197,8 @@ class FaultInjection:
         since = self._deployment.store_outages.begin()
         try:
             await self._break_store(step)
-            async with self._store_when_up():
-                await asyncio.sleep(_STORE_FOUND_S)
+            await self._execute_all(("PING",))
+            await asyncio.sleep(_STORE_FOUND_S)
         finally:
             self._deployment.store_outages.end(since)
 
@@ -205,9 +208,9 @@ class FaultInjection:
             await self._break_server(valkey, kind, step.lasts_s, signal.SIGTERM)
             return
         if kind == "connections_cut":
-            async with self._store_when_up() as store:
-                for what in ("pubsub", "normal"):
-                    await store.execute_command("CLIENT", "KILL", "TYPE", what, "SKIPME", "yes")
+            await self._execute_all(
+                *(("CLIENT", "KILL", "TYPE", what, "SKIPME", "yes") for what in _CONNECTIONS)
+            )
             return
         if kind == "foreign_value":
             await self._put_foreign_value(self._deployment.key(step.details["key"]))
@@ -217,18 +220,14 @@ class FaultInjection:
             "read_only": (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
         }[kind]
         try:
-            async with self._store_when_up() as store:
-                await store.execute_command(*done)
+            await self._execute_all(done)
             await asyncio.sleep(step.lasts_s)
         finally:
-            async with self._store_when_up() as store:
-                await store.execute_command(*undone)
+            await self._execute_all(undone)
 
     async def _put_foreign_value(self, key: str) -> None:
         """Puts a list at one of the service's keys, as a neighbour in the same Redis might."""
-        async with self._store_when_up() as store:
-            await store.delete(key)
-            await store.rpush(key, "not", "ours")
+        await self._execute_all(("DEL", key), ("RPUSH", key, "not", "ours"))
 
     async def _database(self, step: Step) -> None:
         # SIGINT is PostgreSQL's fast shutdown.
@@ -250,20 +249,26 @@ class FaultInjection:
         finally:
             await asyncio.to_thread(server.restart, threading.Event())
 
-    @contextlib.asynccontextmanager
-    async def _store_when_up(self) -> Any:
-        """Waits until the hot store answers and yields a client, so that faults can be removed."""
+    async def _execute_all(self, *commands: Sequence[str]) -> None:
+        async def execute(store: Any) -> None:
+            for command in commands:
+                await store.execute_command(*command)
+
+        await self._in_store(execute)
+
+    async def _in_store(self, work: Callable[[Any], Awaitable[None]]) -> None:
+        """Runs `work` with a client of the hot store, again and again until the store answers:
+        another fault may keep it away."""
         deadline = time.monotonic() + _STORE_PATIENCE_S
-        async with self._deployment.store() as store:
-            while True:
-                try:
-                    await store.execute_command("PING")
-                    break
-                except (redis.RedisError, OSError):
-                    if time.monotonic() > deadline:
-                        raise
-                    await asyncio.sleep(0.1)
-            yield store
+        while True:
+            try:
+                async with self._deployment.store() as store:
+                    await work(store)
+                return
+            except (redis.RedisError, OSError):
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.1)
 
     # --- clients, clock, listings ----------------------------------------------------------------
 
