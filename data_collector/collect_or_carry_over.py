@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from data_collector.api_parser import Candle, OpenInterestRow
-from data_collector.data_processing import merge_data
+from data_collector.data_processing import merge_data, why_lost
 from data_collector.exchange_clocks import Clocks
 from data_collector.fetch_strategies import fetch_funding, fetch_klines, fetch_open_interest
 from data_collector.funding_rules import present_interval
@@ -17,8 +17,8 @@ from data_collector.results import Results
 from data_collector.run import CollectionRun, work_through
 from data_collector.task_builder import LONGEST_FUNDING_STEP_MS, FetchTask, MarketTasks
 from market.aggregation import aggregate
-from market.columns import TIME
-from market.left_out import LeftOut
+from market.candles import Candles
+from market.left_out import LeftOut, still_lacking
 from market.markets import (
     COLUMNS,
     FundingByMarket,
@@ -89,7 +89,6 @@ class Collection:
                 raise tasks.klines.bad_payload(cause)
             if not candles and self.previous.rows(self.timeframe, tasks.market):
                 raise tasks.klines.bad_payload("no candles for a market that had some before")
-            self._check_not_older(tasks, candles, left_out)
         except ExchangeError as error:
             if self._to_retry is not None and isinstance(error, _RETRIED_AT_THE_END):
                 self._to_retry.append(tasks)
@@ -106,20 +105,16 @@ class Collection:
         self._merge(tasks.market, candles, open_interest, funding, refresh)
         self.results.add_left_out(tasks.market, "klines", left_out)
 
-    def _check_not_older(
+    def _check_nothing_lost(
         self, tasks: MarketTasks, candles: Sequence[Candle], left_out: Sequence[LeftOut]
     ) -> None:
-        """Raises BadPayload if the answers end before a closed candle that is known already: a
-        cache or a server behind the others would cut the market's newest rows."""
-        known_ms = self.previous.last_closed_ms(tasks.market)
-        if not candles or known_ms is None:
-            return
+        """Raises BadPayload if a fetch of all candles lacks closed ones that are known; a hole is
+        believed when the market is asked again at the end."""
         step_ms = self.timeframe.interval_ms
-        newest_ms = max([candles[-1][TIME], *(row.slot_ms(step_ms) for row in left_out)])
-        if newest_ms < known_ms:
-            raise tasks.klines.bad_payload(
-                f"its candles end at {newest_ms}, before one known at {known_ms}"
-            )
+        there = {row.slot_ms(step_ms) for row in left_out}.union(Candles.of(candles).times.tolist())
+        known = self.previous.closed_times(tasks.market).tolist()
+        if cause := why_lost(known, there, holes_too=self._to_retry is not None):
+            raise tasks.klines.bad_payload(cause)
 
     def _market_failed(self, tasks: MarketTasks, error: ExchangeError) -> None:
         """Names the market, and delivers its old rows unless it has been delivered already."""
@@ -162,6 +157,8 @@ class Collection:
         if ours and len(ours) < len(candles):
             self._cut.add(tasks.market.key)
             left_out[:] = [row for row in left_out if row.slot_ms(step_ms) >= first_time(ours)]
+        if ours:
+            self._check_nothing_lost(tasks, ours, left_out)
         return ours
 
     def _still_left_out(
@@ -227,9 +224,12 @@ class Collection:
                 asked = self.run.horizons.served(asked)
             snapshots = refresh.merged_interest(asked, fetched)
             if snapshots is not None:
-                left_out += self._still_left_out(
+                still = self._still_left_out(
                     tasks.market, "open_interest", before=asked, found=left_out
                 )
+                times, there = refresh.requested.tolist(), set(snapshots.times.tolist())
+                lacking = [time_ms for time_ms in times if time_ms not in there]
+                left_out += still_lacking(still, lacking, there, self.timeframe.interval_ms)
                 return snapshots
             self.results.count_correction(tasks.market, "open_interest")
             left_out.clear()
@@ -242,8 +242,8 @@ class Collection:
         finally:
             # Of a finer period only the snapshots at the candles' open times count.
             step_ms, finer_ms = self.timeframe.interval_ms, tasks.open_interest.step_ms
-            lacking = (row for row in left_out if row.slot_ms(finer_ms) % step_ms == 0)
-            self.results.add_left_out(tasks.market, "open_interest", lacking)
+            ours = (row for row in left_out if row.slot_ms(finer_ms) % step_ms == 0)
+            self.results.add_left_out(tasks.market, "open_interest", ours)
             self._progress(tasks.market)
 
     def _progress(self, market: Market, tasks: int = 1) -> None:

@@ -4,7 +4,7 @@ Pure computation on validated values, by whole numpy columns instead of row by r
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final
@@ -120,6 +120,19 @@ def _settlements_between(
         begin = bisect_left(settlements, first_ms, key=itemgetter(TIME))
         end = bisect_right(settlements, as_of_ms, key=itemgetter(TIME))
     return settlements[max(0, begin - 1) : end]
+
+
+def why_lost(known: Sequence[int], there: Collection[int], *, holes_too: bool) -> str | None:
+    """Why candles that lack some of the known ones cannot be right, if so.
+
+    Where they end too early, a cache or a server behind the others would cut the newest.
+    """
+    gone = [time_ms for time_ms in known if time_ms not in there]
+    if gone and max(there) < known[-1]:
+        return f"its candles end at {max(there)}, before one known at {known[-1]}"
+    if gone and holes_too:
+        return f"{len(gone)} known candles are gone, the first of {gone[0]}"
+    return None
 
 
 def aggregate_4h_to_8h(

@@ -6,8 +6,8 @@ collection at the same instant would give it:
 - Candles that were final when fetched are reused. The newest of them are fetched again together
   with the new ones, at no extra cost. If a closed candle comes back different or is missing, the
   exchange has corrected its history, and the whole market is fetched again. An answer that ends
-  before a known closed candle is not believed. 8h rows are reused
-  too, as their sums are exact in the exchange's decimals; the 4h rows must agree with them.
+  before a known closed candle is not believed; one that lacks others is asked again. 8h rows are
+  reused too, as their sums are exact in the exchange's decimals; the 4h rows must agree with them.
 - Published open interest is reused. A null is fetched again while the snapshot may just be late,
   or if the last requests for it failed; other nulls only occasionally.
 - Funding rates are never reused: every row is merged again from the funding series.
@@ -179,15 +179,14 @@ class PreviousDocuments:
         ours = rows.select(np.flatnonzero(kept))
         return rows_of_life(market, ours, timeframe.interval_ms, self._timeframe.interval_ms)
 
-    def last_closed_ms(self, market: Market) -> int | None:
-        """The open time of the newest old row in the window that was final when it was fetched."""
+    def closed_times(self, market: Market) -> Times:
+        """The open times of the old rows in the window that were final when they were fetched."""
         known = self._read(self._timeframe, market.key)
         if known is None or known.checked_at_ms > self._as_of_ms:
-            return None
-        rows = self.rows(self._timeframe, market)
+            return _NO_ROWS.times
+        times = self.rows(self._timeframe, market).times
         final_ms = self._timeframe.last_closed_open_time(known.checked_at_ms - FINAL_AFTER_MS)
-        count = int(np.searchsorted(rows.times, final_ms, side="right"))
-        return int(rows.times[count - 1]) if count else None
+        return times[: int(np.searchsorted(times, final_ms, side="right"))]
 
     def left_out(self, market: Market, part: MissingPart) -> list[LeftOut]:
         """The invalid rows that the market's old series of the collected timeframe lacks, as far

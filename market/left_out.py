@@ -5,7 +5,7 @@ what was told stays told while it lies in the window.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Container, Iterable
 from typing import Final, NamedTuple
 
 from texts.foreign import foreign_text
@@ -50,6 +50,25 @@ def read_left_out(reason: str) -> LeftOut | None:
     if found := _MORE.fullmatch(reason):
         return LeftOut(int(found[2]), "", rows=int(found[1]))
     return None
+
+
+def still_lacking(
+    told: Iterable[LeftOut], lacking: Collection[int], there: Container[int], interval_ms: int
+) -> list[LeftOut]:
+    """The rows told of before whose instants have not come since.
+
+    `lacking`: the instants without a row, `there`: those that have one. A row off the grid may
+    have been of the instant before it or after it.
+    """
+
+    def lacks(row: LeftOut) -> bool:
+        if not row.reason:
+            return any(instant <= row.time_ms for instant in lacking)
+        slot_ms = row.slot_ms(interval_ms)
+        off_grid = not row.after and row.time_ms != slot_ms
+        return slot_ms not in there or (off_grid and slot_ms + interval_ms not in there)
+
+    return [row for row in told if lacks(row)]
 
 
 def at_most_named(rows: Iterable[LeftOut]) -> list[LeftOut]:

@@ -261,3 +261,23 @@ async def test_a_corrected_snapshot_arrives(world: Spoiling) -> None:
     collected, standing = await _collect(world, standing)
     assert (collected.refreshed, collected.corrected) == (4, 0)
     assert told(standing[H4], "open_interest") == []
+
+
+@pytest.mark.parametrize("at_ms", [OLD_MS - 1, OLD_MS, OLD_MS + 1])
+@pytest.mark.parametrize("key", KEYS)
+async def test_a_snapshot_that_has_come_is_told_no_longer(
+    world: Spoiling, key: str, at_ms: int
+) -> None:
+    def odd(row: Any) -> Any:
+        stamp: Any = at_ms if key.startswith("binance") else str(at_ms)
+        return {**negative(row), "timestamp": stamp}
+
+    world.snapshots = {(key, OLD_MS): odd}
+    _, documents = await _collect(world)
+    assert len(told(documents[H4], "open_interest")) == 1
+    world.snapshots.clear()
+    for _ in range(2):  # the second one asks only for what is new
+        world.now_ms += STEP_MS
+        _, documents = await _collect(world, documents)
+    assert told(documents[H4], "open_interest") == []
+    assert documents == (await _collect(world))[1]

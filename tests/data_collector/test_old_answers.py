@@ -134,3 +134,29 @@ async def test_one_answer_with_other_candles_is_asked_again(
     assert (collected.carried_over, collected.missing) == (0, [])
     world.bend = lambda name, time_ms, row: row
     assert documents == (await _collect(world))[1]
+
+
+@pytest.mark.parametrize("exchange", DEFAULT_EXCHANGES)
+@pytest.mark.parametrize("odd_answers", [2, 99])
+async def test_holes_among_known_candles_are_believed_at_the_end_of_a_run(
+    world: Bent, exchange: Exchange, odd_answers: int
+) -> None:
+    key = f"{exchange}:OLDUSDT"
+    _, fresh = await _collect(world)
+    world.now_ms += DAY_MS + MINUTE_MS  # all candles are fetched
+    _, expected = await _collect(world)
+    world.sent.clear()
+    holes = range(CLOSED_MS - 60 * STEP_MS, CLOSED_MS - 30 * STEP_MS, STEP_MS)
+
+    def without(name: str, time_ms: int, row: Any) -> Any:
+        asked = [sent for sent in world.sent if sent.endpoint is Endpoint.KLINES]
+        times = sum((sent.exchange, sent.symbol) == (exchange, "OLDUSDT") for sent in asked)
+        return None if name == key and time_ms in holes and times <= odd_answers else row
+
+    world.bend = without
+    collected, documents = await _collect(world, fresh)
+    assert (collected.carried_over, collected.missing) == (0, [])
+    if odd_answers == 2:
+        assert documents == expected
+    else:
+        assert [row[0] for row in rows(documents)[key] if row[0] in holes] == []
