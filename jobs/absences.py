@@ -38,11 +38,6 @@ async def absences(
     return absent, missing
 
 
-def result_of(absent: Mapping[Exchange, str]) -> dict[str, object]:
-    """What a run's result tells of absent exchanges: nothing if there are none."""
-    return {"absent": {str(exchange): why for exchange, why in absent.items()}} if absent else {}
-
-
 def _why_unlisted(state: ListingState | None, quote: str) -> str | None:
     """Why none of an exchange's markets is collected; None if the operator has disabled them."""
     if state is None:

@@ -11,8 +11,8 @@ from documents.names import GLOBAL_FR
 from documents.reading import StoredSeries, decode_series
 from job_queue.kinds import producer_of
 from job_queue.records import JobRecord
-from jobs.absences import absences, result_of
-from jobs.context import JobContext, Outcome, Progress, clock_remarks
+from jobs.absences import absences
+from jobs.context import JobContext, Outcome, Progress, by_exchange
 from jobs.document_draft import DocumentDraft
 from jobs.funding import known_funding
 from jobs.markets import markets_to_collect
@@ -82,9 +82,8 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
             "requests": collected.requests,
             "retries": collected.retries,
             "bytes": stored_bytes,
-            **result_of(absent),
             **not_stored,
-            **clock_remarks(collected.clocks),
+            **by_exchange(absent=absent, clocks=collected.clocks),
         },
     )
 

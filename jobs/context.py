@@ -44,9 +44,13 @@ class Outcome:
     result: Mapping[str, Any]
 
 
-def clock_remarks(remarks: Mapping[Exchange, str]) -> dict[str, Any]:
-    """The part of a run's result about clocks that others contradict; empty if there are none."""
-    return {"clocks": {str(name): text for name, text in remarks.items()}} if remarks else {}
+def by_exchange(**parts: Mapping[Exchange, str]) -> dict[str, Any]:
+    """Parts of a run's result that are told by exchange; those without an exchange are left out."""
+    return {
+        name: {str(exchange): text for exchange, text in part.items()}
+        for name, part in parts.items()
+        if part
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from documents.names import GLOBAL_FR
 from documents.reading import decode_funding
 from job_queue.kinds import producer_of
 from job_queue.records import JobRecord
-from jobs.absences import absences, result_of
-from jobs.context import JobContext, Outcome, Progress, clock_remarks
+from jobs.absences import absences
+from jobs.context import JobContext, Outcome, Progress, by_exchange
 from jobs.markets import markets_to_collect
 from jobs.stored import read_stored, stored_as_of_ms
 from jobs.waiting import wait_for_job
@@ -72,8 +72,7 @@ async def refresh_funding(
             "requests": update.requests,
             "retries": update.retries,
             "bytes": meta.stored_bytes,
-            **result_of(absent),
-            **clock_remarks(update.clocks),
+            **by_exchange(absent=absent, clocks=update.clocks),
         },
     )
 

@@ -1,4 +1,4 @@
-"""One simulator for the tests of a module that only read from it."""
+"""One simulator for the tests of a module: one that is only read, and one that is reset."""
 
 from collections.abc import Iterator
 
@@ -15,3 +15,19 @@ def frozen() -> Iterator[Simulator]:
     )
     yield simulator
     simulator.stop()
+
+
+@pytest.fixture(scope="module")
+def _shared() -> Iterator[Simulator]:
+    simulator = Simulator({"binance": 3, "bybit": 3, "now": NOW_MS, "frozen": True})
+    yield simulator
+    simulator.stop()
+
+
+@pytest.fixture
+def sim(_shared: Simulator) -> Iterator[Simulator]:
+    """Three markets on each exchange, without faults, bans and counts of earlier tests."""
+    yield _shared
+    _shared.delete("/sim/faults")
+    _shared.post("/sim/limits/reset")
+    _shared.post("/sim/stats/reset")

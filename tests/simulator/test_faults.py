@@ -5,7 +5,6 @@ import http.client
 import itertools
 import json
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 
 from tests.fixtures.signals import until_now
 from tests.fixtures.simulator import NOW_MS, Simulator
+from tests.simulator.faults import fault
 
 HOUR_MS = 3_600_000
 STEP = 4 * HOUR_MS
@@ -21,29 +21,9 @@ KLINE = "/v5/market/kline?category=linear&symbol=BTCUSDT&interval=240&limit=20"
 OI = "/v5/market/open-interest?category=linear&symbol=BTCUSDT&intervalTime=4h&limit=20"
 
 
-@pytest.fixture(scope="module")
-def _shared() -> Iterator[Simulator]:
-    simulator = Simulator({"binance": 3, "bybit": 3, "now": NOW_MS, "frozen": True})
-    yield simulator
-    simulator.stop()
-
-
-@pytest.fixture
-def sim(_shared: Simulator) -> Iterator[Simulator]:
-    """A simulator without faults, bans and counts."""
-    yield _shared
-    _shared.delete("/sim/faults")
-    _shared.post("/sim/limits/reset")
-    _shared.post("/sim/stats/reset")
-
-
-def _fault(simulator: Simulator, kind: str, **settings: object) -> Any:
-    return simulator.post("/sim/faults", {"kind": kind, **settings})
-
-
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 403, 408, 451, 404])
 def test_statuses_of_binance(sim: Simulator, status: int) -> None:
-    _fault(sim, "status", exchange="binance", endpoint="klines", status=status, count=1)
+    fault(sim, "status", exchange="binance", endpoint="klines", status=status, count=1)
     found, headers, body = sim.full("GET", KLINES)
     assert found == status
     if status in (500, 451, 408):
@@ -60,10 +40,10 @@ def test_the_three_texts_of_503(sim: Simulator) -> None:
         ("unknown", "Unknown error, please check your request or try again later."),
         ("unavailable", "Service Unavailable."),
     ):
-        _fault(sim, "status", exchange="binance", status=503, variant=variant, count=1)
+        fault(sim, "status", exchange="binance", status=503, variant=variant, count=1)
         status, _, body = sim.full("GET", KLINES)
         assert (status, json.loads(body)["msg"]) == (503, text)
-    _fault(sim, "status", exchange="binance", status=503, variant="overload", count=1)
+    fault(sim, "status", exchange="binance", status=503, variant="overload", count=1)
     assert json.loads(sim.full("GET", KLINES)[2])["code"] == -1008
 
 
@@ -73,7 +53,7 @@ def beyond(answer: tuple[int, Any, bytes], status: int) -> tuple[int, Any, bytes
 
 
 def test_429_and_418_are_kept_to(sim: Simulator) -> None:
-    _fault(sim, "status", exchange="binance", status=429, retry_after=600, count=1)
+    fault(sim, "status", exchange="binance", status=429, retry_after=600, count=1)
     status, headers, _ = sim.full("GET", KLINES)
     assert (status, headers["Retry-After"]) == (429, "600")
     # Going on after a 429 is a ban, fault or not, when the grace for those on their way is over.
@@ -81,7 +61,7 @@ def test_429_and_418_are_kept_to(sim: Simulator) -> None:
     assert status == 418
     assert b"banned until" in body
     sim.post("/sim/limits/reset")
-    _fault(sim, "status", exchange="binance", status=418, ban_s=600, count=1)
+    fault(sim, "status", exchange="binance", status=418, ban_s=600, count=1)
     status, _, body = sim.full("GET", KLINES)
     assert status == 418
     assert f"banned until {NOW_MS + 600_000}".encode() in body
@@ -94,21 +74,21 @@ def test_429_and_418_are_kept_to(sim: Simulator) -> None:
 
 
 def test_the_three_403_of_bybit(sim: Simulator) -> None:
-    _fault(sim, "status", exchange="bybit", status=403, variant="geo", count=1)
+    fault(sim, "status", exchange="bybit", status=403, variant="geo", count=1)
     assert b"block access from your country" in sim.full("GET", KLINE)[2]
-    _fault(sim, "status", exchange="bybit", status=403, variant="body", count=1)
+    fault(sim, "status", exchange="bybit", status=403, variant="body", count=1)
     body = sim.full("GET", KLINE)[2]
     assert b"country" not in body
     assert b"<HTML>" in body
     assert sim.full("GET", KLINE)[0] == 200
-    _fault(sim, "status", exchange="bybit", status=403, ban_s=600, count=1)
+    fault(sim, "status", exchange="bybit", status=403, ban_s=600, count=1)
     assert sim.full("GET", KLINE)[0::2] == (403, b"access too frequent")
     assert sim.full("GET", KLINE)[0] == 403
     assert sim.full("GET", KLINES)[0] == 200  # the other exchange is not concerned
 
 
 def test_blocked_countries(sim: Simulator) -> None:
-    _fault(sim, "geo", count=2)
+    fault(sim, "geo", count=2)
     status, _, body = sim.full("GET", KLINES)
     assert (status, json.loads(body)["code"]) == (451, 0)
     assert "restricted location" in json.loads(body)["msg"]
@@ -120,7 +100,7 @@ def test_blocked_countries(sim: Simulator) -> None:
     [(10006, "Too many visits!"), (10000, "Server Timeout"), (10016, "Internal server error")],
 )
 def test_retcodes(sim: Simulator, code: int, text: str) -> None:
-    _fault(sim, "retcode", exchange="bybit", code=code, count=1)
+    fault(sim, "retcode", exchange="bybit", code=code, count=1)
     status, headers, body = sim.full("GET", KLINE)
     answer = json.loads(body)
     assert (status, answer["retCode"], answer["retMsg"]) == (200, code, text)
@@ -131,18 +111,18 @@ def test_retcodes(sim: Simulator, code: int, text: str) -> None:
 @pytest.mark.parametrize("path", [KLINES, KLINE, OI, "/fapi/v1/exchangeInfo"])
 def test_spoilt_bodies(sim: Simulator, path: str) -> None:
     whole = sim.full("GET", path)[2]
-    _fault(sim, "truncated_json", count=1)
+    fault(sim, "truncated_json", count=1)
     half = sim.full("GET", path)[2]
     assert whole[:40] == half[:40]
     with pytest.raises(json.JSONDecodeError):
         json.loads(half)
-    _fault(sim, "empty_body", count=1)
+    fault(sim, "empty_body", count=1)
     assert sim.full("GET", path)[0::2] == (200, b"")
-    _fault(sim, "html_200", count=1)
+    fault(sim, "html_200", count=1)
     status, headers, body = sim.full("GET", path)
     assert (status, headers["Content-Type"]) == (200, "text/html")
     assert body.startswith(b"<html>")
-    _fault(sim, "wrong_types", count=1)
+    fault(sim, "wrong_types", count=1)
     wrong = json.loads(sim.full("GET", path)[2])
     rows = _rows(wrong)
     assert rows[0] is None
@@ -160,15 +140,15 @@ def _rows(body: Any) -> list[Any]:
 
 
 def test_reset_and_hang_and_slow(sim: Simulator) -> None:
-    _fault(sim, "reset", count=1)
+    fault(sim, "reset", count=1)
     with pytest.raises((ConnectionError, http.client.HTTPException)):
         sim.full("GET", KLINES)
-    _fault(sim, "hang", seconds=0.4, count=1)
+    fault(sim, "hang", seconds=0.4, count=1)
     started = time.monotonic()
     with pytest.raises((ConnectionError, http.client.HTTPException)):
         sim.full("GET", KLINES)
     assert time.monotonic() - started >= 0.4
-    _fault(sim, "slow", seconds=0.3, count=1)
+    fault(sim, "slow", seconds=0.3, count=1)
     started = time.monotonic()
     assert sim.full("GET", KLINES)[0] == 200
     assert time.monotonic() - started >= 0.3
@@ -180,7 +160,7 @@ def test_nonsense_candles(sim: Simulator, path: str) -> None:
     good = _rows(json.loads(sim.full("GET", path)[2]))
 
     def spoilt(variant: str) -> list[Any]:
-        _fault(sim, "nonsense", variant=variant, count=1)
+        fault(sim, "nonsense", variant=variant, count=1)
         return _rows(json.loads(sim.full("GET", path)[2]))
 
     assert any(float(row[2]) < float(row[3]) for row in spoilt("high_below_low"))
@@ -199,7 +179,7 @@ def test_nonsense_candles(sim: Simulator, path: str) -> None:
     assert any("E" in volume for volume in written)
     assert [float(volume) for volume in written] == [float(row[5]) for row in good]
     assert [row[:-1] for row in spoilt("extra_element")] == good
-    _fault(sim, "nonsense", variant="null_list", count=1)
+    fault(sim, "nonsense", variant="null_list", count=1)
     answer = json.loads(sim.full("GET", path)[2])
     assert (answer if answer is None else answer["result"]["list"]) is None
 
@@ -213,7 +193,7 @@ def test_candles_that_are_sent_as_impossible_ones_are_no_truth(sim: Simulator, p
     before = sim.truth("4h", candles=20)[f"{exchange}:ETHUSDT"]
     for hole, variant in zip(holes, variants, strict=True):
         spoilt = {"exchange": exchange, "symbol": "ETHUSDT", "variant": variant}
-        _fault(sim, "impossible", times=[hole], **spoilt)
+        fault(sim, "impossible", times=[hole], **spoilt)
     rows = _rows(json.loads(sim.full("GET", path.replace("BTC", "ETH"))[2]))
     sent = {int(row[0]) // STEP * STEP: row for row in rows}
     crossed, zeros, above, shifted, blank = (sent[hole] for hole in holes)
@@ -232,13 +212,13 @@ def test_candles_that_are_sent_as_impossible_ones_are_no_truth(sim: Simulator, p
             made_of[0][1], max(r[2] for r in made_of), min(r[3] for r in made_of), made_of[-1][4]
         ]  # fmt: skip
         assert row[7] == fours.get(open_ms, [None] * 9)[7]
-    _fault(sim, "impossible", exchange=exchange, symbol="ETHUSDT", times=[])
+    fault(sim, "impossible", exchange=exchange, symbol="ETHUSDT", times=[])
 
 
 def test_blank_entries_in_lists(sim: Simulator) -> None:
     for path in ("/fapi/v1/premiumIndex", "/v5/market/tickers?category=linear"):
         good = _rows(json.loads(sim.full("GET", path)[2]))
-        _fault(sim, "nonsense", variant="blank_entries", count=1)
+        fault(sim, "nonsense", variant="blank_entries", count=1)
         spoilt = _rows(json.loads(sim.full("GET", path)[2]))
         assert spoilt[1 : 1 + len(good)] == good
         assert [spoilt[0], *(entry["symbol"] for entry in spoilt[1 + len(good) :])] == [
@@ -248,7 +228,7 @@ def test_blank_entries_in_lists(sim: Simulator) -> None:
 
 def test_nonsense_snapshots_and_settlements(sim: Simulator) -> None:
     def spoilt(path: str, variant: str) -> list[Any]:
-        _fault(sim, "nonsense", variant=variant, count=1)
+        fault(sim, "nonsense", variant=variant, count=1)
         return _rows(json.loads(sim.full("GET", path)[2]))
 
     assert any(float(row["openInterest"]) < 0 for row in spoilt(OI, "negative_volume"))
@@ -265,17 +245,17 @@ def test_short_pages_keep_the_end_that_the_page_starts_from(sim: Simulator) -> N
 
     forward = KLINES + f"&startTime={NOW_MS - 400 * STEP}"
     whole = times(KLINES), times(forward), times(KLINE)
-    _fault(sim, "short_page")
+    fault(sim, "short_page")
     assert times(KLINES) == whole[0][-10:]  # the newest
     assert times(forward) == whole[1][:10]  # from the start
     assert times(KLINE) == whole[2][:10]  # newest first
     sim.delete("/sim/faults")
-    _fault(sim, "short_page", rows=3)
+    fault(sim, "short_page", rows=3)
     assert times(KLINES) == whole[0][-3:]
 
 
 def test_short_pages_have_honest_cursors(sim: Simulator) -> None:
-    _fault(sim, "short_page", endpoint="open_interest")
+    fault(sim, "short_page", endpoint="open_interest")
     seen: list[str] = []
     cursor = ""
     for _ in range(10):
@@ -290,7 +270,7 @@ def test_short_pages_have_honest_cursors(sim: Simulator) -> None:
 
 
 def test_a_cursor_that_repeats(sim: Simulator) -> None:
-    _fault(sim, "repeated_cursor", exchange="bybit")
+    fault(sim, "repeated_cursor", exchange="bybit")
     first = json.loads(sim.full("GET", OI)[2])["result"]
     again = json.loads(sim.full("GET", OI + "&cursor=" + first["nextPageCursor"])[2])["result"]
     assert first["nextPageCursor"]
@@ -301,7 +281,7 @@ def test_whom_and_how_often(sim: Simulator) -> None:
     def statuses(n: int, path: str = KLINES, **headers: str) -> list[int]:
         return [sim.full("GET", path, headers=headers)[0] for _ in range(n)]
 
-    rule = _fault(sim, "status", status=500, symbol=["ETHUSDT", "SOLUSDT"], endpoint="klines")
+    rule = fault(sim, "status", status=500, symbol=["ETHUSDT", "SOLUSDT"], endpoint="klines")
     assert rule[0]["used"] == 0
     assert statuses(1) == [200]
     assert statuses(1, KLINES.replace("BTC", "ETH")) == [500]
@@ -310,16 +290,16 @@ def test_whom_and_how_often(sim: Simulator) -> None:
     assert sim.get("/sim/faults")[0]["used"] == 2
     sim.delete("/sim/faults")
 
-    _fault(sim, "status", status=500, after=2, count=2)
+    fault(sim, "status", status=500, after=2, count=2)
     assert statuses(6) == [200, 200, 500, 500, 200, 200]
     sim.delete("/sim/faults")
 
-    _fault(sim, "status", status=500, client="x")
+    fault(sim, "status", status=500, client="x")
     assert statuses(1) == [200]
     assert statuses(1, **{"X-Sim-Client": "x"}) == [500]
     sim.delete("/sim/faults")
 
-    _fault(sim, "status", status=500, duration_s=0.2)
+    fault(sim, "status", status=500, duration_s=0.2)
     assert statuses(1) == [500]
     until_now(lambda: statuses(1) == [200])
     sim.delete("/sim/faults")
@@ -374,7 +354,7 @@ def world(start_simulator: Any) -> Simulator:
 def test_delisting(world: Simulator) -> None:
     assert len(world.truth("4h", candles=2)) == 8
     for exchange in ("binance", "bybit"):
-        _fault(world, "delist", exchange=exchange, symbol="ETHUSDT")
+        fault(world, "delist", exchange=exchange, symbol="ETHUSDT")
     status, _, body = world.full("GET", KLINES.replace("BTC", "ETH"))
     assert (status, json.loads(body)["code"]) == (400, -1121)
     answer = world.get(KLINE.replace("BTC", "ETH"))
@@ -389,7 +369,7 @@ def test_delisting(world: Simulator) -> None:
 
 
 def test_a_new_listing(world: Simulator) -> None:
-    done = _fault(world, "list_new", exchange="binance", symbol="NEWCOIN", age_ms=9 * HOUR_MS)
+    done = fault(world, "list_new", exchange="binance", symbol="NEWCOIN", age_ms=9 * HOUR_MS)
     assert done[0]["market"] == "binance:NEWCOINUSDT"
     rows = world.get("/fapi/v1/klines", symbol="NEWCOINUSDT", interval="1h")
     assert len(rows) in (10, 11)
@@ -401,7 +381,7 @@ def test_a_new_listing(world: Simulator) -> None:
 
 def test_snapshots_that_were_never_taken(world: Simulator) -> None:
     gone = NOW_MS - NOW_MS % STEP - 5 * STEP
-    _fault(world, "missing_oi", exchange="bybit", symbol="BTCUSDT", times=[gone])
+    fault(world, "missing_oi", exchange="bybit", symbol="BTCUSDT", times=[gone])
     times = [int(row["timestamp"]) for row in world.get(OI)["result"]["list"]]
     assert gone not in times
     assert gone - STEP in times
@@ -420,7 +400,7 @@ def test_corrections_of_closed_candles(world: Simulator, path: str, key: str) ->
     before = volumes()
     old = {row[0]: row for row in world.truth("4h")[key]}
     at = NOW_MS - NOW_MS % STEP - 2 * STEP + HOUR_MS
-    _fault(world, "correction", exchange=key.split(":")[0], symbol="BTCUSDT", time=at)
+    fault(world, "correction", exchange=key.split(":")[0], symbol="BTCUSDT", time=at)
     after = volumes()
     start = at - at % STEP
     assert {time for time in before if before[time] != after[time]} == {start}
@@ -431,7 +411,7 @@ def test_corrections_of_closed_candles(world: Simulator, path: str, key: str) ->
 
 
 def test_funding_interval_changes(world: Simulator) -> None:
-    done = _fault(world, "funding_interval", exchange="binance", symbol="BTCUSDT", hours=1)
+    done = fault(world, "funding_interval", exchange="binance", symbol="BTCUSDT", hours=1)
     from_ms = NOW_MS - NOW_MS % HOUR_MS + HOUR_MS
     assert done[0] == {
         "kind": "funding_interval", "market": "binance:BTCUSDT", "from_ms": from_ms, "hours": 1,
@@ -470,7 +450,7 @@ def test_a_clock_that_is_off(sim: Simulator) -> None:
         ("date", 7200, 7200, None),
         ("cached", -300, -300, "300"),
     ):
-        _fault(sim, "clock_offset", exchange="bybit", offset_ms=body_off_s * 1000, variant=variant)
+        fault(sim, "clock_offset", exchange="bybit", offset_ms=body_off_s * 1000, variant=variant)
         _, headers, body = sim.full("GET", "/v5/market/time")
         assert json.loads(body)["result"]["timeSecond"] == str(seconds + body_off_s)
         date = email.utils.parsedate_to_datetime(headers["Date"]).timestamp()

@@ -3,47 +3,26 @@
 import json
 import socket
 import time
-from collections.abc import Iterator
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.fixtures.simulator import NOW_MS, Simulator
+from tests.fixtures.simulator import Simulator
+from tests.simulator.faults import fault
 
 KLINES = "/fapi/v1/klines?symbol=BTCUSDT&interval=4h&limit=20"
 KLINE = "/v5/market/kline?category=linear&symbol=BTCUSDT&interval=240&limit=20"
 
 
-@pytest.fixture(scope="module")
-def _shared() -> Iterator[Simulator]:
-    simulator = Simulator({"binance": 3, "bybit": 3, "now": NOW_MS, "frozen": True})
-    yield simulator
-    simulator.stop()
-
-
-@pytest.fixture
-def sim(_shared: Simulator) -> Iterator[Simulator]:
-    """A simulator without faults, bans and counts."""
-    yield _shared
-    _shared.delete("/sim/faults")
-    _shared.post("/sim/limits/reset")
-    _shared.post("/sim/stats/reset")
-
-
-def _fault(simulator: Simulator, kind: str, **settings: object) -> Any:
-    return simulator.post("/sim/faults", {"kind": kind, **settings})
-
-
 @pytest.mark.parametrize("path", [KLINES, KLINE])
 def test_a_challenge_for_one_market(sim: Simulator, path: str) -> None:
-    _fault(sim, "challenge", symbol="BTCUSDT")
+    fault(sim, "challenge", symbol="BTCUSDT")
     status, headers, body = sim.full("GET", path)
     assert (status, headers["Content-Type"]) == (403, "text/html")
     assert b"Just a moment" in body
     assert sim.full("GET", path.replace("BTCUSDT", "ETHUSDT"))[0] == 200
     sim.delete("/sim/faults")
-    _fault(sim, "challenge", variant="denied", status=200)
+    fault(sim, "challenge", variant="denied", status=200)
     status, _, body = sim.full("GET", path)
     assert status == 200
     assert b"Access Denied" in body
@@ -60,7 +39,7 @@ def test_a_challenge_for_one_market(sim: Simulator, path: str) -> None:
 def test_a_network_that_lets_through_so_many_a_second(
     sim: Simulator, variant: str, status: int, text: bytes
 ) -> None:
-    _fault(sim, "too_fast", per_s=2, variant=variant)
+    fault(sim, "too_fast", per_s=2, variant=variant)
     began = time.monotonic()
     found = [sim.full("GET", KLINES) for _ in range(4)]
     if time.monotonic() - began < 1:  # else a busy machine was slow enough
@@ -78,7 +57,7 @@ def test_a_pace_is_a_number_and_a_variant_known(sim: Simulator) -> None:
 
 @pytest.mark.parametrize("path", [KLINES, KLINE])
 def test_a_value_that_is_nested_too_deeply(sim: Simulator, path: str) -> None:
-    _fault(sim, "deep_nesting", symbol="BTCUSDT", count=1)
+    fault(sim, "deep_nesting", symbol="BTCUSDT", count=1)
     status, _, body = sim.full("GET", path)
     assert status == 200
     assert b"[" * 100_000 + b"]" * 100_000 in body
@@ -88,14 +67,14 @@ def test_a_value_that_is_nested_too_deeply(sim: Simulator, path: str) -> None:
 
 @pytest.mark.parametrize("path", [KLINES, KLINE])
 def test_a_message_of_any_length(sim: Simulator, path: str) -> None:
-    _fault(sim, "long_message", rows=60_000)
+    fault(sim, "long_message", rows=60_000)
     _, _, body = sim.full("GET", path)
     error = json.loads(body)
     assert len(error.get("msg") or error["retMsg"]) == 60_000
 
 
 def test_informational_answers_without_end(sim: Simulator) -> None:
-    _fault(sim, "endless_continue", symbol="BTCUSDT", seconds=0.3)
+    fault(sim, "endless_continue", symbol="BTCUSDT", seconds=0.3)
     with socket.create_connection(("127.0.0.1", urlsplit(sim.base_url).port or 0), 10) as wire:
         wire.sendall(f"GET {KLINES} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         received = b""
