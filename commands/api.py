@@ -15,7 +15,7 @@ from commands.listening import READY_WORDS, address_of, listen
 from commands.open_files import raise_open_file_limit
 from commands.runtime import tune_garbage_collection
 from commands.store_check import run_with_checked_store
-from commands.terminal import say_if_heard
+from commands.terminal import say_or_log
 from config import Settings
 from metrics.api import ApiMetrics
 
@@ -46,6 +46,6 @@ async def _serve(settings: Settings, stop: asyncio.Event, name: str, fd: int | N
     hosts.look_up_own_name()
     limits = ConnectionLimits.for_open_files(raise_open_file_limit(), metrics, hosts)
     if fd is None:
-        say_if_heard(f"Perpcache API: {READY_WORDS}{address_of(listener)}")
+        say_or_log(f"Perpcache API: {READY_WORDS}{address_of(listener)}")
     started = await serve_app(app, listener, stop, limits, before_end=app.release_waiters)
     return 0 if started else 1

@@ -11,7 +11,7 @@ from commands.errors import EXIT_COMPLETE, EXIT_FAILED, EXIT_HELD, EXIT_STOPPED
 from commands.progress import shown
 from commands.runtime import tune_garbage_collection
 from commands.store_check import StoreCheck
-from commands.terminal import say_if_heard
+from commands.terminal import say_or_log
 from config import Settings
 from job_queue.kinds import job_id_of, lane_of
 from job_queue.records import JobRecord
@@ -31,7 +31,7 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
     timeframe = Timeframe(asked) if asked else None
     job_id = job_id_of(arguments.command, timeframe)
     if timeframe is not None and timeframe.collected_as is not timeframe:
-        say_if_heard(f"{job_id} makes the {timeframe} document too")
+        say_or_log(f"{job_id} makes the {timeframe} document too")
     async with open_job_context(settings, arguments.command) as context:
         tune_garbage_collection()
         await StoreCheck(settings, context.store).once()

@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from commands.errors import CannotStart
-from commands.terminal import say_if_heard
+from commands.terminal import say_or_log
 from config import Settings
 from timing.backoff import Backoff
 
@@ -72,7 +72,7 @@ async def announce(listener: socket.socket) -> None:
         if await _answers(*listener.getsockname()[:2]):
             break
         await asyncio.sleep(pauses.pause_s())
-    say_if_heard(f"Perpcache: {READY_WORDS}{address_of(listener)} (documentation at /docs)")
+    say_or_log(f"Perpcache: {READY_WORDS}{address_of(listener)} (documentation at /docs)")
 
 
 async def _answers(host: str, port: int) -> bool:

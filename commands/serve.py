@@ -13,7 +13,7 @@ from commands.embedded_stores import embedded_stores
 from commands.listening import announce, listen
 from commands.store_check import run_with_checked_store
 from commands.supervisor import Child, ChildSpec
-from commands.terminal import say_if_heard
+from commands.terminal import say_or_log
 from config import Settings
 
 MAIN: Final = Path(__file__).resolve().parents[1] / "main.py"
@@ -38,7 +38,7 @@ async def supervise(settings: Settings, stop: asyncio.Event, *, with_worker: boo
     async with embedded_stores(settings) as found:
         if found.redis_url != settings.redis_url and found.redis_url is not None:
             # The embedded Redis has no password; only this user may enter its socket's folder.
-            say_if_heard(f"Perpcache: embedded Redis at {found.redis_url.get_secret_value()}")
+            say_or_log(f"Perpcache: embedded Redis at {found.redis_url.get_secret_value()}")
         work = _run_children(settings, stop, listener, with_worker=with_worker)
         # The worker tells what there is to tell.
         return await run_with_checked_store(found, stop, work, tell=not with_worker)

@@ -40,7 +40,7 @@ def say(lines: str) -> None:
     _write(sys.stdout, printable(lines, keep="\n") + "\n")
 
 
-def say_if_heard(line: str) -> None:
+def say_or_log(line: str) -> None:
     """As `say`, for services: they go on when nobody takes their output."""
     try:
         say(line)
