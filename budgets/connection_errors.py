@@ -3,6 +3,7 @@
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Final
 
 import aiohttp
@@ -27,21 +28,24 @@ async def send_once(
         raise ConnectionBroken from error
 
 
-def public_cause(error: BaseException, host: str | None) -> str:
-    """What went wrong, without `host`, other addresses and URLs: strangers read it."""
+def public_cause(error: BaseException, host: str | None, clean: Callable[[str], str] = str) -> str:
+    """What went wrong, without `host`, other addresses and URLs: strangers read it.
+
+    `clean` hides secrets, which a peer may repeat, before the text is cut.
+    """
     error = origin_of(error)
-    text = _reason(error)
+    text = clean(_reason(error))
     if host:
         text = without_host(text, host)
     return f"{type(error).__name__}: {printable(without_ips(text[:_LONGEST]))}"
 
 
-def private_cause(error: BaseException) -> str:
-    """What went wrong, with the address that was asked: for the log only."""
+def private_cause(error: BaseException, clean: Callable[[str], str] = str) -> str:
+    """What went wrong, with the address that was asked: for the log only. `clean` as above."""
     error = origin_of(error)
     at = getattr(error, "host", None), getattr(error, "port", None)
     where = f"{at[0]}:{at[1]}: " if at[0] else ""
-    return printable(f"{type(error).__name__}: {where}{_reason(error)}"[: 2 * _LONGEST])
+    return printable(f"{type(error).__name__}: {where}{clean(_reason(error))}"[: 2 * _LONGEST])
 
 
 def origin_of(error: BaseException) -> BaseException:

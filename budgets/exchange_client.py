@@ -22,6 +22,7 @@ from budgets.proxies import (
     base_url_of,
     egress_id_of,
     fault_of_proxy,
+    proxy_authorization,
     proxy_of,
     refused_by_proxy,
     request_options,
@@ -90,6 +91,14 @@ class ExchangeClient:
             if (credentials := settings.base_credentials(exchange))
         }
         self._redactor = Redactor(settings.secrets())
+        self._sent_secrets = {
+            value.rpartition(" ")[2].encode()
+            for exchange, proxy in self._proxies.items()
+            for value in (
+                *self._auth.get(exchange, {}).values(),
+                *proxy_authorization(proxy).values(),
+            )
+        }
         self._request_s = request_s
         self.concurrency = settings.concurrency_limit
         clock = clock or SystemClock()
@@ -249,10 +258,10 @@ class ExchangeClient:
                 "exchange_not_reached",
                 exchange=request.exchange,
                 endpoint=request.endpoint,
-                error=private_cause(error),
+                error=private_cause(error, self._redactor.clean),
                 **({"proxy": proxy.place} if proxy is not None else {}),
             )
-            cause = at_proxy or public_cause(error, url.host)
+            cause = at_proxy or public_cause(error, url.host, self._redactor.clean)
             raise self._source_down(request, cause) from None
         finally:
             took_s = self.clock.monotonic_s() - sent_at
@@ -262,14 +271,18 @@ class ExchangeClient:
             raise self._source_down(request, at_proxy)
         refusal = judge(request, status, headers, body, self.clock.wall_ms())
         if refusal is not None:
-            if self._auth:
-                # A proxy's error page may repeat the password that it was sent; hidden before the
-                # text is cut.
-                page = body[:_PAGE].decode("latin-1")
-                cleaned = self._redactor.clean(page).encode("latin-1")
-                again = judge(request, status, headers, cleaned, self.clock.wall_ms())
+            # A proxy's error page may repeat the password that it was sent; hidden before the text
+            # is cut.
+            page = body[:_PAGE].decode("latin-1")
+            cleaned = self._redactor.clean(page)
+            if cleaned != page:
+                hidden = cleaned.encode("latin-1")
+                again = judge(request, status, headers, hidden, self.clock.wall_ms())
                 refusal.cause = again.cause if again is not None else f"HTTP {status}"
             raise refusal
+        if any(secret in body[:_PAGE] for secret in self._sent_secrets):
+            # No parser may see it, as its error would quote it.
+            raise self._source_down(request, "the answer repeats the credentials that were sent")
         if request.endpoint is Endpoint.TIME:
             counts.header_time_ms[request.exchange] = answered_at_ms(headers)
         return body

@@ -55,13 +55,17 @@ def request_options(proxy: Proxy | None, url_scheme: str) -> dict[str, Any]:
     if proxy is None or proxy.is_socks:
         return {}
     options: dict[str, Any] = {"proxy": proxy.url}
-    if proxy.username is not None or proxy.password is not None:
-        secret = aiohttp.encode_basic_auth(
-            proxy.username or "", proxy.password or "", encoding="utf-8"
-        )
-        where = "proxy_headers" if url_scheme == "https" else "headers"
-        options[where] = {"Proxy-Authorization": secret}
+    if authorization := proxy_authorization(proxy):
+        options["proxy_headers" if url_scheme == "https" else "headers"] = authorization
     return options
+
+
+def proxy_authorization(proxy: Proxy | None) -> dict[str, str]:
+    """The header with user and password of an HTTP proxy; empty without them."""
+    if proxy is None or proxy.is_socks or (proxy.username is None and proxy.password is None):
+        return {}
+    secret = aiohttp.encode_basic_auth(proxy.username or "", proxy.password or "", encoding="utf-8")
+    return {"Proxy-Authorization": secret}
 
 
 def fault_of_proxy(error: BaseException) -> str | None:

@@ -26,7 +26,7 @@ from tests.fixtures.signals import until_true
 from tests.fixtures.simulator import NOW_MS, Simulator
 from timing.clock import SystemClock
 from venues import VENUES
-from venues.errors import SourceDown
+from venues.errors import ExchangeError, SourceDown
 from venues.venue import Endpoint
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
@@ -181,6 +181,35 @@ async def test_faults_of_a_proxy_are_its_own(scheme: str, answer: bytes, cause: 
     for line in logged:
         assert line["proxy"] == f"127.0.0.1:{port}"
     assert len(logged) == (scheme == "https" and bool(answer))
+
+
+REPEATS = {
+    "an error page": b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 1000\r\n\r\n<pre>",
+    "a page of success": b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n<pre>",
+    "no HTTP": b"",
+}
+
+
+@pytest.mark.parametrize("form", REPEATS)
+@pytest.mark.parametrize("variable", ["binance_proxy", "http_proxy"])
+async def test_a_proxy_that_repeats_its_password(variable: str, form: str) -> None:
+    """A page about what is wrong with a request may hold the whole request."""
+    password = "a-long-password-" * 9  # it reaches over the end of what is told
+
+    async def repeat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        (line,) = [line for line in head.split(b"\r\n") if line.startswith(b"Proxy-Auth")]
+        writer.write(REPEATS[form] + line.ljust(1000))
+        await writer.drain()
+
+    async with serving(repeat) as port:
+        settings = {variable: f"http://ops:{password}@127.0.0.1:{port}"}
+        async with behind(**settings) as client:
+            with structlog.testing.capture_logs() as logged, pytest.raises(ExchangeError) as error:
+                await server_time_ms(client, BINANCE)
+    (secret,) = basic("ops", password).split()[2:]
+    for half in (secret[:20], secret[20:40]):
+        assert half.decode() not in f"{logged}{error.value!r}{error.value}"
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5h"])
