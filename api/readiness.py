@@ -22,7 +22,7 @@ _LONGEST_REASON: Final = 300
 
 def locks_state(health: StoreHealth, prefix: str, ttl_s: float) -> str:
     """`ok`, or which leases will not end by themselves and what to do."""
-    told = []
+    problems = []
     longest_ms = max(_LEAST_SUSPICIOUS_MS, 4 * round(ttl_s * 1000))
     for key, lock in health.locks.items():
         if lock.left_ms is None:
@@ -31,11 +31,11 @@ def locks_state(health: StoreHealth, prefix: str, ttl_s: float) -> str:
             how_long = f"for {lock.left_ms // 1000} s more and has sent no heartbeat"
         else:
             continue
-        told.append(
+        problems.append(
             f"{key} is held by {lock.holder} {how_long}: if that process is gone, delete the key"
             f" {prefix}{key}; until then no job of this lane runs"
         )
-    return "; ".join(told) or "ok"
+    return "; ".join(problems) or "ok"
 
 
 def exchanges_state(
@@ -50,16 +50,16 @@ def exchanges_state(
     Runs that failed for other reasons are skipped: they tell nothing about the exchanges. The
     error of a run that an exchange failed begins with the exchange's name.
     """
-    told = []
+    problems = []
     for exchange in exchanges:
         left_ms, cause = pauses.get(exchange, (0, ""))
         if left_ms > _LONGEST_PAUSE_MS:
-            told.append(
+            problems.append(
                 f"{exchange} is paused for {left_ms // 1000} s more: {_short(cause)}; nothing is"
                 " asked of it until then from this address (EGRESS_ID)"
             )
         if (problem := _list_problem(lists.get(exchange))) is not None:
-            told.append(f"{exchange}: {problem}")
+            problems.append(f"{exchange}: {problem}")
     newest: dict[str, tuple[str, LastRun]] = {}  # by kind of job
     for job in sorted(jobs, key=_ended_at_ms):
         if job.last and job.produces and _is_about_exchanges(job.last, exchanges):
@@ -68,14 +68,14 @@ def exchanges_state(
         if run.state == "complete":
             absent = _mapping(run, "absent")
             ended = f"in the run of {job_id} that ended at {utc_text(run.finished_at_ms)}"
-            told += [
+            problems += [
                 f"{exchange} brought nothing {ended}: {_short(str(absent[exchange]))}"
                 for exchange in exchanges
                 if exchange in absent
             ]
         else:
-            told.append(describe_run(job_id, run))
-    return "; ".join(told) or "ok"
+            problems.append(describe_run(job_id, run))
+    return "; ".join(problems) or "ok"
 
 
 def writes_state(refusal: str | None, jobs: Sequence[JobRecord]) -> str:
