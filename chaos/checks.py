@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
-from chaos.left_out_rows import failures, holes, market_key, without
+from chaos.left_out_rows import failures, holes, market_key, settlements_left
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
@@ -318,7 +318,6 @@ def check_funding_document(
         return findings
     lacks = {f"{lack['exchange']}:{lack['symbol']}" for lack in document["missing"]}
     absent = _absent_exchanges(document)
-    left_out = holes(document, "funding_rate", MINUTE_MS)
     present = set()
     for market in document["markets"]:
         key = f"{market['exchange']}:{market['symbol']}"
@@ -327,8 +326,8 @@ def check_funding_document(
         if expected is None:
             findings.add(f"{key}: not traded, or no true data")
         else:
-            complete = without(expected, left_out.get(key, ()))
             rows = market["rows"]
+            complete = settlements_left(expected, rows, document, key)
             if len(complete) < len(expected):  # an older one is kept in its place
                 rows = rows[-len(complete) :]
             if rows != complete:
