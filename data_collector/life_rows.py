@@ -102,8 +102,8 @@ def settlements_of_life(series: FundingSeries, begin_ms: int) -> FundingSeries:
     if not begin_ms or not len(rows) or settlement_instant(rows[0][TIME]) > begin_ms:
         return series
     kept = [row for row in rows if settlement_instant(row[TIME]) > begin_ms]
-    left_out = [row for row in series.left_out if settlement_instant(row.time_ms) > begin_ms]
-    return replace(series, rows=kept, left_out=left_out)
+    left_out = (row for row in series.left_out if settlement_instant(row.time_ms) > begin_ms)
+    return replace(series, rows=kept, left_out=tuple(left_out))
 
 
 def _may_be_older(market: Market, first_ms: int, interval_ms: int) -> bool:
