@@ -17,7 +17,7 @@ from addresses.proxy import Proxy
 from budgets.budget import Ticket
 from budgets.connection_errors import private_cause, public_cause, send_once
 from budgets.headers import answered_at_ms
-from budgets.informational import BoundedResponse
+from budgets.informational import bound_informational
 from budgets.proxies import (
     base_url_of,
     egress_id_of,
@@ -158,13 +158,13 @@ class ExchangeClient:
             connector = socks_connector(proxy, limit=limit, keepalive_timeout=keepalive_s)
         else:
             connector = aiohttp.TCPConnector(limit=limit, keepalive_timeout=keepalive_s)
+        bound_informational(connector)
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept": "application/json", "User-Agent": "perpcache"},
             timeout=aiohttp.ClientTimeout(total=self._request_s, sock_connect=CONNECT_TIMEOUT_S),
             middlewares=(send_once,),
-            response_class=BoundedResponse,
             read_bufsize=_BUFFER,
             trust_env=False,  # it would read ~/.netrc too; the settings know of proxies
         )

@@ -183,6 +183,17 @@ async def test_faults_of_a_proxy_are_its_own(scheme: str, answer: bytes, cause: 
     assert len(logged) == (scheme == "https" and bool(answer))
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_proxy_that_only_promises_an_answer(scheme: str) -> None:
+    """Nothing else would run in this process meanwhile, not even the deadline."""
+    promises = HttpProxy({}, answer=b"HTTP/1.1 100 Continue\r\n\r\n" * 5000)
+    async with serving(promises.talk) as port:
+        client = behind(scheme, binance_proxy=f"http://127.0.0.1:{port}")
+        with pytest.raises(SourceDown, match="more than 10 informational answers"):
+            async with client:
+                await _once(client, BINANCE)
+
+
 REPEATS = {
     "an error page": b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 1000\r\n\r\n<pre>",
     "a page of success": b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n<pre>",

@@ -1,4 +1,4 @@
-"""Private parts of libraries that the stores' clients use: there, and looked at in this version."""
+"""Private parts of libraries that our clients use: there, and looked at in this version."""
 
 from importlib.metadata import version
 
@@ -9,9 +9,10 @@ from stores.hot.upstash_client import UpstashStore
 from tests.fixtures.upstash import UpstashEndpoint
 
 # By distribution: the version at which to look again, where, and what for.
-# No public way was found: redis closes a connection only after its bytes are taken, and Upstash's
-# client takes no HTTP client of ours.
+# No public way was found: redis closes a connection only after its bytes are taken, Upstash's
+# client takes no HTTP client of ours, and aiohttp makes its connections itself.
 LOOK_AGAIN = {
+    "aiohttp": ((3, 15), "budgets/informational.py, bound_informational: its own connections"),
     "redis": ((8, 2), "stores/hot/redis_client.py, _discard: aborts what a stalled server keeps"),
     "upstash-redis": (
         (1, 9),
