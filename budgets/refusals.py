@@ -70,6 +70,9 @@ def judge(
     kind = _kind(venue, status, error.code if error else None, lower, page=page)
     if kind is None:
         return None
+    by_network = page and _TOO_FAST.search(lower) is not None
+    if kind is RateLimited and by_network and retry_after_s(headers, now_ms) is None:
+        kind = TooFast  # nothing is said about the exchange's own windows
     if request.endpoint is not Endpoint.TIME:
         kind = Blocked if kind is Restricted else kind
     elif kind is Blocked:

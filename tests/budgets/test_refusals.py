@@ -236,7 +236,7 @@ FORBIDDEN = b"<html><head><title>403 Forbidden</title></head><body>nginx</body><
         (503, CLOUDFRONT_503, TooFast, TooFast),
         (403, RATE_1015, TooFast, TooFast),
         (200, RATE_1015, TooFast, TooFast),
-        (429, RATE_1015, RateLimited, RateLimited),
+        (429, RATE_1015, TooFast, TooFast),
         (503, b"Too many requests", TooFast, TooFast),
         (520, b"", TooFast, TooFast),
         (529, b"<html>overloaded</html>", TooFast, TooFast),
@@ -257,6 +257,14 @@ def test_who_refuses_us(
     assert type(_judge(f"{exchange} tickers", status, body)) is kind
     clock = "weight" if exchange == "binance" else exchange
     assert type(_judge(clock, status, body)) is at_the_clock
+
+
+@pytest.mark.parametrize("request_name", ["weight", "bybit tickers"])
+def test_a_network_that_says_how_long_is_obeyed(request_name: str) -> None:
+    told = _judge(request_name, 429, RATE_1015, {"Retry-After": "30"})
+    assert isinstance(told, RateLimited)
+    assert told.until_ms == NOW_MS + 30_000
+    assert told.by_network
 
 
 def test_a_page_is_quoted_without_its_style_and_script() -> None:
