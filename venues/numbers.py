@@ -81,4 +81,4 @@ def shown(value: object, length: int = 40) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return len(text) <= _LONGEST and _NUMBER.fullmatch(text) is not None
+    return 0 < len(text) <= _LONGEST and _NUMBER.fullmatch(text) is not None
