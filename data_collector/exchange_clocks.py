@@ -5,7 +5,7 @@ agrees with is all there is.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
@@ -146,7 +146,8 @@ class Clocks:
             clocks,
             dict(sorted({**self._contradicted(), **verdict.warnings, **verdict.wrong}.items())),
         )
-        self.last_as_of.believe(present.slowest().now_ms())
+        if _is_confirmed([times[exchange] for exchange in clocks], others):
+            self.last_as_of.believe(present.slowest().now_ms())
         return present
 
     async def clock(self, exchange: Exchange) -> ExchangeClock:
@@ -260,6 +261,15 @@ class Clocks:
                 endpoint=Endpoint.TIME,
             )
         return server_ms
+
+
+def _is_confirmed(clocks: Sequence[int], others: Sequence[Witness]) -> bool:
+    """Whether another witness agrees with the smallest clock. Only then may its time become the
+    last `as_of`: it would be a second witness for that same clock."""
+    smallest, *rest = sorted(clocks)
+    witnesses = [Witness("", time_ms) for time_ms in rest]
+    witnesses += [other for other in others if not other.at_least]
+    return any(witness.agrees(Witness("", smallest)) for witness in witnesses)
 
 
 def _now(clocks: Mapping[Exchange, ExchangeClock]) -> dict[Exchange, int]:

@@ -13,6 +13,7 @@ import structlog
 from data_collector.exchange_clocks import ExchangeClock
 from data_collector.fetch_strategies import fetch_funding
 from data_collector.funding_rules import (
+    CLOCK_TOLERANCE_MS,
     LONGEST_INTERVAL_HOURS,
     PUBLICATION_MS,
     SHORTEST_INTERVAL_HOURS,
@@ -47,8 +48,6 @@ _BULK_FROM: Final = 10
 # Only short windows: the answer may be incomplete over long ones.
 _MAX_PAGES: Final = 12
 _SHORT_WINDOW_MS: Final = (LONGEST_INTERVAL_HOURS + 1) * HOUR_MS
-# A series checked later than the exchange's present by more than this is not used.
-_CLOCK_TOLERANCE_MS: Final = 5 * MINUTE_MS
 
 log = structlog.get_logger(__name__)
 
@@ -168,7 +167,7 @@ class ExchangeFunding:
 
     def _series(self, market: Market, now_ms: int) -> FundingSeries | None:
         series = self._known.get(market.key)
-        if series is None or series.checked_at_ms > now_ms + _CLOCK_TOLERANCE_MS:
+        if series is None or series.checked_at_ms > now_ms + CLOCK_TOLERANCE_MS:
             return None
         return settlements_of_life(series, _begin_ms(market))
 
@@ -343,7 +342,7 @@ class ExchangeFunding:
         self._results.missing.append(missing)
         series = self._known.get(market.key)
         if series is not None:
-            if series.checked_at_ms > self._clock.now_ms() + _CLOCK_TOLERANCE_MS:
+            if series.checked_at_ms > self._clock.now_ms() + CLOCK_TOLERANCE_MS:
                 # Checked by a wrong clock: complete no further than its last settlement.
                 last_ms = settlement_instant(series.rows[-1][TIME]) if series.rows else 0
                 series = replace(series, checked_at_ms=min(last_ms, self._clock.now_ms()))

@@ -18,6 +18,8 @@ from market.timeframes import HOUR_MS, MINUTE_MS
 
 # How long after a full hour a settlement or a changed interval may be unpublished.
 PUBLICATION_MS: Final = 4 * MINUTE_MS
+# A time of checking that lies further ahead than this was told by a wrong clock.
+CLOCK_TOLERANCE_MS: Final = 5 * MINUTE_MS
 # How long a due settlement is waited for before it counts as left out.
 OVERDUE_MS: Final = 30 * MINUTE_MS
 SHORTEST_INTERVAL_HOURS: Final = 1

@@ -74,7 +74,8 @@ class EntryDecoder(Generic[T]):
             except msgspec.ValidationError as error:
                 yield Unreadable(str(error)[:100], symbol=_symbol_in(text))
             except DECODE_ERRORS:
-                yield Unreadable(f"not JSON: {shown(text[:60].decode('utf-8', 'replace'))}")
+                sent = shown(text[:60].decode("utf-8", "replace"))
+                yield Unreadable(f"not JSON: {sent}", symbol=_symbol_in(text))
 
 
 _SYMBOL: Final = re.compile(rb'"symbol"\s*:\s*"([^"\\]{1,100})"')

@@ -126,7 +126,8 @@ class PayloadErrors:
         """Whether a contract and its coin have usable names; else the entry is skipped."""
         if all(map(is_name, names)):
             return True
-        self.skip(Unreadable(f"unusable names: {', '.join(map(shown, names))}"))
+        reason = f"unusable names: {', '.join(map(shown, names))}"
+        self.skip(Unreadable(reason, symbol=names[0] if is_name(names[0]) else None))
         return False
 
     def decode(self, decoder: msgspec.json.Decoder[T], body: bytes) -> T:

@@ -51,7 +51,7 @@ def lives_now(
             before.life,
             launched_ms,
             absent_from_ms=None if before.active else absent_from_ms,
-            absent_until_ms=listed_before_ms,
+            absent_until_ms=min(listed_before_ms, seen_at_ms),  # later only by a wrong clock
         )
     return lives
 

@@ -27,7 +27,7 @@ if stored.err then
   stored = {{}}
 end
 local theirs, ours, new = {{}}, {{}}, {{}}
-for i = 1, #stored, 2 do theirs[stored[i]] = stored[i + 1] end
+for i = 1, #stored, 2 do if stored[i + 1] ~= '' then theirs[stored[i]] = stored[i + 1] end end
 for i = 1, #ARGV, 2 do
   local field, value = ARGV[i], ARGV[i + 1]
   if theirs[field] and theirs[field] ~= value then return {{field, theirs[field], ''}} end
@@ -76,7 +76,7 @@ async def claim(
         )
     if not field:
         return None
-    shown = foreign_text(theirs, _LONGEST)
+    shown = foreign_text(theirs.rpartition("@")[2], _LONGEST)  # without a user and password
     return OtherOwner(None if field == _ID else field, shown, ours.get(field))
 
 

@@ -132,6 +132,16 @@ def test_a_rate_that_may_be_old_is_left_out() -> None:
     assert merged_rates(candles, checked, as_of) == ([0.1, 0.1, 0.1, 0.1], False)
 
 
+def test_funding_checked_in_the_future_is_complete_to_its_last_settlement() -> None:
+    candles = [candle(MIDNIGHT + n * H4) for n in range(4)]
+    as_of = MIDNIGHT + 3 * H4 + 60_000
+    known = [(MIDNIGHT + 5, 0.1)]
+    wrong_clock = funding(known, checked_at_ms=as_of + 2 * 24 * HOUR_MS)
+    assert merged_rates(candles, wrong_clock, as_of) == ([0.1, 0.1, None, None], True)
+    little_ahead = funding(known, checked_at_ms=as_of + 5 * 60_000)
+    assert merged_rates(candles, little_ahead, as_of) == ([0.1, 0.1, 0.1, 0.1], False)
+
+
 def test_a_settlement_after_as_of_cannot_make_a_rate_old() -> None:
     candles = [candle(MIDNIGHT + n * H4) for n in range(2)]
     series = funding([(MIDNIGHT, 0.1)], checked_at_ms=MIDNIGHT + HOUR_MS, interval_hours=1)

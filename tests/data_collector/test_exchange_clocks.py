@@ -144,6 +144,18 @@ async def test_one_exchange_is_not_believed_against_our_own_elapsed_time() -> No
         assert (await reading.present()).as_of_ms == NOW + 600 * S
 
 
+async def test_a_clock_that_nothing_confirmed_is_no_witness_for_itself() -> None:
+    """Bybit alone answered first, hours behind; Binance comes back with the right time."""
+    last = LastAsOf(lambda: 0.0)
+    answers = Answers({BYBIT: NOW - 3 * H})
+    async with clocks(answers, last_as_of=last) as reading:
+        assert (await reading.present()).as_of_ms == NOW - 3 * H
+    answers = Answers({BINANCE: NOW, BYBIT: NOW - 3 * H})
+    async with clocks(answers, last_as_of=last) as reading:
+        present = await reading.present()
+    assert (present.as_of_ms, list(present.clocks)) == (NOW, [BINANCE])
+
+
 # --- behind the stored document ------------------------------------------------------------------
 
 

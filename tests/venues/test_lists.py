@@ -167,3 +167,26 @@ def test_keys_twice_and_other_lists_before_ours() -> None:
     text = text.replace("}]}}", '}]},"more":{"list":[7]}}')
     with pytest.raises(BadPayload, match="not to be told from others"):
         parse_tickers(BYBIT, text.encode())
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"x": "\ud800"},
+        {"x": float("nan")},
+        {"base": ""},
+        {"base": None},
+        {"base": "A B"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("exchange", list(Exchange))
+def test_an_unreadable_entry_of_a_known_contract_names_it(
+    exchange: Exchange, odd: dict[str, Any]
+) -> None:
+    """So that the list does not count as one that lacks it."""
+    entries = [contract(exchange, "BTCUSDT"), contract(exchange, "AUSDT", **odd)]
+    page = parse_instruments(exchange, body(exchange, entries), quote="USDT")
+    readable = {row.market.symbol for row in page.rows}
+    assert "BTCUSDT" in readable
+    assert "AUSDT" in readable | set(page.unread)

@@ -94,6 +94,17 @@ async def test_what_others_wrote_is_shown_without_its_escapes(store: HotStore) -
     assert other is not None and other.theirs.startswith("[31m x") and len(other.theirs) < 100
 
 
+async def test_what_others_wrote_is_shown_without_its_password(store: HotStore) -> None:
+    await store.execute("HSET", OWNER_KEY, "binance", "https://user:geheim@other.example")
+    other = await claim(store, LIVE, None)
+    assert other is not None and other.theirs == "other.example"
+
+
+async def test_an_empty_field_of_a_record_is_none(store: HotStore) -> None:
+    await store.execute("HSET", OWNER_KEY, "INSTALLATION_ID", "", "binance", "")
+    assert await claim(store, LIVE, None) is None
+
+
 async def test_a_store_that_takes_no_writes_refuses_a_first_claim_alone(
     store: HotStore, redis_url: str
 ) -> None:
