@@ -15,8 +15,7 @@ from api.parts import Parts
 from api.readiness import LOCKS, exchanges_state, locks_state, writes_state
 from api.state import RequestParts
 from api.tokens import Tokens
-from budgets.proxies import egress_id_of
-from budgets.shared_budgets import pause_key
+from budgets.proxies import egress_id_of, pause_key
 from cache_manager import DocumentMeta
 from config import Settings
 from database import DatabaseUnavailable, ListingState

@@ -7,14 +7,13 @@ import aiohttp
 from addresses.proxy import SOCKS_PACKAGE, Proxy
 from budgets.connection_errors import origin_of
 from config import Settings
-from market.markets import Exchange
-from venues import VENUES
+from market.markets import LIVE_ADDRESSES, Exchange
 
 _PROXY_REFUSES: Final = 407
 
 
 def base_url_of(settings: Settings, exchange: Exchange) -> str:
-    return settings.base_url(exchange) or VENUES[exchange].base_url
+    return settings.base_url(exchange) or LIVE_ADDRESSES[exchange]
 
 
 def proxy_of(settings: Settings, exchange: Exchange) -> Proxy | None:
@@ -29,6 +28,11 @@ def egress_id_of(settings: Settings, exchange: Exchange) -> str:
     """
     proxy = proxy_of(settings, exchange)
     return settings.egress_id if proxy is None else proxy.egress_id(settings.egress_id)
+
+
+def pause_key(egress_id: str, exchange: Exchange) -> str:
+    """The key of the exchange's pause for one public address."""
+    return f"pause:{egress_id}:{exchange}"
 
 
 def socks_connector(proxy: Proxy, *, limit: int, keepalive_timeout: float) -> aiohttp.BaseConnector:

@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from budgets.proxies import pause_key
 from logging_setup import OutageLog
 from market.markets import Exchange
 from stores.hot.redis_client import NativeStore
@@ -111,11 +112,6 @@ class _Block:
     until: float = 0.0
     size: int = 1
     used: int = 0
-
-
-def pause_key(egress_id: str, exchange: Exchange) -> str:
-    """The key of the exchange's pause for one public address."""
-    return f"pause:{egress_id}:{exchange}"
 
 
 class SharedBudgets:

@@ -16,6 +16,7 @@ from metrics.event_loop import loop_lag, process_registry
 _HTTP_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _HTTP_BOUNDS: Final = (*map(floatToGoString, _HTTP_S), "+Inf")
 _METHODS: Final = frozenset(("GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"))
+_TOKENS: Final = ("API_TOKEN", "CRON_SECRET", "READ_TOKEN")  # the settings that name tokens
 OTHER: Final = "other"  # label for unknown paths and methods
 
 
@@ -93,6 +94,8 @@ class ApiMetrics:
             ["setting"],
             registry=self.registry,
         )
+        for setting in _TOKENS:  # counted from zero, so that the first one shows as an increase
+            self._wrong_tokens.labels(setting)
 
     def answered(self, method: str, route: str, status: int, duration_s: float | None) -> None:
         """Counts an answer. `route` is a template; `duration_s` is None for a long poll."""
