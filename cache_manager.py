@@ -73,6 +73,17 @@ return 'ok'
 """
 
 
+# published_at(meta): the store's time in ms, or 1 ms after the stored document's if that is later.
+_PUBLISHED_AT: Final = f"""
+local stored = redis.pcall('GET', KEYS[1])
+stored = type(stored) == 'string' and string.match(stored, '"published_at":(%d+)')
+local last = tonumber(stored or '')
+if not last or last + 1 >= {_LARGEST_TIME} then last = -1 end
+local time = redis.call('TIME')
+return math.max(time[1] * 1000 + math.floor(time[2] / 1000), last + 1)
+"""
+
+
 class StaleVersion(Exception):
     """The stored document has this version or a later one; nothing was changed."""
 
@@ -88,6 +99,8 @@ class DocumentMeta:
     `stored_hash` is of the zlib stream, `stored_bytes` the length of its base64 text.
     `content_hash` distinguishes contents of one version: the hash of the stream, or of the JSON in
     documents of earlier releases.
+    `published_ms`: the store's time at the publish, later than that of the version before even if
+    that clock is set back; 0 in documents of earlier releases.
     """
 
     name: str
@@ -98,6 +111,7 @@ class DocumentMeta:
     stored_bytes: int
     json_bytes: int
     stored_hash: str
+    published_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +154,7 @@ class CacheManager:
         self._channel = store.channel(PUBLISHED) if store.kind == "native" else ""
         self._put_piece = store.script(_PUT_PIECE)
         self._publish = store.script(_PUBLISH)
+        self._published_at = store.script(_PUBLISHED_AT)
 
     async def next_version(self, name: str, as_of_ms: int) -> int:
         """The version to publish with; it rises even if the store has lost the last one.
@@ -174,6 +189,9 @@ class CacheManager:
         stream = TextStream(document, self._piece_bytes)
         try:
             await self._stage(staging, stream, lease)
+            published_ms = await retry_under_lease(
+                lease, lambda: self._published_at.run([f"{key}:meta"], [])
+            )
             meta = DocumentMeta(
                 name=name,
                 version=version,
@@ -183,6 +201,7 @@ class CacheManager:
                 stored_bytes=stream.written,
                 json_bytes=document.text_bytes,
                 stored_hash=stream.hash,
+                published_ms=int(published_ms),
             )
             answer = await retry_under_lease(
                 lease,
@@ -307,6 +326,7 @@ def _meta_text(meta: DocumentMeta) -> bytes:
             "stored_bytes": meta.stored_bytes,
             "json_bytes": meta.json_bytes,
             "stored_hash": meta.stored_hash,
+            "published_at": meta.published_ms,
         }
     )
 
@@ -330,6 +350,7 @@ def _meta(name: str, text: bytes | None) -> DocumentMeta | None:
             stored_bytes=stored_bytes,
             json_bytes=_number(found["json_bytes"], _MOST_DEFLATED * stored_bytes),
             stored_hash=_hash(found["stored_hash"]),
+            published_ms=_number(found.get("published_at", 0), _LARGEST_TIME),
         )
     except (ValueError, KeyError, TypeError) as error:
         # The next publish replaces it.

@@ -110,6 +110,34 @@ async def test_versions_rise(cache: CacheManager, lease: Lease, store: HotStore)
     assert await cache.next_version("4h", 5000) == 5000  # the store was lost: as_of still rises
 
 
+async def test_publications_have_the_time_of_the_store(
+    cache: CacheManager, lease: Lease, store: HotStore
+) -> None:
+    seconds, _ = await store.execute("TIME")
+    first = await save(cache, lease, 10)
+    ended, _ = await store.execute("TIME")
+    assert int(seconds) * 1000 <= first.published_ms <= int(ended) * 1000 + 1000
+    # The clock of the store was ahead, and is set back.
+    ahead = first.published_ms + 3_600_000
+    text = await store.execute("GET", "cache:4h:meta")
+    moved = text.replace(b"%d" % first.published_ms, b"%d" % ahead)
+    await store.execute("SET", "cache:4h:meta", moved)
+    second = await save(cache, lease, 11)
+    assert second.published_ms == ahead + 1
+    assert await cache.read_meta("4h") == second
+    # No clock leads to this one.
+    absurd = moved.replace(b"%d" % ahead, b"%d" % (10**14 - 1))
+    await store.execute("SET", "cache:4h:meta", absurd)
+    third = await save(cache, lease, 12)
+    assert first.published_ms < third.published_ms < ahead
+    # A meta of an earlier release has no such time.
+    old = text[: text.index(b',"published_at"')] + b"}"
+    await store.execute("SET", "cache:4h:meta", old)
+    kept = await cache.read_meta("4h")
+    assert kept is not None and (kept.version, kept.published_ms) == (10, 0)
+    assert third.published_ms < (await save(cache, lease, 13)).published_ms < ahead
+
+
 async def test_an_older_document_never_replaces_a_newer_one(
     cache: CacheManager, lease: Lease
 ) -> None:

@@ -105,7 +105,8 @@ class CoinRecords:
     async def import_coins(self, records: Iterable[CoinRecord]) -> int:
         """Inserts or replaces markets by Market.key, in one transaction.
 
-        Metadata is merged as in `Markets.save_metadata`. Returns how many markets were new.
+        Metadata is merged as in `Markets.save_metadata`, but the later one stays whatever its time.
+        Returns how many markets were new.
         """
         chosen = {record.market.key: record for record in records}
         columns = to_columns(

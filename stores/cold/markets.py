@@ -7,7 +7,7 @@ from typing import Final
 import asyncpg
 
 from market.markets import Coin, Exchange, ListedMarket, Market, Meta
-from market.timeframes import Timeframe
+from market.timeframes import MINUTE_MS, Timeframe
 from market.unconfirmed_lists import UnconfirmedList, unconfirmed_list
 from stores.cold.coin_metadata import (
     finite_or_none,
@@ -19,6 +19,9 @@ from stores.cold.coin_metadata import (
 from stores.cold.listings import refusal, shortened
 from stores.cold.lives import known_markets, lives_now, mark_absent, save_lives
 from stores.cold.pool import Connection, DatabasePool
+
+# Another run may end a little later than a newer one. Metadata further ahead is of a wrong clock.
+_MOST_AHEAD_MS: Final = 10 * MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +145,14 @@ class Markets:
     ) -> None:
         """Stores metadata by Market.key; NaN and infinities are stored as NULL.
 
-        Values with an older `computed_at_ms` never replace newer ones. Names that are missing
-        keep their value, except hurst, entropy and realised_volatility, which become NULL.
+        Values with an older `computed_at_ms` never replace newer ones, except those of a time that
+        has not come yet. Names that are missing keep their value, except hurst, entropy and
+        realised_volatility, which become NULL.
         """
         rows = [(key, timeframe, computed_at_ms, meta) for key, meta in values.items()]
 
         async def write(connection: Connection) -> None:
-            await write_metadata(connection, rows)
+            await write_metadata(connection, rows, most_ahead_ms=_MOST_AHEAD_MS)
 
         if rows:
             await self._pool.write(write)

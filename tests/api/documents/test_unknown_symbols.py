@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from email.utils import formatdate
 from typing import Any
 
 import orjson
@@ -48,7 +49,7 @@ async def test_validators_that_match_anything_do_not_hide_that_symbols_are_unkno
     native_published: ServedApi,
 ) -> None:
     api = native_published
-    later = "Fri, 01 Jan 2100 00:00:00 GMT"
+    later = formatdate(time.time(), usegmt=True)
     for method in ("GET", "GET", "HEAD"):
         for conditions in ({"If_None_Match": "*"}, {"If_Modified_Since": later}):
             for query, status in (

@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -207,6 +208,36 @@ async def test_metadata_is_of_a_market_and_timeframe(database: Database) -> None
     [record] = (await database.coin_records.list_coins())[:1]
     assert set(record.metadata) == {Timeframe.H4, Timeframe.H8}
     assert await database.coin_records.list_coins(Exchange.BYBIT) == []
+
+
+async def test_metadata_of_a_time_that_has_not_come_is_replaced(database: Database) -> None:
+    minute, key = 60_000, "binance:AUSDT"
+    await database.markets.save_markets(Exchange.BINANCE, [listed("AUSDT")], seen_at_ms=SEEN_MS)
+
+    async def hurst() -> tuple[float | None, int]:
+        [record] = await database.coin_records.list_coins(Exchange.BINANCE)
+        known = record.metadata[Timeframe.H4]
+        assert known.values["beta"] == 1.0
+        return known.values["hurst"], known.computed_at_ms
+
+    ahead_ms = SEEN_MS + 10 * minute
+    numbers = {"hurst": 0.9, "beta": 1.0}
+    await database.markets.save_metadata(Timeframe.H4, {key: numbers}, computed_at_ms=ahead_ms)
+    # Another run may have been a little later.
+    await database.markets.save_metadata(
+        Timeframe.H4, {key: {"hurst": 0.1}}, computed_at_ms=SEEN_MS
+    )
+    assert await hurst() == (0.9, ahead_ms)
+    for at_ms, number in ((SEEN_MS - 1, 0.2), (SEEN_MS, 0.3)):
+        await database.markets.save_metadata(
+            Timeframe.H4, {key: {"hurst": number}}, computed_at_ms=at_ms
+        )
+        assert await hurst() == (number, at_ms)
+    # An import merges what another service exported: the later one stays.
+    [record] = await database.coin_records.list_coins(Exchange.BINANCE)
+    earlier = {Timeframe.H4: CoinMetadata({"hurst": 0.4}, SEEN_MS - 60 * minute)}
+    await database.coin_records.import_coins([replace(record, metadata=earlier)])
+    assert await hurst() == (0.3, SEEN_MS)
 
 
 async def test_enabling_is_all_or_nothing(database: Database) -> None:
