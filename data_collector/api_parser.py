@@ -147,7 +147,7 @@ def parse_instruments(exchange: Exchange, body: bytes, *, quote: str) -> AnswerP
     fail = PayloadErrors(exchange, Endpoint.INSTRUMENTS, None)
     page = VENUES[exchange].read_instruments(body, quote, fail)
     _log_skipped(exchange, Endpoint.INSTRUMENTS, fail)
-    return page._replace(unread=fail.skipped_symbols)
+    return page._replace(unread=fail.unread)
 
 
 def parse_tickers(exchange: Exchange, body: bytes) -> list[Ticker]:

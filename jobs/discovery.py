@@ -15,6 +15,7 @@ from database import Database, DatabaseUnavailable, SavedMarkets
 from job_queue.records import JobRecord
 from jobs.context import JobContext, JobFailed, Outcome, Progress
 from market.markets import Exchange
+from market.unread_entries import UnreadEntry
 from stores.hot.leases import Lease
 from venues.errors import ExchangeError
 
@@ -42,7 +43,7 @@ class DiscoveryResult:
         by_exchange: dict[str, dict[str, object]] = {
             "absent": {str(name): why for name, why in self.failures.items()},
             "unconfirmed": {**unconfirmed},
-            "refused": {str(name): list(found.refused) for name, found in saved if found.refused},
+            "refused": {str(name): list(told) for name, found in saved if (told := found.told)},
         }
         return {
             "markets": sum(self.found.values()),
@@ -69,7 +70,7 @@ async def run_discovery(
     async def discover(exchange: Exchange) -> None:
         seen_at_ms = client.clock.wall_ms()
         try:
-            unread: set[str] = set()
+            unread: list[UnreadEntry] = []
             listed = await fetch_listed(run, exchange, quote, unread)
             saved[exchange] = await database.markets.save_markets(
                 exchange, listed, seen_at_ms=seen_at_ms, unread=unread
@@ -119,8 +120,8 @@ async def list_markets(context: JobContext, progress: Progress) -> Outcome:
 
 
 def _log_saved(exchange: Exchange, markets: int, saved: SavedMarkets) -> None:
-    if saved.refused:
-        log.warning("markets_not_storable", exchange=exchange, markets=saved.refused)
+    if saved.told:
+        log.warning("markets_left_out", exchange=exchange, markets=saved.told)
     if saved.unconfirmed:
         log.warning(
             "list_unconfirmed",

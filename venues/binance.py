@@ -258,10 +258,14 @@ def _read_instruments(body: bytes, quote: str, fail: PayloadErrors) -> AnswerPag
             None,
         )
         for row in listed
-        if row.contractType == "PERPETUAL"
-        and row.status == "TRADING"
-        and row.quoteAsset == row.marginAsset == quote
-        and fail.is_named(row.symbol, row.baseAsset)
+        if fail.is_to_collect(
+            row.symbol,
+            row.baseAsset,
+            (row.contractType, ("PERPETUAL",)),
+            (row.status, ("TRADING",)),
+            (row.quoteAsset, (quote,)),
+            (row.marginAsset, (quote,)),
+        )
         and row.baseAsset
     ]
     return AnswerPage(rows, sent=len(listed))

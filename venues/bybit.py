@@ -320,12 +320,16 @@ def _read_instruments(body: bytes, quote: str, fail: PayloadErrors) -> AnswerPag
             _hours(int_or_0(row.fundingInterval)),
         )
         for row in fail.readable(_INSTRUMENTS(texts))
-        if row.contractType == "LinearPerpetual"
-        and row.status == "Trading"
-        and row.quoteCoin == row.settleCoin == quote
-        and row.symbolType in ("", None, "innovation")
-        and not row.isPreListing
-        and fail.is_named(row.symbol, row.baseCoin)
+        if not row.isPreListing
+        and fail.is_to_collect(
+            row.symbol,
+            row.baseCoin,
+            (row.contractType, ("LinearPerpetual",)),
+            (row.status, ("Trading",)),
+            (row.quoteCoin, (quote,)),
+            (row.settleCoin, (quote,)),
+            (row.symbolType, ("", None, "innovation")),
+        )
         and row.baseCoin
     ]
     cursor = result.nextPageCursor

@@ -78,13 +78,22 @@ class EntryDecoder(Generic[T]):
                 yield Unreadable(f"not JSON: {sent}", symbol=_symbol_in(text))
 
 
+class _Named(msgspec.Struct):
+    symbol: Any = None
+
+
+_NAMED: Final = msgspec.json.Decoder(_Named)
 _SYMBOL: Final = re.compile(rb'"symbol"\s*:\s*"([^"\\]{1,100})"')
 
 
 def _symbol_in(text: bytes) -> str | None:
     """The contract that an entry is about, where that can be read."""
-    found = _SYMBOL.search(text)
-    return found[1].decode("utf-8", "replace") if found else None
+    try:
+        symbol = _NAMED.decode(text).symbol
+    except DECODE_ERRORS:
+        found = _SYMBOL.search(text)
+        return found[1].decode("utf-8", "replace") if found else None
+    return symbol if isinstance(symbol, str) else None
 
 
 def read_each(

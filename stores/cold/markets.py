@@ -1,7 +1,7 @@
 """The tables coins and discoveries: which markets exist, and which of them are collected."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import asyncpg
@@ -9,6 +9,7 @@ import asyncpg
 from market.markets import Coin, Exchange, ListedMarket, Market, Meta
 from market.timeframes import MINUTE_MS, Timeframe
 from market.unconfirmed_lists import UnconfirmedList, unconfirmed_list
+from market.unread_entries import UnreadEntry, at_most_told
 from stores.cold.coin_metadata import (
     finite_or_none,
     market_from_row,
@@ -16,8 +17,8 @@ from stores.cold.coin_metadata import (
     to_columns,
     write_metadata,
 )
-from stores.cold.listings import refusal, shortened
 from stores.cold.lives import known_markets, lives_now, mark_absent, save_lives
+from stores.cold.names import encoding_of, refusals, told
 from stores.cold.pool import Connection, DatabasePool
 
 # Another run may end a little later than a newer one. Metadata further ahead is of a wrong clock.
@@ -30,15 +31,22 @@ class SavedMarkets:
     another contract under the same symbol.
 
     `unconfirmed`: how many it would have removed; it was not believed then, and nothing changed.
-    `refused`: the markets whose names cannot be stored, each with the reason.
+    `refused`: the markets whose names cannot be stored, each with the reason; `unread`: those that
+    are listed, but not in a form that could be stored.
     """
 
-    added: int
-    returned: int
-    delisted: int
+    added: int = 0
+    returned: int = 0
+    delisted: int = 0
     replaced: int = 0
     unconfirmed: int = 0
     refused: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Of `refused` and `unread` as many as are stored and told, the last with a count."""
+        return at_most_told(sorted((*self.refused, *self.unread)))
 
 
 class Markets:
@@ -101,31 +109,25 @@ class Markets:
         listed: Sequence[ListedMarket],
         *,
         seen_at_ms: int,
-        unread: Collection[str] = (),
+        unread: Sequence[UnreadEntry] = (),
     ) -> SavedMarkets:
         """Stores what `exchange` lists now; known markets that are not listed become inactive.
 
-        Those in `unread`, which are listed but could not be read, stay as they are.
+        Those that are listed but could not be read or stored stay as they are.
 
         A listing covers one quote, so only markets of the listed quotes can become inactive. One
         that would remove many of them changes nothing unless the one before, at least a minute
         ago, said the same (unconfirmed_lists.py). `enabled` is kept, and so is a known turnover if
-        the listing has none. It is one transaction; a market whose name PostgreSQL cannot store is
-        named in `refused`. Raises ValueError for an empty listing, which would deactivate every
-        market.
+        the listing has none. It is one transaction. Raises ValueError for a listing of which
+        nothing can be stored: an empty one would deactivate every market.
         """
         by_symbol = {entry.market.symbol: entry for entry in listed}
-        refused = {symbol: refusal(entry.market) for symbol, entry in by_symbol.items()}
-        by_symbol = {symbol: entry for symbol, entry in by_symbol.items() if not refused[symbol]}
-        if not by_symbol:
-            raise ValueError(f"{exchange}: an empty listing is refused")
-        told = tuple(f"{shortened(name)}: {why}" for name, why in sorted(refused.items()) if why)
 
         async def write(connection: Connection) -> SavedMarkets:
             async with connection.transaction():
                 # This mode blocks other writers but not readers.
                 await connection.execute("LOCK TABLE coins IN SHARE ROW EXCLUSIVE MODE")
-                return await _take_in(connection, exchange, by_symbol, told, seen_at_ms, unread)
+                return await _take_in(connection, exchange, by_symbol, unread, seen_at_ms)
 
         return await self._pool.write(write)
 
@@ -161,19 +163,31 @@ class Markets:
 async def _take_in(
     connection: Connection,
     exchange: Exchange,
-    listed: Mapping[str, ListedMarket],
-    refused: tuple[str, ...],
+    whole: Mapping[str, ListedMarket],
+    unread: Sequence[UnreadEntry],
     seen_at_ms: int,
-    unread: Collection[str],
 ) -> SavedMarkets:
     """Compares a list with what is stored, by symbol, and stores it if it is believed."""
+    encoding = await encoding_of(connection)
+    refused = await refusals(connection, (entry.market for entry in whole.values()), encoding)
+    listed = {symbol: entry for symbol, entry in whole.items() if symbol not in refused}
+    if not listed:
+        raise ValueError(f"{exchange}: an empty listing is refused")
     known = await known_markets(connection, exchange)
+    kept = {entry.symbol: entry for entry in unread if entry.symbol not in whole}
     listing = await connection.fetchrow(_LAST_LISTING, exchange)
     listed_before_ms = listing["finished_ms"] if listing and listing["finished_ms"] else 0
     lives = lives_now(known, listed, seen_at_ms=seen_at_ms, listed_before_ms=listed_before_ms)
     quotes = {entry.market.quote for entry in listed.values()}
-    active = [name for name, market in known.items() if market.active and market.quote in quotes]
-    delisted = [symbol for symbol in active if symbol not in listed and symbol not in unread]
+    active = {name for name, market in known.items() if market.active and market.quote in quotes}
+    delisted = [name for name in active if name not in whole and name not in kept]
+    unread_now = {
+        name: entry.why for name, entry in kept.items() if entry.expected or name in active
+    }
+    left_out = SavedMarkets(
+        refused=tuple(told(name, why, encoding) for name, why in sorted(refused.items())),
+        unread=tuple(told(name, why, encoding) for name, why in sorted(unread_now.items())),
+    )
     replaced = [
         symbol
         for symbol, life in lives.items()
@@ -184,9 +198,9 @@ async def _take_in(
     before = _unconfirmed_before(listing)
     found = unconfirmed_list(removed, len(active), before=before, seen_at_ms=seen_at_ms)
     if found is not None:
-        columns = (found.since_ms, list(found.removed), refused)
+        columns = (found.since_ms, list(found.removed), left_out.told)
         await connection.execute(_UNCONFIRMED, exchange, *columns)
-        return SavedMarkets(0, 0, 0, unconfirmed=len(removed), refused=refused)
+        return replace(left_out, unconfirmed=len(removed))
     rows = to_columns(
         (
             *(symbol, entry.market.base, entry.market.quote),
@@ -202,7 +216,7 @@ async def _take_in(
     )
     await save_lives(connection, exchange, lives, replaced)
     await mark_absent(connection, exchange, delisted, from_ms=seen_at_ms)
-    await connection.execute(_BELIEVED, exchange, refused)
+    await connection.execute(_BELIEVED, exchange, left_out.told)
     await connection.execute(
         "INSERT INTO discoveries VALUES ($1, $2, $3) ON CONFLICT (exchange)"
         " DO UPDATE SET (finished_ms, found) = ($2, $3)",
@@ -212,7 +226,13 @@ async def _take_in(
     )
     added = sum(symbol not in known for symbol in listed)
     returned = sum(symbol in known and not known[symbol].active for symbol in listed)
-    return SavedMarkets(added, returned, len(delisted), len(replaced), refused=refused)
+    return replace(
+        left_out,
+        added=added,
+        returned=returned,
+        delisted=len(delisted),
+        replaced=len(replaced),
+    )
 
 
 def _unconfirmed_before(listing: asyncpg.Record | None) -> UnconfirmedList | None:

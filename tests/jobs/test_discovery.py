@@ -302,7 +302,33 @@ async def test_a_contract_that_cannot_be_read_is_left_out_alone(database: Databa
         {"/v5/market/instruments-info": [odd]}, database, Exchange.BYBIT
     )
     assert result.failures == {}
-    assert result.saved[Exchange.BYBIT] == SavedMarkets(added=0, returned=0, delisted=0)
+    told = "ETHUSDT: its entry in the list of markets cannot be read"
+    assert result.saved[Exchange.BYBIT] == SavedMarkets(unread=(told,))
+    assert result.as_json()["refused"] == {"bybit": [told]}
+    assert result.found == {Exchange.BYBIT: 2}
+    stored = await coins(database)
+    assert {record.market.symbol for record in stored.values() if record.active} == set(names)
+
+
+async def test_a_contract_without_a_status_or_a_usable_name_is_kept_and_told(
+    database: Database,
+) -> None:
+    names = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+    path = "/v5/market/instruments-info"
+    await discover_served({path: [bybit_page(names, "")]}, database, Exchange.BYBIT)
+    body = json.loads(bybit_page([*names, "A/BUSDT"], ""))
+    body["result"]["list"][1]["status"] = None
+    body["result"]["list"][2]["symbol"] = "SOLUSDT "
+    odd = json.dumps(body).encode()
+    result, _ = await discover_served({path: [odd]}, database, Exchange.BYBIT)
+    assert result.as_json()["refused"] == {
+        "bybit": [
+            "A/BUSDT: its name, or its coin's, cannot be used",
+            "ETHUSDT: its entry in the list of markets does not say what it is or whether it"
+            " trades",
+            "SOLUSDT: its name, or its coin's, cannot be used",
+        ]
+    }
     stored = await coins(database)
     assert {record.market.symbol for record in stored.values() if record.active} == set(names)
 

@@ -8,6 +8,8 @@ import pytest
 from database import Database, ListingState, SavedMarkets
 from market.markets import Exchange, ListedMarket, Market
 from market.timeframes import Timeframe
+from market.unread_entries import CANNOT_BE_READ, NOT_CLEAR, UNUSABLE_NAME, UnreadEntry
+from tests.fixtures.postgres import DatabaseIn
 
 BYBIT = Exchange.BYBIT
 DAY_MS = 86_400_000
@@ -210,7 +212,7 @@ async def test_names_that_cannot_be_stored_are_told_and_cost_no_others(database:
     odd = ["A\0USDT", "\ud800USDT", "L" * 9000]
     found = await save(database, [*map(listed, odd), listed("GOODUSDT")], NOW_MS)
     why = "a name with characters that cannot be stored"
-    assert found.added == 1
+    assert (found.added, found.unread) == (1, ())
     assert found.refused == (
         f"A\\x00USDT: {why}",
         f"{'L' * 100}...: a name of 9000 characters, at most 100 can be stored",
@@ -239,7 +241,93 @@ async def test_failures_are_counted_until_a_list_is_read(database: Database) -> 
 async def test_an_entry_that_cannot_be_read_ends_no_market(database: Database) -> None:
     await save(database, whole(9), NOW_MS)
     found = await database.markets.save_markets(
-        BYBIT, whole(7), seen_at_ms=NOW_MS + 1, unread={"C008USDT", "UNKNOWNUSDT"}
+        BYBIT,
+        whole(7),
+        seen_at_ms=NOW_MS + 1,
+        unread=[
+            UnreadEntry("C008USDT", CANNOT_BE_READ),
+            UnreadEntry("UNKNOWNUSDT", CANNOT_BE_READ),
+            UnreadEntry("NEW/USDT", UNUSABLE_NAME, expected=True),
+            UnreadEntry("C001USDT", NOT_CLEAR, expected=True),  # and once more, readably
+        ],
     )
-    assert found.delisted == 1
+    assert found == SavedMarkets(
+        delisted=1,
+        unread=(
+            "C008USDT: its entry in the list of markets cannot be read",
+            "NEW/USDT: its name, or its coin's, cannot be used",
+        ),
+    )
+    assert (await state(database)).refused == found.unread
     assert await active(database) == [f"C00{number}USDT" for number in (*range(7), 8)]
+    # A list that is not believed tells of them too, and the next whole one does no more.
+    found = await database.markets.save_markets(
+        BYBIT, whole(2), seen_at_ms=NOW_MS + 2, unread=[UnreadEntry("C003USDT", NOT_CLEAR)]
+    )
+    assert (found.unconfirmed, len(found.unread)) == (5, 1)
+    assert (await state(database)).refused == found.unread
+    await save(database, whole(9), NOW_MS + 3)
+    assert (await state(database)).refused == ()
+
+
+async def test_of_many_that_cannot_be_taken_the_first_are_named_and_the_others_counted(
+    database: Database,
+) -> None:
+    odd = [f"ODD{number:03}\n" for number in range(300)]
+    found = await database.markets.save_markets(
+        BYBIT,
+        [*whole(1), *(listed(f"{'L' * 101}{number}") for number in range(5))],
+        seen_at_ms=NOW_MS,
+        unread=[UnreadEntry(name, UNUSABLE_NAME, expected=True) for name in odd],
+    )
+    assert (len(found.unread), len(found.refused)) == (300, 5)
+    told = (await state(database)).refused
+    assert told == found.told
+    assert len(told) == 20
+    assert told[5] == "ODD000\\n: its name, or its coin's, cannot be used"
+    assert told[19] == (
+        "ODD014\\n: its name, or its coin's, cannot be used (and 285 more contracts are left out)"
+    )
+
+
+async def test_a_known_market_whose_coin_cannot_be_stored_any_more_stays(
+    database: Database,
+) -> None:
+    await save(database, whole(9), NOW_MS)
+    renamed = ListedMarket(Market(BYBIT, "C008USDT", "C\0", "USDT", LAUNCH_MS), None)
+    found = await save(database, [*whole(8), renamed], NOW_MS + 1)
+    assert (found.delisted, len(found.refused)) == (0, 1)
+    assert len(await active(database)) == 9
+
+
+@pytest.mark.parametrize(
+    ("encoding", "held"),
+    [
+        ("LATIN1", ["CAFÉUSDT", "GOODUSDT"]),
+        ("EUC_JP", ["CAFÉUSDT", "GOODUSDT", "猫USDT"]),
+        ("SQL_ASCII", ["CAFÉUSDT", "GOODUSDT", "猫USDT", "龙虾USDT"]),
+        ("UTF8", ["CAFÉUSDT", "GOODUSDT", "猫USDT", "龙虾USDT"]),
+    ],
+)
+async def test_a_name_that_the_databases_encoding_lacks_fails_alone(
+    database_in: DatabaseIn, encoding: str, held: list[str]
+) -> None:
+    names = ["CAFÉUSDT", "GOODUSDT", "猫USDT", "龙虾USDT"]
+    database = Database(await database_in(encoding))
+    try:
+        found = await save(database, [*map(listed, names)], NOW_MS)
+        assert sorted(await active(database)) == sorted(held)
+        why = f"a name with characters that the database cannot hold in its encoding {encoding}"
+        escapes = {"猫USDT": "\\u732bUSDT", "龙虾USDT": "\\u9f99\\u867eUSDT"}
+        assert found.refused == tuple(f"{escapes[n]}: {why}" for n in names if n not in held)
+        assert (await state(database)).refused == found.refused
+        # So does an unreadable one, and what an exchange says when its list cannot be read.
+        unread = [UnreadEntry("龙/虾USDT", UNUSABLE_NAME, expected=True)]
+        await database.markets.save_markets(
+            BYBIT, [listed("GOODUSDT")], seen_at_ms=NOW_MS + 1, unread=unread
+        )
+        await database.listings.failed(BYBIT, "HTTP 502: 服务", at_ms=NOW_MS + 2)
+        said = "服务" if encoding == "UTF8" else "\\u670d\\u52a1"
+        assert (await state(database)).failure == f"HTTP 502: {said}"
+    finally:
+        await database.aclose()
