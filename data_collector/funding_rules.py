@@ -62,7 +62,7 @@ def complete_until(
     last_ms = settlement_instant(rows[-1][TIME]) if rows else 0
     waits = [(SHORTEST_INTERVAL_HOURS, PUBLICATION_MS)]
     if schedule is not None:
-        waits.insert(0, (schedule.interval_hours, OVERDUE_MS))
+        waits.append((schedule.interval_hours, OVERDUE_MS))
     for hours, wait_ms in waits:
         instant = asked_ms - asked_ms % (hours * HOUR_MS)
         if last_ms < instant and asked_ms - instant < wait_ms:
@@ -98,7 +98,7 @@ def present_interval(rows: Sequence[FundingRow], schedule: FundingSchedule | Non
 def _observed_hours(rows: Sequence[FundingRow], next_ms: int | None) -> list[int]:
     """The known intervals among the distances of the last settlements and the next one."""
     instants = [settlement_instant(time_ms) for time_ms, _ in rows[-2:]]
-    if next_ms and instants and next_ms > instants[-1]:
+    if next_ms is not None:
         instants.append(next_ms)
     distances = [later - earlier for earlier, later in pairwise(instants)]
     return [hours for hours in _INTERVALS_HOURS if hours * HOUR_MS in distances]
