@@ -21,6 +21,7 @@ from documents.deflated import Deflated, deflate_whole, inflate
 from documents.names import DOCUMENTS
 from documents.stored_text import TextDecoder, TextStream, stored_hash
 from stores.hot.leases import Lease, retry_under_lease
+from stores.hot.replies import one_of, whole_number
 from stores.hot.store import PIECE_DEADLINE_S, HotStore, StoreRefused, StoreUnavailable
 
 PUBLISHED: Final = "published"  # the channel of messages "<name> <version>"
@@ -38,6 +39,7 @@ _HASH: Final = re.compile(r"[0-9a-f]{1,64}")
 _VERSION: Final = re.compile(rb'"version":(\d+)')  # as _PUBLISH finds it
 _EXPIRED: Final = "the staged pieces of the document expired before it was complete"
 
+_TIME: Final = whole_number(0, _LARGEST_TIME)
 log = structlog.get_logger(__name__)
 
 # put_piece(lock, staging; lease, offset, ttl, piece): appends to this lease's staging key.
@@ -152,9 +154,9 @@ class CacheManager:
         self._piece_bytes = (piece_bytes or PIECE_BYTES[store.kind]) // 4 * 4
         self._read_bytes = (piece_bytes or _READ_BYTES[store.kind]) // 4 * 4
         self._channel = store.channel(PUBLISHED) if store.kind == "native" else ""
-        self._put_piece = store.script(_PUT_PIECE)
-        self._publish = store.script(_PUBLISH)
-        self._published_at = store.script(_PUBLISHED_AT)
+        self._put_piece = store.script("put_piece", _PUT_PIECE)
+        self._publish = store.script("publish", _PUBLISH)
+        self._published_at = store.script("published_at", _PUBLISHED_AT)
 
     async def next_version(self, name: str, as_of_ms: int) -> int:
         """The version to publish with; it rises even if the store has lost the last one.
@@ -190,7 +192,8 @@ class CacheManager:
         try:
             await self._stage(staging, stream, lease)
             published_ms = await retry_under_lease(
-                lease, lambda: self._published_at.run([f"{key}:meta"], [])
+                lease,
+                lambda: self._published_at.run([f"{key}:meta"], reply=_TIME),
             )
             meta = DocumentMeta(
                 name=name,
@@ -215,6 +218,7 @@ class CacheManager:
                         self._channel,
                         f"{name} {version}",
                     ],
+                    reply=one_of(b"ok", b"lost", b"stale", b"gap"),
                 ),
             )
             _raise_unless_ok(answer, meta, lease)
@@ -274,6 +278,7 @@ class CacheManager:
                 self._put_piece.run,
                 [lease.key, staging],
                 [lease.value, offset, _STAGING_TTL_MS, piece],
+                reply=one_of(b"ok", b"lost", b"gap"),
                 deadline_s=PIECE_DEADLINE_S,
             )
             answer = await retry_under_lease(lease, put)

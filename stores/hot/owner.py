@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from stores.hot.replies import list_of, text
 from stores.hot.store import HotStore, StoreRefused
 from texts.foreign import foreign_text
 
@@ -67,7 +68,9 @@ async def claim(
     arguments = [word for pair in ours.items() for word in pair]
     field, theirs, refusal = (
         word.decode(errors="replace")
-        for word in await store.script(_CLAIM).run([OWNER_KEY], arguments)
+        for word in await store.script("claim", _CLAIM).run(
+            [OWNER_KEY], arguments, reply=list_of(text, 3)
+        )
     )
     if refusal:
         reason = refusal.removeprefix("-")
