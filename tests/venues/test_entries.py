@@ -106,8 +106,10 @@ def test_an_entry_that_cannot_be_read_is_told_with_its_contract() -> None:
         b'{"symbol" : "BUSDT","size":[]}',
         '{"symbol":"龙虾"'.encode(),
         b'{"size":1}',
-        b'{"symbol":"%b","size":[]}' % long.encode(),
-        b'{"symbol":"%bx","size":[]}' % long.encode(),
+        b'{"x":{"symbol":"B"},"size":[],"symbol":"%bx"}' % long.encode(),
+        b'{"size":[],"symbol":7}',
+        b'{"symbol" :\n"%b"' % long.encode(),
+        b'{"symbol":"%bx"' % long.encode(),
         b'\xff{"symbol":"\xffA"' + b"y" * 90,
     ]
     read = list(EntryDecoder(Entry)(texts))
@@ -119,8 +121,10 @@ def test_an_entry_that_cannot_be_read_is_told_with_its_contract() -> None:
         (no_size, None, "BUSDT"),
         ('not JSON: \'{"symbol":"龙虾"\'', None, "龙虾"),
         ("Object missing required field `symbol`", None, None),
-        (no_size, None, long),
+        (no_size, None, f"{long}x"),
         (no_size, None, None),
+        ('not JSON: \'{"symbol" : "' + "x" * 27 + "'", None, long),
+        ('not JSON: \'{"symbol":"' + "x" * 29 + "'", None, None),
         (f"not JSON: {start[:40]!r}", None, "�A"),
     ]
     assert str(read[1]) == no_size

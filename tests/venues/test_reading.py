@@ -8,6 +8,7 @@ import pytest
 
 from market.left_out import LeftOut
 from market.markets import Exchange
+from market.unread_entries import CANNOT_BE_READ, NOT_CLEAR, UNUSABLE_NAME, UnreadEntry
 from venues.entries import Unreadable, cut_list, lenient
 from venues.errors import BadPayload
 from venues.reading import (
@@ -26,6 +27,7 @@ from venues.reading import (
     row_time,
     timed_values,
     turnover,
+    usable_name,
 )
 
 BOM: Final = b"\xef\xbb\xbf"
@@ -73,14 +75,14 @@ def test_a_row_without_a_time_is_placed_after_the_one_before_it(fail: PayloadErr
         LeftOut(3, "c", after=True),
         LeftOut(0, "d", after=True),
     ]
-    assert (fail.skipped, fail.skipped_symbols) == ([], [])
+    assert (fail.skipped, fail.unread) == ([], [])
 
 
 def test_entries_that_cannot_be_read_are_skipped(fail: PayloadErrors) -> None:
     entries = ["a", Unreadable("odd", symbol="XUSDT"), Unreadable("nameless"), "b"]
     assert fail.readable(entries) == ["a", "b"]
     assert fail.skipped == ["odd", "nameless"]
-    assert fail.skipped_symbols == ["XUSDT"]
+    assert fail.unread == [UnreadEntry("XUSDT", CANNOT_BE_READ)]
     assert fail.left_out == []
 
 
@@ -91,18 +93,64 @@ def test_no_entries_are_no_error_but_none_that_can_be_read_are_one(fail: Payload
     assert raised.value.cause == "unexpected answer: none of 2 entries can be read: odd"
 
 
+def test_a_contract_that_meets_all_conditions_is_to_collect(fail: PayloadErrors) -> None:
+    assert fail.is_to_collect("AUSDT", "A")
+    assert fail.is_to_collect("AUSDT", "A", ("x", ("x", "y")), ("", ("", None)), (None, [None]))
+    assert not fail.is_to_collect("AUSDT", "A", ("x", ("x",)), ("z", ("x", "y")))
+    assert not fail.is_to_collect("A USDT", "A", ("z", ("x",)))
+    assert not fail.is_to_collect("AUSDT", "A", ("", ("x",)), ("z", ("x",)))
+    assert (fail.skipped, fail.unread) == ([], [])
+
+
+@pytest.mark.parametrize("unclear", ["", None, " ", "x ", " x", "x\n", "\x00"])
+def test_a_contract_whose_state_is_unclear_is_skipped(
+    fail: PayloadErrors, unclear: str | None
+) -> None:
+    assert not fail.is_to_collect("AUSDT", "A", ("x", ("x",)), (unclear, ("x", "y")))
+    assert fail.skipped == [f"{NOT_CLEAR}: 'AUSDT', 'A'"]
+    assert fail.unread == [UnreadEntry("AUSDT", NOT_CLEAR, expected=True)]
+    assert not fail.is_to_collect("B:USDT", None, (unclear, ("x",)))
+    assert fail.skipped[1:] == [f"{NOT_CLEAR}: 'B:USDT', blank"]
+
+
 def test_a_contract_without_usable_names_is_skipped(fail: PayloadErrors) -> None:
-    assert fail.is_named("AUSDT", "A")
-    assert fail.skipped == []
-    assert not fail.is_named("AUSDT", None)
-    assert not fail.is_named("A USDT", "A")
-    assert not fail.is_named("B:USDT", "B/")
+    for symbol, base in [("AUSDT", None), ("A USDT", "A"), ("B:USDT", "B/")]:
+        assert not fail.is_to_collect(symbol, base, ("x", ("x",)))
     assert fail.skipped == [
-        "unusable names: 'AUSDT', blank",
-        "unusable names: 'A USDT', 'A'",
-        "unusable names: 'B:USDT', 'B/'",
+        f"{UNUSABLE_NAME}: 'AUSDT', blank",
+        f"{UNUSABLE_NAME}: 'A USDT', 'A'",
+        f"{UNUSABLE_NAME}: 'B:USDT', 'B/'",
     ]
-    assert fail.skipped_symbols == ["AUSDT"]
+    assert fail.unread == [
+        UnreadEntry("AUSDT", UNUSABLE_NAME, expected=True),
+        UnreadEntry("AUSDT", UNUSABLE_NAME, expected=True),
+        UnreadEntry("B:USDT", UNUSABLE_NAME, expected=True),
+    ]
+
+
+def test_only_ten_skipped_entries_are_shown(fail: PayloadErrors) -> None:
+    for number in range(12):
+        assert not fail.is_to_collect(f"A{number}", "")
+    named = [f"{UNUSABLE_NAME}: 'A{number}', blank" for number in range(10)]
+    assert fail.skipped == [*named, UNUSABLE_NAME, UNUSABLE_NAME]
+    assert [entry.symbol for entry in fail.unread] == [f"A{number}" for number in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [
+        ("AUSDT", "AUSDT"),
+        (" A USDT\n", "AUSDT"),
+        ("A:USDT", "A:USDT"),
+        (" A:B", " A:B"),
+        (" ", " "),
+        (" " + "x" * 64, "x" * 64),
+        ("x" * 501, "x" * 500),
+        (" " * 499 + "xy", "x"),
+    ],
+)
+def test_a_name_without_what_makes_it_unusable(sent: str, name: str) -> None:
+    assert usable_name(sent) == name
 
 
 # --- decoding ------------------------------------------------------------------------------------
