@@ -9,10 +9,11 @@ from stores.cold.coin_records import CoinMetadata, CoinRecord, CoinRecords
 from stores.cold.listings import Listings, ListingState
 from stores.cold.markets import Markets, SavedMarkets
 from stores.cold.migrate import MIGRATIONS
-from stores.cold.pool import NO_WRITES_TEXT, DatabasePool, DatabaseUnavailable
+from stores.cold.pool import DATABASE_TEXT, LASTING_TEXTS, DatabasePool, DatabaseUnavailable
 
 __all__ = [
-    "NO_WRITES_TEXT",
+    "DATABASE_TEXT",
+    "LASTING_TEXTS",
     "CoinMetadata",
     "CoinRecord",
     "Database",
