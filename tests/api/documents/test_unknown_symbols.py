@@ -1,6 +1,7 @@
 """Unknown symbols: named in the answer, with similar known ones."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from email.utils import formatdate
 from typing import Any
