@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
+from data_collector.closings import Closings
 from data_collector.life_rows import is_of_life, rows_of_life
 from data_collector.task_builder import FetchTask, MarketTasks
 from market.aggregation import aggregate, with_merged
@@ -153,6 +154,7 @@ class PreviousDocuments:
         self._start_ms = timeframe.window_start(as_of_ms, history_candles)
         self._quota_used: Counter[tuple[Exchange, str]] = Counter()
         self._some_cover_window: bool | None = None
+        self._closings = Closings(documents, self._read)
 
     def series(self, timeframe: Timeframe, market: Market) -> MarketSeries | None:
         """The market's old series, if any."""
@@ -162,21 +164,13 @@ class PreviousDocuments:
         """The market's old rows in the present window, without those that have closed since, and
         none of an earlier life.
 
-        These were still forming when fetched and would look closed. Rows of a time that has not
-        come yet were fetched by a wrong clock. Then the newest row may have been forming, whatever
-        that clock said, and the others had closed.
+        Nor those of a wrong clock; see closings.py.
         """
         known = self._read(timeframe, market.key)
         if known is None:
             return _NO_ROWS
-        closed_then_ms = timeframe.last_closed_open_time(known.checked_at_ms)
-        closed_now_ms = timeframe.last_closed_open_time(self._as_of_ms)
-        rows = Rows.of(known.rows)
-        closed_since = (rows.times > closed_then_ms) & (rows.times <= closed_now_ms)
-        kept = (rows.times >= self._start_ms) & (rows.times <= self._as_of_ms) & ~closed_since
-        if known.checked_at_ms > self._as_of_ms and len(rows):
-            kept[-1] = False
-        ours = rows.select(np.flatnonzero(kept))
+        rows = self._closings.true_rows(timeframe, known, self._as_of_ms)
+        ours = rows.select(np.flatnonzero(rows.times >= self._start_ms))
         return rows_of_life(market, ours, timeframe.interval_ms, self._timeframe.interval_ms)
 
     def closed_times(self, market: Market) -> Times:
