@@ -20,6 +20,7 @@ from data_collector.funding_rules import (
     checked_again,
     complete_until,
     due_instants,
+    lacks_its_newest,
     may_have_settled,
     merge_newest,
     present_interval,
@@ -107,9 +108,12 @@ class ExchangeFunding:
         await self._work(await self._update_from_recent(due))
 
     def _checked_again(self, market: Market, now_ms: int) -> FundingSeries | None:
-        """The known series if the market cannot have settled since; None: it is due."""
+        """The known series if it is whole and the market cannot have settled since; None: it is
+        due."""
         series = self._series(market, now_ms)
-        if series is None or may_have_settled(series, now_ms, self._scheduled_hours(market)):
+        if series is None or lacks_its_newest(series):
+            return None
+        if may_have_settled(series, now_ms, self._scheduled_hours(market)):
             return None
         hours = self._interval(market, series.rows)
         return replace(checked_again(series, now_ms, hours), market=market)
@@ -213,9 +217,12 @@ class ExchangeFunding:
         return remaining
 
     async def _fetch_recent(self, start_ms: int, end_ms: int) -> dict[str, list[FundingRow]]:
-        """The settlements in the window by contract, incomplete if a request fails."""
+        """The settlements in the window by contract, incomplete if a request fails.
+
+        One with two different rates is left out: the market's own are requested then.
+        """
         window = range(start_ms, end_ms + 1)
-        found: dict[str, dict[int, float]] = {}
+        found: dict[str, dict[int, set[FundingRow]]] = {}
         for _ in range(_MAX_PAGES):
             try:
                 page = await fetch_recent_funding(
@@ -227,12 +234,13 @@ class ExchangeFunding:
             before = sum(map(len, found.values()))
             for native, funding_ms, rate in page.rows if page is not None else ():
                 if funding_ms in window:
-                    found.setdefault(native, {})[funding_ms] = rate
+                    said = found.setdefault(native, {})
+                    said.setdefault(settlement_instant(funding_ms), set()).add((funding_ms, rate))
             if page is None or page.last_ms is None or sum(map(len, found.values())) == before:
                 break
             # Many symbols share an instant and a page may end among them: repeat from there.
             start_ms = page.last_ms
-        return {native: sorted(rows.items()) for native, rows in found.items()}
+        return {native: _undisputed(rows) for native, rows in found.items()}
 
     # --- the settlements of one market ---------------------------------------------------------
 
@@ -363,3 +371,8 @@ def _is_complete(series: FundingSeries, rows: Sequence[FundingRow], now_ms: int)
         instant in instants or now_ms - instant < PUBLICATION_MS
         for instant in due_instants(series.checked_at_ms, now_ms, series.interval_hours)
     )
+
+
+def _undisputed(said: Mapping[int, set[FundingRow]]) -> list[FundingRow]:
+    """The settlements with one rate; `said`: what the exchange said of each instant."""
+    return [min(rows) for _, rows in sorted(said.items()) if len({rate for _, rate in rows}) == 1]

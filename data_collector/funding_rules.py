@@ -50,6 +50,15 @@ def may_have_settled(series: FundingSeries, now_ms: int, present_hours: int | No
     )
 
 
+def lacks_its_newest(series: FundingSeries) -> bool:
+    """Whether the newest settlement was left out: the exchange may have corrected it since.
+
+    Older ones are asked for again with the next settlement.
+    """
+    last_ms = settlement_instant(series.rows[-1][TIME]) if series.rows else 0
+    return any(row.time_ms >= last_ms for row in series.left_out)
+
+
 def complete_until(
     rows: Sequence[FundingRow], asked_ms: int, schedule: FundingSchedule | None = None
 ) -> int:
