@@ -245,9 +245,9 @@ def _ends_with_extra(page: AnswerPage[Row]) -> bool:
 def _joined(pages: Sequence[AnswerPage[Row]], task: FetchTask) -> Sequence[Row]:
     """All rows in the window, ascending and unique."""
     parts = [page.rows for page in pages if len(page.rows)]
-    if parts and all(isinstance(part, Columns) for part in parts):
-        columns = cast(list[Columns[Row]], parts)
-        whole = columns[0] if len(columns) == 1 else type(columns[0]).joined(columns)
+    if parts and isinstance(parts[0], Columns):
+        first, *others = cast(list[Columns[Row]], parts)
+        whole = type(first).joined([first, *others]) if others else first
         return whole.between(task.start_ms, task.end_ms)
     rows = [row for page in parts for row in page if task.start_ms <= row[TIME] <= task.end_ms]
     return rows if len(parts) < 2 else sorted({row[TIME]: row for row in rows}.values())
@@ -264,7 +264,7 @@ def _disputed(pages: Sequence[AnswerPage[Row]], task: FetchTask) -> set[int]:
         if not isinstance(page.rows, Columns):
             for row in page.rows:
                 instant = task.instant(row[TIME])
-                if seen.setdefault(instant, row)[TIME + 1 :] != row[TIME + 1 :]:
+                if seen.setdefault(instant, row)[1:] != row[1:]:
                     disputed.add(instant)
     return disputed
 
@@ -302,8 +302,12 @@ def _within(
         if isinstance(page.rows, Columns)
         else [row for row in page.rows if start_ms <= row[TIME] <= end_ms]
     )
-    times: list[int] = [*page.disputed, *(row.time_ms for row in page.left_out)]
-    times += [edge[TIME] for edge in (*rows[:1], *rows[-1:])]
+    # A row off the grid counts as the one it lies behind, as on a page inside of its window.
+    grid_ms = task.step_ms if task.period is not None else 1
+    on_their_grid = (row.time_ms - row.time_ms % grid_ms for row in page.left_out)
+    times: list[int] = [*page.disputed, *on_their_grid]
+    if len(rows):
+        times += [rows[0][TIME], rows[-1][TIME]]
     if task.period is None:
         times += [page.first_ms, page.last_ms]  # an extra charge is sent but not in `rows`
     inside = [time_ms for time_ms in times if start_ms <= time_ms <= end_ms]

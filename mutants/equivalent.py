@@ -15,6 +15,17 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     " settlement_instant(rows[-1][TIME]) if rows else 0": (
         "both are before every settlement there is"
     ),
+    "data_collector/fetch_strategies.py _within: page.first_ms is None or page.last_ms is None =>"
+    " (page.first_ms is None and page.last_ms is None) in if page.first_ms is None or page.last_ms"
+    " is None:": "a page has both or neither",
+    "data_collector/fetch_strategies.py _within: start_ms <= page.first_ms => (start_ms <"
+    " page.first_ms) in if start_ms <= page.first_ms and page.last_ms <= end_ms:": (
+        "a page inside of its window is cut to itself, only slower"
+    ),
+    "data_collector/fetch_strategies.py _within: page.last_ms <= end_ms => (page.last_ms <"
+    " end_ms) in if start_ms <= page.first_ms and page.last_ms <= end_ms:": (
+        "a page inside of its window is cut to itself, only slower"
+    ),
     "job_queue/local_wakeup.py LocalWakeup._open_pipe: draft.unlink(missing_ok=True) =>"
     " draft.unlink() in draft.unlink(missing_ok=True)": (
         "the draft is there; were it not, the caller would see an OSError in either case"
