@@ -6,6 +6,7 @@ Source: the exchange's public API documentation as of autumn 2026, and recorded 
 import re
 from collections.abc import Mapping
 from functools import partial
+from math import inf
 from typing import Any, Final
 
 import msgspec
@@ -79,11 +80,9 @@ _ENDPOINTS: Final[Mapping[Endpoint, EndpointTable | None]] = {
     ),
     Endpoint.FUNDING: EndpointTable("/fapi/v1/fundingRate", "funding", page_limit=1000),
     Endpoint.FUNDING_INFO: EndpointTable("/fapi/v1/fundingInfo", "funding"),
-    Endpoint.PREMIUM_INDEX: EndpointTable(
-        "/fapi/v1/premiumIndex", "weight", weights=((10**9, 10),)
-    ),
+    Endpoint.PREMIUM_INDEX: EndpointTable("/fapi/v1/premiumIndex", "weight", weights=((inf, 10),)),
     Endpoint.INSTRUMENTS: EndpointTable("/fapi/v1/exchangeInfo", "weight"),
-    Endpoint.TICKERS: EndpointTable("/fapi/v1/ticker/24hr", "weight", weights=((10**9, 40),)),
+    Endpoint.TICKERS: EndpointTable("/fapi/v1/ticker/24hr", "weight", weights=((inf, 40),)),
 }
 
 _LIMITS: Final = {
@@ -242,7 +241,7 @@ class _Symbol(msgspec.Struct):
     baseAsset: str | None = ""
     quoteAsset: str | None = ""
     marginAsset: str | None = ""
-    onboardDate: Loose = 0
+    onboardDate: Loose = None
 
 
 _SYMBOLS: Final = ListDecoder(_Symbol, "symbols")
@@ -273,7 +272,7 @@ def _read_instruments(body: bytes, quote: str, fail: PayloadErrors) -> AnswerPag
 
 class _DayTicker(msgspec.Struct):
     symbol: str
-    quoteVolume: Loose = ""
+    quoteVolume: Loose = None
 
 
 _DAY_TICKERS: Final = ListDecoder(_DayTicker)
@@ -306,7 +305,7 @@ def _read_funding_info(body: bytes, fail: PayloadErrors) -> list[Ticker]:
 
 class _Premium(msgspec.Struct):
     symbol: str
-    nextFundingTime: Loose = 0
+    nextFundingTime: Loose = None
 
 
 _PREMIUM_INDEX: Final = ListDecoder(_Premium)

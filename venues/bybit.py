@@ -301,8 +301,8 @@ class _Instrument(msgspec.Struct):
     quoteCoin: str | None = ""
     settleCoin: str | None = ""
     symbolType: str | None = ""
-    launchTime: Loose = ""
-    fundingInterval: Loose = 0
+    launchTime: Loose = None
+    fundingInterval: Loose = None
     isPreListing: bool | None = False
 
 
@@ -342,9 +342,9 @@ def _hours(minutes: int) -> int | None:
 
 class _Ticker(msgspec.Struct):
     symbol: str
-    turnover24h: Loose = ""
-    nextFundingTime: Loose = ""
-    fundingIntervalHour: Loose = ""
+    turnover24h: Loose = None
+    nextFundingTime: Loose = None
+    fundingIntervalHour: Loose = None
 
 
 _TICKERS: Final = EntryDecoder(_Ticker)

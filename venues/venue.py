@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 
 from market.candles import Candle, Candles
 from market.markets import Exchange, Market
@@ -55,7 +56,7 @@ class EndpointTable:
 
     path: str
     counter: str
-    weights: tuple[tuple[int, int], ...] = ((10**9, 1),)
+    weights: tuple[tuple[float, int], ...] = ((inf, 1),)
     page_limit: int = 0
     fixed: tuple[tuple[str, str], ...] = ()
     symbol: str = "symbol"
