@@ -17,7 +17,7 @@ from stores.cold.coin_metadata import (
     to_columns,
     write_metadata,
 )
-from stores.cold.pool import Connection, DatabasePool
+from stores.cold.pool import Connection, Pool
 
 _MARKET: Final = ("exchange", "symbol", "base", "quote", "launched_ms")
 
@@ -44,7 +44,7 @@ class CoinRecord:
 class CoinRecords:
     """Reads and writes CoinRecords. All methods raise DatabaseUnavailable."""
 
-    def __init__(self, pool: DatabasePool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def list_coins(

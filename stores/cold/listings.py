@@ -6,7 +6,7 @@ from typing import Final
 
 from market.markets import Exchange
 from stores.cold.names import encoding_of, storable
-from stores.cold.pool import Connection, DatabasePool
+from stores.cold.pool import Connection, Pool
 
 _LONGEST_FAILURE: Final = 500
 
@@ -36,7 +36,7 @@ class ListingState:
 class Listings:
     """Reads and writes how lists were taken in. All methods raise DatabaseUnavailable."""
 
-    def __init__(self, pool: DatabasePool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def states(

@@ -19,7 +19,7 @@ from stores.cold.coin_metadata import (
 )
 from stores.cold.lives import known_markets, lives_now, mark_absent, save_lives
 from stores.cold.names import encoding_of, refusals, told
-from stores.cold.pool import Connection, DatabasePool
+from stores.cold.pool import Connection, Pool
 
 # Another run may end a little later than a newer one. Metadata further ahead is of a wrong clock.
 _MOST_AHEAD_MS: Final = 10 * MINUTE_MS
@@ -52,7 +52,7 @@ class SavedMarkets:
 class Markets:
     """Reads and writes the markets to collect. All methods raise DatabaseUnavailable."""
 
-    def __init__(self, pool: DatabasePool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def coins(

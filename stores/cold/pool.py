@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 import asyncpg
 import structlog
@@ -58,6 +58,46 @@ class DatabaseUnavailable(Exception):
 
     It begins with DATABASE_TEXT, except for a DATABASE_URL that cannot be used, and with one of
     LASTING_TEXTS if the server refused for a reason that lasts."""
+
+
+class DatabaseHangs(DatabaseUnavailable):
+    """There was no answer within the deadline, or no connection."""
+
+
+class Pool(Protocol):
+    """What the repositories use. Both methods raise DatabaseUnavailable."""
+
+    async def read(self, work: Callable[[Connection], Awaitable[_T]]) -> _T: ...
+
+    async def write(self, work: Callable[[Connection], Awaitable[_T]]) -> _T: ...
+
+
+class PoolOfOneRun:
+    """A pool for one run: once a deadline has passed, its other calls fail at once, because each
+    would wait as long again."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._hangs: str | None = None
+
+    async def read(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
+        return await self._unless_it_hangs(self._pool.read, work)
+
+    async def write(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
+        return await self._unless_it_hangs(self._pool.write, work)
+
+    async def _unless_it_hangs(
+        self,
+        call: Callable[[Callable[[Connection], Awaitable[_T]]], Awaitable[_T]],
+        work: Callable[[Connection], Awaitable[_T]],
+    ) -> _T:
+        if self._hangs is not None:
+            raise DatabaseHangs(self._hangs)
+        try:
+            return await call(work)
+        except DatabaseHangs as error:
+            self._hangs = str(error)
+            raise
 
 
 class DatabasePool:
@@ -152,7 +192,7 @@ class DatabasePool:
         try:
             yield
         except TimeoutError as error:
-            raise DatabaseUnavailable("the database did not answer in time") from error
+            raise DatabaseHangs("the database did not answer in time") from error
         except MigrationError as error:
             raise DatabaseUnavailable(f"the database cannot be migrated: {error}") from error
         except _NO_WRITES as error:
