@@ -57,7 +57,7 @@ class FetchTask:
 
     def slots(self, start_ms: int, end_ms: int) -> int:
         """How many rows the window can hold."""
-        return max(0, end_ms - start_ms) // self.gap_ms + 1
+        return (end_ms - start_ms) // self.gap_ms + 1
 
     def page(self, start_ms: int, end_ms: int, limit: int) -> tuple[int, int]:
         """The end of the page that begins at `start_ms`, and its row limit.
@@ -80,10 +80,10 @@ class FetchTask:
 
     def may_lack_before(self, first_ms: int, start_ms: int) -> bool:
         """Whether a page from `start_ms` whose oldest row is at `first_ms` may lack older ones."""
-        if self.period is None or first_ms <= start_ms:
-            return False
         # A market's first candle may open before its listing time.
-        return first_ms > self.period.floor(self.market.launched_ms)
+        return self.period is not None and first_ms > max(
+            start_ms, self.period.floor(self.market.launched_ms)
+        )
 
     def complete_before(self, first_ms: int, start_ms: int) -> bool:
         """Whether no row fits between `start_ms` and the one at `first_ms`."""
