@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import StrEnum, auto
 from math import inf
 
 from market.candles import Candle, Candles
@@ -39,8 +39,8 @@ class Endpoint(StrEnum):
 class Order(StrEnum):
     """The order of rows in an answer, which decides the direction of paging."""
 
-    ASCENDING = "ascending"
-    DESCENDING = "descending"
+    ASCENDING = auto()
+    DESCENDING = auto()
 
 
 @dataclass(frozen=True, slots=True)

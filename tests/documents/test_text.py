@@ -185,14 +185,25 @@ def test_small_pieces_are_joined_until_they_are_a_part() -> None:
 
 def test_each_part_is_joined_anew() -> None:
     room = PART - len(HEADER)
-    listed = [market("A", room), market("B", 100), market("A", PART - 1), market("B", 100)]
-    document = HEADER + b",".join([*listed, market("A", PART - 1)]) + TAIL
+    listed = [market("A", room), market("B", 100), market("A", PART - 2), market("B", 100)]
+    document = HEADER + b",".join([*listed, market("A", 500)]) + TAIL
     assert parts(document, ONE) == [
         (bytes, PART),
-        (bytes, PART),  # with its comma
-        (bytes, PART),
-        (bytes, len(TAIL)),
+        (bytes, PART),  # with the commas before and behind it
+        (bytes, 500 + len(TAIL)),
     ]
+
+
+def test_nothing_is_lost_behind_a_large_piece() -> None:
+    document = HEADER + market("A", PART + 100) + TAIL
+    head = PART + 100 - len(b"]}")
+    where = DocumentFilter(limit=1)
+    assert parts(document, where) == [
+        (bytes, len(HEADER)),
+        (memoryview, head),
+        (bytes, len(b"]}") + len(TAIL)),
+    ]
+    assert b"".join(DocumentText(document).filtered(where)) == document
 
 
 def test_markets_side_by_side_are_one_piece() -> None:
@@ -278,11 +289,11 @@ def rows_of(document: bytes, where: DocumentFilter) -> list[Any]:
 
 @pytest.mark.parametrize("count", range(6))
 def test_rows_by_time_and_number(count: int) -> None:
-    rows = [[100 + 10 * n, n] for n in range(count)]
+    rows = [[118 + n, n] for n in range(count)]
     text = json.dumps(rows, separators=(",", ":")).encode()
     one = b'{"exchange":"binance","symbol":"A","rows":%b}' % text
     document = b'{"last_closed_open_time":120,"markets":[%b,%b],"missing":[]}' % (one, one)
-    for since in (0, 99, 100, 101, 110, 120, 149, 150, 10**18):
+    for since in (0, *range(117, 125), 10**18):
         late = [row for row in rows if row[0] >= since]
         assert rows_of(document, DocumentFilter(since_ms=since)) == [late, late]
         closed = [row for row in late if row[0] <= 120]

@@ -7,6 +7,15 @@ import pytest
 from multidict import CIMultiDict
 
 from budgets.refusals import judge
+from data_collector.api_parser import (
+    parse_funding,
+    parse_instruments,
+    parse_klines,
+    parse_open_interest,
+    parse_schedule,
+    parse_server_time,
+    parse_tickers,
+)
 from data_collector.url_builder import history_request, listing_request, recent_funding_request
 from market.markets import Exchange, Market
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
@@ -14,6 +23,7 @@ from tests.venues.samples import samples_of
 from tests.venues.test_bybit import bybit_answer
 from venues import VENUES
 from venues.errors import (
+    BadPayload,
     Banned,
     Blocked,
     ExchangeError,
@@ -175,6 +185,29 @@ def test_the_weight_of_candles_of_binance_goes_by_their_number(limit: int, weigh
     assert table.weight(1500) == 10
     with pytest.raises(StopIteration):
         table.weight(1501)  # it serves no more
+
+
+def test_errors_name_the_request_by_its_kind() -> None:
+    btc = market(BYBIT)
+    told = []
+    for parse in (
+        lambda: parse_server_time(BYBIT, b"x"),
+        lambda: parse_klines(btc, b"x", interval_ms=HOUR_MS),
+        lambda: parse_open_interest(btc, b"x", interval_ms=HOUR_MS),
+        lambda: parse_funding(btc, b"x"),
+        lambda: parse_instruments(BYBIT, b"x", quote="USDT"),
+        lambda: parse_tickers(BYBIT, b"x"),
+    ):
+        with pytest.raises(BadPayload, match="not JSON: x") as raised:
+            parse()
+        told.append(raised.value.endpoint)
+    assert told == ["time", "klines", "open_interest", "funding", "instruments", "tickers"]
+    for endpoint, name in [
+        (Endpoint.FUNDING_INFO, "funding_info"),
+        (Endpoint.PREMIUM_INDEX, "premium_index"),
+    ]:
+        with pytest.raises(BadPayload, match=f"binance {name}: unexpected answer, or not JSON"):
+            parse_schedule(BINANCE, endpoint, b"x")
 
 
 # --- periods -------------------------------------------------------------------------------------
