@@ -192,12 +192,9 @@ def _on_grid(columns: Columns[T], interval_ms: int) -> bool:
 
 def _all_valid(candles: Candles, interval_ms: int) -> bool:
     """Whether every row is valid; by whole columns, because nearly always all are."""
-    if not _on_grid(candles, interval_ms):
-        return False
     opens, highs, lows, closes = map(candles.column, ("open", "high", "low", "close"))
-    # Written so that NaN fails.
     sane = (np.maximum(opens, closes) <= highs) & (np.minimum(opens, closes) >= lows)
-    return bool(sane.all() and lows.min() > 0 and highs.max() < np.inf)
+    return _on_grid(candles, interval_ms) and bool(sane.all() and lows.min() > 0)
 
 
 def _candle_fault(candle: Candle) -> str | None:
@@ -253,7 +250,7 @@ def _validated(
         elif numbers(kept.setdefault(time_ms - time_ms % slot_ms, row)) != numbers(row):
             disputed.add(time_ms - time_ms % slot_ms)
     # A row off the grid counts as the one it lies behind, so that paging goes on after it.
-    on_their_grid = (row.time_ms - row.time_ms % interval_ms for row in others if row.time_ms > 0)
+    on_their_grid = (row.time_ms - row.time_ms % interval_ms for row in others if row.time_ms)
     times = [*kept, *on_their_grid]
     return AnswerPage(
         [kept[time_ms] for time_ms in sorted(kept) if time_ms not in disputed],

@@ -34,4 +34,44 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     " high)": "no row is one byte long",
     "documents/stored_text.py TextStream.piece: time.sleep(0) => pass in time.sleep(0)  # releases"
     " the GIL to the event loop": "the same text; other threads run a little later",
+    "data_collector/api_parser.py parse_open_interest: found.values.min() >= 0 =>"
+    " (found.values.min() > 0) in if whole and found.values.min() >= 0 and"
+    " found.values.max() < np.inf:": (
+        "rows that fail this quick check are checked one by one, with the same result"
+    ),
+    "data_collector/api_parser.py parse_open_interest: 0 => 1 in if whole and"
+    " found.values.min() >= 0 and found.values.max() < np.inf:": (
+        "rows that fail this quick check are checked one by one, with the same result"
+    ),
+    "data_collector/api_parser.py _on_grid: return bool(columns.times[0] > 0) and"
+    " on_grid(columns.times, interval_ms) => return None in return"
+    " bool(columns.times[0] > 0) and on_grid(columns.times, interval_ms)": (
+        "rows that fail this quick check are checked one by one, with the same result"
+    ),
+    "data_collector/api_parser.py _on_grid: 0 => 1 in return bool(columns.times[0] >"
+    " 0) and on_grid(columns.times, interval_ms)": (
+        "no candle opens in the first ms of 1970 but that of 1970 itself"
+    ),
+    "data_collector/api_parser.py _all_valid: np.minimum(opens, closes) >= lows =>"
+    " (np.minimum(opens, closes) > lows) in sane = (np.maximum(opens, closes) <="
+    " highs) & (np.minimum(opens, closes) >= lows)": (
+        "rows that fail this quick check are checked one by one, with the same result"
+    ),
+    "data_collector/api_parser.py _all_valid: np.maximum(opens, closes) <= highs =>"
+    " (np.maximum(opens, closes) < highs) in sane = (np.maximum(opens, closes) <="
+    " highs) & (np.minimum(opens, closes) >= lows)": (
+        "rows that fail this quick check are checked one by one, with the same result"
+    ),
+    "data_collector/api_parser.py _all_valid: 0 => 1 in return _on_grid(candles,"
+    " interval_ms) and bool(sane.all() and lows.min() > 0)": (
+        "rows that fail this quick check are checked one by one, with the same result"
+    ),
+    "data_collector/api_parser.py _all_valid: return _on_grid(candles, interval_ms)"
+    " and bool(sane.all() and lows.min() > 0) => return None in return"
+    " _on_grid(candles, interval_ms) and bool(sane.all() and lows.min() > 0)": (
+        "rows that fail this quick check are checked one by one, with the same result"
+    ),
+    "data_collector/horizons.py _search: 1 => 2 in if step > 1:": (
+        "the search then asks for that very step next"
+    ),
 }
