@@ -20,6 +20,7 @@ from data_collector.funding_rules import (
     checked_again,
     complete_until,
     due_instants,
+    lacks_its_beginning,
     lacks_its_newest,
     may_have_settled,
     merge_newest,
@@ -40,7 +41,7 @@ from data_collector.task_builder import funding_task
 from market.columns import TIME
 from market.left_out import LeftOut
 from market.markets import Exchange, FundingByMarket, FundingRow, FundingSeries, Market, Missing
-from market.timeframes import HOUR_MS, MINUTE_MS
+from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
 from venues import VENUES
 from venues.errors import ExchangeError, GaveUp, SourceDown, TooFast
 
@@ -192,6 +193,7 @@ class ExchangeFunding:
             if (series := self._series(market, now_ms)) is not None
             and series.rows
             and not series.left_out
+            and not self._is_history_due(market, series, now_ms)
             and series.interval_hours == self._scheduled_hours(market)
             and now_ms - series.checked_at_ms < _SHORT_WINDOW_MS
         }
@@ -249,7 +251,7 @@ class ExchangeFunding:
         series = self._series(market, asked_ms)
         try:
             left_out: list[LeftOut] = []
-            if series is None or not series.rows:
+            if series is None or self._is_history_due(market, series, asked_ms):
                 rows = await self._fetch_history(market, asked_ms, left_out)
             else:
                 rows = await self._fetch_new(market, series, asked_ms, left_out)
@@ -260,6 +262,14 @@ class ExchangeFunding:
                 self._fail(market, error)
         else:
             self._store_settled(market, rows, asked_ms, left_out)
+
+    def _is_history_due(self, market: Market, series: FundingSeries, asked_ms: int) -> bool:
+        """Whether the whole history is requested: there is none, or once a day where it begins
+        later than the market."""
+        if not series.rows:
+            return True
+        lacks = lacks_its_beginning(series, _begin_ms(market), self._history)
+        return lacks and series.checked_at_ms // DAY_MS != asked_ms // DAY_MS
 
     async def _fetch_new(
         self, market: Market, series: FundingSeries, asked_ms: int, left_out: list[LeftOut]

@@ -59,6 +59,18 @@ def lacks_its_newest(series: FundingSeries) -> bool:
     return any(row.time_ms >= last_ms for row in series.left_out)
 
 
+def lacks_its_beginning(series: FundingSeries, begin_ms: int, keep: int) -> bool:
+    """Whether the market settled before the first known settlement, since its life began.
+
+    So it is where a later launch time was corrected. `keep`: no more settlements than this are
+    kept. `begin_ms`: 0 if unknown.
+    """
+    if not begin_ms or not series.rows or len(series.rows) >= keep:
+        return False
+    first_ms = settlement_instant(series.rows[0][TIME])
+    return first_ms - begin_ms > LONGEST_INTERVAL_HOURS * HOUR_MS
+
+
 def complete_until(
     rows: Sequence[FundingRow], asked_ms: int, schedule: FundingSchedule | None = None
 ) -> int:

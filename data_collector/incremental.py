@@ -95,10 +95,14 @@ class RefreshPlan:
     def open_interest_task(self, task: FetchTask, candles: Sequence[Candle]) -> FetchTask | None:
         """`task` narrowed to the open interest to fetch; None: nothing."""
         times = np.concatenate((self.reused.times, Candles.of(candles).times))
+        requested = self.requested
+        if len(times) and len(requested) and times[0] < requested[0]:
+            # Rows of before have come: a launch told too late may have denied it its snapshot.
+            requested = requested[1:]
         times = times[np.searchsorted(times, task.start_ms) :]
         lacking = ~_locate(times, self.interest.times)[0]
         if not self.all_interest:
-            lacking &= (times > self.late_ms) | ~_locate(times, self.requested)[0]
+            lacking &= (times > self.late_ms) | ~_locate(times, requested)[0]
         times = times[lacking]
         if not len(times):
             return None
