@@ -28,7 +28,7 @@ from market.markets import Exchange
 from stores.hot.beats import beat, store_health, workers_alive
 from stores.hot.inspection import inspect
 from stores.hot.leases import Lease, LeaseLost, current_holder, try_acquire
-from stores.hot.owner import claim
+from stores.hot.owner import Installation, claim
 from stores.hot.store import StoreUnavailable
 from stores.hot.upstash_client import UpstashStore
 from timing.clock import SystemClock
@@ -141,10 +141,13 @@ OPERATIONS: Final[dict[str, tuple[Callable[[Store], Awaitable[object]], list[Any
         [[1, "", [["7 nonce test", 100, 1], ["", -2, 0]], [[5, "ban"]]]],
     ),
     "workers": (lambda s: workers_alive(s.client), [["a", "b"], ["note", None], 1]),
-    "claim": (lambda s: claim(s.client, {"bybit": "https://x.test"}, None), [["", "", ""]]),
+    "claim": (
+        lambda s: claim(s.client, Installation({"bybit": "https://x.test"})),
+        [["", "", "", "MARKETS_LIMIT", "7"]],
+    ),
     "inspect": (lambda s: inspect(s.client), [["GET", "ERR"], "redis_version:7.0.0"]),
     "check": (
-        lambda s: StoreCheck(load_settings(), s.client).once(),
+        lambda s: StoreCheck(load_settings(), s.client, own=False).once(),
         [[], "redis_version:7.0.0", ["", "", ""]],
     ),
     "metas": (lambda s: CacheManager(s.client).read_metas(["4h", "1h"]), [[META, None]]),
@@ -296,7 +299,7 @@ NUMBER: Final = "a whole number from"
         ("workers", ["a", None], "SMEMBERS: element 2 of the reply is null, not a text"),
         ("metas", [META], "MGET: the reply is a list of 1, not a list of 2"),
         ("metas", [META, 3], "MGET: element 2 of the reply is the number 3, not a text or null"),
-        ("claim", ["", ""], "script claim: the reply is a list of 2, not a list of 3"),
+        ("claim", ["", ""], "script claim: the reply is a list of 2, not three texts"),
         ("inspect", ["GET"], "script try: the reply is a list of 1, not a list of names, each"),
         ("check", None, "script try: the reply is null, not a list"),
     ],
