@@ -13,17 +13,18 @@ import structlog
 from data_collector.exchange_clocks import ExchangeClock
 from data_collector.fetch_strategies import fetch_funding
 from data_collector.funding_rules import (
-    CLOCK_TOLERANCE_MS,
     LONGEST_INTERVAL_HOURS,
     PUBLICATION_MS,
     SHORTEST_INTERVAL_HOURS,
     checked_again,
     complete_until,
     due_instants,
+    is_checked_ahead,
     lacks_its_beginning,
     lacks_its_newest,
     may_have_settled,
     merge_newest,
+    not_checked_ahead,
     present_interval,
     settlement_instant,
     still_lacking,
@@ -172,7 +173,7 @@ class ExchangeFunding:
 
     def _series(self, market: Market, now_ms: int) -> FundingSeries | None:
         series = self._known.get(market.key)
-        if series is None or series.checked_at_ms > now_ms + CLOCK_TOLERANCE_MS:
+        if series is None or is_checked_ahead(series, now_ms):
             return None
         return settlements_of_life(series, _begin_ms(market))
 
@@ -360,11 +361,7 @@ class ExchangeFunding:
         self._results.missing.append(missing)
         series = self._known.get(market.key)
         if series is not None:
-            if series.checked_at_ms > self._clock.now_ms() + CLOCK_TOLERANCE_MS:
-                # Checked by a wrong clock: complete no further than its last settlement.
-                last_ms = settlement_instant(series.rows[-1][TIME]) if series.rows else 0
-                series = replace(series, checked_at_ms=min(last_ms, self._clock.now_ms()))
-            self._results.series[market.key] = series
+            self._results.series[market.key] = not_checked_ahead(series, self._clock.now_ms())
             self._results.carried_over += 1
         self._count()
 

@@ -71,6 +71,19 @@ def lacks_its_beginning(series: FundingSeries, begin_ms: int, keep: int) -> bool
     return first_ms - begin_ms > LONGEST_INTERVAL_HOURS * HOUR_MS
 
 
+def is_checked_ahead(series: FundingSeries, now_ms: int) -> bool:
+    """Whether it was checked at a time that has not come, which only a wrong clock can tell."""
+    return series.checked_at_ms > now_ms + CLOCK_TOLERANCE_MS
+
+
+def not_checked_ahead(series: FundingSeries, now_ms: int) -> FundingSeries:
+    """The series; one that was checked ahead is complete no further than its last settlement."""
+    if not is_checked_ahead(series, now_ms):
+        return series
+    last_ms = settlement_instant(series.rows[-1][TIME]) if series.rows else 0
+    return replace(series, checked_at_ms=min(last_ms, now_ms))
+
+
 def complete_until(
     rows: Sequence[FundingRow], asked_ms: int, schedule: FundingSchedule | None = None
 ) -> int:

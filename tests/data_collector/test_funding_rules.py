@@ -6,8 +6,10 @@ from data_collector.funding_rules import (
     checked_again,
     complete_until,
     due_instants,
+    is_checked_ahead,
     may_have_settled,
     merge_newest,
+    not_checked_ahead,
     present_interval,
     still_lacking,
 )
@@ -30,6 +32,18 @@ def settled(*hours: float) -> list[FundingRow]:
 
 def series(checked_at_ms: int, interval_hours: int, *hours: float) -> FundingSeries:
     return FundingSeries(BTC, settled(*hours), interval_hours, checked_at_ms)
+
+
+def test_what_was_checked_ahead_is_complete_to_its_last_settlement() -> None:
+    now_ms = at(20)
+    in_time = series(now_ms + 5 * MINUTE_MS, 8, 8, 16)
+    assert not is_checked_ahead(in_time, now_ms)
+    assert not_checked_ahead(in_time, now_ms) is in_time
+    ahead = series(now_ms + 5 * MINUTE_MS + 1, 8, 8, 16)
+    assert is_checked_ahead(ahead, now_ms)
+    assert not_checked_ahead(ahead, now_ms) == series(at(16), 8, 8, 16)
+    assert not_checked_ahead(series(at(40), 8, 16, 24), now_ms) == series(now_ms, 8, 16, 24)
+    assert not_checked_ahead(series(at(40), 8), now_ms) == series(0, 8)
 
 
 def test_due_instants() -> None:
