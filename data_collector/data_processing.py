@@ -73,11 +73,6 @@ def merge_data(
 
 def _place_snapshots(snapshots: TimedValues, times: Times, column: Floats) -> None:
     """Writes each snapshot into `column` at the row with its time, if any."""
-    count = len(snapshots)
-    begin = int(np.searchsorted(times, snapshots.times[0])) if count else 0
-    if np.array_equal(times[begin : begin + count], snapshots.times):  # contiguous rows
-        column[begin : begin + count] = snapshots.numbers
-        return
     lines = np.searchsorted(times, snapshots.times)
     lines[lines == len(times)] = 0
     hits = times[lines] == snapshots.times

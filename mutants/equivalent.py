@@ -74,4 +74,11 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "data_collector/horizons.py _search: 1 => 2 in if step > 1:": (
         "the search then asks for that very step next"
     ),
+    "data_collector/life_rows.py _may_be_older: first_ms + interval_ms => (first_ms"
+    " - interval_ms) in return first_ms + interval_ms <= max(market.since_ms,"
+    " market.launched_ms)": ("it only spares the search for a beginning, which would find none"),
+    "data_collector/data_processing.py _settlements_between: 1 => 2 in return"
+    " settlements[max(0, begin - 1) : end]": ("one settlement more, which the next one supersedes"),
+    "data_collector/data_processing.py _fill_rates: 0 => 1 in last_ms ="
+    " funding.rows[-1][TIME] if funding.rows else 0": ("both are before every settlement there is"),
 }
