@@ -22,7 +22,7 @@ from venues.numbers import (
     whole_number,
 )
 from venues.plain_candles import MatrixForm, other_length
-from venues.reading import PayloadErrors, TimeMs
+from venues.reading import AnswerFaults, TimeMs
 
 _CELLS: Final = EntryDecoder(list[msgspec.Raw])
 
@@ -40,10 +40,10 @@ class OddCandles:
         self._usual = lenient(tuple[*kinds])  # type: ignore[valid-type]
 
     def __call__(
-        self, texts: Sequence[bytes], interval_ms: int, fail: PayloadErrors
+        self, texts: Sequence[bytes], interval_ms: int, faults: AnswerFaults
     ) -> list[Candle]:
         """The candles of this interval among the texts of rows, whose time comes first."""
-        return read_each(texts, partial(self._candle, interval_ms), fail.leave_out)
+        return read_each(texts, partial(self._candle, interval_ms), faults.leave_out)
 
     def _candle(self, interval_ms: int, text: bytes) -> Candle:
         """A row in the usual form is read at once, any other cell by cell."""

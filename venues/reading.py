@@ -80,9 +80,9 @@ class ErrorBody(NamedTuple):
     message: str
 
 
-class PayloadErrors:
-    """Makes BadPayload errors for one answer (call it with the cause), and collects what of the
-    answer is left out: single rows of a history, and single entries of a list."""
+class AnswerFaults:
+    """What is wrong with one answer: makes the BadPayload of the whole (call it with the cause),
+    and collects what alone is left out: rows of a history, entries of a list."""
 
     def __init__(self, exchange: Exchange, endpoint: str, symbol: str | None) -> None:
         self._exchange = exchange
@@ -183,7 +183,7 @@ class ListDecoder(Generic[T]):
         self._one = EntryDecoder(kind)
 
     def __call__(
-        self, body: bytes, fail: PayloadErrors, most: int
+        self, body: bytes, faults: AnswerFaults, most: int
     ) -> Sequence[T | Unreadable] | Iterator[T | Unreadable]:
         """The entries, and for each that cannot be read the reason. Raises BadPayload."""
         if not self._key:
@@ -193,11 +193,11 @@ class ListDecoder(Generic[T]):
                 pass
             else:
                 return entries[:most]
-        return self._one(fail.cut(body, self._key, most=most).entries)
+        return self._one(faults.cut(body, self._key, most=most).entries)
 
-    def readable(self, body: bytes, fail: PayloadErrors) -> list[T]:
+    def readable(self, body: bytes, faults: AnswerFaults) -> list[T]:
         """The entries of a list of contracts that can be read; the others are skipped."""
-        return fail.readable(self(body, fail, MOST_ENTRIES))
+        return faults.readable(self(body, faults, MOST_ENTRIES))
 
 
 def excerpt(body: bytes, length: int = 80) -> str:

@@ -33,7 +33,7 @@ from venues.errors import (
     SymbolGone,
     WindowRefused,
 )
-from venues.reading import PayloadErrors
+from venues.reading import AnswerFaults
 from venues.venue import Endpoint, Limit, Order, Venue
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
@@ -68,8 +68,8 @@ def market(exchange: Exchange) -> Market:
     return samples_of(exchange).market
 
 
-def fail(exchange: Exchange) -> PayloadErrors:
-    return PayloadErrors(exchange, "klines", "BTCUSDT")
+def faults(exchange: Exchange) -> AnswerFaults:
+    return AnswerFaults(exchange, "klines", "BTCUSDT")
 
 
 # --- requests, and what their answers are read with ----------------------------------------------
@@ -91,7 +91,7 @@ def test_lists_of_binance(endpoint: Endpoint, target: str, counter: str, weight:
     table = facts(BINANCE).table(endpoint)
     assert (table.page_limit, table.fixed, table.period, table.periods) == (0, (), "", {})
     assert table.horizon_ms is None
-    assert facts(BINANCE).read_time(b'{"serverTime":5}', fail(BINANCE)) == 5
+    assert facts(BINANCE).read_time(b'{"serverTime":5}', faults(BINANCE)) == 5
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_lists_of_bybit(endpoint: Endpoint, target: str) -> None:
     request = listing_request(BYBIT, endpoint)
     assert (request.target, request.counter, request.weight) == (target, "requests", 1)
     answer = b'{"retCode":0,"result":{"timeNano":"5999999"}}'
-    assert facts(BYBIT).read_time(answer, fail(BYBIT)) == 5
+    assert facts(BYBIT).read_time(answer, faults(BYBIT)) == 5
 
 
 def test_lists_that_bybit_lacks() -> None:
@@ -231,7 +231,7 @@ def test_open_interest_of_binance_in_every_length() -> None:
     served = ("5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d")
     table = facts(BINANCE).table(Endpoint.OPEN_INTEREST)
     assert table.periods == {word: word for word in served}
-    assert len(facts(BINANCE).read_open_interest(b"[]", market(BINANCE), fail(BINANCE))) == 0
+    assert len(facts(BINANCE).read_open_interest(b"[]", market(BINANCE), faults(BINANCE))) == 0
 
 
 def test_periods_of_bybit() -> None:
@@ -239,7 +239,7 @@ def test_periods_of_bybit() -> None:
     candles = {ours: its for ours, its, _ in BYBIT_CANDLES}
     assert venue.table(Endpoint.KLINES).periods == candles
     assert venue.table(Endpoint.OPEN_INTEREST).periods == BYBIT_OPEN_INTEREST
-    assert list(venue.read_klines(bybit_answer([]), market(BYBIT), HOUR_MS, fail(BYBIT))) == []
+    assert list(venue.read_klines(bybit_answer([]), market(BYBIT), HOUR_MS, faults(BYBIT))) == []
 
 
 # --- limits and refusals -------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from market.timeframes import HOUR_MS, MINUTE_MS
 from venues.entries import Unreadable
 from venues.odd_candles import OddCandles
 from venues.plain_candles import MatrixForm, other_length, plain_candles
-from venues.reading import PayloadErrors
+from venues.reading import AnswerFaults
 
 T0: Final = 1_786_816_800_000
 # Time, prices, volume, end, turnover, something else.
@@ -28,8 +28,8 @@ CANDLE: Final = Candle(T0, 10.5, 11.0, 9.75, 10.25, "123.40", "1300.500")
 
 
 @pytest.fixture
-def fail() -> PayloadErrors:
-    return PayloadErrors(Exchange.BINANCE, "klines", "XUSDT")
+def faults() -> AnswerFaults:
+    return AnswerFaults(Exchange.BINANCE, "klines", "XUSDT")
 
 
 def row(**changes: Any) -> list[Any]:
@@ -37,9 +37,9 @@ def row(**changes: Any) -> list[Any]:
     return [changes.get(f"c{column}", cell) for column, cell in enumerate(ROW)]
 
 
-def read(fail: PayloadErrors, *rows: list[Any] | str, form: MatrixForm = FORM) -> list[Candle]:
+def read(faults: AnswerFaults, *rows: list[Any] | str, form: MatrixForm = FORM) -> list[Candle]:
     texts = [(each if isinstance(each, str) else json.dumps(each)).encode() for each in rows]
-    return OddCandles(form)(texts, HOUR_MS, fail)
+    return OddCandles(form)(texts, HOUR_MS, faults)
 
 
 @pytest.fixture
@@ -67,14 +67,14 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         {"c8": "x"},
     ],
 )
-def test_rows_that_are_read_at_once(fail: PayloadErrors, cells: dict[str, Any]) -> None:
-    assert read(fail, row(**cells)) == [CANDLE]
-    assert fail.left_out == []
+def test_rows_that_are_read_at_once(faults: AnswerFaults, cells: dict[str, Any]) -> None:
+    assert read(faults, row(**cells)) == [CANDLE]
+    assert faults.left_out == []
 
 
 @pytest.mark.usefixtures("at_once")
-def test_the_smallest_time_is_read_at_once(fail: PayloadErrors) -> None:
-    assert read(fail, row(c0=1)) == [CANDLE._replace(open_time_ms=1)]
+def test_the_smallest_time_is_read_at_once(faults: AnswerFaults) -> None:
+    assert read(faults, row(c0=1)) == [CANDLE._replace(open_time_ms=1)]
 
 
 @pytest.mark.parametrize(
@@ -92,17 +92,17 @@ def test_the_smallest_time_is_read_at_once(fail: PayloadErrors) -> None:
     ],
 )
 def test_rows_that_are_read_cell_by_cell(
-    fail: PayloadErrors, cells: dict[str, Any], candle: Candle
+    faults: AnswerFaults, cells: dict[str, Any], candle: Candle
 ) -> None:
-    assert read(fail, row(**cells)) == [candle]
-    assert fail.left_out == []
+    assert read(faults, row(**cells)) == [candle]
+    assert faults.left_out == []
 
 
-def test_more_elements_than_known_are_ignored(fail: PayloadErrors) -> None:
-    assert read(fail, [*ROW, "more"], ROW[:8]) == [CANDLE, CANDLE]
-    assert read(fail, [*ROW[:6], ROW[7]], form=SHORT) == [CANDLE]
-    assert read(fail, [*ROW[:6], ROW[7], "more"], form=SHORT) == [CANDLE]
-    assert fail.left_out == []
+def test_more_elements_than_known_are_ignored(faults: AnswerFaults) -> None:
+    assert read(faults, [*ROW, "more"], ROW[:8]) == [CANDLE, CANDLE]
+    assert read(faults, [*ROW[:6], ROW[7]], form=SHORT) == [CANDLE]
+    assert read(faults, [*ROW[:6], ROW[7], "more"], form=SHORT) == [CANDLE]
+    assert faults.left_out == []
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ def test_more_elements_than_known_are_ignored(fail: PayloadErrors) -> None:
     ],
 )
 def test_a_row_is_left_out_with_its_time(
-    fail: PayloadErrors, cells: dict[str, Any], reason: str
+    faults: AnswerFaults, cells: dict[str, Any], reason: str
 ) -> None:
     good = [T0 - HOUR_MS, *ROW[1:6], None, *ROW[7:]]
-    assert read(fail, good, row(**cells)) == [CANDLE._replace(open_time_ms=T0 - HOUR_MS)]
-    assert fail.left_out == [LeftOut(T0, reason)]
+    assert read(faults, good, row(**cells)) == [CANDLE._replace(open_time_ms=T0 - HOUR_MS)]
+    assert faults.left_out == [LeftOut(T0, reason)]
 
 
 @pytest.mark.parametrize(
@@ -143,15 +143,15 @@ def test_a_row_is_left_out_with_its_time(
     ],
 )
 def test_a_row_without_a_time_is_left_out_after_the_one_before(
-    fail: PayloadErrors, odd: list[Any] | str, reason: str
+    faults: AnswerFaults, odd: list[Any] | str, reason: str
 ) -> None:
-    assert read(fail, ROW, odd) == [CANDLE]
-    assert fail.left_out == [LeftOut(T0, reason, after=True)]
+    assert read(faults, ROW, odd) == [CANDLE]
+    assert faults.left_out == [LeftOut(T0, reason, after=True)]
 
 
-def test_a_row_that_is_too_short(fail: PayloadErrors) -> None:
-    assert read(fail, ROW[:7], ROW[:1], ROW[:8]) == [CANDLE]
-    assert fail.left_out == [LeftOut(T0, "only 7 elements"), LeftOut(T0, "only 1 elements")]
+def test_a_row_that_is_too_short(faults: AnswerFaults) -> None:
+    assert read(faults, ROW[:7], ROW[:1], ROW[:8]) == [CANDLE]
+    assert faults.left_out == [LeftOut(T0, "only 7 elements"), LeftOut(T0, "only 1 elements")]
 
 
 # --- the matrix ----------------------------------------------------------------------------------

@@ -15,9 +15,9 @@ from venues.reading import (
     LONGEST_CODE,
     MOST_ENTRIES,
     MOST_ROWS,
+    AnswerFaults,
     AnswerPage,
     ListDecoder,
-    PayloadErrors,
     Ticker,
     TimeMs,
     decoded_or_none,
@@ -39,8 +39,8 @@ class Entry(msgspec.Struct):
 
 
 @pytest.fixture
-def fail() -> PayloadErrors:
-    return PayloadErrors(Exchange.BYBIT, "klines", "XUSDT")
+def faults() -> AnswerFaults:
+    return AnswerFaults(Exchange.BYBIT, "klines", "XUSDT")
 
 
 # --- pages and errors ----------------------------------------------------------------------------
@@ -56,84 +56,84 @@ def test_limits_of_an_answer() -> None:
     assert (MOST_ENTRIES, MOST_ROWS, LONGEST_CODE) == (20_000, 3_000, 40)
 
 
-def test_an_error_names_exchange_endpoint_and_market(fail: PayloadErrors) -> None:
-    error = fail("too bad")
+def test_an_error_names_exchange_endpoint_and_market(faults: AnswerFaults) -> None:
+    error = faults("too bad")
     assert type(error) is BadPayload
     assert (error.exchange, error.endpoint, error.market) == ("bybit", "klines", "XUSDT")
     assert (error.cause, error.status) == ("too bad", None)
     assert str(error) == "bybit klines XUSDT: too bad"
 
 
-def test_a_row_without_a_time_is_placed_after_the_one_before_it(fail: PayloadErrors) -> None:
-    fail.leave_out(Unreadable("a", 7), (3, 0.5))
-    fail.leave_out(Unreadable("b", 0), (3, 0.5))
-    fail.leave_out(Unreadable("c"), (3, 0.5))
-    fail.leave_out(Unreadable("d"))
-    assert fail.left_out == [
+def test_a_row_without_a_time_is_placed_after_the_one_before_it(faults: AnswerFaults) -> None:
+    faults.leave_out(Unreadable("a", 7), (3, 0.5))
+    faults.leave_out(Unreadable("b", 0), (3, 0.5))
+    faults.leave_out(Unreadable("c"), (3, 0.5))
+    faults.leave_out(Unreadable("d"))
+    assert faults.left_out == [
         LeftOut(7, "a", after=False),
         LeftOut(0, "b", after=False),
         LeftOut(3, "c", after=True),
         LeftOut(0, "d", after=True),
     ]
-    assert (fail.skipped, fail.unread) == ([], [])
+    assert (faults.skipped, faults.unread) == ([], [])
 
 
-def test_entries_that_cannot_be_read_are_skipped(fail: PayloadErrors) -> None:
+def test_entries_that_cannot_be_read_are_skipped(faults: AnswerFaults) -> None:
     entries = ["a", Unreadable("odd", symbol="XUSDT"), Unreadable("nameless"), "b"]
-    assert fail.readable(entries) == ["a", "b"]
-    assert fail.skipped == ["odd", "nameless"]
-    assert fail.unread == [UnreadEntry("XUSDT", CANNOT_BE_READ)]
-    assert fail.left_out == []
+    assert faults.readable(entries) == ["a", "b"]
+    assert faults.skipped == ["odd", "nameless"]
+    assert faults.unread == [UnreadEntry("XUSDT", CANNOT_BE_READ)]
+    assert faults.left_out == []
 
 
-def test_no_entries_are_no_error_but_none_that_can_be_read_are_one(fail: PayloadErrors) -> None:
-    assert fail.readable([]) == []
+def test_no_entries_are_no_error_but_none_that_can_be_read_are_one(faults: AnswerFaults) -> None:
+    assert faults.readable([]) == []
     with pytest.raises(BadPayload) as raised:
-        fail.readable([Unreadable("odd"), Unreadable("odder")])
+        faults.readable([Unreadable("odd"), Unreadable("odder")])
     assert raised.value.cause == "unexpected answer: none of 2 entries can be read: odd"
 
 
-def test_a_contract_that_meets_all_conditions_is_to_collect(fail: PayloadErrors) -> None:
-    assert fail.is_to_collect("AUSDT", "A")
-    assert fail.is_to_collect("AUSDT", "A", ("x", ("x", "y")), ("", ("", None)), (None, [None]))
-    assert not fail.is_to_collect("AUSDT", "A", ("x", ("x",)), ("z", ("x", "y")))
-    assert not fail.is_to_collect("A USDT", "A", ("z", ("x",)))
-    assert not fail.is_to_collect("AUSDT", "A", ("", ("x",)), ("z", ("x",)))
-    assert (fail.skipped, fail.unread) == ([], [])
+def test_a_contract_that_meets_all_conditions_is_to_collect(faults: AnswerFaults) -> None:
+    assert faults.is_to_collect("AUSDT", "A")
+    assert faults.is_to_collect("AUSDT", "A", ("x", ("x", "y")), ("", ("", None)), (None, [None]))
+    assert not faults.is_to_collect("AUSDT", "A", ("x", ("x",)), ("z", ("x", "y")))
+    assert not faults.is_to_collect("A USDT", "A", ("z", ("x",)))
+    assert not faults.is_to_collect("AUSDT", "A", ("", ("x",)), ("z", ("x",)))
+    assert (faults.skipped, faults.unread) == ([], [])
 
 
 @pytest.mark.parametrize("unclear", ["", None, " ", "x ", " x", "x\n", "\x00"])
 def test_a_contract_whose_state_is_unclear_is_skipped(
-    fail: PayloadErrors, unclear: str | None
+    faults: AnswerFaults, unclear: str | None
 ) -> None:
-    assert not fail.is_to_collect("AUSDT", "A", ("x", ("x",)), (unclear, ("x", "y")))
-    assert fail.skipped == [f"{NOT_CLEAR}: 'AUSDT', 'A'"]
-    assert fail.unread == [UnreadEntry("AUSDT", NOT_CLEAR, expected=True)]
-    assert not fail.is_to_collect("B:USDT", None, (unclear, ("x",)))
-    assert fail.skipped[1:] == [f"{NOT_CLEAR}: 'B:USDT', blank"]
+    assert not faults.is_to_collect("AUSDT", "A", ("x", ("x",)), (unclear, ("x", "y")))
+    assert faults.skipped == [f"{NOT_CLEAR}: 'AUSDT', 'A'"]
+    assert faults.unread == [UnreadEntry("AUSDT", NOT_CLEAR, expected=True)]
+    assert not faults.is_to_collect("B:USDT", None, (unclear, ("x",)))
+    assert faults.skipped[1:] == [f"{NOT_CLEAR}: 'B:USDT', blank"]
 
 
-def test_a_contract_without_usable_names_is_skipped(fail: PayloadErrors) -> None:
+def test_a_contract_without_usable_names_is_skipped(faults: AnswerFaults) -> None:
     for symbol, base in [("AUSDT", None), ("A USDT", "A"), ("B:USDT", "B/")]:
-        assert not fail.is_to_collect(symbol, base, ("x", ("x",)))
-    assert fail.skipped == [
+        assert not faults.is_to_collect(symbol, base, ("x", ("x",)))
+    assert faults.skipped == [
         f"{UNUSABLE_NAME}: 'AUSDT', blank",
         f"{UNUSABLE_NAME}: 'A USDT', 'A'",
         f"{UNUSABLE_NAME}: 'B:USDT', 'B/'",
     ]
-    assert fail.unread == [
+    assert faults.unread == [
         UnreadEntry("AUSDT", UNUSABLE_NAME, expected=True),
         UnreadEntry("AUSDT", UNUSABLE_NAME, expected=True),
         UnreadEntry("B:USDT", UNUSABLE_NAME, expected=True),
     ]
 
 
-def test_only_ten_skipped_entries_are_shown(fail: PayloadErrors) -> None:
+def test_only_ten_skipped_entries_are_shown(faults: AnswerFaults) -> None:
     for number in range(12):
-        assert not fail.is_to_collect(f"A{number}", "")
+        assert not faults.is_to_collect(f"A{number}", "")
     named = [f"{UNUSABLE_NAME}: 'A{number}', blank" for number in range(10)]
-    assert fail.skipped == [*named, UNUSABLE_NAME, UNUSABLE_NAME]
-    assert [entry.symbol for entry in fail.unread] == [f"A{number}" for number in range(12)]
+    assert faults.skipped == [*named, UNUSABLE_NAME, UNUSABLE_NAME]
+    assert [entry.symbol for entry in faults.unread] == [f"A{number}" for number in range(12)]
 
 
 @pytest.mark.parametrize(
@@ -156,24 +156,24 @@ def test_a_name_without_what_makes_it_unusable(sent: str, name: str) -> None:
 # --- decoding ------------------------------------------------------------------------------------
 
 
-def test_decoding_a_whole_answer(fail: PayloadErrors) -> None:
-    assert fail.decode(NUMBERS, b'[1,"2"]') == [1, 2]
-    assert fail.decode(NUMBERS, BOM + b"[1]") == [1]
+def test_decoding_a_whole_answer(faults: AnswerFaults) -> None:
+    assert faults.decode(NUMBERS, b'[1,"2"]') == [1, 2]
+    assert faults.decode(NUMBERS, BOM + b"[1]") == [1]
     with pytest.raises(BadPayload) as wrong:
-        fail.decode(NUMBERS, b"[[]]")
+        faults.decode(NUMBERS, b"[[]]")
     assert wrong.value.cause == "unexpected answer: Expected `int`, got `array` - at `$[0]`"
     with pytest.raises(BadPayload) as cut_short:
-        fail.decode(NUMBERS, b"[1")
+        faults.decode(NUMBERS, b"[1")
     assert cut_short.value.cause == "not JSON: [1"
 
 
-def test_the_error_of_an_unexpected_answer_has_200_characters_at_most(fail: PayloadErrors) -> None:
+def test_the_error_of_an_unexpected_answer_has_200_characters_at_most(faults: AnswerFaults) -> None:
     nested: Any = int
     for _ in range(60):
         nested = list[nested]
     whole = f"unexpected answer: Expected `int`, got `bool` - at `${'[0]' * 60}`"
     with pytest.raises(BadPayload) as raised:
-        fail.decode(msgspec.json.Decoder(nested), b"[" * 60 + b"true" + b"]" * 60)
+        faults.decode(msgspec.json.Decoder(nested), b"[" * 60 + b"true" + b"]" * 60)
     assert raised.value.cause == whole[:200]
 
 
@@ -184,44 +184,44 @@ def test_decoding_or_none() -> None:
     assert decoded_or_none(NUMBERS, b"\xff") is None
 
 
-def test_a_list_longer_than_any_exchange_sends(fail: PayloadErrors) -> None:
-    assert fail.cut(b"[1,2]", most=2).entries == [b"1", b"2"]
-    assert fail.cut(BOM + b'{"a":[1]}', "a", most=1).entries == [b"1"]
+def test_a_list_longer_than_any_exchange_sends(faults: AnswerFaults) -> None:
+    assert faults.cut(b"[1,2]", most=2).entries == [b"1", b"2"]
+    assert faults.cut(BOM + b'{"a":[1]}', "a", most=1).entries == [b"1"]
     with pytest.raises(BadPayload) as long:
-        fail.cut(b"[1,2,3]", most=2)
+        faults.cut(b"[1,2,3]", most=2)
     assert long.value.cause == "unexpected answer: 3 entries, more than 2"
     with pytest.raises(BadPayload) as none:
-        fail.cut(b'{"b":[1]}', "a", most=1)
+        faults.cut(b'{"b":[1]}', "a", most=1)
     assert none.value.cause == 'unexpected answer, or not JSON: no list in {"b":[1]}'
     cut = cut_list(b"[1,2]")
     assert cut is not None
-    assert fail.limited(cut, 2) is cut
+    assert faults.limited(cut, 2) is cut
 
 
-def test_lists_of_contracts_have_20000_entries_at_most(fail: PayloadErrors) -> None:
-    assert fail.cut(b"[%b]" % b",".join([b"1"] * 20_000)).length == 20_000
+def test_lists_of_contracts_have_20000_entries_at_most(faults: AnswerFaults) -> None:
+    assert faults.cut(b"[%b]" % b",".join([b"1"] * 20_000)).length == 20_000
     with pytest.raises(BadPayload, match="20001 entries, more than 20000"):
-        fail.cut(b"[%b]" % b",".join([b"1"] * 20_001))
+        faults.cut(b"[%b]" % b",".join([b"1"] * 20_001))
 
 
 @pytest.mark.parametrize("key", ["", "rows"])
-def test_a_list_is_decoded_as_a_whole_or_entry_by_entry(fail: PayloadErrors, key: str) -> None:
+def test_a_list_is_decoded_as_a_whole_or_entry_by_entry(faults: AnswerFaults, key: str) -> None:
     def body(listed: str) -> bytes:
         return (f'{{"{key}":{listed}}}' if key else listed).encode()
 
     decoder = ListDecoder(Entry, key)
     good = body('[{"symbol":"A"},{"symbol":"B"}]')
-    assert list(decoder(good, fail, 2)) == [Entry("A"), Entry("B")]
-    assert decoder.readable(good, fail) == [Entry("A"), Entry("B")]
+    assert list(decoder(good, faults, 2)) == [Entry("A"), Entry("B")]
+    assert decoder.readable(good, faults) == [Entry("A"), Entry("B")]
     odd = body('[{"symbol":"A"},7,{"symbol":"B"}]')
-    a, seven, b = decoder(odd, fail, 3)
+    a, seven, b = decoder(odd, faults, 3)
     assert (a, b) == (Entry("A"), Entry("B"))
     assert isinstance(seven, Unreadable)
-    assert fail.skipped == []
-    assert decoder.readable(odd, fail) == [Entry("A"), Entry("B")]
-    assert fail.skipped == ["Expected `object`, got `int`"]
+    assert faults.skipped == []
+    assert decoder.readable(odd, faults) == [Entry("A"), Entry("B")]
+    assert faults.skipped == ["Expected `object`, got `int`"]
     with pytest.raises(BadPayload, match="3 entries, more than 2"):
-        list(decoder(odd, fail, 2))
+        list(decoder(odd, faults, 2))
 
 
 # --- values --------------------------------------------------------------------------------------

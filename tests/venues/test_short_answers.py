@@ -7,7 +7,7 @@ import pytest
 
 from market.markets import Exchange, Market
 from market.timeframes import HOUR_MS
-from tests.venues.test_facts import MIDNIGHT, facts, fail, market
+from tests.venues.test_facts import MIDNIGHT, facts, faults, market
 from venues.errors import BadPayload
 
 BINANCE: Final = Exchange.BINANCE
@@ -40,25 +40,25 @@ def test_what_bybit_says_of_the_market(said: dict[str, str | None], read: bool) 
     plain = venue.read_plain_klines(candles, market(BYBIT), HOUR_MS)
     assert (plain is not None) is read
     if read:
-        assert len(venue.read_klines(candles, market(BYBIT), HOUR_MS, fail(BYBIT))) == 1
+        assert len(venue.read_klines(candles, market(BYBIT), HOUR_MS, faults(BYBIT))) == 1
         for body in (interest, odd):
-            found = venue.read_open_interest(body, market(BYBIT), fail(BYBIT))
+            found = venue.read_open_interest(body, market(BYBIT), faults(BYBIT))
             assert list(found) == [(MIDNIGHT, 2.0)]
         return
     category, symbol = said.get("category", "linear"), said.get("symbol", "")
     with pytest.raises(BadPayload, match=rf"an answer about {category} ?{symbol}$"):
-        venue.read_klines(candles, market(BYBIT), HOUR_MS, fail(BYBIT))
+        venue.read_klines(candles, market(BYBIT), HOUR_MS, faults(BYBIT))
     for body in (interest, odd):
         with pytest.raises(BadPayload, match=rf"an answer about {category} ?{symbol}$"):
-            venue.read_open_interest(body, market(BYBIT), fail(BYBIT))
+            venue.read_open_interest(body, market(BYBIT), faults(BYBIT))
     # An empty list may come without the symbol.
-    assert venue.read_klines(bybit("[]", **said), market(BYBIT), HOUR_MS, fail(BYBIT)) == []
+    assert venue.read_klines(bybit("[]", **said), market(BYBIT), HOUR_MS, faults(BYBIT)) == []
 
 
 def test_another_market_is_named_in_100_characters_at_most() -> None:
     body = bybit('[["1"]]', symbol="x" * 200)
     with pytest.raises(BadPayload) as raised:
-        facts(BYBIT).read_klines(body, market(BYBIT), HOUR_MS, fail(BYBIT))
+        facts(BYBIT).read_klines(body, market(BYBIT), HOUR_MS, faults(BYBIT))
     assert raised.value.cause == ("an answer about linear " + "x" * 200)[:100]
 
 
@@ -66,10 +66,10 @@ def test_another_market_is_named_in_100_characters_at_most() -> None:
 def test_no_rows_of_bybit(nothing: bytes) -> None:
     venue = facts(BYBIT)
     assert venue.read_plain_klines(nothing, market(BYBIT), HOUR_MS) is None
-    assert venue.read_klines(nothing, market(BYBIT), HOUR_MS, fail(BYBIT)) == []
-    assert len(venue.read_open_interest(nothing, market(BYBIT), fail(BYBIT))) == 0
-    assert venue.read_funding(nothing, fail(BYBIT)) == []
-    assert venue.read_tickers(nothing, fail(BYBIT)) == []
+    assert venue.read_klines(nothing, market(BYBIT), HOUR_MS, faults(BYBIT)) == []
+    assert len(venue.read_open_interest(nothing, market(BYBIT), faults(BYBIT))) == 0
+    assert venue.read_funding(nothing, faults(BYBIT)) == []
+    assert venue.read_tickers(nothing, faults(BYBIT)) == []
 
 
 @pytest.mark.parametrize("exchange", list(Exchange))
@@ -82,22 +82,22 @@ def test_a_history_has_3000_rows_at_most(exchange: Exchange) -> None:
         return listed if exchange is BINANCE else bybit(listed.decode(), symbol="BTCUSDT")
 
     entry = b'{"symbol":"BTCUSDT","sumOpenInterest":1,"openInterest":2,"timestamp":5}'
-    interest = venue.read_open_interest(body(entry, 3000), market(exchange), fail(exchange))
+    interest = venue.read_open_interest(body(entry, 3000), market(exchange), faults(exchange))
     assert list(interest) == [(5, 1.0)] * 3000
-    problems = fail(exchange)
+    problems = faults(exchange)
     assert venue.read_klines(body(row, 3000), market(exchange), HOUR_MS, problems) == []
     assert len(problems.left_out) == 3000
     with pytest.raises(BadPayload, match="3001 entries, more than 3000"):
-        venue.read_klines(body(row, 3001), market(exchange), HOUR_MS, fail(exchange))
+        venue.read_klines(body(row, 3001), market(exchange), HOUR_MS, faults(exchange))
     with pytest.raises(BadPayload, match="3001 entries, more than 3000"):
-        venue.read_open_interest(body(entry, 3001), market(exchange), fail(exchange))
+        venue.read_open_interest(body(entry, 3001), market(exchange), faults(exchange))
 
 
 def test_settlements_have_3000_rows_at_most() -> None:
     with pytest.raises(BadPayload, match="3001 entries, more than 3000"):
-        facts(BYBIT).read_funding(bybit(f"[{','.join(['7'] * 3001)}]"), fail(BYBIT))
+        facts(BYBIT).read_funding(bybit(f"[{','.join(['7'] * 3001)}]"), faults(BYBIT))
     with pytest.raises(BadPayload, match="3001 entries, more than 3000"):
-        facts(BINANCE).read_funding(b"[%b]" % b",".join([b"7"] * 3001), fail(BINANCE))
+        facts(BINANCE).read_funding(b"[%b]" % b",".join([b"7"] * 3001), faults(BINANCE))
 
 
 @pytest.mark.parametrize(
@@ -114,14 +114,14 @@ def test_settlements_have_3000_rows_at_most() -> None:
 def test_types_of_settlements_of_binance(kind: object, settled: object) -> None:
     row = {"symbol": "BTCUSDT", "fundingTime": 5, "fundingRate": "-0.5", "rateType": kind}
     for rows in ([row], [7, row]):
-        problems = fail(BINANCE)
+        problems = faults(BINANCE)
         found: list[object] = list(facts(BINANCE).read_funding(json.dumps(rows).encode(), problems))
         found += [left.reason for left in problems.left_out[len(rows) - 1 :]]
         assert found == [settled]
 
 
 def test_a_special_charge_needs_no_rate_and_a_settlement_needs_one() -> None:
-    problems = fail(BINANCE)
+    problems = faults(BINANCE)
     rows = [
         {"symbol": "BTCUSDT", "fundingTime": 5, "rateType": "Special"},
         {"symbol": "BTCUSDT", "fundingTime": 6},
@@ -139,12 +139,12 @@ def test_open_interest_of_another_symbol() -> None:
     venue = facts(BINANCE)
     own = '{"symbol":"BTCUSDT","sumOpenInterest":"1","timestamp":5}'
     other = '{"symbol":"ETHUSDT","sumOpenInterest":"1","timestamp":6}'
-    problems = fail(BINANCE)
+    problems = faults(BINANCE)
     found = venue.read_open_interest(f"[{own},{other}]".encode(), market(BINANCE), problems)
     assert list(found) == [(5, 1.0)]
     assert problems.left_out == [(6, "open interest of another symbol: 'ETHUSDT'", False, 1)]
     with pytest.raises(BadPayload, match="open interest of another symbol"):
-        venue.read_open_interest(f"[{other}]".encode(), market(BINANCE), fail(BINANCE))
+        venue.read_open_interest(f"[{other}]".encode(), market(BINANCE), faults(BINANCE))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_open_interest_of_another_symbol() -> None:
     ],
 )
 def test_both_sides_of_bybits_open_interest(entry: dict[str, object], value: object) -> None:
-    problems = fail(BYBIT)
+    problems = faults(BYBIT)
     body = bybit(json.dumps([entry | {"timestamp": "5"}]), symbol="BTCUSDT")
     rows = facts(BYBIT).read_open_interest(body, market(BYBIT), problems)
     assert [*(number for _, number in rows), *(row.reason for row in problems.left_out)] == [value]
@@ -168,9 +168,9 @@ def test_both_sides_of_bybits_open_interest(entry: dict[str, object], value: obj
 
 def test_lists_that_say_less() -> None:
     one = '{"symbol":"A"}'
-    assert facts(BYBIT).read_tickers(bybit(f"[{one}]"), fail(BYBIT)) == [("A", None, None, None)]
+    assert facts(BYBIT).read_tickers(bybit(f"[{one}]"), faults(BYBIT)) == [("A", None, None, None)]
     for reader in (facts(BINANCE).read_tickers, *facts(BINANCE).schedule.values()):
-        assert reader(f"[{one}]".encode(), fail(BINANCE)) in ([], [("A", None, None, None)])
+        assert reader(f"[{one}]".encode(), faults(BINANCE)) in ([], [("A", None, None, None)])
 
 
 @pytest.mark.parametrize(
@@ -186,10 +186,10 @@ def test_funding_intervals_of_bybits_contracts(minutes: object, hours: int | Non
         body = bybit(json.dumps([contract]))[:-2] + b',"nextPageCursor":%b}}' % (
             json.dumps(cursor).encode()
         )
-        page = facts(BYBIT).read_instruments(body, "USDT", fail(BYBIT))
+        page = facts(BYBIT).read_instruments(body, "USDT", faults(BYBIT))
         assert page.rows == [(Market(BYBIT, "A", "B", "USDT"), hours)]
         assert (page.sent, page.cursor) == (1, kept)
     del contract["fundingInterval"]
-    page = facts(BYBIT).read_instruments(bybit(json.dumps([contract])), "USDT", fail(BYBIT))
+    page = facts(BYBIT).read_instruments(bybit(json.dumps([contract])), "USDT", faults(BYBIT))
     assert page.rows[0].funding_interval_hours is None
     assert page.cursor == ""
