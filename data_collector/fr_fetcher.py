@@ -13,6 +13,7 @@ from data_collector.exchange_clocks import Clocks, ExchangeClock
 from data_collector.exchange_funding import ExchangeFunding, FundingResults
 from data_collector.internal_errors import ENDS_JOB
 from data_collector.run import CollectionRun, Sender, together
+from market.lives import begun
 from market.markets import Exchange, FundingByMarket, Market, Missing
 from venues.errors import ClockWrong, CollectionFailed, ExchangeError
 
@@ -83,7 +84,10 @@ async def run_fr_update_process(
         ]
 
         async def refresh(update: ExchangeFunding) -> None:
-            markets_of, clock = by_exchange[update.exchange], slowest
+            clock = slowest
+            markets_of = [
+                begun(market, present.as_of_ms) for market in by_exchange[update.exchange]
+            ]
             try:
                 # No settlement counts as known up to a time that others have not reached.
                 own = await clocks.clock(update.exchange)

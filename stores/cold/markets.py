@@ -109,11 +109,14 @@ class Markets:
         listed: Sequence[ListedMarket],
         *,
         seen_at_ms: int,
+        now_ms: int | None = None,
         unread: Sequence[UnreadEntry] = (),
     ) -> SavedMarkets:
         """Stores what `exchange` lists now; known markets that are not listed become inactive.
 
-        Those that are listed but could not be read or stored stay as they are.
+        Those that are listed but could not be read or stored stay as they are. `seen_at_ms`: the
+        exchange's time, by which its markets are judged; `now_ms`: this machine's, by which the
+        next list is due (None: the same).
 
         A listing covers one quote, so only markets of the listed quotes can become inactive. One
         that would remove many of them changes nothing unless the one before, at least a minute
@@ -127,7 +130,10 @@ class Markets:
             async with connection.transaction():
                 # This mode blocks other writers but not readers.
                 await connection.execute("LOCK TABLE coins IN SHARE ROW EXCLUSIVE MODE")
-                return await _take_in(connection, exchange, by_symbol, unread, seen_at_ms)
+                due_from_ms = seen_at_ms if now_ms is None else now_ms
+                return await _take_in(
+                    connection, exchange, by_symbol, unread, seen_at_ms, due_from_ms
+                )
 
         return await self._pool.write(write)
 
@@ -166,6 +172,7 @@ async def _take_in(
     whole: Mapping[str, ListedMarket],
     unread: Sequence[UnreadEntry],
     seen_at_ms: int,
+    now_ms: int,
 ) -> SavedMarkets:
     """Compares a list with what is stored, by symbol, and stores it if it is believed."""
     encoding = await encoding_of(connection)
@@ -173,10 +180,10 @@ async def _take_in(
     listed = {symbol: entry for symbol, entry in whole.items() if symbol not in refused}
     if not listed:
         raise ValueError(f"{exchange}: an empty listing is refused")
-    known = await known_markets(connection, exchange)
+    known = await known_markets(connection, exchange, seen_at_ms)
     kept = {entry.symbol: entry for entry in unread if entry.symbol not in whole}
-    listing = await connection.fetchrow(_LAST_LISTING, exchange)
-    listed_before_ms = listing["finished_ms"] if listing and listing["finished_ms"] else 0
+    [listing] = await connection.fetch(_LAST_LISTING, exchange)
+    listed_before_ms = listing["seen_ms"] or listing["finished_ms"] or 0
     lives = lives_now(known, listed, seen_at_ms=seen_at_ms, listed_before_ms=listed_before_ms)
     quotes = {entry.market.quote for entry in listed.values()}
     active = {name for name, market in known.items() if market.active and market.quote in quotes}
@@ -196,7 +203,7 @@ async def _take_in(
     # Another contract under a known symbol removes the known one.
     removed = sorted({*delisted, *(symbol for symbol in replaced if known[symbol].active)})
     before = _unconfirmed_before(listing)
-    found = unconfirmed_list(removed, len(active), before=before, seen_at_ms=seen_at_ms)
+    found = unconfirmed_list(removed, len(active), before=before, seen_at_ms=now_ms)
     if found is not None:
         columns = (found.since_ms, list(found.removed), left_out.told)
         await connection.execute(_UNCONFIRMED, exchange, *columns)
@@ -216,12 +223,12 @@ async def _take_in(
     )
     await save_lives(connection, exchange, lives, replaced)
     await mark_absent(connection, exchange, delisted, from_ms=seen_at_ms)
-    await connection.execute(_BELIEVED, exchange, left_out.told)
+    await connection.execute(_BELIEVED, exchange, left_out.told, seen_at_ms)
     await connection.execute(
         "INSERT INTO discoveries VALUES ($1, $2, $3) ON CONFLICT (exchange)"
         " DO UPDATE SET (finished_ms, found) = ($2, $3)",
         exchange,
-        seen_at_ms,
+        now_ms,
         len(listed),
     )
     added = sum(symbol not in known for symbol in listed)
@@ -235,8 +242,8 @@ async def _take_in(
     )
 
 
-def _unconfirmed_before(listing: asyncpg.Record | None) -> UnconfirmedList | None:
-    if listing is None or listing["unconfirmed_ms"] is None:
+def _unconfirmed_before(listing: asyncpg.Record) -> UnconfirmedList | None:
+    if listing["unconfirmed_ms"] is None:
         return None
     return UnconfirmedList(listing["unconfirmed_ms"], tuple(listing["unconfirmed"] or ()))
 
@@ -257,15 +264,16 @@ _SELECTED_MARKETS: Final = f"""
 """  # noqa: S608 - made of our own constants
 
 _LAST_LISTING: Final = """
-    SELECT d.finished_ms, l.unconfirmed_ms, l.unconfirmed
+    SELECT d.finished_ms, l.seen_ms, l.unconfirmed_ms, l.unconfirmed
     FROM (SELECT $1::text AS exchange) AS e
     LEFT JOIN discoveries AS d USING (exchange) LEFT JOIN listings AS l USING (exchange)
 """
 
 _BELIEVED: Final = """
-    INSERT INTO listings (exchange, refused) VALUES ($1, $2) ON CONFLICT (exchange) DO UPDATE
-    SET (failures, failed_ms, failure, unconfirmed_ms, unconfirmed, refused)
-        = (0, NULL, NULL, NULL, NULL, $2)
+    INSERT INTO listings (exchange, refused, seen_ms) VALUES ($1, $2, $3)
+    ON CONFLICT (exchange) DO UPDATE
+    SET (failures, failed_ms, failure, unconfirmed_ms, unconfirmed, refused, seen_ms)
+        = (0, NULL, NULL, NULL, NULL, $2, $3)
 """
 
 _UNCONFIRMED: Final = """

@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import orjson
@@ -226,6 +227,18 @@ async def test_a_young_market_is_not_asked_for_what_was_before_it(world: Simulat
     # Nor, each time, for the open interest at the beginning of the candle in which it was listed.
     assert _rows(standing[H4])[young.key][0][7] is None
     assert _asked(world, Endpoint.OPEN_INTEREST) == []
+
+
+async def test_a_life_that_a_wrong_clock_let_begin_tomorrow_hides_no_row(
+    world: SimulatedMarkets,
+) -> None:
+    markets = _markets(world)
+    _, expected = await _collect(world, markets)
+    ahead_ms = world.now_ms + DAY_MS
+    wrong = [replace(market, launched_ms=ahead_ms, since_ms=ahead_ms) for market in markets]
+    collected, found = await _collect(world, wrong)
+    assert collected.missing == [] and _rows(found[H4]) == _rows(expected[H4])
+    assert all(len(rows) > 100 for rows in _rows(found[H4]).values())
 
 
 async def test_more_candles_than_the_cheapest_request_brings(world: SimulatedMarkets) -> None:

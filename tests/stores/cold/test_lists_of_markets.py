@@ -159,6 +159,87 @@ async def test_a_suspension_is_no_end_and_a_delisting_of_days_is(database: Datab
     assert await since(database, "C000USDT") == NOW_MS + 3 * DAY_MS
 
 
+async def test_a_list_of_a_time_that_has_not_come_makes_no_absence_longer(
+    database: Database,
+) -> None:
+    """The exchange's clock was ahead when the last list was taken in."""
+    rest = whole(9)[1:]
+    await save(database, whole(9), NOW_MS)
+    await save(database, rest, NOW_MS + 1)
+    await save(database, rest, NOW_MS + 5 * DAY_MS)
+    found = await save(database, whole(9), NOW_MS + 2 * MINUTE_MS)
+    assert (found.returned, found.replaced) == (1, 0)
+    assert await since(database, "C000USDT") == 0
+    # And none shorter, if it was the first one that lacked the market.
+    await save(database, rest, NOW_MS + 5 * DAY_MS)
+    await save(database, rest, NOW_MS + 4 * MINUTE_MS)
+    until_ms = NOW_MS + 4 * MINUTE_MS + DAY_MS
+    await save(database, rest, until_ms)
+    found = await save(database, whole(9), until_ms + MINUTE_MS)
+    assert (found.returned, found.replaced) == (1, 1)
+    assert await since(database, "C000USDT") == until_ms
+
+
+async def test_a_life_of_a_time_that_has_not_come_is_forgotten(database: Database) -> None:
+    await save(database, whole(9), NOW_MS)
+    ahead_ms = NOW_MS + 5 * DAY_MS
+    moved = [listed("C000USDT", ahead_ms), *whole(9)[1:]]
+    assert (await save(database, moved, ahead_ms)).replaced == 1
+    await save(database, whole(9)[:1] + whole(9)[2:], NOW_MS + 1)  # lacks another one
+    [first, *_] = await database.get_all_unique_coins(exchanges=[BYBIT], quote="USDT")
+    assert (first.symbol, first.launched_ms, first.since_ms) == ("C000USDT", LAUNCH_MS, 0)
+    # So is one that lists began, because one of them lacked the market days later.
+    rest = [*whole(9)[:1], *whole(9)[2:]]
+    for at_ms in (NOW_MS + 2, ahead_ms):
+        await save(database, rest, at_ms)
+    assert (await save(database, whole(9), ahead_ms + 1)).replaced == 1
+    assert await since(database, "C001USDT") == ahead_ms
+    assert (await save(database, whole(9), NOW_MS + 3)).replaced == 0
+    assert await since(database, "C001USDT") == 0
+    # One that began just now is of now.
+    moved = [listed("C000USDT", NOW_MS + DAY_MS), *whole(9)[2:]]
+    assert (await save(database, moved, NOW_MS + DAY_MS)).replaced == 1
+    assert (await save(database, moved, NOW_MS + DAY_MS)).replaced == 0
+    assert await since(database, "C000USDT") == NOW_MS + DAY_MS
+
+
+async def test_markets_are_judged_by_the_exchanges_time_and_the_next_list_is_due_by_ours(
+    database: Database, database_url: str
+) -> None:
+    async def save_at(entries: Sequence[ListedMarket], seen_ms: int, now_ms: int) -> SavedMarkets:
+        return await database.markets.save_markets(
+            BYBIT, entries, seen_at_ms=seen_ms, now_ms=now_ms
+        )
+
+    ours_ms = NOW_MS + 90 * DAY_MS  # this machine's clock is ahead
+    rest = whole(9)[1:]
+    await save_at(whole(9), NOW_MS, ours_ms)
+    assert (await state(database)).discovered_ms == ours_ms
+    assert await database.markets.discovered_at_ms(BYBIT) == ours_ms
+    await save_at(rest, NOW_MS + 1, ours_ms + 1)
+    await save_at(rest, NOW_MS + DAY_MS + 1, ours_ms)  # it is set back
+    found = await save_at(whole(9), NOW_MS + DAY_MS + 2, ours_ms - 9 * DAY_MS)
+    assert (found.returned, found.replaced) == (1, 1)
+    assert await since(database, "C000USDT") == NOW_MS + DAY_MS + 1
+    [record, *_] = await database.coin_records.list_coins(BYBIT)
+    assert (record.first_seen_ms, record.last_seen_ms) == (NOW_MS, NOW_MS + DAY_MS + 2)
+    # A list that is not believed is asked again after a minute of ours.
+    assert (await save_at(whole(4), NOW_MS + DAY_MS + 3, ours_ms)).unconfirmed == 5
+    assert (await state(database)).unconfirmed_ms == ours_ms
+    assert (await save_at(whole(4), NOW_MS + 2 * DAY_MS, ours_ms + 1)).unconfirmed == 5
+    assert (await save_at(whole(4), NOW_MS + DAY_MS + 4, ours_ms + MINUTE_MS)).delisted == 5
+    # What the release before stored has one time only.
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute("UPDATE listings SET seen_ms = NULL")
+        await connection.execute("UPDATE discoveries SET finished_ms = $1", NOW_MS + 3 * DAY_MS)
+    finally:
+        await connection.close()
+    found = await save_at(whole(9), NOW_MS + 4 * DAY_MS, ours_ms)
+    assert (found.returned, found.replaced) == (5, 5)
+    assert await since(database, "C008USDT") == NOW_MS + 3 * DAY_MS
+
+
 async def test_another_coin_under_the_name_of_one_delisted(database: Database) -> None:
     await save(database, whole(9), NOW_MS)
     await save(database, whole(9)[1:], NOW_MS + 1)
