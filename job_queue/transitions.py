@@ -131,7 +131,7 @@ end
 local state, run = r[1], math.max(r[1] and 1 or 0, whole(r[2]))
 local function next_seq()
   local seq = redis.pcall('INCR', KEYS[2])
-  if type(seq) == 'number' and whole(seq) > 0 then return seq end
+  if string.find(tostring(seq), '^[1-9]%d*$') then return seq end
   redis.call('SET', KEYS[2], 1)
   return 1
 end
@@ -176,7 +176,7 @@ for i = 2, #KEYS do
   end
   local seq, left = whole(r[2]), dead and 0 or rest(r[3], ARGV[5])
   local better = not best or (dead and not orphan) or (dead == orphan and seq < best_seq)
-  if left > 0 then
+  if left ~= 0 then
     if r[1] == 'queued' then soonest = math.min(soonest or left, left) end
   elseif (dead or r[1] == 'queued') and better then
     best, best_seq, orphan = i, seq, dead

@@ -21,7 +21,7 @@ _PAUSE_STATE: Final = elements(_LEFT, text)
 _BEAT: Final = """
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 local added = redis.pcall('SADD', KEYS[1], ARGV[1])
-if type(added) == 'table' and string.find(added.err, 'WRONGTYPE', 1, true) then
+if type(added) == 'table' and string.find(added.err, 'WRONGTYPE') then
   redis.call('DEL', KEYS[1])
   redis.call('SADD', KEYS[1], ARGV[1])
 end
@@ -38,7 +38,7 @@ redis.call('SET', KEYS[3], '1', 'EX', ARGV[3])
 _STORE_HEALTH: Final = """
 local refused = redis.pcall('SETRANGE', KEYS[2], 0, '')
 local why = type(refused) == 'table' and refused.err or ''
-if string.find(why, 'WRONGTYPE', 1, true) then why = '' end
+if string.find(why, 'WRONGTYPE') then why = '' end
 local locks, pauses = {}, {}
 for i = 3, #KEYS do
   local value = redis.pcall('GET', KEYS[i])

@@ -46,12 +46,12 @@ _ACQUIRE: Final = """
 local held = redis.pcall('GET', KEYS[1])
 if type(held) == 'string' then
   local ttl = redis.call('PTTL', KEYS[1])
-  if ttl >= 0 and ttl <= tonumber(ARGV[3]) then return {0, held, 0} end
+  if ttl ~= -1 and ttl <= tonumber(ARGV[3]) then return {0, held, 0} end
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   return {0, held, -1}
 end
 local token = redis.pcall('INCR', KEYS[2])
-if type(token) ~= 'number' or token < 1 or token >= 1e14 then
+if not string.find(tostring(token), '^[1-9]%d*$') then
   token = 1
   redis.call('SET', KEYS[2], token)
 end
