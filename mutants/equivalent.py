@@ -8,9 +8,23 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     '.translate(None, b"[]").replace(b"null", _NO_NUMBER)': (
         "numpy reads None as NaN too, only slower"
     ),
-    "documents/stored_text.py _TEXT_SLICE: 16 => 17 in _TEXT_SLICE: Final = 4 << 16": (
-        "slices of another size, still of whole base64 groups"
+    'documents/building.py module: "collected" => \'collectedX\' in Source = Literal["collected",'
+    ' "aggregated"]': "only the type checker reads it",
+    'documents/building.py module: "aggregated" => \'aggregatedX\' in Source = Literal["collected",'
+    ' "aggregated"]': "only the type checker reads it",
+    'documents/building.py module: "_T" => \'_TX\' in _T = TypeVar("_T")': "a name for people",
+    "documents/deflated.py inflate: isal_zlib.decompress(stream, bufsize=text_bytes) =>"
+    " isal_zlib.decompress(stream) in text: bytes = isal_zlib.decompress(stream,"
+    " bufsize=text_bytes)": "the same text, from a buffer that grows",
+    'venues/entries.py module: "T" => \'TX\' in T = TypeVar("T")': "a name for people",
+    'venues/entries.py module: "Row" => \'RowX\' in Row = TypeVar("Row", bound=tuple[Any, ...])': (
+        "a name for people"
     ),
+    "venues/entries.py cut_list: np.cumsum(steps * outside, dtype=np.int32) => np.cumsum(steps *"
+    " outside) in depth = np.cumsum(steps * outside, dtype=np.int32)": (
+        "the same sums, in twice the memory"
+    ),
+    'venues/reading.py module: "T" => \'TX\' in T = TypeVar("T")': "a name for people",
     "data_collector/funding_rules.py complete_until: 0 => 1 in last_ms ="
     " settlement_instant(rows[-1][TIME]) if rows else 0": (
         "both are before every settlement there is"
@@ -32,8 +46,6 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     ),
     'documents/text.py DocumentText._first_row_from: 1 => 2 in following = text.find(b"[", row + 1,'
     " high)": "no row is one byte long",
-    "documents/stored_text.py TextStream.piece: time.sleep(0) => pass in time.sleep(0)  # releases"
-    " the GIL to the event loop": "the same text; other threads run a little later",
     "data_collector/api_parser.py parse_open_interest: found.values.min() >= 0 =>"
     " (found.values.min() > 0) in if whole and found.values.min() >= 0 and"
     " found.values.max() < np.inf:": (

@@ -151,7 +151,7 @@ def _read_klines(
     return _ODD_KLINES(faults.cut(body, most=MOST_ROWS).entries, interval_ms, faults)
 
 
-class _OpenInterest(msgspec.Struct, gc=False):
+class _OpenInterest(msgspec.Struct):
     symbol: str
     sumOpenInterest: float
     timestamp: TimeMs
@@ -175,7 +175,7 @@ def _read_open_interest(body: bytes, market: Market, faults: AnswerFaults) -> Ti
         symbols = {row.symbol for row in rows}
         if symbols and market.native not in symbols:
             raise faults("open interest of another symbol")
-        if symbols <= {market.native}:
+        if symbols == {market.native}:
             times = [row.timestamp for row in rows]
             return timed_values(times, [row.sumOpenInterest for row in rows])
     texts = faults.cut(body, most=MOST_ROWS).entries

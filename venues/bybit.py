@@ -141,7 +141,7 @@ class _Answer(msgspec.Struct):
     result: _Result | None
 
 
-class _OpenInterest(msgspec.Struct, gc=False):
+class _OpenInterest(msgspec.Struct):
     openInterest: float
     timestamp: TimeMs
     singleOpenInterest: float | None = None
@@ -197,10 +197,11 @@ _ODD_KLINES: Final = OddCandles(_KLINE_FORM)
 def _read_plain_klines(body: bytes, market: Market, interval_ms: int) -> Candles | None:
     """{"retCode":0,"result":{"symbol":"BTCUSDT","category":"linear","list":[
     ["1786820400000","63027.8","63032.3","63027.7","63032.3","4.591","289363.9178"],...]}}"""
-    start = body.find(b'"list":[[') + len(b'"list":')
-    end = body.rfind(b"]]") + len(b"]]")  # the text after the list is short
-    if not len(b'"list":') <= start < end:
+    name = body.find(b'"list":[[')
+    if name == -1:
         return None
+    start = name + len(b'"list":')
+    end = body.rfind(b"]]") + len(b"]]")  # the text after the list is short
     answer = decoded_or_none(_ANSWER, b"%b[]%b" % (body[:start], body[end:]))
     result = answer.result if answer is not None else None
     if result is None or result.list != [] or not _is_of(result, market):

@@ -130,7 +130,7 @@ def cut_list(body: bytes, key: str = "", *, last: bool = False) -> Cut | None:
         return None
     # Neither an escaped backslash nor an escaped quote ends a string.
     signs = np.frombuffer(text.replace(b"\\\\", b"__").replace(b'\\"', b"__"), np.uint8)
-    outside = np.cumsum(signs == ord('"'), dtype=np.int32) & 1 == 0
+    outside = ~np.logical_xor.accumulate(signs == ord('"'))
     folded = signs & 0xDF  # "[" and "{", "]" and "}", which differ in this bit alone
     steps = (folded == ord("[")).astype(np.int8) - (folded == ord("]")).astype(np.int8)
     depth = np.cumsum(steps * outside, dtype=np.int32)

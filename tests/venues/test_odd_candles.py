@@ -74,7 +74,7 @@ def test_rows_that_are_read_at_once(faults: AnswerFaults, cells: dict[str, Any])
 
 @pytest.mark.usefixtures("at_once")
 def test_the_smallest_time_is_read_at_once(faults: AnswerFaults) -> None:
-    assert read(faults, row(c0=1)) == [CANDLE._replace(open_time_ms=1)]
+    assert read(faults, row(c0=0)) == [CANDLE._replace(open_time_ms=0)]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_the_smallest_time_is_read_at_once(faults: AnswerFaults) -> None:
         ({"c5": "0e9", "c6": None}, CANDLE._replace(volume="0")),
         ({"c5": 7, "c6": "x"}, CANDLE._replace(volume="7")),
         ({"c0": 1.7868168e12, "c5": 7}, CANDLE._replace(volume="7")),
-        ({"c0": 0}, CANDLE._replace(open_time_ms=0)),
+        ({"c0": 0, "c5": 7}, CANDLE._replace(open_time_ms=0, volume="7")),
         ({"c0": "999999999999999", "c5": 7}, CANDLE._replace(open_time_ms=10**15 - 1, volume="7")),
     ],
 )
@@ -110,7 +110,11 @@ def test_more_elements_than_known_are_ignored(faults: AnswerFaults) -> None:
     [
         ({"c1": None}, "open is not a number: blank"),
         ({"c2": "1,5"}, "high is not a number: '1,5'"),
+        ({"c1": "nan"}, "open is not a number: 'nan'"),
+        ({"c2": "inf"}, "high is not a number: 'inf'"),
         ({"c3": "nan"}, "low is not a number: 'nan'"),
+        ({"c4": "-inf"}, "close is not a number: '-inf'"),
+        ({"c4": "X1X"}, "close is not a number: 'X1X'"),
         ({"c4": "1e999"}, "close is not a number: '1e999'"),
         ({"c4": []}, "close is not a number: '[]'"),
         ({"c5": None}, "volume is not a number of at least 0: blank"),
@@ -147,6 +151,12 @@ def test_a_row_without_a_time_is_left_out_after_the_one_before(
 ) -> None:
     assert read(faults, ROW, odd) == [CANDLE]
     assert faults.left_out == [LeftOut(T0, reason, after=True)]
+
+
+def test_a_cell_that_is_no_text(faults: AnswerFaults) -> None:
+    text = json.dumps(row(c5="?")).encode().replace(b"?", b"\xff")
+    assert OddCandles(FORM)([text], HOUR_MS, faults) == []
+    assert faults.left_out == [LeftOut(T0, "volume is not a number of at least 0: '\ufffd'")]
 
 
 def test_a_row_that_is_too_short(faults: AnswerFaults) -> None:
@@ -202,6 +212,8 @@ def test_a_matrix_is_read_as_rows_are() -> None:
         text(QUOTED)[1:-1],
         text(["-1", *QUOTED[1:]]),
         text([QUOTED[0], "1e1", *QUOTED[2:]]),
+        text([QUOTED[0], "1E1", *QUOTED[2:]]),
+        text([QUOTED[0], "-1", *QUOTED[2:]]),
         text(QUOTED).replace(b",", b", "),
     ],
 )

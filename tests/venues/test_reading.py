@@ -211,6 +211,7 @@ def test_a_list_is_decoded_as_a_whole_or_entry_by_entry(faults: AnswerFaults, ke
 
     decoder = ListDecoder(Entry, key)
     good = body('[{"symbol":"A"},{"symbol":"B"}]')
+    assert isinstance(decoder(good, faults, 2), list) is (key == "")  # as a whole
     assert list(decoder(good, faults, 2)) == [Entry("A"), Entry("B")]
     assert decoder.readable(good, faults) == [Entry("A"), Entry("B")]
     odd = body('[{"symbol":"A"},7,{"symbol":"B"}]')

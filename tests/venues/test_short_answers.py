@@ -55,6 +55,15 @@ def test_what_bybit_says_of_the_market(said: dict[str, str | None], read: bool) 
     assert venue.read_klines(bybit("[]", **said), market(BYBIT), HOUR_MS, faults(BYBIT)) == []
 
 
+def test_a_list_of_another_name_is_none_of_rows() -> None:
+    row = f'["{MIDNIGHT}","2","3","1","2","5","7"]'
+    said = bybit("[]", symbol="BTCUSDT", category="linear")[1:]
+    for name in ("a", "ab", "abc", "list2"):
+        body = f'{{"{name}":[{row}],'.encode() + said
+        assert facts(BYBIT).read_plain_klines(body, market(BYBIT), HOUR_MS) is None
+        assert facts(BYBIT).read_klines(body, market(BYBIT), HOUR_MS, faults(BYBIT)) == []
+
+
 def test_another_market_is_named_in_100_characters_at_most() -> None:
     body = bybit('[["1"]]', symbol="x" * 200)
     with pytest.raises(BadPayload) as raised:
@@ -62,7 +71,15 @@ def test_another_market_is_named_in_100_characters_at_most() -> None:
     assert raised.value.cause == ("an answer about linear " + "x" * 200)[:100]
 
 
-@pytest.mark.parametrize("nothing", [b'{"retCode":0,"result":null}', bybit("null"), bybit("[]")])
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        b'{"retCode":0,"result":null}',
+        bybit("null"),
+        bybit("[]"),
+        bybit("null")[:-1] + b',"more":{"list":[["1"]]}}',
+    ],
+)
 def test_no_rows_of_bybit(nothing: bytes) -> None:
     venue = facts(BYBIT)
     assert venue.read_plain_klines(nothing, market(BYBIT), HOUR_MS) is None
@@ -91,6 +108,21 @@ def test_a_history_has_3000_rows_at_most(exchange: Exchange) -> None:
         venue.read_klines(body(row, 3001), market(exchange), HOUR_MS, faults(exchange))
     with pytest.raises(BadPayload, match="3001 entries, more than 3000"):
         venue.read_open_interest(body(entry, 3001), market(exchange), faults(exchange))
+
+
+@pytest.mark.parametrize("exchange", list(Exchange))
+def test_open_interest_in_its_usual_form_is_read_at_once(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"venues.{exchange}._LOOSE_OPEN_INTEREST", None)
+    interest = b'"sumOpenInterest":"7"' if exchange is BINANCE else b'"openInterest":"14"'
+    entry = b'{"symbol":"BTCUSDT","timestamp":"%d",' + interest + b"}"
+    for count in (1, 3000):
+        listed = b"[%b]" % b",".join(entry % time_ms for time_ms in range(1, count + 1))
+        body = listed if exchange is BINANCE else bybit(listed.decode(), symbol="BTCUSDT")
+        rows = list(facts(exchange).read_open_interest(body, market(exchange), faults(exchange)))
+        assert sorted(rows) == [(time_ms, 7.0) for time_ms in range(1, count + 1)]
+        assert rows[0] == (1 if exchange is BINANCE else count, 7.0)
 
 
 def test_settlements_have_3000_rows_at_most() -> None:
