@@ -133,9 +133,11 @@ class AnswerFaults:
         """Whether a contract meets the conditions, each a text and those that are wanted, and has
         usable names. An entry that is blank or untidy where it should say so, or that has none,
         is skipped: it may still be about a contract to collect."""
-        why = None
+        why, says_ours = None, False
         for text, wanted in conditions:
-            if text not in wanted:
+            if text in wanted:
+                says_ours = says_ours or bool(text)
+            else:
                 if text and text.isprintable() and text == text.strip():
                     return False
                 why = NOT_CLEAR
@@ -145,7 +147,7 @@ class AnswerFaults:
             why = UNUSABLE_NAME
         few = len(self.skipped) < _NAMED  # there may be thousands
         self.skipped.append(f"{why}: {shown(symbol)}, {shown(base)}" if few else why)
-        self.unread.append(UnreadEntry(usable_name(symbol), why, expected=True))
+        self.unread.append(UnreadEntry(usable_name(symbol), why, expected=says_ours))
         return False
 
     def decode(self, decoder: msgspec.json.Decoder[T], body: bytes) -> T:

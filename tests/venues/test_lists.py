@@ -257,6 +257,12 @@ def test_an_entry_that_says_clearly_that_it_is_none_of_ours_is_nobodys_loss(
     with capture_logs() as logs:
         page = parse_instruments(exchange, body(exchange, entries), quote="USDT")
     assert (page.rows, page.unread, logs) == ([], [], [])
+    # Nor is one that says nothing at all, unless its contract is known.
+    for blank in (None, ""):
+        nothing = dict.fromkeys(contract(exchange, "BUSDT"), blank) | {"symbol": "BUSDT"}
+        nothing |= {"launchTime": "1", "isPreListing": False}
+        page = parse_instruments(exchange, body(exchange, [nothing]), quote="USDT")
+        assert page.unread == [UnreadEntry("BUSDT", NOT_CLEAR, expected=False)]
 
 
 @pytest.mark.parametrize("exchange", list(Exchange))
