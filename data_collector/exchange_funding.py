@@ -14,7 +14,6 @@ from data_collector.exchange_clocks import ExchangeClock
 from data_collector.fetch_strategies import fetch_funding
 from data_collector.funding_rules import (
     LONGEST_INTERVAL_HOURS,
-    PUBLICATION_MS,
     SHORTEST_INTERVAL_HOURS,
     checked_again,
     complete_until,
@@ -34,8 +33,8 @@ from data_collector.life_rows import settlements_of_life
 from data_collector.listings import (
     FundingSchedule,
     fetch_funding_schedule,
-    fetch_recent_funding,
 )
+from data_collector.recent_settlements import is_complete, recent_settlements
 from data_collector.results import reason_of
 from data_collector.run import CollectionRun, work_through
 from data_collector.task_builder import funding_task
@@ -49,7 +48,6 @@ from venues.errors import ExchangeError, GaveUp, SourceDown, TooFast
 # From this many due markets on, the settlements of all symbols are requested at once.
 _BULK_FROM: Final = 10
 # Only short windows: the answer may be incomplete over long ones.
-_MAX_PAGES: Final = 12
 _SHORT_WINDOW_MS: Final = (LONGEST_INTERVAL_HOURS + 1) * HOUR_MS
 
 log = structlog.get_logger(__name__)
@@ -201,13 +199,13 @@ class ExchangeFunding:
         if len(candidates) < _BULK_FROM:
             return due
         start_ms = 1 + min(series.checked_at_ms for series in candidates.values())
-        found = await self._fetch_recent(start_ms, now_ms)
+        found = await recent_settlements(self._run, self.exchange, start_ms, now_ms)
         remaining: list[Market] = []
         for market in due:
             series = candidates.get(market.native)
             rows = found.get(market.native, [])
             try:
-                covered = series is not None and _is_complete(series, rows, now_ms)
+                covered = series is not None and is_complete(series, rows, now_ms)
                 if covered:
                     self._store_settled(market, rows, now_ms)
             except ENDS_JOB:
@@ -218,32 +216,6 @@ class ExchangeFunding:
             if not covered:
                 remaining.append(market)
         return remaining
-
-    async def _fetch_recent(self, start_ms: int, end_ms: int) -> dict[str, list[FundingRow]]:
-        """The settlements in the window by contract, incomplete if a request fails.
-
-        One with two different rates is left out: the market's own are requested then.
-        """
-        window = range(start_ms, end_ms + 1)
-        found: dict[str, dict[int, set[FundingRow]]] = {}
-        for _ in range(_MAX_PAGES):
-            try:
-                page = await fetch_recent_funding(
-                    self._run, self.exchange, start_ms=start_ms, end_ms=end_ms
-                )
-            except ExchangeError as error:
-                log.warning("recent_funding_unavailable", exchange=self.exchange, cause=str(error))
-                break
-            before = sum(map(len, found.values()))
-            for native, funding_ms, rate in page.rows if page is not None else ():
-                if funding_ms in window:
-                    said = found.setdefault(native, {})
-                    said.setdefault(settlement_instant(funding_ms), set()).add((funding_ms, rate))
-            if page is None or page.last_ms is None or sum(map(len, found.values())) == before:
-                break
-            # Many symbols share an instant and a page may end among them: repeat from there.
-            start_ms = page.last_ms
-        return {native: _undisputed(rows) for native, rows in found.items()}
 
     # --- the settlements of one market ---------------------------------------------------------
 
@@ -369,17 +341,3 @@ class ExchangeFunding:
 def _begin_ms(market: Market) -> int:
     """What was settled at or before this moment is not of the contract that is listed now."""
     return max(market.launched_ms, market.since_ms, 0)
-
-
-def _is_complete(series: FundingSeries, rows: Sequence[FundingRow], now_ms: int) -> bool:
-    """Whether the rows hold every settlement due, except one that may be unpublished."""
-    instants = {settlement_instant(funding_ms) for funding_ms, _ in rows}
-    return all(
-        instant in instants or now_ms - instant < PUBLICATION_MS
-        for instant in due_instants(series.checked_at_ms, now_ms, series.interval_hours)
-    )
-
-
-def _undisputed(said: Mapping[int, set[FundingRow]]) -> list[FundingRow]:
-    """The settlements with one rate; `said`: what the exchange said of each instant."""
-    return [min(rows) for _, rows in sorted(said.items()) if len({rate for _, rate in rows}) == 1]
