@@ -98,8 +98,13 @@ def test_no_number_that_json_lacks(column: str, value: float) -> None:
         [row(0)[:8]],
         [row(0.0)],  # type: ignore[arg-type]
         [row(-4 * HOUR_MS)],
+        [row(0), row(4 * HOUR_MS + 1)],
+        [row(-4 * HOUR_MS), row(0)],
     ],
-    ids=["unsorted", "twice", "off grid", "null price", "text", "short", "float time", "negative"],
+    ids=[
+        *("unsorted", "twice", "off grid", "null price", "text", "short", "float time", "negative"),
+        *("second off grid", "first negative"),
+    ],
 )
 def test_wrong_rows_are_refused(rows: list[Row]) -> None:
     builder = DocumentBuilder(Timeframe.H4, "collected")

@@ -34,7 +34,7 @@ from venues.errors import (
     WindowRefused,
 )
 from venues.reading import AnswerFaults
-from venues.venue import Endpoint, Limit, Order, Venue
+from venues.venue import Endpoint, EndpointTable, Limit, Order, Request, Venue
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 MIDNIGHT: Final = 1_767_225_600_000
@@ -208,6 +208,17 @@ def test_errors_name_the_request_by_its_kind() -> None:
     ]:
         with pytest.raises(BadPayload, match=f"binance {name}: unexpected answer, or not JSON"):
             parse_schedule(BINANCE, endpoint, b"x")
+
+
+def test_the_cost_of_a_request_unless_told() -> None:
+    assert listing_request(BINANCE, Endpoint.TIME).weight == 1
+    assert Request(BINANCE, Endpoint.TIME, "/", "weight") == Request(
+        BINANCE, Endpoint.TIME, "/", "weight", weight=1, symbol=None
+    )
+    table = EndpointTable("/", "weight")
+    assert (table.weight(), table.weight(10**9), table.page_limit) == (1, 1, 0)
+    assert (table.symbol, table.start, table.end) == ("symbol", "startTime", "endTime")
+    assert EndpointTable("/", "weight", weights=((0, 1), (9, 2))).weight() == 1
 
 
 # --- periods -------------------------------------------------------------------------------------
