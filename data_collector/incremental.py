@@ -197,7 +197,7 @@ class PreviousDocuments:
     def rotated(self, tasks: list[MarketTasks]) -> list[MarketTasks]:
         """The tasks rotated by an offset that depends on the time, so that quotas per run reach
         every market."""
-        first = crc32(str(self._as_of_ms).encode()) % max(1, len(tasks))
+        first = crc32(str(self._as_of_ms).encode()) % len(tasks)
         return tasks[first:] + tasks[:first]
 
     def plan(self, tasks: MarketTasks) -> RefreshPlan | None:
@@ -234,7 +234,7 @@ class PreviousDocuments:
         whole = due or (holes and self._within_quota(market.exchange, "holes", HOLES_PER_RUN))
         incomplete = series.lacks_open_interest or series.stale_since_ms is not None
         again = nulls and self._within_quota(market.exchange, "nulls", NULLS_PER_RUN)
-        if whole or longer is None or begin_ms <= self._start_ms:
+        if whole or longer is None:
             # Fetch all candles, but only unknown snapshots.
             klines, reused, longer, compared = tasks.klines, _NO_ROWS, {}, closed
         else:
@@ -267,8 +267,10 @@ class PreviousDocuments:
         """
         if series.rows and first_time(series.rows) <= self._start_ms:
             return True
-        if series.stale_since_ms is not None:
-            return False
+        return series.stale_since_ms is None and self._is_window_covered()
+
+    def _is_window_covered(self) -> bool:
+        """Whether a series of the document reaches back to the start of the window."""
         if self._some_cover_window is None:
             keys = islice(self._documents.get(self._timeframe, {}), _SAMPLED_SERIES)
             self._some_cover_window = any(self._covers_window(key) for key in keys)
@@ -336,8 +338,9 @@ def _well_formed(rows: Rows, timeframe: Timeframe) -> bool:
 
 
 def _same_candles(one: Rows, other: Rows) -> bool:
-    if not np.array_equal(one.times, other.times):
-        return False
-    same = np.array_equal(one.values[:, UNSUMMED], other.values[:, UNSUMMED])
     sums, others = one.values[:, SUMMED], other.values[:, SUMMED]
-    return same and bool((np.abs(sums - others) <= _SAME_SUM * others).all())
+    return (
+        np.array_equal(one.times, other.times)
+        and np.array_equal(one.values[:, UNSUMMED], other.values[:, UNSUMMED])
+        and bool((np.abs(sums - others) <= _SAME_SUM * others).all())
+    )

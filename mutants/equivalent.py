@@ -93,6 +93,14 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     " market.launched_ms)": ("it only spares the search for a beginning, which would find none"),
     "data_collector/data_processing.py _settlements_between: 1 => 2 in return"
     " settlements[max(0, begin - 1) : end]": ("one settlement more, which the next one supersedes"),
-    "data_collector/data_processing.py _fill_rates: 0 => 1 in last_ms ="
-    " funding.rows[-1][TIME] if funding.rows else 0": ("both are before every settlement there is"),
+    "data_collector/incremental.py PreviousDocuments._longer_rows: continue => break in continue": (
+        "one longer timeframe at most is made of another"
+    ),
+    "data_collector/incremental.py PreviousDocuments.plan: \"holes\" => 'holesX' in"
+    ' whole = due or (holes and self._within_quota(market.exchange, "holes",'
+    " HOLES_PER_RUN))": ("a name that nobody sees"),
+    "data_collector/incremental.py PreviousDocuments.plan: \"nulls\" => 'nullsX' in"
+    ' again = nulls and self._within_quota(market.exchange, "nulls", NULLS_PER_RUN)': (
+        "a name that nobody sees"
+    ),
 }

@@ -40,12 +40,16 @@ def longer(numbers: Sequence[int], volume: float = 10.0, close: float = 2.0) -> 
 
 
 def planned(
-    rows: Sequence[Row] | None, *, newest: int = NEWEST, checked_ms: int | None = None
+    rows: Sequence[Row] | None,
+    *,
+    newest: int = NEWEST,
+    checked_ms: int | None = None,
+    volume: float = 5.0,
 ) -> RefreshPlan | None:
     """By 4h rows 0 to 200 and these 8h rows; window of 201 candles."""
     now_ms = as_of_ms() + (newest - NEWEST) * STEP
     checked_ms = now_ms - MINUTE_MS if checked_ms is None else checked_ms
-    known = MarketSeries(X, [row(n) for n in range(newest + 1)], checked_ms)
+    known = MarketSeries(X, [row(n, volume=volume) for n in range(newest + 1)], checked_ms)
     held = {H4: {X.key: known}}
     if rows is not None:
         held[H8] = {X.key: MarketSeries(X, rows, checked_ms)}
@@ -83,7 +87,9 @@ def test_8h_rows_that_do_not_agree_with_their_4h_rows_are_made_anew() -> None:
     assert begin(planned(good)) == 102
     # Sums of floats may differ in their last digits.
     assert begin(planned(longer(range(101), volume=10.0 * (1 + 5e-13)))) == 102
+    assert begin(planned(longer(range(101), volume=0.0), volume=0.0)) == 102
     bad = [
+        [*good[:50], *longer([50], volume=11.0), *good[51:]],
         None,
         [],
         good[1:],
@@ -105,10 +111,11 @@ def test_reused_8h_rows_keep_their_sums() -> None:
     rows = Rows.of([row(n) for n in range(110)])
     known = {H8: Rows.of(longer(range(51), volume=10.000000000001))}
     plan = replace(plan, longer=known)
-    exact = (("5",) * 8, ("5",) * 8)  # of the rows after the reused ones
+    # Of the rows after the reused ones, with more digits than a float has.
+    exact = (("6.0000000000000000",) * 8, ("6.0000000000000000",) * 8)
     made = plan.aggregate(rows, H8, exact=exact, window_start_ms=T0)
     assert made.times.tolist() == [T0 + n * 2 * STEP for n in range(55)]
-    assert made.column("volume").tolist() == [10.000000000001] * 51 + [10.0] * 4
+    assert made.column("volume").tolist() == [10.000000000001] * 51 + [12.0] * 4
 
 
 def test_all_candles_are_fetched_once_a_day() -> None:

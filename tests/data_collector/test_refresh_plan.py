@@ -16,7 +16,6 @@ from market.markets import Exchange, Market, MarketSeries, Row
 from market.rows import Rows, TimedValues
 from market.timeframes import HOUR_MS, Timeframe
 from tests.fixtures.markets import market
-from venues.venue import Endpoint
 
 H1, H4, H8 = Timeframe.H1, Timeframe.H4, Timeframe.H8
 X, Y = market(Exchange.BINANCE, "XUSDT"), market(Exchange.BINANCE, "YUSDT")
@@ -142,7 +141,7 @@ UNFIT: dict[str, Callable[[], MarketSeries]] = {
     "of the future": lambda: series(checked=AS_OF + 1 / HOUR_MS),
     "stale and younger than the window": lambda: series(range(60, 196), stale_since_ms=at(196)),
     "without a final row": lambda: series(range(195, 196)),
-    "off the grid": lambda: series(rows=[row(n + 0.001) for n in range(51, 196)]),
+    "off the grid": lambda: series(rows=[row(n + 0.001 * (n == 99)) for n in range(51, 196)]),
     "not ascending": lambda: series([*range(51, 195), 194]),
     "not finite": lambda: series(rows=[row(n, volume=np.inf) for n in range(51, 196)]),
     "older than the life": lambda: series(of=replace(X, since_ms=at(53))),
@@ -168,6 +167,8 @@ def test_a_young_market_is_asked_for_nothing_before_its_listing() -> None:
     plan = planned(old, series(range(60, 196), of=young), of=young)
     assert plan is not None
     assert (fetched(plan), hours_of(plan.reused)) == ((102, 200), list(range(60, 102)))
+    told_late = replace(X, launched_ms=at(150))
+    assert fetched(planned(series(of=told_late), of=told_late)) == (102, 200)
 
 
 def test_a_series_shorter_than_the_window_needs_one_that_reaches_back() -> None:
@@ -215,84 +216,28 @@ def test_which_nulls_are_old(null: int, again: bool) -> None:
     assert null not in hours_of(plan.interest)
 
 
+def test_old_nulls_are_those_that_the_exchange_still_serves_and_an_hour_old() -> None:
+    plan = planned(series(checked=195, nulls=[194]))
+    assert plan is not None
+    assert plan.all_interest
+    tasks = tasks_of(X)
+    assert tasks.open_interest is not None
+    later = replace(tasks, open_interest=replace(tasks.open_interest, start_ms=at(60)))
+    for null, again in ((59, False), (60, True)):
+        plan = documents(series(nulls=[null])).plan(later)
+        assert plan is not None
+        assert plan.all_interest is again
+        assert hours_of(plan.interest) == [n for n in range(60, 196) if n != null]
+    plan = documents(series(nulls=[60])).plan(replace(tasks, open_interest=None))
+    assert plan is not None
+    assert (plan.all_interest, len(plan.interest)) == (False, 0)
+
+
 def test_interest_that_failed_is_fetched_again() -> None:
     for known in (series(lacks_open_interest=True), series(stale_since_ms=at(196))):
         plan = planned(known)
         assert plan is not None
         assert plan.all_interest
-
-
-def _plan(
-    known: Sequence[int], *, late: int = 4, all_interest: bool = False, reused: int = 4
-) -> RefreshPlan:
-    """Rows 0 to 3 are reused, those up to 5 have been requested."""
-    klines = tasks_of(X).klines
-    return RefreshPlan(
-        timeframe=H1,
-        klines=klines,
-        reused=Rows.of([row(n) for n in range(reused)]),
-        longer={},
-        compared=Rows.of([row(n) for n in (4, 5)]),
-        interest=TimedValues.of([(at(n), 7.0) for n in known]),
-        requested=np.array([at(n) for n in range(6)]),
-        late_ms=at(late),
-        all_interest=all_interest,
-    )
-
-
-@pytest.mark.parametrize(
-    ("plan", "asked"),
-    [
-        (_plan([0, 1]), (5, 7)),  # the snapshot of hour 4 is an hour late: an old null
-        (_plan([0, 1], late=3), (4, 7)),
-        (_plan([0, 1], all_interest=True), (2, 7)),
-        (_plan([0, 1, 5]), (6, 7)),
-        (_plan([0, 1, 7]), (5, 6)),
-        (_plan([5, 6, 7]), None),
-        (_plan([5, 6, 7], all_interest=True), (0, 4)),
-        (_plan([], reused=0), (5, 7)),
-    ],
-)
-def test_which_open_interest_is_asked_for(plan: RefreshPlan, asked: tuple[int, int] | None) -> None:
-    whole = replace(
-        tasks_of(X).klines, endpoint=Endpoint.OPEN_INTEREST, start_ms=T0, newest_ms=at(6)
-    )
-    task = plan.open_interest_task(whole, [candle(n) for n in range(4, 8)])
-    if asked is None:
-        assert task is None
-        return
-    first, last = asked
-    assert task == replace(whole, start_ms=at(first), end_ms=at(last), newest_ms=at(min(last, 6)))
-    later = plan.open_interest_task(replace(whole, start_ms=at(6)), [candle(6), candle(7)])
-    assert later is None or later.start_ms >= at(6)
-
-
-def test_interest_is_merged_unless_known_snapshots_have_changed() -> None:
-    plan = _plan([0, 1, 4])
-    asked = replace(tasks_of(X).klines, start_ms=at(1), end_ms=at(6))
-
-    def merged(*snapshots: tuple[int, float]) -> list[tuple[int, float]] | None:
-        found = plan.merged_interest(asked, [(at(hour), value) for hour, value in snapshots])
-        return None if found is None else [(round((t - T0) / HOUR_MS), v) for t, v in found]
-
-    assert plan.merged_interest(None, []) is plan.interest
-    whole = [(0, 7.0), (1, 7.0), (4, 7.0), (5, 8.0)]
-    assert merged((1, 7.0), (4, 7.0), (5, 8.0)) == whole
-    assert merged((1, 7.0), (5, 8.0)) is None
-    assert merged((4, 7.0)) is None
-    assert merged((1, 7.0), (4, 7.5)) is None
-    assert merged() is None
-
-
-def test_candles_that_must_come_back_unchanged() -> None:
-    plan = _plan([])
-    assert plan.matches([candle(n) for n in range(3, 9)])
-    assert plan.matches([candle(4), candle(5)])
-    assert not plan.matches([candle(5), candle(6)])
-    assert not plan.matches([candle(4)])
-    assert not plan.matches([candle(4), candle(5, close=2.5)])
-    assert not plan.matches([])
-    assert replace(plan, compared=Rows.of([])).matches([candle(7)])
 
 
 # --- old rows ------------------------------------------------------------------------------------
@@ -344,4 +289,3 @@ def test_markets_take_turns_in_being_first() -> None:
     first = crc32(str(at(AS_OF)).encode()) % 7
     assert first > 0
     assert documents().rotated(tasks) == [*tasks[first:], *tasks[:first]]
-    assert documents().rotated([]) == []
