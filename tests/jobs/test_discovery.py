@@ -420,6 +420,21 @@ async def test_a_short_list_changes_nothing_until_it_says_so_again(
     assert all(record.active for record in (await coins(database)).values())
 
 
+async def test_known_contracts_that_a_list_names_unclearly_stay(
+    exchanges: Simulator, database: Database
+) -> None:
+    await discover(exchanges, database)
+    before = await coins(database)
+    exchanges.post("/sim/faults", {"kind": "nonsense", "variant": "unclear_entries"})
+    result = await discover(exchanges, database)
+    assert {saved.delisted for saved in result.saved.values()} == {0}
+    assert all(record.active for record in (await coins(database)).values())
+    refused: Any = result.as_json()["refused"]
+    for exchange in BOTH:
+        named = {text.partition(": ")[0] for text in refused[exchange]}
+        assert named and {f"{exchange}:{name}" for name in named} <= before.keys()
+
+
 async def test_a_failed_discovery_names_each_exchange_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
