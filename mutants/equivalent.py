@@ -42,10 +42,8 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     " end_ms) in if start_ms <= page.first_ms and page.last_ms <= end_ms:": (
         "a page inside of its window is cut to itself, only slower"
     ),
-    "job_queue/local_wakeup.py LocalWakeup._open_pipe: draft.unlink(missing_ok=True) =>"
-    " draft.unlink() in draft.unlink(missing_ok=True)": (
-        "the draft is there; were it not, the caller would see an OSError in either case"
-    ),
+    "stores/hot/beats.py _STORE_HEALTH: 0 => 1 in local refused = redis.pcall('SETRANGE', KEYS[2],"
+    " 0, '')": "an empty string changes nothing at any offset",
     'documents/text.py DocumentText._first_row_from: 1 => 2 in following = text.find(b"[", row + 1,'
     " high)": "no row is one byte long",
     "data_collector/api_parser.py parse_open_interest: found.values.min() >= 0 =>"

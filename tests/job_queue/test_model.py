@@ -29,7 +29,7 @@ REST_MS: Final = 10_000_000
 LATE_MS: Final = 300_000
 RESTS: Final = {9_000_000: 1_000_000, 4_000_000: 6_000_000, 20_000_000: 0, -5_000_000: 0}
 KEEP_S: Final = 1_000
-CASES: Final = 300
+CASES: Final = 400
 NUMBERS: Final = ("0", "1", "2", "3", "9", "-1", "1.5", "abc", "", None)
 LARGE: Final = ("99999999999999", "100000000000000")
 VALUES: Final[dict[str, tuple[str | None, ...]]] = {
@@ -136,6 +136,8 @@ def drawn(chance: random.Random, now_ms: int, jobs: int) -> Model:
         chosen = {name: chance.choice(values) for name, values in VALUES.items()}
         chosen["rest_from"] = chance.choice([*rests, *rests, "", "abc", None])
         record = {name: value for name, value in chosen.items() if value is not None}
+        if chance.random() < 0.4:
+            record |= {"state": "active", "lease": OURS, "run": chance.choice("12")}
         records.append(record if chance.random() < 0.9 else None)
     expire = [chance.choice((None, 5_000)) if record else None for record in records]
     lock = chance.choice((OURS, OURS, OURS, "8 nonce another", None))

@@ -111,6 +111,10 @@ async def test_acquiring(store: CannedStore) -> None:
     nonce, _, rest = words.partition(" ")
     assert re.fullmatch("[0-9a-f]{12}", nonce) and rest == holder
     assert (lease.name, lease.key, lease.token) == ("worker", "lock:worker", 7)
+    assert lease._renewal.get_name() == "lease worker"
+    lease.raise_if_lost(b"ok")
+    with pytest.raises(LeaseLost, match="another process holds the worker lease"):
+        lease.raise_if_lost(b"lost")
     assert (lease.value, lease.holder) == (f"7 {words}", holder)
     await lease.release()
     assert store.sent[1][2:] == (1, "lock:worker", words)
