@@ -1,102 +1,44 @@
 """What one collection delivers, counts and names of each market, by scripted answers."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from data_collector import Collected, CollectionFailed, ExchangeClient, fetch_market_data
+from data_collector import CollectionFailed
 from market.left_out import LeftOut
 from market.markets import (
     Exchange,
-    FundingByMarket,
-    FundingSeries,
     Market,
     MarketSeries,
     Missing,
-    Row,
 )
 from market.timeframes import HOUR_MS, Timeframe
 from tests.fixtures.markets import market
-from tests.fixtures.scripted import Scripted, query_of
-from tests.fixtures.scripted_exchange import NOW_MS, ScriptedExchange
+from tests.fixtures.scripted_collection import (
+    GRID,
+    H4,
+    H8,
+    NEWEST_MS,
+    STEP,
+    A,
+    B,
+    collect,
+    exchange_of,
+    funding_of,
+)
+from tests.fixtures.scripted_exchange import NOW_MS
 from venues.errors import ExchangeError, SourceDown, SymbolGone
 from venues.venue import Endpoint, Request
 
 BINANCE = Exchange.BINANCE
-H4, H8 = Timeframe.H4, Timeframe.H8
-STEP = 4 * HOUR_MS
-NEWEST_MS = NOW_MS - NOW_MS % STEP  # 12:00, forming
-A, B = market(BINANCE, "AUSDT"), market(BINANCE, "BUSDT")
-GRID = range(NEWEST_MS - 300 * STEP, NEWEST_MS + 1, STEP)
 
 
 @pytest.fixture(autouse=True)
 def _short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock stands still."""
     monkeypatch.setattr("data_collector.retries.BACKOFF_S", 0.0)
-
-
-def exchange_of(*names: str) -> ScriptedExchange:
-    endpoints = (Endpoint.KLINES, Endpoint.OPEN_INTEREST)
-    return ScriptedExchange(times={(e, name): GRID for e in endpoints for name in names})
-
-
-@dataclass
-class Result:
-    collected: Collected
-    sender: Scripted
-    delivered: list[tuple[Timeframe, MarketSeries]] = field(default_factory=list)
-    progress: list[tuple[int, int]] = field(default_factory=list)
-
-    def rows(self, one: Market = A, timeframe: Timeframe = H4) -> list[Row]:
-        (found,) = [s for made, s in self.delivered if made is timeframe and s.market == one]
-        return list(found.rows)
-
-    def asked(self, endpoint: Endpoint) -> list[tuple[str | None, int, int]]:
-        """Symbol, and the first and last ms of each window in steps before the newest candle."""
-        found = []
-        for request in self.sender.sent:
-            if request.endpoint is endpoint:
-                query = query_of(request)
-                begin, end = int(query["startTime"]), int(query["endTime"])
-                found.append(
-                    (request.symbol, (begin - NEWEST_MS) // STEP, (end - NEWEST_MS) // STEP)
-                )
-        return found
-
-
-async def collect(
-    exchange: ScriptedExchange,
-    *markets: Market,
-    funding: FundingByMarket | None = None,
-    previous: Mapping[Timeframe, Mapping[str, MarketSeries]] | None = None,
-    candles: int = 20,
-    timeframe: Timeframe = H4,
-    funding_history: int = 400,
-) -> Result:
-    sender = exchange.sender()
-    delivered: list[tuple[Timeframe, MarketSeries]] = []
-    progress: list[tuple[int, int]] = []
-    collected = await fetch_market_data(
-        timeframe,
-        markets,
-        cast(ExchangeClient, sender),
-        lambda made, series: delivered.append((made, series)),
-        history_candles=candles,
-        prefetched_fr_data=funding,
-        funding_history=funding_history,
-        previous=previous,
-        on_progress=lambda done, total: progress.append((done, total)),
-    )
-    return Result(collected, sender, delivered, progress)
-
-
-def funding_of(*markets: Market, left_out: Sequence[LeftOut] = ()) -> FundingByMarket:
-    rows = [(NOW_MS - NOW_MS % (2 * STEP) - n * 2 * STEP, 0.001) for n in range(60)][::-1]
-    return {one.key: FundingSeries(one, rows, 8, NOW_MS, left_out) for one in markets}
 
 
 def old(one: Market, *, last: int = -1, count: int = 15, **more: Any) -> dict[Timeframe, Any]:
@@ -137,7 +79,8 @@ async def test_a_market_is_delivered_with_its_longer_rows_and_counted() -> None:
         0,
         0,
     )
-    assert (counted.missing, counted.funding_outdated, counted.brought) == ([], False, {BINANCE})
+    assert (counted.missing, counted.funding_outdated) == ([], False)
+    assert counted.brought == {BINANCE}
     assert (counted.requests, counted.retries) == (5, 0)
     assert found.progress == [(n, 4) for n in range(5)]
 
