@@ -20,7 +20,7 @@ async def test_everyone_who_listens_is_woken(tmp_path: Path) -> None:
     with LocalWakeup(pipes).listening(first.set), LocalWakeup(pipes).listening(second.set):
         for _ in range(2):  # the second one comes after an end of the first writer
             LocalWakeup(pipes).wake()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await first.wait()
                 await second.wait()
             first.clear()
@@ -51,7 +51,7 @@ async def test_waking_is_safe_whatever_lies_there(tmp_path: Path) -> None:
     with LocalWakeup(tmp_path).listening(woken.set):
         fill_the_pipes_of_workers(tmp_path)
         LocalWakeup(tmp_path).wake()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await woken.wait()
     assert not (tmp_path / "dead.bell").exists()  # its worker was killed
     assert (tmp_path / "file.bell").read_text() == "not a pipe"
@@ -81,7 +81,7 @@ async def test_the_pipe_is_private_and_nothing_of_it_stays(tmp_path: Path) -> No
         assert stat.filemode(pipes.stat().st_mode) == "drwx------"
         LocalWakeup(pipes).wake()
         assert len(open_files()) == len(before) + 2  # a reading and a writing end
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await woken.wait()
     assert open_files() == before and list(pipes.iterdir()) == []
     # A file that gets the number of the pipe now wakes nobody.

@@ -46,7 +46,9 @@ def packed(families: object) -> bytes:
 
 
 RIGHT: Final = ["perpcache_x", "gauge", "Help.", [["perpcache_x", {"lane": "a"}, 1]]]
-junk = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just([1]) | st.just({})
+junk: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just([1]) | st.just({})
+)
 
 
 def replaced(value: Any, path: tuple[int, ...], new: object) -> Any:
