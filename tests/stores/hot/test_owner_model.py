@@ -2,15 +2,14 @@
 and what is made of its reply."""
 
 import random
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import pytest
 import redis
 
-from stores.hot import owner
-from stores.hot.owner import Claim, Installation, OtherOwner, claim
+from stores.hot.owner import Claim, Installation, Mode, OtherOwner, claim
 from stores.hot.store import StoreRefused, StoreUnavailable
-from tests.fixtures.canned_store import CannedStore
+from tests.fixtures.canned_store import CannedStore, lua_of
 
 Fields = dict[str, str]
 SIZES: Final = ("EXCHANGES", "MARKETS_LIMIT", "HISTORY_CANDLES", "FUNDING_HISTORY")
@@ -58,9 +57,10 @@ def drawn(chance: random.Random, empty: bool) -> Fields:
     return found
 
 
-def test_the_script(redis_url: str) -> None:
+async def test_the_script(redis_url: str) -> None:
+    lua = await lua_of("claim", lambda store: claim(store, OURS))
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        script = client.register_script(owner._CLAIM)
+        script = client.register_script(lua)
         for case in range(1_500):
             chance = random.Random(case)  # noqa: S311 - the same every time
             stored, ours = drawn(chance, empty=True), drawn(chance, empty=False)
@@ -68,7 +68,7 @@ def test_the_script(redis_url: str) -> None:
                 ours = {name: value for name, value in stored.items() if value} | dict(
                     list(ours.items())[:1]
                 )
-            mode, own = chance.choice(owner.Mode.__args__), chance.random() < 0.3  # type: ignore[attr-defined]
+            mode, own = chance.choice(get_args(Mode)), chance.random() < 0.3
             client.delete("owner")
             if stored:
                 client.hset("owner", mapping=stored)
