@@ -2,14 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import structlog
 
+from data_collector import (
+    CollectionFailed,
+    ExchangeClient,
+    collect_or_carry_over,
+    fetch_market_data,
+)
 from data_collector.incremental import PreviousDocuments
 from market.left_out import LeftOut
 from market.markets import Market, MarketSeries, Row
 from market.timeframes import HOUR_MS, Timeframe
+from stores.hot.leases import LeaseLost
 from tests.fixtures.scripted_collection import (
     GRID,
     H4,
@@ -99,7 +107,10 @@ async def test_a_refresh_asks_for_the_newest_rows_alone() -> None:
 
 async def test_a_closed_candle_that_has_changed_brings_all_anew() -> None:
     rows = [row(n, close=2.5 if n == -50 else 2.0) for n in range(FIRST, 0)]
-    found = await refreshed(known(rows))
+    with structlog.testing.capture_logs() as logs:
+        found = await refreshed(known(rows))
+    corrected = [log for log in logs if log["event"] == "history_corrected_by_exchange"]
+    assert [(log["market"], log["part"]) for log in corrected] == [("binance:AUSDT", "klines")]
     assert found.asked(KLINES) == [("AUSDT", BEGIN, 0), ("AUSDT", FIRST, 0)]
     assert (found.collected.refreshed, found.collected.corrected) == (0, 1)
     assert found.rows() == [row(n) for n in range(FIRST, 1)]
@@ -221,3 +232,53 @@ async def test_quiet_rows_before_a_launch_are_cut_with_what_was_left_out_of_them
     assert [r[0] for r in found.rows(young)] == [at(n) for n in range(-10, 1)]
     assert [r[7] for r in found.rows(young)] == [None] + [4.0] * 10
     assert told(found) == []
+
+
+async def test_a_launch_inside_the_first_candle_cuts_nothing() -> None:
+    first = replace(A, launched_ms=at(FIRST) + HOUR_MS)
+    for previous in (None, known(of=first)):
+        found = await refreshed(previous, of=first)
+        assert found.collected.refreshed == (previous is not None)
+        assert [r[7] for r in found.rows(first)] == [4.0] * 150
+
+
+@pytest.mark.parametrize("mistakes", [("merge_data",), ("merge_data", "rows")])
+async def test_a_market_that_fails_late_is_counted_once(
+    monkeypatch: pytest.MonkeyPatch, mistakes: Sequence[str]
+) -> None:
+    """Its old rows may be what cannot be used, too."""
+
+    def fail(error: Exception) -> None:
+        def failing(*arguments: Any, **options: Any) -> Any:
+            raise error
+
+        if "rows" in mistakes:
+            monkeypatch.setattr(PreviousDocuments, "rows", failing)
+        else:
+            monkeypatch.setattr(collect_or_carry_over, "merge_data", failing)
+
+    fail(KeyError("a mistake of ours"))
+
+    def refuse(request: Request) -> ExchangeError | None:
+        odd = request.symbol == "AUSDT" and request.endpoint is KLINES and "rows" in mistakes
+        return SymbolGone("gone", exchange=A.exchange) if odd else None
+
+    exchange = exchange_of("AUSDT", "BUSDT")
+    exchange.refuse = refuse
+    progress: list[tuple[int, int]] = []
+    with pytest.raises(CollectionFailed):
+        await fetch_market_data(
+            H4,
+            [A],
+            cast(ExchangeClient, exchange.sender()),
+            lambda made, series: None,
+            history_candles=150,
+            prefetched_fr_data=funding_of(A),
+            previous=known(),
+            on_progress=lambda done, total: progress.append((done, total)),
+        )
+    assert progress[-1] == (2, 2)
+    assert max(done for done, _ in progress) == 2
+    fail(LeaseLost("taken over"))
+    with pytest.raises(LeaseLost):
+        await refreshed(known(), exchange)

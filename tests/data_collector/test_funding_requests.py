@@ -120,10 +120,8 @@ async def test_a_market_that_settles_more_often_now_is_asked_from_the_last_settl
 
 
 async def test_a_settlement_left_out_is_asked_for_again() -> None:
-    odd = LeftOut(at(-8), "odd")
-    found, sender = await update(
-        exchange_of(-16, -8, 0), known(-16, 0, checked=-0.5, left_out=[odd])
-    )
+    odd = [LeftOut(at(hour), "odd") for hour in (-8, -4)]
+    found, sender = await update(exchange_of(-16, -8, 0), known(-16, 0, checked=-0.5, left_out=odd))
     assert asked(sender)[0] == ("AUSDT", ms(-9) + MINUTE_MS, NOW)
     assert held(found) == [-16, -8, 0]
     assert found.funding[A.key].left_out == ()
@@ -156,6 +154,24 @@ async def test_without_the_lists_every_full_hour_may_have_settled() -> None:
     exchange.settled["AUSDT"] = rows(-8, 0)
     found, _ = await update(exchange)
     assert found.funding[A.key].interval_hours == 8
+
+
+async def test_after_the_last_settlement_by_the_shorter_interval_nothing_is_asked_for() -> None:
+    held_before = known(-16, -8, checked=-0.5)
+    assert len(asked((await update(exchange_of(-16, -8, 0), held_before))[1])) == 1
+    shorter = known(-16, -8, checked=-0.5, interval=4)  # one of 12:00 may be there
+    _, sender = await update(exchange_of(-16, -8, 0), shorter)
+    assert asked(sender) == [("AUSDT", ms(-8) + MINUTE_MS, NOW), ("AUSDT", 1, NOW)]
+
+
+async def test_a_history_that_begins_late_is_asked_for_once_a_day() -> None:
+    older = Market(BINANCE, "AUSDT", "A", "USDT", at(-100))
+    exchange = exchange_of(*range(-80, 1, 8))
+    for checked, begin in ((-9, NOW - 48 * HOUR_MS), (-0.5, ms(-8) + MINUTE_MS)):
+        _, sender = await update(
+            exchange, known(-16, -8, checked=checked), markets=[older], history=5
+        )
+        assert asked(sender)[0] == ("AUSDT", begin, NOW)
 
 
 # --- whole histories -----------------------------------------------------------------------------
