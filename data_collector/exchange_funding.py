@@ -340,4 +340,4 @@ class ExchangeFunding:
 
 def _begin_ms(market: Market) -> int:
     """What was settled at or before this moment is not of the contract that is listed now."""
-    return max(market.launched_ms, market.since_ms, 0)
+    return max(market.launched_ms, market.since_ms)

@@ -117,4 +117,8 @@ EQUIVALENT: Final[Mapping[str, str]] = {
             "False => True",
         )
     },
+    "data_collector/run.py CollectionRun.try_failed: 0.0 => 1.0 in if"
+    " self.counts.lost_s.get(where, 0.0) > MAX_LOST_TIME_S * self.sender.concurrency:": (
+        "both are less than any limit"
+    ),
 }

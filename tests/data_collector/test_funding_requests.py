@@ -172,6 +172,9 @@ async def test_a_history_that_begins_late_is_asked_for_once_a_day() -> None:
             exchange, known(-16, -8, checked=checked), markets=[older], history=5
         )
         assert asked(sender)[0] == ("AUSDT", begin, NOW)
+    # Where nobody knows when the market began, nothing is looked for.
+    _, sender = await update(exchange, known(-16, -8, checked=-9), history=5)
+    assert asked(sender)[0] == ("AUSDT", ms(-8) + MINUTE_MS, NOW)
 
 
 # --- whole histories -----------------------------------------------------------------------------
@@ -181,6 +184,8 @@ async def test_a_history_begins_with_a_window_of_the_present_interval() -> None:
     found, sender = await update(exchange_of(*range(-80, 1, 8)), history=3)
     assert asked(sender) == [("AUSDT", NOW - 32 * HOUR_MS, NOW)]
     assert held(found) == [-16, -8, 0]
+    _, sender = await update(exchange_of(-16, -8, 0), history=3)
+    assert len(asked(sender)) == 1  # there may be more, but these are enough
 
 
 async def test_earlier_windows_follow_while_settlements_are_lacking() -> None:
