@@ -176,8 +176,10 @@ def _list_of(
         )
         if result.list:
             raise faults("unexpected answer: its list is not to be told from others")
-    entries = faults.limited(cut, most).entries if cut is not None and result.list == [] else []
-    return entries, result
+    if cut is None or result.list != []:
+        return [], result
+    faults.check_length(cut.length, most)
+    return cut.entries, result
 
 
 def _rows(body: bytes, market: Market, faults: AnswerFaults) -> list[bytes]:

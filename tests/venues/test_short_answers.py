@@ -145,6 +145,10 @@ def test_open_interest_in_its_usual_form_is_read_at_once(
         rows = list(facts(exchange).read_open_interest(body, market(exchange), faults(exchange)))
         assert sorted(rows) == [(time_ms, 7.0) for time_ms in range(1, count + 1)]
         assert rows[0] == (1 if exchange is BINANCE else count, 7.0)
+    if exchange is BINANCE:
+        listed = b"[%b]" % b",".join(entry % time_ms for time_ms in range(1, 3002))
+        with pytest.raises(BadPayload, match="3001 entries, more than 3000"):
+            facts(exchange).read_open_interest(listed, market(exchange), faults(exchange))
 
 
 def test_settlements_have_3000_rows_at_most() -> None:
