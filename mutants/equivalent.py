@@ -121,4 +121,11 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     " self.counts.lost_s.get(where, 0.0) > MAX_LOST_TIME_S * self.sender.concurrency:": (
         "both are less than any limit"
     ),
+    **{
+        f"job_queue/records.py module: \"{state}\" => '{state}X' in JobState ="
+        ' Literal["queued", "active", "complete", "failed", "aborted"]': (
+            "a type's values are read by type checkers alone"
+        )
+        for state in ("queued", "active", "complete", "failed", "aborted")
+    },
 }
