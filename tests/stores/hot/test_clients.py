@@ -140,9 +140,9 @@ async def test_a_closed_rest_client_sends_nothing(seen: Seen) -> None:
             await store.execute("GET", "key")
         store = UpstashStore(url, "geheim")
         await store.execute("SREM", "key", "a")
-        session = cast(Any, store._client._http._client)._session
+        session = cast(Any, store._client._client)._session
         assert session.connector.limit == 16 and session.connector._keepalive_timeout == 75.0
-        assert session.timeout.total is None and session.trust_env is True
+        assert session.timeout.total is None and session.trust_env is False
         await store.aclose()
         assert session.closed
         with pytest.raises(StoreUnavailable, match="the client is closed"):
