@@ -149,7 +149,8 @@ class NativeStore:
         return await self._connected(self._client_name)
 
     async def _connected(self, client_name: str) -> AbstractConnection:
-        connection = self._new_connection(client_name)
+        name = client_name if self._named else None
+        connection = self._connection_class(**(self._options | {"client_name": name}))
         try:
             await connection.connect()  # type: ignore[no-untyped-call]
         except ValueError:
@@ -158,16 +159,13 @@ class NativeStore:
             raise RedisError("a TLS option of REDIS_URL has a value that TLS refuses") from None
         except BaseException as error:
             await self._discard(connection)
-            if self._named and _is_about_names(error):
-                # The user may not, or the server cannot, name its connections.
+            if name is not None and _is_about_names(error):
+                # The user may not, or the server cannot, name its connections. Others that were
+                # opened at the same time find out by themselves.
                 self._named = False
                 return await self._connected(client_name)
             raise
         return connection
-
-    def _new_connection(self, client_name: str) -> AbstractConnection:
-        name = client_name if self._named else None
-        return self._connection_class(**(self._options | {"client_name": name}))
 
     def _take_idle(self) -> list[AbstractConnection]:
         taken, self._idle = self._idle, []
