@@ -333,7 +333,8 @@ class ExchangeFunding:
         self._results.missing.append(missing)
         series = self._known.get(market.key)
         if series is not None:
-            self._results.series[market.key] = not_checked_ahead(series, self._clock.now_ms())
+            known = not_checked_ahead(series, self._clock.now_ms())
+            self._results.series[market.key] = settlements_of_life(known, _begin_ms(market))
             self._results.carried_over += 1
         self._count()
 

@@ -1,6 +1,7 @@
 """What a funding update tells of its run: progress, the slowest clock, and why markets failed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -248,3 +249,21 @@ async def test_what_ends_an_exchanges_part_names_no_market_that_has_its_result(
         ("DUSDT", "internal error: KeyError"),
     ]
     assert update.funding[B.key].checked_at_ms == NOW_MS
+
+
+@pytest.mark.parametrize("why", ["refused", "clock"])
+async def test_a_market_that_fails_keeps_nothing_of_a_former_life(why: str) -> None:
+    reborn = replace(C, launched_ms=EIGHT_MS - HOUR_MS, since_ms=EIGHT_MS - HOUR_MS)
+    series = FundingSeries(C, ROWS, 8, NOW_MS - 8 * HOUR_MS)
+    exchange = _exchange()
+    if why == "clock":
+        exchange.late_ms[BYBIT] = 3 * HOUR_MS
+    else:
+        exchange.refuse = lambda request: (
+            BadRequest("odd", exchange=BYBIT)
+            if (request.symbol, request.endpoint) == ("CUSDT", Endpoint.FUNDING)
+            else None
+        )
+    update = await _update(exchange, [A, reborn], {C.key: series})
+    assert [lack.symbol for lack in update.missing] == ["CUSDT"]
+    assert list(update.funding[C.key].rows) == ROWS[1:]
