@@ -9,6 +9,7 @@ import structlog
 
 from data_collector import exchange_funding
 from data_collector.fr_fetcher import FundingUpdate, run_fr_update_process
+from data_collector.funding_rules import OVERDUE_MS
 from data_collector.listings import fetch_funding_schedule
 from market.columns import FundingRow
 from market.markets import Exchange, FundingByMarket, FundingSeries, Market, Missing
@@ -267,3 +268,18 @@ async def test_a_market_that_fails_keeps_nothing_of_a_former_life(why: str) -> N
     update = await _update(exchange, [A, reborn], {C.key: series})
     assert [lack.symbol for lack in update.missing] == ["CUSDT"]
     assert list(update.funding[C.key].rows) == ROWS[1:]
+
+
+@pytest.mark.parametrize("of", [A, C])
+@pytest.mark.parametrize(("age_ms", "believed"), [(OVERDUE_MS - 1, True), (OVERDUE_MS, False)])
+async def test_a_schedule_from_before_the_last_settlement_hides_no_other(
+    of: Market, age_ms: int, believed: bool
+) -> None:
+    """Such as a cache keeps: the interval has become shorter since."""
+    later = [(EIGHT_MS + HOUR_MS, 0.3), (EIGHT_MS + 2 * HOUR_MS, 0.4)]
+    exchange = _exchange()
+    exchange.settled = {of.symbol: [*ROWS, *later]}
+    exchange.schedule = {of.symbol: (8, NOW_MS - age_ms)}
+    known = FundingSeries(of, ROWS, 8, EIGHT_MS + HOUR_MS // 2)
+    update = await _update(exchange, [of], {of.key: known})
+    assert list(update.funding[of.key].rows) == (ROWS if believed else later)
