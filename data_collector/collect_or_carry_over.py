@@ -5,8 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
+
 from data_collector.api_parser import Candle, OpenInterestRow
-from data_collector.data_processing import merge_data, why_lost
+from data_collector.data_processing import (
+    contradiction,
+    merge_data,
+    why_lost,
+    with_known_snapshots,
+)
 from data_collector.exchange_clocks import Clocks
 from data_collector.fetch_strategies import fetch_funding, fetch_klines, fetch_open_interest
 from data_collector.funding_rules import present_interval
@@ -18,7 +25,7 @@ from data_collector.run import CollectionRun, work_through
 from data_collector.task_builder import LONGEST_FUNDING_STEP_MS, FetchTask, MarketTasks
 from market.aggregation import aggregate
 from market.candles import Candles
-from market.left_out import LeftOut, still_lacking
+from market.left_out import LeftOut, not_asked_again, still_lacking
 from market.markets import (
     COLUMNS,
     FundingByMarket,
@@ -28,8 +35,9 @@ from market.markets import (
     MissingPart,
     Row,
 )
-from market.rows import Rows, TimedValues, first_time
+from market.rows import Rows, TimedValues, Times, first_time
 from market.timeframes import Timeframe
+from market.unconfirmed_lists import ASKED_AGAIN_AFTER_MS
 from venues.errors import BadPayload, ExchangeError, GaveUp, SourceDown, TooFast
 
 # Failures of markets that are tried once more at the end of a collection.
@@ -60,10 +68,17 @@ class Collection:
     _counted: Counter[str] = field(default_factory=Counter)  # finished tasks, by Market.key
     _cut: set[str] = field(default_factory=set)  # Market.key of those with candles of a former life
     _delivered: set[str] = field(default_factory=set)  # Market.key of those delivered just now
+    _others: set[str] = field(default_factory=set)  # those with other candles than before
+    _doubted_at_s: float | None = None  # when candles last contradicted many known ones
 
     async def collect(self, tasks: Sequence[MarketTasks]) -> None:
-        """Collects all markets; retries those whose exchange was in trouble once at the end."""
+        """Collects all markets; retries those whose exchange was in trouble once at the end, and
+        a minute later those whose candles contradict many known ones."""
         await self._collect_all(tasks)
+        if self._doubted_at_s is not None:
+            clock = self.run.sender.clock
+            passed_s = clock.monotonic_s() - self._doubted_at_s
+            await clock.sleep(max(0.0, ASKED_AGAIN_AFTER_MS / 1000 - passed_s))
         self.run.reset_failures()
         failed, self._to_retry = self._to_retry, None
         await self._collect_all(failed or ())
@@ -105,16 +120,23 @@ class Collection:
         self._merge(tasks.market, candles, open_interest, funding, refresh)
         self.results.add_left_out(tasks.market, "klines", left_out)
 
-    def _check_nothing_lost(
+    def _check_against_known(
         self, tasks: MarketTasks, candles: Sequence[Candle], left_out: Sequence[LeftOut]
     ) -> None:
-        """Raises BadPayload if a fetch of all candles lacks closed ones that are known; a hole is
-        believed when the market is asked again at the end."""
-        step_ms = self.timeframe.interval_ms
-        there = {row.slot_ms(step_ms) for row in left_out}.union(Candles.of(candles).times.tolist())
-        known = self.previous.closed_times(tasks.market).tolist()
-        if cause := why_lost(known, there, holes_too=self._to_retry is not None):
+        """Raises BadPayload if a fetch of all candles lacks closed ones that are known, or changes
+        many; holes and changes are believed when the market is asked again at the end."""
+        step_ms, fetched = self.timeframe.interval_ms, Candles.of(candles)
+        odd = {row.slot_ms(step_ms) for row in left_out}
+        known, first_try = self.previous.closed_rows(tasks.market), self._to_retry is not None
+        doubt = contradiction(known, fetched, odd)
+        if doubt is not None and first_try:
+            self._doubted_at_s = self.run.sender.clock.monotonic_s()
+        there = odd.union(fetched.times.tolist())
+        lost = why_lost(known.times.tolist(), there, holes_too=first_try)
+        if cause := lost or (doubt if first_try else None):
             raise tasks.klines.bad_payload(cause)
+        if doubt is not None:
+            self._others.add(tasks.market.key)
 
     def _market_failed(self, tasks: MarketTasks, error: ExchangeError) -> None:
         """Names the market, and delivers its old rows unless it has been delivered already."""
@@ -158,7 +180,7 @@ class Collection:
             self._cut.add(tasks.market.key)
             left_out[:] = [row for row in left_out if row.slot_ms(step_ms) >= first_time(ours)]
         if ours:
-            self._check_nothing_lost(tasks, ours, left_out)
+            self._check_against_known(tasks, ours, left_out)
         return ours
 
     def _still_left_out(
@@ -176,14 +198,7 @@ class Collection:
         known = self.previous.left_out(market, part)
         if before is None:
             return known
-        step_ms, begin_ms = self.timeframe.interval_ms, before.start_ms
-        still = [row for row in known if row.slot_ms(step_ms) < begin_ms]
-        for row in known:
-            if not row.reason and row not in still:
-                others = row.rows - sum(new.time_ms <= row.time_ms for new in found)
-                if others > 0:
-                    still.append(LeftOut(begin_ms - step_ms, "", rows=others))
-        return still
+        return not_asked_again(known, found, before.start_ms, self.timeframe.interval_ms)
 
     def _carry_over(self, market: Market) -> None:
         """Delivers the market's rows from the previous documents, if any."""
@@ -210,14 +225,14 @@ class Collection:
         if tasks.open_interest is None:
             return []
         # Nothing before the first candle is needed: a young market has none.
-        rows: Sequence[Row | Candle] = candles
-        if refresh is not None and refresh.reused:
-            rows = refresh.reused
-        whole = tasks.open_interest.since(first_time(rows)) if rows else None
+        opened = Candles.of(candles).times
+        if refresh is not None:
+            opened = np.concatenate((refresh.reused.times, opened))
+        whole = tasks.open_interest.since(int(opened[0])) if len(opened) else None
         left_out: list[LeftOut] = []
         try:
             if refresh is None:
-                return await self._snapshots(whole, left_out)
+                return await self._all_snapshots(whole, opened, left_out)
             asked = refresh.open_interest_task(tasks.open_interest, candles)
             fetched = await self._snapshots(asked, left_out)
             if asked is not None:  # known snapshots may be older than what is still served
@@ -233,7 +248,7 @@ class Collection:
                 return snapshots
             self.results.count_correction(tasks.market, "open_interest")
             left_out.clear()
-            return await self._snapshots(whole, left_out)
+            return await self._all_snapshots(whole, opened, left_out)
         except ExchangeError as error:
             self.results.add_missing(tasks.market, "open_interest", error)
             left_out[:] = self._still_left_out(tasks.market, "open_interest")
@@ -255,6 +270,23 @@ class Collection:
     ) -> Sequence[OpenInterestRow]:
         """The task's snapshots, at a finer period if the exchange lacks this one."""
         return await fetch_open_interest(self.run, task, left_out) if task is not None else []
+
+    async def _all_snapshots(
+        self, task: FetchTask | None, opened: Times, left_out: list[LeftOut]
+    ) -> Sequence[OpenInterestRow]:
+        """The task's snapshots, with the known ones of candles that `opened` which the answer
+        lacks; they are named. None is kept if the candles are others than before."""
+        fetched = TimedValues.of(await self._snapshots(task, left_out))
+        if task is None or task.market.key in self._others:
+            return fetched
+        known = self.previous.interest(task.market).between(task.start_ms, task.end_ms)
+        odd = {row.slot_ms(task.step_ms) for row in left_out}
+        both, kept = with_known_snapshots(fetched, known.at(opened), odd)
+        gone = kept[kept >= self.run.horizons.served(task).start_ms]
+        if len(gone):
+            reason = f"{len(gone)} known snapshots are gone, the first of {gone[0]}; they are kept"
+            self.results.add_missing(task.market, "open_interest", reason)
+        return both
 
     async def _funding(self, tasks: MarketTasks) -> FundingSeries | None:
         market = tasks.market

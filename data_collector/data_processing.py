@@ -18,6 +18,7 @@ from market.columns import CANDLE, TIME, column_index
 from market.markets import FundingRow, FundingSeries, Row
 from market.rows import Floats, Rows, TimedValues, Times
 from market.timeframes import HOUR_MS, Timeframe
+from market.unconfirmed_lists import are_many
 
 _INTEREST: Final = column_index("open_interest")
 _RATE: Final = column_index("funding_rate")
@@ -130,6 +131,30 @@ def why_lost(known: Sequence[int], there: Collection[int], *, holes_too: bool) -
     if gone and holes_too:
         return f"{len(gone)} known candles are gone, the first of {gone[0]}"
     return None
+
+
+def contradiction(known: Rows, candles: Candles, left_out: Collection[int]) -> str | None:
+    """What is against believing at once candles that lack or change many of the known ones: more
+    than an exchange corrects, so that a fault is more likely. `left_out`: instants of invalid rows.
+    """
+    lines = np.searchsorted(candles.times, known.times)
+    lines[lines == len(candles)] = 0
+    there = candles.times[lines] == known.times
+    same = there & (candles.values[lines] == known.values[:, CANDLE]).all(axis=1)
+    other = int((~same & ~np.isin(known.times, list(left_out))).sum())
+    if not are_many(other, len(known)):
+        return None
+    return f"{other} of {len(known)} known candles are gone or have other numbers"
+
+
+def with_known_snapshots(
+    fetched: TimedValues, known: TimedValues, left_out: Collection[int]
+) -> tuple[TimedValues, Times]:
+    """All snapshots anew, with the known ones that they lack, and the times of these. Published
+    open interest does not go away; only an invalid one takes the place of one that is known."""
+    lacking = ~np.isin(known.times, fetched.times) & ~np.isin(known.times, list(left_out))
+    kept = known.select(np.flatnonzero(lacking))
+    return (TimedValues.joined([fetched, kept]) if len(kept) else fetched), kept.times
 
 
 def aggregate_4h_to_8h(

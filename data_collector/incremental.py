@@ -177,14 +177,22 @@ class PreviousDocuments:
         ours = rows.select(np.flatnonzero(rows.times >= self._start_ms))
         return rows_of_life(market, ours, timeframe.interval_ms, self._timeframe.interval_ms)
 
-    def closed_times(self, market: Market) -> Times:
-        """The open times of the old rows in the window that were final when they were fetched."""
+    def closed_rows(self, market: Market) -> Rows:
+        """The old rows in the window that were final when they were fetched."""
         known = self._read(self._timeframe, market.key)
         if known is None or known.checked_at_ms > self._as_of_ms:
-            return _NO_ROWS.times
-        times = self.rows(self._timeframe, market).times
+            return _NO_ROWS
         final_ms = self._timeframe.last_closed_open_time(known.checked_at_ms - FINAL_AFTER_MS)
-        return times[: int(np.searchsorted(times, final_ms, side="right"))]
+        return self.rows(self._timeframe, market).between(self._start_ms, final_ms)
+
+    def interest(self, market: Market) -> TimedValues:
+        """The open interest of the old rows, that of candles that were forming included."""
+        known = self._read(self._timeframe, market.key)
+        if known is None or known.checked_at_ms > self._as_of_ms:
+            return _NO_ROWS.non_null("open_interest")
+        step_ms = self._timeframe.interval_ms
+        ours = rows_of_life(market, Rows.of(known.rows), step_ms, step_ms)
+        return ours.non_null("open_interest")
 
     def left_out(self, market: Market, part: MissingPart) -> list[LeftOut]:
         """The invalid rows that the market's old series of the collected timeframe lacks, as far

@@ -5,7 +5,7 @@ what was told stays told while it lies in the window.
 """
 
 import re
-from collections.abc import Collection, Container, Iterable
+from collections.abc import Collection, Container, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from texts.foreign import foreign_text
@@ -69,6 +69,23 @@ def still_lacking(
         return slot_ms not in there or (off_grid and slot_ms + interval_ms not in there)
 
     return [row for row in told if lacks(row)]
+
+
+def not_asked_again(
+    told: Iterable[LeftOut], found: Sequence[LeftOut], begin_ms: int, interval_ms: int
+) -> list[LeftOut]:
+    """The rows told of before that lie before `begin_ms`, from where on `found` were left out now.
+
+    Of those that were only counted, some may be among the found.
+    """
+    told = list(told)
+    still = [row for row in told if row.slot_ms(interval_ms) < begin_ms]
+    for row in told:
+        if not row.reason and row not in still:
+            others = row.rows - sum(new.time_ms <= row.time_ms for new in found)
+            if others > 0:
+                still.append(LeftOut(begin_ms - interval_ms, "", rows=others))
+    return still
 
 
 def at_most_named(rows: Iterable[LeftOut]) -> list[LeftOut]:

@@ -61,6 +61,10 @@ class Columns(Sequence[T_co]):
         begin, end = np.searchsorted(times, (first_ms, last_ms + 1))
         return self.select(slice(int(begin), int(end)))
 
+    def at(self, times: Times) -> Self:
+        """The lines of these times."""
+        return self.select(np.flatnonzero(np.isin(self.times, times)))
+
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
         """All lines of the parts, ascending; of two with one time the later part's is used."""

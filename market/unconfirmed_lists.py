@@ -1,4 +1,7 @@
-"""Rule of unconfirmed lists: one that removes many markets is believed when it says so twice."""
+"""Rule of unconfirmed lists: one that removes many markets is believed when it says so twice.
+
+What is many holds for a market's known candles, too.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +9,7 @@ from typing import Final
 
 from market.timeframes import MINUTE_MS
 
-# More than this many markets, and more than a tenth of the exchange's active ones.
+# More than this many markets, and more than a tenth of the exchange's active ones (or candles).
 _MANY: Final = 3
 _TENTH: Final = 10
 ASKED_AGAIN_AFTER_MS: Final = MINUTE_MS
@@ -20,6 +23,11 @@ class UnconfirmedList:
     removed: tuple[str, ...]
 
 
+def are_many(changed: int, known: int) -> bool:
+    """Whether so many of the known ones have changed that an error is more likely."""
+    return changed > _MANY and changed * _TENTH > known
+
+
 def unconfirmed_list(
     removed: Sequence[str], active: int, *, before: UnconfirmedList | None, seen_at_ms: int
 ) -> UnconfirmedList | None:
@@ -28,7 +36,7 @@ def unconfirmed_list(
 
     `removed` is sorted. `before`: the list before this one, if that was not believed.
     """
-    if len(removed) <= _MANY or len(removed) * _TENTH <= active:
+    if not are_many(len(removed), active):
         return None
     same = before is not None and before.removed == tuple(removed)
     if before is None or not same or seen_at_ms < before.since_ms:

@@ -3,14 +3,22 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_collector.api_parser import Candle
-from data_collector.data_processing import merge_data, why_lost
+from data_collector.data_processing import (
+    contradiction,
+    merge_data,
+    why_lost,
+    with_known_snapshots,
+)
+from market.candles import Candles
 from market.markets import Exchange, FundingRow, FundingSeries, Market
-from market.rows import TimedValues
+from market.rows import Rows, TimedValues
 from market.timeframes import HOUR_MS, Timeframe
+from market.unconfirmed_lists import are_many
 from tests.fixtures.recorded_csv import read_candles, read_csv
 
 H4, H8 = 4 * HOUR_MS, 8 * HOUR_MS
@@ -280,3 +288,52 @@ def test_why_candles_that_lack_known_ones_cannot_be_right() -> None:
     assert why_lost(known, {3}, holes_too=False) is None
     assert why_lost(known, {3, 4}, holes_too=True) == gone
     assert why_lost([], {3}, holes_too=True) is None
+
+
+@pytest.mark.parametrize(
+    ("gone", "others", "odd", "said"),
+    [
+        (0, 0, 0, None),
+        (3, 0, 0, None),
+        (4, 0, 0, 4),
+        (0, 4, 0, 4),
+        (2, 2, 0, 4),
+        (4, 0, 1, None),
+        (0, 4, 1, None),
+        (2, 3, 1, 4),
+    ],
+)
+def test_how_many_known_candles_an_answer_may_contradict(
+    gone: int, others: int, odd: int, said: int | None
+) -> None:
+    known = Rows.of([(n, 2.0, 3.0, 1.0, 2.0, 5.0, 6.0, 7.0, None) for n in range(30)])
+    fetched = Candles.of(
+        [
+            Candle(n, 2.0, 3.0, 1.0, 2.5 if n < gone + others else 2.0, "5", "6")
+            for n in range(gone, 31)
+        ]
+    )
+    cause = f"{said} of 30 known candles are gone or have other numbers"
+    assert contradiction(known, fetched, range(odd)) == (cause if said else None)
+    later = fetched.select(slice(15, None))
+    assert contradiction(later_rows := known[20:], later, ()) is None
+    assert len(later_rows) == 10
+    ended = fetched.select(slice(0, 20))
+    assert contradiction(known, ended, ()) is not None
+
+
+def test_more_than_a_tenth_are_many() -> None:
+    assert [are_many(changed, 40) for changed in (3, 4, 5)] == [False, False, True]
+    assert [are_many(changed, 1) for changed in (3, 4)] == [False, True]
+
+
+def test_known_snapshots_that_are_not_sent_are_kept() -> None:
+    known = TimedValues.of([(1, 7.0), (2, 7.0), (3, 7.0), (4, 7.0)])
+    for fetched, both, kept in (
+        ([(0, 5.0), (1, 5.0), (4, 5.0)], [(0, 5.0), (1, 5.0), (2, 7.0), (4, 5.0)], [2]),
+        ([(1, 5.0), (2, 5.0), (4, 5.0)], [(1, 5.0), (2, 5.0), (4, 5.0)], []),
+        ([], [(1, 7.0), (2, 7.0), (4, 7.0)], [1, 2, 4]),
+    ):
+        found, times = with_known_snapshots(TimedValues.of(fetched), known, {3})
+        assert list(found) == both
+        assert times.tolist() == kept

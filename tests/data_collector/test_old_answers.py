@@ -8,7 +8,9 @@ import pytest
 
 from market.markets import DEFAULT_EXCHANGES, Exchange
 from market.timeframes import DAY_MS, MINUTE_MS, Timeframe
+from tests.fixtures.clock import ManualClock
 from tests.fixtures.refreshing import (
+    CANDLES,
     CLOSED_MS,
     H4,
     Documents,
@@ -136,3 +138,64 @@ async def test_holes_among_known_candles_are_believed_at_the_end_of_a_run(
         assert documents == expected
     else:
         assert [row[0] for row in rows(documents)[key] if row[0] in holes] == []
+
+
+@pytest.mark.parametrize("fault", ["gone", "others"])
+@pytest.mark.parametrize("exchange", DEFAULT_EXCHANGES)
+@pytest.mark.parametrize("lasts_s", [59.0, 60.5])
+async def test_what_contradicts_many_known_candles_is_believed_if_it_says_so_a_minute_later(
+    world: Bent, exchange: Exchange, fault: str, lasts_s: float
+) -> None:
+    clock = world.clock = ManualClock()
+    key, began = f"{exchange}:OLDUSDT", clock.now
+    _, fresh = await collect(world)
+    world.now_ms += MINUTE_MS
+
+    def bent(name: str, time_ms: int, row: Any) -> Any:
+        if name != key or time_ms > CLOSED_MS - 20 * STEP_MS or clock.now - began >= lasts_s:
+            return row
+        return None if fault == "gone" else [row[0], "3", "3", "3", "3", *row[5:]]
+
+    world.bend = bent
+    collected, documents = await collect(world, fresh)
+    assert (collected.carried_over, collected.missing) == (0, [])
+    assert clock.now - began == 60.0
+    assert documents == (await collect(world))[1]
+    others = rows(documents)[key][:-1] != rows(fresh)[key][:-1]  # the last is still forming
+    assert others is (lasts_s > 60)
+
+
+@dataclass
+class WithoutInterest(Bent):
+    """Exchanges whose open interest is lost on the way."""
+
+    lost: Callable[[int], bool] = lambda time_ms: False
+
+    def _snapshot(self, contract: Contract, time_ms: int, step_ms: int) -> Any:
+        return None if self.lost(time_ms) else super()._snapshot(contract, time_ms, step_ms)
+
+
+@pytest.mark.parametrize("later_ms", [MINUTE_MS, DAY_MS + MINUTE_MS])
+@pytest.mark.parametrize("known", ["with two nulls", "with changed candles"])
+async def test_known_open_interest_that_an_answer_lacks_stays(known: str, later_ms: int) -> None:
+    world = with_old_markets(WithoutInterest(1, perfect=True))
+    nulls = [CLOSED_MS - 60 * STEP_MS, CLOSED_MS - 10 * STEP_MS]
+    if known == "with two nulls":  # what is asked for again includes what lies between
+        world.lost = lambda time_ms: time_ms in nulls
+    _, fresh = await collect(world)
+    world.now_ms += later_ms
+    world.lost = lambda time_ms: True
+    if known == "with changed candles":
+        for key in world.contracts:
+            world.corrected[key, CLOSED_MS - 3 * STEP_MS] += 1
+    collected, documents = await collect(world, fresh)
+    before = {row[0]: row[7] for row in rows(fresh)["bybit:OLDUSDT"]}
+    after = {row[0]: row[7] for row in rows(documents)["bybit:OLDUSDT"]}
+    assert all(interest == before.get(time_ms) for time_ms, interest in after.items())
+    told = [lack.reason for lack in collected.missing if lack.symbol == "OLDUSDT"]
+    first_ms = H4.window_start(world.now_ms, CANDLES)
+    gone = sum(before[time_ms] is not None for time_ms in before if time_ms >= first_ms)
+    assert told == [f"{gone} known snapshots are gone, the first of {first_ms}; they are kept"] * 2
+    world.lost = lambda time_ms: False
+    _, documents = await collect(world, documents)
+    assert documents == (await collect(world))[1]

@@ -125,7 +125,7 @@ def test_a_candle_is_final_a_minute_after_its_end(checked: float, last: int) -> 
     plan = planned(known)
     assert plan is not None
     assert hours_of(plan.compared)[-1] == last
-    assert documents(known).closed_times(X).tolist()[-1] == at(last)
+    assert documents(known).closed_rows(X).times.tolist()[-1] == at(last)
 
 
 @pytest.mark.parametrize(("candles", "first"), [(99, 102), (100, 102), (98, 103)])
@@ -267,9 +267,11 @@ def test_old_rows_of_the_window_alone() -> None:
     assert hours_of(documents(held, as_of=200.6).rows(H1, X)) == list(range(51, 201))
     assert hours_of(documents(held, as_of=200, candles=3).rows(H1, X)) == [198, 199, 200]
     assert len(documents(held).rows(H1, Y)) == 0
-    assert documents(held).closed_times(Y).tolist() == []
-    assert documents(held).closed_times(X).tolist() == []  # checked later than now
-    assert documents(held, as_of=200.6).closed_times(X).tolist() == [at(n) for n in range(51, 200)]
+    assert documents(held).closed_rows(Y).times.tolist() == []
+    assert documents(held).closed_rows(X).times.tolist() == []  # checked later than now
+    assert documents(held, as_of=200.6).closed_rows(X).times.tolist() == [
+        at(n) for n in range(51, 200)
+    ]
     assert documents(held).series(H1, X) is held
     assert documents(held).series(H4, X) is None
 
