@@ -7,6 +7,7 @@ settled.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
+from zlib import crc32
 
 import structlog
 
@@ -48,6 +49,8 @@ from venues.errors import ExchangeError, GaveUp, SourceDown, TooFast
 
 # From this many due markets on, the settlements of all symbols are requested at once.
 _BULK_FROM: Final = 10
+# Markets per run whose whole history is requested because it begins later than the market.
+HISTORIES_PER_RUN: Final = 2
 # Only short windows: the answer may be incomplete over long ones.
 _SHORT_WINDOW_MS: Final = (LONGEST_INTERVAL_HOURS + 1) * HOUR_MS
 
@@ -84,6 +87,7 @@ class ExchangeFunding:
         self._count = count
         self._schedule: Mapping[str, FundingSchedule] = {}
         self._to_retry: list[Market] | None = []  # None: the last try
+        self._again: frozenset[str] = frozenset()  # Market.key of those whose history is requested
 
     async def refresh(self, markets: Sequence[Market], clock: ExchangeClock) -> None:
         self._clock = clock
@@ -94,6 +98,7 @@ class ExchangeFunding:
             log.warning("funding_schedule_unavailable", exchange=self.exchange, cause=str(error))
         now_ms = self._clock.now_ms()
         self._schedule = without_outdated(self._schedule, now_ms)
+        self._again = self._some_that_lack_their_beginning(markets, now_ms)
         due: list[Market] = []
         for market in markets:
             try:
@@ -113,7 +118,7 @@ class ExchangeFunding:
         """The known series if it is whole and the market cannot have settled since; None: it is
         due."""
         series = self._series(market, now_ms)
-        if series is None or lacks_its_newest(series):
+        if series is None or lacks_its_newest(series) or market.key in self._again:
             return None
         if may_have_settled(series, now_ms, self._scheduled_hours(market)):
             return None
@@ -239,12 +244,24 @@ class ExchangeFunding:
             self._store_settled(market, rows, asked_ms, left_out)
 
     def _is_history_due(self, market: Market, series: FundingSeries, asked_ms: int) -> bool:
-        """Whether the whole history is requested: there is none, or once a day where it begins
-        later than the market."""
-        if not series.rows:
+        """Whether the whole history is requested: there is none, or once a day, and for a few
+        markets in each run, where it begins later than the market."""
+        if not series.rows or market.key in self._again:
             return True
         lacks = lacks_its_beginning(series, _begin_ms(market), self._history)
         return lacks and series.checked_at_ms // DAY_MS != asked_ms // DAY_MS
+
+    def _some_that_lack_their_beginning(
+        self, markets: Sequence[Market], now_ms: int
+    ) -> frozenset[str]:
+        """A few of them, by Market.key, others in each run: most have nothing earlier."""
+        lacking = []
+        for market in markets:
+            series = self._known.get(market.key)
+            if series is not None and lacks_its_beginning(series, _begin_ms(market), self._history):
+                lacking.append(market.key)
+        first = crc32(str(now_ms).encode()) % max(1, len(lacking))
+        return frozenset((lacking[first:] + lacking[:first])[:HISTORIES_PER_RUN])
 
     async def _fetch_new(
         self, market: Market, series: FundingSeries, asked_ms: int, left_out: list[LeftOut]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from data_collector import exchange_funding
 from data_collector.funding_rules import lacks_its_beginning
 from market.markets import DEFAULT_EXCHANGES, Exchange, FundingSeries, Market
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
@@ -48,14 +49,17 @@ async def test_the_settlements_of_before_come(exchange: Exchange) -> None:
     book = (await settling.update({})).funding
     assert book[market.key].rows[0][0] == told_ms + H8_MS
     settling.market = replace(market, launched_ms=true_ms)
-    settling.now_ms = LAST_MS + 2 * H8_MS + MINUTE_MS  # the first settlement of the next day
+    settling.now_ms += MINUTE_MS  # it cannot have settled since
     book = (await settling.update(book)).funding
     assert [row[0] for row in book[market.key].rows] == list(
-        range(true_ms + H8_MS, LAST_MS + 2 * H8_MS + 1, H8_MS)
+        range(true_ms + H8_MS, LAST_MS + 1, H8_MS)
     )
 
 
-async def test_a_history_that_begins_later_than_the_market_is_asked_for_once_a_day() -> None:
+async def test_a_history_that_begins_later_than_the_market_is_asked_for_once_a_day(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(exchange_funding, "HISTORIES_PER_RUN", 0)
     settling = Settling(Market(Exchange.BYBIT, "XUSDT", "X", "USDT", LAST_MS - 9 * DAY_MS))
     first_ms = LAST_MS - DAY_MS  # nothing was settled before
     for time_ms in range(LAST_MS - 20 * DAY_MS, first_ms, H8_MS):

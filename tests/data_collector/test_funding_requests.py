@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from data_collector import exchange_funding
 from data_collector.fr_fetcher import FundingUpdate, run_fr_update_process
 from market.columns import FundingRow
 from market.left_out import LeftOut
@@ -165,7 +166,10 @@ async def test_after_the_last_settlement_by_the_shorter_interval_nothing_is_aske
     assert asked(sender) == [("AUSDT", ms(-8) + MINUTE_MS, NOW), ("AUSDT", 1, NOW)]
 
 
-async def test_a_history_that_begins_late_is_asked_for_once_a_day() -> None:
+async def test_a_history_that_begins_late_is_asked_for_once_a_day(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(exchange_funding, "HISTORIES_PER_RUN", 0)
     older = Market(BINANCE, "AUSDT", "A", "USDT", at(-100))
     exchange = exchange_of(*range(-80, 1, 8))
     for checked, begin in ((-9, NOW - 48 * HOUR_MS), (-0.5, ms(-8) + MINUTE_MS)):
@@ -176,6 +180,36 @@ async def test_a_history_that_begins_late_is_asked_for_once_a_day() -> None:
     # Where nobody knows when the market began, nothing is looked for.
     _, sender = await update(exchange, known(-16, -8, checked=-9), history=5)
     assert asked(sender)[0] == ("AUSDT", ms(-8) + MINUTE_MS, NOW)
+
+
+async def test_of_histories_that_begin_late_a_few_are_asked_for_in_each_run() -> None:
+    """Though none of the markets can have settled: their launch times may have been corrected."""
+    names = NAMES[:5]
+    exchange = exchange_of(*range(-80, 1, 8), names=names)
+    markets = [Market(BINANCE, name, name[0], "USDT", at(-33)) for name in names]
+    series = [known(-8, 0, checked=6.4, of=one) for one in markets]
+    for lacking in (5, 3, 1, 0):
+        found, sender = await update(exchange, *series, markets=markets, history=10)
+        of = {symbol for symbol, _, _ in asked(sender)}
+        assert len(of) == min(lacking, exchange_funding.HISTORIES_PER_RUN) == found.changed
+        assert all(
+            held(found, one) == [-32, -24, -16, -8, 0] for one in markets if one.symbol in of
+        )
+        series = list(found.funding.values())
+
+
+async def test_those_that_have_nothing_earlier_give_way_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names, drawn = NAMES[:5], set()
+    exchange = exchange_of(-8, 0, names=names)
+    markets = [Market(BINANCE, name, name[0], "USDT", at(-33)) for name in names]
+    series = [known(-8, 0, checked=6.4, of=one) for one in markets]
+    for first in range(5):
+        monkeypatch.setattr(exchange_funding, "crc32", lambda text, first=first: first)
+        _, sender = await update(exchange, *series, markets=markets, history=10)
+        drawn |= {symbol for symbol, _, _ in asked(sender)}
+    assert drawn == set(names)
 
 
 # --- whole histories -----------------------------------------------------------------------------
