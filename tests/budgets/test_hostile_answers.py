@@ -116,6 +116,11 @@ ANSWERS: dict[str, tuple[Answer, type[ExchangeError], str]] = {
         SourceDown,
         "bybit time",
     ),
+    "a status without a body": (
+        _bytes(b"HTTP/1.1 304 Not Modified\r\n\r\n"),
+        SourceDown,
+        "no message",
+    ),
     "an endless body": (_endless(b"[" * 100_000, OK + b"\r\n"), BadPayload, str(LARGEST_BODY)),
     "a bomb": (
         _bytes(OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(BOMB) + BOMB),
