@@ -228,6 +228,11 @@ class DatabasePool:
                 "DATABASE_URL, or one of the variables PGPORT, PGSSLMODE and so on, has a value"
                 " that the database's driver does not accept"
             ) from None
+        except (AttributeError, LookupError, TypeError) as error:
+            # asyncpg relies on what every PostgreSQL says when a connection opens.
+            raise DatabaseUnavailable(
+                "the database failed: its first answers are not those of PostgreSQL"
+            ) from error
         if found is None:
             raise DatabaseUnavailable(f"no schema of DATABASE_URL exists: create {path}")
 

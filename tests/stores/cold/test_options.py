@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import socket
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from database import Database, DatabaseUnavailable
 from market.markets import Exchange, ListedMarket, Market
 from stores.cold.migrate import MIGRATIONS
 from stores.cold.pool import DatabasePool
+from tests.fixtures.proxies import serving
 
 BTC = Market(Exchange.BINANCE, "BTCUSDT", "BTC", "USDT")
 
@@ -30,6 +32,28 @@ async def server(database_url: str) -> AsyncIterator[Any]:
 async def symbols(database: Database) -> list[str]:
     found = await database.get_all_unique_coins(exchanges=list(Exchange), quote="USDT")
     return [market.symbol for market in found]
+
+
+@pytest.mark.parametrize("told", [b"", b"client_encoding\0klingon\0"])
+async def test_a_server_that_is_no_postgresql_is_an_unavailable_database(told: bytes) -> None:
+    def message(kind: bytes, body: bytes) -> bytes:
+        return kind + struct.pack("!i", len(body) + 4) + body
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(8192)
+        parameter = message(b"S", told) if told else b""
+        writer.write(message(b"R", bytes(4)) + parameter + message(b"Z", b"I"))
+        await writer.drain()
+        await reader.read(8192)
+
+    async with serving(talk) as port:
+        database = Database(f"postgresql://u:geheim@127.0.0.1:{port}/x?sslmode=disable")
+        try:
+            with pytest.raises(DatabaseUnavailable, match="the database failed: ") as caught:
+                await database.open()
+            assert "geheim" not in str(caught.value)
+        finally:
+            await database.aclose()
 
 
 @pytest.mark.parametrize("option", ["schema=My%22Own", "search_path=%22My%22%22Own%22,public"])
