@@ -1,11 +1,13 @@
 """What one collection delivers, counts and names of each market, by scripted answers."""
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from budgets.request_counts import RequestCounts
 from data_collector import CollectionFailed
 from market.left_out import LeftOut
 from market.markets import (
@@ -16,6 +18,7 @@ from market.markets import (
 )
 from market.timeframes import HOUR_MS, Timeframe
 from tests.fixtures.markets import market
+from tests.fixtures.scripted import Scripted
 from tests.fixtures.scripted_collection import (
     GRID,
     H4,
@@ -211,7 +214,54 @@ async def test_all_markets_failing_is_a_failure() -> None:
     assert str(failed.value) == "binance: gone (HTTP 400)"
 
 
+async def test_an_exchange_whose_clock_comes_late_and_behind_is_not_collected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its forming candles would count as closed."""
+    monkeypatch.setattr("data_collector.exchange_clocks.GRACE_S", 0.0)
+    late, exchange = market(Exchange.BYBIT, "BUSDT"), exchange_of("AUSDT", "BUSDT")
+    exchange.late_ms[Exchange.BYBIT] = 5000
+    goes_on = asyncio.Event()
+
+    class Sender(Scripted):
+        async def send(self, request: Request, counts: RequestCounts) -> bytes:
+            if request.endpoint is Endpoint.KLINES:
+                goes_on.set()
+            elif request.endpoint is Endpoint.TIME and request.exchange is Exchange.BYBIT:
+                await goes_on.wait()
+            return await super().send(request, counts)
+
+    monkeypatch.setattr(exchange, "sender", lambda: Sender(exchange.answer))
+    found = await collect(exchange, A, late, funding=funding_of(A, late))
+    assert {series.market for _, series in found.delivered} == {A}
+    cause = "server time came late and is 5000 ms behind the other exchanges"
+    assert found.collected.missing == [Missing(Exchange.BYBIT, "BUSDT", "klines", cause)]
+
+
 # --- open interest -------------------------------------------------------------------------------
+
+
+async def test_what_is_wrong_with_an_answer_counts_no_more_if_all_is_asked_again() -> None:
+    exchange = exchange_of("AUSDT")
+    previous = old(A, count=25, lacks_open_interest=True)
+    (series,) = previous[H4].values()
+    rows = [(*row[:7], None, *row[8:]) if n == 10 else row for n, row in enumerate(series.rows)]
+    previous[H4][A.key] = replace(series, rows=rows)  # the others say 9.0, the exchange now 4.0
+    bent: list[Request] = []
+
+    def bend(request: Request, body: bytes) -> bytes:
+        if request.endpoint is not Endpoint.OPEN_INTEREST or bent:
+            return body
+        bent.append(request)
+        answer = json.loads(body)
+        answer[2]["sumOpenInterest"] = "x"
+        return json.dumps(answer).encode()
+
+    exchange.bend = bend
+    found = await collect(exchange, A, funding=funding_of(A), previous=previous)
+    assert bent
+    assert [row[7] for row in found.rows()] == [4.0] * 20
+    assert (found.collected.missing, found.collected.corrected) == ([], 1)
 
 
 async def test_failed_open_interest_keeps_what_was_known() -> None:
