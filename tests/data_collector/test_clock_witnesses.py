@@ -162,6 +162,13 @@ def test_an_older_document_needs_two_clocks(
     assert "the stored document stays" in str(error.value)
 
 
+@pytest.mark.parametrize("slow", [BINANCE, BYBIT])
+def test_the_slowest_of_the_believed_clocks_is_what_may_not_be_older(slow: Exchange) -> None:
+    times = {BINANCE: NOW, BYBIT: NOW} | {slow: NOW - 20 * S}
+    with pytest.raises(ClocksDisagree, match=f"^{slow}'s clock"):
+        check_not_older(judge(times, []), times, [], NOW - 5 * S)
+
+
 # --- the last as_of ------------------------------------------------------------------------------
 
 
