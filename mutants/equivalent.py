@@ -128,6 +128,4 @@ EQUIVALENT: Final[Mapping[str, str]] = {
         )
         for state in ("queued", "active", "complete", "failed", "aborted")
     },
-    "data_collector/api_parser.py _on_grid: 0 => 1 in return bool(columns.times[0] > 0) and"
-    " on_grid(columns.times, interval_ms)": "no grid has an instant of 1 ms",
 }
