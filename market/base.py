@@ -24,6 +24,8 @@ STEP_MS: Final = Timeframe.M5.interval_ms
 REACH_MS: Final = 26 * HOUR_MS
 # How long a closed candle may still change: one read earlier is provisional, and is read again.
 FINAL_AFTER_MS: Final = MINUTE_MS
+# A base of this age is not read again as long as no candle has closed.
+FRESH_MS: Final = MINUTE_MS
 # A snapshot unpublished for longer does not come any more.
 LATE_INTEREST_MS: Final = HOUR_MS
 # The first slot moves in such steps, so that stored parts of 64 rows stay as they are.
@@ -112,11 +114,22 @@ class Base:
         later = self.read_ms > moment_ms
         return self.first_ms + STEP_MS * int(np.argmax(later)) if later.any() else None
 
+    def is_fresh(self, as_of_ms: int) -> bool:
+        """Whether nothing has to be asked for at `as_of_ms`: no 5m candle has closed since the
+        last pass, which is not long ago."""
+        age_ms = as_of_ms - self.as_of_ms
+        return 0 <= age_ms < FRESH_MS and as_of_ms < self.newest_ms + STEP_MS
+
     def until(self, as_of_ms: int) -> "Base":
-        """This base with empty slots, never read, up to the one that holds `as_of_ms`."""
+        """This base up to the slot that holds `as_of_ms`. Slots that the last pass did not read
+        are empty, and the forming one counts as not read unless the base is fresh."""
         missing = (Timeframe.M5.floor(as_of_ms) - self.newest_ms) // STEP_MS
         if missing <= 0:
-            return self
+            if self.is_fresh(as_of_ms):
+                return self
+            read_ms = self.read_ms.copy()
+            read_ms[-1] = 0
+            return replace(self, read_ms=read_ms)
         return replace(
             self,
             values=np.vstack((self.values, _no_values(missing))),
