@@ -12,6 +12,7 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from data_collector.from_base import FromBase, plan_from_base
+from documents.base import decode_bases, encode_bases
 from market.base import REACH_MS, Base, extended
 from market.markets import Exchange, FundingSeries, Market, MarketSeries
 from market.timeframes import COLLECTED, DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
@@ -67,6 +68,18 @@ class Follower:
             found = self.exchange.interest(lacking_ms, newest_ms, now_ms)
             self.base = self.base.with_interest(found, now_ms)
 
+    def restart(self) -> None:
+        """Keeps what the hot store holds."""
+        if self.base is not None:
+            stored = encode_bases(
+                self.market.exchange,
+                [(self.market, self.base)],
+                version=self.base.as_of_ms,
+                as_of_ms=self.base.as_of_ms,
+                updated_at_ms=self.base.as_of_ms,
+            )
+            self.base = decode_bases(stored, self.market.exchange)[self.market.key]
+
     def plan(self, timeframe: Timeframe, now_ms: int, history: int) -> FromBase:
         start_ms = timeframe.window_start(now_ms, history)
         earlier = {
@@ -86,7 +99,8 @@ class Follower:
             for open_ms in part.made.unproven.tolist():
                 end_ms = min(open_ms + part.timeframe.interval_ms, plan.as_of_ms + 1)
                 slots = range(open_ms, end_ms, STEP_MS)
-                assert any(self.is_trouble(slot, plan.as_of_ms) for slot in slots)
+                trouble = any(self.is_trouble(slot, plan.as_of_ms) for slot in slots)
+                assert trouble, (part.timeframe, open_ms)
 
     def is_trouble(self, slot_ms: int, now_ms: int) -> bool:
         base = self.base
@@ -94,7 +108,9 @@ class Follower:
             return True
         if slot_ms + STEP_MS > now_ms:
             shown = self.exchange.shown(slot_ms, now_ms)
-            return base.as_of_ms < slot_ms or (shown is not None and max(shown[4:]) >= 10**15)
+            if base.as_of_ms < slot_ms or now_ms - base.as_of_ms >= MINUTE_MS:
+                return True
+            return shown is not None and max(shown[4:]) >= 10**15
         if base.as_of_ms < slot_ms + STEP_MS:
             return True
         shown = self.exchange.shown(slot_ms, base.as_of_ms)
@@ -272,6 +288,8 @@ def run(history: History) -> Iterator[FromBase]:
             follower.market = replace(follower.market, since_ms=history.relisted_ms)
         if step.candles == "lost":
             follower.base = None
+        if step.restarted:
+            follower.restart()
         if step.corrected:
             corrected(history, last_ms, now_ms)
             step = step._replace(candles="read", native=True, due=COLLECTED)
