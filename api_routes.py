@@ -23,6 +23,7 @@ from api.documents.document_cache import DocumentCache
 from api.documents.endpoint import CacheEndpoint
 from api.documents.listing import build_listing
 from api.documents.long_poll_quota import LongPolls
+from api.documents.publication_order import PublicationOrder
 from api.documents.publish_watcher import PublishWatcher
 from api.documents.query import InvalidQuery
 from api.documents.unknown_symbols import ListedSymbols
@@ -138,8 +139,11 @@ class Api(FastAPI):
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[ApiState]:
         async with self._connect() as parts:
-            cache = DocumentCache(parts.cache, in_flight=self.in_flight)
-            self._watcher = PublishWatcher(parts.cache, poll_s=self._settings.upstash_poll_s)
+            order = PublicationOrder()
+            cache = DocumentCache(parts.cache, in_flight=self.in_flight, order=order)
+            self._watcher = PublishWatcher(
+                parts.cache, poll_s=self._settings.upstash_poll_s, order=order
+            )
             documents = CacheEndpoint(
                 cache,
                 self._watcher,

@@ -21,6 +21,7 @@ from documents.deflated import Deflated, deflate_whole, inflate
 from documents.names import DOCUMENTS
 from documents.stored_text import TextDecoder, TextStream, stored_hash
 from stores.hot.leases import Lease, retry_under_lease
+from stores.hot.replies import one_of, whole_number
 from stores.hot.store import PIECE_DEADLINE_S, HotStore, StoreRefused, StoreUnavailable
 
 PUBLISHED: Final = "published"  # the channel of messages "<name> <version>"
@@ -38,6 +39,7 @@ _HASH: Final = re.compile(r"[0-9a-f]{1,64}")
 _VERSION: Final = re.compile(rb'"version":(\d+)')  # as _PUBLISH finds it
 _EXPIRED: Final = "the staged pieces of the document expired before it was complete"
 
+_TIME: Final = whole_number(0, _LARGEST_TIME)
 log = structlog.get_logger(__name__)
 
 # put_piece(lock, staging; lease, offset, ttl, piece): appends to this lease's staging key.
@@ -73,6 +75,17 @@ return 'ok'
 """
 
 
+# published_at(meta): the store's time in ms, or 1 ms after the stored document's if that is later.
+_PUBLISHED_AT: Final = f"""
+local stored = redis.pcall('GET', KEYS[1])
+stored = type(stored) == 'string' and string.match(stored, '"published_at":(%d+)')
+local last = tonumber(stored or '')
+if not last or last + 1 >= {_LARGEST_TIME} then last = -1 end
+local time = redis.call('TIME')
+return math.max(time[1] * 1000 + math.floor(time[2] / 1000), last + 1)
+"""
+
+
 class StaleVersion(Exception):
     """The stored document has this version or a later one; nothing was changed."""
 
@@ -88,6 +101,8 @@ class DocumentMeta:
     `stored_hash` is of the zlib stream, `stored_bytes` the length of its base64 text.
     `content_hash` distinguishes contents of one version: the hash of the stream, or of the JSON in
     documents of earlier releases.
+    `published_ms`: the store's time at the publish, later than that of the version before even if
+    that clock is set back; 0 in documents of earlier releases.
     """
 
     name: str
@@ -98,6 +113,7 @@ class DocumentMeta:
     stored_bytes: int
     json_bytes: int
     stored_hash: str
+    published_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +154,9 @@ class CacheManager:
         self._piece_bytes = (piece_bytes or PIECE_BYTES[store.kind]) // 4 * 4
         self._read_bytes = (piece_bytes or _READ_BYTES[store.kind]) // 4 * 4
         self._channel = store.channel(PUBLISHED) if store.kind == "native" else ""
-        self._put_piece = store.script(_PUT_PIECE)
-        self._publish = store.script(_PUBLISH)
+        self._put_piece = store.script("put_piece", _PUT_PIECE)
+        self._publish = store.script("publish", _PUBLISH)
+        self._published_at = store.script("published_at", _PUBLISHED_AT)
 
     async def next_version(self, name: str, as_of_ms: int) -> int:
         """The version to publish with; it rises even if the store has lost the last one.
@@ -174,6 +191,10 @@ class CacheManager:
         stream = TextStream(document, self._piece_bytes)
         try:
             await self._stage(staging, stream, lease)
+            published_ms = await retry_under_lease(
+                lease,
+                lambda: self._published_at.run([f"{key}:meta"], reply=_TIME),
+            )
             meta = DocumentMeta(
                 name=name,
                 version=version,
@@ -183,6 +204,7 @@ class CacheManager:
                 stored_bytes=stream.written,
                 json_bytes=document.text_bytes,
                 stored_hash=stream.hash,
+                published_ms=int(published_ms),
             )
             answer = await retry_under_lease(
                 lease,
@@ -196,6 +218,7 @@ class CacheManager:
                         self._channel,
                         f"{name} {version}",
                     ],
+                    reply=one_of(b"ok", b"lost", b"stale", b"gap"),
                 ),
             )
             _raise_unless_ok(answer, meta, lease)
@@ -255,6 +278,7 @@ class CacheManager:
                 self._put_piece.run,
                 [lease.key, staging],
                 [lease.value, offset, _STAGING_TTL_MS, piece],
+                reply=one_of(b"ok", b"lost", b"gap"),
                 deadline_s=PIECE_DEADLINE_S,
             )
             answer = await retry_under_lease(lease, put)
@@ -307,6 +331,7 @@ def _meta_text(meta: DocumentMeta) -> bytes:
             "stored_bytes": meta.stored_bytes,
             "json_bytes": meta.json_bytes,
             "stored_hash": meta.stored_hash,
+            "published_at": meta.published_ms,
         }
     )
 
@@ -330,6 +355,7 @@ def _meta(name: str, text: bytes | None) -> DocumentMeta | None:
             stored_bytes=stored_bytes,
             json_bytes=_number(found["json_bytes"], _MOST_DEFLATED * stored_bytes),
             stored_hash=_hash(found["stored_hash"]),
+            published_ms=_number(found.get("published_at", 0), _LARGEST_TIME),
         )
     except (ValueError, KeyError, TypeError) as error:
         # The next publish replaces it.

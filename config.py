@@ -263,6 +263,21 @@ class Settings(_ByExchange):
         address: SecretStr | None = getattr(self, _base_url_name(exchange))
         return without_userinfo(address.get_secret_value()) if address else None
 
+    @property
+    def embeds_hot_store(self) -> bool:
+        """Whether no setting names a hot store, so that the embedded one of DATA_DIR is used."""
+        return self.redis_url is None and self.upstash_redis_rest_url is None
+
+    def documents_hold(self) -> dict[str, str]:
+        """The settings that decide what the documents hold, by name."""
+        return {
+            "QUOTE": self.quote,
+            "EXCHANGES": ",".join(sorted(self.exchanges)),
+            "MARKETS_LIMIT": str(self.markets_limit),
+            "HISTORY_CANDLES": str(self.history_candles),
+            "FUNDING_HISTORY": str(self.funding_history),
+        }
+
     def exchange_addresses(self) -> dict[str, str]:
         """The REST addresses of the exchanges to collect from, without passwords, by exchange."""
         return {

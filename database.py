@@ -1,7 +1,9 @@
 """The cold store (PostgreSQL) behind one object: its connection pool and its repositories."""
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
+from typing import Self
 
 from market.markets import Coin, Exchange, Market
 from market.timeframes import Timeframe
@@ -9,10 +11,18 @@ from stores.cold.coin_records import CoinMetadata, CoinRecord, CoinRecords
 from stores.cold.listings import Listings, ListingState
 from stores.cold.markets import Markets, SavedMarkets
 from stores.cold.migrate import MIGRATIONS
-from stores.cold.pool import NO_WRITES_TEXT, DatabasePool, DatabaseUnavailable
+from stores.cold.pool import (
+    DATABASE_TEXT,
+    LASTING_TEXTS,
+    DatabasePool,
+    DatabaseUnavailable,
+    Pool,
+    PoolOfOneRun,
+)
 
 __all__ = [
-    "NO_WRITES_TEXT",
+    "DATABASE_TEXT",
+    "LASTING_TEXTS",
     "CoinMetadata",
     "CoinRecord",
     "Database",
@@ -33,9 +43,19 @@ class Database:
         self, dsn: str, *, migrations: Path = MIGRATIONS, read_s: float = 5.0, write_s: float = 20.0
     ) -> None:
         self._pool = DatabasePool(dsn, migrations, read_s=read_s, write_s=write_s)
-        self.markets = Markets(self._pool)
-        self.listings = Listings(self._pool)
-        self.coin_records = CoinRecords(self._pool)
+        self._use(self._pool)
+
+    def _use(self, pool: Pool) -> None:
+        self.markets = Markets(pool)
+        self.listings = Listings(pool)
+        self.coin_records = CoinRecords(pool)
+
+    def for_one_run(self) -> Self:
+        """The same database for the calls of one run: once one of them met no answer within its
+        deadline, the others fail at once."""
+        found = copy(self)
+        found._use(PoolOfOneRun(self._pool))
+        return found
 
     async def open(self) -> None:
         """Connects and applies pending migrations, as every other method does if needed."""

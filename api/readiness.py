@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from api.documents.nothing_yet import describe_run
-from database import NO_WRITES_TEXT, ListingState
+from database import DATABASE_TEXT, LASTING_TEXTS, ListingState
 from job_queue.kinds import Lane
 from job_queue.records import JobRecord, LastRun
 from market.markets import Exchange
 from stores.hot.beats import StoreHealth
 from stores.hot.leases import lock_key
 from texts.foreign import cut
+from texts.hidden_addresses import without_addresses
 from timing.clock import utc_text
 
 LOCKS: Final = tuple(map(lock_key, Lane))
@@ -79,32 +80,40 @@ def exchanges_state(
 
 
 def writes_state(refusal: str | None, jobs: Sequence[JobRecord]) -> str:
-    """`ok`, or why the database keeps nothing: by its settings, or by what the last run met."""
+    """`ok`, or why the database keeps nothing: by its settings, or by what the last runs met.
+
+    A failed discovery is told until one completes, because nothing else stores markets; what other
+    runs met until a run has stored something since.
+    """
     if refusal is not None:
         return f"takes no writes: {refusal}"
     runs = [(job.last.finished_at_ms, job.id, job.last) for job in jobs if job.last]
-    told = [(at_ms, job_id, why) for at_ms, job_id, run in runs if (why := _not_stored(run))]
-    if not told:
-        return "ok"
-    at_ms, job_id, why = max(told)
-    kept = [ms for ms, job, run in runs if run.state == "complete" and _writes(job)]
-    if max(kept, default=0) > at_ms:
-        return "ok"
-    return f"{_short(why)} (in the run of {job_id} that ended at {utc_text(at_ms)})"
+    stored = [ms for ms, job_id, run in runs if job_id != "funding" and _has_stored(run)]
+    newest: dict[str, tuple[int, str]] = {}  # by reason
+    for at_ms, job_id, run in runs:
+        why = _not_stored(run)
+        if why is not None and (job_id == "discovery" or max(stored, default=0) <= at_ms):
+            newest[why] = max((at_ms, job_id), newest.get(why, (0, "")))
+    return (
+        "; ".join(
+            f"{_short(why)} (in the run of {job_id} that ended at {utc_text(at_ms)})"
+            for why, (at_ms, job_id) in sorted(newest.items(), key=lambda item: item[1])
+        )
+        or "ok"
+    )
 
 
 def _not_stored(run: LastRun) -> str | None:
-    """The database's refusal that a run met, if any."""
-    result = run.result or {}
-    why = run.error if run.state == "failed" else result.get("metadata_not_stored")
-    if isinstance(why, str) and why.startswith(NO_WRITES_TEXT):
-        return why.removeprefix("the database ")
+    """Why the database failed a run, or did not take its metadata for a reason that lasts."""
+    failed = run.state == "failed"
+    why = run.error if failed else (run.result or {}).get("metadata_not_stored")
+    if isinstance(why, str) and why.startswith((DATABASE_TEXT,) if failed else LASTING_TEXTS):
+        return without_addresses(why.removeprefix(DATABASE_TEXT))
     return None
 
 
-def _writes(job_id: str) -> bool:
-    """Whether a complete run of the job has written to the database."""
-    return job_id != "funding"
+def _has_stored(run: LastRun) -> bool:
+    return run.state == "complete" and "metadata_not_stored" not in (run.result or {})
 
 
 def _list_problem(state: ListingState | None) -> str | None:

@@ -18,7 +18,7 @@ from api.tokens import Tokens
 from budgets.proxies import egress_id_of, pause_key
 from cache_manager import DocumentMeta
 from config import Settings
-from database import DatabaseUnavailable, ListingState
+from database import DATABASE_TEXT, LASTING_TEXTS, DatabaseUnavailable, ListingState
 from documents.names import DOCUMENTS
 from job_queue.records import JobRecord
 from market.markets import Exchange
@@ -139,7 +139,10 @@ class _DatabaseProbe:
                     settings.exchanges, settings.quote
                 )
         except DatabaseUnavailable as error:
-            return f"away: {without_addresses(error)}", {}, None
+            told = without_addresses(error)
+            if told.startswith(LASTING_TEXTS):  # it is there
+                return told.removeprefix(DATABASE_TEXT), {}, None
+            return f"away: {told}", {}, None
         except TimeoutError:
             return f"away: no answer within {_READY_DEADLINE_S:g} s", {}, None
         return "ok", lists, refusal

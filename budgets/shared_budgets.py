@@ -19,6 +19,7 @@ from budgets.proxies import pause_key
 from logging_setup import OutageLog
 from market.markets import Exchange
 from stores.hot.redis_client import NativeStore
+from stores.hot.replies import elements, text, whole_number
 from stores.hot.store import HotStore, StoreUnavailable
 from stores.hot.subscription import Subscription
 from timing.clock import Clock
@@ -128,8 +129,8 @@ class SharedBudgets:
         behind_proxies: Mapping[Exchange, str] = MappingProxyType({}),
     ) -> None:
         self._store = store
-        self._take = store.script(_TAKE)
-        self._pause = store.script(_PAUSE)
+        self._take = store.script("take_room", _TAKE)
+        self._pause = store.script("pause", _PAUSE)
         self._egress_ids = {each: behind_proxies.get(each, egress_id) for each in Exchange}
         self._clock = clock
         self._blocks: dict[tuple[Exchange, str], _Block] = {}
@@ -234,18 +235,26 @@ class SharedBudgets:
         keys = [budget_key, self._pause_key(exchange)]
         try:
             room, wait_ms, paused_ms, cause, slot = await self._take.run(
-                keys, [quantity, slot_ms, HELD_SLOTS, need, want, unused, unused_slot]
+                keys,
+                [quantity, slot_ms, HELD_SLOTS, need, want, unused, unused_slot],
+                reply=elements(
+                    whole_number(0, max(need, want)),
+                    whole_number(0, (HELD_SLOTS + 1) * slot_ms),
+                    whole_number(),
+                    text,
+                    whole_number(),
+                ),
             )
         except StoreUnavailable as error:
             self._store_failed(error)
             return Grant(need, 0.0)
         self._outage.recovered()
         return Grant(
-            int(room),
+            room,
             wait_ms / 1000,
             paused_ms / 1000,
-            bytes(cause).decode(errors="replace"),
-            int(slot),
+            cause.decode(errors="replace"),
+            slot,
         )
 
     async def pause(self, exchange: Exchange, duration_s: float, cause: str) -> None:
@@ -264,7 +273,9 @@ class SharedBudgets:
         arguments: list[str | int] = [duration_ms, cause, self._channels[exchange], exchange]
         try:
             if duration_ms > 0:
-                await self._pause.run([self._pause_key(exchange)], arguments)
+                await self._pause.run(
+                    [self._pause_key(exchange)], arguments, reply=whole_number(-2)
+                )
         except StoreUnavailable as error:
             self._store_failed(error)
         else:

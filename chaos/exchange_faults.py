@@ -55,8 +55,8 @@ def _server_error(chance: Chance) -> Details:
 
 def _lists_broken(chance: Chance) -> Details:
     kind = chance.choice(("wrong_types", "truncated_json", "empty_body", "html_200", "nonsense"))
-    blank = {"variant": "blank_entries"} if kind == "nonsense" else {}
-    return {"kind": kind, "endpoint": list(_LISTS), **blank}
+    odd = {"variant": chance.choice(("blank_entries", "unclear_entries"))}
+    return {"kind": kind, "endpoint": list(_LISTS), **(odd if kind == "nonsense" else {})}
 
 
 def _clock_off(chance: Chance) -> Details:

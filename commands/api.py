@@ -31,7 +31,15 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
     async with embedded_stores(settings) as found:
         work = _serve(found, stop, arguments.name, fd)
         # A parent's worker tells what there is to tell, or the parent itself.
-        return await run_with_checked_store(found, stop, work, tell=fd is None, keep=fd is None)
+        return await run_with_checked_store(
+            found,
+            stop,
+            work,
+            own=settings.embeds_hot_store,
+            tell=fd is None,
+            keep=fd is None,
+            writes=False,
+        )
 
 
 async def _serve(settings: Settings, stop: asyncio.Event, name: str, fd: int | None) -> int:

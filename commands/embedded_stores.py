@@ -14,7 +14,7 @@ async def embedded_stores(settings: Settings, *, hot: bool = True) -> AsyncItera
 
     `hot`: whether the hot store is needed; the cold store always is.
     """
-    valkey = hot and settings.redis_url is None and settings.upstash_redis_rest_url is None
+    valkey = hot and settings.embeds_hot_store
     postgres = settings.database_url is None
     if not valkey and not postgres:
         yield settings

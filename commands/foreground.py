@@ -34,7 +34,7 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
         say_or_log(f"{job_id} makes the {timeframe} document too")
     async with open_job_context(settings, arguments.command) as context:
         tune_garbage_collection()
-        await StoreCheck(settings, context.store).once()
+        await StoreCheck(settings, context.store, own=settings.embeds_hot_store).once()
         wait = not arguments.no_wait
         return await run_here(context, job_id, holder=holder_name(), wait=wait, stop=stop)
 

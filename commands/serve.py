@@ -41,7 +41,14 @@ async def supervise(settings: Settings, stop: asyncio.Event, *, with_worker: boo
             say_or_log(f"Perpcache: embedded Redis at {found.redis_url.get_secret_value()}")
         work = _run_children(settings, stop, listener, with_worker=with_worker)
         # The worker tells what there is to tell.
-        return await run_with_checked_store(found, stop, work, tell=not with_worker)
+        return await run_with_checked_store(
+            found,
+            stop,
+            work,
+            own=settings.embeds_hot_store,
+            tell=not with_worker,
+            writes=with_worker,
+        )
 
 
 async def _run_children(

@@ -12,7 +12,7 @@ from config import Settings
 from logging_setup import OutageLog
 from stores.hot.inspection import inspect
 from stores.hot.opening import open_hot_store
-from stores.hot.owner import OWNER_KEY, OtherOwner, claim
+from stores.hot.owner import OWNER_KEY, Installation, Mode, OtherOwner, claim
 from stores.hot.store import HotStore, StoreRefused, StoreUnavailable
 from timing.backoff import Backoff, stop_or
 
@@ -28,13 +28,30 @@ log = structlog.get_logger(__name__)
 class StoreCheck:
     """The check of one store for these settings.
 
-    `tell`: whether to log, once, what will go less well than it could.
+    `tell`: whether to log, once, what will go less well than it could. `own`: whether it is the
+    embedded store of DATA_DIR, which no other installation can use. `writes`: whether the process,
+    or a child of it, writes documents.
     """
 
-    def __init__(self, settings: Settings, store: HotStore, *, tell: bool = True) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        store: HotStore,
+        *,
+        own: bool,
+        tell: bool = True,
+        writes: bool = True,
+    ) -> None:
         self._store = store
         self._tell = tell
+        self._own = own
+        self._mode: Mode = "read" if not writes else "start" if tell else "keep"
+        shape = settings.documents_hold()
+        self._ours = Installation(
+            settings.exchange_addresses(),
+            settings.installation_id,
+            shape if writes else {name: shape[name] for name in ("QUOTE", "EXCHANGES")},
+        )
         self._variable = "REDIS_URL" if store.kind == "native" else "UPSTASH_REDIS_REST_URL"
 
     async def once(self) -> None:
@@ -58,10 +75,21 @@ class StoreCheck:
 
     async def _claim(self) -> None:
         """Raises CannotStart if the keys belong to others, and StoreUnavailable."""
-        store, settings = self._store, self._settings
-        other = await claim(store, settings.exchange_addresses(), settings.installation_id)
-        if other is not None:
-            raise CannotStart(f"{self._variable}: {_refusal(other, store.prefix)}")
+        found = await claim(self._store, self._ours, mode=self._mode, own=self._own)
+        if found.other is not None:
+            raise CannotStart(f"{self._variable}: {_refusal(found.other, self._store.prefix)}")
+        if self._mode == "start":
+            self._mode = "keep"
+            if found.differing:
+                log.warning(
+                    "store_filled_with_other_settings",
+                    **{
+                        name: f"{theirs} before, {self._ours.shape[name]} here"
+                        for name, theirs in found.differing.items()
+                    },
+                    hint="the next runs replace the documents; if another installation uses these"
+                    " keys too, set another REDIS_PREFIX here",
+                )
 
     async def until_known(self, stop: asyncio.Event) -> None:
         """`once`, again while the store is away or read-only, until `stop`. Raises CannotStart."""
@@ -90,8 +118,10 @@ async def run_with_checked_store(
     stop: asyncio.Event,
     work: Coroutine[object, object, int],
     *,
+    own: bool,
     tell: bool,
     keep: bool = True,
+    writes: bool = True,
 ) -> int:
     """Runs `work`, which ends after `stop`, once the store is checked or turned out to be away.
 
@@ -100,7 +130,7 @@ async def run_with_checked_store(
     refused, after the end of the work.
     """
     store = open_hot_store(settings, client_name="perpcache-check")
-    check = StoreCheck(settings, store, tell=tell)
+    check = StoreCheck(settings, store, own=own, tell=tell, writes=writes)
     try:
         known = True
         try:
@@ -151,6 +181,16 @@ async def run_beside(
 def _refusal(other: OtherOwner, prefix: str) -> str:
     keys = f"its keys with REDIS_PREFIX {prefix!r}" if prefix else "its keys without REDIS_PREFIX"
     take_over = f"to take them over, first run DEL {prefix}{OWNER_KEY} there"
+    if other.field == "QUOTE":
+        return (
+            f"{keys} hold markets quoted in {other.theirs}, not in {other.ours} (QUOTE): "
+            f"set another REDIS_PREFIX or, {take_over}"
+        )
+    if other.field == "EXCHANGES":
+        return (
+            f"{keys} hold the data of {other.theirs} alone, of which EXCHANGES={other.ours} has "
+            f"none: set another REDIS_PREFIX or, {take_over}"
+        )
     if other.field is not None:
         return (
             f"{keys} hold the data of {other.field} at {other.theirs}, not at {other.ours}: "

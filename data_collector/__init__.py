@@ -13,6 +13,7 @@ from data_collector.incremental import PreviousDocuments, SeriesByTimeframe
 from data_collector.results import Collected, Results
 from data_collector.run import CollectionRun
 from data_collector.task_builder import build_tasks
+from market.lives import begun
 from market.markets import FundingByMarket, Market
 from market.timeframes import Timeframe
 from venues.errors import CollectionFailed
@@ -57,6 +58,7 @@ async def fetch_market_data(
     async with Clocks(run, exchanges, stored_as_of_ms, last_as_of or LastAsOf()) as clocks:
         present = await clocks.present()
         as_of_ms = present.as_of_ms
+        markets = [begun(market, as_of_ms) for market in markets]
         tasks = build_tasks(
             timeframe,
             markets,

@@ -22,7 +22,7 @@ from market.rows import Columns, TimedValues, on_grid
 from market.timeframes import HOUR_MS, MINUTE_MS
 from venues import VENUES
 from venues.numbers import shown
-from venues.reading import AnswerPage, Instrument, PayloadErrors, Settlement, Ticker
+from venues.reading import AnswerFaults, AnswerPage, Instrument, Settlement, Ticker
 from venues.venue import Endpoint
 
 __all__ = [
@@ -61,9 +61,9 @@ def parse_klines(market: Market, body: bytes, *, interval_ms: int) -> AnswerPage
     plain = venue.read_plain_klines(body, market, interval_ms)
     if plain is not None and _all_valid(plain, interval_ms):
         return _page(plain)
-    fail = PayloadErrors(market.exchange, Endpoint.KLINES, market.symbol)
-    rows = venue.read_klines(body, market, interval_ms, fail)
-    page = _validated(rows, interval_ms, _candle_fault, fail.left_out, _exact)
+    faults = AnswerFaults(market.exchange, Endpoint.KLINES, market.symbol)
+    rows = venue.read_klines(body, market, interval_ms, faults)
+    page = _validated(rows, interval_ms, _candle_fault, faults.left_out, _exact)
     return page._replace(rows=Candles.of(page.rows)) if page.rows else page
 
 
@@ -71,36 +71,36 @@ def parse_open_interest(
     market: Market, body: bytes, *, interval_ms: int
 ) -> AnswerPage[OpenInterestRow]:
     """Snapshots of one market in base units, counted one-sided on every exchange."""
-    fail = PayloadErrors(market.exchange, Endpoint.OPEN_INTEREST, market.symbol)
-    found = VENUES[market.exchange].read_open_interest(body, market, fail)
-    whole = len(found) and not fail.left_out and _on_grid(found, interval_ms)
+    faults = AnswerFaults(market.exchange, Endpoint.OPEN_INTEREST, market.symbol)
+    found = VENUES[market.exchange].read_open_interest(body, market, faults)
+    whole = len(found) and not faults.left_out and _on_grid(found, interval_ms)
     if whole and found.values.min() >= 0 and found.values.max() < np.inf:
         return _page(found)
     rows: list[OpenInterestRow] = list(found)
-    page = _validated(rows, interval_ms, _interest_fault, fail.left_out)
+    page = _validated(rows, interval_ms, _interest_fault, faults.left_out)
     return page._replace(rows=TimedValues.of(page.rows)) if page.rows else page
 
 
 def parse_funding(market: Market, body: bytes) -> AnswerPage[FundingRow]:
     """Regular settlements of one market; extra charges are left out."""
-    fail = PayloadErrors(market.exchange, Endpoint.FUNDING, market.symbol)
-    sent = VENUES[market.exchange].read_funding(body, fail)
+    faults = AnswerFaults(market.exchange, Endpoint.FUNDING, market.symbol)
+    sent = VENUES[market.exchange].read_funding(body, faults)
     own = [row for row in sent if row.native == market.native]
     if sent and not own:
-        raise fail("settlements of another symbol")
+        raise faults("settlements of another symbol")
     others = [row for row in sent if row.native != market.native and row.regular]
-    fail.left_out += [
+    faults.left_out += [
         LeftOut(row.time_ms, f"a settlement of another symbol: {shown(row.native)}")
         for row in others
     ]
     regular = [row for row in own if row.regular]
-    page = _validated(regular, 1, _rate_fault, fail.left_out, _rate, slot_ms=MINUTE_MS)
+    page = _validated(regular, 1, _rate_fault, faults.left_out, _rate, slot_ms=MINUTE_MS)
     times = [row.time_ms for row in own] + [row.time_ms for row in page.left_out if row.time_ms]
     return AnswerPage(
         [(row.time_ms, row.rate) for row in page.rows],
         min(times, default=None),
         max(times, default=None),
-        len(sent) + len(fail.left_out),
+        len(sent) + len(faults.left_out),
         left_out=page.left_out,
         disputed=page.disputed,
     )
@@ -113,10 +113,10 @@ def parse_all_funding(exchange: Exchange, body: bytes) -> AnswerPage[tuple[str, 
     settlement that is invalid, or one of two that differ, is left out: the market's own are
     requested then.
     """
-    fail = PayloadErrors(exchange, Endpoint.FUNDING, None)
-    sent = sorted(VENUES[exchange].read_funding(body, fail), key=attrgetter("time_ms"))
+    faults = AnswerFaults(exchange, Endpoint.FUNDING, None)
+    sent = sorted(VENUES[exchange].read_funding(body, faults), key=attrgetter("time_ms"))
     if not sent:
-        return AnswerPage((), sent=len(fail.left_out))
+        return AnswerPage((), sent=len(faults.left_out))
     rates: dict[tuple[str, int], set[tuple[int, float]]] = {}
     for row in sent:
         if row.regular and isinstance(row.native, str) and _rate_fault(row) is None:
@@ -127,7 +127,7 @@ def parse_all_funding(exchange: Exchange, body: bytes) -> AnswerPage[tuple[str, 
         for (native, _), said in rates.items()
         if len({rate for _, rate in said}) == 1
     ]
-    return AnswerPage(rows, sent[0].time_ms, sent[-1].time_ms, len(sent) + len(fail.left_out))
+    return AnswerPage(rows, sent[0].time_ms, sent[-1].time_ms, len(sent) + len(faults.left_out))
 
 
 # --- lists of all contracts, and the clock -----------------------------------------------------
@@ -135,46 +135,46 @@ def parse_all_funding(exchange: Exchange, body: bytes) -> AnswerPage[tuple[str, 
 
 def parse_server_time(exchange: Exchange, body: bytes) -> int:
     """The exchange's clock in ms."""
-    fail = PayloadErrors(exchange, Endpoint.TIME, None)
-    time_ms = VENUES[exchange].read_time(body, fail)
+    faults = AnswerFaults(exchange, Endpoint.TIME, None)
+    time_ms = VENUES[exchange].read_time(body, faults)
     if not _EARLIEST_NOW_MS < time_ms < _LATEST_NOW_MS:
-        raise fail(f"server time out of range: {time_ms} ms")
+        raise faults(f"server time out of range: {time_ms} ms")
     return time_ms
 
 
 def parse_instruments(exchange: Exchange, body: bytes, *, quote: str) -> AnswerPage[Instrument]:
     """Trading crypto perpetuals quoted and settled in `quote`; `sent` counts all instruments."""
-    fail = PayloadErrors(exchange, Endpoint.INSTRUMENTS, None)
-    page = VENUES[exchange].read_instruments(body, quote, fail)
-    _log_skipped(exchange, Endpoint.INSTRUMENTS, fail)
-    return page._replace(unread=fail.skipped_symbols)
+    faults = AnswerFaults(exchange, Endpoint.INSTRUMENTS, None)
+    page = VENUES[exchange].read_instruments(body, quote, faults)
+    _log_skipped(exchange, Endpoint.INSTRUMENTS, faults)
+    return page._replace(unread=faults.unread)
 
 
 def parse_tickers(exchange: Exchange, body: bytes) -> list[Ticker]:
     """The tickers of all contracts."""
-    fail = PayloadErrors(exchange, Endpoint.TICKERS, None)
-    tickers = VENUES[exchange].read_tickers(body, fail)
-    _log_skipped(exchange, Endpoint.TICKERS, fail)
+    faults = AnswerFaults(exchange, Endpoint.TICKERS, None)
+    tickers = VENUES[exchange].read_tickers(body, faults)
+    _log_skipped(exchange, Endpoint.TICKERS, faults)
     return tickers
 
 
 def parse_schedule(exchange: Exchange, endpoint: Endpoint, body: bytes) -> list[Ticker]:
     """Funding intervals and next settlements, from one of the venue's `schedule` lists."""
-    fail = PayloadErrors(exchange, endpoint, None)
-    tickers = VENUES[exchange].schedule[endpoint](body, fail)
-    _log_skipped(exchange, endpoint, fail)
+    faults = AnswerFaults(exchange, endpoint, None)
+    tickers = VENUES[exchange].schedule[endpoint](body, faults)
+    _log_skipped(exchange, endpoint, faults)
     return tickers
 
 
-def _log_skipped(exchange: Exchange, endpoint: Endpoint, fail: PayloadErrors) -> None:
+def _log_skipped(exchange: Exchange, endpoint: Endpoint, faults: AnswerFaults) -> None:
     """Logs that entries of a list were left out, and the first of them."""
-    if fail.skipped:
+    if faults.skipped:
         log.warning(
             "list_entries_left_out",
             exchange=exchange,
             endpoint=endpoint,
-            entries=len(fail.skipped),
-            causes=fail.skipped[:_NAMED_IN_LOG],
+            entries=len(faults.skipped),
+            causes=faults.skipped[:_NAMED_IN_LOG],
         )
 
 
@@ -192,12 +192,9 @@ def _on_grid(columns: Columns[T], interval_ms: int) -> bool:
 
 def _all_valid(candles: Candles, interval_ms: int) -> bool:
     """Whether every row is valid; by whole columns, because nearly always all are."""
-    if not _on_grid(candles, interval_ms):
-        return False
     opens, highs, lows, closes = map(candles.column, ("open", "high", "low", "close"))
-    # Written so that NaN fails.
     sane = (np.maximum(opens, closes) <= highs) & (np.minimum(opens, closes) >= lows)
-    return bool(sane.all() and lows.min() > 0 and highs.max() < np.inf)
+    return _on_grid(candles, interval_ms) and bool(sane.all() and lows.min() > 0)
 
 
 def _candle_fault(candle: Candle) -> str | None:
@@ -253,7 +250,7 @@ def _validated(
         elif numbers(kept.setdefault(time_ms - time_ms % slot_ms, row)) != numbers(row):
             disputed.add(time_ms - time_ms % slot_ms)
     # A row off the grid counts as the one it lies behind, so that paging goes on after it.
-    on_their_grid = (row.time_ms - row.time_ms % interval_ms for row in others if row.time_ms > 0)
+    on_their_grid = (row.time_ms - row.time_ms % interval_ms for row in others if row.time_ms)
     times = [*kept, *on_their_grid]
     return AnswerPage(
         [kept[time_ms] for time_ms in sorted(kept) if time_ms not in disputed],

@@ -5,13 +5,13 @@ Pure computation on validated values, by whole numpy columns instead of row by r
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final
 
 import numpy as np
 
-from data_collector.funding_rules import CLOCK_TOLERANCE_MS
+from data_collector.funding_rules import not_checked_ahead
 from market.aggregation import aggregate
 from market.candles import NO_TEXTS, Candle, Candles, ExactTexts
 from market.columns import CANDLE, TIME, column_index
@@ -73,11 +73,6 @@ def merge_data(
 
 def _place_snapshots(snapshots: TimedValues, times: Times, column: Floats) -> None:
     """Writes each snapshot into `column` at the row with its time, if any."""
-    count = len(snapshots)
-    begin = int(np.searchsorted(times, snapshots.times[0])) if count else 0
-    if np.array_equal(times[begin : begin + count], snapshots.times):  # contiguous rows
-        column[begin : begin + count] = snapshots.numbers
-        return
     lines = np.searchsorted(times, snapshots.times)
     lines[lines == len(times)] = 0
     hits = times[lines] == snapshots.times
@@ -90,10 +85,7 @@ def fill_rates(
     """Writes the rate in force at each candle's end; returns whether one may be outdated."""
     if funding is None:
         return True
-    if funding.checked_at_ms > as_of_ms + CLOCK_TOLERANCE_MS:
-        # Checked by a wrong clock: complete no further than its last settlement.
-        last_ms = funding.rows[-1][TIME] if funding.rows else 0
-        funding = replace(funding, checked_at_ms=min(last_ms, as_of_ms))
+    funding = not_checked_ahead(funding, as_of_ms)
     trusted = len(times)
     unknown_from_ms = funding.next_settlement_ms()
     if unknown_from_ms <= as_of_ms:

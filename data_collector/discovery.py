@@ -5,6 +5,7 @@ import structlog
 from data_collector.listings import fetch_instruments, fetch_turnovers
 from data_collector.run import CollectionRun
 from market.markets import Exchange, ListedMarket
+from market.unread_entries import UnreadEntry
 from venues.errors import BadPayload, ExchangeError
 from venues.venue import Endpoint
 
@@ -12,10 +13,10 @@ log = structlog.get_logger(__name__)
 
 
 async def fetch_listed(
-    run: CollectionRun, exchange: Exchange, quote: str, unread: set[str]
+    run: CollectionRun, exchange: Exchange, quote: str, unread: list[UnreadEntry]
 ) -> list[ListedMarket]:
-    """The perpetuals in `quote` that the exchange trades now. Adds to `unread` the symbols of those
-    that are listed but cannot be read.
+    """The perpetuals in `quote` that the exchange trades now. Adds to `unread` the entries
+    that cannot be read.
 
     Raises ExchangeError; also for an empty list, which is more likely a broken answer."""
     instruments = await fetch_instruments(run, exchange, quote=quote, unread=unread)

@@ -93,8 +93,7 @@ class Clocks:
 
     async def __aenter__(self) -> Self:
         for exchange in sorted(set(self.exchanges)):
-            task = asyncio.create_task(self._read(exchange), name=f"clock {exchange}")
-            self._tasks[exchange] = task
+            self._tasks[exchange] = asyncio.create_task(self._read(exchange))
         return self
 
     async def __aexit__(

@@ -13,15 +13,17 @@ import structlog
 from data_collector.exchange_clocks import ExchangeClock
 from data_collector.fetch_strategies import fetch_funding
 from data_collector.funding_rules import (
-    CLOCK_TOLERANCE_MS,
     LONGEST_INTERVAL_HOURS,
-    PUBLICATION_MS,
     SHORTEST_INTERVAL_HOURS,
     checked_again,
     complete_until,
     due_instants,
+    is_checked_ahead,
+    lacks_its_beginning,
+    lacks_its_newest,
     may_have_settled,
     merge_newest,
+    not_checked_ahead,
     present_interval,
     settlement_instant,
     still_lacking,
@@ -31,22 +33,21 @@ from data_collector.life_rows import settlements_of_life
 from data_collector.listings import (
     FundingSchedule,
     fetch_funding_schedule,
-    fetch_recent_funding,
 )
+from data_collector.recent_settlements import is_complete, recent_settlements
 from data_collector.results import reason_of
 from data_collector.run import CollectionRun, work_through
 from data_collector.task_builder import funding_task
 from market.columns import TIME
 from market.left_out import LeftOut
 from market.markets import Exchange, FundingByMarket, FundingRow, FundingSeries, Market, Missing
-from market.timeframes import HOUR_MS, MINUTE_MS
+from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
 from venues import VENUES
 from venues.errors import ExchangeError, GaveUp, SourceDown, TooFast
 
 # From this many due markets on, the settlements of all symbols are requested at once.
 _BULK_FROM: Final = 10
 # Only short windows: the answer may be incomplete over long ones.
-_MAX_PAGES: Final = 12
 _SHORT_WINDOW_MS: Final = (LONGEST_INTERVAL_HOURS + 1) * HOUR_MS
 
 log = structlog.get_logger(__name__)
@@ -107,9 +108,12 @@ class ExchangeFunding:
         await self._work(await self._update_from_recent(due))
 
     def _checked_again(self, market: Market, now_ms: int) -> FundingSeries | None:
-        """The known series if the market cannot have settled since; None: it is due."""
+        """The known series if it is whole and the market cannot have settled since; None: it is
+        due."""
         series = self._series(market, now_ms)
-        if series is None or may_have_settled(series, now_ms, self._scheduled_hours(market)):
+        if series is None or lacks_its_newest(series):
+            return None
+        if may_have_settled(series, now_ms, self._scheduled_hours(market)):
             return None
         hours = self._interval(market, series.rows)
         return replace(checked_again(series, now_ms, hours), market=market)
@@ -167,7 +171,7 @@ class ExchangeFunding:
 
     def _series(self, market: Market, now_ms: int) -> FundingSeries | None:
         series = self._known.get(market.key)
-        if series is None or series.checked_at_ms > now_ms + CLOCK_TOLERANCE_MS:
+        if series is None or is_checked_ahead(series, now_ms):
             return None
         return settlements_of_life(series, _begin_ms(market))
 
@@ -188,19 +192,20 @@ class ExchangeFunding:
             if (series := self._series(market, now_ms)) is not None
             and series.rows
             and not series.left_out
+            and not self._is_history_due(market, series, now_ms)
             and series.interval_hours == self._scheduled_hours(market)
             and now_ms - series.checked_at_ms < _SHORT_WINDOW_MS
         }
         if len(candidates) < _BULK_FROM:
             return due
         start_ms = 1 + min(series.checked_at_ms for series in candidates.values())
-        found = await self._fetch_recent(start_ms, now_ms)
+        found = await recent_settlements(self._run, self.exchange, start_ms, now_ms)
         remaining: list[Market] = []
         for market in due:
             series = candidates.get(market.native)
             rows = found.get(market.native, [])
             try:
-                covered = series is not None and _is_complete(series, rows, now_ms)
+                covered = series is not None and is_complete(series, rows, now_ms)
                 if covered:
                     self._store_settled(market, rows, now_ms)
             except ENDS_JOB:
@@ -212,28 +217,6 @@ class ExchangeFunding:
                 remaining.append(market)
         return remaining
 
-    async def _fetch_recent(self, start_ms: int, end_ms: int) -> dict[str, list[FundingRow]]:
-        """The settlements in the window by contract, incomplete if a request fails."""
-        window = range(start_ms, end_ms + 1)
-        found: dict[str, dict[int, float]] = {}
-        for _ in range(_MAX_PAGES):
-            try:
-                page = await fetch_recent_funding(
-                    self._run, self.exchange, start_ms=start_ms, end_ms=end_ms
-                )
-            except ExchangeError as error:
-                log.warning("recent_funding_unavailable", exchange=self.exchange, cause=str(error))
-                break
-            before = sum(map(len, found.values()))
-            for native, funding_ms, rate in page.rows if page is not None else ():
-                if funding_ms in window:
-                    found.setdefault(native, {})[funding_ms] = rate
-            if page is None or page.last_ms is None or sum(map(len, found.values())) == before:
-                break
-            # Many symbols share an instant and a page may end among them: repeat from there.
-            start_ms = page.last_ms
-        return {native: sorted(rows.items()) for native, rows in found.items()}
-
     # --- the settlements of one market ---------------------------------------------------------
 
     async def _update(self, market: Market) -> None:
@@ -241,7 +224,7 @@ class ExchangeFunding:
         series = self._series(market, asked_ms)
         try:
             left_out: list[LeftOut] = []
-            if series is None or not series.rows:
+            if series is None or self._is_history_due(market, series, asked_ms):
                 rows = await self._fetch_history(market, asked_ms, left_out)
             else:
                 rows = await self._fetch_new(market, series, asked_ms, left_out)
@@ -252,6 +235,14 @@ class ExchangeFunding:
                 self._fail(market, error)
         else:
             self._store_settled(market, rows, asked_ms, left_out)
+
+    def _is_history_due(self, market: Market, series: FundingSeries, asked_ms: int) -> bool:
+        """Whether the whole history is requested: there is none, or once a day where it begins
+        later than the market."""
+        if not series.rows:
+            return True
+        lacks = lacks_its_beginning(series, _begin_ms(market), self._history)
+        return lacks and series.checked_at_ms // DAY_MS != asked_ms // DAY_MS
 
     async def _fetch_new(
         self, market: Market, series: FundingSeries, asked_ms: int, left_out: list[LeftOut]
@@ -342,11 +333,7 @@ class ExchangeFunding:
         self._results.missing.append(missing)
         series = self._known.get(market.key)
         if series is not None:
-            if series.checked_at_ms > self._clock.now_ms() + CLOCK_TOLERANCE_MS:
-                # Checked by a wrong clock: complete no further than its last settlement.
-                last_ms = settlement_instant(series.rows[-1][TIME]) if series.rows else 0
-                series = replace(series, checked_at_ms=min(last_ms, self._clock.now_ms()))
-            self._results.series[market.key] = series
+            self._results.series[market.key] = not_checked_ahead(series, self._clock.now_ms())
             self._results.carried_over += 1
         self._count()
 
@@ -354,12 +341,3 @@ class ExchangeFunding:
 def _begin_ms(market: Market) -> int:
     """What was settled at or before this moment is not of the contract that is listed now."""
     return max(market.launched_ms, market.since_ms, 0)
-
-
-def _is_complete(series: FundingSeries, rows: Sequence[FundingRow], now_ms: int) -> bool:
-    """Whether the rows hold every settlement due, except one that may be unpublished."""
-    instants = {settlement_instant(funding_ms) for funding_ms, _ in rows}
-    return all(
-        instant in instants or now_ms - instant < PUBLICATION_MS
-        for instant in due_instants(series.checked_at_ms, now_ms, series.interval_hours)
-    )

@@ -188,25 +188,27 @@ async def fetch_backward(
 ) -> list[AnswerPage[Row]]:
     """Fetches pages newest first, for an exchange that answers in descending order.
 
-    Each window ends right before the oldest row received, until the start is reached or a page
-    is empty. Cursors are not used, as they may repeat.
+    After a page comes what it lacks after its newest row, then what is before its oldest row,
+    until the start is reached or enough rows are there. Only an empty answer shows that a window
+    is a hole. Cursors are not used, as they may repeat.
     """
     table = endpoint_table(task.market.exchange, task.endpoint)
+    next_ms = task.step_ms if task.period is not None else 1
     pages: list[AnswerPage[Row]] = []
-    end_ms = task.end_ms
-    step_ms = task.step_ms if task.period is not None else 1
+    windows = [(task.start_ms, task.end_ms)]
     for _ in _page_numbers(task, table.page_limit):
-        limit = min(table.page_limit, task.slots(task.start_ms, end_ms))
-        request = _page_request(task, task.start_ms, end_ms, limit)
-        page = await _page(run, request, parse, pages)
-        page = _within(page, task, (task.start_ms, end_ms), pages)
+        start_ms, end_ms = windows.pop()
+        limit = min(table.page_limit, task.slots(start_ms, end_ms))
+        page = await _page(run, _page_request(task, start_ms, end_ms, limit), parse, pages)
+        page = _within(page, task, (start_ms, end_ms), pages)
         pages.append(page)
-        if page.first_ms is None:
+        if page.first_ms is not None and page.last_ms is not None:
+            if not task.complete_before(page.first_ms, start_ms):
+                windows.append((start_ms, page.first_ms - next_ms))
+            if not task.complete_after(page.last_ms, end_ms):
+                windows.append((page.last_ms + next_ms, end_ms))
+        if not windows or _has_wanted(pages, task, before_ms=windows[-1][1]):
             return pages
-        rows = sum(len(each.rows) for each in pages)
-        if task.complete_before(page.first_ms) or (task.wanted is not None and rows >= task.wanted):
-            return pages
-        end_ms = page.first_ms - step_ms
     raise task.bad_payload("paging did not end: no page was the last one")
 
 
@@ -232,6 +234,12 @@ def _page_request(task: FetchTask, start_ms: int, end_ms: int, limit: int) -> Re
     )
 
 
+def _has_wanted(pages: Sequence[AnswerPage[Row]], task: FetchTask, before_ms: int) -> bool:
+    """Whether the pages after `before_ms` have as many of the newest rows as are wanted."""
+    newer = sum(len(page.rows) for page in pages if (page.first_ms or 0) > before_ms)
+    return task.wanted is not None and newer >= task.wanted
+
+
 def _page_numbers(task: FetchTask, page_limit: int) -> range:
     needed = -(-task.slots(task.start_ms, task.end_ms) // page_limit)
     return range(_PAGES_PER_NEEDED * needed + _SPARE_PAGES)
@@ -245,9 +253,9 @@ def _ends_with_extra(page: AnswerPage[Row]) -> bool:
 def _joined(pages: Sequence[AnswerPage[Row]], task: FetchTask) -> Sequence[Row]:
     """All rows in the window, ascending and unique."""
     parts = [page.rows for page in pages if len(page.rows)]
-    if parts and all(isinstance(part, Columns) for part in parts):
-        columns = cast(list[Columns[Row]], parts)
-        whole = columns[0] if len(columns) == 1 else type(columns[0]).joined(columns)
+    if parts and isinstance(parts[0], Columns):
+        first, *others = cast(list[Columns[Row]], parts)
+        whole = type(first).joined([first, *others]) if others else first
         return whole.between(task.start_ms, task.end_ms)
     rows = [row for page in parts for row in page if task.start_ms <= row[TIME] <= task.end_ms]
     return rows if len(parts) < 2 else sorted({row[TIME]: row for row in rows}.values())
@@ -264,7 +272,7 @@ def _disputed(pages: Sequence[AnswerPage[Row]], task: FetchTask) -> set[int]:
         if not isinstance(page.rows, Columns):
             for row in page.rows:
                 instant = task.instant(row[TIME])
-                if seen.setdefault(instant, row)[TIME + 1 :] != row[TIME + 1 :]:
+                if seen.setdefault(instant, row)[1:] != row[1:]:
                     disputed.add(instant)
     return disputed
 
@@ -302,8 +310,12 @@ def _within(
         if isinstance(page.rows, Columns)
         else [row for row in page.rows if start_ms <= row[TIME] <= end_ms]
     )
-    times: list[int] = [*page.disputed, *(row.time_ms for row in page.left_out)]
-    times += [edge[TIME] for edge in (*rows[:1], *rows[-1:])]
+    # A row off the grid counts as the one it lies behind, as on a page inside of its window.
+    grid_ms = task.step_ms if task.period is not None else 1
+    on_their_grid = (row.time_ms - row.time_ms % grid_ms for row in page.left_out)
+    times: list[int] = [*page.disputed, *on_their_grid]
+    if len(rows):
+        times += [rows[0][TIME], rows[-1][TIME]]
     if task.period is None:
         times += [page.first_ms, page.last_ms]  # an extra charge is sent but not in `rows`
     inside = [time_ms for time_ms in times if start_ms <= time_ms <= end_ms]

@@ -3,7 +3,6 @@
 Stores nothing; the caller publishes.
 """
 
-import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,7 +12,8 @@ from data_collector.clock_witnesses import LastAsOf
 from data_collector.exchange_clocks import Clocks, ExchangeClock
 from data_collector.exchange_funding import ExchangeFunding, FundingResults
 from data_collector.internal_errors import ENDS_JOB
-from data_collector.run import CollectionRun, Sender
+from data_collector.run import CollectionRun, Sender, together
+from market.lives import begun
 from market.markets import Exchange, FundingByMarket, Market, Missing
 from venues.errors import ClockWrong, CollectionFailed, ExchangeError
 
@@ -84,7 +84,10 @@ async def run_fr_update_process(
         ]
 
         async def refresh(update: ExchangeFunding) -> None:
-            markets_of, clock = by_exchange[update.exchange], slowest
+            clock = slowest
+            markets_of = [
+                begun(market, present.as_of_ms) for market in by_exchange[update.exchange]
+            ]
             try:
                 # No settlement counts as known up to a time that others have not reached.
                 own = await clocks.clock(update.exchange)
@@ -101,15 +104,11 @@ async def run_fr_update_process(
             except Exception as error:  # the other exchanges go on
                 update.fail_rest(markets_of, error)
 
-        async with asyncio.TaskGroup() as group:
-            for update in updates:
-                group.create_task(refresh(update))
+        await together(refresh(update) for update in updates)
         # Markets that failed while their exchange was in trouble are tried once more.
         run.reset_failures()
-        async with asyncio.TaskGroup() as group:
-            for update in updates:
-                group.create_task(update.retry_failed())
-    if markets and len(results.missing) == len(markets):
+        await together(update.retry_failed() for update in updates)
+    if len(results.missing) == len(markets):
         raise CollectionFailed(_causes(results.missing))
     log.info(
         "funding_updated",

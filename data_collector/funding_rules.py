@@ -50,6 +50,40 @@ def may_have_settled(series: FundingSeries, now_ms: int, present_hours: int | No
     )
 
 
+def lacks_its_newest(series: FundingSeries) -> bool:
+    """Whether the newest settlement was left out: the exchange may have corrected it since.
+
+    Older ones are asked for again with the next settlement.
+    """
+    last_ms = settlement_instant(series.rows[-1][TIME]) if series.rows else 0
+    return any(row.time_ms >= last_ms for row in series.left_out)
+
+
+def lacks_its_beginning(series: FundingSeries, begin_ms: int, keep: int) -> bool:
+    """Whether the market settled before the first known settlement, since its life began.
+
+    So it is where a later launch time was corrected. `keep`: no more settlements than this are
+    kept. `begin_ms`: 0 if unknown.
+    """
+    if not begin_ms or not series.rows or len(series.rows) >= keep:
+        return False
+    first_ms = settlement_instant(series.rows[0][TIME])
+    return first_ms - begin_ms > LONGEST_INTERVAL_HOURS * HOUR_MS
+
+
+def is_checked_ahead(series: FundingSeries, now_ms: int) -> bool:
+    """Whether it was checked at a time that has not come, which only a wrong clock can tell."""
+    return series.checked_at_ms > now_ms + CLOCK_TOLERANCE_MS
+
+
+def not_checked_ahead(series: FundingSeries, now_ms: int) -> FundingSeries:
+    """The series; one that was checked ahead is complete no further than its last settlement."""
+    if not is_checked_ahead(series, now_ms):
+        return series
+    last_ms = settlement_instant(series.rows[-1][TIME]) if series.rows else 0
+    return replace(series, checked_at_ms=min(last_ms, now_ms))
+
+
 def complete_until(
     rows: Sequence[FundingRow], asked_ms: int, schedule: FundingSchedule | None = None
 ) -> int:
@@ -62,7 +96,7 @@ def complete_until(
     last_ms = settlement_instant(rows[-1][TIME]) if rows else 0
     waits = [(SHORTEST_INTERVAL_HOURS, PUBLICATION_MS)]
     if schedule is not None:
-        waits.insert(0, (schedule.interval_hours, OVERDUE_MS))
+        waits.append((schedule.interval_hours, OVERDUE_MS))
     for hours, wait_ms in waits:
         instant = asked_ms - asked_ms % (hours * HOUR_MS)
         if last_ms < instant and asked_ms - instant < wait_ms:
@@ -98,7 +132,7 @@ def present_interval(rows: Sequence[FundingRow], schedule: FundingSchedule | Non
 def _observed_hours(rows: Sequence[FundingRow], next_ms: int | None) -> list[int]:
     """The known intervals among the distances of the last settlements and the next one."""
     instants = [settlement_instant(time_ms) for time_ms, _ in rows[-2:]]
-    if next_ms and instants and next_ms > instants[-1]:
+    if next_ms is not None:
         instants.append(next_ms)
     distances = [later - earlier for earlier, later in pairwise(instants)]
     return [hours for hours in _INTERVALS_HOURS if hours * HOUR_MS in distances]

@@ -63,8 +63,7 @@ class _History:
 
     def was_served(self, start_ms: int) -> None:
         """A task's own start was not refused."""
-        if self.served_from is None or start_ms < self.served_from:
-            self.served_from = start_ms
+        self.served_from = min(start_ms, self.served_from or start_ms)
 
 
 class Horizons:
@@ -96,8 +95,7 @@ class Horizons:
             start_ms = first.start_ms
             if start_ms == task.start_ms:
                 history.was_served(start_ms)
-        if start_ms > task.start_ms:
-            self._starts[where, task.market.key] = start_ms
+        self._starts[where, task.market.key] = start_ms
         return rows
 
     def served(self, task: FetchTask) -> FetchTask:
@@ -129,9 +127,9 @@ class _Search(Generic[Row]):
             self.rows = await self._fetch(task)
         except WindowRefused as error:
             self.refused, self.error = max(self.refused, step), error
-            return False
-        self.found = step
-        return True
+        else:
+            self.found = step
+        return self.found == step
 
 
 async def _search(

@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
+from data_collector.closings import Closings
 from data_collector.life_rows import is_of_life, rows_of_life
 from data_collector.task_builder import FetchTask, MarketTasks
 from market.aggregation import aggregate, with_merged
@@ -94,10 +95,14 @@ class RefreshPlan:
     def open_interest_task(self, task: FetchTask, candles: Sequence[Candle]) -> FetchTask | None:
         """`task` narrowed to the open interest to fetch; None: nothing."""
         times = np.concatenate((self.reused.times, Candles.of(candles).times))
+        requested = self.requested
+        if len(times) and len(requested) and times[0] < requested[0]:
+            # Rows of before have come: a launch told too late may have denied it its snapshot.
+            requested = requested[1:]
         times = times[np.searchsorted(times, task.start_ms) :]
         lacking = ~_locate(times, self.interest.times)[0]
         if not self.all_interest:
-            lacking &= (times > self.late_ms) | ~_locate(times, self.requested)[0]
+            lacking &= (times > self.late_ms) | ~_locate(times, requested)[0]
         times = times[lacking]
         if not len(times):
             return None
@@ -153,6 +158,7 @@ class PreviousDocuments:
         self._start_ms = timeframe.window_start(as_of_ms, history_candles)
         self._quota_used: Counter[tuple[Exchange, str]] = Counter()
         self._some_cover_window: bool | None = None
+        self._closings = Closings(documents, self._read)
 
     def series(self, timeframe: Timeframe, market: Market) -> MarketSeries | None:
         """The market's old series, if any."""
@@ -162,21 +168,13 @@ class PreviousDocuments:
         """The market's old rows in the present window, without those that have closed since, and
         none of an earlier life.
 
-        These were still forming when fetched and would look closed. Rows of a time that has not
-        come yet were fetched by a wrong clock. Then the newest row may have been forming, whatever
-        that clock said, and the others had closed.
+        Nor those of a wrong clock; see closings.py.
         """
         known = self._read(timeframe, market.key)
         if known is None:
             return _NO_ROWS
-        closed_then_ms = timeframe.last_closed_open_time(known.checked_at_ms)
-        closed_now_ms = timeframe.last_closed_open_time(self._as_of_ms)
-        rows = Rows.of(known.rows)
-        closed_since = (rows.times > closed_then_ms) & (rows.times <= closed_now_ms)
-        kept = (rows.times >= self._start_ms) & (rows.times <= self._as_of_ms) & ~closed_since
-        if known.checked_at_ms > self._as_of_ms and len(rows):
-            kept[-1] = False
-        ours = rows.select(np.flatnonzero(kept))
+        rows = self._closings.true_rows(timeframe, known, self._as_of_ms)
+        ours = rows.select(np.flatnonzero(rows.times >= self._start_ms))
         return rows_of_life(market, ours, timeframe.interval_ms, self._timeframe.interval_ms)
 
     def closed_times(self, market: Market) -> Times:
@@ -199,7 +197,7 @@ class PreviousDocuments:
     def rotated(self, tasks: list[MarketTasks]) -> list[MarketTasks]:
         """The tasks rotated by an offset that depends on the time, so that quotas per run reach
         every market."""
-        first = crc32(str(self._as_of_ms).encode()) % max(1, len(tasks))
+        first = crc32(str(self._as_of_ms).encode()) % len(tasks)
         return tasks[first:] + tasks[:first]
 
     def plan(self, tasks: MarketTasks) -> RefreshPlan | None:
@@ -236,7 +234,7 @@ class PreviousDocuments:
         whole = due or (holes and self._within_quota(market.exchange, "holes", HOLES_PER_RUN))
         incomplete = series.lacks_open_interest or series.stale_since_ms is not None
         again = nulls and self._within_quota(market.exchange, "nulls", NULLS_PER_RUN)
-        if whole or longer is None or begin_ms <= self._start_ms:
+        if whole or longer is None:
             # Fetch all candles, but only unknown snapshots.
             klines, reused, longer, compared = tasks.klines, _NO_ROWS, {}, closed
         else:
@@ -269,8 +267,10 @@ class PreviousDocuments:
         """
         if series.rows and first_time(series.rows) <= self._start_ms:
             return True
-        if series.stale_since_ms is not None:
-            return False
+        return series.stale_since_ms is None and self._is_window_covered()
+
+    def _is_window_covered(self) -> bool:
+        """Whether a series of the document reaches back to the start of the window."""
         if self._some_cover_window is None:
             keys = islice(self._documents.get(self._timeframe, {}), _SAMPLED_SERIES)
             self._some_cover_window = any(self._covers_window(key) for key in keys)
@@ -338,8 +338,9 @@ def _well_formed(rows: Rows, timeframe: Timeframe) -> bool:
 
 
 def _same_candles(one: Rows, other: Rows) -> bool:
-    if not np.array_equal(one.times, other.times):
-        return False
-    same = np.array_equal(one.values[:, UNSUMMED], other.values[:, UNSUMMED])
     sums, others = one.values[:, SUMMED], other.values[:, SUMMED]
-    return same and bool((np.abs(sums - others) <= _SAME_SUM * others).all())
+    return (
+        np.array_equal(one.times, other.times)
+        and np.array_equal(one.values[:, UNSUMMED], other.values[:, UNSUMMED])
+        and bool((np.abs(sums - others) <= _SAME_SUM * others).all())
+    )

@@ -23,6 +23,7 @@ from data_collector.url_builder import (
     recent_funding_request,
 )
 from market.markets import Exchange
+from market.unread_entries import LISTED_TWICE, UnreadEntry
 from venues import VENUES
 from venues.errors import BadPayload, BadRequest
 from venues.venue import Endpoint
@@ -46,12 +47,12 @@ class FundingSchedule:
 
 
 async def fetch_instruments(
-    run: CollectionRun, exchange: Exchange, *, quote: str, unread: set[str] | None = None
+    run: CollectionRun, exchange: Exchange, *, quote: str, unread: list[UnreadEntry] | None = None
 ) -> list[Instrument]:
     """The contracts to collect (see api_parser.parse_instruments), of all pages, each once.
 
-    Adds to `unread` the symbols of those that are listed but cannot be read, or that are listed as
-    two different contracts.
+    Adds to `unread` the entries that cannot be read, or that list a symbol as two different
+    contracts.
     """
     parse = partial(parse_instruments, exchange, quote=quote)
     found: dict[str, Instrument] = {}
@@ -65,7 +66,7 @@ async def fetch_instruments(
             if (market, market.launched_ms) != (first, first.launched_ms):
                 disputed.add(market.symbol)
         if unread is not None:
-            unread.update(page.unread)
+            unread.extend(page.unread)
         cursor = page.cursor
         if not cursor or not page.sent:
             return _undisputed(found, disputed, unread)
@@ -81,13 +82,13 @@ async def fetch_instruments(
 
 
 def _undisputed(
-    found: dict[str, Instrument], disputed: set[str], unread: set[str] | None
+    found: dict[str, Instrument], disputed: set[str], unread: list[UnreadEntry] | None
 ) -> list[Instrument]:
     """The contracts without those that are listed as two different ones."""
     if disputed:
         log.warning("contracts_listed_twice", symbols=sorted(disputed)[:_NAMED_IN_LOG])
     if unread is not None:
-        unread.update(disputed)
+        unread += (UnreadEntry(symbol, LISTED_TWICE, expected=True) for symbol in sorted(disputed))
     return [row for symbol, row in found.items() if symbol not in disputed]
 
 

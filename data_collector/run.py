@@ -4,8 +4,16 @@ import asyncio
 import contextlib
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import Final, Protocol, TypeVar
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
@@ -236,12 +244,19 @@ async def work_through(
                 run.sender.counts.failed(exchange, named)
                 failed(item, named)
 
+    queues = {exchange: iter(queue) for exchange, queue in by_exchange.items()}
+    await together(
+        worker(exchange, queues[exchange])
+        for exchange, queue in by_exchange.items()
+        for _ in range(min(workers, len(queue)))
+    )
+
+
+async def together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Runs them concurrently. The first exception cancels the others and is raised itself."""
     try:
         async with asyncio.TaskGroup() as group:
-            for exchange, queue in by_exchange.items():
-                waiting = iter(queue)
-                for _ in range(min(workers, len(queue))):
-                    group.create_task(worker(exchange, waiting))
+            for work in works:
+                group.create_task(work)
     except ExceptionGroup as failures:
-        # The first is the cause; the group then cancelled the others.
         raise failures.exceptions[0] from None

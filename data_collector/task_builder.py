@@ -57,7 +57,7 @@ class FetchTask:
 
     def slots(self, start_ms: int, end_ms: int) -> int:
         """How many rows the window can hold."""
-        return max(0, end_ms - start_ms) // self.gap_ms + 1
+        return (end_ms - start_ms) // self.gap_ms + 1
 
     def page(self, start_ms: int, end_ms: int, limit: int) -> tuple[int, int]:
         """The end of the page that begins at `start_ms`, and its row limit.
@@ -70,23 +70,24 @@ class FetchTask:
         limit = min(limit, self.slots(start_ms, end_ms))
         return start_ms + (limit - 1) * self.step_ms, limit
 
-    def complete_after(self, last_ms: int) -> bool:
-        """Whether no row is due after the one at `last_ms`."""
+    def complete_after(self, last_ms: int, end_ms: int | None = None) -> bool:
+        """Whether no row is due after the one at `last_ms`, up to the end or to `end_ms`."""
+        end_ms = self.end_ms if end_ms is None else end_ms
         if self.period is not None:
-            return last_ms >= self.newest_ms
+            return last_ms >= min(self.newest_ms, end_ms)
         # Settlement timestamps are some ms late.
-        return last_ms - last_ms % MINUTE_MS + self.step_ms > self.end_ms
+        return last_ms - last_ms % MINUTE_MS + self.step_ms > end_ms
 
     def may_lack_before(self, first_ms: int, start_ms: int) -> bool:
         """Whether a page from `start_ms` whose oldest row is at `first_ms` may lack older ones."""
-        if self.period is None or first_ms <= start_ms:
-            return False
         # A market's first candle may open before its listing time.
-        return first_ms > self.period.floor(self.market.launched_ms)
+        return self.period is not None and first_ms > max(
+            start_ms, self.period.floor(self.market.launched_ms)
+        )
 
-    def complete_before(self, first_ms: int) -> bool:
-        """Whether no row fits between the start and the one at `first_ms`."""
-        return first_ms - self.gap_ms < self.start_ms
+    def complete_before(self, first_ms: int, start_ms: int) -> bool:
+        """Whether no row fits between `start_ms` and the one at `first_ms`."""
+        return first_ms - self.gap_ms < start_ms
 
     def since(self, time_ms: int) -> "FetchTask | None":
         """This task from `time_ms` (on the grid) on; None if nothing is left."""

@@ -41,6 +41,7 @@ _T = TypeVar("_T")
 log = structlog.get_logger(__name__)
 
 _COMMA: Final = deflate(b",")
+_SHARED_STARTS: Final = 512  # row counts are rounded up to these, so that more markets share them
 _nullable: Final = [itemgetter(COLUMNS.index(column.name)) for column in VALUES if column.nullable]
 
 
@@ -203,7 +204,7 @@ def _funding_fragment(series: FundingSeries) -> bytes:
 
 def _encode_tuples(rows: Sequence[Row]) -> bytes | None:
     """None if a row lacks a number, or holds NaN, infinity or a None that it may not hold."""
-    encoded = orjson.dumps(rows if isinstance(rows, list | tuple) else list(rows))
+    encoded = orjson.dumps(list(rows))
     # orjson writes null for NaN and infinity, so every null must be a None of a nullable column.
     nulls = encoded.count(b"null")
     complete = not set(map(len, rows)) - {len(COLUMNS)}
@@ -227,8 +228,9 @@ def _encode_columns(rows: Rows, interval_ms: int) -> bytes:
 def _row_starts(times: Times, interval_ms: int) -> list[bytes]:
     """`[<time>,` of each row."""
     count, last_ms = len(times), int(times[-1])
+    shared = -(-count // _SHARED_STARTS) * _SHARED_STARTS
     if last_ms - int(times[0]) == (count - 1) * interval_ms:
-        return _row_starts_without_gap(last_ms, interval_ms, -(-count // 512) * 512)[-count:]
+        return _row_starts_without_gap(last_ms, interval_ms, shared)[-count:]
     return [b"[%d," % time_ms for time_ms in times.tolist()]
 
 

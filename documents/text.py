@@ -104,7 +104,7 @@ class DocumentText:
             rows_start = head_end + len(_ROWS)
             # A search for one byte is ten times as fast as for two.
             rows_end = text.find(b"}", rows_start) - 1
-            if head_end < 0 or rows_end < rows_start or text[rows_end] != _CLOSING:
+            if head_end == -1 or rows_end < rows_start or text[rows_end] != _CLOSING:
                 raise DocumentError("a market has no end")
             head = _object(text[position:head_end] + b"}")
             end = rows_end + 2
@@ -159,18 +159,18 @@ class DocumentText:
 
     def _add_markets(self, pieces: "_Pieces | _Sizes", where: DocumentFilter) -> None:
         """Adds whole markets; adjacent ones as one piece."""
-        start = end = -1
+        runs: list[list[int]] = []
         for span in self.markets:
             if not where.matches(span.exchange, span.symbol):
                 continue
-            if span.start == end + 1:
-                end = span.end
-                continue
-            if start >= 0:
-                pieces.add(self._view[start:end], b",")
-            start, end = span.start, span.end
-        if start >= 0:
-            pieces.add(self._view[start:end])
+            if runs and span.start == runs[-1][1] + 1:
+                runs[-1][1] = span.end
+            else:
+                runs.append([span.start, span.end])
+        comma: tuple[bytes, ...] = ()
+        for start, end in runs:
+            pieces.add(*comma, self._view[start:end])
+            comma = (b",",)
 
     def _add_rows(
         self, pieces: "_Pieces | _Sizes", where: DocumentFilter, last_ms: int | None
@@ -201,7 +201,7 @@ class DocumentText:
             dropped = self._first_row_from(start, end, last_ms + 1)
             # The comma before the first dropped row is dropped, too.
             end = dropped if dropped in (start, end) else dropped - 1
-        if limit is not None and start < end:
+        if limit is not None:
             start = self._last_rows(start, end, limit)
         return start, end
 
@@ -213,12 +213,12 @@ class DocumentText:
         text = self.text
         low, high = start, end  # rows before low are too early; the one at high is not
         while low < high:
-            row = text.rfind(b"[", low, (low + high) // 2 + 1)
-            if row < 0:
+            row = text.rfind(b"[", low, (low + high) // 2)
+            if row == -1:
                 raise DocumentError("a row has no beginning")
             if int(text[row + 1 : text.index(b",", row)]) < time_ms:
                 following = text.find(b"[", row + 1, high)
-                low = high if following < 0 else following
+                low = high if following == -1 else following
             else:
                 high = row
         return low
@@ -227,9 +227,10 @@ class DocumentText:
         """The offset of the first of the last `limit` rows of [start, end)."""
         position = end
         for _ in range(limit):
-            position = self.text.rfind(b"[", start, position)
-            if position <= start:
-                return start
+            row = self.text.rfind(b"[", start, position)
+            if row == -1:
+                break
+            position = row
         return position
 
 
@@ -289,9 +290,7 @@ class _Sizes:
 
 
 def _object(text: bytes) -> dict[str, Any]:
-    value = _loads(text)
-    if not isinstance(value, dict):
-        raise DocumentError("not an object")
+    value: dict[str, Any] = _loads(text)  # no other JSON ends with a brace
     return value
 
 

@@ -29,8 +29,9 @@ from job_queue.transitions import (
 )
 from logging_setup import ThrottledLog
 from stores.hot.beats import AfterBeat, beat
-from stores.hot.leases import Lease, lock_key, retry_under_lease
+from stores.hot.leases import LONGEST_LEASE_MS, Lease, lock_key, retry_under_lease
 from stores.hot.redis_client import NativeStore
+from stores.hot.replies import elements, list_of, named_texts, one_of, whole_number
 from stores.hot.store import HotStore, Word
 from stores.hot.subscription import Subscription
 from timing.clock import now_ms
@@ -44,6 +45,8 @@ _KEYS_PER_LANE: Final = tuple(1 + len(ids) for ids in IDS_BY_LANE.values())
 _LOOK_AFTER_BEAT: Final = LOOK + "return look(4, 5)"
 _CHANNEL: Final = "queued"
 _SEQUENCE: Final = "jobs:sequence"
+_ANSWER: Final = one_of(b"ok", b"lost", b"aborted")
+_REQUESTED: Final = elements(whole_number(1), named_texts)
 _log = ThrottledLog(structlog.get_logger(__name__))
 
 
@@ -69,14 +72,14 @@ class JobQueue:
         A job that ended rests for `min_refresh_s` before this process takes it again."""
         self._store = store
         self._clock_ms = clock_ms
-        self._request = store.script(REQUEST)
-        self._take = store.script(TAKE)
-        self._progress = store.script(PROGRESS)
-        self._finish = store.script(FINISH)
-        self._hand_back = store.script(HAND_BACK)
-        self._abort = store.script(ABORT)
-        self._list = store.script(LIST)
-        self._has_work = store.script(HAS_WORK)
+        self._request = store.script("request", REQUEST)
+        self._take = store.script("take", TAKE)
+        self._progress = store.script("progress", PROGRESS)
+        self._finish = store.script("finish", FINISH)
+        self._hand_back = store.script("hand_back", HAND_BACK)
+        self._abort = store.script("abort", ABORT)
+        self._list = store.script("list", LIST)
+        self._has_work = store.script("has_work", HAS_WORK)
         # REST has no subscriptions, so nothing is published there.
         self._channel = store.channel(_CHANNEL) if store.kind == "native" else ""
         self._wakeups: dict[str, asyncio.Event] = {lane: asyncio.Event() for lane in Lane}
@@ -84,6 +87,8 @@ class JobQueue:
         self._subscription: Subscription | None = None
         self._wake_local = wake_local
         self._rest_ms = round(min_refresh_s * 1000)
+        longest_ms = max(self._rest_ms, LONGEST_LEASE_MS)
+        self._waits = list_of(whole_number(-1, longest_ms), len(IDS_BY_LANE))
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._checked_at = -math.inf
 
@@ -91,7 +96,9 @@ class JobQueue:
         """Queues the job, or joins a pending request. Raises ValueError for an unknown id."""
         lane_of(job_id)
         run, record = await self._request.run(
-            [_key(job_id), _SEQUENCE], [self._clock_ms(), self._channel, job_id]
+            [_key(job_id), _SEQUENCE],
+            [self._clock_ms(), self._channel, job_id],
+            reply=_REQUESTED,
         )
         if not self._channel:
             self._wakeups[lane_of(job_id)].set()
@@ -106,13 +113,17 @@ class JobQueue:
         """
         self._wakeups[lane].clear()
         self._checked_at = time.monotonic()
-        answers = await self._has_work.run(_LOOK_KEYS, (self._rest_ms, *_KEYS_PER_LANE))
+        answers = await self._has_work.run(
+            _LOOK_KEYS, (self._rest_ms, *_KEYS_PER_LANE), reply=self._waits
+        )
         return lane in self._wake_lanes(answers, but=lane)
 
     async def beat(self, worker_id: str, note: str) -> None:
         """Sends the worker's heartbeat, and wakes the lanes that have work, in one command."""
         self._checked_at = time.monotonic()
-        look = AfterBeat(_LOOK_AFTER_BEAT, _LOOK_KEYS, (self._rest_ms, *_KEYS_PER_LANE))
+        look = AfterBeat(
+            _LOOK_AFTER_BEAT, self._waits, _LOOK_KEYS, (self._rest_ms, *_KEYS_PER_LANE)
+        )
         self._wake_lanes(await beat(self._store, worker_id, note, look))
 
     def _wake_lanes(self, answers: Sequence[int], but: str = "") -> set[str]:
@@ -150,6 +161,12 @@ class JobQueue:
         answer, index, record, wait_ms = await self._take.run(
             [lease.key, *map(_key, ids)],
             [lease.value, self._clock_ms(), MAX_ATTEMPTS, RECORD_TTL_S, self._rest_ms],
+            reply=elements(
+                one_of(b"ok", b"lost"),
+                whole_number(0, len(ids)),
+                named_texts,
+                whole_number(-1, self._rest_ms),
+            ),
         )
         _raise_unless_held(answer, lease)
         self._wake_after(lease.name, wait_ms)
@@ -161,7 +178,9 @@ class JobQueue:
         """Stores the run's progress. Raises LeaseLost, or JobAborted if the run must stop."""
         lease.check()
         answer = await self._progress.run(
-            [lease.key, _key(job.id)], [lease.value, job.run, phase, done, total]
+            [lease.key, _key(job.id)],
+            [lease.value, job.run, phase, done, total],
+            reply=_ANSWER,
         )
         _raise_unless_held(answer, lease)
 
@@ -193,7 +212,7 @@ class JobQueue:
             job.id,
         )
         answer = await retry_under_lease(
-            lease, lambda: self._finish.run([lease.key, _key(job.id)], args)
+            lease, lambda: self._finish.run([lease.key, _key(job.id)], args, reply=_ANSWER)
         )
         _raise_unless_held(answer, lease)
         self._run_ended.set()
@@ -206,7 +225,9 @@ class JobQueue:
         """
         lease.check()
         answer = await self._hand_back.run(
-            [lease.key, _key(job.id)], [lease.value, job.run, self._channel, job.id]
+            [lease.key, _key(job.id)],
+            [lease.value, job.run, self._channel, job.id],
+            reply=_ANSWER,
         )
         _raise_unless_held(answer, lease)
 
@@ -217,7 +238,9 @@ class JobQueue:
         """
         if job_id not in JOB_IDS:
             return None
-        record = await self._abort.run([_key(job_id)], [self._clock_ms(), RECORD_TTL_S])
+        record = await self._abort.run(
+            [_key(job_id)], [self._clock_ms(), RECORD_TTL_S], reply=named_texts
+        )
         return _readable(job_id, record)
 
     async def get(self, job_id: str) -> JobRecord | None:
@@ -225,12 +248,14 @@ class JobQueue:
         be read."""
         if job_id not in JOB_IDS:
             return None
-        (record,) = await self._list.run([_key(job_id)])
+        (record,) = await self._list.run([_key(job_id)], reply=list_of(named_texts, 1))
         return _readable(job_id, record)
 
     async def list(self) -> "list[JobRecord]":
         """All records that can be read, the last queued one first."""
-        records = await self._list.run([_key(job_id) for job_id in JOB_IDS])
+        records = await self._list.run(
+            [_key(job_id) for job_id in JOB_IDS], reply=list_of(named_texts, len(JOB_IDS))
+        )
         known = [
             (sequence_of(record), job)
             for job_id, record in zip(JOB_IDS, records, strict=True)

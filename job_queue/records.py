@@ -115,7 +115,7 @@ class _Fields:
     stored: Mapping[bytes, bytes]
 
     def text(self, name: str) -> str | None:
-        found = self.stored.get(name.encode(), b"")[: 4 * _LONGEST_TEXT]
+        found = self.stored.get(name.encode(), b"")
         return found.decode(errors="replace")[:_LONGEST_TEXT] or None
 
     def number(self, name: str) -> int | None:

@@ -28,7 +28,7 @@ local function fields(job, ...)
 end
 local function whole(text)
   local n = tonumber(text or '')
-  return n and n >= 0 and n < 1e14 and n == math.floor(n) and n or 0
+  return n and n < 1e14 and n == math.floor(n) and math.max(n, 0) or 0
 end
 local function given(text) return text and text ~= '' end
 local names = {{'state', 'run', 'seq', 'enqueued_at', 'started_at', 'finished_at', 'attempts',
@@ -73,8 +73,8 @@ local function server_ms()
 end
 local function rest(from, rest_ms)
   local since = server_ms() - whole(from)
-  if since < 0 or since > tonumber(rest_ms) then return 0 end
-  return rest_ms - since
+  if since < 0 then return 0 end
+  return math.max(rest_ms - since, 0)
 end
 """
 
@@ -131,7 +131,7 @@ end
 local state, run = r[1], math.max(r[1] and 1 or 0, whole(r[2]))
 local function next_seq()
   local seq = redis.pcall('INCR', KEYS[2])
-  if type(seq) == 'number' and whole(seq) > 0 then return seq end
+  if string.find(tostring(seq), '^[1-9]%d*$') then return seq end
   redis.call('SET', KEYS[2], 1)
   return 1
 end
@@ -159,38 +159,37 @@ TAKE: Final = (
     _ENDED
     + """
 if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return {'lost', 0, {}, -1} end
-local best, best_seq, orphan
-local soonest = -1
+local best, best_seq, orphan, soonest
 for i = 2, #KEYS do
-  local r = fields(KEYS[i], 'state', 'lease', 'seq', 'attempts', 'rest_from', 'run')
-  local dead = r[1] == 'active' and r[2] ~= ARGV[1]
+  local r = fields(KEYS[i], 'state', 'seq', 'rest_from', 'lease', 'attempts', 'run')
+  local dead = r[1] == 'active' and r[4] ~= ARGV[1]
   if r[1] == 'active' and not dead then
     redis.call('HSET', KEYS[i], 'run', math.max(1, whole(r[6])))
     return {'ok', i - 1, record(KEYS[i]), -1}
   end
-  if dead and whole(r[4]) >= tonumber(ARGV[3]) then
-    local why = 'the worker died in each of ' .. whole(r[4]) .. ' attempts'
+  if dead and whole(r[5]) >= tonumber(ARGV[3]) then
+    local why = 'the worker died in each of ' .. whole(r[5]) .. ' attempts'
     dead = false
     if ended(KEYS[i], 'failed', '', ARGV[2], '', why, ARGV[4]) then
-      r = fields(KEYS[i], 'state', 'lease', 'seq', 'attempts', 'rest_from')
+      r = fields(KEYS[i], 'state', 'seq', 'rest_from')
     end
   end
-  local seq, left = whole(r[3]), dead and 0 or rest(r[5], ARGV[5])
+  local seq, left = whole(r[2]), dead and 0 or rest(r[3], ARGV[5])
   local better = not best or (dead and not orphan) or (dead == orphan and seq < best_seq)
-  if left > 0 then
-    if r[1] == 'queued' and (soonest < 0 or left < soonest) then soonest = left end
+  if left ~= 0 then
+    if r[1] == 'queued' then soonest = math.min(soonest or left, left) end
   elseif (dead or r[1] == 'queued') and better then
     best, best_seq, orphan = i, seq, dead
   end
 end
-if not best then return {'ok', 0, {}, soonest} end
+if not best then return {'ok', 0, {}, soonest or -1} end
 local job = KEYS[best]
 local r = fields(job, 'run', 'rerun_seq', 'attempts')
 local run = math.max(1, whole(r[1])) + (given(r[2]) and 1 or 0)
 redis.call('HSET', job, 'state', 'active', 'run', run, 'attempts', whole(r[3]) + 1,
   'rerun_seq', '', 'rerun_at', '', 'lease', ARGV[1], 'started_at', ARGV[2],
   'phase', 'markets', 'done', 0, 'total', 0)
-return {'ok', best - 1, record(job), soonest}
+return {'ok', best - 1, record(job), soonest or -1}
 """
 )
 
@@ -280,17 +279,17 @@ LOOK: Final = (
 local function look(k, a)
   local answers, rest_ms = {{}}, ARGV[a]
   for lane = a + 1, #ARGV do
-    local last, soonest = k + ARGV[lane] - 1, -1
+    local last, soonest = k + ARGV[lane] - 1, nil
     for i = k + 1, last do
       local r = fields(KEYS[i], 'state', 'rest_from')
       if r[1] == 'queued' or r[1] == 'active' then
         local left = r[1] == 'queued' and rest(r[2], rest_ms) or 0
-        if soonest < 0 or left < soonest then soonest = left end
+        soonest = math.min(soonest or left, left)
       end
     end
     local held = redis.call('PTTL', KEYS[k])
-    if soonest >= 0 and held <= {LONGEST_LEASE_MS} then soonest = math.max(soonest, held) end
-    answers[#answers + 1], k = soonest, last + 1
+    if soonest and held <= {LONGEST_LEASE_MS} then soonest = math.max(soonest, held) end
+    answers[#answers + 1], k = soonest or -1, last + 1
   end
   return answers
 end

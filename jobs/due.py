@@ -1,7 +1,8 @@
 """Jobs that a worker queues by itself: discovery once a day and funding at start, never candles.
 
-A list of markets that could not be read is asked again with growing pauses, and one that was not
-believed after a minute. The times are in the database, so a restart changes nothing about them.
+A list of markets that could not be read is asked again with growing pauses; one that was not
+believed, and one that the database failed to take, after a minute. The times are in the stores, so
+a restart changes nothing about them.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from database import DatabaseUnavailable, ListingState
+from database import DATABASE_TEXT, DatabaseUnavailable, ListingState
 from documents.names import GLOBAL_FR
 from jobs.context import JobContext
 from logging_setup import OutageLog
@@ -80,6 +81,11 @@ async def _discovery_due_s(context: JobContext) -> float:
     settings, now_ms = context.settings, context.now_ms()
     states = await context.database.listings.states(settings.exchanges, settings.quote)
     due_ms = min(list_due_ms(state, now_ms) for state in states.values())
+    job = await context.queue.get("discovery")
+    if job is not None and job.last is not None and 0 < job.last.finished_at_ms <= now_ms:
+        error = job.last.error if job.last.state == "failed" else None
+        if error is not None and error.startswith(DATABASE_TEXT):
+            due_ms = job.last.finished_at_ms + MINUTE_MS  # no list could be noted as read or failed
     return max(0.0, (due_ms - now_ms) / 1000)
 
 

@@ -14,6 +14,7 @@ import structlog
 
 from market.markets import Exchange, Market
 from stores.hot.leases import Lease, retry_under_lease
+from stores.hot.replies import one_of
 from stores.hot.store import HotStore, StoreUnavailable
 
 KNOWN_MARKETS: Final = "known:markets"
@@ -45,8 +46,10 @@ async def save_known_markets(
     this is only logged, because the run does not need the copy."""
     lease.check()
     try:
-        answer = await store.script(_SAVE).run(
-            [lease.key, KNOWN_MARKETS], [lease.value, _encode(selection, markets)]
+        answer = await store.script("save_known_markets", _SAVE).run(
+            [lease.key, KNOWN_MARKETS],
+            [lease.value, _encode(selection, markets)],
+            reply=one_of(b"ok", b"same", b"lost"),
         )
     except StoreUnavailable as error:
         log.warning("known_markets_not_saved", error=str(error))

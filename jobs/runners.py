@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from job_queue.records import JobRecord
@@ -23,8 +24,12 @@ RUNNERS: Final[Mapping[str, Runner]] = {  # by JobKind.name
 
 
 async def run_job(context: JobContext, job: JobRecord, lease: Lease, progress: Progress) -> Outcome:
-    """Runs the job and adds `duration_ms` to its result. Raises what its runner raises."""
+    """Runs the job and adds `duration_ms` to its result. Raises what its runner raises.
+
+    A database that hangs costs the run one deadline.
+    """
     started = time.monotonic()
+    context = replace(context, database=context.database.for_one_run())
     outcome = await RUNNERS[job.kind](context, job, lease, progress)
     duration_ms = round((time.monotonic() - started) * 1000)
     return Outcome(outcome.as_of_ms, {**outcome.result, "duration_ms": duration_ms})

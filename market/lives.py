@@ -4,13 +4,16 @@ A symbol may be delisted and later be given to another contract, whose history t
 continues with the old rows. A launch time of 0 is unknown.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from market.timeframes import DAY_MS
+from market.markets import Market
+from market.timeframes import DAY_MS, MINUTE_MS
 
 # 2010-01-01: no exchange lists perpetuals before. A smaller number counts other units, or nothing.
 _EARLIEST_MS: Final = 1_262_304_000_000
+# Clocks that are believed may differ by less.
+_CLOCKS_DIFFER_MS: Final = MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,19 @@ def believable_launch(launched_ms: int, seen_at_ms: int) -> int:
     """The launch time of a market that is traded at `seen_at_ms`; 0 if it cannot be one: in the
     future, before there were perpetuals, in seconds or microseconds."""
     return launched_ms if _EARLIEST_MS <= launched_ms <= seen_at_ms else 0
+
+
+def begun(market: Market, now_ms: int) -> Market:
+    """The market without times of its life that have not come yet, which a wrong clock told: all of
+    its rows would be of before."""
+    until_ms = now_ms + _CLOCKS_DIFFER_MS
+    if max(market.launched_ms, market.since_ms) <= until_ms:
+        return market
+    return replace(
+        market,
+        launched_ms=market.launched_ms if market.launched_ms <= until_ms else 0,
+        since_ms=market.since_ms if market.since_ms <= until_ms else 0,
+    )
 
 
 def life_now(

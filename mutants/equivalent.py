@@ -8,12 +8,39 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     '.translate(None, b"[]").replace(b"null", _NO_NUMBER)': (
         "numpy reads None as NaN too, only slower"
     ),
-    "documents/stored_text.py _TEXT_SLICE: 16 => 17 in _TEXT_SLICE: Final = 4 << 16": (
-        "slices of another size, still of whole base64 groups"
+    'documents/building.py module: "collected" => \'collectedX\' in Source = Literal["collected",'
+    ' "aggregated"]': "only the type checker reads it",
+    'documents/building.py module: "aggregated" => \'aggregatedX\' in Source = Literal["collected",'
+    ' "aggregated"]': "only the type checker reads it",
+    'documents/building.py module: "_T" => \'_TX\' in _T = TypeVar("_T")': "a name for people",
+    "documents/deflated.py inflate: isal_zlib.decompress(stream, bufsize=text_bytes) =>"
+    " isal_zlib.decompress(stream) in text: bytes = isal_zlib.decompress(stream,"
+    " bufsize=text_bytes)": "the same text, from a buffer that grows",
+    "documents/stored_text.py _slices: len(buffer) >= size => (len(buffer) > size) in while"
+    " len(buffer) >= size:": "a slice of that size is then given a step later",
+    'venues/entries.py module: "T" => \'TX\' in T = TypeVar("T")': "a name for people",
+    'venues/entries.py module: "Row" => \'RowX\' in Row = TypeVar("Row", bound=tuple[Any, ...])': (
+        "a name for people"
     ),
+    "venues/entries.py cut_list: np.cumsum(steps * outside, dtype=np.int32) => np.cumsum(steps *"
+    " outside) in depth = np.cumsum(steps * outside, dtype=np.int32)": (
+        "the same sums, in twice the memory"
+    ),
+    'venues/reading.py module: "T" => \'TX\' in T = TypeVar("T")': "a name for people",
     "data_collector/funding_rules.py complete_until: 0 => 1 in last_ms ="
     " settlement_instant(rows[-1][TIME]) if rows else 0": (
         "both are before every settlement there is"
+    ),
+    "data_collector/fetch_strategies.py _within: page.first_ms is None or page.last_ms is None =>"
+    " (page.first_ms is None and page.last_ms is None) in if page.first_ms is None or page.last_ms"
+    " is None:": "a page has both or neither",
+    "data_collector/fetch_strategies.py _within: start_ms <= page.first_ms => (start_ms <"
+    " page.first_ms) in if start_ms <= page.first_ms and page.last_ms <= end_ms:": (
+        "a page inside of its window is cut to itself, only slower"
+    ),
+    "data_collector/fetch_strategies.py _within: page.last_ms <= end_ms => (page.last_ms <"
+    " end_ms) in if start_ms <= page.first_ms and page.last_ms <= end_ms:": (
+        "a page inside of its window is cut to itself, only slower"
     ),
     "job_queue/local_wakeup.py LocalWakeup._open_pipe: draft.unlink(missing_ok=True) =>"
     " draft.unlink() in draft.unlink(missing_ok=True)": (
@@ -21,6 +48,59 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     ),
     'documents/text.py DocumentText._first_row_from: 1 => 2 in following = text.find(b"[", row + 1,'
     " high)": "no row is one byte long",
-    "documents/stored_text.py TextStream.piece: time.sleep(0) => pass in time.sleep(0)  # releases"
-    " the GIL to the event loop": "the same text; other threads run a little later",
+    "data_collector/api_parser.py parse_open_interest: found.values.min() >= 0 =>"
+    " (found.values.min() > 0) in if whole and found.values.min() >= 0 and"
+    " found.values.max() < np.inf:": (
+        "rows that fail this quick check are checked one by one, with the same result"
+    ),
+    "data_collector/api_parser.py parse_open_interest: 0 => 1 in if whole and"
+    " found.values.min() >= 0 and found.values.max() < np.inf:": (
+        "rows that fail this quick check are checked one by one, with the same result"
+    ),
+    "data_collector/api_parser.py _on_grid: return bool(columns.times[0] > 0) and"
+    " on_grid(columns.times, interval_ms) => return None in return"
+    " bool(columns.times[0] > 0) and on_grid(columns.times, interval_ms)": (
+        "rows that fail this quick check are checked one by one, with the same result"
+    ),
+    "data_collector/api_parser.py _on_grid: 0 => 1 in return bool(columns.times[0] >"
+    " 0) and on_grid(columns.times, interval_ms)": (
+        "no candle opens in the first ms of 1970 but that of 1970 itself"
+    ),
+    "data_collector/api_parser.py _all_valid: np.minimum(opens, closes) >= lows =>"
+    " (np.minimum(opens, closes) > lows) in sane = (np.maximum(opens, closes) <="
+    " highs) & (np.minimum(opens, closes) >= lows)": (
+        "rows that fail this quick check are checked one by one, with the same result"
+    ),
+    "data_collector/api_parser.py _all_valid: np.maximum(opens, closes) <= highs =>"
+    " (np.maximum(opens, closes) < highs) in sane = (np.maximum(opens, closes) <="
+    " highs) & (np.minimum(opens, closes) >= lows)": (
+        "rows that fail this quick check are checked one by one, with the same result"
+    ),
+    "data_collector/api_parser.py _all_valid: 0 => 1 in return _on_grid(candles,"
+    " interval_ms) and bool(sane.all() and lows.min() > 0)": (
+        "rows that fail this quick check are checked one by one, with the same result"
+    ),
+    "data_collector/api_parser.py _all_valid: return _on_grid(candles, interval_ms)"
+    " and bool(sane.all() and lows.min() > 0) => return None in return"
+    " _on_grid(candles, interval_ms) and bool(sane.all() and lows.min() > 0)": (
+        "rows that fail this quick check are checked one by one, with the same result"
+    ),
+    "data_collector/horizons.py _search: 1 => 2 in if step > 1:": (
+        "the search then asks for that very step next"
+    ),
+    "data_collector/life_rows.py _may_be_older: first_ms + interval_ms => (first_ms"
+    " - interval_ms) in return first_ms + interval_ms <= max(market.since_ms,"
+    " market.launched_ms)": ("it only spares the search for a beginning, which would find none"),
+    "data_collector/data_processing.py _settlements_between: 1 => 2 in return"
+    " settlements[max(0, begin - 1) : end]": ("one settlement more, which the next one supersedes"),
+    "data_collector/incremental.py PreviousDocuments._longer_rows: continue => break in continue": (
+        "one longer timeframe at most is made of another"
+    ),
+    "data_collector/incremental.py PreviousDocuments.plan: \"holes\" => 'holesX' in"
+    ' whole = due or (holes and self._within_quota(market.exchange, "holes",'
+    " HOLES_PER_RUN))": ("a name that nobody sees"),
+    "data_collector/incremental.py PreviousDocuments.plan: \"nulls\" => 'nullsX' in"
+    ' again = nulls and self._within_quota(market.exchange, "nulls", NULLS_PER_RUN)': (
+        "a name that nobody sees"
+    ),
 }

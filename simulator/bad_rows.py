@@ -155,6 +155,15 @@ def _blank_entries(rows: Rows, shape: BodyShape) -> Rows:
     return [None, *rows, *entries]
 
 
+def _unclear_entries(rows: Rows, shape: BodyShape) -> Rows:
+    """Of the entries of a list of contracts, the first has no status and the second a blank after
+    its symbol."""
+    if len(rows) < 2 or not all(isinstance(row, dict) and "status" in row for row in rows[:2]):
+        return rows
+    first, second, *rest = rows
+    return [{**first, "status": None}, {**second, "symbol": f"{second['symbol']} "}, *rest]
+
+
 NONSENSE: Final[dict[str, Callable[[Rows, BodyShape], Rows]]] = {
     "high_below_low": _high_below_low,
     "negative_volume": _negative_volume,
@@ -170,4 +179,5 @@ NONSENSE: Final[dict[str, Callable[[Rows, BodyShape], Rows]]] = {
     "null_list": _null_list,
     "blank_rate": _blank_rate,
     "blank_entries": _blank_entries,
+    "unclear_entries": _unclear_entries,
 }

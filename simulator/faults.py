@@ -35,7 +35,7 @@ KINDS: Final = {
     "hold": "the answer, once the rule is deleted; GET /sim/held waits until some are held",
     "nonsense": "impossible rows: variant high_below_low, negative_volume, off_grid, nan, "
     "zero_price, close_above_high, disputed; odd ones: unsorted, duplicate, exponent, "
-    "extra_element, null_list, blank_rate, blank_entries",
+    "extra_element, null_list, blank_rate, blank_entries, unclear_entries",
     "clock_offset": "the time, `offset_ms` off (of endpoint time, unless the rule names another): "
     "variant body alone, date (the Date header too), cached (an old answer with its Age)",
     "challenge": "a page that asks for a browser, with 403 or `status`; variant denied: refuses it",

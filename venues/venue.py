@@ -3,23 +3,24 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import StrEnum, auto
+from math import inf
 
 from market.candles import Candle, Candles
 from market.markets import Exchange, Market
 from market.rows import TimedValues
 from venues.errors import ExchangeError
 from venues.reading import (
+    AnswerFaults,
     AnswerPage,
     ErrorBody,
     Instrument,
-    PayloadErrors,
     Settlement,
     Ticker,
 )
 
 Kind = type[ExchangeError]
-TickerReader = Callable[[bytes, PayloadErrors], list[Ticker]]
+TickerReader = Callable[[bytes, AnswerFaults], list[Ticker]]
 
 
 class Endpoint(StrEnum):
@@ -38,8 +39,8 @@ class Endpoint(StrEnum):
 class Order(StrEnum):
     """The order of rows in an answer, which decides the direction of paging."""
 
-    ASCENDING = "ascending"
-    DESCENDING = "descending"
+    ASCENDING = auto()
+    DESCENDING = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class EndpointTable:
 
     path: str
     counter: str
-    weights: tuple[tuple[int, int], ...] = ((10**9, 1),)
+    weights: tuple[tuple[float, int], ...] = ((inf, 1),)
     page_limit: int = 0
     fixed: tuple[tuple[str, str], ...] = ()
     symbol: str = "symbol"
@@ -121,7 +122,7 @@ class Venue:
     Parsers take the body of a successful answer and return values in base and quote units, oldest
     first as the exchange orders them, open interest one-sided. They raise BadPayload for a body not
     in the exchange's format; a row or an entry that cannot be read is left out alone, and told to
-    the PayloadErrors. The caller validates the values. `read_plain_klines` is the fast parser: None
+    the AnswerFaults. The caller validates the values. `read_plain_klines` is the fast parser: None
     for an answer that is not in the usual form, or about another market or interval.
     """
 
@@ -144,12 +145,12 @@ class Venue:
     reset_header: str | None
     read_error: Callable[[bytes], ErrorBody | None]
 
-    read_time: Callable[[bytes, PayloadErrors], int]
+    read_time: Callable[[bytes, AnswerFaults], int]
     read_plain_klines: Callable[[bytes, Market, int], Candles | None]
-    read_klines: Callable[[bytes, Market, int, PayloadErrors], list[Candle]]
-    read_open_interest: Callable[[bytes, Market, PayloadErrors], TimedValues]
-    read_funding: Callable[[bytes, PayloadErrors], list[Settlement]]
-    read_instruments: Callable[[bytes, str, PayloadErrors], AnswerPage[Instrument]]
+    read_klines: Callable[[bytes, Market, int, AnswerFaults], list[Candle]]
+    read_open_interest: Callable[[bytes, Market, AnswerFaults], TimedValues]
+    read_funding: Callable[[bytes, AnswerFaults], list[Settlement]]
+    read_instruments: Callable[[bytes, str, AnswerFaults], AnswerPage[Instrument]]
     read_tickers: TickerReader
 
     def table(self, endpoint: Endpoint) -> EndpointTable:

@@ -19,6 +19,7 @@ from api.answers import Body
 from api.bytes_in_flight import Buffers, BytesInFlight, Holding
 from api.documents.content_coding import Coding
 from api.documents.derived import DerivedBodies
+from api.documents.publication_order import PublicationOrder
 from api.documents.query import DocumentQuery
 from api.documents.shared_call import SharedCall, retrieve_exception
 from api.documents.unknown_symbols import similar_symbols
@@ -79,7 +80,10 @@ class CachedDocument:
 
 
 class DocumentCache:
-    """Documents in memory, never older than the store's version at the time of the request."""
+    """Documents in memory, never older than the store's version at the time of the request.
+
+    `order` is shared with the watcher that waits for their next versions.
+    """
 
     def __init__(
         self,
@@ -87,8 +91,10 @@ class DocumentCache:
         *,
         derived_bytes: int = DERIVED_BYTES,
         in_flight: BytesInFlight | None = None,
+        order: PublicationOrder | None = None,
     ) -> None:
         self._cache = cache
+        self._order = order or PublicationOrder()
         self._in_flight = in_flight or BytesInFlight(_UNLIMITED)
         self._documents: dict[str, CachedDocument] = {}
         self._checks: dict[str, SharedCall[DocumentMeta | None]] = {}
@@ -111,7 +117,8 @@ class DocumentCache:
                 self._drop(name)
                 return None
             for _ in range(_LOADS):
-                if document is not None and document.meta.version >= meta.version:
+                held = None if document is None else document.meta
+                if not self._order.is_newer(meta, held):
                     break
                 await self._load(name)
                 document = self._documents.get(name)
@@ -232,7 +239,9 @@ class DocumentCache:
             return
         held = self._documents.get(name)
         # A store that lost its last writes may hold an older version, which is not served.
-        if held is None or held.meta.version < stored.meta.version:
+        if self._order.is_newer(stored.meta, None if held is None else held.meta):
+            if held is not None:
+                self._order.replaced(held.meta, stored.meta)
             self._drop(name)
             self._documents[name] = CachedDocument.from_stored(stored)
 
@@ -244,7 +253,7 @@ class DocumentCache:
             self._in_flight.weigh(_stored_key(replaced), replaced.deflated.length)
 
     async def _text(self, document: CachedDocument) -> DocumentText:
-        key = (document.meta.name, document.meta.version, b"", "text")
+        key = (document.meta.name, document.etag_base, b"", "text")
 
         async def make() -> tuple[DocumentText, int]:
             text = await self._derived.run(_inflate, document)
@@ -273,18 +282,18 @@ class DocumentCache:
 
 
 def _key(document: CachedDocument, query: DocumentQuery, form: str) -> tuple[Hashable, ...]:
-    return (document.meta.name, document.meta.version, query.tag, form)
+    return (document.meta.name, document.etag_base, query.tag, form)
 
 
 def _stored_key(document: CachedDocument) -> tuple[Hashable, ...]:
-    return (document.meta.name, document.meta.version, "stored")
+    return (document.meta.name, document.etag_base, "stored")
 
 
 def _buffers(
     document: CachedDocument, query: DocumentQuery, coding: Coding, size: FilteredSize
 ) -> dict[Hashable, int]:
     """The buffers of a representation: its own bytes, and the whole text if it has views of it."""
-    text = (document.meta.name, document.meta.version, "text")
+    text = (document.meta.name, document.etag_base, "text")
     own: dict[Hashable, int] = {_key(document, query, coding): size.copied}
     return own | {text: document.meta.json_bytes} if size.has_views else own
 

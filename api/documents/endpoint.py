@@ -41,6 +41,7 @@ from api.documents.query import DocumentQuery, read_query
 from api.documents.unknown_symbols import ListedSymbols, judge_absent
 from api.documents.validators import entity_tag, etag_matches, read_date
 from api.request_body import LARGEST_BODY, TOO_LARGE
+from cache_manager import DocumentMeta
 from documents.names import DOCUMENTS
 from job_queue.queue import JobQueue
 from metrics.api import ApiMetrics
@@ -240,18 +241,17 @@ class CacheEndpoint:
         loop = asyncio.get_running_loop()
         name = request.name
         deadline = loop.time() + request.query.wait_s
-        first: int | None = None
+        first: bytes | None = None
         disconnected = asyncio.create_task(_disconnected(receive))
         counted = contextlib.ExitStack()
         is_counted = False
         try:
             while True:
                 document = await self._cache.current(name)
-                version = None if document is None else document.meta.version
                 if document is not None:
                     # `*` matches any version, so a new one is one that differs from the first.
-                    first = version if first is None else first
-                    if not self._client_has(request, document) or version != first:
+                    first = document.etag_base if first is None else first
+                    if not self._client_has(request, document) or document.etag_base != first:
                         return document
                     if await self._none_known(document, request):
                         return document
@@ -260,17 +260,22 @@ class CacheEndpoint:
                     counted.enter_context(self._metrics.waiting())
                     is_counted = True
                 left_s = deadline - loop.time()
-                if left_s <= 0 or not await self._newer(name, version, left_s, disconnected):
+                held = None if document is None else document.meta
+                if left_s <= 0 or not await self._newer(name, held, left_s, disconnected):
                     return await self._cache.current(name)
         finally:
             counted.close()
             disconnected.cancel()
 
     async def _newer(
-        self, name: str, version: int | None, timeout_s: float, disconnected: "asyncio.Task[None]"
+        self,
+        name: str,
+        held: DocumentMeta | None,
+        timeout_s: float,
+        disconnected: "asyncio.Task[None]",
     ) -> bool:
         """Whether a newer version was published before the timeout and the client's disconnect."""
-        newer = asyncio.create_task(self._watcher.wait_newer(name, version, timeout_s))
+        newer = asyncio.create_task(self._watcher.wait_newer(name, held, timeout_s))
         try:
             await asyncio.wait({newer, disconnected}, return_when=asyncio.FIRST_COMPLETED)
             return newer.done() and newer.result() is not None
@@ -284,8 +289,11 @@ class CacheEndpoint:
             return last.length is None
         if request.if_none_match is not None:
             return etag_matches(request.if_none_match, document.representation(request.query))
-        since_s = request.if_modified_since_s
-        return since_s is not None and document.meta.updated_at_ms // 1000 <= since_s
+        since_s, made_s = request.if_modified_since_s, document.meta.updated_at_ms // 1000
+        if since_s is None or since_s < made_s:
+            return False
+        # A later date that has not come yet is of a clock that was ahead, and says nothing.
+        return since_s == made_s or since_s <= self._now_ms() // 1000
 
     def _answer(
         self, document: CachedDocument, request: ParsedRequest, length: int | None

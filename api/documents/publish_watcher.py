@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import structlog
 
+from api.documents.publication_order import PublicationOrder
 from cache_manager import PUBLISHED, CacheManager, DocumentMeta
 from logging_setup import OutageLog
 from stores.hot.redis_client import NativeStore
@@ -19,7 +20,8 @@ from timing.backoff import Backoff
 
 log = structlog.get_logger(__name__)
 
-Waiter = tuple[int, "asyncio.Future[DocumentMeta | None]"]  # with the version that it has
+# With what it has.
+Waiter = tuple[DocumentMeta | None, "asyncio.Future[DocumentMeta | None]"]
 
 
 class PublishWatcher:
@@ -28,8 +30,11 @@ class PublishWatcher:
     `aclose` answers all waiters and must be called at the end.
     """
 
-    def __init__(self, cache: CacheManager, *, poll_s: float = 5.0) -> None:
+    def __init__(
+        self, cache: CacheManager, *, poll_s: float = 5.0, order: PublicationOrder | None = None
+    ) -> None:
         self._cache = cache
+        self._order = order or PublicationOrder()
         self._poll_s = poll_s
         self._waiters: dict[str, set[Waiter]] = {}
         # Metas that are the newest for as long as the subscription stays connected.
@@ -43,22 +48,19 @@ class PublishWatcher:
         self._outage = OutageLog(log, "publish_watch_interrupted", "publish_watch_resumed")
 
     async def wait_newer(
-        self, name: str, version: int | None, timeout_s: float
+        self, name: str, held: DocumentMeta | None, timeout_s: float
     ) -> DocumentMeta | None:
-        """The document's meta as soon as its version exceeds `version` (None: any version); None
-        after `timeout_s` without one, or at shutdown.
+        """The document's meta as soon as it is newer than `held` (None: any); None after
+        `timeout_s` without one, or at shutdown.
 
         Waiting goes on while the store does not answer.
         """
         if self._closed:
             return None
         known = self._newest.get(name)
-        if known is not None and _is_newer(known, version):
+        if known is not None and self._order.is_newer(known, held):
             return known
-        waiter: Waiter = (
-            -1 if version is None else version,
-            asyncio.get_running_loop().create_future(),
-        )
+        waiter: Waiter = held, asyncio.get_running_loop().create_future()
         self._waiters.setdefault(name, set()).add(waiter)
         self._start()
         self._request_read([] if name in self._newest else [name])
@@ -143,8 +145,8 @@ class PublishWatcher:
         return True
 
     def _answer(self, name: str, meta: DocumentMeta) -> None:
-        for version, future in self._waiters.get(name, ()):
-            if meta.version > version and not future.done():
+        for held, future in self._waiters.get(name, ()):
+            if not future.done() and self._order.is_newer(meta, held):
                 future.set_result(meta)
 
     def _on_publish(self, message: bytes) -> None:
@@ -168,7 +170,3 @@ class PublishWatcher:
         waiters.discard(waiter)
         if not waiters:
             self._waiters.pop(name, None)
-
-
-def _is_newer(meta: DocumentMeta, version: int | None) -> bool:
-    return version is None or meta.version > version

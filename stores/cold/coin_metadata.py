@@ -27,12 +27,18 @@ _UPSERT_METADATA: Final = """
         other = m.other || excluded.other,
         computed_at_ms = excluded.computed_at_ms
     WHERE m.computed_at_ms <= excluded.computed_at_ms
+        OR m.computed_at_ms > excluded.computed_at_ms + $9
 """
 
 
 async def write_metadata(
-    connection: Connection, rows: Iterable[tuple[str, Timeframe, int, Meta]]
+    connection: Connection,
+    rows: Iterable[tuple[str, Timeframe, int, Meta]],
+    *,
+    most_ahead_ms: int | None = None,
 ) -> None:
+    """Stores metadata unless what is stored was computed later; but by more than `most_ahead_ms`
+    only a wrong clock was later, and it is replaced."""
     columns = to_columns(
         (
             *split_key(key),
@@ -44,7 +50,7 @@ async def write_metadata(
         for key, timeframe, computed_at_ms, meta in rows
     )
     if columns:
-        await connection.execute(_UPSERT_METADATA, *columns)
+        await connection.execute(_UPSERT_METADATA, *columns, most_ahead_ms)
 
 
 def to_columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:

@@ -17,7 +17,7 @@ from stores.cold.coin_metadata import (
     to_columns,
     write_metadata,
 )
-from stores.cold.pool import Connection, DatabasePool
+from stores.cold.pool import Connection, Pool
 
 _MARKET: Final = ("exchange", "symbol", "base", "quote", "launched_ms")
 
@@ -44,7 +44,7 @@ class CoinRecord:
 class CoinRecords:
     """Reads and writes CoinRecords. All methods raise DatabaseUnavailable."""
 
-    def __init__(self, pool: DatabasePool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def list_coins(
@@ -105,7 +105,8 @@ class CoinRecords:
     async def import_coins(self, records: Iterable[CoinRecord]) -> int:
         """Inserts or replaces markets by Market.key, in one transaction.
 
-        Metadata is merged as in `Markets.save_metadata`. Returns how many markets were new.
+        Metadata is merged as in `Markets.save_metadata`, but the later one stays whatever its time.
+        Returns how many markets were new.
         """
         chosen = {record.market.key: record for record in records}
         columns = to_columns(

@@ -4,12 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from market.markets import Exchange, Market
-from stores.cold.pool import Connection, DatabasePool
-from texts.foreign import cut
+from market.markets import Exchange
+from stores.cold.names import encoding_of, storable
+from stores.cold.pool import Connection, Pool
 
-# Both are texts of others; the name is part of an index entry, which PostgreSQL limits to 2.7 KB.
-_LONGEST_NAME: Final = 100
 _LONGEST_FAILURE: Final = 500
 
 
@@ -20,8 +18,8 @@ class ListingState:
     `discovered_ms`: when a list was last believed, None if never. `failures`: how often in a row
     it could not be read since, last at `failed_ms` because of `failure`. `unconfirmed_ms`: when a
     list was first not believed because it would remove `unconfirmed` markets. `refused`: the
-    escaped names of listed markets that the database cannot hold. `active` of its markets are
-    listed and `enabled` of these are not disabled.
+    names of listed markets that could not be read or stored, each with the reason. `active` of its
+    markets are listed and `enabled` of these are not disabled.
     """
 
     discovered_ms: int | None = None
@@ -38,7 +36,7 @@ class ListingState:
 class Listings:
     """Reads and writes how lists were taken in. All methods raise DatabaseUnavailable."""
 
-    def __init__(self, pool: DatabasePool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def states(
@@ -69,7 +67,8 @@ class Listings:
         """Counts a list that could not be read."""
 
         async def write(connection: Connection) -> None:
-            await connection.execute(_FAILED, exchange, at_ms, escaped(reason)[:_LONGEST_FAILURE])
+            text = storable(reason[:_LONGEST_FAILURE], await encoding_of(connection))
+            await connection.execute(_FAILED, exchange, at_ms, text[:_LONGEST_FAILURE])
 
         await self._pool.write(write)
 
@@ -92,26 +91,6 @@ async def _states(
         )
         for row in rows
     }
-
-
-def refusal(market: Market) -> str | None:
-    """Why the database cannot hold the market's names, or None."""
-    for text in (market.symbol, market.base, market.quote):
-        if len(text) > _LONGEST_NAME:
-            return f"a name of {len(text)} characters, at most {_LONGEST_NAME} can be stored"
-        if escaped(text) != text:
-            return "a name with characters that cannot be stored"
-    return None
-
-
-def escaped(text: str) -> str:
-    """The text without what PostgreSQL and JSON cannot hold: U+0000 and lone surrogates."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
-
-
-def shortened(name: str) -> str:
-    """A name that the database cannot hold, as it is told."""
-    return escaped(cut(name, _LONGEST_NAME))
 
 
 _READ_ONLY: Final = (

@@ -23,10 +23,12 @@ class KnownMarket:
     absent_from_ms: int | None
 
 
-async def known_markets(connection: Connection, exchange: str) -> dict[str, KnownMarket]:
-    """The exchange's stored markets by symbol."""
+async def known_markets(
+    connection: Connection, exchange: str, now_ms: int
+) -> dict[str, KnownMarket]:
+    """The exchange's stored markets by symbol, without what a clock ahead of `now_ms` stored."""
     rows = await connection.fetch(_KNOWN, exchange)
-    return {row["symbol"]: _known(row) for row in rows}
+    return {row["symbol"]: _known(row, now_ms) for row in rows}
 
 
 def lives_now(
@@ -73,12 +75,16 @@ async def save_lives(
 async def mark_absent(
     connection: Connection, exchange: str, symbols: Iterable[str], *, from_ms: int
 ) -> None:
-    """Notes the list that was the first to lack these markets."""
+    """Notes the list that was the first to lack these markets, and those whose first one was of a
+    time that has not come yet."""
     await connection.execute(_ABSENT, exchange, list(symbols), from_ms)
+    await connection.execute(_ABSENT_LATER, exchange, from_ms)
 
 
-def _known(row: asyncpg.Record) -> KnownMarket:
-    life = Life(row["launched_ms"], row["since_ms"])
+def _known(row: asyncpg.Record, now_ms: int) -> KnownMarket:
+    life = Life(
+        *(moment if moment <= now_ms else 0 for moment in (row["launched_ms"], row["since_ms"]))
+    )
     return KnownMarket(row["active"], row["quote"], life, row["absent_from_ms"])
 
 
@@ -101,4 +107,8 @@ _ABSENT: Final = """
     INSERT INTO market_lives (exchange, symbol, launched_ms, absent_from_ms)
     SELECT exchange, symbol, launched_ms, $3 FROM coins WHERE exchange = $1 AND symbol = ANY($2)
     ON CONFLICT (exchange, symbol) DO UPDATE SET absent_from_ms = $3
+"""
+
+_ABSENT_LATER: Final = """
+    UPDATE market_lives SET absent_from_ms = $2 WHERE exchange = $1 AND absent_from_ms > $2
 """

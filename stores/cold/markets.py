@@ -1,14 +1,15 @@
 """The tables coins and discoveries: which markets exist, and which of them are collected."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import asyncpg
 
 from market.markets import Coin, Exchange, ListedMarket, Market, Meta
-from market.timeframes import Timeframe
+from market.timeframes import MINUTE_MS, Timeframe
 from market.unconfirmed_lists import UnconfirmedList, unconfirmed_list
+from market.unread_entries import UnreadEntry, at_most_told
 from stores.cold.coin_metadata import (
     finite_or_none,
     market_from_row,
@@ -16,9 +17,12 @@ from stores.cold.coin_metadata import (
     to_columns,
     write_metadata,
 )
-from stores.cold.listings import refusal, shortened
 from stores.cold.lives import known_markets, lives_now, mark_absent, save_lives
-from stores.cold.pool import Connection, DatabasePool
+from stores.cold.names import encoding_of, refusals, told
+from stores.cold.pool import Connection, Pool
+
+# Another run may end a little later than a newer one. Metadata further ahead is of a wrong clock.
+_MOST_AHEAD_MS: Final = 10 * MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +31,28 @@ class SavedMarkets:
     another contract under the same symbol.
 
     `unconfirmed`: how many it would have removed; it was not believed then, and nothing changed.
-    `refused`: the markets whose names cannot be stored, each with the reason.
+    `refused`: the markets whose names cannot be stored, each with the reason; `unread`: those that
+    are listed, but not in a form that could be stored.
     """
 
-    added: int
-    returned: int
-    delisted: int
+    added: int = 0
+    returned: int = 0
+    delisted: int = 0
     replaced: int = 0
     unconfirmed: int = 0
     refused: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Of `refused` and `unread` as many as are stored and told, the last with a count."""
+        return at_most_told(sorted((*self.refused, *self.unread)))
 
 
 class Markets:
     """Reads and writes the markets to collect. All methods raise DatabaseUnavailable."""
 
-    def __init__(self, pool: DatabasePool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def coins(
@@ -98,31 +109,31 @@ class Markets:
         listed: Sequence[ListedMarket],
         *,
         seen_at_ms: int,
-        unread: Collection[str] = (),
+        now_ms: int | None = None,
+        unread: Sequence[UnreadEntry] = (),
     ) -> SavedMarkets:
         """Stores what `exchange` lists now; known markets that are not listed become inactive.
 
-        Those in `unread`, which are listed but could not be read, stay as they are.
+        Those that are listed but could not be read or stored stay as they are. `seen_at_ms`: the
+        exchange's time, by which its markets are judged; `now_ms`: this machine's, by which the
+        next list is due (None: the same).
 
         A listing covers one quote, so only markets of the listed quotes can become inactive. One
         that would remove many of them changes nothing unless the one before, at least a minute
         ago, said the same (unconfirmed_lists.py). `enabled` is kept, and so is a known turnover if
-        the listing has none. It is one transaction; a market whose name PostgreSQL cannot store is
-        named in `refused`. Raises ValueError for an empty listing, which would deactivate every
-        market.
+        the listing has none. It is one transaction. Raises ValueError for a listing of which
+        nothing can be stored: an empty one would deactivate every market.
         """
         by_symbol = {entry.market.symbol: entry for entry in listed}
-        refused = {symbol: refusal(entry.market) for symbol, entry in by_symbol.items()}
-        by_symbol = {symbol: entry for symbol, entry in by_symbol.items() if not refused[symbol]}
-        if not by_symbol:
-            raise ValueError(f"{exchange}: an empty listing is refused")
-        told = tuple(f"{shortened(name)}: {why}" for name, why in sorted(refused.items()) if why)
 
         async def write(connection: Connection) -> SavedMarkets:
             async with connection.transaction():
                 # This mode blocks other writers but not readers.
                 await connection.execute("LOCK TABLE coins IN SHARE ROW EXCLUSIVE MODE")
-                return await _take_in(connection, exchange, by_symbol, told, seen_at_ms, unread)
+                due_from_ms = seen_at_ms if now_ms is None else now_ms
+                return await _take_in(
+                    connection, exchange, by_symbol, unread, seen_at_ms, due_from_ms
+                )
 
         return await self._pool.write(write)
 
@@ -142,13 +153,14 @@ class Markets:
     ) -> None:
         """Stores metadata by Market.key; NaN and infinities are stored as NULL.
 
-        Values with an older `computed_at_ms` never replace newer ones. Names that are missing
-        keep their value, except hurst, entropy and realised_volatility, which become NULL.
+        Values with an older `computed_at_ms` never replace newer ones, except those of a time that
+        has not come yet. Names that are missing keep their value, except hurst, entropy and
+        realised_volatility, which become NULL.
         """
         rows = [(key, timeframe, computed_at_ms, meta) for key, meta in values.items()]
 
         async def write(connection: Connection) -> None:
-            await write_metadata(connection, rows)
+            await write_metadata(connection, rows, most_ahead_ms=_MOST_AHEAD_MS)
 
         if rows:
             await self._pool.write(write)
@@ -157,19 +169,32 @@ class Markets:
 async def _take_in(
     connection: Connection,
     exchange: Exchange,
-    listed: Mapping[str, ListedMarket],
-    refused: tuple[str, ...],
+    whole: Mapping[str, ListedMarket],
+    unread: Sequence[UnreadEntry],
     seen_at_ms: int,
-    unread: Collection[str],
+    now_ms: int,
 ) -> SavedMarkets:
     """Compares a list with what is stored, by symbol, and stores it if it is believed."""
-    known = await known_markets(connection, exchange)
-    listing = await connection.fetchrow(_LAST_LISTING, exchange)
-    listed_before_ms = listing["finished_ms"] if listing and listing["finished_ms"] else 0
+    encoding = await encoding_of(connection)
+    refused = await refusals(connection, (entry.market for entry in whole.values()), encoding)
+    listed = {symbol: entry for symbol, entry in whole.items() if symbol not in refused}
+    if not listed:
+        raise ValueError(f"{exchange}: an empty listing is refused")
+    known = await known_markets(connection, exchange, seen_at_ms)
+    kept = {entry.symbol: entry for entry in unread if entry.symbol not in whole}
+    [listing] = await connection.fetch(_LAST_LISTING, exchange)
+    listed_before_ms = listing["seen_ms"] or listing["finished_ms"] or 0
     lives = lives_now(known, listed, seen_at_ms=seen_at_ms, listed_before_ms=listed_before_ms)
     quotes = {entry.market.quote for entry in listed.values()}
-    active = [name for name, market in known.items() if market.active and market.quote in quotes]
-    delisted = [symbol for symbol in active if symbol not in listed and symbol not in unread]
+    active = {name for name, market in known.items() if market.active and market.quote in quotes}
+    delisted = [name for name in active if name not in whole and name not in kept]
+    unread_now = {
+        name: entry.why for name, entry in kept.items() if entry.expected or name in active
+    }
+    left_out = SavedMarkets(
+        refused=tuple(told(name, why, encoding) for name, why in sorted(refused.items())),
+        unread=tuple(told(name, why, encoding) for name, why in sorted(unread_now.items())),
+    )
     replaced = [
         symbol
         for symbol, life in lives.items()
@@ -178,11 +203,11 @@ async def _take_in(
     # Another contract under a known symbol removes the known one.
     removed = sorted({*delisted, *(symbol for symbol in replaced if known[symbol].active)})
     before = _unconfirmed_before(listing)
-    found = unconfirmed_list(removed, len(active), before=before, seen_at_ms=seen_at_ms)
+    found = unconfirmed_list(removed, len(active), before=before, seen_at_ms=now_ms)
     if found is not None:
-        columns = (found.since_ms, list(found.removed), refused)
+        columns = (found.since_ms, list(found.removed), left_out.told)
         await connection.execute(_UNCONFIRMED, exchange, *columns)
-        return SavedMarkets(0, 0, 0, unconfirmed=len(removed), refused=refused)
+        return replace(left_out, unconfirmed=len(removed))
     rows = to_columns(
         (
             *(symbol, entry.market.base, entry.market.quote),
@@ -198,21 +223,27 @@ async def _take_in(
     )
     await save_lives(connection, exchange, lives, replaced)
     await mark_absent(connection, exchange, delisted, from_ms=seen_at_ms)
-    await connection.execute(_BELIEVED, exchange, refused)
+    await connection.execute(_BELIEVED, exchange, left_out.told, seen_at_ms)
     await connection.execute(
         "INSERT INTO discoveries VALUES ($1, $2, $3) ON CONFLICT (exchange)"
         " DO UPDATE SET (finished_ms, found) = ($2, $3)",
         exchange,
-        seen_at_ms,
+        now_ms,
         len(listed),
     )
     added = sum(symbol not in known for symbol in listed)
     returned = sum(symbol in known and not known[symbol].active for symbol in listed)
-    return SavedMarkets(added, returned, len(delisted), len(replaced), refused=refused)
+    return replace(
+        left_out,
+        added=added,
+        returned=returned,
+        delisted=len(delisted),
+        replaced=len(replaced),
+    )
 
 
-def _unconfirmed_before(listing: asyncpg.Record | None) -> UnconfirmedList | None:
-    if listing is None or listing["unconfirmed_ms"] is None:
+def _unconfirmed_before(listing: asyncpg.Record) -> UnconfirmedList | None:
+    if listing["unconfirmed_ms"] is None:
         return None
     return UnconfirmedList(listing["unconfirmed_ms"], tuple(listing["unconfirmed"] or ()))
 
@@ -233,15 +264,16 @@ _SELECTED_MARKETS: Final = f"""
 """  # noqa: S608 - made of our own constants
 
 _LAST_LISTING: Final = """
-    SELECT d.finished_ms, l.unconfirmed_ms, l.unconfirmed
+    SELECT d.finished_ms, l.seen_ms, l.unconfirmed_ms, l.unconfirmed
     FROM (SELECT $1::text AS exchange) AS e
     LEFT JOIN discoveries AS d USING (exchange) LEFT JOIN listings AS l USING (exchange)
 """
 
 _BELIEVED: Final = """
-    INSERT INTO listings (exchange, refused) VALUES ($1, $2) ON CONFLICT (exchange) DO UPDATE
-    SET (failures, failed_ms, failure, unconfirmed_ms, unconfirmed, refused)
-        = (0, NULL, NULL, NULL, NULL, $2)
+    INSERT INTO listings (exchange, refused, seen_ms) VALUES ($1, $2, $3)
+    ON CONFLICT (exchange) DO UPDATE
+    SET (failures, failed_ms, failure, unconfirmed_ms, unconfirmed, refused, seen_ms)
+        = (0, NULL, NULL, NULL, NULL, $2, $3)
 """
 
 _UNCONFIRMED: Final = """

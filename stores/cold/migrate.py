@@ -26,6 +26,7 @@ _ADDITIVE: Final = "-- additive"
 # A release refuses a database with rows that it does not know in the first of these tables.
 _CHANGED: Final = "perpcache_migrations"
 _ADDED: Final = "perpcache_additions"
+RECORDS: Final = (_CHANGED, _ADDED)
 _FILE_NAME: Final = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
 
 _log = structlog.get_logger(__name__)
@@ -100,7 +101,7 @@ async def migrate(connection: "Connection", migrations: Sequence[Migration]) -> 
         await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_S}s'")
         # Held until the transaction ends, which works behind a transaction pooler (pgbouncer).
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-        for table in (_CHANGED, _ADDED):
+        for table in RECORDS:
             await connection.execute(
                 f"CREATE TABLE IF NOT EXISTS {table} ("
                 " name text PRIMARY KEY, checksum text NOT NULL,"

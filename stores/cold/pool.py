@@ -7,13 +7,14 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 import asyncpg
 import structlog
 
 from addresses.database_url import parse_database_url
 from stores.cold.migrate import MigrationError, migrate, pending_migrations, read_migrations
+from stores.cold.rights import lacking_rights
 from texts.foreign import foreign_text
 from texts.redaction import Redactor
 
@@ -35,13 +36,13 @@ _CONNECTION_LOST: Final = (
     asyncpg.InternalClientError,
     ConnectionError,
 )
-# The server is there, but keeps nothing: a full disk, a replica, a user without the rights.
-_NO_WRITES: Final = (
-    asyncpg.DiskFullError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InsufficientPrivilegeError,
-)
-NO_WRITES_TEXT: Final = "the database takes no writes"
+# The server is there, but keeps nothing: a full disk, a replica.
+_NO_WRITES: Final = (asyncpg.DiskFullError, asyncpg.ReadOnlySQLTransactionError)
+DATABASE_TEXT: Final = "the database "
+_NO_WRITES_TEXT: Final = "the database takes no writes"
+_DENIED_TEXT: Final = "the database denies its user"
+# Reasons that last until somebody acts, whatever else works.
+LASTING_TEXTS: Final = (_NO_WRITES_TEXT, _DENIED_TEXT)
 _ERRORS: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
@@ -55,7 +56,48 @@ _log = structlog.get_logger(__name__)
 class DatabaseUnavailable(Exception):
     """The cold store failed or gave no timely answer; the message says why, without passwords.
 
-    It begins with NO_WRITES_TEXT if the server refused a write for a reason that lasts."""
+    It begins with DATABASE_TEXT, except for a DATABASE_URL that cannot be used, and with one of
+    LASTING_TEXTS if the server refused for a reason that lasts."""
+
+
+class DatabaseHangs(DatabaseUnavailable):
+    """There was no answer within the deadline, or no connection."""
+
+
+class Pool(Protocol):
+    """What the repositories use. Both methods raise DatabaseUnavailable."""
+
+    async def read(self, work: Callable[[Connection], Awaitable[_T]]) -> _T: ...
+
+    async def write(self, work: Callable[[Connection], Awaitable[_T]]) -> _T: ...
+
+
+class PoolOfOneRun:
+    """A pool for one run: once a deadline has passed, its other calls fail at once, because each
+    would wait as long again."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._hangs: str | None = None
+
+    async def read(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
+        return await self._unless_it_hangs(self._pool.read, work)
+
+    async def write(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
+        return await self._unless_it_hangs(self._pool.write, work)
+
+    async def _unless_it_hangs(
+        self,
+        call: Callable[[Callable[[Connection], Awaitable[_T]]], Awaitable[_T]],
+        work: Callable[[Connection], Awaitable[_T]],
+    ) -> _T:
+        if self._hangs is not None:
+            raise DatabaseHangs(self._hangs)
+        try:
+            return await call(work)
+        except DatabaseHangs as error:
+            self._hangs = str(error)
+            raise
 
 
 class DatabasePool:
@@ -150,12 +192,16 @@ class DatabasePool:
         try:
             yield
         except TimeoutError as error:
-            raise DatabaseUnavailable("the database did not answer in time") from error
+            raise DatabaseHangs("the database did not answer in time") from error
         except MigrationError as error:
             raise DatabaseUnavailable(f"the database cannot be migrated: {error}") from error
         except _NO_WRITES as error:
             raise DatabaseUnavailable(
-                f"{NO_WRITES_TEXT}: {self._without_password(error)}"
+                f"{_NO_WRITES_TEXT}: {self._without_password(error)}"
+            ) from error
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise DatabaseUnavailable(
+                f"{_DENIED_TEXT} a right: {self._without_password(error)}"
             ) from error
         except _ERRORS as error:
             raise DatabaseUnavailable(
@@ -188,12 +234,16 @@ class DatabasePool:
     async def _with_connection(
         self, pool: _Pool, work: Callable[[Connection], Awaitable[_T]]
     ) -> _T:
-        path = self._address.search_path
         async with pool.acquire(timeout=self._connect_s) as connection:
             try:
-                return await (
-                    work(connection) if path is None else _in_schema(connection, path, work)
-                )
+                try:
+                    return await self._in_path(connection, work)
+                except asyncpg.InsufficientPrivilegeError as error:
+                    if lacking := await self._in_path(connection, lacking_rights):
+                        raise DatabaseUnavailable(
+                            f"{_DENIED_TEXT} {lacking}: grant these rights"
+                        ) from error
+                    raise
             except asyncpg.InternalClientError:
                 connection.terminate()
                 raise
@@ -201,6 +251,12 @@ class DatabasePool:
                 # At the deadline: a cancel request to a stalled server would take as long again.
                 connection.terminate()
                 raise
+
+    async def _in_path(
+        self, connection: Connection, work: Callable[[Connection], Awaitable[_T]]
+    ) -> _T:
+        path = self._address.search_path
+        return await (work(connection) if path is None else _in_schema(connection, path, work))
 
 
 async def _in_schema(

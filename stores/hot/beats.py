@@ -4,11 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from stores.hot.replies import Shape, elements, list_of, text, whole_number
 from stores.hot.store import HotStore, StoreRefused, Word
 
 _DAY_S: Final = 86_400
 _MOST_WORKERS: Final = 1_000
 _NO_KEY: Final = -2  # PTTL's reply
+_FLAG: Final = whole_number(0, 1)
+_LEFT: Final = whole_number(_NO_KEY)  # another reply of PTTL is -1: no expiry
+_LOCK_STATE: Final = elements(text, _LEFT, _FLAG)
+_PAUSE_STATE: Final = elements(_LEFT, text)
 
 # beat(all ids, this worker, any worker; id, note, ttl s, ttl s of the list): writes a heartbeat.
 # A full store refuses a script's first write if that takes memory, so EXPIRE is first.
@@ -16,7 +21,7 @@ _NO_KEY: Final = -2  # PTTL's reply
 _BEAT: Final = """
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 local added = redis.pcall('SADD', KEYS[1], ARGV[1])
-if type(added) == 'table' and string.find(added.err, 'WRONGTYPE', 1, true) then
+if type(added) == 'table' and string.find(added.err, 'WRONGTYPE') then
   redis.call('DEL', KEYS[1])
   redis.call('SADD', KEYS[1], ARGV[1])
 end
@@ -33,7 +38,7 @@ redis.call('SET', KEYS[3], '1', 'EX', ARGV[3])
 _STORE_HEALTH: Final = """
 local refused = redis.pcall('SETRANGE', KEYS[2], 0, '')
 local why = type(refused) == 'table' and refused.err or ''
-if string.find(why, 'WRONGTYPE', 1, true) then why = '' end
+if string.find(why, 'WRONGTYPE') then why = '' end
 local locks, pauses = {}, {}
 for i = 3, #KEYS do
   local value = redis.pcall('GET', KEYS[i])
@@ -71,14 +76,15 @@ def beat_times(store: HotStore) -> BeatTimes:
 @dataclass(frozen=True, slots=True)
 class AfterBeat:
     """A script that runs with a heartbeat, in one command: its `keys` begin at KEYS[4], its
-    `arguments` at ARGV[5]."""
+    `arguments` at ARGV[5], and `reply` is the shape of its reply."""
 
     lua: str
+    reply: Shape[Any]
     keys: Sequence[str] = ()
     arguments: Sequence[Word] = ()
 
 
-_NOTHING: Final = AfterBeat("return 1")
+_NOTHING: Final = AfterBeat("return 1", whole_number(1, 1))
 
 
 async def beat(store: HotStore, worker_id: str, note: str = "", then: AfterBeat = _NOTHING) -> Any:
@@ -89,7 +95,7 @@ async def beat(store: HotStore, worker_id: str, note: str = "", then: AfterBeat 
     """
     keys = ["workers", f"workers:{worker_id}", "workers:any", *then.keys]
     arguments = [worker_id, note, beat_times(store).ttl_s, _DAY_S, *then.arguments]
-    return await store.script(_BEAT + then.lua).run(keys, arguments)
+    return await store.script("beat", _BEAT + then.lua).run(keys, arguments, reply=then.reply)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,21 +131,25 @@ async def store_health(
     store: HotStore, *, locks: Sequence[str] = (), pauses: Sequence[str] = ()
 ) -> StoreHealth:
     """Checks workers, writes, leases and pauses with one command. Raises StoreUnavailable."""
-    alive, refusal, held, lasting = await store.script(_STORE_HEALTH).run(
-        ["workers:any", "workers:none", *locks, *pauses], [len(locks)]
+    alive, refusal, held, lasting = await store.script("store_health", _STORE_HEALTH).run(
+        ["workers:any", "workers:none", *locks, *pauses],
+        [len(locks)],
+        reply=elements(
+            _FLAG, text, list_of(_LOCK_STATE, len(locks)), list_of(_PAUSE_STATE, len(pauses))
+        ),
     )
     # Redis 6 prefixes the error with the protocol's "-".
-    text = _text(refusal).removeprefix("-")
+    why = _decoded(refusal).removeprefix("-")
     return StoreHealth(
         bool(alive),
-        text or None,
+        why or None,
         {
             key: HeldLock(_holder(value), None if left_ms < 0 else left_ms, bool(holder_alive))
             for key, (value, left_ms, holder_alive) in zip(locks, held, strict=True)
             if left_ms != _NO_KEY
         },
         {
-            key: (left_ms, _text(cause))
+            key: (left_ms, _decoded(cause))
             for key, (left_ms, cause) in zip(pauses, lasting, strict=True)
             if left_ms > 0
         },
@@ -147,10 +157,10 @@ async def store_health(
 
 
 def _holder(value: bytes) -> str:
-    return _text(value).partition(" ")[2].partition(" ")[2] or "nobody known"
+    return _decoded(value).partition(" ")[2].partition(" ")[2] or "nobody known"
 
 
-def _text(value: bytes) -> str:
+def _decoded(value: bytes) -> str:
     return value.decode(errors="replace")
 
 

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
+from stores.hot.replies import named_texts
 from stores.hot.store import HotStore, StoreRefused
 
 OLDEST_VERSION: Final = (6, 2)
@@ -78,7 +79,9 @@ async def inspect(store: HotStore) -> Inspection:
     found = Inspection()
     channel = store.channel("probe") if store.kind == "native" else ""
     try:
-        flat = await store.script(_TRY).run(["probe:1", "probe:2"], [channel])
+        flat = await store.script("try", _TRY).run(
+            ["probe:1", "probe:2"], [channel], reply=named_texts
+        )
     except StoreRefused as error:
         found.refusal = _why_no_script(error, store.prefix)
         if found.refusal is None:

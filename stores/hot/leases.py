@@ -17,6 +17,7 @@ from typing import Final, Self, TypeVar
 
 import structlog
 
+from stores.hot.replies import elements, text, text_or_null, whole_number
 from stores.hot.store import DEADLINE_S, HotStore, Script, StoreRefused, StoreUnavailable
 from timing.backoff import Backoff
 
@@ -27,6 +28,12 @@ _FINAL_REFUSALS: Final = frozenset(("OOM", "NOPERM", "NOAUTH", "WRONGPASS", "WRO
 _CLEANUP_S: Final = 1.0
 
 LONGEST_LEASE_MS: Final = 300_000  # the largest WORKER_LOCK_TTL_S
+
+_LONGEST_TOKEN: Final = 15  # digits
+
+_DONE: Final = whole_number(0, 1)
+_ACQUIRED: Final = elements(_DONE, text, whole_number(-1))
+_HELD: Final = elements(text_or_null, whole_number(-2))
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -39,12 +46,12 @@ _ACQUIRE: Final = """
 local held = redis.pcall('GET', KEYS[1])
 if type(held) == 'string' then
   local ttl = redis.call('PTTL', KEYS[1])
-  if ttl >= 0 and ttl <= tonumber(ARGV[3]) then return {0, held, 0} end
+  if ttl ~= -1 and ttl <= tonumber(ARGV[3]) then return {0, held, 0} end
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   return {0, held, -1}
 end
 local token = redis.pcall('INCR', KEYS[2])
-if type(token) ~= 'number' or token < 1 or token >= 1e14 then
+if not string.find(tostring(token), '^[1-9]%d*$') then
   token = 1
   redis.call('SET', KEYS[2], token)
 end
@@ -120,8 +127,8 @@ class Lease:
         self.token = token
         self.holder = value.split(" ", 2)[2]
         self.lost = asyncio.Event()
-        self._renew = store.script(_RENEW)
-        self._release = store.script(_RELEASE)
+        self._renew = store.script("renew", _RENEW)
+        self._release = store.script("release", _RELEASE)
         self._ttl_s = ttl_s
         self._clock = clock
         # Counted from before the command was sent, so our clock ends before Redis's does.
@@ -189,6 +196,7 @@ class Lease:
                 ours = await self._renew.run(
                     [self.key],
                     [self.value, round(self._ttl_s * 1000)],
+                    reply=_DONE,
                     deadline_s=min(DEADLINE_S, self._expires_at - asked_at),
                 )
             except StoreUnavailable as error:
@@ -237,12 +245,14 @@ async def try_acquire(
     asked_at = clock()
     key = lock_key(name)
     try:
-        taken, value, token = await store.script(_ACQUIRE).run(
-            [key, f"{key}:token"], [nonce_and_holder, round(ttl_s * 1000), LONGEST_LEASE_MS]
+        taken, _, token = await store.script("acquire", _ACQUIRE).run(
+            [key, f"{key}:token"],
+            [nonce_and_holder, round(ttl_s * 1000), LONGEST_LEASE_MS],
+            reply=_ACQUIRED,
         )
     except asyncio.CancelledError:
         # The command may have run, so the lock may exist without a Lease that would release it.
-        await _try_release(store.script(_RELEASE), key, nonce_and_holder)
+        await _try_release(store.script("release", _RELEASE), key, nonce_and_holder)
         raise
     if not taken:
         if token:
@@ -251,7 +261,7 @@ async def try_acquire(
     return Lease(
         store,
         name,
-        value=value.decode(),
+        value=f"{token} {nonce_and_holder}",
         token=token,
         ttl_s=ttl_s,
         asked_at=asked_at,
@@ -282,16 +292,17 @@ async def retry_under_lease(lease: Lease, write: Callable[[], Awaitable[T]]) -> 
 
 async def current_holder(store: HotStore, name: str) -> LeaseHolder | None:
     """The lease's holder, or None if it is free; one command. Raises StoreUnavailable."""
-    value, ttl_ms = await store.script(_HOLDER).run([lock_key(name)])
+    value, ttl_ms = await store.script("holder", _HOLDER).run([lock_key(name)], reply=_HELD)
     if value is None:
         return None
     token, _, rest = value.decode(errors="replace").partition(" ")
-    return LeaseHolder(rest.partition(" ")[2], int(token) if token.isdecimal() else 0, ttl_ms)
+    known = token.isdecimal() and len(token) <= _LONGEST_TOKEN
+    return LeaseHolder(rest.partition(" ")[2], int(token) if known else 0, ttl_ms)
 
 
 async def _try_release(release: Script, key: str, nonce_and_holder: str) -> None:
     try:
-        await release.run([key], [nonce_and_holder], deadline_s=_CLEANUP_S)
+        await release.run([key], [nonce_and_holder], reply=_DONE, deadline_s=_CLEANUP_S)
     except StoreUnavailable as error:
         log.warning("lease_not_released", key=key, error=str(error))
 

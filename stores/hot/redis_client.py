@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
@@ -17,10 +17,12 @@ from stores.hot.keys import with_prefix
 from stores.hot.store import (
     CONNECTIONS,
     DEADLINE_S,
+    Kind,
     Script,
     StoreRefused,
     StoreUnavailable,
     Word,
+    checked_reply,
     short,
 )
 from texts.redaction import Redactor
@@ -35,7 +37,7 @@ _CLIENT_COMMAND: Final = re.compile(r"['`]client['`|]", re.IGNORECASE)
 class NativeStore:
     """Redis or Valkey by redis://, rediss:// or unix://, over a small pool of connections."""
 
-    kind: Literal["native", "upstash"] = "native"
+    kind: Kind = "native"
 
     def __init__(
         self,
@@ -72,16 +74,17 @@ class NativeStore:
         words = with_prefix(self.prefix, command)
         try:
             async with asyncio.timeout(deadline_s), self._slots:
-                return await self._send(words)
+                reply = await self._send(words)
         except TimeoutError:
             # Idle connections are probably dead too, and new ones are cheap.
             await self._discard(*self._take_idle())
             raise StoreUnavailable(f"redis: no answer within {deadline_s:g} s") from None
         except (RedisError, OSError) as error:
             raise _unavailable(error, self._clean) from None
+        return checked_reply(reply, command, self.kind)
 
-    def script(self, lua: str) -> Script:
-        return Script(self, lua)
+    def script(self, name: str, lua: str) -> Script:
+        return Script(self, name, lua)
 
     def channel(self, name: str) -> str:
         return self.prefix + name

@@ -4,7 +4,7 @@ import asyncio
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 import aiohttp
 import orjson
@@ -15,21 +15,24 @@ from stores.hot.keys import with_prefix
 from stores.hot.store import (
     CONNECTIONS,
     DEADLINE_S,
+    Kind,
     Script,
     StoreRefused,
     StoreUnavailable,
     Word,
+    checked_reply,
     short,
 )
 from texts.redaction import Redactor
 
 _KEPT_ALIVE_S: Final = 75.0  # for an idle connection
+_DEEPEST: Final = 8  # lists in lists; replies have three
 
 
 class UpstashStore:
     """Upstash over its REST API, which carries text only; documents are stored as base64."""
 
-    kind: Literal["native", "upstash"] = "upstash"
+    kind: Kind = "upstash"
 
     def __init__(self, url: str, token: str, *, prefix: str = "") -> None:
         self.prefix = prefix
@@ -48,7 +51,7 @@ class UpstashStore:
         words = [str(name).lower(), *map(_as_text, arguments)]
         try:
             async with asyncio.timeout(deadline_s):
-                reply = await self._client.execute(words)
+                reply = _as_bytes(await self._client.execute(words))
         except TimeoutError:
             raise StoreUnavailable(f"upstash: no answer within {deadline_s:g} s") from None
         except _Busy as error:
@@ -58,11 +61,11 @@ class UpstashStore:
             raise StoreRefused(f"upstash: {reason}", reason.partition(" ")[0]) from None
         except Exception as error:
             # The client raises many types for a proxy's page, a cut connection or wrong JSON.
-            raise StoreUnavailable(f"upstash: {self._reason(error)}") from None
-        return _as_bytes(reply)
+            raise StoreUnavailable(f"upstash: {words[0].upper()}: {self._reason(error)}") from None
+        return checked_reply(reply, command, self.kind)
 
-    def script(self, lua: str) -> Script:
-        return Script(self, lua)
+    def script(self, name: str, lua: str) -> Script:
+        return Script(self, name, lua)
 
     def channel(self, name: str) -> str:
         return self.prefix + name
@@ -118,7 +121,7 @@ class _Busy(Exception):
 
 
 class _UnexpectedAnswer(Exception):
-    """The answer is not JSON, such as a proxy's error page."""
+    """The answer is not JSON, such as a proxy's error page, or lists without end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +147,11 @@ def _as_text(word: Word) -> str:
     return word.decode() if isinstance(word, bytes) else str(word)
 
 
-def _as_bytes(reply: Any) -> Any:
+def _as_bytes(reply: Any, depth: int = 0) -> Any:
     if isinstance(reply, str):
         return reply.encode()
     if isinstance(reply, list):
-        return [_as_bytes(part) for part in reply]
+        if depth == _DEEPEST:
+            raise _UnexpectedAnswer(f"the answer has more than {_DEEPEST} lists in lists")
+        return [_as_bytes(part, depth + 1) for part in reply]
     return reply

@@ -11,6 +11,7 @@ from database import Database
 from market.markets import Exchange, ListedMarket, Market
 from stores.hot.beats import beat
 from tests.fixtures.api import ServedApi, StartApi, ask
+from tests.fixtures.postgres import User
 from tests.fixtures.signals import until
 from timing.clock import SystemClock
 
@@ -207,10 +208,67 @@ async def test_a_database_that_refused_writes_in_the_last_run_is_told(api: Serve
     assert told.startswith("takes no writes: could not extend file: No space left on device (in")
     await end(api, "funding", lane="funding", markets=3)  # writes nothing there
     assert (await degraded(api)).keys() == {"database"}
-    await end(api, "discovery", state="failed", error=full)
-    assert "in the run of discovery" in (await degraded(api))["database"]
-    await end(api, "collect:1h", markets=3)
-    assert await parts(api) == WELL
+    # The same once more is told once, of the newest run.
+    await end(api, "collect:1h", metadata_not_stored=full)
+    told = (await degraded(api))["database"]
+    assert told.count("takes no writes") == 1 and "(in the run of collect:1h" in told
+    # A run that could not store its metadata for a moment has not shown that it is well again.
+    away = "the database did not answer in time"
+    await end(api, "collect:2h", metadata_not_stored=away)
+    assert (await degraded(api)).keys() == {"database"}
+    await end(api, "collect:5m", markets=3)
     # That it was away then says nothing of now: it is asked.
-    await end(api, "collect:1h", metadata_not_stored="the database did not answer in time")
     assert await parts(api) == WELL
+    await end(api, "collect:6h", state="failed", error="the database failed: no such table")
+    assert (await degraded(api))["database"].startswith("failed: no such table (in the run of coll")
+    await end(api, "discovery", markets=3)
+    assert await parts(api) == WELL
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("the database takes no writes: could not extend file", "takes no writes: could not ext"),
+        ("the database denies its user SELECT on coins: grant these rights", "denies its user SE"),
+        ("the database failed: character has no equivalent", "failed: character has no equiva"),
+        ("the database did not answer in time", "did not answer in time (in the run of"),
+        ("the database failed: cannot reach ('10.0.0.7', 5432)", "failed: cannot reach (address)"),
+    ],
+)
+async def test_a_discovery_that_the_database_failed_is_told_until_one_completes(
+    api: ServedApi, error: str, told: str
+) -> None:
+    await end(api, "discovery", state="failed", error=error)
+    await end(api, "collect:1h", markets=3)
+    await end(api, "funding", lane="funding", markets=3)
+    found = (await degraded(api))["database"]
+    assert found.startswith(told) and "in the run of discovery that ended at 2" in found
+    # What another run met, and what it meets, are told side by side.
+    full = "the database takes no writes: No space left on device"
+    await end(api, "collect:4h", metadata_not_stored=full)
+    both = (await degraded(api))["database"].split("; ")
+    assert [text.partition(" (in")[0] for text in both] == [
+        found.partition(" (in")[0],
+        "takes no writes: No space left on device",
+    ]
+    await end(api, "discovery", markets=3)
+    assert await parts(api) == WELL
+
+
+async def test_a_right_that_the_user_lacks_is_told_as_what_it_is(
+    start_api: StartApi, store_settings: dict[str, Any], database_url: str, user: User
+) -> None:
+    tables = "coins, coin_metadata, discoveries, listings, market_lives"
+    await user.may(f"SELECT, INSERT, UPDATE, DELETE ON {tables}")
+    await user.may_not("SELECT ON coins, listings")
+    api = await start_api(**store_settings, dsn=user.url)
+    await beat(api.store, "host:1")
+    assert await degraded(api) == {
+        "database": "denies its user SELECT on coins, listings: grant these rights"
+    }
+    await user.may("SELECT ON coins, listings")
+    await until(lambda: _is_well(api))
+
+
+async def _is_well(api: ServedApi) -> bool:
+    return bool(await parts(api) == WELL)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -13,6 +14,14 @@ from tests.fixtures.upstash import OwnValkey, UpstashEndpoint
 
 OWNER: Final = "perpcache:owner"
 OTHERS: Final = {"binance": "https://fapi.binance.com"}
+OURS: Final = {
+    "binance": "http://127.0.0.1:1",
+    "QUOTE": "USDT",
+    "EXCHANGES": "binance",
+    "MARKETS_LIMIT": "0",
+    "HISTORY_CANDLES": "499",
+    "FUNDING_HISTORY": "400",
+}
 REFUSED: Final = 69
 NOWHERE: Final = {
     "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x",
@@ -52,6 +61,52 @@ async def test_every_command_refuses_the_keys_of_others(
         assert client.keys() == [OWNER.encode()]
 
 
+@pytest.mark.parametrize("command", [("serve",), ("api",), ("collect", "4h")])
+async def test_markets_in_another_quote_and_other_exchanges_alone_are_refused(
+    command: tuple[str, ...], start_service: StartService, redis_url: str
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset(OWNER, mapping=OURS)
+    line = await refusal(start_service, *command, REDIS_URL=redis_url, QUOTE="USDC")
+    assert line == (
+        "perpcache: REDIS_URL: its keys without REDIS_PREFIX hold markets quoted in USDT, not in "
+        "USDC (QUOTE): set another REDIS_PREFIX or, to take them over, first run "
+        "DEL perpcache:owner there"
+    )
+    line = await refusal(start_service, *command, REDIS_URL=redis_url, EXCHANGES="bybit")
+    assert line == (
+        "perpcache: REDIS_URL: its keys without REDIS_PREFIX hold the data of binance alone, of "
+        "which EXCHANGES=bybit has none: set another REDIS_PREFIX or, to take them over, first run "
+        "DEL perpcache:owner there"
+    )
+
+
+async def test_documents_of_another_size_are_told_once_by_the_worker(
+    start_service: StartService, redis_url: str
+) -> None:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        client.hset(OWNER, mapping=OURS)
+        settings = NOWHERE | {"REDIS_URL": redis_url, "MARKETS_LIMIT": "5"}
+        service = await start_service(wait=False, **settings)
+        await service.until_said("store_filled_with_other_settings", "0 before, 5 here")
+        assert client.hgetall(OWNER) == OURS | {"MARKETS_LIMIT": "5"}
+        assert len(service.said("store_filled_with_other_settings")) == 1
+        assert len(service.said("HISTORY_CANDLES")) == 0
+        assert await service.stop() == 0
+
+
+async def test_in_the_embedded_store_a_setting_may_change(
+    start_service: StartService, tmp_path: Path
+) -> None:
+    """It is no other installation's, and its record could hardly be deleted by hand."""
+    settings = NOWHERE | {"DATA_DIR": str(tmp_path / "data")}
+    for quote, told in (("USDT", 0), ("USDC", 1)):
+        worker = await start_service("worker", wait=False, **settings, QUOTE=quote)
+        await worker.until_said("due_jobs_not_checked")
+        assert len(worker.said("store_filled_with_other_settings", "USDT before, USDC")) == told
+        assert await worker.stop() == 0
+
+
 async def test_the_line_names_upstash_the_prefix_and_the_installation(
     start_service: StartService, upstash: UpstashEndpoint, redis_url: str
 ) -> None:
@@ -89,10 +144,10 @@ async def test_an_owner_record_that_was_lost_is_written_again_and_others_end_the
     command: tuple[str, ...], start_service: StartService, redis_url: str
 ) -> None:
     service = await start_service(*command, wait=False, **NOWHERE, REDIS_URL=redis_url)
-    with redis.Redis.from_url(redis_url) as client:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         for _ in range(2):
             ours = until_now(lambda: client.hgetall(OWNER))
-            assert ours == {b"binance": b"http://127.0.0.1:1"}
+            assert ours == OURS if command != ("api",) else {"binance": OURS["binance"]}
             client.flushall()
         client.hset(OWNER, mapping=OTHERS)
         assert "hold the data of binance at https://fapi.binance.com" in await the_line(service)
@@ -104,9 +159,8 @@ async def test_missing_rights_and_eviction_are_told_by_the_worker(
     server = own_valkey("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
     worker = await start_service("worker", wait=False, **NOWHERE, REDIS_URL=server.url)
     await worker.until_said("store_may_evict", "allkeys-lru", "noeviction")
-    with redis.Redis.from_url(server.url) as client:
-        recorded = until_now(lambda: client.hgetall(OWNER))
-        assert recorded == {b"binance": b"http://127.0.0.1:1"}
+    with redis.Redis.from_url(server.url, decode_responses=True) as client:
+        assert until_now(lambda: client.hgetall(OWNER)) == OURS
         client.execute_command("ACL", "SETUSER", "perp", "on", ">pw", "~*", "+@all", "-rename")
     url = server.url.replace("unix://", "unix://perp:pw@")
     line = await refusal(start_service, "api", REDIS_URL=url)
@@ -119,8 +173,8 @@ async def test_a_worker_on_a_replica_says_so_once_and_waits_for_it_to_become_a_p
     server = own_valkey("--replicaof", "127.0.0.1", "1")
     worker = await start_service("worker", wait=False, **NOWHERE, REDIS_URL=server.url)
     await worker.until_said("store_not_checked", "READONLY")
-    with redis.Redis.from_url(server.url) as client:
+    with redis.Redis.from_url(server.url, decode_responses=True) as client:
         client.execute_command("REPLICAOF", "NO", "ONE")
         await worker.until_said("store_checked", "after_s")
-        assert client.hgetall(OWNER) == {b"binance": b"http://127.0.0.1:1"}
+        assert client.hgetall(OWNER) == OURS
     assert len(worker.said("store_read_only", "primary")) == 1

@@ -2,8 +2,8 @@
 
 import contextlib
 import json
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from data_collector.url_builder import listing_request
 from market.left_out import read_left_out
 from market.markets import Exchange
 from market.timeframes import HOUR_MS
+from tests.fixtures.cpu_time import least_cpu_s
 from tests.venues.samples import samples_of
 from venues import VENUES
 from venues.errors import BadPayload, ExchangeError
@@ -185,13 +186,6 @@ FRAMES: Final = [
 ]
 
 
-def took_s(parse: Parse, body: bytes) -> float:
-    began = time.thread_time()
-    with contextlib.suppress(BadPayload):
-        parse(body)
-    return time.thread_time() - began
-
-
 def longest(shape: str, before: str, after: str, size: int) -> bytes:
     """The shape repeated up to `size` bytes, within a frame."""
     unit = shape.encode("utf-8", "surrogatepass")
@@ -200,15 +194,17 @@ def longest(shape: str, before: str, after: str, size: int) -> bytes:
 
 
 def slow_parsers(exchange: Exchange, body: bytes, most_s: float) -> dict[str, int]:
-    """The parsers that take longer for the body each time, with ms: other programs slow a try."""
-    slow = {}
-    for name, parse in parsers(exchange).items():
-        tries = [took_s(parse, body)]
-        while tries[-1] > most_s and len(tries) < 25:
-            tries.append(took_s(parse, body))
-        if tries[-1] > most_s:
-            slow[name] = round(min(tries) * 1000)
-    return slow
+    """The parsers that take longer for the body each time, with ms."""
+
+    def parsed(parse: Parse) -> None:
+        with contextlib.suppress(BadPayload):
+            parse(body)
+
+    took_s = {
+        name: least_cpu_s(partial(parsed, parse), most_s)
+        for name, parse in parsers(exchange).items()
+    }
+    return {name: round(1000 * least_s) for name, least_s in took_s.items() if least_s >= most_s}
 
 
 @pytest.mark.parametrize("exchange", list(Exchange))

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_collector.api_parser import Candle
-from data_collector.data_processing import merge_data
+from data_collector.data_processing import merge_data, why_lost
 from market.markets import Exchange, FundingRow, FundingSeries, Market
+from market.rows import TimedValues
 from market.timeframes import HOUR_MS, Timeframe
 from tests.fixtures.recorded_csv import read_candles, read_csv
 
@@ -239,3 +240,43 @@ def test_open_interest_and_funding_of_a_recorded_market(recorded_data: Path) -> 
         assert row[8] == (before[-1] if before else None)
     holes = [row[0] for row in merged.rows if row[0] > min(interest) and row[7] is None]
     assert holes == [1772078400000, 1772236800000]  # 2026-02-26 04:00 and 2026-02-28 00:00
+
+
+# --- edges -------------------------------------------------------------------------------------
+
+
+def test_snapshots_beyond_the_rows_are_nobodys() -> None:
+    snapshots = [(MIDNIGHT - H4, 1.0), (MIDNIGHT, 2.0), (MIDNIGHT + H4, 3.0), (MIDNIGHT + H8, 4.0)]
+    for known, expected in ((snapshots, 2.0), (snapshots[2:], None), (snapshots[1:2], 2.0)):
+        merged = merge_data(
+            [candle(MIDNIGHT)],
+            known,
+            None,
+            timeframe=Timeframe.H4,
+            as_of_ms=MIDNIGHT + H4 - 1,
+            history_candles=5,
+        )
+        assert [row[7] for row in merged.rows] == [expected]
+
+
+def test_a_rate_counts_from_the_ms_of_its_settlement() -> None:
+    opened = [candle(MIDNIGHT - H4), candle(MIDNIGHT)]
+    for settled_ms, rates in ((0, [0.1, 0.2]), (-1, [0.2, 0.2]), (1, [0.1, 0.1])):
+        settled = [(MIDNIGHT - H8, 0.1), (MIDNIGHT + settled_ms, 0.2)]
+        for rows in (settled, TimedValues.of(settled)):
+            series = funding(rows, checked_at_ms=MIDNIGHT)
+            assert merged_rates(opened, series, MIDNIGHT) == (rates, False)
+
+
+def test_why_candles_that_lack_known_ones_cannot_be_right() -> None:
+    known = [1, 2, 3]
+    assert why_lost(known, {1, 2, 3}, holes_too=True) is None
+    assert why_lost(known, {1, 2, 3, 4}, holes_too=True) is None
+    ended = "its candles end at 2, before one known at 3"
+    for holes_too in (True, False):
+        assert why_lost(known, {1, 2}, holes_too=holes_too) == ended
+    gone = "2 known candles are gone, the first of 1"
+    assert why_lost(known, {3}, holes_too=True) == gone
+    assert why_lost(known, {3}, holes_too=False) is None
+    assert why_lost(known, {3, 4}, holes_too=True) == gone
+    assert why_lost([], {3}, holes_too=True) is None

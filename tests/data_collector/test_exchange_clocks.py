@@ -13,7 +13,7 @@ from budgets.headers import answered_at_ms
 from budgets.request_counts import RequestCounts
 from data_collector import exchange_clocks
 from data_collector.clock_witnesses import LastAsOf
-from data_collector.exchange_clocks import Clocks
+from data_collector.exchange_clocks import Clocks, ExchangeClock
 from data_collector.run import CollectionRun
 from logging_setup import ThrottledLog
 from market.markets import Exchange
@@ -21,7 +21,7 @@ from metrics.exchanges import ExchangeMetrics
 from tests.fixtures.clock import ManualClock
 from timing.clock import Clock
 from venues.errors import BadPayload, ClockWrong, CollectionFailed, ExchangeError, Restricted
-from venues.venue import Request
+from venues.venue import Endpoint, Request
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 NOW = 1_795_185_441_250
@@ -280,3 +280,68 @@ async def test_the_offset_is_measured_although_the_clock_is_wrong() -> None:
     name = "perpcache_exchange_clock_offset_seconds"
     for exchange, offset_s in ((BINANCE, 1.5), (BYBIT, -10800)):
         assert answers.registry.get_sample_value(name, {"exchange": exchange}) == offset_s
+
+
+# --- edges ---------------------------------------------------------------------------------------
+
+
+def test_a_clock_goes_on_from_when_it_was_read() -> None:
+    now_s = 2.0
+    clock = ExchangeClock(NOW, lambda: now_s, 2.0)
+    assert clock.now_ms() == NOW
+    now_s = 3.5
+    assert clock.now_ms() == NOW + 1500
+    now_s = 2.0009  # never ahead of the exchange
+    assert clock.now_ms() == NOW
+
+
+async def test_no_clock_at_all_ends_the_run_with_the_causes() -> None:
+    answers = Answers({BINANCE: restricted(BINANCE), BYBIT: restricted(BYBIT)})
+    async with clocks(answers) as reading:
+        with pytest.raises(CollectionFailed) as failed:
+            await reading.present()
+    assert str(failed.value) == "binance: not here; bybit: not here"
+
+
+async def test_the_first_answer_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange_clocks, "GRACE_S", 0.0)
+    monkeypatch.setattr(exchange_clocks, "LONGEST_UNSUPPORTED_S", 0.0)
+    answers = Answers({BINANCE: NOW}, BINANCE)
+    async with clocks(answers) as reading:
+        present = asyncio.create_task(reading.present())
+        for _ in range(50):
+            await asyncio.sleep(0)
+        answers.release.set()
+        assert (await present).as_of_ms == NOW
+
+
+async def test_readings_have_ended_when_the_clocks_are_closed() -> None:
+    answers = Answers({BINANCE: NOW, BYBIT: NOW}, BINANCE, BYBIT)
+    async with clocks(answers) as reading:
+        await answers.asked.wait()
+        tasks = [asyncio.create_task(reading.clock(exchange)) for exchange in (BINANCE, BYBIT)]
+        await asyncio.sleep(0)
+    ended = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    assert set(ended) <= set(tasks)
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(task.cancelled() for task in tasks)
+
+
+async def test_a_wrong_clock_is_an_error_of_the_request_for_the_time() -> None:
+    answers = Answers({BINANCE: NOW, BYBIT: NOW + H})
+    async with clocks(answers) as reading:
+        await reading.present()
+        with pytest.raises(ClockWrong) as refused:
+            await reading.clock(BYBIT)
+    assert (refused.value.exchange, refused.value.endpoint) == (BYBIT, Endpoint.TIME)
+
+
+async def test_all_warnings_are_logged_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange_clocks, "_throttled", ThrottledLog(exchange_clocks.log))
+    answers = Answers({BINANCE: NOW + H, BYBIT: NOW + H})
+    with structlog.testing.capture_logs() as logs:
+        async with clocks(answers) as reading:
+            await reading.present()
+    (differences,) = [log["differences"] for log in logs if "differences" in log]
+    ahead = "'s clock is 3600 s ahead of this machine's clock"
+    assert differences == f"binance{ahead}; bybit{ahead}"

@@ -5,6 +5,8 @@ any page short: what the simulator does over HTTP is tested in test_fetch_market
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -22,7 +24,7 @@ from data_collector.run import (
     CollectionRun,
 )
 from data_collector.task_builder import funding_task, klines_task, open_interest_task
-from data_collector.url_builder import listing_request
+from data_collector.url_builder import endpoint_table, listing_request
 from market.markets import Exchange, Market
 from market.timeframes import HOUR_MS, Timeframe
 from tests.fixtures.scripted import Scripted, error_of, failing, history, query_of, wire
@@ -137,28 +139,72 @@ async def test_as_many_open_interest_requests_as_the_rows_need() -> None:
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
+    market=st.sampled_from([BINANCE, BYBIT]),
+    endpoint=st.sampled_from([Endpoint.KLINES, Endpoint.OPEN_INTEREST]),
     holes=st.sets(st.integers(0, 179), max_size=100),
     page=st.integers(20, 500),
     keeps_newest=st.booleans(),
 )
-def test_open_interest_is_whole_whichever_end_a_short_page_lacks(
-    holes: set[int], page: int, keeps_newest: bool
+def test_a_history_is_whole_whichever_end_a_short_page_lacks(
+    market: Market, endpoint: Endpoint, holes: set[int], page: int, keeps_newest: bool
 ) -> None:
-    task = open_interest_task(Timeframe.H4, BINANCE, as_of_ms=AS_OF_MS, history_candles=499)
+    tasks = {
+        Endpoint.KLINES: klines_task(Timeframe.H4, market, as_of_ms=AS_OF_MS, history_candles=180),
+        Endpoint.OPEN_INTEREST: open_interest_task(
+            Timeframe.H4, market, as_of_ms=AS_OF_MS, history_candles=499
+        ),
+    }
+    task = tasks[endpoint]
     assert task is not None
     grid = range(task.start_ms, task.end_ms + 1, H4)
     held = [time_ms for n, time_ms in enumerate(grid) if n not in holes]
+    sender = Scripted(_cut(held, page, keeps_newest))
+    fetch = fetch_klines if endpoint is Endpoint.KLINES else fetch_open_interest
+    rows: Sequence[tuple[Any, ...]] = asyncio.run(fetch(CollectionRun(sender), task))
+    assert [row[0] for row in rows] == held
+
+
+def _cut(held: Sequence[int], page: int, keeps_newest: bool) -> Callable[[Request], bytes]:
+    """An exchange that cuts its pages at one end, whatever its order."""
 
     def answer(request: Request) -> bytes:
-        query = query_of(request)
-        start_ms, end_ms = int(query["startTime"]), int(query["endTime"])
+        table, query = endpoint_table(request.exchange, request.endpoint), query_of(request)
+        start_ms, end_ms = int(query[table.start]), int(query[table.end])
         inside = [time_ms for time_ms in held if start_ms <= time_ms <= end_ms]
         return wire(request, inside[-page:] if keeps_newest else inside[:page])
 
-    rows = asyncio.run(fetch_open_interest(CollectionRun(Scripted(answer)), task))
+    return answer
+
+
+@pytest.mark.parametrize("wanted", [None, 30])
+async def test_the_newest_settlements_are_asked_for_before_there_are_enough(
+    wanted: int | None,
+) -> None:
+    newest_ms = AS_OF_MS - AS_OF_MS % (8 * HOUR_MS)
+    held = [newest_ms + 47 - n * 8 * HOUR_MS for n in range(100)][::-1]
+    task = funding_task(BYBIT, start_ms=held[0], end_ms=AS_OF_MS, interval_hours=8, wanted=wanted)
+    first = True
+
+    def answer(request: Request) -> bytes:
+        nonlocal first
+        there, first = held[:-2] if first else held, False
+        return history(there)(request)
+
+    sender = Scripted(answer)
+    rows = await fetch_funding(CollectionRun(sender), task)
     assert [row[0] for row in rows] == held
+    assert len(sender.sent) == 3  # the rest, and what may lie between
+
+
+@pytest.mark.parametrize("market", [BINANCE, BYBIT])
+async def test_a_hole_at_the_end_costs_one_request(market: Market) -> None:
+    task = klines_task(Timeframe.H1, market, as_of_ms=AS_OF_MS, history_candles=50)
+    held = range(task.start_ms, task.end_ms + 1, H1)[:-10]
+    run = CollectionRun(Scripted(history(held)))
+    assert [row.open_time_ms for row in await fetch_klines(run, task)] == list(held)
+    assert run.requests == 2
 
 
 async def test_where_everybodys_open_interest_begins_is_learned_once() -> None:

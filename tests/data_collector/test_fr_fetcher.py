@@ -1,6 +1,7 @@
 """The funding update against the simulator's truth, over real HTTP, with a clock moved by hand."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -127,6 +128,16 @@ async def test_the_first_run_brings_the_history_of_every_market(refresh: Refresh
     assert {key: s.market for key, s in update.funding.items()} == {
         m.key: m for m in refresh.markets
     }
+
+
+async def test_a_life_that_a_wrong_clock_let_begin_tomorrow_hides_no_settlement(
+    refresh: Refresh,
+) -> None:
+    ahead_ms = NOW_MS + 24 * 60 * MINUTE_MS
+    refresh.markets = [
+        replace(market, launched_ms=ahead_ms, since_ms=ahead_ms) for market in refresh.markets
+    ]
+    assert held((await refresh()).funding) == truth(refresh.simulator)
 
 
 async def test_a_second_run_asks_for_no_market(refresh: Refresh) -> None:

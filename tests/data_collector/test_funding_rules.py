@@ -6,8 +6,10 @@ from data_collector.funding_rules import (
     checked_again,
     complete_until,
     due_instants,
+    is_checked_ahead,
     may_have_settled,
     merge_newest,
+    not_checked_ahead,
     present_interval,
     still_lacking,
 )
@@ -30,6 +32,18 @@ def settled(*hours: float) -> list[FundingRow]:
 
 def series(checked_at_ms: int, interval_hours: int, *hours: float) -> FundingSeries:
     return FundingSeries(BTC, settled(*hours), interval_hours, checked_at_ms)
+
+
+def test_what_was_checked_ahead_is_complete_to_its_last_settlement() -> None:
+    now_ms = at(20)
+    in_time = series(now_ms + 5 * MINUTE_MS, 8, 8, 16)
+    assert not is_checked_ahead(in_time, now_ms)
+    assert not_checked_ahead(in_time, now_ms) is in_time
+    ahead = series(now_ms + 5 * MINUTE_MS + 1, 8, 8, 16)
+    assert is_checked_ahead(ahead, now_ms)
+    assert not_checked_ahead(ahead, now_ms) == series(at(16), 8, 8, 16)
+    assert not_checked_ahead(series(at(40), 8, 16, 24), now_ms) == series(now_ms, 8, 16, 24)
+    assert not_checked_ahead(series(at(40), 8), now_ms) == series(0, 8)
 
 
 def test_due_instants() -> None:
@@ -70,7 +84,10 @@ EIGHT_HOURLY = FundingSchedule(8, None)
         ((0,), at(8), EIGHT_HOURLY, at(8) - 1),
         ((0,), at(8, 5), EIGHT_HOURLY, at(8) - 1),
         ((0,), at(8.4), EIGHT_HOURLY, at(8) - 1),  # due and late
+        ((0,), at(8.5) - 1, EIGHT_HOURLY, at(8) - 1),
         ((0,), at(8.5), EIGHT_HOURLY, at(8.5)),  # left out: not for ever without a rate
+        ((8,), at(9, 4 * MINUTE_MS - 1), EIGHT_HOURLY, at(9) - 1),
+        ((8,), at(9, 4 * MINUTE_MS), EIGHT_HOURLY, at(9, 4 * MINUTE_MS)),
         ((8,), at(9.01), EIGHT_HOURLY, at(9) - 1),  # an interval may just have changed
         ((8,), at(9.1), EIGHT_HOURLY, at(9.1)),
         ((8,), at(9.01), None, at(9) - 1),
@@ -107,6 +124,12 @@ def test_a_market_that_cannot_have_settled_moves_on() -> None:
         ((4, 8), FundingSchedule(8, None, assumed=True), 4),
         ((0, 8), FundingSchedule(8, at(12)), 4),
         ((4, 8), FundingSchedule(8, at(16), assumed=True), 4),
+        ((12,), FundingSchedule(8, at(16), assumed=True), 4),  # by the next settlement
+        ((4, 12), FundingSchedule(8, at(16), assumed=True), 4),
+        ((15,), FundingSchedule(8, at(16), assumed=True), 1),
+        ((14, 16), FundingSchedule(8, at(24), assumed=True), 2),
+        ((0, 8), FundingSchedule(24, at(24), assumed=True), 8),
+        ((16,), FundingSchedule(8, at(8), assumed=True), 8),
         ((8,), FundingSchedule(8, at(10)), 2),
         ((), FundingSchedule(8, at(16)), 8),
         ((), FundingSchedule(8, at(12)), 4),
@@ -150,3 +173,12 @@ def test_a_left_out_settlement_lacks_only_where_its_hour_has_none() -> None:
     without_time = LeftOut(16 * HOUR_MS, "its time is not a number: x", after=True)
     found = still_lacking([of_a_wrong_minute, lacking, before, without_time], rows)
     assert found == [lacking, without_time]
+
+
+def test_a_left_out_settlement_of_unknown_time_lacks_from_the_first_kept_one_on() -> None:
+    rows = [(8 * HOUR_MS + 3, 0.1), (16 * HOUR_MS, 0.2)]
+    cause = "its time is not a number: x"
+    before, after = (LeftOut(hour * HOUR_MS, cause, after=True) for hour in (7, 8))
+    assert still_lacking([before, after], rows) == [after]
+    of_no_time = LeftOut(0, cause, after=True)
+    assert still_lacking([of_no_time], []) == [of_no_time]

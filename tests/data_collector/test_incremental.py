@@ -8,64 +8,30 @@ forms, and every document goes through its JSON, as it does when a worker is sta
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_collector import Collected, CollectionFailed, ExchangeClient, fetch_market_data
+from data_collector import Collected, CollectionFailed
 from data_collector.incremental import HOLES_PER_RUN, LEAST_OVERLAP, NULLS_PER_RUN
-from documents.building import DocumentBuilder
-from documents.reading import decode_series
 from market.markets import DEFAULT_EXCHANGES, Exchange, Market
 from market.timeframes import COLLECTED, DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
+from tests.fixtures.refreshing import H4, Documents, collect, rows_by_key, with_old_markets
 from tests.fixtures.simulated_markets import SimulatedMarkets
 from tests.fixtures.simulator import NOW_MS
 from venues.venue import Endpoint, Request
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
-H4, H8 = Timeframe.H4, Timeframe.H8
+H8 = Timeframe.H8
 HORIZON_MS = 30 * DAY_MS
-Documents = dict[Timeframe, bytes]
-
-
-async def _collect(
-    world: SimulatedMarkets,
-    markets: Sequence[Market],
-    earlier: Documents | None = None,
-    *,
-    timeframe: Timeframe = H4,
-    candles: int = 130,
-) -> tuple[Collected, Documents]:
-    """One collection over the documents that stand, and the documents it makes."""
-    builders = {made: DocumentBuilder(made, "collected") for made in timeframe.produces}
-    collected = await fetch_market_data(
-        timeframe,
-        markets,
-        cast(ExchangeClient, world),
-        lambda made, series: builders[made].add(series, {}),
-        history_candles=candles,
-        prefetched_fr_data=world.funding(),
-        previous={made: decode_series(text) for made, text in (earlier or {}).items()},
-    )
-    texts = {
-        made: builder.finish(
-            version=1, as_of_ms=world.now_ms, updated_at_ms=1, missing=collected.missing
-        )
-        for made, builder in builders.items()
-    }
-    return collected, texts
 
 
 def _asked(world: SimulatedMarkets, endpoint: Endpoint) -> list[Request]:
     return [request for request in world.sent if request.endpoint is endpoint]
-
-
-def _rows(text: bytes) -> dict[str, Any]:
-    return {f"{m['exchange']}:{m['symbol']}": m["rows"] for m in json.loads(text)["markets"]}
 
 
 # --- any history -------------------------------------------------------------------------------
@@ -132,8 +98,8 @@ async def _live_through(data: st.DataObject, *, fills: bool) -> None:
             if c.market.symbol == "OLDUSDT" or data.draw(st.integers(0, 9)) > 0
         ]
         try:
-            _, texts = await _collect(
-                world, markets, standing, timeframe=timeframe, candles=candles
+            _, texts = await collect(
+                world, standing, markets=markets, timeframe=timeframe, candles=candles
             )
         except CollectionFailed:
             continue
@@ -141,7 +107,9 @@ async def _live_through(data: st.DataObject, *, fills: bool) -> None:
             if not world.down or item.exchange is not exchange or event == "no open interest":
                 fetched_ms[item.key] = world.now_ms
         if not world.down:
-            cold, expected = await _collect(world, markets, timeframe=timeframe, candles=candles)
+            cold, expected = await collect(
+                world, markets=markets, timeframe=timeframe, candles=candles
+            )
             assert texts == expected, _difference(texts, expected)
             assert cold.refreshed == 0
         if event == "killed":  # between the two documents
@@ -152,7 +120,7 @@ async def _live_through(data: st.DataObject, *, fills: bool) -> None:
 def _difference(ours: Documents, theirs: Documents) -> str:
     found = []
     for made in theirs:
-        mine, cold = _rows(ours[made]), _rows(theirs[made])
+        mine, cold = rows_by_key(ours[made]), rows_by_key(theirs[made])
         for key in mine.keys() | cold.keys():
             rows = zip(mine.get(key, []), cold.get(key, []), strict=False)
             first = next((pair for pair in rows if pair[0] != pair[1]), None)
@@ -167,11 +135,7 @@ def _difference(ours: Documents, theirs: Documents) -> str:
 @pytest.fixture
 def world() -> SimulatedMarkets:
     """Two old markets on each exchange that lack nothing; their day's moment is not near."""
-    world = SimulatedMarkets(1, perfect=True)
-    for exchange in DEFAULT_EXCHANGES:
-        for name in ("OLD", "OTHER"):
-            world.add(exchange, name, NOW_MS - 2000 * DAY_MS)
-    return world
+    return with_old_markets(SimulatedMarkets(1, perfect=True))
 
 
 def _markets(world: SimulatedMarkets) -> list[Market]:
@@ -195,9 +159,9 @@ async def _refresh(
 ) -> tuple[Collected, Documents]:
     """A refresh that must give what a cold collection gives; `sent` holds what it asked."""
     world.sent.clear()
-    collected, texts = await _collect(world, _markets(world), standing, **wishes)
+    collected, texts = await collect(world, standing, **wishes)
     sent = list(world.sent)
-    _, expected = await _collect(world, _markets(world), **wishes)
+    _, expected = await collect(world, **wishes)
     world.sent = sent
     assert texts == expected, _difference(texts, expected)
     return collected, texts
@@ -207,7 +171,7 @@ async def _refresh(
 async def test_a_minute_later_next_to_nothing_is_asked(
     world: SimulatedMarkets, timeframe: Timeframe
 ) -> None:
-    _, standing = await _collect(world, _markets(world), timeframe=timeframe, candles=499)
+    _, standing = await collect(world, timeframe=timeframe, candles=499)
     world.now_ms += MINUTE_MS
     collected, _ = await _refresh(world, standing, timeframe=timeframe, candles=499)
     asked = _asked(world, Endpoint.KLINES)
@@ -219,18 +183,30 @@ async def test_a_minute_later_next_to_nothing_is_asked(
 
 async def test_a_young_market_is_not_asked_for_what_was_before_it(world: SimulatedMarkets) -> None:
     young = world.add(BYBIT, "YOUNG", NOW_MS - 9 * H4.interval_ms)
-    _, standing = await _collect(world, _markets(world))
+    _, standing = await collect(world)
     world.now_ms += MINUTE_MS
     await _refresh(world, standing)
     assert [r.symbol for r in _asked(world, Endpoint.KLINES)].count(young.symbol) == 1
     # Nor, each time, for the open interest at the beginning of the candle in which it was listed.
-    assert _rows(standing[H4])[young.key][0][7] is None
+    assert rows_by_key(standing[H4])[young.key][0][7] is None
     assert _asked(world, Endpoint.OPEN_INTEREST) == []
+
+
+async def test_a_life_that_a_wrong_clock_let_begin_tomorrow_hides_no_row(
+    world: SimulatedMarkets,
+) -> None:
+    markets = _markets(world)
+    _, expected = await collect(world, markets=markets)
+    ahead_ms = world.now_ms + DAY_MS
+    wrong = [replace(market, launched_ms=ahead_ms, since_ms=ahead_ms) for market in markets]
+    collected, found = await collect(world, markets=wrong)
+    assert collected.missing == [] and rows_by_key(found[H4]) == rows_by_key(expected[H4])
+    assert all(len(rows) > 100 for rows in rows_by_key(found[H4]).values())
 
 
 async def test_more_candles_than_the_cheapest_request_brings(world: SimulatedMarkets) -> None:
     timeframe = Timeframe.M5
-    _, standing = await _collect(world, _markets(world), timeframe=timeframe, candles=499)
+    _, standing = await collect(world, timeframe=timeframe, candles=499)
     world.now_ms += 200 * timeframe.interval_ms
     collected, _ = await _refresh(world, standing, timeframe=timeframe, candles=499)
     weights = {r.weight for r in _asked(world, Endpoint.KLINES) if r.exchange is BINANCE}
@@ -246,7 +222,7 @@ async def test_late_open_interest_is_asked_for_until_it_is_there(
     opened_ms = H4.floor(NOW_MS) + H4.interval_ms
     world.now_ms = opened_ms + 5 * MINUTE_MS
     late = "bybit:OLDUSDT"
-    _, standing = await _collect(world, _markets(world))
+    _, standing = await collect(world)
     standing = {made: _without(text, late, opened_ms, column=7) for made, text in standing.items()}
     world.now_ms += MINUTE_MS
     _, standing = await _refresh(world, standing)
@@ -261,7 +237,7 @@ async def test_late_open_interest_is_asked_for_until_it_is_there(
         for made, text in standing.items()
     }
     world.sent.clear()
-    await _collect(world, _markets(world), standing)
+    await collect(world, standing)
     assert _asked(world, Endpoint.OPEN_INTEREST) == []
 
 
@@ -272,12 +248,12 @@ async def test_what_could_not_be_had_is_asked_for_again(
     monkeypatch.setattr("data_collector.incremental.NULLS_PER_RUN", 0)
     # Open interest fails in a cold run; then, perhaps, everything of that exchange in another.
     world.down = {(BYBIT, Endpoint.OPEN_INTEREST)}
-    _, standing = await _collect(world, _markets(world))
-    assert all(row[7] is None for row in _rows(standing[H4])["bybit:OLDUSDT"])
+    _, standing = await collect(world)
+    assert all(row[7] is None for row in rows_by_key(standing[H4])["bybit:OLDUSDT"])
     world.now_ms += MINUTE_MS
     if part is Endpoint.KLINES:
         world.down = {(BYBIT, part)}
-        collected, standing = await _collect(world, _markets(world), standing)
+        collected, standing = await collect(world, standing)
         assert collected.carried_over == 2
         world.now_ms += MINUTE_MS
     world.down = set()
@@ -287,7 +263,7 @@ async def test_what_could_not_be_had_is_asked_for_again(
 
 
 async def test_a_correction_is_found_replaced_and_counted(world: SimulatedMarkets) -> None:
-    _, standing = await _collect(world, _markets(world), candles=300)
+    _, standing = await collect(world, candles=300)
     key = "binance:OTHERUSDT"
     old_ms = H4.last_closed_open_time(NOW_MS) - 90 * H4.interval_ms
     # The older one is not asked for, but comes with the whole market.
@@ -299,7 +275,7 @@ async def test_a_correction_is_found_replaced_and_counted(world: SimulatedMarket
 
 
 async def test_a_candle_that_is_gone_is_a_correction(world: SimulatedMarkets) -> None:
-    _, standing = await _collect(world, _markets(world))
+    _, standing = await collect(world)
     contract = world.contracts["bybit:OLDUSDT"]
     contract.listed_ms = NOW_MS - 20 * H4.interval_ms
     collected, _ = await _refresh(world, standing)
@@ -307,7 +283,7 @@ async def test_a_candle_that_is_gone_is_a_correction(world: SimulatedMarkets) ->
 
 
 async def test_open_interest_that_differs_is_fetched_anew(world: SimulatedMarkets) -> None:
-    _, standing = await _collect(world, _markets(world))
+    _, standing = await collect(world)
     key, step_ms = "bybit:OLDUSDT", H4.interval_ms
     document = json.loads(standing[H4])
     market = next(m for m in document["markets"] if f"{m['exchange']}:{m['symbol']}" == key)
@@ -326,7 +302,7 @@ async def test_holes_are_filled_in_a_few_markets_at_a_time(world: SimulatedMarke
     holes, nulls = 2 * HOLES_PER_RUN + 1, 2 * NULLS_PER_RUN + 1
     for number in range(holes + nulls):
         world.add(BINANCE, f"X{number}", NOW_MS - 2000 * DAY_MS)
-    _, standing = await _collect(world, _markets(world), **few)
+    _, standing = await collect(world, **few)
     first_ms = hour.window_start(NOW_MS, 120)
     for number in range(holes + nulls):
         # A candle in the middle or the first of all, or its open interest.
@@ -337,19 +313,19 @@ async def test_holes_are_filled_in_a_few_markets_at_a_time(world: SimulatedMarke
     for _ in range(4):
         world.now_ms += 1000
         world.sent.clear()
-        _, standing = await _collect(world, _markets(world), standing, **few)
+        _, standing = await collect(world, standing, **few)
         whole = sum(request.weight > 1 for request in _asked(world, Endpoint.KLINES))
         # A candle that fills a hole needs its open interest.
         snapshots = len(_asked(world, Endpoint.OPEN_INTEREST)) - whole
         filled.append((whole, snapshots))
     both = (HOLES_PER_RUN, NULLS_PER_RUN)
     assert filled == [both, both, (1, 1), (0, 0)]
-    _, expected = await _collect(world, _markets(world), **few)
+    _, expected = await collect(world, **few)
     assert standing == expected
 
 
 async def test_sums_keep_the_digits_that_floats_of_4h_do_not_hold(world: SimulatedMarkets) -> None:
-    _, standing = await _collect(world, _markets(world), candles=499)
+    _, standing = await collect(world, candles=499)
     world.now_ms += 3 * H4.interval_ms
     collected, _ = await _refresh(world, standing, candles=499)
     assert collected.refreshed == 4
@@ -357,9 +333,9 @@ async def test_sums_keep_the_digits_that_floats_of_4h_do_not_hold(world: Simulat
 
 @pytest.mark.parametrize("fault", ["absent", "older", "other"])
 async def test_two_documents_that_disagree_are_no_base(world: SimulatedMarkets, fault: str) -> None:
-    _, standing = await _collect(world, _markets(world), candles=300)
+    _, standing = await collect(world, candles=300)
     world.now_ms += 110 * H4.interval_ms
-    _, later = await _collect(world, _markets(world), candles=300)
+    _, later = await collect(world, candles=300)
     world.now_ms += MINUTE_MS
     if fault == "absent":
         del later[H8]
@@ -375,7 +351,7 @@ async def test_two_documents_that_disagree_are_no_base(world: SimulatedMarkets, 
 
 async def test_a_longer_history_is_fetched_whole(world: SimulatedMarkets) -> None:
     world.add(BINANCE, "YOUNG", NOW_MS - 120 * H4.interval_ms, tells=False)
-    _, standing = await _collect(world, _markets(world), candles=110)
+    _, standing = await collect(world, candles=110)
     world.now_ms += MINUTE_MS
     collected, standing = await _refresh(world, standing, candles=300)
     assert collected.refreshed == 0
@@ -383,9 +359,9 @@ async def test_a_longer_history_is_fetched_whole(world: SimulatedMarkets) -> Non
     collected, standing = await _refresh(world, standing, candles=300)
     assert collected.refreshed == 5
     # A market that was carried over meanwhile still has the short one.
-    _, short = await _collect(world, _markets(world), candles=110)
+    _, short = await collect(world, candles=110)
     world.down = {(BINANCE, Endpoint.KLINES)}
-    _, standing = await _collect(world, _markets(world), short, candles=300)
+    _, standing = await collect(world, short, candles=300)
     world.down = set()
     collected, _ = await _refresh(world, standing, candles=300)
     assert collected.refreshed == 2
@@ -394,7 +370,7 @@ async def test_a_longer_history_is_fetched_whole(world: SimulatedMarkets) -> Non
 async def test_once_a_day_all_candles_are_fetched_but_no_known_snapshot(
     world: SimulatedMarkets,
 ) -> None:
-    _, standing = await _collect(world, _markets(world), candles=300)
+    _, standing = await collect(world, candles=300)
     key = "binance:OLDUSDT"
     old_ms = H4.window_start(NOW_MS, 300) + 40 * H4.interval_ms
     world.corrected[key, old_ms] += 1  # older than what is asked for again
@@ -402,7 +378,7 @@ async def test_once_a_day_all_candles_are_fetched_but_no_known_snapshot(
     for _ in range(24):
         world.now_ms += HOUR_MS
         world.sent.clear()
-        _, standing = await _collect(world, _markets(world), standing, candles=300)
+        _, standing = await collect(world, standing, candles=300)
         whole += sum(r.weight > 1 for r in _asked(world, Endpoint.KLINES))
         long = [
             r for r in _asked(world, Endpoint.OPEN_INTEREST) if "limit=1&" not in f"{r.target}&"
@@ -410,13 +386,13 @@ async def test_once_a_day_all_candles_are_fetched_but_no_known_snapshot(
         # What is corrected is fetched anew in all its parts.
         assert {f"{r.exchange}:{r.symbol}" for r in long} <= {key}
     assert whole == 2 + 1  # once for each market, and what is corrected is asked twice
-    _, expected = await _collect(world, _markets(world), candles=300)
+    _, expected = await collect(world, candles=300)
     assert standing == expected
 
 
 @pytest.mark.parametrize("fault", ["unreadable", "off the grid", "from the future", "unsettled"])
 async def test_what_cannot_be_trusted_is_no_base(world: SimulatedMarkets, fault: str) -> None:
-    _, standing = await _collect(world, _markets(world))
+    _, standing = await collect(world)
     if fault == "unreadable":
         standing[H4] = standing[H4].replace(b',"rows":[[1', b',"rows":[["x",1')
     elif fault == "off the grid":
@@ -435,7 +411,7 @@ async def test_what_cannot_be_trusted_is_no_base(world: SimulatedMarkets, fault:
 async def test_a_candle_that_has_just_closed_may_still_change(world: SimulatedMarkets) -> None:
     closed_ms = H4.floor(NOW_MS)
     world.now_ms = closed_ms + H4.interval_ms + 2000
-    _, standing = await _collect(world, _markets(world))
+    _, standing = await collect(world)
     world.corrected["binance:OLDUSDT", closed_ms] += 1
     world.now_ms += MINUTE_MS
     collected, standing = await _refresh(world, standing)

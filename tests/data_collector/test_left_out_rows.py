@@ -3,28 +3,31 @@
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from data_collector import Collected, CollectionFailed, ExchangeClient, fetch_market_data
-from documents.building import DocumentBuilder
-from documents.reading import decode_series
-from market.markets import DEFAULT_EXCHANGES, Exchange, Market
-from market.timeframes import DAY_MS, MINUTE_MS, Timeframe
+from data_collector import CollectionFailed
+from market.markets import Exchange
+from market.timeframes import MINUTE_MS, Timeframe
+from tests.fixtures.refreshing import (
+    CANDLES,
+    CLOSED_MS,
+    H4,
+    collect,
+    rows_by_key,
+    with_old_markets,
+)
 from tests.fixtures.simulated_markets import Contract, SimulatedMarkets
 from tests.fixtures.simulator import NOW_MS
 from venues.venue import Endpoint
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
-H4, H8 = Timeframe.H4, Timeframe.H8
+H8 = Timeframe.H8
 STEP_MS = H4.interval_ms
-CANDLES = 130
-CLOSED_MS = H4.last_closed_open_time(NOW_MS)
 OLD_MS = CLOSED_MS - 110 * STEP_MS  # a refresh does not ask for it
 RECENT_MS = CLOSED_MS - 5 * STEP_MS  # a refresh asks for it
 Spoil = Callable[[Any], Any]
-Documents = dict[Timeframe, bytes]
 
 
 @dataclass
@@ -58,11 +61,7 @@ def negative(row: Any) -> Any:
 
 @pytest.fixture
 def world() -> Spoiling:
-    world = Spoiling(1, perfect=True)
-    for exchange in DEFAULT_EXCHANGES:
-        for name in ("OLD", "OTHER"):
-            world.add(exchange, name, NOW_MS - 2000 * DAY_MS)
-    return world
+    return with_old_markets(Spoiling(1, perfect=True))
 
 
 @pytest.fixture
@@ -77,31 +76,8 @@ def _short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("data_collector.retries.BACKOFF_S", 0.0)
 
 
-async def _collect(
-    world: Spoiling, earlier: Documents | None = None
-) -> tuple[Collected, Documents]:
-    markets: list[Market] = [contract.market for contract in world.contracts.values()]
-    builders = {made: DocumentBuilder(made, "collected") for made in H4.produces}
-    collected = await fetch_market_data(
-        H4,
-        markets,
-        cast(ExchangeClient, world),
-        lambda made, series: builders[made].add(series, {}),
-        history_candles=CANDLES,
-        prefetched_fr_data=world.funding(),
-        previous={made: decode_series(text) for made, text in (earlier or {}).items()},
-    )
-    return collected, {
-        made: builder.finish(
-            version=1, as_of_ms=world.now_ms, updated_at_ms=1, missing=collected.missing
-        )
-        for made, builder in builders.items()
-    }
-
-
 def times(text: bytes, key: str) -> list[int]:
-    markets = {f"{m['exchange']}:{m['symbol']}": m for m in json.loads(text)["markets"]}
-    return [row[0] for row in markets[key]["rows"]]
+    return [row[0] for row in rows_by_key(text)[key]]
 
 
 def told(text: bytes, part: str = "klines") -> list[str]:
@@ -126,14 +102,14 @@ IMPOSSIBLE = "impossible prices (high < low, or <= 0)"
 @pytest.mark.parametrize("hole_ms", [OLD_MS, RECENT_MS, CLOSED_MS, H4.floor(NOW_MS)])
 async def test_a_refresh_tells_what_a_cold_collection_tells(world: Spoiling, hole_ms: int) -> None:
     world.candles = {(key, hole_ms): zeros for key in KEYS}
-    _, standing = await _collect(world)
+    _, standing = await collect(world)
     for later_ms in (MINUTE_MS, STEP_MS, 3 * STEP_MS):
         world.now_ms += later_ms
         world.sent.clear()
-        collected, refreshed = await _collect(world, standing)
+        collected, refreshed = await collect(world, standing)
         assert all(request.weight == 1 for request in world.sent)
         assert (collected.refreshed, collected.corrected, collected.carried_over) == (4, 0, 0)
-        _, cold = await _collect(world)
+        _, cold = await collect(world)
         assert refreshed == cold
         for key in KEYS:
             expected = [at for at in window(world.now_ms) if at != hole_ms]
@@ -146,27 +122,27 @@ async def test_a_refresh_tells_what_a_cold_collection_tells(world: Spoiling, hol
 @pytest.mark.usefixtures("_nothing_again")
 async def test_a_hole_is_told_as_long_as_it_lies_in_the_window(world: Spoiling) -> None:
     world.candles = {(key, OLD_MS): zeros for key in KEYS}
-    _, standing = await _collect(world)
+    _, standing = await collect(world)
     world.now_ms += (CANDLES - 112) * STEP_MS
     assert min(window(world.now_ms)) == OLD_MS
-    collected, standing = await _collect(world, standing)
+    collected, standing = await collect(world, standing)
     assert collected.refreshed == 4
     assert len(told(standing[H4])) == 2
     world.now_ms += STEP_MS
-    collected, standing = await _collect(world, standing)
+    collected, standing = await collect(world, standing)
     assert collected.refreshed == 4
     assert told(standing[H4]) == []
 
 
 async def test_a_correction_by_the_exchange_arrives(world: Spoiling) -> None:
     world.candles = {(key, OLD_MS): zeros for key in KEYS}
-    _, standing = await _collect(world)
+    _, standing = await collect(world)
     world.now_ms += MINUTE_MS
-    _, standing = await _collect(world, standing)
+    _, standing = await collect(world, standing)
     assert len(told(standing[H4])) == 2
     world.candles = {}
     world.now_ms += MINUTE_MS
-    collected, standing = await _collect(world, standing)
+    collected, standing = await collect(world, standing)
     assert collected.corrected == 0
     assert told(standing[H4]) == []
     assert times(standing[H4], KEYS[0]) == list(window(world.now_ms))
@@ -174,11 +150,11 @@ async def test_a_correction_by_the_exchange_arrives(world: Spoiling) -> None:
 
 @pytest.mark.usefixtures("_nothing_again")
 async def test_a_known_row_that_cannot_be_any_more_is_corrected_once(world: Spoiling) -> None:
-    _, standing = await _collect(world)
+    _, standing = await collect(world)
     world.candles = {(KEYS[0], RECENT_MS): zeros}
     for corrected in (1, 0, 0):
         world.now_ms += MINUTE_MS
-        collected, standing = await _collect(world, standing)
+        collected, standing = await collect(world, standing)
         assert collected.corrected == corrected
         assert told(standing[H4]) == [f"{KEYS[0]} row at {RECENT_MS} left out: {IMPOSSIBLE}"]
 
@@ -188,7 +164,7 @@ async def test_at_most_twenty_rows_of_a_market_are_named(world: Spoiling) -> Non
     holes = [CLOSED_MS - n * STEP_MS for n in range(2, 102, 2)]
     world.candles = {(KEYS[0], at): zeros for at in holes[1:]}
     world.candles[KEYS[0], holes[0]] = no_time
-    _, standing = await _collect(world)
+    _, standing = await collect(world)
     for _ in range(2):
         reasons = told(standing[H4])
         assert f"{KEYS[0]} and 30 more, up to {holes[20]}" in reasons
@@ -200,7 +176,7 @@ async def test_at_most_twenty_rows_of_a_market_are_named(world: Spoiling) -> Non
         assert len(reasons) == 21
         assert times(standing[H4], KEYS[0]) == [at for at in window(NOW_MS) if at not in holes]
         world.now_ms += MINUTE_MS
-        collected, standing = await _collect(world, standing)
+        collected, standing = await collect(world, standing)
         assert (collected.refreshed, collected.corrected) == (4, 0)
 
 
@@ -209,10 +185,10 @@ async def test_a_market_all_of_whose_rows_cannot_be_keeps_its_earlier_ones(
     world: Spoiling, key: str
 ) -> None:
     world.candles = {(key, OLD_MS): zeros}
-    _, before = await _collect(world)
+    _, before = await collect(world)
     world.now_ms += MINUTE_MS
     world.candles = {(key, at): zeros for at in window(world.now_ms)}
-    collected, after = await _collect(world, before)
+    collected, after = await collect(world, before)
     assert (collected.markets, collected.carried_over) == (3, 1)
     failed, hole = sorted(told(after[H4]), key=lambda reason: "row at" in reason[:30])
     assert "none of its " in failed
@@ -220,7 +196,7 @@ async def test_a_market_all_of_whose_rows_cannot_be_keeps_its_earlier_ones(
     assert hole == f"{key} row at {OLD_MS} left out: {IMPOSSIBLE}"
     assert times(after[H4], key) == times(before[H4], key)
     world.candles = {}
-    collected, healed = await _collect(world, after)
+    collected, healed = await collect(world, after)
     assert (collected.markets, collected.carried_over) == (4, 0)
     assert told(healed[H4]) == []
 
@@ -230,14 +206,14 @@ async def test_the_only_row_of_a_new_market_cannot_be(world: Spoiling) -> None:
     young = world.add(BINANCE, "YOUNG", NOW_MS - MINUTE_MS)
     world.candles = {(young.key, H4.floor(NOW_MS)): zeros}
     with pytest.raises(CollectionFailed, match="none of the 1 rows is valid"):
-        await _collect(world)
+        await collect(world)
 
 
 @pytest.mark.usefixtures("_nothing_again")
 @pytest.mark.parametrize("hole_ms", [OLD_MS, RECENT_MS])
 async def test_a_snapshot_that_cannot_be_is_null_and_told(world: Spoiling, hole_ms: int) -> None:
     world.snapshots = {(key, hole_ms): negative for key in KEYS}
-    _, standing = await _collect(world)
+    _, standing = await collect(world)
     reason = f"row at {hole_ms} left out: open interest is negative or not a number: -1.0"
     for _ in range(2):
         assert told(standing[H4], "open_interest") == [f"{key} {reason}" for key in KEYS]
@@ -248,17 +224,17 @@ async def test_a_snapshot_that_cannot_be_is_null_and_told(world: Spoiling, hole_
             assert nulls == [hole_ms] * spoilt
         world.now_ms += MINUTE_MS
         world.sent.clear()
-        collected, standing = await _collect(world, standing)
+        collected, standing = await collect(world, standing)
         assert collected.corrected == 0
         assert not [r for r in world.sent if r.endpoint is Endpoint.OPEN_INTEREST]
 
 
 async def test_a_corrected_snapshot_arrives(world: Spoiling) -> None:
     world.snapshots = {(key, OLD_MS): negative for key in KEYS}
-    _, standing = await _collect(world)
+    _, standing = await collect(world)
     world.snapshots = {}
     world.now_ms += MINUTE_MS
-    collected, standing = await _collect(world, standing)
+    collected, standing = await collect(world, standing)
     assert (collected.refreshed, collected.corrected) == (4, 0)
     assert told(standing[H4], "open_interest") == []
 
@@ -273,11 +249,11 @@ async def test_a_snapshot_that_has_come_is_told_no_longer(
         return {**negative(row), "timestamp": stamp}
 
     world.snapshots = {(key, OLD_MS): odd}
-    _, documents = await _collect(world)
+    _, documents = await collect(world)
     assert len(told(documents[H4], "open_interest")) == 1
     world.snapshots.clear()
     for _ in range(2):  # the second one asks only for what is new
         world.now_ms += STEP_MS
-        _, documents = await _collect(world, documents)
+        _, documents = await collect(world, documents)
     assert told(documents[H4], "open_interest") == []
-    assert documents == (await _collect(world))[1]
+    assert documents == (await collect(world))[1]

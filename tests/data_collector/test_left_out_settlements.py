@@ -111,6 +111,47 @@ def two_stamps(row: Any) -> list[Any]:
     return [row, {**row, name: row[name] + 7, "fundingRate": "0.5"}]
 
 
+@pytest.mark.parametrize("market", MARKETS, ids=lambda market: market.exchange)
+@pytest.mark.parametrize("first_run", [True, False])
+async def test_the_newest_is_asked_for_again_before_the_next_one(
+    market: Market, first_run: bool
+) -> None:
+    """Its rate is the one in force, and the next settlement is hours away."""
+    exchange = Settling(market)
+    book: FundingByMarket = {}
+    if not first_run:
+        exchange.now_ms -= H8_MS
+        book = (await exchange.update({})).funding
+        exchange.now_ms += H8_MS
+    exchange.sent[LAST_MS] = two_stamps
+    for later_ms in (0, HOUR_MS // 2, HOUR_MS):  # long after it is overdue
+        exchange.now_ms = NOW_MS + later_ms
+        update = await exchange.update(book)
+        book = update.funding
+        (lack,) = update.missing
+        assert lack.reason == f"row at {LAST_MS} left out: two different rows for this instant"
+        assert rates(book[market.key], LAST_MS) == [None]
+    exchange.sent.clear()
+    exchange.now_ms += 1
+    update = await exchange.update(book)
+    assert update.missing == []
+    assert rates(update.funding[market.key], LAST_MS) == [LAST_MS % 997 / 1e6]
+    exchange.sender.sent.clear()
+    await exchange.update(update.funding)
+    assert Endpoint.FUNDING not in {request.endpoint for request in exchange.sender.sent}
+
+
+@pytest.mark.parametrize("market", MARKETS, ids=lambda market: market.exchange)
+async def test_an_older_one_costs_no_request_before_the_next_settlement(market: Market) -> None:
+    exchange = Settling(market)
+    exchange.rates[LAST_MS - H8_MS] = ""
+    book = (await exchange.update({})).funding
+    exchange.sender.sent.clear()
+    exchange.now_ms += HOUR_MS
+    assert len((await exchange.update(book)).missing) == 1
+    assert Endpoint.FUNDING not in {request.endpoint for request in exchange.sender.sent}
+
+
 ODDITIES: dict[str, Callable[[Any], list[Any]]] = {
     "two different rows for this instant": two_stamps,
     "a settlement of another symbol: blank": lambda row: [{**row, "symbol": None}],
@@ -203,6 +244,44 @@ def test_no_earlier_rate_is_in_force_after_one_that_was_left_out(after: bool) ->
     )
     assert [row[8] for row in merged.rows] == [0.003] * 2 + [0.002] * 2 + [None] * 2 + [0.0] * 2
     assert not merged.funding_outdated  # another update brings nothing
+
+
+@pytest.mark.parametrize("late_ms", [0, 7])
+async def test_pages_of_all_symbols_that_disagree_are_left_to_the_market_itself(
+    late_ms: int,
+) -> None:
+    markets = [Market(Exchange.BINANCE, f"X{n}USDT", f"X{n}", "USDT") for n in range(12)]
+    settled_ms, pages = LAST_MS + H8_MS, 0
+
+    def answer(request: Request) -> bytes:
+        nonlocal pages
+        if request.endpoint is Endpoint.TIME:
+            return json.dumps({"serverTime": NOW_MS + H8_MS}).encode()
+        if request.endpoint is not Endpoint.FUNDING:
+            entry = {"nextFundingTime": settled_ms + H8_MS, "fundingIntervalHours": 8}
+            return json.dumps([{"symbol": each.symbol, **entry} for each in markets]).encode()
+        pages += request.symbol is None
+        rows = [
+            {"symbol": each.symbol, "fundingTime": settled_ms, "fundingRate": "0.001"}
+            for each in markets
+            if request.symbol in (None, each.symbol)
+        ]
+        if request.symbol is None and pages > 1:
+            rows[3] |= {"fundingTime": settled_ms + late_ms, "fundingRate": "0.5"}
+        return json.dumps(rows).encode()
+
+    before = [(LAST_MS, 0.002)]
+    known = {each.key: FundingSeries(each, before, 8, NOW_MS) for each in markets}
+    sender = Scripted(answer)
+    update = await run_fr_update_process(
+        sender, markets, known, funding_history=9, on_progress=lambda done, total: None
+    )
+    assert pages == 2
+    asked = [request.symbol for request in sender.sent if request.endpoint is Endpoint.FUNDING]
+    assert asked == [None, None, "X3USDT"]
+    assert {tuple(series.rows) for series in update.funding.values()} == {
+        (*before, (settled_ms, 0.001))
+    }
 
 
 async def test_of_all_symbols_only_settlements_of_the_time_asked_for_count() -> None:

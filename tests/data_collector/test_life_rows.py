@@ -91,6 +91,19 @@ def test_quiet_candles_after_the_launch_are_its_own() -> None:
     assert first(market(T0 + H4), run(range(1), 5.0) | run(range(1, 40), 0.0)) == 0
 
 
+def test_a_whole_day_divides_and_the_smallest_volume_is_trade() -> None:
+    assert first(market(LAUNCH), run(range(40), 0.5)) == 0
+    for quiet, kept in ((6, 12), (5, 0)):  # candles without trade: a whole day, and less
+        volumes = run(range(6), 5.0) | run(range(6, 6 + quiet), 0.0)
+        assert first(market(LAUNCH), volumes | run(range(6 + quiet, 40), 5.0)) == kept
+    for quiet, kept in ((6, 6), (5, 0), (2, 0)):  # before any trade
+        volumes = run(range(quiet), 0.0) | run(range(quiet, 40), 5.0)
+        assert first(market(LAUNCH), volumes) == kept
+    # A single traded candle less than a day before the launch.
+    alone = run(range(6), 5.0) | run(range(6, 14), 0.0) | run([14], 5.0) | run(range(15, 20), 0.0)
+    assert first(market(LAUNCH), alone | run(range(20, 40), 5.0)) == 14
+
+
 def test_daily_candles() -> None:
     launch = T0 + 5 * DAY + HOUR
     traded, flat = run(range(5), 5.0), run(range(3, 5), 0.0)
@@ -105,6 +118,8 @@ def test_the_beginning_for_snapshots_and_settlements() -> None:
     assert begin_of_life(market(LAUNCH), T0 + 30 * H4, H4) == LAUNCH
     # A launch that is told late says nothing.
     assert begin_of_life(market(LAUNCH), T0 + 19 * H4, H4) == 0
+    assert begin_of_life(market(T0 + H4), T0, H4) == 0
+    assert begin_of_life(market(T0 + H4 - 1), T0, H4) == T0 + H4 - 1
 
 
 def candles(numbers: Sequence[int], volume: float) -> Candles:
@@ -132,6 +147,19 @@ def test_fetched_candles_of_before_go_and_reused_rows_of_before_forbid_reuse() -
     assert is_of_life(one, Rows.of(()), H4)
 
 
+@pytest.mark.parametrize("begin_ms", [T0 + H4, T0 + H4 + HOUR])
+@pytest.mark.parametrize("known", [True, False], ids=["known", "by its launch"])
+def test_the_first_candle_alone_may_be_of_before(begin_ms: int, known: bool) -> None:
+    one = market(begin_ms, begin_ms if known else 0)
+    kept = candles_of_life(one, Rows.of(()), candles(range(4), 0.0), H4)
+    assert kept is not None
+    assert [candle[0] for candle in kept] == [T0 + n * H4 for n in range(1, 4)]
+    assert is_of_life(one, Rows.of(rows(range(4), 0.0)), H4) is False
+    assert is_of_life(one, Rows.of(rows(range(1, 4), 0.0)), H4) is True
+    traded = Rows.of(rows(range(4), 5.0))
+    assert is_of_life(one, traded, H4) is not known
+
+
 def test_carried_over_rows_have_nothing_of_before() -> None:
     one = market(LAUNCH, LAUNCH)
     kept = list(rows_of_life(one, Rows.of(rows(range(40), 5.0)), H4, H4))
@@ -140,6 +168,12 @@ def test_carried_over_rows_have_nothing_of_before() -> None:
     # settled before may be in force for eight hours.
     assert [row[7] for row in kept[:3]] == [None, 7.0, 7.0]
     assert [row[8] for row in kept[:4]] == [None, None, 0.0001, 0.0001]
+    # What opens at the very beginning is its own, except for the rate.
+    at_once = market(T0 + 20 * H4, T0 + 20 * H4)
+    kept = list(rows_of_life(at_once, Rows.of(rows(range(40), 5.0)), H4, H4))
+    assert [row[7] for row in kept[:2]] == [7.0, 7.0]
+    assert [row[8] for row in kept[:3]] == [None, None, 0.0001]
+    assert list(rows_of_life(one, Rows.of(rows(range(20), 5.0)), H4, H4)) == []
     # Rows that are all of this life are left as they are.
     ours = Rows.of(rows(range(20, 40), 5.0))
     assert rows_of_life(one, ours, H4, H4) is ours
@@ -161,6 +195,18 @@ def test_a_longer_row_made_of_two_lives_is_left_out(begin_ms: int, first_kept: i
     assert kept.times[0] == T0 + first_kept * H8
 
 
+def test_a_longer_row_is_left_out_by_a_launch_that_is_first_seen() -> None:
+    quiet, traded = rows(range(11), 0.0, H8), rows(range(11, 20), 5.0, H8)
+    kept = rows_of_life(market(T0 + 21 * H4), Rows.of(quiet + traded), H8, H4)
+    assert kept.times[0] == T0 + 11 * H8
+    # One that was traded and ended with the launch is its own, as the launch is told late.
+    quiet, traded = rows(range(4), 0.0, H8), rows(range(4, 8), 5.0, H8)
+    kept = rows_of_life(market(T0 + 5 * H8), Rows.of(quiet + traded), H8, H4)
+    assert list(kept) == traded
+    last = rows_of_life(market(T0 + 5 * H8), Rows.of(quiet + traded[:1]), H8, H4)
+    assert list(last) == traded[:1]
+
+
 def test_settlements_of_before_go() -> None:
     settled = [(T0 + n * H8 + 3, 0.0001 * n) for n in range(10)]
     left_out = [LeftOut(T0 + 2 * H8, "odd"), LeftOut(T0 + 8 * H8, "odd")]
@@ -169,5 +215,9 @@ def test_settlements_of_before_go() -> None:
     kept = settlements_of_life(series, T0 + 4 * H8)
     assert (list(kept.rows), list(kept.left_out)) == (settled[5:], left_out[1:])
     assert list(settlements_of_life(series, T0 + 4 * H8 - 1).rows) == settled[4:]
+    kept = settlements_of_life(series, T0)
+    assert (list(kept.rows), list(kept.left_out)) == (settled[1:], left_out)
+    assert list(settlements_of_life(series, T0 + 2 * H8).left_out) == left_out[1:]
+    assert list(settlements_of_life(series, T0 + 2 * H8 - 1).left_out) == left_out
     assert settlements_of_life(series, 0) is series
     assert settlements_of_life(series, T0 - HOUR) is series

@@ -8,6 +8,7 @@ import pytest
 from data_collector.listings import fetch_instruments
 from data_collector.run import CollectionRun
 from market.markets import Exchange
+from market.unread_entries import LISTED_TWICE, UnreadEntry
 from tests.fixtures.scripted import Scripted
 
 LAUNCHED_MS = 1_600_000_000_000
@@ -30,7 +31,7 @@ async def test_a_symbol_listed_as_two_different_contracts_is_unread(exchange: Ex
     names = ["AUSDT", "BUSDT", "AUSDT", "BUSDT", "CUSDT"]
     launches = [LAUNCHED_MS, LAUNCHED_MS, LAUNCHED_MS + 9, LAUNCHED_MS, LAUNCHED_MS]
     sender = Scripted(lambda request: listed(exchange, list(zip(names, launches, strict=True))))
-    unread: set[str] = set()
+    unread: list[UnreadEntry] = []
     found = await fetch_instruments(CollectionRun(sender), exchange, quote="USDT", unread=unread)
     assert [instrument.market.symbol for instrument in found] == ["BUSDT", "CUSDT"]
-    assert unread == {"AUSDT"}
+    assert unread == [UnreadEntry("AUSDT", LISTED_TWICE, expected=True)]

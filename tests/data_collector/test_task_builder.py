@@ -84,7 +84,8 @@ def test_a_snapshot_that_may_not_be_out_yet_is_not_waited_for() -> None:
         return task.newest_ms - task.end_ms
 
     assert newest(MIDNIGHT_MS + MINUTE_MS) == -HOUR_MS
-    assert newest(MIDNIGHT_MS + 10 * MINUTE_MS) == 0
+    assert newest(MIDNIGHT_MS + 4 * MINUTE_MS - 1) == -HOUR_MS
+    assert newest(MIDNIGHT_MS + 4 * MINUTE_MS) == 0
 
 
 def test_pages_are_as_long_as_their_limit() -> None:
@@ -102,6 +103,36 @@ def test_when_settlements_are_complete() -> None:
     unknown = funding_task(BINANCE, start_ms=0, end_ms=AS_OF_MS)
     assert not unknown.complete_after(MIDNIGHT_MS + 8 * HOUR_MS)
     assert unknown.complete_after(MIDNIGHT_MS + 14 * HOUR_MS + 5)
+    for end_ms, complete in ((-1, True), (0, False), (10, False)):
+        at_the_end = funding_task(
+            BINANCE, start_ms=0, end_ms=MIDNIGHT_MS + 8 * HOUR_MS + end_ms, interval_hours=8
+        )
+        assert at_the_end.complete_after(MIDNIGHT_MS + 47) is complete
+
+
+def test_settlements_are_never_asked_for_from_before_1970() -> None:
+    assert funding_task(BINANCE, start_ms=-5, end_ms=AS_OF_MS).start_ms == 0
+
+
+def test_what_a_page_may_lack_before_its_oldest_row() -> None:
+    launched_ms = MIDNIGHT_MS + 4 * HOUR_MS + 5  # inside of the candle of 4:00
+    young = replace(BINANCE, launched_ms=launched_ms)
+    task = klines_task(Timeframe.H4, young, as_of_ms=AS_OF_MS, history_candles=499)
+    first_ms = MIDNIGHT_MS + H4
+    assert not task.may_lack_before(first_ms, task.start_ms)
+    assert task.may_lack_before(first_ms + H4, task.start_ms)
+    assert not task.may_lack_before(first_ms + H4, first_ms + H4)
+    settlements = funding_task(young, start_ms=0, end_ms=AS_OF_MS)
+    assert not settlements.may_lack_before(AS_OF_MS, 0)
+
+
+def test_a_task_from_a_later_start_on() -> None:
+    task = klines_task(Timeframe.H4, BYBIT, as_of_ms=AS_OF_MS, history_candles=499)
+    last = task.since(task.end_ms)
+    assert last is not None
+    assert (last.start_ms, last.end_ms) == (task.end_ms, task.end_ms)
+    assert task.since(task.end_ms + 1) is None
+    assert task.since(task.start_ms - H4) == task
 
 
 @pytest.mark.parametrize("with_funding", [True, False])
@@ -133,3 +164,15 @@ def test_funding_reaches_back_to_the_settlement_before_the_window() -> None:
     assert task.funding is not None
     assert task.funding.start_ms == Timeframe.H1.window_start(AS_OF_MS, 100) - 8 * HOUR_MS
     assert task.funding.end_ms == AS_OF_MS
+    assert task.funding.wanted == 400
+    (task,) = build_tasks(
+        Timeframe.H1,
+        [BYBIT],
+        as_of_ms=AS_OF_MS,
+        history_candles=100,
+        with_funding=True,
+        funding_history=2,
+    )
+    assert task.funding is not None
+    assert task.funding.start_ms == AS_OF_MS - 16 * HOUR_MS  # no further back than is kept
+    assert task.funding.wanted == 2

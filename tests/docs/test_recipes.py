@@ -112,7 +112,7 @@ async def test_long_poll(native_api: ServedApi) -> None:
         waiting = asyncio.create_task(asyncio.to_thread(next, seen))
         await until_it_waits(native_api)
         await native_api.publish("4h", document(version), version)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             found: int = (await waiting)["version"]
         return found
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from documents.building import DocumentBuilder
-from market.markets import Exchange, MarketSeries, Missing, Row
+from documents.building import DocumentBuilder, _row_starts_without_gap, encode_funding
+from market.markets import Exchange, FundingSeries, Market, MarketSeries, Missing, Row
 from market.rows import Rows
 from market.timeframes import Timeframe
 from tests.documents.samples import (
@@ -98,8 +98,13 @@ def test_no_number_that_json_lacks(column: str, value: float) -> None:
         [row(0)[:8]],
         [row(0.0)],  # type: ignore[arg-type]
         [row(-4 * HOUR_MS)],
+        [row(0), row(4 * HOUR_MS + 1)],
+        [row(-4 * HOUR_MS), row(0)],
     ],
-    ids=["unsorted", "twice", "off grid", "null price", "text", "short", "float time", "negative"],
+    ids=[
+        *("unsorted", "twice", "off grid", "null price", "text", "short", "float time", "negative"),
+        *("second off grid", "first negative"),
+    ],
 )
 def test_wrong_rows_are_refused(rows: list[Row]) -> None:
     builder = DocumentBuilder(Timeframe.H4, "collected")
@@ -174,3 +179,129 @@ def test_a_market_twice_and_a_row_of_the_future_are_refused() -> None:
         builder.add(series(BTC, []), {})
     with pytest.raises(ValueError, match="after as_of"):
         finished(builder)
+
+
+def test_a_row_may_open_at_as_of_but_not_after_it() -> None:
+    for as_of_ms, fits in [(H4_MS, True), (H4_MS - 1, False)]:
+        builder = DocumentBuilder(Timeframe.H4, "collected")
+        builder.add(series(BTC, [row(0), row(H4_MS)]), {})
+        builder.add(series(ETH, [row(0)]), {})
+        if fits:
+            builder.finish(version=1, as_of_ms=as_of_ms, updated_at_ms=1, missing=())
+            continue
+        with pytest.raises(ValueError, match="a row opened at 14400000, after as_of 14399999"):
+            builder.finish(version=1, as_of_ms=as_of_ms, updated_at_ms=1, missing=())
+
+
+def test_a_document_of_the_year_1970_without_rows() -> None:
+    for rows in ([], [row(0)]):
+        builder = DocumentBuilder(Timeframe.H4, "aggregated")
+        assert (builder.markets, builder.rows) == (0, 0)
+        builder.add(series(BTC, rows), {})
+        document = json.loads(
+            builder.finish(version=1, as_of_ms=0, updated_at_ms=2, missing=iter(()))
+        )
+        assert (document["as_of"], document["last_closed_open_time"]) == (0, -H4_MS)
+        assert (document["source"], len(document["markets"][0]["rows"])) == (
+            "aggregated",
+            len(rows),
+        )
+
+
+def test_a_market_that_is_taken_out_again() -> None:
+    builder = DocumentBuilder(Timeframe.H4, "collected")
+    builder.add(series(BTC, [row(0), row(H4_MS)]), {})
+    builder.add(series(ETH, [row(0)]), {})
+    builder.remove(BTC)
+    assert (builder.markets, builder.rows) == (1, 1)
+    builder.remove(BTC)
+    assert (builder.markets, builder.rows) == (1, 1)
+    builder.add(series(BTC, [row(0)]), {})
+    assert (builder.markets, builder.rows) == (2, 2)
+    markets = json.loads(finished(builder))["markets"]
+    assert [(m["symbol"], len(m["rows"])) for m in markets] == [("BTCUSDT", 1), ("ETHUSDT", 1)]
+
+
+def test_an_error_names_market_and_cause() -> None:
+    builder = DocumentBuilder(Timeframe.H4, "collected")
+    builder.add(series(BTC, []), {})
+    for wrong, cause in [
+        (series(BTC, []), "binance:BTCUSDT: the market was added twice"),
+        (series(ETH, [row(1)]), "bybit:ETHUSDT: its rows do not ascend on the 4h grid"),
+        (series(ETH, [row(0, open=None)]), "bybit:ETHUSDT: a row does not hold 9 finite numbers"),
+    ]:
+        with pytest.raises(ValueError, match=rf"^{cause}$"):
+            builder.add(wrong, {})
+    with pytest.raises(ValueError, match=r"^bybit:ETHUSDT: its metadata is not finite$"):
+        builder.add(series(ETH, []), {"hurst": None, "entropy": math.inf})
+    assert (builder.markets, builder.rows) == (1, 0)
+
+
+def test_rows_of_any_sequence_and_any_nulls_that_are_allowed() -> None:
+    class Lines(tuple[Row, ...]):
+        """A sequence that is neither a list nor just a tuple."""
+
+    lines = [row(0, open_interest=None, funding_rate=None), row(H4_MS, open_interest=1.0)]
+    texts = set()
+    for given_rows in (lines, tuple(lines), Lines(lines), Rows.of(lines)):
+        builder = DocumentBuilder(Timeframe.H4, "collected")
+        builder.add(MarketSeries(BTC, given_rows, AS_OF_MS), {})
+        texts.add(finished(builder))
+    assert len(texts) == 1
+    # As many nulls as the nullable columns hold, but one of them elsewhere.
+    for odd in (row(0, close=None), row(0, close=math.nan, open_interest=1.0)):
+        builder = DocumentBuilder(Timeframe.H4, "collected")
+        with pytest.raises(ValueError, match="does not hold 9 finite"):
+            builder.add(series(BTC, [odd]), {})
+
+
+@pytest.mark.parametrize("count", [1, 2, 511, 512, 513, 1024, 1025])
+@pytest.mark.parametrize("hole", [False, True])
+def test_times_of_columns(count: int, hole: bool) -> None:
+    times = [n * H4_MS for n in range(1000, 1000 + count)]
+    if hole:
+        times[0] -= H4_MS
+    builder = DocumentBuilder(Timeframe.H4, "collected")
+    builder.add(MarketSeries(BTC, Rows.of([row(time_ms) for time_ms in times]), AS_OF_MS), {})
+    (market,) = json.loads(finished(builder))["markets"]
+    assert [line[0] for line in market["rows"]] == times
+
+
+def test_markets_of_similar_ages_share_the_text_of_their_times() -> None:
+    _row_starts_without_gap.cache_clear()
+    builder = DocumentBuilder(Timeframe.H4, "collected")
+    for number, count in enumerate([499, 512, 1, 513, 1024, 600]):
+        rows = Rows.of([row((5000 - n) * H4_MS) for n in range(count)][::-1])
+        market = Market(Exchange.BYBIT, f"A{number}", "A", "USDT")
+        builder.add(MarketSeries(market, rows, AS_OF_MS), {})
+    counted = _row_starts_without_gap.cache_info()
+    assert (counted.misses, counted.hits, counted.maxsize) == (2, 4, 8)
+
+
+# --- funding -------------------------------------------------------------------------------------
+
+
+def test_funding_without_settlements_and_with_gaps_told() -> None:
+    gaps = [Missing(Exchange.BYBIT, "B", "funding_rate", "late")] * 2
+    book = {m.key: FundingSeries(m, [], hours, 5) for m, hours in ((ETH, 1), (BTC, 8))}
+    document = encode_funding(book, version=1, as_of_ms=2, updated_at_ms=3, missing=iter(gaps))
+    assert document.decode() == (
+        '{"timeframe":"global_fr","interval_ms":null,"version":1,"as_of":2,"updated_at":3,'
+        '"last_closed_open_time":null,"source":"collected",'
+        '"columns":["funding_time","funding_rate"],"markets":['
+        '{"exchange":"binance","symbol":"BTCUSDT","base":"BTC","quote":"USDT",'
+        '"interval_hours":8,"checked_at":5,"rows":[]},'
+        '{"exchange":"bybit","symbol":"ETHUSDT","base":"ETH","quote":"USDT",'
+        '"interval_hours":1,"checked_at":5,"rows":[]}],"missing":['
+        '{"exchange":"bybit","symbol":"B","part":"funding_rate","reason":"late"}]}'
+    )
+    empty = encode_funding({}, version=1, as_of_ms=2, updated_at_ms=3, missing=())
+    assert empty.endswith(b'"markets":[],"missing":[]}')
+
+
+def test_settlements_that_no_json_holds_are_left_out() -> None:
+    rows = [(1, complex(1, 1))]
+    book = {BTC.key: FundingSeries(BTC, rows, 8, 5)}  # type: ignore[arg-type]
+    document = json.loads(encode_funding(book, version=1, as_of_ms=2, updated_at_ms=3, missing=()))
+    (entry,) = document["missing"]
+    assert (document["markets"], entry["symbol"], entry["part"]) == ([], "BTCUSDT", "funding_rate")

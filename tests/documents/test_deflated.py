@@ -5,6 +5,7 @@ import zlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from isal import isal_zlib
 
 from documents.deflated import deflate, deflate_whole, inflate, join_parts
 
@@ -38,3 +39,30 @@ def test_damage_is_told() -> None:
             inflate(damaged, 20)
     with pytest.raises(ValueError, match="20 bytes instead of 21"):
         inflate(stream, 21)
+
+
+@pytest.mark.parametrize(
+    ("size", "parts"), [(0, 0), (1, 1), (1_048_576, 1), (1_048_577, 2), (2_097_153, 3)]
+)
+def test_a_whole_text_is_cut_into_parts_of_a_mebibyte(size: int, parts: int) -> None:
+    stream = deflate_whole(bytes(size))
+    assert len(stream.pieces) == 1 + parts + 1  # with head and end
+    assert stream.text_bytes == size
+    assert stream.inflate() == bytes(size)
+
+
+def test_a_part_is_what_the_quick_level_makes() -> None:
+    text = b"".join(b"[%d,%d.5,null]," % (n * n * n % 99991, n * n % 977) for n in range(3000))
+    compressor = isal_zlib.compressobj(level=1, wbits=-15)
+    deflated = compressor.compress(text) + compressor.flush(isal_zlib.Z_FULL_FLUSH)
+    part = deflate(text)
+    assert (part.deflated, part.size, part.adler) == (deflated, len(text), zlib.adler32(text))
+    assert deflate(memoryview(text)) == part
+
+
+def test_the_checksum_of_texts_whose_sums_exceed_its_base() -> None:
+    texts = [b"\xff" * 300, b"\xff" * 65_521, b"", b"\x00" * 70_000, b"\xff" * 5_000]
+    stream = join_parts(map(deflate, texts))
+    assert stream.pieces[0] == b"\x78\x01"
+    checksum = zlib.adler32(b"".join(texts)).to_bytes(4, "big")
+    assert stream.pieces[-1] == b"\x03\x00" + checksum

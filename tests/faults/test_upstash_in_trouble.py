@@ -24,6 +24,7 @@ from tests.fixtures.upstash import UpstashEndpoint
 
 TROUBLES: Final = (
     *("503", "html", "500", "429", "quota", "truncated", "list", "empty", "no result"),
+    *("null", "text", "no elements", "nulls", "object", "deep"),
     *("reset", "lost reply", "slow"),
 )
 MARKETS = 12

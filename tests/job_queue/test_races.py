@@ -28,7 +28,7 @@ async def test_a_killed_workers_job_goes_on_elsewhere(
     assert await first.do("acquire 1") == "1"
     assert await first.do("take") == "collect:4h"
     first.send(signal.SIGKILL)
-    await until(lambda: acquires(second, 1), within_s=3)
+    await until(lambda: acquires(second, 1), within_s=15)
     assert await second.do("take") == "collect:4h"
     taken = await queue.get("collect:4h")
     assert taken is not None and (taken.attempts, taken.run) == (2, 1)
@@ -43,7 +43,7 @@ async def test_a_stopped_worker_cannot_touch_the_job_when_it_wakes(
     assert await first.do("acquire 0.6") == "1"
     assert await first.do("take") == "collect:4h"
     first.send(signal.SIGSTOP)
-    await until(lambda: acquires(second, 30), within_s=3)
+    await until(lambda: acquires(second, 30), within_s=15)
     assert await second.do("take") == "collect:4h"
     for order in ("progress", "finish", "take"):
         first.tell(order)

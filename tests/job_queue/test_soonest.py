@@ -6,6 +6,7 @@ import pytest
 
 from job_queue.transitions import HAS_WORK, TAKE
 from stores.hot.leases import LONGEST_LEASE_MS
+from stores.hot.replies import anything
 from stores.hot.store import HotStore, Word
 
 REST_S = 10_000
@@ -28,7 +29,7 @@ async def write(store: HotStore, job: str, state: str, *, ended_s_ago: int, seq:
 
 async def look(store: HotStore) -> tuple[int, int]:
     """The answers for the lanes a (two jobs) and b (one job), in s."""
-    a, b = await store.script(HAS_WORK).run(KEYS, (REST_S * 1000, 3, 2))
+    a, b = await store.script("has_work", HAS_WORK).run(KEYS, (REST_S * 1000, 3, 2), reply=anything)
     return _seconds(a), _seconds(b)
 
 
@@ -85,8 +86,8 @@ async def test_a_held_lease_counts_if_it_ends_later(store: HotStore) -> None:
 
 async def take(store: HotStore) -> tuple[int, int]:
     """The number of the taken job, and the s until the next one may start."""
-    answer, index, _, soonest = await store.script(TAKE).run(
-        KEYS[:3], ("ours", 5, 3, 1000, REST_S * 1000)
+    answer, index, _, soonest = await store.script("take", TAKE).run(
+        KEYS[:3], ("ours", 5, 3, 1000, REST_S * 1000), reply=anything
     )
     assert answer == b"ok"
     return index, _seconds(soonest)

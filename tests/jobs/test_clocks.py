@@ -90,14 +90,14 @@ async def test_both_ahead_together_publish_nothing(
             await runner.complete(job)
         before = [await runner.document(name) for name in ("5m", "global_fr")]
         exchanges.post("/sim/faults", off(3, None, "date"))
-        for job in JOBS:
+        for job in ("discovery", *JOBS):
             record = await runner.run(job)
             assert record.state == "failed"
             assert record.error is not None
             assert "bybit's clock is 10800 s ahead of this machine's clock" in record.error
         assert [await runner.document(name) for name in ("5m", "global_fr")] == before
         exchanges.delete("/sim/faults")
-        for job in JOBS:
+        for job in ("discovery", *JOBS):
             await runner.complete(job)
 
 
@@ -130,7 +130,7 @@ async def test_documents_of_the_future_are_replaced(
     async with open_runner(exchanges) as runner:
         await runner.complete("discovery")
         exchanges.post("/sim/faults", off(3, None, "date"))
-        for job in JOBS:  # the first of this process: nothing but the machine is against it
+        for job in JOBS:  # what is against it, this machine and the discovery before, disagrees
             await runner.complete(job)
         future = by_key(await runner.document("5m"))
         rates = by_key(await runner.document("global_fr"))

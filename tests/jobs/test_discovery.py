@@ -1,8 +1,7 @@
 """Discovery into a real PostgreSQL, from the simulator and from recorded lists, over real HTTP."""
 
 import json
-import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +19,7 @@ from jobs import discovery
 from jobs.context import JobFailed
 from jobs.discovery import DiscoveryResult, run_discovery
 from market.markets import Exchange
+from market.timeframes import DAY_MS, MINUTE_MS
 from tests.data_collector.test_fr_fetcher import settings_for
 from tests.fixtures.clock import ManualClock
 from tests.fixtures.simulator import NOW_MS, Simulator
@@ -27,6 +27,16 @@ from timing.clock import now_ms
 from venues.errors import SourceDown
 
 BOTH = (Exchange.BINANCE, Exchange.BYBIT)
+# How the exchanges tell the time.
+TIMES: dict[str, Callable[[int], dict[str, Any]]] = {
+    "/fapi/v1/time": lambda ms: {"serverTime": ms},
+    "/v5/market/time": lambda ms: {
+        "retCode": 0,
+        "retMsg": "OK",
+        "result": {"timeSecond": str(ms // 1000), "timeNano": str(ms * 10**6)},
+        "time": ms,
+    },
+}
 LIST_OF_CONTRACTS = {Exchange.BINANCE: "exchange_info", Exchange.BYBIT: "instruments"}
 
 
@@ -53,11 +63,14 @@ def exchanges(_lasting_simulator: Simulator) -> Simulator:
 
 
 async def discover(
-    simulator: Simulator, database: Database, asked: tuple[Exchange, ...] = BOTH
+    simulator: Simulator,
+    database: Database,
+    asked: tuple[Exchange, ...] = BOTH,
+    wall_ms: int | None = None,
 ) -> DiscoveryResult:
-    async with ExchangeClient(
-        settings_for(simulator), clock=ManualClock(wall_ms=now_ms())
-    ) as client:
+    """Asks at `wall_ms` of this machine's clock, in truth at NOW_MS."""
+    clock = ManualClock(wall_ms=now_ms() if wall_ms is None else wall_ms)
+    async with ExchangeClient(settings_for(simulator), clock=clock) as client:
         result = await run_discovery(client, database, asked, "USDT")
     stats = simulator.stats()
     assert (stats["limits_broken_total"], stats["rejected_total"]) == (0, 0)
@@ -79,7 +92,6 @@ def to_collect(simulator: Simulator) -> dict[str, Mapping[str, Any]]:
 async def test_the_markets_to_collect_and_no_others(
     exchanges: Simulator, database: Database
 ) -> None:
-    before_ms = time.time_ns() // 1_000_000
     result = await discover(exchanges, database)
     expected = to_collect(exchanges)
     assert len(exchanges.get("/sim/markets")["markets"]) > len(expected)  # others share the lists
@@ -97,7 +109,7 @@ async def test_the_markets_to_collect_and_no_others(
         assert record.enabled
         assert record.turnover_24h is not None
         assert record.turnover_24h >= 0
-        assert before_ms <= record.last_seen_ms <= before_ms + 60_000
+        assert NOW_MS <= record.last_seen_ms <= NOW_MS + 60_000  # the exchanges' time
     turnovers = {
         t["symbol"]: float(t["quoteVolume"]) for t in exchanges.get("/fapi/v1/ticker/24hr")
     }
@@ -193,6 +205,8 @@ class ServedFiles:
     async def _answer(self, request: web.Request) -> web.Response:
         self.asked.append(request.path_qs)
         answers = self.bodies.get(request.path)
+        if request.path in TIMES:
+            return web.json_response(TIMES[request.path](now_ms()))
         if answers is None:
             return web.Response(status=404, text="{}", content_type="application/json")
         body = answers.pop(0) if len(answers) > 1 else answers[0]
@@ -302,9 +316,76 @@ async def test_a_contract_that_cannot_be_read_is_left_out_alone(database: Databa
         {"/v5/market/instruments-info": [odd]}, database, Exchange.BYBIT
     )
     assert result.failures == {}
-    assert result.saved[Exchange.BYBIT] == SavedMarkets(added=0, returned=0, delisted=0)
+    told = "ETHUSDT: its entry in the list of markets cannot be read"
+    assert result.saved[Exchange.BYBIT] == SavedMarkets(unread=(told,))
+    assert result.as_json()["refused"] == {"bybit": [told]}
+    assert result.found == {Exchange.BYBIT: 2}
     stored = await coins(database)
     assert {record.market.symbol for record in stored.values() if record.active} == set(names)
+
+
+async def test_a_contract_without_a_status_or_a_usable_name_is_kept_and_told(
+    database: Database,
+) -> None:
+    names = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+    path = "/v5/market/instruments-info"
+    await discover_served({path: [bybit_page(names, "")]}, database, Exchange.BYBIT)
+    body = json.loads(bybit_page([*names, "A/BUSDT"], ""))
+    body["result"]["list"][1]["status"] = None
+    body["result"]["list"][2]["symbol"] = "SOLUSDT "
+    odd = json.dumps(body).encode()
+    result, _ = await discover_served({path: [odd]}, database, Exchange.BYBIT)
+    assert result.as_json()["refused"] == {
+        "bybit": [
+            "A/BUSDT: its name, or its coin's, cannot be used",
+            "ETHUSDT: its entry in the list of markets does not say what it is or whether it"
+            " trades",
+            "SOLUSDT: its name, or its coin's, cannot be used",
+        ]
+    }
+    stored = await coins(database)
+    assert {record.market.symbol for record in stored.values() if record.active} == set(names)
+
+
+@pytest.mark.parametrize(("exchange", "ahead_ms"), [(BOTH[0], 9 * DAY_MS), (BOTH[1], -9 * DAY_MS)])
+async def test_a_list_of_an_exchange_whose_clock_is_wrong_is_not_taken_in(
+    exchanges: Simulator, database: Database, exchange: Exchange, ahead_ms: int
+) -> None:
+    await discover(exchanges, database, wall_ms=NOW_MS)
+    before = await coins(database)
+    fault = {"kind": "clock_offset", "offset_ms": ahead_ms, "variant": "date"}
+    exchanges.post("/sim/faults", {**fault, "exchange": exchange})
+    result = await discover(exchanges, database, wall_ms=NOW_MS)
+    (right,) = set(BOTH) - {exchange}
+    side = "ahead of" if ahead_ms > 0 else "behind"
+    cause = f"{exchange}'s clock is 777600 s {side} {right}'s clock and this machine's clock"
+    assert result.failures == {exchange: f"{exchange} time: {cause}"}
+    assert result.found == {right: 20}
+    after = await coins(database)
+    assert all(after[key] == record for key, record in before.items() if key.startswith(exchange))
+    state = (await database.listings.states(BOTH, "USDT"))[exchange]
+    assert (state.failures, state.failed_ms) == (1, NOW_MS)
+    assert state.failure == result.failures[exchange]
+
+
+async def test_an_exchange_that_does_not_tell_the_time_is_taken_in_at_the_others(
+    exchanges: Simulator, database: Database
+) -> None:
+    fault = {"kind": "status", "status": 404, "endpoint": "time"}
+    exchanges.post("/sim/faults", {**fault, "exchange": "bybit"})
+    wall_ms = NOW_MS + 3 * DAY_MS
+    assert (await discover(exchanges, database, wall_ms=wall_ms)).failures == {}
+    stored = await coins(database)
+    assert len(stored) == 40
+    assert {record.last_seen_ms // MINUTE_MS for record in stored.values()} == {NOW_MS // MINUTE_MS}
+    found = await database.listings.states(BOTH, "USDT")
+    assert {state.discovered_ms for state in found.values()} == {wall_ms}
+    # Where none does, no list has a time, and each exchange says why.
+    exchanges.post("/sim/faults", {**fault, "exchange": "binance"})
+    result = await discover(exchanges, database, wall_ms=wall_ms)
+    assert result.failures.keys() == set(BOTH)
+    for exchange, why in result.failures.items():
+        assert why.startswith(f"{exchange} time: ") and "404" in why
 
 
 async def test_a_list_that_raises_what_nobody_foresaw_fails_alone(
@@ -339,6 +420,21 @@ async def test_a_short_list_changes_nothing_until_it_says_so_again(
     assert all(record.active for record in (await coins(database)).values())
 
 
+async def test_known_contracts_that_a_list_names_unclearly_stay(
+    exchanges: Simulator, database: Database
+) -> None:
+    await discover(exchanges, database)
+    before = await coins(database)
+    exchanges.post("/sim/faults", {"kind": "nonsense", "variant": "unclear_entries"})
+    result = await discover(exchanges, database)
+    assert {saved.delisted for saved in result.saved.values()} == {0}
+    assert all(record.active for record in (await coins(database)).values())
+    refused: Any = result.as_json()["refused"]
+    for exchange in BOTH:
+        named = {text.partition(": ")[0] for text in refused[exchange]}
+        assert named and {f"{exchange}:{name}" for name in named} <= before.keys()
+
+
 async def test_a_failed_discovery_names_each_exchange_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -350,7 +446,9 @@ async def test_a_failed_discovery_names_each_exchange_once(
         return DiscoveryResult({}, {}, {name: str(why) for name, why in errors.items()}, 2, 0)
 
     monkeypatch.setattr(discovery, "run_discovery", run)
-    context: Any = SimpleNamespace(settings=load_settings(), client=None, database=None)
+    context: Any = SimpleNamespace(
+        settings=load_settings(), client=None, database=None, last_as_of=None
+    )
     with pytest.raises(JobFailed) as caught:
         await discovery.list_markets(context, Mock())
     assert str(caught.value) == (

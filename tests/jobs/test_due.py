@@ -1,12 +1,14 @@
 """When a list of markets is read again: exact times, and a worker's loop that heals by itself."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from database import ListingState
-from jobs.due import list_due_ms, queue_due_jobs
+from jobs.due import _discovery_due_s, list_due_ms, queue_due_jobs
 from market.markets import Exchange
+from stores.hot.leases import try_acquire
 from tests.fixtures.jobs import JobRunner, OpenRunner
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import NOW_MS, StartSimulator
@@ -85,6 +87,38 @@ async def test_a_list_that_failed_is_asked_again_when_its_pause_is_over(
         await runner.complete("discovery")
         state = (await lists.states([Exchange.BYBIT], "USDT"))[Exchange.BYBIT]
         assert (state.failures, state.failure, state.active) == (0, None, 3)
+
+
+async def test_a_discovery_that_the_database_failed_is_run_again_after_a_minute(
+    start_simulator: StartSimulator, open_runner: OpenRunner
+) -> None:
+    """Neither at once again, though no list was noted as read, nor after a day."""
+    exchanges = start_simulator(binance=3, bybit=3, now=NOW_MS, frozen=True)
+    async with open_runner(exchanges) as runner:
+        context, now_ms = runner.context, runner.context.now_ms()
+
+        async def due_s(later_ms: int) -> float:
+            return await _discovery_due_s(replace(context, now_ms=lambda: now_ms + later_ms))
+
+        assert await due_s(0) == 0.0  # never discovered
+        for listed_before in (False, True):
+            await context.queue.request("discovery")
+            lease = await try_acquire(context.store, "worker", holder="test", ttl_s=30)
+            assert lease is not None
+            job = await context.queue.take(lease)
+            assert job is not None
+            error = "the database failed: a name"
+            await context.queue.finish(
+                job, lease, state="failed", as_of_ms=None, result=None, error=error
+            )
+            await lease.release()
+            record = await context.queue.get("discovery")
+            assert record is not None and record.last is not None
+            since_ms = now_ms - record.last.finished_at_ms
+            assert await due_s(30_000) == (60_000 - 30_000 - since_ms) / 1000, listed_before
+            assert await due_s(90_000) == 0.0
+            await runner.complete("discovery")
+            assert await due_s(90_000) > 3600
 
 
 async def _is_queued(runner: JobRunner) -> bool:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from market.lives import Life, believable_launch, life_now
+from market.lives import Life, begun, believable_launch, life_now
+from market.markets import Exchange, Market
 
 DAY_MS = 86_400_000
 LAUNCH_MS = 1_700_000_000_000
@@ -98,3 +99,23 @@ def test_a_life_that_only_a_list_began_ends_with_its_word() -> None:
     # What was seen to begin, because lists lacked it for days, stays.
     seen = returned(Life(LAUNCH_MS), 0, gone_ms=2 * DAY_MS)
     assert listed(seen, LAUNCH_MS - 5 * DAY_MS).since_ms == seen.since_ms == GONE_MS + 2 * DAY_MS
+
+
+@pytest.mark.parametrize(
+    ("launched_ms", "since_ms", "expected"),
+    [
+        (0, 0, (0, 0)),
+        (LAUNCH_MS, SEEN_MS, (LAUNCH_MS, SEEN_MS)),
+        (SEEN_MS + 60_000, SEEN_MS + 60_000, (SEEN_MS + 60_000, SEEN_MS + 60_000)),
+        (SEEN_MS + 60_001, 0, (0, 0)),
+        (LAUNCH_MS, SEEN_MS + 60_001, (LAUNCH_MS, 0)),
+        (SEEN_MS + 60_001, LAUNCH_MS, (0, LAUNCH_MS)),
+        (SEEN_MS + DAY_MS, SEEN_MS + DAY_MS, (0, 0)),
+    ],
+)
+def test_no_life_begins_at_a_time_that_has_not_come(
+    launched_ms: int, since_ms: int, expected: tuple[int, int]
+) -> None:
+    market = Market(Exchange.BYBIT, "AUSDT", "A", "USDT", launched_ms, since_ms=since_ms)
+    now = begun(market, SEEN_MS)
+    assert now == market and (now.launched_ms, now.since_ms) == expected

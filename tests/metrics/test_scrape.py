@@ -13,6 +13,7 @@ from metrics.exposition import MetricsPage, pack, unpack
 from metrics.worker import WorkerMetrics
 from stores.hot.beats import beat
 from tests.fixtures.api import ServedApi, StartApi
+from tests.fixtures.lateness import elapsed
 from tests.fixtures.numbers import Numbers, numbers_of
 from tests.fixtures.signals import until
 
@@ -100,7 +101,7 @@ async def test_the_state_of_the_caches_and_jobs(api: ServedApi) -> None:
         told.of("perpcache_cache_age_seconds", timeframe="4h")
     assert told.of("perpcache_job_records", state="queued") == 1
     assert told.of("perpcache_job_records", state="failed") == 0
-    assert 0 <= told.of("perpcache_job_queued_seconds") < 5
+    assert 0 <= told.of("perpcache_job_queued_seconds") < 60
     assert (told.of("perpcache_store_up"), told.of("perpcache_workers")) == (1, 0)
 
 
@@ -128,9 +129,9 @@ async def test_workers_tell_their_numbers_through_the_store(api: ServedApi) -> N
 async def test_without_the_store_the_process_tells_its_own_numbers(start_api: StartApi) -> None:
     api = await start_api(redis_url="redis://127.0.0.1:1")
     assert (await get(api, "/cache/4h"))[0] == 503
-    began = time.monotonic()
-    told = await scrape(api)
-    assert time.monotonic() - began < 3
+    async with elapsed() as took:
+        told = await scrape(api)
+    assert took.own_s < 3
     assert told.of("perpcache_store_up") == 0
     assert told.of("perpcache_http_requests_total", status="503", process="api-1") == 1
     assert told.of("perpcache_process_resident_memory_bytes") > 1e6

@@ -226,6 +226,17 @@ def test_blank_entries_in_lists(sim: Simulator) -> None:
         ]  # fmt: skip
 
 
+def test_unclear_entries_in_lists_of_contracts(sim: Simulator) -> None:
+    for path in ("/fapi/v1/exchangeInfo", "/v5/market/instruments-info?category=linear"):
+        good = json.loads(sim.full("GET", path)[2])
+        first, second, *rest = good["symbols"] if "symbols" in good else good["result"]["list"]
+        fault(sim, "nonsense", variant="unclear_entries", count=1)
+        odd = json.loads(sim.full("GET", path)[2])
+        assert (odd["symbols"] if "symbols" in odd else odd["result"]["list"]) == [
+            first | {"status": None}, second | {"symbol": f"{second['symbol']} "}, *rest
+        ]  # fmt: skip
+
+
 def test_nonsense_snapshots_and_settlements(sim: Simulator) -> None:
     def spoilt(path: str, variant: str) -> list[Any]:
         fault(sim, "nonsense", variant=variant, count=1)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from multidict import CIMultiDict
 
+import venues
 from budgets.refusals import judge
 from data_collector.api_parser import (
     parse_funding,
@@ -70,6 +71,17 @@ def test_every_exchange_has_its_venue_in_the_file_of_its_name() -> None:
     for exchange, venue in VENUES.items():
         assert venue.exchange is exchange
         assert (ROOT / "venues" / f"{exchange}.py").is_file()
+
+
+def test_a_file_without_its_venue_is_refused(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert venues._venue(exchange) is VENUES[exchange]
+    (other,) = (each for name, each in VENUES.items() if name is not exchange)
+    for wrong in (other, None):
+        monkeypatch.setattr(f"venues.{exchange}.VENUE", wrong)
+        with pytest.raises(TypeError, match=rf"venues/{exchange}\.py: VENUE must be the Venue of"):
+            venues._venue(exchange)
 
 
 def test_the_address_is_one(venue: Venue) -> None:

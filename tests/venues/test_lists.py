@@ -1,6 +1,7 @@
 """Lists of contracts: an entry that cannot be read is left out alone, and told in a log."""
 
 import json
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -8,6 +9,7 @@ from structlog.testing import capture_logs
 
 from data_collector.api_parser import parse_instruments, parse_schedule, parse_tickers
 from market.markets import Exchange
+from market.unread_entries import NOT_CLEAR, UNUSABLE_NAME, UnreadEntry
 from tests.venues.test_bybit import bybit_answer
 from venues.errors import BadPayload
 from venues.reading import MOST_ENTRIES
@@ -24,14 +26,24 @@ def contract(exchange: Exchange, symbol: Any, **changes: Any) -> dict[str, Any]:
             "baseAsset": base, "quoteAsset": "USDT", "marginAsset": "USDT",
             "onboardDate": 1567965300000,
         }  # fmt: skip
-        names = {"base": "baseAsset", "launched": "onboardDate", "status": "status"}
+        names = {
+            "base": "baseAsset",
+            "launched": "onboardDate",
+            "status": "status",
+            "named": "symbol",
+        }
     else:
         entry = {
             "symbol": symbol, "contractType": "LinearPerpetual", "status": "Trading",
             "baseCoin": base, "quoteCoin": "USDT", "settleCoin": "USDT", "symbolType": "",
             "launchTime": "1585526400000", "fundingInterval": 480,
         }  # fmt: skip
-        names = {"base": "baseCoin", "launched": "launchTime", "status": "status"}
+        names = {
+            "base": "baseCoin",
+            "launched": "launchTime",
+            "status": "status",
+            "named": "symbol",
+        }
     return entry | {names.get(name, name): value for name, value in changes.items()}
 
 
@@ -96,7 +108,7 @@ def test_names_that_would_break_keys_tables_or_terminals(
         )
     assert [row.market.symbol for row in page.rows] == ["龙虾USDT"]
     (log,) = logs
-    assert "unusable names" in log["causes"][0]
+    assert "cannot be used" in log["causes"][0]
     assert log["causes"][0].isprintable()
     assert len(log["causes"][0]) < 200
 
@@ -177,6 +189,23 @@ def test_keys_twice_and_other_lists_before_ours() -> None:
         {"base": ""},
         {"base": None},
         {"base": "A B"},
+        {"base": 7},
+        {"status": None},
+        {"status": ""},
+        {"status": " "},
+        {"status": 1},
+        {"status": ["Trading"]},
+        {"status": "Trading "},
+        {"status": "TRADING\u200b"},
+        {"contractType": None},
+        {"contractType": "", "status": None},
+        {"contractType": {}},
+        {"named": "AUSDT "},
+        {"named": "\tAUSDT\u00a0\ufeff"},
+        {"named": "A USDT"},
+        {"named": "AUSDT ", "status": None},
+        {"named": "AUSDT ", "status": 1},
+        {"x": [{"symbol": "BUSDT"}], "status": 1},
     ],
     ids=str,
 )
@@ -189,4 +218,69 @@ def test_an_unreadable_entry_of_a_known_contract_names_it(
     page = parse_instruments(exchange, body(exchange, entries), quote="USDT")
     readable = {row.market.symbol for row in page.rows}
     assert "BTCUSDT" in readable
-    assert "AUSDT" in readable | set(page.unread)
+    assert "AUSDT" in readable | {entry.symbol for entry in page.unread}
+
+
+@pytest.mark.parametrize("exchange", list(Exchange))
+def test_an_entry_that_says_nothing_of_its_status_names_it_and_needs_no_blanks(
+    exchange: Exchange,
+) -> None:
+    entries = []
+    for number, name in enumerate(["status", "contractType", "quote", "settle"]):
+        entry = contract(exchange, f"A{number}USDT")
+        keys = {"quote": ("quoteAsset", "quoteCoin"), "settle": ("marginAsset", "settleCoin")}
+        for key in keys.get(name, (name,)):
+            entry.pop(key, None)
+        entries.append(entry)
+    page = parse_instruments(exchange, body(exchange, entries), quote="USDT")
+    assert page.rows == []
+    assert page.unread == [
+        UnreadEntry(f"A{number}USDT", NOT_CLEAR, expected=True) for number in range(4)
+    ]
+
+
+@pytest.mark.parametrize("exchange", list(Exchange))
+def test_an_entry_that_says_clearly_that_it_is_none_of_ours_is_nobodys_loss(
+    exchange: Exchange,
+) -> None:
+    """Whatever else it does not say."""
+    quote, margin = ("quoteAsset", "marginAsset") if exchange is BINANCE else (
+        "quoteCoin", "settleCoin"
+    )  # fmt: skip
+    entries = [
+        contract(exchange, "AUSDT", status="SETTLING", contractType=""),
+        contract(exchange, "BUSDT", status=None, **{quote: "USDC"}),
+        contract(exchange, "CUSDT", status=None, contractType="TRADIFI_PERPETUAL"),
+        contract(exchange, "DUSDT", base=None, **{margin: "BTC"}),
+        contract(exchange, "E USDT", contractType="PERPETUAL DELIVERING"),
+    ]
+    with capture_logs() as logs:
+        page = parse_instruments(exchange, body(exchange, entries), quote="USDT")
+    assert (page.rows, page.unread, logs) == ([], [], [])
+    # Nor is one that says nothing at all, unless its contract is known.
+    for blank in (None, ""):
+        nothing = dict.fromkeys(contract(exchange, "BUSDT"), blank) | {"symbol": "BUSDT"}
+        nothing |= {"launchTime": "1", "isPreListing": False}
+        page = parse_instruments(exchange, body(exchange, [nothing]), quote="USDT")
+        assert page.unread == [UnreadEntry("BUSDT", NOT_CLEAR, expected=False)]
+
+
+@pytest.mark.parametrize("exchange", list(Exchange))
+def test_names_that_cannot_be_used_are_told(exchange: Exchange) -> None:
+    entries = [
+        contract(exchange, "A/BUSDT", base="A"),
+        contract(exchange, "X" * 9000, base="X"),
+        contract(exchange, "", base="A"),
+        contract(exchange, "CUSDT", base="C/D"),
+    ]
+    page = parse_instruments(exchange, body(exchange, entries), quote="USDT")
+    assert page.unread == [
+        UnreadEntry(name, UNUSABLE_NAME, expected=True)
+        for name in ("A/BUSDT", "X" * 500, "", "CUSDT")
+    ]
+
+
+def test_the_recorded_list_of_binance_leaves_no_question_open(recorded_data: Path) -> None:
+    text = (recorded_data / "binance" / "exchangeInfo_2026-07-03T1708Z.json").read_bytes()
+    page = parse_instruments(BINANCE, text, quote="USDT")
+    assert (len(page.rows), page.unread) == (530, [])

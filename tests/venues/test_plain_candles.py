@@ -2,6 +2,8 @@
 refusal. The second way is taken where simdjson is absent, so that is how it is asked for here."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -24,6 +26,7 @@ from venues.errors import BadPayload
 
 pytest.importorskip("simdjson")
 
+ROOT = Path(__file__).resolve().parents[2]
 H4 = 4 * HOUR_MS
 MIDNIGHT = 1_767_225_600_000
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
@@ -164,6 +167,17 @@ def test_recorded_answers(recorded_data: Path) -> None:
         assert isinstance(page.rows, Candles), name
         assert isinstance(page.rows.texts[0], Texts), name
         agree(exchange, body, symbol, interval_ms)
+
+
+def test_without_simdjson_every_answer_takes_the_other_parser() -> None:
+    code = (
+        "import sys; sys.modules['simdjson'] = None; from venues import plain_candles as p; "
+        "assert p.plain_candles(b'', None, 1) is None"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)  # noqa: S603
+    with without_simdjson():
+        body = binance_klines(GOOD)
+        assert VENUES[BINANCE].read_plain_klines(body, market(BINANCE, "XUSDT"), H4) is None
 
 
 # --- the same refusals -------------------------------------------------------------------------

@@ -48,6 +48,6 @@ async def test_they_are_told_why_they_are_not_answered(
     assert "stopping" in answers[0][1]
     assert "stopping" in answers[2][1]
     # Not told a second time, which would end what is about to end at once.
-    assert await asyncio.wait_for(service.process.wait(), 10) == 0
+    assert await asyncio.wait_for(service.process.wait(), 60) == 0
     await service.stop()
     assert not any("Traceback" in line for line in service.lines)

@@ -11,6 +11,7 @@ from stores.hot.leases import Lease, try_acquire
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore
 from stores.hot.upstash_client import UpstashStore
+from tests.fixtures.cache import known
 from tests.fixtures.lateness import elapsed
 from tests.fixtures.signals import until
 from tests.fixtures.upstash import OpenStore, OwnValkey, UpstashEndpoint
@@ -54,7 +55,7 @@ async def test_a_publish_wakes_everybody_within_200_ms(
 ) -> None:
     first = await writer(1)
     assert await watcher.wait_newer("4h", None, 5) == first  # there is one already
-    waiting = [asyncio.create_task(watcher.wait_newer("4h", 1, 20)) for _ in range(500)]
+    waiting = [asyncio.create_task(watcher.wait_newer("4h", known(1), 20)) for _ in range(500)]
     other = asyncio.create_task(watcher.wait_newer("1h", None, 20))
     answered, _ = await asyncio.wait(waiting, timeout=0.15, return_when=asyncio.FIRST_COMPLETED)
     assert not answered
@@ -72,18 +73,18 @@ async def test_a_version_that_came_before_the_waiting_is_seen(
 ) -> None:
     await writer(1)
     await writer(2)
-    for known in (None, 0, 1):
-        meta = await watcher.wait_newer("4h", known, 5)
+    for held in (None, known(0), known(1)):
+        meta = await watcher.wait_newer("4h", held, 5)
         assert meta is not None and meta.version == 2
     await writer(3)  # while nobody waits
-    meta = await watcher.wait_newer("4h", 2, 5)
+    meta = await watcher.wait_newer("4h", known(2), 5)
     assert meta is not None and meta.version == 3
 
 
 async def test_waiting_ends_with_its_time(watcher: PublishWatcher, writer: Publish) -> None:
     await writer(1)
     async with elapsed() as took:
-        assert await watcher.wait_newer("4h", 1, 0.3) is None
+        assert await watcher.wait_newer("4h", known(1), 0.3) is None
     assert took.seconds > 0.29
     assert took.own_s < 0.6
 
@@ -102,7 +103,7 @@ async def test_publishes_and_waits_at_random_lose_nothing(
     async def follow() -> None:
         version = 0
         while version < 60:
-            meta = await watcher.wait_newer("4h", version, 10)
+            meta = await watcher.wait_newer("4h", known(version), 10)
             assert meta is not None and meta.version > version
             version = meta.version
 
@@ -168,7 +169,7 @@ async def test_waiters_survive_a_restart_of_the_store(
     lease = await try_acquire(other, "worker", holder="test", ttl_s=60)
     assert lease is not None
     await save(CacheManager(other), lease, 1)
-    waiting = asyncio.create_task(watcher.wait_newer("4h", 1, 20))
+    waiting = asyncio.create_task(watcher.wait_newer("4h", known(1), 20))
 
     async def listening() -> bool:
         return b"name=test:listen" in await other.execute("CLIENT", "LIST")

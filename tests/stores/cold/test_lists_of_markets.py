@@ -8,6 +8,8 @@ import pytest
 from database import Database, ListingState, SavedMarkets
 from market.markets import Exchange, ListedMarket, Market
 from market.timeframes import Timeframe
+from market.unread_entries import CANNOT_BE_READ, NOT_CLEAR, UNUSABLE_NAME, UnreadEntry
+from tests.fixtures.postgres import DatabaseIn
 
 BYBIT = Exchange.BYBIT
 DAY_MS = 86_400_000
@@ -157,6 +159,87 @@ async def test_a_suspension_is_no_end_and_a_delisting_of_days_is(database: Datab
     assert await since(database, "C000USDT") == NOW_MS + 3 * DAY_MS
 
 
+async def test_a_list_of_a_time_that_has_not_come_makes_no_absence_longer(
+    database: Database,
+) -> None:
+    """The exchange's clock was ahead when the last list was taken in."""
+    rest = whole(9)[1:]
+    await save(database, whole(9), NOW_MS)
+    await save(database, rest, NOW_MS + 1)
+    await save(database, rest, NOW_MS + 5 * DAY_MS)
+    found = await save(database, whole(9), NOW_MS + 2 * MINUTE_MS)
+    assert (found.returned, found.replaced) == (1, 0)
+    assert await since(database, "C000USDT") == 0
+    # And none shorter, if it was the first one that lacked the market.
+    await save(database, rest, NOW_MS + 5 * DAY_MS)
+    await save(database, rest, NOW_MS + 4 * MINUTE_MS)
+    until_ms = NOW_MS + 4 * MINUTE_MS + DAY_MS
+    await save(database, rest, until_ms)
+    found = await save(database, whole(9), until_ms + MINUTE_MS)
+    assert (found.returned, found.replaced) == (1, 1)
+    assert await since(database, "C000USDT") == until_ms
+
+
+async def test_a_life_of_a_time_that_has_not_come_is_forgotten(database: Database) -> None:
+    await save(database, whole(9), NOW_MS)
+    ahead_ms = NOW_MS + 5 * DAY_MS
+    moved = [listed("C000USDT", ahead_ms), *whole(9)[1:]]
+    assert (await save(database, moved, ahead_ms)).replaced == 1
+    await save(database, whole(9)[:1] + whole(9)[2:], NOW_MS + 1)  # lacks another one
+    [first, *_] = await database.get_all_unique_coins(exchanges=[BYBIT], quote="USDT")
+    assert (first.symbol, first.launched_ms, first.since_ms) == ("C000USDT", LAUNCH_MS, 0)
+    # So is one that lists began, because one of them lacked the market days later.
+    rest = [*whole(9)[:1], *whole(9)[2:]]
+    for at_ms in (NOW_MS + 2, ahead_ms):
+        await save(database, rest, at_ms)
+    assert (await save(database, whole(9), ahead_ms + 1)).replaced == 1
+    assert await since(database, "C001USDT") == ahead_ms
+    assert (await save(database, whole(9), NOW_MS + 3)).replaced == 0
+    assert await since(database, "C001USDT") == 0
+    # One that began just now is of now.
+    moved = [listed("C000USDT", NOW_MS + DAY_MS), *whole(9)[2:]]
+    assert (await save(database, moved, NOW_MS + DAY_MS)).replaced == 1
+    assert (await save(database, moved, NOW_MS + DAY_MS)).replaced == 0
+    assert await since(database, "C000USDT") == NOW_MS + DAY_MS
+
+
+async def test_markets_are_judged_by_the_exchanges_time_and_the_next_list_is_due_by_ours(
+    database: Database, database_url: str
+) -> None:
+    async def save_at(entries: Sequence[ListedMarket], seen_ms: int, now_ms: int) -> SavedMarkets:
+        return await database.markets.save_markets(
+            BYBIT, entries, seen_at_ms=seen_ms, now_ms=now_ms
+        )
+
+    ours_ms = NOW_MS + 90 * DAY_MS  # this machine's clock is ahead
+    rest = whole(9)[1:]
+    await save_at(whole(9), NOW_MS, ours_ms)
+    assert (await state(database)).discovered_ms == ours_ms
+    assert await database.markets.discovered_at_ms(BYBIT) == ours_ms
+    await save_at(rest, NOW_MS + 1, ours_ms + 1)
+    await save_at(rest, NOW_MS + DAY_MS + 1, ours_ms)  # it is set back
+    found = await save_at(whole(9), NOW_MS + DAY_MS + 2, ours_ms - 9 * DAY_MS)
+    assert (found.returned, found.replaced) == (1, 1)
+    assert await since(database, "C000USDT") == NOW_MS + DAY_MS + 1
+    [record, *_] = await database.coin_records.list_coins(BYBIT)
+    assert (record.first_seen_ms, record.last_seen_ms) == (NOW_MS, NOW_MS + DAY_MS + 2)
+    # A list that is not believed is asked again after a minute of ours.
+    assert (await save_at(whole(4), NOW_MS + DAY_MS + 3, ours_ms)).unconfirmed == 5
+    assert (await state(database)).unconfirmed_ms == ours_ms
+    assert (await save_at(whole(4), NOW_MS + 2 * DAY_MS, ours_ms + 1)).unconfirmed == 5
+    assert (await save_at(whole(4), NOW_MS + DAY_MS + 4, ours_ms + MINUTE_MS)).delisted == 5
+    # What the release before stored has one time only.
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute("UPDATE listings SET seen_ms = NULL")
+        await connection.execute("UPDATE discoveries SET finished_ms = $1", NOW_MS + 3 * DAY_MS)
+    finally:
+        await connection.close()
+    found = await save_at(whole(9), NOW_MS + 4 * DAY_MS, ours_ms)
+    assert (found.returned, found.replaced) == (5, 5)
+    assert await since(database, "C008USDT") == NOW_MS + 3 * DAY_MS
+
+
 async def test_another_coin_under_the_name_of_one_delisted(database: Database) -> None:
     await save(database, whole(9), NOW_MS)
     await save(database, whole(9)[1:], NOW_MS + 1)
@@ -210,7 +293,7 @@ async def test_names_that_cannot_be_stored_are_told_and_cost_no_others(database:
     odd = ["A\0USDT", "\ud800USDT", "L" * 9000]
     found = await save(database, [*map(listed, odd), listed("GOODUSDT")], NOW_MS)
     why = "a name with characters that cannot be stored"
-    assert found.added == 1
+    assert (found.added, found.unread) == (1, ())
     assert found.refused == (
         f"A\\x00USDT: {why}",
         f"{'L' * 100}...: a name of 9000 characters, at most 100 can be stored",
@@ -239,7 +322,93 @@ async def test_failures_are_counted_until_a_list_is_read(database: Database) -> 
 async def test_an_entry_that_cannot_be_read_ends_no_market(database: Database) -> None:
     await save(database, whole(9), NOW_MS)
     found = await database.markets.save_markets(
-        BYBIT, whole(7), seen_at_ms=NOW_MS + 1, unread={"C008USDT", "UNKNOWNUSDT"}
+        BYBIT,
+        whole(7),
+        seen_at_ms=NOW_MS + 1,
+        unread=[
+            UnreadEntry("C008USDT", CANNOT_BE_READ),
+            UnreadEntry("UNKNOWNUSDT", CANNOT_BE_READ),
+            UnreadEntry("NEW/USDT", UNUSABLE_NAME, expected=True),
+            UnreadEntry("C001USDT", NOT_CLEAR, expected=True),  # and once more, readably
+        ],
     )
-    assert found.delisted == 1
+    assert found == SavedMarkets(
+        delisted=1,
+        unread=(
+            "C008USDT: its entry in the list of markets cannot be read",
+            "NEW/USDT: its name, or its coin's, cannot be used",
+        ),
+    )
+    assert (await state(database)).refused == found.unread
     assert await active(database) == [f"C00{number}USDT" for number in (*range(7), 8)]
+    # A list that is not believed tells of them too, and the next whole one does no more.
+    found = await database.markets.save_markets(
+        BYBIT, whole(2), seen_at_ms=NOW_MS + 2, unread=[UnreadEntry("C003USDT", NOT_CLEAR)]
+    )
+    assert (found.unconfirmed, len(found.unread)) == (5, 1)
+    assert (await state(database)).refused == found.unread
+    await save(database, whole(9), NOW_MS + 3)
+    assert (await state(database)).refused == ()
+
+
+async def test_of_many_that_cannot_be_taken_the_first_are_named_and_the_others_counted(
+    database: Database,
+) -> None:
+    odd = [f"ODD{number:03}\n" for number in range(300)]
+    found = await database.markets.save_markets(
+        BYBIT,
+        [*whole(1), *(listed(f"{'L' * 101}{number}") for number in range(5))],
+        seen_at_ms=NOW_MS,
+        unread=[UnreadEntry(name, UNUSABLE_NAME, expected=True) for name in odd],
+    )
+    assert (len(found.unread), len(found.refused)) == (300, 5)
+    told = (await state(database)).refused
+    assert told == found.told
+    assert len(told) == 20
+    assert told[5] == "ODD000\\n: its name, or its coin's, cannot be used"
+    assert told[19] == (
+        "ODD014\\n: its name, or its coin's, cannot be used (and 285 more contracts are left out)"
+    )
+
+
+async def test_a_known_market_whose_coin_cannot_be_stored_any_more_stays(
+    database: Database,
+) -> None:
+    await save(database, whole(9), NOW_MS)
+    renamed = ListedMarket(Market(BYBIT, "C008USDT", "C\0", "USDT", LAUNCH_MS), None)
+    found = await save(database, [*whole(8), renamed], NOW_MS + 1)
+    assert (found.delisted, len(found.refused)) == (0, 1)
+    assert len(await active(database)) == 9
+
+
+@pytest.mark.parametrize(
+    ("encoding", "held"),
+    [
+        ("LATIN1", ["CAFÉUSDT", "GOODUSDT"]),
+        ("EUC_JP", ["CAFÉUSDT", "GOODUSDT", "猫USDT"]),
+        ("SQL_ASCII", ["CAFÉUSDT", "GOODUSDT", "猫USDT", "龙虾USDT"]),
+        ("UTF8", ["CAFÉUSDT", "GOODUSDT", "猫USDT", "龙虾USDT"]),
+    ],
+)
+async def test_a_name_that_the_databases_encoding_lacks_fails_alone(
+    database_in: DatabaseIn, encoding: str, held: list[str]
+) -> None:
+    names = ["CAFÉUSDT", "GOODUSDT", "猫USDT", "龙虾USDT"]
+    database = Database(await database_in(encoding))
+    try:
+        found = await save(database, [*map(listed, names)], NOW_MS)
+        assert sorted(await active(database)) == sorted(held)
+        why = f"a name with characters that the database cannot hold in its encoding {encoding}"
+        escapes = {"猫USDT": "\\u732bUSDT", "龙虾USDT": "\\u9f99\\u867eUSDT"}
+        assert found.refused == tuple(f"{escapes[n]}: {why}" for n in names if n not in held)
+        assert (await state(database)).refused == found.refused
+        # So does an unreadable one, and what an exchange says when its list cannot be read.
+        unread = [UnreadEntry("龙/虾USDT", UNUSABLE_NAME, expected=True)]
+        await database.markets.save_markets(
+            BYBIT, [listed("GOODUSDT")], seen_at_ms=NOW_MS + 1, unread=unread
+        )
+        await database.listings.failed(BYBIT, "HTTP 502: 服务", at_ms=NOW_MS + 2)
+        said = "服务" if encoding == "UTF8" else "\\u670d\\u52a1"
+        assert (await state(database)).failure == f"HTTP 502: {said}"
+    finally:
+        await database.aclose()

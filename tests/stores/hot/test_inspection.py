@@ -20,7 +20,7 @@ from stores.hot.inspection import RIGHTS, Inspection, inspect
 from stores.hot.leases import try_acquire
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore, StoreRefused, StoreUnavailable
-from tests.fixtures.cache import document, save
+from tests.fixtures.cache import document, known, save
 from tests.fixtures.signals import until_now
 from tests.fixtures.upstash import OwnValkey
 from timing.clock import SystemClock
@@ -136,12 +136,12 @@ async def test_channels_names_and_info_are_done_without(
     lease = await try_acquire(store, "worker", holder="host:1", ttl_s=30)
     assert lease is not None
     try:
-        assert await watcher.wait_newer("4h", 10, timeout_s=0.2) is None
+        assert await watcher.wait_newer("4h", known(10), timeout_s=0.2) is None
         await save(CacheManager(store), lease, 11)
-        newer = await watcher.wait_newer("4h", 10, timeout_s=5)
+        newer = await watcher.wait_newer("4h", known(10), timeout_s=5)
         assert newer is not None and newer.version == 11
         await save(CacheManager(store), lease, 12)
-        newer = await watcher.wait_newer("4h", 11, timeout_s=5)
+        newer = await watcher.wait_newer("4h", known(11), timeout_s=5)
         assert newer is not None and newer.version == 12
     finally:
         await watcher.aclose()
@@ -161,7 +161,7 @@ async def test_a_publisher_without_the_right_to_publish_is_seen_by_subscribed_re
         await save(CacheManager(mute), lease, 10)
         for version in (10, 11, 12):
             await save(CacheManager(mute), lease, version + 1)
-            newer = await watcher.wait_newer("4h", version, timeout_s=5)
+            newer = await watcher.wait_newer("4h", known(version), timeout_s=5)
             assert newer is not None and newer.version == version + 1
     finally:
         await watcher.aclose()

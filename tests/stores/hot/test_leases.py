@@ -10,6 +10,7 @@ from stores.hot.leases import Lease, LeaseLost, current_holder, retry_under_leas
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore, StoreRefused, StoreUnavailable
 from stores.hot.upstash_client import UpstashStore
+from tests.fixtures.lateness import elapsed
 from tests.fixtures.signals import until
 from tests.fixtures.upstash import OpenStore, OwnValkey, RemoteWorker, UpstashEndpoint
 
@@ -141,11 +142,10 @@ async def test_a_store_that_hangs_ends_it_in_time(own_valkey: Callable[..., OwnV
     lease = await try_acquire(store, "worker", holder="test", ttl_s=1)
     assert lease is not None
     server.pause()
-    began = asyncio.get_running_loop().time()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30), elapsed() as took:
         await lease.lost.wait()
     # At the latest its whole life after the last renewal was sent.
-    assert asyncio.get_running_loop().time() - began < 1.2
+    assert took.own_s < 1.2
     server.resume()
     await lease.release()
     await store.aclose()
@@ -208,7 +208,7 @@ async def test_a_killed_holder_is_followed_when_its_time_is_over(
     assert await worker.do("acquire 1") == "1"
     worker.kill()
     assert await try_acquire(store, "worker", holder="test", ttl_s=30) is None
-    lease = await until(lambda: try_acquire(store, "worker", holder="test", ttl_s=30), within_s=2)
+    lease = await until(lambda: try_acquire(store, "worker", holder="test", ttl_s=30), within_s=15)
     assert lease is not None
     leases.append(lease)
 
@@ -223,7 +223,7 @@ async def test_a_stopped_holder_knows_on_waking_that_it_is_over(
     async def is_free() -> bool:
         return await current_holder(store, "worker") is None
 
-    await until(is_free, within_s=2)
+    await until(is_free, within_s=15)
     worker.tell("held")
     worker.send(signal.SIGCONT)
     assert await worker.answer() == "False"

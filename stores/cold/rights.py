@@ -1,0 +1,34 @@
+"""The rights on our tables that the database's user needs, and which of them it lacks."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from stores.cold.migrate import RECORDS
+
+if TYPE_CHECKING:
+    from stores.cold.migrate import Connection
+
+_WRITE: Final = ("SELECT", "INSERT", "UPDATE")
+_NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(RECORDS, ("SELECT",)),
+    **dict.fromkeys(("coins", "discoveries", "listings", "market_lives"), _WRITE),
+    "coin_metadata": (*_WRITE, "DELETE"),
+}
+
+
+async def lacking_rights(connection: "Connection") -> str | None:
+    """The rights that the user lacks, such as `DELETE on coin_metadata; SELECT on coins, listings`;
+    None if it has all. Tables that are not there do not count."""
+    pairs = [(table, right) for table, rights in _NEEDED.items() for right in rights]
+    rows = await connection.fetch(_LACKING, *map(list, zip(*pairs, strict=True)))
+    return "; ".join(f"{row['rights']} on {row['tables']}" for row in rows) or None
+
+
+_LACKING: Final = """
+    SELECT rights, string_agg(name, ', ' ORDER BY name) AS tables FROM (
+        SELECT name, string_agg(needed, ', ' ORDER BY place) AS rights
+        FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked(name, needed, place)
+        WHERE NOT has_table_privilege(to_regclass(name)::oid, needed)
+        GROUP BY name
+    ) AS lacking GROUP BY rights ORDER BY rights
+"""

@@ -1,0 +1,74 @@
+"""A user without a right on a table is told which; names of others than tables are the server's."""
+
+import re
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from database import Database, DatabaseUnavailable
+from market.markets import Exchange, ListedMarket, Market
+from market.timeframes import Timeframe
+from tests.fixtures.postgres import User
+
+BYBIT = Exchange.BYBIT
+LISTED = [ListedMarket(Market(BYBIT, "AUSDT", "A", "USDT"), None)]
+TABLES = "coins, coin_metadata, discoveries, listings, market_lives"
+
+
+async def denied(database: Database, call: str) -> str:
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "read": lambda: database.get_all_unique_coins(exchanges=[BYBIT], quote="USDT"),
+        "list": lambda: database.markets.save_markets(BYBIT, LISTED, seen_at_ms=1),
+        "store": lambda: database.markets.save_metadata(
+            Timeframe.H4, {"bybit:AUSDT": {"hurst": 0.5}}, computed_at_ms=1
+        ),
+    }
+    with pytest.raises(DatabaseUnavailable) as caught:
+        await calls[call]()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("option", ["", "&schema=public"])
+async def test_the_rights_that_are_lacking_are_named(user: User, option: str) -> None:
+    database = Database(user.url + option)
+    try:
+        assert await denied(database, "read") == (
+            "the database denies its user SELECT, INSERT, UPDATE on coins, discoveries, listings,"
+            " market_lives; SELECT, INSERT, UPDATE, DELETE on coin_metadata: grant these rights"
+        )
+        await user.may(f"SELECT, INSERT, UPDATE ON {TABLES}")
+        # That nothing of it was ever to be deleted does not matter to the server.
+        assert await denied(database, "list") == (
+            "the database denies its user DELETE on coin_metadata: grant these rights"
+        )
+        await user.may("DELETE ON coin_metadata")
+        assert (await database.markets.save_markets(BYBIT, LISTED, seen_at_ms=1)).added == 1
+        await user.may_not("SELECT ON coins, coin_metadata")
+        for call in ("read", "list", "store"):
+            assert await denied(database, call) == (
+                "the database denies its user SELECT on coin_metadata, coins: grant these rights"
+            )
+    finally:
+        await database.aclose()
+
+
+async def test_a_right_on_something_else_is_told_as_the_server_says_it(
+    database_url: str, user: User
+) -> None:
+    await user.may_not("SELECT ON perpcache_migrations")
+    database = Database(user.url)
+    try:
+        assert re.fullmatch(
+            "the database denies its user SELECT on perpcache_migrations; .*: grant these rights",
+            await denied(database, "read"),
+        )
+    finally:
+        await database.aclose()
+    # In an empty database, where no table may be made.
+    empty = Database(f"{user.url}&schema=pg_catalog")
+    try:
+        assert await denied(empty, "read") == (
+            "the database denies its user a right: permission denied for schema pg_catalog"
+        )
+    finally:
+        await empty.aclose()
