@@ -22,12 +22,13 @@ def build_document(timeframe: Timeframe, markets: int, rows: int, version: int) 
     for number in range(markets):
         exchange = Exchange.BINANCE if number % 2 else Exchange.BYBIT
         market = Market(exchange, symbol(number), f"COIN{number:04}", "USDT")
-        series = MarketSeries(market, _rows(timeframe, number, rows, version), version)
+        series = MarketSeries(market, random_rows(timeframe, number, rows, version), version)
         builder.add(series, {"hurst": 0.53, "entropy": 0.91})
     return builder.finish(version=version, as_of_ms=version, updated_at_ms=version, missing=())
 
 
-def _rows(timeframe: Timeframe, number: int, rows: int, as_of_ms: int) -> list[Any]:
+def random_rows(timeframe: Timeframe, number: int, rows: int, as_of_ms: int) -> list[Any]:
+    """A market's rows up to `as_of_ms`."""
     chance = random.Random(number)  # noqa: S311 - repeatable
     price = 10.0 ** chance.uniform(0, 4)
     made = []

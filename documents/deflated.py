@@ -7,7 +7,7 @@ one valid stream (RFC 1950), which is also HTTP's `deflate`.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
-from typing import Final
+from typing import Final, NamedTuple
 
 from isal import isal_zlib
 
@@ -17,10 +17,10 @@ _PART_BYTES: Final = 1 << 20
 _HEADER: Final = b"\x78\x01"
 _END: Final = b"\x03\x00"  # an empty final block
 _ADLER_BASE: Final = 65521
+FRAME_BYTES: Final = len(_HEADER) + len(_END) + 4  # of a stream, beside its parts
 
 
-@dataclass(frozen=True, slots=True)
-class DeflatedPart:
+class DeflatedPart(NamedTuple):
     """A compressed piece of text; `size` (bytes) and `adler` (Adler-32) are those of the text."""
 
     deflated: bytes
@@ -39,17 +39,31 @@ class Deflated:
         return inflate(b"".join(self.pieces), self.text_bytes)
 
 
-def deflate(text: bytes | memoryview) -> DeflatedPart:
+def deflate(text: bytes) -> DeflatedPart:
+    return deflate_each((text,))[0]
+
+
+def deflate_each(texts: Iterable[bytes | memoryview]) -> list[DeflatedPart]:
+    """Compresses each text to a part of its own."""
+    # One compressor for all: a full flush makes it forget what it has seen.
     compressor = isal_zlib.compressobj(level=_LEVEL, wbits=_RAW)
-    deflated = compressor.compress(text) + compressor.flush(isal_zlib.Z_FULL_FLUSH)
-    return DeflatedPart(deflated, len(text), isal_zlib.adler32(text))
+    return [
+        DeflatedPart(
+            compressor.compress(text) + compressor.flush(isal_zlib.Z_FULL_FLUSH),
+            len(text),
+            isal_zlib.adler32(text),
+        )
+        for text in texts
+    ]
 
 
 def deflate_whole(text: bytes) -> Deflated:
     """Compresses a complete text."""
     view = memoryview(text)
     return join_parts(
-        deflate(view[start : start + _PART_BYTES]) for start in range(0, len(view), _PART_BYTES)
+        deflate_each(
+            view[start : start + _PART_BYTES] for start in range(0, len(view), _PART_BYTES)
+        )
     )
 
 
@@ -65,6 +79,30 @@ def inflate(stream: bytes, text_bytes: int) -> bytes:
     """The text of a stream. Raises ValueError if it is damaged or not `text_bytes` long."""
     try:
         text: bytes = isal_zlib.decompress(stream, bufsize=text_bytes)
+    except isal_zlib.error as error:  # type: ignore[misc]  # its stub calls it a value
+        raise ValueError(str(error)) from None
+    if len(text) != text_bytes:
+        raise ValueError(f"{len(text)} bytes instead of {text_bytes}")
+    return text
+
+
+def inflate_at_most(stream: bytes, most_bytes: int) -> bytes:
+    """The text of a stream. Raises ValueError if it is damaged or longer than `most_bytes`."""
+    inflater = isal_zlib.decompressobj()
+    try:
+        text: bytes = inflater.decompress(stream, most_bytes)
+    except isal_zlib.error as error:  # type: ignore[misc]  # its stub calls it a value
+        raise ValueError(str(error)) from None
+    if not inflater.eof:
+        raise ValueError(f"the stream does not end within {most_bytes} bytes of text")
+    return text
+
+
+def inflate_parts(parts: bytes | memoryview, text_bytes: int) -> bytes:
+    """The text of adjacent parts of a stream. Raises ValueError if it is damaged, or not of
+    `text_bytes`."""
+    try:
+        text: bytes = isal_zlib.decompress(b"".join((parts, _END)), wbits=_RAW, bufsize=text_bytes)
     except isal_zlib.error as error:  # type: ignore[misc]  # its stub calls it a value
         raise ValueError(str(error)) from None
     if len(text) != text_bytes:
