@@ -173,16 +173,17 @@ def _joined(
         indexed.append(IndexedMarket(*key, len(every), len(every) + len(chunks)))
         every += chunks
     parts.append(end)
+    texts, first_times, rows, *_ = zip(*every, strict=True) if every else ((), (), ())
     index = ChunkIndex(
         interval_ms=interval_ms,
         header=_size(header),
         comma=_size(_COMMA),
         end=_size(end),
         markets=indexed,
-        deflated=[len(chunk.part.deflated) for chunk in every],
-        text=[chunk.part.size for chunk in every],
-        first=[chunk.first_ms // interval_ms for chunk in every],
-        rows=[chunk.rows for chunk in every],
+        deflated=[len(text.deflated) for text in texts],
+        text=[text.size for text in texts],
+        first=[first_ms // interval_ms for first_ms in first_times],
+        rows=rows,
     )
     joined = join_parts(parts)
     return ChunkedDocument(joined.pieces, joined.text_bytes, index)

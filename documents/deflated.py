@@ -4,9 +4,8 @@ A part ends on a byte boundary and refers to nothing before it, so parts joined 
 one valid stream (RFC 1950), which is also HTTP's `deflate`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Final, NamedTuple
 
 from isal import isal_zlib
@@ -69,10 +68,9 @@ def deflate_whole(text: bytes) -> Deflated:
 
 def join_parts(parts: Iterable[DeflatedPart]) -> Deflated:
     """One stream of the parts' texts in order."""
-    parts = list(parts)
-    adler = reduce(_combine_adler, parts, 1)
-    pieces = (_HEADER, *(part.deflated for part in parts), _END + adler.to_bytes(4, "big"))
-    return Deflated(pieces, sum(part.size for part in parts))
+    texts, sizes, adlers = list(zip(*parts, strict=True)) or ((), (), ())
+    pieces = (_HEADER, *texts, _END + _combined_adler(sizes, adlers).to_bytes(4, "big"))
+    return Deflated(pieces, sum(sizes))
 
 
 def inflate(stream: bytes, text_bytes: int) -> bytes:
@@ -110,8 +108,10 @@ def inflate_parts(parts: bytes | memoryview, text_bytes: int) -> bytes:
     return text
 
 
-def _combine_adler(adler: int, part: DeflatedPart) -> int:
-    """The Adler-32 of a text followed by the part's text (zlib: adler32_combine)."""
-    low = (adler & 0xFFFF) + (part.adler & 0xFFFF) - 1
-    high = (adler >> 16) + (part.adler >> 16) + part.size * ((adler & 0xFFFF) - 1)
-    return (high % _ADLER_BASE) << 16 | low % _ADLER_BASE
+def _combined_adler(sizes: Sequence[int], adlers: Sequence[int]) -> int:
+    """The Adler-32 of a text from those of its parts (zlib: adler32_combine)."""
+    low, high = 1, 0
+    for size, adler in zip(sizes, adlers, strict=True):
+        high = (high + (adler >> 16) + size * (low - 1)) % _ADLER_BASE
+        low = (low + (adler & 0xFFFF) - 1) % _ADLER_BASE
+    return high << 16 | low

@@ -1,0 +1,200 @@
+"""Chunks: what is kept between versions changes no byte of the text, and saves its work."""
+
+import math
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from documents.building import DocumentBuilder
+from documents.chunks import CHUNK_ROWS, Chunk
+from documents.kept import KeptDocuments
+from market.markets import Exchange, Market, MarketSeries
+from market.rows import Rows
+from market.timeframes import Timeframe
+
+H4 = Timeframe.H4
+STEP_MS = H4.interval_ms
+CHUNK_MS = CHUNK_ROWS * STEP_MS
+FIRST_MS = 6600 * CHUNK_MS  # a chunk begins here, and a day
+MARKETS = [Market(Exchange.BINANCE, f"{name}USDT", name, "USDT") for name in "ABC"]
+A, B, _ = MARKETS
+
+
+def rows(places: Sequence[int], seed: int = 0) -> Rows:
+    """Rows at these places of the grid, with numbers that depend on place and seed."""
+    times = np.array([FIRST_MS + place * STEP_MS for place in places], np.int64)
+    values = np.array(
+        [[(place + 1) * (column + 1.25) + seed for column in range(8)] for place in places]
+    ).reshape(len(places), 8)
+    values[:, 7] = np.where(values[:, 7] % 3 < 1, np.nan, values[:, 7])
+    return Rows(times, values)
+
+
+def text(
+    given_rows: dict[Market, Rows], kept: KeptDocuments | None, timeframe: Timeframe = H4
+) -> bytes:
+    builder = DocumentBuilder(timeframe, "collected", kept)
+    for market, each in given_rows.items():
+        builder.add(MarketSeries(market, each, FIRST_MS), {"hurst": 0.5})
+    document = builder.finish_deflated(
+        version=1, as_of_ms=2 * FIRST_MS, updated_at_ms=1, missing=()
+    )
+    found = zlib.decompress(b"".join(document.pieces))
+    assert document.text_bytes == len(found)
+    return found
+
+
+def chunks(kept: KeptDocuments, market: Market, timeframe: Timeframe = H4) -> Sequence[Chunk]:
+    return kept.get(timeframe, (str(market.exchange), market.symbol))
+
+
+places = st.one_of(
+    st.builds(range, st.integers(0, 150), st.integers(0, 400)),
+    st.sets(st.integers(0, 400), max_size=60).map(sorted),
+)
+changes = st.lists(
+    st.tuples(st.integers(0, 400), st.integers(0, 7), st.sampled_from([1.5, 0.0, -0.0, 1e-7])),
+    max_size=3,
+)
+versions = st.lists(
+    st.dictionaries(st.sampled_from(MARKETS), st.tuples(places, changes)), min_size=2, max_size=5
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(versions, st.sampled_from([0, 1, 100]))
+def test_what_is_kept_changes_no_byte(
+    drawn: list[dict[Market, tuple[Sequence[int], list[tuple[int, int, float]]]]], limit_mb: int
+) -> None:
+    kept = KeptDocuments(limit_mb)
+    for version in drawn:
+        given_rows = {}
+        for market, (where, changed) in version.items():
+            given_rows[market] = rows(where)
+            for row, column, value in changed:
+                if row < len(where):
+                    given_rows[market].values[row, column] = value
+        assert text(given_rows, kept) == text(given_rows, None)
+        assert kept.bytes <= limit_mb * 2**20
+
+
+@pytest.mark.parametrize("first", [0, 10, CHUNK_ROWS - 1])
+@pytest.mark.parametrize("last", [CHUNK_ROWS * 5 - 2, CHUNK_ROWS * 5 + 30])
+def test_one_more_row_makes_two_chunks_anew(first: int, last: int) -> None:
+    kept = KeptDocuments(10)
+    text({A: rows(range(first, last))}, kept)
+    before = chunks(kept, A)
+    changed = rows(range(first + 1, last + 1))
+    changed.values[-2] += 1  # the row that was forming
+    text({A: changed}, kept)
+    after = chunks(kept, A)
+    made = [each for each in after if not any(each is one for one in before)]
+    assert len(after) >= 4
+    assert len(made) == 2
+    assert made == [after[0], after[-1]]
+
+
+def test_a_changed_row_makes_its_own_chunk_anew_and_no_other() -> None:
+    kept = KeptDocuments(10)
+    text({A: rows(range(CHUNK_ROWS * 6))}, kept)
+    before = chunks(kept, A)
+    changed = rows(range(CHUNK_ROWS * 6))
+    changed.values[CHUNK_ROWS * 3 + 5, 6] = 0.125
+    assert text({A: changed}, kept) == text({A: changed}, None)
+    assert [one is other for one, other in zip(before, chunks(kept, A), strict=True)] == [
+        *(False, True, True, False, True, False)
+    ]
+
+
+def test_chunks_begin_on_the_grid_however_rows_are_missing() -> None:
+    kept = KeptDocuments(10)
+    text({A: rows([3, 63, 64, 130, 191, 200])}, kept)
+    assert [(each.first_ms, each.rows) for each in chunks(kept, A)] == [
+        (FIRST_MS + 3 * STEP_MS, 2),
+        (FIRST_MS + 64 * STEP_MS, 1),
+        (FIRST_MS + 130 * STEP_MS, 2),
+        (FIRST_MS + 200 * STEP_MS, 1),
+    ]
+
+
+def test_a_number_that_differs_in_its_sign_alone_is_another() -> None:
+    kept = KeptDocuments(10)
+    given_rows = rows(range(CHUNK_ROWS * 3))
+    given_rows.values[100, 6] = 0.0
+    assert b",-0.0," not in text({A: given_rows}, kept)
+    given_rows.values[100, 6] = -0.0
+    assert text({A: given_rows}, kept).count(b",-0.0,") == 1
+
+
+def test_what_is_kept_is_a_copy() -> None:
+    """Arrays that change afterwards must not make an old text look current."""
+    kept = KeptDocuments(10)
+    given_rows = rows(range(CHUNK_ROWS * 3))
+    before = text({A: given_rows}, kept)
+    given_rows.values[100, 0] = 77.5
+    after = text({A: given_rows}, kept)
+    assert before != after == text({A: given_rows}, None)
+
+
+def test_a_first_or_last_chunk_is_not_taken_for_an_inner_one() -> None:
+    """The first one holds the head, the last one the end of the market."""
+    kept = KeptDocuments(10)
+    for where in (
+        range(CHUNK_ROWS, CHUNK_ROWS * 3),
+        range(CHUNK_ROWS * 4),
+        range(CHUNK_ROWS),
+        range(CHUNK_ROWS * 3),
+    ):
+        assert text({A: rows(where)}, kept) == text({A: rows(where)}, None)
+
+
+def test_a_market_with_a_number_that_json_lacks_leaves_what_is_kept() -> None:
+    kept = KeptDocuments(10)
+    text({A: rows(range(200))}, kept)
+    before = chunks(kept, A)
+    broken = rows(range(200))
+    broken.values[100, 3] = math.inf
+    with pytest.raises(ValueError, match="binance:AUSDT: a row does not hold 9 finite numbers"):
+        text({A: broken}, kept)
+    assert chunks(kept, A) is before
+
+
+def test_markets_that_a_document_lacks_are_forgotten() -> None:
+    kept = KeptDocuments(10)
+    text({A: rows(range(200)), B: rows(range(200))}, kept)
+    both = kept.bytes
+    text({B: rows(range(200))}, kept)
+    assert chunks(kept, A) == ()
+    assert len(chunks(kept, B)) == 4
+    assert kept.bytes == pytest.approx(both / 2, rel=0.01)
+    text({}, kept)
+    assert kept.bytes == 0
+
+
+def test_over_the_limit_the_coarsest_timeframe_goes_first() -> None:
+    def document(timeframe: Timeframe, kept: KeptDocuments) -> None:
+        times = FIRST_MS + np.arange(4000) * timeframe.interval_ms
+        text({market: Rows(times, rows(range(4000)).values) for market in (A, B)}, kept, timeframe)
+
+    kept = KeptDocuments(1000)
+    document(Timeframe.H4, kept)
+    megabytes = round(kept.bytes * 2.5 / 2**20)
+    kept = KeptDocuments(megabytes)
+    for timeframe in (Timeframe.H8, Timeframe.D1, Timeframe.H4):
+        document(timeframe, kept)
+        assert 0 < kept.bytes <= megabytes * 2**20
+    assert chunks(kept, A, Timeframe.D1) == chunks(kept, B, Timeframe.D1) == ()
+    assert len(chunks(kept, B, Timeframe.H4)) == len(chunks(kept, B, Timeframe.H8)) == 63
+    # There is no room for the coarsest one, whose markets cost no finer one.
+    document(Timeframe.D1, kept)
+    assert len(chunks(kept, A, Timeframe.H8)) == len(chunks(kept, B, Timeframe.H8)) == 63
+
+
+def test_no_memory_keeps_nothing() -> None:
+    kept = KeptDocuments(0)
+    assert text({A: rows(range(200))}, kept) == text({A: rows(range(200))}, None)
+    assert (chunks(kept, A), kept.bytes) == ((), 0)
