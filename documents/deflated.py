@@ -16,7 +16,8 @@ _PART_BYTES: Final = 1 << 20
 _HEADER: Final = b"\x78\x01"
 _END: Final = b"\x03\x00"  # an empty final block
 _ADLER_BASE: Final = 65521
-FRAME_BYTES: Final = len(_HEADER) + len(_END) + 4  # of a stream, beside its parts
+HEADER_BYTES: Final = len(_HEADER)
+FRAME_BYTES: Final = HEADER_BYTES + len(_END) + 4  # of a stream, beside its parts
 
 
 class DeflatedPart(NamedTuple):
