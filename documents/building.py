@@ -16,7 +16,7 @@ import orjson
 import structlog
 
 from documents.chunk_index import ChunkedDocument, ChunkIndex, IndexedMarket, Size
-from documents.chunks import Chunk, NotFinite, encode_market
+from documents.chunks import Chunk, KeptMarket, NotFinite, encode_market
 from documents.deflated import DeflatedPart, deflate, join_parts
 from documents.kept import KeptDocuments, MarketKey
 from documents.names import GLOBAL_FR
@@ -86,13 +86,13 @@ class DocumentBuilder:
             "checked_at": series.checked_at_ms,
             "stale_since": series.stale_since_ms,
         }
-        kept = None if self._kept is None else self._kept.get(self._timeframe, key)
+        kept = KeptMarket() if self._kept is None else self._kept.get(self._timeframe, key)
         try:
-            chunks = encode_market(_head(head), rows, self._timeframe.interval_ms, kept)
+            chunks, keep = encode_market(_head(head), rows, self._timeframe.interval_ms, kept)
         except NotFinite:
             raise ValueError(f"{market.key}: {_NOT_NUMBERS}") from None
-        if self._kept is not None:
-            self._kept.put(self._timeframe, key, chunks)
+        if self._kept is not None and keep is not kept:
+            self._kept.put(self._timeframe, key, keep)
         self._chunks[key] = chunks
         self.rows += len(rows)
         if len(rows):

@@ -1,12 +1,13 @@
 """Chunks: a market's JSON in parts of at most 64 rows, aligned to the timeframe's grid.
 
 The first part begins with the market's head, the last one ends with the market's end. The parts
-between them hold closed rows; they are used again where the rows are the same to the last bit.
+between them hold closed rows; they are kept, and used again where the rows are the same to the
+last bit.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import chain, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -17,63 +18,80 @@ from market.rows import Rows, Times
 
 CHUNK_ROWS: Final = 64
 _END: Final = b"]}"
-
-
-class Chunk(NamedTuple):
-    """A part of a market's JSON; `first_ms`: the open time of its first row, 0 without rows.
-
-    `times` and `values` are the bytes of its rows, as Rows has them; empty if it is not kept.
-    """
-
-    part: DeflatedPart
-    first_ms: int
-    rows: int
-    times: bytes
-    values: bytes
+_TIME_BYTES: Final = 8
+_VALUES_BYTES: Final = 8 * len(Rows.names)
 
 
 class NotFinite(ValueError):
     """A row has a number that JSON lacks."""
 
 
-def encode_market(
-    head: bytes, rows: Rows, interval_ms: int, kept: Sequence[Chunk] | None
-) -> list[Chunk]:
-    """The market's chunks in order; `head` ends with `"rows":[`, and the rows ascend on the grid.
+class Chunk(NamedTuple):
+    """A part of a market's JSON; `first_ms`: the open time of its first row, 0 without rows."""
 
-    `kept`: the market's chunks in an earlier document; None makes chunks that cannot be kept.
-    Raises NotFinite.
+    part: DeflatedPart
+    first_ms: int
+    rows: int
+
+
+class KeptMarket(NamedTuple):
+    """A market's chunks between its first and its last, and the bytes of all their rows."""
+
+    chunks: Sequence[Chunk] = ()
+    times: bytes = b""
+    values: bytes = b""
+
+
+def encode_market(
+    head: bytes, rows: Rows, interval_ms: int, kept: KeptMarket
+) -> tuple[list[Chunk], KeptMarket]:
+    """The market's chunks in order, and what to keep of them, which may be `kept` itself.
+
+    `head` ends with `"rows":[`, and the rows ascend on the grid. Raises NotFinite.
     """
     if not len(rows):
-        return [Chunk(deflate(head + _END), 0, 0, b"", b"")]
-    spans = list(pairwise(_bounds(rows.times, interval_ms)))
-    chunks = _unchanged(rows, interval_ms, spans, kept) if kept else {}
-    changed = [place for place in range(len(spans)) if place not in chunks]
+        return [Chunk(deflate(head + _END), 0, 0)], KeptMarket()
+    bounds = _bounds(rows.times, interval_ms)
+    inner = slice(bounds[1], bounds[-2])
+    times, values = rows.times[inner].tobytes(), rows.values[inner].tobytes()
+    spans = list(pairwise(bounds))
+    is_kept = times == kept.times and values == kept.values
+    if is_kept:
+        known = dict(enumerate(kept.chunks, 1))
+    else:
+        known = _unchanged(rows, interval_ms, spans, kept)
+    changed = [place for place in range(len(spans)) if place not in known]
     texts = _texts(rows, interval_ms, [spans[place] for place in changed])
     texts[0] = head + texts[0]
     texts[-1] = texts[-1][:-1] + _END  # in place of the comma
     for place, part in zip(changed, deflate_each(texts), strict=True):
         start, end = spans[place]
-        times = rows.times[start:end]
-        bits = (b"", b"") if kept is None else (times.tobytes(), rows.values[start:end].tobytes())
-        chunks[place] = Chunk(part, int(times[0]), end - start, *bits)
-    return [chunks[place] for place in range(len(spans))]
+        known[place] = Chunk(part, int(rows.times[start]), end - start)
+    chunks = [known[place] for place in range(len(spans))]
+    return chunks, kept if is_kept else KeptMarket(chunks[1:-1], times, values)
 
 
 def _unchanged(
-    rows: Rows, interval_ms: int, spans: Sequence[tuple[int, int]], kept: Sequence[Chunk]
+    rows: Rows, interval_ms: int, spans: Sequence[tuple[int, int]], kept: KeptMarket
 ) -> dict[int, Chunk]:
     """The chunks of spans, without the first and the last one, whose rows are those of a kept one,
     by their place among the spans."""
-    inner = {_number(chunk.first_ms, interval_ms): chunk for chunk in kept[1:-1]}
+    ends = accumulate(chunk.rows for chunk in kept.chunks)
+    places = {
+        _number(chunk.first_ms, interval_ms): (chunk, end)
+        for chunk, end in zip(kept.chunks, ends, strict=True)
+    }
     found = {}
     for place, (start, end) in enumerate(spans[1:-1], 1):
         times = rows.times[start:end]
-        chunk = inner.get(_number(int(times[0]), interval_ms))
+        chunk, last = places.get(_number(int(times[0]), interval_ms), (None, 0))
+        if chunk is None:
+            continue
+        first = last - chunk.rows
         if (
-            chunk is not None
-            and times.tobytes() == chunk.times
-            and rows.values[start:end].tobytes() == chunk.values
+            times.tobytes() == kept.times[first * _TIME_BYTES : last * _TIME_BYTES]
+            and rows.values[start:end].tobytes()
+            == kept.values[first * _VALUES_BYTES : last * _VALUES_BYTES]
         ):
             found[place] = chunk
     return found

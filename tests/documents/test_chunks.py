@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from documents import deflated
 from documents.building import DocumentBuilder
 from documents.chunks import CHUNK_ROWS, Chunk
+from documents.deflated import DeflatedPart
 from documents.kept import KeptDocuments
 from market.markets import Exchange, Market, MarketSeries
 from market.rows import Rows
@@ -49,7 +51,21 @@ def text(
 
 
 def chunks(kept: KeptDocuments, market: Market, timeframe: Timeframe = H4) -> Sequence[Chunk]:
-    return kept.get(timeframe, (str(market.exchange), market.symbol))
+    """The chunks that are kept: those between the first and the last."""
+    return kept.get(timeframe, (str(market.exchange), market.symbol)).chunks
+
+
+@pytest.fixture
+def compressed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The texts of the chunks that were compressed."""
+    texts: list[bytes] = []
+
+    def note(made: list[bytes]) -> list[DeflatedPart]:
+        texts.extend(made)
+        return deflated.deflate_each(made)
+
+    monkeypatch.setattr("documents.chunks.deflate_each", note)
+    return texts
 
 
 places = st.one_of(
@@ -84,37 +100,48 @@ def test_what_is_kept_changes_no_byte(
 
 @pytest.mark.parametrize("first", [0, 10, CHUNK_ROWS - 1])
 @pytest.mark.parametrize("last", [CHUNK_ROWS * 5 - 2, CHUNK_ROWS * 5 + 30])
-def test_one_more_row_makes_two_chunks_anew(first: int, last: int) -> None:
+def test_one_more_row_makes_two_chunks_anew(compressed: list[bytes], first: int, last: int) -> None:
     kept = KeptDocuments(10)
     text({A: rows(range(first, last))}, kept)
+    assert len(compressed) == -(-last // CHUNK_ROWS)
     before = chunks(kept, A)
+    compressed.clear()
     changed = rows(range(first + 1, last + 1))
     changed.values[-2] += 1  # the row that was forming
-    text({A: changed}, kept)
-    after = chunks(kept, A)
-    made = [each for each in after if not any(each is one for one in before)]
-    assert len(after) >= 4
-    assert len(made) == 2
-    assert made == [after[0], after[-1]]
+    assert text({A: changed}, kept).endswith(compressed[-1] + b'],"missing":[]}')
+    assert len(compressed) == 2
+    assert compressed[0].startswith(b'{"exchange":"binance","symbol":"AUSDT"')
+    assert {id(chunk) for chunk in chunks(kept, A)} <= {id(chunk) for chunk in before}
 
 
-def test_a_changed_row_makes_its_own_chunk_anew_and_no_other() -> None:
+def test_a_changed_row_makes_its_own_chunk_anew_and_no_other(compressed: list[bytes]) -> None:
     kept = KeptDocuments(10)
     text({A: rows(range(CHUNK_ROWS * 6))}, kept)
     before = chunks(kept, A)
     changed = rows(range(CHUNK_ROWS * 6))
     changed.values[CHUNK_ROWS * 3 + 5, 6] = 0.125
-    assert text({A: changed}, kept) == text({A: changed}, None)
+    compressed.clear()
+    after = text({A: changed}, kept)
+    assert len(compressed) == 3  # with the first and the last one
+    assert after == text({A: changed}, None)
     assert [one is other for one, other in zip(before, chunks(kept, A), strict=True)] == [
-        *(False, True, True, False, True, False)
+        *(True, True, False, True)
     ]
+
+
+def test_what_did_not_change_keeps_what_is_kept() -> None:
+    kept = KeptDocuments(10)
+    text({A: rows(range(300)), B: rows(range(20))}, kept)
+    before, size = kept.get(H4, ("binance", "AUSDT")), kept.bytes
+    text({A: rows(range(1, 301)), B: rows(range(20))}, kept)
+    assert kept.get(H4, ("binance", "AUSDT")) is before
+    assert kept.bytes == size
 
 
 def test_chunks_begin_on_the_grid_however_rows_are_missing() -> None:
     kept = KeptDocuments(10)
-    text({A: rows([3, 63, 64, 130, 191, 200])}, kept)
+    text({A: rows([3, 63, 64, 130, 191, 200, 700])}, kept)
     assert [(each.first_ms, each.rows) for each in chunks(kept, A)] == [
-        (FIRST_MS + 3 * STEP_MS, 2),
         (FIRST_MS + 64 * STEP_MS, 1),
         (FIRST_MS + 130 * STEP_MS, 2),
         (FIRST_MS + 200 * STEP_MS, 1),
@@ -160,7 +187,7 @@ def test_a_market_with_a_number_that_json_lacks_leaves_what_is_kept() -> None:
     broken.values[100, 3] = math.inf
     with pytest.raises(ValueError, match="binance:AUSDT: a row does not hold 9 finite numbers"):
         text({A: broken}, kept)
-    assert chunks(kept, A) is before
+    assert chunks(kept, A) is before != ()
 
 
 def test_markets_that_a_document_lacks_are_forgotten() -> None:
@@ -169,7 +196,7 @@ def test_markets_that_a_document_lacks_are_forgotten() -> None:
     both = kept.bytes
     text({B: rows(range(200))}, kept)
     assert chunks(kept, A) == ()
-    assert len(chunks(kept, B)) == 4
+    assert len(chunks(kept, B)) == 2
     assert kept.bytes == pytest.approx(both / 2, rel=0.01)
     text({}, kept)
     assert kept.bytes == 0
@@ -188,10 +215,10 @@ def test_over_the_limit_the_coarsest_timeframe_goes_first() -> None:
         document(timeframe, kept)
         assert 0 < kept.bytes <= megabytes * 2**20
     assert chunks(kept, A, Timeframe.D1) == chunks(kept, B, Timeframe.D1) == ()
-    assert len(chunks(kept, B, Timeframe.H4)) == len(chunks(kept, B, Timeframe.H8)) == 63
+    assert len(chunks(kept, B, Timeframe.H4)) == len(chunks(kept, B, Timeframe.H8)) == 61
     # There is no room for the coarsest one, whose markets cost no finer one.
     document(Timeframe.D1, kept)
-    assert len(chunks(kept, A, Timeframe.H8)) == len(chunks(kept, B, Timeframe.H8)) == 63
+    assert len(chunks(kept, A, Timeframe.H8)) == len(chunks(kept, B, Timeframe.H8)) == 61
 
 
 def test_no_memory_keeps_nothing() -> None:
