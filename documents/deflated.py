@@ -39,7 +39,7 @@ class Deflated:
         return inflate(b"".join(self.pieces), self.text_bytes)
 
 
-def deflate(text: bytes) -> DeflatedPart:
+def deflate(text: bytes | memoryview) -> DeflatedPart:
     return deflate_each((text,))[0]
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from documents import deflated
 from documents.building import DocumentBuilder
-from documents.chunks import CHUNK_ROWS, Chunk
+from documents.chunks import CHUNK_ROWS, Chunk, _whole_chunk_starts
 from documents.deflated import DeflatedPart
 from documents.kept import KeptDocuments
 from market.markets import Exchange, Market, MarketSeries
@@ -146,6 +146,14 @@ def test_chunks_begin_on_the_grid_however_rows_are_missing() -> None:
         (FIRST_MS + 130 * STEP_MS, 2),
         (FIRST_MS + 200 * STEP_MS, 1),
     ]
+
+
+def test_markets_share_the_text_of_their_times() -> None:
+    _whole_chunk_starts.cache_clear()
+    for market, where in ((A, range(300)), (B, range(7, 301)), (A, [5, 6, 7, 70, 71])):
+        text({market: rows(where)}, None)
+    counted = _whole_chunk_starts.cache_info()
+    assert (counted.misses, counted.hits) == (5, 7)  # of the chunks that begin at 0, 64, ... 256
 
 
 def test_a_number_that_differs_in_its_sign_alone_is_another() -> None:
