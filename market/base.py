@@ -75,6 +75,11 @@ class Base:
         return known
 
     @cached_property
+    def settled(self) -> Flags:
+        """The slots that were final when they were read."""
+        return self.read_ms >= self.times + STEP_MS + FINAL_AFTER_MS
+
+    @cached_property
     def usable(self) -> Flags:
         """The slots of which longer candles are made: known, with a candle whose digits are all
         there. The last one may have none yet."""
@@ -99,8 +104,7 @@ class Base:
 
     def unsettled_ms(self) -> int:
         """The open time of the first candle that the next pass has to read again, or to read."""
-        settled = self.read_ms >= self.times + STEP_MS + FINAL_AFTER_MS
-        return self.first_ms + STEP_MS * int(np.argmin(settled))
+        return self.first_ms + STEP_MS * int(np.argmin(self.settled))
 
     def lacks_interest_ms(self) -> int | None:
         """The first instant whose snapshot may still come, or failed to be asked for; None: all
@@ -121,20 +125,19 @@ class Base:
         return 0 <= age_ms < FRESH_MS and as_of_ms < self.newest_ms + STEP_MS
 
     def until(self, as_of_ms: int) -> "Base":
-        """This base up to the slot that holds `as_of_ms`. Slots that the last pass did not read
-        are empty, and the forming one counts as not read unless the base is fresh."""
-        missing = (Timeframe.M5.floor(as_of_ms) - self.newest_ms) // STEP_MS
-        if missing <= 0:
-            if self.is_fresh(as_of_ms):
-                return self
-            read_ms = self.read_ms.copy()
-            read_ms[-1] = 0
-            return replace(self, read_ms=read_ms)
+        """This base up to the slot that holds `as_of_ms`.
+
+        Unless it is fresh, slots that were not final when they were read count as never read, as
+        do those that have come since.
+        """
+        if self.is_fresh(as_of_ms):
+            return self
+        missing = max(0, (Timeframe.M5.floor(as_of_ms) - self.newest_ms) // STEP_MS)
         return replace(
             self,
             values=np.vstack((self.values, _no_values(missing))),
-            read_ms=np.concatenate((self.read_ms, np.zeros(missing, np.int64))),
-            lost=np.concatenate((self.lost, np.zeros(missing, np.bool_))),
+            read_ms=np.append(self.read_ms * self.settled, np.zeros(missing, np.int64)),
+            lost=np.append(self.lost, np.zeros(missing, np.bool_)),
         )
 
     def with_interest(self, snapshots: Sequence[tuple[int, float]], as_of_ms: int) -> "Base":

@@ -1,5 +1,6 @@
 """Sums of candles' volumes, exact in decimal: of floats by their shortest form, or of texts."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
@@ -16,6 +17,9 @@ from market.rows import Floats
 _RECOVERABLE_BELOW: Final = 10.0**15
 # Powers of ten up to 10**22 are exact in float64; the fast path needs an exact scale.
 _MAX_DECIMALS: Final = 22
+_POWERS: Final = [10.0**decimals for decimals in range(_MAX_DECIMALS + 1)]
+# What is smaller than this, negated, has 15 digits with one decimal, with two, and so on.
+_SMALLER_WITH: Final = [-(10.0 ** (15 - decimals)) for decimals in range(1, _MAX_DECIMALS + 1)]
 _EXACT_BELOW: Final = 2.0**53  # integers below it are exact in float64
 _FITS_INT64: Final = 9e18
 
@@ -71,12 +75,9 @@ def _recovered_units(values: Floats) -> tuple[Floats, Floats, npt.NDArray[np.boo
 
 def _scale(largest: float) -> float:
     """The largest power of ten that keeps `largest` within 15 digits before the point."""
-    scale = 1.0
-    for _ in range(_MAX_DECIMALS):
-        if largest * scale * 10.0 >= _RECOVERABLE_BELOW:
-            break
-        scale *= 10.0
-    return scale
+    decimals = bisect_left(_SMALLER_WITH, -largest)
+    scale = _POWERS[decimals]
+    return scale if largest * scale < _RECOVERABLE_BELOW or not decimals else scale / 10.0
 
 
 def _sums_of_integers(units: Floats, starts: npt.NDArray[np.intp], scale: int) -> list[float]:

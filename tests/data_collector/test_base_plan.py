@@ -11,7 +11,8 @@ import numpy as np
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from data_collector.from_base import FromBase, plan_from_base
+from data_collector.base_merge import merge_from_base
+from data_collector.base_plan import BasePlan, plan_from_base
 from documents.base import decode_bases, encode_bases
 from market.base import REACH_MS, Base, extended
 from market.markets import Exchange, FundingSeries, Market, MarketSeries
@@ -80,7 +81,7 @@ class Follower:
             )
             self.base = decode_bases(stored, self.market.exchange)[self.market.key]
 
-    def plan(self, timeframe: Timeframe, now_ms: int, history: int) -> FromBase:
+    def plan(self, timeframe: Timeframe, now_ms: int, history: int) -> BasePlan:
         start_ms = timeframe.window_start(now_ms, history)
         earlier = {
             target: self.series[target] for target in timeframe.produces if target in self.series
@@ -93,7 +94,7 @@ class Follower:
         self.check_asked(plan)
         return plan
 
-    def check_asked(self, plan: FromBase) -> None:
+    def check_asked(self, plan: BasePlan) -> None:
         """A candle is asked for only if the base had no chance to know it."""
         for part in plan.parts:
             for open_ms in part.made.unproven.tolist():
@@ -106,19 +107,18 @@ class Follower:
         base = self.base
         if base is None or slot_ms < max(base.first_ms, self.market.since_ms):
             return True
-        if slot_ms + STEP_MS > now_ms:
-            shown = self.exchange.shown(slot_ms, now_ms)
-            if base.as_of_ms < slot_ms or now_ms - base.as_of_ms >= MINUTE_MS:
-                return True
-            return shown is not None and max(shown[4:]) >= 10**15
-        if base.as_of_ms < slot_ms + STEP_MS:
+        close_ms = slot_ms + STEP_MS
+        forms = close_ms > now_ms
+        same_slot = now_ms // STEP_MS == base.as_of_ms // STEP_MS
+        fresh = same_slot and now_ms - base.as_of_ms < MINUTE_MS
+        if not fresh and base.as_of_ms < close_ms + MINUTE_MS:  # it was provisional
             return True
         shown = self.exchange.shown(slot_ms, base.as_of_ms)
-        return shown is None or max(shown[4:]) >= 10**15
+        return max(shown[4:]) >= 10**15 if shown is not None else not forms
 
     def collect(
         self, timeframe: Timeframe, now_ms: int, history: int, *, native: bool, interest: bool
-    ) -> FromBase | None:
+    ) -> BasePlan | None:
         """Makes the documents; None if a request failed and nothing was known."""
         plan = self.plan(timeframe, now_ms, history)
         answers = [
@@ -131,7 +131,9 @@ class Follower:
             snapshots = self.exchange.interest(*span, now_ms)
         settled = [row for row in self.exchange.settled if row[0] <= now_ms]
         funding = FundingSeries(self.market, settled, 8, now_ms)
-        finished = plan.finish(answers, snapshots, funding, lacks_open_interest=not interest)
+        finished = merge_from_base(
+            plan, answers, snapshots, funding, lacks_open_interest=not interest
+        )
         if finished is None:
             assert plan.klines
             assert not native
@@ -144,7 +146,7 @@ class Follower:
 
 
 def check_rows(
-    follower: Follower, plan: FromBase, timeframe: Timeframe, history: int, *, interest: bool
+    follower: Follower, plan: BasePlan, timeframe: Timeframe, history: int, *, interest: bool
 ) -> None:
     """The rows are those of a cold collection; failed snapshots alone may lack."""
     series = follower.series[timeframe]
@@ -163,7 +165,7 @@ def check_rows(
     assert series.stale_since_ms is None
 
 
-def check_failed(follower: Follower, plan: FromBase, timeframe: Timeframe, history: int) -> None:
+def check_failed(follower: Follower, plan: BasePlan, timeframe: Timeframe, history: int) -> None:
     """Nothing unknown looks closed, and what is known is there."""
     series, now_ms, step_ms = follower.series[timeframe], plan.as_of_ms, timeframe.interval_ms
     part = next(part for part in plan.parts if part.timeframe is timeframe)
@@ -280,7 +282,7 @@ def corrected(history: History, last_ms: int, now_ms: int) -> None:
         versions.append((at_ms, new))
 
 
-def run(history: History) -> Iterator[FromBase]:
+def run(history: History) -> Iterator[BasePlan]:
     follower, last_ms = history.follower, 0
     for now_ms, step in history.passes:
         if history.relisted_ms and now_ms >= history.relisted_ms:
