@@ -28,11 +28,15 @@ class _Chunks(NamedTuple):
 
 
 class ChunkedText:
-    """A document's zlib stream with the index of its chunks. It is immutable, so threads may share
-    it. `filtered` and `filtered_size` raise ChunksDamaged."""
+    """A document's zlib stream with the index of its chunks; threads may share it.
+
+    `inflated_bytes` counts the text that was made for all slices so far. `filtered` and
+    `filtered_size` raise ChunksDamaged.
+    """
 
     def __init__(self, stream: bytes, index: ChunkIndex) -> None:
         self.index = index
+        self.inflated_bytes = 0
         self._stream = memoryview(stream)
         # The bytes of chunks before each one, and behind the last.
         self._before = list(accumulate(index.deflated, initial=0))
@@ -172,4 +176,5 @@ class ChunkedText:
         return last_ms
 
     def _text(self, start: int, size: Size) -> bytes:
+        self.inflated_bytes += size.text
         return inflate_parts(self._stream[start : start + size.deflated], size.text)

@@ -1,8 +1,8 @@
 """In-memory documents of an API process, checked by version, in every filter and coding.
 
 It reads a document from the hot store once per version. It inflates, filters and compresses in
-threads, once per version, query and coding. A slice inflates the chunks that it needs, and the
-whole only where the document has no index of its chunks.
+threads, once per version, query and coding. A slice inflates only the chunks that it needs, until
+slices of a version have inflated as much as its whole text, which then serves all that follow.
 """
 
 import asyncio
@@ -260,7 +260,8 @@ class DocumentCache:
             self._in_flight.weigh(_stored_key(replaced), replaced.deflated.length)
 
     async def _chunks(self, document: CachedDocument) -> ChunkedText | None:
-        """The document by its chunks; None if it has none, or if its whole text is in memory."""
+        """The document by its chunks; None if it has none, or if its whole text is the better way:
+        it is in memory, or slices have inflated as much as it has."""
         if document.stored.stored_chunks is None or self._derived.cached(_text_key(document)):
             return None
 
@@ -269,7 +270,10 @@ class DocumentCache:
             return chunked, chunked.index.memory_bytes if chunked else 0
 
         key = (document.meta.name, document.etag_base, b"", "chunks")
-        return await self._derived.get(key, make) or None
+        chunked = await self._derived.get(key, make)
+        if not chunked or chunked.inflated_bytes > document.meta.json_bytes:
+            return None
+        return chunked
 
     async def _from_chunks(
         self, document: CachedDocument, work: Callable[..., T], *arguments: object

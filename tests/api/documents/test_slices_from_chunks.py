@@ -72,15 +72,29 @@ def expected(query: DocumentQuery) -> bytes:
     return b"".join(DocumentText(chunked_document().inflate()).filtered(query.filter))
 
 
-async def test_slices_need_no_text(
+@pytest.mark.parametrize("words", QUERIES)
+async def test_a_slice_needs_no_text(
+    native_api: ServedApi, documents: DocumentCache, inflated: list[int], words: bytes
+) -> None:
+    await native_api.publish("4h", chunked_document(), AS_OF_MS)
+    query = read_query(words)
+    assert await answer(documents, query) == expected(query)
+    assert inflated == []
+    for coding in (Coding.GZIP, Coding.DEFLATE):
+        assert await answer(documents, query, coding) == expected(query)
+
+
+async def test_the_text_is_made_when_slices_have_cost_as_much(
     native_api: ServedApi, documents: DocumentCache, inflated: list[int]
 ) -> None:
     await native_api.publish("4h", chunked_document(), AS_OF_MS)
-    for words in QUERIES:
-        query = read_query(words)
-        for coding in Coding:
-            assert await answer(documents, query, coding) == expected(query), words
-    assert inflated == []
+    costs = []
+    for number in range(40):
+        query = read_query(b"symbol=ETHUSDT&limit=1&since=%d" % number)
+        assert await answer(documents, query) == expected(query)
+        costs.append(len(inflated))
+    assert costs[4] == 0  # each inflates two chunks of the twelve
+    assert costs[-1] == 1
 
 
 async def test_a_text_that_is_in_memory_is_used(
