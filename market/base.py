@@ -174,7 +174,7 @@ def extended(base: Base | None, candles: Sequence[Candle], *, asked_ms: int, as_
         kept = slice(begin, begin + len(base.values) - skipped)
         values[kept], read_ms[kept] = base.values[skipped:], base.read_ms[skipped:]
         lost[kept] = base.lost[skipped:]
-    begin = max(0, -(-(asked_ms - first_ms) // STEP_MS))
+    begin = min(count, max(0, -(-(asked_ms - first_ms) // STEP_MS)))
     asked_ms = first_ms + STEP_MS * begin
     fetched = fetched.between(asked_ms, as_of_ms)
     lines = (fetched.times - asked_ms) // STEP_MS
