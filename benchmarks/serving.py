@@ -253,7 +253,7 @@ async def _one_process(bench: BenchmarkRun, stores: Stores, meta: DocumentMeta) 
     stored_mb = meta.stored_bytes / 1e6
     deflate, identity, kept, cut, first = [], [], [], [], []
     path = f"/cache/{LARGE}?limit=2"
-    repeats = 20
+    repeats, before = 12, 8
     for _ in range(bench.sizes.runs):
         async with (
             _api(bench, stores) as ours,
@@ -265,9 +265,9 @@ async def _one_process(bench: BenchmarkRun, stores: Stores, meta: DocumentMeta) 
             first.append(Sample(await _cpu_ms(ours, client, [path])))
             # `since` is before all rows, so the slice is equal but cut anew. The first ones inflate
             # chunks, until they have cost as much as the text, of which all others are cut.
-            anew = [f"{path}&since={number}" for number in range(1, 2 * repeats + 1)]
-            await _cpu_ms(ours, client, anew[:repeats])
-            cut.append(Sample(await _cpu_ms(ours, client, anew[repeats:])))
+            anew = [f"{path}&since={number}" for number in range(1, before + repeats + 1)]
+            await _cpu_ms(ours, client, anew[:before])
+            cut.append(Sample(await _cpu_ms(ours, client, anew[before:])))
             kept.append(Sample(await _cpu_ms(ours, client, [path] * 10 * repeats)))
             await _read_at_once(ours, "identity", bench.sizes.readers)
             identity.append(Sample(ours.peak_mb(), stored_mb))
