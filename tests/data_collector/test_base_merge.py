@@ -1,0 +1,342 @@
+"""What a market's documents become when requests fail, and single sentences of the plan."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+
+from data_collector.base_merge import MergedFromBase, merge_from_base
+from data_collector.base_plan import BasePlan, plan_from_base
+from data_collector.data_processing import aggregate_4h_to_8h
+from market.base import Base, extended
+from market.candles import Candle
+from market.markets import Exchange, FundingSeries, Market, MarketSeries, Row
+from market.rows import Rows
+from market.timeframes import DAY_MS, HOUR_MS, Timeframe
+from tests.fixtures.base_rows import MIDNIGHT, STEP_MS, base_of, five
+
+BTC = Market(Exchange.BYBIT, "BTCUSDT", "BTC", "USDT")
+M5, M15, H1, H4, H8 = (Timeframe(name) for name in ("5m", "15m", "1h", "4h", "8h"))
+FUNDING = FundingSeries(BTC, [(MIDNIGHT - HOUR_MS, 0.25)], 8, MIDNIGHT)
+
+
+def series(rows: Sequence[Row], checked_ms: int, stale_ms: int | None = None) -> MarketSeries:
+    return MarketSeries(BTC, Rows.of(rows), MIDNIGHT + checked_ms, stale_ms)
+
+
+def row(timeframe: Timeframe, place: int, close: float = 1.0, interest: float | None = 3.0) -> Row:
+    """The row of that number after midnight."""
+    open_ms = MIDNIGHT + place * timeframe.interval_ms
+    return (open_ms, 1.0, 2.0, 0.5, close, 10.0, 20.0, interest, None)
+
+
+def plan(
+    timeframe: Timeframe,
+    base: Base | None,
+    earlier: Mapping[Timeframe, MarketSeries],
+    as_of_ms: int,
+    *,
+    history: int = 4,
+    market: Market = BTC,
+) -> BasePlan:
+    return plan_from_base(
+        market,
+        timeframe,
+        base,
+        earlier,
+        as_of_ms=MIDNIGHT + as_of_ms,
+        history_candles=history,
+    )
+
+
+def merged(
+    made: BasePlan,
+    native: Sequence[Sequence[Candle] | None] = (),
+    snapshots: Sequence[tuple[int, float]] = (),
+) -> MergedFromBase:
+    funding = replace(FUNDING, checked_at_ms=made.as_of_ms)
+    found = merge_from_base(made, native, snapshots, funding)
+    assert found is not None
+    return found
+
+
+def spans(made: BasePlan) -> list[tuple[int, int]]:
+    """The candles to ask for, in candles after midnight."""
+    step_ms = made.timeframe.interval_ms
+    return [
+        ((task.start_ms - MIDNIGHT) // step_ms, (task.end_ms - MIDNIGHT) // step_ms)
+        for task in made.klines
+    ]
+
+
+def places(made: MergedFromBase, timeframe: Timeframe) -> list[int]:
+    rows = made.series[timeframe].rows
+    return [(line[0] - MIDNIGHT) // timeframe.interval_ms for line in rows]
+
+
+# --- what is kept and made -----------------------------------------------------------------------
+
+
+def test_closed_rows_are_kept_and_later_ones_made() -> None:
+    earlier = {M15: series([row(M15, 0), row(M15, 1, 7.0)], 5 * STEP_MS)}
+    base = base_of(range(3, 8), 7 * STEP_MS)
+    base = replace(base, read_ms=base.read_ms.copy())
+    base.read_ms[:2] = MIDNIGHT + 5 * STEP_MS
+    made = plan(M15, base, earlier, 7 * STEP_MS)
+    assert not made.klines
+    assert made.interest is None
+    found = merged(made).series[M15]
+    assert found.rows == [
+        (*row(M15, 0)[:8], 0.25),
+        (MIDNIGHT + 3 * STEP_MS, 100.0, 102.0, 99.0, 100.5, 4.5, 450.75, 5.0, 0.25),
+        (MIDNIGHT + 6 * STEP_MS, 100.0, 102.0, 99.0, 100.5, 3.0, 300.5, 5.0, 0.25),
+    ]
+    assert (found.checked_at_ms, found.stale_since_ms) == (MIDNIGHT + 7 * STEP_MS, None)
+
+
+@pytest.mark.parametrize(
+    ("checked_ms", "kept"),
+    [
+        (3 * STEP_MS + 59_999, False),
+        (3 * STEP_MS + 60_000, True),
+        (4 * STEP_MS - 1, True),
+    ],
+)
+def test_a_row_is_kept_once_it_was_final(checked_ms: int, kept: bool) -> None:
+    """Its 5m candles were all read before; only its own age counts."""
+    base = base_of(range(6), 5 * STEP_MS)
+    base = replace(base, read_ms=base.read_ms.copy())
+    base.read_ms[:3] = MIDNIGHT + 3 * STEP_MS
+    earlier = {M15: series([row(M15, 0, 9.0), row(M15, 1)], checked_ms)}
+    rows = merged(plan(M15, base, earlier, 5 * STEP_MS)).series[M15].rows
+    assert [line[4] for line in rows] == [9.0 if kept else 100.5, 100.5]
+
+
+def test_a_changed_5m_candle_remakes_every_candle_that_holds_it() -> None:
+    base = base_of(range(12), 11 * STEP_MS)
+    earlier = {
+        timeframe: merged(plan(timeframe, base, {}, 11 * STEP_MS, history=n)).series[timeframe]
+        for timeframe, n in ((M15, 4), (H1, 1))
+    }
+    answer = [five(slot, volume="2.5" if slot == 4 else "1.5") for slot in range(2, 13)]
+    later = extended(
+        base, answer, asked_ms=MIDNIGHT + 2 * STEP_MS, as_of_ms=MIDNIGHT + 12 * STEP_MS
+    )
+    for timeframe, n, sums in ((M15, 5, [4.5, 5.5, 4.5, 4.5, 1.5]), (H1, 2, [19.0, 1.5])):
+        made = plan(timeframe, later, {timeframe: earlier[timeframe]}, 12 * STEP_MS, history=n)
+        assert not made.klines
+        assert [line[5] for line in merged(made).series[timeframe].rows] == sums
+
+
+@pytest.mark.parametrize(
+    "earlier",
+    [
+        {},
+        {H4: series([row(H4, n) for n in range(4)], 13 * HOUR_MS)},  # 8h is absent
+        {
+            H4: series([row(H4, n) for n in range(4)], 13 * HOUR_MS),
+            H8: series([row(H8, 1)], 13 * HOUR_MS),  # it lacks a candle
+        },
+        {
+            H4: series([row(H4, n) for n in range(4)], 13 * HOUR_MS),
+            H8: series([row(H8, 0), row(H8, 1)], 17 * HOUR_MS),  # of a time to come
+        },
+    ],
+)
+def test_documents_that_cannot_be_used_are_asked_for_whole(
+    earlier: Mapping[Timeframe, MarketSeries],
+) -> None:
+    made = plan(H4, None, earlier, 16 * HOUR_MS, history=5)
+    assert made.checked_ms is None
+    assert spans(made) == [(0, 4)]
+
+
+def test_usable_documents_of_4h_and_8h() -> None:
+    earlier = {
+        H4: series([row(H4, n) for n in range(4)], 13 * HOUR_MS),
+        H8: series([row(H8, 0), row(H8, 1)], 13 * HOUR_MS),
+    }
+    made = plan(H4, None, earlier, 16 * HOUR_MS, history=5)
+    # What forms an 8h candle is asked for as a whole, from its beginning.
+    assert spans(made) == [(2, 4)]
+    assert made.checked_ms == MIDNIGHT + 13 * HOUR_MS
+    native = [
+        Candle(MIDNIGHT + n * 4 * HOUR_MS, 1.0, 3.0, 0.5, n, volume, "1")
+        for n, volume in ((2, "12345678901234567.25"), (3, "0.5"), (4, "1"))
+    ]
+    found = merged(made, [native], [(MIDNIGHT + 8 * HOUR_MS, 6.0), (MIDNIGHT + 16 * HOUR_MS, 7.0)])
+    rows4, rows8 = found.series[H4].rows, found.series[H8].rows
+    assert [line[7] for line in rows4] == [3.0, 3.0, 6.0, None, 7.0]
+    # The sum is that of the texts: 12345678901234567.75, nearest to ...568.
+    assert [(line[4], line[5], line[7]) for line in rows8] == [
+        (1.0, 10.0, 3.0),
+        (3.0, 12345678901234568.0, 6.0),
+        (4.0, 1.0, 7.0),
+    ]
+    assert [(line[0] - MIDNIGHT) // (8 * HOUR_MS) for line in rows8] == [0, 1, 2]
+    assert {line[8] for line in [*rows4, *rows8]} == {0.25}
+
+
+@pytest.mark.parametrize("history", [1, 2, 3, 4, 5, 6])
+def test_8h_from_the_base_is_what_4h_make(history: int) -> None:
+    as_of_ms = 21 * HOUR_MS + 5
+    base = base_of(range(-3, 21 * 12 + 1), as_of_ms)
+    found = merged(plan(H4, base, {}, as_of_ms, history=history))
+    start_ms = H4.window_start(MIDNIGHT + as_of_ms, history)
+    expected = aggregate_4h_to_8h(found.series[H4].rows, window_start_ms=start_ms)
+    assert found.series[H8].rows == expected
+    assert len(found.series[H4].rows) == history
+
+
+# --- requests that failed ------------------------------------------------------------------------
+
+
+def test_rows_that_had_closed_stay_when_a_request_fails() -> None:
+    """0 to 2 had closed in the document and are read anew, with a hole in 2; 3 formed."""
+    earlier = {M15: series([row(M15, n, float(n)) for n in range(4)], 10 * STEP_MS)}
+    base = base_of([*range(7), *range(8, 17)], 16 * STEP_MS)
+    made = plan(M15, base, earlier, 16 * STEP_MS, history=8)
+    assert spans(made) == [(2, 2)]
+    found = merged(made, [None])
+    result = found.series[M15]
+    assert places(found, M15) == [0, 1, 2, 3, 4, 5]
+    assert [line[4] for line in result.rows] == [100.5, 100.5, 2.0, 100.5, 100.5, 100.5]
+    assert result.checked_at_ms == MIDNIGHT + 10 * STEP_MS
+    assert result.stale_since_ms == MIDNIGHT + 16 * STEP_MS
+
+
+def test_what_has_closed_since_is_left_out_and_tells_since_when() -> None:
+    earlier = {M15: series([row(M15, n, float(n)) for n in range(4)], 10 * STEP_MS)}
+    base = base_of(range(11), 10 * STEP_MS)
+    made = plan(M15, base, earlier, 16 * STEP_MS)
+    assert spans(made) == [(3, 5)]
+    found = merged(made, [None])
+    # 3 formed in the document and has closed since, as has 4; 5 forms, and nothing is known of it.
+    assert places(found, M15) == [2]
+    assert found.series[M15].stale_since_ms == MIDNIGHT + 12 * STEP_MS
+    assert found.series[M15].checked_at_ms == MIDNIGHT + 10 * STEP_MS
+
+
+def test_a_forming_row_stays_while_it_forms() -> None:
+    earlier = {M15: series([row(M15, n, float(n)) for n in range(4)], 10 * STEP_MS)}
+    made = plan(M15, None, earlier, 11 * STEP_MS)
+    assert spans(made) == [(3, 3)]
+    found = merged(made, [None])
+    assert [line[4] for line in found.series[M15].rows] == [0.0, 1.0, 2.0, 3.0]
+    assert found.series[M15].stale_since_ms == MIDNIGHT + 11 * STEP_MS
+
+
+def test_a_market_stays_stale_since_the_first_failure() -> None:
+    earlier = {M15: series([row(M15, n) for n in range(4)], 10 * STEP_MS, MIDNIGHT + 11 * STEP_MS)}
+    for as_of in (11, 13, 20):
+        found = merged(plan(M15, None, earlier, as_of * STEP_MS), [None])
+        assert found.series[M15].stale_since_ms == MIDNIGHT + 11 * STEP_MS
+    answered = merged(plan(M15, None, earlier, 11 * STEP_MS), [[]])
+    assert answered.series[M15].stale_since_ms is None
+    assert answered.series[M15].checked_at_ms == MIDNIGHT + 11 * STEP_MS
+
+
+def test_a_failure_without_earlier_documents_leaves_nothing() -> None:
+    made = plan(M15, base_of(range(4), 3 * STEP_MS), {}, 3 * STEP_MS)
+    assert made.klines
+    assert merge_from_base(made, [None], [], FUNDING) is None
+
+
+def test_one_of_two_requests_fails() -> None:
+    earlier = {M15: series([row(M15, n, float(n)) for n in range(4)], 10 * STEP_MS)}
+    base = base_of([*range(3), *range(4, 10), 11, 12, 13], 13 * STEP_MS)
+    made = plan(M15, base, earlier, 13 * STEP_MS)
+    assert spans(made) == [(1, 1), (3, 3)]
+    fresh = Candle(MIDNIGHT + 9 * STEP_MS, 1.0, 2.0, 0.5, 8.0, "1", "1")
+    found = merged(made, [None, [fresh]])
+    assert [line[4] for line in found.series[M15].rows] == [1.0, 100.5, 8.0, 100.5]
+    assert found.series[M15].checked_at_ms == MIDNIGHT + 10 * STEP_MS
+    assert found.series[M15].stale_since_ms == MIDNIGHT + 13 * STEP_MS
+
+
+# --- open interest and lives ---------------------------------------------------------------------
+
+
+def test_open_interest_is_asked_for_only_where_the_base_did_not() -> None:
+    base = base_of(range(3, 8), 7 * STEP_MS)
+    made = plan(M15, base, {}, 7 * STEP_MS, history=3)
+    assert spans(made) == [(0, 0)]
+    assert made.interest is not None
+    assert (made.interest.start_ms, made.interest.end_ms) == (MIDNIGHT, MIDNIGHT)
+    native = [Candle(MIDNIGHT, 1.0, 2.0, 0.5, 8.0, "1", "1")]
+    found = merged(made, [native], [(MIDNIGHT, 4.0)])
+    assert [line[7] for line in found.series[M15].rows] == [4.0, 5.0, 5.0]
+    late = base_of(range(3, 8), 7 * STEP_MS, interest=False)
+    late = late.with_interest([(MIDNIGHT + 3 * STEP_MS, 2.0)], MIDNIGHT + 5 * STEP_MS)
+    made = plan(M15, late, {}, 7 * STEP_MS, history=2)
+    assert made.interest is not None
+    # The last request was before the snapshot of the forming candle.
+    assert made.interest.start_ms == made.interest.end_ms == MIDNIGHT + 6 * STEP_MS
+
+
+def test_a_kept_row_gets_a_snapshot_that_came_late() -> None:
+    earlier = {H1: series([row(H1, 0, interest=None), row(H1, 1)], HOUR_MS + 120_000)}
+    base = base_of(range(-24, 14), 13 * STEP_MS)
+    made = plan(H1, base, earlier, 13 * STEP_MS, history=2)
+    assert len(made.parts[0].kept) == 0  # the base was read for the first time: all is remade
+    earlier = {H1: series([row(H1, 0, interest=None), row(H1, 1)], 13 * STEP_MS)}
+    made = plan(H1, base, earlier, 13 * STEP_MS, history=2)
+    assert len(made.parts[0].kept) == 1
+    assert made.interest is None
+    assert [line[7] for line in merged(made).series[H1].rows] == [5.0, 5.0]
+
+
+@pytest.mark.parametrize(("lacks", "asked"), [(False, (3, 3)), (True, (0, 3))])
+def test_without_a_base_only_late_snapshots_are_asked_for_again(
+    lacks: bool, asked: tuple[int, int]
+) -> None:
+    rows = [row(H1, 0, interest=None), row(H1, 1), row(H1, 2), row(H1, 3)]
+    known = replace(series(rows, 3 * HOUR_MS + 60_000), lacks_open_interest=lacks)
+    made = plan(H1, None, {H1: known}, 3 * HOUR_MS + 120_000)
+    assert made.interest is not None
+    span = (made.interest.start_ms, made.interest.end_ms)
+    assert span == (MIDNIGHT + asked[0] * HOUR_MS, MIDNIGHT + asked[1] * HOUR_MS)
+
+
+def test_binance_shows_no_open_interest_before_30_days() -> None:
+    market = Market(Exchange.BINANCE, "BTCUSDT", "BTC", "USDT")
+    days = 40
+    rows = [row(Timeframe.D1, place) for place in range(days)]
+    earlier = {Timeframe.D1: MarketSeries(market, Rows.of(rows), MIDNIGHT + 39 * DAY_MS + 90_000)}
+    made = plan(Timeframe.D1, None, earlier, 39 * DAY_MS + 120_000, history=days, market=market)
+    found = merge_from_base(made, [[]], [], FUNDING)
+    assert found is not None
+    kept = found.series[Timeframe.D1].rows
+    assert [line[7] for line in kept] == [None] * 10 + [3.0] * 29
+
+
+def test_a_new_life_begins_with_what_was_asked_for() -> None:
+    """Relisted at 00:20: what opened before is another contract's, but for the rest of a candle."""
+    market = replace(BTC, since_ms=MIDNIGHT + 4 * STEP_MS)
+    base = base_of(range(-12, 13), 12 * STEP_MS)
+    earlier = {M15: series([row(M15, n) for n in range(-3, 4)], 11 * STEP_MS)}
+    made = plan(M15, base, earlier, 12 * STEP_MS, history=8, market=market)
+    assert made.checked_ms is None
+    assert spans(made) == [(1, 1)]
+    native = [Candle(MIDNIGHT + 3 * STEP_MS, 1.0, 2.0, 0.5, 8.0, "1", "1")]
+    found = merged(made, [native])
+    rows = found.series[M15].rows
+    assert [(line[4], line[7]) for line in rows] == [
+        (8.0, None),
+        (100.5, 5.0),
+        (100.5, 5.0),
+        (100.5, 5.0),
+    ]
+    assert [line[8] for line in rows] == [None] * 4  # its only settlement was before
+
+
+def test_rows_before_a_launch_without_trades_are_left_out() -> None:
+    market = replace(BTC, launched_ms=MIDNIGHT + 4 * STEP_MS)
+    still = [five(slot, volume="0" if slot < 4 else "1.5") for slot in range(13)]
+    base = extended(None, still, asked_ms=MIDNIGHT, as_of_ms=MIDNIGHT + 12 * STEP_MS)
+    made = plan(M15, base, {}, 12 * STEP_MS, history=5, market=market)
+    assert not made.klines
+    assert places(merged(made), M15) == [1, 2, 3, 4]
+    assert places(merged(plan(M5, base, {}, 12 * STEP_MS, history=13, market=market)), M5) == [
+        *range(4, 13)
+    ]
