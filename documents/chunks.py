@@ -84,9 +84,10 @@ def _unchanged(
     found = {}
     for place, (start, end) in enumerate(spans[1:-1], 1):
         times = rows.times[start:end]
-        chunk, last = places.get(_number(int(times[0]), interval_ms), (None, 0))
-        if chunk is None:
+        place_then = places.get(_number(int(times[0]), interval_ms))
+        if place_then is None:
             continue
+        chunk, last = place_then
         first = last - chunk.rows
         if (
             times.tobytes() == kept.times[first * _TIME_BYTES : last * _TIME_BYTES]

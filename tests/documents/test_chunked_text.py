@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from documents import chunked_text, deflated
 from documents.building import DocumentBuilder
 from documents.chunk_index import (
     ChunkedDocument,
@@ -85,38 +84,67 @@ def test_a_slice_has_the_bytes_of_one_of_the_whole_text(
         assert source.filtered_size(where).copied >= len(expected)
 
 
+# A market of 300 rows: its chunks by the steps of their rows before the newest.
+CHUNKS = ((299, 296), (295, 232), (231, 168), (167, 104), (103, 40), (39, 0))
+C7 = frozenset(["C007USDT"])
+
+
+def opened(step: int) -> int:
+    return NEWEST_MS - step * H4_MS
+
+
 @pytest.mark.parametrize(
-    ("where", "most"),
+    ("where", "needed"),
     [
-        (DocumentFilter(symbols=frozenset(["C007USDT"])), 5),  # of 300 rows
-        (DocumentFilter(symbols=frozenset(["C007USDT"]), limit=10), 2),
-        (DocumentFilter(symbols=frozenset(["C007USDT"]), limit=65), 3),
-        (DocumentFilter(symbols=frozenset(["C007USDT"]), since_ms=NEWEST_MS), 2),
-        (DocumentFilter(symbols=frozenset(["C007USDT"]), since_ms=NEWEST_MS, closed=True), 2),
-        (DocumentFilter(symbols=frozenset(["NOPE"])), 0),
-        (DocumentFilter(exchanges=frozenset(["bybit"])), 0),
-        (DocumentFilter(limit=1), 2 * 20),
+        (DocumentFilter(symbols=C7), [0, 1, 2, 3, 4, 5]),
+        (DocumentFilter(symbols=C7, limit=1), [0, 5]),
+        (DocumentFilter(symbols=C7, limit=40), [0, 5]),
+        (DocumentFilter(symbols=C7, limit=41), [0, 4, 5]),
+        (DocumentFilter(symbols=C7, limit=40 + 64), [0, 4, 5]),
+        (DocumentFilter(symbols=C7, limit=40 + 64 + 1), [0, 3, 4, 5]),
+        (DocumentFilter(symbols=C7, limit=300), [0, 1, 2, 3, 4, 5]),
+        # How many rows of the last chunk are forming is not known before it is read.
+        (DocumentFilter(symbols=C7, limit=1, closed=True), [0, 4, 5]),
+        (DocumentFilter(symbols=C7, limit=64, closed=True), [0, 4, 5]),
+        (DocumentFilter(symbols=C7, limit=65, closed=True), [0, 3, 4, 5]),
+        (DocumentFilter(symbols=C7, since_ms=opened(0)), [0, 5]),
+        (DocumentFilter(symbols=C7, since_ms=opened(0) + 1), [0, 5]),
+        (DocumentFilter(symbols=C7, since_ms=opened(39)), [0, 5]),
+        (DocumentFilter(symbols=C7, since_ms=opened(39) - 1), [0, 4, 5]),
+        (DocumentFilter(symbols=C7, since_ms=opened(295)), [0, 1, 2, 3, 4, 5]),
+        (DocumentFilter(symbols=C7, since_ms=0), [0, 1, 2, 3, 4, 5]),
+        (DocumentFilter(symbols=C7, since_ms=opened(45), limit=1), [0, 5]),
+        (DocumentFilter(symbols=frozenset(["NOPE"])), []),
+        (DocumentFilter(exchanges=frozenset(["bybit"])), []),
     ],
 )
-def test_a_slice_inflates_few_chunks(
-    monkeypatch: pytest.MonkeyPatch, where: DocumentFilter, most: int
+def test_a_slice_inflates_the_chunks_that_it_needs(
+    where: DocumentFilter, needed: list[int]
 ) -> None:
-    """Beside the header and `missing`, at most so many chunks of the document's 20 x 5."""
+    """The first one holds the market's head."""
     document = many(20)
-    sizes: list[int] = []
-    inflate = deflated.inflate_parts
-
-    def count(parts: memoryview, text_bytes: int) -> bytes:
-        sizes.append(text_bytes)
-        return inflate(parts, text_bytes)
-
-    monkeypatch.setattr(chunked_text, "inflate_parts", count)
-    source = chunked(document)
+    index, source = document.index, chunked(document)
+    market = next(market for market in source.markets if market.symbol == "C007USDT")
+    assert list(index.rows[market.first : market.end]) == [a - b + 1 for a, b in CHUNKS]
     found = b"".join(source.filtered(where))
-    monkeypatch.undo()
     assert found == b"".join(DocumentText(document.inflate()).filtered(where))
-    fixed = 2 * document.index.header.text + document.index.end.text  # read twice for `closed`
-    assert sum(sizes) <= fixed + most * max(document.index.text)
+    headers = 1 + where.closed
+    fixed = headers * index.header.text + index.end.text
+    sizes = [index.text[market.first + place] for place in needed]
+    assert source.inflated_bytes == fixed + sum(sizes)
+    size = source.filtered_size(where)
+    commas = len(",]}") * bool(needed)
+    assert size == (index.header.text + index.end.text + sum(sizes) + commas, False)
+
+
+def test_a_market_whose_rows_are_all_too_new_has_its_head() -> None:
+    document = built({Market(Exchange.BYBIT, "AUSDT", "A", "USDT"): rows([70, 40, 3, 0])})
+    future = replace(document.index, first=[each + 500 for each in document.index.first])
+    text = DocumentText(document.inflate().replace(b'1699977600000,"source', b'0,"source'))
+    assert text.header["last_closed_open_time"] == 0
+    where = DocumentFilter(closed=True)
+    found = b"".join(chunked(document, future).filtered(where))
+    assert found.replace(b"1699977600000", b"0") == b"".join(text.filtered(where))
 
 
 def test_the_index_tells_where_each_part_lies() -> None:
@@ -140,6 +168,7 @@ def test_the_index_tells_where_each_part_lies() -> None:
     assert parts[2].startswith(b"[%d," % (index.first[1] * H4_MS))
     assert parts[2].count(b"[") == index.rows[1] == 64
     assert sum(index.rows) == 3 * 300
+    assert index.memory_bytes == 16 * 18 + 250 * 3
 
 
 def test_an_index_of_another_document_is_none() -> None:

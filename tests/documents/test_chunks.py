@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from documents import deflated
 from documents.building import DocumentBuilder
-from documents.chunks import CHUNK_ROWS, Chunk, _whole_chunk_starts
+from documents.chunks import CHUNK_ROWS, Chunk, KeptMarket, _whole_chunk_starts
 from documents.deflated import DeflatedPart
 from documents.kept import KeptDocuments
 from market.markets import Exchange, Market, MarketSeries
@@ -138,14 +138,29 @@ def test_what_did_not_change_keeps_what_is_kept() -> None:
     assert kept.bytes == size
 
 
-def test_chunks_begin_on_the_grid_however_rows_are_missing() -> None:
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ([3, 63, 64, 130, 191, 200, 700], [(64, 1), (130, 2), (200, 1)]),
+        # As many rows lack as an error of one in counting could hide.
+        ([*range(63), *range(64, 300)], [(64, 64), (128, 64), (192, 64)]),
+        ([*range(63), *range(65, 300)], [(65, 63), (128, 64), (192, 64)]),
+        ([*range(10, 62), *range(65, 257)], [(65, 63), (128, 64), (192, 64)]),
+        (range(40, 300), [(64, 64), (128, 64), (192, 64)]),
+        (range(64, 256), [(128, 64)]),
+        (range(63, 257), [(64, 64), (128, 64), (192, 64)]),
+        (range(64, 192), []),
+        (range(10), []),
+        ([], []),
+    ],
+)
+def test_chunks_begin_on_the_grid_however_rows_are_missing(
+    where: Sequence[int], expected: list[tuple[int, int]]
+) -> None:
     kept = KeptDocuments(10)
-    text({A: rows([3, 63, 64, 130, 191, 200, 700])}, kept)
-    assert [(each.first_ms, each.rows) for each in chunks(kept, A)] == [
-        (FIRST_MS + 64 * STEP_MS, 1),
-        (FIRST_MS + 130 * STEP_MS, 2),
-        (FIRST_MS + 200 * STEP_MS, 1),
-    ]
+    text({A: rows(where)}, kept)
+    found = chunks(kept, A)
+    assert [((each.first_ms - FIRST_MS) // STEP_MS, each.rows) for each in found] == expected
 
 
 def test_markets_share_the_text_of_their_times() -> None:
@@ -227,6 +242,30 @@ def test_over_the_limit_the_coarsest_timeframe_goes_first() -> None:
     # There is no room for the coarsest one, whose markets cost no finer one.
     document(Timeframe.D1, kept)
     assert len(chunks(kept, A, Timeframe.H8)) == len(chunks(kept, B, Timeframe.H8)) == 61
+
+
+def test_what_fits_exactly_is_kept() -> None:
+    def market(size: int) -> KeptMarket:
+        return KeptMarket(times=bytes(8), values=bytes(size))
+
+    kept = KeptDocuments(1)
+    kept.put(H4, ("binance", "A"), market(0))
+    own = kept.bytes
+    assert 8 < own < 1000
+    kept.put(H4, ("binance", "A"), market(2**20 - own + 1))
+    assert kept.bytes == 0
+    assert kept.get(H4, ("binance", "A")) == KeptMarket()
+    kept.put(H4, ("binance", "A"), market(2**20 - own))
+    assert kept.bytes == 2**20
+    # In place of itself it fits, beside itself it does not.
+    kept.put(H4, ("binance", "A"), market(2**20 - own))
+    kept.put(H4, ("binance", "B"), market(0))
+    assert kept.bytes == 2**20
+    assert kept.get(H4, ("binance", "B")) == KeptMarket()
+    # A finer timeframe takes the place of all markets of a coarser one.
+    kept.put(Timeframe.M5, ("binance", "B"), market(0))
+    assert kept.bytes == own
+    assert kept.get(H4, ("binance", "A")) == KeptMarket()
 
 
 def test_no_memory_keeps_nothing() -> None:
