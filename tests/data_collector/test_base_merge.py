@@ -177,6 +177,17 @@ def test_usable_documents_of_4h_and_8h() -> None:
     assert {line[8] for line in [*rows4, *rows8]} == {0.25}
 
 
+@pytest.mark.parametrize("hours", [(13, 17), (17, 13)])
+def test_of_two_documents_the_older_one_counts(hours: tuple[int, int]) -> None:
+    earlier = {
+        H4: series([row(H4, n) for n in range(5)], hours[0] * HOUR_MS),
+        H8: series([row(H8, n) for n in range(3)], hours[1] * HOUR_MS),
+    }
+    made = plan(H4, None, earlier, 18 * HOUR_MS, history=5)
+    assert made.checked_ms == MIDNIGHT + 13 * HOUR_MS
+    assert spans(made) == [(2, 4)]
+
+
 @pytest.mark.parametrize("history", [1, 2, 3, 4, 5, 6])
 def test_8h_from_the_base_is_what_4h_make(history: int) -> None:
     as_of_ms = 21 * HOUR_MS + 5
@@ -252,6 +263,20 @@ def test_one_of_two_requests_fails() -> None:
     assert [line[4] for line in found.series[M15].rows] == [1.0, 100.5, 8.0, 100.5]
     assert found.series[M15].checked_at_ms == MIDNIGHT + 10 * STEP_MS
     assert found.series[M15].stale_since_ms == MIDNIGHT + 13 * STEP_MS
+
+
+def test_what_closed_at_the_very_instant_of_the_document_had_closed() -> None:
+    earlier = {M15: series([row(M15, n, float(n)) for n in range(4)], 9 * STEP_MS)}
+    made = plan(M15, None, earlier, 12 * STEP_MS)
+    assert spans(made) == [(2, 4)]
+    found = merged(made, [None])
+    assert places(found, M15) == [1, 2]
+    assert found.series[M15].stale_since_ms == MIDNIGHT + 12 * STEP_MS
+
+
+def test_each_gap_is_asked_for_on_its_own() -> None:
+    base = base_of([*range(1, 6), *range(7, 10), 12, 13, *range(15, 18), 19, 20], 20 * STEP_MS)
+    assert spans(plan(M15, base, {}, 20 * STEP_MS, history=7)) == [(0, 0), (2, 4), (6, 6)]
 
 
 # --- open interest and lives ---------------------------------------------------------------------
@@ -340,3 +365,18 @@ def test_rows_before_a_launch_without_trades_are_left_out() -> None:
     assert places(merged(plan(M5, base, {}, 12 * STEP_MS, history=13, market=market)), M5) == [
         *range(4, 13)
     ]
+
+
+def test_an_8h_candle_of_a_life_that_began_within_it() -> None:
+    """Nothing was traded before 05:00: of its first 8h candle only the second half is its own."""
+    market = replace(BTC, launched_ms=MIDNIGHT + 5 * HOUR_MS)
+    still = [
+        five(slot, price=slot + 1.0, volume="0" if slot < 60 else "1.5") for slot in range(109)
+    ]
+    base = extended(None, still, asked_ms=MIDNIGHT, as_of_ms=MIDNIGHT + 9 * HOUR_MS)
+    found = merged(plan(H4, base, {}, 9 * HOUR_MS, history=3, market=market))
+    assert places(found, H4) == [1, 2]
+    first, second = found.series[H8].rows
+    # 48 candles from 04:00 on, of which 36 were traded.
+    assert first[:7] == (MIDNIGHT, 49.0, 98.0, 48.0, 96.5, 54.0, 7212.0)
+    assert second[:2] == (MIDNIGHT + 8 * HOUR_MS, 97.0)

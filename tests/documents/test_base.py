@@ -54,9 +54,20 @@ def test_it_is_read_back_as_it_was() -> None:
 
 def test_its_form() -> None:
     document = orjson.loads(stored((BTC, some())))
-    market = document["markets"][0]
-    assert document["timeframe"] == base_name(Exchange.BYBIT) == "base:bybit"
-    assert document["columns"][-2:] == ["open_interest", "read_at"]
+    market = document.pop("markets")[0]
+    assert base_name(Exchange.BYBIT) == "base:bybit"
+    columns = ["open_time", "open", "high", "low", "close", "volume", "turnover"]
+    assert document == {
+        "timeframe": "base:bybit",
+        "interval_ms": 300_000,
+        "version": AS_OF,
+        "as_of": AS_OF,
+        "updated_at": AS_OF + 9,
+        "last_closed_open_time": MIDNIGHT + 7 * STEP_MS,
+        "source": "collected",
+        "columns": [*columns, "open_interest", "read_at"],
+        "missing": [],
+    }
     assert market["rows"][0] == [MIDNIGHT, 100, 102, 99, 100.5, 1.5, 150.25, 5, MIDNIGHT + 900_005]
     assert market["holes"] == [
         [MIDNIGHT + STEP_MS, MIDNIGHT + 900_005, 5.0],
