@@ -48,8 +48,8 @@ def exchanges_state(
     """`ok`, or for each exchange what is wrong: a pause, its list, or what the newest collection
     and the newest run of funding brought; neither tells of what the other asks for.
 
-    Runs that failed for other reasons are skipped: they tell nothing about the exchanges. The
-    error of a run that an exchange failed begins with the exchange's name.
+    Runs that failed for other reasons are skipped (failures_state): they tell nothing about the
+    exchanges. The error of a run that an exchange failed begins with the exchange's name.
     """
     problems = []
     for exchange in exchanges:
@@ -77,6 +77,24 @@ def exchanges_state(
         else:
             problems.append(describe_run(job_id, run))
     return "; ".join(problems) or "ok"
+
+
+def failures_state(exchanges: Sequence[Exchange], jobs: Sequence[JobRecord]) -> str:
+    """`ok`, or the jobs whose last run failed for a reason that no other part tells: the worker
+    died in it, it met an error of ours, or the store refused what it wrote. Their documents get
+    older until a run completes, whatever other jobs do.
+    """
+    return (
+        "; ".join(
+            describe_run(job.id, job.last)
+            for job in sorted(jobs, key=_ended_at_ms)
+            if job.last is not None
+            and job.last.state == "failed"
+            and not _is_about_exchanges(job.last, exchanges)
+            and not (job.last.error or "").startswith(DATABASE_TEXT)
+        )
+        or "ok"
+    )
 
 
 def writes_state(refusal: str | None, jobs: Sequence[JobRecord]) -> str:

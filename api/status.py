@@ -12,7 +12,7 @@ from api.documents.listing import document_state
 from api.models import Health, Ready
 from api.openapi import responses
 from api.parts import Parts
-from api.readiness import LOCKS, exchanges_state, locks_state, writes_state
+from api.readiness import LOCKS, exchanges_state, failures_state, locks_state, writes_state
 from api.state import RequestParts
 from api.tokens import Tokens
 from budgets.proxies import egress_id_of, pause_key
@@ -53,13 +53,15 @@ def build_status(settings: Settings, tokens: Tokens) -> APIRouter:
         """503 if the hot store does not answer or no worker has sent a heartbeat for 30 s (over
         Upstash: 60 s).
         `degraded` while the database is away or read-only, the store takes no writes, a lease
-        never ends, or an exchange brings nothing, is paused, or its list of markets cannot be read:
-        documents are still served. With READ_TOKEN set, only readers that send it get more than
-        the status."""
+        never ends, a job's last run failed, or an exchange brings nothing, is paused, or its list
+        of markets cannot be read: documents are still served. With READ_TOKEN set, only readers
+        that send it get more than the status."""
         (store, metas, health), (database, lists, refusal), (jobs, unknown) = await asyncio.gather(
             _store_state(parts, settings), probe(parts), _jobs(parts)
         )
         worker, no_worker = _worker_state(parts, settings, health)
+        if not no_worker:
+            worker = _together(worker, failures_state(settings.exchanges, jobs))
         if database == "ok":
             database = writes_state(refusal, jobs)
         lasting = health.pauses if health is not None else {}
@@ -110,6 +112,10 @@ def _worker_state(parts: Parts, settings: Settings, health: StoreHealth | None) 
     if not health.can_beat:
         return _BEATS_UNKNOWN, False
     return f"no heartbeat from any worker for {beat_times(parts.store).ttl_s} s", True
+
+
+def _together(*states: str) -> str:
+    return "; ".join(state for state in states if state != "ok") or "ok"
 
 
 class _DatabaseProbe:

@@ -183,7 +183,7 @@ class ExchangeFunding:
         The exchange does not guarantee a complete list. It is used for a market only if the
         interval is known and unchanged and the list has every settlement due by it.
         """
-        if not VENUES[self.exchange].all_symbols_funding or not self._schedule:
+        if not VENUES[self.exchange].all_symbols_funding:
             return due
         now_ms = self._clock.now_ms()
         candidates = {
@@ -340,4 +340,4 @@ class ExchangeFunding:
 
 def _begin_ms(market: Market) -> int:
     """What was settled at or before this moment is not of the contract that is listed now."""
-    return max(market.launched_ms, market.since_ms, 0)
+    return max(market.launched_ms, market.since_ms)

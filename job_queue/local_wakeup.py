@@ -67,7 +67,7 @@ class LocalWakeup:
             # Renamed only now, because `wake` removes pipes that nobody reads.
             draft.rename(pipe)
         except OSError:
-            draft.unlink(missing_ok=True)
+            draft.unlink()
             raise
         opened.callback(pipe.unlink, missing_ok=True)
         return reader

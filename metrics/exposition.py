@@ -19,6 +19,7 @@ CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 LARGEST_PACKED: Final = 64 * 1024
 _LARGEST_UNPACKED: Final = 2 * 2**20
 _NAME: Final = re.compile(r"perpcache_[a-z0-9_]+")
+_LABEL: Final = re.compile(r"[a-z_][a-z0-9_]*")
 # Creation times are left out, because Prometheus detects restarts without them.
 _LEFT_OUT: Final = "_created"
 
@@ -62,13 +63,23 @@ def unpack(text: bytes) -> list[Metric]:
         raise MalformedMetrics(str(error)) from None
 
 
-def _family(name: str, kind: str, documentation: str, samples: Iterable[Any]) -> Metric:
-    family = Metric(name, documentation, kind)
+def _family(name: Any, kind: Any, documentation: Any, samples: Any) -> Metric:
+    """Raises MalformedMetrics, TypeError or ValueError."""
+    if not (isinstance(kind, str) and isinstance(documentation, str)):
+        raise MalformedMetrics("a type or help that is no text")
+    family = Metric(_matching(_NAME, name), documentation, kind)
     for sample_name, labels, value in samples:
-        if not _NAME.fullmatch(sample_name):
-            raise MalformedMetrics(f"{sample_name} does not begin with perpcache_")
-        family.add_sample(sample_name, {str(k): str(v) for k, v in labels.items()}, float(value))
+        if not isinstance(labels, dict):
+            raise MalformedMetrics("labels that are no object")
+        texts = {_matching(_LABEL, label): str(text) for label, text in labels.items()}
+        family.add_sample(_matching(_NAME, sample_name), texts, float(value))
     return family
+
+
+def _matching(pattern: "re.Pattern[str]", name: str) -> str:
+    if not pattern.fullmatch(name):
+        raise MalformedMetrics(f"{name!r:.40} is no name of ours")
+    return name
 
 
 def _samples(family: Metric) -> Iterator[Sample]:

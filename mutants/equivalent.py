@@ -39,10 +39,8 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     " end_ms) in if start_ms <= page.first_ms and page.last_ms <= end_ms:": (
         "a page inside of its window is cut to itself, only slower"
     ),
-    "job_queue/local_wakeup.py LocalWakeup._open_pipe: draft.unlink(missing_ok=True) =>"
-    " draft.unlink() in draft.unlink(missing_ok=True)": (
-        "the draft is there; were it not, the caller would see an OSError in either case"
-    ),
+    "stores/hot/beats.py _STORE_HEALTH: 0 => 1 in local refused = redis.pcall('SETRANGE', KEYS[2],"
+    " 0, '')": "an empty string changes nothing at any offset",
     'documents/text.py DocumentText._first_row_from: 1 => 2 in following = text.find(b"[", row + 1,'
     " high)": "no row is one byte long",
     "data_collector/api_parser.py parse_open_interest: found.values.min() >= 0 =>"
@@ -100,4 +98,31 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     ' again = nulls and self._within_quota(market.exchange, "nulls", NULLS_PER_RUN)': (
         "a name that nobody sees"
     ),
+    **{
+        f'stores/hot/{file}.py module: "T" => \'TX\' in T = TypeVar("T")': (
+            "the name of a type variable is read by type checkers alone"
+        )
+        for file in ("leases", "replies", "store")
+    },
+    **{
+        f"stores/hot/store.py Script.__init__: {change} in self._sha ="
+        " hashlib.sha1(lua.encode(), usedforsecurity=False).hexdigest()": (
+            "the same hash; it matters only to a Python that refuses SHA-1"
+        )
+        for change in (
+            "hashlib.sha1(lua.encode(), usedforsecurity=False) => hashlib.sha1(lua.encode())",
+            "False => True",
+        )
+    },
+    "data_collector/run.py CollectionRun.try_failed: 0.0 => 1.0 in if"
+    " self.counts.lost_s.get(where, 0.0) > MAX_LOST_TIME_S * self.sender.concurrency:": (
+        "both are less than any limit"
+    ),
+    **{
+        f"job_queue/records.py module: \"{state}\" => '{state}X' in JobState ="
+        ' Literal["queued", "active", "complete", "failed", "aborted"]': (
+            "a type's values are read by type checkers alone"
+        )
+        for state in ("queued", "active", "complete", "failed", "aborted")
+    },
 }

@@ -1,12 +1,17 @@
 """Every fixture lives in tests/fixtures, one file for each real thing that tests talk to."""
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Whole services that take half a minute and more: begun first, they do not end last, alone.
 LONG = (
     *("test_main_job.py", "test_large_documents.py", "test_benchmarks.py", "test_crashes.py"),
     *("test_two_services.py", "test_carry_over.py"),
 )
+
+# By default an example of more than 200 ms fails, which a busy machine does to any.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 pytest_plugins = [
     "tests.fixtures.environment",

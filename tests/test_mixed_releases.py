@@ -98,7 +98,7 @@ async def test_pauses_are_told_and_heard(
 ) -> None:
     shared = SharedBudgets(earlier_store, "default", SystemClock())
     await shared.pause(BINANCE, 5.0, "-1003 Too many requests")
-    channel, told = await asyncio.wait_for(messages_heard.get(), 10)
+    channel, told = await asyncio.wait_for(messages_heard.get(), 60)
     assert channel == b"paused:default"
     assert re.fullmatch(rb"binance (5000|4[0-9]{3}) -1003 Too many requests", told)
     assert await earlier_hot.get("pause:default:binance") == b"-1003 Too many requests"
@@ -108,7 +108,7 @@ async def test_pauses_are_told_and_heard(
     try:
         await _listened_to(earlier_hot, "paused:default")
         await earlier_hot.publish("paused:default", "bybit 2500 10006 Too many visits!")
-        assert await asyncio.wait_for(pauses.get(), 10) == (BYBIT, 2.5, "10006 Too many visits!")
+        assert await asyncio.wait_for(pauses.get(), 60) == (BYBIT, 2.5, "10006 Too many visits!")
     finally:
         await shared.aclose()
 
@@ -129,7 +129,7 @@ async def test_what_is_published_is_seen_by_both(
         await cache.save_to_cache(
             "4h", b'{"a":1}', version=VERSION + 1, as_of_ms=VERSION, updated_at_ms=7, lease=lease
         )
-    assert await asyncio.wait_for(messages_heard.get(), 10) == (b"published", b"4h 1795185441251")
+    assert await asyncio.wait_for(messages_heard.get(), 60) == (b"published", b"4h 1795185441251")
     text = await _text(earlier_hot, "cache:4h:meta")
     ours = json.loads(text)
     assert text == json.dumps(ours, separators=(",", ":"))
@@ -187,7 +187,7 @@ async def test_workers_of_both_are_woken(
     queue = JobQueue(earlier_store)
     try:
         await queue.request("collect:15m")
-        assert await asyncio.wait_for(messages_heard.get(), 10) == (b"queued", b"collect:15m")
+        assert await asyncio.wait_for(messages_heard.get(), 60) == (b"queued", b"collect:15m")
         assert await earlier_hot.hget("job:collect:15m", "seq") == b"9"  # counted on from 8
         await queue.wait_for_work(0.0)  # listens from now on
         await _listened_to(earlier_hot, "queued")
@@ -213,12 +213,12 @@ async def test_workers_of_one_host_are_woken_through_its_data_dir(tmp_path: Path
             assert re.fullmatch(r"[0-9a-f]{16}\.bell", ours)
             wakeup.wake()
             assert os.read(reader, 10) == b"!"
-            await asyncio.wait_for(rung.wait(), 10)
+            await asyncio.wait_for(rung.wait(), 60)
             rung.clear()
             writer = os.open(folder / ours, os.O_WRONLY | os.O_NONBLOCK)
             os.write(writer, b"!")
             os.close(writer)
-            await asyncio.wait_for(rung.wait(), 10)
+            await asyncio.wait_for(rung.wait(), 60)
     finally:
         os.close(reader)
 

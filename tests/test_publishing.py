@@ -163,7 +163,7 @@ async def test_a_full_store_refuses_and_keeps_the_old_document(
 
 async def _staged(store: NativeStore, lease: Lease) -> None:
     """Asks without a pause, for a piece may be there for a moment only."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await store.execute("EXISTS", f"staging:4h:{lease.token}"):
             pass
 

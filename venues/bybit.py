@@ -5,7 +5,7 @@ Source: the exchange's public API documentation as of autumn 2026, and recorded 
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -112,10 +112,10 @@ _SYMBOL_GONE: Final = re.compile(
 
 class _Error(msgspec.Struct):
     retCode: int | None = None
-    retMsg: str | None = None
+    retMsg: Any = None
 
 
-_ERROR: Final = msgspec.json.Decoder(_Error)
+_ERROR: Final = lenient(_Error)
 
 
 def _read_error(body: bytes) -> ErrorBody | None:
@@ -123,10 +123,15 @@ def _read_error(body: bytes) -> ErrorBody | None:
     error = decoded_or_none(_ERROR, body)
     if error is None or not error.retCode:
         return None
-    return ErrorBody(str(error.retCode)[:LONGEST_CODE], error.retMsg or "")
+    message = error.retMsg if isinstance(error.retMsg, str) else ""
+    return ErrorBody(str(error.retCode)[:LONGEST_CODE], message)
 
 
 # --- answers -------------------------------------------------------------------------------------
+
+
+# An error that was not recognised as one may come with an empty list.
+_Success = Annotated[int, msgspec.Meta(ge=0, le=0)]
 
 
 class _Result(msgspec.Struct):
@@ -137,7 +142,7 @@ class _Result(msgspec.Struct):
 
 
 class _Answer(msgspec.Struct):
-    retCode: int
+    retCode: _Success
     result: _Result | None
 
 
@@ -171,8 +176,10 @@ def _list_of(
         )
         if result.list:
             raise faults("unexpected answer: its list is not to be told from others")
-    entries = faults.limited(cut, most).entries if cut is not None and result.list == [] else []
-    return entries, result
+    if cut is None or result.list != []:
+        return [], result
+    faults.check_length(cut.length, most)
+    return cut.entries, result
 
 
 def _rows(body: bytes, market: Market, faults: AnswerFaults) -> list[bytes]:
@@ -216,7 +223,7 @@ def _read_klines(
 
 
 class _OpenInterestAnswer(msgspec.Struct):
-    retCode: int
+    retCode: _Success
     result: _OpenInterestResult
 
 
@@ -286,7 +293,7 @@ class _Clock(msgspec.Struct):
 
 
 class _Time(msgspec.Struct):
-    retCode: int
+    retCode: _Success
     result: _Clock
 
 

@@ -164,13 +164,13 @@ class AnswerFaults:
         cut = cut_list(body.removeprefix(BOM), key)
         if cut is None:
             raise self(f"unexpected answer, or not JSON: no list in {excerpt(body)}")
-        return self.limited(cut, most)
-
-    def limited(self, cut: Cut, most: int) -> Cut:
-        """The list, unless it has more entries than any exchange sends."""
-        if cut.length > most:
-            raise self(f"unexpected answer: {cut.length} entries, more than {most}")
+        self.check_length(cut.length, most)
         return cut
+
+    def check_length(self, entries: int, most: int) -> None:
+        """Raises BadPayload if a list has more entries than any exchange sends."""
+        if entries > most:
+            raise self(f"unexpected answer: {entries} entries, more than {most}")
 
 
 class ListDecoder(Generic[T]):
@@ -194,7 +194,8 @@ class ListDecoder(Generic[T]):
             except DECODE_ERRORS:
                 pass
             else:
-                return entries[:most]
+                faults.check_length(len(entries), most)
+                return entries
         return self._one(faults.cut(body, self._key, most=most).entries)
 
     def readable(self, body: bytes, faults: AnswerFaults) -> list[T]:

@@ -52,12 +52,16 @@ class Listings:
     async def probe(
         self, exchanges: Sequence[Exchange], quote: str
     ) -> tuple[Mapping[Exchange, ListingState], str | None]:
-        """The `states`, and why the database takes no writes, which writes nothing to find out."""
+        """The `states`, and why the database takes no writes, which writes nothing to find out.
+
+        It also asks for what `states` does not need, but the runs do.
+        """
 
         async def read(
             connection: Connection,
         ) -> tuple[Mapping[Exchange, ListingState], str | None]:
             states = await _states(connection, exchanges, quote)
+            await connection.execute(_NEEDED)
             refusal: str | None = await connection.fetchval(_REFUSAL, _REPLICA, _READ_ONLY)
             return states, refusal
 
@@ -101,6 +105,16 @@ _REPLICA: Final = "it is a replica; set DATABASE_URL to the primary server"
 _REFUSAL: Final = """
     SELECT CASE WHEN pg_is_in_recovery() THEN $1
         WHEN current_setting('transaction_read_only') = 'on' THEN $2 END
+"""
+
+# A run whose markets cannot be read takes the last known ones, and goes on without metadata.
+_NEEDED: Final = """
+    SELECT c.base, c.launched_ms, c.turnover_24h, l.launched_ms, l.since_ms, l.absent_from_ms,
+        m.timeframe, m.hurst, m.entropy, m.realised_volatility, m.other, m.computed_at_ms
+    FROM coins AS c
+    LEFT JOIN market_lives AS l USING (exchange, symbol)
+    LEFT JOIN coin_metadata AS m USING (exchange, symbol)
+    WHERE false
 """
 
 _STATES: Final = """

@@ -1,6 +1,7 @@
 """The hot store's Upstash client: each command is one REST call, sent once and never retried."""
 
 import asyncio
+import contextlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -131,14 +132,15 @@ class _Answer:
     body: bytes
 
     def json(self) -> Any:
-        try:
+        content = None
+        with contextlib.suppress(ValueError):
             content = orjson.loads(self.body)
-        except ValueError:
+        if not isinstance(content, dict):
             kind = self.headers.get("Content-Type", "no type").partition(";")[0]
             raise _UnexpectedAnswer(
                 f"the answer is not what Upstash sends: HTTP {self.status}, {kind}"
-            ) from None
-        if (self.status == 429 or self.status >= 500) and isinstance(content, dict):
+            )
+        if self.status == 429 or self.status >= 500:
             raise _Busy(f"HTTP {self.status}: {content.get('error')}")
         return content
 

@@ -104,6 +104,40 @@ async def test_funding_does_not_hide_that_a_collection_lacked_an_exchange(api: S
     assert await parts(api) == WELL
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("the worker died in each of 3 attempts", "the worker died in each of 3 attempts"),
+        ("internal error: KeyError: 'bybit'", "internal error: KeyError: 'bybit'"),
+        ("redis: OOM not allowed at 10.0.0.7:6379", "redis: OOM not allowed at (address)"),
+        ("no active USDT markets on bybit: all are disabled", "no active USDT markets on bybit"),
+        (None, "Z"),
+    ],
+)
+async def test_a_run_that_failed_for_reasons_of_ours_is_told_until_one_completes(
+    api: ServedApi, error: str | None, told: str
+) -> None:
+    """Each document gets older by itself, whatever others do."""
+    for job_id in ("collect:4h", "discovery"):
+        await end(api, job_id, state="failed", error=error)
+        await end(api, "collect:1h", markets=3)
+        await end(api, "funding", lane="funding", markets=3)
+        found = await degraded(api)
+        assert found.keys() == {"worker"}
+        assert found["worker"].startswith(f"the last run of {job_id} failed at 2")
+        assert told in found["worker"] and "10.0.0.7" not in found["worker"]
+        # It is told beside what else is wrong with the lane.
+        await api.store.execute("SET", "lock:worker", "mine")
+        assert [text[:12] for text in (await degraded(api))["worker"].split("; ")] == [
+            "lock:worker ",
+            "until then n",
+            "the last run",
+        ]
+        await api.store.execute("DEL", "lock:worker")
+        await end(api, job_id, markets=3)
+        assert await parts(api) == WELL
+
+
 async def test_a_list_that_cannot_be_read_or_is_not_believed(
     api: ServedApi, database_url: str
 ) -> None:
@@ -198,6 +232,32 @@ async def test_a_read_only_database_is_told(api: ServedApi, database_url: str) -
         }
     finally:
         await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "lacking"),
+    [
+        ("ALTER TABLE coin_metadata RENAME TO a", 'relation "coin_metadata" does not exist'),
+        ("ALTER TABLE market_lives RENAME TO b", 'relation "market_lives" does not exist'),
+        ("ALTER TABLE coin_metadata RENAME hurst TO c", "column m.hurst does not exist"),
+    ],
+)
+async def test_a_table_that_only_runs_need_is_told_when_it_is_gone(
+    api: ServedApi, database_url: str, change: str, lacking: str
+) -> None:
+    """Runs go on without it, with the last known markets: nothing else tells of it."""
+    assert await parts(api) == WELL
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute(change)
+    finally:
+        await connection.close()
+
+    async def told() -> bool:
+        return lacking in (await parts(api))["database"]
+
+    await until(told)
+    assert (await degraded(api)).keys() == {"database"}
 
 
 async def test_a_database_that_refused_writes_in_the_last_run_is_told(api: ServedApi) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import structlog
 
 from data_collector import exchange_funding
 from data_collector.fr_fetcher import FundingUpdate, run_fr_update_process
@@ -178,3 +179,72 @@ async def test_the_failure_of_all_tells_one_cause_of_each_exchange() -> None:
     assert str(failed.value) == (
         "binance: AUSDT is down (HTTP 503); bybit: CUSDT is down (HTTP 503)"
     )
+
+
+def _failing_at(error: Exception) -> Any:
+    """Fails for what is about the market A, among the arguments."""
+
+    def failing(series: FundingSeries, *rest: Any) -> bool:
+        if series.market == A:
+            raise error
+        return True
+
+    return failing
+
+
+@pytest.mark.parametrize("part", ["may_have_settled", "is_complete"])
+async def test_a_mistake_at_one_market_is_its_own(
+    monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """May it have settled: the market is named. Is the list complete: the market is asked."""
+    names = [f"{letter}USDT" for letter in "ABCDEFGHIJK"]
+    markets = [market(BINANCE, name) for name in names]
+    exchange = ScriptedExchange(
+        settled=dict.fromkeys(names, ROWS),
+        schedule=dict.fromkeys(names, (8, EIGHT_MS + 8 * HOUR_MS)),
+    )
+    known = {one.key: FundingSeries(one, ROWS[:1], 8, EIGHT_MS - HOUR_MS) for one in markets}
+    monkeypatch.setattr(exchange_funding, part, _failing_at(KeyError("a mistake of ours")))
+    with structlog.testing.capture_logs() as logs:
+        update = await _update(exchange, markets, known)
+    named = [(entry.symbol, entry.reason) for entry in update.missing]
+    wrong = part == "may_have_settled"
+    assert named == ([("AUSDT", "internal error: KeyError")] if wrong else [])
+    assert [log["event"] for log in logs].count("internal_error") == 1
+    assert update.changed == (10 if wrong else 11)
+    for one in markets[1:] if wrong else markets:
+        assert list(update.funding[one.key].rows) == ROWS
+    monkeypatch.setattr(exchange_funding, part, _failing_at(LeaseLost("taken over")))
+    with pytest.raises(LeaseLost):
+        await _update(exchange, markets, known)
+
+
+async def test_what_ends_an_exchanges_part_names_no_market_that_has_its_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = {
+        A.key: FundingSeries(A, ROWS, 8, EIGHT_MS - HOUR_MS),
+        B.key: FundingSeries(B, ROWS, 8, EIGHT_MS + HOUR_MS),  # not due
+    }
+    d = market(BINANCE, "DUSDT")
+    monkeypatch.setattr(
+        exchange_funding.ExchangeFunding,
+        "_update_from_recent",
+        lambda self, due: (_ for _ in ()).throw(KeyError("a mistake of ours")),
+    )
+    as_it_is = exchange_funding.ExchangeFunding._checked_again
+
+    def failing(self: Any, one: Market, now_ms: int) -> Any:
+        if one == A:
+            raise ValueError("another")
+        return as_it_is(self, one, now_ms)
+
+    monkeypatch.setattr(exchange_funding.ExchangeFunding, "_checked_again", failing)
+    update = await _update(_exchange(), [A, B, d, C], known)
+    assert [
+        (entry.symbol, entry.reason) for entry in update.missing if entry.exchange is BINANCE
+    ] == [
+        ("AUSDT", "internal error: ValueError"),
+        ("DUSDT", "internal error: KeyError"),
+    ]
+    assert update.funding[B.key].checked_at_ms == NOW_MS

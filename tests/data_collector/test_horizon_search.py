@@ -97,7 +97,9 @@ async def test_a_start_is_known_after_so_many_markets(kept: int, shown_by: int) 
         ("history_begins", START_MS + kept * H4, START_MS)
     ]
     # Nothing is asked for where a whole window lies before it.
-    assert await served.fetch(task_of("C", last=kept - 1)) == (None, [])
+    served.asked.clear()
+    assert await served.horizons.fetch(task_of("C", last=kept - 1), served) == ()
+    assert served.asked == []
     assert await served.fetch(task_of("D", first=kept + 1)) == (kept + 1, [kept + 1])
 
 
@@ -190,3 +192,22 @@ async def test_a_hint_between_the_last_two_starts_of_a_market_leaves_it_nothing(
     with pytest.raises(WindowRefused):
         await served.horizons.fetch(settlements("B", 0, 5 * H4), served)
     assert served.asked == [0]
+
+
+async def test_a_start_that_moves_on_during_a_run_is_followed() -> None:
+    served = Served(5)
+    for name in "ABC":
+        await served.fetch(task_of(name))
+    served.kept = 6
+    for name in "DEF":
+        assert await served.fetch(task_of(name)) == (6, [5, 6])
+    assert await served.fetch(task_of("G")) == (6, [6])
+
+
+async def test_a_market_that_waited_for_the_search_begins_at_the_known_start() -> None:
+    served = Served(5)
+    tasks = [task_of(name) for name in "ABCD"]
+    await asyncio.gather(*(served.horizons.fetch(task, served) for task in tasks))
+    # All are refused, the first searches, two confirm what it found, and the last knows it.
+    assert served.asked == [0, 0, 0, 0, 1, 3, 60, 7, 5, 4, 5, 4, 5, 4, 5]
+    assert [served.horizons.served(task).start_ms for task in tasks] == [START_MS + 5 * H4] * 4

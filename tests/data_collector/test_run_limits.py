@@ -8,9 +8,10 @@ import structlog
 
 from budgets.rate_limits import LONGEST_PAUSE_S
 from data_collector.run import CollectionRun, together, work_through
-from data_collector.url_builder import listing_request
+from data_collector.url_builder import history_request, listing_request
 from market.markets import Exchange
 from tests.fixtures.clock import ManualClock
+from tests.fixtures.markets import market
 from tests.fixtures.scripted import Scripted, error_of, failing
 from venues.errors import (
     BadPayload,
@@ -84,6 +85,7 @@ def test_failures_in_a_row_are_counted_anew_after_an_answer_and_in_the_second_pa
     ):
         for _ in range(19):
             run.failed(TIME, DOWN)
+        assert skipped(run) is None
         begin_anew()
     for _ in range(19):
         run.failed(TIME, DOWN)
@@ -228,6 +230,7 @@ def _taken(run: CollectionRun) -> int:
 
 def test_forty_retries_in_each_pass_and_a_fifth_of_the_requests(run: CollectionRun) -> None:
     assert _taken(run) == 40
+    assert run.take_retry(TIME) is False
     for _ in range(10):
         run.asked(TICKERS)
     assert _taken(run) == 2
@@ -254,6 +257,10 @@ def test_an_internal_error_tells_its_request(run: CollectionRun) -> None:
     assert (named.exchange, named.endpoint, named.market) == (BYBIT, "", None)
     named = run.internal_error(KeyError("x"), BYBIT, TIME)
     assert (named.cause, named.endpoint) == ("internal error: KeyError", Endpoint.TIME)
+    klines = history_request(
+        market(BYBIT, "XUSDT"), Endpoint.FUNDING, start_ms=0, end_ms=1, limit=1
+    )
+    assert run.internal_error(KeyError("x"), BYBIT, klines).market == "XUSDT"
 
 
 # --- checks of the clock -------------------------------------------------------------------------

@@ -157,7 +157,7 @@ async def test_a_publish_waits_for_space(
         filler = fill(disk)
         reason = await until(lambda: no_space(store))
         assert "No space left on device" in reason
-        async with asyncio.timeout(5), EmbeddedStores(disk, postgres=False) as others:
+        async with asyncio.timeout(20), EmbeddedStores(disk, postgres=False) as others:
             assert await others.start() == addresses  # it is there, whatever it says to a PING
         meta: dict[str, Any] = {"version": 1, "as_of_ms": 1, "updated_at_ms": 1, "lease": lease}
         saving = asyncio.create_task(CacheManager(store).save_to_cache("4h", b"{}", **meta))

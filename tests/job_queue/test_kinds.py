@@ -48,6 +48,15 @@ def test_ids_and_lanes_that_stores_hold_stay() -> None:
     assert {lane_of(job_id) for job_id in JOB_IDS if job_id.startswith("collect:")} == {"worker"}
 
 
+def test_the_kinds_as_the_api_knows_them() -> None:
+    assert {kind.name: (str(kind.lane), kind.internal, kind.produces) for kind in KINDS} == {
+        "collect": ("worker", None, ()),
+        "funding": ("funding", "update-fr", ("global_fr",)),
+        "discovery": ("worker", "update-coins", ()),
+    }
+    assert job_definition("collect:4h").produces == ("4h", "8h")
+
+
 def test_every_job_is_named_once_and_runs_in_one_lane() -> None:
     assert len(JOB_IDS) == len(set(JOB_IDS))
     assert list(IDS_BY_LANE) == [str(lane) for lane in Lane]

@@ -10,17 +10,8 @@ from typing import Any, Final
 import pytest
 import redis
 
-from job_queue.transitions import (
-    ABORT,
-    FINISH,
-    HAND_BACK,
-    HAS_WORK,
-    LIST,
-    LOOK,
-    PROGRESS,
-    REQUEST,
-    TAKE,
-)
+from job_queue.queue import JobQueue
+from tests.fixtures.canned_store import CannedStore
 from tests.job_queue.model import NOW, Hash, Model
 
 OURS: Final = "7 nonce us"
@@ -29,7 +20,7 @@ REST_MS: Final = 10_000_000
 LATE_MS: Final = 300_000
 RESTS: Final = {9_000_000: 1_000_000, 4_000_000: 6_000_000, 20_000_000: 0, -5_000_000: 0}
 KEEP_S: Final = 1_000
-CASES: Final = 300
+CASES: Final = 400
 NUMBERS: Final = ("0", "1", "2", "3", "9", "-1", "1.5", "abc", "", None)
 LARGE: Final = ("99999999999999", "100000000000000")
 VALUES: Final[dict[str, tuple[str | None, ...]]] = {
@@ -58,6 +49,13 @@ VALUES: Final[dict[str, tuple[str | None, ...]]] = {
     "last_lease": (OURS, "6 nonce dead", None),
     "other": ("of others", None),
 }
+
+
+def lua_of(name: str) -> str:
+    """The script as the queue has it."""
+    store = CannedStore()
+    JobQueue(store)
+    return store.scripts[name]
 
 
 @dataclass
@@ -136,6 +134,8 @@ def drawn(chance: random.Random, now_ms: int, jobs: int) -> Model:
         chosen = {name: chance.choice(values) for name, values in VALUES.items()}
         chosen["rest_from"] = chance.choice([*rests, *rests, "", "abc", None])
         record = {name: value for name, value in chosen.items() if value is not None}
+        if chance.random() < 0.4:
+            record |= {"state": "active", "lease": OURS, "run": chance.choice("12")}
         records.append(record if chance.random() < 0.9 else None)
     expire = [chance.choice((None, 5_000)) if record else None for record in records]
     lock = chance.choice((OURS, OURS, OURS, "8 nonce another", None))
@@ -183,7 +183,7 @@ def compare(
 
 def test_request(server: Server) -> None:
     compare(
-        *(server, REQUEST, 1, ["job:0", "counter"]),
+        *(server, lua_of("request"), 1, ["job:0", "counter"]),
         lambda chance: ["21", chance.choice(("c", "")), "id"],
         lambda model, given: model.request(*given),
     )
@@ -191,7 +191,7 @@ def test_request(server: Server) -> None:
 
 def test_take(server: Server) -> None:
     compare(
-        *(server, TAKE, 3, ["lock", "job:0", "job:1", "job:2"]),
+        *(server, lua_of("take"), 3, ["lock", "job:0", "job:1", "job:2"]),
         lambda chance: [OURS, "22", 3, KEEP_S, REST_MS],
         lambda model, given: model.take(*given),
     )
@@ -199,7 +199,7 @@ def test_take(server: Server) -> None:
 
 def test_progress(server: Server) -> None:
     compare(
-        *(server, PROGRESS, 1, ["lock", "job:0"]),
+        *(server, lua_of("progress"), 1, ["lock", "job:0"]),
         lambda chance: [OURS, chance.choice("12"), "merge", "8", "9"],
         lambda model, given: model.progress(*given),
     )
@@ -207,7 +207,7 @@ def test_progress(server: Server) -> None:
 
 def test_finish(server: Server) -> None:
     compare(
-        *(server, FINISH, 1, ["lock", "job:0"]),
+        *(server, lua_of("finish"), 1, ["lock", "job:0"]),
         lambda chance: [
             *(OURS, chance.choice("12"), chance.choice(("complete", "failed")), "23", "24"),
             *('{"a":1}', "no", KEEP_S, chance.choice(("c", "")), "id"),
@@ -218,7 +218,7 @@ def test_finish(server: Server) -> None:
 
 def test_hand_back(server: Server) -> None:
     compare(
-        *(server, HAND_BACK, 1, ["lock", "job:0"]),
+        *(server, lua_of("hand_back"), 1, ["lock", "job:0"]),
         lambda chance: [OURS, chance.choice("12"), chance.choice(("c", "")), "id"],
         lambda model, given: model.hand_back(*given),
     )
@@ -226,7 +226,7 @@ def test_hand_back(server: Server) -> None:
 
 def test_abort(server: Server) -> None:
     compare(
-        *(server, ABORT, 1, ["job:0"]),
+        *(server, lua_of("abort"), 1, ["job:0"]),
         lambda chance: ["25", KEEP_S],
         lambda model, given: model.abort(*given),
     )
@@ -234,7 +234,7 @@ def test_abort(server: Server) -> None:
 
 def test_list(server: Server) -> None:
     compare(
-        *(server, LIST, 3, ["job:0", "job:1", "job:2"]),
+        *(server, lua_of("list"), 3, ["job:0", "job:1", "job:2"]),
         lambda chance: [],
         lambda model, given: [model.record(i) for i in range(3)],
     )
@@ -242,6 +242,7 @@ def test_list(server: Server) -> None:
 
 def test_look(server: Server) -> None:
     """Locks are written by the script itself: within it the store's clock stands still."""
+    look = lua_of("has_work").removesuffix("return look(1, 1)")
     lua = "for i, px in ipairs({ARGV[1], ARGV[2]}) do\n"
     lua += "  local key = KEYS[i == 1 and 1 or 4]\n"
     lua += "  if px == '-1' then redis.call('SET', key, 'x') end\n"
@@ -250,7 +251,12 @@ def test_look(server: Server) -> None:
     keys = ["lock:a", "job:0", "job:1", "lock:b", "job:2"]
     held = (-2, -1, 100_000, 300_000, 300_001)
     compare(
-        *(server, LOOK + lua + "return look(1, 3)", 3, keys),
+        *(
+            server,
+            look + lua + "return look(1, 3)",
+            3,
+            keys,
+        ),
         lambda chance: [chance.choice(held), chance.choice(held), REST_MS, 3, 2],
         lambda model, given: model.look(given[:2], REST_MS, (2, 1)),
     )
@@ -260,7 +266,7 @@ def test_has_work_begins_with_the_first_lane_and_the_first_argument(server: Serv
     server.client.flushall()
     server.client.hset("job:2", mapping={"state": "queued"})
     keys = ["lock:a", "job:0", "job:1", "lock:b", "job:2"]
-    script = server.client.register_script(HAS_WORK)
+    script = server.client.register_script(lua_of("has_work"))
     assert script(keys=keys, args=[REST_MS, 3, 2]) == [-1, 0]
 
 
@@ -268,17 +274,17 @@ def test_has_work_begins_with_the_first_lane_and_the_first_argument(server: Serv
 def test_fields_are_read_up_to_a_length(server: Server, length: int, read: bool) -> None:
     server.client.flushall()
     server.client.hset("job:0", mapping={"state": "failed", "error": "x" * length})
-    (record,) = server.client.register_script(LIST)(keys=["job:0"], args=[])
+    (record,) = server.client.register_script(lua_of("list"))(keys=["job:0"], args=[])
     assert record[::2] == ([b"state", b"error"] if read else [b"state"])
 
 
 def test_a_full_store_still_takes_the_end_and_the_progress_of_a_run(server: Server) -> None:
     client = server.client
     scripts: dict[str, tuple[str, list[Any]]] = {
-        "progress": (PROGRESS, [OURS, "1", "merge", "8", "9"]),
-        "finish": (FINISH, [OURS, "1", "failed", "", "24", "", "full", KEEP_S, "", "id"]),
-        "hand_back": (HAND_BACK, [OURS, "1", "", "id"]),
-        "abort": (ABORT, ["25", KEEP_S]),
+        "progress": (lua_of("progress"), [OURS, "1", "merge", "8", "9"]),
+        "finish": (lua_of("finish"), [OURS, "1", "failed", "", "24", "", "full", KEEP_S, "", "id"]),
+        "hand_back": (lua_of("hand_back"), [OURS, "1", "", "id"]),
+        "abort": (lua_of("abort"), ["25", KEEP_S]),
     }
     for name, (lua, arguments) in scripts.items():
         client.flushall()

@@ -94,6 +94,7 @@ SAMPLES: Final = Samples(
     refusals=[
         (200, b'{"retCode":10000,"retMsg":"Server Timeout","result":{}}', SourceDown),
         (200, b'{"retCode":10016,"retMsg":"Server error.","result":{}}', SourceDown),
+        (200, b'{"retCode":"10016","retMsg":["Server error."],"result":{"list":[]}}', SourceDown),
         (200, b'{"retCode":10429,"retMsg":"System level frequency protection"}', SourceDown),
         (200, b'{"retCode":10006,"retMsg":"Too many visits!","result":{}}', RateLimited),
         (429, b"<html>system protection</html>", RateLimited),

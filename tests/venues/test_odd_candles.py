@@ -204,6 +204,7 @@ def test_a_matrix_is_read_as_rows_are() -> None:
         b"7",
         b"",
         text([str(10**15), *QUOTED[1:]]),
+        text(QUOTED, [str(10**15), *QUOTED[1:]]),
         text([f"{T0}.5", *QUOTED[1:]]),
         text(QUOTED).replace(b'"10.50"', b'1"0.50"'),
         text(QUOTED).replace(b'"10.50"', b'"10.5"0'),

@@ -9,7 +9,7 @@ import pytest
 from market.left_out import LeftOut
 from market.markets import Exchange
 from market.unread_entries import CANNOT_BE_READ, NOT_CLEAR, UNUSABLE_NAME, UnreadEntry
-from venues.entries import Unreadable, cut_list, lenient
+from venues.entries import Unreadable, lenient
 from venues.errors import BadPayload
 from venues.reading import (
     LONGEST_CODE,
@@ -193,9 +193,6 @@ def test_a_list_longer_than_any_exchange_sends(faults: AnswerFaults) -> None:
     with pytest.raises(BadPayload) as none:
         faults.cut(b'{"b":[1]}', "a", most=1)
     assert none.value.cause == 'unexpected answer, or not JSON: no list in {"b":[1]}'
-    cut = cut_list(b"[1,2]")
-    assert cut is not None
-    assert faults.limited(cut, 2) is cut
 
 
 def test_lists_of_contracts_have_20000_entries_at_most(faults: AnswerFaults) -> None:

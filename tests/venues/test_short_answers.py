@@ -55,6 +55,28 @@ def test_what_bybit_says_of_the_market(said: dict[str, str | None], read: bool) 
     assert venue.read_klines(bybit("[]", **said), market(BYBIT), HOUR_MS, faults(BYBIT)) == []
 
 
+@pytest.mark.parametrize("code", ["10016", '"10016"', "-1", "1e4", "null", '"E1"'])
+def test_what_says_that_it_is_an_error_is_no_list(code: str) -> None:
+    """One that was not recognised as such, because of its size or form, may have an empty one."""
+    venue, said = facts(BYBIT), {"symbol": "BTCUSDT", "category": "linear"}
+    empty, of_one = (
+        bybit(listed, **said).replace(b'"retCode":0', b'"retCode":%b' % code.encode())
+        for listed in ("[]", f'[["{MIDNIGHT}","2","3","1","2","5","7"]]')
+    )
+    assert venue.read_plain_klines(of_one, market(BYBIT), HOUR_MS) is None
+    clock = b'{"retCode":%b,"result":{"timeNano":"1688639403423213947"}}' % code.encode()
+    for read in (
+        lambda: venue.read_klines(empty, market(BYBIT), HOUR_MS, faults(BYBIT)),
+        lambda: venue.read_open_interest(empty, market(BYBIT), faults(BYBIT)),
+        lambda: venue.read_funding(empty, faults(BYBIT)),
+        lambda: venue.read_instruments(empty, "USDT", faults(BYBIT)),
+        lambda: venue.read_tickers(empty, faults(BYBIT)),
+        lambda: venue.read_time(clock, faults(BYBIT)),
+    ):
+        with pytest.raises(BadPayload, match="retCode"):
+            read()
+
+
 def test_a_list_of_another_name_is_none_of_rows() -> None:
     row = f'["{MIDNIGHT}","2","3","1","2","5","7"]'
     said = bybit("[]", symbol="BTCUSDT", category="linear")[1:]
@@ -123,6 +145,10 @@ def test_open_interest_in_its_usual_form_is_read_at_once(
         rows = list(facts(exchange).read_open_interest(body, market(exchange), faults(exchange)))
         assert sorted(rows) == [(time_ms, 7.0) for time_ms in range(1, count + 1)]
         assert rows[0] == (1 if exchange is BINANCE else count, 7.0)
+    if exchange is BINANCE:
+        listed = b"[%b]" % b",".join(entry % time_ms for time_ms in range(1, 3002))
+        with pytest.raises(BadPayload, match="3001 entries, more than 3000"):
+            facts(exchange).read_open_interest(listed, market(exchange), faults(exchange))
 
 
 def test_settlements_have_3000_rows_at_most() -> None:

@@ -18,7 +18,7 @@ def request(path: str, coding: str = "identity") -> bytes:
 
 
 async def answer(reader: asyncio.StreamReader) -> bytes:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 ")
         length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])

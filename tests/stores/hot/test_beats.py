@@ -1,11 +1,10 @@
 """Beats: which workers are alive, whether the store takes writes, which leases and pauses last."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 import redis
 
-from stores.hot import beats
 from stores.hot.beats import (
     AfterBeat,
     BeatTimes,
@@ -18,7 +17,7 @@ from stores.hot.beats import (
 )
 from stores.hot.replies import text
 from stores.hot.store import HotStore, StoreRefused
-from tests.fixtures.canned_store import CannedStore
+from tests.fixtures.canned_store import CannedStore, lua_of
 
 
 async def test_workers_that_beat_are_alive(store: HotStore) -> None:
@@ -142,24 +141,33 @@ async def test_without_workers_or_with_a_foreign_list_nothing_more_is_asked() ->
         await workers_alive(CannedStore(StoreRefused("redis: NOPERM", "NOPERM")))
 
 
+async def beat_lua() -> str:
+    lua = await lua_of("beat", lambda store: beat(store, "host"))
+    return lua.removesuffix("return 1")
+
+
+async def health_lua() -> str:
+    return await lua_of("store_health", store_health)
+
+
 @pytest.fixture
-def full(redis_url: str) -> Iterator[redis.Redis]:
+async def full(redis_url: str) -> AsyncIterator[redis.Redis]:
     """A store without memory for more, but with the scripts; it has heard of one worker."""
     with redis.Redis.from_url(redis_url) as client:
         client.sadd("workers", "host-1")
-        client.script_load(beats._BEAT)
-        client.script_load(beats._STORE_HEALTH)
+        client.script_load(await beat_lua())
+        client.script_load(await health_lua())
         client.config_set("maxmemory", "1")
         yield client
         client.config_set("maxmemory", "0")
 
 
-def test_a_full_store_takes_a_heartbeat_and_says_that_it_is_full(full: redis.Redis) -> None:
+async def test_a_full_store_takes_a_heartbeat_and_says_that_it_is_full(full: redis.Redis) -> None:
     keys = ["workers", "workers:host-2", "workers:any"]
-    full.register_script(beats._BEAT)(keys=keys, args=["host-2", "note", 30, 86_400])
+    full.register_script(await beat_lua())(keys=keys, args=["host-2", "note", 30, 86_400])
     assert full.smembers("workers") == {b"host-1", b"host-2"}
     assert (full.get("workers:host-2"), full.get("workers:any")) == (b"note", b"1")
-    health = full.register_script(beats._STORE_HEALTH)
+    health = full.register_script(await health_lua())
     alive, why, locks, pauses = health(keys=["workers:any", "workers:none"], args=[0])
     assert (alive, locks, pauses) == (1, [], []) and why.removeprefix(b"-").startswith(b"OOM")
 
@@ -167,9 +175,11 @@ def test_a_full_store_takes_a_heartbeat_and_says_that_it_is_full(full: redis.Red
 @pytest.mark.parametrize(
     ("written", "alive"), [("'PX', 1", 1), ("'PX', 9000", 1), ("'KEEPTTL'", 0)]
 )
-def test_a_heartbeat_counts_until_it_expires(redis_url: str, written: str, alive: int) -> None:
+async def test_a_heartbeat_counts_until_it_expires(
+    redis_url: str, written: str, alive: int
+) -> None:
     # Within one script the store's clock stands still.
-    lua = f"redis.call('SET', KEYS[1], '1', {written})\n" + beats._STORE_HEALTH
+    lua = f"redis.call('SET', KEYS[1], '1', {written})\n" + await health_lua()
     with redis.Redis.from_url(redis_url) as client:
         found = client.register_script(lua)(keys=["workers:any", "workers:none"], args=[0])
     assert found == [alive, b"", [], []]

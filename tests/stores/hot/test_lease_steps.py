@@ -20,7 +20,7 @@ from stores.hot.leases import (
     try_acquire,
 )
 from stores.hot.store import StoreRefused, StoreUnavailable
-from tests.fixtures.canned_store import CannedStore, held_lease
+from tests.fixtures.canned_store import CannedStore, held_lease, lua_of
 
 TTL_S: Final = 15.0
 
@@ -111,6 +111,10 @@ async def test_acquiring(store: CannedStore) -> None:
     nonce, _, rest = words.partition(" ")
     assert re.fullmatch("[0-9a-f]{12}", nonce) and rest == holder
     assert (lease.name, lease.key, lease.token) == ("worker", "lock:worker", 7)
+    assert lease._renewal.get_name() == "lease worker"
+    lease.raise_if_lost(b"ok")
+    with pytest.raises(LeaseLost, match="another process holds the worker lease"):
+        lease.raise_if_lost(b"lost")
     assert (lease.value, lease.holder) == (f"7 {words}", holder)
     await lease.release()
     assert store.sent[1][2:] == (1, "lock:worker", words)
@@ -344,9 +348,15 @@ def server(redis_url: str) -> Iterator[redis.Redis]:
         yield client
 
 
-def acquire(server: redis.Redis, before: str = "") -> Any:
+async def release(store: CannedStore) -> None:
+    lease = await held_lease(store)
+    await lease.release()
+
+
+async def acquire(server: redis.Redis, before: str = "") -> Any:
     """The reply to the script, after others in the same instant of the store."""
-    script = server.register_script(before + leases._ACQUIRE)
+    lua = await lua_of("acquire", lambda store: try_acquire(store, "a", holder="us", ttl_s=5))
+    script = server.register_script(before + lua)
     return script(keys=["lock", "counter"], args=["nonce us", 5_000, 300_000])
 
 
@@ -359,10 +369,10 @@ def acquire(server: redis.Redis, before: str = "") -> Any:
         ("'SET', KEYS[1], '6 n them'", -1, 5_000),
     ],
 )
-def test_a_held_lock_gets_an_expiry_if_it_has_none_that_is_near(
+async def test_a_held_lock_gets_an_expiry_if_it_has_none_that_is_near(
     server: redis.Redis, written: str, last: int, left_ms: int
 ) -> None:
-    reply = acquire(server, f"redis.call({written})\n")
+    reply = await acquire(server, f"redis.call({written})\n")
     assert reply == [0, b"6 n them", last]
     # The first case may have expired meanwhile.
     assert left_ms - 1_000 < server.pttl("lock") <= left_ms
@@ -376,10 +386,10 @@ def test_a_held_lock_gets_an_expiry_if_it_has_none_that_is_near(
         ("9223372036854775807", 1),
     ],
 )
-def test_the_token_is_counted(server: redis.Redis, counter: str | None, token: int) -> None:
+async def test_the_token_is_counted(server: redis.Redis, counter: str | None, token: int) -> None:
     if counter is not None:
         server.set("counter", counter)
-    assert acquire(server) == [1, b"%d nonce us" % token, token]
+    assert await acquire(server) == [1, b"%d nonce us" % token, token]
     assert server.get("counter") == b"%d" % token
     assert server.get("lock") == b"%d nonce us" % token
     assert 4_000 < server.pttl("lock") <= 5_000
@@ -396,21 +406,21 @@ def test_the_token_is_counted(server: redis.Redis, counter: str | None, token: i
         (None, 0),
     ],
 )
-def test_a_lock_is_released_by_its_nonce(
+async def test_a_lock_is_released_by_its_nonce(
     server: redis.Redis, value: bytes | None, released: int
 ) -> None:
     if value is None:
         server.rpush("lock", "a")
     else:
         server.set("lock", value)
-    script = server.register_script(leases._RELEASE)
+    script = server.register_script(await lua_of("release", release))
     assert script(keys=["lock"], args=["nonce us"]) == released
     assert server.exists("lock") == 1 - released
     assert script(keys=["absent"], args=["nonce us"]) == 0
 
 
-def test_a_lock_is_renewed_by_its_value(server: redis.Redis) -> None:
-    script = server.register_script(leases._RENEW)
+async def test_a_lock_is_renewed_by_its_value(server: redis.Redis) -> None:
+    script = server.register_script(await lua_of("renew", release))
     server.set("lock", "7 nonce us", px=1_000)
     assert script(keys=["lock"], args=["7 nonce them", 9_000]) == 0
     assert 0 < server.pttl("lock") <= 1_000
@@ -418,8 +428,9 @@ def test_a_lock_is_renewed_by_its_value(server: redis.Redis) -> None:
     assert 8_000 < server.pttl("lock") <= 9_000
 
 
-def test_a_lock_is_read(server: redis.Redis) -> None:
-    script = server.register_script(leases._HOLDER)
+async def test_a_lock_is_read(server: redis.Redis) -> None:
+    lua = await lua_of("holder", lambda store: current_holder(store, "a"))
+    script = server.register_script(lua)
     assert script(keys=["lock"], args=[]) == [None, -2]
     server.set("lock", "x")
     assert script(keys=["lock"], args=[]) == [b"x", -1]
