@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from market.candles import Candle, Candles
-from market.columns import CANDLE, column_index
-from market.decimal_sums import lost_digits
+from market.columns import CANDLE, SUMMED, column_index
+from market.decimal_sums import RunningSums, lost_digits
 from market.rows import Floats, Rows, TimedValues, Times
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 
@@ -86,6 +86,11 @@ class Base:
         usable = self.known & self.there & ~self.lost
         usable[-1] = self.known[-1] and not self.lost[-1]
         return usable
+
+    @cached_property
+    def sums(self) -> RunningSums:
+        """The sums of volumes and turnovers of any slots that have candles."""
+        return RunningSums(self.values[:, SUMMED])
 
     @property
     def rows(self) -> Rows:
