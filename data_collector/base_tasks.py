@@ -1,11 +1,20 @@
-"""The fetch tasks of a pass: which 5m candles and snapshots the base of a market still needs."""
+"""The fetch tasks of a pass: which 5m candles and snapshots the base of a market still needs.
 
+And whether the answer can be right.
+"""
+
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+
+from data_collector.data_processing import why_lost
 from data_collector.incremental import LEAST_OVERLAP
 from data_collector.task_builder import FetchTask, MarketTasks, klines_task, open_interest_task
 from market.base import STEP_MS, Base, reach
+from market.candles import Candle, Candles
+from market.left_out import LeftOut
 from market.markets import Market
 from market.timeframes import Timeframe
 from venues import VENUES
@@ -31,6 +40,28 @@ def base_tasks(market: Market, base: Base | None, *, as_of_ms: int) -> MarketTas
     klines = replace(klines, start_ms=max(klines.start_ms, first_ms))
     lacking_ms = base.until(as_of_ms).lacks_interest_ms()
     return MarketTasks(market, klines, _since(interest, lacking_ms), None)
+
+
+def why_not_believed(
+    base: Base | None,
+    klines: FetchTask,
+    candles: Sequence[Candle],
+    left_out: Sequence[LeftOut],
+    *,
+    holes_too: bool,
+) -> str | None:
+    """Why the answer to a pass cannot be right, if it lacks candles that were seen final.
+
+    `holes_too`: False once the market was asked again and they are still gone.
+    """
+    if base is None:
+        return None
+    seen = base.times[base.there & base.settled]
+    known = seen[np.searchsorted(seen, klines.start_ms) :].tolist()
+    there = {row.slot_ms(STEP_MS) for row in left_out}.union(Candles.of(candles).times.tolist())
+    if known and not there:
+        return "no candles for a market that had some before"
+    return why_lost(known, there, holes_too=holes_too)
 
 
 def _since(interest: FetchTask | None, lacking_ms: int | None) -> FetchTask | None:

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from data_collector.base_tasks import base_tasks
+from data_collector.base_tasks import base_tasks, why_not_believed
 from market.base import extended
+from market.left_out import LeftOut
 from market.markets import Exchange, Market
 from market.timeframes import HOUR_MS
 from tests.fixtures.base_rows import MIDNIGHT, STEP_MS, base_of, five
@@ -70,3 +71,33 @@ def test_nothing_before_a_new_life_and_no_snapshot_twice() -> None:
     tasks = base_tasks(market, base, as_of_ms=MIDNIGHT + 70_000)
     assert tasks.klines.start_ms == MIDNIGHT - 6 * STEP_MS
     assert tasks.open_interest is None
+
+
+@pytest.mark.parametrize(
+    ("answered", "left_out", "holes_too", "cause"),
+    [
+        ([4, 5, 6, 7, 8], [], True, None),
+        ([4, 5, 6], [], True, None),  # 7 had not been final
+        ([4, 6, 7, 8], [], True, "1 known candles are gone, the first of {5}"),
+        ([4, 6, 7, 8], [], False, None),
+        ([4, 6, 7, 8], [5], True, None),
+        ([4, 5], [], False, "its candles end at {5}, before one known at {6}"),
+        ([], [], False, "no candles for a market that had some before"),
+        ([], [6], False, None),
+        ([8], [], True, "3 known candles are gone, the first of {4}"),
+    ],
+)
+def test_which_answers_are_believed(
+    answered: list[int], left_out: list[int], holes_too: bool, cause: str | None
+) -> None:
+    """Known and final are 0 to 6; it was asked for those from 4 on."""
+    base = base_of(range(9), 8 * STEP_MS + 59_999)
+    task = replace(
+        base_tasks(MARKETS[0], base, as_of_ms=MIDNIGHT + 9 * STEP_MS).klines,
+        start_ms=MIDNIGHT + 4 * STEP_MS,
+    )
+    rows = [LeftOut(MIDNIGHT + slot * STEP_MS, "no price") for slot in left_out]
+    candles = [five(slot) for slot in answered]
+    expected = cause and cause.format(*[MIDNIGHT + slot * STEP_MS for slot in range(9)])
+    assert why_not_believed(base, task, candles, rows, holes_too=holes_too) == expected
+    assert why_not_believed(None, task, candles, rows, holes_too=holes_too) is None
