@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from market.candles import Candle, Candles
-from market.columns import CANDLE, column_index
-from market.decimal_sums import lost_digits
+from market.columns import CANDLE, SUMMED, column_index
+from market.decimal_sums import RunningSums, lost_digits
 from market.rows import Floats, Rows, TimedValues, Times
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 
@@ -87,6 +87,11 @@ class Base:
         usable[-1] = self.known[-1] and not self.lost[-1]
         return usable
 
+    @cached_property
+    def sums(self) -> RunningSums:
+        """The sums of volumes and turnovers of any slots that have candles."""
+        return RunningSums(self.values[:, SUMMED])
+
     @property
     def rows(self) -> Rows:
         """The candles, with their open interest."""
@@ -117,6 +122,11 @@ class Base:
         """The open time of the first slot that is not as it was at `moment_ms`, as far as known."""
         later = self.read_ms > moment_ms
         return self.first_ms + STEP_MS * int(np.argmax(later)) if later.any() else None
+
+    def reaches(self, as_of_ms: int) -> bool:
+        """Whether a pass at `as_of_ms` goes on with this base: it is not of a time to come, and
+        ends within the reach."""
+        return self.as_of_ms <= as_of_ms and self.newest_ms >= reach(as_of_ms)
 
     def is_fresh(self, as_of_ms: int) -> bool:
         """Whether nothing has to be asked for at `as_of_ms`: no 5m candle has closed since the
@@ -149,6 +159,11 @@ class Base:
         return replace(self, values=values, interest_ms=as_of_ms)
 
 
+def reach(as_of_ms: int) -> int:
+    """The open time of the first slot of a base at `as_of_ms`; it moves in steps of a block."""
+    return (as_of_ms - REACH_MS) // _BLOCK_MS * _BLOCK_MS
+
+
 def extended(base: Base | None, candles: Sequence[Candle], *, asked_ms: int, as_of_ms: int) -> Base:
     """The base with what a pass read: all candles from `asked_ms` to the one that holds `as_of_ms`.
 
@@ -157,9 +172,8 @@ def extended(base: Base | None, candles: Sequence[Candle], *, asked_ms: int, as_
     one begins with its first candle.
     """
     fetched = Candles.of(candles).between(asked_ms, as_of_ms)
-    newest_ms = Timeframe.M5.floor(as_of_ms)
-    earliest_ms = (as_of_ms - REACH_MS) // _BLOCK_MS * _BLOCK_MS
-    if base is not None and (base.as_of_ms > as_of_ms or base.newest_ms < earliest_ms):
+    newest_ms, earliest_ms = Timeframe.M5.floor(as_of_ms), reach(as_of_ms)
+    if base is not None and not base.reaches(as_of_ms):
         base = None
     begins = [int(fetched.times[0])] if len(fetched) else []
     if base is not None:

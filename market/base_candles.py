@@ -3,10 +3,10 @@
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from market.base import STEP_MS, Base
 from market.columns import SUMMED, VALUES, Aggregation, column_index
-from market.decimal_sums import decimal_sums
 from market.rows import Floats, Rows, Times
 from market.timeframes import Timeframe
 
@@ -51,29 +51,30 @@ def made_candles(
         lines = begin + np.flatnonzero(known & base.there[begin:])
         unproven = np.concatenate((outside, opens[~known]))
         return MadeCandles(Rows(base.times[lines], base.values[lines]), unproven)
-    parts, usable, values = step_ms // STEP_MS, base.usable[begin:], base.values[begin:]
+    parts, usable, end = step_ms // STEP_MS, base.usable[begin:], len(base.values)
     if not base.there[-1] and usable[-1]:
-        usable, values = usable[:-1], values[:-1]  # nothing was traded yet in the forming one
+        usable, end = usable[:-1], end - 1  # nothing was traded yet in the forming one
+    heads = np.arange(0, len(usable), parts)
+    opens = opens[: len(heads)]
     if not usable.all():
-        heads = np.arange(0, len(usable), parts)
         proven = np.logical_and.reduceat(usable, heads)
-        outside = np.concatenate((outside, opens[: len(heads)][~proven]))
-        opens = opens[: len(heads)][proven]
-        values = values[np.repeat(proven, parts)[: len(values)]]
-    heads = np.arange(0, len(values), parts)
+        outside = np.concatenate((outside, opens[~proven]))
+        heads, opens = heads[proven], opens[proven]
     if not len(heads):
         return MadeCandles(Rows.of(()), outside)
-    return MadeCandles(Rows(opens[: len(heads)], _longer(values, heads, parts)), outside)
+    return MadeCandles(Rows(opens, _longer(base, begin + heads, parts, end)), outside)
 
 
-def _longer(values: Floats, heads: Times, parts: int) -> Floats:
-    """One line for each group of `parts` lines; the last group may be shorter."""
-    longer = values.take(heads, axis=0)  # the opening values; the others are corrected below
+def _longer(base: Base, heads: npt.NDArray[np.intp], parts: int, end: int) -> Floats:
+    """One line for each group of `parts` slots; the last group may end before, at `end`."""
+    ends = np.minimum(heads + parts, end)
+    longer = base.values.take(heads, axis=0)  # the opening values; the others are corrected below
+    # Of each pair of bounds the first begins a group; the rest after its end is not used.
+    bounds = np.column_stack((heads, ends)).ravel()[:-1]
+    values = base.values[: int(ends[-1])]
     for column, extreme in _EXTREMES:
-        longer[:, column] = extreme.reduceat(values[:, column], heads)
-    tails = heads + (parts - 1)
-    tails[-1] = len(values) - 1
-    longer[:, _CLOSE] = values[tails, _CLOSE]
-    longer[:, SUMMED] = decimal_sums(values[:, SUMMED], heads)
+        longer[:, column] = extreme.reduceat(values[:, column], bounds)[::2]
+    longer[:, _CLOSE] = base.values[ends - 1, _CLOSE]
+    longer[:, SUMMED] = base.sums.between(heads, ends)
     longer[:, _RATE] = np.nan
     return longer

@@ -94,6 +94,19 @@ def test_closed_rows_are_kept_and_later_ones_made() -> None:
     assert (found.checked_at_ms, found.stale_since_ms) == (MIDNIGHT + 7 * STEP_MS, None)
 
 
+@pytest.mark.parametrize("timeframe", [M5, M15, H1, H4])
+def test_a_fresh_base_leaves_nothing_to_ask_for(timeframe: Timeframe) -> None:
+    base = base_of(range(-310, 8), 7 * STEP_MS + 5)
+    for later_ms in (0, 59_999):
+        made = plan(timeframe, base, {}, 7 * STEP_MS + 5 + later_ms)
+        assert (made.klines, made.interest) == ((), None)
+        found = merged(made).series[timeframe]
+        assert len(found.rows) == 4
+        assert found.rows[-1][0] == timeframe.floor(MIDNIGHT + 7 * STEP_MS)
+        assert (found.checked_at_ms, found.stale_since_ms) == (base.as_of_ms, None)
+    assert plan(timeframe, base, {}, 7 * STEP_MS + 5 + 60_000).klines
+
+
 @pytest.mark.parametrize(
     ("checked_ms", "kept"),
     [

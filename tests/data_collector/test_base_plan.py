@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from data_collector.base_merge import merge_from_base
 from data_collector.base_plan import BasePlan, plan_from_base
+from data_collector.base_tasks import base_tasks
 from documents.base import decode_bases, encode_bases
 from market.base import REACH_MS, Base, extended
 from market.markets import Exchange, FundingSeries, Market, MarketSeries
@@ -55,18 +56,14 @@ class Follower:
     base: Base | None = None
     series: dict[Timeframe, MarketSeries] = field(default_factory=dict)
     complete_from: dict[Timeframe, int] = field(default_factory=dict)
-    asked: int = 0
 
     def read(self, now_ms: int, *, interest: bool) -> None:
-        newest_ms = now_ms // STEP_MS * STEP_MS
-        asked_ms = newest_ms - 27 * HOUR_MS
-        if self.base is not None:
-            asked_ms = min(self.base.unsettled_ms(), self.base.newest_ms - OVERLAP * STEP_MS)
-        candles = self.exchange.answer(Timeframe.M5, asked_ms, newest_ms, now_ms)
-        self.base = extended(self.base, candles, asked_ms=asked_ms, as_of_ms=now_ms)
-        lacking_ms = self.base.lacks_interest_ms()
-        if interest and lacking_ms is not None:
-            found = self.exchange.interest(lacking_ms, newest_ms, now_ms)
+        tasks = base_tasks(self.market, self.base, as_of_ms=now_ms)
+        span = tasks.klines.start_ms, tasks.klines.end_ms
+        candles = self.exchange.answer(Timeframe.M5, *span, now_ms)
+        self.base = extended(self.base, candles, asked_ms=span[0], as_of_ms=now_ms)
+        if interest and (task := tasks.open_interest) is not None:
+            found = self.exchange.interest(task.start_ms, task.end_ms, now_ms)
             self.base = self.base.with_interest(found, now_ms)
 
     def restart(self) -> None:
