@@ -100,7 +100,7 @@ def plan_from_base(
     parts = []
     for index, target in enumerate(timeframe.produces):
         # A longer candle may begin before the first that is remade, but not before the window.
-        first_ms = max(target.floor(from_ms), start_ms) if index else from_ms
+        first_ms = max(target.floor(from_ms), start_ms)
         made = made_candles(
             base,
             target,

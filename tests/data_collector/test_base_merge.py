@@ -393,3 +393,19 @@ def test_an_8h_candle_of_a_life_that_began_within_it() -> None:
     # 48 candles from 04:00 on, of which 36 were traded.
     assert first[:7] == (MIDNIGHT, 49.0, 98.0, 48.0, 96.5, 54.0, 7212.0)
     assert second[:2] == (MIDNIGHT + 8 * HOUR_MS, 97.0)
+
+
+def test_an_8h_candle_in_which_the_symbol_was_listed_again() -> None:
+    """At 05:00: the 4h candle of 04:00 is the first, and makes the 8h candle of midnight."""
+    market = replace(BTC, since_ms=MIDNIGHT + 5 * HOUR_MS)
+    base = base_of(range(109), 9 * HOUR_MS)
+    made = plan(H4, base, {}, 9 * HOUR_MS, history=6, market=market)
+    assert spans(made) == [(1, 1)]
+    native = [Candle(MIDNIGHT + 4 * HOUR_MS, 1.0, 3.0, 0.5, 2.0, "7", "8")]
+    found = merged(made, [native])
+    assert [line[:7] for line in found.series[H8].rows][0] == (
+        MIDNIGHT,
+        *(1.0, 3.0, 0.5, 2.0, 7.0, 8.0),
+    )
+    assert places(found, H4) == [1, 2]
+    assert places(found, H8) == [0, 1]
