@@ -403,7 +403,7 @@ def test_an_8h_candle_in_which_the_symbol_was_listed_again() -> None:
     assert spans(made) == [(1, 1)]
     native = [Candle(MIDNIGHT + 4 * HOUR_MS, 1.0, 3.0, 0.5, 2.0, "7", "8")]
     found = merged(made, [native])
-    assert [line[:7] for line in found.series[H8].rows][0] == (
+    assert found.series[H8].rows[0][:7] == (
         MIDNIGHT,
         *(1.0, 3.0, 0.5, 2.0, 7.0, 8.0),
     )
