@@ -100,7 +100,7 @@ def plan_from_base(
     parts = []
     for index, target in enumerate(timeframe.produces):
         # A longer candle may begin before the first that is remade, but not before the window.
-        first_ms = max(target.floor(from_ms), start_ms) if index else from_ms
+        first_ms = max(target.floor(from_ms), start_ms)
         made = made_candles(
             base,
             target,
@@ -121,8 +121,9 @@ def plan_from_base(
     )
     interest = None
     if whole is not None:
-        lacks = any(series.lacks_open_interest for series in known)
-        late_ms = 0 if lacks or checked_ms is None else max(0, checked_ms - LATE_INTEREST_MS)
+        late_ms = 0
+        if checked_ms is not None and not known[0].lacks_open_interest:
+            late_ms = checked_ms - LATE_INTEREST_MS
         interest = _interest(whole, base, parts[0], opens, from_ms=from_ms, late_ms=late_ms)
     return BasePlan(
         market=market,

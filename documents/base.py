@@ -5,13 +5,15 @@ the candle was read. A market's head has `holes`, [time, read_at, open interest]
 without a candle, `lost`, the candles with more digits than a float tells, and `interest_at`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 import orjson
 import structlog
 
+from documents.chunks import Chunk, KeptMarket, NotFinite, encode_market
+from documents.deflated import Deflated, deflate, join_parts
 from documents.reading import decode_rows
 from documents.text import DocumentError, DocumentText, MarketSpan
 from market.base import STEP_MS, Base
@@ -21,6 +23,7 @@ from market.rows import Rows
 from market.timeframes import Timeframe
 
 BASE_COLUMNS: Final = (*COLUMNS[:-1], "read_at")
+_COMMA: Final = deflate(b",")
 _INTEREST: Final = column_index("open_interest")
 _READ_AT: Final = len(BASE_COLUMNS) - 2  # in a line of values, which has no time
 
@@ -59,31 +62,46 @@ def base_head(market: Market, base: Base) -> bytes:
     return orjson.dumps(head)[:-1] + b',"rows":['
 
 
-def encode_bases(
-    exchange: Exchange,
-    bases: Iterable[tuple[Market, Base]],
-    *,
-    version: int,
-    as_of_ms: int,
-    updated_at_ms: int,
-) -> bytes:
-    """The bases of all markets of an exchange."""
-    header = {
-        "timeframe": base_name(exchange),
-        "interval_ms": STEP_MS,
-        "version": version,
-        "as_of": as_of_ms,
-        "updated_at": updated_at_ms,
-        "last_closed_open_time": Timeframe.M5.last_closed_open_time(as_of_ms),
-        "source": "collected",
-        "columns": BASE_COLUMNS,
-    }
-    ordered = sorted(bases, key=lambda pair: pair[0].symbol)
-    markets = (
-        base_head(market, base) + orjson.dumps(list(base_rows(base)))[1:] + b"}"
-        for market, base in ordered
-    )
-    return orjson.dumps(header)[:-1] + b',"markets":[%b],"missing":[]}' % b",".join(markets)
+class BaseBuilder:
+    """Builds the document of an exchange's bases market by market; holds their compressed JSON.
+
+    `kept`: the closed chunks of an earlier document by symbol, used again where the rows are the
+    same; after `add` those of this document.
+    """
+
+    def __init__(self, exchange: Exchange, kept: dict[str, KeptMarket] | None = None) -> None:
+        self._exchange = exchange
+        self._chunks: dict[str, list[Chunk]] = {}
+        self.kept = {} if kept is None else kept
+
+    def add(self, market: Market, base: Base) -> None:
+        """Encodes and compresses one market. Raises ValueError if a number is not finite."""
+        known = self.kept.get(market.symbol, KeptMarket())
+        try:
+            found = encode_market(base_head(market, base), base_rows(base), STEP_MS, known)
+        except NotFinite:
+            raise ValueError(f"{market.key}: its base holds a number that is not finite") from None
+        self._chunks[market.symbol], self.kept[market.symbol] = found
+
+    def finish_deflated(self, *, version: int, as_of_ms: int, updated_at_ms: int) -> Deflated:
+        """The whole document, compressed. Its bytes do not depend on the order of `add`."""
+        header = {
+            "timeframe": base_name(self._exchange),
+            "interval_ms": STEP_MS,
+            "version": version,
+            "as_of": as_of_ms,
+            "updated_at": updated_at_ms,
+            "last_closed_open_time": Timeframe.M5.last_closed_open_time(as_of_ms),
+            "source": "collected",
+            "columns": BASE_COLUMNS,
+        }
+        parts = [deflate(orjson.dumps(header)[:-1] + b',"markets":[')]
+        for symbol in sorted(self._chunks):
+            if len(parts) > 1:
+                parts.append(_COMMA)
+            parts += (chunk.part for chunk in self._chunks[symbol])
+        parts.append(deflate(b'],"missing":[]}'))
+        return join_parts(parts)
 
 
 def decode_bases(document: bytes, exchange: Exchange) -> dict[str, Base]:

@@ -336,6 +336,35 @@ def test_without_a_base_only_late_snapshots_are_asked_for_again(
     assert span == (MIDNIGHT + asked[0] * HOUR_MS, MIDNIGHT + asked[1] * HOUR_MS)
 
 
+def test_a_kept_snapshot_of_the_last_hour_may_be_late() -> None:
+    rows = [row(M15, place, interest=None) for place in range(6)]
+    made = plan(M15, None, {M15: series(rows, 80 * 60_000)}, 81 * 60_000, history=6)
+    assert spans(made) == [(5, 5)]
+    assert made.interest is not None
+    # Checked at 01:20: what opened after 00:20 may still come.
+    assert made.interest.start_ms == MIDNIGHT + 30 * 60_000
+    assert made.interest.end_ms == MIDNIGHT + 75 * 60_000
+
+
+def test_a_base_asked_at_the_very_instant_of_a_snapshot_has_asked_for_it() -> None:
+    base = base_of(range(3, 8), 7 * STEP_MS, interest=False)
+    base = base.with_interest([], MIDNIGHT + 6 * STEP_MS)
+    assert plan(M15, base, {}, 7 * STEP_MS, history=1).interest is None
+
+
+def test_a_market_without_candles() -> None:
+    made = plan(H4, None, {}, HOUR_MS)
+    for funding, outdated in ((None, True), (FUNDING, False)):
+        found = merge_from_base(made, [[]], [], funding)
+        assert found is not None
+        assert [len(found.series[timeframe].rows) for timeframe in (H4, H8)] == [0, 0]
+        assert found.funding_outdated == outdated
+    made = plan(M15, base_of(range(4), 3 * STEP_MS), {}, 3 * STEP_MS, history=1)
+    found = merge_from_base(made, [], [], None)
+    assert found is not None
+    assert found.funding_outdated
+
+
 def test_binance_shows_no_open_interest_before_30_days() -> None:
     market = Market(Exchange.BINANCE, "BTCUSDT", "BTC", "USDT")
     days = 40
@@ -393,3 +422,19 @@ def test_an_8h_candle_of_a_life_that_began_within_it() -> None:
     # 48 candles from 04:00 on, of which 36 were traded.
     assert first[:7] == (MIDNIGHT, 49.0, 98.0, 48.0, 96.5, 54.0, 7212.0)
     assert second[:2] == (MIDNIGHT + 8 * HOUR_MS, 97.0)
+
+
+def test_an_8h_candle_in_which_the_symbol_was_listed_again() -> None:
+    """At 05:00: the 4h candle of 04:00 is the first, and makes the 8h candle of midnight."""
+    market = replace(BTC, since_ms=MIDNIGHT + 5 * HOUR_MS)
+    base = base_of(range(109), 9 * HOUR_MS)
+    made = plan(H4, base, {}, 9 * HOUR_MS, history=6, market=market)
+    assert spans(made) == [(1, 1)]
+    native = [Candle(MIDNIGHT + 4 * HOUR_MS, 1.0, 3.0, 0.5, 2.0, "7", "8")]
+    found = merged(made, [native])
+    assert found.series[H8].rows[0][:7] == (
+        MIDNIGHT,
+        *(1.0, 3.0, 0.5, 2.0, 7.0, 8.0),
+    )
+    assert places(found, H4) == [1, 2]
+    assert places(found, H8) == [0, 1]

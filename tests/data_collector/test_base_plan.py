@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from data_collector.base_merge import merge_from_base
 from data_collector.base_plan import BasePlan, plan_from_base
 from data_collector.base_tasks import base_tasks
-from documents.base import decode_bases, encode_bases
+from documents.base import BaseBuilder, decode_bases
 from market.base import REACH_MS, Base, extended
 from market.markets import Exchange, FundingSeries, Market, MarketSeries
 from market.timeframes import COLLECTED, DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
@@ -69,13 +69,11 @@ class Follower:
     def restart(self) -> None:
         """Keeps what the hot store holds."""
         if self.base is not None:
-            stored = encode_bases(
-                self.market.exchange,
-                [(self.market, self.base)],
-                version=self.base.as_of_ms,
-                as_of_ms=self.base.as_of_ms,
-                updated_at_ms=self.base.as_of_ms,
-            )
+            at_ms = self.base.as_of_ms
+            builder = BaseBuilder(self.market.exchange)
+            builder.add(self.market, self.base)
+            document = builder.finish_deflated(version=1, as_of_ms=at_ms, updated_at_ms=at_ms)
+            stored = document.inflate()
             self.base = decode_bases(stored, self.market.exchange)[self.market.key]
 
     def plan(self, timeframe: Timeframe, now_ms: int, history: int) -> BasePlan:

@@ -6,7 +6,8 @@ import numpy as np
 import orjson
 import pytest
 
-from documents.base import base_name, decode_bases, encode_bases
+from documents.base import BaseBuilder, base_name, decode_bases
+from documents.chunks import KeptMarket
 from documents.text import DocumentError
 from market.base import Base, extended
 from market.markets import Exchange, Market
@@ -25,10 +26,12 @@ def some() -> Base:
     return base.with_interest([(MIDNIGHT + 6 * STEP_MS, 7.5)], AS_OF - 1)
 
 
-def stored(*bases: tuple[Market, Base]) -> bytes:
-    return encode_bases(
-        Exchange.BYBIT, bases, version=AS_OF, as_of_ms=AS_OF, updated_at_ms=AS_OF + 9
-    )
+def stored(*bases: tuple[Market, Base], kept: dict[str, KeptMarket] | None = None) -> bytes:
+    builder = BaseBuilder(Exchange.BYBIT, kept)
+    for market, base in bases:
+        builder.add(market, base)
+    found = builder.finish_deflated(version=AS_OF, as_of_ms=AS_OF, updated_at_ms=AS_OF + 9)
+    return found.inflate()
 
 
 def same(one: Base, other: Base) -> bool:
@@ -129,3 +132,26 @@ def test_a_damaged_market_counts_as_absent(change: Any) -> None:
 def test_another_document_is_refused(document: bytes) -> None:
     with pytest.raises(DocumentError):
         decode_bases(document, Exchange.BYBIT)
+
+
+def test_closed_chunks_are_kept_from_pass_to_pass() -> None:
+    kept: dict[str, KeptMarket] = {}
+    base = base_of(range(-310, 11), 10 * STEP_MS)  # a chunk begins at midnight
+    stored((BTC, base), kept=kept)
+    first = kept[BTC.symbol]
+    answer = [five(slot) for slot in (9, 10, 11)]
+    later = extended(
+        base, answer, asked_ms=MIDNIGHT + 9 * STEP_MS, as_of_ms=MIDNIGHT + 11 * STEP_MS + 60_000
+    )
+    document = stored((BTC, later), kept=kept)
+    assert len(first.chunks) >= 3
+    assert kept[BTC.symbol] is first
+    assert document == stored((BTC, later))
+    assert same(decode_bases(document, Exchange.BYBIT)[BTC.key], later)
+
+
+def test_a_number_that_json_lacks_is_refused() -> None:
+    base = base_of(range(3), 2 * STEP_MS)
+    base.values[1, 2] = np.inf
+    with pytest.raises(ValueError, match=r"^bybit:BTCUSDT: its base holds a number"):
+        stored((BTC, base))
