@@ -15,6 +15,8 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "documents/deflated.py inflate: isal_zlib.decompress(stream, bufsize=text_bytes) =>"
     " isal_zlib.decompress(stream) in text: bytes = isal_zlib.decompress(stream,"
     " bufsize=text_bytes)": "the same text, from a buffer that grows",
+    "documents/chunks.py _bounds: (count - 1) * interval_ms => ((count - 1) // interval_ms) in if"
+    " int(times[-1]) - first_ms == (count - 1) * interval_ms:": "the same bounds, only slower",
     'venues/entries.py module: "T" => \'TX\' in T = TypeVar("T")': "a name for people",
     'venues/entries.py module: "Row" => \'RowX\' in Row = TypeVar("Row", bound=tuple[Any, ...])': (
         "a name for people"

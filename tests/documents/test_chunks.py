@@ -1,5 +1,6 @@
 """Chunks: what is kept between versions changes no byte of the text, and saves its work."""
 
+import json
 import math
 import zlib
 from collections.abc import Sequence
@@ -158,7 +159,8 @@ def test_chunks_begin_on_the_grid_however_rows_are_missing(
     where: Sequence[int], expected: list[tuple[int, int]]
 ) -> None:
     kept = KeptDocuments(10)
-    text({A: rows(where)}, kept)
+    (market,) = json.loads(text({A: rows(where)}, kept))["markets"]
+    assert [row[0] for row in market["rows"]] == [FIRST_MS + place * STEP_MS for place in where]
     found = chunks(kept, A)
     assert [((each.first_ms - FIRST_MS) // STEP_MS, each.rows) for each in found] == expected
 
