@@ -346,6 +346,19 @@ def test_a_kept_snapshot_of_the_last_hour_may_be_late() -> None:
     assert made.interest.end_ms == MIDNIGHT + 75 * 60_000
 
 
+def test_snapshots_from_before_the_base_are_asked_for() -> None:
+    rows = [row(M15, place, interest=None) for place in range(6)]
+    base = base_of(range(9, 17), 81 * 60_000)
+    made = plan(M15, base, {M15: series(rows, 80 * 60_000)}, 81 * 60_000, history=6)
+    assert made.interest is not None  # of a kept row that may be late
+    assert (made.interest.start_ms, made.interest.end_ms) == (MIDNIGHT + 30 * 60_000,) * 2
+    day = Timeframe.D1
+    base = base_of(range(12, 283), 282 * STEP_MS)
+    made = plan(day, base, {day: series([row(day, 0)], 280 * STEP_MS)}, 282 * STEP_MS)
+    assert made.interest is not None  # of the forming candle, which is asked for as well
+    assert (made.interest.start_ms, made.interest.end_ms) == (MIDNIGHT, MIDNIGHT)
+
+
 def test_a_base_asked_at_the_very_instant_of_a_snapshot_has_asked_for_it() -> None:
     base = base_of(range(3, 8), 7 * STEP_MS, interest=False)
     base = base.with_interest([], MIDNIGHT + 6 * STEP_MS)
