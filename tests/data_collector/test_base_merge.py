@@ -289,7 +289,18 @@ def test_what_closed_at_the_very_instant_of_the_document_had_closed() -> None:
 
 def test_each_gap_is_asked_for_on_its_own() -> None:
     base = base_of([*range(1, 6), *range(7, 10), 12, 13, *range(15, 18), 19, 20], 20 * STEP_MS)
-    assert spans(plan(M15, base, {}, 20 * STEP_MS, history=7)) == [(0, 0), (2, 4), (6, 6)]
+    made = plan(M15, base, {}, 20 * STEP_MS, history=7)
+    assert spans(made) == [(0, 0), (2, 4), (6, 6)]
+    # An answer without the last of them is incomplete.
+    assert [task.newest_ms for task in made.klines] == [task.end_ms for task in made.klines]
+
+
+@pytest.mark.parametrize(("as_of_ms", "due"), [(3 * STEP_MS, 0), (3 * STEP_MS + 240_000, 1)])
+def test_the_newest_snapshot_may_be_late(as_of_ms: int, due: int) -> None:
+    made = plan(M15, None, {}, as_of_ms, history=2)
+    assert made.interest is not None
+    assert made.interest.end_ms == MIDNIGHT + 3 * STEP_MS
+    assert made.interest.newest_ms == MIDNIGHT + due * 3 * STEP_MS
 
 
 # --- open interest and lives ---------------------------------------------------------------------
