@@ -289,7 +289,18 @@ def test_what_closed_at_the_very_instant_of_the_document_had_closed() -> None:
 
 def test_each_gap_is_asked_for_on_its_own() -> None:
     base = base_of([*range(1, 6), *range(7, 10), 12, 13, *range(15, 18), 19, 20], 20 * STEP_MS)
-    assert spans(plan(M15, base, {}, 20 * STEP_MS, history=7)) == [(0, 0), (2, 4), (6, 6)]
+    made = plan(M15, base, {}, 20 * STEP_MS, history=7)
+    assert spans(made) == [(0, 0), (2, 4), (6, 6)]
+    # An answer without the last of them is incomplete.
+    assert [task.newest_ms for task in made.klines] == [task.end_ms for task in made.klines]
+
+
+@pytest.mark.parametrize(("as_of_ms", "due"), [(3 * STEP_MS, 0), (3 * STEP_MS + 240_000, 1)])
+def test_the_newest_snapshot_may_be_late(as_of_ms: int, due: int) -> None:
+    made = plan(M15, None, {}, as_of_ms, history=2)
+    assert made.interest is not None
+    assert made.interest.end_ms == MIDNIGHT + 3 * STEP_MS
+    assert made.interest.newest_ms == MIDNIGHT + due * 3 * STEP_MS
 
 
 # --- open interest and lives ---------------------------------------------------------------------
@@ -344,6 +355,19 @@ def test_a_kept_snapshot_of_the_last_hour_may_be_late() -> None:
     # Checked at 01:20: what opened after 00:20 may still come.
     assert made.interest.start_ms == MIDNIGHT + 30 * 60_000
     assert made.interest.end_ms == MIDNIGHT + 75 * 60_000
+
+
+def test_snapshots_from_before_the_base_are_asked_for() -> None:
+    rows = [row(M15, place, interest=None) for place in range(6)]
+    base = base_of(range(9, 17), 81 * 60_000)
+    made = plan(M15, base, {M15: series(rows, 80 * 60_000)}, 81 * 60_000, history=6)
+    assert made.interest is not None  # of a kept row that may be late
+    assert (made.interest.start_ms, made.interest.end_ms) == (MIDNIGHT + 30 * 60_000,) * 2
+    day = Timeframe.D1
+    base = base_of(range(12, 283), 282 * STEP_MS)
+    made = plan(day, base, {day: series([row(day, 0)], 280 * STEP_MS)}, 282 * STEP_MS)
+    assert made.interest is not None  # of the forming candle, which is asked for as well
+    assert (made.interest.start_ms, made.interest.end_ms) == (MIDNIGHT, MIDNIGHT)
 
 
 def test_a_base_asked_at_the_very_instant_of_a_snapshot_has_asked_for_it() -> None:

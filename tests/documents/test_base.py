@@ -71,6 +71,8 @@ def test_its_form() -> None:
         "columns": [*columns, "open_interest", "read_at"],
         "missing": [],
     }
+    assert list(market)[:4] == ["exchange", "symbol", "base", "quote"]
+    assert list(market.values())[:4] == ["bybit", "BTCUSDT", "BTC", "USDT"]
     assert market["rows"][0] == [MIDNIGHT, 100, 102, 99, 100.5, 1.5, 150.25, 5, MIDNIGHT + 900_005]
     assert market["holes"] == [
         [MIDNIGHT + STEP_MS, MIDNIGHT + 900_005, 5.0],
