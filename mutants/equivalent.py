@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 EQUIVALENT: Final[Mapping[str, str]] = {
-    "documents/reading.py _decode_rows: b\"null\" => b'nullX' in flat = bytes(rows)"
+    "documents/reading.py decode_rows: b\"null\" => b'nullX' in flat = bytes(rows)"
     '.translate(None, b"[]").replace(b"null", _NO_NUMBER)': (
         "numpy reads None as NaN too, only slower"
     ),
