@@ -24,7 +24,7 @@ from documents.deflated import Deflated, deflate_whole, inflate
 from documents.names import DOCUMENTS
 from documents.stored_text import TextDecoder, TextStream, stored_hash
 from stores.hot.leases import Lease, retry_under_lease
-from stores.hot.replies import one_of, whole_number
+from stores.hot.replies import elements, list_of, one_of, text, whole_number
 from stores.hot.store import PIECE_DEADLINE_S, HotStore, StoreRefused, StoreUnavailable
 
 PUBLISHED: Final = "published"  # the channel of messages "<name> <version>"
@@ -89,6 +89,19 @@ if not last or last + 1 >= {_LARGEST_TIME} then last = -1 end
 local time = redis.call('TIME')
 return math.max(time[1] * 1000 + math.floor(time[2] / 1000), last + 1)
 """
+
+# states(meta, document, ...): of each document its meta, '' if there is none, and the length of its
+# value: 0 without one, -1 for one of another type.
+_STATES: Final = """
+local states = {}
+for i = 1, #KEYS, 2 do
+  local meta, length = redis.pcall('GET', KEYS[i]), redis.pcall('STRLEN', KEYS[i + 1])
+  if type(meta) ~= 'string' then meta = '' end
+  states[#states + 1] = {meta, type(length) == 'number' and length or -1}
+end
+return states
+"""
+_STATE: Final = elements(text, whole_number(-1))
 
 
 class StaleVersion(Exception):
@@ -179,6 +192,7 @@ class CacheManager:
         self._put_piece = store.script("put_piece", _PUT_PIECE)
         self._publish = store.script("publish", _PUBLISH)
         self._published_at = store.script("published_at", _PUBLISHED_AT)
+        self._states = store.script("states", _STATES)
 
     async def next_version(self, name: str, as_of_ms: int) -> int:
         """The version to publish with; it rises even if the store has lost the last one.
@@ -262,6 +276,24 @@ class CacheManager:
             return {}
         texts = await self.store.execute("MGET", *(f"{_key(name)}:meta" for name in wanted))
         return {name: _meta(name, text) for name, text in zip(wanted, texts, strict=True)}
+
+    async def read_states(
+        self, names: Iterable[str]
+    ) -> tuple[dict[str, DocumentMeta | None], list[str]]:
+        """As `read_metas`, and the names of those whose value is not what their meta describes:
+        others deleted it, or the store evicted it."""
+        wanted = list(names)
+        keys = [key for name in wanted for key in (f"{_key(name)}:meta", _key(name))]
+        found = await self._states.run(keys, reply=list_of(_STATE, len(wanted)))
+        metas = {
+            name: _meta(name, text or None) for name, (text, _) in zip(wanted, found, strict=True)
+        }
+        lost = [
+            name
+            for (name, meta), (_, length) in zip(metas.items(), found, strict=True)
+            if meta is not None and meta.stored_bytes != length
+        ]
+        return metas, lost
 
     async def read(self, name: str) -> StoredDocument | None:
         """The document with its meta, both of one version; None if there is none.

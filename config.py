@@ -299,6 +299,10 @@ class Settings(_ByExchange):
         own: SecretStr | None = getattr(self, _proxy_name(exchange))
         if own is not None:
             return parse_proxy(own.get_secret_value())
+        return self.usual_proxy(base_url)
+
+    def usual_proxy(self, base_url: str) -> Proxy | None:
+        """The proxy of HTTP_PROXY or HTTPS_PROXY through which others are asked, if any."""
         address = parse_base_url(base_url, userinfo=False)
         usual = self.https_proxy if address.scheme == "https" else self.http_proxy
         if usual is None:

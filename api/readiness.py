@@ -1,4 +1,4 @@
-"""What GET /ready tells of leases, exchanges, their lists and pauses, in words for an operator."""
+"""What GET /ready tells of leases, documents, exchanges and jobs, in words for an operator."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -37,6 +37,13 @@ def locks_state(health: StoreHealth, prefix: str, ttl_s: float) -> str:
             f" {prefix}{key}; until then no job of this lane runs"
         )
     return "; ".join(problems) or "ok"
+
+
+def lost_state(names: Sequence[str]) -> str:
+    """`ok`, or which documents' values are gone, so that only processes that read them before can
+    serve them."""
+    keys = ", ".join(f"cache:{name}" for name in names)
+    return f"has lost {keys}, evicted or deleted: the next run makes it again" if keys else "ok"
 
 
 def exchanges_state(

@@ -12,7 +12,14 @@ from api.documents.listing import document_state
 from api.models import Health, Ready
 from api.openapi import responses
 from api.parts import Parts
-from api.readiness import LOCKS, exchanges_state, failures_state, locks_state, writes_state
+from api.readiness import (
+    LOCKS,
+    exchanges_state,
+    failures_state,
+    locks_state,
+    lost_state,
+    writes_state,
+)
 from api.state import RequestParts
 from api.tokens import Tokens
 from budgets.proxies import egress_id_of, pause_key
@@ -52,10 +59,10 @@ def build_status(settings: Settings, tokens: Tokens) -> APIRouter:
     async def ready(request: Request, parts: RequestParts) -> JSONResponse:
         """503 if the hot store does not answer or no worker has sent a heartbeat for 30 s (over
         Upstash: 60 s).
-        `degraded` while the database is away or read-only, the store takes no writes, a lease
-        never ends, a job's last run failed, or an exchange brings nothing, is paused, or its list
-        of markets cannot be read: documents are still served. With READ_TOKEN set, only readers
-        that send it get more than the status."""
+        `degraded` while the database is away or read-only, the store takes no writes or has lost
+        a document, a lease never ends, a job's last run failed, or an exchange brings nothing, is
+        paused, or its list of markets cannot be read: documents are still served. With READ_TOKEN
+        set, only readers that send it get more than the status."""
         (store, metas, health), (database, lists, refusal), (jobs, unknown) = await asyncio.gather(
             _store_state(parts, settings), probe(parts), _jobs(parts)
         )
@@ -89,14 +96,14 @@ async def _store_state(
     pauses = [key for _, key in _pause_keys(settings)]
     try:
         async with asyncio.timeout(_READY_DEADLINE_S):
-            metas, health = await asyncio.gather(
-                parts.cache.read_metas(DOCUMENTS),
+            (metas, lost), health = await asyncio.gather(
+                parts.cache.read_states(DOCUMENTS),
                 store_health(parts.store, locks=LOCKS, pauses=pauses),
             )
     except (StoreUnavailable, TimeoutError) as error:
         return f"away: {without_addresses(error) or 'no answer in time'}", {}, None
-    state = "ok" if health.refusal is None else f"takes no writes: {health.refusal}"
-    return state, metas, health
+    refused = "ok" if health.refusal is None else f"takes no writes: {health.refusal}"
+    return _together(refused, lost_state(lost)), metas, health
 
 
 def _pause_keys(settings: Settings) -> list[tuple[Exchange, str]]:

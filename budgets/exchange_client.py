@@ -13,6 +13,7 @@ import structlog
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from addresses.proxied_requests import proxy_authorization, request_options, socks_connector
 from addresses.proxy import Proxy
 from budgets.budget import Ticket
 from budgets.connection_errors import private_cause, public_cause, send_once
@@ -22,11 +23,8 @@ from budgets.proxies import (
     base_url_of,
     egress_id_of,
     fault_of_proxy,
-    proxy_authorization,
     proxy_of,
     refused_by_proxy,
-    request_options,
-    socks_connector,
 )
 from budgets.rate_limits import RateLimits
 from budgets.refusals import judge

@@ -1,4 +1,7 @@
-"""Bounds the informational answers (1xx) that may precede an answer; aiohttp reads any number."""
+"""Bounds the informational answers (1xx) that may precede an answer; aiohttp reads any number.
+
+And closes connections on which something follows an answer; aiohttp takes it for the next one.
+"""
 
 from functools import partial
 from typing import Any, Final
@@ -14,17 +17,34 @@ class TooManyInformational(aiohttp.ClientError):
 
 
 class _BoundedConnection(ResponseHandler):
-    """A connection that fails after MOST_INFORMATIONAL informational answers in a row.
+    """A connection that fails after MOST_INFORMATIONAL informational answers in a row, and is
+    closed when something comes that no request has asked for.
 
     Without a bound, a peer that sends them without end keeps the event loop busy past the
-    request's deadline: an exchange, or a proxy that is asked for a tunnel.
+    request's deadline: an exchange, or a proxy that is asked for a tunnel. An answer too many,
+    while the connection waits for its next request, would be taken for that one's: the candles of
+    another market, where answers do not name it.
     """
 
     _informational = 0
+    _awaited = False  # whether a request has no final answer yet
+
+    def set_response_params(self, **options: Any) -> None:
+        """Called for each request, before it is sent."""
+        self._awaited = True
+        super().set_response_params(**options)
+
+    def data_received(self, data: bytes) -> None:
+        """What comes between the end of an answer and the next request closes the connection."""
+        if data and not self._awaited and (self._payload is None or self._payload.is_eof()):
+            self.close()
+        else:
+            super().data_received(data)
 
     async def read(self) -> Any:
         """The next answer's head and body. Raises TooManyInformational."""
         message, payload = await super().read()
+        self._awaited = self._awaited and message.code < 200
         self._informational = self._informational + 1 if message.code < 200 else 0
         if self._informational > MOST_INFORMATIONAL:
             raise TooManyInformational(

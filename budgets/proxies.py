@@ -1,6 +1,6 @@
 """The way to an exchange: its address, the proxy before it, and the name of our public address."""
 
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 
@@ -33,43 +33,6 @@ def egress_id_of(settings: Settings, exchange: Exchange) -> str:
 def pause_key(egress_id: str, exchange: Exchange) -> str:
     """The key of the exchange's pause for one public address."""
     return f"pause:{egress_id}:{exchange}"
-
-
-def socks_connector(proxy: Proxy, *, limit: int, keepalive_timeout: float) -> aiohttp.BaseConnector:
-    """A connector that opens every connection through a SOCKS proxy."""
-    from aiohttp_socks import ProxyConnector, ProxyType  # optional; the settings look for it
-
-    return ProxyConnector(
-        host=proxy.host,
-        port=proxy.port,
-        proxy_type=ProxyType.SOCKS5,
-        username=proxy.username,
-        password=proxy.password,
-        rdns=proxy.scheme == "socks5h",
-        limit=limit,
-        keepalive_timeout=keepalive_timeout,
-    )
-
-
-def request_options(proxy: Proxy | None, url_scheme: str) -> dict[str, Any]:
-    """The arguments of a request through an HTTP proxy; its secret goes to the proxy alone.
-
-    A tunnel is asked for with the secret once; without a tunnel every request carries it.
-    """
-    if proxy is None or proxy.is_socks:
-        return {}
-    options: dict[str, Any] = {"proxy": proxy.url}
-    if authorization := proxy_authorization(proxy):
-        options["proxy_headers" if url_scheme == "https" else "headers"] = authorization
-    return options
-
-
-def proxy_authorization(proxy: Proxy | None) -> dict[str, str]:
-    """The header with user and password of an HTTP proxy; empty without them."""
-    if proxy is None or proxy.is_socks or (proxy.username is None and proxy.password is None):
-        return {}
-    secret = aiohttp.encode_basic_auth(proxy.username or "", proxy.password or "", encoding="utf-8")
-    return {"Proxy-Authorization": secret}
 
 
 def fault_of_proxy(error: BaseException) -> str | None:

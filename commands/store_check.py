@@ -21,6 +21,9 @@ _SLOWEST_RETRY_S: Final = 2.0
 # How often the owner record is claimed again: a store that was emptied, or that evicted it, would
 # let others in. Upstash bills every command.
 _CLAIMED_EVERY_S: Final = {"native": 2.0, "upstash": 600.0}
+_LATER: Final = (
+    "the next start is refused: set INSTALLATION_ID here too, or another REDIS_PREFIX there"
+)
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +33,7 @@ class StoreCheck:
 
     `tell`: whether to log, once, what will go less well than it could. `own`: whether it is the
     embedded store of DATA_DIR, which no other installation can use. `writes`: whether the process,
-    or a child of it, writes documents.
+    or a child of it, writes documents. `child`: whether its parent was let in before.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class StoreCheck:
         own: bool,
         tell: bool = True,
         writes: bool = True,
+        child: bool = False,
     ) -> None:
         self._store = store
         self._tell = tell
@@ -52,6 +56,7 @@ class StoreCheck:
             settings.installation_id,
             shape if writes else {name: shape[name] for name in ("QUOTE", "EXCHANGES")},
         )
+        self._let_in, self._told_id = child, False
         self._variable = "REDIS_URL" if store.kind == "native" else "UPSTASH_REDIS_REST_URL"
 
     async def once(self) -> None:
@@ -74,10 +79,20 @@ class StoreCheck:
             log.warning("owner_not_recorded", error=str(error))  # a full store can still be read
 
     async def _claim(self) -> None:
-        """Raises CannotStart if the keys belong to others, and StoreUnavailable."""
+        """Raises CannotStart if the keys belong to others, and StoreUnavailable.
+
+        Who comes after us with an INSTALLATION_ID ends nobody that has none and was let in: what
+        the keys hold is the same.
+        """
         found = await claim(self._store, self._ours, mode=self._mode, own=self._own)
+        if self._let_in and found.other is not None and found.other.lacks_id:
+            if not self._told_id:
+                self._told_id = True
+                log.warning("installation_id_set_by_others", theirs=found.other.theirs, hint=_LATER)
+            return
         if found.other is not None:
             raise CannotStart(f"{self._variable}: {_refusal(found.other, self._store.prefix)}")
+        self._let_in = True
         if self._mode == "start":
             self._mode = "keep"
             if found.differing:
@@ -130,7 +145,7 @@ async def run_with_checked_store(
     refused, after the end of the work.
     """
     store = open_hot_store(settings, client_name="perpcache-check")
-    check = StoreCheck(settings, store, own=own, tell=tell, writes=writes)
+    check = StoreCheck(settings, store, own=own, tell=tell, writes=writes, child=not keep)
     try:
         known = True
         try:

@@ -28,9 +28,11 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
         if context.store.kind != "native":
             opened.enter_context(local_wakeup(settings).listening(context.queue.wake))
         await opened.enter_async_context(measuring_loop_lag(context.metrics.loop_lag))
-        check = StoreCheck(settings, context.store, own=settings.embeds_hot_store)
+        child = arguments.parent_fd is not None
+        own = settings.embeds_hot_store
+        check = StoreCheck(settings, context.store, own=own, child=child)
         await check.until_known(stop)
-        if arguments.parent_fd is not None:
+        if child:
             return await _work(context, stop)  # its parent keeps the owner record
         return await run_beside(check.keep(stop), _work(context, stop), stop)
 

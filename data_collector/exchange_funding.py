@@ -27,6 +27,7 @@ from data_collector.funding_rules import (
     present_interval,
     settlement_instant,
     still_lacking,
+    without_outdated,
 )
 from data_collector.internal_errors import ENDS_JOB
 from data_collector.life_rows import settlements_of_life
@@ -92,6 +93,7 @@ class ExchangeFunding:
             # Then every market that may have settled by the shortest interval is requested.
             log.warning("funding_schedule_unavailable", exchange=self.exchange, cause=str(error))
         now_ms = self._clock.now_ms()
+        self._schedule = without_outdated(self._schedule, now_ms)
         due: list[Market] = []
         for market in markets:
             try:
@@ -333,7 +335,8 @@ class ExchangeFunding:
         self._results.missing.append(missing)
         series = self._known.get(market.key)
         if series is not None:
-            self._results.series[market.key] = not_checked_ahead(series, self._clock.now_ms())
+            known = not_checked_ahead(series, self._clock.now_ms())
+            self._results.series[market.key] = settlements_of_life(known, _begin_ms(market))
             self._results.carried_over += 1
         self._count()
 

@@ -5,7 +5,7 @@ interval may change at any settlement; the exchanges' lists show that minutes la
 data_processing.py puts the rates on candles.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Final
@@ -102,6 +102,18 @@ def complete_until(
         if last_ms < instant and asked_ms - instant < wait_ms:
             return instant - 1
     return asked_ms
+
+
+def without_outdated(
+    schedule: Mapping[str, FundingSchedule], now_ms: int
+) -> dict[str, FundingSchedule]:
+    """The entries without those of an older list, such as a cache keeps: their next settlement has
+    long been. The interval may have changed with it."""
+    return {
+        native: entry
+        for native, entry in schedule.items()
+        if entry.next_ms is None or now_ms - entry.next_ms < OVERDUE_MS
+    }
 
 
 def checked_again(series: FundingSeries, now_ms: int, interval_hours: int) -> FundingSeries:

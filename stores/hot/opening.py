@@ -17,8 +17,10 @@ def open_hot_store(where: Settings | str, *, client_name: str) -> HotStore:
         # Imported here because the Upstash client loads many modules that Redis does not need.
         from stores.hot.upstash_client import UpstashStore
 
+        url = where.upstash_redis_rest_url
         token = where.upstash_redis_rest_token.get_secret_value()
-        return UpstashStore(where.upstash_redis_rest_url, token, prefix=where.redis_prefix)
+        proxy = where.usual_proxy(url)
+        return UpstashStore(url, token, prefix=where.redis_prefix, proxy=proxy)
     if where.redis_url:
         url = where.redis_url.get_secret_value()
         return NativeStore(url, client_name=client_name, prefix=where.redis_prefix)

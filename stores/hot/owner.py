@@ -25,9 +25,9 @@ _EXCHANGES: Final = "EXCHANGES"
 _TOLD: Final = (_EXCHANGES, "MARKETS_LIMIT", "HISTORY_CANDLES", "FUNDING_HISTORY")
 
 # claim(owner; mode, own, field, value...): adds our fields to the record, or finds one that
-# differs. A field that only one of us has is no difference, except an INSTALLATION_ID that we lack;
-# the record of a release that knows no EXCHANGES has those of its addresses. A record of another
-# type is replaced. `mode` is one of Mode; `own` is '1' or ''.
+# differs. A field that only one of us has is no difference, except an INSTALLATION_ID that we lack,
+# which is found last; the record of a release that knows no EXCHANGES has those of its addresses.
+# A record of another type is replaced. `mode` is one of Mode; `own` is '1' or ''.
 # Returns {the differing field or '', its value, the write error or '', then each field of ours that
 # differs and may, with its value before}.
 _CLAIM: Final = f"""
@@ -57,11 +57,11 @@ for i = 3, #ARGV, 2 do
   if is_new then new[#new + 1] = field; new[#new + 1] = value end
   ours[field] = value
 end
-if theirs['{_ID}'] and not ours['{_ID}'] then return {{'{_ID}', theirs['{_ID}'], ''}} end
 exchanges = theirs['{_EXCHANGES}'] or string.sub(exchanges, 2)
 local any, common = false, own or not ours['{_EXCHANGES}']
 for name in string.gmatch(exchanges, '[^,]+') do any, common = true, common or ours[name] end
 if any and not common then return {{'{_EXCHANGES}', exchanges, ''}} end
+if theirs['{_ID}'] and not ours['{_ID}'] then return {{'{_ID}', theirs['{_ID}'], ''}} end
 local written = {{}}
 if #new > 0 then written = redis.pcall('HSET', KEYS[1], unpack(new)) end
 return {{'', '', type(written) == 'table' and written.err or '', unpack(told)}}
@@ -79,6 +79,11 @@ class OtherOwner:
     field: str | None
     theirs: str
     ours: str | None
+
+    @property
+    def lacks_id(self) -> bool:
+        """Whether all that differs is that they have an INSTALLATION_ID, and we have none."""
+        return self.field is None and self.ours is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class NativeStore:
             # Idle connections are probably dead too, and new ones are cheap.
             await self._discard(*self._take_idle())
             raise StoreUnavailable(f"redis: no answer within {deadline_s:g} s") from None
-        except (RedisError, OSError) as error:
+        except Exception as error:
             raise _unavailable(error, self._clean) from None
         return checked_reply(reply, command, self.kind)
 
@@ -99,7 +99,7 @@ class NativeStore:
         try:
             async with asyncio.timeout(DEADLINE_S):
                 connection = await self._connected(f"{self._client_name}:listen")
-        except (TimeoutError, RedisError, OSError) as error:
+        except Exception as error:
             raise _unavailable(error, self._clean) from None
         try:
             messages = Messages(connection, self._clean)
@@ -149,7 +149,8 @@ class NativeStore:
         return await self._connected(self._client_name)
 
     async def _connected(self, client_name: str) -> AbstractConnection:
-        connection = self._new_connection(client_name)
+        name = client_name if self._named else None
+        connection = self._connection_class(**(self._options | {"client_name": name}))
         try:
             await connection.connect()  # type: ignore[no-untyped-call]
         except ValueError:
@@ -158,16 +159,13 @@ class NativeStore:
             raise RedisError("a TLS option of REDIS_URL has a value that TLS refuses") from None
         except BaseException as error:
             await self._discard(connection)
-            if self._named and _is_about_names(error):
-                # The user may not, or the server cannot, name its connections.
+            if name is not None and _is_about_names(error):
+                # The user may not, or the server cannot, name its connections. Others that were
+                # opened at the same time find out by themselves.
                 self._named = False
                 return await self._connected(client_name)
             raise
         return connection
-
-    def _new_connection(self, client_name: str) -> AbstractConnection:
-        name = client_name if self._named else None
-        return self._connection_class(**(self._options | {"client_name": name}))
 
     def _take_idle(self) -> list[AbstractConnection]:
         taken, self._idle = self._idle, []
@@ -197,7 +195,7 @@ class Messages:
                 await self._connection.send_command("SUBSCRIBE", *channels)
                 for _ in channels:
                     await self._connection.read_response()
-        except (TimeoutError, RedisError, OSError) as error:
+        except Exception as error:
             raise _unavailable(error, self._clean) from None
 
     def __aiter__(self) -> "Messages":
@@ -226,7 +224,7 @@ class Messages:
                     return payload
                 else:
                     ping_sent = False
-        except (TimeoutError, RedisError, OSError) as error:
+        except Exception as error:
             raise _unavailable(error, self._clean) from None
 
 
@@ -242,6 +240,9 @@ def _is_about_names(error: BaseException) -> bool:
 
 
 def _unavailable(error: Exception, clean: Callable[[str], str]) -> StoreUnavailable:
+    if not isinstance(error, RedisError | OSError | TimeoutError):
+        # The driver raises other types for what no server sends; their text may quote it.
+        return StoreUnavailable("redis: the answer is not what Redis sends")
     # What the server refuses while connecting is the cause of redis-py's own error.
     refused = error.__cause__ if isinstance(error.__cause__, ResponseError) else error
     if isinstance(refused, ResponseError | AuthenticationError):

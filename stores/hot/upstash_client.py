@@ -6,12 +6,15 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
-from upstash_redis.asyncio import Redis as UpstashRedis
 from upstash_redis.errors import UpstashError
+from upstash_redis.http import AsyncHttpClient, make_headers
 
+from addresses.proxied_requests import request_options, socks_connector
+from addresses.proxy import Proxy
 from stores.hot.keys import with_prefix
 from stores.hot.store import (
     CONNECTIONS,
@@ -28,6 +31,7 @@ from texts.redaction import Redactor
 
 _KEPT_ALIVE_S: Final = 75.0  # for an idle connection
 _DEEPEST: Final = 8  # lists in lists; replies have three
+_LARGEST: Final = 16 * 2**20  # bytes of an answer; Upstash sends at most 10 MB
 
 
 class UpstashStore:
@@ -35,24 +39,23 @@ class UpstashStore:
 
     kind: Kind = "upstash"
 
-    def __init__(self, url: str, token: str, *, prefix: str = "") -> None:
+    def __init__(
+        self, url: str, token: str, *, prefix: str = "", proxy: Proxy | None = None
+    ) -> None:
         self.prefix = prefix
         if not (token.isascii() and token.isprintable()):
             raise ValueError("UPSTASH_REDIS_REST_TOKEN must be printable ASCII")
-        self._redactor = Redactor((token,))
-        self._client = UpstashRedis(
-            url, token, rest_encoding=None, rest_retries=0, allow_telemetry=False
-        )
-        # A private part: tests/stores/test_private_parts.py names the version to look again at.
-        self._client._http._client = cast(Any, _AiohttpClient())
+        self._redactor = Redactor((token, *_secrets_of(proxy)))
+        self._url = url
+        self._headers = make_headers(token, None, allow_telemetry=False)
+        self._client = _UpstashClient(_AiohttpClient(proxy), self._headers)
 
     async def execute(self, *command: Word, deadline_s: float = DEADLINE_S) -> Any:
-        # Lower case keeps replies raw: the client reshapes those of commands in upper case.
         name, *arguments = with_prefix(self.prefix, command)
         words = [str(name).lower(), *map(_as_text, arguments)]
         try:
             async with asyncio.timeout(deadline_s):
-                reply = _as_bytes(await self._client.execute(words))
+                reply = _as_bytes(await self._client.execute(self._url, self._headers, words))
         except TimeoutError:
             raise StoreUnavailable(f"upstash: no answer within {deadline_s:g} s") from None
         except _Busy as error:
@@ -72,7 +75,7 @@ class UpstashStore:
         return self.prefix + name
 
     async def aclose(self) -> None:
-        await self._client.close()
+        await self._client.close()  # type: ignore[no-untyped-call]
 
     def _reason(self, error: Exception) -> str:
         text = self._redactor.clean(str(error))
@@ -83,6 +86,22 @@ class UpstashStore:
         return short(f"{type(error).__name__} {text}".strip())
 
 
+class _UpstashClient(AsyncHttpClient):
+    """The Upstash client's requests and answers, over `http`.
+
+    Its own constructor makes an httpx client, which reads the environment and fails there for
+    proxies that it does not know, whoever they are for.
+    """
+
+    def __init__(self, http: "_AiohttpClient", headers: dict[str, str]) -> None:
+        # Private parts: tests/stores/test_private_parts.py names the version to look again at.
+        self._encoding = None
+        self._retries, self._retry_interval = 0, 0.0
+        self._client = cast(Any, http)
+        # With it, a command sees what the commands before it wrote, whichever replica answers.
+        self._sync_token_cb = lambda token: headers.update({"Upstash-Sync-Token": token})
+
+
 class _AiohttpClient:
     """The HTTP client interface that the Upstash client uses, on aiohttp.
 
@@ -91,7 +110,8 @@ class _AiohttpClient:
     poll), and encodes megabytes of JSON slowly.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, proxy: Proxy | None) -> None:
+        self._proxy = proxy
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
@@ -99,17 +119,32 @@ class _AiohttpClient:
         if self._closed:
             raise aiohttp.ClientConnectionError("the client is closed")
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=_KEPT_ALIVE_S),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None),  # the command has its own deadline
-                trust_env=True,
-            )
-        typed = headers | {"Content-Type": "application/json"}
+            self._session = self._open()
+        options = request_options(self._proxy, urlsplit(url).scheme)
+        typed = headers | {"Content-Type": "application/json"} | options.pop("headers", {})
         async with self._session.post(
-            url, headers=typed, data=io.BytesIO(orjson.dumps(json)), allow_redirects=False
+            url,
+            headers=typed,
+            data=io.BytesIO(orjson.dumps(json)),
+            allow_redirects=False,
+            **options,
         ) as response:
-            return _Answer(response.status, response.headers, await response.read())
+            return _Answer(response.status, response.headers, await _read(response))
+
+    def _open(self) -> aiohttp.ClientSession:
+        connector: aiohttp.BaseConnector
+        if self._proxy is not None and self._proxy.is_socks:
+            connector = socks_connector(
+                self._proxy, limit=CONNECTIONS, keepalive_timeout=_KEPT_ALIVE_S
+            )
+        else:
+            connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=_KEPT_ALIVE_S)
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),  # the command has its own deadline
+            trust_env=False,  # it would read ~/.netrc too; the settings know of proxies
+        )
 
     async def aclose(self) -> None:
         self._closed = True
@@ -143,6 +178,23 @@ class _Answer:
         if self.status == 429 or self.status >= 500:
             raise _Busy(f"HTTP {self.status}: {content.get('error')}")
         return content
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """The body. Raises _UnexpectedAnswer for one that is too large."""
+    chunks, size = [], 0
+    async for chunk in response.content.iter_any():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > _LARGEST:
+            raise _UnexpectedAnswer(f"the answer has more than {_LARGEST} bytes")
+    return b"".join(chunks)
+
+
+def _secrets_of(proxy: Proxy | None) -> tuple[str, ...]:
+    if proxy is None or not proxy.password:
+        return ()
+    return proxy.password, f"{proxy.username or ''}:{proxy.password}"
 
 
 def _as_text(word: Word) -> str:

@@ -138,6 +138,26 @@ async def test_a_run_that_failed_for_reasons_of_ours_is_told_until_one_completes
         assert await parts(api) == WELL
 
 
+async def test_a_document_whose_value_is_gone_is_told(api: ServedApi) -> None:
+    """Its meta still tells a version and an age, but nobody can read it."""
+    for name in ("4h", "8h"):
+        await api.publish(name, b'{"x":1}', 7)
+    assert await parts(api) == WELL
+    await api.store.execute("DEL", "cache:4h")
+    told = "has lost cache:4h, evicted or deleted: the next run makes it again"
+    assert await degraded(api) == {"store": told}
+    await api.store.execute("LPUSH", "cache:4h", "theirs")
+    await api.store.execute("SET", "cache:8h", "theirs")
+    assert await degraded(api) == {"store": told.replace("4h", "4h, cache:8h")}
+    for name in ("4h", "8h"):
+        await api.publish(name, b'{"x":1}', 8)
+    assert await parts(api) == WELL
+    # Without its meta there is no document, as before the first run.
+    await api.store.execute("DEL", "cache:4h:meta")
+    await api.store.execute("SET", "cache:8h:meta", "theirs")
+    assert await parts(api) == WELL
+
+
 async def test_a_list_that_cannot_be_read_or_is_not_believed(
     api: ServedApi, database_url: str
 ) -> None:

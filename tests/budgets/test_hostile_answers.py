@@ -245,3 +245,34 @@ async def test_a_few_informational_answers_are_passed_over() -> None:
         settings = load_settings(binance_base_url=url, bybit_base_url=url)
         async with ExchangeClient(settings, request_s=10) as client:
             assert await client.send(TIME, RequestCounts()) == body
+
+
+@pytest.mark.parametrize("late", [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", b"\r\n"])
+async def test_what_follows_an_answer_is_not_the_next_ones(late: bytes) -> None:
+    """A server, or a proxy, may send an answer too many while the connection is idle."""
+    idle, closed = asyncio.Event(), asyncio.Event()
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        if connections == 1:
+            writer.write(OK + b"Content-Length: 3\r\n\r\n[1]")
+            await idle.wait()
+            writer.write(late)
+            assert await reader.read() == b""
+            closed.set()
+        else:
+            writer.write(OK + b"Content-Length: 3\r\n\r\n[2]")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    settings = load_settings(binance_base_url=url, bybit_base_url=url)
+    async with server, ExchangeClient(settings) as client:
+        assert await client.send(TIME, RequestCounts()) == b"[1]"
+        idle.set()
+        await asyncio.wait_for(closed.wait(), PATIENCE_S)
+        assert await client.send(TIME, RequestCounts()) == b"[2]"
+    assert connections == 2

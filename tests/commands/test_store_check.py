@@ -155,6 +155,24 @@ async def test_an_owner_record_that_was_lost_is_written_again_and_others_end_the
         assert "hold the data of binance at https://fapi.binance.com" in await the_line(service)
 
 
+@pytest.mark.parametrize("command", [("serve",), ("api",), ("worker",)])
+async def test_who_comes_later_with_an_id_ends_nobody_that_has_none(
+    command: tuple[str, ...], start_service: StartService, redis_url: str
+) -> None:
+    service = await start_service(*command, wait=False, **NOWHERE, REDIS_URL=redis_url)
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        until_now(lambda: client.hgetall(OWNER))
+        client.hset(OWNER, "INSTALLATION_ID", "later")
+        [line] = await service.until_said("installation_id_set_by_others")
+        assert "later" in line and "the next start is refused" in line
+        # One whose keys hold other data is still refused.
+        client.hset(OWNER, mapping=OTHERS)
+        assert "hold the data of binance at https://fapi.binance.com" in await the_line(service)
+        client.hset(OWNER, mapping=OURS)
+    line = await refusal(start_service, *command, REDIS_URL=redis_url)
+    assert "INSTALLATION_ID later (this one has none)" in line
+
+
 async def test_missing_rights_and_eviction_are_told_by_the_worker(
     start_service: StartService, own_valkey: Callable[..., OwnValkey]
 ) -> None:

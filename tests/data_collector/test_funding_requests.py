@@ -51,9 +51,10 @@ def known(
 def exchange_of(
     *hours: float, names: Sequence[str] = ("AUSDT",), interval: int = 8
 ) -> ScriptedExchange:
+    next_ms = NOW_MS - NOW_MS % (interval * HOUR_MS) + interval * HOUR_MS
     return ScriptedExchange(
         settled={name: rows(*hours) for name in names},
-        schedule=dict.fromkeys(names, (interval, at(interval))),
+        schedule=dict.fromkeys(names, (interval, next_ms)),
     )
 
 

@@ -1,6 +1,7 @@
 """What a funding update tells of its run: progress, the slowest clock, and why markets failed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import structlog
 
 from data_collector import exchange_funding
 from data_collector.fr_fetcher import FundingUpdate, run_fr_update_process
+from data_collector.funding_rules import OVERDUE_MS
 from data_collector.listings import fetch_funding_schedule
 from market.columns import FundingRow
 from market.markets import Exchange, FundingByMarket, FundingSeries, Market, Missing
@@ -248,3 +250,36 @@ async def test_what_ends_an_exchanges_part_names_no_market_that_has_its_result(
         ("DUSDT", "internal error: KeyError"),
     ]
     assert update.funding[B.key].checked_at_ms == NOW_MS
+
+
+@pytest.mark.parametrize("why", ["refused", "clock"])
+async def test_a_market_that_fails_keeps_nothing_of_a_former_life(why: str) -> None:
+    reborn = replace(C, launched_ms=EIGHT_MS - HOUR_MS, since_ms=EIGHT_MS - HOUR_MS)
+    series = FundingSeries(C, ROWS, 8, NOW_MS - 8 * HOUR_MS)
+    exchange = _exchange()
+    if why == "clock":
+        exchange.late_ms[BYBIT] = 3 * HOUR_MS
+    else:
+        exchange.refuse = lambda request: (
+            BadRequest("odd", exchange=BYBIT)
+            if (request.symbol, request.endpoint) == ("CUSDT", Endpoint.FUNDING)
+            else None
+        )
+    update = await _update(exchange, [A, reborn], {C.key: series})
+    assert [lack.symbol for lack in update.missing] == ["CUSDT"]
+    assert list(update.funding[C.key].rows) == ROWS[1:]
+
+
+@pytest.mark.parametrize("of", [A, C])
+@pytest.mark.parametrize(("age_ms", "believed"), [(OVERDUE_MS - 1, True), (OVERDUE_MS, False)])
+async def test_a_schedule_from_before_the_last_settlement_hides_no_other(
+    of: Market, age_ms: int, believed: bool
+) -> None:
+    """Such as a cache keeps: the interval has become shorter since."""
+    later = [(EIGHT_MS + HOUR_MS, 0.3), (EIGHT_MS + 2 * HOUR_MS, 0.4)]
+    exchange = _exchange()
+    exchange.settled = {of.symbol: [*ROWS, *later]}
+    exchange.schedule = {of.symbol: (8, NOW_MS - age_ms)}
+    known = FundingSeries(of, ROWS, 8, EIGHT_MS + HOUR_MS // 2)
+    update = await _update(exchange, [of], {of.key: known})
+    assert list(update.funding[of.key].rows) == (ROWS if believed else later)

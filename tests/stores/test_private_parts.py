@@ -16,7 +16,7 @@ LOOK_AGAIN = {
     "redis": ((8, 2), "stores/hot/redis_client.py, _discard: aborts what a stalled server keeps"),
     "upstash-redis": (
         (1, 9),
-        "stores/hot/upstash_client.py, __init__: _AiohttpClient in place of httpx",
+        "stores/hot/upstash_client.py, _UpstashClient: _AiohttpClient in place of httpx",
     ),
 }
 
@@ -43,7 +43,7 @@ async def test_a_connection_of_redis_has_its_writer(redis_url: str) -> None:
 
 async def test_the_client_of_upstash_asks_over_what_was_put_in(upstash: UpstashEndpoint) -> None:
     store = UpstashStore(upstash.url, upstash.token)
-    poster = store._client._http._client
+    poster = store._client._client
     assert await store.execute("PING") == b"PONG"
     assert poster._session is not None  # type: ignore[attr-defined]  # it was asked
     await store.aclose()

@@ -22,6 +22,7 @@ from stores.hot import redis_client
 from stores.hot.redis_client import Messages, NativeStore
 from stores.hot.store import StoreRefused, StoreUnavailable
 from stores.hot.upstash_client import UpstashStore
+from tests.fixtures import proxies
 
 
 class Seen:
@@ -140,9 +141,9 @@ async def test_a_closed_rest_client_sends_nothing(seen: Seen) -> None:
             await store.execute("GET", "key")
         store = UpstashStore(url, "geheim")
         await store.execute("SREM", "key", "a")
-        session = cast(Any, store._client._http._client)._session
+        session = cast(Any, store._client._client)._session
         assert session.connector.limit == 16 and session.connector._keepalive_timeout == 75.0
-        assert session.timeout.total is None and session.trust_env is True
+        assert session.timeout.total is None and session.trust_env is False
         await store.aclose()
         assert session.closed
         with pytest.raises(StoreUnavailable, match="the client is closed"):
@@ -256,6 +257,26 @@ async def test_a_connection_that_is_refused_is_tried_once(tmp_path: Any) -> None
         await store.execute("GET", "a")
     assert len(connected) == 1 and store._named and store._idle == []
     server.close()
+
+
+@pytest.mark.parametrize("reply", [b"%1\r\n*1\r\n:1\r\n:1\r\n", b"-MOVED 1 geheim\r\n"])
+async def test_an_answer_that_no_redis_sends_is_an_unavailable_store(reply: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while words := await reader.read(65536):
+            connecting = words.count(b"CLIENT")
+            writer.write(b"+OK\r\n" * connecting or reply)
+
+    async with proxies.serving(talk) as port:
+        store = NativeStore(f"redis://127.0.0.1:{port}", client_name="test")
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable) as caught:
+                await store.execute("GET", "a")
+            assert str(caught.value) == "redis: the answer is not what Redis sends"
+            with pytest.raises(StoreUnavailable) as caught:
+                async with store.listen("news"):
+                    pass
+            assert str(caught.value) == "redis: the answer is not what Redis sends"
+        await store.aclose()
 
 
 class Connection:

@@ -1,5 +1,6 @@
 """What a server is and allows, found on real servers: rights, clusters, replicas, eviction."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -98,6 +99,14 @@ async def test_the_documented_rights_are_enough(own_valkey: MakeValkey, open_as:
     store = open_as(own_valkey(), "~perp:*", "&perp:*", *RIGHTS.split())
     assert await warnings(store) == {}
     await use(store)
+
+
+async def test_connections_opened_at_once_all_go_without_a_name(
+    own_valkey: MakeValkey, open_as: OpenAs
+) -> None:
+    store = open_as(own_valkey(), "~perp:*", "&perp:*", "+@all", "-client")
+    first = asyncio.gather(*(store.execute("GET", f"key:{number}") for number in range(8)))
+    assert await first == [None] * 8
 
 
 @pytest.mark.parametrize(

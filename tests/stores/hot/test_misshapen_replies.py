@@ -151,6 +151,10 @@ OPERATIONS: Final[dict[str, tuple[Callable[[Store], Awaitable[object]], list[Any
         [[], "redis_version:7.0.0", ["", "", ""]],
     ),
     "metas": (lambda s: CacheManager(s.client).read_metas(["4h", "1h"]), [[META, None]]),
+    "states": (
+        lambda s: CacheManager(s.client).read_states(["4h", "1h"]),
+        [[[META, len(STORED)], ["", 0]]],
+    ),
     "next_version": (lambda s: CacheManager(s.client).next_version("4h", 5), [[META]]),
     "read": (lambda s: CacheManager(s.client).read("4h"), [[META], STORED]),
     "room": (take_room, [[4, 100, 0, "", 7]]),

@@ -27,7 +27,7 @@ def test_settings_with_an_upstash_database() -> None:
     store = open_hot_store(load_settings(**REST, redis_prefix="p:"), client_name="me")
     assert isinstance(store, UpstashStore)
     assert store.prefix == "p:" and store._redactor.clean("geheim") == "***"
-    assert store._client._url == "https://x.test"
+    assert store._url == "https://x.test"
 
 
 def test_settings_without_a_store() -> None:

@@ -39,13 +39,13 @@ def claimed(stored: Fields, mode: str, own: bool, ours: Fields) -> tuple[list[st
             told += [name, known]
             if mode == "start":
                 new[name] = value
-    if "INSTALLATION_ID" in theirs and "INSTALLATION_ID" not in ours:
-        return ["INSTALLATION_ID", theirs["INSTALLATION_ID"], ""], stored
     addresses = ",".join(name for name in stored if name.islower())
     exchanges = theirs.get("EXCHANGES", addresses)
     shared = {name for name in exchanges.split(",") if name} & set(ours)
     if exchanges and not shared and not own and "EXCHANGES" in ours:
         return ["EXCHANGES", exchanges, ""], stored
+    if "INSTALLATION_ID" in theirs and "INSTALLATION_ID" not in ours:
+        return ["INSTALLATION_ID", theirs["INSTALLATION_ID"], ""], stored
     return ["", "", "", *told], stored | new
 
 
