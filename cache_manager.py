@@ -2,6 +2,8 @@
 
 `cache:<name>` is base64(zlib(JSON)) as one plain value; `cache:<name>:meta` is JSON with version,
 times, sizes and hashes. One script replaces both, so a reader sees the old or the new pair.
+`cache:<name>:chunks`, replaced with them, is the index of the document's chunks; without it, or
+with another document's, a document is read whole.
 
 Others may write to the store: a value of another type, a meta that cannot be read and a version
 that no time leads to count as absent, and the next publish replaces them.
@@ -17,6 +19,7 @@ from typing import Any, Final
 import orjson
 import structlog
 
+from documents.chunk_index import ChunkedDocument, ChunkIndex, Size, decode_index, encode_index
 from documents.deflated import Deflated, deflate_whole, inflate
 from documents.names import DOCUMENTS
 from documents.stored_text import TextDecoder, TextStream, stored_hash
@@ -56,7 +59,8 @@ redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return 'ok'
 """
 
-# publish(lock, staging, document, meta; lease, version, length, meta, channel, message).
+# publish(lock, staging, document, meta, chunks; lease, version, length, meta, channel, message,
+# chunks). Without chunks, an index that another document left is removed.
 # Returns 'ok' (also if this document is published already), 'lost', 'stale' or 'gap'.
 _PUBLISH: Final = f"""
 if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
@@ -69,6 +73,7 @@ if tonumber(ARGV[2]) <= version then return 'stale' end
 if redis.call('STRLEN', KEYS[2]) ~= tonumber(ARGV[3]) then return 'gap' end
 redis.call('RENAME', KEYS[2], KEYS[3])
 redis.call('PERSIST', KEYS[3])
+if ARGV[7] == '' then redis.pcall('UNLINK', KEYS[5]) else redis.pcall('SET', KEYS[5], ARGV[7]) end
 redis.call('SET', KEYS[4], ARGV[4])
 if ARGV[5] ~= '' then redis.pcall('PUBLISH', ARGV[5], ARGV[6]) end
 return 'ok'
@@ -133,12 +138,14 @@ class DocumentMeta:
 class StoredDocument:
     """A document's meta and its zlib stream, which is also HTTP's `deflate`.
 
-    `verified`: the stream has the hash in the meta.
+    `verified`: the stream has the hash in the meta. `stored_chunks`: what lies at the key of the
+    index of its chunks.
     """
 
     meta: DocumentMeta
     deflated: bytes
     verified: bool = False
+    stored_chunks: bytes | None = None
 
     def inflate(self) -> bytes:
         """The JSON. CPU work: call it in a thread. Raises DamagedDocument."""
@@ -153,6 +160,21 @@ class StoredDocument:
         if not intact and content_hash not in (stored_hash(self.deflated), stored_hash(json)):
             raise DamagedDocument(f"cache:{self.meta.name} does not match its content hash")
         return json
+
+    def chunks(self) -> ChunkIndex | None:
+        """The index of its chunks; None if it has none. CPU work, about 3 ms."""
+        meta = self.meta
+        if self.stored_chunks is None or not self.verified:
+            return None
+        size = Size(len(self.deflated), meta.json_bytes)
+        try:
+            return decode_index(
+                self.stored_chunks, version=meta.version, stored_hash=meta.stored_hash, size=size
+            )
+        except ValueError as error:
+            # The document itself is whole, and the next publish replaces both.
+            log.warning("chunks_unreadable", document=meta.name, reason=str(error))
+            return None
 
 
 class CacheManager:
@@ -220,10 +242,11 @@ class CacheManager:
                 stored_hash=stream.hash,
                 published_ms=int(published_ms),
             )
+            chunks = await asyncio.to_thread(_stored_chunks, document, meta)
             answer = await retry_under_lease(
                 lease,
                 lambda: self._publish.run(
-                    [lease.key, staging, key, f"{key}:meta"],
+                    [lease.key, staging, key, f"{key}:meta", f"{key}:chunks"],
                     [
                         lease.value,
                         version,
@@ -231,6 +254,7 @@ class CacheManager:
                         _meta_text(meta),
                         self._channel,
                         f"{name} {version}",
+                        chunks,
                     ],
                     reply=one_of(b"ok", b"lost", b"stale", b"gap"),
                 ),
@@ -280,12 +304,13 @@ class CacheManager:
         key = _key(name)
         previous: DocumentMeta | None = None
         for _ in range(_READS):
-            meta = await self.read_meta(name)
+            text, chunks = await self.store.execute("MGET", f"{key}:meta", f"{key}:chunks")
+            meta = _meta(name, text)
             if meta is None:
                 return None
-            document = await self._read_as(meta, key)
-            if document is not None:
-                return document
+            deflated = await self._read_as(meta, key)
+            if deflated is not None:
+                return StoredDocument(meta, deflated, verified=True, stored_chunks=chunks)
             if meta == previous:
                 raise DamagedDocument(f"{key} does not match its meta: publish it again")
             previous = meta
@@ -325,8 +350,8 @@ class CacheManager:
         except StoreUnavailable as error:
             log.warning("staging_left_to_expire", key=staging, reason=str(error))
 
-    async def _read_as(self, meta: DocumentMeta, key: str) -> StoredDocument | None:
-        """The document that `meta` describes; None if the stored value is another one."""
+    async def _read_as(self, meta: DocumentMeta, key: str) -> bytes | None:
+        """The zlib stream that `meta` describes; None if the stored value is another one."""
         decoder = TextDecoder()
         for start in range(0, meta.stored_bytes, self._read_bytes):
             end = min(start + self._read_bytes, meta.stored_bytes)
@@ -342,8 +367,14 @@ class CacheManager:
                 return None
         if decoder.hash != meta.stored_hash:
             return None
-        deflated = await asyncio.to_thread(decoder.stream)
-        return StoredDocument(meta, deflated, verified=True)
+        return await asyncio.to_thread(decoder.stream)
+
+
+def _stored_chunks(document: Deflated, meta: DocumentMeta) -> bytes:
+    """The stored form of the index of the document's chunks; empty if it is not made of chunks."""
+    if not isinstance(document, ChunkedDocument):
+        return b""
+    return encode_index(document.index, version=meta.version, stored_hash=meta.stored_hash)
 
 
 def _key(name: str) -> str:

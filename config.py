@@ -218,6 +218,7 @@ class Settings(_ByExchange):
     worker_lock_ttl_s: float = Field(15, ge=1, le=300)
     min_refresh_s: float = Field(2, ge=0, le=3600)
     fr_refresh_on_start: bool = True
+    worker_memory_mb: int = Field(512, ge=0, le=1_000_000)
 
     @model_validator(mode="after")
     def _one_of_each_store(self) -> "Settings":

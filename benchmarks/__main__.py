@@ -13,7 +13,7 @@ from typing import Final
 
 import uvloop
 
-from benchmarks import collecting, serving
+from benchmarks import collecting, publishing, serving
 from benchmarks.benchmark_run import BenchmarkRun
 from benchmarks.machine import ROOT, Cores, facts
 from benchmarks.report import Report
@@ -21,6 +21,7 @@ from benchmarks.sizes import FULL, TINY
 
 PARTS: Final[Mapping[str, Callable[[BenchmarkRun], Awaitable[None]]]] = {
     serving.PART: serving.measure,
+    publishing.PART: publishing.measure,
     collecting.PART: collecting.measure,
 }
 
@@ -32,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
         "run, and prints one table: the median of the runs, the target, and whether it is met. "
         "Takes under 10 minutes.",
     )
-    parser.add_argument("--part", choices=list(PARTS), help="only this part (both)")
+    parser.add_argument("--part", choices=list(PARTS), help="only this part (all)")
     parser.add_argument("--runs", type=int, help=f"runs of each row ({FULL.runs})")
     parser.add_argument("--tiny", action="store_true", help="small sizes, to test the benchmarks")
     parser.add_argument(

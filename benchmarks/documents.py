@@ -5,6 +5,7 @@ from typing import Any
 
 from cache_manager import CacheManager, DocumentMeta
 from documents.building import DocumentBuilder
+from documents.deflated import Deflated
 from market.markets import Exchange, Market, MarketSeries
 from market.timeframes import Timeframe
 from stores.hot.leases import Lease
@@ -15,19 +16,22 @@ def symbol(number: int) -> str:
     return f"COIN{number:04}USDT"
 
 
-def build_document(timeframe: Timeframe, markets: int, rows: int, version: int) -> bytes:
+def build_document(timeframe: Timeframe, markets: int, rows: int, version: int) -> Deflated:
     """Builds a document with half the markets on each exchange; its rows end at `version`, which
     is also its `as_of`."""
     builder = DocumentBuilder(timeframe, "collected")
     for number in range(markets):
         exchange = Exchange.BINANCE if number % 2 else Exchange.BYBIT
         market = Market(exchange, symbol(number), f"COIN{number:04}", "USDT")
-        series = MarketSeries(market, _rows(timeframe, number, rows, version), version)
+        series = MarketSeries(market, random_rows(timeframe, number, rows, version), version)
         builder.add(series, {"hurst": 0.53, "entropy": 0.91})
-    return builder.finish(version=version, as_of_ms=version, updated_at_ms=version, missing=())
+    return builder.finish_deflated(
+        version=version, as_of_ms=version, updated_at_ms=version, missing=()
+    )
 
 
-def _rows(timeframe: Timeframe, number: int, rows: int, as_of_ms: int) -> list[Any]:
+def random_rows(timeframe: Timeframe, number: int, rows: int, as_of_ms: int) -> list[Any]:
+    """A market's rows up to `as_of_ms`."""
     chance = random.Random(number)  # noqa: S311 - repeatable
     price = 10.0 ** chance.uniform(0, 4)
     made = []

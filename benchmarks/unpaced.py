@@ -22,6 +22,7 @@ async def run(settings: Settings, job_id: str) -> int:
     from budgets.rate_limits import RateLimits
     from commands.composition import open_parts
     from commands.foreground import run_here
+    from documents.kept import KeptDocuments
     from jobs.context import JobContext
 
     tune_garbage_collection()
@@ -29,8 +30,9 @@ async def run(settings: Settings, job_id: str) -> int:
         open_parts(settings, "benchmarks") as parts,
         ExchangeClient(settings, limits=RateLimits(_TIMES_THE_LIMIT)) as client,
     ):
+        kept = KeptDocuments(0)
         context = JobContext(
-            settings, parts.store, parts.cache, parts.queue, parts.database, client
+            settings, parts.store, parts.cache, parts.queue, parts.database, client, kept
         )
         return await run_here(context, job_id, holder="benchmarks", wait=True, stop=asyncio.Event())
 

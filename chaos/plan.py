@@ -127,7 +127,9 @@ _STORE_FAULTS: Final = (
     "restarted", "killed", "unreachable", "full", "read_only", "connections_cut", "foreign_value",
 )  # fmt: skip
 # Keys that get a value of a foreign type: their content must come back by itself.
-_FOREIGN_KEYS: Final = ("lock:worker", "lock:funding", "cache:1h", "cache:8h", "cache:global_fr")
+_FOREIGN_KEYS: Final = (
+    "lock:worker", "lock:funding", "cache:1h", "cache:8h", "cache:8h:chunks", "cache:global_fr",
+)  # fmt: skip
 _LONG_AWAY_S: Final = 20.0
 
 

@@ -57,10 +57,16 @@ def _database(settings: Settings) -> Database:
 
 
 @contextlib.asynccontextmanager
-async def open_job_context(settings: Settings, role: str) -> AsyncIterator["JobContext"]:
-    """Opens the parts that jobs need, with a client of the exchanges."""
+async def open_job_context(
+    settings: Settings, role: str, *, keep_mb: int = 0
+) -> AsyncIterator["JobContext"]:
+    """Opens the parts that jobs need, with a client of the exchanges.
+
+    A process that runs more than one job keeps `keep_mb` of its documents for the next ones.
+    """
     # Imported here, because the API uses this module too and must not load the numeric packages.
     from budgets.exchange_client import ExchangeClient
+    from documents.kept import KeptDocuments
     from jobs.context import JobContext
     from metrics.worker import WorkerMetrics
 
@@ -71,7 +77,14 @@ async def open_job_context(settings: Settings, role: str) -> AsyncIterator["JobC
         ExchangeClient(settings, store=parts.store, metrics=metrics.exchange) as client,
     ):
         yield JobContext(
-            settings, parts.store, parts.cache, parts.queue, parts.database, client, metrics
+            settings,
+            parts.store,
+            parts.cache,
+            parts.queue,
+            parts.database,
+            client,
+            KeptDocuments(keep_mb),
+            metrics,
         )
 
 

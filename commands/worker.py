@@ -21,7 +21,9 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
     remember_exchanges(settings)
     raise_open_file_limit()
     async with contextlib.AsyncExitStack() as opened:
-        context = await opened.enter_async_context(open_job_context(settings, "worker"))
+        context = await opened.enter_async_context(
+            open_job_context(settings, "worker", keep_mb=settings.worker_memory_mb)
+        )
         tune_garbage_collection()
         if context.store.kind != "native":
             opened.enter_context(local_wakeup(settings).listening(context.queue.wake))

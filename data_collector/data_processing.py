@@ -68,7 +68,7 @@ def merge_data(
     if not len(times):
         return Merged(Rows(times, values), funding is None, NO_TEXTS)
     _place_snapshots(TimedValues.of(open_interest), times, values[:, _INTEREST])
-    outdated = _fill_rates(funding, times, values[:, _RATE], timeframe.interval_ms, as_of_ms)
+    outdated = fill_rates(funding, times, values[:, _RATE], timeframe.interval_ms, as_of_ms)
     return Merged(Rows(times, values), outdated, fetched.texts)
 
 
@@ -80,7 +80,7 @@ def _place_snapshots(snapshots: TimedValues, times: Times, column: Floats) -> No
     column[lines[hits]] = snapshots.numbers[hits]
 
 
-def _fill_rates(
+def fill_rates(
     funding: FundingSeries | None, times: Times, column: Floats, interval_ms: int, as_of_ms: int
 ) -> bool:
     """Writes the rate in force at each candle's end; returns whether one may be outdated."""

@@ -34,12 +34,13 @@ from data_collector.closings import Closings
 from data_collector.life_rows import is_of_life, rows_of_life
 from data_collector.task_builder import FetchTask, MarketTasks
 from market.aggregation import aggregate, with_merged
+from market.base import FINAL_AFTER_MS, LATE_INTEREST_MS
 from market.candles import Candle, Candles, ExactTexts
 from market.columns import CANDLE, SUMMED, UNSUMMED
 from market.left_out import LeftOut
 from market.markets import Exchange, Market, MarketSeries, MissingPart, Row, UnreadableSeries
 from market.rows import Rows, TimedValues, Times, first_time
-from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
+from market.timeframes import DAY_MS, Timeframe
 from venues import VENUES
 
 SeriesByTimeframe = Mapping[Timeframe, Mapping[str, MarketSeries]]
@@ -47,10 +48,6 @@ SeriesByTimeframe = Mapping[Timeframe, Mapping[str, MarketSeries]]
 # A refresh fetches as many candles as the exchange's cheapest request returns, and at least this
 # many known ones.
 LEAST_OVERLAP: Final = 10
-# How long a closed candle may still change.
-FINAL_AFTER_MS: Final = MINUTE_MS
-# A snapshot unpublished for longer counts as an old null.
-LATE_INTEREST_MS: Final = HOUR_MS
 # Markets per exchange and run whose old holes (by fetching all candles) or old nulls are fetched.
 HOLES_PER_RUN: Final = 2
 NULLS_PER_RUN: Final = 6

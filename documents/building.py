@@ -7,23 +7,23 @@ document is valid JSON.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from itertools import pairwise
 from math import isfinite
 from operator import itemgetter
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
-import numpy as np
 import orjson
 import structlog
 
-from documents.deflated import Deflated, DeflatedPart, deflate, join_parts
+from documents.chunk_index import ChunkedDocument, ChunkIndex, IndexedMarket, Size
+from documents.chunks import Chunk, KeptMarket, NotFinite, encode_market
+from documents.deflated import DeflatedPart, deflate, join_parts
+from documents.kept import KeptDocuments, MarketKey
 from documents.names import GLOBAL_FR
 from market.columns import TIME, VALUES
 from market.markets import (
     COLUMNS,
     FUNDING_COLUMNS,
-    Exchange,
     FundingByMarket,
     FundingSeries,
     Market,
@@ -32,33 +32,37 @@ from market.markets import (
     Missing,
     Row,
 )
-from market.rows import Rows, Times, on_grid
+from market.rows import Rows, on_grid
 from market.timeframes import Timeframe
 
 Source = Literal["collected", "aggregated"]
-_T = TypeVar("_T")
 
 log = structlog.get_logger(__name__)
 
 _COMMA: Final = deflate(b",")
-_SHARED_STARTS: Final = 512  # row counts are rounded up to these, so that more markets share them
+_NOT_NUMBERS: Final = f"a row does not hold {len(COLUMNS)} finite numbers"
 _nullable: Final = [itemgetter(COLUMNS.index(column.name)) for column in VALUES if column.nullable]
 
 
 class DocumentBuilder:
-    """Builds one candle document market by market; holds their compressed JSON, but no rows."""
+    """Builds one candle document market by market; holds their compressed chunks, but no rows.
 
-    def __init__(self, timeframe: Timeframe, source: Source) -> None:
+    Chunks that `kept` has of the same rows are used again, and it gets the new ones.
+    """
+
+    def __init__(
+        self, timeframe: Timeframe, source: Source, kept: KeptDocuments | None = None
+    ) -> None:
         self._timeframe = timeframe
         self._source = source
-        self._fragments: dict[tuple[Exchange, str], DeflatedPart] = {}
-        self._rows_of: dict[tuple[Exchange, str], int] = {}
+        self._kept = kept
+        self._chunks: dict[MarketKey, list[Chunk]] = {}
         self._newest_open_ms = 0
         self.rows = 0
 
     @property
     def markets(self) -> int:
-        return len(self._fragments)
+        return len(self._chunks)
 
     def add(self, series: MarketSeries, meta: Meta) -> None:
         """Encodes and compresses one market; Rows are several times as fast as tuples.
@@ -66,13 +70,13 @@ class DocumentBuilder:
         Raises ValueError and adds nothing if the market was added before, if its rows do not
         ascend on the timeframe's grid, or if a number is not finite.
         """
-        market, rows = series.market, series.rows
-        sort_key = (market.exchange, market.symbol)
-        if sort_key in self._fragments:
+        market = series.market
+        key = (str(market.exchange), market.symbol)
+        if key in self._chunks:
             raise ValueError(f"{market.key}: the market was added twice")
         if not all(value is None or isfinite(value) for value in meta.values()):
             raise ValueError(f"{market.key}: its metadata is not finite")
-        encoded = self._encoded(market, rows)
+        rows = self._checked(market, series.rows)
         head = {
             "exchange": market.exchange,
             "symbol": market.symbol,
@@ -82,20 +86,25 @@ class DocumentBuilder:
             "checked_at": series.checked_at_ms,
             "stale_since": series.stale_since_ms,
         }
-        self._fragments[sort_key] = deflate(_fragment(head, encoded))
-        self._rows_of[sort_key] = len(rows)
+        kept = KeptMarket() if self._kept is None else self._kept.get(self._timeframe, key)
+        try:
+            chunks, keep = encode_market(_head(head), rows, self._timeframe.interval_ms, kept)
+        except NotFinite:
+            raise ValueError(f"{market.key}: {_NOT_NUMBERS}") from None
+        if self._kept is not None and keep is not kept:
+            self._kept.put(self._timeframe, key, keep)
+        self._chunks[key] = chunks
         self.rows += len(rows)
-        if rows:
-            self._newest_open_ms = max(self._newest_open_ms, rows[-1][TIME])
+        if len(rows):
+            self._newest_open_ms = max(self._newest_open_ms, int(rows.times[-1]))
 
     def remove(self, market: Market) -> None:
         """Takes the market out again, if it was added."""
-        sort_key = (market.exchange, market.symbol)
-        if self._fragments.pop(sort_key, None) is not None:
-            self.rows -= self._rows_of.pop(sort_key)
+        chunks = self._chunks.pop((str(market.exchange), market.symbol), ())
+        self.rows -= sum(chunk.rows for chunk in chunks)
 
-    def _encoded(self, market: Market, rows: Sequence[Row]) -> bytes:
-        """The rows as a JSON array; Rows and equal tuples give the same bytes."""
+    def _checked(self, market: Market, rows: Sequence[Row]) -> Rows:
+        """The rows as columns, if they ascend on the grid."""
         interval_ms = self._timeframe.interval_ms
         if isinstance(rows, Rows):
             ascending = not rows or on_grid(rows.times, interval_ms)
@@ -105,13 +114,9 @@ class DocumentBuilder:
             ascending = exact and (not times or times[0] >= 0) and _ascending(times)
         if not ascending:
             raise ValueError(f"{market.key}: its rows do not ascend on the {self._timeframe} grid")
-        if isinstance(rows, Rows):
-            encoded = _encode_columns(rows, interval_ms) if rows.is_finite() else None
-        else:
-            encoded = _encode_tuples(rows)
-        if encoded is None:
-            raise ValueError(f"{market.key}: a row does not hold {len(COLUMNS)} finite numbers")
-        return encoded
+        if not isinstance(rows, Rows) and not _are_numbers(rows):
+            raise ValueError(f"{market.key}: {_NOT_NUMBERS}")
+        return Rows.of(rows)
 
     def finish(
         self, *, version: int, as_of_ms: int, updated_at_ms: int, missing: Iterable[Missing]
@@ -123,7 +128,7 @@ class DocumentBuilder:
 
     def finish_deflated(
         self, *, version: int, as_of_ms: int, updated_at_ms: int, missing: Iterable[Missing]
-    ) -> Deflated:
+    ) -> ChunkedDocument:
         """The whole document, compressed. Its bytes do not depend on the order of `add`.
 
         The builder is empty afterwards. Raises ValueError if a row opened after `as_of_ms`.
@@ -140,13 +145,52 @@ class DocumentBuilder:
             source=self._source,
             columns=COLUMNS,
         )
-        document = join_parts(
-            piece if isinstance(piece, DeflatedPart) else deflate(piece)
-            for piece in _pieces(header, self._fragments, missing, comma=_COMMA)
+        chunks = {key: self._chunks[key] for key in sorted(self._chunks)}
+        document = _joined(
+            deflate(header), chunks, deflate(_end(missing)), self._timeframe.interval_ms
         )
-        self._fragments.clear()
+        if self._kept is not None:
+            self._kept.retain(self._timeframe, chunks)
+        self._chunks.clear()
         self.rows = 0
         return document
+
+
+def _joined(
+    header: DeflatedPart,
+    markets: Mapping[MarketKey, Sequence[Chunk]],
+    end: DeflatedPart,
+    interval_ms: int,
+) -> ChunkedDocument:
+    """The document of these parts, and their index."""
+    parts = [header]
+    indexed: list[IndexedMarket] = []
+    every: list[Chunk] = []
+    for key, chunks in markets.items():
+        if indexed:
+            parts.append(_COMMA)
+        parts += (chunk.part for chunk in chunks)
+        indexed.append(IndexedMarket(*key, len(every), len(every) + len(chunks)))
+        every += chunks
+    parts.append(end)
+    texts, first_times, rows, *_ = zip(*every, strict=True) if every else ((), (), ())
+    index = ChunkIndex(
+        interval_ms=interval_ms,
+        header=_size(header),
+        comma=_size(_COMMA),
+        end=_size(end),
+        markets=indexed,
+        deflated=[len(text.deflated) for text in texts],
+        text=[text.size for text in texts],
+        first=[first_ms // interval_ms for first_ms in first_times],
+        rows=rows,
+    )
+    joined = join_parts(parts)
+    return ChunkedDocument(joined.pieces, joined.text_bytes, index)
+
+
+def _size(part: DeflatedPart) -> Size:
+    return Size(len(part.deflated), part.size)
 
 
 def encode_funding(
@@ -180,7 +224,8 @@ def encode_funding(
         source="collected",
         columns=FUNDING_COLUMNS,
     )
-    return b"".join(_pieces(header, fragments, lacks, comma=b","))
+    markets = b",".join(fragments[key] for key in sorted(fragments))
+    return b"%b%b%b" % (header, markets, _end(lacks))
 
 
 def _funding_fragment(series: FundingSeries) -> bytes:
@@ -199,54 +244,26 @@ def _funding_fragment(series: FundingSeries) -> bytes:
         "interval_hours": series.interval_hours,
         "checked_at": series.checked_at_ms,
     }
-    return _fragment(head, rows)
+    return b"%b%b}" % (_head(head)[:-1], rows)
 
 
-def _encode_tuples(rows: Sequence[Row]) -> bytes | None:
-    """None if a row lacks a number, or holds NaN, infinity or a None that it may not hold."""
+def _are_numbers(rows: Sequence[Row]) -> bool:
+    """Whether every row has all numbers, finite ones, or None in a nullable column."""
     encoded = orjson.dumps(list(rows))
+    if set(map(len, rows)) - {len(COLUMNS)} or b'"' in encoded:
+        return False
     # orjson writes null for NaN and infinity, so every null must be a None of a nullable column.
     nulls = encoded.count(b"null")
-    complete = not set(map(len, rows)) - {len(COLUMNS)}
-    if complete and nulls:
-        nulls -= sum(list(map(value, rows)).count(None) for value in _nullable)
-    return encoded if complete and not nulls and b'"' not in encoded else None
-
-
-def _encode_columns(rows: Rows, interval_ms: int) -> bytes:
-    if not len(rows):
-        return b"[]"
-    # The times are spliced in as integers: orjson gives the values alone, [[1.5,null],[2.0,0.1]].
-    encoded = orjson.dumps(np.ascontiguousarray(rows.values), option=orjson.OPT_SERIALIZE_NUMPY)
-    lines = encoded.split(b"[")
-    pieces = [b"["] * (2 * len(rows) + 1)
-    pieces[1::2] = _row_starts(rows.times, interval_ms)
-    pieces[2::2] = lines[2:]
-    return b"".join(pieces)
-
-
-def _row_starts(times: Times, interval_ms: int) -> list[bytes]:
-    """`[<time>,` of each row."""
-    count, last_ms = len(times), int(times[-1])
-    shared = -(-count // _SHARED_STARTS) * _SHARED_STARTS
-    if last_ms - int(times[0]) == (count - 1) * interval_ms:
-        return _row_starts_without_gap(last_ms, interval_ms, shared)[-count:]
-    return [b"[%d," % time_ms for time_ms in times.tolist()]
-
-
-@lru_cache(maxsize=8)
-def _row_starts_without_gap(last_ms: int, interval_ms: int, count: int) -> list[bytes]:
-    """`[<time>,` of `count` rows up to `last_ms`; cached because most markets share them."""
-    first_ms = last_ms - (count - 1) * interval_ms
-    return [b"[%d," % time_ms for time_ms in range(first_ms, last_ms + 1, interval_ms)]
+    return not nulls or nulls == sum(list(map(value, rows)).count(None) for value in _nullable)
 
 
 def _ascending(times: Sequence[int]) -> bool:
     return all(earlier < later for earlier, later in pairwise(times))
 
 
-def _fragment(head: Mapping[str, Any], rows: bytes) -> bytes:
-    return b'%b,"rows":%b}' % (orjson.dumps(head)[:-1], rows)
+def _head(head: Mapping[str, Any]) -> bytes:
+    """A market's JSON up to its first row."""
+    return orjson.dumps(head)[:-1] + b',"rows":['
 
 
 def _header(
@@ -260,7 +277,8 @@ def _header(
     source: Source,
     columns: Sequence[str],
 ) -> bytes:
-    return orjson.dumps(
+    """A document's JSON up to its first market."""
+    header = orjson.dumps(
         {
             "timeframe": name,
             "interval_ms": interval_ms,
@@ -272,20 +290,9 @@ def _header(
             "columns": columns,
         }
     )
+    return header[:-1] + b',"markets":['
 
 
-def _pieces(
-    header: bytes,
-    fragments: Mapping[tuple[Exchange, str], _T],
-    missing: Iterable[Missing],
-    *,
-    comma: _T,
-) -> list[_T | bytes]:
-    """A document's JSON in order: markets and commas as given, everything else as text."""
-    pieces: list[_T | bytes] = [header[:-1] + b',"markets":[']
-    for sort_key in sorted(fragments):
-        pieces += (fragments[sort_key], comma)
-    if fragments:
-        pieces.pop()
-    pieces.append(b'],"missing":%b}' % orjson.dumps(sorted(set(missing))))
-    return pieces
+def _end(missing: Iterable[Missing]) -> bytes:
+    """A document's JSON after its last market."""
+    return b'],"missing":%b}' % orjson.dumps(sorted(set(missing)))

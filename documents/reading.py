@@ -63,7 +63,7 @@ class StoredSeries(Mapping[str, MarketSeries]):
     def __getitem__(self, key: str) -> MarketSeries:
         span = self._spans[key]
         head, market = _head(self._text, span)
-        rows = _decode_rows(self._text.rows(span))
+        rows = decode_rows(self._text.rows(span))
         return MarketSeries(
             market,
             rows,
@@ -123,7 +123,7 @@ def _head(text: DocumentText, span: MarketSpan) -> tuple[dict[str, Any], Market]
         raise DocumentError(f"{span.symbol}: unreadable market: {error}") from None
 
 
-def _decode_rows(rows: memoryview) -> Rows:
+def decode_rows(rows: memoryview) -> Rows:
     # One flat list of numbers, with a number for each null: a list with None takes twice as long.
     flat = bytes(rows).translate(None, b"[]").replace(b"null", _NO_NUMBER)
     try:

@@ -79,13 +79,20 @@ class TextDecoder:
         return self._stream.getvalue()
 
 
-def _slices(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
+def _slices(pieces: Iterable[bytes], size: int) -> Iterator[memoryview]:
     """The same bytes in slices of `size`; the last may be shorter."""
-    buffer = bytearray()
+    gathered: list[bytes | memoryview] = []
+    length = 0
     for piece in pieces:
-        buffer += piece
-        while len(buffer) >= size:
-            yield bytes(buffer[:size])
-            del buffer[:size]
-    if buffer:
-        yield bytes(buffer)
+        gathered.append(piece)
+        length += len(piece)
+        if length < size:
+            continue
+        joined = memoryview(b"".join(gathered))
+        rest = length % size
+        for start in range(0, length - rest, size):
+            yield joined[start : start + size]
+        gathered = [joined[length - rest :]]
+        length = rest
+    if length:
+        yield memoryview(b"".join(gathered))

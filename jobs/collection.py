@@ -41,6 +41,7 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
             produced,
             "collected" if produced is timeframe else "aggregated",
             await _known_metadata(context, produced, stored, markets),
+            context.kept,
         )
         for produced, stored in previous.items()
     }

@@ -9,6 +9,7 @@ from cache_manager import CacheManager
 from config import Settings
 from data_collector import LastAsOf
 from database import Database
+from documents.kept import KeptDocuments
 from job_queue.queue import JobQueue
 from jobs.known_markets import Selection
 from market.markets import Exchange
@@ -63,6 +64,7 @@ class JobContext:
     queue: JobQueue
     database: Database
     client: ExchangeClient
+    kept: KeptDocuments
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     now_ms: Callable[[], int] = field(default=now_ms)
     last_as_of: LastAsOf = field(default_factory=LastAsOf)  # a witness of the exchanges' clocks

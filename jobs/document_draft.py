@@ -11,6 +11,7 @@ import structlog
 
 from documents.building import DocumentBuilder, Source
 from documents.deflated import Deflated
+from documents.kept import KeptDocuments
 from market.markets import Market, MarketSeries, Meta, Missing
 from market.metadata import MetadataBatch
 from market.timeframes import Timeframe
@@ -27,12 +28,19 @@ class DocumentDraft:
     """Takes markets in any order; holds the rows of one batch and the JSON of all others.
 
     `known` is the stored metadata by Market.key; numbers computed from fresh rows replace it.
+    `kept` has the chunks of earlier documents.
     """
 
-    def __init__(self, timeframe: Timeframe, source: Source, known: Mapping[str, Meta]) -> None:
+    def __init__(
+        self,
+        timeframe: Timeframe,
+        source: Source,
+        known: Mapping[str, Meta],
+        kept: KeptDocuments | None = None,
+    ) -> None:
         self.timeframe = timeframe
         self._known = known
-        self._builder = DocumentBuilder(timeframe, source)
+        self._builder = DocumentBuilder(timeframe, source, kept)
         self._batch: list[MarketSeries] = []
         self._refused: list[Missing] = []
         self._together: Sequence[DocumentDraft] = (self,)

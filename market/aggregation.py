@@ -4,8 +4,6 @@ Pure computation on whole columns, by the rule that market/columns.py gives for 
 """
 
 from collections.abc import Sequence
-from decimal import Decimal
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -13,16 +11,9 @@ import numpy.typing as npt
 
 from market.candles import ExactTexts
 from market.columns import SUMMED, VALUES, Aggregation, Row
-from market.exact_sums import are_short, whole_units
-from market.rows import Floats, Rows, Times
+from market.decimal_sums import decimal_sums
+from market.rows import Rows, Times
 from market.timeframes import Timeframe
-
-# A decimal of at most 15 significant digits is recovered from its float64 (DBL_DIG of IEEE 754).
-_RECOVERABLE_BELOW: Final = 10.0**15
-# Powers of ten up to 10**22 are exact in float64; the fast path needs an exact scale.
-_MAX_DECIMALS: Final = 22
-_EXACT_BELOW: Final = 2.0**53  # integers below it are exact in float64
-_FITS_INT64: Final = 9e18
 
 
 def aggregate(
@@ -64,7 +55,7 @@ def aggregate(
                 if pairs
                 else extreme.reduceat(values[:, column], heads)
             )
-    longer[:, SUMMED] = _decimal_sums(values[:, SUMMED], heads, exact)
+    longer[:, SUMMED] = decimal_sums(values[:, SUMMED], heads, exact)
     begin = int(np.searchsorted(opening, window_start_ms))
     return Rows(opening[begin:], longer[begin:])
 
@@ -106,58 +97,3 @@ def _groups(times: Times, step_ms: int, target_ms: int) -> tuple[npt.NDArray[np.
     groups = times - times % target_ms
     heads = np.flatnonzero(np.diff(groups, prepend=-1))
     return heads, groups[heads]
-
-
-def _decimal_sums(values: Floats, starts: npt.NDArray[np.intp], exact: ExactTexts | None) -> Floats:
-    """The float nearest to the decimal sum of each group; `starts`: each group's first row."""
-    sums, proven = _scaled_sums(values, starts)
-    for column in range(values.shape[1]):
-        texts = exact[column] if exact is not None else None
-        if not proven[column] or (texts is not None and not are_short(texts)):
-            sums[:, column] = _sums_of_texts(values[:, column], starts, texts)
-    return sums
-
-
-def _scaled_sums(
-    values: Floats, starts: npt.NDArray[np.intp]
-) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Sums in whole units, and per column whether they are exact for texts of <= 15 digits.
-
-    The unit is the finest power of ten at which the largest value still has at most 15 digits.
-    The proof: each value is the float nearest to a whole number of units with at most 15 digits,
-    so no other decimal of 15 digits has this float; whole sums below 2**53 are exact; the one
-    division at the end rounds correctly.
-    """
-    columns = values.T.copy()
-    largest = columns.max(axis=1, keepdims=True)
-    scales = np.array([[_scale(value)] for (value,) in largest.tolist()])
-    units = np.rint(columns * scales)
-    recovered = (units / scales == columns) & (largest * scales < _RECOVERABLE_BELOW)
-    totals = np.add.reduceat(units, starts, axis=1)
-    proven = recovered.all(axis=1) & (totals.max(axis=1) < _EXACT_BELOW)
-    return (totals / scales).T, proven
-
-
-def _scale(largest: float) -> float:
-    """The largest power of ten that keeps `largest` within 15 digits before the point."""
-    scale = 1.0
-    for _ in range(_MAX_DECIMALS):
-        if largest * scale * 10.0 >= _RECOVERABLE_BELOW:
-            break
-        scale *= 10.0
-    return scale
-
-
-def _sums_of_texts(
-    values: Floats, starts: npt.NDArray[np.intp], texts: Sequence[str] | None
-) -> list[float]:
-    if texts is None:
-        texts = [f"{Decimal(repr(value)):f}" for value in values.tolist()]
-    units, scale = whole_units(texts)
-    if float(np.add.reduceat(values, starts).max()) * scale < _FITS_INT64:
-        whole = np.asarray(units, np.int64)
-        totals = np.add.reduceat(whole, starts).tolist()
-    else:
-        totals = [sum(units[begin:end]) for begin, end in pairwise([*starts.tolist(), len(units)])]
-    # Python divides two integers of any size with correct rounding.
-    return [total / scale for total in totals]

@@ -1,6 +1,7 @@
 """Timeframes: their lengths, UTC grids, windows, and which are aggregated from others."""
 
 from enum import StrEnum
+from functools import cached_property
 from typing import Final, Self
 
 MINUTE_MS: Final = 60_000
@@ -41,7 +42,7 @@ class Timeframe(StrEnum):
         """The timeframe to fetch for this one: 4h for 8h, itself for the others."""
         return Timeframe(self._aggregated_from or self)
 
-    @property
+    @cached_property
     def produces(self) -> tuple["Timeframe", ...]:
         """The timeframes that one collection of this one publishes, itself first."""
         return (self, *(timeframe for timeframe in Timeframe if timeframe._aggregated_from == self))

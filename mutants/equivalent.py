@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 EQUIVALENT: Final[Mapping[str, str]] = {
-    "documents/reading.py _decode_rows: b\"null\" => b'nullX' in flat = bytes(rows)"
+    "documents/reading.py decode_rows: b\"null\" => b'nullX' in flat = bytes(rows)"
     '.translate(None, b"[]").replace(b"null", _NO_NUMBER)': (
         "numpy reads None as NaN too, only slower"
     ),
@@ -12,12 +12,11 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     ' "aggregated"]': "only the type checker reads it",
     'documents/building.py module: "aggregated" => \'aggregatedX\' in Source = Literal["collected",'
     ' "aggregated"]': "only the type checker reads it",
-    'documents/building.py module: "_T" => \'_TX\' in _T = TypeVar("_T")': "a name for people",
     "documents/deflated.py inflate: isal_zlib.decompress(stream, bufsize=text_bytes) =>"
     " isal_zlib.decompress(stream) in text: bytes = isal_zlib.decompress(stream,"
     " bufsize=text_bytes)": "the same text, from a buffer that grows",
-    "documents/stored_text.py _slices: len(buffer) >= size => (len(buffer) > size) in while"
-    " len(buffer) >= size:": "a slice of that size is then given a step later",
+    "documents/chunks.py _bounds: (count - 1) * interval_ms => ((count - 1) // interval_ms) in if"
+    " int(times[-1]) - first_ms == (count - 1) * interval_ms:": "the same bounds, only slower",
     'venues/entries.py module: "T" => \'TX\' in T = TypeVar("T")': "a name for people",
     'venues/entries.py module: "Row" => \'RowX\' in Row = TypeVar("Row", bound=tuple[Any, ...])': (
         "a name for people"

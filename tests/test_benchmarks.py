@@ -86,6 +86,11 @@ EXPECTED = {
         "memory of the API",
         "longest block",
     ],
+    "publishing": [
+        "CPU of publishing a document in which one row of each market is new",
+        "CPU of the first ?symbol=",
+        "memory of the first ?limit=2",
+    ],
     "collecting": [
         "parse + merge + 8h + encode + compress",
         "cold 4h collection",

@@ -4,9 +4,12 @@ The literals were read from what that release wrote.
 """
 
 import asyncio
+import base64
+import hashlib
 import json
 import os
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from stores.hot.leases import LeaseHolder, current_holder, try_acquire
 from stores.hot.redis_client import NativeStore
 from tests.fixtures.api import StartApi
 from tests.fixtures.cache import known
+from tests.fixtures.chunked import chunked_document
 from tests.fixtures.earlier_release import VERSION, WORKER, Redis, lease_of
 from tests.fixtures.signals import until
 from timing.clock import SystemClock
@@ -146,6 +150,33 @@ async def test_what_is_published_is_seen_by_both(
         assert meta is not None and meta.version == VERSION + 2
     finally:
         await watcher.aclose()
+
+
+async def test_a_document_made_of_chunks_is_read_and_replaced_by_both(
+    earlier_store: NativeStore, earlier_hot: Redis
+) -> None:
+    cache, made = CacheManager(earlier_store), chunked_document(VERSION + 1)
+    theirs = await _text(earlier_hot, "cache:4h")
+    theirs_meta = await _text(earlier_hot, "cache:4h:meta")
+    await earlier_hot.delete("lock:worker")
+    async with await lease_of(earlier_store) as lease:
+        await cache.save_to_cache(
+            "4h", made, version=VERSION + 1, as_of_ms=VERSION, updated_at_ms=7, lease=lease
+        )
+    # As that release reads it.
+    ours = json.loads(await _text(earlier_hot, "cache:4h:meta"))
+    stream = base64.b64decode(await _text(earlier_hot, "cache:4h"), validate=True)
+    assert hashlib.blake2b(stream, digest_size=8).hexdigest() == ours["stored_hash"]
+    assert zlib.decompress(stream) == made.inflate()
+    assert ours["json_bytes"] == len(made.inflate())
+    # As that release publishes, which leaves our index of chunks where it is.
+    newer = theirs_meta.replace(f'"version":{VERSION}', f'"version":{VERSION + 2}')
+    await earlier_hot.mset({"cache:4h": theirs, "cache:4h:meta": newer})
+    assert await earlier_hot.exists("cache:4h:chunks")
+    stored = await cache.read("4h")
+    assert stored is not None
+    assert (stored.meta.version, stored.chunks()) == (VERSION + 2, None)
+    assert stored.inflate() == zlib.decompress(base64.b64decode(theirs))
 
 
 async def test_workers_of_both_are_woken(

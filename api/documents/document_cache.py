@@ -1,16 +1,17 @@
 """In-memory documents of an API process, checked by version, in every filter and coding.
 
 It reads a document from the hot store once per version. It inflates, filters and compresses in
-threads, once per version, query and coding.
+threads, once per version, query and coding. A slice inflates only the chunks that it needs, until
+slices of a version have inflated as much as its whole text, which then serves all that follow.
 """
 
 import asyncio
 import struct
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, TypeVar, cast
 
 import structlog
 from isal import isal_zlib
@@ -24,6 +25,7 @@ from api.documents.query import DocumentQuery
 from api.documents.shared_call import SharedCall, retrieve_exception
 from api.documents.unknown_symbols import similar_symbols
 from cache_manager import CacheManager, DocumentMeta, StoredDocument
+from documents.chunked_text import ChunkedText, ChunksDamaged
 from documents.text import DocumentError, DocumentText, FilteredSize
 from logging_setup import OutageLog
 from stores.hot.store import StoreUnavailable
@@ -36,6 +38,7 @@ _GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # no name, no
 _PIECE: Final = 2**20
 _UNLIMITED: Final = 2**63
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 # The stubs of isal declare the class as an instance.
@@ -190,8 +193,11 @@ class DocumentCache:
     async def _slice_size(self, document: CachedDocument, query: DocumentQuery) -> FilteredSize:
         async def make() -> tuple[FilteredSize, int]:
             async with self._derived.turns:
-                text = await self._text(document)
-                return await self._derived.run(text.filtered_size, query.filter), 0
+                size = await self._from_chunks(document, ChunkedText.filtered_size, query.filter)
+                if size is None:
+                    text = await self._text(document)
+                    size = await self._derived.run(text.filtered_size, query.filter)
+                return size, 0
 
         return await self._derived.get(_key(document, query, "size"), make)
 
@@ -202,7 +208,8 @@ class DocumentCache:
 
         async def make() -> tuple[tuple[str, ...], int]:
             async with self._derived.turns:
-                known = listed.union(span.symbol for span in (await self._text(document)).markets)
+                source = await self._chunks(document) or await self._text(document)
+                known = listed.union(market.symbol for market in source.markets)
                 near = await self._derived.run(similar_symbols, query.filter.symbols or (), known)
             return near, 100 * (1 + len(near))
 
@@ -252,8 +259,37 @@ class DocumentCache:
             # From now on only those who read it keep it in memory.
             self._in_flight.weigh(_stored_key(replaced), replaced.deflated.length)
 
+    async def _chunks(self, document: CachedDocument) -> ChunkedText | None:
+        """The document by its chunks; None if it has none, or if its whole text is the better way:
+        it is in memory, or slices have inflated as much as it has."""
+        if document.stored.stored_chunks is None or self._derived.cached(_text_key(document)):
+            return None
+
+        async def make() -> tuple[ChunkedText | Literal[False], int]:
+            chunked = await self._derived.run(_chunked, document)
+            return chunked, chunked.index.memory_bytes if chunked else 0
+
+        key = (document.meta.name, document.etag_base, b"", "chunks")
+        chunked = await self._derived.get(key, make)
+        if not chunked or chunked.inflated_bytes > document.meta.json_bytes:
+            return None
+        return chunked
+
+    async def _from_chunks(
+        self, document: CachedDocument, work: Callable[..., T], *arguments: object
+    ) -> T | None:
+        """What `work` makes of the document's chunks; None if the text is to be used instead."""
+        chunked = await self._chunks(document)
+        if chunked is None:
+            return None
+        try:
+            return await self._derived.run(work, chunked, *arguments)
+        except ChunksDamaged as error:
+            log.warning("chunks_unreadable", document=document.meta.name, reason=str(error))
+            return None
+
     async def _text(self, document: CachedDocument) -> DocumentText:
-        key = (document.meta.name, document.etag_base, b"", "text")
+        key = _text_key(document)
 
         async def make() -> tuple[DocumentText, int]:
             text = await self._derived.run(_inflate, document)
@@ -265,13 +301,18 @@ class DocumentCache:
         self, document: CachedDocument, query: DocumentQuery, coding: Coding
     ) -> tuple[DocumentBody, int]:
         async with self._derived.turns:
-            text = await self._text(document)
-            parts, absent = await self._derived.run(_filter, text, query, coding)
-        copied = sum(len(part) for part in parts if isinstance(part, bytes))
-        has_views = any(isinstance(part, memoryview) for part in parts)
-        buffers = _buffers(document, query, coding, FilteredSize(copied, has_views))
+            found = await self._from_chunks(document, _filter, query, coding)
+            if found is not None:
+                parts, absent = found
+                size = FilteredSize(_memory(parts), False)
+            else:
+                text = await self._text(document)
+                parts, absent = await self._derived.run(_filter, text, query, coding)
+                copied = sum(len(part) for part in parts if isinstance(part, bytes))
+                size = FilteredSize(copied, any(isinstance(part, memoryview) for part in parts))
+        buffers = _buffers(document, query, coding, size)
         body = DocumentBody(parts, sum(map(len, parts)), absent, buffers)
-        return body, body.length
+        return body, max(body.length, size.copied)
 
     async def _gzip(self, document: CachedDocument) -> tuple[DocumentBody, int]:
         async with self._derived.turns:
@@ -298,12 +339,27 @@ def _buffers(
     return own | {text: document.meta.json_bytes} if size.has_views else own
 
 
+def _text_key(document: CachedDocument) -> tuple[Hashable, ...]:
+    return (document.meta.name, document.etag_base, b"", "text")
+
+
 def _inflate(document: CachedDocument) -> DocumentText:
     return DocumentText(document.stored.inflate())
 
 
+def _chunked(document: CachedDocument) -> ChunkedText | Literal[False]:
+    index = document.stored.chunks()
+    return index is not None and ChunkedText(document.stored.deflated, index)
+
+
+def _memory(parts: Sequence[bytes | memoryview]) -> int:
+    """The memory that parts take, with all that views of them keep in memory."""
+    whole = (memoryview(part.obj if isinstance(part, memoryview) else part) for part in parts)
+    return sum({id(each.obj): each.nbytes for each in whole}.values())
+
+
 def _filter(
-    text: DocumentText, query: DocumentQuery, coding: Coding
+    text: DocumentText | ChunkedText, query: DocumentQuery, coding: Coding
 ) -> tuple[list[bytes | memoryview], frozenset[str]]:
     """The parts of a slice, and the requested symbols that the document lacks."""
     parts = text.filtered(query.filter)
@@ -315,9 +371,9 @@ def _filter(
     return parts, _absent(text, query.filter.symbols)
 
 
-def _absent(text: DocumentText, symbols: frozenset[str] | None) -> frozenset[str]:
+def _absent(text: DocumentText | ChunkedText, symbols: frozenset[str] | None) -> frozenset[str]:
     """The symbols that are neither among the document's markets nor in its `missing`."""
-    absent = (symbols or frozenset()).difference(span.symbol.upper() for span in text.markets)
+    absent = (symbols or frozenset()).difference(market.symbol.upper() for market in text.markets)
     if absent:
         named = (entry["symbol"] for entry in text.missing())
         absent = absent.difference(str(symbol).upper() for symbol in named if symbol is not None)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from documents.building import DocumentBuilder, _row_starts_without_gap, encode_funding
-from market.markets import Exchange, FundingSeries, Market, MarketSeries, Missing, Row
+from documents.building import DocumentBuilder, encode_funding
+from market.markets import Exchange, FundingSeries, MarketSeries, Missing, Row
 from market.rows import Rows
 from market.timeframes import Timeframe
 from tests.documents.samples import (
@@ -265,17 +265,6 @@ def test_times_of_columns(count: int, hole: bool) -> None:
     builder.add(MarketSeries(BTC, Rows.of([row(time_ms) for time_ms in times]), AS_OF_MS), {})
     (market,) = json.loads(finished(builder))["markets"]
     assert [line[0] for line in market["rows"]] == times
-
-
-def test_markets_of_similar_ages_share_the_text_of_their_times() -> None:
-    _row_starts_without_gap.cache_clear()
-    builder = DocumentBuilder(Timeframe.H4, "collected")
-    for number, count in enumerate([499, 512, 1, 513, 1024, 600]):
-        rows = Rows.of([row((5000 - n) * H4_MS) for n in range(count)][::-1])
-        market = Market(Exchange.BYBIT, f"A{number}", "A", "USDT")
-        builder.add(MarketSeries(market, rows, AS_OF_MS), {})
-    counted = _row_starts_without_gap.cache_info()
-    assert (counted.misses, counted.hits, counted.maxsize) == (2, 4, 8)
 
 
 # --- funding -------------------------------------------------------------------------------------

@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from isal import isal_zlib
 
-from documents.deflated import deflate, deflate_whole, inflate, join_parts
+from documents.deflated import (
+    deflate,
+    deflate_each,
+    deflate_whole,
+    inflate,
+    inflate_at_most,
+    inflate_parts,
+    join_parts,
+)
 
 # Repetitive text too, whose parts would refer to each other if they could.
 texts = st.binary(max_size=300) | st.sampled_from([b"", b",", b'"rows":[[1,2.5],' * 4000])
@@ -66,3 +74,28 @@ def test_the_checksum_of_texts_whose_sums_exceed_its_base() -> None:
     assert stream.pieces[0] == b"\x78\x01"
     checksum = zlib.adler32(b"".join(texts)).to_bytes(4, "big")
     assert stream.pieces[-1] == b"\x03\x00" + checksum
+
+
+def test_no_more_is_inflated_than_allowed() -> None:
+    text = bytes(range(256)) * 1000
+    stream = b"".join(deflate_whole(text).pieces)
+    assert inflate_at_most(stream, len(text) + 1) == text
+    with pytest.raises(ValueError, match="the stream does not end within 255999 bytes of text"):
+        inflate_at_most(stream, len(text) - 1)
+    with pytest.raises(ValueError, match="the stream does not end within 256001 bytes of text"):
+        inflate_at_most(stream[:-1], len(text) + 1)
+    with pytest.raises(ValueError, match="rror") as damaged:
+        inflate_at_most(b"x" * 10, 100)
+    assert damaged.value.__suppress_context__
+
+
+def test_adjacent_parts_are_inflated_alone() -> None:
+    texts = [b"one, ", b"two, " * 99, b"", b"three"]
+    made = deflate_each(texts)
+    assert [inflate_parts(part.deflated, part.size) for part in made] == texts
+    joined = b"".join(part.deflated for part in made[1:])
+    assert inflate_parts(memoryview(joined), 500) == b"two, " * 99 + b"three"
+    with pytest.raises(ValueError, match="500 bytes instead of 501"):
+        inflate_parts(joined, 501)
+    with pytest.raises(ValueError, match="rror"):
+        inflate_parts(joined[3:], 500)

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from documents import deflated
+from documents.deflated import DeflatedPart
 from jobs import document_draft
-from market.timeframes import DAY_MS, Timeframe
+from market.timeframes import DAY_MS, HOUR_MS, Timeframe
 from tests.fixtures.jobs import JobRunner, OpenRunner, by_key
 from tests.fixtures.postgres import OwnPostgres
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
@@ -109,3 +111,30 @@ async def test_the_numbers_are_there_while_the_database_is_away(
         await runner.complete("collect:4h")
         assert lone == metas(await runner.document("4h"))
         assert any(meta["hurst"] is not None for meta in lone.values())
+
+
+async def test_a_later_run_uses_the_chunks_of_the_one_before(
+    open_runner: OpenRunner, exchanges: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def note(texts: list[bytes]) -> list[DeflatedPart]:
+        sizes.append(len(texts))
+        return deflated.deflate_each(texts)
+
+    monkeypatch.setattr("documents.chunks.deflate_each", note)
+    async with open_runner(exchanges, history_candles=300) as runner:
+        await runner.complete("collect:1h")
+        kept = runner.context.kept
+        before, first, size = await runner.document("1h"), sum(sizes), kept.bytes
+        assert first > 4 * EACH
+        assert 0 < size < 10_000_000
+        sizes.clear()
+        exchanges.post("/sim/clock", {"advance_ms": HOUR_MS})
+        await runner.complete("collect:1h")
+        after = await runner.document("1h")
+    assert after["last_closed_open_time"] - before["last_closed_open_time"] == HOUR_MS
+    assert max(sizes) <= 3
+    assert sum(sizes) <= 2.5 * 2 * EACH < first
+    changed = [market["rows"][-1] for market in after["markets"]]
+    assert changed != [market["rows"][-1] for market in before["markets"]]

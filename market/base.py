@@ -1,0 +1,212 @@
+"""The base of one market: its 5m candles and snapshots of 26 hours, and when each was read.
+
+Every 5m instant from the first to the one that holds `as_of` has a slot, with a candle or without.
+What a slot shows was read at `read_ms`; a candle was seen closed if that is not before its close.
+This alone proves a base: there is no mark beside the slots that could be set without them. A hole
+of the exchange is no proof: a longer candle over it is asked for natively.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from market.candles import Candle, Candles
+from market.columns import CANDLE, SUMMED, column_index
+from market.decimal_sums import RunningSums, lost_digits
+from market.rows import Floats, Rows, TimedValues, Times
+from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
+
+STEP_MS: Final = Timeframe.M5.interval_ms
+REACH_MS: Final = 26 * HOUR_MS
+# How long a closed candle may still change: one read earlier is provisional, and is read again.
+FINAL_AFTER_MS: Final = MINUTE_MS
+# A base of this age is not read again as long as no candle has closed.
+FRESH_MS: Final = MINUTE_MS
+# A snapshot unpublished for longer does not come any more.
+LATE_INTEREST_MS: Final = HOUR_MS
+# The first slot moves in such steps, so that stored parts of 64 rows stay as they are.
+_BLOCK_MS: Final = 64 * STEP_MS
+_OPEN: Final = column_index("open")
+_INTEREST: Final = column_index("open_interest")
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """The slots of one market from `first_ms` on, without a gap; the last one holds `as_of_ms`.
+
+    `values`: a line of Rows for each slot, NaN where there is no candle or no snapshot, and no
+    funding rate. `read_ms`: the `as_of` of the pass that found the slot as it is, the first that
+    did so after it was final; 0: never read. `lost`: the digits of its volume or turnover are more
+    than its float tells. `interest_ms`: the `as_of` of the last pass that got its open interest.
+    """
+
+    first_ms: int
+    values: Floats
+    read_ms: Times
+    lost: Flags
+    as_of_ms: int
+    interest_ms: int = 0
+
+    @cached_property
+    def times(self) -> Times:
+        return self.first_ms + STEP_MS * np.arange(len(self.values))
+
+    @property
+    def newest_ms(self) -> int:
+        return self.first_ms + STEP_MS * (len(self.values) - 1)
+
+    @cached_property
+    def there(self) -> Flags:
+        """Which slots have a candle."""
+        return ~np.isnan(self.values[:, _OPEN])
+
+    @cached_property
+    def known(self) -> Flags:
+        """The slots of which nothing is unknown: read after their close, the last one after its
+        beginning."""
+        known = self.read_ms >= self.times + STEP_MS
+        known[-1] = self.read_ms[-1] >= self.newest_ms
+        return known
+
+    @cached_property
+    def settled(self) -> Flags:
+        """The slots that were final when they were read."""
+        return self.read_ms >= self.times + STEP_MS + FINAL_AFTER_MS
+
+    @cached_property
+    def usable(self) -> Flags:
+        """The slots of which longer candles are made: known, with a candle whose digits are all
+        there. The last one may have none yet."""
+        usable = self.known & self.there & ~self.lost
+        usable[-1] = self.known[-1] and not self.lost[-1]
+        return usable
+
+    @cached_property
+    def sums(self) -> RunningSums:
+        """The sums of volumes and turnovers of any slots that have candles."""
+        return RunningSums(self.values[:, SUMMED])
+
+    @property
+    def rows(self) -> Rows:
+        """The candles, with their open interest."""
+        there = np.flatnonzero(self.there)
+        return Rows(self.times[there], self.values[there])
+
+    def proven_until_ms(self, first_ms: int) -> int:
+        """The instant up to which every candle from `first_ms` on (on the grid) was seen closed."""
+        begin = (first_ms - self.first_ms) // STEP_MS
+        if not 0 <= begin < len(self.values):
+            return first_ms
+        seen = (self.known & self.there)[begin:]
+        seen[-1] = False  # it is forming
+        return first_ms + STEP_MS * int(np.argmin(seen))
+
+    def unsettled_ms(self) -> int:
+        """The open time of the first candle that the next pass has to read again, or to read."""
+        return self.first_ms + STEP_MS * int(np.argmin(self.settled))
+
+    def lacks_interest_ms(self) -> int | None:
+        """The first instant whose snapshot may still come, or failed to be asked for; None: all
+        are there."""
+        late_ms = self.interest_ms - LATE_INTEREST_MS
+        lacking = np.isnan(self.values[:, _INTEREST]) & (self.times > late_ms)
+        return self.first_ms + STEP_MS * int(np.argmax(lacking)) if lacking.any() else None
+
+    def first_read_after(self, moment_ms: int) -> int | None:
+        """The open time of the first slot that is not as it was at `moment_ms`, as far as known."""
+        later = self.read_ms > moment_ms
+        return self.first_ms + STEP_MS * int(np.argmax(later)) if later.any() else None
+
+    def reaches(self, as_of_ms: int) -> bool:
+        """Whether a pass at `as_of_ms` goes on with this base: it is not of a time to come, and
+        ends within the reach."""
+        return self.as_of_ms <= as_of_ms and self.newest_ms >= reach(as_of_ms)
+
+    def is_fresh(self, as_of_ms: int) -> bool:
+        """Whether nothing has to be asked for at `as_of_ms`: no 5m candle has closed since the
+        last pass, which is not long ago."""
+        age_ms = as_of_ms - self.as_of_ms
+        return 0 <= age_ms < FRESH_MS and as_of_ms < self.newest_ms + STEP_MS
+
+    def until(self, as_of_ms: int) -> "Base":
+        """This base up to the slot that holds `as_of_ms`.
+
+        Unless it is fresh, slots that were not final when they were read count as never read, as
+        do those that have come since.
+        """
+        if self.is_fresh(as_of_ms):
+            return self
+        missing = max(0, (Timeframe.M5.floor(as_of_ms) - self.newest_ms) // STEP_MS)
+        return replace(
+            self,
+            values=np.vstack((self.values, _no_values(missing))),
+            read_ms=np.append(self.read_ms * self.settled, np.zeros(missing, np.int64)),
+            lost=np.append(self.lost, np.zeros(missing, np.bool_)),
+        )
+
+    def with_interest(self, snapshots: Sequence[tuple[int, float]], as_of_ms: int) -> "Base":
+        """This base with the snapshots that a pass got at `as_of_ms`; known ones stay."""
+        found = TimedValues.of(snapshots).between(self.first_ms, self.newest_ms)
+        lines, off_grid = np.divmod(found.times - self.first_ms, STEP_MS)
+        values = self.values.copy()
+        values[lines[off_grid == 0], _INTEREST] = found.numbers[off_grid == 0]
+        return replace(self, values=values, interest_ms=as_of_ms)
+
+
+def reach(as_of_ms: int) -> int:
+    """The open time of the first slot of a base at `as_of_ms`; it moves in steps of a block."""
+    return (as_of_ms - REACH_MS) // _BLOCK_MS * _BLOCK_MS
+
+
+def extended(base: Base | None, candles: Sequence[Candle], *, asked_ms: int, as_of_ms: int) -> Base:
+    """The base with what a pass read: all candles from `asked_ms` to the one that holds `as_of_ms`.
+
+    Slots from `asked_ms` on become what the answer shows. A base of a time that has not come yet
+    was read by a wrong clock and counts as absent, as does one that ended before the reach; a new
+    one begins with its first candle.
+    """
+    fetched = Candles.of(candles).between(asked_ms, as_of_ms)
+    newest_ms, earliest_ms = Timeframe.M5.floor(as_of_ms), reach(as_of_ms)
+    if base is not None and not base.reaches(as_of_ms):
+        base = None
+    begins = [int(fetched.times[0])] if len(fetched) else []
+    if base is not None:
+        begins.append(base.first_ms)
+    first_ms = max(earliest_ms, min(begins, default=newest_ms))
+    count = (newest_ms - first_ms) // STEP_MS + 1
+    values, read_ms = _no_values(count), np.zeros(count, np.int64)
+    lost = np.zeros(count, np.bool_)
+    if base is not None:
+        skipped = max(0, (first_ms - base.first_ms) // STEP_MS)
+        begin = max(0, (base.first_ms - first_ms) // STEP_MS)
+        kept = slice(begin, begin + len(base.values) - skipped)
+        values[kept], read_ms[kept] = base.values[skipped:], base.read_ms[skipped:]
+        lost[kept] = base.lost[skipped:]
+    begin = min(count, max(0, -(-(asked_ms - first_ms) // STEP_MS)))
+    asked_ms = first_ms + STEP_MS * begin
+    fetched = fetched.between(asked_ms, as_of_ms)
+    lines = (fetched.times - asked_ms) // STEP_MS
+    shown = np.full((count - begin, fetched.values.shape[1]), np.nan)
+    shown[lines] = fetched.values
+    shown_lost = np.zeros(count - begin, np.bool_)
+    shown_lost[lines] = lost_digits(fetched)
+    before = values[begin:, CANDLE]
+    same = (shown == before).all(axis=1) | (np.isnan(shown[:, 0]) & np.isnan(before[:, 0]))
+    same &= shown_lost == lost[begin:]
+    closes = asked_ms + STEP_MS * np.arange(1, count - begin + 1)
+    settled = same & (read_ms[begin:] >= closes + FINAL_AFTER_MS)
+    values[begin:, CANDLE], lost[begin:] = shown, shown_lost
+    read_ms[begin:] = np.where(settled, read_ms[begin:], as_of_ms)
+    return Base(
+        first_ms, values, read_ms, lost, as_of_ms, base.interest_ms if base is not None else 0
+    )
+
+
+def _no_values(count: int) -> Floats:
+    return np.full((count, len(Rows.names)), np.nan)

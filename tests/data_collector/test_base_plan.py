@@ -1,0 +1,323 @@
+"""Documents from the base of a market against a cold native collection at the same instant."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+from random import Random
+from typing import NamedTuple
+
+import numpy as np
+from hypothesis import Phase, given, note, settings
+from hypothesis import strategies as st
+
+from data_collector.base_merge import merge_from_base
+from data_collector.base_plan import BasePlan, plan_from_base
+from data_collector.base_tasks import base_tasks
+from documents.base import BaseBuilder, decode_bases
+from market.base import REACH_MS, Base, extended
+from market.markets import Exchange, FundingSeries, Market, MarketSeries
+from market.timeframes import COLLECTED, DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
+from tests.fixtures.naive_market import (
+    STEP_MS,
+    Habits,
+    Line,
+    NaiveMarket,
+    invented,
+    invented_candle,
+)
+
+MIDNIGHT = 1_767_225_600_000  # 2026-01-01T00:00:00Z
+INTEREST = 7
+OVERLAP = 10  # known candles that each pass reads again
+EXAMPLES = int(os.environ.get("HISTORIES", "60"))
+
+
+class Step(NamedTuple):
+    """One pass: when it comes, and what of it fails or happens before it."""
+
+    gap_ms: int
+    at_close: bool
+    candles: str  # "read", "failed" or "lost": the base itself is gone
+    interest: bool
+    native: bool
+    corrected: bool
+    restarted: bool
+    due: tuple[Timeframe, ...]
+    history: int
+
+
+@dataclass
+class Follower:
+    """Follows one market pass by pass, as a worker does, and knows what it may ask natively."""
+
+    exchange: NaiveMarket
+    market: Market
+    base: Base | None = None
+    series: dict[Timeframe, MarketSeries] = field(default_factory=dict)
+    complete_from: dict[Timeframe, int] = field(default_factory=dict)
+
+    def read(self, now_ms: int, *, interest: bool) -> None:
+        tasks = base_tasks(self.market, self.base, as_of_ms=now_ms)
+        span = tasks.klines.start_ms, tasks.klines.end_ms
+        candles = self.exchange.answer(Timeframe.M5, *span, now_ms)
+        self.base = extended(self.base, candles, asked_ms=span[0], as_of_ms=now_ms)
+        if interest and (task := tasks.open_interest) is not None:
+            found = self.exchange.interest(task.start_ms, task.end_ms, now_ms)
+            self.base = self.base.with_interest(found, now_ms)
+
+    def restart(self) -> None:
+        """Keeps what the hot store holds."""
+        if self.base is not None:
+            at_ms = self.base.as_of_ms
+            builder = BaseBuilder(self.market.exchange)
+            builder.add(self.market, self.base)
+            document = builder.finish_deflated(version=1, as_of_ms=at_ms, updated_at_ms=at_ms)
+            stored = document.inflate()
+            self.base = decode_bases(stored, self.market.exchange)[self.market.key]
+
+    def plan(self, timeframe: Timeframe, now_ms: int, history: int) -> BasePlan:
+        start_ms = timeframe.window_start(now_ms, history)
+        earlier = {
+            target: self.series[target] for target in timeframe.produces if target in self.series
+        }
+        if self.complete_from.get(timeframe, now_ms) > start_ms:
+            earlier = {}
+        plan = plan_from_base(
+            self.market, timeframe, self.base, earlier, as_of_ms=now_ms, history_candles=history
+        )
+        self.check_asked(plan)
+        return plan
+
+    def check_asked(self, plan: BasePlan) -> None:
+        """A candle is asked for only if the base had no chance to know it."""
+        for part in plan.parts:
+            for open_ms in part.made.unproven.tolist():
+                end_ms = min(open_ms + part.timeframe.interval_ms, plan.as_of_ms + 1)
+                slots = range(open_ms, end_ms, STEP_MS)
+                trouble = any(self.is_trouble(slot, plan.as_of_ms) for slot in slots)
+                assert trouble, (part.timeframe, open_ms)
+
+    def is_trouble(self, slot_ms: int, now_ms: int) -> bool:
+        base = self.base
+        if base is None or slot_ms < max(base.first_ms, self.market.since_ms):
+            return True
+        close_ms = slot_ms + STEP_MS
+        forms = close_ms > now_ms
+        same_slot = now_ms // STEP_MS == base.as_of_ms // STEP_MS
+        fresh = same_slot and now_ms - base.as_of_ms < MINUTE_MS
+        if not fresh and base.as_of_ms < close_ms + MINUTE_MS:  # it was provisional
+            return True
+        shown = self.exchange.shown(slot_ms, base.as_of_ms)
+        return max(shown[4:]) >= 10**15 if shown is not None else not forms
+
+    def collect(
+        self, timeframe: Timeframe, now_ms: int, history: int, *, native: bool, interest: bool
+    ) -> BasePlan | None:
+        """Makes the documents; None if a request failed and nothing was known."""
+        plan = self.plan(timeframe, now_ms, history)
+        answers = [
+            self.exchange.answer(timeframe, task.start_ms, task.end_ms, now_ms) if native else None
+            for task in plan.klines
+        ]
+        snapshots = []
+        if plan.interest is not None and interest:
+            span = plan.interest.start_ms, plan.interest.end_ms
+            snapshots = self.exchange.interest(*span, now_ms)
+        settled = [row for row in self.exchange.settled if row[0] <= now_ms]
+        funding = FundingSeries(self.market, settled, 8, now_ms)
+        finished = merge_from_base(
+            plan, answers, snapshots, funding, lacks_open_interest=not interest
+        )
+        if finished is None:
+            assert plan.klines
+            assert not native
+            return None
+        assert not finished.funding_outdated
+        begins_ms = 0 if plan.checked_ms is None else self.complete_from[timeframe]
+        self.complete_from[timeframe] = max(begins_ms, timeframe.window_start(now_ms, history))
+        self.series.update(finished.series)
+        return plan
+
+
+def check_rows(
+    follower: Follower, plan: BasePlan, timeframe: Timeframe, history: int, *, interest: bool
+) -> None:
+    """The rows are those of a cold collection; failed snapshots alone may lack."""
+    series = follower.series[timeframe]
+    expected = follower.exchange.rows(timeframe, plan.as_of_ms, history)
+    rows: list[Line] = list(series.rows)
+    if not interest:
+        there = {row[0]: row for row in rows}
+        expected = [
+            (*row[:INTEREST], None, *row[INTEREST + 1 :])
+            if row[0] in there and there[row[0]][INTEREST] is None
+            else row
+            for row in expected
+        ]
+    differ = [pair for pair in zip_longest(rows, expected) if pair[0] != pair[1]]
+    assert not differ, (timeframe, len(differ), differ[:2])
+    assert series.stale_since_ms is None
+
+
+def check_failed(follower: Follower, plan: BasePlan, timeframe: Timeframe, history: int) -> None:
+    """Nothing unknown looks closed, and what is known is there."""
+    series, now_ms, step_ms = follower.series[timeframe], plan.as_of_ms, timeframe.interval_ms
+    part = next(part for part in plan.parts if part.timeframe is timeframe)
+    expected = follower.exchange.rows(timeframe, now_ms, history)
+    unproven = set(part.made.unproven.tolist())
+    known = [row[:INTEREST] for row in series.rows if row[0] not in unproven]
+    assert known == [row[:INTEREST] for row in expected if row[0] not in unproven]
+    checked_ms = series.checked_at_ms
+    assert checked_ms == plan.checked_ms
+    closed_since = [
+        open_ms + step_ms
+        for open_ms in sorted(unproven)
+        if checked_ms < open_ms + step_ms <= now_ms
+    ]
+    assert not {row[0] + step_ms for row in series.rows} & set(closed_since)
+    assert series.stale_since_ms is not None
+    assert series.stale_since_ms <= min([*closed_since, now_ms])
+
+
+timeframes = st.sets(st.sampled_from(COLLECTED), min_size=1).map(
+    lambda chosen: tuple(timeframe for timeframe in COLLECTED if timeframe in chosen)
+)
+mostly = st.sampled_from([True] * 7 + [False])
+gaps = st.one_of(
+    st.just(STEP_MS),
+    st.integers(1, 2 * STEP_MS),
+    st.sampled_from([3 * STEP_MS, HOUR_MS, 2 * HOUR_MS]),
+    st.integers(HOUR_MS, 9 * HOUR_MS),
+    st.sampled_from([HOUR_MS, DAY_MS, 25 * HOUR_MS, 27 * HOUR_MS, 40 * HOUR_MS]),
+)
+steps = st.builds(
+    Step,
+    gap_ms=gaps,
+    at_close=st.booleans(),
+    candles=st.sampled_from(["read"] * 8 + ["failed", "lost"]),
+    interest=mostly,
+    native=mostly,
+    corrected=st.sampled_from([False] * 3 + [True]),
+    restarted=st.booleans(),
+    due=st.just(COLLECTED) | timeframes,
+    history=st.just(0),
+)
+rare = st.sampled_from([0.0, 0.0, 0.0, 0.003, 0.03])
+habits = st.builds(
+    Habits,
+    holes=rare,
+    late=rare,
+    changed=st.sampled_from([0.0, 0.3]),
+    long=st.sampled_from([0.0, 0.0, 0.0, 0.003]),
+    interest_late=rare,
+    interest_missing=rare,
+)
+
+
+@dataclass(repr=False)
+class History:
+    """`relisted_ms`: when a new life begins, found out by the first pass after it; 0: never."""
+
+    relisted_ms: int
+    passes: list[tuple[int, Step]]
+    random: Random
+    follower: Follower
+
+    def __repr__(self) -> str:
+        """Short: everything else is printed pass by pass when one fails."""
+        return f"<{len(self.passes)} passes, relisted {self.relisted_ms}>"
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> History:
+    random = Random(draw(st.integers(0, 2**32)))  # noqa: S311 - the same every time
+    begin_ms = MIDNIGHT + STEP_MS * draw(st.integers(0, 288))
+    now_ms = begin_ms + draw(st.integers(0, 30 * HOUR_MS) | st.just(27 * HOUR_MS))
+    history = draw(st.sampled_from([1, 2, 5, 30, 100, 499]))
+    passes: list[tuple[int, Step]] = []
+    for step in draw(st.lists(steps, min_size=1, max_size=9)):
+        now_ms += step.gap_ms
+        if step.at_close and passes:
+            now_ms = max(passes[-1][0] + 1, now_ms // STEP_MS * STEP_MS)
+        if draw(st.sampled_from([False] * 9 + [True])):
+            history = draw(st.sampled_from([1, 7, 60, 200]))
+        passes.append((now_ms, step._replace(history=history)))
+    end_ms = now_ms
+    if draw(st.sampled_from([False] * 9 + [True])):  # delisted
+        end_ms = draw(st.integers(begin_ms, now_ms))
+    opens = list(range(begin_ms, end_ms + 1, STEP_MS))
+    relisted_ms = 0
+    if draw(st.sampled_from([False] * 5 + [True])) and len(opens) > 2:
+        first, last = sorted(draw(st.tuples(*[st.integers(1, len(opens) - 1)] * 2)))
+        relisted_ms = opens[last] + draw(st.integers(0, STEP_MS - 1))
+        del opens[first:last]
+    launched_ms = begin_ms + draw(st.integers(0, STEP_MS - 1))
+    exchange = invented(random, opens, draw(habits), draw(st.integers(0, 8)))
+    if launched_ms > begin_ms:
+        exchange.snapshots.pop(begin_ms, None)
+    minutes = range(launched_ms // MINUTE_MS + 1, now_ms // MINUTE_MS)
+    chosen = sorted(random.sample(minutes, min(len(minutes), draw(st.integers(0, 20)))))
+    exchange.settled = [
+        (minute * MINUTE_MS + random.randrange(50), random.randrange(-99, 99) / 1e6)
+        for minute in chosen
+    ]
+    market = Market(Exchange.BYBIT, "BTCUSDT", "BTC", "USDT", launched_ms=launched_ms)
+    return History(relisted_ms, passes, random, Follower(exchange, market))
+
+
+def corrected(history: History, last_ms: int, now_ms: int) -> None:
+    """The exchange changes or removes a closed candle that the next pass reads again."""
+    base, random = history.follower.base, history.random
+    if base is None or now_ms <= last_ms:
+        return
+    slot_ms = base.newest_ms - STEP_MS * random.randrange(OVERLAP + 1)
+    if slot_ms < now_ms - REACH_MS:
+        return
+    versions = history.follower.exchange.versions.get(slot_ms, [])
+    at_ms = random.randint(last_ms + 1, now_ms)
+    if versions and versions[-1][0] < at_ms:
+        new = None if random.random() < 0.2 else invented_candle(random, Habits())
+        versions.append((at_ms, new))
+
+
+def run(history: History) -> Iterator[BasePlan]:
+    follower, last_ms = history.follower, 0
+    for now_ms, step in history.passes:
+        if history.relisted_ms and now_ms >= history.relisted_ms:
+            follower.exchange.since_ms = history.relisted_ms
+            follower.market = replace(follower.market, since_ms=history.relisted_ms)
+        if step.candles == "lost":
+            follower.base = None
+        if step.restarted:
+            follower.restart()
+        if step.corrected:
+            corrected(history, last_ms, now_ms)
+            step = step._replace(candles="read", native=True, due=COLLECTED)
+        if step.candles != "failed":
+            follower.read(now_ms, interest=step.interest)
+        elif follower.base is not None and follower.base.is_fresh(now_ms):
+            now_ms = follower.base.as_of_ms  # what is made of it is of its time
+        interest = step.interest and step.candles != "failed" and step.native
+        note(f"{now_ms}: {step}")
+        for timeframe in step.due:
+            plan = follower.collect(
+                timeframe, now_ms, step.history, native=step.native, interest=interest
+            )
+            if plan is None:
+                continue
+            yield plan
+            for target in timeframe.produces:
+                if plan.klines and not step.native:
+                    check_failed(follower, plan, target, step.history)
+                else:
+                    check_rows(follower, plan, target, step.history, interest=interest)
+        last_ms = now_ms
+
+
+# A history is not made shorter: each attempt is as long as the history, for minutes in all.
+@settings(max_examples=EXAMPLES, deadline=None, phases=set(Phase) - {Phase.shrink})
+@given(histories())
+def test_equals_a_cold_collection(history: History) -> None:
+    for plan in run(history):
+        assert all(np.isfinite(task.start_ms) for task in plan.klines)

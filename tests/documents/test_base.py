@@ -1,0 +1,159 @@
+"""The stored base of an exchange: read back as it was, and a damaged one counts as absent."""
+
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from documents.base import BaseBuilder, base_name, decode_bases
+from documents.chunks import KeptMarket
+from documents.text import DocumentError
+from market.base import Base, extended
+from market.markets import Exchange, Market
+from tests.fixtures.base_rows import MIDNIGHT, STEP_MS, base_of, five
+
+BTC = Market(Exchange.BYBIT, "BTCUSDT", "BTC", "USDT")
+ETH = Market(Exchange.BYBIT, "ETHUSDT", "ETH", "USDT")
+AS_OF = MIDNIGHT + 8 * STEP_MS + 5
+
+
+def some() -> Base:
+    """Holes with and without open interest, a gap that no pass read, and lost digits."""
+    base = base_of([0, 2, 3], 3 * STEP_MS + 5)
+    answer = [five(7, turnover="12345678901234567.5"), five(8)]
+    base = extended(base, answer, asked_ms=MIDNIGHT + 6 * STEP_MS, as_of_ms=AS_OF)
+    return base.with_interest([(MIDNIGHT + 6 * STEP_MS, 7.5)], AS_OF - 1)
+
+
+def stored(*bases: tuple[Market, Base], kept: dict[str, KeptMarket] | None = None) -> bytes:
+    builder = BaseBuilder(Exchange.BYBIT, kept)
+    for market, base in bases:
+        builder.add(market, base)
+    found = builder.finish_deflated(version=AS_OF, as_of_ms=AS_OF, updated_at_ms=AS_OF + 9)
+    return found.inflate()
+
+
+def same(one: Base, other: Base) -> bool:
+    arrays = ((one.values, other.values), (one.read_ms, other.read_ms), (one.lost, other.lost))
+    return (
+        (one.first_ms, one.as_of_ms, one.interest_ms)
+        == (other.first_ms, other.as_of_ms, other.interest_ms)
+        and all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in arrays)
+        and all(a.dtype == b.dtype for a, b in arrays)
+    )
+
+
+def test_it_is_read_back_as_it_was() -> None:
+    base, other = some(), base_of(range(5, 9), 8 * STEP_MS)
+    found = decode_bases(stored((ETH, other), (BTC, base)), Exchange.BYBIT)
+    assert list(found) == [BTC.key, ETH.key]
+    assert same(found[BTC.key], base)
+    assert same(found[ETH.key], other)
+    empty = extended(None, [], asked_ms=AS_OF, as_of_ms=AS_OF)
+    assert same(decode_bases(stored((BTC, empty)), Exchange.BYBIT)[BTC.key], empty)
+    assert decode_bases(stored(), Exchange.BYBIT) == {}
+
+
+def test_its_form() -> None:
+    document = orjson.loads(stored((BTC, some())))
+    market = document.pop("markets")[0]
+    assert base_name(Exchange.BYBIT) == "base:bybit"
+    columns = ["open_time", "open", "high", "low", "close", "volume", "turnover"]
+    assert document == {
+        "timeframe": "base:bybit",
+        "interval_ms": 300_000,
+        "version": AS_OF,
+        "as_of": AS_OF,
+        "updated_at": AS_OF + 9,
+        "last_closed_open_time": MIDNIGHT + 7 * STEP_MS,
+        "source": "collected",
+        "columns": [*columns, "open_interest", "read_at"],
+        "missing": [],
+    }
+    assert list(market)[:4] == ["exchange", "symbol", "base", "quote"]
+    assert list(market.values())[:4] == ["bybit", "BTCUSDT", "BTC", "USDT"]
+    assert market["rows"][0] == [MIDNIGHT, 100, 102, 99, 100.5, 1.5, 150.25, 5, MIDNIGHT + 900_005]
+    assert market["holes"] == [
+        [MIDNIGHT + STEP_MS, MIDNIGHT + 900_005, 5.0],
+        [MIDNIGHT + 4 * STEP_MS, 0, None],
+        [MIDNIGHT + 5 * STEP_MS, 0, None],
+        [MIDNIGHT + 6 * STEP_MS, AS_OF, 7.5],
+    ]
+    assert market["lost"] == [MIDNIGHT + 7 * STEP_MS]
+    assert (market["checked_at"], market["interest_at"]) == (AS_OF, AS_OF - 1)
+
+
+def damaged(change: Any) -> bytes:
+    document = orjson.loads(stored((BTC, some()), (ETH, base_of(range(5, 9), 8 * STEP_MS))))
+    change(document["markets"][0])
+    return orjson.dumps(document)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda market: market["rows"].pop(),
+        lambda market: market["rows"].pop(1),
+        lambda market: market["rows"].insert(0, market["rows"][0]),
+        lambda market: market["rows"][0].pop(),
+        lambda market: market["rows"][0].__setitem__(0, MIDNIGHT + 1),
+        lambda market: market["rows"][0].__setitem__(1, None),
+        lambda market: market["rows"][0].__setitem__(8, None),
+        lambda market: market["rows"][0].__setitem__(8, -1),
+        lambda market: market["rows"][0].__setitem__(8, AS_OF + 1),
+        lambda market: market["rows"][0].__setitem__(7, "x"),
+        lambda market: market["holes"].pop(),
+        lambda market: market["holes"][0].pop(),
+        lambda market: market["holes"].append([MIDNIGHT, 0, None]),
+        lambda market: market["lost"].append(MIDNIGHT + STEP_MS),
+        lambda market: market["lost"].append(MIDNIGHT - STEP_MS),
+        lambda market: market.pop("holes"),
+        lambda market: market.pop("lost"),
+        lambda market: market.__setitem__("checked_at", AS_OF + STEP_MS),
+        lambda market: market.__setitem__("checked_at", str(AS_OF)),
+        lambda market: market.__setitem__("interest_at", AS_OF + 1),
+        lambda market: market.__setitem__("interest_at", None),
+        lambda market: market.update(rows=[], holes=[], lost=[]),
+    ],
+)
+def test_a_damaged_market_counts_as_absent(change: Any) -> None:
+    assert list(decode_bases(damaged(change), Exchange.BYBIT)) == [ETH.key]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"",
+        b"{}",
+        stored()[:-1],
+        stored().replace(b'"read_at"', b'"funding_rate"'),
+        stored().replace(b"base:bybit", b"base:binance"),
+    ],
+)
+def test_another_document_is_refused(document: bytes) -> None:
+    with pytest.raises(DocumentError):
+        decode_bases(document, Exchange.BYBIT)
+
+
+def test_closed_chunks_are_kept_from_pass_to_pass() -> None:
+    kept: dict[str, KeptMarket] = {}
+    base = base_of(range(-310, 11), 10 * STEP_MS)  # a chunk begins at midnight
+    stored((BTC, base), kept=kept)
+    first = kept[BTC.symbol]
+    answer = [five(slot) for slot in (9, 10, 11)]
+    later = extended(
+        base, answer, asked_ms=MIDNIGHT + 9 * STEP_MS, as_of_ms=MIDNIGHT + 11 * STEP_MS + 60_000
+    )
+    document = stored((BTC, later), kept=kept)
+    assert len(first.chunks) >= 3
+    assert kept[BTC.symbol] is first
+    assert document == stored((BTC, later))
+    assert same(decode_bases(document, Exchange.BYBIT)[BTC.key], later)
+
+
+def test_a_number_that_json_lacks_is_refused() -> None:
+    base = base_of(range(3), 2 * STEP_MS)
+    base.values[1, 2] = np.inf
+    with pytest.raises(ValueError, match=r"^bybit:BTCUSDT: its base holds a number"):
+        stored((BTC, base))
