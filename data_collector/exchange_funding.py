@@ -1,7 +1,8 @@
 """Updates the funding of one exchange: which markets are due and which requests they need.
 
 The venue's lists give the intervals; a market's own settlements are requested only if it may have
-settled.
+settled. Once a day its whole history is requested, to find corrections of any age. A rate that
+differs from the known one is asked for again at once, and believed if it is said twice.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from data_collector.fetch_strategies import fetch_funding
 from data_collector.funding_rules import (
     LONGEST_INTERVAL_HOURS,
     SHORTEST_INTERVAL_HOURS,
+    changed_rates,
     checked_again,
     complete_until,
     due_instants,
@@ -26,6 +28,7 @@ from data_collector.funding_rules import (
     merge_newest,
     not_checked_ahead,
     present_interval,
+    said_twice,
     settlement_instant,
     still_lacking,
     without_outdated,
@@ -37,13 +40,13 @@ from data_collector.listings import (
     fetch_funding_schedule,
 )
 from data_collector.recent_settlements import is_complete, recent_settlements
-from data_collector.results import reason_of
+from data_collector.results import log_correction, reason_of
 from data_collector.run import CollectionRun, work_through
 from data_collector.task_builder import funding_task
 from market.columns import TIME
 from market.left_out import LeftOut
 from market.markets import Exchange, FundingByMarket, FundingRow, FundingSeries, Market, Missing
-from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
+from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, is_daily_moment_passed
 from venues import VENUES
 from venues.errors import ExchangeError, GaveUp, SourceDown, TooFast
 
@@ -51,6 +54,9 @@ from venues.errors import ExchangeError, GaveUp, SourceDown, TooFast
 _BULK_FROM: Final = 10
 # Markets per run whose whole history is requested because it begins later than the market.
 HISTORIES_PER_RUN: Final = 2
+# Markets per run whose whole history is requested to find corrections. Binance allows 500 requests
+# in 5 minutes; runs 8 hours apart reach each of 600 markets in its turn.
+DAILY_CHECKS_PER_RUN: Final = 200
 # Only short windows: the answer may be incomplete over long ones.
 _SHORT_WINDOW_MS: Final = (LONGEST_INTERVAL_HOURS + 1) * HOUR_MS
 
@@ -65,6 +71,7 @@ class FundingResults:
     missing: list[Missing] = field(default_factory=list)
     carried_over: int = 0
     changed: int = 0
+    corrected: int = 0
 
 
 class ExchangeFunding:
@@ -87,7 +94,7 @@ class ExchangeFunding:
         self._count = count
         self._schedule: Mapping[str, FundingSchedule] = {}
         self._to_retry: list[Market] | None = []  # None: the last try
-        self._again: frozenset[str] = frozenset()  # Market.key of those whose history is requested
+        self._again: set[str] = set()  # Market.key of those whose history is requested
 
     async def refresh(self, markets: Sequence[Market], clock: ExchangeClock) -> None:
         self._clock = clock
@@ -99,6 +106,7 @@ class ExchangeFunding:
         now_ms = self._clock.now_ms()
         self._schedule = without_outdated(self._schedule, now_ms)
         self._again = self._some_that_lack_their_beginning(markets, now_ms)
+        self._again |= self._some_to_check_daily(markets, now_ms)
         due: list[Market] = []
         for market in markets:
             try:
@@ -213,6 +221,10 @@ class ExchangeFunding:
             rows = found.get(market.native, [])
             try:
                 covered = series is not None and is_complete(series, rows, now_ms)
+                if series is not None and changed_rates(rows, series.rows):
+                    covered = False  # its own history is asked for what is true
+                    if len(self._again) < DAILY_CHECKS_PER_RUN:
+                        self._again.add(market.key)
                 if covered:
                     self._store_settled(market, rows, now_ms)
             except ENDS_JOB:
@@ -235,33 +247,43 @@ class ExchangeFunding:
                 rows = await self._fetch_history(market, asked_ms, left_out)
             else:
                 rows = await self._fetch_new(market, series, asked_ms, left_out)
+            known = series.rows if series is not None else ()
+            corrected = await self._corrected(market, changed_rates(rows, known))
         except ExchangeError as error:
             if self._to_retry is not None and isinstance(error, SourceDown | TooFast | GaveUp):
                 self._to_retry.append(market)
             else:
                 self._fail(market, error)
         else:
-            self._store_settled(market, rows, asked_ms, left_out)
+            self._store_settled(market, rows, asked_ms, left_out, corrected)
 
     def _is_history_due(self, market: Market, series: FundingSeries, asked_ms: int) -> bool:
-        """Whether the whole history is requested: there is none, or once a day, and for a few
-        markets in each run, where it begins later than the market."""
+        """Whether the whole history is requested: there is none, or it was chosen for this run, or
+        once a day where it begins later than the market."""
         if not series.rows or market.key in self._again:
             return True
         lacks = lacks_its_beginning(series, _begin_ms(market), self._history)
         return lacks and series.checked_at_ms // DAY_MS != asked_ms // DAY_MS
 
-    def _some_that_lack_their_beginning(
-        self, markets: Sequence[Market], now_ms: int
-    ) -> frozenset[str]:
+    def _some_that_lack_their_beginning(self, markets: Sequence[Market], now_ms: int) -> set[str]:
         """A few of them, by Market.key, others in each run: most have nothing earlier."""
         lacking = []
         for market in markets:
             series = self._known.get(market.key)
             if series is not None and lacks_its_beginning(series, _begin_ms(market), self._history):
                 lacking.append(market.key)
-        first = crc32(str(now_ms).encode()) % max(1, len(lacking))
-        return frozenset((lacking[first:] + lacking[:first])[:HISTORIES_PER_RUN])
+        return _some_of(lacking, HISTORIES_PER_RUN, now_ms)
+
+    def _some_to_check_daily(self, markets: Sequence[Market], now_ms: int) -> set[str]:
+        """Those whose moment of the day has passed since they were checked, by Market.key; after a
+        long absence some of them, and the others when their next moment comes."""
+        due = [
+            market.key
+            for market in markets
+            if (series := self._known.get(market.key)) is not None
+            and is_daily_moment_passed(market.key, series.checked_at_ms, now_ms)
+        ]
+        return _some_of(due, DAILY_CHECKS_PER_RUN, now_ms)
 
     async def _fetch_new(
         self, market: Market, series: FundingSeries, asked_ms: int, left_out: list[LeftOut]
@@ -305,6 +327,16 @@ class ExchangeFunding:
             rows = earlier + rows
         return rows
 
+    async def _corrected(self, market: Market, differing: Sequence[FundingRow]) -> list[FundingRow]:
+        """The settlements whose rate differs from the known one and is said again."""
+        if not differing:
+            return []
+        first_ms, last_ms = (settlement_instant(differing[i][TIME]) for i in (0, -1))
+        again = await self._window(
+            market, first_ms, last_ms + MINUTE_MS - 1, SHORTEST_INTERVAL_HOURS, self._history, []
+        )
+        return said_twice(differing, again)
+
     async def _window(
         self,
         market: Market,
@@ -330,10 +362,14 @@ class ExchangeFunding:
         rows: Sequence[FundingRow],
         asked_ms: int,
         left_out: Sequence[LeftOut] = (),
+        corrected: Sequence[FundingRow] = (),
     ) -> None:
         series = self._series(market, asked_ms)
         before: Sequence[FundingRow] = series.rows if series is not None else ()
-        merged = merge_newest(rows, before, self._history)
+        if corrected:
+            self._results.corrected += 1
+            log_correction(market, "funding_rate")
+        merged = merge_newest(rows, merge_newest(before, corrected, self._history), self._history)
         self._results.changed += list(before) != merged
         checked_at_ms = complete_until(merged, asked_ms, self._schedule.get(market.native))
         if series is not None:
@@ -361,3 +397,9 @@ class ExchangeFunding:
 def _begin_ms(market: Market) -> int:
     """What was settled at or before this moment is not of the contract that is listed now."""
     return max(market.launched_ms, market.since_ms)
+
+
+def _some_of(keys: list[str], most: int, now_ms: int) -> set[str]:
+    """At most so many of the keys, others in each run."""
+    first = crc32(str(now_ms).encode()) % max(1, len(keys))
+    return set((keys[first:] + keys[:first])[:most])

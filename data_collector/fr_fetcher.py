@@ -26,7 +26,8 @@ class FundingUpdate:
 
     `as_of_ms`: the smallest of the believed clocks, read before the first request.
     `missing`: markets that failed, and settlements that were left out, ascending. `carried_over`
-    markets keep their old series and `checked_at_ms`. `changed`: markets with new settlements.
+    markets keep their old series and `checked_at_ms`. `changed`: markets with new or
+    corrected settlements.
     `brought`: the exchanges of which a market was updated; `absent`: those of which none was, and
     why. `clocks`: by exchange, what is against its clock, or why it is not believed.
     """
@@ -114,6 +115,7 @@ async def run_fr_update_process(
         "funding_updated",
         markets=len(markets),
         changed=results.changed,
+        corrected=results.corrected,
         missing=len(results.missing),
         requests=run.requests,
         retries=run.retries,

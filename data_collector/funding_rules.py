@@ -150,6 +150,22 @@ def _observed_hours(rows: Sequence[FundingRow], next_ms: int | None) -> list[int
     return [hours for hours in _INTERVALS_HOURS if hours * HOUR_MS in distances]
 
 
+def changed_rates(rows: Iterable[FundingRow], known: Sequence[FundingRow]) -> list[FundingRow]:
+    """Those of `rows` whose settlement is known with another rate, ascending."""
+    rates = {settlement_instant(time_ms): rate for time_ms, rate in known}
+    return sorted(
+        (time_ms, rate)
+        for time_ms, rate in rows
+        if rates.get(settlement_instant(time_ms), rate) != rate
+    )
+
+
+def said_twice(once: Sequence[FundingRow], again: Iterable[FundingRow]) -> list[FundingRow]:
+    """Those of `once` that have the same rate in `again`."""
+    rates = {settlement_instant(time_ms): rate for time_ms, rate in again}
+    return [row for row in once if rates.get(settlement_instant(row[TIME])) == row[1]]
+
+
 def merge_newest(
     rows: Iterable[FundingRow], known: Sequence[FundingRow], keep: int
 ) -> list[FundingRow]:

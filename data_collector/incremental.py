@@ -40,7 +40,7 @@ from market.columns import CANDLE, SUMMED, UNSUMMED
 from market.left_out import LeftOut
 from market.markets import Exchange, Market, MarketSeries, MissingPart, Row, UnreadableSeries
 from market.rows import Rows, TimedValues, Times, first_time
-from market.timeframes import DAY_MS, Timeframe
+from market.timeframes import Timeframe, is_daily_moment_passed
 from venues import VENUES
 
 SeriesByTimeframe = Mapping[Timeframe, Mapping[str, MarketSeries]]
@@ -318,9 +318,7 @@ class PreviousDocuments:
 
     def _is_full_fetch_due(self, market: Market, series: MarketSeries) -> bool:
         """Whether the market's daily full fetch has become due since it was fetched."""
-        moment_ms = crc32(market.key.encode()) % DAY_MS
-        days = [(time - moment_ms) // DAY_MS for time in (series.checked_at_ms, self._as_of_ms)]
-        return days[0] != days[1]
+        return is_daily_moment_passed(market.key, series.checked_at_ms, self._as_of_ms)
 
     def _within_quota(self, exchange: Exchange, what: str, most: int) -> bool:
         self._quota_used[exchange, what] += 1

@@ -109,7 +109,7 @@ class Results:
     def count_correction(self, market: Market, part: MissingPart) -> None:
         """Counts a market whose known rows the exchange has changed."""
         self.corrected += 1
-        log.warning("history_corrected_by_exchange", market=market.key, part=part)
+        log_correction(market, part)
 
     def finish(
         self, timeframe: Timeframe, *, as_of_ms: int, requests: int, retries: int
@@ -143,6 +143,11 @@ class Results:
             brought=frozenset(exchange for exchange, rows in self.rows_of.items() if rows),
             absent=self.absent(),
         )
+
+
+def log_correction(market: Market, part: MissingPart) -> None:
+    """Tells that the exchange has changed known rows of the market."""
+    log.warning("history_corrected_by_exchange", market=market.key, part=part)
 
 
 def reason_of(error: ExchangeError) -> str:

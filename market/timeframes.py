@@ -3,6 +3,7 @@
 from enum import StrEnum
 from functools import cached_property
 from typing import Final, Self
+from zlib import crc32
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
@@ -63,3 +64,10 @@ class Timeframe(StrEnum):
 COLLECTED: Final = tuple(
     timeframe for timeframe in Timeframe if timeframe.collected_as is timeframe
 )
+
+
+def is_daily_moment_passed(key: str, since_ms: int, until_ms: int) -> bool:
+    """Whether the moment of the day that belongs to the key, as spread by a checksum, lies between
+    the two times."""
+    moment_ms = crc32(key.encode()) % DAY_MS
+    return (since_ms - moment_ms) // DAY_MS != (until_ms - moment_ms) // DAY_MS

@@ -57,7 +57,7 @@ async def test_the_settlements_of_before_come(exchange: Exchange) -> None:
 
 
 async def test_a_history_that_begins_later_than_the_market_is_asked_for_once_a_day(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, no_daily_checks: None
 ) -> None:
     monkeypatch.setattr(exchange_funding, "HISTORIES_PER_RUN", 0)
     settling = Settling(Market(Exchange.BYBIT, "XUSDT", "X", "USDT", LAST_MS - 9 * DAY_MS))

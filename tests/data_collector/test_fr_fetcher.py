@@ -17,6 +17,8 @@ from tests.fixtures.clock import ManualClock
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from venues.errors import CollectionFailed
 
+pytestmark = pytest.mark.usefixtures("no_daily_checks")
+
 BTC = Market(Exchange.BINANCE, "BTCUSDT", "BTC", "USDT")
 NEXT_HOUR_MS = NOW_MS - NOW_MS % HOUR_MS + HOUR_MS  # 15:00
 FOUR_PM_MS = NEXT_HOUR_MS + HOUR_MS  # a settlement of every interval

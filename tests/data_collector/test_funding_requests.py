@@ -24,6 +24,8 @@ from venues.errors import (
 )
 from venues.venue import Endpoint, Request
 
+pytestmark = pytest.mark.usefixtures("no_daily_checks")
+
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 EIGHT_MS = NOW_MS - NOW_MS % (8 * HOUR_MS)  # 08:00; it is 14:37:21.250
 A = market(BINANCE, "AUSDT")

@@ -20,6 +20,8 @@ from tests.fixtures.scripted_exchange import NOW_MS, ScriptedExchange
 from venues.errors import BadRequest, CollectionFailed, ExchangeError, SourceDown
 from venues.venue import Endpoint, Request
 
+pytestmark = pytest.mark.usefixtures("no_daily_checks")
+
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 EIGHT_MS = NOW_MS - NOW_MS % (8 * HOUR_MS)  # 08:00
 ROWS: Sequence[FundingRow] = [(EIGHT_MS - 8 * HOUR_MS, 0.1), (EIGHT_MS, 0.2)]

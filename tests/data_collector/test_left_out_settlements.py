@@ -17,6 +17,8 @@ from market.timeframes import HOUR_MS, Timeframe
 from tests.fixtures.scripted import Scripted, query_of
 from venues.venue import Endpoint, Request
 
+pytestmark = pytest.mark.usefixtures("no_daily_checks")
+
 H8_MS = 8 * HOUR_MS
 NOW_MS = 1_795_185_441_250
 LAST_MS = NOW_MS - NOW_MS % H8_MS

@@ -216,6 +216,7 @@ async def test_every_contract_is_listed_whichever_form_of_the_cursor_is_read(
         }
 
 
+@pytest.mark.usefixtures("no_daily_checks")
 @pytest.mark.parametrize("unordered", [False, True])
 async def test_settlements_of_all_symbols_may_be_in_the_order_of_symbols(unordered: bool) -> None:
     many = [Coin(BINANCE, f"N{n:02}USDT", special=n % 5 == 0) for n in range(40)]

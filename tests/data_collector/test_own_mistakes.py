@@ -151,6 +151,7 @@ async def test_a_lost_lease_ends_a_collection(simulator: Simulator) -> None:
             await _collect(client, deliver)
 
 
+@pytest.mark.usefixtures("no_daily_checks")
 @pytest.mark.parametrize("name", ["may_have_settled", "merge_newest"])
 async def test_a_market_whose_funding_cannot_be_made_is_named_and_keeps_its_own(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch, name: str
