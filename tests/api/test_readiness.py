@@ -27,15 +27,24 @@ async def api(start_api: StartApi, store_settings: dict[str, Any], database_url:
     return api
 
 
+async def ready(api: ServedApi) -> tuple[int, dict[str, Any]]:
+    """The answer of /ready, asked for again where a busy machine's store took too long."""
+    for _ in range(5):
+        status, _, answer = await ask(api, "GET", "/ready")
+        if answer["parts"]["store"] != "away: no answer in time":
+            break
+    return status, answer
+
+
 async def degraded(api: ServedApi) -> dict[str, str]:
     """The parts that are not ok, of an answer that is 200 and degraded."""
-    status, _, answer = await ask(api, "GET", "/ready")
+    status, answer = await ready(api)
     assert (status, answer["status"]) == (200, "degraded"), answer
     return {part: state for part, state in answer["parts"].items() if state != "ok"}
 
 
 async def parts(api: ServedApi) -> Any:
-    return (await ask(api, "GET", "/ready"))[2]["parts"]
+    return (await ready(api))[1]["parts"]
 
 
 async def end(

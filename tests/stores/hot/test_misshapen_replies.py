@@ -156,7 +156,7 @@ OPERATIONS: Final[dict[str, tuple[Callable[[Store], Awaitable[object]], list[Any
         [[[META, len(STORED)], ["", 0]]],
     ),
     "next_version": (lambda s: CacheManager(s.client).next_version("4h", 5), [[META]]),
-    "read": (lambda s: CacheManager(s.client).read("4h"), [[META], STORED]),
+    "read": (lambda s: CacheManager(s.client).read("4h"), [[META, None], STORED]),
     "room": (take_room, [[4, 100, 0, "", 7]]),
     "save markets": (save_markets, ["ok"]),
 }
