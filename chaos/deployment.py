@@ -57,6 +57,8 @@ class Deployment:
         self.report = report
         self.outages = Outages()
         self.store_outages = Outages()
+        # By document: the newest version whose value was replaced by a foreign one.
+        self.lost_versions: dict[str, int] = {}
         # (exchange time, wall clock when it was set): the exchanges' clock is frozen in between.
         self.instants: list[tuple[int, float]] = [(plan.start_ms, time.time())]
         self.valkey = EmbeddedValkey(folder)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
+import orjson
 import psutil
 import redis.asyncio as redis
 
@@ -213,7 +214,7 @@ class FaultInjection:
             )
             return
         if kind == "foreign_value":
-            await self._put_foreign_value(self._deployment.key(step.details["key"]))
+            await self._put_foreign_value(step.details["key"])
             return
         done, undone = {
             "full": (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
@@ -227,7 +228,17 @@ class FaultInjection:
 
     async def _put_foreign_value(self, key: str) -> None:
         """Puts a list at one of the service's keys, as a neighbour in the same Redis might."""
-        await self._execute_all(("DEL", key), ("RPUSH", key, "not", "ours"))
+        stored = self._deployment.key(key)
+
+        async def put(store: Any) -> None:
+            await store.execute_command("DEL", stored)
+            await store.execute_command("RPUSH", stored, "not", "ours")
+            meta = await store.execute_command("GET", f"{stored}:meta")
+            if meta is not None:
+                name = key.removeprefix("cache:")
+                self._deployment.lost_versions[name] = orjson.loads(meta)["version"]
+
+        await self._in_store(put)
 
     async def _database(self, step: Step) -> None:
         # SIGINT is PostgreSQL's fast shutdown.

@@ -131,11 +131,12 @@ class Reader(ABC):
     def record_version(self, name: str, version: int, since: float) -> None:
         """Records the version of an answer to a request sent at `since`; it must never fall.
 
-        While the store is away, each API process answers with its own copy, and one copy may be
-        older than another's.
+        While the store is away, and after a document's value was lost until the next is published,
+        each API process answers with its own copy, and one copy may be older than another's.
         """
         before = self._versions.get(name, 0)
         away = self._deployment.store_outages.overlap(since, time.monotonic())
+        away |= before <= self._deployment.lost_versions.get(name, 0)
         if version < before and not away:
             self._violate("no version falls", f"{name}: {version} after {before}")
         self._versions[name] = max(version, before)
