@@ -3,7 +3,7 @@
 `cache:<name>` is base64(zlib(JSON)) as one plain value; `cache:<name>:meta` is JSON with version,
 times, sizes and hashes. One script replaces both, so a reader sees the old or the new pair.
 `cache:<name>:chunks`, replaced with them, is the index of the document's chunks; without it, or
-with another document's, a document is read whole.
+with another document's, a document is read whole. No message tells of a base: nobody waits for it.
 
 Others may write to the store: a value of another type, a meta that cannot be read and a version
 that no time leads to count as absent, and the next publish replaces them.
@@ -21,7 +21,7 @@ import structlog
 
 from documents.chunk_index import ChunkedDocument, ChunkIndex, Size, decode_index, encode_index
 from documents.deflated import Deflated, deflate_whole, inflate
-from documents.names import DOCUMENTS
+from documents.names import BASES, DOCUMENTS
 from documents.stored_text import TextDecoder, TextStream, stored_hash
 from stores.hot.leases import Lease, retry_under_lease
 from stores.hot.replies import elements, list_of, one_of, text, whole_number
@@ -178,7 +178,7 @@ class StoredDocument:
 
 
 class CacheManager:
-    """Publishes and reads documents. `name` is a timeframe or `global_fr`, else ValueError.
+    """Publishes and reads documents. `name` is of documents/names.py, else ValueError.
 
     Every method raises StoreUnavailable if the store does not answer. CPU work runs in a thread,
     in slices short enough for the event loop.
@@ -252,7 +252,7 @@ class CacheManager:
                         version,
                         meta.stored_bytes,
                         _meta_text(meta),
-                        self._channel,
+                        self._channel if name in DOCUMENTS else "",
                         f"{name} {version}",
                         chunks,
                     ],
@@ -378,8 +378,8 @@ def _stored_chunks(document: Deflated, meta: DocumentMeta) -> bytes:
 
 
 def _key(name: str) -> str:
-    if name not in DOCUMENTS:
-        raise ValueError(f"unknown document {name!r}: use one of {', '.join(DOCUMENTS)}")
+    if name not in DOCUMENTS and name not in BASES:
+        raise ValueError(f"unknown document {name!r}: use one of {', '.join(DOCUMENTS + BASES)}")
     return f"cache:{name}"
 
 
@@ -400,7 +400,7 @@ def _meta_text(meta: DocumentMeta) -> bytes:
 
 
 # Every answer of the API parses one of the same few texts.
-@lru_cache(4 * len(DOCUMENTS))
+@lru_cache(4 * len(DOCUMENTS + BASES))
 def _meta(name: str, text: bytes | None) -> DocumentMeta | None:
     if text is None:
         return None

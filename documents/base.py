@@ -14,6 +14,7 @@ import structlog
 
 from documents.chunks import Chunk, KeptMarket, NotFinite, encode_market
 from documents.deflated import Deflated, deflate, join_parts
+from documents.names import base_name
 from documents.reading import decode_rows
 from documents.text import DocumentError, DocumentText, MarketSpan
 from market.base import STEP_MS, Base
@@ -28,11 +29,6 @@ _INTEREST: Final = column_index("open_interest")
 _READ_AT: Final = len(BASE_COLUMNS) - 2  # in a line of values, which has no time
 
 log = structlog.get_logger(__name__)
-
-
-def base_name(exchange: Exchange) -> str:
-    """The name of the document in the hot store, behind `cache:`."""
-    return f"base:{exchange}"
 
 
 def base_rows(base: Base) -> Rows:

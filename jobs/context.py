@@ -11,6 +11,7 @@ from data_collector import LastAsOf
 from database import Database
 from documents.kept import KeptDocuments
 from job_queue.queue import JobQueue
+from jobs.bases import Bases
 from jobs.known_markets import Selection
 from market.markets import Exchange
 from metrics.worker import WorkerMetrics
@@ -68,6 +69,7 @@ class JobContext:
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     now_ms: Callable[[], int] = field(default=now_ms)
     last_as_of: LastAsOf = field(default_factory=LastAsOf)  # a witness of the exchanges' clocks
+    bases: Bases = field(default_factory=Bases)
 
     @property
     def selection(self) -> Selection:

@@ -6,8 +6,9 @@ import numpy as np
 import orjson
 import pytest
 
-from documents.base import BaseBuilder, base_name, decode_bases
+from documents.base import BaseBuilder, decode_bases
 from documents.chunks import KeptMarket
+from documents.names import base_name
 from documents.text import DocumentError
 from market.base import Base, extended
 from market.markets import Exchange, Market

@@ -1,0 +1,162 @@
+"""Bases: the bases of the exchanges' markets in the hot store, and those that this worker knows.
+
+What lies in memory is used only while the store's version and content hash are its own, so that a
+publish that failed or another worker's is never overlooked.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from cache_manager import CacheManager, DamagedDocument, DocumentMeta, StoredDocument
+from documents.base import BaseBuilder, decode_bases
+from documents.chunks import KeptMarket
+from documents.deflated import Deflated
+from documents.names import base_name
+from documents.text import DocumentError
+from market.base import Base
+from market.markets import Exchange, Market
+from stores.hot.leases import Lease, retry_under_lease
+
+log = structlog.get_logger(__name__)
+
+
+class Context(Protocol):
+    """What the bases need of a JobContext, which holds them."""
+
+    @property
+    def cache(self) -> CacheManager: ...
+    @property
+    def now_ms(self) -> Callable[[], int]: ...
+
+
+class _Known(NamedTuple):
+    """The bases of one stored document by Market.key, and by symbol the closed chunks of its JSON
+    if they are known."""
+
+    meta: DocumentMeta
+    bases: Mapping[str, Base]
+    kept: Mapping[str, KeptMarket]
+
+
+class Bases:
+    """The stored bases of all exchanges; one for each worker process.
+
+    Every method retries while the store is away, until the lease is lost: LeaseLost. CPU work runs
+    in a thread.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Exchange, _Known] = {}
+
+    async def newest_as_of_ms(
+        self, context: Context, exchanges: Iterable[Exchange], lease: Lease
+    ) -> dict[Exchange, int | None]:
+        """The `as_of` of the stored bases of each exchange; None without any. One command."""
+        names = {exchange: base_name(exchange) for exchange in exchanges}
+        metas = await retry_under_lease(lease, lambda: context.cache.read_metas(names.values()))
+        return {
+            exchange: meta.as_of_ms if (meta := metas[name]) is not None else None
+            for exchange, name in names.items()
+        }
+
+    async def load(self, context: Context, exchange: Exchange, lease: Lease) -> dict[str, Base]:
+        """The stored bases by Market.key; none if the document is missing or damaged.
+
+        Asks for its meta alone if they are in memory. Raises LeaseLost, StoreRefused.
+        """
+        name = base_name(exchange)
+        meta = await retry_under_lease(lease, lambda: context.cache.read_meta(name))
+        known = self._known.get(exchange)
+        if meta is not None and (known is None or not _is_same(known.meta, meta)):
+            known = await self._read(context, exchange, lease)
+            if known is not None:
+                self._known[exchange] = known
+        if meta is None or known is None:
+            self._known.pop(exchange, None)
+            return {}
+        return dict(known.bases)
+
+    async def publish(
+        self,
+        context: Context,
+        exchange: Exchange,
+        bases: Mapping[str, tuple[Market, Base]],
+        as_of_ms: int,
+        lease: Lease,
+    ) -> None:
+        """Replaces the stored bases of the exchange by these, in one step.
+
+        A market whose base cannot be stored is left out. Raises LeaseLost, StaleVersion and
+        StoreRefused; what is in memory stays as it was then.
+        """
+        name, known = base_name(exchange), self._known.get(exchange)
+        # A copy: a thread goes on with it even if this call is cancelled.
+        kept = dict(known.kept) if known is not None else {}
+        version = await retry_under_lease(lease, lambda: context.cache.next_version(name, as_of_ms))
+        updated_at_ms = context.now_ms()
+        stored, document = await asyncio.to_thread(
+            _encode, exchange, bases, kept, version, as_of_ms, updated_at_ms
+        )
+        meta = await context.cache.save_to_cache(
+            name,
+            document,
+            version=version,
+            as_of_ms=as_of_ms,
+            updated_at_ms=updated_at_ms,
+            lease=lease,
+        )
+        self._known[exchange] = _Known(meta, stored, kept)
+        log.info("published", document=name, version=version, bytes=meta.stored_bytes)
+
+    async def _read(self, context: Context, exchange: Exchange, lease: Lease) -> _Known | None:
+        name = base_name(exchange)
+
+        async def read() -> StoredDocument | None:
+            try:
+                return await context.cache.read(name)
+            except DamagedDocument as error:
+                log.error("document_damaged", document=name, error=str(error))
+                return None
+
+        document = await retry_under_lease(lease, read)
+        if document is None:
+            return None
+        try:
+            bases = await asyncio.to_thread(lambda: decode_bases(document.inflate(), exchange))
+        except (DamagedDocument, DocumentError, LookupError, TypeError, ValueError) as error:
+            log.error("document_damaged", document=name, error=str(error))
+            return None
+        return _Known(document.meta, bases, {})
+
+
+def _encode(
+    exchange: Exchange,
+    bases: Mapping[str, tuple[Market, Base]],
+    kept: dict[str, KeptMarket],
+    version: int,
+    as_of_ms: int,
+    updated_at_ms: int,
+) -> tuple[dict[str, Base], Deflated]:
+    """The bases that can be stored, and their document. `kept` becomes the chunks of these."""
+    builder = BaseBuilder(exchange, kept)
+    stored = {}
+    for key, (market, base) in bases.items():
+        try:
+            builder.add(market, base)
+        except ValueError as error:
+            log.error("base_not_stored", market=key, error=str(error))
+        else:
+            stored[key] = base
+    for symbol in kept.keys() - {bases[key][0].symbol for key in stored}:
+        del kept[symbol]
+    document = builder.finish_deflated(
+        version=version, as_of_ms=as_of_ms, updated_at_ms=updated_at_ms
+    )
+    return stored, document
+
+
+def _is_same(one: DocumentMeta, other: DocumentMeta) -> bool:
+    return (one.version, one.content_hash) == (other.version, other.content_hash)
