@@ -15,11 +15,12 @@ import orjson
 import uvloop
 from aiohttp import web
 
-from simulator.clock import Clock
+from simulator.clock import FASTEST, Clock
 from simulator.control import Control
 from simulator.exchange_markets import ExchangeMarkets
 from simulator.exchanges import EXCHANGES
 from simulator.faults import EVENTS, KINDS, FaultRules, InvalidRule
+from simulator.instants import instant_ms
 from simulator.pages import PageCache
 from simulator.recorded_universe import build_replay
 from simulator.server import Server
@@ -54,10 +55,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=1, help="seed of the generated markets (1)")
     add(
         "--now",
-        type=int,
+        type=_instant,
         default=None,
-        metavar="MS",
-        help="exchange time at the start, UTC milliseconds (the real time)",
+        metavar="TIME",
+        help="exchange time at the start, such as 2026-03-01T23:58:30Z or UTC milliseconds; it "
+        "runs on from there (the real time)",
+    )
+    add(
+        "--speed",
+        type=_speed,
+        default=1.0,
+        metavar="X",
+        help=f"exchange time runs X times as fast, 1 to {FASTEST:.0f}, and with it latency, rate "
+        "limits, bans and faults (1)",
     )
     add("--frozen", action="store_true", help="time stands still until POST /sim/clock moves it")
     add("--latency-ms", type=_amount, default=0.0, metavar="MS", help="delay of every answer (0)")
@@ -115,6 +125,20 @@ def _integer(text: str, *, most: int) -> int:
     return int(text)
 
 
+def _instant(text: str) -> int:
+    try:
+        return instant_ms(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _speed(text: str) -> float:
+    speed = _amount(text)
+    if not 1 <= speed <= FASTEST:
+        raise argparse.ArgumentTypeError(f"must be 1 to {FASTEST:.0f}")
+    return speed
+
+
 def _amount(text: str) -> float:
     try:
         amount = float(text)
@@ -151,7 +175,8 @@ def run(args: argparse.Namespace) -> int:
 
 def build(args: argparse.Namespace) -> Server:
     """Builds the server. Raises InvalidRule for bad --faults, OSError for unreadable files."""
-    clock = Clock(args.now, exchanges=[e.name for e in EXCHANGES], frozen=args.frozen)
+    names = [exchange.name for exchange in EXCHANGES]
+    clock = Clock(args.now, exchanges=names, frozen=args.frozen, speed=args.speed)
     stats = Stats()
     simulated = ExchangeMarkets(
         clock, args.seed, PageCache(_PAGE_CACHE_BYTES), {e.name: {} for e in EXCHANGES}

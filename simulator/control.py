@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 
 from simulator.answers import Answer, dump
+from simulator.clock_settings import clock_settings
 from simulator.events import apply_event
 from simulator.exchange import Exchange
 from simulator.exchange_markets import ExchangeMarkets
@@ -29,7 +30,8 @@ GET    /sim/recorded?exchange=&symbol=&interval=   native candles of recorded se
 GET    /sim/funding                           regular settlements; as_of=, funding_history=400
 GET    /sim/stats, POST /sim/stats/reset      requests, weights, limits broken, rejections
 GET    /sim/requests                          the last requests, with times of arrival and answer
-GET    /sim/clock, POST /sim/clock            now_ms, advance_ms, frozen, skew_ms by exchange
+GET    /sim/clock, POST /sim/clock            now (such as "2026-03-01T23:59:50Z"), advance_ms,
+                                              frozen, speed, skew_ms by exchange
 GET    /sim/faults, POST, DELETE              a rule or a list of rules; see --help; number=
 GET    /sim/held?count=1&deadline_s=30        waits until `count` answers are held (kind hold)
 POST   /sim/limits/reset                      empties all windows, ends all bans
@@ -53,7 +55,7 @@ class Control:
         self._context = context
         self._recorded_candles = recorded_candles
         self._routes: dict[tuple[str, str], Callable[[Query, Any], Any]] = {
-            ("GET", "/sim/clock"): lambda query, body: self._clock_json(),
+            ("GET", "/sim/clock"): lambda query, body: self._simulated.clock.as_json(),
             ("POST", "/sim/clock"): self._set_clock,
             ("GET", "/sim/truth"): self._truth,
             ("GET", "/sim/funding"): self._funding,
@@ -105,7 +107,7 @@ class Control:
         return [
             apply_event(self._simulated, self._exchanges, self._context, rule)
             if rule["kind"] in EVENTS
-            else self._faults.add(rule, self._simulated.clock.monotonic_s()).as_json()
+            else self._faults.add(rule, self._simulated.clock.elapsed_s()).as_json()
             for rule in found
         ]
 
@@ -129,21 +131,9 @@ class Control:
             exchange.reset_limits()
         return {}
 
-    def _clock_json(self) -> dict[str, Any]:
-        clock = self._simulated.clock
-        return {
-            "now_ms": clock.now_ms(),
-            "frozen": clock.frozen,
-            "skew_ms": dict(clock.skew_ms),
-            **{f"{name}_ms": clock.now_ms(name) for name in self._exchanges},
-        }
-
     def _set_clock(self, query: Query, body: Any) -> Any:
-        unknown = sorted(set(body) - {"now_ms", "advance_ms", "frozen", "skew_ms"})
-        if unknown:
-            raise InvalidQuery(f"unknown field {unknown[0]!r}")
-        self._simulated.clock.set(**body)
-        return self._clock_json()
+        self._simulated.clock.set(**clock_settings(body))
+        return self._simulated.clock.as_json()
 
     def _chosen(self, query: Query) -> list[Any]:
         exchanges, symbols = _listed(query, "exchange"), _listed(query, "symbol")

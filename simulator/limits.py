@@ -67,7 +67,7 @@ class ClientLimits(Generic[Record]):
 
     def refuse_if_banned(self, client: str, status: int) -> Refusal | None:
         """Counts and refuses a request of a banned client; None if it is not banned."""
-        record, now_s = self.record(client), self.clock.monotonic_s()
+        record, now_s = self.record(client), self.clock.elapsed_s()
         if now_s >= record.banned_until_s:
             return None
         since_s = now_s - record.banned_at_s
@@ -76,13 +76,13 @@ class ClientLimits(Generic[Record]):
 
     def ban(self, client: str, status: int, seconds: float) -> Refusal:
         record = self.record(client)
-        record.banned_at_s = self.clock.monotonic_s()
+        record.banned_at_s = self.clock.elapsed_s()
         record.banned_until_s = record.banned_at_s + seconds
         return self.refusal(status, seconds)
 
     def count_in_window(self, client: str, counter: str, limit: int, span_s: float) -> float:
         """Counts one request; returns the seconds to wait if over `limit` in `span_s`, else 0."""
-        now_s = self.clock.monotonic_s()
+        now_s = self.clock.elapsed_s()
         window = self.record(client).windows.setdefault(counter, deque())
         while window and window[0] <= now_s - span_s:
             window.popleft()

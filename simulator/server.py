@@ -61,7 +61,7 @@ class Server:
             )
 
         if self._latency_s:
-            await asyncio.sleep(self._latency_s)
+            await asyncio.sleep(clock.real_s(self._latency_s))
         try:
             answer = await self._exchange_answer(request, exchange, endpoint, parameters, client)
         except ConnectionCut as cut:
@@ -99,7 +99,7 @@ class Server:
             "exchange": exchange.name, "endpoint": endpoint, "client": client,
             "symbol": query.get("symbol", ""),
         }  # fmt: skip
-        rule = self._faults.pick(target, exchange.markets.clock.monotonic_s())
+        rule = self._faults.pick(target, exchange.markets.clock.elapsed_s())
         if rule is None:
             answer = exchange.answer(endpoint, query)
             market = exchange.markets.find(exchange.name, target["symbol"])
@@ -109,7 +109,8 @@ class Server:
             self._stats.faults[rule.kind] += 1
             if rule.kind == "endless_continue":
                 seconds = float(rule.get("seconds", _SECONDS[rule.kind]))
-                await networks.continue_without_end(request, seconds)
+                clock = exchange.markets.clock
+                await networks.continue_without_end(request, clock.real_s(seconds))
                 raise ConnectionCut(rule.kind)
             answer = await self._faulty_answer(
                 rule, exchange, endpoint, query, client, admission.counter
@@ -124,7 +125,7 @@ class Server:
     ) -> Answer:  # fmt: skip
         kind, seconds = rule.kind, float(rule.get("seconds", _SECONDS.get(rule.kind, 0)))
         if seconds:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(exchange.markets.clock.real_s(seconds))
         if kind == "hold":
             await self._faults.hold(rule)
         if kind in ("reset", "hang"):

@@ -78,7 +78,7 @@ class BinanceLimits:
 
     def take(self, client: str, counter: str, cost: int) -> Refusal | None:
         """Counts a request against `weight`, `funding` or `data`; None admits it."""
-        record, now_s = self._clients.record(client), self._clock.monotonic_s()
+        record, now_s = self._clients.record(client), self._clock.elapsed_s()
         if self.settings.enabled:
             banned = self._clients.refuse_if_banned(client, 418)
             if banned is not None:
@@ -111,7 +111,7 @@ class BinanceLimits:
 
         `by_fault`: injected by a fault, so requests already sent count as no violation.
         """
-        now_s = self._clock.monotonic_s()
+        now_s = self._clock.elapsed_s()
         record = self._clients.record(client)
         record.pauses[counter] = (now_s, now_s + wait_s)
         (record.by_fault.add if by_fault else record.by_fault.discard)(counter)

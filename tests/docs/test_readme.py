@@ -30,8 +30,10 @@ ASK: Final = claim("README.md", "curl --compressed")
 PANDAS: Final = claim("README.md", "import pandas as pd")
 CRON: Final = claim("README.md", "1 * * * *")
 STORED: Final = claim("README.md", "import base64")
-SIMULATE: Final = claim("README.md", "main.py simulate --port 9000")
+SIMULATE: Final = claim("README.md", "--port 9000 --binance 200")
 SIMULATED: Final = claim("README.md", "DATA_DIR=simdata make run")
+LATE: Final = claim("README.md", "simulate --port 9000 --now")
+MIDNIGHT: Final = claim("README.md", "/sim/clock -d")
 TEST: Final = claim("README.md", "make test    #")
 
 # The environment that runs the tests stands for the one that `make` builds.
@@ -154,6 +156,17 @@ async def test_the_service_on_the_simulator(start: Start) -> None:
     service = await start(with_make_of_the_tests(line))
     assert (await service.said(r"listening on (\S+)")).startswith("http://127.0.0.1:")
     assert "simdata/" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+async def test_the_simulators_midnight(start: Start) -> None:
+    simulate = LATE.text.replace(".venv/bin/python", sys.executable)
+    exchanges = await start(simulate.replace("--port 9000", "--port 0"))
+    address = await exchanges.said(r"listening on (\S+)")
+    for path, told in (("sim/clock", "(2026-03-01T23:5)"), ("sim", "(/sim/truth)")):
+        shown = await start(f"curl -s {address}/{path}")
+        await shown.said(told)
+    moved = await start(MIDNIGHT.text.replace("http://127.0.0.1:9000", address))
+    await moved.said(r'"now":"(2026-03-02T00:00:\d\d)')
 
 
 async def test_a_market_without_rows_does_not_spoil_the_table(native_api: ServedApi) -> None:

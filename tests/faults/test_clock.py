@@ -1,4 +1,4 @@
-"""This machine's clock is five minutes off: what is closed is judged by the exchanges' time.
+"""This machine's clock is off, by minutes or days: the exchanges' time says what is closed.
 
 The exchanges' clock is moved instead of ours, which is the same. Five minutes are one candle of
 the shortest timeframe: judged by our clock every row would be taken for another one.
@@ -82,3 +82,23 @@ async def test_a_clock_that_is_five_minutes_off(
     later = [r for r in asked(exchanges, "binance") if r["arrived_s"] > refused["answered_s"]]
     assert 3.0 <= later[0]["arrived_s"] - refused["arrived_s"] < 15
     assert exchanges.stats()["requests_in_spite_of_ban"] == 0
+
+
+async def test_a_worker_follows_the_exchanges_over_a_midnight_of_any_year(
+    start_service: StartService, start_simulator: StartSimulator, service_settings: ServiceSettings
+) -> None:
+    exchanges = start_simulator(binance=EACH, bybit=EACH, now="2031-05-06T23:58:30Z")
+    service = await start_service(**service_settings(exchanges))
+    await service.funding_ready()
+    # 2031-05-06 by `date -u -d 2031-05-06 +%s`.
+    day_ms, yesterday_ms = 86_400_000, 1_935_792_000_000
+    await service.collect("1d")
+    assert (await service.get("/cache/1d"))["last_closed_open_time"] == yesterday_ms - day_ms
+    exchanges.post("/sim/clock", {"now": "2031-05-07T00:00:00Z"})
+    await service.collect("1d")
+    document = await service.get("/cache/1d")
+    assert document["last_closed_open_time"] == yesterday_ms
+    truth = exchanges.truth("1d", candles=50, as_of=document["as_of"], funding_history=20)
+    for key, market in by_key(document).items():
+        assert market["rows"][-2][:7] == truth[key][-2][:7]
+    assert service.said("exchange_clocks_differ")

@@ -55,6 +55,7 @@ def test_wrong_options() -> None:
         (["--latency-ms", "nan"], "at least 0"),
         (["--latency-ms", "inf"], "at least 0"),
         (["--grace-seconds", "-1"], "at least 0"),
+        (["--now", "tomorrow"], "2026-03-01T23:58:30Z"),
         (["--parent-fd", "99999"], "pipe"),
         (["--parent-fd", "9" * 30], "pipe"),
         (["--faults", "{"], "JSON"),
