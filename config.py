@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from addresses.database_url import parse_database_url
-from addresses.lists import Network, parse_hosts, parse_networks, parse_origins, split_list
+from addresses.lists import Network, parse_choice, parse_hosts, parse_networks, parse_origins
 from addresses.proxy import Proxy, is_spared, parse_proxy, parse_usual_proxy
 from addresses.redis_parts import RedisParts
 from addresses.redis_url import parse_redis_url
@@ -26,6 +26,7 @@ from addresses.secrets import secrets_in
 from addresses.url import check_host
 from addresses.web import parse_base_url, port_of, without_userinfo
 from market.markets import DEFAULT_EXCHANGES, LIVE_ADDRESSES, Exchange
+from market.timeframes import Timeframe
 
 
 class SettingsError(Exception):
@@ -88,11 +89,14 @@ def _port_of_redis(value: str) -> str | None:
 
 
 def _exchanges(value: str) -> tuple[Exchange, ...]:
-    names = [name.lower() for name in split_list(value)]
-    unknown = [name for name in names if name not in set(Exchange)]
-    if unknown or not names or len(set(names)) < len(names):
-        raise ValueError("must be a comma-separated choice of " + ", ".join(Exchange))
-    return tuple(Exchange(name) for name in names)
+    return tuple(Exchange(name) for name in parse_choice(value, list(Exchange)))
+
+
+def _timeframes(value: str) -> tuple[Timeframe, ...]:
+    """The named timeframes and those that come with them (4h and 8h), the finest first."""
+    named = [Timeframe(name) for name in parse_choice(value, list(Timeframe))]
+    made = {made for timeframe in named for made in timeframe.collected_as.produces}
+    return tuple(timeframe for timeframe in Timeframe if timeframe in made)
 
 
 def _prefix(value: str) -> str:
@@ -131,6 +135,7 @@ ExchangeProxy = Annotated[SecretStr, _checked(parse_proxy)]
 UsualProxy = Annotated[SecretStr, _checked(parse_usual_proxy)]
 # NoDecode: pydantic-settings would read a list as JSON.
 Exchanges = Annotated[tuple[Exchange, ...], NoDecode, _read_by(_exchanges)]
+Timeframes = Annotated[tuple[Timeframe, ...], NoDecode, _read_by(_timeframes)]
 Origins = Annotated[tuple[str, ...], NoDecode, _read_by(parse_origins)]
 Networks = Annotated[tuple[Network, ...], NoDecode, _read_by(parse_networks)]
 Hosts = Annotated[tuple[str, ...], NoDecode, _read_by(parse_hosts)]
@@ -191,6 +196,7 @@ class Settings(_ByExchange):
 
     # What is collected.
     exchanges: Exchanges = DEFAULT_EXCHANGES
+    timeframes: Timeframes = tuple(Timeframe)  # of the job of all timeframes
     quote: str = Field("USDT", pattern=r"^[A-Z0-9]{2,10}$")
     markets_limit: int = Field(0, ge=0)
     history_candles: int = Field(499, ge=1, le=5000)

@@ -1,6 +1,7 @@
-"""Comma-separated lists in settings: hosts to serve, origins of CORS, networks of proxies."""
+"""Comma-separated lists in settings: choices, hosts to serve, origins of CORS, networks."""
 
 import re
+from collections.abc import Collection
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
@@ -14,6 +15,15 @@ _HOST: Final = re.compile(r"(\*?\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", re.A
 def split_list(text: str) -> list[str]:
     """The entries of a list, without blank ones."""
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def parse_choice(text: str, known: Collection[str]) -> list[str]:
+    """Names in any case, in lower case: at least one, all of them known. Raises ValueError, also
+    if a name is repeated: it may stand where another was meant."""
+    names = [name.lower() for name in split_list(text)]
+    if not names or not set(names) <= set(known) or len(set(names)) < len(names):
+        raise ValueError(f"must be a comma-separated choice of {', '.join(known)}, each once")
+    return names
 
 
 def parse_hosts(text: str) -> tuple[str, ...]:

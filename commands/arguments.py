@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from job_queue.kinds import KINDS
+from job_queue.kinds import ALL, KINDS
 from market.markets import Exchange
 from market.timeframes import Timeframe
 
@@ -60,8 +60,8 @@ def _collect(parser: argparse.ArgumentParser) -> None:
     made = [f"{t} comes with {t.collected_as}" for t in Timeframe if t.collected_as is not t]
     parser.add_argument(
         "timeframe",
-        choices=[str(timeframe) for timeframe in Timeframe],
-        help=f"candle length; {', '.join(made)}",
+        choices=[*map(str, Timeframe), ALL],
+        help=f"candle length; {', '.join(made)}; {ALL}: those of TIMEFRAMES in one pass",
     )
     _one_job(parser)
 

@@ -13,10 +13,9 @@ from commands.runtime import tune_garbage_collection
 from commands.store_check import StoreCheck
 from commands.terminal import say_or_log
 from config import Settings
-from job_queue.kinds import job_id_of, lane_of
+from job_queue.kinds import job_definition, job_id_of, lane_of
 from job_queue.records import JobRecord
 from jobs.context import JobContext
-from market.timeframes import Timeframe
 from stores.hot.leases import Lease, current_holder
 from timing.backoff import stop_or
 from worker import Worker
@@ -28,10 +27,9 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
     """Runs the job that the command names, such as `collect TIMEFRAME` or `funding`."""
     remember_exchanges(settings)
     asked = getattr(arguments, "timeframe", None)
-    timeframe = Timeframe(asked) if asked else None
-    job_id = job_id_of(arguments.command, timeframe)
-    if timeframe is not None and timeframe.collected_as is not timeframe:
-        say_or_log(f"{job_id} makes the {timeframe} document too")
+    job_id = job_id_of(arguments.command, asked)
+    if job_definition(job_id).asked != asked:
+        say_or_log(f"{job_id} makes the {asked} document too")
     async with open_job_context(settings, arguments.command) as context:
         tune_garbage_collection()
         await StoreCheck(settings, context.store, own=settings.embeds_hot_store).once()

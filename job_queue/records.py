@@ -65,11 +65,12 @@ class JobRecord:
 
     @property
     def timeframe(self) -> Timeframe | None:
+        """The timeframe that it collects; None for `collect:all` and for other kinds of jobs."""
         return job_definition(self.id).timeframe
 
     @property
     def produces(self) -> tuple[str, ...]:
-        """The documents that the job publishes."""
+        """The documents that the job can publish; the setting TIMEFRAMES may leave out some."""
         return job_definition(self.id).produces
 
     @property

@@ -12,6 +12,7 @@ from documents.reading import StoredSeries, decode_series
 from job_queue.kinds import producer_of
 from job_queue.records import JobRecord
 from jobs.absences import absences
+from jobs.closes import collect_all
 from jobs.context import JobContext, Outcome, Progress, by_exchange
 from jobs.document_draft import DocumentDraft
 from jobs.funding import known_funding
@@ -26,10 +27,10 @@ log = structlog.get_logger(__name__)
 
 
 async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: Progress) -> Outcome:
-    """Collects the job's timeframe and publishes every document made from it."""
+    """Collects the job's timeframe, or all, and publishes every document made from it."""
     settings, timeframe = context.settings, job.timeframe
     if timeframe is None:
-        raise ValueError(f"{job.id} has no timeframe to collect")
+        return await collect_all(context, job, lease, progress)
     progress.enter("markets")
     markets = await markets_to_collect(context, lease, progress)
     previous = {

@@ -55,6 +55,42 @@ def test_exchanges_are_a_comma_separated_choice(monkeypatch: pytest.MonkeyPatch)
     assert load_settings().exchanges == (Exchange.BYBIT,)
 
 
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("5m", ("5m",)),
+        (" 1D,5M, 1h ", ("5m", "1h", "1d")),
+        ("1d,1h,,5m,", ("5m", "1h", "1d")),
+        # 4h and 8h are made together, whichever is named.
+        ("8h", ("4h", "8h")),
+        ("12h,4H", ("4h", "8h", "12h")),
+        ("8h,4h", ("4h", "8h")),
+    ],
+)
+def test_timeframes_are_a_comma_separated_choice(
+    monkeypatch: pytest.MonkeyPatch, given: str, read: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("TIMEFRAMES", given)
+    assert load_settings().timeframes == read
+
+
+def test_all_timeframes_are_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = ("5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d")
+    assert load_settings().timeframes == every
+    monkeypatch.setenv("TIMEFRAMES", "")
+    assert load_settings().timeframes == every
+
+
+@pytest.mark.parametrize("given", ["7m", "all", ",", "5m;1h", "5m 1h", "1h,1H", "5", "5\u217fm"])
+def test_wrong_timeframes_get_one_line_with_the_allowed_ones(
+    monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    assert refused(monkeypatch, TIMEFRAMES=given) == [
+        "TIMEFRAMES: must be a comma-separated choice of"
+        " 5m, 15m, 30m, 1h, 2h, 4h, 6h, 8h, 12h, 1d, each once"
+    ]
+
+
 @pytest.mark.parametrize("exchange", list(Exchange))
 def test_the_address_of_any_exchange_can_be_set(
     monkeypatch: pytest.MonkeyPatch, exchange: Exchange

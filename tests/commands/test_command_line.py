@@ -187,7 +187,7 @@ def test_the_version_is_the_projects(capsys: pytest.CaptureFixture[str]) -> None
 
 @pytest.mark.parametrize(
     ("words", "choices"),
-    [(["colect"], [row.name for row in COMMANDS]), (["collect", "7m"], list(Timeframe))],
+    [(["colect"], [row.name for row in COMMANDS]), (["collect", "7m"], [*Timeframe, "all"])],
 )
 def test_what_is_not_known_is_answered_with_what_is(
     words: list[str], choices: list[str], capsys: pytest.CaptureFixture[str]

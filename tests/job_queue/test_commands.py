@@ -18,6 +18,7 @@ RECORD: Final = [b"state", b"active", b"run", b"3", b"seq", b"9"]
 JOB: Final = read_record("collect:4h", RECORD)
 WORKER_IDS: Final = [
     *(f"collect:{each}" for each in ("5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d")),
+    "collect:all",
     "discovery",
 ]
 LOOK_KEYS: Final = [
@@ -83,7 +84,7 @@ async def test_request_on_redis_wakes_by_the_channel_alone(store: CannedStore) -
 async def test_has_work_looks_at_all_lanes(store: CannedStore, rest_s: float, rest_ms: int) -> None:
     store.replies = [[0, -1]]
     assert await queue_of(store, min_refresh_s=rest_s).has_work("worker") is True
-    assert words(store) == [13, *LOOK_KEYS, rest_ms, 11, 2]
+    assert words(store) == [len(LOOK_KEYS), *LOOK_KEYS, rest_ms, 1 + len(WORKER_IDS), 2]
     store.replies = [[-1, 0]]
     assert await queue_of(store).has_work("worker") is False
 
@@ -92,7 +93,10 @@ async def test_beat_looks_at_all_lanes(store: CannedStore) -> None:
     store.replies = [[-1, -1]]
     await queue_of(store, min_refresh_s=3).beat("host:1", "note")
     keys = ["workers", "workers:host:1", "workers:any", *LOOK_KEYS]
-    assert words(store) == [16, *keys, "host:1", "note", 30, 86_400, 3_000, 11, 2]
+    assert words(store) == [
+        *(len(keys), *keys, "host:1", "note", 30, 86_400, 3_000),
+        *(1 + len(WORKER_IDS), 2),
+    ]
 
 
 async def test_take(store: CannedStore, lease: Lease) -> None:
@@ -100,7 +104,7 @@ async def test_take(store: CannedStore, lease: Lease) -> None:
     queue = queue_of(store, min_refresh_s=2)
     job = await queue.take(lease)
     keys = ["lock:worker", *(f"job:{job_id}" for job_id in WORKER_IDS)]
-    assert words(store) == [11, *keys, lease.value, 1_234, 3, 604_800, 2_000]
+    assert words(store) == [len(keys), *keys, lease.value, 1_234, 3, 604_800, 2_000]
     assert job is not None and (job.id, job.run) == ("collect:4h", 3)
     assert await queue.take(lease) is None
     store.sent.clear()
@@ -213,7 +217,7 @@ async def test_the_list_is_ordered_by_the_sequence_and_leaves_out_what_cannot_be
     store.replies = [[stored.get(job_id, []) for job_id in JOB_IDS]]
     listed = await queue_of(store).list()
     assert [job.id for job in listed] == ["funding", "collect:4h", "discovery"]
-    assert words(store) == [11, *(f"job:{job_id}" for job_id in JOB_IDS)]
+    assert words(store) == [len(JOB_IDS), *(f"job:{job_id}" for job_id in JOB_IDS)]
 
 
 async def test_without_the_store_nothing_is_made_up(store: CannedStore, lease: Lease) -> None:

@@ -18,6 +18,7 @@ from job_queue.kinds import (
     job_id_of,
     lane_of,
     producer_of,
+    producers_of,
 )
 from jobs.runners import RUNNERS
 from main import build_parser
@@ -57,14 +58,46 @@ def test_the_kinds_as_the_api_knows_them() -> None:
     assert job_definition("collect:4h").produces == ("4h", "8h")
 
 
+def test_one_job_collects_all_timeframes() -> None:
+    job = job_definition("collect:all")
+    assert (job.kind.name, lane_of(job.id), job.timeframe) == ("collect", "worker", None)
+    assert job.asked == "all"
+    assert job.produces == ("5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d")
+    assert collect_id("all") == "collect:all"
+    assert [job_definition(job_id).asked for job_id in ("collect:4h", "funding", "discovery")] == [
+        "4h",
+        None,
+        None,
+    ]
+
+
+def test_the_setting_of_timeframes_limits_the_job_of_all_alone() -> None:
+    some = (Timeframe.D1, Timeframe.M5, Timeframe.H1)
+    assert job_definition("collect:all").published(some) == ("5m", "1h", "1d")
+    assert job_definition("collect:4h").published(some) == ("4h", "8h")
+    assert job_definition("funding").published(some) == ("global_fr",)
+    assert job_definition("discovery").published(some) == ()
+
+
+def test_the_producers_of_a_document_are_its_own_job_and_that_of_all() -> None:
+    every = tuple(Timeframe)
+    assert producers_of("8h", every) == producers_of("4h", every) == ("collect:4h", "collect:all")
+    assert producers_of("4h", (Timeframe.M5,)) == ("collect:4h",)
+    assert producers_of("5m", (Timeframe.M5,)) == ("collect:5m", "collect:all")
+    assert producers_of("global_fr", every) == ("funding",)
+    with pytest.raises(ValueError, match="no job makes a document '7m'"):
+        producers_of("7m", every)
+
+
 def test_every_job_is_named_once_and_runs_in_one_lane() -> None:
     assert len(JOB_IDS) == len(set(JOB_IDS))
     assert list(IDS_BY_LANE) == [str(lane) for lane in Lane]
     assert sorted(job_id for ids in IDS_BY_LANE.values() for job_id in ids) == sorted(JOB_IDS)
 
 
-def test_every_document_is_made_by_one_job() -> None:
-    made = [document for job_id in JOB_IDS for document in job_definition(job_id).produces]
+def test_every_document_is_made_by_one_job_of_its_own() -> None:
+    jobs = map(job_definition, JOB_IDS)
+    made = [document for job in jobs if not job.is_of_all for document in job.produces]
     assert sorted(made) == sorted(DOCUMENTS)
     assert producer_of("8h") == producer_of("4h") == "collect:4h"
     assert producer_of("global_fr") == "funding"
@@ -121,9 +154,8 @@ def test_the_api_queues_what_the_table_says() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.command], ids=lambda k: k.name)
 def test_the_command_line_runs_what_the_table_says(kind: JobKind) -> None:
-    timeframes = kind.timeframes or (None,)
-    for timeframe in timeframes:
-        argv = [kind.name, "--no-wait", *([timeframe] if timeframe else [])]
+    for asked in (job.asked for job in kind.jobs()):
+        argv = [kind.name, "--no-wait", *([asked] if asked else [])]
         arguments = build_parser().parse_args(argv)
         assert (arguments.command, arguments.no_wait) == (kind.name, True)
-        assert job_id_of(kind.name, timeframe) in JOB_IDS
+        assert job_id_of(kind.name, asked) in JOB_IDS

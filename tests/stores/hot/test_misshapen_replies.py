@@ -20,7 +20,7 @@ from commands.errors import CannotStart
 from commands.store_check import StoreCheck
 from config import load_settings
 from documents.stored_text import stored_hash
-from job_queue.kinds import JOB_IDS
+from job_queue.kinds import IDS_BY_LANE, JOB_IDS
 from job_queue.queue import JobAborted, JobQueue
 from job_queue.records import read_record
 from jobs.known_markets import save_known_markets
@@ -281,8 +281,9 @@ NUMBER: Final = "a whole number from"
         ),
         (
             "take",
-            ["ok", 11, RECORD, -1],
-            f"script take: element 2 of the reply is the number 11, not {NUMBER} 0 to 10",
+            ["ok", 99, RECORD, -1],
+            "script take: element 2 of the reply is the number 99,"
+            f" not {NUMBER} 0 to {len(IDS_BY_LANE['worker'])}",
         ),
         (
             "take",
@@ -296,7 +297,7 @@ NUMBER: Final = "a whole number from"
         ),
         ("hand_back", [], "script hand_back: the reply is a list of 0, not 'ok' or 'lost' or 'abo"),
         ("get", [], "script list: the reply is a list of 0, not a list of 1"),
-        ("list", {}, "script list: the reply is an object, not a list of 11"),
+        ("list", {}, f"script list: the reply is an object, not a list of {len(JOB_IDS)}"),
         ("abort", False, "script abort: the reply is false, not a list"),
         ("acquire", [1, "x", None], "script acquire: element 3 of the reply is null, not a whole"),
         ("holder", [7, 1], "script holder: element 1 of the reply is the number 7, not a text or"),
