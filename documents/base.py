@@ -6,6 +6,7 @@ without a candle, `lost`, the candles with more digits than a float tells, and `
 """
 
 from collections.abc import Mapping
+from math import isinf, isnan
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +16,7 @@ import structlog
 from documents.chunks import Chunk, KeptMarket, NotFinite, encode_market
 from documents.deflated import Deflated, deflate, join_parts
 from documents.names import base_name
-from documents.reading import decode_rows
+from documents.reading import NO_TIME, decode_rows
 from documents.text import DocumentError, DocumentText, MarketSpan
 from market.base import STEP_MS, Base
 from market.columns import CANDLE, NUMBERS, column_index
@@ -40,7 +41,7 @@ def base_rows(base: Base) -> Rows:
 
 
 def base_head(market: Market, base: Base) -> bytes:
-    """The head of a market, up to the bracket that opens its rows."""
+    """The head of a market, up to the bracket that opens its rows. Raises NotFinite."""
     holes = [
         [int(base.times[slot]), int(base.read_ms[slot]), _number(base.values[slot, _INTEREST])]
         for slot in np.flatnonzero(~base.there)
@@ -126,11 +127,14 @@ def _decode(text: DocumentText, span: MarketSpan) -> Base:
     head = text.head(span)
     rows = decode_rows(text.rows(span))
     holes = np.array(head["holes"], np.float64).reshape(-1, 3)
+    if not (np.abs(holes[:, 0]) < NO_TIME).all():
+        raise DocumentError("a hole has no time")
     as_of_ms, interest_ms = _time(head, "checked_at"), _time(head, "interest_at")
     times = np.concatenate((rows.times, holes[:, 0].astype(np.int64)))
     order = np.argsort(times, kind="stable")
     first_ms, newest_ms = int(times[order[0]]), Timeframe.M5.floor(as_of_ms)
-    if not np.array_equal(times[order], np.arange(first_ms, newest_ms + 1, STEP_MS)):
+    slots = first_ms + STEP_MS * np.arange(len(times))
+    if int(slots[-1]) != newest_ms or not np.array_equal(times[order], slots):
         raise DocumentError("its instants are not those from the first one to checked_at")
     blank = np.full((len(holes), len(Rows.names)), np.nan)
     blank[:, _INTEREST], blank[:, _READ_AT] = holes[:, 2], holes[:, 1]
@@ -155,4 +159,7 @@ def _time(head: Mapping[str, Any], name: str) -> int:
 
 
 def _number(value: float) -> float | None:
-    return None if value != value else float(value)
+    """As JSON tells it. Raises NotFinite."""
+    if isinf(value):
+        raise NotFinite
+    return None if isnan(value) else float(value)

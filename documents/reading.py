@@ -24,6 +24,7 @@ from market.rows import Rows, TimedValues
 
 _PARTS: Final = get_args(MissingPart)
 _NO_NUMBER: Final = b"-1e300"  # stands for null; no row holds such a number
+NO_TIME: Final = 2.0**53  # a float does not tell such integers apart
 _funding_decoder: Final = msgspec.json.Decoder(list[FundingRow])
 
 
@@ -132,7 +133,7 @@ def decode_rows(rows: memoryview) -> Rows:
     except (ValueError, TypeError) as error:
         raise DocumentError(f"unreadable rows: {error}") from None
     lines[lines == float(_NO_NUMBER)] = np.nan
-    if np.isnan(lines[:, 0]).any():
+    if not (np.abs(lines[:, 0]) < NO_TIME).all():
         raise DocumentError("a row has no time")
     return Rows(lines[:, 0].astype(np.int64), lines[:, 1:])
 

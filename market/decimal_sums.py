@@ -52,11 +52,13 @@ class RunningSums:
     """
 
     def __init__(self, values: Floats) -> None:
-        scales, units, recovered = _recovered_units(np.nan_to_num(values))
+        values = np.nan_to_num(values)
+        scales, units, recovered = _recovered_units(values)
         self._values = values
         self._scales = [int(scale) for (scale,) in scales.tolist()]
         self._recovered = recovered.tolist()
         self._totals = np.zeros((len(units), len(values) + 1), np.int64)
+        units[~recovered] = 0.0  # they may be too large, and are not used
         np.cumsum(units, axis=1, dtype=np.int64, out=self._totals[:, 1:])
 
     def between(self, begins: npt.NDArray[np.intp], ends: npt.NDArray[np.intp]) -> Floats:

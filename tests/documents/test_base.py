@@ -1,10 +1,14 @@
 """The stored base of an exchange: read back as it was, and a damaged one counts as absent."""
 
+import contextlib
+import re
 from typing import Any
 
 import numpy as np
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from documents.base import BaseBuilder, decode_bases
 from documents.chunks import KeptMarket
@@ -12,7 +16,7 @@ from documents.names import base_name
 from documents.text import DocumentError
 from market.base import Base, extended
 from market.markets import Exchange, Market
-from tests.fixtures.base_rows import MIDNIGHT, STEP_MS, base_of, five
+from tests.fixtures.base_rows import MIDNIGHT, STEP_MS, base_of, five, same
 
 BTC = Market(Exchange.BYBIT, "BTCUSDT", "BTC", "USDT")
 ETH = Market(Exchange.BYBIT, "ETHUSDT", "ETH", "USDT")
@@ -33,16 +37,6 @@ def stored(*bases: tuple[Market, Base], kept: dict[str, KeptMarket] | None = Non
         builder.add(market, base)
     found = builder.finish_deflated(version=AS_OF, as_of_ms=AS_OF, updated_at_ms=AS_OF + 9)
     return found.inflate()
-
-
-def same(one: Base, other: Base) -> bool:
-    arrays = ((one.values, other.values), (one.read_ms, other.read_ms), (one.lost, other.lost))
-    return (
-        (one.first_ms, one.as_of_ms, one.interest_ms)
-        == (other.first_ms, other.as_of_ms, other.interest_ms)
-        and all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in arrays)
-        and all(a.dtype == b.dtype for a, b in arrays)
-    )
 
 
 def test_it_is_read_back_as_it_was() -> None:
@@ -112,7 +106,11 @@ def damaged(change: Any) -> bytes:
         lambda market: market.pop("holes"),
         lambda market: market.pop("lost"),
         lambda market: market.__setitem__("checked_at", AS_OF + STEP_MS),
+        lambda market: market.__setitem__("checked_at", 10**17),
         lambda market: market.__setitem__("checked_at", str(AS_OF)),
+        lambda market: market["rows"][0].__setitem__(0, 1e19),
+        lambda market: market["holes"][0].__setitem__(0, None),
+        lambda market: market["holes"][0].__setitem__(0, -1e19),
         lambda market: market.__setitem__("interest_at", AS_OF + 1),
         lambda market: market.__setitem__("interest_at", None),
         lambda market: market.update(rows=[], holes=[], lost=[]),
@@ -153,8 +151,33 @@ def test_closed_chunks_are_kept_from_pass_to_pass() -> None:
     assert same(decode_bases(document, Exchange.BYBIT)[BTC.key], later)
 
 
-def test_a_number_that_json_lacks_is_refused() -> None:
-    base = base_of(range(3), 2 * STEP_MS)
-    base.values[1, 2] = np.inf
+_TOKEN = re.compile(rb'[-0-9.]+|"[^"]*"|null|[\[\]{},:]')
+_PIECES = [b"", b"null", b'"', b"[", b"]}", b"-1e999", b"1e22", b"9" * 25, b"-5", b"true", b"\xff"]
+
+
+@given(st.data())
+def test_whatever_is_stored_is_refused_or_read_as_a_base(data: st.DataObject) -> None:
+    text = stored((BTC, some()), (ETH, base_of(range(5, 9), 8 * STEP_MS)))
+    for _ in range(data.draw(st.integers(1, 3))):
+        tokens = [found.span() for found in _TOKEN.finditer(text)]
+        start, end = data.draw(st.sampled_from(tokens))
+        begin, stop = data.draw(st.sampled_from(tokens))
+        piece = data.draw(st.sampled_from([text[begin:stop], *_PIECES]))
+        text = text[:start] + piece + text[end:]
+    with contextlib.suppress(DocumentError):
+        for base in decode_bases(text, Exchange.BYBIT).values():
+            assert len(base.values) == len(base.read_ms) == len(base.lost) > 0
+            assert base.first_ms % STEP_MS == 0
+            assert base.newest_ms <= base.as_of_ms < base.newest_ms + STEP_MS
+            assert base.read_ms.max() <= base.as_of_ms
+            assert not np.isinf(base.values).any()
+            assert len(base.sums.between(*np.array([[0], [len(base.values)]]))) == 1
+
+
+@pytest.mark.parametrize(("slot", "column"), [(0, 2), (0, 6), (1, 6)])
+@pytest.mark.parametrize("number", [np.inf, -np.inf])
+def test_a_number_that_json_lacks_is_refused(slot: int, column: int, number: float) -> None:
+    base = base_of([0, 2], 2 * STEP_MS)  # the second slot is a hole
+    base.values[slot, column] = number
     with pytest.raises(ValueError, match=r"^bybit:BTCUSDT: its base holds a number"):
         stored((BTC, base))

@@ -6,6 +6,7 @@ from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from market.base import Base, extended
@@ -221,3 +222,18 @@ def test_recorded_5m_of_a_week_add_up_in_decimals(recorded_data: Path) -> None:
                 *[float(sum(Decimal(row.volume) for row in part))] * 2,
             )
         assert compared == len(made) >= 5 * DAY_MS // timeframe.interval_ms
+
+
+@pytest.mark.parametrize("volume", ["1e25", "12345678901234567890123", "1e300"])
+def test_a_volume_of_any_size_is_summed(volume: str) -> None:
+    base = extended(
+        None,
+        [five(slot, volume=volume) for slot in (0, 1, 3)],
+        asked_ms=MIDNIGHT,
+        as_of_ms=MIDNIGHT + 3 * STEP_MS,
+    )
+    begins, ends = np.array([0, 1]), np.array([4, 3])  # the third slot is a hole
+    three, one = base.sums.between(begins, ends).tolist()
+    decimal = Decimal(repr(float(volume)))
+    assert (three[0], one[0]) == (float(3 * decimal), float(decimal))
+    assert (three[1], one[1]) == (450.75, 150.25)
