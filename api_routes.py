@@ -23,6 +23,7 @@ from api.documents.document_cache import DocumentCache
 from api.documents.endpoint import CacheEndpoint
 from api.documents.listing import build_listing
 from api.documents.long_poll_quota import LongPolls
+from api.documents.nothing_yet import nothing_yet
 from api.documents.publication_order import PublicationOrder
 from api.documents.publish_watcher import PublishWatcher
 from api.documents.query import InvalidQuery
@@ -68,7 +69,7 @@ def create_app(
         build_home(VERSION, _SUMMARY),
         build_listing(),
         build_coins(settings),
-        build_jobs(app.tokens),
+        build_jobs(settings, app.tokens),
         build_status(settings, app.tokens),
         build_scrape(processes),
         build_docs(),
@@ -149,7 +150,7 @@ class Api(FastAPI):
                 self._watcher,
                 piece_deadline_s=self._piece_deadline_s,
                 metrics=self._metrics,
-                queue=parts.queue,
+                nothing_yet=partial(nothing_yet, parts.queue, timeframes=self._settings.timeframes),
                 listed=ListedSymbols(
                     partial(
                         parts.database.markets.selected,

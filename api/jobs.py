@@ -1,6 +1,8 @@
 """The job routes: POST queues a job, GET shows it, DELETE aborts it; with their tokens."""
 
 import asyncio
+from collections.abc import Collection
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Security
@@ -16,22 +18,24 @@ from api.openapi import content, responses
 from api.request_body import read_body
 from api.state import RequestParts
 from api.tokens import Tokens
-from job_queue.kinds import KINDS, collect_id, lane_of
+from config import Settings
+from job_queue.kinds import KINDS, collect_id, job_definition, lane_of
 from job_queue.records import JobRecord
+from market.timeframes import Timeframe
 from stores.hot.leases import current_holder
 
 # A POST answers within 3 s, even if the store does not.
 _POST_DEADLINE_S: Final = 2.7
 
 
-def job_json(job: JobRecord) -> dict[str, Any]:
-    """The job in the form of `api.models.Job`."""
-    last = job.last
+def job_json(job: JobRecord, timeframes: Collection[Timeframe]) -> dict[str, Any]:
+    """The job in the form of `api.models.Job`; `timeframes` is the setting TIMEFRAMES."""
+    last, definition = job.last, job_definition(job.id)
     return {
         "id": job.id,
         "kind": job.kind,
-        "timeframe": job.timeframe,
-        "produces": job.produces,
+        "timeframe": definition.asked,
+        "produces": definition.published(timeframes),
         "run": job.run,
         "state": job.state,
         "coalesced": job.coalesced,
@@ -55,13 +59,13 @@ def job_json(job: JobRecord) -> dict[str, Any]:
     }
 
 
-def _accepted(job: JobRecord) -> JSONResponse:
-    location = {"Location": f"/jobs/{job.id}"}
-    return JSONResponse(job_json(job), status_code=202, headers=location)
+def _accepted(job: dict[str, Any]) -> JSONResponse:
+    return JSONResponse(job, status_code=202, headers={"Location": f"/jobs/{job['id']}"})
 
 
-def build_jobs(tokens: Tokens) -> APIRouter:
+def build_jobs(settings: Settings, tokens: Tokens) -> APIRouter:
     router = APIRouter(tags=["jobs"])
+    shown = partial(job_json, timeframes=settings.timeframes)
     api_scheme = HTTPBearer(
         scheme_name="API_TOKEN", description="Needed if API_TOKEN is set.", auto_error=False
     )
@@ -85,7 +89,7 @@ def build_jobs(tokens: Tokens) -> APIRouter:
                 "content": content("GetMarketData"),
             }
         },
-        summary="Queue a refresh of one timeframe",
+        summary="Queue a refresh of one timeframe, or of all",
     )
     async def get_market_data(
         request: Request,
@@ -105,7 +109,7 @@ def build_jobs(tokens: Tokens) -> APIRouter:
                 raise HTTPException(
                     409, f"the worker is busy: {holder.holder}", {"Retry-After": str(wait_s)}
                 )
-            return _accepted(await parts.queue.request(job_id))
+            return _accepted(shown(await parts.queue.request(job_id)))
 
     def add_internal(path: str, job_id: str, title: str) -> None:
         @router.post(
@@ -120,7 +124,7 @@ def build_jobs(tokens: Tokens) -> APIRouter:
         async def request_internal(request: Request, parts: RequestParts) -> JSONResponse:
             await read_body(request)
             async with asyncio.timeout(_POST_DEADLINE_S):
-                return _accepted(await parts.queue.request(job_id))
+                return _accepted(shown(await parts.queue.request(job_id)))
 
     for kind in KINDS:
         if kind.internal is not None:
@@ -128,13 +132,13 @@ def build_jobs(tokens: Tokens) -> APIRouter:
 
     @router.get("/jobs", response_model=Jobs, responses=responses(503), summary="All jobs")
     async def list_jobs(parts: RequestParts) -> JSONResponse:
-        return JSONResponse({"jobs": [job_json(job) for job in await parts.queue.list()]})
+        return JSONResponse({"jobs": [shown(job) for job in await parts.queue.list()]})
 
     @router.get(
         "/jobs/{job_id}", response_model=Job, responses=responses(404, 503), summary="One job"
     )
     async def get_job(job_id: str, parts: RequestParts) -> JSONResponse:
-        return JSONResponse(job_json(_known(await parts.queue.get(job_id))))
+        return JSONResponse(shown(_known(await parts.queue.get(job_id))))
 
     @router.delete(
         "/jobs/{job_id}",
@@ -148,7 +152,7 @@ def build_jobs(tokens: Tokens) -> APIRouter:
         """A queued or active job ends as `aborted`; a finished one is unchanged."""
         await read_body(request)
         async with asyncio.timeout(_POST_DEADLINE_S):
-            return _accepted(_known(await parts.queue.abort(job_id)))
+            return _accepted(shown(_known(await parts.queue.abort(job_id))))
 
     return router
 

@@ -1,22 +1,33 @@
 """Pydantic models of requests and answers, except documents; also for the OpenAPI page."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.documents.models import EXAMPLE_MS, CacheState, TimeMs
-from job_queue.kinds import KINDS
+from job_queue.kinds import ALL, KINDS
 from job_queue.records import JobState
 from market.markets import Exchange
 from market.timeframes import Timeframe
 
+# What a request may name, and what a job answers.
+if TYPE_CHECKING:
+    AskedTimeframe = str
+else:
+    AskedTimeframe = Literal[(*map(str, Timeframe), ALL)]
+
 
 class GetMarketData(BaseModel):
-    """A request to collect one timeframe now."""
+    """A request to collect one timeframe, or all in one pass, now."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"timeframe": "4h"}]})
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"timeframe": "4h"}, {"timeframe": ALL}]}
+    )
 
-    timeframe: Timeframe = Field(description="8h is made from 4h: a request for 8h collects 4h")
+    timeframe: AskedTimeframe = Field(
+        description="8h is made from 4h: a request for 8h collects 4h. all: the timeframes of the"
+        " setting TIMEFRAMES"
+    )
 
 
 class JobProgress(BaseModel):
@@ -54,7 +65,7 @@ class LastRun(BaseModel):
 
 
 class Job(BaseModel):
-    """One job; there is at most one per kind and timeframe."""
+    """One job; there is at most one per kind and timeframe, and one for all timeframes."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -83,8 +94,10 @@ class Job(BaseModel):
 
     id: str
     kind: Annotated[str, Field(json_schema_extra={"enum": [kind.name for kind in KINDS]})]
-    timeframe: Timeframe | None
-    produces: list[str] = Field(description="the documents it publishes")
+    timeframe: AskedTimeframe | None = Field(
+        description="all: the timeframes in `produces`, in one pass; null for other kinds of jobs"
+    )
+    produces: list[str] = Field(description="the documents it publishes, the finest first")
     run: int = Field(description="the run that answers this request")
     state: JobState
     coalesced: bool = Field(description="it was already queued or active at this request")

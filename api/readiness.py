@@ -1,13 +1,14 @@
 """What GET /ready tells of leases, documents, exchanges and jobs, in words for an operator."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from api.documents.nothing_yet import describe_run
 from database import DATABASE_TEXT, LASTING_TEXTS, ListingState
-from job_queue.kinds import Lane
+from job_queue.kinds import Lane, job_definition
 from job_queue.records import JobRecord, LastRun
 from market.markets import Exchange
+from market.timeframes import Timeframe
 from stores.hot.beats import StoreHealth
 from stores.hot.leases import lock_key
 from texts.foreign import cut
@@ -86,10 +87,12 @@ def exchanges_state(
     return "; ".join(problems) or "ok"
 
 
-def failures_state(exchanges: Sequence[Exchange], jobs: Sequence[JobRecord]) -> str:
+def failures_state(
+    exchanges: Sequence[Exchange], jobs: Sequence[JobRecord], timeframes: Collection[Timeframe]
+) -> str:
     """`ok`, or the jobs whose last run failed for a reason that no other part tells: the worker
     died in it, it met an error of ours, or the store refused what it wrote. Their documents get
-    older until a run completes, whatever other jobs do.
+    older until a run of a job that makes them completes. `timeframes` is the setting TIMEFRAMES.
     """
     return (
         "; ".join(
@@ -99,9 +102,24 @@ def failures_state(exchanges: Sequence[Exchange], jobs: Sequence[JobRecord]) -> 
             and job.last.state == "failed"
             and not _is_about_exchanges(job.last, exchanges)
             and not (job.last.error or "").startswith(DATABASE_TEXT)
+            and not _is_made_since(job, jobs, timeframes)
         )
         or "ok"
     )
+
+
+def _is_made_since(
+    job: JobRecord, jobs: Sequence[JobRecord], timeframes: Collection[Timeframe]
+) -> bool:
+    """Whether runs that completed after this job's last one have made all its documents."""
+    documents = set(job_definition(job.id).published(timeframes))
+    made = {
+        document
+        for other in jobs
+        if other.last and other.last.state == "complete" and _ended_at_ms(other) > _ended_at_ms(job)
+        for document in job_definition(other.id).published(timeframes)
+    }
+    return bool(documents) and documents <= made
 
 
 def writes_state(refusal: str | None, jobs: Sequence[JobRecord]) -> str:

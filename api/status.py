@@ -68,7 +68,9 @@ def build_status(settings: Settings, tokens: Tokens) -> APIRouter:
         )
         worker, no_worker = _worker_state(parts, settings, health)
         if not no_worker:
-            worker = _together(worker, failures_state(settings.exchanges, jobs))
+            worker = _together(
+                worker, failures_state(settings.exchanges, jobs, settings.timeframes)
+            )
         if database == "ok":
             database = writes_state(refusal, jobs)
         lasting = health.pauses if health is not None else {}

@@ -7,7 +7,7 @@ once, and their headers are made once a second. Data comes from document_cache.p
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -35,7 +35,6 @@ from api.cors import Cors, origin_of
 from api.documents.content_coding import Coding, choose_coding
 from api.documents.document_cache import CachedDocument, DocumentBody, DocumentCache
 from api.documents.long_poll_quota import LongPolls
-from api.documents.nothing_yet import nothing_yet
 from api.documents.publish_watcher import PublishWatcher
 from api.documents.query import DocumentQuery, read_query
 from api.documents.unknown_symbols import ListedSymbols, judge_absent
@@ -43,7 +42,6 @@ from api.documents.validators import entity_tag, etag_matches, read_date
 from api.request_body import LARGEST_BODY, TOO_LARGE
 from cache_manager import DocumentMeta
 from documents.names import DOCUMENTS
-from job_queue.queue import JobQueue
 from metrics.api import ApiMetrics
 from timing.clock import now_ms
 
@@ -102,7 +100,7 @@ class CacheEndpoint:
         now_ms: Callable[[], int] = now_ms,
         piece_deadline_s: float = PIECE_DEADLINE_S,
         metrics: ApiMetrics | None = None,
-        queue: JobQueue,
+        nothing_yet: Callable[[str], Awaitable[Answer]],
         listed: ListedSymbols,
         long_polls: LongPolls,
         cors: Cors,
@@ -113,7 +111,7 @@ class CacheEndpoint:
         self._long_polls = long_polls
         self._cache = cache
         self._cors = cors
-        self._queue = queue
+        self._nothing_yet = nothing_yet
         self._listed = listed
         self._watcher = watcher
         self._now_ms = now_ms
@@ -150,7 +148,7 @@ class CacheEndpoint:
         else:
             document = await self._cache.current(name)
         if document is None:
-            return self._with_cors(await nothing_yet(self._queue, name), scope)
+            return self._with_cors(await self._nothing_yet(name), scope)
         if self._client_has(request, document):
             missing = await self._none_known(document, request)
             return missing or self._answer(document, request, None)

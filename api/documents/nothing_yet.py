@@ -1,13 +1,15 @@
 """The 404 for a document that was never published: what to POST, and how the last run ended."""
 
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from api.answers import NO_CACHE, Answer, problem
 from api.job_errors import told_error
 from documents.names import GLOBAL_FR
-from job_queue.kinds import producer_of
+from job_queue.kinds import ALL, collect_id, producers_of
 from job_queue.queue import JobQueue
 from job_queue.records import JobRecord, LastRun
+from market.timeframes import Timeframe
 from stores.hot.store import StoreUnavailable
 from timing.clock import utc_text
 
@@ -22,27 +24,39 @@ def refresh_request(name: str) -> tuple[str, dict[str, str] | None]:
     return "/get-market-data", {"timeframe": name}
 
 
-async def nothing_yet(queue: JobQueue, name: str) -> Answer:
-    """A 404 with the POST to send, or the job that is pending, and how its last run ended; and
-    how the last search for markets ended, if that failed."""
+async def nothing_yet(queue: JobQueue, name: str, timeframes: Collection[Timeframe]) -> Answer:
+    """A 404 with the POSTs to send, or the job that is pending, and how the last run of a job that
+    makes this document ended; and how the last search for markets ended, if that failed.
+
+    `timeframes` is the setting TIMEFRAMES.
+    """
     try:
         jobs = {job.id: job for job in await queue.list()}
     except StoreUnavailable:
         jobs = {}  # the answer is still 404, without the state of the jobs
     what = "no funding" if name == GLOBAL_FR else "nothing collected"
-    told = [_next_step(name, jobs.get(producer_of(name))), *_discovery(jobs.get(_DISCOVERY))]
+    makers = producers_of(name, timeframes)
+    with_all = collect_id(ALL) in makers
+    known = [jobs[maker] for maker in makers if maker in jobs]
+    told = [_next_step(name, known, with_all), *_discovery(jobs.get(_DISCOVERY))]
     return problem(404, f"{what} yet: {'; '.join(told)}", NO_CACHE)
 
 
-def _next_step(name: str, job: JobRecord | None) -> str:
+def _next_step(name: str, jobs: Sequence[JobRecord], with_all: bool) -> str:
+    """`jobs`: the records of the jobs that make it; `with_all`: whether that of all timeframes is
+    one of them."""
     path, body = refresh_request(name)
     post = f"POST {path}" + (f' {{"timeframe":"{name}"}}' if body else "")
-    last = job and job.last and describe_run(job.id, job.last)
-    if job is not None and job.is_pending:
-        now = f"{job.id} {_doing(job)}, GET /jobs/{job.id} follows it"
-        return f"{now}; {last}" if last else now
+    also = f', {{"timeframe":"{ALL}"}} with all others' if with_all else ""
+    ended = [(job.last.finished_at_ms, job.id, job.last) for job in jobs if job.last]
+    last = describe_run(*max(ended, key=lambda run: run[0])[1:]) if ended else None
+    # The sort is stable: of several that are queued, the document's own job is told.
+    for job in sorted(jobs, key=lambda job: job.state != "active"):
+        if job.is_pending:
+            now = f"{job.id} {_doing(job)}, GET /jobs/{job.id} follows it"
+            return f"{now}; {last}" if last else now
     verb = "refreshes" if name == GLOBAL_FR else "collects"
-    return f"{last}; {post} tries again" if last else f"{post} {verb} it"
+    return f"{last}; {post} tries again{also}" if last else f"{post} {verb} it{also}"
 
 
 def _doing(job: JobRecord) -> str:

@@ -8,14 +8,14 @@ import orjson
 from api.jobs import job_json
 from job_queue.queue import JobQueue
 from job_queue.records import JobRecord
-from market.timeframes import COLLECTED
-from tests.fixtures.api import ServedApi, ask
+from market.timeframes import COLLECTED, Timeframe
+from tests.fixtures.api import ServedApi, StartApi, ask
 from tests.fixtures.job_queue import Acquire, complete
 
 
 def shown(job: JobRecord | None) -> Any:
     assert job is not None
-    return orjson.loads(orjson.dumps(job_json(job)))
+    return orjson.loads(orjson.dumps(job_json(job, tuple(Timeframe))))
 
 
 async def test_a_requested_job_is_the_documented_json(queue: JobQueue) -> None:
@@ -118,8 +118,53 @@ async def test_every_timeframe_has_its_job_and_8h_has_that_of_4h(api: ServedApi)
     assert [job["id"] for job in listed["jobs"]] == [f"collect:{t}" for t in reversed(COLLECTED)]
 
 
+EVERY = ["5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d"]
+
+
+async def test_all_timeframes_are_one_job(api: ServedApi) -> None:
+    asked = {"timeframe": "all"}
+    status, headers, job = await ask(api, "POST", "/get-market-data", asked)
+    assert (status, headers["location"]) == (202, "/jobs/collect:all")
+    assert (job["id"], job["kind"], job["timeframe"]) == ("collect:all", "collect", "all")
+    assert (job["produces"], job["run"], job["coalesced"]) == (EVERY, 1, False)
+    _, _, again = await ask(api, "POST", "/get-market-data", asked)
+    assert (again["run"], again["coalesced"]) == (1, True)
+    # A single timeframe is a job of its own beside it.
+    _, _, single = await ask(api, "POST", "/get-market-data", {"timeframe": "4h"})
+    assert (single["id"], single["run"], single["coalesced"]) == ("collect:4h", 1, False)
+    _, _, listed = await ask(api, "GET", "/jobs")
+    assert [job["timeframe"] for job in listed["jobs"]] == ["4h", "all"]
+    async with api.lease() as lease:
+        taken = await api.queue.take(lease)
+        assert taken is not None
+        assert (taken.id, taken.kind, taken.timeframe) == ("collect:all", "collect", None)
+        status, _, busy = await ask(api, "POST", "/get-market-data?if_busy=reject", asked)
+        assert (status, "the worker is busy" in busy["detail"]) == (409, True)
+        _, _, rerun = await ask(api, "POST", "/get-market-data", asked)
+        assert (rerun["state"], rerun["run"], rerun["rerun"]) == ("active", 2, True)
+        status, headers, ended = await ask(api, "DELETE", "/jobs/collect:all")
+        assert (status, headers["location"]) == (202, "/jobs/collect:all")
+        assert (ended["state"], ended["timeframe"]) == ("aborted", "all")
+    assert (await ask(api, "GET", "/jobs/collect:all"))[2] == ended
+
+
+async def test_the_job_of_all_tells_the_timeframes_of_this_installation(
+    start_api: StartApi, store_settings: dict[str, Any]
+) -> None:
+    api = await start_api(**store_settings, timeframes="1D,1h,8h")
+    _, _, job = await ask(api, "POST", "/get-market-data", {"timeframe": "all"})
+    assert job["produces"] == ["1h", "4h", "8h", "1d"]
+    assert (await ask(api, "GET", "/jobs/collect:all"))[2]["produces"] == job["produces"]
+    # Every other timeframe can still be asked for.
+    status, _, job = await ask(api, "POST", "/get-market-data", {"timeframe": "5m"})
+    assert (status, job["id"], job["produces"]) == (202, "collect:5m", ["5m"])
+
+
 WRONG_BODIES = {
-    b'{"timeframe":"7h"}': "'5m', '15m'",
+    b'{"timeframe":"7h"}': "Input should be '5m', '15m', '30m', '1h', '2h', '4h', '6h', '8h',"
+    " '12h', '1d' or 'all'",
+    b'{"timeframe":"ALL"}': "'1d' or 'all'",
+    b'{"timeframe":["all"]}': "'1d' or 'all'",
     b'{"timeframe":null}': "'5m', '15m'",
     b'{"timeframe":"4h","exchange":"binance"}': "the only one is timeframe",
     b"{}": "Field required",
@@ -139,7 +184,7 @@ async def test_wrong_bodies(native_api: ServedApi) -> None:
         )
         assert status == 422
         assert all(set(detail) == {"type", "loc", "msg"} for detail in answer["detail"])
-        assert words in str(answer)
+        assert words in "; ".join(detail["msg"] for detail in answer["detail"])
 
 
 async def test_a_body_that_is_not_called_json(native_api: ServedApi) -> None:

@@ -8,9 +8,11 @@ import pytest
 
 from budgets.shared_budgets import SharedBudgets
 from database import Database
+from job_queue.kinds import JOB_IDS
 from market.markets import Exchange, ListedMarket, Market
 from stores.hot.beats import beat
 from tests.fixtures.api import ServedApi, StartApi, ask
+from tests.fixtures.clock import next_millisecond
 from tests.fixtures.postgres import User
 from tests.fixtures.signals import until
 from timing.clock import SystemClock
@@ -60,6 +62,7 @@ async def end(
     async with api.lease(lane) as lease:
         job = await api.queue.take(lease)
         assert job is not None
+        next_millisecond()
         await api.queue.finish(
             job,
             lease,
@@ -145,6 +148,43 @@ async def test_a_run_that_failed_for_reasons_of_ours_is_told_until_one_completes
         await api.store.execute("DEL", "lock:worker")
         await end(api, job_id, markets=3)
         assert await parts(api) == WELL
+
+
+async def test_a_failed_run_is_forgotten_once_others_have_made_all_its_documents(
+    api: ServedApi,
+) -> None:
+    """4h and 8h are made by `collect:4h` and by the job of all timeframes, whichever ran last."""
+    await end(api, "collect:4h", state="failed", error="internal error: KeyError")
+    await end(api, "collect:1h", state="failed", error="internal error: TypeError")
+    assert (await degraded(api))["worker"].count("the last run of") == 2
+    await end(api, "collect:all", markets=3)
+    assert await parts(api) == WELL
+    # The other way round: every timeframe has to be made by a job of its own.
+    await end(api, "collect:all", state="failed", error="internal error: KeyError")
+    others = [job_id for job_id in JOB_IDS if job_id.startswith("collect:")]
+    others.remove("collect:all")
+    for job_id in others:
+        told = (await degraded(api))["worker"]
+        assert "the last run of collect:all failed at 2" in told
+        await end(api, job_id, markets=3)
+    assert await parts(api) == WELL
+    # A run that failed since is told.
+    await end(api, "collect:2h", state="failed", error="internal error: KeyError")
+    assert (await degraded(api))["worker"].startswith("the last run of collect:2h failed at 2")
+
+
+async def test_the_job_of_all_counts_for_what_it_makes_here(
+    start_api: StartApi, store_settings: dict[str, Any], database_url: str
+) -> None:
+    api = await start_api(**store_settings, dsn=database_url, timeframes="5m,1h")
+    await beat(api.store, "host:1")
+    for job_id in ("collect:1h", "collect:4h"):
+        await end(api, job_id, state="failed", error="internal error: KeyError")
+    await end(api, "collect:all", absent={"bybit": "HTTP 451"})
+    told = await degraded(api)
+    assert told["worker"].startswith("the last run of collect:4h failed at 2")
+    assert told["worker"].count("the last run of") == 1
+    assert told["exchanges"].startswith("bybit brought nothing in the run of collect:all that ende")
 
 
 async def test_a_document_whose_value_is_gone_is_told(api: ServedApi) -> None:

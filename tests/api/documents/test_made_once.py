@@ -46,7 +46,7 @@ class Served:
             cast(Any, self.cache),
             nothing,
             now_ms=lambda: self.now_ms,
-            queue=nothing,
+            nothing_yet=nothing,
             listed=nothing,
             long_polls=nothing,
             cors=Cors(origins),

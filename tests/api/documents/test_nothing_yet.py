@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import orjson
 
-from tests.fixtures.api import ServedApi, get
+from tests.fixtures.api import ServedApi, StartApi, get
+from tests.fixtures.clock import next_millisecond
 
 
 async def test_nothing_yet_says_what_to_post(api: ServedApi) -> None:
@@ -28,8 +29,9 @@ async def test_nothing_yet_says_how_the_job_goes_and_how_it_ended(api: ServedApi
         return {orjson.loads(body)["detail"].replace("8h", "4h") for _, _, body in answers}
 
     follow = "GET /jobs/collect:4h follows it"
+    also = ', {"timeframe":"all"} with all others'
     assert await told() == {
-        'nothing collected yet: POST /get-market-data {"timeframe":"4h"} collects it'
+        f'nothing collected yet: POST /get-market-data {{"timeframe":"4h"}} collects it{also}'
     }
     await api.queue.request("collect:4h")
     assert await told() == {f"nothing collected yet: collect:4h is queued, {follow}"}
@@ -47,13 +49,68 @@ async def test_nothing_yet_says_how_the_job_goes_and_how_it_ended(api: ServedApi
     assert before_ms - 1000 < after.finished_at
     ended = datetime.fromtimestamp(after.finished_at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     failed = f"the last run of collect:4h failed at {ended}: binance: unreachable"
-    again = 'POST /get-market-data {"timeframe":"4h"} tries again'
+    again = f'POST /get-market-data {{"timeframe":"4h"}} tries again{also}'
     assert await told() == {f"nothing collected yet: {failed}; {again}"}
     await api.queue.request("collect:4h")
     assert await told() == {f"nothing collected yet: collect:4h is queued, {follow}; {failed}"}
     await api.queue.abort("collect:4h")
     (text,) = await told()
     assert "the last run of collect:4h was aborted at " in text
+
+
+async def detail(api: ServedApi, name: str) -> str:
+    status, _, body = await get(api, f"/cache/{name}")
+    told = orjson.loads(body)["detail"]
+    assert (status, isinstance(told, str)) == (404, True)
+    return str(told)
+
+
+async def test_nothing_yet_tells_of_the_job_of_all_timeframes_as_of_its_own(
+    native_api: ServedApi,
+) -> None:
+    queue = native_api.queue
+    await queue.request("collect:all")
+    for name in ("5m", "8h", "1d"):
+        queued = "nothing collected yet: collect:all is queued, GET /jobs/collect:all follows it"
+        assert await detail(native_api, name) == queued
+    assert "POST /api/v1/internal/update-fr refreshes it" in await detail(native_api, "global_fr")
+    # Where both are queued, the document's own job is told; one that runs comes first.
+    await queue.request("collect:4h")
+    assert "collect:4h is queued" in await detail(native_api, "8h")
+    async with native_api.lease() as lease:
+        job = await queue.take(lease)
+        assert job is not None and job.id == "collect:all"
+        assert "yet: collect:all is running, GET /jobs/coll" in await detail(native_api, "4h")
+        await queue.finish(
+            job, lease, state="failed", as_of_ms=None, result=None, error="binance: unreachable"
+        )
+        told = await detail(native_api, "4h")
+        assert "yet: collect:4h is queued, GET /jobs/collect:4h follows it; the last" in told
+        assert told.endswith("Z: binance: unreachable")
+        # How the newest run ended is told, whichever job it was of.
+        job = await queue.take(lease)
+        assert job is not None and job.id == "collect:4h"
+        next_millisecond()
+        await queue.finish(
+            job, lease, state="failed", as_of_ms=None, result=None, error="bybit: unreachable"
+        )
+    assert "yet: the last run of collect:4h failed at" in await detail(native_api, "8h")
+    told = await detail(native_api, "1h")
+    assert "yet: the last run of collect:all failed at" in told
+    assert told.endswith(
+        'Z: binance: unreachable; POST /get-market-data {"timeframe":"1h"} tries again,'
+        ' {"timeframe":"all"} with all others'
+    )
+
+
+async def test_nothing_yet_leaves_out_the_job_of_all_where_it_does_not_make_the_document(
+    start_api: StartApi, store_settings: dict[str, Any]
+) -> None:
+    api = await start_api(**store_settings, timeframes="5m,1h")
+    await api.queue.request("collect:all")
+    assert "collect:all is queued" in await detail(api, "1h")
+    only = 'nothing collected yet: POST /get-market-data {"timeframe":"4h"} collects it'
+    assert await detail(api, "4h") == only
 
 
 async def test_nothing_yet_says_that_the_markets_are_not_known(native_api: ServedApi) -> None:
@@ -79,7 +136,7 @@ async def test_nothing_yet_says_that_the_markets_are_not_known(native_api: Serve
             await queue.finish(job, lease, state=state, as_of_ms=None, result=result, error=error)
         text = await told()
         if error:
-            assert "collects it; the last run of discovery failed at" in text
+            assert "with all others; the last run of discovery failed at" in text
             assert text.endswith(f"Z: {error}")
         elif result and isinstance(result["absent"], dict):
             assert text.endswith("Z without bybit: HTTP 451")
