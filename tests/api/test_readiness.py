@@ -168,9 +168,11 @@ async def test_a_failed_run_is_forgotten_once_others_have_made_all_its_documents
         assert "the last run of collect:all failed at 2" in told
         await end(api, job_id, markets=3)
     assert await parts(api) == WELL
-    # A run that failed since is told.
+    # Once a run of 2h has failed too, nothing is known to have made it since.
     await end(api, "collect:2h", state="failed", error="internal error: KeyError")
-    assert (await degraded(api))["worker"].startswith("the last run of collect:2h failed at 2")
+    told = (await degraded(api))["worker"]
+    assert told.startswith("the last run of collect:all failed at 2")
+    assert "; the last run of collect:2h failed at 2" in told
 
 
 async def test_the_job_of_all_counts_for_what_it_makes_here(
