@@ -6,20 +6,21 @@ then if a later one of its exchange had begun.
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from market.markets import Exchange, MarketSeries
+from market.previous_series import SAMPLED_SERIES
 from market.rows import Rows
 from market.timeframes import Timeframe
 
-# How many series of an exchange are searched for one that has the candle after the closed ones.
-_SAMPLED_SERIES: Final = 100
-
 
 class Closings:
-    """`documents`: by timeframe, series by Market.key; `read`: one of them, None if unreadable."""
+    """`documents`: by timeframe, series by Market.key that stay (PreviousSeries.sample).
+
+    `read`: one of them, None if it is unreadable.
+    """
 
     def __init__(
         self,
@@ -60,7 +61,7 @@ class Closings:
     def _newest(self, timeframe: Timeframe, exchange: Exchange, checked_ms: int) -> Iterator[int]:
         """The times of the newest rows of series that were fetched then."""
         keys = self._documents.get(timeframe, {})
-        for key in islice((key for key in keys if key.startswith(f"{exchange}:")), _SAMPLED_SERIES):
+        for key in islice((key for key in keys if key.startswith(f"{exchange}:")), SAMPLED_SERIES):
             series = self._read(timeframe, key)
             if series is not None and series.rows and series.checked_at_ms == checked_ms:
                 yield int(Rows.of(series.rows).times[-1])

@@ -211,13 +211,14 @@ class Collection:
             since_ms = self.as_of_ms if known.stale_since_ms is None else known.stale_since_ms
             checked_ms = min(known.checked_at_ms, self.as_of_ms)  # later only by a wrong clock
             kept.append((target, MarketSeries(market, rows, checked_ms, since_ms)))
+        if not kept:
+            return
+        parts: tuple[MissingPart, ...] = ("klines", "open_interest")
+        for part in parts:
+            self.results.add_left_out(market, part, self._still_left_out(market, part))
         for target, series in kept:
             self.deliver(target, series)
-        self.results.carried_over += bool(kept)
-        if kept:
-            parts: tuple[MissingPart, ...] = ("klines", "open_interest")
-            for part in parts:
-                self.results.add_left_out(market, part, self._still_left_out(market, part))
+        self.results.carried_over += 1
 
     async def _open_interest(
         self, tasks: MarketTasks, candles: Sequence[Candle], refresh: RefreshPlan | None

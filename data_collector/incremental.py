@@ -21,6 +21,7 @@ collection at the same instant would give it:
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from math import lcm
 from typing import Final
@@ -39,6 +40,7 @@ from market.candles import Candle, Candles, ExactTexts
 from market.columns import CANDLE, SUMMED, UNSUMMED
 from market.left_out import LeftOut
 from market.markets import Exchange, Market, MarketSeries, MissingPart, Row, UnreadableSeries
+from market.previous_series import SAMPLED_SERIES, sample_of
 from market.rows import Rows, TimedValues, Times, first_time
 from market.timeframes import Timeframe, is_daily_moment_passed
 from venues import VENUES
@@ -51,8 +53,6 @@ LEAST_OVERLAP: Final = 10
 # Markets per exchange and run whose old holes (by fetching all candles) or old nulls are fetched.
 HOLES_PER_RUN: Final = 2
 NULLS_PER_RUN: Final = 6
-# How many series are searched for one that reaches back to the start of the window.
-_SAMPLED_SERIES: Final = 100
 # Relative tolerance: sums of floats differ from sums of decimals in the last digits.
 _SAME_SUM: Final = 1e-12
 
@@ -138,7 +138,9 @@ class RefreshPlan:
 class PreviousDocuments:
     """The older documents: the base of refreshes, and the rows to carry over.
 
-    `documents`: their series by timeframe and Market.key. An unreadable series counts as absent.
+    `documents`: their series by timeframe and Market.key. An unreadable series counts as absent, as
+    does one that the run has replaced: what is needed of a market is asked for before it is
+    delivered.
     """
 
     def __init__(
@@ -155,7 +157,8 @@ class PreviousDocuments:
         self._start_ms = timeframe.window_start(as_of_ms, history_candles)
         self._quota_used: Counter[tuple[Exchange, str]] = Counter()
         self._some_cover_window: bool | None = None
-        self._closings = Closings(documents, self._read)
+        self._samples = {each: sample_of(series) for each, series in documents.items()}
+        self._closings = Closings(self._samples, partial(_read, self._samples))
 
     def series(self, timeframe: Timeframe, market: Market) -> MarketSeries | None:
         """The market's old series, if any."""
@@ -258,11 +261,7 @@ class PreviousDocuments:
         )
 
     def _read(self, timeframe: Timeframe, key: str) -> MarketSeries | None:
-        try:
-            return self._documents.get(timeframe, {}).get(key)
-        except UnreadableSeries as error:
-            log.error("stored_series_unreadable", timeframe=timeframe, market=key, error=str(error))
-            return None
+        return _read(self._documents, timeframe, key)
 
     def _is_complete(self, series: MarketSeries) -> bool:
         """Whether the series has all candles since the start of the present window.
@@ -277,12 +276,12 @@ class PreviousDocuments:
     def _is_window_covered(self) -> bool:
         """Whether a series of the document reaches back to the start of the window."""
         if self._some_cover_window is None:
-            keys = islice(self._documents.get(self._timeframe, {}), _SAMPLED_SERIES)
+            keys = islice(self._samples.get(self._timeframe, {}), SAMPLED_SERIES)
             self._some_cover_window = any(self._covers_window(key) for key in keys)
         return self._some_cover_window
 
     def _covers_window(self, key: str) -> bool:
-        series = self._read(self._timeframe, key)
+        series = _read(self._samples, self._timeframe, key)
         return (
             series is not None
             and series.stale_since_ms is None
@@ -323,6 +322,14 @@ class PreviousDocuments:
     def _within_quota(self, exchange: Exchange, what: str, most: int) -> bool:
         self._quota_used[exchange, what] += 1
         return self._quota_used[exchange, what] <= most
+
+
+def _read(documents: SeriesByTimeframe, timeframe: Timeframe, key: str) -> MarketSeries | None:
+    try:
+        return documents.get(timeframe, {}).get(key)
+    except UnreadableSeries as error:
+        log.error("stored_series_unreadable", timeframe=timeframe, market=key, error=str(error))
+        return None
 
 
 def _locate(times: Times, among: Times) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.intp]]:

@@ -91,8 +91,8 @@ class DocumentBuilder:
             chunks, keep = encode_market(_head(head), rows, self._timeframe.interval_ms, kept)
         except NotFinite:
             raise ValueError(f"{market.key}: {_NOT_NUMBERS}") from None
-        if self._kept is not None and keep is not kept:
-            self._kept.put(self._timeframe, key, keep)
+        if self._kept is not None:
+            self._kept.put(self._timeframe, key, keep, series, meta)
         self._chunks[key] = chunks
         self.rows += len(rows)
         if len(rows):
@@ -145,12 +145,13 @@ class DocumentBuilder:
             source=self._source,
             columns=COLUMNS,
         )
+        lacks = _in_order(missing)
         chunks = {key: self._chunks[key] for key in sorted(self._chunks)}
         document = _joined(
-            deflate(header), chunks, deflate(_end(missing)), self._timeframe.interval_ms
+            deflate(header), chunks, deflate(_end(lacks)), self._timeframe.interval_ms
         )
         if self._kept is not None:
-            self._kept.retain(self._timeframe, chunks)
+            self._kept.finish(self._timeframe, chunks, lacks)
         self._chunks.clear()
         self.rows = 0
         return document
@@ -225,7 +226,7 @@ def encode_funding(
         columns=FUNDING_COLUMNS,
     )
     markets = b",".join(fragments[key] for key in sorted(fragments))
-    return b"%b%b%b" % (header, markets, _end(lacks))
+    return b"%b%b%b" % (header, markets, _end(_in_order(lacks)))
 
 
 def _funding_fragment(series: FundingSeries) -> bytes:
@@ -293,6 +294,10 @@ def _header(
     return header[:-1] + b',"markets":['
 
 
-def _end(missing: Iterable[Missing]) -> bytes:
+def _end(missing: Sequence[Missing]) -> bytes:
     """A document's JSON after its last market."""
-    return b'],"missing":%b}' % orjson.dumps(sorted(set(missing)))
+    return b'],"missing":%b}' % orjson.dumps(missing)
+
+
+def _in_order(missing: Iterable[Missing]) -> list[Missing]:
+    return sorted(set(missing))

@@ -18,8 +18,7 @@ from market.rows import Rows, Times
 
 CHUNK_ROWS: Final = 64
 _END: Final = b"]}"
-_TIME_BYTES: Final = 8
-_VALUES_BYTES: Final = 8 * len(Rows.names)
+_NO_ROWS: Final = Rows.of(())
 
 
 class NotFinite(ValueError):
@@ -35,31 +34,26 @@ class Chunk(NamedTuple):
 
 
 class KeptMarket(NamedTuple):
-    """A market's chunks between its first and its last, and the bytes of all their rows."""
+    """All rows of a market, and its chunks between the first and the last; `first`: the number of
+    rows before those."""
 
     chunks: Sequence[Chunk] = ()
-    times: bytes = b""
-    values: bytes = b""
+    rows: Rows = _NO_ROWS
+    first: int = 0
 
 
 def encode_market(
     head: bytes, rows: Rows, interval_ms: int, kept: KeptMarket
 ) -> tuple[list[Chunk], KeptMarket]:
-    """The market's chunks in order, and what to keep of them, which may be `kept` itself.
+    """The market's chunks in order, and what to keep of them: a copy of the rows, and the chunks.
 
     `head` ends with `"rows":[`, and the rows ascend on the grid. Raises NotFinite.
     """
     if not len(rows):
         return [Chunk(deflate(head + _END), 0, 0)], KeptMarket()
     bounds = _bounds(rows.times, interval_ms)
-    inner = slice(bounds[1], bounds[-2])
-    times, values = rows.times[inner].tobytes(), rows.values[inner].tobytes()
     spans = list(pairwise(bounds))
-    is_kept = times == kept.times and values == kept.values
-    if is_kept:
-        known = dict(enumerate(kept.chunks, 1))
-    else:
-        known = _unchanged(rows, interval_ms, spans, kept)
+    known = _unchanged(rows, interval_ms, spans, kept)
     changed = [place for place in range(len(spans)) if place not in known]
     texts = _texts(rows, interval_ms, [spans[place] for place in changed])
     texts[0] = head + texts[0]
@@ -68,7 +62,14 @@ def encode_market(
         start, end = spans[place]
         known[place] = Chunk(part, int(rows.times[start]), end - start)
     chunks = [known[place] for place in range(len(spans))]
-    return chunks, kept if is_kept else KeptMarket(chunks[1:-1], times, values)
+    return chunks, KeptMarket(chunks[1:-1], _frozen(rows), bounds[1])
+
+
+def _frozen(rows: Rows) -> Rows:
+    """A copy of the rows that nobody can change."""
+    times, values = rows.times.copy(), rows.values.copy()
+    times.flags.writeable = values.flags.writeable = False
+    return Rows(times, values)
 
 
 def _unchanged(
@@ -76,26 +77,42 @@ def _unchanged(
 ) -> dict[int, Chunk]:
     """The chunks of spans, without the first and the last one, whose rows are those of a kept one,
     by their place among the spans."""
-    ends = accumulate(chunk.rows for chunk in kept.chunks)
+    found = _unmoved(rows, spans, kept)
+    if found is not None:
+        return found
+    ends = accumulate((chunk.rows for chunk in kept.chunks), initial=kept.first)
     places = {
-        _number(chunk.first_ms, interval_ms): (chunk, end)
-        for chunk, end in zip(kept.chunks, ends, strict=True)
+        _number(chunk.first_ms, interval_ms): (chunk, slice(start, start + chunk.rows))
+        for chunk, start in zip(kept.chunks, ends, strict=False)
     }
     found = {}
     for place, (start, end) in enumerate(spans[1:-1], 1):
-        times = rows.times[start:end]
-        place_then = places.get(_number(int(times[0]), interval_ms))
+        place_then = places.get(_number(int(rows.times[start]), interval_ms))
         if place_then is None:
             continue
-        chunk, last = place_then
-        first = last - chunk.rows
-        if (
-            times.tobytes() == kept.times[first * _TIME_BYTES : last * _TIME_BYTES]
-            and rows.values[start:end].tobytes()
-            == kept.values[first * _VALUES_BYTES : last * _VALUES_BYTES]
-        ):
+        chunk, then = place_then
+        if _same(rows, slice(start, end), kept.rows, then):
             found[place] = chunk
     return found
+
+
+def _unmoved(
+    rows: Rows, spans: Sequence[tuple[int, int]], kept: KeptMarket
+) -> dict[int, Chunk] | None:
+    """All kept chunks by their place, if all rows between the first and the last chunk are those
+    of before; None if not."""
+    first, last = spans[0][1], spans[-1][0]
+    then = slice(kept.first, kept.first + sum(chunk.rows for chunk in kept.chunks))
+    if first >= last or not _same(rows, slice(first, last), kept.rows, then):
+        return None
+    return dict(enumerate(kept.chunks, 1))
+
+
+def _same(one: Rows, ours: slice, other: Rows, theirs: slice) -> bool:
+    """Whether the rows are the same to the last bit, NaN included."""
+    return np.array_equal(one.times[ours], other.times[theirs]) and np.array_equal(
+        one.values[ours].view(np.int64), other.values[theirs].view(np.int64)
+    )
 
 
 def _number(time_ms: int, interval_ms: int) -> int:

@@ -1,70 +1,239 @@
-"""KeptDocuments: the closed chunks of a worker's documents, with their rows, for the next versions.
+"""KeptDocuments: the documents that a worker published last, as rows and compressed chunks.
 
-A kept chunk is compared with the rows at hand before it is used, so it may be of any age. Memory
-is limited: over the limit the document of the coarsest timeframe goes first.
+One copy of the rows serves two ends: chunks whose rows are still the same are used again, and the
+next run takes its earlier series from here in place of the stored text.
+
+Memory is limited: over the limit the document of the coarsest timeframe goes first.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from threading import Lock
 from typing import Final
 
+import numpy as np
+
 from documents.chunks import KeptMarket
+from documents.missing import Lacks, lacks_by_market
+from market.markets import Exchange, Market, MarketSeries, Meta, Missing
+from market.previous_series import SAMPLED_SERIES, PreviousSeries
+from market.rows import Rows
 from market.timeframes import Timeframe
 
-_MARKET_BYTES: Final = 400  # of a market's objects, beside its chunks
-_CHUNK_BYTES: Final = 400  # of a chunk's objects, beside its compressed text and its rows
+_MARKET_BYTES: Final = 1500  # of a market's objects, beside its chunks and its rows
+_CHUNK_BYTES: Final = 400  # of a chunk's objects, beside its compressed text
 _NOTHING: Final = KeptMarket()
 
 MarketKey = tuple[str, str]  # exchange and symbol
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One market: its series with the rows of `chunks`, its metadata, and the memory they take."""
+
+    chunks: KeptMarket
+    series: MarketSeries
+    meta: Meta
+    size: int
+
+
+@dataclass(slots=True)
+class _Document:
+    """`entries`: the newest of each market. `whole`: they are all that a finished document has,
+    and nothing else. `published`: its version and content hash.
+    `series`: those handed out for a run, without the ones that were replaced since.
+    """
+
+    entries: dict[MarketKey, _Entry] = field(default_factory=dict)
+    series: dict[str, MarketSeries] = field(default_factory=dict)
+    whole: bool = False
+    published: tuple[int, str] | None = None
+
+    def changed(self) -> None:
+        self.whole, self.published = False, None
+
+
+class KeptSeries(PreviousSeries):
+    """The series of a document in memory; a market's is gone once its new one is kept."""
+
+    def __init__(self, series: Mapping[str, MarketSeries], metas: Mapping[str, Meta]) -> None:
+        self._series = series
+        self._metas = metas
+        self._sample = {
+            each.market.key: replace(each, rows=_ends(each.rows))
+            for exchange in Exchange
+            for each in islice(_of(exchange, series.values()), SAMPLED_SERIES)
+        }
+
+    def __getitem__(self, key: str) -> MarketSeries:
+        return self._series[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._series)
+
+    def __len__(self) -> int:
+        return len(self._series)
+
+    def metas(self) -> dict[str, Meta]:
+        return dict(self._metas)
+
+    def sample(self) -> Mapping[str, MarketSeries]:
+        return self._sample
+
+
 class KeptDocuments:
-    """The chunks of markets by timeframe, within `limit_mb`; threads may share it."""
+    """The documents by timeframe, within `limit_mb`; threads may share it."""
 
     def __init__(self, limit_mb: int) -> None:
         self._limit_bytes = limit_mb * 2**20
         self._lock = Lock()
-        self._documents: dict[Timeframe, dict[MarketKey, tuple[KeptMarket, int]]] = {}
+        self._documents: dict[Timeframe, _Document] = {}
+        self._reserved: dict[str, int] = {}
         self._bytes = 0
 
     @property
     def bytes(self) -> int:
-        """The memory that everything kept takes."""
+        """The memory that everything takes, what is reserved included."""
         return self._bytes
 
-    def get(self, timeframe: Timeframe, key: MarketKey) -> KeptMarket:
-        """What is kept of the market; a KeptMarket without chunks if it is nothing."""
-        with self._lock:
-            market, _ = self._documents.get(timeframe, {}).get(key, (_NOTHING, 0))
-        return market
+    def reserve(self, name: str, size: int) -> None:
+        """Counts `size` bytes that another part holds under this name, in place of those before.
 
-    def put(self, timeframe: Timeframe, key: MarketKey, market: KeptMarket) -> None:
+        They are granted in any case; documents go to make room for them.
+        """
+        with self._lock:
+            self._bytes += size - self._reserved.pop(name, 0)
+            if size:
+                self._reserved[name] = size
+            while self._bytes > self._limit_bytes and self._documents:
+                self._forget_document(max(self._documents, key=_interval_ms))
+
+    def get(self, timeframe: Timeframe, key: MarketKey) -> KeptMarket:
+        """The chunks and rows of the market; a KeptMarket without any if nothing is kept."""
+        with self._lock:
+            document = self._documents.get(timeframe)
+            entry = document.entries.get(key) if document is not None else None
+        return entry.chunks if entry is not None else _NOTHING
+
+    def put(
+        self,
+        timeframe: Timeframe,
+        key: MarketKey,
+        chunks: KeptMarket,
+        series: MarketSeries,
+        meta: Meta,
+    ) -> None:
         """Keeps a market in place of the one before; nothing if there is no room for it and no
-        coarser timeframe that could go."""
-        size = _MARKET_BYTES + len(market.times) + len(market.values)
-        size += sum(len(chunk.part.deflated) + _CHUNK_BYTES for chunk in market.chunks)
+        coarser timeframe that could go. `chunks` has the rows of `series`."""
+        entry = _entry(chunks, series, meta)
         with self._lock:
             self._forget(timeframe, key)
-            while self._bytes + size > self._limit_bytes:
+            while self._bytes + entry.size > self._limit_bytes:
                 coarsest = max(self._documents, key=_interval_ms, default=timeframe)
                 if coarsest.interval_ms <= timeframe.interval_ms:
                     return
-                self._bytes -= sum(freed for _, freed in self._documents.pop(coarsest).values())
-            self._documents.setdefault(timeframe, {})[key] = market, size
-            self._bytes += size
+                self._forget_document(coarsest)
+            document = self._documents.setdefault(timeframe, _Document())
+            document.changed()
+            document.entries[key] = entry
+            self._bytes += entry.size
 
-    def retain(self, timeframe: Timeframe, keys: Collection[MarketKey]) -> None:
-        """Forgets the timeframe's markets that are not among `keys`."""
+    def finish(
+        self, timeframe: Timeframe, keys: Collection[MarketKey], missing: Iterable[Missing]
+    ) -> None:
+        """Tells which markets the finished document has, and what it says is missing, in its order.
+
+        Markets of before that it lacks are forgotten.
+        """
+        lacks = lacks_by_market(missing)
         with self._lock:
-            for key in self._documents.get(timeframe, {}).keys() - set(keys):
+            document = self._documents.get(timeframe)
+            if document is None:
+                return
+            for key in document.entries.keys() - set(keys):
                 self._forget(timeframe, key)
+            document.changed()
+            document.series = {}
+            document.entries = {
+                key: _lacking(entry, lacks) for key, entry in sorted(document.entries.items())
+            }
+            document.whole = len(document.entries) == len(keys)
+
+    def publish(self, timeframe: Timeframe, version: int, content_hash: str) -> None:
+        """Tells under which version the document that was finished last is stored."""
+        with self._lock:
+            document = self._documents.get(timeframe)
+            if document is not None and document.whole:
+                document.published = version, content_hash
+
+    def is_published(self, timeframe: Timeframe) -> bool:
+        """Whether the document is here as this process published it last."""
+        document = self._documents.get(timeframe)
+        return document is not None and document.published is not None
+
+    def series(self, timeframe: Timeframe, version: int, content_hash: str) -> KeptSeries | None:
+        """The series of the document, if all that was published under this version is here."""
+        with self._lock:
+            document = self._documents.get(timeframe)
+            if document is None or document.published != (version, content_hash):
+                return None
+            entries = document.entries.values()
+            document.series = {entry.series.market.key: entry.series for entry in entries}
+            metas = {entry.series.market.key: entry.meta for entry in entries}
+            return KeptSeries(document.series, metas)
 
     def _forget(self, timeframe: Timeframe, key: MarketKey) -> None:
-        markets = self._documents.get(timeframe, {})
-        if key in markets:
-            self._bytes -= markets.pop(key)[1]
-        if not markets:
-            self._documents.pop(timeframe, None)
+        document = self._documents.get(timeframe)
+        entry = document.entries.pop(key, None) if document is not None else None
+        if document is None or entry is None:
+            return
+        document.changed()
+        document.series.pop(entry.series.market.key, None)
+        self._bytes -= entry.size
+        if not document.entries:
+            del self._documents[timeframe]
+
+    def _forget_document(self, timeframe: Timeframe) -> None:
+        """A run that uses its series keeps them until it has replaced them."""
+        document = self._documents.pop(timeframe)
+        self._bytes -= sum(entry.size for entry in document.entries.values())
+
+
+def _entry(chunks: KeptMarket, series: MarketSeries, meta: Meta) -> _Entry:
+    market = series.market
+    # What a stored document tells, and no more; `finish` adds what it says is missing.
+    told = MarketSeries(
+        Market(market.exchange, market.symbol, market.base, market.quote),
+        chunks.rows,
+        series.checked_at_ms,
+        series.stale_since_ms,
+    )
+    size = _MARKET_BYTES + chunks.rows.times.nbytes + chunks.rows.values.nbytes
+    size += sum(len(chunk.part.deflated) + _CHUNK_BYTES for chunk in chunks.chunks)
+    return _Entry(chunks, told, dict(meta), size)
+
+
+def _lacking(entry: _Entry, by_market: Mapping[str, Lacks]) -> _Entry:
+    lacks = by_market.get(entry.series.market.key)
+    if lacks is None:
+        return entry
+    series = replace(
+        entry.series,
+        lacks_open_interest=lacks.open_interest,
+        left_out=lacks.left_out,
+        awaits_open_interest=lacks.awaits_open_interest,
+    )
+    return replace(entry, series=series)
+
+
+def _of(exchange: Exchange, series: Iterable[MarketSeries]) -> Iterator[MarketSeries]:
+    return (each for each in series if each.market.exchange == exchange)
+
+
+def _ends(rows: object) -> Rows:
+    assert isinstance(rows, Rows)  # noqa: S101 - as `put` keeps them
+    return rows if len(rows) < 3 else rows.select(np.array((0, len(rows) - 1)))
 
 
 def _interval_ms(timeframe: Timeframe) -> int:

@@ -1,14 +1,14 @@
 """Reads documents: the series of a candle document, and the funding of all markets."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, get_args
+from collections.abc import Iterator
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 import orjson
 
+from documents.missing import Lacks, lacks_by_market
 from documents.text import DocumentError, DocumentText, MarketSpan
-from market.left_out import LeftOut, read_left_out
 from market.markets import (
     COLUMNS,
     FUNDING_COLUMNS,
@@ -18,11 +18,10 @@ from market.markets import (
     Market,
     MarketSeries,
     Meta,
-    MissingPart,
 )
+from market.previous_series import PreviousSeries
 from market.rows import Rows, TimedValues
 
-_PARTS: Final = get_args(MissingPart)
 _NO_NUMBER: Final = b"-1e300"  # stands for null; no row holds such a number
 NO_TIME: Final = 2.0**53  # a float does not tell such integers apart
 _funding_decoder: Final = msgspec.json.Decoder(list[FundingRow])
@@ -34,7 +33,7 @@ def decode_funding(document: bytes) -> dict[str, FundingSeries]:
     if text.header.get("columns") != list(FUNDING_COLUMNS):
         raise DocumentError("not a funding document")
     book = {}
-    left_out, _ = _missing_by_market(text)
+    lacks = lacks_by_market(text.missing())
     for span in text.markets:
         head, market = _head(text, span)
         rows = _decode_settlements(text.rows(span))
@@ -43,12 +42,12 @@ def decode_funding(document: bytes) -> dict[str, FundingSeries]:
             TimedValues.of(rows),
             head["interval_hours"],
             head["checked_at"],
-            tuple(left_out.get(market.key, {}).get("funding_rate", ())),
+            tuple(lacks.get(market.key, Lacks()).left_out.get("funding_rate", ())),
         )
     return book
 
 
-class StoredSeries(Mapping[str, MarketSeries]):
+class StoredSeries(PreviousSeries):
     """The series of a candle document by Market.key; each access decodes the market anew.
 
     A thousand markets are 40 MB of text and several times that as rows, but a collection needs
@@ -58,24 +57,24 @@ class StoredSeries(Mapping[str, MarketSeries]):
     def __init__(self, text: DocumentText) -> None:
         self._text = text
         self._spans = {f"{span.exchange}:{span.symbol}": span for span in text.markets}
-        self._left_out, failed = _missing_by_market(text)
-        self._lacks_open_interest = {key for key, part in failed if part == "open_interest"}
+        self._lacks = lacks_by_market(text.missing())
 
     def __getitem__(self, key: str) -> MarketSeries:
         span = self._spans[key]
         head, market = _head(self._text, span)
         rows = decode_rows(self._text.rows(span))
+        lacks = self._lacks.get(key, Lacks())
         return MarketSeries(
             market,
             rows,
             head["checked_at"],
             head["stale_since"],
-            lacks_open_interest=key in self._lacks_open_interest,
-            left_out=self._left_out.get(key, {}),
+            lacks_open_interest=lacks.open_interest,
+            left_out=lacks.left_out,
+            awaits_open_interest=lacks.awaits_open_interest,
         )
 
     def metas(self) -> dict[str, Meta]:
-        """Each market's `meta`, such as its Hurst exponent, by Market.key."""
         return {key: self._text.head(span).get("meta") or {} for key, span in self._spans.items()}
 
     def __iter__(self) -> Iterator[str]:
@@ -95,24 +94,6 @@ def decode_series(document: bytes) -> StoredSeries:
     if text.header.get("columns") != list(COLUMNS):
         raise DocumentError("not a candle document")
     return StoredSeries(text)
-
-
-def _missing_by_market(
-    text: DocumentText,
-) -> tuple[dict[str, dict[MissingPart, list[LeftOut]]], set[tuple[str, MissingPart]]]:
-    """What the document says is missing, by Market.key: rows left out, and parts that failed."""
-    left_out: dict[str, dict[MissingPart, list[LeftOut]]] = {}
-    failed: set[tuple[str, MissingPart]] = set()
-    for entry in text.missing():
-        if not isinstance(entry, dict) or entry.get("part") not in _PARTS:
-            continue
-        key, part = f"{entry.get('exchange')}:{entry.get('symbol')}", entry["part"]
-        row = read_left_out(str(entry.get("reason")))
-        if row is None:
-            failed.add((key, part))
-        else:
-            left_out.setdefault(key, {}).setdefault(part, []).append(row)
-    return left_out, failed
 
 
 def _head(text: DocumentText, span: MarketSpan) -> tuple[dict[str, Any], Market]:

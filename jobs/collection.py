@@ -8,7 +8,6 @@ import structlog
 from data_collector import fetch_market_data
 from database import DatabaseUnavailable
 from documents.names import GLOBAL_FR
-from documents.reading import StoredSeries, decode_series
 from job_queue.kinds import producer_of
 from job_queue.records import JobRecord
 from jobs.absences import absences
@@ -17,8 +16,9 @@ from jobs.context import JobContext, Outcome, Progress, by_exchange
 from jobs.document_draft import DocumentDraft
 from jobs.funding import known_funding
 from jobs.markets import markets_to_collect
-from jobs.stored import read_stored, stored_as_of_ms
+from jobs.stored import previous_series, stored_as_of_ms
 from market.markets import Market, Meta, Missing
+from market.previous_series import PreviousSeries
 from market.rows import first_time
 from market.timeframes import Timeframe
 from stores.hot.leases import Lease, retry_under_lease
@@ -34,8 +34,7 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
     progress.enter("markets")
     markets = await markets_to_collect(context, lease, progress)
     previous = {
-        produced: await read_stored(context, produced, decode_series, lease)
-        for produced in timeframe.produces
+        produced: await previous_series(context, produced, lease) for produced in timeframe.produces
     }
     drafts = {
         produced: DocumentDraft(
@@ -93,7 +92,7 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
 async def _known_metadata(
     context: JobContext,
     timeframe: Timeframe,
-    stored: StoredSeries | None,
+    stored: PreviousSeries | None,
     markets: Sequence[Market],
 ) -> Mapping[str, Meta]:
     """Each market's stored metadata by Market.key; if the database is away, the document's, but for
@@ -111,7 +110,7 @@ async def _known_metadata(
     return {coin.market.key: coin.meta for coin in coins}
 
 
-def _has_earlier_rows(stored: StoredSeries | None, market: Market, timeframe: Timeframe) -> bool:
+def _has_earlier_rows(stored: PreviousSeries | None, market: Market, timeframe: Timeframe) -> bool:
     """Whether the document has rows of another contract under the market's symbol."""
     if not market.since_ms or stored is None:
         return False
@@ -150,6 +149,7 @@ async def _publish(
         updated_at_ms=updated_at_ms,
         lease=lease,
     )
+    draft.published(meta.version, meta.content_hash)
     log.info("published", document=str(draft.timeframe), version=version, bytes=meta.stored_bytes)
     try:
         await context.database.markets.save_metadata(

@@ -28,7 +28,7 @@ class DocumentDraft:
     """Takes markets in any order; holds the rows of one batch and the JSON of all others.
 
     `known` is the stored metadata by Market.key; numbers computed from fresh rows replace it.
-    `kept` has the chunks of earlier documents.
+    `kept` has the rows and chunks of earlier documents, and gets those of this one.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class DocumentDraft:
     ) -> None:
         self.timeframe = timeframe
         self._known = known
+        self._kept = kept
         self._builder = DocumentBuilder(timeframe, source, kept)
         self._batch: list[MarketSeries] = []
         self._refused: list[Missing] = []
@@ -81,6 +82,11 @@ class DocumentDraft:
             updated_at_ms=updated_at_ms,
             missing=[*missing, *self._refused],
         )
+
+    def published(self, version: int, content_hash: str) -> None:
+        """Tells that the finished document is stored, so that the next run takes it from memory."""
+        if self._kept is not None:
+            self._kept.publish(self.timeframe, version, content_hash)
 
     def _encode_batch(self) -> None:
         batch, self._batch = self._batch, []

@@ -1,4 +1,4 @@
-"""Reading the stored document of an earlier run, where a damaged one counts as missing."""
+"""The stored document of an earlier run, read or in memory; a damaged one counts as missing."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -7,8 +7,11 @@ from typing import TypeVar
 import structlog
 
 from cache_manager import DamagedDocument, StoredDocument
+from documents.reading import decode_series
 from documents.text import DocumentError
 from jobs.context import JobContext
+from market.previous_series import PreviousSeries
+from market.timeframes import Timeframe
 from stores.hot.leases import Lease, retry_under_lease
 
 T = TypeVar("T")
@@ -38,6 +41,23 @@ async def read_stored(
     except (DamagedDocument, DocumentError, LookupError, TypeError, ValueError) as error:
         log.error("document_damaged", document=name, error=str(error))
         return None
+
+
+async def previous_series(
+    context: JobContext, timeframe: Timeframe, lease: Lease
+) -> PreviousSeries | None:
+    """The series of the stored document; None if it is missing or damaged.
+
+    They come from this process's memory if it published that document; a market's is then there
+    until the new one is added to a draft. Retries and raises as `read_stored`.
+    """
+    if context.kept.is_published(timeframe):
+        meta = await retry_under_lease(lease, lambda: context.cache.read_meta(timeframe))
+        if meta is not None:
+            series = context.kept.series(timeframe, meta.version, meta.content_hash)
+            if series is not None:
+                return series
+    return await read_stored(context, timeframe, decode_series, lease)
 
 
 async def stored_as_of_ms(context: JobContext, names: Iterable[str], lease: Lease) -> int | None:

@@ -15,6 +15,7 @@ from market.timeframes import HOUR_MS
 __all__ = [
     "COLUMNS",
     "FUNDING_COLUMNS",
+    "NOT_FETCHED_YET",
     "Coin",
     "Exchange",
     "FundingByMarket",
@@ -86,6 +87,9 @@ Meta = Mapping[str, float | None]  # hurst, entropy, ...: numbers about a market
 # `listing` is a whole exchange, or a market that could not be taken from an exchange's list.
 MissingPart = Literal["klines", "open_interest", "funding_rate", "listing"]
 
+# The reason in `missing` for open interest that a first collection leaves to a later run.
+NOT_FETCHED_YET: Final = "not fetched yet"
+
 
 @dataclass(frozen=True, slots=True)
 class Coin:
@@ -150,8 +154,8 @@ class MarketSeries:
 
     `checked_at_ms`: exchange time of the last successful fetch of its candles.
     `stale_since_ms`: since when the rows are carried over from an older document, or None.
-    `lacks_open_interest`: requests for some of the open interest failed. `left_out`: the invalid
-    rows of each part.
+    `lacks_open_interest`: requests for some of the open interest failed, or, if it also
+    `awaits_open_interest`, have not been sent yet. `left_out`: the invalid rows of each part.
     """
 
     market: Market
@@ -160,3 +164,4 @@ class MarketSeries:
     stale_since_ms: int | None = None
     lacks_open_interest: bool = False
     left_out: Mapping[MissingPart, Sequence[LeftOut]] = field(default_factory=dict)
+    awaits_open_interest: bool = False

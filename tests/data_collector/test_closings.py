@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from data_collector.closings import _SAMPLED_SERIES, Closings
+from data_collector.closings import Closings
 from data_collector.incremental import PreviousDocuments
 from market.markets import Exchange, Market, MarketSeries, Row, UnreadableSeries
+from market.previous_series import SAMPLED_SERIES
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
@@ -130,7 +131,7 @@ class Counted(Mapping[str, MarketSeries]):
         return len(self._series)
 
 
-@pytest.mark.parametrize(("count", "expected"), [(_SAMPLED_SERIES - 1, 2), (_SAMPLED_SERIES, 1)])
+@pytest.mark.parametrize(("count", "expected"), [(SAMPLED_SERIES - 1, 2), (SAMPLED_SERIES, 1)])
 def test_a_sample_is_searched_once(count: int, expected: int) -> None:
     document = Counted(count, series([5], 5.5, name="LAST"))
     as_of_ms = NOON_MS + 6 * HOUR_MS
@@ -139,7 +140,7 @@ def test_a_sample_is_searched_once(count: int, expected: int) -> None:
     document._series[ours.market.key] = ours
     for _ in range(3):
         assert len(before.rows(H1, ours.market)) == expected
-    assert len(document.read) == _SAMPLED_SERIES + 3
+    assert len(document.read) == SAMPLED_SERIES + 3
 
 
 def test_only_the_one_candle_that_was_forming_counts() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from documents import deflated
 from documents.building import DocumentBuilder
-from documents.chunks import CHUNK_ROWS, Chunk, KeptMarket, _whole_chunk_starts
+from documents.chunks import CHUNK_ROWS, Chunk, _whole_chunk_starts
 from documents.deflated import DeflatedPart
 from documents.kept import KeptDocuments
 from market.markets import Exchange, Market, MarketSeries
@@ -130,12 +130,13 @@ def test_a_changed_row_makes_its_own_chunk_anew_and_no_other(compressed: list[by
     ]
 
 
-def test_what_did_not_change_keeps_what_is_kept() -> None:
+def test_what_did_not_change_keeps_its_chunks() -> None:
     kept = KeptDocuments(10)
     text({A: rows(range(300)), B: rows(range(20))}, kept)
-    before, size = kept.get(H4, ("binance", "AUSDT")), kept.bytes
+    before, size = chunks(kept, A), kept.bytes
     text({A: rows(range(1, 301)), B: rows(range(20))}, kept)
-    assert kept.get(H4, ("binance", "AUSDT")) is before
+    assert [one is other for one, other in zip(before, chunks(kept, A), strict=True)] == [True] * 3
+    assert kept.get(H4, ("binance", "AUSDT")).rows == rows(range(1, 301))
     assert kept.bytes == size
 
 
@@ -244,30 +245,6 @@ def test_over_the_limit_the_coarsest_timeframe_goes_first() -> None:
     # There is no room for the coarsest one, whose markets cost no finer one.
     document(Timeframe.D1, kept)
     assert len(chunks(kept, A, Timeframe.H8)) == len(chunks(kept, B, Timeframe.H8)) == 61
-
-
-def test_what_fits_exactly_is_kept() -> None:
-    def market(size: int) -> KeptMarket:
-        return KeptMarket(times=bytes(8), values=bytes(size))
-
-    kept = KeptDocuments(1)
-    kept.put(H4, ("binance", "A"), market(0))
-    own = kept.bytes
-    assert 8 < own < 1000
-    kept.put(H4, ("binance", "A"), market(2**20 - own + 1))
-    assert kept.bytes == 0
-    assert kept.get(H4, ("binance", "A")) == KeptMarket()
-    kept.put(H4, ("binance", "A"), market(2**20 - own))
-    assert kept.bytes == 2**20
-    # In place of itself it fits, beside itself it does not.
-    kept.put(H4, ("binance", "A"), market(2**20 - own))
-    kept.put(H4, ("binance", "B"), market(0))
-    assert kept.bytes == 2**20
-    assert kept.get(H4, ("binance", "B")) == KeptMarket()
-    # A finer timeframe takes the place of all markets of a coarser one.
-    kept.put(Timeframe.M5, ("binance", "B"), market(0))
-    assert kept.bytes == own
-    assert kept.get(H4, ("binance", "A")) == KeptMarket()
 
 
 def test_no_memory_keeps_nothing() -> None:
