@@ -2,11 +2,14 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -17,6 +20,10 @@ from commands.console import Console
 from commands.terminal import plain_phase
 from jobs.context import Progress
 
+# A job of several documents goes through these phases for one after the other. Each has one bar,
+# which never goes back.
+_OF_EACH_DOCUMENT: Final = frozenset(("merge", "publish"))
+
 
 class JobProgress(Protocol):
     """Displays the progress of one job."""
@@ -25,7 +32,7 @@ class JobProgress(Protocol):
         """Displays the current progress; may be called at any rate."""
 
     def finish(self) -> None:
-        """Displays the last phase as done; called once, when the job is complete."""
+        """Displays every phase as done; called once, when the job is complete."""
 
 
 @contextlib.contextmanager
@@ -51,25 +58,47 @@ class _Bars:
     def __init__(self, bars: Bars, job_id: str) -> None:
         self._bars = bars
         self._job_id = job_id
-        self._bar = bars.add_task(job_id, total=None)
+        self._before = bars.add_task(job_id, total=None)
+        self._by_phase: dict[str, TaskID] = {}
         self._phase = ""
 
     def show(self, progress: Progress) -> None:
         if progress.phase != self._phase:
             if self._phase:
-                self.finish()
+                self._leave()
             else:
-                self._bars.remove_task(self._bar)
+                self._bars.remove_task(self._before)
             self._phase = progress.phase
-            self._bar = self._bars.add_task(
-                f"{self._job_id}: {plain_phase(self._phase)}", total=None
-            )
-        self._bars.update(self._bar, completed=progress.done, total=progress.total or None)
+            if self._phase not in self._by_phase:
+                words = f"{self._job_id}: {plain_phase(self._phase)}"
+                self._by_phase[self._phase] = self._bars.add_task(words, total=None)
+        bar = self._task(self._phase)
+        total = max(bar.total or 0, progress.total)
+        self._bars.update(bar.id, completed=max(bar.completed, progress.done), total=total or None)
+
+    def _leave(self) -> None:
+        if not _goes_on(self._phase, self._task(self._phase).total):
+            self._fill(self._phase)
 
     def finish(self) -> None:
-        bar = self._bars.tasks[self._bars.task_ids.index(self._bar)]
+        for phase in self._by_phase:
+            self._fill(phase)
+
+    def _fill(self, phase: str) -> None:
+        bar = self._task(phase)
         total = bar.total or 1
-        self._bars.update(self._bar, completed=total, total=total)
+        self._bars.update(bar.id, completed=total, total=total)
+
+    def _task(self, phase: str) -> Task:
+        return self._bars.tasks[self._bars.task_ids.index(self._by_phase[phase])]
+
+
+@dataclass(slots=True)
+class _Told:
+    """What was told of a phase: the last tenth, and how many tasks it has."""
+
+    tenth: int = -1
+    total: int = 0
 
 
 class _Lines:
@@ -78,26 +107,36 @@ class _Lines:
     def __init__(self, console: Console, job_id: str) -> None:
         self._console = console
         self._job_id = job_id
+        self._by_phase: dict[str, _Told] = {}
         self._phase = ""
-        self._tenth = -1
-        self._total = 0
 
     def show(self, progress: Progress) -> None:
         if progress.phase != self._phase:
-            self.finish()
-            self._phase, self._tenth, self._total = progress.phase, -1, 0
-        self._total = progress.total
-        tenth = 10 * progress.done // progress.total if progress.total else 0
-        if tenth != self._tenth:
-            self._say(progress.done)
-            self._tenth = tenth
+            if self._phase and not _goes_on(self._phase, self._by_phase[self._phase].total):
+                self._end(self._phase)
+            self._phase = progress.phase
+        told = self._by_phase.setdefault(self._phase, _Told())
+        told.total = max(told.total, progress.total)
+        tenth = 10 * progress.done // told.total if told.total else 0
+        if tenth > told.tenth:
+            told.tenth = tenth
+            self._say(self._phase, progress.done, told.total)
 
     def finish(self) -> None:
-        if self._total and self._tenth < 10:
-            self._say(self._total)
-            self._tenth = 10
+        for phase in self._by_phase:
+            self._end(phase)
 
-    def _say(self, done: int) -> None:
-        counted = f" {done}/{self._total}" if self._total else ""
-        line = f"{self._job_id}: {plain_phase(self._phase)}{counted}"
-        self._console.say(line)
+    def _end(self, phase: str) -> None:
+        told = self._by_phase[phase]
+        if told.total and told.tenth < 10:
+            self._say(phase, told.total, told.total)
+            told.tenth = 10
+
+    def _say(self, phase: str, done: int, total: int) -> None:
+        counted = f" {done}/{total}" if total else ""
+        self._console.say(f"{self._job_id}: {plain_phase(phase)}{counted}")
+
+
+def _goes_on(phase: str, total: float | None) -> bool:
+    """Whether a phase that is left comes again: it counts documents, and others are left to do."""
+    return phase in _OF_EACH_DOCUMENT and (total or 0) > 1

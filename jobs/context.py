@@ -25,14 +25,18 @@ class JobFailed(Exception):
 
 @dataclass(slots=True)
 class Progress:
-    """A running job's phase, with the finished and all tasks of that phase."""
+    """A running job's phase, with the finished and all tasks of that phase.
+
+    A job of several documents enters `merge` and `publish` again for each of them: the tasks are
+    then the documents, `done` those that are finished.
+    """
 
     phase: str = "queued"
     done: int = 0
     total: int = 0
 
-    def enter(self, phase: str, total: int = 0) -> None:
-        self.phase, self.done, self.total = phase, 0, total
+    def enter(self, phase: str, total: int = 0, done: int = 0) -> None:
+        self.phase, self.done, self.total = phase, done, total
 
     def count(self, done: int, total: int) -> None:
         self.done, self.total = done, total

@@ -32,8 +32,8 @@ class Phases(Progress):
         super().__init__()
         self.waits = asyncio.Event()
 
-    def enter(self, phase: str, total: int = 0) -> None:
-        super().enter(phase, total)
+    def enter(self, phase: str, total: int = 0, done: int = 0) -> None:
+        super().enter(phase, total, done)
         if phase == "waiting":
             self.waits.set()
 
