@@ -4,6 +4,7 @@ import argparse
 import asyncio
 from typing import Final
 
+from cache_manager import DocumentMeta
 from commands.composition import holder_name, open_job_context
 from commands.console import Console
 from commands.data_dir import remember_exchanges
@@ -18,13 +19,14 @@ from job_queue.records import JobRecord
 from jobs.context import JobContext
 from stores.hot.leases import Lease, current_holder
 from timing.backoff import stop_or
+from timing.clock import utc_text
 from worker import Worker
 
 _RETRY_EVERY_S: Final = 0.5
 
 
 async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace) -> int:
-    """Runs the job that the command names, such as `collect TIMEFRAME` or `funding`."""
+    """Runs the job that the command names, such as `collect 4h`, `collect all` or `funding`."""
     remember_exchanges(settings)
     asked = getattr(arguments, "timeframe", None)
     job_id = job_id_of(arguments.command, asked)
@@ -64,11 +66,28 @@ async def run_here(
         return EXIT_STOPPED
     last = record.last if record else None
     if state == "complete" and last is not None:
+        for line in await document_lines(context, job_id):
+            console.say(line)
         numbers = "  ".join(f"{name} {value}" for name, value in (last.result or {}).items())
         console.say(f"{job_id} complete: {numbers}")
         return EXIT_COMPLETE
     console.say(f"{job_id} {state}: {last.error if last else 'its record is gone'}")
     return EXIT_FAILED
+
+
+async def document_lines(context: JobContext, job_id: str) -> list[str]:
+    """A line for each document of a job that makes several: what the store has of it now."""
+    names = job_definition(job_id).published(context.settings.timeframes)
+    if len(names) < 2:
+        return []
+    metas = await context.cache.read_metas(names)
+    return [f"{job_id}: {name} {_stored(meta)}" for name, meta in metas.items()]
+
+
+def _stored(meta: DocumentMeta | None) -> str:
+    if meta is None:
+        return "nothing collected yet"
+    return f"as of {utc_text(meta.as_of_ms)}, {meta.stored_bytes / 1e6:.1f} MB"
 
 
 async def _take(

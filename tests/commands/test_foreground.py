@@ -1,10 +1,12 @@
-"""`collect` and `funding` in the foreground: they keep to MIN_REFRESH_S too."""
+"""`collect` and `funding` in the foreground: MIN_REFRESH_S, and what is told of the documents."""
 
 import asyncio
+import os
 
 from commands.errors import EXIT_COMPLETE, EXIT_STOPPED
-from commands.foreground import run_here
+from commands.foreground import document_lines, run_here
 from job_queue.records import JobRecord, LastRun
+from tests.fixtures.earlier_release import lease_of
 from tests.fixtures.jobs import JobRunner, OpenRunner
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import StartSimulator
@@ -52,3 +54,29 @@ async def test_a_command_that_is_stopped_while_its_job_rests_leaves_it_queued(
             assert await waiting == EXIT_STOPPED
         record, last = await record_of(runner)
         assert (record.state, record.run) == ("queued", last.run + 1)
+
+
+async def test_each_document_of_a_job_is_told(
+    start_simulator: StartSimulator, open_runner: OpenRunner
+) -> None:
+    async with open_runner(start_simulator(binance=2, bybit=2), timeframes="1d,5m,1h") as runner:
+        context = runner.context
+        async with await lease_of(context.store) as lease:
+            await context.cache.save_to_cache(
+                *("1h", os.urandom(1_875_000)),
+                version=7,
+                as_of_ms=1_795_867_200_000,
+                updated_at_ms=8,
+                lease=lease,
+            )
+        assert await document_lines(context, "collect:all") == [
+            "collect:all: 5m nothing collected yet",
+            "collect:all: 1h as of 2026-11-28T12:00:00Z, 2.5 MB",
+            "collect:all: 1d nothing collected yet",
+        ]
+        assert await document_lines(context, "collect:4h") == [
+            "collect:4h: 4h nothing collected yet",
+            "collect:4h: 8h nothing collected yet",
+        ]
+        for alone in ("collect:1h", "funding", "discovery"):
+            assert await document_lines(context, alone) == []
