@@ -19,12 +19,14 @@ from cache_manager import CacheManager
 from commands.composition import local_wakeup
 from config import load_settings
 from job_queue.queue import JobQueue
+from job_queue.transitions import FINISH, HAS_WORK, TAKE
 from market.markets import Exchange
 from metrics.exposition import unpack
 from metrics.worker import WorkerMetrics
 from stores.hot.beats import beat, store_health, workers_alive
 from stores.hot.leases import LeaseHolder, current_holder, try_acquire
 from stores.hot.redis_client import NativeStore
+from stores.hot.replies import anything
 from tests.fixtures.api import StartApi
 from tests.fixtures.cache import known
 from tests.fixtures.chunked import chunked_document
@@ -197,6 +199,49 @@ async def test_workers_of_both_are_woken(
         await asyncio.wait_for(waiting, 20)
     finally:
         await queue.aclose()
+
+
+async def test_a_job_of_all_timeframes_waits_for_a_worker_that_knows_it(
+    earlier_store: NativeStore,
+    earlier_hot: Redis,
+    messages_heard: "asyncio.Queue[tuple[bytes, bytes]]",
+) -> None:
+    # That release's workers and API name these jobs alone to the scripts.
+    timeframes = ("5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d")
+    theirs = [*(f"job:collect:{name}" for name in timeframes), "job:discovery"]
+    take = earlier_store.script("take", TAKE)
+    finish = earlier_store.script("finish", FINISH)
+    has_work = earlier_store.script("has_work", HAS_WORK)
+    queue = JobQueue(earlier_store)
+    asked = await queue.request("collect:all")
+    assert (asked.state, asked.run) == ("queued", 1)
+    assert await asyncio.wait_for(messages_heard.get(), 60) == (b"queued", b"collect:all")
+    before = await earlier_hot.hgetall("job:collect:all")
+    await earlier_hot.delete("lock:worker")
+    async with await lease_of(earlier_store) as lease:
+        taken = []
+        while True:
+            answer: Any = await take.run(
+                [lease.key, *theirs], [lease.value, 1, 3, 600, 0], reply=anything
+            )
+            if answer[1] == 0:
+                break
+            job = theirs[answer[1] - 1]
+            fields = dict(zip(answer[2][::2], answer[2][1::2], strict=True))
+            taken.append(job)
+            end = ["complete", 1, 1, "{}", "", 600, "", job.removeprefix("job:")]
+            await finish.run([lease.key, job], [lease.value, fields[b"run"], *end], reply=anything)
+        # The run whose worker was killed, and what was queued behind it.
+        assert taken == ["job:collect:1h", "job:collect:5m"]
+        assert await earlier_hot.hgetall("job:collect:all") == before
+    keys = ["lock:worker", *theirs, "lock:funding", "job:funding"]
+    looked: Any = await has_work.run(keys, [0, 1 + len(theirs), 2], reply=anything)
+    assert looked[0] == -1
+    assert await queue.has_work("worker")
+    async with await lease_of(earlier_store) as lease:
+        ours = await queue.take(lease)
+        assert ours is not None
+        assert (ours.id, ours.run, ours.attempts) == ("collect:all", 1, 1)
 
 
 async def test_workers_of_one_host_are_woken_through_its_data_dir(tmp_path: Path) -> None:
