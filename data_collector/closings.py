@@ -49,6 +49,16 @@ class Closings:
             kept[-1] = False
         return rows.select(np.flatnonzero(kept))
 
+    def are_shown(self, timeframe: Timeframe, series: MarketSeries) -> bool:
+        """Whether the rows that were closed when the series was fetched had closed, as far as
+        anything shows it."""
+        rows, checked_ms = Rows.of(series.rows), series.checked_at_ms
+        if not len(rows) or series.stale_since_ms is not None:
+            return True
+        if int(rows.times[-1]) > timeframe.last_closed_open_time(checked_ms):
+            return True
+        return self._has_reached(timeframe, series.market.exchange, checked_ms)
+
     def _has_reached(self, timeframe: Timeframe, exchange: Exchange, checked_ms: int) -> bool:
         """Whether a market of the exchange has the candle that was forming at `checked_ms`."""
         forming_ms = timeframe.floor(checked_ms)

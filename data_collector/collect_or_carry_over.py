@@ -16,13 +16,13 @@ from data_collector.data_processing import (
 )
 from data_collector.exchange_clocks import Clocks
 from data_collector.fetch_strategies import fetch_funding, fetch_klines, fetch_open_interest
-from data_collector.funding_rules import present_interval
+from data_collector.funding_rules import left_out_within, present_interval
 from data_collector.incremental import PreviousDocuments, RefreshPlan
 from data_collector.internal_errors import ENDS_JOB
 from data_collector.life_rows import begin_of_life, candles_of_life, settlements_of_life
 from data_collector.results import Results
 from data_collector.run import CollectionRun, work_through
-from data_collector.task_builder import LONGEST_FUNDING_STEP_MS, FetchTask, MarketTasks
+from data_collector.task_builder import FetchTask, MarketTasks
 from market.aggregation import aggregate
 from market.candles import Candles
 from market.left_out import LeftOut, not_asked_again, still_lacking
@@ -41,7 +41,7 @@ from market.unconfirmed_lists import ASKED_AGAIN_AFTER_MS
 from venues.errors import BadPayload, ExchangeError, GaveUp, SourceDown, TooFast
 
 # Failures of markets that are tried once more at the end of a collection.
-_RETRIED_AT_THE_END: Final = (SourceDown, BadPayload, TooFast, GaveUp)
+RETRIED_AT_THE_END: Final = (SourceDown, BadPayload, TooFast, GaveUp)
 _INTEREST: Final = COLUMNS.index("open_interest")
 
 Deliver = Callable[[Timeframe, MarketSeries], None]
@@ -105,7 +105,7 @@ class Collection:
             if not candles and self.previous.rows(self.timeframe, tasks.market):
                 raise tasks.klines.bad_payload("no candles for a market that had some before")
         except ExchangeError as error:
-            if self._to_retry is not None and isinstance(error, _RETRIED_AT_THE_END):
+            if self._to_retry is not None and isinstance(error, RETRIED_AT_THE_END):
                 self._to_retry.append(tasks)
             else:
                 self._market_failed(tasks, error)
@@ -202,15 +202,7 @@ class Collection:
 
     def _carry_over(self, market: Market) -> None:
         """Delivers the market's rows from the previous documents, if any."""
-        kept: list[tuple[Timeframe, MarketSeries]] = []
-        for target in self.timeframe.produces:
-            known = self.previous.series(target, market)
-            rows = self.previous.rows(target, market)
-            if known is None or not rows:
-                continue
-            since_ms = self.as_of_ms if known.stale_since_ms is None else known.stale_since_ms
-            checked_ms = min(known.checked_at_ms, self.as_of_ms)  # later only by a wrong clock
-            kept.append((target, MarketSeries(market, rows, checked_ms, since_ms)))
+        kept = self.previous.carried_over(market)
         if not kept:
             return
         parts: tuple[MissingPart, ...] = ("klines", "open_interest")
@@ -318,8 +310,7 @@ class Collection:
     def _report_left_out_settlements(self, series: FundingSeries) -> None:
         """Names the settlements left out whose rates rows of the window would have."""
         start_ms = self.timeframe.window_start(self.as_of_ms, self.history_candles)
-        since_ms = start_ms - LONGEST_FUNDING_STEP_MS
-        inside = (row for row in series.left_out if since_ms <= row.time_ms <= self.as_of_ms)
+        inside = left_out_within(series, start_ms, self.as_of_ms)
         self.results.add_left_out(series.market, "funding_rate", inside)
 
     def _merge(

@@ -190,3 +190,9 @@ def still_lacking(left_out: Sequence[LeftOut], rows: Sequence[FundingRow]) -> li
         for row in left_out
         if row.time_ms >= first_ms and (row.after or row.time_ms // HOUR_MS not in settled)
     )
+
+
+def left_out_within(series: FundingSeries, start_ms: int, as_of_ms: int) -> list[LeftOut]:
+    """The settlements left out whose rates the rows from `start_ms` to `as_of_ms` would have."""
+    since_ms = start_ms - LONGEST_INTERVAL_HOURS * HOUR_MS
+    return [row for row in series.left_out if since_ms <= row.time_ms <= as_of_ms]

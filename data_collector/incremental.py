@@ -202,6 +202,42 @@ class PreviousDocuments:
         step_ms = self._timeframe.interval_ms
         return [row for row in told if row.slot_ms(step_ms) >= self._start_ms]
 
+    def usable(self, market: Market) -> dict[Timeframe, MarketSeries]:
+        """The market's old series of all timeframes, for base_plan.py: well formed, and with every
+        candle since the start of the present window that the exchange had; {} if one is not."""
+        found: dict[Timeframe, MarketSeries] = {}
+        for target in self._timeframe.produces:
+            series = self._read(target, market.key)
+            if series is None or series.checked_at_ms > self._as_of_ms:
+                return {}
+            rows = Rows.of(series.rows)
+            if not _well_formed(rows, target) or not self._closings.are_shown(target, series):
+                return {}
+            found[target] = replace(series, rows=rows)
+        first, *longer = found.values()
+        if not self._is_complete(first):
+            return {}
+        if longer:
+            closed, longest_ms = self.closed_rows(market), self._timeframe.produces[-1].interval_ms
+            end_ms = int(closed.times[-1]) + self._timeframe.interval_ms if len(closed) else 0
+            whole = closed.between(self._start_ms, end_ms // longest_ms * longest_ms - 1)
+            if self._longer_rows(market, whole) is None:
+                return {}
+        return found
+
+    def carried_over(self, market: Market) -> list[tuple[Timeframe, MarketSeries]]:
+        """The market's old rows in the present window, by timeframe, stale since they are carried
+        over."""
+        kept = []
+        for target in self._timeframe.produces:
+            known, rows = self.series(target, market), self.rows(target, market)
+            if known is None or not rows:
+                continue
+            since_ms = self._as_of_ms if known.stale_since_ms is None else known.stale_since_ms
+            checked_ms = min(known.checked_at_ms, self._as_of_ms)  # later only by a wrong clock
+            kept.append((target, MarketSeries(market, rows, checked_ms, since_ms)))
+        return kept
+
     def rotated(self, tasks: list[MarketTasks]) -> list[MarketTasks]:
         """The tasks rotated by an offset that depends on the time, so that quotas per run reach
         every market."""

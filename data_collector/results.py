@@ -97,6 +97,10 @@ class Results:
         self.rows += rows
         self.rows_of[market.exchange] += rows
 
+    def brought(self) -> frozenset[Exchange]:
+        """The exchanges of which a candle was fetched now."""
+        return frozenset(exchange for exchange, rows in self.rows_of.items() if rows)
+
     def absent(self) -> dict[Exchange, str]:
         """The exchanges that had markets here but brought no row, and why."""
         absent = {}
@@ -105,6 +109,15 @@ class Results:
                 causes = self.failures.get(exchange)
                 absent[exchange] = causes.most_common(1)[0][0] if causes else _NO_CANDLE
         return absent
+
+    def raise_if_empty(self) -> None:
+        """Raises CollectionFailed if no candle was fetched."""
+        if not self.rows:
+            causes = (
+                f"{exchange}: {reasons.most_common(1)[0][0]}"
+                for exchange, reasons in sorted(self.failures.items())
+            )
+            raise CollectionFailed("; ".join(causes) or _NO_CANDLE)
 
     def count_correction(self, market: Market, part: MissingPart) -> None:
         """Counts a market whose known rows the exchange has changed."""
@@ -115,12 +128,7 @@ class Results:
         self, timeframe: Timeframe, *, as_of_ms: int, requests: int, retries: int
     ) -> Collected:
         """The results; raises CollectionFailed if no candle was fetched."""
-        if not self.rows:
-            causes = (
-                f"{exchange}: {reasons.most_common(1)[0][0]}"
-                for exchange, reasons in sorted(self.failures.items())
-            )
-            raise CollectionFailed("; ".join(causes) or _NO_CANDLE)
+        self.raise_if_empty()
         log.info(
             "collection_finished",
             timeframe=timeframe,
@@ -140,7 +148,7 @@ class Results:
             requests=requests,
             retries=retries,
             funding_outdated=self.funding_outdated,
-            brought=frozenset(exchange for exchange, rows in self.rows_of.items() if rows),
+            brought=self.brought(),
             absent=self.absent(),
         )
 

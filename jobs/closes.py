@@ -1,12 +1,246 @@
-"""The collection of all timeframes in one pass, from the base of each market."""
+"""The collection of all timeframes: one pass over the markets, then every document that is due.
 
-from job_queue.records import JobRecord
-from jobs.context import JobContext, JobFailed, Outcome, Progress
-from stores.hot.leases import Lease
+A document is due when a candle of it has closed since its last version, when that is old, when
+closed candles of it were found to be others, or when markets that it lacks have come.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from cache_manager import DocumentMeta
+from data_collector.base_documents import FromBases
+from data_collector.base_pass import BasePass, base_pass, is_fresh_by
+from data_collector.incremental import PreviousDocuments
+from documents.names import GLOBAL_FR
+from job_queue.kinds import JOB_IDS, producer_of
+from jobs.absences import absences
+from jobs.context import JobContext, Outcome, Progress, by_exchange
+from jobs.document_draft import DocumentDraft
+from jobs.funding import known_funding
+from jobs.publishing import begin_drafts, publish
+from jobs.stored import previous_series
+from market.base import Base
+from market.markets import Exchange, FundingByMarket, Market, MarketSeries, Missing
+from market.previous_series import PreviousSeries
+from market.timeframes import MINUTE_MS, Timeframe
+from stores.hot.leases import Lease, retry_under_lease
+
+# A document in which no candle has closed is published again after this time, for its forming
+# rows; a little less than a quarter of an hour, as passes come with every third 5m close.
+_OLD_MS: Final = 15 * MINUTE_MS - 30_000
+
+_FILL: Final = "fill"
 
 
 async def collect_all(
-    context: JobContext, job: JobRecord, lease: Lease, progress: Progress
+    context: JobContext, markets: Sequence[Market], lease: Lease, progress: Progress
 ) -> Outcome:
-    """Collects the timeframes of the setting TIMEFRAMES and publishes their documents."""
-    raise JobFailed("this version cannot collect all timeframes at once: ask for each of them")
+    """Reads the bases of all markets and publishes the documents of TIMEFRAMES that are due."""
+    wanted = {timeframe.collected_as for timeframe in context.settings.timeframes}
+    exchanges = {market.exchange for market in markets}
+    bases: dict[str, Base] = {}
+    for exchange in sorted(exchanges):
+        bases |= await context.bases.load(context, exchange, lease)
+    run = _Run(context, markets, bases, wanted, lease, progress)
+    return await run.collect()
+
+
+async def collect_from_fresh_bases(
+    context: JobContext,
+    timeframe: Timeframe,
+    markets: Sequence[Market],
+    lease: Lease,
+    progress: Progress,
+) -> Outcome | None:
+    """Publishes the documents of one collected timeframe from the stored bases; None if those are
+    not fresh, as far as this process knows the time."""
+    exchanges = {market.exchange for market in markets}
+    stored = await context.bases.newest_as_of_ms(context, exchanges, lease)
+    if not is_fresh_by(context.last_as_of, stored.values()):
+        return None
+    bases: dict[str, Base] = {}
+    for exchange in sorted(exchanges):
+        bases |= await context.bases.load(context, exchange, lease)
+    run = _Run(context, markets, bases, {timeframe}, lease, progress, always=True)
+    return await run.collect()
+
+
+@dataclass(slots=True)
+class _Made:
+    """The documents of one collected timeframe in the making."""
+
+    from_bases: FromBases
+    drafts: Mapping[Timeframe, DocumentDraft]
+
+
+@dataclass(slots=True)
+class _Run:
+    """One pass and its documents. `wanted`: collected timeframes; `always`: publish all of them,
+    else those that are due."""
+
+    context: JobContext
+    markets: Sequence[Market]
+    bases: dict[str, Base]
+    wanted: Iterable[Timeframe]
+    lease: Lease
+    progress: Progress
+    always: bool = False
+    metas: Mapping[str, DocumentMeta | None] = field(default_factory=dict)
+    funding: FundingByMarket = field(default_factory=dict)
+    made: dict[Timeframe, _Made] = field(default_factory=dict)
+
+    async def collect(self) -> Outcome:
+        context, lease = self.context, self.lease
+        names = [str(made) for timeframe in self.wanted for made in timeframe.produces]
+        self.metas = await retry_under_lease(lease, lambda: context.cache.read_metas(names))
+        self.funding = await known_funding(context, lease, self.progress)
+        stored_as_of_ms = max((m.as_of_ms for m in self.metas.values() if m), default=None)
+        async with base_pass(
+            context.client,
+            self.markets,
+            self.bases,
+            stored_as_of_ms=stored_as_of_ms,
+            last_as_of=context.last_as_of,
+            on_progress=self.progress.count,
+        ) as run:
+            await self._make(run, [each for each in self.wanted if self._is_due(each, run)])
+            if more := [each for each in self.wanted if self._has_changed(each, run)]:
+                await self._make(run, more)
+            if run.read:
+                await self._publish_bases(run)
+            return await self._publish(run)
+
+    def _is_due(self, timeframe: Timeframe, run: BasePass) -> bool:
+        return self.always or any(
+            self._has_closed(produced, run.as_of_ms) or self._is_old(produced, run.as_of_ms)
+            for produced in timeframe.produces
+        )
+
+    def _has_closed(self, produced: Timeframe, as_of_ms: int) -> bool:
+        """Whether a candle has closed since the last version, if there is one."""
+        meta = self.metas[produced]
+        return meta is None or produced.floor(meta.as_of_ms) != produced.floor(as_of_ms)
+
+    def _is_old(self, produced: Timeframe, as_of_ms: int) -> bool:
+        meta = self.metas[produced]
+        return meta is None or not 0 <= as_of_ms - meta.as_of_ms < _OLD_MS
+
+    def _has_changed(self, timeframe: Timeframe, run: BasePass) -> bool:
+        """Whether a document that is not due holds closed candles that are others now, or lacks
+        markets that have been read."""
+        meta = self.metas[timeframe]
+        if timeframe in self.made or meta is None:
+            return False
+        if run.read & self.context.held_up.get(timeframe, frozenset()):
+            return True
+        return any(
+            timeframe.floor(slot_ms) + timeframe.interval_ms <= meta.as_of_ms
+            for slot_ms in run.changed
+        )
+
+    async def _make(self, run: BasePass, timeframes: Sequence[Timeframe]) -> None:
+        for timeframe in timeframes:
+            self.made[timeframe] = await self._begun(timeframe, run)
+        self.progress.enter("fetch")
+        await run.collect([self.made[timeframe].from_bases for timeframe in timeframes])
+
+    async def _begun(self, timeframe: Timeframe, run: BasePass) -> _Made:
+        context, as_of_ms = self.context, run.as_of_ms
+        previous: dict[Timeframe, PreviousSeries | None] = {
+            produced: await previous_series(context, produced, self.lease)
+            for produced in timeframe.produces
+        }
+        quiet = frozenset(made for made in previous if not self._has_closed(made, as_of_ms))
+        drafts = await begin_drafts(context, timeframe, previous, self.markets, quiet=quiet)
+        history_candles = context.settings.history_candles
+
+        def deliver(produced: Timeframe, series: MarketSeries) -> None:
+            drafts[produced].add(series)
+
+        from_bases = FromBases(
+            timeframe=timeframe,
+            run=run.run,
+            as_of_ms=as_of_ms,
+            history_candles=history_candles,
+            funding=self.funding,
+            previous=PreviousDocuments(
+                {produced: stored or {} for produced, stored in previous.items()},
+                timeframe,
+                as_of_ms=as_of_ms,
+                history_candles=history_candles,
+            ),
+            deliver=deliver,
+        )
+        return _Made(from_bases, drafts)
+
+    async def _publish_bases(self, run: BasePass) -> None:
+        """Publishes the bases of the exchanges of which one was read."""
+        ours: dict[Exchange, dict[str, tuple[Market, Base]]] = {}
+        for market in run.markets:
+            if (base := run.bases.get(market.key)) is not None:
+                ours.setdefault(market.exchange, {})[market.key] = (market, base)
+        for exchange, bases in ours.items():
+            if not run.read.isdisjoint(bases):
+                await self.context.bases.publish(
+                    self.context, exchange, bases, run.as_of_ms, self.lease
+                )
+
+    async def _publish(self, run: BasePass) -> Outcome:
+        """Publishes the documents, finest first."""
+        context, lease = self.context, self.lease
+        results = run.results
+        absent, unlisted = await absences(context, results.brought(), results.absent())
+        drafts = {
+            produced: (draft, made.from_bases)
+            for made in self.made.values()
+            for produced, draft in made.drafts.items()
+        }
+        stored_bytes, not_stored, rows = 0, {}, 0
+        every: set[Missing] = set(unlisted)
+        for draft, _ in drafts.values():
+            await asyncio.to_thread(draft.encode_rest)
+        for produced in sorted(drafts, key=lambda timeframe: timeframe.interval_ms):
+            draft, from_bases = drafts[produced]
+            missing = sorted([*from_bases.results.missing, *unlisted])
+            every.update(missing)
+            size, error = await publish(context, draft, run.as_of_ms, missing, lease, self.progress)
+            stored_bytes += size
+            rows += draft.rows
+            if error is not None:
+                not_stored = {"metadata_not_stored": error}
+        held_up: set[str] = set()
+        for timeframe, made in self.made.items():
+            context.held_up[timeframe] = frozenset(made.from_bases.held_up)
+            held_up |= made.from_bases.held_up
+        await self._request_others()
+        return Outcome(
+            run.as_of_ms,
+            {
+                "markets": results.markets,
+                "rows": rows,
+                "missing": len(every),
+                "carried_over": len(held_up),
+                "requests": run.run.requests,
+                "retries": run.run.retries,
+                "bytes": stored_bytes,
+                "documents": [str(t) for t in sorted(drafts, key=lambda t: t.interval_ms)],
+                **not_stored,
+                **by_exchange(
+                    absent=absent, clocks=run.present.remarks if run.present is not None else {}
+                ),
+            },
+        )
+
+    async def _request_others(self) -> None:
+        """Queues the jobs that bring what the documents lack."""
+        made = [each.from_bases for each in self.made.values()]
+        wanted = []
+        if any(each.results.funding_outdated for each in made):
+            wanted.append(producer_of(GLOBAL_FR))
+        if any(each.awaiting for each in made) and _FILL in JOB_IDS:
+            wanted.append(_FILL)
+        for job_id in wanted:
+            await retry_under_lease(self.lease, partial(self.context.queue.request, job_id))

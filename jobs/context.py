@@ -14,6 +14,7 @@ from job_queue.queue import JobQueue
 from jobs.bases import Bases
 from jobs.known_markets import Selection
 from market.markets import Exchange
+from market.timeframes import Timeframe
 from metrics.worker import WorkerMetrics
 from stores.hot.store import HotStore
 from timing.clock import now_ms
@@ -72,6 +73,8 @@ class JobContext:
     kept: KeptDocuments
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     now_ms: Callable[[], int] = field(default=now_ms)
+    # By collected timeframe, Market.key of those whose rows in its documents were carried over.
+    held_up: dict[Timeframe, frozenset[str]] = field(default_factory=dict)
     last_as_of: LastAsOf = field(default_factory=LastAsOf)  # a witness of the exchanges' clocks
     bases: Bases = field(default_factory=Bases)
 

@@ -27,8 +27,8 @@ log = structlog.get_logger(__name__)
 class DocumentDraft:
     """Takes markets in any order; holds the rows of one batch and the JSON of all others.
 
-    `known` is the stored metadata by Market.key; numbers computed from fresh rows replace it.
-    `kept` has the rows and chunks of earlier documents, and gets those of this one.
+    `known` is the stored metadata by Market.key; numbers computed from fresh rows replace it if
+    `computes`. `kept` has the rows and chunks of earlier documents, and gets those of this one.
     """
 
     def __init__(
@@ -37,8 +37,11 @@ class DocumentDraft:
         source: Source,
         known: Mapping[str, Meta],
         kept: KeptDocuments | None = None,
+        *,
+        computes: bool = True,
     ) -> None:
         self.timeframe = timeframe
+        self.computes = computes
         self._known = known
         self._kept = kept
         self._builder = DocumentBuilder(timeframe, source, kept)
@@ -92,7 +95,7 @@ class DocumentDraft:
         batch, self._batch = self._batch, []
         refused = {(missing.exchange, missing.symbol) for missing in self._refused}
         batch = [s for s in batch if (s.market.exchange, s.market.symbol) not in refused]
-        computed = self._compute(batch)
+        computed = self._compute(batch) if self.computes else {}
         for series in batch:
             key = series.market.key
             numbers = computed.get(key, {})

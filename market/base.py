@@ -131,8 +131,7 @@ class Base:
     def is_fresh(self, as_of_ms: int) -> bool:
         """Whether nothing has to be asked for at `as_of_ms`: no 5m candle has closed since the
         last pass, which is not long ago."""
-        age_ms = as_of_ms - self.as_of_ms
-        return 0 <= age_ms < FRESH_MS and as_of_ms < self.newest_ms + STEP_MS
+        return is_fresh(self.as_of_ms, as_of_ms)
 
     def until(self, as_of_ms: int) -> "Base":
         """This base up to the slot that holds `as_of_ms`.
@@ -157,6 +156,13 @@ class Base:
         values = self.values.copy()
         values[lines[off_grid == 0], _INTEREST] = found.numbers[off_grid == 0]
         return replace(self, values=values, interest_ms=as_of_ms)
+
+
+def is_fresh(read_ms: int, now_ms: int) -> bool:
+    """Whether what a pass read at `read_ms` still is all that there is: no 5m candle has closed
+    since, which is not long ago."""
+    same_candle = Timeframe.M5.floor(read_ms) == Timeframe.M5.floor(now_ms)
+    return same_candle and 0 <= now_ms - read_ms < FRESH_MS
 
 
 def reach(as_of_ms: int) -> int:

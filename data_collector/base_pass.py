@@ -1,0 +1,266 @@
+"""One pass over the markets: reads what their bases lack, and makes the due documents of each."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import structlog
+
+from budgets.exchange_client import ExchangeClient
+from data_collector.base_documents import Doubtful, FromBases, ReadBase
+from data_collector.base_tasks import base_tasks, why_not_believed
+from data_collector.clock_witnesses import LastAsOf
+from data_collector.collect_or_carry_over import RETRIED_AT_THE_END
+from data_collector.data_processing import contradiction
+from data_collector.exchange_clocks import Clocks, Present
+from data_collector.fetch_strategies import fetch_klines, fetch_open_interest
+from data_collector.internal_errors import ENDS_JOB
+from data_collector.results import Results
+from data_collector.run import CollectionRun, work_through
+from data_collector.task_builder import MarketTasks
+from market.base import STEP_MS, Base, extended, is_fresh
+from market.candles import Candle, Candles
+from market.columns import CANDLE
+from market.left_out import LeftOut
+from market.lives import begun
+from market.markets import Market
+from market.rows import Floats
+from market.unconfirmed_lists import ASKED_AGAIN_AFTER_MS
+from venues.errors import CollectionFailed, ExchangeError
+
+log = structlog.get_logger(__name__)
+
+
+class _Work(NamedTuple):
+    """A market, and the timeframes whose documents it is not in yet."""
+
+    market: Market
+    targets: Sequence[FromBases]
+
+
+@dataclass(slots=True)
+class BasePass:
+    """A pass at `as_of_ms`.
+
+    `bases` by Market.key; those that are not fresh are read and replaced. `present`: the clocks
+    that were read, None if all bases were fresh. `changed`: the open times of closed 5m candles
+    that were found to be others than before; `read`: Market.key of the bases read in this pass.
+    """
+
+    run: CollectionRun
+    markets: Sequence[Market]
+    bases: MutableMapping[str, Base]
+    as_of_ms: int
+    on_progress: Callable[[int, int], None]
+    clocks: Clocks | None = None
+    present: Present | None = None
+    results: Results = field(init=False)
+    changed: set[int] = field(default_factory=set)
+    read: set[str] = field(default_factory=set)
+    _to_retry: list[_Work] | None = None  # None: the last try
+    _counted: set[str] = field(default_factory=set)  # Market.key of those in the results
+    _doubted_at_s: float | None = None  # when an answer last contradicted many known candles
+
+    def __post_init__(self) -> None:
+        self.results = Results(0, self.on_progress)
+
+    async def collect(self, targets: Sequence[FromBases]) -> None:
+        """Makes every market's series of these timeframes.
+
+        Markets whose exchange was in trouble are tried once more at the end, and a minute later
+        those whose candles contradict many known ones. Raises CollectionFailed if no market has a
+        candle.
+        """
+        self._begin(len(targets))
+        await self._work_through([_Work(market, targets) for market in self.markets])
+        if self._doubted_at_s is not None:
+            clock = self.run.sender.clock
+            passed_s = clock.monotonic_s() - self._doubted_at_s
+            await clock.sleep(max(0.0, ASKED_AGAIN_AFTER_MS / 1000 - passed_s))
+        self.run.reset_failures()
+        again, self._to_retry = self._to_retry or [], None
+        await self._work_through(again)
+        self.results.raise_if_empty()
+
+    def _begin(self, targets: int) -> None:
+        self.results.total += len(self.markets) * (1 + targets)
+        self.results.progress(0)
+        self._to_retry, self._doubted_at_s = [], None
+        self._counted.clear()
+
+    async def _work_through(self, works: Sequence[_Work]) -> None:
+        await work_through(
+            self.run,
+            works,
+            lambda work: work.market.exchange,
+            self._collect_market,
+            self._failed,
+            workers=self.run.sender.concurrency,
+        )
+
+    async def _collect_market(self, work: _Work) -> None:
+        market, again = work.market, []
+        try:
+            read = await self._read(market)
+        except (ExchangeError, Doubtful) as failure:
+            error = self._error_of(failure)
+            if self._to_retry is not None and isinstance(error, RETRIED_AT_THE_END):
+                self._to_retry.append(work)
+                return
+            read = ReadBase(market, self.bases.get(market.key), error=error)
+        self._count(read)
+        for target in work.targets:
+            try:
+                await target.collect(read, last_try=self._to_retry is None)
+            except (ExchangeError, Doubtful) as failure:
+                error = self._error_of(failure)
+                if self._to_retry is None:
+                    target.failed(market, error)
+                else:
+                    again.append(target)
+                    continue
+            self.results.progress(1)
+        if again and self._to_retry is not None:
+            self._to_retry.append(_Work(market, again))
+
+    def _count(self, read: ReadBase) -> None:
+        """Counts the market, once."""
+        if read.market.key in self._counted:
+            return
+        self._counted.add(read.market.key)
+        if read.error is not None:
+            self.results.failed(read.market, read.error)
+        elif read.base is not None:
+            rows = int(read.base.there.sum())
+            self.results.merged(read.market, rows, refreshed=read.klines is None)
+        self.results.progress(1)
+
+    def _error_of(self, failure: "ExchangeError | Doubtful") -> ExchangeError:
+        if isinstance(failure, ExchangeError):
+            return failure
+        self._doubted_at_s = self.run.sender.clock.monotonic_s()
+        return failure.error
+
+    def _failed(self, work: _Work, error: ExchangeError) -> None:
+        """Something unexpected happened to the market."""
+        for target in work.targets:
+            try:
+                target.failed(work.market, error)
+            except ENDS_JOB:
+                raise
+            except Exception as unexpected:  # its old rows may be what cannot be used
+                self.run.internal_error(unexpected, work.market.exchange)
+
+    async def _read(self, market: Market) -> ReadBase:
+        """The market's base, with what it lacked at `as_of_ms`.
+
+        Raises ExchangeError if its candles could not be read, Doubtful if they change many.
+        """
+        base = self.bases.get(market.key)
+        if base is not None and base.is_fresh(self.as_of_ms):
+            return ReadBase(market, base)
+        if self.clocks is not None:
+            await self.clocks.check_not_behind(market.exchange, self.as_of_ms)
+        tasks = base_tasks(market, base, as_of_ms=self.as_of_ms)
+        read = ReadBase(market, base, tasks.klines)
+        candles = await fetch_klines(self.run, tasks.klines, read.klines_left_out)
+        known = base if base is not None and base.reaches(self.as_of_ms) else None
+        self._check(known, tasks, candles, read.klines_left_out)
+        read.base = extended(known, candles, asked_ms=tasks.klines.start_ms, as_of_ms=self.as_of_ms)
+        if known is not None and (changed := _changed(known, read.base)):
+            self.changed |= changed
+            self.results.count_correction(market, "klines")
+        if tasks.open_interest is not None:
+            try:
+                snapshots = await fetch_open_interest(
+                    self.run, tasks.open_interest, read.interest_left_out
+                )
+                read.base = read.base.with_interest(snapshots, self.as_of_ms)
+            except ExchangeError as error:
+                read.interest_error = error
+        self.bases[market.key] = read.base
+        self.read.add(market.key)
+        return read
+
+    def _check(
+        self,
+        base: Base | None,
+        tasks: MarketTasks,
+        candles: Sequence[Candle],
+        left_out: Sequence[LeftOut],
+    ) -> None:
+        """Raises BadPayload if the answer lacks candles that were seen final, Doubtful if it
+        changes many; both are believed at the last try, unless the newest ones lack."""
+        first_try = self._to_retry is not None
+        klines = tasks.klines
+        cause = why_not_believed(base, klines, candles, left_out, holes_too=first_try)
+        if cause is not None:
+            raise klines.bad_payload(cause)
+        if base is None or not first_try:
+            return
+        settled = base.rows.select(np.flatnonzero(base.settled[base.there]))
+        known = settled.between(klines.start_ms, klines.end_ms)
+        odd = {row.slot_ms(STEP_MS) for row in left_out}
+        if doubt := len(known) and contradiction(known, Candles.of(candles), odd):
+            raise Doubtful(klines.bad_payload(doubt))
+
+
+def _changed(before: Base, now: Base) -> set[int]:
+    """The open times of candles that were seen closed and are others now, or not there."""
+    first_ms, last_ms = max(before.first_ms, now.first_ms), before.newest_ms
+    if last_ms < first_ms:
+        return set()
+    old, new = (_lines(base, first_ms, last_ms) for base in (before, now))
+    other = ~((old == new) | (np.isnan(old) & np.isnan(new))).all(axis=1)
+    known = before.known[(first_ms - before.first_ms) // STEP_MS :].copy()
+    known[-1] = before.read_ms[-1] >= before.newest_ms + STEP_MS
+    slots: list[int] = (first_ms + STEP_MS * np.flatnonzero(other & known)).tolist()
+    return set(slots)
+
+
+def _lines(base: Base, first_ms: int, last_ms: int) -> Floats:
+    begin, end = ((ms - base.first_ms) // STEP_MS for ms in (first_ms, last_ms))
+    return base.values[begin : end + 1, CANDLE]
+
+
+@asynccontextmanager
+async def base_pass(
+    client: ExchangeClient,
+    markets: Sequence[Market],
+    bases: MutableMapping[str, Base],
+    *,
+    stored_as_of_ms: int | None,
+    last_as_of: LastAsOf,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> AsyncIterator[BasePass]:
+    """A pass at the present. If all bases are fresh it asks nothing, not even for the time, and
+    `as_of_ms` is theirs.
+
+    `markets` without duplicates. `stored_as_of_ms`, `last_as_of` as in fetch_market_data. Raises
+    CollectionFailed if no exchange's clock can be believed.
+    """
+    run = CollectionRun(client)
+    if not markets:
+        raise CollectionFailed("no markets to collect")
+    known = [base.as_of_ms if (base := bases.get(one.key)) else None for one in markets]
+    if is_fresh_by(last_as_of, known):
+        as_of_ms = max(moment for moment in known if moment is not None)
+        ours = [begun(market, as_of_ms) for market in markets]
+        yield BasePass(run, ours, bases, as_of_ms, on_progress)
+        return
+    exchanges = {market.exchange for market in markets}
+    async with Clocks(run, exchanges, stored_as_of_ms, last_as_of) as clocks:
+        present = await clocks.present()
+        ours = [begun(market, present.as_of_ms) for market in markets]
+        log.info("pass_started", markets=len(markets), as_of=present.as_of_ms)
+        yield BasePass(run, ours, bases, present.as_of_ms, on_progress, clocks, present)
+
+
+def is_fresh_by(last_as_of: LastAsOf, read_ms: Iterable[int | None]) -> bool:
+    """Whether all that was read at these times is fresh, by what this process knows of the time."""
+    witness = last_as_of.witness(None)
+    if witness is None or witness.at_least:
+        return False
+    return all(moment is not None and is_fresh(moment, witness.time_ms) for moment in read_ms)

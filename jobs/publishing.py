@@ -1,0 +1,119 @@
+"""The documents of a run: begun with what is known of their markets, published under the lease."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from database import DatabaseUnavailable
+from jobs.context import JobContext, Progress
+from jobs.document_draft import DocumentDraft
+from market.markets import Market, Meta, Missing
+from market.previous_series import PreviousSeries
+from market.rows import first_time
+from market.timeframes import Timeframe
+from stores.hot.leases import Lease, retry_under_lease
+
+log = structlog.get_logger(__name__)
+
+
+async def begin_drafts(
+    context: JobContext,
+    collected: Timeframe,
+    previous: Mapping[Timeframe, PreviousSeries | None],
+    markets: Sequence[Market],
+    *,
+    quiet: frozenset[Timeframe] = frozenset(),
+) -> dict[Timeframe, DocumentDraft]:
+    """The drafts of all documents that are made from one collected timeframe.
+
+    `previous`: the stored documents. `quiet`: those in which no candle has closed since, whose
+    metadata stays as it is.
+    """
+    drafts = {
+        produced: DocumentDraft(
+            produced,
+            "collected" if produced is collected else "aggregated",
+            await known_metadata(context, produced, stored, markets),
+            context.kept,
+            computes=produced not in quiet,
+        )
+        for produced, stored in previous.items()
+    }
+    DocumentDraft.join(drafts.values())
+    return drafts
+
+
+async def known_metadata(
+    context: JobContext,
+    timeframe: Timeframe,
+    stored: PreviousSeries | None,
+    markets: Sequence[Market],
+) -> Mapping[str, Meta]:
+    """Each market's stored metadata by Market.key; if the database is away, the document's, but for
+    markets that have begun a new life since."""
+    try:
+        coins = await context.database.get_coins_from_db(timeframe, **context.selection)
+    except DatabaseUnavailable as error:
+        log.warning("metadata_taken_from_document", document=str(timeframe), error=str(error))
+        metas = stored.metas() if stored is not None else {}
+        return {
+            market.key: metas[market.key]
+            for market in markets
+            if market.key in metas and not _has_earlier_rows(stored, market, timeframe)
+        }
+    return {coin.market.key: coin.meta for coin in coins}
+
+
+def _has_earlier_rows(stored: PreviousSeries | None, market: Market, timeframe: Timeframe) -> bool:
+    """Whether the document has rows of another contract under the market's symbol."""
+    if not market.since_ms or stored is None:
+        return False
+    rows = stored[market.key].rows
+    return bool(rows) and first_time(rows) + timeframe.interval_ms <= market.since_ms
+
+
+async def publish(
+    context: JobContext,
+    draft: DocumentDraft,
+    as_of_ms: int,
+    missing: list[Missing],
+    lease: Lease,
+    progress: Progress,
+) -> tuple[int, str | None]:
+    """Publishes the document and stores its metadata. Returns its size in the hot store, bytes,
+    and why the database did not take the metadata, if so."""
+    progress.enter("merge")
+    version = await retry_under_lease(
+        lease, lambda: context.cache.next_version(draft.timeframe, as_of_ms)
+    )
+    updated_at_ms = context.now_ms()
+    document = await asyncio.to_thread(
+        draft.finish,
+        version=version,
+        as_of_ms=as_of_ms,
+        updated_at_ms=updated_at_ms,
+        missing=missing,
+    )
+    progress.enter("publish")
+    meta = await context.cache.save_to_cache(
+        draft.timeframe,
+        document,
+        version=version,
+        as_of_ms=as_of_ms,
+        updated_at_ms=updated_at_ms,
+        lease=lease,
+    )
+    draft.published(meta.version, meta.content_hash)
+    log.info("published", document=str(draft.timeframe), version=version, bytes=meta.stored_bytes)
+    if not draft.computes:
+        return meta.stored_bytes, None
+    try:
+        await context.database.markets.save_metadata(
+            draft.timeframe, draft.computed, computed_at_ms=as_of_ms
+        )
+    except DatabaseUnavailable as error:
+        # The document is published; the next collection computes its metadata again.
+        log.warning("metadata_not_stored", error=str(error))
+        return meta.stored_bytes, str(error)
+    return meta.stored_bytes, None

@@ -1,0 +1,194 @@
+"""One pass over the markets makes the documents of all timeframes, as the exchanges have them."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
+from tests.fixtures.jobs import JobRunner, OpenRunner, by_key, lacks
+from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
+
+EACH = 4
+CANDLES = 60
+MIDNIGHT_MS = NOW_MS - NOW_MS % DAY_MS + DAY_MS
+CANDLE = 7  # time and numbers of a candle, before open interest and funding rate
+
+
+@dataclass
+class Closes:
+    """Runs passes at given instants of the simulated exchanges."""
+
+    runner: JobRunner
+    began_ms: int = NOW_MS
+    now_ms: int = NOW_MS
+
+    def __post_init__(self) -> None:
+        # The machine lives by the exchanges' time.
+        self.runner.context.last_as_of.elapsed_s = lambda: (self.now_ms - self.began_ms) / 1000
+
+    def go_to(self, now_ms: int) -> None:
+        """Moves the exchanges to this instant, and forgets what they were asked before."""
+        self.runner.exchanges.post("/sim/clock", {"advance_ms": now_ms - self.now_ms})
+        self.now_ms = now_ms
+        self.runner.exchanges.post("/sim/stats/reset")
+
+    async def all(self) -> dict[str, Any]:
+        return await self.runner.complete("collect:all")
+
+    def asked(self) -> dict[str, int]:
+        """How many requests reached the exchanges, by endpoint."""
+        found: dict[str, int] = {}
+        for endpoints in self.runner.exchanges.stats()["requests"].values():
+            for endpoint, statuses in endpoints.items():
+                found[endpoint] = found.get(endpoint, 0) + sum(statuses.values())
+        return found
+
+    async def check(self, timeframe: str, *, without: frozenset[str] = frozenset()) -> Any:
+        """Compares the candles of a document with the truth at its `as_of`; returns it."""
+        document = await self.runner.document(timeframe)
+        truth = self.runner.exchanges.truth(
+            timeframe, candles=CANDLES, as_of=document["as_of"], funding_history=20
+        )
+        found = by_key(document)
+        assert found.keys() == truth.keys()
+        for key in found.keys() - without:
+            candles = [row[:CANDLE] for row in found[key]["rows"]]
+            assert candles == [row[:CANDLE] for row in truth[key]], (timeframe, key)
+            assert found[key]["stale_since"] is None
+        return document
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    open_runner: OpenRunner, exchanges: Simulator, now_ms: int = NOW_MS
+) -> AsyncIterator[Closes]:
+    async with open_runner(exchanges, history_candles=CANDLES) as runner:
+        closes = Closes(runner, began_ms=now_ms, now_ms=now_ms)
+        if now_ms == NOW_MS:
+            await runner.complete("discovery")
+            await runner.complete("funding")
+            await closes.all()
+        yield closes
+
+
+@pytest.fixture
+def exchanges(start_simulator: StartSimulator) -> Simulator:
+    return start_simulator(binance=EACH, bybit=EACH, now=NOW_MS, frozen=True)
+
+
+async def test_the_first_pass_brings_the_candles_of_all_timeframes(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    async with opened(open_runner, exchanges) as closes:
+        for timeframe in Timeframe:
+            document = await closes.check(timeframe)
+            assert document["as_of"] == NOW_MS
+        assert lacks(document).keys() == {(key, "open_interest") for key in by_key(document)}
+        assert set(lacks(document).values()) == {"not fetched yet"}
+
+
+async def test_every_document_has_its_new_candle_at_midnight_for_two_requests_a_market(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    async with opened(open_runner, exchanges) as closes:
+        closes.go_to(MIDNIGHT_MS + 5_000)
+        result = await closes.all()
+        assert result["documents"] == [str(timeframe) for timeframe in Timeframe]
+        assert closes.asked() == {"time": 2, "klines": 2 * EACH, "open_interest": 2 * EACH}
+        for timeframe in Timeframe:
+            document = await closes.check(timeframe)
+            newest = {market["rows"][-2][0] for market in document["markets"]}
+            assert newest == {MIDNIGHT_MS - timeframe.interval_ms}
+            assert document["last_closed_open_time"] == MIDNIGHT_MS - timeframe.interval_ms
+
+
+async def test_a_document_comes_when_a_candle_of_it_closed_or_when_it_is_old(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    async with opened(open_runner, exchanges) as closes:
+        closes.go_to(MIDNIGHT_MS + 5_000)
+        await closes.all()
+        documents = []
+        for minutes in (5, 10, 15, 20):
+            closes.go_to(MIDNIGHT_MS + minutes * MINUTE_MS + 5_000)
+            documents.append((await closes.all())["documents"])
+        everything = [str(timeframe) for timeframe in Timeframe]
+        assert documents == [["5m"], ["5m"], everything, ["5m"]]
+        for timeframe in ("5m", "1d"):
+            await closes.check(timeframe)
+
+
+async def test_a_single_timeframe_behind_a_pass_asks_for_nothing(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    async with opened(open_runner, exchanges) as closes:
+        closes.go_to(MIDNIGHT_MS + 5 * MINUTE_MS)
+        await closes.all()
+        before = await closes.runner.document("8h")
+        closes.go_to(MIDNIGHT_MS + 5 * MINUTE_MS + 59_000)
+        result = await closes.runner.complete("collect:4h")
+        assert (closes.asked(), result["requests"], result["markets"]) == ({}, 0, 2 * EACH)
+        for timeframe in ("4h", "8h"):
+            document = await closes.check(timeframe)
+            assert document["as_of"] == MIDNIGHT_MS + 5 * MINUTE_MS
+        assert document["version"] > before["version"]
+
+
+@pytest.mark.parametrize("later_ms", [61_000, 5 * MINUTE_MS])
+async def test_a_single_timeframe_goes_its_own_way_when_the_bases_are_not_fresh(
+    open_runner: OpenRunner, exchanges: Simulator, later_ms: int
+) -> None:
+    async with opened(open_runner, exchanges) as closes:
+        closes.go_to(MIDNIGHT_MS)
+        await closes.all()
+        closes.go_to(MIDNIGHT_MS + later_ms)
+        await closes.runner.complete("collect:1h")
+        document = await closes.check("1h")
+        assert document["as_of"] == MIDNIGHT_MS + later_ms
+        assert closes.asked()["klines"] == 2 * EACH
+
+
+async def test_a_restarted_worker_goes_on_with_the_stored_bases(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    async with opened(open_runner, exchanges) as closes:
+        pass
+    exchanges.post("/sim/clock", {"advance_ms": 6 * HOUR_MS})
+    exchanges.post("/sim/stats/reset")
+    async with opened(open_runner, exchanges, NOW_MS + 6 * HOUR_MS) as closes:
+        await closes.all()
+        assert closes.asked() == {"time": 2, "klines": 2 * EACH, "open_interest": 2 * EACH}
+        for timeframe in Timeframe:
+            await closes.check(timeframe)
+
+
+async def test_a_market_that_failed_is_in_every_document_again_as_soon_as_it_is_read(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    async with opened(open_runner, exchanges) as closes:
+        symbol = (await closes.runner.document("1h"))["markets"][0]["symbol"]
+        broken = f"binance:{symbol}"
+        closes.go_to(MIDNIGHT_MS + 5_000)
+        closes.runner.fault(
+            {"kind": "status", "status": 500, "symbol": symbol, "endpoint": "klines"}
+        )
+        result = await closes.all()
+        assert result["carried_over"] == 1
+        for timeframe in ("5m", "1h", "1d"):
+            document = await closes.check(timeframe, without=frozenset({broken}))
+            market = by_key(document)[broken]
+            interval_ms = document["interval_ms"]
+            first_unknown_ms = NOW_MS - NOW_MS % interval_ms
+            assert market["stale_since"] == first_unknown_ms + interval_ms
+            assert market["checked_at"] == NOW_MS
+            assert market["rows"][-1][0] == first_unknown_ms - interval_ms
+            assert (broken, "klines") in lacks(document)
+        closes.runner.exchanges.delete("/sim/faults")
+        closes.go_to(MIDNIGHT_MS + 5 * MINUTE_MS + 5_000)
+        result = await closes.all()
+        assert result["documents"] == [str(timeframe) for timeframe in Timeframe]
+        for timeframe in Timeframe:
+            await closes.check(timeframe)
