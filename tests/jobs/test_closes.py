@@ -12,7 +12,7 @@ from tests.fixtures.jobs import JobRunner, OpenRunner, by_key, lacks
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
 EACH = 4
-CANDLES = 60
+CANDLES = 150
 MIDNIGHT_MS = NOW_MS - NOW_MS % DAY_MS + DAY_MS
 CANDLE = 7  # time and numbers of a candle, before open interest and funding rate
 
@@ -173,7 +173,7 @@ async def test_a_market_that_failed_is_in_every_document_again_as_soon_as_it_is_
         broken = f"binance:{symbol}"
         closes.go_to(MIDNIGHT_MS + 5_000)
         closes.runner.fault(
-            {"kind": "status", "status": 500, "symbol": symbol, "endpoint": "klines"}
+            {"kind": "status", "status": 400, "symbol": symbol, "exchange": "binance"}
         )
         result = await closes.all()
         assert result["carried_over"] == 1
