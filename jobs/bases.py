@@ -6,7 +6,7 @@ publish that failed or another worker's is never overlooked.
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 
@@ -14,11 +14,17 @@ from cache_manager import CacheManager, DamagedDocument, DocumentMeta, StoredDoc
 from documents.base import BaseBuilder, decode_bases
 from documents.chunks import KeptMarket
 from documents.deflated import Deflated
+from documents.kept import KeptDocuments
 from documents.names import base_name
 from documents.text import DocumentError
 from market.base import Base
 from market.markets import Exchange, Market
 from stores.hot.leases import Lease, retry_under_lease
+
+# Beside the arrays: what a Base computes of each slot when it is asked, objects, and of chunks too.
+_SLOT_BYTES: Final = 40
+_MARKET_BYTES: Final = 1500
+_CHUNK_BYTES: Final = 400
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +34,8 @@ class Context(Protocol):
 
     @property
     def cache(self) -> CacheManager: ...
+    @property
+    def kept(self) -> KeptDocuments: ...
     @property
     def now_ms(self) -> Callable[[], int]: ...
 
@@ -40,12 +48,23 @@ class _Known(NamedTuple):
     bases: Mapping[str, Base]
     kept: Mapping[str, KeptMarket]
 
+    @property
+    def memory_bytes(self) -> int:
+        """About what it takes in memory."""
+        bases, kept = self.bases.values(), self.kept.values()
+        chunks = [chunk for market in kept for chunk in market.chunks]
+        return (
+            sum(_bytes_of(base) for base in bases)
+            + sum(market.rows.times.nbytes + market.rows.values.nbytes for market in kept)
+            + sum(len(chunk.part.deflated) + _CHUNK_BYTES for chunk in chunks)
+        )
+
 
 class Bases:
     """The stored bases of all exchanges; one for each worker process.
 
     Every method retries while the store is away, until the lease is lost: LeaseLost. CPU work runs
-    in a thread.
+    in a thread. Their memory counts as that of kept documents, which make room for them.
     """
 
     def __init__(self) -> None:
@@ -70,14 +89,10 @@ class Bases:
         name = base_name(exchange)
         meta = await retry_under_lease(lease, lambda: context.cache.read_meta(name))
         known = self._known.get(exchange)
-        if meta is not None and (known is None or not _is_same(known.meta, meta)):
-            known = await self._read(context, exchange, lease)
-            if known is not None:
-                self._known[exchange] = known
-        if meta is None or known is None:
-            self._known.pop(exchange, None)
-            return {}
-        return dict(known.bases)
+        if meta is None or known is None or not _is_same(known.meta, meta):
+            known = await self._read(context, exchange, lease) if meta is not None else None
+            self._remember(context, exchange, known)
+        return dict(known.bases) if known is not None else {}
 
     async def publish(
         self,
@@ -108,8 +123,20 @@ class Bases:
             updated_at_ms=updated_at_ms,
             lease=lease,
         )
-        self._known[exchange] = _Known(meta, stored, kept)
+        self._remember(context, exchange, _Known(meta, stored, kept))
         log.info("published", document=name, version=version, bytes=meta.stored_bytes)
+
+    def _remember(self, context: Context, exchange: Exchange, known: _Known | None) -> None:
+        """Keeps the bases in place of those before, and lets nobody change them."""
+        if known is None:
+            self._known.pop(exchange, None)
+        else:
+            self._known[exchange] = known
+            for base in known.bases.values():
+                for array in (base.values, base.read_ms, base.lost):
+                    array.flags.writeable = False
+        size = known.memory_bytes if known is not None else 0
+        context.kept.reserve(base_name(exchange), size)
 
     async def _read(self, context: Context, exchange: Exchange, lease: Lease) -> _Known | None:
         name = base_name(exchange)
@@ -156,6 +183,11 @@ def _encode(
         version=version, as_of_ms=as_of_ms, updated_at_ms=updated_at_ms
     )
     return stored, document
+
+
+def _bytes_of(base: Base) -> int:
+    arrays = base.values.nbytes + base.read_ms.nbytes + base.lost.nbytes
+    return arrays + _SLOT_BYTES * len(base.values) + _MARKET_BYTES
 
 
 def _is_same(one: DocumentMeta, other: DocumentMeta) -> bool:

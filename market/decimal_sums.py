@@ -52,8 +52,7 @@ class RunningSums:
     """
 
     def __init__(self, values: Floats) -> None:
-        values = np.nan_to_num(values)
-        scales, units, recovered = _recovered_units(values)
+        scales, units, recovered = _recovered_units(np.nan_to_num(values))
         self._values = values
         self._scales = [int(scale) for (scale,) in scales.tolist()]
         self._recovered = recovered.tolist()
@@ -72,7 +71,7 @@ class RunningSums:
                 found = [total / scale for total in (totals[ends] - totals[begins]).tolist()]
             else:
                 spans = zip(begins.tolist(), ends.tolist(), strict=True)
-                parts = (self._values[begin:end, column] for begin, end in spans)
+                parts = (np.nan_to_num(self._values[begin:end, column]) for begin, end in spans)
                 found = [_sums_of_texts(part, _FROM_THE_FIRST, None)[0] for part in parts]
             sums[:, column] = found
         return sums

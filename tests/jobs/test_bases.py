@@ -16,6 +16,7 @@ from cache_manager import CacheManager, StaleVersion
 from documents import chunks
 from documents.base import decode_bases
 from documents.deflated import DeflatedPart, deflate_each
+from documents.kept import KeptDocuments
 from jobs.bases import Bases
 from market.base import Base, extended
 from market.markets import Exchange, Market
@@ -43,6 +44,7 @@ class Process:
 
     cache: CacheManager
     bases: Bases = field(default_factory=Bases)
+    kept: KeptDocuments = field(default_factory=lambda: KeptDocuments(64))
     now_ms: Callable[[], int] = lambda: AS_OF + 7
 
     async def load(self, lease: Lease) -> dict[str, Base]:
@@ -304,6 +306,30 @@ async def test_closed_chunks_are_kept(
         await ours.publish(lease, bases, bases[BTC].as_of_ms)
         assert made == [2, 2]
         assert are(await stored(ours.cache), bases)
+
+
+async def test_what_is_in_memory_is_counted_and_cannot_be_changed(
+    ours: Process, other: Process, lease: Lease, store: HotStore
+) -> None:
+    bases = {Market(EXCHANGE, f"C{n}USDT", f"C{n}", "USDT"): some(n, 50) for n in range(1, 21)}
+    arrays = sum(b.values.nbytes + b.read_ms.nbytes + b.lost.nbytes for b in bases.values())
+    document = 20 * 25_000  # about, with what is kept of it
+    await ours.publish(lease, bases)
+    published = ours.kept.bytes
+    assert arrays + document / 2 < published < 2 * (arrays + document)
+    await other.load(lease)
+    assert arrays < other.kept.bytes < published
+    await ours.publish(lease, bases)
+    assert ours.kept.bytes == published
+    for process in (ours, other):
+        with pytest.raises(ValueError, match="read-only"):
+            (await process.load(lease))[next(iter(bases)).key].values[0, 0] = 1.0
+    # Others hold nothing any more once the bases are gone.
+    await ours.publish(lease, {})
+    await store.execute("DEL", "cache:base:bybit:meta")
+    for process in (ours, other):
+        assert await process.load(lease) == {}
+        assert process.kept.bytes == 0
 
 
 async def test_a_lost_lease_leaves_what_was_there(
