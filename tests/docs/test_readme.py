@@ -29,6 +29,7 @@ RUN: Final = claim("README.md", "make run     #")
 ASK: Final = claim("README.md", "curl --compressed")
 PANDAS: Final = claim("README.md", "import pandas as pd")
 CRON: Final = claim("README.md", "1 * * * *")
+CLOSES: Final = claim("README.md", "*/5 * * * *")
 STORED: Final = claim("README.md", "import base64")
 SIMULATE: Final = claim("README.md", "--port 9000 --binance 200")
 SIMULATED: Final = claim("README.md", "DATA_DIR=simdata make run")
@@ -144,6 +145,14 @@ async def test_the_five_minutes(start: Start, start_simulator: StartSimulator) -
     await asyncio.to_thread(exec, compile(code, "README.md", "exec"), names)
     assert names["document"]["columns"] == document["columns"]
     assert names["document"]["version"] == document["version"]
+
+
+async def test_the_line_after_every_close(native_api: ServedApi, start: Start) -> None:
+    schedule, command = CLOSES.text.split(" curl ", 1)
+    assert schedule == "*/5 * * * *"
+    line = "curl " + command.replace("http://127.0.0.1:8000", f"http://127.0.0.1:{native_api.port}")
+    assert json.loads(await (await start(line)).ended())["id"] == "collect:all"
+    assert [job.id for job in await native_api.queue.list()] == ["collect:all"]
 
 
 async def test_the_service_on_the_simulator(start: Start) -> None:

@@ -27,10 +27,12 @@ REFRESH: Final = claim("docs/recipes.md", "def refresh(")
 TABLE: Final = claim("docs/recipes.md", "def table(")
 STRATEGY: Final = claim("docs/recipes.md", "class FundingAware(")
 SECRET_FILE: Final = claim("docs/recipes.md", "printf 'Authorization")
-CRON_LINES: Final = (
-    claim("docs/recipes.md", "update-fr"),
-    claim("docs/recipes.md", "update-coins"),
-)
+CRON_LINES: Final = {  # by the job that each queues
+    "funding": claim("docs/recipes.md", "update-fr"),
+    "discovery": claim("docs/recipes.md", "update-coins"),
+    "collect:all": claim("docs/recipes.md", "*/5 * * * *"),
+    "collect:4h": claim("docs/recipes.md", "0 */4 * * *"),
+}
 AS_OF_MS: Final = 1_700_000_000_000
 
 
@@ -196,9 +198,9 @@ async def test_the_bots_loop_decides_on_new_documents_and_stands_aside_for_old_o
     names["feed"]._client.close()
 
 
-@pytest.mark.parametrize("block", CRON_LINES, ids=["funding", "discovery"])
+@pytest.mark.parametrize(("job_id", "block"), CRON_LINES.items(), ids=CRON_LINES)
 async def test_the_cron_lines_queue_their_jobs(
-    start_api: StartApi, redis_url: str, tmp_path: Path, block: Block
+    start_api: StartApi, redis_url: str, tmp_path: Path, job_id: str, block: Block
 ) -> None:
     api = await start_api(redis_url=redis_url, cron_secret="s3cret")
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(tmp_path)}
@@ -218,7 +220,7 @@ async def test_the_cron_lines_queue_their_jobs(
     assert len(schedule.split()) == 5
     await shell("curl " + command.replace(":8000/", f":{api.port}/"))
     (job,) = await api.queue.list()
-    assert job.id == ("funding" if "update-fr" in command else "discovery")
+    assert job.id == job_id
 
 
 class _Strategy:
