@@ -1,6 +1,6 @@
 """Pydantic models of requests and answers, except documents; also for the OpenAPI page."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -64,33 +64,35 @@ class LastRun(BaseModel):
     error: str | None
 
 
+_JOB: Final[dict[str, Any]] = {
+    "id": "collect:4h",
+    "kind": "collect",
+    "timeframe": "4h",
+    "produces": ["4h", "8h"],
+    "run": 7,
+    "state": "queued",
+    "coalesced": False,
+    "rerun": False,
+    "enqueued_at": EXAMPLE_MS,
+    "started_at": None,
+    "finished_at": None,
+    "attempts": 0,
+    "progress": {"phase": "queued", "done": 0, "total": 0},
+    "error": None,
+    "result": None,
+    "last": None,
+}
+_JOB_OF_ALL: Final = _JOB | {
+    "id": "collect:all",
+    "timeframe": ALL,
+    "produces": [*map(str, Timeframe)],
+}
+
+
 class Job(BaseModel):
     """One job; there is at most one per kind and timeframe, and one for all timeframes."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "collect:4h",
-                    "kind": "collect",
-                    "timeframe": "4h",
-                    "produces": ["4h", "8h"],
-                    "run": 7,
-                    "state": "queued",
-                    "coalesced": False,
-                    "rerun": False,
-                    "enqueued_at": EXAMPLE_MS,
-                    "started_at": None,
-                    "finished_at": None,
-                    "attempts": 0,
-                    "progress": {"phase": "queued", "done": 0, "total": 0},
-                    "error": None,
-                    "result": None,
-                    "last": None,
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [_JOB, _JOB_OF_ALL]})
 
     id: str
     kind: Annotated[str, Field(json_schema_extra={"enum": [kind.name for kind in KINDS]})]
