@@ -7,9 +7,11 @@ import pytest
 
 from data_collector.closings import Closings
 from data_collector.incremental import PreviousDocuments
+from documents.building import DocumentBuilder
 from market.markets import Exchange, Market, MarketSeries, Row, UnreadableSeries
 from market.previous_series import SAMPLED_SERIES
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
+from tests.fixtures.in_memory import in_memory
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 NOON_MS = 1_700_049_600_000  # 2023-11-15 12:00 UTC
@@ -141,6 +143,23 @@ def test_a_sample_is_searched_once(count: int, expected: int) -> None:
     for _ in range(3):
         assert len(before.rows(H1, ours.market)) == expected
     assert len(document.read) == SAMPLED_SERIES + 3
+
+
+def test_what_shows_it_may_have_been_replaced_by_the_run() -> None:
+    """In memory a series is gone once the market is delivered anew."""
+    silent, others = series([0, 1, 2], 5.5), [series([4, 5], 5.5, name=name) for name in "BC"]
+    builder = DocumentBuilder(H1, "collected")
+    for each in (silent, *others):
+        builder.add(each, {})
+    text = builder.finish(version=1, as_of_ms=silent.checked_at_ms, updated_at_ms=1, missing=())
+    kept, documents = in_memory({H1: text})
+    as_of_ms = NOON_MS + 9 * HOUR_MS
+    before = PreviousDocuments(documents, H1, as_of_ms=as_of_ms, history_candles=100)
+    anew = DocumentBuilder(H1, "collected", kept)
+    for each in others:
+        anew.add(each, {})
+    assert list(documents[H1]) == [silent.market.key]
+    assert len(before.rows(H1, silent.market)) == 3
 
 
 def test_only_the_one_candle_that_was_forming_counts() -> None:

@@ -404,7 +404,7 @@ async def test_what_cannot_be_trusted_is_no_base(world: SimulatedMarkets, fault:
         world.now_ms -= 1
     else:  # all its candles were too young to be final
         standing[H4] = standing[H4].replace(b'"checked_at":17', b'"checked_at":11')
-    collected, _ = await _refresh(world, standing)
+    collected, _ = await _refresh(world, standing, stored=True)
     assert (collected.refreshed, collected.corrected) == (0, 0)
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from data_collector.incremental import PreviousDocuments, RefreshPlan, SeriesByTimeframe
 from data_collector.task_builder import MarketTasks, build_tasks
+from documents.building import DocumentBuilder
+from documents.kept import KeptDocuments
 from market.candles import Candle
 from market.left_out import LeftOut
 from market.markets import Exchange, Market, MarketSeries, Row
@@ -180,6 +182,22 @@ def test_a_series_shorter_than_the_window_needs_one_that_reaches_back() -> None:
     assert planned(young, series(range(51, 196), of=Y)) is not None
     both = documents(young, series(of=Y))
     assert [both.plan(tasks_of(one)) is not None for one in (X, Y, X)] == [True, True, True]
+
+
+def test_the_one_that_reaches_back_may_have_been_replaced_by_the_run() -> None:
+    """In memory a series is gone once the market is delivered anew."""
+    kept = KeptDocuments(1)
+    builder = DocumentBuilder(H1, "collected", kept)
+    for each in (series(of=Y), series(range(60, 196))):
+        builder.add(each, {})
+    builder.finish(version=1, as_of_ms=at(195.5), updated_at_ms=1, missing=())
+    kept.publish(H1, 1, "")
+    held = kept.series(H1, 1, "")
+    assert held is not None
+    before = PreviousDocuments({H1: held}, H1, as_of_ms=at(AS_OF), history_candles=150)
+    DocumentBuilder(H1, "collected", kept).add(series(of=Y), {})
+    assert list(held) == [X.key]
+    assert before.plan(tasks_of(X)) is not None
 
 
 def test_a_hole_is_fetched_again_for_two_markets_of_a_run() -> None:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from budgets.request_counts import RequestCounts
 from data_collector import CollectionFailed, ExchangeClient, LastAsOf, fetch_market_data
 from documents.building import DocumentBuilder
-from documents.reading import decode_series
 from market.markets import DEFAULT_EXCHANGES, Exchange
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.clock import ManualClock
+from tests.fixtures.in_memory import in_memory
 from tests.fixtures.simulated_markets import SimulatedMarkets
 from tests.fixtures.simulator import NOW_MS
 from venues.errors import SourceDown
@@ -69,7 +69,8 @@ class Service:
         """False: the run failed, and the documents stay."""
         world = self.world
         world.clock = ManualClock(wall_ms=world.now_ms + machine_ahead_ms)
-        builders = {made: DocumentBuilder(made, "collected") for made in H4.produces}
+        kept, previous = in_memory(self.documents)
+        builders = {made: DocumentBuilder(made, "collected", kept) for made in H4.produces}
         try:
             collected = await fetch_market_data(
                 H4,
@@ -78,7 +79,7 @@ class Service:
                 lambda made, series: builders[made].add(series, {}),
                 history_candles=CANDLES,
                 prefetched_fr_data=world.funding(),
-                previous={made: decode_series(text) for made, text in self.documents.items()},
+                previous=previous,
                 stored_as_of_ms=self.as_of_ms,
                 last_as_of=self.last_as_of,
             )
