@@ -4,6 +4,9 @@ A request takes room from when it is admitted until one window after its answer,
 exchange may count it at any time in between. This is right for sliding windows and for windows
 that begin at full minutes. The first half of a budget may be spent at once, the rest is spread
 evenly over the window.
+
+Requests that can wait may take only a share of the budget, evenly spread from the first one on.
+What they hold does not slow down the others, as long as there is room for both.
 """
 
 import math
@@ -21,10 +24,14 @@ ANSWER_SOON_S: Final = 0.02  # delay while requests under way take all the room
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """Permission to send one request; to be given back when it is answered or abandoned."""
+    """Permission to send one request; to be given back when it is answered or abandoned.
+
+    `shared`: it was taken from a share.
+    """
 
     number: int
     weight: int
+    shared: bool = False
 
 
 class Budget:
@@ -34,10 +41,13 @@ class Budget:
         self.limit = limit
         self.quantity = max(1, math.floor(fraction * limit.quantity))
         self._spacing_s = limit.window_s / self.quantity
-        self._held: deque[tuple[float, int]] = deque()  # (freed at, weight), ascending
+        # (freed at, weight, taken from a share), ascending
+        self._held: deque[tuple[float, int, bool]] = deque()
         self._held_weight = 0
         self._under_way = 0
+        self._shared_weight = 0  # held or under way
         self._next_at = 0.0
+        self._next_shared_at = 0.0
         self._number = 0
         # The exchange's last report of usage, and what we have sent since that request.
         self._reported = 0
@@ -49,7 +59,9 @@ class Budget:
     def used(self, now: float) -> int:
         """The weight in use: ours, or the exchange's report for this address if that is more."""
         while self._held and self._held[0][0] <= now:
-            self._held_weight -= self._held.popleft()[1]
+            _, weight, shared = self._held.popleft()
+            self._held_weight -= weight
+            self._shared_weight -= weight if shared else 0
         ours = self._held_weight + self._under_way
         if now >= self._reported_until:
             return ours
@@ -62,14 +74,26 @@ class Budget:
             return 0.0  # a request heavier than the whole budget is sent alone
         if used + weight > self.quantity:
             return self._wait_s(now, weight)
-        if used + weight > self.quantity * _BURST:
+        if used - self._shared_weight + weight > self.quantity * _BURST:
             return max(0.0, self._next_at - now)
         return 0.0
 
-    def take(self, now: float, weight: int) -> Ticket:
-        """Admits a request; call it only when `delay` was 0."""
-        if self.used(now) + weight > self.quantity * _BURST:
-            earliest = now - self.limit.window_s * _CATCH_UP
+    def share_delay(self, now: float, weight: int, share: float) -> float:
+        """Seconds until it is worth asking again for a request from this share of the budget; 0:
+        it may be sent as soon as `delay` is 0 too."""
+        self.used(now)
+        if self._shared_weight and self._shared_weight + weight > self.quantity * share:
+            return max(ANSWER_SOON_S, weight * self._spacing_s / share)
+        return max(0.0, self._next_shared_at - now)
+
+    def take(self, now: float, weight: int, share: float | None = None) -> Ticket:
+        """Admits a request; call it only when `delay` was 0, and `share_delay` for a share."""
+        earliest = now - self.limit.window_s * _CATCH_UP
+        if share is not None:
+            spacing_s = self._spacing_s / share
+            self._next_shared_at = max(self._next_shared_at, earliest) + weight * spacing_s
+            self._shared_weight += weight
+        elif self.used(now) - self._shared_weight + weight > self.quantity * _BURST:
             self._next_at = max(self._next_at, earliest) + weight * self._spacing_s
         self._number += 1
         self._under_way += weight
@@ -78,13 +102,13 @@ class Budget:
             self._sent_since_weight += weight
             if len(self._sent_since) > _MAX_UNREPORTED:  # the header has been missing for long
                 self._sent_since_weight -= self._sent_since.popleft()[1]
-        return Ticket(self._number, weight)
+        return Ticket(self._number, weight, share is not None)
 
     def give_back(self, now: float, ticket: Ticket) -> None:
         """The request was answered or abandoned at `now`."""
         self._under_way -= ticket.weight
         self._held_weight += ticket.weight
-        self._held.append((now + self.limit.window_s, ticket.weight))
+        self._held.append((now + self.limit.window_s, ticket.weight, ticket.shared))
 
     def correct(self, now: float, ticket: Ticket, reported: int, valid_s: float) -> None:
         """The answer to `ticket` reports `reported` in use, in a window that ends in `valid_s`.
@@ -104,7 +128,7 @@ class Budget:
         wait_s = 0.0
         if excess > 0:
             wait_s = ANSWER_SOON_S
-            for free_at, held in self._held:
+            for free_at, held, _ in self._held:
                 excess -= held
                 if excess <= 0:
                     wait_s = free_at - now

@@ -167,8 +167,11 @@ class ExchangeClient:
             trust_env=False,  # it would read ~/.netrc too; the settings know of proxies
         )
 
-    async def send(self, request: Request, counts: RequestCounts) -> bytes:
-        """The body of a successful answer; waits for the budget, then makes one attempt.
+    async def send(
+        self, request: Request, counts: RequestCounts, share: float | None = None
+    ) -> bytes:
+        """The body of a successful answer; waits for the budget, or for room in this `share` of it
+        (ExchangeLimits.admit), then makes one attempt.
 
         Raises ExchangeError. If the answer demands a pause, it has begun before this raises.
         """
@@ -177,7 +180,7 @@ class ExchangeClient:
             raise RuntimeError("ExchangeClient is not open: use it inside `async with`")
         limits = self.limits.for_exchange(request.exchange)
         asked_at = self.clock.monotonic_s()
-        ticket = await limits.admit(request)
+        ticket = await limits.admit(request, share)
         waited_s = self.clock.monotonic_s() - asked_at
         self._metrics.admitted(request.exchange, request.counter, request.weight, waited_s)
         counts.requests += 1

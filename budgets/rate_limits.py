@@ -37,16 +37,28 @@ class ExchangeLimits:
         }
         # First come, first served: light requests must not starve a heavy one.
         self._locks = {counter: asyncio.Lock() for counter in self.budgets}
+        # Those that wait for their share do so apart, where nobody waits behind them.
+        self._share_locks = {counter: asyncio.Lock() for counter in self.budgets}
         self.pace = Pace()
         self._paused_until = 0.0
         self._pause_cause = ""
 
-    async def admit(self, request: Request) -> Ticket:
+    async def admit(self, request: Request, share: float | None = None) -> Ticket:
         """Waits until the request may be sent.
 
-        Raises Banned at once while a pause lasts longer than LONGEST_PAUSE_S, RateLimited when
-        there is no room within LONGEST_WAIT_S.
+        `share`: such requests together take no more than this part of the budget, evenly spread,
+        so that others find room (0 < share <= 1). Raises Banned at once while a pause lasts longer
+        than LONGEST_PAUSE_S, RateLimited when there is no room within LONGEST_WAIT_S.
         """
+        if share is None:
+            return await self._admit(request, None)
+        budget = self.budgets[request.counter]
+        async with self._share_locks[request.counter]:
+            while delay_s := budget.share_delay(self._clock.monotonic_s(), request.weight, share):
+                await self._clock.sleep(min(delay_s, _RECHECK_S))
+            return await self._admit(request, share)
+
+    async def _admit(self, request: Request, share: float | None) -> Ticket:
         budget = self.budgets[request.counter]
         waiting_since = self._clock.monotonic_s()
         async with self._locks[request.counter]:
@@ -66,7 +78,7 @@ class ExchangeLimits:
                     delay_s = max(self._paused_until - now, self.pace.delay(now))
                 if delay_s <= 0:
                     self.pace.take(now)
-                    return budget.take(now, request.weight)
+                    return budget.take(now, request.weight, share)
                 if now - waiting_since > LONGEST_WAIT_S:
                     raise RateLimited(
                         f"no room in the rate limit for {LONGEST_WAIT_S:g} s: "

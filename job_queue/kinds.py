@@ -106,6 +106,7 @@ KINDS: Final = (
         command="refresh the funding cache here and now, under the lease",
     ),
     JobKind("discovery", Lane.WORKER, "market discovery", internal="update-coins"),
+    JobKind("fill", Lane.WORKER, "open interest of first collections"),
 )
 
 JOBS: Final[Mapping[str, JobDefinition]] = {job.id: job for kind in KINDS for job in kind.jobs()}

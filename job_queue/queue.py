@@ -118,6 +118,19 @@ class JobQueue:
         )
         return lane in self._wake_lanes(answers, but=lane)
 
+    async def waiting(self, lane: str, *, but: str) -> "list[str]":
+        """The queued jobs of the lane other than `but`, for a run that gives way to them.
+
+        Resets the lane's wakeup, so that `wait_for_work` waits for the next one.
+        """
+        self._wakeups[lane].clear()
+        ids = [job_id for job_id in IDS_BY_LANE[lane] if job_id != but]
+        records = await self._list.run(
+            [_key(job_id) for job_id in ids], reply=list_of(named_texts, len(ids))
+        )
+        found = map(_readable, ids, records)
+        return [job.id for job in found if job is not None and job.state == "queued"]
+
     async def beat(self, worker_id: str, note: str) -> None:
         """Sends the worker's heartbeat, and wakes the lanes that have work, in one command."""
         self._checked_at = time.monotonic()

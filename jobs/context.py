@@ -8,6 +8,7 @@ from budgets.exchange_client import ExchangeClient
 from cache_manager import CacheManager
 from config import Settings
 from data_collector import LastAsOf
+from data_collector.interest_answers import InterestAnswers
 from database import Database
 from documents.kept import KeptDocuments
 from job_queue.queue import JobQueue
@@ -76,6 +77,7 @@ class JobContext:
     # By collected timeframe, Market.key of those whose rows in its documents were carried over.
     held_up: dict[Timeframe, frozenset[str]] = field(default_factory=dict)
     last_as_of: LastAsOf = field(default_factory=LastAsOf)  # a witness of the exchanges' clocks
+    interest: InterestAnswers = field(default_factory=InterestAnswers)  # of the fill job
     bases: Bases = field(default_factory=Bases)
 
     @property

@@ -9,6 +9,7 @@ from job_queue.records import JobRecord
 from jobs.collection import collect
 from jobs.context import JobContext, Outcome, Progress
 from jobs.discovery import discover
+from jobs.fill import fill
 from jobs.funding import refresh_funding
 from stores.hot.leases import Lease
 
@@ -19,6 +20,7 @@ Runner = Callable[[JobContext, JobRecord, Lease, Progress], Awaitable[Outcome]]
 RUNNERS: Final[Mapping[str, Runner]] = {  # by JobKind.name
     "collect": collect,
     "discovery": discover,
+    "fill": fill,
     "funding": refresh_funding,
 }
 

@@ -54,6 +54,7 @@ def test_the_kinds_as_the_api_knows_them() -> None:
         "collect": ("worker", None, ()),
         "funding": ("funding", "update-fr", ("global_fr",)),
         "discovery": ("worker", "update-coins", ()),
+        "fill": ("worker", None, ()),
     }
     assert job_definition("collect:4h").produces == ("4h", "8h")
 

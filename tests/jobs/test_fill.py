@@ -1,0 +1,314 @@
+"""The open interest of first collections is filled in, in the documents as they were published.
+
+What the documents become is compared with collections of their own, which ask for everything at
+once; the first documents are theirs without open interest.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from documents.building import DocumentBuilder
+from documents.reading import decode_series
+from market.columns import column_index
+from market.markets import NOT_FETCHED_YET, Exchange, Missing
+from market.rows import Rows
+from market.timeframes import DAY_MS, HOUR_MS, Timeframe
+from stores.hot.leases import Lease, try_acquire
+from tests.fixtures.jobs import JobRunner, OpenRunner, asked, by_key, lacks
+from tests.fixtures.signals import until_true
+from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
+from worker import Worker
+
+EACH = 3
+HISTORY = 40
+INTEREST = 7
+M5, M15, M30, H1, H2, H4, H6, H8, H12, D1 = Timeframe
+SOME = (M15, H1, H4, H8)
+OPEN_INTEREST = {"endpoint": "open_interest"}
+
+
+@pytest.fixture
+def exchanges(start_simulator: StartSimulator) -> Simulator:
+    return start_simulator(binance=EACH, bybit=EACH, now=NOW_MS, frozen=True, no_limits=True)
+
+
+async def lease_of(runner: JobRunner) -> Lease:
+    lease = await try_acquire(runner.context.store, "worker", holder="test", ttl_s=30)
+    assert lease is not None
+    return lease
+
+
+async def collected(runner: JobRunner, timeframes: Iterable[Timeframe]) -> dict[Timeframe, Any]:
+    """The documents of these timeframes, with everything in them."""
+    await runner.complete("discovery")
+    await runner.complete("funding")
+    for timeframe in dict.fromkeys(each.collected_as for each in timeframes):
+        await runner.complete(f"collect:{timeframe}")
+    return {timeframe: await runner.document(timeframe) for timeframe in timeframes}
+
+
+async def publish_first(
+    runner: JobRunner,
+    timeframes: Iterable[Timeframe],
+    *,
+    known_ms: int | None = None,
+    missing: Iterable[Missing] = (),
+    awaiting: frozenset[str] | None = None,
+) -> None:
+    """Publishes the documents as a first collection does: without open interest before `known_ms`,
+    of all markets or those `awaiting`."""
+    context = runner.context
+    lease = await lease_of(runner)
+    for timeframe in timeframes:
+        stored = await context.cache.read(timeframe)
+        assert stored is not None
+        series, metas = decode_series(stored.inflate()), decode_series(stored.inflate()).metas()
+        document = await runner.document(timeframe)
+        builder = DocumentBuilder(timeframe, document["source"])
+        lacks = list(missing)
+        for key, each in series.items():
+            rows = Rows.of(each.rows)
+            values = rows.values.copy()
+            if awaiting is None or key in awaiting:
+                until_ms = known_ms if known_ms is not None else NOW_MS + DAY_MS
+                values[rows.times < until_ms, column_index("open_interest")] = np.nan
+                lacks.append(
+                    Missing(
+                        each.market.exchange, each.market.symbol, "open_interest", NOT_FETCHED_YET
+                    )
+                )
+            builder.add(replace(each, rows=Rows(rows.times, values)), metas[key])
+        as_of_ms = document["as_of"]
+        version = await context.cache.next_version(timeframe, as_of_ms)
+        text = builder.finish_deflated(
+            version=version, as_of_ms=as_of_ms, updated_at_ms=as_of_ms, missing=lacks
+        )
+        await context.cache.save_to_cache(
+            timeframe, text, version=version, as_of_ms=as_of_ms, updated_at_ms=as_of_ms, lease=lease
+        )
+    await lease.release()
+
+
+def same_but_for_version(found: Any, expected: Any) -> None:
+    """Header, rows, metadata and times, and what is missing, are those of the other document."""
+    apart = ("version", "updated_at")
+    assert {k: v for k, v in found.items() if k not in apart} == {
+        k: v for k, v in expected.items() if k not in apart
+    }
+
+
+def interest_asked(exchanges: Simulator) -> int:
+    return sum(
+        sum(endpoints.get("open_interest", {}).values())
+        for endpoints in exchanges.stats()["requests"].values()
+    )
+
+
+def nulls(document: Any, key: str) -> int:
+    return sum(row[INTEREST] is None for row in by_key(document)[key]["rows"])
+
+
+async def test_all_documents_become_what_collections_of_their_own_give(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+        expected = await collected(runner, Timeframe)
+        await publish_first(runner, Timeframe)
+        before = {name: await runner.document(name) for name in Timeframe}
+        assert nulls(before[D1], "binance:BTCUSDT") == len(
+            by_key(before[D1])["binance:BTCUSDT"]["rows"]
+        )
+        exchanges.post("/sim/stats/reset")
+        result = await runner.complete("fill")
+        for name in Timeframe:
+            document = await runner.document(name)
+            same_but_for_version(document, expected[name])
+            assert document["version"] == before[name]["version"] + 1
+        assert sorted(result["published"]) == sorted(map(str, Timeframe))
+        assert "left" not in result
+        assert result["requests"] == interest_asked(exchanges)
+        # On Binance one series of an hour and three shorter ones; Bybit's days need their own.
+        assert len(asked(exchanges, "binance")) <= 5 * EACH
+        assert runner.context.interest.bytes == 0
+        # And once more: there is nothing to do.
+        exchanges.post("/sim/stats/reset")
+        assert (await runner.complete("fill"))["requests"] == 0
+        assert interest_asked(exchanges) == 0
+
+
+async def test_only_what_a_document_lacks_is_asked_for_and_changed(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    """The newest 26 hours are known, one market is whole, and other reasons stay."""
+    known_ms = NOW_MS - 26 * HOUR_MS
+    others = [
+        Missing(Exchange.BYBIT, None, "listing", "HTTP 502"),
+        Missing(
+            Exchange.BINANCE, "ETHUSDT", "funding_rate", "its funding has not been fetched yet"
+        ),
+        Missing(Exchange.BINANCE, "BTCUSDT", "klines", f"row at {NOW_MS - HOUR_MS} left out: odd"),
+        Missing(Exchange.BINANCE, "BTCUSDT", "open_interest", "row at 3600000 left out: odd"),
+    ]
+    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+        expected = (await collected(runner, [H1]))[H1]
+        keys = frozenset(by_key(expected)) - {"bybit:BTCUSDT"}
+        await publish_first(runner, [H1], known_ms=known_ms, missing=others, awaiting=keys)
+        exchanges.post("/sim/stats/reset")
+        await runner.complete("fill")
+        document = await runner.document("1h")
+        assert document["markets"] == expected["markets"]
+        assert document["missing"] == [
+            {
+                "exchange": each.exchange,
+                "symbol": each.symbol,
+                "part": each.part,
+                "reason": each.reason,
+            }
+            for each in sorted(others)
+        ]
+        for exchange in ("binance", "bybit"):
+            for request in asked(exchanges, exchange):
+                assert request["symbol"] != "BTCUSDT" or exchange == "binance"
+
+
+@pytest.mark.parametrize("times", [[NOW_MS // HOUR_MS * HOUR_MS - 5 * HOUR_MS]])
+async def test_a_snapshot_that_the_exchange_lacks_stays_null(
+    open_runner: OpenRunner, exchanges: Simulator, times: list[int]
+) -> None:
+    event = {"kind": "missing_oi", "exchange": "binance", "symbol": "BTCUSDT", "times": times}
+    exchanges.post("/sim/faults", event)
+    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+        expected = await collected(runner, [H1])
+        await publish_first(runner, [H1])
+        await runner.complete("fill")
+        document = await runner.document("1h")
+        assert nulls(document, "binance:BTCUSDT") >= 1
+        same_but_for_version(document, expected[H1])
+
+
+async def test_a_market_whose_requests_fail_is_named_with_the_reason(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    """So that the next collections ask for it; the others get theirs."""
+    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+        expected = await collected(runner, SOME)
+        await publish_first(runner, SOME)
+        runner.fault({"kind": "status", "status": 404, "symbol": "ETHUSDT", **OPEN_INTEREST})
+        await runner.complete("fill")
+        for name in SOME:
+            document = await runner.document(name)
+            reasons = lacks(document)
+            assert {key for key, part in reasons} == {"binance:ETHUSDT", "bybit:ETHUSDT"}
+            assert all("HTTP 404" in reason for reason in reasons.values()), reasons
+            ours, full = by_key(document), by_key(expected[name])
+            for key in ours:
+                if key.endswith("ETHUSDT"):
+                    assert nulls(document, key) == len(ours[key]["rows"])
+                else:
+                    assert ours[key] == full[key]
+        runner.well_again()
+        await runner.complete("collect:1h")
+        assert nulls(await runner.document("1h"), "binance:ETHUSDT") == 0
+
+
+async def test_markets_of_an_exchange_in_trouble_wait_for_a_later_run(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    """They are not handed to the collections, each of which would ask for all of their history."""
+    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+        expected = await collected(runner, SOME)
+        await publish_first(runner, SOME)
+        runner.fault({"kind": "geo", "exchange": "bybit"})
+        result = await runner.complete("fill")
+        assert result["left"] == {str(name): EACH for name in SOME}
+        assert set(result["absent"]) == {"bybit"}
+        for name in SOME:
+            document = await runner.document(name)
+            assert set(lacks(document).values()) == {NOT_FETCHED_YET}
+            assert {key.partition(":")[0] for key, _ in lacks(document)} == {"bybit"}
+            assert by_key(document)["binance:BTCUSDT"] == by_key(expected[name])["binance:BTCUSDT"]
+        versions = {name: (await runner.document(name))["version"] for name in SOME}
+        await runner.complete("fill")
+        assert versions == {name: (await runner.document(name))["version"] for name in SOME}
+        runner.well_again()
+        assert "left" not in await runner.complete("fill")
+        for name in SOME:
+            same_but_for_version(await runner.document(name), expected[name])
+
+
+async def test_a_market_that_is_gone_is_not_waited_for(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+        await collected(runner, SOME)
+        await publish_first(runner, SOME)
+        exchanges.post(
+            "/sim/faults", {"kind": "delist", "exchange": "binance", "symbol": "ETHUSDT"}
+        )
+        await runner.context.database.coin_records.set_enabled(["binance:BTCUSDT"], False)
+        await runner.complete("fill")
+        for name in SOME:
+            reasons = lacks(await runner.document(name))
+            assert reasons.keys() == {
+                ("binance:BTCUSDT", "open_interest"),
+                ("binance:ETHUSDT", "open_interest"),
+            }
+            assert reasons["binance:BTCUSDT", "open_interest"] == (
+                "the market is not collected any more"
+            )
+            assert NOT_FETCHED_YET not in reasons.values()
+
+
+async def test_a_run_gives_way_to_a_collection_and_goes_on_afterwards(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    """What it has got is not asked for again; the collection's newer documents are filled."""
+    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+        expected = await collected(runner, [M15, H1])
+        await publish_first(runner, [M15, H1])
+        before = {name: (await runner.document(name))["version"] for name in (M15, H1)}
+        exchanges.post("/sim/stats/reset")
+        hold = {"kind": "hold", "exchange": "bybit", "symbol": "ETHUSDT", **OPEN_INTEREST}
+        runner.fault(hold)
+        queue = runner.context.queue
+        await queue.request("fill")
+        lease = await lease_of(runner)
+        job = await queue.take(lease)
+        assert job is not None
+        run = asyncio.create_task(
+            Worker(runner.context, holder="r").run_one(job, lease, asyncio.Event())
+        )
+        # All others are answered; the held one's documents cannot be whole.
+        got = 2 * (2 * EACH - 1)
+        await until_true(lambda: len(runner.context.interest) == got)
+        await queue.request("collect:2h")
+        assert await asyncio.wait_for(run, 20) == "complete"
+        exchanges.delete("/sim/faults")
+        record = await queue.get("fill")
+        assert record is not None and record.last is not None and record.last.result is not None
+        assert record.state == "queued"
+        assert record.last.result["left"] == {"15m": 2 * EACH, "1h": 2 * EACH}
+        assert record.last.result["published"] == []
+        assert {name: (await runner.document(name))["version"] for name in before} == before
+        # The collection is next, as it was asked for before the new run.
+        following = await queue.take(lease)
+        assert following is not None and following.id == "collect:2h"
+        await Worker(runner.context, holder="r").run_one(following, lease, asyncio.Event())
+        await queue.abort("fill")
+        await lease.release()
+        # A close in between publishes newer documents, which await theirs as before.
+        exchanges.post("/sim/clock", {"advance_ms": HOUR_MS})
+        again = await collected(runner, [M15, H1])
+        await publish_first(runner, [M15, H1], known_ms=NOW_MS - 4 * HOUR_MS)
+        exchanges.post("/sim/stats/reset")
+        result = await runner.complete("fill")
+        assert "left" not in result
+        assert interest_asked(exchanges) == 2 * 2 * EACH - got
+        for name in (M15, H1):
+            same_but_for_version(await runner.document(name), again[name])
+        assert again[M15] != expected[M15]
