@@ -202,11 +202,16 @@ class _Run:
         every: set[Missing] = set(unlisted)
         for draft, _ in drafts.values():
             await asyncio.to_thread(draft.encode_rest)
-        for produced in sorted(drafts, key=lambda timeframe: timeframe.interval_ms):
+        finest_first = sorted(drafts, key=lambda timeframe: timeframe.interval_ms)
+        for done, produced in enumerate(finest_first):
             draft, from_bases = drafts[produced]
             missing = sorted([*from_bases.results.missing, *unlisted])
             every.update(missing)
-            size, error = await publish(context, draft, run.as_of_ms, missing, lease, self.progress)
+            size, error = await publish(
+                *(context, draft, run.as_of_ms, missing, lease, self.progress),
+                done=done,
+                of=len(drafts),
+            )
             stored_bytes += size
             rows += draft.rows
             if error is not None:
@@ -226,7 +231,7 @@ class _Run:
                 "requests": run.run.requests,
                 "retries": run.run.retries,
                 "bytes": stored_bytes,
-                "documents": [str(t) for t in sorted(drafts, key=lambda t: t.interval_ms)],
+                "documents": [*map(str, finest_first)],
                 **not_stored,
                 **by_exchange(
                     absent=absent, clocks=run.present.remarks if run.present is not None else {}

@@ -49,8 +49,12 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
     for draft in drafts.values():
         await asyncio.to_thread(draft.encode_rest)
     stored_bytes, not_stored = 0, {}
-    for draft in drafts.values():
-        size, error = await publish(context, draft, collected.as_of_ms, missing, lease, progress)
+    for done, draft in enumerate(drafts.values()):
+        size, error = await publish(
+            *(context, draft, collected.as_of_ms, missing, lease, progress),
+            done=done,
+            of=len(drafts),
+        )
         stored_bytes += size
         if error is not None:
             not_stored = {"metadata_not_stored": error}

@@ -80,10 +80,16 @@ async def publish(
     missing: list[Missing],
     lease: Lease,
     progress: Progress,
+    *,
+    done: int,
+    of: int,
 ) -> tuple[int, str | None]:
     """Publishes the document and stores its metadata. Returns its size in the hot store, bytes,
-    and why the database did not take the metadata, if so."""
-    progress.enter("merge")
+    and why the database did not take the metadata, if so.
+
+    `done`: how many documents of the run are published, `of`: how many it publishes.
+    """
+    progress.enter("merge", total=of, done=done)
     version = await retry_under_lease(
         lease, lambda: context.cache.next_version(draft.timeframe, as_of_ms)
     )
@@ -95,7 +101,7 @@ async def publish(
         updated_at_ms=updated_at_ms,
         missing=missing,
     )
-    progress.enter("publish")
+    progress.enter("publish", total=of, done=done)
     meta = await context.cache.save_to_cache(
         draft.timeframe,
         document,
