@@ -20,6 +20,7 @@ WORKER_IDS: Final = [
     *(f"collect:{each}" for each in ("5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d")),
     "collect:all",
     "discovery",
+    "fill",
 ]
 LOOK_KEYS: Final = [
     "lock:worker",
