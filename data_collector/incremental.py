@@ -220,6 +220,9 @@ class PreviousDocuments:
         if longer:
             closed, longest_ms = self.closed_rows(market), self._timeframe.produces[-1].interval_ms
             end_ms = int(closed.times[-1]) + self._timeframe.interval_ms if len(closed) else 0
+            # A run may have ended between the publishes of the documents.
+            oldest_ms = min(series.checked_at_ms for series in longer)
+            end_ms = min(end_ms, oldest_ms - FINAL_AFTER_MS)
             whole = closed.between(self._start_ms, end_ms // longest_ms * longest_ms - 1)
             if self._longer_rows(market, whole) is None:
                 return {}
