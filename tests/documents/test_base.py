@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from documents.base import BaseBuilder, decode_bases
@@ -156,6 +156,7 @@ _TOKEN = re.compile(rb'[-0-9.]+|"[^"]*"|null|[\[\]{},:]')
 _PIECES = [b"", b"null", b'"', b"[", b"]}", b"-1e999", b"1e22", b"9" * 25, b"-5", b"true", b"\xff"]
 
 
+@settings(max_examples=50)
 @given(st.data())
 def test_whatever_is_stored_is_refused_or_read_as_a_base(data: st.DataObject) -> None:
     text = stored((BTC, some()), (ETH, base_of(range(5, 9), 8 * STEP_MS)))

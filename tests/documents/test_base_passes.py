@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_collector.base_tasks import base_tasks
@@ -77,6 +77,7 @@ def read(data: st.DataObject, market: Market, base: Base | None, as_of_ms: int) 
     return found.with_interest(snapshots[: len(snapshots) - late], as_of_ms)
 
 
+@settings(max_examples=50)
 @given(st.data())
 def test_stored_bases_are_those_in_memory(data: st.DataObject) -> None:
     worker, as_of_ms = Process(), MIDNIGHT + 3 * HOUR_MS + 7
