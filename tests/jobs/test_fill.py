@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from data_collector.interest_answers import InterestAnswers
 from documents.building import DocumentBuilder
 from documents.reading import decode_series
+from jobs import fill as fill_job
+from jobs.fill import fetch_ahead
 from market.columns import column_index
 from market.markets import NOT_FETCHED_YET, Exchange, Missing
 from market.rows import Rows
 from market.timeframes import DAY_MS, HOUR_MS, Timeframe
 from stores.hot.leases import Lease, try_acquire
 from tests.fixtures.jobs import JobRunner, OpenRunner, asked, by_key, lacks
-from tests.fixtures.signals import until_true
+from tests.fixtures.signals import until, until_true
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from worker import Worker
 
@@ -312,3 +315,119 @@ async def test_a_run_gives_way_to_a_collection_and_goes_on_afterwards(
         for name in (M15, H1):
             same_but_for_version(await runner.document(name), again[name])
         assert again[M15] != expected[M15]
+
+
+async def test_a_first_collection_of_all_timeframes_is_completed(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    """It publishes candles and queues the job; then all is as one by one."""
+    async with open_runner(exchanges, history_candles=400) as runner:
+        expected = await collected(runner, Timeframe)
+        names = [f"cache:{name}{end}" for name in Timeframe for end in ("", ":meta", ":chunks")]
+        await runner.context.store.execute("DEL", *names)
+        await runner.complete("collect:all")
+        first = await runner.document("1h")
+        assert NOT_FETCHED_YET in lacks(first).values()
+        assert nulls(first, "binance:BTCUSDT") > 300
+        queued = await runner.context.queue.get("fill")
+        assert queued is not None and queued.state == "queued"
+        assert "left" not in await runner.complete("fill")
+        for name in Timeframe:
+            same_but_for_version(await runner.document(name), expected[name])
+        # The next collection has nothing to ask for that was filled in.
+        exchanges.post("/sim/stats/reset")
+        exchanges.post("/sim/clock", {"advance_ms": 90_000})
+        await runner.complete("collect:all")
+        assert interest_asked(exchanges) <= 2 * EACH
+        assert not lacks(await runner.document("1h"))
+
+
+async def test_what_was_fetched_ahead_is_not_asked_for_again_unless_the_process_ended(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    """As while a first collection still fetches candles."""
+    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+        expected = await collected(runner, [H1, H4, H8])
+        for ended in (True, False):
+            await publish_first(runner, [H1, H4, H8])
+            context = runner.context
+            markets = await context.database.get_all_unique_coins(**context.selection)
+            await fetch_ahead(context, markets, [H1, H4], NOW_MS)
+            assert len(context.interest) == 2 * EACH
+            if ended:
+                runner.context = replace(context, interest=InterestAnswers())
+            exchanges.post("/sim/stats/reset")
+            result = await runner.complete("fill")
+            assert result["requests"] == interest_asked(exchanges) == (2 * EACH if ended else 0)
+            assert sorted(result["published"]) == ["1h", "4h", "8h"]
+            for name, document in expected.items():
+                same_but_for_version(await runner.document(name), document)
+
+
+async def test_a_document_made_of_another_is_completed_after_a_run_that_ended_between_the_two(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+        expected = await collected(runner, [H4, H8])
+        await publish_first(runner, [H8])
+        version = (await runner.document("4h"))["version"]
+        exchanges.post("/sim/stats/reset")
+        assert (await runner.complete("fill"))["published"] == ["8h"]
+        assert interest_asked(exchanges) == 0
+        assert (await runner.document("4h"))["version"] == version
+        same_but_for_version(await runner.document("8h"), expected[H8])
+
+
+async def test_over_its_memory_a_run_publishes_what_it_has(
+    open_runner: OpenRunner, exchanges: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fill_job, "MOST_BYTES", 1000)
+    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+        expected = (await collected(runner, [H1]))[H1]
+        await publish_first(runner, [H1])
+        runner.fault({"kind": "hold", "exchange": "bybit", "symbol": "ETHUSDT", **OPEN_INTEREST})
+        run = asyncio.create_task(runner.complete("fill"))
+
+        async def in_part() -> bool:
+            return set(lacks(await runner.document("1h"))) == {("bybit:ETHUSDT", "open_interest")}
+
+        await until(in_part)
+        assert runner.context.interest.bytes == 0
+        exchanges.delete("/sim/faults")
+        assert set((await run)["published"]) == {"1h"}
+        same_but_for_version(await runner.document("1h"), expected)
+
+
+async def test_a_run_that_is_wanted_elsewhere_from_the_start_asks_for_nothing(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+        await collected(runner, [H1])
+        await publish_first(runner, [H1])
+        queue = runner.context.queue
+        await queue.request("fill")
+        await queue.request("collect:1h")
+        lease = await lease_of(runner)
+        job = await queue.take(lease, "fill")
+        assert job is not None
+        exchanges.post("/sim/stats/reset")
+        await Worker(runner.context, holder="r").run_one(job, lease, asyncio.Event())
+        assert interest_asked(exchanges) == 0
+        following = await queue.take(lease)
+        assert following is not None and following.id == "collect:1h"
+        await lease.release()
+        record = await queue.get("fill")
+        assert record is not None and record.state == "queued"
+        assert runner.context.interest.gave_way
+
+
+async def test_damaged_documents_are_left_to_the_next_collection(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    async with open_runner(exchanges, history_candles=HISTORY) as runner:
+        expected = await collected(runner, [M15, H1])
+        await publish_first(runner, [M15, H1])
+        await runner.context.store.execute("SETRANGE", "cache:1h", "100", "damaged")
+        result = await runner.complete("fill")
+        assert result["published"] == ["15m"]
+        same_but_for_version(await runner.document("15m"), expected[M15])
