@@ -9,7 +9,8 @@ import numpy as np
 import structlog
 
 from budgets.exchange_client import ExchangeClient
-from data_collector.base_documents import Doubtful, FromBases, ReadBase
+from data_collector.base_answers import Doubtful
+from data_collector.base_documents import FromBases, ReadBase
 from data_collector.base_tasks import base_tasks, why_not_believed
 from data_collector.clock_witnesses import LastAsOf
 from data_collector.collect_or_carry_over import RETRIED_AT_THE_END

@@ -137,10 +137,12 @@ def contradiction(known: Rows, candles: Candles, left_out: Collection[int]) -> s
     """What is against believing at once candles that lack or change many of the known ones: more
     than an exchange corrects, so that a fault is more likely. `left_out`: instants of invalid rows.
     """
-    lines = np.searchsorted(candles.times, known.times)
-    lines[lines == len(candles)] = 0
-    there = candles.times[lines] == known.times
-    same = there & (candles.values[lines] == known.values[:, CANDLE]).all(axis=1)
+    same = np.zeros(len(known), np.bool_)
+    if len(candles):
+        lines = np.searchsorted(candles.times, known.times)
+        lines[lines == len(candles)] = 0
+        same = candles.times[lines] == known.times
+        same &= (candles.values[lines] == known.values[:, CANDLE]).all(axis=1)
     other = int((~same & ~np.isin(known.times, list(left_out))).sum())
     if not are_many(other, len(known)):
         return None

@@ -47,19 +47,32 @@ def decode_funding(document: bytes) -> dict[str, FundingSeries]:
     return book
 
 
+# Decoded series that are held: those of the markets in progress on all exchanges.
+_RECENT_SERIES: Final = 100
+
+
 class StoredSeries(PreviousSeries):
-    """The series of a candle document by Market.key; each access decodes the market anew.
+    """The series of a candle document by Market.key, decoded when they are asked for.
 
     A thousand markets are 40 MB of text and several times that as rows, but a collection needs
-    only one market's rows at a time.
+    only the rows of the markets in progress at a time.
     """
 
     def __init__(self, text: DocumentText) -> None:
         self._text = text
         self._spans = {f"{span.exchange}:{span.symbol}": span for span in text.markets}
         self._lacks = lacks_by_market(text.missing())
+        self._recent: dict[str, MarketSeries] = {}
 
     def __getitem__(self, key: str) -> MarketSeries:
+        series = self._recent.get(key)
+        if series is None:
+            self._recent[key] = series = self._decoded(key)
+            if len(self._recent) > _RECENT_SERIES:
+                del self._recent[next(iter(self._recent))]
+        return series
+
+    def _decoded(self, key: str) -> MarketSeries:
         span = self._spans[key]
         head, market = _head(self._text, span)
         rows = decode_rows(self._text.rows(span))

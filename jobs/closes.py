@@ -5,15 +5,17 @@ closed candles of it were found to be others, or when markets that it lacks have
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
 from cache_manager import DocumentMeta
+from data_collector.auditor import Auditor
 from data_collector.base_documents import FromBases
 from data_collector.base_pass import BasePass, base_pass, is_fresh_by
 from data_collector.incremental import PreviousDocuments
+from data_collector.run import CollectionRun
 from documents.names import GLOBAL_FR
 from job_queue.kinds import JOB_IDS, producer_of
 from jobs.absences import absences
@@ -39,7 +41,7 @@ async def collect_all(
     context: JobContext, markets: Sequence[Market], lease: Lease, progress: Progress
 ) -> Outcome:
     """Reads the bases of all markets and publishes the documents of TIMEFRAMES that are due."""
-    wanted = {timeframe.collected_as for timeframe in context.settings.timeframes}
+    wanted = sorted({t.collected_as for t in context.settings.timeframes}, key=_interval_ms)
     exchanges = {market.exchange for market in markets}
     bases: dict[str, Base] = {}
     for exchange in sorted(exchanges):
@@ -64,7 +66,7 @@ async def collect_from_fresh_bases(
     bases: dict[str, Base] = {}
     for exchange in sorted(exchanges):
         bases |= await context.bases.load(context, exchange, lease)
-    run = _Run(context, markets, bases, {timeframe}, lease, progress, always=True)
+    run = _Run(context, markets, bases, [timeframe], lease, progress, always=True)
     return await run.collect()
 
 
@@ -84,13 +86,23 @@ class _Run:
     context: JobContext
     markets: Sequence[Market]
     bases: dict[str, Base]
-    wanted: Iterable[Timeframe]
+    wanted: Sequence[Timeframe]
     lease: Lease
     progress: Progress
     always: bool = False
     metas: Mapping[str, DocumentMeta | None] = field(default_factory=dict)
     funding: FundingByMarket = field(default_factory=dict)
     made: dict[Timeframe, _Made] = field(default_factory=dict)
+    auditor: Auditor = field(init=False)
+
+    def __post_init__(self) -> None:
+        context = self.context
+        self.auditor = Auditor(
+            CollectionRun(context.client),
+            context.audits,
+            context.settings.history_candles,
+            context.metrics.corrected,
+        )
 
     async def collect(self) -> Outcome:
         context, lease = self.context, self.lease
@@ -109,6 +121,10 @@ class _Run:
             await self._make(run, [each for each in self.wanted if self._is_due(each, run)])
             if more := [each for each in self.wanted if self._has_changed(each, run)]:
                 await self._make(run, more)
+            if run.results.corrected:
+                context.metrics.corrected(Timeframe.M5, "klines", run.results.corrected)
+            for key in self.auditor.suspect:
+                self.bases.pop(key, None)  # the next pass reads them anew
             if run.read:
                 await self._publish_bases(run)
             return await self._publish(run)
@@ -173,6 +189,7 @@ class _Run:
                 history_candles=history_candles,
             ),
             deliver=deliver,
+            auditor=self.auditor,
         )
         return _Made(from_bases, drafts)
 
@@ -202,7 +219,7 @@ class _Run:
         every: set[Missing] = set(unlisted)
         for draft, _ in drafts.values():
             await asyncio.to_thread(draft.encode_rest)
-        finest_first = sorted(drafts, key=lambda timeframe: timeframe.interval_ms)
+        finest_first = sorted(drafts, key=_interval_ms)
         for done, produced in enumerate(finest_first):
             draft, from_bases = drafts[produced]
             missing = sorted([*from_bases.results.missing, *unlisted])
@@ -230,6 +247,7 @@ class _Run:
                 "carried_over": len(held_up),
                 "requests": run.run.requests,
                 "retries": run.run.retries,
+                "audit_requests": self.auditor.run.requests,
                 "bytes": stored_bytes,
                 "documents": [*map(str, finest_first)],
                 **not_stored,
@@ -249,3 +267,7 @@ class _Run:
             wanted.append(_FILL)
         for job_id in wanted:
             await retry_under_lease(self.lease, partial(self.context.queue.request, job_id))
+
+
+def _interval_ms(timeframe: Timeframe) -> int:
+    return timeframe.interval_ms

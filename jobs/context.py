@@ -8,6 +8,7 @@ from budgets.exchange_client import ExchangeClient
 from cache_manager import CacheManager
 from config import Settings
 from data_collector import LastAsOf
+from data_collector.audits import Audits
 from data_collector.interest_answers import InterestAnswers
 from database import Database
 from documents.kept import KeptDocuments
@@ -74,6 +75,7 @@ class JobContext:
     kept: KeptDocuments
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     now_ms: Callable[[], int] = field(default=now_ms)
+    audits: Audits = field(default_factory=Audits)
     # By collected timeframe, Market.key of those whose rows in its documents were carried over.
     held_up: dict[Timeframe, frozenset[str]] = field(default_factory=dict)
     last_as_of: LastAsOf = field(default_factory=LastAsOf)  # a witness of the exchanges' clocks

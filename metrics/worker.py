@@ -52,6 +52,13 @@ class WorkerMetrics:
         self._rows = Counter(
             "perpcache_rows_total", "Rows published.", ("job_id",), registry=self.registry
         )
+        self._corrections = Counter(
+            "perpcache_corrections_total",
+            "Markets whose closed candles or open interest the exchange showed otherwise than we"
+            " had them.",
+            ("timeframe", "part"),
+            registry=self.registry,
+        )
         self._last_success = Gauge(
             "perpcache_job_last_success_timestamp_seconds",
             "When a run last completed here.",
@@ -97,6 +104,10 @@ class WorkerMetrics:
             self._running.labels(job).dec()
             self._runs.labels(job, timer.outcome).inc()
             self._durations.labels(job, timer.outcome).observe(timer.seconds())
+
+    def corrected(self, timeframe: str, part: str, markets: int = 1) -> None:
+        """Counts markets whose known rows turned out to be others."""
+        self._corrections.labels(timeframe, part).inc(markets)
 
     def published(self, job: str, result: Mapping[str, Any]) -> None:
         """Counts a complete run; `result` is its record's."""

@@ -46,6 +46,12 @@ class Closes:
                 found[endpoint] = found.get(endpoint, 0) + sum(statuses.values())
         return found
 
+    def corrections(self, timeframe: str) -> float:
+        """How many markets' candles of this timeframe were found to be others."""
+        labels = {"timeframe": timeframe, "part": "klines"}
+        registry = self.runner.context.metrics.registry
+        return registry.get_sample_value("perpcache_corrections_total", labels) or 0.0
+
     async def check(self, timeframe: str, *, without: frozenset[str] = frozenset()) -> Any:
         """Compares the candles of a document with the truth at its `as_of`; returns it."""
         document = await self.runner.document(timeframe)
@@ -97,7 +103,8 @@ async def test_every_document_has_its_new_candle_at_midnight_for_two_requests_a_
         closes.go_to(MIDNIGHT_MS + 5_000)
         result = await closes.all()
         assert result["documents"] == [str(timeframe) for timeframe in Timeframe]
-        assert closes.asked() == {"time": 2, "klines": 2 * EACH, "open_interest": 2 * EACH}
+        assert result["requests"] == 2 + 2 * 2 * EACH
+        assert sum(closes.asked().values()) == result["requests"] + result["audit_requests"]
         for timeframe in Timeframe:
             document = await closes.check(timeframe)
             newest = {market["rows"][-2][0] for market in document["markets"]}
@@ -159,8 +166,8 @@ async def test_a_restarted_worker_goes_on_with_the_stored_bases(
     exchanges.post("/sim/clock", {"advance_ms": 6 * HOUR_MS})
     exchanges.post("/sim/stats/reset")
     async with opened(open_runner, exchanges, NOW_MS + 6 * HOUR_MS) as closes:
-        await closes.all()
-        assert closes.asked() == {"time": 2, "klines": 2 * EACH, "open_interest": 2 * EACH}
+        result = await closes.all()
+        assert result["requests"] == 2 + 2 * 2 * EACH
         for timeframe in Timeframe:
             await closes.check(timeframe)
 
@@ -192,3 +199,23 @@ async def test_a_market_that_failed_is_in_every_document_again_as_soon_as_it_is_
         assert result["documents"] == [str(timeframe) for timeframe in Timeframe]
         for timeframe in Timeframe:
             await closes.check(timeframe)
+
+
+async def test_an_audit_finds_a_correction_behind_what_passes_read_again(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    async with opened(open_runner, exchanges) as closes:
+        key = next(iter(by_key(await closes.runner.document("1h"))))
+        exchange, symbol = key.split(":")
+        corrected_ms = MIDNIGHT_MS - 2 * DAY_MS
+        fault = {"kind": "correction", "exchange": exchange, "symbol": symbol}
+        closes.runner.fault({**fault, "time": corrected_ms})
+        # Every market's every timeframe is audited within a day of passes.
+        for hours in range(5, 26, 5):
+            closes.go_to(MIDNIGHT_MS + hours * HOUR_MS + 5_000)
+            await closes.all()
+        for timeframe in ("1h", "2h", "4h", "8h", "6h", "12h", "1d"):
+            document = await closes.check(timeframe)
+            times = {row[0] for row in by_key(document)[key]["rows"]}
+            assert corrected_ms - corrected_ms % document["interval_ms"] in times
+        assert (closes.corrections("1h"), closes.corrections("15m")) == (1, 0)

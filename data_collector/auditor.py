@@ -1,0 +1,122 @@
+"""Auditor: fetches a market's whole window natively when that is due, and compares it with ours."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import structlog
+
+from data_collector.audits import Audits, Difference, differences
+from data_collector.base_answers import PlanAnswer, fetch_native, fetch_snapshots
+from data_collector.base_plan import BasePlan, plan_from_base
+from data_collector.data_processing import contradiction
+from data_collector.run import CollectionRun
+from market.base import FINAL_AFTER_MS
+from market.candles import Candles
+from market.markets import MissingPart
+from market.rows import Rows, TimedValues
+from market.timeframes import Timeframe
+from venues.errors import ExchangeError
+
+_MOST_LOGGED: Final = 5  # differences of one market and timeframe, with both values
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Auditor:
+    """Audits the markets of one pass.
+
+    `run` is not the pass's: its requests are counted apart, and its failures stop nothing else.
+    `on_difference` is called for each timeframe and part of a market that differs. `suspect`:
+    Market.key of those whose candles within the reach of their base were others.
+    """
+
+    run: CollectionRun
+    audits: Audits
+    history_candles: int
+    on_difference: Callable[[Timeframe, MissingPart], None] = lambda timeframe, part: None
+    suspect: set[str] = field(default_factory=set)
+
+    def is_due(self, plan: BasePlan) -> bool:
+        """Whether an audit of the plan's market and timeframe is due."""
+        return plan.checked_ms is not None and self.audits.is_due(
+            plan.market.key, plan.timeframe, plan.checked_ms, plan.as_of_ms
+        )
+
+    async def fetch(self, plan: BasePlan, known: Rows, *, interest: bool) -> PlanAnswer | None:
+        """The answer to a plan without base and earlier documents; None if requests fail, or if
+        it is not believed yet. `known`: the closed rows of the earlier document; `interest`:
+        whether to ask for open interest."""
+        market, timeframe, as_of_ms = plan.market, plan.timeframe, plan.as_of_ms
+        whole = plan_from_base(
+            market, timeframe, None, {}, as_of_ms=as_of_ms, history_candles=self.history_candles
+        )
+        answer = PlanAnswer(whole)
+        try:
+            await fetch_native(self.run, answer, known, last_try=True)
+            if answer.error is not None:
+                raise answer.error
+            if interest:
+                await fetch_snapshots(self.run, answer)
+        except ExchangeError as error:
+            log.warning("audit_failed", market=market.key, timeframe=timeframe, cause=str(error))
+            return None
+        candles = [Candles.of(candles) for candles in answer.native if candles is not None]
+        odd = {row.slot_ms(timeframe.interval_ms) for row in answer.left_out}
+        fetched = Candles.joined(candles) if candles else Candles.of(())
+        doubt = contradiction(known, fetched, odd)
+        if not self.audits.is_believed(market.key, timeframe, as_of_ms, doubt):
+            log.warning("audit_doubted", market=market.key, timeframe=timeframe, cause=doubt)
+            return None
+        answer.snapshots = _with_known(plan, answer)
+        return answer
+
+    def compare(self, plan: BasePlan, audited: Rows) -> None:
+        """Counts and logs how what the plan would have made differs from the audited rows."""
+        market, timeframe = plan.market, plan.timeframe
+        part = plan.parts[0]
+        ours = Rows.joined([part.kept, part.made.rows])
+        until_ms = plan.as_of_ms if plan.base is None else plan.base.as_of_ms
+        final_ms = until_ms - FINAL_AFTER_MS - timeframe.interval_ms
+        found = differences(
+            ours.between(plan.start_ms, final_ms),
+            audited.between(plan.start_ms, final_ms),
+            set(part.made.unproven.tolist()),
+        )
+        for which in ("klines", "open_interest"):
+            of_part = [each for each in found if each.part == which]
+            if of_part:
+                self.on_difference(timeframe, of_part[0].part)
+                self._log(plan, of_part)
+        differing = [each.open_time for each in found if each.part == "klines"]
+        newest_ms = max(differing, default=0) + timeframe.interval_ms
+        if differing and plan.base is not None and newest_ms > plan.base.first_ms:
+            self.suspect.add(market.key)
+        self.audits.finished(market.key, timeframe, plan.as_of_ms, candles_differ=bool(differing))
+
+    def _log(self, plan: BasePlan, found: Sequence[Difference]) -> None:
+        for each in found[:_MOST_LOGGED]:
+            log.warning(
+                "audit_found_difference",
+                market=plan.market.key,
+                timeframe=plan.timeframe,
+                part=each.part,
+                open_time=each.open_time,
+                ours=each.ours,
+                theirs=each.theirs,
+                rows=len(found),
+            )
+
+
+def _with_known(plan: BasePlan, answer: PlanAnswer) -> TimedValues:
+    """The fetched snapshots, and the known ones that they lack: published open interest stays."""
+    known = [part.non_null("open_interest") for part in (plan.parts[0].kept, plan.parts[0].earlier)]
+    if plan.base is not None:
+        known.append(plan.base.rows.non_null("open_interest"))
+    invalid = [row.slot_ms(plan.timeframe.interval_ms) for row in answer.interest_left_out]
+    parts = [
+        each.select(np.flatnonzero(~np.isin(each.times, invalid))) for each in known if len(each)
+    ]
+    return TimedValues.joined([*parts, TimedValues.of(answer.snapshots)])

@@ -1,0 +1,102 @@
+"""Fetches what a plan from a base asks for natively, and checks it against what is known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from data_collector.api_parser import Candle, OpenInterestRow
+from data_collector.base_plan import BasePlan
+from data_collector.collect_or_carry_over import RETRIED_AT_THE_END
+from data_collector.data_processing import contradiction, why_lost
+from data_collector.fetch_strategies import fetch_klines, fetch_open_interest
+from data_collector.run import CollectionRun
+from data_collector.task_builder import FetchTask
+from market.candles import Candles
+from market.left_out import LeftOut
+from market.rows import Rows
+from venues.errors import ExchangeError
+
+
+class Doubtful(Exception):
+    """The answer changes or lacks many known candles; it is believed when it says so again."""
+
+    def __init__(self, error: ExchangeError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclass(slots=True)
+class PlanAnswer:
+    """What came for a plan: the candles of each of its tasks, None where it failed; its snapshots;
+    the invalid rows; and why a task failed, if one did."""
+
+    plan: BasePlan
+    native: list[Sequence[Candle] | None] = field(default_factory=list)
+    snapshots: Sequence[OpenInterestRow] = ()
+    left_out: list[LeftOut] = field(default_factory=list)
+    interest_left_out: list[LeftOut] = field(default_factory=list)
+    error: ExchangeError | None = None
+
+
+async def fetch_native(
+    run: CollectionRun, answer: PlanAnswer, known: Rows, *, last_try: bool
+) -> None:
+    """Fetches the plan's candles into the answer, unless it has an error; at the first one it
+    stops. `known`: the closed rows of the earlier document.
+
+    If this is not the last try, raises ExchangeError where another try may help, and Doubtful.
+    """
+    for task in answer.plan.klines:
+        if answer.error is not None:
+            answer.native.append(None)
+            continue
+        found: list[LeftOut] = []
+        try:
+            candles = await fetch_klines(run, task, found)
+            asked = _check_nothing_lost(task, candles, found, known, holes_too=not last_try)
+            doubt = contradiction(asked, Candles.of(candles), _odd(task, found))
+            if doubt is not None and not last_try:
+                raise Doubtful(task.bad_payload(doubt))
+        except ExchangeError as error:
+            if not last_try and isinstance(error, RETRIED_AT_THE_END):
+                raise
+            answer.error = error
+            answer.native.append(None)
+        else:
+            answer.native.append(candles)
+            answer.left_out += found
+
+
+async def fetch_snapshots(run: CollectionRun, answer: PlanAnswer) -> None:
+    """Fetches the plan's snapshots into the answer. Raises ExchangeError."""
+    task = answer.plan.interest
+    if task is None:
+        return
+    found: list[LeftOut] = []
+    answer.snapshots = await fetch_open_interest(run, task, found)
+    # Of a finer period only the snapshots at the candles' open times count.
+    step_ms = answer.plan.timeframe.interval_ms
+    answer.interest_left_out += (r for r in found if r.slot_ms(task.step_ms) % step_ms == 0)
+
+
+def _check_nothing_lost(
+    task: FetchTask,
+    candles: Sequence[Candle],
+    left_out: Sequence[LeftOut],
+    known: Rows,
+    *,
+    holes_too: bool,
+) -> Rows:
+    """The known rows that the task asked for. Raises BadPayload if the answer lacks some."""
+    known = known.between(task.start_ms, task.end_ms)
+    if not len(known):
+        return known
+    there = _odd(task, left_out).union(Candles.of(candles).times.tolist())
+    if not there:
+        raise task.bad_payload("no candles for a market that had some before")
+    if cause := why_lost(known.times.tolist(), there, holes_too=holes_too):
+        raise task.bad_payload(cause)
+    return known
+
+
+def _odd(task: FetchTask, left_out: Sequence[LeftOut]) -> set[int]:
+    return {row.slot_ms(task.step_ms) for row in left_out}

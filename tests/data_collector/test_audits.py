@@ -1,0 +1,87 @@
+"""When audits are due, what they find, and what follows from it."""
+
+import numpy as np
+import pytest
+
+from data_collector.audits import Audits, Difference, differences
+from market.rows import Rows
+from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
+
+H1, H4 = Timeframe.H1, Timeframe.H4
+KEY = "binance:BTCUSDT"
+NAN = float("nan")
+
+
+def rows(*lines: tuple[int, float, float]) -> Rows:
+    """Rows by time in hours, close, and open interest."""
+    values = [
+        [10.0, 12.0, 9.0, close, 100.0, 1000.0, interest, NAN] for _, close, interest in lines
+    ]
+    times = np.array([hours * HOUR_MS for hours, _, _ in lines], np.int64)
+    return Rows(times, np.array(values).reshape(-1, 8))
+
+
+def test_every_timeframe_of_a_market_is_due_once_in_a_day_of_passes() -> None:
+    audits, begin_ms, step_ms = Audits(), 20_000 * DAY_MS, 5 * MINUTE_MS
+    due = []
+    for timeframe in Timeframe:
+        for now_ms in range(begin_ms, begin_ms + DAY_MS, step_ms):
+            if audits.is_due(KEY, timeframe, now_ms, now_ms + step_ms):
+                due.append((timeframe, now_ms))
+                audits.finished(KEY, timeframe, now_ms + step_ms, candles_differ=False)
+    assert [timeframe for timeframe, _ in due] == list(Timeframe)
+    assert len({now_ms for _, now_ms in due}) > 5  # they are spread over the day
+
+
+def test_an_audit_that_did_not_finish_stays_due() -> None:
+    audits = Audits()
+    assert audits.is_due(KEY, H1, 0, DAY_MS)
+    assert audits.is_due(KEY, H1, DAY_MS, DAY_MS + 1)
+    audits.finished(KEY, H1, DAY_MS + 1, candles_differ=False)
+    assert not audits.is_due(KEY, H1, DAY_MS + 1, DAY_MS + 2)
+
+
+def test_a_timeframe_whose_candles_differ_is_native_for_a_day_and_the_others_are_due() -> None:
+    audits = Audits()
+    audits.finished(KEY, H1, 7 * DAY_MS, candles_differ=True)
+    assert audits.is_native(KEY, H1, 7 * DAY_MS)
+    assert audits.is_native(KEY, H1, 8 * DAY_MS - 1)
+    assert not audits.is_native(KEY, H1, 8 * DAY_MS)
+    assert not audits.is_native(KEY, H4, 7 * DAY_MS)
+    assert not audits.is_native("bybit:BTCUSDT", H1, 7 * DAY_MS)
+    now_ms = 7 * DAY_MS
+    due = [each for each in Timeframe if audits.is_due(KEY, each, now_ms, now_ms)]
+    assert due == [each for each in Timeframe if each is not H1]
+    audits.finished(KEY, H1, 7 * DAY_MS + 5, candles_differ=False)
+    assert not audits.is_native(KEY, H1, 7 * DAY_MS + 5)
+
+
+@pytest.mark.parametrize(("later_ms", "believed"), [(59_999, False), (60_000, True)])
+def test_what_contradicts_much_is_believed_when_it_is_said_again(
+    later_ms: int, believed: bool
+) -> None:
+    audits = Audits()
+    assert not audits.is_believed(KEY, H1, 1000, "9 of 10 candles")
+    assert audits.is_believed(KEY, H1, 1000 + later_ms, "8 of 10 candles") is believed
+    assert audits.is_believed(KEY, H1, 1000 + later_ms, None)
+    assert not audits.is_believed(KEY, H1, 1000 + 2 * later_ms, "9 of 10 candles")
+
+
+def test_differences_of_candles_and_of_known_open_interest() -> None:
+    ours = rows((1, 10.0, 5.0), (2, 10.0, NAN), (3, 10.0, 5.0), (4, 10.0, 5.0), (6, 10.0, 5.0))
+    theirs = rows((1, 10.0, 6.0), (2, 10.0, 7.0), (3, 11.0, NAN), (5, 1.0, 1.0), (7, 2.0, 1.0))
+    found = differences(ours, theirs, {7 * HOUR_MS})
+    candle = [10.0, 12.0, 9.0, 10.0, 100.0, 1000.0]
+    assert found == [
+        Difference("open_interest", HOUR_MS, 5.0, 6.0),
+        Difference("klines", 3 * HOUR_MS, candle, [10.0, 12.0, 9.0, 11.0, 100.0, 1000.0]),
+        Difference("klines", 4 * HOUR_MS, candle, None),
+        Difference("klines", 5 * HOUR_MS, None, [10.0, 12.0, 9.0, 1.0, 100.0, 1000.0]),
+        Difference("klines", 6 * HOUR_MS, candle, None),
+    ]
+
+
+def test_rows_that_are_the_same_do_not_differ() -> None:
+    same = rows((1, 10.0, 5.0), (2, 10.0, NAN))
+    assert differences(same, same, set()) == []
+    assert differences(rows(), rows(), set()) == []
