@@ -134,3 +134,35 @@ async def test_without_a_listener_waiting_ends_by_time_or_by_wake(upstash: Upsta
     assert upstash.commands() == {}
     await queue.aclose()
     await store.aclose()
+
+
+async def test_a_run_learns_of_other_jobs_of_its_lane(queue: JobQueue, acquire: Acquire) -> None:
+    """Of queued ones alone: it is active itself, and what another lane does is nothing to it."""
+    assert await queue.waiting("worker", but="fill") == []
+    await queue.request("fill")
+    await queue.request("funding")
+    job = await queue.take(await acquire())
+    assert job is not None and job.id == "fill"
+    await queue.request("fill")
+    assert await queue.waiting("worker", but="fill") == []
+    await queue.request("discovery")
+    await queue.request("collect:4h")
+    assert sorted(await queue.waiting("worker", but="fill")) == ["collect:4h", "discovery"]
+    assert await queue.waiting("worker", but="discovery") == ["collect:4h"]
+    await queue.abort("collect:4h")
+    assert await queue.waiting("worker", but="fill") == ["discovery"]
+
+
+async def test_a_look_for_other_jobs_resets_the_wakeup(upstash: UpstashEndpoint) -> None:
+    """So that a run looks again when something comes, and not without end."""
+    store = UpstashStore(upstash.url, upstash.token)
+    queue = JobQueue(store)
+    queue.wake()
+    assert await queue.waiting("worker", but="fill") == []
+    wait = asyncio.create_task(queue.wait_for_work(600))
+    await asyncio.wait([wait], timeout=0.05)
+    assert not wait.done()
+    queue.wake()
+    await asyncio.wait_for(wait, 20)
+    await queue.aclose()
+    await store.aclose()
