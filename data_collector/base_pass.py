@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import structlog
@@ -28,8 +28,13 @@ from market.left_out import LeftOut
 from market.lives import begun
 from market.markets import Market
 from market.rows import Floats
+from market.timeframes import Timeframe
 from market.unconfirmed_lists import ASKED_AGAIN_AFTER_MS
 from venues.errors import CollectionFailed, ExchangeError
+
+# What is known of the exchanges' time lies behind it by as long as their answers took: one who asks
+# at a close must get the candle that has closed.
+_LONGEST_BEHIND_MS: Final = 2000
 
 log = structlog.get_logger(__name__)
 
@@ -264,4 +269,7 @@ def is_fresh_by(last_as_of: LastAsOf, read_ms: Iterable[int | None]) -> bool:
     witness = last_as_of.witness(None)
     if witness is None or witness.at_least:
         return False
-    return all(moment is not None and is_fresh(moment, witness.time_ms) for moment in read_ms)
+    now_ms = witness.time_ms
+    if Timeframe.M5.floor(now_ms + _LONGEST_BEHIND_MS) != Timeframe.M5.floor(now_ms):
+        return False
+    return all(read is not None and is_fresh(read, now_ms) for read in read_ms)
