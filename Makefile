@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench chaos mutants lock clean
+.PHONY: help demo run test test-slow check bench chaos mutants lock clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
 
 # Prints in one line what is missing: Python, a version new enough, or its venv module.
 $(VENV)/run.stamp: requirements.txt
@@ -37,6 +37,9 @@ run: $(VENV)/run.stamp ## the service against the live exchanges
 
 test: check ## lint, types and the whole test suite
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+
+test-slow: $(VENV)/dev.stamp ## the tests that take long and that `make test` leaves out
+	$(BIN)/python -m pytest -m slow -n logical --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/dev.stamp ## lint, types, and known vulnerabilities of the pinned packages (skipped offline)
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ from typing import Final
 
 import uvloop
 
-from benchmarks import collecting, publishing, serving
+from benchmarks import closes, collecting, publishing, serving
 from benchmarks.benchmark_run import BenchmarkRun
 from benchmarks.machine import ROOT, Cores, facts
 from benchmarks.report import Report
@@ -23,6 +23,7 @@ PARTS: Final[Mapping[str, Callable[[BenchmarkRun], Awaitable[None]]]] = {
     serving.PART: serving.measure,
     publishing.PART: publishing.measure,
     collecting.PART: collecting.measure,
+    closes.PART: closes.measure,
 }
 
 

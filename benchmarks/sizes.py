@@ -20,6 +20,11 @@ class Sizes:
     bodies: int = 30  # markets of each exchange
     growth: tuple[int, ...] = (100, 300, 1000, 2000)  # of both exchanges together
     history: int = 499
+    closes: tuple[int, int] = (450, 500)
+    closes_cpu: tuple[int, int] = (225, 250)  # the simulator bounds how long this lasts
+    larger: tuple[int, int] = (530, 550)  # of closes, those above included
+    closes_apart_s: int = 300  # two closes in a row
+    lead_s: int = 60  # from the run that warms a worker to the close that is measured
 
 
 FULL: Final = Sizes()
@@ -36,4 +41,9 @@ TINY: Final = Sizes(
     bodies=2,
     growth=(4, 8),
     history=60,
+    closes=(3, 3),
+    closes_cpu=(3, 3),
+    larger=(4, 4),
+    closes_apart_s=4,
+    lead_s=4,
 )

@@ -16,6 +16,7 @@ from simulator.faults import FaultRules, Rule
 from simulator.parameters import read, whole_number
 from simulator.stats import RequestRecord, Stats
 
+_PERIOD_NAMES: Final = ("interval", "period", "intervalTime")
 _SECONDS: Final = {"hang": 60.0, "slow": 1.0, "endless_continue": 60.0}  # by default
 
 
@@ -53,12 +54,18 @@ class Server:
         arrived_s = clock.monotonic_s()
 
         def count(status: int, fault: str) -> None:
-            symbol, now_s = parameters.get("symbol", ""), clock.monotonic_s()
-            self._stats.count(
-                RequestRecord(
-                    exchange.name, endpoint, symbol, client, status, arrived_s, now_s, fault
-                )
+            record = RequestRecord(
+                exchange.name,
+                endpoint,
+                parameters.get("symbol", ""),
+                client,
+                status,
+                arrived_s,
+                clock.monotonic_s(),
+                fault,
+                _period(endpoint, parameters),
             )
+            self._stats.count(record)
 
         if self._latency_s:
             await asyncio.sleep(clock.real_s(self._latency_s))
@@ -150,6 +157,11 @@ class Server:
             variant = str(rule.get("variant", "high_below_low"))
             damage.DAMAGING[kind](answer, variant, exchange.shape)
         return answer
+
+
+def _period(endpoint: str, query: Mapping[str, str]) -> str:
+    names = _PERIOD_NAMES if endpoint in ("klines", "open_interest") else ()
+    return next((query[name] for name in names if name in query), "")
 
 
 def _response(answer: Answer, now_ms: int | None) -> web.Response:

@@ -18,6 +18,7 @@ class RequestRecord(NamedTuple):
     arrived_s: float
     answered_s: float
     fault: str  # the kind of the injected fault, if any
+    period: str = ""  # of candles and open interest, as the exchange spells it
 
 
 class Stats:
@@ -30,6 +31,7 @@ class Stats:
         self.requests = 0
         self.by_endpoint: Counter[tuple[str, str, int]] = Counter()
         self.by_client: Counter[tuple[str, str]] = Counter()
+        self.by_period: Counter[tuple[str, str, str]] = Counter()  # answered with 200
         self.weight_used = 0
         self.most_weight_in_a_minute = 0
         self.most_in_window: Counter[str] = Counter()
@@ -48,6 +50,8 @@ class Stats:
         self.requests += 1
         self.by_endpoint[record.exchange, record.endpoint, record.status] += 1
         self.by_client[record.exchange, record.client] += 1
+        if record.period and record.status == 200:
+            self.by_period[record.exchange, record.endpoint, record.period] += 1
         self.recent_requests.append(record)
 
     def refuse(self, exchange: str, endpoint: str, query: str, answer: str) -> None:
@@ -70,6 +74,9 @@ class Stats:
         requests: dict[str, dict[str, dict[str, int]]] = {}
         for (exchange, endpoint, status), count in sorted(self.by_endpoint.items()):
             requests.setdefault(exchange, {}).setdefault(endpoint, {})[str(status)] = count
+        periods: dict[str, dict[str, dict[str, int]]] = {}
+        for (exchange, endpoint, period), count in sorted(self.by_period.items()):
+            periods.setdefault(exchange, {}).setdefault(endpoint, {})[period] = count
         clients: dict[str, dict[str, int]] = {}
         for (exchange, client), count in sorted(self.by_client.items()):
             clients.setdefault(exchange, {})[client] = count
@@ -81,6 +88,7 @@ class Stats:
         return {
             "total": self.requests,
             "requests": requests,
+            "periods": periods,
             "clients": clients,
             "funding_requests": funding,
             "weight_used": self.weight_used,

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Final
 
 import orjson
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from benchmarks.__main__ import PARTS
 from benchmarks.machine import ROOT, environment, run_measured
 from benchmarks.report import LeftOut, Report, Row, Sample, Target
+
+SLOW: Final = ("closes",)
 
 
 def test_a_row_is_the_median_of_ratios_taken_side_by_side() -> None:
@@ -56,7 +59,9 @@ def test_the_report_is_written_as_json_and_as_markdown(tmp_path: Path) -> None:
     assert sorted(file.name for file in json.parent.iterdir()) == ["latest.json", "latest.md"]
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(
+    "part", [pytest.param(part, marks=pytest.mark.slow) if part in SLOW else part for part in PARTS]
+)
 async def test_a_tiny_run_gives_the_whole_table(part: str, tmp_path: Path) -> None:
     await run_measured(
         [sys.executable, "-m", "benchmarks", "--tiny", "--part", part, "--results", str(tmp_path)],
@@ -74,7 +79,7 @@ async def test_a_tiny_run_gives_the_whole_table(part: str, tmp_path: Path) -> No
     assert all("install" in left["why"] for left in told["left_out"])
 
 
-EXPECTED = {
+EXPECTED: Final = {
     "serving": [
         "GET deflate, 20 x 50",
         "GET deflate, 4 x 10",
@@ -99,5 +104,20 @@ EXPECTED = {
         "peak memory",
         "CPU from 4 to 8 markets",
         "memory from 4 to 8 markets",
+    ],
+    "closes": [
+        "CPU of a midnight close of ten documents",
+        "first collections of all timeframes, 3 + 3 markets: candles",
+        "first collections of all timeframes, 3 + 3 markets: with open interest",
+        "midnight close, 3 + 3 markets: POST to the last document",
+        "klines requests of it",
+        "open-interest requests of it",
+        "peak memory of the worker with ten documents",
+        "peak memory of the worker with WORKER_MEMORY_MB=64",
+        "requests of a 4h run with a fresh base",
+        "bytes appended",
+        "second of two closes in a row, 4 + 4 markets: candles",
+        "second of two closes in a row, 4 + 4 markets: with open interest",
+        "limits broken",
     ],
 }

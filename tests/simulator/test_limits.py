@@ -268,3 +268,16 @@ def test_when_each_request_came_and_was_answered(start_simulator: StartSimulator
     assert asked["answered_s"] - asked["arrived_s"] >= 0.05
     sim.post("/sim/stats/reset")
     assert sim.get("/sim/requests")["requests"] == []
+
+
+def test_answered_requests_are_counted_by_period(sim: Simulator) -> None:
+    kline, interest = "/fapi/v1/klines", "/futures/data/openInterestHist"
+    for interval in ("5m", "1d", "5m", "nonsense"):
+        sim.full("GET", kline, query={"symbol": "BTCUSDT", "interval": interval})
+    sim.get(interest, symbol="BTCUSDT", period="1h")
+    sim.get("/v5/market/kline", category="linear", symbol="BTCUSDT", interval="D")
+    sim.get("/v5/market/time", interval="5m")
+    assert sim.stats()["periods"] == {
+        "binance": {"klines": {"1d": 1, "5m": 2}, "open_interest": {"1h": 1}},
+        "bybit": {"klines": {"D": 1}},
+    }
