@@ -298,6 +298,7 @@ async def test_a_run_gives_way_to_a_collection_and_goes_on_afterwards(
         assert record.last.result["left"] == {"15m": 2 * EACH, "1h": 2 * EACH}
         assert record.last.result["published"] == []
         assert {name: (await runner.document(name))["version"] for name in before} == before
+        gave_way = [runner.context.interest.gave_way]
         # The collection is next, as it was asked for before the new run.
         following = await queue.take(lease)
         assert following is not None and following.id == "collect:2h"
@@ -312,6 +313,8 @@ async def test_a_run_gives_way_to_a_collection_and_goes_on_afterwards(
         result = await runner.complete("fill")
         assert "left" not in result
         assert interest_asked(exchanges) == 2 * 2 * EACH - got
+        gave_way.append(runner.context.interest.gave_way)
+        assert gave_way == [True, False]
         for name in (M15, H1):
             same_but_for_version(await runner.document(name), again[name])
         assert again[M15] != expected[M15]
