@@ -1,7 +1,7 @@
 """Auditor: fetches a market's whole window natively when that is due, and compares it with ours."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -29,15 +29,13 @@ class Auditor:
     """Audits the markets of one pass.
 
     `run` is not the pass's: its requests are counted apart, and its failures stop nothing else.
-    `on_difference` is called for each timeframe and part of a market that differs. `suspect`:
-    Market.key of those whose candles within the reach of their base were others.
+    `on_difference` is called for each timeframe and part of a market that differs.
     """
 
     run: CollectionRun
     audits: Audits
     history_candles: int
     on_difference: Callable[[Timeframe, MissingPart], None] = lambda timeframe, part: None
-    suspect: set[str] = field(default_factory=set)
 
     def is_due(self, plan: BasePlan) -> bool:
         """Whether an audit of the plan's market and timeframe is due."""
@@ -55,7 +53,7 @@ class Auditor:
         )
         answer = PlanAnswer(whole)
         try:
-            await fetch_native(self.run, answer, known, last_try=True)
+            await fetch_native(self.run, answer, known, last_try=True, believed=_any_answer)
             if answer.error is not None:
                 raise answer.error
             if interest:
@@ -67,7 +65,7 @@ class Auditor:
         odd = {row.slot_ms(timeframe.interval_ms) for row in answer.left_out}
         fetched = Candles.joined(candles) if candles else Candles.of(())
         doubt = contradiction(known, fetched, odd)
-        if not self.audits.is_believed(market.key, timeframe, as_of_ms, doubt):
+        if not self.audits.doubts.is_believed(market.key, timeframe, as_of_ms, doubt):
             log.warning("audit_doubted", market=market.key, timeframe=timeframe, cause=doubt)
             return None
         answer.snapshots = _with_known(plan, answer)
@@ -93,7 +91,7 @@ class Auditor:
         differing = [each.open_time for each in found if each.part == "klines"]
         newest_ms = max(differing, default=0) + timeframe.interval_ms
         if differing and plan.base is not None and newest_ms > plan.base.first_ms:
-            self.suspect.add(market.key)
+            self.audits.suspect.add(market.key)
         self.audits.finished(market.key, timeframe, plan.as_of_ms, candles_differ=bool(differing))
 
     def _log(self, plan: BasePlan, found: Sequence[Difference]) -> None:
@@ -108,6 +106,11 @@ class Auditor:
                 theirs=each.theirs,
                 rows=len(found),
             )
+
+
+def _any_answer(doubt: str | None) -> bool:
+    """A whole answer is judged at once, not page by page."""
+    return True
 
 
 def _with_known(plan: BasePlan, answer: PlanAnswer) -> TimedValues:

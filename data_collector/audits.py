@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data_collector.doubts import Doubts
 from market.columns import CANDLE, column_index
 from market.markets import MissingPart
 from market.rows import Rows
 from market.timeframes import DAY_MS, Timeframe, is_daily_moment_passed
-from market.unconfirmed_lists import ASKED_AGAIN_AFTER_MS
 
 _INTEREST = column_index("open_interest")
 
@@ -33,10 +33,15 @@ class Difference(NamedTuple):
 @dataclass(slots=True)
 class Audits:
     """Which markets' timeframes have to be audited, and what audits have found; one for each
-    worker process."""
+    worker process.
+
+    `suspect`: Market.key of those whose base has to be read anew, as a candle within its reach was
+    another.
+    """
 
     _pending: set[_Place] = field(default_factory=set)
-    _doubted_ms: dict[_Place, int] = field(default_factory=dict)
+    doubts: Doubts = field(default_factory=Doubts)
+    suspect: set[str] = field(default_factory=set)
     _native_until_ms: dict[_Place, int] = field(default_factory=dict)
 
     def is_due(self, key: str, timeframe: Timeframe, since_ms: int, as_of_ms: int) -> bool:
@@ -52,14 +57,6 @@ class Audits:
         others than those made from the base."""
         return as_of_ms < self._native_until_ms.get((key, timeframe), 0)
 
-    def is_believed(self, key: str, timeframe: Timeframe, as_of_ms: int, doubt: str | None) -> bool:
-        """Whether an answer counts. One with a doubt does if there was one a minute ago, too."""
-        if doubt is None:
-            self._doubted_ms.pop((key, timeframe), None)
-            return True
-        first_ms = self._doubted_ms.setdefault((key, timeframe), as_of_ms)
-        return as_of_ms - first_ms >= ASKED_AGAIN_AFTER_MS
-
     def finished(
         self, key: str, timeframe: Timeframe, as_of_ms: int, *, candles_differ: bool
     ) -> None:
@@ -67,7 +64,6 @@ class Audits:
         market's others are audited, too."""
         place = key, timeframe
         self._pending.discard(place)
-        self._doubted_ms.pop(place, None)
         self._native_until_ms.pop(place, None)
         if candles_differ:
             self._native_until_ms[place] = as_of_ms + DAY_MS

@@ -1,6 +1,6 @@
 """Fetches what a plan from a base asks for natively, and checks it against what is known."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from data_collector.api_parser import Candle, OpenInterestRow
@@ -14,14 +14,6 @@ from market.candles import Candles
 from market.left_out import LeftOut
 from market.rows import Rows
 from venues.errors import ExchangeError
-
-
-class Doubtful(Exception):
-    """The answer changes or lacks many known candles; it is believed when it says so again."""
-
-    def __init__(self, error: ExchangeError) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 @dataclass(slots=True)
@@ -38,13 +30,20 @@ class PlanAnswer:
 
 
 async def fetch_native(
-    run: CollectionRun, answer: PlanAnswer, known: Rows, *, last_try: bool
+    run: CollectionRun,
+    answer: PlanAnswer,
+    known: Rows,
+    *,
+    last_try: bool,
+    believed: Callable[[str | None], bool],
 ) -> None:
     """Fetches the plan's candles into the answer, unless it has an error; at the first one it
-    stops. `known`: the closed rows of the earlier document.
+    stops. `known`: the closed rows of the earlier document; `believed`: whether candles count,
+    with what is against them.
 
-    If this is not the last try, raises ExchangeError where another try may help, and Doubtful.
+    If this is not the last try, raises ExchangeError where another try may help.
     """
+    doubts: list[str | None] = []
     for task in answer.plan.klines:
         if answer.error is not None:
             answer.native.append(None)
@@ -54,8 +53,9 @@ async def fetch_native(
             candles = await fetch_klines(run, task, found)
             asked = _check_nothing_lost(task, candles, found, known, holes_too=not last_try)
             doubt = contradiction(asked, Candles.of(candles), _odd(task, found))
-            if doubt is not None and not last_try:
-                raise Doubtful(task.bad_payload(doubt))
+            doubts.append(doubt)
+            if doubt is not None and not believed(doubt):
+                raise task.bad_payload(f"{doubt}: believed if it says so again")
         except ExchangeError as error:
             if not last_try and isinstance(error, RETRIED_AT_THE_END):
                 raise
@@ -64,6 +64,8 @@ async def fetch_native(
         else:
             answer.native.append(candles)
             answer.left_out += found
+    if not any(doubts):
+        believed(None)
 
 
 async def fetch_snapshots(run: CollectionRun, answer: PlanAnswer) -> None:

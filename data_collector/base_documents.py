@@ -5,6 +5,7 @@ documents stay (base_merge.py).
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from data_collector.base_answers import PlanAnswer, fetch_native, fetch_snapshot
 from data_collector.base_merge import merge_from_base
 from data_collector.base_plan import BasePlan, plan_from_base
 from data_collector.collect_or_carry_over import Deliver
+from data_collector.doubts import Doubts
 from data_collector.funding_rules import left_out_within
 from data_collector.incremental import PreviousDocuments
 from data_collector.results import Results
@@ -70,6 +72,7 @@ class FromBases:
     previous: PreviousDocuments
     deliver: Deliver
     auditor: Auditor
+    doubts: Doubts
     results: Results = field(default_factory=lambda: Results(0, lambda done, total: None))
     awaiting: int = 0
     held_up: set[str] = field(default_factory=set)  # Market.key of those with carried-over rows
@@ -78,8 +81,7 @@ class FromBases:
     async def collect(self, read: ReadBase, *, last_try: bool) -> None:
         """Makes one market's series and delivers them.
 
-        Raises ExchangeError if the market should be tried again, and Doubtful if so after a
-        minute; not if this is the last try.
+        Raises ExchangeError if the market should be tried again, and this is not the last try.
         """
         market = read.market
         plan = self._plan(read)
@@ -88,7 +90,10 @@ class FromBases:
             answer = PlanAnswer(plan, error=read.error)
             if plan.klines:
                 known = self.previous.closed_rows(market)
-                await fetch_native(self.run, answer, known, last_try=last_try)
+                believed = partial(
+                    self.doubts.is_believed, market.key, self.timeframe, self.as_of_ms
+                )
+                await fetch_native(self.run, answer, known, last_try=last_try, believed=believed)
             await self._fetch_snapshots(answer, read)
         merged = merge_from_base(
             answer.plan, answer.native, answer.snapshots, self._funding(market)

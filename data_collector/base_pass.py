@@ -9,12 +9,12 @@ import numpy as np
 import structlog
 
 from budgets.exchange_client import ExchangeClient
-from data_collector.base_answers import Doubtful
 from data_collector.base_documents import FromBases, ReadBase
 from data_collector.base_tasks import base_tasks, why_not_believed
 from data_collector.clock_witnesses import LastAsOf
 from data_collector.collect_or_carry_over import RETRIED_AT_THE_END
 from data_collector.data_processing import contradiction
+from data_collector.doubts import Doubts
 from data_collector.exchange_clocks import Clocks, Present
 from data_collector.fetch_strategies import fetch_klines, fetch_open_interest
 from data_collector.internal_errors import ENDS_JOB
@@ -29,7 +29,6 @@ from market.lives import begun
 from market.markets import Market
 from market.rows import Floats
 from market.timeframes import Timeframe
-from market.unconfirmed_lists import ASKED_AGAIN_AFTER_MS
 from venues.errors import CollectionFailed, ExchangeError
 
 # What is known of the exchanges' time lies behind it by as long as their answers took: one who asks
@@ -60,6 +59,7 @@ class BasePass:
     bases: MutableMapping[str, Base]
     as_of_ms: int
     on_progress: Callable[[int, int], None]
+    doubts: Doubts
     clocks: Clocks | None = None
     present: Present | None = None
     results: Results = field(init=False)
@@ -67,7 +67,6 @@ class BasePass:
     read: set[str] = field(default_factory=set)
     _to_retry: list[_Work] | None = None  # None: the last try
     _counted: set[str] = field(default_factory=set)  # Market.key of those in the results
-    _doubted_at_s: float | None = None  # when an answer last contradicted many known candles
 
     def __post_init__(self) -> None:
         self.results = Results(0, self.on_progress)
@@ -75,16 +74,12 @@ class BasePass:
     async def collect(self, targets: Sequence[FromBases]) -> None:
         """Makes every market's series of these timeframes.
 
-        Markets whose exchange was in trouble are tried once more at the end, and a minute later
-        those whose candles contradict many known ones. Raises CollectionFailed if no market has a
-        candle.
+        Markets whose exchange was in trouble are tried once more at the end. One whose candles
+        contradict many known ones keeps its old rows until they say so again in a later pass.
+        Raises CollectionFailed if no market has a candle.
         """
         self._begin(len(targets))
         await self._work_through([_Work(market, targets) for market in self.markets])
-        if self._doubted_at_s is not None:
-            clock = self.run.sender.clock
-            passed_s = clock.monotonic_s() - self._doubted_at_s
-            await clock.sleep(max(0.0, ASKED_AGAIN_AFTER_MS / 1000 - passed_s))
         self.run.reset_failures()
         again, self._to_retry = self._to_retry or [], None
         await self._work_through(again)
@@ -93,7 +88,7 @@ class BasePass:
     def _begin(self, targets: int) -> None:
         self.results.total += len(self.markets) * (1 + targets)
         self.results.progress(0)
-        self._to_retry, self._doubted_at_s = [], None
+        self._to_retry = []
         self._counted.clear()
 
     async def _work_through(self, works: Sequence[_Work]) -> None:
@@ -110,8 +105,7 @@ class BasePass:
         market, again = work.market, []
         try:
             read = await self._read(market)
-        except (ExchangeError, Doubtful) as failure:
-            error = self._error_of(failure)
+        except ExchangeError as error:
             if self._to_retry is not None and isinstance(error, RETRIED_AT_THE_END):
                 self._to_retry.append(work)
                 return
@@ -120,8 +114,7 @@ class BasePass:
         for target in work.targets:
             try:
                 await target.collect(read, last_try=self._to_retry is None)
-            except (ExchangeError, Doubtful) as failure:
-                error = self._error_of(failure)
+            except ExchangeError as error:
                 if self._to_retry is None:
                     target.failed(market, error)
                 else:
@@ -143,12 +136,6 @@ class BasePass:
             self.results.merged(read.market, rows, refreshed=read.klines is None)
         self.results.progress(1)
 
-    def _error_of(self, failure: "ExchangeError | Doubtful") -> ExchangeError:
-        if isinstance(failure, ExchangeError):
-            return failure
-        self._doubted_at_s = self.run.sender.clock.monotonic_s()
-        return failure.error
-
     def _failed(self, work: _Work, error: ExchangeError) -> None:
         """Something unexpected happened to the market."""
         for target in work.targets:
@@ -162,7 +149,7 @@ class BasePass:
     async def _read(self, market: Market) -> ReadBase:
         """The market's base, with what it lacked at `as_of_ms`.
 
-        Raises ExchangeError if its candles could not be read, Doubtful if they change many.
+        Raises ExchangeError if its candles could not be read, or are not believed yet.
         """
         base = self.bases.get(market.key)
         if base is not None and base.is_fresh(self.as_of_ms):
@@ -197,20 +184,21 @@ class BasePass:
         candles: Sequence[Candle],
         left_out: Sequence[LeftOut],
     ) -> None:
-        """Raises BadPayload if the answer lacks candles that were seen final, Doubtful if it
-        changes many; both are believed at the last try, unless the newest ones lack."""
+        """Raises BadPayload if the answer lacks candles that were seen final, or changes many and
+        is not believed yet. Holes are believed at the last try, unless the newest ones lack."""
         first_try = self._to_retry is not None
         klines = tasks.klines
         cause = why_not_believed(base, klines, candles, left_out, holes_too=first_try)
         if cause is not None:
             raise klines.bad_payload(cause)
-        if base is None or not first_try:
+        if base is None:
             return
         settled = base.rows.select(np.flatnonzero(base.settled[base.there]))
         known = settled.between(klines.start_ms, klines.end_ms)
         odd = {row.slot_ms(STEP_MS) for row in left_out}
-        if doubt := len(known) and contradiction(known, Candles.of(candles), odd):
-            raise Doubtful(klines.bad_payload(doubt))
+        doubt = contradiction(known, Candles.of(candles), odd)
+        if not self.doubts.is_believed(klines.market.key, Timeframe.M5, self.as_of_ms, doubt):
+            raise klines.bad_payload(f"{doubt}: believed if it says so again")
 
 
 def _changed(before: Base, now: Base) -> set[int]:
@@ -239,6 +227,7 @@ async def base_pass(
     *,
     stored_as_of_ms: int | None,
     last_as_of: LastAsOf,
+    doubts: Doubts,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> AsyncIterator[BasePass]:
     """A pass at the present. If all bases are fresh it asks nothing, not even for the time, and
@@ -254,14 +243,14 @@ async def base_pass(
     if is_fresh_by(last_as_of, known):
         as_of_ms = max(moment for moment in known if moment is not None)
         ours = [begun(market, as_of_ms) for market in markets]
-        yield BasePass(run, ours, bases, as_of_ms, on_progress)
+        yield BasePass(run, ours, bases, as_of_ms, on_progress, doubts)
         return
     exchanges = {market.exchange for market in markets}
     async with Clocks(run, exchanges, stored_as_of_ms, last_as_of) as clocks:
         present = await clocks.present()
         ours = [begun(market, present.as_of_ms) for market in markets]
         log.info("pass_started", markets=len(markets), as_of=present.as_of_ms)
-        yield BasePass(run, ours, bases, present.as_of_ms, on_progress, clocks, present)
+        yield BasePass(run, ours, bases, present.as_of_ms, on_progress, doubts, clocks, present)
 
 
 def is_fresh_by(last_as_of: LastAsOf, read_ms: Iterable[int | None]) -> bool:

@@ -79,6 +79,30 @@ class _Made:
 
 
 @dataclass(slots=True)
+class _Published:
+    """What a run has published, for its result. `absent`: None before the first document."""
+
+    documents: list[Timeframe] = field(default_factory=list)
+    rows: int = 0
+    stored_bytes: int = 0
+    missing: set[Missing] = field(default_factory=set)
+    held_up: set[str] = field(default_factory=set)  # Market.key
+    absent: dict[Exchange, str] | None = None
+    unlisted: list[Missing] = field(default_factory=list)
+    not_stored: dict[str, str] = field(default_factory=dict)
+
+    def add(
+        self, produced: Timeframe, rows: int, size: int, missing: list[Missing], error: str | None
+    ) -> None:
+        self.documents.append(produced)
+        self.rows += rows
+        self.stored_bytes += size
+        self.missing.update(missing)
+        if error is not None:
+            self.not_stored["metadata_not_stored"] = error
+
+
+@dataclass(slots=True)
 class _Run:
     """One pass and its documents. `wanted`: collected timeframes; `always`: publish all of them,
     else those that are due."""
@@ -93,6 +117,7 @@ class _Run:
     metas: Mapping[str, DocumentMeta | None] = field(default_factory=dict)
     funding: FundingByMarket = field(default_factory=dict)
     made: dict[Timeframe, _Made] = field(default_factory=dict)
+    published: _Published = field(default_factory=_Published)
     auditor: Auditor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -109,6 +134,7 @@ class _Run:
         names = [str(made) for timeframe in self.wanted for made in timeframe.produces]
         self.metas = await retry_under_lease(lease, lambda: context.cache.read_metas(names))
         self.funding = await known_funding(context, lease, self.progress)
+        self._forget_suspects()
         stored_as_of_ms = max((m.as_of_ms for m in self.metas.values() if m), default=None)
         async with base_pass(
             context.client,
@@ -116,18 +142,39 @@ class _Run:
             self.bases,
             stored_as_of_ms=stored_as_of_ms,
             last_as_of=context.last_as_of,
+            doubts=context.doubts,
             on_progress=self.progress.count,
         ) as run:
-            await self._make(run, [each for each in self.wanted if self._is_due(each, run)])
-            if more := [each for each in self.wanted if self._has_changed(each, run)]:
-                await self._make(run, more)
+            due = [each for each in self.wanted if self._is_due(each, run)]
+            await self._make(run, [each for each in due if self._is_at_hand(each)])
+            one_by_one = [each for each in due if each not in self.made]
+            one_by_one += (each for each in self.wanted if self._has_changed(each, due, run))
             if run.results.corrected:
                 context.metrics.corrected(Timeframe.M5, "klines", run.results.corrected)
-            for key in self.auditor.suspect:
-                self.bases.pop(key, None)  # the next pass reads them anew
+            self._forget_suspects()
             if run.read:
                 await self._publish_bases(run)
-            return await self._publish(run)
+            await self._publish(run, list(self.made))
+            for timeframe in one_by_one:
+                await self._make(run, [timeframe])
+                await self._publish(run, [timeframe])
+            await self._request_others()
+            return self._outcome(run)
+
+    def _is_at_hand(self, timeframe: Timeframe) -> bool:
+        """Whether no stored document has to be read and held whole."""
+        kept = self.context.kept
+        return all(
+            self.metas[produced] is None or kept.is_published(produced)
+            for produced in timeframe.produces
+        )
+
+    def _forget_suspects(self) -> None:
+        """Forgets the bases that have to be read anew; the next pass does."""
+        suspect = self.context.audits.suspect
+        for key in suspect:
+            self.bases.pop(key, None)
+        suspect.clear()
 
     def _is_due(self, timeframe: Timeframe, run: BasePass) -> bool:
         return self.always or any(
@@ -144,11 +191,11 @@ class _Run:
         meta = self.metas[produced]
         return meta is None or not 0 <= as_of_ms - meta.as_of_ms < _OLD_MS
 
-    def _has_changed(self, timeframe: Timeframe, run: BasePass) -> bool:
+    def _has_changed(self, timeframe: Timeframe, due: Sequence[Timeframe], run: BasePass) -> bool:
         """Whether a document that is not due holds closed candles that are others now, or lacks
         markets that have been read."""
         meta = self.metas[timeframe]
-        if timeframe in self.made or meta is None:
+        if timeframe in due or meta is None:
             return False
         if run.read & self.context.held_up.get(timeframe, frozenset()):
             return True
@@ -190,6 +237,7 @@ class _Run:
             ),
             deliver=deliver,
             auditor=self.auditor,
+            doubts=context.doubts,
         )
         return _Made(from_bases, drafts)
 
@@ -205,54 +253,53 @@ class _Run:
                     self.context, exchange, bases, run.as_of_ms, self.lease
                 )
 
-    async def _publish(self, run: BasePass) -> Outcome:
-        """Publishes the documents, finest first."""
-        context, lease = self.context, self.lease
+    async def _publish(self, run: BasePass, timeframes: Sequence[Timeframe]) -> None:
+        """Publishes the documents of these collected timeframes, finest first."""
+        context, published = self.context, self.published
         results = run.results
-        absent, unlisted = await absences(context, results.brought(), results.absent())
+        if published.absent is None:
+            published.absent, published.unlisted = await absences(
+                context, results.brought(), results.absent()
+            )
         drafts = {
-            produced: (draft, made.from_bases)
-            for made in self.made.values()
-            for produced, draft in made.drafts.items()
+            produced: (draft, self.made[timeframe].from_bases)
+            for timeframe in timeframes
+            for produced, draft in self.made[timeframe].drafts.items()
         }
-        stored_bytes, not_stored, rows = 0, {}, 0
-        every: set[Missing] = set(unlisted)
         for draft, _ in drafts.values():
             await asyncio.to_thread(draft.encode_rest)
-        finest_first = sorted(drafts, key=_interval_ms)
-        for done, produced in enumerate(finest_first):
+        for done, produced in enumerate(sorted(drafts, key=_interval_ms)):
             draft, from_bases = drafts[produced]
-            missing = sorted([*from_bases.results.missing, *unlisted])
-            every.update(missing)
+            missing = sorted([*from_bases.results.missing, *published.unlisted])
             size, error = await publish(
-                *(context, draft, run.as_of_ms, missing, lease, self.progress),
+                *(context, draft, run.as_of_ms, missing, self.lease, self.progress),
                 done=done,
                 of=len(drafts),
             )
-            stored_bytes += size
-            rows += draft.rows
-            if error is not None:
-                not_stored = {"metadata_not_stored": error}
-        held_up: set[str] = set()
-        for timeframe, made in self.made.items():
-            context.held_up[timeframe] = frozenset(made.from_bases.held_up)
-            held_up |= made.from_bases.held_up
-        await self._request_others()
+            published.add(produced, draft.rows, size, missing, error)
+        for timeframe in timeframes:
+            held_up = frozenset(self.made[timeframe].from_bases.held_up)
+            context.held_up[timeframe] = held_up
+            published.held_up |= held_up
+
+    def _outcome(self, run: BasePass) -> Outcome:
+        published = self.published
         return Outcome(
             run.as_of_ms,
             {
-                "markets": results.markets,
-                "rows": rows,
-                "missing": len(every),
-                "carried_over": len(held_up),
+                "markets": run.results.markets,
+                "rows": published.rows,
+                "missing": len(published.missing),
+                "carried_over": len(published.held_up),
                 "requests": run.run.requests,
                 "retries": run.run.retries,
                 "audit_requests": self.auditor.run.requests,
-                "bytes": stored_bytes,
-                "documents": [*map(str, finest_first)],
-                **not_stored,
+                "bytes": published.stored_bytes,
+                "documents": [*map(str, published.documents)],
+                **published.not_stored,
                 **by_exchange(
-                    absent=absent, clocks=run.present.remarks if run.present is not None else {}
+                    absent=published.absent or {},
+                    clocks=run.present.remarks if run.present is not None else {},
                 ),
             },
         )

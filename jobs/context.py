@@ -9,6 +9,7 @@ from cache_manager import CacheManager
 from config import Settings
 from data_collector import LastAsOf
 from data_collector.audits import Audits
+from data_collector.doubts import Doubts
 from data_collector.interest_answers import InterestAnswers
 from database import Database
 from documents.kept import KeptDocuments
@@ -75,6 +76,7 @@ class JobContext:
     kept: KeptDocuments
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     now_ms: Callable[[], int] = field(default=now_ms)
+    doubts: Doubts = field(default_factory=Doubts)
     audits: Audits = field(default_factory=Audits)
     # By collected timeframe, Market.key of those whose rows in its documents were carried over.
     held_up: dict[Timeframe, frozenset[str]] = field(default_factory=dict)

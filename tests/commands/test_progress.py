@@ -114,8 +114,8 @@ def test_each_phase_has_one_bar_that_never_goes_back() -> None:
     # A second round of a phase is a part of the first.
     again = (Progress("fetch", 90, 100), Progress("fetch", 1, 2))
     assert bars(complete=False, looks=again)[-1] == ("asking the exchanges", "90/100")
-    again = (Progress("publish", 2, 3), Progress("merge", 0, 3), Progress("publish", 1, 3))
-    assert bars(complete=False, looks=again)[-2] == ("publishing", "2/3")
+    others = (Progress("publish", 2, 3), Progress("merge", 0, 3), Progress("publish", 1, 3))
+    assert bars(complete=False, looks=others)[-2] == ("publishing", "2/3")
     assert bars(complete=True, looks=OF_TWO_NOT_COUNTED)[-2:] == [
         ("putting the rows together", "1/1"),
         ("publishing", "1/1"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from data_collector.audits import Audits, Difference, differences
+from data_collector.doubts import Doubts
 from market.rows import Rows
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 
@@ -60,7 +61,7 @@ def test_a_timeframe_whose_candles_differ_is_native_for_a_day_and_the_others_are
 def test_what_contradicts_much_is_believed_when_it_is_said_again(
     later_ms: int, believed: bool
 ) -> None:
-    audits = Audits()
+    audits = Doubts()
     assert not audits.is_believed(KEY, H1, 1000, "9 of 10 candles")
     assert audits.is_believed(KEY, H1, 1000 + later_ms, "8 of 10 candles") is believed
     assert audits.is_believed(KEY, H1, 1000 + later_ms, None)

@@ -16,7 +16,7 @@ from jobs.context import Progress
 from jobs.runners import run_job
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from stores.hot.leases import LeaseLost, try_acquire
-from tests.fixtures.jobs import JobRunner, OpenRunner, by_key
+from tests.fixtures.jobs import JobRunner, NoAudits, OpenRunner, by_key
 from tests.fixtures.signals import Gate
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from tests.jobs.test_closes import CANDLE, MIDNIGHT_MS, Closes
@@ -46,7 +46,7 @@ async def hosts(
         found = []
         for _ in range(count):
             runner = await stack.enter_async_context(
-                open_runner(exchanges, history_candles=CANDLES)
+                open_runner(exchanges, history_candles=CANDLES, audits=NoAudits())
             )
             found.append(Closes(runner, began_ms=now_ms, now_ms=now_ms))
         if now_ms == NOW_MS:
