@@ -235,9 +235,10 @@ class Collection:
                 still = self._still_left_out(
                     tasks.market, "open_interest", before=asked, found=left_out
                 )
-                times, there = refresh.requested.tolist(), set(snapshots.times.tolist())
-                lacking = [time_ms for time_ms in times if time_ms not in there]
-                left_out += still_lacking(still, lacking, there, self.timeframe.interval_ms)
+                if still:
+                    times, there = refresh.requested.tolist(), set(snapshots.times.tolist())
+                    lacking = [time_ms for time_ms in times if time_ms not in there]
+                    left_out += still_lacking(still, lacking, there, self.timeframe.interval_ms)
                 return snapshots
             self.results.count_correction(tasks.market, "open_interest")
             left_out.clear()

@@ -74,7 +74,7 @@ def merge_data(
 
 def _place_snapshots(snapshots: TimedValues, times: Times, column: Floats) -> None:
     """Writes each snapshot into `column` at the row with its time, if any."""
-    lines = np.searchsorted(times, snapshots.times)
+    lines = times.searchsorted(snapshots.times)
     lines[lines == len(times)] = 0
     hits = times[lines] == snapshots.times
     column[lines[hits]] = snapshots.numbers[hits]
@@ -91,11 +91,11 @@ def fill_rates(
     unknown_from_ms = funding.next_settlement_ms()
     if unknown_from_ms <= as_of_ms:
         # A settlement at a candle's end belongs to the next candle: open <= t < open + interval.
-        trusted = int(np.searchsorted(times, unknown_from_ms - interval_ms, side="right"))
+        trusted = int(times.searchsorted(unknown_from_ms - interval_ms, side="right"))
     rows = _with_unknown_rates(funding) if funding.left_out else funding.rows
     settled = TimedValues.of(_settlements_between(rows, int(times[0]), as_of_ms))
-    latest = np.searchsorted(settled.times, times[:trusted] + interval_ms) - 1
-    unsettled = int(np.searchsorted(latest, 0))  # `latest` ascends; -1: no settlement yet
+    latest = settled.times.searchsorted(times[:trusted] + interval_ms) - 1
+    unsettled = int(latest.searchsorted(0))  # `latest` ascends; -1: no settlement yet
     column[unsettled:trusted] = settled.numbers[latest[unsettled:]]
     return trusted < len(times)
 
@@ -113,7 +113,7 @@ def _settlements_between(
 ) -> Sequence[FundingRow]:
     """The last settlement before `first_ms`, and those from it to `as_of_ms`."""
     if isinstance(settlements, TimedValues):
-        begin, end = np.searchsorted(settlements.times, (first_ms, as_of_ms + 1)).tolist()
+        begin, end = settlements.times.searchsorted((first_ms, as_of_ms + 1)).tolist()
     else:
         begin = bisect_left(settlements, first_ms, key=itemgetter(TIME))
         end = bisect_right(settlements, as_of_ms, key=itemgetter(TIME))
@@ -139,7 +139,7 @@ def contradiction(known: Rows, candles: Candles, left_out: Collection[int]) -> s
     """
     same = np.zeros(len(known), np.bool_)
     if len(candles):
-        lines = np.searchsorted(candles.times, known.times)
+        lines = candles.times.searchsorted(known.times)
         lines[lines == len(candles)] = 0
         same = candles.times[lines] == known.times
         same &= (candles.values[lines] == known.values[:, CANDLE]).all(axis=1)

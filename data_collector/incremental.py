@@ -96,7 +96,7 @@ class RefreshPlan:
         if len(times) and len(requested) and times[0] < requested[0]:
             # Rows of before have come: a launch told too late may have denied it its snapshot.
             requested = requested[1:]
-        times = times[np.searchsorted(times, task.start_ms) :]
+        times = times[times.searchsorted(task.start_ms) :]
         lacking = ~_locate(times, self.interest.times)[0]
         if not self.all_interest:
             lacking &= (times > self.late_ms) | ~_locate(times, requested)[0]
@@ -262,7 +262,7 @@ class PreviousDocuments:
             return None  # the document is from before another contract got the symbol
         first_ms, last_ms = int(closed.times[0]), int(closed.times[-1])
         begin_ms = self._fetch_start(market.exchange, last_ms)
-        count = int(np.searchsorted(closed.times, begin_ms))
+        count = int(closed.times.searchsorted(begin_ms))
         reused, compared = closed[:count], closed[count:]
         longer = self._longer_rows(market, reused)
 
@@ -373,7 +373,7 @@ def _read(documents: SeriesByTimeframe, timeframe: Timeframe, key: str) -> Marke
 
 def _locate(times: Times, among: Times) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.intp]]:
     """Which of `times` are in `among`, and at which index; both ascend."""
-    lines = np.searchsorted(among, times)
+    lines = among.searchsorted(times)
     if not len(among):
         return np.zeros(len(times), np.bool_), lines
     lines[lines == len(among)] = 0

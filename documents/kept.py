@@ -18,7 +18,7 @@ from documents.chunks import KeptMarket
 from documents.missing import Lacks, lacks_by_market
 from market.markets import Exchange, Market, MarketSeries, Meta, Missing
 from market.previous_series import SAMPLED_SERIES, PreviousSeries
-from market.rows import Rows
+from market.rows import Rows, Times
 from market.timeframes import Timeframe
 
 _MARKET_BYTES: Final = 1500  # of a market's objects, beside its chunks and its rows
@@ -89,6 +89,7 @@ class KeptDocuments:
         self._limit_bytes = limit_mb * 2**20
         self._lock = Lock()
         self._documents: dict[Timeframe, _Document] = {}
+        self._last_times: dict[Timeframe, Times] = {}
         self._reserved: dict[str, int] = {}
         self._bytes = 0
 
@@ -126,8 +127,8 @@ class KeptDocuments:
     ) -> None:
         """Keeps a market in place of the one before; nothing if there is no room for it and no
         coarser timeframe that could go. `chunks` has the rows of `series`."""
-        entry = _entry(chunks, series, meta)
         with self._lock:
+            entry = _entry(*self._with_shared_times(timeframe, chunks), series, meta)
             self._forget(timeframe, key)
             while self._bytes + entry.size > self._limit_bytes:
                 coarsest = max(self._documents, key=_interval_ms, default=timeframe)
@@ -183,6 +184,16 @@ class KeptDocuments:
             metas = {entry.series.market.key: entry.meta for entry in entries}
             return KeptSeries(document.series, metas)
 
+    def _with_shared_times(
+        self, timeframe: Timeframe, chunks: KeptMarket
+    ) -> tuple[KeptMarket, int]:
+        """The chunks, and the memory that their rows take: most markets have the same times."""
+        rows, last = chunks.rows, self._last_times.get(timeframe)
+        if last is not None and np.array_equal(last, rows.times):
+            return chunks._replace(rows=Rows(last, rows.values)), rows.values.nbytes
+        self._last_times[timeframe] = rows.times
+        return chunks, rows.values.nbytes + rows.times.nbytes
+
     def _forget(self, timeframe: Timeframe, key: MarketKey) -> None:
         document = self._documents.get(timeframe)
         entry = document.entries.pop(key, None) if document is not None else None
@@ -200,7 +211,7 @@ class KeptDocuments:
         self._bytes -= sum(entry.size for entry in document.entries.values())
 
 
-def _entry(chunks: KeptMarket, series: MarketSeries, meta: Meta) -> _Entry:
+def _entry(chunks: KeptMarket, rows_bytes: int, series: MarketSeries, meta: Meta) -> _Entry:
     market = series.market
     # What a stored document tells, and no more; `finish` adds what it says is missing.
     told = MarketSeries(
@@ -209,7 +220,7 @@ def _entry(chunks: KeptMarket, series: MarketSeries, meta: Meta) -> _Entry:
         series.checked_at_ms,
         series.stale_since_ms,
     )
-    size = _MARKET_BYTES + chunks.rows.times.nbytes + chunks.rows.values.nbytes
+    size = _MARKET_BYTES + rows_bytes
     size += sum(len(chunk.part.deflated) + _CHUNK_BYTES for chunk in chunks.chunks)
     return _Entry(chunks, told, dict(meta), size)
 

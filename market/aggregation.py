@@ -56,7 +56,7 @@ def aggregate(
                 else extreme.reduceat(values[:, column], heads)
             )
     longer[:, SUMMED] = decimal_sums(values[:, SUMMED], heads, exact)
-    begin = int(np.searchsorted(opening, window_start_ms))
+    begin = int(opening.searchsorted(window_start_ms))
     return Rows(opening[begin:], longer[begin:])
 
 
@@ -65,7 +65,7 @@ def with_merged(longer: Rows, shorter: Rows, target: Timeframe) -> Rows:
     times, values = longer.times, longer.values.copy()
     if not len(times):
         return Rows(times, values)
-    heads, tails = np.searchsorted(shorter.times, (times, times + target.interval_ms))
+    heads, tails = shorter.times.searchsorted((times, times + target.interval_ms))
     late = shorter.times[heads] != times
     for index, column in enumerate(VALUES):
         if column.candle:

@@ -97,7 +97,7 @@ class MetadataBatch:
 def _closed(rows: Sequence[Row], last_closed_ms: int) -> tuple[Times, Floats]:
     """Open times and closes of the rows that have closed."""
     columns = Rows.of(rows)
-    count = int(np.searchsorted(columns.times, last_closed_ms, side="right"))
+    count = int(columns.times.searchsorted(last_closed_ms, side="right"))
     return columns.times[:count], columns.column("close")[:count].copy()
 
 

@@ -58,7 +58,7 @@ class Columns(Sequence[T_co]):
         times = self.times
         if not len(times) or (first_ms <= times[0] and times[-1] <= last_ms):
             return self
-        begin, end = np.searchsorted(times, (first_ms, last_ms + 1))
+        begin, end = times.searchsorted((first_ms, last_ms + 1))
         return self.select(slice(int(begin), int(end)))
 
     def at(self, times: Times) -> Self:

@@ -69,7 +69,8 @@ def plain_candles(quoted: bytes, form: MatrixForm, interval_ms: int) -> Candles 
         return None
     if form.closes is not None:
         lengths = matrix[:, form.closes] + 1 - opened
-        if bool(np.isin(lengths[lengths != interval_ms], _LENGTHS).any()):
+        others = lengths[lengths != interval_ms]
+        if len(others) and bool(np.isin(others, _LENGTHS).any()):
             return None
     values = matrix.take(form.columns, axis=1)
     if form.newest_first:

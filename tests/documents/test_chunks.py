@@ -223,7 +223,7 @@ def test_markets_that_a_document_lacks_are_forgotten() -> None:
     text({B: rows(range(200))}, kept)
     assert chunks(kept, A) == ()
     assert len(chunks(kept, B)) == 2
-    assert kept.bytes == pytest.approx(both / 2, rel=0.01)
+    assert kept.bytes == pytest.approx(both / 2, rel=0.05)  # A had the times that they share
     text({}, kept)
     assert kept.bytes == 0
 

@@ -268,6 +268,19 @@ def test_a_run_keeps_what_it_was_given_when_memory_ends() -> None:
     assert [len(each.rows) for each in earlier.values()] == [200, 200]
 
 
+def test_markets_share_their_times() -> None:
+    kept = KeptDocuments(10)
+    table = Rows.of(rows(300))
+    places = [series(A, table), series(B, Rows(table.times.copy(), table.values))]
+    built(kept, [*places, series(MARKETS[0], rows(300, first=1))])
+    found = held(kept)
+    a, b, other = (found[market.key].rows for market in (A, B, MARKETS[0]))
+    assert isinstance(a, Rows) and isinstance(b, Rows) and isinstance(other, Rows)
+    assert a.times is b.times
+    assert a == rows(300)
+    assert other == rows(300, first=1)
+
+
 def test_nobody_can_change_what_is_handed_out() -> None:
     kept = KeptDocuments(10)
     built(kept, [series(A, Rows.of(rows(200)))])
