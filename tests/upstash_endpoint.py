@@ -70,6 +70,8 @@ class Endpoint:
     def _clear(self) -> None:
         self._fault, self._times, self._match = "", 0, ""
         self._commands: collections.Counter[str] = collections.Counter()
+        self._by_key: collections.Counter[str] = collections.Counter()
+        self._largest_bytes = 0
         self._connections: set[int] = set()
 
     def app(self) -> web.Application:
@@ -94,7 +96,12 @@ class Endpoint:
 
     async def _stats(self, _: web.Request) -> web.Response:
         return web.json_response(
-            {"commands": self._commands, "connections": len(self._connections)}
+            {
+                "commands": self._commands,
+                "by_key": self._by_key,
+                "largest_bytes": self._largest_bytes,
+                "connections": len(self._connections),
+            }
         )
 
     async def _command(self, request: web.Request) -> web.StreamResponse:
@@ -102,6 +109,7 @@ class Endpoint:
         if refusal is not None:
             return refusal
         body = await request.read()
+        self._largest_bytes = max(self._largest_bytes, len(body))
         if len(body) > LARGEST_BYTES:
             return _too_large(len(body))
         path = request.match_info["path"]
@@ -161,6 +169,7 @@ class Endpoint:
     async def _run(self, command: list[Any]) -> dict[str, Any]:
         name = str(command[0]).upper()
         self._commands[name] += 1
+        self._by_key[f"{name} {_kind_of_key(command)}"] += 1
         if name in _NOT_OVER_REST:
             return {"error": f"ERR Command is not available: '{name}'"}
         try:
@@ -185,6 +194,14 @@ def _command_of(body: bytes) -> list[Any]:
     except ValueError:
         return []
     return command if isinstance(command, list) else []
+
+
+def _kind_of_key(command: list[Any]) -> str:
+    """The beginning of the last key that a command names, such as `cache`."""
+    if str(command[0]).upper() in ("EVAL", "EVALSHA"):
+        count = int(command[2])
+        return str(command[2 + count]).partition(":")[0] if count else ""
+    return str(command[1]).partition(":")[0] if len(command) > 1 else ""
 
 
 def _word(word: Any) -> str:
