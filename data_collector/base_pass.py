@@ -231,7 +231,7 @@ async def base_pass(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> AsyncIterator[BasePass]:
     """A pass at the present. If all bases are fresh it asks nothing, not even for the time, and
-    `as_of_ms` is theirs.
+    `as_of_ms` is theirs, or that of newer documents.
 
     `markets` without duplicates. `stored_as_of_ms`, `last_as_of` as in fetch_market_data. Raises
     CollectionFailed if no exchange's clock can be believed.
@@ -240,8 +240,9 @@ async def base_pass(
     if not markets:
         raise CollectionFailed("no markets to collect")
     known = [base.as_of_ms if (base := bases.get(one.key)) else None for one in markets]
-    if is_fresh_by(last_as_of, known):
-        as_of_ms = max(moment for moment in known if moment is not None)
+    moments = [moment for moment in (*known, stored_as_of_ms) if moment is not None]
+    as_of_ms = max(moments, default=None)
+    if as_of_ms is not None and is_fresh_by(last_as_of, [*known, as_of_ms]):
         ours = [begun(market, as_of_ms) for market in markets]
         yield BasePass(run, ours, bases, as_of_ms, on_progress, doubts)
         return

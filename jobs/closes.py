@@ -151,9 +151,7 @@ class _Run:
             one_by_one += (each for each in self.wanted if self._has_changed(each, due, run))
             if run.results.corrected:
                 context.metrics.corrected(Timeframe.M5, "klines", run.results.corrected)
-            self._forget_suspects()
-            if run.read:
-                await self._publish_bases(run)
+            await self._publish_bases(run, run.read | self._forget_suspects())
             await self._publish(run, list(self.made))
             for timeframe in one_by_one:
                 await self._make(run, [timeframe])
@@ -169,12 +167,12 @@ class _Run:
             for produced in timeframe.produces
         )
 
-    def _forget_suspects(self) -> None:
-        """Forgets the bases that have to be read anew; the next pass does."""
+    def _forget_suspects(self) -> set[str]:
+        """Forgets the bases that have to be read anew, and returns whose; the next pass does."""
         suspect = self.context.audits.suspect
-        for key in suspect:
-            self.bases.pop(key, None)
+        forgotten = {key for key in suspect if self.bases.pop(key, None) is not None}
         suspect.clear()
+        return forgotten
 
     def _is_due(self, timeframe: Timeframe, run: BasePass) -> bool:
         return self.always or any(
@@ -241,17 +239,17 @@ class _Run:
         )
         return _Made(from_bases, drafts)
 
-    async def _publish_bases(self, run: BasePass) -> None:
-        """Publishes the bases of the exchanges of which one was read."""
-        ours: dict[Exchange, dict[str, tuple[Market, Base]]] = {}
-        for market in run.markets:
-            if (base := run.bases.get(market.key)) is not None:
-                ours.setdefault(market.exchange, {})[market.key] = (market, base)
-        for exchange, bases in ours.items():
-            if not run.read.isdisjoint(bases):
-                await self.context.bases.publish(
-                    self.context, exchange, bases, run.as_of_ms, self.lease
-                )
+    async def _publish_bases(self, run: BasePass, changed: set[str]) -> None:
+        """Publishes the bases of the exchanges of which one has changed, by Market.key."""
+        for exchange in sorted({each.exchange for each in run.markets if each.key in changed}):
+            bases = {
+                market.key: (market, base)
+                for market in run.markets
+                if market.exchange is exchange and (base := run.bases.get(market.key)) is not None
+            }
+            await self.context.bases.publish(
+                self.context, exchange, bases, run.as_of_ms, self.lease
+            )
 
     async def _publish(self, run: BasePass, timeframes: Sequence[Timeframe]) -> None:
         """Publishes the documents of these collected timeframes, finest first."""
