@@ -85,7 +85,7 @@ async def test_a_killed_worker_asks_for_nothing_twice(
         )
         assert job["last"]["state"] == "complete"
         result = job["last"]["result"]
-        assert result["requests"] == 2  # for the time
+        assert result["requests"] <= 2  # for the time, unless another job has asked for it
         assert asked(exchanges) == result["audit_requests"]
         for timeframe in Timeframe:
             document = await service.get(f"/cache/{timeframe}")
