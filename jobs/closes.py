@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+import structlog
+
 from cache_manager import DocumentMeta
 from data_collector.auditor import Auditor
 from data_collector.base_documents import FromBases
@@ -17,10 +19,12 @@ from data_collector.base_pass import BasePass, base_pass, is_fresh_by
 from data_collector.incremental import PreviousDocuments
 from data_collector.run import CollectionRun
 from documents.names import GLOBAL_FR
-from job_queue.kinds import JOB_IDS, producer_of
+from job_queue.kinds import producer_of
 from jobs.absences import absences
 from jobs.context import JobContext, Outcome, Progress, by_exchange
 from jobs.document_draft import DocumentDraft
+from jobs.fill import JOB_ID as FILL
+from jobs.fill import fetch_ahead
 from jobs.funding import known_funding
 from jobs.publishing import begin_drafts, publish
 from jobs.stored import previous_series
@@ -34,7 +38,7 @@ from stores.hot.leases import Lease, retry_under_lease
 # rows; a little less than a quarter of an hour, as passes come with every third 5m close.
 _OLD_MS: Final = 15 * MINUTE_MS - 30_000
 
-_FILL: Final = "fill"
+log = structlog.get_logger(__name__)
 
 
 async def collect_all(
@@ -206,7 +210,16 @@ class _Run:
         for timeframe in timeframes:
             self.made[timeframe] = await self._begun(timeframe, run)
         self.progress.enter("fetch")
-        await run.collect([self.made[timeframe].from_bases for timeframe in timeframes])
+        first = [timeframe for timeframe in timeframes if self.metas[timeframe] is None]
+        ahead = fetch_ahead(self.context, run.markets, first, run.as_of_ms)
+        task = asyncio.create_task(ahead, name="fetch-ahead")
+        try:
+            await run.collect([self.made[timeframe].from_bases for timeframe in timeframes])
+        finally:
+            task.cancel()
+            (ended,) = await asyncio.gather(task, return_exceptions=True)
+            if isinstance(ended, Exception):  # `fill` asks for it
+                log.warning("not_fetched_ahead", error=f"{type(ended).__name__}: {ended}")
 
     async def _begun(self, timeframe: Timeframe, run: BasePass) -> _Made:
         context, as_of_ms = self.context, run.as_of_ms
@@ -308,8 +321,8 @@ class _Run:
         wanted = []
         if any(each.results.funding_outdated for each in made):
             wanted.append(producer_of(GLOBAL_FR))
-        if any(each.awaiting for each in made) and _FILL in JOB_IDS:
-            wanted.append(_FILL)
+        if any(each.awaiting for each in made):
+            wanted.append(FILL)
         for job_id in wanted:
             await retry_under_lease(self.lease, partial(self.context.queue.request, job_id))
 
