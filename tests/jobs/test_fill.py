@@ -116,38 +116,14 @@ def nulls(document: Any, key: str) -> int:
     return sum(row[INTEREST] is None for row in by_key(document)[key]["rows"])
 
 
-async def test_all_documents_become_what_collections_of_their_own_give(
-    open_runner: OpenRunner, exchanges: Simulator
-) -> None:
-    async with open_runner(exchanges, history_candles=HISTORY) as runner:
-        expected = await collected(runner, Timeframe)
-        await publish_first(runner, Timeframe)
-        before = {name: await runner.document(name) for name in Timeframe}
-        assert nulls(before[D1], "binance:BTCUSDT") == len(
-            by_key(before[D1])["binance:BTCUSDT"]["rows"]
-        )
-        exchanges.post("/sim/stats/reset")
-        result = await runner.complete("fill")
-        for name in Timeframe:
-            document = await runner.document(name)
-            same_but_for_version(document, expected[name])
-            assert document["version"] == before[name]["version"] + 1
-        assert sorted(result["published"]) == sorted(map(str, Timeframe))
-        assert "left" not in result
-        assert result["requests"] == interest_asked(exchanges)
-        # On Binance one series of an hour and three shorter ones; Bybit's days need their own.
-        assert len(asked(exchanges, "binance")) <= 5 * EACH
-        assert runner.context.interest.bytes == 0
-        # And once more: there is nothing to do.
-        exchanges.post("/sim/stats/reset")
-        assert (await runner.complete("fill"))["requests"] == 0
-        assert interest_asked(exchanges) == 0
-
-
 async def test_only_what_a_document_lacks_is_asked_for_and_changed(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
-    """The newest 26 hours are known, one market is whole, and other reasons stay."""
+    """The newest 26 hours are known, one market is whole, other reasons stay, and a snapshot that
+    the exchange lacks stays null."""
+    times = [NOW_MS // HOUR_MS * HOUR_MS - 30 * HOUR_MS]
+    event = {"kind": "missing_oi", "exchange": "binance", "symbol": "BTCUSDT", "times": times}
+    exchanges.post("/sim/faults", event)
     known_ms = NOW_MS - 26 * HOUR_MS
     others = [
         Missing(Exchange.BYBIT, None, "listing", "HTTP 502"),
@@ -164,6 +140,7 @@ async def test_only_what_a_document_lacks_is_asked_for_and_changed(
         exchanges.post("/sim/stats/reset")
         await runner.complete("fill")
         document = await runner.document("1h")
+        assert nulls(document, "binance:BTCUSDT") >= 1
         assert document["markets"] == expected["markets"]
         assert document["missing"] == [
             {
@@ -177,21 +154,6 @@ async def test_only_what_a_document_lacks_is_asked_for_and_changed(
         for exchange in ("binance", "bybit"):
             for request in asked(exchanges, exchange):
                 assert request["symbol"] != "BTCUSDT" or exchange == "binance"
-
-
-@pytest.mark.parametrize("times", [[NOW_MS // HOUR_MS * HOUR_MS - 5 * HOUR_MS]])
-async def test_a_snapshot_that_the_exchange_lacks_stays_null(
-    open_runner: OpenRunner, exchanges: Simulator, times: list[int]
-) -> None:
-    event = {"kind": "missing_oi", "exchange": "binance", "symbol": "BTCUSDT", "times": times}
-    exchanges.post("/sim/faults", event)
-    async with open_runner(exchanges, history_candles=HISTORY) as runner:
-        expected = await collected(runner, [H1])
-        await publish_first(runner, [H1])
-        await runner.complete("fill")
-        document = await runner.document("1h")
-        assert nulls(document, "binance:BTCUSDT") >= 1
-        same_but_for_version(document, expected[H1])
 
 
 async def test_a_market_whose_requests_fail_is_named_with_the_reason(
@@ -329,14 +291,24 @@ async def test_a_first_collection_of_all_timeframes_is_completed(
         names = [f"cache:{name}{end}" for name in Timeframe for end in ("", ":meta", ":chunks")]
         await runner.context.store.execute("DEL", *names)
         await runner.complete("collect:all")
-        first = await runner.document("1h")
-        assert NOT_FETCHED_YET in lacks(first).values()
-        assert nulls(first, "binance:BTCUSDT") > 300
+        first = {name: await runner.document(name) for name in Timeframe}
+        assert NOT_FETCHED_YET in lacks(first[H1]).values()
+        assert nulls(first[H1], "binance:BTCUSDT") > 300
         queued = await runner.context.queue.get("fill")
         assert queued is not None and queued.state == "queued"
-        assert "left" not in await runner.complete("fill")
+        exchanges.post("/sim/stats/reset")
+        result = await runner.complete("fill")
+        assert "left" not in result
+        assert sorted(result["published"]) == sorted(map(str, Timeframe))
+        assert result["requests"] == interest_asked(exchanges)
+        assert runner.context.interest.bytes == 0
         for name in Timeframe:
-            same_but_for_version(await runner.document(name), expected[name])
+            document = await runner.document(name)
+            same_but_for_version(document, expected[name])
+            assert document["version"] == first[name]["version"] + 1
+        # On Binance 5m, 15m, 30m, and two pages of hours.
+        assert len(asked(exchanges, "binance")) == 5 * EACH
+        assert (await runner.complete("fill"))["requests"] == 0  # there is nothing to do
         # The next collection has nothing to ask for that was filled in.
         exchanges.post("/sim/stats/reset")
         exchanges.post("/sim/clock", {"advance_ms": 90_000})
