@@ -30,7 +30,7 @@ from market.markets import (
     Market,
     MissingPart,
 )
-from market.rows import Rows
+from market.rows import Rows, TimedValues
 from market.timeframes import Timeframe
 from venues.errors import ExchangeError
 
@@ -44,7 +44,8 @@ class ReadBase:
 
     `klines`: the candles that were asked for, None if the base was fresh; `error`: why they are
     not in it, `interest_error`: why its open interest is not. `klines_left_out`,
-    `interest_left_out`: the invalid rows of the answers.
+    `interest_left_out`: the invalid rows of the answers. `snapshots`: those that came for
+    `interest`, which may begin before the base.
     """
 
     market: Market
@@ -54,6 +55,15 @@ class ReadBase:
     interest_error: ExchangeError | None = None
     klines_left_out: list[LeftOut] = field(default_factory=list)
     interest_left_out: list[LeftOut] = field(default_factory=list)
+    interest: FetchTask | None = None
+    snapshots: TimedValues = field(default_factory=lambda: TimedValues.of(()))
+
+    def snapshots_of(self, task: FetchTask) -> TimedValues | None:
+        """What the task would bring, if this pass has asked for all of it."""
+        asked = self.interest
+        if asked is None or asked.period is not task.period or task.start_ms < asked.start_ms:
+            return None
+        return self.snapshots.between(task.start_ms, task.end_ms)
 
 
 @dataclass(slots=True)
@@ -174,6 +184,8 @@ class FromBases:
             self._name_lacking(market, read.interest_error)
         elif answer.plan.interest is None:
             return
+        elif (there := read.snapshots_of(answer.plan.interest)) is not None:
+            answer.snapshots = there
         elif self._awaits(market) or self.previous.series(self.timeframe, market) is None:
             self.awaiting += 1
             self.results.add_missing(market, "open_interest", NOT_FETCHED_YET)

@@ -27,7 +27,7 @@ from market.columns import CANDLE
 from market.left_out import LeftOut
 from market.lives import begun
 from market.markets import Market
-from market.rows import Floats
+from market.rows import Floats, TimedValues
 from market.timeframes import Timeframe
 from venues.errors import CollectionFailed, ExchangeError
 
@@ -62,6 +62,7 @@ class BasePass:
     doubts: Doubts
     clocks: Clocks | None = None
     present: Present | None = None
+    history_candles: int = 0
     results: Results = field(init=False)
     changed: set[int] = field(default_factory=set)
     read: set[str] = field(default_factory=set)
@@ -156,7 +157,9 @@ class BasePass:
             return ReadBase(market, base)
         if self.clocks is not None:
             await self.clocks.check_not_behind(market.exchange, self.as_of_ms)
-        tasks = base_tasks(market, base, as_of_ms=self.as_of_ms)
+        tasks = base_tasks(
+            market, base, as_of_ms=self.as_of_ms, history_candles=self.history_candles
+        )
         read = ReadBase(market, base, tasks.klines)
         candles = await fetch_klines(self.run, tasks.klines, read.klines_left_out)
         known = base if base is not None and base.reaches(self.as_of_ms) else None
@@ -170,6 +173,7 @@ class BasePass:
                 snapshots = await fetch_open_interest(
                     self.run, tasks.open_interest, read.interest_left_out
                 )
+                read.interest, read.snapshots = tasks.open_interest, TimedValues.of(snapshots)
                 read.base = read.base.with_interest(snapshots, self.as_of_ms)
             except ExchangeError as error:
                 read.interest_error = error
@@ -228,6 +232,7 @@ async def base_pass(
     stored_as_of_ms: int | None,
     last_as_of: LastAsOf,
     doubts: Doubts,
+    history_candles: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> AsyncIterator[BasePass]:
     """A pass at the present. If all bases are fresh it asks nothing, not even for the time, and
@@ -251,7 +256,10 @@ async def base_pass(
         present = await clocks.present()
         ours = [begun(market, present.as_of_ms) for market in markets]
         log.info("pass_started", markets=len(markets), as_of=present.as_of_ms)
-        yield BasePass(run, ours, bases, present.as_of_ms, on_progress, doubts, clocks, present)
+        yield BasePass(
+            *(run, ours, bases, present.as_of_ms, on_progress, doubts, clocks, present),
+            history_candles=history_candles,
+        )
 
 
 def is_fresh_by(last_as_of: LastAsOf, read_ms: Iterable[int | None]) -> bool:

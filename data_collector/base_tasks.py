@@ -22,17 +22,22 @@ from venues import VENUES
 _M5: Final = Timeframe.M5
 
 
-def base_tasks(market: Market, base: Base | None, *, as_of_ms: int) -> MarketTasks:
+def base_tasks(
+    market: Market, base: Base | None, *, as_of_ms: int, history_candles: int = 0
+) -> MarketTasks:
     """What a pass at `as_of_ms` asks for: all within the reach for a new base; else what is not
     settled, at least LEAST_OVERLAP known candles, and as many as cost no more.
 
-    `extended` then takes the candles with `asked_ms` = the start of the klines.
+    With a new base comes the open interest of so many 5m candles, which a first document of 5m
+    needs. `extended` then takes the candles with `asked_ms` = the start of the klines.
     """
     earliest_ms = reach(as_of_ms)
     history = (_M5.floor(as_of_ms) - earliest_ms) // STEP_MS + 1
     klines = klines_task(_M5, market, as_of_ms=as_of_ms, history_candles=history)
-    interest = open_interest_task(_M5, market, as_of_ms=as_of_ms, history_candles=history)
-    if base is None or not base.reaches(as_of_ms):
+    is_new = base is None or not base.reaches(as_of_ms)
+    snapshots = max(history, history_candles) if is_new else history
+    interest = open_interest_task(_M5, market, as_of_ms=as_of_ms, history_candles=snapshots)
+    if base is None or is_new:
         return MarketTasks(market, klines, interest, None)
     span_ms = (VENUES[market.exchange].cheapest_candles - 1) * STEP_MS
     known_ms = base.newest_ms - LEAST_OVERLAP * STEP_MS

@@ -147,6 +147,7 @@ class _Run:
             stored_as_of_ms=stored_as_of_ms,
             last_as_of=context.last_as_of,
             doubts=context.doubts,
+            history_candles=context.settings.history_candles,
             on_progress=self.progress.count,
         ) as run:
             due = [each for each in self.wanted if self._is_due(each, run)]
@@ -210,7 +211,8 @@ class _Run:
         for timeframe in timeframes:
             self.made[timeframe] = await self._begun(timeframe, run)
         self.progress.enter("fetch")
-        first = [timeframe for timeframe in timeframes if self.metas[timeframe] is None]
+        # That of 5m comes with the bases.
+        first = [each for each in timeframes if self.metas[each] is None and each != Timeframe.M5]
         ahead = fetch_ahead(self.context, run.markets, first, run.as_of_ms)
         task = asyncio.create_task(ahead, name="fetch-ahead")
         try:

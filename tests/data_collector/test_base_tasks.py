@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from data_collector.base_documents import ReadBase
 from data_collector.base_tasks import base_tasks, why_not_believed
 from market.base import extended
 from market.left_out import LeftOut
 from market.markets import Exchange, Market
-from market.timeframes import HOUR_MS
+from market.rows import TimedValues
+from market.timeframes import HOUR_MS, Timeframe
 from tests.fixtures.base_rows import MIDNIGHT, STEP_MS, base_of, five
 from venues import VENUES
 
@@ -29,6 +31,35 @@ def test_a_new_base_needs_26_hours(market: Market, base: None) -> None:
         MIDNIGHT,
     )
     assert tasks.funding is None
+
+
+@pytest.mark.parametrize("market", MARKETS)
+def test_with_a_new_base_comes_the_open_interest_of_a_first_document(market: Market) -> None:
+    whole = base_tasks(market, None, as_of_ms=MIDNIGHT + 5)
+    tasks = base_tasks(market, None, as_of_ms=MIDNIGHT + 5, history_candles=499)
+    assert tasks.klines == whole.klines
+    assert tasks.open_interest is not None
+    assert tasks.open_interest.start_ms == MIDNIGHT - 498 * STEP_MS
+    assert base_tasks(market, None, as_of_ms=MIDNIGHT + 5, history_candles=9) == whole
+    base = base_of(range(-380, 1), 5)
+    known = base_tasks(market, base, as_of_ms=MIDNIGHT + STEP_MS + 5)
+    assert known == base_tasks(market, base, as_of_ms=MIDNIGHT + STEP_MS + 5, history_candles=499)
+
+
+@pytest.mark.parametrize("market", MARKETS)
+def test_what_a_pass_has_asked_for_is_not_asked_for_again(market: Market) -> None:
+    asked = base_tasks(market, None, as_of_ms=MIDNIGHT + 5, history_candles=499).open_interest
+    assert asked is not None
+    times = range(asked.start_ms, MIDNIGHT + 1, STEP_MS)
+    snapshots = TimedValues.of([(time_ms, 5.0) for time_ms in times])
+    read = ReadBase(market, None, interest=asked, snapshots=snapshots)
+    older = replace(asked, end_ms=asked.start_ms + 9 * STEP_MS)
+    found = read.snapshots_of(older)
+    assert found is not None
+    assert found.times.tolist() == list(times[:10])
+    assert read.snapshots_of(replace(older, start_ms=asked.start_ms - STEP_MS)) is None
+    assert read.snapshots_of(replace(older, period=Timeframe.M15)) is None
+    assert ReadBase(market, None).snapshots_of(older) is None
 
 
 @pytest.mark.parametrize("market", MARKETS)

@@ -290,24 +290,29 @@ async def test_a_first_collection_of_all_timeframes_is_completed(
         expected = await collected(runner, Timeframe)
         names = [f"cache:{name}{end}" for name in Timeframe for end in ("", ":meta", ":chunks")]
         await runner.context.store.execute("DEL", *names)
+        exchanges.post("/sim/stats/reset")
         await runner.complete("collect:all")
         first = {name: await runner.document(name) for name in Timeframe}
         assert NOT_FETCHED_YET in lacks(first[H1]).values()
         assert nulls(first[H1], "binance:BTCUSDT") > 300
         queued = await runner.context.queue.get("fill")
         assert queued is not None and queued.state == "queued"
-        exchanges.post("/sim/stats/reset")
+        before = interest_asked(exchanges)
         result = await runner.complete("fill")
         assert "left" not in result
-        assert sorted(result["published"]) == sorted(map(str, Timeframe))
-        assert result["requests"] == interest_asked(exchanges)
+        assert sorted(result["published"]) == [
+            str(name) for name in sorted(Timeframe) if name != M5
+        ]
+        assert result["requests"] == interest_asked(exchanges) - before
         assert runner.context.interest.bytes == 0
         for name in Timeframe:
             document = await runner.document(name)
             same_but_for_version(document, expected[name])
-            assert document["version"] == first[name]["version"] + 1
-        # On Binance 5m, 15m, 30m, and two pages of hours.
-        assert len(asked(exchanges, "binance")) == 5 * EACH
+            assert document["version"] == first[name]["version"] + (name != M5)
+        # 5m with the base, 15m, 30m, and two pages of hours; what the pass begins with at last may
+        # be cut off.
+        ours = [each for each in asked(exchanges, "binance") if each["endpoint"] == "open_interest"]
+        assert 5 * EACH <= len(ours) <= 5 * EACH + runner.context.client.concurrency
         assert (await runner.complete("fill"))["requests"] == 0  # there is nothing to do
         # The next collection has nothing to ask for that was filled in.
         exchanges.post("/sim/stats/reset")
