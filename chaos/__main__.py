@@ -38,7 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="Runs two hosts of the service, the second one over Upstash's REST API, their "
         "stores and the simulated exchanges, and injects random faults: exchanges that fail, send "
         "wrong data and ban; processes killed and paused; Redis and PostgreSQL restarted, paused, "
-        "full, read-only; clients that misbehave. Meanwhile readers poll every document and "
+        "full, read-only; clients that misbehave. Timeframes are asked for one by one and all at "
+        "once, in shares that the seed draws. Meanwhile readers poll every document and "
         "compare each version, row by row, with the exchanges' true data. Everything runs on this "
         "machine, in a temporary folder, and ends with the run.",
         epilog="The same seed gives the same plan. Exit code: 0 without violations, 1 with some, "

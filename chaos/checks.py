@@ -6,7 +6,7 @@ check returns the problems that it found, as text.
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Final
 
@@ -35,6 +35,13 @@ _MARKET: Final = frozenset(
     ("exchange", "symbol", "base", "quote", "meta", "checked_at", "stale_since", "rows")
 )
 _PARTS: Final = frozenset(("klines", "open_interest", "funding_rate", "listing"))
+# Candles of all timeframes are made of those of 5m. They count as read now for so long.
+M5_MS: Final = INTERVALS_MS["5m"]
+_FRESH_MS: Final = MINUTE_MS
+# For so long after its close a candle may change; one read before is read again.
+_FINAL_AFTER_MS: Final = MINUTE_MS
+# A collection of all timeframes publishes a document of this age even if nothing closed in it.
+_OLD_MS: Final = 15 * MINUTE_MS
 _MOST_ROWS: Final = 3  # problems reported for the rows of one market
 
 Row = Sequence[Any]
@@ -77,7 +84,8 @@ class Facts:
     `truths`: by time, for `as_of` and each `checked_at` of the document. `instants`: times of the
     exchanges' clock from `as_of` until the document was written. `funding`: the funding known for
     certain when its collection began, or None. `required`: markets that must be in the document or
-    in its `missing`. `settled`: no faults are active, so nothing may be missing.
+    in its `missing`. `settled`: no faults are active, so nothing may be missing. `corrected`: by
+    market the open times of 5m candles that were changed within a minute of their close.
     """
 
     candles: int
@@ -86,6 +94,7 @@ class Facts:
     funding: Mapping[str, KnownFunding] | None = None
     required: Collection[str] = ()
     settled: bool = False
+    corrected: Mapping[str, Collection[int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -108,6 +117,17 @@ def window_start(name: str, as_of_ms: int, candles: int) -> int:
 def last_closed(name: str, as_of_ms: int) -> int:
     interval_ms = INTERVALS_MS[name]
     return as_of_ms - as_of_ms % interval_ms - interval_ms
+
+
+def lags(name: str, as_of_ms: int, collected_ms: int) -> str:
+    """How a document lags behind a collection of all timeframes at `collected_ms`, if it does."""
+    if last_closed(name, as_of_ms) < last_closed(name, collected_ms):
+        closed = "a candle has closed since"
+    elif collected_ms - as_of_ms >= _OLD_MS:
+        closed = f"it is {(collected_ms - as_of_ms) / MINUTE_MS:.0f} minutes old"
+    else:
+        return ""
+    return f"{name} is as of {as_of_ms}, all timeframes were collected at {collected_ms}: {closed}"
 
 
 def check_header(name: str, document: Document) -> list[str]:
@@ -183,6 +203,7 @@ def _check_market(
     if truth is None or key not in truth.rows:
         findings.add(f"{key}: not traded, or no true data for {checked_at}")
         return
+    since: Mapping[int, Row] = facts.truths[as_of_ms].rows.get(key, {}) if stale else {}
     times = [row[0] for row in market["rows"]]
     forming_ms = checked_at - checked_at % INTERVALS_MS[name]
     states = [*truth.forming.get(key, ())]
@@ -197,6 +218,9 @@ def _check_market(
             for time, row in expected.items()
             if time >= first_ms and not gone_ms[0] < time <= gone_ms[1]
         }
+        # Other requests may have brought what has come since.
+        come = {time: row for time, row in since.items() if time > gone_ms[0] and time in times}
+        expected = {**come, **expected}
     # Of a longer candle only a part may lack; neither its presence nor its numbers are certain.
     partly = {time - time % INTERVALS_MS[name] for time in hollow}
     expected = {time: row for time, row in expected.items() if time in times or time not in partly}
@@ -204,9 +228,20 @@ def _check_market(
         findings.add(f"{key}: {_difference(times, sorted(expected))}")
         return
     certain = [row for row in market["rows"] if row[0] not in partly]
+    changing = {
+        slot_ms - slot_ms % INTERVALS_MS[name]
+        for slot_ms in facts.corrected.get(key, ())
+        if checked_at < slot_ms + M5_MS + _FINAL_AFTER_MS
+    }
     reported = 0
     for row in certain:
-        problem = _row_problem(row, expected[row[0]], states if row[0] == forming_ms else ())
+        forming = states if row[0] == forming_ms else ()
+        if row[0] in since and row[0] > last_closed(name, as_of_ms):
+            forming = (*forming, since[row[0]], *facts.truths[as_of_ms].forming.get(key, ()))
+        if row[0] in changing:
+            findings.compared["rows that may be corrected"] += 1
+            continue
+        problem = _row_problem(row, expected[row[0]], forming)
         if problem:
             reported += 1
             if reported <= _MOST_ROWS:
@@ -214,20 +249,24 @@ def _check_market(
     findings.compared["rows"] += len(times)
     findings.compared["carried over"] += len(times) if stale else 0
     excused = stale and not facts.settled
+    truth = replace(truth, rows={key: {**since, **truth.rows[key]}})
     _check_open_interest(name, key, certain, truth, "open_interest" in lacks or excused, facts,
                          findings)  # fmt: skip
-    _check_funding(name, key, certain, truth, "funding_rate" in lacks or excused, facts, findings)
+    _check_funding(name, key, certain, truth, since, "funding_rate" in lacks or excused, facts,
+                   findings)  # fmt: skip
 
 
 def _freshness_problems(
     market: Document, as_of_ms: int, lacking: bool, settled: bool
 ) -> Iterator[str]:
-    """Problems of `stale_since` and `checked_at`: set for carried-over rows, `as_of` for others."""
+    """Problems of `stale_since` and `checked_at`: set for carried-over rows, `as_of` for others, or
+    a moment before if they were made of 5m candles that had just been read."""
     checked_at, stale_since = market["checked_at"], market["stale_since"]
     if (stale_since is not None) != lacking:
         yield f"stale_since {stale_since}, and klines in missing: {lacking}"
     if stale_since is None:
-        if checked_at != as_of_ms:
+        fresh = checked_at // M5_MS == as_of_ms // M5_MS and as_of_ms - checked_at < _FRESH_MS
+        if checked_at > as_of_ms or not fresh:
             yield f"not marked as stale, and checked at {checked_at}, not {as_of_ms}"
         return
     # All three may be equal while the exchanges' clock is frozen.
@@ -280,9 +319,10 @@ def _check_open_interest(
 
 
 def _check_funding(
-    name: str, key: str, certain: Sequence[Row], truth: Truth, excused: bool, facts: Facts,
-    findings: Findings,
+    name: str, key: str, certain: Sequence[Row], truth: Truth, since: Mapping[int, Row],
+    excused: bool, facts: Facts, findings: Findings,
 ) -> None:  # fmt: skip
+    """`since`: the true rows at the collection's time if these are older; rates are always new."""
     interval_ms = INTERVALS_MS[name]
     known = facts.funding.get(key) if facts.funding is not None else None
     for row in certain:
@@ -298,7 +338,7 @@ def _check_funding(
             if not (old or (late and not facts.settled)):
                 findings.add(f"{key}: funding of {time} is null, not {expected}")
                 return
-        elif rate != expected:
+        elif rate != expected and (time not in since or rate != since[time][8]):
             findings.add(f"{key}: funding of {time} is {rate}, not {expected}")
             return
         else:

@@ -260,6 +260,11 @@ class Deployment:
         finally:
             await client.aclose()
 
+    async def lose_bases(self, store: Any) -> None:
+        """Deletes the bases of all exchanges, which collections of all timeframes go on with."""
+        for key in await store.keys(self.key("cache:base:*")):
+            await store.delete(key)
+
     async def holder(self) -> int | None:
         """The pid of the process that holds the lease of the collecting lane, or None."""
         try:

@@ -17,6 +17,7 @@ import psutil
 import redis.asyncio as redis
 
 from chaos import misbehaving_clients
+from chaos.checks import M5_MS
 from chaos.deployment import Deployment, DeploymentFailed
 from chaos.job_requests import JobRequests
 from chaos.listed_markets import ListedMarkets
@@ -99,9 +100,13 @@ class FaultInjection:
     async def _end_pause(self) -> None:
         """Ends the exchange's pause of ten minutes early, in the store and in each worker."""
         await self._delete_pauses()
+        await self.end_workers()
+        await self._delete_pauses()  # a worker may have stored it again
+
+    async def end_workers(self) -> None:
+        """Ends all workers in order; they are started again."""
         pids = self._deployment.pids("worker")
         await asyncio.gather(*(self._end(pid, "a worker", signal.SIGTERM) for pid in pids))
-        await self._delete_pauses()  # a worker may have stored it again
 
     async def _delete_pauses(self) -> None:
         async def delete(store: Any) -> None:
@@ -213,6 +218,9 @@ class FaultInjection:
                 *(("CLIENT", "KILL", "TYPE", what, "SKIPME", "yes") for what in _CONNECTIONS)
             )
             return
+        if kind == "bases_lost":
+            await self._in_store(self._deployment.lose_bases)
+            return
         if kind == "foreign_value":
             await self._put_foreign_value(step.details["key"])
             return
@@ -292,6 +300,12 @@ class FaultInjection:
 
     async def _clock(self, step: Step) -> None:
         now_ms, details = self._deployment.instants[-1][0], step.details
+        if step.kind == "corrected":
+            closed_ms = now_ms - now_ms % M5_MS + M5_MS
+            await self._deployment.move_clock(closed_ms + details["beyond_ms"])
+            await asyncio.sleep(step.lasts_s)
+            await self._listed.correct(details["market"], closed_ms - M5_MS)
+            return
         if "ms" in details:
             then_ms = now_ms + details["ms"]
         else:

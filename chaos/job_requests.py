@@ -14,8 +14,12 @@ _ANSWER_S: Final = 8.0  # an answer is promised within 3 s; a busy machine may t
 _PAUSE_S: Final = (0.8, 4.0)
 _SETTLED_S: Final = 90.0
 _LOOK_S: Final = 0.25
-_PAGES: Final = ("/ready", "/coins", "/metrics", "/health", "/jobs/collect:4h", "/openapi.json")
+_PAGES: Final = ("/ready", "/coins", "/metrics", "/health", "/openapi.json")
 _FINAL: Final = ("complete", "failed")
+ALL: Final = "all"
+_ALL_JOB: Final = f"collect:{ALL}"
+_FILL_JOB: Final = "fill"
+_LONGEST_RUN_MS: Final = 90_000  # assumed if the start of a document's run was not seen
 
 
 class JobRequests:
@@ -34,7 +38,8 @@ class JobRequests:
             elif draw < 0.16:
                 await self.post("/api/v1/internal/update-coins")
             else:
-                timeframe = self._chance.choice(tuple(INTERVALS_MS))
+                of_all = self._chance.random() < self._deployment.plan.share_of_all
+                timeframe = ALL if of_all else self._chance.choice(tuple(INTERVALS_MS))
                 for _ in range(self._chance.choice((1, 1, 1, 2, 3))):  # some clients repeat
                     await self.post("/get-market-data", {"timeframe": timeframe})
                     await asyncio.sleep(self._chance.uniform(0, 0.6))
@@ -72,10 +77,11 @@ class PageVisits:
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
+        self._first = f"/jobs/collect:{ALL if deployment.plan.first_all else '4h'}"
 
     async def run(self) -> None:
         while True:
-            for path in _PAGES:
+            for path in (*_PAGES, self._first):
                 for api in self._deployment.apis:
                     await self._visit(api, path)
                     await asyncio.sleep(_LOOK_S)
@@ -105,6 +111,9 @@ class JobRuns:
         self._seen: set[tuple[str, int]] = set()
         self._jobs: dict[str, Any] = {}
         self._looks = 0
+        self._filled: list[int] = []  # when runs of `fill` ended
+        # Complete runs of all timeframes: (wall clock ms at the end, as_of).
+        self._of_all: list[tuple[int, int]] = []
 
     async def run(self) -> None:
         while True:
@@ -139,6 +148,11 @@ class JobRuns:
         self._seen.add((job["id"], last["run"]))
         report = self._deployment.report
         report.ended[last["state"]] += 1
+        report.jobs[f"{job['id']} {last['state']}"] += 1
+        if job["id"] == _ALL_JOB and last["state"] == "complete":
+            self._of_all.append((last["finished_at"], last["as_of"]))
+        if job["id"] == _FILL_JOB:
+            self._filled.append(last["finished_at"])
         if last["state"] == "failed":
             report.causes[f"{job['id']}: {last['error'] or 'no cause'}"[:90]] += 1
         if last["state"] not in _FINAL or (last["state"] == "failed" and not last["error"]):
@@ -149,9 +163,25 @@ class JobRuns:
         if "internal error" in (last["error"] or ""):
             report.violate("no internal errors", f"{job['id']}: {last['error']}")
 
-    def began_before(self, job_id: str, wall_ms: int) -> int | None:
-        """The start of the run that wrote at `wall_ms`, or None; never later than the true one."""
+    def began_before(self, name: str, written_ms: int, shown_ms: float) -> float:
+        """About when the run began that collected the document; never later than it did.
+
+        It was written at `written_ms`; the exchanges showed its `as_of` from `shown_ms` on.
+        """
+        filling = self._last_start(_FILL_JOB, written_ms)
+        if filling is not None and not any(filling <= at < written_ms for at in self._filled):
+            # It may have written it anew.
+            return min(shown_ms, written_ms) - _LONGEST_RUN_MS
+        own = f"collect:{'4h' if name == '8h' else name}"
+        starts = (self._last_start(job_id, written_ms) for job_id in (own, _ALL_JOB))
+        return min((at for at in starts if at is not None), default=written_ms - _LONGEST_RUN_MS)
+
+    def _last_start(self, job_id: str, wall_ms: int) -> int | None:
         return max((at for at in self._started.get(job_id, ()) if at <= wall_ms), default=None)
+
+    def collected_all(self, before_ms: float) -> int | None:
+        """The newest `as_of` of complete runs of all timeframes that ended before `before_ms`."""
+        return max((as_of for ended, as_of in self._of_all if ended < before_ms), default=None)
 
     async def active(self, job_id: str, within_s: float) -> bool:
         """Whether the job is seen running within `within_s`."""

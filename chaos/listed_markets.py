@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from chaos.deployment import Deployment
+from chaos.deployment import Deployment, DeploymentFailed
 from chaos.truth import MarketTruth
 
+_NO_CANDLE: Final = "has no 5-minute candle"
 _FEWEST: Final = 6  # markets of an exchange that are never delisted
 
 
@@ -40,6 +41,20 @@ class ListedMarkets:
         """The market at `place` (0..1) among those listed at the beginning."""
         markets = [key for key in self._first if exchange is None or key.startswith(exchange)]
         return markets[min(int(place * len(markets)), len(markets) - 1)]
+
+    async def correct(self, place: float, slot_ms: int) -> None:
+        """Changes the 5m candle of one market that has just closed."""
+        steady = sorted(self.steady)
+        key = steady[int(place * len(steady))]
+        exchange, _, symbol = key.partition(":")
+        rule = {"kind": "correction", "exchange": exchange, "symbol": symbol, "time": slot_ms}
+        self._truth.correct(key, slot_ms)
+        try:
+            await self._deployment.ask_simulator("/sim/faults", rule)
+        except DeploymentFailed as error:
+            if _NO_CANDLE not in str(error):
+                raise
+        self._truth.correct(key, slot_ms)
 
     async def list_new(self, exchange: str, age_ms: int, number: int) -> None:
         rule = {"kind": "list_new", "exchange": exchange, "symbol": f"NEW{number}",

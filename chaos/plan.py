@@ -21,6 +21,7 @@ _FULL_RUN_S: Final = 120.0  # shorter runs have shorter pauses between faults
 # In this part of a long run the API is not restarted, so that growth of its memory shows.
 _API_LIVES: Final = (0.3, 0.65)
 _API_LIVES_FROM_S: Final = 150.0
+_SHARES_OF_ALL: Final = (0.0, 0.25, 0.5, 0.5, 1.0)
 
 Details = Mapping[str, Any]
 Chance = random.Random
@@ -47,7 +48,8 @@ class Plan:
     """The faults of a run; `start_ms` is the exchanges' time at its start.
 
     `over_rest`: the processes of the second host that reach the store over Upstash's REST API.
-    `prefix`: the REDIS_PREFIX of all processes.
+    `prefix`: the REDIS_PREFIX of all processes. `share_of_all`: which part of the requests for
+    candles is for all timeframes; `first_all`: whether all are collected at once in the beginning.
     """
 
     seed: int
@@ -55,6 +57,8 @@ class Plan:
     start_ms: int
     over_rest: Sequence[str]
     prefix: str
+    share_of_all: float
+    first_all: bool
     steps: Sequence[Step]
 
 
@@ -78,7 +82,9 @@ def draw_plan(seed: int, seconds: float) -> Plan:
     )
     over_rest = chance.choice((("api-2",), ("worker-2",), ("api-2", "worker-2")))
     prefix = chance.choice(("", "perp:"))
-    return Plan(seed, seconds, start_ms, over_rest, prefix, steps)
+    share_of_all = chance.choice(_SHARES_OF_ALL)
+    first_all = chance.random() < share_of_all
+    return Plan(seed, seconds, start_ms, over_rest, prefix, share_of_all, first_all, steps)
 
 
 def _spared(kind: str, at_s: float, seconds: float) -> str:
@@ -125,10 +131,12 @@ _PROCESS_FAULTS: Final = (
 _ENDS_API: Final = frozenset(("api_killed", "main_killed", "main_ended"))
 _STORE_FAULTS: Final = (
     "restarted", "killed", "unreachable", "full", "read_only", "connections_cut", "foreign_value",
+    "bases_lost",
 )  # fmt: skip
 # Keys that get a value of a foreign type: their content must come back by itself.
 _FOREIGN_KEYS: Final = (
     "lock:worker", "lock:funding", "cache:1h", "cache:8h", "cache:8h:chunks", "cache:global_fr",
+    "cache:base:binance", "cache:base:bybit:meta",
 )  # fmt: skip
 _LONG_AWAY_S: Final = 20.0
 
@@ -143,7 +151,7 @@ def _process_fault(kind: str, chance: Chance) -> tuple[float, Details]:
 
 
 def _store_fault(kind: str, chance: Chance) -> tuple[float, Details]:
-    if kind == "connections_cut":
+    if kind in ("connections_cut", "bases_lost"):
         return 0.0, {}
     if kind == "foreign_value":
         return 0.0, {"key": chance.choice(_FOREIGN_KEYS)}
@@ -166,6 +174,9 @@ def _clock_move(kind: str, chance: Chance) -> tuple[float, Details]:
         return 0.0, {"ms": chance.randrange(2_000, 90_000)}
     if kind == "leap":
         return 0.0, {"ms": chance.randrange(3_600_000, 30 * 3_600_000)}
+    if kind == "corrected":
+        lasts_s, market = chance.uniform(0.3, 2.5), round(chance.random(), 3)
+        return lasts_s, {"beyond_ms": chance.randrange(0, 8_000), "market": market}
     interval_ms = chance.choice((300_000, 300_000, 900_000, 3_600_000, 4 * 3_600_000))
     beyond_ms = chance.randrange(0, 8_000) if kind == "new_candle" else -chance.randrange(1, 2_000)
     return 0.0, {"interval_ms": interval_ms, "beyond_ms": beyond_ms}
@@ -193,7 +204,11 @@ _LANES: Final = (
     ),
     _Lane(
         "clock",
-        ("tick",) * 6 + ("new_candle",) * 5 + ("nearly_closed",) * 2 + ("leap",),
+        ("tick",) * 6
+        + ("new_candle",) * 5
+        + ("nearly_closed",) * 2
+        + ("leap",)
+        + ("corrected",) * 2,
         (1.0, 5.0),
         _clock_move,
     ),

@@ -13,11 +13,13 @@ from chaos.checks import (
     GLOBAL_FR,
     HOUR_MS,
     INTERVALS_MS,
+    M5_MS,
     Facts,
     Findings,
     KnownFunding,
     check_candles,
     check_funding_document,
+    lags,
 )
 from chaos.deployment import CANDLES, Deployment
 from chaos.job_requests import JobRuns
@@ -25,7 +27,6 @@ from chaos.listed_markets import ListedMarkets
 from chaos.truth import MarketTruth
 
 _KEPT: Final = 3  # versions of each document kept to check filtered answers
-_LONGEST_RUN_MS: Final = 90_000  # assumed if the start of a document's run was not seen
 _LATE_STAMP_MS: Final = 1_000  # the time of a settlement is at most this late after its hour
 _MOST_PROBLEMS: Final = 4  # reported for one version
 
@@ -81,6 +82,16 @@ class ReadChecks:
         await self._check(name, document, seen_ms)
         return document
 
+    def up_to_date(self, name: str, document: Any, asked_ms: float) -> None:
+        """Checks a document read from the store since `asked_ms` against the last complete
+        collection of all timeframes before."""
+        as_of_ms = self._runs.collected_all(asked_ms)
+        if as_of_ms is None or name == GLOBAL_FR:
+            return
+        self._report.compared["as_of with a collection of all"] += 1
+        if problem := lags(name, document["as_of"], as_of_ms):
+            self._report.violate("a collection of all leaves no document behind", problem)
+
     async def settled(self, name: str, document: Any) -> None:
         """Checks a document collected without faults: nothing may be missing or left over."""
         await self._check(name, document, time.time() * 1000, settled=True)
@@ -120,14 +131,18 @@ class ReadChecks:
                 for at_ms in checked
             )
         )
-        began_ms = self._runs.began_before(_job_of(name), written_ms)
+        shown_ms = next(
+            (at_s * 1000 for ms, at_s in self._deployment.instants if ms == as_of_ms), 0
+        )
+        began_ms = self._runs.began_before(name, written_ms, shown_ms)
         facts = Facts(
             CANDLES,
             dict(zip(checked, truths, strict=True)),
             moments,
-            self._funding_at(began_ms or written_ms - _LONGEST_RUN_MS, as_of_ms),
+            self._funding_at(began_ms, as_of_ms),
             required,
             settled,
+            self._truth.corrected,
         )
         return check_candles(name, document, facts)
 
@@ -135,13 +150,18 @@ class ReadChecks:
         self, name: str, at_ms: int, as_of_ms: int, moments: Sequence[int]
     ) -> Sequence[int]:
         """The times when the newest row may have been fetched: by this collection or, if carried
-        over while the same candle is open, by an earlier one."""
+        over while the same candle is open, by an earlier one. One that is made of 5m candles shows
+        none that begins after the collection's time."""
+        end_ms = at_ms - at_ms % M5_MS + M5_MS
         if at_ms == as_of_ms:
-            return moments
+            return _with_end(moments, end_ms)
         interval_ms = INTERVALS_MS[name]
         if at_ms // interval_ms != as_of_ms // interval_ms:
             return ()  # that row is not carried over
-        return [ms for ms, _ in self._deployment.instants if at_ms <= ms <= as_of_ms]
+        times = [ms for ms, _ in self._deployment.instants if at_ms <= ms <= as_of_ms]
+        if at_ms // M5_MS == as_of_ms // M5_MS:  # a base that was fresh still
+            times += (ms for ms in moments if ms > as_of_ms)
+        return _with_end(times, end_ms)
 
     def _funding_at(self, began_ms: float, as_of_ms: int) -> dict[str, KnownFunding] | None:
         """The funding that a run which began at `began_ms` knew at least."""
@@ -183,5 +203,6 @@ class ReadChecks:
             kept.popitem(last=False)
 
 
-def _job_of(name: str) -> str:
-    return f"collect:{'4h' if name == '8h' else name}"
+def _with_end(moments: Sequence[int], end_ms: int) -> list[int]:
+    """The moments, and the end of a 5m candle if it is before the last of them."""
+    return [*moments, end_ms] if moments and end_ms < moments[-1] else [*moments]

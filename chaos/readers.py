@@ -262,7 +262,7 @@ class Direct(Reader):
 
     async def read(self, name: str) -> None:
         key = self._deployment.key(f"cache:{name}")
-        since = time.monotonic()
+        since, asked_ms = time.monotonic(), time.time() * 1000
         try:
             async with self._deployment.store() as store:
                 value, meta = await store.mget(key, f"{key}:meta")
@@ -285,7 +285,9 @@ class Direct(Reader):
             self._violate("a document is whole in the store", f"{name}: {error}")
             return
         self.record_version(name, version, since)
-        await self._checks.document(name, text, version)
+        document = await self._checks.document(name, text, version)
+        if document is not None:
+            self._checks.up_to_date(name, document, asked_ms)
 
 
 READERS: Final = (Plain, Polling, Waiting, ByParts, Direct)

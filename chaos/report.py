@@ -36,6 +36,7 @@ class ViolationReport:
     compared: Counter[str] = field(default_factory=Counter)  # rows, values, by kind
     asked: Counter[str] = field(default_factory=Counter)  # POSTs, by status
     ended: Counter[str] = field(default_factory=Counter)  # runs of jobs, by state
+    jobs: Counter[str] = field(default_factory=Counter)  # the same, by job
     causes: Counter[str] = field(default_factory=Counter)  # of runs that failed
     notes: list[str] = field(default_factory=list)
     broken: Counter[str] = field(default_factory=Counter)
@@ -70,6 +71,7 @@ def summary(plan: Plan, report: ViolationReport, took_s: float) -> str:
     lines += _table("compared", report.compared)
     lines += _table("POSTs", report.asked)
     lines += _table("runs of jobs", report.ended)
+    lines += _table("runs by job", report.jobs)
     lines += _table("causes of failed runs", report.causes)
     lines += [f"  {note}" for note in report.notes]
     if report.broken:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from chaos.deployment import (
     open_deployment,
 )
 from chaos.faults import FaultInjection
-from chaos.job_requests import JobRequests, JobRuns, PageVisits
+from chaos.job_requests import ALL, JobRequests, JobRuns, PageVisits
 from chaos.listed_markets import ListedMarkets
 from chaos.memory import Memory
 from chaos.plan import Plan
@@ -66,9 +66,10 @@ async def _run_phases(
     await listed.look()
     requests, runs, memory = JobRequests(deployment), JobRuns(deployment), Memory(deployment)
     checks = ReadChecks(deployment, listed, truth, runs)
+    faults = FaultInjection(deployment, listed, requests)
     async with contextlib.AsyncExitStack() as going:
         await going.enter_async_context(_running(runs.run(), memory.run()))
-        await _fill(requests, runs)
+        await _fill(deployment.plan, requests, runs)
         say("chaos: every document is collected; injecting faults")
         readers = [kind(deployment, checks) for kind in READERS]
         await going.enter_async_context(
@@ -76,9 +77,9 @@ async def _run_phases(
         )
         deployment.report.begin()
         async with _running(requests.run()):
-            await FaultInjection(deployment, listed, requests).run()
+            await faults.run()
         say("chaos: all faults are over; the service must recover")
-        await _recover(deployment, requests, runs, checks)
+        await _recover(deployment, requests, runs, checks, faults)
         await _check_totals(deployment, memory)
 
 
@@ -96,14 +97,18 @@ async def _running(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         raise DeploymentFailed("; ".join(map(str, _leaves(failures)))) from None
 
 
-async def _fill(requests: JobRequests, runs: JobRuns) -> None:
+async def _fill(plan: Plan, requests: JobRequests, runs: JobRuns) -> None:
     """Collects each document once, before the first fault."""
     async with asyncio.timeout(_FIRST_S):
         await _request_until_accepted(requests, "/api/v1/internal/update-fr")
         await runs.settled(requests.accepted)
-        for name in _COLLECTED:
-            await _request_until_accepted(requests, "/get-market-data", {"timeframe": name})
-        await runs.settled(requests.accepted)
+        await _collect(requests, runs, [ALL] if plan.first_all else _COLLECTED)
+
+
+async def _collect(requests: JobRequests, runs: JobRuns, asked: Sequence[str]) -> None:
+    for name in asked:
+        await _request_until_accepted(requests, "/get-market-data", {"timeframe": name})
+    await runs.settled(requests.accepted)
 
 
 async def _request_until_accepted(requests: JobRequests, path: str, body: Any = None) -> None:
@@ -113,26 +118,58 @@ async def _request_until_accepted(requests: JobRequests, path: str, body: Any = 
 
 
 async def _recover(
-    deployment: Deployment, requests: JobRequests, runs: JobRuns, checks: ReadChecks
+    deployment: Deployment,
+    requests: JobRequests,
+    runs: JobRuns,
+    checks: ReadChecks,
+    faults: FaultInjection,
 ) -> None:
     """Checks that everything recovers without intervention once the faults are over."""
     await deployment.ask_simulator("/sim/faults", method="DELETE")
     await _reset_limits(deployment)
     await runs.settled(requests.accepted)
-    now_ms = deployment.instants[-1][0]
-    await deployment.move_clock(now_ms - now_ms % HOUR_MS + _QUIET_MS)
+    plan = deployment.plan
+    await _leap(deployment, faults, _QUIET_MS)
     for path in ("/api/v1/internal/update-coins", "/api/v1/internal/update-fr"):
         await _request_until_accepted(requests, path)
         await runs.settled(requests.accepted)
     await _read_settled(deployment, checks, GLOBAL_FR)
-    for name in _COLLECTED:
-        await _request_until_accepted(requests, "/get-market-data", {"timeframe": name})
-    await runs.settled(requests.accepted)
-    for name in DOCUMENTS:
-        await _read_settled(deployment, checks, name)
+    await _collect(requests, runs, [ALL] if plan.share_of_all else _COLLECTED)
+    await _read_all_settled(deployment, checks)
+    if plan.share_of_all:
+        await _lose_bases(deployment, requests, runs, checks, faults)
     await _ask_again(deployment, requests, runs)
     await _ready(deployment)
     await _no_lock_left(deployment, "everything is done")
+
+
+async def _leap(deployment: Deployment, faults: FaultInjection, beyond_ms: int) -> None:
+    """Moves the exchanges' clock to `beyond_ms` after the beginning of its hour.
+
+    Workers go by the time that has passed since they last heard of it, so they start anew.
+    """
+    now_ms = deployment.instants[-1][0]
+    await deployment.move_clock(now_ms - now_ms % HOUR_MS + beyond_ms)
+    await faults.end_workers()
+
+
+async def _lose_bases(
+    deployment: Deployment,
+    requests: JobRequests,
+    runs: JobRuns,
+    checks: ReadChecks,
+    faults: FaultInjection,
+) -> None:
+    """Checks that documents are exact after the bases were lost, whatever is asked for first."""
+    for lost, asked in ((True, [*_COLLECTED[4:6], ALL]), (False, [ALL, *_COLLECTED])):
+        if lost:
+            async with deployment.store() as store:
+                await deployment.lose_bases(store)
+        await _leap(deployment, faults, _QUIET_MS)
+        await _request_until_accepted(requests, "/api/v1/internal/update-fr")
+        await runs.settled(requests.accepted)
+        await _collect(requests, runs, asked)
+        await _read_all_settled(deployment, checks)
 
 
 async def _reset_limits(deployment: Deployment) -> None:
@@ -150,6 +187,9 @@ async def _ask_again(deployment: Deployment, requests: JobRequests, runs: JobRun
     """Checks that a POST during a collection leads to one more run."""
     job: Any = None
     for _ in range(_TRIES):
+        # With a fresh base the run would be over at once.
+        async with deployment.store() as store:
+            await deployment.lose_bases(store)
         await requests.post("/get-market-data", {"timeframe": "5m"})
         if await runs.active("collect:5m", _ACTIVE_S):
             job = await requests.post("/get-market-data", {"timeframe": "5m"})
@@ -158,6 +198,11 @@ async def _ask_again(deployment: Deployment, requests: JobRequests, runs: JobRun
     else:
         deployment.report.violate("enough was tested", f"no POST met a running collection: {job}")
     await runs.settled(requests.accepted)
+
+
+async def _read_all_settled(deployment: Deployment, checks: ReadChecks) -> None:
+    for name in DOCUMENTS:
+        await _read_settled(deployment, checks, name)
 
 
 async def _read_settled(deployment: Deployment, checks: ReadChecks, name: str) -> None:

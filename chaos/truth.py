@@ -24,7 +24,15 @@ class MarketTruth:
         self.settlements = settlements
         self.symbols: set[str] = set()
         self.asked = 0
+        # By market, the open times of 5m candles that were corrected soon after their close.
+        self.corrected: dict[str, set[int]] = {}
+        self._changes = 0
         self._known: OrderedDict[tuple[Any, ...], asyncio.Task[Any]] = OrderedDict()
+
+    def correct(self, key: str, slot_ms: int) -> None:
+        """The candle is being corrected, or was: what is known of the truth is asked for anew."""
+        self.corrected.setdefault(key, set()).add(slot_ms)
+        self._changes += 1
 
     async def aclose(self) -> None:
         for task in self._known.values():
@@ -93,7 +101,7 @@ class MarketTruth:
         return await self._ask(path)
 
     async def _once(self, question: tuple[Any, ...], ask: Callable[[], Awaitable[Any]]) -> Any:
-        key = (*question, len(self.symbols))
+        key = (*question, len(self.symbols), self._changes)
         task = self._known.get(key)
         if task is None or (task.done() and (task.cancelled() or task.exception())):
             task = self._known[key] = asyncio.create_task(_plain(ask))

@@ -7,6 +7,7 @@ product, and then spoilt, one way at a time.
 import asyncio
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import aiohttp
@@ -18,9 +19,11 @@ from chaos.checks import (
     INTERVALS_MS,
     Facts,
     KnownFunding,
+    Truth,
     check_candles,
     check_funding_document,
     cut,
+    lags,
     last_closed,
 )
 from chaos.truth import MarketTruth
@@ -400,3 +403,97 @@ def test_a_row_that_is_left_out_has_to_be_told(checked: CheckedDocument) -> None
     assert problems(f"row after {hole - 3_600_000} left out: no time") == []
     assert problems(f"row at {hole + 3_600_000} left out: so")
     assert problems("no answer within 10 s")
+
+
+def _truth_at(simulator: Simulator, *times_ms: int) -> dict[int, Truth]:
+    async def ask() -> dict[int, Truth]:
+        book, session = await _book(simulator)
+        try:
+            return {at_ms: await book.candles_at(NAME, at_ms) for at_ms in times_ms}
+        finally:
+            await book.aclose()
+            await session.close()
+
+    return asyncio.run(ask())
+
+
+def _with_rows(checked: CheckedDocument, truth: Truth, index: int, **fields: Any) -> Any:
+    document = copy.deepcopy(checked.document)
+    market = _market(document, index)
+    key = f"{market['exchange']}:{market['symbol']}"
+    rows = [list(row) for row in truth.rows[key].values()]
+    market.update(fields, rows=rows)
+    return document
+
+
+def test_rows_made_of_what_had_just_been_read_are_of_that_moment(
+    module_simulator: Simulator, checked: CheckedDocument
+) -> None:
+    before_ms = NOW_MS - 30_000
+    truths = _truth_at(module_simulator, before_ms)
+    facts = replace(checked.facts, truths={**checked.facts.truths, **truths})
+    document = _with_rows(checked, truths[before_ms], 1, checked_at=before_ms)
+    assert check_candles(NAME, document, facts).problems == []
+    document["markets"][1]["rows"][-1][4] *= 1.01
+    assert check_candles(NAME, document, facts).problems != []
+
+
+def test_beside_rows_carried_over_there_may_be_true_ones_of_since(
+    module_simulator: Simulator, checked: CheckedDocument
+) -> None:
+    hour_ms = INTERVALS_MS[NAME]
+    before_ms = NOW_MS - 3 * hour_ms
+    truths = _truth_at(module_simulator, before_ms)
+    facts = replace(checked.facts, truths={**checked.facts.truths, **truths})
+    now = facts.truths[NOW_MS]
+    document = _with_rows(checked, now, 0, checked_at=before_ms, stale_since=before_ms + hour_ms)
+    market = _market(document, 0)
+    assert check_candles(NAME, document, facts).problems == []
+    hole = market["rows"].pop(-3)  # its closing is not known
+    assert check_candles(NAME, document, facts).problems == []
+    market["rows"][-2][4] *= 1.01
+    assert check_candles(NAME, document, facts).problems != []
+    market["rows"][-2][4] /= 1.01
+    kept = market["rows"].pop(-5)  # it was there before
+    assert kept[0] < before_ms - hour_ms < hole[0]
+    assert check_candles(NAME, document, facts).problems != []
+
+
+def test_a_candle_that_is_corrected_may_be_shown_as_before_for_a_minute(
+    checked: CheckedDocument,
+) -> None:
+    key = sorted(checked.facts.truths[NOW_MS].rows)[1]
+    slot_ms = NOW_MS - NOW_MS % 300_000 - 300_000
+
+    def problems(slot_ms: int, row: int) -> list[str]:
+        document = copy.deepcopy(checked.document)
+        _row(row, "volume", _more)(document)
+        facts = replace(checked.facts, corrected={key: {slot_ms}})
+        return check_candles(NAME, document, facts).problems
+
+    assert slot_ms + 300_000 + 60_000 < NOW_MS
+    assert problems(slot_ms, -1) != []  # it had been read again
+    assert problems(slot_ms + 300_000, -1) == []
+    assert problems(slot_ms + 300_000, -2) != []
+
+
+@pytest.mark.parametrize(
+    ("name", "as_of", "behind"),
+    [
+        ("1h", "14:36", False),
+        ("1h", "14:23", False),
+        ("1h", "14:22", True),
+        ("1h", "13:59", True),
+        ("15m", "14:31", False),
+        ("15m", "14:29", True),
+        ("1d", "14:23", False),
+        ("5m", "14:38", False),
+    ],
+)
+def test_a_document_lags_once_a_candle_has_closed_or_a_quarter_of_an_hour_has_passed(
+    name: str, as_of: str, behind: bool
+) -> None:
+    day_ms = NOW_MS - NOW_MS % 86_400_000
+    hours, minutes = map(int, as_of.split(":"))
+    assert bool(lags(name, day_ms + (60 * hours + minutes) * 60_000, NOW_MS)) is behind
+    assert (NOW_MS - day_ms) // 60_000 == 14 * 60 + 37
