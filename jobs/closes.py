@@ -138,7 +138,7 @@ class _Run:
         names = [str(made) for timeframe in self.wanted for made in timeframe.produces]
         self.metas = await retry_under_lease(lease, lambda: context.cache.read_metas(names))
         self.funding = await known_funding(context, lease, self.progress)
-        self._forget_suspects()
+        forgotten = self._forget_suspects()
         stored_as_of_ms = max((m.as_of_ms for m in self.metas.values() if m), default=None)
         async with base_pass(
             context.client,
@@ -156,7 +156,8 @@ class _Run:
             one_by_one += (each for each in self.wanted if self._has_changed(each, due, run))
             if run.results.corrected:
                 context.metrics.corrected(Timeframe.M5, "klines", run.results.corrected)
-            await self._publish_bases(run, run.read | self._forget_suspects())
+            forgotten |= self._forget_suspects()
+            await self._publish_bases(run, run.read | forgotten)
             await self._publish(run, list(self.made))
             for timeframe in one_by_one:
                 await self._make(run, [timeframe])

@@ -14,6 +14,7 @@ import pytest
 
 from jobs.context import Progress
 from jobs.runners import run_job
+from market.markets import Exchange
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from stores.hot.leases import LeaseLost, try_acquire
 from tests.fixtures.jobs import JobRunner, NoAudits, OpenRunner, by_key
@@ -176,3 +177,25 @@ async def test_no_document_is_replaced_by_an_older_one(
         assert all(after[name][1] >= before[name][1] for name in STEPS)
         for timeframe in Timeframe:
             await checked(ours.runner, timeframe)
+
+
+async def test_a_base_that_is_not_believed_any_more_is_not_stored_any_more(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    async with hosts(open_runner, exchanges, 2) as closes:
+        ours, other = closes
+        go_to(closes, MIDNIGHT_MS + 5_000)
+        await ours.all()
+        [suspect, *_] = by_key(await ours.runner.document("1h"))
+        ours.runner.context.audits.suspect.add(suspect)
+        # It cannot be read anew, and all others are fresh.
+        exchange, symbol = suspect.split(":")
+        ours.runner.fault({"kind": "status", "status": 400, "exchange": exchange, "symbol": symbol})
+        go_to(closes, MIDNIGHT_MS + 10_000)
+        await ours.all()
+        context = other.runner.context
+        lease = await try_acquire(context.store, "worker", holder="looks", ttl_s=60)
+        assert lease is not None
+        bases = await context.bases.load(context, Exchange(exchange), lease)
+        await lease.release()
+        assert len(bases) == EACH - 1 and suspect not in bases
