@@ -53,6 +53,10 @@ bench: $(VENV)/run.stamp $(BENCH_VENV)/run.stamp ## speed and memory beside ngin
 chaos: $(VENV)/dev.stamp ## breaks everything around the service for five minutes and checks every read
 	@$(BIN)/python -m chaos $(CHAOS)
 
+day: $(VENV)/dev.stamp ## a simulated day of closes with faults (SEED=n), every document compared: some minutes
+	@DAY_CLOSES=288 DAY_MARKETS=20 DAY_SEED=$(or $(SEED),$(shell date +%s)) \
+		$(BIN)/python -m pytest tests/day -n0 -q -s --tb=line
+
 mutants: $(VENV)/dev.stamp ## changes the code in MUTANTS=300 small ways (SEED=n) and lists those no test notices
 	@$(BIN)/python -m mutants $(if $(MUTANTS),--count $(MUTANTS)) $(if $(SEED),--seed $(SEED))
 

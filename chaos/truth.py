@@ -42,8 +42,8 @@ class MarketTruth:
     async def candles_at(self, name: str, as_of_ms: int, instants: Sequence[int] = ()) -> Truth:
         """The true data for a collection at `as_of_ms`; `instants` are the times that the
         exchanges' clock showed until publication, and may begin with `as_of_ms` itself."""
-        rows = await self._rows(name, as_of_ms, as_of_ms + _ALL_OUT_MS, self.candles)
-        seen = await self._rows(name, as_of_ms, as_of_ms, self.candles)
+        rows = await self.rows(name, as_of_ms, as_of_ms + _ALL_OUT_MS, self.candles)
+        seen = await self.rows(name, as_of_ms, as_of_ms, self.candles)
         visible = {
             key: frozenset(time for time, row in market.items() if row[7] is not None)
             for key, market in seen.items()
@@ -76,10 +76,12 @@ class MarketTruth:
             # Final: nothing that opened after `as_of_ms` counts, so of 8h the first half alone.
             instant_ms = end_ms
             name = made_of if end_ms % INTERVALS_MS[name] else name
-        rows = await self._rows(name, instant_ms, instant_ms, 4)
+        rows = await self.rows(name, instant_ms, instant_ms, 4)
         return {key: market[open_ms] for key, market in rows.items() if open_ms in market}
 
-    async def _rows(self, name: str, as_of_ms: int, oi_ms: int, candles: int) -> Rows:
+    async def rows(self, name: str, as_of_ms: int, oi_ms: int, candles: int) -> Rows:
+        """The newest rows at `as_of_ms`, with the open interest that was published by `oi_ms`."""
+
         async def ask() -> Rows:
             answer = await self._get(
                 f"/sim/truth?timeframe={name}&as_of={as_of_ms}&oi_as_of={oi_ms}&candles={candles}"

@@ -1,13 +1,14 @@
 """Fetches what a plan from a base asks for natively, and checks it against what is known."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from data_collector.api_parser import Candle, OpenInterestRow
 from data_collector.base_plan import BasePlan
 from data_collector.collect_or_carry_over import RETRIED_AT_THE_END
 from data_collector.data_processing import contradiction, why_lost
 from data_collector.fetch_strategies import fetch_klines, fetch_open_interest
+from data_collector.incremental import LEAST_OVERLAP
 from data_collector.run import CollectionRun
 from data_collector.task_builder import FetchTask
 from market.candles import Candles
@@ -50,9 +51,10 @@ async def fetch_native(
             continue
         found: list[LeftOut] = []
         try:
-            candles = await fetch_klines(run, task, found)
-            asked = _check_nothing_lost(task, candles, found, known, holes_too=not last_try)
-            doubt = contradiction(asked, Candles.of(candles), _odd(task, found))
+            whole = _with_known(task, known)
+            candles = Candles.of(await fetch_klines(run, whole, found))
+            asked = _check_nothing_lost(whole, candles, found, known, holes_too=not last_try)
+            doubt = contradiction(asked, candles, _odd(task, found))
             doubts.append(doubt)
             if doubt is not None and not believed(doubt):
                 raise task.bad_payload(f"{doubt}: believed if it says so again")
@@ -62,8 +64,8 @@ async def fetch_native(
             answer.error = error
             answer.native.append(None)
         else:
-            answer.native.append(candles)
-            answer.left_out += found
+            answer.native.append(candles.between(task.start_ms, task.end_ms))
+            answer.left_out += (r for r in found if r.slot_ms(task.step_ms) >= task.start_ms)
     if not any(doubts):
         believed(None)
 
@@ -78,6 +80,14 @@ async def fetch_snapshots(run: CollectionRun, answer: PlanAnswer) -> None:
     # Of a finer period only the snapshots at the candles' open times count.
     step_ms = answer.plan.timeframe.interval_ms
     answer.interest_left_out += (r for r in found if r.slot_ms(task.step_ms) % step_ms == 0)
+
+
+def _with_known(task: FetchTask, known: Rows) -> FetchTask:
+    """The task with some known candles before it: an answer in which no row is valid counts as one
+    that could not be read, but some candles of an exchange may be impossible in a row."""
+    earliest_ms = task.start_ms - LEAST_OVERLAP * task.step_ms
+    before = known.between(earliest_ms, task.start_ms - 1).times
+    return replace(task, start_ms=int(before[0])) if len(before) else task
 
 
 def _check_nothing_lost(

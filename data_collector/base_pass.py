@@ -165,6 +165,8 @@ class BasePass:
         known = base if base is not None and base.reaches(self.as_of_ms) else None
         self._check(known, tasks, candles, read.klines_left_out)
         read.base = extended(known, candles, asked_ms=tasks.klines.start_ms, as_of_ms=self.as_of_ms)
+        if any(row.slot_ms(STEP_MS) == read.base.newest_ms for row in read.klines_left_out):
+            read.base = read.base.without_forming()
         if known is not None and (changed := _changed(known, read.base)):
             self.changed |= changed
             self.results.count_correction(market, "klines")

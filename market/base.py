@@ -157,6 +157,10 @@ class Base:
         values[lines[off_grid == 0], _INTEREST] = found.numbers[off_grid == 0]
         return replace(self, values=values, interest_ms=as_of_ms)
 
+    def without_forming(self) -> "Base":
+        """This base, of whose last candle the answer told nothing that can be."""
+        return replace(self, read_ms=np.append(self.read_ms[:-1], 0))
+
 
 def is_fresh(read_ms: int, now_ms: int) -> bool:
     """Whether what a pass read at `read_ms` still is all that there is: no 5m candle has closed

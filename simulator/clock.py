@@ -15,8 +15,8 @@ class Clock:
 
     Exchange time may be moved or frozen. `elapsed_s` and `flowing_ms` continue while it is frozen,
     otherwise a frozen exchange would never begin its next minute; a move is no time that passes,
-    so no sliding window empties and no ban ends by it. At `speed` 60 all of them pass 60 times as
-    fast as real time. `monotonic_s` is always real.
+    so no sliding window empties and no ban ends by it, unless it is time that passes at once. At
+    `speed` 60 all of them pass 60 times as fast as real time. `monotonic_s` is always real.
     """
 
     def __init__(
@@ -80,17 +80,21 @@ class Clock:
         *,
         now_ms: int | None = None,
         advance_ms: int = 0,
+        pass_ms: int = 0,
         frozen: bool | None = None,
         speed: float | None = None,
         skew_ms: Mapping[str, int] | None = None,
     ) -> None:
-        """Changes the given values, keeps the others.
+        """Changes the given values, keeps the others. `advance_ms` moves the time that is shown;
+        `pass_ms` passes at once for everything.
 
         Time may go backwards: markets are functions of time, so each shows what it showed then.
         Raises ValueError for unknown exchanges, speeds and times that cannot be; nothing is changed
         then.
         """
-        target_ms = (self.now_ms() if now_ms is None else now_ms) + advance_ms
+        if pass_ms < 0:
+            raise ValueError(f"pass_ms must be at least 0, not {pass_ms}")
+        target_ms = (self.now_ms() if now_ms is None else now_ms) + advance_ms + pass_ms
         skews = {**self._skew_ms, **(skew_ms or {})}
         for exchange in skews:
             if exchange not in self._skew_ms:
@@ -99,7 +103,7 @@ class Clock:
             check_instant(time_ms)
         new_speed = self._speed if speed is None else _checked_speed(speed)
 
-        elapsed_ns = self._elapsed_ns()
+        elapsed_ns = self._elapsed_ns() + pass_ms * 1_000_000
         if self._frozen_ms is not None or now_ms is not None or advance_ms:
             self._base_ms, self._base_ns = target_ms, elapsed_ns
         if frozen is None:

@@ -53,6 +53,7 @@ _FIELDS: Final[Mapping[str, Callable[[object], Any]]] = {
     "now": instant_ms,
     "now_ms": instant_ms,
     "advance_ms": _whole,
+    "pass_ms": _whole,
     "frozen": _boolean,
     "speed": _number,
     "skew_ms": _skews,

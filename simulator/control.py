@@ -31,7 +31,7 @@ GET    /sim/funding                           regular settlements; as_of=, fundi
 GET    /sim/stats, POST /sim/stats/reset      requests, weights, limits broken, rejections
 GET    /sim/requests                          the last requests, with times of arrival and answer
 GET    /sim/clock, POST /sim/clock            now (such as "2026-03-01T23:59:50Z"), advance_ms,
-                                              frozen, speed, skew_ms by exchange
+                                              pass_ms, frozen, speed, skew_ms by exchange
 GET    /sim/faults, POST, DELETE              a rule or a list of rules; see --help; number=
 GET    /sim/held?count=1&deadline_s=30        waits until `count` answers are held (kind hold)
 POST   /sim/limits/reset                      empties all windows, ends all bans

@@ -108,10 +108,7 @@ class Server:
         }  # fmt: skip
         rule = self._faults.pick(target, exchange.markets.clock.elapsed_s())
         if rule is None:
-            answer = exchange.answer(endpoint, query)
-            market = exchange.markets.find(exchange.name, target["symbol"])
-            if endpoint == "klines" and market is not None and market.impossible:
-                damage.impossible_candles(answer, market.impossible, exchange.shape)
+            answer = _usual_answer(exchange, endpoint, query)
         else:
             self._stats.faults[rule.kind] += 1
             if rule.kind == "endless_continue":
@@ -152,7 +149,7 @@ class Server:
             asked = whole_number(query.get("limit", "")) or default
             rows = rule.get("rows")
             query["limit"] = str(max(1, asked // 2 if rows is None else min(int(rows), asked)))
-        answer = exchange.answer(endpoint, query)
+        answer = _usual_answer(exchange, endpoint, query)
         if not answer.rejected and kind in damage.DAMAGING:
             variant = str(rule.get("variant", "high_below_low"))
             damage.DAMAGING[kind](answer, variant, exchange.shape)
@@ -162,6 +159,15 @@ class Server:
 def _period(endpoint: str, query: Mapping[str, str]) -> str:
     names = _PERIOD_NAMES if endpoint in ("klines", "open_interest") else ()
     return next((query[name] for name in names if name in query), "")
+
+
+def _usual_answer(exchange: Exchange, endpoint: str, query: dict[str, str]) -> Answer:
+    """What the exchange answers without a fault, the market's impossible candles included."""
+    answer = exchange.answer(endpoint, query)
+    market = exchange.markets.find(exchange.name, query.get("symbol", ""))
+    if endpoint == "klines" and market is not None and market.impossible:
+        damage.impossible_candles(answer, market.impossible, exchange.shape)
+    return answer
 
 
 def _response(answer: Answer, now_ms: int | None) -> web.Response:

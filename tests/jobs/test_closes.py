@@ -221,3 +221,24 @@ async def test_an_audit_finds_a_correction_behind_what_passes_read_again(
             times = {row[0] for row in by_key(document)[key]["rows"]}
             assert corrected_ms - corrected_ms % document["interval_ms"] in times
         assert (closes.corrections("1h"), closes.corrections("15m")) == (1, 0)
+
+
+async def test_impossible_candles_hold_up_no_document(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    async with opened(open_runner, exchanges) as closes:
+        closes.go_to(MIDNIGHT_MS - 10_000)
+        await closes.all()  # with the audits since the first pass
+        document = await closes.runner.document("1h")
+        first, second = (market["symbol"] for market in document["markets"][:2])
+        # Of the one all that closed since midnight, of the other what forms.
+        for symbol, slots in ((first, range(9)), (second, range(9, 10))):
+            times = [MIDNIGHT_MS + slot * 5 * MINUTE_MS for slot in slots]
+            where = {"exchange": "binance", "symbol": symbol, "times": times}
+            closes.runner.fault({"kind": "impossible", "variant": "blank", **where})
+        closes.go_to(MIDNIGHT_MS + 46 * MINUTE_MS)
+        await closes.all()
+        for timeframe in Timeframe:
+            document = await closes.check(timeframe)
+            for (_, part), reason in lacks(document).items():
+                assert (part, reason[:6]) == ("klines", "row at"), (timeframe, reason)

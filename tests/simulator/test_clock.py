@@ -172,6 +172,23 @@ def test_a_move_is_no_time_in_which_windows_empty() -> None:
     assert limits.weigh(2400) == 200  # this window is a minute of exchange time
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_time_that_passes_at_once_empties_windows(frozen: bool) -> None:
+    limits = MeasuredLimits()
+    limits.clock.set(now_ms=LATE_MS, frozen=frozen)
+    assert all(limits.bybit.take("a") is None for _ in range(600))
+    assert all(limits.binance.take("a", "data", 1) is None for _ in range(1000))
+    limits.clock.set(pass_ms=5_001)
+    assert limits.clock.now_ms() == LATE_MS + 5_001
+    assert limits.bybit.take("a") is None
+    assert limits.binance.take("a", "data", 1) is not None
+    limits.clock.set(pass_ms=300_000)
+    assert limits.binance.take("a", "data", 1) is None
+    with pytest.raises(ValueError, match="pass_ms"):
+        limits.clock.set(pass_ms=-1)
+    assert limits.clock.now_ms() == LATE_MS + 305_001
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
