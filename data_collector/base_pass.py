@@ -67,6 +67,7 @@ class BasePass:
     changed: set[int] = field(default_factory=set)
     read: set[str] = field(default_factory=set)
     _to_retry: list[_Work] | None = None  # None: the last try
+    _unread: dict[str, ExchangeError] = field(default_factory=dict)  # for good, by Market.key
     _counted: set[str] = field(default_factory=set)  # Market.key of those in the results
 
     def __post_init__(self) -> None:
@@ -104,12 +105,16 @@ class BasePass:
 
     async def _collect_market(self, work: _Work) -> None:
         market, again = work.market, []
-        try:
-            read = await self._read(market)
-        except ExchangeError as error:
-            if self._to_retry is not None and isinstance(error, RETRIED_AT_THE_END):
-                self._to_retry.append(work)
-                return
+        error = self._unread.get(market.key)
+        if error is None:
+            try:
+                read = await self._read(market)
+            except ExchangeError as failure:
+                if self._to_retry is not None and isinstance(failure, RETRIED_AT_THE_END):
+                    self._to_retry.append(work)
+                    return
+                error = self._unread[market.key] = failure
+        if error is not None:
             read = ReadBase(market, self.bases.get(market.key), error=error)
         self._count(read)
         for target in work.targets:

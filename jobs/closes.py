@@ -5,7 +5,8 @@ closed candles of it were found to be others, or when markets that it lacks have
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -93,6 +94,8 @@ class _Published:
     held_up: set[str] = field(default_factory=set)  # Market.key
     absent: dict[Exchange, str] | None = None
     unlisted: list[Missing] = field(default_factory=list)
+    funding_outdated: bool = False
+    awaits_open_interest: bool = False
     not_stored: dict[str, str] = field(default_factory=dict)
 
     def add(
@@ -151,17 +154,18 @@ class _Run:
             on_progress=self.progress.count,
         ) as run:
             due = [each for each in self.wanted if self._is_due(each, run)]
-            await self._make(run, [each for each in due if self._is_at_hand(each)])
-            one_by_one = [each for each in due if each not in self.made]
+            together = [each for each in due if self._is_at_hand(each)]
+            await self._make(run, together)
+            one_by_one = [each for each in due if each not in together]
             one_by_one += (each for each in self.wanted if self._has_changed(each, due, run))
             if run.results.corrected:
                 context.metrics.corrected(Timeframe.M5, "klines", run.results.corrected)
             forgotten |= self._forget_suspects()
             await self._publish_bases(run, run.read | forgotten)
-            await self._publish(run, list(self.made))
+            await self._publish(run)
             for timeframe in one_by_one:
                 await self._make(run, [timeframe])
-                await self._publish(run, [timeframe])
+                await self._publish(run)
             await self._request_others()
             return self._outcome(run)
 
@@ -214,10 +218,21 @@ class _Run:
         self.progress.enter("fetch")
         # That of 5m comes with the bases.
         first = [each for each in timeframes if self.metas[each] is None and each != Timeframe.M5]
-        ahead = fetch_ahead(self.context, run.markets, first, run.as_of_ms)
+        async with self._fetching_ahead(run, first):
+            await run.collect([self.made[timeframe].from_bases for timeframe in timeframes])
+
+    @asynccontextmanager
+    async def _fetching_ahead(
+        self, run: BasePass, timeframes: Sequence[Timeframe]
+    ) -> AsyncIterator[None]:
+        """Begins with the open interest of first documents, as long as this is open."""
+        if not timeframes:
+            yield
+            return
+        ahead = fetch_ahead(self.context, run.markets, timeframes, run.as_of_ms)
         task = asyncio.create_task(ahead, name="fetch-ahead")
         try:
-            await run.collect([self.made[timeframe].from_bases for timeframe in timeframes])
+            yield
         finally:
             task.cancel()
             (ended,) = await asyncio.gather(task, return_exceptions=True)
@@ -267,8 +282,8 @@ class _Run:
                 self.context, exchange, bases, run.as_of_ms, self.lease
             )
 
-    async def _publish(self, run: BasePass, timeframes: Sequence[Timeframe]) -> None:
-        """Publishes the documents of these collected timeframes, finest first."""
+    async def _publish(self, run: BasePass) -> None:
+        """Publishes the documents that were made, finest first, and lets go of them."""
         context, published = self.context, self.published
         results = run.results
         if published.absent is None:
@@ -276,9 +291,9 @@ class _Run:
                 context, results.brought(), results.absent()
             )
         drafts = {
-            produced: (draft, self.made[timeframe].from_bases)
-            for timeframe in timeframes
-            for produced, draft in self.made[timeframe].drafts.items()
+            produced: (draft, made.from_bases)
+            for made in self.made.values()
+            for produced, draft in made.drafts.items()
         }
         for draft, _ in drafts.values():
             await asyncio.to_thread(draft.encode_rest)
@@ -291,10 +306,13 @@ class _Run:
                 of=len(drafts),
             )
             published.add(produced, draft.rows, size, missing, error)
-        for timeframe in timeframes:
-            held_up = frozenset(self.made[timeframe].from_bases.held_up)
-            context.held_up[timeframe] = held_up
-            published.held_up |= held_up
+        for timeframe, made in self.made.items():
+            from_bases = made.from_bases
+            context.held_up[timeframe] = frozenset(from_bases.held_up)
+            published.held_up |= from_bases.held_up
+            published.funding_outdated |= from_bases.results.funding_outdated
+            published.awaits_open_interest |= from_bases.awaiting > 0
+        self.made.clear()
 
     def _outcome(self, run: BasePass) -> Outcome:
         published = self.published
@@ -320,11 +338,10 @@ class _Run:
 
     async def _request_others(self) -> None:
         """Queues the jobs that bring what the documents lack."""
-        made = [each.from_bases for each in self.made.values()]
         wanted = []
-        if any(each.results.funding_outdated for each in made):
+        if self.published.funding_outdated:
             wanted.append(producer_of(GLOBAL_FR))
-        if any(each.awaiting for each in made):
+        if self.published.awaits_open_interest:
             wanted.append(FILL)
         for job_id in wanted:
             await retry_under_lease(self.lease, partial(self.context.queue.request, job_id))
