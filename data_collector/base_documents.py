@@ -239,7 +239,8 @@ class FromBases:
         if read.klines is not None and self.timeframe is read.klines.period:
             asked.append(read.klines)
             found += read.klines_left_out
-        there = set(rows.times.tolist())
+        told = self.previous.left_out(market, "klines")
+        there = set(rows.times.tolist()) if told else set()  # most markets lack nothing
 
         def is_settled(row: LeftOut) -> bool:
             """Whether the row was asked for again, or has come since."""
@@ -247,11 +248,11 @@ class FromBases:
             again = any(task.start_ms <= slot_ms <= task.end_ms for task in asked)
             return again or (bool(row.reason) and slot_ms in there)
 
-        told = self.previous.left_out(market, "klines")
         still = [row for row in told if not is_settled(row)]
         self.results.add_left_out(market, "klines", [*still, *found])
-        known = ~np.isnan(rows.column("open_interest"))
-        lacking, there = rows.times[~known].tolist(), set(rows.times[known].tolist())
         told = [*self.previous.left_out(market, "open_interest"), *answer.interest_left_out]
-        still = still_lacking(told, lacking, there, step_ms)
-        self.results.add_left_out(market, "open_interest", still)
+        if told:
+            known = ~np.isnan(rows.column("open_interest"))
+            lacking, there = rows.times[~known].tolist(), set(rows.times[known].tolist())
+            still = still_lacking(told, lacking, there, step_ms)
+            self.results.add_left_out(market, "open_interest", still)
