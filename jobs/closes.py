@@ -22,15 +22,16 @@ from data_collector.run import CollectionRun
 from documents.names import GLOBAL_FR
 from job_queue.kinds import producer_of
 from jobs.absences import absences
-from jobs.context import JobContext, Outcome, Progress, by_exchange
+from jobs.context import JobContext, Outcome, Progress
 from jobs.document_draft import DocumentDraft
 from jobs.fill import JOB_ID as FILL
 from jobs.fill import fetch_ahead
 from jobs.funding import known_funding
+from jobs.pass_result import PassResult
 from jobs.publishing import begin_drafts, publish
 from jobs.stored import previous_series
 from market.base import Base
-from market.markets import Exchange, FundingByMarket, Market, MarketSeries, Missing
+from market.markets import FundingByMarket, Market, MarketSeries
 from market.previous_series import PreviousSeries
 from market.timeframes import MINUTE_MS, Timeframe
 from stores.hot.leases import Lease, retry_under_lease
@@ -84,32 +85,6 @@ class _Made:
 
 
 @dataclass(slots=True)
-class _Published:
-    """What a run has published, for its result. `absent`: None before the first document."""
-
-    documents: list[Timeframe] = field(default_factory=list)
-    rows: int = 0
-    stored_bytes: int = 0
-    missing: set[Missing] = field(default_factory=set)
-    held_up: set[str] = field(default_factory=set)  # Market.key
-    absent: dict[Exchange, str] | None = None
-    unlisted: list[Missing] = field(default_factory=list)
-    funding_outdated: bool = False
-    awaits_open_interest: bool = False
-    not_stored: dict[str, str] = field(default_factory=dict)
-
-    def add(
-        self, produced: Timeframe, rows: int, size: int, missing: list[Missing], error: str | None
-    ) -> None:
-        self.documents.append(produced)
-        self.rows += rows
-        self.stored_bytes += size
-        self.missing.update(missing)
-        if error is not None:
-            self.not_stored["metadata_not_stored"] = error
-
-
-@dataclass(slots=True)
 class _Run:
     """One pass and its documents. `wanted`: collected timeframes; `always`: publish all of them,
     else those that are due."""
@@ -124,7 +99,7 @@ class _Run:
     metas: Mapping[str, DocumentMeta | None] = field(default_factory=dict)
     funding: FundingByMarket = field(default_factory=dict)
     made: dict[Timeframe, _Made] = field(default_factory=dict)
-    published: _Published = field(default_factory=_Published)
+    result: PassResult = field(default_factory=PassResult)
     auditor: Auditor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -167,7 +142,7 @@ class _Run:
                 await self._make(run, [timeframe])
                 await self._publish(run)
             await self._request_others()
-            return self._outcome(run)
+            return self.result.outcome(run, self.auditor.run.requests)
 
     def _is_at_hand(self, timeframe: Timeframe) -> bool:
         """Whether no stored document has to be read and held whole."""
@@ -284,10 +259,10 @@ class _Run:
 
     async def _publish(self, run: BasePass) -> None:
         """Publishes the documents that were made, finest first, and lets go of them."""
-        context, published = self.context, self.published
+        context, outcome = self.context, self.result
         results = run.results
-        if published.absent is None:
-            published.absent, published.unlisted = await absences(
+        if outcome.absent is None:
+            outcome.absent, outcome.unlisted = await absences(
                 context, results.brought(), results.absent()
             )
         drafts = {
@@ -299,49 +274,27 @@ class _Run:
             await asyncio.to_thread(draft.encode_rest)
         for done, produced in enumerate(sorted(drafts, key=_interval_ms)):
             draft, from_bases = drafts[produced]
-            missing = sorted([*from_bases.results.missing, *published.unlisted])
+            missing = sorted([*from_bases.results.missing, *outcome.unlisted])
             size, error = await publish(
                 *(context, draft, run.as_of_ms, missing, self.lease, self.progress),
                 done=done,
                 of=len(drafts),
             )
-            published.add(produced, draft.rows, size, missing, error)
+            outcome.published(
+                produced, rows=draft.rows, stored_bytes=size, missing=missing, not_stored=error
+            )
         for timeframe, made in self.made.items():
             from_bases = made.from_bases
             context.held_up[timeframe] = frozenset(from_bases.held_up)
-            published.held_up |= from_bases.held_up
-            published.funding_outdated |= from_bases.results.funding_outdated
-            published.awaits_open_interest |= from_bases.awaiting > 0
+            outcome.made(from_bases)
         self.made.clear()
-
-    def _outcome(self, run: BasePass) -> Outcome:
-        published = self.published
-        return Outcome(
-            run.as_of_ms,
-            {
-                "markets": run.results.markets,
-                "rows": published.rows,
-                "missing": len(published.missing),
-                "carried_over": len(published.held_up),
-                "requests": run.run.requests,
-                "retries": run.run.retries,
-                "audit_requests": self.auditor.run.requests,
-                "bytes": published.stored_bytes,
-                "documents": [*map(str, published.documents)],
-                **published.not_stored,
-                **by_exchange(
-                    absent=published.absent or {},
-                    clocks=run.present.remarks if run.present is not None else {},
-                ),
-            },
-        )
 
     async def _request_others(self) -> None:
         """Queues the jobs that bring what the documents lack."""
         wanted = []
-        if self.published.funding_outdated:
+        if self.result.funding_outdated:
             wanted.append(producer_of(GLOBAL_FR))
-        if self.published.awaits_open_interest:
+        if self.result.awaits_open_interest:
             wanted.append(FILL)
         for job_id in wanted:
             await retry_under_lease(self.lease, partial(self.context.queue.request, job_id))
