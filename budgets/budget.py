@@ -5,8 +5,8 @@ exchange may count it at any time in between. This is right for sliding windows 
 that begin at full minutes. The first half of a budget may be spent at once, the rest is spread
 evenly over the window.
 
-Requests that can wait may take only a share of the budget, evenly spread from the first one on.
-What they hold does not slow down the others, as long as there is room for both.
+Requests that can wait may take only a share of the budget. What they hold does not slow down the
+others, as long as there is room for both.
 """
 
 import math
@@ -47,7 +47,6 @@ class Budget:
         self._under_way = 0
         self._shared_weight = 0  # held or under way
         self._next_at = 0.0
-        self._next_shared_at = 0.0
         self._number = 0
         # The exchange's last report of usage, and what we have sent since that request.
         self._reported = 0
@@ -84,16 +83,14 @@ class Budget:
         self.used(now)
         if self._shared_weight and self._shared_weight + weight > self.quantity * share:
             return max(ANSWER_SOON_S, weight * self._spacing_s / share)
-        return max(0.0, self._next_shared_at - now)
+        return 0.0
 
     def take(self, now: float, weight: int, share: float | None = None) -> Ticket:
         """Admits a request; call it only when `delay` was 0, and `share_delay` for a share."""
-        earliest = now - self.limit.window_s * _CATCH_UP
         if share is not None:
-            spacing_s = self._spacing_s / share
-            self._next_shared_at = max(self._next_shared_at, earliest) + weight * spacing_s
             self._shared_weight += weight
         elif self.used(now) - self._shared_weight + weight > self.quantity * _BURST:
+            earliest = now - self.limit.window_s * _CATCH_UP
             self._next_at = max(self._next_at, earliest) + weight * self._spacing_s
         self._number += 1
         self._under_way += weight

@@ -46,8 +46,8 @@ class ExchangeLimits:
     async def admit(self, request: Request, share: float | None = None) -> Ticket:
         """Waits until the request may be sent.
 
-        `share`: such requests together take no more than this part of the budget, evenly spread,
-        so that others find room (0 < share <= 1). Raises Banned at once while a pause lasts longer
+        `share`: such requests together take no more than this part of the budget, so that others
+        find room (0 < share <= 1). Raises Banned at once while a pause lasts longer
         than LONGEST_PAUSE_S, RateLimited when there is no room within LONGEST_WAIT_S.
         """
         if share is None:

@@ -57,7 +57,7 @@ def test_no_window_holds_more_than_the_budget_nor_more_than_the_share_of_those_t
 
 
 def test_collections_every_five_minutes_are_as_fast_as_without_them() -> None:
-    """450 markets on Binance: half of the budget is theirs, the other half goes on evenly."""
+    """450 markets on Binance: half of the budget is theirs."""
     for beside in (False, True):
         budget = Budget(INTEREST, 0.9)
         now, fill, took_s = 0.0, 0, []
@@ -82,8 +82,8 @@ def test_collections_every_five_minutes_are_as_fast_as_without_them() -> None:
             assert 0.9 * 450 * 5 <= fill <= 450 * 5
 
 
-async def test_they_are_spread_evenly_and_nobody_waits_behind_them() -> None:
-    """Of 60 requests in 5 s a half."""
+async def test_nobody_waits_behind_those_that_have_used_up_their_share() -> None:
+    """Half of 60 requests in 5 s."""
     clock = ManualClock(hold=True)
     limits = RateLimits(0.1, clock).for_exchange(Exchange.BYBIT)
     request = Request(Exchange.BYBIT, Endpoint.OPEN_INTEREST, "/", "requests", 1, "BTCUSDT")
@@ -99,9 +99,6 @@ async def test_they_are_spread_evenly_and_nobody_waits_behind_them() -> None:
     try:
         await clock.let_pass(4.9, 1)
         assert len(sent) == 30
-        assert len([at for at in sent if at < 0.1]) <= 3  # what is caught up with at once
-        assert len([at for at in sent if at < 2.5]) <= 17
-        # They have used up their share, and wait for it; another finds room at once.
         await asyncio.wait_for(limits.admit(request), 5)
     finally:
         for task in tasks:
