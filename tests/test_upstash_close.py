@@ -43,8 +43,14 @@ async def test_a_close_of_all_documents(
         result = await runner.complete("collect:all")
         assert result["documents"] == [str(timeframe) for timeframe in Timeframe]
         asked = upstash.commands_by_key()
+        exchanges.post("/sim/clock", {"advance_ms": 300_000})
+        runner.context.last_as_of.elapsed_s = lambda: math.inf
+        upstash.fail("")
+        assert (await runner.complete("collect:all"))["documents"] == ["5m"]
+        of_5m = upstash.commands_by_key()
     # How many blocks of the rate budgets are taken depends on how long the requests last.
     assert asked.pop("EVALSHA pause") <= 40
+    assert of_5m.pop("EVALSHA pause") <= 40
     assert asked == {
         # Of each document and of the two bases: its version or that it is known, and one piece;
         # the time of its publish, and the publish.
@@ -59,6 +65,10 @@ async def test_a_close_of_all_documents(
         "EVALSHA known": 1,
         "EVALSHA lock": 2,
     }
+    assert sum(asked.values()) == 60 + 12
+    # One document and the two bases.
+    assert of_5m == asked | {"MGET cache": 8, "EVALSHA staging": 3, "EVALSHA cache": 6}
+    assert sum(of_5m.values()) == 24 + 3
 
 
 async def test_the_largest_request_of_a_publish(upstash: UpstashEndpoint) -> None:
