@@ -51,7 +51,7 @@ async def fetch_native(
             continue
         found: list[LeftOut] = []
         try:
-            whole = _with_known(task, known)
+            whole = _with_known(task, known, answer.plan.parts[0].made.rows)
             candles = Candles.of(await fetch_klines(run, whole, found))
             asked = _check_nothing_lost(whole, candles, found, known, holes_too=not last_try)
             doubt = contradiction(asked, candles, _odd(task, found))
@@ -65,7 +65,9 @@ async def fetch_native(
             answer.native.append(None)
         else:
             answer.native.append(candles.between(task.start_ms, task.end_ms))
-            answer.left_out += (r for r in found if r.slot_ms(task.step_ms) >= task.start_ms)
+            answer.left_out += (
+                row for row in found if task.start_ms <= row.slot_ms(task.step_ms) <= task.end_ms
+            )
     if not any(doubts):
         believed(None)
 
@@ -82,12 +84,16 @@ async def fetch_snapshots(run: CollectionRun, answer: PlanAnswer) -> None:
     answer.interest_left_out += (r for r in found if r.slot_ms(task.step_ms) % step_ms == 0)
 
 
-def _with_known(task: FetchTask, known: Rows) -> FetchTask:
-    """The task with some known candles before it: an answer in which no row is valid counts as one
-    that could not be read, but some candles of an exchange may be impossible in a row."""
-    earliest_ms = task.start_ms - LEAST_OVERLAP * task.step_ms
-    before = known.between(earliest_ms, task.start_ms - 1).times
-    return replace(task, start_ms=int(before[0])) if len(before) else task
+def _with_known(task: FetchTask, *known: Rows) -> FetchTask:
+    """The task with some known candles before it, or after it: an answer in which no row is valid
+    counts as one that could not be read, but some of an exchange may be impossible in a row."""
+    first_ms, last_ms, reach_ms = task.start_ms, task.end_ms, LEAST_OVERLAP * task.step_ms
+    for span in ((first_ms - reach_ms, first_ms - 1), (last_ms + 1, last_ms + reach_ms)):
+        times = Rows.joined([rows.between(*span) for rows in known]).times
+        if len(times):
+            first_ms, last_ms = min(first_ms, int(times[0])), max(last_ms, int(times[-1]))
+            return replace(task, start_ms=first_ms, end_ms=last_ms, newest_ms=last_ms)
+    return task
 
 
 def _check_nothing_lost(

@@ -4,7 +4,8 @@ Fetches nothing; base_merge.py puts the rows together. The result is what a nati
 all candles at the same instant would give:
 
 - Closed rows of the earlier documents are kept, as long as no 5m candle from their beginning on
-  was found changed, or read for the first time, after them.
+  was found changed, or read for the first time, after them; a new base has nothing to say of
+  candles that it holds in part.
 - Every later candle is made from the base if that proves it (market/base_candles.py).
 - The others are asked for natively.
 - Open interest within the base's reach is the base's; the rest is asked for.
@@ -152,10 +153,13 @@ def _first_to_remake(timeframe: Timeframe, base: Base | None, checked_ms: int) -
     """The open time of the first candle that was not final at `checked_ms`, or that holds a 5m
     candle which is not as it was then; on the grid of the longest timeframe."""
     unsettled_ms = checked_ms - FINAL_AFTER_MS
+    longest_ms = lcm(*(target.interval_ms for target in timeframe.produces))
     changed_ms = base.first_read_after(checked_ms) if base is not None else None
     if changed_ms is not None:
+        if base is not None and changed_ms == base.first_ms:
+            # The base is new. A candle that it holds in part alone was final in the documents.
+            changed_ms += -changed_ms % longest_ms
         unsettled_ms = min(unsettled_ms, changed_ms)
-    longest_ms = lcm(*(target.interval_ms for target in timeframe.produces))
     return unsettled_ms // longest_ms * longest_ms
 
 

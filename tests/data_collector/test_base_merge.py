@@ -141,6 +141,17 @@ def test_a_changed_5m_candle_remakes_every_candle_that_holds_it() -> None:
         assert [line[5] for line in merged(made).series[timeframe].rows] == sums
 
 
+def test_a_new_base_leaves_what_it_holds_in_part_as_it_was() -> None:
+    earlier = {H1: series([row(H1, 0, 9.0), row(H1, 1, 9.0)], 2 * HOUR_MS + 60_000)}
+    made = plan(H1, base_of(range(6, 30), 29 * STEP_MS), earlier, 29 * STEP_MS, history=3)
+    assert (made.klines, made.interest) == ((), None)
+    assert [line[4] for line in merged(made).series[H1].rows] == [9.0, 100.5, 100.5]
+    # A candle that it holds in part, and that was not final then, is asked for.
+    earlier = {H1: series([row(H1, 0, 9.0)], HOUR_MS)}
+    made = plan(H1, base_of(range(6, 30), 29 * STEP_MS), earlier, 29 * STEP_MS, history=3)
+    assert spans(made) == [(0, 0)]
+
+
 @pytest.mark.parametrize(
     "earlier",
     [

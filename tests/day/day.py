@@ -264,6 +264,10 @@ class Day:
                     self.exchanges.full("DELETE", f"/sim/faults?number={number}")
         self.faults = [each for each in self.faults if each[1] > self.clock.now_ms]
 
+    def is_collected(self, lack: Mapping[str, Any]) -> bool:
+        """Whether it is about a market that is to be collected, or about an exchange."""
+        return lack["symbol"] is None or f"{lack['exchange']}:{lack['symbol']}" in self.collected
+
     def look(self) -> None:
         """Reads which markets are to be collected."""
         listed = self.exchanges.get("/sim/markets")["markets"]
