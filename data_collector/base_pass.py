@@ -1,5 +1,6 @@
 """One pass over the markets: reads what their bases lack, and makes the due documents of each."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -118,6 +119,9 @@ class BasePass:
             read = ReadBase(market, self.bases.get(market.key), error=error)
         self._count(read)
         for target in work.targets:
+            # A document takes milliseconds, and tens of them where it encodes a batch: leases are
+            # renewed and requests sent in between.
+            await asyncio.sleep(0)
             try:
                 await target.collect(read, last_try=self._to_retry is None)
             except ExchangeError as error:
