@@ -246,7 +246,7 @@ class FromBases:
             """Whether the row was asked for again, or has come since."""
             slot_ms = row.slot_ms(step_ms)
             again = any(task.start_ms <= slot_ms <= task.end_ms for task in asked)
-            return again or (bool(row.reason) and slot_ms in there)
+            return again or (bool(row.reason) and not still_lacking([row], (), there, step_ms))
 
         still = [row for row in told if not is_settled(row)]
         self.results.add_left_out(market, "klines", [*still, *found])

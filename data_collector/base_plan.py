@@ -5,7 +5,8 @@ all candles at the same instant would give:
 
 - Closed rows of the earlier documents are kept, as long as no 5m candle from their beginning on
   was found changed, or read for the first time, after them; a new base has nothing to say of
-  candles that it holds in part.
+  candles that it holds in part. So they are up to the first candle that they lack and the base
+  proves.
 - Every later candle is made from the base if that proves it (market/base_candles.py).
 - The others are asked for natively.
 - Open interest within the base's reach is the base's; the rest is asked for.
@@ -94,6 +95,11 @@ def plan_from_base(
     if checked_ms is not None:
         from_ms = max(from_ms, _first_to_remake(timeframe, base, checked_ms))
     kept = [Rows.of(series.rows).between(start_ms, from_ms - 1) for series in known]
+    if kept and base is not None:
+        hole_ms = _first_to_fill(market, timeframe, base, kept[0], from_ms, as_of_ms)
+        if hole_ms < from_ms:
+            from_ms = max(hole_ms, window.start_ms)
+            kept = [rows.between(start_ms, from_ms - 1) for rows in kept]
     if kept and not (
         is_of_life(market, kept[0], timeframe.interval_ms) and _agree(timeframe, kept, start_ms)
     ):
@@ -161,6 +167,27 @@ def _first_to_remake(timeframe: Timeframe, base: Base | None, checked_ms: int) -
             changed_ms += -changed_ms % longest_ms
         unsettled_ms = min(unsettled_ms, changed_ms)
     return unsettled_ms // longest_ms * longest_ms
+
+
+def _first_to_fill(
+    market: Market, timeframe: Timeframe, base: Base, kept: Rows, from_ms: int, as_of_ms: int
+) -> int:
+    """The open time of the first candle that the kept rows lack and the base proves, on the grid of
+    the longest timeframe; `from_ms` if there is none.
+
+    A collection without the base got an answer without it, or an invalid one.
+    """
+    step_ms = timeframe.interval_ms
+    if not len(kept) or len(kept) * step_ms == from_ms - int(kept.times[0]):
+        return from_ms
+    first_ms = max(int(kept.times[0]), -(-base.first_ms // step_ms) * step_ms)
+    made = made_candles(
+        base, timeframe, first_ms=first_ms, as_of_ms=as_of_ms, since_ms=market.since_ms
+    )
+    times = made.rows.times
+    lacking = times[(times < from_ms) & ~np.isin(times, kept.times)]
+    longest_ms = lcm(*(target.interval_ms for target in timeframe.produces))
+    return int(lacking[0]) // longest_ms * longest_ms if len(lacking) else from_ms
 
 
 def _agree(timeframe: Timeframe, kept: Sequence[Rows], start_ms: int) -> bool:

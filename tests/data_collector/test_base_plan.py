@@ -8,6 +8,7 @@ from random import Random
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 from hypothesis import Phase, given, note, settings
 from hypothesis import strategies as st
 
@@ -321,3 +322,38 @@ def run(history: History) -> Iterator[BasePlan]:
 def test_equals_a_cold_collection(history: History) -> None:
     for plan in run(history):
         assert all(np.isfinite(task.start_ms) for task in plan.klines)
+
+
+@pytest.mark.parametrize("timeframe", [Timeframe.M5, Timeframe.H1, Timeframe.H4], ids=str)
+@pytest.mark.parametrize("gap_ms", [1_000, 3 * STEP_MS])
+def test_a_candle_that_another_collection_left_out_comes_back(
+    timeframe: Timeframe, gap_ms: int
+) -> None:
+    """It asked the exchange without the base and got an invalid row, or an answer without it."""
+    now_ms, history = MIDNIGHT + 40 * HOUR_MS + MINUTE_MS, 400
+    opens = range(MIDNIGHT, now_ms + DAY_MS, STEP_MS)
+    exchange = invented(Random(7), opens, Habits(), 0)  # noqa: S311
+    market = Market(Exchange.BYBIT, "BTCUSDT", "BTC", "USDT", launched_ms=MIDNIGHT)
+    follower = Follower(exchange, market)
+    follower.read(now_ms, interest=True)
+    follower.collect(timeframe, now_ms, history, native=True, interest=True)
+    base = follower.base
+    assert base is not None
+    longest_ms = timeframe.produces[-1].interval_ms
+    left_out_ms = -(-base.first_ms // longest_ms) * longest_ms + longest_ms // 2
+    left_out_ms -= left_out_ms % timeframe.interval_ms
+    for target in timeframe.produces:
+        rows = list(follower.series[target].rows)
+        open_ms = left_out_ms // target.interval_ms * target.interval_ms
+        index = [row[0] for row in rows].index(open_ms)
+        if target is timeframe:
+            del rows[index]
+        else:  # made of the others
+            rows[index] = (*rows[index][:5], 0.5, *rows[index][6:])
+        follower.series[target] = replace(follower.series[target], rows=rows)
+    follower.read(now_ms + gap_ms, interest=True)
+    plan = follower.collect(timeframe, now_ms + gap_ms, history, native=False, interest=True)
+    assert plan is not None
+    assert plan.klines == ()
+    for target in timeframe.produces:
+        check_rows(follower, plan, target, history, interest=True)
