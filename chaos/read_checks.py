@@ -172,7 +172,10 @@ class ReadChecks:
         for key, (checked_at, hours, times) in known[-1].items():
             # Newer settlements may have replaced the oldest ones.
             newer = 1 + max(0, as_of_ms - checked_at) // (hours * HOUR_MS)
-            first_ms = times[min(newer, len(times) - 1)] if times else as_of_ms
+            first_ms = as_of_ms
+            if times:
+                beyond = max(0, newer - len(times) + 1)  # all of these, and some that came since
+                first_ms = times[min(newer, len(times) - 1)] + beyond * hours * HOUR_MS
             found[key] = KnownFunding(checked_at, hours, first_ms)
         return found
 
