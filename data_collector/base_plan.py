@@ -162,8 +162,8 @@ def _first_to_remake(timeframe: Timeframe, base: Base | None, checked_ms: int) -
     longest_ms = lcm(*(target.interval_ms for target in timeframe.produces))
     changed_ms = base.first_read_after(checked_ms) if base is not None else None
     if changed_ms is not None:
-        if base is not None and changed_ms == base.first_ms:
-            # The base is new. A candle that it holds in part alone was final in the documents.
+        if base is not None and base.is_newer(checked_ms):
+            # A candle that it holds in part alone was final in the documents.
             changed_ms += -changed_ms % longest_ms
         unsettled_ms = min(unsettled_ms, changed_ms)
     return unsettled_ms // longest_ms * longest_ms

@@ -118,6 +118,10 @@ class Base:
         lacking = np.isnan(self.values[:, _INTEREST]) & (self.times > late_ms)
         return self.first_ms + STEP_MS * int(np.argmax(lacking)) if lacking.any() else None
 
+    def is_newer(self, moment_ms: int) -> bool:
+        """Whether it was begun after the moment: nothing of it was read before."""
+        return int(self.read_ms[self.read_ms > 0].min(initial=moment_ms + 1)) > moment_ms
+
     def first_read_after(self, moment_ms: int) -> int | None:
         """The open time of the first slot that is not as it was at `moment_ms`, as far as known."""
         later = self.read_ms > moment_ms

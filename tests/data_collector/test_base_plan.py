@@ -357,3 +357,22 @@ def test_a_candle_that_another_collection_left_out_comes_back(
     assert plan.klines == ()
     for target in timeframe.produces:
         check_rows(follower, plan, target, history, interest=True)
+
+
+def test_a_correction_of_the_first_candle_of_a_base_reaches_the_longer_one_that_begins_before() -> (
+    None
+):
+    begin_ms = MIDNIGHT + STEP_MS  # inside a candle of 15m
+    exchange = invented(Random(7), range(begin_ms, begin_ms + HOUR_MS, STEP_MS), Habits(), 0)  # noqa: S311
+    market = Market(Exchange.BYBIT, "BTCUSDT", "BTC", "USDT", launched_ms=begin_ms)
+    follower, history = Follower(exchange, market), 20
+    first_ms, then_ms = begin_ms + 4 * STEP_MS + 1, begin_ms + 5 * STEP_MS + 1
+    for now_ms in (first_ms, then_ms):
+        follower.read(now_ms, interest=True)
+        plan = follower.collect(Timeframe.M15, now_ms, history, native=True, interest=True)
+        assert plan is not None
+        check_rows(follower, plan, Timeframe.M15, history, interest=True)
+        changed = invented_candle(Random(8), Habits())  # noqa: S311
+        exchange.versions[begin_ms].append((now_ms + 1, changed))
+    assert follower.base is not None
+    assert follower.base.first_ms == begin_ms
