@@ -68,6 +68,7 @@ class BasePass:
     changed: set[int] = field(default_factory=set)
     read: set[str] = field(default_factory=set)
     _to_retry: list[_Work] | None = None  # None: the last try
+    _reads: dict[str, ReadBase] = field(default_factory=dict)  # by Market.key
     _unread: dict[str, ExchangeError] = field(default_factory=dict)  # for good, by Market.key
     _counted: set[str] = field(default_factory=set)  # Market.key of those in the results
 
@@ -163,7 +164,7 @@ class BasePass:
         """
         base = self.bases.get(market.key)
         if base is not None and base.is_fresh(self.as_of_ms):
-            return ReadBase(market, base)
+            return self._reads.get(market.key) or ReadBase(market, base)
         if self.clocks is not None:
             await self.clocks.check_not_behind(market.exchange, self.as_of_ms)
         tasks = base_tasks(
@@ -190,6 +191,7 @@ class BasePass:
                 read.interest_error = error
         self.bases[market.key] = read.base
         self.read.add(market.key)
+        self._reads[market.key] = read
         return read
 
     def _check(

@@ -113,9 +113,10 @@ async def _pass(day: Day) -> None:
         lacks = [lack for lack in day.failed.get(name, ()) if day.is_collected(lack)]
         if lacks and not day.active():
             day.report.violate(f"{name} still lacks {lacks[:2]}")
-    if day.active():
-        day.disturb()
     if disturbed:
+        # A pass that waited for the limits leaves less of them to the next ones.
+        if day.active() or late_s > MOST_LATE_S:
+            day.disturb()
         return
     day.report.late_s.append(late_s)
     if late_s > MOST_LATE_S:

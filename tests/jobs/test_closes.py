@@ -174,6 +174,25 @@ async def test_a_restarted_worker_goes_on_with_the_stored_bases(
             await closes.check(timeframe)
 
 
+async def test_a_restarted_worker_names_in_every_document_what_the_pass_could_not_fetch(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    async with opened(open_runner, exchanges) as closes:
+        closes.go_to(MIDNIGHT_MS + 2_000)  # no snapshot of midnight is published yet
+        await closes.all()
+        symbol = (await closes.runner.document("1h"))["markets"][0]["symbol"]
+    where = {"exchange": "binance", "symbol": symbol}
+    exchanges.post(
+        "/sim/faults", {"kind": "status", "status": 400, "endpoint": "open_interest"} | where
+    )
+    exchanges.post("/sim/clock", {"advance_ms": 15 * MINUTE_MS})
+    async with opened(open_runner, exchanges, MIDNIGHT_MS + 15 * MINUTE_MS + 2_000) as closes:
+        await closes.all()
+        for timeframe in Timeframe:
+            document = await closes.check(timeframe)
+            assert lacks(document).keys() == {(f"binance:{symbol}", "open_interest")}, timeframe
+
+
 async def test_a_market_that_failed_is_in_every_document_again_as_soon_as_it_is_read(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
