@@ -23,8 +23,7 @@ class Sizes:
     closes: tuple[int, int] = (450, 500)
     closes_cpu: tuple[int, int] = (225, 250)  # the simulator bounds how long this lasts
     larger: tuple[int, int] = (530, 550)  # of closes, those above included
-    closes_apart_s: int = 300  # two closes in a row
-    lead_s: int = 60  # from the run that warms a worker to the close that is measured
+    closes_apart_s: int = 300  # from the close that warms a worker to the one that is measured
 
 
 FULL: Final = Sizes()
@@ -45,5 +44,4 @@ TINY: Final = Sizes(
     closes_cpu=(3, 3),
     larger=(4, 4),
     closes_apart_s=4,
-    lead_s=4,
 )
