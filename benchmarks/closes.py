@@ -14,6 +14,7 @@ from benchmarks.benchmark_run import BenchmarkRun, Stores, open_stores
 from benchmarks.collecting import Exchanges, exchanges
 from benchmarks.machine import ROOT, run_measured
 from benchmarks.report import LeftOut, Row, Sample, Target
+from benchmarks.request_counts import finest_requests, requests_of_collections, told_requests
 from benchmarks.service import Run, Service, serving
 from database import Database
 from job_queue.kinds import ALL, JOB_IDS, job_id_of
@@ -180,7 +181,7 @@ async def _first(bench: BenchmarkRun, stores: Stores, asked: Exchanges) -> None:
         peak_mb = service.worker.peak_mb()
     note = _times(run.publications.first_s)
     bench.add(_row(f"{what}: candles published", "s", candles_s, 300, note))
-    note = _asked(await asked.get("stats"))
+    note = told_requests(await asked.get("stats"))
     bench.add(_row(f"{what}: with open interest", "s", whole_s, 780, note))
     bench.add(_row("peak memory of the worker in them", "MB", peak_mb, 900))
     await _limits_kept(bench, asked, "first collections")
@@ -212,12 +213,12 @@ async def _midnight(
     bench.add(_row(f"{what}: POST to the last document", "s", _last_s(run), 20, note))
     note = f"{run.cpu_s / markets * 1000:.2f} ms a market; with limits and latency"
     bench.add(_row("CPU of the worker in it", "s", run.cpu_s, None, note))
-    note = _asked(stats)
+    note = told_requests(stats)
     for name, title in (("klines", "klines"), ("open_interest", "open-interest")):
-        value = _finest(stats, name) / markets
+        value = finest_requests(stats, name) / markets
         bench.add(_row(f"{title} requests of it, per market", "", value, 1.05, note))
     audits = run.result["audit_requests"]
-    value = (_of_collections(stats) - audits) / markets
+    value = (requests_of_collections(stats) - audits) / markets
     note = f"of the exchanges' time and natively asked ones too, without {audits} of audits"
     bench.add(_row("all requests of it, per market", "", value, 2.1, note))
     bench.add(_row("peak memory of the worker with ten documents", "MB", peak_mb, 900))
@@ -281,7 +282,7 @@ async def _two_in_a_row(bench: BenchmarkRun, stores: Stores, asked: Exchanges) -
     candles_s = max(run.publications.first_s.values())
     note = _times(run.publications.first_s)
     bench.add(_row(f"{what}: candles published", "s", candles_s, 20, note))
-    bench.add(_row(f"{what}: with open interest", "s", run.wall_s, 90, _asked(stats)))
+    bench.add(_row(f"{what}: with open interest", "s", run.wall_s, 90, told_requests(stats)))
     await _limits_kept(bench, asked, what, stats)
 
 
@@ -300,32 +301,6 @@ def _times(seconds: Mapping[str, float]) -> str:
 
 def _last_s(run: Run) -> float:
     return max(run.publications.last_s.values())
-
-
-def _finest(stats: Mapping[str, Any], endpoint: str) -> int:
-    """Answered requests for 5m rows, of both exchanges."""
-    asked = [each.get(endpoint, {}) for each in stats["periods"].values()]
-    return sum(each.get(period, 0) for each in asked for period in ("5m", "5", "5min"))
-
-
-def _of_collections(stats: Mapping[str, Any]) -> int:
-    """All requests but those of other jobs, such as for the funding of a midnight."""
-    return sum(
-        sum(statuses.values())
-        for endpoints in stats["requests"].values()
-        for endpoint, statuses in endpoints.items()
-        if endpoint in ("klines", "open_interest", "time")
-    )
-
-
-def _asked(stats: Mapping[str, Any]) -> str:
-    """Such as `binance klines 5m 450; ...`, audits included."""
-    parts = [
-        f"{exchange} {endpoint} " + ", ".join(f"{period} {n}" for period, n in periods.items())
-        for exchange, endpoints in stats["periods"].items()
-        for endpoint, periods in endpoints.items()
-    ]
-    return "; ".join(parts)
 
 
 async def _limits_kept(
