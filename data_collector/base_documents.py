@@ -35,6 +35,7 @@ from market.timeframes import Timeframe
 from venues.errors import ExchangeError
 
 _NOT_ASKED: Final = "it was not asked for, as the candles could not be read"
+_NOT_READ: Final = "it could not be read by the last pass"
 _PARTS: Final[tuple[MissingPart, ...]] = ("klines", "open_interest")
 
 
@@ -57,6 +58,14 @@ class ReadBase:
     interest_left_out: list[LeftOut] = field(default_factory=list)
     interest: FetchTask | None = None
     snapshots: TimedValues = field(default_factory=lambda: TimedValues.of(()))
+
+    @property
+    def lacks_interest(self) -> bool:
+        """Whether an earlier pass read the base and could not get all its open interest."""
+        base = self.base
+        if base is None or self.klines is not None or base.interest_ms >= base.as_of_ms:
+            return False
+        return base.lacks_interest_ms() is not None
 
     def snapshots_of(self, task: FetchTask) -> TimedValues | None:
         """What the task would bring, if this pass has asked for all of it."""
@@ -182,6 +191,8 @@ class FromBases:
         )
         if read.error is not None or read.interest_error is not None:
             self._name_lacking(market, read.interest_error)
+        elif read.lacks_interest:
+            self._name_lacking(market, _NOT_READ)
         elif answer.plan.interest is None:
             return
         elif (there := read.snapshots_of(answer.plan.interest)) is not None:
@@ -199,7 +210,7 @@ class FromBases:
         known = self.previous.series(self.timeframe, market)
         return known is not None and known.awaits_open_interest
 
-    def _name_lacking(self, market: Market, error: ExchangeError | None = None) -> None:
+    def _name_lacking(self, market: Market, error: ExchangeError | str | None = None) -> None:
         """Names the market's open interest that was not asked for, so that the next run does."""
         known = self.previous.series(self.timeframe, market)
         if self._awaits(market):

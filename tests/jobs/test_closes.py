@@ -191,6 +191,10 @@ async def test_a_restarted_worker_names_in_every_document_what_the_pass_could_no
         for timeframe in Timeframe:
             document = await closes.check(timeframe)
             assert lacks(document).keys() == {(f"binance:{symbol}", "open_interest")}, timeframe
+        exchanges.delete("/sim/faults")
+        await closes.runner.complete("collect:1h")  # from the fresh bases
+        document = await closes.check("1h")
+        assert lacks(document).keys() == {(f"binance:{symbol}", "open_interest")}
 
 
 async def test_a_market_that_failed_is_in_every_document_again_as_soon_as_it_is_read(
