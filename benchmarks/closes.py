@@ -226,7 +226,7 @@ async def _midnight(
         _row("markets of it whose last closed row is not the exchange's", "", sum(differing), 0)
     )
     what = "a 4h run with a fresh base"
-    bench.add(_row(f"requests of {what}", "", single_requests["total"], 0))
+    bench.add(_row(f"requests of {what}", "", requests_of_collections(single_requests), 0))
     note = "" if before_4h_cpu_s is None else f"{single.wall_s:.3g} s from POST to its end"
     bench.add(_row(f"CPU of the worker in {what}", "s", single.cpu_s, None, note))
     await _limits_kept(bench, asked, "midnight close", stats)
