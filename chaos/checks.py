@@ -218,6 +218,10 @@ def _check_market(
             for time, row in expected.items()
             if time >= first_ms and not gone_ms[0] < time <= gone_ms[1]
         }
+        # Of a forming 8h candle nothing is known once its first 4h candle has closed unseen.
+        halves = (last_closed("4h", moment) for moment in (checked_at, as_of_ms))
+        if name == "8h" and forming_ms not in times and len({*halves}) > 1:
+            expected.pop(forming_ms, None)
         # Other requests may have brought what has come since.
         come = {time: row for time, row in since.items() if time > gone_ms[0] and time in times}
         expected = {**come, **expected}
