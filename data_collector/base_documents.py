@@ -247,8 +247,9 @@ class FromBases:
         market, step_ms = read.market, self.timeframe.interval_ms
         asked = [] if answer.error is not None else list(answer.plan.klines)
         found = list(answer.left_out)
-        if read.klines is not None and self.timeframe is read.klines.period:
-            asked.append(read.klines)
+        klines = read.klines if answer.plan.base is not None else None
+        if klines is not None and self.timeframe is klines.period:
+            asked.append(klines)
             found += read.klines_left_out
         told = self.previous.left_out(market, "klines")
         there = set(rows.times.tolist()) if told else set()  # most markets lack nothing

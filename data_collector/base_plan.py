@@ -95,8 +95,11 @@ def plan_from_base(
     if checked_ms is not None:
         from_ms = max(from_ms, _first_to_remake(timeframe, base, checked_ms))
     kept = [Rows.of(series.rows).between(start_ms, from_ms - 1) for series in known]
-    if kept and base is not None:
-        hole_ms = _first_to_fill(market, timeframe, base, kept[0], from_ms, as_of_ms)
+    if kept:
+        if base is not None:
+            hole_ms = _first_to_fill(market, timeframe, base, kept[0], from_ms, as_of_ms)
+        else:
+            hole_ms = _first_left_out(timeframe, known[0], from_ms)
         if hole_ms < from_ms:
             from_ms = max(hole_ms, window.start_ms)
             kept = [rows.between(start_ms, from_ms - 1) for rows in kept]
@@ -188,6 +191,15 @@ def _first_to_fill(
     lacking = times[(times < from_ms) & ~np.isin(times, kept.times)]
     longest_ms = lcm(*(target.interval_ms for target in timeframe.produces))
     return int(lacking[0]) // longest_ms * longest_ms if len(lacking) else from_ms
+
+
+def _first_left_out(timeframe: Timeframe, series: MarketSeries, from_ms: int) -> int:
+    """The open time of the first candle that was sent as an invalid row, on the grid of the longest
+    timeframe; `from_ms` if there is none before. Without a base only the exchange can tell it."""
+    told = series.left_out.get("klines", ())
+    longest_ms = lcm(*(target.interval_ms for target in timeframe.produces))
+    first_ms = min((row.slot_ms(timeframe.interval_ms) for row in told), default=from_ms)
+    return min(first_ms // longest_ms * longest_ms, from_ms)
 
 
 def _agree(timeframe: Timeframe, kept: Sequence[Rows], start_ms: int) -> bool:

@@ -17,6 +17,7 @@ from data_collector.base_plan import BasePlan, plan_from_base
 from data_collector.base_tasks import base_tasks
 from documents.base import BaseBuilder, decode_bases
 from market.base import REACH_MS, Base, extended
+from market.left_out import LeftOut
 from market.markets import Exchange, FundingSeries, Market, MarketSeries
 from market.timeframes import COLLECTED, DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.naive_market import (
@@ -376,3 +377,22 @@ def test_a_correction_of_the_first_candle_of_a_base_reaches_the_longer_one_that_
         exchange.versions[begin_ms].append((now_ms + 1, changed))
     assert follower.base is not None
     assert follower.base.first_ms == begin_ms
+
+
+@pytest.mark.parametrize("timeframe", [Timeframe.M5, Timeframe.H1, Timeframe.H4], ids=str)
+def test_without_a_base_a_row_that_was_left_out_is_asked_for_again(timeframe: Timeframe) -> None:
+    now_ms, history = MIDNIGHT + 40 * HOUR_MS + MINUTE_MS, 30
+    exchange = invented(Random(7), range(MIDNIGHT, now_ms + DAY_MS, STEP_MS), Habits(), 0)  # noqa: S311
+    market = Market(Exchange.BYBIT, "BTCUSDT", "BTC", "USDT", launched_ms=MIDNIGHT)
+    follower = Follower(exchange, market)
+    follower.collect(timeframe, now_ms, history, native=True, interest=True)
+    series = follower.series[timeframe]
+    rows = list(series.rows)
+    left_out = LeftOut(rows.pop(-5)[0] + 1, "off the grid")
+    follower.series[timeframe] = replace(series, rows=rows, left_out={"klines": (left_out,)})
+    plan = follower.collect(timeframe, now_ms + 1, history, native=True, interest=True)
+    assert plan is not None
+    longest_ms = timeframe.produces[-1].interval_ms
+    assert plan.klines[0].start_ms == left_out.time_ms // longest_ms * longest_ms
+    for target in timeframe.produces:
+        check_rows(follower, plan, target, history, interest=True)
