@@ -139,7 +139,7 @@ class ReadChecks:
             CANDLES,
             dict(zip(checked, truths, strict=True)),
             moments,
-            self._funding_at(began_ms, as_of_ms),
+            self._funding_at(began_ms, max([as_of_ms, *moments])),
             required,
             settled,
             self._truth.corrected,
@@ -163,16 +163,17 @@ class ReadChecks:
             times += (ms for ms in moments if ms > as_of_ms)
         return _with_end(times, end_ms)
 
-    def _funding_at(self, began_ms: float, as_of_ms: int) -> dict[str, KnownFunding] | None:
-        """The funding that a run which began at `began_ms` knew at least."""
+    def _funding_at(self, began_ms: float, until_ms: int) -> dict[str, KnownFunding] | None:
+        """The funding that a run which began at `began_ms` knew at least, and has not lost until
+        `until_ms`. A run that asks the exchanges for nothing may use funding of a later time."""
         known = [book for seen_ms, book in self._funding_read if seen_ms <= began_ms]
         if not known:
             return None
         found = {}
         for key, (checked_at, hours, times) in known[-1].items():
             # Newer settlements may have replaced the oldest ones.
-            newer = 1 + max(0, as_of_ms - checked_at) // (hours * HOUR_MS)
-            first_ms = as_of_ms
+            newer = 1 + max(0, until_ms - checked_at) // (hours * HOUR_MS)
+            first_ms = until_ms
             if times:
                 beyond = max(0, newer - len(times) + 1)  # all of these, and some that came since
                 first_ms = times[min(newer, len(times) - 1)] + beyond * hours * HOUR_MS
