@@ -1,6 +1,6 @@
 """Auditor: fetches a market's whole window natively when that is due, and compares it with ours."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,7 @@ from data_collector.data_processing import contradiction
 from data_collector.run import CollectionRun
 from market.base import FINAL_AFTER_MS
 from market.candles import Candles
+from market.left_out import LeftOut
 from market.markets import MissingPart
 from market.rows import Rows, TimedValues
 from market.timeframes import Timeframe
@@ -71,8 +72,11 @@ class Auditor:
         answer.snapshots = _with_known(plan, answer)
         return answer
 
-    def compare(self, plan: BasePlan, audited: Rows) -> None:
-        """Counts and logs how what the plan would have made differs from the audited rows."""
+    def compare(self, plan: BasePlan, audited: Rows, left_out: Iterable[LeftOut]) -> None:
+        """Counts and logs how what the plan would have made differs from the audited rows.
+
+        `left_out`: the invalid ones of these.
+        """
         market, timeframe = plan.market, plan.timeframe
         part = plan.parts[0]
         ours = Rows.joined([part.kept, part.made.rows])
@@ -82,6 +86,7 @@ class Auditor:
             ours.between(plan.start_ms, final_ms),
             audited.between(plan.start_ms, final_ms),
             set(part.made.unproven.tolist()),
+            {row.slot_ms(timeframe.interval_ms) for row in left_out},
         )
         for which in ("klines", "open_interest"):
             of_part = [each for each in found if each.part == which]

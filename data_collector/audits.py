@@ -73,10 +73,13 @@ class Audits:
             )
 
 
-def differences(ours: Rows, theirs: Rows, unproven: Container[int]) -> list[Difference]:
+def differences(
+    ours: Rows, theirs: Rows, unproven: Container[int], invalid: Container[int] = ()
+) -> list[Difference]:
     """How the rows of the same window differ in candles or in open interest that both know.
 
-    `unproven`: times of which we know nothing.
+    `unproven`: times of which we know nothing; `invalid`: those whose rows they sent as invalid
+    ones, which says nothing of ours.
     """
     found: list[Difference] = []
     at = {time_ms: line for line, time_ms in enumerate(theirs.times.tolist())}
@@ -84,6 +87,8 @@ def differences(ours: Rows, theirs: Rows, unproven: Container[int]) -> list[Diff
         mine = ours.values[line]
         place = at.pop(time_ms, None)
         if place is None:
+            if time_ms in invalid:
+                continue
             found.append(Difference("klines", time_ms, mine[CANDLE].tolist(), None))
             continue
         other = theirs.values[place]

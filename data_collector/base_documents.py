@@ -127,7 +127,7 @@ class FromBases:
             self.failed(market, error)
             return
         if audited is not None:
-            self.auditor.compare(plan, rows)
+            self.auditor.compare(plan, rows, audited.left_out)
         self._name_left_out(answer, read, rows)
         # All documents get the market, or none: everything is computed before the first has it.
         self._delivered.add(market.key)

@@ -1,12 +1,21 @@
 """When audits are due, what they find, and what follows from it."""
 
+import random
+from typing import cast
+
 import numpy as np
 import pytest
 
+from data_collector.auditor import Auditor
 from data_collector.audits import Audits, Difference, differences
 from data_collector.doubts import Doubts
+from data_collector.run import CollectionRun
+from market.left_out import LeftOut
+from market.markets import Exchange, Market
 from market.rows import Rows
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
+from tests.data_collector.test_base_plan import MIDNIGHT, Follower
+from tests.fixtures.naive_market import STEP_MS, Habits, invented
 
 H1, H4 = Timeframe.H1, Timeframe.H4
 KEY = "binance:BTCUSDT"
@@ -86,3 +95,29 @@ def test_rows_that_are_the_same_do_not_differ() -> None:
     same = rows((1, 10.0, 5.0), (2, 10.0, NAN))
     assert differences(same, same, set()) == []
     assert differences(rows(), rows(), set()) == []
+
+
+def test_a_row_that_an_audit_got_as_an_invalid_one_is_no_difference() -> None:
+    ours, theirs = rows((1, 10.0, 5.0), (2, 10.0, 5.0), (3, 10.0, 5.0)), rows((2, 10.0, 5.0))
+    found = differences(ours, theirs, set(), {3 * HOUR_MS})
+    assert [each.open_time for each in found] == [HOUR_MS]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_an_auditor_forgives_what_it_left_out_as_invalid(told: bool) -> None:
+    now_ms, history = MIDNIGHT + 30 * HOUR_MS, 20
+    exchange = invented(random.Random(7), range(MIDNIGHT, now_ms + 1, STEP_MS), Habits(), 0)  # noqa: S311
+    market = Market(Exchange.BYBIT, "BTCUSDT", "BTC", "USDT", launched_ms=MIDNIGHT)
+    follower = Follower(exchange, market)
+    follower.read(now_ms, interest=True)
+    follower.collect(H1, now_ms, history, native=True, interest=True)
+    plan = follower.plan(H1, now_ms, history)
+    audited = Rows.of(follower.series[H1].rows)
+    lost = int(audited.times[5])
+    audited = audited.select(np.flatnonzero(audited.times != lost))
+    found: list[tuple[Timeframe, str]] = []
+    unused = cast(CollectionRun, None)
+    auditor = Auditor(unused, Audits(), history, lambda *what: found.append(what))
+    auditor.compare(plan, audited, [LeftOut(lost, "zero price")] if told else [])
+    assert found == ([] if told else [(H1, "klines")])
+    assert auditor.audits.is_native(market.key, H1, now_ms) is not told
