@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from chaos.checks import INTERVALS_MS
 from tests.day.day import CLOSE_MS, MOST_LATE_S, Day
-from tests.day.events import draw_event
+from tests.day.events import draw_event, relaunch
 from tests.day.faults import draw_fault
 
 _FAULTY: Final = 0.25  # of the closes at which nothing is broken
@@ -69,6 +69,8 @@ async def _close(day: Day, *, drawn: bool) -> None:
     if drawn:
         await _draw(day)
     day.clock.pass_to(close_ms + day.chance.randint(300, 4_000))
+    if drawn and close_ms % _DAY_MS == 0 and not day.active():
+        await relaunch(day)
     if day.discover_in <= 0:
         await discover(day)
     day.discover_in -= 1

@@ -86,6 +86,19 @@ async def _delisting(day: Day, chance: random.Random) -> str:
     return f"delisted {exchange}:{symbol}"
 
 
+async def relaunch(day: Day) -> None:
+    """Another contract gets the symbol of one, at the first moment of the day."""
+    exchange, symbol = _market(day)
+    flat = day.chance.random() < 0.5
+    rule = {"kind": "relaunch", "exchange": exchange, "symbol": symbol, "flat": flat}
+    (done,) = day.exchanges.post("/sim/faults", rule)
+    day.discover_in = 0
+    day.disturb()
+    day.report.say(
+        f"    event: relaunched {exchange}:{symbol} at {done['listed_ms']}, flat: {flat}"
+    )
+
+
 # --- the process and its stores ------------------------------------------------------------------
 
 
