@@ -84,10 +84,13 @@ class Comparison:
         runs: Mapping[int, Run],
     ) -> Truth:  # fmt: skip
         """The truth at one time, with the document's forming rows where they can be."""
-        found = await _candles_at(truth, name, at_ms)
+        as_of_ms = document["as_of"]
+        # Old rows were kept through all runs since, whatever HISTORY_CANDLES was.
+        since = [run.candles for moment, run in runs.items() if at_ms <= moment <= as_of_ms]
+        found = await _candles_at(truth, name, at_ms, min(since))
         interval_ms = INTERVALS_MS[name]
         # Of a market that is held up the row may be of any pass since, as its base may know it.
-        forming_ms, ended_ms = at_ms - at_ms % interval_ms, runs[document["as_of"]].ended_ms
+        forming_ms, ended_ms = at_ms - at_ms % interval_ms, runs[as_of_ms].ended_ms
         later = await truth.rows(name, ended_ms, ended_ms, 3 + (ended_ms - at_ms) // interval_ms)
         forming = {}
         for market in document["markets"]:
@@ -171,10 +174,10 @@ class Comparison:
         return orjson.loads(body)
 
 
-async def _candles_at(truth: MarketTruth, name: str, at_ms: int) -> Truth:
+async def _candles_at(truth: MarketTruth, name: str, at_ms: int, candles: int) -> Truth:
     """As MarketTruth.candles_at, which asks twice for all rows: only the newest snapshots may be
     unpublished."""
-    rows = await truth.rows(name, at_ms, at_ms + _ALL_OUT_MS, truth.candles)
+    rows = await truth.rows(name, at_ms, at_ms + _ALL_OUT_MS, candles)
     seen = await truth.rows(name, at_ms, at_ms, _NEWEST)
     out_ms = at_ms - _ALL_OUT_MS
     visible = {
