@@ -13,6 +13,7 @@ from jobs.funding import known_funding
 from jobs.markets import markets_to_collect
 from jobs.publishing import begin_drafts, publish
 from jobs.stored import previous_series, stored_as_of_ms
+from market.left_out import read_left_out
 from stores.hot.leases import Lease, retry_under_lease
 
 
@@ -48,6 +49,11 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
     missing = sorted([*collected.missing, *unlisted])
     for draft in drafts.values():
         await asyncio.to_thread(draft.encode_rest)
+    context.held_up[timeframe] = frozenset(
+        f"{lack.exchange}:{lack.symbol}"
+        for lack in collected.missing
+        if lack.part == "klines" and read_left_out(lack.reason) is None
+    )
     stored_bytes, not_stored = 0, {}
     for done, draft in enumerate(drafts.values()):
         size, error = await publish(

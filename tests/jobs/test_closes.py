@@ -226,6 +226,23 @@ async def test_a_market_that_failed_is_in_every_document_again_as_soon_as_it_is_
             await closes.check(timeframe)
 
 
+async def test_a_market_that_a_single_run_could_not_read_comes_with_the_next_pass(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    async with opened(open_runner, exchanges, filled=False) as closes:
+        symbol = (await closes.runner.document("1h"))["markets"][0]["symbol"]
+        closes.go_to(MIDNIGHT_MS + 60_000)
+        await closes.all()
+        closes.go_to(MIDNIGHT_MS + 3 * MINUTE_MS)
+        closes.runner.fault({"kind": "status", "status": 400, "symbol": symbol})
+        result = await closes.runner.complete("collect:1h")
+        assert result["carried_over"] > 0
+        closes.runner.exchanges.delete("/sim/faults")
+        closes.go_to(MIDNIGHT_MS + 5 * MINUTE_MS)
+        assert (await closes.all())["documents"] == ["5m", "1h"]
+        await closes.check("1h")
+
+
 async def test_an_audit_finds_a_correction_behind_what_passes_read_again(
     open_runner: OpenRunner, exchanges: Simulator
 ) -> None:
