@@ -36,6 +36,8 @@ from venues.errors import ExchangeError
 
 _NOT_ASKED: Final = "it was not asked for, as the candles could not be read"
 _NOT_READ: Final = "it could not be read by the last pass"
+# Whose open interest is audited: the same snapshots are those of all others.
+_INTEREST_AUDITED: Final = (Timeframe.M5, Timeframe.H1)
 _PARTS: Final[tuple[MissingPart, ...]] = ("klines", "open_interest")
 
 
@@ -160,7 +162,8 @@ class FromBases:
             return None
         market, awaits = read.market, self._awaits(read.market)
         known = self.previous.closed_rows(market)
-        answer = await self.auditor.fetch(plan, known, interest=not awaits)
+        interest = self.timeframe in _INTEREST_AUDITED and not awaits
+        answer = await self.auditor.fetch(plan, known, interest=interest)
         if answer is not None and awaits:
             self._name_lacking(market)
         return answer

@@ -40,7 +40,7 @@ from market.candles import Candle, Candles, ExactTexts
 from market.columns import CANDLE, SUMMED, UNSUMMED
 from market.left_out import LeftOut
 from market.markets import Exchange, Market, MarketSeries, MissingPart, Row, UnreadableSeries
-from market.previous_series import SAMPLED_SERIES, sample_of
+from market.previous_series import SAMPLED_SERIES, PreviousSeries, sample_of
 from market.rows import Rows, TimedValues, Times, first_time
 from market.timeframes import Timeframe, is_daily_moment_passed
 from venues import VENUES
@@ -211,13 +211,15 @@ class PreviousDocuments:
             if series is None or series.checked_at_ms > self._as_of_ms:
                 return {}
             rows = Rows.of(series.rows)
-            if not _well_formed(rows, target) or not self._closings.are_shown(target, series):
+            if not (self._is_ours(target) or _well_formed(rows, target)):
+                return {}
+            if not self._closings.are_shown(target, series):
                 return {}
             found[target] = replace(series, rows=rows)
         first, *longer = found.values()
         if not self._is_complete(first):
             return {}
-        if longer:
+        if longer and not all(map(self._is_ours, self._timeframe.produces)):
             closed, longest_ms = self.closed_rows(market), self._timeframe.produces[-1].interval_ms
             end_ms = int(closed.times[-1]) + self._timeframe.interval_ms if len(closed) else 0
             # A run may have ended between the publishes of the documents.
@@ -227,6 +229,10 @@ class PreviousDocuments:
             if self._longer_rows(market, whole) is None:
                 return {}
         return found
+
+    def _is_ours(self, timeframe: Timeframe) -> bool:
+        series = self._documents.get(timeframe)
+        return isinstance(series, PreviousSeries) and series.is_ours
 
     def carried_over(self, market: Market) -> list[tuple[Timeframe, MarketSeries]]:
         """The market's old rows in the present window, by timeframe, stale since they are carried

@@ -66,6 +66,10 @@ class KeptSeries(PreviousSeries):
             for each in islice(_of(exchange, series.values()), SAMPLED_SERIES)
         }
 
+    @property
+    def is_ours(self) -> bool:
+        return True
+
     def __getitem__(self, key: str) -> MarketSeries:
         return self._series[key]
 

@@ -18,6 +18,11 @@ class PreviousSeries(Mapping[str, MarketSeries]):
     Access raises UnreadableSeries if a stored market's rows cannot be read.
     """
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process has made the document: its rows need no check."""
+        return False
+
     @abstractmethod
     def metas(self) -> dict[str, Meta]:
         """Each market's `meta`, such as its Hurst exponent, by Market.key."""
