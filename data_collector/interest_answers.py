@@ -28,15 +28,16 @@ class Answer:
     def bytes(self) -> int:
         return _ANSWER_BYTES + self.snapshots.times.nbytes + self.snapshots.values.nbytes
 
-    def covers(self, timeframe: Timeframe, span: Span) -> bool:
+    def covers(self, timeframe: Timeframe, span: Span, as_of_ms: int) -> bool:
         """Whether it tells all that a document of the timeframe lacks.
 
-        What came after it, in a newer document, is the base's, which reaches so far back.
+        What came after it, in a newer document, is the base's, if that reaches so far back.
         """
         series = self.series
         if timeframe.interval_ms % series.period.interval_ms:
             return False
-        return series.first_ms <= span[0] and span[1] <= series.last_ms + REACH_MS
+        newest_ms = series.last_ms + REACH_MS
+        return series.first_ms <= span[0] and (span[1] <= series.last_ms or as_of_ms <= newest_ms)
 
 
 class InterestAnswers:
@@ -61,11 +62,11 @@ class InterestAnswers:
         ours[answer.series.period] = answer
         self.bytes += answer.bytes
 
-    def get(self, key: str, timeframe: Timeframe, span: Span) -> Answer | None:
-        """The market's answer for what a document of this timeframe lacks, if there is one."""
-        found = [
-            each for each in self._answers.get(key, {}).values() if each.covers(timeframe, span)
-        ]
+    def get(self, key: str, timeframe: Timeframe, span: Span, as_of_ms: int) -> Answer | None:
+        """The market's answer for what a document of this timeframe lacks at `as_of_ms`, if there
+        is one."""
+        answers = self._answers.get(key, {}).values()
+        found = [each for each in answers if each.covers(timeframe, span, as_of_ms)]
         return min(found, key=lambda answer: answer.reason is not None, default=None)
 
     def forget_failures(self, prefix: str) -> None:

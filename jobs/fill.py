@@ -202,7 +202,10 @@ class _Filling:
     def _needs(self, timeframe: Timeframe, key: str, span: Span) -> bool:
         """Whether an answer of the exchange is needed that is not there yet."""
         ours = served(self.markets[key].exchange, timeframe, span, self.as_of_ms)
-        return ours is not None and self.context.interest.get(key, timeframe, ours) is None
+        return (
+            ours is not None
+            and self.context.interest.get(key, timeframe, ours, self.as_of_ms) is None
+        )
 
     def _answered(self, key: str, answer: Answer) -> None:
         for timeframe in answer.series.timeframes:
@@ -278,7 +281,7 @@ class _Filling:
         ours = served(market.exchange, timeframe, span, self.as_of_ms)
         if ours is None:
             return Refill(rows)
-        answer = self.context.interest.get(key, timeframe, ours)
+        answer = self.context.interest.get(key, timeframe, ours, self.as_of_ms)
         if answer is None:
             return None
         if answer.reason is not None:

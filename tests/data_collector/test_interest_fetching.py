@@ -72,7 +72,7 @@ async def test_an_answer_has_its_snapshots_and_is_told_of() -> None:
     answers, told, run = await fetched(Scripted(history(GRID)), [(market, HOURS)])
     assert [(key, answer.reason) for key, answer in told] == [(market.key, None)]
     assert list(told[0][1].snapshots) == [(time_ms, 4.0) for time_ms in GRID]
-    assert answers.get(market.key, H2, (HOURS.first_ms, HOURS.last_ms)) is told[0][1]
+    assert answers.get(market.key, H2, (HOURS.first_ms, HOURS.last_ms), HOURS.last_ms) is told[0][1]
     assert run.requests == 1
 
 

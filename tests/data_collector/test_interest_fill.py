@@ -251,15 +251,17 @@ def test_an_answer_serves_multiples_of_its_period_within_its_span() -> None:
     hours = answer(Series(H1, DAY_MS, 5 * DAY_MS, (H1, H4)))
     answers = InterestAnswers()
     answers.put(BTC.key, hours)
-    assert answers.get(BTC.key, H1, (DAY_MS, 5 * DAY_MS)) is hours
-    assert answers.get(BTC.key, H4, (2 * DAY_MS, 3 * DAY_MS)) is hours
-    assert answers.get(BTC.key, D1, (2 * DAY_MS, 3 * DAY_MS)) is hours
-    assert answers.get(BTC.key, H1, (DAY_MS - HOUR_MS, 2 * DAY_MS)) is None
-    assert answers.get(BTC.key, M30, (2 * DAY_MS, 3 * DAY_MS)) is None
-    assert answers.get("bybit:BTCUSDT", H1, (2 * DAY_MS, 3 * DAY_MS)) is None
+    assert answers.get(BTC.key, H1, (DAY_MS, 5 * DAY_MS), 5 * DAY_MS) is hours
+    assert answers.get(BTC.key, H4, (2 * DAY_MS, 3 * DAY_MS), 5 * DAY_MS) is hours
+    assert answers.get(BTC.key, D1, (2 * DAY_MS, 3 * DAY_MS), 5 * DAY_MS) is hours
+    assert answers.get(BTC.key, H1, (DAY_MS - HOUR_MS, 2 * DAY_MS), 5 * DAY_MS) is None
+    assert answers.get(BTC.key, M30, (2 * DAY_MS, 3 * DAY_MS), 5 * DAY_MS) is None
+    assert answers.get("bybit:BTCUSDT", H1, (2 * DAY_MS, 3 * DAY_MS), 5 * DAY_MS) is None
     # Rows of a newer document got theirs from the base, as far as that reaches.
-    assert answers.get(BTC.key, H1, (DAY_MS, 5 * DAY_MS + REACH_MS)) is hours
-    assert answers.get(BTC.key, H1, (DAY_MS, 5 * DAY_MS + REACH_MS + 1)) is None
+    later_ms = 5 * DAY_MS + REACH_MS
+    assert answers.get(BTC.key, H1, (DAY_MS, later_ms), later_ms) is hours
+    assert answers.get(BTC.key, H1, (DAY_MS, 5 * DAY_MS + HOUR_MS), later_ms + 1) is None
+    assert answers.get(BTC.key, H1, (DAY_MS, 5 * DAY_MS), later_ms + 1) is hours
 
 
 def test_a_series_that_came_is_used_before_one_that_failed() -> None:
@@ -268,13 +270,13 @@ def test_a_series_that_came_is_used_before_one_that_failed() -> None:
     came = answer(Series(H4, 0, DAY_MS, (H4,)))
     answers.put(BTC.key, failed)
     answers.put(BTC.key, came)
-    assert answers.get(BTC.key, H4, (0, DAY_MS)) is came
-    assert answers.get(BTC.key, H1, (0, DAY_MS)) is failed
+    assert answers.get(BTC.key, H4, (0, DAY_MS), 5 * DAY_MS) is came
+    assert answers.get(BTC.key, H1, (0, DAY_MS), 5 * DAY_MS) is failed
     answers.forget_failures("bybit:")
-    assert answers.get(BTC.key, H1, (0, DAY_MS)) is failed
+    assert answers.get(BTC.key, H1, (0, DAY_MS), 5 * DAY_MS) is failed
     answers.forget_failures("binance:")
-    assert answers.get(BTC.key, H1, (0, DAY_MS)) is None
-    assert answers.get(BTC.key, H4, (0, DAY_MS)) is came
+    assert answers.get(BTC.key, H1, (0, DAY_MS), 5 * DAY_MS) is None
+    assert answers.get(BTC.key, H4, (0, DAY_MS), 5 * DAY_MS) is came
 
 
 def test_memory_is_counted_until_no_document_waits_any_more() -> None:
@@ -286,8 +288,8 @@ def test_memory_is_counted_until_no_document_waits_any_more() -> None:
     assert answers.bytes - small == 690 * 16
     answers.put("bybit:ETHUSDT", answer(minutes))
     answers.keep_only({BTC.key: [H4, M5], "bybit:ETHUSDT": [H4]})
-    assert answers.get(BTC.key, H4, (0, DAY_MS)) is not None
-    assert answers.get("bybit:ETHUSDT", M5, (0, DAY_MS)) is None
+    assert answers.get(BTC.key, H4, (0, DAY_MS), 5 * DAY_MS) is not None
+    assert answers.get("bybit:ETHUSDT", M5, (0, DAY_MS), 5 * DAY_MS) is None
     assert 700 * 16 < answers.bytes < 700 * 16 + 1000
     answers.keep_only({})
     assert answers.bytes == 0
