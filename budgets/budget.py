@@ -2,8 +2,8 @@
 
 A request takes room from when it is admitted until one window after its answer, because the
 exchange may count it at any time in between. This is right for sliding windows and for windows
-that begin at full minutes. The first half of a budget may be spent at once, the rest is spread
-evenly over the window.
+that begin at full minutes. A part of a budget may be spent at once (Limit.burst), the rest is
+spread evenly over the window.
 
 Requests that can wait may take only a share of the budget. What they hold does not slow down the
 others, as long as there is room for both.
@@ -16,7 +16,6 @@ from typing import Final
 
 from venues.venue import Limit
 
-_BURST: Final = 0.5  # of a budget, spent without pacing
 _CATCH_UP: Final = 0.05  # of a window: how far pacing catches up after a late wake-up
 _MAX_UNREPORTED: Final = 5000  # requests since the last one whose answer reported usage
 ANSWER_SOON_S: Final = 0.02  # delay while requests under way take all the room
@@ -40,6 +39,7 @@ class Budget:
     def __init__(self, limit: Limit, fraction: float) -> None:
         self.limit = limit
         self.quantity = max(1, math.floor(fraction * limit.quantity))
+        self._burst = self.quantity * limit.burst
         self._spacing_s = limit.window_s / self.quantity
         # (freed at, weight, taken from a share), ascending
         self._held: deque[tuple[float, int, bool]] = deque()
@@ -73,7 +73,7 @@ class Budget:
             return 0.0  # a request heavier than the whole budget is sent alone
         if used + weight > self.quantity:
             return self._wait_s(now, weight)
-        if used - self._shared_weight + weight > self.quantity * _BURST:
+        if used - self._shared_weight + weight > self._burst:
             return max(0.0, self._next_at - now)
         return 0.0
 
@@ -89,7 +89,7 @@ class Budget:
         """Admits a request; call it only when `delay` was 0, and `share_delay` for a share."""
         if share is not None:
             self._shared_weight += weight
-        elif self.used(now) - self._shared_weight + weight > self.quantity * _BURST:
+        elif self.used(now) - self._shared_weight + weight > self._burst:
             earliest = now - self.limit.window_s * _CATCH_UP
             self._next_at = max(self._next_at, earliest) + weight * self._spacing_s
         self._number += 1

@@ -1,6 +1,6 @@
 """Auditor: fetches a market's whole window natively when that is due, and compares it with ours."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +15,7 @@ from data_collector.run import CollectionRun
 from market.base import FINAL_AFTER_MS
 from market.candles import Candles
 from market.left_out import LeftOut
-from market.markets import MissingPart
+from market.markets import Exchange, MissingPart
 from market.rows import Rows, TimedValues
 from market.timeframes import Timeframe
 from venues.errors import ExchangeError
@@ -30,12 +30,14 @@ class Auditor:
     """Audits the markets of one pass.
 
     `run` is not the pass's: its requests are counted apart, and its failures stop nothing else.
+    `interest_of`: the exchanges with room for requests for open interest beside the pass's.
     `on_difference` is called for each timeframe and part of a market that differs.
     """
 
     run: CollectionRun
     audits: Audits
     history_candles: int
+    interest_of: Collection[Exchange]
     on_difference: Callable[[Timeframe, MissingPart], None] = lambda timeframe, part: None
 
     def is_due(self, plan: BasePlan) -> bool:
@@ -57,7 +59,7 @@ class Auditor:
             await fetch_native(self.run, answer, known, last_try=True, believed=_any_answer)
             if answer.error is not None:
                 raise answer.error
-            if interest:
+            if interest and market.exchange in self.interest_of:
                 await fetch_snapshots(self.run, answer)
         except ExchangeError as error:
             log.warning("audit_failed", market=market.key, timeframe=timeframe, cause=str(error))

@@ -5,6 +5,7 @@ closed candles of it were found to be others, or when markets that it lacks have
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from data_collector.base_documents import FromBases
 from data_collector.base_pass import BasePass, base_pass, is_fresh_by
 from data_collector.incremental import PreviousDocuments
 from data_collector.run import CollectionRun
+from data_collector.url_builder import endpoint_table
 from documents.names import GLOBAL_FR
 from job_queue.kinds import producer_of
 from jobs.absences import absences
@@ -31,14 +33,18 @@ from jobs.pass_result import PassResult
 from jobs.publishing import begin_drafts, publish
 from jobs.stored import previous_series
 from market.base import Base
-from market.markets import FundingByMarket, Market, MarketSeries
+from market.markets import Exchange, FundingByMarket, Market, MarketSeries
 from market.previous_series import PreviousSeries
 from market.timeframes import MINUTE_MS, Timeframe
 from stores.hot.leases import Lease, retry_under_lease
+from venues.venue import Endpoint
 
 # A document in which no candle has closed is published again after this time, for its forming
 # rows; a little less than a quarter of an hour, as passes come with every third 5m close.
 _OLD_MS: Final = 15 * MINUTE_MS - 30_000
+
+# Of a budget for open interest; what is left of it is for audits.
+_LEFT_TO_PASSES: Final = 0.95
 
 log = structlog.get_logger(__name__)
 
@@ -108,8 +114,22 @@ class _Run:
             CollectionRun(context.client),
             context.audits,
             context.settings.history_candles,
+            self._with_room(),
             context.metrics.corrected,
         )
+
+    def _with_room(self) -> frozenset[Exchange]:
+        """The exchanges whose open interest this pass and the next one can ask for, with room for
+        audits."""
+        asked = Counter(market.exchange for market in self.markets)
+        client, now = self.context.client, self.context.client.clock.monotonic_s()
+        room = set()
+        for exchange, markets in asked.items():
+            counter = endpoint_table(exchange, Endpoint.OPEN_INTEREST).counter
+            budget = client.limits.for_exchange(exchange).budgets[counter]
+            if budget.used(now) + markets <= budget.quantity * _LEFT_TO_PASSES:
+                room.add(exchange)
+        return frozenset(room)
 
     async def collect(self) -> Outcome:
         context, lease = self.context, self.lease

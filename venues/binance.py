@@ -88,7 +88,8 @@ _ENDPOINTS: Final[Mapping[Endpoint, EndpointTable | None]] = {
 _LIMITS: Final = {
     "weight": Limit(2400, 60, "X-MBX-USED-WEIGHT-1M", at_full_minutes=True),
     "funding": Limit(500, 300),
-    "open_interest": Limit(1000, 300),
+    # All at once: a close needs one for each market, and so does the next one five minutes later.
+    "open_interest": Limit(1000, 300, burst=1.0),
 }
 
 # --- errors --------------------------------------------------------------------------------------

@@ -88,13 +88,15 @@ class Limit:
     """At most `quantity` per `window_s` seconds and IP address.
 
     `header`: the answer's header field with the amount used. `at_full_minutes`: windows begin at
-    the exchange's full minutes; else they slide.
+    the exchange's full minutes; else they slide. `burst`: the part of our budget that may be spent
+    at once; the rest is spread over the window.
     """
 
     quantity: int
     window_s: float
     header: str | None = None
     at_full_minutes: bool = False
+    burst: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -262,3 +262,12 @@ async def test_a_waiter_that_is_cancelled_leaves_its_turn() -> None:
         await waiting
     await clock.run_until_idle()
     assert (await next_one).weight == 1
+
+
+def test_a_limit_may_let_all_of_the_budget_go_at_once() -> None:
+    budget = Budget(Limit(1000, 300, burst=1.0), 0.9)
+    for _ in range(900):
+        assert budget.delay(0.0, 1) == 0.0
+        budget.give_back(1.0, budget.take(0.0, 1))
+    assert budget.delay(1.0, 1) == pytest.approx(300)
+    assert budget.delay(301.0, 1) == 0.0

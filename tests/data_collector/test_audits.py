@@ -117,7 +117,7 @@ def test_an_auditor_forgives_what_it_left_out_as_invalid(told: bool) -> None:
     audited = audited.select(np.flatnonzero(audited.times != lost))
     found: list[tuple[Timeframe, str]] = []
     unused = cast(CollectionRun, None)
-    auditor = Auditor(unused, Audits(), history, lambda *what: found.append(what))
+    auditor = Auditor(unused, Audits(), history, (), lambda *what: found.append(what))
     auditor.compare(plan, audited, [LeftOut(lost, "zero price")] if told else [])
     assert found == ([] if told else [(H1, "klines")])
     assert auditor.audits.is_native(market.key, H1, now_ms) is not told

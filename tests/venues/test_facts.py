@@ -258,7 +258,7 @@ def test_limits() -> None:
     assert facts(BINANCE).limits == {
         "weight": Limit(2400, 60, "X-MBX-USED-WEIGHT-1M", at_full_minutes=True),
         "funding": Limit(500, 300, None, at_full_minutes=False),
-        "open_interest": Limit(1000, 300, None, at_full_minutes=False),
+        "open_interest": Limit(1000, 300, None, at_full_minutes=False, burst=1.0),
     }
     assert facts(BYBIT).limits == {"requests": Limit(600, 5, None, at_full_minutes=False)}
 
