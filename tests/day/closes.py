@@ -69,7 +69,7 @@ async def _close(day: Day, *, drawn: bool) -> None:
     if drawn:
         await _draw(day)
     day.clock.pass_to(close_ms + day.chance.randint(300, 4_000))
-    if drawn and close_ms % _DAY_MS == 0 and not day.active():
+    if drawn and close_ms % _DAY_MS == 0 and not day.active() and not day.database_back_ms:
         await relaunch(day)
     if day.discover_in <= 0:
         await discover(day)

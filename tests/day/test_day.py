@@ -13,8 +13,8 @@ from tests.day.day import LIMITS, Day
 from tests.fixtures.jobs import OpenRunner
 from tests.fixtures.simulator import StartSimulator
 
-SEED = int(os.environ.get("DAY_SEED", "1"))
-CLOSES = int(os.environ.get("DAY_CLOSES", "4"))
+SEED = int(os.environ.get("DAY_SEED", "3"))
+CLOSES = int(os.environ.get("DAY_CLOSES", "9"))
 MARKETS = int(os.environ.get("DAY_MARKETS", "3"))
 HISTORY = int(os.environ.get("DAY_HISTORY", "40"))
 # 2026-11-20T23:48:00Z by `date -u -d @1795218480`: midnight is the third close.
