@@ -13,7 +13,7 @@ from tests.day.day import LIMITS, Day
 from tests.fixtures.jobs import OpenRunner
 from tests.fixtures.simulator import StartSimulator
 
-SEED = int(os.environ.get("DAY_SEED", "3"))
+SEED = int(os.environ.get("DAY_SEED", "4"))
 CLOSES = int(os.environ.get("DAY_CLOSES", "9"))
 MARKETS = int(os.environ.get("DAY_MARKETS", "3"))
 HISTORY = int(os.environ.get("DAY_HISTORY", "40"))
