@@ -1,7 +1,7 @@
 """Auditor: fetches a market's whole window natively when that is due, and compares it with ours."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -12,6 +12,7 @@ from data_collector.base_answers import PlanAnswer, fetch_native, fetch_snapshot
 from data_collector.base_plan import BasePlan, plan_from_base
 from data_collector.data_processing import contradiction
 from data_collector.run import CollectionRun
+from data_collector.task_builder import FetchTask
 from market.base import FINAL_AFTER_MS
 from market.candles import Candles
 from market.left_out import LeftOut
@@ -46,10 +47,12 @@ class Auditor:
             plan.market.key, plan.timeframe, plan.checked_ms, plan.as_of_ms
         )
 
-    async def fetch(self, plan: BasePlan, known: Rows, *, interest: bool) -> PlanAnswer | None:
+    async def fetch(
+        self, plan: BasePlan, known: Rows, *, awaits: bool, interest: bool
+    ) -> PlanAnswer | None:
         """The answer to a plan without base and earlier documents; None if requests fail, or if
         it is not believed yet. `known`: the closed rows of the earlier document; `interest`:
-        whether to ask for open interest."""
+        whether known open interest is asked for again; `awaits`: not even unknown one is."""
         market, timeframe, as_of_ms = plan.market, plan.timeframe, plan.as_of_ms
         whole = plan_from_base(
             market, timeframe, None, {}, as_of_ms=as_of_ms, history_candles=self.history_candles
@@ -59,7 +62,9 @@ class Auditor:
             await fetch_native(self.run, answer, known, last_try=True, believed=_any_answer)
             if answer.error is not None:
                 raise answer.error
-            if interest and market.exchange in self.interest_of:
+            if not (interest and market.exchange in self.interest_of):
+                answer.plan = replace(whole, interest=_unknown_interest(plan, answer))
+            if not awaits:
                 await fetch_snapshots(self.run, answer)
         except ExchangeError as error:
             log.warning("audit_failed", market=market.key, timeframe=timeframe, cause=str(error))
@@ -118,6 +123,28 @@ class Auditor:
 def _any_answer(doubt: str | None) -> bool:
     """A whole answer is judged at once, not page by page."""
     return True
+
+
+def _unknown_interest(plan: BasePlan, answer: PlanAnswer) -> FetchTask | None:
+    """The snapshots of candles that the earlier document lacks, or lacked the snapshots of, but
+    those that the base has asked for."""
+    whole, base = answer.plan.interest, plan.base
+    if whole is None:
+        return None
+    candles = [Candles.of(candles) for candles in answer.native if candles is not None]
+    times = np.concatenate([each.times for each in candles])
+    new = ~np.isin(times, plan.parts[0].kept.times)
+    if plan.interest is not None:
+        new |= (times >= plan.interest.start_ms) & (times <= plan.interest.end_ms)
+    new &= ~np.isin(times, _with_known(plan, answer).times)
+    new &= (times >= whole.start_ms) & (times <= whole.end_ms)
+    if base is not None:
+        new &= (times < base.first_ms) | (times > base.interest_ms)
+    if not new.any():
+        return None
+    first_ms, last_ms = int(times[new].min()), int(times[new].max())
+    newest_ms = min(whole.newest_ms, last_ms)
+    return replace(whole, start_ms=first_ms, end_ms=last_ms, newest_ms=newest_ms)
 
 
 def _with_known(plan: BasePlan, answer: PlanAnswer) -> TimedValues:

@@ -162,8 +162,8 @@ class FromBases:
             return None
         market, awaits = read.market, self._awaits(read.market)
         known = self.previous.closed_rows(market)
-        interest = self.timeframe in _INTEREST_AUDITED and not awaits
-        answer = await self.auditor.fetch(plan, known, interest=interest)
+        interest = self.timeframe in _INTEREST_AUDITED
+        answer = await self.auditor.fetch(plan, known, awaits=awaits, interest=interest)
         if answer is not None and awaits:
             self._name_lacking(market)
         return answer

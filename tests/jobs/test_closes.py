@@ -282,3 +282,18 @@ async def test_impossible_candles_hold_up_no_document(
             document = await closes.check(timeframe)
             for (_, part), reason in lacks(document).items():
                 assert (part, reason[:6]) == ("klines", "row at"), (timeframe, reason)
+
+
+async def test_after_two_days_away_open_interest_is_whole_though_every_market_is_audited(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    async with opened(open_runner, exchanges) as closes:
+        closes.go_to(NOW_MS + 2 * DAY_MS)
+        result = await closes.all()
+        assert result["audit_requests"] >= 2 * EACH * len(Timeframe)
+        for timeframe in (Timeframe.H2, Timeframe.H4):
+            document = await closes.check(timeframe)
+            truth = exchanges.truth(timeframe, candles=CANDLES, as_of=document["as_of"])
+            for key, market in by_key(document).items():
+                rows = market["rows"]
+                assert [row[CANDLE] for row in rows] == [row[CANDLE] for row in truth[key]]
