@@ -46,7 +46,8 @@ class ReadBase:
     """A market's base, and what became of this pass's requests for it.
 
     `klines`: the candles that were asked for, None if the base was fresh; `error`: why they are
-    not in it, `interest_error`: why its open interest is not. `klines_left_out`,
+    not in it, `interest_error`: why its open interest is not. `interest_late`: the request for it
+    waits for the rate limit. `klines_left_out`,
     `interest_left_out`: the invalid rows of the answers. `snapshots`: those that came for
     `interest`, which may begin before the base.
     """
@@ -56,6 +57,7 @@ class ReadBase:
     klines: FetchTask | None = None
     error: ExchangeError | None = None
     interest_error: ExchangeError | None = None
+    interest_late: bool = False
     klines_left_out: list[LeftOut] = field(default_factory=list)
     interest_left_out: list[LeftOut] = field(default_factory=list)
     interest: FetchTask | None = None
@@ -192,7 +194,7 @@ class FromBases:
         answer.interest_left_out += (
             row for row in read.interest_left_out if row.slot_ms(STEP_MS) % step_ms == 0
         )
-        if read.error is not None or read.interest_error is not None:
+        if read.error is not None or read.interest_error is not None or read.interest_late:
             self._name_lacking(market, read.interest_error)
         elif read.lacks_interest:
             self._name_lacking(market, _NOT_READ)

@@ -161,6 +161,9 @@ class _Run:
             for timeframe in one_by_one:
                 await self._make(run, [timeframe])
                 await self._publish(run)
+            if late := await run.read_late():
+                await self._publish_bases(run, late)
+                await self._publish_again(run, [*together, *one_by_one])
             await self._request_others()
             return self.result.outcome(run, self.auditor.run.requests)
 
@@ -308,6 +311,14 @@ class _Run:
             context.held_up[timeframe] = frozenset(from_bases.held_up)
             outcome.made(from_bases)
         self.made.clear()
+
+    async def _publish_again(self, run: BasePass, timeframes: Sequence[Timeframe]) -> None:
+        """Publishes documents with the open interest that they did not wait for."""
+        context, names = self.context, list(self.metas)
+        self.metas = await retry_under_lease(self.lease, lambda: context.cache.read_metas(names))
+        for timeframe in timeframes:
+            await self._make(run, [timeframe])
+            await self._publish(run)
 
     async def _request_others(self) -> None:
         """Queues the jobs that bring what the documents lack."""

@@ -38,9 +38,11 @@ class PassResult:
         missing: Sequence[Missing],
         not_stored: str | None,
     ) -> None:
-        """Counts a document. `not_stored`: why the database did not take its metadata, if so."""
-        self.documents.append(produced)
-        self.rows += rows
+        """Counts a document, once if it is published again. `not_stored`: why the database did not
+        take its metadata, if so."""
+        if produced not in self.documents:
+            self.documents.append(produced)
+            self.rows += rows
         self.stored_bytes += stored_bytes
         self.missing.update(missing)
         self.not_stored = not_stored or self.not_stored

@@ -1,12 +1,16 @@
 """One pass over the markets makes the documents of all timeframes, as the exchanges have them."""
 
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from budgets.budget import Budget
+from documents.text import DocumentText
+from market.markets import Exchange
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.jobs import JobRunner, OpenRunner, by_key, lacks
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
@@ -158,6 +162,41 @@ async def test_a_single_timeframe_goes_its_own_way_when_the_bases_are_not_fresh(
         document = await closes.check("1h")
         assert document["as_of"] == MIDNIGHT_MS + later_ms
         assert closes.asked()["klines"] == 2 * EACH
+
+
+async def test_documents_do_not_wait_for_open_interest_that_the_limit_holds_up(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    async with opened(open_runner, exchanges) as closes:
+        closes.go_to(MIDNIGHT_MS - 5 * MINUTE_MS + 5_000)
+        await closes.all()
+        closes.go_to(MIDNIGHT_MS + 5_000)
+        client, published = closes.runner.context.client, []
+        budgets = client.limits.for_exchange(Exchange.BINANCE).budgets
+        budget = budgets["open_interest"] = Budget(budgets["open_interest"].limit, 0.9)
+        now_s = client.clock.monotonic_s()
+        while budget.delay(now_s, 2) == 0.0:  # there is room for one more
+            budget.give_back(now_s - budget.limit.window_s + 6.0, budget.take(now_s, 1))
+
+        async def publish(name: str, *args: Any, **options: Any) -> Any:
+            document = DocumentText(args[0].inflate())
+            newest = [json.loads(bytes(document.rows(span)))[-2] for span in document.markets]
+            published.append((name, sum(row[CANDLE] is None for row in newest)))
+            return await save(name, *args, **options)
+
+        save = closes.runner.context.cache.save_to_cache
+        closes.runner.context.cache.save_to_cache = publish  # type: ignore[method-assign]
+        result = await closes.all()
+        documents = [str(timeframe) for timeframe in Timeframe]
+        assert result["documents"] == documents
+        assert result["requests"] == 2 + 2 * 2 * EACH
+        of_documents = [each for each in published if not each[0].startswith("base:")]
+        assert [name for name, _ in of_documents[: len(documents)]] == documents
+        assert of_documents[0] == ("5m", EACH - 1)
+        assert {name: lacking for name, lacking in of_documents} == dict.fromkeys(documents, 0)
+        for timeframe in Timeframe:
+            document = await closes.check(timeframe)
+            assert document["missing"] == []
 
 
 async def test_a_restarted_worker_goes_on_with_the_stored_bases(
