@@ -249,7 +249,9 @@ def _check_market(
         if problem:
             reported += 1
             if reported <= _MOST_ROWS:
-                findings.add(f"{key}: {problem}")
+                findings.add(
+                    f"{key}, checked at {checked_at}, stale since {stale_since}: {problem}"
+                )
     findings.compared["rows"] += len(times)
     findings.compared["carried over"] += len(times) if stale else 0
     excused = stale and not facts.settled
