@@ -151,7 +151,7 @@ def _with_known(plan: BasePlan, answer: PlanAnswer) -> TimedValues:
     """The fetched snapshots, and the known ones that they lack: published open interest stays."""
     known = [part.non_null("open_interest") for part in (plan.parts[0].kept, plan.parts[0].earlier)]
     if plan.base is not None:
-        known.append(plan.base.rows.non_null("open_interest"))
+        known.append(plan.base.snapshots)
     invalid = [row.slot_ms(plan.timeframe.interval_ms) for row in answer.interest_left_out]
     parts = [
         each.select(np.flatnonzero(~np.isin(each.times, invalid))) for each in known if len(each)

@@ -98,6 +98,12 @@ class Base:
         there = np.flatnonzero(self.there)
         return Rows(self.times[there], self.values[there])
 
+    @property
+    def snapshots(self) -> TimedValues:
+        """The known open interest, that of instants without a candle included."""
+        known = np.flatnonzero(~np.isnan(self.values[:, _INTEREST]))
+        return TimedValues(self.times[known], self.values[known, _INTEREST, None])
+
     def proven_until_ms(self, first_ms: int) -> int:
         """The instant up to which every candle from `first_ms` on (on the grid) was seen closed."""
         begin = (first_ms - self.first_ms) // STEP_MS

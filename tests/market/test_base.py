@@ -188,3 +188,9 @@ def test_without_a_new_pass_only_what_was_final_counts() -> None:
     assert soon.known.tolist() == [True, True, False, False]
     assert np.array_equal(base.known, [True] * 4)
     assert base.until(MIDNIGHT + DAY_MS).newest_ms == MIDNIGHT + DAY_MS
+
+
+def test_the_snapshots_of_instants_without_a_candle_are_known_too() -> None:
+    base = read(None, [five(3), five(5), five(6)], 0, 6 * STEP_MS + 5)
+    told = [(MIDNIGHT + slot * STEP_MS, 10.0 * slot) for slot in (3, 4, 6)]
+    assert list(base.with_interest(told, base.as_of_ms).snapshots) == told
