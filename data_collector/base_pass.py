@@ -80,6 +80,7 @@ class BasePass:
     results: Results = field(init=False)
     changed: set[int] = field(default_factory=set)
     read: set[str] = field(default_factory=set)
+    late_from_ms: int = 0  # the first snapshot that read_late has asked for
     _to_retry: list[_Work] | None = None  # None: the last try
     _reads: dict[str, ReadBase] = field(default_factory=dict)  # by Market.key
     _unread: dict[str, ExchangeError] = field(default_factory=dict)  # for good, by Market.key
@@ -210,6 +211,7 @@ class BasePass:
         """Reads the open interest that would have had to wait for the rate limit, and now waits.
         Returns Market.key of those whose bases have got it."""
         late, self._late = self._late, []
+        self.late_from_ms = min((each.task.start_ms for each in late), default=self.as_of_ms)
 
         async def work(each: _Late) -> None:
             each.read.interest_late = False

@@ -163,7 +163,8 @@ class _Run:
                 await self._publish(run)
             if late := await run.read_late():
                 await self._publish_bases(run, late)
-                await self._publish_again(run, [*together, *one_by_one])
+                again = [each for each in (*together, *one_by_one) if _lacks_late(each, run)]
+                await self._publish_again(run, again)
             await self._request_others()
             return self.result.outcome(run, self.auditor.run.requests)
 
@@ -329,6 +330,15 @@ class _Run:
             wanted.append(FILL)
         for job_id in wanted:
             await retry_under_lease(self.lease, partial(self.context.queue.request, job_id))
+
+
+def _lacks_late(timeframe: Timeframe, run: BasePass) -> bool:
+    """Whether a closed row of the timeframe's documents may lack what the pass has read late; their
+    forming rows come with the next version."""
+    return any(
+        produced.last_closed_open_time(run.as_of_ms) >= run.late_from_ms
+        for produced in timeframe.produces
+    )
 
 
 def _interval_ms(timeframe: Timeframe) -> int:

@@ -191,6 +191,7 @@ async def test_documents_do_not_wait_for_open_interest_that_the_limit_holds_up(
         assert result["documents"] == documents
         assert result["requests"] == 2 + 2 * 2 * EACH
         of_documents = [each for each in published if not each[0].startswith("base:")]
+        assert [name for name, _ in of_documents] == [*documents, "5m"]
         assert [name for name, _ in of_documents[: len(documents)]] == documents
         assert of_documents[0] == ("5m", EACH - 1)
         assert {name: lacking for name, lacking in of_documents} == dict.fromkeys(documents, 0)
