@@ -245,7 +245,9 @@ def _check_market(
         if row[0] in changing:
             findings.compared["rows that may be corrected"] += 1
             continue
-        problem = _row_problem(row, expected[row[0]], forming)
+        # What a run before brought of a candle that has begun since then is carried over, too.
+        begun_since = stale and row[0] > max(forming_ms, last_closed(name, as_of_ms))
+        problem = _row_problem(row, expected[row[0]], forming, earlier=begun_since)
         if problem:
             reported += 1
             if reported <= _MOST_ROWS:
@@ -290,10 +292,19 @@ def _difference(times: Sequence[int], expected: Sequence[int]) -> str:
     return f"{len(times)} rows of {len(expected)}; too many: {extra[:5]}, too few: {lacking[:5]}"
 
 
-def _row_problem(row: Row, expected: Row, states: Sequence[Row]) -> str:
+def is_earlier_state(row: Row, later: Row) -> bool:
+    """Whether the row may be what its forming candle showed before it was as `later` shows it."""
+    same_open: bool = row[1] == later[1]
+    within = row[2] <= later[2] and row[3] >= later[3]
+    return same_open and within and row[5] <= later[5] and bool(row[6] <= later[6])
+
+
+def _row_problem(row: Row, expected: Row, states: Sequence[Row], *, earlier: bool) -> str:
     if len(row) != len(COLUMNS):
         return f"a row of {len(row)} columns: {row}"
     if row[1:7] == expected[1:7] or any(row[1:7] == state[1:7] for state in states):
+        return ""
+    if earlier and is_earlier_state(row, expected):
         return ""
     return f"row {row[:7]}, expected {expected[:7]}"
 
