@@ -26,15 +26,20 @@ from timing.clock import Clock
 from venues.venue import Limit
 
 SLOTS: Final = 20  # per window: taken room is freed slot by slot
-# Taken room is held for one window and one slot after its slot ends: the exchange may count a
-# request sent at the slot's end that late.
-HELD_SLOTS: Final = SLOTS + 2
+# Longer slots are cut into parts, so that what a close takes is free again at the next close.
+LONGEST_SLOT_S: Final = 3.0
+_MOST_PARTS: Final = 9  # their number is one digit
 _STORE_PAUSE_S: Final = 5.0  # without the store after it failed
 
 log = structlog.get_logger(__name__)
 
-# KEYS: the counter's slots (a hash: slot number -> room taken in it), the exchange's pause.
-# ARGV: quantity, slot ms, slots held, room needed, room wanted, unused room, its slot.
+# KEYS: the counter's slots (a hash: slot -> room taken in it), the exchange's pause.
+# ARGV: quantity, slot ms, slots in a window, parts of a slot, room needed, room wanted, unused
+# room, its slot.
+# A slot is named by its number, and by that of its part after a point if there are several: 812.3
+# ends after three parts of slot 812. Releases that know no parts read it as a moment within 812
+# and hold it for longer. Taken room is held for one window, and for as long as its slot lasts,
+# after the slot ends: the exchange may count a request sent at the slot's end that late.
 # Others may write to the store: a counter of another type is replaced, a slot that is no number or
 # has not come yet is removed, and a pause of another type too.
 # Reply: room given, ms for which it is valid or after which to ask again, ms of pause left, its
@@ -44,35 +49,51 @@ _TAKE: Final = """
 local paused = redis.call('PTTL', KEYS[2])
 if paused > 0 then
   local cause = redis.pcall('GET', KEYS[2])
-  if type(cause) == 'string' then return {0, 0, paused, cause, 0} end
+  if type(cause) == 'string' then return {0, 0, paused, cause, ''} end
   redis.call('DEL', KEYS[2])
 end
-local quantity, slot_ms, held = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local quantity, slot_ms, slots, parts =
+  tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local need, want, unused = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local slot = math.floor(now / slot_ms)
-if type(redis.pcall('HDEL', KEYS[1], '')) == 'table' then redis.call('DEL', KEYS[1]) end
-if tonumber(ARGV[6]) > 0 and redis.call('HEXISTS', KEYS[1], ARGV[7]) == 1 then
-  redis.pcall('HINCRBY', KEYS[1], ARGV[7], -tonumber(ARGV[6]))
+local number = math.floor(now / slot_ms)
+local slot, ends = string.format('%.0f', number), (number + 1) * slot_ms
+if parts > 1 then
+  local part = math.floor(now % slot_ms * parts / slot_ms) + 1
+  slot, ends = slot .. '.' .. part, (number + part / parts) * slot_ms
 end
-local used, oldest = 0, slot
+local longest = (slots + 2) * slot_ms
+-- When the room taken in a slot is free again; nil if it is none.
+local function freed(name)
+  local n, part = string.match(name, '^(%d+)%.?(%d?)$')
+  if not n then return nil end
+  local length, last = slot_ms, n + 1
+  if part ~= '' then length, last = slot_ms / parts, n + part / parts end
+  return last * slot_ms + slots * slot_ms + length
+end
+if type(redis.pcall('HDEL', KEYS[1], '')) == 'table' then redis.call('DEL', KEYS[1]) end
+if unused > 0 and redis.call('HEXISTS', KEYS[1], ARGV[8]) == 1 then
+  redis.pcall('HINCRBY', KEYS[1], ARGV[8], -unused)
+end
+local used, soonest = 0, now + longest
 local taken = redis.call('HGETALL', KEYS[1])
 for i = 1, #taken, 2 do
-  local number = tonumber(taken[i])
+  local at = freed(taken[i])
   local room = tonumber(string.match(taken[i + 1], '^%d+$') or '')
-  if number and room and room > 0 and number > slot - held and number <= slot + held then
+  if at and room and room > 0 and at > now and at <= now + 2 * longest then
     used = used + room
-    oldest = math.min(oldest, number)
+    soonest = math.min(soonest, at)
   else
     redis.call('HDEL', KEYS[1], taken[i])
   end
 end
-local room = math.max(quantity - used, used == 0 and tonumber(ARGV[4]) or 0)
-if room < tonumber(ARGV[4]) then return {0, (oldest + held) * slot_ms - now, 0, '', slot} end
-local given = math.min(room, tonumber(ARGV[5]))
+local room = math.max(quantity - used, used == 0 and need or 0)
+if room < need then return {0, math.ceil(soonest - now), 0, '', slot} end
+local given = math.min(room, want)
 redis.call('HINCRBY', KEYS[1], slot, given)
-redis.call('PEXPIRE', KEYS[1], slot_ms * (held + 1))
-return {given, (slot + 1) * slot_ms - now, 0, '', slot}
+redis.call('PEXPIRE', KEYS[1], longest + slot_ms)
+return {given, math.floor(ends - now), 0, '', slot}
 """
 
 # KEYS: the exchange's pause. ARGV: ms, cause, channel, exchange. Sets and publishes the pause
@@ -97,7 +118,7 @@ class Grant:
     valid_s: float
     paused_s: float = 0.0
     cause: str = ""
-    slot: int = 0
+    slot: str = ""
 
 
 @dataclass(slots=True)
@@ -109,7 +130,7 @@ class _Block:
     """
 
     left: int = 0
-    slot: int = 0
+    slot: str = ""
     until: float = 0.0
     size: int = 1
     used: int = 0
@@ -224,25 +245,26 @@ class SharedBudgets:
         want: int,
         *,
         unused: int = 0,
-        unused_slot: int = 0,
+        unused_slot: str = "",
     ) -> Grant:
         """Takes `want` from the store, at least `need`; grants `need` if the store is unavailable.
 
         Gives back `unused` room, which was taken in `unused_slot`.
         """
         slot_ms = round(limit.window_s * 1000 / SLOTS)
+        parts = min(_MOST_PARTS, max(1, math.ceil(slot_ms / 1000 / LONGEST_SLOT_S)))
         budget_key = f"budget:{self._egress_ids[exchange]}:{exchange}:{counter}"
         keys = [budget_key, self._pause_key(exchange)]
         try:
             room, wait_ms, paused_ms, cause, slot = await self._take.run(
                 keys,
-                [quantity, slot_ms, HELD_SLOTS, need, want, unused, unused_slot],
+                [quantity, slot_ms, SLOTS, parts, need, want, unused, unused_slot],
                 reply=elements(
                     whole_number(0, max(need, want)),
-                    whole_number(0, (HELD_SLOTS + 1) * slot_ms),
+                    whole_number(0, (SLOTS + 3) * slot_ms),
                     whole_number(),
                     text,
-                    whole_number(),
+                    text,
                 ),
             )
         except StoreUnavailable as error:
@@ -254,7 +276,7 @@ class SharedBudgets:
             wait_ms / 1000,
             paused_ms / 1000,
             cause.decode(errors="replace"),
-            slot,
+            slot.decode(errors="replace"),
         )
 
     async def pause(self, exchange: Exchange, duration_s: float, cause: str) -> None:

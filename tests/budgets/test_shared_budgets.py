@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from budgets.rate_limits import RateLimits
-from budgets.shared_budgets import HELD_SLOTS, SLOTS, SharedBudgets
+from budgets.shared_budgets import SLOTS, SharedBudgets
 from market.markets import Exchange
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore
@@ -88,9 +88,47 @@ async def test_what_was_taken_is_free_again_after_its_window(connect: Connect) -
     assert (await shared.take(BYBIT, "requests", limit, 9, 1, 20)).room == 4
     refused = await shared.take(BYBIT, "requests", limit, 9, 1, 1)
     assert refused.room == 0
-    assert 0 < refused.valid_s <= limit.window_s * HELD_SLOTS / SLOTS
+    assert 0 < refused.valid_s <= limit.window_s * (SLOTS + 2) / SLOTS
     await asyncio.sleep(refused.valid_s + 0.005)
     assert (await shared.take(BYBIT, "requests", limit, 9, 1, 1)).room == 1
+
+
+@pytest.mark.parametrize(
+    ("slot_s", "parts", "held_s"),
+    # Earlier releases cut 300 s into whole slots of 15 s; a part is a fifth of one.
+    [(15, 1, 315), (3, 5, 303)],
+)
+async def test_a_long_window_frees_what_was_taken_a_part_of_a_slot_later(
+    connect: Connect, slot_s: int, parts: int, held_s: int
+) -> None:
+    store, limit = connect(), Limit(100, 300)
+    key = "budget:default:binance:open_interest"
+    shared = _shared(store)
+    seconds, micros = (int(part) for part in await store.execute("TIME"))
+    now_s = seconds + micros / 1e6
+    ends = range(
+        -held_s - 3 * slot_s, -held_s + 3 * slot_s
+    )  # when each slot has ended, from now on
+    still = 0
+    for end_s in {int(now_s + left_s) // slot_s * slot_s for left_s in ends}:
+        number, part = divmod(end_s - slot_s, 15)
+        name = str(number) if parts == 1 else f"{number}.{part // slot_s + 1}"
+        await store.execute("HSET", key, name, 1)
+        still += end_s + held_s > now_s + 0.5
+        if abs(end_s + held_s - now_s) <= 0.5:  # while the test runs it may end or not
+            await store.execute("HDEL", key, name)
+    assert still
+    granted = await shared.take(BINANCE, "open_interest", limit, 100, 1, 100)
+    assert granted.room == 100 - still
+
+
+async def test_what_a_close_takes_is_free_at_the_next(connect: Connect) -> None:
+    store, limit = connect(), Limit(1000, 300)
+    granted = await _shared(store).take(BINANCE, "open_interest", limit, 900, 1, 900)
+    assert 0 < granted.valid_s <= 3
+    refused = await _shared(store).take(BINANCE, "open_interest", limit, 900, 1, 1)
+    assert refused.room == 0
+    assert 300 < refused.valid_s <= 306  # not before every window that may hold them has passed
 
 
 async def test_a_request_heavier_than_the_budget_goes_when_nothing_else_did(
@@ -129,8 +167,10 @@ async def test_room_that_was_not_used_is_given_back(connect: Connect) -> None:
     limit = Limit(100, 60)
     answer = await shared.take(BYBIT, "requests", limit, 90, 1, 80)
     assert (await shared.take(BYBIT, "requests", limit, 90, 20, 20)).room == 0
-    back = {"unused": 70, "unused_slot": answer.slot}
-    assert (await shared.take(BYBIT, "requests", limit, 90, 80, 80, **back)).room == 80
+    taken = await shared.take(
+        BYBIT, "requests", limit, 90, 80, 80, unused=70, unused_slot=answer.slot
+    )
+    assert taken.room == 80
     assert (await shared.take(BYBIT, "requests", limit, 90, 1, 1)).room == 0
 
 
