@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -11,6 +12,7 @@ from data_collector.audits import Audits, Difference, differences
 from data_collector.base_answers import PlanAnswer, fetch_native, fetch_snapshots
 from data_collector.base_plan import BasePlan, plan_from_base
 from data_collector.data_processing import contradiction
+from data_collector.fetch_strategies import fetch_klines
 from data_collector.run import CollectionRun
 from data_collector.task_builder import FetchTask
 from market.base import FINAL_AFTER_MS
@@ -59,7 +61,8 @@ class Auditor:
         )
         answer = PlanAnswer(whole)
         try:
-            await fetch_native(self.run, answer, known, last_try=True, believed=_any_answer)
+            fetch = partial(fetch_klines, self.run)
+            await fetch_native(fetch, answer, known, last_try=True, believed=_any_answer)
             if answer.error is not None:
                 raise answer.error
             if not (interest and market.exchange in self.interest_of):

@@ -1,13 +1,13 @@
 """Fetches what a plan from a base asks for natively, and checks it against what is known."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from data_collector.api_parser import Candle, OpenInterestRow
 from data_collector.base_plan import BasePlan
 from data_collector.collect_or_carry_over import RETRIED_AT_THE_END
 from data_collector.data_processing import contradiction, why_lost
-from data_collector.fetch_strategies import fetch_klines, fetch_open_interest
+from data_collector.fetch_strategies import fetch_open_interest
 from data_collector.incremental import LEAST_OVERLAP
 from data_collector.run import CollectionRun
 from data_collector.task_builder import FetchTask
@@ -31,7 +31,7 @@ class PlanAnswer:
 
 
 async def fetch_native(
-    run: CollectionRun,
+    fetch: Callable[[FetchTask, list[LeftOut]], Awaitable[Sequence[Candle]]],
     answer: PlanAnswer,
     known: Rows,
     *,
@@ -39,8 +39,8 @@ async def fetch_native(
     believed: Callable[[str | None], bool],
 ) -> None:
     """Fetches the plan's candles into the answer, unless it has an error; at the first one it
-    stops. `known`: the closed rows of the earlier document; `believed`: whether candles count,
-    with what is against them.
+    stops. `fetch`: brings a task's candles, and adds the invalid rows; `known`: the closed rows of
+    the earlier document; `believed`: whether candles count, with what is against them.
 
     If this is not the last try, raises ExchangeError where another try may help.
     """
@@ -52,7 +52,7 @@ async def fetch_native(
         found: list[LeftOut] = []
         try:
             whole = _with_known(task, known, answer.plan.parts[0].made.rows)
-            candles = Candles.of(await fetch_klines(run, whole, found))
+            candles = Candles.of(await fetch(whole, found))
             asked = _check_nothing_lost(whole, candles, found, known, holes_too=not last_try)
             doubt = contradiction(asked, candles, _odd(task, found))
             doubts.append(doubt)

@@ -4,6 +4,7 @@ What a base does not prove is asked for natively. Where that fails, the rows of 
 documents stay (base_merge.py).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -16,12 +17,14 @@ from data_collector.base_merge import merge_from_base
 from data_collector.base_plan import BasePlan, plan_from_base
 from data_collector.collect_or_carry_over import Deliver
 from data_collector.doubts import Doubts
+from data_collector.fetch_strategies import fetch_klines
 from data_collector.funding_rules import left_out_within
 from data_collector.incremental import PreviousDocuments
 from data_collector.results import Results
 from data_collector.run import CollectionRun
 from data_collector.task_builder import FetchTask
 from market.base import STEP_MS, Base
+from market.candles import Candle, Candles
 from market.left_out import LeftOut, still_lacking
 from market.markets import (
     NOT_FETCHED_YET,
@@ -48,8 +51,8 @@ class ReadBase:
     `klines`: the candles that were asked for, None if the base was fresh; `error`: why they are
     not in it, `interest_error`: why its open interest is not. `interest_late`: the request for it
     waits for the rate limit. `klines_left_out`,
-    `interest_left_out`: the invalid rows of the answers. `snapshots`: those that came for
-    `interest`, which may begin before the base.
+    `interest_left_out`: the invalid rows of the answers. `candles` and `snapshots`: those that came
+    for `klines` and `interest`, which may begin before the base; None once nothing needs them.
     """
 
     market: Market
@@ -61,6 +64,7 @@ class ReadBase:
     klines_left_out: list[LeftOut] = field(default_factory=list)
     interest_left_out: list[LeftOut] = field(default_factory=list)
     interest: FetchTask | None = None
+    candles: Candles | None = None
     snapshots: TimedValues = field(default_factory=lambda: TimedValues.of(()))
 
     @property
@@ -70,6 +74,21 @@ class ReadBase:
         if base is None or self.klines is not None or base.interest_ms >= base.as_of_ms:
             return False
         return base.lacks_interest_ms() is not None
+
+    def candles_of(self, task: FetchTask, left_out: list[LeftOut]) -> Candles | None:
+        """What the task would bring, if this pass has asked for all of it. `left_out` gets the
+        invalid rows."""
+        asked, candles = self.klines, self.candles
+        if asked is None or candles is None or asked.period is not task.period:
+            return None
+        if task.start_ms < asked.start_ms or task.end_ms > asked.end_ms:
+            return None
+        left_out += (
+            row
+            for row in self.klines_left_out
+            if task.start_ms <= row.slot_ms(task.step_ms) <= task.end_ms
+        )
+        return candles.between(task.start_ms, task.end_ms)
 
     def snapshots_of(self, task: FetchTask) -> TimedValues | None:
         """What the task would bring, if this pass has asked for all of it."""
@@ -116,7 +135,8 @@ class FromBases:
                 believed = partial(
                     self.doubts.is_believed, market.key, self.timeframe, self.as_of_ms
                 )
-                await fetch_native(self.run, answer, known, last_try=last_try, believed=believed)
+                fetch = partial(self._candles, read)
+                await fetch_native(fetch, answer, known, last_try=last_try, believed=believed)
             await self._fetch_snapshots(answer, read)
         merged = merge_from_base(
             answer.plan, answer.native, answer.snapshots, self._funding(market)
@@ -144,6 +164,13 @@ class FromBases:
             return
         self.results.funding_outdated |= merged.funding_outdated
         self.results.merged(market, len(rows), refreshed=plan.checked_ms is not None)
+
+    async def _candles(
+        self, read: ReadBase, task: FetchTask, left_out: list[LeftOut]
+    ) -> Sequence[Candle]:
+        """The task's candles: those that have come with the base, or the exchange's."""
+        candles = read.candles_of(task, left_out)
+        return await fetch_klines(self.run, task, left_out) if candles is None else candles
 
     def _plan(self, read: ReadBase) -> BasePlan:
         market, base = read.market, read.base
@@ -255,7 +282,7 @@ class FromBases:
         klines = read.klines if answer.plan.base is not None else None
         if klines is not None and self.timeframe is klines.period:
             asked.append(klines)
-            found += read.klines_left_out
+            found += (row for row in read.klines_left_out if row not in found)
         told = self.previous.left_out(market, "klines")
         there = set(rows.times.tolist()) if told else set()  # most markets lack nothing
 

@@ -149,6 +149,8 @@ class BasePass:
             self.results.progress(1)
         if again and self._to_retry is not None:
             self._to_retry.append(_Work(market, again))
+        else:
+            read.candles = None
 
     def _count(self, read: ReadBase) -> None:
         """Counts the market, once."""
@@ -186,10 +188,12 @@ class BasePass:
             market, base, as_of_ms=self.as_of_ms, history_candles=self.history_candles
         )
         read = ReadBase(market, base, tasks.klines)
-        candles = await fetch_klines(self.run, tasks.klines, read.klines_left_out)
+        candles = Candles.of(await fetch_klines(self.run, tasks.klines, read.klines_left_out))
         known = base if base is not None and base.reaches(self.as_of_ms) else None
         self._check(known, tasks, candles, read.klines_left_out)
         read.base = extended(known, candles, asked_ms=tasks.klines.start_ms, as_of_ms=self.as_of_ms)
+        if tasks.klines.start_ms < read.base.first_ms:
+            read.candles = candles  # the first document of 5m begins before the base
         if any(row.slot_ms(STEP_MS) == read.base.newest_ms for row in read.klines_left_out):
             read.base = read.base.without_forming()
         if known is not None and (changed := _changed(known, read.base)):

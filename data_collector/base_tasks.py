@@ -12,12 +12,14 @@ import numpy as np
 from data_collector.data_processing import why_lost
 from data_collector.incremental import LEAST_OVERLAP
 from data_collector.task_builder import FetchTask, MarketTasks, klines_task, open_interest_task
+from data_collector.url_builder import endpoint_table
 from market.base import STEP_MS, Base, reach
 from market.candles import Candle, Candles
 from market.left_out import LeftOut
 from market.markets import Market
 from market.timeframes import Timeframe
 from venues import VENUES
+from venues.venue import Endpoint
 
 _M5: Final = Timeframe.M5
 
@@ -28,14 +30,19 @@ def base_tasks(
     """What a pass at `as_of_ms` asks for: all within the reach for a new base; else what is not
     settled, at least LEAST_OVERLAP known candles, and as many as cost no more.
 
-    With a new base comes the open interest of so many 5m candles, which a first document of 5m
-    needs. `extended` then takes the candles with `asked_ms` = the start of the klines.
+    With a new base comes what a first document of 5m needs: the open interest of so many candles,
+    and as many of them as fill a page. `extended` then takes the candles with `asked_ms` = the
+    start of the klines.
     """
     earliest_ms = reach(as_of_ms)
     history = (_M5.floor(as_of_ms) - earliest_ms) // STEP_MS + 1
-    klines = klines_task(_M5, market, as_of_ms=as_of_ms, history_candles=history)
     is_new = base is None or not base.reaches(as_of_ms)
-    snapshots = max(history, history_candles) if is_new else history
+    candles = snapshots = history
+    if is_new:
+        page = endpoint_table(market.exchange, Endpoint.KLINES).page_limit
+        candles = max(history, min(history_candles, page))
+        snapshots = max(history, history_candles)
+    klines = klines_task(_M5, market, as_of_ms=as_of_ms, history_candles=candles)
     interest = open_interest_task(_M5, market, as_of_ms=as_of_ms, history_candles=snapshots)
     if base is None or is_new:
         return MarketTasks(market, klines, interest, None)

@@ -296,16 +296,19 @@ class _Run:
         }
         for draft, _ in drafts.values():
             await asyncio.to_thread(draft.encode_rest)
-        for done, produced in enumerate(sorted(drafts, key=_interval_ms)):
-            draft, from_bases = drafts[produced]
-            missing = sorted([*from_bases.results.missing, *outcome.unlisted])
-            size, error = await publish(
-                *(context, draft, run.as_of_ms, missing, self.lease, self.progress),
-                done=done,
-                of=len(drafts),
-            )
+        ordered = [drafts[produced] for produced in sorted(drafts, key=_interval_ms)]
+        waiting = [
+            (draft, sorted([*from_bases.results.missing, *outcome.unlisted]))
+            for draft, from_bases in ordered
+        ]
+        published = await publish(context, waiting, run.as_of_ms, self.lease, self.progress)
+        for (draft, missing), document in zip(waiting, published, strict=True):
             outcome.published(
-                produced, rows=draft.rows, stored_bytes=size, missing=missing, not_stored=error
+                draft.timeframe,
+                rows=draft.rows,
+                stored_bytes=document.stored_bytes,
+                missing=missing,
+                not_stored=document.not_stored,
             )
         for timeframe, made in self.made.items():
             from_bases = made.from_bases

@@ -54,16 +54,10 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
         for lack in collected.missing
         if lack.part == "klines" and read_left_out(lack.reason) is None
     )
-    stored_bytes, not_stored = 0, {}
-    for done, draft in enumerate(drafts.values()):
-        size, error = await publish(
-            *(context, draft, collected.as_of_ms, missing, lease, progress),
-            done=done,
-            of=len(drafts),
-        )
-        stored_bytes += size
-        if error is not None:
-            not_stored = {"metadata_not_stored": error}
+    waiting = [(draft, missing) for draft in drafts.values()]
+    published = await publish(context, waiting, collected.as_of_ms, lease, progress)
+    errors = [document.not_stored for document in published if document.not_stored is not None]
+    not_stored = {"metadata_not_stored": errors[-1]} if errors else {}
     if collected.funding_outdated:
         await retry_under_lease(lease, lambda: context.queue.request(producer_of(GLOBAL_FR)))
     return Outcome(
@@ -75,7 +69,7 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
             "carried_over": collected.carried_over,
             "requests": collected.requests,
             "retries": collected.retries,
-            "bytes": stored_bytes,
+            "bytes": sum(document.stored_bytes for document in published),
             **not_stored,
             **by_exchange(absent=absent, clocks=collected.clocks),
         },

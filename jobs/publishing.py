@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from database import DatabaseUnavailable
+from documents.deflated import Deflated
 from jobs.context import JobContext, Progress
 from jobs.document_draft import DocumentDraft
 from market.markets import Market, Meta, Missing
@@ -73,23 +76,57 @@ def _has_earlier_rows(stored: PreviousSeries | None, market: Market, timeframe: 
     return bool(rows) and first_time(rows) + timeframe.interval_ms <= market.since_ms
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A document's size in the hot store, bytes, and why the database did not take its metadata,
+    if so."""
+
+    stored_bytes: int
+    not_stored: str | None
+
+
 async def publish(
     context: JobContext,
-    draft: DocumentDraft,
+    drafts: Sequence[tuple[DocumentDraft, list[Missing]]],
     as_of_ms: int,
-    missing: list[Missing],
     lease: Lease,
     progress: Progress,
-    *,
-    done: int,
-    of: int,
-) -> tuple[int, str | None]:
-    """Publishes the document and stores its metadata. Returns its size in the hot store, bytes,
-    and why the database did not take the metadata, if so.
+) -> list[Published]:
+    """Publishes the documents in this order, each with what it says is missing, and stores their
+    metadata. While one is stored, the next one is finished in a thread."""
+    finishing = [partial(_finish, context, *each, as_of_ms, lease) for each in drafts]
+    published: list[Published] = []
+    ahead: asyncio.Task[_Finished] | None = None
+    try:
+        for done, (draft, _) in enumerate(drafts):
+            progress.enter("merge", total=len(drafts), done=done)
+            finished = await (ahead or finishing[done]())
+            ahead = None
+            if done + 1 < len(drafts):
+                ahead = asyncio.create_task(finishing[done + 1](), name="finish-ahead")
+            progress.enter("publish", total=len(drafts), done=done)
+            published.append(await _store(context, draft, finished, as_of_ms, lease))
+    finally:
+        if ahead is not None:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
+    return published
 
-    `done`: how many documents of the run are published, `of`: how many it publishes.
-    """
-    progress.enter("merge", total=of, done=done)
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    document: Deflated
+    version: int
+    updated_at_ms: int
+
+
+async def _finish(
+    context: JobContext,
+    draft: DocumentDraft,
+    missing: list[Missing],
+    as_of_ms: int,
+    lease: Lease,
+) -> _Finished:
     version = await retry_under_lease(
         lease, lambda: context.cache.next_version(draft.timeframe, as_of_ms)
     )
@@ -101,19 +138,29 @@ async def publish(
         updated_at_ms=updated_at_ms,
         missing=missing,
     )
-    progress.enter("publish", total=of, done=done)
+    return _Finished(document, version, updated_at_ms)
+
+
+async def _store(
+    context: JobContext,
+    draft: DocumentDraft,
+    finished: _Finished,
+    as_of_ms: int,
+    lease: Lease,
+) -> Published:
+    version = finished.version
     meta = await context.cache.save_to_cache(
         draft.timeframe,
-        document,
+        finished.document,
         version=version,
         as_of_ms=as_of_ms,
-        updated_at_ms=updated_at_ms,
+        updated_at_ms=finished.updated_at_ms,
         lease=lease,
     )
     draft.published(meta.version, meta.content_hash)
     log.info("published", document=str(draft.timeframe), version=version, bytes=meta.stored_bytes)
     if not draft.computes:
-        return meta.stored_bytes, None
+        return Published(meta.stored_bytes, None)
     try:
         await context.database.markets.save_metadata(
             draft.timeframe, draft.computed, computed_at_ms=as_of_ms
@@ -121,5 +168,5 @@ async def publish(
     except DatabaseUnavailable as error:
         # The document is published; the next collection computes its metadata again.
         log.warning("metadata_not_stored", error=str(error))
-        return meta.stored_bytes, str(error)
-    return meta.stored_bytes, None
+        return Published(meta.stored_bytes, str(error))
+    return Published(meta.stored_bytes, None)

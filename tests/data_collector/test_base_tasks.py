@@ -7,6 +7,7 @@ import pytest
 from data_collector.base_documents import ReadBase
 from data_collector.base_tasks import base_tasks, why_not_believed
 from market.base import extended
+from market.candles import Candles
 from market.left_out import LeftOut
 from market.markets import Exchange, Market
 from market.rows import TimedValues
@@ -34,13 +35,17 @@ def test_a_new_base_needs_26_hours(market: Market, base: None) -> None:
 
 
 @pytest.mark.parametrize("market", MARKETS)
-def test_with_a_new_base_comes_the_open_interest_of_a_first_document(market: Market) -> None:
+def test_with_a_new_base_comes_what_a_first_document_needs(market: Market) -> None:
     whole = base_tasks(market, None, as_of_ms=MIDNIGHT + 5)
     tasks = base_tasks(market, None, as_of_ms=MIDNIGHT + 5, history_candles=499)
-    assert tasks.klines == whole.klines
+    assert tasks.klines.start_ms == MIDNIGHT - 498 * STEP_MS
     assert tasks.open_interest is not None
     assert tasks.open_interest.start_ms == MIDNIGHT - 498 * STEP_MS
     assert base_tasks(market, None, as_of_ms=MIDNIGHT + 5, history_candles=9) == whole
+    # More candles are not asked for than one request brings at its price.
+    page = {Exchange.BINANCE: 499, Exchange.BYBIT: 1000}[market.exchange]
+    most = base_tasks(market, None, as_of_ms=MIDNIGHT + 5, history_candles=3000)
+    assert most.klines.start_ms == MIDNIGHT - (page - 1) * STEP_MS
     base = base_of(range(-380, 1), 5)
     known = base_tasks(market, base, as_of_ms=MIDNIGHT + STEP_MS + 5)
     assert known == base_tasks(market, base, as_of_ms=MIDNIGHT + STEP_MS + 5, history_candles=499)
@@ -60,6 +65,23 @@ def test_what_a_pass_has_asked_for_is_not_asked_for_again(market: Market) -> Non
     assert read.snapshots_of(replace(older, start_ms=asked.start_ms - STEP_MS)) is None
     assert read.snapshots_of(replace(older, period=Timeframe.M15)) is None
     assert ReadBase(market, None).snapshots_of(older) is None
+
+
+@pytest.mark.parametrize("market", MARKETS)
+def test_candles_that_came_with_a_base_are_not_asked_for_again(market: Market) -> None:
+    asked = base_tasks(market, None, as_of_ms=MIDNIGHT + 5, history_candles=499).klines
+    candles = Candles.of([five(slot) for slot in range(-498, 1)])
+    invalid = [LeftOut(MIDNIGHT + slot * STEP_MS, "its high is below its low") for slot in (-490, 0)]
+    read = ReadBase(market, None, klines=asked, candles=candles, klines_left_out=invalid)
+    older = replace(asked, end_ms=asked.start_ms + 9 * STEP_MS)
+    told: list[LeftOut] = []
+    found = read.candles_of(older, told)
+    assert found is not None
+    assert list(found) == [five(slot) for slot in range(-498, -488)]
+    assert told == invalid[:1]
+    assert read.candles_of(replace(older, start_ms=asked.start_ms - STEP_MS), []) is None
+    assert read.candles_of(replace(older, period=Timeframe.M15), []) is None
+    assert ReadBase(market, None, klines=asked).candles_of(older, []) is None
 
 
 @pytest.mark.parametrize("market", MARKETS)
