@@ -45,8 +45,11 @@ class Auditor:
 
     def is_due(self, plan: BasePlan) -> bool:
         """Whether an audit of the plan's market and timeframe is due."""
-        return plan.checked_ms is not None and self.audits.is_due(
-            plan.market.key, plan.timeframe, plan.checked_ms, plan.as_of_ms
+        checked_ms, as_of_ms = plan.checked_ms, plan.as_of_ms
+        return (
+            checked_ms is not None
+            and checked_ms < as_of_ms  # there is something new
+            and self.audits.is_due(plan.market.key, plan.timeframe, checked_ms, as_of_ms)
         )
 
     async def fetch(

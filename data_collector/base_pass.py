@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -18,37 +17,27 @@ from data_collector.collect_or_carry_over import RETRIED_AT_THE_END
 from data_collector.data_processing import contradiction
 from data_collector.doubts import Doubts
 from data_collector.exchange_clocks import Clocks, Present
-from data_collector.fetch_strategies import fetch_klines, fetch_open_interest
+from data_collector.fetch_strategies import fetch_klines
+from data_collector.interest_reads import InterestReads
 from data_collector.internal_errors import ENDS_JOB
 from data_collector.results import Results
 from data_collector.run import CollectionRun, work_through
-from data_collector.task_builder import FetchTask, MarketTasks
-from data_collector.url_builder import endpoint_table
+from data_collector.task_builder import MarketTasks
 from market.base import STEP_MS, Base, extended, is_fresh
 from market.candles import Candle, Candles
 from market.columns import CANDLE
 from market.left_out import LeftOut
 from market.lives import begun
-from market.markets import Exchange, Market
-from market.rows import Floats, TimedValues
+from market.markets import Market
+from market.rows import Floats
 from market.timeframes import Timeframe
 from venues.errors import CollectionFailed, ExchangeError
-from venues.venue import Endpoint
 
 # What is known of the exchanges' time lies behind it by as long as their answers took: one who asks
 # at a close must get the candle that has closed.
 _LONGEST_BEHIND_MS: Final = 2000
-# If the rate limit has no room for longer, documents do not wait for a request for open interest.
-_LONGEST_INTEREST_WAIT_S: Final = 3.0
 
 log = structlog.get_logger(__name__)
-
-
-class _Late(NamedTuple):
-    """A market's request for open interest that waits until all documents are published."""
-
-    read: ReadBase
-    task: FetchTask
 
 
 class _Work(NamedTuple):
@@ -76,19 +65,18 @@ class BasePass:
     clocks: Clocks | None = None
     present: Present | None = None
     history_candles: int = 0
-    interest_wait_s: Callable[[Exchange], float] = lambda exchange: 0.0
     results: Results = field(init=False)
+    interest: InterestReads = field(init=False)
     changed: set[int] = field(default_factory=set)
     read: set[str] = field(default_factory=set)
-    late_from_ms: int = 0  # the first snapshot that read_late has asked for
     _to_retry: list[_Work] | None = None  # None: the last try
     _reads: dict[str, ReadBase] = field(default_factory=dict)  # by Market.key
     _unread: dict[str, ExchangeError] = field(default_factory=dict)  # for good, by Market.key
-    _late: list[_Late] = field(default_factory=list)
     _counted: set[str] = field(default_factory=set)  # Market.key of those in the results
 
     def __post_init__(self) -> None:
         self.results = Results(0, self.on_progress)
+        self.interest = InterestReads(self.run, self.as_of_ms)
 
     async def collect(self, targets: Sequence[FromBases]) -> None:
         """Makes every market's series of these timeframes.
@@ -200,52 +188,20 @@ class BasePass:
             self.changed |= changed
             self.results.count_correction(market, "klines")
         if tasks.open_interest is not None:
-            wait_s = self.interest_wait_s(market.exchange) if known is not None else 0.0
-            if wait_s > _LONGEST_INTEREST_WAIT_S:
-                self._late.append(_Late(read, tasks.open_interest))
-                read.interest_late = True
-            else:
-                await self._read_interest(read, tasks.open_interest)
+            await self.interest.read(read, tasks.open_interest, waits=known is None)
         self.bases[market.key] = read.base
         self.read.add(market.key)
         self._reads[market.key] = read
         return read
 
     async def read_late(self) -> set[str]:
-        """Reads the open interest that would have had to wait for the rate limit, and now waits.
-        Returns Market.key of those whose bases have got it."""
-        late, self._late = self._late, []
-        self.late_from_ms = min((each.task.start_ms for each in late), default=self.as_of_ms)
-
-        async def work(each: _Late) -> None:
-            each.read.interest_late = False
-            await self._read_interest(each.read, each.task)
-
-        def failed(each: _Late, error: ExchangeError) -> None:
-            each.read.interest_error = error
-
-        await work_through(
-            self.run,
-            late,
-            lambda each: each.read.market.exchange,
-            work,
-            failed,
-            workers=self.run.sender.concurrency,
-        )
-        return {each.read.market.key for each in late if each.read.interest_error is None}
-
-    async def _read_interest(self, read: ReadBase, task: FetchTask) -> None:
-        """Adds the snapshots to the base, or the reason why there are none."""
-        if read.base is None:
-            return
-        try:
-            snapshots = await fetch_open_interest(self.run, task, read.interest_left_out)
-        except ExchangeError as error:
-            read.interest_error = error
-            return
-        read.interest, read.snapshots = task, TimedValues.of(snapshots)
-        read.base = read.base.with_interest(snapshots, self.as_of_ms)
-        self.bases[read.market.key] = read.base
+        """Waits for the open interest that no document has waited for. Returns Market.key of those
+        whose bases have got it."""
+        read = await self.interest.finish_late()
+        for each in read:
+            if each.base is not None:
+                self.bases[each.market.key] = each.base
+        return {each.market.key for each in read}
 
     def _check(
         self,
@@ -322,18 +278,14 @@ async def base_pass(
         present = await clocks.present()
         ours = [begun(market, present.as_of_ms) for market in markets]
         log.info("pass_started", markets=len(markets), as_of=present.as_of_ms)
-        yield BasePass(
+        reading = BasePass(
             *(run, ours, bases, present.as_of_ms, on_progress, doubts, clocks, present),
             history_candles=history_candles,
-            interest_wait_s=partial(_interest_wait_s, client),
         )
-
-
-def _interest_wait_s(client: ExchangeClient, exchange: Exchange) -> float:
-    """How long a request for open interest would wait for the rate limit."""
-    counter = endpoint_table(exchange, Endpoint.OPEN_INTEREST).counter
-    budget = client.limits.for_exchange(exchange).budgets[counter]
-    return budget.delay(client.clock.monotonic_s(), 1)
+        try:
+            yield reading
+        finally:
+            await reading.interest.aclose()
 
 
 def is_fresh_by(last_as_of: LastAsOf, read_ms: Iterable[int | None]) -> bool:

@@ -9,6 +9,8 @@ all candles at the same instant would give:
   proves.
 - Every later candle is made from the base if that proves it (market/base_candles.py).
 - The others are asked for natively.
+- What was made at this very instant, and lacks nothing, is used as it is, unproven candles
+  included.
 - Open interest within the base's reach is the base's; the rest is asked for.
 
 8h is made in the same way. What is asked for then covers whole candles of 8h, so that their sums
@@ -92,10 +94,13 @@ def plan_from_base(
     known = _usable(timeframe, earlier, as_of_ms)
     checked_ms = min(series.checked_at_ms for series in known) if known else None
     from_ms = window.start_ms
-    if checked_ms is not None:
+    ready = bool(known) and all(_is_whole(series, as_of_ms) for series in known)
+    if ready:
+        from_ms = as_of_ms + 1
+    elif checked_ms is not None:
         from_ms = max(from_ms, _first_to_remake(timeframe, base, checked_ms))
     kept = [Rows.of(series.rows).between(start_ms, from_ms - 1) for series in known]
-    if kept:
+    if kept and not ready:
         if base is not None:
             hole_ms = _first_to_fill(market, timeframe, base, kept[0], from_ms, as_of_ms)
         else:
@@ -106,11 +111,11 @@ def plan_from_base(
     if kept and not (
         is_of_life(market, kept[0], timeframe.interval_ms) and _agree(timeframe, kept, start_ms)
     ):
-        known, kept, checked_ms, from_ms = [], [], None, window.start_ms
+        known, kept, checked_ms, from_ms, ready = [], [], None, window.start_ms, False
     parts = []
     for index, target in enumerate(timeframe.produces):
         # A longer candle may begin before the first that is remade, but not before the window.
-        first_ms = max(target.floor(from_ms), start_ms)
+        first_ms = from_ms if ready else max(target.floor(from_ms), start_ms)
         made = made_candles(
             base,
             target,
@@ -130,7 +135,7 @@ def plan_from_base(
         timeframe, market, as_of_ms=as_of_ms, history_candles=history_candles
     )
     interest = None
-    if whole is not None:
+    if whole is not None and not ready:
         late_ms = 0
         if checked_ms is not None and not known[0].lacks_open_interest:
             late_ms = checked_ms - LATE_INTEREST_MS
@@ -156,6 +161,12 @@ def _usable(
     known = [earlier[target] for target in timeframe.produces if target in earlier]
     whole = len(known) == len(timeframe.produces)
     return known if whole and all(s.checked_at_ms <= as_of_ms for s in known) else []
+
+
+def _is_whole(series: MarketSeries, as_of_ms: int) -> bool:
+    """Whether the series is what a collection at this very instant gave, with nothing amiss."""
+    amiss = series.lacks_open_interest or series.awaits_open_interest or series.left_out
+    return series.checked_at_ms == as_of_ms and series.stale_since_ms is None and not amiss
 
 
 def _first_to_remake(timeframe: Timeframe, base: Base | None, checked_ms: int) -> int:

@@ -339,7 +339,7 @@ def _lacks_late(timeframe: Timeframe, run: BasePass) -> bool:
     """Whether a closed row of the timeframe's documents may lack what the pass has read late; their
     forming rows come with the next version."""
     return any(
-        produced.last_closed_open_time(run.as_of_ms) >= run.late_from_ms
+        produced.last_closed_open_time(run.as_of_ms) >= run.interest.late_from_ms
         for produced in timeframe.produces
     )
 

@@ -71,7 +71,9 @@ def test_what_a_pass_has_asked_for_is_not_asked_for_again(market: Market) -> Non
 def test_candles_that_came_with_a_base_are_not_asked_for_again(market: Market) -> None:
     asked = base_tasks(market, None, as_of_ms=MIDNIGHT + 5, history_candles=499).klines
     candles = Candles.of([five(slot) for slot in range(-498, 1)])
-    invalid = [LeftOut(MIDNIGHT + slot * STEP_MS, "its high is below its low") for slot in (-490, 0)]
+    invalid = [
+        LeftOut(MIDNIGHT + slot * STEP_MS, "its high is below its low") for slot in (-490, 0)
+    ]
     read = ReadBase(market, None, klines=asked, candles=candles, klines_left_out=invalid)
     older = replace(asked, end_ms=asked.start_ms + 9 * STEP_MS)
     told: list[LeftOut] = []

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,11 @@ import pytest
 
 from budgets.budget import Budget
 from documents.text import DocumentText
+from jobs.context import JobContext
 from market.markets import Exchange
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.jobs import JobRunner, OpenRunner, by_key, lacks
+from tests.fixtures.signals import until
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
 EACH = 4
@@ -164,19 +166,51 @@ async def test_a_single_timeframe_goes_its_own_way_when_the_bases_are_not_fresh(
         assert closes.asked()["klines"] == 2 * EACH
 
 
+async def no_room(context: JobContext) -> None:
+    """This process has room for one more request for open interest, and then for 6 s for none."""
+    client = context.client
+    budgets = client.limits.for_exchange(Exchange.BINANCE).budgets
+    budget = budgets["open_interest"] = Budget(budgets["open_interest"].limit, 0.9)
+    now_s = client.clock.monotonic_s()
+    while budget.delay(now_s, 2) == 0.0:
+        budget.give_back(now_s - budget.limit.window_s + 6.0, budget.take(now_s, 1))
+
+
+async def room_taken_by_others(context: JobContext) -> None:
+    """The processes at this address have room for none for 6 to 9 s."""
+    store = context.store
+    key, part_ms = "budget:default:binance:open_interest", 3_000
+
+    async def store_ms() -> int:
+        seconds, micros = (int(part) for part in await store.execute("TIME"))
+        return seconds * 1000 + micros // 1000
+
+    async def part_has_ended() -> bool:
+        return await store_ms() // part_ms > began_ms // part_ms
+
+    began_ms = await store_ms()
+    await until(part_has_ended)  # and with it what this process has taken and not used
+    ends_ms = await store_ms() - 303_000 + 6_000
+    number, rest = divmod(-(-ends_ms // part_ms) * part_ms - part_ms, 15_000)
+    slot = f"{number}.{rest // part_ms + 1}"  # as a part of a slot is named
+    await store.execute("HSET", key, slot, 2000)
+
+
+@pytest.mark.parametrize(
+    ("take_room", "lacking"), [(no_room, EACH - 1), (room_taken_by_others, EACH)]
+)
 async def test_documents_do_not_wait_for_open_interest_that_the_limit_holds_up(
-    open_runner: OpenRunner, exchanges: Simulator
+    open_runner: OpenRunner,
+    exchanges: Simulator,
+    take_room: Callable[[JobContext], Awaitable[None]],
+    lacking: int,
 ) -> None:
     async with opened(open_runner, exchanges) as closes:
         closes.go_to(MIDNIGHT_MS - 5 * MINUTE_MS + 5_000)
         await closes.all()
         closes.go_to(MIDNIGHT_MS + 5_000)
-        client, published = closes.runner.context.client, []
-        budgets = client.limits.for_exchange(Exchange.BINANCE).budgets
-        budget = budgets["open_interest"] = Budget(budgets["open_interest"].limit, 0.9)
-        now_s = client.clock.monotonic_s()
-        while budget.delay(now_s, 2) == 0.0:  # there is room for one more
-            budget.give_back(now_s - budget.limit.window_s + 6.0, budget.take(now_s, 1))
+        await take_room(closes.runner.context)
+        published = []
 
         async def publish(name: str, *args: Any, **options: Any) -> Any:
             document = DocumentText(args[0].inflate())
@@ -193,8 +227,8 @@ async def test_documents_do_not_wait_for_open_interest_that_the_limit_holds_up(
         of_documents = [each for each in published if not each[0].startswith("base:")]
         assert [name for name, _ in of_documents] == [*documents, "5m"]
         assert [name for name, _ in of_documents[: len(documents)]] == documents
-        assert of_documents[0] == ("5m", EACH - 1)
-        assert {name: lacking for name, lacking in of_documents} == dict.fromkeys(documents, 0)
+        assert of_documents[0] == ("5m", lacking)
+        assert {name: nulls for name, nulls in of_documents} == dict.fromkeys(documents, 0)
         for timeframe in Timeframe:
             document = await closes.check(timeframe)
             assert document["missing"] == []
