@@ -25,7 +25,7 @@ from market.base import STEP_MS, Base
 from market.candles import Candle, Candles
 from market.columns import CANDLE, column_index
 from market.markets import FundingSeries, MarketSeries
-from market.rows import Floats, Rows, TimedValues, Times
+from market.rows import Floats, Rows, TimedValues, Times, are_among
 from market.timeframes import Timeframe
 
 _VOLUME: Final = column_index("volume")
@@ -172,7 +172,7 @@ def _aggregated(
 def _longer(plan: BasePlan, candles: Rows, rows: Rows, target: Timeframe) -> Rows:
     """Those of the longer candles that have rows, with what is merged to these."""
     if not np.array_equal(candles.times, opens := longer_opens(rows.times, target)):
-        candles = candles.select(np.flatnonzero(np.isin(candles.times, opens)))
+        candles = candles.select(np.flatnonzero(are_among(candles.times, opens)))
     if len(candles) and candles.times[0] < rows.times[0]:
         # The life begins within its first candle, or the exchange has a hole there.
         first = rows.between(0, int(candles.times[0]) + target.interval_ms - 1)

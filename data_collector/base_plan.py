@@ -30,7 +30,7 @@ from market.base import FINAL_AFTER_MS, LATE_INTEREST_MS, Base
 from market.base_candles import MadeCandles, made_candles
 from market.columns import column_index
 from market.markets import Market, MarketSeries
-from market.rows import Rows, Times
+from market.rows import Rows, Times, are_among
 from market.timeframes import Timeframe
 
 _INTEREST: Final = column_index("open_interest")
@@ -199,7 +199,7 @@ def _first_to_fill(
         base, timeframe, first_ms=first_ms, as_of_ms=as_of_ms, since_ms=market.since_ms
     )
     times = made.rows.times
-    lacking = times[(times < from_ms) & ~np.isin(times, kept.times)]
+    lacking = times[(times < from_ms) & ~are_among(times, kept.times)]
     longest_ms = lcm(*(target.interval_ms for target in timeframe.produces))
     return int(lacking[0]) // longest_ms * longest_ms if len(lacking) else from_ms
 

@@ -143,7 +143,9 @@ def contradiction(known: Rows, candles: Candles, left_out: Collection[int]) -> s
         lines[lines == len(candles)] = 0
         same = candles.times[lines] == known.times
         same &= (candles.values[lines] == known.values[:, CANDLE]).all(axis=1)
-    other = int((~same & ~np.isin(known.times, list(left_out))).sum())
+    if left_out:
+        same |= np.isin(known.times, list(left_out))
+    other = len(known) - int(same.sum())
     if not are_many(other, len(known)):
         return None
     return f"{other} of {len(known)} known candles are gone or have other numbers"

@@ -215,7 +215,7 @@ class PreviousDocuments:
                 return {}
             if not self._closings.are_shown(target, series):
                 return {}
-            found[target] = replace(series, rows=rows)
+            found[target] = series if rows is series.rows else replace(series, rows=rows)
         first, *longer = found.values()
         if not self._is_complete(first):
             return {}

@@ -11,7 +11,7 @@ from data_collector.task_builder import LONGEST_FUNDING_STEP_MS
 from market.candles import Candle, Candles
 from market.columns import TIME, column_index
 from market.markets import FundingSeries, Market
-from market.rows import Floats, Rows, Times
+from market.rows import Floats, Rows, Times, first_time
 from market.timeframes import DAY_MS
 
 _INTEREST: Final = column_index("open_interest")
@@ -99,7 +99,7 @@ def settlements_of_life(series: FundingSeries, begin_ms: int) -> FundingSeries:
     """The settlements after the moment at which the present life began; one at that very instant
     is of the life before."""
     rows = series.rows
-    if not begin_ms or not len(rows) or settlement_instant(rows[0][TIME]) > begin_ms:
+    if not begin_ms or not len(rows) or settlement_instant(first_time(rows)) > begin_ms:
         return series
     kept = [row for row in rows if settlement_instant(row[TIME]) > begin_ms]
     left_out = (row for row in series.left_out if settlement_instant(row.time_ms) > begin_ms)

@@ -132,7 +132,9 @@ class KeptDocuments:
         """Keeps a market in place of the one before; nothing if there is no room for it and no
         coarser timeframe that could go. `chunks` has the rows of `series`."""
         with self._lock:
-            entry = _entry(*self._with_shared_times(timeframe, chunks), series, meta)
+            kept = self._documents.get(timeframe)
+            before = kept.entries.get(key) if kept is not None else None
+            entry = _entry(*self._with_shared_times(timeframe, chunks), series, meta, before)
             self._forget(timeframe, key)
             while self._bytes + entry.size > self._limit_bytes:
                 coarsest = max(self._documents, key=_interval_ms, default=timeframe)
@@ -215,11 +217,17 @@ class KeptDocuments:
         self._bytes -= sum(entry.size for entry in document.entries.values())
 
 
-def _entry(chunks: KeptMarket, rows_bytes: int, series: MarketSeries, meta: Meta) -> _Entry:
-    market = series.market
+def _entry(
+    chunks: KeptMarket, rows_bytes: int, series: MarketSeries, meta: Meta, before: _Entry | None
+) -> _Entry:
     # What a stored document tells, and no more; `finish` adds what it says is missing.
+    market = series.market
+    if before is not None and before.series.market == market:
+        market = before.series.market
+    else:
+        market = Market(market.exchange, market.symbol, market.base, market.quote)
     told = MarketSeries(
-        Market(market.exchange, market.symbol, market.base, market.quote),
+        market,
         chunks.rows,
         series.checked_at_ms,
         series.stale_since_ms,

@@ -126,12 +126,19 @@ class Base:
 
     def is_newer(self, moment_ms: int) -> bool:
         """Whether it was begun after the moment: nothing of it was read before."""
-        return int(self.read_ms[self.read_ms > 0].min(initial=moment_ms + 1)) > moment_ms
+        return self._began_ms is None or self._began_ms > moment_ms
+
+    @cached_property
+    def _began_ms(self) -> int | None:
+        """When the first of its slots was read."""
+        read = self.read_ms[self.read_ms > 0]
+        return int(read.min()) if len(read) else None
 
     def first_read_after(self, moment_ms: int) -> int | None:
         """The open time of the first slot that is not as it was at `moment_ms`, as far as known."""
         later = self.read_ms > moment_ms
-        return self.first_ms + STEP_MS * int(np.argmax(later)) if later.any() else None
+        slot = int(later.argmax())
+        return self.first_ms + STEP_MS * slot if later[slot] else None
 
     def reaches(self, as_of_ms: int) -> bool:
         """Whether a pass at `as_of_ms` goes on with this base: it is not of a time to come, and

@@ -66,14 +66,12 @@ class Market:
     native: str = field(default="", compare=False)
     contract_size: float = field(default=1.0, compare=False)
     since_ms: int = field(default=0, compare=False)
+    key: str = field(init=False, compare=False, repr=False)  # "exchange:symbol"
 
     def __post_init__(self) -> None:
         if not self.native:
             object.__setattr__(self, "native", self.symbol)
-
-    @property
-    def key(self) -> str:
-        return f"{self.exchange}:{self.symbol}"
+        object.__setattr__(self, "key", f"{self.exchange}:{self.symbol}")
 
 
 class ListedMarket(NamedTuple):

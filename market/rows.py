@@ -26,6 +26,16 @@ def on_grid(times: Times | Floats, interval_ms: int) -> bool:
     )
 
 
+def are_among(times: Times, among: Times) -> npt.NDArray[np.bool_]:
+    """Which of `times` are in `among`; both ascend, which makes it faster than numpy's isin."""
+    if not len(among):
+        return np.zeros(len(times), np.bool_)
+    lines = among.searchsorted(times)
+    lines[lines == len(among)] = 0
+    found: npt.NDArray[np.bool_] = among[lines] == times
+    return found
+
+
 class Columns(Sequence[T_co]):
     """`times` in ms, ascending and unique, and one line of `values` for each.
 
@@ -63,7 +73,7 @@ class Columns(Sequence[T_co]):
 
     def at(self, times: Times) -> Self:
         """The lines of these times."""
-        return self.select(np.flatnonzero(np.isin(self.times, times)))
+        return self.select(np.flatnonzero(are_among(self.times, times)))
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:

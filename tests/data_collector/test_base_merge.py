@@ -340,7 +340,7 @@ def test_a_kept_row_gets_a_snapshot_that_came_late() -> None:
     made = plan(H1, base, earlier, 13 * STEP_MS, history=2)
     assert len(made.parts[0].kept) == 0  # the base was read for the first time: all is remade
     earlier = {H1: series([row(H1, 0, interest=None), row(H1, 1)], 13 * STEP_MS)}
-    made = plan(H1, base, earlier, 13 * STEP_MS, history=2)
+    made = plan(H1, base, earlier, 13 * STEP_MS + 1, history=2)
     assert len(made.parts[0].kept) == 1
     assert made.interest is None
     assert [line[7] for line in merged(made).series[H1].rows] == [5.0, 5.0]

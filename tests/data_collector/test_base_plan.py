@@ -396,3 +396,31 @@ def test_without_a_base_a_row_that_was_left_out_is_asked_for_again(timeframe: Ti
     assert plan.klines[0].start_ms == left_out.time_ms // longest_ms * longest_ms
     for target in timeframe.produces:
         check_rows(follower, plan, target, history, interest=True)
+
+
+@pytest.mark.parametrize("timeframe", [Timeframe.M5, Timeframe.H1, Timeframe.H4], ids=str)
+def test_what_was_made_at_this_instant_is_not_asked_for_again(timeframe: Timeframe) -> None:
+    now_ms, history = MIDNIGHT + 40 * HOUR_MS + 3 * STEP_MS + MINUTE_MS, 400
+    opens = [
+        open_ms
+        for open_ms in range(MIDNIGHT, now_ms + DAY_MS, STEP_MS)
+        if open_ms != MIDNIGHT + 40 * HOUR_MS + STEP_MS  # a hole in the forming candle of 8h
+    ]
+    exchange = invented(Random(7), opens, Habits(), 0)  # noqa: S311
+    market = Market(Exchange.BYBIT, "BTCUSDT", "BTC", "USDT", launched_ms=MIDNIGHT)
+    follower = Follower(exchange, market)
+    follower.read(now_ms, interest=True)
+    asked = []
+    for _ in range(2):
+        plan = follower.collect(timeframe, now_ms, history, native=True, interest=True)
+        assert plan is not None
+        asked.append((bool(plan.klines), plan.interest is not None))
+        for target in timeframe.produces:
+            check_rows(follower, plan, target, history, interest=True)
+    assert asked[0][0]
+    assert asked[1] == (False, False)
+    follower.read(now_ms + STEP_MS, interest=True)
+    plan = follower.collect(timeframe, now_ms + STEP_MS, history, native=True, interest=True)
+    assert plan is not None
+    for target in timeframe.produces:
+        check_rows(follower, plan, target, history, interest=True)
