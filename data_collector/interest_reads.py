@@ -1,7 +1,7 @@
 """The open interest that a pass reads: with the candles, or late, where it would hold up documents.
 
 Documents come without what waits for the rate limit or for a slow answer; those that lack it are
-published again.
+published again, with the snapshots or with the reason why there are none.
 """
 
 import asyncio

@@ -163,7 +163,7 @@ class _Run:
                 await self._publish(run)
             if late := await run.read_late():
                 await self._publish_bases(run, late)
-                again = [each for each in (*together, *one_by_one) if _lacks_late(each, run)]
+            if again := [each for each in (*together, *one_by_one) if _lacks_late(each, run)]:
                 await self._publish_again(run, again)
             await self._request_others()
             return self.result.outcome(run, self.auditor.run.requests)
@@ -336,8 +336,8 @@ class _Run:
 
 
 def _lacks_late(timeframe: Timeframe, run: BasePass) -> bool:
-    """Whether a closed row of the timeframe's documents may lack what the pass has read late; their
-    forming rows come with the next version."""
+    """Whether a closed row of the timeframe's documents may lack what the pass has read late, or
+    could not read; their forming rows come with the next version."""
     return any(
         produced.last_closed_open_time(run.as_of_ms) >= run.interest.late_from_ms
         for produced in timeframe.produces

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from budgets.budget import Budget
+from data_collector import interest_reads
 from documents.text import DocumentText
 from jobs.context import JobContext
 from market.markets import Exchange
@@ -232,6 +233,30 @@ async def test_documents_do_not_wait_for_open_interest_that_the_limit_holds_up(
         for timeframe in Timeframe:
             document = await closes.check(timeframe)
             assert document["missing"] == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_late_open_interest_comes_with_a_second_publish_or_is_named(
+    open_runner: OpenRunner,
+    exchanges: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+    fails: bool,
+) -> None:
+    monkeypatch.setattr(interest_reads, "_LONGEST_INTEREST_WAIT_S", 0.0)  # all of it is late
+    async with opened(open_runner, exchanges) as closes:
+        closes.go_to(MIDNIGHT_MS + HOUR_MS)
+        market = {"exchange": "bybit", "symbol": "BTCUSDT"}
+        if fails:
+            rule = {"endpoint": "open_interest", "kind": "status", "status": 404, **market}
+            exchanges.post("/sim/faults", rule)
+        await closes.all()
+        for timeframe in ("5m", "1h"):
+            document = await closes.check(timeframe)
+            named = [(lack["symbol"], lack["part"]) for lack in document["missing"]]
+            assert named == ([("BTCUSDT", "open_interest")] if fails else [])
+            for key, found in by_key(document).items():
+                lacking = fails and key == "bybit:BTCUSDT"
+                assert (found["rows"][-2][CANDLE] is None) == lacking, (timeframe, key)
 
 
 async def test_a_restarted_worker_goes_on_with_the_stored_bases(
