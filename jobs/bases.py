@@ -10,13 +10,13 @@ from typing import Final, NamedTuple, Protocol
 
 import structlog
 
-from cache_manager import CacheManager, DamagedDocument, DocumentMeta, StoredDocument
+from cache_manager import CacheManager, DocumentMeta, StoredDocument
 from documents.base import BaseBuilder, decode_bases
 from documents.chunks import KeptMarket
 from documents.deflated import Deflated
 from documents.kept import KeptDocuments
 from documents.names import base_name
-from documents.text import DocumentError
+from jobs.stored_documents import read_stored
 from market.base import Base
 from market.markets import Exchange, Market
 from stores.hot.leases import Lease, retry_under_lease
@@ -139,24 +139,10 @@ class Bases:
         context.kept.reserve(base_name(exchange), size)
 
     async def _read(self, context: Context, exchange: Exchange, lease: Lease) -> _Known | None:
-        name = base_name(exchange)
+        def decode(document: StoredDocument) -> _Known:
+            return _Known(document.meta, decode_bases(document.inflate(), exchange), {})
 
-        async def read() -> StoredDocument | None:
-            try:
-                return await context.cache.read(name)
-            except DamagedDocument as error:
-                log.error("document_damaged", document=name, error=str(error))
-                return None
-
-        document = await retry_under_lease(lease, read)
-        if document is None:
-            return None
-        try:
-            bases = await asyncio.to_thread(lambda: decode_bases(document.inflate(), exchange))
-        except (DamagedDocument, DocumentError, LookupError, TypeError, ValueError) as error:
-            log.error("document_damaged", document=name, error=str(error))
-            return None
-        return _Known(document.meta, bases, {})
+        return await read_stored(context.cache, base_name(exchange), decode, lease)
 
 
 def _encode(

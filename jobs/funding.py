@@ -13,7 +13,8 @@ from job_queue.records import JobRecord
 from jobs.absences import absences
 from jobs.context import JobContext, Outcome, Progress, by_exchange
 from jobs.markets import markets_to_collect
-from jobs.stored import read_stored, stored_as_of_ms
+from jobs.stored import stored_as_of_ms
+from jobs.stored_documents import read_stored
 from jobs.waiting import wait_for_job
 from market.markets import FundingByMarket
 from stores.hot.leases import Lease, retry_under_lease
@@ -28,7 +29,7 @@ async def refresh_funding(
     settings = context.settings
     progress.enter("markets")
     markets = await markets_to_collect(context, lease, progress)
-    known: FundingByMarket = await read_stored(context, GLOBAL_FR, decode_funding, lease) or {}
+    known = await _stored(context, lease) or {}
     progress.enter("fetch", total=len(markets))
     update = await run_fr_update_process(
         context.client,
@@ -79,11 +80,17 @@ async def refresh_funding(
 
 async def known_funding(context: JobContext, lease: Lease, progress: Progress) -> FundingByMarket:
     """The stored funding; if there is none, waits for a pending funding job, else returns {}."""
-    known: FundingByMarket | None = await read_stored(context, GLOBAL_FR, decode_funding, lease)
+    known = await _stored(context, lease)
     if known is None:
         job = await wait_for_job(context, producer_of(GLOBAL_FR), lease, progress)
         if job is not None and job.state == "complete":
-            known = await read_stored(context, GLOBAL_FR, decode_funding, lease)
+            known = await _stored(context, lease)
     if known is None:
         log.warning("no_funding_yet", hint="python main.py funding")
     return known or {}
+
+
+async def _stored(context: JobContext, lease: Lease) -> FundingByMarket | None:
+    return await read_stored(
+        context.cache, GLOBAL_FR, lambda document: decode_funding(document.inflate()), lease
+    )

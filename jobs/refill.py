@@ -8,11 +8,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import structlog
 
+from cache_manager import StoredDocument
 from documents.building import DocumentBuilder
 from documents.reading import StoredSeries, decode_series
 from documents.text import DocumentError, DocumentText
 from jobs.context import JobContext
-from jobs.stored import read_stored
+from jobs.stored_documents import read_stored
 from market.left_out import LeftOut, at_most_named, read_left_out
 from market.markets import NOT_FETCHED_YET, MarketSeries, Missing, UnreadableSeries
 from market.rows import Rows
@@ -67,7 +68,7 @@ async def read_whole(
     context: JobContext, timeframe: Timeframe, lease: Lease
 ) -> WholeDocument | None:
     """The stored document; None if it is missing or damaged. Raises as `read_stored`."""
-    return await read_stored(context, timeframe, _decode, lease)
+    return await read_stored(context.cache, timeframe, _decode, lease)
 
 
 async def publish_refilled(
@@ -153,7 +154,8 @@ def _missing(before: Iterable[Missing], done: Mapping[str, Refill]) -> list[Miss
     return others
 
 
-def _decode(document: bytes) -> WholeDocument:
+def _decode(stored: StoredDocument) -> WholeDocument:
+    document = stored.inflate()
     text = DocumentText(document)
     entries = text.missing()
     return WholeDocument(

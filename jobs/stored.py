@@ -1,46 +1,13 @@
-"""The stored document of an earlier run, read or in memory; a damaged one counts as missing."""
+"""The series of an earlier run's document, read or in memory, and the time of the newest one."""
 
-import asyncio
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Iterable
 
-import structlog
-
-from cache_manager import DamagedDocument, StoredDocument
 from documents.reading import decode_series
-from documents.text import DocumentError
 from jobs.context import JobContext
+from jobs.stored_documents import read_stored
 from market.previous_series import PreviousSeries
 from market.timeframes import Timeframe
 from stores.hot.leases import Lease, retry_under_lease
-
-T = TypeVar("T")
-log = structlog.get_logger(__name__)
-
-
-async def read_stored(
-    context: JobContext, name: str, decode: Callable[[bytes], T], lease: Lease
-) -> T | None:
-    """The decoded document; None if it is missing or damaged, so that the run can replace it.
-
-    Retries while the store is away, until the lease is lost. Raises LeaseLost, StoreRefused.
-    """
-
-    async def read() -> StoredDocument | None:
-        try:
-            return await context.cache.read(name)
-        except DamagedDocument as error:
-            log.error("document_damaged", document=name, error=str(error))
-            return None
-
-    document = await retry_under_lease(lease, read)
-    if document is None:
-        return None
-    try:
-        return await asyncio.to_thread(lambda: decode(document.inflate()))
-    except (DamagedDocument, DocumentError, LookupError, TypeError, ValueError) as error:
-        log.error("document_damaged", document=name, error=str(error))
-        return None
 
 
 async def previous_series(
@@ -57,7 +24,9 @@ async def previous_series(
             series = context.kept.series(timeframe, meta.version, meta.content_hash)
             if series is not None:
                 return series
-    return await read_stored(context, timeframe, decode_series, lease)
+    return await read_stored(
+        context.cache, timeframe, lambda document: decode_series(document.inflate()), lease
+    )
 
 
 async def stored_as_of_ms(context: JobContext, names: Iterable[str], lease: Lease) -> int | None:
