@@ -153,6 +153,7 @@ async def _serving(
 ) -> AsyncIterator[Service]:
     """A service that begins at `now`, as the exchanges were asked for nothing for a while."""
     await asked.post("clock", now=now, frozen=False)
+    await asked.post("limits/reset")  # the first steps may have been banned, and it asks at once
     async with serving(bench, stores, asked.address, os.urandom(8).hex(), **settings) as service:
         await asked.post("clock", now=now)  # its start took some time
         await asked.post("limits/reset")

@@ -16,7 +16,7 @@ from documents.kept import KeptDocuments
 from job_queue.queue import JobQueue
 from jobs.bases import Bases
 from jobs.known_markets import Selection
-from market.markets import Exchange
+from market.markets import Exchange, FundingByMarket
 from market.timeframes import Timeframe
 from metrics.worker import WorkerMetrics
 from stores.hot.store import HotStore
@@ -81,6 +81,8 @@ class JobContext:
     # By collected timeframe, Market.key of those whose rows in its documents were carried over.
     held_up: dict[Timeframe, frozenset[str]] = field(default_factory=dict)
     last_as_of: LastAsOf = field(default_factory=LastAsOf)  # a witness of the exchanges' clocks
+    # The funding that was decoded last, by the version and content hash of its document.
+    funding: dict[tuple[int, str], FundingByMarket] = field(default_factory=dict)
     interest: InterestAnswers = field(default_factory=InterestAnswers)  # of the fill job
     bases: Bases = field(default_factory=Bases)
 

@@ -79,15 +79,31 @@ async def refresh_funding(
 
 
 async def known_funding(context: JobContext, lease: Lease, progress: Progress) -> FundingByMarket:
-    """The stored funding; if there is none, waits for a pending funding job, else returns {}."""
-    known = await _stored(context, lease)
+    """The stored funding, which nobody changes; if there is none, waits for a pending funding job,
+    else returns {}."""
+    known = await _decoded(context, lease)
     if known is None:
         job = await wait_for_job(context, producer_of(GLOBAL_FR), lease, progress)
         if job is not None and job.state == "complete":
-            known = await _stored(context, lease)
+            known = await _decoded(context, lease)
     if known is None:
         log.warning("no_funding_yet", hint="python main.py funding")
     return known or {}
+
+
+async def _decoded(context: JobContext, lease: Lease) -> FundingByMarket | None:
+    """The stored funding, decoded again only if the document is another."""
+    meta = await retry_under_lease(lease, lambda: context.cache.read_meta(GLOBAL_FR))
+    if meta is None:
+        return None
+    place = meta.version, meta.content_hash
+    if place not in context.funding:
+        known = await _stored(context, lease)
+        if known is None:
+            return None
+        context.funding.clear()
+        context.funding[place] = known
+    return context.funding[place]
 
 
 async def _stored(context: JobContext, lease: Lease) -> FundingByMarket | None:
