@@ -274,8 +274,8 @@ def corrected(history: History, last_ms: int, now_ms: int) -> None:
     if base is None or now_ms <= last_ms:
         return
     slot_ms = base.newest_ms - STEP_MS * random.randrange(OVERLAP + 1)
-    if slot_ms < now_ms - REACH_MS:
-        return
+    if slot_ms < max(base.first_ms, now_ms - REACH_MS):
+        return  # such as a candle of an earlier life, which no pass reads
     versions = history.follower.exchange.versions.get(slot_ms, [])
     at_ms = random.randint(last_ms + 1, now_ms)
     if versions and versions[-1][0] < at_ms:
