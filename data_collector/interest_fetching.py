@@ -20,8 +20,10 @@ from market.timeframes import Timeframe
 from venues.errors import ExchangeError
 from venues.venue import Endpoint, Request
 
-# Of a budget, while collections come in between: the part that is left beside one request for each
-# market, but no more and no less than this.
+# Of a budget, while collections come in between: the part that is left beside so many requests for
+# each market, but no more and no less than this. A few markets need a second page, or are asked
+# again; a collection that finds no room for them waits for a whole window.
+_REQUESTS_A_MARKET: Final = 1.1
 _LARGEST_SHARE: Final = 0.5
 _SMALLEST_SHARE: Final = 0.25
 
@@ -43,10 +45,12 @@ class SharingSender:
 
 
 def share_beside_collections(client: ExchangeClient, exchange: Exchange, markets: int) -> float:
-    """The share of the budget that leaves a collection its request for each market."""
+    """The share of the budget that leaves a collection its requests for each market."""
     counter = endpoint_table(exchange, Endpoint.OPEN_INTEREST).counter
     quantity = client.limits.for_exchange(exchange).budgets[counter].quantity
-    return min(max((quantity - markets) / quantity, _SMALLEST_SHARE), _LARGEST_SHARE)
+    return min(
+        max((quantity - _REQUESTS_A_MARKET * markets) / quantity, _SMALLEST_SHARE), _LARGEST_SHARE
+    )
 
 
 @dataclass(slots=True)

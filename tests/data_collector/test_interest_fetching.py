@@ -140,9 +140,10 @@ async def test_a_series_that_is_served_no_more_is_answered_by_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("count", "share"),
-    [(0, 0.5), (450, 0.5), (540, 0.4), (675, 0.25), (900, 0.25), (5000, 0.25)],
+    # 900 requests in five minutes, and 1.1 for each market
+    [(0, 0.5), (400, 0.5), (450, 0.45), (540, 0.34), (675, 0.25), (900, 0.25), (5000, 0.25)],
 )
-def test_the_share_leaves_a_collection_its_request_for_each_market(
+def test_the_share_leaves_a_collection_its_requests_for_each_market(
     count: int, share: float
 ) -> None:
     client = ExchangeClient(load_settings(rate_fraction=0.9))
