@@ -38,6 +38,7 @@ from market.timeframes import Timeframe
 from venues.errors import ExchangeError
 
 _NOT_ASKED: Final = "it was not asked for, as the candles could not be read"
+_LATE: Final = "it did not come in time, and follows in the next version"
 _NOT_READ: Final = "it could not be read by the last pass"
 # Whose open interest is audited: the same snapshots are those of all others.
 _INTEREST_AUDITED: Final = (Timeframe.M5, Timeframe.H1)
@@ -49,8 +50,8 @@ class ReadBase:
     """A market's base, and what became of this pass's requests for it.
 
     `klines`: the candles that were asked for, None if the base was fresh; `error`: why they are
-    not in it, `interest_error`: why its open interest is not. `interest_late`: the request for it
-    waits for the rate limit. `klines_left_out`,
+    not in it, `interest_error`: why its open interest is not. `interest_late`: what has been
+    asked for and did not come in time. `klines_left_out`,
     `interest_left_out`: the invalid rows of the answers. `candles` and `snapshots`: those that came
     for `klines` and `interest`, which may begin before the base; None once nothing needs them.
     """
@@ -60,7 +61,7 @@ class ReadBase:
     klines: FetchTask | None = None
     error: ExchangeError | None = None
     interest_error: ExchangeError | None = None
-    interest_late: bool = False
+    interest_late: FetchTask | None = None
     klines_left_out: list[LeftOut] = field(default_factory=list)
     interest_left_out: list[LeftOut] = field(default_factory=list)
     interest: FetchTask | None = None
@@ -153,6 +154,7 @@ class FromBases:
         if audited is not None:
             self.auditor.compare(plan, rows, audited.left_out)
         self._name_left_out(answer, read, rows)
+        self._name_late(read, rows)
         # All documents get the market, or none: everything is computed before the first has it.
         self._delivered.add(market.key)
         for target, series in merged.series.items():
@@ -221,7 +223,8 @@ class FromBases:
         answer.interest_left_out += (
             row for row in read.interest_left_out if row.slot_ms(STEP_MS) % step_ms == 0
         )
-        if read.error is not None or read.interest_error is not None or read.interest_late:
+        late = read.interest_late is not None
+        if read.error is not None or read.interest_error is not None or late:
             self._name_lacking(market, read.interest_error)
         elif read.lacks_interest:
             self._name_lacking(market, _NOT_READ)
@@ -250,6 +253,15 @@ class FromBases:
             self.results.add_missing(market, "open_interest", NOT_FETCHED_YET)
         elif error is not None or (known is not None and known.lacks_open_interest):
             self.results.add_missing(market, "open_interest", error or _NOT_ASKED)
+
+    def _name_late(self, read: ReadBase, rows: Rows) -> None:
+        """Names open interest that did not come in time, if a closed row lacks it."""
+        if (late := read.interest_late) is None:
+            return
+        last_ms = self.timeframe.last_closed_open_time(self.as_of_ms)
+        closed = rows.between(late.start_ms, last_ms)
+        if np.isnan(closed.column("open_interest")).any():
+            self.results.add_missing(read.market, "open_interest", _LATE)
 
     def _funding(self, market: Market) -> FundingSeries | None:
         series = self.funding.get(market.key)

@@ -70,7 +70,7 @@ class InterestReads:
             _take(read, task, fetching, self._as_of_ms)
         else:
             self._late.append(_Late(read, task, fetching))
-            read.interest_late = True
+            read.interest_late = task
 
     async def finish_late(self) -> list[ReadBase]:
         """Waits for what no document has waited for; those whose bases have got it."""
@@ -79,7 +79,7 @@ class InterestReads:
         try:
             for each in late:
                 await asyncio.wait({each.fetching})
-                each.read.interest_late = False
+                each.read.interest_late = None
                 _take(each.read, each.task, each.fetching, self._as_of_ms)
         finally:
             await _cancel(each.fetching for each in late)
