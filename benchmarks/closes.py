@@ -272,7 +272,7 @@ async def _two_in_a_row(bench: BenchmarkRun, stores: Stores, asked: Exchanges) -
     bench.say(f"closes: {what}")
     # What is new to this many markets is collected first, without limits.
     async with exchanges(bench, *_counts(markets), "--no-limits", "--now", _FIRST) as free:
-        await free.post("clock", now="2026-03-02T03:50:00Z")
+        await free.post("clock", now="2026-03-02T03:40:00Z")
         await _steps(bench, stores, free.address, ROOT, *_ALL)
     second_ms = _MIDNIGHT_MS + 240 * _MINUTE_MS
     first_ms = second_ms - bench.sizes.closes_apart_s * 1000

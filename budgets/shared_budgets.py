@@ -26,9 +26,9 @@ from timing.clock import Clock
 from venues.venue import Limit
 
 SLOTS: Final = 20  # per window: taken room is freed slot by slot
-# Longer slots are cut into parts, so that what a close takes is free again at the next close.
+# Longer slots are cut into parts, so that what a close takes is free again soon after the next one
+# has begun.
 LONGEST_SLOT_S: Final = 3.0
-_MOST_PARTS: Final = 9  # their number is one digit
 _STORE_PAUSE_S: Final = 5.0  # without the store after it failed
 
 log = structlog.get_logger(__name__)
@@ -36,10 +36,10 @@ log = structlog.get_logger(__name__)
 # KEYS: the counter's slots (a hash: slot -> room taken in it), the exchange's pause.
 # ARGV: quantity, slot ms, slots in a window, parts of a slot, room needed, room wanted, unused
 # room, its slot.
-# A slot is named by its number, and by that of its part after a point if there are several: 812.3
-# ends after three parts of slot 812. Releases that know no parts read it as a moment within 812
-# and hold it for longer. Taken room is held for one window, and for as long as its slot lasts,
-# after the slot ends: the exchange may count a request sent at the slot's end that late.
+# A slot is named by its number, and, if it has parts, by as many zeros after a point: 812.000 ends
+# after three parts of slot 812. Releases that know no parts read it as the number 812. Taken room
+# is held for one window, and for as long as its slot lasts, after the slot ends: the exchange may
+# count a request sent at the slot's end that late.
 # Others may write to the store: a counter of another type is replaced, a slot that is no number or
 # has not come yet is removed, and a pause of another type too.
 # Reply: room given, ms for which it is valid or after which to ask again, ms of pause left, its
@@ -61,15 +61,15 @@ local number = math.floor(now / slot_ms)
 local slot, ends = string.format('%.0f', number), (number + 1) * slot_ms
 if parts > 1 then
   local part = math.floor(now % slot_ms * parts / slot_ms) + 1
-  slot, ends = slot .. '.' .. part, (number + part / parts) * slot_ms
+  slot, ends = slot .. '.' .. string.rep('0', part), (number + part / parts) * slot_ms
 end
 local longest = (slots + 2) * slot_ms
 -- When the room taken in a slot is free again; nil if it is none.
 local function freed(name)
-  local n, part = string.match(name, '^(%d+)%.?(%d?)$')
-  if not n then return nil end
+  local n, zeros = string.match(name, '^(%d+)%.?(0*)$')
+  if not n or #zeros > parts then return nil end
   local length, last = slot_ms, n + 1
-  if part ~= '' then length, last = slot_ms / parts, n + part / parts end
+  if zeros ~= '' then length, last = slot_ms / parts, n + #zeros / parts end
   return last * slot_ms + slots * slot_ms + length
 end
 if type(redis.pcall('HDEL', KEYS[1], '')) == 'table' then redis.call('DEL', KEYS[1]) end
@@ -252,7 +252,7 @@ class SharedBudgets:
         Gives back `unused` room, which was taken in `unused_slot`.
         """
         slot_ms = round(limit.window_s * 1000 / SLOTS)
-        parts = min(_MOST_PARTS, max(1, math.ceil(slot_ms / 1000 / LONGEST_SLOT_S)))
+        parts = max(1, math.ceil(slot_ms / 1000 / LONGEST_SLOT_S))
         budget_key = f"budget:{self._egress_ids[exchange]}:{exchange}:{counter}"
         keys = [budget_key, self._pause_key(exchange)]
         try:

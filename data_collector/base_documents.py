@@ -53,7 +53,8 @@ class ReadBase:
     not in it, `interest_error`: why its open interest is not. `interest_late`: what has been
     asked for and did not come in time. `klines_left_out`,
     `interest_left_out`: the invalid rows of the answers. `candles` and `snapshots`: those that came
-    for `klines` and `interest`, which may begin before the base; None once nothing needs them.
+    for `klines` and `interest`, which may begin before the base; no candles once nothing needs
+    them.
     """
 
     market: Market
@@ -189,7 +190,9 @@ class FromBases:
 
     async def _audited(self, plan: BasePlan, read: ReadBase) -> PlanAnswer | None:
         """The exchange's own candles in place of ours, if an audit is due."""
-        if not self.auditor.is_due(plan) or read.error is not None:
+        # One of late open interest would wait for it. It stays due.
+        late = read.interest_late is not None
+        if not self.auditor.is_due(plan) or read.error is not None or late:
             return None
         market, awaits = read.market, self._awaits(read.market)
         known = self.previous.closed_rows(market)
@@ -223,9 +226,16 @@ class FromBases:
         answer.interest_left_out += (
             row for row in read.interest_left_out if row.slot_ms(STEP_MS) % step_ms == 0
         )
-        late = read.interest_late is not None
-        if read.error is not None or read.interest_error is not None or late:
+        if read.error is not None or read.interest_error is not None:
             self._name_lacking(market, read.interest_error)
+        elif read.interest_late is not None:
+            base, interest = answer.plan.base, answer.plan.interest
+            older = interest is not None and (base is None or interest.start_ms < base.first_ms)
+            if older and self.previous.series(self.timeframe, market) is None:
+                self.awaiting += 1
+                self.results.add_missing(market, "open_interest", NOT_FETCHED_YET)
+            else:
+                self._name_lacking(market, _LATE if older else None)
         elif read.lacks_interest:
             self._name_lacking(market, _NOT_READ)
         elif answer.plan.interest is None:

@@ -137,8 +137,7 @@ class BasePass:
             self.results.progress(1)
         if again and self._to_retry is not None:
             self._to_retry.append(_Work(market, again))
-        else:
-            read.candles = None
+        read.candles = None  # another try asks for them
 
     def _count(self, read: ReadBase) -> None:
         """Counts the market, once."""
@@ -197,11 +196,14 @@ class BasePass:
     async def read_late(self) -> set[str]:
         """Waits for the open interest that no document has waited for. Returns Market.key of those
         whose bases have got it."""
-        read = await self.interest.finish_late()
-        for each in read:
-            if each.base is not None:
-                self.bases[each.market.key] = each.base
-        return {each.market.key for each in read}
+        found = set()
+        for read in await self.interest.finish_late():
+            key = read.market.key
+            # Not of one that has been forgotten, or read anew, since.
+            if read.base is not None and key in self.bases and self._reads.get(key) is read:
+                self.bases[key] = read.base
+                found.add(key)
+        return found
 
     def _check(
         self,

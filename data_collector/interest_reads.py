@@ -15,6 +15,7 @@ from data_collector.internal_errors import ENDS_JOB
 from data_collector.run import CollectionRun
 from data_collector.task_builder import FetchTask
 from market.left_out import LeftOut
+from market.markets import Exchange
 from market.rows import TimedValues
 from venues.errors import ExchangeError
 
@@ -48,6 +49,7 @@ class InterestReads:
         self._run = run
         self._as_of_ms = as_of_ms
         self._late: list[_Late] = []
+        self._limits: dict[Exchange, asyncio.Semaphore] = {}
         self.late_from_ms = as_of_ms
 
     async def read(self, read: ReadBase, task: FetchTask, *, waits: bool) -> None:
@@ -92,8 +94,13 @@ class InterestReads:
 
     async def _fetch(self, task: FetchTask) -> _Interest:
         left_out: list[LeftOut] = []
+        # No more at a time than workers: candles need the connections, too.
+        limit = self._limits.setdefault(
+            task.market.exchange, asyncio.Semaphore(self._run.sender.concurrency)
+        )
         try:
-            return _Interest(await fetch_open_interest(self._run, task, left_out), left_out)
+            async with limit:
+                return _Interest(await fetch_open_interest(self._run, task, left_out), left_out)
         except ENDS_JOB:
             raise
         except Exception as error:

@@ -98,10 +98,10 @@ async def _decoded(context: JobContext, lease: Lease) -> FundingByMarket | None:
         return None
     place = meta.version, meta.content_hash
     if place not in context.funding:
+        context.funding.clear()
         known = await _stored(context, lease)
         if known is None:
             return None
-        context.funding.clear()
         context.funding[place] = known
     return context.funding[place]
 

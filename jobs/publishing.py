@@ -131,13 +131,21 @@ async def _finish(
         lease, lambda: context.cache.next_version(draft.timeframe, as_of_ms)
     )
     updated_at_ms = context.now_ms()
-    document = await asyncio.to_thread(
-        draft.finish,
-        version=version,
-        as_of_ms=as_of_ms,
-        updated_at_ms=updated_at_ms,
-        missing=missing,
+    finishing = asyncio.create_task(
+        asyncio.to_thread(
+            draft.finish,
+            version=version,
+            as_of_ms=as_of_ms,
+            updated_at_ms=updated_at_ms,
+            missing=missing,
+        )
     )
+    try:
+        document = await asyncio.shield(finishing)
+    except asyncio.CancelledError:
+        # The thread tells `kept` of the document: it must not do so after the next run has begun.
+        await asyncio.gather(finishing, return_exceptions=True)
+        raise
     return _Finished(document, version, updated_at_ms)
 
 

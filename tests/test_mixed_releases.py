@@ -35,6 +35,26 @@ from tests.fixtures.signals import until
 from timing.clock import SystemClock
 from venues.venue import Limit
 
+# How that release counts what is taken of a limit: room, and ms until it is worth asking again.
+THAT_RELEASE_TAKES = """
+    local quantity, slot_ms, held = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+    local time = redis.call('TIME')
+    local now = time[1] * 1000 + math.floor(time[2] / 1000)
+    local slot = math.floor(now / slot_ms)
+    local used, oldest = 0, slot
+    local taken = redis.call('HGETALL', KEYS[1])
+    for i = 1, #taken, 2 do
+      local number = tonumber(taken[i])
+      local room = tonumber(string.match(taken[i + 1], '^%d+$') or '')
+      if number and room and room > 0 and number > slot - held and number <= slot + held then
+        used = used + room
+        oldest = math.min(oldest, number)
+      end
+    end
+    local room = math.max(quantity - used, used == 0 and tonumber(ARGV[4]) or 0)
+    if room < tonumber(ARGV[4]) then return {0, (oldest + held) * slot_ms - now} end
+    return {math.min(room, tonumber(ARGV[5])), (slot + 1) * slot_ms - now}
+"""
 LEASE = "5 a3b2407fe716 vm:17484"
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
 
@@ -88,23 +108,19 @@ async def test_budgets_are_those_of_the_same_slots(
     room = await shared.take(BINANCE, "funding", Limit(500, 300.0), 450, 1, 450)
     assert room.room == 443
     slots = await earlier_hot.hgetall(key)
-    # We cut a slot into five parts, 812.1 to 812.5. That release reads the name as a number, and
-    # counts what lies in (present slot - 22, present slot + 22].
+    # We cut a slot into five parts, 812.0 to 812.00000; that release reads them as the number 812.
     names = {name.decode() for name in slots if isinstance(name, bytes)}
     (ours,) = names - {str(slot)}
-    assert re.fullmatch(r"[0-9]+\.[1-5]", ours)
-    assert 0 < float(ours) - slot < 2
+    assert re.fullmatch(r"[0-9]+\.0{1,5}", ours)
+    assert int(float(ours)) - slot in (0, 1)
     assert sum(map(int, slots.values())) == 450
     assert 0 < await earlier_hot.pttl(key) <= 23 * 15_000
-    that_release = """
-        local used, now = 0, redis.call('TIME')[1]
-        local slot, taken = math.floor(now / 15), redis.call('HGETALL', KEYS[1])
-        for i = 1, #taken, 2 do
-          local number = tonumber(taken[i])
-          if number > slot - 22 and number <= slot + 22 then used = used + taken[i + 1] end
-        end
-        return used"""
-    assert await earlier_hot.eval(that_release, 1, key) == 450
+    # It is refused room, and told to ask again when the slot is no longer held.
+    refused = await earlier_hot.eval(THAT_RELEASE_TAKES, 1, key, 450, 15_000, 22, 1, 1)
+    seconds, micros = await earlier_hot.time()
+    until_ms = (slot + 22) * 15_000 - seconds * 1000 - micros // 1000
+    assert refused[0] == 0
+    assert 0 < refused[1] <= until_ms + 15_100
 
 
 async def test_pauses_are_told_and_heard(

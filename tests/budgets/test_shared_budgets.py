@@ -112,7 +112,7 @@ async def test_a_long_window_frees_what_was_taken_a_part_of_a_slot_later(
     still = 0
     for end_s in {int(now_s + left_s) // slot_s * slot_s for left_s in ends}:
         number, part = divmod(end_s - slot_s, 15)
-        name = str(number) if parts == 1 else f"{number}.{part // slot_s + 1}"
+        name = str(number) if parts == 1 else f"{number}." + "0" * (part // slot_s + 1)
         await store.execute("HSET", key, name, 1)
         still += end_s + held_s > now_s + 0.5
         if abs(end_s + held_s - now_s) <= 0.5:  # while the test runs it may end or not

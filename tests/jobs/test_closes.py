@@ -193,7 +193,7 @@ async def room_taken_by_others(context: JobContext) -> None:
     await until(part_has_ended)  # and with it what this process has taken and not used
     ends_ms = await store_ms() - 303_000 + 6_000
     number, rest = divmod(-(-ends_ms // part_ms) * part_ms - part_ms, 15_000)
-    slot = f"{number}.{rest // part_ms + 1}"  # as a part of a slot is named
+    slot = f"{number}." + "0" * (rest // part_ms + 1)  # as a part of a slot is named
     await store.execute("HSET", key, slot, 2000)
 
 

@@ -1,0 +1,100 @@
+"""Open interest that no document waits for: what comes of documents, audits and bases meanwhile."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from data_collector import interest_reads
+from data_collector.audits import Audits
+from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
+from tests.fixtures.jobs import NoAudits, OpenRunner, by_key
+from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
+from tests.jobs.test_closes import CANDLE, CANDLES, MIDNIGHT_MS, Closes
+
+EACH = 3
+
+
+class OneAudit(Audits):
+    """Audits of one market's one timeframe are due, once they are asked for."""
+
+    chosen: tuple[str, Timeframe] | None = None
+
+    def is_due(self, key: str, timeframe: Timeframe, since_ms: int, as_of_ms: int) -> bool:
+        return (key, timeframe) == self.chosen
+
+
+@pytest.fixture
+def exchanges(start_simulator: StartSimulator) -> Simulator:
+    return start_simulator(binance=EACH, bybit=EACH, now=NOW_MS, frozen=True)
+
+
+async def begun(closes: Closes) -> None:
+    """First collections, and the close of midnight."""
+    for job in ("discovery", "funding", "collect:all", "fill"):
+        await closes.runner.complete(job)
+    closes.go_to(MIDNIGHT_MS + 5_000)
+    await closes.all()
+
+
+@pytest.mark.parametrize("timeframe", ["1h", "6h"])
+async def test_a_new_document_names_it_as_not_fetched_and_fill_brings_it(
+    open_runner: OpenRunner,
+    exchanges: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+    timeframe: str,
+) -> None:
+    async with open_runner(exchanges, history_candles=CANDLES, audits=NoAudits()) as runner:
+        closes = Closes(runner)
+        await begun(closes)
+        whole = await runner.document(timeframe)
+        for part in ("", ":meta", ":chunks"):
+            await runner.context.store.execute("UNLINK", f"cache:{timeframe}{part}")
+        monkeypatch.setattr(interest_reads, "_LONGEST_INTEREST_WAIT_S", 0.0)
+        closes.go_to(MIDNIGHT_MS + 5 * MINUTE_MS + 5_000)
+        await closes.all()
+        document = await runner.document(timeframe)
+        reasons = {(lack["part"], lack["reason"]) for lack in document["missing"]}
+        assert reasons == {("open_interest", "not fetched yet")}
+        await runner.complete("fill")
+        found = by_key(await runner.document(timeframe))
+        for key, market in by_key(whole).items():
+            known = {row[0]: row[CANDLE] for row in market["rows"][:-1]}
+            again = {row[0]: row[CANDLE] for row in found[key]["rows"] if row[0] in known}
+            assert again == known, key
+
+
+async def test_no_document_waits_for_an_audit_of_it(
+    open_runner: OpenRunner, exchanges: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audits = OneAudit()
+    async with open_runner(exchanges, history_candles=CANDLES, audits=audits) as runner:
+        closes = Closes(runner)
+        await begun(closes)
+        key = sorted(by_key(await runner.document("15m")))[0]
+        exchange, symbol = key.split(":")
+        audits.chosen = key, Timeframe.M15
+        monkeypatch.setattr(interest_reads, "_LONGEST_INTEREST_WAIT_S", 0.0)
+        rule = {"exchange": exchange, "symbol": symbol, "endpoint": "open_interest"}
+        exchanges.post("/sim/faults", rule | {"kind": "hold"})
+        published = asyncio.Event()
+
+        async def save(name: str, *args: Any, **options: Any) -> Any:
+            meta = await save_to_cache(name, *args, **options)
+            if name == "1h":
+                published.set()
+            return meta
+
+        cache = runner.context.cache
+        save_to_cache, cache.save_to_cache = cache.save_to_cache, save  # type: ignore[method-assign]
+        closes.go_to(MIDNIGHT_MS + HOUR_MS + 5_000)
+        running = asyncio.create_task(closes.all())
+        async with asyncio.timeout(60):
+            await published.wait()  # while the exchange holds the answer
+        exchanges.delete("/sim/faults")
+        assert (await running)["audit_requests"] == 0
+        monkeypatch.undo()
+        closes.go_to(MIDNIGHT_MS + HOUR_MS + 15 * MINUTE_MS + 5_000)
+        assert (await closes.all())["audit_requests"] > 0
+        for timeframe in ("5m", "15m", "1h"):
+            assert (await closes.check(timeframe))["missing"] == []
