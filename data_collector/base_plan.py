@@ -26,7 +26,7 @@ import numpy as np
 
 from data_collector.life_rows import is_of_life
 from data_collector.task_builder import FetchTask, klines_task, open_interest_task
-from market.base import FINAL_AFTER_MS, LATE_INTEREST_MS, Base
+from market.base import FINAL_AFTER_MS, LATE_INTEREST_MS, Base, reach
 from market.base_candles import MadeCandles, made_candles
 from market.columns import column_index
 from market.markets import Market, MarketSeries
@@ -176,11 +176,17 @@ def _first_to_remake(timeframe: Timeframe, base: Base | None, checked_ms: int) -
     longest_ms = lcm(*(target.interval_ms for target in timeframe.produces))
     changed_ms = base.first_read_after(checked_ms) if base is not None else None
     if changed_ms is not None:
-        if base is not None and base.is_newer(checked_ms):
-            # A candle that it holds in part alone was final in the documents.
+        if base is not None and base.is_newer(checked_ms) and not _is_young(base):
+            # A candle that it holds in part alone was final in the documents. Of a young market
+            # it may also be that every slot was read again since.
             changed_ms += -changed_ms % longest_ms
         unsettled_ms = min(unsettled_ms, changed_ms)
     return unsettled_ms // longest_ms * longest_ms
+
+
+def _is_young(base: Base) -> bool:
+    """Whether the base begins with the market's first candle, later than its reach."""
+    return base.first_ms > reach(base.as_of_ms)
 
 
 def _first_to_fill(

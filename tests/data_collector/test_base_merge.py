@@ -142,12 +142,21 @@ def test_a_changed_5m_candle_remakes_every_candle_that_holds_it() -> None:
 
 
 def test_a_new_base_leaves_what_it_holds_in_part_as_it_was() -> None:
-    earlier = {H1: series([row(H1, 0, 9.0), row(H1, 1, 9.0)], 2 * HOUR_MS + 60_000)}
-    made = plan(H1, base_of(range(6, 30), 29 * STEP_MS), earlier, 29 * STEP_MS, history=3)
+    base = base_of(range(64, 378), 377 * STEP_MS)  # from 05:20, as far back as it reaches
+    earlier = {H1: series([row(H1, 5, 9.0), row(H1, 6, 9.0)], 7 * HOUR_MS + 60_000)}
+    made = plan(H1, base, earlier, 377 * STEP_MS, history=27)
     assert (made.klines, made.interest) == ((), None)
-    assert [line[4] for line in merged(made).series[H1].rows] == [9.0, 100.5, 100.5]
+    closes = [line[4] for line in merged(made).series[H1].rows]
+    assert closes == [9.0, *[100.5] * 26]
     # A candle that it holds in part, and that was not final then, is asked for.
-    earlier = {H1: series([row(H1, 0, 9.0)], HOUR_MS)}
+    earlier = {H1: series([row(H1, 5, 9.0)], 6 * HOUR_MS)}
+    made = plan(H1, base, earlier, 377 * STEP_MS, history=27)
+    assert spans(made) == [(5, 5)]
+
+
+def test_the_first_candle_of_a_young_market_is_asked_for_where_the_base_holds_it_in_part() -> None:
+    # All slots may have been read again since, as they were changed.
+    earlier = {H1: series([row(H1, 0, 9.0), row(H1, 1, 9.0)], 2 * HOUR_MS + 60_000)}
     made = plan(H1, base_of(range(6, 30), 29 * STEP_MS), earlier, 29 * STEP_MS, history=3)
     assert spans(made) == [(0, 0)]
 
