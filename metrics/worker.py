@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from market.timeframes import COLLECTED
 from metrics.event_loop import loop_lag, process_registry
 from metrics.exchanges import ExchangeMetrics
 
@@ -59,6 +60,9 @@ class WorkerMetrics:
             ("timeframe", "part"),
             registry=self.registry,
         )
+        for timeframe in COLLECTED:  # so that the first one shows as a rise from 0
+            for part in ("klines", "open_interest"):
+                self._corrections.labels(timeframe, part)
         self._last_success = Gauge(
             "perpcache_job_last_success_timestamp_seconds",
             "When a run last completed here.",
