@@ -28,7 +28,6 @@ from typing import Final
 from zlib import crc32
 
 import numpy as np
-import numpy.typing as npt
 import structlog
 
 from data_collector.closings import Closings
@@ -41,7 +40,7 @@ from market.columns import CANDLE, SUMMED, UNSUMMED
 from market.left_out import LeftOut
 from market.markets import Exchange, Market, MarketSeries, MissingPart, Row, UnreadableSeries
 from market.previous_series import SAMPLED_SERIES, PreviousSeries, sample_of
-from market.rows import Rows, TimedValues, Times, first_time
+from market.rows import Rows, TimedValues, Times, first_time, located
 from market.timeframes import Timeframe, is_daily_moment_passed
 from venues import VENUES
 
@@ -84,7 +83,7 @@ class RefreshPlan:
     def matches(self, candles: Sequence[Candle]) -> bool:
         """Whether the compared rows came back unchanged."""
         fetched = Candles.of(candles)
-        there, lines = _locate(self.compared.times, fetched.times)
+        there, lines = located(self.compared.times, fetched.times)
         return bool(there.all()) and np.array_equal(
             fetched.values[lines], self.compared.values[:, CANDLE]
         )
@@ -97,9 +96,9 @@ class RefreshPlan:
             # Rows of before have come: a launch told too late may have denied it its snapshot.
             requested = requested[1:]
         times = times[times.searchsorted(task.start_ms) :]
-        lacking = ~_locate(times, self.interest.times)[0]
+        lacking = ~located(times, self.interest.times)[0]
         if not self.all_interest:
-            lacking &= (times > self.late_ms) | ~_locate(times, requested)[0]
+            lacking &= (times > self.late_ms) | ~located(times, requested)[0]
         times = times[lacking]
         if not len(times):
             return None
@@ -115,7 +114,7 @@ class RefreshPlan:
             return self.interest
         fetched = TimedValues.of(snapshots)
         known = self.interest.between(asked.start_ms, asked.end_ms)
-        there, lines = _locate(known.times, fetched.times)
+        there, lines = located(known.times, fetched.times)
         if not there.all() or not np.array_equal(fetched.values[lines], known.values):
             return None
         return TimedValues.joined([self.interest, fetched])
@@ -375,15 +374,6 @@ def _read(documents: SeriesByTimeframe, timeframe: Timeframe, key: str) -> Marke
     except UnreadableSeries as error:
         log.error("stored_series_unreadable", timeframe=timeframe, market=key, error=str(error))
         return None
-
-
-def _locate(times: Times, among: Times) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.intp]]:
-    """Which of `times` are in `among`, and at which index; both ascend."""
-    lines = among.searchsorted(times)
-    if not len(among):
-        return np.zeros(len(times), np.bool_), lines
-    lines[lines == len(among)] = 0
-    return among[lines] == times, lines
 
 
 def _well_formed(rows: Rows, timeframe: Timeframe) -> bool:

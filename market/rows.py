@@ -26,14 +26,18 @@ def on_grid(times: Times | Floats, interval_ms: int) -> bool:
     )
 
 
+def located(times: Times, among: Times) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.intp]]:
+    """Which of `times` are in `among`, and at which index; both ascend."""
+    lines = among.searchsorted(times)
+    if not len(among):
+        return np.zeros(len(times), np.bool_), lines
+    lines[lines == len(among)] = 0
+    return among[lines] == times, lines
+
+
 def are_among(times: Times, among: Times) -> npt.NDArray[np.bool_]:
     """Which of `times` are in `among`; both ascend, which makes it faster than numpy's isin."""
-    if not len(among):
-        return np.zeros(len(times), np.bool_)
-    lines = among.searchsorted(times)
-    lines[lines == len(among)] = 0
-    found: npt.NDArray[np.bool_] = among[lines] == times
-    return found
+    return located(times, among)[0]
 
 
 class Columns(Sequence[T_co]):
