@@ -27,6 +27,7 @@ LEVELS: Final = {
     "database": 5,
     "job_queue": 5,
     "data_collector": 6,
+    "live": 6,
     "api": 8,
     "jobs": 8,
     "api_routes": 9,

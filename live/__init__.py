@@ -1,0 +1,1 @@
+"""Live data from the exchanges' WebSockets: candles for the base, and the collector framework."""
