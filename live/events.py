@@ -6,22 +6,26 @@ exchange's own name of the market.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from market.timeframes import Timeframe
 
 Level = tuple[str, str]  # price, size; a size of zero removes the level
 
 
-@dataclass(frozen=True, slots=True)
-class CandleEvent:
+class _Frozen(msgspec.Struct, frozen=True, gc=False):
+    """A frozen value. A dataclass with twelve fields takes 1.5 microseconds to make, this 0.1."""
+
+
+class CandleEvent(_Frozen):
     """One candle as it stands. `closed` is the exchange's own flag, nothing else."""
 
     symbol: str
     timeframe: str  # "1m", "5m", "1h": our names, and those of sizes that only streams have
     open_time_ms: int
-    event_time_ms: int
+    event_time_ms: int  # OKX tells none: the earliest that it can be, its open or close time
     closed: bool
     open: str
     high: str
@@ -32,8 +36,7 @@ class CandleEvent:
     trades: int | None = None  # Binance alone counts them
 
 
-@dataclass(frozen=True, slots=True)
-class TradeEvent:
+class TradeEvent(_Frozen):
     """One execution, or one taker's order at one price, as the exchange groups them."""
 
     symbol: str
@@ -44,10 +47,15 @@ class TradeEvent:
     side: str  # of the taker: "buy" or "sell"
 
 
-@dataclass(frozen=True, slots=True)
-class TickerEvent:
+class TickerEvent(_Frozen):
     """The fields of a ticker that a message tells. Where an exchange sends changes alone, a
-    missing field is unchanged and `is_change` is True; else the ticker is whole."""
+    missing field is unchanged and `is_change` is True; else the ticker is whole.
+
+    Names: last_price, last_size, bid_price, bid_size, ask_price, ask_size, open_24h, high_24h,
+    low_24h, volume_24h (base units), turnover_24h (quote units), trades_24h, mark_price,
+    index_price, funding_rate (of the running period, predicted), open_interest (one-sided, base
+    units). A field that was sent empty is not told.
+    """
 
     symbol: str
     time_ms: int
@@ -55,8 +63,7 @@ class TickerEvent:
     is_change: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class BookEvent:
+class BookEvent(_Frozen):
     """A whole order book, or a change of one, with the numbers that its continuity is judged by."""
 
     symbol: str
@@ -64,30 +71,28 @@ class BookEvent:
     is_snapshot: bool
     bids: Sequence[Level]
     asks: Sequence[Level]
-    last_id: int
+    last_id: int  # -1: none was told
     first_id: int | None = None  # Binance: U
     previous_id: int | None = None  # Binance: pu, OKX: prevSeqId
 
 
-@dataclass(frozen=True, slots=True)
-class FundingEvent:
-    """When a market settles next: where that moves on, a settlement has happened."""
+class FundingEvent(_Frozen):
+    """When a market settles next: where that moves on, a settlement has happened. Told again and
+    again, also where it has not changed."""
 
     symbol: str
     time_ms: int
     next_funding_time_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Subscribed:
+class Subscribed(_Frozen):
     """The exchange acknowledged a request. That proves nothing: only data does."""
 
     request_id: str
     names: Sequence[str] = ()  # where the answer tells them
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(_Frozen):
     """The exchange refused a request, or one name of it; `names` where the answer tells them."""
 
     request_id: str
@@ -95,13 +100,11 @@ class Refused:
     names: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Pong:
+class Pong(_Frozen):
     """The answer to our own ping."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClosingSoon:
+class ClosingSoon(_Frozen):
     """The exchange will close this connection: open another one now."""
 
     reason: str
@@ -115,12 +118,12 @@ class Dropped(StrEnum):
     UNREADABLE = "unreadable"  # one entry of a message that cannot be read
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOut(_Frozen):
     """A message, or one entry of it, that is left out, and why."""
 
     cause: Dropped
     text: str  # cut by texts.foreign
+    symbol: str | None = None  # the market that it is about, where that can be read
 
 
 Event = (

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from live.book_rules import BookRule
 from live.events import Event
 
 
@@ -34,7 +35,9 @@ class StreamVenue:
       `base_url`: its live WebSocket address, unless `<EXCHANGE>_WS_URL` is set.
       `route(topic)`: the path after the base, by the topic's group; topics of different routes
       need different connections. `name(topic)`: the exchange's name of the topic; ValueError for
-      a channel or timeframe that it does not have, with those that it has.
+      a channel or timeframe that it does not have, with those that it has. Several topics may
+      have one name (Bybit: ticker and funding). The symbol "" means all markets where the exchange
+      has one stream of them (Binance: funding), else ValueError.
       `symbol(text)`: the exchange's name of a market from any usual writing ("BTC-USDT").
       `heartbeat_symbol`: a market that always trades, subscribed on every connection.
 
@@ -53,8 +56,13 @@ class StreamVenue:
       the connection is dead. `silent_after_s`: no data of any market for so long: dead too.
       `life_s`: the connection is replaced at this age at the latest, None: no fixed life.
 
-    `read(payload)`: the events of one message, in order. Raises errors.UnreadableMessage for one
-    that is not in the exchange's format; an entry that cannot be read becomes a LeftOut.
+    Data
+      `read(payload)`: the events of one message, in order. Raises errors.UnreadableMessage for one
+      that is not in the exchange's format; what is in its format and cannot be read, or cannot be
+      (high < low, off the grid), becomes a LeftOut: its market is not proven any more.
+      `counts_contracts(symbol)`: sizes of this market's trades, books and tickers are contracts,
+      and contracts.in_coins makes base units of them; its candles are in base units all the same.
+      `book`: by which rule its order books are kept (order_book.OrderBook).
     """
 
     exchange: str
@@ -84,3 +92,5 @@ class StreamVenue:
     life_s: float | None
 
     read: Callable[[bytes], list[Event]]
+    counts_contracts: Callable[[str], bool]
+    book: BookRule
