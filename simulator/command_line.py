@@ -21,10 +21,16 @@ from simulator.exchange_markets import ExchangeMarkets
 from simulator.exchanges import EXCHANGES
 from simulator.faults import EVENTS, KINDS, FaultRules, InvalidRule
 from simulator.instants import instant_ms
+from simulator.limits import LimitSettings
 from simulator.pages import PageCache
 from simulator.recorded_universe import build_replay
 from simulator.server import Server
 from simulator.stats import Stats
+from simulator.streams import settings as stream_settings
+from simulator.streams.connections import Streams
+from simulator.streams.fault_kinds import STREAM_KINDS
+from simulator.streams.faults import StreamFaults
+from simulator.streams.hub import Hub
 from simulator.universe import GeneratorContext, build_universe
 
 DESCRIPTION: Final = (
@@ -97,15 +103,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for exchange in EXCHANGES:
         exchange.add_options(limits)
+    streams = parser.add_argument_group("streams (WebSockets, on the same port)")
+    streams.add_argument(
+        "--streams",
+        default=None,
+        metavar="JSON",
+        help="settings as POST /sim/streams takes them, a JSON object with any of: "
+        + "; ".join(" ".join(line.split()) for line in stream_settings.HELP.strip().splitlines()),
+    )
     faults = parser.add_argument_group("faults")
     own = [kind for exchange in EXCHANGES for kind in exchange.fault_kinds]
     kinds = ", ".join([*KINDS, *own, *EVENTS])
+    of_streams = ", ".join(STREAM_KINDS)
     faults.add_argument(
         "--faults",
         default=None,
         metavar="JSON",
         help="a rule or a list of rules, or @FILE with them; fields: exchange, endpoint, symbol, "
-        f"probability, count, after, duration_s and those of the kind; kinds: {kinds}",
+        f"probability, count, after, duration_s and those of the kind; kinds: {kinds}; of the "
+        f"WebSockets, with field stream: {of_streams}",
     )
     faults.add_argument("--parent-fd", type=_pipe, default=None, metavar="FD",
         help="end when this inherited pipe closes, because the parent has ended")  # fmt: skip
@@ -198,10 +214,29 @@ def build(args: argparse.Namespace) -> Server:
         simulated.add(market)
     exchanges = {e.name: e(simulated, stats, args) for e in EXCHANGES}
     faults = FaultRules(args.seed, {e.name: e.fault_kinds for e in EXCHANGES})
-    control = Control(simulated, exchanges, stats, faults, context, recorded_candles)
+    streams = _streams(simulated, stats, faults, args)
+    control = Control(simulated, exchanges, stats, faults, context, recorded_candles, streams)
     if args.faults:
         control.add_faults(_rules(args.faults))
-    return Server(exchanges, stats, faults, control, latency_s=args.latency_ms / 1000)
+    latency_s = args.latency_ms / 1000
+    return Server(exchanges, stats, faults, control, streams, latency_s=latency_s)
+
+
+def _streams(
+    markets: ExchangeMarkets, stats: Stats, faults: FaultRules, args: argparse.Namespace
+) -> Streams:
+    kinds = {e.name: e.streams for e in EXCHANGES if e.streams is not None}
+    settings = stream_settings.StreamSettings(
+        {n: {"silent_closings": k.silent_closings, "life_s": k.life_s} for n, k in kinds.items()}
+    )
+    if args.streams:
+        settings.set(_json("--streams", args.streams))
+    hubs = {
+        name: Hub(kind(markets, settings, args), stats, StreamFaults(faults, name))
+        for name, kind in kinds.items()
+    }
+    limits = LimitSettings(enabled=not args.no_limits, grace_s=args.grace_seconds)
+    return Streams(hubs, markets, stats, settings, limits)
 
 
 def _nothing_recorded(exchange: str, symbol: str, interval: str) -> Any:
@@ -209,10 +244,14 @@ def _nothing_recorded(exchange: str, symbol: str, interval: str) -> Any:
 
 
 def _rules(text: str) -> Any:
+    return _json("--faults", Path(text[1:]).read_bytes() if text.startswith("@") else text)
+
+
+def _json(option: str, text: str | bytes) -> Any:
     try:
-        return orjson.loads(Path(text[1:]).read_bytes() if text.startswith("@") else text)
+        return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise InvalidRule(f"--faults is not JSON: {error}") from None
+        raise InvalidRule(f"{option} is not JSON: {error}") from None
 
 
 async def _serve(server: Server, args: argparse.Namespace) -> None:
@@ -224,13 +263,19 @@ async def _serve(server: Server, args: argparse.Namespace) -> None:
         _watch_parent(loop, args.parent_fd, done)
     runner = web.ServerRunner(web.Server(server.handle, access_log=None), shutdown_timeout=_STOP_S)
     await runner.setup()
+    pushing = loop.create_task(server.streams.run())
     try:
         site = web.TCPSite(runner, args.host, args.port, backlog=1024, reuse_address=True)
         await site.start()
         host, port = runner.addresses[0][:2]
         print(f"listening on http://{host}:{port}", flush=True)  # noqa: T201 - the ready line
-        await done.wait()
+        stopped = loop.create_task(done.wait())
+        await asyncio.wait((stopped, pushing), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if pushing.done():
+            pushing.result()  # an exception of the streams ends the simulator
     finally:
+        pushing.cancel()
         await runner.cleanup()
 
 

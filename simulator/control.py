@@ -15,6 +15,7 @@ from simulator.exchange_markets import ExchangeMarkets
 from simulator.faults import EVENTS, FaultRules, InvalidRule
 from simulator.parameters import whole_number
 from simulator.stats import Stats
+from simulator.streams.connections import Streams
 from simulator.truth import InvalidQuery, market_truth, regular_settlements
 from simulator.universe import GeneratorContext
 
@@ -35,6 +36,9 @@ GET    /sim/clock, POST /sim/clock            now (such as "2026-03-01T23:59:50Z
 GET    /sim/faults, POST, DELETE              a rule or a list of rules; see --help; number=
 GET    /sim/held?count=1&deadline_s=30        waits until `count` answers are held (kind hold)
 POST   /sim/limits/reset                      empties all windows, ends all bans
+GET    /sim/streams, POST /sim/streams        the open WebSockets, and the streams' settings; any of
+                                              silent_closings, life_s, closing_delay_s by exchange,
+                                              storm_per_s, buffer_bytes
 """
 
 Query = Mapping[str, list[str]]
@@ -46,8 +50,9 @@ class Control:
     def __init__(
         self, markets: ExchangeMarkets, exchanges: Mapping[str, Exchange], stats: Stats,
         faults: FaultRules, context: GeneratorContext | None,
-        recorded_candles: Callable[[str, str, str], Any],
+        recorded_candles: Callable[[str, str, str], Any], streams: Streams,
     ) -> None:  # fmt: skip
+        self._streams = streams
         self._simulated = markets
         self._exchanges = exchanges
         self._stats = stats
@@ -61,7 +66,10 @@ class Control:
             ("GET", "/sim/funding"): self._funding,
             ("GET", "/sim/markets"): self._markets,
             ("GET", "/sim/recorded"): self._recorded,
-            ("GET", "/sim/stats"): lambda query, body: self._stats.as_json(),
+            ("GET", "/sim/stats"): lambda query, body: {
+                **self._stats.as_json(),
+                "streams": self._streams.stats(),
+            },
             ("POST", "/sim/stats/reset"): self._reset_stats,
             ("GET", "/sim/requests"): lambda query, body: {
                 "requests": [record._asdict() for record in self._stats.recent_requests]
@@ -71,6 +79,8 @@ class Control:
             ("POST", "/sim/faults"): self._add_faults,
             ("DELETE", "/sim/faults"): self._clear_faults,
             ("GET", "/sim/held"): self._wait_until_held,
+            ("GET", "/sim/streams"): self._show_streams,
+            ("POST", "/sim/streams"): self._set_streams,
         }
 
     async def answer(
@@ -105,11 +115,25 @@ class Control:
                 raise InvalidRule("a rule is a JSON object")
             self._faults.check(rule)
         return [
-            apply_event(self._simulated, self._exchanges, self._context, rule)
+            self._apply(rule)
             if rule["kind"] in EVENTS
             else self._faults.add(rule, self._simulated.clock.elapsed_s()).as_json()
             for rule in found
         ]
+
+    def _apply(self, event: dict[str, Any]) -> dict[str, Any]:
+        done = apply_event(self._simulated, self._exchanges, self._context, event)
+        exchange, _, symbol = str(done["market"]).partition(":")
+        market = self._simulated.by_exchange[exchange][symbol]
+        self._streams.market_changed(event["kind"], market, event)
+        return done
+
+    def _show_streams(self, query: Query, body: Any) -> Any:
+        return {**self._streams.settings.as_json(), "connections": self._streams.sessions()}
+
+    def _set_streams(self, query: Query, body: Any) -> Any:
+        self._streams.settings.set(body)
+        return self._streams.settings.as_json()
 
     def _add_faults(self, query: Query, body: Any) -> Any:
         return self.add_faults(body)
@@ -124,15 +148,18 @@ class Control:
 
     def _reset_stats(self, query: Query, body: Any) -> Any:
         self._stats.reset()
+        self._streams.reset_stats()
         return {}
 
     def _reset_limits(self, query: Query, body: Any) -> Any:
         for exchange in self._exchanges.values():
             exchange.reset_limits()
+        self._streams.reset_limits()
         return {}
 
     def _set_clock(self, query: Query, body: Any) -> Any:
         self._simulated.clock.set(**clock_settings(body))
+        self._streams.advance()  # what is due by now is on its way before the answer
         return self._simulated.clock.as_json()
 
     def _chosen(self, query: Query) -> list[Any]:

@@ -17,6 +17,7 @@ from simulator.market import Market
 from simulator.parameters import Query
 from simulator.recorded_files import RecordedSeries
 from simulator.stats import Stats
+from simulator.streams.exchange import StreamExchange
 
 # base, rank, quote, life (trading, awaited or settled) -> a market that its exchange still labels
 MakeMarket = Callable[[str, int, str, str], Market]
@@ -100,6 +101,7 @@ class Exchange(ABC):
     traits: ClassVar[MarketTraits] = MarketTraits()
     shape: ClassVar[BodyShape] = BodyShape()
     fault_kinds: ClassVar[Mapping[str, FaultKind]] = {}
+    streams: ClassVar[type[StreamExchange] | None] = None  # its WebSockets (simulator/streams/)
 
     def __init__(self, markets: ExchangeMarkets, stats: Stats, options: argparse.Namespace) -> None:
         self.markets = markets

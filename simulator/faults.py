@@ -2,6 +2,7 @@
 
 A rule is a JSON object:
     exchange, endpoint, symbol, client   requests that it hits; an absent field hits all (lists too)
+    stream                               the same for kinds stream_*: names as in subscriptions
     kind                                 see KINDS
     per_s                                it hits only what is more than so many requests a second
     probability 0..1, count, after       chance, most hits, matching requests before the first hit
@@ -13,7 +14,7 @@ exchange's own kind.
 import asyncio
 import random
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from simulator.clock_offsets import offset_problem
 from simulator.damage import NONSENSE_VARIANTS
 from simulator.exchange import FaultKind
 from simulator.networks import TOO_FAST_VARIANTS
+from simulator.streams.fault_kinds import MESSAGE_KINDS, STREAM_KINDS
 
 KINDS: Final = {
     "status": "an HTTP status: 403, 404, 408, 418, 429, 451, 500, 502, 503, 504 and its body",
@@ -62,7 +64,7 @@ EVENTS: Final = {
 _FIELDS: Final = frozenset({
     "exchange", "endpoint", "symbol", "client", "kind", "probability", "count", "after",
     "duration_s", "status", "text", "seconds", "variant", "rows", "retry_after", "ban_s", "times",
-    "time", "age_ms", "hours", "from_ms", "flat", "offset_ms", "per_s",
+    "time", "age_ms", "hours", "from_ms", "flat", "offset_ms", "per_s", "stream",
 })  # fmt: skip
 _NUMBERS: Final = (
     "probability", "count", "after", "duration_s", "seconds", "rows", "retry_after", "per_s"
@@ -134,6 +136,7 @@ class FaultRules:
     def __init__(self, seed: int, own_kinds: Mapping[str, Mapping[str, FaultKind]]) -> None:
         self._seed = seed
         self._rules: list[Rule] = []
+        self._stream_rules = 0
         self._number = 0
         self._own_kinds = {
             kind: (exchange, found)
@@ -146,7 +149,7 @@ class FaultRules:
     def check(self, settings: Mapping[str, Any]) -> None:
         """Raises InvalidRule for unknown kinds, unknown fields and values out of range."""
         kind = settings.get("kind")
-        known = [*KINDS, *self._own_kinds, *EVENTS]
+        known = [*KINDS, *STREAM_KINDS, *self._own_kinds, *EVENTS]
         if kind not in known:
             raise InvalidRule(f"kind must be one of {', '.join(known)}")
         own = self._own_kinds[kind][1] if kind in self._own_kinds else FaultKind("")
@@ -164,6 +167,8 @@ class FaultRules:
             raise InvalidRule(f"variant must be one of {', '.join(TOO_FAST_VARIANTS)}")
         if kind == "nonsense" and settings.get("variant", "nan") not in NONSENSE_VARIANTS:
             raise InvalidRule(f"variant must be one of {', '.join(NONSENSE_VARIANTS)}")
+        if kind in MESSAGE_KINDS and "client" in settings:
+            raise InvalidRule(f"kind {kind} hits all subscribers alike, not one client")
         if kind == "clock_offset" and (problem := offset_problem(settings)):
             raise InvalidRule(problem)
 
@@ -178,7 +183,7 @@ class FaultRules:
             None if duration_s is None else now_s + float(duration_s),
             random.Random(f"{self._seed}:{self._number}"),  # noqa: S311 - to be repeatable
         )
-        for name in ("exchange", "endpoint", "symbol", "client"):
+        for name in ("exchange", "endpoint", "symbol", "client", "stream"):
             wanted = settings.get(name)
             if name == "endpoint" and rule.kind == "clock_offset":
                 wanted = wanted or "time"
@@ -187,6 +192,7 @@ class FaultRules:
             if wanted is not None:
                 rule.targets[name] = frozenset([wanted] if isinstance(wanted, str) else wanted)
         self._rules.append(rule)
+        self._count_stream_rules()
         return rule
 
     def clear(self, number: int | None = None) -> None:
@@ -195,6 +201,10 @@ class FaultRules:
             if number in (None, rule.number):
                 rule.over.set()
         self._rules = [rule for rule in self._rules if not rule.over.is_set()]
+        self._count_stream_rules()
+
+    def _count_stream_rules(self) -> None:
+        self._stream_rules = sum(rule.kind in STREAM_KINDS for rule in self._rules)
 
     async def hold(self, rule: Rule) -> None:
         """Waits until `rule` is deleted."""
@@ -218,7 +228,24 @@ class FaultRules:
     def pick(self, request: Mapping[str, str], now_s: float) -> Rule | None:
         """The rule that hits a request, if any."""
         for rule in self._rules:
-            if rule.hits(request, now_s):
+            if rule.kind not in STREAM_KINDS and rule.hits(request, now_s):
+                return rule
+        return None
+
+    @property
+    def has_stream_rules(self) -> bool:
+        return self._stream_rules > 0
+
+    def of_kinds(self, kinds: Collection[str]) -> list[Rule]:
+        """The rules in force of these kinds, oldest first."""
+        return [rule for rule in self._rules if rule.kind in kinds]
+
+    def pick_stream(
+        self, kinds: Collection[str], target: Mapping[str, str], now_s: float
+    ) -> Rule | None:
+        """The rule of these kinds of streams that hits a connection or a message, if any."""
+        for rule in self._rules:
+            if rule.kind in kinds and rule.hits(target, now_s):
                 return rule
         return None
 

@@ -15,6 +15,7 @@ from simulator.exchange import Exchange
 from simulator.faults import FaultRules, Rule
 from simulator.parameters import read, whole_number
 from simulator.stats import RequestRecord, Stats
+from simulator.streams.connections import Streams
 
 _PERIOD_NAMES: Final = ("interval", "period", "intervalTime")
 _SECONDS: Final = {"hang": 60.0, "slow": 1.0, "endless_continue": 60.0}  # by default
@@ -29,8 +30,9 @@ class Server:
 
     def __init__(
         self, exchanges: Mapping[str, Exchange], stats: Stats, faults: FaultRules,
-        control: Control, *, latency_s: float,
+        control: Control, streams: Streams, *, latency_s: float,
     ) -> None:  # fmt: skip
+        self.streams = streams
         self._stats = stats
         self._faults = faults
         self._control = control
@@ -41,6 +43,12 @@ class Server:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path, _, query = request.raw_path.partition("?")
+        hub = self.streams.hub_for(request, path)
+        if hub is not None:
+            served = await self.streams.serve(request, hub)
+            if isinstance(served, Answer):
+                return _response(served, hub.exchange.now_ms())
+            return served
         exchange = next((e for start, e in self._by_prefix.items() if path.startswith(start)), None)
         if exchange is None:
             answer = await self._control.answer(

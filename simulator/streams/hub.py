@@ -1,0 +1,246 @@
+"""Hub: one exchange's sessions and the streams that they want, pushed in the order of time."""
+
+import heapq
+from collections.abc import Iterable, Mapping
+from itertools import count
+from typing import Any, Final
+
+from simulator.market import Market
+from simulator.stats import Stats
+from simulator.streams.exchange import StreamExchange
+from simulator.streams.faults import StreamFaults
+from simulator.streams.feeds import NEVER_MS, Feed, Message
+from simulator.streams.session import Session
+from simulator.streams.stats import StreamCounts
+
+_UNSUBSCRIBED_S: Final = 5.0  # how long fault stream_after_unsubscribe goes on
+
+
+class Group:
+    """The subscribers of one stream, and its feed while it has one."""
+
+    __slots__ = ("due_ms", "feed", "sessions", "stream", "symbol")
+
+    def __init__(self, stream: str, symbol: str) -> None:
+        self.stream = stream
+        self.symbol = symbol
+        self.sessions: dict[Session, None] = {}
+        self.feed: Feed | None = None
+        self.due_ms = NEVER_MS
+
+
+class Hub:
+    """One exchange's sessions and subscriptions. Not to be used by more than one loop."""
+
+    def __init__(self, exchange: StreamExchange, stats: Stats, faults: StreamFaults) -> None:
+        self.exchange = exchange
+        self.clock = exchange.markets.clock
+        self.stats = stats
+        self.faults = faults
+        self.counts = StreamCounts()
+        self.sessions: dict[Session, None] = {}
+        self.dirty: dict[Session, None] = {}  # sessions with something to write
+        self.now_s = self.clock.elapsed_s()
+        self._now_ms = 0
+        self._groups: dict[str, Group] = {}
+        self._heap: list[tuple[int, int, Group, Message | None]] = []
+        self._order = count()
+        self._watched_s = 0.0
+        self._going_on: list[tuple[float, Session, str]] = []  # unsubscribed, not yet ended
+        self._storm_at = 0
+
+    # --- sessions and subscriptions
+
+    def add(self, session: Session) -> None:
+        self.sessions[session] = None
+        self.counts.open += 1
+        self.counts.connected += 1
+        rule = self.faults.pick("stream_life", self.now_s, client=session.client)
+        if rule is not None:
+            self.stats.faults[rule.kind] += 1
+            session.life_s = float(rule.get("seconds", 60))
+
+    def remove(self, session: Session, how: str) -> None:
+        """Forgets a session that has ended; `how` is counted."""
+        for stream in session.streams:
+            self._leave(session, stream)
+        self.counts.streams -= len(session.streams)
+        session.streams.clear()
+        self._going_on = [item for item in self._going_on if item[1] is not session]
+        for group in [g for g in self._groups.values() if session in g.sessions]:
+            self._leave(session, group.stream)
+        self.sessions.pop(session, None)
+        self.dirty.pop(session, None)
+        self.counts.open -= 1
+        self.counts.closed[how] += 1
+
+    def subscribe(self, session: Session, stream: str) -> None:
+        if stream in session.streams:
+            return
+        session.streams[stream] = None
+        self.counts.streams += 1
+        symbol = self.exchange.symbol_of(stream)
+        target = {"stream": stream, "symbol": symbol, "client": session.client}
+        rule = self.faults.pick("stream_mute", self.now_s, **target)
+        if rule is not None:
+            self.stats.faults[rule.kind] += 1
+            return
+        group = self._groups.get(stream)
+        if group is None:
+            group = self._groups[stream] = Group(stream, symbol)
+            self._begin(group)
+        group.sessions[session] = None
+
+    def snapshots(self, session: Session, streams: Iterable[str]) -> None:
+        """Sends what new subscribers get at once; called after the acknowledgement."""
+        for stream in streams:
+            group = self._groups.get(stream)
+            if group is not None and group.feed is not None and session in group.sessions:
+                for message in group.feed.snapshot(self._now_ms):
+                    session.send_frame(message.frame(stream, session.form, self.exchange.wrap))
+
+    def unsubscribe(self, session: Session, stream: str) -> None:
+        if stream not in session.streams:
+            return
+        del session.streams[stream]
+        self.counts.streams -= 1
+        symbol = self.exchange.symbol_of(stream)
+        target = {"stream": stream, "symbol": symbol, "client": session.client}
+        rule = self.faults.pick("stream_after_unsubscribe", self.now_s, **target)
+        if rule is None:
+            self._leave(session, stream)
+            return
+        self.stats.faults[rule.kind] += 1
+        until_s = self.now_s + float(rule.get("seconds", _UNSUBSCRIBED_S))
+        self._going_on.append((until_s, session, stream))
+
+    def market_changed(self, kind: str, market: Market, event: Mapping[str, Any]) -> None:
+        """Markets have changed: tells the exchange, and makes all feeds anew."""
+        self.exchange.market_changed(kind, market, event)
+        for group in self._groups.values():
+            if group.symbol == market.symbol or group.feed is None:
+                self._begin(group)
+
+    def _leave(self, session: Session, stream: str) -> None:
+        group = self._groups.get(stream)
+        if group is not None:
+            group.sessions.pop(session, None)
+            if not group.sessions:
+                del self._groups[stream]
+                group.feed, group.due_ms = None, NEVER_MS
+
+    def _begin(self, group: Group) -> None:
+        group.feed = self.exchange.feed(group.stream)
+        if group.feed is not None:
+            group.feed.start(self._now_ms)
+            self._schedule(group, group.feed)
+
+    def _schedule(self, group: Group, feed: Feed) -> None:
+        group.due_ms = feed.next_ms
+        if group.due_ms < NEVER_MS:
+            heapq.heappush(self._heap, (group.due_ms, next(self._order), group, None))
+
+    # --- what is due
+
+    def advance(self) -> None:
+        """Pushes all that is due by now; nothing is written before `flush`."""
+        self.now_s = self.clock.elapsed_s()
+        now_ms = self.exchange.now_ms()
+        if now_ms < self._now_ms:  # markets show again what they showed then
+            self._now_ms = now_ms
+            self._heap.clear()
+            for group in self._groups.values():
+                self._begin(group)
+        self._now_ms = now_ms
+        if self.now_s >= self._watched_s + 1:
+            self._watched_s = self.now_s
+            self._watch()
+        heap = self._heap
+        while heap and heap[0][0] <= now_ms:
+            due_ms, _, group, message = heapq.heappop(heap)
+            if message is not None:
+                self._send(group, message)
+            elif group.feed is not None and group.due_ms == due_ms:
+                for one in group.feed.push(now_ms):
+                    self._deliver(group, one)
+                self._schedule(group, group.feed)
+
+    def storm(self, messages: int) -> None:
+        """Sends the present state of the subscribed streams in turn, so many messages in all."""
+        groups = [group for group in self._groups.values() if group.feed is not None]
+        for _ in range(messages if groups else 0):
+            group = groups[self._storm_at % len(groups)]
+            self._storm_at += 1
+            message = group.feed.storm(self._now_ms) if group.feed is not None else None
+            if message is not None:
+                self._send(group, message)
+
+    def flush(self) -> None:
+        """Writes what is queued, one write for each session; ends readers that are too slow."""
+        most = self.exchange.settings.buffer_bytes
+        while self.dirty:
+            session, _ = self.dirty.popitem()
+            data = b"".join(session.frames_out)
+            self.counts.messages_out += len(session.frames_out)
+            self.counts.bytes_out += len(data)
+            session.frames_out.clear()
+            session.last_out_s = self.now_s
+            if session.transport.is_closing():
+                continue
+            session.transport.write(data)
+            too_slow = session.transport.get_write_buffer_size() > most
+            if too_slow and session.ending is None:
+                self.stats.limits_broken[f"{self.exchange.name} stream too slow"] += 1
+                session.close(*self.exchange.slow_close)
+
+    def _deliver(self, group: Group, message: Message) -> None:
+        if not self.faults.active:
+            self._send(group, message)
+            return
+        changed = self.faults.on_message(group.stream, group.symbol, message, self.now_s)
+        for later_s, one in changed:
+            if later_s:
+                due_ms = self._now_ms + int(later_s * 1000)
+                heapq.heappush(self._heap, (due_ms, next(self._order), group, one))
+            else:
+                self._send(group, one)
+
+    def _send(self, group: Group, message: Message) -> None:
+        stream, wrap = group.stream, self.exchange.wrap
+        for session in group.sessions:
+            session.send_frame(message.frame(stream, session.form, wrap))
+
+    # --- once a second
+
+    def _watch(self) -> None:
+        now_s = self.now_s
+        for session in list(self.sessions):
+            if session.ending is not None:
+                continue
+            life_s = session.life_s
+            if life_s is None:
+                life_s = self.exchange.settings.life_s[self.exchange.name]
+            if life_s is not None and now_s - session.opened_s >= life_s:
+                self.exchange.expire(session)
+                continue
+            self.exchange.watch(session, now_s)
+            if self.faults.active:
+                self._break(session)
+        over = [item for item in self._going_on if item[0] <= now_s]
+        self._going_on = [item for item in self._going_on if item[0] > now_s]
+        for _, session, stream in over:
+            if stream not in session.streams:
+                self._leave(session, stream)
+
+    def _break(self, session: Session) -> None:
+        """Faults of an open connection."""
+        rule = self.faults.pick_for(session, self.now_s, self.exchange.symbol_of)
+        if rule is None:
+            return
+        self.stats.faults[rule.kind] += 1
+        if rule.kind == "stream_cut":
+            session.cut()
+        elif rule.kind == "stream_close":
+            session.close(int(rule.get("status", 1001)), str(rule.get("text", "")))
+        else:
+            session.stalled_until_s = self.now_s + float(rule.get("seconds", 10**9))
