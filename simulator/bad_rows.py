@@ -63,9 +63,9 @@ def _middle(change: Callable[[Rows], Rows]) -> Callable[[Rows, BodyShape], Rows]
 
 
 def _set(row: Any, place: int, names: tuple[str, ...], value: str) -> None:
-    """Replaces a number: in a candle by its place, in an object by its names."""
+    """Replaces a number: in a list by its place (a short one's last), in an object by its names."""
     if isinstance(row, list):
-        row[place] = value
+        row[min(place, len(row) - 1)] = value
         return
     for name in names:
         if name in row:
@@ -119,7 +119,7 @@ def _disputed(rows: Rows, shape: BodyShape) -> Rows:
 def _exponent(rows: Rows, shape: BodyShape) -> Rows:
     """The same numbers, written with an exponent."""
     row: Any = rows[len(rows) // 2]
-    places = (5,) if isinstance(row, list) else shape.open_interest + shape.rates
+    places = (min(5, len(row) - 1),) if isinstance(row, list) else shape.open_interest + shape.rates
     for place in places:
         if isinstance(row, list) or row.get(place):
             row[place] = f"{Decimal(row[place]):E}"

@@ -40,7 +40,6 @@ DESCRIPTION: Final = (
     + " and as ".join(f"{exchange.name.upper()}_BASE_URL" for exchange in EXCHANGES)
     + "."
 )
-_MARKETS: Final = 20  # of each exchange, by default
 _PAGE_CACHE_BYTES: Final = 256_000_000
 _STOP_S: Final = 0.3
 
@@ -56,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             type=_count,
             default=None,
             metavar="N",
-            help=f"{exchange.title}: markets to collect, 0 to 2000 ({_MARKETS}; recorded: all)",
+            help=f"{exchange.title}: markets to collect, 0 to 2000 "
+            f"({exchange.usual_markets}; recorded: all)",
         )
     add("--seed", type=int, default=1, help="seed of the generated markets (1)")
     add(
@@ -201,7 +201,7 @@ def build(args: argparse.Namespace) -> Server:
     context = None
     recorded_candles: Callable[[str, str, str], Any] = _nothing_recorded
     if args.recorded is None:
-        wanted = {e: _MARKETS if count is None else count for e, count in counts.items()}
+        wanted = {e: e.usual_markets if count is None else count for e, count in counts.items()}
         context = GeneratorContext.open(args.seed, clock.now_ms(), sum(wanted.values()))
         markets = build_universe(context, wanted)
     else:

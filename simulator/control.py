@@ -199,7 +199,10 @@ class Control:
         clock = self._simulated.clock
         timeframe = (_listed(query, "timeframe") or ["4h"])[0]
         # A collector uses the earliest of the exchanges' clocks.
-        now_ms = min(clock.now_ms(name) for name in self._simulated.by_exchange)
+        listed = self._simulated.by_exchange
+        now_ms = min(
+            clock.now_ms(name) for name in listed if listed[name] or not any(listed.values())
+        )
         as_of_ms = _number(query, "as_of", now_ms)
         candles = _number(query, "candles", 499)
         oi_ms = _number(query, "oi_as_of", as_of_ms)

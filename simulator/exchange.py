@@ -79,6 +79,9 @@ class MarketTraits:
     delisted: str = "CLOSED"  # status of a delisted market
     delivery_ms: int = 0  # delivery time of a listed perpetual
     symbol_type: Callable[[int], str] = lambda rank: ""
+    # base, quote -> the market's name; of its spot market, if the exchange has those, too
+    symbol: Callable[[str, str], str] = lambda base, quote: base + quote
+    spot_symbol: Callable[[str, str], str] | None = None
     # Coins whose contract has another name than the coin; None: not listed on this exchange.
     spellings: Mapping[str, Spelling | None] = field(default_factory=dict)
     leaves_out: int | None = None  # one of nine coins is not listed: its index modulo 9
@@ -98,6 +101,8 @@ class Exchange(ABC):
     prefixes: ClassVar[tuple[str, ...]]  # prefixes of this exchange's paths
     paths: ClassVar[Mapping[str, str]]  # path -> endpoint
     page_rows: ClassVar[Mapping[str, int]] = {}  # endpoint -> rows without a limit parameter
+    usual_markets: ClassVar[int] = 20  # how many are simulated unless the command line says
+    symbol_parameter: ClassVar[str] = "symbol"  # the parameter that names a request's market
     traits: ClassVar[MarketTraits] = MarketTraits()
     shape: ClassVar[BodyShape] = BodyShape()
     fault_kinds: ClassVar[Mapping[str, FaultKind]] = {}

@@ -6,9 +6,11 @@ from typing import Final
 from simulator.binance.wire import Binance
 from simulator.bybit.wire import Bybit
 from simulator.exchange import Exchange
+from simulator.okx.wire import Okx
 
 EXCHANGES: Final[tuple[type[Exchange], ...]] = (
     Binance,
     Bybit,
+    Okx,
 )
 BY_NAME: Final[Mapping[str, type[Exchange]]] = {exchange.name: exchange for exchange in EXCHANGES}

@@ -80,10 +80,17 @@ class ClientLimits(Generic[Record]):
         record.banned_until_s = record.banned_at_s + seconds
         return self.refusal(status, seconds)
 
-    def count_in_window(self, client: str, counter: str, limit: int, span_s: float) -> float:
-        """Counts one request; returns the seconds to wait if over `limit` in `span_s`, else 0."""
+    def count_in_window(
+        self, client: str, counter: str, limit: int, span_s: float, *, of: str = ""
+    ) -> float:
+        """Counts one request; returns the seconds to wait if over `limit` in `span_s`, else 0.
+
+        `of`: each value of it is counted in a window of its own.
+        """
         now_s = self.clock.elapsed_s()
-        window = self.record(client).windows.setdefault(counter, deque())
+        window = self.record(client).windows.setdefault(
+            f"{counter} {of}" if of else counter, deque()
+        )
         while window and window[0] <= now_s - span_s:
             window.popleft()
         window.append(now_s)

@@ -17,7 +17,8 @@ from simulator.parameters import read, whole_number
 from simulator.stats import RequestRecord, Stats
 from simulator.streams.connections import Streams
 
-_PERIOD_NAMES: Final = ("interval", "period", "intervalTime")
+_KLINES: Final = ("klines", "history_klines")
+_PERIOD_NAMES: Final = ("interval", "period", "intervalTime", "bar")
 _SECONDS: Final = {"hang": 60.0, "slow": 1.0, "endless_continue": 60.0}  # by default
 
 
@@ -65,7 +66,7 @@ class Server:
             record = RequestRecord(
                 exchange.name,
                 endpoint,
-                parameters.get("symbol", ""),
+                parameters.get(exchange.symbol_parameter, ""),
                 client,
                 status,
                 arrived_s,
@@ -112,7 +113,7 @@ class Server:
             return admission.refused
         target = {
             "exchange": exchange.name, "endpoint": endpoint, "client": client,
-            "symbol": query.get("symbol", ""),
+            "symbol": query.get(exchange.symbol_parameter, ""),
         }  # fmt: skip
         rule = self._faults.pick(target, exchange.markets.clock.elapsed_s())
         if rule is None:
@@ -165,15 +166,15 @@ class Server:
 
 
 def _period(endpoint: str, query: Mapping[str, str]) -> str:
-    names = _PERIOD_NAMES if endpoint in ("klines", "open_interest") else ()
+    names = _PERIOD_NAMES if endpoint in (*_KLINES, "open_interest") else ()
     return next((query[name] for name in names if name in query), "")
 
 
 def _usual_answer(exchange: Exchange, endpoint: str, query: dict[str, str]) -> Answer:
     """What the exchange answers without a fault, the market's impossible candles included."""
     answer = exchange.answer(endpoint, query)
-    market = exchange.markets.find(exchange.name, query.get("symbol", ""))
-    if endpoint == "klines" and market is not None and market.impossible:
+    market = exchange.markets.find(exchange.name, query.get(exchange.symbol_parameter, ""))
+    if endpoint in _KLINES and market is not None and market.impossible:
         damage.impossible_candles(answer, market.impossible, exchange.shape)
     return answer
 

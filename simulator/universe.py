@@ -16,6 +16,7 @@ from simulator.funding import GeneratedFunding
 from simulator.market import Market
 from simulator.names import BUSY, SPECIAL_USD, coins, daily_volatility, usual_usd
 from simulator.open_interest import GeneratedOpenInterest
+from simulator.parameters import FAR_MS
 from simulator.prices import AssetPrice, PathMemory
 from simulator.randomness import RecentlyUsed, draw
 from simulator.series import Chunk, GeneratedCandles, Shape
@@ -82,6 +83,9 @@ def build_universe(context: GeneratorContext, counts: Mapping[type[Exchange], in
         for rank, (coin, spelling) in enumerate(_coins_of(exchange, count, context.seed)):
             features = _features(context, exchange.name, rank)
             markets.append(_market(context, exchange, coin, spelling, features, rank))
+            if exchange.traits.spot_symbol is not None:
+                symbol = exchange.traits.spot_symbol(spelling.base, "USDT")
+                markets.append(_spot(context, exchange, coin, spelling, rank, symbol))
         if count:
             make = partial(_uncollected, context, exchange)
             markets += exchange.uncollected(make, context.start_ms)
@@ -140,10 +144,10 @@ def _features(context: GeneratorContext, exchange: str, rank: int) -> Features:
 
 def _market(
     context: GeneratorContext, exchange: type[Exchange], coin: str, spelling: Spelling,
-    features: Features, rank: int, quote: str = "USDT",
+    features: Features, rank: int, quote: str = "USDT", symbol: str = "",
 ) -> Market:  # fmt: skip
     traits, base = exchange.traits, spelling.base
-    symbol = base + quote
+    symbol = symbol or traits.symbol(base, quote)
     name = f"{exchange.name}:{symbol}"
     asset = asset_price(context, coin, quote)
     price = asset.usual * spelling.coins / (asset.quote.usual if asset.quote else 1)
@@ -217,6 +221,19 @@ def _uncollected(
     if life == "settled" and isinstance(market.candles, GeneratedCandles):
         market.candles.end_at(context.start_ms - 100 * DAY_MS)
     market.collected = False
+    return market
+
+
+def _spot(
+    context: GeneratorContext, exchange: type[Exchange], coin: str, spelling: Spelling, rank: int,
+    symbol: str,
+) -> Market:  # fmt: skip
+    """The spot market of a coin: a series of its own, without open interest and funding."""
+    market = _market(context, exchange, coin, spelling, Features(), rank, symbol=symbol)
+    market.contract_type = "SPOT"
+    market.collected = False
+    market.open_interest = GeneratedOpenInterest(market.name, context.seed, 0.0, 1, FAR_MS, False)
+    market.funding = GeneratedFunding(market.name, context.seed, FAR_MS, [(0, 8)], False, False)
     return market
 
 

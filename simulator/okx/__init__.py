@@ -1,0 +1,1 @@
+"""The simulated OKX v5: its paths, limits, instruments and formats."""

@@ -1,0 +1,17 @@
+"""OKX alone: one simulator for the tests of a module, and its REST answers."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fixtures.simulator import NOW_MS, Simulator
+
+
+@pytest.fixture(scope="module")
+def okx() -> Iterator[Simulator]:
+    """Twenty swaps and their spot markets at NOW_MS, without limits. Not to be changed by tests."""
+    simulator = Simulator(
+        {"binance": 0, "bybit": 0, "okx": 20, "now": NOW_MS, "frozen": True, "no_limits": True}
+    )
+    yield simulator
+    simulator.stop()
