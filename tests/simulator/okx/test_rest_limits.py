@@ -5,6 +5,10 @@ from typing import Any
 
 import pytest
 
+from simulator.clock import Clock
+from simulator.okx.limits import OkxLimits, OkxLimitSettings
+from simulator.okx.wire import Okx
+from simulator.stats import Stats
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from tests.simulator.okx.rest import data
 
@@ -12,10 +16,62 @@ SWAP = "BTC-USDT-SWAP"
 HISTORY = "rubik/stat/contracts/open-interest-history"
 
 
-@pytest.fixture
-def frozen_limits(start_simulator: StartSimulator) -> Simulator:
-    """Three swaps; time stands still, and what passes is told to it."""
-    return start_simulator(binance=0, bybit=0, okx=3, now=NOW_MS, frozen=True, speed=1)
+class MeasuredLimits:
+    """Limits with a clock moved by hand."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.ns = 1_000_000_000_000
+        self.stats = Stats()
+        clock = Clock(NOW_MS, exchanges=("okx",), monotonic_ns=lambda: self.ns)
+        self._limits = OkxLimits(OkxLimitSettings(**settings), clock, self.stats)
+
+    def move(self, seconds: float) -> None:
+        self.ns += round(seconds * 1e9)
+
+    def refused(self, endpoint: str, times: int, client: str = "a", **query: str) -> list[int]:
+        """The statuses of those that are refused of so many requests."""
+        found = [self._limits.take(client, endpoint, query) for _ in range(times)]
+        return [status for status in found if status is not None]
+
+
+# Requests in 2 seconds, by the documentation's page of each path; the status one in 5 seconds.
+DOCUMENTED = {
+    "public/time": 10, "public/instruments": 20, "market/candles": 40,
+    "market/history-candles": 20, "public/open-interest": 20,
+    "rubik/stat/contracts/open-interest-history": 10, "public/funding-rate": 10,
+    "public/funding-rate-history": 10, "public/mark-price": 10, "market/tickers": 20,
+    "market/books": 40, "system/status": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path, limit", DOCUMENTED.items())
+def test_windows(path: str, limit: int) -> None:
+    endpoint, span_s = Okx.paths[f"/api/v5/{path}"], 5.0 if path == "system/status" else 2.0
+    limits = MeasuredLimits()
+    assert limits.refused(endpoint, limit, instId=SWAP) == []
+    limits.move(span_s - 0.001)
+    # The status of 50011 is 429 or 200, by turns.
+    assert limits.refused(endpoint, 2, instId=SWAP) == [429, 200]
+    assert limits.refused(endpoint, 1, client="b", instId=SWAP) == []
+    assert limits.stats.limits_broken == {f"okx 50011 {endpoint}": 2}
+    limits.move(span_s)
+    assert limits.refused(endpoint, 1, instId=SWAP) == []
+
+
+def test_some_are_counted_by_instrument() -> None:
+    limits = MeasuredLimits()
+    for symbol in (SWAP, "ETH-USDT-SWAP", "SOL-USDT-SWAP"):
+        assert limits.refused("open_interest", 10, instId=symbol) == []
+        assert limits.refused("klines", 10, instId=symbol) == []
+    assert len(limits.refused("open_interest", 1, instId=SWAP)) == 1
+    assert limits.refused("klines", 10, instId=SWAP) == []
+    assert len(limits.refused("klines", 1, instId="BTC-USDT")) == 1  # by address alone
+
+
+def test_without_limits_nothing_is_refused() -> None:
+    limits = MeasuredLimits(enabled=False)
+    assert limits.refused("klines", 100) == []
+    assert limits.stats.most_in_window["okx klines"] == 100
 
 
 def _ask(simulator: Simulator, path: str, **query: object) -> tuple[int, str]:
@@ -23,66 +79,14 @@ def _ask(simulator: Simulator, path: str, **query: object) -> tuple[int, str]:
     return status, json.loads(body)["code"]
 
 
-@pytest.mark.parametrize(
-    "path, query, limit",
-    [
-        ("market/candles", {"instId": SWAP, "bar": "1H", "limit": 1}, 40),
-        ("market/history-candles", {"instId": SWAP, "bar": "1H", "limit": 1}, 20),
-        ("public/time", {}, 10),
-        ("market/tickers", {"instType": "SWAP"}, 20),
-    ],
-)
-def test_windows_of_two_seconds(
-    frozen_limits: Simulator, path: str, query: dict[str, object], limit: int
-) -> None:
-    sim = frozen_limits
-    while True:
-        started = sim.get("/sim/requests")["requests"]
-        found = [_ask(sim, path, **query) for _ in range(limit + 2)]
-        asked = sim.get("/sim/requests")["requests"][len(started) :]
-        if asked[-1]["answered_s"] - asked[0]["arrived_s"] < 1.8:
-            break
-        sim.post("/sim/limits/reset")  # a busy machine: the window moved on
-    assert found[:limit] == [(200, "0")] * limit
-    # The status of 50011 is 429 or 200, by turns.
-    assert sorted(found[limit:]) == [(200, "50011"), (429, "50011")]
-    sim.post("/sim/clock", {"pass_ms": 2_001})
-    assert _ask(sim, path, **query) == (200, "0")
-    assert sim.stats()["limits_broken_total"] >= 2
-
-
-def test_some_are_counted_by_instrument(frozen_limits: Simulator) -> None:
-    sim = frozen_limits
-    for symbol in (SWAP, "ETH-USDT-SWAP", "SOL-USDT-SWAP"):
-        for _ in range(10):
-            assert _ask(sim, HISTORY, instId=symbol, limit=1) == (200, "0")
-    statuses = [_ask(sim, HISTORY, instId=SWAP, limit=1)[1] for _ in range(11)]
-    assert "50011" in statuses
-    assert [name for name in sim.stats()["limits_broken"] if "okx" in name] == [
-        "okx 50011 open_interest"
-    ]
-    # Another address is not concerned.
-    status, _, _ = sim.full(
-        "GET", f"/api/v5/{HISTORY}?instId={SWAP}", headers={"X-Sim-Client": "other"}
-    )
-    assert status == 200
-
-
-def test_status_is_asked_once_in_five_seconds(frozen_limits: Simulator) -> None:
-    sim = frozen_limits
-    found = [_ask(sim, "system/status")[1] for _ in range(2)]
-    assert found[0] == "0"
-    sim.post("/sim/clock", {"pass_ms": 5_001})
+@pytest.mark.parametrize("wanted", ["429", "200"])
+def test_the_status_of_refusals_can_be_chosen(start_simulator: StartSimulator, wanted: str) -> None:
+    sim = start_simulator(binance=0, bybit=0, okx=1, frozen=True, okx_refusal=wanted)
+    found = [_ask(sim, "system/status") for _ in range(3)]  # one in 5 seconds is admitted
+    assert (int(wanted), "50011") in found
+    assert {status for status, code in found if code == "50011"} == {int(wanted)}
+    sim.post("/sim/limits/reset")
     assert _ask(sim, "system/status") == (200, "0")
-
-
-@pytest.mark.parametrize("wanted, statuses", [("429", {429}), ("200", {200})])
-def test_the_status_of_refusals_can_be_chosen(
-    start_simulator: StartSimulator, wanted: str, statuses: set[int]
-) -> None:
-    sim = start_simulator(binance=0, bybit=0, okx=1, okx_refusal=wanted)
-    found = [_ask(sim, "public/time") for _ in range(60)]
-    assert {status for status, code in found if code == "50011"} == statuses
 
 
 def test_faults(start_simulator: StartSimulator) -> None:
