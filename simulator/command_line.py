@@ -17,6 +17,7 @@ from aiohttp import web
 
 from simulator.clock import FASTEST, Clock
 from simulator.control import Control
+from simulator.exchange import Exchange
 from simulator.exchange_markets import ExchangeMarkets
 from simulator.exchanges import EXCHANGES
 from simulator.faults import EVENTS, KINDS, FaultRules, InvalidRule
@@ -34,14 +35,21 @@ from simulator.streams.hub import Hub
 from simulator.universe import GeneratorContext, build_universe
 
 DESCRIPTION: Final = (
-    f"Simulates {' and '.join(exchange.title for exchange in EXCHANGES)} on one local port:\n"
+    f"Simulates {', '.join(exchange.title for exchange in EXCHANGES)} on one local port:\n"
     "the same paths, formats, rate limits and errors, with generated or recorded markets.\n"
     "Use the printed address as "
-    + " and as ".join(f"{exchange.name.upper()}_BASE_URL" for exchange in EXCHANGES)
+    + " and as ".join(
+        f"{exchange.name.upper()}_BASE_URL" for exchange in EXCHANGES if exchange.polled
+    )
     + "."
 )
+_MARKETS: Final = 20  # of each exchange that is polled, by default
 _PAGE_CACHE_BYTES: Final = 256_000_000
 _STOP_S: Final = 0.3
+
+
+def _usual_markets(exchange: type[Exchange]) -> int:
+    return _MARKETS if exchange.polled else 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             default=None,
             metavar="N",
             help=f"{exchange.title}: markets to collect, 0 to 2000 "
-            f"({exchange.usual_markets}; recorded: all)",
+            f"({_usual_markets(exchange)}; recorded: all)",
         )
     add("--seed", type=int, default=1, help="seed of the generated markets (1)")
     add(
@@ -201,7 +209,7 @@ def build(args: argparse.Namespace) -> Server:
     context = None
     recorded_candles: Callable[[str, str, str], Any] = _nothing_recorded
     if args.recorded is None:
-        wanted = {e: e.usual_markets if count is None else count for e, count in counts.items()}
+        wanted = {e: _usual_markets(e) if count is None else count for e, count in counts.items()}
         context = GeneratorContext.open(args.seed, clock.now_ms(), sum(wanted.values()))
         markets = build_universe(context, wanted)
     else:

@@ -101,7 +101,7 @@ class Control:
 
     def _index(self) -> str:
         lines = [
-            f"{f'{name.upper()}_BASE_URL':<20}{exchange.title}: "
+            f"{f'{name.upper()}_BASE_URL' if exchange.polled else '':<20}{exchange.title}: "
             + " ".join(f"{prefix}..." for prefix in exchange.prefixes)
             for name, exchange in self._exchanges.items()
         ]

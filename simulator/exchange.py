@@ -101,7 +101,9 @@ class Exchange(ABC):
     prefixes: ClassVar[tuple[str, ...]]  # prefixes of this exchange's paths
     paths: ClassVar[Mapping[str, str]]  # path -> endpoint
     page_rows: ClassVar[Mapping[str, int]] = {}  # endpoint -> rows without a limit parameter
-    usual_markets: ClassVar[int] = 20  # how many are simulated unless the command line says
+    # Whether the service polls it, at the address <NAME>_BASE_URL; else no market of it is there
+    # unless the command line says so.
+    polled: ClassVar[bool] = True
     symbol_parameter: ClassVar[str] = "symbol"  # the parameter that names a request's market
     traits: ClassVar[MarketTraits] = MarketTraits()
     shape: ClassVar[BodyShape] = BodyShape()

@@ -60,7 +60,7 @@ class Okx(Exchange):
     page_rows: ClassVar[Mapping[str, int]] = {
         "klines": 100, "history_klines": 100, "open_interest": 100, "funding": 400,
     }  # fmt: skip
-    usual_markets = 0
+    polled = False
     symbol_parameter = "instId"
     traits = own_markets.TRAITS
     shape = BodyShape(
