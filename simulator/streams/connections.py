@@ -131,7 +131,8 @@ class Streams:
             hub.counts.refused += 1
             return refused
         socket = web.WebSocketResponse(
-            timeout=_CLOSE_S, autoping=False, compress=False, max_msg_size=_MOST_BYTES_IN,
+            timeout=_CLOSE_S, autoping=False, compress=hub.exchange.deflates,
+            max_msg_size=_MOST_BYTES_IN,
             decode_text=False,
         )  # fmt: skip
         await socket.prepare(request)
@@ -139,6 +140,7 @@ class Streams:
             return socket
         hub.now_s = self._clock.elapsed_s()
         session = Session(hub, request.transport, client, path, next(self._numbers))
+        session.deflate_bits = int(socket.compress)
         hub.add(session)
         self._someone.set()
         reader = asyncio.create_task(self._read(socket, hub, session))

@@ -34,6 +34,7 @@ class StreamExchange(ABC):
     connects: ClassVar[WindowLimit | None] = None
     inbound: ClassVar[WindowLimit | None] = None
     inbound_close: ClassVar[tuple[int, str]] = (1008, "Too many requests")
+    deflates: ClassVar[bool] = False  # whether it compresses for clients that offer to read it
     slow_close: ClassVar[tuple[int, str]] = (1008, "Too slow")
     # The exchange's defaults of StreamSettings.
     silent_closings: ClassVar[bool] = True

@@ -7,7 +7,8 @@ CONNECTION_KINDS: Final = {
     "stream_refuse": "a WebSocket is refused with HTTP 403, 503 or another `status`",
     "stream_life": "a connection lives `seconds`, from its opening",
     "stream_cut": "a connection is cut without a word; one of those that are open, by `count`",
-    "stream_close": "a connection is closed with close code `status`, 1001 by default",
+    "stream_close": "a connection is closed with close code `status`, 1001 by default; with "
+    "`seconds` its life ends so much later, so that an exchange that announces it can",
     "stream_stall": "a connection stays open and silent, for `seconds` or for good",
     "stream_mute": "a subscription is acknowledged and stays silent",
     "stream_after_unsubscribe": "a stream goes on for `seconds` (5) after its unsubscription",

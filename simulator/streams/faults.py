@@ -100,5 +100,5 @@ def _faulty(
 class Raw(Message):
     """A message that is sent as it is, without an envelope."""
 
-    def frame(self, stream: str, form: int, wrap: Any) -> bytes:
-        return super().frame(stream, 0, lambda stream, data, form: data)
+    def frame(self, stream: str, form: int, wrap: Any, deflate_bits: int = 0) -> bytes:
+        return super().frame(stream, 0, lambda stream, data, form: data, deflate_bits)

@@ -21,7 +21,8 @@ class Kind(Enum):
 
 
 class Message:
-    """One message of a stream, encoded once for each form that its subscribers read it in.
+    """One message of a stream, encoded once for each form and window that its subscribers
+    read it in.
 
     `data`: the text without an envelope. `altered`: makes the text of the same message with other
     numbers, for faults; None: it has no numbers to alter.
@@ -37,11 +38,13 @@ class Message:
         self.altered = altered
         self._frames: dict[int, bytes] = {}
 
-    def frame(self, stream: str, form: int, wrap: Wrap) -> bytes:
+    def frame(self, stream: str, form: int, wrap: Wrap, deflate_bits: int = 0) -> bytes:
         """The frame in this form; `wrap(stream, data, form)` puts the data into its envelope."""
-        found = self._frames.get(form)
+        key = form << 4 | deflate_bits
+        found = self._frames.get(key)
         if found is None:
-            found = self._frames[form] = frame(wrap(stream, self.data, form))
+            text = wrap(stream, self.data, form)
+            found = self._frames[key] = frame(text, deflate_bits=deflate_bits)
         return found
 
 

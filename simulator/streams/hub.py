@@ -97,7 +97,7 @@ class Hub:
             group = self._groups.get(stream)
             if group is not None and group.feed is not None and session in group.sessions:
                 for message in group.feed.snapshot(self._now_ms):
-                    session.send_frame(message.frame(stream, session.form, self.exchange.wrap))
+                    self._send_to(session, stream, message)
 
     def unsubscribe(self, session: Session, stream: str) -> None:
         if stream not in session.streams:
@@ -113,6 +113,9 @@ class Hub:
         self.stats.faults[rule.kind] += 1
         until_s = self.now_s + float(rule.get("seconds", _UNSUBSCRIBED_S))
         self._going_on.append((until_s, session, stream))
+
+    def limit_broken(self, limit: str) -> None:
+        self.stats.limits_broken[f"{self.exchange.name} stream {limit}"] += 1
 
     def market_changed(self, kind: str, market: Market, event: Mapping[str, Any]) -> None:
         """Markets have changed: tells the exchange, and makes all feeds anew."""
@@ -190,7 +193,7 @@ class Hub:
             session.transport.write(data)
             too_slow = session.transport.get_write_buffer_size() > most
             if too_slow and session.ending is None:
-                self.stats.limits_broken[f"{self.exchange.name} stream too slow"] += 1
+                self.limit_broken("too slow")
                 session.close(*self.exchange.slow_close)
 
     def _deliver(self, group: Group, message: Message) -> None:
@@ -206,9 +209,13 @@ class Hub:
                 self._send(group, one)
 
     def _send(self, group: Group, message: Message) -> None:
-        stream, wrap = group.stream, self.exchange.wrap
         for session in group.sessions:
-            session.send_frame(message.frame(stream, session.form, wrap))
+            self._send_to(session, group.stream, message)
+
+    def _send_to(self, session: Session, stream: str, message: Message) -> None:
+        wrap, bits = self.exchange.wrap, session.deflate_bits
+        session.send_frame(message.frame(stream, session.form, wrap, bits))
+        session.last_push_s = self.now_s
 
     # --- once a second
 
@@ -240,6 +247,8 @@ class Hub:
         self.stats.faults[rule.kind] += 1
         if rule.kind == "stream_cut":
             session.cut()
+        elif rule.kind == "stream_close" and rule.get("seconds"):
+            session.life_s = self.now_s - session.opened_s + float(rule.get("seconds"))
         elif rule.kind == "stream_close":
             session.close(int(rule.get("status", 1001)), str(rule.get("text", "")))
         else:

@@ -17,6 +17,7 @@ class Keeper(Protocol):
     def subscribe(self, session: "Session", stream: str) -> None: ...
     def unsubscribe(self, session: "Session", stream: str) -> None: ...
     def snapshots(self, session: "Session", streams: Iterable[str]) -> None: ...
+    def limit_broken(self, limit: str) -> None: ...
 
 
 class Ending(NamedTuple):
@@ -37,6 +38,7 @@ class Session:
         "_hub",
         "client",
         "conn_id",
+        "deflate_bits",
         "ended",
         "ending",
         "form",
@@ -44,6 +46,7 @@ class Session:
         "inbound",
         "last_in_s",
         "last_out_s",
+        "last_push_s",
         "life_s",
         "number",
         "opened_s",
@@ -64,9 +67,11 @@ class Session:
         self.number = number
         self.conn_id = f"{number:08x}-sim"
         self.form = 0
+        self.deflate_bits = 0  # the window that messages are compressed with; 0: they are not
         self.state: Any = None
         self.streams: dict[str, None] = {}  # subscribed, in order
         self.opened_s = self.last_in_s = self.last_out_s = hub.now_s
+        self.last_push_s = hub.now_s  # of a stream's message
         self.life_s: float | None = None  # by a fault, else by the settings
         self.stalled_until_s = 0.0
         self.inbound: deque[float] = deque()  # times of the last messages in
@@ -76,7 +81,7 @@ class Session:
 
     def send(self, data: bytes) -> None:
         """Queues one text message; it is written before the loop runs on."""
-        self.send_frame(frame(data))
+        self.send_frame(frame(data, deflate_bits=self.deflate_bits))
 
     def ping(self, payload: bytes) -> None:
         self.send_frame(frame(payload, PING))
@@ -100,6 +105,10 @@ class Session:
     def send_snapshots(self, streams: Iterable[str]) -> None:
         """Sends what new subscribers of these get at once; to be called after the answer."""
         self._hub.snapshots(self, streams)
+
+    def limit_broken(self, limit: str) -> None:
+        """Counts that this connection broke a limit of its exchange."""
+        self._hub.limit_broken(limit)
 
     def close(self, code: int, reason: str = "") -> None:
         """Ends the connection with a close frame, after what is queued."""
