@@ -23,14 +23,15 @@ class BookRule:
     `sends_snapshot`: the stream begins with a snapshot; else one is fetched over REST from
     `snapshot_path(symbol)`, path and query, and read by `read_snapshot(symbol, body)`, which raises
     errors.UnreadableMessage; `snapshot_weight` is what the request counts against the REST limit.
-    `place(event, snapshot_id)`: where a buffered change lies against such a snapshot.
+    `place(event, snapshot_id)`: where a buffered change lies against such a snapshot; None: there
+    is none.
     `cut_depths`: the numbers of levels at which snapshots end though the book goes on, while the
     changes do tell of levels beyond: the book is known as far as the snapshot reached.
     """
 
     fault: Callable[[BookEvent, int], str | None]
     sends_snapshot: bool
-    place: Callable[[BookEvent, int], Place]
+    place: Callable[[BookEvent, int], Place] | None = None
     snapshot_path: Callable[[str], str] | None = None
     read_snapshot: Callable[[str, bytes], BookEvent] | None = None
     snapshot_weight: int = 0
