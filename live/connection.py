@@ -1,0 +1,311 @@
+"""Connection: one WebSocket from its opening to its end; it is never opened again.
+
+One task reads, one keeps: it sends requests and pings, and finds out that the connection is dead.
+Reading waits for nothing: each event is handed on by a plain call.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+
+from live.arrivals import CHANNELS, Arrivals, MarketEvent
+from live.dialing import Dialer, WebSocket
+from live.errors import UnreadableMessage
+from live.events import ClosingSoon, Dropped, Event, LeftOut, Refused, Subscribed
+from live.pacing import due_or_woken
+from live.stream_counts import End, StreamCounts
+from live.stream_venue import StreamVenue, Topic
+from live.subscriptions import Subscriptions
+from logging_setup import ThrottledLog
+from texts.foreign import foreign_text
+from timing.clock import Clock
+
+MOST_UNREADABLE: Final = 20  # in a row
+LATE_S: Final = 1.0  # this process itself was busy or asleep for so long
+AFTER_LATE_S: Final = 5.0  # then what lies in the socket is read before anything is called dead
+_LONGEST_REASON: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class StreamParts:
+    """What all connections of a pool share."""
+
+    venue: StreamVenue
+    dialer: Dialer
+    counts: StreamCounts
+    clock: Clock
+    log: ThrottledLog
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a connection ended; `detail` in words, without secrets."""
+
+    end: End
+    detail: str
+
+
+class Connection:
+    """One WebSocket. `epoch`: its number, unlike any other's of the pool.
+
+    `on_event(epoch, event)` takes the events of wanted topics and what cannot be read.
+    `on_change()` is called when an answer or first data has come, and when the exchange says that
+    it will close the connection. Both are plain calls that must return quickly.
+    """
+
+    def __init__(
+        self, parts: StreamParts, epoch: int, socket: WebSocket,
+        on_event: Callable[[int, MarketEvent | LeftOut], None], on_change: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self.epoch = epoch
+        self.arrivals = Arrivals(parts.venue)
+        self.subscriptions = Subscriptions(parts.venue, self.arrivals.has_data)
+        self.opened_s = parts.clock.monotonic_s()
+        self.first_data_s: float | None = None
+        self.last_data_s = self.opened_s
+        self.last_message_s = self.opened_s
+        self.messages = 0
+        self.closing_soon: str | None = None  # why, if the exchange has said that it will close it
+        self._venue = parts.venue
+        self._dialer = parts.dialer
+        self._counts = parts.counts
+        self._clock = parts.clock
+        self._log = parts.log
+        self._socket = socket
+        self._on_event = on_event
+        self._on_change = on_change
+        self._wake = asyncio.Event()
+        self._stopping: Ending | None = None
+        self._pinged_s: float | None = None
+        self._before_ping = 0  # messages that had come when the last ping went out
+        self._subscribed_s: float | None = None  # when the first request went out
+        self._unreadable = 0  # in a row
+        self._judged_from_s = 0.0  # no verdict of death before
+
+    def want(self, topics: Mapping[Topic, str], heartbeat: Mapping[Topic, str]) -> None:
+        """Replaces the wanted topics and the heartbeat's, each with the exchange's name for it."""
+        self.arrivals.replace(topics, heartbeat)
+        self.subscriptions.want(self.arrivals.names)
+        self._wake.set()
+
+    def subscribe_anew(self, name: str) -> None:
+        """Unsubscribes and subscribes again, for a new snapshot."""
+        self.subscriptions.subscribe_anew(name)
+        self.arrivals.forget(name)
+        self._wake.set()
+
+    def stop(self, end: End, detail: str = "") -> None:
+        """Lets `run` end, soon."""
+        self._stopping = self._stopping or Ending(end, detail)
+        self._wake.set()
+
+    async def run(self) -> Ending:
+        """Reads until the connection ends, and why it did; `close` is left to the caller."""
+        reading = asyncio.create_task(self._read())
+        keeping = asyncio.create_task(self._keep())
+        tasks = (reading, keeping)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        endings = [result for result in results if isinstance(result, Ending)]
+        if self._stopping is not None:
+            return self._stopping
+        if not endings:
+            for result in results:
+                if isinstance(result, Exception):
+                    raise result
+        return endings[-1]  # the keeper's, if both ended at once: it knows more
+
+    async def close(self) -> None:
+        """Closes the socket, within a deadline."""
+        await self._dialer.close(self._socket)
+
+    async def _read(self) -> Ending:
+        socket = self._socket
+        while True:
+            try:
+                message = await socket.receive()
+            except (aiohttp.ClientError, OSError) as error:
+                return Ending(End.CUT, f"broken: {type(error).__name__}")
+            if message.type is aiohttp.WSMsgType.TEXT or message.type is aiohttp.WSMsgType.BINARY:
+                self._take(message.data)
+                if self._unreadable >= MOST_UNREADABLE:
+                    detail = f"{self._unreadable} messages in a row cannot be read"
+                    return Ending(End.UNREADABLE, detail)
+            elif message.type is aiohttp.WSMsgType.ERROR:
+                return _broken_by(message.data)
+            else:
+                return Ending(End.CUT, self._closed_how(message))
+
+    def _closed_how(self, message: aiohttp.WSMessage) -> str:
+        code = self._socket.close_code
+        said = foreign_text(str(getattr(message, "extra", None) or ""), _LONGEST_REASON)
+        detail = f"closed by the exchange ({code})" if code else "closed by the exchange"
+        return f"{detail}: {said}" if said else detail
+
+    def _take(self, payload: bytes) -> None:
+        """Reads one message and hands its events on."""
+        counts = self._counts
+        counts.messages += 1
+        counts.bytes += len(payload)
+        self.messages += 1
+        self.last_message_s = self._clock.monotonic_s()
+        try:
+            events = self._venue.read(payload)
+        except UnreadableMessage as error:
+            self._cannot_read(error.cause, error.symbol)
+            return
+        except Exception as error:
+            self._cannot_read(f"{type(error).__name__}: {error}", None)
+            return
+        self._unreadable = 0
+        for event in events:
+            if type(event) in CHANNELS:
+                self._take_data(event)  # type: ignore[arg-type]
+            else:
+                self._take_control(event)
+
+    def _cannot_read(self, cause: str, symbol: str | None) -> None:
+        self._counts.unreadable += 1
+        self._unreadable += 1
+        exchange = self._venue.exchange
+        self._log.warning("stream_unreadable", exchange=exchange, market=symbol, error=cause)
+        self._hand_on(LeftOut(Dropped.UNREADABLE, foreign_text(cause), symbol))
+
+    def _take_data(self, event: MarketEvent) -> None:
+        self.last_data_s = self.last_message_s
+        arrival = self.arrivals.of(event)
+        if arrival is None:
+            self._counts.unwanted += 1
+            return
+        arrival.count += 1
+        if arrival.count == 1:
+            self._first_data(arrival.name)
+        if arrival.is_wanted:
+            self._counts.events += 1
+            self._hand_on(event)
+
+    def _hand_on(self, event: MarketEvent | LeftOut) -> None:
+        try:
+            self._on_event(self.epoch, event)
+        except Exception:
+            self._counts.owner_errors += 1
+            self._log.warning(
+                "stream_event_failed", exchange=self._venue.exchange, market=event.symbol,
+                exc_info=True,
+            )  # fmt: skip
+
+    def _first_data(self, name: str) -> None:
+        if self.first_data_s is None:
+            self.first_data_s = self.last_message_s
+        self.subscriptions.proven(name)
+        self._on_change()
+
+    def _take_control(self, event: Event) -> None:
+        now = self.last_message_s
+        if isinstance(event, Subscribed):
+            self.subscriptions.acknowledged(event, now)
+        elif isinstance(event, Refused):
+            self.subscriptions.was_refused(event, now)
+            self._log.info(
+                "stream_refused", exchange=self._venue.exchange, epoch=self.epoch,
+                names=list(event.names)[:10], reason=event.reason,
+            )  # fmt: skip
+        elif isinstance(event, LeftOut):
+            self._counts.left_out[event.cause] += 1
+            if event.cause is Dropped.UNREADABLE:
+                self._hand_on(event)
+            return
+        elif isinstance(event, ClosingSoon):
+            self.closing_soon = self.closing_soon or event.reason
+        else:
+            return
+        self._wake.set()
+        self._on_change()
+
+    async def _keep(self) -> Ending:
+        """Sends what is due, and ends with the reason when the connection is dead."""
+        due_s: float | None = None
+        while True:
+            now = self._clock.monotonic_s()
+            if due_s is not None and now - due_s > LATE_S:
+                self._judged_from_s = now + AFTER_LATE_S
+            if self._stopping is not None:
+                return self._stopping
+            if (ending := self._verdict(now)) is not None:
+                return ending
+            self.subscriptions.expire(now)
+            if self.subscriptions.has_given_up:
+                return Ending(End.UNANSWERED, "requests in a row had no answer")
+            if (text := self._text_to_send(now)) is not None:
+                try:
+                    await self._dialer.send(self._socket, text)
+                except (TimeoutError, aiohttp.ClientError, OSError) as error:
+                    return Ending(End.CUT, f"cannot send: {type(error).__name__}")
+                continue
+            due_s = self._next_due_s(now)
+            await due_or_woken(self._clock, self._wake, due_s)
+
+    def _text_to_send(self, now: float) -> str | None:
+        if (due_s := self._ping_due_s()) is not None and due_s <= now:
+            self._pinged_s = now
+            self._before_ping = self.messages
+            self._counts.pings += 1
+            return self._venue.ping
+        text = self.subscriptions.next_request(now)
+        if text is not None:
+            self._counts.requests += 1
+            if self._subscribed_s is None:
+                self._subscribed_s = now
+        return text
+
+    def _ping_due_s(self) -> float | None:
+        if self._venue.ping is None:
+            return None
+        since = self.opened_s if self._pinged_s is None else self._pinged_s
+        if self._venue.ping_when_silent:
+            since = max(since, self.last_message_s)
+        return since + self._venue.ping_after_s
+
+    def _pong_due_s(self) -> float | None:
+        """Until when something must come after the last ping."""
+        if self._pinged_s is None or self.messages > self._before_ping:
+            return None
+        return max(self._pinged_s + self._venue.pong_within_s, self._judged_from_s)
+
+    def _data_due_s(self) -> float | None:
+        """Until when data of any market must come."""
+        if self._subscribed_s is None or not self.subscriptions.held:
+            return None
+        last_s = max(self.last_data_s, self._subscribed_s)
+        return max(last_s + self._venue.silent_after_s, self._judged_from_s)
+
+    def _verdict(self, now: float) -> Ending | None:
+        if (due_s := self._pong_due_s()) is not None and due_s <= now:
+            return Ending(End.NO_PONG, f"nothing in {self._venue.pong_within_s:g} s after a ping")
+        if (due_s := self._data_due_s()) is not None and due_s <= now:
+            return Ending(End.SILENT, f"no data of any market in {self._venue.silent_after_s:g} s")
+        return None
+
+    def _next_due_s(self, now: float) -> float | None:
+        due = (
+            self._ping_due_s(),
+            self._pong_due_s(),
+            self._data_due_s(),
+            self.subscriptions.due_s(now),
+        )
+        return min((each for each in due if each is not None), default=None)
+
+
+def _broken_by(error: object) -> Ending:
+    if isinstance(error, aiohttp.WebSocketError):
+        if error.code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
+            return Ending(End.TOO_LARGE, "a message is larger than any that is known")
+        return Ending(End.CUT, f"not the WebSocket protocol: {foreign_text(str(error), 200)}")
+    return Ending(End.CUT, f"broken: {type(error).__name__}")

@@ -1,0 +1,190 @@
+"""StreamPool: all connections to the streams of one exchange, for any set of topics.
+
+Topics of one route share connections, as many as each holds; topics are added and removed while
+connections stay open.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from itertools import count
+from random import Random
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from live.connection import StreamParts
+from live.dialing import Dialer
+from live.pacing import ConnectPace, connect_pace_of_process
+from live.stream_address import StreamAddress
+from live.stream_counts import StreamCounts
+from live.stream_shard import StreamOwner, StreamShard
+from live.stream_status import PoolStatus
+from live.stream_venue import StreamVenue, Topic
+from logging_setup import ThrottledLog
+from timing.clock import Clock, SystemClock
+
+log = structlog.get_logger(__name__)
+
+
+class StreamPool:
+    """The streams of one exchange; open it with `async with`.
+
+    `connects`: the pace of new connections; that of the process by default. `random` spreads
+    reconnects and the ages at which connections are replaced.
+    """
+
+    def __init__(
+        self, venue: StreamVenue, owner: StreamOwner, address: StreamAddress,
+        *, connects: ConnectPace | None = None, clock: Clock | None = None,
+        random: Random | None = None,
+    ) -> None:  # fmt: skip
+        self._clock = clock or SystemClock()
+        connects = connects or connect_pace_of_process(venue.exchange, *venue.connects)
+        self._dialer = Dialer(venue.exchange, address, connects, self._clock)
+        self.counts = StreamCounts()
+        self._venue = venue
+        self._owner = owner
+        throttled = ThrottledLog(log, clock=self._clock.monotonic_s)
+        self._parts = StreamParts(venue, self._dialer, self.counts, self._clock, throttled)
+        self._random = random or Random()  # noqa: S311 - it spreads times, it keeps no secret
+        self._epochs = count(1)
+        self._shards: dict[StreamShard, asyncio.Task[None] | None] = {}
+        self._shard_of: dict[Topic, StreamShard] = {}
+        self._ending: set[asyncio.Task[None]] = set()  # of shards without topics
+        self._is_open = False
+
+    async def __aenter__(self) -> Self:
+        await self._dialer.__aenter__()
+        self._is_open = True
+        for shard in self._shards:
+            self._start(shard)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._is_open = False
+        tasks = [*self._ending, *(task for task in self._shards.values() if task is not None)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._shards = dict.fromkeys(self._shards)
+        self._ending.clear()
+        await self._dialer.__aexit__(kind, error, trace)
+
+    def set(self, topics: Iterable[Topic]) -> None:
+        """Replaces all topics, by adding and removing the difference. Raises ValueError."""
+        wanted = dict.fromkeys(topics)
+        added = [topic for topic in wanted if topic not in self._shard_of]
+        names = self._names(added)
+        self.remove([topic for topic in self._shard_of if topic not in wanted])
+        self._place(names)
+
+    def add(self, topics: Iterable[Topic]) -> None:
+        """Subscribes topics, on open connections with room or on new ones.
+
+        Raises ValueError for one that the exchange does not have; then none is added.
+        """
+        self._place(self._names(topic for topic in topics if topic not in self._shard_of))
+
+    def remove(self, topics: Iterable[Topic]) -> None:
+        """Unsubscribes topics; a connection without any is closed."""
+        left: dict[StreamShard, dict[Topic, str]] = {}
+        for topic in topics:
+            shard = self._shard_of.pop(topic, None)
+            if shard is not None:
+                left.setdefault(shard, dict(shard.topics)).pop(topic)
+        for shard, kept in left.items():
+            if kept:
+                shard.want(kept)
+            else:
+                self._end(shard)
+
+    def subscribe_anew(self, topic: Topic) -> None:
+        """Unsubscribes and subscribes a topic, for a new snapshot; others are not disturbed."""
+        if (shard := self._shard_of.get(topic)) is not None:
+            shard.subscribe_anew(topic)
+
+    def renew(self) -> None:
+        """Replaces every open connection; each stays until the next one brings what it brings."""
+        for shard in self._shards:
+            shard.renew()
+
+    def _names(self, topics: Iterable[Topic]) -> dict[Topic, str]:
+        return {topic: self._venue.name(topic) for topic in topics}
+
+    def _place(self, names: dict[Topic, str]) -> None:
+        changed: dict[StreamShard, dict[Topic, str]] = {}
+        for topic, name in names.items():
+            shard = self._room_for(topic, name, changed)
+            changed.setdefault(shard, dict(shard.topics))[topic] = name
+            self._shard_of[topic] = shard
+        for shard, wanted in changed.items():
+            shard.want(wanted)
+            if self._shards[shard] is None and self._is_open:
+                self._start(shard)
+
+    def _room_for(
+        self, topic: Topic, name: str, changed: dict[StreamShard, dict[Topic, str]]
+    ) -> StreamShard:
+        route = self._venue.route(topic)
+        for shard in self._shards:
+            if shard.route == route and self._fits(name, changed.get(shard, shard.topics)):
+                return shard
+        shard = StreamShard(
+            self._parts, self._owner, route, lambda: next(self._epochs), self._random
+        )
+        self._shards[shard] = None
+        return shard
+
+    def _fits(self, name: str, topics: dict[Topic, str]) -> bool:
+        """Whether one connection holds these topics, one more, and a heartbeat."""
+        names = set(topics.values())
+        if name in names:
+            return True
+        most, most_bytes = self._venue.names_a_connection, self._venue.name_bytes_a_connection
+        if most is not None and len(names) + 2 > most:
+            return False
+        taken = sum(len(each) for each in names) + 2 * len(name)
+        return most_bytes is None or taken <= most_bytes
+
+    def _start(self, shard: StreamShard) -> None:
+        self._shards[shard] = asyncio.create_task(shard.run())
+
+    def _end(self, shard: StreamShard) -> None:
+        task = self._shards.pop(shard)
+        if task is not None:
+            task.cancel()
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+    def status(self) -> PoolStatus:
+        """The state now; counts are since the pool was made."""
+        connections = [status for shard in self._shards for status in shard.statuses()]
+        ages = [each.last_message_age_s for each in connections]
+        last_ends = [shard.last_end for shard in self._shards if shard.last_end is not None]
+        counts = self.counts
+        return PoolStatus(
+            exchange=self._venue.exchange,
+            connections=connections,
+            topics=len(self._shard_of),
+            streams=sum(each.streams for each in connections if each.state != "closing"),
+            proven=sum(len(shard.proven() & shard.topics.keys()) for shard in self._shards),
+            messages=counts.messages,
+            bytes=counts.bytes,
+            events=counts.events,
+            unreadable=counts.unreadable,
+            unwanted=counts.unwanted,
+            owner_errors=counts.owner_errors,
+            left_out={str(cause): number for cause, number in counts.left_out.items()},
+            opened=counts.opened,
+            reconnects=counts.reconnects,
+            failures=max((shard.failures for shard in self._shards), default=0),
+            last_end=f"{last_ends[-1].end}: {last_ends[-1].detail}" if last_ends else None,
+            last_message_age_s=min((age for age in ages if age is not None), default=None),
+            refused={name: why for shard in self._shards for name, why in shard.refused().items()},
+        )
