@@ -68,30 +68,3 @@ def between(candles: Ints, first_ms: int, last_ms: int) -> Ints:
     start = int(np.searchsorted(candles[TIME], first_ms, "left"))
     end = int(np.searchsorted(candles[TIME], last_ms, "right"))
     return candles[:, start:end]
-
-
-def partial_candle(candle: Ints, elapsed_ms: int, length_ms: int, tick: int, step: int) -> Ints:
-    """The state of a forming candle `elapsed_ms` after its open.
-
-    The price moves from the open to one extreme, to the other, to the close, in a third of the time
-    each; volume grows linearly. At `length_ms` this is the final candle.
-    """
-    values = candle[:, 0].tolist()
-    first, high, low, last = values[OPEN], values[HIGH], values[LOW], values[CLOSE]
-    turns = [first, high, low, last] if last < first else [first, low, high, last]
-    leg, inside = divmod(min(elapsed_ms, length_ms) * 3, length_ms)
-    if leg < 3:
-        way = turns[leg] + (turns[leg + 1] - turns[leg]) * inside // length_ms
-        price = min(max(way - way % tick, low), high)
-        seen = [*turns[: leg + 1], price]
-    else:
-        price, seen = last, turns
-    now = np.empty((COLUMN_COUNT, 1), dtype=np.int64)
-    top, bottom = max(seen), min(seen)
-    now[:VOLUME, 0] = (values[TIME], first, top, bottom, price)
-    parts = [value * elapsed_ms // length_ms for value in values[VOLUME:]]
-    if elapsed_ms < length_ms:
-        parts[0] -= parts[0] % step
-        parts[1] = min(max(parts[1], bottom * parts[0]), top * parts[0])
-    now[VOLUME:, 0] = parts
-    return now

@@ -19,7 +19,7 @@ from simulator.streams.connections import Streams
 from simulator.truth import InvalidQuery, market_truth, regular_settlements
 from simulator.universe import GeneratorContext
 
-_INDEX: Final = """Simulated exchanges, on one port. Candles of 5m to 1d. Use this address as:
+_INDEX: Final = """Simulated exchanges, on one port. Candles of 1m to 1d. Use this address as:
 
 {exchanges}
 

@@ -8,14 +8,20 @@ from typing import NamedTuple, Protocol
 
 from simulator.candles import CLOSE, HIGH, OPEN, SLOT_MS, TIME, TURNOVER, VOLUME, Ints
 from simulator.funding import Settlement
+from simulator.tape import Tape
 
 
 class CandleSource(Protocol):
+    """Where candles come from. `has_minutes`: 1m and 3m candles are made from the tapes."""
+
+    has_minutes: bool
+
     @property
     def first_ms(self) -> int: ...
     def closed(self, interval_ms: int, first_ms: int, last_ms: int) -> Ints: ...
     def forming(self, interval_ms: int, now_ms: int) -> Ints: ...
     def rough_prices(self, times: Ints) -> Ints: ...
+    def tape(self, now_ms: int) -> Tape | None: ...
 
 
 class OpenInterestSource(Protocol):

@@ -31,11 +31,11 @@ from simulator.candles import (
     aggregate,
     between,
     one_candle,
-    partial_candle,
 )
 from simulator.funding import RATE_DECIMALS, Settlement
 from simulator.open_interest import NO_POINTS, delay_ms
 from simulator.recorded_files import RecordedSeries, decimals_of, to_integer
+from simulator.tape import Tape, partial_candle, tape_of
 
 GRID_MS: Final = 8 * HOUR_MS
 _PRICES: Final = ("open", "high", "low", "close")
@@ -67,6 +67,8 @@ def _turnover_texts(series: RecordedSeries) -> list[str] | None:
 
 class RecordedCandles:
     """The candle layers of one market, by interval."""
+
+    has_minutes = False
 
     def __init__(self, series: Sequence[RecordedSeries], scale: Scale, offset_ms: int) -> None:
         self._tick = scale.tick
@@ -106,6 +108,15 @@ class RecordedCandles:
                 part = partial_candle(fine[:, -1:], now_ms - start_ms, length_ms, self._tick, 1)
                 return one_candle(open_ms, np.concatenate((fine[:, :-1], part), axis=1))
         return self._continued(NO_CANDLES, interval_ms, open_ms)[:, -1:]
+
+    def tape(self, now_ms: int) -> Tape | None:
+        """The trades of the finest recorded candle around `now_ms`; None where there is none."""
+        for length_ms in sorted(self._layers):
+            start_ms = now_ms - now_ms % length_ms
+            found = between(self._layers[length_ms], start_ms, start_ms)
+            if found.shape[1]:
+                return tape_of(found, length_ms, self._tick, 1)
+        return None
 
     def rough_prices(self, times: Ints) -> Ints:
         """The open of the finest candle at or before each time."""
@@ -281,6 +292,7 @@ class RecordedFunding:
 class NoRecordedCandles:
     """The candles of a listed contract of which no series was recorded."""
 
+    has_minutes = False
     first_ms = 4_102_444_800_000
 
     def closed(self, interval_ms: int, first_ms: int, last_ms: int) -> Ints:
@@ -288,6 +300,9 @@ class NoRecordedCandles:
 
     def forming(self, interval_ms: int, now_ms: int) -> Ints:
         return NO_CANDLES
+
+    def tape(self, now_ms: int) -> Tape | None:
+        return None
 
     def rough_prices(self, times: Ints) -> Ints:
         return np.zeros_like(times)

@@ -2,8 +2,8 @@
 
 There are two layers. Blocks of 2 hours come first, 384 in a chunk of 32 days; intervals from 2h up
 are aggregated from them. The 5-minute candles of a day subdivide its 12 blocks and add up exactly
-to them; shorter intervals and the forming candle are aggregated from those. So 499 daily candles
-cost as little as 499 candles of 5 minutes.
+to them; shorter intervals and the forming candle are aggregated from those, or from the minutes of
+their tapes of trades. So 499 daily candles cost as little as 499 candles of 5 minutes.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from simulator.candles import (
     CLOSE,
     DAY_MS,
     HOUR_MS,
+    MINUTE_MS,
     NO_CANDLES,
     SLOT_MS,
     TIME,
@@ -22,7 +23,6 @@ from simulator.candles import (
     aggregate,
     between,
     one_candle,
-    partial_candle,
 )
 from simulator.prices import (
     BLOCKS_A_CHUNK,
@@ -34,6 +34,7 @@ from simulator.prices import (
 )
 from simulator.randomness import RecentlyUsed, draw, generator
 from simulator.subdivision import Flags, subdivide
+from simulator.tape import Tape, minutes, tape_of
 
 BLOCK_MS: Final = 2 * HOUR_MS
 CHUNK_MS: Final = CHUNK_DAYS * DAY_MS
@@ -76,6 +77,8 @@ class Shape:
 class GeneratedCandles:
     """The candle series of one market."""
 
+    has_minutes = True
+
     def __init__(self, shape: Shape, chunks: RecentlyUsed[Chunk], days: RecentlyUsed[Ints]):
         self._shape = shape
         self._chunks = chunks
@@ -84,6 +87,7 @@ class GeneratedCandles:
         scale += [shape.step, shape.tick * shape.step]
         self._scale = np.array(scale, dtype=np.int64)[:, None]
         self._last_chunk: int | None = None
+        self._last_tape: Tape | None = None
 
     @property
     def first_ms(self) -> int:
@@ -104,6 +108,9 @@ class GeneratedCandles:
         else:
             chunks = range(first_ms // CHUNK_MS, end_ms // CHUNK_MS + 1)
             fine = np.concatenate([self._blocks(chunk) for chunk in chunks], axis=1)
+        if interval_ms % SLOT_MS:
+            fine = between(fine, first_ms - first_ms % SLOT_MS, end_ms)
+            fine = minutes(fine, SLOT_MS, self._shape.tick, self._shape.step)
         fine = between(fine, first_ms, end_ms)
         return fine if interval_ms in (SLOT_MS, BLOCK_MS) else aggregate(fine, interval_ms)
 
@@ -113,12 +120,36 @@ class GeneratedCandles:
         slot_ms = now_ms - now_ms % SLOT_MS
         if slot_ms < self.first_ms:
             return NO_CANDLES
+        if interval_ms % SLOT_MS:
+            return self._forming_of_minutes(open_ms, now_ms)
         fine = between(self._day(now_ms // DAY_MS), open_ms, slot_ms)
         if fine.shape[1] and fine[TIME, -1] == slot_ms:
-            tick, step = self._shape.tick, self._shape.step
-            part = partial_candle(fine[:, -1:], now_ms - slot_ms, SLOT_MS, tick, step)
+            tape = self._tape(fine[:, -1:])
+            part = np.array(tape.state(tape.count_at(now_ms)), dtype=np.int64)[:, None]
             fine = np.concatenate((fine[:, :-1], part), axis=1)
         return one_candle(open_ms, fine)
+
+    def tape(self, now_ms: int) -> Tape | None:
+        """The trades of the 5 minutes around `now_ms`; None where there is no such candle."""
+        slot_ms = now_ms - now_ms % SLOT_MS
+        if slot_ms < self.first_ms:
+            return None
+        slot = between(self._day(now_ms // DAY_MS), slot_ms, slot_ms)
+        return self._tape(slot) if slot.shape[1] else None
+
+    def _tape(self, slot: Ints) -> Tape:
+        if self._last_tape is None or self._last_tape.start_ms != slot[TIME, 0]:
+            self._last_tape = tape_of(slot, SLOT_MS, self._shape.tick, self._shape.step)
+        return self._last_tape
+
+    def _forming_of_minutes(self, open_ms: int, now_ms: int) -> Ints:
+        minute_ms = now_ms - now_ms % MINUTE_MS
+        parts = [self.closed(MINUTE_MS, open_ms, minute_ms - MINUTE_MS)]
+        tape = self.tape(now_ms)
+        if tape is not None:
+            now = tape.part_until(minute_ms, now_ms + 1)
+            parts.append(np.array(now, dtype=np.int64)[:, None])
+        return one_candle(open_ms, np.concatenate(parts, axis=1))
 
     def rough_prices(self, times: Ints) -> Ints:
         """Approximate prices of the candles at some times (exact at 00:00 UTC)."""

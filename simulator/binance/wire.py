@@ -211,7 +211,7 @@ class Binance(Exchange):
         if not query.get("interval"):
             raise _missing("interval")
         interval_ms = PERIODS_MS.get(query["interval"])
-        if interval_ms is None:  # 1m, 3m, 3d, 1w and 1M are not modelled
+        if interval_ms is None:  # 3d, 1w and 1M are not modelled
             raise Refused(-1120, "Invalid interval.")
         limit = self._limit(query, 500, 1500)  # above 1500: choice
         start_ms, end_ms = self._window(query)
@@ -242,7 +242,7 @@ class Binance(Exchange):
         market = self._market(query)
         if not query.get("period"):
             raise _missing("period")
-        if query["period"] not in PERIODS_MS or query["period"] == "8h":
+        if query["period"] not in PERIODS_MS or query["period"] in ("1m", "3m", "8h"):
             raise Refused(-1130, "parameter 'period' is invalid.")
         period_ms = PERIODS_MS[query["period"]]
         limit = self._limit(query, 30, 500)

@@ -40,8 +40,9 @@ _PATHS: Final = {
     "/v5/market/instruments-info": "instruments",
     "/v5/market/tickers": "tickers",
 }
-# 1, 3, W and M are not modelled.
-_INTERVALS_MS: Final = {
+# W and M are not modelled.
+INTERVALS_MS: Final = {
+    "1": PERIODS_MS["1m"], "3": PERIODS_MS["3m"],
     "5": PERIODS_MS["5m"], "15": PERIODS_MS["15m"], "30": PERIODS_MS["30m"],
     "60": PERIODS_MS["1h"], "120": PERIODS_MS["2h"], "240": PERIODS_MS["4h"],
     "360": PERIODS_MS["6h"], "720": PERIODS_MS["12h"], "D": PERIODS_MS["1d"],
@@ -208,7 +209,7 @@ class Bybit(Exchange):
     def _klines(self, query: Query) -> bytes:
         self._category(query, "linear")
         market = self._market(query, {"category": "", "symbol": "", "list": []})
-        interval_ms = _INTERVALS_MS.get(query.get("interval", ""))
+        interval_ms = INTERVALS_MS.get(query.get("interval", ""))
         if interval_ms is None:
             raise Refused(10001, "params error: interval is invalid")  # the text: choice
         limit = _limit(query, 200, 1000)

@@ -1,0 +1,169 @@
+"""CandleFeed: when a candle stream pushes forming states and closings; exchanges render them."""
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import ClassVar, Final
+
+from simulator.candles import CLOSE, HIGH, LOW, TURNOVER, VOLUME
+from simulator.market import Market
+from simulator.randomness import draw
+from simulator.streams.candle_view import Candle, CandleView, Tapes
+from simulator.streams.feeds import Feed, Kind, Message
+from simulator.streams.settings import StreamSettings
+
+# After a jump of time at most so many candles of a stream are closed one by one; older ones not.
+MOST_MISSED: Final = 300
+
+
+class CandleFeed(Feed):
+    """The candle stream of one market and interval.
+
+    Forming states are pushed `spacing_ms` apart at the least, only after a trade, and each is what
+    REST shows at its event time; `repeat_ms`: also so long after the last push, unchanged (None:
+    never). Every candle ends with one closing, its final numbers, at the time that `closing_ms`
+    says, or without one if it had no trade and the exchange's `silent_closings` is off; until then
+    nothing is pushed of the next candle. A candle that does not exist is passed over.
+    """
+
+    spacing_ms: ClassVar[int] = 1000
+    repeat_ms: ClassVar[int | None] = None
+
+    def __init__(
+        self, market: Market, interval_ms: int, tapes: Tapes, settings: StreamSettings, seed: int
+    ) -> None:
+        self.market = market
+        self.interval_ms = interval_ms
+        self.seed = seed
+        self.view = CandleView(market, interval_ms, tapes)
+        self._tapes = tapes
+        self._settings = settings
+        self._open_ms = 0
+        self._seen_ms = 0  # up to here all trades are pushed
+        self._pushed: list[int] | None = None  # the last state pushed; None: not known
+        self._pushed_ms = 0
+        self._is_closing = False
+        self._ends_silently = False
+
+    @abstractmethod
+    def render(self, candle: Candle, event_ms: int, *, closed: bool) -> bytes:
+        """The message of one candle."""
+
+    def closing_ms(self, end_ms: int, next_trade_ms: int, *, silent: bool) -> int:
+        """When the candle that ended at `end_ms` gets its closing event.
+
+        `next_trade_ms`: the first trade since then, or a later time; `silent`: it had no trade.
+        """
+        return end_ms + 200 + self.draw("closing", end_ms, 600)
+
+    def closing(self, candle: Candle, event_ms: int) -> bytes:
+        """The message of a closing candle."""
+        return self.render(candle, event_ms, closed=True)
+
+    def draw(self, kind: str, index: int, below: int) -> int:
+        """A number in [0, below) of this market's own."""
+        return draw(self.seed, self.market.name, kind, index // 1000, below)
+
+    # --- the feed
+
+    def start(self, now_ms: int) -> None:
+        self.view.forget()
+        self._open_ms = now_ms - now_ms % self.interval_ms
+        self._seen_ms, self._pushed_ms, self._pushed = now_ms, now_ms, None
+        self._open_ms -= self.interval_ms
+        self._plan_closing()
+        if self._ends_silently or self.next_ms <= now_ms:
+            self._open_ms += self.interval_ms
+            self._plan()
+
+    def push(self, now_ms: int) -> Iterable[Message]:
+        if self._is_closing:
+            return self._close(now_ms)
+        if now_ms >= self._open_ms + self.interval_ms:
+            self._plan_closing()
+            return ()
+        candle = self.view.forming(now_ms)
+        repeated = self.repeat_ms is not None and now_ms >= self._pushed_ms + self.repeat_ms
+        messages: tuple[Message, ...] = ()
+        if candle is not None and (repeated or self._is_news(candle, now_ms)):
+            self._pushed_ms, self._pushed = now_ms, candle.values
+            messages = (Message(self.render(candle, now_ms, closed=False)),)
+        self._seen_ms = now_ms
+        self._plan()
+        return messages
+
+    def _is_news(self, candle: Candle, now_ms: int) -> bool:
+        """Whether a trade has changed the candle since its last push."""
+        if not candle.values[VOLUME]:
+            return False
+        if self._pushed is not None:
+            return candle.values != self._pushed
+        traded_ms = self._tapes.last_trade_ms(self.market, now_ms)
+        return traded_ms is not None and traded_ms > self._seen_ms
+
+    def storm(self, now_ms: int) -> Message | None:
+        if self._open_ms != now_ms - now_ms % self.interval_ms:
+            return None  # the candle before is not closed yet
+        candle = self.view.forming(now_ms)
+        if candle is None:
+            return None
+        return Message(self.render(candle, now_ms, closed=False))
+
+    def _close(self, now_ms: int) -> Iterable[Message]:
+        open_ms, event_ms = self._open_ms, self.next_ms
+        candle = None if self._ends_silently else self.view.closed(open_ms)
+        end_ms = open_ms + self.interval_ms
+        self._open_ms = max(
+            end_ms, now_ms - now_ms % self.interval_ms - MOST_MISSED * self.interval_ms
+        )
+        self._seen_ms = self._open_ms - 1
+        self._pushed = []  # nothing of the next candle
+        self._plan(event_ms)
+        if candle is None:
+            return ()
+        self._pushed_ms = event_ms
+        altered = _altered(candle, self.market)
+        return (
+            Message(
+                self.closing(candle, event_ms),
+                Kind.CLOSING,
+                lambda: self.render(altered, event_ms, closed=True),
+            ),
+        )
+
+    def _plan(self, earliest_ms: int = 0) -> None:
+        """Plans the next push of the candle, its closing if no more forming state comes."""
+        due_ms = self._tapes.next_trade_ms(self.market, self._seen_ms)
+        due_ms = max(due_ms, self._pushed_ms + self.spacing_ms, earliest_ms)
+        if self.repeat_ms is not None:
+            due_ms = min(due_ms, max(self._pushed_ms + self.repeat_ms, self._open_ms, earliest_ms))
+        if due_ms >= self._open_ms + self.interval_ms:
+            self._plan_closing()
+        else:
+            self._is_closing, self.next_ms = False, due_ms
+
+    def _plan_closing(self) -> None:
+        self._is_closing = True
+        end_ms = self._open_ms + self.interval_ms
+        found = self.market.closed(self.interval_ms, self._open_ms, self._open_ms)
+        exchange = self.market.exchange
+        silent = not found.shape[1] or not found[VOLUME, 0]
+        self._ends_silently = not found.shape[1] or (
+            silent and not self._settings.silent_closings[exchange]
+        )
+        delay_s = self._settings.closing_delay_s[exchange]
+        if self._ends_silently:
+            self.next_ms = end_ms
+        elif delay_s is not None:
+            self.next_ms = end_ms + int(delay_s * 1000)
+        else:
+            next_trade_ms = self._tapes.next_trade_ms(self.market, end_ms - 1)
+            self.next_ms = self.closing_ms(end_ms, next_trade_ms, silent=silent)
+
+
+def _altered(candle: Candle, market: Market) -> Candle:
+    """The candle with other numbers, possible ones."""
+    values = list(candle.values)
+    values[CLOSE] = values[LOW] if values[CLOSE] == values[HIGH] else values[HIGH]
+    values[VOLUME] += market.step
+    values[TURNOVER] += market.step * values[CLOSE]
+    return candle._replace(values=values)
