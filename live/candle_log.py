@@ -1,0 +1,238 @@
+"""CandleLog: how the changes of an exchange's candle book lie in the hot store, for its readers.
+
+`live:<exchange>:log` is a stream of batches, `<n>-0` with fields `writer` and `changes`; n counts
+from 1 without a gap, and the oldest are removed beyond a length. `live:<exchange>:forming` is one
+value, the forming candles after batch n. Both belong to one writer, named by its lease
+`lock:live:<exchange>`: another writer begins both anew, and a batch is refused inside Redis unless
+the lease is held. The script that reads gives them as of one instant.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+import structlog
+
+from live.candle_changes import Change, FormingCandle
+from stores.hot.leases import Lease, lock_key
+from stores.hot.replies import elements, list_of, one_of, text, whole_number
+from stores.hot.store import HotStore
+
+BATCH_S: Final = 0.25  # the age of the oldest change that is not sent yet
+FORMING_S: Final = 5.0  # between two times that the forming candles are sent
+KEPT_BATCHES: Final = 1500  # more than an hour: 20 a close, 75 s of them where closings are slow
+_MOST_PENDING: Final = 10_000  # changes; while the store is away
+_KEPT_MS: Final = 3_600_000  # after the last batch
+_FORMING_MS: Final = 60_000  # after they were sent
+_READ_BATCHES: Final = 100  # by one command
+_READ_BYTES: Final = 2_000_000
+
+log = structlog.get_logger(__name__)
+
+# append(lock, log, forming; lease, writer, id, id before, changes, forming, most batches, ttl,
+# ttl of forming). Without changes only the forming candles are replaced, after the batch `id`.
+# Returns 'ok' (also if the batch is there already), 'lost', or 'gap' if the log does not end with
+# the batch before.
+_APPEND: Final = """
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
+local last = redis.pcall('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
+last = not last.err and last[1]
+local ours = last and last[2][2] == ARGV[2]
+local at = ours and last[1] or '0-0'
+if at ~= ARGV[3] then
+  if at ~= ARGV[4] or ARGV[5] == '' then return 'gap' end
+  if not ours then redis.call('UNLINK', KEYS[2], KEYS[3]) end
+  local batch = {'writer', ARGV[2], 'changes', ARGV[5]}
+  redis.call('XADD', KEYS[2], 'MAXLEN', '=', ARGV[7], ARGV[3], unpack(batch))
+  redis.call('PEXPIRE', KEYS[2], ARGV[8])
+end
+if ARGV[6] ~= '' then redis.call('SET', KEYS[3], ARGV[6], 'PX', ARGV[9]) end
+return 'ok'
+"""
+_APPENDED: Final = one_of(b"ok", b"lost", b"gap")
+
+# read(lock, log, forming; writer, id, most batches, most bytes): the batches of that writer from
+# `id` on, or all of another writer's.
+# Returns {the lock's value or '', the forming candles or '', {{id, writer, changes}, ...}, whether
+# there are more}.
+_READ: Final = """
+local function batches(from, most)
+  local found = redis.pcall('XRANGE', KEYS[2], from, '+', 'COUNT', most)
+  return found.err and {} or found
+end
+local function value(key)
+  local found = redis.pcall('GET', key)
+  return type(found) == 'string' and found or ''
+end
+local first, from = batches('-', 1)[1], '-'
+if first and first[2][2] == ARGV[1] then from = ARGV[2] end
+local sent, size, more = {}, 0, 0
+for index, batch in ipairs(batches(from, ARGV[3])) do
+  local changes = batch[2][4] or ''
+  size = size + #changes
+  if index > 1 and size > tonumber(ARGV[4]) then more = 1 break end
+  sent[index] = {batch[1], batch[2][2] or '', changes}
+end
+if #sent == tonumber(ARGV[3]) then more = 1 end
+return {value(KEYS[1]), value(KEYS[3]), sent, more}
+"""
+_FOUND: Final = elements(text, text, list_of(elements(text, text, text)), whole_number(0, 1))
+
+_ENCODER: Final = msgspec.json.Encoder()
+_CHANGES: Final = msgspec.json.Decoder(list[Change])
+
+
+class _Forming(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """The forming candles after batch `number` of a writer."""
+
+    writer: str
+    number: int
+    candles: list[FormingCandle]
+
+
+_FORMING: Final = msgspec.json.Decoder(_Forming)
+
+
+class LogBatch(NamedTuple):
+    """Batch `number` of a writer; `changes` is None where they cannot be read."""
+
+    writer: str
+    number: int
+    changes: list[Change] | None
+
+
+class LogPage(NamedTuple):
+    """What a read found. `holder`: the beginning of the writer's name that holds the lease now, ''
+    if none does. `forming`: those of (writer, number), None without any. `has_more`: read again."""
+
+    holder: str
+    batches: Sequence[LogBatch]
+    forming: tuple[str, int, list[FormingCandle]] | None
+    has_more: bool
+
+
+class CandleLogWriter:
+    """Writes one exchange's log under its lease. `add` is what a CandleBook tells its changes to.
+
+    The log begins anew, and readers with nothing proven, when the writer begins, when the store has
+    lost the log's end, and when more than `_MOST_PENDING` changes have waited (`restarts`).
+    """
+
+    def __init__(
+        self, store: HotStore, lease: Lease, exchange: str, *, kept_batches: int = KEPT_BATCHES
+    ) -> None:
+        self.restarts = 0
+        self._exchange = exchange
+        self._lease = lease
+        self._append = store.script("append", _APPEND)
+        self._keys = _keys(exchange)
+        self._kept_batches = kept_batches
+        self._number = 0  # of the last batch that was made
+        self._changes: list[Change] = []
+        self._unanswered: bytes | None = None  # the changes of that batch, until it is there
+
+    @property
+    def name(self) -> str:
+        """The writer of the log as it is now."""
+        return f"{_writer_of(self._lease.value)} {self.restarts}"
+
+    def add(self, change: Change) -> None:
+        if len(self._changes) >= _MOST_PENDING:
+            log.warning("candle_log_overflow", exchange=self._exchange, dropped=len(self._changes))
+            self._begin_anew()
+        self._changes.append(change)
+
+    async def send(self, forming: Sequence[FormingCandle] | None = None) -> None:
+        """Sends what has been added since, in one command, and the forming candles if they are
+        given; nothing to send: no command. The first call takes the log over in any case.
+
+        Raises LeaseLost: nothing is written any more. Raises StoreUnavailable: the next call sends
+        the same batch again, which is there once however often it is sent.
+        """
+        self._lease.check()
+        if self._unanswered is not None:
+            await self._write(self._unanswered)
+        if self._changes or not self._number:
+            self._unanswered, self._changes = _ENCODER.encode(self._changes), []
+            self._number += 1
+        if self._unanswered is not None or forming is not None:
+            await self._write(self._unanswered or b"", forming)
+
+    def _begin_anew(self) -> None:
+        self.restarts += 1
+        self._number, self._changes, self._unanswered = 0, [], None
+
+    async def _write(self, changes: bytes, forming: Sequence[FormingCandle] | None = None) -> None:
+        name, number = self.name, self._number
+        value = b""
+        if forming is not None:
+            value = _ENCODER.encode(_Forming(name, number, list(forming)))
+        answer = await self._append.run(
+            self._keys,
+            [
+                *(self._lease.value, name, f"{number}-0", f"{number - 1}-0", changes, value),
+                *(self._kept_batches, _KEPT_MS, _FORMING_MS),
+            ],
+            reply=_APPENDED,
+        )
+        self._lease.raise_if_lost(answer)
+        if self.name != name:
+            return  # it has begun anew meanwhile
+        self._unanswered = None
+        if answer == b"gap":
+            log.warning("candle_log_lost", exchange=self._exchange, batch=number)
+            waiting = self._changes
+            self._begin_anew()
+            self._number, self._changes, self._unanswered = 1, waiting, changes or b"[]"
+            await self._write(self._unanswered)
+
+
+class CandleLogReader:
+    """Reads one exchange's log from where it stopped; knows nothing of what the changes say."""
+
+    def __init__(self, store: HotStore, exchange: str) -> None:
+        self._read = store.script("read", _READ)
+        self._keys = _keys(exchange)
+
+    async def read(self, writer: str, after: int) -> LogPage:
+        """What follows batch `after` of the writer, or the log of another writer from its beginning
+        on; one command. Raises StoreUnavailable."""
+        holder, forming, batches, more = await self._read.run(
+            self._keys,
+            [writer, f"{after + 1}-0", _READ_BATCHES, _READ_BYTES],
+            reply=_FOUND,
+        )
+        found = [LogBatch(*_named(name, number), _decoded(text)) for number, name, text in batches]
+        return LogPage(
+            _writer_of(holder.decode(errors="replace")), found, _forming(forming), bool(more)
+        )
+
+
+def _keys(exchange: str) -> list[str]:
+    name = f"live:{exchange}"
+    return [lock_key(name), f"{name}:log", f"{name}:forming"]
+
+
+def _writer_of(lease: str) -> str:
+    """`<token> <nonce>` of a lease's value; '' of none."""
+    return " ".join(lease.split(" ", 2)[:2])
+
+
+def _named(writer: bytes, batch_id: bytes) -> tuple[str, int]:
+    number = batch_id.partition(b"-")[0]
+    return writer.decode(errors="replace"), int(number) if number.isdigit() else 0
+
+
+def _decoded(changes: bytes) -> list[Change] | None:
+    try:
+        return _CHANGES.decode(changes)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _forming(value: bytes) -> tuple[str, int, list[FormingCandle]] | None:
+    try:
+        found = _FORMING.decode(value)
+    except msgspec.MsgspecError:
+        return None
+    return found.writer, found.number, found.candles
