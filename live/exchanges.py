@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Final
 
-from live import binance, bybit
+from live import binance, bybit, okx
 from live.stream_venue import StreamVenue
 
 STREAM_VENUES: Final[Mapping[str, StreamVenue]] = {
-    module.STREAM_VENUE.exchange: module.STREAM_VENUE for module in (binance, bybit)
+    module.STREAM_VENUE.exchange: module.STREAM_VENUE for module in (binance, bybit, okx)
 }

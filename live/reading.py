@@ -31,8 +31,8 @@ MOST_ENTRIES: Final = 5_000  # of one message: no exchange has as many contracts
 MOST_LEVELS: Final = 10_000  # of one side of one message: REST has 1000 at most
 # A clock may be this much behind that of the candles.
 _CLOCK_SLACK_MS: Final = 1_000
-_SHORTS: Final = 160  # characters of a candle's numbers: no float of so few overflows
 _NUMBER: Final = r"[0-9]{1,24}(?:\.[0-9]{1,24})?"
+_are_plain: Final = re.compile(",".join([_NUMBER] * 6)).fullmatch
 _POSITIVE: Final = re.compile(rf"(?![0.]+\Z){_NUMBER}")
 _LEVELS: Final = re.compile(rf"(?:(?![0.]+,){_NUMBER},{_NUMBER},)*")
 _SIGNED: Final = re.compile(rf"(?:-?{_NUMBER},)*")
@@ -134,36 +134,21 @@ def candle_event(
     turnover: str,
     trades: int | None = None,
 ) -> CandleEvent | LeftOut:
-    """The candle, or why it cannot be: prices, grid, or a close before its end."""
+    """The candle, or why it cannot be: prices, grid, or a close before its end. The caller has
+    checked the symbol."""
     timeframe, interval_ms = interval
-    # A point at the edge of a number, or no number, shows as two points.
-    text = f".{open_}.{high}.{low}.{close}.{volume}.{turnover}."
-    is_plain = (
-        len(text) < _SHORTS
-        and ".." not in text
-        and text.isascii()
-        and text.replace(".", "").isdecimal()
-    )
-    try:
-        if not is_plain:
-            raise ValueError
-        bottom, top = float(low), float(high)
-        first, last = float(open_), float(close)
-        float(volume), float(turnover)  # two points in one
-    except ValueError:
+    if not _are_plain(f"{open_},{high},{low},{close},{volume},{turnover}"):
         numbers = _plain(Numbers(open_, high, low, close, volume, turnover))
         if isinstance(numbers, str):
             return unreadable(f"{timeframe} candle of {open_time_ms}: {numbers}", symbol)
         open_, high, low, close, volume, turnover = numbers
-        bottom, top, first, last = map(float, (low, high, open_, close))
+    bottom, first, last, top = float(low), float(open_), float(close), float(high)
     if not (0 < bottom <= first <= top and bottom <= last <= top):
         fault = "impossible prices (high < low, or <= 0)"
     elif open_time_ms % interval_ms:
         fault = f"time off the grid of {interval_ms} ms"
     elif event_time_ms + _CLOCK_SLACK_MS < open_time_ms + (interval_ms if closed else 0):
         fault = f"{'closed' if closed else 'sent'} too early, at {event_time_ms}"
-    elif not usable(symbol):
-        fault = f"of a market with an unusable name: {shown(symbol)}"
     else:
         return CandleEvent(
             symbol,

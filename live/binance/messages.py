@@ -1,17 +1,18 @@
 """The reader of Binance USD-M futures stream messages: their forms, one struct each."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final, get_args
 
 import msgspec
 
+from live.binance.answers import ENVELOPE, read_answer
 from live.events import (
     BookEvent,
     ClosingSoon,
     Event,
     FundingEvent,
-    Refused,
-    Subscribed,
+    LeftOut,
     TickerEvent,
     TradeEvent,
 )
@@ -35,7 +36,6 @@ from live.reading import (
     usable,
     why,
 )
-from texts.foreign import foreign_text
 from venues.entries import DECODE_ERRORS
 from venues.numbers import shown
 
@@ -144,6 +144,8 @@ def _read_kline(row: _Kline) -> Event:
     "h":"85900.00","l":"85885.40","v":"30.033","n":856,"x":true,"q":"2579673.59220","V":"8.679",
     "Q":"745444.22690","B":"0"}}"""
     k = row.k
+    if not _is_ours(row.s):
+        return _not_ours(row.s)
     interval = INTERVALS.get(k.i)
     if interval is None:
         return unread_kind(f"candles of {k.i}", row.s)
@@ -233,15 +235,27 @@ _READERS: Final[Mapping[type[Any], Callable[[Any], Event]]] = {
 def _read_row(row: _AnyRow, stream: str) -> list[Event]:
     if isinstance(row, _Shutdown):
         return [ClosingSoon("serverShutdown")]
-    if row.st != 1 or row.s.endswith("_PERP"):  # BTCUSD_PERP: candles do not tell `st`
+    if row.st != 1:
         return [other_product(row.s)]
-    if not usable(row.s):
-        return [unreadable(f"unusable name: {shown(row.s)}", None)]
+    if not _is_ours(row.s):
+        return [_not_ours(row.s)]
     if isinstance(row, _MarkPrice):
         return _read_mark_price(row)
     if isinstance(row, _Depth) and not _is_whole_depth(stream):
         return [unread_kind(stream, row.s)]
     return [_READERS[type(row)](row)]
+
+
+@lru_cache(4096)
+def _is_ours(symbol: str) -> bool:
+    """Candles do not tell `st`: the perpetuals of COIN-M are called BTCUSD_PERP."""
+    return usable(symbol) and not symbol.endswith("_PERP")
+
+
+def _not_ours(symbol: str) -> LeftOut:
+    if usable(symbol):
+        return other_product(symbol)
+    return unreadable(f"unusable name: {shown(symbol)}", None)
 
 
 def _is_whole_depth(stream: str) -> bool:
@@ -252,22 +266,6 @@ def _is_whole_depth(stream: str) -> bool:
 # --- messages ------------------------------------------------------------------------------------
 
 
-class _Fault(msgspec.Struct):
-    code: int | str | None = None
-    msg: str | None = None
-
-
-class _Envelope(_Fault):
-    """What a message may be around its data, or instead of any."""
-
-    stream: str = ""
-    data: msgspec.Raw = msgspec.Raw()
-    e: Any = None
-    id: int | str | None = None
-    result: Any = msgspec.UNSET
-    error: _Fault | None = None
-
-
 class _Peek(msgspec.Struct):
     e: Any = None
     s: Any = None
@@ -275,7 +273,6 @@ class _Peek(msgspec.Struct):
 
 _WRAPPED: Final = msgspec.json.Decoder(_Wrapped)
 _ROW: Final[msgspec.json.Decoder[_AnyRow]] = msgspec.json.Decoder(_AnyRow)
-_ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
 _PEEK: Final = msgspec.json.Decoder(_Peek)
 _KINDS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(_AnyRow))
 
@@ -287,6 +284,8 @@ def read_message(payload: bytes) -> list[Event]:
     except DECODE_ERRORS:
         return _read_odd(payload)
     data = message.data
+    if isinstance(data, _Kline):
+        return [_read_kline(data)]
     if isinstance(data, list):
         return _read_odd(payload) if len(data) > MOST_ENTRIES else _read_rows(data, message.stream)
     return _read_row(data, message.stream)
@@ -301,7 +300,7 @@ def _read_odd(payload: bytes) -> list[Event]:
     if payload.startswith(b"["):
         return _read_parts(payload, "")
     try:
-        envelope = _ENVELOPE.decode(payload)
+        envelope = ENVELOPE.decode(payload)
     except DECODE_ERRORS as error:
         raise not_in_format(EXCHANGE, payload, error) from None
     if data := bytes(envelope.data):
@@ -309,7 +308,7 @@ def _read_odd(payload: bytes) -> list[Event]:
         return read(data, envelope.stream)
     if envelope.e is not None:
         return _read_part(payload, envelope.stream)
-    answer = _read_answer(envelope)
+    answer = read_answer(envelope)
     if answer is None:
         raise not_in_format(EXCHANGE, payload)
     return [answer]
@@ -337,17 +336,3 @@ def _what_is_it(part: bytes | msgspec.Raw, stream: str, error: Exception) -> Eve
     if isinstance(peek.e, str) and peek.e not in _KINDS:
         return unread_kind(peek.e, symbol)
     return unreadable(f"{shown(peek.e or stream)}: {why(error)}", symbol)
-
-
-def _read_answer(envelope: _Envelope) -> Subscribed | Refused | None:
-    """{"result":null,"id":1}, also for a name that does not exist; {"error":{"code":2,
-    "msg":"Invalid request: unknown variant `NOT_A_METHOD`"},"id":2}, or that without "error"."""
-    request_id = foreign_text(str(envelope.id), 40) if envelope.id is not None else ""
-    fault = envelope.error or (envelope if envelope.code is not None else None)
-    if fault is not None:
-        code = foreign_text(str(fault.code), 40)
-        return Refused(request_id, f"code {code}: {foreign_text(fault.msg or '')}")
-    if envelope.result is msgspec.UNSET:
-        return None
-    listed = envelope.result if isinstance(envelope.result, list) else ()
-    return Subscribed(request_id, tuple(name for name in listed if isinstance(name, str)))

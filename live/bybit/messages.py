@@ -1,17 +1,16 @@
 """The reader of Bybit v5 stream messages, category linear: their forms, one struct each."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from live.bybit.answers import ENVELOPE, Envelope, read_answer
 from live.events import (
     BookEvent,
     Event,
     FundingEvent,
-    Pong,
-    Refused,
-    Subscribed,
     TickerEvent,
     TradeEvent,
 )
@@ -35,7 +34,6 @@ from live.reading import (
     usable,
     why,
 )
-from texts.foreign import foreign_text
 from venues.entries import DECODE_ERRORS
 from venues.numbers import int_or_0, shown
 
@@ -58,10 +56,6 @@ class _Head(msgspec.Struct, gc=False, kw_only=True):
     topic: str
     ts: Time
     type: str = "snapshot"
-
-    @property
-    def symbol(self) -> str:
-        return self.topic.rpartition(".")[2]
 
 
 class _Candle(msgspec.Struct, gc=False):
@@ -151,12 +145,11 @@ class _Book(_Head, kw_only=True):
     data: _Levels
 
 
-def _read_klines(message: _Klines) -> list[Event]:
+def _read_klines(message: _Klines, symbol: str) -> list[Event]:
     """{"topic":"kline.5.BTCUSDT","data":[{"start":1672324800000,"end":1672325099999,
     "interval":"5","open":"16649.5","close":"16677","high":"16677","low":"16608","volume":"2.081",
     "turnover":"34666.4005","confirm":false,"timestamp":1672324988882}],"ts":1672324988882,
     "type":"snapshot"}; the closing candle and the first state of the next may come in one."""
-    symbol = message.symbol
     events: list[Event] = []
     for row in message.data:
         interval = TIMEFRAMES.get(row.interval)
@@ -181,11 +174,11 @@ def _read_klines(message: _Klines) -> list[Event]:
     return events
 
 
-def _read_trades(message: _Trades) -> list[Event]:
+def _read_trades(message: _Trades, symbol: str) -> list[Event]:
     """{"topic":"publicTrade.LTCUSDT","type":"snapshot","ts":1680688979985,"data":[{
     "T":1680688979983,"s":"LTCUSDT","S":"Buy","v":"0.4","p":"94.53","L":"ZeroMinusTick",
     "i":"4c7b6bdc-b4a3-5716-9c7b-bbe01dc7072f","BT":false}]}"""
-    return [_read_trade(row, message.symbol) for row in message.data]
+    return [_read_trade(row, symbol) for row in message.data]
 
 
 def _read_trade(row: _Trade, symbol: str) -> Event:
@@ -196,10 +189,10 @@ def _read_trade(row: _Trade, symbol: str) -> Event:
     return TradeEvent(symbol, row.T, row.i, price, size, side)
 
 
-def _read_ticker(message: _Tickers) -> list[Event]:
+def _read_ticker(message: _Tickers, symbol: str) -> list[Event]:
     """{"topic":"tickers.BTCUSDT","type":"delta","data":{"symbol":"BTCUSDT",
     "indexPrice":"63585.74"},"cs":764144450620,"ts":1786659827983}; a delta has what changed."""
-    symbol, sent = message.symbol, message.data
+    sent = message.data
     if sent.symbol != symbol or message.type not in ("snapshot", "delta"):
         return [unreadable(f"{shown(message.type)} of {shown(sent.symbol)}", symbol)]
     values = ticker_values({name: getattr(sent, name) for name in _Ticker.__struct_fields__})
@@ -215,11 +208,11 @@ def _read_ticker(message: _Tickers) -> list[Event]:
     return events
 
 
-def _read_book(message: _Book) -> list[Event]:
+def _read_book(message: _Book, symbol: str) -> list[Event]:
     """{"topic":"orderbook.50.BTCUSDT","type":"delta","ts":1709891679500,"data":{"s":"BTCUSDT",
     "b":[["27450.00","0.400"]],"a":[["27451.00","0"]],"u":123456790,"seq":987654322}}; u = 1 is a
     snapshot after a restart of the service."""
-    symbol, sent = message.symbol, message.data
+    sent = message.data
     if sent.s != symbol or message.type not in ("snapshot", "delta"):
         return [unreadable(f"{shown(message.type)} of {shown(sent.s)}", symbol)]
     bids, asks = levels_of(sent.b), levels_of(sent.a)
@@ -234,18 +227,19 @@ def _read_book(message: _Book) -> list[Event]:
 # --- messages ------------------------------------------------------------------------------------
 
 
+_Reader = Callable[[Any, str], list[Event]]  # of a message and the symbol in its topic
+
+
 class _Kind(NamedTuple):
     """How messages of one kind are read; `part` decodes one entry of those that are lists."""
 
     message: type[Any]
     decoder: msgspec.json.Decoder[Any]
-    read: Callable[[Any], list[Event]]
+    read: _Reader
     part: msgspec.json.Decoder[Any] | None = None
 
 
-def _kind(
-    message: type[Any], read: Callable[[Any], list[Event]], part: type[Any] | None = None
-) -> _Kind:
+def _kind(message: type[Any], read: _Reader, part: type[Any] | None = None) -> _Kind:
     decoder = msgspec.json.Decoder(part) if part is not None else None
     return _Kind(message, msgspec.json.Decoder(message), read, decoder)
 
@@ -257,22 +251,6 @@ _KINDS: Final[Mapping[bytes, _Kind]] = {
     b"orderbook": _kind(_Book, _read_book),
 }
 _BEGINNING: Final = b'{"topic":"'
-
-
-class _Envelope(msgspec.Struct):
-    """What a message may have around its data, or instead of any."""
-
-    topic: str = ""
-    ts: Any = None
-    type: Any = "snapshot"
-    data: msgspec.Raw = msgspec.Raw()
-    success: bool | None = None
-    ret_msg: str | None = None
-    op: str | None = None
-    req_id: str | int | None = None
-
-
-_ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
 
 
 def read_message(payload: bytes) -> list[Event]:
@@ -290,25 +268,31 @@ def read_message(payload: bytes) -> list[Event]:
     return _read_odd(payload)
 
 
-def _checked(read: Callable[[Any], list[Event]], message: _Head) -> list[Event]:
-    if not usable(message.symbol):
+def _checked(read: _Reader, message: _Head) -> list[Event]:
+    symbol = _symbol_of(message.topic)
+    if not usable(symbol):
         return [unreadable(f"unusable name: {shown(message.topic)}", None)]
-    return read(message)
+    return read(message, symbol)
+
+
+@lru_cache(8192)
+def _symbol_of(topic: str) -> str:
+    return topic.rpartition(".")[2]
 
 
 def _read_odd(payload: bytes) -> list[Event]:
     """An answer, a kind that nobody reads, or a message with something that cannot be read."""
     try:
-        envelope = _ENVELOPE.decode(payload)
+        envelope = ENVELOPE.decode(payload)
     except DECODE_ERRORS as error:
         raise not_in_format(EXCHANGE, payload, error) from None
     topic = envelope.topic
     if not topic:
-        answer = _read_answer(envelope)
+        answer = read_answer(envelope)
         if answer is None:
             raise not_in_format(EXCHANGE, payload)
         return [answer]
-    symbol = topic.rpartition(".")[2]
+    symbol = _symbol_of(topic)
     kind = _KINDS.get(topic.partition(".")[0].encode("utf-8", "replace"))
     if kind is None:
         return [unread_kind(topic, symbol)]
@@ -320,7 +304,7 @@ def _read_odd(payload: bytes) -> list[Event]:
         return [unreadable(f"{topic}: {why(error)}", symbol)]
 
 
-def _read_parts(envelope: _Envelope, kind: _Kind, symbol: str) -> list[Event]:
+def _read_parts(envelope: Envelope, kind: _Kind, symbol: str) -> list[Event]:
     """The entries of a list one by one, so that one that cannot be read is left out alone."""
     topic, ts, type_ = envelope.topic, envelope.ts, envelope.type
     if not isinstance(ts, int) or not is_time(ts) or not isinstance(type_, str):
@@ -335,19 +319,3 @@ def _read_parts(envelope: _Envelope, kind: _Kind, symbol: str) -> list[Event]:
         else:
             events += _checked(kind.read, message)
     return events
-
-
-def _read_answer(envelope: _Envelope) -> Event | None:
-    """{"success":true,"ret_msg":"","conn_id":"..","req_id":"1","op":"subscribe"};
-    {"success":false,"ret_msg":"error:already subscribed,topic:publicTrade.BTCUSDT","req_id":"2"};
-    {"success":true,"ret_msg":"pong","conn_id":"..","req_id":"p1","op":"ping"}"""
-    message = foreign_text(envelope.ret_msg or "")
-    if envelope.op in ("ping", "pong"):
-        return Pong()
-    if envelope.success is None:
-        return None
-    request_id = foreign_text(str(envelope.req_id), 40) if envelope.req_id is not None else ""
-    if envelope.success:
-        return Subscribed(request_id)
-    topic = message.partition("topic:")[2].strip()
-    return Refused(request_id, message or "no reason told", (topic,) if topic else ())
