@@ -21,8 +21,9 @@ class Bar(NamedTuple):
         return time_ms - (time_ms - self.offset_ms) % self.interval_ms
 
 
-# 1s, 1m, 3m, 2D and longer ones are not modelled; there is no 8h.
+# 1s, 2D and longer ones are not modelled; there is no 8h.
 BARS: Final = {
+    "1m": Bar(PERIODS_MS["1m"]), "3m": Bar(PERIODS_MS["3m"]),
     "5m": Bar(PERIODS_MS["5m"]), "15m": Bar(PERIODS_MS["15m"]), "30m": Bar(PERIODS_MS["30m"]),
     "1H": Bar(PERIODS_MS["1h"]), "2H": Bar(PERIODS_MS["2h"]), "4H": Bar(PERIODS_MS["4h"]),
     "6Hutc": Bar(PERIODS_MS["6h"]), "12Hutc": Bar(PERIODS_MS["12h"]),
@@ -31,6 +32,9 @@ BARS: Final = {
     "6H": Bar(PERIODS_MS["6h"], 4 * HOUR_MS), "12H": Bar(PERIODS_MS["12h"], 4 * HOUR_MS),
     "1D": Bar(PERIODS_MS["1d"], 16 * HOUR_MS),
 }  # fmt: skip
+
+# Of the open interest's history.
+PERIODS: Final = {name: bar for name, bar in BARS.items() if name not in ("1m", "3m")}
 
 
 def closed(market: Market, bar: Bar, first_ms: int, last_ms: int) -> Ints:

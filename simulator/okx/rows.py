@@ -1,5 +1,7 @@
 """OKX's rows of candles, open interest and funding, as JSON bytes. All values are strings."""
 
+from collections.abc import Sequence
+
 from simulator.candles import Ints
 from simulator.market import Market
 from simulator.okx import bars, contracts
@@ -7,22 +9,26 @@ from simulator.okx.bars import Bar
 from simulator.text import plain, plain_column
 
 
-def candle_texts(market: Market, candles: Ints, confirm: int) -> list[str]:
-    """One JSON array of 9 strings for each candle."""
+def candle_rows(market: Market, candles: Ints, confirm: int) -> list[bytes]:
+    """One JSON array of 9 strings for each candle, followed by a comma."""
     times, o, h, low, c, v, q = candles[:7].tolist()
     prices = (plain_column(column, market.price_decimals) for column in (o, h, low, c))
     amounts = contracts.sizes(market, v, q)
     seconds = contracts.second_amounts(market, v, q)
     quotes = contracts.quote_amounts(market, q)
     return [
-        '["' + '","'.join((str(row[0]), *row[1:])) + f'","{confirm}"]'
+        ('["' + '","'.join((str(row[0]), *row[1:])) + f'","{confirm}"],').encode()
         for row in zip(times, *prices, amounts, seconds, quotes, strict=True)
     ]
 
 
-def candle_rows(market: Market, candles: Ints, confirm: int) -> list[bytes]:
-    """`candle_texts`, each followed by a comma."""
-    return [f"{text},".encode() for text in candle_texts(market, candles, confirm)]
+def candle_text(market: Market, values: Sequence[int], confirm: int) -> str:
+    """The same of one candle, given by its columns, without the comma."""
+    time, o, h, low, c, v, q = values[:7]
+    prices = [plain(price, market.price_decimals) for price in (o, h, low, c)]
+    amounts = (contracts.size(market, v, q), *contracts.second_amounts(market, [v], [q]))
+    texts = [str(time), *prices, *amounts, *contracts.quote_amounts(market, [q]), str(confirm)]
+    return '["' + '","'.join(texts) + '"]'
 
 
 def open_interest_rows(

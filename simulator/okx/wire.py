@@ -18,6 +18,7 @@ from simulator.okx.bars import BARS, Bar
 from simulator.okx.contracts import SPOT
 from simulator.okx.limits import NAME, OkxLimits, OkxLimitSettings, add_options
 from simulator.okx.rows import candle_rows, open_interest_rows
+from simulator.okx.streams.exchange import OkxStreams
 from simulator.pages import RowPages
 from simulator.parameters import FAR_MS, Query, whole_number
 from simulator.stats import Stats
@@ -61,6 +62,7 @@ class Okx(Exchange):
         "klines": 100, "history_klines": 100, "open_interest": 100, "funding": 400,
     }  # fmt: skip
     polled = False
+    streams = OkxStreams
     symbol_parameter = "instId"
     traits = own_markets.TRAITS
     shape = BodyShape(
@@ -199,7 +201,7 @@ class Okx(Exchange):
         return _list(b"".join(candle_rows(market, forming, 0)) + page.text)
 
     def _open_interest(self, query: Query) -> bytes:
-        market, bar = self._market(query, swap=True), _bar(query, "period", "5m")
+        market, bar = self._market(query, swap=True), _bar(query, "period", "5m", bars.PERIODS)
         limit = _limit(query, 100, 100)
         last_ms = bars.newest_snapshot_ms(market, bar, self.now_ms())
         first_ms = max(
@@ -280,8 +282,8 @@ def _needed(query: Query, name: str) -> str:
     return query[name]
 
 
-def _bar(query: Query, name: str, default: str) -> Bar:
-    bar = BARS.get(query.get(name) or default)
+def _bar(query: Query, name: str, default: str, known: Mapping[str, Bar] = BARS) -> Bar:
+    bar = known.get(query.get(name) or default)
     if bar is None:
         raise Refused(51000, f"Parameter {name} error")
     return bar

@@ -29,12 +29,13 @@ class CandleFeed(Feed):
     repeat_ms: ClassVar[int | None] = None
 
     def __init__(
-        self, market: Market, interval_ms: int, tapes: Tapes, settings: StreamSettings, seed: int
-    ) -> None:
+        self, market: Market, interval_ms: int, tapes: Tapes, settings: StreamSettings, seed: int,
+        view: CandleView | None = None,
+    ) -> None:  # fmt: skip
         self.market = market
         self.interval_ms = interval_ms
         self.seed = seed
-        self.view = CandleView(market, interval_ms, tapes)
+        self.view = view or CandleView(market, interval_ms, tapes)
         self._tapes = tapes
         self._settings = settings
         self._open_ms = 0
@@ -67,7 +68,7 @@ class CandleFeed(Feed):
 
     def start(self, now_ms: int) -> None:
         self.view.forget()
-        self._open_ms = now_ms - now_ms % self.interval_ms
+        self._open_ms = self.view.open_ms(now_ms)
         self._seen_ms, self._pushed_ms, self._pushed = now_ms, now_ms, None
         self._open_ms -= self.interval_ms
         self._plan_closing()
@@ -101,7 +102,7 @@ class CandleFeed(Feed):
         return traded_ms is not None and traded_ms > self._seen_ms
 
     def storm(self, now_ms: int) -> Message | None:
-        if self._open_ms != now_ms - now_ms % self.interval_ms:
+        if self._open_ms != self.view.open_ms(now_ms):
             return None  # the candle before is not closed yet
         candle = self.view.forming(now_ms)
         if candle is None:
@@ -112,9 +113,7 @@ class CandleFeed(Feed):
         open_ms, event_ms = self._open_ms, self.next_ms
         candle = None if self._ends_silently else self.view.closed(open_ms)
         end_ms = open_ms + self.interval_ms
-        self._open_ms = max(
-            end_ms, now_ms - now_ms % self.interval_ms - MOST_MISSED * self.interval_ms
-        )
+        self._open_ms = max(end_ms, self.view.open_ms(now_ms) - MOST_MISSED * self.interval_ms)
         self._seen_ms = self._open_ms - 1
         self._pushed = []  # nothing of the next candle
         self._plan(event_ms)
@@ -144,7 +143,7 @@ class CandleFeed(Feed):
     def _plan_closing(self) -> None:
         self._is_closing = True
         end_ms = self._open_ms + self.interval_ms
-        found = self.market.closed(self.interval_ms, self._open_ms, self._open_ms)
+        found = self.view.final(self._open_ms)
         exchange = self.market.exchange
         silent = not found.shape[1] or not found[VOLUME, 0]
         self._ends_silently = not found.shape[1] or (

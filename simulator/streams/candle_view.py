@@ -76,7 +76,10 @@ class Tapes:
 
 
 class CandleView:
-    """One market's candles of one interval, each as the REST answer has it at the same time."""
+    """One market's candles of one interval, each as the REST answer has it at the same time.
+
+    A subclass may have candles that open at other times; what they are made of does not.
+    """
 
     def __init__(self, market: Market, interval_ms: int, tapes: Tapes) -> None:
         self.market = market
@@ -85,9 +88,21 @@ class CandleView:
         self._before_key = (-1, -1)  # of the source candles in `_before`: first and end
         self._before: Candle | None = None
 
+    def open_ms(self, time_ms: int) -> int:
+        """When the candle that holds this time opens."""
+        return time_ms - time_ms % self.interval_ms
+
+    def final(self, open_ms: int) -> Ints:
+        """The columns of the candle that opened at `open_ms` in its final form, or none."""
+        return self.market.closed(self.interval_ms, open_ms, open_ms)
+
+    def present(self, now_ms: int) -> Ints:
+        """The columns of the candle that is open at `now_ms`, or none."""
+        return self.market.forming(self.interval_ms, now_ms)
+
     def forming(self, now_ms: int) -> Candle | None:
         """The candle that is open at `now_ms`, None if there is none."""
-        open_ms = now_ms - now_ms % self.interval_ms
+        open_ms = self.open_ms(now_ms)
         tape = self._tapes.at(self.market, now_ms)
         if tape is not None:
             event = tape.count_at(now_ms)
@@ -96,11 +111,11 @@ class CandleView:
                 return _merged(open_ms, before, tape, event)
             if self.interval_ms == MINUTE_MS and self.market.candles.has_minutes:
                 return _minute(open_ms, tape, event)
-        return _plain(self.market.forming(self.interval_ms, now_ms), open_ms)
+        return _plain(self.present(now_ms), open_ms)
 
     def closed(self, open_ms: int) -> Candle | None:
         """The candle that opened at `open_ms` in its final form, None if there is none."""
-        found = self.market.closed(self.interval_ms, open_ms, open_ms)
+        found = self.final(open_ms)
         if not found.shape[1]:
             return None
         values: list[int] = found[:, 0].tolist()

@@ -138,7 +138,7 @@ class Streams:
         await socket.prepare(request)
         if request.transport is None:  # the client has gone already
             return socket
-        hub.now_s = self._clock.elapsed_s()
+        hub.advance()  # what was due before this connection, which it knows nothing of
         session = Session(hub, request.transport, client, path, next(self._numbers))
         session.deflate_bits = int(socket.compress)
         hub.add(session)
@@ -146,7 +146,6 @@ class Streams:
         reader = asyncio.create_task(self._read(socket, hub, session))
         ended = asyncio.create_task(session.ended.wait())
         try:
-            hub.advance()
             hub.exchange.opened(session, query)
             hub.flush()
             await asyncio.wait((reader, ended), return_when=asyncio.FIRST_COMPLETED)

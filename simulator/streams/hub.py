@@ -123,6 +123,8 @@ class Hub:
         for group in self._groups.values():
             if group.symbol == market.symbol or group.feed is None:
                 self._begin(group)
+            elif group.feed.next_ms < group.due_ms:  # it has something to tell of this
+                self._schedule(group, group.feed)
 
     def _leave(self, session: Session, stream: str) -> None:
         group = self._groups.get(stream)
