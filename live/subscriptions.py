@@ -169,10 +169,10 @@ class Subscriptions:
         if request is None:
             return
         self._unanswered = 0
-        if answer.names or len(request.left) == 1:
-            for name in list(answer.names or request.left):
-                if name in request.left:
-                    self._refuse(request, name, answer.reason, now)
+        meant = [name for name in answer.names if name in request.left]
+        if meant or len(request.left) == 1:
+            for name in meant or list(request.left):
+                self._refuse(request, name, answer.reason, now)
         elif self._venue.answers_each_name:
             # The answers of the others will tell which name it was.
             request.nameless += 1
