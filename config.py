@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -142,6 +142,9 @@ Hosts = Annotated[tuple[str, ...], NoDecode, _read_by(parse_hosts)]
 ByteSize = Annotated[int, _read_by(_byte_size)]
 
 
+_Loaded = TypeVar("_Loaded", bound=BaseSettings)
+
+
 def _base_url_name(exchange: Exchange) -> str:
     return f"{exchange}_base_url"
 
@@ -150,19 +153,8 @@ def _proxy_name(exchange: Exchange) -> str:
     return f"{exchange}_proxy"
 
 
-if TYPE_CHECKING:
-    _ByExchange = BaseSettings
-else:  # <EXCHANGE>_BASE_URL and <EXCHANGE>_PROXY for each exchange
-    _ByExchange = create_model(
-        "_ByExchange",
-        __base__=BaseSettings,
-        **{_base_url_name(exchange): (BaseUrl | None, None) for exchange in Exchange},
-        **{_proxy_name(exchange): (ExchangeProxy | None, None) for exchange in Exchange},
-    )
-
-
-class Settings(_ByExchange):
-    """All settings; the README's table describes them."""
+class LiveSettings(BaseSettings):
+    """The settings of live collectors, which programs of others use without the rest."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -172,12 +164,35 @@ class Settings(_ByExchange):
         hide_input_in_errors=True,
     )
 
+    log_level: LogLevel = "INFO"
+    log_dir: Path | None = None
+    log_cleanup: bool = True
+    log_max_files: int = Field(30, ge=1, le=10_000)
+    default_health_check_interval: float = Field(30, gt=0, le=86_400)
+    max_silence_duration: float = Field(300, gt=0, le=86_400)
+    max_reconnect_attempts: int = Field(5, ge=0, le=1_000_000)
+    reconnect_delay: float = Field(5, gt=0, le=3600)
+
+
+if TYPE_CHECKING:
+    _ByExchange = LiveSettings
+else:  # <EXCHANGE>_BASE_URL and <EXCHANGE>_PROXY for each exchange
+    _ByExchange = create_model(
+        "_ByExchange",
+        __base__=LiveSettings,
+        **{_base_url_name(exchange): (BaseUrl | None, None) for exchange in Exchange},
+        **{_proxy_name(exchange): (ExchangeProxy | None, None) for exchange in Exchange},
+    )
+
+
+class Settings(_ByExchange):
+    """All settings; the README's table describes them."""
+
     # This process.
     host: Host = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     web_concurrency: int = Field(1, ge=1, le=64)
     data_dir: Path = Path("data")
-    log_level: LogLevel = "INFO"
     log_format: Literal["console", "json"] = "console"
 
     # Stores.
@@ -335,8 +350,17 @@ def load_settings(**overrides: Any) -> Settings:
 
     Raises SettingsError with one line for each invalid variable, without its value.
     """
+    return _loaded(Settings, overrides)
+
+
+def load_live_settings(**overrides: Any) -> LiveSettings:
+    """As `load_settings`, but of live collectors alone: no other variable is read or checked."""
+    return _loaded(LiveSettings, overrides)
+
+
+def _loaded(kind: type[_Loaded], overrides: dict[str, Any]) -> _Loaded:
     try:
-        return Settings(**overrides)
+        return kind(**overrides)
     except ValidationError as error:
         raise SettingsError([_error_line(detail) for detail in error.errors()]) from None
     except (OSError, UnicodeDecodeError) as error:

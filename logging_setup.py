@@ -4,7 +4,7 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Literal, TextIO
 
@@ -16,6 +16,10 @@ from texts.redaction import Redactor
 
 class _CurrentStderr(logging.StreamHandler[TextIO]):
     """Writes to the current sys.stderr, which a progress bar may replace."""
+
+    def __init__(self, clean: "_Clean") -> None:
+        super().__init__()
+        self.clean = clean
 
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
@@ -150,6 +154,37 @@ class _Clean:
         return printable(self._redactor.clean(repr(value)))
 
 
+class FieldsLine:
+    """A message of the standard library's logging that has fields, beside its text."""
+
+    def __init__(self, event: str, fields: Mapping[str, Any]) -> None:
+        self.event = event
+        self.fields = fields
+
+    def __str__(self) -> str:
+        return " ".join([self.event, *(f"{name}={value}" for name, value in self.fields.items())])
+
+
+def _fields_of_line(
+    _: object, __: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Takes the fields of a FieldsLine as fields of the event."""
+    line = event["_record"].msg
+    if isinstance(line, FieldsLine):
+        event["event"] = line.event
+        event.update(line.fields)
+    return event
+
+
+def cleaned_lines(text: str) -> str:
+    """A text as the configured log shows it: unprintable characters but line breaks as escapes,
+    known secrets hidden. For log files, which others than the console have."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _CurrentStderr):
+            return handler.clean.lines(text)
+    return printable(text, keep="\n")
+
+
 def _log_uncaught(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
@@ -188,10 +223,10 @@ def configure_logging(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = _CurrentStderr()
+    handler = _CurrentStderr(clean)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[_fields_of_line, *shared],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 clean,
