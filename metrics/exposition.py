@@ -18,7 +18,7 @@ from prometheus_client.samples import Sample
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 LARGEST_PACKED: Final = 64 * 1024
 _LARGEST_UNPACKED: Final = 2 * 2**20
-_NAME: Final = re.compile(r"perpcache_[a-z0-9_]+")
+_NAME: Final = re.compile(r"(?:perpcache|collector)_[a-z0-9_]+")
 _LABEL: Final = re.compile(r"[a-z_][a-z0-9_]*")
 # Creation times are left out, because Prometheus detects restarts without them.
 _LEFT_OUT: Final = "_created"

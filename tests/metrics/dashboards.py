@@ -5,6 +5,9 @@ import re
 from pathlib import Path
 from typing import Final
 
+from tests.fixtures.numbers import Numbers
+
+LIVE: Final = "collector_"  # names that a process of live collectors tells, and no other
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -17,3 +20,21 @@ def expressions_of(file: str) -> list[str]:
     joined = re.sub(r">-\n\s+", "", text)
     joined = re.sub(r"\n\s+(?=rate|increase|/ )", " ", joined)
     return re.findall(r"expr: (.+)", joined)
+
+
+def check_expressions(expressions: list[str], numbers: Numbers) -> None:
+    """Every name is in the scrape, and every label of an expression on what it is taken from."""
+    assert expressions
+    for expression in expressions:
+        names = set(re.findall(r"\b(?:perpcache|collector)_[a-z0-9_]+", expression))
+        assert names, expression
+        labels: set[str] = {"instance"}  # added by Prometheus itself
+        for name in names:
+            found = numbers.labels(name)
+            # The caches and the store have samples with few labels or none.
+            assert any(sample.name == name for sample in numbers.samples), name
+            labels |= found
+        for group in re.findall(r"\bby \(([^)]*)\)", expression):
+            assert {label.strip() for label in group.split(",")} <= labels, expression
+        for selector in re.findall(r"(?:perpcache|collector)_[a-z0-9_]+\{([^}]*)\}", expression):
+            assert set(re.findall(r"([a-z_]+)\s*(?:=~|!~|!=|=)", selector)) <= labels, expression
