@@ -28,6 +28,7 @@ LEVELS: Final = {
     "job_queue": 5,
     "data_collector": 6,
     "live": 6,
+    "perpcache": 7,
     "api": 8,
     "jobs": 8,
     "api_routes": 9,
@@ -36,7 +37,7 @@ LEVELS: Final = {
     "main": 11,
 }
 # Programs beside the product. They talk to it as users do, or build its parts to measure them.
-BESIDE: Final = ("simulator", "benchmarks", "chaos", "mutants", "deploy", "tests")
+BESIDE: Final = ("simulator", "benchmarks", "chaos", "mutants", "deploy", "docs", "tests")
 # `simulate` starts the simulator, as a program of its own.
 STARTS_THE_SIMULATOR: Final = ("main", "commands")
 IMPORTING_CALLS: Final = ("import_module", "__import__", "run_module", "resolve_name")

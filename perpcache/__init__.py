@@ -1,0 +1,1 @@
+"""What the code of users imports; everything behind it is free to change."""

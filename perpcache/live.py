@@ -1,0 +1,31 @@
+"""Live collectors for the code of users: the framework, the types, and loggers; re-exports only."""
+
+from config import LiveSettings, SettingsError, load_live_settings
+from live.collector import BaseDataCollector
+from live.data_types import (
+    CollectorConfig,
+    CollectorStatus,
+    DataType,
+    DataValidationError,
+    MarketDataPoint,
+    OHLCVData,
+)
+from live.log_files import get_logger
+from live.manager import CollectorManager
+from metrics.collectors import CollectorMetrics
+
+__all__ = [
+    "BaseDataCollector",
+    "CollectorConfig",
+    "CollectorManager",
+    "CollectorMetrics",
+    "CollectorStatus",
+    "DataType",
+    "DataValidationError",
+    "LiveSettings",
+    "MarketDataPoint",
+    "OHLCVData",
+    "SettingsError",
+    "get_logger",
+    "load_live_settings",
+]
