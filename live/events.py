@@ -78,11 +78,13 @@ class BookEvent(_Frozen):
 
 class FundingEvent(_Frozen):
     """When a market settles next: where that moves on, a settlement has happened. Told again and
-    again, also where it has not changed."""
+    again, also where it has not changed. `values`: what a message about funding tells beside
+    (mark_price, index_price, funding_rate, as in a ticker)."""
 
     symbol: str
     time_ms: int
     next_funding_time_ms: int
+    values: Mapping[str, str] = {}
 
 
 class Subscribed(_Frozen):

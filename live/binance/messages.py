@@ -209,23 +209,25 @@ def _read_book_ticker(row: _BookTicker) -> Event:
     return _ticker(row, row.E, values, is_change=True)
 
 
-def _read_mark_price(row: _MarkPrice) -> list[Event]:
+def _read_mark_price(row: _MarkPrice) -> Event:
     """{"e":"markPriceUpdate","E":1791283239000,"s":"BTCUSDT","p":"86026.40000000",
     "i":"86059.26913043","P":"86090.55903865","r":"-0.00003629","ap":"86026.30000000",
     "T":1791302400000,"st":1}"""
-    if row.T and not is_time(row.T):
-        return [unreadable(f"next funding at {shown(row.T)}", row.s)]
-    values = {"mark_price": row.p, "index_price": row.i, "funding_rate": row.r}
-    events = [_ticker(row, row.E, values, is_change=True)]
-    if row.T:
-        events.append(FundingEvent(row.s, row.E, row.T))
-    return events
+    if not row.T:
+        return unread_kind("mark price of a contract without funding", row.s)
+    told = ticker_values({"mark_price": row.p, "index_price": row.i, "funding_rate": row.r})
+    if isinstance(told, str):
+        return unreadable(told, row.s)
+    if not is_time(row.T):
+        return unreadable(f"next funding at {shown(row.T)}", row.s)
+    return FundingEvent(row.s, row.E, row.T, told)
 
 
 _READERS: Final[Mapping[type[Any], Callable[[Any], Event]]] = {
     _Kline: _read_kline,
     _AggTrade: _read_trade,
     _Depth: _read_depth,
+    _MarkPrice: _read_mark_price,
     _MiniTicker: _read_mini_ticker,
     _Ticker: _read_mini_ticker,
     _BookTicker: _read_book_ticker,
@@ -239,8 +241,6 @@ def _read_row(row: _AnyRow, stream: str) -> list[Event]:
         return [other_product(row.s)]
     if not _is_ours(row.s):
         return [_not_ours(row.s)]
-    if isinstance(row, _MarkPrice):
-        return _read_mark_price(row)
     if isinstance(row, _Depth) and not _is_whole_depth(stream):
         return [unread_kind(stream, row.s)]
     return [_READERS[type(row)](row)]

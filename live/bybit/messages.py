@@ -198,7 +198,10 @@ def _read_ticker(message: _Tickers, symbol: str) -> list[Event]:
     values = ticker_values({name: getattr(sent, name) for name in _Ticker.__struct_fields__})
     if isinstance(values, str):
         return [unreadable(values, symbol)]
-    events: list[Event] = [TickerEvent(symbol, message.ts, values, message.type == "delta")]
+    is_change = message.type == "delta"
+    events: list[Event] = []
+    if values or not is_change:
+        events.append(TickerEvent(symbol, message.ts, values, is_change))
     if sent.nextFundingTime.strip("0"):
         next_ms = int_or_0(sent.nextFundingTime)
         if is_time(next_ms):

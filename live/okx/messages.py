@@ -135,10 +135,6 @@ class _FundingRate(_Entry, kw_only=True):
     fundingRate: str = ""
 
 
-class _MarkPrice(_Entry, kw_only=True):
-    markPx: str
-
-
 class _Message(msgspec.Struct, gc=False, kw_only=True):
     arg: Arg
     action: str = ""
@@ -195,14 +191,10 @@ def _read_ticker(row: _Ticker, place: _Place) -> Event:
         "volume_24h": row.vol24h if place.is_spot else row.volCcy24h,
         "turnover_24h": row.volCcy24h if place.is_spot else "",
     }
-    return _ticker(row, place, values, is_change=False)
-
-
-def _ticker(row: _Entry, place: _Place, values: dict[str, str], *, is_change: bool) -> Event:
     told = ticker_values(values)
     if isinstance(told, str):
         return unreadable(told, place.symbol)
-    return TickerEvent(place.symbol, row.ts, told, is_change)
+    return TickerEvent(place.symbol, row.ts, told)
 
 
 def _read_trade(row: _Trade, place: _Place) -> Event:
@@ -232,20 +224,16 @@ def _read_book(row: _Book, place: _Place) -> Event:
     )
 
 
-def _read_mark_price(row: _MarkPrice, place: _Place) -> Event:
-    """{"arg":{"channel":"mark-price","instId":"BTC-USDT-SWAP"},"data":[{"instId":
-    "BTC-USDT-SWAP","instType":"SWAP","markPx":"2.1729","ts":"1640131259180"}]}"""
-    return _ticker(row, place, {"mark_price": row.markPx}, is_change=True)
-
-
-def _read_funding(row: _FundingRate, place: _Place) -> list[Event]:
+def _read_funding(row: _FundingRate, place: _Place) -> Event:
     """{"arg":{"channel":"funding-rate","instId":"BTC-USDT-SWAP"},"data":[{"fundingRate":
     "0.0000263463215391","fundingTime":"1790380800000","instId":"BTC-USDT-SWAP","instType":"SWAP",
     "method":"current_period","nextFundingRate":"","nextFundingTime":"1790409600000",
     "prevFundingTime":"1790352000000","settFundingRate":"0.0000341625964238","settState":
     "settled","ts":"1790358563915"}]}"""
-    ticker = _ticker(row, place, {"funding_rate": row.fundingRate}, is_change=True)
-    return [ticker, FundingEvent(place.symbol, row.ts, row.fundingTime)]
+    told = ticker_values({"funding_rate": row.fundingRate})
+    if isinstance(told, str):
+        return unreadable(told, place.symbol)
+    return FundingEvent(place.symbol, row.ts, row.fundingTime, told)
 
 
 # --- messages ------------------------------------------------------------------------------------
@@ -256,10 +244,10 @@ class _Kind(NamedTuple):
 
     whole: msgspec.json.Decoder[Any]
     entry: msgspec.json.Decoder[Any]
-    read: Callable[[Any, _Place], Event | list[Event]]
+    read: Callable[[Any, _Place], Event]
 
 
-def _kind(entry: type[Any], read: Callable[[Any, _Place], Event | list[Event]]) -> _Kind:
+def _kind(entry: type[Any], read: Callable[[Any, _Place], Event]) -> _Kind:
     whole = msgspec.defstruct(
         "Message", [("data", list[entry])], bases=(_Message,), gc=False, kw_only=True
     )
@@ -273,7 +261,6 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     "trades": _kind(_Trade, _read_trade),
     "books": _kind(_Book, _read_book),
     "funding-rate": _kind(_FundingRate, _read_funding),
-    "mark-price": _kind(_MarkPrice, _read_mark_price),
 }
 _KINDS_SENT: Final = {channel.encode(): kind for channel, kind in _KINDS.items()}
 _BEGINNING: Final = b'{"arg":{"channel":"'
@@ -306,12 +293,8 @@ def _read_entries(entries: list[Any], kind: _Kind, arg: Arg, action: str) -> lis
     for entry in entries:
         if kind is not _CANDLE and entry.instId not in ("", symbol):
             events.append(unreadable(f"{arg.channel} of {shown(entry.instId)}", symbol))
-            continue
-        found = kind.read(entry, place)
-        if isinstance(found, list):
-            events += found
         else:
-            events.append(found)
+            events.append(kind.read(entry, place))
     return events
 
 
