@@ -1,5 +1,7 @@
 """Sizes in contracts made into base units, for the exchanges that count contracts."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Context, Decimal, Inexact
 from typing import Final, TypeVar
 
@@ -10,6 +12,16 @@ from live.events import BookEvent, Level, TickerEvent, TradeEvent
 Sized = TypeVar("Sized", TradeEvent, BookEvent, TickerEvent)
 _EXACT: Final = Context(prec=100, traps=[Inexact])
 _TICKER_SIZES: Final = ("last_size", "bid_size", "ask_size")
+
+
+@dataclass(frozen=True, slots=True)
+class ContractList:
+    """Where an exchange lists its contracts over REST: path and query. `read(body)`: the base units
+    in one contract by the exchange's name of the market, of linear contracts alone, as one of an
+    inverse contract is worth a varying number of coins. Raises errors.UnreadableMessage."""
+
+    path: str
+    read: Callable[[bytes], Mapping[str, Decimal]]
 
 
 def in_coins(event: Sized, contract_size: Decimal) -> Sized:

@@ -1,4 +1,4 @@
-"""The paces of streams: requests on a connection, new connections of a process, and wake-ups."""
+"""The paces of streams: requests on a connection, what a process shares, and wake-ups."""
 
 import asyncio
 import threading
@@ -33,8 +33,8 @@ class RequestPace:
         self._sent.append(now)
 
 
-class ConnectPace:
-    """At most `quantity` new connections in any `window_s`, over all threads that share this."""
+class SharedPace:
+    """At most `quantity` of something in any `window_s`, over all threads that share this."""
 
     def __init__(self, quantity: int, window_s: float) -> None:
         self._window_s = window_s
@@ -51,13 +51,13 @@ class ConnectPace:
 
 
 @cache
-def connect_pace_of_process(exchange: str, quantity: int, window_s: float) -> ConnectPace:
-    """The pace that all connections of this process to one exchange share.
+def pace_of_process(what: str, quantity: int, window_s: float) -> SharedPace:
+    """The pace that all of this process shares for `what`, such as new connections to an exchange.
 
-    The exchange counts the connects of an address, whoever makes them: a service's feed and
+    An exchange counts what comes from an address, whoever makes it: a service's feed and
     collectors of a user's own stay within one limit together.
     """
-    return ConnectPace(quantity, window_s)
+    return SharedPace(quantity, window_s)
 
 
 async def due_or_woken(clock: Clock, event: asyncio.Event, due_s: float | None) -> None:

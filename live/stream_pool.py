@@ -15,7 +15,7 @@ import structlog
 
 from live.connection import StreamParts
 from live.dialing import Dialer
-from live.pacing import ConnectPace, connect_pace_of_process
+from live.pacing import SharedPace, pace_of_process
 from live.stream_address import StreamAddress
 from live.stream_counts import StreamCounts
 from live.stream_shard import StreamOwner, StreamShard
@@ -36,11 +36,11 @@ class StreamPool:
 
     def __init__(
         self, venue: StreamVenue, owner: StreamOwner, address: StreamAddress,
-        *, connects: ConnectPace | None = None, clock: Clock | None = None,
+        *, connects: SharedPace | None = None, clock: Clock | None = None,
         random: Random | None = None,
     ) -> None:  # fmt: skip
         self._clock = clock or SystemClock()
-        connects = connects or connect_pace_of_process(venue.exchange, *venue.connects)
+        connects = connects or pace_of_process(f"{venue.exchange} connects", *venue.connects)
         self._dialer = Dialer(venue.exchange, address, connects, self._clock)
         self.counts = StreamCounts()
         self._venue = venue

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from live.book_rules import BookRule
+from live.contracts import ContractList
 from live.events import Event
 
 
@@ -63,6 +64,8 @@ class StreamVenue:
       `counts_contracts(symbol)`: sizes of this market's trades, books and tickers are contracts,
       and contracts.in_coins makes base units of them; its candles are in base units all the same.
       `book`: by which rule its order books are kept (order_book.OrderBook).
+      `contracts`: the list that tells the base units of one contract, where contracts are counted.
+      `rest_url`: the live REST address of both, unless `<EXCHANGE>_BASE_URL` is set.
     """
 
     exchange: str
@@ -94,3 +97,5 @@ class StreamVenue:
     read: Callable[[bytes], list[Event]]
     counts_contracts: Callable[[str], bool]
     book: BookRule
+    contracts: ContractList | None = None
+    rest_url: str

@@ -78,4 +78,5 @@ STREAM_VENUE: Final = StreamVenue(
     read=read_message,
     counts_contracts=lambda symbol: False,
     book=RULE,
+    rest_url="https://fapi.binance.com",
 )

@@ -86,4 +86,5 @@ STREAM_VENUE: Final = StreamVenue(
     counts_contracts=lambda symbol: False,
     # A later snapshot, or u = 1, replaces the book.
     book=BookRule(fault=_fault, sends_snapshot=True),
+    rest_url="https://api.bybit.com",
 )

@@ -10,6 +10,7 @@ from typing import Final
 from live.naming import checked_symbol, not_offered, take_apart, with_quote
 from live.okx.answers import arg_text
 from live.okx.book import RULE
+from live.okx.contract_list import CONTRACTS
 from live.okx.messages import EXCHANGE, TIMEFRAMES, counts_contracts, read_message
 from live.stream_venue import Channel, StreamVenue, Topic
 
@@ -80,4 +81,6 @@ STREAM_VENUE: Final = StreamVenue(
     read=read_message,
     counts_contracts=counts_contracts,
     book=RULE,
+    contracts=CONTRACTS,
+    rest_url="https://www.okx.com",
 )

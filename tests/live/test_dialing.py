@@ -12,7 +12,7 @@ import pytest
 
 from addresses.proxy import parse_proxy
 from live.dialing import CannotOpen, Dialer
-from live.pacing import ConnectPace
+from live.pacing import SharedPace
 from live.stream_address import parse_stream_url
 from tests.fixtures.proxies import HttpProxy, SocksProxy, certificate, relay, serving
 from tests.live.scripted_streams import ScriptedExchange, scripted_exchange
@@ -30,7 +30,7 @@ async def dialer(
 ) -> AsyncIterator[Dialer]:
     address = parse_stream_url(url, parse_proxy(proxy) if proxy else None)
     async with Dialer(
-        "scripted", address, ConnectPace(100, 1.0), SystemClock(),
+        "scripted", address, SharedPace(100, 1.0), SystemClock(),
         open_s=open_s, send_s=send_s, close_s=0.2,
     ) as opened:  # fmt: skip
         yield opened

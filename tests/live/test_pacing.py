@@ -5,14 +5,14 @@ from random import Random
 
 import pytest
 
-from live.pacing import ConnectPace, connect_pace_of_process, due_or_woken
+from live.pacing import SharedPace, due_or_woken, pace_of_process
 from tests.fixtures.signals import turns
 from tests.live.hand_clock import HandClock
 
 
 @pytest.mark.parametrize(("quantity", "window_s"), [(1, 5.0), (3, 1.0), (100, 300.0)])
 def test_never_more_connects_in_any_window(quantity: int, window_s: float) -> None:
-    pace, random, now = ConnectPace(quantity, window_s), Random(7), 0.0  # noqa: S311 - spreads times
+    pace, random, now = SharedPace(quantity, window_s), Random(7), 0.0  # noqa: S311 - spreads times
     made = []
     for _ in range(5 * quantity):
         now += random.random() * window_s / quantity / 2
@@ -24,8 +24,8 @@ def test_never_more_connects_in_any_window(quantity: int, window_s: float) -> No
 
 
 def test_one_pace_for_all_connections_of_a_process() -> None:
-    assert connect_pace_of_process("x", 3, 1.0) is connect_pace_of_process("x", 3, 1.0)
-    assert connect_pace_of_process("x", 3, 1.0) is not connect_pace_of_process("y", 3, 1.0)
+    assert pace_of_process("x", 3, 1.0) is pace_of_process("x", 3, 1.0)
+    assert pace_of_process("x", 3, 1.0) is not pace_of_process("y", 3, 1.0)
 
 
 async def test_due_or_woken() -> None:

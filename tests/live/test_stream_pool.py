@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from live.events import LeftOut, TradeEvent
-from live.pacing import ConnectPace
+from live.pacing import SharedPace
 from live.stream_address import parse_stream_url
 from live.stream_pool import StreamPool
 from live.stream_venue import Channel, Topic
@@ -69,7 +69,7 @@ async def running(
         clock, owner = HandClock(), Recorder()
         pool = StreamPool(
             venue(**changes), owner, parse_stream_url(exchange.url),
-            connects=ConnectPace(1000, 1.0), clock=clock, random=Highest(),
+            connects=SharedPace(1000, 1.0), clock=clock, random=Highest(),
         )  # fmt: skip
         async with pool:
             pool.add(topics)
@@ -195,7 +195,7 @@ async def test_nobody_listens() -> None:
         await run.delivering(ETH)
         pool = StreamPool(
             venue(), run.owner, parse_stream_url("ws://127.0.0.1:1"),
-            connects=ConnectPace(10, 1), clock=run.clock,
+            connects=SharedPace(10, 1), clock=run.clock,
         )  # fmt: skip
         async with pool:
             pool.add([SOL])
