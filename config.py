@@ -24,8 +24,8 @@ from addresses.redis_parts import RedisParts
 from addresses.redis_url import parse_redis_url
 from addresses.secrets import secrets_in
 from addresses.url import check_host
-from addresses.web import parse_base_url, port_of, without_userinfo
-from market.markets import DEFAULT_EXCHANGES, LIVE_ADDRESSES, Exchange
+from addresses.web import parse_base_url, parse_stream_url, port_of, without_userinfo
+from market.markets import DEFAULT_EXCHANGES, LIVE_ADDRESSES, STREAMED, Exchange
 from market.timeframes import Timeframe
 
 
@@ -58,6 +58,10 @@ def _read_by(read: Callable[[str], object]) -> BeforeValidator:
 
 def _base_url(value: str) -> None:
     parse_base_url(value, userinfo=True)
+
+
+def _stream_url(value: str) -> None:
+    parse_stream_url(value, userinfo=True)
 
 
 def _upstash_url(value: str) -> str:
@@ -131,6 +135,7 @@ HeaderToken = Annotated[SecretStr, _checked(_header_token)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 DatabaseUrl = Annotated[SecretStr, _checked(parse_database_url)]
 BaseUrl = Annotated[SecretStr, _checked(_base_url)]
+StreamUrl = Annotated[SecretStr, _checked(_stream_url)]
 ExchangeProxy = Annotated[SecretStr, _checked(parse_proxy)]
 UsualProxy = Annotated[SecretStr, _checked(parse_usual_proxy)]
 # NoDecode: pydantic-settings would read a list as JSON.
@@ -145,15 +150,33 @@ ByteSize = Annotated[int, _read_by(_byte_size)]
 _Loaded = TypeVar("_Loaded", bound=BaseSettings)
 
 
-def _base_url_name(exchange: Exchange) -> str:
+def _base_url_name(exchange: str) -> str:
     return f"{exchange}_base_url"
 
 
-def _proxy_name(exchange: Exchange) -> str:
+def _stream_url_name(exchange: str) -> str:
+    return f"{exchange}_ws_url"
+
+
+def _proxy_name(exchange: str) -> str:
     return f"{exchange}_proxy"
 
 
-class LiveSettings(BaseSettings):
+_EXCHANGES: Final = sorted({*Exchange, *STREAMED})
+
+if TYPE_CHECKING:
+    _ByExchange = BaseSettings
+else:  # <EXCHANGE>_BASE_URL, <EXCHANGE>_PROXY and <EXCHANGE>_WS_URL for each exchange
+    _ByExchange = create_model(
+        "_ByExchange",
+        __base__=BaseSettings,
+        **{_base_url_name(exchange): (BaseUrl | None, None) for exchange in _EXCHANGES},
+        **{_proxy_name(exchange): (ExchangeProxy | None, None) for exchange in _EXCHANGES},
+        **{_stream_url_name(exchange): (StreamUrl | None, None) for exchange in STREAMED},
+    )
+
+
+class LiveSettings(_ByExchange):
     """The settings of live collectors, which programs of others use without the rest."""
 
     model_config = SettingsConfigDict(
@@ -173,19 +196,64 @@ class LiveSettings(BaseSettings):
     max_reconnect_attempts: int = Field(5, ge=0, le=1_000_000)
     reconnect_delay: float = Field(5, gt=0, le=3600)
 
+    # How the exchanges are reached; and <EXCHANGE>_BASE_URL, <EXCHANGE>_WS_URL, <EXCHANGE>_PROXY.
+    http_proxy: UsualProxy | None = None
+    https_proxy: UsualProxy | None = None
+    no_proxy: str = ""
 
-if TYPE_CHECKING:
-    _ByExchange = LiveSettings
-else:  # <EXCHANGE>_BASE_URL and <EXCHANGE>_PROXY for each exchange
-    _ByExchange = create_model(
-        "_ByExchange",
-        __base__=LiveSettings,
-        **{_base_url_name(exchange): (BaseUrl | None, None) for exchange in Exchange},
-        **{_proxy_name(exchange): (ExchangeProxy | None, None) for exchange in Exchange},
-    )
+    def base_url(self, exchange: str) -> str | None:
+        """The exchange's REST address from <EXCHANGE>_BASE_URL, without user and password; None
+        if it is not set."""
+        address: SecretStr | None = getattr(self, _base_url_name(exchange))
+        return without_userinfo(address.get_secret_value()) if address else None
+
+    def stream_url(self, exchange: str) -> SecretStr | None:
+        """<EXCHANGE>_WS_URL, the address of the exchange's streams, with user and password."""
+        address: SecretStr | None = getattr(self, _stream_url_name(exchange))
+        return address
+
+    def base_credentials(self, exchange: str) -> tuple[str, str] | None:
+        """User and password of <EXCHANGE>_BASE_URL; None if it has none."""
+        secret: SecretStr | None = getattr(self, _base_url_name(exchange))
+        address = parse_base_url(secret.get_secret_value(), userinfo=True) if secret else None
+        if address is None or not address.userinfo:
+            return None
+        return address.username or "", address.password or ""
+
+    def proxy(self, exchange: str, base_url: str) -> Proxy | None:
+        """The proxy through which the exchange is asked at `base_url` (http, https, ws, wss), if
+        any."""
+        own: SecretStr | None = getattr(self, _proxy_name(exchange))
+        if own is not None:
+            return parse_proxy(own.get_secret_value())
+        return self.usual_proxy(base_url)
+
+    def usual_proxy(self, base_url: str) -> Proxy | None:
+        """The proxy of HTTP_PROXY or HTTPS_PROXY through which others are asked, if any."""
+        is_stream = base_url.startswith("ws")
+        parse = parse_stream_url if is_stream else parse_base_url
+        address = parse(base_url, userinfo=False)
+        usual = self.https_proxy if address.scheme in ("https", "wss") else self.http_proxy
+        if usual is None:
+            return None
+        if is_spared(address.hosts[0][0], port_of(address), self.no_proxy):
+            return None
+        return parse_usual_proxy(usual.get_secret_value())
+
+    def secrets(self) -> list[str]:
+        """Every secret among the settings: tokens, and the passwords of addresses."""
+        found: list[str] = []
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, SecretStr):
+                text = value.get_secret_value()
+                if name in ("http_proxy", "https_proxy") and "://" not in text:
+                    text = f"http://{text}"
+                found += secrets_in(text)
+        return found
 
 
-class Settings(_ByExchange):
+class Settings(LiveSettings):
     """All settings; the README's table describes them."""
 
     # This process.
@@ -217,13 +285,10 @@ class Settings(_ByExchange):
     history_candles: int = Field(499, ge=1, le=5000)
     funding_history: int = Field(400, ge=1, le=5000)
 
-    # How the exchanges are asked; and <EXCHANGE>_BASE_URL, <EXCHANGE>_PROXY.
+    # How the exchanges are asked.
     concurrency_limit: int = Field(20, ge=1, le=200)
     rate_fraction: float = Field(0.9, gt=0, le=1)
     egress_id: str = Field("default", pattern=r"^[A-Za-z0-9._-]{1,64}$")
-    http_proxy: UsualProxy | None = None
-    https_proxy: UsualProxy | None = None
-    no_proxy: str = ""
 
     # Clients.
     cron_secret: SecretStr | None = None
@@ -279,12 +344,6 @@ class Settings(_ByExchange):
         """The names of the API processes behind one listener."""
         return [f"api-{number}" for number in range(1, self.web_concurrency + 1)]
 
-    def base_url(self, exchange: Exchange) -> str | None:
-        """The exchange's REST address from <EXCHANGE>_BASE_URL, without user and password; None
-        if it is not set."""
-        address: SecretStr | None = getattr(self, _base_url_name(exchange))
-        return without_userinfo(address.get_secret_value()) if address else None
-
     @property
     def embeds_hot_store(self) -> bool:
         """Whether no setting names a hot store, so that the embedded one of DATA_DIR is used."""
@@ -306,43 +365,6 @@ class Settings(_ByExchange):
             str(exchange): self.base_url(exchange) or LIVE_ADDRESSES[exchange]
             for exchange in self.exchanges
         }
-
-    def base_credentials(self, exchange: Exchange) -> tuple[str, str] | None:
-        """User and password of <EXCHANGE>_BASE_URL; None if it has none."""
-        secret: SecretStr | None = getattr(self, _base_url_name(exchange))
-        address = parse_base_url(secret.get_secret_value(), userinfo=True) if secret else None
-        if address is None or not address.userinfo:
-            return None
-        return address.username or "", address.password or ""
-
-    def proxy(self, exchange: Exchange, base_url: str) -> Proxy | None:
-        """The proxy through which the exchange is asked at `base_url`, if any."""
-        own: SecretStr | None = getattr(self, _proxy_name(exchange))
-        if own is not None:
-            return parse_proxy(own.get_secret_value())
-        return self.usual_proxy(base_url)
-
-    def usual_proxy(self, base_url: str) -> Proxy | None:
-        """The proxy of HTTP_PROXY or HTTPS_PROXY through which others are asked, if any."""
-        address = parse_base_url(base_url, userinfo=False)
-        usual = self.https_proxy if address.scheme == "https" else self.http_proxy
-        if usual is None:
-            return None
-        if is_spared(address.hosts[0][0], port_of(address), self.no_proxy):
-            return None
-        return parse_usual_proxy(usual.get_secret_value())
-
-    def secrets(self) -> list[str]:
-        """Every secret among the settings: tokens, and the passwords of addresses."""
-        found: list[str] = []
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            if isinstance(value, SecretStr):
-                text = value.get_secret_value()
-                if name in ("http_proxy", "https_proxy") and "://" not in text:
-                    text = f"http://{text}"
-                found += secrets_in(text)
-        return found
 
 
 def load_settings(**overrides: Any) -> Settings:

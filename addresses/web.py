@@ -1,10 +1,10 @@
-"""HTTP addresses in settings: of exchanges, of Upstash, and the origins of CORS."""
+"""Web addresses in settings: of exchanges and their streams, of Upstash, the origins of CORS."""
 
 from typing import Final
 
 from addresses.url import Address, check_user, only_host, parse_url
 
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 def parse_base_url(text: str, *, userinfo: bool) -> Address:
@@ -12,7 +12,16 @@ def parse_base_url(text: str, *, userinfo: bool) -> Address:
 
     `userinfo`: whether it may hold `user:password@`.
     """
-    address = parse_url(text, "http", "https")
+    return _parse(text, "http", "https", userinfo=userinfo)
+
+
+def parse_stream_url(text: str, *, userinfo: bool) -> Address:
+    """As `parse_base_url`, of a WebSocket: a ws:// or wss:// address."""
+    return _parse(text, "ws", "wss", userinfo=userinfo)
+
+
+def _parse(text: str, *schemes: str, userinfo: bool) -> Address:
+    address = parse_url(text, *schemes)
     only_host(address)
     if address.options or "?" in text:
         raise ValueError("has a '?': an address ends with its path")
@@ -23,13 +32,13 @@ def parse_base_url(text: str, *, userinfo: bool) -> Address:
 
 
 def port_of(address: Address) -> int:
-    """The port of an address that `parse_base_url` returned, its scheme's by default."""
+    """The port of an address that was parsed here, its scheme's by default."""
     port = address.hosts[0][1]
     return _DEFAULT_PORTS[address.scheme] if port is None else port
 
 
 def without_userinfo(text: str) -> str:
-    """An address that `parse_base_url` accepts, as it is written but for `user:password@` and a
+    """An address that is accepted here, as it is written but for `user:password@` and a
     slash at its end."""
     scheme, _, rest = text.partition("://")
     authority, slash, path = rest.partition("/")

@@ -12,7 +12,7 @@ from budgets.informational import bound_informational
 from budgets.proxies import fault_of_proxy
 from live.errors import StreamError
 from live.pacing import SharedPace
-from live.stream_address import StreamAddress
+from live.stream_address import ExchangeAddress
 from texts.redaction import Redactor
 from timing.clock import Clock
 
@@ -41,7 +41,7 @@ class Dialer:
     """Opens the WebSockets of one exchange; one for all connections of a pool."""
 
     def __init__(
-        self, exchange: str, address: StreamAddress, connects: SharedPace, clock: Clock,
+        self, exchange: str, address: ExchangeAddress, connects: SharedPace, clock: Clock,
         *, open_s: float = OPEN_S, send_s: float = SEND_S, close_s: float = CLOSE_S,
     ) -> None:  # fmt: skip
         self._exchange = exchange

@@ -12,7 +12,7 @@ from budgets.informational import bound_informational
 from budgets.proxies import fault_of_proxy
 from live.errors import StreamError
 from live.pacing import SharedPace
-from live.stream_address import StreamAddress
+from live.stream_address import ExchangeAddress
 from texts.redaction import Redactor
 from timing.clock import Clock
 
@@ -34,7 +34,7 @@ class ExchangeRest:
     """GET requests to one exchange, one at a time; open it with `async with`."""
 
     def __init__(
-        self, exchange: str, address: StreamAddress, pace: SharedPace, clock: Clock,
+        self, exchange: str, address: ExchangeAddress, pace: SharedPace, clock: Clock,
         *, request_s: float = REQUEST_S,
     ) -> None:  # fmt: skip
         self._exchange = exchange

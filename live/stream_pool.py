@@ -16,7 +16,7 @@ import structlog
 from live.connection import StreamParts
 from live.dialing import Dialer
 from live.pacing import SharedPace, pace_of_process
-from live.stream_address import StreamAddress
+from live.stream_address import ExchangeAddress
 from live.stream_counts import StreamCounts
 from live.stream_shard import StreamOwner, StreamShard
 from live.stream_status import PoolStatus
@@ -35,7 +35,7 @@ class StreamPool:
     """
 
     def __init__(
-        self, venue: StreamVenue, owner: StreamOwner, address: StreamAddress,
+        self, venue: StreamVenue, owner: StreamOwner, address: ExchangeAddress,
         *, connects: SharedPace | None = None, clock: Clock | None = None,
         random: Random | None = None,
     ) -> None:  # fmt: skip

@@ -44,6 +44,9 @@ LIVE_ADDRESSES: Final[Mapping[Exchange, str]] = {
     Exchange.BINANCE: "https://fapi.binance.com",
     Exchange.BYBIT: "https://api.bybit.com",
 }
+# The exchanges whose streams live collectors read (live/exchanges.py), polled by this service or
+# not.
+STREAMED: Final = ("binance", "bybit", "okx")
 # Collected unless EXCHANGES is set.
 DEFAULT_EXCHANGES: Final = (Exchange.BINANCE, Exchange.BYBIT)
 

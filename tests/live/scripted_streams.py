@@ -119,6 +119,7 @@ VENUE = StreamVenue(
         sends_snapshot=True,
         place=lambda event, snapshot_id: Place.JOINS,
     ),
+    rest_url="http://127.0.0.1:1",
 )
 
 

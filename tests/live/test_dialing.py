@@ -10,12 +10,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from addresses.proxy import parse_proxy
+from config import load_live_settings
 from live.dialing import CannotOpen, Dialer
 from live.pacing import SharedPace
-from live.stream_address import parse_stream_url
+from live.stream_address import stream_address
 from tests.fixtures.proxies import HttpProxy, SocksProxy, certificate, relay, serving
-from tests.live.scripted_streams import ScriptedExchange, scripted_exchange
+from tests.live.scripted_streams import ScriptedExchange, Session, scripted_exchange
 from timing.clock import SystemClock
 
 HOST = "ws.exchange.test"
@@ -28,9 +28,10 @@ NEEDS_OPENSSL = pytest.mark.skipif(
 async def dialer(
     url: str, proxy: str | None = None, *, open_s: float = 10.0, send_s: float = 10.0
 ) -> AsyncIterator[Dialer]:
-    address = parse_stream_url(url, parse_proxy(proxy) if proxy else None)
+    settings = load_live_settings(okx_ws_url=url, okx_proxy=proxy)
+    address = stream_address(settings, "okx", url)
     async with Dialer(
-        "scripted", address, SharedPace(100, 1.0), SystemClock(),
+        "okx", address, SharedPace(100, 1.0), SystemClock(),
         open_s=open_s, send_s=send_s, close_s=0.2,
     ) as opened:  # fmt: skip
         yield opened
@@ -131,7 +132,7 @@ async def test_an_exchange_that_never_answers() -> None:
     async with serving(silent) as port, dialer(f"ws://127.0.0.1:{port}", open_s=0.1) as opened:
         with pytest.raises(CannotOpen, match=r"no WebSocket within 0\.1 s") as caught:
             await opened.open("/")
-    assert caught.value.exchange == "scripted"
+    assert caught.value.exchange == "okx"
 
 
 @pytest.mark.parametrize(
@@ -158,8 +159,9 @@ async def test_a_peer_that_neither_reads_nor_closes_holds_nothing_up() -> None:
     async with scripted_exchange() as exchange:
         stuck = asyncio.Event()
 
-        async def stop_reading(session: object) -> None:
+        async def stop_reading(session: Session) -> None:
             await stuck.wait()
+            session.cut()
 
         exchange.on_open = stop_reading
         async with dialer(exchange.url, send_s=0.2) as opened:

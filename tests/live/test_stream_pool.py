@@ -12,7 +12,7 @@ import pytest
 
 from live.events import LeftOut, TradeEvent
 from live.pacing import SharedPace
-from live.stream_address import parse_stream_url
+from live.stream_address import ExchangeAddress
 from live.stream_pool import StreamPool
 from live.stream_venue import Channel, Topic
 from tests.fixtures.signals import turns, until_true
@@ -68,7 +68,7 @@ async def running(
         of_server = asyncio.all_tasks()
         clock, owner = HandClock(), Recorder()
         pool = StreamPool(
-            venue(**changes), owner, parse_stream_url(exchange.url),
+            venue(**changes), owner, ExchangeAddress(exchange.url),
             connects=SharedPace(1000, 1.0), clock=clock, random=Highest(),
         )  # fmt: skip
         async with pool:
@@ -194,7 +194,7 @@ async def test_nobody_listens() -> None:
     async with running(ETH) as run:
         await run.delivering(ETH)
         pool = StreamPool(
-            venue(), run.owner, parse_stream_url("ws://127.0.0.1:1"),
+            venue(), run.owner, ExchangeAddress("ws://127.0.0.1:1"),
             connects=SharedPace(10, 1), clock=run.clock,
         )  # fmt: skip
         async with pool:
