@@ -33,6 +33,7 @@ _IDS_A_MINUTE: Final = 1_000_000
 class Trade(NamedTuple):
     """One taker's order: it may have filled several orders, so it has a range of ids."""
 
+    number: int  # counts up through all trades of a market
     time_ms: int
     price: int
     volume: int
@@ -150,11 +151,16 @@ class Tape:
         """The taker's order that this event is, numbered from 1."""
         past, now = self.state(event - 1), self.state(event)
         last_id = self.id_after(event)
+        volume = now[VOLUME] - past[VOLUME]
         return Trade(
-            self.time_of(event), self.price(event), now[VOLUME] - past[VOLUME],
-            min(self.id_after(event - 1) + 1, last_id), last_id,
-            2 * (now[TAKER_VOLUME] - past[TAKER_VOLUME]) > now[VOLUME] - past[VOLUME],
-        )  # fmt: skip
+            number=first_id_of(self.start_ms) - 1 + event,
+            time_ms=self.time_of(event),
+            price=self.price(event),
+            volume=volume,
+            first_id=min(self.id_after(event - 1) + 1, last_id),
+            last_id=last_id,
+            is_buy=2 * (now[TAKER_VOLUME] - past[TAKER_VOLUME]) > volume,
+        )
 
     def _cumulated(self) -> tuple[list[int], list[int]]:
         """Volume and turnover after each event, from event 0 on."""

@@ -13,6 +13,8 @@ from simulator.binance import lists, refusals
 from simulator.binance import markets as own_markets
 from simulator.binance.limits import NAME, BinanceLimits, BinanceLimitSettings, add_options
 from simulator.binance.rows import funding_rows, kline_rows, open_interest_rows
+from simulator.binance.streams.books import rest_book
+from simulator.binance.streams.exchange import BinanceStreams
 from simulator.candles import HOUR_MS, MINUTE_MS, Ints
 from simulator.exchange import Admission, BodyShape, Exchange, ListedContract, MakeMarket, own_text
 from simulator.exchange_markets import ExchangeMarkets
@@ -21,6 +23,8 @@ from simulator.market import FundingSource, Market
 from simulator.pages import RowPages
 from simulator.parameters import FAR_MS, Query, whole_number
 from simulator.stats import Stats
+from simulator.streams.book import Book
+from simulator.streams.candle_view import Tapes
 from simulator.text import fixed
 
 _FIRST_FUNDING_MS: Final = 1_568_102_400_000  # of the first contract, 2019-09-10 08:00
@@ -30,6 +34,7 @@ _PATHS: Final = {
     "/fapi/v1/time": "time",
     "/fapi/v1/exchangeInfo": "exchange_info",
     "/fapi/v1/klines": "klines",
+    "/fapi/v1/depth": "depth",
     "/futures/data/openInterestHist": "open_interest",
     "/fapi/v1/openInterest": "open_interest_now",
     "/fapi/v1/fundingRate": "funding",
@@ -41,6 +46,10 @@ _PATHS: Final = {
 }
 # Endpoint -> the counter that it is counted in; the others count by weight.
 _COUNTERS: Final = {"open_interest": "data", "funding": "funding", "funding_info": "funding"}
+# Limit of GET depth -> its weight; other limits are refused.
+_DEPTH_WEIGHTS: Final = {
+    "5": 2, "10": 2, "20": 2, "50": 2, "100": 5, "500": 10, "1000": 20,
+}  # fmt: skip
 _WEIGHTS_ONE_ALL: Final = {"premium_index": (1, 10), "ticker_24h": (1, 40), "ticker_price": (1, 2)}
 
 
@@ -82,6 +91,7 @@ class Binance(Exchange):
     paths = _PATHS
     page_rows: ClassVar[Mapping[str, int]] = {"klines": 500, "open_interest": 30, "funding": 100}
     traits = own_markets.TRAITS
+    streams = BinanceStreams
     shape = BodyShape(
         rows_at=((), ("symbols",)),
         open_interest=("openInterest", "sumOpenInterest"),
@@ -98,6 +108,7 @@ class Binance(Exchange):
             "time": lambda query: dump({"serverTime": self.now_ms()}),
             "exchange_info": self._exchange_info,
             "klines": self._klines,
+            "depth": self._depth,
             "open_interest": self._open_interest,
             "open_interest_now": self._open_interest_now,
             "funding": self._funding,
@@ -168,6 +179,8 @@ class Binance(Exchange):
         if endpoint == "klines":
             limit = whole_number(query.get("limit", "500")) or 500
             return "weight", 1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1000 else 10
+        if endpoint == "depth":
+            return "weight", _DEPTH_WEIGHTS.get(query.get("limit", "500"), 20)
         one, every = _WEIGHTS_ONE_ALL.get(endpoint, (1, 1))
         return "weight", one if query.get("symbol") else every
 
@@ -235,6 +248,15 @@ class Binance(Exchange):
             now_ms=self.now_ms(),
         )  # fmt: skip
         return b"[" + text + b"]"
+
+    # --- the order book
+
+    def _depth(self, query: Query) -> bytes:
+        market, limit = self._market(query), query.get("limit", "500")
+        if limit not in _DEPTH_WEIGHTS:
+            raise Refused(-4021, f"'{limit}' is not valid depth limit.")
+        book = Book(market, Tapes(), self.markets.seed)
+        return dump(rest_book(book, self.now_ms(), int(limit)))
 
     # --- open interest
 

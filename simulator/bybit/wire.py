@@ -14,6 +14,7 @@ from simulator.bybit import lists, refusals
 from simulator.bybit import markets as own_markets
 from simulator.bybit.limits import NAME, BybitLimits, BybitLimitSettings, add_options
 from simulator.bybit.rows import kline_rows, open_interest_rows
+from simulator.bybit.streams.exchange import BybitStreams
 from simulator.candles import Ints
 from simulator.exchange import (
     Admission,
@@ -76,6 +77,7 @@ class Bybit(Exchange):
         "klines": 200, "open_interest": 50, "funding": 200, "instruments": 500,
     }  # fmt: skip
     traits = own_markets.TRAITS
+    streams = BybitStreams
     shape = BodyShape(
         rows_at=(("result", "list"),),
         open_interest=("openInterest", "singleOpenInterest"),

@@ -45,13 +45,13 @@ class Book:
         bid, ask = self.best(now_ms)
         if not bid:
             return BookState(version, _NO_LEVELS, _NO_LEVELS)
-        down = np.arange(bid, max(bid - DEPTH, 0), -1, dtype=np.int64)
-        up = np.arange(ask, ask + DEPTH, dtype=np.int64)
-        return BookState(
-            version,
-            self._filled("bid", down, version)[:, :depth],
-            self._filled("ask", up, version)[:, :depth],
-        )
+        for looked_at in (min(2 * depth + 20, DEPTH), DEPTH):
+            down = np.arange(bid, max(bid - looked_at, 0), -1, dtype=np.int64)
+            up = np.arange(ask, ask + looked_at, dtype=np.int64)
+            bids, asks = self._filled("bid", down, version), self._filled("ask", up, version)
+            if min(bids.shape[1], asks.shape[1]) >= depth:
+                break
+        return BookState(version, bids[:, :depth], asks[:, :depth])
 
     def best(self, now_ms: int) -> tuple[int, int]:
         """The best bid and ask, in ticks; 0, 0 before the first trade."""

@@ -168,15 +168,23 @@ class Streams:
         if rule is not None:
             self._stats.faults[rule.kind] += 1
             return error_page(int(rule.get("status", 503)), str(rule.get("text", "")))
-        if exchange.connects is not None:
-            counter = f"{exchange.name} stream connects"
-            limit, span_s = exchange.connects
-            windows = self._windows[exchange.name]
-            if windows.count_in_window(client, counter, limit, span_s) > 0:
-                self._stats.limits_broken[counter] += 1
-                if self._limits.enabled:
-                    return exchange.too_many_connects()
+        if self._is_one_too_many(hub, client) and self._limits.enabled:
+            return exchange.too_many_connects()
         return exchange.refusal(path, query)
+
+    def _is_one_too_many(self, hub: Hub, client: str) -> bool:
+        """Counts a new connection; whether it is beyond the exchange's limits."""
+        exchange, most = hub.exchange, hub.exchange.most_open
+        if most is not None and sum(one.client == client for one in hub.sessions) >= most:
+            hub.count_broken("connections")
+            return True
+        if exchange.connects is None:
+            return False
+        windows, counter = self._windows[exchange.name], f"{exchange.name} stream connects"
+        if windows.count_in_window(client, counter, *exchange.connects) <= 0:
+            return False
+        hub.count_broken("connects")
+        return True
 
     async def _read(self, socket: web.WebSocketResponse, hub: Hub, session: Session) -> None:
         while session.ending is None:
@@ -211,5 +219,5 @@ class Streams:
         hub.counts.most_messages_in = max(hub.counts.most_messages_in, len(session.inbound))
         if len(session.inbound) <= limit.count:
             return False
-        self._stats.limits_broken[f"{hub.exchange.name} stream messages"] += 1
+        hub.count_broken("messages")
         return self._limits.enabled

@@ -24,7 +24,8 @@ class StreamExchange(ABC):
     """One exchange's WebSockets. The hub calls it; it answers through the session.
 
     `prefixes`: beginnings of the paths that are WebSockets; the longest one of all exchanges that
-    fits decides. `connects`: new connections of one client address. `inbound`: messages, pings and
+    fits decides. `connects`: new connections of one client address; `most_open`: those that it may
+    have at once. `inbound`: messages, pings and
     pongs of one connection; one more closes it with `inbound_close`. `slow_close`: the close code
     for a reader that is too slow.
     """
@@ -32,6 +33,7 @@ class StreamExchange(ABC):
     name: ClassVar[str]
     prefixes: ClassVar[tuple[str, ...]]
     connects: ClassVar[WindowLimit | None] = None
+    most_open: ClassVar[int | None] = None
     inbound: ClassVar[WindowLimit | None] = None
     inbound_close: ClassVar[tuple[int, str]] = (1008, "Too many requests")
     deflates: ClassVar[bool] = False  # whether it compresses for clients that offer to read it

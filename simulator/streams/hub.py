@@ -74,11 +74,13 @@ class Hub:
         self.counts.open -= 1
         self.counts.closed[how] += 1
 
-    def subscribe(self, session: Session, stream: str) -> None:
+    def subscribe(self, session: Session, stream: str, *, delivers: bool) -> None:
         if stream in session.streams:
             return
         session.streams[stream] = None
         self.counts.streams += 1
+        if not delivers:
+            return
         symbol = self.exchange.symbol_of(stream)
         target = {"stream": stream, "symbol": symbol, "client": session.client}
         rule = self.faults.pick("stream_mute", self.now_s, **target)
@@ -117,8 +119,11 @@ class Hub:
     def limit_broken(self, limit: str) -> None:
         self.stats.limits_broken[f"{self.exchange.name} stream {limit}"] += 1
 
+    def count_broken(self, limit: str) -> None:
+        self.stats.limits_broken[f"{self.exchange.name} stream {limit}"] += 1
+
     def market_changed(self, kind: str, market: Market, event: Mapping[str, Any]) -> None:
-        """Markets have changed: tells the exchange, and makes all feeds anew."""
+        """A market has changed: its feeds and those that had no market are made anew."""
         self.exchange.market_changed(kind, market, event)
         for group in self._groups.values():
             if group.symbol == market.symbol or group.feed is None:

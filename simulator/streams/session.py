@@ -14,9 +14,10 @@ class Keeper(Protocol):
     now_s: float
     dirty: "dict[Session, None]"
 
-    def subscribe(self, session: "Session", stream: str) -> None: ...
+    def subscribe(self, session: "Session", stream: str, *, delivers: bool) -> None: ...
     def unsubscribe(self, session: "Session", stream: str) -> None: ...
     def snapshots(self, session: "Session", streams: Iterable[str]) -> None: ...
+    def count_broken(self, limit: str) -> None: ...
     def limit_broken(self, limit: str) -> None: ...
 
 
@@ -95,9 +96,9 @@ class Session:
             self.frames_out.append(data)
             self._hub.dirty[self] = None
 
-    def subscribe(self, stream: str) -> None:
-        """Subscribes to a stream, once, also to one that never delivers anything."""
-        self._hub.subscribe(self, stream)
+    def subscribe(self, stream: str, *, delivers: bool = True) -> None:
+        """Subscribes to a stream, once; without `delivers` nothing of it comes here."""
+        self._hub.subscribe(self, stream, delivers=delivers)
 
     def unsubscribe(self, stream: str) -> None:
         self._hub.unsubscribe(self, stream)
@@ -109,6 +110,10 @@ class Session:
     def limit_broken(self, limit: str) -> None:
         """Counts that this connection broke a limit of its exchange."""
         self._hub.limit_broken(limit)
+
+    def count_broken(self, limit: str) -> None:
+        """Counts a broken limit, as those of requests are; `limit` names it."""
+        self._hub.count_broken(limit)
 
     def close(self, code: int, reason: str = "") -> None:
         """Ends the connection with a close frame, after what is queued."""
