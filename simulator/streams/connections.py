@@ -132,8 +132,7 @@ class Streams:
             return refused
         socket = web.WebSocketResponse(
             timeout=_CLOSE_S, autoping=False, compress=hub.exchange.deflates,
-            max_msg_size=_MOST_BYTES_IN,
-            decode_text=False,
+            max_msg_size=_MOST_BYTES_IN, decode_text=False,
         )  # fmt: skip
         await socket.prepare(request)
         if request.transport is None:  # the client has gone already
@@ -176,14 +175,14 @@ class Streams:
         """Counts a new connection; whether it is beyond the exchange's limits."""
         exchange, most = hub.exchange, hub.exchange.most_open
         if most is not None and sum(one.client == client for one in hub.sessions) >= most:
-            hub.count_broken("connections")
+            hub.limit_broken("connections")
             return True
         if exchange.connects is None:
             return False
         windows, counter = self._windows[exchange.name], f"{exchange.name} stream connects"
         if windows.count_in_window(client, counter, *exchange.connects) <= 0:
             return False
-        hub.count_broken("connects")
+        hub.limit_broken("connects")
         return True
 
     async def _read(self, socket: web.WebSocketResponse, hub: Hub, session: Session) -> None:
@@ -219,5 +218,5 @@ class Streams:
         hub.counts.most_messages_in = max(hub.counts.most_messages_in, len(session.inbound))
         if len(session.inbound) <= limit.count:
             return False
-        hub.count_broken("messages")
+        hub.limit_broken("messages")
         return self._limits.enabled

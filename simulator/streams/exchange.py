@@ -25,9 +25,8 @@ class StreamExchange(ABC):
 
     `prefixes`: beginnings of the paths that are WebSockets; the longest one of all exchanges that
     fits decides. `connects`: new connections of one client address; `most_open`: those that it may
-    have at once. `inbound`: messages, pings and
-    pongs of one connection; one more closes it with `inbound_close`. `slow_close`: the close code
-    for a reader that is too slow.
+    have at once. `inbound`: messages, pings and pongs of one connection; one more closes it with
+    `inbound_close`. `slow_close`: the close code for a reader that is too slow.
     """
 
     name: ClassVar[str]

@@ -119,9 +119,6 @@ class Hub:
     def limit_broken(self, limit: str) -> None:
         self.stats.limits_broken[f"{self.exchange.name} stream {limit}"] += 1
 
-    def count_broken(self, limit: str) -> None:
-        self.stats.limits_broken[f"{self.exchange.name} stream {limit}"] += 1
-
     def market_changed(self, kind: str, market: Market, event: Mapping[str, Any]) -> None:
         """A market has changed: its feeds and those that had no market are made anew."""
         self.exchange.market_changed(kind, market, event)

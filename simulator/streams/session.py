@@ -17,7 +17,6 @@ class Keeper(Protocol):
     def subscribe(self, session: "Session", stream: str, *, delivers: bool) -> None: ...
     def unsubscribe(self, session: "Session", stream: str) -> None: ...
     def snapshots(self, session: "Session", streams: Iterable[str]) -> None: ...
-    def count_broken(self, limit: str) -> None: ...
     def limit_broken(self, limit: str) -> None: ...
 
 
@@ -110,10 +109,6 @@ class Session:
     def limit_broken(self, limit: str) -> None:
         """Counts that this connection broke a limit of its exchange."""
         self._hub.limit_broken(limit)
-
-    def count_broken(self, limit: str) -> None:
-        """Counts a broken limit, as those of requests are; `limit` names it."""
-        self._hub.count_broken(limit)
 
     def close(self, code: int, reason: str = "") -> None:
         """Ends the connection with a close frame, after what is queued."""

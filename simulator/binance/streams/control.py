@@ -39,7 +39,7 @@ class Wrong(Exception):
 def answer(session: Session, text: bytes) -> None:
     """Does what one message asks for, and answers it."""
     if len(text) > LONGEST_SUBSCRIBE:
-        session.count_broken("frame size")
+        session.limit_broken("frame size")
         session.close(3001, "Payload too large")
         return
     try:
@@ -85,7 +85,7 @@ def _do(session: Session, text: bytes) -> tuple[object, object, list[str]]:
 def _subscribe(session: Session, names: list[str], request_id: object) -> list[str]:
     new = [name for name in dict.fromkeys(names) if name not in session.streams]
     if len(session.streams) + len(new) > MOST_STREAMS:
-        session.count_broken("streams")
+        session.limit_broken("streams")
         raise Wrong(4, "Too many subscriptions", request_id)
     for name in new:
         session.subscribe(name, delivers=delivers(session, name))

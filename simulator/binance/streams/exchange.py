@@ -87,7 +87,7 @@ class BinanceStreams(StreamExchange):
             names = next((part[8:] for part in query.split("&") if part.startswith("streams=")), "")
         streams = [unquote(name) for name in (names or "").split("/") if name]
         if len(streams) > control.MOST_STREAMS:
-            session.count_broken("streams")
+            session.limit_broken("streams")
             session.close(1008, "Too many subscriptions")  # choice
             return
         for stream in streams:

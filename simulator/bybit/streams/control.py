@@ -59,7 +59,7 @@ def _problem(session: Session, topics: list[str], knows: Knows) -> str:
             return f"error:already subscribed,topic:{topic}"
         seen.add(topic)
     if sum(map(len, seen)) > MOST_CHARACTERS:
-        session.count_broken("args")
+        session.limit_broken("args")
         return f"error:args too long, over {MOST_CHARACTERS}"  # the text: choice
     return ""
 
