@@ -148,6 +148,8 @@ class Streams:
             hub.exchange.opened(session, query)
             hub.flush()
             await asyncio.wait((reader, ended), return_when=asyncio.FIRST_COMPLETED)
+            if reader.done():
+                reader.result()
         finally:
             for task in (reader, ended):
                 task.cancel()

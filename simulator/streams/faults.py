@@ -64,17 +64,19 @@ class StreamFaults:
 
     def on_message(
         self, stream: str, symbol: str, message: Message, now_s: float
-    ) -> list[tuple[float, Message]]:
-        """What is delivered in place of a message: (seconds from now, message)."""
+    ) -> tuple[list[tuple[float, Message]], str]:
+        """What is delivered in place of a message, as (seconds from now, message), and the kind
+        of the fault, "" for none."""
         kinds = [kind for kind in MESSAGE_KINDS if _ONLY.get(kind, message.kind) is message.kind]
         target = {"exchange": self._exchange, "stream": stream, "symbol": symbol}
         rule = self._rules.pick_stream(kinds, target, now_s)
         before = self._held.pop(stream, None)
         if rule is not None and rule.kind == "stream_reorder" and before is None:
             self._held[stream] = message
-            return []
+            return [], rule.kind
         found = [(0.0, message)] if rule is None else _faulty(rule.kind, rule.settings, message)
-        return found if before is None else [*found, (0.0, before)]
+        kind = "" if rule is None else rule.kind
+        return (found if before is None else [*found, (0.0, before)]), kind
 
 
 def _faulty(

@@ -13,6 +13,8 @@ from simulator.streams.feeds import NEVER_MS, Feed, Message
 from simulator.streams.session import Session
 from simulator.streams.stats import StreamCounts
 
+_SLOW_S: Final = 2.0  # real seconds that too much may wait for a reader
+_FAR_TOO_MUCH: Final = 16  # times `buffer_bytes`: no reader is waited for then
 _UNSUBSCRIBED_S: Final = 5.0  # how long fault stream_after_unsubscribe goes on
 
 
@@ -184,7 +186,6 @@ class Hub:
 
     def flush(self) -> None:
         """Writes what is queued, one write for each session; ends readers that are too slow."""
-        most = self.exchange.settings.buffer_bytes
         while self.dirty:
             session, _ = self.dirty.popitem()
             data = b"".join(session.frames_out)
@@ -192,19 +193,36 @@ class Hub:
             self.counts.bytes_out += len(data)
             session.frames_out.clear()
             session.last_out_s = self.now_s
-            if session.transport.is_closing():
-                continue
-            session.transport.write(data)
-            too_slow = session.transport.get_write_buffer_size() > most
-            if too_slow and session.ending is None:
-                self.limit_broken("too slow")
-                session.close(*self.exchange.slow_close)
+            if not session.transport.is_closing():
+                session.transport.write(data)
+                if session.ending is None and self._is_too_slow(session):
+                    self.limit_broken("too slow")
+                    session.close(*self.exchange.slow_close)
+
+    def _is_too_slow(self, session: Session) -> bool:
+        """Whether more than `buffer_bytes` have waited for this reader for 2 s, or very many now.
+
+        A jump of time brings much at once, which a good reader has soon read.
+        """
+        waiting, most = (
+            session.transport.get_write_buffer_size(),
+            self.exchange.settings.buffer_bytes,
+        )
+        if waiting <= most:
+            session.slow_since_s = None
+            return False
+        now_s = self.clock.monotonic_s()
+        if session.slow_since_s is None:
+            session.slow_since_s = now_s
+        return waiting > _FAR_TOO_MUCH * most or now_s - session.slow_since_s > _SLOW_S
 
     def _deliver(self, group: Group, message: Message) -> None:
         if not self.faults.active:
             self._send(group, message)
             return
-        changed = self.faults.on_message(group.stream, group.symbol, message, self.now_s)
+        changed, kind = self.faults.on_message(group.stream, group.symbol, message, self.now_s)
+        if kind:
+            self.stats.faults[kind] += 1
         for later_s, one in changed:
             if later_s:
                 due_ms = self._now_ms + int(later_s * 1000)

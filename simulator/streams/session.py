@@ -51,6 +51,7 @@ class Session:
         "number",
         "opened_s",
         "path",
+        "slow_since_s",
         "stalled_until_s",
         "state",
         "streams",
@@ -74,6 +75,7 @@ class Session:
         self.last_push_s = hub.now_s  # of a stream's message
         self.life_s: float | None = None  # by a fault, else by the settings
         self.stalled_until_s = 0.0
+        self.slow_since_s: float | None = None  # real time since when too much waits to be read
         self.inbound: deque[float] = deque()  # times of the last messages in
         self.frames_out: list[bytes] = []
         self.ending: Ending | None = None
@@ -84,14 +86,18 @@ class Session:
         self.send_frame(frame(data, deflate_bits=self.deflate_bits))
 
     def ping(self, payload: bytes) -> None:
-        self.send_frame(frame(payload, PING))
+        self._queue(frame(payload, PING))
 
     def pong(self, payload: bytes) -> None:
-        self.send_frame(frame(payload, PONG))
+        self._queue(frame(payload, PONG))
 
     def send_frame(self, data: bytes) -> None:
-        """Queues a whole frame. Nothing is queued while a fault stalls this connection."""
-        if self.ending is None and self._hub.now_s >= self.stalled_until_s:
+        """Queues a whole frame. A stalled connection gets pings and pongs, and nothing else."""
+        if self._hub.now_s >= self.stalled_until_s:
+            self._queue(data)
+
+    def _queue(self, data: bytes) -> None:
+        if self.ending is None:
             self.frames_out.append(data)
             self._hub.dirty[self] = None
 
