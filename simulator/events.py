@@ -116,7 +116,15 @@ def _relaunch(
     return {"listed_ms": market.listed_ms}
 
 
+def _book_restart(
+    markets: ExchangeMarkets, exchange: Exchange, market: Market, event: Mapping[str, Any]
+) -> dict[str, Any]:
+    market.renumbered_ms = markets.clock.now_ms(market.exchange)
+    return {"from_ms": market.renumbered_ms}
+
+
 _CHANGES = {
+    "book_restart": _book_restart,
     "relaunch": _relaunch,
     "delist": _delist,
     "missing_oi": _missing_oi,

@@ -59,6 +59,8 @@ EVENTS: Final = {
     "correction": "the closed 5-minute candle of `symbol` at `time` gets more volume and range",
     "impossible": "the candles of `symbol` that open at `times` are sent as the `variant` "
     "high_below_low, zero_price, close_above_high, off_grid or blank; they are in no true row",
+    "book_restart": "the order book of `symbol` is numbered from the start, as after maintenance, "
+    "by exchanges that do so",
     "funding_interval": "`symbol` settles every `hours` hours from `from_ms` or the next hour on",
 }
 _FIELDS: Final = frozenset({

@@ -80,6 +80,7 @@ class Market:
     withheld_oi: set[int] = field(default_factory=set)
     impossible: dict[int, str] = field(default_factory=dict)  # open time -> how its candle is sent
     relaunched_ms: int = 0  # another contract had the symbol before; 0: none
+    renumbered_ms: int = 0  # since when its order book's numbers are counted from the start
     flat_before: bool = False  # that one's candles have one price and no volume
 
     @property

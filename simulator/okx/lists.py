@@ -72,24 +72,24 @@ def instrument(market: Market) -> dict[str, Any]:
     }
 
 
-def ticker(market: Market, now_ms: int) -> dict[str, str]:
-    """The last price and the last 24 hours."""
+def ticker(market: Market, now_ms: int, best: tuple[int, int]) -> dict[str, str]:
+    """The last price, the last 24 hours, and the `best` bid and ask."""
     price, day = last_price(market, now_ms), last_day(market, now_ms)
     there = day.shape[1] > 0
     volume, turnover = int(day[VOLUME].sum()), int(day[TURNOVER].sum())
     one = contracts.size(market, market.step, market.step * price)
 
     def told(value: int) -> str:
-        return plain(value, market.price_decimals)
+        return plain(value, market.price_decimals) if value else ""  # before the first trade
 
     return {
         "instType": kind_of(market),
         "instId": market.symbol,
         "last": told(price),
         "lastSz": one,
-        "askPx": told(price + market.tick),
+        "askPx": told(best[1]),
         "askSz": one,
-        "bidPx": told(price),
+        "bidPx": told(best[0]),
         "bidSz": one,
         "open24h": told(int(day[OPEN, 0]) if there else price),
         "high24h": told(int(day[HIGH].max()) if there else price),

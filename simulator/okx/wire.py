@@ -18,10 +18,12 @@ from simulator.okx.bars import BARS, Bar
 from simulator.okx.contracts import SPOT
 from simulator.okx.limits import NAME, OkxLimits, OkxLimitSettings, add_options
 from simulator.okx.rows import candle_rows, open_interest_rows
+from simulator.okx.streams import books
 from simulator.okx.streams.exchange import OkxStreams
 from simulator.pages import RowPages
 from simulator.parameters import FAR_MS, Query, whole_number
 from simulator.stats import Stats
+from simulator.streams.candle_view import Tapes
 
 _PATHS: Final = {
     "/api/v5/public/time": "time",
@@ -34,6 +36,7 @@ _PATHS: Final = {
     "/api/v5/public/funding-rate-history": "funding",
     "/api/v5/public/mark-price": "mark_price",
     "/api/v5/market/tickers": "tickers",
+    "/api/v5/market/books": "books",
     "/api/v5/system/status": "system_status",
 }
 _KINDS: Final = ("SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION")  # those between are not modelled
@@ -83,6 +86,7 @@ class Okx(Exchange):
 
     def __init__(self, markets: ExchangeMarkets, stats: Stats, options: Namespace) -> None:
         super().__init__(markets, stats, options)
+        self._tapes = Tapes()
         self._limits = OkxLimits(OkxLimitSettings.from_options(options), markets.clock, stats)
         self._answers: dict[str, Callable[[Query], bytes]] = {
             "time": lambda query: dump([{"ts": str(self.now_ms())}]),
@@ -95,6 +99,7 @@ class Okx(Exchange):
             "funding": self._funding,
             "mark_price": self._mark_price,
             "tickers": self._tickers,
+            "books": self._books,
             "system_status": lambda query: b"[]",
         }
 
@@ -108,6 +113,12 @@ class Okx(Exchange):
     @classmethod
     def add_options(cls, group: Any) -> None:
         add_options(group)
+        group.add_argument(
+            "--okx-checksum",
+            choices=list(books.CHECKSUMS),
+            default="both",
+            help="OKX's order books with the checksum 0 or without; both: every other one (both)",
+        )
 
     def admit(self, client: str, endpoint: str, query: Query) -> Admission:
         status = self._limits.take(client, endpoint, query)
@@ -247,7 +258,16 @@ class Okx(Exchange):
 
     def _tickers(self, query: Query) -> bytes:
         now_ms = self.now_ms()
-        return dump([lists.ticker(market, now_ms) for market in self._chosen(query)])
+        return dump(
+            [lists.ticker(m, now_ms, self._book(m).best(now_ms)) for m in self._chosen(query)]
+        )
+
+    def _books(self, query: Query) -> bytes:
+        market, depth = self._market(query), _limit(query, 1, books.DEPTH, "sz")
+        return dump([books.rest_book(self._book(market), self.now_ms(), depth)])
+
+    def _book(self, market: Market) -> books.OkxBook:
+        return books.OkxBook(market, self._tapes, self.markets.seed)
 
     def _open_interest_now(self, query: Query) -> bytes:
         now_ms = self.now_ms()
@@ -298,9 +318,9 @@ def _number(query: Query, name: str, default: int) -> int:
     return value
 
 
-def _limit(query: Query, default: int, most: int) -> int:
+def _limit(query: Query, default: int, most: int, name: str = "limit") -> int:
     """The rows of a page; more than the most are cut to it (choice)."""
-    limit = _number(query, "limit", default)
+    limit = _number(query, name, default)
     if limit < 1:
-        raise Refused(51000, "Parameter limit error")
+        raise Refused(51000, f"Parameter {name} error")
     return min(limit, most)

@@ -10,19 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
-import orjson
-
-from simulator.answers import Answer, dump, error_page
+from simulator.answers import Answer, error_page
 from simulator.exchange_markets import ExchangeMarkets
 from simulator.market import Market
-from simulator.okx.bars import BARS
 from simulator.okx.contracts import SPOT
 from simulator.okx.limits import NAME
 from simulator.okx.markets import LIVE
-from simulator.okx.streams import feeds
+from simulator.okx.streams.answers import acknowledgement, error, invalid, notice, read_request
 from simulator.okx.streams.arguments import (
     BUSINESS,
-    CANDLE,
     CHANNELS,
     KINDS,
     PUBLIC,
@@ -33,9 +29,8 @@ from simulator.okx.streams.arguments import (
     split,
     unknown,
 )
-from simulator.okx.streams.candles import OkxCandles
 from simulator.okx.streams.listings import Listings
-from simulator.streams.candle_view import Tapes
+from simulator.okx.streams.sources import Sources
 from simulator.streams.exchange import StreamExchange, WindowLimit
 from simulator.streams.feeds import Feed
 from simulator.streams.session import Session
@@ -76,7 +71,7 @@ class OkxStreams(StreamExchange):
         super().__init__(markets, settings, options)
         self._has_limits = not options.no_limits
         self._listings = Listings()
-        self._tapes = Tapes()
+        self._sources = Sources(markets, settings, options.okx_checksum)
 
     # --- connections
 
@@ -95,14 +90,14 @@ class OkxStreams(StreamExchange):
             return
         request_id = ""
         try:
-            request = _request(text)
-            request_id = str(request.get("id", ""))
-            if request_id and not _ID.fullmatch(request_id):
-                request_id = ""
-                raise Refused(60012, f"Invalid request: {_cut(text)}")
+            request = read_request(text)
+            sent = request.get("id", "")
+            if sent != "" and not _ID.fullmatch(str(sent)):
+                raise invalid(text)
+            request_id = str(sent)
             self._control(session, request, request_id, text)
         except Refused as refused:
-            _refuse(session, refused, request_id)
+            session.send(error(refused, request_id, session.conn_id))
 
     def watch(self, session: Session, now_s: float) -> None:
         """Tells of the end of a life 60 s ahead; ends a connection that is silent for 30 s.
@@ -114,7 +109,7 @@ class OkxStreams(StreamExchange):
         if life_s is not None and not kept.is_told:
             kept.is_told = now_s >= session.opened_s + life_s - NOTICE_S
             if kept.is_told:
-                session.send(_event(session, "notice", code="64008", msg=_NOTICE))
+                session.send(notice(session.conn_id))
         if now_s - max(kept.alive_s, session.last_push_s) >= SILENT_S:
             session.close(4004, "No data received in 30s.")
 
@@ -129,14 +124,14 @@ class OkxStreams(StreamExchange):
         if op not in _OPS:
             raise Refused(60019, f"Invalid op: {str(op)[:40]}")
         if arguments is None:
-            raise Refused(60012, f"Invalid request: {_cut(text)}")
+            raise invalid(text)
         if not isinstance(arguments, list) or not arguments:
             raise Refused(60013, "Invalid args")
         for value in arguments:
             try:
                 self._one(session, op, self._argument(session, value), request_id)
             except Refused as refused:
-                _refuse(session, refused, request_id)
+                session.send(error(refused, request_id, session.conn_id))
             if session.ending is not None:
                 return
 
@@ -146,7 +141,7 @@ class OkxStreams(StreamExchange):
         if op == "unsubscribe":
             kept.argument_bytes -= kept.arguments.pop(stream, 0)
             session.unsubscribe(stream)
-            session.send(_answer(session, op, argument, request_id))
+            session.send(acknowledgement(op, argument, request_id, session.conn_id))
             return
         is_new = stream not in session.streams
         kept.alive_s = self.now_s()
@@ -158,7 +153,7 @@ class OkxStreams(StreamExchange):
                 session.close(4009, "The total length of the channels exceeds the maximum.")
                 return
         session.subscribe(stream)
-        session.send(_answer(session, op, argument, request_id))
+        session.send(acknowledgement(op, argument, request_id, session.conn_id))
         if is_new:  # a repeated subscription is acknowledged and changes nothing (choice)
             session.send_snapshots([stream])
 
@@ -180,7 +175,7 @@ class OkxStreams(StreamExchange):
         requests.append(now_s)
         if len(requests) <= REQUESTS_AN_HOUR:
             return False
-        requests.popleft()  # what was refused does not count (choice), and the memory is bounded
+        requests.popleft()  # bounds the memory; a refused request counts (choice)
         session.limit_broken("requests")
         return self._has_limits
 
@@ -191,12 +186,7 @@ class OkxStreams(StreamExchange):
         if channel == "instruments":
             return self._listings.feed(of)
         market = self._market(channel, of)
-        if market is None:
-            return None
-        if channel.startswith(CANDLE):
-            bar = BARS[channel.removeprefix(CANDLE)]
-            return OkxCandles(market, bar, self._tapes, self.settings, self.markets.seed)
-        return feeds.MAKERS[channel](market)
+        return None if market is None else self._sources.feed(channel, market)
 
     def wrap(self, stream: str, data: bytes, form: int) -> bytes:
         return head(stream) + data + b"}"
@@ -206,7 +196,7 @@ class OkxStreams(StreamExchange):
         return of if CHANNELS[channel].of == "instId" else ""
 
     def market_changed(self, kind: str, market: Market, event: Mapping[str, Any]) -> None:
-        self._tapes.forget(market)
+        self._sources.forget(market)
         self._listings.changed(kind, market, self.now_ms())
 
     def _market(self, channel: str, symbol: str) -> Market | None:
@@ -214,36 +204,3 @@ class OkxStreams(StreamExchange):
         if market is None or market.status != LIVE:
             return None
         return market if CHANNELS[channel].spot or market.contract_type != SPOT else None
-
-
-_NOTICE: Final = "The connection will soon be closed for a service upgrade. Please reconnect."
-
-
-def _request(text: bytes) -> Mapping[str, Any]:
-    try:
-        request = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        request = None
-    if not isinstance(request, dict):
-        raise Refused(60012, f"Invalid request: {_cut(text)}")
-    return request
-
-
-def _cut(text: bytes) -> str:
-    return text[:200].decode("utf-8", "replace")
-
-
-def _event(session: Session, event: str, **fields: str) -> bytes:
-    return dump({"event": event, **fields, "connId": session.conn_id})
-
-
-def _refuse(session: Session, refused: Refused, request_id: str) -> None:
-    named = {"id": request_id} if request_id else {}
-    session.send(_event(session, "error", msg=str(refused), code=str(refused.code), **named))
-
-
-def _answer(session: Session, op: str, argument: Argument, request_id: str) -> bytes:
-    named = b'"id":%s,' % dump(request_id) if request_id else b""
-    return b'{%s"event":"%s","arg":%s,"connId":"%s"}' % (
-        named, op.encode(), argument.text, session.conn_id.encode(),
-    )  # fmt: skip

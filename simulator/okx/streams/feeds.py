@@ -1,13 +1,15 @@
 """What OKX's channels push, candles and order books apart: trades, tickers, prices, funding."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from simulator.answers import dump
-from simulator.candles import HOUR_MS, SLOT_MS
 from simulator.market import Market
-from simulator.okx import contracts, lists
+from simulator.okx import contracts
+from simulator.streams.candle_view import Tapes
+from simulator.streams.clockwork import ClockFeed
 from simulator.streams.feeds import Feed, Message
+from simulator.streams.trade_feed import TradeFeed
 from simulator.tape import Trade
 from simulator.text import plain
 
@@ -16,106 +18,80 @@ FUNDING_MS: Final = 30_000  # of the 30 to 90 s that are documented
 TICKER_MS: Final = 100
 MARK_PRICE_MS: Final = 200
 UNCHANGED_MARK_PRICE_MS: Final = 10_000
-LEAP_MS: Final = HOUR_MS
 
-# A market's entry at a time.
-Entry = Callable[[Market, int], Any]
-
-
-def rows(*entries: Any) -> bytes:
-    """The end of a message, without its brace."""
-    return b'"data":' + dump(entries)
+# A market's entry at a time; `ts` is that time.
+Entry = Callable[[Market, int], dict[str, str]]
 
 
-class Regular(Feed):
-    """An entry every `every_ms`, on the grid of the exchange's time, and at once when asked for."""
+def message(entry: dict[str, Any]) -> Message:
+    return Message(b'"data":' + dump([entry]))
 
-    def __init__(self, market: Market, entry: Entry, every_ms: int) -> None:
+
+class Regular(ClockFeed):
+    """An entry every `every_ms`, and at once for a new subscriber."""
+
+    def __init__(self, entry: Entry, every_ms: int, market: Market) -> None:
+        super().__init__(every_ms)
         self._market = market
         self._entry = entry
-        self._every_ms = every_ms
 
-    def start(self, now_ms: int) -> None:
-        self.next_ms = now_ms - now_ms % self._every_ms + self._every_ms
-
-    def push(self, now_ms: int) -> Iterable[Message]:
-        self.start(now_ms)
-        return self.snapshot(now_ms)
+    def messages(self, now_ms: int) -> Iterable[Message]:
+        return (message(self._entry(self._market, now_ms)),)
 
     def snapshot(self, now_ms: int) -> Iterable[Message]:
-        return [Message(rows(self._entry(self._market, now_ms)))]
+        return self.messages(now_ms)
 
 
-class TradeReader:
-    """The trades of a market one after the other, over the bounds of their candles."""
+class OnChange(Feed):
+    """An entry that a trade has changed, at least `apart_ms` after the one before; also without a
+    change after `silent_ms`, unless None; and at once for a new subscriber."""
 
-    def __init__(self, market: Market) -> None:
+    def __init__(
+        self, market: Market, tapes: Tapes, entry: Entry, apart_ms: int, silent_ms: int | None
+    ) -> None:
         self._market = market
-        self._slot_ms = 0
-        self.start(0)
+        self._tapes = tapes
+        self._entry = entry
+        self._apart_ms = apart_ms
+        self._silent_ms = silent_ms
+        self._last: dict[str, str] = {}
+        self._pushed_ms = 0
 
     def start(self, now_ms: int) -> None:
-        """Goes on after what has been traded by now."""
-        self._open(now_ms)
-        self._done = self._tape.count_at(now_ms) if self._tape is not None else 0
-
-    def _open(self, time_ms: int) -> None:
-        self._slot_ms = time_ms - time_ms % SLOT_MS
-        self._tape = self._market.candles.tape(self._slot_ms)
-        self._done = 0
-
-    @property
-    def next_ms(self) -> int:
-        """The time of the next trade, or of the next candle, which may have one."""
-        if self._tape is not None and self._done < self._tape.events:
-            return self._tape.time_of(self._done + 1)
-        return self._slot_ms + SLOT_MS
-
-    def take(self, now_ms: int) -> Iterator[Trade]:
-        """The trades up to now that were not taken yet."""
-        self._leap(now_ms)
-        while self.next_ms <= now_ms:
-            if self._tape is not None and self._done < self._tape.events:
-                self._done += 1
-                yield self._tape.trade(self._done)
-            else:
-                self._open(self._slot_ms + SLOT_MS)
-
-    def skip(self, now_ms: int) -> bool:
-        """Leaves out the trades up to now; whether there were any."""
-        self._leap(now_ms)
-        found = False
-        while self.next_ms <= now_ms:
-            if self._tape is not None and self._done < self._tape.events:
-                self._done, found = self._tape.count_at(now_ms), True
-            else:
-                self._open(self._slot_ms + SLOT_MS)
-        return found
-
-    def _leap(self, now_ms: int) -> None:
-        """After a leap of the clock nobody is told all trades that it skipped."""
-        if now_ms - self._slot_ms > LEAP_MS:
-            self.start(now_ms - SLOT_MS)
-
-
-class Trades(Feed):
-    """Each taker's order at one price is a message."""
-
-    def __init__(self, market: Market) -> None:
-        self._market = market
-        self._trades = TradeReader(market)
-
-    def start(self, now_ms: int) -> None:
-        self._trades.start(now_ms)
-        self.next_ms = self._trades.next_ms
+        self._last, self._pushed_ms = self._entry(self._market, now_ms), now_ms
+        self._plan(now_ms)
 
     def push(self, now_ms: int) -> Iterable[Message]:
-        found = [Message(rows(self._row(trade))) for trade in self._trades.take(now_ms)]
-        self.next_ms = self._trades.next_ms
-        return found
+        entry = self._entry(self._market, now_ms)
+        is_same = {**entry, "ts": ""} == {**self._last, "ts": ""}
+        silent_ms = self._silent_ms
+        if is_same and (silent_ms is None or now_ms < self._pushed_ms + silent_ms):
+            self._plan(now_ms)
+            return ()
+        self._last, self._pushed_ms = entry, now_ms
+        self._plan(now_ms)
+        return (message(entry),)
+
+    def snapshot(self, now_ms: int) -> Iterable[Message]:
+        return (message(self._entry(self._market, now_ms)),)
+
+    def _plan(self, now_ms: int) -> None:
+        traded_ms = self._tapes.next_trade_ms(self._market, now_ms)
+        self.next_ms = max(traded_ms, self._pushed_ms + self._apart_ms)
+        if self._silent_ms is not None:
+            self.next_ms = min(self.next_ms, self._pushed_ms + self._silent_ms)
+
+
+class Trades(TradeFeed):
+    """Each taker's order at one price is a message."""
+
+    spacing_ms = 0
+
+    def render(self, trades: Sequence[Trade], event_ms: int) -> Iterable[bytes]:
+        return (b'"data":' + dump([self._row(trade)]) for trade in trades)
 
     def _row(self, trade: Trade) -> dict[str, Any]:
-        market = self._market
+        market = self.market
         return {
             "instId": market.symbol,
             "tradeId": str(trade.last_id),
@@ -127,49 +103,3 @@ class Trades(Feed):
             "source": "0",
             "seqId": trade.last_id,
         }
-
-
-class OnTrades(Feed):
-    """An entry after a trade, at least `apart_ms` after the one before, and after `silent_ms`."""
-
-    def __init__(self, market: Market, entry: Entry, apart_ms: int, silent_ms: int | None) -> None:
-        self._market = market
-        self._entry = entry
-        self._apart_ms = apart_ms
-        self._silent_ms = silent_ms
-        self._trades = TradeReader(market)
-
-    def start(self, now_ms: int) -> None:
-        self._trades.start(now_ms)
-        self._schedule(now_ms)
-
-    def _schedule(self, pushed_ms: int) -> None:
-        self._pushed_ms = pushed_ms
-        self.next_ms = max(self._trades.next_ms, pushed_ms + self._apart_ms)
-        if self._silent_ms is not None:
-            self.next_ms = min(self.next_ms, pushed_ms + self._silent_ms)
-
-    def push(self, now_ms: int) -> Iterable[Message]:
-        traded = self._trades.skip(now_ms)
-        silent = self._silent_ms is not None and now_ms >= self._pushed_ms + self._silent_ms
-        if not traded and not silent:  # a candle began without a trade
-            self.next_ms = self._trades.next_ms
-            if self._silent_ms is not None:
-                self.next_ms = min(self.next_ms, self._pushed_ms + self._silent_ms)
-            return ()
-        self._schedule(now_ms)
-        return self.snapshot(now_ms)
-
-    def snapshot(self, now_ms: int) -> Iterable[Message]:
-        return [Message(rows(self._entry(self._market, now_ms)))]
-
-
-MAKERS: Final[dict[str, Callable[[Market], Feed]]] = {
-    "trades": Trades,
-    "tickers": lambda market: OnTrades(market, lists.ticker, TICKER_MS, None),
-    "mark-price": lambda market: OnTrades(
-        market, lists.mark_price, MARK_PRICE_MS, UNCHANGED_MARK_PRICE_MS
-    ),
-    "open-interest": lambda market: Regular(market, lists.open_interest_now, OPEN_INTEREST_MS),
-    "funding-rate": lambda market: Regular(market, lists.funding_now, FUNDING_MS),
-}
