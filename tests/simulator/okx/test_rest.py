@@ -127,7 +127,7 @@ OPENS = {
 
 
 @pytest.mark.parametrize("bar", OPENS)
-@pytest.mark.parametrize("symbol", [SWAP, "BNB-USDT-SWAP", "1INCH-USDT-SWAP"])
+@pytest.mark.parametrize("symbol", [SWAP, "BNB-USDT-SWAP", "BEAM-USDT-SWAP"])
 def test_bars_open_in_their_time_zone_and_add_up(okx: Simulator, bar: str, symbol: str) -> None:
     rows = candles(okx, symbol, bar, limit=60)
     assert {time % DAY_MS for time in times(rows)} <= {hour * HOUR_MS for hour in OPENS[bar]}
@@ -271,7 +271,7 @@ def test_funding_windows(okx: Simulator) -> None:
     assert found(instId=SWAP, before=stamps[10]) == rows[:10]
     assert found(instId=SWAP, before=stamps[14], after=stamps[10]) == rows[11:14]
     assert any(row["fundingRate"] != row["realizedRate"] for row in rows)
-    hourly = found(instId="BEAM-USDT-SWAP")
+    hourly = found(instId="TURBO-USDT-SWAP")
     assert len(hourly) == 400
     every = data(okx, "public/funding-rate", instId="ANY")
     swaps = data(okx, "public/instruments", instType="SWAP")

@@ -14,7 +14,7 @@ from tests.simulator.okx.rest import candles, data
 from tests.simulator.okx.sockets import Socket, argument, connected
 
 SWAP = "BTC-USDT-SWAP"
-QUIET = "DOGE-USDT-SWAP"
+QUIET = "BNB-USDT-SWAP"
 START_MS = NOW_MS - NOW_MS % 1_000  # books are pushed at full tenths of a second
 
 

@@ -15,7 +15,7 @@ from tests.simulator.okx.rest import candles, data
 from tests.simulator.okx.sockets import BUSINESS, Socket, argument, connected
 
 SWAP = "BTC-USDT-SWAP"
-QUIET = "DOGE-USDT-SWAP"  # nine of ten 5-minute candles have no trade
+QUIET = "BNB-USDT-SWAP"  # nine of ten 5-minute candles have no trade
 CLOSE_MS = NOW_MS - NOW_MS % 300_000 + 300_000
 
 
