@@ -111,7 +111,7 @@ def parts_of(exchange: str, array: msgspec.Raw | bytes) -> list[msgspec.Raw]:
     try:
         parts = _PARTS.decode(array)
     except DECODE_ERRORS as error:
-        raise not_in_format(exchange, bytes(array[:400]), error) from None
+        raise not_in_format(exchange, bytes(array)[:400], error) from None
     if len(parts) > MOST_ENTRIES:
         raise UnreadableMessage(f"{len(parts)} entries in one message", exchange=exchange)
     return parts
