@@ -42,7 +42,6 @@ _PATHS: Final = {
 _KINDS: Final = ("SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION")  # those between are not modelled
 _NEWEST_ROWS: Final = 1_440  # of `candles` and of the open interest's history
 _FUNDING_KEPT_MS: Final = 92 * DAY_MS  # 3 months
-_MAINTENANCE_MS: Final = 3_600_000
 
 
 class Refused(Exception):
@@ -80,7 +79,8 @@ class Okx(Exchange):
             fields=("code", "message"), needs=("code",),
         ),
         "okx_maintenance": FaultKind(
-            "OKX's system_status tells a maintenance from now on for `seconds` (3600)"
+            "OKX's system_status tells a maintenance from now on, for `lasts_s` (3600)",
+            fields=("lasts_s",),
         ),
     }  # fmt: skip
 
@@ -142,7 +142,7 @@ class Okx(Exchange):
             return self.answer(endpoint, query)
         now_ms = self.now_ms()
         window = {
-            "begin": str(now_ms), "end": str(now_ms + int(rule.get("seconds", 3600)) * 1000),
+            "begin": str(now_ms), "end": str(now_ms + int(rule.get("lasts_s", 3600)) * 1000),
             "href": "", "maintType": "1", "preOpenBegin": "", "scheDesc": "", "serviceType": "5",
             "state": "ongoing", "system": "unified", "title": "Trading system upgrade", "env": "1",
         }  # fmt: skip

@@ -161,7 +161,8 @@ class Hub:
             for group in self._groups.values():
                 self._begin(group)
         self._now_ms = now_ms
-        if self.now_s >= self._watched_s + 1:
+        watches = self.now_s >= self._watched_s + 1
+        if watches:
             self._watched_s = self.now_s
             self._watch()
         heap = self._heap
@@ -173,6 +174,10 @@ class Hub:
                 for one in group.feed.push(now_ms):
                     self._deliver(group, one)
                 self._schedule(group, group.feed)
+        if watches:  # after what was due, which is no silence
+            for session in list(self.sessions):
+                if session.ending is None:
+                    self.exchange.watch(session, self.now_s)
 
     def storm(self, messages: int) -> None:
         """Sends the present state of the subscribed streams in turn, so many messages in all."""
@@ -252,7 +257,6 @@ class Hub:
             if life_s is not None and now_s - session.opened_s >= life_s:
                 self.exchange.expire(session)
                 continue
-            self.exchange.watch(session, now_s)
             if self.faults.active:
                 self._break(session)
         over = [item for item in self._going_on if item[0] <= now_s]

@@ -124,7 +124,7 @@ def test_faults(start_simulator: StartSimulator) -> None:
         found, body = with_fault(HISTORY, rule, instId=SWAP, limit=9)
         assert json.loads(body) != json.loads(usual), variant
     (window,) = json.loads(
-        with_fault("system/status", {"kind": "okx_maintenance", "seconds": 60})[1]
+        with_fault("system/status", {"kind": "okx_maintenance", "lasts_s": 60})[1]
     )["data"]
     assert (int(window["begin"]), int(window["end"])) == (NOW_MS, NOW_MS + 60_000)
     assert data(sim, "system/status") == []

@@ -179,6 +179,8 @@ async def test_states_equal_rest(
         (row,) = (row for row in data(sim, path, **query) if row["instId"] == SWAP)
         return dict(row)
 
+    start_ms = NOW_MS - NOW_MS % 1_000  # what is regular comes at full seconds
+    sim.post("/sim/clock", {"now_ms": start_ms})
     async with connected(sim) as socket:
         await socket.subscribe(argument(channel))
         (first,) = await so_far(socket)
@@ -192,7 +194,7 @@ async def test_states_equal_rest(
         if every_ms is None:
             assert len(times) > 4
         else:
-            due = [t for t in range(NOW_MS + 1_000, NOW_MS + 46_000, 1_000)
+            due = [t for t in range(start_ms + 1_000, start_ms + 46_000, 1_000)
                    if t // every_ms > (t - 1_000) // every_ms]  # fmt: skip
             assert times == due
 
@@ -234,7 +236,7 @@ async def test_trades_make_the_candle(sim: Simulator, symbol: str) -> None:
         assert sum(Decimal(trade["sz"]) for trade in mine) == Decimal(candle[5])
         ids = [int(trade["tradeId"]) for trade in mine]
         assert ids == sorted(set(ids))
-        assert {trade["side"] for trade in mine} == {"buy", "sell"}
+        assert {trade["side"] for trade in mine} <= {"buy", "sell"}
 
 
 async def test_instruments_are_told_when_they_change(start_simulator: StartSimulator) -> None:
