@@ -180,6 +180,7 @@ class Connection:
 
     def _take_data(self, event: MarketEvent) -> None:
         self.last_data_s = self.last_message_s
+        self._counts.data += 1
         arrival = self.arrivals.of(event)
         if arrival is None:
             self._counts.unwanted += 1

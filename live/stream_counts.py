@@ -32,7 +32,8 @@ PLANNED: frozenset[End] = frozenset({End.NOTICE, End.AGE, End.RENEWED, End.STOPP
 class StreamCounts:
     """Counts since the pool was made.
 
-    `messages`, `bytes`: received, those of control included. `events`: handed to the owner.
+    `messages`, `bytes`: received, those of control included. `data`: events of markets, wanted or
+    not. `events`: handed to the owner.
     `unwanted`: events that nobody asked for, or not any more. `left_out`: entries that the parser
     left out, by cause. `owner_errors`: events whose handling raised. `opened`: connections.
     `ended`: by reason, attempts that failed included.
@@ -40,6 +41,7 @@ class StreamCounts:
 
     messages: int = 0
     bytes: int = 0
+    data: int = 0
     events: int = 0
     unreadable: int = 0
     unwanted: int = 0

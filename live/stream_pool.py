@@ -20,7 +20,7 @@ from live.stream_address import ExchangeAddress
 from live.stream_counts import StreamCounts
 from live.stream_shard import StreamOwner, StreamShard
 from live.stream_status import PoolStatus
-from live.stream_venue import StreamVenue, Topic
+from live.stream_venue import Channel, StreamVenue, Topic
 from logging_setup import ThrottledLog
 from timing.clock import Clock, SystemClock
 
@@ -53,6 +53,7 @@ class StreamPool:
         self._shard_of: dict[Topic, StreamShard] = {}
         self._ending: set[asyncio.Task[None]] = set()  # of shards without topics
         self._is_open = False
+        self._changed = asyncio.Event()  # set, and replaced, at every change
 
     async def __aenter__(self) -> Self:
         await self._dialer.__aenter__()
@@ -104,10 +105,22 @@ class StreamPool:
             else:
                 self._end(shard)
 
-    def subscribe_anew(self, topic: Topic) -> None:
-        """Unsubscribes and subscribes a topic, for a new snapshot; others are not disturbed."""
+    def subscribe_anew(self, topic: Topic, epoch: int | None = None) -> None:
+        """Unsubscribes and subscribes a topic, for a new snapshot; others are not disturbed.
+
+        `epoch`: on this connection alone.
+        """
         if (shard := self._shard_of.get(topic)) is not None:
-            shard.subscribe_anew(topic)
+            shard.subscribe_anew(topic, epoch)
+
+    async def settled(self) -> None:
+        """Waits until all topics are subscribed on open connections, or refused."""
+        while not all(shard.is_settled for shard in self._shards):
+            await self._changed.wait()
+
+    def _note_change(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     def renew(self) -> None:
         """Replaces every open connection; each stays until the next one brings what it brings."""
@@ -133,19 +146,24 @@ class StreamPool:
     ) -> StreamShard:
         route = self._venue.route(topic)
         for shard in self._shards:
-            if shard.route == route and self._fits(name, changed.get(shard, shard.topics)):
+            if shard.route == route and self._fits(topic, name, changed.get(shard, shard.topics)):
                 return shard
         shard = StreamShard(
-            self._parts, self._owner, route, lambda: next(self._epochs), self._random
-        )
+            self._parts, self._owner, route, lambda: next(self._epochs), self._random,
+            self._note_change,
+        )  # fmt: skip
         self._shards[shard] = None
         return shard
 
-    def _fits(self, name: str, topics: dict[Topic, str]) -> bool:
+    def _fits(self, topic: Topic, name: str, topics: dict[Topic, str]) -> bool:
         """Whether one connection holds these topics, one more, and a heartbeat."""
         names = set(topics.values())
         if name in names:
             return True
+        if topic.channel is Channel.ORDERBOOK and self._venue.books_a_connection is not None:
+            books = sum(each.channel is Channel.ORDERBOOK for each in topics)
+            if books >= self._venue.books_a_connection:
+                return False
         most, most_bytes = self._venue.names_a_connection, self._venue.name_bytes_a_connection
         if most is not None and len(names) + 2 > most:
             return False

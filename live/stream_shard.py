@@ -82,7 +82,7 @@ class StreamShard:
 
     def __init__(
         self, parts: StreamParts, owner: StreamOwner, route: str, next_epoch: Callable[[], int],
-        random: Random,
+        random: Random, on_change: Callable[[], None],
     ) -> None:  # fmt: skip
         self.route = route
         self.topics: dict[Topic, str] = {}  # with the exchange's names
@@ -92,6 +92,7 @@ class StreamShard:
         self._owner = owner
         self._next_epoch = next_epoch
         self._random = random
+        self._on_change = on_change
         self._backoff = Backoff(FIRST_PAUSE_S, SLOWEST_PAUSE_S)
         self._outage = OutageLog(log, "stream_down", "stream_up", clock=parts.clock.monotonic_s)
         self._open_at_s = 0.0
@@ -123,9 +124,11 @@ class StreamShard:
         topic = Topic(first.channel, self._parts.venue.heartbeat_symbol, first.timeframe)
         return {topic: self._parts.venue.name(topic)}
 
-    def subscribe_anew(self, topic: Topic) -> None:
-        """Unsubscribes and subscribes a topic again, on every open connection."""
+    def subscribe_anew(self, topic: Topic, epoch: int | None) -> None:
+        """Unsubscribes and subscribes a topic again, on this or on every open connection."""
         for connection in self._connections():
+            if epoch not in (None, connection.epoch):
+                continue
             connection.subscribe_anew(self.topics[topic])
             self._tell(self._owner.on_topics_changed, connection.epoch, [topic], [topic])
 
@@ -184,14 +187,14 @@ class StreamShard:
             socket = await self._parts.dialer.open(self.route)
             self._parts.counts.opened += 1
             connection = Connection(
-                self._parts, self._next_epoch(), socket, self._owner.on_event, self._wake.set
+                self._parts, self._next_epoch(), socket, self._owner.on_event, self._note_change
             )
             connection.want(self.topics, self.heartbeat())
             line.connection = connection
             if (life_s := self._parts.venue.life_s) is not None:
                 line.rotate_at_s = connection.opened_s + life_s * self._random.uniform(*_ROTATED)
             self._tell(self._owner.on_epoch_began, connection.epoch, list(self.topics))
-            self._wake.set()
+            self._note_change()
             ending = await connection.run()
         except CannotOpen as error:
             ending, too_many = Ending(End.REFUSED, error.cause), error.is_too_many
@@ -210,7 +213,7 @@ class StreamShard:
             self._tell(self._owner.on_epoch_ended, line.connection.epoch, str(ending.end))
         if ending.end not in PLANNED:
             self._failed(line, ending, too_many=too_many)
-        self._wake.set()
+        self._note_change()
 
     def _failed(self, line: _Line, ending: Ending, *, too_many: bool) -> None:
         """Sets the pause before the next try: full jitter, reset only after a minute of data."""
@@ -302,6 +305,10 @@ class StreamShard:
             return now + _LOOK_S if self._coming.connection is not None else None
         return self._serving.rotate_at_s if self._serving is not None else None
 
+    def _note_change(self) -> None:
+        self._wake.set()
+        self._on_change()
+
     def _tell(self, call: Callable[..., None], *arguments: object) -> None:
         """Calls the owner, whose errors must not end a connection."""
         try:
@@ -313,6 +320,12 @@ class StreamShard:
             )
 
     # For status.
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every topic is subscribed on an open connection, or refused."""
+        serving = self._serving.connection if self._serving is not None else None
+        return serving is not None and serving.subscriptions.is_settled
 
     def statuses(self) -> Iterator[ConnectionStatus]:
         now = self._parts.clock.monotonic_s()

@@ -48,7 +48,8 @@ class StreamVenue:
       `requests_an_hour` bound them for each connection. `answers_each_name`: one answer comes for
       every name, else one for the request. `fails_whole`: one bad name fails the whole request, so
       that a refused one is asked again name by name.
-      One connection holds at most `names_a_connection` and `name_bytes_a_connection`.
+      One connection holds at most `names_a_connection` and `name_bytes_a_connection`, and of order
+      books `books_a_connection`.
       `connects`: at most so many new connections in so many seconds, with our own margin.
 
     Life
@@ -97,5 +98,6 @@ class StreamVenue:
     read: Callable[[bytes], list[Event]]
     counts_contracts: Callable[[str], bool]
     book: BookRule
+    books_a_connection: int | None = None
     contracts: ContractList | None = None
     rest_url: str

@@ -71,6 +71,7 @@ STREAM_VENUE: Final = StreamVenue(
     fails_whole=False,
     names_a_connection=None,
     name_bytes_a_connection=64_000,  # of 64 KB
+    books_a_connection=25,  # fewer than 30 are advised
     connects=(2, 1.0),  # of 3
     ping="ping",
     ping_after_s=20.0,  # without a push for 30 s the connection is closed with 4004

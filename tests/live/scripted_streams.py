@@ -1,8 +1,9 @@
 """An exchange of WebSockets on this machine that does what a test says, and its StreamVenue.
 
 Its protocol is its own: `{"do": "subscribe", "id": 1, "names": ["trade.BTC"]}` is answered by
-`{"ok": 1}` or `{"no": 1, "names": [..]}`; `{"trade": "BTC", "n": 7}`, `{"candle": "BTC", ...}` and
-`{"book": "BTC", "n": 7}` are data, `{"notice": "..."}` announces the end, `pong` answers `ping`.
+`{"ok": 1}` or `{"no": 1, "names": [..]}`; `{"trade": "BTC", "n": 7}`, `{"candle": ...}`,
+`{"ticker": ...}` and `{"book": ...}` are data, `{"notice": "..."}` announces the end, and `pong`
+answers `ping`.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from live.events import (
     Pong,
     Refused,
     Subscribed,
+    TickerEvent,
     TradeEvent,
 )
 from live.stream_venue import Channel, StreamVenue, Topic
@@ -44,8 +46,8 @@ def candle(symbol: str, timeframe: str = "5m") -> Topic:
 
 
 def _name(topic: Topic) -> str:
-    if topic.channel not in (Channel.TRADE, Channel.CANDLE, Channel.ORDERBOOK):
-        raise ValueError(f"no {topic.channel}; there are trade, candle, orderbook")
+    if topic.channel is Channel.FUNDING or not topic.symbol.isalnum():
+        raise ValueError(f"no {topic.channel} {topic.symbol}")
     return ".".join(part for part in topic if part)
 
 
@@ -73,10 +75,15 @@ def _event(told: dict[str, Any]) -> Event:
             return TradeEvent(symbol, number, str(number), "1", "2", "buy")
         case {"candle": symbol, "n": number}:
             values = ("1", "2", "0.5", "1.5", "10", "15")
-            return CandleEvent(symbol, told.get("of", "5m"), 0, number, False, *values)
+            closed = told.get("closed", False)
+            return CandleEvent(symbol, told.get("of", "5m"), 0, number, closed, *values)
         case {"book": symbol, "n": number}:
             is_snapshot = told.get("whole", False)
-            return BookEvent(symbol, number, is_snapshot, told["bids"], told["asks"], number)
+            before = told.get("after")
+            bids, asks = ([tuple(level) for level in told[side]] for side in ("bids", "asks"))
+            return BookEvent(symbol, number, is_snapshot, bids, asks, number, previous_id=before)
+        case {"ticker": symbol, "n": number}:
+            return TickerEvent(symbol, number, told["values"], told.get("change", False))
         case {"notice": reason}:
             return ClosingSoon(reason)
         case {"bad": symbol}:
@@ -198,6 +205,8 @@ class ScriptedExchange:
     on_request: OnRequest = Session.acknowledge
     on_open: Callable[[Session], Any] | None = None
     number: int = 0
+    rest: dict[str, bytes] = field(default_factory=dict)  # bodies by path and query
+    rest_asked: list[str] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -213,6 +222,8 @@ class ScriptedExchange:
         channel, symbol, *timeframe = name.split(".")
         if channel == "candle":
             return {"candle": symbol, "n": self.number, "of": timeframe[0]}
+        if channel == "ticker":
+            return {"ticker": symbol, "n": self.number, "values": {"last_price": "7.10"}}
         if channel == "orderbook":
             levels = {"bids": [["9", "1"]], "asks": [["11", "1"]]}
             return {"book": symbol, "n": self.number, "whole": True, **levels}
@@ -224,6 +235,10 @@ class ScriptedExchange:
         return self.sessions[number]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        if "Upgrade" not in request.headers:
+            self.rest_asked.append(request.path_qs)
+            body = self.rest.get(request.path_qs)
+            return web.Response(status=404) if body is None else web.Response(body=body)
         self.attempts += 1
         if self.refuses_with is not None:
             return web.Response(status=self.refuses_with)

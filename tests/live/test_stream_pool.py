@@ -497,8 +497,8 @@ async def test_topics_are_spread_over_connections_and_routes() -> None:
 async def test_no_topic_is_added_if_one_is_unknown() -> None:
     async with running(ETH) as run:
         session = await run.delivering(ETH)
-        with pytest.raises(ValueError, match="no ticker"):
-            run.pool.add([SOL, Topic(Channel.TICKER, "SOL")])
+        with pytest.raises(ValueError, match="no funding SOL"):
+            run.pool.add([SOL, Topic(Channel.FUNDING, "SOL")])
         assert session.names == {"trade.BTC", "trade.ETH"}
         assert run.pool.status().topics == 1
 

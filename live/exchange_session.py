@@ -1,0 +1,134 @@
+"""ExchangeSession: what a built-in collector has open: streams, books, and the REST beside them."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from types import TracebackType
+from typing import Any, Final, Self
+
+from config import LiveSettings
+from live.book_keeper import BookKeeper
+from live.exchange_rest import REQUESTS_A_MINUTE, ExchangeRest
+from live.pacing import due_or_woken, pace_of_process
+from live.stream_address import rest_address, stream_address
+from live.stream_feed import Item, StreamFeed
+from live.stream_pool import StreamPool
+from live.stream_status import PoolStatus
+from live.stream_venue import Channel, StreamVenue, Topic
+from timing.clock import Clock
+
+# Their sizes are contracts on exchanges that count contracts; candles are in base units.
+_SIZED: Final = (Channel.TRADE, Channel.TICKER, Channel.ORDERBOOK)
+
+
+class ExchangeSession:
+    """The open streams of one exchange; open it with `async with`."""
+
+    def __init__(
+        self, venue: StreamVenue, settings: LiveSettings, clock: Clock, book_depth: int
+    ) -> None:
+        exchange = venue.exchange
+        self._venue = venue
+        self._clock = clock
+        rest_pace = pace_of_process(f"{exchange} REST of collectors", REQUESTS_A_MINUTE, 60.0)
+        rest = rest_address(settings, exchange, venue.rest_url)
+        streams = stream_address(settings, exchange, venue.base_url)
+        self._rest = ExchangeRest(exchange, rest, rest_pace, clock)
+        self._feed = StreamFeed(clock, book_depth)
+        self._pool = StreamPool(venue, self._feed, streams, clock=clock)
+        self._books = BookKeeper(venue, self._rest, self._subscribe_anew, clock)
+        self._feed.books = self._books
+        self._stack = AsyncExitStack()
+        self._repairing: asyncio.Task[None] | None = None
+        self._messages = 0
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._rest)
+        await self._stack.enter_async_context(self._pool)
+        self._repairing = asyncio.create_task(
+            self._books.run(), name=f"books of {self._venue.exchange}"
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._repairing is not None:
+            self._repairing.cancel()
+            await asyncio.gather(self._repairing, return_exceptions=True)
+        await self._stack.aclose()
+
+    async def add(self, topics: Iterable[Topic]) -> None:
+        """Subscribes topics. Raises RestFailed or UnreadableMessage if the list of contracts is
+        needed and cannot be had, and ValueError for a market that is not in it."""
+        topics = list(topics)
+        counted = {
+            topic.symbol
+            for topic in topics
+            if topic.channel in _SIZED and self._venue.counts_contracts(topic.symbol)
+        }
+        await self._learn_sizes(counted)
+        self._feed.counts_contracts = {*self._feed.counts_contracts, *counted}
+        self._pool.add(topics)
+
+    async def _learn_sizes(self, symbols: set[str]) -> None:
+        contracts = self._venue.contracts
+        if contracts is None or symbols <= self._feed.contract_sizes.keys():
+            return
+        sizes = contracts.read(await self._rest.get(contracts.path))
+        self._feed.contract_sizes = sizes
+        if unknown := sorted(symbols - sizes.keys()):
+            raise ValueError(
+                f"{self._venue.exchange}: not in its list of linear contracts: {', '.join(unknown)}"
+            )
+
+    def remove(self, topics: Iterable[Topic]) -> None:
+        """Unsubscribes topics."""
+        self._pool.remove(topics)
+
+    async def settled(self, within_s: float) -> bool:
+        """Waits until every topic is subscribed or refused; whether they are in time."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._pool.settled()
+        except TimeoutError:
+            return False
+        return True
+
+    async def take(self, count: int, within_s: float) -> Sequence[Item]:
+        """What has come, at most `count` items; empty if nothing comes in time."""
+        if not self._feed.queued:
+            due_s = self._clock.monotonic_s() + within_s
+            await due_or_woken(self._clock, self._feed.filled, due_s)
+        return self._feed.take(count)
+
+    def had_data(self) -> bool:
+        """Whether data of any market have come since the last call, the heartbeat's included."""
+        before, self._messages = self._messages, self._pool.counts.data
+        return self._messages > before
+
+    def _subscribe_anew(self, epoch: int, symbol: str) -> None:
+        self._pool.subscribe_anew(Topic(Channel.ORDERBOOK, symbol), epoch)
+
+    def pool_status(self) -> PoolStatus:
+        return self._pool.status()
+
+    def status(self) -> dict[str, Any]:
+        """The state of the connections and books, ready for JSON."""
+        pool = asdict(self._pool.status())
+        counts = self._feed.counts
+        return {
+            "connections": pool.pop("connections"),
+            "streams": pool,
+            "books": self._books.status(),
+            "queue": {
+                "waiting": self._feed.queued,
+                "dropped": counts["dropped"],
+                "repeated": counts["repeated"],
+                "without_contract_size": counts["without_contract_size"],
+            },
+        }
