@@ -28,6 +28,7 @@ BOOK_DEPTH: Final = 50
 SUBSCRIBE_S: Final = 20.0
 _ROUND_S: Final = 1.0  # the message loop comes round at least so often
 _BATCH: Final = 256
+_UNSIZED: Final = "it is not in the exchange's list of linear contracts"
 _CHANNELS: Final = {
     DataType.CANDLE: Channel.CANDLE,
     DataType.TICKER: Channel.TICKER,
@@ -130,18 +131,19 @@ class ExchangeCollector(BaseDataCollector):
         """
         session = self._open_session()
         topics = self._check(symbols, data_types)
-        await session.add(topics)
+        unsized = set(await session.add(topics))
         for symbol in symbols:
             self._write(symbol)
         settled = await session.settled(SUBSCRIBE_S)
         status = session.pool_status()
         if not settled and not any(each.epoch is not None for each in status.connections):
-            raise ConnectionError(status.last_end or f"no connection within {SUBSCRIBE_S:g} s")
-        refused = [topic for topic in topics if self.VENUE.name(topic) in status.refused]
-        reasons = {topic: status.refused[self.VENUE.name(topic)] for topic in refused}
-        if refused and len(refused) == len(topics):
+            raise ConnectionError(session.last_failure or f"no answer in {SUBSCRIBE_S:g} s")
+        reasons = {topic: _UNSIZED for topic in topics if topic.symbol in unsized}
+        names = {topic: self.VENUE.name(topic) for topic in topics}
+        reasons |= {t: status.refused[name] for t, name in names.items() if name in status.refused}
+        if reasons and len(reasons) == len(topics):
             raise ValueError(f"refused: {_told(reasons)}")
-        if refused:
+        if reasons:
             self._note_error(ErrorType.SUBSCRIPTION, f"refused: {_told(reasons)}")
         return True
 
@@ -161,6 +163,8 @@ class ExchangeCollector(BaseDataCollector):
     async def _handle_messages(self) -> None:
         session = self._open_session()
         items = await session.take(_BATCH, _ROUND_S)
+        for _ in range(session.new_failures()):
+            self._note_error(ErrorType.CONNECTION, f"connection: {session.last_failure}")
         if session.had_data() or not self._written:
             self._base.record.was_read()
         for item in items:

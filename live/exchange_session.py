@@ -42,6 +42,7 @@ class ExchangeSession:
         self._stack = AsyncExitStack()
         self._repairing: asyncio.Task[None] | None = None
         self._messages = 0
+        self._failures = 0
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._rest)
@@ -62,29 +63,31 @@ class ExchangeSession:
             await asyncio.gather(self._repairing, return_exceptions=True)
         await self._stack.aclose()
 
-    async def add(self, topics: Iterable[Topic]) -> None:
-        """Subscribes topics. Raises RestFailed or UnreadableMessage if the list of contracts is
-        needed and cannot be had, and ValueError for a market that is not in it."""
+    async def add(self, topics: Iterable[Topic]) -> list[str]:
+        """Subscribes topics. The symbols of those that are not, because their sizes are contracts
+        and the exchange's list does not tell how many coins one is.
+
+        Raises RestFailed or UnreadableMessage if that list is needed and cannot be had.
+        """
         topics = list(topics)
         counted = {
             topic.symbol
             for topic in topics
             if topic.channel in _SIZED and self._venue.counts_contracts(topic.symbol)
         }
-        await self._learn_sizes(counted)
+        unknown = await self._learn_sizes(counted)
         self._feed.counts_contracts = {*self._feed.counts_contracts, *counted}
-        self._pool.add(topics)
+        self._pool.add(
+            topic for topic in topics if topic.channel not in _SIZED or topic.symbol not in unknown
+        )
+        return sorted(unknown)
 
-    async def _learn_sizes(self, symbols: set[str]) -> None:
+    async def _learn_sizes(self, symbols: set[str]) -> set[str]:
         contracts = self._venue.contracts
-        if contracts is None or symbols <= self._feed.contract_sizes.keys():
-            return
-        sizes = contracts.read(await self._rest.get(contracts.path))
-        self._feed.contract_sizes = sizes
-        if unknown := sorted(symbols - sizes.keys()):
-            raise ValueError(
-                f"{self._venue.exchange}: not in its list of linear contracts: {', '.join(unknown)}"
-            )
+        if contracts is not None and not symbols <= self._feed.contract_sizes.keys():
+            sizes = contracts.read(await self._rest.get(contracts.path))
+            self._feed.contract_sizes = sizes
+        return symbols - self._feed.contract_sizes.keys()
 
     def remove(self, topics: Iterable[Topic]) -> None:
         """Unsubscribes topics."""
@@ -110,6 +113,15 @@ class ExchangeSession:
         """Whether data of any market have come since the last call, the heartbeat's included."""
         before, self._messages = self._messages, self._pool.counts.data
         return self._messages > before
+
+    def new_failures(self) -> int:
+        """How many connections have failed since the last call."""
+        before, self._failures = self._failures, self._pool.counts.failures
+        return self._failures - before
+
+    @property
+    def last_failure(self) -> str | None:
+        return self._pool.counts.last_failure
 
     def _subscribe_anew(self, epoch: int, symbol: str) -> None:
         self._pool.subscribe_anew(Topic(Channel.ORDERBOOK, symbol), epoch)

@@ -36,7 +36,8 @@ class StreamCounts:
     not. `events`: handed to the owner.
     `unwanted`: events that nobody asked for, or not any more. `left_out`: entries that the parser
     left out, by cause. `owner_errors`: events whose handling raised. `opened`: connections.
-    `ended`: by reason, attempts that failed included.
+    `ended`: by reason, attempts that failed included. `last_failure`: the last of them that was
+    not planned, in words.
     """
 
     messages: int = 0
@@ -51,6 +52,12 @@ class StreamCounts:
     requests: int = 0
     left_out: Counter[Dropped] = field(default_factory=Counter)
     ended: Counter[End] = field(default_factory=Counter)
+    last_failure: str | None = None
+
+    @property
+    def failures(self) -> int:
+        """Connections that ended, or could not be opened, and nobody wanted it."""
+        return sum(count for end, count in self.ended.items() if end not in PLANNED)
 
     @property
     def reconnects(self) -> dict[str, int]:

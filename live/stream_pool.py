@@ -184,7 +184,6 @@ class StreamPool:
         """The state now; counts are since the pool was made."""
         connections = [status for shard in self._shards for status in shard.statuses()]
         ages = [each.last_message_age_s for each in connections]
-        last_ends = [shard.last_end for shard in self._shards if shard.last_end is not None]
         counts = self.counts
         return PoolStatus(
             exchange=self._venue.exchange,
@@ -202,7 +201,7 @@ class StreamPool:
             opened=counts.opened,
             reconnects=counts.reconnects,
             failures=max((shard.failures for shard in self._shards), default=0),
-            last_end=f"{last_ends[-1].end}: {last_ends[-1].detail}" if last_ends else None,
+            last_failure=counts.last_failure,
             last_message_age_s=min((age for age in ages if age is not None), default=None),
             refused={name: why for shard in self._shards for name, why in shard.refused().items()},
         )

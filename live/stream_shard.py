@@ -87,7 +87,6 @@ class StreamShard:
         self.route = route
         self.topics: dict[Topic, str] = {}  # with the exchange's names
         self.failures = 0
-        self.last_end: Ending | None = None
         self._parts = parts
         self._owner = owner
         self._next_epoch = next_epoch
@@ -219,7 +218,7 @@ class StreamShard:
         """Sets the pause before the next try: full jitter, reset only after a minute of data."""
         self._note_data(line)
         self.failures += 1
-        self.last_end = ending
+        self._parts.counts.last_failure = f"{ending.end}: {ending.detail}"
         pause_s = self._backoff.pause_s() * self._random.random()
         if too_many:
             pause_s = SLOWEST_PAUSE_S * self._random.uniform(0.5, 1)

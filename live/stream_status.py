@@ -44,6 +44,6 @@ class PoolStatus:
     opened: int
     reconnects: Mapping[str, int]
     failures: int
-    last_end: str | None
+    last_failure: str | None
     last_message_age_s: float | None
     refused: Mapping[str, str]

@@ -1,6 +1,12 @@
 """Live collectors for the code of users: the framework, the types, and loggers; re-exports only."""
 
 from config import LiveSettings, SettingsError, load_live_settings
+from live.builtin import (
+    BinanceCollector,
+    BybitCollector,
+    OKXCollector,
+    create_collector,
+)
 from live.collector import BaseDataCollector
 from live.data_types import (
     CollectorConfig,
@@ -16,6 +22,8 @@ from metrics.collectors import CollectorMetrics
 
 __all__ = [
     "BaseDataCollector",
+    "BinanceCollector",
+    "BybitCollector",
     "CollectorConfig",
     "CollectorManager",
     "CollectorMetrics",
@@ -25,7 +33,9 @@ __all__ = [
     "LiveSettings",
     "MarketDataPoint",
     "OHLCVData",
+    "OKXCollector",
     "SettingsError",
+    "create_collector",
     "get_logger",
     "load_live_settings",
 ]

@@ -180,7 +180,7 @@ async def test_refused_connect(status: int) -> None:
     async with running(ETH, prepare=refuse) as run:
         await until_true(lambda: run.pool.counts.ended)
         assert run.pool.status().reconnects == {"refused": 1}
-        assert f"HTTP {status}" in (run.pool.status().last_end or "")
+        assert f"HTTP {status}" in (run.pool.status().last_failure or "")
         assert not run.owner.began
         run.exchange.refuses_with = None
         pause_s = 1.0 if status == 500 else 60.0
@@ -200,7 +200,7 @@ async def test_nobody_listens() -> None:
         async with pool:
             pool.add([SOL])
             await until_true(lambda: pool.counts.ended)
-            assert pool.status().last_end == (
+            assert pool.status().last_failure == (
                 "refused: cannot open a WebSocket: ClientConnectorError: cannot connect: "
                 "Connection refused"
             )
