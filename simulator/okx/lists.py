@@ -3,6 +3,7 @@
 All values are strings, empty where they do not apply.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from simulator.candles import DAY_MS, HIGH, HOUR_MS, LOW, OPEN, SLOT_MS, TURNOVER, VOLUME
@@ -72,12 +73,11 @@ def instrument(market: Market) -> dict[str, Any]:
     }
 
 
-def ticker(market: Market, now_ms: int, best: tuple[int, int]) -> dict[str, str]:
-    """The last price, the last 24 hours, and the `best` bid and ask."""
+def ticker(market: Market, now_ms: int, top: Mapping[str, str]) -> dict[str, str]:
+    """The last price, the last 24 hours, and the best ask and bid: `top` has their four fields."""
     price, day = last_price(market, now_ms), last_day(market, now_ms)
     there = day.shape[1] > 0
     volume, turnover = int(day[VOLUME].sum()), int(day[TURNOVER].sum())
-    one = contracts.size(market, market.step, market.step * price)
 
     def told(value: int) -> str:
         return plain(value, market.price_decimals) if value else ""  # before the first trade
@@ -86,11 +86,8 @@ def ticker(market: Market, now_ms: int, best: tuple[int, int]) -> dict[str, str]
         "instType": kind_of(market),
         "instId": market.symbol,
         "last": told(price),
-        "lastSz": one,
-        "askPx": told(best[1]),
-        "askSz": one,
-        "bidPx": told(best[0]),
-        "bidSz": one,
+        "lastSz": contracts.size(market, market.step, market.step * price),
+        **top,
         "open24h": told(int(day[OPEN, 0]) if there else price),
         "high24h": told(int(day[HIGH].max()) if there else price),
         "low24h": told(int(day[LOW].min()) if there else price),

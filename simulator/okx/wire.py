@@ -185,6 +185,7 @@ class Okx(Exchange):
     # --- series
 
     def _klines(self, query: Query, newest: int | None) -> bytes:
+        """Both paths of candles; the history has the forming one too (choice)."""
         market, bar = self._market(query), _bar(query, "bar", "1m")
         limit = _limit(query, 100, 300)
         now_ms = self.now_ms()
@@ -259,7 +260,7 @@ class Okx(Exchange):
     def _tickers(self, query: Query) -> bytes:
         now_ms = self.now_ms()
         return dump(
-            [lists.ticker(m, now_ms, self._book(m).best(now_ms)) for m in self._chosen(query)]
+            [lists.ticker(m, now_ms, self._book(m).top(now_ms)) for m in self._chosen(query)]
         )
 
     def _books(self, query: Query) -> bytes:

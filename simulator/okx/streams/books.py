@@ -42,10 +42,14 @@ class OkxBook:
         still = tape is not None and not tape.events
         return self._book.at(tape.start_ms if tape is not None and still else now_ms, depth)
 
-    def best(self, now_ms: int) -> tuple[int, int]:
-        """The prices of the best bid and ask; 0, 0 before the first trade."""
-        bid, ask = self._book.best(now_ms)
-        return bid * self.market.tick, ask * self.market.tick
+    def top(self, now_ms: int) -> dict[str, str]:
+        """The best ask and bid as tickers tell them; empty before the first trade."""
+        state = self.at(now_ms, 1)
+        found = {}
+        for name, side in (("ask", state.asks), ("bid", state.bids)):
+            texts = self._texts(levels(side, self.market.tick)) or [("", "")]
+            found |= {f"{name}Px": texts[0][0], f"{name}Sz": texts[0][1]}
+        return found
 
     def number(self, state: BookState) -> int:
         """seqId: counted from the last restart of the numbering."""

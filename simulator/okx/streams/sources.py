@@ -58,7 +58,7 @@ class Sources:
         return feeds.OnChange(market, self._tapes, entry, apart_ms, silent_ms)
 
     def _ticker(self, market: Market, now_ms: int) -> dict[str, str]:
-        return lists.ticker(market, now_ms, self._book(market).best(now_ms))
+        return lists.ticker(market, now_ms, self._book(market).top(now_ms))
 
     def _books_feed(self, market: Market) -> BooksFeed:
         """The one that is in use, so that its numbers go on when the market changes."""

@@ -204,9 +204,8 @@ async def test_the_best_levels(sim: Simulator, channel: str, levels: int) -> Non
         (ticker,) = (
             row for row in data(sim, "market/tickers", instType="SWAP") if row["instId"] == SWAP
         )
-        assert (ticker["askPx"], ticker["bidPx"]) == (
-            entry["asks"][0][0], entry["bids"][0][0]
-        )  # fmt: skip
+        assert [ticker["askPx"], ticker["askSz"]] == entry["asks"][0][:2]
+        assert [ticker["bidPx"], ticker["bidSz"]] == entry["bids"][0][:2]
 
 
 async def test_the_checksum_is_0_or_absent(sim: Simulator) -> None:
