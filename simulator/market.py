@@ -91,6 +91,11 @@ class Market:
     def open_interest_decimals(self) -> int:
         return self.quantity_decimals if self.oi_decimals is None else self.oi_decimals
 
+    @property
+    def is_as_made(self) -> bool:
+        """Whether its candles are those of the source, without a change by an event."""
+        return not self.corrections and not self.relaunched_ms
+
     def closed(self, interval_ms: int, first_ms: int, last_ms: int) -> Ints:
         """The candles that open from `first_ms` to `last_ms` in their final form."""
         candles = self._corrected(self.candles.closed(interval_ms, first_ms, last_ms), interval_ms)

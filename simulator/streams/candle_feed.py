@@ -43,7 +43,7 @@ class CandleFeed(Feed):
         self._pushed: list[int] | None = None  # the last state pushed; None: not known
         self._pushed_ms = 0
         self._is_closing = False
-        self._ends_silently = False
+        self._closing: Candle | None = None  # the candle whose closing is planned, None: none is
 
     @abstractmethod
     def render(self, candle: Candle, event_ms: int, *, closed: bool) -> bytes:
@@ -72,7 +72,7 @@ class CandleFeed(Feed):
         self._seen_ms, self._pushed_ms, self._pushed = now_ms, now_ms, None
         self._open_ms -= self.interval_ms
         self._plan_closing()
-        if self._ends_silently or self.next_ms <= now_ms:
+        if self._closing is None or self.next_ms <= now_ms:
             self._open_ms += self.interval_ms
             self._plan()
 
@@ -101,6 +101,15 @@ class CandleFeed(Feed):
         traded_ms = self._tapes.last_trade_ms(self.market, now_ms)
         return traded_ms is not None and traded_ms > self._seen_ms
 
+    def skip(self, now_ms: int) -> bool:
+        if self._is_closing:
+            return False
+        if now_ms + self.spacing_ms < self._open_ms + self.interval_ms:
+            self.next_ms = now_ms + self.spacing_ms
+        else:
+            self._plan_closing()
+        return True
+
     def storm(self, now_ms: int) -> Message | None:
         if self._open_ms != self.view.open_ms(now_ms):
             return None  # the candle before is not closed yet
@@ -110,9 +119,8 @@ class CandleFeed(Feed):
         return Message(self.render(candle, now_ms, closed=False))
 
     def _close(self, now_ms: int) -> Iterable[Message]:
-        open_ms, event_ms = self._open_ms, self.next_ms
-        candle = None if self._ends_silently else self.view.closed(open_ms)
-        end_ms = open_ms + self.interval_ms
+        candle, event_ms = self._closing, self.next_ms
+        end_ms = self._open_ms + self.interval_ms
         self._open_ms = max(end_ms, self.view.open_ms(now_ms) - MOST_MISSED * self.interval_ms)
         self._seen_ms = self._open_ms - 1
         self._pushed = []  # nothing of the next candle
@@ -143,14 +151,13 @@ class CandleFeed(Feed):
     def _plan_closing(self) -> None:
         self._is_closing = True
         end_ms = self._open_ms + self.interval_ms
-        found = self.view.final(self._open_ms)
         exchange = self.market.exchange
-        silent = not found.shape[1] or not found[VOLUME, 0]
-        self._ends_silently = not found.shape[1] or (
-            silent and not self._settings.silent_closings[exchange]
-        )
+        self._closing = candle = self.view.closed(self._open_ms)
+        silent = candle is None or not candle.values[VOLUME]
+        if silent and not self._settings.silent_closings[exchange]:
+            self._closing = None
         delay_s = self._settings.closing_delay_s[exchange]
-        if self._ends_silently:
+        if self._closing is None:
             self.next_ms = end_ms
         elif delay_s is not None:
             self.next_ms = end_ms + int(delay_s * 1000)

@@ -115,11 +115,16 @@ class CandleView:
 
     def closed(self, open_ms: int) -> Candle | None:
         """The candle that opened at `open_ms` in its final form, None if there is none."""
+        tape = self._tapes.at(self.market, open_ms)
+        if tape is not None and self.market.is_as_made:
+            if self.interval_ms == tape.length_ms:
+                return _merged(open_ms, None, tape, tape.events)
+            if self.interval_ms == MINUTE_MS and self.market.candles.has_minutes:
+                return _minute(open_ms, tape, tape.count_at(open_ms + MINUTE_MS - 1))
         found = self.final(open_ms)
         if not found.shape[1]:
             return None
         values: list[int] = found[:, 0].tolist()
-        tape = self._tapes.at(self.market, open_ms)
         if tape is not None and self.interval_ms == MINUTE_MS < tape.length_ms:
             ids = _minute(open_ms, tape, tape.count_at(open_ms + MINUTE_MS - 1))
             return ids._replace(values=values)
@@ -127,7 +132,7 @@ class CandleView:
         if self.interval_ms % length_ms:
             return _plain(found, open_ms)
         parts = self._sum(open_ms, open_ms + self.interval_ms, length_ms)
-        return None if parts is None else parts._replace(values=values)
+        return _plain(found, open_ms) if parts is None else parts._replace(values=values)
 
     def _sum(self, first_ms: int, end_ms: int, length_ms: int) -> Candle | None:
         """The source candles from `first_ms` to before `end_ms`, merged; None without any."""

@@ -23,3 +23,7 @@ class ClockFeed(Feed):
         at_ms = now_ms - now_ms % self.every_ms
         self.next_ms = at_ms + self.every_ms
         return self.messages(at_ms)
+
+    def skip(self, now_ms: int) -> bool:
+        self.next_ms = now_ms - now_ms % self.every_ms + self.every_ms
+        return True

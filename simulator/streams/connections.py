@@ -1,6 +1,7 @@
 """Streams: accepts WebSockets, reads what they send, and runs the hubs by the clock."""
 
 import asyncio
+import math
 from collections.abc import Mapping
 from itertools import count
 from typing import Any, Final
@@ -18,6 +19,7 @@ from simulator.streams.settings import StreamSettings
 
 _PASS_S: Final = 0.02  # between two passes, at least as long as the last one took
 _LONGEST_PASS_S: Final = 0.5
+_BUDGET_S: Final = 0.03  # of a pass, for pushes that may be left out
 _MOST_BYTES_IN: Final = 1_000_000  # of one message
 _CLOSE_S: Final = 2.0  # how long the client's answer to a close frame is awaited
 _DATA: Final = (WSMsgType.TEXT, WSMsgType.BINARY)
@@ -56,17 +58,17 @@ class Streams:
                 await self._someone.wait()
                 before_s = loop.time()
             began_s = loop.time()
-            self.advance()
+            self.advance(_BUDGET_S)
             self._storm(began_s - before_s)
             before_s = began_s
             # Half of the time at most is spent on streams, so that requests are answered too.
             await asyncio.sleep(min(max(_PASS_S, loop.time() - began_s), _LONGEST_PASS_S))
 
-    def advance(self) -> None:
+    def advance(self, budget_s: float = math.inf) -> None:
         """Pushes and writes all that is due by now; also called at once when time is moved."""
         for hub in self.hubs.values():
             if hub.sessions:
-                hub.advance()
+                hub.advance(budget_s)
                 hub.flush()
 
     def _storm(self, real_s: float) -> None:
@@ -199,7 +201,7 @@ class Streams:
                 session.close(*hub.exchange.inbound_close)
                 return
             if message.type in _DATA:
-                hub.advance()  # what was due before this message comes before its answer
+                hub.advance(_BUDGET_S)  # what was due before this message comes before its answer
                 hub.exchange.received(session, bytes(message.data))
             elif message.type is WSMsgType.PING:
                 session.pong(bytes(message.data))

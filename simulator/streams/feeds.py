@@ -67,6 +67,11 @@ class Feed(ABC):
     def push(self, now_ms: int) -> Iterable[Message]:
         """The messages due now, and sets `next_ms`. `now_ms` may be later than `next_ms` was."""
 
+    def skip(self, now_ms: int) -> bool:
+        """Leaves out the push that is due, for want of time, and moves `next_ms` on. False: it is
+        none that may be left out, as a later one does not replace it."""
+        return False
+
     def snapshot(self, now_ms: int) -> Iterable[Message]:
         """What a new subscriber gets at once, alone; it has to fit what was pushed last."""
         return ()

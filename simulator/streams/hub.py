@@ -1,6 +1,7 @@
 """Hub: one exchange's sessions and the streams that they want, pushed in the order of time."""
 
 import heapq
+import math
 from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import Any, Final
@@ -151,8 +152,10 @@ class Hub:
 
     # --- what is due
 
-    def advance(self) -> None:
-        """Pushes all that is due by now; nothing is written before `flush`."""
+    def advance(self, budget_s: float = math.inf) -> None:
+        """Pushes all that is due by now; nothing is written before `flush`. After `budget_s` real
+        seconds, pushes that later ones replace are left out."""
+        until_s = self.clock.monotonic_s() + budget_s
         self.now_s = self.clock.elapsed_s()
         now_ms = self.exchange.now_ms()
         if now_ms < self._now_ms:  # markets show again what they showed then
@@ -171,8 +174,9 @@ class Hub:
             if message is not None:
                 self._send(group, message)
             elif group.feed is not None and group.due_ms == due_ms:
-                for one in group.feed.push(now_ms):
-                    self._deliver(group, one)
+                if self.clock.monotonic_s() < until_s or not group.feed.skip(now_ms):
+                    for one in group.feed.push(now_ms):
+                        self._deliver(group, one)
                 self._schedule(group, group.feed)
         if watches:  # after what was due, which is no silence
             for session in list(self.sessions):
