@@ -38,9 +38,9 @@ DESCRIPTION: Final = (
     f"Simulates {', '.join(exchange.title for exchange in EXCHANGES)} on one local port:\n"
     "the same paths, formats, rate limits and errors, with generated or recorded markets.\n"
     "Use the printed address as "
-    + " and as ".join(
-        f"{exchange.name.upper()}_BASE_URL" for exchange in EXCHANGES if exchange.polled
-    )
+    + " and as ".join(f"{exchange.name.upper()}_BASE_URL" for exchange in EXCHANGES)
+    + ",\nand with ws:// as "
+    + " and as ".join(f"{e.name.upper()}_WS_URL" for e in EXCHANGES if e.streams is not None)
     + "."
 )
 _MARKETS: Final = 20  # of each exchange that is polled, by default

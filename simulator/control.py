@@ -101,9 +101,15 @@ class Control:
 
     def _index(self) -> str:
         lines = [
-            f"{f'{name.upper()}_BASE_URL' if exchange.polled else '':<20}{exchange.title}: "
+            f"{f'{name.upper()}_BASE_URL':<20}{exchange.title}: "
             + " ".join(f"{prefix}..." for prefix in exchange.prefixes)
             for name, exchange in self._exchanges.items()
+        ]
+        lines += [
+            f"{f'{name.upper()}_WS_URL':<20}with ws://: "
+            + " ".join(f"{prefix}..." for prefix in exchange.streams.prefixes)
+            for name, exchange in self._exchanges.items()
+            if exchange.streams is not None
         ]
         return _INDEX.format(exchanges="\n".join(lines))
 
