@@ -117,7 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         metavar="JSON",
         help="settings as POST /sim/streams takes them, a JSON object with any of: "
-        + "; ".join(" ".join(line.split()) for line in stream_settings.HELP.strip().splitlines()),
+        f"{stream_settings.HELP}",
     )
     faults = parser.add_argument_group("faults")
     own = [kind for exchange in EXCHANGES for kind in exchange.fault_kinds]

@@ -127,7 +127,7 @@ class Hub:
         self.exchange.market_changed(kind, market, event)
         for group in self._groups.values():
             if group.symbol == market.symbol or group.feed is None:
-                self._begin(group)
+                self._begin_again(group)
             elif group.feed.next_ms < group.due_ms:  # it has something to tell of this
                 self._schedule(group, group.feed)
 
@@ -144,6 +144,13 @@ class Hub:
         if group.feed is not None:
             group.feed.start(self._now_ms)
             self._schedule(group, group.feed)
+
+    def _begin_again(self, group: Group) -> None:
+        """Makes the feed anew; its subscribers get its snapshot, as what they know is void."""
+        self._begin(group)
+        if group.feed is not None:
+            for message in group.feed.snapshot(self._now_ms):
+                self._send(group, message)
 
     def _schedule(self, group: Group, feed: Feed) -> None:
         group.due_ms = feed.next_ms
@@ -162,7 +169,7 @@ class Hub:
             self._now_ms = now_ms
             self._heap.clear()
             for group in self._groups.values():
-                self._begin(group)
+                self._begin_again(group)
         self._now_ms = now_ms
         watches = self.now_s >= self._watched_s + 1
         if watches:

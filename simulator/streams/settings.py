@@ -6,13 +6,13 @@ from typing import Any, Final
 MOST_STORM: Final = 200_000
 _BUFFER_BYTES: Final = 4_000_000
 
-HELP: Final = """
-silent_closings   {exchange: true|false}: whether a candle without a trade gets its closing event
-life_s            {exchange: seconds or null}: how long a connection lives (binance 86400)
-closing_delay_s   {exchange: seconds or null}: all closings come so long after the close
-storm_per_s       candle messages a second in all, of the subscribed streams in turn, 0: none
-buffer_bytes      a connection is closed when so much waits for its reader (4000000)
-"""
+HELP: Final = (
+    "silent_closings (by exchange, true or false): whether a candle without a trade gets a closing "
+    "event; life_s (by exchange, null: none): how long a connection lives; closing_delay_s (by "
+    "exchange, null: as usual): all closing events come so long after the close; storm_per_s: so "
+    "many candle messages a second beside the usual ones, the present states of the subscribed "
+    f"streams in turn; buffer_bytes ({_BUFFER_BYTES}): a reader for whom more waits is closed"
+)
 
 
 class StreamSettings:
