@@ -1,5 +1,6 @@
 """CandleView: one market's candle of one interval, as REST shows it, with the ids of its fills."""
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -102,6 +103,20 @@ class CandleView:
 
     def forming(self, now_ms: int) -> Candle | None:
         """The candle that is open at `now_ms`, None if there is none."""
+        return self._as_sent(self._forming(now_ms))
+
+    def closed(self, open_ms: int) -> Candle | None:
+        """The candle that opened at `open_ms` in its final form, None if there is none."""
+        return self._as_sent(self._closed(open_ms))
+
+    def _as_sent(self, candle: Candle | None) -> Candle | None:
+        """The candle, or the impossible one that an event has made of it."""
+        if candle is None or candle.values[TIME] not in self.market.impossible:
+            return candle
+        variant = self.market.impossible[candle.values[TIME]]
+        return candle._replace(values=_IMPOSSIBLE[variant](candle.values, self.market.tick))
+
+    def _forming(self, now_ms: int) -> Candle | None:
         open_ms = self.open_ms(now_ms)
         tape = self._tapes.at(self.market, now_ms)
         if tape is not None:
@@ -113,8 +128,7 @@ class CandleView:
                 return _minute(open_ms, tape, event)
         return _plain(self.present(now_ms), open_ms)
 
-    def closed(self, open_ms: int) -> Candle | None:
-        """The candle that opened at `open_ms` in its final form, None if there is none."""
+    def _closed(self, open_ms: int) -> Candle | None:
         tape = self._tapes.at(self.market, open_ms)
         if tape is not None and self.market.is_as_made:
             if self.interval_ms == tape.length_ms:
@@ -147,6 +161,33 @@ class CandleView:
     def forget(self) -> None:
         """Drops what is remembered, after a change of the market."""
         self._before_key = (-1, -1)
+
+
+def _high_below_low(values: list[int], tick: int) -> list[int]:
+    time, opened, high, low, *rest = values
+    return [time, opened, low, high if high > low else low + tick, *rest]
+
+
+def _zero_price(values: list[int], tick: int) -> list[int]:
+    return [values[TIME], 0, 0, 0, 0, *values[VOLUME:]]
+
+
+def _close_above_high(values: list[int], tick: int) -> list[int]:
+    return [*values[:CLOSE], values[HIGH] + tick, *values[VOLUME:]]
+
+
+def _off_grid(values: list[int], tick: int) -> list[int]:
+    return [values[TIME] + 61_000, *values[OPEN:]]
+
+
+# The variants of event `impossible`, as REST shows them; a stream's numbers are never null.
+_IMPOSSIBLE: Final[dict[str, Callable[[list[int], int], list[int]]]] = {
+    "high_below_low": _high_below_low,
+    "zero_price": _zero_price,
+    "close_above_high": _close_above_high,
+    "off_grid": _off_grid,
+    "blank": _zero_price,
+}
 
 
 def _sum_of(market: Market, open_ms: int, parts: Ints, length_ms: int) -> Candle | None:

@@ -241,3 +241,23 @@ async def test_a_correction_changes_rest_and_what_is_still_forming(
         hour = [e for e in later if e["k"]["i"] == "1h"][-1]["k"]
         (row,) = await got(sim, "/fapi/v1/klines", symbol="BTCUSDT", interval="1h", limit=1)
         assert [hour["h"], hour["v"], hour["q"]] == [row[2], row[5], row[7]]
+
+
+@pytest.mark.parametrize("variant", ["high_below_low", "zero_price"])
+async def test_a_candle_that_rest_sends_as_an_impossible_one_is_none_in_the_stream_either(
+    start_simulator: StartSimulator, variant: str
+) -> None:
+    sim = start_simulator(binance=3, bybit=3, now=NOW_MS, frozen=True, no_limits=True)
+    slot_ms = NOW_MS - NOW_MS % 300_000
+    async with subscribed(sim, "btcusdt@kline_5m") as socket:
+        event = {"exchange": "binance", "symbol": "BTCUSDT", "times": [slot_ms]}
+        await fault(sim, "impossible", variant=variant, **event)
+        await moved(sim, pass_ms=200_000)
+        (closing,) = [m["data"]["k"] for m in await socket.all() if m["data"]["k"]["x"]]
+        (row,) = await got(
+            sim, "/fapi/v1/klines", symbol="BTCUSDT", interval="5m", startTime=slot_ms,
+            endTime=slot_ms,
+        )  # fmt: skip
+    found = [Decimal(closing[field]) for field in ("o", "h", "l", "c", "v")]
+    assert found == [Decimal(value) for value in row[1:6]]
+    assert found[1] <= found[2]
