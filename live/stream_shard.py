@@ -19,7 +19,7 @@ from live.events import LeftOut
 from live.pacing import due_or_woken
 from live.stream_counts import PLANNED, End
 from live.stream_status import ConnectionStatus
-from live.stream_venue import Topic
+from live.stream_venue import Channel, Topic
 from logging_setup import OutageLog
 from timing.backoff import Backoff
 
@@ -115,13 +115,17 @@ class StreamShard:
             self._tell(self._owner.on_topics_changed, connection.epoch, added, removed)
 
     def heartbeat(self) -> dict[Topic, str]:
-        """A topic of the market that always trades, of the first topic's kind; a topic of all
-        markets is its own."""
+        """A topic of the market that always trades, of the first topic's kind; a ticker in place
+        of an order book where it has the same route. A topic of all markets is its own."""
         first = next(iter(self.topics), None)
         if first is None or not first.symbol:
             return {}
-        topic = Topic(first.channel, self._parts.venue.heartbeat_symbol, first.timeframe)
-        return {topic: self._parts.venue.name(topic)}
+        venue = self._parts.venue
+        topic = first._replace(symbol=venue.heartbeat_symbol)
+        ticker = Topic(Channel.TICKER, venue.heartbeat_symbol)
+        if topic.channel is Channel.ORDERBOOK and venue.route(ticker) == self.route:
+            topic = ticker
+        return {topic: venue.name(topic)}
 
     def subscribe_anew(self, topic: Topic, epoch: int | None) -> None:
         """Unsubscribes and subscribes a topic again, on this or on every open connection."""
