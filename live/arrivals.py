@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from live.events import BookEvent, CandleEvent, Event, FundingEvent, TickerEvent, TradeEvent
+from live.events import BookEvent, CandleEvent, FundingEvent, TickerEvent, TradeEvent
 from live.stream_venue import Channel, StreamVenue, Topic
 
 MarketEvent = CandleEvent | TradeEvent | TickerEvent | BookEvent | FundingEvent
@@ -72,24 +72,22 @@ class Arrivals:
         else:
             self._of_all[kind] = arrival
 
-    def of(self, event: Event) -> Arrival | None:
+    def of(self, event: MarketEvent) -> Arrival | None:
         """The arrival of a market's event; None for one that nobody asked for, such as the last
         ones after an unsubscription."""
         if type(event) is CandleEvent:
             found = self._candles.get((event.symbol, event.timeframe))
         else:
-            # Control events have no entry; callers ask for those of markets alone.
-            found = self._others[type(event)].get(event.symbol)  # type: ignore[union-attr]
+            found = self._others[type(event)].get(event.symbol)
         return found if found is not None else self._came_along(event)
 
-    def _came_along(self, event: Event) -> Arrival | None:
+    def _came_along(self, event: MarketEvent) -> Arrival | None:
         """The arrival of a topic that shares its name with a subscribed one: a ticker that tells
         funding too, or an array of all markets."""
         if type(event) in self._of_all:
             return self._of_all[type(event)]
-        symbol: str = event.symbol  # type: ignore[union-attr]
         timeframe = event.timeframe if isinstance(event, CandleEvent) else ""
-        topic = Topic(CHANNELS[type(event)], symbol, timeframe)
+        topic = Topic(CHANNELS[type(event)], event.symbol, timeframe)
         try:
             name = self._venue.name(topic)
         except ValueError:

@@ -143,7 +143,7 @@ class Connection:
             else:
                 return Ending(End.CUT, self._closed_how(message))
 
-    def _closed_how(self, message: aiohttp.WSMessage) -> str:
+    def _closed_how(self, message: object) -> str:
         code = self._socket.close_code
         said = foreign_text(str(getattr(message, "extra", None) or ""), _LONGEST_REASON)
         detail = f"closed by the exchange ({code})" if code else "closed by the exchange"

@@ -93,7 +93,7 @@ class Dialer:
         options["headers"] = {**options.get("headers", {}), **self._address.headers}
         try:
             async with asyncio.timeout(self._open_s):
-                return await self._session.ws_connect(
+                socket: WebSocket = await self._session.ws_connect(
                     self._address.base_url + path,
                     decode_text=False,
                     compress=0,
@@ -101,6 +101,7 @@ class Dialer:
                     timeout=aiohttp.ClientWSTimeout(ws_close=self._close_s),
                     **options,
                 )
+                return socket
         except TimeoutError:
             raise self._cannot_open(f"no WebSocket within {self._open_s:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:

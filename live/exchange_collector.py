@@ -196,7 +196,7 @@ class ExchangeCollector(BaseDataCollector):
         """As of the base class, and `timeframes`, `connections` (each with its epoch, age and
         counts), `streams` (counts of all connections), `books` and `queue`."""
         status = {**super().get_status(), "timeframes": list(self.timeframes)}
-        empty = {"connections": [], "streams": {}, "books": {}, "queue": {}}
+        empty: dict[str, Any] = {"connections": [], "streams": {}, "books": {}, "queue": {}}
         return status | (self._session.status() if self._session is not None else empty)
 
     def _configure(self, config: CollectorConfig | None, metrics: CollectorMetrics | None) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections import deque
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from timing.clock import Clock
 
@@ -62,7 +62,7 @@ def pace_of_process(what: str, quantity: int, window_s: float) -> SharedPace:
 
 async def due_or_woken(clock: Clock, event: asyncio.Event, due_s: float | None) -> None:
     """Waits until `due_s` (monotonic; None: never), or less if the event is set, and clears it."""
-    waits = [asyncio.create_task(event.wait())]
+    waits: list[asyncio.Task[Any]] = [asyncio.create_task(event.wait())]
     if due_s is not None:
         delay_s = max(0.0, due_s - clock.monotonic_s())
         waits.append(asyncio.create_task(clock.sleep(delay_s)))

@@ -131,44 +131,30 @@ class StreamPool:
         return {topic: self._venue.name(topic) for topic in topics}
 
     def _place(self, names: dict[Topic, str]) -> None:
-        changed: dict[StreamShard, dict[Topic, str]] = {}
+        loads = {shard: _Load(shard.route, dict(shard.topics)) for shard in self._shards}
+        changed: dict[StreamShard, _Load] = {}
         for topic, name in names.items():
-            shard = self._room_for(topic, name, changed)
-            changed.setdefault(shard, dict(shard.topics))[topic] = name
+            shard = self._room_for(topic, name, loads)
+            loads[shard].add(topic, name)
+            changed[shard] = loads[shard]
             self._shard_of[topic] = shard
-        for shard, wanted in changed.items():
-            shard.want(wanted)
+        for shard, load in changed.items():
+            shard.want(load.topics)
             if self._shards[shard] is None and self._is_open:
                 self._start(shard)
 
-    def _room_for(
-        self, topic: Topic, name: str, changed: dict[StreamShard, dict[Topic, str]]
-    ) -> StreamShard:
+    def _room_for(self, topic: Topic, name: str, loads: "dict[StreamShard, _Load]") -> StreamShard:
         route = self._venue.route(topic)
-        for shard in self._shards:
-            if shard.route == route and self._fits(topic, name, changed.get(shard, shard.topics)):
+        for shard, load in loads.items():
+            if load.route == route and load.has_room(topic, name, self._venue):
                 return shard
         shard = StreamShard(
             self._parts, self._owner, route, lambda: next(self._epochs), self._random,
             self._note_change,
         )  # fmt: skip
         self._shards[shard] = None
+        loads[shard] = _Load(route, {})
         return shard
-
-    def _fits(self, topic: Topic, name: str, topics: dict[Topic, str]) -> bool:
-        """Whether one connection holds these topics, one more, and a heartbeat."""
-        names = set(topics.values())
-        if name in names:
-            return True
-        if topic.channel is Channel.ORDERBOOK and self._venue.books_a_connection is not None:
-            books = sum(each.channel is Channel.ORDERBOOK for each in topics)
-            if books >= self._venue.books_a_connection:
-                return False
-        most, most_bytes = self._venue.names_a_connection, self._venue.name_bytes_a_connection
-        if most is not None and len(names) + 2 > most:
-            return False
-        taken = sum(len(each) for each in names) + 2 * len(name)
-        return most_bytes is None or taken <= most_bytes
 
     def _start(self, shard: StreamShard) -> None:
         self._shards[shard] = asyncio.create_task(shard.run())
@@ -205,3 +191,37 @@ class StreamPool:
             last_message_age_s=min((age for age in ages if age is not None), default=None),
             refused={name: why for shard in self._shards for name, why in shard.refused().items()},
         )
+
+
+class _Load:
+    """The topics that one connection is to have, and what they take of its limits."""
+
+    def __init__(self, route: str, topics: dict[Topic, str]) -> None:
+        self.route = route
+        self.topics = topics
+        self._names = set(topics.values())
+        self._bytes = sum(len(name.encode()) for name in self._names)
+        self._books = sum(topic.channel is Channel.ORDERBOOK for topic in topics)
+
+    def add(self, topic: Topic, name: str) -> None:
+        self.topics[topic] = name
+        self._books += topic.channel is Channel.ORDERBOOK
+        if name not in self._names:
+            self._names.add(name)
+            self._bytes += len(name.encode())
+
+    def has_room(self, topic: Topic, name: str, venue: StreamVenue) -> bool:
+        """Whether the connection holds one more topic, and a heartbeat."""
+        is_book = topic.channel is Channel.ORDERBOOK
+        if is_book and not _is_below(self._books, venue.books_a_connection):
+            return False
+        if name in self._names:
+            return True
+        taken = self._bytes + 2 * len(name.encode())
+        return _is_below(len(self._names) + 1, venue.names_a_connection) and _is_below(
+            taken - 1, venue.name_bytes_a_connection
+        )
+
+
+def _is_below(number: int, limit: int | None) -> bool:
+    return limit is None or number < limit

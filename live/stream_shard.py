@@ -152,16 +152,24 @@ class StreamShard:
         """Keeps a connection open until cancelled; then all are closed."""
         try:
             while True:
-                now = self._parts.clock.monotonic_s()
-                self._look(now)
-                if self._lacks_one() and now >= self._open_at_s:
-                    self._open(now)
-                await due_or_woken(self._parts.clock, self._wake, self._next_due_s(now))
+                await due_or_woken(self._parts.clock, self._wake, self._act())
         finally:
             tasks = [line.task for line in self._lines() if line.task is not None]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _act(self) -> float | None:
+        """Does what is due; when to look again, if nothing happens before."""
+        now = self._parts.clock.monotonic_s()
+        try:
+            self._look(now)
+            if self._lacks_one() and now >= self._open_at_s:
+                self._open(now)
+            return self._next_due_s(now)
+        except Exception:  # the streams must not stay down for an error of ours
+            log.exception("stream_fault", exchange=self._parts.venue.exchange, route=self.route)
+            return now + FIRST_PAUSE_S
 
     def _lines(self) -> Iterator[_Line]:
         for line in (self._serving, self._coming, *self._closing):

@@ -183,6 +183,12 @@ class Session:
             for name in told["names"]:
                 await self.send(self.exchange.data(name))
 
+    async def pinged(self, times: int) -> None:
+        await until_true(lambda: self.pings == times)
+
+    async def requested(self, times: int) -> None:
+        await until_true(lambda: len(self.told) == times)
+
     def asked(self, what: str = "subscribe") -> list[list[str]]:
         """The names of each request."""
         return [told["names"] for told in self.told if told["do"] == what]

@@ -63,7 +63,7 @@ async def test_a_refusal_pauses_all_requests(
     async with asking(handler) as (rest, clock):
         with pytest.raises(RestFailed, match=f"okx:X: HTTP {status}"):
             await rest.get("/depth", "X")
-        clock.sleep = _passing(clock)  # type: ignore[method-assign]
+        clock.sleep = _passing(clock)  # type: ignore[method-assign, assignment]
         assert await rest.get("/depth") == b"ok"
         assert asked[1] - asked[0] == pause_s
 

@@ -52,6 +52,14 @@ class Running:
         await until_true(lambda: symbols <= set(self.owner.symbols(epoch)))
         return session
 
+    async def brought(self, epoch: int, count: int) -> None:
+        """Waits until so many events have come on this connection."""
+        await until_true(lambda: len(self.owner.symbols(epoch)) == count)
+
+    async def read(self, count: int) -> None:
+        """Waits until so many messages have come on all connections."""
+        await until_true(lambda: self.pool.counts.messages >= count)
+
     async def ended(self, epoch: int, reason: str) -> None:
         await until_true(lambda: epoch in self.owner.ended)
         assert self.owner.ended[epoch] == reason
@@ -167,7 +175,7 @@ async def test_one_market_may_be_silent_for_ever() -> None:
         for number in range(10):
             await run.clock.advance(50)
             await session.send({"trade": "BTC", "n": number})  # the heartbeat's market alone
-            await until_true(lambda n=number: run.pool.counts.messages >= 4 + n + 1)
+            await run.read(4 + number + 1)
         assert not run.owner.ended
         assert set(run.owner.symbols(1)) == {"ETH", "SOL"}, "nobody asked for BTC"
 
@@ -214,7 +222,7 @@ async def test_pauses_grow_until_a_minute_of_data() -> None:
             session = await run.delivering(ETH, number=number)
             await run.clock.advance(59)  # of data, which is not enough
             await session.send(run.exchange.data("trade.ETH"))
-            await until_true(lambda n=number: len(run.owner.symbols(n + 1)) == 2)
+            await run.brought(number + 1, 2)
             session.cut()
             await run.ended(number + 1, "cut")
             await run.clock.advance(pause_s - 0.01)
@@ -261,11 +269,11 @@ async def test_a_late_pong_or_any_message_is_life(life: object) -> None:
         session = await run.delivering(ETH)
         for round_ in range(1, 6):
             await run.clock.advance(20)
-            await until_true(lambda n=round_: session.pings == n)
+            await session.pinged(round_)
             await run.clock.advance(9)
             seen = run.pool.counts.messages
             await session.send(life, {"trade": "BTC", "n": 5})
-            await until_true(lambda n=seen: run.pool.counts.messages == n + 2)
+            await run.read(seen + 2)
         assert not run.owner.ended
 
 
@@ -529,7 +537,7 @@ async def test_requests_without_answers_end_the_connection() -> None:
     async with running(ETH, prepare=mute) as run:
         session = await run.exchange.session(0)
         for number in range(3):
-            await until_true(lambda n=number: len(session.told) == n + 1)
+            await session.requested(number + 1)
             assert not run.owner.ended
             await run.clock.advance(5)
         await run.ended(1, "unanswered")
