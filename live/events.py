@@ -95,11 +95,13 @@ class Subscribed(_Frozen):
 
 
 class Refused(_Frozen):
-    """The exchange refused a request, or one name of it; `names` where the answer tells them."""
+    """The exchange refused a request, or one name of it; `names` where the answer tells them.
+    `is_held`: because they are subscribed already."""
 
     request_id: str
     reason: str
     names: Sequence[str] = ()
+    is_held: bool = False
 
 
 class Pong(_Frozen):

@@ -19,6 +19,7 @@ ANSWER_S: Final = 5.0  # an exchange answers a request within some hundred milli
 MOST_UNANSWERED: Final = 3  # in a row, then the connection is of no use
 RETRY_REFUSED_S: Final = 60.0  # a name that was refused alone; doubled each time, at most an hour
 SLOWEST_RETRY_S: Final = 3600.0
+_UNTOLD: Final = Refused("", "no reason told")
 
 
 @dataclass(slots=True)
@@ -29,8 +30,8 @@ class _Request:
     is_subscribe: bool
     left: dict[str, None]
     sent_s: float
-    nameless: int = 0  # refusals that do not tell which name is meant, and the last reason
-    reason: str = ""
+    nameless: int = 0  # refusals that do not tell which name is meant, and the last of them
+    refusal: Refused = _UNTOLD
 
 
 @dataclass(slots=True)
@@ -172,11 +173,16 @@ class Subscriptions:
         meant = [name for name in answer.names if name in request.left]
         if meant or len(request.left) == 1:
             for name in meant or list(request.left):
-                self._refuse(request, name, answer.reason, now)
+                self._refuse(request, name, answer, now)
+            if self._venue.fails_whole and request.left:
+                # The others are asked for again without it.
+                if request.is_subscribe:
+                    self._parts.append(list(request.left))
+                request.left.clear()
         elif self._venue.answers_each_name:
             # The answers of the others will tell which name it was.
             request.nameless += 1
-            request.reason = answer.reason
+            request.refusal = answer
         else:
             names = list(request.left)
             request.left.clear()
@@ -196,7 +202,7 @@ class Subscriptions:
         self._request = None
         if request.nameless:
             for name in list(request.left):
-                self._refuse(request, name, request.reason, now)
+                self._refuse(request, name, request.refusal, now)
             return
         self._unanswered += 1
         for name in request.left:
@@ -210,19 +216,19 @@ class Subscriptions:
     def _end_if_answered(self, request: _Request, now: float) -> None:
         if self._venue.answers_each_name and request.nameless >= len(request.left):
             for name in list(request.left):
-                self._refuse(request, name, request.reason, now)
+                self._refuse(request, name, request.refusal, now)
         if not request.left:
             self._request = None
 
-    def _refuse(self, request: _Request, name: str, reason: str, now: float) -> None:
-        """One name is refused: it is asked for again later, unless its data comes."""
+    def _refuse(self, request: _Request, name: str, answer: Refused, now: float) -> None:
+        """One name is refused: it is asked for again later, unless it is held all the same."""
         del request.left[name]
         times = self._refused[name].times + 1 if name in self._refused else 1
-        has_data = request.is_subscribe and self._has_data(name)
-        self._done(name, is_held=has_data)
-        if request.is_subscribe and not has_data:
+        is_held = request.is_subscribe and (answer.is_held or self._has_data(name))
+        self._done(name, is_held=is_held)
+        if request.is_subscribe and not is_held:
             pause_s = min(RETRY_REFUSED_S * 2 ** (times - 1), SLOWEST_RETRY_S)
-            self._refused[name] = _Refusal(reason, times, now + pause_s)
+            self._refused[name] = _Refusal(answer.reason, times, now + pause_s)
 
     def _done(self, name: str, *, is_held: bool) -> None:
         self._anew.discard(name)

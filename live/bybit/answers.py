@@ -7,6 +7,8 @@ import msgspec
 from live.events import Event, Pong, Refused, Subscribed
 from texts.foreign import foreign_text
 
+_HELD: Final = "already subscribed"
+
 
 class Envelope(msgspec.Struct):
     """What a message may have around its data, or instead of any."""
@@ -37,4 +39,6 @@ def read_answer(envelope: Envelope) -> Event | None:
     if envelope.success:
         return Subscribed(request_id)
     topic = message.partition("topic:")[2].strip()
-    return Refused(request_id, message or "no reason told", (topic,) if topic else ())
+    names = (topic,) if topic else ()
+    is_held = bool(names) and _HELD in message
+    return Refused(request_id, message or "no reason told", names, is_held)

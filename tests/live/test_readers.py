@@ -218,7 +218,9 @@ BYBIT: Final[dict[str, list[Event]]] = {
     ],
     "already subscribed": [
         Refused(
-            *("2", "error:already subscribed,topic:publicTrade.BTCUSDT"), ("publicTrade.BTCUSDT",)
+            *("2", "error:already subscribed,topic:publicTrade.BTCUSDT"),
+            ("publicTrade.BTCUSDT",),
+            is_held=True,
         )
     ],
 }

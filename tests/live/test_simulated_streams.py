@@ -143,7 +143,7 @@ async def _bear_all(simulator: Simulator, exchange: str, one: Taken) -> None:
     _fault(simulator, exchange, "stream_garbage")
     await until_true(lambda: streams("unreadable") == 1)
     await goes_on()
-    _fault(simulator, exchange, "stream_giant")
+    _fault(simulator, exchange, "stream_giant", rows=9_000_000)
     await until_true(lambda: ends("too_large") == 1)
     await goes_on()
     _fault(simulator, exchange, "stream_gap")

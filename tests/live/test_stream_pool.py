@@ -343,10 +343,10 @@ async def test_a_flood_is_read_to_the_last_message_though_the_owner_raises() -> 
         connection = next(iter(run.pool._shards))._serving
         assert connection is not None and connection.connection is not None
         connection.connection._on_event = slow_and_wrong
-        await session.send(*({"trade": "ETH", "n": number} for number in range(20_000)))
-        await until_true(lambda: len(seen) == 20_000)
-        assert seen == [str(number) for number in range(20_000)]
-        assert run.pool.status().owner_errors == 10_000
+        await session.send(*({"trade": "ETH", "n": number} for number in range(5_000)))
+        await until_true(lambda: len(seen) == 5_000)
+        assert seen == [str(number) for number in range(5_000)]
+        assert run.pool.status().owner_errors == 2_500
         assert not run.owner.ended
 
 

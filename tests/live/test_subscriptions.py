@@ -232,3 +232,40 @@ def test_subscribed_anew() -> None:
         ("unsubscribe", ["a"]),
         ("subscribe", ["a"]),
     ]
+
+
+def test_where_a_name_fails_the_others_they_are_asked_for_again_without_it() -> None:
+    """`error:handler not found,topic:X` of Bybit, whose batch stays silent as a whole."""
+    asked = Asked(names_a_request=4)
+    asked.subscriptions.want(numbered(4))
+    told = asked.step()
+    assert told is not None
+    asked.subscriptions.was_refused(Refused(str(told["id"]), "not found", ["n2"]), asked.now)
+    assert not asked.subscriptions.held
+    assert asked.settle() == [["n0", "n1", "n3"]]
+    assert asked.subscriptions.refused == {"n2": "not found"}
+
+
+def test_a_name_that_is_held_already_is_no_refusal() -> None:
+    """`error:already subscribed,topic:X` of Bybit; the rest of the batch is silent."""
+    asked = Asked(names_a_request=4)
+    asked.subscriptions.want(numbered(3))
+    told = asked.step()
+    assert told is not None
+    answer = Refused(str(told["id"]), "already subscribed", ["n1"], is_held=True)
+    asked.subscriptions.was_refused(answer, asked.now)
+    assert set(asked.subscriptions.held) == {"n1"}
+    assert asked.settle() == [["n0", "n2"]]
+    assert asked.subscriptions.refused == {}
+
+
+def test_an_unsubscription_that_fails_whole_is_asked_again() -> None:
+    asked = Asked(names_a_request=4)
+    asked.subscriptions.want(numbered(3))
+    asked.settle()
+    asked.subscriptions.want([])
+    told = asked.step()
+    assert told is not None and told["do"] == "unsubscribe"
+    asked.subscriptions.was_refused(Refused(str(told["id"]), "not there", ["n1"]), asked.now)
+    assert [sorted(names) for names in asked.settle()] == [["n0", "n2"]]
+    assert not asked.subscriptions.held
