@@ -105,13 +105,19 @@ class CandleBook:
             self._forming.forget(symbol)
 
     def begin_epoch(self, number: int, now_ms: int) -> None:
-        """A connection begins to feed. Raises ValueError unless `number` is larger than before."""
+        """A connection begins to feed. Raises ValueError unless no other has had the number."""
         self._proofs.epochs.begin(number, now_ms)
 
     def end_epoch(self, number: int, now_ms: int) -> None:
         """A connection has ended; what it delivers later is dropped."""
         if (epoch := self._proofs.end_epoch(number, now_ms)) is not None:
             self._forming.newest_of(epoch)
+
+    def unsubscribe(self, number: int, symbols: Iterable[str], now_ms: int) -> None:
+        """A connection delivers these markets no longer, or is subscribed to them anew: what it has
+        delivered does not connect with what follows."""
+        if (epoch := self._epoch_of(number)) is not None:
+            self._proofs.unsubscribe(epoch, symbols, now_ms)
 
     def take(self, number: int, event: CandleEvent, now_ms: int) -> None:
         """One candle that a connection has delivered, in the order in which they came."""
@@ -147,7 +153,9 @@ class CandleBook:
         epoch = self._epoch_of(number)
         if epoch is None:
             self._counts[Count.UNKNOWN_EPOCH] += 1
-        elif symbol is None:
+            return
+        epoch.heard_ms = max(epoch.heard_ms, now_ms)
+        if symbol is None:
             if not self._proofs.distrust(epoch, Reason.UNREADABLE, now_ms):
                 self._counts[Reason.UNREADABLE] += 1
         elif symbol in self._proofs.listed:

@@ -62,7 +62,7 @@ class MarketStream:
 
 
 class Epoch:
-    """One connection: `number` is larger than that of every earlier one."""
+    """One connection, by a number that no other one has."""
 
     __slots__ = ("differences", "heard_ms", "number", "streams")
 
@@ -82,14 +82,12 @@ class Epochs:
 
     def __init__(self) -> None:
         self._epochs: dict[int, Epoch] = {}
-        self._newest = 0
         self.get = self._epochs.get
 
     def begin(self, number: int, now_ms: int) -> None:
-        """Raises ValueError for a number that is not larger than all before it."""
-        if number <= self._newest:
-            raise ValueError(f"epoch {number} after epoch {self._newest}")
-        self._newest = number
+        """Raises ValueError for a number that is in use; 0 stands for REST."""
+        if number < 1 or number in self._epochs:
+            raise ValueError(f"epoch {number} is in use")
         self._epochs[number] = Epoch(number, now_ms)
 
     def end(self, number: int) -> Epoch | None:

@@ -43,7 +43,7 @@ class LiveCandles:
         self.writer, self.number = "", 0
         self.restarts: Counter[Restart] = Counter()
         self._interval_ms = timeframe.interval_ms
-        self._state = CandleState(timeframe.interval_ms)
+        self.state = CandleState(timeframe.interval_ms)
         self._forming: dict[str, FormingCandle] = {}
         self._distrusted: set[int] = set()  # epochs
         self._taken_back: set[tuple[str, int]] = set()
@@ -53,7 +53,7 @@ class LiveCandles:
         for batch in page.batches:
             self._apply(batch)
         superseded = page.holder and not self.writer.startswith(f"{page.holder} ")
-        if superseded and self._state.markets:
+        if superseded and self.state.markets:
             self._restart(Restart.OTHER_WRITER, self.writer, self.number)
         if page.has_more:
             return
@@ -63,7 +63,7 @@ class LiveCandles:
 
     def standing(self, symbol: str, open_time_ms: int) -> Standing:
         """What is known of the candle that opened then."""
-        market = self._state.markets.get(symbol)
+        market = self.state.markets.get(symbol)
         if market is None:
             return Standing(None, Reason.NOT_TOLD)
         closed = market.closed.get(open_time_ms)
@@ -78,7 +78,7 @@ class LiveCandles:
 
     def closed_since(self, symbol: str, open_time_ms: int) -> list[ClosedCandle]:
         """The proven candles that opened then or later, ascending; between them others may lack."""
-        market = self._state.markets.get(symbol)
+        market = self.state.markets.get(symbol)
         if market is None:
             return []
         opens = sorted(open_ms for open_ms in market.closed if open_ms >= open_time_ms)
@@ -90,7 +90,7 @@ class LiveCandles:
         candle = self._forming.get(symbol)
         if candle is None or candle.open_time_ms != open_time_ms:
             return None
-        return None if self._state.closed(symbol, open_time_ms) is not None else candle
+        return None if self.state.closed(symbol, open_time_ms) is not None else candle
 
     def awaited(self, symbols: Iterable[str], open_time_ms: int) -> list[str]:
         """Of these markets, those whose closing event of the candle may still come."""
@@ -99,7 +99,7 @@ class LiveCandles:
     def distrust(self, symbol: str, open_time_ms: int) -> int | None:
         """REST shows the candle with other values: nothing that its connection has brought, or will
         bring, counts as proven. Returns the connection's epoch, None if the candle is not known."""
-        closed = self._state.closed(symbol, open_time_ms)
+        closed = self.state.closed(symbol, open_time_ms)
         if closed is None or closed.way is not Way.STREAM:
             return None
         self._take_back(closed.epoch)
@@ -123,22 +123,22 @@ class LiveCandles:
         self.number = batch.number
         for change in batch.changes or ():
             if isinstance(change, ClosedCandle) and not change.is_proven:
-                before = self._state.closed(change.symbol, change.open_time_ms)
+                before = self.state.closed(change.symbol, change.open_time_ms)
                 if before is not None and before.is_proven:
                     self._taken_back.add((change.symbol, change.open_time_ms))
-            self._state.apply(change)
+            self.state.apply(change)
 
     def _restart(self, reason: Restart, writer: str, number: int) -> None:
         if self.writer:
             self.restarts[reason] += 1
         self._take_back()
         self.writer, self.number = writer, number
-        self._state = CandleState(self._interval_ms)
+        self.state = CandleState(self._interval_ms)
         self._forming = {}
 
     def _take_back(self, epoch: int | None = None) -> None:
         """Takes back what is proven by a connection, or by any."""
-        for symbol, market in self._state.markets.items():
+        for symbol, market in self.state.markets.items():
             for open_ms, closed in market.closed.items():
                 ours = closed.way is Way.STREAM and epoch in (None, closed.epoch)
                 if ours and self._why_not(closed) is None:

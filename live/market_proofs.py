@@ -53,10 +53,16 @@ class MarketProofs:
         if epoch is None:
             return None
         for symbol, stream in epoch.streams.items():
-            if stream.newest_ms > stream.closed_ms:
-                self._lost[symbol] = max(self._lost.get(symbol, 0), stream.newest_ms)
+            self._note_unclosed(symbol, stream)
         self.lapse(epoch.streams, Reason.EPOCH_ENDED, now_ms)
         return epoch
+
+    def unsubscribe(self, epoch: Epoch, symbols: Iterable[str], now_ms: int) -> None:
+        """A connection delivers these markets no longer, or begins anew with them."""
+        ended = [symbol for symbol in symbols if symbol in epoch.streams]
+        for symbol in ended:
+            self._note_unclosed(symbol, epoch.streams.pop(symbol))
+        self.lapse(ended, Reason.EPOCH_ENDED, now_ms)
 
     def fault(self, stream: MarketStream | None, symbol: str, reason: Reason, now_ms: int) -> None:
         """Something is wrong with one market on one connection."""
@@ -135,6 +141,10 @@ class MarketProofs:
         for reason, symbols in by_reason.items():
             self._lapse(symbols, reason, close.close_ms)
 
+    def _note_unclosed(self, symbol: str, stream: MarketStream) -> None:
+        if stream.newest_ms > stream.closed_ms:
+            self._lost[symbol] = max(self._lost.get(symbol, 0), stream.newest_ms)
+
     def _was_heard(self, symbol: str, open_ms: int) -> bool:
         """Whether any message of the candle came."""
         if self._lost.get(symbol) == open_ms:
@@ -142,11 +152,14 @@ class MarketProofs:
         return any(stream.newest_ms == open_ms for stream in self.epochs.streams(symbol))
 
     def _lapse(self, symbols: list[str], reason: Reason, since_ms: int) -> None:
-        markets = self.state.markets
+        """These are unproven since then, but for those that have been proven again later."""
+        state = self.state
         lapsed = [
             symbol
             for symbol in symbols
-            if symbol in self.listed and can_lapse(markets[symbol].lapse, reason)
+            if (market := state.markets.get(symbol)) is not None
+            and can_lapse(market.lapse, reason)
+            and (state.proven_until_ms(symbol) or 0) <= since_ms
         ]
         if lapsed:
             self.tell(Lapse(lapsed, reason, since_ms))
