@@ -46,8 +46,9 @@ from market.timeframes import Timeframe
 
 GRACE_MS: Final = 30_000  # after a close; more where an exchange pushes less often
 PAUSE_MS: Final = 30_000  # without a message of any market of a connection
-# An event may be ahead of what is known of the exchange's time by so much.
+# A candle may open, or close, so much later than the exchange's time as it is known.
 _AHEAD_MS: Final = 2_000
+_FUTURE_MS: Final = 60_000  # an event is not from there
 # Why a closing event is a fault of its market, too.
 _FAULTS: Final = (Reason.IMPOSSIBLE, Reason.OUT_OF_ORDER, Reason.NUMBERS_BACKWARDS)
 # Another connection that covers the candle proves it all the same.
@@ -236,7 +237,8 @@ class CandleBook:
         heard_ms = max(event.event_time_ms, now_ms)
         # A candle does not exist before its open, nor a closed one before its close.
         from_ms = open_ms + self._interval_ms if event.closed else open_ms
-        if open_ms % self._interval_ms or heard_ms + _AHEAD_MS < from_ms:
+        is_early = heard_ms + _AHEAD_MS < from_ms or heard_ms > now_ms + _FUTURE_MS
+        if is_early or open_ms % self._interval_ms:
             self._proofs.fault(stream, symbol, Reason.IMPOSSIBLE, now_ms)
         elif event.closed:
             self._close(epoch, stream, event, heard_ms, now_ms)

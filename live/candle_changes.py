@@ -84,16 +84,29 @@ def closed_by_stream(
     event: CandleEvent, epoch: int, known_ms: int, unproven: Reason | None
 ) -> ClosedCandle:
     return ClosedCandle(
-        *(event.symbol, event.open_time_ms, event.open, event.high, event.low, event.close),
-        *(event.volume, event.turnover, event.event_time_ms, known_ms, epoch),
+        symbol=event.symbol,
+        open_time_ms=event.open_time_ms,
+        open=event.open,
+        high=event.high,
+        low=event.low,
+        close=event.close,
+        volume=event.volume,
+        turnover=event.turnover,
+        event_time_ms=event.event_time_ms,
+        known_ms=known_ms,
+        epoch=epoch,
         unproven=unproven,
     )
 
 
 def closed_by_rest(symbol: str, candle: Candle, close_ms: int, known_ms: int) -> ClosedCandle:
+    opened, high, low, closed = map(repr, candle[1:5])
     return ClosedCandle(
-        *(symbol, candle.open_time_ms, *map(repr, candle[1:5]), candle.volume, candle.turnover),
-        *(close_ms, known_ms, 0, Way.REST),
+        *(symbol, candle.open_time_ms, opened, high, low, closed, candle.volume, candle.turnover),
+        event_time_ms=close_ms,
+        known_ms=known_ms,
+        epoch=0,
+        way=Way.REST,
     )
 
 

@@ -48,6 +48,13 @@ class FormingCandles:
 
 def _candle(event: CandleEvent) -> FormingCandle:
     return FormingCandle(
-        *(event.symbol, event.open_time_ms, event.open, event.high, event.low, event.close),
-        *(event.volume, event.turnover, event.event_time_ms),
+        symbol=event.symbol,
+        open_time_ms=event.open_time_ms,
+        open=event.open,
+        high=event.high,
+        low=event.low,
+        close=event.close,
+        volume=event.volume,
+        turnover=event.turnover,
+        event_time_ms=event.event_time_ms,
     )

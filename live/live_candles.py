@@ -58,7 +58,7 @@ class LiveCandles:
         if page.has_more:
             return
         self._forming = {}
-        if page.forming is not None and page.forming[0] == self.writer:
+        if page.forming is not None and page.forming[0] == self.writer and not superseded:
             self._forming = {candle.symbol: candle for candle in page.forming[2]}
 
     def standing(self, symbol: str, open_time_ms: int) -> Standing:

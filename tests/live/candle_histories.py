@@ -162,7 +162,8 @@ def _event(
 
 def _connections(random: Random) -> list[Line]:
     """Connections one after the other: with a gap, or with an overlap of up to a candle or two."""
-    lines, begin_ms, over_ms = [], moment(0, random.uniform(0, 400)), moment(CANDLES, 60)
+    lines: list[Line] = []
+    begin_ms, over_ms = moment(0, random.uniform(0, 400)), moment(CANDLES, 60)
     while begin_ms < over_ms:
         end_ms = begin_ms + random.randrange(1, 5) * STEP_MS + random.randrange(STEP_MS)
         if random.random() < 0.4:

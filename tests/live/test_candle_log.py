@@ -49,10 +49,10 @@ async def take(store: HotStore) -> AsyncIterator[Take]:
     async def take() -> Lease:
         for lease in held:
             await lease.release()
-        lease = await try_acquire(store, "live:binance", holder="test", ttl_s=30)
-        assert lease is not None
-        held.append(lease)
-        return lease
+        taken = await try_acquire(store, "live:binance", holder="test", ttl_s=30)
+        assert taken is not None
+        held.append(taken)
+        return taken
 
     yield take
     for lease in held:
@@ -81,7 +81,7 @@ async def test_a_reader_has_the_writers_state(
     store: HotStore, take: Take, reader: CandleLogReader
 ) -> None:
     writer, candles = CandleLogWriter(store, await take(), "binance"), LiveCandles()
-    book = CandleBook(writer.add, now_ms=moment(0, 1))
+    book = CandleBook(writer.add, now_ms=moment(0, 1), pause_ms=STEP_MS)
     book.list_markets([BTC, ETH], moment(0, 1))
     book.begin_epoch(1, moment(0, 2))
     for candle in range(4):
@@ -94,6 +94,7 @@ async def test_a_reader_has_the_writers_state(
             closing = event(candle, 301, "500.00", closed=True, symbol=symbol)
             if (candle, symbol) != (2, ETH):
                 book.take(1, closing, closing.event_time_ms)
+        await writer.send()
         await catch_up(candles, reader)
         assert candles.state.markets == book.state.markets
     book.end_epoch(1, moment(4, 3))
