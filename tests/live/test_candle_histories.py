@@ -92,6 +92,17 @@ def is_faultless(past: History, line: Line, symbol: str, candle: int) -> bool:
     return not any((symbol, candle) in other.broken for other in past.lines)
 
 
+def is_covered(past: History, symbol: str, now_ms: int) -> bool:
+    """Whether a connection that is there delivered a message before the running candle's open."""
+    open_ms = now_ms - now_ms % STEP_MS
+    return any(
+        d.symbol == symbol and d.event is not None and heard_ms(d) < open_ms
+        for line in past.lines
+        if line.begin_ms <= now_ms < line.end_ms
+        for d in line.deliveries
+    )
+
+
 # --- the book, fed with a history --------------------------------------------------------------
 
 
@@ -140,6 +151,8 @@ class Fed:
                 self.book.tick(now_ms)
                 if now_ms % 5000 == 0:
                     self.show()
+                if now_ms % 60_000 == 47_000:
+                    self.check_lapses(now_ms)
 
     def show(self) -> None:
         """Forming candles never go back."""
@@ -151,6 +164,12 @@ class Fed:
                     assert candle.event_time_ms >= before.event_time_ms
                     assert float(candle.volume) >= float(before.volume)
             self.shown[candle.symbol] = candle
+
+    def check_lapses(self, now_ms: int) -> None:
+        """Who is covered by nothing is unproven."""
+        unproven = self.book.unproven()
+        for symbol in self.past.symbols:
+            assert symbol in unproven or is_covered(self.past, symbol, now_ms), symbol
 
     def proven(self) -> dict[tuple[str, int], ClosedCandle]:
         return {

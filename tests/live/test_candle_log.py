@@ -1,5 +1,6 @@
 """The log of live candles over both clients of a real store: order, take-overs, losses and caps."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -326,6 +327,44 @@ async def test_changes_that_wait_for_the_store_are_bounded(
     assert candles.restarts == {Restart.OTHER_WRITER: 1}
     assert candles.standing(BTC, moment(0, 0)) == (None, Reason.NOT_TOLD, None)
     assert candles.closed_since(ETH, 0) == [closed(0, ETH)]
+
+
+async def test_what_is_added_while_a_batch_is_under_way_follows_it(
+    writer: CandleLogWriter, reader: CandleLogReader
+) -> None:
+    writer.add(closed(0))
+    sending = asyncio.create_task(writer.send())
+    await asyncio.sleep(0)  # the command is under way
+    writer.add(closed(1))
+    await sending
+    await writer.send()
+    page = await reader.read(writer.name, 1)
+    assert [batch.changes for batch in page.batches] == [[closed(0)], [closed(1)]]
+
+
+async def test_a_log_that_begins_anew_under_way_holds_nothing_from_before(
+    writer: CandleLogWriter, reader: CandleLogReader
+) -> None:
+    writer.add(closed(0))
+    sending = asyncio.create_task(writer.send([forming(1)]))
+    await asyncio.sleep(0)
+    for candle in range(10_001):
+        writer.add(closed(candle % 8, ETH))
+    await sending
+    await writer.send()
+    page = await reader.read("", 0)
+    assert [(batch.number, batch.changes) for batch in page.batches] == [(1, [closed(0, ETH)])]
+    assert page.forming is None
+
+
+async def test_nothing_is_left_of_a_service_that_is_gone(
+    store: HotStore, writer: CandleLogWriter
+) -> None:
+    await sent(writer, closed(0))
+    await writer.send([forming(1)])
+    for key, longest_ms in (("log", 3_600_000), ("forming", 60_000)):
+        left_ms = await store.execute("PTTL", f"live:binance:{key}")
+        assert longest_ms - 30_000 < left_ms <= longest_ms
 
 
 async def test_many_batches_are_read_in_pages(
