@@ -240,6 +240,9 @@ class ScriptedExchange:
         await until_true(lambda: len(self.sessions) > number)
         return self.sessions[number]
 
+    async def attempted(self, times: int) -> None:
+        await until_true(lambda: self.attempts == times)
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if "Upgrade" not in request.headers:
             self.rest_asked.append(request.path_qs)

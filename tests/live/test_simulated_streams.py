@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,12 +13,20 @@ from config import LiveSettings, load_live_settings
 from live.builtin import COLLECTORS, create_collector
 from live.data_types import DataType, MarketDataPoint
 from live.exchange_collector import ExchangeCollector
+from live.pacing import pace_of_process
+from live.points import moment
 from tests.fixtures.signals import until_true
 from tests.fixtures.simulator import Simulator, StartSimulator
 
 EXCHANGES = sorted(COLLECTORS)
 CLOSE_MS = 1_795_185_600_000  # 2026-11-20 14:40 UTC: a 5m candle closes
 SYMBOLS = ["BTC-USDT-SWAP", "ETH/USDT:USDT"]
+
+
+@pytest.fixture(autouse=True)
+def _paces_of_its_own() -> None:
+    """What earlier tests have asked for is no load on these exchanges."""
+    pace_of_process.cache_clear()
 
 
 @dataclass
@@ -30,6 +39,19 @@ class Taken:
 
     def closed(self, symbol: str) -> list[MarketDataPoint]:
         return [p for p in self.of(DataType.CANDLE, symbol) if p.data["closed"]]
+
+    def minute(self, opened_ms: int, symbol: str) -> list[MarketDataPoint]:
+        """The close of the candle that opened then."""
+        return [p for p in self.closed(symbol) if p.data["timestamp"] == moment(opened_ms)]
+
+    def traded(self, since_ms: int, symbol: str) -> Decimal:
+        """The sizes of the trades of that minute, added up."""
+        since, until = moment(since_ms), moment(since_ms + 60_000)
+        trades = [p for p in self.of(DataType.TRADE, symbol) if since <= p.timestamp < until]
+        return sum((p.data["size"] for p in trades), Decimal())
+
+    async def has_minute(self, opened_ms: int, symbol: str) -> None:
+        await until_true(lambda: self.minute(opened_ms, symbol))
 
     async def has(self, kind: DataType) -> None:
         await until_true(lambda: self.of(kind))
@@ -50,12 +72,14 @@ def settings_of(simulator: Simulator) -> LiveSettings:
 
 
 @contextlib.asynccontextmanager
-async def collecting(simulator: Simulator, *data_types: str) -> AsyncIterator[dict[str, Taken]]:
+async def collecting(
+    simulator: Simulator, *data_types: str, timeframe: str = "5m"
+) -> AsyncIterator[dict[str, Taken]]:
     settings = settings_of(simulator)
     taken = {}
     for exchange in EXCHANGES:
         collector = create_collector(
-            exchange, SYMBOLS, data_types=data_types, timeframes=("5m",), settings=settings
+            exchange, SYMBOLS, data_types=data_types, timeframes=(timeframe,), settings=settings
         )
         taken[exchange] = Taken(collector)
         for kind in collector.data_types:
@@ -112,7 +136,7 @@ async def test_faults(start_simulator: StartSimulator, monkeypatch: pytest.Monke
     monkeypatch.setattr("live.stream_shard.FIRST_PAUSE_S", 0.05)
     monkeypatch.setattr("live.stream_shard.OVERLAP_S", 0.3)
     monkeypatch.setattr("live.book_keeper.FIRST_PAUSE_S", 0.05)
-    simulator = start_simulator(binance=3, bybit=3, okx=3, now=CLOSE_MS, speed=2)
+    simulator = start_simulator(binance=3, bybit=3, okx=3, now=CLOSE_MS, speed=10)
     async with collecting(simulator, "trade", "orderbook") as taken:
         for one in taken.values():
             await one.has(DataType.ORDERBOOK)
@@ -152,3 +176,34 @@ async def _bear_all(simulator: Simulator, exchange: str, one: Taken) -> None:
     await goes_on()
     ids = [(p.symbol, p.data["trade_id"]) for p in one.points if p.data_type is DataType.TRADE]
     assert len(ids) == len(set(ids))
+
+
+async def test_no_trade_is_lost_or_repeated_while_connections_are_replaced(
+    start_simulator: StartSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trades of a minute, in which connections are replaced again and again, add up to the
+    volume of its candle."""
+    monkeypatch.setattr("live.stream_shard.OVERLAP_S", 0.1)
+    simulator = start_simulator(binance=3, bybit=3, okx=3, now=CLOSE_MS - 20_000, speed=20)
+    async with collecting(simulator, "trade", "candle", timeframe="1m") as taken:
+        for one in taken.values():
+            await one.has(DataType.TRADE)
+        renewing = asyncio.create_task(_renew(taken))
+        for one in taken.values():
+            await one.has_minute(CLOSE_MS, SYMBOLS[0])
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
+        for exchange, one in taken.items():
+            assert one.collector.get_status()["streams"]["reconnects"].get("renewed", 0) > 1
+            for symbol in SYMBOLS:
+                await one.has_minute(CLOSE_MS, symbol)
+                (candle,) = one.minute(CLOSE_MS, symbol)
+                assert one.traded(CLOSE_MS, symbol) == candle.data["volume"], exchange
+
+
+async def _renew(taken: dict[str, Taken]) -> None:
+    while True:
+        for one in taken.values():
+            assert one.collector._session is not None
+            one.collector._session._pool.renew()
+        await asyncio.sleep(0.5)
