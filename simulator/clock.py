@@ -42,6 +42,10 @@ class Clock:
         return self._frozen_ms is not None
 
     @property
+    def speed(self) -> float:
+        return self._speed
+
+    @property
     def skew_ms(self) -> Mapping[str, int]:
         return self._skew_ms
 

@@ -50,7 +50,7 @@ class Tape:
     """
 
     __slots__ = (
-        "_first", "_phase", "_second", "_steps", "_table", "_tick", "_turns", "events",
+        "_bought", "_first", "_phase", "_second", "_steps", "_table", "_tick", "_turns", "events",
         "length_ms", "start_ms", "step", "values",
     )  # fmt: skip
 
@@ -69,6 +69,7 @@ class Tape:
         self._first, self._second = m // 3, 2 * m // 3  # the events at the two extremes
         # The thousandths of the distance between two trades that the last one is before the close.
         self._phase = 200 + (self._steps * 31 + values[TURNOVER] * 17 + last) % 600
+        self._bought = values[TAKER_VOLUME] * 1000 // max(values[VOLUME], 1)  # thousandths
         self._table: tuple[list[int], list[int]] | None = None
 
     def count_at(self, time_ms: int) -> int:
@@ -159,7 +160,7 @@ class Tape:
             volume=volume,
             first_id=min(self.id_after(event - 1) + 1, last_id),
             last_id=last_id,
-            is_buy=2 * (now[TAKER_VOLUME] - past[TAKER_VOLUME]) > volume,
+            is_buy=(event * 617 + self._phase * 7) % 1000 < self._bought,
         )
 
     def _cumulated(self) -> tuple[list[int], list[int]]:
@@ -183,7 +184,7 @@ class Tape:
             parts = ends[leg + 1] - ends[leg]
             legs.append(start + (end - start) * np.arange(1, parts + 1) // parts)
         way = np.concatenate(legs)
-        prices = np.clip(way - way % self._tick, self.values[LOW], self.values[HIGH])
+        prices: Ints = np.clip(way - way % self._tick, self.values[LOW], self.values[HIGH])
         prices[0], prices[-1] = self._turns[0], self._turns[3]
         return prices
 

@@ -124,10 +124,11 @@ class CandleFeed(Feed):
         self._open_ms = max(end_ms, self.view.open_ms(now_ms) - MOST_MISSED * self.interval_ms)
         self._seen_ms = self._open_ms - 1
         self._pushed = []  # nothing of the next candle
+        if candle is not None:
+            self._pushed_ms = event_ms
         self._plan(event_ms)
         if candle is None:
             return ()
-        self._pushed_ms = event_ms
         altered = _altered(candle, self.market)
         return (
             Message(

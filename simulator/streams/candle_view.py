@@ -45,11 +45,11 @@ class Tapes:
         for tape in recent:
             if tape.start_ms <= now_ms < tape.start_ms + tape.length_ms:
                 return tape
-        tape = market.candles.tape(now_ms)
-        if tape is not None:
-            recent.append(tape)
+        found = market.candles.tape(now_ms)
+        if found is not None:
+            recent.append(found)
             del recent[:-_KEPT]
-        return tape
+        return found
 
     def next_trade_ms(self, market: Market, after_ms: int) -> int:
         """The first trade after a time. Without one in this source candle or in the next, the end

@@ -220,7 +220,7 @@ class Streams:
             session.inbound.popleft()
         session.inbound.append(hub.now_s)
         hub.counts.most_messages_in = max(hub.counts.most_messages_in, len(session.inbound))
-        if len(session.inbound) <= limit.count:
+        if len(session.inbound) <= limit.most:
             return False
         hub.limit_broken("messages")
         return self._limits.enabled

@@ -14,9 +14,9 @@ from simulator.streams.settings import StreamSettings
 
 
 class WindowLimit(NamedTuple):
-    """At most `count` in any `span_s` seconds."""
+    """At most `most` in any `span_s` seconds."""
 
-    count: int
+    most: int
     span_s: float
 
 

@@ -94,7 +94,7 @@ def _faulty(
         return [(0.0, Raw(str(settings.get("text", _GARBAGE)).encode())), (0.0, message)]
     if kind == "stream_giant":
         length = int(settings.get("rows", _GIANT_BYTES))
-        giant = b'{"e":"giant","x":"%s"}' % (b"x" * max(length - 21, 0))
+        giant = b'{"e":"giant","x":"%s"}' % (b"x" * max(length - 20, 0))
         return [(0.0, Raw(giant)), (0.0, message)]
     return [(0.0, message)]
 

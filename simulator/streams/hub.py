@@ -183,7 +183,7 @@ class Hub:
             elif group.feed is not None and group.due_ms == due_ms:
                 if self.clock.monotonic_s() < until_s or not group.feed.skip(now_ms):
                     for one in group.feed.push(now_ms):
-                        self._deliver(group, one)
+                        self._deliver(group, one, due_ms)
                 self._schedule(group, group.feed)
         if watches:  # after what was due, which is no silence
             for session in list(self.sessions):
@@ -232,7 +232,7 @@ class Hub:
             session.slow_since_s = now_s
         return waiting > _FAR_TOO_MUCH * most or now_s - session.slow_since_s > _SLOW_S
 
-    def _deliver(self, group: Group, message: Message) -> None:
+    def _deliver(self, group: Group, message: Message, due_ms: int) -> None:
         if not self.faults.active:
             self._send(group, message)
             return
@@ -241,8 +241,8 @@ class Hub:
             self.stats.faults[kind] += 1
         for later_s, one in changed:
             if later_s:
-                due_ms = self._now_ms + int(later_s * 1000)
-                heapq.heappush(self._heap, (due_ms, next(self._order), group, one))
+                later_ms = due_ms + int(later_s * 1000)
+                heapq.heappush(self._heap, (later_ms, next(self._order), group, one))
             else:
                 self._send(group, one)
 

@@ -1,34 +1,49 @@
 """Binance's order books: depth and bookTicker streams, and the book of GET /fapi/v1/depth.
 
-Ids are ten times the book's version. A REST book has an id between the last event and the next
-one, so that one event after it holds `U` <= lastUpdateId <= `u`.
+Ids are ten times the book's version. The book of REST is that at the beginning of a half second of
+real time, when every depth stream has an event (choice), and its id is one after theirs. So the
+next event of each stream holds `U` <= lastUpdateId <= `u`, and its changes are those since then.
 """
 
 from collections.abc import Iterable
 from typing import Any, Final
 
 from simulator.answers import dump
+from simulator.clock import Clock
 from simulator.streams.book import Book, BookState, Levels, changes, levels
 from simulator.streams.clockwork import ClockFeed
 from simulator.streams.feeds import Kind, Message
 from simulator.text import fixed
 
 _IDS: Final = 10  # ids of one version
+_REST_EVERY_MS: Final = 500  # a multiple of every speed of a depth stream
+_MOST_BEHIND: Final = 100  # so many books of REST may be between two events, else there is a gap
 
 
 class DepthFeed(ClockFeed):
     """`<symbol>@depth[@100ms|@500ms]`: what has changed since the last event."""
 
-    def __init__(self, book: Book, every_ms: int) -> None:
+    def __init__(self, book: Book, every_ms: int, clock: Clock) -> None:
         super().__init__(every_ms)
         self._book = book
+        self._clock = clock
         self._state: BookState | None = None
+        self._at_ms = 0  # when the last event was due
         self._last_id = 0
 
     def start(self, now_ms: int) -> None:
         super().start(now_ms)
+        self._at_ms = now_ms
         self._state = self._book.at(now_ms)
         self._last_id = self._state.version * _IDS
+
+    def push(self, now_ms: int) -> Iterable[Message]:
+        rest_ms = rest_every_ms(self._clock)
+        if now_ms > self._at_ms + _MOST_BEHIND * rest_ms:
+            self.start(now_ms - now_ms % self.every_ms - self.every_ms)
+        at_ms = min(now_ms - now_ms % self.every_ms, self._at_ms - self._at_ms % rest_ms + rest_ms)
+        self._at_ms, self.next_ms = at_ms, at_ms + self.every_ms
+        return self.messages(at_ms)
 
     def messages(self, now_ms: int) -> Iterable[Message]:
         before, state = self._state, self._book.at(now_ms)
@@ -104,13 +119,19 @@ class AllBookTickersFeed(ClockFeed):
         return [message for feed in self._feeds for message in feed.messages(now_ms)]
 
 
-def rest_book(book: Book, now_ms: int, depth: int) -> dict[str, Any]:
+def rest_every_ms(clock: Clock) -> int:
+    """Half a second of real time, as the exchange's time passes."""
+    return _REST_EVERY_MS * max(round(clock.speed), 1)
+
+
+def rest_book(book: Book, now_ms: int, depth: int, clock: Clock) -> dict[str, Any]:
     """The body of GET /fapi/v1/depth."""
-    state, market = book.at(now_ms, depth), book.market
+    at_ms = now_ms - now_ms % rest_every_ms(clock)
+    state, market = book.at(at_ms, depth), book.market
     return {
         "lastUpdateId": state.version * _IDS + _IDS // 2,
         "E": now_ms,
-        "T": now_ms - 1,
+        "T": at_ms,
         "bids": _texts(book, levels(state.bids, market.tick)),
         "asks": _texts(book, levels(state.asks, market.tick)),
     }

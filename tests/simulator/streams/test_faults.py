@@ -141,7 +141,7 @@ async def test_connections_are_cut_and_closed(sim: Simulator) -> None:
 
 async def test_a_connection_stalls_and_goes_on(sim: Simulator) -> None:
     async with subscribed(sim, BTC) as socket, subscribed(sim, BTC) as other:
-        client = {"exchange": "binance", "seconds": 60, "count": 1}
+        client = {"exchange": "binance", "seconds": 75, "count": 1}
         await fault(sim, "stream_stall", **client)
         await moved(sim, pass_ms=1_000)
         await moved(sim, pass_ms=30_000)
