@@ -1,5 +1,7 @@
 """What the messages of the exchanges' streams say, in one form for all exchanges.
 
+They are Structs: a dataclass of twelve fields takes 1.5 microseconds to make, a Struct 0.1.
+
 Prices and sizes are the texts that the exchange sent, never rounded: sizes and volumes in base
 units, turnover in quote units. Times are the exchange's, in UTC milliseconds. `symbol` is the
 exchange's own name of the market.
@@ -15,11 +17,7 @@ from market.timeframes import Timeframe
 Level = tuple[str, str]  # price, size; a size of zero removes the level
 
 
-class _Frozen(msgspec.Struct, frozen=True, gc=False):
-    """A frozen value. A dataclass with twelve fields takes 1.5 microseconds to make, this 0.1."""
-
-
-class CandleEvent(_Frozen):
+class CandleEvent(msgspec.Struct, frozen=True, gc=False):
     """One candle as it stands. `closed` is the exchange's own flag, nothing else."""
 
     symbol: str
@@ -36,7 +34,7 @@ class CandleEvent(_Frozen):
     trades: int | None = None  # Binance alone counts them
 
 
-class TradeEvent(_Frozen):
+class TradeEvent(msgspec.Struct, frozen=True, gc=False):
     """One execution, or one taker's order at one price, as the exchange groups them."""
 
     symbol: str
@@ -47,7 +45,7 @@ class TradeEvent(_Frozen):
     side: str  # of the taker: "buy" or "sell"
 
 
-class TickerEvent(_Frozen):
+class TickerEvent(msgspec.Struct, frozen=True, gc=False):
     """The fields of a ticker that a message tells. Where an exchange sends changes alone, a
     missing field is unchanged and `is_change` is True; else the ticker is whole.
 
@@ -63,7 +61,7 @@ class TickerEvent(_Frozen):
     is_change: bool = False
 
 
-class BookEvent(_Frozen):
+class BookEvent(msgspec.Struct, frozen=True, gc=False):
     """A whole order book, or a change of one, with the numbers that its continuity is judged by."""
 
     symbol: str
@@ -76,7 +74,7 @@ class BookEvent(_Frozen):
     previous_id: int | None = None  # Binance: pu, OKX: prevSeqId
 
 
-class FundingEvent(_Frozen):
+class FundingEvent(msgspec.Struct, frozen=True, gc=False):
     """When a market settles next: where that moves on, a settlement has happened. Told again and
     again, also where it has not changed. `values`: what a message about funding tells beside
     (mark_price, index_price, funding_rate, as in a ticker)."""
@@ -87,14 +85,14 @@ class FundingEvent(_Frozen):
     values: Mapping[str, str] = {}
 
 
-class Subscribed(_Frozen):
+class Subscribed(msgspec.Struct, frozen=True, gc=False):
     """The exchange acknowledged a request. That proves nothing: only data does."""
 
     request_id: str
     names: Sequence[str] = ()  # where the answer tells them
 
 
-class Refused(_Frozen):
+class Refused(msgspec.Struct, frozen=True, gc=False):
     """The exchange refused a request, or one name of it; `names` where the answer tells them.
     `is_held`: because they are subscribed already."""
 
@@ -104,11 +102,11 @@ class Refused(_Frozen):
     is_held: bool = False
 
 
-class Pong(_Frozen):
+class Pong(msgspec.Struct, frozen=True, gc=False):
     """The answer to our own ping."""
 
 
-class ClosingSoon(_Frozen):
+class ClosingSoon(msgspec.Struct, frozen=True, gc=False):
     """The exchange will close this connection: open another one now."""
 
     reason: str
@@ -122,7 +120,7 @@ class Dropped(StrEnum):
     UNREADABLE = "unreadable"  # one entry of a message that cannot be read
 
 
-class LeftOut(_Frozen):
+class LeftOut(msgspec.Struct, frozen=True, gc=False):
     """A message, or one entry of it, that is left out, and why."""
 
     cause: Dropped

@@ -74,11 +74,11 @@ class OrderBook:
 
     def bids(self, count: int) -> list[PriceLevel]:
         """The highest bids, the best first; none unless the book is live."""
-        return [PriceLevel(Decimal(price), Decimal(size)) for price, size in self.top(count)[0]]
+        return _exact(self._bids.best(count)) if self.is_live else []
 
     def asks(self, count: int) -> list[PriceLevel]:
         """The lowest asks, the best first; none unless the book is live."""
-        return [PriceLevel(Decimal(price), Decimal(size)) for price, size in self.top(count)[1]]
+        return _exact(self._asks.best(count)) if self.is_live else []
 
     @property
     def best_bid(self) -> PriceLevel | None:
@@ -93,14 +93,16 @@ class OrderBook:
     def top(self, count: int) -> tuple[list[Level], list[Level]]:
         """The best bids and asks as the texts that were sent, the best first, in O(count); none
         unless the book is live."""
-        if self.state is not BookState.LIVE:
+        if not self.is_live:
             return [], []
         return self._bids.best(count), self._asks.best(count)
 
     # --- what changes it ------------------------------------------------------------------------
 
     def apply(self, event: BookEvent) -> bool:
-        """Takes an event of the stream; whether the book is live after it."""
+        """Takes an event of the stream; whether the book is live after it. Raises ValueError for
+        one of another market."""
+        self._check_symbol(event)
         if event.is_snapshot:
             self._forget_buffer()
             self._begin(event)
@@ -113,7 +115,9 @@ class OrderBook:
 
     def load(self, snapshot: BookEvent) -> bool:
         """Takes a snapshot that was fetched over REST; whether the book is live after it. It is
-        kept until a change joins it, and dropped if that is too late for it."""
+        kept until a change joins it, and dropped if that is too late for it. Raises ValueError for
+        one of another market."""
+        self._check_symbol(snapshot)
         if self.state is not BookState.LIVE and self._rule.place is not None:
             self._loaded = snapshot
             self._join()
@@ -127,6 +131,10 @@ class OrderBook:
         self.reason = reason
 
     # --- how ------------------------------------------------------------------------------------
+
+    def _check_symbol(self, event: BookEvent) -> None:
+        if event.symbol != self.symbol:
+            raise ValueError(f"{event.symbol} is not {self.symbol}")
 
     def _keep(self, event: BookEvent) -> None:
         """Buffers a change. The oldest are dropped where there are too many: a snapshot of their
@@ -223,3 +231,7 @@ class OrderBook:
     def _drop_oldest(self) -> None:
         oldest = self._buffer.popleft()
         self._buffered_levels -= len(oldest.bids) + len(oldest.asks)
+
+
+def _exact(levels: list[Level]) -> list[PriceLevel]:
+    return [PriceLevel(Decimal(price), Decimal(size)) for price, size in levels]

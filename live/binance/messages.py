@@ -331,8 +331,13 @@ def _what_is_it(part: bytes | msgspec.Raw, stream: str, error: Exception) -> Eve
     try:
         peek = _PEEK.decode(part)
     except DECODE_ERRORS:
-        return unreadable(why(error), None)
-    symbol = peek.s if isinstance(peek.s, str) else None
+        return unreadable(why(error), _symbol_in(stream))
+    symbol = peek.s if isinstance(peek.s, str) else _symbol_in(stream)
     if isinstance(peek.e, str) and peek.e not in _KINDS:
         return unread_kind(peek.e, symbol)
     return unreadable(f"{shown(peek.e or stream)}: {why(error)}", symbol)
+
+
+def _symbol_in(stream: str) -> str | None:
+    """BTCUSDT of btcusdt@kline_1m; a stream of all markets begins with !."""
+    return None if stream.startswith("!") else stream.partition("@")[0].upper()

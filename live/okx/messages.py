@@ -248,9 +248,8 @@ class _Kind(NamedTuple):
 
 
 def _kind(entry: type[Any], read: Callable[[Any, _Place], Event]) -> _Kind:
-    whole = msgspec.defstruct(
-        "Message", [("data", list[entry])], bases=(_Message,), gc=False, kw_only=True
-    )
+    data = ("data", list[entry])  # type: ignore[valid-type]
+    whole = msgspec.defstruct("Message", [data], bases=(_Message,), gc=False, kw_only=True)
     return _Kind(lenient(whole), lenient(entry), read)
 
 

@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from live.events import BookEvent, Level
 from live.exchanges import STREAM_VENUES
@@ -365,6 +366,15 @@ def test_a_snapshot_from_before_a_reset_does_not_stay() -> None:
     book.load(snapshot(55))
     book.reset("the connection was cut")
     assert not book.apply(change(51, 60, 50))
+
+
+def test_an_event_of_another_market_changes_nothing() -> None:
+    book = live("bybit")
+    with pytest.raises(ValueError, match="Y is not X"):
+        book.apply(replace(numbered(11, bids=[("1", "1")]), symbol="Y"))
+    with pytest.raises(ValueError, match="Y is not X"):
+        book.load(replace(snapshot(11), symbol="Y"))
+    assert book.top(9) == SNAPSHOT
 
 
 PRICES: Final = st.integers(1, 40).map(lambda ticks: f"{ticks / 4:.2f}")

@@ -128,9 +128,9 @@ BINANCE: Final[dict[str, list[Event]]] = {
         )
     ],
     "best 5": [left_out(UNREAD, "btcusdt@depth5@100ms", "BTCUSDT")],
-    "liquidation": [left_out(UNREAD, "forceOrder")],
+    "liquidation": [left_out(UNREAD, "forceOrder", "BTCUSDT")],
     "contract": [left_out(UNREAD, "contractInfo", "BTCUSDT")],
-    "continuous": [left_out(UNREAD, "continuous_kline")],
+    "continuous": [left_out(UNREAD, "continuous_kline", "BTCUSDT_PERPETUAL")],
     "acknowledged": [Subscribed("1")],
     "listed": [Subscribed("3", ("btcusdt@kline_5m",))],
     "refused": [Refused("2", "code 2: Invalid request: unknown variant `NOT_A_METHOD`")],
@@ -386,6 +386,14 @@ def test_an_impossible_candle_is_left_out_with_its_reason(
     assert reason in event.text
     assert event.symbol is not None
     assert event.symbol.startswith("BTC")
+
+
+def test_a_candle_that_does_not_name_its_market_is_told_by_its_stream() -> None:
+    """So that it is known which market is not proven any more."""
+    message = samples_of("binance")["closed"].replace(b'"s":"BTCUSDT"', b'"s":7')
+    (event,) = STREAM_VENUES["binance"].read(message)
+    assert isinstance(event, LeftOut)
+    assert event.symbol == "BTCUSDT"
 
 
 def test_an_exponent_is_written_out() -> None:

@@ -429,7 +429,9 @@ def test_recorded_books_of_okx_have_their_checksums(
     venue = STREAM_VENUES["okx"]
     messages = [m for m in messages_of(streams / file) if b'"action"' in m]
     assert len(messages) == checksums
-    book = OrderBook(file, venue.book)
+    (first,) = venue.read(messages[0])
+    assert isinstance(first, BookEvent)
+    book = OrderBook(first.symbol, venue.book)
     for number, message in enumerate(messages):
         (event,) = venue.read(message)
         assert isinstance(event, BookEvent)
