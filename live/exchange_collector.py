@@ -28,6 +28,7 @@ BOOK_DEPTH: Final = 50
 SUBSCRIBE_S: Final = 20.0
 _ROUND_S: Final = 1.0  # the message loop comes round at least so often
 _BATCH: Final = 256
+_MANY_FAILURES: Final = 3  # without a minute of data in between
 _UNSIZED: Final = "it is not in the exchange's list of linear contracts"
 _CHANNELS: Final = {
     DataType.CANDLE: Channel.CANDLE,
@@ -198,6 +199,20 @@ class ExchangeCollector(BaseDataCollector):
         status = {**super().get_status(), "timeframes": list(self.timeframes)}
         empty: dict[str, Any] = {"connections": [], "streams": {}, "books": {}, "queue": {}}
         return status | (self._session.status() if self._session is not None else empty)
+
+    def get_health_status(self) -> dict[str, Any]:
+        """As of the base class; connections that fail again and again are an issue too."""
+        health = super().get_health_status()
+        if self._session is not None:
+            streams = self._session.pool_status()
+            if streams.failures >= _MANY_FAILURES:
+                health["issues"] = [
+                    *health["issues"],
+                    f"{streams.failures} connections have failed in a row, the last one: "
+                    f"{streams.last_failure}",
+                ]
+                health["is_healthy"] = False
+        return health
 
     def _configure(self, config: CollectorConfig | None, metrics: CollectorMetrics | None) -> None:
         if config is not None:

@@ -292,6 +292,19 @@ async def test_a_cut_connection_comes_back_by_itself() -> None:
         assert run.collector.get_health_status()["is_healthy"]
 
 
+async def test_connections_that_fail_again_and_again_are_unhealthy() -> None:
+    async with collecting(["ETH"], ["trade"]) as run:
+        await until_true(lambda: run.points)
+        run.exchange.refuses_with = 503
+        run.exchange.sessions[0].cut()
+        await until_true(lambda: not run.collector.get_health_status()["is_healthy"])
+        (issue,) = run.collector.get_health_status()["issues"]
+        assert "connections have failed in a row" in issue and "HTTP 503" in issue
+        assert run.collector.get_status()["status"] == "running", "it goes on trying"
+        run.exchange.refuses_with = None
+        await until_true(lambda: len(run.points) == 2)
+
+
 async def test_garbage_and_failing_callbacks_end_nothing() -> None:
     async with collecting(["ETH"], ["trade"]) as run:
 
