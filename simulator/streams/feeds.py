@@ -76,6 +76,10 @@ class Feed(ABC):
         """What a new subscriber gets at once, alone; it has to fit what was pushed last."""
         return ()
 
+    def again(self, now_ms: int) -> Iterable[Message]:
+        """What all subscribers get when the stream begins anew; by default as new ones."""
+        return self.snapshot(now_ms)
+
     def storm(self, now_ms: int) -> Message | None:
         """The present state once more, for a storm; None: this feed takes no part in it."""
         return None

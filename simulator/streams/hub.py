@@ -146,10 +146,10 @@ class Hub:
             self._schedule(group, group.feed)
 
     def _begin_again(self, group: Group) -> None:
-        """Makes the feed anew; its subscribers get its snapshot, as what they know is void."""
+        """Makes the feed anew; its subscribers get its snapshot where what they know is void."""
         self._begin(group)
         if group.feed is not None:
-            for message in group.feed.snapshot(self._now_ms):
+            for message in group.feed.again(self._now_ms):
                 self._send(group, message)
 
     def _schedule(self, group: Group, feed: Feed) -> None:

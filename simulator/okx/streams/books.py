@@ -45,7 +45,7 @@ class OkxBook:
     def top(self, now_ms: int) -> dict[str, str]:
         """The best ask and bid as tickers tell them; empty before the first trade."""
         state = self.at(now_ms, 1)
-        found = {}
+        found: dict[str, str] = {}
         for name, side in (("ask", state.asks), ("bid", state.bids)):
             texts = self._texts(levels(side, self.market.tick)) or [("", "")]
             found |= {f"{name}Px": texts[0][0], f"{name}Sz": texts[0][1]}
@@ -114,10 +114,12 @@ class BooksFeed(ClockFeed):
         self._state: BookState | None = None
         self._number = 0  # the last seqId
         self._pushed_ms = 0
+        self._goes_on = False  # whether what subscribers know is good after the last start
 
     def start(self, now_ms: int) -> None:
         super().start(now_ms)
-        if self._state is None or now_ms < self._pushed_ms:  # else the numbers go on
+        self._goes_on = self._state is not None and now_ms >= self._pushed_ms
+        if not self._goes_on:
             self._state = self._book.at(now_ms)
             self._number = self._book.number(self._state)
             self._pushed_ms = now_ms
@@ -144,6 +146,9 @@ class BooksFeed(ClockFeed):
             return ()
         found = self._book.snapshot(self._state, self._pushed_ms, self._number)
         return (Message(b'"action":"snapshot","data":' + dump([found]), Kind.BOOK),)
+
+    def again(self, now_ms: int) -> Iterable[Message]:
+        return () if self._goes_on else self.snapshot(now_ms)
 
 
 class TopFeed(ClockFeed):

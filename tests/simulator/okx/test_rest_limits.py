@@ -106,9 +106,9 @@ def test_faults(start_simulator: StartSimulator) -> None:
         "market/candles", {"kind": "okx_code", "code": 50011, "status": 200}, **candles
     )
     assert (found, json.loads(body)["code"]) == (200, "50011")
-    for status, code in ((503, "50001"), (500, "50026"), (429, "50011")):
+    for status, text in ((503, "50001"), (500, "50026"), (429, "50011")):
         found, body = with_fault("public/time", {"kind": "status", "status": status})
-        assert (found, json.loads(body)["code"]) == (status, code)
+        assert (found, json.loads(body)["code"]) == (status, text)
     for status in (403, 451, 502):
         found, body = with_fault("public/time", {"kind": "status", "status": status})
         assert found == status
@@ -119,7 +119,7 @@ def test_faults(start_simulator: StartSimulator) -> None:
     found, body = with_fault("market/candles", {"kind": "short_page"}, **candles)
     assert len(json.loads(body)["data"]) == 4
     for variant in ("negative_volume", "nan", "disputed", "exponent", "extra_element"):
-        rule = {"kind": "nonsense", "variant": variant}
+        rule: dict[str, object] = {"kind": "nonsense", "variant": variant}
         usual = with_fault(HISTORY, {**rule, "symbol": "OTHER"}, instId=SWAP, limit=9)[1]
         found, body = with_fault(HISTORY, rule, instId=SWAP, limit=9)
         assert json.loads(body) != json.loads(usual), variant
