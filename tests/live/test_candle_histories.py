@@ -31,7 +31,7 @@ from tests.live.candle_histories import (
     number_of,
 )
 
-EXAMPLES = int(os.environ.get("HISTORIES", "100"))
+EXAMPLES = int(os.environ.get("HISTORIES", "60"))
 END_MS = moment(CANDLES, 60)
 
 breaks = st.builds(
