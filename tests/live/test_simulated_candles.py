@@ -120,9 +120,7 @@ def check(simulator: Simulator, exchange: str, one: Followed) -> None:
         row = rows[candle.symbol, candle.open_time_ms]
         assert list(candle.candle()[:5]) == row[:5]
         assert [float(candle.volume), float(candle.turnover)] == row[5:7]
-    lapses = Counter(
-        change.reason for change in one.changes if not isinstance(change, ClosedCandle)
-    )
+    lapses = Counter(change.reason for change in one.changes if isinstance(change, Lapse))
     assert lapses[Reason.EPOCH_ENDED] or lapses[Reason.UNREADABLE], lapses
     assert one.book.counts[Reason.UNREADABLE] > 0
     assert one.book.counts[Count.UNKNOWN_SYMBOL] == 0
