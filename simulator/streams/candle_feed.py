@@ -85,7 +85,9 @@ class CandleFeed(Feed):
         candle = self.view.forming(now_ms)
         repeated = self.repeat_ms is not None and now_ms >= self._pushed_ms + self.repeat_ms
         messages: tuple[Message, ...] = ()
-        if candle is not None and (repeated or self._is_news(candle, now_ms)):
+        if candle is None:
+            self._pushed_ms = now_ms  # nothing can be repeated; it is looked at later again
+        elif repeated or self._is_news(candle, now_ms):
             self._pushed_ms, self._pushed = now_ms, candle.values
             messages = (Message(self.render(candle, now_ms, closed=False)),)
         self._seen_ms = now_ms

@@ -69,7 +69,10 @@ class BybitStreams(StreamExchange):
         control.answer(session, text, lambda topic: self.feed(topic) is not None)
 
     def watch(self, session: Session, now_s: float) -> None:
-        if now_s - max(session.last_in_s, session.last_out_s) >= _IDLE_S:
+        was_idle = session.state
+        session.state = now_s - max(session.last_in_s, session.last_out_s) >= _IDLE_S
+        # After a jump of time data may be due, and is pushed before the next look.
+        if was_idle and session.state:
             session.close(1000, "idle")  # the code: choice
 
     def symbol_of(self, stream: str) -> str:

@@ -238,6 +238,17 @@ async def test_closings_come_at_any_speed(sim: Simulator) -> None:
         assert [binance_row(k) for k in candles] == rest
 
 
+async def test_markets_without_candles_keep_nobody_waiting(sim: Simulator) -> None:
+    """One that is listed and not traded yet, and all intervals of it: nothing comes, for hours."""
+    listed = await got(sim, "/sim/markets", exchange="bybit")
+    (symbol,) = [
+        m["symbol"] for m in listed["markets"]
+        if m["first_candle_ms"] > NOW_MS and m["collected"]
+    ]  # fmt: skip
+    found = await events_of(sim, [f"kline.{i}.{symbol}" for i in BYBIT_MS], [6_000_000])
+    assert found == []
+
+
 async def test_time_moved_back_shows_again_what_was_then(sim: Simulator) -> None:
     async with subscribed(sim, name("BTCUSDT", "1m")) as socket:
         await moved(sim, pass_ms=90_000)
