@@ -161,6 +161,8 @@ class CallbackQueue:
                 else:
                     await self._call_in_thread(self._thread)
                 self._in_hand = 0
+                if self.task.cancelling():  # the callback took no notice of it
+                    return
                 await asyncio.sleep(0)
             self._filled.clear()
             self.idle.set()

@@ -9,9 +9,9 @@ from config import LiveSettings
 from live.callbacks import Callback, Delivery, key_of
 from live.data_types import CollectorStatus, DataType, MarketDataPoint
 from live.operations import Operations
-from live.pace import Pace
 from live.record import Record
 from live.resources import ProcessResources
+from live.restart_pace import RestartPace
 from live.run import DISCONNECT_S, Run, Streaming
 from live.user_calls import UserCalls
 from metrics.collectors import CollectorMetrics, ErrorType
@@ -55,7 +55,7 @@ class Lifecycle:
         )
         self.delivery = Delivery(self._callback_failed, collector.component_name)
         self._clock = clock
-        self._pace = Pace(settings.reconnect_delay, settings.max_reconnect_attempts)
+        self._pace = RestartPace(settings.reconnect_delay, settings.max_reconnect_attempts)
         self._registered: dict[DataType, list[Callback]] = {kind: [] for kind in DataType}
         self._operations = Operations()
         self._calls = UserCalls()

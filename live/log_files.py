@@ -25,6 +25,7 @@ _LEVELS: Final = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
 _ROTATED: Final = re.compile(
     r"[\w.-]+_(?:debug|info|warning|error)\.[0-9]{8}T[0-9]{6}[0-9]{6}Z\.log", re.ASCII
 )
+_WRITTEN: Final = re.compile(r"[\w.-]+_(?:debug|info|warning|error)\.log", re.ASCII)
 _UNFIT: Final = re.compile(r"[^\w.-]+", re.ASCII)
 _ROOT_NAME: Final = "perpcache.live"
 _COMPLAIN_EVERY_S: Final = 60.0
@@ -186,7 +187,7 @@ def remove_old(folder: Path, most: int) -> None:
     """Removes the oldest rotated files until `most` log files are left; files of other names and
     those that are written now are never removed."""
     rotated = [file for file in folder.iterdir() if _ROTATED.fullmatch(file.name)]
-    written = sum(1 for file in folder.glob("*_*.log") if not _ROTATED.fullmatch(file.name))
+    written = sum(1 for file in folder.iterdir() if _WRITTEN.fullmatch(file.name))
     rotated.sort(key=lambda file: file.name.rsplit(".", 2)[1])
     surplus = len(rotated) + written - most
     for file in rotated[: max(0, surplus)]:

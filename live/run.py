@@ -6,8 +6,8 @@ from typing import Any, Final, Protocol
 
 from live.data_types import CollectorStatus, DataType
 from live.log_files import ComponentLogger
-from live.pace import Pace
 from live.record import Record
+from live.restart_pace import RestartPace
 from live.symbol_changes import SymbolChanges
 from live.user_calls import UserCalls
 from metrics.collectors import ErrorType
@@ -56,7 +56,7 @@ class Run:
         collector: Streaming,
         record: Record,
         calls: UserCalls,
-        pace: Pace,
+        pace: RestartPace,
         restore: Callable[[], None],
     ) -> None:
         self._collector = collector
@@ -199,6 +199,7 @@ class Run:
             if due_at is not None and now >= due_at:
                 await self.apply_changes()
             await self._collector._handle_messages()
+            _end_if_cancelled()
             rounds += 1
             if rounds % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
@@ -211,6 +212,7 @@ class Run:
             record.settle()
             self._notice_changes()
             silent_s = record.clocks.silent_s(self._clock.monotonic_s())
+            self._collector.logger.debug("checked", silent_s=round(silent_s, 1))
             if silent_s <= record.max_silence_s:
                 continue
             if record.status is not CollectorStatus.UNHEALTHY:
@@ -284,6 +286,7 @@ class Run:
             return False
         if not result:
             self._failed(kind, f"{name}() returned {result!r}")
+        self._collector.logger.debug(f"{name}_done", result=bool(result))
         return bool(result)
 
     def _tell(self, error: BaseException | None) -> None:
@@ -298,6 +301,13 @@ class Run:
 
     def _failed(self, kind: ErrorType, text: str) -> None:
         self._collector.logger.warning("collector_error", error=self._record.failed(kind, text))
+
+
+def _end_if_cancelled() -> None:
+    """Ends a task that was cancelled while users' code ran which took no notice of it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _told(error: BaseException) -> str:

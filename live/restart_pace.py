@@ -8,7 +8,7 @@ SLOWEST_S: Final = 60.0
 _LEAST_S: Final = 1.0
 
 
-class Pace:
+class RestartPace:
     """The pauses before attempts to connect again.
 
     The n-th pause is anything from 1 s to `first_s` * 2 ** (n - 1), at most a minute, or `first_s`

@@ -1,0 +1,24 @@
+"""Collectors named after exchanges, here of the tiny local one, and a function that makes them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from docs.examples.collectors.local_exchange import LocalExchangeCollector
+from perpcache.live import BaseDataCollector, DataType
+
+BOTH = (DataType.TICKER, DataType.TRADE)
+
+
+class OKXCollector(LocalExchangeCollector):
+    def __init__(self, symbols: Iterable[str], **options: Any) -> None:
+        super().__init__("okx", symbols, BOTH, **options)
+
+
+class BinanceCollector(LocalExchangeCollector):
+    def __init__(self, symbols: Iterable[str], **options: Any) -> None:
+        super().__init__("binance", symbols, BOTH, **options)
+
+
+def create_collector(exchange: str, symbols: Iterable[str]) -> BaseDataCollector:
+    """A collector of tickers and trades of any exchange."""
+    return LocalExchangeCollector(exchange, symbols, BOTH)
