@@ -64,7 +64,8 @@ class Lifecycle:
         self._run: Run | None = None
         self._runner: asyncio.Task[None] | None = None
         self._removed: dict[str, None] = {}
-        self._after_removal = 0
+        self._too_late = 0
+        self._stopped = False  # and not started since
 
     async def start(self) -> bool:
         """As BaseDataCollector.start; so are the other methods of these names."""
@@ -99,9 +100,12 @@ class Lifecycle:
             self._on_loop(lambda: self.delivery.forget(callback))
 
     def notify(self, point: MarketDataPoint) -> None:
-        """Hands a point to its callbacks, unless its symbol was removed."""
-        if point.symbol in self._removed:
-            self._after_removal += 1
+        """Hands a point to its callbacks, unless it comes too late: of a removed symbol, after a
+        stop, or of a message loop that was cancelled and took no notice of it."""
+        task = asyncio.current_task()
+        ended = self._stopped or (task is not None and task.cancelling())
+        if ended or point.symbol in self._removed:
+            self._too_late += 1
             return
         self.record.had_data(point.symbol, point.data_type.value)
         for callback in self._collector._data_callbacks.get(point.data_type, ()):
@@ -131,7 +135,7 @@ class Lifecycle:
             "health": self.record.health(),
             "statistics": {
                 **self.record.statistics(),
-                "ignored_after_removal": self._after_removal,
+                "ignored_too_late": self._too_late,
             },
             "pending": {"subscribe": new, "unsubscribe": gone},
             "resources": {
@@ -148,6 +152,7 @@ class Lifecycle:
     async def _start(self) -> bool:
         record = self.record
         self._loop = asyncio.get_running_loop()
+        self._stopped = False
         if self.is_running():
             return True
         await self._end_runner()  # it tries in the background: now is better than after its pause
@@ -181,6 +186,7 @@ class Lifecycle:
             await run.close(FORCED_S if force else DISCONNECT_S)
         if not force and not await self.delivery.flush(FLUSH_S, besides=caller):
             self._collector.logger.warning("callbacks_too_slow", queued=self.delivery.queued)
+        self._stopped = True
         await self.delivery.close()
         self._calls.cancel_again()
         self._run = None

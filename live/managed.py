@@ -39,6 +39,7 @@ class Managed:
         self._config = config
         self._logger = logger
         self._begun = False  # started, and not stopped since
+        self._failed_since_it_ran = False
         self._operations = Operations()
         self._calls = UserCalls()
 
@@ -60,12 +61,17 @@ class Managed:
         return self._status_word() == CollectorStatus.RUNNING
 
     def is_failed(self) -> bool:
-        """Wanted, begun, and in no good state."""
-        return self.wanted and self._begun and self._status_word() in _SICK
+        """Wanted, and failed since it last ran; what it tries now may end that."""
+        word = self._status_word()
+        if word == CollectorStatus.RUNNING or not (self.wanted and self._begun):
+            self._failed_since_it_ran = False
+        elif word in _SICK:
+            self._failed_since_it_ran = True
+        return self._failed_since_it_ran
 
     def needs_restart(self) -> bool:
         """Failed, and to be restarted without being asked."""
-        if self._operations.busy() or not self.is_failed():
+        if self._operations.busy() or not self.is_failed() or self._status_word() not in _SICK:
             return False
         return self._ask(lambda: self.collector.auto_restart) is True
 

@@ -437,7 +437,7 @@ async def test_symbols_are_added_and_removed_while_it_waits_for_a_message() -> N
         exchange.messages.put_nowait((symbol, 1))
     await asyncio.sleep(1)
     assert taken == [("SOL", 1)]
-    assert statistics(collector)["ignored_after_removal"] == 1
+    assert statistics(collector)["ignored_too_late"] == 1
     collector.add_symbol("BTC")
     await asyncio.sleep(1.5)
     exchange.messages.put_nowait(("BTC", 2))

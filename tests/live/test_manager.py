@@ -9,6 +9,7 @@ import pytest
 from live.data_types import CollectorConfig, DataType, DataValidationError, MarketDataPoint
 from live.manager import CollectorManager
 from metrics.collectors import CollectorMetrics
+from tests.fixtures.signals import until_true
 from tests.live.scripted_collector import Exchange, Mood, ScriptedCollector
 from tests.live.virtual_time import LoopClock, virtually
 
@@ -241,17 +242,18 @@ async def test_collectors_come_and_go_while_it_runs() -> None:
     assert slow.get_status()["status"] == "stopped"
 
 
-@virtually
 async def test_what_another_thread_asks_for_is_done_by_the_loop() -> None:
     manager, collector = make_manager(), make("okx")
     manager.add_collector(collector, config("okx", enabled=False))
     assert await manager.start()
-    done = asyncio.get_running_loop().run_in_executor(None, manager.enable_collector, "okx")
-    assert await done
-    await asyncio.sleep(1)
-    assert manager.get_running_collectors() == ["okx"]
+    assert await asyncio.to_thread(manager.enable_collector, "okx")
+    await until_true(lambda: manager.get_running_collectors() == ["okx"])
+    await asyncio.to_thread(collector.add_symbol, "SOL")
+    collector.exchange.messages.put_nowait(("BTC", 1))
+    await until_true(lambda: collector.exchange.subscribed == {"BTC", "ETH", "SOL"})
+    assert await asyncio.to_thread(manager.remove_collector, "okx")
+    await until_true(lambda: collector.get_status()["status"] == "stopped")
     await manager.stop()
-    await asyncio.get_running_loop().shutdown_default_executor()
 
 
 @virtually
