@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from live.call_deadline import CallDeadline
 from live.calling_thread import CallingThread
 from live.data_types import MarketDataPoint
 from live.user_calls import UserCalls
@@ -23,6 +24,8 @@ OnError = Callable[[str, str], None]
 QUEUE_LENGTH: Final = 10_000  # points; some 10 MB for a callback that has stopped taking them
 DEADLINE_S: Final = 10.0  # of one call of a coroutine function, and of one batch in a thread
 _BATCH: Final = 256
+# More than a message loop reads in one turn of the event loop, so that a quick callback keeps up.
+_YIELD_EVERY: Final = 128
 _CANCEL_S: Final = 2.0
 
 
@@ -124,6 +127,7 @@ class CallbackQueue:
         self.dropped = 0
         self.hangs = 0  # 1 while a plain function is over its deadline
         self.task = asyncio.create_task(self._work(), name=f"callback of {delivery._name}")
+        self._deadline = CallDeadline(self.task, delivery._deadline_s)
 
     @property
     def waiting(self) -> int:
@@ -148,10 +152,12 @@ class CallbackQueue:
         try:
             await self._give_all()
         finally:
+            self._deadline.close()
             if self._thread is not None:
                 self._thread.close()
 
     async def _give_all(self) -> None:
+        rounds = 0
         while True:
             await self._filled.wait()
             while self.points:
@@ -163,26 +169,29 @@ class CallbackQueue:
                 self._in_hand = 0
                 if self.task.cancelling():  # the callback took no notice of it
                     return
-                await asyncio.sleep(0)
+                rounds += 1
+                if rounds % _YIELD_EVERY == 0:  # the callback may never wait
+                    await asyncio.sleep(0)
             self._filled.clear()
             self.idle.set()
 
     async def _call(self, function: Callable[..., Any], *arguments: Any) -> None:
         """One call on the loop; one that takes too long is cancelled."""
+        failure: BaseException | None = None
+        self._deadline.begin()
         try:
-            async with asyncio.timeout(self._delivery._deadline_s) as deadline:
-                result = function(*arguments)
-                if inspect.isawaitable(result):
-                    await result
-        except Exception as error:
-            if deadline.expired():
-                self._too_long()
-            else:
-                self._failed(error)
-        except asyncio.CancelledError as error:
-            if self.task.cancelling():
-                raise
-            self._failed(error)  # something that the callback awaited was cancelled, not we
+            result = function(*arguments)
+            if result is not None and inspect.isawaitable(result):
+                await result
+        except (Exception, asyncio.CancelledError) as error:
+            failure = error
+        took_too_long = self._deadline.end()
+        if isinstance(failure, asyncio.CancelledError) and self.task.cancelling():
+            raise failure
+        if took_too_long:
+            self._too_long()
+        elif failure is not None:  # perhaps something that the callback awaited was cancelled
+            self._failed(failure)
 
     async def _call_in_thread(self, thread: CallingThread) -> None:
         size = min(_BATCH, len(self.points))

@@ -112,6 +112,7 @@ class BaseDataCollector(ABC):
     @abstractmethod
     async def disconnect(self) -> None:
         """Closes the connection. Also called after a `connect` that failed."""
+        return  # subclasses may call it
 
     @abstractmethod
     async def subscribe_to_data(self, symbols: list[str], data_types: list[DataType]) -> bool:

@@ -166,7 +166,7 @@ def read_symbol(symbol: str) -> str:
 def read_data_type(word: object) -> DataType:
     """The data type of this name, such as "ticker". Raises DataValidationError."""
     try:
-        return DataType(word)
+        return DataType(word)  # type: ignore[arg-type]  # anything else is no value of it
     except ValueError:
         known = ", ".join(DataType)
         raise DataValidationError(f"data type: {_shown(word)} is none of {known}") from None
@@ -212,6 +212,13 @@ def read_time(field: str, value: object) -> datetime:
 
     Raises DataValidationError.
     """
+    if type(value) is int:
+        try:
+            return datetime.fromtimestamp(value / 1000, UTC)
+        except (OverflowError, ValueError, OSError):
+            raise DataValidationError(
+                f"{field}: {_shown(value)} is no time in milliseconds"
+            ) from None
     if isinstance(value, datetime):
         if value.tzinfo is UTC:
             return value

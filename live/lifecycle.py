@@ -102,14 +102,18 @@ class Lifecycle:
     def notify(self, point: MarketDataPoint) -> None:
         """Hands a point to its callbacks, unless it comes too late: of a removed symbol, after a
         stop, or of a message loop that was cancelled and took no notice of it."""
-        task = asyncio.current_task()
-        ended = self._stopped or (task is not None and task.cancelling())
-        if ended or point.symbol in self._removed:
+        if self._stopped or point.symbol in self._removed or self._from_an_ended_loop():
             self._too_late += 1
             return
         self.record.had_data(point.symbol, point.data_type.value)
         for callback in self._collector._data_callbacks.get(point.data_type, ()):
             self.delivery.offer(callback, point)
+
+    def _from_an_ended_loop(self) -> bool:
+        if not self._calls.set_aside:
+            return False
+        task = asyncio.current_task()
+        return task is not None and bool(task.cancelling())
 
     def symbol_added(self, symbol: str) -> None:
         self._removed.pop(symbol, None)
@@ -155,7 +159,11 @@ class Lifecycle:
         self._stopped = False
         if self.is_running():
             return True
-        await self._end_runner()  # it tries in the background: now is better than after its pause
+        if self._run is not None:
+            # It tries in the background: now is better than after its pause. What it has opened so
+            # far is closed.
+            await self._end_runner()
+            await self._run.close()
         record.should_be_running = True
         record.status = CollectorStatus.STARTING
         if record.metrics is not None:

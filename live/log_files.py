@@ -15,10 +15,8 @@ from typing import Any, Final
 from config import LiveSettings, load_live_settings
 from logging_setup import FieldsLine, cleaned_lines
 
-try:
+if sys.platform != "win32":  # there, one process alone should write a LOG_DIR
     import fcntl
-except ImportError:  # Windows: one process should write a LOG_DIR there
-    fcntl = None  # type: ignore[assignment]
 
 LARGEST_BYTES: Final = 10_000_000
 _LEVELS: Final = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
@@ -152,7 +150,8 @@ class LevelFile(logging.Handler):
                 self._close_stream()
                 self._file.rename(self._file.with_suffix(f".{at}.log"))
                 if self._most_files is not None:
-                    remove_old(self._file.parent, self._most_files)
+                    # The file itself is made anew at once.
+                    remove_old(self._file.parent, self._most_files - 1)
 
     def _close_stream(self) -> None:
         stream, self._stream = self._stream, None
@@ -209,7 +208,7 @@ def format_line(record: logging.LogRecord) -> str:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """One process at a time renames and removes files of the folder."""
-    if fcntl is None:
+    if sys.platform == "win32":
         yield
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -181,8 +181,14 @@ class Run:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await self._calls.end(tasks)
+            # Asked for in any case, so that asyncio does not log what nobody asked for.
+            errors = {
+                task: None if task.cancelled() else task.exception()
+                for task in tasks
+                if task.done()
+            }
         for task in done:
-            self._tell(None if task.cancelled() else task.exception())
+            self._tell(errors[task])
 
     def _work(self) -> dict[str, Coroutine[Any, Any, None]]:
         return {
@@ -193,13 +199,15 @@ class Run:
 
     async def _handle_all(self) -> None:
         rounds = 0
+        task = asyncio.current_task()
         while True:
             now = self._record.came_round()
             due_at = self.changes.due_at
             if due_at is not None and now >= due_at:
                 await self.apply_changes()
             await self._collector._handle_messages()
-            _end_if_cancelled()
+            if task is not None and task.cancelling():  # users' code took no notice of it
+                raise asyncio.CancelledError
             rounds += 1
             if rounds % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
@@ -301,13 +309,6 @@ class Run:
 
     def _failed(self, kind: ErrorType, text: str) -> None:
         self._collector.logger.warning("collector_error", error=self._record.failed(kind, text))
-
-
-def _end_if_cancelled() -> None:
-    """Ends a task that was cancelled while users' code ran which took no notice of it."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def _told(error: BaseException) -> str:

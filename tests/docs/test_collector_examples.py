@@ -25,6 +25,7 @@ from tests.docs.blocks import ROOT
 FOLDER: Final = ROOT / "docs" / "examples" / "collectors"
 PACKAGE: Final = "docs.examples.collectors"
 WITHIN_S: Final = 60.0
+ENDING: Final = ("configured", "debug_logging", "migration", "troubleshooting")
 
 
 @pytest.fixture
@@ -35,7 +36,8 @@ async def exchange(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LocalExchan
     async with served.serving() as url:
         monkeypatch.setenv(ADDRESS, url)
         yield served
-    assert asyncio.all_tasks() - {asyncio.current_task()} <= before
+    left = asyncio.all_tasks() - {asyncio.current_task()} - before
+    assert [task.get_name() for task in left] == []
 
 
 class Printed:
@@ -68,7 +70,7 @@ class Printed:
 async def running(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[ModuleType, Printed]]:
-    """Runs an example's main until the end of the context, unless it has ended by then."""
+    """Runs an example's main: to its end, or until the end of the context."""
     module = importlib.import_module(f"{PACKAGE}.{name}")
     printed = Printed()
     monkeypatch.setattr(module, "print", printed, raising=False)
@@ -76,7 +78,8 @@ async def running(
     try:
         yield module, printed
     finally:
-        main.cancel()
+        if name not in ENDING:
+            main.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await main
 

@@ -46,7 +46,8 @@ async def delivery(told: Told) -> AsyncIterator[Delivery]:
     made = Delivery(told, "test", queue_length=50)
     yield made
     await made.close()
-    assert asyncio.all_tasks() - {asyncio.current_task()} <= before
+    left = asyncio.all_tasks() - {asyncio.current_task()} - before
+    assert [task.get_name() for task in left] == []
 
 
 async def test_plain_and_async_callbacks_get_all_points_in_order(

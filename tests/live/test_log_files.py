@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from config import SettingsError, load_live_settings
-from live.log_files import LevelFile, get_logger, remove_old
+from live.log_files import LevelFile, format_line, get_logger, remove_old
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ([A-Z]+) (\S+) (.*)")
@@ -81,13 +81,14 @@ def test_a_name_cannot_leave_the_folder(folder: Path, tmp_path: Path) -> None:
 
 def test_a_line_is_one_line_of_what_can_be_printed(folder: Path) -> None:
     log = get_logger("collector")
-    log.error("bad\nname \x1b[31m\ud800")
+    log.error("bad\nname \x1b[31m\u202e")
     try:
         raise OSError("no route")
     except OSError:
         log.exception("it failed")
     lines = (folder / "collector_error.log").read_text().splitlines()
-    assert lines[0].endswith(r"bad\nname \x1b[31m\ud800")
+    assert lines[0].endswith(r"bad\nname \x1b[31m\u202e")
+    assert format_line(record("half \ud800")).endswith("half \\ud800\n")
     assert lines[-1] == "OSError: no route"
 
 

@@ -93,10 +93,10 @@ def virtually(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
         async def checked() -> None:
             await test()
             left = asyncio.all_tasks() - {asyncio.current_task()}
-            assert not left, left
+            assert [task.get_name() for task in left] == []
 
         run_virtually(checked())
 
-    run.__name__ = test.__name__  # type: ignore[attr-defined]
+    run.__name__ = test.__name__
     run.__doc__ = test.__doc__
     return run

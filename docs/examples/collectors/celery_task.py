@@ -15,7 +15,7 @@ from perpcache.live import CollectorManager
 app = Celery("crypto_collectors")
 
 
-@app.task
+@app.task  # type: ignore[untyped-decorator]  # Celery has no types
 def start_data_collection(
     run_for_s: float | None = None, check_every_s: float = 300.0
 ) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from docs.examples.collectors.exchanges import BinanceCollector, OKXCollector
 from perpcache.live import CollectorManager
 
 
-class Command(BaseCommand):
+class Command(BaseCommand):  # type: ignore[misc]  # Django has no types
     help = "Start crypto data collectors"
 
     def handle(self, *args: Any, **options: Any) -> None:
