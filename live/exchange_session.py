@@ -45,8 +45,12 @@ class ExchangeSession:
         self._failures = 0
 
     async def __aenter__(self) -> Self:
-        await self._stack.enter_async_context(self._rest)
-        await self._stack.enter_async_context(self._pool)
+        try:
+            await self._stack.enter_async_context(self._rest)
+            await self._stack.enter_async_context(self._pool)
+        except BaseException:
+            await self._stack.aclose()
+            raise
         self._repairing = asyncio.create_task(
             self._books.run(), name=f"books of {self._venue.exchange}"
         )

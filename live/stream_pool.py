@@ -122,10 +122,11 @@ class StreamPool:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    def renew(self) -> None:
-        """Replaces every open connection; each stays until the next one brings what it brings."""
+    def renew(self, epoch: int | None = None) -> None:
+        """Replaces this connection, or every open one; each stays until the next one brings what
+        it brings."""
         for shard in self._shards:
-            shard.renew()
+            shard.renew(epoch)
 
     def _names(self, topics: Iterable[Topic]) -> dict[Topic, str]:
         return {topic: self._venue.name(topic) for topic in topics}

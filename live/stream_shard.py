@@ -135,9 +135,10 @@ class StreamShard:
             connection.subscribe_anew(self.topics[topic])
             self._tell(self._owner.on_topics_changed, connection.epoch, [topic], [topic])
 
-    def renew(self) -> None:
-        """Replaces an open connection, as before the end of its life."""
-        if self._serving is not None and self._serving.connection is not None:
+    def renew(self, epoch: int | None) -> None:
+        """Replaces the open connection, if it has this number, as before the end of its life."""
+        serving = self._serving.connection if self._serving is not None else None
+        if serving is not None and epoch in (None, serving.epoch):
             self._replace = self._replace or End.RENEWED
             self._wake.set()
 
@@ -204,6 +205,10 @@ class StreamShard:
             line.connection = connection
             if (life_s := self._parts.venue.life_s) is not None:
                 line.rotate_at_s = connection.opened_s + life_s * self._random.uniform(*_ROTATED)
+            self._parts.log.info(
+                "stream_open", exchange=self._parts.venue.exchange, route=self.route,
+                epoch=connection.epoch, topics=len(self.topics),
+            )  # fmt: skip
             self._tell(self._owner.on_epoch_began, connection.epoch, list(self.topics))
             self._note_change()
             ending = await connection.run()

@@ -410,6 +410,22 @@ async def test_a_connection_is_replaced_when_the_owner_asks() -> None:
         await _replaced(run, "renewed", renew)
 
 
+async def test_one_connection_of_several_is_replaced() -> None:
+    """For an owner that has found a connection to differ from what REST says."""
+    async with running(ETH, candle("ETH"), ping=None) as run:
+        for number in range(2):
+            await run.exchange.session(number)
+        await until_true(lambda: run.pool.status().proven == 2)
+        run.pool.renew(99)
+        run.pool.renew(2)
+        await run.exchange.session(2)
+        await until_true(lambda: len(run.owner.symbols(3)) == 1)
+        await run.clock.advance(6)
+        await run.ended(2, "renewed")
+        assert run.exchange.attempts == 3
+        assert run.owner.began[3] == run.owner.began[2]
+
+
 async def test_the_old_connection_stays_while_the_new_one_brings_less() -> None:
     async with running(ETH, SOL, ping=None) as run:
         first = await run.delivering(ETH, SOL)
