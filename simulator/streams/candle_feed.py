@@ -106,8 +106,9 @@ class CandleFeed(Feed):
     def skip(self, now_ms: int) -> bool:
         if self._is_closing:
             return False
-        if now_ms + self.spacing_ms < self._open_ms + self.interval_ms:
-            self.next_ms = now_ms + self.spacing_ms
+        later_ms = now_ms + max(self.spacing_ms, self.gap_ms)
+        if later_ms < self._open_ms + self.interval_ms:
+            self.next_ms = later_ms
         else:
             self._plan_closing()
         return True
@@ -143,7 +144,8 @@ class CandleFeed(Feed):
     def _plan(self, earliest_ms: int = 0) -> None:
         """Plans the next push of the candle, its closing if no more forming state comes."""
         due_ms = self._tapes.next_trade_ms(self.market, self._seen_ms)
-        due_ms = max(due_ms, self._pushed_ms + self.spacing_ms, earliest_ms)
+        spacing_ms = max(self.spacing_ms, self.gap_ms)
+        due_ms = max(due_ms, self._pushed_ms + spacing_ms, earliest_ms)
         if self.repeat_ms is not None:
             due_ms = min(due_ms, max(self._pushed_ms + self.repeat_ms, self._open_ms, earliest_ms))
         if due_ms >= self._open_ms + self.interval_ms:

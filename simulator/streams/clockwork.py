@@ -21,9 +21,13 @@ class ClockFeed(Feed):
 
     def push(self, now_ms: int) -> Iterable[Message]:
         at_ms = now_ms - now_ms % self.every_ms
-        self.next_ms = at_ms + self.every_ms
+        self._plan(now_ms)
         return self.messages(at_ms)
 
     def skip(self, now_ms: int) -> bool:
-        self.next_ms = now_ms - now_ms % self.every_ms + self.every_ms
+        self._plan(now_ms)
         return True
+
+    def _plan(self, now_ms: int) -> None:
+        soonest_ms = now_ms + max(self.gap_ms - self.every_ms, 0)
+        self.next_ms = soonest_ms - soonest_ms % self.every_ms + self.every_ms

@@ -58,6 +58,8 @@ class Feed(ABC):
     """
 
     next_ms: int = NEVER_MS
+    # At least so far apart are pushes that a later one replaces, where time passes fast.
+    gap_ms: int = 0
 
     @abstractmethod
     def start(self, now_ms: int) -> None:

@@ -14,6 +14,7 @@ from simulator.streams.feeds import NEVER_MS, Feed, Message
 from simulator.streams.session import Session
 from simulator.streams.stats import StreamCounts
 
+_REAL_GAP_MS: Final = 250  # between two states of a stream, however fast time passes
 _SLOW_S: Final = 2.0  # real seconds that too much may wait for a reader
 _FAR_TOO_MUCH: Final = 16  # times `buffer_bytes`: no reader is waited for then
 _UNSUBSCRIBED_S: Final = 5.0  # how long fault stream_after_unsubscribe goes on
@@ -175,12 +176,14 @@ class Hub:
         if watches:
             self._watched_s = self.now_s
             self._watch()
+        gap_ms = int(_REAL_GAP_MS * self.clock.speed) if self.clock.speed > 1 else 0
         heap = self._heap
         while heap and heap[0][0] <= now_ms:
             due_ms, _, group, message = heapq.heappop(heap)
             if message is not None:
                 self._send(group, message)
             elif group.feed is not None and group.due_ms == due_ms:
+                group.feed.gap_ms = gap_ms
                 if self.clock.monotonic_s() < until_s or not group.feed.skip(now_ms):
                     for one in group.feed.push(now_ms):
                         self._deliver(group, one, due_ms)
