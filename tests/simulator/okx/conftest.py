@@ -1,4 +1,4 @@
-"""OKX alone: one simulator for the tests of a module, and its REST answers."""
+"""OKX alone: one simulator for the tests that only read."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import pytest
 from tests.fixtures.simulator import NOW_MS, Simulator
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def okx() -> Iterator[Simulator]:
     """Twenty swaps and their spot markets at NOW_MS, without limits. Not to be changed by tests."""
     simulator = Simulator(

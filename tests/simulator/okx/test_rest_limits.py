@@ -1,6 +1,8 @@
 """OKX's limits, refusals and faults over HTTP."""
 
 import json
+from argparse import Namespace
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,11 +11,28 @@ from simulator.clock import Clock
 from simulator.okx.limits import OkxLimits, OkxLimitSettings
 from simulator.okx.wire import Okx
 from simulator.stats import Stats
-from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
+from tests.fixtures.simulator import NOW_MS, Simulator
 from tests.simulator.okx.rest import data
 
 SWAP = "BTC-USDT-SWAP"
 HISTORY = "rubik/stat/contracts/open-interest-history"
+
+
+@pytest.fixture(scope="module")
+def _shared() -> Iterator[Simulator]:
+    simulator = Simulator({"binance": 0, "bybit": 0, "okx": 3, "now": NOW_MS, "frozen": True})
+    yield simulator
+    simulator.stop()
+
+
+@pytest.fixture
+def sim(_shared: Simulator) -> Iterator[Simulator]:
+    """Three swaps at NOW_MS, with limits, and what earlier tests have done to the markets."""
+    _shared.post("/sim/clock", {"now_ms": NOW_MS})
+    _shared.post("/sim/limits/reset")
+    _shared.post("/sim/stats/reset")
+    yield _shared
+    _shared.delete("/sim/faults")
 
 
 class MeasuredLimits:
@@ -79,23 +98,29 @@ def _ask(simulator: Simulator, path: str, **query: object) -> tuple[int, str]:
     return status, json.loads(body)["code"]
 
 
-@pytest.mark.parametrize("wanted", ["429", "200"])
-def test_the_status_of_refusals_can_be_chosen(start_simulator: StartSimulator, wanted: str) -> None:
-    sim = start_simulator(binance=0, bybit=0, okx=1, frozen=True, okx_refusal=wanted)
+@pytest.mark.parametrize("wanted, statuses", [("429", [429] * 2), ("200", [200] * 2)])
+def test_the_status_of_refusals_can_be_chosen(wanted: str, statuses: list[int]) -> None:
+    options = Namespace(no_limits=False, grace_seconds=0.5, okx_refusal=wanted)
+    settings = OkxLimitSettings.from_options(options)
+    limits = MeasuredLimits(refusal_statuses=settings.refusal_statuses)
+    assert limits.refused("system_status", 3) == statuses
+
+
+def test_refusals_over_http(sim: Simulator) -> None:
     found = [_ask(sim, "system/status") for _ in range(3)]  # one in 5 seconds is admitted
-    assert (int(wanted), "50011") in found
-    assert {status for status, code in found if code == "50011"} == {int(wanted)}
+    assert found[0] == (200, "0")
+    assert set(found[1:]) <= {(200, "50011"), (429, "50011"), (200, "0")}
+    assert "50011" in {code for _, code in found}
     sim.post("/sim/limits/reset")
     assert _ask(sim, "system/status") == (200, "0")
 
 
-def test_faults(start_simulator: StartSimulator) -> None:
-    sim = start_simulator(binance=0, bybit=0, okx=3, now=NOW_MS, frozen=True, no_limits=True)
-
+def test_faults(sim: Simulator) -> None:
     def with_fault(path: str, rule: dict[str, object], **query: object) -> tuple[int, Any]:
         sim.post("/sim/faults", {"exchange": "okx", **rule})
         status, _, body = sim.full("GET", f"/api/v5/{path}", query=query)
         sim.delete("/sim/faults")
+        sim.post("/sim/limits/reset")
         return status, body
 
     candles = {"instId": SWAP, "bar": "1H", "limit": 9}
@@ -130,8 +155,7 @@ def test_faults(start_simulator: StartSimulator) -> None:
     assert data(sim, "system/status") == []
 
 
-def test_impossible_candles_and_corrections(start_simulator: StartSimulator) -> None:
-    sim = start_simulator(binance=0, bybit=0, okx=1, now=NOW_MS, frozen=True, no_limits=True)
+def test_impossible_candles_and_corrections(sim: Simulator) -> None:
     hour = NOW_MS - NOW_MS % 3_600_000 - 3_600_000
     event = {"exchange": "okx", "symbol": SWAP}
     before = data(sim, "market/history-candles", instId=SWAP, bar="1H", limit=2)
@@ -144,8 +168,7 @@ def test_impossible_candles_and_corrections(start_simulator: StartSimulator) -> 
         assert rows[1][1:5] == ["0"] * 4
 
 
-def test_listings_and_delistings(start_simulator: StartSimulator) -> None:
-    sim = start_simulator(binance=0, bybit=0, okx=2, now=NOW_MS, frozen=True, no_limits=True)
+def test_listings_and_delistings(sim: Simulator) -> None:
     sim.post("/sim/faults", {"kind": "list_new", "exchange": "okx", "symbol": "NEW"})
     sim.post("/sim/faults", {"kind": "delist", "exchange": "okx", "symbol": "ETH-USDT-SWAP"})
     swaps = data(sim, "public/instruments", instType="SWAP")
@@ -156,11 +179,9 @@ def test_listings_and_delistings(start_simulator: StartSimulator) -> None:
     assert data(sim, "public/funding-rate", instId="NEW-USDT-SWAP")[0]["prevFundingTime"] == ""
 
 
-def test_a_settlement_is_told_as_processing_at_first(start_simulator: StartSimulator) -> None:
+def test_a_settlement_is_told_as_processing_at_first(sim: Simulator) -> None:
     settled_ms = NOW_MS - NOW_MS % 28_800_000 + 28_800_000
-    sim = start_simulator(
-        binance=0, bybit=0, okx=1, now=settled_ms - 1, frozen=True, no_limits=True
-    )
+    sim.post("/sim/clock", {"now_ms": settled_ms - 1})
     (before,) = data(sim, "public/funding-rate", instId=SWAP)
     assert (before["settState"], int(before["fundingTime"])) == ("settled", settled_ms)
     sim.post("/sim/clock", {"now_ms": settled_ms + 1_000})

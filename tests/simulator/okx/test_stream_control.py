@@ -12,6 +12,8 @@ from tests.simulator.okx.sockets import BUSINESS, PUBLIC, argument, connected
 
 SWAP = "BTC-USDT-SWAP"
 TICKERS = argument("tickers")
+BARS = ("1m", "3m", "5m", "15m", "30m", "1H", "2H", "4H", "6Hutc", "12Hutc", "1Dutc", "6H", "12H",
+        "1D")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -130,9 +132,9 @@ async def test_requests_are_counted_by_the_message(sim: Simulator) -> None:
 
 
 async def test_arguments_are_too_long_together(start_simulator: StartSimulator) -> None:
-    sim = start_simulator(binance=0, bybit=0, okx=700, now=NOW_MS, frozen=True)
+    sim = start_simulator(binance=0, bybit=0, okx=110, now=NOW_MS, frozen=True)
     swaps = [one["instId"] for one in _live(sim)]
-    wanted = [argument(f"candle{bar}", swap) for bar in ("5m", "15m", "1H") for swap in swaps]
+    wanted = [argument(f"candle{bar}", swap) for bar in BARS for swap in swaps]
     bytes_of = [len(json.dumps(one, separators=(",", ":"))) for one in wanted]
     fitting = next(n for n in range(len(wanted)) if sum(bytes_of[: n + 1]) > 65_536)
     assert 1_100 < fitting < len(wanted)
