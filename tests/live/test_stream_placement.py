@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -138,7 +139,10 @@ async def test_a_stream_of_all_markets_is_one_topic() -> None:
         return [FundingEvent(symbol, 1, 2) for symbol in ("A", "B", "BTC")]
 
     whole = Topic(Channel.FUNDING, "")
-    options = {"name": lambda topic: "all" if topic == whole else "trade.x", "read": read}
+    options: dict[str, Any] = {
+        "name": lambda topic: "all" if topic == whole else "trade.x",
+        "read": read,
+    }
     async with scripted_exchange() as exchange:
         exchange.data = lambda name: {"rows": []}  # type: ignore[method-assign]
         owner = Recorder()
@@ -162,7 +166,7 @@ async def test_two_topics_of_one_name_are_one_subscription() -> None:
 
     async with scripted_exchange() as exchange:
         owner = Recorder()
-        options = {"name": lambda topic: f"trade.{topic.symbol}", "read": read}
+        options: dict[str, Any] = {"name": lambda topic: f"trade.{topic.symbol}", "read": read}
         pool = StreamPool(venue(**options), owner, ExchangeAddress(exchange.url), clock=HandClock())
         ticker, funding = Topic(Channel.TICKER, "ETH"), Topic(Channel.FUNDING, "ETH")
         async with pool:
