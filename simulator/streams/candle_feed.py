@@ -42,6 +42,9 @@ class CandleFeed(Feed):
         self._seen_ms = 0  # up to here all trades are pushed
         self._pushed: list[int] | None = None  # the last state pushed; None: not known
         self._pushed_ms = 0
+        self._storm_key: tuple[int, int] | None = None  # the state in `_storm_data`
+        self._storm_ms = 0
+        self._storm_data = b""
         self._is_closing = False
         self._closing: Candle | None = None  # the candle whose closing is planned, None: none is
 
@@ -116,10 +119,18 @@ class CandleFeed(Feed):
     def storm(self, now_ms: int) -> Message | None:
         if self._open_ms != self.view.open_ms(now_ms):
             return None  # the candle before is not closed yet
+        tape = self._tapes.at(self.market, now_ms)
+        key = None if tape is None else (tape.start_ms, tape.count_at(now_ms))
+        if key is not None and key == self._storm_key:  # nothing has changed but the time
+            before = b":%d" % self._storm_ms
+            if self._storm_data.count(before) == 1:
+                return Message(self._storm_data.replace(before, b":%d" % now_ms))
         candle = self.view.forming(now_ms)
         if candle is None:
             return None
-        return Message(self.render(candle, now_ms, closed=False))
+        self._storm_key, self._storm_ms = key, now_ms
+        self._storm_data = self.render(candle, now_ms, closed=False)
+        return Message(self._storm_data)
 
     def _close(self, now_ms: int) -> Iterable[Message]:
         candle, event_ms = self._closing, self.next_ms
