@@ -284,7 +284,7 @@ def read_message(payload: bytes) -> list[Event]:
     except DECODE_ERRORS:
         return _read_odd(payload)
     data = message.data
-    if isinstance(data, _Kline):
+    if type(data) is _Kline:
         return [_read_kline(data)]
     if isinstance(data, list):
         return _read_odd(payload) if len(data) > MOST_ENTRIES else _read_rows(data, message.stream)

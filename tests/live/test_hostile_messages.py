@@ -142,14 +142,14 @@ def read_and_check(exchange: str, payload: bytes) -> None:
         check(event)
 
 
-@settings(max_examples=500)
+@settings(max_examples=300)
 @given(spoilt())
 @example(("binance", b'{"stream":"x","data":{"e":"serverShutdown","e":["kline"]}}'))
 def test_a_spoilt_message_harms_nobody(message: tuple[str, bytes]) -> None:
     read_and_check(*message)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.sampled_from(list(STREAM_VENUES)), st.binary(max_size=60))
 def test_any_bytes_harm_nobody(exchange: str, payload: bytes) -> None:
     read_and_check(exchange, payload)

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Final
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -381,6 +381,7 @@ PRICES: Final = st.integers(1, 40).map(lambda ticks: f"{ticks / 4:.2f}")
 LEVELS: Final = st.lists(st.tuples(PRICES, st.sampled_from(["0", "0.0", "1", "2.50"])), max_size=6)
 
 
+@settings(max_examples=60)
 @given(LEVELS, LEVELS, st.lists(st.tuples(LEVELS, LEVELS), max_size=12))
 def test_a_book_equals_a_plain_dict(
     bids: list[Level], asks: list[Level], changes: list[tuple[list[Level], list[Level]]]

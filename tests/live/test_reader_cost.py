@@ -10,7 +10,7 @@ from live.exchanges import STREAM_VENUES
 from tests.fixtures.cpu_time import least_cpu_s
 from tests.live.samples import samples_of
 
-MESSAGES: Final = 10_000
+MESSAGES: Final = 5_000
 MOST_US: Final = 3.0  # above the decoding
 
 

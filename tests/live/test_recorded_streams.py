@@ -381,7 +381,7 @@ def test_a_lost_change_of_a_recorded_book_is_noticed(streams: Path) -> None:
     body = (streams / "binance/rest_depth_AKROUSDT_2021-07-22.json").read_bytes()
     assert venue.book.read_snapshot is not None
     events = book_events(streams, "binance/depth_AKROUSDT_2021-07-22.rec")
-    for lost in range(2, len(events) - 1):
+    for lost in range(2, len(events) - 1, 5):
         book = OrderBook("AKROUSDT", venue.book)
         book.load(venue.book.read_snapshot("AKROUSDT", body))
         for event in events[:lost]:
