@@ -10,7 +10,7 @@ from live.stream_venue import Channel, Topic
 
 
 class CandleFeed:
-    """A StreamOwner (stream_shard.py). `now_ms`: the exchange's time, as far as it is known.
+    """A StreamOwner (stream_owner.py). `now_ms`: the exchange's time, as far as it is known.
 
     `dropped`: what was left out of messages on purpose, by cause.
     """

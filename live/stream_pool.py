@@ -18,7 +18,8 @@ from live.dialing import Dialer
 from live.pacing import SharedPace, pace_of_process
 from live.stream_address import ExchangeAddress
 from live.stream_counts import StreamCounts
-from live.stream_shard import StreamOwner, StreamShard
+from live.stream_owner import StreamOwner
+from live.stream_shard import StreamShard
 from live.stream_status import PoolStatus
 from live.stream_venue import Channel, StreamVenue, Topic
 from logging_setup import ThrottledLog

@@ -255,7 +255,7 @@ async def test_a_symbol_that_the_exchange_refuses() -> None:
 async def test_no_trade_is_lost_or_repeated_while_a_connection_is_replaced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("live.stream_shard.OVERLAP_S", 0.2)
+    monkeypatch.setattr("live.stream_line.OVERLAP_S", 0.2)
     async with collecting(["ETH"], ["trade"]) as run:
         await until_true(lambda: run.points)
         first = run.exchange.sessions[0]

@@ -134,7 +134,7 @@ def _fault(simulator: Simulator, exchange: str, kind: str, **settings: Any) -> N
 
 async def test_faults(start_simulator: StartSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("live.stream_shard.FIRST_PAUSE_S", 0.05)
-    monkeypatch.setattr("live.stream_shard.OVERLAP_S", 0.3)
+    monkeypatch.setattr("live.stream_line.OVERLAP_S", 0.3)
     monkeypatch.setattr("live.book_keeper.FIRST_PAUSE_S", 0.05)
     simulator = start_simulator(binance=3, bybit=3, okx=3, now=CLOSE_MS, speed=10)
     async with collecting(simulator, "trade", "orderbook") as taken:
@@ -183,7 +183,7 @@ async def test_no_trade_is_lost_or_repeated_while_connections_are_replaced(
 ) -> None:
     """The trades of a minute, in which connections are replaced again and again, add up to the
     volume of its candle."""
-    monkeypatch.setattr("live.stream_shard.OVERLAP_S", 0.1)
+    monkeypatch.setattr("live.stream_line.OVERLAP_S", 0.1)
     simulator = start_simulator(binance=3, bybit=3, okx=3, now=CLOSE_MS - 20_000, speed=20)
     async with collecting(simulator, "trade", "candle", timeframe="1m") as taken:
         for one in taken.values():

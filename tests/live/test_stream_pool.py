@@ -63,6 +63,7 @@ class Running:
     async def ended(self, epoch: int, reason: str) -> None:
         await until_true(lambda: epoch in self.owner.ended)
         assert self.owner.ended[epoch] == reason
+        await turns(10)  # in which the pool takes note of it
 
 
 @contextlib.asynccontextmanager
@@ -187,6 +188,7 @@ async def test_refused_connect(status: int) -> None:
 
     async with running(ETH, prepare=refuse) as run:
         await until_true(lambda: run.pool.counts.ended)
+        await turns(10)
         assert run.pool.status().reconnects == {"refused": 1}
         assert f"HTTP {status}" in (run.pool.status().last_failure or "")
         assert not run.owner.began
