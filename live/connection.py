@@ -15,6 +15,7 @@ from live.arrivals import CHANNELS, Arrivals, MarketEvent
 from live.dialing import Dialer, WebSocket
 from live.errors import UnreadableMessage
 from live.events import ClosingSoon, Dropped, Event, LeftOut, Refused, Subscribed
+from live.liveness import Ending, Liveness
 from live.pacing import due_or_woken
 from live.stream_counts import End, StreamCounts
 from live.stream_venue import StreamVenue, Topic
@@ -24,8 +25,6 @@ from texts.foreign import foreign_text
 from timing.clock import Clock
 
 MOST_UNREADABLE: Final = 20  # in a row
-LATE_S: Final = 1.0  # this process itself was busy or asleep for so long
-AFTER_LATE_S: Final = 5.0  # then what lies in the socket is read before anything is called dead
 _LONGEST_REASON: Final = 200
 
 
@@ -38,14 +37,6 @@ class StreamParts:
     counts: StreamCounts
     clock: Clock
     log: ThrottledLog
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """Why a connection ended; `detail` in words, without secrets."""
-
-    end: End
-    detail: str
 
 
 class Connection:
@@ -63,11 +54,7 @@ class Connection:
         self.epoch = epoch
         self.arrivals = Arrivals(parts.venue)
         self.subscriptions = Subscriptions(parts.venue, self.arrivals.has_data)
-        self.opened_s = parts.clock.monotonic_s()
-        self.first_data_s: float | None = None
-        self.last_data_s = self.opened_s
-        self.last_message_s = self.opened_s
-        self.messages = 0
+        self.life = Liveness(parts.venue, parts.clock.monotonic_s())
         self.closing_soon: str | None = None  # why, if the exchange has said that it will close it
         self._venue = parts.venue
         self._dialer = parts.dialer
@@ -79,11 +66,7 @@ class Connection:
         self._on_change = on_change
         self._wake = asyncio.Event()
         self._stopping: Ending | None = None
-        self._pinged_s: float | None = None
-        self._before_ping = 0  # messages that had come when the last ping went out
-        self._subscribed_s: float | None = None  # when the first request went out
         self._unreadable = 0  # in a row
-        self._judged_from_s = 0.0  # no verdict of death before
 
     def want(self, topics: Mapping[Topic, str], heartbeat: Mapping[Topic, str]) -> None:
         """Replaces the wanted topics and the heartbeat's, each with the exchange's name for it."""
@@ -154,8 +137,8 @@ class Connection:
         counts = self._counts
         counts.messages += 1
         counts.bytes += len(payload)
-        self.messages += 1
-        self.last_message_s = self._clock.monotonic_s()
+        self.life.messages += 1
+        self.life.last_message_s = self._clock.monotonic_s()
         try:
             events = self._venue.read(payload)
         except UnreadableMessage as error:
@@ -179,7 +162,7 @@ class Connection:
         self._hand_on(LeftOut(Dropped.UNREADABLE, foreign_text(cause), symbol))
 
     def _take_data(self, event: MarketEvent) -> None:
-        self.last_data_s = self.last_message_s
+        self.life.last_data_s = self.life.last_message_s
         self._counts.data += 1
         arrival = self.arrivals.of(event)
         if arrival is None:
@@ -203,13 +186,13 @@ class Connection:
             )  # fmt: skip
 
     def _first_data(self, name: str) -> None:
-        if self.first_data_s is None:
-            self.first_data_s = self.last_message_s
+        if self.life.first_data_s is None:
+            self.life.first_data_s = self.life.last_message_s
         self.subscriptions.proven(name)
         self._on_change()
 
     def _take_control(self, event: Event) -> None:
-        now = self.last_message_s
+        now = self.life.last_message_s
         if isinstance(event, Subscribed):
             self.subscriptions.acknowledged(event, now)
         elif isinstance(event, Refused):
@@ -235,11 +218,10 @@ class Connection:
         due_s: float | None = None
         while True:
             now = self._clock.monotonic_s()
-            if due_s is not None and now - due_s > LATE_S:
-                self._judged_from_s = now + AFTER_LATE_S
+            self.life.woke(now, due_s)
             if self._stopping is not None:
                 return self._stopping
-            if (ending := self._verdict(now)) is not None:
+            if (ending := self.life.verdict(now, is_subscribed=self._is_subscribed)) is not None:
                 return ending
             self.subscriptions.expire(now)
             if self.subscriptions.has_given_up:
@@ -250,58 +232,24 @@ class Connection:
                 except (TimeoutError, aiohttp.ClientError, OSError) as error:
                     return Ending(End.CUT, f"cannot send: {type(error).__name__}")
                 continue
-            due_s = self._next_due_s(now)
+            due = self.life.due_s(is_subscribed=self._is_subscribed), self.subscriptions.due_s(now)
+            due_s = min((each for each in due if each is not None), default=None)
             await due_or_woken(self._clock, self._wake, due_s)
 
+    @property
+    def _is_subscribed(self) -> bool:
+        return bool(self.subscriptions.held)
+
     def _text_to_send(self, now: float) -> str | None:
-        if (due_s := self._ping_due_s()) is not None and due_s <= now:
-            self._pinged_s = now
-            self._before_ping = self.messages
+        if (due_s := self.life.ping_due_s()) is not None and due_s <= now:
+            self.life.pinged(now)
             self._counts.pings += 1
             return self._venue.ping
         text = self.subscriptions.next_request(now)
         if text is not None:
+            self.life.asked(now)
             self._counts.requests += 1
-            if self._subscribed_s is None:
-                self._subscribed_s = now
         return text
-
-    def _ping_due_s(self) -> float | None:
-        if self._venue.ping is None:
-            return None
-        since = self.opened_s if self._pinged_s is None else self._pinged_s
-        if self._venue.ping_when_silent:
-            since = max(since, self.last_message_s)
-        return since + self._venue.ping_after_s
-
-    def _pong_due_s(self) -> float | None:
-        """Until when something must come after the last ping."""
-        if self._pinged_s is None or self.messages > self._before_ping:
-            return None
-        return max(self._pinged_s + self._venue.pong_within_s, self._judged_from_s)
-
-    def _data_due_s(self) -> float | None:
-        """Until when data of any market must come."""
-        if self._subscribed_s is None or not self.subscriptions.held:
-            return None
-        last_s = max(self.last_data_s, self._subscribed_s)
-        return max(last_s + self._venue.silent_after_s, self._judged_from_s)
-
-    def _verdict(self, now: float) -> Ending | None:
-        if (due_s := self._pong_due_s()) is not None and due_s <= now:
-            return Ending(End.NO_PONG, f"nothing in {self._venue.pong_within_s:g} s after a ping")
-        if (due_s := self._data_due_s()) is not None and due_s <= now:
-            return Ending(End.SILENT, f"no data of any market in {self._venue.silent_after_s:g} s")
-        return None
-
-    def _next_due_s(self, now: float) -> float | None:
-        due = (
-            self._ping_due_s(),
-            self._pong_due_s(),
-            self._data_due_s(),
-            self.subscriptions.due_s(now),
-        )
-        return min((each for each in due if each is not None), default=None)
 
 
 def _broken_by(error: object) -> Ending:

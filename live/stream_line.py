@@ -6,8 +6,9 @@ from typing import Final
 
 import structlog
 
-from live.connection import Connection, Ending, StreamParts
+from live.connection import Connection, StreamParts
 from live.dialing import CannotOpen
+from live.liveness import Ending
 from live.stream_counts import PLANNED, End
 from live.stream_owner import StreamOwner
 from live.stream_status import ConnectionStatus
@@ -119,11 +120,11 @@ class StreamLine:
         if mine is None or its is None:
             return None
         if self._settled_s is None:
-            if mine.subscriptions.is_settled and mine.first_data_s is not None:
+            if mine.subscriptions.is_settled and mine.life.first_data_s is not None:
                 self._settled_s, self._counts_then = now, its.arrivals.counts()
         elif now >= self._settled_s + OVERLAP_S and not self.lacks(old):
             return True
-        return False if now >= mine.opened_s + ACCEPT_S else None
+        return False if now >= mine.life.opened_s + ACCEPT_S else None
 
     def lacks(self, old: "StreamLine") -> int:
         """How many topics have come on the old one since this one is subscribed, and never here."""
@@ -151,18 +152,19 @@ class StreamLine:
         if connection is None:
             age_s = now - self._began_s
             return ConnectionStatus(None, route, "opening", age_s, 0, 0, 0, None, None)
+        life = connection.life
         if self.is_closing or self.ended is not None:
             state = "closing"
         else:
-            state = "subscribing" if connection.first_data_s is None else "delivering"
+            state = "subscribing" if life.first_data_s is None else "delivering"
         return ConnectionStatus(
             connection.epoch,
             route,
             state,
-            now - connection.opened_s,
+            now - life.opened_s,
             len(connection.subscriptions.held),
             sum(count > 0 for count in connection.arrivals.counts().values()),
-            connection.messages,
-            now - connection.last_message_s if connection.messages else None,
-            now - connection.last_data_s if connection.first_data_s is not None else None,
+            life.messages,
+            now - life.last_message_s if life.messages else None,
+            now - life.last_data_s if life.first_data_s is not None else None,
         )

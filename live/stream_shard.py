@@ -183,8 +183,8 @@ class StreamShard:
         )  # fmt: skip
 
     def _note_data(self, connection: Connection) -> None:
-        first_s = connection.first_data_s
-        if first_s is not None and connection.last_data_s - first_s >= RESET_AFTER_S:
+        first_s = connection.life.first_data_s
+        if first_s is not None and connection.life.last_data_s - first_s >= RESET_AFTER_S:
             self._backoff.reset()
             self.failures = 0
             self._outage.recovered(exchange=self._parts.venue.exchange, route=self.route)
@@ -197,7 +197,7 @@ class StreamShard:
 
     def _rotate_at_s(self, connection: Connection) -> float | None:
         life_s = self._parts.venue.life_s
-        return None if life_s is None else connection.opened_s + self._share * life_s
+        return None if life_s is None else connection.life.opened_s + self._share * life_s
 
     def _compare(self, old: StreamLine, new: StreamLine, now: float) -> None:
         """Closes the old connection once the new one brings what it brings, or gives the new one
