@@ -54,6 +54,7 @@ class Delivery:
         key = key_of(callback)
         found = self._queues.get(key)
         if found is None or found.task.done():  # its event loop has ended
+            self._before += found.dropped + found.waiting if found is not None else 0
             found = CallbackQueue(callback, self)
             self._queues[key] = found
         found.put(point)
@@ -153,6 +154,7 @@ class CallbackQueue:
             await self._give_all()
         finally:
             self._deadline.close()
+            self.idle.set()
             if self._thread is not None:
                 self._thread.close()
 
