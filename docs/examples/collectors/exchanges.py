@@ -1,4 +1,8 @@
-"""Collectors named after exchanges, here of the tiny local one, and a function that makes them."""
+"""Collectors named after exchanges, here of the tiny local one, and a function that makes them.
+
+`perpcache.live` has OKXCollector, BinanceCollector, BybitCollector and create_collector for the
+real exchanges; with those imported in their place, the examples that use these collect from there.
+"""
 
 from collections.abc import Iterable
 from typing import Any
