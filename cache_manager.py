@@ -5,27 +5,51 @@ times, sizes and hashes. One script replaces both, so a reader sees the old or t
 `cache:<name>:chunks`, replaced with them, is the index of the document's chunks; without it, or
 with another document's, a document is read whole. No message tells of a base: nobody waits for it.
 
+The same script writes an event, and keeps what has changed since the version before, if that is
+known, at `events:changes:<name>:<version>` for CHANGES_KEPT_S.
+
 Others may write to the store: a value of another type, a meta that cannot be read and a version
 that no time leads to count as absent, and the next publish replaces them.
 """
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Final
 
 import orjson
 import structlog
 
+from documents.changes import Changes
 from documents.chunk_index import ChunkedDocument, ChunkIndex, Size, decode_index, encode_index
 from documents.deflated import Deflated, deflate_whole, inflate
+from documents.meta import LARGEST_TIME, DocumentMeta, meta_text, read_meta_text
 from documents.names import BASES, DOCUMENTS
 from documents.stored_text import TextDecoder, TextStream, stored_hash
+from stores.hot.event_log import LOG, TELL
 from stores.hot.leases import Lease, retry_under_lease
 from stores.hot.replies import elements, list_of, one_of, text, whole_number
-from stores.hot.store import PIECE_DEADLINE_S, HotStore, StoreRefused, StoreUnavailable
+from stores.hot.store import (
+    PIECE_DEADLINE_S,
+    HotStore,
+    StoreRefused,
+    StoreUnavailable,
+    Word,
+)
+
+__all__ = [
+    "CHANGES_KEPT_S",
+    "PIECE_BYTES",
+    "PUBLISHED",
+    "CacheManager",
+    "DamagedDocument",
+    "DocumentMeta",
+    "StaleVersion",
+    "StoredDocument",
+    "meta_key",
+]
 
 PUBLISHED: Final = "published"  # the channel of messages "<name> <version>"
 # Upstash refuses requests and answers over 10 MB, and its client encodes JSON on the event loop.
@@ -34,15 +58,11 @@ PIECE_BYTES: Final = {"native": 8_000_000, "upstash": 4_000_000}
 _READ_BYTES: Final = {"native": 1_000_000, "upstash": 4_000_000}
 _READS: Final = 5  # attempts while the document is replaced between its pieces
 _STAGING_TTL_MS: Final = 120_000  # after the last piece; a piece has 30 s
-_LARGEST_TIME: Final = 10**14  # ms: the year 5138; a version is a time or little more
-_LARGEST_STORED: Final = 512 * 2**20  # bytes: Redis's own limit of a value
-_LARGEST_META: Final = 10_000  # bytes
-_MOST_DEFLATED: Final = 1032  # bytes of text in one byte of a zlib stream
-_HASH: Final = re.compile(r"[0-9a-f]{1,64}")
+CHANGES_KEPT_S: Final = 3600  # how long readers of events may be away and miss no row
 _VERSION: Final = re.compile(rb'"version":(\d+)')  # as _PUBLISH finds it
 _EXPIRED: Final = "the staged pieces of the document expired before it was complete"
 
-_TIME: Final = whole_number(0, _LARGEST_TIME)
+_TIME: Final = whole_number(0, LARGEST_TIME)
 log = structlog.get_logger(__name__)
 
 # put_piece(lock, staging; lease, offset, ttl, piece): appends to this lease's staging key.
@@ -59,25 +79,39 @@ redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return 'ok'
 """
 
-# publish(lock, staging, document, meta, chunks; lease, version, length, meta, channel, message,
-# chunks). Without chunks, an index that another document left is removed.
+# publish(lock, staging, log, changes, document, meta, chunks; lease, version, length, meta,
+# channel, message, chunks, event, base, rows, stale, changes, keep_s). Without chunks, an index
+# that another document left is removed. The event, if any, names `base` only if that is the version
+# before and the changes are kept.
 # Returns 'ok' (also if this document is published already), 'lost', 'stale' or 'gap'.
-_PUBLISH: Final = f"""
+_PUBLISH: Final = (
+    TELL
+    + f"""
 if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
-local stored = redis.pcall('GET', KEYS[4])
+local stored = redis.pcall('GET', KEYS[6])
 if stored == ARGV[4] then return 'ok' end
 stored = type(stored) == 'string' and string.match(stored, '"version":(%d+)')
 local version = tonumber(stored or '')
-if not version or version + 1 >= {_LARGEST_TIME} then version = -1 end
+if not version or version + 1 >= {LARGEST_TIME} then version = -1 end
 if tonumber(ARGV[2]) <= version then return 'stale' end
 if redis.call('STRLEN', KEYS[2]) ~= tonumber(ARGV[3]) then return 'gap' end
-redis.call('RENAME', KEYS[2], KEYS[3])
-redis.call('PERSIST', KEYS[3])
-if ARGV[7] == '' then redis.pcall('UNLINK', KEYS[5]) else redis.pcall('SET', KEYS[5], ARGV[7]) end
-redis.call('SET', KEYS[4], ARGV[4])
+redis.call('RENAME', KEYS[2], KEYS[5])
+redis.call('PERSIST', KEYS[5])
+if ARGV[7] == '' then redis.pcall('UNLINK', KEYS[7]) else redis.pcall('SET', KEYS[7], ARGV[7]) end
+redis.call('SET', KEYS[6], ARGV[4])
 if ARGV[5] ~= '' then redis.pcall('PUBLISH', ARGV[5], ARGV[6]) end
+if ARGV[8] == '' then return 'ok' end
+local base = ARGV[9]
+if tonumber(base) ~= math.max(version, 0) then base = '' end
+if base ~= '' and ARGV[12] ~= '' then
+  local kept = redis.pcall('SET', KEYS[4], ARGV[12], 'EX', ARGV[13])
+  if kept.err then base = '' end
+end
+tell(KEYS[3], 'kind', 'document', 'document', ARGV[8], 'base', base, 'rows', ARGV[10],
+  'stale', ARGV[11])
 return 'ok'
 """
+)
 
 
 # published_at(meta): the store's time in ms, or 1 ms after the stored document's if that is later.
@@ -85,7 +119,7 @@ _PUBLISHED_AT: Final = f"""
 local stored = redis.pcall('GET', KEYS[1])
 stored = type(stored) == 'string' and string.match(stored, '"published_at":(%d+)')
 local last = tonumber(stored or '')
-if not last or last + 1 >= {_LARGEST_TIME} then last = -1 end
+if not last or last + 1 >= {LARGEST_TIME} then last = -1 end
 local time = redis.call('TIME')
 return math.max(time[1] * 1000 + math.floor(time[2] / 1000), last + 1)
 """
@@ -110,28 +144,6 @@ class StaleVersion(Exception):
 
 class DamagedDocument(StoreUnavailable):
     """The stored document does not match its meta. The next publish replaces it."""
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentMeta:
-    """A document's version, times (UTC ms), sizes (bytes) and hashes.
-
-    `stored_hash` is of the zlib stream, `stored_bytes` the length of its base64 text.
-    `content_hash` distinguishes contents of one version: the hash of the stream, or of the JSON in
-    documents of earlier releases.
-    `published_ms`: the store's time at the publish, later than that of the version before even if
-    that clock is set back; 0 in documents of earlier releases.
-    """
-
-    name: str
-    version: int
-    content_hash: str
-    updated_at_ms: int
-    as_of_ms: int
-    stored_bytes: int
-    json_bytes: int
-    stored_hash: str
-    published_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +214,7 @@ class CacheManager:
         (text,) = await self.store.execute("MGET", f"{_key(name)}:meta")
         stored = _VERSION.search(text or b"")
         following = int(stored[1][:20]) + 1 if stored else 0
-        return max(following if following < _LARGEST_TIME else 0, as_of_ms)
+        return max(following if following < LARGEST_TIME else 0, as_of_ms)
 
     async def save_to_cache(
         self,
@@ -213,10 +225,12 @@ class CacheManager:
         as_of_ms: int,
         updated_at_ms: int,
         lease: Lease,
+        changes: Changes | None = None,
     ) -> DocumentMeta:
         """Publishes the document, JSON or compressed, in one atomic step.
 
-        A step that the store does not answer is retried while the lease is held. Raises LeaseLost
+        `changes`: what has changed since the version that they name; None if that is not known. A
+        step that the store does not answer is retried while the lease is held. Raises LeaseLost
         (checked inside the store), StaleVersion, StoreRefused.
         """
         key = _key(name)
@@ -246,15 +260,19 @@ class CacheManager:
             answer = await retry_under_lease(
                 lease,
                 lambda: self._publish.run(
-                    [lease.key, staging, key, f"{key}:meta", f"{key}:chunks"],
+                    [
+                        *(lease.key, staging, LOG, _changes_key(name, version)),
+                        *(key, meta_key(name), f"{key}:chunks"),
+                    ],
                     [
                         lease.value,
                         version,
                         meta.stored_bytes,
-                        _meta_text(meta),
+                        meta_text(meta),
                         self._channel if name in DOCUMENTS else "",
                         f"{name} {version}",
                         chunks,
+                        *_event(meta, changes),
                     ],
                     reply=one_of(b"ok", b"lost", b"stale", b"gap"),
                 ),
@@ -275,7 +293,7 @@ class CacheManager:
         if not wanted:
             return {}
         texts = await self.store.execute("MGET", *(f"{_key(name)}:meta" for name in wanted))
-        return {name: _meta(name, text) for name, text in zip(wanted, texts, strict=True)}
+        return {name: read_meta_text(name, text) for name, text in zip(wanted, texts, strict=True)}
 
     async def read_states(
         self, names: Iterable[str]
@@ -286,7 +304,7 @@ class CacheManager:
         keys = [key for name in wanted for key in (f"{_key(name)}:meta", _key(name))]
         found = await self._states.run(keys, reply=list_of(_STATE, len(wanted)))
         metas = {
-            name: _meta(name, text or None) for name, (text, _) in zip(wanted, found, strict=True)
+            name: read_meta_text(name, text) for name, (text, _) in zip(wanted, found, strict=True)
         }
         lost = [
             name
@@ -305,7 +323,7 @@ class CacheManager:
         previous: DocumentMeta | None = None
         for _ in range(_READS):
             text, chunks = await self.store.execute("MGET", f"{key}:meta", f"{key}:chunks")
-            meta = _meta(name, text)
+            meta = read_meta_text(name, text)
             if meta is None:
                 return None
             deflated = await self._read_as(meta, key)
@@ -315,6 +333,13 @@ class CacheManager:
                 raise DamagedDocument(f"{key} does not match its meta: publish it again")
             previous = meta
         raise StoreUnavailable(f"{key} is being replaced faster than it can be read")
+
+    async def read_changes(self, name: str, version: int) -> bytes | None:
+        """What the version changed, as documents/changes.py writes it; None if it is not kept."""
+        kept: bytes | None = await self.store.execute(
+            "GET", _changes_key(name, version), deadline_s=PIECE_DEADLINE_S
+        )
+        return kept
 
     async def get_from_cache(self, name: str) -> Any | None:
         """The parsed JSON document, or None if there is none.
@@ -377,65 +402,39 @@ def _stored_chunks(document: Deflated, meta: DocumentMeta) -> bytes:
     return encode_index(document.index, version=meta.version, stored_hash=meta.stored_hash)
 
 
+def meta_key(name: str) -> str:
+    """The key of a document's meta, for scripts that read it."""
+    return f"{_key(name)}:meta"
+
+
+def _changes_key(name: str, version: int) -> str:
+    return f"events:changes:{name}:{version}"
+
+
+def _event(meta: DocumentMeta, changes: Changes | None) -> Sequence[Word]:
+    """The arguments of the publish script about the event; nothing is told of a base."""
+    if meta.name not in DOCUMENTS:
+        return ("", "", 0, 0, "", 0)
+    document = orjson.dumps(
+        {
+            "name": meta.name,
+            "version": meta.version,
+            "as_of": meta.as_of_ms,
+            "updated_at": meta.updated_at_ms,
+        }
+    )
+    if changes is None:
+        return (document, "", 0, 0, "", 0)
+    return (
+        *(document, changes.base, changes.rows, changes.stale, changes.text),
+        CHANGES_KEPT_S,
+    )
+
+
 def _key(name: str) -> str:
     if name not in DOCUMENTS and name not in BASES:
         raise ValueError(f"unknown document {name!r}: use one of {', '.join(DOCUMENTS + BASES)}")
     return f"cache:{name}"
-
-
-def _meta_text(meta: DocumentMeta) -> bytes:
-    """The stored form of a meta. The publish script finds the version in it by a pattern."""
-    return orjson.dumps(
-        {
-            "version": meta.version,
-            "content_hash": meta.content_hash,
-            "updated_at": meta.updated_at_ms,
-            "as_of": meta.as_of_ms,
-            "stored_bytes": meta.stored_bytes,
-            "json_bytes": meta.json_bytes,
-            "stored_hash": meta.stored_hash,
-            "published_at": meta.published_ms,
-        }
-    )
-
-
-# Every answer of the API parses one of the same few texts.
-@lru_cache(4 * len(DOCUMENTS + BASES))
-def _meta(name: str, text: bytes | None) -> DocumentMeta | None:
-    if text is None:
-        return None
-    try:
-        if len(text) > _LARGEST_META:
-            raise ValueError(f"{len(text)} bytes")
-        found = orjson.loads(text)
-        stored_bytes = _number(found["stored_bytes"], _LARGEST_STORED)
-        return DocumentMeta(
-            name=name,
-            version=_number(found["version"], _LARGEST_TIME),
-            content_hash=_hash(found["content_hash"]),
-            updated_at_ms=_number(found["updated_at"], _LARGEST_TIME),
-            as_of_ms=_number(found["as_of"], _LARGEST_TIME),
-            stored_bytes=stored_bytes,
-            json_bytes=_number(found["json_bytes"], _MOST_DEFLATED * stored_bytes),
-            stored_hash=_hash(found["stored_hash"]),
-            published_ms=_number(found.get("published_at", 0), _LARGEST_TIME),
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        # The next publish replaces it.
-        log.warning("meta_unreadable", document=name, reason=repr(error))
-        return None
-
-
-def _number(value: object, largest: int) -> int:
-    if type(value) is not int or not 0 <= value <= largest:
-        raise ValueError(f"{str(value)[:40]} is not a number from 0 to {largest}")
-    return value
-
-
-def _hash(value: object) -> str:
-    if not isinstance(value, str) or not _HASH.fullmatch(value):
-        raise ValueError(f"{str(value)[:40]} is not a hash")
-    return value
 
 
 def _raise_unless_ok(answer: bytes, meta: DocumentMeta, lease: Lease) -> None:

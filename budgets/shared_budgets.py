@@ -18,6 +18,7 @@ import structlog
 from budgets.proxies import pause_key
 from logging_setup import OutageLog
 from market.markets import Exchange
+from stores.hot.event_log import BEGIN_PAUSE, LOG, PAUSES
 from stores.hot.redis_client import NativeStore
 from stores.hot.replies import elements, text, whole_number
 from stores.hot.store import HotStore, StoreUnavailable
@@ -96,16 +97,20 @@ redis.call('PEXPIRE', KEYS[1], longest + slot_ms)
 return {given, math.floor(ends - now), 0, '', slot}
 """
 
-# KEYS: the exchange's pause. ARGV: ms, cause, channel, exchange. Sets and publishes the pause
-# unless a longer one is set. Returns the ms left of the pause.
-_PAUSE: Final = """
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then
-  redis.call('DEL', KEYS[1])
-  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[1])
+# KEYS: the log of events, its pauses, the exchange's pause. ARGV: ms, cause, channel, exchange,
+# egress id. Sets and tells the pause unless a longer one is set. Returns the ms left of the pause.
+_PAUSE: Final = (
+    BEGIN_PAUSE
+    + """
+if redis.call('PTTL', KEYS[3]) < tonumber(ARGV[1]) then
+  redis.call('DEL', KEYS[3])
+  redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[1])
   redis.pcall('PUBLISH', ARGV[3], ARGV[4] .. ' ' .. ARGV[1] .. ' ' .. ARGV[2])
+  begin_pause(KEYS[1], KEYS[2], ARGV[5], ARGV[4], tonumber(ARGV[1]), ARGV[2])
 end
-return redis.call('PTTL', KEYS[1])
+return redis.call('PTTL', KEYS[3])
 """
+)
 
 OnPause = Callable[[Exchange, float, str], None]
 
@@ -293,11 +298,11 @@ class SharedBudgets:
         until, cause = pause
         duration_ms = round((until - now) * 1000)
         arguments: list[str | int] = [duration_ms, cause, self._channels[exchange], exchange]
+        arguments.append(self._egress_ids[exchange])
         try:
             if duration_ms > 0:
-                await self._pause.run(
-                    [self._pause_key(exchange)], arguments, reply=whole_number(-2)
-                )
+                keys = [LOG, PAUSES, self._pause_key(exchange)]
+                await self._pause.run(keys, arguments, reply=whole_number(-2))
         except StoreUnavailable as error:
             self._store_failed(error)
         else:

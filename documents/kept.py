@@ -57,7 +57,10 @@ class _Document:
 class KeptSeries(PreviousSeries):
     """The series of a document in memory; a market's is gone once its new one is kept."""
 
-    def __init__(self, series: Mapping[str, MarketSeries], metas: Mapping[str, Meta]) -> None:
+    def __init__(
+        self, version: int, series: Mapping[str, MarketSeries], metas: Mapping[str, Meta]
+    ) -> None:
+        self._version = version
         self._series = series
         self._metas = metas
         self._sample = {
@@ -65,6 +68,10 @@ class KeptSeries(PreviousSeries):
             for exchange in Exchange
             for each in islice(_of(exchange, series.values()), SAMPLED_SERIES)
         }
+
+    @property
+    def version(self) -> int | None:
+        return self._version
 
     @property
     def is_ours(self) -> bool:
@@ -188,7 +195,7 @@ class KeptDocuments:
             entries = document.entries.values()
             document.series = {entry.series.market.key: entry.series for entry in entries}
             metas = {entry.series.market.key: entry.meta for entry in entries}
-            return KeptSeries(document.series, metas)
+            return KeptSeries(version, document.series, metas)
 
     def _with_shared_times(
         self, timeframe: Timeframe, chunks: KeptMarket

@@ -64,6 +64,11 @@ class StoredSeries(PreviousSeries):
         self._lacks = lacks_by_market(text.missing())
         self._recent: dict[str, MarketSeries] = {}
 
+    @property
+    def version(self) -> int | None:
+        version = self._text.header.get("version")
+        return version if isinstance(version, int) else None
+
     def __getitem__(self, key: str) -> MarketSeries:
         series = self._recent.get(key)
         if series is None:

@@ -29,6 +29,7 @@ from job_queue.transitions import (
 )
 from logging_setup import ThrottledLog
 from stores.hot.beats import AfterBeat, beat
+from stores.hot.event_log import LOG
 from stores.hot.leases import LONGEST_LEASE_MS, Lease, lock_key, retry_under_lease
 from stores.hot.redis_client import NativeStore
 from stores.hot.replies import elements, list_of, named_texts, one_of, whole_number
@@ -96,7 +97,7 @@ class JobQueue:
         """Queues the job, or joins a pending request. Raises ValueError for an unknown id."""
         lane_of(job_id)
         run, record = await self._request.run(
-            [_key(job_id), _SEQUENCE],
+            [LOG, _key(job_id), _SEQUENCE],
             [self._clock_ms(), self._channel, job_id],
             reply=_REQUESTED,
         )
@@ -172,7 +173,7 @@ class JobQueue:
             raise ValueError(f"{job_id} does not run under the {lease.name} lease")
         self._wakeups[lease.name].clear()
         answer, index, record, wait_ms = await self._take.run(
-            [lease.key, *map(_key, ids)],
+            [LOG, lease.key, *map(_key, ids)],
             [lease.value, self._clock_ms(), MAX_ATTEMPTS, RECORD_TTL_S, self._rest_ms],
             reply=elements(
                 one_of(b"ok", b"lost"),
@@ -225,7 +226,7 @@ class JobQueue:
             job.id,
         )
         answer = await retry_under_lease(
-            lease, lambda: self._finish.run([lease.key, _key(job.id)], args, reply=_ANSWER)
+            lease, lambda: self._finish.run([LOG, lease.key, _key(job.id)], args, reply=_ANSWER)
         )
         _raise_unless_held(answer, lease)
         self._run_ended.set()
@@ -238,7 +239,7 @@ class JobQueue:
         """
         lease.check()
         answer = await self._hand_back.run(
-            [lease.key, _key(job.id)],
+            [LOG, lease.key, _key(job.id)],
             [lease.value, job.run, self._channel, job.id],
             reply=_ANSWER,
         )
@@ -252,7 +253,7 @@ class JobQueue:
         if job_id not in JOB_IDS:
             return None
         record = await self._abort.run(
-            [_key(job_id)], [self._clock_ms(), RECORD_TTL_S], reply=named_texts
+            [LOG, _key(job_id)], [self._clock_ms(), RECORD_TTL_S], reply=named_texts
         )
         return _readable(job_id, record)
 

@@ -7,12 +7,15 @@ alike on Redis 6.2, Valkey and Upstash. Answers: 'ok', 'lost' (the caller does n
 A job rests after each run: `rest_from` is the server's time in ms when its last run ended. The
 server's clock alone counts here, so hosts need not agree on the time.
 
+Each change of a run's state is told in the log of events, KEYS[1] of the scripts that make one.
+
 Others may write to the store: a key of another type counts as absent and REQUEST replaces it, and
 a field that is no number counts as 0.
 """
 
 from typing import Final
 
+from stores.hot.event_log import TELL
 from stores.hot.leases import LONGEST_LEASE_MS
 
 _LARGEST_FIELD: Final = 100_000  # bytes; a larger field counts as absent
@@ -46,10 +49,16 @@ local function record(job)
 end
 """
 
+# tell_job(job; run, state, as_of, error): tells that the run has come into this state.
 # queued(job; seq, enqueued_at, run): writes a fresh record in state queued.
 _QUEUED: Final = (
     _RECORD
+    + TELL
     + """
+local function tell_job(job, run, state, as_of, err)
+  tell(KEYS[1], 'kind', 'job', 'job', job, 'run', run, 'state', state, 'as_of', as_of or '',
+    'error', err or '')
+end
 local function queued(job, seq, at, run)
   redis.call('HSET', job, 'state', 'queued', 'run', run, 'seq', seq, 'enqueued_at', at,
     'started_at', '', 'finished_at', '', 'attempts', 0, 'phase', 'queued', 'done', 0, 'total', 0,
@@ -96,12 +105,15 @@ local function ended(job, state, as_of, now, result, err, keep_s)
   if r[4] and r[4] ~= '' then redis.call('HSET', job, 'rest_from', server_ms()) end
   if wanted and state ~= 'aborted' then
     queued(job, whole(r[2]), whole(r[3]), run + 1)
+    tell_job(job, run, state, as_of, err)
+    tell_job(job, run + 1, 'queued')
     return true
   end
   redis.call('HSET', job, 'state', state, 'run', run, 'phase', 'done', 'done', done,
     'finished_at', now, 'result', result, 'error', err, 'lease', '',
     'rerun_seq', '', 'rerun_at', '')
   redis.call('EXPIRE', job, keep_s)
+  tell_job(job, run, state, as_of, err)
   return false
 end
 """
@@ -117,55 +129,57 @@ local function not_mine(lock, job, value, run)
 end
 """
 
-# request(job, counter; now, channel, id): queues the job, joins a queued run, or notes a rerun.
+# request(log, job, counter; now, channel, id): queues the job, joins a queued run or notes a rerun.
 # A counter that cannot be counted up starts again at 1.
 # Returns {run that satisfies this request, record}.
 REQUEST: Final = (
     _QUEUED
     + """
-local r = redis.pcall('HMGET', KEYS[1], 'state', 'run', 'rerun_seq')
+local r = redis.pcall('HMGET', KEYS[2], 'state', 'run', 'rerun_seq')
 if r.err then
-  redis.call('DEL', KEYS[1])
+  redis.call('DEL', KEYS[2])
   r = {}
 end
 local state, run = r[1], math.max(r[1] and 1 or 0, whole(r[2]))
 local function next_seq()
-  local seq = redis.pcall('INCR', KEYS[2])
+  local seq = redis.pcall('INCR', KEYS[3])
   if string.find(tostring(seq), '^[1-9]%d*$') then return seq end
-  redis.call('SET', KEYS[2], 1)
+  redis.call('SET', KEYS[3], 1)
   return 1
 end
 if state == 'queued' then
-  redis.call('HSET', KEYS[1], 'coalesced', 1)
+  redis.call('HSET', KEYS[2], 'coalesced', 1)
 elseif state == 'active' then
-  redis.call('HSET', KEYS[1], 'coalesced', 1)
+  redis.call('HSET', KEYS[2], 'coalesced', 1)
   if not given(r[3]) then
-    redis.call('HSET', KEYS[1], 'rerun_seq', next_seq(), 'rerun_at', ARGV[1])
+    redis.call('HSET', KEYS[2], 'rerun_seq', next_seq(), 'rerun_at', ARGV[1])
   end
   run = run + 1
 else
   run = run + 1
-  queued(KEYS[1], next_seq(), ARGV[1], run)
+  queued(KEYS[2], next_seq(), ARGV[1], run)
   if ARGV[2] ~= '' then redis.pcall('PUBLISH', ARGV[2], ARGV[3]) end
+  tell_job(KEYS[2], run, 'queued')
 end
-return {run, record(KEYS[1])}
+return {run, record(KEYS[2])}
 """
 )
 
-# take(lock, jobs...; value, now, attempts allowed, keep_s, rest_ms): makes the next job active. The
-# order is: already active under this lease, left by a dead worker, oldest queued that has rested.
+# take(log, lock, jobs...; value, now, attempts allowed, keep_s, rest_ms): makes the next job
+# active: one that is so already under this lease, else one left by a dead worker, else the oldest
+# queued one that has rested.
 # Returns {answer, its index among jobs or 0, record, ms until the next one has rested or -1}.
 TAKE: Final = (
     _ENDED
     + """
-if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return {'lost', 0, {}, -1} end
+if redis.pcall('GET', KEYS[2]) ~= ARGV[1] then return {'lost', 0, {}, -1} end
 local best, best_seq, orphan, soonest
-for i = 2, #KEYS do
+for i = 3, #KEYS do
   local r = fields(KEYS[i], 'state', 'seq', 'rest_from', 'lease', 'attempts', 'run')
   local dead = r[1] == 'active' and r[4] ~= ARGV[1]
   if r[1] == 'active' and not dead then
     redis.call('HSET', KEYS[i], 'run', math.max(1, whole(r[6])))
-    return {'ok', i - 1, record(KEYS[i]), -1}
+    return {'ok', i - 2, record(KEYS[i]), -1}
   end
   if dead and whole(r[5]) >= tonumber(ARGV[3]) then
     local why = 'the worker died in each of ' .. whole(r[5]) .. ' attempts'
@@ -189,7 +203,8 @@ local run = math.max(1, whole(r[1])) + (given(r[2]) and 1 or 0)
 redis.call('HSET', job, 'state', 'active', 'run', run, 'attempts', whole(r[3]) + 1,
   'rerun_seq', '', 'rerun_at', '', 'lease', ARGV[1], 'started_at', ARGV[2],
   'phase', 'markets', 'done', 0, 'total', 0)
-return {'ok', best - 1, record(job), soonest or -1}
+tell_job(job, run, 'active')
+return {'ok', best - 2, record(job), soonest or -1}
 """
 )
 
@@ -207,52 +222,54 @@ return 'ok'
 """
 )
 
-# finish(lock, job; value, run, state, as_of, now, result, error, keep_s, channel, id): ends it.
+# finish(log, lock, job; value, run, state, as_of, now, result, error, keep_s, channel, id): ends
+# the run.
 # Returns the answer; also 'ok' if the same lease has ended the same run before.
 FINISH: Final = (
     _ENDED
     + _MINE
     + """
-local r = fields(KEYS[2], 'last_run', 'last_lease', 'last_state')
+local r = fields(KEYS[3], 'last_run', 'last_lease', 'last_state')
 if r[1] == ARGV[2] and r[2] == ARGV[1] and r[3] == ARGV[3] then return 'ok' end
-local no = not_mine(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
+local no = not_mine(KEYS[2], KEYS[3], ARGV[1], ARGV[2])
 if no then return no end
-if ended(KEYS[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]) and ARGV[9] ~= '' then
+if ended(KEYS[3], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]) and ARGV[9] ~= '' then
   redis.pcall('PUBLISH', ARGV[9], ARGV[10])
 end
 return 'ok'
 """
 )
 
-# hand_back(lock, job; value, run, channel, id): queues the run again at its old place.
+# hand_back(log, lock, job; value, run, channel, id): queues the run again at its old place.
 # Returns the answer. The run will start over, so it also satisfies a requested rerun.
 HAND_BACK: Final = (
     _QUEUED
     + _MINE
     + """
-local no = not_mine(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
+local no = not_mine(KEYS[2], KEYS[3], ARGV[1], ARGV[2])
 if no then return no end
-local r = fields(KEYS[2], 'run', 'rerun_seq', 'seq', 'enqueued_at', 'attempts')
+local r = fields(KEYS[3], 'run', 'rerun_seq', 'seq', 'enqueued_at', 'attempts')
 local run = whole(r[1])
 if given(r[2]) then run = run + 1 end
-redis.call('PERSIST', KEYS[2])
-queued(KEYS[2], whole(r[3]), whole(r[4]), run)
-redis.call('HSET', KEYS[2], 'attempts', math.max(0, whole(r[5]) - 1))
+redis.call('PERSIST', KEYS[3])
+queued(KEYS[3], whole(r[3]), whole(r[4]), run)
+redis.call('HSET', KEYS[3], 'attempts', math.max(0, whole(r[5]) - 1))
 if ARGV[3] ~= '' then redis.pcall('PUBLISH', ARGV[3], ARGV[4]) end
+tell_job(KEYS[3], run, 'queued')
 return 'ok'
 """
 )
 
-# abort(job; now, keep_s): ends a queued or active run without a result.
+# abort(log, job; now, keep_s): ends a queued or active run without a result.
 # Returns the record, which is empty if there is none.
 ABORT: Final = (
     _ENDED
     + """
-local state = fields(KEYS[1], 'state')[1]
+local state = fields(KEYS[2], 'state')[1]
 if state == 'queued' or state == 'active' then
-  ended(KEYS[1], 'aborted', '', ARGV[1], '', '', ARGV[2])
+  ended(KEYS[2], 'aborted', '', ARGV[1], '', '', ARGV[2])
 end
-return record(KEYS[1])
+return record(KEYS[2])
 """
 )
 

@@ -40,6 +40,7 @@ async def begin_drafts(
             await known_metadata(context, produced, stored, markets),
             context.kept,
             computes=produced not in quiet,
+            previous=stored,
         )
         for produced, stored in previous.items()
     }
@@ -164,6 +165,7 @@ async def _store(
         as_of_ms=as_of_ms,
         updated_at_ms=finished.updated_at_ms,
         lease=lease,
+        changes=draft.changes,
     )
     draft.published(meta.version, meta.content_hash)
     log.info("published", document=str(draft.timeframe), version=version, bytes=meta.stored_bytes)

@@ -10,6 +10,7 @@ import structlog
 
 from cache_manager import StoredDocument
 from documents.building import DocumentBuilder
+from documents.comparison import Comparison
 from documents.reading import StoredSeries, decode_series
 from documents.text import DocumentError, DocumentText
 from jobs.context import JobContext
@@ -89,6 +90,7 @@ async def publish_refilled(
         if not any(each is not None for each in map(refill, _awaiting(document))):
             return None
         builder = DocumentBuilder(timeframe, document.source, context.kept)
+        comparison = Comparison(timeframe, document.series)
         metas = document.series.metas()
         for number, key in enumerate(document.series):
             series = document.series[key]
@@ -97,6 +99,7 @@ async def publish_refilled(
                 done[key] = found
                 snapshots += _nulls(series.rows) - _nulls(found.rows)
                 series = replace(series, rows=found.rows)
+            comparison.add(series)
             builder.add(series, metas[key])
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -106,13 +109,13 @@ async def publish_refilled(
     version = await retry_under_lease(
         lease, lambda: context.cache.next_version(timeframe, document.as_of_ms)
     )
-    updated_at_ms = context.now_ms()
+    missing, updated_at_ms = _missing(document.missing, done), context.now_ms()
     text = await asyncio.to_thread(
         builder.finish_deflated,
         version=version,
         as_of_ms=document.as_of_ms,
         updated_at_ms=updated_at_ms,
-        missing=_missing(document.missing, done),
+        missing=missing,
     )
     meta = await context.cache.save_to_cache(
         timeframe,
@@ -121,6 +124,7 @@ async def publish_refilled(
         as_of_ms=document.as_of_ms,
         updated_at_ms=updated_at_ms,
         lease=lease,
+        changes=await asyncio.to_thread(comparison.finish, missing),
     )
     context.kept.publish(timeframe, version, meta.content_hash)
     log.info("published", document=str(timeframe), version=version, bytes=meta.stored_bytes)

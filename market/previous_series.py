@@ -19,6 +19,11 @@ class PreviousSeries(Mapping[str, MarketSeries]):
     """
 
     @property
+    def version(self) -> int | None:
+        """The version of the document; None if it is not known."""
+        return None
+
+    @property
     def is_ours(self) -> bool:
         """Whether this process has made the document: its rows need no check."""
         return False

@@ -1,0 +1,87 @@
+"""Changes: what a version of a candle document changes, as the hot store keeps it for readers.
+
+The stored form is JSON: `markets` is a list of [exchange, symbol, rows that have closed, rows that
+are others now, open times of rows that are gone, whether the market is gone], or null if they are
+too many; `stale` a list of [exchange, symbol, stale_since] of all markets that are carried over;
+`absent` a list of [exchange, reason]; `counts` the number of markets of each exchange.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What has changed since the version `base` (0: there was none).
+
+    `rows`: how many rows have closed, changed or gone; `stale`: how many markets and exchanges are
+    carried over or were so in that version. Without either there is no text.
+    """
+
+    base: int
+    rows: int
+    stale: int
+    text: bytes
+
+
+class MarketChange(NamedTuple):
+    """The rows of one market; the rows' columns are those of documents."""
+
+    exchange: str
+    symbol: str
+    closed: Sequence[Sequence[float | None]] = ()
+    corrected: Sequence[Sequence[float | None]] = ()
+    removed: Sequence[int] = ()
+    is_gone: bool = False
+
+
+class StaleMarket(NamedTuple):
+    """A market whose rows are carried over since then (UTC ms)."""
+
+    exchange: str
+    symbol: str
+    stale_since: int
+
+
+class AbsentExchange(NamedTuple):
+    """An exchange that brought nothing at all."""
+
+    exchange: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadChanges:
+    """The stored form, read; `markets` is None if they are too many."""
+
+    markets: Sequence[MarketChange] | None
+    stale: Sequence[StaleMarket]
+    absent: Sequence[AbsentExchange]
+    counts: Mapping[str, int]
+
+
+def encode_changes(
+    markets: Sequence[MarketChange] | None,
+    stale: Sequence[StaleMarket],
+    absent: Sequence[AbsentExchange],
+    counts: Mapping[str, int],
+) -> bytes:
+    return orjson.dumps({"markets": markets, "stale": stale, "absent": absent, "counts": counts})
+
+
+def read_changes(text: bytes) -> ReadChanges:
+    """Raises ValueError for anything else."""
+    try:
+        found: Any = orjson.loads(text)
+        markets = found["markets"]
+        return ReadChanges(
+            None if markets is None else [MarketChange(*each) for each in markets],
+            [StaleMarket(*each) for each in found["stale"]],
+            [AbsentExchange(*each) for each in found["absent"]],
+            dict(found["counts"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not the changes of a document: {error!r}") from None
