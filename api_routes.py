@@ -28,6 +28,7 @@ from api.documents.publication_order import PublicationOrder
 from api.documents.publish_watcher import PublishWatcher
 from api.documents.query import InvalidQuery
 from api.documents.unknown_symbols import ListedSymbols
+from api.events.endpoint import EventsEndpoint
 from api.home import build_home
 from api.jobs import build_jobs
 from api.middleware import Middleware
@@ -96,6 +97,7 @@ class Api(FastAPI):
         self._settings = settings
         self._connect = connect
         self._watcher: PublishWatcher | None = None
+        self._events: EventsEndpoint | None = None
         self._cors = Cors(settings.cors_origins)
         self.in_flight = BytesInFlight(
             settings.max_bytes_in_flight // settings.web_concurrency, settings.trusted_proxies
@@ -132,10 +134,12 @@ class Api(FastAPI):
         return self.openapi_schema
 
     async def release_waiters(self) -> None:
-        """Answers all long polls. Call it before the server stops, because the server waits for
-        its requests before it ends the lifespan."""
+        """Answers all long polls, and ends all streams of events. Call it before the server stops,
+        because the server waits for its requests before it ends the lifespan."""
         if self._watcher is not None:
             await self._watcher.aclose()
+        if self._events is not None:
+            await self._events.aclose()
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[ApiState]:
@@ -164,14 +168,24 @@ class Api(FastAPI):
                 cors=self._cors,
                 in_flight=self.in_flight,
             )
+            self._events = events = EventsEndpoint(
+                parts.cache,
+                poll_s=self._settings.upstash_poll_s,
+                most_per_client=self._settings.max_listeners_per_client,
+                proxies=self._settings.trusted_proxies,
+                metrics=self._metrics,
+                cors=self._cors,
+                in_flight=self.in_flight,
+            )
             try:
                 async with (
                     measuring_loop_lag(self._metrics.loop_lag),
                     self._processes.shared(parts.store),
                 ):
-                    yield {"parts": parts, "documents": documents}
+                    yield {"parts": parts, "documents": documents, "events": events}
             finally:
                 await self._watcher.aclose()
+                await events.aclose()
                 await cache.aclose()
 
 

@@ -299,6 +299,7 @@ class Settings(LiveSettings):
     allowed_hosts: Hosts = ()
     max_bytes_in_flight: ByteSize = Field(10**9, ge=_LEAST_IN_FLIGHT)
     max_waits_per_client: int = Field(100, ge=1, le=100_000)
+    max_listeners_per_client: int = Field(200, ge=1, le=100_000)
 
     # Jobs.
     worker_lock_ttl_s: float = Field(15, ge=1, le=300)

@@ -57,7 +57,20 @@ class Body:
 
 
 class Connection(Protocol):
-    """A connection of a server with PACE_EXTENSION."""
+    """A connection of a server with PACE_EXTENSION.
+
+    An answer without an end can be a stream: the task that answers waits, and others write whole
+    chunks (`as_chunk`), which connections share.
+    """
+
+    def unsent_bytes(self) -> int:
+        """The bytes that the client has not taken yet."""
+
+    def write_chunk(self, chunk: bytes) -> None:
+        """Writes a chunk of the answer in progress; nothing if the client has disconnected."""
+
+    def end_stream(self) -> None:
+        """Ends the answer and the connection, at once if the client has not taken all of it."""
 
     def when_sent(self, callback: Callable[[], None]) -> None:
         """Calls back when the client has taken all bytes written so far, or is disconnected."""
@@ -142,9 +155,20 @@ async def send_answer(
             when_sent(scope, answer.holding.release)
 
 
+def connection_of(scope: Scope) -> Connection | None:
+    """The connection of the request; None if the server lets nobody write to it."""
+    found: Connection | None = scope.get("extensions", {}).get(PACE_EXTENSION)
+    return found
+
+
+def as_chunk(body: bytes) -> bytes:
+    """A chunk of the chunked transfer coding (RFC 9112, 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(body), body)
+
+
 def when_sent(scope: Scope, callback: Callable[[], None]) -> None:
     """Calls back when the client has taken what was sent; at once if the server cannot tell."""
-    connection: Connection | None = scope.get("extensions", {}).get(PACE_EXTENSION)
+    connection = connection_of(scope)
     if connection is None:
         callback()
     else:

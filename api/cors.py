@@ -6,7 +6,7 @@ from typing import Final
 from api.answers import Answer, Body, Header, Scope, problem
 
 _METHODS: Final = (b"GET", b"HEAD", b"POST", b"DELETE")
-_HEADERS: Final = (b"Authorization", b"Content-Type", b"If-None-Match")
+_HEADERS: Final = (b"Authorization", b"Content-Type", b"If-None-Match", b"Last-Event-ID")
 _EXPOSED: Final[Header] = (
     b"access-control-expose-headers",
     b"Age, ETag, Last-Modified, Location, Retry-After, X-Unknown-Symbols",

@@ -24,6 +24,8 @@ from api.answers import (
 from api.bytes_in_flight import BytesInFlight, TooManyBytes
 from api.cors import Cors, origin_of
 from api.documents.endpoint import PREFIX, READING, CacheEndpoint
+from api.events.endpoint import PATH as EVENTS
+from api.events.endpoint import EventsEndpoint
 from api.request_body import LARGEST_BODY, TOO_LARGE
 from api.state import ApiState
 from api.tokens import Tokens
@@ -47,8 +49,8 @@ _ALWAYS_ANSWERED: Final = frozenset(("/health", "/ready"))
 
 
 class Middleware:
-    """Routes documents to their endpoint, which adds metrics and headers itself; all other
-    requests to `app`."""
+    """Routes documents and listeners of events to their endpoints, which add metrics and headers
+    themselves; all other requests to `app`."""
 
     def __init__(
         self,
@@ -72,6 +74,9 @@ class Middleware:
         if is_reading and path.startswith(PREFIX):
             documents: CacheEndpoint = scope["state"]["documents"]
             return documents(scope, receive, send, path[len(PREFIX) :])
+        if is_reading and path == EVENTS:
+            events: EventsEndpoint = scope["state"]["events"]
+            return events(scope, receive, send)
         return self._answer(scope, receive, send, path)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
@@ -82,6 +87,8 @@ class Middleware:
         elif path.startswith(PREFIX):
             state = cast(ApiState, scope["state"])
             await state["documents"](scope, receive, send, path[len(PREFIX) :])
+        elif path == EVENTS:
+            await scope["state"]["events"](scope, receive, send)
         else:
             await self._serve(scope, receive, send, path)
 

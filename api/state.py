@@ -5,6 +5,7 @@ from typing import Annotated, TypedDict, cast
 from fastapi import Depends, Request
 
 from api.documents.endpoint import CacheEndpoint
+from api.events.endpoint import EventsEndpoint
 from api.parts import Parts
 
 
@@ -13,6 +14,7 @@ class ApiState(TypedDict):
 
     parts: Parts
     documents: CacheEndpoint
+    events: EventsEndpoint
 
 
 def _parts(request: Request) -> Parts:

@@ -19,7 +19,10 @@ _ALWAYS_READABLE: Final = frozenset(("/health", "/ready", "/ui"))
 _READABLE_FILES: Final = "/ui/"
 # The first segments of paths, for the log: a path is input and may be anything.
 _KNOWN: Final = frozenset(
-    ("", "api", "cache", "coins", "docs", "get-market-data", "jobs", "metrics", "openapi.json")
+    (
+        *("", "api", "cache", "coins", "docs", "events", "get-market-data", "jobs", "metrics"),
+        "openapi.json",
+    )
 )
 
 

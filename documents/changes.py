@@ -3,7 +3,9 @@
 The stored form is JSON: `markets` is a list of [exchange, symbol, rows that have closed, rows that
 are others now, open times of rows that are gone, whether the market is gone], or null if they are
 too many; `stale` a list of [exchange, symbol, stale_since] of all markets that are carried over;
-`absent` a list of [exchange, reason]; `counts` the number of markets of each exchange.
+`recovered` a list of [exchange, symbol] of those that are so no longer, with null for an exchange
+that was not there at all; `absent` a list of [exchange, reason]; `counts` the number of markets of
+each exchange.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +20,7 @@ class Changes:
     """What has changed since the version `base` (0: there was none).
 
     `rows`: how many rows have closed, changed or gone; `stale`: how many markets and exchanges are
-    carried over or were so in that version. Without either there is no text.
+    carried over, absent, or no longer so. Without either there is no text.
     """
 
     base: int
@@ -59,6 +61,7 @@ class ReadChanges:
 
     markets: Sequence[MarketChange] | None
     stale: Sequence[StaleMarket]
+    recovered: Sequence[tuple[str, str | None]]
     absent: Sequence[AbsentExchange]
     counts: Mapping[str, int]
 
@@ -66,13 +69,23 @@ class ReadChanges:
 def encode_changes(
     markets: Sequence[MarketChange] | None,
     stale: Sequence[StaleMarket],
+    recovered: Sequence[tuple[str, str | None]],
     absent: Sequence[AbsentExchange],
     counts: Mapping[str, int],
 ) -> bytes:
-    return orjson.dumps({"markets": markets, "stale": stale, "absent": absent, "counts": counts})
+    return orjson.dumps(
+        {
+            # orjson takes no subclass of a tuple.
+            "markets": None if markets is None else [tuple(each) for each in markets],
+            "stale": [tuple(each) for each in stale],
+            "recovered": recovered,
+            "absent": [tuple(each) for each in absent],
+            "counts": counts,
+        }
+    )
 
 
-def read_changes(text: bytes) -> ReadChanges:
+def decode_changes(text: bytes) -> ReadChanges:
     """Raises ValueError for anything else."""
     try:
         found: Any = orjson.loads(text)
@@ -80,6 +93,7 @@ def read_changes(text: bytes) -> ReadChanges:
         return ReadChanges(
             None if markets is None else [MarketChange(*each) for each in markets],
             [StaleMarket(*each) for each in found["stale"]],
+            [(exchange, symbol) for exchange, symbol in found["recovered"]],
             [AbsentExchange(*each) for each in found["absent"]],
             dict(found["counts"]),
         )

@@ -34,7 +34,7 @@ class Comparison:
         self._previous: Mapping[str, MarketSeries] = previous if previous is not None else {}
         self._base = previous.version if previous is not None else 0
         self._before = frozenset(self._previous)
-        self._was_stale = 0
+        self._was_stale: dict[str, tuple[str, str | None]] = {}
         self._now: dict[str, Market] = {}
         self._changed: dict[str, MarketChange] = {}
         self._stale: dict[str, StaleMarket] = {}
@@ -52,7 +52,8 @@ class Comparison:
         except UnreadableSeries:
             self._base = None
             return
-        self._was_stale += before is not None and before.stale_since_ms is not None
+        if before is not None and before.stale_since_ms is not None:
+            self._was_stale[market.key] = (market.exchange, market.symbol)
         if self._base is None:
             return
         change = compare(self._timeframe, before, series)
@@ -82,15 +83,20 @@ class Comparison:
             for lack in sorted(set(missing))
             if lack.symbol is None
         ]
-        stale = len(self._stale) + len(absent) + self._was_stale
-        if self._base:  # an exchange that had no market has come
-            stale += len(counts.keys() - {key.partition(":")[0] for key in self._before})
+        recovered = [
+            self._was_stale[key]
+            for key in sorted(self._was_stale.keys() & self._now.keys() - self._stale.keys())
+        ]
+        if self._base:
+            there = {key.partition(":")[0] for key in self._before}
+            recovered += ((exchange, None) for exchange in sorted(counts.keys() - there))
+        stale = len(self._stale) + len(recovered) + len(absent)
         text = b""
         if self._rows or stale:
             few = self._rows <= MOST_ROWS
             changed = [self._changed[key] for key in sorted(self._changed)] if few else None
             stale_markets = [self._stale[key] for key in sorted(self._stale)]
-            text = encode_changes(changed, stale_markets, absent, counts)
+            text = encode_changes(changed, stale_markets, recovered, absent, counts)
         return Changes(self._base, self._rows, stale, text)
 
 

@@ -31,6 +31,7 @@ from metrics.api import OTHER
 
 # The rest of a refused request is read for this long: a reset could discard our answer.
 _LINGER_S: Final = 2.0
+_LAST_CHUNK: Final = b"0\r\n\r\n"
 
 throttled = ThrottledLog(structlog.get_logger(__name__))
 
@@ -261,6 +262,24 @@ class ServingProtocol(HttpToolsProtocol):
         waiting, self._on_sent = self._on_sent, []
         for callback in waiting:
             callback()
+
+    # Streams.
+
+    def unsent_bytes(self) -> int:
+        return 0 if self._is_lost else self.transport.get_write_buffer_size()
+
+    def write_chunk(self, chunk: bytes) -> None:
+        if not self._is_lost and not self.transport.is_closing():
+            self.transport.write(chunk)
+
+    def end_stream(self) -> None:
+        if self._is_lost or self.transport.is_closing():
+            return
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.write(_LAST_CHUNK)
+            self.transport.close()
 
     # Refusals.
 

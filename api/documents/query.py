@@ -56,21 +56,7 @@ def read_query(query_string: bytes) -> DocumentQuery:
 def _read_query(query_string: bytes) -> DocumentQuery:
     if not query_string:
         return DocumentQuery(DocumentFilter(), 0.0, b"")
-    given: dict[str, list[str]] = {}
-    try:
-        fields = parse_qsl(
-            query_string.decode("utf-8", "replace"),
-            keep_blank_values=True,
-            errors="replace",
-            max_num_fields=_MOST_FIELDS,
-        )
-    except ValueError:
-        message = f"more than {_MOST_FIELDS} parameters"
-        raise InvalidQuery([_error("too_many", "query", message)]) from None
-    for name, value in fields:
-        given.setdefault(name, []).append(value)
-    reader = _Reader(given)
-    reader.refuse_unknown()
+    reader = QueryReader(query_string, PARAMETERS)
     where = DocumentFilter(
         exchanges=reader.exchanges(),
         symbols=reader.symbols(),
@@ -120,12 +106,25 @@ def only_parameters(*known: str) -> Callable[[Request], None]:
     return check
 
 
-class _Reader:
-    """Reads typed values from a query string and collects the errors."""
+class QueryReader:
+    """Reads typed values from a query string and collects the errors, first of all those of
+    parameters that are not `known`. Raises InvalidQuery for too many."""
 
-    def __init__(self, given: dict[str, list[str]]) -> None:
-        self._given = given
-        self.errors: list[dict[str, Any]] = []
+    def __init__(self, query_string: bytes, known: Sequence[str]) -> None:
+        self._given: dict[str, list[str]] = {}
+        try:
+            fields = parse_qsl(
+                query_string.decode("utf-8", "replace"),
+                keep_blank_values=True,
+                errors="replace",
+                max_num_fields=_MOST_FIELDS,
+            )
+        except ValueError:
+            message = f"more than {_MOST_FIELDS} parameters"
+            raise InvalidQuery([_error("too_many", "query", message)]) from None
+        for name, value in fields:
+            self._given.setdefault(name, []).append(value)
+        self.errors: list[dict[str, Any]] = unknown_parameters(self._given, known)
 
     def names(self, name: str) -> frozenset[str] | None:
         """The values of a repeated or comma-separated parameter; None if it is absent."""
@@ -136,56 +135,57 @@ class _Reader:
         return frozenset(part for part in parts if part)
 
     def exchanges(self) -> frozenset[str] | None:
-        names = self.names("exchange")
-        if names is not None and (not names or not names <= set(Exchange)):
-            self._refuse("exchange", "enum", "must be one or more of " + ", ".join(Exchange))
+        return self.chosen("exchange", list(Exchange))
+
+    def chosen(self, name: str, among: Sequence[str]) -> frozenset[str] | None:
+        """The values of a parameter that takes some of a list; None if it is absent."""
+        names = self.names(name)
+        if names is not None and (not names or not names <= set(among)):
+            self.refuse(name, "enum", "must be one or more of " + ", ".join(among))
         return names
 
     def symbols(self) -> frozenset[str] | None:
         names = self.names("symbol")
         if names is not None and not names:
-            self._refuse("symbol", "empty", "must be one or more symbols, such as BTCUSDT")
+            self.refuse("symbol", "empty", "must be one or more symbols, such as BTCUSDT")
         return names and frozenset(name.upper() for name in names)
 
-    def refuse_unknown(self) -> None:
-        self.errors += unknown_parameters(self._given, PARAMETERS)
-
     def integer(self, name: str, *, least: int) -> int | None:
-        value = self._single(name)
+        value = self.single(name)
         if value is None:
             return None
         if not _INTEGER.match(value) or int(value) < least:
             message = f"must be an integer of at least {least} and at most {LARGEST_INTEGER}"
-            self._refuse(name, "integer", message)
+            self.refuse(name, "integer", message)
             return None
         return int(value)
 
     def boolean(self, name: str) -> bool:
-        value = self._single(name)
+        value = self.single(name)
         if value not in (None, "true", "false"):
-            self._refuse(name, "boolean", "must be true or false")
+            self.refuse(name, "boolean", "must be true or false")
         return value == "true"
 
     def wait_s(self) -> float:
-        value = self._single("wait")
+        value = self.single("wait")
         if value is None:
             return 0.0
         if not _SECONDS.match(value) or float(value) > LONGEST_WAIT_S:
-            self._refuse(
+            self.refuse(
                 "wait", "seconds", f"must be a number of seconds from 0 to {LONGEST_WAIT_S}"
             )
             return 0.0
         return float(value)
 
-    def _single(self, name: str) -> str | None:
+    def single(self, name: str) -> str | None:
         values = self._given.get(name)
         if values is None:
             return None
         if len(values) > 1:
-            self._refuse(name, "repeated", "must be given once")
+            self.refuse(name, "repeated", "must be given once")
         return values[0]
 
-    def _refuse(self, name: str, kind: str, message: str) -> None:
+    def refuse(self, name: str, kind: str, message: str) -> None:
         self.errors.append(_error(kind, name, message))
 
 
