@@ -103,6 +103,7 @@ class Api(FastAPI):
             settings.max_bytes_in_flight // settings.web_concurrency, settings.trusted_proxies
         )
         self._metrics.add_bytes_in_flight(lambda: self.in_flight.total)
+        self._metrics.add_listeners(self._listeners)
         self.tokens = Tokens(settings, self._metrics)
         self._http = Middleware(
             super().__call__, self._metrics, self._cors, self.in_flight, self.tokens
@@ -140,6 +141,9 @@ class Api(FastAPI):
             await self._watcher.aclose()
         if self._events is not None:
             await self._events.aclose()
+
+    def _listeners(self) -> int:
+        return 0 if self._events is None else self._events.listeners()
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[ApiState]:

@@ -1,4 +1,4 @@
-"""The OpenAPI schema: adds /cache/{name}, which FastAPI does not route, and shared errors."""
+"""The OpenAPI schema: adds what FastAPI does not route, and shared errors."""
 
 from typing import Any, Final
 
@@ -8,9 +8,13 @@ from pydantic.json_schema import models_json_schema
 
 from api.documents.models import Document
 from api.documents.query import LARGEST_INTEGER, LONGEST_WAIT_S
+from api.events.endpoint import PATH as EVENTS_PATH
+from api.events.models import EVENTS
+from api.events.query import KINDS
 from api.models import GetMarketData, InvalidRequest, Problem
 from documents.names import DOCUMENTS
 from market.markets import Exchange
+from market.timeframes import Timeframe
 
 # The page shows them in this order: reading comes first.
 TAGS: Final = (
@@ -31,7 +35,8 @@ PROBLEMS: Final = {
     414: "the path and query are longer than 16 KB",
     421: "the host that the request names is not served; ALLOWED_HOSTS lists those that are",
     422: "a parameter or the body is wrong; the detail names what is allowed",
-    429: "too many long polls or unread answers of your address; the detail says what to do",
+    429: "too many long polls, listeners or unread answers of your address; the detail says what "
+    "to do",
     431: "the headers are larger than 32 KB, or more than 100",
     500: "a bug in the service",
     503: "a store does not answer, or there are too many connections or unread answers; try again "
@@ -69,6 +74,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
             (Document, "serialization"),
             (InvalidRequest, "serialization"),
             (Problem, "serialization"),
+            *((event, "serialization") for event in EVENTS),
         ],
         ref_template="#/components/schemas/{model}",
     )
@@ -77,12 +83,20 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     # FastAPI adds its own form of 422 to routes with parameters; ours are declared.
     for unused in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(unused, None)
-    paths = page["paths"] = {"/cache/{name}": {"get": _read_document()}, **page["paths"]}
+    paths = page["paths"] = {
+        "/cache/{name}": {"get": _read_document()},
+        EVENTS_PATH: {"get": _read_events()},
+        **page["paths"],
+    }
     for operation in (o for item in paths.values() for o in item.values()):
         if "HTTPValidationError" in str(operation["responses"].get("422")):
             del operation["responses"]["422"]
         _share(operation["responses"])
-    for path, name in (("/cache", "head_documents"), ("/cache/{name}", "head_document")):
+    for path, name in (
+        ("/cache", "head_documents"),
+        ("/cache/{name}", "head_document"),
+        (EVENTS_PATH, "head_events"),
+    ):
         paths[path]["head"] = _head(paths[path]["get"], name)
     components["responses"] = {
         _component(status): {
@@ -171,6 +185,68 @@ def _read_document() -> dict[str, Any]:
             **{
                 str(status): {"description": PROBLEMS[status]}
                 for status in sorted(ANYWHERE | {404, 406, 422})
+            },
+        },
+    }
+
+
+def _read_events() -> dict[str, Any]:
+    return {
+        "tags": ["documents"],
+        "summary": "What happens, as server-sent events",
+        "operationId": "get_events",
+        "description": "A stream without an end; each event's `data` is one of the schemas below. "
+        "A comment comes every 15 s. Send the last `id` as `Last-Event-ID` to go on behind it, at "
+        "any process: every event comes once, in order. If that is not possible, the stream begins "
+        "with `reset`: read the documents anew. With READ_TOKEN set, a page reads the stream by "
+        "fetch, because an EventSource sends no header.",
+        "parameters": [
+            _list_parameter(
+                "event", "only events of these kinds; `reset` always", {"enum": [*KINDS]}
+            ),
+            _list_parameter(
+                "timeframe",
+                "documents, candles and stale markets of these timeframes; candles need one",
+                {"enum": [*map(str, Timeframe)]},
+                ["5m"],
+            ),
+            _list_parameter(
+                "exchange",
+                "candles, stale markets and pauses of these exchanges",
+                {"enum": [*map(str, Exchange)]},
+            ),
+            _list_parameter(
+                "symbol",
+                "candles and stale markets of these symbols",
+                {"minLength": 1, "pattern": r"^[^,\s]+$"},
+            ),
+            _parameter(
+                "last_event_id",
+                "query",
+                "in place of the header Last-Event-ID, for clients that cannot send it",
+                {"type": "string"},
+            ),
+            _parameter(
+                "Last-Event-ID", "header", "the id of the last event you got", {"type": "string"}
+            ),
+        ],
+        "responses": {
+            "200": {
+                "description": "the stream",
+                "content": {
+                    "text/event-stream": {
+                        "schema": {
+                            "anyOf": [
+                                {"$ref": f"#/components/schemas/{event.__name__}"}
+                                for event in EVENTS
+                            ]
+                        }
+                    }
+                },
+            },
+            **{
+                str(status): {"description": PROBLEMS[status]}
+                for status in sorted(ANYWHERE | {422})
             },
         },
     }

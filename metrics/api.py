@@ -114,6 +114,15 @@ class ApiMetrics:
         )
         gauge.set_function(read)
 
+    def add_listeners(self, read: Callable[[], float]) -> None:
+        """Adds the gauge of the streams of events that `read` returns."""
+        gauge = Gauge(
+            "perpcache_http_listeners",
+            "Open streams of events.",
+            registry=self.registry,
+        )
+        gauge.set_function(read)
+
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
         """Counts a long poll as waiting inside this context."""

@@ -24,6 +24,7 @@ from market.markets import Exchange
 from metrics.exposition import unpack
 from metrics.worker import WorkerMetrics
 from stores.hot.beats import beat, store_health, workers_alive
+from stores.hot.event_log import LOG
 from stores.hot.leases import LeaseHolder, current_holder, try_acquire
 from stores.hot.redis_client import NativeStore
 from stores.hot.replies import anything
@@ -252,7 +253,7 @@ async def test_a_job_of_all_timeframes_waits_for_a_worker_that_knows_it(
         taken = []
         while True:
             answer: Any = await take.run(
-                [lease.key, *theirs], [lease.value, 1, 3, 600, 0], reply=anything
+                [LOG, lease.key, *theirs], [lease.value, 1, 3, 600, 0], reply=anything
             )
             if answer[1] == 0:
                 break
@@ -260,7 +261,9 @@ async def test_a_job_of_all_timeframes_waits_for_a_worker_that_knows_it(
             fields = dict(zip(answer[2][::2], answer[2][1::2], strict=True))
             taken.append(job)
             end = ["complete", 1, 1, "{}", "", 600, "", job.removeprefix("job:")]
-            await finish.run([lease.key, job], [lease.value, fields[b"run"], *end], reply=anything)
+            await finish.run(
+                [LOG, lease.key, job], [lease.value, fields[b"run"], *end], reply=anything
+            )
         # The run whose worker was killed, and what was queued behind it.
         assert taken == ["job:collect:1h", "job:collect:5m"]
         assert await earlier_hot.hgetall("job:collect:all") == before

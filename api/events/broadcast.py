@@ -24,7 +24,8 @@ from stores.hot.event_log import MOST_EVENTS, Position
 from stores.hot.store import StoreUnavailable
 from timing.backoff import Backoff
 
-BEAT_S: Final = 15
+BEAT_S: Final = 15.0
+_SLOTS: Final = 15  # parts of that time, each with its part of the listeners
 # What one listener may leave unread when further events come; a larger event is sent alone.
 MOST_UNREAD: Final = 2**20
 PART: Final = 8  # all listeners together may hold this part of MAX_BYTES_IN_FLIGHT
@@ -75,8 +76,7 @@ class Broadcast:
         self._in_flight = in_flight
         self._most_bytes = in_flight.most // PART
         self._unread = in_flight.hold(_HOLDER, {_HOLDER: 0})
-        # By the second of BEAT_S in which they get their comment.
-        self._slots: list[dict[Listener, None]] = [{} for _ in range(BEAT_S)]
+        self._slots: list[dict[Listener, None]] = [{} for _ in range(_SLOTS)]
         self._slot = 0
         self._count = 0
         self._clients: Counter[str] = Counter()
@@ -226,8 +226,8 @@ class Broadcast:
     async def _beat(self) -> None:
         """Sends every listener a comment in each BEAT_S."""
         while True:
-            await asyncio.sleep(1)
-            self._slot = (self._slot + 1) % BEAT_S
+            await asyncio.sleep(BEAT_S / _SLOTS)
+            self._slot = (self._slot + 1) % _SLOTS
             chunks: dict[Position | None, bytes] = {}
             for number, listener in enumerate(list(self._slots[self._slot]), 1):
                 if number % _AT_ONCE == 0:

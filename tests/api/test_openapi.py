@@ -27,6 +27,8 @@ async def test_openapi_describes_every_route(native_api: ServedApi) -> None:
         ("get", "/cache/{name}"),
         ("head", "/cache/{name}"),
         ("get", "/coins"),
+        ("get", "/events"),
+        ("head", "/events"),
         ("get", "/health"),
         ("get", "/metrics"),
         ("get", "/ready"),

@@ -21,8 +21,8 @@ def number(text: str | None) -> int:
 
 @dataclass
 class Model:
-    """The lock, the jobs (None: no record), the counter and what was published. `rests` tells how
-    long a job with this `rest_from` still rests, in ms."""
+    """The lock, the jobs (None: no record), the counter, what was published, and the events that
+    were told. `rests` tells how long a job with this `rest_from` still rests, in ms."""
 
     lock: str | None
     jobs: list[Hash | None]
@@ -30,6 +30,7 @@ class Model:
     counter: str | None
     rests: dict[str, int]
     published: list[str] = field(default_factory=list)
+    told: list[Hash] = field(default_factory=list)
 
     def record(self, i: int) -> list[str]:
         job = self.jobs[i] or {}
@@ -52,6 +53,7 @@ class Model:
             run += 1
             self._queue(0, self._count(), now, run)
             self._publish(channel, name)
+            self._tell(0, run, "queued")
         return [run, self.record(0)]
 
     def take(self, ours: str, now: str, most: int, keep_s: int, rest_ms: int) -> Any:
@@ -91,6 +93,7 @@ class Model:
         }
         job |= {"rerun_seq": "", "rerun_at": "", "lease": ours, "started_at": now}
         job |= {"phase": "markets", "done": "0", "total": "0"}
+        self._tell(i, run, "active")
         return ["ok", i + 1, self.record(i), soonest]
 
     def progress(self, ours: str, run: str, phase: str, done: str, total: str) -> Any:
@@ -127,6 +130,7 @@ class Model:
         self._queue(0, str(seq), str(at), next_run)
         job["attempts"] = str(attempts)
         self._publish(channel, name)
+        self._tell(0, next_run, "queued")
         return "ok"
 
     def abort(self, now: str, keep_s: int) -> Any:
@@ -178,6 +182,7 @@ class Model:
         again = wanted and state != "aborted"
         if wanted and not again:
             run += 1
+        self._tell(i, run, state, as_of, error)
         job |= {"last_run": str(run), "last_state": state, "last_as_of": as_of}
         job |= {"last_finished_at": now, "last_result": result, "last_error": error}
         job["last_lease"] = job.get("lease", "")
@@ -185,6 +190,7 @@ class Model:
             job["rest_from"] = NOW
         if again:
             self._queue(i, str(number(job["rerun_seq"])), str(number(job.get("rerun_at"))), run + 1)
+            self._tell(i, run + 1, "queued")
             return True
         done = job.get("total") if state == "complete" and "total" in job else job.get("done")
         job |= {"state": state, "run": str(run), "phase": "done", "done": str(number(done))}
@@ -198,6 +204,10 @@ class Model:
         counted = before + 1 if self.counter != "abc" else 1
         self.counter = str(counted if 0 < counted < 10**14 else 1)
         return self.counter
+
+    def _tell(self, i: int, run: int, state: str, as_of: str = "", error: str = "") -> None:
+        told = {"kind": "job", "job": f"job:{i}", "run": str(run), "state": state}
+        self.told.append({**told, "as_of": as_of, "error": error})
 
     def _publish(self, channel: str, name: str) -> None:
         if channel:

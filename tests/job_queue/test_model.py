@@ -1,5 +1,5 @@
 """Every script of the queue against a naive second implementation, from states drawn at random,
-damaged ones included: the same reply, the same records, expiries, counter and messages."""
+damaged ones included: the same reply, records, expiries, counter, messages and events."""
 
 import copy
 import random
@@ -86,8 +86,9 @@ class Server:
             pipe.hgetall(f"job:{i}")
             pipe.ttl(f"job:{i}")
         pipe.get("counter")
+        pipe.xrange("events")
         pipe.publish("c", "(end)")
-        *found, counter, _ = pipe.execute()
+        *found, counter, entries, _ = pipe.execute()
         jobs: list[Hash | None] = []
         for stored in found[::2]:
             job = {name.decode(): value.decode() for name, value in stored.items()}
@@ -97,7 +98,8 @@ class Server:
             jobs.append(job or None)
         expire = [_nearly(left_s) for left_s in found[1::2]]
         counted = None if counter is None else counter.decode()
-        return Model(model.lock, jobs, expire, counted, model.rests, self._heard())
+        told = [{n.decode(): v.decode() for n, v in fields.items()} for _, fields in entries]
+        return Model(model.lock, jobs, expire, counted, model.rests, self._heard(), told)
 
     def _heard(self) -> list[str]:
         heard: list[str] = []
@@ -183,7 +185,7 @@ def compare(
 
 def test_request(server: Server) -> None:
     compare(
-        *(server, lua_of("request"), 1, ["job:0", "counter"]),
+        *(server, lua_of("request"), 1, ["events", "job:0", "counter"]),
         lambda chance: ["21", chance.choice(("c", "")), "id"],
         lambda model, given: model.request(*given),
     )
@@ -191,7 +193,7 @@ def test_request(server: Server) -> None:
 
 def test_take(server: Server) -> None:
     compare(
-        *(server, lua_of("take"), 3, ["lock", "job:0", "job:1", "job:2"]),
+        *(server, lua_of("take"), 3, ["events", "lock", "job:0", "job:1", "job:2"]),
         lambda chance: [OURS, "22", 3, KEEP_S, REST_MS],
         lambda model, given: model.take(*given),
     )
@@ -207,7 +209,7 @@ def test_progress(server: Server) -> None:
 
 def test_finish(server: Server) -> None:
     compare(
-        *(server, lua_of("finish"), 1, ["lock", "job:0"]),
+        *(server, lua_of("finish"), 1, ["events", "lock", "job:0"]),
         lambda chance: [
             *(OURS, chance.choice("12"), chance.choice(("complete", "failed")), "23", "24"),
             *('{"a":1}', "no", KEEP_S, chance.choice(("c", "")), "id"),
@@ -218,7 +220,7 @@ def test_finish(server: Server) -> None:
 
 def test_hand_back(server: Server) -> None:
     compare(
-        *(server, lua_of("hand_back"), 1, ["lock", "job:0"]),
+        *(server, lua_of("hand_back"), 1, ["events", "lock", "job:0"]),
         lambda chance: [OURS, chance.choice("12"), chance.choice(("c", "")), "id"],
         lambda model, given: model.hand_back(*given),
     )
@@ -226,7 +228,7 @@ def test_hand_back(server: Server) -> None:
 
 def test_abort(server: Server) -> None:
     compare(
-        *(server, lua_of("abort"), 1, ["job:0"]),
+        *(server, lua_of("abort"), 1, ["events", "job:0"]),
         lambda chance: ["25", KEEP_S],
         lambda model, given: model.abort(*given),
     )
@@ -291,6 +293,7 @@ def test_a_full_store_still_takes_the_end_and_the_progress_of_a_run(server: Serv
         client.set("lock", OURS)
         client.hset("job:0", mapping={"state": "active", "run": "1", "lease": OURS})
         keys = ["job:0"] if name == "abort" else ["lock", "job:0"]
+        keys = keys if name == "progress" else ["events", *keys]
         script = client.register_script(lua)
         client.script_load(lua)
         client.config_set("maxmemory", "1")

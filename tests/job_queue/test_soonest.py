@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from job_queue.transitions import HAS_WORK, TAKE
+from stores.hot.event_log import LOG
 from stores.hot.leases import LONGEST_LEASE_MS
 from stores.hot.replies import anything
 from stores.hot.store import HotStore, Word
@@ -87,7 +88,7 @@ async def test_a_held_lease_counts_if_it_ends_later(store: HotStore) -> None:
 async def take(store: HotStore) -> tuple[int, int]:
     """The number of the taken job, and the s until the next one may start."""
     answer, index, _, soonest = await store.script("take", TAKE).run(
-        KEYS[:3], ("ours", 5, 3, 1000, REST_S * 1000), reply=anything
+        [LOG, *KEYS[:3]], ("ours", 5, 3, 1000, REST_S * 1000), reply=anything
     )
     assert answer == b"ok"
     return index, _seconds(soonest)

@@ -136,7 +136,8 @@ async def test_every_key_carries_the_prefix_and_two_prefixes_never_meet(
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         keys = sorted(client.scan_iter(count=1000))
         assert {key.removeprefix("ours:").partition(":")[0] for key in keys} == {
-            *("cache", "lock", "job", "jobs", "known", "budget", "pause", "workers", "metrics")
+            *("cache", "events", "lock", "job", "jobs", "known", "budget", "pause", "workers"),
+            "metrics",
         }
         assert all(key.startswith("ours:") for key in keys)
         before = {key: client.dump(key) for key in keys}
