@@ -22,7 +22,7 @@ import uvloop
 from benchmarks.benchmark_run import Stores, open_stores
 from benchmarks.machine import ROOT, Cores, running
 from commands.open_files import raise_open_file_limit
-from documents.changes import Changes, MarketChange, encode_changes
+from documents.changes import Changes, MarketChange, encode_change, encode_changes
 from job_queue.queue import JobQueue
 
 LISTENERS: Final = 5000
@@ -31,6 +31,7 @@ MOST_S: Final = 1.0
 MOST_BYTES: Final = 20_000
 _AT_ONCE: Final = 100
 _WITHIN_S: Final = 60.0
+_LAST_MARKET: Final = "LASTUSDT"
 _ROW: Final = (1_763_726_400_000, 86000.1, 86500.0, 85800.0, 86123.4, 5123.5, 441e6, 9e4, 1e-4)
 
 
@@ -41,6 +42,7 @@ class Listener(asyncio.Protocol):
         self._request = request
         self._told = told
         self._tail = b""
+        self._counted = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a TCP socket
@@ -48,11 +50,10 @@ class Listener(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         # A marker may come in two parts.
-        if self._told.marker in self._tail + data:
-            self._tail = b""
+        if self._counted != self._told.number and self._told.marker in self._tail + data:
+            self._counted = self._told.number
             self._told.one()
-        else:
-            self._tail = data[-100:]
+        self._tail = data[-100:] if self._counted != self._told.number else b""
 
 
 class Told:
@@ -60,11 +61,13 @@ class Told:
 
     def __init__(self) -> None:
         self.marker = b""
+        self.number = 0
         self._missing = 0
         self._all = asyncio.Event()
 
     def expect(self, marker: bytes, listeners: int) -> None:
         self.marker, self._missing = marker, listeners
+        self.number += 1
         self._all.clear()
 
     def one(self) -> None:
@@ -130,19 +133,16 @@ async def _tell(
     version = 0
     async with stores.lease() as lease:
         for _ in range(runs):
-            for state in ("queued", "aborted"):
+            for state, change in (("queued", queue.request), ("aborted", queue.abort)):
                 told.expect(b'"state":"%b"' % state.encode(), listeners)
                 began_s = time.monotonic()
-                await (
-                    queue.request("discovery") if state == "queued" else queue.abort("discovery")
-                )
+                await change("discovery")
                 await told.all()
                 found["job"].append(time.monotonic() - began_s)
             for kind, text in (("document", b""), ("candles", _changes())):
                 version += 1
-                marker = b'"version":%d' if kind == "document" else b'"rows":[[%d,'
-                stamp = version if kind == "document" else _ROW[0]
-                told.expect(marker % stamp, listeners)
+                marker = b'"path":"/cache/5m"' if kind == "document" else _LAST_MARKET.encode()
+                told.expect(marker, listeners)
                 began_s = time.monotonic()
                 await stores.cache.save_to_cache(
                     "5m",
@@ -161,7 +161,8 @@ async def _tell(
 
 def _changes() -> bytes:
     """A row of every market: what a close of 5m brings."""
-    markets = [MarketChange("binance", f"COIN{i}USDT", [_ROW]) for i in range(MARKETS)]
+    names = [*(f"COIN{number}USDT" for number in range(1, MARKETS)), _LAST_MARKET]
+    markets = [encode_change(MarketChange("binance", name, [_ROW])) for name in names]
     return encode_changes(markets, [], [], [], {"binance": MARKETS})
 
 

@@ -66,17 +66,22 @@ class ReadChanges:
     counts: Mapping[str, int]
 
 
+def encode_change(change: MarketChange) -> bytes:
+    """One of `markets` in the stored form."""
+    return orjson.dumps(tuple(change))
+
+
 def encode_changes(
-    markets: Sequence[MarketChange] | None,
+    markets: Sequence[bytes] | None,
     stale: Sequence[StaleMarket],
     recovered: Sequence[tuple[str, str | None]],
     absent: Sequence[AbsentExchange],
     counts: Mapping[str, int],
 ) -> bytes:
+    """The stored form; `markets` are encoded already, None if they are too many."""
     return orjson.dumps(
         {
-            # orjson takes no subclass of a tuple.
-            "markets": None if markets is None else [tuple(each) for each in markets],
+            "markets": None if markets is None else [orjson.Fragment(each) for each in markets],
             "stale": [tuple(each) for each in stale],
             "recovered": recovered,
             "absent": [tuple(each) for each in absent],

@@ -15,6 +15,7 @@ from documents.changes import (
     Changes,
     MarketChange,
     StaleMarket,
+    encode_change,
     encode_changes,
 )
 from market.markets import Market, MarketSeries, Missing, UnreadableSeries
@@ -36,7 +37,8 @@ class Comparison:
         self._before = frozenset(self._previous)
         self._was_stale: dict[str, tuple[str, str | None]] = {}
         self._now: dict[str, Market] = {}
-        self._changed: dict[str, MarketChange] = {}
+        # Encoded, which takes a third of the memory, until there are too many.
+        self._changed: dict[str, tuple[bytes, int]] = {}
         self._stale: dict[str, StaleMarket] = {}
         self._rows = 0
 
@@ -58,16 +60,14 @@ class Comparison:
             return
         change = compare(self._timeframe, before, series)
         if change is not None:
-            self._rows += _size(change)
-            if self._rows <= MOST_ROWS:
-                self._changed[market.key] = change
+            self._keep(market.key, change, _size(change))
 
     def remove(self, market: Market) -> None:
         """Takes the market out again, if it was added."""
         self._now.pop(market.key, None)
         self._stale.pop(market.key, None)
-        change = self._changed.pop(market.key, None)
-        self._rows -= 0 if change is None else _size(change)
+        _, rows = self._changed.pop(market.key, (b"", 0))
+        self._rows -= rows
 
     def finish(self, missing: Iterable[Missing]) -> Changes | None:
         """What has changed; None if the version before is not known."""
@@ -75,8 +75,7 @@ class Comparison:
             return None
         for key in sorted(self._before - self._now.keys()):
             exchange, _, symbol = key.partition(":")
-            self._changed[key] = MarketChange(exchange, symbol, is_gone=True)
-            self._rows += 1
+            self._keep(key, MarketChange(exchange, symbol, is_gone=True), 1)
         counts = Counter(str(market.exchange) for market in self._now.values())
         absent = [
             AbsentExchange(lack.exchange, lack.reason)
@@ -94,10 +93,17 @@ class Comparison:
         text = b""
         if self._rows or stale:
             few = self._rows <= MOST_ROWS
-            changed = [self._changed[key] for key in sorted(self._changed)] if few else None
+            changed = [self._changed[key][0] for key in sorted(self._changed)] if few else None
             stale_markets = [self._stale[key] for key in sorted(self._stale)]
             text = encode_changes(changed, stale_markets, recovered, absent, counts)
         return Changes(self._base, self._rows, stale, text)
+
+    def _keep(self, key: str, change: MarketChange, rows: int) -> None:
+        self._rows += rows
+        if self._rows <= MOST_ROWS:
+            self._changed[key] = encode_change(change), rows
+        else:
+            self._changed.clear()
 
 
 def compare(

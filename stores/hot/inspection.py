@@ -14,6 +14,8 @@ RIGHTS: Final = "+@read +@write +@connection +@scripting +@pubsub +time +info"
 _NO_RIGHT: Final = re.compile(r"NOPERM|permission|user executing the script")
 _NO_SCRIPTS: Final = re.compile(r"unknown command ['`]?eval", re.IGNORECASE)
 _COMMAND: Final = re.compile(r"'([a-z]+)[|']")
+# Without them something goes less well.
+_NOT_NEEDED: Final = frozenset(("PUBLISH", "XADD", "XRANGE"))
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 
 # try(probe, another; channel or ''): runs each command that Perpcache uses, on keys of no use.
@@ -93,14 +95,17 @@ async def inspect(store: HotStore) -> Inspection:
         return found
     words = [word.decode(errors="replace") for word in flat]
     errors = dict(zip(words[::2], words[1::2], strict=True))
-    missing = [name for name, why in errors.items() if _NO_RIGHT.search(why) and name != "PUBLISH"]
+    refused = [name for name, why in errors.items() if _NO_RIGHT.search(why)]
+    missing = [name for name in refused if name not in _NOT_NEEDED]
     if any("access" in errors[name] for name in missing):
         missing = [f"commands on keys {store.prefix}*"]
     if missing:
         found.refusal = _without_rights(", ".join(missing), store.prefix)
         return found
-    if _NO_RIGHT.search(errors.get("PUBLISH", "")):
+    if "PUBLISH" in refused:
         found.warn("store_without_publish", effect="waiting readers of other hosts look by polling")
+    if {"XADD", "XRANGE"} & set(refused):
+        found.warn("store_without_streams", effect="GET /events tells of new documents alone")
     if any("READONLY" in why for why in errors.values()):
         found.warn("store_read_only", advice="name the primary server, not a replica")
     await _look_at_server(store, found)

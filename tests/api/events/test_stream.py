@@ -6,7 +6,7 @@ import pytest
 
 from api.events import broadcast
 from budgets.shared_budgets import SharedBudgets
-from documents.changes import Changes, MarketChange, StaleMarket, encode_changes
+from documents.changes import Changes, MarketChange, StaleMarket, encode_change, encode_changes
 from market.markets import Exchange
 from tests.api.events.streams import listening
 from tests.fixtures.api import ServedApi, StartApi, ask
@@ -23,12 +23,13 @@ COLUMNS = [
 
 def changes(base: int) -> Changes:
     """One market with a closed row, one with a corrected and a lost row, one that is stale."""
+    markets = (
+        MarketChange("binance", "BTCUSDT", [LATER]),
+        MarketChange("bybit", "ETHUSDT", (), [ROW], [0]),
+        MarketChange("bybit", "OLDUSDT", is_gone=True),
+    )
     text = encode_changes(
-        [
-            MarketChange("binance", "BTCUSDT", [LATER]),
-            MarketChange("bybit", "ETHUSDT", (), [ROW], [0]),
-            MarketChange("bybit", "OLDUSDT", is_gone=True),
-        ],
+        [encode_change(each) for each in markets],
         [StaleMarket("bybit", "ETHUSDT", 5)],
         [("binance", "BTCUSDT")],
         [],
