@@ -61,7 +61,7 @@ local function end_pauses(log, pauses, now)
     else
       redis.call('HDEL', pauses, known[i])
       local egress, exchange = string.match(known[i], '^(.*) (%S+)$')
-      if exchange then
+      if exchange and ends > 0 then
         tell(log, 'kind', 'pause', 'exchange', exchange, 'egress_id', egress, 'state', 'ended',
           'until', string.format('%.0f', ends), 'cause', '')
       end
