@@ -251,7 +251,8 @@ def _document(
     told = published(data, position) if isinstance(data, dict) else None
     if told is not None:
         base = _number(fields.get("base"))
-        told.is_chained = base is not None and known.get(told.name) == base
+        # Of a document of which nothing is known, only the first version of all is chained.
+        told.is_chained = base == known.get(told.name, 0)
         told.rows = bool(_number(fields.get("rows")))
         told.stale = bool(_number(fields.get("stale")))
     return told

@@ -57,7 +57,15 @@ def words(store: CannedStore) -> list[Any]:
 async def test_request(store: CannedStore) -> None:
     store.replies = [[5, RECORD]]
     record = await queue_of(store).request("collect:4h")
-    assert words(store) == [2, "job:collect:4h", "jobs:sequence", 1_234, "queued", "collect:4h"]
+    assert words(store) == [
+        3,
+        "events",
+        "job:collect:4h",
+        "jobs:sequence",
+        1_234,
+        "queued",
+        "collect:4h",
+    ]
     assert (record.id, record.run, record.state) == ("collect:4h", 5, "active")
 
 
@@ -66,7 +74,7 @@ async def test_request_over_rest_publishes_nothing_and_wakes_this_host() -> None
     woken: list[int] = []
     queue = queue_of(store, wake_local=lambda: woken.append(1))
     await queue.request("funding")
-    assert words(store) == [2, "job:funding", "jobs:sequence", 1_234, "", "funding"]
+    assert words(store) == [3, "events", "job:funding", "jobs:sequence", 1_234, "", "funding"]
     assert woken == [1]
     async with asyncio.timeout(5):
         await queue.wait_for_work(600, "funding")
@@ -104,14 +112,14 @@ async def test_take(store: CannedStore, lease: Lease) -> None:
     store.replies = [[b"ok", 6, RECORD, -1], [b"ok", 0, [], -1], [b"ok", 1, RECORD, -1]]
     queue = queue_of(store, min_refresh_s=2)
     job = await queue.take(lease)
-    keys = ["lock:worker", *(f"job:{job_id}" for job_id in WORKER_IDS)]
+    keys = ["events", "lock:worker", *(f"job:{job_id}" for job_id in WORKER_IDS)]
     assert words(store) == [len(keys), *keys, lease.value, 1_234, 3, 604_800, 2_000]
     assert job is not None and (job.id, job.run) == ("collect:4h", 3)
     assert await queue.take(lease) is None
     store.sent.clear()
     store.deadlines_s.clear()
     job = await queue.take(lease, "discovery")
-    assert words(store)[:3] == [2, "lock:worker", "job:discovery"]
+    assert words(store)[:4] == [3, "events", "lock:worker", "job:discovery"]
     assert job is not None and job.id == "discovery"
 
 
@@ -141,9 +149,9 @@ async def test_finish(
     queue = queue_of(store)
     ended, other = queue.next_run_end(), asyncio.Event()
     await queue.finish(JOB, lease, state="failed", as_of_ms=as_of, result=result, error=error)
-    keys = ["lock:worker", "job:collect:4h"]
+    keys = ["events", "lock:worker", "job:collect:4h"]
     run = [lease.value, 3, "failed", sent[0], 1_234, sent[1], sent[2]]
-    assert words(store) == [2, *keys, *run, 604_800, "queued", "collect:4h"]
+    assert words(store) == [3, *keys, *run, 604_800, "queued", "collect:4h"]
     assert ended.is_set() and not other.is_set() and not queue.next_run_end().is_set()
 
 
@@ -158,8 +166,8 @@ async def test_an_end_that_was_refused_is_no_end(store: CannedStore, lease: Leas
 async def test_hand_back(store: CannedStore, lease: Lease) -> None:
     store.replies = [b"ok"]
     await queue_of(store).hand_back(JOB, lease)
-    keys = ["lock:worker", "job:collect:4h"]
-    assert words(store) == [2, *keys, lease.value, 3, "queued", "collect:4h"]
+    keys = ["events", "lock:worker", "job:collect:4h"]
+    assert words(store) == [3, *keys, lease.value, 3, "queued", "collect:4h"]
 
 
 @pytest.mark.parametrize("name", ["take", "progress", "hand_back", "finish"])
@@ -191,7 +199,7 @@ async def test_abort_and_get(store: CannedStore) -> None:
     queue = queue_of(store)
     store.replies = [RECORD, [], [RECORD], [[]]]
     assert await queue.abort("collect:4h") == JOB
-    assert words(store) == [1, "job:collect:4h", 1_234, 604_800]
+    assert words(store) == [2, "events", "job:collect:4h", 1_234, 604_800]
     assert await queue.abort("collect:4h") is None
     store.sent.clear()
     store.deadlines_s.clear()

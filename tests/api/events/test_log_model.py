@@ -140,7 +140,8 @@ def told_by(event: Event) -> Told:
 
 
 async def _live_through(steps: list[tuple[Any, ...]], redis_url: str) -> None:
-    own = Settings(redis_url=redis_url, upstash_poll_s=0.1)
+    given: dict[str, Any] = {"redis_url": redis_url, "upstash_poll_s": 0.1}
+    own = Settings(**given)
     async with AsyncExitStack() as stack:
         apis = [
             await stack.enter_async_context(served(own, own, NO_DATABASE, 100, None))
@@ -201,9 +202,9 @@ async def do(history: History, action: str, *given: Any) -> None:
             await history.join(process, client.query, client)
 
 
-@given(steps=st.lists(_step, min_size=5, max_size=30))
+@given(steps=st.lists(_step, min_size=5, max_size=25))
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_each_listener_is_told_what_is_in_the_log(
     steps: list[tuple[Any, ...]], redis_url: str
