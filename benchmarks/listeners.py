@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import psutil
 import uvloop
@@ -45,8 +45,7 @@ class Listener(asyncio.Protocol):
         self._counted = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a TCP socket
-        transport.write(self._request)
+        cast(asyncio.Transport, transport).write(self._request)
 
     def data_received(self, data: bytes) -> None:
         # A marker may come in two parts.
@@ -108,11 +107,11 @@ async def measure(stores: Stores, folder: Path, listeners: int, runs: int) -> Me
     return Measured(listeners, each, told_s)
 
 
-async def _join(port: int, count: int, told: Told) -> list[asyncio.BaseTransport]:
+async def _join(port: int, count: int, told: Told) -> list[asyncio.Transport]:
     """Opens listeners, so many at once; returns when all have joined."""
     loop = asyncio.get_running_loop()
     request = b"GET /events?timeframe=5m HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-    found: list[asyncio.BaseTransport] = []
+    found: list[asyncio.Transport] = []
     for start in range(0, count, _AT_ONCE):
         wanted = min(_AT_ONCE, count - start)
         told.expect(b"retry:", wanted)
