@@ -102,7 +102,8 @@ class OkxStreams(StreamExchange):
     def watch(self, session: Session, now_s: float) -> None:
         """Tells of the end of a life 60 s ahead; ends a connection that is silent for 30 s.
 
-        A ping frame of the protocol is no sign of life.
+        A ping frame of the protocol is no sign of life. Where time passes fast the 30 s are real
+        ones: a client pings by its own clock, and forming states are left out then.
         """
         kept: Kept = session.state
         life_s = self.settings.life_s[self.name] if session.life_s is None else session.life_s
@@ -110,7 +111,8 @@ class OkxStreams(StreamExchange):
             kept.is_told = now_s >= session.opened_s + life_s - NOTICE_S
             if kept.is_told:
                 session.send(notice(session.conn_id))
-        if now_s - max(kept.alive_s, session.last_push_s) >= SILENT_S:
+        silent_s = SILENT_S * self.markets.clock.speed
+        if now_s - max(kept.alive_s, session.last_push_s) >= silent_s:
             session.close(4004, "No data received in 30s.")
 
     # --- control messages

@@ -252,3 +252,16 @@ async def test_messages_are_compressed_where_the_client_offers_it(
                 lambda message: message["arg"]["channel"] == "funding-rate"
             )
             assert message["data"][0]["instId"] == SWAP
+
+
+async def test_silence_is_real_where_time_passes_fast(start_simulator: StartSimulator) -> None:
+    """A client cannot ping a thousand times as often."""
+    sim = start_simulator(binance=0, bybit=0, okx=1, now=NOW_MS, speed=1000, no_limits=True)
+    async with connected(sim) as socket:
+        before = sim.get("/sim/clock")["now_ms"]
+        while sim.get("/sim/clock")["now_ms"] < before + 120_000:
+            pass
+        await socket.send("ping")
+        assert await socket.receive() == "pong"
+        sim.post("/sim/clock", {"pass_ms": 30_000_000})
+        assert await socket.closed() == 4004
