@@ -40,6 +40,10 @@ class CandleFeed:
     def on_epoch_ended(self, epoch: int, reason: str) -> None:
         self._book.end_epoch(epoch, self._now_ms())
 
+    def needs(self, epoch: int) -> list[str]:
+        """The markets that would become unproven if this connection ended now."""
+        return self._book.needs(epoch, self._now_ms())
+
     def _symbols(self, topics: Iterable[Topic]) -> list[str]:
         timeframe = self._book.timeframe
         return [

@@ -1,0 +1,78 @@
+"""What a pool of connections tells, as it reaches the candle book."""
+
+import pytest
+
+from live.candle_book import CandleBook
+from live.candle_changes import Change, Reason
+from live.candle_feed import CandleFeed
+from live.events import CandleEvent, Dropped, LeftOut
+from live.stream_venue import Channel, Topic
+from tests.live.candle_events import event, moment
+
+BTC, ETH = "BTCUSDT", "ETHUSDT"
+TOPICS = [Topic(Channel.CANDLE, symbol, "5m") for symbol in (BTC, ETH)]
+
+
+class Feeding:
+    """A feed with one connection, on which candle 0 of both markets was closed and proven."""
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+        self.now_ms = moment(-1, 200)
+        self.book = CandleBook(self.changes.append, now_ms=self.now_ms, pause_ms=10**9)
+        self.book.list_markets([BTC, ETH], self.now_ms)
+        self.feed = CandleFeed(self.book, lambda: self.now_ms)
+        self.feed.on_epoch_began(1, TOPICS)
+        for symbol in (BTC, ETH):
+            self.bring(event(-1, 250, symbol=symbol))
+            self.bring(event(-1, 300.5, "9", closed=True, symbol=symbol))
+            self.bring(event(0, 300.5, "9", closed=True, symbol=symbol))
+        assert self.book.unproven() == {}
+
+    def bring(self, event: CandleEvent, epoch: int = 1) -> None:
+        self.now_ms = event.event_time_ms + 50
+        self.feed.on_event(epoch, event)
+
+    def unproven(self) -> dict[str, Reason]:
+        return {symbol: lapse.reason for symbol, lapse in self.book.unproven().items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "unproven"),
+    [
+        (LeftOut(Dropped.UNREADABLE, "x", BTC), {BTC: Reason.UNREADABLE}),
+        (LeftOut(Dropped.UNREADABLE, "x"), {BTC: Reason.UNREADABLE, ETH: Reason.UNREADABLE}),
+        (LeftOut(Dropped.OTHER_PRODUCT, "x"), {}),
+        (LeftOut(Dropped.UNREAD_KIND, "x", BTC), {}),
+    ],
+)
+def test_what_could_not_be_read(text: LeftOut, unproven: dict[str, Reason]) -> None:
+    feeding = Feeding()
+    feeding.feed.on_event(1, text)
+    assert feeding.unproven() == unproven
+    assert feeding.feed.dropped.total() == (text.cause is not Dropped.UNREADABLE)
+
+
+def test_a_connection_that_ends() -> None:
+    feeding = Feeding()
+    feeding.feed.on_epoch_ended(1, "cut")
+    assert feeding.unproven() == {BTC: Reason.EPOCH_ENDED, ETH: Reason.EPOCH_ENDED}
+
+
+def test_topics_that_are_subscribed_anew() -> None:
+    feeding = Feeding()
+    others = [Topic(Channel.CANDLE, ETH, "1m"), Topic(Channel.TICKER, ETH)]
+    feeding.feed.on_topics_changed(1, [], others)
+    feeding.feed.on_topics_changed(1, TOPICS[:1], TOPICS[:1])
+    assert feeding.unproven() == {BTC: Reason.EPOCH_ENDED}
+
+
+def test_who_needs_a_connection() -> None:
+    feeding = Feeding()
+    feeding.feed.on_epoch_began(2, TOPICS)
+    feeding.bring(event(1, 10, symbol=BTC), 2)
+    assert sorted(feeding.feed.needs(1)) == [BTC, ETH]
+    for epoch in (1, 2):
+        feeding.bring(event(1, 300.5, "9", closed=True, symbol=BTC), epoch)
+    assert feeding.feed.needs(1) == [ETH]
+    assert feeding.feed.needs(2) == []
