@@ -62,10 +62,12 @@ class ExchangeSession:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._repairing is not None:
-            self._repairing.cancel()
-            await asyncio.gather(self._repairing, return_exceptions=True)
-        await self._stack.aclose()
+        try:
+            if self._repairing is not None:
+                self._repairing.cancel()
+                await asyncio.gather(self._repairing, return_exceptions=True)
+        finally:
+            await self._stack.aclose()
 
     async def add(self, topics: Iterable[Topic]) -> list[str]:
         """Subscribes topics. The symbols of those that are not, because their sizes are contracts

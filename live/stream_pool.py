@@ -73,10 +73,12 @@ class StreamPool:
         tasks = [*self._ending, *(task for task in self._shards.values() if task is not None)]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._shards = dict.fromkeys(self._shards)
-        self._ending.clear()
-        await self._dialer.__aexit__(kind, error, trace)
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            self._shards = dict.fromkeys(self._shards)
+            self._ending.clear()
+            await self._dialer.__aexit__(kind, error, trace)
 
     def set(self, topics: Iterable[Topic]) -> None:
         """Replaces all topics, by adding and removing the difference. Raises ValueError."""
