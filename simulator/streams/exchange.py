@@ -3,7 +3,7 @@
 import argparse
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from simulator.answers import Answer, error_page
 from simulator.exchange_markets import ExchangeMarkets
@@ -11,6 +11,8 @@ from simulator.market import Market
 from simulator.streams.feeds import Feed
 from simulator.streams.session import Session
 from simulator.streams.settings import StreamSettings
+
+_ON_ITS_WAY_S: Final = 1.0  # real seconds
 
 
 class WindowLimit(NamedTuple):
@@ -76,6 +78,20 @@ class StreamExchange(ABC):
 
     def watch(self, session: Session, now_s: float) -> None:  # noqa: B027 - the same
         """Called about once a second of the clock: pings and cut-offs."""
+
+    def is_overdue(self, session: Session, waited_s: float, most_s: float) -> bool:
+        """Whether a sign of life is overdue that is awaited since `waited_s`, `most_s` at the most.
+
+        Where time passes fast it may be on its way, so it has a second of real time as well.
+        """
+        if waited_s < most_s:
+            session.overdue_since_s = None
+            return False
+        clock = self.markets.clock
+        if session.overdue_since_s is None:
+            session.overdue_since_s = clock.monotonic_s()
+        grace_s = _ON_ITS_WAY_S if clock.speed > 1 else 0.0
+        return clock.monotonic_s() - session.overdue_since_s >= grace_s
 
     def expire(self, session: Session) -> None:
         """The connection has reached its life's end."""

@@ -50,6 +50,7 @@ class Session:
         "life_s",
         "number",
         "opened_s",
+        "overdue_since_s",
         "path",
         "slow_since_s",
         "stalled_until_s",
@@ -75,6 +76,7 @@ class Session:
         self.last_push_s = hub.now_s  # of a stream's message
         self.life_s: float | None = None  # by a fault, else by the settings
         self.stalled_until_s = 0.0
+        self.overdue_since_s: float | None = None  # real time since when a sign of life is missed
         self.slow_since_s: float | None = None  # real time since when too much waits to be read
         self.inbound: deque[float] = deque()  # times of the last messages in
         self.frames_out: list[bytes] = []

@@ -26,7 +26,6 @@ class Heart:
     pinged_s: float
     unanswered_since_s: float | None = None
     payload: bytes = b""
-    pinged_real_s: float = 0.0  # real time of the last ping
 
 
 class Wrong(Exception):

@@ -33,7 +33,6 @@ from simulator.streams.settings import StreamSettings
 
 _PING_S: Final = 180.0
 _PONG_WITHIN_S: Final = 600.0
-_ON_ITS_WAY_S: Final = 1.0  # real seconds
 _PATH: Final = re.compile(r"(?:/(market|public|private))?/(?:(stream)|ws)(?:/(.*))?")
 _DEPTH: Final = re.compile(r"(5|10|20)?(?:@(100|250|500)ms)?")
 _CONTRACT: Final = "_PERPETUAL"
@@ -105,13 +104,11 @@ class BinanceStreams(StreamExchange):
     def watch(self, session: Session, now_s: float) -> None:
         heart: control.Heart = session.state
         since_s = heart.unanswered_since_s
-        real_s = self.markets.clock.monotonic_s()
-        if since_s is not None and now_s - since_s >= _PONG_WITHIN_S:
-            # Where time jumps or passes fast, a pong may be on its way.
-            if real_s - heart.pinged_real_s >= _ON_ITS_WAY_S:
-                session.close(1008, "Pong timeout")  # the code: choice
+        unanswered_s = 0.0 if since_s is None else now_s - since_s
+        if self.is_overdue(session, unanswered_s, _PONG_WITHIN_S):
+            session.close(1008, "Pong timeout")  # the code: choice
         elif now_s - heart.pinged_s >= _PING_S:
-            heart.pinged_s, heart.pinged_real_s = now_s, real_s
+            heart.pinged_s = now_s
             heart.payload = str(self.now_ms()).encode()
             if since_s is None:
                 heart.unanswered_since_s = now_s

@@ -26,7 +26,6 @@ from simulator.streams.settings import StreamSettings
 
 _PATH: Final = "/v5/public/linear"
 _IDLE_S: Final = 600.0
-_ON_ITS_WAY_S: Final = 1.0  # real seconds
 # The exchange's names of intervals; W and M are not modelled.
 _INTERVALS_MS: Final = {
     "1": PERIODS_MS["1m"], "3": PERIODS_MS["3m"], "5": PERIODS_MS["5m"], "15": PERIODS_MS["15m"],
@@ -70,14 +69,8 @@ class BybitStreams(StreamExchange):
         control.answer(session, text, lambda topic: self.feed(topic) is not None)
 
     def watch(self, session: Session, now_s: float) -> None:
-        if now_s - max(session.last_in_s, session.last_out_s) < _IDLE_S:
-            session.state = None
-            return
-        # Where time jumps or passes fast, a ping or data may be on its way.
-        real_s = self.markets.clock.monotonic_s()
-        if session.state is None:
-            session.state = real_s
-        elif real_s - session.state >= _ON_ITS_WAY_S:
+        idle_s = now_s - max(session.last_in_s, session.last_out_s)
+        if self.is_overdue(session, idle_s, _IDLE_S):
             session.close(1000, "idle")  # the code: choice
 
     def symbol_of(self, stream: str) -> str:
