@@ -13,6 +13,7 @@ from simulator.streams.faults import StreamFaults
 from simulator.streams.feeds import NEVER_MS, Feed, Message
 from simulator.streams.session import Session
 from simulator.streams.stats import StreamCounts
+from simulator.streams.upkeep import Upkeep
 
 _REAL_GAP_MS: Final = 250  # between two states of a stream, however fast time passes
 _SLOW_S: Final = 2.0  # real seconds that too much may wait for a reader
@@ -50,7 +51,7 @@ class Hub:
         self._heap: list[tuple[int, int, Group, Message | None]] = []
         self._order = count()
         self._watched_s = 0.0
-        self._going_on: list[tuple[float, Session, str]] = []  # unsubscribed, not yet ended
+        self._upkeep = Upkeep(exchange, faults, stats, self._leave)
         self._storm_at = 0
 
     # --- sessions and subscriptions
@@ -70,7 +71,7 @@ class Hub:
             self._leave(session, stream)
         self.counts.streams -= len(session.streams)
         session.streams.clear()
-        self._going_on = [item for item in self._going_on if item[1] is not session]
+        self._upkeep.forget(session)
         for group in [g for g in self._groups.values() if session in g.sessions]:
             self._leave(session, group.stream)
         self.sessions.pop(session, None)
@@ -118,7 +119,7 @@ class Hub:
             return
         self.stats.faults[rule.kind] += 1
         until_s = self.now_s + float(rule.get("seconds", _UNSUBSCRIBED_S))
-        self._going_on.append((until_s, session, stream))
+        self._upkeep.go_on(session, stream, until_s)
 
     def limit_broken(self, limit: str) -> None:
         self.stats.limits_broken[f"{self.exchange.name} stream {limit}"] += 1
@@ -175,7 +176,7 @@ class Hub:
         watches = self.now_s >= self._watched_s + 1
         if watches:
             self._watched_s = self.now_s
-            self._watch()
+            self._upkeep.look(list(self.sessions), self.now_s)
         gap_ms = int(_REAL_GAP_MS * self.clock.speed) if self.clock.speed > 1 else 0
         heap = self._heap
         while heap and heap[0][0] <= now_ms:
@@ -223,10 +224,8 @@ class Hub:
 
         A jump of time brings much at once, which a good reader has soon read.
         """
-        waiting, most = (
-            session.transport.get_write_buffer_size(),
-            self.exchange.settings.buffer_bytes,
-        )
+        most = self.exchange.settings.buffer_bytes
+        waiting = session.transport.get_write_buffer_size()
         if waiting <= most:
             session.slow_since_s = None
             return False
@@ -257,39 +256,3 @@ class Hub:
         wrap, bits = self.exchange.wrap, session.deflate_bits
         session.send_frame(message.frame(stream, session.form, wrap, bits))
         session.last_push_s = self.now_s
-
-    # --- once a second
-
-    def _watch(self) -> None:
-        now_s = self.now_s
-        for session in list(self.sessions):
-            if session.ending is not None:
-                continue
-            life_s = session.life_s
-            if life_s is None:
-                life_s = self.exchange.settings.life_s[self.exchange.name]
-            if life_s is not None and now_s - session.opened_s >= life_s:
-                self.exchange.expire(session)
-                continue
-            if self.faults.active:
-                self._break(session)
-        over = [item for item in self._going_on if item[0] <= now_s]
-        self._going_on = [item for item in self._going_on if item[0] > now_s]
-        for _, session, stream in over:
-            if stream not in session.streams:
-                self._leave(session, stream)
-
-    def _break(self, session: Session) -> None:
-        """Faults of an open connection."""
-        rule = self.faults.pick_for(session, self.now_s, self.exchange.symbol_of)
-        if rule is None:
-            return
-        self.stats.faults[rule.kind] += 1
-        if rule.kind == "stream_cut":
-            session.cut()
-        elif rule.kind == "stream_close" and rule.get("seconds"):
-            session.life_s = self.now_s - session.opened_s + float(rule.get("seconds"))
-        elif rule.kind == "stream_close":
-            session.close(int(rule.get("status", 1001)), str(rule.get("text", "")))
-        else:
-            session.stalled_until_s = self.now_s + float(rule.get("seconds", 10**9))
