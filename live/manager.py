@@ -115,12 +115,16 @@ class CollectorManager:
 
         Returns when each runs or has failed, after ten seconds at the latest: whether one runs, or
         there is none to run. Those that failed are tried again until `stop`, even if it is False.
+        If the task that waits for it is cancelled, all are stopped.
         """
-        return await self._operations.run(self._start(), f"start of {self.manager_name}")
+        return await self._operations.run(
+            self._start(), f"start of {self.manager_name}", with_its_caller=True
+        )
 
     async def stop(self) -> None:
         """Stops all collectors, the last added first, side by side; within a minute at the latest,
         whatever they do."""
+        self._operations.abort()
         await self._operations.run(self._stop(), f"stop of {self.manager_name}", abortable=False)
 
     async def restart_collector(self, collector_name: str) -> bool:
@@ -196,8 +200,12 @@ class CollectorManager:
         wanted = [managed for managed in self._collectors.values() if managed.enabled]
         tasks = [self._settle(managed) for managed in wanted]
         self._watching = asyncio.create_task(self._watch(), name=f"watch of {self.manager_name}")
-        if tasks:
-            await asyncio.wait(tasks, timeout=START_WAIT_S)
+        try:
+            if tasks:
+                await asyncio.wait(tasks, timeout=START_WAIT_S)
+        except asyncio.CancelledError:
+            await self._stop()
+            raise
         running = [managed for managed in wanted if managed.is_running()]
         self.logger.info("manager_started", running=len(running), enabled=len(wanted))
         return bool(running) or not wanted

@@ -326,6 +326,18 @@ async def test_its_metrics_count_for_collectors_that_have_none() -> None:
 
 
 @virtually
+async def test_a_cancelled_start_stops_what_it_started() -> None:
+    manager, well, hanging = make_manager(), make("well"), make("hanging")
+    hanging.exchange.moods["connect"] = "hang"
+    for collector in (well, hanging):
+        manager.add_collector(collector)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(manager.start(), 5)
+    assert well.exchange.open == 0
+    assert manager.get_status()["manager_status"] == "stopped"
+
+
+@virtually
 async def test_it_starts_again_after_a_stop() -> None:
     manager, collector = make_manager(), make("okx")
     manager.add_collector(collector)
@@ -348,7 +360,7 @@ def test_a_stop_comes_through_while_a_collector_hangs(where: str) -> None:
         await asyncio.sleep(2 if where == "a start" else 12)
         began = asyncio.get_running_loop().time()
         await manager.stop()
-        assert asyncio.get_running_loop().time() - began <= 10
+        assert asyncio.get_running_loop().time() - began <= 1
         assert await starting is False
         assert collector.get_status()["status"] == "stopped"
 
