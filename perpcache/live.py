@@ -1,4 +1,4 @@
-"""Live collectors for the code of users: the framework, the types, and loggers; re-exports only."""
+"""Live collectors for the code of users: built-in ones, the framework, types; re-exports only."""
 
 from config import LiveSettings, SettingsError, load_live_settings
 from live.builtin import (
