@@ -23,7 +23,9 @@ from venues.reading import excerpt, is_name
 _EARLIEST_MS: Final = 1_483_228_800_000
 _LATEST_MS: Final = 4_102_444_800_000
 Time = Annotated[int, msgspec.Meta(ge=_EARLIEST_MS, lt=_LATEST_MS)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+LONGEST_NAME: Final = 64
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_NAME)]
+Text = Annotated[str, msgspec.Meta(max_length=100)]  # a topic or channel: they are remembered
 Id = Annotated[int, msgspec.Meta(ge=-1, lt=2**63 - 1)]
 Interval = tuple[str, int]  # our name of a candle's size, its length in ms
 
@@ -82,7 +84,8 @@ def other_product(symbol: str) -> LeftOut:
 
 
 def _left_out(cause: Dropped, text: str, symbol: str | None) -> LeftOut:
-    name = symbol if symbol is not None and usable(symbol) else None
+    is_usable = symbol is not None and len(symbol) <= LONGEST_NAME and usable(symbol)
+    name = symbol if is_usable else None
     return LeftOut(cause, foreign_text(text), name)
 
 
@@ -185,7 +188,8 @@ def _plain(numbers: Numbers) -> Numbers | str:
 
 @lru_cache(4096)
 def usable(symbol: str) -> bool:
-    """Whether this can be a market's name in keys, tables and addresses."""
+    """Whether this can be a market's name in keys, tables and addresses. The caller has seen to its
+    length: it is remembered."""
     return is_name(symbol)
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from live.events import Event, Pong, Refused, Subscribed
+from live.reading import Text
 from texts.foreign import foreign_text
 
 _HELD: Final = "already subscribed"
@@ -13,7 +14,7 @@ _HELD: Final = "already subscribed"
 class Envelope(msgspec.Struct):
     """What a message may have around its data, or instead of any."""
 
-    topic: str = ""
+    topic: Text = ""
     ts: Any = None
     type: Any = "snapshot"
     data: msgspec.Raw = msgspec.Raw()

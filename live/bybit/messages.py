@@ -21,6 +21,7 @@ from live.reading import (
     Id,
     Interval,
     Name,
+    Text,
     Time,
     candle_event,
     is_time,
@@ -53,7 +54,7 @@ _SIDES: Final = {"Buy": "buy", "Sell": "sell"}
 class _Head(msgspec.Struct, gc=False, kw_only=True):
     """What every message of data has; `ts` is the time of the message."""
 
-    topic: str
+    topic: Text
     ts: Time
     type: str = "snapshot"
 
@@ -253,34 +254,30 @@ _KINDS: Final[Mapping[bytes, _Kind]] = {
     b"publicTrade": _kind(_Trades, _read_trades, _Trade),
     b"orderbook": _kind(_Book, _read_book),
 }
-_BEGINNING: Final = b'{"topic":"'
+_BEGIN: Final = len(b'{"topic":"')
 
 
 def read_message(payload: bytes) -> list[Event]:
     """{"topic":...,"data":...}, or the answer to a request or ping."""
-    if payload.startswith(_BEGINNING):
-        begin = len(_BEGINNING)
-        kind = _KINDS.get(payload[begin : payload.find(b".", begin, begin + 20)])
-        if kind is not None:
-            try:
-                message = kind.decoder.decode(payload)
-            except DECODE_ERRORS:
-                return _read_odd(payload)
-            if kind.part is None or len(message.data) <= MOST_ENTRIES:
-                return _checked(kind.read, message)
+    kind = _KINDS.get(payload[_BEGIN : payload.find(b".", _BEGIN, _BEGIN + 20)])
+    if kind is not None:
+        try:
+            message = kind.decoder.decode(payload)
+        except DECODE_ERRORS:
+            return _read_odd(payload)
+        of, symbol = _taken_apart(message.topic)
+        # A payload that begins in another way, or names it twice, may mean another topic.
+        if of is kind and symbol and (kind.part is None or len(message.data) <= MOST_ENTRIES):
+            return kind.read(message, symbol)
     return _read_odd(payload)
 
 
-def _checked(read: _Reader, message: _Head) -> list[Event]:
-    symbol = _symbol_of(message.topic)
-    if not usable(symbol):
-        return [unreadable(f"unusable name: {shown(message.topic)}", None)]
-    return read(message, symbol)
-
-
 @lru_cache(8192)
-def _symbol_of(topic: str) -> str:
-    return topic.rpartition(".")[2]
+def _taken_apart(topic: str) -> tuple[_Kind | None, str]:
+    """The kind of kline.5.BTCUSDT, and BTCUSDT; "" where that is no usable name."""
+    symbol = topic.rpartition(".")[2]
+    kind = _KINDS.get(topic.partition(".")[0].encode("utf-8", "replace"))
+    return kind, symbol if usable(symbol) else ""
 
 
 def _read_odd(payload: bytes) -> list[Event]:
@@ -295,14 +292,15 @@ def _read_odd(payload: bytes) -> list[Event]:
         if answer is None:
             raise not_in_format(EXCHANGE, payload)
         return [answer]
-    symbol = _symbol_of(topic)
-    kind = _KINDS.get(topic.partition(".")[0].encode("utf-8", "replace"))
+    kind, symbol = _taken_apart(topic)
     if kind is None:
         return [unread_kind(topic, symbol)]
+    if not symbol:
+        return [unreadable(f"unusable name: {shown(topic)}", None)]
     if kind.part is not None and bytes(envelope.data).startswith(b"["):
         return _read_parts(envelope, kind, symbol)
     try:
-        return _checked(kind.read, kind.decoder.decode(payload))
+        return kind.read(kind.decoder.decode(payload), symbol)
     except DECODE_ERRORS as error:
         return [unreadable(f"{topic}: {why(error)}", symbol)]
 
@@ -320,5 +318,5 @@ def _read_parts(envelope: Envelope, kind: _Kind, symbol: str) -> list[Event]:
         except DECODE_ERRORS as error:
             events.append(unreadable(f"{topic}: {why(error)}", symbol))
         else:
-            events += _checked(kind.read, message)
+            events += kind.read(message, symbol)
     return events

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from live.events import ClosingSoon, Event, Refused, Subscribed
-from live.reading import unread_kind
+from live.reading import Text, unread_kind
 from texts.foreign import foreign_text
 
 _IGNORED: Final = ("channel-conn-count", "channel-conn-count-error")  # of private channels
@@ -17,15 +17,15 @@ _NAMED_IN_ERROR: Final = re.compile(r"channel:([\w-]{1,40}),\s?instId:([\w-]{1,6
 class Arg(msgspec.Struct, gc=False):
     """Which channel of which market a message is about."""
 
-    channel: str
-    instId: str = ""
+    channel: Text
+    instId: Text = ""
 
 
 class Envelope(msgspec.Struct):
     """What a message may have around its data, or instead of any."""
 
     arg: Arg | None = None
-    action: str = ""
+    action: Text = ""
     data: msgspec.Raw = msgspec.Raw()
     event: str | None = None
     id: str | int | None = None

@@ -6,6 +6,7 @@ Everything that OKX sends is a text, numbers and times too.
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import lru_cache
+from itertools import repeat
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -14,6 +15,7 @@ from live.events import (
     BookEvent,
     Event,
     FundingEvent,
+    LeftOut,
     Pong,
     TickerEvent,
     TradeEvent,
@@ -26,6 +28,7 @@ from live.reading import (
     Id,
     Interval,
     Name,
+    Text,
     Time,
     candle_event,
     levels_of,
@@ -60,7 +63,6 @@ class _Product(Enum):
     NONE = "no usable name"
 
 
-@lru_cache(8192)
 def _product(symbol: str) -> _Product:
     """BTC-USDT-SWAP, BTC-USDT; futures and options have a date: BTC-USDT-261225."""
     parts = symbol.split("-")
@@ -137,25 +139,38 @@ class _FundingRate(_Entry, kw_only=True):
 
 class _Message(msgspec.Struct, gc=False, kw_only=True):
     arg: Arg
-    action: str = ""
+    action: Text = ""
 
 
-class _Place(NamedTuple):
-    """What a message says about its entries."""
+class _Place(msgspec.Struct, frozen=True):
+    """What a message says about its entries; `interval`: of candles."""
 
     channel: str
     symbol: str
-    is_spot: bool
     action: str
+    is_spot: bool
+    interval: Interval | None
+    left_out: LeftOut | None  # why nothing of it is read
+
+
+@lru_cache(8192)
+def _place(channel: str, symbol: str, action: str) -> _Place:
+    product = _product(symbol)
+    left_out = None
+    if product is _Product.NONE:
+        left_out = unreadable(f"unusable name: {shown(symbol)}", None)
+    elif product is _Product.OTHER:
+        left_out = other_product(symbol)
+    is_spot = product is _Product.SPOT
+    return _Place(channel, symbol, action, is_spot, TIMEFRAMES.get(channel), left_out)
 
 
 def _read_candle(row: _Candle, place: _Place) -> Event:
     """{"arg":{"channel":"candle1m","instId":"BTC-USDT-SWAP"},"data":[["1774964340000","66898.7",
     "66902.1","66884.6","66894.5","1330.07","13.3007","889750.68514000","0"]]}; the message has no
     time of its own."""
-    interval = TIMEFRAMES[place.channel]
-    closed = _CLOSED.get(row.confirm)
-    if closed is None:
+    interval, closed = place.interval, _CLOSED.get(row.confirm)
+    if interval is None or closed is None:
         return unreadable(f"confirm is {shown(row.confirm)}", place.symbol)
     return candle_event(
         place.symbol,
@@ -262,39 +277,35 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     "funding-rate": _kind(_FundingRate, _read_funding),
 }
 _KINDS_SENT: Final = {channel.encode(): kind for channel, kind in _KINDS.items()}
-_BEGINNING: Final = b'{"arg":{"channel":"'
+_BEGIN: Final = len(b'{"arg":{"channel":"')
 
 
 def read_message(payload: bytes) -> list[Event]:
     """{"arg":{"channel":...,"instId":...},"data":[...]}, an event, or the text `pong`."""
-    if payload.startswith(_BEGINNING):
-        begin = len(_BEGINNING)
-        kind = _KINDS_SENT.get(payload[begin : payload.find(b'"', begin, begin + 40)])
-        if kind is not None:
-            try:
-                message = kind.whole.decode(payload)
-            except DECODE_ERRORS:
-                return _read_odd(payload)
-            if len(message.data) <= MOST_ENTRIES:
-                return _read_entries(message.data, kind, message.arg, message.action)
+    kind = _KINDS_SENT.get(payload[_BEGIN : payload.find(b'"', _BEGIN, _BEGIN + 40)])
+    if kind is not None:
+        try:
+            message = kind.whole.decode(payload)
+        except DECODE_ERRORS:
+            return _read_odd(payload)
+        # A payload that begins in another way, or names it twice, may mean another channel.
+        if len(message.data) <= MOST_ENTRIES and kind is _KINDS.get(message.arg.channel):
+            return _read_entries(message.data, kind, message.arg, message.action)
     return _read_odd(payload)
 
 
 def _read_entries(entries: list[Any], kind: _Kind, arg: Arg, action: str) -> list[Event]:
-    symbol = arg.instId
-    product = _product(symbol)
-    if product is _Product.NONE:
-        return [unreadable(f"unusable name: {shown(symbol)}", None)]
-    if product is _Product.OTHER:
-        return [other_product(symbol)]
-    place = _Place(arg.channel, symbol, product is _Product.SPOT, action)
-    events: list[Event] = []
-    for entry in entries:
-        if kind is not _CANDLE and entry.instId not in ("", symbol):
-            events.append(unreadable(f"{arg.channel} of {shown(entry.instId)}", symbol))
-        else:
-            events.append(kind.read(entry, place))
-    return events
+    place = _place(arg.channel, arg.instId, action)
+    if place.left_out is not None:
+        return [place.left_out]
+    if place.interval is not None:
+        return list(map(_read_candle, entries, repeat(place)))
+    return [
+        kind.read(entry, place)
+        if entry.instId in ("", place.symbol)
+        else unreadable(f"{arg.channel} of {shown(entry.instId)}", place.symbol)
+        for entry in entries
+    ]
 
 
 def _read_odd(payload: bytes) -> list[Event]:

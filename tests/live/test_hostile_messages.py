@@ -183,13 +183,19 @@ def test_deep_nesting_harms_nobody(exchange: str, payload: bytes) -> None:
     read_and_check(exchange, payload)
 
 
+CACHES: Final = (usable, bybit._taken_apart, okx._place, binance._is_ours)
+
+
 @pytest.mark.parametrize("exchange", list(STREAM_VENUES))
 def test_names_that_never_end_do_not_stay(exchange: str) -> None:
-    """Of a million symbols no more than a bounded number are remembered."""
+    """Of any number of symbols only so many are remembered, and none that is long."""
     name = {"binance": "closed", "bybit": "forming", "okx": "trade"}[exchange]
     payload = samples_of(exchange)[name]
     symbol = b"BTC-USDT-SWAP" if exchange == "okx" else b"BTCUSDT"
     for number in range(10_000):
         STREAM_VENUES[exchange].read(payload.replace(symbol, b"X%d-USDT-SWAP" % number))
-    for cache in (usable, bybit._symbol_of, okx._product, binance._is_ours):
-        assert cache.cache_info().currsize <= 8192
+    long_one = b"X" * 1_000_000 + b"-USDT-SWAP"
+    remembered = [cache.cache_info().currsize for cache in CACHES]
+    read_and_check(exchange, payload.replace(symbol, long_one))
+    assert [cache.cache_info().currsize for cache in CACHES] == remembered
+    assert max(remembered) <= 8192

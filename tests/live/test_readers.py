@@ -510,3 +510,22 @@ def test_a_message_of_countless_entries_is_refused(exchange: str) -> None:
     entries = b"[" + b",".join([b"0"] * 5_001) + after[after.rindex(b"]") :]
     with pytest.raises(UnreadableMessage, match="5001 entries in one message"):
         STREAM_VENUES[exchange].read(before + entries)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "name", "old", "new"),
+    [
+        ("bybit", "forming", b'{"topic":', b'{"topic":"publicTrade.X","topic":'),
+        ("bybit", "trades", b'{"topic":', b'{"topic":"kline.5.X","topic":'),
+        ("okx", "trade", b'{"channel":', b'{"channel":"candle1m","channel":'),
+        ("okx", "swap closed", b'{"channel":', b'{"channel":"tickers","channel":'),
+        ("binance", "closed", b'"e":"kline"', b'"e":"aggTrade","e":"kline"'),
+    ],
+)
+def test_of_a_key_that_comes_twice_the_last_counts_or_none(
+    exchange: str, name: str, old: bytes, new: bytes
+) -> None:
+    message = samples_of(exchange)[name]
+    assert old in message
+    events = STREAM_VENUES[exchange].read(message.replace(old, new, 1))
+    assert events == EXPECTED[exchange][name] or [type(event) for event in events] == [LeftOut]
