@@ -142,7 +142,7 @@ def read_and_check(exchange: str, payload: bytes) -> None:
         check(event)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(spoilt())
 @example(("binance", b'{"stream":"x","data":{"e":"serverShutdown","e":["kline"]}}'))
 def test_a_spoilt_message_harms_nobody(message: tuple[str, bytes]) -> None:
