@@ -17,10 +17,13 @@ from typing import Any, Final
 import httpx
 import prometheus_client
 import pytest
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from benchmarks.collecting import BENCH_PYTHON
+from docs.examples.collectors.exchanges import OKXCollector
 from docs.examples.collectors.local_exchange import ADDRESS, LocalExchange
+from perpcache.live import CollectorManager
 from tests.docs.blocks import ROOT
 
 FOLDER: Final = ROOT / "docs" / "examples" / "collectors"
@@ -205,6 +208,27 @@ class TestExamples:
             assert (await client.post("/collector/other/restart")).json() == {"success": False}
             status = (await client.get("/collector/status")).json()
             assert status["statistics"]["restarts_performed"] == 1
+
+
+@pytest.mark.usefixtures("exchange")
+async def test_fastapi_may_start_and_stop_a_manager_by_events() -> None:
+    """As before FastAPI had lifespans; it still may, with a warning."""
+    manager = CollectorManager("fastapi_collectors")
+    manager.add_collector(OKXCollector(["BTC-USDT"]))
+    app = FastAPI()
+    with pytest.warns(DeprecationWarning, match="on_event is deprecated"):
+
+        @app.on_event("startup")
+        async def startup_event() -> None:
+            await manager.start()
+
+        @app.on_event("shutdown")
+        async def shutdown_event() -> None:
+            await manager.stop()
+
+    async with app.router.lifespan_context(app):
+        assert manager.get_running_collectors() == ["okx"]
+    assert manager.get_running_collectors() == []
 
 
 def test_every_example_has_its_test() -> None:

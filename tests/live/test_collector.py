@@ -1,12 +1,15 @@
 """The base collector: its life through failures of every kind, and what it tells of itself."""
 
 import asyncio
+import inspect
 import json
 from typing import Any
 
 import pytest
 
+from live.collector import BaseDataCollector
 from live.data_types import DataType, DataValidationError, MarketDataPoint
+from live.manager import CollectorManager
 from metrics.collectors import CollectorMetrics
 from tests.live.scripted_collector import Exchange, Mood, ScriptedCollector
 from tests.live.virtual_time import LoopClock, run_virtually, virtually
@@ -345,6 +348,19 @@ def test_a_stop_aborts_a_start(what: str) -> None:
 
 
 @virtually
+async def test_a_start_closes_what_an_attempt_in_the_background_had_opened() -> None:
+    collector, exchange, _ = make()
+    exchange.moods["subscribe"] = "hang"
+    assert not await collector.start()
+    await asyncio.sleep(10)  # after a pause of at most 5 s: connected, and subscribing for ever
+    assert exchange.open == 1
+    exchange.moods["subscribe"] = "ok"
+    assert await collector.start()
+    assert exchange.most_open == 1
+    await collector.stop()
+
+
+@virtually
 async def test_a_cancelled_start_leaves_nothing() -> None:
     collector, exchange, _ = make()
     exchange.moods["subscribe"] = "hang"
@@ -640,3 +656,43 @@ async def test_a_candle_is_validated_with_the_market_in_the_error() -> None:
         collector.validate_ohlcv_data(data | {"volume": None, "close": None}, "BTC-USDT", "5m")
     with pytest.raises(DataValidationError, match=r"BTC-USDT 5m: high: 0\.5 is below"):
         collector.validate_ohlcv_data(data | {"high": "0.5"}, "BTC-USDT", "5m")
+
+
+class Simplest(ScriptedCollector):
+    """Leans on the base class wherever users' code may."""
+
+    async def disconnect(self) -> None:
+        await BaseDataCollector.disconnect(self)
+
+    async def _process_message(self, message: Any) -> MarketDataPoint | None:
+        return await BaseDataCollector._process_message(self, message)
+
+
+@virtually
+async def test_the_base_class_passes_points_on_and_has_no_others() -> None:
+    collector = Simplest(Exchange(), LoopClock(asyncio.get_running_loop()))
+    point = MarketDataPoint("scripted", "BTC", 1795953600000, DataType.TRADE, {})  # type: ignore[arg-type]
+    assert await collector._process_message(point) is point
+    assert await collector._process_message({"symbol": "BTC"}) is None
+    await collector._notify_callbacks(None)
+    with pytest.raises(DataValidationError, match="is no MarketDataPoint"):
+        await collector._notify_callbacks({"symbol": "BTC"})  # type: ignore[arg-type]
+    told = statistics(collector)
+    assert (told["messages_received"], told["messages_processed"]) == (2, 0)
+    await collector.stop()
+    with pytest.raises(TypeError, match="abstract"):
+        BaseDataCollector("okx", ["BTC-USDT"])  # type: ignore[abstract]
+
+
+def test_the_constructors_take_what_is_documented_in_its_order() -> None:
+    documented = {
+        BaseDataCollector: [
+            *("exchange_name", "symbols", "data_types", "component_name", "auto_restart"),
+            "health_check_interval",
+        ],
+        CollectorManager: ["manager_name", "global_health_check_interval", "restart_delay"],
+    }
+    for kind, names in documented.items():
+        parameters = list(inspect.signature(kind).parameters.values())
+        positional = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
+        assert positional == names

@@ -1,6 +1,8 @@
 """Log files of components: what goes where, rotation, and what is removed."""
 
+import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -238,3 +240,30 @@ def test_a_wrong_setting_gets_one_line(
         load_live_settings()
     (line,) = caught.value.lines
     assert line.startswith(f"{name}: ")
+
+
+_SERVICE = """
+from live.log_files import get_logger
+from logging_setup import configure_logging
+
+configure_logging("INFO", "json", secrets=["hunter2-hunter2"])
+log = get_logger("okx_collector", verbose=True, family="collector")
+log.info("connected", symbols=2, url="wss://u:hunter2-hunter2@example.org")
+"""
+
+
+def test_the_service_logs_fields_and_hides_its_secrets(folder: Path, tmp_path: Path) -> None:
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", _SERVICE],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    told = json.loads(done.stderr)
+    assert (told["event"], told["symbols"], told["level"]) == ("connected", 2, "info")
+    assert told["url"] == "wss://u:***@example.org"
+    (line,) = read(folder / "collector_info.log")
+    assert line[2] == "connected symbols=2 url=wss://u:***@example.org"
