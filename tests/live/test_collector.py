@@ -361,6 +361,38 @@ async def test_a_start_closes_what_an_attempt_in_the_background_had_opened() -> 
 
 
 @virtually
+async def test_a_restart_keeps_the_attempts_and_a_stop_forgets_them() -> None:
+    collector, exchange, _ = make()
+    assert await collector.start()
+    exchange.moods["connect"] = "raise"
+    exchange.messages.put_nowait(ConnectionError("cut"))
+    await asyncio.sleep(600)
+    attempts = statistics(collector)["reconnect_attempts"]
+    assert attempts > 5
+    assert not await collector.restart()
+    assert statistics(collector)["reconnect_attempts"] == attempts
+    assert not collector.get_health_status()["is_healthy"]
+    await collector.stop()
+    assert statistics(collector)["reconnect_attempts"] == 0
+
+
+@virtually
+async def test_points_after_a_stop_are_counted_and_not_delivered() -> None:
+    collector, exchange, taken = make()
+    assert await collector.start()
+    await collector.stop()
+    point = await collector._process_message(("BTC", 1))
+    await collector._notify_callbacks(point)
+    assert statistics(collector)["ignored_too_late"] == 1
+    assert collector.get_status()["resources"]["queued_points"] == 0
+    assert await collector.start()
+    exchange.messages.put_nowait(("BTC", 2))
+    await asyncio.sleep(1)
+    assert taken == [("BTC", 2)]
+    await collector.stop()
+
+
+@virtually
 async def test_a_cancelled_start_leaves_nothing() -> None:
     collector, exchange, _ = make()
     exchange.moods["subscribe"] = "hang"
