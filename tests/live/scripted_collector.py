@@ -9,6 +9,7 @@ from config import load_live_settings
 from live.collector import BaseDataCollector
 from live.data_types import DataType, MarketDataPoint
 from metrics.collectors import CollectorMetrics
+from tests.live.virtual_time import LoopClock
 from timing.clock import Clock
 
 # `deaf`: hangs, and ignores its cancellation.
@@ -117,3 +118,24 @@ class ScriptedCollector(BaseDataCollector):
         if isinstance(message, BaseException):
             raise message
         await self._notify_callbacks(await self._process_message(message))
+
+
+Made = tuple[ScriptedCollector, Exchange, list[tuple[str, int]]]
+
+
+def make_collector(**given: Any) -> Made:
+    """A collector with a callback that keeps (symbol, number) of every point."""
+    exchange, taken = Exchange(), list[tuple[str, int]]()
+    collector = ScriptedCollector(exchange, LoopClock(asyncio.get_running_loop()), **given)
+
+    async def take(point: MarketDataPoint) -> None:
+        taken.append((point.symbol, point.data["n"]))
+
+    collector.add_data_callback(DataType.TRADE, take)
+    return collector, exchange, taken
+
+
+def statistics(collector: ScriptedCollector) -> dict[str, Any]:
+    found = collector.get_status()["statistics"]
+    assert isinstance(found, dict)
+    return found
