@@ -34,8 +34,11 @@ MOST_LEVELS: Final = 10_000  # of one side of one message: REST has 1000 at most
 # A clock may be this much behind that of the candles.
 _CLOCK_SLACK_MS: Final = 1_000
 _NUMBER: Final = r"[0-9]{1,24}(?:\.[0-9]{1,24})?"
-# Of a candle. A number may end with its point here: that is fast, and looked for apart.
-_are_plain: Final = re.compile(r"[0-9]{1,24}+\.?+[0-9]{0,24}+," * 6).fullmatch
+_SHORT: Final = 120  # characters of a candle's numbers, together
+_DIGITS: Final = 40  # of a volume, which is summed exactly
+# As an array of JSON the numbers of a candle are checked and read at once: 0.3 microseconds less
+# than a pattern and six calls of float. JSON allows exponents, signs and blanks besides.
+_read_six: Final = msgspec.json.Decoder(tuple[float, float, float, float, float, float]).decode
 _POSITIVE: Final = re.compile(rf"(?![0.]+\Z){_NUMBER}")
 _LEVELS: Final = re.compile(rf"(?:(?![0.]+,){_NUMBER},{_NUMBER},)*")
 _SIGNED: Final = re.compile(rf"(?:-?{_NUMBER},)*")
@@ -141,13 +144,28 @@ def candle_event(
     """The candle, or why it cannot be: prices, grid, or a close before its end. The caller has
     checked the symbol."""
     timeframe, interval_ms = interval
-    text = f"{open_},{high},{low},{close},{volume},{turnover},"
-    if not _are_plain(text) or ".," in text:
+    text = f"[{open_},{high},{low},{close},{volume},{turnover}]"
+    try:
+        first, top, bottom, last, _, _ = _read_six(text)
+    except DECODE_ERRORS:
+        is_plain = False
+    else:
+        is_plain = (
+            len(text) < _SHORT
+            and len(volume) <= _DIGITS
+            and len(turnover) <= _DIGITS
+            and "e" not in text
+            and "E" not in text
+            and "-" not in text
+            and " " not in text
+            and text.isprintable()
+        )
+    if not is_plain:
         numbers = _plain(Numbers(open_, high, low, close, volume, turnover))
         if isinstance(numbers, str):
             return unreadable(f"{timeframe} candle of {open_time_ms}: {numbers}", symbol)
         open_, high, low, close, volume, turnover = numbers
-    bottom, first, last, top = float(low), float(open_), float(close), float(high)
+        bottom, first, last, top = map(float, (low, open_, close, high))
     if not (0 < bottom <= first <= top and bottom <= last <= top):
         fault = "impossible prices (high < low, or <= 0)"
     elif open_time_ms % interval_ms:

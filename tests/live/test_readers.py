@@ -371,7 +371,8 @@ PRICES: Final = {
         (b"1,5", "low is not a number of at least 0: '1,5'"),
         ("١".encode(), "low is not a number of at least 0"),
         (b"1e999", "low is not a number of at least 0: '1e999'"),
-        (b"9" * 50, "low is not a number of at least 0"),
+        (b"9" * 50, "impossible prices"),
+        (b"9" * 500, "low is not a number of at least 0"),
     ],
 )
 def test_an_impossible_candle_is_left_out_with_its_reason(
@@ -396,11 +397,21 @@ def test_a_candle_that_does_not_name_its_market_is_told_by_its_stream() -> None:
     assert event.symbol == "BTCUSDT"
 
 
+@pytest.mark.parametrize("volume", [b"9" * 41, b"0." + b"1" * 41, b"1e-99", b"-1"])
+def test_a_volume_that_cannot_be_summed_exactly_is_left_out(volume: bytes) -> None:
+    message = samples_of("binance")["closed"].replace(b'"30.033"', b'"%b"' % volume)
+    (event,) = STREAM_VENUES["binance"].read(message)
+    assert isinstance(event, LeftOut)
+    assert "volume is not a number of at least 0" in event.text
+
+
 def test_an_exponent_is_written_out() -> None:
     message = samples_of("binance")["closed"].replace(b'"30.033"', b'"3.0033e+1"')
+    message = message.replace(b'"2579673.59220"', b'"-0.0"')
     (event,) = STREAM_VENUES["binance"].read(message.replace(b'"85885.40"', b'"8.58854E4"'))
     assert isinstance(event, CandleEvent)
     assert (event.volume, event.open, event.low) == ("30.033", "85885.4", "85885.4")
+    assert event.turnover == "0"
 
 
 @pytest.mark.parametrize(
