@@ -162,11 +162,11 @@ async def test_a_storm_sends_so_many_candles_a_second(sim: Simulator) -> None:
     async with subscribed(sim, *names) as socket:
         sim.post("/sim/streams", {"storm_per_s": 3_000})
         started = asyncio.get_running_loop().time()
-        found = [await socket.receive() for _ in range(1_500)]
+        found = [await socket.receive() for _ in range(3_900)]
         took_s = asyncio.get_running_loop().time() - started
         sim.post("/sim/streams", {"storm_per_s": 0})
-        # One second's messages may wait to be sent at once.
-        assert took_s > 0.1
+        # One second's messages, no more, may be sent at once.
+        assert took_s > 0.29
         by_stream = [sum(m["stream"] == name for m in found) for name in names]
         assert max(by_stream) - min(by_stream) <= 1
         (row,) = await got(sim, "/fapi/v1/klines", symbol="ETHUSDT", interval="5m", limit=1)
