@@ -87,6 +87,10 @@ def _log_level(value: str) -> str:
     return "WARNING" if level == "WARN" else level
 
 
+def _lower(value: str) -> str:
+    return value.strip().lower()
+
+
 def _port_of_redis(value: str) -> str | None:
     # Kubernetes and container links set REDIS_PORT=tcp://... for any service called redis.
     return None if value.startswith("tcp://") else value
@@ -127,6 +131,7 @@ def _byte_size(value: str) -> int:
 
 
 Host = Annotated[str, AfterValidator(_host)]
+Live = Annotated[Literal["auto", "on", "off"], _read_by(_lower)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], _read_by(_log_level)]
 RedisUrl = Annotated[SecretStr, _checked(parse_redis_url)]
 RedisPort = Annotated[Annotated[int, Field(ge=1, le=65535)] | None, _read_by(_port_of_redis)]
@@ -285,6 +290,9 @@ class Settings(LiveSettings):
     history_candles: int = Field(499, ge=1, le=5000)
     funding_history: int = Field(400, ge=1, le=5000)
 
+    # Whether closed candles come from the exchanges' streams; `auto`: see live_exchanges.
+    live: Live = "auto"
+
     # How the exchanges are asked.
     concurrency_limit: int = Field(20, ge=1, le=200)
     rate_fraction: float = Field(0.9, gt=0, le=1)
@@ -349,6 +357,21 @@ class Settings(LiveSettings):
     def embeds_hot_store(self) -> bool:
         """Whether no setting names a hot store, so that the embedded one of DATA_DIR is used."""
         return self.redis_url is None and self.upstash_redis_rest_url is None
+
+    @property
+    def live_exchanges(self) -> list[Exchange]:
+        """The exchanges whose candles are fed by streams. LIVE=auto: those of which the live REST
+        address is used, or the address of the streams is set."""
+        if self.live == "off":
+            return []
+        addresses = self.exchange_addresses()
+        return [
+            exchange
+            for exchange in self.exchanges
+            if self.live == "on"
+            or self.stream_url(exchange) is not None
+            or addresses[exchange] == LIVE_ADDRESSES[exchange]
+        ]
 
     def documents_hold(self) -> dict[str, str]:
         """The settings that decide what the documents hold, by name."""

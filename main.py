@@ -151,6 +151,10 @@ def _load(command: str) -> "Command":
         from commands import worker
 
         return worker.run
+    if command == "live":
+        from commands import live
+
+        return live.run
     if command in JOB_COMMANDS:
         from commands import foreground
 

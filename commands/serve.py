@@ -1,4 +1,4 @@
-"""`serve`: the API processes and the worker as children behind one address, until told to stop."""
+"""`serve`: the API processes, the worker and the feed of streams as children of one process."""
 
 import argparse
 import asyncio
@@ -58,7 +58,10 @@ async def _run_children(
         Child(_child(name, "api", "--name", name, "--fd", str(listener.fileno()), fd=listener))
         for name in settings.api_names
     ]
-    workers = [Child(_child("worker", "worker"))] if with_worker else []
+    names = ["worker"] if with_worker else []
+    if with_worker and settings.live_exchanges:
+        names.append("live")
+    workers = [Child(_child(name, name)) for name in names]
     async with asyncio.TaskGroup() as running:
         for child in (*apis, *workers):
             running.create_task(child.keep_running(), name=child.spec.name)
@@ -66,7 +69,8 @@ async def _run_children(
         await stop.wait()
         log.info("stopping")
         announcing.cancel()
-        # Order: the APIs answer open requests, the worker returns its job, the stores stop.
+        # Order: the APIs answer open requests, the worker returns its job, the feeds release
+        # their leases, the stores stop.
         readers = asyncio.gather(*(child.stop(_CHILD_STOP_S) for child in apis))
         await asyncio.wait([readers], timeout=_READERS_FIRST_S)
         await asyncio.gather(readers, *(child.stop(_CHILD_STOP_S) for child in workers))

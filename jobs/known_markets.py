@@ -60,8 +60,13 @@ async def save_known_markets(
 async def load_known_markets(store: HotStore, lease: Lease, selection: Selection) -> list[Market]:
     """The stored markets of `selection`, by (exchange, symbol); empty if there are none. Raises
     LeaseLost, StoreRefused."""
+    return await retry_under_lease(lease, lambda: read_known_markets(store, selection))
+
+
+async def read_known_markets(store: HotStore, selection: Selection) -> list[Market]:
+    """As `load_known_markets`, asked once. Raises StoreUnavailable."""
     # MGET answers nil for a value of another type.
-    (text,) = await retry_under_lease(lease, lambda: store.execute("MGET", KNOWN_MARKETS))
+    (text,) = await store.execute("MGET", KNOWN_MARKETS)
     return _decode(selection, text) if text is not None else []
 
 

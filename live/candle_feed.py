@@ -10,15 +10,22 @@ from live.stream_venue import Channel, Topic
 
 
 class CandleFeed:
-    """A StreamOwner (stream_owner.py). `now_ms`: the exchange's time, as far as it is known.
+    """A StreamOwner (stream_owner.py). `now_ms`: the exchange's time, as far as it is known;
+    `heard` gets the time of every event before.
 
     `dropped`: what was left out of messages on purpose, by cause.
     """
 
-    def __init__(self, book: CandleBook, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        book: CandleBook,
+        now_ms: Callable[[], int],
+        heard: Callable[[int], None] = lambda event_time_ms: None,
+    ) -> None:
         self.dropped: Counter[str] = Counter()
         self._book = book
         self._now_ms = now_ms
+        self._heard = heard
 
     def on_epoch_began(self, epoch: int, topics: Collection[Topic]) -> None:
         self._book.begin_epoch(epoch, self._now_ms())
@@ -30,6 +37,7 @@ class CandleFeed:
 
     def on_event(self, epoch: int, event: MarketEvent | LeftOut) -> None:
         if isinstance(event, CandleEvent):
+            self._heard(event.event_time_ms)
             self._book.take(epoch, event, self._now_ms())
         elif isinstance(event, LeftOut):
             if event.cause is Dropped.UNREADABLE:

@@ -208,8 +208,13 @@ class CandleLogReader:
         )
 
 
+def feed_name(exchange: str) -> str:
+    """The name of the lease under which the exchange's candles are fed, and of its keys."""
+    return f"live:{exchange}"
+
+
 def _keys(exchange: str) -> list[str]:
-    name = f"live:{exchange}"
+    name = feed_name(exchange)
     return [lock_key(name), f"{name}:log", f"{name}:forming"]
 
 

@@ -94,6 +94,9 @@ class StreamFeed:
         self._remove(epoch, [topic for topic in removed if topic not in added])
         self._add(epoch, added)
 
+    def needs(self, epoch: int) -> Collection[str]:
+        return ()
+
     def on_epoch_ended(self, epoch: int, reason: str) -> None:
         self._epochs.pop(epoch, None)
         self._tickers.end(epoch)

@@ -16,6 +16,8 @@ from live.stream_venue import Topic
 
 OVERLAP_S: Final = 5.0  # in which a new connection must bring what the old one does
 ACCEPT_S: Final = 30.0  # then it is given up
+# An old one that is still needed stays for so long: two closes of 5m, and the time of a closing.
+LONGEST_KEPT_S: Final = 660.0
 
 Wanted = Callable[[], tuple[Mapping[Topic, str], Mapping[Topic, str]]]
 
@@ -46,6 +48,7 @@ class StreamLine:
         self._began_s = parts.clock.monotonic_s()
         self._settled_s: float | None = None  # since when it may be compared with the old one
         self._counts_then: Mapping[Topic, int] = {}  # of the old one
+        self._equal_s: float | None = None  # since when it brings what the old one does
         self._task = asyncio.create_task(self._live())
 
     @property
@@ -114,8 +117,8 @@ class StreamLine:
 
     def judge_against(self, old: "StreamLine", now: float) -> bool | None:
         """Whether this connection can take the old one's place: it is subscribed, and has brought
-        of each topic of which the old one has brought something since. False: it does not, in all
-        the time that it had; None: not yet."""
+        of each topic of which the old one has brought something since, and the owner needs the
+        old one no longer. False: it does not, in all the time that it had; None: not yet."""
         mine, its = self.connection, old.connection
         if mine is None or its is None:
             return None
@@ -123,7 +126,12 @@ class StreamLine:
             if mine.subscriptions.is_settled and mine.life.first_data_s is not None:
                 self._settled_s, self._counts_then = now, its.arrivals.counts()
         elif now >= self._settled_s + OVERLAP_S and not self.lacks(old):
-            return True
+            if self._equal_s is None:
+                self._equal_s = now
+            is_late = now >= self._equal_s + LONGEST_KEPT_S
+            return True if is_late or not self._owner.needs(its.epoch) else None
+        if self._equal_s is not None:  # it may lack what has just come, or has gone silent since
+            return False if now >= self._equal_s + LONGEST_KEPT_S + ACCEPT_S else None
         return False if now >= mine.life.opened_s + ACCEPT_S else None
 
     def lacks(self, old: "StreamLine") -> int:

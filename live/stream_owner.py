@@ -31,6 +31,12 @@ class StreamOwner(Protocol):
         been in it, and `symbol` tells of which market, where that can be read."""
         ...
 
+    def needs(self, epoch: int) -> Collection[str]:
+        """The markets for which this connection must not be ended by us yet, though another one
+        delivers the same: a candle is whole on one that has delivered before its open. It is kept
+        for them for some minutes (stream_line.LONGEST_KEPT_S), then it ends all the same."""
+        ...
+
     def on_epoch_ended(self, epoch: int, reason: str) -> None:
         """No further event comes in this epoch. `reason`: a value of stream_counts.End."""
         ...

@@ -57,6 +57,7 @@ class StreamVenue:
       else always), None where the server pings; no message at all in `pong_within_s` after it:
       the connection is dead. `silent_after_s`: no data of any market for so long: dead too.
       `life_s`: the connection is replaced at this age at the latest, None: no fixed life.
+      `grace_s`: the closing event of a candle may come so late; then it counts as missed.
 
     Data
       `read(payload)`: the events of one message, in order. Raises errors.UnreadableMessage for one
@@ -94,6 +95,7 @@ class StreamVenue:
     pong_within_s: float
     silent_after_s: float
     life_s: float | None
+    grace_s: float
 
     read: Callable[[bytes], list[Event]]
     counts_contracts: Callable[[str], bool]

@@ -75,6 +75,7 @@ STREAM_VENUE: Final = StreamVenue(
     pong_within_s=0.0,
     silent_after_s=20.0,
     life_s=23 * 3600.0,  # cut at 24 h
+    grace_s=30.0,
     read=read_message,
     counts_contracts=lambda symbol: False,
     book=RULE,

@@ -82,6 +82,7 @@ STREAM_VENUE: Final = StreamVenue(
     pong_within_s=20.0,
     silent_after_s=30.0,
     life_s=23 * 3600.0,  # none is documented
+    grace_s=75.0,  # states are pushed at least every 60 s
     read=read_message,
     counts_contracts=lambda symbol: False,
     # A later snapshot, or u = 1, replaces the book.

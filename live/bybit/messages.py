@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -69,6 +70,9 @@ class _Candle(msgspec.Struct, gc=False):
     volume: str
     turnover: str
     confirm: bool
+
+
+_start: Final = attrgetter("start")
 
 
 class _Klines(_Head, kw_only=True):
@@ -150,9 +154,10 @@ def _read_klines(message: _Klines, symbol: str) -> list[Event]:
     """{"topic":"kline.5.BTCUSDT","data":[{"start":1672324800000,"end":1672325099999,
     "interval":"5","open":"16649.5","close":"16677","high":"16677","low":"16608","volume":"2.081",
     "turnover":"34666.4005","confirm":false,"timestamp":1672324988882}],"ts":1672324988882,
-    "type":"snapshot"}; the closing candle and the first state of the next may come in one."""
+    "type":"snapshot"}; the closing candle and the first state of the next may come in one, in
+    any order."""
     events: list[Event] = []
-    for row in message.data:
+    for row in sorted(message.data, key=_start):
         interval = TIMEFRAMES.get(row.interval)
         if interval is None:
             events.append(unread_kind(f"candles of {row.interval}", symbol))

@@ -79,6 +79,7 @@ STREAM_VENUE: Final = StreamVenue(
     pong_within_s=10.0,
     silent_after_s=30.0,
     life_s=None,
+    grace_s=30.0,
     read=read_message,
     counts_contracts=counts_contracts,
     book=RULE,

@@ -9,7 +9,7 @@ answers `ping`.
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -119,6 +119,7 @@ VENUE = StreamVenue(
     pong_within_s=10.0,
     silent_after_s=60.0,
     life_s=None,
+    grace_s=30.0,
     read=_read,
     counts_contracts=lambda symbol: False,
     book=BookRule(
@@ -295,6 +296,7 @@ class Recorder:
     changes: list[tuple[int, set[Topic], set[Topic]]] = field(default_factory=list)
     events: list[tuple[int, MarketEvent | LeftOut]] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
+    needed: dict[int, list[str]] = field(default_factory=dict)  # what `needs` answers
 
     def on_epoch_began(self, epoch: int, topics: Iterable[Topic]) -> None:
         self.began[epoch] = set(topics)
@@ -308,6 +310,9 @@ class Recorder:
     def on_event(self, epoch: int, event: MarketEvent | LeftOut) -> None:
         assert epoch in self.began and epoch not in self.ended
         self.events.append((epoch, event))
+
+    def needs(self, epoch: int) -> Collection[str]:
+        return self.needed.get(epoch, ())
 
     def on_epoch_ended(self, epoch: int, reason: str) -> None:
         assert epoch in self.began and epoch not in self.ended

@@ -412,6 +412,47 @@ async def test_a_connection_is_replaced_when_the_owner_asks() -> None:
         await _replaced(run, "renewed", renew)
 
 
+async def _overlapping(run: Running) -> tuple[Session, Session]:
+    """Two connections of which the second has brought what the first has, for long."""
+    run.owner.needed[1] = ["ETH"]
+    first = await run.delivering(ETH, SOL)
+    run.pool.renew()
+    second = await run.delivering(ETH, SOL, number=1)
+    await run.clock.advance(60)
+    assert first.is_open and not run.owner.ended
+    return first, second
+
+
+async def test_a_connection_that_the_owner_needs_stays() -> None:
+    async with running(ETH, SOL, silent_after_s=1e9, ping=None) as run:
+        await _overlapping(run)
+        await run.clock.advance(590)
+        assert not run.owner.ended
+        run.owner.needed[1] = []
+        await run.clock.advance(1)
+        await run.ended(1, "renewed")
+        assert run.exchange.attempts == 2
+
+
+async def test_a_connection_that_the_owner_needs_for_ever_ends_after_two_closes() -> None:
+    async with running(ETH, SOL, silent_after_s=1e9, ping=None) as run:
+        await _overlapping(run)
+        await run.clock.advance(596)
+        assert not run.owner.ended
+        await run.clock.advance(10)
+        await run.ended(1, "renewed")
+
+
+async def test_a_needed_connection_that_is_cut_is_followed_by_the_other_one() -> None:
+    async with running(ETH, SOL, silent_after_s=1e9, ping=None) as run:
+        first, second = await _overlapping(run)
+        first.cut()
+        await run.ended(1, "cut")
+        await run.clock.advance(120)
+        assert second.is_open
+        assert run.exchange.attempts == 2
+
+
 async def test_one_connection_of_several_is_replaced() -> None:
     """For an owner that has found a connection to differ from what REST says."""
     async with running(ETH, candle("ETH"), ping=None) as run:

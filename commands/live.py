@@ -1,0 +1,129 @@
+"""`live`: feeds closed candles from the exchanges' streams into the hot store until stopped."""
+
+import argparse
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+import structlog
+
+from api.parts import Parts
+from budgets.exchange_client import ExchangeClient
+from commands.composition import holder_name, open_parts
+from commands.data_dir import remember_exchanges
+from commands.open_files import raise_open_file_limit
+from commands.runtime import tune_garbage_collection
+from commands.store_check import StoreCheck, run_beside
+from config import Settings, SettingsError
+from data_collector.api_parser import parse_server_time
+from data_collector.retries import fetch_simple
+from data_collector.run import CollectionRun
+from data_collector.url_builder import listing_request
+from database import DatabaseUnavailable
+from jobs.known_markets import Selection, read_known_markets
+from live.exchange_feed import ExchangeFeed, FeedParts
+from live.exchanges import STREAM_VENUES
+from logging_setup import OutageLog
+from market.markets import Exchange, Market
+from stores.hot.store import HotStore, StoreUnavailable
+from timing.clock import SystemClock
+from venues.errors import ExchangeError
+from venues.venue import Endpoint
+
+log = structlog.get_logger(__name__)
+
+
+async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace) -> int:
+    """Feeds the exchanges of `Settings.live_exchanges`. Raises SettingsError if there are none."""
+    exchanges = settings.live_exchanges
+    if not exchanges:
+        raise SettingsError([_why_none(settings)])
+    remember_exchanges(settings)
+    raise_open_file_limit()
+    async with contextlib.AsyncExitStack() as opened:
+        parts = await opened.enter_async_context(open_parts(settings, "live"))
+        client = await opened.enter_async_context(ExchangeClient(settings, store=parts.store))
+        tune_garbage_collection()
+        child = arguments.parent_fd is not None
+        own = settings.embeds_hot_store
+        check = StoreCheck(settings, parts.store, own=own, tell=not child, child=child)
+        await check.until_known(stop)
+        work = _feed(settings, parts, client, exchanges, stop)
+        if child:
+            return await work  # its parent keeps the owner record
+        return await run_beside(check.keep(stop), work, stop)
+
+
+def _why_none(settings: Settings) -> str:
+    if settings.live == "off":
+        return "LIVE: is off, so there is nothing to feed; set it to on or auto"
+    names = " or ".join(f"{exchange.upper()}_WS_URL" for exchange in settings.exchanges)
+    return f"LIVE: auto means off where other exchange addresses are set: set {names}, or LIVE=on"
+
+
+async def _feed(
+    settings: Settings,
+    parts: Parts,
+    client: ExchangeClient,
+    exchanges: Sequence[Exchange],
+    stop: asyncio.Event,
+) -> int:
+    async with asyncio.TaskGroup() as running:
+        for exchange in exchanges:
+            feed = ExchangeFeed(
+                FeedParts(
+                    venue=STREAM_VENUES[exchange],
+                    settings=settings,
+                    store=parts.store,
+                    holder=holder_name(),
+                    markets=_markets_of(settings, parts, exchange),
+                    server_ms=partial(server_ms, client, exchange),
+                    clock=SystemClock(),
+                )
+            )
+            running.create_task(feed.run(stop), name=f"feed of {exchange}")
+    return 0
+
+
+def _markets_of(
+    settings: Settings, parts: Parts, exchange: Exchange
+) -> Callable[[], Awaitable[list[str] | None]]:
+    """The markets to follow: those that runs collect."""
+    outage = OutageLog(log, "markets_not_read", "markets_read_again")
+    selection: Selection = {
+        "exchanges": settings.exchanges,
+        "quote": settings.quote,
+        "markets_limit": settings.markets_limit,
+    }
+
+    async def markets() -> list[str] | None:
+        try:
+            found = await parts.database.get_all_unique_coins(**selection)
+            outage.recovered(exchange=exchange)
+        except DatabaseUnavailable as error:
+            outage.failed(error, exchange=exchange)
+            found = await _known_markets(parts.store, selection)
+            if not found:
+                return None
+        return [market.native for market in found if market.exchange is exchange]
+
+    return markets
+
+
+async def _known_markets(store: HotStore, selection: Selection) -> list[Market]:
+    try:
+        return await read_known_markets(store, selection)
+    except StoreUnavailable:
+        return []
+
+
+async def server_ms(client: ExchangeClient, exchange: Exchange) -> int | None:
+    """The exchange's time by REST; None if it cannot be had."""
+    request = listing_request(exchange, Endpoint.TIME)
+    try:
+        parse = partial(parse_server_time, exchange)
+        return await fetch_simple(CollectionRun(client), request, parse)
+    except ExchangeError as error:
+        log.warning("exchange_time_unavailable", exchange=exchange, cause=str(error))
+        return None

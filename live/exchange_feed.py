@@ -1,0 +1,289 @@
+"""ExchangeFeed: one exchange's candles, from its streams into the hot store, under a lease.
+
+One process in the whole installation feeds an exchange: the holder of `lock:live:<exchange>`. The
+others look again and again whether the lease is free.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from config import LiveSettings
+from live.candle_book import CandleBook, Count
+from live.candle_feed import CandleFeed
+from live.candle_log import BATCH_S, FORMING_S, CandleLogWriter, feed_name
+from live.exchange_time import ExchangeTime
+from live.feed_state import FeedState, FeedTeller, LastClose
+from live.stream_address import stream_address
+from live.stream_pool import StreamPool
+from live.stream_venue import Channel, StreamVenue, Topic
+from logging_setup import OutageLog
+from market.timeframes import Timeframe
+from stores.hot.leases import Lease, LeaseLost, try_acquire
+from stores.hot.store import HotStore, StoreUnavailable
+from timing.backoff import Backoff, stop_or
+from timing.clock import Clock
+
+LEASE_S: Final = 15.0
+LOOK_EVERY_S: Final = 1.5  # whether the lease is free
+TIME_EVERY_S: Final = 60.0
+MARKETS_EVERY_S: Final = 15.0
+FIRST_MARKETS_EVERY_S: Final = 1.0  # while there are none
+_TIME_WITHIN_S: Final = 10.0  # then it begins with this machine's
+_WRONG_MS: Final = 60_000  # of what was known of the time: then all begins anew
+_LAST_BATCH_S: Final = 0.3
+_SLOWEST_RETRY_S: Final = 30.0
+_STORE_RETRY_S: Final = 1.0
+_TIMEFRAME: Final = Timeframe.M5
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedParts:
+    """What a feed is made of. `holder`: this process, in words.
+
+    `markets()`: the exchange's names of the markets to follow, None while nobody knows them;
+    `server_ms()`: the exchange's time by REST, None where it cannot be had. Neither raises.
+    """
+
+    venue: StreamVenue
+    settings: LiveSettings
+    store: HotStore
+    holder: str
+    markets: Callable[[], Awaitable[Sequence[str] | None]]
+    server_ms: Callable[[], Awaitable[int | None]]
+    clock: Clock
+
+
+class ExchangeFeed:
+    """Feeds one exchange's candles whenever its lease can be had."""
+
+    def __init__(self, parts: FeedParts, *, lease_s: float = LEASE_S) -> None:
+        self._parts = parts
+        self._lease_s = lease_s
+        self._exchange = parts.venue.exchange
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`. Failures of the store or the exchange are never raised."""
+        outage = OutageLog(log, "feed_store_unavailable", "feed_store_available_again")
+        backoff = Backoff(_STORE_RETRY_S, _SLOWEST_RETRY_S)
+        while not stop.is_set():
+            lease: Lease | None = None
+            pause_s = LOOK_EVERY_S
+            try:
+                lease = await self._acquire()
+                outage.recovered(exchange=self._exchange)
+                if lease is not None:
+                    await _Feeding(self._parts, lease).run(stop)
+                    backoff.reset()
+            except StoreUnavailable as error:
+                outage.failed(error, exchange=self._exchange)
+            except Exception:
+                log.exception("feed_fault", exchange=self._exchange)
+                pause_s = backoff.pause_s()
+            finally:
+                if lease is not None:
+                    await lease.release()
+            await stop_or(stop, pause_s)
+
+    async def _acquire(self) -> Lease | None:
+        parts = self._parts
+        name = feed_name(self._exchange)
+        return await try_acquire(parts.store, name, holder=parts.holder, ttl_s=self._lease_s)
+
+
+class _TimeWasWrong(Exception):
+    """What was known of the exchange's time was far from it; everything was judged by it."""
+
+
+class _Feeding:
+    """The feed as long as one lease is held."""
+
+    def __init__(self, parts: FeedParts, lease: Lease) -> None:
+        self._parts = parts
+        self._lease = lease
+        self._exchange = parts.venue.exchange
+        self._now_ms = ExchangeTime(parts.clock.wall_ms())
+        self._writer = CandleLogWriter(parts.store, lease, self._exchange)
+        self._followed: list[str] = []
+        self._refused: set[str] = set()  # names that the venue cannot have
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`, or until the lease is lost."""
+        work = asyncio.create_task(self._work(), name=f"feed of {self._exchange}")
+        ends = [asyncio.create_task(stop.wait()), asyncio.create_task(self._lease.lost.wait())]
+        try:
+            await asyncio.wait([work, *ends], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (work, *ends):
+                task.cancel()
+            await asyncio.gather(work, *ends, return_exceptions=True)
+        if not work.cancelled():
+            work.result()
+
+    async def _work(self) -> None:
+        """Until cancelled, or until the lease is lost or the time turned out to be another."""
+        try:
+            async with asyncio.timeout(_TIME_WITHIN_S):
+                await self._read_time()
+        except TimeoutError:
+            log.warning("feed_begins_with_our_time", exchange=self._exchange)
+        parts, now_ms = self._parts, self._now_ms()
+        grace_ms = round(parts.venue.grace_s * 1000)
+        self._book = CandleBook(
+            self._writer.add, now_ms=now_ms, timeframe=_TIMEFRAME, grace_ms=grace_ms
+        )
+        owner = CandleFeed(self._book, self._now_ms, self._now_ms.heard)
+        address = stream_address(parts.settings, self._exchange, parts.venue.base_url)
+        self._pool = StreamPool(parts.venue, owner, address, clock=parts.clock)
+        log.info("feed_began", exchange=self._exchange, token=self._lease.token)
+        async with self._pool:
+            try:
+                await self._feed()
+            finally:
+                await self._end()
+                log.info("feed_ended", exchange=self._exchange)
+
+    async def _feed(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as running:
+                for part in (self._write, self._follow_time, self._follow_markets, self._tell):
+                    running.create_task(part())
+        except* LeaseLost as errors:
+            log.warning("feed_lease_lost", exchange=self._exchange, error=str(errors.exceptions[0]))
+        except* _TimeWasWrong:
+            log.warning("feed_time_was_wrong", exchange=self._exchange)
+
+    async def _end(self) -> None:
+        """Sends what is left and releases the lease, before connections are closed: others wait."""
+        try:
+            async with asyncio.timeout(_LAST_BATCH_S):
+                await self._writer.send()
+        except (StoreUnavailable, LeaseLost, TimeoutError):
+            pass  # the next writer begins anew
+        await self._lease.release()
+
+    # The log.
+
+    async def _write(self) -> None:
+        """Sends what the book tells. Raises LeaseLost."""
+        clock, forming_s = self._parts.clock, 0.0
+        outage = OutageLog(log, "candle_log_unavailable", "candle_log_available_again")
+        while True:
+            pause_s, now = BATCH_S, clock.monotonic_s()
+            self._book.tick(self._now_ms())
+            is_due = now >= forming_s
+            try:
+                await self._writer.send(self._book.forming() if is_due else None)
+            except StoreUnavailable as error:
+                # What has not arrived is sent again, or the log begins anew.
+                outage.failed(error, exchange=self._exchange)
+                pause_s = _STORE_RETRY_S
+            else:
+                outage.recovered(exchange=self._exchange)
+                if is_due:
+                    forming_s = now + FORMING_S
+            await clock.sleep(pause_s)
+
+    # What it follows.
+
+    async def _follow_time(self) -> None:
+        """Raises _TimeWasWrong."""
+        while True:
+            await self._parts.clock.sleep(TIME_EVERY_S)
+            if abs(await self._read_time()) > _WRONG_MS:
+                raise _TimeWasWrong
+
+    async def _read_time(self) -> int:
+        """By how many ms the exchange's time is another than we thought; 0 if it does not tell."""
+        server_ms = await self._parts.server_ms()
+        if server_ms is None:
+            return 0
+        before_ms = self._now_ms()
+        self._now_ms.read(server_ms)
+        return server_ms - before_ms
+
+    async def _follow_markets(self) -> None:
+        while True:
+            symbols = await self._parts.markets()
+            if symbols is not None:
+                self._follow(symbols)
+            every_s = MARKETS_EVERY_S if self._followed else FIRST_MARKETS_EVERY_S
+            await self._parts.clock.sleep(every_s)
+
+    def _follow(self, symbols: Sequence[str]) -> None:
+        """Subscribes to what is new, and unsubscribes the rest; open connections stay."""
+        topics = {symbol: Topic(Channel.CANDLE, symbol, _TIMEFRAME) for symbol in sorted(symbols)}
+        for symbol, topic in list(topics.items()):
+            try:
+                self._parts.venue.name(topic)
+            except ValueError as error:
+                del topics[symbol]
+                if symbol not in self._refused:
+                    self._refused.add(symbol)
+                    log.warning(
+                        "market_without_stream",
+                        exchange=self._exchange,
+                        market=symbol,
+                        error=str(error),
+                    )
+        if list(topics) == self._followed:
+            return
+        log.info("feed_follows", exchange=self._exchange, markets=len(topics))
+        self._followed = list(topics)
+        self._book.list_markets(topics, self._now_ms())
+        self._pool.set(topics.values())
+
+    # What it tells of itself.
+
+    async def _tell(self) -> None:
+        """Raises LeaseLost."""
+        clock = self._parts.clock
+        teller = FeedTeller(self._parts.store, self._lease, self._exchange)
+        outage = OutageLog(log, "feed_state_not_told", "feed_state_told_again")
+        at_s, messages = clock.monotonic_s(), 0
+        while True:
+            now, so_far = clock.monotonic_s(), self._pool.counts.messages
+            rate = (so_far - messages) / (now - at_s) if now > at_s else 0.0
+            at_s, messages = now, so_far
+            try:
+                await teller.tell(self._state(rate))
+                outage.recovered(exchange=self._exchange)
+            except StoreUnavailable as error:
+                outage.failed(error, exchange=self._exchange)
+            await clock.sleep(teller.every_s)
+
+    def _state(self, messages_per_s: float) -> FeedState:
+        book, pool = self._book, self._pool.status()
+        return FeedState(
+            exchange=self._exchange,
+            holder=self._parts.holder,
+            at_ms=self._now_ms(),
+            connections=sum(each.epoch is not None for each in pool.connections),
+            streams=pool.streams,
+            markets=len(self._followed),
+            messages_per_s=round(messages_per_s, 1),
+            lag_ms={"p50": book.lag_ms(0.5), "p99": book.lag_ms(0.99)},
+            unproven=Counter(str(lapse.reason) for lapse in book.unproven().values()),
+            reconnects=pool.reconnects,
+            last_failure=pool.last_failure,
+            refused=len(pool.refused) + len(self._refused),
+            differing=book.counts[Count.DIFFERS_FROM_REST],
+            restarts=self._writer.restarts,
+            last_close=self._last_close(),
+        )
+
+    def _last_close(self) -> LastClose | None:
+        step_ms, now_ms = _TIMEFRAME.interval_ms, self._now_ms()
+        for open_ms in (now_ms // step_ms * step_ms - step_ms * back for back in (1, 2)):
+            close = self._book.close_of(open_ms)
+            if close is not None and close.without_soon is not None:
+                without = None if close.without is None else len(close.without)
+                soon = len(close.without_soon)
+                return LastClose(close.close_ms, soon, without, len(close.silent))
+        return None
