@@ -24,8 +24,9 @@ from benchmarks.collecting import BENCH_PYTHON
 from docs.examples.collectors.exchanges import OKXCollector
 from docs.examples.collectors.local_exchange import ADDRESS, LocalExchange
 from perpcache.live import CollectorManager
-from tests.docs.blocks import ROOT
+from tests.docs.blocks import ROOT, claim
 
+DEMO: Final = claim("docs/collectors.md", "collector_demo.py")
 FOLDER: Final = ROOT / "docs" / "examples" / "collectors"
 PACKAGE: Final = "docs.examples.collectors"
 WITHIN_S: Final = 100.0
@@ -239,8 +240,11 @@ def test_every_example_has_its_test() -> None:
 
 
 def test_the_demo_runs_in_a_program_of_its_own(tmp_path: Path) -> None:
+    variable, python, program, *arguments = DEMO.text.split()
+    assert (variable, python) == ("PYTHONPATH=.", ".venv/bin/python")
+    assert arguments == ["--seconds", "10"]
     done = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, str(FOLDER.parent / "collector_demo.py"), "--seconds", "0.6"],
+        [sys.executable, str(ROOT / program), "--seconds", "0.6"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
