@@ -105,7 +105,8 @@ async def test_pauses_grow_to_a_minute_and_never_end() -> None:
 async def test_only_a_minute_of_data_makes_the_pauses_short_again() -> None:
     collector, exchange, _ = make_collector()
     assert await collector.start()
-    for _ in range(10):  # connects well, and is cut at once
+    for _ in range(10):  # connects well, brings a message, and is cut at once
+        exchange.messages.put_nowait(("BTC", 1))
         exchange.messages.put_nowait(ConnectionError("cut"))
         await asyncio.sleep(61)
     assert statistics(collector)["reconnect_attempts"] == 10
