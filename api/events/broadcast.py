@@ -33,7 +33,7 @@ _AT_ONCE: Final = 200  # listeners written to before others may use the event lo
 _HOLDER: Final = "listeners of events"
 
 _PATIENCE_S: Final = 30.0  # while the store does not give what a version has changed
-_MOST_LARGE: Final = 16  # chunks with candles, for listeners that come back together
+_MOST_LARGE: Final = 4 * 2**20  # bytes of chunks kept for listeners that come back together
 
 log = structlog.get_logger(__name__)
 throttled = ThrottledLog(log)
@@ -83,6 +83,7 @@ class Broadcast:
         self._batches: deque[tuple[Sequence[Told], Sequence[Listener]]] = deque()
         self._queued = asyncio.Event()
         self._large: dict[tuple[Told, EventFilter], bytes] = {}
+        self._large_bytes = 0
         self._tasks: list[asyncio.Task[None]] = []
         self.is_closed = False
 
@@ -130,10 +131,15 @@ class Broadcast:
         if chunk is None:
             changes = await self._changes_for(told)
             chunk = _chunk([told], wanted, {told: changes})
-            while len(self._large) >= _MOST_LARGE:
-                del self._large[next(iter(self._large))]
-            self._large[key] = chunk
+            if key not in self._large:
+                self._keep_large(key, chunk)
         return chunk
+
+    def _keep_large(self, key: tuple[Told, EventFilter], chunk: bytes) -> None:
+        self._large[key] = chunk
+        self._large_bytes += len(chunk)
+        while self._large_bytes > _MOST_LARGE and len(self._large) > 1:
+            self._large_bytes -= len(self._large.pop(next(iter(self._large))))
 
     async def _changes_for(self, told: Told) -> ReadChanges | None:
         """The changes of its version; None if the store has them no longer, or is away for long."""
