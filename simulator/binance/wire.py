@@ -256,7 +256,7 @@ class Binance(Exchange):
         if limit not in _DEPTH_WEIGHTS:
             raise Refused(-4021, f"'{limit}' is not valid depth limit.")
         book = Book(market, Tapes(), self.markets.seed)
-        return dump(rest_book(book, self.now_ms(), int(limit), self.markets.clock))
+        return dump(rest_book(book, self.now_ms(), int(limit)))
 
     # --- open interest
 

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from simulator.candles import Ints
+from simulator.candles import SLOT_MS, Ints
 from simulator.market import Market
 from simulator.present import last_price
 from simulator.randomness import draws
@@ -66,10 +66,54 @@ class Book:
             return 0, 0
         return (ticks - 1, ticks) if is_buy else (ticks, ticks + 1)
 
-    def _filled(self, side: str, ticks: Ints, version: int) -> Ints:
+    def touched(self, before_ms: int, now_ms: int) -> tuple[Levels, Levels]:
+        """The levels of both sides that may have changed at any moment since `before_ms`, each
+        with its size now. Applied to the book of any moment in between they make the present one.
+        """
+        state, (bid, ask) = self.at(now_ms), self.best(now_ms)
+        passed = self._passed(before_ms, now_ms)
+        low, high = passed or (bid, ask)
+        version = before_ms // VERSION_MS
+        found = []
+        for side, filled, edge in (("bid", state.bids, -DEPTH), ("ask", state.asks, DEPTH)):
+            first, last = min(low, low + edge), max(high, high + edge)
+            ticks = np.arange(max(first, 1), last + 1, dtype=np.int64)
+            chosen = self._turns(side, ticks, version) != self._turns(side, ticks, state.version)
+            if passed:  # where the best prices have been, and the far end of the book
+                far = (ticks >= low + edge) & (ticks <= high + edge)
+                chosen |= ((ticks >= low) & (ticks <= high)) | far
+            found.append(levels(_sizes(filled, ticks[chosen]), self.market.tick))
+        bids, asks = found
+        return bids[::-1], asks
+
+    def _passed(self, before_ms: int, now_ms: int) -> tuple[int, int] | None:
+        """The lowest and the highest best price, in ticks, that may have been between two times;
+        None if there was no trade."""
+        seen: list[int] = []
+        time_ms = before_ms
+        while time_ms <= now_ms:
+            tape = self._tapes.at(self.market, time_ms)
+            if tape is None:
+                time_ms += SLOT_MS - time_ms % SLOT_MS
+                seen += self.best(min(time_ms, now_ms))
+                continue
+            before, event = tape.count_at(time_ms), tape.count_at(now_ms)
+            if event > before or time_ms > before_ms:
+                for price in tape.extremes(before, event):
+                    ticks = price // self.market.tick
+                    seen += (ticks - 1, ticks + 1)
+            time_ms = tape.start_ms + tape.length_ms
+        return (min(seen), max(seen)) if seen else None
+
+    def _turns(self, side: str, ticks: Ints, version: int) -> Ints:
+        """The number of each level's present size; it changes with the size, and only then."""
         own = draws(self._seed, self.market.name, side, ticks)
         kept = (own % np.uint64(_LONGEST - _SHORTEST)).astype(np.int64) + _SHORTEST
-        turn = (version + (own >> np.uint64(32)).astype(np.int64)) // kept
+        turns: Ints = (version + (own >> np.uint64(32)).astype(np.int64)) // kept
+        return turns
+
+    def _filled(self, side: str, ticks: Ints, version: int) -> Ints:
+        turn = self._turns(side, ticks, version)
         words = draws(self._seed, self.market.name, "size", ticks * 8191 + turn)
         sizes = (words >> np.uint64(40)).astype(np.int64) % 9000 + 1
         there = words % np.uint64(_EMPTY_ONE_IN) != 0
@@ -78,6 +122,17 @@ class Book:
 
 
 _NO_LEVELS: Final[Ints] = np.empty((2, 0), dtype=np.int64)
+
+
+def _sizes(filled: Ints, ticks: Ints) -> Ints:
+    """These levels with their sizes in one side of a book, 0 for those that it does not have."""
+    sizes = np.zeros_like(ticks)
+    if filled.shape[1]:
+        order = np.argsort(filled[0])
+        at = np.searchsorted(filled[0], ticks, sorter=order).clip(max=len(order) - 1)
+        there = filled[0][order][at] == ticks
+        sizes[there] = filled[1][order][at][there]
+    return np.stack((ticks, sizes))
 
 
 def levels(side: Ints, tick: int) -> Levels:

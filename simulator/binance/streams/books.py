@@ -1,63 +1,44 @@
 """Binance's order books: depth and bookTicker streams, and the book of GET /fapi/v1/depth.
 
-Ids are ten times the book's version. The book of REST is that at the beginning of a half second of
-real time, when every depth stream has an event (choice), and its id is one after theirs. So the
-next event of each stream holds `U` <= lastUpdateId <= `u`, and its changes are those since then.
+Ids are ten times the book's version. A book of REST has an id between the last event and the next
+one, so that one event after it holds `U` <= lastUpdateId <= `u`.
 """
 
 from collections.abc import Iterable
 from typing import Any, Final
 
 from simulator.answers import dump
-from simulator.clock import Clock
-from simulator.streams.book import Book, BookState, Levels, changes, levels
+from simulator.streams.book import VERSION_MS, Book, Levels, levels
 from simulator.streams.clockwork import ClockFeed
 from simulator.streams.feeds import Kind, Message
 from simulator.text import fixed
 
 _IDS: Final = 10  # ids of one version
-_REST_EVERY_MS: Final = 500  # a multiple of every speed of a depth stream
-_MOST_BEHIND: Final = 100  # so many books of REST may be between two events, else there is a gap
+_LONGEST_MS: Final = 600_000  # that one event tells of
 
 
 class DepthFeed(ClockFeed):
-    """`<symbol>@depth[@100ms|@500ms]`: what has changed since the last event."""
+    """`<symbol>@depth[@100ms|@500ms]`: all levels that have changed since the last event, at any
+    moment, so that it fits the book of REST of each of them. After a long jump of time there is a
+    gap in the numbers, and what changed in it is not sent."""
 
-    def __init__(self, book: Book, every_ms: int, clock: Clock) -> None:
+    def __init__(self, book: Book, every_ms: int) -> None:
         super().__init__(every_ms)
         self._book = book
-        self._clock = clock
-        self._state: BookState | None = None
-        self._at_ms = 0  # when the last event was due
-        self._last_id = 0
+        self._at_ms = 0  # the time of the last event
 
     def start(self, now_ms: int) -> None:
         super().start(now_ms)
         self._at_ms = now_ms
-        self._state = self._book.at(now_ms)
-        self._last_id = self._state.version * _IDS
-
-    def push(self, now_ms: int) -> Iterable[Message]:
-        rest_ms = rest_every_ms(self._clock)
-        if now_ms > self._at_ms + _MOST_BEHIND * rest_ms:
-            self.start(now_ms - now_ms % self.every_ms - self.every_ms)
-        at_ms = min(now_ms - now_ms % self.every_ms, self._at_ms - self._at_ms % rest_ms + rest_ms)
-        self._at_ms, self.next_ms = at_ms, at_ms + self.every_ms
-        return self.messages(at_ms)
 
     def messages(self, now_ms: int) -> Iterable[Message]:
-        before, state = self._state, self._book.at(now_ms)
-        market = self._book.market
-        if before is None or state.version <= before.version:
-            return ()
-        bids = changes(before.bids, state.bids, market.tick)
-        asks = changes(before.asks, state.asks, market.tick)
+        before_ms, self._at_ms = max(self._at_ms, now_ms - _LONGEST_MS), now_ms
+        bids, asks = self._book.touched(before_ms, now_ms)
         if not bids and not asks:
+            self._at_ms = before_ms
             return ()
-        self._state = state
-        first_id, last_id = before.version * _IDS + 1, state.version * _IDS
-        data = _event(self._book, now_ms, (first_id, last_id, self._last_id), bids, asks)
-        self._last_id = last_id
+        before_id, last_id = before_ms // VERSION_MS * _IDS, now_ms // VERSION_MS * _IDS
+        data = _event(self._book, now_ms, (before_id + 1, last_id, before_id), bids, asks)
         return (Message(data, Kind.BOOK),)
 
 
@@ -119,19 +100,13 @@ class AllBookTickersFeed(ClockFeed):
         return [message for feed in self._feeds for message in feed.messages(now_ms)]
 
 
-def rest_every_ms(clock: Clock) -> int:
-    """Half a second of real time, as the exchange's time passes."""
-    return _REST_EVERY_MS * max(round(clock.speed), 1)
-
-
-def rest_book(book: Book, now_ms: int, depth: int, clock: Clock) -> dict[str, Any]:
+def rest_book(book: Book, now_ms: int, depth: int) -> dict[str, Any]:
     """The body of GET /fapi/v1/depth."""
-    at_ms = now_ms - now_ms % rest_every_ms(clock)
-    state, market = book.at(at_ms, depth), book.market
+    state, market = book.at(now_ms, depth), book.market
     return {
         "lastUpdateId": state.version * _IDS + _IDS // 2,
         "E": now_ms,
-        "T": at_ms,
+        "T": now_ms - 1,
         "bids": _texts(book, levels(state.bids, market.tick)),
         "asks": _texts(book, levels(state.asks, market.tick)),
     }

@@ -185,7 +185,7 @@ class BinanceStreams(StreamExchange):
         return (
             PartialDepthFeed(book, int(match[1]), every_ms)
             if match[1]
-            else DepthFeed(book, every_ms, self.markets.clock)
+            else DepthFeed(book, every_ms)
         )
 
     def _all(
