@@ -185,7 +185,7 @@ class Broadcast:
         changes = await self._changes_of(batch, {listener.wanted for listener in listeners})
         chunks: dict[EventFilter, bytes] = {}
         at = next((told.position for told in reversed(batch) if told.position is not None), None)
-        unread = 0
+        unread = _Unread()
         for number, listener in enumerate(listeners, 1):
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -193,8 +193,8 @@ class Broadcast:
                 continue
             if listener.backlog is not None:
                 listener.backlog.extend(batch)
-                unread += listener.connection.unsent_bytes()
-                if len(listener.backlog) > 2 * MOST_EVENTS or unread > self._most_bytes:
+                unread.total += listener.connection.unsent_bytes()
+                if len(listener.backlog) > 2 * MOST_EVENTS or unread.total > self._most_bytes:
                     self._cut(listener)
                 continue
             wanted = listener.wanted
@@ -203,8 +203,8 @@ class Broadcast:
                 chunk = chunks[wanted] = _chunk(batch, wanted, changes)
             listener.at = at or listener.at
             if chunk:
-                unread += self._send(listener, chunk, unread)
-        self._in_flight.weigh(_HOLDER, unread)
+                self._send(listener, chunk, unread)
+        self._in_flight.weigh(_HOLDER, unread.total)
 
     async def _changes_of(
         self, batch: Sequence[Told], filters: set[EventFilter]
@@ -215,15 +215,17 @@ class Broadcast:
                 found[told] = await self._changes_for(told)
         return found
 
-    def _send(self, listener: Listener, chunk: bytes, unread: int) -> int:
-        """Writes the chunk; returns what the client had left unread. `unread`: what the others
-        before it have. A client with too much is disconnected."""
+    def _send(self, listener: Listener, chunk: bytes, unread: "_Unread") -> None:
+        """Writes the chunk, or disconnects a client that has left too much unread, or more than
+        there is room for beside what `unread` counts of the others."""
         left = listener.connection.unsent_bytes()
-        if left and (left + len(chunk) > MOST_UNREAD or unread + left > self._most_bytes):
-            self._cut(listener)
-            return 0
+        if left:
+            more = unread.more(listener.wanted, left)
+            if left + len(chunk) > MOST_UNREAD or unread.total + more > self._most_bytes:
+                self._cut(listener)
+                return
+            unread.add(listener.wanted, left)
         listener.connection.write_chunk(chunk)
-        return left
 
     def _cut(self, listener: Listener) -> None:
         throttled.info("slow_listeners_disconnected", client=listener.client)
@@ -235,6 +237,7 @@ class Broadcast:
             await asyncio.sleep(BEAT_S / _SLOTS)
             self._slot = (self._slot + 1) % _SLOTS
             chunks: dict[Position | None, bytes] = {}
+            unread = _Unread()
             for number, listener in enumerate(list(self._slots[self._slot]), 1):
                 if number % _AT_ONCE == 0:
                     await asyncio.sleep(0)
@@ -243,7 +246,26 @@ class Broadcast:
                 at = listener.at
                 if at not in chunks:
                     chunks[at] = as_chunk(beat(at))
-                self._send(listener, chunks[at], 0)
+                self._send(listener, chunks[at], unread)
+
+
+class _Unread:
+    """The bytes that listeners have left unread. Those with one filter were sent the same, so that
+    the most of any of them is the memory of all."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._most: dict[EventFilter, int] = {}
+
+    def more(self, wanted: EventFilter, left: int) -> int:
+        """What a listener with so much unread adds."""
+        return max(0, left - self._most.get(wanted, 0))
+
+    def add(self, wanted: EventFilter, left: int) -> None:
+        more = self.more(wanted, left)
+        if more:
+            self.total += more
+            self._most[wanted] = left
 
 
 def _chunk(
