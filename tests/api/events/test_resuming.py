@@ -1,5 +1,6 @@
 """Listeners that come back: at any process, exactly once, in order, or with a reset."""
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable
@@ -181,6 +182,10 @@ async def test_a_killed_process_loses_nothing(
         await next_one.post("/get-market-data", {"timeframe": timeframe})
     async with listening(_port(next_one.address), "", last.id) as back:
         assert [e.data["id"] for e in await back.take(2)] == ["collect:5m", "collect:1h"]
+        # One that is told to stop ends its streams as HTTP does, at once.
+        stopping = asyncio.create_task(next_one.stop())
+        await back.until_end()
+        assert await stopping == 0
 
 
 async def test_listeners_stay_while_the_store_is_away(
