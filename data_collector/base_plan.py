@@ -177,9 +177,13 @@ def _first_to_remake(timeframe: Timeframe, base: Base | None, checked_ms: int) -
     changed_ms = base.first_read_after(checked_ms) if base is not None else None
     if changed_ms is not None:
         if base is not None and base.is_newer(checked_ms) and not _is_young(base):
-            # A candle that it holds in part alone was final in the documents. Of a young market
-            # it may also be that every slot was read again since.
+            # A candle that it holds in part alone was final in the documents, unless one of its
+            # slots has changed since the base was begun. Of a young market it may also be that
+            # every slot was read again since.
             changed_ms += -changed_ms % longest_ms
+            again_ms = base.first_read_again_ms()
+            if again_ms is not None:
+                changed_ms = min(changed_ms, again_ms)
         unsettled_ms = min(unsettled_ms, changed_ms)
     return unsettled_ms // longest_ms * longest_ms
 

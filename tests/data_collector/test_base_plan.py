@@ -379,6 +379,27 @@ def test_a_correction_of_the_first_candle_of_a_base_reaches_the_longer_one_that_
     assert follower.base.first_ms == begin_ms
 
 
+def test_a_correction_after_a_new_base_reaches_a_longer_candle_that_it_holds_in_part() -> None:
+    """The document is older than the base, which has moved past the beginning of the candle."""
+    checked_ms = MIDNIGHT + 5 * DAY_MS + 6 * HOUR_MS + 30 * MINUTE_MS
+    end_ms = checked_ms + 26 * HOUR_MS
+    exchange = invented(Random(7), range(MIDNIGHT, end_ms, STEP_MS), Habits(), 0)  # noqa: S311
+    market = Market(Exchange.BYBIT, "BTCUSDT", "BTC", "USDT", launched_ms=MIDNIGHT)
+    follower, history = Follower(exchange, market), 30
+    follower.collect(Timeframe.H6, checked_ms, history, native=True, interest=True)
+    follower.read(checked_ms + STEP_MS, interest=True)
+    slot_ms = checked_ms - 9 * STEP_MS  # of the candle that has closed at 06:00
+    changed = invented_candle(Random(8), Habits())  # noqa: S311
+    exchange.versions[slot_ms].append((checked_ms + HOUR_MS, changed))
+    now_ms = checked_ms + STEP_MS + 25 * HOUR_MS
+    follower.read(now_ms, interest=True)
+    assert follower.base is not None
+    assert Timeframe.H6.floor(slot_ms) < follower.base.first_ms <= slot_ms
+    plan = follower.collect(Timeframe.H6, now_ms, history, native=True, interest=True)
+    assert plan is not None
+    check_rows(follower, plan, Timeframe.H6, history, interest=True)
+
+
 @pytest.mark.parametrize("timeframe", [Timeframe.M5, Timeframe.H1, Timeframe.H4], ids=str)
 def test_without_a_base_a_row_that_was_left_out_is_asked_for_again(timeframe: Timeframe) -> None:
     now_ms, history = MIDNIGHT + 40 * HOUR_MS + MINUTE_MS, 30
