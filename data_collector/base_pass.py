@@ -225,7 +225,7 @@ class BasePass:
         known = settled.between(klines.start_ms, klines.end_ms)
         odd = {row.slot_ms(STEP_MS) for row in left_out}
         doubt = contradiction(known, Candles.of(candles), odd)
-        if not self.doubts.is_believed(klines.market.key, Timeframe.M5, self.as_of_ms, doubt):
+        if not self.doubts.is_believed(klines.market.key, "base", self.as_of_ms, doubt):
             raise klines.bad_payload(f"{doubt}: believed if it says so again")
 
 

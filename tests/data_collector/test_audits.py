@@ -77,6 +77,24 @@ def test_what_contradicts_much_is_believed_when_it_is_said_again(
     assert not audits.is_believed(KEY, H1, 1000 + 2 * later_ms, "9 of 10 candles")
 
 
+def test_a_doubt_is_forgotten_after_two_days_and_when_time_goes_back() -> None:
+    doubts, twice = Doubts(), "9 of 10 candles"
+    assert not doubts.is_believed(KEY, H1, 10 * DAY_MS, twice)
+    assert not doubts.is_believed(KEY, H1, 12 * DAY_MS + 1, twice)
+    assert not doubts.is_believed(KEY, H1, 11 * DAY_MS, twice)
+    assert doubts.is_believed(KEY, H1, 13 * DAY_MS, twice)
+
+
+def test_what_is_right_of_a_timeframe_leaves_the_doubt_about_the_base_and_the_other_way() -> None:
+    doubts, twice = Doubts(), "9 of 10 candles"
+    assert not doubts.is_believed(KEY, "base", 0, twice)
+    assert doubts.is_believed(KEY, Timeframe.M5, 0, None)
+    assert not doubts.is_believed(KEY, Timeframe.M5, 1, twice)
+    assert doubts.is_believed(KEY, "base", MINUTE_MS, twice)
+    assert doubts.is_believed(KEY, "base", MINUTE_MS, None)
+    assert doubts.is_believed(KEY, Timeframe.M5, MINUTE_MS + 1, twice)
+
+
 def test_differences_of_candles_and_of_known_open_interest() -> None:
     ours = rows((1, 10.0, 5.0), (2, 10.0, NAN), (3, 10.0, 5.0), (4, 10.0, 5.0), (6, 10.0, 5.0))
     theirs = rows((1, 10.0, 6.0), (2, 10.0, 7.0), (3, 11.0, NAN), (5, 1.0, 1.0), (7, 2.0, 1.0))
