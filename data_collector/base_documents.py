@@ -175,16 +175,15 @@ class FromBases:
         return await fetch_klines(self.run, task, left_out) if candles is None else candles
 
     def _plan(self, read: ReadBase) -> BasePlan:
-        market, base = read.market, read.base
-        if self.auditor.audits.is_native(market.key, self.timeframe, self.as_of_ms):
-            base = None
+        market = read.market
         return plan_from_base(
             market,
             self.timeframe,
-            base,
+            read.base,
             self.previous.usable(market),
             as_of_ms=self.as_of_ms,
             history_candles=self.history_candles,
+            native=self.auditor.audits.is_native(market.key, self.timeframe, self.as_of_ms),
         )
 
     async def _audited(self, plan: BasePlan, read: ReadBase) -> PlanAnswer | None:
