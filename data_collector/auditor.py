@@ -15,7 +15,7 @@ from data_collector.data_processing import contradiction
 from data_collector.fetch_strategies import fetch_klines
 from data_collector.run import CollectionRun
 from data_collector.task_builder import FetchTask
-from market.base import FINAL_AFTER_MS
+from market.base import FINAL_AFTER_MS, reach
 from market.candles import Candles
 from market.left_out import LeftOut
 from market.markets import Exchange, MissingPart
@@ -106,11 +106,12 @@ class Auditor:
             if of_part:
                 self.on_difference(timeframe, of_part[0].part)
                 self._log(plan, of_part)
-        differing = [each.open_time for each in found if each.part == "klines"]
-        newest_ms = max(differing, default=0) + timeframe.interval_ms
-        if differing and plan.base is not None and newest_ms > plan.base.first_ms:
+        # Of open interest, too: the next pass would write what the base has over the audited one.
+        newest_ms = max((each.open_time for each in found), default=0) + timeframe.interval_ms
+        if found and newest_ms > (reach(until_ms) if plan.base is None else plan.base.first_ms):
             self.audits.suspect.add(market.key)
-        self.audits.finished(market.key, timeframe, plan.as_of_ms, candles_differ=bool(differing))
+        differ = any(each.part == "klines" for each in found)
+        self.audits.finished(market.key, timeframe, plan.as_of_ms, candles_differ=differ)
 
     def _log(self, plan: BasePlan, found: Sequence[Difference]) -> None:
         for each in found[:_MOST_LOGGED]:

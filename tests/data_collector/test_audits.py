@@ -10,6 +10,7 @@ from data_collector.auditor import Auditor
 from data_collector.audits import Audits, Difference, differences
 from data_collector.doubts import Doubts
 from data_collector.run import CollectionRun
+from market.columns import column_index
 from market.left_out import LeftOut
 from market.markets import Exchange, Market
 from market.rows import Rows
@@ -119,6 +120,30 @@ def test_a_row_that_an_audit_got_as_an_invalid_one_is_no_difference() -> None:
     ours, theirs = rows((1, 10.0, 5.0), (2, 10.0, 5.0), (3, 10.0, 5.0)), rows((2, 10.0, 5.0))
     found = differences(ours, theirs, set(), {3 * HOUR_MS})
     assert [each.open_time for each in found] == [HOUR_MS]
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize(("hours", "suspect"), [(26, True), (29, False), (30, False)])
+def test_other_open_interest_within_its_reach_makes_a_base_suspect(
+    hours: int, suspect: bool, native: bool
+) -> None:
+    now_ms, history = MIDNIGHT + 48 * HOUR_MS, 40
+    exchange = invented(random.Random(7), range(MIDNIGHT, now_ms + 1, STEP_MS), Habits(), 0)  # noqa: S311
+    market = Market(Exchange.BYBIT, "BTCUSDT", "BTC", "USDT", launched_ms=MIDNIGHT)
+    follower = Follower(exchange, market)
+    follower.read(now_ms, interest=True)
+    follower.collect(H1, now_ms, history, native=True, interest=True)
+    plan = follower.plan(H1, now_ms, history, audited=native)
+    known = Rows.of(follower.series[H1].rows)
+    values = known.values.copy()
+    values[len(known) - 1 - hours, column_index("open_interest")] += 1000.0
+    found: list[tuple[Timeframe, str]] = []
+    unused = cast(CollectionRun, None)
+    auditor = Auditor(unused, Audits(), history, (), lambda *what: found.append(what))
+    auditor.compare(plan, Rows(known.times, values), [])
+    assert found == [(H1, "open_interest")]
+    assert auditor.audits.suspect == ({market.key} if suspect else set())
+    assert not auditor.audits.is_native(market.key, H1, now_ms)
 
 
 @pytest.mark.parametrize("told", [True, False])
