@@ -11,7 +11,7 @@ import structlog
 from data_collector.audits import Audits, Difference, differences
 from data_collector.base_answers import PlanAnswer, fetch_native, fetch_snapshots
 from data_collector.base_plan import BasePlan, plan_from_base
-from data_collector.data_processing import contradiction
+from data_collector.data_processing import contradiction, why_lost
 from data_collector.fetch_strategies import fetch_klines
 from data_collector.run import CollectionRun
 from data_collector.task_builder import FetchTask
@@ -78,7 +78,9 @@ class Auditor:
         candles = [Candles.of(candles) for candles in answer.native if candles is not None]
         odd = {row.slot_ms(timeframe.interval_ms) for row in answer.left_out}
         fetched = Candles.joined(candles) if candles else Candles.of(())
-        doubt = contradiction(known, fetched, odd)
+        there = odd.union(fetched.times.tolist())
+        lost = why_lost(known.times.tolist(), there, holes_too=True)
+        doubt = lost or contradiction(known, fetched, odd)
         if not self.audits.doubts.is_believed(market.key, timeframe, as_of_ms, doubt):
             log.warning("audit_doubted", market=market.key, timeframe=timeframe, cause=doubt)
             return None
