@@ -276,7 +276,7 @@ async def base_pass(
         yield BasePass(run, ours, bases, as_of_ms, on_progress, doubts)
         return
     exchanges = {market.exchange for market in markets}
-    async with Clocks(run, exchanges, stored_as_of_ms, last_as_of) as clocks:
+    async with Clocks(run, exchanges, as_of_ms, last_as_of) as clocks:
         present = await clocks.present()
         ours = [begun(market, present.as_of_ms) for market in markets]
         log.info("pass_started", markets=len(markets), as_of=present.as_of_ms)
