@@ -10,8 +10,8 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -29,11 +29,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """A command of main.py to keep running: its name in logs, arguments and inherited files."""
+    """A command of main.py to keep running: its name in logs, arguments and inherited files.
+
+    `environment`: variables that it gets beside ours, unless they are set.
+    """
 
     name: str
     arguments: Sequence[str]
     fds: Sequence[int] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Child:
@@ -74,6 +78,7 @@ class Child:
                 str(read_end),
                 pass_fds=(read_end, *self.spec.fds),
                 stdin=asyncio.subprocess.DEVNULL,
+                env={**self.spec.environment, **os.environ},
                 start_new_session=True,
             )
             os.close(read_end)

@@ -11,11 +11,11 @@ import structlog
 from data_collector.audits import Audits, Difference, differences
 from data_collector.base_answers import PlanAnswer, fetch_native, fetch_snapshots
 from data_collector.base_plan import BasePlan, plan_from_base
-from data_collector.data_processing import contradiction
+from data_collector.data_processing import contradiction, why_lost
 from data_collector.fetch_strategies import fetch_klines
 from data_collector.run import CollectionRun
 from data_collector.task_builder import FetchTask
-from market.base import FINAL_AFTER_MS
+from market.base import FINAL_AFTER_MS, reach
 from market.candles import Candles
 from market.left_out import LeftOut
 from market.markets import Exchange, MissingPart
@@ -78,7 +78,9 @@ class Auditor:
         candles = [Candles.of(candles) for candles in answer.native if candles is not None]
         odd = {row.slot_ms(timeframe.interval_ms) for row in answer.left_out}
         fetched = Candles.joined(candles) if candles else Candles.of(())
-        doubt = contradiction(known, fetched, odd)
+        there = odd.union(fetched.times.tolist())
+        lost = why_lost(known.times.tolist(), there, holes_too=True)
+        doubt = lost or contradiction(known, fetched, odd)
         if not self.audits.doubts.is_believed(market.key, timeframe, as_of_ms, doubt):
             log.warning("audit_doubted", market=market.key, timeframe=timeframe, cause=doubt)
             return None
@@ -106,11 +108,12 @@ class Auditor:
             if of_part:
                 self.on_difference(timeframe, of_part[0].part)
                 self._log(plan, of_part)
-        differing = [each.open_time for each in found if each.part == "klines"]
-        newest_ms = max(differing, default=0) + timeframe.interval_ms
-        if differing and plan.base is not None and newest_ms > plan.base.first_ms:
+        # Of open interest, too: the next pass would write what the base has over the audited one.
+        newest_ms = max((each.open_time for each in found), default=0) + timeframe.interval_ms
+        if found and newest_ms > (reach(until_ms) if plan.base is None else plan.base.first_ms):
             self.audits.suspect.add(market.key)
-        self.audits.finished(market.key, timeframe, plan.as_of_ms, candles_differ=bool(differing))
+        differ = any(each.part == "klines" for each in found)
+        self.audits.finished(market.key, timeframe, plan.as_of_ms, candles_differ=differ)
 
     def _log(self, plan: BasePlan, found: Sequence[Difference]) -> None:
         for each in found[:_MOST_LOGGED]:

@@ -35,8 +35,8 @@ class Audits:
     """Which markets' timeframes have to be audited, and what audits have found; one for each
     worker process.
 
-    `suspect`: Market.key of those whose base has to be read anew, as a candle within its reach was
-    another.
+    `suspect`: Market.key of those whose base has to be read anew, as a candle or a snapshot within
+    its reach was another.
     """
 
     _pending: set[_Place] = field(default_factory=set)

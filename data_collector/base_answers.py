@@ -68,7 +68,7 @@ async def fetch_native(
             answer.left_out += (
                 row for row in found if task.start_ms <= row.slot_ms(task.step_ms) <= task.end_ms
             )
-    if not any(doubts):
+    if doubts and not any(doubts):
         believed(None)
 
 

@@ -15,7 +15,7 @@ from data_collector.auditor import Auditor
 from data_collector.base_answers import PlanAnswer, fetch_native, fetch_snapshots
 from data_collector.base_merge import merge_from_base
 from data_collector.base_plan import BasePlan, plan_from_base
-from data_collector.collect_or_carry_over import Deliver
+from data_collector.collect_or_carry_over import NOT_ASKED, Deliver
 from data_collector.doubts import Doubts
 from data_collector.fetch_strategies import fetch_klines
 from data_collector.funding_rules import left_out_within
@@ -37,7 +37,6 @@ from market.rows import Rows, TimedValues
 from market.timeframes import Timeframe
 from venues.errors import ExchangeError
 
-_NOT_ASKED: Final = "it was not asked for, as the candles could not be read"
 _LATE: Final = "it did not come in time, and follows in the next version"
 _NOT_READ: Final = "it could not be read by the last pass"
 # Whose open interest is audited: the same snapshots are those of all others.
@@ -176,16 +175,15 @@ class FromBases:
         return await fetch_klines(self.run, task, left_out) if candles is None else candles
 
     def _plan(self, read: ReadBase) -> BasePlan:
-        market, base = read.market, read.base
-        if self.auditor.audits.is_native(market.key, self.timeframe, self.as_of_ms):
-            base = None
+        market = read.market
         return plan_from_base(
             market,
             self.timeframe,
-            base,
+            read.base,
             self.previous.usable(market),
             as_of_ms=self.as_of_ms,
             history_candles=self.history_candles,
+            native=self.auditor.audits.is_native(market.key, self.timeframe, self.as_of_ms),
         )
 
     async def _audited(self, plan: BasePlan, read: ReadBase) -> PlanAnswer | None:
@@ -262,7 +260,7 @@ class FromBases:
             self.awaiting += 1
             self.results.add_missing(market, "open_interest", NOT_FETCHED_YET)
         elif error is not None or (known is not None and known.lacks_open_interest):
-            self.results.add_missing(market, "open_interest", error or _NOT_ASKED)
+            self.results.add_missing(market, "open_interest", error or NOT_ASKED)
 
     def _name_late(self, read: ReadBase, rows: Rows) -> None:
         """Names open interest that did not come in time, if a closed row lacks it."""

@@ -73,8 +73,11 @@ class BasePass:
     _reads: dict[str, ReadBase] = field(default_factory=dict)  # by Market.key
     _unread: dict[str, ExchangeError] = field(default_factory=dict)  # for good, by Market.key
     _counted: set[str] = field(default_factory=set)  # Market.key of those in the results
+    _is_first: bool = field(init=False)  # no base goes on: no document is held up by waiting
 
     def __post_init__(self) -> None:
+        bases = (self.bases.get(market.key) for market in self.markets)
+        self._is_first = not any(base is not None and base.reaches(self.as_of_ms) for base in bases)
         self.results = Results(0, self.on_progress)
         self.interest = InterestReads(self.run, self.as_of_ms)
 
@@ -93,10 +96,9 @@ class BasePass:
         self.results.raise_if_empty()
 
     def _begin(self, targets: int) -> None:
-        self.results.total += len(self.markets) * (1 + targets)
+        self.results.total += len(self.markets) * (1 + targets) - len(self._counted)
         self.results.progress(0)
         self._to_retry = []
-        self._counted.clear()
 
     async def _work_through(self, works: Sequence[_Work]) -> None:
         await work_through(
@@ -187,7 +189,8 @@ class BasePass:
             self.changed |= changed
             self.results.count_correction(market, "klines")
         if tasks.open_interest is not None:
-            await self.interest.read(read, tasks.open_interest, waits=known is None)
+            waits = known is None and self._is_first
+            await self.interest.read(read, tasks.open_interest, waits=waits)
         self.bases[market.key] = read.base
         self.read.add(market.key)
         self._reads[market.key] = read
@@ -225,7 +228,7 @@ class BasePass:
         known = settled.between(klines.start_ms, klines.end_ms)
         odd = {row.slot_ms(STEP_MS) for row in left_out}
         doubt = contradiction(known, Candles.of(candles), odd)
-        if not self.doubts.is_believed(klines.market.key, Timeframe.M5, self.as_of_ms, doubt):
+        if not self.doubts.is_believed(klines.market.key, "base", self.as_of_ms, doubt):
             raise klines.bad_payload(f"{doubt}: believed if it says so again")
 
 
@@ -276,7 +279,7 @@ async def base_pass(
         yield BasePass(run, ours, bases, as_of_ms, on_progress, doubts)
         return
     exchanges = {market.exchange for market in markets}
-    async with Clocks(run, exchanges, stored_as_of_ms, last_as_of) as clocks:
+    async with Clocks(run, exchanges, as_of_ms, last_as_of) as clocks:
         present = await clocks.present()
         ours = [begun(market, present.as_of_ms) for market in markets]
         log.info("pass_started", markets=len(markets), as_of=present.as_of_ms)

@@ -8,7 +8,8 @@ all candles at the same instant would give:
   candles that it holds in part. So they are up to the first candle that they lack and the base
   proves.
 - Every later candle is made from the base if that proves it (market/base_candles.py).
-- The others are asked for natively.
+- The others are asked for natively; all of them, if the candles made from the base were found to be
+  others than the exchange's.
 - What was made at this very instant, and lacks nothing, is used as it is, unproven candles
   included.
 - Open interest within the base's reach is the base's; the rest is asked for.
@@ -79,16 +80,19 @@ def plan_from_base(
     *,
     as_of_ms: int,
     history_candles: int,
+    native: bool = False,
 ) -> BasePlan:
     """How the market's documents of `timeframe.produces` come about at `as_of_ms`.
 
     `earlier`: the market's series of the earlier documents, well formed, and holding every candle
     since the start of the present window that the exchange had. They count as absent if one is
     absent, of a time that has not come yet, of an earlier life, or disagrees with the others; so
-    does a base of a time that has not come yet.
+    does a base of a time that has not come yet. `native`: nothing is made from the base, which only
+    tells which candles have changed.
     """
     if base is not None:
         base = base.until(as_of_ms) if base.as_of_ms <= as_of_ms else None
+    seen, base = base, None if native else base
     window = klines_task(timeframe, market, as_of_ms=as_of_ms, history_candles=history_candles)
     start_ms = timeframe.window_start(as_of_ms, history_candles)
     known = _usable(timeframe, earlier, as_of_ms)
@@ -98,7 +102,7 @@ def plan_from_base(
     if ready:
         from_ms = as_of_ms + 1
     elif checked_ms is not None:
-        from_ms = max(from_ms, _first_to_remake(timeframe, base, checked_ms))
+        from_ms = max(from_ms, _first_to_remake(timeframe, seen, checked_ms))
     kept = [Rows.of(series.rows).between(start_ms, from_ms - 1) for series in known]
     if kept and not ready:
         if base is not None:
@@ -177,9 +181,13 @@ def _first_to_remake(timeframe: Timeframe, base: Base | None, checked_ms: int) -
     changed_ms = base.first_read_after(checked_ms) if base is not None else None
     if changed_ms is not None:
         if base is not None and base.is_newer(checked_ms) and not _is_young(base):
-            # A candle that it holds in part alone was final in the documents. Of a young market
-            # it may also be that every slot was read again since.
+            # A candle that it holds in part alone was final in the documents, unless one of its
+            # slots has changed since the base was begun. Of a young market it may also be that
+            # every slot was read again since.
             changed_ms += -changed_ms % longest_ms
+            again_ms = base.first_read_again_ms()
+            if again_ms is not None:
+                changed_ms = min(changed_ms, again_ms)
         unsettled_ms = min(unsettled_ms, changed_ms)
     return unsettled_ms // longest_ms * longest_ms
 

@@ -9,7 +9,8 @@ TOLERANCE_MS of the clock, or against it.
 - A clock that is not wrong is believed; with a warning, if a witness that is not wrong itself is
   against it.
 - `as_of` is the smallest of the believed clocks. One that lies behind the stored document's by
-  more than TOLERANCE_MS needs another clock that agrees with it.
+  more than TOLERANCE_MS needs another clock that agrees with it; one that lies behind it by less
+  is waited for.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -28,6 +28,7 @@ from market.candles import Candles
 from market.left_out import LeftOut, not_asked_again, still_lacking
 from market.markets import (
     COLUMNS,
+    NOT_FETCHED_YET,
     FundingByMarket,
     FundingSeries,
     Market,
@@ -42,6 +43,8 @@ from venues.errors import BadPayload, ExchangeError, GaveUp, SourceDown, TooFast
 
 # Failures of markets that are tried once more at the end of a collection.
 RETRIED_AT_THE_END: Final = (SourceDown, BadPayload, TooFast, GaveUp)
+# The reason in `missing` for open interest that an earlier document lacked already.
+NOT_ASKED: Final = "it was not asked for, as the candles could not be read"
 _INTEREST: Final = COLUMNS.index("open_interest")
 
 Deliver = Callable[[Timeframe, MarketSeries], None]
@@ -205,6 +208,10 @@ class Collection:
         kept = self.previous.carried_over(market)
         if not kept:
             return
+        known = self.previous.series(self.timeframe, market)
+        if known is not None and known.lacks_open_interest:  # else nobody would ask for it
+            reason = NOT_FETCHED_YET if known.awaits_open_interest else NOT_ASKED
+            self.results.add_missing(market, "open_interest", reason)
         parts: tuple[MissingPart, ...] = ("klines", "open_interest")
         for part in parts:
             self.results.add_left_out(market, part, self._still_left_out(market, part))

@@ -7,7 +7,7 @@ agrees with is all there is.
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
@@ -59,8 +59,8 @@ _Reading = asyncio.Task[ExchangeClock | ExchangeError]
 class Present:
     """The time at the start of a run. `clocks`: those that are believed, never empty.
 
-    `as_of_ms`: the smallest of them when they were read. `remarks`: by exchange, what is against
-    its clock, or why it is not believed.
+    `as_of_ms`: the smallest of them when they were read, or the stored document's if that was a
+    little later. `remarks`: by exchange, what is against its clock, or why it is not believed.
     """
 
     as_of_ms: int
@@ -111,7 +111,8 @@ class Clocks:
 
         Waits up to LONGEST_UNSUPPORTED_S while no witness agrees with any of them. Raises
         CollectionFailed if none answers or none is believed, or if the time would go back behind
-        the stored document and one clock alone says so.
+        the stored document and one clock alone says so. Where it would go back by no more than
+        clocks may differ, waits until it does not.
         """
         waiting = set(self._tasks.values())
         while waiting and not self._answered():
@@ -147,7 +148,19 @@ class Clocks:
         )
         if _is_confirmed([times[exchange] for exchange in clocks], others):
             self.last_as_of.believe(present.slowest().now_ms())
-        return present
+        return await self._not_behind_stored(present)
+
+    async def _not_behind_stored(self, present: Present) -> Present:
+        """Waits until the slowest clock has reached the stored document's `as_of`, if it is at most
+        TOLERANCE_MS behind: an older document must not follow a newer one."""
+        stored_ms, slowest = self.stored_as_of_ms, present.slowest()
+        if stored_ms is None or present.as_of_ms >= stored_ms:
+            return present
+        if stored_ms - slowest.now_ms() > TOLERANCE_MS:
+            return present  # the stored document is of a wrong clock
+        while (behind_ms := stored_ms - slowest.now_ms()) > 0:
+            await self.run.sender.clock.sleep(behind_ms / 1000)
+        return replace(present, as_of_ms=stored_ms)
 
     async def clock(self, exchange: Exchange) -> ExchangeClock:
         """Waits for the exchange's clock.

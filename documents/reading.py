@@ -93,7 +93,16 @@ class StoredSeries(PreviousSeries):
         )
 
     def metas(self) -> dict[str, Meta]:
-        return {key: self._text.head(span).get("meta") or {} for key, span in self._spans.items()}
+        return {key: self._meta(span) for key, span in self._spans.items()}
+
+    def _meta(self, span: MarketSpan) -> Meta:
+        try:
+            meta = self._text.head(span).get("meta")
+        except DocumentError:
+            return {}  # access to the market tells of it
+        if not isinstance(meta, dict):
+            return {}
+        return {n: v for n, v in meta.items() if v is None or isinstance(v, int | float)}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._spans)

@@ -80,6 +80,8 @@ class JobContext:
     audits: Audits = field(default_factory=Audits)
     # By collected timeframe, Market.key of those whose rows in its documents were carried over.
     held_up: dict[Timeframe, frozenset[str]] = field(default_factory=dict)
+    # The documents whose newest metadata the database did not take.
+    not_stored: set[Timeframe] = field(default_factory=set)
     last_as_of: LastAsOf = field(default_factory=LastAsOf)  # a witness of the exchanges' clocks
     # The funding that was decoded last, by the version and content hash of its document.
     funding: dict[tuple[int, str], FundingByMarket] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from documents.comparison import Comparison
 from documents.deflated import Deflated
 from documents.kept import KeptDocuments
 from market.markets import Market, MarketSeries, Meta, Missing
-from market.metadata import MetadataBatch
+from market.metadata import MetadataBatch, have_same_closes
 from market.previous_series import PreviousSeries
 from market.timeframes import Timeframe
 
@@ -30,9 +30,10 @@ log = structlog.get_logger(__name__)
 class DocumentDraft:
     """Takes markets in any order; holds the rows of one batch and the JSON of all others.
 
-    `known` is the stored metadata by Market.key; numbers computed from fresh rows replace it if
-    `computes`. `kept` has the rows and chunks of earlier documents, and gets those of this one.
-    `previous`: the stored version, if there is one; `changes`, once finished, what it changes.
+    `known` is the stored metadata by Market.key; numbers computed from fresh rows replace it, but
+    for markets whose closed candles are those of `same_close`: the stored document, if no candle
+    has closed since. `kept` has the rows and chunks of earlier documents, and gets those of this
+    one. `previous`: the stored version, if there is one; `changes`, once finished, what it changes.
     """
 
     def __init__(
@@ -42,12 +43,12 @@ class DocumentDraft:
         known: Mapping[str, Meta],
         kept: KeptDocuments | None = None,
         *,
-        computes: bool = True,
+        same_close: Mapping[str, MarketSeries] | None = None,
         previous: PreviousSeries | None = None,
     ) -> None:
         self.timeframe = timeframe
-        self.computes = computes
         self._known = known
+        self._same_close = same_close
         self._kept = kept
         self._builder = DocumentBuilder(timeframe, source, kept)
         self._comparison = Comparison(timeframe, previous)
@@ -101,7 +102,7 @@ class DocumentDraft:
         batch, self._batch = self._batch, []
         refused = {(missing.exchange, missing.symbol) for missing in self._refused}
         batch = [s for s in batch if (s.market.exchange, s.market.symbol) not in refused]
-        computed = self._compute(batch) if self.computes else {}
+        computed = self._compute([each for each in batch if self._has_other_closes(each)])
         for series in batch:
             key = series.market.key
             numbers = computed.get(key, {})
@@ -126,6 +127,17 @@ class DocumentDraft:
         self._comparison.remove(market)
         self.computed.pop(market.key, None)
         self._refused.append(Missing(market.exchange, market.symbol, "klines", reason))
+
+    def _has_other_closes(self, series: MarketSeries) -> bool:
+        """Whether its stored numbers may be of other closed candles."""
+        if self._same_close is None:
+            return True
+        last_closed_ms = self.timeframe.last_closed_open_time(series.checked_at_ms)
+        try:
+            before = self._same_close.get(series.market.key)
+            return before is None or not have_same_closes(before.rows, series.rows, last_closed_ms)
+        except (ValueError, TypeError, LookupError):
+            return True  # the builder reports invalid rows
 
     def _compute(self, batch: list[MarketSeries]) -> dict[str, Meta]:
         """The metadata of the markets whose candles are fresh, by Market.key."""

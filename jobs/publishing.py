@@ -11,7 +11,8 @@ from database import DatabaseUnavailable
 from documents.deflated import Deflated
 from jobs.context import JobContext, Progress
 from jobs.document_draft import DocumentDraft
-from market.markets import Market, Meta, Missing
+from market.markets import Market, Meta, Missing, UnreadableSeries
+from market.metadata import NAMES
 from market.previous_series import PreviousSeries
 from market.rows import first_time
 from market.timeframes import Timeframe
@@ -30,16 +31,17 @@ async def begin_drafts(
 ) -> dict[Timeframe, DocumentDraft]:
     """The drafts of all documents that are made from one collected timeframe.
 
-    `previous`: the stored documents. `quiet`: those in which no candle has closed since, whose
-    metadata stays as it is.
+    `previous`: the stored documents. `quiet`: those in which no candle has closed since, where
+    metadata stays as it is, but for markets whose closed candles have come or changed since.
     """
+    same_close = quiet - context.not_stored
     drafts = {
         produced: DocumentDraft(
             produced,
             "collected" if produced is collected else "aggregated",
             await known_metadata(context, produced, stored, markets),
             context.kept,
-            computes=produced not in quiet,
+            same_close=stored if produced in same_close else None,
             previous=stored,
         )
         for produced, stored in previous.items()
@@ -54,26 +56,40 @@ async def known_metadata(
     stored: PreviousSeries | None,
     markets: Sequence[Market],
 ) -> Mapping[str, Meta]:
-    """Each market's stored metadata by Market.key; if the database is away, the document's, but for
-    markets that have begun a new life since."""
+    """Each market's stored metadata by Market.key.
+
+    The computed numbers are the document's, which are of its rows: the database may not have taken
+    them. So is everything if the database is away; nothing is for markets that have begun a new
+    life since.
+    """
+    metas = stored.metas() if stored is not None else {}
+    ours = {
+        market.key: metas[market.key]
+        for market in markets
+        if market.key in metas and not _has_earlier_rows(stored, market, timeframe)
+    }
     try:
         coins = await context.database.get_coins_from_db(timeframe, **context.selection)
     except DatabaseUnavailable as error:
         log.warning("metadata_taken_from_document", document=str(timeframe), error=str(error))
-        metas = stored.metas() if stored is not None else {}
-        return {
-            market.key: metas[market.key]
-            for market in markets
-            if market.key in metas and not _has_earlier_rows(stored, market, timeframe)
-        }
-    return {coin.market.key: coin.meta for coin in coins}
+        return ours
+    return {coin.market.key: {**coin.meta, **_numbers(ours, coin.market)} for coin in coins}
+
+
+def _numbers(metas: Mapping[str, Meta], market: Market) -> Meta:
+    """The market's computed numbers."""
+    meta = metas.get(market.key, {})
+    return {name: meta[name] for name in NAMES if name in meta}
 
 
 def _has_earlier_rows(stored: PreviousSeries | None, market: Market, timeframe: Timeframe) -> bool:
     """Whether the document has rows of another contract under the market's symbol."""
     if not market.since_ms or stored is None:
         return False
-    rows = stored[market.key].rows
+    try:
+        rows = stored[market.key].rows
+    except UnreadableSeries:
+        return True
     return bool(rows) and first_time(rows) + timeframe.interval_ms <= market.since_ms
 
 
@@ -169,7 +185,7 @@ async def _store(
     )
     draft.published(meta.version, meta.content_hash)
     log.info("published", document=str(draft.timeframe), version=version, bytes=meta.stored_bytes)
-    if not draft.computes:
+    if not draft.computed:
         return Published(meta.stored_bytes, None)
     try:
         await context.database.markets.save_metadata(
@@ -178,5 +194,7 @@ async def _store(
     except DatabaseUnavailable as error:
         # The document is published; the next collection computes its metadata again.
         log.warning("metadata_not_stored", error=str(error))
+        context.not_stored.add(draft.timeframe)
         return Published(meta.stored_bytes, str(error))
+    context.not_stored.discard(draft.timeframe)
     return Published(meta.stored_bytes, None)

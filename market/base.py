@@ -140,6 +140,11 @@ class Base:
         slot = int(later.argmax())
         return self.first_ms + STEP_MS * slot if later[slot] else None
 
+    def first_read_again_ms(self) -> int | None:
+        """The open time of the first slot that was read later than the first ones: it was not
+        final then, or has changed since."""
+        return None if self._began_ms is None else self.first_read_after(self._began_ms)
+
     def reaches(self, as_of_ms: int) -> bool:
         """Whether a pass at `as_of_ms` goes on with this base: it is not of a time to come, and
         ends within the reach."""

@@ -33,6 +33,7 @@ _DIGITS: Final = 6
 _BATCH_SIZE: Final = 64  # markets whose arrays fit a processor's cache together
 _PATTERNS: Final = 64  # 2**6: six comparisons, one bit each
 _NOTHING: Final[Meta] = {"hurst": None, "entropy": None, "realised_volatility": None}
+NAMES: Final = tuple(_NOTHING)
 
 
 class MetadataBatch:
@@ -92,6 +93,12 @@ class MetadataBatch:
             }
             for hurst, entropy, volatility in numbers
         )
+
+
+def have_same_closes(one: Sequence[Row], other: Sequence[Row], last_closed_ms: int) -> bool:
+    """Whether the closed rows of both have the same metadata."""
+    pairs = zip(_closed(one, last_closed_ms), _closed(other, last_closed_ms), strict=True)
+    return all(np.array_equal(ours, theirs) for ours, theirs in pairs)
 
 
 def _closed(rows: Sequence[Row], last_closed_ms: int) -> tuple[Times, Floats]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,30 @@ async def test_a_child_that_dies_is_started_again_with_growing_pauses(tmp_path: 
     assert {line["exit_code"] for line in died} == {3}
     assert sum(line["event"] == "child_started" for line in logged) == 3
     assert child.pid is None
+
+
+TELLS_ITS_ENVIRONMENT = """
+import os, sys
+with open(sys.argv[1], "w") as told:
+    told.write(os.environ["GIVEN"] + " " + os.environ["KEPT"])
+"""
+
+
+@pytest.mark.parametrize("ours", [None, "ours"])
+async def test_a_child_gets_variables_unless_they_are_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ours: str | None
+) -> None:
+    if ours is not None:
+        monkeypatch.setenv("GIVEN", ours)
+    monkeypatch.setenv("KEPT", "kept")
+    os.mkfifo(tmp_path / "started")
+    child = child_of(tmp_path, TELLS_ITS_ENVIRONMENT)
+    child.spec = replace(child.spec, environment={"GIVEN": "given"})
+    running = asyncio.create_task(child.keep_running())
+    told = await asyncio.to_thread((tmp_path / "started").read_text)
+    await child.stop(1)
+    await running
+    assert told == f"{ours or 'given'} kept"
 
 
 async def test_a_child_that_will_not_end_is_killed_in_time(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """When audits are due, what they find, and what follows from it."""
 
 import random
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -8,14 +9,20 @@ import pytest
 
 from data_collector.auditor import Auditor
 from data_collector.audits import Audits, Difference, differences
+from data_collector.base_plan import plan_from_base
 from data_collector.doubts import Doubts
 from data_collector.run import CollectionRun
+from market.candles import Candles
+from market.columns import CANDLE, column_index
 from market.left_out import LeftOut
 from market.markets import Exchange, Market
 from market.rows import Rows
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from tests.data_collector.test_base_plan import MIDNIGHT, Follower
 from tests.fixtures.naive_market import STEP_MS, Habits, invented
+from tests.fixtures.scripted_collection import GRID, A, exchange_of
+from tests.fixtures.scripted_exchange import NOW_MS
+from venues.venue import Endpoint
 
 H1, H4 = Timeframe.H1, Timeframe.H4
 KEY = "binance:BTCUSDT"
@@ -77,6 +84,24 @@ def test_what_contradicts_much_is_believed_when_it_is_said_again(
     assert not audits.is_believed(KEY, H1, 1000 + 2 * later_ms, "9 of 10 candles")
 
 
+def test_a_doubt_is_forgotten_after_two_days_and_when_time_goes_back() -> None:
+    doubts, twice = Doubts(), "9 of 10 candles"
+    assert not doubts.is_believed(KEY, H1, 10 * DAY_MS, twice)
+    assert not doubts.is_believed(KEY, H1, 12 * DAY_MS + 1, twice)
+    assert not doubts.is_believed(KEY, H1, 11 * DAY_MS, twice)
+    assert doubts.is_believed(KEY, H1, 13 * DAY_MS, twice)
+
+
+def test_what_is_right_of_a_timeframe_leaves_the_doubt_about_the_base_and_the_other_way() -> None:
+    doubts, twice = Doubts(), "9 of 10 candles"
+    assert not doubts.is_believed(KEY, "base", 0, twice)
+    assert doubts.is_believed(KEY, Timeframe.M5, 0, None)
+    assert not doubts.is_believed(KEY, Timeframe.M5, 1, twice)
+    assert doubts.is_believed(KEY, "base", MINUTE_MS, twice)
+    assert doubts.is_believed(KEY, "base", MINUTE_MS, None)
+    assert doubts.is_believed(KEY, Timeframe.M5, MINUTE_MS + 1, twice)
+
+
 def test_differences_of_candles_and_of_known_open_interest() -> None:
     ours = rows((1, 10.0, 5.0), (2, 10.0, NAN), (3, 10.0, 5.0), (4, 10.0, 5.0), (6, 10.0, 5.0))
     theirs = rows((1, 10.0, 6.0), (2, 10.0, 7.0), (3, 11.0, NAN), (5, 1.0, 1.0), (7, 2.0, 1.0))
@@ -101,6 +126,59 @@ def test_a_row_that_an_audit_got_as_an_invalid_one_is_no_difference() -> None:
     ours, theirs = rows((1, 10.0, 5.0), (2, 10.0, 5.0), (3, 10.0, 5.0)), rows((2, 10.0, 5.0))
     found = differences(ours, theirs, set(), {3 * HOUR_MS})
     assert [each.open_time for each in found] == [HOUR_MS]
+
+
+async def test_an_audit_that_lacks_known_candles_is_believed_when_it_says_so_again() -> None:
+    auditor = Auditor(CollectionRun(exchange_of("AUSDT").sender()), Audits(), 20, ())
+    whole = plan_from_base(A, H4, None, {}, as_of_ms=NOW_MS, history_candles=20)
+    closed = list(GRID[-20:-1])
+    values = np.full((len(closed), 8), NAN)
+    values[:, CANDLE] = (2.0, 3.0, 1.0, 2.0, 5.0, 6.0)  # as the exchange shows them
+    known = Rows(np.array(closed), values)
+
+    async def audited(after_ms: int, *gone: int) -> list[int] | None:
+        exchange = exchange_of("AUSDT")
+        times = [time_ms for time_ms in GRID if time_ms not in gone]
+        exchange.times[Endpoint.KLINES, "AUSDT"] = times
+        auditor.run = CollectionRun(exchange.sender())
+        plan = replace(whole, as_of_ms=NOW_MS + after_ms)
+        answer = await auditor.fetch(plan, known, awaits=False, interest=False)
+        if answer is None:
+            return None
+        (candles,) = answer.native
+        times: list[int] = Candles.of(candles or ()).times.tolist()
+        return times
+
+    gone = closed[7]
+    assert await audited(0, gone) is None
+    assert await audited(59_999, gone) is None
+    assert await audited(MINUTE_MS) == list(GRID[-20:])
+    assert await audited(2 * MINUTE_MS, gone) is None  # all were there in between
+    assert await audited(3 * MINUTE_MS, gone) == [each for each in GRID[-20:] if each != gone]
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize(("hours", "suspect"), [(26, True), (29, False), (30, False)])
+def test_other_open_interest_within_its_reach_makes_a_base_suspect(
+    hours: int, suspect: bool, native: bool
+) -> None:
+    now_ms, history = MIDNIGHT + 48 * HOUR_MS, 40
+    exchange = invented(random.Random(7), range(MIDNIGHT, now_ms + 1, STEP_MS), Habits(), 0)  # noqa: S311
+    market = Market(Exchange.BYBIT, "BTCUSDT", "BTC", "USDT", launched_ms=MIDNIGHT)
+    follower = Follower(exchange, market)
+    follower.read(now_ms, interest=True)
+    follower.collect(H1, now_ms, history, native=True, interest=True)
+    plan = follower.plan(H1, now_ms, history, audited=native)
+    known = Rows.of(follower.series[H1].rows)
+    values = known.values.copy()
+    values[len(known) - 1 - hours, column_index("open_interest")] += 1000.0
+    found: list[tuple[Timeframe, str]] = []
+    unused = cast(CollectionRun, None)
+    auditor = Auditor(unused, Audits(), history, (), lambda *what: found.append(what))
+    auditor.compare(plan, Rows(known.times, values), [])
+    assert found == [(H1, "open_interest")]
+    assert auditor.audits.suspect == ({market.key} if suspect else set())
+    assert not auditor.audits.is_native(market.key, H1, now_ms)
 
 
 @pytest.mark.parametrize("told", [True, False])

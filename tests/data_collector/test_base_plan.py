@@ -36,7 +36,8 @@ EXAMPLES = int(os.environ.get("HISTORIES", "60"))
 
 
 class Step(NamedTuple):
-    """One pass: when it comes, and what of it fails or happens before it."""
+    """One pass: when it comes, and what of it fails or happens before it. `audited`: nothing is
+    made from the base."""
 
     gap_ms: int
     at_close: bool
@@ -47,6 +48,7 @@ class Step(NamedTuple):
     restarted: bool
     due: tuple[Timeframe, ...]
     history: int
+    audited: bool
 
 
 @dataclass
@@ -78,7 +80,9 @@ class Follower:
             stored = document.inflate()
             self.base = decode_bases(stored, self.market.exchange)[self.market.key]
 
-    def plan(self, timeframe: Timeframe, now_ms: int, history: int) -> BasePlan:
+    def plan(
+        self, timeframe: Timeframe, now_ms: int, history: int, *, audited: bool = False
+    ) -> BasePlan:
         start_ms = timeframe.window_start(now_ms, history)
         earlier = {
             target: self.series[target] for target in timeframe.produces if target in self.series
@@ -86,9 +90,18 @@ class Follower:
         if self.complete_from.get(timeframe, now_ms) > start_ms:
             earlier = {}
         plan = plan_from_base(
-            self.market, timeframe, self.base, earlier, as_of_ms=now_ms, history_candles=history
+            self.market,
+            timeframe,
+            self.base,
+            earlier,
+            as_of_ms=now_ms,
+            history_candles=history,
+            native=audited,
         )
-        self.check_asked(plan)
+        if audited:
+            assert not any(len(part.made.rows) for part in plan.parts)
+        else:
+            self.check_asked(plan)
         return plan
 
     def check_asked(self, plan: BasePlan) -> None:
@@ -114,10 +127,17 @@ class Follower:
         return max(shown[4:]) >= 10**15 if shown is not None else not forms
 
     def collect(
-        self, timeframe: Timeframe, now_ms: int, history: int, *, native: bool, interest: bool
+        self,
+        timeframe: Timeframe,
+        now_ms: int,
+        history: int,
+        *,
+        native: bool,
+        interest: bool,
+        audited: bool = False,
     ) -> BasePlan | None:
         """Makes the documents; None if a request failed and nothing was known."""
-        plan = self.plan(timeframe, now_ms, history)
+        plan = self.plan(timeframe, now_ms, history, audited=audited)
         answers = [
             self.exchange.answer(timeframe, task.start_ms, task.end_ms, now_ms) if native else None
             for task in plan.klines
@@ -204,6 +224,7 @@ steps = st.builds(
     restarted=st.booleans(),
     due=st.just(COLLECTED) | timeframes,
     history=st.just(0),
+    audited=st.sampled_from([False] * 5 + [True]),
 )
 rare = st.sampled_from([0.0, 0.0, 0.0, 0.003, 0.03])
 habits = st.builds(
@@ -304,7 +325,12 @@ def run(history: History) -> Iterator[BasePlan]:
         note(f"{now_ms}: {step}")
         for timeframe in step.due:
             plan = follower.collect(
-                timeframe, now_ms, step.history, native=step.native, interest=interest
+                timeframe,
+                now_ms,
+                step.history,
+                native=step.native,
+                interest=interest,
+                audited=step.audited,
             )
             if plan is None:
                 continue
@@ -377,6 +403,49 @@ def test_a_correction_of_the_first_candle_of_a_base_reaches_the_longer_one_that_
         exchange.versions[begin_ms].append((now_ms + 1, changed))
     assert follower.base is not None
     assert follower.base.first_ms == begin_ms
+
+
+def test_a_correction_after_a_new_base_reaches_a_longer_candle_that_it_holds_in_part() -> None:
+    """The document is older than the base, which has moved past the beginning of the candle."""
+    checked_ms = MIDNIGHT + 5 * DAY_MS + 6 * HOUR_MS + 30 * MINUTE_MS
+    end_ms = checked_ms + 26 * HOUR_MS
+    exchange = invented(Random(7), range(MIDNIGHT, end_ms, STEP_MS), Habits(), 0)  # noqa: S311
+    market = Market(Exchange.BYBIT, "BTCUSDT", "BTC", "USDT", launched_ms=MIDNIGHT)
+    follower, history = Follower(exchange, market), 30
+    follower.collect(Timeframe.H6, checked_ms, history, native=True, interest=True)
+    follower.read(checked_ms + STEP_MS, interest=True)
+    slot_ms = checked_ms - 9 * STEP_MS  # of the candle that has closed at 06:00
+    changed = invented_candle(Random(8), Habits())  # noqa: S311
+    exchange.versions[slot_ms].append((checked_ms + HOUR_MS, changed))
+    now_ms = checked_ms + STEP_MS + 25 * HOUR_MS
+    follower.read(now_ms, interest=True)
+    assert follower.base is not None
+    assert Timeframe.H6.floor(slot_ms) < follower.base.first_ms <= slot_ms
+    plan = follower.collect(Timeframe.H6, now_ms, history, native=True, interest=True)
+    assert plan is not None
+    check_rows(follower, plan, Timeframe.H6, history, interest=True)
+
+
+@pytest.mark.parametrize("timeframe", [Timeframe.M5, Timeframe.H1, Timeframe.H4], ids=str)
+def test_a_correction_reaches_a_timeframe_of_which_nothing_is_made(timeframe: Timeframe) -> None:
+    """A pass reads it some time after the candle was final in the document."""
+    now_ms, history = MIDNIGHT + 39 * HOUR_MS + 20 * MINUTE_MS, 30
+    exchange = invented(Random(7), range(MIDNIGHT, now_ms + DAY_MS, STEP_MS), Habits(), 0)  # noqa: S311
+    market = Market(Exchange.BYBIT, "BTCUSDT", "BTC", "USDT", launched_ms=MIDNIGHT)
+    follower = Follower(exchange, market)
+    for step_ms in range(0, HOUR_MS, STEP_MS):
+        follower.read(now_ms + step_ms, interest=True)
+    now_ms += step_ms
+    follower.collect(timeframe, now_ms, history, native=True, interest=True, audited=True)
+    corrected_ms = now_ms // STEP_MS * STEP_MS - 8 * STEP_MS
+    changed = invented_candle(Random(8), Habits())  # noqa: S311
+    exchange.versions[corrected_ms].append((now_ms + 1, changed))
+    now_ms += STEP_MS
+    follower.read(now_ms, interest=True)
+    plan = follower.collect(timeframe, now_ms, history, native=True, interest=True, audited=True)
+    assert plan is not None
+    for target in timeframe.produces:
+        check_rows(follower, plan, target, history, interest=True)
 
 
 @pytest.mark.parametrize("timeframe", [Timeframe.M5, Timeframe.H1, Timeframe.H4], ids=str)

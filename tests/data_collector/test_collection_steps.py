@@ -264,6 +264,20 @@ async def test_what_is_wrong_with_an_answer_counts_no_more_if_all_is_asked_again
     assert (found.collected.missing, found.collected.corrected) == ([], 1)
 
 
+@pytest.mark.parametrize("awaits", [False, True])
+async def test_a_carried_over_market_goes_on_to_lack_open_interest(awaits: bool) -> None:
+    exchange = exchange_of("AUSDT", "BUSDT")
+    exchange.refuse = gone(Endpoint.KLINES)
+    previous = old(A, lacks_open_interest=True, awaits_open_interest=awaits)
+    found = await collect(exchange, A, B, funding=funding_of(A, B), previous=previous)
+    assert [len(series.rows) for _, series in found.delivered if series.market == A] == [14]
+    reason = "it was not asked for, as the candles could not be read"
+    assert found.collected.missing == [
+        Missing(BINANCE, "AUSDT", "klines", "gone (HTTP 400)"),
+        Missing(BINANCE, "AUSDT", "open_interest", "not fetched yet" if awaits else reason),
+    ]
+
+
 async def test_failed_open_interest_keeps_what_was_known() -> None:
     exchange = exchange_of("AUSDT")
     exchange.refuse = gone(Endpoint.OPEN_INTEREST)

@@ -93,6 +93,28 @@ async def test_a_wrong_clock_costs_its_exchange_alone(off_ms: int) -> None:
             await reading.clock(BYBIT)
 
 
+@pytest.mark.parametrize(
+    ("behind_ms", "waited_s", "as_of_ms"),
+    [
+        *((-1, 0, NOW + 1), (0, 0, NOW), (1, 0.001, NOW), (4 * S, 4, NOW), (10 * S, 10, NOW)),
+        # What was published is of a wrong clock, and is replaced.
+        (10 * S + 1, 0, NOW - 10 * S - 1),
+    ],
+)
+async def test_what_lies_a_little_behind_the_stored_document_is_waited_for(
+    behind_ms: int, waited_s: float, as_of_ms: int
+) -> None:
+    answers = Answers({BINANCE: NOW - behind_ms + 2 * S, BYBIT: NOW - behind_ms})
+    answers.clock = clock = ManualClock(wall_ms=NOW - behind_ms)
+    last = LastAsOf(lambda: 0.0)
+    async with clocks(answers, stored_as_of_ms=NOW, last_as_of=last) as reading:
+        present = await reading.present()
+        assert (present.as_of_ms, set(present.clocks)) == (as_of_ms, {BINANCE, BYBIT})
+        assert clock.now == pytest.approx(waited_s, abs=0.002)
+        for exchange in (BINANCE, BYBIT):
+            await reading.check_not_behind(exchange, as_of_ms)
+
+
 async def test_both_ahead_together_end_the_run() -> None:
     last = LastAsOf(lambda: 0.0)
     answers = Answers({BINANCE: NOW, BYBIT: NOW})

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures.clock import ManualClock
-from tests.fixtures.jobs import OpenRunner, by_key, lacks
+from tests.fixtures.jobs import NoAudits, OpenRunner, by_key, lacks
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
 EACH = 3
@@ -165,3 +165,42 @@ async def test_documents_of_the_future_are_replaced(
     for key, market in by_key(funding).items():
         assert market["rows"] == rates[key]["rows"]
         assert market["checked_at"] < as_of_ms + 60_000
+
+
+@pytest.mark.parametrize("job", ["collect:all", "collect:5m", "funding"])
+async def test_no_older_document_follows_when_a_slow_clock_answers_again(
+    open_runner: OpenRunner, exchanges: Simulator, job: str
+) -> None:
+    """Bybit's clock is 4 s behind, which is believed, and its answer lacks around a close."""
+    clock = ManualClock(wall_ms=NOW_MS)
+    hour_ms = NOW_MS - NOW_MS % HOUR_MS + HOUR_MS
+    async with open_runner(exchanges, clock=clock, audits=NoAudits()) as runner:
+
+        def go_to(now_ms: int) -> None:
+            passed_ms = now_ms - clock.wall_ms()
+            exchanges.post("/sim/clock", {"advance_ms": passed_ms})
+            clock.now += passed_ms / 1000
+
+        runner.context.last_as_of.elapsed_s = clock.monotonic_s
+        await runner.complete("discovery")
+        await runner.complete("funding")
+        await runner.complete(job)
+        exchanges.post("/sim/clock", {"skew_ms": {"bybit": -4000}})
+        time = {"exchange": "bybit", "endpoint": "time"}
+        runner.fault({"kind": "status", "status": 451, **time})
+        go_to(hour_ms + 1000)
+        await runner.complete(job)
+        name = "global_fr" if job == "funding" else "5m"
+        before = await runner.document(name)
+        assert before["as_of"] == hour_ms + 1000
+        exchanges.delete("/sim/faults")
+        exchanges.post("/sim/stats/reset")
+        go_to(hour_ms + 3000)
+        result = await runner.complete(job)
+        after = await runner.document(name)
+        asked = exchanges.stats()["requests"]["binance"]
+    assert after["as_of"] >= before["as_of"]
+    assert clock.wall_ms() - hour_ms == pytest.approx(5000, abs=20)
+    assert "bybit" not in result.get("absent", {})
+    if job == "collect:all":
+        assert asked.keys() == {"time"}  # everything else is known

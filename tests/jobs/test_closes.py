@@ -294,7 +294,7 @@ async def test_a_restarted_worker_goes_on_with_the_stored_bases(
     exchanges.post("/sim/stats/reset")
     async with opened(open_runner, exchanges, NOW_MS + 6 * HOUR_MS) as closes:
         result = await closes.all()
-        assert result["requests"] == 2 + 2 * 2 * EACH
+        assert (result["requests"], result["markets"]) == (2 + 2 * 2 * EACH, 2 * EACH)
         for timeframe in Timeframe:
             await closes.check(timeframe)
 

@@ -98,3 +98,39 @@ async def test_no_document_waits_for_an_audit_of_it(
         assert (await closes.all())["audit_requests"] > 0
         for timeframe in ("5m", "15m", "1h"):
             assert (await closes.check(timeframe))["missing"] == []
+
+
+async def test_no_document_waits_for_that_of_a_market_that_is_read_anew(
+    open_runner: OpenRunner, exchanges: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_runner(exchanges, history_candles=CANDLES, audits=NoAudits()) as runner:
+        closes = Closes(runner)
+        await begun(closes)
+        key = sorted(by_key(await runner.document("1d")))[0]
+        exchange, symbol = key.split(":")
+        runner.context.audits.suspect.add(key)
+        monkeypatch.setattr(interest_reads, "_LONGEST_INTEREST_WAIT_S", 0.0)
+        rule = {"exchange": exchange, "symbol": symbol, "endpoint": "open_interest"}
+        exchanges.post("/sim/faults", rule | {"kind": "hold"})
+        published = asyncio.Event()
+
+        async def save(name: str, *args: Any, **options: Any) -> Any:
+            meta = await save_to_cache(name, *args, **options)
+            if name == "1d":
+                published.set()
+            return meta
+
+        cache = runner.context.cache
+        save_to_cache, cache.save_to_cache = cache.save_to_cache, save  # type: ignore[method-assign]
+        closes.go_to(MIDNIGHT_MS + 15 * MINUTE_MS + 5_000)
+        running = asyncio.create_task(closes.all())
+        async with asyncio.timeout(20):
+            await published.wait()  # while the exchange holds the answer
+        exchanges.delete("/sim/faults")
+        await running
+        for timeframe in Timeframe:
+            document = await closes.check(timeframe)
+            assert document["missing"] == []
+            truth = exchanges.truth(timeframe, candles=CANDLES, as_of=document["as_of"])
+            rows = by_key(document)[key]["rows"]
+            assert [row[CANDLE] for row in rows[:-1]] == [row[CANDLE] for row in truth[key][:-1]]
