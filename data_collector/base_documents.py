@@ -53,7 +53,7 @@ class ReadBase:
     asked for and did not come in time. `klines_left_out`,
     `interest_left_out`: the invalid rows of the answers. `candles` and `snapshots`: those that came
     for `klines` and `interest`, which may begin before the base; no candles once nothing needs
-    them.
+    them. `published`: the open interest against which the first snapshots of a base are weighed.
     """
 
     market: Market
@@ -67,6 +67,7 @@ class ReadBase:
     interest: FetchTask | None = None
     candles: Candles | None = None
     snapshots: TimedValues = field(default_factory=lambda: TimedValues.of(()))
+    published: TimedValues = field(default_factory=lambda: TimedValues.of(()))
 
     @property
     def lacks_interest(self) -> bool:
