@@ -12,7 +12,12 @@ from typing import Final
 import numpy as np
 
 from data_collector.auditor import Auditor
-from data_collector.base_answers import PlanAnswer, fetch_native, fetch_snapshots
+from data_collector.base_answers import (
+    PlanAnswer,
+    fetch_native,
+    fetch_snapshots,
+    known_snapshots,
+)
 from data_collector.base_merge import merge_from_base
 from data_collector.base_plan import BasePlan, plan_from_base
 from data_collector.collect_or_carry_over import NOT_ASKED, Deliver
@@ -225,12 +230,16 @@ class FromBases:
         answer.interest_left_out += (
             row for row in read.interest_left_out if row.slot_ms(STEP_MS) % step_ms == 0
         )
+        # All of it would hold up a pass: `fill` brings what is not known already.
+        anew = answer.plan.checked_ms is None
+        if anew:
+            answer.snapshots = known_snapshots(answer, self.previous.rows(self.timeframe, market))
         if read.error is not None or read.interest_error is not None:
             self._name_lacking(market, read.interest_error)
         elif read.interest_late is not None:
             base, interest = answer.plan.base, answer.plan.interest
             older = interest is not None and (base is None or interest.start_ms < base.first_ms)
-            if older and self.previous.series(self.timeframe, market) is None:
+            if older and anew:
                 self.awaiting += 1
                 self.results.add_missing(market, "open_interest", NOT_FETCHED_YET)
             else:
@@ -241,7 +250,7 @@ class FromBases:
             return
         elif (there := read.snapshots_of(answer.plan.interest)) is not None:
             answer.snapshots = there
-        elif self._awaits(market) or self.previous.series(self.timeframe, market) is None:
+        elif self._awaits(market) or anew:
             self.awaiting += 1
             self.results.add_missing(market, "open_interest", NOT_FETCHED_YET)
         else:
