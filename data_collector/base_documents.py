@@ -4,6 +4,7 @@ What a base does not prove is asked for natively. Where that fails, the rows of 
 documents stay (base_merge.py).
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,6 +34,7 @@ from market.candles import Candle, Candles
 from market.left_out import LeftOut, still_lacking
 from market.markets import (
     NOT_FETCHED_YET,
+    Exchange,
     FundingByMarket,
     FundingSeries,
     Market,
@@ -43,7 +45,11 @@ from market.timeframes import Timeframe
 from venues.errors import ExchangeError
 
 _LATE: Final = "it did not come in time, and follows in the next version"
+_NOT_IN_TIME: Final = "it did not come in time, and is asked for again"
 _NOT_READ: Final = "it could not be read by the last pass"
+# For so long documents wait for old snapshots that the earlier document lacks; not at all once one
+# has not come in this time.
+_LONGEST_WAIT_FOR_NULLS_S: Final = 5.0
 # Whose open interest is audited: the same snapshots are those of all others.
 _INTEREST_AUDITED: Final = (Timeframe.M5, Timeframe.H1)
 _PARTS: Final[tuple[MissingPart, ...]] = ("klines", "open_interest")
@@ -109,8 +115,9 @@ class ReadBase:
 class FromBases:
     """Makes and delivers the series of `timeframe.produces`.
 
-    `previous`: the earlier documents. `awaiting`: how many markets lack open interest that was not
-    asked for yet.
+    `previous`: the earlier documents. `slow`: the exchanges whose old open interest did not come in
+    time; a pass shares it among its timeframes. `awaiting`: how many markets lack open interest
+    that was not asked for yet.
     """
 
     timeframe: Timeframe
@@ -122,6 +129,7 @@ class FromBases:
     deliver: Deliver
     auditor: Auditor
     doubts: Doubts
+    slow: set[Exchange] = field(default_factory=set)
     results: Results = field(default_factory=lambda: Results(0, lambda done, total: None))
     awaiting: int = 0
     held_up: set[str] = field(default_factory=set)  # Market.key of those with carried-over rows
@@ -254,10 +262,26 @@ class FromBases:
             self.awaiting += 1
             self.results.add_missing(market, "open_interest", NOT_FETCHED_YET)
         else:
-            try:
+            await self._ask_for_snapshots(answer)
+
+    async def _ask_for_snapshots(self, answer: PlanAnswer) -> None:
+        """Asks the exchange; for nulls of before alone, documents do not wait long."""
+        plan, exchange = answer.plan, answer.plan.market.exchange
+        base, checked_ms = plan.base, plan.checked_ms
+        old = base is not None and checked_ms is not None and base.first_ms <= checked_ms
+        reason: ExchangeError | str
+        try:
+            if old and exchange in self.slow:
+                raise TimeoutError
+            async with asyncio.timeout(_LONGEST_WAIT_FOR_NULLS_S if old else None):
                 await fetch_snapshots(self.run, answer)
-            except ExchangeError as error:
-                self.results.add_missing(market, "open_interest", error)
+            return
+        except TimeoutError:
+            self.slow.add(exchange)
+            reason = _NOT_IN_TIME
+        except ExchangeError as error:
+            reason = error
+        self.results.add_missing(plan.market, "open_interest", reason)
 
     def _awaits(self, market: Market) -> bool:
         known = self.previous.series(self.timeframe, market)

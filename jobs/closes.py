@@ -107,6 +107,7 @@ class _Run:
     funding: FundingByMarket = field(default_factory=dict)
     made: dict[Timeframe, _Made] = field(default_factory=dict)
     read_ahead: dict[Timeframe, PreviousSeries] = field(default_factory=dict)
+    slow: set[Exchange] = field(default_factory=set)  # as in FromBases
     result: PassResult = field(default_factory=PassResult)
     auditor: Auditor = field(init=False)
 
@@ -291,6 +292,7 @@ class _Run:
             deliver=deliver,
             auditor=self.auditor,
             doubts=context.doubts,
+            slow=self.slow,
         )
         return _Made(from_bases, drafts)
 
