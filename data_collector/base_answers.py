@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from data_collector.api_parser import Candle, OpenInterestRow
 from data_collector.base_plan import BasePlan
 from data_collector.collect_or_carry_over import RETRIED_AT_THE_END
@@ -12,8 +14,9 @@ from data_collector.incremental import LEAST_OVERLAP
 from data_collector.run import CollectionRun
 from data_collector.task_builder import FetchTask
 from market.candles import Candles
+from market.columns import CANDLE
 from market.left_out import LeftOut
-from market.rows import Rows
+from market.rows import Rows, TimedValues, are_among, located
 from venues.errors import ExchangeError
 
 
@@ -82,6 +85,24 @@ async def fetch_snapshots(run: CollectionRun, answer: PlanAnswer) -> None:
     # Of a finer period only the snapshots at the candles' open times count.
     step_ms = answer.plan.timeframe.interval_ms
     answer.interest_left_out += (r for r in found if r.slot_ms(task.step_ms) % step_ms == 0)
+
+
+def known_snapshots(answer: PlanAnswer, earlier: Rows) -> TimedValues:
+    """The open interest of earlier rows whose candles have come again, as they were; it goes on to
+    count where nothing else of these rows is used. Not what the base knows."""
+    made = answer.plan.parts[0].made.rows
+    known = earlier.non_null("open_interest")
+    fetched = [Candles.of(candles) for candles in answer.native if candles is not None]
+    times = np.concatenate([made.times, *(each.times for each in fetched)])
+    values = np.concatenate([made.values[:, CANDLE], *(each.values for each in fetched)])
+    if not len(times) or not earlier.is_finite():
+        return known.select(slice(0))
+    order = np.argsort(times, kind="stable")
+    there, lines = located(earlier.times, times[order])
+    same = there & (values[order][lines] == earlier.values[:, CANDLE]).all(axis=1)
+    if (base := answer.plan.base) is not None:
+        same &= ~np.isin(earlier.times, base.snapshots.times)
+    return known.select(np.flatnonzero(are_among(known.times, earlier.times[same])))
 
 
 def _with_known(task: FetchTask, *known: Rows) -> FetchTask:

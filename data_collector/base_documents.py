@@ -4,6 +4,7 @@ What a base does not prove is asked for natively. Where that fails, the rows of 
 documents stay (base_merge.py).
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +13,12 @@ from typing import Final
 import numpy as np
 
 from data_collector.auditor import Auditor
-from data_collector.base_answers import PlanAnswer, fetch_native, fetch_snapshots
+from data_collector.base_answers import (
+    PlanAnswer,
+    fetch_native,
+    fetch_snapshots,
+    known_snapshots,
+)
 from data_collector.base_merge import merge_from_base
 from data_collector.base_plan import BasePlan, plan_from_base
 from data_collector.collect_or_carry_over import NOT_ASKED, Deliver
@@ -28,6 +34,7 @@ from market.candles import Candle, Candles
 from market.left_out import LeftOut, still_lacking
 from market.markets import (
     NOT_FETCHED_YET,
+    Exchange,
     FundingByMarket,
     FundingSeries,
     Market,
@@ -38,7 +45,11 @@ from market.timeframes import Timeframe
 from venues.errors import ExchangeError
 
 _LATE: Final = "it did not come in time, and follows in the next version"
+_NOT_IN_TIME: Final = "it did not come in time, and is asked for again"
 _NOT_READ: Final = "it could not be read by the last pass"
+# For so long documents wait for old snapshots that the earlier document lacks; not at all once one
+# has not come in this time.
+_LONGEST_WAIT_FOR_NULLS_S: Final = 5.0
 # Whose open interest is audited: the same snapshots are those of all others.
 _INTEREST_AUDITED: Final = (Timeframe.M5, Timeframe.H1)
 _PARTS: Final[tuple[MissingPart, ...]] = ("klines", "open_interest")
@@ -53,7 +64,7 @@ class ReadBase:
     asked for and did not come in time. `klines_left_out`,
     `interest_left_out`: the invalid rows of the answers. `candles` and `snapshots`: those that came
     for `klines` and `interest`, which may begin before the base; no candles once nothing needs
-    them.
+    them. `published`: the open interest against which the first snapshots of a base are weighed.
     """
 
     market: Market
@@ -67,6 +78,7 @@ class ReadBase:
     interest: FetchTask | None = None
     candles: Candles | None = None
     snapshots: TimedValues = field(default_factory=lambda: TimedValues.of(()))
+    published: TimedValues = field(default_factory=lambda: TimedValues.of(()))
 
     @property
     def lacks_interest(self) -> bool:
@@ -103,8 +115,9 @@ class ReadBase:
 class FromBases:
     """Makes and delivers the series of `timeframe.produces`.
 
-    `previous`: the earlier documents. `awaiting`: how many markets lack open interest that was not
-    asked for yet.
+    `previous`: the earlier documents. `slow`: the exchanges whose old open interest did not come in
+    time; a pass shares it among its timeframes. `awaiting`: how many markets lack open interest
+    that was not asked for yet.
     """
 
     timeframe: Timeframe
@@ -116,6 +129,7 @@ class FromBases:
     deliver: Deliver
     auditor: Auditor
     doubts: Doubts
+    slow: set[Exchange] = field(default_factory=set)
     results: Results = field(default_factory=lambda: Results(0, lambda done, total: None))
     awaiting: int = 0
     held_up: set[str] = field(default_factory=set)  # Market.key of those with carried-over rows
@@ -224,12 +238,16 @@ class FromBases:
         answer.interest_left_out += (
             row for row in read.interest_left_out if row.slot_ms(STEP_MS) % step_ms == 0
         )
+        # All of it would hold up a pass: `fill` brings what is not known already.
+        anew = answer.plan.checked_ms is None
+        if anew:
+            answer.snapshots = known_snapshots(answer, self.previous.rows(self.timeframe, market))
         if read.error is not None or read.interest_error is not None:
             self._name_lacking(market, read.interest_error)
         elif read.interest_late is not None:
             base, interest = answer.plan.base, answer.plan.interest
             older = interest is not None and (base is None or interest.start_ms < base.first_ms)
-            if older and self.previous.series(self.timeframe, market) is None:
+            if older and anew:
                 self.awaiting += 1
                 self.results.add_missing(market, "open_interest", NOT_FETCHED_YET)
             else:
@@ -240,14 +258,30 @@ class FromBases:
             return
         elif (there := read.snapshots_of(answer.plan.interest)) is not None:
             answer.snapshots = there
-        elif self._awaits(market) or self.previous.series(self.timeframe, market) is None:
+        elif self._awaits(market) or anew:
             self.awaiting += 1
             self.results.add_missing(market, "open_interest", NOT_FETCHED_YET)
         else:
-            try:
+            await self._ask_for_snapshots(answer)
+
+    async def _ask_for_snapshots(self, answer: PlanAnswer) -> None:
+        """Asks the exchange; for nulls of before alone, documents do not wait long."""
+        plan, exchange = answer.plan, answer.plan.market.exchange
+        base, checked_ms = plan.base, plan.checked_ms
+        old = base is not None and checked_ms is not None and base.first_ms <= checked_ms
+        reason: ExchangeError | str
+        try:
+            if old and exchange in self.slow:
+                raise TimeoutError
+            async with asyncio.timeout(_LONGEST_WAIT_FOR_NULLS_S if old else None):
                 await fetch_snapshots(self.run, answer)
-            except ExchangeError as error:
-                self.results.add_missing(market, "open_interest", error)
+            return
+        except TimeoutError:
+            self.slow.add(exchange)
+            reason = _NOT_IN_TIME
+        except ExchangeError as error:
+            reason = error
+        self.results.add_missing(plan.market, "open_interest", reason)
 
     def _awaits(self, market: Market) -> bool:
         known = self.previous.series(self.timeframe, market)

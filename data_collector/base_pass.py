@@ -20,6 +20,7 @@ from data_collector.exchange_clocks import Clocks, Present
 from data_collector.fetch_strategies import fetch_klines
 from data_collector.interest_reads import InterestReads
 from data_collector.internal_errors import ENDS_JOB
+from data_collector.published import Published
 from data_collector.results import Results
 from data_collector.run import CollectionRun, work_through
 from data_collector.task_builder import MarketTasks
@@ -54,6 +55,7 @@ class BasePass:
     `bases` by Market.key; those that are not fresh are read and replaced. `present`: the clocks
     that were read, None if all bases were fresh. `changed`: the open times of closed 5m candles
     that were found to be others than before; `read`: Market.key of the bases read in this pass.
+    `published`: what new bases are weighed against, if anything is.
     """
 
     run: CollectionRun
@@ -65,6 +67,7 @@ class BasePass:
     clocks: Clocks | None = None
     present: Present | None = None
     history_candles: int = 0
+    published: Published | None = None
     results: Results = field(init=False)
     interest: InterestReads = field(init=False)
     changed: set[int] = field(default_factory=set)
@@ -79,7 +82,17 @@ class BasePass:
         bases = (self.bases.get(market.key) for market in self.markets)
         self._is_first = not any(base is not None and base.reaches(self.as_of_ms) for base in bases)
         self.results = Results(0, self.on_progress)
-        self.interest = InterestReads(self.run, self.as_of_ms)
+        self.interest = InterestReads(self.run, self.as_of_ms, self.doubts)
+
+    def has_new_bases(self) -> bool:
+        """Whether the base of a market, or its open interest, begins anew in this pass."""
+        if self.clocks is None:
+            return False
+        bases = (self.bases.get(market.key) for market in self.markets)
+        return any(
+            base is None or not base.reaches(self.as_of_ms) or not base.interest_ms
+            for base in bases
+        )
 
     async def collect(self, targets: Sequence[FromBases]) -> None:
         """Makes every market's series of these timeframes.
@@ -185,6 +198,7 @@ class BasePass:
             read.candles = candles  # the first document of 5m begins before the base
         if any(row.slot_ms(STEP_MS) == read.base.newest_ms for row in read.klines_left_out):
             read.base = read.base.without_forming()
+        self._weigh(read, candles, known)
         if known is not None and (changed := _changed(known, read.base)):
             self.changed |= changed
             self.results.count_correction(market, "klines")
@@ -223,13 +237,31 @@ class BasePass:
         if cause is not None:
             raise klines.bad_payload(cause)
         if base is None:
-            return
+            return  # as _weigh
         settled = base.rows.select(np.flatnonzero(base.settled[base.there]))
         known = settled.between(klines.start_ms, klines.end_ms)
         odd = {row.slot_ms(STEP_MS) for row in left_out}
         doubt = contradiction(known, Candles.of(candles), odd)
         if not self.doubts.is_believed(klines.market.key, "base", self.as_of_ms, doubt):
             raise klines.bad_payload(f"{doubt}: believed if it says so again")
+
+    def _weigh(self, read: ReadBase, candles: Candles, known: Base | None) -> None:
+        """Weighs a base that begins anew against what is published, as `_check` does one that goes
+        on against itself. Raises BadPayload. Published open interest stays until other comes."""
+        published, klines, base = self.published, read.klines, read.base
+        if published is None or klines is None or base is None:
+            return
+        left_out, first_try = read.klines_left_out, self._to_retry is not None
+        if known is None:
+            cause = published.why_not_believed(klines, candles, left_out, holes_too=first_try)
+            if cause is not None:
+                raise klines.bad_payload(cause)
+            doubt = published.contradiction(klines, candles, left_out, base)
+            if not self.doubts.is_believed(read.market.key, "base", self.as_of_ms, doubt):
+                raise klines.bad_payload(f"{doubt}: believed if it says so again")
+        if not base.interest_ms:
+            read.published = published.interest(read.market)
+            read.base = base.with_published_interest(read.published)
 
 
 def _changed(before: Base, now: Base) -> set[int]:

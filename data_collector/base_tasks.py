@@ -70,6 +70,13 @@ def why_not_believed(
         return None
     seen = base.times[base.there & base.settled]
     known = seen[np.searchsorted(seen, klines.start_ms) :].tolist()
+    return why_lost_of(known, candles, left_out, holes_too=holes_too)
+
+
+def why_lost_of(
+    known: Sequence[int], candles: Sequence[Candle], left_out: Sequence[LeftOut], *, holes_too: bool
+) -> str | None:
+    """As data_processing.why_lost, of 5m candles that may be none at all."""
     there = {row.slot_ms(STEP_MS) for row in left_out}.union(Candles.of(candles).times.tolist())
     if known and not there:
         return "no candles for a market that had some before"

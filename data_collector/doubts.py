@@ -6,9 +6,9 @@ from typing import Final, Literal
 from market.timeframes import DAY_MS, Timeframe
 from market.unconfirmed_lists import ASKED_AGAIN_AFTER_MS
 
-# What an answer is about: the candles of a timeframe, or a base. One that is right about a
-# timeframe says nothing of a doubt about the base.
-Subject = Timeframe | Literal["base"]
+# What an answer is about: the candles of a timeframe, or those or the open interest of a base. One
+# that is right about a timeframe says nothing of a doubt about the base.
+Subject = Timeframe | Literal["base", "base interest"]
 
 # An answer says "again" what was said up to so long ago: passes come once a day at least, and
 # nobody has asked again in between where what was doubted was not needed any more.

@@ -10,8 +10,10 @@ from typing import Any, Final, NamedTuple
 
 from data_collector.api_parser import OpenInterestRow
 from data_collector.base_documents import ReadBase
+from data_collector.doubts import Doubts
 from data_collector.fetch_strategies import fetch_open_interest
 from data_collector.internal_errors import ENDS_JOB
+from data_collector.published import interest_contradiction
 from data_collector.run import CollectionRun
 from data_collector.task_builder import FetchTask
 from market.left_out import LeftOut
@@ -45,9 +47,10 @@ class InterestReads:
     `late_from_ms`: the first snapshot that finish_late has waited for.
     """
 
-    def __init__(self, run: CollectionRun, as_of_ms: int) -> None:
+    def __init__(self, run: CollectionRun, as_of_ms: int, doubts: Doubts) -> None:
         self._run = run
         self._as_of_ms = as_of_ms
+        self._doubts = doubts
         self._late: list[_Late] = []
         self._limits: dict[Exchange, asyncio.Semaphore] = {}
         self.late_from_ms = as_of_ms
@@ -62,14 +65,14 @@ class InterestReads:
             for each in self._late
         ):
             longest_s = 0.0
-        fetching = asyncio.create_task(self._fetch(task))
+        fetching = asyncio.create_task(self._fetch(read, task))
         try:
             await asyncio.wait({fetching}, timeout=longest_s)
         except asyncio.CancelledError:
             await _cancel([fetching])
             raise
         if fetching.done():
-            _take(read, task, fetching, self._as_of_ms)
+            self._take(read, task, fetching)
         else:
             self._late.append(_Late(read, task, fetching))
             read.interest_late = task
@@ -82,7 +85,7 @@ class InterestReads:
             for each in late:
                 await asyncio.wait({each.fetching})
                 each.read.interest_late = None
-                _take(each.read, each.task, each.fetching, self._as_of_ms)
+                self._take(each.read, each.task, each.fetching)
         finally:
             await _cancel(each.fetching for each in late)
         return [each.read for each in late if each.read.interest_error is None]
@@ -92,15 +95,18 @@ class InterestReads:
         late, self._late = self._late, []
         await _cancel(each.fetching for each in late)
 
-    async def _fetch(self, task: FetchTask) -> _Interest:
-        left_out: list[LeftOut] = []
+    async def _fetch(self, read: ReadBase, task: FetchTask) -> _Interest:
+        """The answer; the second one if the first contradicts published snapshots."""
         # No more at a time than workers: candles need the connections, too.
         limit = self._limits.setdefault(
             task.market.exchange, asyncio.Semaphore(self._run.sender.concurrency)
         )
         try:
             async with limit:
-                return _Interest(await fetch_open_interest(self._run, task, left_out), left_out)
+                answer = await self._answer(task)
+                if interest_contradiction(read.published, TimedValues.of(answer.snapshots)):
+                    answer = await self._answer(task)
+                return answer
         except ENDS_JOB:
             raise
         except Exception as error:
@@ -109,18 +115,27 @@ class InterestReads:
                 self._run.sender.counts.failed(task.market.exchange, named)
             raise named from None
 
+    async def _answer(self, task: FetchTask) -> _Interest:
+        left_out: list[LeftOut] = []
+        return _Interest(await fetch_open_interest(self._run, task, left_out), left_out)
 
-def _take(read: ReadBase, task: FetchTask, fetched: asyncio.Task[_Interest], as_of_ms: int) -> None:
-    try:
-        snapshots, left_out = fetched.result()
-    except ExchangeError as error:
-        read.interest_error = error
-        return
-    if read.base is None:
-        return
-    read.interest_left_out += left_out
-    read.interest, read.snapshots = task, TimedValues.of(snapshots)
-    read.base = read.base.with_interest(snapshots, as_of_ms)
+    def _take(self, read: ReadBase, task: FetchTask, fetched: asyncio.Task[_Interest]) -> None:
+        try:
+            answer, left_out = fetched.result()
+        except ExchangeError as error:
+            read.interest_error = error
+            return
+        if read.base is None:
+            return
+        snapshots = TimedValues.of(answer)
+        doubt = interest_contradiction(read.published, snapshots)
+        key, as_of_ms = read.market.key, self._as_of_ms
+        if not self._doubts.is_believed(key, "base interest", as_of_ms, doubt):
+            read.interest_error = task.bad_payload(f"{doubt}: believed if it says so again")
+            return
+        read.interest_left_out += left_out
+        read.interest, read.snapshots = task, snapshots
+        read.base = read.base.with_interest(snapshots, as_of_ms)
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -19,6 +19,7 @@ from data_collector.auditor import Auditor
 from data_collector.base_documents import FromBases
 from data_collector.base_pass import BasePass, base_pass, is_fresh_by
 from data_collector.incremental import PreviousDocuments
+from data_collector.published import Published
 from data_collector.run import CollectionRun
 from data_collector.url_builder import endpoint_table
 from documents.names import GLOBAL_FR
@@ -105,6 +106,8 @@ class _Run:
     metas: Mapping[str, DocumentMeta | None] = field(default_factory=dict)
     funding: FundingByMarket = field(default_factory=dict)
     made: dict[Timeframe, _Made] = field(default_factory=dict)
+    read_ahead: dict[Timeframe, PreviousSeries] = field(default_factory=dict)
+    slow: set[Exchange] = field(default_factory=set)  # as in FromBases
     result: PassResult = field(default_factory=PassResult)
     auditor: Auditor = field(init=False)
 
@@ -150,7 +153,9 @@ class _Run:
         ) as run:
             due = [each for each in self.wanted if self._is_due(each, run)]
             together = [each for each in due if self._is_at_hand(each)]
+            run.published = await self._published(run)
             await self._make(run, together)
+            run.published = None  # every base was read
             one_by_one = [each for each in due if each not in together]
             one_by_one += (each for each in self.wanted if self._has_changed(each, due, run))
             if run.results.corrected:
@@ -167,6 +172,26 @@ class _Run:
                 await self._publish_again(run, again)
             await self._request_others()
             return self.result.outcome(run, self.auditor.run.requests)
+
+    async def _published(self, run: BasePass) -> Published | None:
+        """The finest stored document, if there are bases to weigh against it."""
+        context = self.context
+        collected = {each.collected_as for each in context.settings.timeframes}
+        for timeframe in sorted(collected, key=_interval_ms) if run.has_new_bases() else ():
+            if timeframe in self.metas and self.metas[timeframe] is None:
+                continue
+            series = await previous_series(context, timeframe, self.lease)
+            if series is None:
+                continue
+            self.read_ahead[timeframe] = series
+            documents = PreviousDocuments(
+                {timeframe: series},
+                timeframe,
+                as_of_ms=run.as_of_ms,
+                history_candles=context.settings.history_candles,
+            )
+            return Published(timeframe, documents)
+        return None
 
     def _is_at_hand(self, timeframe: Timeframe) -> bool:
         """Whether no stored document has to be read and held whole."""
@@ -241,7 +266,8 @@ class _Run:
     async def _begun(self, timeframe: Timeframe, run: BasePass) -> _Made:
         context, as_of_ms = self.context, run.as_of_ms
         previous: dict[Timeframe, PreviousSeries | None] = {
-            produced: await previous_series(context, produced, self.lease)
+            produced: self.read_ahead.pop(produced, None)
+            or await previous_series(context, produced, self.lease)
             for produced in timeframe.produces
         }
         quiet = frozenset(made for made in previous if not self._has_closed(made, as_of_ms))
@@ -266,6 +292,7 @@ class _Run:
             deliver=deliver,
             auditor=self.auditor,
             doubts=context.doubts,
+            slow=self.slow,
         )
         return _Made(from_bases, drafts)
 

@@ -118,8 +118,10 @@ class Base:
         return self.first_ms + STEP_MS * int(np.argmin(self.settled))
 
     def lacks_interest_ms(self) -> int | None:
-        """The first instant whose snapshot may still come, or failed to be asked for; None: all
-        are there."""
+        """The first instant whose snapshot may still come, or failed to be asked for: all, before
+        the first answer. None: all are there."""
+        if self.interest_ms == 0:
+            return self.first_ms
         late_ms = self.interest_ms - LATE_INTEREST_MS
         lacking = np.isnan(self.values[:, _INTEREST]) & (self.times > late_ms)
         return self.first_ms + STEP_MS * int(np.argmax(lacking)) if lacking.any() else None
@@ -173,11 +175,19 @@ class Base:
 
     def with_interest(self, snapshots: Sequence[tuple[int, float]], as_of_ms: int) -> "Base":
         """This base with the snapshots that a pass got at `as_of_ms`; known ones stay."""
-        found = TimedValues.of(snapshots).between(self.first_ms, self.newest_ms)
+        values = self._with_snapshots(TimedValues.of(snapshots))
+        return replace(self, values=values, interest_ms=as_of_ms)
+
+    def with_published_interest(self, published: TimedValues) -> "Base":
+        """This base with published snapshots, until a pass gets others: none was asked for."""
+        return replace(self, values=self._with_snapshots(published)) if len(published) else self
+
+    def _with_snapshots(self, snapshots: TimedValues) -> Floats:
+        found = snapshots.between(self.first_ms, self.newest_ms)
         lines, off_grid = np.divmod(found.times - self.first_ms, STEP_MS)
         values = self.values.copy()
         values[lines[off_grid == 0], _INTEREST] = found.numbers[off_grid == 0]
-        return replace(self, values=values, interest_ms=as_of_ms)
+        return values
 
     def without_forming(self) -> "Base":
         """This base, of whose last candle the answer told nothing that can be."""

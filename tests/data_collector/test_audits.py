@@ -146,8 +146,8 @@ async def test_an_audit_that_lacks_known_candles_is_believed_when_it_says_so_aga
         if answer is None:
             return None
         (candles,) = answer.native
-        times: list[int] = Candles.of(candles or ()).times.tolist()
-        return times
+        shown: list[int] = Candles.of(candles or ()).times.tolist()
+        return shown
 
     gone = closed[7]
     assert await audited(0, gone) is None

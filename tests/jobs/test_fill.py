@@ -22,7 +22,7 @@ from market.markets import NOT_FETCHED_YET, Exchange, Missing
 from market.rows import Rows
 from market.timeframes import DAY_MS, HOUR_MS, Timeframe
 from stores.hot.leases import Lease, try_acquire
-from tests.fixtures.jobs import JobRunner, OpenRunner, asked, by_key, lacks
+from tests.fixtures.jobs import JobRunner, NoAudits, OpenRunner, asked, by_key, lacks
 from tests.fixtures.signals import until, until_true
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from worker import Worker
@@ -320,6 +320,37 @@ async def test_a_first_collection_of_all_timeframes_is_completed(
         await runner.complete("collect:all")
         assert interest_asked(exchanges) <= 2 * EACH
         assert not lacks(await runner.document("1h"))
+
+
+async def test_a_longer_history_does_not_hold_up_a_pass(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    """The pass brings the candles and goes on with the open interest that is known."""
+    async with open_runner(exchanges, history_candles=20, audits=NoAudits()) as runner:
+        for job in ("discovery", "funding", "collect:all", "fill"):
+            await runner.complete(job)
+    exchanges.post("/sim/clock", {"advance_ms": HOUR_MS})
+    exchanges.post("/sim/stats/reset")
+    async with open_runner(exchanges, history_candles=60, audits=NoAudits()) as runner:
+        await runner.complete("collect:all")
+        assert interest_asked(exchanges) == 2 * EACH
+        filled = False
+        for name in (H1, H4, H8) * 2:
+            document = await runner.document(name)
+            truth = exchanges.truth(name, candles=60, as_of=document["as_of"])
+            for key, market in by_key(document).items():
+                found = [row[: INTEREST + 1] for row in market["rows"]]
+                expected = [row[: INTEREST + 1] for row in truth[key]]
+                if not filled:
+                    assert found[-9:] == expected[-9:], (name, key)
+                    assert any(row[INTEREST] is None for row in found)
+                    found = [row[:INTEREST] for row in found]
+                    expected = [row[:INTEREST] for row in expected]
+                assert found == expected, (name, key)
+            assert set(lacks(document).values()) == (set() if filled else {NOT_FETCHED_YET})
+            if name is H8 and not filled:
+                await runner.complete("fill")
+                filled = True
 
 
 async def test_what_was_fetched_ahead_is_not_asked_for_again_unless_the_process_ended(

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from data_collector import interest_reads
+from data_collector import base_documents, interest_reads
 from data_collector.audits import Audits
-from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
-from tests.fixtures.jobs import NoAudits, OpenRunner, by_key
+from market.markets import Exchange
+from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
+from tests.fixtures.jobs import NoAudits, OpenRunner, by_key, lacks
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
-from tests.jobs.test_closes import CANDLE, CANDLES, MIDNIGHT_MS, Closes
+from tests.jobs.test_closes import CANDLE, CANDLES, MIDNIGHT_MS, Closes, Used, no_room
 
 EACH = 3
 
@@ -134,3 +135,46 @@ async def test_no_document_waits_for_that_of_a_market_that_is_read_anew(
             truth = exchanges.truth(timeframe, candles=CANDLES, as_of=document["as_of"])
             rows = by_key(document)[key]["rows"]
             assert [row[CANDLE] for row in rows[:-1]] == [row[CANDLE] for row in truth[key][:-1]]
+
+
+async def test_no_document_waits_for_old_snapshots_that_are_asked_for_again(
+    open_runner: OpenRunner, exchanges: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A market with an old null, whose request failed at the close before."""
+    market = {"exchange": "binance", "symbol": "BTCUSDT"}
+    hole_ms = MIDNIGHT_MS - 4 * DAY_MS
+    hole = {"kind": "missing_oi", **market, "times": [hole_ms]}
+    exchanges.post("/sim/faults", [hole])
+    async with open_runner(exchanges, history_candles=CANDLES, audits=NoAudits()) as runner:
+        closes, context = Closes(runner), runner.context
+        await begun(closes)
+        closes.go_to(MIDNIGHT_MS + 15 * MINUTE_MS + 5_000)
+        failing = {"kind": "status", "status": 400, "endpoint": "open_interest"}
+        exchanges.post("/sim/faults", failing | market)
+        await closes.all()
+        exchanges.delete("/sim/faults")
+        free = await no_room(context)
+        used = context.client.limits.for_exchange(Exchange.BINANCE).budgets["open_interest"]
+        assert isinstance(used, Used)
+        used.room = EACH
+        monkeypatch.setattr(base_documents, "_LONGEST_WAIT_FOR_NULLS_S", 0.2)
+        closes.go_to(MIDNIGHT_MS + HOUR_MS + 5_000)
+        async with asyncio.timeout(30):
+            result = await closes.all()
+        assert result["requests"] == 2 + 2 * 2 * EACH
+        document = await closes.check("1h")
+        assert lacks(document) == {
+            ("binance:BTCUSDT", "open_interest"): "it did not come in time, and is asked for again"
+        }
+        await free()
+        monkeypatch.undo()
+        closes.go_to(MIDNIGHT_MS + 2 * HOUR_MS + 5_000)
+        result = await closes.all()
+        assert result["requests"] > 2 + 2 * 2 * EACH
+        for timeframe in Timeframe:
+            document = await closes.check(timeframe)
+            assert document["missing"] == []
+            truth = exchanges.truth(timeframe, candles=CANDLES, as_of=document["as_of"])
+            for key, found in by_key(document).items():
+                rows = [row[CANDLE] for row in found["rows"][:-1]]
+                assert rows == [row[CANDLE] for row in truth[key][:-1]], (timeframe, key)
