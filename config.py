@@ -290,8 +290,8 @@ class Settings(LiveSettings):
     history_candles: int = Field(499, ge=1, le=5000)
     funding_history: int = Field(400, ge=1, le=5000)
 
-    # Whether closed candles come from the exchanges' streams; `auto`: see live_exchanges.
-    live: Live = "auto"
+    # Whether closed candles are kept from the exchanges' streams, too; `auto`: see live_exchanges.
+    live: Live = "off"
 
     # How the exchanges are asked.
     concurrency_limit: int = Field(20, ge=1, le=200)

@@ -45,6 +45,7 @@ LIVE_URLS = {"binance": "https://fapi.binance.com", "bybit": "https://api.bybit.
     ],
 )
 def test_which_exchanges_are_fed(settings: dict[str, str], fed: list[str]) -> None:
+    settings = {"live": "auto", **settings}
     assert load_settings(**settings).live_exchanges == [Exchange(name) for name in fed]
 
 
@@ -61,7 +62,7 @@ def test_which_exchanges_are_fed(settings: dict[str, str], fed: list[str]) -> No
 async def test_with_nothing_to_feed_it_says_what_to_set(
     settings: dict[str, str], says: str, tmp_path: Path
 ) -> None:
-    settings = {"data_dir": str(tmp_path), **settings}
+    settings = {"data_dir": str(tmp_path), "live": "auto", **settings}
     with pytest.raises(SettingsError, match=says):
         await run(load_settings(**settings), asyncio.Event(), argparse.Namespace(parent_fd=None))
 
@@ -85,7 +86,7 @@ async def test_serve_feeds_and_a_stop_releases_the_lease(
 ) -> None:  # fmt: skip
     simulator = start_simulator(binance=4, bybit=4)
     streams = simulator.base_url.replace("http", "ws")
-    settings = service_settings(simulator, BINANCE_WS_URL=streams)
+    settings = service_settings(simulator, LIVE="auto", BINANCE_WS_URL=streams)
     service = await start_service("serve", **settings)
     store = NativeStore(redis_url, client_name="test")
     try:
