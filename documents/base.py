@@ -55,8 +55,9 @@ def base_head(market: Market, base: Base) -> bytes:
         "interest_at": base.interest_ms,
         "holes": holes,
         "lost": base.times[base.lost].tolist(),
-        "streamed": base.times[base.streamed].tolist(),
     }
+    if base.streamed.any():
+        head["streamed"] = base.times[base.streamed].tolist()
     return orjson.dumps(head)[:-1] + b',"rows":['
 
 

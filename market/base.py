@@ -6,7 +6,7 @@ This alone proves a base: there is no mark beside the slots that could be set wi
 of the exchange is no proof: a longer candle over it is asked for natively.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
@@ -119,6 +119,12 @@ class Base:
         seen[-1] = False  # it is forming
         return first_ms + STEP_MS * int(np.argmin(seen))
 
+    @cached_property
+    def streamed_ms(self) -> int:
+        """The close of the newest candle that a stream has closed; 0 without any."""
+        closed = self.times[self.streamed]
+        return int(closed[-1]) + STEP_MS if len(closed) else 0
+
     def unsettled_ms(self) -> int:
         """The open time of the first candle that the next pass has to read again, or to read."""
         return self.first_ms + STEP_MS * int(np.argmin(self.settled))
@@ -180,6 +186,13 @@ class Base:
         values = self.values.copy()
         values[lines[off_grid == 0], _INTEREST] = found.numbers[off_grid == 0]
         return replace(self, values=values, interest_ms=as_of_ms)
+
+    def without_streamed(self, opens_ms: Collection[int]) -> "Base":
+        """This base, of which those slots count as never read that a stream has closed."""
+        taken = self.streamed & np.isin(self.times, list(opens_ms))
+        if not taken.any():
+            return self
+        return replace(self, read_ms=self.read_ms * ~taken, streamed=self.streamed & ~taken)
 
     def without_forming(self) -> "Base":
         """This base, of whose last candle the answer told nothing that can be."""
@@ -258,7 +271,8 @@ def with_stream(
 ) -> Base:
     """The base with candles that streams have closed, and the forming one as they show it.
 
-    `closed`: proven ones. Final slots stay; those that `closed` does not have stay as they are.
+    `closed`: proven ones. Final slots stay; those that `closed` does not have stay as they are, as
+    does the forming one without `forming`.
     """
     following = extended(base, (), asked_ms=base.newest_ms + STEP_MS, as_of_ms=as_of_ms)
     candles = Candles.of(closed).between(following.first_ms, as_of_ms)
@@ -271,9 +285,10 @@ def with_stream(
     values[lines[new], CANDLE] = filled.values
     read_ms[lines[new]], streamed[lines[new]] = as_of_ms, True
     lost[lines[new]] = lost_digits(filled)
-    last = Candles.of([forming] if forming is not None else ())
-    values[-1, CANDLE] = last.values[0] if len(last) else np.nan
-    lost[-1], read_ms[-1] = bool(lost_digits(last).any()), as_of_ms
+    if forming is not None:
+        last = Candles.of([forming])
+        values[-1, CANDLE], lost[-1] = last.values[0], bool(lost_digits(last).any())
+    read_ms[-1] = as_of_ms
     return replace(following, values=values, read_ms=read_ms, lost=lost, streamed=streamed)
 
 
