@@ -290,7 +290,7 @@ class Settings(LiveSettings):
     history_candles: int = Field(499, ge=1, le=5000)
     funding_history: int = Field(400, ge=1, le=5000)
 
-    # Whether closed candles are kept from the exchanges' streams, too; `auto`: see live_exchanges.
+    # Whether closed candles come from the exchanges' streams; `auto`: see live_exchanges.
     live: Live = "off"
 
     # How the exchanges are asked.

@@ -68,8 +68,10 @@ async def open_job_context(
     from budgets.exchange_client import ExchangeClient
     from documents.kept import KeptDocuments
     from jobs.context import JobContext
+    from jobs.live_rows import LiveRows
     from metrics.worker import WorkerMetrics
 
+    fed = settings.live_exchanges
     metrics = WorkerMetrics()
     metrics.watch_jobs(IDS_BY_LANE.items())
     async with (
@@ -85,6 +87,7 @@ async def open_job_context(
             client,
             KeptDocuments(keep_mb),
             metrics,
+            live=LiveRows(parts.store, fed, client.clock) if fed else None,
         )
 
 

@@ -59,7 +59,8 @@ _PARTS: Final[tuple[MissingPart, ...]] = ("klines", "open_interest")
 class ReadBase:
     """A market's base, and what became of this pass's requests for it.
 
-    `klines`: the candles that were asked for, None if the base was fresh; `error`: why they are
+    `klines`: the candles that were asked for, None if the base was fresh, or `is_streamed`: what it
+    lacked came by streams; `error`: why they are
     not in it, `interest_error`: why its open interest is not. `interest_late`: what has been
     asked for and did not come in time. `klines_left_out`,
     `interest_left_out`: the invalid rows of the answers. `candles` and `snapshots`: those that came
@@ -70,6 +71,7 @@ class ReadBase:
     market: Market
     base: Base | None
     klines: FetchTask | None = None
+    is_streamed: bool = False
     error: ExchangeError | None = None
     interest_error: ExchangeError | None = None
     interest_late: FetchTask | None = None
@@ -83,8 +85,8 @@ class ReadBase:
     @property
     def lacks_interest(self) -> bool:
         """Whether an earlier pass read the base and could not get all its open interest."""
-        base = self.base
-        if base is None or self.klines is not None or base.interest_ms >= base.as_of_ms:
+        base, was_read = self.base, self.is_streamed or self.klines is not None
+        if base is None or was_read or base.interest_ms >= base.as_of_ms:
             return False
         return base.lacks_interest_ms() is not None
 

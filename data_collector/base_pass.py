@@ -23,6 +23,8 @@ from data_collector.internal_errors import ENDS_JOB
 from data_collector.published import Published
 from data_collector.results import Results
 from data_collector.run import CollectionRun, work_through
+from data_collector.stream_reader import StreamReader
+from data_collector.stream_reads import StreamReads
 from data_collector.task_builder import MarketTasks
 from market.base import STEP_MS, Base, extended, is_fresh
 from market.candles import Candle, Candles
@@ -55,7 +57,8 @@ class BasePass:
     `bases` by Market.key; those that are not fresh are read and replaced. `present`: the clocks
     that were read, None if all bases were fresh. `changed`: the open times of closed 5m candles
     that were found to be others than before; `read`: Market.key of the bases read in this pass.
-    `published`: what new bases are weighed against, if anything is.
+    `published`: what new bases are weighed against, if anything is. `reader`: of the exchanges'
+    streams, if candles may come by them.
     """
 
     run: CollectionRun
@@ -68,8 +71,10 @@ class BasePass:
     present: Present | None = None
     history_candles: int = 0
     published: Published | None = None
+    reader: StreamReader | None = None
     results: Results = field(init=False)
     interest: InterestReads = field(init=False)
+    streams: StreamReads = field(init=False)
     changed: set[int] = field(default_factory=set)
     read: set[str] = field(default_factory=set)
     _to_retry: list[_Work] | None = None  # None: the last try
@@ -83,6 +88,7 @@ class BasePass:
         self._is_first = not any(base is not None and base.reaches(self.as_of_ms) for base in bases)
         self.results = Results(0, self.on_progress)
         self.interest = InterestReads(self.run, self.as_of_ms, self.doubts)
+        self.streams = StreamReads(self.reader, self.as_of_ms)
 
     def has_new_bases(self) -> bool:
         """Whether the base of a market, or its open interest, begins anew in this pass."""
@@ -184,31 +190,75 @@ class BasePass:
         base = self.bases.get(market.key)
         if base is not None and base.is_fresh(self.as_of_ms):
             return self._reads.get(market.key) or ReadBase(market, base)
-        if self.clocks is not None:
-            await self.clocks.check_not_behind(market.exchange, self.as_of_ms)
+        before, base = base, self.streams.without_taken_back(market, base)
+        if base is not None:
+            self.bases[market.key] = base
+        clock_error = await self._clock_error(market)
         tasks = base_tasks(
             market, base, as_of_ms=self.as_of_ms, history_candles=self.history_candles
         )
-        read = ReadBase(market, base, tasks.klines)
-        candles = Candles.of(await fetch_klines(self.run, tasks.klines, read.klines_left_out))
         known = base if base is not None and base.reaches(self.as_of_ms) else None
-        self._check(known, tasks, candles, read.klines_left_out)
-        read.base = extended(known, candles, asked_ms=tasks.klines.start_ms, as_of_ms=self.as_of_ms)
-        if tasks.klines.start_ms < read.base.first_ms:
-            read.candles = candles  # the first document of 5m begins before the base
-        if any(row.slot_ms(STEP_MS) == read.base.newest_ms for row in read.klines_left_out):
-            read.base = read.base.without_forming()
-        self._weigh(read, candles, known)
-        if known is not None and (changed := _changed(known, read.base)):
+        whole = self.streams.whole(market, base)
+        if whole is not None:
+            read = ReadBase(market, whole, is_streamed=True)
+        elif clock_error is not None:
+            raise clock_error
+        else:
+            read = await self._ask(market, known, tasks)
+        assert read.base is not None  # noqa: S101 - both ways make one
+        if known is not None and before is not None and (changed := _changed(before, read.base)):
             self.changed |= changed
             self.results.count_correction(market, "klines")
-        if tasks.open_interest is not None:
+        if tasks.open_interest is not None and clock_error is not None:
+            read.interest_error = clock_error
+        elif tasks.open_interest is not None:
             waits = known is None and self._is_first
             await self.interest.read(read, tasks.open_interest, waits=waits)
         self.bases[market.key] = read.base
         self.read.add(market.key)
         self._reads[market.key] = read
         return read
+
+    async def _clock_error(self, market: Market) -> ExchangeError | None:
+        """Why the exchange must not be asked, by its clock."""
+        if self.clocks is None:
+            return None
+        try:
+            await self.clocks.check_not_behind(market.exchange, self.as_of_ms)
+        except ExchangeError as error:
+            return error
+        return None
+
+    async def _ask(self, market: Market, known: Base | None, tasks: MarketTasks) -> ReadBase:
+        """The market's base with the candles that it lacked. Raises ExchangeError."""
+        read = ReadBase(market, known, tasks.klines)
+        candles = Candles.of(await fetch_klines(self.run, tasks.klines, read.klines_left_out))
+        self._check(known, tasks, candles, read.klines_left_out)
+        start_ms = tasks.klines.start_ms
+        read.base = extended(known, candles, asked_ms=start_ms, as_of_ms=self.as_of_ms)
+        if start_ms < read.base.first_ms:
+            read.candles = candles  # the first document of 5m begins before the base
+        read.base = self.streams.added(market, read.base, start_ms)
+        if any(row.slot_ms(STEP_MS) == read.base.newest_ms for row in read.klines_left_out):
+            read.base = read.base.without_forming()
+        self._weigh(read, candles, known)
+        return read
+
+    async def read_unclosed(self) -> set[str]:
+        """Reads the markets whose closings were not known, now without waiting for any. Returns
+        Market.key of those whose bases have been read."""
+        waiting = [each for each in self.markets if each.key in self.streams.unclosed]
+        self.streams.waits = False
+        for market in waiting:
+            self._unread.pop(market.key, None)
+            self._counted.discard(market.key)
+        self.results.total += len(waiting)
+        self._to_retry = []
+        await self._work_through([_Work(market, ()) for market in waiting])
+        self.run.reset_failures()
+        again, self._to_retry = self._to_retry or [], None
+        await self._work_through(again)
+        return {market.key for market in waiting if market.key not in self._unread}
 
     async def read_late(self) -> set[str]:
         """Waits for the open interest that no document has waited for. Returns Market.key of those
@@ -293,6 +343,7 @@ async def base_pass(
     doubts: Doubts,
     history_candles: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    reader: StreamReader | None = None,
 ) -> AsyncIterator[BasePass]:
     """A pass at the present. If all bases are fresh it asks nothing, not even for the time, and
     `as_of_ms` is theirs, or that of newer documents.
@@ -318,6 +369,7 @@ async def base_pass(
         reading = BasePass(
             *(run, ours, bases, present.as_of_ms, on_progress, doubts, clocks, present),
             history_candles=history_candles,
+            reader=reader,
         )
         try:
             yield reading

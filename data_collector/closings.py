@@ -1,12 +1,14 @@
 """Tells which rows of an older document show what they will always show: whose closing was seen.
 
 A document says until when it was checked, by a clock that may have been ahead. A candle had closed
-then if a later one of its exchange had begun.
+then if a later one of its exchange had begun, or if a stream of the exchange has closed one that
+ended later.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
 
@@ -15,20 +17,25 @@ from market.previous_series import SAMPLED_SERIES
 from market.rows import Rows
 from market.timeframes import Timeframe
 
+NO_STREAMS: Final[Mapping[Exchange, int]] = MappingProxyType({})
+
 
 class Closings:
     """`documents`: by timeframe, series by Market.key that stay (PreviousSeries.sample).
 
-    `read`: one of them, None if it is unreadable.
+    `read`: one of them, None if it is unreadable. `streamed_ms`: up to when streams have closed
+    candles, by exchange.
     """
 
     def __init__(
         self,
         documents: Mapping[Timeframe, Mapping[str, Any]],
         read: Callable[[Timeframe, str], MarketSeries | None],
+        streamed_ms: Mapping[Exchange, int] = NO_STREAMS,
     ) -> None:
         self._documents = documents
         self._read = read
+        self._streamed_ms = streamed_ms
         self._reached: dict[tuple[Timeframe, Exchange, int], bool] = {}
 
     def true_rows(self, timeframe: Timeframe, series: MarketSeries, as_of_ms: int) -> Rows:
@@ -62,6 +69,8 @@ class Closings:
     def _has_reached(self, timeframe: Timeframe, exchange: Exchange, checked_ms: int) -> bool:
         """Whether a market of the exchange has the candle that was forming at `checked_ms`."""
         forming_ms = timeframe.floor(checked_ms)
+        if self._streamed_ms.get(exchange, 0) >= forming_ms:
+            return True
         where = timeframe, exchange, forming_ms
         if where not in self._reached:
             newest = self._newest(timeframe, exchange, checked_ms)

@@ -30,7 +30,7 @@ from zlib import crc32
 import numpy as np
 import structlog
 
-from data_collector.closings import Closings
+from data_collector.closings import NO_STREAMS, Closings
 from data_collector.life_rows import is_of_life, rows_of_life
 from data_collector.task_builder import FetchTask, MarketTasks
 from market.aggregation import aggregate, with_merged
@@ -137,7 +137,8 @@ class RefreshPlan:
 class PreviousDocuments:
     """The older documents: the base of refreshes, and the rows to carry over.
 
-    `documents`: their series by timeframe and Market.key. An unreadable series counts as absent, as
+    `documents`: their series by timeframe and Market.key. `streamed_ms`: up to when streams have
+    closed candles, by exchange. An unreadable series counts as absent, as
     does one that the run has replaced: what is needed of a market is asked for before it is
     delivered.
     """
@@ -149,6 +150,7 @@ class PreviousDocuments:
         *,
         as_of_ms: int,
         history_candles: int,
+        streamed_ms: Mapping[Exchange, int] = NO_STREAMS,
     ) -> None:
         self._documents = documents
         self._timeframe = timeframe
@@ -157,7 +159,7 @@ class PreviousDocuments:
         self._quota_used: Counter[tuple[Exchange, str]] = Counter()
         self._some_cover_window: bool | None = None
         self._samples = {each: sample_of(series) for each, series in documents.items()}
-        self._closings = Closings(self._samples, partial(_read, self._samples))
+        self._closings = Closings(self._samples, partial(_read, self._samples), streamed_ms)
 
     def series(self, timeframe: Timeframe, market: Market) -> MarketSeries | None:
         """The market's old series, if any."""

@@ -56,6 +56,8 @@ def base_head(market: Market, base: Base) -> bytes:
         "holes": holes,
         "lost": base.times[base.lost].tolist(),
     }
+    if base.streamed.any():
+        head["streamed"] = base.times[base.streamed].tolist()
     return orjson.dumps(head)[:-1] + b',"rows":['
 
 
@@ -148,7 +150,9 @@ def _decode(text: DocumentText, span: MarketSpan) -> Base:
     lost = np.isin(times[order], np.array(head["lost"], np.int64))
     if lost.sum() != len(head["lost"]) or np.isnan(values[lost][:, CANDLE]).any():
         raise DocumentError("it has no candle where one lost digits")
-    return Base(first_ms, values, read_at.astype(np.int64), lost, as_of_ms, interest_ms)
+    # Earlier releases do not tell them: these slots are read again.
+    streamed = np.isin(times[order], np.array(head.get("streamed", []), np.int64))
+    return Base(first_ms, values, read_at.astype(np.int64), lost, as_of_ms, interest_ms, streamed)
 
 
 def _time(head: Mapping[str, Any], name: str) -> int:

@@ -133,7 +133,7 @@ class Bases:
         else:
             self._known[exchange] = known
             for base in known.bases.values():
-                for array in (base.values, base.read_ms, base.lost):
+                for array in (base.values, base.read_ms, base.lost, base.streamed):
                     array.flags.writeable = False
         size = known.memory_bytes if known is not None else 0
         context.kept.reserve(base_name(exchange), size)
@@ -172,7 +172,7 @@ def _encode(
 
 
 def _bytes_of(base: Base) -> int:
-    arrays = base.values.nbytes + base.read_ms.nbytes + base.lost.nbytes
+    arrays = base.values.nbytes + base.read_ms.nbytes + base.lost.nbytes + base.streamed.nbytes
     return arrays + _SLOT_BYTES * len(base.values) + _MARKET_BYTES
 
 

@@ -23,7 +23,7 @@ from data_collector.published import Published
 from data_collector.run import CollectionRun
 from data_collector.url_builder import endpoint_table
 from documents.names import GLOBAL_FR
-from job_queue.kinds import producer_of
+from job_queue.kinds import ALL, job_id_of, producer_of
 from jobs.absences import absences
 from jobs.context import JobContext, Outcome, Progress
 from jobs.document_draft import DocumentDraft
@@ -43,6 +43,8 @@ from venues.venue import Endpoint
 # A document in which no candle has closed is published again after this time, for its forming
 # rows; a little less than a quarter of an hour, as passes come with every third 5m close.
 _OLD_MS: Final = 15 * MINUTE_MS - 30_000
+
+ALL_JOB: Final = job_id_of("collect", ALL)
 
 # Of a budget for open interest; what is left of it is for audits.
 _LEFT_TO_PASSES: Final = 0.95
@@ -150,7 +152,9 @@ class _Run:
             doubts=context.doubts,
             history_candles=context.settings.history_candles,
             on_progress=self.progress.count,
+            reader=context.live,
         ) as run:
+            await self._catch_up_with_streams(run)
             due = [each for each in self.wanted if self._is_due(each, run)]
             together = [each for each in due if self._is_at_hand(each)]
             run.published = await self._published(run)
@@ -170,6 +174,8 @@ class _Run:
                 await self._publish_bases(run, late)
             if again := [each for each in (*together, *one_by_one) if _lacks_late(each, run)]:
                 await self._publish_again(run, again)
+            if run.streams.unclosed:
+                await self._publish_unclosed(run)
             await self._request_others()
             return self.result.outcome(run, self.auditor.run.requests)
 
@@ -288,6 +294,7 @@ class _Run:
                 timeframe,
                 as_of_ms=as_of_ms,
                 history_candles=history_candles,
+                streamed_ms=self._streamed_ms(),
             ),
             deliver=deliver,
             auditor=self.auditor,
@@ -295,6 +302,14 @@ class _Run:
             slow=self.slow,
         )
         return _Made(from_bases, drafts)
+
+    def _streamed_ms(self) -> dict[Exchange, int]:
+        """Up to when the streams of each exchange have closed candles of the known bases."""
+        found = {exchange: 0 for exchange in {market.exchange for market in self.markets}}
+        for market in self.markets:
+            if (base := self.bases.get(market.key)) is not None:
+                found[market.exchange] = max(found[market.exchange], base.streamed_ms)
+        return found
 
     async def _publish_bases(self, run: BasePass, changed: set[str]) -> None:
         """Publishes the bases of the exchanges of which one has changed, by Market.key."""
@@ -351,6 +366,35 @@ class _Run:
             await self._make(run, [timeframe])
             await self._publish(run)
 
+    async def _catch_up_with_streams(self, run: BasePass) -> None:
+        """Waits for the closing events of streams, until shortly after the close."""
+        live, present = self.context.live, run.present
+        if live is None or present is None:
+            return
+        closed_ms = Timeframe.M5.floor(run.as_of_ms)
+        await live.catch_up(run.markets, closed_ms, present.slowest().now_ms())
+
+    async def _publish_unclosed(self, run: BasePass) -> None:
+        """Publishes the documents that lack closed candles once more, when their closing events
+        have come, or will not come any more, or other jobs wait: then the candles are asked for."""
+        live, present, lane = self.context.live, run.present, self.lease.name
+        assert live is not None and present is not None  # noqa: S101 - it was waited for streams
+        closed_ms = Timeframe.M5.floor(run.as_of_ms)
+        waiting = [market for market in run.markets if market.key in run.streams.unclosed]
+
+        async def others_wait() -> bool:
+            jobs = await retry_under_lease(
+                self.lease, lambda: self.context.queue.waiting(lane, but=ALL_JOB)
+            )
+            return any(job_id != FILL for job_id in jobs)  # it yields to every close
+
+        await live.wait(waiting, closed_ms, present.slowest().now_ms(), others_wait)
+        read = await run.read_unclosed()
+        await self._publish_bases(run, read | await run.read_late())
+        self.result.forget(waiting)
+        lacking = [each for each in self.wanted if _closes_at(each, closed_ms)]
+        await self._publish_again(run, lacking)
+
     async def _request_others(self) -> None:
         """Queues the jobs that bring what the documents lack."""
         wanted = []
@@ -369,6 +413,11 @@ def _lacks_late(timeframe: Timeframe, run: BasePass) -> bool:
         produced.last_closed_open_time(run.as_of_ms) >= run.interest.late_from_ms
         for produced in timeframe.produces
     )
+
+
+def _closes_at(timeframe: Timeframe, moment_ms: int) -> bool:
+    """Whether a candle of the timeframe's documents closed at this moment."""
+    return any(produced.floor(moment_ms) == moment_ms for produced in timeframe.produces)
 
 
 def _interval_ms(timeframe: Timeframe) -> int:

@@ -16,6 +16,7 @@ from documents.kept import KeptDocuments
 from job_queue.queue import JobQueue
 from jobs.bases import Bases
 from jobs.known_markets import Selection
+from jobs.live_rows import LiveRows
 from market.markets import Exchange, FundingByMarket
 from market.timeframes import Timeframe
 from metrics.worker import WorkerMetrics
@@ -87,6 +88,7 @@ class JobContext:
     funding: dict[tuple[int, str], FundingByMarket] = field(default_factory=dict)
     interest: InterestAnswers = field(default_factory=InterestAnswers)  # of the fill job
     bases: Bases = field(default_factory=Bases)
+    live: LiveRows | None = None  # the candles of streams, where they are fed
 
     @property
     def selection(self) -> Selection:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from data_collector.base_documents import FromBases
 from data_collector.base_pass import BasePass
 from jobs.context import Outcome, by_exchange
-from market.markets import Exchange, Missing
+from market.markets import Exchange, Market, Missing
 from market.timeframes import Timeframe
 
 
@@ -53,6 +53,16 @@ class PassResult:
         self.funding_outdated |= from_bases.results.funding_outdated
         self.awaits_open_interest |= from_bases.awaiting > 0
 
+    def forget(self, markets: Sequence[Market]) -> None:
+        """Forgets what was said of markets whose documents are published again."""
+        self.held_up -= {market.key for market in markets}
+        names = {(market.exchange, market.symbol) for market in markets}
+        self.missing = {
+            each
+            for each in self.missing
+            if each.part != "klines" or (each.exchange, each.symbol) not in names
+        }
+
     def outcome(self, run: BasePass, audit_requests: int) -> Outcome:
         """The record of the job. `rows` are those of all documents, `missing` counts each entry
         once."""
@@ -68,6 +78,7 @@ class PassResult:
                 "audit_requests": audit_requests,
                 "bytes": self.stored_bytes,
                 "documents": [*map(str, self.documents)],
+                **({"streamed": run.streams.count} if run.streams.count else {}),
                 **({"metadata_not_stored": self.not_stored} if self.not_stored else {}),
                 **by_exchange(
                     absent=self.absent or {},

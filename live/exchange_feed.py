@@ -37,6 +37,7 @@ _TIME_WITHIN_S: Final = 10.0  # then it begins with this machine's
 _WRONG_MS: Final = 60_000  # of what was known of the time: then all begins anew
 _LAST_BATCH_S: Final = 0.3
 _SLOWEST_RETRY_S: Final = 30.0
+_FIRST_FORMING_S: Final = 1.0  # within FORMING_S after a close
 _STORE_RETRY_S: Final = 1.0
 _TIMEFRAME: Final = Timeframe.M5
 
@@ -187,8 +188,14 @@ class _Feeding:
             else:
                 outage.recovered(exchange=self._exchange)
                 if is_due:
-                    forming_s = now + FORMING_S
+                    forming_s = now + self._forming_every_s()
             await clock.sleep(pause_s)
+
+    def _forming_every_s(self) -> float:
+        """More often after a close, when documents are made."""
+        passed_ms = self._now_ms() % _TIMEFRAME.interval_ms
+        left_s = (_TIMEFRAME.interval_ms - passed_ms) / 1000
+        return _FIRST_FORMING_S if passed_ms < FORMING_S * 1000 else min(FORMING_S, left_s + 1)
 
     # What it follows.
 

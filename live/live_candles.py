@@ -36,11 +36,13 @@ class Standing(NamedTuple):
 class LiveCandles:
     """One exchange's markets as its log tells them; symbols are the exchange's names.
 
-    `writer`, `number`: the batch that was taken last. `restarts`: how often it began with nothing.
+    `writer`, `number`: the batch that was taken last; `is_fed`: somebody held the lease of writers
+    when the log was read last. `restarts`: how often it began with nothing.
     """
 
     def __init__(self, timeframe: Timeframe = Timeframe.M5) -> None:
         self.writer, self.number = "", 0
+        self.is_fed = False
         self.restarts: Counter[Restart] = Counter()
         self._interval_ms = timeframe.interval_ms
         self.state = CandleState(timeframe.interval_ms)
@@ -52,6 +54,7 @@ class LiveCandles:
         """Applies what was read after (`writer`, `number`)."""
         for batch in page.batches:
             self._apply(batch)
+        self.is_fed = bool(page.holder)
         superseded = page.holder and not self.writer.startswith(f"{page.holder} ")
         if superseded and self.state.markets:
             self._restart(Restart.OTHER_WRITER, self.writer, self.number)
@@ -95,6 +98,16 @@ class LiveCandles:
     def awaited(self, symbols: Iterable[str], open_time_ms: int) -> list[str]:
         """Of these markets, those whose closing event of the candle may still come."""
         return [each for each in symbols if self.standing(each, open_time_ms) == (None, None, None)]
+
+    def expected(self, symbols: Iterable[str], open_time_ms: int) -> list[str]:
+        """The awaited ones without those of which no candle was proven though they had the time
+        for one: it is not worth while to wait for them."""
+        awaited = self.awaited(symbols, open_time_ms)
+        return [each for each in awaited if not self._is_unproven_for_long(each, open_time_ms)]
+
+    def _is_unproven_for_long(self, symbol: str, open_time_ms: int) -> bool:
+        lapse = self.state.markets[symbol].lapse
+        return lapse is not None and lapse.since_ms < open_time_ms - self._interval_ms
 
     def distrust(self, symbol: str, open_time_ms: int) -> int | None:
         """REST shows the candle with other values: nothing that its connection has brought, or will

@@ -6,8 +6,8 @@ This alone proves a base: there is no mark beside the slots that could be set wi
 of the exchange is no proof: a longer candle over it is asked for natively.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
@@ -44,6 +44,7 @@ class Base:
     funding rate. `read_ms`: the `as_of` of the pass that found the slot as it is, the first that
     did so after it was final; 0: never read. `lost`: the digits of its volume or turnover are more
     than its float tells. `interest_ms`: the `as_of` of the last pass that got its open interest.
+    `streamed`: its candle is a proven one of a stream, final from its close on.
     """
 
     first_ms: int
@@ -52,6 +53,11 @@ class Base:
     lost: Flags
     as_of_ms: int
     interest_ms: int = 0
+    streamed: Flags = field(default_factory=lambda: np.zeros(0, np.bool_))
+
+    def __post_init__(self) -> None:
+        if len(self.streamed) != len(self.values):
+            object.__setattr__(self, "streamed", np.zeros(len(self.values), np.bool_))
 
     @cached_property
     def times(self) -> Times:
@@ -77,7 +83,7 @@ class Base:
     @cached_property
     def settled(self) -> Flags:
         """The slots that were final when they were read."""
-        return self.read_ms >= self.times + STEP_MS + FINAL_AFTER_MS
+        return self.streamed | (self.read_ms >= self.times + STEP_MS + FINAL_AFTER_MS)
 
     @cached_property
     def usable(self) -> Flags:
@@ -112,6 +118,12 @@ class Base:
         seen = (self.known & self.there)[begin:]
         seen[-1] = False  # it is forming
         return first_ms + STEP_MS * int(np.argmin(seen))
+
+    @cached_property
+    def streamed_ms(self) -> int:
+        """The close of the newest candle that a stream has closed; 0 without any."""
+        closed = self.times[self.streamed]
+        return int(closed[-1]) + STEP_MS if len(closed) else 0
 
     def unsettled_ms(self) -> int:
         """The open time of the first candle that the next pass has to read again, or to read."""
@@ -171,6 +183,7 @@ class Base:
             values=np.vstack((self.values, _no_values(missing))),
             read_ms=np.append(self.read_ms * self.settled, np.zeros(missing, np.int64)),
             lost=np.append(self.lost, np.zeros(missing, np.bool_)),
+            streamed=np.append(self.streamed, np.zeros(missing, np.bool_)),
         )
 
     def with_interest(self, snapshots: Sequence[tuple[int, float]], as_of_ms: int) -> "Base":
@@ -188,6 +201,13 @@ class Base:
         values = self.values.copy()
         values[lines[off_grid == 0], _INTEREST] = found.numbers[off_grid == 0]
         return values
+
+    def without_streamed(self, opens_ms: Collection[int]) -> "Base":
+        """This base, of which those slots count as never read that a stream has closed."""
+        taken = self.streamed & np.isin(self.times, list(opens_ms))
+        if not taken.any():
+            return self
+        return replace(self, read_ms=self.read_ms * ~taken, streamed=self.streamed & ~taken)
 
     def without_forming(self) -> "Base":
         """This base, of whose last candle the answer told nothing that can be."""
@@ -223,13 +243,13 @@ def extended(base: Base | None, candles: Sequence[Candle], *, asked_ms: int, as_
     first_ms = max(earliest_ms, min(begins, default=newest_ms))
     count = (newest_ms - first_ms) // STEP_MS + 1
     values, read_ms = _no_values(count), np.zeros(count, np.int64)
-    lost = np.zeros(count, np.bool_)
+    lost, streamed = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
     if base is not None:
         skipped = max(0, (first_ms - base.first_ms) // STEP_MS)
         begin = max(0, (base.first_ms - first_ms) // STEP_MS)
         kept = slice(begin, begin + len(base.values) - skipped)
         values[kept], read_ms[kept] = base.values[skipped:], base.read_ms[skipped:]
-        lost[kept] = base.lost[skipped:]
+        lost[kept], streamed[kept] = base.lost[skipped:], base.streamed[skipped:]
     begin = min(count, max(0, -(-(asked_ms - first_ms) // STEP_MS)))
     asked_ms = first_ms + STEP_MS * begin
     fetched = fetched.between(asked_ms, as_of_ms)
@@ -242,12 +262,49 @@ def extended(base: Base | None, candles: Sequence[Candle], *, asked_ms: int, as_
     same = (shown == before).all(axis=1) | (np.isnan(shown[:, 0]) & np.isnan(before[:, 0]))
     same &= shown_lost == lost[begin:]
     closes = asked_ms + STEP_MS * np.arange(1, count - begin + 1)
-    settled = same & (read_ms[begin:] >= closes + FINAL_AFTER_MS)
-    values[begin:, CANDLE], lost[begin:] = shown, shown_lost
+    # What REST shows before a candle is final does not replace the one of a stream.
+    early = streamed[begin:] & (as_of_ms < closes + FINAL_AFTER_MS)
+    settled = early | (same & (streamed[begin:] | (read_ms[begin:] >= closes + FINAL_AFTER_MS)))
+    values[begin:, CANDLE] = np.where(early[:, None], before, shown)
+    lost[begin:] = np.where(early, lost[begin:], shown_lost)
     read_ms[begin:] = np.where(settled, read_ms[begin:], as_of_ms)
-    return Base(
-        first_ms, values, read_ms, lost, as_of_ms, base.interest_ms if base is not None else 0
-    )
+    streamed[begin:] &= settled
+    interest_ms = base.interest_ms if base is not None else 0
+    return Base(first_ms, values, read_ms, lost, as_of_ms, interest_ms, streamed)
+
+
+def lacks_closed(base: Base, closed: Candles, as_of_ms: int) -> bool:
+    """Whether a candle that closed by `as_of_ms` is neither final in the base nor among these."""
+    last_ms = Timeframe.M5.last_closed_open_time(as_of_ms)
+    wanted = base.until(as_of_ms)
+    open_ms = wanted.times[~wanted.settled]
+    return not np.isin(open_ms[open_ms <= last_ms], closed.times).all()
+
+
+def with_stream(
+    base: Base, closed: Sequence[Candle], forming: Candle | None, *, as_of_ms: int
+) -> Base:
+    """The base with candles that streams have closed, and the forming one as they show it.
+
+    `closed`: proven ones. Final slots stay; those that `closed` does not have stay as they are, as
+    does the forming one without `forming`.
+    """
+    following = extended(base, (), asked_ms=base.newest_ms + STEP_MS, as_of_ms=as_of_ms)
+    candles = Candles.of(closed).between(following.first_ms, as_of_ms)
+    lines = (candles.times - following.first_ms) // STEP_MS
+    added = following.times > base.newest_ms
+    new = np.flatnonzero((added | ~following.settled)[lines])
+    values, read_ms = following.values.copy(), following.read_ms * ~added
+    lost, streamed = following.lost.copy(), following.streamed.copy()
+    filled = candles.select(new)
+    values[lines[new], CANDLE] = filled.values
+    read_ms[lines[new]], streamed[lines[new]] = as_of_ms, True
+    lost[lines[new]] = lost_digits(filled)
+    if forming is not None:
+        last = Candles.of([forming])
+        values[-1, CANDLE], lost[-1] = last.values[0], bool(lost_digits(last).any())
+    read_ms[-1] = as_of_ms
+    return replace(following, values=values, read_ms=read_ms, lost=lost, streamed=streamed)
 
 
 def _no_values(count: int) -> Floats:

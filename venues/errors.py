@@ -14,6 +14,7 @@ ExchangeError              one request, or one market's part, failed
 ├── WindowRefused          time window not served: narrow it
 ├── BadRequest             invalid request, our fault: do not retry
 ├── InternalError          our own code failed on the answer: do not retry
+├── ClosingNotKnown        not sent: the exchange's stream will tell the candle's closing
 └── GaveUp                 not sent: this run has stopped asking the exchange or endpoint
 CollectionFailed           a collection could fetch nothing
 """
@@ -122,6 +123,10 @@ class InternalError(ExchangeError):
     """An exception that nobody expected, raised while the answer was read or used."""
 
 
+class ClosingNotKnown(ExchangeError):
+    """Not sent: a candle has closed, and the closing event of its stream has not come yet."""
+
+
 class GaveUp(ExchangeError):
     """Not sent: the run has stopped asking this exchange or endpoint; `cause` says why."""
 
@@ -140,4 +145,7 @@ def _leaves(kind: type[ExchangeError]) -> Iterator[type[ExchangeError]]:
 
 
 # The errors of requests that were sent, as the metrics count them.
-ERROR_KINDS: Final = tuple(kind.__name__ for kind in _leaves(ExchangeError) if kind is not GaveUp)
+_NOT_SENT: Final = (ClosingNotKnown, GaveUp)
+ERROR_KINDS: Final = tuple(
+    kind.__name__ for kind in _leaves(ExchangeError) if kind not in _NOT_SENT
+)

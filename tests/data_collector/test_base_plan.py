@@ -16,7 +16,8 @@ from data_collector.base_merge import merge_from_base
 from data_collector.base_plan import BasePlan, plan_from_base
 from data_collector.base_tasks import base_tasks
 from documents.base import BaseBuilder, decode_bases
-from market.base import REACH_MS, Base, extended
+from market.base import REACH_MS, Base, extended, lacks_closed, with_stream
+from market.candles import Candle, Candles
 from market.left_out import LeftOut
 from market.markets import Exchange, FundingSeries, Market, MarketSeries
 from market.timeframes import COLLECTED, DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
@@ -49,6 +50,7 @@ class Step(NamedTuple):
     due: tuple[Timeframe, ...]
     history: int
     audited: bool
+    streamed: float = 0.0  # the share of closed candles that streams have proven
 
 
 @dataclass
@@ -60,12 +62,42 @@ class Follower:
     base: Base | None = None
     series: dict[Timeframe, MarketSeries] = field(default_factory=dict)
     complete_from: dict[Timeframe, int] = field(default_factory=dict)
+    streamed: int = 0  # passes that asked for no candle
 
-    def read(self, now_ms: int, *, interest: bool) -> None:
+    def streams(self, now_ms: int, share: float) -> Candles:
+        """Some of the candles that the base lacks, as streams have closed them: as they stay."""
+        base = self.base
+        if base is None or not base.reaches(now_ms) or base.is_fresh(now_ms):
+            return Candles.of(())
+        closed: list[Candle] = []
+        for slot_ms in range(base.unsettled_ms(), now_ms // STEP_MS * STEP_MS, STEP_MS):
+            close_ms, final_ms = slot_ms + STEP_MS, slot_ms + STEP_MS + MINUTE_MS
+            versions = self.exchange.versions.get(slot_ms, [])
+            forming = [version for version in versions if version[0] < close_ms]
+            later = [version for version in versions if version[0] > final_ms]
+            final = self.exchange.shown(slot_ms, final_ms)
+            is_told = Random(slot_ms).random() < share  # noqa: S311
+            if is_told and forming and final is not None and not later:
+                # The closing event tells at once what REST may tell a minute later.
+                self.exchange.versions[slot_ms] = [*forming, (close_ms, final)]
+                closed += self.exchange.answer(Timeframe.M5, slot_ms, slot_ms, now_ms)
+        return Candles.of(closed)
+
+    def read(self, now_ms: int, *, interest: bool, streamed: float = 0.0) -> None:
         tasks = base_tasks(self.market, self.base, as_of_ms=now_ms)
-        span = tasks.klines.start_ms, tasks.klines.end_ms
-        candles = self.exchange.answer(Timeframe.M5, *span, now_ms)
-        self.base = extended(self.base, candles, asked_ms=span[0], as_of_ms=now_ms)
+        closed = self.streams(now_ms, streamed)
+        forming_ms = now_ms // STEP_MS * STEP_MS
+        shown = self.exchange.answer(Timeframe.M5, forming_ms, forming_ms, now_ms)
+        forming = shown[0] if shown else None
+        if self.base is not None and len(closed) and not lacks_closed(self.base, closed, now_ms):
+            self.streamed += 1
+            self.base = with_stream(self.base, closed, forming, as_of_ms=now_ms)
+        else:
+            span = tasks.klines.start_ms, tasks.klines.end_ms
+            candles = self.exchange.answer(Timeframe.M5, *span, now_ms)
+            self.base = extended(self.base, candles, asked_ms=span[0], as_of_ms=now_ms)
+            if len(closed):
+                self.base = with_stream(self.base, closed, forming, as_of_ms=now_ms)
         if interest and (task := tasks.open_interest) is not None:
             found = self.exchange.interest(task.start_ms, task.end_ms, now_ms)
             self.base = self.base.with_interest(found, now_ms)
@@ -225,6 +257,7 @@ steps = st.builds(
     due=st.just(COLLECTED) | timeframes,
     history=st.just(0),
     audited=st.sampled_from([False] * 5 + [True]),
+    streamed=st.sampled_from([0.0, 0.5, 1.0, 1.0]),
 )
 rare = st.sampled_from([0.0, 0.0, 0.0, 0.003, 0.03])
 habits = st.builds(
@@ -316,9 +349,10 @@ def run(history: History) -> Iterator[BasePlan]:
             follower.restart()
         if step.corrected:
             corrected(history, last_ms, now_ms)
-            step = step._replace(candles="read", native=True, due=COLLECTED)
+            # Only a request shows it; without one the audit finds it.
+            step = step._replace(candles="read", native=True, due=COLLECTED, streamed=0.0)
         if step.candles != "failed":
-            follower.read(now_ms, interest=step.interest)
+            follower.read(now_ms, interest=step.interest, streamed=step.streamed)
         elif follower.base is not None and follower.base.is_fresh(now_ms):
             now_ms = follower.base.as_of_ms  # what is made of it is of its time
         interest = step.interest and step.candles != "failed" and step.native
@@ -349,6 +383,23 @@ def run(history: History) -> Iterator[BasePlan]:
 def test_equals_a_cold_collection(history: History) -> None:
     for plan in run(history):
         assert all(np.isfinite(task.start_ms) for task in plan.klines)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_who_is_told_of_every_close_asks_for_no_candle(restarted: bool) -> None:
+    opens = range(MIDNIGHT, MIDNIGHT + 40 * STEP_MS, STEP_MS)
+    exchange = invented(Random(7), opens, Habits(changed=1.0), 2)  # noqa: S311
+    follower = Follower(exchange, Market(Exchange.BYBIT, "BTCUSDT", "BTC", "USDT"))
+    for passes in range(30):
+        now_ms = MIDNIGHT + (10 + passes) * STEP_MS + 2_500
+        follower.read(now_ms, interest=True, streamed=1.0)
+        assert follower.streamed == passes  # the first one lays the base
+        if restarted:
+            follower.restart()
+        for timeframe in (Timeframe.M5, Timeframe.H1):
+            plan = follower.collect(timeframe, now_ms, 8, native=True, interest=True)
+            assert plan is not None
+            check_rows(follower, plan, timeframe, 8, interest=True)
 
 
 @pytest.mark.parametrize("timeframe", [Timeframe.M5, Timeframe.H1, Timeframe.H4], ids=str)

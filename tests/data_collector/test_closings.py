@@ -170,3 +170,14 @@ def test_only_the_one_candle_that_was_forming_counts() -> None:
     assert len(closings.true_rows(H1, series([1], 5.5), as_of_ms)) == 1
     assert len(closings.true_rows(H1, series([1], 6.5), as_of_ms)) == 0
     assert len(closings.true_rows(H1, series([1], 5.5, exchange=BYBIT), as_of_ms)) == 0
+
+
+def test_a_candle_that_a_stream_has_closed_shows_that_those_before_had_closed() -> None:
+    """Nothing is known of the one that was forming then, as its first trade had not come."""
+    document = {each.market.key: each for each in (series([1], 5.5),)}
+    for closed_hours, rows in ((4.75, 0), (5, 1)):
+        streamed_ms = {BINANCE: NOON_MS + int(closed_hours * HOUR_MS)}
+        closings = Closings({H1: document}, lambda _, key: document[key], streamed_ms)
+        as_of_ms = NOON_MS + 9 * HOUR_MS
+        assert len(closings.true_rows(H1, series([1], 5.5), as_of_ms)) == rows
+        assert len(closings.true_rows(H1, series([1], 5.5, exchange=BYBIT), as_of_ms)) == 0

@@ -14,7 +14,7 @@ from documents.base import BaseBuilder, decode_bases
 from documents.chunks import KeptMarket
 from documents.names import base_name
 from documents.text import DocumentError
-from market.base import Base, extended
+from market.base import Base, extended, with_stream
 from market.markets import Exchange, Market
 from tests.fixtures.base_rows import MIDNIGHT, STEP_MS, base_of, five, same
 
@@ -48,6 +48,18 @@ def test_it_is_read_back_as_it_was() -> None:
     empty = extended(None, [], asked_ms=AS_OF, as_of_ms=AS_OF)
     assert same(decode_bases(stored((BTC, empty)), Exchange.BYBIT)[BTC.key], empty)
     assert decode_bases(stored(), Exchange.BYBIT) == {}
+
+
+def test_releases_before_read_the_candles_of_streams_again() -> None:
+    base = with_stream(some(), [five(8)], five(9), as_of_ms=AS_OF + STEP_MS)
+    text = stored((BTC, base))
+    assert same(decode_bases(text, Exchange.BYBIT)[BTC.key], base)
+    # They know no such name, and write none: then nothing says that these are final.
+    without, count = re.subn(rb',"streamed":\[[0-9,]+\]', b"", text)
+    assert count == 1
+    theirs = decode_bases(without, Exchange.BYBIT)[BTC.key]
+    assert not theirs.streamed.any()
+    assert theirs.unsettled_ms() <= MIDNIGHT + 8 * STEP_MS
 
 
 def test_its_form() -> None:

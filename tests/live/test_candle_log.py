@@ -432,7 +432,10 @@ def test_standings() -> None:
         ("XRPUSDT", 2): not_told,
         ("XRPUSDT", 3): not_told,
     }
-    assert candles.awaited([BTC, ETH, "NEW", "XRPUSDT"], moment(2, 0)) == [ETH, "NEW"]
+    everything = [BTC, ETH, "NEW", "XRPUSDT"]
+    assert candles.awaited(everything, moment(2, 0)) == [ETH, "NEW"]
+    assert candles.expected(everything, moment(2, 0)) == [ETH]  # the new one was not proven by 1
+    assert candles.expected(everything, moment(1, 0)) == ["NEW"]
 
 
 def test_a_connection_that_differs_from_rest_proves_nothing_any_more() -> None:

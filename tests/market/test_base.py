@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from market.base import Base, extended
-from market.candles import Candle
+from market.base import Base, extended, lacks_closed, with_stream
+from market.candles import Candle, Candles
 from market.timeframes import DAY_MS, HOUR_MS
 from tests.fixtures.base_rows import MIDNIGHT, STEP_MS, base_of, five
 
@@ -194,3 +194,37 @@ def test_the_snapshots_of_instants_without_a_candle_are_known_too() -> None:
     base = read(None, [five(3), five(5), five(6)], 0, 6 * STEP_MS + 5)
     told = [(MIDNIGHT + slot * STEP_MS, 10.0 * slot) for slot in (3, 4, 6)]
     assert list(base.with_interest(told, base.as_of_ms).snapshots) == told
+
+
+def test_a_candle_of_a_stream_is_final_at_once() -> None:
+    base = read(None, [five(0), five(1)], 0, STEP_MS + 70_000)
+    as_of_ms = MIDNIGHT + 2 * STEP_MS + 2_500
+    assert lacks_closed(base, Candles.of([five(0)]), as_of_ms)
+    assert not lacks_closed(base, Candles.of([five(1, price=101.0)]), as_of_ms)
+    after = with_stream(base, [five(1, price=101.0)], None, as_of_ms=as_of_ms)
+    assert after.streamed.tolist() == [False, True, False]
+    assert after.settled.tolist() == [True, True, False]
+    assert after.values[1, 3] == 101.5
+    assert after.unsettled_ms() == MIDNIGHT + 2 * STEP_MS
+    assert (base.streamed_ms, after.streamed_ms) == (0, MIDNIGHT + 2 * STEP_MS)
+    assert not after.there[2]
+
+
+def test_without_a_forming_candle_the_known_one_stays() -> None:
+    base = read(None, [five(0), five(1)], 0, STEP_MS + 70_000)
+    later_ms = MIDNIGHT + STEP_MS + 200_000
+    assert with_stream(base, [], None, as_of_ms=later_ms).there[1]
+    formed = with_stream(base, [], five(1, price=101.0), as_of_ms=later_ms)
+    assert formed.values[1, 3] == 101.5
+    assert formed.known.tolist() == [True, True]
+
+
+def test_what_a_stream_has_closed_may_be_taken_back() -> None:
+    base = read(None, [five(0), five(1)], 0, STEP_MS + 70_000)
+    after = with_stream(base, [five(1)], None, as_of_ms=MIDNIGHT + 2 * STEP_MS + 2_500)
+    opens = [MIDNIGHT, MIDNIGHT + STEP_MS, MIDNIGHT + 9 * STEP_MS]
+    taken = after.without_streamed(opens)
+    assert taken.unsettled_ms() == MIDNIGHT + STEP_MS
+    assert reads(taken)[:2] == [STEP_MS + 70_000, -1]  # what REST has told stays
+    assert not taken.streamed.any()
+    assert base.without_streamed(opens) is base

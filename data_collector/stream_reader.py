@@ -1,0 +1,31 @@
+"""StreamReader: what a pass may take from the exchanges' streams in place of asking for candles."""
+
+from typing import NamedTuple, Protocol
+
+from market.candles import Candle, Candles
+from market.markets import Market
+
+
+class Streamed(NamedTuple):
+    """What streams tell of one market. `closed`: candles that they have closed and proven;
+    `forming`: the candle asked for as it was some seconds ago, None if nothing is known of it;
+    `is_awaited`: nothing is known of the last candle that has closed, and its closing event may
+    still come."""
+
+    closed: Candles
+    forming: Candle | None
+    is_awaited: bool
+
+
+class StreamReader(Protocol):
+    """The candles of 5m that streams have brought, as far as a pass has caught up with them."""
+
+    def streamed(self, market: Market, since_ms: int, forming_ms: int) -> Streamed | None:
+        """Of the candles that opened at `since_ms` or later, while the one of `forming_ms` forms;
+        None while nobody feeds the exchange's streams."""
+
+    def take_back(self, market: Market) -> frozenset[int]:
+        """The open times of candles that were proven and are not any more since the last call."""
+
+    def differs(self, market: Market, open_ms: int) -> None:
+        """REST shows this candle with other values: what its connection brings is not proven."""

@@ -1,0 +1,95 @@
+"""StreamReads: the candles that one pass takes from streams, and those that it cannot take."""
+
+from typing import Final
+from zlib import crc32
+
+from data_collector.stream_reader import Streamed, StreamReader
+from market.base import STEP_MS, Base, lacks_closed, with_stream
+from market.columns import CANDLE
+from market.markets import Market
+from market.timeframes import Timeframe
+from venues.errors import ClosingNotKnown
+
+# One in so many markets is asked for all the same, others at every close: so streams are audited.
+_SAMPLED: Final = 100
+
+
+class StreamReads:
+    """What a pass at `as_of_ms` takes from a reader of streams; without one nothing.
+
+    `waits`: candles whose closing event may still come are not asked for. `unclosed`: Market.key
+    of those that wait; `count`: the markets that needed no request.
+    """
+
+    def __init__(self, reader: StreamReader | None, as_of_ms: int) -> None:
+        self.waits = True
+        self.unclosed: set[str] = set()
+        self.count = 0
+        self._reader = reader
+        self._as_of_ms = as_of_ms
+        self._forming_ms = Timeframe.M5.floor(as_of_ms)
+
+    def without_taken_back(self, market: Market, base: Base | None) -> Base | None:
+        """The base without the candles of streams that are not proven any more."""
+        if self._reader is None or base is None:
+            return base
+        taken = self._reader.take_back(market)
+        return base.without_streamed(taken) if taken else base
+
+    def whole(self, market: Market, base: Base | None) -> Base | None:
+        """The base with all that it lacks; None if it has to be asked for.
+
+        Raises ClosingNotKnown if only the candle that has just closed lacks and is waited for.
+        """
+        if self._reader is None or base is None or not base.reaches(self._as_of_ms):
+            return None
+        if self._is_sampled(market):
+            return None
+        streamed = self._streamed(market, base.unsettled_ms())
+        if streamed is None:
+            return None
+        if lacks_closed(base, streamed.closed, self._as_of_ms):
+            if self.waits and self._lacks_newest_alone(base, streamed):
+                self.unclosed.add(market.key)
+                raise ClosingNotKnown(
+                    "the exchange has not said yet that its candle is closed",
+                    exchange=market.exchange,
+                    market=market.symbol,
+                )
+            return None
+        self.unclosed.discard(market.key)
+        self.count += 1
+        return with_stream(base, streamed.closed, streamed.forming, as_of_ms=self._as_of_ms)
+
+    def added(self, market: Market, base: Base, asked_ms: int) -> Base:
+        """The base that was asked for from `asked_ms` on, with candles that streams have closed
+        where what REST shows may not be final. Where it is and differs, the reader is told."""
+        self.unclosed.discard(market.key)
+        streamed = self._streamed(market, max(asked_ms, base.first_ms))
+        if streamed is None or self._reader is None or not len(streamed.closed):
+            return base
+        closed = streamed.closed.between(base.first_ms, self._forming_ms - 1)
+        lines = (closed.times - base.first_ms) // STEP_MS
+        final = base.settled[lines] & ~base.streamed[lines]
+        differs = final & (base.values[lines][:, CANDLE] != closed.values).any(axis=1)
+        for open_ms in closed.times[differs].tolist():
+            self._reader.differs(market, open_ms)
+        if differs.any():
+            return base
+        return with_stream(base, closed, None, as_of_ms=self._as_of_ms)
+
+    def _streamed(self, market: Market, since_ms: int) -> Streamed | None:
+        if self._reader is None:
+            return None
+        since_ms = max(since_ms, market.since_ms)  # candles of an earlier contract are not ours
+        return self._reader.streamed(market, since_ms, self._forming_ms)
+
+    def _lacks_newest_alone(self, base: Base, streamed: Streamed) -> bool:
+        before_ms = self._forming_ms - 1
+        if not streamed.is_awaited or base.as_of_ms > before_ms:
+            return False
+        return not lacks_closed(base, streamed.closed, before_ms)
+
+    def _is_sampled(self, market: Market) -> bool:
+        turn = self._forming_ms // STEP_MS % _SAMPLED
+        return crc32(market.key.encode()) % _SAMPLED == turn

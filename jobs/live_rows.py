@@ -1,0 +1,159 @@
+"""LiveRows: the candles of streams for a worker's passes, read from the logs in the hot store."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from data_collector.stream_reader import Streamed
+from live.candle_log import CandleLogReader
+from live.exchanges import STREAM_VENUES
+from live.live_candles import LiveCandles, catch_up
+from logging_setup import OutageLog
+from market.candles import Candles
+from market.markets import Exchange, Market
+from market.timeframes import Timeframe
+from stores.hot.store import HotStore, StoreUnavailable
+from timing.clock import Clock
+
+# So long after a close a pass waits for the closing events of streams.
+SOON_S: Final = 2.5
+_AFTER_GRACE_S: Final = 1.0  # then the log tells what did not come
+# How often the logs are read while closing events are awaited; Upstash bills every command.
+_LOOK_EVERY_S: Final = {"native": 0.25, "upstash": 0.5}
+_LOOK_LATE_EVERY_S: Final = {"native": 1.0, "upstash": 5.0}
+# Where more of an exchange's markets are awaited, its streams are in trouble, not single markets.
+_MOST_AWAITED: Final = 0.5
+_STEP_MS: Final = Timeframe.M5.interval_ms
+
+log = structlog.get_logger(__name__)
+
+
+class LiveRows:
+    """A StreamReader of the exchanges whose streams are fed; one for each worker process.
+
+    `catch_up` before each pass, and `wait` where closing events are awaited, bring it up to date.
+    """
+
+    def __init__(self, store: HotStore, exchanges: Iterable[Exchange], clock: Clock) -> None:
+        self._clock = clock
+        self._look_s = _LOOK_EVERY_S[store.kind]
+        self._look_late_s = _LOOK_LATE_EVERY_S[store.kind]
+        self._readers = {each: CandleLogReader(store, each) for each in exchanges}
+        self._candles = {each: LiveCandles() for each in self._readers}
+        self._fed: set[Exchange] = set()
+        self._without_waiting: set[Exchange] = set()  # for closing events, in this pass
+        self._taken_back: dict[tuple[Exchange, str], set[int]] = {}
+        self._outage = OutageLog(log, "candle_log_not_read", "candle_log_read_again")
+
+    # For the jobs.
+
+    async def catch_up(self, markets: Sequence[Market], forming_ms: int, now_ms: int) -> None:
+        """Reads the logs, until the closing events of the candle before `forming_ms` are no longer
+        awaited for any of the markets, at most until SOON_S after its close. `now_ms`: the
+        exchanges' time."""
+        passed_s = (now_ms - forming_ms) / 1000
+        within_s = dict.fromkeys(self._readers, SOON_S - passed_s)
+        await self._wait(markets, forming_ms, within_s, self._look_s)
+        self._without_waiting = {
+            each for each in self._readers if passed_s >= STREAM_VENUES[each].grace_s
+        }
+        for exchange, awaited in self._awaited(markets, forming_ms).items():
+            listed = sum(market.exchange is exchange for market in markets)
+            if exchange not in self._without_waiting and len(awaited) > _MOST_AWAITED * listed:
+                log.warning("closings_late", exchange=exchange, markets=len(awaited), of=listed)
+                self._without_waiting.add(exchange)
+
+    async def wait(
+        self,
+        markets: Sequence[Market],
+        forming_ms: int,
+        now_ms: int,
+        gives_way: Callable[[], Awaitable[bool]],
+    ) -> None:
+        """As `catch_up`, for these markets, until the grace of each exchange is over; ends when
+        `gives_way` says so."""
+        passed_s = (now_ms - forming_ms) / 1000
+        within_s = {
+            each: STREAM_VENUES[each].grace_s + _AFTER_GRACE_S - passed_s for each in self._readers
+        }
+        await self._wait(markets, forming_ms, within_s, self._look_late_s, gives_way)
+
+    # For the pass: a StreamReader.
+
+    def streamed(self, market: Market, since_ms: int, forming_ms: int) -> Streamed | None:
+        if market.exchange not in self._fed:
+            return None
+        candles, symbol = self._candles[market.exchange], market.native
+        closed = [
+            each.candle()
+            for each in candles.closed_since(symbol, since_ms)
+            if each.open_time_ms < forming_ms
+        ]
+        forming = candles.forming(symbol, forming_ms)
+        is_awaited = market.exchange not in self._without_waiting and bool(
+            candles.expected([symbol], forming_ms - _STEP_MS)
+        )
+        return Streamed(
+            Candles.of(closed), forming.candle() if forming is not None else None, is_awaited
+        )
+
+    def take_back(self, market: Market) -> frozenset[int]:
+        return frozenset(self._taken_back.pop((market.exchange, market.native), ()))
+
+    def differs(self, market: Market, open_ms: int) -> None:
+        candles = self._candles[market.exchange]
+        epoch = candles.distrust(market.native, open_ms)
+        log.warning("stream_differs_from_rest", market=market.key, open_time=open_ms, epoch=epoch)
+        self._note_taken_back(market.exchange)
+
+    # Reading.
+
+    async def _wait(
+        self,
+        markets: Sequence[Market],
+        forming_ms: int,
+        within_s: Mapping[Exchange, float],
+        look_s: float,
+        gives_way: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        began_s = self._clock.monotonic_s()
+        while True:
+            await self._read()
+            passed_s = self._clock.monotonic_s() - began_s
+            awaited = self._awaited(markets, forming_ms)
+            left_s = max((within_s[each] - passed_s for each in awaited), default=0.0)
+            if left_s <= 0 or (gives_way is not None and await gives_way()):
+                return
+            await self._clock.sleep(min(look_s, left_s))
+
+    async def _read(self) -> None:
+        """Reads all logs; an exchange whose log cannot be read counts as one that nobody feeds."""
+        self._fed = set()
+        for exchange, reader in self._readers.items():
+            candles = self._candles[exchange]
+            try:
+                await catch_up(candles, reader)
+            except StoreUnavailable as error:
+                self._outage.failed(error, exchange=exchange)
+                continue
+            self._outage.recovered(exchange=exchange)
+            self._note_taken_back(exchange)
+            if candles.is_fed:
+                self._fed.add(exchange)
+
+    def _note_taken_back(self, exchange: Exchange) -> None:
+        for symbol, open_ms in self._candles[exchange].taken_back():
+            self._taken_back.setdefault((exchange, symbol), set()).add(open_ms)
+
+    def _awaited(self, markets: Sequence[Market], forming_ms: int) -> dict[Exchange, list[str]]:
+        """The symbols whose closing events may still come, by exchange; none without any."""
+        symbols: dict[Exchange, list[str]] = {}
+        for market in markets:
+            if market.exchange in self._fed:
+                symbols.setdefault(market.exchange, []).append(market.native)
+        found = {
+            exchange: self._candles[exchange].expected(names, forming_ms - _STEP_MS)
+            for exchange, names in symbols.items()
+        }
+        return {exchange: names for exchange, names in found.items() if names}

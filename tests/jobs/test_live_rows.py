@@ -1,0 +1,161 @@
+"""What passes learn of streams: closed and forming candles, and for which closings they wait."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from jobs.live_rows import LiveRows
+from live.candle_changes import ClosedCandle, Delisted, Lapse, Reason
+from live.candle_log import CandleLogWriter
+from market.candles import Candles
+from market.markets import Exchange, Market
+from stores.hot.leases import Lease, try_acquire
+from stores.hot.store import HotStore
+from tests.live.candle_events import moment
+from tests.live.test_candle_log import closed, forming
+
+BINANCE = Exchange.BINANCE
+# The exchange's own name is another.
+BTC = Market(BINANCE, "BTC", "BTC", "USDT", native="BTCUSDT")
+ETH = Market(BINANCE, "ETH", "ETH", "USDT", native="ETHUSDT")
+MARKETS = [BTC, ETH]
+
+
+class Sleeping:
+    """A clock on which time passes by sleeping alone."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+    def wall_ms(self) -> int:
+        raise NotImplementedError
+
+    async def sleep(self, delay_s: float) -> None:
+        self.now_s += delay_s
+
+
+@pytest.fixture
+async def lease(store: HotStore) -> AsyncIterator[Lease]:
+    lease = await try_acquire(store, "live:binance", holder="test", ttl_s=30)
+    assert lease is not None
+    yield lease
+    await lease.release()
+
+
+@pytest.fixture
+async def writer(store: HotStore, lease: Lease) -> CandleLogWriter:
+    writer = CandleLogWriter(store, lease, "binance")
+    await writer.send()
+    return writer
+
+
+@pytest.fixture
+def clock() -> Sleeping:
+    return Sleeping()
+
+
+@pytest.fixture
+def rows(store: HotStore, clock: Sleeping) -> LiveRows:
+    return LiveRows(store, [BINANCE, Exchange.BYBIT], clock)
+
+
+async def tell(writer: CandleLogWriter, *changes: ClosedCandle | Lapse | Delisted) -> None:
+    for change in changes:
+        writer.add(change)
+    await writer.send([forming(2)])
+
+
+async def test_while_nobody_feeds_there_are_none(
+    rows: LiveRows, lease: Lease, writer: CandleLogWriter, clock: Sleeping
+) -> None:
+    await tell(writer, closed(0), closed(1))
+    await lease.release()
+    await rows.catch_up(MARKETS, moment(2, 0), moment(2, 0.1))
+    assert rows.streamed(BTC, moment(0, 0), moment(2, 0)) is None
+    assert clock.now_s == 0
+
+
+async def test_what_has_closed_and_what_forms(rows: LiveRows, writer: CandleLogWriter) -> None:
+    await tell(
+        writer, *(closed(candle, symbol) for candle in (0, 1) for symbol in ("BTCUSDT", "ETHUSDT"))
+    )
+    await rows.catch_up(MARKETS, moment(2, 0), moment(2, 0.1))
+    found = rows.streamed(BTC, moment(1, 0), moment(2, 0))
+    assert found is not None
+    assert found.closed == Candles.of([closed(1).candle()])
+    assert found.forming == forming(2).candle()
+    assert not found.is_awaited
+    found = rows.streamed(ETH, moment(0, 0), moment(1, 0))  # as a pass before the close sees it
+    assert found is not None
+    assert [candle.open_time_ms for candle in found.closed] == [moment(0, 0)]
+    assert found.forming is None
+
+
+async def test_one_market_of_many_is_awaited_until_shortly_after_the_close(
+    rows: LiveRows, writer: CandleLogWriter, clock: Sleeping
+) -> None:
+    await tell(writer, closed(0), closed(0, "ETHUSDT"), closed(1))
+    await rows.catch_up(MARKETS, moment(2, 0), moment(2, 0.5))
+    assert clock.now_s == pytest.approx(2.0, abs=0.01)
+    found = rows.streamed(ETH, moment(1, 0), moment(2, 0))
+    assert found is not None
+    assert (len(found.closed), found.is_awaited) == (0, True)
+    await rows.wait([ETH], moment(2, 0), moment(2, 2.5), _never)
+    assert clock.now_s == pytest.approx(2.0 + 30 + 1 - 2.5, abs=0.01)
+    # A pass that begins later does not wait, and asks.
+    await rows.catch_up(MARKETS, moment(2, 0), moment(2, 30))
+    found = rows.streamed(ETH, moment(1, 0), moment(2, 0))
+    assert found is not None and not found.is_awaited
+
+
+async def test_most_markets_are_not_awaited(
+    rows: LiveRows, writer: CandleLogWriter, clock: Sleeping
+) -> None:
+    """Then the streams are in trouble."""
+    await tell(writer, closed(0), closed(0, "ETHUSDT"))
+    await rows.catch_up(MARKETS, moment(2, 0), moment(2, 0))
+    found = rows.streamed(BTC, moment(1, 0), moment(2, 0))
+    assert found is not None and not found.is_awaited
+
+
+async def test_a_market_that_was_not_proven_for_long_is_not_awaited(
+    rows: LiveRows, writer: CandleLogWriter, clock: Sleeping
+) -> None:
+    await tell(writer, closed(0), closed(1), Lapse(["ETHUSDT"], Reason.STARTING, moment(-1, 0)))
+    await rows.catch_up(MARKETS, moment(2, 0), moment(2, 0.5))
+    assert clock.now_s == 0
+
+
+async def test_waiting_gives_way_to_others(
+    rows: LiveRows, writer: CandleLogWriter, clock: Sleeping
+) -> None:
+    await tell(writer, closed(0), closed(0, "ETHUSDT"), closed(1))
+    answers = [False, False, True]
+
+    async def others_wait() -> bool:
+        return answers.pop(0)
+
+    await rows.wait([ETH], moment(2, 0), moment(2, 2.5), others_wait)
+    assert answers == []
+    assert clock.now_s < 15
+
+
+async def test_what_is_taken_back_is_told_once(rows: LiveRows, writer: CandleLogWriter) -> None:
+    await tell(writer, closed(0), closed(1), closed(1, "ETHUSDT", epoch=2))
+    await rows.catch_up(MARKETS, moment(2, 0), moment(2, 0.1))
+    await tell(writer, closed(0).contradicted(moment(2, 1)))
+    await rows.catch_up(MARKETS, moment(2, 0), moment(2, 2))
+    assert rows.take_back(BTC) == {moment(0, 0)}
+    assert rows.take_back(BTC) == rows.take_back(ETH) == frozenset()
+    rows.differs(BTC, moment(1, 0))  # all of its connection, but of no other
+    assert rows.take_back(BTC) == {moment(1, 0)}
+    assert rows.take_back(ETH) == frozenset()
+    found = rows.streamed(BTC, moment(0, 0), moment(2, 0))
+    assert found is not None and not len(found.closed)
+
+
+async def _never() -> bool:
+    return False

@@ -1,0 +1,320 @@
+"""Closes by streams: the simulated exchanges' WebSockets, feeds, and the passes of a worker."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import pytest
+
+from commands.live import server_ms
+from jobs.live_rows import LiveRows
+from live.candle_log import CandleLogReader
+from live.exchange_feed import ExchangeFeed, FeedParts
+from live.exchanges import STREAM_VENUES
+from live.live_candles import LiveCandles, catch_up
+from market.markets import Exchange
+from market.timeframes import MINUTE_MS, Timeframe
+from stores.hot.leases import Lease
+from tests.fixtures.jobs import JobRunner, NoAudits, OpenRunner, by_key
+from tests.fixtures.signals import until
+from tests.fixtures.simulator import Simulator, StartSimulator
+from timing.clock import SystemClock
+
+EACH = 4
+CANDLES = 60
+STEP_MS = 5 * MINUTE_MS
+CLOSE_MS = 1_795_186_800_000  # 15:00 UTC: 5m, 15m, 30m and 1h close
+CANDLE = 7
+PASS_MS = 10_000
+EXCHANGES = (Exchange.BINANCE, Exchange.BYBIT)
+
+
+@dataclass
+class Streamed:
+    """A worker and its feeds, at exchanges whose time flows, and jumps where nothing is to see."""
+
+    runner: JobRunner
+    symbols: dict[Exchange, list[str]] = field(default_factory=dict)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    feeds: dict[Exchange, "asyncio.Task[None]"] = field(default_factory=dict)
+    passed_ms: int = 0
+
+    def __post_init__(self) -> None:
+        began_s = time.monotonic()
+        # The machine lives by the exchanges' time.
+        self.runner.context.last_as_of.elapsed_s = lambda: (
+            time.monotonic() - began_s + self.passed_ms / 1000
+        )
+
+    @property
+    def exchanges(self) -> Simulator:
+        return self.runner.exchanges
+
+    def feed(self, exchange: Exchange) -> None:
+        context = self.runner.context
+
+        async def markets() -> Sequence[str]:
+            return self.symbols[exchange]
+
+        parts = FeedParts(
+            venue=STREAM_VENUES[exchange],
+            settings=context.settings,
+            store=context.store,
+            holder="feed",
+            markets=markets,
+            server_ms=partial(server_ms, context.client, exchange),
+            clock=SystemClock(),
+        )
+        feed = ExchangeFeed(parts, lease_s=2)
+        self.feeds[exchange] = asyncio.create_task(feed.run(self.stop))
+
+    async def now_ms(self) -> int:
+        return int((await asyncio.to_thread(self.exchanges.get, "/sim/clock"))["now_ms"])
+
+    async def pass_to(self, moment_ms: int) -> None:
+        """Lets the exchanges' time pass in small steps, as their messages arrive."""
+        while (left_ms := moment_ms - await self.now_ms()) > 0:
+            step_ms = min(left_ms, PASS_MS)
+            clock = {"pass_ms": step_ms}
+            await asyncio.to_thread(self.exchanges.post, "/sim/clock", clock)
+            self.passed_ms += step_ms
+
+    async def until_told(self, open_ms: int, but: int = 0) -> None:
+        """Waits until the closing events of this candle have come, except `but` of them."""
+        for exchange in EXCHANGES:
+            reader, candles = CandleLogReader(self.runner.context.store, exchange), LiveCandles()
+
+            async def are(
+                reader: CandleLogReader = reader,
+                candles: LiveCandles = candles,
+                symbols: Sequence[str] = tuple(self.symbols[exchange]),
+            ) -> bool:
+                await catch_up(candles, reader)
+                told = sum(candles.state.closed(each, open_ms) is not None for each in symbols)
+                return told >= len(symbols) - but
+
+            await until(are)
+
+    async def followed(self, close_ms: int) -> None:
+        """Goes on to this close with streams that cover all of its candle, and a base of the close
+        before."""
+        await self.pass_to(close_ms - 2 * STEP_MS - 120_000)
+        for exchange in EXCHANGES:
+            self.feed(exchange)
+
+        async def is_subscribed() -> bool:
+            streams = (await asyncio.to_thread(self.exchanges.stats))["streams"]
+            return all(streams[each]["streams"] >= EACH for each in EXCHANGES)
+
+        await until(is_subscribed)
+        await self.pass_to(close_ms - STEP_MS + 65_000)  # what REST shows is final
+        await self.runner.complete("collect:all")
+        await self.check()
+        await self.pass_to(close_ms - 1_500)
+        await asyncio.to_thread(self.exchanges.post, "/sim/stats/reset")
+
+    async def closed(self, close_ms: int) -> None:
+        """Waits for the close."""
+
+        async def is_over() -> bool:
+            return await self.now_ms() >= close_ms + 50
+
+        await until(is_over)
+
+    def asked(self, endpoint: str = "klines") -> int:
+        found = self.exchanges.stats()["requests"].values()
+        return sum(sum(asked.get(endpoint, {}).values()) for asked in found)
+
+    def fault(self, kind: str, **target: Any) -> None:
+        self.exchanges.post("/sim/faults", {"kind": kind, **target})
+
+    async def check(
+        self, timeframes: Sequence[Timeframe] = tuple(Timeframe), *, without: Sequence[str] = ()
+    ) -> None:
+        """No closed row of these documents is another than the exchanges have, or lacks, but for
+        the newest of markets `without`."""
+        for timeframe in timeframes:
+            document = await self.runner.document(timeframe)
+            truth = await asyncio.to_thread(
+                partial(
+                    self.exchanges.truth, str(timeframe), candles=CANDLES, as_of=document["as_of"]
+                )
+            )
+            last_ms = timeframe.last_closed_open_time(document["as_of"])
+            for key, market in by_key(document).items():
+                rows = [row[:CANDLE] for row in market["rows"] if row[0] <= last_ms]
+                true = [row[:CANDLE] for row in truth[key] if row[0] <= last_ms]
+                if key in without:
+                    assert market["stale_since"] is not None
+                    true = [row for row in true if row in rows]
+                assert rows == true, (timeframe, key)
+                forming = [row[0] for row in market["rows"] if row[0] > last_ms]
+                assert forming in ([], [last_ms + timeframe.interval_ms])
+
+    async def newest(self, timeframe: str, key: str) -> int:
+        """The open time of the market's newest closed row."""
+        document = await self.runner.document(timeframe)
+        last_ms = document["last_closed_open_time"]
+        rows = by_key(document)[key]["rows"]
+        return max(int(row[0]) for row in rows if row[0] <= last_ms)
+
+    async def ended(self) -> None:
+        self.stop.set()
+        await asyncio.gather(*self.feeds.values(), return_exceptions=True)
+
+
+@pytest.fixture
+async def streamed(
+    start_simulator: StartSimulator, open_runner: OpenRunner, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Streamed]:
+    monkeypatch.setattr("data_collector.stream_reads._SAMPLED", 10**9)
+    exchanges = start_simulator(binance=EACH, bybit=EACH, now=CLOSE_MS - 3 * STEP_MS)
+    streams = exchanges.base_url.replace("http", "ws")
+    async with open_runner(
+        exchanges,
+        history_candles=CANDLES,
+        audits=NoAudits(),
+        binance_ws_url=streams,
+        bybit_ws_url=streams,
+    ) as runner:
+        context = runner.context
+        live = LiveRows(context.store, EXCHANGES, context.client.clock)
+        runner.context = replace(context, live=live)
+        one = Streamed(runner)
+        for job in ("discovery", "funding", "collect:all", "fill"):
+            await runner.complete(job)
+        for market in await context.database.get_all_unique_coins(**context.selection):
+            one.symbols.setdefault(market.exchange, []).append(market.native)
+        try:
+            yield one
+        finally:
+            await one.ended()
+
+
+async def test_a_close_costs_no_request_for_candles(streamed: Streamed) -> None:
+    await streamed.followed(CLOSE_MS)
+    await streamed.closed(CLOSE_MS)
+    began_s = time.monotonic()
+    result = await streamed.runner.complete("collect:all")
+    assert time.monotonic() - began_s < 20
+    assert result["streamed"] == 2 * EACH
+    assert result["carried_over"] == 0
+    assert streamed.asked() == 0
+    assert streamed.asked("open_interest") == 2 * EACH
+    assert {"5m", "15m", "30m", "1h"} <= set(result["documents"])
+    await streamed.check()
+    # Between closes, too.
+    await streamed.pass_to(CLOSE_MS + 70_000)
+    result = await streamed.runner.complete("collect:all")
+    assert (result["streamed"], streamed.asked()) == (2 * EACH, 0)
+    await streamed.check()
+
+
+async def test_without_feeds_all_is_asked_for_as_ever(streamed: Streamed) -> None:
+    await streamed.pass_to(CLOSE_MS + 5_000)
+    await asyncio.to_thread(streamed.exchanges.post, "/sim/stats/reset")
+    result = await streamed.runner.complete("collect:all")
+    assert "streamed" not in result
+    assert result["requests"] == 2 + 2 * 2 * EACH
+    assert streamed.asked() == 2 * EACH
+    await streamed.check()
+
+
+async def test_a_market_of_which_nothing_comes_is_left_out_and_follows(
+    streamed: Streamed,
+) -> None:
+    symbol = streamed.symbols[Exchange.BINANCE][0]
+    key = f"binance:{symbol}"
+    await streamed.followed(CLOSE_MS)
+    streamed.fault("stream_lose", exchange="binance", symbol=symbol, count=1000)
+    version = (await streamed.runner.document("1h"))["version"]
+    await streamed.closed(CLOSE_MS)
+    job = asyncio.create_task(streamed.runner.complete("collect:all"))
+
+    async def is_published() -> bool:
+        return bool((await streamed.runner.document("1h"))["version"] > version)
+
+    await until(is_published)
+    await streamed.check([Timeframe.M5, Timeframe.H1], without=[key])
+    assert await streamed.newest("5m", key) == CLOSE_MS - 2 * STEP_MS
+    assert streamed.asked() == 0
+    await streamed.pass_to(CLOSE_MS + 32_000)  # the grace is over
+    result = await job
+    await streamed.check()
+    assert await streamed.newest("5m", key) == CLOSE_MS - STEP_MS
+    assert streamed.asked() == 1
+    assert (result["carried_over"], result["missing"]) == (0, 0)
+
+
+async def test_a_market_whose_next_candle_comes_without_a_closing_is_asked_for_at_once(
+    streamed: Streamed,
+) -> None:
+    symbol = streamed.symbols[Exchange.BINANCE][0]
+    await streamed.followed(CLOSE_MS)
+    streamed.fault("stream_lose_closing", exchange="binance", symbol=symbol, count=1)
+    await streamed.closed(CLOSE_MS)
+    await streamed.pass_to(CLOSE_MS + 20_000)
+    await streamed.until_told(CLOSE_MS - STEP_MS, but=1)
+    result = await streamed.runner.complete("collect:all")
+    await streamed.check()
+    assert (result["streamed"], streamed.asked()) == (2 * EACH - 1, 1)
+    assert result["carried_over"] == 0
+
+
+async def test_what_a_connection_did_not_cover_is_asked_for_at_once(streamed: Streamed) -> None:
+    await streamed.followed(CLOSE_MS)
+    streamed.fault("stream_cut", exchange="binance", count=1)
+    await streamed.closed(CLOSE_MS)
+    result = await streamed.runner.complete("collect:all")
+    await streamed.check()
+    assert (result["streamed"], streamed.asked()) == (EACH, EACH)
+    assert result["carried_over"] == 0
+
+
+async def test_feeds_that_were_killed_hold_nothing_up(
+    streamed: Streamed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their leases have not expired yet, and nobody writes."""
+
+    async def die(lease: Lease) -> None:
+        lease._renewal.cancel()
+
+    await streamed.followed(CLOSE_MS)
+    monkeypatch.setattr(Lease, "release", die)
+    monkeypatch.setattr("live.exchange_feed._LAST_BATCH_S", 0.0)
+    await streamed.ended()
+    await streamed.closed(CLOSE_MS)
+    began_s = time.monotonic()
+    result = await streamed.runner.complete("collect:all")
+    assert time.monotonic() - began_s < 25
+    await streamed.check()
+    assert "streamed" not in result
+    assert (result["carried_over"], streamed.asked()) == (0, 2 * EACH)
+
+
+async def test_a_closing_with_other_numbers_than_rest_has_is_found_by_the_sample(
+    streamed: Streamed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    symbol = streamed.symbols[Exchange.BYBIT][0]
+    await streamed.followed(CLOSE_MS)
+    streamed.fault("stream_wrong_closing", exchange="bybit", symbol=symbol, count=1)
+    await streamed.closed(CLOSE_MS)
+    await streamed.runner.complete("collect:all")
+    with pytest.raises(AssertionError):
+        await streamed.check()
+    monkeypatch.setattr("data_collector.stream_reads._SAMPLED", 1)
+    await streamed.pass_to(CLOSE_MS + 65_000)
+    await streamed.runner.complete("collect:all")
+    await streamed.check()
+    # Nothing of that connection is believed any more.
+    monkeypatch.setattr("data_collector.stream_reads._SAMPLED", 10**9)
+    await streamed.pass_to(CLOSE_MS + 130_000)
+    await asyncio.to_thread(streamed.exchanges.post, "/sim/stats/reset")
+    await streamed.pass_to(CLOSE_MS + STEP_MS + 5_000)
+    await streamed.until_told(CLOSE_MS)
+    result = await streamed.runner.complete("collect:all")
+    assert (result["streamed"], streamed.asked()) == (EACH, EACH)
+    await streamed.check()
