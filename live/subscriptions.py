@@ -195,7 +195,8 @@ class Subscriptions:
         self._end_if_answered(request, now)
 
     def expire(self, now: float) -> None:
-        """Gives up a request that has had no answer in time: what sends no data is asked again."""
+        """Gives up a request that has had no answer in time: what it asked for counts as done where
+        data, or their absence, show it, and is asked for again elsewhere."""
         request = self._request
         if request is None or now < request.sent_s + ANSWER_S:
             return
@@ -206,7 +207,7 @@ class Subscriptions:
             return
         self._unanswered += 1
         for name in request.left:
-            self._done(name, is_held=request.is_subscribe and self._has_data(name))
+            self._done(name, is_held=self._has_data(name))
 
     def proven(self, name: str) -> None:
         """Data of a name has come for the first time, which outweighs a refusal."""
