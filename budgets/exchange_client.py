@@ -13,12 +13,11 @@ import structlog
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from addresses.proxied_requests import proxy_authorization, request_options, socks_connector
+from addresses.proxied_requests import proxy_authorization, request_options
 from addresses.proxy import Proxy
 from budgets.budget import Ticket
 from budgets.connection_errors import private_cause, public_cause, send_once
 from budgets.headers import answered_at_ms
-from budgets.informational import bound_informational
 from budgets.proxies import (
     base_url_of,
     egress_id_of,
@@ -29,6 +28,7 @@ from budgets.proxies import (
 from budgets.rate_limits import RateLimits
 from budgets.refusals import judge
 from budgets.request_counts import RequestCounts
+from budgets.sessions import open_session
 from budgets.shared_budgets import SharedBudgets
 from config import Settings
 from logging_setup import ThrottledLog
@@ -150,21 +150,14 @@ class ExchangeClient:
 
     def _open(self, proxy: Proxy | None) -> aiohttp.ClientSession:
         # The workers bound it; a collection and a funding update may run at once.
-        limit, keepalive_s = 4 * self.concurrency, 30
-        connector: aiohttp.BaseConnector
-        if proxy is not None and proxy.is_socks:
-            connector = socks_connector(proxy, limit=limit, keepalive_timeout=keepalive_s)
-        else:
-            connector = aiohttp.TCPConnector(limit=limit, keepalive_timeout=keepalive_s)
-        bound_informational(connector)
-        return aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept": "application/json", "User-Agent": "perpcache"},
+        return open_session(
+            proxy,
+            limit=4 * self.concurrency,
+            keepalive_s=30,
+            headers={"Accept": "application/json"},
             timeout=aiohttp.ClientTimeout(total=self._request_s, sock_connect=CONNECT_TIMEOUT_S),
-            middlewares=(send_once,),
+            middleware=send_once,
             read_bufsize=_BUFFER,
-            trust_env=False,  # it would read ~/.netrc too; the settings know of proxies
         )
 
     async def send(

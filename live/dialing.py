@@ -6,10 +6,10 @@ from typing import Final, Literal, Self
 
 import aiohttp
 
-from addresses.proxied_requests import request_options, socks_connector
+from addresses.proxied_requests import request_options
 from budgets.connection_errors import public_cause
-from budgets.informational import bound_informational
 from budgets.proxies import fault_of_proxy
+from budgets.sessions import open_session
 from live.errors import StreamError
 from live.pacing import SharedPace
 from live.stream_address import ExchangeAddress
@@ -55,20 +55,13 @@ class Dialer:
         self._close_s = close_s
 
     async def __aenter__(self) -> Self:
-        proxy = self._address.proxy
-        connector: aiohttp.BaseConnector
-        if proxy is not None and proxy.is_socks:
-            connector = socks_connector(proxy, limit=0, keepalive_timeout=1)
-        else:
-            connector = aiohttp.TCPConnector(limit=0)
-        bound_informational(connector)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": "perpcache"},
+        self._session = open_session(
+            self._address.proxy,
+            limit=0,
+            keepalive_s=15,
+            headers={},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._open_s),
-            middlewares=(_without_redirects,),
-            trust_env=False,
+            middleware=_without_redirects,
         )
         return self
 

@@ -6,10 +6,10 @@ from typing import Final, Self
 
 import aiohttp
 
-from addresses.proxied_requests import request_options, socks_connector
+from addresses.proxied_requests import request_options
 from budgets.connection_errors import public_cause, send_once
-from budgets.informational import bound_informational
 from budgets.proxies import fault_of_proxy
+from budgets.sessions import open_session
 from live.errors import StreamError
 from live.pacing import SharedPace
 from live.stream_address import ExchangeAddress
@@ -48,20 +48,13 @@ class ExchangeRest:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        proxy = self._address.proxy
-        connector: aiohttp.BaseConnector
-        if proxy is not None and proxy.is_socks:
-            connector = socks_connector(proxy, limit=1, keepalive_timeout=15)
-        else:
-            connector = aiohttp.TCPConnector(limit=1)
-        bound_informational(connector)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept": "application/json", "User-Agent": "perpcache"},
+        self._session = open_session(
+            self._address.proxy,
+            limit=1,
+            keepalive_s=15,
+            headers={"Accept": "application/json"},
             timeout=aiohttp.ClientTimeout(total=self._request_s),
-            middlewares=(send_once,),
-            trust_env=False,
+            middleware=send_once,
         )
         return self
 
