@@ -8,13 +8,15 @@ from market.markets import Market
 
 class Streamed(NamedTuple):
     """What streams tell of one market. `closed`: candles that they have closed and proven;
-    `forming`: the candle asked for as it was some seconds ago, None if nothing is known of it;
-    `is_awaited`: nothing is known of the last candle that has closed, and its closing event may
-    still come."""
+    `forming`: the candle asked for as it was some seconds ago, or when the market became unproven,
+    None if nothing is known of it; `is_awaited`: nothing is known of the last candle that has
+    closed, and its closing event may still come; `unproven_ms`: since when the market is unproven,
+    None while it is proven."""
 
     closed: Candles
     forming: Candle | None
     is_awaited: bool
+    unproven_ms: int | None = None
 
 
 class StreamReader(Protocol):

@@ -12,6 +12,8 @@ from venues.errors import ClosingNotKnown
 
 # One in so many markets is asked for all the same, others at every close: so streams are audited.
 _SAMPLED: Final = 100
+# A forming candle may be so old: of a market that is unproven for longer it is asked for.
+_OLDEST_FORMING_MS: Final = 10_000
 
 
 class StreamReads:
@@ -56,6 +58,9 @@ class StreamReads:
                     exchange=market.exchange,
                     market=market.symbol,
                 )
+            return None
+        unproven_ms = streamed.unproven_ms
+        if unproven_ms is not None and unproven_ms < self._as_of_ms - _OLDEST_FORMING_MS:
             return None
         self.unclosed.discard(market.key)
         self.count += 1

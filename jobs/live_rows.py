@@ -95,7 +95,10 @@ class LiveRows:
             candles.expected([symbol], forming_ms - _STEP_MS)
         )
         return Streamed(
-            Candles.of(closed), forming.candle() if forming is not None else None, is_awaited
+            Candles.of(closed),
+            forming.candle() if forming is not None else None,
+            is_awaited,
+            candles.unproven_ms(symbol),
         )
 
     def take_back(self, market: Market) -> frozenset[int]:

@@ -89,11 +89,20 @@ class LiveCandles:
         return [candle for candle in candles if self._why_not(candle) is None]
 
     def forming(self, symbol: str, open_time_ms: int) -> FormingCandle | None:
-        """The candle that opened then as it was at most some seconds ago, unless it is closed."""
+        """The candle that opened then as it was at most some seconds ago, unless it is closed; as
+        it was then of a market that has become unproven."""
         candle = self._forming.get(symbol)
         if candle is None or candle.open_time_ms != open_time_ms:
             return None
         return None if self.state.closed(symbol, open_time_ms) is not None else candle
+
+    def unproven_ms(self, symbol: str) -> int | None:
+        """Since when the market is unproven, 0 if nothing was told of it; None while it is proven.
+        Its forming candle may have stood still since."""
+        market = self.state.markets.get(symbol)
+        if market is None:
+            return 0
+        return market.lapse.since_ms if market.lapse is not None else None
 
     def awaited(self, symbols: Iterable[str], open_time_ms: int) -> list[str]:
         """Of these markets, those whose closing event of the candle may still come."""

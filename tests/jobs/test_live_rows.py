@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from data_collector.stream_reads import StreamReads
 from jobs.live_rows import LiveRows
 from live.candle_changes import ClosedCandle, Delisted, Lapse, Reason
 from live.candle_log import CandleLogWriter
+from market.base import extended
 from market.candles import Candles
 from market.markets import Exchange, Market
 from stores.hot.leases import Lease, try_acquire
@@ -155,6 +157,25 @@ async def test_what_is_taken_back_is_told_once(rows: LiveRows, writer: CandleLog
     assert rows.take_back(ETH) == frozenset()
     found = rows.streamed(BTC, moment(0, 0), moment(2, 0))
     assert found is not None and not len(found.closed)
+
+
+async def test_the_forming_candle_of_a_market_that_was_unproven_for_long_is_asked_for(
+    rows: LiveRows, writer: CandleLogWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection has ended: what it has shown last stands still."""
+    monkeypatch.setattr("data_collector.stream_reads._SAMPLED", 10**9)
+    read_ms = moment(2, 0)
+    asked = [closed(candle).candle() for candle in (0, 1)]
+    base = extended(None, asked, asked_ms=moment(0, 0), as_of_ms=read_ms)
+    now_ms = moment(2, 40)
+    await tell(writer, closed(0), closed(1), Lapse(["BTCUSDT"], Reason.EPOCH_ENDED, now_ms))
+    await rows.catch_up([BTC], moment(2, 0), now_ms)
+    soon = StreamReads(rows, now_ms + 5_000).whole(BTC, base)
+    assert soon is not None
+    assert soon.rows.times.tolist() == [moment(candle, 0) for candle in (0, 1, 2)]
+    assert StreamReads(rows, now_ms + 60_000).whole(BTC, base) is None
+    # Nothing was told of the other: it may have been unproven for an hour.
+    assert StreamReads(rows, now_ms + 5_000).whole(ETH, base) is None
 
 
 async def _never() -> bool:
