@@ -1,4 +1,4 @@
-"""GET /metrics: the metrics of all API processes and workers, and the state of the documents.
+"""GET /metrics: the metrics of all processes, and the state of the documents.
 
 Counters must never fall, whichever process answers. Each of several API processes behind one
 listener keeps its metrics in the store, and writes its own before it reads all of them.
@@ -24,7 +24,7 @@ from documents.names import DOCUMENTS
 from job_queue.records import JobState
 from metrics.api import ApiMetrics
 from metrics.exposition import CONTENT_TYPE, MalformedMetrics, MetricsPage, pack, unpack
-from stores.hot.beats import workers_alive
+from stores.hot.beats import processes_alive
 from stores.hot.store import HotStore, StoreUnavailable
 from timing.clock import Clock, SystemClock
 
@@ -32,7 +32,7 @@ _DEADLINE_S: Final = 2.0
 # How often a process writes its metrics, and how long they count. Upstash bills every command.
 _SHARE_EVERY_S: Final = {"native": 5.0, "upstash": 60.0}
 _SHARED_TTL_S: Final = {"native": 30, "upstash": 150}
-_MOST_WORKERS: Final = 64
+_MOST_PROCESSES: Final = 64  # of each kind
 
 log = structlog.get_logger(__name__)
 
@@ -106,8 +106,9 @@ def build_scrape(processes: ProcessGroup) -> APIRouter:
         summary="Metrics for Prometheus",
     )
     async def metrics(parts: RequestParts) -> Response:
-        """Metrics of workers have a `worker` label, those of API processes `process`. While the
-        store does not answer: only those of this process, with `perpcache_store_up 0`."""
+        """Metrics of workers have a `worker` label, those of live processes `live`, those of API
+        processes `process`. While the store does not answer: only those of this process, with
+        `perpcache_store_up 0`."""
         page = MetricsPage()
         up = await _add_shared(page, parts, processes)
         page.add([_gauge("store_up", "Whether the hot store answers.", [((), up)])])
@@ -122,9 +123,9 @@ async def _add_shared(page: MetricsPage, parts: Parts, processes: ProcessGroup) 
     page.add(metrics.registry.collect(), {"process": metrics.process})
     try:
         async with asyncio.timeout(_DEADLINE_S):
-            metas, notes, jobs, others = await asyncio.gather(
+            metas, (workers, live), jobs, others = await asyncio.gather(
                 parts.cache.read_metas(DOCUMENTS),
-                workers_alive(parts.store),
+                processes_alive(parts.store),
                 parts.queue.list(),
                 processes.read(parts.store),
             )
@@ -137,7 +138,12 @@ async def _add_shared(page: MetricsPage, parts: Parts, processes: ProcessGroup) 
     page.add(
         [
             *_cache_families(metas),
-            _gauge("workers", "Workers whose last heartbeat still counts.", [((), len(notes))]),
+            _gauge("workers", "Workers whose last heartbeat still counts.", [((), len(workers))]),
+            _gauge(
+                "live_processes",
+                "Live processes whose last heartbeat still counts.",
+                [((), len(live))],
+            ),
             _gauge(
                 "job_records",
                 "Jobs known to the queue, by state.",
@@ -151,8 +157,9 @@ async def _add_shared(page: MetricsPage, parts: Parts, processes: ProcessGroup) 
             ),
         ]
     )
-    for worker, note in sorted(notes.items())[:_MOST_WORKERS]:
-        _add_packed(page, note, "worker", worker)
+    for label, notes in (("worker", workers), ("live", live)):
+        for process, note in sorted(notes.items())[:_MOST_PROCESSES]:
+            _add_packed(page, note, label, process)
     for process, text in others.items():
         _add_packed(page, text, "process", process)
     return True

@@ -24,8 +24,11 @@ from database import DatabaseUnavailable
 from jobs.known_markets import Selection, read_known_markets
 from live.exchange_feed import ExchangeFeed, FeedParts
 from live.exchanges import STREAM_VENUES
+from live.process_beat import ProcessBeat
 from logging_setup import OutageLog
 from market.markets import Exchange, Market
+from metrics.event_loop import measuring_loop_lag
+from metrics.live import LiveMetrics
 from stores.hot.store import HotStore, StoreUnavailable
 from timing.clock import SystemClock
 from venues.errors import ExchangeError
@@ -44,12 +47,14 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
     async with contextlib.AsyncExitStack() as opened:
         parts = await opened.enter_async_context(open_parts(settings, "live"))
         client = await opened.enter_async_context(ExchangeClient(settings, store=parts.store))
+        metrics = LiveMetrics()
         tune_garbage_collection()
+        await opened.enter_async_context(measuring_loop_lag(metrics.loop_lag))
         child = arguments.parent_fd is not None
         own = settings.embeds_hot_store
         check = StoreCheck(settings, parts.store, own=own, tell=not child, child=child)
         await check.until_known(stop)
-        work = _feed(settings, parts, client, exchanges, stop)
+        work = _feed(settings, parts, client, metrics, exchanges, stop)
         if child:
             return await work  # its parent keeps the owner record
         return await run_beside(check.keep(stop), work, stop)
@@ -66,9 +71,11 @@ async def _feed(
     settings: Settings,
     parts: Parts,
     client: ExchangeClient,
+    metrics: LiveMetrics,
     exchanges: Sequence[Exchange],
     stop: asyncio.Event,
 ) -> int:
+    holder = holder_name()
     async with asyncio.TaskGroup() as running:
         for exchange in exchanges:
             feed = ExchangeFeed(
@@ -76,13 +83,17 @@ async def _feed(
                     venue=STREAM_VENUES[exchange],
                     settings=settings,
                     store=parts.store,
-                    holder=holder_name(),
+                    holder=holder,
                     markets=_markets_of(settings, parts, exchange),
                     server_ms=partial(server_ms, client, exchange),
                     clock=SystemClock(),
+                    metrics=metrics,
                 )
             )
             running.create_task(feed.run(stop), name=f"feed of {exchange}")
+        # Begun when all feeds have named their exchanges.
+        beat = ProcessBeat(parts.store, holder, metrics)
+        running.create_task(beat.run(stop), name="beat")
     return 0
 
 

@@ -73,7 +73,8 @@ class Count(StrEnum):
 class CandleBook:
     """The candles of one exchange's markets, of one timeframe.
 
-    `tell` gets every change, in order (candle_log.py takes them to readers). `grace_ms`: how long
+    `tell` gets every change, in order (candle_log.py takes them to readers); `on_lag` how late, in
+    seconds, the first closing event of each candle came. `grace_ms`: how long
     after its close a candle's closing event may come; `pause_ms`: how long a connection may bring
     nothing of any market.
     """
@@ -81,6 +82,7 @@ class CandleBook:
     def __init__(
         self,
         tell: Callable[[Change], None],
+        on_lag: Callable[[float], None] = lambda lag_s: None,
         *,
         now_ms: int,
         timeframe: Timeframe = Timeframe.M5,
@@ -88,6 +90,7 @@ class CandleBook:
         pause_ms: int = PAUSE_MS,
     ) -> None:
         self.timeframe = str(timeframe)
+        self._on_lag = on_lag
         self._interval_ms = timeframe.interval_ms
         self._grace_ms = grace_ms
         self._pause_ms = pause_ms
@@ -304,6 +307,7 @@ class CandleBook:
         # OKX tells no event time: then the close stands there.
         told_ms = event.event_time_ms if event.event_time_ms > close_ms else heard_ms
         self._proofs.watch.came(symbol, open_ms, told_ms - close_ms)
+        self._on_lag((told_ms - close_ms) / 1000)
         self._proofs.tell(closed_by_stream(event, epoch.number, now_ms, unproven))
 
     def _why_unproven(

@@ -6,23 +6,27 @@ others look again and again whether the lease is free.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
 from config import LiveSettings
-from live.candle_book import CandleBook, Count
+from live.candle_book import CandleBook
+from live.candle_changes import Reason
 from live.candle_feed import CandleFeed
 from live.candle_log import BATCH_S, FORMING_S, CandleLogWriter, feed_name
+from live.closing_watch import Close
 from live.exchange_time import ExchangeTime
 from live.feed_state import FeedState, FeedTeller, LastClose
 from live.stream_address import stream_address
+from live.stream_counts import End
 from live.stream_pool import StreamPool
 from live.stream_venue import Channel, StreamVenue, Topic
 from logging_setup import OutageLog
 from market.timeframes import Timeframe
+from metrics.live import FeedNumbers, LiveMetrics
 from stores.hot.leases import Lease, LeaseLost, try_acquire
 from stores.hot.store import HotStore, StoreUnavailable
 from timing.backoff import Backoff, stop_or
@@ -40,6 +44,7 @@ _SLOWEST_RETRY_S: Final = 30.0
 _FIRST_FORMING_S: Final = 1.0  # within FORMING_S after a close
 _STORE_RETRY_S: Final = 1.0
 _TIMEFRAME: Final = Timeframe.M5
+_RECONNECTS: Final = tuple(end for end in End if end is not End.STOPPED)
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +64,7 @@ class FeedParts:
     markets: Callable[[], Awaitable[Sequence[str] | None]]
     server_ms: Callable[[], Awaitable[int | None]]
     clock: Clock
+    metrics: LiveMetrics = field(default_factory=LiveMetrics)
 
 
 class ExchangeFeed:
@@ -68,6 +74,7 @@ class ExchangeFeed:
         self._parts = parts
         self._lease_s = lease_s
         self._exchange = parts.venue.exchange
+        parts.metrics.watch(self._exchange, unproven=Reason, reconnects=_RECONNECTS)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. Failures of the store or the exchange are never raised."""
@@ -113,9 +120,14 @@ class _Feeding:
         self._writer = CandleLogWriter(parts.store, lease, self._exchange)
         self._followed: list[str] = []
         self._refused: set[str] = set()  # names that the venue cannot have
+        self._is_made = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`, or until the lease is lost."""
+        with self._parts.metrics.feeding(self._exchange, self._numbers):
+            await self._run(stop)
+
+    async def _run(self, stop: asyncio.Event) -> None:
         work = asyncio.create_task(self._work(), name=f"feed of {self._exchange}")
         ends = [asyncio.create_task(stop.wait()), asyncio.create_task(self._lease.lost.wait())]
         try:
@@ -137,11 +149,15 @@ class _Feeding:
         parts, now_ms = self._parts, self._now_ms()
         grace_ms = round(parts.venue.grace_s * 1000)
         self._book = CandleBook(
-            self._writer.add, now_ms=now_ms, timeframe=_TIMEFRAME, grace_ms=grace_ms
+            *(self._writer.add, parts.metrics.closing_lag(self._exchange)),
+            now_ms=now_ms,
+            timeframe=_TIMEFRAME,
+            grace_ms=grace_ms,
         )
         owner = CandleFeed(self._book, self._now_ms, self._now_ms.heard)
         address = stream_address(parts.settings, self._exchange, parts.venue.base_url)
         self._pool = StreamPool(parts.venue, owner, address, clock=parts.clock)
+        self._is_made = True
         log.info("feed_began", exchange=self._exchange, token=self._lease.token)
         async with self._pool:
             try:
@@ -276,21 +292,45 @@ class _Feeding:
             markets=len(self._followed),
             messages_per_s=round(messages_per_s, 1),
             lag_ms={"p50": book.lag_ms(0.5), "p99": book.lag_ms(0.99)},
-            unproven=Counter(str(lapse.reason) for lapse in book.unproven().values()),
+            unproven=self._unproven(),
             reconnects=pool.reconnects,
             last_failure=pool.last_failure,
             refused=len(pool.refused) + len(self._refused),
-            differing=book.counts[Count.DIFFERS_FROM_REST],
             restarts=self._writer.restarts,
             last_close=self._last_close(),
         )
 
     def _last_close(self) -> LastClose | None:
-        step_ms, now_ms = _TIMEFRAME.interval_ms, self._now_ms()
-        for open_ms in (now_ms // step_ms * step_ms - step_ms * back for back in (1, 2)):
-            close = self._book.close_of(open_ms)
-            if close is not None and close.without_soon is not None:
+        for close in self._closes():
+            if close.without_soon is not None:
                 without = None if close.without is None else len(close.without)
                 soon = len(close.without_soon)
                 return LastClose(close.close_ms, soon, without, len(close.silent))
         return None
+
+    def _closes(self) -> Iterator[Close]:
+        """The newest two closes, the newer one first."""
+        step_ms, now_ms = _TIMEFRAME.interval_ms, self._now_ms()
+        for open_ms in (now_ms // step_ms * step_ms - step_ms * back for back in (1, 2)):
+            if (close := self._book.close_of(open_ms)) is not None:
+                yield close
+
+    def _numbers(self) -> FeedNumbers:
+        """What a scrape tells of the feed; nothing before it has begun."""
+        if not self._is_made:
+            return FeedNumbers()
+        pool = self._pool.status()
+        silent = (len(close.silent) for close in self._closes() if close.without is not None)
+        return FeedNumbers(
+            connections=sum(each.epoch is not None for each in pool.connections),
+            streams=pool.streams,
+            markets=len(self._followed),
+            unproven=self._unproven(),
+            silent=next(silent, 0),
+            messages=pool.messages,
+            reconnects=pool.reconnects,
+            restarts=self._writer.restarts,
+        )
+
+    def _unproven(self) -> dict[str, int]:
+        return Counter(str(lapse.reason) for lapse in self._book.unproven().values())

@@ -42,8 +42,7 @@ class FeedState(msgspec.Struct):
     acknowledged names, `markets` those that are followed. `lag_ms`: how late the newest closing
     events came after their close, by share ("p50", "p99"). `unproven`: markets by reason;
     `reconnects`: connections that ended since the feed began, by reason. `refused`: names that the
-    exchange refuses. `differing`: closed candles of which REST showed other values. `restarts`: how
-    often the log began anew."""
+    exchange refuses. `restarts`: how often the log began anew."""
 
     exchange: str
     holder: str
@@ -57,7 +56,6 @@ class FeedState(msgspec.Struct):
     reconnects: Mapping[str, int]
     last_failure: str | None
     refused: int
-    differing: int
     restarts: int
     last_close: LastClose | None = None
 

@@ -1,21 +1,23 @@
-"""Worker heartbeats in the hot store, and the check that the store accepts writes."""
+"""Heartbeats of workers and live processes in the hot store, and the check that it takes writes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from stores.hot.replies import Shape, elements, list_of, text, whole_number
-from stores.hot.store import HotStore, StoreRefused, Word
+from stores.hot.replies import Shape, elements, list_of, named_texts, text, whole_number
+from stores.hot.store import HotStore, Word
 
 _DAY_S: Final = 86_400
-_MOST_WORKERS: Final = 1_000
+_MOST_PROCESSES: Final = 1_000  # of each kind
+WORKERS: Final = "workers"
+LIVE: Final = "processes:live"
 _NO_KEY: Final = -2  # PTTL's reply
 _FLAG: Final = whole_number(0, 1)
 _LEFT: Final = whole_number(_NO_KEY)  # another reply of PTTL is -1: no expiry
 _LOCK_STATE: Final = elements(text, _LEFT, _FLAG)
 _PAUSE_STATE: Final = elements(_LEFT, text)
 
-# beat(all ids, this worker, any worker; id, note, ttl s, ttl s of the list): writes a heartbeat.
+# beat(all ids, this process, any process; id, note, ttl s, ttl s of the list): writes a heartbeat.
 # A full store refuses a script's first write if that takes memory, so EXPIRE is first.
 # A list of ids that is no set, because others wrote it, is replaced.
 _BEAT: Final = """
@@ -28,6 +30,29 @@ end
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
 redis.call('SET', KEYS[3], '1', 'EX', ARGV[3])
+"""
+
+# alive(lists of ids...; most of each): the processes whose heartbeat counts, with their notes. The
+# ids of others are removed; a process that comes back adds its own with its next heartbeat.
+# Returns {{id, note, ...} of each list}.
+_ALIVE: Final = """
+local alive = {}
+for i, list in ipairs(KEYS) do
+  local ids, found = redis.pcall('SMEMBERS', list), {}
+  if ids.err then ids = {} end
+  table.sort(ids)
+  for j = 1, math.min(#ids, ARGV[1]) do
+    local note = redis.pcall('GET', list .. ':' .. ids[j])
+    if not note then
+      redis.pcall('SREM', list, ids[j])
+    elseif type(note) == 'string' then
+      found[#found + 1] = ids[j]
+      found[#found + 1] = note
+    end
+  end
+  alive[i] = found
+end
+return alive
 """
 
 # store_health(any worker, unused key, locks..., pauses...; number of locks): whether a worker is
@@ -58,7 +83,7 @@ return {redis.call('PTTL', KEYS[1]) > 0 and 1 or 0, why, locks, pauses}
 
 @dataclass(frozen=True, slots=True)
 class BeatTimes:
-    """How often workers send a heartbeat, and how long one counts, in seconds."""
+    """How often processes send a heartbeat, and how long one counts, in seconds."""
 
     every_s: float
     ttl_s: int
@@ -66,11 +91,18 @@ class BeatTimes:
 
 # Upstash bills every command. There, a heartbeat is also the look for new jobs.
 _BEAT_TIMES: Final = {"native": BeatTimes(10.0, 30), "upstash": BeatTimes(30.0, 60)}
+# Nothing else hangs on those of live processes.
+_LIVE_TIMES: Final = {"native": BeatTimes(10.0, 30), "upstash": BeatTimes(60.0, 150)}
 
 
 def beat_times(store: HotStore) -> BeatTimes:
-    """The times for this kind of store."""
+    """The times of workers for this kind of store."""
     return _BEAT_TIMES[store.kind]
+
+
+def live_beat_times(store: HotStore) -> BeatTimes:
+    """The times of live processes for this kind of store."""
+    return _LIVE_TIMES[store.kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +125,25 @@ async def beat(store: HotStore, worker_id: str, note: str = "", then: AfterBeat 
     `note` is what `workers_alive` returns for it. Returns the reply of `then`. Raises
     StoreUnavailable.
     """
-    keys = ["workers", f"workers:{worker_id}", "workers:any", *then.keys]
-    arguments = [worker_id, note, beat_times(store).ttl_s, _DAY_S, *then.arguments]
+    return await _beat(store, WORKERS, worker_id, note, beat_times(store), then)
+
+
+async def live_beat(store: HotStore, process: str, note: str) -> None:
+    """Records that this live process is alive for the next `live_beat_times(store).ttl_s`, with its
+    note. Raises StoreUnavailable."""
+    await _beat(store, LIVE, process, note, live_beat_times(store), _NOTHING)
+
+
+async def forget_live(store: HotStore, process: str) -> None:
+    """The live process has ended. Raises StoreUnavailable."""
+    await store.execute("UNLINK", f"{LIVE}:{process}")
+
+
+async def _beat(
+    store: HotStore, kind: str, process: str, note: str, times: BeatTimes, then: AfterBeat
+) -> Any:
+    keys = [kind, f"{kind}:{process}", f"{kind}:any", *then.keys]
+    arguments = [process, note, times.ttl_s, _DAY_S, *then.arguments]
     return await store.script("beat", _BEAT + then.lua).run(keys, arguments, reply=then.reply)
 
 
@@ -164,23 +213,20 @@ def _decoded(value: bytes) -> str:
     return value.decode(errors="replace")
 
 
-async def workers_alive(store: HotStore) -> dict[str, bytes]:
-    """The notes of the live workers by worker id, in two commands.
+async def processes_alive(store: HotStore) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """The notes of the workers and of the live processes that are alive, by their ids, in one
+    command. Raises StoreUnavailable."""
+    found = await store.script("alive", _ALIVE).run(
+        [WORKERS, LIVE], [_MOST_PROCESSES], reply=list_of(named_texts, 2)
+    )
+    workers, live = (
+        {_decoded(process): note for process, note in zip(flat[::2], flat[1::2], strict=True)}
+        for flat in found
+    )
+    return workers, live
 
-    A third command removes the ids of workers that have expired. Raises StoreUnavailable.
-    """
-    try:
-        members = await store.execute("SMEMBERS", "workers")
-    except StoreRefused as error:
-        if error.code != "WRONGTYPE":  # others wrote it: the next heartbeat replaces it
-            raise
-        return {}
-    ids = sorted(worker.decode(errors="replace") for worker in members)[:_MOST_WORKERS]
-    if not ids:
-        return {}
-    notes = await store.execute("MGET", *(f"workers:{worker}" for worker in ids))
-    found = dict(zip(ids, notes, strict=True))
-    if gone := [worker for worker, note in found.items() if note is None]:
-        # A worker that comes back adds its id again with its next heartbeat.
-        await store.execute("SREM", "workers", *gone)
-    return {worker: note for worker, note in found.items() if note is not None}
+
+async def workers_alive(store: HotStore) -> dict[str, bytes]:
+    """The notes of the live workers by worker id, in one command. Raises StoreUnavailable."""
+    workers, _ = await processes_alive(store)
+    return workers

@@ -11,8 +11,10 @@ from commands.live import run
 from config import SettingsError, load_settings
 from live.feed_state import FeedState, feed_states
 from market.markets import Exchange
+from stores.hot.beats import processes_alive
 from stores.hot.leases import current_holder
 from stores.hot.redis_client import NativeStore
+from tests.fixtures.numbers import Numbers
 from tests.fixtures.service import ServiceSettings, StartService
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import StartSimulator
@@ -95,12 +97,22 @@ async def test_serve_feeds_and_a_stop_releases_the_lease(
         lease = await current_holder(store, "live:binance")
         assert lease is not None and lease.holder == state.holder
         assert await current_holder(store, "live:bybit") is None  # LIVE=auto
+        # Its numbers are in the scrape of the API, and it counts as no worker.
+
+        async def is_told() -> Numbers | None:
+            numbers = Numbers(await service.text("/metrics"))
+            return numbers if "live" in numbers.labels("perpcache_live_lease_held") else None
+
+        told = await until(is_told, within_s=30)
+        assert told.of("perpcache_live_processes") == told.of("perpcache_workers") == 1
+        assert told.of("perpcache_live_lease_held", live=state.holder, exchange="bybit") == 0
         # It is started again when it dies, and goes on when its lease has expired or before.
         assert service.pid_of("live") == int(state.holder.partition(":")[2])
         began = asyncio.get_running_loop().time()
         assert await service.stop(signal.SIGTERM) == 0
         assert asyncio.get_running_loop().time() - began < 30
         assert await current_holder(store, "live:binance") is None
+        assert (await processes_alive(store))[1] == {}
         assert not service.said("child_killed")
     finally:
         await store.aclose()

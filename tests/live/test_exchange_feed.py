@@ -14,9 +14,12 @@ from live.exchanges import STREAM_VENUES
 from live.feed_state import FeedState, feed_states
 from live.live_candles import LiveCandles, catch_up
 from live.stream_venue import StreamVenue
+from metrics.exposition import MetricsPage
+from metrics.live import LiveMetrics
 from stores.hot.leases import current_holder
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore, StoreUnavailable
+from tests.fixtures.numbers import numbers_of
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import Simulator, StartSimulator
 from timing.clock import SystemClock
@@ -50,6 +53,7 @@ class Fed:
     symbols: list[str] = field(default_factory=list)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     task: "asyncio.Task[None] | None" = None
+    metrics: LiveMetrics = field(default_factory=LiveMetrics)
 
     def start(self, holder: str = "one") -> None:
         feed = ExchangeFeed(
@@ -67,6 +71,7 @@ class Fed:
                 markets=self.markets,
                 server_ms=self.server_ms,
                 clock=SystemClock(),
+                metrics=self.metrics,
             )
         )
         self.task = asyncio.create_task(feed.run(self.stop))
@@ -85,6 +90,13 @@ class Fed:
 
     async def state(self) -> FeedState | None:
         return (await feed_states(self.reading, [self.venue.exchange])).get(self.venue.exchange)
+
+    def told(self, name: str, **labels: str) -> float:
+        """A number of a scrape."""
+        page = MetricsPage()
+        page.add(self.metrics.registry.collect())
+        labels |= {"exchange": str(self.venue.exchange)}
+        return numbers_of(page).of(f"perpcache_live_{name}", **labels)
 
     async def subscribed(self, streams: int) -> None:
         """Waits until the simulator has so many streams."""
@@ -165,7 +177,16 @@ async def test_readers_get_what_rest_has(fed: Fed) -> None:
     stats = fed.exchanges.stats()
     assert not stats["limits_broken"]
     assert stats["streams"][fed.venue.exchange]["connected"] == 1
+    assert fed.told("lease_held") == fed.told("connections") == 1
+    assert fed.told("streams") == fed.told("markets") == 6
+    assert fed.told("closing_lag_seconds_count") == 2 * 6  # two candles have closed
+    assert 0 <= fed.told("closing_lag_seconds_sum") < 2 * 6 * fed.venue.grace_s
+    assert fed.told("unproven_markets") == 0
+    sent = fed.exchanges.stats()["streams"][fed.venue.exchange]["messages_out"]
+    assert 6 <= fed.told("messages_total") <= sent
     await fed.ended()
+    assert fed.told("lease_held") == fed.told("connections") == fed.told("markets") == 0
+    assert fed.told("messages_total") >= 6
     assert await current_holder(fed.reading, f"live:{fed.venue.exchange}") is None
 
 

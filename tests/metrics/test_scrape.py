@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from api.scrape import ProcessGroup
 from metrics.api import ApiMetrics
 from metrics.exposition import MetricsPage, pack, unpack
+from metrics.live import FeedNumbers, LiveMetrics
 from metrics.worker import WorkerMetrics
-from stores.hot.beats import beat
+from stores.hot.beats import beat, live_beat
 from tests.fixtures.api import ServedApi, StartApi
 from tests.fixtures.lateness import elapsed
 from tests.fixtures.numbers import Numbers, numbers_of
@@ -124,6 +126,29 @@ async def test_workers_tell_their_numbers_through_the_store(api: ServedApi) -> N
     await api.store.execute("DEL", "workers:silent:3")
     assert (await scrape(api)).of("perpcache_workers") == 3
     assert b"silent:3" not in await api.store.execute("SMEMBERS", "workers")
+
+
+async def test_live_processes_tell_their_numbers_and_are_no_workers(api: ServedApi) -> None:
+    for name, messages in (("a:1", 2), ("b:2", 5)):
+        metrics = LiveMetrics()
+        metrics.watch("binance", unproven=["silent"], reconnects=["cut"])
+        metrics.collectors.message("okx", "BTC-USDT", "trade")
+        if name == "b:2":
+            metrics.closing_lag("binance")(1.3)
+        with metrics.feeding("binance", partial(FeedNumbers, messages=messages)):
+            await live_beat(api.store, name, pack(metrics.registry))
+    await live_beat(api.store, "broken:3", "no numbers")
+    told = await scrape(api)
+    assert (told.of("perpcache_workers"), told.of("perpcache_live_processes")) == (0, 3)
+    for name, messages in (("a:1", 2), ("b:2", 5)):
+        assert told.of("perpcache_live_messages_total", live=name, exchange="binance") == messages
+        assert told.of("collector_messages_total", live=name, symbol="BTC-USDT") == 1
+        assert told.of("perpcache_process_resident_memory_bytes", live=name) > 1e6
+    lag = "perpcache_live_closing_lag_seconds"
+    assert told.of(f"{lag}_bucket", le="1.25") == 0
+    assert told.of(f"{lag}_bucket", le="1.5") == 1
+    assert told.of(f"{lag}_bucket", le="1.5", live="a:1") == 0
+    assert (await get(api, "/ready"))[0] == 503  # without a worker
 
 
 async def test_without_the_store_the_process_tells_its_own_numbers(start_api: StartApi) -> None:

@@ -12,6 +12,10 @@ from stores.hot.beats import (
     StoreHealth,
     beat,
     beat_times,
+    forget_live,
+    live_beat,
+    live_beat_times,
+    processes_alive,
     store_health,
     workers_alive,
 )
@@ -38,9 +42,27 @@ async def test_workers_that_beat_are_alive(store: HotStore) -> None:
     assert await store.execute("SMEMBERS", "workers") == [b"host-2"]
 
 
+async def test_live_processes_are_alive_and_are_no_workers(store: HotStore) -> None:
+    await beat(store, "host:1", "of a worker")
+    await live_beat(store, "host:1", "of live data")
+    await live_beat(store, "other host:2", "")
+    workers, live = await processes_alive(store)
+    assert workers == {"host:1": b"of a worker"}
+    assert live == {"host:1": b"of live data", "other host:2": b""}
+    longest_s = live_beat_times(store).ttl_s
+    assert longest_s - 5 <= await store.execute("TTL", "processes:live:host:1") <= longest_s
+    await forget_live(store, "host:1")
+    assert await processes_alive(store) == (workers, {"other host:2": b""})
+    assert await store.execute("SMEMBERS", "processes:live") == [b"other host:2"]
+    await store.execute("DEL", "workers:any", "workers:host:1")  # as their expiry does
+    assert not (await store_health(store)).worker_alive
+
+
 async def test_the_times_of_each_kind_of_store() -> None:
     assert beat_times(CannedStore()) == BeatTimes(10.0, 30)
     assert beat_times(CannedStore(kind="upstash")) == BeatTimes(30.0, 60)
+    assert live_beat_times(CannedStore()) == BeatTimes(10.0, 30)
+    assert live_beat_times(CannedStore(kind="upstash")) == BeatTimes(60.0, 150)
 
 
 async def test_a_script_runs_with_a_beat(store: HotStore) -> None:
@@ -118,27 +140,26 @@ def test_a_full_store_still_takes_heartbeats(refusal: str | None, can_beat: bool
     assert StoreHealth(worker_alive=True, refusal=refusal).can_beat is can_beat
 
 
-async def test_of_more_than_1000_workers_the_first_1000_are_read() -> None:
-    ids = [f"{n:04}" for n in range(1_001)]
-    notes: list[bytes | None] = [b"note"] * 999
-    store = CannedStore([name.encode() for name in reversed(ids)], [*notes, None], 1)
-    assert await workers_alive(store) == dict.fromkeys(ids[:999], b"note")
-    assert store.sent == [
-        ("SMEMBERS", "workers"),
-        ("MGET", *(f"workers:{name}" for name in ids[:1_000])),
-        ("SREM", "workers", "0999"),
-    ]
+async def test_of_more_than_1000_workers_the_first_1000_are_read(redis_url: str) -> None:
+    lua = await lua_of("alive", processes_alive)
+    with redis.Redis.from_url(redis_url) as client:
+        ids = [f"{number:04}" for number in range(1_002)]
+        client.sadd("workers", *ids)
+        client.mset({f"workers:{name}": "note" for name in ids})
+        client.delete("workers:0999")
+        script = client.register_script(lua)
+        workers, live = script(keys=["workers", "processes:live"], args=[1_000])
+        assert workers == [word for name in ids[:999] for word in (name.encode(), b"note")]
+        assert live == []
+        assert client.scard("workers") == 1_001 and not client.sismember("workers", "0999")
 
 
-async def test_without_workers_or_with_a_foreign_list_nothing_more_is_asked() -> None:
-    store = CannedStore([], StoreRefused("redis: WRONGTYPE", "WRONGTYPE"), [b"a\xff"], [b"note"])
-    assert await workers_alive(store) == {}
-    assert await workers_alive(store) == {}
-    assert len(store.sent) == 2
+async def test_notes_cost_one_command_and_any_ids_can_be_read() -> None:
+    store = CannedStore([[b"a\xff", b"note"], []], StoreRefused("redis: NOPERM", "NOPERM"))
     assert await workers_alive(store) == {"a\ufffd": b"note"}
-    assert len(store.sent) == 4  # all of them are alive
+    assert [sent[2:] for sent in store.sent] == [(2, "workers", "processes:live", 1_000)]
     with pytest.raises(StoreRefused, match="NOPERM"):
-        await workers_alive(CannedStore(StoreRefused("redis: NOPERM", "NOPERM")))
+        await workers_alive(store)
 
 
 async def beat_lua() -> str:

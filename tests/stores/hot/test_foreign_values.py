@@ -11,7 +11,7 @@ from budgets.shared_budgets import SharedBudgets
 from cache_manager import CacheManager, DamagedDocument, StaleVersion
 from jobs.known_markets import Selection, load_known_markets, save_known_markets
 from market.markets import Exchange, Market
-from stores.hot.beats import beat, store_health, workers_alive
+from stores.hot.beats import beat, live_beat, processes_alive, store_health, workers_alive
 from stores.hot.leases import Lease, LeaseLost, current_holder, try_acquire
 from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore
@@ -194,14 +194,17 @@ async def test_a_fence_that_cannot_be_counted_up_starts_again(
 
 
 async def test_foreign_heartbeats_are_replaced(store: HotStore, kind: str) -> None:
-    for key in ("workers", "workers:any", "workers:none", "workers:host:1"):
+    of_live = ("processes:live", "processes:live:any", "processes:live:host:1")
+    for key in ("workers", "workers:any", "workers:none", "workers:host:1", *of_live):
         await put(store, key, kind)
     health = await store_health(store)
     assert not health.worker_alive and health.refusal is None and health.can_beat is True
-    assert isinstance(await workers_alive(store), dict)
+    assert await processes_alive(store) == ({}, {})
     await beat(store, "host:1", "note")
+    await live_beat(store, "host:1", "another")
     assert (await store_health(store)).worker_alive
     assert (await workers_alive(store))["host:1"] == b"note"
+    assert (await processes_alive(store))[1]["host:1"] == b"another"
 
 
 MARKETS: Final = [Market(BINANCE, "BTCUSDT", "BTC", "USDT", 5)]

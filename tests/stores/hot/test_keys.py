@@ -16,7 +16,7 @@ from job_queue.queue import JobQueue
 from jobs.known_markets import Selection, load_known_markets, save_known_markets
 from market.markets import Exchange, Market
 from metrics.api import ApiMetrics
-from stores.hot.beats import beat, store_health, workers_alive
+from stores.hot.beats import beat, live_beat, processes_alive, store_health, workers_alive
 from stores.hot.keys import with_prefix
 from stores.hot.leases import Lease, current_holder, try_acquire
 from stores.hot.opening import open_hot_store
@@ -124,6 +124,7 @@ async def use_everything(store: HotStore) -> Lease:
     budgets = SharedBudgets(store, "default", SystemClock())
     assert (await budgets.take(Exchange.BINANCE, "weight", LIMIT, 100, 1, 100)).room == 100
     await budgets.pause(Exchange.BYBIT, 30, "too fast")
+    await live_beat(store, "host:3", "note")
     await ProcessGroup(ApiMetrics("api-1", group="host:2"), ["api-1", "api-2"]).read(store)
     return lease
 
@@ -137,13 +138,13 @@ async def test_every_key_carries_the_prefix_and_two_prefixes_never_meet(
         keys = sorted(client.scan_iter(count=1000))
         assert {key.removeprefix("ours:").partition(":")[0] for key in keys} == {
             *("cache", "events", "lock", "job", "jobs", "known", "budget", "pause", "workers"),
-            "metrics",
+            *("metrics", "processes"),
         }
         assert all(key.startswith("ours:") for key in keys)
         before = {key: client.dump(key) for key in keys}
         # The other installation sees nothing of it, and leaves it as it was.
         assert await current_holder(theirs, "worker") is None
-        assert await workers_alive(theirs) == {}
+        assert await processes_alive(theirs) == ({}, {})
         assert not (await store_health(theirs)).worker_alive
         assert await JobQueue(theirs).list() == []
         assert await CacheManager(theirs).read("4h") is None

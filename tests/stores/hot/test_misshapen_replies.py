@@ -140,7 +140,7 @@ OPERATIONS: Final[dict[str, tuple[Callable[[Store], Awaitable[object]], list[Any
         lambda s: store_health(s.client, locks=["lock:a", "lock:b"], pauses=["pause:a"]),
         [[1, "", [["7 nonce test", 100, 1], ["", -2, 0]], [[5, "ban"]]]],
     ),
-    "workers": (lambda s: workers_alive(s.client), [["a", "b"], ["note", None], 1]),
+    "workers": (lambda s: workers_alive(s.client), [[["a", "note", "b", ""], ["c", "note"]]]),
     "claim": (
         lambda s: claim(s.client, Installation({"bybit": "https://x.test"})),
         [["", "", "", "MARKETS_LIMIT", "7"]],
@@ -301,7 +301,11 @@ NUMBER: Final = "a whole number from"
         ("abort", False, "script abort: the reply is false, not a list"),
         ("acquire", [1, "x", None], "script acquire: element 3 of the reply is null, not a whole"),
         ("holder", [7, 1], "script holder: element 1 of the reply is the number 7, not a text or"),
-        ("workers", ["a", None], "SMEMBERS: element 2 of the reply is null, not a text"),
+        (
+            "workers",
+            [[], ["a", None]],
+            "script alive: element 2.2 of the reply is null, not a text",
+        ),
         ("metas", [META], "MGET: the reply is a list of 1, not a list of 2"),
         ("metas", [META, 3], "MGET: element 2 of the reply is the number 3, not a text or null"),
         ("claim", ["", ""], "script claim: the reply is a list of 2, not three texts"),
