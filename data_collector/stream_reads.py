@@ -5,7 +5,7 @@ from zlib import crc32
 
 from data_collector.stream_reader import Streamed, StreamReader
 from market.base import STEP_MS, Base, lacks_closed, with_stream
-from market.columns import CANDLE
+from market.columns import CANDLE, column_index
 from market.markets import Market
 from market.timeframes import Timeframe
 from venues.errors import ClosingNotKnown
@@ -14,6 +14,7 @@ from venues.errors import ClosingNotKnown
 _SAMPLED: Final = 100
 # A forming candle may be so old: of a market that is unproven for longer it is asked for.
 _OLDEST_FORMING_MS: Final = 10_000
+_VOLUME: Final = column_index("volume")
 
 
 class StreamReads:
@@ -59,8 +60,7 @@ class StreamReads:
                     market=market.symbol,
                 )
             return None
-        unproven_ms = streamed.unproven_ms
-        if unproven_ms is not None and unproven_ms < self._as_of_ms - _OLDEST_FORMING_MS:
+        if self._is_behind(base, streamed):
             return None
         self.unclosed.discard(market.key)
         self.count += 1
@@ -88,6 +88,14 @@ class StreamReads:
             return None
         since_ms = max(since_ms, market.since_ms)  # candles of an earlier contract are not ours
         return self._reader.streamed(market, since_ms, self._forming_ms)
+
+    def _is_behind(self, base: Base, streamed: Streamed) -> bool:
+        """Whether the forming candle may stand still, or shows less than what is known of it."""
+        since_ms, forming = streamed.unproven_ms, streamed.forming
+        if since_ms is not None and since_ms < self._as_of_ms - _OLDEST_FORMING_MS:
+            return True
+        shown = 0.0 if forming is None else float(forming.volume)
+        return base.newest_ms == self._forming_ms and shown < float(base.values[-1, _VOLUME])
 
     def _lacks_newest_alone(self, base: Base, streamed: Streamed) -> bool:
         before_ms = self._forming_ms - 1

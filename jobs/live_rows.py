@@ -85,12 +85,11 @@ class LiveRows:
         if market.exchange not in self._fed:
             return None
         candles, symbol = self._candles[market.exchange], market.native
-        closed = [
-            each.candle()
-            for each in candles.closed_since(symbol, since_ms)
-            if each.open_time_ms < forming_ms
-        ]
-        forming = candles.forming(symbol, forming_ms)
+        proven = candles.closed_since(symbol, since_ms)
+        closed = [each.candle() for each in proven if each.open_time_ms < forming_ms]
+        # By another exchange's clock, by which the pass goes, it may not have closed yet.
+        soon = (each for each in proven if each.open_time_ms == forming_ms)
+        forming = candles.forming(symbol, forming_ms) or next(soon, None)
         is_awaited = market.exchange not in self._without_waiting and bool(
             candles.expected([symbol], forming_ms - _STEP_MS)
         )

@@ -6,7 +6,7 @@ import pytest
 
 from data_collector.stream_reads import StreamReads
 from jobs.live_rows import LiveRows
-from live.candle_changes import ClosedCandle, Delisted, Lapse, Reason
+from live.candle_changes import ClosedCandle, Delisted, FormingCandle, Lapse, Reason
 from live.candle_log import CandleLogWriter
 from market.base import extended
 from market.candles import Candles
@@ -93,7 +93,7 @@ async def test_what_has_closed_and_what_forms(rows: LiveRows, writer: CandleLogW
     found = rows.streamed(ETH, moment(0, 0), moment(1, 0))  # as a pass before the close sees it
     assert found is not None
     assert [candle.open_time_ms for candle in found.closed] == [moment(0, 0)]
-    assert found.forming is None
+    assert found.forming == closed(1).candle()
 
 
 async def test_one_market_of_many_is_awaited_until_shortly_after_the_close(
@@ -176,6 +176,29 @@ async def test_the_forming_candle_of_a_market_that_was_unproven_for_long_is_aske
     assert StreamReads(rows, now_ms + 60_000).whole(BTC, base) is None
     # Nothing was told of the other: it may have been unproven for an hour.
     assert StreamReads(rows, now_ms + 5_000).whole(ETH, base) is None
+
+
+@pytest.mark.parametrize(
+    "shown", [[forming(2, volume="1.49")], [forming(2, "ETHUSDT")]], ids=["smaller", "nothing"]
+)
+async def test_a_forming_candle_does_not_go_backwards(
+    rows: LiveRows,
+    writer: CandleLogWriter,
+    shown: list[FormingCandle],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What REST has shown of it is more than what the streams have brought: they are behind."""
+    monkeypatch.setattr("data_collector.stream_reads._SAMPLED", 10**9)
+    asked = [closed(0).candle(), closed(1).candle(), forming(2, volume="1.5").candle()]
+    base = extended(None, asked, asked_ms=moment(0, 0), as_of_ms=moment(2, 61))
+    now_ms = moment(2, 130)
+    await tell(writer, closed(0), closed(1))  # with the forming one, of the same volume
+    await rows.catch_up([BTC], moment(2, 0), now_ms)
+    same = StreamReads(rows, now_ms).whole(BTC, base)
+    assert same is not None
+    await writer.send(shown)
+    await rows.catch_up([BTC], moment(2, 0), now_ms)
+    assert StreamReads(rows, now_ms).whole(BTC, base) is None
 
 
 async def _never() -> bool:
