@@ -9,6 +9,7 @@ from market.markets import Coin, Exchange, Market
 from market.timeframes import Timeframe
 from stores.cold.coin_records import CoinMetadata, CoinRecord, CoinRecords
 from stores.cold.listings import Listings, ListingState
+from stores.cold.live_tables import BookRow, LiveRow, LiveTables, TickerRow, TradeRow
 from stores.cold.markets import Markets, SavedMarkets
 from stores.cold.migrate import MIGRATIONS
 from stores.cold.pool import (
@@ -23,12 +24,17 @@ from stores.cold.pool import (
 __all__ = [
     "DATABASE_TEXT",
     "LASTING_TEXTS",
+    "BookRow",
     "CoinMetadata",
     "CoinRecord",
     "Database",
     "DatabaseUnavailable",
     "ListingState",
+    "LiveRow",
+    "LiveTables",
     "SavedMarkets",
+    "TickerRow",
+    "TradeRow",
 ]
 
 
@@ -49,6 +55,7 @@ class Database:
         self.markets = Markets(pool)
         self.listings = Listings(pool)
         self.coin_records = CoinRecords(pool)
+        self.live_tables = LiveTables(pool)
 
     def for_one_run(self) -> Self:
         """The same database for the calls of one run: once one of them met no answer within its

@@ -1,0 +1,1 @@
+"""The outputs of collectors: where data points go besides callbacks."""
