@@ -136,8 +136,9 @@ class LiveCandles:
 
     def _apply(self, batch: LogBatch) -> None:
         if batch.writer != self.writer:
+            if _holder(batch.writer) != _holder(self.writer):
+                self._distrusted.clear()  # its epochs are others
             self._restart(Restart.OTHER_WRITER, batch.writer, batch.number - 1)
-            self._distrusted.clear()  # its epochs are others
         elif batch.number != self.number + 1:
             self._restart(Restart.FELL_BEHIND, batch.writer, batch.number - 1)
         if batch.changes is None:
@@ -170,6 +171,11 @@ class LiveCandles:
         if candle.way is Way.STREAM and candle.epoch in self._distrusted:
             return Reason.CONTRADICTED
         return candle.unproven
+
+
+def _holder(writer: str) -> str:
+    """Who writes: a log that a writer begins anew has its name, too, with another number."""
+    return writer.rpartition(" ")[0]
 
 
 async def catch_up(candles: LiveCandles, reader: CandleLogReader) -> None:

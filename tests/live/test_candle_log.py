@@ -268,6 +268,23 @@ async def test_a_log_that_is_lost_begins_anew(
     assert candles.closed_since(BTC, 0) == [closed(1), closed(2)]
 
 
+async def test_a_connection_that_contradicts_rest_is_not_believed_in_a_log_begun_anew(
+    store: HotStore, take: Take, writer: CandleLogWriter, reader: CandleLogReader
+) -> None:
+    candles = LiveCandles()
+    await sent(writer, closed(0))
+    await catch_up(candles, reader)
+    assert candles.distrust(BTC, moment(0, 0)) == 1
+    await store.execute("DEL", "live:binance:log")
+    await sent(writer, closed(1), closed(1, ETH, epoch=2))
+    await catch_up(candles, reader)
+    assert candles.closed_since(BTC, 0) == []
+    assert candles.closed_since(ETH, 0) == [closed(1, ETH, epoch=2)]
+    await sent(CandleLogWriter(store, await take(), "binance"), closed(2))
+    await catch_up(candles, reader)
+    assert candles.closed_since(BTC, 0) == [closed(2)]  # of another first connection
+
+
 async def test_a_batch_that_cannot_be_read_proves_nothing(
     store: HotStore, writer: CandleLogWriter, reader: CandleLogReader
 ) -> None:
