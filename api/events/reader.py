@@ -171,7 +171,7 @@ class EventReader:
     def _take(self, reading: Reading) -> None:
         if reading.is_gap:
             log.warning("events_lost", position=str(self.position))
-            self._is_lost = self._has_read
+            self._is_lost |= self._has_read  # it may be lost again before all of it is read
             self._has_read = False
             self.position = None
             self._told, self._outside, self._versions = [], {}, {}
