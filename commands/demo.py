@@ -10,23 +10,19 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import aiohttp
-from rich.box import SIMPLE
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from commands.console import Console
+from commands.demo_client import compact_table, get, progress_bars, run_job, short_number, utc
+from commands.demo_close import Simulated, begin_ms, show_a_close
 from commands.demo_process import running
 from commands.errors import DemoFailed
 from commands.runtime import cancelled_by, stop_signals
-from commands.terminal import plain_phase
 from logging_setup import configure_logging
 from market.markets import DEFAULT_EXCHANGES
 from stores.embedded.stores import remove_embedded_data
-
-_JOB_S: Final = 120.0
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -71,7 +67,8 @@ async def _show(console: Console, folder: Path, markets: int) -> None:
         f"Perpcache demo: both exchanges simulated with {markets} markets each, limits included."
     )
     counts = [word for exchange in DEFAULT_EXCHANGES for word in (f"--{exchange}", str(markets))]
-    simulator = running(["simulate", "--port", "0", *counts], {}, folder)
+    begin = str(begin_ms(time.time_ns() // 1_000_000))
+    simulator = running(["simulate", "--port", "0", "--now", begin, *counts], {}, folder)
     async with simulator as exchange_address:
         secret = secrets.token_hex(16)
         service = running(
@@ -81,91 +78,48 @@ async def _show(console: Console, folder: Path, markets: int) -> None:
                 "PORT": "0",
                 "LOG_FORMAT": "console",
                 **{f"{name.upper()}_BASE_URL": exchange_address for name in DEFAULT_EXCHANGES},
+                **{
+                    f"{name.upper()}_WS_URL": exchange_address.replace("http", "ws", 1)
+                    for name in DEFAULT_EXCHANGES
+                },
+                "LIVE": "auto",
+                "TIMEFRAMES": "5m,4h,8h",
                 "CRON_SECRET": secret,
             },
             folder,
         )
-        console.print("Starting Valkey, PostgreSQL, the API and the worker ...")
+        console.print("Starting Valkey, PostgreSQL, the API, the worker and the live feed ...")
         async with service as address:
             console.print(f"The service answers at {address}", highlight=False)
             timeout = aiohttp.ClientTimeout(total=30)
-            async with aiohttp.ClientSession(address, timeout=timeout) as client:
-                await _refresh(console, client, secret)
-                four_hours = await _get(client, "/cache/4h")
-                eight_hours = await _get(client, "/cache/8h")
-            _print_table(console, four_hours, eight_hours)
+            async with (
+                aiohttp.ClientSession(address, timeout=timeout) as client,
+                aiohttp.ClientSession(exchange_address, timeout=timeout) as simulated,
+            ):
+                job_s = await _refresh(console, client, secret)
+                four_hours = await get(client, "/cache/4h")
+                eight_hours = await get(client, "/cache/8h")
+                _print_table(console, four_hours, eight_hours)
+                await show_a_close(console, client, Simulated(simulated), job_s)
 
 
-async def _refresh(console: Console, client: aiohttp.ClientSession, secret: str) -> None:
-    columns = (
-        TextColumn("{task.description:<37}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console) as bars:
+async def _refresh(console: Console, client: aiohttp.ClientSession, secret: str) -> float:
+    """Collects funding and 4h candles; returns how many seconds the latter took."""
+    with progress_bars(console) as bars:
         headers = {"Authorization": f"Bearer {secret}"}
-        await _run_job(bars, client, "funding", "/api/v1/internal/update-fr", headers=headers)
-        await _run_job(bars, client, "4h candles", "/get-market-data", json={"timeframe": "4h"})
-
-
-async def _run_job(
-    bars: Progress, client: aiohttp.ClientSession, what: str, path: str, **request: Any
-) -> None:
-    """Posts to `path` and shows the resulting job on a progress bar until it ends."""
-    bar = bars.add_task(f"{what}: queued", total=None)
-    async with client.post(path, **request) as reply:
-        asked = await reply.json()
-        if reply.status != 202:
-            raise DemoFailed(f"POST {path} answered {reply.status}: {asked}")
-    deadline = time.monotonic() + _JOB_S
-    while True:
-        job = await _get(client, f"/jobs/{asked['id']}")
-        last = job["last"]
-        if last and last["run"] >= asked["run"]:
-            break
-        if time.monotonic() > deadline:
-            raise DemoFailed(f"the {what} job did not end within {_JOB_S:.0f} s: {job}")
-        now = job["progress"]
-        bars.update(
-            bar,
-            description=f"{what}: {plain_phase(now['phase'])}",
-            completed=now["done"],
-            total=now["total"] or None,
-        )
-        await asyncio.sleep(0.2)
-    if last["state"] != "complete":
-        raise DemoFailed(f"the {what} job ended {last['state']}: {last['error']}")
-    result = last["result"]
-    bars.update(
-        bar,
-        description=f"{what}: {result['requests']} requests",
-        completed=result["markets"],
-        total=result["markets"],
-    )
-
-
-async def _get(client: aiohttp.ClientSession, path: str) -> Any:
-    async with client.get(path) as reply:
-        if reply.status != 200:
-            raise DemoFailed(f"GET {path} answered {reply.status}: {await reply.text()}")
-        return await reply.json()
+        await run_job(bars, client, "funding", "/api/v1/internal/update-fr", headers=headers)
+        wanted = {"timeframe": "4h"}
+        return await run_job(bars, client, "4h candles", "/get-market-data", json=wanted)
 
 
 def _print_table(console: Console, four_hours: Any, eight_hours: Any) -> None:
     longer = {(m["exchange"], m["symbol"]): m["rows"] for m in eight_hours["markets"]}
     closed = four_hours["last_closed_open_time"]
     columns = four_hours["columns"]
-    opened = time.strftime("%Y-%m-%d %H:%M", time.gmtime(closed / 1000))
-    table = Table(
-        title=f"Closed candles of {opened} UTC, and rows of 4h and 8h",
-        box=SIMPLE,
-        pad_edge=False,
-        collapse_padding=True,
+    table = compact_table(
+        f"Closed candles of {utc(closed, '%Y-%m-%d %H:%M')} UTC, and rows of 4h and 8h",
+        ("close", "volume", "OI", "funding", "4h", "8h"),
     )
-    table.add_column("market", no_wrap=True)
-    for name in ("close", "volume", "OI", "funding", "4h", "8h"):
-        table.add_column(name, justify="right", no_wrap=True)
     last = {
         (m["exchange"], m["symbol"]): row
         for m in four_hours["markets"]
@@ -178,8 +132,8 @@ def _print_table(console: Console, four_hours: Any, eight_hours: Any) -> None:
         table.add_row(
             f"{market['exchange']}:{market['symbol']}",
             f"{row['close']:.5g}",
-            _short(row["volume"]),
-            _short(row["open_interest"]),
+            short_number(row["volume"]),
+            short_number(row["open_interest"]),
             "-" if row["funding_rate"] is None else f"{row['funding_rate']:.4%}",
             str(len(market["rows"])),
             str(len(longer.get((market["exchange"], market["symbol"]), []))),
@@ -191,13 +145,3 @@ def _print_table(console: Console, four_hours: Any, eight_hours: Any) -> None:
         f"{sum(len(m['rows']) for m in eight_hours['markets']):,} rows of 8h, "
         f"{len(four_hours['missing'])} named as missing."
     )
-
-
-def _short(number: float | None) -> str:
-    """A number as text, in thousands, millions or billions; `-` for None."""
-    if number is None:
-        return "-"
-    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.1f}{letter}"
-    return f"{number:.0f}"

@@ -109,9 +109,16 @@ def with_make_of_the_tests(line: str) -> str:
 
 async def test_the_demo_shows_what_it_collected(start: Start) -> None:
     shell = await start(with_make_of_the_tests(DEMO.text))
-    printed = await shell.ended()
+    printed = await shell.ended(within_s=180)
     assert "binance:BTCUSDT" in printed
     assert re.search(r"80 markets, [\d,]+ rows of 4h, [\d,]+ rows of 8h", printed)
+    streamed = re.search(r"(\d+) of (\d+) closed candles came by streams", printed)
+    asked = re.search(r"asked for the candles of (\d+) markets", printed)
+    assert streamed is not None and asked is not None
+    assert int(streamed[1]) >= 70
+    assert int(streamed[1]) + int(asked[1]) == int(streamed[2])
+    assert re.search(r"binance:BTCUSDT +[\d.]+ +[\d.]+ +[\d.]+k? +[\d.]+ +stream", printed)
+    assert "Published with them: 5m 4h 8h." in printed
     assert "nothing is left running" in printed
 
 
