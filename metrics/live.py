@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from metrics.collectors import CollectorMetrics
 from metrics.event_loop import loop_lag, process_registry
+from metrics.outputs import OutputMetrics
 
 # Closing events come 0.2 to 2 s after the close on Binance, up to a minute after it on Bybit.
 _LAG_S: Final = (
@@ -35,7 +36,8 @@ class FeedNumbers(NamedTuple):
 
 
 class LiveMetrics:
-    """The metrics of one process of live data; those of its collectors are in `collectors`.
+    """The metrics of one process of live data; those of its collectors are in `collectors` and
+    those of their outputs in `outputs`.
 
     An exchange is told of from `watch` on, with `perpcache_live_lease_held` 0 and nothing open
     while another process feeds it.
@@ -45,6 +47,7 @@ class LiveMetrics:
         self.registry = process_registry()
         self.loop_lag = loop_lag(self.registry)
         self.collectors = CollectorMetrics(self.registry)
+        self.outputs = OutputMetrics(self.registry)
         self._feeds = _Feeds()
         self.registry.register(self._feeds)
         self._lag = Histogram(

@@ -10,6 +10,7 @@ import structlog
 
 from database import DatabaseUnavailable, LiveRow, LiveTables
 from live.data_types import DataType, MarketDataPoint
+from live.outputs.plain_data import native_symbol
 from live.outputs.sender import BatchSender, Limits, StoreAway
 from live.outputs.table_rows import row_of
 from logging_setup import OutageLog
@@ -19,7 +20,7 @@ from timing.clock import Clock, SystemClock
 LIMITS: Final = Limits(1.0, 5_000, 2_000_000, 64_000_000)
 _KEEP_S: Final = 600.0  # between two looks at the partitions
 _AFTER_FAILURE_S: Final = 30.0
-_MOST_NEWEST: Final = 10_000  # markets of which a ticker or book waits for the next batch
+_MOST_HELD: Final = 200_000  # values that wait for the next batch before they are rows; 50 MB
 _PER_ROW: Final = 200  # bytes of memory, beside its values
 _PER_VALUE: Final = 55
 
@@ -39,32 +40,29 @@ class PostgresTables:
         keep_days: int,
         metrics: OutputMetrics | None = None,
         *,
+        limits: Limits = LIMITS,
         clock: Clock | None = None,
     ) -> None:
         self._tables = tables
         self._keep_days = keep_days
         self._clock = clock or SystemClock()
         self._newest: dict[tuple[str, str, DataType], MarketDataPoint] = {}
+        self._held = 0
         self._replaced = 0
         self._lock = threading.Lock()
         self._outage = OutageLog(_log, "live_partitions_not_kept", "live_partitions_kept")
         self._sender: BatchSender[LiveRow] = BatchSender(
-            "postgres", self._send, LIMITS, metrics, gather=self._gather, clock=self._clock
+            "postgres", self._send, limits, metrics, gather=self._gather, clock=self._clock
         )
 
     def take(self, point: MarketDataPoint) -> None:
-        if point.data_type in (DataType.TICKER, DataType.ORDERBOOK):
-            name = str(point.data.get("exchange_symbol", point.symbol))
-            key = (point.exchange, name, point.data_type)
-            with self._lock:
-                if key in self._newest:
-                    self._replaced += 1
-                    self._newest[key] = point
-                    return
-                if len(self._newest) < _MOST_NEWEST:
-                    self._newest[key] = point
-                    return
-        self._queue(point)
+        try:
+            if point.data_type not in (DataType.TICKER, DataType.ORDERBOOK) or not self._hold(
+                point
+            ):
+                self._queue(point)
+        except Exception as error:  # a user's own data may hold anything
+            self._refuse(point, error)
 
     async def run(self) -> None:
         keeping = asyncio.create_task(self._keep_partitions(), name="partitions of output postgres")
@@ -81,20 +79,39 @@ class PostgresTables:
         status["queued"] += len(self._newest)
         return status | {"replaced": self._replaced}
 
+    def _hold(self, point: MarketDataPoint) -> bool:
+        """Keeps the newest of the market until the next batch; False if there is no room."""
+        key = (point.exchange, native_symbol(point), point.data_type)
+        size = _size(point)
+        with self._lock:
+            held = self._newest.get(key)
+            if held is not None:
+                self._replaced += 1
+                if point.timestamp < held.timestamp:
+                    return True
+                size -= _size(held)
+            elif self._held + size > _MOST_HELD:
+                return False
+            self._newest[key] = point
+            self._held += size
+            return True
+
     def _gather(self) -> None:
         with self._lock:
-            newest, self._newest = self._newest, {}
+            newest, self._newest, self._held = self._newest, {}, 0
         for point in newest.values():
-            self._queue(point)
+            try:
+                self._queue(point)
+            except Exception as error:
+                self._refuse(point, error)
 
     def _queue(self, point: MarketDataPoint) -> None:
-        try:
-            row = row_of(point, self._clock.wall_ms())
-        except Exception as error:  # a user's own data may hold anything
-            self._sender.refuse(f"{point.exchange}: {point.symbol}: {point.data_type}: {error}")
-            return
+        row = row_of(point, self._clock.wall_ms())
         texts = sum(len(value) for value in row if isinstance(value, str))
         self._sender.put(row, texts + _PER_VALUE * len(row) + _PER_ROW)
+
+    def _refuse(self, point: MarketDataPoint, error: Exception) -> None:
+        self._sender.refuse(f"{point.exchange}: {point.symbol}: {point.data_type}: {error}")
 
     async def _send(self, rows: Sequence[LiveRow]) -> int:
         by_table: dict[type[LiveRow], list[LiveRow]] = {}
@@ -124,4 +141,12 @@ class PostgresTables:
             except DatabaseUnavailable as error:
                 self._outage.failed(error)
                 pause_s = _AFTER_FAILURE_S
+            except Exception:  # rows are stored without it, too: it ends no output
+                _log.exception("live_partitions_failed")
             await self._clock.sleep(pause_s)
+
+
+def _size(point: MarketDataPoint) -> int:
+    """How many values it has: a book its levels, anything else its fields."""
+    sides = (point.data.get("bids", ()), point.data.get("asks", ()))
+    return len(point.data) + sum(len(side) for side in sides)

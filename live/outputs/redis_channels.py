@@ -6,7 +6,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from live.data_types import MarketDataPoint
-from live.outputs.plain_data import encode, plain, time_ms
+from live.outputs.plain_data import encode, native_symbol, plain, time_ms
 from live.outputs.sender import BatchSender, Limits, StoreAway
 from metrics.outputs import OutputMetrics
 from stores.hot.replies import whole_number
@@ -42,7 +42,12 @@ class RedisChannels:
     """
 
     def __init__(
-        self, store: HotStore, metrics: OutputMetrics | None = None, *, clock: Clock | None = None
+        self,
+        store: HotStore,
+        metrics: OutputMetrics | None = None,
+        *,
+        limits: Limits | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._store = store
         self._publish = store.script("publish", _PUBLISH)
@@ -51,7 +56,7 @@ class RedisChannels:
         self._sequences: dict[str, int] = {}
         self._lock = threading.Lock()
         self._sender: BatchSender[_Message] = BatchSender(
-            "redis", self._send, LIMITS[store.kind], metrics, clock=clock
+            "redis", self._send, limits or LIMITS[store.kind], metrics, clock=clock
         )
 
     def take(self, point: MarketDataPoint) -> None:
@@ -78,7 +83,7 @@ class RedisChannels:
     def _message(self, point: MarketDataPoint) -> tuple[str, bytes]:
         """The channel, and the message from `exchange` on."""
         kind = point.data_type.value
-        native = str(point.data.get("exchange_symbol", point.symbol))
+        native = native_symbol(point)
         text = encode(
             {
                 "exchange": point.exchange,

@@ -12,11 +12,13 @@ import structlog
 
 from logging_setup import OutageLog, ThrottledLog
 from metrics.outputs import OutputMetrics
+from texts.foreign import foreign_text
 from timing.backoff import Backoff
 from timing.clock import Clock, SystemClock
 
 LAST_S: Final = 5.0  # for what is left when the output ends
 _SLOWEST_RETRY_S: Final = 10.0
+_LONGEST_REASON: Final = 300
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -90,11 +92,12 @@ class BatchSender(Generic[T]):
 
     def refuse(self, reason: str, count: int = 1) -> None:
         """Counts items that can never be sent."""
+        text = foreign_text(reason, _LONGEST_REASON)
         with self._lock:
             self.errors += count
-            self.last_error = reason
+            self.last_error = text
             self._metrics.error(self._name, count)
-        self._refusals.warning("output_refused", output=self._name, error=reason)
+        self._refusals.warning("output_refused", output=self._name, error=text)
 
     def status(self) -> dict[str, Any]:
         return {
@@ -111,10 +114,12 @@ class BatchSender(Generic[T]):
                 await self._clock.sleep(self._pause_s)
                 await self._round()
         finally:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LAST_S):
-                    await self._round()
-            self._end()
+            try:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LAST_S):
+                        await self._round()
+            finally:
+                self._end()
 
     async def _round(self) -> None:
         """Sends all that is there."""

@@ -5,12 +5,13 @@ from typing import Any, Final
 
 from database import BookRow, LiveRow, TickerRow, TradeRow
 from live.data_types import DataType, DataValidationError, MarketDataPoint, read_decimal
-from live.outputs.plain_data import encode, number_text, plain, time_ms
+from live.outputs.plain_data import encode, native_symbol, number_text, plain, time_ms
 from stores.cold.names import storable
 
 FAR_MS: Final = 86_400_000  # a time further from ours is no live one
 _LONGEST_NAME: Final = 100  # names are part of an index entry, which PostgreSQL limits to 2.7 KB
 _MOST_LEVELS: Final = 5000  # of a book, each side
+_LONGEST_OTHER: Final = 100_000  # characters of what a ticker tells beside the columns
 _BIGINT: Final = 2**63
 _TOLD: Final = TickerRow._fields[4:]
 
@@ -22,7 +23,7 @@ def row_of(point: MarketDataPoint, now_ms: int) -> LiveRow:
         raise DataValidationError(f"time: {point.timestamp.isoformat()} is more than a day off")
     key = (
         _name("exchange", point.exchange),
-        _name("symbol", str(point.data.get("exchange_symbol", point.symbol))),
+        _name("symbol", native_symbol(point)),
         moment_ms,
     )
     if point.data_type is DataType.TRADE:
@@ -51,7 +52,10 @@ def _trade(key: _Key, data: Mapping[str, Any]) -> TradeRow:
 def _ticker(key: _Key, data: Mapping[str, Any]) -> TickerRow:
     told = [_number(name, data) if data.get(name) is not None else None for name in _TOLD]
     other = {name: value for name, value in data.items() if name not in _TOLD and name != _OWN_NAME}
-    return TickerRow._make((*key, encode(plain(other)).decode(), *told))
+    text = encode(plain(other)).decode()
+    if len(text) > _LONGEST_OTHER:
+        raise DataValidationError(f"data: {len(text)} characters, at most {_LONGEST_OTHER}")
+    return TickerRow._make((*key, text, *told))
 
 
 def _book(key: _Key, data: Mapping[str, Any]) -> BookRow:

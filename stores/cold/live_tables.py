@@ -10,8 +10,9 @@ from stores.cold.live_partitions import drop_partitions, make_partitions
 from stores.cold.pool import Connection, Pool
 
 # On the server too: of a statement that waits for a lock, ending the connection ends nothing.
-_STATEMENT_MS: Final = 15_000
-_MOST_SPLITS: Final = 100  # of a batch with rows that cannot be stored
+STATEMENT_S: Final = 15.0
+_MOST_SPLITS: Final = 60  # of a batch with rows that cannot be stored
+_NOT_HELD: Final = (asyncpg.UntranslatableCharacterError, asyncpg.CharacterNotInRepertoireError)
 _ROW_FAULTS: Final = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
@@ -75,8 +76,9 @@ class RefusedRow(NamedTuple):
 class LiveTables:
     """Writes live rows and keeps their tables. All methods raise DatabaseUnavailable."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, statement_s: float = STATEMENT_S) -> None:
         self._pool = pool
+        self._statement_s = statement_s
 
     async def write(self, rows: Sequence[LiveRow]) -> list[RefusedRow]:
         """Stores rows of one type, each once: what is there already stays as it is. Returns those
@@ -86,7 +88,7 @@ class LiveTables:
         statement = _STATEMENTS[type(rows[0])]
 
         async def write(connection: Connection) -> list[RefusedRow]:
-            batch = _Batch(connection, statement)
+            batch = _Batch(connection, statement, self._statement_s)
             await batch.write(rows)
             return batch.refused
 
@@ -102,9 +104,10 @@ class LiveTables:
 class _Batch:
     """Writes rows over one connection; a row that cannot be stored is found by halving."""
 
-    def __init__(self, connection: Connection, statement: str) -> None:
+    def __init__(self, connection: Connection, statement: str, statement_s: float) -> None:
         self._connection = connection
         self._statement = statement
+        self._limit = f"SET LOCAL statement_timeout = {round(statement_s * 1000)}"
         self._splits = 0
         self._has_partitions = False
         self.refused: list[RefusedRow] = []
@@ -114,28 +117,41 @@ class _Batch:
             await self._insert(rows)
         except asyncpg.CheckViolationError as error:
             if self._has_partitions:
-                await self._halve(rows, error)
+                await self._split(rows, error)
                 return
             self._has_partitions = True
             await make_partitions(self._connection, {_day_of(row) for row in rows})
             await self.write(rows)
         except _ROW_FAULTS as error:
-            await self._halve(rows, error)
+            await self._split(rows, error)
 
     async def _insert(self, rows: Sequence[LiveRow]) -> None:
         columns = list(map(list, zip(*rows, strict=True)))
         async with self._connection.transaction():
-            await self._connection.execute(f"SET LOCAL statement_timeout = {_STATEMENT_MS}")
+            await self._connection.execute(self._limit)
             await self._connection.execute(self._statement, *columns)
 
-    async def _halve(self, rows: Sequence[LiveRow], error: asyncpg.PostgresError) -> None:
+    async def _split(self, rows: Sequence[LiveRow], error: asyncpg.PostgresError) -> None:
         self._splits += 1
         if len(rows) == 1 or self._splits > _MOST_SPLITS:
             self.refused += [RefusedRow(row, str(error)) for row in rows]
             return
-        middle = len(rows) // 2
-        await self.write(rows[:middle])
-        await self.write(rows[middle:])
+        for part in _parts(rows, error):
+            await self.write(part)
+
+
+def _parts(rows: Sequence[LiveRow], error: asyncpg.PostgresError) -> Sequence[Sequence[LiveRow]]:
+    """Two halves; where the database's encoding is the fault, those that any encoding has apart."""
+    if isinstance(error, _NOT_HELD):
+        plain = [row for row in rows if _is_ascii(row)]
+        if 0 < len(plain) < len(rows):
+            return plain, [row for row in rows if not _is_ascii(row)]
+    middle = len(rows) // 2
+    return rows[:middle], rows[middle:]
+
+
+def _is_ascii(row: LiveRow) -> bool:
+    return all(value.isascii() for value in row if isinstance(value, str))
 
 
 def _day_of(row: LiveRow) -> date:
