@@ -22,7 +22,7 @@ from simulator.clock_offsets import offset_problem
 from simulator.damage import NONSENSE_VARIANTS
 from simulator.exchange import FaultKind
 from simulator.networks import TOO_FAST_VARIANTS
-from simulator.streams.fault_kinds import MESSAGE_KINDS, STREAM_KINDS
+from simulator.streams.fault_kinds import MESSAGE_KINDS, STREAM_KINDS, THEN_RIGHT
 
 KINDS: Final = {
     "status": "an HTTP status: 403, 404, 408, 418, 429, 451, 500, 502, 503, 504 and its body",
@@ -169,6 +169,8 @@ class FaultRules:
             raise InvalidRule(f"variant must be one of {', '.join(TOO_FAST_VARIANTS)}")
         if kind == "nonsense" and settings.get("variant", "nan") not in NONSENSE_VARIANTS:
             raise InvalidRule(f"variant must be one of {', '.join(NONSENSE_VARIANTS)}")
+        if kind == "stream_wrong_closing" and settings.get("variant", THEN_RIGHT) != THEN_RIGHT:
+            raise InvalidRule(f"variant must be {THEN_RIGHT}, or absent")
         if kind in MESSAGE_KINDS and "client" in settings:
             raise InvalidRule(f"kind {kind} hits all subscribers alike, not one client")
         if kind == "clock_offset" and (problem := offset_problem(settings)):

@@ -16,7 +16,8 @@ CONNECTION_KINDS: Final = {
 MESSAGE_KINDS: Final = {
     "stream_lose_closing": "a closing candle is not sent",
     "stream_delay_closing": "a closing candle comes `seconds` (30) later",
-    "stream_wrong_closing": "a closing candle has other numbers than the REST answer",
+    "stream_wrong_closing": "a closing candle has other numbers than the REST answer; variant "
+    "then_right: the right one follows `seconds` (0.5) later",
     "stream_lose": "a message is not sent; of a book this is a gap in its sequence",
     "stream_gap": "a change of a book is not sent",
     "stream_duplicate": "a message is sent twice",
@@ -24,6 +25,7 @@ MESSAGE_KINDS: Final = {
     "stream_garbage": "before the message comes text that is no JSON, or `text`",
     "stream_giant": "before the message comes one of `rows` bytes, 25,000,000 by default",
 }
+THEN_RIGHT: Final = "then_right"
 # Those of open connections.
 OPEN_KINDS: Final = ("stream_cut", "stream_close", "stream_stall")
 STREAM_KINDS: Final = {**CONNECTION_KINDS, **MESSAGE_KINDS}

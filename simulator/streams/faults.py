@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from simulator.faults import FaultRules, Rule
-from simulator.streams.fault_kinds import MESSAGE_KINDS, OPEN_KINDS
+from simulator.streams.fault_kinds import MESSAGE_KINDS, OPEN_KINDS, THEN_RIGHT
 from simulator.streams.feeds import Kind, Message
 from simulator.streams.session import Session
 
 _GARBAGE: Final = '{"e":"kline","E":17954,\ufffd<html>'
 _GIANT_BYTES: Final = 25_000_000
+_RIGHT_AFTER_S: Final = 0.5
 # The kinds that only some messages can have.
 _ONLY: Final = {
     "stream_lose_closing": Kind.CLOSING,
@@ -87,7 +88,10 @@ def _faulty(
     if kind == "stream_delay_closing":
         return [(float(settings.get("seconds", 30)), message)]
     if kind == "stream_wrong_closing" and message.altered is not None:
-        return [(0.0, Message(message.altered(), message.kind))]
+        wrong = Message(message.altered(), message.kind)
+        later_s = float(settings.get("seconds", _RIGHT_AFTER_S))
+        right = [(later_s, message)] if settings.get("variant") == THEN_RIGHT else []
+        return [(0.0, wrong), *right]
     if kind == "stream_duplicate":
         return [(0.0, message), (0.0, message)]
     if kind == "stream_garbage":

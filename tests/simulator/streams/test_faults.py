@@ -76,6 +76,21 @@ async def test_a_closing_has_other_numbers_than_rest(sim: Simulator) -> None:
     assert rest["result"]["list"][0][5] != element["volume"]
 
 
+async def test_after_a_wrong_closing_may_come_the_right_one(sim: Simulator) -> None:
+    true = closings(await messages(sim, BTC), BTC)
+    await moved(sim, now_ms=NOW_MS)
+    await fault(sim, "stream_wrong_closing", stream=BTC, count=1, variant="then_right", seconds=3)
+    wrong, *rest = closings(await messages(sim, BTC), BTC)
+    assert rest == true
+    assert wrong["k"]["t"] == true[0]["k"]["t"]
+    assert wrong["k"]["v"] != true[0]["k"]["v"]
+    status, _, answer = sim.full(
+        "POST", "/sim/faults", json_body={"kind": "stream_wrong_closing", "variant": "never"}
+    )
+    assert status == 400
+    assert b"then_right" in answer
+
+
 async def test_messages_come_twice_and_out_of_order(sim: Simulator) -> None:
     whole = await messages(sim, BTC)
     await moved(sim, now_ms=NOW_MS)
