@@ -21,7 +21,7 @@ import structlog
 import uvloop
 
 from chaos.deployment import DeploymentFailed
-from chaos.plan import Plan, draw_plan
+from chaos.plan import Mode, Plan, draw_plan
 from chaos.report import Violation, ViolationReport, summary
 from chaos.run import run_plan
 
@@ -55,6 +55,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="how long faults are injected, without start and end (%(default)g)",
     )
     parser.add_argument(
+        "--mode", type=Mode, choices=tuple(Mode),
+        help="what breaks: everything but streams, which are off (polling), streams and who feeds "
+        "them, where markets must stay fresh (streams), or all of it (everything); drawn from the "
+        "seed unless it is given",
+    )  # fmt: skip
+    parser.add_argument(
         "--logs", type=Path, help="keep the logs of all processes in this folder", metavar="DIR"
     )
     parser.add_argument("--plan", action="store_true", help="print the plan of faults and exit")
@@ -68,9 +74,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not _FEWEST_S <= arguments.seconds <= _MOST_S:
         parser.error(f"--seconds must be {_FEWEST_S:g} to {_MOST_S:g}")
     seed = secrets.randbelow(10**6) if arguments.seed is None else arguments.seed
-    plan = draw_plan(seed, arguments.seconds)
+    plan = draw_plan(seed, arguments.seconds, arguments.mode)
     if arguments.plan or not arguments.quiet:
-        _print(f"chaos: seed {seed}, {len(plan.steps)} faults in {plan.seconds:g} s:")
+        _print(
+            f"chaos: seed {seed}, mode {plan.mode}, {len(plan.steps)} faults in {plan.seconds:g} s:"
+        )
         for step in plan.steps:
             _print(str(step))
     if arguments.plan:
@@ -112,7 +120,8 @@ def _run(plan: Plan, logs: Path | None, *, quiet: bool) -> int:
         overdue.cancel()
     _print(summary(plan, report, time.monotonic() - began))
     if not quiet or report.violated:
-        _print(f'to repeat: make chaos CHAOS="--seed {plan.seed} --seconds {plan.seconds:g}"')
+        options = f"--seed {plan.seed} --seconds {plan.seconds:g} --mode {plan.mode}"
+        _print(f'to repeat: make chaos CHAOS="{options}"')
     return code or (1 if report.violated else 0)
 
 

@@ -54,12 +54,15 @@ class Truth:
 
     `rows` have all open interest, published yet or not; `visible` has the times whose snapshot was
     published at that time; `forming` has the states of the newest row until the document was
-    written, as the exchanges' clock may advance meanwhile.
+    written, as the exchanges' clock may advance meanwhile. Where time flows (`least` is not None)
+    it has the last one, and the row may be as at any moment until then: it has no less than
+    `least`, its closed 5m candles, without which it may be absent.
     """
 
     rows: Mapping[str, Mapping[int, Row]]
     visible: Mapping[str, Collection[int]]
     forming: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    least: Mapping[str, Row] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +210,7 @@ def _check_market(
     times = [row[0] for row in market["rows"]]
     forming_ms = checked_at - checked_at % INTERVALS_MS[name]
     states = [*truth.forming.get(key, ())]
-    expected = {**truth.rows[key]}
-    if forming_ms not in expected and times and times[-1] == forming_ms and states:
-        expected[forming_ms] = states[0]
+    expected = _with_newest(truth, key, forming_ms, times)
     if stale:
         first_ms = window_start(name, as_of_ms, facts.candles)
         gone_ms = last_closed(name, checked_at), last_closed(name, as_of_ms)
@@ -248,7 +249,7 @@ def _check_market(
         # What a run before brought of a candle that has begun since then is carried over, too.
         begun_since = stale and row[0] > max(forming_ms, last_closed(name, as_of_ms))
         problem = _row_problem(row, expected[row[0]], forming, earlier=begun_since)
-        if problem:
+        if problem and not _is_between(truth, key, row, forming):
             reported += 1
             if reported <= _MOST_ROWS:
                 findings.add(
@@ -262,6 +263,17 @@ def _check_market(
                          findings)  # fmt: skip
     _check_funding(name, key, certain, truth, since, "funding_rate" in lacks or excused, facts,
                    findings)  # fmt: skip
+
+
+def _with_newest(truth: Truth, key: str, forming_ms: int, times: Sequence[int]) -> dict[int, Row]:
+    """The expected rows, with the newest one if it may be there and is, without it if it need not
+    be there and is not."""
+    expected, states = {**truth.rows[key]}, truth.forming.get(key, ())
+    if forming_ms not in expected and times and times[-1] == forming_ms and states:
+        expected[forming_ms] = states[0]
+    if truth.least is not None and forming_ms not in times and key not in truth.least:
+        expected.pop(forming_ms, None)  # of a candle that has just begun streams tell nothing yet
+    return expected
 
 
 def _freshness_problems(
@@ -297,6 +309,16 @@ def is_earlier_state(row: Row, later: Row) -> bool:
     same_open: bool = row[1] == later[1]
     within = row[2] <= later[2] and row[3] >= later[3]
     return same_open and within and row[5] <= later[5] and bool(row[6] <= later[6])
+
+
+def _is_between(truth: Truth, key: str, row: Row, states: Sequence[Row]) -> bool:
+    """Whether flowing time may have shown a forming candle so, before one of `states`."""
+    if truth.least is None:
+        return False
+    least = truth.least.get(key)
+    is_of_it = least is not None and least[0] == row[0]
+    after = least is None or not is_of_it or is_earlier_state(least, row)
+    return after and any(is_earlier_state(row, state) for state in states)
 
 
 def _row_problem(row: Row, expected: Row, states: Sequence[Row], *, earlier: bool) -> str:

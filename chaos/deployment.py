@@ -1,7 +1,8 @@
 """The processes of a run: stores, simulator, service, and a second host, ended with the run.
 
-The service has two API processes and a worker, the second host one of each; the plan says which of
-the latter reach the store over Upstash's REST API. Each process has a session of its own, so that
+The service has two API processes, a worker and, where streams are fed, the process that does; the
+second host has one of each. The plan says which of the latter reach the store over Upstash's REST
+API. Each process has a session of its own, so that
 Ctrl-C reaches only the harness, which stops them in order. The simulator and our processes also end
 by themselves when a pipe shows that the harness has ended.
 """
@@ -24,6 +25,7 @@ import aiohttp
 import psutil
 import redis.asyncio as redis
 
+from chaos.exchange_clock import ExchangeClock, PassedOver
 from chaos.plan import LEASE_S, Plan
 from chaos.processes import ROOT, Outages, RestartedProcess
 from chaos.report import ViolationReport
@@ -59,8 +61,8 @@ class Deployment:
         self.store_outages = Outages()
         # By document: the newest version whose value was replaced by a foreign one.
         self.lost_versions: dict[str, int] = {}
-        # (exchange time, wall clock when it was set): the exchanges' clock is frozen in between.
-        self.instants: list[tuple[int, float]] = [(plan.start_ms, time.time())]
+        self.clock = ExchangeClock(plan.start_ms, flows=plan.live)
+        self._passed_over = PassedOver(folder / "passed_over")
         self.valkey = EmbeddedValkey(folder)
         self.postgres = EmbeddedPostgres(folder)
         self.redis_url = ""
@@ -71,6 +73,7 @@ class Deployment:
         self.service: RestartedProcess | None = None
         self.second_api: RestartedProcess | None = None
         self.second_worker: RestartedProcess | None = None
+        self.second_live: RestartedProcess | None = None
         self._helpers: list[asyncio.subprocess.Process] = []
         self._session: aiohttp.ClientSession | None = None
         self._logs: list[IO[bytes]] = []
@@ -85,6 +88,7 @@ class Deployment:
         )
         await self._serve_rest()
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
+        await self._read_clock()
         ports = [str(_free_port()) for _ in range(2)]
         self.apis = [f"http://127.0.0.1:{port}" for port in ports]
         main, processes = str(ROOT / "main.py"), str(_API_PROCESSES)
@@ -93,6 +97,8 @@ class Deployment:
         )
         self.second_worker = self._restarted("worker-2", [main, "worker"])
         self.second_api = self._restarted("api-2", [main, "api"], PORT=ports[1])
+        if self.plan.live:
+            self.second_live = self._restarted("live-2", [main, "live"])
         deadline = time.monotonic() + _START_S
         while not await self.apis_answer():
             if time.monotonic() > deadline:
@@ -123,11 +129,22 @@ class Deployment:
                 "HISTORY_CANDLES": str(CANDLES),
                 "FUNDING_HISTORY": str(SETTLEMENTS),
                 "LOG_FORMAT": "json",
+                **(self._streams() if self.plan.live else {}),
                 **settings,
             },
             self._log(name),
             self.report,
         )
+
+    def _streams(self) -> dict[str, str]:
+        address = self.exchanges.replace("http://", "ws://")
+        return {
+            "LIVE": "on",
+            "BINANCE_WS_URL": address,
+            "BYBIT_WS_URL": address,
+            "PYTHONPATH": f"{ROOT / 'chaos' / 'passed_over'}{os.pathsep}{ROOT}",
+            "CHAOS_PASSED_OVER": str(self._passed_over.path),
+        }
 
     def _hot_store(self, *, over_rest: bool) -> dict[str, str]:
         if not over_rest:
@@ -171,7 +188,7 @@ class Deployment:
         self._opened.callback(os.close, write_end)
         line = await self._start_helper(
             "simulator",
-            *("-m", "simulator", "--port", "0", "--frozen"),
+            *("-m", "simulator", "--port", "0", *(() if self.plan.live else ("--frozen",))),
             *("--now", str(self.plan.start_ms), "--seed", str(self.plan.seed % 2**31)),
             *("--binance", str(MARKETS), "--bybit", str(MARKETS), "--latency-ms", "3"),
             # On a busy machine, requests sent before a refusal may arrive a little later.
@@ -183,10 +200,15 @@ class Deployment:
         if not self.exchanges:
             raise DeploymentFailed(f"the simulator did not start:\n{self.log_tail('simulator')}")
 
+    async def _read_clock(self) -> None:
+        """The exchanges' time flows since the simulator started."""
+        if self.clock.flows:
+            self.clock.set((await self.ask_simulator("/sim/clock"))["now_ms"])
+
     async def stop_service(self) -> None:
         """Stops the service and the second host's processes with SIGTERM."""
         await asyncio.gather(*(kept.stop() for kept in self.kept))
-        self.service = self.second_api = self.second_worker = None
+        self.service = self.second_api = self.second_worker = self.second_live = None
 
     async def stop(self) -> None:
         """Stops everything in reverse order, including processes that a fault left paused."""
@@ -215,7 +237,8 @@ class Deployment:
     @property
     def kept(self) -> list[RestartedProcess]:
         """The processes that are restarted when they end."""
-        return [kept for kept in (self.service, self.second_api, self.second_worker) if kept]
+        every = (self.service, self.second_api, self.second_worker, self.second_live)
+        return [kept for kept in every if kept]
 
     async def apis_answer(self) -> bool:
         """Whether the API of both hosts answers."""
@@ -239,9 +262,17 @@ class Deployment:
 
     async def move_clock(self, now_ms: int) -> None:
         """Advances the exchanges' clock to `now_ms`; it never goes back."""
-        if now_ms > self.instants[-1][0]:
-            self.instants.append((now_ms, time.time()))
+        ahead_ms = now_ms - self.clock.now_ms()
+        if ahead_ms <= 0:
+            return
+        if not self.clock.flows:
+            self.clock.set(now_ms)
             await self.ask_simulator("/sim/clock", {"now_ms": now_ms})
+            return
+        # First the processes' clock: what exchanges say is then late, but never of the future.
+        self._passed_over.add(ahead_ms / 1000)
+        shown = await self.ask_simulator("/sim/clock", {"advance_ms": ahead_ms})
+        self.clock.set(shown["now_ms"])
 
     def key(self, name: str) -> str:
         """The key in the hot store that has this name without REDIS_PREFIX."""
@@ -265,18 +296,18 @@ class Deployment:
         for key in await store.keys(self.key("cache:base:*")):
             await store.delete(key)
 
-    async def holder(self) -> int | None:
-        """The pid of the process that holds the lease of the collecting lane, or None."""
+    async def holder(self, lock: str = "lock:worker") -> int | None:
+        """The pid of the process that holds a lease, or None."""
         try:
             async with self.store() as store:
-                value = await store.get(self.key("lock:worker"))
+                value = await store.get(self.key(lock))
         except (redis.RedisError, OSError):
             return None
         return int(value.rpartition(b":")[2]) if isinstance(value, bytes) else None
 
     def pids(self, command: str) -> list[int]:
-        """The pids of `main.py <command>`, "api" or "worker": those of the service, then the one
-        of the second host."""
+        """The pids of `main.py <command>`, "api", "worker" or "live": those of the service, then
+        the one of the second host."""
         found = []
         if self.service is not None and self.service.pid is not None:
             for child in _children(self.service.pid):
@@ -284,7 +315,9 @@ class Deployment:
                     words = child.cmdline()
                     if command in words and any(word.endswith("main.py") for word in words):
                         found.append(child.pid)
-        second = self.second_worker if command == "worker" else self.second_api
+        second = {
+            "api": self.second_api, "worker": self.second_worker, "live": self.second_live,
+        }[command]  # fmt: skip
         if second is not None and second.pid is not None:
             found.append(second.pid)
         return found
@@ -323,7 +356,7 @@ class Deployment:
     def crashes(self) -> list[str]:
         """Lines of the processes' logs that show an error in the product or the simulator."""
         found = []
-        for name in ("service", "worker-2", "api-2", "simulator"):
+        for name in ("service", "worker-2", "api-2", "live-2", "simulator"):
             path = self.folder / f"{name}.log"
             if path.exists():
                 with path.open(errors="replace") as lines:
@@ -332,7 +365,10 @@ class Deployment:
 
 
 def _shows_crash(line: str) -> bool:
-    words = ("job_crashed", "Traceback", "request_failed", "internal error", "never retrieved")
+    words = (
+        "job_crashed", "Traceback", "request_failed", "internal error", "never retrieved",
+        "feed_fault",
+    )  # fmt: skip
     return any(word in line for word in words)
 
 

@@ -18,9 +18,11 @@ import redis.asyncio as redis
 
 from chaos import misbehaving_clients
 from chaos.checks import M5_MS
+from chaos.closes import Closes
 from chaos.deployment import Deployment, DeploymentFailed
 from chaos.job_requests import JobRequests
 from chaos.listed_markets import ListedMarkets
+from chaos.live_faults import LiveFaults
 from chaos.plan import Step
 from chaos.processes import RestartedProcess
 from stores.embedded.server import EmbeddedServer
@@ -43,8 +45,14 @@ class FaultInjection:
     """Injects the faults of the plan, each at its time."""
 
     def __init__(
-        self, deployment: Deployment, listed: ListedMarkets, requests: JobRequests
+        self,
+        deployment: Deployment,
+        listed: ListedMarkets,
+        requests: JobRequests,
+        closes: Closes,
     ) -> None:
+        self._closes = closes
+        self._live = LiveFaults(deployment, listed, closes, self._end, self._pause_processes)
         self._deployment = deployment
         self._listed = listed
         self._requests = requests
@@ -58,6 +66,9 @@ class FaultInjection:
             "client": self._client,
             "clock": self._clock,
             "listing": self._change_listing,
+            "stream": self._live.stream,
+            "live": self._live.live,
+            "network": self._live.network,
         }
 
     async def run(self) -> None:
@@ -71,7 +82,7 @@ class FaultInjection:
     async def _do(self, step: Step) -> None:
         self._report.faults[f"{step.lane} {step.kind}"] += 1
         try:
-            async with asyncio.timeout(step.lasts_s + _UNDONE_S):
+            async with asyncio.timeout(step.lasts_s + _UNDONE_S), self._live.disturbing(step):
                 await self._lanes[step.lane](step)
         except TimeoutError:
             raise DeploymentFailed(f"a fault was not injected or removed in time: {step}") from None
@@ -299,7 +310,7 @@ class FaultInjection:
             self._report.violate("malformed requests are refused", problem)
 
     async def _clock(self, step: Step) -> None:
-        now_ms, details = self._deployment.instants[-1][0], step.details
+        now_ms, details = self._deployment.clock.now_ms(), step.details
         if step.kind == "corrected":
             closed_ms = now_ms - now_ms % M5_MS + M5_MS
             await self._deployment.move_clock(closed_ms + details["beyond_ms"])
@@ -317,7 +328,9 @@ class FaultInjection:
         if step.kind == "listed":
             await self._listed.list_new(**step.details)
         else:
-            await self._listed.delist(step.details["exchange"], step.details["market"])
+            details = step.details
+            gone = await self._listed.delist(details["exchange"], details["market"])
+            self._closes.freshness.gone(gone or "")
         await self._requests.post("/api/v1/internal/update-coins")
 
 

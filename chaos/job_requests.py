@@ -149,6 +149,7 @@ class JobRuns:
         report = self._deployment.report
         report.ended[last["state"]] += 1
         report.jobs[f"{job['id']} {last['state']}"] += 1
+        report.compared["candles taken from streams"] += (last["result"] or {}).get("streamed", 0)
         if job["id"] == _ALL_JOB and last["state"] == "complete":
             self._of_all.append((last["finished_at"], last["as_of"]))
         if job["id"] == _FILL_JOB:

@@ -63,11 +63,13 @@ class ListedMarkets:
         self._truth.symbols.add(done["market"].partition(":")[2])
         self._new.add(done["market"])
 
-    async def delist(self, exchange: str, place: float) -> None:
+    async def delist(self, exchange: str, place: float) -> str | None:
+        """Delists a market and returns it; None if that is not to be done."""
         key = self.pick(place, exchange)
         left = [other for other in self.steady if other.startswith(exchange)]
         if key in self._gone or len(left) <= _FEWEST:
-            return
+            return None
         self._gone.add(key)
         rule = {"kind": "delist", "exchange": exchange, "symbol": key.partition(":")[2]}
         await self._deployment.ask_simulator("/sim/faults", rule)
+        return key

@@ -1,4 +1,4 @@
-"""Samples of the memory of the API and the workers, and the check that it does not grow."""
+"""Samples of the memory of the service's processes, and the check that it does not grow."""
 
 import asyncio
 import contextlib
@@ -27,6 +27,7 @@ class Memory:
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
+        self._kinds = ("api", "worker", *(("live",) if deployment.plan.live else ()))
         self._samples: dict[tuple[str, int], list[tuple[float, float]]] = {}
 
     async def run(self) -> None:
@@ -35,7 +36,7 @@ class Memory:
             await asyncio.sleep(_EVERY_S)
 
     def _sample(self) -> None:
-        for what in ("api", "worker"):
+        for what in self._kinds:
             for pid in self._deployment.pids(what):
                 with contextlib.suppress(psutil.Error):
                     used_mb = psutil.Process(pid).memory_info().rss / _MB
@@ -45,7 +46,7 @@ class Memory:
     def report(self) -> None:
         """Adds the memory used to the report, and a violation for each process that grew."""
         report = self._deployment.report
-        for what in ("api", "worker"):
+        for what in self._kinds:
             lives = [samples for (name, _), samples in self._samples.items() if name == what]
             if not lives:
                 report.violate("memory is sampled", f"no {what} process was found")

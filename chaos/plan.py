@@ -8,9 +8,11 @@ same seed always gives the same plan.
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final
 
 from chaos.exchange_faults import EXCHANGE_FAULTS, exchange_fault
+from chaos.stream_faults import STREAM_FAULTS, stream_fault
 
 # 2026-11-20 00:00 UTC (arbitrary); the seed adds up to a day.
 _FIRST_MS: Final = 1_795_132_800_000
@@ -22,9 +24,20 @@ _FULL_RUN_S: Final = 120.0  # shorter runs have shorter pauses between faults
 _API_LIVES: Final = (0.3, 0.65)
 _API_LIVES_FROM_S: Final = 150.0
 _SHARES_OF_ALL: Final = (0.0, 0.25, 0.5, 0.5, 1.0)
+LIVE_LEASE_S: Final = 15.0  # of those who feed the streams' candles
 
 Details = Mapping[str, Any]
 Chance = random.Random
+
+
+class Mode(StrEnum):
+    """What a run breaks. POLLING: no streams, and the exchanges' time stands still between moves,
+    so that forming candles are known exactly. Else time flows, and streams are fed. STREAMS: they,
+    who feeds them and whole exchanges break, so that freshness is owed; EVERYTHING: all does."""
+
+    POLLING = "polling"
+    STREAMS = "streams"
+    EVERYTHING = "everything"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +61,26 @@ class Plan:
     """The faults of a run; `start_ms` is the exchanges' time at its start.
 
     `over_rest`: the processes of the second host that reach the store over Upstash's REST API.
-    `prefix`: the REDIS_PREFIX of all processes. `share_of_all`: which part of the requests for
-    candles is for all timeframes; `first_all`: whether all are collected at once in the beginning.
+    `prefix`: the REDIS_PREFIX of all processes. `asks`: whether clients ask at any time, beside the
+    timer that asks for all at every close of time that flows. `share_of_all`: which part of their
+    requests for candles is for all timeframes; `first_all`: whether all are collected at once in
+    the beginning.
     """
 
     seed: int
     seconds: float
+    mode: Mode
     start_ms: int
     over_rest: Sequence[str]
     prefix: str
     share_of_all: float
     first_all: bool
+    asks: bool
     steps: Sequence[Step]
+
+    @property
+    def live(self) -> bool:
+        return self.mode is not Mode.POLLING
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +93,27 @@ class _Lane:
     draw: Callable[[str, Chance], tuple[float, Details]]
 
 
-def draw_plan(seed: int, seconds: float) -> Plan:
-    """Draws the plan of `seed`; equal arguments give equal plans."""
+def draw_plan(seed: int, seconds: float, mode: Mode | None = None) -> Plan:
+    """Draws the plan of `seed`, its mode too unless it is given; equal arguments, equal plans."""
     chance = _chance(seed, "start")
     start_ms = _FIRST_MS + chance.randrange(_DAY_MS)
-    steps = sorted(
-        (step for lane in _LANES for step in _steps(lane, seed, seconds)),
-        key=lambda step: (step.at_s, step.lane),
-    )
     over_rest = chance.choice((("api-2",), ("worker-2",), ("api-2", "worker-2")))
     prefix = chance.choice(("", "perp:"))
     share_of_all = chance.choice(_SHARES_OF_ALL)
     first_all = chance.random() < share_of_all
-    return Plan(seed, seconds, start_ms, over_rest, prefix, share_of_all, first_all, steps)
+    asks, drawn = True, chance.choice(tuple(Mode))
+    mode = drawn if mode is None else mode
+    if mode is not Mode.POLLING:
+        over_rest = chance.choice((over_rest, ("live-2",), ("worker-2", "live-2")))
+        first_all = True
+        asks = mode is Mode.EVERYTHING or chance.random() < 0.4
+    steps = sorted(
+        (step for lane in _LANES[mode] for step in _steps(lane, seed, seconds)),
+        key=lambda step: (step.at_s, step.lane),
+    )
+    return Plan(
+        seed, seconds, mode, start_ms, over_rest, prefix, share_of_all, first_all, asks, steps
+    )
 
 
 def _spared(kind: str, at_s: float, seconds: float) -> str:
@@ -92,13 +121,13 @@ def _spared(kind: str, at_s: float, seconds: float) -> str:
     return "worker_killed" if lives and kind in _ENDS_API else kind
 
 
-def every_fault() -> set[str]:
+def every_fault(mode: Mode) -> set[str]:
     """All possible faults, as "lane kind"."""
-    return {f"{_shown(lane)} {kind}" for lane in _LANES for kind in lane.deck}
+    return {f"{_shown(lane)} {kind}" for lane in _LANES[mode] for kind in lane.deck}
 
 
 def _shown(lane: _Lane) -> str:
-    return lane.name.rstrip("12")  # the exchanges have two lanes
+    return lane.name.rstrip("12")  # some have two lanes
 
 
 def _steps(lane: _Lane, seed: int, seconds: float) -> Iterator[Step]:
@@ -190,9 +219,26 @@ def _listing_change(kind: str, chance: Chance) -> tuple[float, Details]:
     return 0.0, {"exchange": exchange, "age_ms": age_ms, "number": chance.randrange(10**6)}
 
 
-_LANES: Final = (
+# "holder" is the process that feeds the streams of an exchange, "second" that of the second host.
+_LIVE_FAULTS: Final = ("killed", "killed", "ended", "stopped", "stopped")
+
+
+def _live_fault(kind: str, chance: Chance) -> tuple[float, Details]:
+    who = chance.choice(("binance", "bybit", "binance", "bybit", "first", "second"))
+    lasts_s = LIVE_LEASE_S + chance.uniform(0.5, 8) if kind == "stopped" else 0.0
+    return lasts_s, {"who": who}
+
+
+def _network_fault(kind: str, chance: Chance) -> tuple[float, Details]:
+    """The whole network to one exchange, or to both, refuses: REST and streams."""
+    return chance.uniform(2.0, 15.0), {"exchange": chance.choice(("binance", "bybit", "both"))}
+
+
+_EXCHANGES: Final = (
     _Lane("exchange1", EXCHANGE_FAULTS, (0.3, 3.0), exchange_fault),
     _Lane("exchange2", EXCHANGE_FAULTS, (1.0, 8.0), exchange_fault),
+)
+_OTHERS: Final = (
     _Lane("process", _PROCESS_FAULTS, (3.0, 8.0), _process_fault),
     _Lane("store", _STORE_FAULTS, (4.0, 11.0), _store_fault),
     _Lane("database", ("restarted", "killed", "unreachable"), (10.0, 25.0), _database_fault),
@@ -202,15 +248,27 @@ _LANES: Final = (
         (1.0, 6.0),
         _client_fault,
     ),
-    _Lane(
-        "clock",
-        ("tick",) * 6
-        + ("new_candle",) * 5
-        + ("nearly_closed",) * 2
-        + ("leap",)
-        + ("corrected",) * 2,
-        (1.0, 5.0),
-        _clock_move,
-    ),
-    _Lane("listing", ("listed", "delisted", "listed"), (15.0, 40.0), _listing_change),
 )
+_CLOCK: Final = _Lane(
+    "clock",
+    ("tick",) * 6 + ("new_candle",) * 5 + ("nearly_closed",) * 2 + ("leap",) + ("corrected",) * 2,
+    (1.0, 5.0),
+    _clock_move,
+)
+_LISTING: Final = _Lane("listing", ("listed", "delisted", "listed"), (15.0, 40.0), _listing_change)
+_STREAMS: Final = (
+    _Lane("stream1", STREAM_FAULTS, (0.5, 5.0), stream_fault),
+    _Lane("stream2", STREAM_FAULTS, (2.0, 12.0), stream_fault),
+    _Lane("live", _LIVE_FAULTS, (8.0, 30.0), _live_fault),
+    _Lane("network", ("refused",), (30.0, 70.0), _network_fault),
+)
+_LANES: Final[Mapping[Mode, Sequence[_Lane]]] = {
+    Mode.POLLING: (*_EXCHANGES, *_OTHERS, _CLOCK, _LISTING),
+    # The feed writes on while the store restarts.
+    Mode.STREAMS: (
+        *_STREAMS,
+        _LISTING,
+        _Lane("store", ("restarted", "connections_cut"), (25.0, 60.0), _store_fault),
+    ),
+    Mode.EVERYTHING: (*_STREAMS, *_EXCHANGES, *_OTHERS, _LISTING),
+}

@@ -120,20 +120,20 @@ class ReadChecks:
         self, name: str, document: Any, required: set[str], settled: bool
     ) -> Findings:
         as_of_ms, written_ms = document["as_of"], document["updated_at"]
-        moments = [ms for ms, at_s in self._deployment.instants if at_s * 1000 <= written_ms + 1000]
-        if as_of_ms not in moments:
+        clock, until_s = self._deployment.clock, written_ms / 1000 + 1
+        if not clock.was_shown(as_of_ms, until_s):
             self._report.violate("as_of is a time of the exchanges", f"{name}: {as_of_ms}")
-        moments = [ms for ms in moments if ms >= as_of_ms]
+        moments = clock.moments(as_of_ms, until_s)
         checked = {market["checked_at"] for market in document["markets"]} | {as_of_ms}
-        truths = await asyncio.gather(
-            *(
+        if clock.flows:
+            asked = [self._truth.flowing_at(name, at_ms, moments[-1]) for at_ms in checked]
+        else:
+            asked = [
                 self._truth.candles_at(name, at_ms, self._states(name, at_ms, as_of_ms, moments))
                 for at_ms in checked
-            )
-        )
-        shown_ms = next(
-            (at_s * 1000 for ms, at_s in self._deployment.instants if ms == as_of_ms), 0
-        )
+            ]
+        truths = await asyncio.gather(*asked)
+        shown_ms = clock.shown_s(as_of_ms) * 1000
         began_ms = self._runs.began_before(name, written_ms, shown_ms)
         facts = Facts(
             CANDLES,
@@ -158,7 +158,7 @@ class ReadChecks:
         interval_ms = INTERVALS_MS[name]
         if at_ms // interval_ms != as_of_ms // interval_ms:
             return ()  # that row is not carried over
-        times = [ms for ms, _ in self._deployment.instants if at_ms <= ms <= as_of_ms]
+        times = [ms for ms, _ in self._deployment.clock.instants if at_ms <= ms <= as_of_ms]
         if at_ms // M5_MS == as_of_ms // M5_MS:  # a base that was fresh still
             times += (ms for ms in moments if ms > as_of_ms)
         return _with_end(times, end_ms)

@@ -247,7 +247,7 @@ class ByParts(Reader):
             query["symbol"] = sorted({self._chance.choice(markets) for _ in range(3)})
         if name != GLOBAL_FR and self._chance.random() < 0.3:
             back_ms = self._chance.randrange(1, 60) * INTERVALS_MS[name]
-            query["since"] = self._deployment.instants[-1][0] - back_ms
+            query["since"] = self._deployment.clock.now_ms() - back_ms
         if self._chance.random() < 0.3:
             query["closed"] = True
         if not query or self._chance.random() < 0.5:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 
 from chaos.checks import DOCUMENTS, GLOBAL_FR, HOUR_MS, INTERVALS_MS, MINUTE_MS
+from chaos.closes import Closes
 from chaos.deployment import (
     CANDLES,
     MARKETS,
@@ -19,8 +20,10 @@ from chaos.deployment import (
     open_deployment,
 )
 from chaos.faults import FaultInjection
+from chaos.freshness import AFTER_FAULT_S, Freshness
 from chaos.job_requests import ALL, JobRequests, JobRuns, PageVisits
 from chaos.listed_markets import ListedMarkets
+from chaos.live_faults import EXCHANGES
 from chaos.memory import Memory
 from chaos.plan import Plan
 from chaos.read_checks import ReadChecks
@@ -30,8 +33,9 @@ from chaos.truth import MarketTruth
 
 _FIRST_S: Final = 120.0
 _ACCEPTED_S: Final = 30.0
-# In the middle of an hour, when all settlements are published.
-_QUIET_MS: Final = HOUR_MS + 40 * MINUTE_MS
+# In the middle of an hour, when all settlements are published, and no closing event is awaited.
+_QUIET_MS: Final = HOUR_MS + 41 * MINUTE_MS + 40_000
+_FEWEST_STREAMS: Final = 2 * MARKETS // 3
 _READY_S: Final = 10.0
 _ACTIVE_S: Final = 5.0
 _TRIES: Final = 10
@@ -66,7 +70,8 @@ async def _run_phases(
     await listed.look()
     requests, runs, memory = JobRequests(deployment), JobRuns(deployment), Memory(deployment)
     checks = ReadChecks(deployment, listed, truth, runs)
-    faults = FaultInjection(deployment, listed, requests)
+    closes = Closes(deployment, listed, truth, requests, Freshness())
+    faults = FaultInjection(deployment, listed, requests, closes)
     async with contextlib.AsyncExitStack() as going:
         await going.enter_async_context(_running(runs.run(), memory.run()))
         await _fill(deployment.plan, requests, runs)
@@ -76,11 +81,21 @@ async def _run_phases(
             _running(*(reader.run() for reader in readers), PageVisits(deployment).run())
         )
         deployment.report.begin()
-        async with _running(requests.run()):
+        plan = deployment.plan
+        if plan.live:
+            await going.enter_async_context(_running(closes.watch()))
+            await _all_fed(deployment, closes)
+            deployment.report.begin()
+        at_any_time = [requests.run()] if plan.asks else []
+        async with _running(*at_any_time, *([closes.run()] if plan.live else [])):
             await faults.run()
         say("chaos: all faults are over; the service must recover")
+        if plan.live:
+            await _be_fresh(deployment, closes)
         await _recover(deployment, requests, runs, checks, faults)
         await _check_totals(deployment, memory)
+        if plan.live:
+            deployment.report.notes += closes.freshness.notes()
 
 
 @contextlib.asynccontextmanager
@@ -117,6 +132,27 @@ async def _request_until_accepted(requests: JobRequests, path: str, body: Any = 
             await asyncio.sleep(0.3)
 
 
+async def _all_fed(deployment: Deployment, closes: Closes) -> None:
+    """Waits until streams bring candles; else the first faults would find nothing to break."""
+    async with asyncio.timeout(_FIRST_S):
+        while True:
+            streams = (await deployment.ask_simulator("/sim/stats"))["streams"]
+            if all(streams[exchange]["streams"] >= _FEWEST_STREAMS for exchange in EXCHANGES):
+                break
+            await asyncio.sleep(0.2)
+    for _ in range(2):  # the first candle that is whole is the second
+        await closes.one()
+
+
+async def _be_fresh(deployment: Deployment, closes: Closes) -> None:
+    """Checks that every market is fresh again in time, and at the next closes."""
+    await deployment.ask_simulator("/sim/faults", method="DELETE")
+    for _ in range(2):
+        await closes.one(longest_s=2 * AFTER_FAULT_S)
+    if not closes.freshness.lags:
+        deployment.report.violate("enough was tested", "no market was fresh after a close")
+
+
 async def _recover(
     deployment: Deployment,
     requests: JobRequests,
@@ -133,10 +169,12 @@ async def _recover(
     for path in ("/api/v1/internal/update-coins", "/api/v1/internal/update-fr"):
         await _request_until_accepted(requests, path)
         await runs.settled(requests.accepted)
-    await _read_settled(deployment, checks, GLOBAL_FR)
-    await _collect(requests, runs, [ALL] if plan.share_of_all else _COLLECTED)
+    since_ms = deployment.clock.instants[-1][0]
+    await _read_settled(deployment, checks, GLOBAL_FR, since_ms)
+    of_all = plan.share_of_all or plan.live
+    await _collect(requests, runs, [ALL] if of_all else _COLLECTED)
     await _read_all_settled(deployment, checks)
-    if plan.share_of_all:
+    if of_all:
         await _lose_bases(deployment, requests, runs, checks, faults)
     await _ask_again(deployment, requests, runs)
     await _ready(deployment)
@@ -148,7 +186,7 @@ async def _leap(deployment: Deployment, faults: FaultInjection, beyond_ms: int) 
 
     Workers go by the time that has passed since they last heard of it, so they start anew.
     """
-    now_ms = deployment.instants[-1][0]
+    now_ms = deployment.clock.now_ms()
     await deployment.move_clock(now_ms - now_ms % HOUR_MS + beyond_ms)
     await faults.end_workers()
 
@@ -202,10 +240,13 @@ async def _ask_again(deployment: Deployment, requests: JobRequests, runs: JobRun
 
 async def _read_all_settled(deployment: Deployment, checks: ReadChecks) -> None:
     for name in DOCUMENTS:
-        await _read_settled(deployment, checks, name)
+        await _read_settled(deployment, checks, name, deployment.clock.instants[-1][0])
 
 
-async def _read_settled(deployment: Deployment, checks: ReadChecks, name: str) -> None:
+async def _read_settled(
+    deployment: Deployment, checks: ReadChecks, name: str, since_ms: int
+) -> None:
+    """Reads and checks a document that was collected since the exchanges' time was `since_ms`."""
     texts = []
     for api in deployment.apis:
         async with deployment.session.get(f"{api}/cache/{name}") as answer:
@@ -219,8 +260,8 @@ async def _read_settled(deployment: Deployment, checks: ReadChecks, name: str) -
         deployment.report.violate("all APIs serve one document", name)
     document = orjson.loads(text)
     await checks.document(name, text, document["version"])
-    if document["as_of"] < deployment.instants[-1][0]:
-        problem = f"{name} is as of {document['as_of']}, not {deployment.instants[-1][0]}"
+    if document["as_of"] < since_ms:
+        problem = f"{name} is as of {document['as_of']}, not {since_ms}"
         deployment.report.violate("the service recovers", problem)
     await checks.settled(name, document)
 
@@ -245,7 +286,8 @@ async def _readiness(deployment: Deployment, api: str) -> Any:
 async def _no_lock_left(deployment: Deployment, when: str) -> None:
     deadline = time.monotonic() + 2
     async with deployment.store() as store:
-        for lock in ("lock:worker", "lock:funding"):
+        fed = [f"lock:live:{each}" for each in EXCHANGES] if deployment.service is None else []
+        for lock in ("lock:worker", "lock:funding", *fed):
             # A lease is released shortly after its job ends.
             while (holder := await store.get(deployment.key(lock))) is not None:
                 if time.monotonic() > deadline:
@@ -261,9 +303,12 @@ async def _check_totals(deployment: Deployment, memory: Memory) -> None:
     report.notes.append(f"faults made the API unreachable for {deployment.outages.seconds:.0f} s")
     stats = await deployment.ask_simulator("/sim/stats")
     report.notes.append(
-        f"exchanges: {stats['total']} requests, {sum(stats['faults'].values())} with faults, "
+        f"exchanges: {stats['total']} requests, faults of them and of streams "
+        f"{sum(stats['faults'].values())}, "
         f"{stats['requests_while_banned']} during a ban"
     )
+    if deployment.plan.live:
+        report.notes += [_told(name, each) for name, each in stats["streams"].items()]
     if stats["limits_broken"]:
         report.violate("no rate limit is broken", str(stats["limits_broken"]))
     if stats["requests_in_spite_of_ban"]:
@@ -277,9 +322,18 @@ async def _check_totals(deployment: Deployment, memory: Memory) -> None:
     for what in ("rows", "open interest", "funding", "settlements"):
         if report.compared[what] < _FEWEST_ROWS:
             report.violate("enough was tested", f"{report.compared[what]} {what} compared")
-    for what in ("parts", "readings equal to the first"):
+    streamed = ("candles taken from streams",) if deployment.plan.live else ()
+    for what in ("parts", "readings equal to the first", *streamed):
         if not report.compared[what]:
             report.violate("enough was tested", f"no {what} compared")
+
+
+def _told(exchange: str, streams: Any) -> str:
+    ends = ", ".join(f"{how} {count}" for how, count in sorted(streams["closed"].items()))
+    return (
+        f"{exchange} streams: {streams['connected']} connections, {streams['refused']} refused, "
+        f"{streams['messages_out']} messages; ended by {ends or 'nothing'}"
+    )
 
 
 def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:

@@ -29,6 +29,10 @@ class MarketTruth:
         self._changes = 0
         self._known: OrderedDict[tuple[Any, ...], asyncio.Task[Any]] = OrderedDict()
 
+    def excuse(self, key: str, slot_ms: int) -> None:
+        """The exchange says something else of the candle at first, and soon what is true."""
+        self.corrected.setdefault(key, set()).add(slot_ms)
+
     def correct(self, key: str, slot_ms: int) -> None:
         """The candle is being corrected, or was: what is known of the truth is asked for anew."""
         self.corrected.setdefault(key, set()).add(slot_ms)
@@ -42,18 +46,33 @@ class MarketTruth:
     async def candles_at(self, name: str, as_of_ms: int, instants: Sequence[int] = ()) -> Truth:
         """The true data for a collection at `as_of_ms`; `instants` are the times that the
         exchanges' clock showed until publication, and may begin with `as_of_ms` itself."""
-        rows = await self.rows(name, as_of_ms, as_of_ms + _ALL_OUT_MS, self.candles)
-        seen = await self.rows(name, as_of_ms, as_of_ms, self.candles)
-        visible = {
-            key: frozenset(time for time, row in market.items() if row[7] is not None)
-            for key, market in seen.items()
-        }
+        rows, visible = await self._rows_at(name, as_of_ms)
         forming: dict[str, list[Row]] = {}
         for instant_ms in instants:
             if instant_ms != as_of_ms:
                 for key, row in (await self._state(name, as_of_ms, instant_ms)).items():
                     forming.setdefault(key, []).append(row)
         return Truth(rows, visible, forming)
+
+    async def flowing_at(self, name: str, as_of_ms: int, until_ms: int) -> Truth:
+        """The same where time flows: the newest row has at least what its closed 5m candles have,
+        and at most what the exchanges showed at `until_ms`."""
+        rows, visible = await self._rows_at(name, as_of_ms)
+        open_ms = as_of_ms - as_of_ms % INTERVALS_MS[name]
+        m5_ms = as_of_ms - as_of_ms % INTERVALS_MS["5m"]
+        least = await self._state(name, as_of_ms, m5_ms) if m5_ms > open_ms else {}
+        most = await self._state(name, as_of_ms, max(until_ms, as_of_ms))
+        return Truth(rows, visible, {key: [row] for key, row in most.items()}, least)
+
+    async def _rows_at(self, name: str, as_of_ms: int) -> tuple[Rows, Mapping[str, frozenset[int]]]:
+        """The rows with all open interest, and the times of which it was published."""
+        rows = await self.rows(name, as_of_ms, as_of_ms + _ALL_OUT_MS, self.candles)
+        seen = await self.rows(name, as_of_ms, as_of_ms, self.candles)
+        visible = {
+            key: frozenset(time for time, row in market.items() if row[7] is not None)
+            for key, market in seen.items()
+        }
+        return rows, visible
 
     async def settlements_at(self, checked_at_ms: int) -> Mapping[str, Sequence[Row]]:
         """The newest settlements up to a time, ascending, as many as a document keeps."""

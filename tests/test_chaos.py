@@ -31,9 +31,9 @@ async def _start(*arguments: str, cwd: Path) -> asyncio.subprocess.Process:
     )
 
 
-async def _output(process: asyncio.subprocess.Process) -> str:
+async def _output(process: asyncio.subprocess.Process, within_s: float = _DEADLINE_S) -> str:
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), _DEADLINE_S)
+        output, _ = await asyncio.wait_for(process.communicate(), within_s)
     finally:
         if process.returncode is None:
             process.terminate()  # it ends what it started
@@ -43,7 +43,7 @@ async def _output(process: asyncio.subprocess.Process) -> str:
 
 @pytest.mark.timeout(_DEADLINE_S + 20)
 async def test_a_short_run_has_no_violation(tmp_path: Path) -> None:
-    process = await _start("--seed", "5", "--seconds", "10", cwd=tmp_path)
+    process = await _start("--seed", "5", "--seconds", "10", "--mode", "polling", cwd=tmp_path)
     output = await _output(process)
     assert process.returncode == 0, output
     told = re.search(
@@ -56,6 +56,18 @@ async def test_a_short_run_has_no_violation(tmp_path: Path) -> None:
     assert reads > 100
     assert versions > 2 * 11  # each document while things broke, and again when all was well
     assert rows > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(500)
+async def test_a_run_with_streams_has_no_violation(tmp_path: Path) -> None:
+    arguments = ("--seed", "5", "--seconds", "60", "--mode", "streams")
+    process = await _start(*arguments, cwd=tmp_path)
+    output = await _output(process, 480)
+    assert process.returncode == 0, output
+    assert "violations: 0" in output
+    assert int(re.findall(r"candles taken from streams (\d+)", output)[0]) > 24
+    assert int(re.findall(r"closes: (\d+)", output)[0]) >= 6
 
 
 @pytest.mark.timeout(90)
@@ -78,10 +90,10 @@ async def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
 
 
 async def test_the_plan_can_be_looked_at(tmp_path: Path) -> None:
-    process = await _start("--seed", "6", "--plan", cwd=tmp_path)
+    process = await _start("--seed", "6", "--plan", "--mode", "polling", cwd=tmp_path)
     output = await _output(process)
     assert process.returncode == 0
-    again = await _start("--seed", "6", "--plan", cwd=tmp_path)
+    again = await _start("--seed", "6", "--plan", "--mode", "polling", cwd=tmp_path)
     assert await _output(again) == output
     assert re.search(r"^ *\d+\.\d s  process   worker_killed", output, re.MULTILINE)
     wrong = await _start("--seconds", "1", cwd=tmp_path)

@@ -4,7 +4,7 @@ import pytest
 
 from chaos.exchange_faults import NONSENSE
 from chaos.memory import grown
-from chaos.plan import draw_plan, every_fault
+from chaos.plan import Mode, draw_plan, every_fault
 from chaos.report import ViolationReport, summary
 
 
@@ -16,10 +16,18 @@ def test_the_same_seed_draws_the_same_plan() -> None:
     assert all(step.at_s + step.lasts_s <= 300.1 for step in plan.steps)
 
 
+def test_the_seed_draws_the_mode_unless_it_is_given() -> None:
+    assert {draw_plan(seed, 20).mode for seed in range(20)} == set(Mode)
+    assert all(draw_plan(seed, 20, Mode.STREAMS).mode is Mode.STREAMS for seed in range(5))
+
+
 @pytest.mark.parametrize("seed", range(3))
-def test_a_full_run_draws_every_fault(seed: int) -> None:
-    steps = draw_plan(seed, 240).steps
-    assert {f"{step.lane} {step.kind}" for step in steps} == every_fault()
+@pytest.mark.parametrize(
+    ("mode", "seconds"), [(Mode.POLLING, 240), (Mode.STREAMS, 600), (Mode.EVERYTHING, 600)]
+)
+def test_a_full_run_draws_every_fault(seed: int, mode: Mode, seconds: float) -> None:
+    steps = draw_plan(seed, seconds, mode).steps
+    assert {f"{step.lane} {step.kind}" for step in steps} == every_fault(mode)
     assert {step.details["variant"] for step in steps if step.kind == "nonsense"} <= set(NONSENSE)
 
 
