@@ -74,7 +74,8 @@ class OutageLog:
     """Logs the beginning and the end of an outage, and few lines in between.
 
     Call `failed` after each failed attempt and `recovered` after each successful one. At most
-    _OUTAGE_LINES a minute are warnings; the others have the level DEBUG.
+    _OUTAGE_LINES a minute are warnings; the others have the level DEBUG. A reason that has been
+    told is told again after `again_s`.
     """
 
     def __init__(
@@ -84,28 +85,33 @@ class OutageLog:
         over: str,
         *,
         clock: Callable[[], float] = time.monotonic,
+        again_s: float = _OUTAGE_AGAIN_S,
     ) -> None:
         """`event` is logged when an attempt failed, `over` when the outage ends."""
         self._log = log
         self._event = event
         self._over = over
         self._clock = clock
+        self._again_s = again_s
         self._since: float | None = None
+        self._logged_s: float | None = None  # when a line was last logged
         self._logged_at: list[float] = []  # within the last minute
-        self._reasons: set[str] = set()  # of this outage, logged within the last minute
+        self._reasons: set[str] = set()  # that have been told
 
     def failed(self, reason: object, **fields: Any) -> None:
         """Records a failed attempt; a reason that differs from the earlier ones is logged."""
         now, text = self._clock(), str(reason)
+        again_s = self._again_s
         if self._since is None:
-            self._since = now
-        if not self._logged_at or now - self._logged_at[-1] >= _OUTAGE_AGAIN_S:
+            self._since, again_s = now, _OUTAGE_AGAIN_S
+        if self._logged_s is None or now - self._logged_s >= again_s:
             self._reasons.clear()
         self._logged_at = [at for at in self._logged_at if now - at < _OUTAGE_AGAIN_S]
         if text in self._reasons or len(self._logged_at) >= _OUTAGE_LINES:
             self._log.debug(self._event, error=text, **fields)
             return
         self._reasons.add(text)
+        self._logged_s = now
         self._logged_at.append(now)
         self._log.warning(self._event, error=text, for_s=round(now - self._since), **fields)
 

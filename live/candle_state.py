@@ -31,11 +31,13 @@ class MarketState:
 
 
 class CandleState:
-    """The markets by symbol; `interval_ms`: the length of their candles."""
+    """The markets by symbol; `interval_ms`: the length of their candles. `has_closed`: whether a
+    candle of any market has been told as closed."""
 
     def __init__(self, interval_ms: int) -> None:
         self.interval_ms = interval_ms
         self.markets: dict[str, MarketState] = {}
+        self.has_closed = False
 
     def apply(self, change: Change) -> None:
         match change:
@@ -67,6 +69,7 @@ class CandleState:
                 yield symbol, market.lapse
 
     def _close(self, candle: ClosedCandle) -> None:
+        self.has_closed = True
         market = self.markets.setdefault(candle.symbol, MarketState())
         market.closed[candle.open_time_ms] = candle
         if len(market.closed) > KEPT_CANDLES:

@@ -110,7 +110,10 @@ class LiveCandles:
 
     def expected(self, symbols: Iterable[str], open_time_ms: int) -> list[str]:
         """The awaited ones without those of which no candle was proven though they had the time
-        for one: it is not worth while to wait for them."""
+        for one: it is not worth while to wait for them. None while nothing has come of any market,
+        as behind a firewall that lets no stream through."""
+        if not (self.state.has_closed or self._forming):
+            return []
         awaited = self.awaited(symbols, open_time_ms)
         return [each for each in awaited if not self._is_unproven_for_long(each, open_time_ms)]
 

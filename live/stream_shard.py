@@ -25,6 +25,7 @@ FIRST_PAUSE_S: Final = 1.0
 SLOWEST_PAUSE_S: Final = 60.0
 RESET_AFTER_S: Final = 60.0  # of data
 _LOOK_S: Final = 0.5
+_TOLD_AGAIN_S: Final = 3600.0  # of an outage: behind some firewalls it lasts for good
 # Of a life, after which a connection is replaced; spread, so that not all are at once.
 _ROTATED: Final = (20 / 23, 1.0)
 
@@ -51,7 +52,11 @@ class StreamShard:
         self._random = random
         self._on_change = on_change
         self._backoff = Backoff(FIRST_PAUSE_S, SLOWEST_PAUSE_S)
-        self._outage = OutageLog(log, "stream_down", "stream_up", clock=parts.clock.monotonic_s)
+        self._outage = OutageLog(
+            *(log, "stream_down", "stream_up"),
+            clock=parts.clock.monotonic_s,
+            again_s=_TOLD_AGAIN_S,
+        )
         self._open_at_s = 0.0
         self._serving: StreamLine | None = None
         self._coming: StreamLine | None = None

@@ -63,9 +63,11 @@ def test_a_throttled_log_counts_what_it_leaves_out() -> None:
 
 
 class Told:
-    def __init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
         self.now = 1000.0
-        self.outage = OutageLog(structlog.get_logger(), "away", "back", clock=lambda: self.now)
+        self.outage = OutageLog(
+            structlog.get_logger(), "away", "back", clock=lambda: self.now, **options
+        )
 
     def lines(self, *steps: tuple[float, str | None]) -> list[tuple[str, Any]]:
         """What is told when so many seconds later it fails for that reason, or works (None)."""
@@ -88,6 +90,12 @@ def test_a_long_outage_is_told_once_a_minute_and_at_its_end() -> None:
     tries = [(0.5, "refused")] * 600  # five minutes
     told = Told().lines(*tries, (0.5, None), (0.5, None))
     assert told == [("away", "refused")] * 5 + [("back", 300.0)]
+
+
+def test_a_reason_is_told_again_as_often_as_is_wanted_and_a_new_outage_at_once() -> None:
+    tries = [(60.0, "refused")] * 150
+    told = Told(again_s=3600).lines(*tries, (0, None), (90, "refused"), (60, "refused"), (0, None))
+    assert told == [("away", "refused")] * 3 + [("back", 8940.0), ("away", "refused"), ("back", 60)]
 
 
 def test_another_reason_is_told_at_once() -> None:

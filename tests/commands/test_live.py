@@ -118,6 +118,27 @@ async def test_serve_feeds_and_a_stop_releases_the_lease(
         await store.aclose()
 
 
+async def test_streams_that_cannot_be_reached_harm_nothing(
+    start_simulator: StartSimulator, start_service: StartService,
+    service_settings: ServiceSettings,
+) -> None:  # fmt: skip
+    """As behind a firewall that lets requests through and no streams."""
+    simulator = start_simulator(binance=2, bybit=0)
+    settings = service_settings(
+        simulator, LIVE="auto", EXCHANGES="binance", TIMEFRAMES="5m",
+        BINANCE_WS_URL="ws://127.0.0.1:1",
+    )  # fmt: skip
+    service = await start_service("serve", **settings)
+    (line,) = await service.until_said("stream_down")
+    assert "cannot open a WebSocket" in line
+    last = await service.collect("all")
+    assert (last["result"]["markets"], last["result"]["carried_over"]) == (2, 0)
+    assert "streamed" not in last["result"]
+    await service.until_ready("ready")
+    assert len(service.said("stream_down")) == 1
+    assert await service.stop(signal.SIGTERM) == 0
+
+
 async def test_alone_it_waits_while_another_one_feeds(
     start_simulator: StartSimulator, start_service: StartService,
     service_settings: ServiceSettings, redis_url: str,

@@ -131,6 +131,20 @@ async def test_a_market_that_was_not_proven_for_long_is_not_awaited(
     assert clock.now_s == 0
 
 
+async def test_a_feed_to_which_nothing_comes_is_never_waited_for(
+    rows: LiveRows, writer: CandleLogWriter, clock: Sleeping
+) -> None:
+    """As behind a firewall that lets requests through and no streams."""
+    writer.add(Lapse(["BTCUSDT", "ETHUSDT"], Reason.STARTING, moment(0, 120)))
+    await writer.send([])
+    for candle in (1, 2, 3):  # at the second close a candle might have come whole
+        await rows.catch_up(MARKETS, moment(candle, 0), moment(candle, 0.1))
+        found = rows.streamed(BTC, moment(0, 0), moment(candle, 0))
+        assert found is not None
+        assert (len(found.closed), found.is_awaited) == (0, False)
+    assert clock.now_s == 0
+
+
 async def test_waiting_gives_way_to_others(
     rows: LiveRows, writer: CandleLogWriter, clock: Sleeping
 ) -> None:

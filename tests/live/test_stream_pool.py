@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from live.events import LeftOut, TradeEvent
 from live.pacing import SharedPace
@@ -198,6 +199,22 @@ async def test_refused_connect(status: int) -> None:
         assert run.exchange.attempts == 1
         await run.clock.advance(0.2)
         await run.delivering(ETH)
+
+
+async def test_an_outage_that_lasts_is_told_once_an_hour() -> None:
+    def refuse(exchange: ScriptedExchange) -> None:
+        exchange.refuses_with = 500
+
+    with capture_logs() as logged:
+        async with running(ETH, prepare=refuse) as run:
+            exchange, until_s = run.exchange, run.clock.now + 7_260
+            while run.clock.now < until_s:
+                await until_true(lambda: run.pool.status().failures == exchange.attempts > 0)
+                await run.clock.advance(60)
+    told = [line["for_s"] for line in logged if line["log_level"] == "warning"]
+    assert len(told) == 3
+    assert told[0] == 0
+    assert 3600 <= told[1] <= 3660 <= 7200 <= told[2] <= 7320
 
 
 async def test_nobody_listens() -> None:
