@@ -1,6 +1,6 @@
 """The rows of the live tables that data points become, with every value checked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from database import BookRow, LiveRow, TickerRow, TradeRow
@@ -67,12 +67,15 @@ def _book(key: _Key, data: Mapping[str, Any]) -> BookRow:
 
 def _side(name: str, data: Mapping[str, Any]) -> str:
     levels = _told(name, data)
-    if len(levels) > _MOST_LEVELS:
-        raise DataValidationError(f"{name}: {len(levels)} levels, at most {_MOST_LEVELS}")
-    texts = [
-        f"{{{number_text(read_decimal(name, price))},{number_text(read_decimal(name, size))}}}"
-        for price, size in levels
-    ]
+    if not isinstance(levels, Sequence) or len(levels) > _MOST_LEVELS:
+        raise DataValidationError(f"{name}: is no list of at most {_MOST_LEVELS} levels")
+    try:
+        texts = [
+            f"{{{number_text(read_decimal(name, price))},{number_text(read_decimal(name, size))}}}"
+            for price, size in levels
+        ]
+    except (TypeError, ValueError) as error:
+        raise DataValidationError(f"{name}: not all levels are (price, size): {error}") from None
     return f"{{{','.join(texts)}}}"
 
 
