@@ -105,7 +105,8 @@ async def test_serve_feeds_and_a_stop_releases_the_lease(
 
         told = await until(is_told, within_s=30)
         assert told.of("perpcache_live_processes") == told.of("perpcache_workers") == 1
-        assert told.of("perpcache_live_lease_held", live=state.holder, exchange="bybit") == 0
+        feeds = [each for each in told.samples if each.name == "perpcache_live_lease_held"]
+        assert [each.labels for each in feeds] == [{"exchange": "binance", "live": state.holder}]
         # It is started again when it dies, and goes on when its lease has expired or before.
         assert service.pid_of("live") == int(state.holder.partition(":")[2])
         began = asyncio.get_running_loop().time()
