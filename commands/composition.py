@@ -74,10 +74,16 @@ async def open_job_context(
     fed = settings.live_exchanges
     metrics = WorkerMetrics()
     metrics.watch_jobs(IDS_BY_LANE.items())
+    metrics.watch_streams(fed)
     async with (
         open_parts(settings, role) as parts,
         ExchangeClient(settings, store=parts.store, metrics=metrics.exchange) as client,
     ):
+        live = LiveRows(
+            *(parts.store, fed, client.clock),
+            on_compared=metrics.stream_compared,
+            on_differing=metrics.stream_differs,
+        )
         yield JobContext(
             settings,
             parts.store,
@@ -87,7 +93,7 @@ async def open_job_context(
             client,
             KeptDocuments(keep_mb),
             metrics,
-            live=LiveRows(parts.store, fed, client.clock) if fed else None,
+            live=live if fed else None,
         )
 
 

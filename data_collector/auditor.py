@@ -14,6 +14,8 @@ from data_collector.base_plan import BasePlan, plan_from_base
 from data_collector.data_processing import contradiction, why_lost
 from data_collector.fetch_strategies import fetch_klines
 from data_collector.run import CollectionRun
+from data_collector.stream_comparison import compare_with_rest
+from data_collector.stream_reader import StreamReader
 from data_collector.task_builder import FetchTask
 from market.base import FINAL_AFTER_MS, reach
 from market.candles import Candles
@@ -34,7 +36,8 @@ class Auditor:
 
     `run` is not the pass's: its requests are counted apart, and its failures stop nothing else.
     `interest_of`: the exchanges with room for requests for open interest beside the pass's.
-    `on_difference` is called for each timeframe and part of a market that differs.
+    `on_difference` is called for each timeframe and part of a market that differs; `reader` is told
+    of candles of streams that do.
     """
 
     run: CollectionRun
@@ -42,6 +45,7 @@ class Auditor:
     history_candles: int
     interest_of: Collection[Exchange]
     on_difference: Callable[[Timeframe, MissingPart], None] = lambda timeframe, part: None
+    reader: StreamReader | None = None
 
     def is_due(self, plan: BasePlan) -> bool:
         """Whether an audit of the plan's market and timeframe is due."""
@@ -97,12 +101,20 @@ class Auditor:
         ours = Rows.joined([part.kept, part.made.rows])
         until_ms = plan.as_of_ms if plan.base is None else plan.base.as_of_ms
         final_ms = until_ms - FINAL_AFTER_MS - timeframe.interval_ms
+        invalid = {row.slot_ms(timeframe.interval_ms) for row in left_out}
         found = differences(
             ours.between(plan.start_ms, final_ms),
             audited.between(plan.start_ms, final_ms),
             set(part.made.unproven.tolist()),
-            {row.slot_ms(timeframe.interval_ms) for row in left_out},
+            invalid,
         )
+        if self.reader is not None and plan.base is not None and timeframe is Timeframe.M5:
+            compare_with_rest(
+                *(self.reader, market, plan.base, audited),
+                first_ms=plan.start_ms,
+                as_of_ms=plan.as_of_ms,
+                invalid=invalid,
+            )
         for which in ("klines", "open_interest"):
             of_part = [each for each in found if each.part == which]
             if of_part:

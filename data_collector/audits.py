@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_collector.doubts import Doubts
+from market.base import Base
 from market.columns import CANDLE, column_index
 from market.markets import MissingPart
 from market.rows import Rows
@@ -36,12 +37,13 @@ class Audits:
     worker process.
 
     `suspect`: Market.key of those whose base has to be read anew, as a candle or a snapshot within
-    its reach was another.
+    its reach was another; `forgotten`: their bases, until those are.
     """
 
     _pending: set[_Place] = field(default_factory=set)
     doubts: Doubts = field(default_factory=Doubts)
     suspect: set[str] = field(default_factory=set)
+    forgotten: dict[str, Base] = field(default_factory=dict)
     _native_until_ms: dict[_Place, int] = field(default_factory=dict)
 
     def is_due(self, key: str, timeframe: Timeframe, since_ms: int, as_of_ms: int) -> bool:

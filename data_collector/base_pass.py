@@ -58,7 +58,8 @@ class BasePass:
     that were read, None if all bases were fresh. `changed`: the open times of closed 5m candles
     that were found to be others than before; `read`: Market.key of the bases read in this pass.
     `published`: what new bases are weighed against, if anything is. `reader`: of the exchanges'
-    streams, if candles may come by them.
+    streams, if candles may come by them. `forgotten`: bases that are read anew, by Market.key; they
+    leave it when their candles of streams have been compared.
     """
 
     run: CollectionRun
@@ -72,6 +73,7 @@ class BasePass:
     history_candles: int = 0
     published: Published | None = None
     reader: StreamReader | None = None
+    forgotten: MutableMapping[str, Base] = field(default_factory=dict)
     results: Results = field(init=False)
     interest: InterestReads = field(init=False)
     streams: StreamReads = field(init=False)
@@ -238,10 +240,13 @@ class BasePass:
         read.base = extended(known, candles, asked_ms=start_ms, as_of_ms=self.as_of_ms)
         if start_ms < read.base.first_ms:
             read.candles = candles  # the first document of 5m begins before the base
-        read.base = self.streams.added(market, read.base, start_ms)
-        if any(row.slot_ms(STEP_MS) == read.base.newest_ms for row in read.klines_left_out):
+        odd = {row.slot_ms(STEP_MS) for row in read.klines_left_out}
+        read.base = self.streams.added(market, known, read.base, start_ms, odd)
+        if read.base.newest_ms in odd:
             read.base = read.base.without_forming()
         self._weigh(read, candles, known)
+        if (forgotten := self.forgotten.pop(market.key, None)) is not None and known is None:
+            self.streams.compare(market, forgotten, read.base, start_ms, odd)
         return read
 
     async def read_unclosed(self) -> set[str]:
@@ -344,6 +349,7 @@ async def base_pass(
     history_candles: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     reader: StreamReader | None = None,
+    forgotten: MutableMapping[str, Base] | None = None,
 ) -> AsyncIterator[BasePass]:
     """A pass at the present. If all bases are fresh it asks nothing, not even for the time, and
     `as_of_ms` is theirs, or that of newer documents.
@@ -370,6 +376,7 @@ async def base_pass(
             *(run, ours, bases, present.as_of_ms, on_progress, doubts, clocks, present),
             history_candles=history_candles,
             reader=reader,
+            forgotten={} if forgotten is None else forgotten,
         )
         try:
             yield reading

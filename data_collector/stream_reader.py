@@ -29,5 +29,9 @@ class StreamReader(Protocol):
     def take_back(self, market: Market) -> frozenset[int]:
         """The open times of candles that were proven and are not any more since the last call."""
 
+    def compared(self, market: Market, candles: int) -> None:
+        """So many candles of streams were compared with those of REST."""
+
     def differs(self, market: Market, open_ms: int) -> None:
-        """REST shows this candle with other values: what its connection brings is not proven."""
+        """REST shows this candle with other values: what its connection brings is not proven. May
+        be told again of the same candle."""

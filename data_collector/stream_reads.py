@@ -1,12 +1,15 @@
 """StreamReads: the candles that one pass takes from streams, and those that it cannot take."""
 
+from collections import Counter
+from collections.abc import Collection
 from typing import Final
 from zlib import crc32
 
+from data_collector.stream_comparison import compare_with_rest
 from data_collector.stream_reader import Streamed, StreamReader
 from market.base import STEP_MS, Base, lacks_closed, with_stream
 from market.columns import CANDLE, column_index
-from market.markets import Market
+from market.markets import Exchange, Market
 from market.timeframes import Timeframe
 from venues.errors import ClosingNotKnown
 
@@ -21,13 +24,16 @@ class StreamReads:
     """What a pass at `as_of_ms` takes from a reader of streams; without one nothing.
 
     `waits`: candles whose closing event may still come are not asked for. `unclosed`: Market.key
-    of those that wait; `count`: the markets that needed no request.
+    of those that wait. Markets by exchange: `taken` needed no request; `sampled` were asked for to
+    compare their streams, `repaired` because streams had not brought what they lacked.
     """
 
     def __init__(self, reader: StreamReader | None, as_of_ms: int) -> None:
         self.waits = True
         self.unclosed: set[str] = set()
-        self.count = 0
+        self.taken: Counter[Exchange] = Counter()
+        self.sampled: Counter[Exchange] = Counter()
+        self.repaired: Counter[Exchange] = Counter()
         self._reader = reader
         self._as_of_ms = as_of_ms
         self._forming_ms = Timeframe.M5.floor(as_of_ms)
@@ -63,25 +69,58 @@ class StreamReads:
         if self._is_behind(base, streamed):
             return None
         self.unclosed.discard(market.key)
-        self.count += 1
+        self.taken[market.exchange] += 1
         return with_stream(base, streamed.closed, streamed.forming, as_of_ms=self._as_of_ms)
 
-    def added(self, market: Market, base: Base, asked_ms: int) -> Base:
+    def added(
+        self,
+        market: Market,
+        before: Base | None,
+        base: Base,
+        asked_ms: int,
+        invalid: Collection[int] = (),
+    ) -> Base:
         """The base that was asked for from `asked_ms` on, with candles that streams have closed
-        where what REST shows may not be final. Where it is and differs, the reader is told."""
+        where what REST shows may not be final. Where it is and differs, the reader is told.
+
+        `before`: the base that this one goes on; `invalid`: as compare_with_rest has it.
+        """
         self.unclosed.discard(market.key)
+        if self._reader is None:
+            return base
+        if before is not None:
+            self.compare(market, before, base, asked_ms, invalid)
         streamed = self._streamed(market, max(asked_ms, base.first_ms))
-        if streamed is None or self._reader is None or not len(streamed.closed):
+        if streamed is None:
+            return base
+        if before is not None:
+            counted = self.sampled if self._is_sampled(market) else self.repaired
+            counted[market.exchange] += 1
+        if not len(streamed.closed):
             return base
         closed = streamed.closed.between(base.first_ms, self._forming_ms - 1)
         lines = (closed.times - base.first_ms) // STEP_MS
         final = base.settled[lines] & ~base.streamed[lines]
         differs = final & (base.values[lines][:, CANDLE] != closed.values).any(axis=1)
+        self._reader.compared(market, int(final.sum()))
         for open_ms in closed.times[differs].tolist():
             self._reader.differs(market, open_ms)
         if differs.any():
             return base
         return with_stream(base, closed, None, as_of_ms=self._as_of_ms)
+
+    def compare(
+        self, market: Market, before: Base, base: Base, asked_ms: int, invalid: Collection[int]
+    ) -> None:
+        """Compares the candles of streams of the base before with those of REST from `asked_ms` on,
+        which are in `base`."""
+        if self._reader is not None:
+            compare_with_rest(
+                *(self._reader, market, before, base.rows),
+                first_ms=max(asked_ms, base.first_ms),
+                as_of_ms=self._as_of_ms,
+                invalid=invalid,
+            )
 
     def _streamed(self, market: Market, since_ms: int) -> Streamed | None:
         if self._reader is None:

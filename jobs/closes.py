@@ -121,6 +121,7 @@ class _Run:
             context.settings.history_candles,
             self._with_room(),
             context.metrics.corrected,
+            context.live,
         )
 
     def _with_room(self) -> frozenset[Exchange]:
@@ -153,6 +154,7 @@ class _Run:
             history_candles=context.settings.history_candles,
             on_progress=self.progress.count,
             reader=context.live,
+            forgotten=context.audits.forgotten,
         ) as run:
             await self._catch_up_with_streams(run)
             due = [each for each in self.wanted if self._is_due(each, run)]
@@ -177,7 +179,18 @@ class _Run:
             if run.streams.unclosed:
                 await self._publish_unclosed(run)
             await self._request_others()
-            return self.result.outcome(run, self.auditor.run.requests)
+            self._count_streams(run)
+            return self.result.outcome(run, self.auditor.run.requests, context.live)
+
+    def _count_streams(self, run: BasePass) -> None:
+        live, streams = self.context.live, run.streams
+        for exchange in live.exchanges if live is not None else ():
+            self.context.metrics.streamed(
+                exchange,
+                taken=streams.taken[exchange],
+                repaired=streams.repaired[exchange],
+                sampled=streams.sampled[exchange],
+            )
 
     async def _published(self, run: BasePass) -> Published | None:
         """The finest stored document, if there are bases to weigh against it."""
@@ -209,10 +222,11 @@ class _Run:
 
     def _forget_suspects(self) -> set[str]:
         """Forgets the bases that have to be read anew, and returns whose; the next pass does."""
-        suspect = self.context.audits.suspect
-        forgotten = {key for key in suspect if self.bases.pop(key, None) is not None}
-        suspect.clear()
-        return forgotten
+        audits = self.context.audits
+        bases = {key: base for key in audits.suspect if (base := self.bases.pop(key, None))}
+        audits.suspect.clear()
+        audits.forgotten |= bases
+        return set(bases)
 
     def _is_due(self, timeframe: Timeframe, run: BasePass) -> bool:
         return self.always or any(

@@ -1,6 +1,7 @@
 """LiveRows: the candles of streams for a worker's passes, read from the logs in the hot store."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -24,6 +25,7 @@ _LOOK_EVERY_S: Final = {"native": 0.25, "upstash": 0.5}
 _LOOK_LATE_EVERY_S: Final = {"native": 1.0, "upstash": 5.0}
 # Where more of an exchange's markets are awaited, its streams are in trouble, not single markets.
 _MOST_AWAITED: Final = 0.5
+_MOST_DIFFERING: Final = 100_000  # candles that are not counted twice
 _STEP_MS: Final = Timeframe.M5.interval_ms
 
 log = structlog.get_logger(__name__)
@@ -33,9 +35,24 @@ class LiveRows:
     """A StreamReader of the exchanges whose streams are fed; one for each worker process.
 
     `catch_up` before each pass, and `wait` where closing events are awaited, bring it up to date.
+    `on_compared(exchange, candles)` and `on_differing(exchange)` count the candles of streams that
+    were compared with REST, and those that differed; `comparisons` and `differing` do so, too.
     """
 
-    def __init__(self, store: HotStore, exchanges: Iterable[Exchange], clock: Clock) -> None:
+    def __init__(
+        self,
+        store: HotStore,
+        exchanges: Iterable[Exchange],
+        clock: Clock,
+        *,
+        on_compared: Callable[[Exchange, int], None] = lambda exchange, candles: None,
+        on_differing: Callable[[Exchange], None] = lambda exchange: None,
+    ) -> None:
+        self.comparisons: Counter[Exchange] = Counter()
+        self.differing: Counter[Exchange] = Counter()
+        self._on_compared = on_compared
+        self._on_differing = on_differing
+        self._differing: dict[tuple[str, int], None] = {}  # Market.key and open time
         self._clock = clock
         self._look_s = _LOOK_EVERY_S[store.kind]
         self._look_late_s = _LOOK_LATE_EVERY_S[store.kind]
@@ -45,6 +62,11 @@ class LiveRows:
         self._without_waiting: set[Exchange] = set()  # for closing events, in this pass
         self._taken_back: dict[tuple[Exchange, str], set[int]] = {}
         self._outage = OutageLog(log, "candle_log_not_read", "candle_log_read_again")
+
+    @property
+    def exchanges(self) -> Collection[Exchange]:
+        """Those whose logs are read, whether anybody feeds them or not."""
+        return self._readers.keys()
 
     # For the jobs.
 
@@ -103,7 +125,18 @@ class LiveRows:
     def take_back(self, market: Market) -> frozenset[int]:
         return frozenset(self._taken_back.pop((market.exchange, market.native), ()))
 
+    def compared(self, market: Market, candles: int) -> None:
+        self.comparisons[market.exchange] += candles
+        self._on_compared(market.exchange, candles)
+
     def differs(self, market: Market, open_ms: int) -> None:
+        place = market.key, open_ms
+        if place not in self._differing:
+            self._differing[place] = None
+            if len(self._differing) > _MOST_DIFFERING:
+                del self._differing[next(iter(self._differing))]
+            self.differing[market.exchange] += 1
+            self._on_differing(market.exchange)
         candles = self._candles[market.exchange]
         epoch = candles.distrust(market.native, open_ms)
         log.warning("stream_differs_from_rest", market=market.key, open_time=open_ms, epoch=epoch)

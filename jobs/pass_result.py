@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 
 from data_collector.base_documents import FromBases
 from data_collector.base_pass import BasePass
+from jobs.closing_journal import closing_journal
 from jobs.context import Outcome, by_exchange
+from jobs.live_rows import LiveRows
 from market.markets import Exchange, Market, Missing
 from market.timeframes import Timeframe
 
@@ -63,9 +65,11 @@ class PassResult:
             if each.part != "klines" or (each.exchange, each.symbol) not in names
         }
 
-    def outcome(self, run: BasePass, audit_requests: int) -> Outcome:
+    def outcome(self, run: BasePass, audit_requests: int, live: LiveRows | None) -> Outcome:
         """The record of the job. `rows` are those of all documents, `missing` counts each entry
-        once."""
+        once. `live`: the streams of the pass, if there are any.
+        """
+        streamed = run.streams.taken.total()
         return Outcome(
             run.as_of_ms,
             {
@@ -78,7 +82,8 @@ class PassResult:
                 "audit_requests": audit_requests,
                 "bytes": self.stored_bytes,
                 "documents": [*map(str, self.documents)],
-                **({"streamed": run.streams.count} if run.streams.count else {}),
+                **({"streamed": streamed} if streamed else {}),
+                **({"closing": closing_journal(run, live)} if live is not None else {}),
                 **({"metadata_not_stored": self.not_stored} if self.not_stored else {}),
                 **by_exchange(
                     absent=self.absent or {},

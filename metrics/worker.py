@@ -63,6 +63,23 @@ class WorkerMetrics:
         for timeframe in COLLECTED:  # so that the first one shows as a rise from 0
             for part in ("klines", "open_interest"):
                 self._corrections.labels(timeframe, part)
+        self._taken = Gauge(
+            "perpcache_live_streamed_markets",
+            "Markets of which the last pass took all that they lacked from streams.",
+            ("exchange",),
+            registry=self.registry,
+        )
+        self._streams = {
+            part: Counter(
+                f"perpcache_live_{part}_total", what, ("exchange",), registry=self.registry
+            )
+            for part, what in (
+                ("repairs", "Markets of exchanges with a feed that a pass had to ask for by REST."),
+                ("samples", "Markets that a pass asked for to compare their streams with REST."),
+                ("compared_candles", "Candles of streams that were compared with those of REST."),
+                ("differing_candles", "Candles of streams that REST showed otherwise."),
+            )
+        }
         self._last_success = Gauge(
             "perpcache_job_last_success_timestamp_seconds",
             "When a run last completed here.",
@@ -93,6 +110,13 @@ class WorkerMetrics:
                 for outcome in ("complete", "failed"):
                     self._runs.labels(job, outcome)
 
+    def watch_streams(self, exchanges: Iterable[str]) -> None:
+        """Creates the counters of these exchanges' streams at 0."""
+        for exchange in exchanges:
+            self._taken.labels(exchange)
+            for counter in self._streams.values():
+                counter.labels(exchange)
+
     def lease_requested(self, lane: str, *, acquired: bool) -> None:
         self._leases.labels(lane, "acquired" if acquired else "busy").inc()
 
@@ -112,6 +136,20 @@ class WorkerMetrics:
     def corrected(self, timeframe: str, part: str, markets: int = 1) -> None:
         """Counts markets whose known rows turned out to be others."""
         self._corrections.labels(timeframe, part).inc(markets)
+
+    def streamed(self, exchange: str, *, taken: int, repaired: int, sampled: int) -> None:
+        """Counts what a pass took from the streams of an exchange, in markets."""
+        self._taken.labels(exchange).set(taken)
+        self._streams["repairs"].labels(exchange).inc(repaired)
+        self._streams["samples"].labels(exchange).inc(sampled)
+
+    def stream_compared(self, exchange: str, candles: int) -> None:
+        """Counts candles of streams that were compared with REST."""
+        self._streams["compared_candles"].labels(exchange).inc(candles)
+
+    def stream_differs(self, exchange: str) -> None:
+        """Counts a candle of a stream that REST shows otherwise."""
+        self._streams["differing_candles"].labels(exchange).inc()
 
     def published(self, job: str, result: Mapping[str, Any]) -> None:
         """Counts a complete run; `result` is its record's."""

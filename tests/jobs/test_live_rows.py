@@ -173,6 +173,27 @@ async def test_what_is_taken_back_is_told_once(rows: LiveRows, writer: CandleLog
     assert found is not None and not len(found.closed)
 
 
+async def test_candles_that_differ_are_counted_once(
+    store: HotStore, clock: Sleeping, writer: CandleLogWriter
+) -> None:
+    counted: list[tuple[Exchange, int]] = []
+    rows = LiveRows(
+        *(store, [BINANCE, Exchange.BYBIT], clock),
+        on_compared=lambda exchange, candles: counted.append((exchange, candles)),
+        on_differing=lambda exchange: counted.append((exchange, -1)),
+    )
+    assert list(rows.exchanges) == [BINANCE, Exchange.BYBIT]
+    await tell(writer, closed(0), closed(1))
+    await rows.catch_up(MARKETS, moment(2, 0), moment(2, 0.1))
+    rows.compared(BTC, 12)
+    rows.differs(BTC, moment(1, 0))
+    rows.differs(BTC, moment(1, 0))  # an audit, and the pass that reads the base anew
+    rows.differs(ETH, moment(1, 0))
+    assert counted == [(BINANCE, 12), (BINANCE, -1), (BINANCE, -1)]
+    assert rows.comparisons == {BINANCE: 12}
+    assert rows.differing == {BINANCE: 2}
+
+
 async def test_the_forming_candle_of_a_market_that_was_unproven_for_long_is_asked_for(
     rows: LiveRows, writer: CandleLogWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from commands.live import server_ms
+from data_collector.audits import Audits
 from jobs.live_rows import LiveRows
 from live.candle_log import CandleLogReader
 from live.exchange_feed import ExchangeFeed, FeedParts
@@ -17,8 +18,10 @@ from live.exchanges import STREAM_VENUES
 from live.live_candles import LiveCandles, catch_up
 from market.markets import Exchange
 from market.timeframes import MINUTE_MS, Timeframe
+from metrics.exposition import MetricsPage
 from stores.hot.leases import Lease
 from tests.fixtures.jobs import JobRunner, NoAudits, OpenRunner, by_key
+from tests.fixtures.numbers import numbers_of
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import Simulator, StartSimulator
 from timing.clock import SystemClock
@@ -161,6 +164,12 @@ class Streamed:
         rows = by_key(document)[key]["rows"]
         return max(int(row[0]) for row in rows if row[0] <= last_ms)
 
+    def told(self, name: str, **labels: str) -> float:
+        """A number of a scrape."""
+        page = MetricsPage()
+        page.add(self.runner.context.metrics.registry.collect())
+        return numbers_of(page).of(f"perpcache_live_{name}", **labels)
+
     async def ended(self) -> None:
         self.stop.set()
         await asyncio.gather(*self.feeds.values(), return_exceptions=True)
@@ -181,7 +190,12 @@ async def streamed(
         bybit_ws_url=streams,
     ) as runner:
         context = runner.context
-        live = LiveRows(context.store, EXCHANGES, context.client.clock)
+        context.metrics.watch_streams(EXCHANGES)
+        live = LiveRows(
+            *(context.store, EXCHANGES, context.client.clock),
+            on_compared=context.metrics.stream_compared,
+            on_differing=context.metrics.stream_differs,
+        )
         runner.context = replace(context, live=live)
         one = Streamed(runner)
         for job in ("discovery", "funding", "collect:all", "fill"):
@@ -201,6 +215,16 @@ async def test_a_close_costs_no_request_for_candles(streamed: Streamed) -> None:
     result = await streamed.runner.complete("collect:all")
     assert time.monotonic() - began_s < 20
     assert result["streamed"] == 2 * EACH
+    for exchange in EXCHANGES:
+        assert streamed.told("streamed_markets", exchange=exchange) == EACH
+        assert streamed.told("repairs_total", exchange=exchange) == EACH  # before the close
+        journal = dict(result["closing"][exchange])
+        assert journal.pop("compared") >= 0
+        assert journal == {
+            "close": CLOSE_MS,
+            **{"stream": EACH, "rest": 0, "lacking": 0},
+            **{"taken": EACH, "repaired": 0, "sampled": 0, "differing": 0},
+        }
     assert result["carried_over"] == 0
     assert streamed.asked() == 0
     assert streamed.asked("open_interest") == 2 * EACH
@@ -272,6 +296,11 @@ async def test_what_a_connection_did_not_cover_is_asked_for_at_once(streamed: St
     await streamed.check()
     assert (result["streamed"], streamed.asked()) == (EACH, EACH)
     assert result["carried_over"] == 0
+    assert result["closing"]["binance"]["repaired"] == EACH
+    ways = [result["closing"]["binance"][way] for way in ("rest", "stream", "lacking")]
+    assert ways == [EACH, 0, 0]
+    assert streamed.told("repairs_total", exchange="binance") == 2 * EACH  # and when it began
+    assert streamed.told("repairs_total", exchange="bybit") == EACH
 
 
 async def test_feeds_that_were_killed_hold_nothing_up(
@@ -307,8 +336,14 @@ async def test_a_closing_with_other_numbers_than_rest_has_is_found_by_the_sample
         await streamed.check()
     monkeypatch.setattr("data_collector.stream_reads._SAMPLED", 1)
     await streamed.pass_to(CLOSE_MS + 65_000)
-    await streamed.runner.complete("collect:all")
+    result = await streamed.runner.complete("collect:all")
     await streamed.check()
+    assert result["closing"]["bybit"]["sampled"] == EACH
+    assert result["closing"]["bybit"]["differing"] == 1
+    assert streamed.told("differing_candles_total", exchange="bybit") == 1
+    assert streamed.told("differing_candles_total", exchange="binance") == 0
+    assert streamed.told("compared_candles_total", exchange="bybit") >= EACH
+    assert streamed.told("samples_total", exchange="bybit") == EACH
     # Nothing of that connection is believed any more.
     monkeypatch.setattr("data_collector.stream_reads._SAMPLED", 10**9)
     await streamed.pass_to(CLOSE_MS + 130_000)
@@ -317,4 +352,50 @@ async def test_a_closing_with_other_numbers_than_rest_has_is_found_by_the_sample
     await streamed.until_told(CLOSE_MS)
     result = await streamed.runner.complete("collect:all")
     assert (result["streamed"], streamed.asked()) == (EACH, EACH)
+    await streamed.check()
+
+
+class AuditsOf(Audits):
+    """Audits that are due when a test wants them to be, and those that follow from them."""
+
+    wanted: tuple[str, Timeframe] | None = None
+
+    def is_due(self, key: str, timeframe: Timeframe, since_ms: int, as_of_ms: int) -> bool:
+        return (key, timeframe) == self.wanted or (key, timeframe) in self._pending
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("timeframe", [Timeframe.M5, Timeframe.H1])
+async def test_a_closing_with_other_numbers_than_rest_has_is_found_by_audits(
+    streamed: Streamed, timeframe: Timeframe
+) -> None:
+    """That of 5m tells it at once. After that of 1h the base is read anew, and compared."""
+    symbol = streamed.symbols[Exchange.BYBIT][0]
+    audits = AuditsOf()
+    streamed.runner.context = replace(streamed.runner.context, audits=audits)
+    await streamed.followed(CLOSE_MS)
+    streamed.fault("stream_wrong_closing", exchange="bybit", symbol=symbol, count=1)
+    await streamed.closed(CLOSE_MS)
+    await streamed.runner.complete("collect:all")
+    later_ms = CLOSE_MS + 3 * STEP_MS  # the documents of 1h are published again
+    await streamed.pass_to(later_ms + 5_000)
+    await streamed.until_told(later_ms - STEP_MS)
+    audits.wanted = f"bybit:{symbol}", timeframe
+    await streamed.runner.complete("collect:all")
+    at_once = streamed.told("differing_candles_total", exchange="bybit")
+    assert at_once == (timeframe is Timeframe.M5)
+    audits.wanted = None
+    await streamed.pass_to(later_ms + 3 * STEP_MS + 5_000)
+    await streamed.until_told(later_ms + 2 * STEP_MS)
+    result = await streamed.runner.complete("collect:all")
+    await streamed.check()
+    assert result["closing"]["bybit"]["differing"] == 1
+    assert streamed.told("differing_candles_total", exchange="bybit") == 1
+    assert result["closing"]["binance"]["differing"] == 0
+    # Nothing of that connection is believed any more.
+    await asyncio.to_thread(streamed.exchanges.post, "/sim/stats/reset")
+    await streamed.pass_to(later_ms + 4 * STEP_MS + 5_000)
+    await streamed.until_told(later_ms + 3 * STEP_MS)
+    result = await streamed.runner.complete("collect:all")
+    assert (result["streamed"], result["closing"]["bybit"]["repaired"]) == (EACH, EACH)
     await streamed.check()

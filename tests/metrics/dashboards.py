@@ -2,12 +2,14 @@
 
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 from tests.fixtures.numbers import Numbers
 
-LIVE: Final = "collector_"  # names that a process of live collectors tells, and no other
+# What is told where streams are fed, and nowhere else.
+_OF_LIVE: Final = re.compile(r"\b(?:collector|perpcache_live)_")
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -22,13 +24,19 @@ def expressions_of(file: str) -> list[str]:
     return re.findall(r"expr: (.+)", joined)
 
 
-def check_expressions(expressions: list[str], numbers: Numbers) -> None:
-    """Every name is in the scrape, and every label of an expression on what it is taken from."""
+def is_of_live(expression: str) -> bool:
+    """Whether it shows what is told where streams are fed, or collectors run, alone."""
+    return bool(_OF_LIVE.search(expression))
+
+
+def check_expressions(expressions: list[str], numbers: Numbers, also: Collection[str] = ()) -> None:
+    """Every name is in the scrape, and every label of an expression on what it is taken from;
+    `also`: labels of processes that do not run."""
     assert expressions
     for expression in expressions:
         names = set(re.findall(r"\b(?:perpcache|collector)_[a-z0-9_]+", expression))
         assert names, expression
-        labels: set[str] = {"instance"}  # added by Prometheus itself
+        labels: set[str] = {"instance", *also}  # added by Prometheus itself
         for name in names:
             found = numbers.labels(name)
             # The caches and the store have samples with few labels or none.

@@ -3,13 +3,13 @@
 from metrics.collectors import MOST_EXCHANGES, MOST_SERIES, CollectorMetrics, ErrorType
 from metrics.exposition import LARGEST_PACKED, MetricsPage, pack, unpack
 from tests.fixtures.numbers import Numbers, numbers_of
-from tests.metrics.dashboards import LIVE, check_expressions, expressions_of
+from tests.metrics.dashboards import check_expressions, expressions_of
 
 
 def scraped(metrics: CollectorMetrics) -> Numbers:
     """As a scrape tells them that reads them from the store."""
     page = MetricsPage()
-    page.add(unpack(pack(metrics.registry).encode()), {"worker": "host:1"})
+    page.add(unpack(pack(metrics.registry).encode()), {"live": "host:1"})
     return numbers_of(page)
 
 
@@ -56,6 +56,6 @@ def test_the_dashboard_shows_them() -> None:
     metrics = CollectorMetrics()
     metrics.watch("okx")
     metrics.message("okx", "BTC-USDT", "trade")
-    shown = [text for text in expressions_of("grafana-dashboard.json") if LIVE in text]
+    shown = [text for text in expressions_of("grafana-dashboard.json") if "collector_" in text]
     assert len(shown) == 3
     check_expressions(shown, scraped(metrics))

@@ -18,6 +18,7 @@ from tests.fixtures.api import ServedApi, StartApi
 from tests.fixtures.lateness import elapsed
 from tests.fixtures.numbers import Numbers, numbers_of
 from tests.fixtures.signals import until
+from tests.metrics.dashboards import check_expressions, expressions_of
 
 DOCUMENT: Final = b'{"timeframe":"4h","markets":[],"missing":[]}'
 
@@ -149,6 +150,23 @@ async def test_live_processes_tell_their_numbers_and_are_no_workers(api: ServedA
     assert told.of(f"{lag}_bucket", le="1.5") == 1
     assert told.of(f"{lag}_bucket", le="1.5", live="a:1") == 0
     assert (await get(api, "/ready"))[0] == 503  # without a worker
+
+
+async def test_what_live_processes_tell_is_what_the_dashboard_and_the_alerts_ask_for(
+    api: ServedApi,
+) -> None:
+    live, worker = LiveMetrics(), WorkerMetrics()
+    live.watch("binance", unproven=["silent", "starting"], reconnects=["cut"])
+    live.collectors.watch("okx")
+    live.collectors.message("okx", "BTC-USDT", "trade")
+    worker.watch_streams(["binance"])
+    await live_beat(api.store, "a:1", pack(live.registry))
+    await beat(api.store, "a:2", pack(worker.registry))
+    told = await scrape(api)
+    for file, least in (("grafana-dashboard.json", 20), ("alerts.example.yml", 4)):
+        expressions = [text for text in expressions_of(file) if "live" in text]
+        assert len(expressions) >= least
+        check_expressions(expressions, told)
 
 
 async def test_without_the_store_the_process_tells_its_own_numbers(start_api: StartApi) -> None:

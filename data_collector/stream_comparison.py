@@ -1,0 +1,46 @@
+"""Compares the candles of a base that streams have closed with those that REST shows."""
+
+from collections.abc import Collection
+
+import numpy as np
+
+from data_collector.stream_reader import StreamReader
+from market.base import FINAL_AFTER_MS, STEP_MS, Base
+from market.columns import CANDLE
+from market.markets import Market
+from market.rows import Rows, located
+
+
+def compare_with_rest(
+    reader: StreamReader,
+    market: Market,
+    base: Base,
+    shown: Rows,
+    *,
+    first_ms: int,
+    as_of_ms: int,
+    invalid: Collection[int] = (),
+) -> list[int]:
+    """The open times of candles of streams that REST shows with other values, or lacks.
+
+    `base`: as it was before REST was asked at `as_of_ms`; `shown`: all 5m candles of REST from
+    `first_ms` on; `invalid`: open times of rows that could not be read. Those that may still change
+    are not compared. The reader is told how many were, and of each that differs.
+    """
+    final_ms = as_of_ms - FINAL_AFTER_MS - STEP_MS
+    lines = np.flatnonzero(base.streamed & (base.times >= first_ms) & (base.times <= final_ms))
+    times = base.times[lines]
+    if invalid:
+        valid = ~np.isin(times, list(invalid))
+        lines, times = lines[valid], times[valid]
+    if not len(times):
+        return []
+    there, places = located(times, shown.times)
+    same = there.copy()
+    ours, theirs = base.values[lines[there]], shown.values[places[there]]
+    same[there] = (ours[:, CANDLE] == theirs[:, CANDLE]).all(axis=1)
+    reader.compared(market, len(times))
+    found: list[int] = times[~same].tolist()
+    for open_ms in found:
+        reader.differs(market, open_ms)
+    return found
