@@ -222,7 +222,7 @@ def test_compose_holds_together() -> None:
     yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
     compose = yaml.safe_load(text("compose.yaml"))
     services = compose["services"]
-    assert set(services) == {"proxy", "api", "worker", "valkey", "postgres"}
+    assert set(services) == {"proxy", "api", "worker", "live", "valkey", "postgres"}
     assert services["api"]["deploy"]["replicas"] == 2
     for name, service in services.items():
         assert service["restart"] == "unless-stopped", name
@@ -239,7 +239,10 @@ def test_compose_holds_together() -> None:
                 assert "test" in service.get("healthcheck", {}) or name == "api"
     assert compose["networks"]["stores"] == {"internal": True}
     assert "outside" not in services["postgres"]["networks"] + services["valkey"]["networks"]
-    assert services["api"]["environment"] == services["worker"]["environment"]
+    for name in ("worker", "live"):
+        assert services[name]["environment"] == services["api"]["environment"]
+    # Without LIVE it would end at once, again and again.
+    assert [name for name in services if "profiles" in services[name]] == ["live"]
     given = services["api"]["environment"]
     assert given["DATABASE_URL"].endswith("@postgres:5432/perpcache")
     usable: dict[str, Any] = {
@@ -310,6 +313,33 @@ async def test_nginx_lets_bytes_and_validators_through(native_api: ServedApi, pr
             assert (await waiting).json()["version"] == 2
 
 
+async def test_nginx_passes_events_on_as_they_come(native_api: ServedApi, proxy: str) -> None:
+    transport = httpx.AsyncHTTPTransport(uds=proxy)
+    async with (
+        httpx.AsyncClient(transport=transport, base_url="http://proxy", timeout=30) as client,
+        client.stream("GET", "/events", params={"event": "document"}) as stream,
+    ):
+        assert stream.headers["Content-Type"].startswith("text/event-stream")
+        lines = stream.aiter_lines()
+        async with asyncio.timeout(15):
+            assert (await anext(lines)).startswith("retry:")
+            # What follows is far smaller than any buffer, and the stream does not end.
+            await native_api.publish("4h", document(1), 1)
+            while not (line := await anext(lines)).startswith("data:"):
+                pass
+        assert json.loads(line.removeprefix("data:"))["version"] == 1
+
+
+async def test_nginx_passes_every_route_on(native_api: ServedApi, proxy: str) -> None:
+    transport = httpx.AsyncHTTPTransport(uds=proxy)
+    async with httpx.AsyncClient(transport=transport, base_url="http://proxy") as client:
+        for path in ("/status", "/api/collectors", "/api/collectors/a%2Fb", "/cache"):
+            async with native_api.http.get(path) as answer:
+                direct = answer.status, answer.headers["Content-Type"]
+            reply = await client.get(path)
+            assert (reply.status_code, reply.headers["Content-Type"]) == direct
+
+
 # systemd.
 
 
@@ -334,7 +364,7 @@ async def test_units_verify(tmp_path: Path) -> None:
 
 
 def test_only_main_is_told_to_end_and_has_time_for_the_stores() -> None:
-    for unit in ("perpcache", "perpcache-api", "perpcache-worker"):
+    for unit in ("perpcache", "perpcache-api", "perpcache-worker", "perpcache-live"):
         assert setting(f"{unit}.service", "KillMode") == "mixed"
         assert setting(f"{unit}.service", "ProtectSystem") == "strict"
         data_dir = f"/var/lib/{setting(f'{unit}.service', 'StateDirectory')}"
@@ -345,7 +375,19 @@ def test_only_main_is_told_to_end_and_has_time_for_the_stores() -> None:
     assert runtime in setting("perpcache.service", "Environment").split()
 
 
-@pytest.mark.parametrize("unit", ["perpcache-api.service", "perpcache-worker.service"])
+_PARTS: Final = ("api", "worker", "live")
+
+
+def test_the_whole_service_and_its_parts_exclude_each_other() -> None:
+    parts = {f"perpcache-{part}.service" for part in _PARTS}
+    assert set(setting("perpcache.service", "Conflicts").split()) == parts
+    for part in parts:
+        assert setting(part, "Conflicts") == "perpcache.service"
+        (command,) = re.findall(r"main\.py (\w+)$", setting(part, "ExecStart"))
+        assert part == f"perpcache-{command}.service"
+
+
+@pytest.mark.parametrize("unit", [f"perpcache-{part}.service" for part in _PARTS])
 async def test_parts_alone_refuse_embedded_stores(unit: str) -> None:
     check = shell_line(unit, "ExecStartPre")
     database, redis = "postgresql://u:p@db/x", "redis://store/0"
