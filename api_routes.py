@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Match, Route
 from api.answers import PIECE_DEADLINE_S, Receive, Scope, Send, answer_to, to_response
 from api.bytes_in_flight import BytesInFlight
 from api.coins import build_coins
+from api.collectors.routes import build_collectors
 from api.cors import Cors
 from api.docs import build_docs
 from api.documents.document_cache import DocumentCache
@@ -71,6 +72,7 @@ def create_app(
         build_listing(),
         build_coins(settings),
         build_jobs(settings, app.tokens),
+        build_collectors(app.tokens),
         build_status(settings, app.tokens),
         build_scrape(processes),
         build_docs(),

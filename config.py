@@ -293,6 +293,8 @@ class Settings(LiveSettings):
     # Whether closed candles come from the exchanges' streams; `auto`: see live_exchanges.
     live: Live = "off"
     live_retention_days: int = Field(7, ge=0, le=36_500)  # of the output postgres; 0: for ever
+    # A TOML file of collectors, which the live process runs.
+    collectors: Path | None = None
 
     # How the exchanges are asked.
     concurrency_limit: int = Field(20, ge=1, le=200)

@@ -8,6 +8,7 @@ from typing import Self
 from market.markets import Coin, Exchange, Market
 from market.timeframes import Timeframe
 from stores.cold.coin_records import CoinMetadata, CoinRecord, CoinRecords
+from stores.cold.collectors import CollectorWish, LiveCollectors
 from stores.cold.listings import Listings, ListingState
 from stores.cold.live_tables import BookRow, LiveRow, LiveTables, TickerRow, TradeRow
 from stores.cold.markets import Markets, SavedMarkets
@@ -27,6 +28,7 @@ __all__ = [
     "BookRow",
     "CoinMetadata",
     "CoinRecord",
+    "CollectorWish",
     "Database",
     "DatabaseUnavailable",
     "ListingState",
@@ -56,6 +58,7 @@ class Database:
         self.listings = Listings(pool)
         self.coin_records = CoinRecords(pool)
         self.live_tables = LiveTables(pool)
+        self.collectors = LiveCollectors(pool)
 
     def for_one_run(self) -> Self:
         """The same database for the calls of one run: once one of them met no answer within its

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import urlsplit
+
+from fastapi import HTTPException, Request
 
 from api.answers import Answer, Body, Header, Scope, problem
 
@@ -92,3 +95,18 @@ def origin_of(scope: Scope) -> bytes | None:
             found: bytes = value
             return found
     return None
+
+
+def require_asked_page(request: Request) -> None:
+    """A dependency of POSTs without a body: raises 403 for one that a page of another site can make
+    a browser send without a CORS preflight, which only such a request's content type demands."""
+    origin = origin_of(request.scope)
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if origin is None or content_type == "application/json":
+        return
+    try:
+        is_own = urlsplit(origin.decode("latin-1")).netloc == request.headers.get("host")
+    except ValueError:
+        is_own = False
+    if not is_own:
+        raise HTTPException(403, "from pages, send the header Content-Type: application/json")

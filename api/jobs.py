@@ -17,7 +17,7 @@ from api.models import GetMarketData, Job, Jobs
 from api.openapi import content, responses
 from api.request_body import read_body
 from api.state import RequestParts
-from api.tokens import Tokens
+from api.tokens import Tokens, api_token_of
 from config import Settings
 from job_queue.kinds import KINDS, collect_id, job_definition, lane_of
 from job_queue.records import JobRecord
@@ -66,13 +66,8 @@ def _accepted(job: dict[str, Any]) -> JSONResponse:
 def build_jobs(settings: Settings, tokens: Tokens) -> APIRouter:
     router = APIRouter(tags=["jobs"])
     shown = partial(job_json, timeframes=settings.timeframes)
-    api_scheme = HTTPBearer(
-        scheme_name="API_TOKEN", description="Needed if API_TOKEN is set.", auto_error=False
-    )
+    api_token = api_token_of(tokens)
     cron_scheme = HTTPBearer(scheme_name="CRON_SECRET", auto_error=False)
-
-    async def api_token(request: Request, _: Annotated[object, Security(api_scheme)]) -> None:
-        tokens.require_api(request)
 
     async def cron_secret(request: Request, _: Annotated[object, Security(cron_scheme)]) -> None:
         tokens.require_cron(request)

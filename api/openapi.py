@@ -20,17 +20,19 @@ from market.timeframes import Timeframe
 TAGS: Final = (
     {"name": "documents", "description": "Documents and markets"},
     {"name": "jobs", "description": "Jobs that refresh documents"},
+    {"name": "collectors", "description": "Collectors of live data"},
     {"name": "status", "description": "Health and metrics"},
 )
 PROBLEMS: Final = {
-    400: "the request is malformed, or its body ended early",
+    400: "the request is malformed, its body ended early, or it names a market as none is named",
     401: "the token is missing or wrong; GETs need READ_TOKEN, or API_TOKEN, if READ_TOKEN is set",
-    403: "disabled: the service runs without CRON_SECRET",
+    403: "disabled: the service runs without CRON_SECRET; or a page of another site asks, without "
+    "Content-Type: application/json",
     404: "not found, or not collected yet; the detail says what to do",
     405: "the path does not have this method; the header Allow lists those it has",
     406: "Accept-Encoding must allow deflate, gzip or identity",
     408: "the body did not arrive in time",
-    409: "the worker is busy, and if_busy is reject",
+    409: "the worker is busy, and if_busy is reject; or the collector is disabled",
     413: "the body is larger than 64 KB",
     414: "the path and query are longer than 16 KB",
     421: "the host that the request names is not served; ALLOWED_HOSTS lists those that are",

@@ -2,10 +2,12 @@
 
 import hashlib
 import hmac
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Final
 
 import structlog
-from fastapi import HTTPException, Request
+from fastapi import HTTPException, Request, Security
+from fastapi.security import HTTPBearer
 from pydantic import SecretStr
 
 from api.answers import Answer, Scope, answer_to
@@ -23,6 +25,10 @@ _KNOWN: Final = frozenset(
         *("", "api", "cache", "coins", "docs", "events", "get-market-data", "jobs", "metrics"),
         "openapi.json",
     )
+)
+
+_API_SCHEME: Final = HTTPBearer(
+    scheme_name="API_TOKEN", description="Needed if API_TOKEN is set.", auto_error=False
 )
 
 
@@ -80,6 +86,15 @@ class Tokens:
             route=f"/{segment}" if segment in _KNOWN else OTHER,
         )
         return False
+
+
+def api_token_of(tokens: Tokens) -> Callable[..., Awaitable[None]]:
+    """The dependency of a route that needs API_TOKEN."""
+
+    async def api_token(request: Request, _: Annotated[object, Security(_API_SCHEME)]) -> None:
+        tokens.require_api(request)
+
+    return api_token
 
 
 def _unauthorized(setting: str) -> HTTPException:

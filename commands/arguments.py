@@ -110,7 +110,12 @@ COMMANDS: Final = (
     CommandRow("serve", "the whole service: API and worker, supervised (the default)", _supervised),
     CommandRow("api", "the HTTP API alone, for a separate host", _api),
     CommandRow("worker", "the worker alone, for a separate host", _supervised),
-    CommandRow("live", "candles from the exchanges' streams, for a separate host", _supervised),
+    CommandRow(
+        "live",
+        "candles from the exchanges' streams, and the collectors that COLLECTORS names, for a"
+        " separate host",
+        _supervised,
+    ),
     *(
         CommandRow(kind.name, kind.command, _collect if kind.timeframes else _one_job)
         for kind in KINDS

@@ -1,4 +1,4 @@
-"""`live`: feeds closed candles from the exchanges' streams into the hot store until stopped."""
+"""`live`: what comes from the exchanges' streams, fed candles and collectors, until stopped."""
 
 import argparse
 import asyncio
@@ -10,6 +10,7 @@ import structlog
 
 from api.parts import Parts
 from budgets.exchange_client import ExchangeClient
+from commands.collectors import host_collectors, read_collectors
 from commands.composition import holder_name, open_parts
 from commands.data_dir import remember_exchanges
 from commands.open_files import raise_open_file_limit
@@ -22,6 +23,7 @@ from data_collector.run import CollectionRun
 from data_collector.url_builder import listing_request
 from database import DatabaseUnavailable
 from jobs.known_markets import Selection, read_known_markets
+from live.configured.collector_file import CollectorFile
 from live.exchange_feed import ExchangeFeed, FeedParts
 from live.exchanges import STREAM_VENUES
 from live.process_beat import ProcessBeat
@@ -38,9 +40,10 @@ log = structlog.get_logger(__name__)
 
 
 async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace) -> int:
-    """Feeds the exchanges of `Settings.live_exchanges`. Raises SettingsError if there are none."""
-    exchanges = settings.live_exchanges
-    if not exchanges:
+    """Feeds the candles of `Settings.live_exchanges`, and runs the collectors of COLLECTORS. Raises
+    SettingsError if there are neither, and for mistakes in the file."""
+    exchanges, file = settings.live_exchanges, read_collectors(settings)
+    if not exchanges and file is None:
         raise SettingsError([_why_none(settings)])
     remember_exchanges(settings)
     raise_open_file_limit()
@@ -54,7 +57,7 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
         own = settings.embeds_hot_store
         check = StoreCheck(settings, parts.store, own=own, tell=not child, child=child)
         await check.until_known(stop)
-        work = _feed(settings, parts, client, metrics, exchanges, stop)
+        work = _work(settings, parts, client, metrics, exchanges, file, stop)
         if child:
             return await work  # its parent keeps the owner record
         return await run_beside(check.keep(stop), work, stop)
@@ -62,21 +65,28 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
 
 def _why_none(settings: Settings) -> str:
     if settings.live == "off":
-        return "LIVE: is off, so there is nothing to feed; set it to on or auto"
+        return (
+            "LIVE: is off, so there is nothing to feed; set it to on or auto, or name collectors by"
+            " COLLECTORS"
+        )
     names = " or ".join(f"{exchange.upper()}_WS_URL" for exchange in settings.exchanges)
     return f"LIVE: auto means off where other exchange addresses are set: set {names}, or LIVE=on"
 
 
-async def _feed(
+async def _work(
     settings: Settings,
     parts: Parts,
     client: ExchangeClient,
     metrics: LiveMetrics,
     exchanges: Sequence[Exchange],
+    file: CollectorFile | None,
     stop: asyncio.Event,
 ) -> int:
     holder = holder_name()
     async with asyncio.TaskGroup() as running:
+        if file is not None:
+            work = host_collectors(settings, parts, metrics, file, stop)
+            running.create_task(work, name="collectors")
         for exchange in exchanges:
             feed = ExchangeFeed(
                 FeedParts(

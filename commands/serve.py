@@ -1,4 +1,4 @@
-"""`serve`: the API processes, the worker and the feed of streams as children of one process."""
+"""`serve`: the API processes, the worker and the live process as children of one process."""
 
 import argparse
 import asyncio
@@ -29,6 +29,11 @@ log = structlog.get_logger(__name__)
 
 
 async def run(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) -> int:
+    if settings.collectors is not None:
+        # Imported here, because without collectors this process needs nothing of it.
+        from commands.collectors import read_collectors
+
+        read_collectors(settings)  # mistakes end the start
     remember_exchanges(settings)
     return await supervise(settings, stop, with_worker=True)
 
@@ -63,7 +68,7 @@ async def _run_children(
         for name in settings.api_names
     ]
     names = ["worker"] if with_worker else []
-    if with_worker and settings.live_exchanges:
+    if with_worker and (settings.live_exchanges or settings.collectors is not None):
         names.append("live")
     workers = [Child(replace(_child(name, name), environment=_OF_WORKERS)) for name in names]
     async with asyncio.TaskGroup() as running:

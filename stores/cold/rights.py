@@ -12,6 +12,7 @@ _WRITE: Final = ("SELECT", "INSERT", "UPDATE")
 _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(RECORDS, ("SELECT",)),
     **dict.fromkeys(("coins", "discoveries", "listings", "market_lives"), _WRITE),
+    **dict.fromkeys(("live_collector_files", "live_collectors"), _WRITE),
     "coin_metadata": (*_WRITE, "DELETE"),
 }
 

@@ -1,0 +1,101 @@
+"""CollectorState: what a collector does, told by the process that runs it, in the hot store.
+
+`live:collector:<name>:state` is one JSON value of the holder of the lease
+`lock:live:collector:<name>`; it expires soon after the process that writes it has ended.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from stores.hot.leases import Lease
+from stores.hot.replies import one_of
+from stores.hot.store import HotStore
+
+# How often it is told if nothing changes; Upstash bills every command.
+TOLD_EVERY_S: Final = {"native": 5.0, "upstash": 30.0}
+_TIMES_KEPT: Final = 3
+
+# tell(lock, state; lease, JSON, ttl): stores the state.
+# Returns 'ok', or 'lost' if the lease is not held.
+_TELL: Final = """
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+return 'ok'
+"""
+
+
+class CollectorState(msgspec.Struct, frozen=True):
+    """`holder`: the process that runs it, since `since_ms`; `at_ms`: when this was told (UTC ms).
+
+    `restarts`: the number of the last restart that was asked for and begun. `error`: why there is
+    no collector, None if there is one. `collector`: `get_status`; `health`: `get_health_status`;
+    `manager`: restarts and errors; `outputs`: the status of each output, which all collectors of
+    the process share.
+    """
+
+    holder: str
+    since_ms: int
+    at_ms: int
+    restarts: int
+    error: str | None
+    collector: dict[str, Any] | None
+    health: dict[str, Any] | None
+    manager: dict[str, Any] | None
+    outputs: dict[str, dict[str, Any]]
+
+    @property
+    def status(self) -> str:
+        """The collector's status in one word."""
+        return "error" if self.collector is None else str(self.collector.get("status"))
+
+
+_DECODER: Final = msgspec.json.Decoder(CollectorState)
+
+
+def lease_name(name: str) -> str:
+    """The name of the lease under which a collector runs, and of its keys."""
+    return f"live:collector:{name}"
+
+
+def _state_key(name: str) -> str:
+    return f"{lease_name(name)}:state"
+
+
+class StateTeller:
+    """Stores the state under the lease, until `TOLD_EVERY_S` has passed three times."""
+
+    def __init__(self, store: HotStore, lease: Lease, name: str) -> None:
+        self.every_s = TOLD_EVERY_S[store.kind]
+        self._lease = lease
+        self._tell = store.script("tell", _TELL)
+        self._keys = [lease.key, _state_key(name)]
+
+    async def tell(self, state: CollectorState) -> None:
+        """Raises LeaseLost and StoreUnavailable."""
+        self._lease.check()
+        answer = await self._tell.run(
+            self._keys,
+            [
+                self._lease.value,
+                msgspec.json.encode(state, enc_hook=str),
+                round(_TIMES_KEPT * self.every_s) * 1000,
+            ],
+            reply=one_of(b"ok", b"lost"),
+        )
+        self._lease.raise_if_lost(answer)
+
+
+async def collector_states(store: HotStore, names: Iterable[str]) -> dict[str, CollectorState]:
+    """The states of the collectors that a process runs, by name; one command. Raises
+    StoreUnavailable."""
+    asked = list(names)
+    values = await store.execute("MGET", *map(_state_key, asked)) if asked else []
+    found = {}
+    for name, value in zip(asked, values, strict=True):
+        try:
+            found[name] = _DECODER.decode(value or b"")
+        except msgspec.MsgspecError:  # absent, or of another release
+            continue
+    return found
