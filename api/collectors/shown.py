@@ -1,10 +1,13 @@
 """Collectors in the form of models.py, without network addresses in what they tell of errors."""
 
-from typing import Any
+from typing import Any, Final
 
 from live.configured.actual import CollectorState
 from live.configured.desired import DesiredCollector
 from texts.hidden_addresses import without_addresses
+
+# They hold no text of an error, and names and paths that may look like addresses.
+_PLAIN: Final = frozenset(("holder", "route", "symbols", "subscribe", "unsubscribe", "component"))
 
 
 def desired_json(desired: DesiredCollector) -> dict[str, Any]:
@@ -36,7 +39,7 @@ def actual_json(state: CollectorState | None) -> dict[str, Any] | None:
     if state is None:
         return None
     health = state.health or {}
-    told: dict[str, Any] = _open_to_all(
+    return _for_all(
         {
             "holder": state.holder,
             "since": state.since_ms,
@@ -48,7 +51,6 @@ def actual_json(state: CollectorState | None) -> dict[str, Any] | None:
             "restarts": state.restarts,
         }
     )
-    return told | {"holder": state.holder}
 
 
 def whole_json(state: CollectorState | None) -> dict[str, Any] | None:
@@ -62,16 +64,19 @@ def whole_json(state: CollectorState | None) -> dict[str, Any] | None:
         "manager": state.manager,
         "outputs": state.outputs,
     }
-    told: dict[str, Any] = _open_to_all(parts)
-    return actual | told
+    return actual | _for_all(parts)
 
 
-def _open_to_all(value: Any) -> Any:
-    """The value with its texts as strangers may read them."""
+def _for_all(told: dict[str, Any]) -> dict[str, Any]:
+    """The same with its texts as strangers may read them."""
+    return {key: each if key in _PLAIN else _hidden(each) for key, each in told.items()}
+
+
+def _hidden(value: Any) -> Any:
     if isinstance(value, str):
         return without_addresses(value)
     if isinstance(value, dict):
-        return {key: _open_to_all(each) for key, each in value.items()}
+        return _for_all(value)
     if isinstance(value, list):
-        return [_open_to_all(each) for each in value]
+        return [_hidden(each) for each in value]
     return value

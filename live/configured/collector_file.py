@@ -161,7 +161,9 @@ class _TableReader:
             try:
                 check_outputs([word], [DataType(kind) for kind in data_types])
             except DataValidationError as error:
-                raise ValueError(str(error).removeprefix("output: ")) from None
+                raise ValueError(
+                    str(error).removeprefix("output: ").removeprefix("output ")
+                ) from None
             return word
 
         allowed = f"must be a list of {', '.join(OUTPUTS)}, each once"
