@@ -3,14 +3,13 @@
 import asyncio
 from functools import partial
 
-from live.outputs.kinds import open_output
-
 from api.parts import Parts
 from commands.composition import holder_name
 from config import Settings, SettingsError
 from live.configured.collector_file import CollectorFile, WrongCollectors, read_collector_file
 from live.configured.following import Following
 from live.configured.host import CollectorHost
+from live.outputs.kinds import open_output
 from metrics.live import LiveMetrics
 from metrics.outputs import OutputMetrics
 from timing.clock import SystemClock

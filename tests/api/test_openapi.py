@@ -9,6 +9,8 @@ from job_queue.kinds import KINDS
 from tests.fixtures.api import ServedApi, ask
 from tests.fixtures.documents import AS_OF_MS, document
 
+ACTIONS = ("start", "stop", "restart", "enable", "disable")
+
 
 async def test_openapi_describes_every_route(native_api: ServedApi) -> None:
     _, _, page = await ask(native_api, "GET", "/openapi.json")
@@ -21,6 +23,11 @@ async def test_openapi_describes_every_route(native_api: ServedApi) -> None:
         ("get", "/jobs"),
         ("get", "/jobs/{job_id}"),
         ("delete", "/jobs/{job_id}"),
+        ("get", "/api/collectors"),
+        ("get", "/api/collectors/{name}"),
+        *(("post", f"/api/collectors/{{name}}/{action}") for action in ACTIONS),
+        ("post", "/api/collectors/{name}/symbols/{symbol}"),
+        ("delete", "/api/collectors/{name}/symbols/{symbol}"),
         ("get", "/"),
         ("get", "/cache"),
         ("head", "/cache"),
@@ -41,18 +48,22 @@ async def test_openapi_describes_every_route(native_api: ServedApi) -> None:
         for step in address.split("/"):
             found = found[step]
     assert "HTTPValidationError" not in text
-    for name in ("Job", "Document", "DocumentList", "Problem", "InvalidRequest", "Ready", "Coins"):
+    for name in (
+        *("Job", "Document", "DocumentList", "Problem", "InvalidRequest", "Ready", "Coins"),
+        *("Collectors", "OneCollector", "Desired"),
+    ):
         assert page["components"]["schemas"][name]["examples"]
 
 
 async def test_who_comes_to_read_finds_that_first(native_api: ServedApi) -> None:
     _, _, page = await ask(native_api, "GET", "/openapi.json")
-    assert [tag["name"] for tag in page["tags"]] == ["documents", "jobs", "status"]
+    assert [tag["name"] for tag in page["tags"]] == ["documents", "jobs", "collectors", "status"]
     operations = [o for item in page["paths"].values() for o in item.values()]
     assert operations[0]["operationId"] == "get_document"
     assert {tag for operation in operations for tag in operation["tags"]} == {
         "documents",
         "jobs",
+        "collectors",
         "status",
     }
     ids = [operation["operationId"] for operation in operations]

@@ -389,7 +389,10 @@ async def test_a_discovery_that_the_database_failed_is_told_until_one_completes(
 async def test_a_right_that_the_user_lacks_is_told_as_what_it_is(
     start_api: StartApi, store_settings: dict[str, Any], database_url: str, user: User
 ) -> None:
-    tables = "coins, coin_metadata, discoveries, listings, market_lives"
+    tables = (
+        "coins, coin_metadata, discoveries, listings, market_lives, live_collector_files,"
+        " live_collectors"
+    )
     await user.may(f"SELECT, INSERT, UPDATE, DELETE ON {tables}")
     await user.may_not("SELECT ON coins, listings")
     api = await start_api(**store_settings, dsn=user.url)

@@ -28,6 +28,11 @@ RUN: Final = (
     *("--request-timeout", "10", "--warnings", "off", "--no-color"),
     *("--header", f"Authorization: Bearer {TOKEN}"),
 )
+# The one that the description names as its example.
+COLLECTORS: Final = (
+    '[{"name": "majors", "exchange": "binance", "symbols": {"ETH-USDT": "ETHUSDT"},'
+    ' "data_types": ["trade"], "outputs": ["redis"]}]'
+)
 
 
 @pytest.fixture
@@ -38,6 +43,7 @@ async def busy_api(
     market = Market(Exchange.BINANCE, "BTCUSDT", "BTC", "USDT")
     database = Database(database_url)
     await database.markets.save_markets(Exchange.BINANCE, [ListedMarket(market, 1.0)], seen_at_ms=1)
+    await database.collectors.take_file("/f", 1, COLLECTORS)
     await database.aclose()
     api = await start_api(redis_url=redis_url, dsn=database_url, api_token=TOKEN, cron_secret=TOKEN)
     book = {market.key: FundingSeries(market, [(AS_OF_MS, 0.0001)], 8, AS_OF_MS)}
@@ -89,6 +95,9 @@ async def test_the_api_is_as_its_description_says(busy_api: ServedApi, tmp_path:
             re.MULTILINE,
         )
     assert {("/coins", "200"), ("/cache/{name}", "200"), ("/jobs/{job_id}", "200")} <= set(found)
+    collectors = "/api/collectors/{name}"
+    assert {(collectors, "200"), (f"{collectors}/stop", "202")} <= set(found)
+    assert (f"{collectors}/symbols/{{symbol:path}}", "202") in found
     assert "500" not in {status for _, status in found}
 
 

@@ -31,7 +31,13 @@ def file(path: str, modified_ms: int, *definitions: CollectorDefinition) -> Know
 
 def stored(*files: KnownFile, **wishes: Any) -> bytes:
     """As the cold store tells it."""
-    wish = {"enabled": None, "running": True, "added": {}, "removed": [], "restarts": 0}
+    wish: dict[str, Any] = {
+        "enabled": None,
+        "running": True,
+        "added": {},
+        "removed": [],
+        "restarts": 0,
+    }
     named = [{"name": name, **wish, "changed_ms": 5, **given} for name, given in wishes.items()]
     return msgspec.json.encode({"files": files, "wishes": named})
 

@@ -12,7 +12,10 @@ from tests.fixtures.postgres import User
 
 BYBIT = Exchange.BYBIT
 LISTED = [ListedMarket(Market(BYBIT, "AUSDT", "A", "USDT"), None)]
-TABLES = "coins, coin_metadata, discoveries, listings, market_lives"
+TABLES = (
+    "coins, coin_metadata, discoveries, listings, market_lives, live_collector_files,"
+    " live_collectors"
+)
 
 
 async def denied(database: Database, call: str) -> str:
@@ -34,7 +37,8 @@ async def test_the_rights_that_are_lacking_are_named(user: User, option: str) ->
     try:
         assert await denied(database, "read") == (
             "the database denies its user SELECT, INSERT, UPDATE on coins, discoveries, listings,"
-            " market_lives; SELECT, INSERT, UPDATE, DELETE on coin_metadata: grant these rights"
+            " live_collector_files, live_collectors, market_lives; SELECT, INSERT, UPDATE,"
+            " DELETE on coin_metadata: grant these rights"
         )
         await user.may(f"SELECT, INSERT, UPDATE ON {TABLES}")
         # That nothing of it was ever to be deleted does not matter to the server.
