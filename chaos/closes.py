@@ -18,6 +18,8 @@ from chaos.truth import MarketTruth
 # The time flows from so long before a close until every market is fresh, at least so long after.
 _LEAD_S: Final = (4.0, 9.0)
 _AFTER_S: Final = (3.0, 9.0)
+_STEP_MS: Final = 6_000
+_BETWEEN_S: Final = 0.06  # real time between two steps
 # Where everything breaks, nothing may be owed for a long time.
 _LONGEST_S: Final = {Mode.STREAMS: 200.0, Mode.EVERYTHING: 30.0}
 _ASKED_WITHIN_S: Final = 0.6  # after the close
@@ -73,11 +75,28 @@ class Closes:
         self._report_found()
 
     async def _pass_over(self) -> None:
-        """Passes over the rest of the candle that forms now, up to shortly before its close."""
+        """Passes over the rest of the candle that forms now, up to shortly before its close.
+
+        In steps, between which messages come: streams have paused if none came for half a minute.
+        """
         self.freshness.pass_over()
-        now_ms = self._deployment.clock.now_ms()
+        deployment = self._deployment
+        now_ms = deployment.clock.now_ms()
         lead_ms = round(self._chance.uniform(*_LEAD_S) * 1000)
-        await self._deployment.move_clock(now_ms - now_ms % M5_MS + M5_MS - lead_ms)
+        until_ms = now_ms - now_ms % M5_MS + M5_MS - lead_ms
+        while (now_ms := deployment.clock.now_ms()) < until_ms:
+            await deployment.move_clock(min(now_ms + _STEP_MS, until_ms))
+            await asyncio.sleep(_BETWEEN_S)
+
+    async def finish(self, within_s: float) -> None:
+        """Waits until the markets of a close that was broken off are fresh, or overdue."""
+        asked = asyncio.create_task(self._ask())
+        try:
+            await self.freshness.all_fresh(within_s)
+        finally:
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
+        self._report_found()
 
     def note_wrong(self, open_ms: int) -> None:
         """The closing events of a candle are wrong at first, of the markets of `wrong`."""

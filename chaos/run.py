@@ -147,6 +147,7 @@ async def _all_fed(deployment: Deployment, closes: Closes) -> None:
 async def _be_fresh(deployment: Deployment, closes: Closes) -> None:
     """Checks that every market is fresh again in time, and at the next closes."""
     await deployment.ask_simulator("/sim/faults", method="DELETE")
+    await closes.finish(2 * AFTER_FAULT_S)
     for _ in range(2):
         await closes.one(longest_s=2 * AFTER_FAULT_S)
     if not closes.freshness.lags:
