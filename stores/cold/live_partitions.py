@@ -5,14 +5,15 @@ a moment; where somebody reads the table for long, it waits no more than _LOCK_M
 later. Several hosts may do this at once. What is old is judged by the database's clock.
 """
 
+import contextlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from typing import Final
 
 import asyncpg
 
-from stores.cold.pool import Connection, Pool
+from stores.cold.pool import DENIED_TEXT, Connection, DatabaseUnavailable, Pool
 
 LIVE_TABLES: Final = ("live_trades", "live_tickers", "live_books")
 _AHEAD: Final = 2  # days after today
@@ -27,6 +28,11 @@ _NAME: Final = re.compile(r"(live_[a-z]+)_(\d{4})(\d\d)(\d\d)")
 async def make_partitions(connection: Connection, days: Iterable[date] | None = None) -> None:
     """Makes what is missing of these days, or of today and the next ones. Days that are not near
     today have no partition."""
+    with _told_rights():
+        await _make_partitions(connection, days)
+
+
+async def _make_partitions(connection: Connection, days: Iterable[date] | None) -> None:
     async with connection.transaction():
         await connection.execute(f"SET LOCAL lock_timeout = {_LOCK_MS}")
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _MAKING)
@@ -56,17 +62,33 @@ async def drop_partitions(pool: Pool, keep_days: int) -> list[str]:
     for name in await pool.read(read):
 
         async def drop(connection: Connection, name: str = name) -> bool:
-            try:
-                async with connection.transaction():
-                    await connection.execute(f"SET LOCAL lock_timeout = {_LOCK_MS}")
-                    await connection.execute(f"DROP TABLE IF EXISTS {name}")
-            except asyncpg.LockNotAvailableError:
-                return False
-            return True
+            with _told_rights():
+                return await _drop(connection, name)
 
         if not await pool.write(drop):
             in_use.append(name)
     return in_use
+
+
+async def _drop(connection: Connection, name: str) -> bool:
+    try:
+        async with connection.transaction():
+            await connection.execute(f"SET LOCAL lock_timeout = {_LOCK_MS}")
+            await connection.execute(f"DROP TABLE IF EXISTS {name}")
+    except asyncpg.LockNotAvailableError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _told_rights() -> Iterator[None]:
+    try:
+        yield
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise DatabaseUnavailable(
+            f"{DENIED_TEXT} the daily partitions: it must own {', '.join(LIVE_TABLES)}, and needs"
+            " CREATE on their schema"
+        ) from error
 
 
 async def _make(connection: Connection, table: str, name: str, day: date) -> None:

@@ -40,9 +40,9 @@ _CONNECTION_LOST: Final = (
 _NO_WRITES: Final = (asyncpg.DiskFullError, asyncpg.ReadOnlySQLTransactionError)
 DATABASE_TEXT: Final = "the database "
 _NO_WRITES_TEXT: Final = "the database takes no writes"
-_DENIED_TEXT: Final = "the database denies its user"
+DENIED_TEXT: Final = "the database denies its user"
 # Reasons that last until somebody acts, whatever else works.
-LASTING_TEXTS: Final = (_NO_WRITES_TEXT, _DENIED_TEXT)
+LASTING_TEXTS: Final = (_NO_WRITES_TEXT, DENIED_TEXT)
 _ERRORS: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
@@ -201,7 +201,7 @@ class DatabasePool:
             ) from error
         except asyncpg.InsufficientPrivilegeError as error:
             raise DatabaseUnavailable(
-                f"{_DENIED_TEXT} a right: {self._without_password(error)}"
+                f"{DENIED_TEXT} a right: {self._without_password(error)}"
             ) from error
         except _ERRORS as error:
             raise DatabaseUnavailable(
@@ -246,7 +246,7 @@ class DatabasePool:
                 except asyncpg.InsufficientPrivilegeError as error:
                     if lacking := await self._in_path(connection, lacking_rights):
                         raise DatabaseUnavailable(
-                            f"{_DENIED_TEXT} {lacking}: grant these rights"
+                            f"{DENIED_TEXT} {lacking}: grant these rights"
                         ) from error
                     raise
             except asyncpg.InternalClientError:
