@@ -11,7 +11,6 @@ from live.configured.following import Following
 from live.configured.host import CollectorHost
 from live.outputs.kinds import open_output
 from metrics.live import LiveMetrics
-from metrics.outputs import OutputMetrics
 from timing.clock import SystemClock
 
 
@@ -34,7 +33,6 @@ async def host_collectors(
 ) -> None:
     """Runs the collectors whose leases are free, until `stop`."""
     clock = SystemClock()
-    of_outputs = OutputMetrics(metrics.registry)
     host = CollectorHost(
         Following(file, parts.database.collectors, parts.store, clock),
         open_output=partial(
@@ -42,7 +40,7 @@ async def host_collectors(
             store=parts.store,
             database=parts.database,
             settings=settings,
-            metrics=of_outputs,
+            metrics=metrics.outputs,
         ),
         settings=settings,
         store=parts.store,

@@ -15,7 +15,7 @@ class Output(Protocol):
 
     async def run(self) -> None:
         """Sends what is taken, in batches, until it is cancelled; then the last batch, within a
-        few seconds. What a store does not take meanwhile waits in the queue."""
+        second. What a store does not take meanwhile waits in the queue."""
 
     def status(self) -> dict[str, Any]:
         """`queued`: points that wait; since the start, `sent`, `dropped` because the queue was

@@ -16,7 +16,7 @@ from texts.foreign import foreign_text
 from timing.backoff import Backoff
 from timing.clock import Clock, SystemClock
 
-LAST_S: Final = 5.0  # for what is left when the output ends
+LAST_S: Final = 0.8  # for what is left when the output ends: a process may take a second to stop
 _SLOWEST_RETRY_S: Final = 10.0
 _LONGEST_REASON: Final = 300
 
