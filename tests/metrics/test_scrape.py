@@ -159,6 +159,7 @@ async def test_what_live_processes_tell_is_what_the_dashboard_and_the_alerts_ask
     live.watch("binance", unproven=["silent", "starting"], reconnects=["cut"])
     live.collectors.watch("okx")
     live.collectors.message("okx", "BTC-USDT", "trade")
+    live.outputs.watch("redis")
     worker.watch_streams(["binance"])
     await live_beat(api.store, "a:1", pack(live.registry))
     await beat(api.store, "a:2", pack(worker.registry))
