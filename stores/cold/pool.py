@@ -250,11 +250,11 @@ class DatabasePool:
                         ) from error
                     raise
             except asyncpg.InternalClientError:
-                connection.terminate()
+                _terminate(connection)
                 raise
             except asyncio.CancelledError:
                 # At the deadline: a cancel request to a stalled server would take as long again.
-                connection.terminate()
+                _terminate(connection)
                 raise
 
     async def _in_path(
@@ -262,6 +262,13 @@ class DatabasePool:
     ) -> _T:
         path = self._address.search_path
         return await (work(connection) if path is None else _in_schema(connection, path, work))
+
+
+def _terminate(connection: Connection) -> None:
+    """Ends a connection. One that died before has gone back to the pool: its error would take the
+    place of the one that is being raised, and whoever was cancelled would go on."""
+    with contextlib.suppress(asyncpg.InterfaceError):
+        connection.terminate()
 
 
 async def _in_schema(

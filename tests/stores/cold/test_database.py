@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,8 +25,10 @@ from database import (
 from market.markets import Exchange, ListedMarket, Market
 from market.timeframes import Timeframe
 from stores.cold.migrate import MIGRATIONS
+from stores.cold.pool import Connection, DatabaseHangs, DatabasePool
 from tests.fixtures.lateness import elapsed
 from tests.fixtures.postgres import OwnPostgres
+from tests.fixtures.signals import until_true
 
 BOTH = (Exchange.BINANCE, Exchange.BYBIT)
 LAUNCHED_MS, SEEN_MS = 1_568_102_400_000, 1_700_000_000_000
@@ -305,6 +308,15 @@ async def _execute(url: str, statement: str) -> None:
         await connection.close()
 
 
+def _is_released(connection: Connection) -> bool:
+    """Whether the pool has taken the connection back, as it does when it sees it die."""
+    try:
+        connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True
+    return False
+
+
 async def _value(url: str, statement: str) -> object:
     connection = await asyncpg.connect(url, timeout=5)
     try:
@@ -469,6 +481,34 @@ async def test_a_server_killed_in_the_middle_of_an_answer_is_away_and_nothing_el
         done.set()
     await database.markets.save_metadata(Timeframe.H1, values, computed_at_ms=written)
     await database.aclose()
+
+
+async def test_whoever_is_cancelled_ends_though_the_connection_died_before(
+    database_url: str,
+) -> None:
+    """A feed that took the error for an outage went on for ever, and its process with it."""
+    pool = DatabasePool(database_url, MIGRATIONS, read_s=20, write_s=20)
+    await pool.open()
+    died = asyncio.Event()
+
+    async def work(connection: Connection) -> None:
+        number = await connection.fetchval("SELECT pg_backend_pid()")
+        await _execute(database_url, f"SELECT pg_terminate_backend({number})")
+        await until_true(partial(_is_released, connection))
+        died.set()
+        await asyncio.Event().wait()
+
+    reading = asyncio.create_task(pool.read(work))
+    await died.wait()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+
+    short = DatabasePool(database_url, MIGRATIONS, read_s=1, write_s=1)
+    with pytest.raises(DatabaseHangs, match="in time"):  # the deadline is told, too
+        await short.read(work)
+    for each in (pool, short):
+        await each.aclose()
 
 
 async def test_a_server_that_hangs_costs_a_deadline(own_postgres: OwnPostgres) -> None:
