@@ -16,6 +16,7 @@ from live.dialing import Dialer, WebSocket
 from live.errors import UnreadableMessage
 from live.events import ClosingSoon, Dropped, Event, LeftOut, Refused, Subscribed
 from live.liveness import Ending, Liveness
+from live.mutes import Mutes
 from live.pacing import due_or_woken
 from live.stream_counts import End, StreamCounts
 from live.stream_venue import StreamVenue, Topic
@@ -55,6 +56,7 @@ class Connection:
         self.arrivals = Arrivals(parts.venue)
         self.subscriptions = Subscriptions(parts.venue, self.arrivals.has_data)
         self.life = Liveness(parts.venue, parts.clock.monotonic_s())
+        self._mutes = Mutes(self.arrivals.has_data, self.life.opened_s)
         self.closing_soon: str | None = None  # why, if the exchange has said that it will close it
         self._venue = parts.venue
         self._dialer = parts.dialer
@@ -226,14 +228,20 @@ class Connection:
             self.subscriptions.expire(now)
             if self.subscriptions.has_given_up:
                 return Ending(End.UNANSWERED, "requests in a row had no answer")
+            for name in self._mutes.due(self.subscriptions.held, now):
+                self.subscribe_anew(name)
             if (text := self._text_to_send(now)) is not None:
                 try:
                     await self._dialer.send(self._socket, text)
                 except (TimeoutError, aiohttp.ClientError, OSError) as error:
                     return Ending(End.CUT, f"cannot send: {type(error).__name__}")
                 continue
-            due = self.life.due_s(is_subscribed=self._is_subscribed), self.subscriptions.due_s(now)
-            due_s = min((each for each in due if each is not None), default=None)
+            due = (
+                self.life.due_s(is_subscribed=self._is_subscribed),
+                self.subscriptions.due_s(now),
+                self._mutes.look_at_s,
+            )
+            due_s = min(each for each in due if each is not None)
             await due_or_woken(self._clock, self._wake, due_s)
 
     @property

@@ -182,6 +182,32 @@ async def test_one_market_may_be_silent_for_ever() -> None:
         assert set(run.owner.symbols(1)) == {"ETH", "SOL"}, "nobody asked for BTC"
 
 
+async def test_a_name_that_is_acknowledged_and_silent_is_subscribed_anew() -> None:
+    """Others deliver, and the exchange has lost this one."""
+
+    async def acknowledge(session: Session, told: dict[str, Any]) -> None:
+        session.exchange.delivers = len(session.told) > 1
+        await session.acknowledge(told)
+
+    def lose(exchange: ScriptedExchange) -> None:
+        exchange.on_request = acknowledge
+
+    async with running(ETH, SOL, prepare=lose) as run:
+        session = await run.exchange.session(0)
+        await until_true(lambda: run.pool.status().streams == 3)
+        for number in range(20):
+            await session.send(run.exchange.data("trade.ETH"))
+            await run.brought(1, number + 1)
+            assert len(session.told) == 1
+            await run.clock.advance(50 if number < 19 else 15)
+        await run.delivering(SOL)
+        asked = [(told["do"], told["names"]) for told in session.told[1:]]
+        silent = sorted(name for name in session.told[0]["names"] if "ETH" not in name)
+        assert asked[0][0] == "unsubscribe" and sorted(asked[0][1]) == silent
+        assert asked[1][0] == "subscribe" and sorted(asked[1][1]) == silent
+        assert not run.owner.ended
+
+
 @pytest.mark.parametrize("status", [500, 403, 418, 429])
 async def test_refused_connect(status: int) -> None:
     def refuse(exchange: ScriptedExchange) -> None:
