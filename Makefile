@@ -50,7 +50,7 @@ check: $(VENV)/dev.stamp ## lint, types, and known vulnerabilities of the pinned
 bench: $(VENV)/run.stamp $(BENCH_VENV)/run.stamp ## speed and memory beside nginx, bare ASGI, ccxt and orjson
 	@$(BIN)/python -m benchmarks $(BENCH)
 
-chaos: $(VENV)/dev.stamp ## breaks everything around the service for five minutes and checks every read
+chaos: $(VENV)/dev.stamp ## breaks everything around the service for some minutes and checks every read
 	@$(BIN)/python -m chaos $(CHAOS)
 
 day: $(VENV)/dev.stamp ## a simulated day of closes with faults (SEED=n), every document compared: some minutes
