@@ -28,8 +28,9 @@ from chaos.run import run_plan
 _SECONDS: Final = 240.0
 _FEWEST_S: Final = 5.0
 _MOST_S: Final = 3600.0
-# Time for start and end; after that everything is killed.
+# Time for start and end; after that everything is killed. With streams the end waits for closes.
 _AROUND_S: Final = 360.0
+_AROUND_LIVE_S: Final = 900.0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,8 +39,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Runs two hosts of the service, the second one over Upstash's REST API, their "
         "stores and the simulated exchanges, and injects random faults: exchanges that fail, send "
         "wrong data and ban; processes killed and paused; Redis and PostgreSQL restarted, paused, "
-        "full, read-only; clients that misbehave. Timeframes are asked for one by one and all at "
-        "once, in shares that the seed draws. Meanwhile readers poll every document and "
+        "full, read-only; clients that misbehave; streams, the processes of both hosts that feed "
+        "them, the network. Timeframes are asked for one by one and all at once, in shares that "
+        "the seed draws. Meanwhile readers poll every document and "
         "compare each version, row by row, with the exchanges' true data. Everything runs on this "
         "machine, in a temporary folder, and ends with the run.",
         epilog="The same seed gives the same plan. Exit code: 0 without violations, 1 with some, "
@@ -98,7 +100,8 @@ def _run(plan: Plan, logs: Path | None, *, quiet: bool) -> int:
             for log in [*folder.glob("*.log"), *folder.glob("stores/*.log")]:
                 shutil.copy(log, logs / log.name)
 
-    overdue = threading.Timer(plan.seconds + _AROUND_S, _end_by_force)
+    around_s = _AROUND_LIVE_S if plan.live else _AROUND_S
+    overdue = threading.Timer(plan.seconds + around_s, _end_by_force)
     overdue.daemon = True
     overdue.start()
     say = (lambda line: None) if quiet else _print

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 
+from chaos.candle_log import CandleLogs
 from chaos.checks import DOCUMENTS, GLOBAL_FR, HOUR_MS, INTERVALS_MS, MINUTE_MS
 from chaos.closes import Closes
 from chaos.deployment import (
@@ -83,7 +84,8 @@ async def _run_phases(
         deployment.report.begin()
         plan = deployment.plan
         if plan.live:
-            await going.enter_async_context(_running(closes.watch()))
+            logs = CandleLogs(deployment, truth)
+            await going.enter_async_context(_running(closes.watch(), logs.run()))
             await _all_fed(deployment, closes)
             deployment.report.begin()
         at_any_time = [requests.run()] if plan.asks else []
@@ -323,7 +325,9 @@ async def _check_totals(deployment: Deployment, memory: Memory) -> None:
     for what in ("rows", "open interest", "funding", "settlements"):
         if report.compared[what] < _FEWEST_ROWS:
             report.violate("enough was tested", f"{report.compared[what]} {what} compared")
-    streamed = ("candles taken from streams",) if deployment.plan.live else ()
+    streamed = (
+        ("candles taken from streams", "candles told by streams") if deployment.plan.live else ()
+    )
     for what in ("parts", "readings equal to the first", *streamed):
         if not report.compared[what]:
             report.violate("enough was tested", f"no {what} compared")

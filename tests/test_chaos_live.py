@@ -12,6 +12,7 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
+from chaos.candle_log import problem_of, proven
 from chaos.checks import COLUMNS, INTERVALS_MS, Facts, Truth, check_candles, last_closed
 from chaos.exchange_clock import ExchangeClock, PassedOver
 from chaos.freshness import (
@@ -146,6 +147,26 @@ def test_a_closed_row_is_exact_though_time_flows(sim: Simulator, row: int) -> No
     found = document(truth, "5m")
     found["markets"][1]["rows"].insert(row, found["markets"][1]["rows"][row])
     assert problems(found, truth, "5m")  # twice
+
+
+BATCH: Final = (
+    b'[["candle","AUSDT",900000,"1.5","2.0","1","1.50","10","15.0",1200300,1200310,1,"stream",null],'
+    b'["candle","AUSDT",600000,"1","1","1","1","0","0",1200300,1200310,1,"stream","not_whole"],'
+    b'["candle","AUSDT",600000,"1","1","1","1","0","0",1200300,1200310,0,"rest",null],'
+    b'["lapse",["AUSDT"],"silent",1200000]]'
+)
+
+
+def test_a_candle_that_a_stream_told_is_held_against_the_true_one() -> None:
+    (told,) = proven("bybit", BATCH)
+    assert tuple(told) == ("bybit:AUSDT", 900_000, (1.5, 2.0, 1.0, 1.5, 10.0, 15.0))
+    true = {900_000: [900_000, 1.5, 2.0, 1.0, 1.5, 10.0, 15.0, None, None]}
+    assert problem_of(told, 1_200_310, true, ()) is None
+    assert problem_of(told, 1_198_000, true, ())  # by somebody's clock
+    assert problem_of(told, 1_200_310, {}, ())  # invented
+    true[900_000][5] = 11.0
+    assert problem_of(told, 1_200_310, true, ())  # its last forming state
+    assert problem_of(told, 1_200_310, true, {900_000}) is None
 
 
 STREAMS: Final = Disturbance(90.0, until_s=110.0)
