@@ -351,6 +351,22 @@ class Settings(LiveSettings):
             object.__setattr__(self, "redis_url", SecretStr(url))
         return self
 
+    @model_validator(mode="after")
+    def _streams_of_the_same_exchange(self) -> "Settings":
+        """LIVE=on must not feed the live exchange's candles into those of another server."""
+        addresses = self.exchange_addresses()
+        names = [
+            f"{exchange.upper()}_WS_URL"
+            for exchange in self.exchanges
+            if self.stream_url(exchange) is None and addresses[exchange] != LIVE_ADDRESSES[exchange]
+        ]
+        if self.live == "on" and names:
+            raise ValueError(
+                f"LIVE=on needs {' and '.join(names)} where another REST address is set: candles of"
+                " two servers must not mix"
+            )
+        return self
+
     @property
     def api_names(self) -> list[str]:
         """The names of the API processes behind one listener."""

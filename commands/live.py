@@ -70,7 +70,7 @@ def _why_none(settings: Settings) -> str:
             " COLLECTORS"
         )
     names = " or ".join(f"{exchange.upper()}_WS_URL" for exchange in settings.exchanges)
-    return f"LIVE: auto means off where other exchange addresses are set: set {names}, or LIVE=on"
+    return f"LIVE: auto means off where another REST address is set without {names}: set it too"
 
 
 async def _work(

@@ -40,8 +40,13 @@ LIVE_URLS = {"binance": "https://fapi.binance.com", "bybit": "https://api.bybit.
             },
             ["binance"],
         ),
+        ({"live": "on"}, ["binance", "bybit"]),
         (
-            {"live": "on", **{f"{name}_base_url": "http://127.0.0.1:1" for name in LIVE_URLS}},
+            {
+                "live": "on",
+                **{f"{name}_base_url": "http://127.0.0.1:1" for name in LIVE_URLS},
+                **{f"{name}_ws_url": "ws://127.0.0.1:1" for name in LIVE_URLS},
+            },
             ["binance", "bybit"],
         ),
     ],
@@ -57,7 +62,7 @@ def test_which_exchanges_are_fed(settings: dict[str, str], fed: list[str]) -> No
         ({"live": "off"}, "LIVE: is off"),
         (
             {f"{name}_base_url": "http://127.0.0.1:1" for name in LIVE_URLS},
-            "set BINANCE_WS_URL or BYBIT_WS_URL, or LIVE=on",
+            "without BINANCE_WS_URL or BYBIT_WS_URL: set it too",
         ),
     ],
 )
@@ -67,6 +72,15 @@ async def test_with_nothing_to_feed_it_says_what_to_set(
     settings = {"data_dir": str(tmp_path), "live": "auto", **settings}
     with pytest.raises(SettingsError, match=says):
         await run(load_settings(**settings), asyncio.Event(), argparse.Namespace(parent_fd=None))
+
+
+def test_the_streams_of_the_live_exchange_do_not_feed_another_ones_candles() -> None:
+    elsewhere = {"binance_base_url": "http://127.0.0.1:1"}
+    with pytest.raises(SettingsError, match="LIVE=on needs BINANCE_WS_URL where another REST"):
+        load_settings(live="on", **elsewhere)
+    streams = "wss://fstream.binance.com"  # it is a mirror of the live one, who says so
+    assert load_settings(live="on", binance_ws_url=streams, **elsewhere).live_exchanges
+    assert load_settings(live="on", exchanges="bybit", **elsewhere).live_exchanges == ["bybit"]
 
 
 async def until_fed(store: NativeStore, markets: int, but: str = "") -> FeedState:

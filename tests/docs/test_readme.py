@@ -1,4 +1,4 @@
-"""What README.md tells a newcomer to run, run."""
+"""What README.md and docs/live.md tell a newcomer to run, run."""
 
 import asyncio
 import json
@@ -36,6 +36,8 @@ SIMULATED: Final = claim("README.md", "DATA_DIR=simdata make run")
 LATE: Final = claim("README.md", "simulate --port 9000 --now")
 MIDNIGHT: Final = claim("README.md", "/sim/clock -d")
 TEST: Final = claim("README.md", "make test    #")
+LIVE_SIMULATE: Final = claim("docs/live.md", "main.py simulate")
+LIVE_SERVE: Final = claim("docs/live.md", "LIVE=auto")
 
 # The environment that runs the tests stands for the one that `make` builds.
 _MAKE: Final = f"make VENV={sys.prefix} -o {sys.prefix}/run.stamp"
@@ -174,6 +176,17 @@ async def test_the_service_on_the_simulator(start: Start) -> None:
     assert "simdata/" in (ROOT / ".gitignore").read_text().splitlines()
 
 
+async def test_the_service_on_the_simulators_streams(start: Start) -> None:
+    simulate = LIVE_SIMULATE.text.replace(".venv/bin/python", sys.executable)
+    exchanges = await start(simulate.replace("--port 9000", "--port 0"))
+    address = await exchanges.said(r"listening on http://(\S+)")
+    lines = LIVE_SERVE.text.replace("127.0.0.1:9000", address).replace("DATA_DIR=simdata ", "")
+    service = await start(with_make_of_the_tests(lines))
+    for exchange in ("binance", "bybit"):
+        await service.said(rf"(feed_follows.*exchange={exchange}.* markets=20)")
+    assert "stream_down" not in service.printed
+
+
 async def test_the_simulators_midnight(start: Start) -> None:
     simulate = LATE.text.replace(".venv/bin/python", sys.executable)
     exchanges = await start(simulate.replace("--port 9000", "--port 0"))
@@ -261,6 +274,11 @@ def test_the_settings_are_all_there_with_their_defaults(monkeypatch: pytest.Monk
     for name, value in with_defaults.items():
         monkeypatch.setenv(name, value)
     assert load_settings() == bare
+
+
+def test_live_is_told_with_its_default() -> None:
+    text = (ROOT / "docs" / "live.md").read_text(encoding="utf-8")
+    assert f"\n| `LIVE` | {load_settings().live} |" in text
 
 
 def test_the_timeframes_are_all_there() -> None:
