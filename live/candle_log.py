@@ -23,7 +23,7 @@ FORMING_S: Final = 5.0  # between two times that the forming candles are sent
 KEPT_BATCHES: Final = 1500  # more than an hour: 20 a close, 75 s of them where closings are slow
 _MOST_PENDING: Final = 10_000  # changes; while the store is away
 _KEPT_MS: Final = 3_600_000  # after the last batch
-_FORMING_MS: Final = 60_000  # after they were sent
+_FORMING_MS: Final = 20_000  # after they were sent: then nobody takes them for those of now
 _READ_BATCHES: Final = 100  # by one command
 _READ_BYTES: Final = 2_000_000
 

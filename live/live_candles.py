@@ -46,7 +46,7 @@ class LiveCandles:
         self.restarts: Counter[Restart] = Counter()
         self._interval_ms = timeframe.interval_ms
         self.state = CandleState(timeframe.interval_ms)
-        self._forming: dict[str, FormingCandle] = {}
+        self._forming: dict[str, FormingCandle] | None = None  # None: not told, or long ago
         self._distrusted: set[int] = set()  # epochs
         self._taken_back: set[tuple[str, int]] = set()
 
@@ -60,7 +60,7 @@ class LiveCandles:
             self._restart(Restart.OTHER_WRITER, self.writer, self.number)
         if page.has_more:
             return
-        self._forming = {}
+        self._forming = None
         if page.forming is not None and page.forming[0] == self.writer and not superseded:
             self._forming = {candle.symbol: candle for candle in page.forming[2]}
 
@@ -91,16 +91,16 @@ class LiveCandles:
     def forming(self, symbol: str, open_time_ms: int) -> FormingCandle | None:
         """The candle that opened then as it was at most some seconds ago, unless it is closed; as
         it was then of a market that has become unproven."""
-        candle = self._forming.get(symbol)
+        candle = self._forming.get(symbol) if self._forming is not None else None
         if candle is None or candle.open_time_ms != open_time_ms:
             return None
         return None if self.state.closed(symbol, open_time_ms) is not None else candle
 
     def unproven_ms(self, symbol: str) -> int | None:
-        """Since when the market is unproven, 0 if nothing was told of it; None while it is proven.
-        Its forming candle may have stood still since."""
+        """Since when the market is unproven, 0 if nothing was told of it, or nothing of forming
+        candles lately; None while it is proven. Its forming candle may have stood still since."""
         market = self.state.markets.get(symbol)
-        if market is None:
+        if market is None or self._forming is None:
             return 0
         return market.lapse.since_ms if market.lapse is not None else None
 
@@ -160,7 +160,7 @@ class LiveCandles:
         self._take_back()
         self.writer, self.number = writer, number
         self.state = CandleState(self._interval_ms)
-        self._forming = {}
+        self._forming = None
 
     def _take_back(self, epoch: int | None = None) -> None:
         """Takes back what is proven by a connection, or by any."""

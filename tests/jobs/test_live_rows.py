@@ -236,5 +236,23 @@ async def test_a_forming_candle_does_not_go_backwards(
     assert StreamReads(rows, now_ms).whole(BTC, base) is None
 
 
+async def test_forming_candles_that_are_not_told_are_asked_for(
+    store: HotStore, rows: LiveRows, writer: CandleLogWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store is full: whoever feeds keeps its lease and can write nothing."""
+    monkeypatch.setattr("data_collector.stream_reads._SAMPLED", 10**9)
+    asked = [closed(0).candle(), closed(1).candle()]
+    base = extended(None, asked, asked_ms=moment(0, 0), as_of_ms=moment(2, 2.5))
+    now_ms = moment(2, 130)
+    await tell(writer, closed(0), closed(1))
+    await rows.catch_up([BTC], moment(2, 0), now_ms)
+    assert StreamReads(rows, now_ms).whole(BTC, base) is not None
+    lives_ms = await store.execute("PTTL", "live:binance:forming")
+    assert isinstance(lives_ms, int) and 5_000 < lives_ms <= 20_000
+    await store.execute("DEL", "live:binance:forming")
+    await rows.catch_up([BTC], moment(2, 0), now_ms)
+    assert StreamReads(rows, now_ms).whole(BTC, base) is None
+
+
 async def _never() -> bool:
     return False

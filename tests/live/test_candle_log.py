@@ -379,7 +379,7 @@ async def test_nothing_is_left_of_a_service_that_is_gone(
 ) -> None:
     await sent(writer, closed(0))
     await writer.send([forming(1)])
-    for key, longest_ms in (("log", 3_600_000), ("forming", 60_000)):
+    for key, longest_ms in (("log", 3_600_000), ("forming", 20_000)):
         left_ms = await store.execute("PTTL", f"live:binance:{key}")
         assert longest_ms - 30_000 < left_ms <= longest_ms
 
