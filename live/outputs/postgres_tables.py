@@ -22,7 +22,7 @@ _KEEP_S: Final = 600.0  # between two looks at the partitions
 _AFTER_FAILURE_S: Final = 30.0
 _MOST_HELD: Final = 200_000  # values that wait for the next batch before they are rows; 50 MB
 _PER_ROW: Final = 200  # bytes of memory, beside its values
-_PER_VALUE: Final = 55
+_PER_VALUE: Final = 40
 
 _log = structlog.get_logger(__name__)
 
