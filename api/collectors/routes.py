@@ -56,12 +56,12 @@ _ACTIONS: Final[Mapping[str, tuple[Change, str, str]]] = {
         "It is stopped and started again; a stopped one is started. A disabled one is not: 409.",
     ),
     "enable": (
-        lambda found: replace(found.wish, enabled=True),
+        lambda found: _enabled(found, True),
         "Enable a collector",
         "It is started with the others, unless it was stopped by `stop`.",
     ),
     "disable": (
-        lambda found: replace(found.wish, enabled=False),
+        lambda found: _enabled(found, False),
         "Disable a collector",
         "It is stopped, and not started with the others nor by `start`, until `enable`.",
     ),
@@ -208,6 +208,11 @@ async def _changed(parts: Parts, found: DesiredCollector, change: Change) -> JSO
     )
     body: dict[str, Any] = desired_json(replace(found, wish=wish))
     return JSONResponse(body, status_code=202, headers={"Location": f"{PATH}/{name}"})
+
+
+def _enabled(found: DesiredCollector, enabled: bool) -> CollectorWish:
+    """What the file says anyway is no wish: a later file may say something else."""
+    return replace(found.wish, enabled=None if found.definition.enabled is enabled else enabled)
 
 
 def _if_enabled(found: DesiredCollector) -> CollectorWish:

@@ -31,14 +31,22 @@ class Following:
     """
 
     def __init__(
-        self, file: CollectorFile, collectors: LiveCollectors, store: HotStore, clock: Clock
+        self,
+        file: CollectorFile,
+        collectors: LiveCollectors,
+        store: HotStore,
+        clock: Clock,
+        *,
+        look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         path = str(file.path).encode("ascii", "backslashreplace").decode()[:_LONGEST_PATH]
         self._own = KnownFile(path, file.modified_ms, file.collectors)
         self._collectors = collectors
         self._store = store
         self._clock = clock
-        self._text: str | bytes | None = None
+        self._look_every_s = look_every_s
+        self._text: str | None = None
+        self._is_remembered = True
         self._outage = OutageLog(log, "collectors_not_read", "collectors_read_again")
         self._renewed_s: float | None = None  # None: the file is not taken yet
         self.desired: dict[str, DesiredCollector] = {}
@@ -48,7 +56,7 @@ class Following:
         if not await self._look():
             await self._recall()
         while True:
-            await self._clock.sleep(LOOK_EVERY_S)
+            await self._clock.sleep(self._look_every_s)
             await self._look()
 
     async def _recall(self) -> None:
@@ -58,7 +66,8 @@ class Following:
             text = await self._store.execute("GET", _KNOWN_KEY)
         except StoreUnavailable as error:
             log.warning("collectors_not_remembered", error=str(error))
-        self._read(text)
+        if text is None or not self._read(text):
+            self._read(None)
 
     async def _look(self) -> bool:
         """Whether the database answered."""
@@ -68,10 +77,16 @@ class Following:
         except DatabaseUnavailable as error:
             self._outage.failed(error)
             return False
+        except Exception as error:  # a fault of ours must not end the following
+            log.exception("collectors_not_read")
+            self._outage.failed(error)
+            return False
         self._outage.recovered()
-        if text != self._text and self._read(text):
+        if text != self._text:
             self._text = text
-            await self._remember(text)
+            self._is_remembered = not self._read(text)
+        if not self._is_remembered:
+            self._is_remembered = await self._remember(text)
         return True
 
     async def _tell_of_file(self) -> None:
@@ -83,26 +98,27 @@ class Following:
                 log.warning("collectors_of_a_newer_file", file=own.path, modified_ms=newest_ms)
         elif now_s - self._renewed_s >= RENEW_EVERY_S:
             await self._collectors.still_read(own.path)
+            self._is_remembered = False  # the hot store may have lost it
         else:
             return
         self._renewed_s = now_s
 
     def _read(self, text: str | bytes | None) -> bool:
+        """Whether it can be read; if not, what is wanted stays as it was."""
         try:
             desired = read_desired(text, self._own)
         except msgspec.MsgspecError as error:
             log.error("collectors_unreadable", error=str(error))
-            if self.desired:
-                return False
-            desired = read_desired(None, self._own)
+            return False
         if desired != self.desired:
             self.desired = desired
             running = sum(each.runs for each in desired.values())
             log.info("collectors_wanted", collectors=len(desired), running=running)
         return True
 
-    async def _remember(self, text: str) -> None:
+    async def _remember(self, text: str) -> bool:
         try:
             await self._store.execute("SET", _KNOWN_KEY, text)
-        except StoreUnavailable as error:
-            log.warning("collectors_not_remembered", error=str(error))
+        except StoreUnavailable:
+            return False  # it is tried again
+        return True

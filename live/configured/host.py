@@ -43,9 +43,11 @@ class CollectorHost:
         clock: Clock,
         metrics: CollectorMetrics | None = None,
         lease_s: float = LEASE_S,
+        look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         self._following = following
         self._lease_s = lease_s
+        self._look_every_s = look_every_s
         self._parts = HostParts(
             manager=CollectorManager("collectors", settings=settings, clock=clock, metrics=metrics),
             outputs=ProcessOutputs(open_output, clock),
@@ -66,9 +68,12 @@ class CollectorHost:
         try:
             while not stop.is_set():
                 await self._take_free_ones(stop)
-                await stop_or(stop, LOOK_EVERY_S)
+                await stop_or(stop, self._look_every_s)
         finally:
             following.cancel()
+            if not stop.is_set():  # this task is cancelled
+                for hosted in self._hosted.values():
+                    hosted.cancel()
             await asyncio.gather(following, *self._hosted.values(), return_exceptions=True)
             stopping = asyncio.create_task(parts.manager.stop())
             await parts.outputs.aclose(_STOP_S)
@@ -79,7 +84,8 @@ class CollectorHost:
         names = [name for name in self._following.desired if name not in self._hosted]
         try:
             for name in await self._free(names):
-                await self._host(name, stop)
+                if not stop.is_set():
+                    await self._host(name, stop)
             self._outage.recovered()
         except StoreUnavailable as error:
             self._outage.failed(error)

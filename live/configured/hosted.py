@@ -40,7 +40,7 @@ class HostParts:
     clock: Clock
 
 
-class _Valve:
+class Valve:
     """Hands data points to the outputs, as long as the lease is held and nobody has shut it: from
     then on another process may do it."""
 
@@ -64,7 +64,7 @@ class _Made:
 
     definition: CollectorDefinition
     collector: ExchangeCollector
-    valve: _Valve
+    valve: Valve
     runs: bool
 
 
@@ -99,21 +99,30 @@ class HostedCollector:
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`, until the lease is lost, or until no file names the collector. Nothing goes
         to the outputs from the moment of that on, and the lease is free when this returns."""
-        ends = [asyncio.create_task(stop.wait()), asyncio.create_task(self._lease.lost.wait())]
         log.info("collector_hosted", collector=self._name, token=self._lease.token)
+        work = asyncio.create_task(self._work(), name=f"work of {self._name}")
+        ends = [asyncio.create_task(stop.wait()), asyncio.create_task(self._lease.lost.wait())]
         try:
-            while (desired := self._wanted()) is not None and not any(end.done() for end in ends):
-                self._settle(desired)
-                await self._tell(desired)
-                await asyncio.wait(ends, timeout=STEP_S, return_when=asyncio.FIRST_COMPLETED)
-        except LeaseLost as error:
-            log.warning("collector_lease_lost", collector=self._name, error=str(error))
+            await asyncio.wait([work, *ends], return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._discard()
-            for end in ends:
-                end.cancel()
+            for task in (work, *ends):
+                task.cancel()
+            await asyncio.gather(work, *ends, return_exceptions=True)
             await self._lease.release()
             log.info("collector_left", collector=self._name)
+        if not work.cancelled():
+            work.result()
+
+    async def _work(self) -> None:
+        """Until cancelled, until the lease is lost, or until no file names the collector."""
+        try:
+            while (desired := self._wanted()) is not None:
+                self._settle(desired)
+                await self._tell(desired)
+                await self._parts.clock.sleep(STEP_S)
+        except LeaseLost as error:
+            log.warning("collector_lease_lost", collector=self._name, error=str(error))
 
     # What is wanted.
 
@@ -158,7 +167,7 @@ class HostedCollector:
             settings=parts.settings,
             clock=parts.clock,
         )
-        valve = _Valve(self._lease, [parts.outputs.get(name) for name in definition.outputs])
+        valve = Valve(self._lease, [parts.outputs.get(name) for name in definition.outputs])
         for kind in collector.data_types:
             collector.add_data_callback(kind, valve.take)
         config = CollectorConfig(

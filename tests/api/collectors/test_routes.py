@@ -105,14 +105,11 @@ async def test_each_change_answers_with_what_is_wanted_then(api: ServedApi) -> N
         assert answer["file"]["enabled"] is (answer["name"] == "majors")
 
 
-async def test_a_restart_is_counted_and_starts_a_stopped_one(api: ServedApi) -> None:
+async def test_restarts_are_counted_and_a_disabled_one_is_not_started(api: ServedApi) -> None:
     await post(api, "majors/stop")
     for number in (1, 2):
         status, answer = await post(api, "majors/restart")
         assert (status, answer["restarts"], answer["running"]) == (202, number, True)
-
-
-async def test_a_disabled_one_is_not_started(api: ServedApi) -> None:
     told = "it is disabled: POST /api/collectors/okx-books/enable first"
     for action in ("start", "restart"):
         assert await post(api, f"okx-books/{action}") == (409, {"detail": told})
@@ -121,7 +118,7 @@ async def test_a_disabled_one_is_not_started(api: ServedApi) -> None:
 
 
 async def test_what_changes_nothing_is_no_change(api: ServedApi) -> None:
-    for path in ("majors/start", "majors/symbols/BTCUSDT"):
+    for path in ("majors/start", "majors/enable", "majors/symbols/BTCUSDT", "okx-books/disable"):
         status, answer = await post(api, path)
         assert (status, answer["changed_at"]) == (202, None)
     _, first = await post(api, "majors/stop")
@@ -144,20 +141,21 @@ async def test_symbols_in_any_writing(api: ServedApi) -> None:
     # It comes back as the file writes it.
     status, answer = await post(api, "majors/symbols/BTCUSDT")
     assert (status, answer["symbols"]) == (202, ["BTC-USDT", "ETH-USDT"])
-
-
-async def test_symbols_that_are_asked_for_at_once_are_all_there(api: ServedApi) -> None:
     asked = [post(api, f"majors/symbols/A{number}-USDT") for number in range(10)]
     assert {status for status, _ in await asyncio.gather(*asked)} == {202}
     assert len((await desired(api))["symbols"]) == 12
 
 
-async def test_more_books_than_a_collector_keeps(api: ServedApi) -> None:
+async def test_symbols_that_this_collector_cannot_have(api: ServedApi) -> None:
     assert (await post(api, "okx-books/symbols/BTC-USDT-SWAP"))[0] == 202
     status, answer = await post(api, "okx-books/symbols/ETH-USDT-SWAP")
     assert (status, answer["detail"].partition(":")[0]) == (400, "symbols")
     assert "at most 200 order books" in answer["detail"]
     assert len((await desired(api, "okx-books"))["symbols"]) == 200
+    # What one exchange has another need not have.
+    status, answer = await post(api, "okx-books/symbols/BTC-USDT-261225", "DELETE")
+    assert (status, "okx: dated contracts are not streamed" in answer["detail"]) == (400, True)
+    assert (await post(api, "majors/symbols/BTCUSDT_261225"))[0] == 202
 
 
 HOSTILE: Final = (
@@ -176,12 +174,6 @@ async def test_what_no_market_is_called_is_refused_with_what_is_allowed(api: Ser
             assert answer["detail"].isprintable() and len(answer["detail"]) < 200
     assert (await post(api, "majors/symbols/%0d%0aX-Evil:%201"))[0] == 404
     assert len((await desired(api))["symbols"]) == 2
-
-
-async def test_a_symbol_that_this_exchange_does_not_have(api: ServedApi) -> None:
-    status, answer = await post(api, "okx-books/symbols/BTC-USDT-261225")
-    assert (status, "okx: dated contracts are not streamed" in answer["detail"]) == (400, True)
-    assert (await post(api, "majors/symbols/BTCUSDT_261225"))[0] == 202
 
 
 UNKNOWN: Final = (

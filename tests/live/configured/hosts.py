@@ -1,14 +1,14 @@
 """Hosts of collectors in this process, on real stores, beside the simulated exchanges."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from config import LiveSettings, load_live_settings
 from database import Database
 from live.configured.actual import CollectorState, collector_states
-from live.configured.collector_file import CollectorFile, read_collector_file
+from live.configured.collector_file import CollectorFile
 from live.configured.following import Following
 from live.configured.host import CollectorHost
 from live.data_types import MarketDataPoint
@@ -17,6 +17,7 @@ from tests.fixtures.signals import until
 from tests.fixtures.simulator import Simulator
 from timing.clock import SystemClock
 
+LOOK_EVERY_S: Final = 0.1
 EXCHANGES: Final = ("binance", "bybit", "okx")
 
 
@@ -70,13 +71,16 @@ class Hosting:
     def start(self) -> None:
         clock = SystemClock()
         host = CollectorHost(
-            Following(self.file, self.database.collectors, self.store, clock),
+            Following(
+                self.file, self.database.collectors, self.store, clock, look_every_s=LOOK_EVERY_S
+            ),
             open_output=lambda name: self.points,
             settings=settings_of(self.simulator),
             store=self.store,
             holder=self.holder,
             clock=clock,
             lease_s=self.lease_s,
+            look_every_s=LOOK_EVERY_S,
         )
         self.task = asyncio.create_task(host.run(self.stop))
 
@@ -113,7 +117,3 @@ async def until_streams(simulator: Simulator, exchange: str, count: int) -> None
         return bool(stats["streams"][exchange]["streams"] == count)
 
     await until(are)
-
-
-StartHost = Callable[..., Awaitable[Hosting]]
-read = read_collector_file
