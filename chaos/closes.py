@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from chaos.checks import M5_MS
+from chaos.checks import HOUR_MS, M5_MS
 from chaos.deployment import Deployment
 from chaos.freshness import Freshness
 from chaos.job_requests import ALL, JobRequests
@@ -20,6 +20,8 @@ _LEAD_S: Final = (4.0, 9.0)
 _AFTER_S: Final = (3.0, 9.0)
 _STEP_MS: Final = 6_000
 _BETWEEN_S: Final = 0.06  # real time between two steps
+_SLEEPS: Final = 0.12  # of the closes: all machines of the run have slept through some before
+_LONGEST_SLEEP_MS: Final = 3 * HOUR_MS
 # Where everything breaks, nothing may be owed for a long time.
 _LONGEST_S: Final = {Mode.STREAMS: 200.0, Mode.EVERYTHING: 30.0}
 _ASKED_WITHIN_S: Final = 0.6  # after the close
@@ -81,6 +83,12 @@ class Closes:
         """
         self.freshness.pass_over()
         deployment = self._deployment
+        if self._chance.random() < _SLEEPS:
+            # All closes of this time at once, and what streams tell of them.
+            deployment.report.faults["clock asleep"] += 1
+            slept_ms = self._chance.randrange(M5_MS, _LONGEST_SLEEP_MS)
+            await deployment.move_clock(deployment.clock.now_ms() + slept_ms)
+            await asyncio.sleep(self._chance.uniform(0, 2))
         now_ms = deployment.clock.now_ms()
         lead_ms = round(self._chance.uniform(*_LEAD_S) * 1000)
         until_ms = now_ms - now_ms % M5_MS + M5_MS - lead_ms
