@@ -71,7 +71,7 @@ class Streamed:
             server_ms=partial(server_ms, context.client, exchange),
             clock=SystemClock(),
         )
-        feed = ExchangeFeed(parts, lease_s=2)
+        feed = ExchangeFeed(parts)
         self.feeds[exchange] = asyncio.create_task(feed.run(self.stop))
 
     async def now_ms(self) -> int:
