@@ -31,12 +31,12 @@ _ENDS_WITHIN_S: Final = 3.0  # the promised time from SIGTERM to the end
 _BUSY_S: Final = 2.0  # tolerance for a busy machine
 # A child watches its parent only once it has started, which takes a while on a busy machine.
 _ORPHANS_S: Final = 15.0
-_API_BACK_S: Final = 30.0  # after many exits the API is restarted after a pause of 10 s
+_API_BACK_S: Final = 60.0  # after many exits the API is restarted after a pause of 10 s
 _SHUT_OUT_S: Final = 8.0
 _STORE_PATIENCE_S: Final = 30.0
 _CONNECTIONS: Final = ("pubsub", "normal")
 _STORE_FOUND_S: Final = 3.0  # until every process has found the store again
-_UNDONE_S: Final = 45.0
+_UNDONE_S: Final = 90.0
 
 Do = Callable[[Step], Awaitable[None]]
 
