@@ -280,7 +280,7 @@ class Deployment:
 
     @contextlib.asynccontextmanager
     async def store(self) -> AsyncIterator[Any]:
-        """A client of the hot store with short timeouts."""
+        """A client of the hot store with short timeouts; fails with RedisError or OSError."""
         client = redis.Redis.from_url(
             self.redis_url,
             socket_timeout=_STORE_ANSWER_S,
@@ -288,6 +288,8 @@ class Deployment:
         )
         try:
             yield client
+        except RuntimeError as error:  # uvloop, of a connection that has just been closed
+            raise ConnectionError(str(error)) from error
         finally:
             await client.aclose()
 
