@@ -34,7 +34,9 @@ from api.home import build_home
 from api.jobs import build_jobs
 from api.middleware import Middleware
 from api.openapi import openapi
+from api.overview.endpoint import build_overview
 from api.parts import Parts
+from api.parts_state import DatabaseProbe
 from api.scrape import ProcessGroup, build_scrape
 from api.state import ApiState
 from api.status import build_status
@@ -66,6 +68,7 @@ def create_app(
     `piece_deadline_s`: the time for a client to take 64 KB of an answer.
     """
     processes = ProcessGroup(metrics or ApiMetrics(), settings.api_names)
+    probe = DatabaseProbe(settings)
     app = Api(settings, connect, piece_deadline_s, processes)
     routers = (
         build_home(VERSION, _SUMMARY),
@@ -73,7 +76,8 @@ def create_app(
         build_coins(settings),
         build_jobs(settings, app.tokens),
         build_collectors(app.tokens),
-        build_status(settings, app.tokens),
+        build_status(settings, app.tokens, probe),
+        build_overview(settings, VERSION, processes, probe),
         build_scrape(processes),
         build_docs(),
     )

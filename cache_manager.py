@@ -25,11 +25,12 @@ import structlog
 from documents.changes import Changes
 from documents.chunk_index import ChunkedDocument, ChunkIndex, Size, decode_index, encode_index
 from documents.deflated import Deflated, deflate_whole, inflate
-from documents.meta import LARGEST_TIME, DocumentMeta, meta_text, read_meta_text
+from documents.meta import LARGEST_TIME, DocumentCounts, DocumentMeta, meta_text, read_meta_text
 from documents.names import BASES, DOCUMENTS
 from documents.stored_text import TextDecoder, TextStream, stored_hash
 from stores.hot.event_log import LOG, TELL
 from stores.hot.leases import Lease, retry_under_lease
+from stores.hot.read import Read, read
 from stores.hot.replies import elements, list_of, one_of, text, whole_number
 from stores.hot.store import (
     PIECE_DEADLINE_S,
@@ -204,7 +205,6 @@ class CacheManager:
         self._put_piece = store.script("put_piece", _PUT_PIECE)
         self._publish = store.script("publish", _PUBLISH)
         self._published_at = store.script("published_at", _PUBLISHED_AT)
-        self._states = store.script("states", _STATES)
 
     async def next_version(self, name: str, as_of_ms: int) -> int:
         """The version to publish with; it rises even if the store has lost the last one.
@@ -226,12 +226,14 @@ class CacheManager:
         updated_at_ms: int,
         lease: Lease,
         changes: Changes | None = None,
+        counts: DocumentCounts | None = None,
     ) -> DocumentMeta:
         """Publishes the document, JSON or compressed, in one atomic step.
 
-        `changes`: what has changed since the version that they name; None if that is not known. A
-        step that the store does not answer is retried while the lease is held. Raises LeaseLost
-        (checked inside the store), StaleVersion, StoreRefused.
+        `changes`: what has changed since the version that they name; None if that is not known.
+        `counts`: of its markets; a document made of chunks has its own. A step that the store does
+        not answer is retried while the lease is held. Raises LeaseLost (checked inside the store),
+        StaleVersion, StoreRefused.
         """
         key = _key(name)
         lease.check()
@@ -255,6 +257,7 @@ class CacheManager:
                 json_bytes=document.text_bytes,
                 stored_hash=stream.hash,
                 published_ms=int(published_ms),
+                counts=document.counts if isinstance(document, ChunkedDocument) else counts,
             )
             chunks = await asyncio.to_thread(_stored_chunks, document, meta)
             answer = await retry_under_lease(
@@ -300,18 +303,7 @@ class CacheManager:
     ) -> tuple[dict[str, DocumentMeta | None], list[str]]:
         """As `read_metas`, and the names of those whose value is not what their meta describes:
         others deleted it, or the store evicted it."""
-        wanted = list(names)
-        keys = [key for name in wanted for key in (f"{_key(name)}:meta", _key(name))]
-        found = await self._states.run(keys, reply=list_of(_STATE, len(wanted)))
-        metas = {
-            name: read_meta_text(name, text) for name, (text, _) in zip(wanted, found, strict=True)
-        }
-        lost = [
-            name
-            for (name, meta), (_, length) in zip(metas.items(), found, strict=True)
-            if meta is not None and meta.stored_bytes != length
-        ]
-        return metas, lost
+        return await read(self.store, read_of_states(names))
 
     async def read(self, name: str) -> StoredDocument | None:
         """The document with its meta, both of one version; None if there is none.
@@ -409,6 +401,28 @@ def meta_key(name: str) -> str:
 
 def _changes_key(name: str, version: int) -> str:
     return f"events:changes:{name}:{version}"
+
+
+States = tuple[dict[str, DocumentMeta | None], list[str]]
+
+
+def read_of_states(names: Iterable[str]) -> Read[States]:
+    """The read of `CacheManager.read_states`."""
+    wanted = list(names)
+
+    def made(found: Sequence[tuple[bytes, int]]) -> States:
+        metas = {
+            name: read_meta_text(name, text) for name, (text, _) in zip(wanted, found, strict=True)
+        }
+        lost = [
+            name
+            for (name, meta), (_, length) in zip(metas.items(), found, strict=True)
+            if meta is not None and meta.stored_bytes != length
+        ]
+        return metas, lost
+
+    keys = [key for name in wanted for key in (meta_key(name), _key(name))]
+    return Read("states", _STATES, keys, (), list_of(_STATE, len(wanted)), made)
 
 
 def _event(meta: DocumentMeta, changes: Changes | None) -> Sequence[Word]:

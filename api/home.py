@@ -15,6 +15,7 @@ LINKS: Final = {
     "markets": ("coins", "The markets that are collected"),
     "jobs": ("jobs", "The jobs, and how they ended"),
     "ready": ("ready", "Whether the service can do its work"),
+    "status": ("status", "All that is known of the service"),
     "metrics": ("metrics", "Numbers for Prometheus"),
     "openapi": ("openapi.json", "The API for programs"),
 }

@@ -25,6 +25,8 @@ from job_queue.records import JobState
 from metrics.api import ApiMetrics
 from metrics.exposition import CONTENT_TYPE, MalformedMetrics, MetricsPage, pack, unpack
 from stores.hot.beats import processes_alive
+from stores.hot.read import Read
+from stores.hot.replies import list_of, whole_number
 from stores.hot.store import HotStore, StoreUnavailable
 from timing.clock import Clock, SystemClock
 
@@ -33,6 +35,13 @@ _DEADLINE_S: Final = 2.0
 _SHARE_EVERY_S: Final = {"native": 5.0, "upstash": 60.0}
 _SHARED_TTL_S: Final = {"native": 30, "upstash": 150}
 _MOST_PROCESSES: Final = 64  # of each kind
+
+# exist(keys...): 1 for each that exists, else 0.
+_EXIST: Final = """
+local there = {}
+for i, key in ipairs(KEYS) do there[i] = redis.call('EXISTS', key) end
+return there
+"""
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +78,16 @@ class ProcessGroup:
         await self._share(store)
         texts = await store.execute("MGET", *map(self._key, self._others))
         return {name: text for name, text in zip(self._others, texts, strict=True) if text}
+
+    def read_of_alive(self) -> Read[list[str]]:
+        """The read of the names of the others that are alive."""
+        names = self._others if self.metrics.group is not None else []
+
+        def made(reply: Sequence[int]) -> list[str]:
+            return [name for name, there in zip(names, reply, strict=True) if there]
+
+        keys = [self._key(name) for name in names]
+        return Read("exist", _EXIST, keys, (), list_of(whole_number(0, 1), len(keys)), made)
 
     async def _keep_sharing(self, store: HotStore) -> None:
         while True:

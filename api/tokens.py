@@ -23,7 +23,7 @@ _READABLE_FILES: Final = "/ui/"
 _KNOWN: Final = frozenset(
     (
         *("", "api", "cache", "coins", "docs", "events", "get-market-data", "jobs", "metrics"),
-        "openapi.json",
+        *("openapi.json", "status"),
     )
 )
 

@@ -19,6 +19,7 @@ from documents.chunk_index import ChunkedDocument, ChunkIndex, IndexedMarket, Si
 from documents.chunks import Chunk, KeptMarket, NotFinite, encode_market
 from documents.deflated import DeflatedPart, deflate, join_parts
 from documents.kept import KeptDocuments, MarketKey
+from documents.meta import DocumentCounts
 from documents.names import GLOBAL_FR
 from market.columns import TIME, VALUES
 from market.markets import (
@@ -57,6 +58,7 @@ class DocumentBuilder:
         self._source = source
         self._kept = kept
         self._chunks: dict[MarketKey, list[Chunk]] = {}
+        self._stale: set[MarketKey] = set()
         self._newest_open_ms = 0
         self.rows = 0
 
@@ -94,13 +96,17 @@ class DocumentBuilder:
         if self._kept is not None:
             self._kept.put(self._timeframe, key, keep, series, meta)
         self._chunks[key] = chunks
+        if series.stale_since_ms is not None:
+            self._stale.add(key)
         self.rows += len(rows)
         if len(rows):
             self._newest_open_ms = max(self._newest_open_ms, int(rows.times[-1]))
 
     def remove(self, market: Market) -> None:
         """Takes the market out again, if it was added."""
-        chunks = self._chunks.pop((str(market.exchange), market.symbol), ())
+        key = (str(market.exchange), market.symbol)
+        chunks = self._chunks.pop(key, ())
+        self._stale.discard(key)
         self.rows -= sum(chunk.rows for chunk in chunks)
 
     def _checked(self, market: Market, rows: Sequence[Row]) -> Rows:
@@ -148,11 +154,16 @@ class DocumentBuilder:
         lacks = _in_order(missing)
         chunks = {key: self._chunks[key] for key in sorted(self._chunks)}
         document = _joined(
-            deflate(header), chunks, deflate(_end(lacks)), self._timeframe.interval_ms
+            deflate(header),
+            chunks,
+            deflate(_end(lacks)),
+            self._timeframe.interval_ms,
+            DocumentCounts(len(chunks), len(self._stale), len(lacks)),
         )
         if self._kept is not None:
             self._kept.finish(self._timeframe, chunks, lacks)
         self._chunks.clear()
+        self._stale.clear()
         self.rows = 0
         return document
 
@@ -162,6 +173,7 @@ def _joined(
     markets: Mapping[MarketKey, Sequence[Chunk]],
     end: DeflatedPart,
     interval_ms: int,
+    counts: DocumentCounts,
 ) -> ChunkedDocument:
     """The document of these parts, and their index."""
     parts = [header]
@@ -187,7 +199,7 @@ def _joined(
         rows=rows,
     )
     joined = join_parts(parts)
-    return ChunkedDocument(joined.pieces, joined.text_bytes, index)
+    return ChunkedDocument(joined.pieces, joined.text_bytes, index, counts)
 
 
 def _size(part: DeflatedPart) -> Size:
@@ -202,7 +214,22 @@ def encode_funding(
     updated_at_ms: int,
     missing: Iterable[Missing],
 ) -> bytes:
-    """The document `global_fr`.
+    """The document `global_fr`; see funding_document."""
+    document, _, _ = funding_document(
+        book, version=version, as_of_ms=as_of_ms, updated_at_ms=updated_at_ms, missing=missing
+    )
+    return document
+
+
+def funding_document(
+    book: FundingByMarket,
+    *,
+    version: int,
+    as_of_ms: int,
+    updated_at_ms: int,
+    missing: Iterable[Missing],
+) -> tuple[bytes, int, int]:
+    """The document `global_fr`, how many markets it has, and how much is missing in it.
 
     A market whose rows do not ascend or are not finite is left out and named in `missing`.
     """
@@ -226,7 +253,8 @@ def encode_funding(
         columns=FUNDING_COLUMNS,
     )
     markets = b",".join(fragments[key] for key in sorted(fragments))
-    return b"%b%b%b" % (header, markets, _end(_in_order(lacks)))
+    lacks = _in_order(lacks)
+    return b"%b%b%b" % (header, markets, _end(lacks)), len(fragments), len(lacks)
 
 
 def _funding_fragment(series: FundingSeries) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from documents.deflated import FRAME_BYTES, Deflated, deflate_whole, inflate_at_most
+from documents.meta import DocumentCounts
 
 _LARGEST_JSON: Final = 64 * 2**20  # bytes; an index of 1000 markets with 5000 rows has 2 MB
 _COLUMNS: Final = ("deflated", "text", "first", "rows")
@@ -67,9 +68,10 @@ class ChunkIndex:
 
 @dataclass(frozen=True, slots=True)
 class ChunkedDocument(Deflated):
-    """A document made of chunks, with their index."""
+    """A document made of chunks, with their index, and the counts of its markets."""
 
     index: ChunkIndex
+    counts: DocumentCounts | None = None
 
 
 def encode_index(index: ChunkIndex, *, version: int, stored_hash: str) -> bytes:

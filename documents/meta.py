@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 import structlog
@@ -13,10 +13,20 @@ from documents.names import BASES, DOCUMENTS
 LARGEST_TIME: Final = 10**14  # ms: the year 5138; a version is a time or little more
 _LARGEST_STORED: Final = 512 * 2**20  # bytes: Redis's own limit of a value
 _LARGEST_META: Final = 10_000  # bytes
+_MOST_COUNTED: Final = 10**9
 _MOST_DEFLATED: Final = 1032  # bytes of text in one byte of a zlib stream
 _HASH: Final = re.compile(r"[0-9a-f]{1,64}")
 
 log = structlog.get_logger(__name__)
+
+
+class DocumentCounts(NamedTuple):
+    """How many `markets` a document has, how many of them are `stale` (carried over), and how many
+    entries its list of what is `missing`."""
+
+    markets: int
+    stale: int
+    missing: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +37,7 @@ class DocumentMeta:
     `content_hash` distinguishes contents of one version: the hash of the stream, or of the JSON in
     documents of earlier releases.
     `published_ms`: the store's time at the publish, later than that of the version before even if
-    that clock is set back; 0 in documents of earlier releases.
+    that clock is set back; 0 in documents of earlier releases. `counts`: None in those, too.
     """
 
     name: str
@@ -39,10 +49,12 @@ class DocumentMeta:
     json_bytes: int
     stored_hash: str
     published_ms: int = 0
+    counts: DocumentCounts | None = None
 
 
 def meta_text(meta: DocumentMeta) -> bytes:
     """The stored form of a meta. The publish script finds the version in it by a pattern."""
+    counts = {} if meta.counts is None else {"counts": meta.counts._asdict()}
     return orjson.dumps(
         {
             "version": meta.version,
@@ -53,6 +65,7 @@ def meta_text(meta: DocumentMeta) -> bytes:
             "json_bytes": meta.json_bytes,
             "stored_hash": meta.stored_hash,
             "published_at": meta.published_ms,
+            **counts,
         }
     )
 
@@ -78,6 +91,7 @@ def read_meta_text(name: str, text: bytes | None) -> DocumentMeta | None:
             json_bytes=_number(found["json_bytes"], _MOST_DEFLATED * stored_bytes),
             stored_hash=_hash(found["stored_hash"]),
             published_ms=_number(found.get("published_at", 0), LARGEST_TIME),
+            counts=_counts(found.get("counts")),
         )
     except (ValueError, KeyError, TypeError) as error:
         # The next publish replaces it.
@@ -89,6 +103,18 @@ def _number(value: object, largest: int) -> int:
     if type(value) is not int or not 0 <= value <= largest:
         raise ValueError(f"{str(value)[:40]} is not a number from 0 to {largest}")
     return value
+
+
+def _counts(found: object) -> DocumentCounts | None:
+    """The counts, if they are there and can be read; a reader of the document needs none."""
+    if not isinstance(found, dict):
+        return None
+    try:
+        return DocumentCounts(
+            *(_number(found.get(name), _MOST_COUNTED) for name in DocumentCounts._fields)
+        )
+    except ValueError:
+        return None
 
 
 def _hash(value: object) -> str:

@@ -31,6 +31,7 @@ from logging_setup import ThrottledLog
 from stores.hot.beats import AfterBeat, beat
 from stores.hot.event_log import LOG
 from stores.hot.leases import LONGEST_LEASE_MS, Lease, lock_key, retry_under_lease
+from stores.hot.read import Read, read
 from stores.hot.redis_client import NativeStore
 from stores.hot.replies import elements, list_of, named_texts, one_of, whole_number
 from stores.hot.store import HotStore, Word
@@ -267,15 +268,7 @@ class JobQueue:
 
     async def list(self) -> "list[JobRecord]":
         """All records that can be read, the last queued one first."""
-        records = await self._list.run(
-            [_key(job_id) for job_id in JOB_IDS], reply=list_of(named_texts, len(JOB_IDS))
-        )
-        known = [
-            (sequence_of(record), job)
-            for job_id, record in zip(JOB_IDS, records, strict=True)
-            if (job := _readable(job_id, record)) is not None
-        ]
-        return [record for _, record in sorted(known, key=lambda pair: pair[0], reverse=True)]
+        return await read(self._store, read_of_jobs())
 
     async def wait_for_work(self, timeout_s: float, lane: str = Lane.WORKER) -> None:
         """Returns when the lane may have work, at the latest `timeout_s` after the last check.
@@ -317,6 +310,21 @@ class JobQueue:
         job_id = message.decode(errors="replace")
         if job_id in JOB_IDS:
             self._wakeups[lane_of(job_id)].set()
+
+
+def read_of_jobs() -> "Read[list[JobRecord]]":
+    """The read of `JobQueue.list`."""
+    keys = [_key(job_id) for job_id in JOB_IDS]
+    return Read("list", LIST, keys, (), list_of(named_texts, len(JOB_IDS)), _listed)
+
+
+def _listed(records: Sequence[Sequence[bytes]]) -> "list[JobRecord]":
+    known = [
+        (sequence_of(record), job)
+        for job_id, record in zip(JOB_IDS, records, strict=True)
+        if (job := _readable(job_id, record)) is not None
+    ]
+    return [record for _, record in sorted(known, key=lambda pair: pair[0], reverse=True)]
 
 
 def _raise_unless_held(answer: bytes, lease: Lease) -> None:

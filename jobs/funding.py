@@ -5,7 +5,8 @@ import asyncio
 import structlog
 
 from data_collector.fr_fetcher import run_fr_update_process
-from documents.building import encode_funding
+from documents.building import funding_document
+from documents.meta import DocumentCounts
 from documents.names import GLOBAL_FR
 from documents.reading import decode_funding
 from job_queue.kinds import producer_of
@@ -47,8 +48,8 @@ async def refresh_funding(
         lease, lambda: context.cache.next_version(GLOBAL_FR, update.as_of_ms)
     )
     updated_at_ms = context.now_ms()
-    body = await asyncio.to_thread(
-        encode_funding,
+    body, markets_told, lacking = await asyncio.to_thread(
+        funding_document,
         update.funding,
         version=version,
         as_of_ms=update.as_of_ms,
@@ -62,6 +63,7 @@ async def refresh_funding(
         as_of_ms=update.as_of_ms,
         updated_at_ms=updated_at_ms,
         lease=lease,
+        counts=DocumentCounts(markets_told, update.carried_over, lacking),
     )
     return Outcome(
         update.as_of_ms,

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from live.candle_changes import Change, FormingCandle
+from live.feed_state import feed_name
 from stores.hot.leases import Lease, lock_key
 from stores.hot.replies import elements, list_of, one_of, text, whole_number
 from stores.hot.store import HotStore
@@ -206,11 +207,6 @@ class CandleLogReader:
         return LogPage(
             _writer_of(holder.decode(errors="replace")), found, _forming(forming), bool(more)
         )
-
-
-def feed_name(exchange: str) -> str:
-    """The name of the lease under which the exchange's candles are fed, and of its keys."""
-    return f"live:{exchange}"
 
 
 def _keys(exchange: str) -> list[str]:

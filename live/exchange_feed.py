@@ -16,10 +16,10 @@ from config import LiveSettings
 from live.candle_book import CandleBook
 from live.candle_changes import Reason
 from live.candle_feed import CandleFeed
-from live.candle_log import BATCH_S, FORMING_S, CandleLogWriter, feed_name
+from live.candle_log import BATCH_S, FORMING_S, CandleLogWriter
 from live.closing_watch import Close
 from live.exchange_time import ExchangeTime
-from live.feed_state import FeedState, FeedTeller, LastClose
+from live.feed_state import FeedState, FeedTeller, LastClose, feed_name
 from live.stream_address import stream_address
 from live.stream_counts import End
 from live.stream_pool import StreamPool
@@ -282,11 +282,12 @@ class _Feeding:
             await clock.sleep(teller.every_s)
 
     def _state(self, messages_per_s: float) -> FeedState:
-        book, pool = self._book, self._pool.status()
+        book, pool, now_ms = self._book, self._pool.status(), self._now_ms()
         return FeedState(
             exchange=self._exchange,
             holder=self._parts.holder,
-            at_ms=self._now_ms(),
+            at_ms=now_ms,
+            clock_offset_ms=now_ms - self._parts.clock.wall_ms(),
             connections=sum(each.epoch is not None for each in pool.connections),
             streams=pool.streams,
             markets=len(self._followed),

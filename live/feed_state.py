@@ -4,14 +4,15 @@
 expires soon after the process that writes it has ended.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
 
-from live.candle_log import feed_name
 from stores.hot.leases import Lease
-from stores.hot.replies import one_of
+from stores.hot.read import Read, read
+from stores.hot.replies import list_of, one_of, text
 from stores.hot.store import HotStore
 
 # How often it is told; Upstash bills every command.
@@ -27,6 +28,17 @@ return 'ok'
 """
 
 
+# feeds(states...): each value, '' without one.
+_VALUES: Final = """
+local values = {}
+for i, key in ipairs(KEYS) do
+  local value = redis.pcall('GET', key)
+  values[i] = type(value) == 'string' and value or ''
+end
+return values
+"""
+
+
 class LastClose(msgspec.Struct):
     """The newest close whose grace is not needed to tell of it: how many markets' closing events
     had not come 2.5 s after it, and after the grace (None before), and how many were silent."""
@@ -39,7 +51,8 @@ class LastClose(msgspec.Struct):
 
 class FeedState(msgspec.Struct):
     """`holder`: the process; `at_ms`: the exchange's time. `connections` are open ones, `streams`
-    acknowledged names, `markets` those that are followed. `lag_ms`: how late the newest closing
+    acknowledged names, `markets` those that are followed. `clock_offset_ms`: how far the exchange's
+    clock is ahead of the process's machine. `lag_ms`: how late the newest closing
     events came after their close, by share ("p50", "p99"). `unproven`: markets by reason;
     `reconnects`: connections that ended since the feed began, by reason. `refused`: names that the
     exchange refuses. `restarts`: how often the log began anew."""
@@ -47,6 +60,7 @@ class FeedState(msgspec.Struct):
     exchange: str
     holder: str
     at_ms: int
+    clock_offset_ms: int
     connections: int
     streams: int
     markets: int
@@ -61,6 +75,11 @@ class FeedState(msgspec.Struct):
 
 
 _DECODER: Final = msgspec.json.Decoder(FeedState)
+
+
+def feed_name(exchange: str) -> str:
+    """The name of the lease under which the exchange's candles are fed, and of its keys."""
+    return f"live:{exchange}"
 
 
 def state_key(exchange: str) -> str:
@@ -93,12 +112,21 @@ class FeedTeller:
 
 async def feed_states(store: HotStore, exchanges: Iterable[str]) -> dict[str, FeedState]:
     """The states of the feeds that are alive, by exchange; one command. Raises StoreUnavailable."""
+    return await read(store, read_of_feeds(exchanges))
+
+
+def read_of_feeds(exchanges: Iterable[str]) -> Read[dict[str, FeedState]]:
+    """The read of `feed_states`."""
     names = list(exchanges)
-    values = await store.execute("MGET", *map(state_key, names)) if names else []
+    keys = [state_key(exchange) for exchange in names]
+    return Read("feeds", _VALUES, keys, (), list_of(text, len(names)), partial(_feeds_of, names))
+
+
+def _feeds_of(names: Sequence[str], values: Sequence[bytes]) -> dict[str, FeedState]:
     found = {}
     for exchange, value in zip(names, values, strict=True):
         try:
-            found[exchange] = _DECODER.decode(value or b"")
+            found[exchange] = _DECODER.decode(value)
         except msgspec.MsgspecError:  # absent, or of another release
             continue
     return found

@@ -117,7 +117,7 @@ async def test_what_the_pages_for_operators_cost(
         upstash_redis_rest_token=settings.upstash_redis_rest_token,
     )
     await JobQueue(api.store).beat("host-1:1", "")
-    for path, costs in (("/health", 0), ("/ready", 3), ("/metrics", 3)):
+    for path, costs in (("/health", 0), ("/ready", 3), ("/metrics", 3), ("/status", 1)):
         await get(api, path)  # the scripts are known from now on
         upstash.fail("")
         await get(api, path)

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
+from stores.hot.read import Read, read
 from stores.hot.replies import Shape, elements, list_of, named_texts, text, whole_number
 from stores.hot.store import HotStore, Word
 
@@ -32,8 +34,9 @@ redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
 redis.call('SET', KEYS[3], '1', 'EX', ARGV[3])
 """
 
-# alive(lists of ids...; most of each): the processes whose heartbeat counts, with their notes. The
-# ids of others are removed; a process that comes back adds its own with its next heartbeat.
+# alive(lists of ids...; most of each, 1 with notes or 0): the processes whose heartbeat counts,
+# with their notes. The ids of others are removed; a process that comes back adds its own with its
+# next heartbeat.
 # Returns {{id, note, ...} of each list}.
 _ALIVE: Final = """
 local alive = {}
@@ -47,7 +50,7 @@ for i, list in ipairs(KEYS) do
       redis.pcall('SREM', list, ids[j])
     elseif type(note) == 'string' then
       found[#found + 1] = ids[j]
-      found[#found + 1] = note
+      found[#found + 1] = ARGV[2] == '1' and note or ''
     end
   end
   alive[i] = found
@@ -180,13 +183,23 @@ async def store_health(
     store: HotStore, *, locks: Sequence[str] = (), pauses: Sequence[str] = ()
 ) -> StoreHealth:
     """Checks workers, writes, leases and pauses with one command. Raises StoreUnavailable."""
-    alive, refusal, held, lasting = await store.script("store_health", _STORE_HEALTH).run(
+    return await read(store, read_of_health(locks=locks, pauses=pauses))
+
+
+def read_of_health(*, locks: Sequence[str] = (), pauses: Sequence[str] = ()) -> Read[StoreHealth]:
+    """The read of `store_health`."""
+    return Read(
+        "store_health",
+        _STORE_HEALTH,
         ["workers:any", "workers:none", *locks, *pauses],
         [len(locks)],
-        reply=elements(
-            _FLAG, text, list_of(_LOCK_STATE, len(locks)), list_of(_PAUSE_STATE, len(pauses))
-        ),
+        elements(_FLAG, text, list_of(_LOCK_STATE, len(locks)), list_of(_PAUSE_STATE, len(pauses))),
+        partial(_health_of, locks, pauses),
     )
+
+
+def _health_of(locks: Sequence[str], pauses: Sequence[str], reply: Sequence[Any]) -> StoreHealth:
+    alive, refusal, held, lasting = reply
     # Redis 6 prefixes the error with the protocol's "-".
     why = _decoded(refusal).removeprefix("-")
     return StoreHealth(
@@ -213,15 +226,25 @@ def _decoded(value: bytes) -> str:
     return value.decode(errors="replace")
 
 
-async def processes_alive(store: HotStore) -> tuple[dict[str, bytes], dict[str, bytes]]:
+Alive = tuple[dict[str, bytes], dict[str, bytes]]
+
+
+async def processes_alive(store: HotStore) -> Alive:
     """The notes of the workers and of the live processes that are alive, by their ids, in one
     command. Raises StoreUnavailable."""
-    found = await store.script("alive", _ALIVE).run(
-        [WORKERS, LIVE], [_MOST_PROCESSES], reply=list_of(named_texts, 2)
-    )
+    return await read(store, read_of_alive())
+
+
+def read_of_alive(*, notes: bool = True) -> Read[Alive]:
+    """The read of `processes_alive`; without `notes` they are empty."""
+    arguments = [_MOST_PROCESSES, int(notes)]
+    return Read("alive", _ALIVE, [WORKERS, LIVE], arguments, list_of(named_texts, 2), _alive_of)
+
+
+def _alive_of(reply: Sequence[Sequence[bytes]]) -> Alive:
     workers, live = (
         {_decoded(process): note for process, note in zip(flat[::2], flat[1::2], strict=True)}
-        for flat in found
+        for flat in reply
     )
     return workers, live
 

@@ -39,6 +39,7 @@ async def test_openapi_describes_every_route(native_api: ServedApi) -> None:
         ("get", "/health"),
         ("get", "/metrics"),
         ("get", "/ready"),
+        ("get", "/status"),
     }
     statuses = page["paths"]["/get-market-data"]["post"]["responses"]
     assert {"202", "401", "405", "409", "413", "422", "503"} <= set(statuses)
@@ -50,7 +51,7 @@ async def test_openapi_describes_every_route(native_api: ServedApi) -> None:
     assert "HTTPValidationError" not in text
     for name in (
         *("Job", "Document", "DocumentList", "Problem", "InvalidRequest", "Ready", "Coins"),
-        *("Collectors", "OneCollector", "Desired"),
+        *("Collectors", "OneCollector", "Desired", "Status"),
     ):
         assert page["components"]["schemas"][name]["examples"]
 

@@ -14,7 +14,15 @@ from tests.fixtures.documents import AS_OF_MS, document
 
 GUARDED = (
     *("/", "/cache", "/cache/4h", "/cache/8h?wait=5", "/coins", "/jobs", "/jobs/collect:4h"),
-    *("/metrics", "/docs", "/docs/start.js", "/openapi.json", "/nope", "/get-market-data"),
+    *(
+        "/metrics",
+        "/docs",
+        "/docs/start.js",
+        "/status",
+        "/openapi.json",
+        "/nope",
+        "/get-market-data",
+    ),
     *("/health/", "/ready/x", "/uix", "/cache/4h?token=r3ad&access_token=r3ad"),
 )
 READ = {"Authorization": "Bearer r3ad"}

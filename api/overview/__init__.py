@@ -1,0 +1,1 @@
+"""GET /status: one JSON truth of documents, exchanges, streams, jobs, stores and processes."""

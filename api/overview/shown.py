@@ -1,0 +1,178 @@
+"""What GET /status shows of a snapshot, in the form of models.py."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from api.documents.listing import document_state
+from api.job_errors import told_error
+from api.overview.models import ClosingStatus
+from api.overview.snapshot import Snapshot
+from api.parts_state import DatabaseFound, PartsState, pauses_of
+from cache_manager import DocumentMeta
+from config import Settings
+from database import ListingState
+from job_queue.kinds import ALL, Lane, job_id_of
+from job_queue.records import JobRecord
+from live.feed_state import FeedState
+from stores.hot.beats import StoreHealth
+from stores.hot.leases import lock_key
+from stores.hot.store import HotStore
+from texts.hidden_addresses import without_addresses
+
+_PASS: Final = job_id_of("collect", ALL)
+_OF_RUN: Final = ("as_of", "finished_at")  # what the run adds to a closing journal
+
+
+def status_json(
+    settings: Settings,
+    store: HotStore,
+    snapshot: Snapshot,
+    database: DatabaseFound,
+    state: PartsState,
+    asked_ms: int,
+) -> dict[str, Any]:
+    """The form of `Status`, but for `version` and the names of this process."""
+    found = snapshot.store
+    closings = _closings(found.jobs)
+    pauses = pauses_of(settings, found.health)
+    return {
+        "at": asked_ms,
+        "status": state.status,
+        "parts": dict(state.states),
+        "documents": {
+            name: meta and _document(meta, asked_ms, is_stored=name not in found.lost)
+            for name, meta in found.metas.items()
+        },
+        "exchanges": {
+            str(exchange): {
+                "list": _list(database.lists.get(exchange)),
+                "pause": _pause(pauses.get(exchange)),
+                "is_live": exchange in settings.live_exchanges,
+                "feed": _feed(snapshot.feeds.get(exchange)),
+                "closing": closings.get(exchange),
+            }
+            for exchange in settings.exchanges
+        },
+        "jobs": [_job(job) for job in found.jobs],
+        "leases": _leases(found.health),
+        "stores": {
+            "hot": {"kind": store.kind, "state": state.states["store"]},
+            "cold": {"kind": "postgresql", "state": state.states["database"]},
+        },
+        "processes": {
+            "workers": list(snapshot.workers),
+            "live": list(snapshot.live),
+            "api": list(snapshot.api),
+        },
+    }
+
+
+def _document(meta: DocumentMeta, asked_ms: int, *, is_stored: bool) -> dict[str, Any]:
+    counts = meta.counts
+    return {
+        **document_state(meta, asked_ms),
+        "json_bytes": meta.json_bytes,
+        "markets": counts and counts.markets,
+        "stale": counts and counts.stale,
+        "missing": counts and counts.missing,
+        "is_stored": is_stored,
+    }
+
+
+def _list(listing: ListingState | None) -> dict[str, Any] | None:
+    if listing is None:
+        return None
+    return {
+        "discovered_at": listing.discovered_ms,
+        "markets": listing.active,
+        "enabled": listing.enabled,
+        "failures": listing.failures,
+    }
+
+
+def _pause(pause: tuple[int, str] | None) -> dict[str, Any] | None:
+    return pause and {"left_s": pause[0] / 1000, "cause": pause[1]}
+
+
+def _feed(feed: FeedState | None) -> dict[str, Any] | None:
+    if feed is None:
+        return None
+    last = feed.last_close
+    failure = feed.last_failure
+    return {
+        "holder": feed.holder,
+        "at": feed.at_ms,
+        "clock_offset_ms": feed.clock_offset_ms,
+        "connections": feed.connections,
+        "streams": feed.streams,
+        "markets": feed.markets,
+        "messages_per_s": feed.messages_per_s,
+        "lag_ms": {share: feed.lag_ms.get(share) for share in ("p50", "p99")},
+        "unproven": dict(feed.unproven),
+        "reconnects": dict(feed.reconnects),
+        "last_failure": failure and without_addresses(failure),
+        "refused": feed.refused,
+        "log_restarts": feed.restarts,
+        "last_close": last
+        and {
+            "close": last.close_ms,
+            "without_soon": last.without_soon,
+            "without": last.without,
+            "silent": last.silent,
+        },
+    }
+
+
+def _closings(jobs: Sequence[JobRecord]) -> dict[str, dict[str, int]]:
+    """The closing journal of the last pass by exchange, if it completed: of an exchange whose entry
+    has another form none."""
+    last = next((job.last for job in jobs if job.id == _PASS), None)
+    if last is None or last.state != "complete" or last.as_of_ms is None:
+        return {}
+    told = (last.result or {}).get("closing")
+    of_run = dict(zip(_OF_RUN, (last.as_of_ms, last.finished_at_ms), strict=True))
+    return {
+        exchange: {**{name: entry[name] for name in _JOURNAL}, **of_run}
+        for exchange, entry in (told.items() if isinstance(told, dict) else ())
+        if isinstance(entry, dict) and all(_is_count(entry.get(name)) for name in _JOURNAL)
+    }
+
+
+_JOURNAL: Final = tuple(name for name in ClosingStatus.model_fields if name not in _OF_RUN)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _job(job: JobRecord) -> dict[str, Any]:
+    last = job.last
+    return {
+        "id": job.id,
+        "state": job.state,
+        "phase": job.phase,
+        "done": job.done,
+        "total": job.total,
+        "enqueued_at": job.enqueued_at,
+        "started_at": job.started_at,
+        "last": last
+        and {
+            "run": last.run,
+            "state": last.state,
+            "as_of": last.as_of_ms,
+            "finished_at": last.finished_at_ms,
+            "error": told_error(last.error),
+        },
+    }
+
+
+def _leases(health: StoreHealth | None) -> Mapping[str, Any]:
+    locks = health.locks if health is not None else {}
+    return {
+        str(lane): {
+            "holder": lock.holder,
+            "left_s": None if lock.left_ms is None else lock.left_ms / 1000,
+        }
+        for lane in Lane
+        if (lock := locks.get(lock_key(lane))) is not None
+    }
