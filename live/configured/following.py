@@ -12,9 +12,11 @@ from logging_setup import OutageLog
 from stores.cold.collectors import LiveCollectors
 from stores.cold.pool import DatabaseUnavailable
 from stores.hot.store import HotStore, StoreUnavailable
+from timing.backoff import Backoff
 from timing.clock import Clock
 
 LOOK_EVERY_S: Final = 2.0
+SLOWEST_LOOK_S: Final = 10.0  # while the database is away
 RENEW_EVERY_S: Final = 3_600.0  # a file that no process has had for a week counts no more
 _LONGEST_PATH: Final = 1_000
 # The last state that a process read, for those that start while the database is away.
@@ -53,11 +55,13 @@ class Following:
 
     async def run(self) -> None:
         """Looks for changes until it is cancelled."""
+        pauses = Backoff(self._look_every_s, max(self._look_every_s, SLOWEST_LOOK_S))
         if not await self._look():
             await self._recall()
         while True:
-            await self._clock.sleep(self._look_every_s)
-            await self._look()
+            await self._clock.sleep(pauses.pause_s())
+            if await self._look():
+                pauses.reset()
 
     async def _recall(self) -> None:
         """Begins without the database."""

@@ -86,8 +86,9 @@ class Channels:
         self._pubsub = client.pubsub()
         self.messages: list[tuple[float, Mapping[str, Any]]] = []
         self._more = asyncio.Condition()
+        self._reading = asyncio.create_task(self._read())
 
-    async def read(self) -> None:
+    async def _read(self) -> None:
         await self._pubsub.psubscribe("live:*:trade:*")
         async for message in self._pubsub.listen():
             if message["type"] == "pmessage":
@@ -103,21 +104,21 @@ class Channels:
                 for _, message in self.messages[seen:]:
                     if wanted(message):
                         return message
+                assert not self._reading.done(), self._reading
                 seen = len(self.messages)
                 await self._more.wait()
 
     async def aclose(self) -> None:
+        self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
         await self._pubsub.aclose()  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture
 async def channels(redis_url: str) -> AsyncIterator[Channels]:
-    client = redis.asyncio.Redis.from_url(redis_url)
+    client = redis.asyncio.Redis.from_url(redis_url, socket_timeout=None)
     channels = Channels(client)
-    reading = asyncio.create_task(channels.read())
     yield channels
-    reading.cancel()
-    await asyncio.gather(reading, return_exceptions=True)
     await channels.aclose()
     await client.aclose()
 
@@ -185,6 +186,7 @@ async def test_the_example_runs_as_it_is_shipped(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 async def test_another_process_takes_over_from_one_that_was_killed_or_stopped(
     settings: Settings, start_service: StartService, store: NativeStore, channels: Channels
 ) -> None:
@@ -209,6 +211,7 @@ async def test_another_process_takes_over_from_one_that_was_killed_or_stopped(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 async def test_a_frozen_process_publishes_nothing_once_another_one_does(
     settings: Settings, start_service: StartService, store: NativeStore, channels: Channels
 ) -> None:
@@ -240,9 +243,10 @@ async def test_a_frozen_process_publishes_nothing_once_another_one_does(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 async def test_collectors_of_serve_go_on_while_the_database_is_away(
-    settings: Settings, start_service: StartService, store: NativeStore, channels: Channels,
-    own_postgres: OwnPostgres, simulator: Simulator,
+    own_postgres: OwnPostgres, settings: Settings, start_service: StartService,
+    store: NativeStore, channels: Channels, simulator: Simulator,
 ) -> None:  # fmt: skip
     service = await start_service("serve", **settings(DATABASE_URL=own_postgres.url))
     await until_held(store)
