@@ -18,8 +18,10 @@ from chaos.truth import MarketTruth
 # The time flows from so long before a close until every market is fresh, at least so long after.
 _LEAD_S: Final = (4.0, 9.0)
 _AFTER_S: Final = (3.0, 9.0)
-_STEP_MS: Final = 6_000
-_BETWEEN_S: Final = 0.06  # real time between two steps
+_STEP_MS: Final = 8_000
+_BETWEEN_S: Final = 0.06  # real time between two steps, at least
+_TURNS: Final = 4.0  # times what a step took
+_LONGEST_BETWEEN_S: Final = 1.5
 _SLEEPS: Final = 0.12  # of the closes: all machines of the run have slept through some before
 _LONGEST_SLEEP_MS: Final = 3 * HOUR_MS
 # Where everything breaks, nothing may be owed for a long time.
@@ -93,8 +95,11 @@ class Closes:
         lead_ms = round(self._chance.uniform(*_LEAD_S) * 1000)
         until_ms = now_ms - now_ms % M5_MS + M5_MS - lead_ms
         while (now_ms := deployment.clock.now_ms()) < until_ms:
+            began_s = time.monotonic()
             await deployment.move_clock(min(now_ms + _STEP_MS, until_ms))
-            await asyncio.sleep(_BETWEEN_S)
+            # Who reads the streams must have had its turn, which takes as long on a busy machine.
+            took_s = time.monotonic() - began_s
+            await asyncio.sleep(min(max(_BETWEEN_S, _TURNS * took_s), _LONGEST_BETWEEN_S))
 
     async def finish(self, within_s: float) -> None:
         """Waits until the markets of a close that was broken off are fresh, or overdue."""
