@@ -158,12 +158,17 @@ class _Run:
         ) as run:
             await self._catch_up_with_streams(run)
             due = [each for each in self.wanted if self._is_due(each, run)]
-            together = [each for each in due if self._is_at_hand(each)]
+            ready = [each for each in due if not self._may_wait(each, run)]
+            together = [each for each in ready if self._is_at_hand(each)]
             run.published = await self._published(run)
             await self._make(run, together)
             run.published = None  # every base was read
-            one_by_one = [each for each in due if each not in together]
-            one_by_one += (each for each in self.wanted if self._has_changed(each, due, run))
+            others = [each for each in due if each not in together]
+            others += (each for each in self.wanted if self._has_changed(each, due, run))
+            # Where nothing closes, nobody has to see markets whose closing events are awaited.
+            waiting = [each for each in others if self._may_wait(each, run)]
+            waiting = waiting if run.streams.unclosed else []
+            one_by_one = [each for each in others if each not in waiting]
             if run.results.corrected:
                 context.metrics.corrected(Timeframe.M5, "klines", run.results.corrected)
             forgotten |= self._forget_suspects()
@@ -177,7 +182,7 @@ class _Run:
             if again := [each for each in (*together, *one_by_one) if _lacks_late(each, run)]:
                 await self._publish_again(run, again)
             if run.streams.unclosed:
-                await self._publish_unclosed(run)
+                await self._publish_unclosed(run, waiting)
             await self._request_others()
             self._count_streams(run)
             return self.result.outcome(run, self.auditor.run.requests, context.live)
@@ -238,6 +243,13 @@ class _Run:
         """Whether a candle has closed since the last version, if there is one."""
         meta = self.metas[produced]
         return meta is None or produced.floor(meta.as_of_ms) != produced.floor(as_of_ms)
+
+    def _may_wait(self, timeframe: Timeframe, run: BasePass) -> bool:
+        """Whether a timeframe's documents are published after the closing events that are awaited:
+        no candle of them has closed."""
+        live, at_ms = self.context.live, run.as_of_ms
+        is_awaited = live is not None and live.is_awaiting(run.markets, Timeframe.M5.floor(at_ms))
+        return is_awaited and not any(self._has_closed(each, at_ms) for each in timeframe.produces)
 
     def _is_old(self, produced: Timeframe, as_of_ms: int) -> bool:
         meta = self.metas[produced]
@@ -388,9 +400,10 @@ class _Run:
         closed_ms = Timeframe.M5.floor(run.as_of_ms)
         await live.catch_up(run.markets, closed_ms, present.slowest().now_ms())
 
-    async def _publish_unclosed(self, run: BasePass) -> None:
-        """Publishes the documents that lack closed candles once more, when their closing events
-        have come, or will not come any more, or other jobs wait: then the candles are asked for."""
+    async def _publish_unclosed(self, run: BasePass, others: Sequence[Timeframe]) -> None:
+        """Publishes the documents that lack closed candles once more, and the others, when their
+        closing events have come, or will not come any more, or other jobs wait: then the candles
+        are asked for."""
         live, present, lane = self.context.live, run.present, self.lease.name
         assert live is not None and present is not None  # noqa: S101 - it was waited for streams
         closed_ms = Timeframe.M5.floor(run.as_of_ms)
@@ -406,8 +419,8 @@ class _Run:
         read = await run.read_unclosed()
         await self._publish_bases(run, read | await run.read_late())
         self.result.forget(waiting)
-        lacking = [each for each in self.wanted if _closes_at(each, closed_ms)]
-        await self._publish_again(run, lacking)
+        lacking = {each for each in self.wanted if _closes_at(each, closed_ms)} | {*others}
+        await self._publish_again(run, sorted(lacking, key=_interval_ms))
 
     async def _request_others(self) -> None:
         """Queues the jobs that bring what the documents lack."""

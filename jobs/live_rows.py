@@ -86,6 +86,11 @@ class LiveRows:
                 log.warning("closings_late", exchange=exchange, markets=len(awaited), of=listed)
                 self._without_waiting.add(exchange)
 
+    def is_awaiting(self, markets: Sequence[Market], forming_ms: int) -> bool:
+        """Whether a pass leaves out rows of these markets whose closing events may still come."""
+        awaited = self._awaited(markets, forming_ms)
+        return any(exchange not in self._without_waiting for exchange in awaited)
+
     async def wait(
         self,
         markets: Sequence[Market],
