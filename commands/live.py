@@ -94,7 +94,7 @@ async def _work(
                     settings=settings,
                     store=parts.store,
                     holder=holder,
-                    markets=_markets_of(settings, parts, exchange),
+                    markets=markets_of(settings, parts, exchange),
                     server_ms=partial(server_ms, client, exchange),
                     clock=SystemClock(),
                     metrics=metrics,
@@ -107,7 +107,7 @@ async def _work(
     return 0
 
 
-def _markets_of(
+def markets_of(
     settings: Settings, parts: Parts, exchange: Exchange
 ) -> Callable[[], Awaitable[list[str] | None]]:
     """The markets to follow: those that runs collect."""

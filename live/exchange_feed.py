@@ -30,7 +30,7 @@ from metrics.live import FeedNumbers, LiveMetrics
 from stores.hot.leases import Lease, LeaseLost, try_acquire
 from stores.hot.store import HotStore, StoreUnavailable
 from timing.backoff import Backoff, stop_or
-from timing.clock import Clock
+from timing.clock import Clock, boot_s
 
 LEASE_S: Final = 15.0
 LOOK_EVERY_S: Final = 1.5  # whether the lease is free
@@ -55,6 +55,7 @@ class FeedParts:
 
     `markets()`: the exchange's names of the markets to follow, None while nobody knows them;
     `server_ms()`: the exchange's time by REST, None where it cannot be had. Neither raises.
+    `elapsed_s`: the seconds that pass between, also while this machine sleeps.
     """
 
     venue: StreamVenue
@@ -65,6 +66,7 @@ class FeedParts:
     server_ms: Callable[[], Awaitable[int | None]]
     clock: Clock
     metrics: LiveMetrics = field(default_factory=LiveMetrics)
+    elapsed_s: Callable[[], float] = boot_s
 
 
 class ExchangeFeed:
@@ -97,7 +99,7 @@ class ExchangeFeed:
             finally:
                 if lease is not None:
                     await lease.release()
-            await stop_or(stop, pause_s)
+            await stop_or(stop, pause_s, self._parts.clock)
 
     async def _acquire(self) -> Lease | None:
         parts = self._parts
@@ -116,7 +118,7 @@ class _Feeding:
         self._parts = parts
         self._lease = lease
         self._exchange = parts.venue.exchange
-        self._now_ms = ExchangeTime(parts.clock.wall_ms())
+        self._now_ms = ExchangeTime(parts.clock.wall_ms(), parts.elapsed_s)
         self._writer = CandleLogWriter(parts.store, lease, self._exchange)
         self._followed: list[str] = []
         self._refused: set[str] = set()  # names that the venue cannot have

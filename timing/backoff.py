@@ -2,6 +2,8 @@
 
 import asyncio
 
+from timing.clock import Clock, SystemClock
+
 
 class Backoff:
     """The pauses between retries: `first_s`, then doubled each time, at most `slowest_s`."""
@@ -21,11 +23,14 @@ class Backoff:
         self._next_s = self._first_s
 
 
-async def stop_or(stop: asyncio.Event, seconds: float) -> bool:
-    """Waits `seconds`, or less if `stop` is set meanwhile; returns whether it is set."""
+async def stop_or(stop: asyncio.Event, seconds: float, clock: Clock | None = None) -> bool:
+    """Waits `seconds` by the clock, or less if `stop` is set meanwhile; returns whether it is."""
+    stopped = asyncio.create_task(stop.wait())
+    slept = asyncio.create_task((clock or SystemClock()).sleep(seconds))
     try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        pass
+        await asyncio.wait((stopped, slept), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+        slept.cancel()
+        await asyncio.gather(stopped, slept, return_exceptions=True)
     return stop.is_set()
