@@ -69,6 +69,7 @@ class Line:
     end_ms: int
     deliveries: list[Delivery] = field(default_factory=list)
     broken: set[tuple[str, int]] = field(default_factory=set)  # market, candle
+    contradicts: set[tuple[str, int]] = field(default_factory=set)  # another closing event
     paused: list[tuple[int, int]] = field(default_factory=list)  # from, to
 
 
@@ -179,6 +180,8 @@ def _break(line: Line, each: Break, symbol: str) -> None:
     of_candle = [d for d in line.deliveries if d.symbol == symbol and d.candle == each.candle]
     forming = [d for d in of_candle if d.event is not None and not d.event.closed]
     closing = next((d for d in of_candle if d.event is not None and d.event.closed), None)
+    if each.fault in (Fault.OTHER_SECOND_CLOSE, Fault.OTHER_FIRST_CLOSE):
+        line.contradicts.add((symbol, each.candle))
     if not of_candle:
         return
     chosen = forming[int(each.weight * len(forming)) % len(forming)] if forming else None

@@ -78,7 +78,8 @@ def may_prove(line: Line, symbol: str, candle: int) -> bool:
 
 def is_faultless(past: History, line: Line, symbol: str, candle: int) -> bool:
     """Whether the connection delivered the closing event, and a message before the open, and
-    nothing was done to what came of the market in between; nor to this candle elsewhere."""
+    nothing was done to what came of the market in between; nor to this candle elsewhere. Closing
+    events that contradict each other leave it open which connection was right: none is believed."""
     ours = [d for d in line.deliveries if d.symbol == symbol and d.event is not None]
     closings = [d.at_ms for d in ours if d.event == past.truth[symbol, candle]]
     firsts = [d for d in ours if heard_ms(d) < moment(candle, 0)]
@@ -88,6 +89,9 @@ def is_faultless(past: History, line: Line, symbol: str, candle: int) -> bool:
     if any((symbol, each) in line.broken for each in range(first.candle, candle + 1)):
         return False
     if any(start <= closings[0] and end >= first.at_ms for start, end in line.paused):
+        return False
+    told = {(symbol, each) for each in range(first.candle, candle + 1)}
+    if any(other.contradicts & told for other in past.lines):
         return False
     return not any((symbol, candle) in other.broken for other in past.lines)
 
