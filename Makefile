@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-slow check bench chaos mutants lock clean
+.PHONY: help demo run test test-slow check bench chaos day soak mutants lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
@@ -56,6 +56,10 @@ chaos: $(VENV)/dev.stamp ## breaks everything around the service for some minute
 day: $(VENV)/dev.stamp ## a simulated day of closes with faults (SEED=n), every document compared: some minutes
 	@DAY_CLOSES=288 DAY_MARKETS=20 DAY_SEED=$(or $(SEED),$(shell date +%s)) \
 		$(BIN)/python -m pytest tests/day -n0 -q -s --tb=line
+
+soak: $(VENV)/dev.stamp ## two simulated days of closes by streams that are cut (SEED=n), all compared: half an hour
+	@SOAK_HOURS=48 SOAK_SEED=$(or $(SEED),$(shell date +%s)) \
+		$(BIN)/python -m pytest tests/day/test_soak.py -m slow -n0 -q -s --tb=line
 
 mutants: $(VENV)/dev.stamp ## changes the code in MUTANTS=300 small ways (SEED=n) and lists those no test notices
 	@$(BIN)/python -m mutants $(if $(MUTANTS),--count $(MUTANTS)) $(if $(SEED),--seed $(SEED))

@@ -5,12 +5,13 @@ import time
 from typing import Any, Final
 
 from chaos.checks import INTERVALS_MS
-from tests.day.day import CLOSE_MS, MOST_LATE_S, Day
+from tests.day.day import CLOSE_MS, Day
 from tests.day.events import draw_event, relaunch
 from tests.day.faults import draw_fault
 
 _FAULTY: Final = 0.25  # of the closes at which nothing is broken
 _EVENTFUL: Final = 0.3
+_RARER: Final = 0.4  # where streams are followed, which have faults of their own
 _MIDWAY: Final = 0.05
 _DISCOVERED_EVERY: Final = 12
 _DAY_MS: Final = 86_400_000
@@ -19,6 +20,8 @@ _DAY_MS: Final = 86_400_000
 async def run_day(day: Day, closes: int, *, quiet: int = 1) -> None:
     """Begins with first collections; the first `quiet` closes are without faults."""
     await day.start()
+    if day.soak is not None:
+        await day.soak.start()
     day.look()
     await discover(day)
     await day.job("funding")
@@ -60,7 +63,7 @@ async def discover(day: Day) -> None:
 
 async def _close(day: Day, *, drawn: bool) -> None:
     close_ms = day.close_ms
-    day.clock.pass_to(close_ms - 120_000)
+    await day.clock.pass_to(close_ms - 120_000)
     day.end_faults()
     if day.database_back_ms and day.database_back_ms <= close_ms:
         day.database_back_ms = 0
@@ -68,7 +71,9 @@ async def _close(day: Day, *, drawn: bool) -> None:
         day.report.say("    the database is back")
     if drawn:
         await _draw(day)
-    day.clock.pass_to(close_ms + day.chance.randint(300, 4_000))
+    if day.soak is not None:
+        await day.soak.before_close()
+    await day.clock.pass_to(close_ms + day.chance.randint(300, 4_000))
     if drawn and close_ms % _DAY_MS == 0 and not day.active() and not day.database_back_ms:
         await relaunch(day)
     if day.discover_in <= 0:
@@ -79,11 +84,13 @@ async def _close(day: Day, *, drawn: bool) -> None:
 
 async def _draw(day: Day) -> None:
     """What happens before a close, if anything does."""
-    chance = day.chance
+    chance, share = day.chance, 1 if day.soak is None else _RARER
     if not any(fault.kind.startswith("away") for fault in day.active()):
-        if chance.random() < _FAULTY:
-            day.inflict(draw_fault(chance, sorted(day.required)))
-        if chance.random() < _EVENTFUL:
+        if chance.random() < _FAULTY * share:
+            fault = draw_fault(chance, sorted(day.required))
+            if day.soak is None or day.soak.allows(fault):
+                day.inflict(fault)
+        if chance.random() < _EVENTFUL * share:
             await draw_event(day)
     if chance.random() < _MIDWAY and not day.active():
         await _close_midway(day)
@@ -95,6 +102,8 @@ async def _pass(day: Day) -> None:
     before, asked_ms, began_s = _requests(day), day.clock.now_ms, time.monotonic()
     record = await day.job("collect:all")
     result = record.result or {}
+    if day.soak is not None:
+        await day.soak.after_pass(result.get("audit_requests", 0), disturbed=disturbed)
     late_s = (day.clock.now_ms - asked_ms + result.get("duration_ms", 0)) / 1000
     asked = _requests(day)
     klines, interest = (asked.get(n, 0) - before.get(n, 0) for n in ("klines", "open_interest"))
@@ -117,11 +126,11 @@ async def _pass(day: Day) -> None:
             day.report.violate(f"{name} still lacks {lacks[:2]}")
     if disturbed:
         # A pass that waited for the limits leaves less of them to the next ones.
-        if day.active() or late_s > MOST_LATE_S:
+        if day.active() or late_s > day.most_late_s:
             day.disturb()
         return
     day.report.late_s.append(late_s)
-    if late_s > MOST_LATE_S:
+    if late_s > day.most_late_s:
         day.report.violate(f"{late_s:.1f} s late without a fault")
     requests = klines + interest - result.get("audit_requests", 0)
     day.report.requests.append(requests / max(1, len(day.required)))
@@ -129,12 +138,12 @@ async def _pass(day: Day) -> None:
 
 async def _close_midway(day: Day) -> None:
     """A pass that begins before the close and ends after it."""
-    day.clock.pass_to(day.close_ms - 1_500)
+    await day.clock.pass_to(day.close_ms - 1_500)
     rule = {"kind": "hold", "endpoint": "klines", "count": 1}
     (held,) = day.exchanges.post("/sim/faults", [rule])
     pass_over = asyncio.create_task(day.job("collect:all"))
     found = await asyncio.to_thread(day.exchanges.get, "/sim/held?count=1&deadline_s=20")
-    day.clock.pass_to(day.close_ms + 200)
+    await day.clock.pass_to(day.close_ms + 200)
     day.exchanges.full("DELETE", f"/sim/faults?number={held['number']}")
     record = await pass_over
     day.report.say(f"    the close came within a pass ({found['held']} held): {record.state}")
@@ -152,7 +161,7 @@ async def _between(day: Day) -> None:
         day.clock.alarm_off()
         day.report.say(f"    fill: {record.state} {record.result or record.error}")
     if day.chance.random() < 0.05:
-        day.clock.pass_to(day.clock.now_ms + day.chance.choice((1_000, 30_000, 70_000)))
+        await day.clock.pass_to(day.clock.now_ms + day.chance.choice((1_000, 30_000, 70_000)))
         job_id = f"collect:{day.chance.choice(('5m', '1h', '4h', '1d'))}"
         record = await day.job(job_id)
         day.report.say(f"    {job_id}: {record.state} {record.error or ''}")

@@ -27,6 +27,9 @@ from tests.fixtures.simulator import Simulator
 
 NOT_FETCHED_YET: Final = "not fetched yet"
 _NO_FUNDING: Final = "its funding has not been fetched yet"
+_NOT_CLOSED_YET: Final = "the exchange has not said yet that its candle is closed"
+_STREAMED_MS: Final = 10_000  # how old a forming candle of a stream may be
+_DAY_MS: Final = 24 * HOUR_MS
 _FRESH_MS: Final = 60_000
 _ALL_OUT_MS: Final = 600_000  # every snapshot is published this long after its time
 _NEWEST: Final = 4  # rows that are not older than that
@@ -47,22 +50,25 @@ class Run:
 
 class Comparison:
     """Compares documents. `odd`: markets of which rows that cannot be were sent, by key or by
-    exchange."""
+    exchange. `streamed`: candles may come by streams: forming ones are some seconds old then or
+    lack, closed ones are not read again when they are corrected."""
 
-    def __init__(self, exchanges: Simulator, *, settlements: int) -> None:
+    def __init__(self, exchanges: Simulator, *, settlements: int, streamed: bool = False) -> None:
         self._exchanges = exchanges
+        self._streamed = streamed
         self._settlements = settlements
         self.symbols: set[str] = set()
         self.odd: set[str] = set()
-        self._corrections: list[tuple[str, int, int]] = []  # market, candle, time of the change
+        self.corrections: list[tuple[str, int, int]] = []  # market, candle, time of the change
 
     def corrected(self, key: str, slot_ms: int, now_ms: int) -> None:
-        self._corrections.append((key, slot_ms, now_ms))
+        self.corrections.append((key, slot_ms, now_ms))
 
     async def problems(
-        self, name: str, document: Mapping[str, Any], runs: Mapping[int, Run]
+        self, name: str, document: Mapping[str, Any], runs: Mapping[int, Run], *, is_last: bool
     ) -> tuple[list[str], Findings]:
-        """What is wrong with a document; `runs` by their `as_of`."""
+        """What is wrong with a document; `runs` by their `as_of`. `is_last`: no other one of the
+        same run follows, which would have candles whose closing events were awaited."""
         as_of_ms = document["as_of"]
         run = runs[as_of_ms]
         truth = MarketTruth(self._ask, candles=run.candles, settlements=self._settlements)
@@ -76,7 +82,7 @@ class Comparison:
         document, wrong = await self._without_later_rows(truth, name, document, runs)
         facts = Facts(run.candles, truths, [as_of_ms, run.ended_ms], run.funding, run.required)
         findings = check_candles(name, document, facts)
-        problems = [*wrong, *findings.problems, *self._unexcused(document, run)]
+        problems = [*wrong, *findings.problems, *self._unexcused(document, run, is_last=is_last)]
         return [f"{name} as of {as_of_ms}: {problem}" for problem in problems], findings
 
     async def _truth(
@@ -92,16 +98,23 @@ class Comparison:
         # Of a market that is held up the row may be of any pass since, as its base may know it.
         forming_ms, ended_ms = at_ms - at_ms % interval_ms, runs[as_of_ms].ended_ms
         later = await truth.rows(name, ended_ms, ended_ms, 3 + (ended_ms - at_ms) // interval_ms)
-        forming = {}
+        early_ms = at_ms - _STREAMED_MS
+        early = await truth.rows(name, early_ms, early_ms, 3) if self._streamed else found.rows
+        forming, rows = {}, dict(found.rows)
         for market in document["markets"]:
             key = f"{market['exchange']}:{market['symbol']}"
             row = next((row for row in market["rows"][-2:] if row[0] == forming_ms), None)
-            first = found.rows.get(key, {}).get(forming_ms)
+            first = early.get(key, {}).get(forming_ms)
             last = later.get(key, {}).get(forming_ms)
-            if market["checked_at"] == at_ms and row and last and _is_between(row, first, last):
+            if market["checked_at"] != at_ms:
+                continue
+            if row and last and _is_between(row, first, last):
                 forming[key] = [row]
-        self._forgive_corrections(name, document, at_ms, found.rows)
-        return replace(found, forming=forming)
+            elif row is None and self._streamed and not _is_traded(first):
+                known = found.rows.get(key, {})
+                rows[key] = {time: row for time, row in known.items() if time != forming_ms}
+        self._forgive_corrections(name, document, at_ms, rows)
+        return replace(found, rows=rows, forming=forming)
 
     async def _without_later_rows(
         self, truth: MarketTruth, name: str, document: Mapping[str, Any], runs: Mapping[int, Run]
@@ -137,7 +150,9 @@ class Comparison:
         """Of markets that were read before a candle was corrected, the rows that hold it count as
         they are: what they showed then is not known any more."""
         interval_ms = INTERVALS_MS[name]
-        after = [(key, slot_ms) for key, slot_ms, then_ms in self._corrections if then_ms > at_ms]
+        # Of those that are not read again it is found by an audit, within a day.
+        since_ms = at_ms - _DAY_MS if self._streamed else at_ms
+        after = [(key, slot_ms) for key, slot_ms, then_ms in self.corrections if then_ms > since_ms]
         for market in document["markets"] if after else ():
             key = f"{market['exchange']}:{market['symbol']}"
             if market["checked_at"] != at_ms:
@@ -149,7 +164,7 @@ class Comparison:
                     true = rows[key][open_ms]
                     rows[key][open_ms] = [*ours[open_ms][:7], *true[7:]]
 
-    def _unexcused(self, document: Mapping[str, Any], run: Run) -> list[str]:
+    def _unexcused(self, document: Mapping[str, Any], run: Run, *, is_last: bool) -> list[str]:
         """What the document lacks though nothing held it up."""
         found = []
         failed = failures(document)
@@ -158,6 +173,8 @@ class Comparison:
             key = f"{exchange}:{symbol}"
             if lack not in failed:
                 excused = key in self.odd or exchange in self.odd
+            elif lack["reason"] == _NOT_CLOSED_YET:
+                excused = self._streamed and not is_last
             elif lack["reason"] == NOT_FETCHED_YET and part == "open_interest":
                 excused = True  # until the job that fills it in has ended
             elif lack["reason"] == _NO_FUNDING:
@@ -189,6 +206,10 @@ async def _candles_at(truth: MarketTruth, name: str, at_ms: int, candles: int) -
         for key, market in rows.items()
     }
     return Truth(rows, visible)
+
+
+def _is_traded(row: Row | None) -> bool:
+    return row is not None and row[5] > 0
 
 
 def _is_between(row: Row, first: Row | None, last: Row) -> bool:

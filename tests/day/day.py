@@ -10,22 +10,29 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from budgets.rate_limits import RateLimits
+from cache_manager import CacheManager, DocumentMeta
 from chaos.checks import GLOBAL_FR, INTERVALS_MS
 from chaos.left_out_rows import failures
 from database import Database
+from documents.deflated import Deflated
 from job_queue.kinds import lane_of
 from job_queue.records import JobRecord
 from jobs.context import JobContext
+from jobs.live_rows import LiveRows
 from stores.hot.leases import try_acquire
+from stores.hot.store import HotStore
 from tests.day.clock import DayClock
 from tests.day.compared import NOT_FETCHED_YET, Comparison, Run, known_funding
 from tests.day.faults import Fault
+from tests.day.soak import Soak
+from tests.day.streams import POLLED
 from tests.fixtures.jobs import JobRunner, OpenRunner
 from tests.fixtures.simulator import Simulator
 from worker import Worker
 
 CLOSE_MS: Final = 300_000
 MOST_LATE_S: Final = 30.0
+_GRACE_S: Final = 76.0  # closing events of streams are awaited so long, at the most
 SETTLEMENTS: Final = 60
 _ODD: Final = (
     "nonsense",
@@ -85,12 +92,28 @@ class Settings:
         }
 
 
+class _Recorded(CacheManager):
+    """Keeps what is published, for the comparison."""
+
+    def __init__(self, store: HotStore) -> None:
+        super().__init__(store)
+        self.published: list[tuple[DocumentMeta, Any]] = []
+
+    async def save_to_cache(
+        self, name: str, document: bytes | Deflated, **how: Any
+    ) -> DocumentMeta:
+        meta = await super().save_to_cache(name, document, **how)
+        if name in _CANDLES:
+            self.published.append((meta, await self.get_from_cache(name)))
+        return meta
+
+
 class Day:
-    """One day; `run` returns its report."""
+    """One day; `streamed`: passes take the candles of streams that feeds bring (soak.py)."""
 
     def __init__(
         self, exchanges: Simulator, open_runner: OpenRunner, seed: int, start_ms: int,
-        history: int, log: list[Any],
+        history: int, log: list[Any], *, streamed: bool = False,
     ) -> None:  # fmt: skip
         self.log = log
         self.exchanges, self.open_runner = exchanges, open_runner
@@ -100,12 +123,16 @@ class Day:
         self.settings = Settings(history)
         self.usual_history = history
         self.report = Report()
-        self.comparison = Comparison(exchanges, settlements=SETTLEMENTS)
+        self.streamed = streamed
+        self.most_late_s = MOST_LATE_S + (_GRACE_S if streamed else 0)
+        self.soak: Soak | None = None
+        self.comparison = Comparison(exchanges, settlements=SETTLEMENTS, streamed=streamed)
         self.runs: dict[int, Run] = {}
         self.faults: list[tuple[Fault, int]] = []  # with the time at which each is over
         self.versions: dict[str, tuple[int, int]] = {}
         self.runner: JobRunner | None = None
         self._opened = contextlib.AsyncExitStack()
+        self._streams = exchanges.base_url.replace("http", "ws") if streamed else None
         self.database_back_ms = 0  # while it is away
         self.collected: set[str] = set()  # by the exchanges
         self.required: set[str] = set()  # as far as the service could learn
@@ -130,10 +157,16 @@ class Day:
             self.open_runner(
                 self.exchanges, clock=self.clock, limits=self.limits, request_s=2.5,
                 **self.settings.as_options(),
+                **dict.fromkeys(("binance_ws_url", "bybit_ws_url", "okx_ws_url"), self._streams),
             )
         )  # fmt: skip
-        self.runner.context.last_as_of.elapsed_s = self.clock.monotonic_s
-        self.runner.context = replace(self.runner.context, now_ms=self.clock.wall_ms)
+        context = self.runner.context
+        context.last_as_of.elapsed_s = self.clock.monotonic_s
+        live = LiveRows(context.store, POLLED, self.clock) if self.streamed else None
+        self.cache = _Recorded(context.store)
+        self.runner.context = replace(
+            context, now_ms=self.clock.wall_ms, live=live, cache=self.cache
+        )
         self.failed.clear()  # what was held up is not known any more
         if self.database_back_ms:
             self.use_database(Database(NOWHERE))
@@ -154,7 +187,12 @@ class Day:
         self.disturb()
 
     async def aclose(self) -> None:
+        if self.soak is not None:
+            await self.soak.aclose()
         await self._opened.aclose()
+
+    async def ask(self, path: str) -> Any:
+        return await asyncio.to_thread(self.exchanges.get, path)
 
     # --- jobs -------------------------------------------------------------------------------
 
@@ -212,19 +250,14 @@ class Day:
             return None
 
     async def _compare(self) -> None:
-        """Compares the documents that have another version than before."""
-        metas = await self.context.cache.read_metas(_CANDLES)
-        for name, meta in metas.items():
-            version, as_of_ms = self.versions.get(name, (0, 0))
-            if meta is None or version == meta.version:
-                continue
+        """Compares the documents that have been published since."""
+        published, self.cache.published = self.cache.published, []
+        newest = {meta.name: meta.version for meta, _ in published}
+        for meta, document in published:
+            name, (version, as_of_ms) = meta.name, self.versions.get(meta.name, (0, 0))
             if meta.version < version or meta.as_of_ms < as_of_ms:
                 self.report.violate(f"{name} went back: {version, as_of_ms} to {meta}")
             self.versions[name] = meta.version, meta.as_of_ms
-            document = await self._document(name)
-            if document is None:
-                self.report.violate(f"{name}: version {meta.version} cannot be read")
-                continue
             self.failed[name] = [lack for lack in failures(document) if lack["part"] == "klines"]
             self.awaits[name] = sum(
                 lack["reason"] == NOT_FETCHED_YET for lack in document["missing"]
@@ -232,7 +265,9 @@ class Day:
             if meta.as_of_ms not in self.runs:
                 self.report.violate(f"{name}: as of {meta.as_of_ms}, which no run told")
                 continue
-            problems, findings = await self.comparison.problems(name, document, self.runs)
+            problems, findings = await self.comparison.problems(
+                name, document, self.runs, is_last=newest[name] == meta.version
+            )
             self.report.documents += 1
             self.report.compared += findings.compared
             for problem in problems[:6]:
@@ -271,5 +306,9 @@ class Day:
     def look(self) -> None:
         """Reads which markets are to be collected."""
         listed = self.exchanges.get("/sim/markets")["markets"]
-        self.collected = {f"{m['exchange']}:{m['symbol']}" for m in listed if m["collected"]}
+        self.collected = {
+            f"{m['exchange']}:{m['symbol']}"
+            for m in listed
+            if m["collected"] and m["exchange"] in POLLED
+        }
         self.comparison.symbols |= {key.partition(":")[2] for key in self.collected}

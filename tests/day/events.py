@@ -164,7 +164,7 @@ async def _database_away(day: Day, chance: random.Random) -> str:
 
 async def _single(day: Day, chance: random.Random) -> str:
     """A single timeframe shortly before the close."""
-    day.clock.pass_to(day.close_ms - chance.choice((1_000, 20_000, 100_000)))
+    await day.clock.pass_to(day.close_ms - chance.choice((1_000, 20_000, 100_000)))
     job_id = f"collect:{chance.choice(('5m', '15m', '1h', '4h', '1d'))}"
     record: Any = await day.job(job_id)
     return f"{job_id} at {day.clock.now_ms}: {record.state} {record.error or ''}"
@@ -172,7 +172,7 @@ async def _single(day: Day, chance: random.Random) -> str:
 
 async def _again(day: Day, chance: random.Random) -> str:
     """All timeframes shortly before the close."""
-    day.clock.pass_to(day.close_ms - chance.choice((500, 20_000)))
+    await day.clock.pass_to(day.close_ms - chance.choice((500, 20_000)))
     record: Any = await day.job("collect:all")
     return f"collect:all at {day.clock.now_ms}: {record.state} {record.error or ''}"
 

@@ -1,0 +1,269 @@
+"""Streams in a simulated day: cuts, faults of messages, and what bases and logs must hold then."""
+
+import asyncio
+import gc
+import random
+import tracemalloc
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import orjson
+import psutil
+
+from chaos.truth import MarketTruth
+from documents.base import decode_bases
+from documents.names import base_name
+from live.feed_state import FeedState
+from market.base import Base
+from market.markets import Exchange
+from tests.day.faults import Fault
+from tests.day.stream_faults import StreamFault, draw_cut, draw_fault
+from tests.day.streams import OKX, POLLED, STEP_MS, Feeds
+
+if TYPE_CHECKING:
+    from tests.day.day import Day
+
+HOUR_MS: Final = 3_600_000
+_DAY_HOURS: Final = 24
+_RESTARTS_MS: Final = 2 * HOUR_MS  # of the feeds, in the first half
+_CUT_EVERY_MS: Final = HOUR_MS // 2
+_FAULTY: Final = 0.12
+_WITHIN_S: Final = 290.0
+_CANDLE: Final = slice(0, 6)
+_NEWEST: Final = 4  # slots compared at every close; all of them every hour
+_ALL: Final = 400
+
+
+@dataclass
+class Memory:
+    """What is allocated by the modules of live/, and the process's resident memory, by hour."""
+
+    hours: list[tuple[float, int, int]] = field(default_factory=list)
+
+    def measure(self, hour: float) -> None:
+        gc.collect()
+        live_bytes = 0
+        if tracemalloc.is_tracing():
+            snapshot = tracemalloc.take_snapshot()
+            ours = snapshot.filter_traces([tracemalloc.Filter(True, "*/live/*")])
+            live_bytes = sum(trace.size for trace in ours.traces)
+        self.hours.append((hour, live_bytes, psutil.Process().memory_info().rss))
+
+
+class Soak:
+    """The streams of a day that lasts `hours`. Connections of one polled exchange are cut every
+    half hour, in the second half, or after a day, those of the other; so connections also live
+    their whole life. Those of OKX are cut all the time."""
+
+    def __init__(self, day: "Day", feeds: Feeds, seed: int, hours: float) -> None:
+        self.day, self.feeds = day, feeds
+        self.memory = Memory()
+        self.requests: Counter[str] = Counter()  # of quiet closes: asked for, allowed, closes
+        self.ways: Counter[str] = Counter()
+        self.compared: Counter[str] = Counter()
+        self.reconnects: Counter[str] = Counter()
+        self.cuts = 0
+        self._chance = random.Random(seed)  # noqa: S311 - to be repeatable
+        self._began_ms = day.clock.now_ms
+        first_hours = _DAY_HOURS if hours >= _DAY_HOURS else hours / 2
+        self._half_ms = day.clock.now_ms + round(first_hours * HOUR_MS)
+        self._disturbed_ms: dict[str, int] = {}  # by exchange: until when candles are asked for
+        self._rules: list[tuple[int, int]] = []  # when to delete, number
+        self._later: set[asyncio.Task[None]] = set()
+        self._states: dict[str, FeedState] = {}
+        self._asked: Counter[str] = Counter()
+        self._hour = 0
+
+    # --- what happens -----------------------------------------------------------------------
+
+    async def start(self) -> None:
+        await self.feeds.start(self.day.context.settings)
+
+    async def aclose(self) -> None:
+        for task in self._later:
+            task.cancel()
+        await asyncio.gather(*self._later, return_exceptions=True)
+        await self.feeds.stop()
+
+    @property
+    def _broken(self) -> str:
+        """The exchange whose connections are broken now; those of the other get old."""
+        return "bybit" if self.day.close_ms < self._half_ms else "binance"
+
+    def allows(self, fault: Fault) -> bool:
+        """Whether no feed begins anew by this fault that is to have an old connection."""
+        return not fault.kind.startswith("clock") or fault.exchange == self._broken
+
+    async def before_close(self) -> None:
+        """Two minutes before a close."""
+        day = self.day
+        now_ms = day.clock.now_ms
+        for until_ms, number in self._rules:
+            if until_ms <= now_ms:
+                day.exchanges.full("DELETE", f"/sim/faults?number={number}")
+        self._rules = [each for each in self._rules if each[0] > now_ms]
+        exchange = self._broken
+        if day.close_ms % _CUT_EVERY_MS == 0:
+            self.cuts += 1
+            self._inflict(draw_cut(self._chance, exchange, _WITHIN_S))
+            self._inflict(draw_cut(self._chance, OKX, _WITHIN_S))
+        elif self._chance.random() < _FAULTY:
+            symbols = [key.partition(":")[2] for key in day.collected if key.startswith(exchange)]
+            fault = draw_fault(self._chance, exchange, sorted(symbols), _WITHIN_S)
+            early = day.close_ms < self._began_ms + _RESTARTS_MS
+            if not fault.restarts or early or day.close_ms >= self._half_ms:
+                self._inflict(fault)
+        if day.close_ms % (6 * HOUR_MS) == 0:  # both kinds of silent markets
+            tells = self._chance.random() < 0.5
+            silent = str(self._chance.choice(POLLED))
+            day.exchanges.post("/sim/streams", {"silent_closings": {silent: tells}})
+            day.report.say(f"    silent candles of {silent} are closed: {tells}")
+        self._asked = self._requests()
+
+    def _inflict(self, fault: StreamFault) -> None:
+        self.day.report.say(f"    streams: {fault}")
+        # Its candle, those that it lasts, and the one in which a connection begins.
+        until_ms = self.day.close_ms + (fault.closes + 1) * STEP_MS
+        for exchange in POLLED if fault.restarts else (fault.exchange,):
+            self._disturb(exchange, until_ms)
+        task = asyncio.create_task(self._strike(fault))
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+
+    async def _strike(self, fault: StreamFault) -> None:
+        day = self.day
+        await day.clock.beside.sleep(fault.delay_s)
+        if fault.restarts:
+            await self.feeds.stop()
+            await self.start()
+        until_ms = day.close_ms + fault.closes * STEP_MS
+        for rule in day.exchanges.post("/sim/faults", list(fault.rules)) if fault.rules else ():
+            self._rules.append((until_ms, rule["number"]))
+
+    def _disturb(self, exchange: str, until_ms: int) -> None:
+        self._disturbed_ms[exchange] = max(self._disturbed_ms.get(exchange, 0), until_ms)
+
+    def _requests(self) -> Counter[str]:
+        """The requests for 5m candles so far, by exchange."""
+        periods = self.day.exchanges.stats()["periods"]
+        return Counter(
+            {e: sum(periods.get(e, {}).get("klines", {}).get(p, 0) for p in ("5m", "5"))
+             for e in map(str, POLLED)}
+        )  # fmt: skip
+
+    # --- what must be there -----------------------------------------------------------------
+
+    async def after_pass(self, audits: int, *, disturbed: bool) -> None:
+        day = self.day
+        if disturbed:
+            for exchange in POLLED:
+                self._disturb(exchange, day.close_ms + 2 * STEP_MS)
+        hour = (day.close_ms - self._began_ms) // HOUR_MS
+        is_hour = hour > self._hour
+        for exchange in POLLED:
+            await self._check_base(exchange, _ALL if is_hour else _NEWEST, audits)
+        await self._follow_states()
+        await self.feeds.read_okx()
+        if is_hour:
+            self._hour = hour
+            await self._check_okx()
+            self.memory.measure(hour)
+            _, live_bytes, rss = self.memory.hours[-1]
+            day.report.say(
+                f"    hour {hour}: {live_bytes / 1e6:.2f} MB of live/, {rss / 1e6:.0f} MB in all,"
+                f" {dict(self.ways)}, {dict(self.compared)}, requests {dict(self.requests)},"
+                f" reconnects {dict(self.reconnects)}, steps {day.clock.steps}"
+            )
+
+    async def _check_base(self, exchange: Exchange, newest: int, audits: int) -> None:
+        day = self.day
+        stored = await day.context.cache.read(base_name(exchange))
+        if stored is None:
+            return  # lost, and not made anew as the exchange is away
+        bases = decode_bases(stored.inflate(), exchange)
+        truth = MarketTruth(day.ask, candles=newest + 2, settlements=1)
+        truth.symbols |= day.comparison.symbols
+        allowed = Counter[str]()
+        for key, base in bases.items():
+            if key not in day.collected:
+                continue
+            rows = (await truth.rows("5m", base.as_of_ms, base.as_of_ms, newest + 2)).get(key, {})
+            self._check_slots(key, base, rows, newest)
+            newest_ms = base.newest_ms - STEP_MS
+            silent = newest_ms not in rows or not rows[newest_ms][5]
+            allowed["silent"] += silent
+        if day.close_ms < self._disturbed_ms.get(exchange, 0):
+            return
+        asked = self._requests()[exchange] - self._asked[exchange]
+        # One in a hundred is asked for all the same.
+        most = allowed["silent"] + audits + 1 + len(bases) // 100
+        self.requests["closes"] += 1
+        self.requests["asked"] += asked
+        self.requests["silent"] += allowed["silent"]
+        self.requests["audits"] += audits
+        if asked > most:
+            day.report.violate(f"{exchange}: {asked} requests for candles, {allowed}, {audits}")
+
+    def _check_slots(self, key: str, base: Base, rows: Any, newest: int) -> None:
+        """Every closed candle is there, as the exchange has it, and closed by the exchange."""
+        day, closed_ms = self.day, base.as_of_ms - base.as_of_ms % STEP_MS
+        exchange, _, symbol = key.partition(":")
+        corrected = {slot_ms for each, slot_ms, _ in day.comparison.corrections if each == key}
+        excused = day.active() or key in day.comparison.odd or exchange in day.comparison.odd
+        came = self.feeds.closings[exchange].came
+        for slot in np.flatnonzero(base.times < closed_ms)[-newest:].tolist():
+            open_ms = int(base.times[slot])
+            true, is_there = rows.get(open_ms), bool(base.there[slot])
+            if base.streamed[slot]:
+                self.compared["streamed slots"] += 1
+                if (symbol, open_ms) not in came:
+                    day.report.violate(f"{key} {open_ms}: of a stream that has not closed it")
+            elif base.known[slot] and base.read_ms[slot] < open_ms + STEP_MS:
+                day.report.violate(f"{key} {open_ms}: closed by nobody")
+            if open_ms == closed_ms - 2 * STEP_MS:
+                self.ways["stream" if base.streamed[slot] else "rest"] += is_there
+            self.compared["slots"] += 1
+            if open_ms in corrected:
+                continue
+            if is_there and true is None and base.known[slot]:
+                day.report.violate(f"{key} {open_ms}: {base.values[slot]}, nothing at the exchange")
+            elif is_there and base.known[slot] and base.values[slot][:6].tolist() != true[1:7]:
+                day.report.violate(f"{key} {open_ms}: {base.values[slot]}, not {true}")
+            elif true is not None and not (is_there and base.known[slot]) and not excused:
+                day.report.violate(f"{key} {open_ms}: a gap, by {closed_ms}")
+
+    async def _check_okx(self) -> None:
+        proven, self.feeds.okx_proven = self.feeds.okx_proven, {}
+        if not proven:
+            return
+        status, _, answer = await asyncio.to_thread(
+            self.day.exchanges.full, "GET",
+            f"/sim/truth?timeframe=5m&exchange={OKX}&candles=40&as_of={self.day.clock.now_ms}",
+        )  # fmt: skip
+        assert status == 200, answer
+        rows = {
+            (m["symbol"], row[0]): row for m in orjson.loads(answer)["markets"] for row in m["rows"]
+        }
+        for place, numbers in proven.items():
+            row = rows.get(place)
+            if row is None:
+                continue
+            self.compared["okx"] += 1
+            ours = [*numbers[:5], float(numbers[5]), float(numbers[6])]
+            if ours != row[:7]:
+                self.day.report.violate(f"okx {place}: {ours}, not {row[:7]}")
+            if place not in self.feeds.closings[OKX].came:
+                self.day.report.violate(f"okx {place}: not closed by the exchange")
+
+    async def _follow_states(self) -> None:
+        """Counts reconnects, over restarts of the feeds."""
+        for exchange, state in (await self.feeds.states()).items():
+            before = self._states.get(exchange)
+            for reason, count in state.reconnects.items():
+                earlier = before.reconnects.get(reason, 0) if before is not None else 0
+                more = count - earlier if count >= earlier else count
+                if more:
+                    self.reconnects[f"{exchange} {reason}"] += more
+            self._states[exchange] = state

@@ -1,0 +1,68 @@
+"""Hours of closes by streams with cuts and faults: bases and documents equal the truth.
+
+`make soak` runs two days; SOAK_SEED, SOAK_HOURS and SOAK_MARKETS choose another.
+"""
+
+import os
+import tracemalloc
+
+import pytest
+import structlog
+
+from tests.day.closes import run_day
+from tests.day.day import FRACTION, LIMITS, Day
+from tests.day.soak import Soak
+from tests.day.streams import Feeds
+from tests.fixtures.jobs import OpenRunner
+from tests.fixtures.simulator import StartSimulator
+
+SEED = int(os.environ.get("SOAK_SEED", "1"))
+HOURS = float(os.environ.get("SOAK_HOURS", "3"))
+MARKETS = int(os.environ.get("SOAK_MARKETS", "6"))
+OKX_MARKETS = 2
+HISTORY = 12
+SETTLED_HOURS = 6  # then all that is kept has been filled
+MOST_GROWTH = 1.1
+MEMORY = os.environ.get("SOAK_MEMORY", "1" if HOURS > SETTLED_HOURS else "") != ""
+# 2026-11-20T22:48:00Z by `date -u -d @1795214880`
+BEFORE_MIDNIGHT_MS = 1_795_214_880_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+async def test_bases_and_documents_equal_the_truth(
+    start_simulator: StartSimulator, open_runner: OpenRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchanges = start_simulator(
+        binance=MARKETS, bybit=MARKETS, okx=OKX_MARKETS, now=BEFORE_MIDNIGHT_MS, frozen=True,
+        seed=SEED, **LIMITS,
+    )  # fmt: skip
+    # Closing events that come late are looked for every 5 s, as over Upstash: it is faster.
+    monkeypatch.setattr("jobs.live_rows._LOOK_LATE_EVERY_S", {"native": 5.0})
+    if MEMORY:
+        tracemalloc.start()
+    with structlog.testing.capture_logs() as log:
+        day = Day(exchanges, open_runner, SEED, BEFORE_MIDNIGHT_MS, HISTORY, log, streamed=True)
+        feeds = Feeds(exchanges, day.clock, FRACTION)
+        day.soak = soak = Soak(day, feeds, SEED, HOURS)
+        try:
+            await run_day(day, round(HOURS * 12))
+        finally:
+            await day.aclose()
+            tracemalloc.stop()
+    report = day.report
+    report.say(f"seed {SEED}: {report.documents} documents, {dict(report.compared)}")
+    report.say(f"{soak.cuts} cuts, {dict(soak.reconnects)}; bases: {dict(soak.compared)}")
+    report.say(f"ways {dict(soak.ways)}; requests of quiet closes {dict(soak.requests)}")
+    for hour, live_bytes, rss in soak.memory.hours:
+        report.say(f"hour {hour:3}: {live_bytes / 1e6:.2f} MB of live/, {rss / 1e6:.0f} MB in all")
+    assert not report.problems, report.problems
+    assert soak.ways["stream"] > soak.ways["rest"] > 0
+    # In quiet closes a request is one of a silent market, of an audit or of the sample.
+    requests = soak.requests
+    assert requests["asked"] <= requests["silent"] + requests["audits"] + 0.3 * requests["closes"]
+    if HOURS >= 24:  # a connection that was not cut has been replaced before the exchange does
+        assert soak.reconnects["binance age"] >= 1
+    settled = [live for hour, live, _ in soak.memory.hours if hour >= SETTLED_HOURS]
+    if MEMORY and len(settled) > 1:
+        assert max(settled[1:]) <= MOST_GROWTH * settled[0], soak.memory.hours
