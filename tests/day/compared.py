@@ -27,7 +27,7 @@ from tests.fixtures.simulator import Simulator
 
 NOT_FETCHED_YET: Final = "not fetched yet"
 _NO_FUNDING: Final = "its funding has not been fetched yet"
-_NOT_CLOSED_YET: Final = "the exchange has not said yet that its candle is closed"
+NOT_CLOSED_YET: Final = "the exchange has not said yet that its candle is closed"
 _STREAMED_MS: Final = 10_000  # how old a forming candle of a stream may be
 _DAY_MS: Final = 24 * HOUR_MS
 _FRESH_MS: Final = 60_000
@@ -173,7 +173,7 @@ class Comparison:
             key = f"{exchange}:{symbol}"
             if lack not in failed:
                 excused = key in self.odd or exchange in self.odd
-            elif lack["reason"] == _NOT_CLOSED_YET:
+            elif lack["reason"] == NOT_CLOSED_YET:
                 excused = self._streamed and not is_last
             elif lack["reason"] == NOT_FETCHED_YET and part == "open_interest":
                 excused = True  # until the job that fills it in has ended

@@ -22,7 +22,7 @@ from jobs.live_rows import LiveRows
 from stores.hot.leases import try_acquire
 from stores.hot.store import HotStore
 from tests.day.clock import DayClock
-from tests.day.compared import NOT_FETCHED_YET, Comparison, Run, known_funding
+from tests.day.compared import NOT_CLOSED_YET, NOT_FETCHED_YET, Comparison, Run, known_funding
 from tests.day.faults import Fault
 from tests.day.soak import Soak
 from tests.day.streams import POLLED
@@ -270,6 +270,8 @@ class Day:
             )
             self.report.documents += 1
             self.report.compared += findings.compared
+            if newest[name] != meta.version and NOT_CLOSED_YET in str(document["missing"]):
+                self.report.compared["documents that awaited closings"] += 1
             for problem in problems[:6]:
                 self.report.violate(problem)
 

@@ -213,7 +213,9 @@ class Soak:
         corrected = {slot_ms for each, slot_ms, _ in day.comparison.corrections if each == key}
         excused = day.active() or key in day.comparison.odd or exchange in day.comparison.odd
         came = self.feeds.closings[exchange].came
-        for slot in np.flatnonzero(base.times < closed_ms)[-newest:].tolist():
+        first_ms = min(rows, default=closed_ms)  # what is older is of an earlier contract
+        is_ours = (base.times < closed_ms) & (base.times >= first_ms)
+        for slot in np.flatnonzero(is_ours)[-newest:].tolist():
             open_ms = int(base.times[slot])
             true, is_there = rows.get(open_ms), bool(base.there[slot])
             if base.streamed[slot]:

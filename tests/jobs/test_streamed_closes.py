@@ -250,12 +250,10 @@ async def test_without_feeds_all_is_asked_for_as_ever(streamed: Streamed) -> Non
 async def test_a_market_of_which_nothing_comes_is_left_out_and_follows(
     streamed: Streamed,
 ) -> None:
-    """One whose closing event comes late follows as well, and needs no request."""
-    symbol, late = streamed.symbols[Exchange.BINANCE][:2]
-    key, late_key = f"binance:{symbol}", f"binance:{late}"
+    symbol = streamed.symbols[Exchange.BINANCE][0]
+    key = f"binance:{symbol}"
     await streamed.followed(CLOSE_MS)
     streamed.fault("stream_lose", exchange="binance", symbol=symbol, count=1000)
-    streamed.fault("stream_delay_closing", exchange="binance", symbol=late, seconds=20, count=1)
     version = (await streamed.runner.document("1h"))["version"]
     await streamed.closed(CLOSE_MS)
     job = asyncio.create_task(streamed.runner.complete("collect:all"))
@@ -264,9 +262,8 @@ async def test_a_market_of_which_nothing_comes_is_left_out_and_follows(
         return bool((await streamed.runner.document("1h"))["version"] > version)
 
     await until(is_published)
-    await streamed.check([Timeframe.M5, Timeframe.H1], without=[key, late_key])
-    for each in (key, late_key):
-        assert await streamed.newest("5m", each) == CLOSE_MS - 2 * STEP_MS
+    await streamed.check([Timeframe.M5, Timeframe.H1], without=[key])
+    assert await streamed.newest("5m", key) == CLOSE_MS - 2 * STEP_MS
     assert streamed.asked() == 0
     # Nothing has closed in this one, which is due by its age: it waits, and tells of no lack.
     due_by_age = await streamed.runner.document("4h")
@@ -278,8 +275,7 @@ async def test_a_market_of_which_nothing_comes_is_left_out_and_follows(
     assert due_by_age["as_of"] > CLOSE_MS
     assert [each for each in due_by_age["missing"] if each["part"] == "klines"] == []
     assert [each["stale_since"] for each in due_by_age["markets"]] == [None] * 2 * EACH
-    for each in (key, late_key):
-        assert await streamed.newest("5m", each) == CLOSE_MS - STEP_MS
+    assert await streamed.newest("5m", key) == CLOSE_MS - STEP_MS
     assert (result["streamed"], streamed.asked()) == (2 * EACH - 1, 1)
     assert (result["carried_over"], result["missing"]) == (0, 0)
 
