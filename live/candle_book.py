@@ -237,10 +237,13 @@ class CandleBook:
             return
         if stream is None:
             stream = epoch.streams[symbol] = MarketStream()
-        heard_ms = max(event.event_time_ms, now_ms)
         # A candle does not exist before its open, nor a closed one before its close.
         from_ms = open_ms + self._interval_ms if event.closed else open_ms
-        is_early = heard_ms + _AHEAD_MS < from_ms or heard_ms > now_ms + _FUTURE_MS
+        heard_ms = max(event.event_time_ms, now_ms)
+        # OKX tells no event time: then the close stands there, which says nothing of now.
+        tells_time = not event.closed or event.event_time_ms != from_ms
+        at_ms = heard_ms if tells_time else now_ms
+        is_early = at_ms + _AHEAD_MS < from_ms or heard_ms > now_ms + _FUTURE_MS
         if is_early or open_ms % self._interval_ms:
             self._proofs.fault(stream, symbol, Reason.IMPOSSIBLE, now_ms)
         elif event.closed:
@@ -304,7 +307,6 @@ class CandleBook:
         if unproven is not None and unproven not in _FAULTS:
             self._counts[unproven] += 1
         close_ms = open_ms + self._interval_ms
-        # OKX tells no event time: then the close stands there.
         told_ms = event.event_time_ms if event.event_time_ms > close_ms else heard_ms
         self._proofs.watch.came(symbol, open_ms, told_ms - close_ms)
         self._on_lag((told_ms - close_ms) / 1000)

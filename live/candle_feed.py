@@ -11,7 +11,7 @@ from live.stream_venue import Channel, Topic
 
 class CandleFeed:
     """A StreamOwner (stream_owner.py). `now_ms`: the exchange's time, as far as it is known;
-    `heard` gets the time of every event before.
+    `heard` gets the time of every event before, but for closings.
 
     `dropped`: what was left out of messages on purpose, by cause.
     """
@@ -37,7 +37,8 @@ class CandleFeed:
 
     def on_event(self, epoch: int, event: MarketEvent | LeftOut) -> None:
         if isinstance(event, CandleEvent):
-            self._heard(event.event_time_ms)
+            if not event.closed:  # the time of a closing may be the close that it claims
+                self._heard(event.event_time_ms)
             self._book.take(epoch, event, self._now_ms())
         elif isinstance(event, LeftOut):
             if event.cause is Dropped.UNREADABLE:

@@ -76,3 +76,20 @@ def test_who_needs_a_connection() -> None:
         feeding.bring(event(1, 300.5, "9", closed=True, symbol=BTC), epoch)
     assert feeding.feed.needs(1) == [ETH]
     assert feeding.feed.needs(2) == []
+
+
+def test_a_closing_without_a_time_of_its_own_is_not_believed_before_the_close() -> None:
+    """As OKX sends them: the close stands for the time. It must not move what is known of it."""
+    feeding = Feeding()
+    heard: list[int] = []
+    feed = CandleFeed(feeding.book, lambda: feeding.now_ms, heard.append)
+    feeding.now_ms = moment(1, 270)
+    feed.on_event(1, event(1, 270, "5"))
+    feed.on_event(1, event(1, 300, "6", closed=True))
+    assert heard == [moment(1, 270)]
+    assert feeding.unproven() == {BTC: Reason.IMPOSSIBLE}
+    assert feeding.book.state.closed(BTC, moment(1, 0)) is None
+    feeding.now_ms = moment(1, 299)  # a second behind
+    feed.on_event(1, event(1, 300, "6", closed=True, symbol=ETH))
+    assert feeding.book.state.closed(ETH, moment(1, 0)) is not None
+    assert feeding.unproven() == {BTC: Reason.IMPOSSIBLE}
