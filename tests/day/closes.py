@@ -103,7 +103,7 @@ async def _pass(day: Day) -> None:
     record = await day.job("collect:all")
     result = record.result or {}
     if day.soak is not None:
-        await day.soak.after_pass(result.get("audit_requests", 0), disturbed=disturbed)
+        await day.soak.after_pass(result, disturbed=disturbed)
     late_s = (day.clock.now_ms - asked_ms + result.get("duration_ms", 0)) / 1000
     asked = _requests(day)
     klines, interest = (asked.get(n, 0) - before.get(n, 0) for n in ("klines", "open_interest"))

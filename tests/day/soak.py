@@ -5,8 +5,10 @@ import gc
 import random
 import tracemalloc
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import orjson
@@ -34,22 +36,43 @@ _WITHIN_S: Final = 290.0
 _CANDLE: Final = slice(0, 6)
 _NEWEST: Final = 4  # slots compared at every close; all of them every hour
 _ALL: Final = 400
+_LIVE: Final = str(Path(__file__).resolve().parents[2] / "live" / "*")
+
+
+class Hour(NamedTuple):
+    """`live`, `rss`: bytes; `markets`: that are followed."""
+
+    hour: int
+    live: int
+    rss: int
+    markets: int
 
 
 @dataclass
 class Memory:
     """What is allocated by the modules of live/, and the process's resident memory, by hour."""
 
-    hours: list[tuple[float, int, int]] = field(default_factory=list)
+    hours: list[Hour] = field(default_factory=list)
+    lines: list[Counter[str]] = field(default_factory=list)  # bytes by place, in each hour
 
-    def measure(self, hour: float) -> None:
+    def measure(self, hour: int, markets: int) -> Hour:
         gc.collect()
-        live_bytes = 0
+        lines = Counter[str]()
         if tracemalloc.is_tracing():
             snapshot = tracemalloc.take_snapshot()
-            ours = snapshot.filter_traces([tracemalloc.Filter(True, "*/live/*")])
-            live_bytes = sum(trace.size for trace in ours.traces)
-        self.hours.append((hour, live_bytes, psutil.Process().memory_info().rss))
+            ours = snapshot.filter_traces([tracemalloc.Filter(True, _LIVE)])
+            for each in ours.statistics("lineno"):
+                frame = each.traceback[0]
+                lines[f"{Path(frame.filename).name}:{frame.lineno}"] += each.size
+        rss = psutil.Process().memory_info().rss
+        self.lines.append(lines)
+        self.hours.append(Hour(hour, lines.total(), rss, markets))
+        return self.hours[-1]
+
+    def grown(self, since: int) -> list[tuple[str, int]]:
+        """Where most was added since this hour, bytes."""
+        before = self.lines[min(since, len(self.lines)) - 1] if self.lines else Counter[str]()
+        return (self.lines[-1] - before).most_common(6) if self.lines else []
 
 
 class Soak:
@@ -155,7 +178,8 @@ class Soak:
 
     # --- what must be there -----------------------------------------------------------------
 
-    async def after_pass(self, audits: int, *, disturbed: bool) -> None:
+    async def after_pass(self, result: Mapping[str, Any], *, disturbed: bool) -> None:
+        """`result`: of the pass's job."""
         day = self.day
         if disturbed:
             for exchange in POLLED:
@@ -163,48 +187,55 @@ class Soak:
         hour = (day.close_ms - self._began_ms) // HOUR_MS
         is_hour = hour > self._hour
         for exchange in POLLED:
-            await self._check_base(exchange, _ALL if is_hour else _NEWEST, audits)
+            sampled = result.get("closing", {}).get(exchange, {}).get("sampled", 0)
+            most = result.get("audit_requests", 0) + sampled
+            await self._check_base(exchange, _ALL if is_hour else _NEWEST, most)
         await self._follow_states()
         await self.feeds.read_okx()
         if is_hour:
             self._hour = hour
             await self._check_okx()
-            self.memory.measure(hour)
-            _, live_bytes, rss = self.memory.hours[-1]
+            memory = self.memory.measure(hour, len(day.collected))
             day.report.say(
-                f"    hour {hour}: {live_bytes / 1e6:.2f} MB of live/, {rss / 1e6:.0f} MB in all,"
+                f"    hour {hour}: {memory.live / 1e6:.2f} MB of live/, {memory.markets} markets,"
+                f" {memory.rss / 1e6:.0f} MB in all,"
                 f" {dict(self.ways)}, {dict(self.compared)}, requests {dict(self.requests)},"
                 f" reconnects {dict(self.reconnects)}, steps {day.clock.steps}"
             )
 
-    async def _check_base(self, exchange: Exchange, newest: int, audits: int) -> None:
-        day = self.day
+    async def _check_base(self, exchange: Exchange, newest: int, allowed: int) -> None:
+        """Compares so many of the newest slots of each base; `allowed`: so many requests for
+        candles may have been made beside those of silent markets, if nothing was broken."""
+        day, silent = self.day, 0
         stored = await day.context.cache.read(base_name(exchange))
         if stored is None:
             return  # lost, and not made anew as the exchange is away
         bases = decode_bases(stored.inflate(), exchange)
         truth = MarketTruth(day.ask, candles=newest + 2, settlements=1)
         truth.symbols |= day.comparison.symbols
-        allowed = Counter[str]()
         for key, base in bases.items():
             if key not in day.collected:
                 continue
             rows = (await truth.rows("5m", base.as_of_ms, base.as_of_ms, newest + 2)).get(key, {})
             self._check_slots(key, base, rows, newest)
             newest_ms = base.newest_ms - STEP_MS
-            silent = newest_ms not in rows or not rows[newest_ms][5]
-            allowed["silent"] += silent
+            silent += newest_ms not in rows or not rows[newest_ms][5]
         if day.close_ms < self._disturbed_ms.get(exchange, 0):
             return
         asked = self._requests()[exchange] - self._asked[exchange]
-        # One in a hundred is asked for all the same.
-        most = allowed["silent"] + audits + 1 + len(bases) // 100
         self.requests["closes"] += 1
         self.requests["asked"] += asked
-        self.requests["silent"] += allowed["silent"]
-        self.requests["audits"] += audits
-        if asked > most:
-            day.report.violate(f"{exchange}: {asked} requests for candles, {allowed}, {audits}")
+        self.requests["silent"] += silent
+        self.requests["allowed"] += allowed
+        if asked > silent + allowed:
+            requests = (await day.ask("/sim/requests"))["requests"]
+            ours = [each for each in requests if each["exchange"] == exchange]
+            symbols = [each["symbol"] for each in ours if each["endpoint"] == "klines"][-asked:]
+            unproven = self._states[exchange].unproven if exchange in self._states else None
+            day.report.violate(
+                f"{exchange}: {asked} requests for candles, {silent} silent, {allowed} allowed:"
+                f" {symbols}, unproven {unproven}"
+            )
 
     def _check_slots(self, key: str, base: Base, rows: Any, newest: int) -> None:
         """Every closed candle is there, as the exchange has it, and closed by the exchange."""
