@@ -146,13 +146,14 @@ def build_collectors(tokens: Tokens) -> APIRouter:
         await read_body(request)
         async with asyncio.timeout(_POST_DEADLINE_S):
             found = _known(desired_of(await parts.database.collectors.read()), name)
-            native = await _native(found, symbol)
+        native = await _native(found, symbol)
 
-            def add(now: DesiredCollector) -> CollectorWish:
-                wish = with_symbol(now.definition, now.wish, symbol, native)
-                _check_number(replace(now, wish=wish))
-                return wish
+        def add(now: DesiredCollector) -> CollectorWish:
+            wish = with_symbol(now.definition, now.wish, symbol, native)
+            _check_number(replace(now, wish=wish))
+            return wish
 
+        async with asyncio.timeout(_POST_DEADLINE_S):
             return await _changed(parts, found, add)
 
     @router.delete(
@@ -172,7 +173,9 @@ def build_collectors(tokens: Tokens) -> APIRouter:
         await read_body(request)
         async with asyncio.timeout(_POST_DEADLINE_S):
             found = _known(desired_of(await parts.database.collectors.read()), name)
-            native = await _native(found, symbol)
+        # One that was added before its file named another exchange is removed as it was written.
+        native = found.wish.added.get(symbol) or await _native(found, symbol)
+        async with asyncio.timeout(_POST_DEADLINE_S):
             return await _changed(
                 parts, found, lambda now: without_symbol(now.definition, now.wish, native)
             )

@@ -87,6 +87,8 @@ def read_collector_file(path: Path) -> CollectorFile:
 def _content(path: Path) -> tuple[str, float]:
     """The text of the file, and when it was changed."""
     try:
+        if path.exists() and not path.is_file():  # a pipe might never end
+            raise WrongCollectors([f"{path}: is no regular file"])
         with path.open("rb") as file:
             content = file.read(LARGEST_BYTES + 1)
             modified_s = path.stat().st_mtime

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any, Final
 from urllib.parse import quote
 
+import msgspec
 import pytest
 
 from database import Database
@@ -146,7 +147,7 @@ async def test_symbols_in_any_writing(api: ServedApi) -> None:
     assert len((await desired(api))["symbols"]) == 12
 
 
-async def test_symbols_that_this_collector_cannot_have(api: ServedApi) -> None:
+async def test_symbols_that_this_collector_cannot_have(api: ServedApi, database_url: str) -> None:
     assert (await post(api, "okx-books/symbols/BTC-USDT-SWAP"))[0] == 202
     status, answer = await post(api, "okx-books/symbols/ETH-USDT-SWAP")
     assert (status, answer["detail"].partition(":")[0]) == (400, "symbols")
@@ -156,6 +157,13 @@ async def test_symbols_that_this_collector_cannot_have(api: ServedApi) -> None:
     status, answer = await post(api, "okx-books/symbols/BTC-USDT-261225", "DELETE")
     assert (status, "okx: dated contracts are not streamed" in answer["detail"]) == (400, True)
     assert (await post(api, "majors/symbols/BTCUSDT_261225"))[0] == 202
+    # The file has the collector on another exchange now.
+    database = Database(database_url)
+    moved = msgspec.structs.replace(MAJORS, exchange="okx")
+    await database.collectors.take_file("/f", MODIFIED_MS, to_ascii_json([moved, BOOKS]))
+    await database.aclose()
+    status, answer = await post(api, "majors/symbols/BTCUSDT_261225", "DELETE")
+    assert (status, answer["symbols"]) == (202, ["BTC-USDT", "ETH-USDT"])
 
 
 HOSTILE: Final = (

@@ -203,4 +203,6 @@ def test_a_file_that_is_none(tmp_path: Path, content: bytes, told: str) -> None:
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     assert mistakes(tmp_path / "none.toml") == ["cannot be read: No such file or directory"]
-    assert mistakes(tmp_path) == ["cannot be read: Is a directory"]
+    os.mkfifo(tmp_path / "pipe")  # nobody writes into it
+    for path in (tmp_path, tmp_path / "pipe"):
+        assert mistakes(path) == ["is no regular file"]
