@@ -202,6 +202,14 @@ class FromBases:
             native=self.auditor.audits.is_native(market.key, self.timeframe, self.as_of_ms),
         )
 
+    def is_audit_due(self, market: Market) -> bool:
+        """Whether an audit of the market is due, which needs all that it lacks."""
+        known = self.previous.series(self.timeframe, market)
+        audits, as_of_ms = self.auditor.audits, self.as_of_ms
+        return known is not None and audits.is_due(
+            market.key, self.timeframe, known.checked_at_ms, as_of_ms
+        )
+
     async def _audited(self, plan: BasePlan, read: ReadBase) -> PlanAnswer | None:
         """The exchange's own candles in place of ours, if an audit is due."""
         # One of late open interest would wait for it. It stays due.

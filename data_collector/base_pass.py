@@ -1,8 +1,15 @@
 """One pass over the markets: reads what their bases lack, and makes the due documents of each."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    MutableMapping,
+    Sequence,
+)
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -25,7 +32,7 @@ from data_collector.results import Results
 from data_collector.run import CollectionRun, work_through
 from data_collector.stream_reader import StreamReader
 from data_collector.stream_reads import StreamReads
-from data_collector.task_builder import MarketTasks
+from data_collector.task_builder import FetchTask, MarketTasks
 from market.base import STEP_MS, Base, extended, is_fresh
 from market.candles import Candle, Candles
 from market.columns import CANDLE
@@ -110,11 +117,22 @@ class BasePass:
         Raises CollectionFailed if no market has a candle.
         """
         self._begin(len(targets))
-        await self._work_through([_Work(market, targets) for market in self.markets])
+        async with aclosing(self._arriving()) as arriving:
+            async for markets in arriving:
+                await self._work_through([_Work(market, targets) for market in markets])
         self.run.reset_failures()
         again, self._to_retry = self._to_retry or [], None
         await self._work_through(again)
         self.results.raise_if_empty()
+
+    async def _arriving(self) -> AsyncGenerator[Sequence[Market]]:
+        """All markets; those whose closing events come by streams, in turn as these come."""
+        if self.reader is None or self.present is None:
+            yield self.markets
+            return
+        closed_ms, now_ms = Timeframe.M5.floor(self.as_of_ms), self.present.slowest().now_ms()
+        async for markets in self.reader.arriving(self.markets, closed_ms, now_ms):
+            yield markets
 
     def _begin(self, targets: int) -> None:
         self.results.total += len(self.markets) * (1 + targets) - len(self._counted)
@@ -136,7 +154,7 @@ class BasePass:
         error = self._unread.get(market.key)
         if error is None:
             try:
-                read = await self._read(market)
+                read = await self._read(market, work.targets)
             except ExchangeError as failure:
                 if self._to_retry is not None and isinstance(failure, RETRIED_AT_THE_END):
                     self._to_retry.append(work)
@@ -184,7 +202,7 @@ class BasePass:
             except Exception as unexpected:  # its old rows may be what cannot be used
                 self.run.internal_error(unexpected, work.market.exchange)
 
-    async def _read(self, market: Market) -> ReadBase:
+    async def _read(self, market: Market, targets: Sequence[FromBases]) -> ReadBase:
         """The market's base, with what it lacked at `as_of_ms`.
 
         Raises ExchangeError if its candles could not be read, or are not believed yet.
@@ -215,11 +233,26 @@ class BasePass:
             read.interest_error = clock_error
         elif tasks.open_interest is not None:
             waits = known is None and self._is_first
-            await self.interest.read(read, tasks.open_interest, waits=waits)
+            if self._can_follow(read, tasks.open_interest, targets):
+                self.interest.read_late(read, tasks.open_interest)
+            else:
+                await self.interest.read(read, tasks.open_interest, waits=waits)
         self.bases[market.key] = read.base
         self.read.add(market.key)
         self._reads[market.key] = read
         return read
+
+    def _can_follow(
+        self, read: ReadBase, interest: FetchTask, targets: Sequence[FromBases]
+    ) -> bool:
+        """Whether documents come without these snapshots: as soon as streams have closed their
+        candles, unless older ones lack, too, or an audit needs all."""
+        newest_ms = Timeframe.M5.floor(self.as_of_ms) - STEP_MS
+        return (
+            read.is_streamed
+            and interest.start_ms >= newest_ms
+            and not any(each.is_audit_due(read.market) for each in targets)
+        )
 
     async def _clock_error(self, market: Market) -> ExchangeError | None:
         """Why the exchange must not be asked, by its clock."""

@@ -6,6 +6,7 @@ published again, with the snapshots or with the reason why there are none.
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from data_collector.api_parser import OpenInterestRow
@@ -33,12 +34,18 @@ class _Interest(NamedTuple):
     left_out: Sequence[LeftOut]
 
 
-class _Late(NamedTuple):
-    """A market's request for open interest that no document waits for."""
+@dataclass(slots=True)
+class _Late:
+    """A market's request for open interest that no document waits for; `fetching` once it is under
+    way."""
 
     read: ReadBase
     task: FetchTask
-    fetching: asyncio.Task[_Interest]
+    fetching: asyncio.Task[_Interest] | None = None
+
+    @property
+    def is_under_way(self) -> bool:
+        return self.fetching is not None and not self.fetching.done()
 
 
 class InterestReads:
@@ -61,8 +68,7 @@ class InterestReads:
         exchange = read.market.exchange
         longest_s = None if waits else _LONGEST_INTEREST_WAIT_S
         if not waits and any(
-            each.read.market.exchange is exchange and not each.fetching.done()
-            for each in self._late
+            each.read.market.exchange is exchange and each.is_under_way for each in self._late
         ):
             longest_s = 0.0
         fetching = asyncio.create_task(self._fetch(read, task))
@@ -77,15 +83,21 @@ class InterestReads:
             self._late.append(_Late(read, task, fetching))
             read.interest_late = task
 
+    def read_late(self, read: ReadBase, task: FetchTask) -> None:
+        """Leaves the snapshots to finish_late, which asks for them, too."""
+        self._late.append(_Late(read, task))
+        read.interest_late = task
+
     async def finish_late(self) -> list[ReadBase]:
         """Waits for what no document has waited for; those whose bases have got it."""
         late, self._late = self._late, []
         self.late_from_ms = min((each.task.start_ms for each in late), default=self._as_of_ms)
         try:
-            for each in late:
-                await asyncio.wait({each.fetching})
+            fetching = [self._begun(each) for each in late]
+            for each, task in zip(late, fetching, strict=True):
+                await asyncio.wait({task})
                 each.read.interest_late = None
-                self._take(each.read, each.task, each.fetching)
+                self._take(each.read, each.task, task)
         finally:
             await _cancel(each.fetching for each in late)
         return [each.read for each in late if each.read.interest_error is None]
@@ -94,6 +106,11 @@ class InterestReads:
         """Ends the requests that are still under way."""
         late, self._late = self._late, []
         await _cancel(each.fetching for each in late)
+
+    def _begun(self, late: _Late) -> asyncio.Task[_Interest]:
+        if late.fetching is None:
+            late.fetching = asyncio.create_task(self._fetch(late.read, late.task))
+        return late.fetching
 
     async def _fetch(self, read: ReadBase, task: FetchTask) -> _Interest:
         """The answer; the second one if the first contradicts published snapshots."""
@@ -138,9 +155,9 @@ class InterestReads:
         read.base = read.base.with_interest(snapshots, as_of_ms)
 
 
-async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Ends the tasks, whatever becomes of them."""
-    waiting = list(tasks)
+async def _cancel(tasks: Iterable[asyncio.Task[Any] | None]) -> None:
+    """Ends the tasks that have begun, whatever becomes of them."""
+    waiting = [task for task in tasks if task is not None]
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)

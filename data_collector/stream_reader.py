@@ -1,5 +1,6 @@
 """StreamReader: what a pass may take from the exchanges' streams in place of asking for candles."""
 
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
 
 from market.candles import Candle, Candles
@@ -21,6 +22,14 @@ class Streamed(NamedTuple):
 
 class StreamReader(Protocol):
     """The candles of 5m that streams have brought, as far as a pass has caught up with them."""
+
+    def arriving(
+        self, markets: Sequence[Market], forming_ms: int, now_ms: int
+    ) -> AsyncIterator[Sequence[Market]]:
+        """All these markets, in turn as the closing events of the candle before `forming_ms` come,
+        and shortly after its close those as well that still have none. `now_ms`: the exchanges'
+        time."""
+        ...
 
     def streamed(self, market: Market, since_ms: int, forming_ms: int) -> Streamed | None:
         """Of the candles that opened at `since_ms` or later, while the one of `forming_ms` forms;

@@ -156,7 +156,8 @@ class _Run:
             reader=context.live,
             forgotten=context.audits.forgotten,
         ) as run:
-            await self._catch_up_with_streams(run)
+            if context.live is not None and run.present is not None:
+                await context.live.read()
             due = [each for each in self.wanted if self._is_due(each, run)]
             ready = [each for each in due if not self._may_wait(each, run)]
             together = [each for each in ready if self._is_at_hand(each)]
@@ -391,14 +392,6 @@ class _Run:
         for timeframe in timeframes:
             await self._make(run, [timeframe])
             await self._publish(run)
-
-    async def _catch_up_with_streams(self, run: BasePass) -> None:
-        """Waits for the closing events of streams, until shortly after the close."""
-        live, present = self.context.live, run.present
-        if live is None or present is None:
-            return
-        closed_ms = Timeframe.M5.floor(run.as_of_ms)
-        await live.catch_up(run.markets, closed_ms, present.slowest().now_ms())
 
     async def _publish_unclosed(self, run: BasePass, others: Sequence[Timeframe]) -> None:
         """Publishes the documents that lack closed candles once more, and the others, when their

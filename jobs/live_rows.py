@@ -1,7 +1,7 @@
 """LiveRows: the candles of streams for a worker's passes, read from the logs in the hot store."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 class LiveRows:
     """A StreamReader of the exchanges whose streams are fed; one for each worker process.
 
-    `catch_up` before each pass, and `wait` where closing events are awaited, bring it up to date.
+    `arriving` in each pass, and `wait` where closing events are awaited, bring it up to date.
     `on_compared(exchange, candles)` and `on_differing(exchange)` count the candles of streams that
     were compared with REST, and those that differed; `comparisons` and `differing` do so, too.
     """
@@ -70,21 +70,44 @@ class LiveRows:
 
     # For the jobs.
 
-    async def catch_up(self, markets: Sequence[Market], forming_ms: int, now_ms: int) -> None:
+    async def arriving(
+        self, markets: Sequence[Market], forming_ms: int, now_ms: int
+    ) -> AsyncIterator[Sequence[Market]]:
         """Reads the logs, until the closing events of the candle before `forming_ms` are no longer
-        awaited for any of the markets, at most until SOON_S after its close. `now_ms`: the
-        exchanges' time."""
+        awaited for any of the markets, at most until SOON_S after its close; yields the markets in
+        turn as they come. `now_ms`: the exchanges' time."""
         passed_s = (now_ms - forming_ms) / 1000
-        within_s = dict.fromkeys(self._readers, SOON_S - passed_s)
-        await self._wait(markets, forming_ms, within_s, self._look_s)
         self._without_waiting = {
             each for each in self._readers if passed_s >= STREAM_VENUES[each].grace_s
         }
-        for exchange, awaited in self._awaited(markets, forming_ms).items():
+        until_s = self._clock.monotonic_s() + SOON_S - passed_s
+        waiting = list(markets)
+        while True:
+            began_s = self._clock.monotonic_s()
+            await self.read()
+            awaited = self._awaited(waiting, forming_ms)
+            if not awaited or began_s >= until_s:
+                break
+            come = [each for each in waiting if each.native not in awaited.get(each.exchange, ())]
+            if come:
+                waiting = [
+                    each for each in waiting if each.native in awaited.get(each.exchange, ())
+                ]
+                yield come
+            now_s = self._clock.monotonic_s()
+            await self._clock.sleep(min(max(began_s + self._look_s - now_s, 0), until_s - now_s))
+        for exchange, late in awaited.items():
             listed = sum(market.exchange is exchange for market in markets)
-            if exchange not in self._without_waiting and len(awaited) > _MOST_AWAITED * listed:
-                log.warning("closings_late", exchange=exchange, markets=len(awaited), of=listed)
+            if exchange not in self._without_waiting and len(late) > _MOST_AWAITED * listed:
+                log.warning("closings_late", exchange=exchange, markets=len(late), of=listed)
                 self._without_waiting.add(exchange)
+        if waiting:
+            yield waiting
+
+    async def catch_up(self, markets: Sequence[Market], forming_ms: int, now_ms: int) -> None:
+        """As `arriving`, for those who need them all."""
+        async for _ in self.arriving(markets, forming_ms, now_ms):
+            pass
 
     def is_awaiting(self, markets: Sequence[Market], forming_ms: int) -> bool:
         """Whether a pass leaves out rows of these markets whose closing events may still come."""
@@ -98,13 +121,21 @@ class LiveRows:
         now_ms: int,
         gives_way: Callable[[], Awaitable[bool]],
     ) -> None:
-        """As `catch_up`, for these markets, until the grace of each exchange is over; ends when
-        `gives_way` says so."""
+        """Reads the logs until the closing events of these markets are no longer awaited, at most
+        until the grace of each exchange is over; ends when `gives_way` says so."""
         passed_s = (now_ms - forming_ms) / 1000
         within_s = {
             each: STREAM_VENUES[each].grace_s + _AFTER_GRACE_S - passed_s for each in self._readers
         }
-        await self._wait(markets, forming_ms, within_s, self._look_late_s, gives_way)
+        began_s = self._clock.monotonic_s()
+        while True:
+            await self.read()
+            passed_s = self._clock.monotonic_s() - began_s
+            awaited = self._awaited(markets, forming_ms)
+            left_s = max((within_s[each] - passed_s for each in awaited), default=0.0)
+            if left_s <= 0 or await gives_way():
+                return
+            await self._clock.sleep(min(self._look_late_s, left_s))
 
     # For the pass: a StreamReader.
 
@@ -149,25 +180,7 @@ class LiveRows:
 
     # Reading.
 
-    async def _wait(
-        self,
-        markets: Sequence[Market],
-        forming_ms: int,
-        within_s: Mapping[Exchange, float],
-        look_s: float,
-        gives_way: Callable[[], Awaitable[bool]] | None = None,
-    ) -> None:
-        began_s = self._clock.monotonic_s()
-        while True:
-            await self._read()
-            passed_s = self._clock.monotonic_s() - began_s
-            awaited = self._awaited(markets, forming_ms)
-            left_s = max((within_s[each] - passed_s for each in awaited), default=0.0)
-            if left_s <= 0 or (gives_way is not None and await gives_way()):
-                return
-            await self._clock.sleep(min(look_s, left_s))
-
-    async def _read(self) -> None:
+    async def read(self) -> None:
         """Reads all logs; an exchange whose log cannot be read counts as one that nobody feeds."""
         self._fed = set()
         for exchange, reader in self._readers.items():
@@ -186,14 +199,14 @@ class LiveRows:
         for symbol, open_ms in self._candles[exchange].taken_back():
             self._taken_back.setdefault((exchange, symbol), set()).add(open_ms)
 
-    def _awaited(self, markets: Sequence[Market], forming_ms: int) -> dict[Exchange, list[str]]:
+    def _awaited(self, markets: Sequence[Market], forming_ms: int) -> dict[Exchange, set[str]]:
         """The symbols whose closing events may still come, by exchange; none without any."""
         symbols: dict[Exchange, list[str]] = {}
         for market in markets:
             if market.exchange in self._fed:
                 symbols.setdefault(market.exchange, []).append(market.native)
         found = {
-            exchange: self._candles[exchange].expected(names, forming_ms - _STEP_MS)
+            exchange: set(self._candles[exchange].expected(names, forming_ms - _STEP_MS))
             for exchange, names in symbols.items()
         }
         return {exchange: names for exchange, names in found.items() if names}

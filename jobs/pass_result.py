@@ -14,7 +14,8 @@ from market.timeframes import Timeframe
 
 @dataclass(slots=True)
 class PassResult:
-    """`absent`: the exchanges that brought nothing, and why; None before the first document.
+    """`missing`: what the newest version of each document lacks. `absent`: the exchanges that
+    brought nothing, and why; None before the first document.
 
     `unlisted`: what `missing` says of them in every document. `held_up`: Market.key of those whose
     rows were carried over.
@@ -23,7 +24,7 @@ class PassResult:
     documents: list[Timeframe] = field(default_factory=list)
     rows: int = 0
     stored_bytes: int = 0
-    missing: set[Missing] = field(default_factory=set)
+    missing: dict[Timeframe, set[Missing]] = field(default_factory=dict)
     held_up: set[str] = field(default_factory=set)
     absent: dict[Exchange, str] | None = None
     unlisted: list[Missing] = field(default_factory=list)
@@ -40,13 +41,13 @@ class PassResult:
         missing: Sequence[Missing],
         not_stored: str | None,
     ) -> None:
-        """Counts a document, once if it is published again. `not_stored`: why the database did not
-        take its metadata, if so."""
+        """Counts a document, once if it is published again: then what it lacked before no longer
+        counts. `not_stored`: why the database did not take its metadata, if so."""
         if produced not in self.documents:
             self.documents.append(produced)
             self.rows += rows
         self.stored_bytes += stored_bytes
-        self.missing.update(missing)
+        self.missing[produced] = set(missing)
         self.not_stored = not_stored or self.not_stored
 
     def made(self, from_bases: FromBases) -> None:
@@ -59,11 +60,12 @@ class PassResult:
         """Forgets what was said of markets whose documents are published again."""
         self.held_up -= {market.key for market in markets}
         names = {(market.exchange, market.symbol) for market in markets}
-        self.missing = {
-            each
-            for each in self.missing
-            if each.part != "klines" or (each.exchange, each.symbol) not in names
-        }
+        for lacking in self.missing.values():
+            lacking -= {
+                each
+                for each in lacking
+                if each.part == "klines" and (each.exchange, each.symbol) in names
+            }
 
     def outcome(self, run: BasePass, audit_requests: int, live: LiveRows | None) -> Outcome:
         """The record of the job. `rows` are those of all documents, `missing` counts each entry
@@ -75,7 +77,7 @@ class PassResult:
             {
                 "markets": run.results.markets,
                 "rows": self.rows,
-                "missing": len(self.missing),
+                "missing": len(set().union(*self.missing.values())),
                 "carried_over": len(self.held_up),
                 "requests": run.run.requests,
                 "retries": run.run.retries,

@@ -113,6 +113,17 @@ async def test_one_market_of_many_is_awaited_until_shortly_after_the_close(
     assert found is not None and not found.is_awaited
 
 
+async def test_markets_come_in_turn_as_they_close(rows: LiveRows, writer: CandleLogWriter) -> None:
+    await tell(writer, closed(0), closed(0, "ETHUSDT"), closed(1))
+    arriving = rows.arriving(MARKETS, moment(2, 0), moment(2, 0.5))
+    assert await anext(arriving) == [BTC]
+    await tell(writer, closed(1, "ETHUSDT"))
+    assert await anext(arriving) == [ETH]
+    assert [each async for each in arriving] == []
+    found = rows.streamed(ETH, moment(1, 0), moment(2, 0))
+    assert found is not None and len(found.closed) == 1
+
+
 async def test_most_markets_are_not_awaited(
     rows: LiveRows, writer: CandleLogWriter, clock: Sleeping
 ) -> None:

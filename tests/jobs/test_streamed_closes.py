@@ -31,6 +31,7 @@ CANDLES = 60
 STEP_MS = 5 * MINUTE_MS
 CLOSE_MS = 1_795_186_800_000  # 15:00 UTC: 5m, 15m, 30m and 1h close
 CANDLE = 7
+INTEREST = 7
 PASS_MS = 10_000
 EXCHANGES = (Exchange.BINANCE, Exchange.BYBIT)
 
@@ -245,6 +246,34 @@ async def test_without_feeds_all_is_asked_for_as_ever(streamed: Streamed) -> Non
     assert result["requests"] == 2 + 2 * 2 * EACH
     assert streamed.asked() == 2 * EACH
     await streamed.check()
+
+
+@pytest.mark.slow
+async def test_documents_do_not_wait_for_the_open_interest_of_the_last_candles(
+    streamed: Streamed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data_collector.interest_reads._LONGEST_INTEREST_WAIT_S", 600)
+    await streamed.followed(CLOSE_MS)
+    streamed.fault("hold", endpoint="open_interest")
+    version = (await streamed.runner.document("5m"))["version"]
+    await streamed.closed(CLOSE_MS)
+    job = asyncio.create_task(streamed.runner.complete("collect:all"))
+
+    async def is_published() -> bool:
+        return bool((await streamed.runner.document("1d"))["as_of"] >= CLOSE_MS)
+
+    await until(is_published)
+    assert (await streamed.runner.document("5m"))["version"] > version
+    await streamed.check()
+    await asyncio.to_thread(streamed.exchanges.delete, "/sim/faults")
+    assert (await job)["missing"] == 0
+    rows = [
+        row
+        for market in by_key(await streamed.runner.document("5m")).values()
+        for row in market["rows"]
+        if row[0] == CLOSE_MS - STEP_MS
+    ]
+    assert len(rows) == 2 * EACH and all(row[INTEREST] is not None for row in rows)
 
 
 async def test_a_market_of_which_nothing_comes_is_left_out_and_follows(
