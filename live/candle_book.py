@@ -143,7 +143,7 @@ class CandleBook:
                     last is not None
                     and event.open_time_ms == last.open_time_ms
                     and event.event_time_ms >= last.event_time_ms
-                    and not is_less(event.volume, last.volume)
+                    and (event.volume == last.volume or float(event.volume) > float(last.volume))
                 ):
                     stream.last = event
                     self._formed += 1

@@ -11,7 +11,10 @@ from live.stream_venue import Channel, Topic
 
 class CandleFeed:
     """A StreamOwner (stream_owner.py). `now_ms`: the exchange's time, as far as it is known;
-    `heard` gets the time of every event before, but for closings.
+        if type(event) is CandleEvent:
+            # The time of a closing may be the close that it claims.
+            now_ms = self._now_ms() if event.closed else self._heard(event.event_time_ms)
+            self._book.take(epoch, event, now_ms)
 
     `dropped`: what was left out of messages on purpose, by cause.
     """
@@ -20,12 +23,12 @@ class CandleFeed:
         self,
         book: CandleBook,
         now_ms: Callable[[], int],
-        heard: Callable[[int], None] = lambda event_time_ms: None,
+        heard: Callable[[int], int] | None = None,
     ) -> None:
         self.dropped: Counter[str] = Counter()
         self._book = book
         self._now_ms = now_ms
-        self._heard = heard
+        self._heard = heard or (lambda event_time_ms: now_ms())
 
     def on_epoch_began(self, epoch: int, topics: Collection[Topic]) -> None:
         self._book.begin_epoch(epoch, self._now_ms())
@@ -36,10 +39,15 @@ class CandleFeed:
         self._book.unsubscribe(epoch, self._symbols(removed), self._now_ms())
 
     def on_event(self, epoch: int, event: MarketEvent | LeftOut) -> None:
+<<<<<<< HEAD
         if isinstance(event, CandleEvent):
             if not event.closed:  # the time of a closing may be the close that it claims
                 self._heard(event.event_time_ms)
             self._book.take(epoch, event, self._now_ms())
+=======
+        if type(event) is CandleEvent:
+            self._book.take(epoch, event, self._heard(event.event_time_ms))
+>>>>>>> 40f08ad (Read the clock once and call less for each message of a stream)
         elif isinstance(event, LeftOut):
             if event.cause is Dropped.UNREADABLE:
                 self._book.unreadable(epoch, self._now_ms(), event.symbol)

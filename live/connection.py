@@ -62,6 +62,10 @@ class Connection:
         self._dialer = parts.dialer
         self._counts = parts.counts
         self._clock = parts.clock
+        # What every message needs.
+        self._now_s = parts.clock.monotonic_s
+        self._read_message = parts.venue.read
+        self._arrival_of = self.arrivals.of
         self._log = parts.log
         self._socket = socket
         self._on_event = on_event
@@ -136,13 +140,13 @@ class Connection:
 
     def _take(self, payload: bytes) -> None:
         """Reads one message and hands its events on."""
-        counts = self._counts
+        counts, life = self._counts, self.life
         counts.messages += 1
         counts.bytes += len(payload)
-        self.life.messages += 1
-        self.life.last_message_s = self._clock.monotonic_s()
+        life.messages += 1
+        life.last_message_s = now = self._now_s()
         try:
-            events = self._venue.read(payload)
+            events = self._read_message(payload)
         except UnreadableMessage as error:
             self._cannot_read(error.cause, error.symbol)
             return
@@ -151,10 +155,21 @@ class Connection:
             return
         self._unreadable = 0
         for event in events:
-            if type(event) in CHANNELS:
-                self._take_data(event)  # type: ignore[arg-type]
-            else:
+            if type(event) not in CHANNELS:
                 self._take_control(event)
+                continue
+            life.last_data_s = now
+            counts.data += 1
+            arrival = self._arrival_of(event)  # type: ignore[arg-type]
+            if arrival is None:
+                counts.unwanted += 1
+                continue
+            arrival.count += 1
+            if arrival.count == 1:
+                self._first_data(arrival.name)
+            if arrival.is_wanted:
+                counts.events += 1
+                self._hand_on(event)  # type: ignore[arg-type]
 
     def _cannot_read(self, cause: str, symbol: str | None) -> None:
         self._counts.unreadable += 1
@@ -162,20 +177,6 @@ class Connection:
         exchange = self._venue.exchange
         self._log.warning("stream_unreadable", exchange=exchange, market=symbol, error=cause)
         self._hand_on(LeftOut(Dropped.UNREADABLE, foreign_text(cause), symbol))
-
-    def _take_data(self, event: MarketEvent) -> None:
-        self.life.last_data_s = self.life.last_message_s
-        self._counts.data += 1
-        arrival = self.arrivals.of(event)
-        if arrival is None:
-            self._counts.unwanted += 1
-            return
-        arrival.count += 1
-        if arrival.count == 1:
-            self._first_data(arrival.name)
-        if arrival.is_wanted:
-            self._counts.events += 1
-            self._hand_on(event)
 
     def _hand_on(self, event: MarketEvent | LeftOut) -> None:
         try:

@@ -23,11 +23,14 @@ class ExchangeTime:
         """The exchange has told its time: it lies behind it by as long as the answer took."""
         self._ahead_ms = server_ms - self._elapsed_ms()
 
-    def heard(self, event_time_ms: int) -> None:
-        """An event of this time has come, so the exchange's time is not earlier."""
-        behind_ms = event_time_ms - self._elapsed_ms() - self._ahead_ms
+    def heard(self, event_time_ms: int) -> int:
+        """An event of this time has come, so the exchange's time is not earlier; returns it."""
+        now_ms = int(self._elapsed_s() * 1000) + self._ahead_ms
+        behind_ms = event_time_ms - now_ms
         if 0 < behind_ms <= _FUTURE_MS:
             self._ahead_ms += behind_ms
+            return event_time_ms
+        return now_ms
 
     def _elapsed_ms(self) -> int:
         return int(self._elapsed_s() * 1000)
