@@ -30,7 +30,7 @@ from data_collector.internal_errors import ENDS_JOB
 from data_collector.published import Published
 from data_collector.results import Results
 from data_collector.run import CollectionRun, work_through
-from data_collector.stream_reader import StreamReader
+from data_collector.stream_reader import ClosingStreams
 from data_collector.stream_reads import StreamReads
 from data_collector.task_builder import FetchTask, MarketTasks
 from market.base import STEP_MS, Base, extended, is_fresh
@@ -79,7 +79,7 @@ class BasePass:
     present: Present | None = None
     history_candles: int = 0
     published: Published | None = None
-    reader: StreamReader | None = None
+    reader: ClosingStreams | None = None
     forgotten: MutableMapping[str, Base] = field(default_factory=dict)
     results: Results = field(init=False)
     interest: InterestReads = field(init=False)
@@ -381,7 +381,7 @@ async def base_pass(
     doubts: Doubts,
     history_candles: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-    reader: StreamReader | None = None,
+    reader: ClosingStreams | None = None,
     forgotten: MutableMapping[str, Base] | None = None,
 ) -> AsyncIterator[BasePass]:
     """A pass at the present. If all bases are fresh it asks nothing, not even for the time, and

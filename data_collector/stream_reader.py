@@ -23,14 +23,6 @@ class Streamed(NamedTuple):
 class StreamReader(Protocol):
     """The candles of 5m that streams have brought, as far as a pass has caught up with them."""
 
-    def arriving(
-        self, markets: Sequence[Market], forming_ms: int, now_ms: int
-    ) -> AsyncIterator[Sequence[Market]]:
-        """All these markets, in turn as the closing events of the candle before `forming_ms` come,
-        and shortly after its close those as well that still have none. `now_ms`: the exchanges'
-        time."""
-        ...
-
     def streamed(self, market: Market, since_ms: int, forming_ms: int) -> Streamed | None:
         """Of the candles that opened at `since_ms` or later, while the one of `forming_ms` forms;
         None while nobody feeds the exchange's streams."""
@@ -44,3 +36,15 @@ class StreamReader(Protocol):
     def differs(self, market: Market, open_ms: int) -> None:
         """REST shows this candle with other values: what its connection brings is not proven. May
         be told again of the same candle."""
+
+
+class ClosingStreams(StreamReader, Protocol):
+    """The same, while closing events come."""
+
+    def arriving(
+        self, markets: Sequence[Market], forming_ms: int, now_ms: int
+    ) -> AsyncIterator[Sequence[Market]]:
+        """All these markets, in turn as the closing events of the candle before `forming_ms` come,
+        and shortly after its close those as well that still have none. `now_ms`: the exchanges'
+        time."""
+        ...

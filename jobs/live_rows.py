@@ -95,7 +95,7 @@ class LiveRows:
                 ]
                 yield come
             now_s = self._clock.monotonic_s()
-            await self._clock.sleep(min(max(began_s + self._look_s - now_s, 0), until_s - now_s))
+            await self._clock.sleep(max(min(began_s + self._look_s, until_s) - now_s, 0.0))
         for exchange, late in awaited.items():
             listed = sum(market.exchange is exchange for market in markets)
             if exchange not in self._without_waiting and len(late) > _MOST_AWAITED * listed:
