@@ -11,10 +11,8 @@ from live.stream_venue import Channel, Topic
 
 class CandleFeed:
     """A StreamOwner (stream_owner.py). `now_ms`: the exchange's time, as far as it is known;
-        if type(event) is CandleEvent:
-            # The time of a closing may be the close that it claims.
-            now_ms = self._now_ms() if event.closed else self._heard(event.event_time_ms)
-            self._book.take(epoch, event, now_ms)
+    `heard` gets the time of an event that has come, but for closings, and returns the exchange's
+    time then.
 
     `dropped`: what was left out of messages on purpose, by cause.
     """
@@ -39,15 +37,10 @@ class CandleFeed:
         self._book.unsubscribe(epoch, self._symbols(removed), self._now_ms())
 
     def on_event(self, epoch: int, event: MarketEvent | LeftOut) -> None:
-<<<<<<< HEAD
-        if isinstance(event, CandleEvent):
-            if not event.closed:  # the time of a closing may be the close that it claims
-                self._heard(event.event_time_ms)
-            self._book.take(epoch, event, self._now_ms())
-=======
         if type(event) is CandleEvent:
-            self._book.take(epoch, event, self._heard(event.event_time_ms))
->>>>>>> 40f08ad (Read the clock once and call less for each message of a stream)
+            # The time of a closing may be the close that it claims.
+            now_ms = self._now_ms() if event.closed else self._heard(event.event_time_ms)
+            self._book.take(epoch, event, now_ms)
         elif isinstance(event, LeftOut):
             if event.cause is Dropped.UNREADABLE:
                 self._book.unreadable(epoch, self._now_ms(), event.symbol)

@@ -82,7 +82,12 @@ def test_a_closing_without_a_time_of_its_own_is_not_believed_before_the_close() 
     """As OKX sends them: the close stands for the time. It must not move what is known of it."""
     feeding = Feeding()
     heard: list[int] = []
-    feed = CandleFeed(feeding.book, lambda: feeding.now_ms, heard.append)
+
+    def hear(event_time_ms: int) -> int:
+        heard.append(event_time_ms)
+        return feeding.now_ms
+
+    feed = CandleFeed(feeding.book, lambda: feeding.now_ms, hear)
     feeding.now_ms = moment(1, 270)
     feed.on_event(1, event(1, 270, "5"))
     feed.on_event(1, event(1, 300, "6", closed=True))
