@@ -37,6 +37,8 @@ _ACCEPTED_S: Final = 30.0
 # In the middle of an hour, when all settlements are published, and no closing event is awaited.
 _QUIET_MS: Final = HOUR_MS + 41 * MINUTE_MS + 40_000
 _FEWEST_STREAMS: Final = 2 * MARKETS // 3
+# After refusals the next connection is tried within a minute; then two candles must be whole.
+_STREAMED_S: Final = 180.0
 _READY_S: Final = 10.0
 _ACTIVE_S: Final = 5.0
 _TRIES: Final = 10
@@ -142,16 +144,25 @@ async def _all_fed(deployment: Deployment, closes: Closes) -> None:
             if all(streams[exchange]["streams"] >= _FEWEST_STREAMS for exchange in EXCHANGES):
                 break
             await asyncio.sleep(0.2)
-    for _ in range(2):  # the first candle that is whole is the second
-        await closes.one()
+    await _use_streams(deployment, closes)
+
+
+async def _use_streams(deployment: Deployment, closes: Closes) -> None:
+    """Checks that within some closes documents are made of candles that streams have brought."""
+    compared, what = deployment.report.compared, "candles taken from streams"
+    before, deadline = compared[what], time.monotonic() + _STREAMED_S
+    while time.monotonic() < deadline:
+        await closes.one(longest_s=2 * AFTER_FAULT_S)
+        if compared[what] > before:
+            return
+    deployment.report.violate("streams are used again", f"not within {_STREAMED_S:g} s")
 
 
 async def _be_fresh(deployment: Deployment, closes: Closes) -> None:
     """Checks that every market is fresh again in time, and at the next closes."""
     await deployment.ask_simulator("/sim/faults", method="DELETE")
     await closes.finish(2 * AFTER_FAULT_S)
-    for _ in range(2):
-        await closes.one(longest_s=2 * AFTER_FAULT_S)
+    await _use_streams(deployment, closes)
     if not closes.freshness.lags:
         deployment.report.violate("enough was tested", "no market was fresh after a close")
 

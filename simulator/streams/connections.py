@@ -136,8 +136,11 @@ class Streams:
             timeout=_CLOSE_S, autoping=False, compress=hub.exchange.deflates,
             max_msg_size=_MOST_BYTES_IN, decode_text=False,
         )  # fmt: skip
-        await socket.prepare(request)
-        if request.transport is None:  # the client has gone already
+        try:
+            await socket.prepare(request)
+        except ConnectionResetError:  # the client has gone already
+            return socket
+        if request.transport is None:
             return socket
         hub.advance()  # what was due before this connection, which it knows nothing of
         session = Session(hub, request.transport, client, path, next(self._numbers))
