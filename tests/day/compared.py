@@ -29,6 +29,7 @@ NOT_FETCHED_YET: Final = "not fetched yet"
 _NO_FUNDING: Final = "its funding has not been fetched yet"
 NOT_CLOSED_YET: Final = "the exchange has not said yet that its candle is closed"
 _STREAMED_MS: Final = 10_000  # how old a forming candle of a stream may be
+_NONE_VALID: Final = " rows is valid: "
 _DAY_MS: Final = 24 * HOUR_MS
 _FRESH_MS: Final = 60_000
 _ALL_OUT_MS: Final = 600_000  # every snapshot is published this long after its time
@@ -63,6 +64,11 @@ class Comparison:
 
     def corrected(self, key: str, slot_ms: int, now_ms: int) -> None:
         self.corrections.append((key, slot_ms, now_ms))
+
+    def is_odd(self, lack: Mapping[str, Any]) -> bool:
+        """Whether a market lacks all candles because rows that cannot be are all that it has."""
+        key = f"{lack['exchange']}:{lack['symbol']}"
+        return key in self.odd and _NONE_VALID in lack["reason"]
 
     async def problems(
         self, name: str, document: Mapping[str, Any], runs: Mapping[int, Run], *, is_last: bool
@@ -195,6 +201,8 @@ class Comparison:
             key = f"{exchange}:{symbol}"
             if lack not in failed:
                 excused = key in self.odd or exchange in self.odd
+            elif self.is_odd(lack):
+                excused = True
             elif lack["reason"] == NOT_CLOSED_YET:
                 excused = self._streamed and not is_last
             elif lack["reason"] == NOT_FETCHED_YET and part == "open_interest":

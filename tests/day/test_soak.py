@@ -20,7 +20,7 @@ SEED = int(os.environ.get("SOAK_SEED", "1"))
 HOURS = float(os.environ.get("SOAK_HOURS", "3"))
 MARKETS = int(os.environ.get("SOAK_MARKETS", "6"))
 OKX_MARKETS = 2
-HISTORY = 12
+HISTORY = 15  # more than candles in a row are ever made impossible
 SETTLED_HOURS = 6  # then all that is kept has been filled
 MOST_GROWTH = 1.1
 MEMORY = os.environ.get("SOAK_MEMORY", "1" if HOURS > SETTLED_HOURS else "") != ""
