@@ -36,7 +36,7 @@ from api.middleware import Middleware
 from api.openapi import openapi
 from api.overview.endpoint import build_overview
 from api.parts import Parts
-from api.parts_state import DatabaseProbe
+from api.parts_state import database_probe
 from api.scrape import ProcessGroup, build_scrape
 from api.state import ApiState
 from api.status import build_status
@@ -68,7 +68,7 @@ def create_app(
     `piece_deadline_s`: the time for a client to take 64 KB of an answer.
     """
     processes = ProcessGroup(metrics or ApiMetrics(), settings.api_names)
-    probe = DatabaseProbe(settings)
+    probe = database_probe(settings)
     app = Api(settings, connect, piece_deadline_s, processes)
     routers = (
         build_home(VERSION, _SUMMARY),

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Generic, Literal, TypeVar, cast
 
 from api.parts import Parts
 from api.readiness import exchanges_state, failures_state, locks_state, lost_state, writes_state
@@ -18,8 +18,10 @@ from stores.hot.beats import StoreHealth, beat_times
 from stores.hot.store import HotStore, StoreUnavailable
 from texts.hidden_addresses import without_addresses
 
+T = TypeVar("T")
+
 DEADLINE_S: Final = 2.0  # for the answers of a store
-_PROBE_EVERY_S: Final = 1.0
+_ASKED_EVERY_S: Final = 1.0
 _BEATS_UNKNOWN: Final = "unknown while the store takes no writes"
 
 
@@ -124,24 +126,27 @@ def _together(*states: str) -> str:
     return "; ".join(state for state in states if state != "ok") or "ok"
 
 
-class DatabaseProbe:
-    """What the database tells, asked at most once a second however many ask."""
+class Recent(Generic[T]):
+    """What `ask` found, asked at most once a second however many ask."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, ask: Callable[[Parts], Awaitable[T]]) -> None:
+        self._ask = ask
         self._asking = asyncio.Lock()
         self._fresh_until_s = float("-inf")
-        self._found = DatabaseFound()
+        self._found: T | None = None
 
-    async def __call__(self, parts: Parts) -> DatabaseFound:
+    async def __call__(self, parts: Parts) -> T:
         async with self._asking:
             if time.monotonic() >= self._fresh_until_s:
                 self._found = await self._ask(parts)
-                self._fresh_until_s = time.monotonic() + _PROBE_EVERY_S
-        return self._found
+                self._fresh_until_s = time.monotonic() + _ASKED_EVERY_S
+        return cast(T, self._found)
 
-    async def _ask(self, parts: Parts) -> DatabaseFound:
-        settings = self._settings
+
+def database_probe(settings: Settings) -> Recent[DatabaseFound]:
+    """Asks the database what `judged` needs of it."""
+
+    async def ask(parts: Parts) -> DatabaseFound:
         try:
             async with asyncio.timeout(DEADLINE_S):
                 lists, refusal = await parts.database.listings.probe(
@@ -155,3 +160,5 @@ class DatabaseProbe:
         except TimeoutError:
             return DatabaseFound(f"away: no answer within {DEADLINE_S:g} s")
         return DatabaseFound("ok", lists, refusal)
+
+    return Recent(ask)

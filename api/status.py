@@ -12,7 +12,8 @@ from api.openapi import responses
 from api.parts import Parts
 from api.parts_state import (
     DEADLINE_S,
-    DatabaseProbe,
+    DatabaseFound,
+    Recent,
     StoreFound,
     judged,
     pause_keys,
@@ -28,7 +29,7 @@ from stores.hot.store import StoreUnavailable
 from timing.clock import now_ms
 
 
-def build_status(settings: Settings, tokens: Tokens, probe: DatabaseProbe) -> APIRouter:
+def build_status(settings: Settings, tokens: Tokens, probe: Recent[DatabaseFound]) -> APIRouter:
     router = APIRouter(tags=["status"])
 
     @router.get("/health", responses=responses(), summary="Whether the process runs")

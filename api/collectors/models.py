@@ -24,7 +24,7 @@ _DESIRED: Final[dict[str, Any]] = {
         "symbols": ["BTC-USDT", "ETH-USDT"],
     },
 }
-_ACTUAL: Final[dict[str, Any]] = {
+ACTUAL_EXAMPLE: Final[dict[str, Any]] = {
     "holder": "host-1:4711",
     "since": EXAMPLE_MS - 3_600_000,
     "at": EXAMPLE_MS + 2_000,
@@ -113,7 +113,7 @@ class Collectors(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"collectors": [{"name": "majors", "desired": _DESIRED, "actual": _ACTUAL}]}
+                {"collectors": [{"name": "majors", "desired": _DESIRED, "actual": ACTUAL_EXAMPLE}]}
             ]
         }
     )
@@ -126,7 +126,7 @@ class OneCollector(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"name": "majors", "desired": _DESIRED, "actual": _ACTUAL | _WHOLE}]
+            "examples": [{"name": "majors", "desired": _DESIRED, "actual": ACTUAL_EXAMPLE | _WHOLE}]
         }
     )
 

@@ -1,4 +1,4 @@
-"""GET /status: the route; two commands of the hot store at most, and none for what it lacks."""
+"""GET /status: the route; it costs one command of the hot store, two where there are collectors."""
 
 import asyncio
 
@@ -6,10 +6,11 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from api.openapi import responses
+from api.overview.collectors import collectors_json, wanted_collectors
 from api.overview.models import Status
 from api.overview.shown import status_json
 from api.overview.snapshot import read_snapshot
-from api.parts_state import DatabaseProbe, judged
+from api.parts_state import DatabaseFound, Recent, judged
 from api.scrape import ProcessGroup
 from api.state import RequestParts
 from config import Settings
@@ -17,9 +18,10 @@ from timing.clock import now_ms
 
 
 def build_overview(
-    settings: Settings, version: str, processes: ProcessGroup, probe: DatabaseProbe
+    settings: Settings, version: str, processes: ProcessGroup, probe: Recent[DatabaseFound]
 ) -> APIRouter:
     router = APIRouter(tags=["status"])
+    collectors = Recent(wanted_collectors)
 
     @router.get(
         "/status",
@@ -28,14 +30,19 @@ def build_overview(
         summary="Everything that is known of the service",
     )
     async def status(parts: RequestParts) -> JSONResponse:
-        """Documents, exchanges and their streams, jobs, stores and processes. While a store is
-        away, `stores` says why, and what only that store knows is empty or null."""
-        snapshot, database = await asyncio.gather(
-            read_snapshot(parts, settings, processes.read_of_alive()), probe(parts)
+        """Documents, exchanges and their streams, collectors, jobs, stores and processes. While a
+        store is away, `stores` says why, and what only that store knows is empty or null."""
+        snapshot, database, wanted = await asyncio.gather(
+            read_snapshot(parts, settings, processes.read_of_alive()),
+            probe(parts),
+            collectors(parts),
         )
         state = judged(settings, parts.store, snapshot.store, database)
         told = status_json(settings, parts.store, snapshot, database, state, now_ms())
         told["processes"]["api"] = sorted({*snapshot.api, processes.metrics.process})
+        told["collectors"] = await collectors_json(
+            parts, wanted, store_is_there=snapshot.store.health is not None
+        )
         return JSONResponse({"version": version, **told})
 
     return router

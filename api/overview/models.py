@@ -4,6 +4,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.collectors.models import ACTUAL_EXAMPLE, CollectorActual
 from api.documents.models import EXAMPLE_MS, TimeMs
 from job_queue.records import JobState
 
@@ -75,6 +76,17 @@ _EXAMPLE: Final[dict[str, Any]] = {
             },
         }
     },
+    "collectors": [
+        {
+            "name": "majors",
+            "exchange": "binance",
+            "data_types": ["ticker", "candle"],
+            "symbols": 3,
+            "enabled": True,
+            "running": True,
+            "actual": ACTUAL_EXAMPLE,
+        }
+    ],
     "jobs": [
         {
             "id": "collect:all",
@@ -201,6 +213,18 @@ class ExchangeStatus(BaseModel):
     )
 
 
+class CollectorStatus(BaseModel):
+    """A live collector of COLLECTORS; GET /api/collectors/{name} has all of it."""
+
+    name: str
+    exchange: str
+    data_types: list[str]
+    symbols: Count
+    enabled: bool
+    running: bool = Field(description="whether it is to run: enabled, and not stopped")
+    actual: CollectorActual | None = Field(description="null: no process runs or holds it")
+
+
 class LastRunStatus(BaseModel):
     run: int
     state: str
@@ -266,6 +290,9 @@ class Status(BaseModel):
         description="null: nothing collected yet; empty while the hot store is away"
     )
     exchanges: dict[str, ExchangeStatus]
+    collectors: list[CollectorStatus] | None = Field(
+        description="null while the database is away, which says what is wanted of them"
+    )
     jobs: list[JobStatus] = Field(description="the newest request first")
     leases: dict[str, LeaseStatus] = Field(description="by lane")
     stores: Stores

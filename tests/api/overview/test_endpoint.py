@@ -1,6 +1,7 @@
 """GET /status: what it shows, what it costs, and what is left of it while a store is away."""
 
 import time
+from collections.abc import Awaitable
 from typing import Any, Final
 
 import msgspec
@@ -8,7 +9,10 @@ import pytest
 import redis
 
 from api.overview.models import Status
+from database import Database
 from documents.building import DocumentBuilder
+from live.configured.actual import CollectorState, StateTeller, lease_name
+from live.configured.definition import CollectorDefinition, to_ascii_json
 from live.feed_state import FeedState, FeedTeller, LastClose, state_key
 from market.markets import Exchange, Market, MarketSeries, Missing
 from market.timeframes import Timeframe
@@ -162,7 +166,7 @@ async def test_while_the_hot_store_is_away_it_says_so(
     assert "127.0.0.1" not in str(told)
     assert told["stores"]["cold"]["state"] == "ok"
     assert told["documents"] == told["leases"] == {}
-    assert told["jobs"] == told["processes"]["workers"] == []
+    assert told["jobs"] == told["processes"]["workers"] == told["collectors"] == []
     assert told["processes"]["api"] == ["api-1"]
     assert told["exchanges"]["binance"]["list"]["markets"] == 0
 
@@ -172,6 +176,7 @@ async def test_while_the_database_is_away_it_says_so(native_api: ServedApi) -> N
     told = await status(native_api)
     assert told["stores"]["cold"]["state"].startswith("away: ")
     assert told["exchanges"]["bybit"]["list"] is None
+    assert told["collectors"] is None
     assert told["documents"]["4h"]["version"] == 8
     assert told["exchanges"]["bybit"]["is_live"] is False
     await native_api.store.execute("DEL", "cache:4h")
@@ -202,6 +207,48 @@ async def test_what_others_wrote_is_not_shown(native_api: ServedApi, closing: An
     assert told["processes"]["workers"] == told["processes"]["live"] == told["jobs"] == []
 
 
+async def test_it_shows_the_collectors(
+    start_api: StartApi, redis_url: str, database_url: str
+) -> None:
+    """With two commands of the store."""
+    database = Database(database_url)
+    names = {"BTC-USDT": "BTCUSDT", "ETH-USDT": "ETHUSDT"}
+    majors = CollectorDefinition("majors", "binance", names, ("ticker", "candle"), ("redis",))
+    others = CollectorDefinition("others", "bybit", names, ("trade",), ("redis",), enabled=False)
+    try:
+        await database.collectors.take_file("/f", CLOSE_MS, to_ascii_json([majors, others]))
+    finally:
+        await database.aclose()
+    api = await start_api(redis_url=redis_url, dsn=database_url)
+    lease = await try_acquire(api.store, lease_name("majors"), holder="host:2", ttl_s=15)
+    assert lease is not None
+    await StateTeller(api.store, lease, "majors").tell(
+        CollectorState(
+            *("host:2", CLOSE_MS, CLOSE_MS + 5, 1, None),
+            {"status": "running"},
+            {"is_healthy": True, "issues": []},
+            *(None, {}),
+        )
+    )
+    told = (await status(api))["collectors"]
+    assert told == [
+        {
+            **{"name": "majors", "exchange": "binance", "data_types": ["ticker", "candle"]},
+            **{"symbols": 2, "enabled": True, "running": True},
+            "actual": {
+                **{"holder": "host:2", "since": CLOSE_MS, "at": CLOSE_MS + 5, "status": "running"},
+                **{"is_healthy": True, "issues": [], "error": None, "restarts": 1},
+            },
+        },
+        {
+            **{"name": "others", "exchange": "bybit", "data_types": ["trade"]},
+            **{"symbols": 2, "enabled": False, "running": False, "actual": None},
+        },
+    ]
+    assert await sent_by(status(api), redis_url) == ["EVALSHA", "MGET"]
+    await lease.release()
+
+
 async def fill(api: ServedApi) -> None:
     """As much as a large installation tells."""
     for name in (*map(str, Timeframe), "global_fr"):
@@ -225,17 +272,22 @@ async def test_it_costs_one_command_of_the_store(native_api: ServedApi, redis_ur
     """Bound: two."""
     await fill(native_api)
     await status(native_api)  # the script is known from now on
-    sent = []
+    assert await sent_by(status(native_api), redis_url) == ["EVALSHA"]
+
+
+async def sent_by(asking: Awaitable[object], redis_url: str) -> list[str]:
+    """The commands that the store gets meanwhile, without those of scripts."""
+    sent: list[str] = []
     with redis.Redis.from_url(redis_url) as other, other.monitor() as monitor:
         other.ping()  # its connection is there
-        await status(native_api)
+        await asking
         other.echo("the end")
         for command in monitor.listen():
             if "the end" in command["command"]:
                 break
             if command["client_type"] != "lua":
                 sent.append(command["command"].split()[0])
-    assert sent[sent.index("PING") + 1 :] == ["EVALSHA"]
+    return sent[sent.index("PING") + 1 :]
 
 
 async def test_it_takes_less_than_20_ms(native_api: ServedApi) -> None:
