@@ -163,7 +163,6 @@ class BatchSender(Generic[T]):
         with self._lock:
             self._queue.extendleft(reversed(batch))
             self._in_hand = 0
-            self._trim()
 
     def _trim(self) -> None:
         """Drops the oldest until the queue has its size; the last one stays."""

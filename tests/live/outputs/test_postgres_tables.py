@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
@@ -309,21 +309,3 @@ async def test_a_full_disk_loses_nothing_below_the_cap(make_disk: MakeDisk) -> N
     finally:
         server.embedded.release()
         server.embedded.remove()
-
-
-async def test_hosts_that_store_the_same_trades_do_not_wait_for_each_other_for_ever(
-    database_url: str,
-) -> None:
-    at = now()
-    same = [trade(str(number), at=at) for number in range(2000)]
-
-    async def store(points: Sequence[MarketDataPoint]) -> dict[str, Any]:
-        async with opened(database_url) as output:
-            for each in points:
-                output.take(each)
-            await all_sent(output)
-            return output.status()
-
-    for status in await asyncio.gather(store(same), store(same[::-1]), store(same)):
-        assert (status["sent"], status["last_error"]) == (2000, None)
-    assert await rows(database_url, "SELECT count(*) FROM live_trades") == [{"count": 2000}]

@@ -17,6 +17,10 @@ from tests.fixtures.signals import until
 from timing.clock import now_ms
 
 DAY_MS = 86_400_000
+_WAITING = (
+    "SELECT count(*) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)"
+    " WHERE NOT l.granted AND a.datname = current_database()"
+)
 if TYPE_CHECKING:
     Session = asyncpg.Connection[asyncpg.Record]
 
@@ -172,12 +176,37 @@ async def test_rows_wait_no_longer_than_the_statement_may_take(
             with pytest.raises(DatabaseUnavailable, match="statement timeout"):
                 await quick.write(trades("t"))
 
-        async def waiting() -> bool:
-            return not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        async def none_waits() -> bool:
+            return not await connection.fetchval(_WAITING)
 
-        await until(waiting)
-    assert await quick.write(trades("t")) == []
+        await until(none_waits)
+    assert await database.live_tables.write(trades("t")) == []
     assert await ids(connection) == ["t"]
+
+
+async def test_hosts_that_store_the_same_rows_never_wait_for_each_other_both(
+    database: Database, connection: "Session"
+) -> None:
+    """Another host has stored the first by key, and not yet the second: ours, which got them the
+    other way round, waits for it without holding what it needs next."""
+    await database.live_tables.keep_partitions(7)
+    at_ms = now_ms()
+    insert = (
+        "INSERT INTO live_trades (exchange, symbol, time, trade_id, price, size)"
+        " VALUES ('binance', 'BTCUSDT', to_timestamp($1::numeric / 1000), $2, 1, 1)"
+    )
+    async with connection.transaction():
+        await connection.execute("SET LOCAL statement_timeout = '20s'")
+        await connection.execute(insert, at_ms, "a")
+        ours = asyncio.create_task(database.live_tables.write(trades("b", "a", at_ms=at_ms)))
+
+        async def it_waits() -> bool:
+            return bool(await connection.fetchval(_WAITING))
+
+        await until(it_waits)
+        await connection.execute(insert, at_ms, "b")
+    assert await ours == []
+    assert await ids(connection) == ["a", "b"]
 
 
 async def test_a_row_that_the_database_refuses_costs_no_other(
