@@ -218,8 +218,9 @@ class Soak:
                 continue
             rows = (await truth.rows("5m", base.as_of_ms, base.as_of_ms, newest + 2)).get(key, {})
             self._check_slots(key, base, rows, newest)
-            newest_ms = base.newest_ms - STEP_MS
-            silent += newest_ms not in rows or not rows[newest_ms][5]
+            # A connection that has just begun proves nothing of a market before its first trade.
+            recent = (base.newest_ms - back * STEP_MS for back in (1, 2, 3))
+            silent += any(open_ms not in rows or not rows[open_ms][5] for open_ms in recent)
         if day.close_ms < self._disturbed_ms.get(exchange, 0):
             return
         asked = self._requests()[exchange] - self._asked[exchange]

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from tests.live.hand_clock import HandClock
 from timing.backoff import Backoff, stop_or
 
 
@@ -29,3 +30,12 @@ async def test_a_stop_that_came_before_is_seen_without_waiting() -> None:
     stop = asyncio.Event()
     stop.set()
     assert await asyncio.wait_for(stop_or(stop, 3600), 30) is True
+
+
+async def test_the_wait_is_as_long_as_the_clock_says() -> None:
+    clock = HandClock()
+    waiting = asyncio.create_task(stop_or(asyncio.Event(), 3600, clock))
+    await clock.advance(3599)
+    assert not waiting.done()
+    await clock.advance(2)
+    assert await asyncio.wait_for(waiting, 30) is False
