@@ -111,7 +111,7 @@ def with_make_of_the_tests(line: str) -> str:
 
 async def test_the_demo_shows_what_it_collected(start: Start) -> None:
     shell = await start(with_make_of_the_tests(DEMO.text))
-    printed = await shell.ended(within_s=180)
+    printed = await shell.ended(within_s=110)
     assert "binance:BTCUSDT" in printed
     assert re.search(r"80 markets, [\d,]+ rows of 4h, [\d,]+ rows of 8h", printed)
     streamed = re.search(r"(\d+) of (\d+) closed candles came by streams", printed)
