@@ -162,12 +162,14 @@ async def test_the_example_runs_as_it_is_shipped(
     finally:
         await server.close()
 
-    for path, exchange, streams in (
-        ("okx-books/enable", "okx", 3),  # with the market that shows that the connection lives
-        ("majors/stop", "binance", 0),
-        ("bybit-candles/symbols/SOL%2FUSDT:USDT", "bybit", 6),
-    ):
+    asked = {
+        "okx-books/enable": ("okx", 3),  # with the market that shows that the connection lives
+        "majors/stop": ("binance", 0),
+        "bybit-candles/symbols/SOL%2FUSDT:USDT": ("bybit", 6),
+    }
+    for path in asked:
         assert (await ask(api, "POST", f"/api/collectors/{path}"))[0] == 202
+    for exchange, streams in asked.values():
         await until_streams(simulator, exchange, streams)
 
     async def told() -> Any:
