@@ -11,6 +11,7 @@ from tests.day.faults import Fault
 
 _M5: Final = 300_000
 _HISTORIES: Final = (3, 40, 120, 499)
+_SHORT_HISTORIES: Final = (3, 15, 40)  # for days with many passes more
 _SUBSETS: Final = (
     tuple(INTERVALS_MS), tuple(INTERVALS_MS), ("5m", "1h", "1d"), ("4h", "8h"), ("1h",),
     ("15m", "2h", "6h", "12h"),
@@ -111,7 +112,7 @@ async def _other_settings(day: Day, chance: random.Random) -> str:
     settings = day.settings
     match chance.choice(("history", "timeframes", "limit", "all")):
         case "history":
-            settings.history = chance.choice(_HISTORIES)
+            settings.history = chance.choice(_SHORT_HISTORIES if day.streamed else _HISTORIES)
         case "timeframes":
             settings.timeframes = chance.choice(_SUBSETS)
         case "limit":

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from live.candle_book import CandleBook, Count
 from live.candle_changes import Change, ClosedCandle, Lapse, Reason
@@ -49,9 +49,11 @@ class Followed:
 
 
 async def followed(
-    stack: AsyncExitStack, simulator: Simulator, exchange: str, clock: DayClock
-) -> Followed:
+    stack: AsyncExitStack, simulator: Simulator, exchange: str, clock: DayClock,
+    life_s: float | None = None,
+) -> Followed:  # fmt: skip
     venue, changes = STREAM_VENUES[exchange], list[Change]()
+    venue = replace(venue, life_s=life_s or venue.life_s)
     truth = simulator.truth("5m", exchange=exchange)
     symbols = [key.partition(":")[2] for key in truth]
     grace_ms = round(venue.grace_s * 1000)
@@ -113,3 +115,33 @@ def check(simulator: Simulator, exchange: str, one: Followed) -> None:
     assert one.book.counts[Count.UNKNOWN_SYMBOL] == 0
     assert one.book.counts[Count.UNKNOWN_EPOCH] == 0
     assert one.pool.counts.owner_errors == 0
+
+
+async def test_a_connection_is_replaced_before_its_life_ends_and_no_market_becomes_unproven(
+    start_simulator: StartSimulator,
+) -> None:
+    life_s, kept_s = 700.0, 1400.0  # so long before a connection gets old, and until it is cut
+    simulator = start_simulator(
+        binance=4, bybit=4, now=CLOSE_MS - 60_000, frozen=True,
+        streams={"life_s": {"binance": kept_s, "bybit": kept_s}},
+    )  # fmt: skip
+    clock = DayClock(simulator, CLOSE_MS - 60_000)
+    async with AsyncExitStack() as stack:
+        exchanges = [
+            await followed(stack, simulator, exchange, clock, life_s)
+            for exchange in ("binance", "bybit")
+        ]
+        ticking = asyncio.create_task(tick(clock, [each.book for each in exchanges]))
+        stack.callback(ticking.cancel)
+        closes = [CLOSE_MS + place * STEP_MS for place in range(1, 6)]
+        for close_ms in closes:
+            await clock.pass_to(close_ms + 100_000)
+            for one in exchanges:
+                assert one.proven_at(close_ms) == len(one.symbols), close_ms
+        for one in exchanges:
+            assert one.pool.counts.reconnects["age"] >= 1
+            assert one.pool.counts.failures == 0
+            lapses = [change for change in one.changes if isinstance(change, Lapse)]
+            assert [lapse.reason for lapse in lapses] == [Reason.STARTING]
+    streams = simulator.stats()["streams"]
+    assert {streams[each]["closed"].get("1001", 0) for each in ("binance", "bybit")} == {0}
