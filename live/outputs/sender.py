@@ -109,14 +109,19 @@ class BatchSender(Generic[T]):
         }
 
     async def run(self) -> None:
+        """Until it is cancelled; what is on its way then is awaited, not sent a second time."""
+        sending: asyncio.Task[None] | None = None
         try:
             while True:
                 await self._clock.sleep(self._pause_s)
-                await self._round()
+                sending = asyncio.create_task(self._round(), name=f"batches of {self._name}")
+                await asyncio.shield(sending)
         finally:
             try:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LAST_S):
+                        if sending is not None and not sending.done():
+                            await sending
                         await self._round()
             finally:
                 self._end()

@@ -72,6 +72,7 @@ async def test_the_subscriber_sees_points_gaps_and_restarts(redis_url: str) -> N
             small.take(trade(number))
         await until_true(lambda: small.status()["queued"] == 0)
         task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
         lines = []
         async with asyncio.timeout(60):
             while "BTCUSDT 85007 0.1" not in lines:
