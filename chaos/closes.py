@@ -29,6 +29,7 @@ _LONGEST_S: Final = {Mode.STREAMS: 200.0, Mode.EVERYTHING: 30.0}
 _ASKED_WITHIN_S: Final = 0.6  # after the close
 _AGAIN_S: Final = 15.0  # while markets lack
 _LOOK_S: Final = 0.2
+_VOLUME: Final = 5  # its place in a row
 _ANSWER_S: Final = 8.0
 
 
@@ -52,6 +53,8 @@ class Closes:
     async def run(self) -> None:
         """From close to close, until cancelled."""
         while True:
+            if self._chance.random() < _SLEEPS:
+                await self._sleep()
             await self.one()
 
     async def one(self, longest_s: float | None = None) -> None:
@@ -66,8 +69,10 @@ class Closes:
         self.note_wrong(open_ms)
         await asyncio.sleep(0.05)  # the exchanges' time is known to some milliseconds
         rows = await self._truth.rows("5m", close_ms, close_ms, 4)
-        there = {key for key, market in rows.items() if open_ms in market}
-        self.freshness.closed(close_ms, time.monotonic(), self._listed.steady & there)
+        candles = {key: market[open_ms] for key, market in rows.items() if open_ms in market}
+        silent = {key for key, row in candles.items() if not row[_VOLUME]}
+        there = self._listed.steady & candles.keys()
+        self.freshness.closed(close_ms, time.monotonic(), there, silent)
         asked = asyncio.create_task(self._ask())
         try:
             await asyncio.sleep(chance.uniform(*_AFTER_S))
@@ -78,6 +83,16 @@ class Closes:
             await asyncio.gather(asked, return_exceptions=True)
         self._report_found()
 
+    async def _sleep(self) -> None:
+        """All machines have slept for some closes: they and what streams tell of them come at
+        once."""
+        deployment = self._deployment
+        self.freshness.pass_over()
+        deployment.report.faults["clock asleep"] += 1
+        slept_ms = self._chance.randrange(M5_MS, _LONGEST_SLEEP_MS)
+        await deployment.move_clock(deployment.clock.now_ms() + slept_ms)
+        await asyncio.sleep(self._chance.uniform(0, 2))
+
     async def _pass_over(self) -> None:
         """Passes over the rest of the candle that forms now, up to shortly before its close.
 
@@ -85,12 +100,6 @@ class Closes:
         """
         self.freshness.pass_over()
         deployment = self._deployment
-        if self._chance.random() < _SLEEPS:
-            # All closes of this time at once, and what streams tell of them.
-            deployment.report.faults["clock asleep"] += 1
-            slept_ms = self._chance.randrange(M5_MS, _LONGEST_SLEEP_MS)
-            await deployment.move_clock(deployment.clock.now_ms() + slept_ms)
-            await asyncio.sleep(self._chance.uniform(0, 2))
         now_ms = deployment.clock.now_ms()
         lead_ms = round(self._chance.uniform(*_LEAD_S) * 1000)
         until_ms = now_ms - now_ms % M5_MS + M5_MS - lead_ms

@@ -15,7 +15,8 @@ from chaos.checks import M5_MS
 # A market's candle is there so long after its close, whatever happens to streams and to the
 # processes that read them: REST has it.
 SOON_S: Final = 60.0
-# The same where the exchange does not say that candles are closed: Bybit's grace is 75 s.
+# The same where the exchange does not say soon that a candle is closed. Bybit says it late of one
+# without a trade: its grace is 75 s.
 UNTOLD_S: Final = 90.0
 # After any other fault.
 AFTER_FAULT_S: Final = 90.0
@@ -36,11 +37,11 @@ class Disturbance:
     until_s: float | None = None
 
 
-def owed_s(closed_s: float, disturbances: Iterable[Disturbance]) -> float:
-    """Until when a candle that closed at `closed_s` has to be there; infinity while a fault lasts
-    that excuses it."""
+def owed_s(closed_s: float, disturbances: Iterable[Disturbance], *, silent: bool = False) -> float:
+    """Until when a candle that closed at `closed_s` has to be there, a `silent` one without a
+    trade; infinity while a fault lasts that excuses it."""
     ours = sorted(disturbances, key=lambda each: each.began_s)
-    owed = closed_s + SOON_S
+    owed = closed_s + (UNTOLD_S if silent else SOON_S)
     for each in ours:
         lasts = each.until_s is None or each.until_s + _LASTS_S > closed_s
         if each.untold and lasts and each.began_s < owed:
@@ -57,6 +58,7 @@ class _Close:
     close_ms: int
     at_s: float
     waiting: set[str]
+    silent: Collection[str]
 
 
 @dataclass(slots=True)
@@ -82,10 +84,12 @@ class Freshness:
         """The markets whose candle of the last close has not come."""
         return frozenset(self._close.waiting) if self._close is not None else frozenset()
 
-    def closed(self, close_ms: int, at_s: float, markets: Collection[str]) -> None:
-        """A candle has closed, of these markets."""
+    def closed(
+        self, close_ms: int, at_s: float, markets: Collection[str], silent: Collection[str] = ()
+    ) -> None:
+        """A candle has closed, of these markets; it had no trade in `silent` ones."""
         self.closes += 1
-        self._close = _Close(close_ms, at_s, set(markets))
+        self._close = _Close(close_ms, at_s, set(markets), silent)
 
     def gone(self, market: str) -> None:
         """A market is delisted: nothing is owed."""
@@ -143,7 +147,7 @@ class Freshness:
 
     def _judge(self, market: str, close: _Close, at_s: float) -> bool:
         """Whether it is too late for a market; noted then."""
-        owed = owed_s(close.at_s, self.disturbances)
+        owed = owed_s(close.at_s, self.disturbances, silent=market in close.silent)
         if at_s <= owed:
             return False
         self.found.append(

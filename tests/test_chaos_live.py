@@ -191,6 +191,8 @@ NETWORK: Final = Disturbance(90.0, blocks=True, until_s=110.0)
 )
 def test_what_is_owed_depends_on_the_faults(disturbances: list[Disturbance], owed: float) -> None:
     assert owed_s(100.0, disturbances) == owed
+    silent = max(owed, 100 + UNTOLD_S)
+    assert owed_s(100.0, disturbances, silent=True) == silent
 
 
 def read_5m(close_ms: int, *fresh: str) -> Any:
