@@ -167,6 +167,16 @@ class CandleBook:
         else:
             self._counts[Count.UNKNOWN_SYMBOL] += 1
 
+    def heard(self, number: int, now_ms: int) -> None:
+        """A connection has brought something of a market that is not followed."""
+        epoch = self._epoch_of(number)
+        if epoch is None:
+            self._counts[Count.UNKNOWN_EPOCH] += 1
+            return
+        if now_ms - epoch.heard_ms > self._pause_ms:
+            self._proofs.distrust(epoch, Reason.PAUSED, now_ms)
+        epoch.heard_ms = max(epoch.heard_ms, now_ms)
+
     def tick(self, now_ms: int) -> None:
         """Time has passed; to be called several times a second."""
         for epoch in self._proofs.epochs:

@@ -47,6 +47,9 @@ class CandleFeed:
             else:
                 self.dropped[event.cause] += 1
 
+    def on_heartbeat(self, epoch: int) -> None:
+        self._book.heard(epoch, self._now_ms())
+
     def on_epoch_ended(self, epoch: int, reason: str) -> None:
         self._book.end_epoch(epoch, self._now_ms())
 

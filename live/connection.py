@@ -44,13 +44,15 @@ class Connection:
     """One WebSocket. `epoch`: its number, unlike any other's of the pool.
 
     `on_event(epoch, event)` takes the events of wanted topics and what cannot be read.
+    `on_heartbeat(epoch)` is called for other data.
     `on_change()` is called when an answer or first data has come, and when the exchange says that
-    it will close the connection. Both are plain calls that must return quickly.
+    it will close the connection. All are plain calls that must return quickly.
     """
 
     def __init__(
         self, parts: StreamParts, epoch: int, socket: WebSocket,
-        on_event: Callable[[int, MarketEvent | LeftOut], None], on_change: Callable[[], None],
+        on_event: Callable[[int, MarketEvent | LeftOut], None],
+        on_heartbeat: Callable[[int], None], on_change: Callable[[], None],
     ) -> None:  # fmt: skip
         self.epoch = epoch
         self.arrivals = Arrivals(parts.venue)
@@ -69,6 +71,7 @@ class Connection:
         self._log = parts.log
         self._socket = socket
         self._on_event = on_event
+        self._on_heartbeat = on_heartbeat
         self._on_change = on_change
         self._wake = asyncio.Event()
         self._stopping: Ending | None = None
@@ -170,6 +173,8 @@ class Connection:
             if arrival.is_wanted:
                 counts.events += 1
                 self._hand_on(event)  # type: ignore[arg-type]
+            else:
+                self._on_heartbeat(self.epoch)
 
     def _cannot_read(self, cause: str, symbol: str | None) -> None:
         self._counts.unreadable += 1

@@ -94,6 +94,9 @@ class StreamFeed:
         self._remove(epoch, [topic for topic in removed if topic not in added])
         self._add(epoch, added)
 
+    def on_heartbeat(self, epoch: int) -> None:
+        pass
+
     def needs(self, epoch: int) -> Collection[str]:
         return ()
 

@@ -87,8 +87,9 @@ class StreamLine:
             socket = await self._parts.dialer.open(self._route)
             self._parts.counts.opened += 1
             connection = Connection(
-                self._parts, self._next_epoch(), socket, self._owner.on_event, self._on_change
-            )
+                self._parts, self._next_epoch(), socket, self._owner.on_event, self._heartbeat,
+                self._on_change,
+            )  # fmt: skip
             topics, heartbeat = self._wanted()
             connection.want(topics, heartbeat)
             self.connection = connection
@@ -144,6 +145,9 @@ class StreamLine:
             for topic, count in there.items()
             if topic in here
         )
+
+    def _heartbeat(self, epoch: int) -> None:
+        self._tell(self._owner.on_heartbeat, epoch)
 
     def _tell(self, call: Callable[..., None], *arguments: object) -> None:
         """Calls the owner, whose errors must not end a connection."""

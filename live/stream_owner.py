@@ -31,6 +31,11 @@ class StreamOwner(Protocol):
         been in it, and `symbol` tells of which market, where that can be read."""
         ...
 
+    def on_heartbeat(self, epoch: int) -> None:
+        """Data have come that the owner did not ask for, such as those of the heartbeat's market:
+        the connection lives, though all others may be silent."""
+        ...
+
     def needs(self, epoch: int) -> Collection[str]:
         """The markets for which this connection must not be ended by us yet, though another one
         delivers the same: a candle is whole on one that has delivered before its open. It is kept

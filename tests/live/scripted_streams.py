@@ -9,6 +9,7 @@ answers `ping`.
 import asyncio
 import contextlib
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -297,6 +298,7 @@ class Recorder:
     events: list[tuple[int, MarketEvent | LeftOut]] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
     needed: dict[int, list[str]] = field(default_factory=dict)  # what `needs` answers
+    heartbeats: Counter[int] = field(default_factory=Counter)
 
     def on_epoch_began(self, epoch: int, topics: Iterable[Topic]) -> None:
         self.began[epoch] = set(topics)
@@ -310,6 +312,9 @@ class Recorder:
     def on_event(self, epoch: int, event: MarketEvent | LeftOut) -> None:
         assert epoch in self.began and epoch not in self.ended
         self.events.append((epoch, event))
+
+    def on_heartbeat(self, epoch: int) -> None:
+        self.heartbeats[epoch] += 1
 
     def needs(self, epoch: int) -> Collection[str]:
         return self.needed.get(epoch, ())

@@ -98,3 +98,26 @@ def test_a_closing_without_a_time_of_its_own_is_not_believed_before_the_close() 
     feed.on_event(1, event(1, 300, "6", closed=True, symbol=ETH))
     assert feeding.book.state.closed(ETH, moment(1, 0)) is not None
     assert feeding.unproven() == {BTC: Reason.IMPOSSIBLE}
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_quiet_markets_stay_proven_while_the_heartbeat_comes(lives: bool) -> None:
+    """None of the followed ones is traded for minutes: the connection is judged by all its data."""
+    now_ms = moment(-1, 200)
+    book = CandleBook(lambda change: None, now_ms=now_ms)
+    feed = CandleFeed(book, lambda: now_ms)
+    book.list_markets([BTC], now_ms)
+    feed.on_epoch_began(1, TOPICS)
+    for second in range(250, 902, 10):  # from before candle 0 to after candle 1
+        now_ms = moment(-1, second)
+        if lives:
+            feed.on_heartbeat(1)
+        if second in (250, 610):
+            feed.on_event(1, event(second // 300 - 1, second % 300))
+        book.tick(now_ms)
+    now_ms = moment(2, 1)
+    feed.on_event(1, event(1, 301, "9", closed=True))
+    closed = book.state.closed(BTC, moment(1, 0))
+    assert closed is not None
+    assert closed.unproven is (None if lives else Reason.NOT_WHOLE)
+    assert book.counts[Reason.PAUSED] == (0 if lives else 2)

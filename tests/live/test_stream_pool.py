@@ -180,6 +180,7 @@ async def test_one_market_may_be_silent_for_ever() -> None:
             await run.read(4 + number + 1)
         assert not run.owner.ended
         assert set(run.owner.symbols(1)) == {"ETH", "SOL"}, "nobody asked for BTC"
+        await until_true(lambda: run.owner.heartbeats[1] == 11)
 
 
 async def test_a_name_that_is_acknowledged_and_silent_is_subscribed_anew() -> None:
