@@ -10,23 +10,11 @@ from typing import Final
 
 import msgspec
 
+from live.told_state import ToldState
 from stores.hot.leases import Lease
 from stores.hot.read import Read, read
-from stores.hot.replies import list_of, one_of, text
+from stores.hot.replies import list_of, text
 from stores.hot.store import HotStore
-
-# How often it is told; Upstash bills every command.
-TOLD_EVERY_S: Final = {"native": 5.0, "upstash": 30.0}
-_TIMES_KEPT: Final = 3
-
-# tell(lock, state; lease, JSON, ttl): stores the state.
-# Returns 'ok', or 'lost' if the lease is not held.
-_TELL: Final = """
-if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
-redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
-return 'ok'
-"""
-
 
 # feeds(states...): each value, '' without one.
 _VALUES: Final = """
@@ -87,27 +75,15 @@ def state_key(exchange: str) -> str:
 
 
 class FeedTeller:
-    """Stores the state under the lease, until `TOLD_EVERY_S` has passed three times."""
+    """Stores the state under the lease, every `every_s`."""
 
     def __init__(self, store: HotStore, lease: Lease, exchange: str) -> None:
-        self.every_s = TOLD_EVERY_S[store.kind]
-        self._lease = lease
-        self._tell = store.script("tell", _TELL)
-        self._keys = [lease.key, state_key(exchange)]
+        self._state = ToldState(store, lease, state_key(exchange))
+        self.every_s = self._state.every_s
 
     async def tell(self, state: FeedState) -> None:
         """Raises LeaseLost and StoreUnavailable."""
-        self._lease.check()
-        answer = await self._tell.run(
-            self._keys,
-            [
-                self._lease.value,
-                msgspec.json.encode(state),
-                round(_TIMES_KEPT * self.every_s) * 1000,
-            ],
-            reply=one_of(b"ok", b"lost"),
-        )
-        self._lease.raise_if_lost(answer)
+        await self._state.tell(msgspec.json.encode(state))
 
 
 async def feed_states(store: HotStore, exchanges: Iterable[str]) -> dict[str, FeedState]:

@@ -9,21 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
+from live.told_state import ToldState
 from stores.hot.leases import Lease
-from stores.hot.replies import one_of
 from stores.hot.store import HotStore
-
-# How often it is told if nothing changes; Upstash bills every command.
-TOLD_EVERY_S: Final = {"native": 5.0, "upstash": 30.0}
-_TIMES_KEPT: Final = 3
-
-# tell(lock, state; lease, JSON, ttl): stores the state.
-# Returns 'ok', or 'lost' if the lease is not held.
-_TELL: Final = """
-if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
-redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
-return 'ok'
-"""
 
 
 class CollectorState(msgspec.Struct, frozen=True):
@@ -64,27 +52,15 @@ def _state_key(name: str) -> str:
 
 
 class StateTeller:
-    """Stores the state under the lease, until `TOLD_EVERY_S` has passed three times."""
+    """Stores the state under the lease, every `every_s` and when it changes."""
 
     def __init__(self, store: HotStore, lease: Lease, name: str) -> None:
-        self.every_s = TOLD_EVERY_S[store.kind]
-        self._lease = lease
-        self._tell = store.script("tell", _TELL)
-        self._keys = [lease.key, _state_key(name)]
+        self._state = ToldState(store, lease, _state_key(name))
+        self.every_s = self._state.every_s
 
     async def tell(self, state: CollectorState) -> None:
         """Raises LeaseLost and StoreUnavailable."""
-        self._lease.check()
-        answer = await self._tell.run(
-            self._keys,
-            [
-                self._lease.value,
-                msgspec.json.encode(state, enc_hook=str),
-                round(_TIMES_KEPT * self.every_s) * 1000,
-            ],
-            reply=one_of(b"ok", b"lost"),
-        )
-        self._lease.raise_if_lost(answer)
+        await self._state.tell(msgspec.json.encode(state, enc_hook=str))
 
 
 async def collector_states(store: HotStore, names: Iterable[str]) -> dict[str, CollectorState]:
