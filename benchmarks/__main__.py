@@ -13,7 +13,7 @@ from typing import Final
 
 import uvloop
 
-from benchmarks import closes, collecting, publishing, serving
+from benchmarks import closes, collecting, publishing, serving, streams
 from benchmarks.benchmark_run import BenchmarkRun
 from benchmarks.machine import ROOT, Cores, facts
 from benchmarks.report import Report
@@ -24,6 +24,7 @@ PARTS: Final[Mapping[str, Callable[[BenchmarkRun], Awaitable[None]]]] = {
     publishing.PART: publishing.measure,
     collecting.PART: collecting.measure,
     closes.PART: closes.measure,
+    streams.PART: streams.measure,
 }
 
 
@@ -32,8 +33,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks",
         description="Compares Perpcache with well-known programs, both sides of a ratio in one "
         "run, and prints one table: the median of the runs, the target, and whether it is met. "
-        "Takes about 50 minutes, of which the part closes takes 40: it waits for the exchanges' "
-        "limits as a service would.",
+        "Takes about 75 minutes, of which the part closes takes 40 and the part streams 25: they "
+        "wait for the exchanges' limits and closes as a service would.",
     )
     parser.add_argument("--part", choices=list(PARTS), help="only this part (all)")
     parser.add_argument("--runs", type=int, help=f"runs of each row ({FULL.runs})")

@@ -44,11 +44,11 @@ async def measure(bench: BenchmarkRun) -> None:
     latency = ["--latency-ms", str(bench.sizes.latency_ms), "--now", _FIRST]
     async with (
         open_stores(bench.folder / "closes-stores") as stores,
-        exchanges(bench, *_counts(bench.sizes.larger), *latency) as limited,
+        exchanges(bench, *counts(bench.sizes.larger), *latency) as limited,
     ):
         await stores.store.execute("CONFIG", "SET", "auto-aof-rewrite-percentage", "0")
         bench.say("closes: markets and funding")
-        await _steps(bench, stores, limited.address, ROOT, "discovery", "funding")
+        await run_steps(bench, stores, limited.address, ROOT, "discovery", "funding")
         smaller = await _left_out(limited, bench.sizes.closes)
         await _switch(stores, smaller, enabled=False)
         await _first(bench, stores, limited)
@@ -58,11 +58,11 @@ async def measure(bench: BenchmarkRun) -> None:
         await _two_in_a_row(bench, stores, limited)
 
 
-def _counts(markets: tuple[int, int]) -> list[str]:
+def counts(markets: tuple[int, int]) -> list[str]:
     return ["--binance", str(markets[0]), "--bybit", str(markets[1])]
 
 
-def _named(markets: tuple[int, int]) -> str:
+def named(markets: tuple[int, int]) -> str:
     return f"{markets[0]} + {markets[1]} markets"
 
 
@@ -73,7 +73,7 @@ async def _cpu(bench: BenchmarkRun) -> float | None:
     """Compares the CPU of a midnight close; returns that of 4h alone in the code before."""
     markets = bench.sizes.closes_cpu
     singles = [job_id_of("collect", timeframe) for timeframe in COLLECTED]
-    what = f"CPU of a midnight close of ten documents, {_named(markets)}"
+    what = f"CPU of a midnight close of ten documents, {named(markets)}"
     folder = bench.folder / "before"
     if not before.unpack(before.BEFORE_CLOSES, folder):
         why = f"install git, and clone with commit {before.BEFORE_CLOSES[:7]}"
@@ -88,10 +88,10 @@ async def _cpu(bench: BenchmarkRun) -> float | None:
         bench.say(f"closes: the CPU of a close, the code {name}")
         async with (
             open_stores(bench.folder / f"closes-cpu-{name}") as stores,
-            exchanges(bench, *_counts(markets), "--no-limits", "--now", _LATE) as free,
+            exchanges(bench, *counts(markets), "--no-limits", "--now", _LATE) as free,
         ):
             steps = ["discovery", "funding", *first, f"now={_MIDNIGHT}", *later]
-            jobs = await _steps(bench, stores, free.address, code, *steps)
+            jobs = await run_steps(bench, stores, free.address, code, *steps)
             found[name] = jobs[-len(later) :]
     ours, theirs = found["now"][0], found["before"]
     samples = [Sample(ours["cpu_s"], sum(job["cpu_s"] for job in theirs))]
@@ -103,12 +103,12 @@ async def _cpu(bench: BenchmarkRun) -> float | None:
     bench.add(Row(PART, what, against, "s", samples, Target("<=", 0.25), note))
     before_s: float = next(job["cpu_s"] for job in theirs if job["job"].endswith(":4h"))
     samples = [Sample(found["now"][1]["cpu_s"], before_s)]
-    what = f"CPU of a 4h run with a fresh base, {_named(markets)}"
+    what = f"CPU of a 4h run with a fresh base, {named(markets)}"
     bench.add(Row(PART, what, "the same before", "s", samples, Target("<=", 1 / 3)))
     return before_s
 
 
-async def _steps(
+async def run_steps(
     bench: BenchmarkRun, stores: Stores, address: str, code: Path, *steps: str
 ) -> Sequence[Mapping[str, Any]]:
     env = stores.environment(
@@ -173,7 +173,7 @@ async def _until(asked: Exchanges, at_ms: int) -> None:
 
 async def _first(bench: BenchmarkRun, stores: Stores, asked: Exchanges) -> None:
     """The first collections of all timeframes, from an empty store."""
-    what = f"first collections of all timeframes, {_named(bench.sizes.closes)}"
+    what = f"first collections of all timeframes, {named(bench.sizes.closes)}"
     bench.say(f"closes: {what}")
     async with _serving(bench, stores, asked, _FIRST) as service:
         await asked.post("clock", frozen=True)  # no close in between
@@ -182,10 +182,10 @@ async def _first(bench: BenchmarkRun, stores: Stores, asked: Exchanges) -> None:
         whole_s = run.wall_s + await service.filled(_FIRST_S)
         peak_mb = service.worker.peak_mb()
     note = _times(run.publications.first_s)
-    bench.add(_row(f"{what}: candles published", "s", candles_s, 300, note))
+    bench.add(value_row(f"{what}: candles published", "s", candles_s, 300, note))
     note = told_requests(await asked.get("stats"))
-    bench.add(_row(f"{what}: with open interest", "s", whole_s, 780, note))
-    bench.add(_row("peak memory of the worker in them", "MB", peak_mb, 900))
+    bench.add(value_row(f"{what}: with open interest", "s", whole_s, 780, note))
+    bench.add(value_row("peak memory of the worker in them", "MB", peak_mb, 900))
     await _limits_kept(bench, asked, "first collections")
 
 
@@ -194,7 +194,7 @@ async def _midnight(
 ) -> int:
     """The close of all timeframes by a service that ran the close before; returns its bytes."""
     markets = sum(bench.sizes.closes)
-    what = f"midnight close, {_named(bench.sizes.closes)}"
+    what = f"midnight close, {named(bench.sizes.closes)}"
     bench.say(f"closes: {what}")
     before_ms = _MIDNIGHT_MS - bench.sizes.closes_apart_s * 1000
     async with _serving(bench, stores, asked, before_ms) as service:
@@ -212,25 +212,27 @@ async def _midnight(
     note = (
         f"{_times(run.publications.last_s)}; the run before, after a restart: {warm.wall_s:.3g} s"
     )
-    bench.add(_row(f"{what}: POST to the last document", "s", _last_s(run), 20, note))
+    bench.add(value_row(f"{what}: POST to the last document", "s", _last_s(run), 20, note))
     note = f"{run.cpu_s / markets * 1000:.2f} ms a market; with limits and latency"
-    bench.add(_row("CPU of the worker in it", "s", run.cpu_s, None, note))
+    bench.add(value_row("CPU of the worker in it", "s", run.cpu_s, None, note))
     note = told_requests(stats)
     for name, title in (("klines", "klines"), ("open_interest", "open-interest")):
         value = finest_requests(stats, name) / markets
-        bench.add(_row(f"{title} requests of it, per market", "", value, 1.05, note))
+        bench.add(value_row(f"{title} requests of it, per market", "", value, 1.05, note))
     audits = run.result["audit_requests"]
     value = (requests_of_collections(stats) - audits) / markets
     note = f"of the exchanges' time and natively asked ones too, without {audits} of audits"
-    bench.add(_row("all requests of it, per market", "", value, 2.1, note))
-    bench.add(_row("peak memory of the worker with ten documents", "MB", peak_mb, 900))
+    bench.add(value_row("all requests of it, per market", "", value, 2.1, note))
+    bench.add(value_row("peak memory of the worker with ten documents", "MB", peak_mb, 900))
     bench.add(
-        _row("markets of it whose last closed row is not the exchange's", "", sum(differing), 0)
+        value_row(
+            "markets of it whose last closed row is not the exchange's", "", sum(differing), 0
+        )
     )
     what = "a 4h run with a fresh base"
-    bench.add(_row(f"requests of {what}", "", requests_of_collections(single_requests), 0))
+    bench.add(value_row(f"requests of {what}", "", requests_of_collections(single_requests), 0))
     note = "" if before_4h_cpu_s is None else f"{single.wall_s:.3g} s from POST to its end"
-    bench.add(_row(f"CPU of the worker in {what}", "s", single.cpu_s, None, note))
+    bench.add(value_row(f"CPU of the worker in {what}", "s", single.cpu_s, None, note))
     await _limits_kept(bench, asked, "midnight close", stats)
     return written
 
@@ -251,7 +253,7 @@ async def _quarter(
             written.append(await _appended(stores) - before_bytes)
         peak_mb = service.worker.peak_mb()
     what = "peak memory of the worker with WORKER_MEMORY_MB=64"
-    bench.add(_row(what, "MB", peak_mb, 300))
+    bench.add(value_row(what, "MB", peak_mb, 300))
     await _limits_kept(bench, asked, "next two closes")
     parts = ", ".join(f"{size / 1e6:.3g} MB" for size in written)
     note = (
@@ -260,7 +262,7 @@ async def _quarter(
     )
     day_gb = sum(written) * _QUARTERS_A_DAY / 1e9
     bench.add(
-        _row("bytes appended to the store's file in a day of closes", "GB", day_gb, None, note)
+        value_row("bytes appended to the store's file in a day of closes", "GB", day_gb, None, note)
     )
 
 
@@ -268,12 +270,12 @@ async def _two_in_a_row(bench: BenchmarkRun, stores: Stores, asked: Exchanges) -
     """The second of two closes, five minutes after the first, with more markets than one window
     of open interest holds twice."""
     markets = bench.sizes.larger
-    what = f"second of two closes in a row, {_named(markets)}"
+    what = f"second of two closes in a row, {named(markets)}"
     bench.say(f"closes: {what}")
     # What is new to this many markets is collected first, without limits.
-    async with exchanges(bench, *_counts(markets), "--no-limits", "--now", _FIRST) as free:
+    async with exchanges(bench, *counts(markets), "--no-limits", "--now", _FIRST) as free:
         await free.post("clock", now="2026-03-02T03:40:00Z")
-        await _steps(bench, stores, free.address, ROOT, *_ALL)
+        await run_steps(bench, stores, free.address, ROOT, *_ALL)
     second_ms = _MIDNIGHT_MS + 240 * _MINUTE_MS
     first_ms = second_ms - bench.sizes.closes_apart_s * 1000
     async with _serving(bench, stores, asked, first_ms) as service:
@@ -283,15 +285,15 @@ async def _two_in_a_row(bench: BenchmarkRun, stores: Stores, asked: Exchanges) -
         stats = await asked.get("stats")
     candles_s = max(run.publications.first_s.values())
     note = _times(run.publications.first_s)
-    bench.add(_row(f"{what}: candles published", "s", candles_s, 20, note))
-    bench.add(_row(f"{what}: with open interest", "s", run.wall_s, 90, told_requests(stats)))
+    bench.add(value_row(f"{what}: candles published", "s", candles_s, 20, note))
+    bench.add(value_row(f"{what}: with open interest", "s", run.wall_s, 90, told_requests(stats)))
     await _limits_kept(bench, asked, what, stats)
 
 
 # --- what is read off ----------------------------------------------------------------------------
 
 
-def _row(what: str, unit: str, value: float, bound: float | None, note: str = "") -> Row:
+def value_row(what: str, unit: str, value: float, bound: float | None, note: str = "") -> Row:
     target = None if bound is None else Target("<=", bound, unit)
     return Row(PART, what, "", unit, [Sample(value)], target, note)
 
@@ -310,7 +312,7 @@ async def _limits_kept(
 ) -> None:
     found = [await asked.get("stats"), *([earlier] if earlier else [])]
     broken = sum(each["limits_broken_total"] for each in found)
-    bench.add(_row(f"limits broken, {what}", "", broken, 0))
+    bench.add(value_row(f"limits broken, {what}", "", broken, 0))
 
 
 async def _differing(service: Service, asked: Exchanges, name: str) -> int:

@@ -15,7 +15,7 @@ import aiohttp
 
 from benchmarks import bodies
 from benchmarks.benchmark_run import BenchmarkRun, Stores, open_stores
-from benchmarks.machine import ROOT, Spent, run_measured, running
+from benchmarks.machine import ROOT, Running, Spent, run_measured, running
 from benchmarks.report import LeftOut, Row, Sample, Target
 from data_collector.url_builder import endpoint_table
 from market.markets import Exchange
@@ -45,8 +45,9 @@ async def measure(bench: BenchmarkRun) -> None:
 class Exchanges:
     """A running simulator."""
 
-    def __init__(self, address: str, client: aiohttp.ClientSession) -> None:
-        self.address = address
+    def __init__(self, server: Running, client: aiohttp.ClientSession) -> None:
+        self.address = server.address
+        self.cpu_s = server.cpu_s
         self._client = client
 
     async def get(self, what: str) -> Any:
@@ -71,7 +72,7 @@ async def exchanges(bench: BenchmarkRun, *options: str) -> AsyncIterator[Exchang
         running(command, cwd=bench.folder, env=env) as simulator,
         aiohttp.ClientSession(simulator.address) as client,
     ):
-        yield Exchanges(simulator.address, client)
+        yield Exchanges(simulator, client)
 
 
 def _counts(binance: int, bybit: int) -> list[str]:

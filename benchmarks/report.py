@@ -14,7 +14,7 @@ _COMPARE: Final[Mapping[Sense, Callable[[float, float], bool]]] = {
     ">=": operator.ge,
     "<=": operator.le,
 }
-_PARTS: Final = ("serving", "publishing", "collecting", "closes")
+_PARTS: Final = ("serving", "publishing", "collecting", "closes", "streams")
 
 
 @dataclass(frozen=True, slots=True)

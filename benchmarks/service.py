@@ -16,7 +16,7 @@ from benchmarks.machine import ROOT, Running, running
 from cache_manager import CacheManager
 from market.timeframes import Timeframe
 
-_WORKER_S: Final = 30.0
+_CHILD_S: Final = 30.0
 _LOOK_EVERY_S: Final = 0.05
 _ASK_EVERY_S: Final = 0.5
 _DOCUMENTS: Final = tuple(map(str, Timeframe))
@@ -36,7 +36,7 @@ class Publications:
     since_ms: int
     first_s: dict[str, float] = field(default_factory=dict)
     last_s: dict[str, float] = field(default_factory=dict)
-    _versions: dict[str, int] = field(default_factory=dict)
+    versions: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
 
     def all_there(self) -> bool:
         return len(self.first_s) == len(_DOCUMENTS)
@@ -51,8 +51,9 @@ class Publications:
             for name, meta in metas.items():
                 if meta is None or meta.as_of_ms < self.since_ms:
                     continue
-                if self._versions.get(name) != meta.version:
-                    self._versions[name] = meta.version
+                known = self.versions.setdefault(name, [])
+                if not known or known[-1][0] != meta.version:
+                    known.append((meta.version, now_s))
                     self.first_s.setdefault(name, now_s)
                     self.last_s[name] = now_s
             if over:
@@ -77,9 +78,15 @@ class Service:
         self, server: Running, worker: psutil.Process, client: aiohttp.ClientSession,
         cache: CacheManager,
     ) -> None:  # fmt: skip
+        self.address = server.address
         self.worker = Running(worker, server.address)
+        self._server = server.process
         self._client = client
         self._cache = cache
+
+    async def child(self, command: str) -> psutil.Process:
+        """The service's process that runs this command."""
+        return await _child_of(self._server, command)
 
     async def collect(self, timeframe: str, since_ms: int, within_s: float) -> Run:
         """POSTs a collection and follows the documents until its run has ended."""
@@ -155,15 +162,15 @@ async def serving(
         running(command, cwd=bench.folder, env=env) as server,
         aiohttp.ClientSession(server.address) as client,
     ):
-        worker = await _worker_of(server.process)
+        worker = await _child_of(server.process, "worker")
         yield Service(server, worker, client, stores.cache)
 
 
-async def _worker_of(server: psutil.Process) -> psutil.Process:
-    async with asyncio.timeout(_WORKER_S):
+async def _child_of(server: psutil.Process, command: str) -> psutil.Process:
+    async with asyncio.timeout(_CHILD_S):
         while True:
             for child in server.children():
                 with contextlib.suppress(psutil.Error):
-                    if "worker" in child.cmdline():
+                    if command in child.cmdline():
                         return child
             await asyncio.sleep(_LOOK_EVERY_S)

@@ -24,6 +24,7 @@ class Sizes:
     closes_cpu: tuple[int, int] = (225, 250)  # the simulator bounds how long this lasts
     larger: tuple[int, int] = (530, 550)  # of closes, those above included
     closes_apart_s: int = 300  # from the close that warms a worker to the one that is measured
+    streamed_closes: int = 3  # the first of them at midnight
 
 
 FULL: Final = Sizes()
@@ -44,4 +45,5 @@ TINY: Final = Sizes(
     closes_cpu=(3, 3),
     larger=(4, 4),
     closes_apart_s=4,
+    streamed_closes=1,
 )

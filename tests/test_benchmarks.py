@@ -11,7 +11,7 @@ from benchmarks.__main__ import PARTS
 from benchmarks.machine import ROOT, environment, run_measured
 from benchmarks.report import LeftOut, Report, Row, Sample, Target
 
-SLOW: Final = ("closes",)
+SLOW: Final = ("closes", "streams")
 
 
 def test_a_row_is_the_median_of_ratios_taken_side_by_side() -> None:
@@ -107,6 +107,14 @@ EXPECTED: Final = {
         "peak memory",
         "CPU from 4 to 8 markets",
         "memory from 4 to 8 markets",
+    ],
+    "streams": [
+        "closes by streams, 3 + 3 markets: candles in all documents that close",
+        "a listener of /events knows of all",
+        "requests for candles at a close by streams",
+        "CPU of the live process, 3 + 3 markets",
+        "CPU of the live process per message",
+        "memory of the live process",
     ],
     "closes": [
         "CPU of a midnight close of ten documents",
