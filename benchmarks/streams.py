@@ -16,6 +16,7 @@ from benchmarks.closes import counts, named, run_steps
 from benchmarks.collecting import Exchanges, exchanges
 from benchmarks.machine import ROOT, Running, environment, running
 from benchmarks.report import Row, Sample, Target
+from benchmarks.request_counts import told_requests
 from benchmarks.service import Run, Service, serving
 from documents.changes import decode_changes
 from live.candle_log import CandleLogReader
@@ -27,11 +28,12 @@ _ALL: Final = "all"
 _CLOSE_MS: Final = Timeframe.M5.interval_ms
 _MIDNIGHT_MS: Final = 1_772_409_600_000  # 2026-03-02, a close of every timeframe
 _FIRST: Final = "2026-03-01T23:40:00Z"
-# Streams begin before the candle whose close is warmed up with; that is done when it is final.
-_BEGIN_MS: Final = _MIDNIGHT_MS - _CLOSE_MS - 20_000
+# Streams begin two whole candles before the last one: of quiet markets nothing comes in one. The
+# first pass is later than the close before it, when what REST shows of that is final.
+_BEGIN_MS: Final = _MIDNIGHT_MS - 3 * _CLOSE_MS + 10_000
 _WARM_MS: Final = _MIDNIGHT_MS - _CLOSE_MS + 70_000
 _FASTEST: Final = 20  # of the exchanges' time between closes, where they are not waited for
-_BEFORE_MS: Final = 10_000  # a close, from when on time runs as usual
+_BEFORE_MS: Final = 30_000  # a close, from when on time runs as usual
 _FRESH_S: Final = 62.0  # after a pass a worker asks for the exchanges' time
 _IN_TIME_MS: Final = 2_500
 _SUBSCRIBED_S: Final = 60.0
@@ -88,8 +90,8 @@ class _Close:
     missed: int  # markets in documents that never got it
     late: int  # markets whose closing event came later, or not at all
     told_s: float
-    klines: int
-    audits: int
+    klines: int  # requests for candles, without audits
+    told: str
     worker_cpu_s: float
 
 
@@ -170,13 +172,11 @@ class _Followed:
         note = "from the exchange's close until the event `document` of the last one came"
         what = f"closes by streams, {markets}: a listener of /events knows of all"
         add(Row(PART, what, "", "s", [Sample(max(rest))], None, note))
-        asked = max(close.klines - close.audits for close in found)
+        asked = max(close.klines for close in found)
         note = (
             "one market in a hundred is asked for as a sample, candles of markets with holes and "
             "of those that were not closed in time are, too; by close: "
-            + ", ".join(
-                f"{close.named} {close.klines}, {close.audits} of audits" for close in found
-            )
+            + ", ".join(f"{close.named} {close.told}" for close in found)
         )
         what = f"requests for candles at a close by streams, {markets}, without audits"
         add(Row(PART, what, "", "", [Sample(asked)], None, note))
@@ -202,7 +202,6 @@ class _Followed:
         await asyncio.sleep(max(self.collected_s + _FRESH_S - time.monotonic(), 0))
         await self._pass_to(close_ms - _BEFORE_MS)
         await asked.post("stats/reset")
-        await self._pass_to(close_ms - 1000)
         await asyncio.sleep((close_ms - (await asked.get("clock"))["now_ms"]) / 1000)
         self.collected_s = closed_s = time.monotonic()
         run = await self.service.collect(_ALL, close_ms, _CLOSE_S)
@@ -219,8 +218,9 @@ class _Followed:
         klines = sum(sum(each.get("klines", {}).values()) for each in stats["requests"].values())
         name = time.strftime("%H:%M", time.gmtime(close_ms / 1000))
         missed = len(due) * len(in_time) - len(seconds)
-        audits = run.result["audit_requests"]
-        return _Close(name, seconds, missed, late, told_s, klines, audits, run.cpu_s)
+        klines -= run.result["audit_requests"]
+        told = told_requests(stats)
+        return _Close(name, seconds, missed, late, told_s, klines, told, run.cpu_s)
 
     async def _seconds(
         self, run: Run, close_ms: int, due: Sequence[Timeframe], in_time: set[str]
