@@ -122,8 +122,12 @@ class Comparison:
                 rows[key] = {time: row for time, row in known.items() if time != forming_ms}
         if name == "8h" and self._streamed:
             await self._take_rates_of_halves(truth, document, at_ms, rows)
+        visible = dict(found.visible)
+        if self._streamed:  # no pass waits for the open interest of forming rows
+            for key, times in visible.items():
+                visible[key] = frozenset(time for time in times if time + interval_ms <= at_ms)
         self._forgive_corrections(name, document, at_ms, rows)
-        return replace(found, rows=rows, forming=forming)
+        return replace(found, rows=rows, visible=visible, forming=forming)
 
     async def _take_rates_of_halves(
         self, truth: MarketTruth, document: Mapping[str, Any], at_ms: int,
