@@ -43,6 +43,11 @@ _LAST_BATCH_S: Final = 0.3
 _SLOWEST_RETRY_S: Final = 30.0
 _FIRST_FORMING_S: Final = 1.0  # within FORMING_S after a close
 _STORE_RETRY_S: Final = 1.0
+# Who holds the lease and gets no data for so long gives it up if another process waits for it: the
+# exchange may refuse this host alone. Who waits says so this often.
+NOTHING_COMES_S: Final = 120.0
+_WAITING_TOLD_S: Final = 20.0
+_GIVEN_UP_S: Final = 60.0  # before it is taken again
 _TIMEFRAME: Final = Timeframe.M5
 _RECONNECTS: Final = tuple(end for end in End if end is not End.STOPPED)
 
@@ -76,6 +81,7 @@ class ExchangeFeed:
         self._parts = parts
         self._lease_s = lease_s
         self._exchange = parts.venue.exchange
+        self._waiting = _Waiting(parts)
         parts.metrics.watch(self._exchange, unproven=Reason, reconnects=_RECONNECTS)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -88,9 +94,14 @@ class ExchangeFeed:
             try:
                 lease = await self._acquire()
                 outage.recovered(exchange=self._exchange)
-                if lease is not None:
-                    await _Feeding(self._parts, lease).run(stop)
+                if lease is None:
+                    await self._waiting.tell()
+                else:
+                    feeding = _Feeding(self._parts, lease, self._waiting)
+                    await feeding.run(stop)
                     backoff.reset()
+                    if feeding.has_given_up:
+                        pause_s = _GIVEN_UP_S
             except StoreUnavailable as error:
                 outage.failed(error, exchange=self._exchange)
             except Exception:
@@ -107,6 +118,35 @@ class ExchangeFeed:
         return await try_acquire(parts.store, name, holder=parts.holder, ttl_s=self._lease_s)
 
 
+class _Waiting:
+    """`live:<exchange>:waiting`: whether a process waits for the lease of an exchange."""
+
+    def __init__(self, parts: FeedParts) -> None:
+        self._store, self._clock, self._holder = parts.store, parts.clock, parts.holder
+        self._key = f"{feed_name(parts.venue.exchange)}:waiting"
+        self._due_s = 0.0
+
+    async def tell(self) -> None:
+        """Says that this process waits. Raises StoreUnavailable."""
+        now_s = self._clock.monotonic_s()
+        if now_s >= self._due_s:
+            ttl_s = round(3 * _WAITING_TOLD_S)
+            await self._store.execute("SET", self._key, self._holder, "EX", ttl_s)
+            self._due_s = now_s + _WAITING_TOLD_S
+
+    async def others(self) -> bool:
+        """Whether another process has said so within a minute; False if it is not known."""
+        try:
+            value = await self._store.execute("GET", self._key)
+        except StoreUnavailable:
+            return False
+        return value is not None and value != self._holder.encode()
+
+
+class _NothingComes(Exception):
+    """No data have come for long, and another process waits for the lease."""
+
+
 class _TimeWasWrong(Exception):
     """What was known of the exchange's time was far from it; everything was judged by it."""
 
@@ -114,9 +154,11 @@ class _TimeWasWrong(Exception):
 class _Feeding:
     """The feed as long as one lease is held."""
 
-    def __init__(self, parts: FeedParts, lease: Lease) -> None:
+    def __init__(self, parts: FeedParts, lease: Lease, waiting: _Waiting) -> None:
+        self.has_given_up = False
         self._parts = parts
         self._lease = lease
+        self._waiting = waiting
         self._exchange = parts.venue.exchange
         self._now_ms = ExchangeTime(parts.clock.wall_ms(), parts.elapsed_s)
         self._writer = CandleLogWriter(parts.store, lease, self._exchange)
@@ -171,12 +213,27 @@ class _Feeding:
     async def _feed(self) -> None:
         try:
             async with asyncio.TaskGroup() as running:
-                for part in (self._write, self._follow_time, self._follow_markets, self._tell):
+                parts = self._write, self._follow_time, self._follow_markets, self._tell
+                for part in (*parts, self._give_way):
                     running.create_task(part())
         except* LeaseLost as errors:
             log.warning("feed_lease_lost", exchange=self._exchange, error=str(errors.exceptions[0]))
         except* _TimeWasWrong:
             log.warning("feed_time_was_wrong", exchange=self._exchange)
+        except* _NothingComes:
+            self.has_given_up = True
+            error = self._pool.counts.last_failure
+            log.warning("feed_gave_way", exchange=self._exchange, error=error)
+
+    async def _give_way(self) -> None:
+        """Raises _NothingComes."""
+        clock, data, since_s = self._parts.clock, 0, self._parts.clock.monotonic_s()
+        while True:
+            await clock.sleep(NOTHING_COMES_S / 10)
+            if self._pool.counts.data != data or not self._followed:
+                data, since_s = self._pool.counts.data, clock.monotonic_s()
+            elif clock.monotonic_s() - since_s >= NOTHING_COMES_S and await self._waiting.others():
+                raise _NothingComes
 
     async def _end(self) -> None:
         """Sends what is left and releases the lease, before connections are closed: others wait."""

@@ -55,17 +55,12 @@ class Fed:
     task: "asyncio.Task[None] | None" = None
     metrics: LiveMetrics = field(default_factory=LiveMetrics)
 
-    def start(self, holder: str = "one") -> None:
+    def start(self, holder: str = "one", address: str | None = None) -> None:
+        address = address or self.exchanges.base_url.replace("http", "ws")
         feed = ExchangeFeed(
             FeedParts(
                 venue=self.venue,
-                settings=load_live_settings(
-                    **{
-                        f"{self.venue.exchange}_ws_url": self.exchanges.base_url.replace(
-                            "http", "ws"
-                        )
-                    }
-                ),
+                settings=load_live_settings(**{f"{self.venue.exchange}_ws_url": address}),
                 store=self.store,
                 holder=holder,
                 markets=self.markets,
@@ -221,6 +216,34 @@ async def test_another_process_takes_over_at_once(
     second_ms = OPEN_MS + 2 * STEP_MS
     await fed.pass_to(second_ms + STEP_MS + 5_000)
     fed.check(await fed.proven(second_ms), second_ms)
+
+
+@one_exchange
+async def test_who_cannot_reach_the_exchange_gives_way_to_a_process_that_waits(
+    fed: Fed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("live.exchange_feed.LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr("live.exchange_feed.NOTHING_COMES_S", 0.5)
+    fed.start("one", "ws://127.0.0.1:9")
+
+    async def holder() -> str | None:
+        found = await current_holder(fed.reading, "live:binance")
+        return found.holder if found is not None else None
+
+    async def is_held() -> bool:
+        return await holder() == "one"
+
+    await until(is_held)
+    await asyncio.sleep(2)  # alone it keeps the lease
+    assert await is_held()
+    first = fed.task
+    fed.start("two")
+    await fed.subscribed(6)
+    assert await holder() == "two"
+    assert first is not None
+    assert not first.done()
+    await fed.ended()
+    await first
 
 
 @one_exchange
