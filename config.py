@@ -291,7 +291,7 @@ class Settings(LiveSettings):
     funding_history: int = Field(400, ge=1, le=5000)
 
     # Whether closed candles come from the exchanges' streams; `auto`: see live_exchanges.
-    live: Live = "off"
+    live: Live = "auto"
     live_retention_days: int = Field(7, ge=0, le=36_500)  # of the output postgres; 0: for ever
     # A TOML file of collectors, which the live process runs.
     collectors: Path | None = None
@@ -379,8 +379,9 @@ class Settings(LiveSettings):
 
     @property
     def live_exchanges(self) -> list[Exchange]:
-        """The exchanges whose candles are fed by streams. LIVE=auto: those of which the live REST
-        address is used, or the address of the streams is set."""
+        """The exchanges whose candles are fed by streams. LIVE=auto: those whose address of streams
+        is set, or of which the live REST address is used; the latter not over Upstash, which bills
+        every command."""
         if self.live == "off":
             return []
         addresses = self.exchange_addresses()
@@ -389,7 +390,10 @@ class Settings(LiveSettings):
             for exchange in self.exchanges
             if self.live == "on"
             or self.stream_url(exchange) is not None
-            or addresses[exchange] == LIVE_ADDRESSES[exchange]
+            or (
+                addresses[exchange] == LIVE_ADDRESSES[exchange]
+                and self.upstash_redis_rest_url is None
+            )
         ]
 
     def documents_hold(self) -> dict[str, str]:

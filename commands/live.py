@@ -70,6 +70,8 @@ def _why_none(settings: Settings) -> str:
             " COLLECTORS"
         )
     names = " or ".join(f"{exchange.upper()}_WS_URL" for exchange in settings.exchanges)
+    if settings.upstash_redis_rest_url is not None:
+        return f"LIVE: auto means off over Upstash, which bills commands: set LIVE=on, or {names}"
     return f"LIVE: auto means off where another REST address is set without {names}: set it too"
 
 

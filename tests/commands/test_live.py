@@ -19,6 +19,10 @@ from tests.fixtures.service import ServiceSettings, StartService
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import StartSimulator
 
+_UPSTASH = {
+    "upstash_redis_rest_url": "https://x.upstash.io",
+    "upstash_redis_rest_token": "t0ken",
+}
 LIVE_URLS = {"binance": "https://fapi.binance.com", "bybit": "https://api.bybit.com"}
 
 
@@ -26,6 +30,9 @@ LIVE_URLS = {"binance": "https://fapi.binance.com", "bybit": "https://api.bybit.
     ("settings", "fed"),
     [
         ({}, ["binance", "bybit"]),
+        (_UPSTASH, []),
+        ({**_UPSTASH, "bybit_ws_url": "ws://127.0.0.1:1"}, ["bybit"]),
+        ({**_UPSTASH, "live": "on"}, ["binance", "bybit"]),
         ({"live": "off"}, []),
         ({"live": "OFF", "binance_ws_url": "ws://127.0.0.1:1"}, []),
         ({"exchanges": "bybit"}, ["bybit"]),
@@ -52,7 +59,6 @@ LIVE_URLS = {"binance": "https://fapi.binance.com", "bybit": "https://api.bybit.
     ],
 )
 def test_which_exchanges_are_fed(settings: dict[str, str], fed: list[str]) -> None:
-    settings = {"live": "auto", **settings}
     assert load_settings(**settings).live_exchanges == [Exchange(name) for name in fed]
 
 
@@ -64,6 +70,7 @@ def test_which_exchanges_are_fed(settings: dict[str, str], fed: list[str]) -> No
             {f"{name}_base_url": "http://127.0.0.1:1" for name in LIVE_URLS},
             "without BINANCE_WS_URL or BYBIT_WS_URL: set it too",
         ),
+        (_UPSTASH, "over Upstash, which bills commands: set LIVE=on, or BINANCE_WS_URL"),
     ],
 )
 async def test_with_nothing_to_feed_it_says_what_to_set(
