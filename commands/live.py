@@ -22,6 +22,7 @@ from data_collector.retries import fetch_simple
 from data_collector.run import CollectionRun
 from data_collector.url_builder import listing_request
 from database import DatabaseUnavailable
+from job_queue.queue import JobQueue
 from jobs.known_markets import Selection, read_known_markets
 from live.configured.collector_file import CollectorFile
 from live.exchange_feed import ExchangeFeed, FeedParts
@@ -99,6 +100,7 @@ async def _work(
                     markets=markets_of(settings, parts, exchange),
                     server_ms=partial(server_ms, client, exchange),
                     clock=SystemClock(),
+                    on_settled=partial(queue_funding, parts.queue, exchange),
                     metrics=metrics,
                 )
             )
@@ -139,6 +141,16 @@ async def _known_markets(store: HotStore, selection: Selection) -> list[Market]:
         return await read_known_markets(store, selection)
     except StoreUnavailable:
         return []
+
+
+async def queue_funding(queue: JobQueue, exchange: Exchange) -> bool:
+    """Queues a funding refresh; False if the store does not answer."""
+    try:
+        await queue.request("funding")
+    except StoreUnavailable as error:
+        log.warning("funding_not_queued", exchange=exchange, error=str(error))
+        return False
+    return True
 
 
 async def server_ms(client: ExchangeClient, exchange: Exchange) -> int | None:

@@ -20,6 +20,7 @@ from live.candle_log import BATCH_S, FORMING_S, CandleLogWriter
 from live.closing_watch import Close
 from live.exchange_time import ExchangeTime
 from live.feed_state import FeedState, FeedTeller, LastClose, feed_name
+from live.settlement_watch import ALL_MARKETS, SettlementWatch, is_offered
 from live.stream_address import stream_address
 from live.stream_counts import End
 from live.stream_pool import StreamPool
@@ -43,6 +44,8 @@ _LAST_BATCH_S: Final = 0.3
 _SLOWEST_RETRY_S: Final = 30.0
 _FIRST_FORMING_S: Final = 1.0  # within FORMING_S after a close
 _STORE_RETRY_S: Final = 1.0
+# From a settlement until its rates are asked for: all markets have told of it then.
+SETTLED_S: Final = 10.0
 # Who holds the lease and gets no data for so long gives it up if another process waits for it: the
 # exchange may refuse this host alone. Who waits says so this often.
 NOTHING_COMES_S: Final = 120.0
@@ -60,6 +63,8 @@ class FeedParts:
 
     `markets()`: the exchange's names of the markets to follow, None while nobody knows them;
     `server_ms()`: the exchange's time by REST, None where it cannot be had. Neither raises.
+    `on_settled()`: called when funding was settled, again after some seconds until it returns True;
+    None: settlements are not followed.
     `elapsed_s`: the seconds that pass between, also while this machine sleeps.
     """
 
@@ -70,6 +75,7 @@ class FeedParts:
     markets: Callable[[], Awaitable[Sequence[str] | None]]
     server_ms: Callable[[], Awaitable[int | None]]
     clock: Clock
+    on_settled: Callable[[], Awaitable[bool]] | None = None
     metrics: LiveMetrics = field(default_factory=LiveMetrics)
     elapsed_s: Callable[[], float] = boot_s
 
@@ -164,6 +170,8 @@ class _Feeding:
         self._writer = CandleLogWriter(parts.store, lease, self._exchange)
         self._followed: list[str] = []
         self._refused: set[str] = set()  # names that the venue cannot have
+        self._settled = asyncio.Event()
+        self._settlements = SettlementWatch(self._settled.set)
         self._is_made = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -214,7 +222,7 @@ class _Feeding:
         try:
             async with asyncio.TaskGroup() as running:
                 parts = self._write, self._follow_time, self._follow_markets, self._tell
-                for part in (*parts, self._give_way):
+                for part in (*parts, self._give_way, self._follow_settlements):
                     running.create_task(part())
         except* LeaseLost as errors:
             log.warning("feed_lease_lost", exchange=self._exchange, error=str(errors.exceptions[0]))
@@ -318,8 +326,25 @@ class _Feeding:
             return
         log.info("feed_follows", exchange=self._exchange, markets=len(topics))
         self._followed = list(topics)
+        self._settlements.list_markets(topics)
         self._book.list_markets(topics, self._now_ms())
         self._pool.set(topics.values())
+
+    async def _follow_settlements(self) -> None:
+        """Tells of settlements, where the exchange has a stream for it."""
+        venue, clock, on_settled = self._parts.venue, self._parts.clock, self._parts.on_settled
+        if on_settled is None or not is_offered(venue):
+            return
+        address = stream_address(self._parts.settings, self._exchange, venue.base_url)
+        async with StreamPool(venue, self._settlements, address, clock=clock) as pool:
+            pool.set([ALL_MARKETS])
+            while True:
+                await self._settled.wait()
+                await clock.sleep(SETTLED_S)
+                self._settled.clear()
+                log.info("funding_settled", exchange=self._exchange)
+                while not await on_settled():
+                    await clock.sleep(SETTLED_S)
 
     # What it tells of itself.
 
