@@ -25,6 +25,7 @@ from live.stream_address import stream_address
 from live.stream_counts import End
 from live.stream_pool import StreamPool
 from live.stream_venue import Channel, StreamVenue, Topic
+from live.waiting_processes import WaitingProcesses
 from logging_setup import OutageLog
 from market.timeframes import Timeframe
 from metrics.live import FeedNumbers, LiveMetrics
@@ -47,9 +48,8 @@ _STORE_RETRY_S: Final = 1.0
 # From a settlement until its rates are asked for: all markets have told of it then.
 SETTLED_S: Final = 10.0
 # Who holds the lease and gets no data for so long gives it up if another process waits for it: the
-# exchange may refuse this host alone. Who waits says so this often.
+# exchange may refuse this host alone.
 NOTHING_COMES_S: Final = 120.0
-_WAITING_TOLD_S: Final = 20.0
 _GIVEN_UP_S: Final = 60.0  # before it is taken again
 _TIMEFRAME: Final = Timeframe.M5
 _RECONNECTS: Final = tuple(end for end in End if end is not End.STOPPED)
@@ -87,7 +87,7 @@ class ExchangeFeed:
         self._parts = parts
         self._lease_s = lease_s
         self._exchange = parts.venue.exchange
-        self._waiting = _Waiting(parts)
+        self._waiting = WaitingProcesses(parts.store, self._exchange, parts.holder, parts.clock)
         parts.metrics.watch(self._exchange, unproven=Reason, reconnects=_RECONNECTS)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -124,31 +124,6 @@ class ExchangeFeed:
         return await try_acquire(parts.store, name, holder=parts.holder, ttl_s=self._lease_s)
 
 
-class _Waiting:
-    """`live:<exchange>:waiting`: whether a process waits for the lease of an exchange."""
-
-    def __init__(self, parts: FeedParts) -> None:
-        self._store, self._clock, self._holder = parts.store, parts.clock, parts.holder
-        self._key = f"{feed_name(parts.venue.exchange)}:waiting"
-        self._due_s = 0.0
-
-    async def tell(self) -> None:
-        """Says that this process waits. Raises StoreUnavailable."""
-        now_s = self._clock.monotonic_s()
-        if now_s >= self._due_s:
-            ttl_s = round(3 * _WAITING_TOLD_S)
-            await self._store.execute("SET", self._key, self._holder, "EX", ttl_s)
-            self._due_s = now_s + _WAITING_TOLD_S
-
-    async def others(self) -> bool:
-        """Whether another process has said so within a minute; False if it is not known."""
-        try:
-            value = await self._store.execute("GET", self._key)
-        except StoreUnavailable:
-            return False
-        return value is not None and value != self._holder.encode()
-
-
 class _NothingComes(Exception):
     """No data have come for long, and another process waits for the lease."""
 
@@ -160,7 +135,7 @@ class _TimeWasWrong(Exception):
 class _Feeding:
     """The feed as long as one lease is held."""
 
-    def __init__(self, parts: FeedParts, lease: Lease, waiting: _Waiting) -> None:
+    def __init__(self, parts: FeedParts, lease: Lease, waiting: WaitingProcesses) -> None:
         self.has_given_up = False
         self._parts = parts
         self._lease = lease
