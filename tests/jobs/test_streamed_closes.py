@@ -276,6 +276,26 @@ async def test_documents_do_not_wait_for_the_open_interest_of_the_last_candles(
     assert len(rows) == 2 * EACH and all(row[INTEREST] is not None for row in rows)
 
 
+@pytest.mark.slow
+async def test_what_a_new_market_lacks_is_asked_for_where_no_other_version_follows(
+    streamed: Streamed,
+) -> None:
+    """Its first candles of 4h and more began before it did, so their open interest is no base's."""
+    listed = {"kind": "list_new", "exchange": "bybit", "symbol": "NEW", "age_ms": 7_260_000}
+    await asyncio.to_thread(streamed.exchanges.post, "/sim/faults", listed)
+    for job in ("discovery", "funding", "collect:all", "collect:4h", "fill"):
+        await streamed.runner.complete(job)
+    streamed.symbols[Exchange.BYBIT].append("NEWUSDT")
+    await streamed.followed(CLOSE_MS)
+    await streamed.closed(CLOSE_MS)
+    result = await streamed.runner.complete("collect:all")
+    assert result["streamed"] == 2 * EACH + 1 and "4h" in result["documents"]
+    for timeframe in (Timeframe.M5, Timeframe.H4, Timeframe.H8):
+        document = await streamed.runner.document(timeframe)
+        assert document["as_of"] >= CLOSE_MS
+        assert document["missing"] == [] and "bybit:NEWUSDT" in by_key(document), timeframe
+
+
 async def test_a_market_of_which_nothing_comes_is_left_out_and_follows(
     streamed: Streamed,
 ) -> None:
