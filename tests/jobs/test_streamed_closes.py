@@ -329,6 +329,49 @@ async def test_a_market_of_which_nothing_comes_is_left_out_and_follows(
     assert (result["carried_over"], result["missing"]) == (0, 0)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("exchange", EXCHANGES)
+async def test_a_closing_of_a_quiet_market_that_comes_late_brings_its_row_without_a_request(
+    streamed: Streamed, exchange: Exchange
+) -> None:
+    """Nothing is traded after the close, and the closing event comes 20 s late, within the grace."""
+    symbol = streamed.symbols[exchange][0]
+    key, market = f"{exchange}:{symbol}", {"exchange": exchange, "symbol": symbol}
+    await streamed.followed(CLOSE_MS)
+    streamed.fault("stream_delay_closing", **market, seconds=20, count=1)
+    streamed.fault("stream_lose", **market, count=1000)
+    published: list[dict[str, Any]] = []
+    cache = streamed.runner.context.cache
+
+    async def save(name: str, *args: Any, **options: Any) -> Any:
+        meta = await save_to_cache(name, *args, **options)
+        if name == "1h":
+            published.append(await streamed.runner.document("1h"))
+        return meta
+
+    save_to_cache, cache.save_to_cache = cache.save_to_cache, save  # type: ignore[method-assign]
+    await streamed.closed(CLOSE_MS)
+    job = asyncio.create_task(streamed.runner.complete("collect:all"))
+
+    async def is_published() -> bool:
+        return bool(published)
+
+    await until(is_published)
+    await streamed.check([Timeframe.H1], without=[key])
+    await streamed.pass_to(CLOSE_MS + 22_000)
+    result = await job
+    await streamed.check()
+    assert (result["streamed"], streamed.asked()) == (2 * EACH, 0)
+    assert (result["carried_over"], result["missing"]) == (0, 0)
+    reasons = [[each["reason"] for each in document["missing"]] for document in published]
+    assert reasons == [["the exchange has not said yet that its candle is closed"], []]
+    lasting = [by_key(document)[key] for document in published]
+    assert [each["stale_since"] for each in lasting] == [CLOSE_MS, None]
+    closed = [[row[0] for row in each["rows"]] for each in lasting]
+    hour_ms = Timeframe.H1.interval_ms
+    assert [CLOSE_MS - hour_ms in each for each in closed] == [False, True]
+
+
 async def test_a_market_whose_next_candle_comes_without_a_closing_is_asked_for_at_once(
     streamed: Streamed,
 ) -> None:
