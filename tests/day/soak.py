@@ -5,7 +5,7 @@ import gc
 import random
 import tracemalloc
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -98,6 +98,7 @@ class Soak:
         self._later: set[asyncio.Task[None]] = set()
         self._states: dict[str, FeedState] = {}
         self._asked: Counter[str] = Counter()
+        self._based: dict[str, Collection[str]] = {}  # by exchange: Market.key of those with a base
         self._hour = 0
 
     # --- what happens -----------------------------------------------------------------------
@@ -214,6 +215,10 @@ class Soak:
         bases = decode_bases(stored.inflate(), exchange)
         truth = MarketTruth(day.ask, candles=newest + 2, settlements=1)
         truth.symbols |= day.comparison.symbols
+        known = self._based.get(exchange, bases.keys())
+        self._based[exchange] = frozenset(bases)
+        # The base of one that is new, and its first document of 5m.
+        allowed += 2 * len(bases.keys() - known)
         for key, base in bases.items():
             if key not in day.collected:
                 continue

@@ -334,7 +334,7 @@ async def test_a_market_of_which_nothing_comes_is_left_out_and_follows(
 async def test_a_closing_of_a_quiet_market_that_comes_late_brings_its_row_without_a_request(
     streamed: Streamed, exchange: Exchange
 ) -> None:
-    """Nothing is traded after the close, and the closing event comes 20 s late, within the grace."""
+    """Nothing is traded after the close, and the closing event comes 20 s after it, in time."""
     symbol = streamed.symbols[exchange][0]
     key, market = f"{exchange}:{symbol}", {"exchange": exchange, "symbol": symbol}
     await streamed.followed(CLOSE_MS)
