@@ -60,12 +60,12 @@ class ReadBase:
     """A market's base, and what became of this pass's requests for it.
 
     `klines`: the candles that were asked for, None if the base was fresh, or `is_streamed`: what it
-    lacked came by streams; `error`: why they are
-    not in it, `interest_error`: why its open interest is not. `interest_late`: what has been
-    asked for and did not come in time. `klines_left_out`,
-    `interest_left_out`: the invalid rows of the answers. `candles` and `snapshots`: those that came
-    for `klines` and `interest`, which may begin before the base; no candles once nothing needs
-    them. `published`: the open interest against which the first snapshots of a base are weighed.
+    lacked came by streams; `error`: why they are not in it, `interest_error`: why its open interest
+    is not. `interest_late`: what has been asked for and did not come in time, or `is_put_off` until
+    documents are published. `klines_left_out`, `interest_left_out`: the invalid rows of the
+    answers. `candles` and `snapshots`: those that came for `klines` and `interest`, which may begin
+    before the base; no candles once nothing needs them. `published`: the open interest against
+    which the first snapshots of a base are weighed.
     """
 
     market: Market
@@ -75,6 +75,7 @@ class ReadBase:
     error: ExchangeError | None = None
     interest_error: ExchangeError | None = None
     interest_late: FetchTask | None = None
+    is_put_off: bool = False
     klines_left_out: list[LeftOut] = field(default_factory=list)
     interest_left_out: list[LeftOut] = field(default_factory=list)
     interest: FetchTask | None = None
@@ -255,13 +256,7 @@ class FromBases:
         if read.error is not None or read.interest_error is not None:
             self._name_lacking(market, read.interest_error)
         elif read.interest_late is not None:
-            base, interest = answer.plan.base, answer.plan.interest
-            older = interest is not None and (base is None or interest.start_ms < base.first_ms)
-            if older and anew:
-                self.awaiting += 1
-                self.results.add_missing(market, "open_interest", NOT_FETCHED_YET)
-            else:
-                self._name_lacking(market, _LATE if older else None)
+            await self._without_late(answer, read, anew=anew)
         elif read.lacks_interest:
             self._name_lacking(market, _NOT_READ)
         elif answer.plan.interest is None:
@@ -273,6 +268,28 @@ class FromBases:
             self.results.add_missing(market, "open_interest", NOT_FETCHED_YET)
         else:
             await self._ask_for_snapshots(answer)
+
+    async def _without_late(self, answer: PlanAnswer, read: ReadBase, *, anew: bool) -> None:
+        """What is older than the base, while its own open interest is late: it is asked for now
+        if that is put off and no other version of the documents follows."""
+        market, base, interest = read.market, answer.plan.base, answer.plan.interest
+        older = interest is not None and (base is None or interest.start_ms < base.first_ms)
+        if not older:
+            if self._awaits(market):
+                self._name_lacking(market)
+        elif anew:
+            self.awaiting += 1
+            self.results.add_missing(market, "open_interest", NOT_FETCHED_YET)
+        elif self._awaits(market) or not read.is_put_off or self._is_followed(read):
+            self._name_lacking(market, _LATE)
+        else:
+            await self._ask_for_snapshots(answer)
+
+    def _is_followed(self, read: ReadBase) -> bool:
+        """Whether another version of the documents follows, as closed rows lack what is late."""
+        late_ms = self.as_of_ms if read.interest_late is None else read.interest_late.start_ms
+        last = (each.last_closed_open_time(self.as_of_ms) for each in self.timeframe.produces)
+        return max(last) >= late_ms
 
     async def _ask_for_snapshots(self, answer: PlanAnswer) -> None:
         """Asks the exchange; for nulls of before alone, documents do not wait long."""

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from data_collector.base_plan import BasePlan, Part, longer_opens
-from data_collector.data_processing import fill_rates
+from data_collector.data_processing import fill_rates, with_rate_in_force
 from data_collector.life_rows import (
     begin_of_life,
     first_of_life,
@@ -72,6 +72,8 @@ def merge_from_base(
         else:
             candles = _joined([*known, *_aggregated(plan, answers, rows, part.timeframe)])
             made = _longer(plan, candles, rows, part.timeframe)
+            made, old = _with_rate_in_force(plan, made, rows, part.timeframe, funding)
+            outdated |= old
         checked_ms, stale_ms = _when(plan, part, unknown_ms, failed=bool(failed))
         series[part.timeframe] = MarketSeries(
             plan.market, made, checked_ms, stale_ms, lacks_open_interest
@@ -178,6 +180,16 @@ def _longer(plan: BasePlan, candles: Rows, rows: Rows, target: Timeframe) -> Row
         first = rows.between(0, int(candles.times[0]) + target.interval_ms - 1)
         candles.values[:1] = aggregate(first, plan.timeframe, target, window_start_ms=0).values
     return with_merged(candles, rows, target)
+
+
+def _with_rate_in_force(
+    plan: BasePlan, made: Rows, rows: Rows, target: Timeframe, funding: FundingSeries | None
+) -> tuple[Rows, bool]:
+    if not len(rows):
+        return made, False
+    begin_ms = begin_of_life(plan.market, int(rows.times[0]), plan.timeframe.interval_ms)
+    ours = funding and settlements_of_life(funding, begin_ms)
+    return with_rate_in_force(made, rows.times, ours, target, plan.timeframe, plan.as_of_ms)
 
 
 def _rows_of(candles: Candles) -> Rows:

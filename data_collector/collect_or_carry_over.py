@@ -13,6 +13,7 @@ from data_collector.data_processing import (
     merge_data,
     why_lost,
     with_known_snapshots,
+    with_rate_in_force,
 )
 from data_collector.exchange_clocks import Clocks
 from data_collector.fetch_strategies import fetch_funding, fetch_klines, fetch_open_interest
@@ -358,6 +359,12 @@ class Collection:
                 made_rows = aggregate(
                     made_rows, self.timeframe, target, window_start_ms=start_ms, exact=exact
                 )
+            if target is not self.timeframe:
+                made_rows, old = with_rate_in_force(
+                    *(Rows.of(made_rows), Rows.of(merged.rows).times, funding),
+                    *(target, self.timeframe, self.as_of_ms),
+                )
+                self.results.funding_outdated |= old
             made.append((target, MarketSeries(market, made_rows, self.as_of_ms)))
         # All documents get the market, or none: everything is computed before the first has it.
         self._delivered.add(market.key)

@@ -100,6 +100,30 @@ def fill_rates(
     return trusted < len(times)
 
 
+def with_rate_in_force(
+    longer: Rows,
+    made_of: Times,
+    funding: FundingSeries | None,
+    target: Timeframe,
+    source: Timeframe,
+    as_of_ms: int,
+) -> tuple[Rows, bool]:
+    """Longer candles made of those that open at `made_of`, and whether a rate may be outdated.
+
+    The forming one has the rate in force now also while nothing is known of its present part: that
+    of the part before may be old.
+    """
+    present_ms = source.floor(as_of_ms)
+    is_forming = len(longer) and int(longer.times[-1]) == target.floor(as_of_ms)
+    if not is_forming or int(made_of[-1]) == present_ms:
+        return longer, False
+    rate = np.full(1, np.nan)
+    times = np.array([present_ms], np.int64)
+    outdated = fill_rates(funding, times, rate, source.interval_ms, as_of_ms)
+    longer.values[-1, _RATE] = rate[0]
+    return longer, outdated
+
+
 def _with_unknown_rates(funding: FundingSeries) -> list[FundingRow]:
     """The settlements, and NaN for those that were left out: no earlier rate is in force then."""
     step_ms = funding.interval_hours * HOUR_MS

@@ -86,7 +86,7 @@ class InterestReads:
     def read_late(self, read: ReadBase, task: FetchTask) -> None:
         """Leaves the snapshots to finish_late, which asks for them, too."""
         self._late.append(_Late(read, task))
-        read.interest_late = task
+        read.interest_late, read.is_put_off = task, True
 
     async def finish_late(self) -> list[ReadBase]:
         """Waits for what no document has waited for; those whose bases have got it."""

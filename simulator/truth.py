@@ -59,6 +59,8 @@ def market_truth(
     rows: list[list[Any]] = []
     for time, *numbers in zip(*columns, strict=True):
         opens_whole, end_ms = made_of[time]
+        if time + interval_ms > as_of_ms:  # a part of it that has no candle yet settles, too
+            end_ms = as_of_ms + 1
         known = bisect_right(stamps, min(end_ms - 1, as_of_ms))
         rate = funding[known - 1].rate / scale if known else None
         rows.append([time, *numbers, oi.get(time) if opens_whole else None, rate])

@@ -232,6 +232,23 @@ def test_8h_from_the_base_is_what_4h_make(history: int) -> None:
     assert len(found.series[H4].rows) == history
 
 
+@pytest.mark.parametrize("settled", [[0.1], [0.1, 0.2]])
+def test_a_forming_8h_row_has_no_rate_that_is_old_while_its_second_half_is_unknown(
+    settled: list[float],
+) -> None:
+    """It settles at 08:00 and 12:00, and nothing was traded since."""
+    as_of_ms, open_ms = 12 * HOUR_MS + 5000, MIDNIGHT + 8 * HOUR_MS
+    made = plan(H4, base_of(range(12 * 12), as_of_ms), {}, as_of_ms)
+    rows = [(open_ms + n * 4 * HOUR_MS, rate) for n, rate in enumerate(settled)]
+    checked_ms = made.as_of_ms if len(settled) > 1 else made.as_of_ms - 60_000
+    found = merge_from_base(made, (), (), FundingSeries(BTC, rows, 4, checked_ms))
+    assert found is not None
+    half, whole = found.series[H4].rows[-1], found.series[H8].rows[-1]
+    assert (half[0], half[-1]) == (whole[0], 0.1) == (open_ms, 0.1)
+    assert whole[-1] == (0.2 if len(settled) > 1 else None)
+    assert found.funding_outdated is (len(settled) == 1)
+
+
 # --- requests that failed ------------------------------------------------------------------------
 
 

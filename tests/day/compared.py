@@ -123,34 +123,12 @@ class Comparison:
             elif row is None and self._streamed and not _is_traded(first):
                 known = found.rows.get(key, {})
                 rows[key] = {time: row for time, row in known.items() if time != forming_ms}
-        if name == "8h" and self._streamed:
-            await self._take_rates_of_halves(truth, document, at_ms, rows)
         visible = dict(found.visible)
         if self._streamed:  # no pass waits for the open interest of forming rows
             for key, times in visible.items():
                 visible[key] = frozenset(time for time in times if time + interval_ms <= at_ms)
         self._forgive_corrections(name, document, at_ms, rows)
         return replace(found, rows=rows, visible=visible, forming=forming)
-
-    async def _take_rates_of_halves(
-        self, truth: MarketTruth, document: Mapping[str, Any], at_ms: int,
-        rows: dict[str, Mapping[int, Row]],
-    ) -> None:  # fmt: skip
-        """A forming 8h candle has the funding rate of its last 4h candle: the first half's until
-        anything of the second one is known."""
-        half_ms, open_ms = (at_ms - at_ms % INTERVALS_MS[each] for each in ("4h", "8h"))
-        if half_ms == open_ms:
-            return
-        early_ms = at_ms - _STREAMED_MS
-        halves = await truth.rows("4h", at_ms, at_ms, 3)
-        early = await truth.rows("4h", early_ms, early_ms, 3)
-        for market in document["markets"]:
-            key = f"{market['exchange']}:{market['symbol']}"
-            ours = next((row for row in market["rows"][-1:] if row[0] == open_ms), None)
-            half, true = halves.get(key, {}).get(open_ms), rows.get(key, {}).get(open_ms)
-            is_known = _is_traded(early.get(key, {}).get(half_ms))
-            if ours and half and true and not is_known and ours[8] == half[8]:
-                rows[key] = {**rows[key], open_ms: [*true[:8], half[8]]}
 
     async def _without_later_rows(
         self, truth: MarketTruth, name: str, document: Mapping[str, Any], runs: Mapping[int, Run]

@@ -5,7 +5,7 @@ import gc
 import random
 import tracemalloc
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -34,6 +34,7 @@ _CUT_EVERY_MS: Final = HOUR_MS // 2
 _FAULTY: Final = 0.12
 _WITHIN_S: Final = 290.0
 _CANDLE: Final = slice(0, 6)
+_PERIODS: Final = ("5m", "5")  # of 5m, as the exchanges spell it
 _NEWEST: Final = 4  # slots compared at every close; all of them every hour
 _ALL: Final = 400
 _LIVE: Final = str(Path(__file__).resolve().parents[2] / "live" / "*")
@@ -97,6 +98,7 @@ class Soak:
         self._later: set[asyncio.Task[None]] = set()
         self._states: dict[str, FeedState] = {}
         self._asked: Counter[str] = Counter()
+        self._based: dict[str, Collection[str]] = {}  # by exchange: Market.key of those with a base
         self._hour = 0
 
     # --- what happens -----------------------------------------------------------------------
@@ -172,7 +174,7 @@ class Soak:
         """The requests for 5m candles so far, by exchange."""
         periods = self.day.exchanges.stats()["periods"]
         return Counter(
-            {e: sum(periods.get(e, {}).get("klines", {}).get(p, 0) for p in ("5m", "5"))
+            {e: sum(periods.get(e, {}).get("klines", {}).get(p, 0) for p in _PERIODS)
              for e in map(str, POLLED)}
         )  # fmt: skip
 
@@ -213,6 +215,10 @@ class Soak:
         bases = decode_bases(stored.inflate(), exchange)
         truth = MarketTruth(day.ask, candles=newest + 2, settlements=1)
         truth.symbols |= day.comparison.symbols
+        known = self._based.get(exchange, bases.keys())
+        self._based[exchange] = frozenset(bases)
+        # The base of one that is new, and its first document of 5m.
+        allowed += 2 * len(bases.keys() - known)
         for key, base in bases.items():
             if key not in day.collected:
                 continue
@@ -231,7 +237,7 @@ class Soak:
         if asked > silent + allowed:
             requests = (await day.ask("/sim/requests"))["requests"]
             ours = [each for each in requests if each["exchange"] == exchange]
-            symbols = [each["symbol"] for each in ours if each["endpoint"] == "klines"][-asked:]
+            symbols = [each["symbol"] for each in ours if _is_of_5m(each)][-asked:]
             symbols = [each for each in symbols if f"{exchange}:{each}" not in day.comparison.odd]
             unproven = self._states[exchange].unproven if exchange in self._states else None
             if len(symbols) > silent + allowed:
@@ -303,3 +309,9 @@ class Soak:
                 if more:
                     self.reconnects[f"{exchange} {reason}"] += more
             self._states[exchange] = state
+
+
+def _is_of_5m(request: Mapping[str, Any]) -> bool:
+    """Whether it was counted as one for 5m candles."""
+    is_counted = request["endpoint"] == "klines" and request["status"] == 200
+    return is_counted and request["period"] in _PERIODS

@@ -276,6 +276,26 @@ async def test_documents_do_not_wait_for_the_open_interest_of_the_last_candles(
     assert len(rows) == 2 * EACH and all(row[INTEREST] is not None for row in rows)
 
 
+@pytest.mark.slow
+async def test_what_a_new_market_lacks_is_asked_for_where_no_other_version_follows(
+    streamed: Streamed,
+) -> None:
+    """Its first candles of 4h and more began before it did, so their open interest is no base's."""
+    listed = {"kind": "list_new", "exchange": "bybit", "symbol": "NEW", "age_ms": 7_260_000}
+    await asyncio.to_thread(streamed.exchanges.post, "/sim/faults", listed)
+    for job in ("discovery", "funding", "collect:all", "collect:4h", "fill"):
+        await streamed.runner.complete(job)
+    streamed.symbols[Exchange.BYBIT].append("NEWUSDT")
+    await streamed.followed(CLOSE_MS)
+    await streamed.closed(CLOSE_MS)
+    result = await streamed.runner.complete("collect:all")
+    assert result["streamed"] == 2 * EACH + 1 and "4h" in result["documents"]
+    for timeframe in (Timeframe.M5, Timeframe.H4, Timeframe.H8):
+        document = await streamed.runner.document(timeframe)
+        assert document["as_of"] >= CLOSE_MS
+        assert document["missing"] == [] and "bybit:NEWUSDT" in by_key(document), timeframe
+
+
 async def test_a_market_of_which_nothing_comes_is_left_out_and_follows(
     streamed: Streamed,
 ) -> None:
@@ -307,6 +327,49 @@ async def test_a_market_of_which_nothing_comes_is_left_out_and_follows(
     assert await streamed.newest("5m", key) == CLOSE_MS - STEP_MS
     assert (result["streamed"], streamed.asked()) == (2 * EACH - 1, 1)
     assert (result["carried_over"], result["missing"]) == (0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exchange", EXCHANGES)
+async def test_a_closing_of_a_quiet_market_that_comes_late_brings_its_row_without_a_request(
+    streamed: Streamed, exchange: Exchange
+) -> None:
+    """Nothing is traded after the close, and the closing event comes 20 s after it, in time."""
+    symbol = streamed.symbols[exchange][0]
+    key, market = f"{exchange}:{symbol}", {"exchange": exchange, "symbol": symbol}
+    await streamed.followed(CLOSE_MS)
+    streamed.fault("stream_delay_closing", **market, seconds=20, count=1)
+    streamed.fault("stream_lose", **market, count=1000)
+    published: list[dict[str, Any]] = []
+    cache = streamed.runner.context.cache
+
+    async def save(name: str, *args: Any, **options: Any) -> Any:
+        meta = await save_to_cache(name, *args, **options)
+        if name == "1h":
+            published.append(await streamed.runner.document("1h"))
+        return meta
+
+    save_to_cache, cache.save_to_cache = cache.save_to_cache, save  # type: ignore[method-assign]
+    await streamed.closed(CLOSE_MS)
+    job = asyncio.create_task(streamed.runner.complete("collect:all"))
+
+    async def is_published() -> bool:
+        return bool(published)
+
+    await until(is_published)
+    await streamed.check([Timeframe.H1], without=[key])
+    await streamed.pass_to(CLOSE_MS + 22_000)
+    result = await job
+    await streamed.check()
+    assert (result["streamed"], streamed.asked()) == (2 * EACH, 0)
+    assert (result["carried_over"], result["missing"]) == (0, 0)
+    reasons = [[each["reason"] for each in document["missing"]] for document in published]
+    assert reasons == [["the exchange has not said yet that its candle is closed"], []]
+    lasting = [by_key(document)[key] for document in published]
+    assert [each["stale_since"] for each in lasting] == [CLOSE_MS, None]
+    closed = [[row[0] for row in each["rows"]] for each in lasting]
+    hour_ms = Timeframe.H1.interval_ms
+    assert [CLOSE_MS - hour_ms in each for each in closed] == [False, True]
 
 
 async def test_a_market_whose_next_candle_comes_without_a_closing_is_asked_for_at_once(
