@@ -48,7 +48,7 @@ def base_tasks(
         return MarketTasks(market, klines, interest, None)
     span_ms = (VENUES[market.exchange].cheapest_candles - 1) * STEP_MS
     known_ms = base.newest_ms - LEAST_OVERLAP * STEP_MS
-    first_ms = min(base.unsettled_ms(), klines.end_ms - span_ms, known_ms)
+    first_ms = min(base.unsettled_ms(market.since_ms), klines.end_ms - span_ms, known_ms)
     klines = replace(klines, start_ms=max(klines.start_ms, first_ms))
     lacking_ms = base.until(as_of_ms).lacks_interest_ms()
     return MarketTasks(market, klines, _since(interest, lacking_ms), None)

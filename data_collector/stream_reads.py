@@ -54,11 +54,11 @@ class StreamReads:
             return None
         if self._is_sampled(market):
             return None
-        streamed = self._streamed(market, base.unsettled_ms())
+        streamed = self._streamed(market, base.unsettled_ms(market.since_ms))
         if streamed is None:
             return None
-        if lacks_closed(base, streamed.closed, self._as_of_ms):
-            if self.waits and self._lacks_newest_alone(base, streamed):
+        if lacks_closed(base, streamed.closed, self._as_of_ms, market.since_ms):
+            if self.waits and self._lacks_newest_alone(market, base, streamed):
                 self.unclosed.add(market.key)
                 raise ClosingNotKnown(
                     "the exchange has not said yet that its candle is closed",
@@ -136,11 +136,11 @@ class StreamReads:
         shown = 0.0 if forming is None else float(forming.volume)
         return base.newest_ms == self._forming_ms and shown < float(base.values[-1, _VOLUME])
 
-    def _lacks_newest_alone(self, base: Base, streamed: Streamed) -> bool:
+    def _lacks_newest_alone(self, market: Market, base: Base, streamed: Streamed) -> bool:
         before_ms = self._forming_ms - 1
         if not streamed.is_awaited or base.as_of_ms > before_ms:
             return False
-        return not lacks_closed(base, streamed.closed, before_ms)
+        return not lacks_closed(base, streamed.closed, before_ms, market.since_ms)
 
     def _is_sampled(self, market: Market) -> bool:
         turn = self._forming_ms // STEP_MS % _SAMPLED

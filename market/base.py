@@ -125,9 +125,11 @@ class Base:
         closed = self.times[self.streamed]
         return int(closed[-1]) + STEP_MS if len(closed) else 0
 
-    def unsettled_ms(self) -> int:
-        """The open time of the first candle that the next pass has to read again, or to read."""
-        return self.first_ms + STEP_MS * int(np.argmin(self.settled))
+    def unsettled_ms(self, since_ms: int = 0) -> int:
+        """The open time of the first candle that the next pass has to read again, or to read.
+        Those that ended by `since_ms` are of an earlier contract, and are never read again."""
+        settled = self.settled | (self.times + STEP_MS <= since_ms)
+        return self.first_ms + STEP_MS * int(np.argmin(settled))
 
     def lacks_interest_ms(self) -> int | None:
         """The first instant whose snapshot may still come, or failed to be asked for: all, before
@@ -273,11 +275,12 @@ def extended(base: Base | None, candles: Sequence[Candle], *, asked_ms: int, as_
     return Base(first_ms, values, read_ms, lost, as_of_ms, interest_ms, streamed)
 
 
-def lacks_closed(base: Base, closed: Candles, as_of_ms: int) -> bool:
-    """Whether a candle that closed by `as_of_ms` is neither final in the base nor among these."""
+def lacks_closed(base: Base, closed: Candles, as_of_ms: int, since_ms: int = 0) -> bool:
+    """Whether a candle that closed by `as_of_ms` is neither final in the base nor among these;
+    `since_ms` as in Base.unsettled_ms."""
     last_ms = Timeframe.M5.last_closed_open_time(as_of_ms)
     wanted = base.until(as_of_ms)
-    open_ms = wanted.times[~wanted.settled]
+    open_ms = wanted.times[~wanted.settled & (wanted.times + STEP_MS > since_ms)]
     return not np.isin(open_ms[open_ms <= last_ms], closed.times).all()
 
 

@@ -210,6 +210,20 @@ def test_a_candle_of_a_stream_is_final_at_once() -> None:
     assert not after.there[2]
 
 
+def test_what_closed_before_the_market_was_listed_anew_is_never_read_again() -> None:
+    """The pass before saw the last candle of the earlier contract form."""
+    base = read(None, [five(0), five(1)], 0, STEP_MS + 70_000)
+    as_of_ms, listed_ms = MIDNIGHT + 3 * STEP_MS + 2_500, MIDNIGHT + 2 * STEP_MS
+    closed = Candles.of([five(2)])
+    assert lacks_closed(base, closed, as_of_ms)
+    assert not lacks_closed(base, closed, as_of_ms, listed_ms)
+    assert lacks_closed(base, Candles.of([]), as_of_ms, listed_ms)
+    after = with_stream(base, closed, None, as_of_ms=as_of_ms)
+    assert after.unsettled_ms() == MIDNIGHT + STEP_MS
+    assert after.unsettled_ms(listed_ms) == MIDNIGHT + 3 * STEP_MS
+    assert after.unsettled_ms(listed_ms - 1) == MIDNIGHT + STEP_MS  # within the candle
+
+
 def test_without_a_forming_candle_the_known_one_stays() -> None:
     base = read(None, [five(0), five(1)], 0, STEP_MS + 70_000)
     later_ms = MIDNIGHT + STEP_MS + 200_000
