@@ -148,7 +148,7 @@ async def test_of_more_than_1000_workers_the_first_1000_are_read(redis_url: str)
         client.mset({f"workers:{name}": "note" for name in ids})
         client.delete("workers:0999")
         script = client.register_script(lua)
-        workers, live = script(keys=["workers", "processes:live"], args=[1_000])
+        workers, live = script(keys=["workers", "processes:live"], args=[1_000, 1])
         assert workers == [word for name in ids[:999] for word in (name.encode(), b"note")]
         assert live == []
         assert client.scard("workers") == 1_001 and not client.sismember("workers", "0999")
@@ -157,7 +157,7 @@ async def test_of_more_than_1000_workers_the_first_1000_are_read(redis_url: str)
 async def test_notes_cost_one_command_and_any_ids_can_be_read() -> None:
     store = CannedStore([[b"a\xff", b"note"], []], StoreRefused("redis: NOPERM", "NOPERM"))
     assert await workers_alive(store) == {"a\ufffd": b"note"}
-    assert [sent[2:] for sent in store.sent] == [(2, "workers", "processes:live", 1_000)]
+    assert [sent[2:] for sent in store.sent] == [(2, "workers", "processes:live", 1_000, 1)]
     with pytest.raises(StoreRefused, match="NOPERM"):
         await workers_alive(store)
 
