@@ -190,7 +190,11 @@ class Comparison:
             elif self.is_odd(lack):
                 excused = True
             elif lack["reason"] in (NOT_CLOSED_YET, _LATE_INTEREST, _NOT_ASKED):
-                excused = not is_last
+                # Where a fault held up the candles, open interest is not asked for.
+                faults = run.faults if lack["reason"] == _NOT_ASKED else ()
+                excused = not is_last or any(
+                    fault.excuses(exchange, symbol, "klines") for fault in faults
+                )
             elif lack["reason"] == NOT_FETCHED_YET and part == "open_interest":
                 excused = True  # until the job that fills it in has ended
             elif lack["reason"] == _NO_FUNDING:
