@@ -310,6 +310,8 @@ class _Feeding:
         venue, clock, on_settled = self._parts.venue, self._parts.clock, self._parts.on_settled
         if on_settled is None or not is_offered(venue):
             return
+        while not self._pool.counts.data:  # one outage is told once, not of both connections
+            await clock.sleep(_FIRST_FORMING_S)
         address = stream_address(self._parts.settings, self._exchange, venue.base_url)
         async with StreamPool(venue, self._settlements, address, clock=clock) as pool:
             pool.set([ALL_MARKETS])

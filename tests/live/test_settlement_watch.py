@@ -56,7 +56,7 @@ async def test_a_feed_tells_of_a_settlement_once_and_again_if_that_failed(
     start_simulator: StartSimulator, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("live.exchange_feed.SETTLED_S", 0.3)
-    simulator = start_simulator(binance=4, bybit=0, now=SETTLED_MS - 20_000, frozen=True)
+    simulator = start_simulator(binance=4, bybit=0, now=SETTLED_MS - 120_000, frozen=True)
     address = simulator.base_url.replace("http", "ws")
     symbols = [key.partition(":")[2] for key in simulator.truth("5m", exchange="binance")]
     told: list[int] = []
@@ -67,7 +67,7 @@ async def test_a_feed_tells_of_a_settlement_once_and_again_if_that_failed(
         return symbols
 
     async def server_ms() -> int:
-        return SETTLED_MS - 20_000
+        return SETTLED_MS - 120_000
 
     async def on_settled() -> bool:
         told.append(1)
@@ -96,12 +96,15 @@ async def test_a_feed_tells_of_a_settlement_once_and_again_if_that_failed(
             await asyncio.sleep(0.05)
 
     async def are_subscribed() -> bool:
+        # Candles come first, as soon as time passes.
+        await asyncio.to_thread(simulator.post, "/sim/clock", {"pass_ms": 250})
         stats = await asyncio.to_thread(simulator.stats)
         return bool(stats["streams"]["binance"]["streams"] == len(symbols) + 1)
 
     try:
         await until(are_subscribed)
-        await pass_s(16)
+        clock = await asyncio.to_thread(simulator.get, "/sim/clock")
+        await pass_s((SETTLED_MS - clock["now_ms"]) // 1000 - 4)
         assert not told
         await pass_s(16)
         await asyncio.wait_for(is_told.wait(), 30)
