@@ -176,7 +176,8 @@ class _Feeding:
         parts, now_ms = self._parts, self._now_ms()
         grace_ms = round(parts.venue.grace_s * 1000)
         self._book = CandleBook(
-            *(self._writer.add, parts.metrics.closing_lag(self._exchange)),
+            self._writer.add,
+            parts.metrics.closing_lag(self._exchange),
             now_ms=now_ms,
             timeframe=_TIMEFRAME,
             grace_ms=grace_ms,
