@@ -14,6 +14,7 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 
 pytest_plugins = [
+    "tests.fixtures.stalls",
     "tests.fixtures.environment",
     "tests.fixtures.disk",
     "tests.fixtures.valkey",
