@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from data_collector.base_plan import BasePlan, Part, longer_opens
-from data_collector.data_processing import fill_rates, with_rate_in_force
+from data_collector.data_processing import with_rate_in_force
 from data_collector.life_rows import (
     begin_of_life,
     first_of_life,
@@ -25,6 +25,7 @@ from market.base import STEP_MS, Base
 from market.candles import Candle, Candles
 from market.columns import CANDLE, column_index
 from market.markets import FundingSeries, MarketSeries
+from market.merging import fill_rates, place_snapshots
 from market.rows import Floats, Rows, TimedValues, Times, are_among
 from market.timeframes import Timeframe
 
@@ -125,7 +126,7 @@ def _merged(
     if plan.base is not None:
         _place_interest_of(plan.base, times, interest)
     if len(snapshots):
-        _place_snapshots(TimedValues.of(snapshots), times, interest)
+        place_snapshots(TimedValues.of(snapshots), times, interest)
     begin_ms = begin_of_life(market, int(times[0]), step_ms)
     first_ms = plan.interest_from_ms
     # A first row without open interest was found to be of another contract's time before.
@@ -143,13 +144,6 @@ def _place_interest_of(base: Base, times: Times, column: Floats) -> None:
     begin = int(np.searchsorted(times, base.first_ms))
     found = base.values[(times[begin:] - base.first_ms) // STEP_MS, _INTEREST]
     column[begin:] = np.where(np.isnan(found), column[begin:], found)
-
-
-def _place_snapshots(snapshots: TimedValues, times: Times, column: Floats) -> None:
-    lines = np.searchsorted(snapshots.times, times)
-    lines[lines == len(snapshots)] = 0
-    there = snapshots.times[lines] == times
-    column[there] = snapshots.numbers[lines[there]]
 
 
 def _aggregated(

@@ -15,21 +15,17 @@ import structlog
 from data_collector.exchange_clocks import ExchangeClock
 from data_collector.fetch_strategies import fetch_funding
 from data_collector.funding_rules import (
-    LONGEST_INTERVAL_HOURS,
     SHORTEST_INTERVAL_HOURS,
     changed_rates,
     checked_again,
     complete_until,
     due_instants,
-    is_checked_ahead,
     lacks_its_beginning,
     lacks_its_newest,
     may_have_settled,
     merge_newest,
-    not_checked_ahead,
     present_interval,
     said_twice,
-    settlement_instant,
     still_lacking,
     without_outdated,
 )
@@ -46,6 +42,12 @@ from data_collector.task_builder import funding_task
 from market.columns import TIME
 from market.left_out import LeftOut
 from market.markets import Exchange, FundingByMarket, FundingRow, FundingSeries, Market, Missing
+from market.settlements import (
+    LONGEST_INTERVAL_HOURS,
+    is_checked_ahead,
+    not_checked_ahead,
+    settlement_instant,
+)
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, is_daily_moment_passed
 from venues import VENUES
 from venues.errors import ExchangeError, GaveUp, SourceDown, TooFast

@@ -14,22 +14,15 @@ from data_collector.listings import FundingSchedule
 from market.columns import TIME
 from market.left_out import LeftOut, at_most_named
 from market.markets import FundingRow, FundingSeries
+from market.settlements import LONGEST_INTERVAL_HOURS, settlement_instant
 from market.timeframes import HOUR_MS, MINUTE_MS
 
 # How long after a full hour a settlement or a changed interval may be unpublished.
 PUBLICATION_MS: Final = 4 * MINUTE_MS
-# A time of checking that lies further ahead than this was told by a wrong clock.
-CLOCK_TOLERANCE_MS: Final = 5 * MINUTE_MS
 # How long a due settlement is waited for before it counts as left out.
 OVERDUE_MS: Final = 30 * MINUTE_MS
 SHORTEST_INTERVAL_HOURS: Final = 1
-LONGEST_INTERVAL_HOURS: Final = 8
 _INTERVALS_HOURS: Final = (1, 2, 4, 8)
-
-
-def settlement_instant(funding_ms: int) -> int:
-    """The full minute of a settlement, whose timestamp may be some ms late."""
-    return funding_ms - funding_ms % MINUTE_MS
 
 
 def due_instants(after_ms: int, until_ms: int, interval_hours: int) -> range:
@@ -69,19 +62,6 @@ def lacks_its_beginning(series: FundingSeries, begin_ms: int, keep: int) -> bool
         return False
     first_ms = settlement_instant(series.rows[0][TIME])
     return first_ms - begin_ms > LONGEST_INTERVAL_HOURS * HOUR_MS
-
-
-def is_checked_ahead(series: FundingSeries, now_ms: int) -> bool:
-    """Whether it was checked at a time that has not come, which only a wrong clock can tell."""
-    return series.checked_at_ms > now_ms + CLOCK_TOLERANCE_MS
-
-
-def not_checked_ahead(series: FundingSeries, now_ms: int) -> FundingSeries:
-    """The series; one that was checked ahead is complete no further than its last settlement."""
-    if not is_checked_ahead(series, now_ms):
-        return series
-    last_ms = settlement_instant(series.rows[-1][TIME]) if series.rows else 0
-    return replace(series, checked_at_ms=min(last_ms, now_ms))
 
 
 def complete_until(

@@ -6,12 +6,12 @@ from typing import Final
 
 import numpy as np
 
-from data_collector.funding_rules import settlement_instant
 from data_collector.task_builder import LONGEST_FUNDING_STEP_MS
 from market.candles import Candle, Candles
 from market.columns import TIME, column_index
 from market.markets import FundingSeries, Market
 from market.rows import Floats, Rows, Times, first_time
+from market.settlements import settlement_instant
 from market.timeframes import DAY_MS
 
 _INTEREST: Final = column_index("open_interest")

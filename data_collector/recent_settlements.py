@@ -5,10 +5,11 @@ from typing import Final
 
 import structlog
 
-from data_collector.funding_rules import PUBLICATION_MS, due_instants, settlement_instant
+from data_collector.funding_rules import PUBLICATION_MS, due_instants
 from data_collector.listings import fetch_recent_funding
 from data_collector.run import CollectionRun
 from market.markets import Exchange, FundingRow, FundingSeries
+from market.settlements import settlement_instant
 from venues.errors import ExchangeError
 
 _MAX_PAGES: Final = 12

@@ -88,7 +88,7 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "data_collector/life_rows.py _may_be_older: first_ms + interval_ms => (first_ms"
     " - interval_ms) in return first_ms + interval_ms <= max(market.since_ms,"
     " market.launched_ms)": ("it only spares the search for a beginning, which would find none"),
-    "data_collector/data_processing.py _settlements_between: 1 => 2 in return"
+    "market/merging.py _settlements_between: 1 => 2 in return"
     " settlements[max(0, begin - 1) : end]": ("one settlement more, which the next one supersedes"),
     "data_collector/incremental.py PreviousDocuments._longer_rows: continue => break in continue": (
         "one longer timeframe at most is made of another"

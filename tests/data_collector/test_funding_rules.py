@@ -6,16 +6,15 @@ from data_collector.funding_rules import (
     checked_again,
     complete_until,
     due_instants,
-    is_checked_ahead,
     may_have_settled,
     merge_newest,
-    not_checked_ahead,
     present_interval,
     still_lacking,
 )
 from data_collector.listings import FundingSchedule
 from market.left_out import LeftOut
 from market.markets import Exchange, FundingRow, FundingSeries, Market
+from market.settlements import is_checked_ahead, not_checked_ahead
 from market.timeframes import HOUR_MS, MINUTE_MS
 
 MIDNIGHT = 1_767_225_600_000
