@@ -9,6 +9,18 @@ from market.markets import Coin, Exchange, Market
 from market.timeframes import Timeframe
 from stores.cold.coin_records import CoinMetadata, CoinRecord, CoinRecords
 from stores.cold.collectors import CollectorWish, LiveCollectors
+from stores.cold.history.series import (
+    Checked,
+    Compacted,
+    Hole,
+    Retained,
+    Revisions,
+    SeriesKey,
+    SeriesRows,
+    Stored,
+    Versions,
+)
+from stores.cold.history.tables import HistoryTables, Snapshot
 from stores.cold.listings import Listings, ListingState
 from stores.cold.live_tables import BookRow, LiveRow, LiveTables, TickerRow, TradeRow
 from stores.cold.markets import Markets, SavedMarkets
@@ -26,17 +38,28 @@ __all__ = [
     "DATABASE_TEXT",
     "LASTING_TEXTS",
     "BookRow",
+    "Checked",
     "CoinMetadata",
     "CoinRecord",
     "CollectorWish",
+    "Compacted",
     "Database",
     "DatabaseUnavailable",
+    "HistoryTables",
+    "Hole",
     "ListingState",
     "LiveRow",
     "LiveTables",
+    "Retained",
+    "Revisions",
     "SavedMarkets",
+    "SeriesKey",
+    "SeriesRows",
+    "Snapshot",
+    "Stored",
     "TickerRow",
     "TradeRow",
+    "Versions",
 ]
 
 
@@ -59,6 +82,7 @@ class Database:
         self.coin_records = CoinRecords(pool)
         self.live_tables = LiveTables(pool)
         self.collectors = LiveCollectors(pool)
+        self.history = HistoryTables(pool)
 
     def for_one_run(self) -> Self:
         """The same database for the calls of one run: once one of them met no answer within its

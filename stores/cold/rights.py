@@ -8,12 +8,18 @@ from stores.cold.migrate import RECORDS
 if TYPE_CHECKING:
     from stores.cold.migrate import Connection
 
+HISTORY_TABLES: Final = (
+    *("history_series", "history_recent", "history_recent_points"),
+    *("history_chunks", "history_point_chunks", "history_revisions", "history_point_revisions"),
+    *("history_stored", "history_universes", "history_publishes", "history_journal"),
+    "history_coverage",
+)
 _WRITE: Final = ("SELECT", "INSERT", "UPDATE")
 _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(RECORDS, ("SELECT",)),
     **dict.fromkeys(("coins", "discoveries", "listings", "market_lives"), _WRITE),
     **dict.fromkeys(("live_collector_files", "live_collectors"), _WRITE),
-    "coin_metadata": (*_WRITE, "DELETE"),
+    **dict.fromkeys(("coin_metadata", *HISTORY_TABLES), (*_WRITE, "DELETE")),
 }
 
 

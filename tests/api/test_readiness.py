@@ -10,6 +10,7 @@ from budgets.shared_budgets import SharedBudgets
 from database import Database
 from job_queue.kinds import JOB_IDS
 from market.markets import Exchange, ListedMarket, Market
+from stores.cold.rights import HISTORY_TABLES
 from stores.hot.beats import beat
 from tests.fixtures.api import ServedApi, StartApi, ask
 from tests.fixtures.clock import next_millisecond
@@ -391,7 +392,7 @@ async def test_a_right_that_the_user_lacks_is_told_as_what_it_is(
 ) -> None:
     tables = (
         "coins, coin_metadata, discoveries, listings, market_lives, live_collector_files,"
-        " live_collectors"
+        f" live_collectors, {', '.join(HISTORY_TABLES)}"
     )
     await user.may(f"SELECT, INSERT, UPDATE, DELETE ON {tables}")
     await user.may_not("SELECT ON coins, listings")

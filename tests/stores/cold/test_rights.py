@@ -8,14 +8,16 @@ import pytest
 from database import Database, DatabaseUnavailable
 from market.markets import Exchange, ListedMarket, Market
 from market.timeframes import Timeframe
+from stores.cold.rights import HISTORY_TABLES
 from tests.fixtures.postgres import User
 
 BYBIT = Exchange.BYBIT
 LISTED = [ListedMarket(Market(BYBIT, "AUSDT", "A", "USDT"), None)]
 TABLES = (
     "coins, coin_metadata, discoveries, listings, market_lives, live_collector_files,"
-    " live_collectors"
+    f" live_collectors, {', '.join(HISTORY_TABLES)}"
 )
+DELETED_FROM = ", ".join(sorted(("coin_metadata", *HISTORY_TABLES)))
 
 
 async def denied(database: Database, call: str) -> str:
@@ -38,14 +40,14 @@ async def test_the_rights_that_are_lacking_are_named(user: User, option: str) ->
         assert await denied(database, "read") == (
             "the database denies its user SELECT, INSERT, UPDATE on coins, discoveries, listings,"
             " live_collector_files, live_collectors, market_lives; SELECT, INSERT, UPDATE,"
-            " DELETE on coin_metadata: grant these rights"
+            f" DELETE on {DELETED_FROM}: grant these rights"
         )
         await user.may(f"SELECT, INSERT, UPDATE ON {TABLES}")
         # That nothing of it was ever to be deleted does not matter to the server.
         assert await denied(database, "list") == (
-            "the database denies its user DELETE on coin_metadata: grant these rights"
+            f"the database denies its user DELETE on {DELETED_FROM}: grant these rights"
         )
-        await user.may("DELETE ON coin_metadata")
+        await user.may(f"DELETE ON {DELETED_FROM}")
         assert (await database.markets.save_markets(BYBIT, LISTED, seen_at_ms=1)).added == 1
         await user.may_not("SELECT ON coins, coin_metadata")
         for call in ("read", "list", "store"):
