@@ -163,6 +163,10 @@ def _load(command: str) -> "Command":
         from commands import coins
 
         return coins.run
+    if command == "sql":
+        from commands import sql
+
+        return sql.run
     from commands import serve
 
     return serve.run

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import contextlib
 import os
 import stat
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from market.timeframes import Timeframe
 PARENT_FD_FLAG: Final = "--parent-fd"
 DEMO_MARKETS: Final = 40
 MOST_DEMO_MARKETS: Final = 2000  # of the simulator
+SQL_FORMATS: Final = ("table", "csv", "json")
 _NO_WAIT: Final = "exit 75 when another process holds the lease, instead of waiting for it"
 
 
@@ -84,6 +86,38 @@ def _coins(parser: argparse.ArgumentParser) -> None:
     load.add_argument("file", help="as `export` writes it; absent columns keep the stored values")
 
 
+def _sql(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "statement",
+        nargs="?",
+        metavar="STATEMENT",
+        help='one statement, such as "SELECT * FROM candles LIMIT 5"; without it one is read from'
+        " standard input, or psql is opened if that is a terminal",
+    )
+    parser.add_argument(
+        "--format", choices=SQL_FORMATS, default=SQL_FORMATS[0], help=f"({SQL_FORMATS[0]})"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=60.0,
+        metavar="S",
+        help="seconds that the database may take for each 1000 rows (60)",
+    )
+    parser.add_argument(
+        "--url",
+        action="store_true",
+        help="print the address for other programs, with its password, and exit",
+    )
+
+
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0.001 <= float(text) <= 86_400:
+            return float(text)
+    raise argparse.ArgumentTypeError("must be a number of seconds, at most 86400")
+
+
 def _simulate(parser: argparse.ArgumentParser) -> None:
     from simulator.command_line import add_arguments
 
@@ -122,9 +156,10 @@ COMMANDS: Final = (
         if kind.command is not None
     ),
     CommandRow("coins", "the markets: list, enable, disable, import and export as CSV", _coins),
+    CommandRow("sql", "the stored history in SQL, read-only: one statement, or psql", _sql),
     CommandRow("simulate", "a simulation of the exchanges on a local port", _simulate),
     CommandRow("demo", "shows the service against simulated exchanges, then cleans up", _demo),
 )
 # These commands end by themselves and print their own lines, so they log only from WARNING up.
 JOB_COMMANDS: Final = tuple(kind.name for kind in KINDS if kind.command is not None)
-ONE_SHOT: Final = (*JOB_COMMANDS, "coins")
+ONE_SHOT: Final = (*JOB_COMMANDS, "coins", "sql")
