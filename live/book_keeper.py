@@ -45,15 +45,18 @@ class _Kept:
 
 class BookKeeper:
     """The books of one exchange's markets. `subscribe_anew(epoch, symbol)` asks for a snapshot by
-    the stream; `rest` fetches one otherwise."""
+    the stream; `rest` fetches one otherwise, whose sizes `in_coins` makes base units of, as those
+    of the events are: None while it cannot."""
 
     def __init__(
         self, venue: StreamVenue, rest: ExchangeRest,
-        subscribe_anew: Callable[[int, str], None], clock: Clock,
+        subscribe_anew: Callable[[int, str], None],
+        in_coins: Callable[[BookEvent], BookEvent | None], clock: Clock,
     ) -> None:  # fmt: skip
         self._venue = venue
         self._rest = rest
         self._subscribe_anew = subscribe_anew
+        self._in_coins = in_coins
         self._clock = clock
         self._books: dict[str, dict[int, _Kept]] = {}  # by symbol, then by epoch
         self._wake = asyncio.Event()
@@ -159,7 +162,8 @@ class BookKeeper:
             self._log.warning("book_snapshot_failed", exchange=error.exchange, error=str(error))
             kept.due_s = self._clock.monotonic_s() + kept.pauses.pause_s()
             return
-        if kept.book.load(snapshot):
+        sized = self._in_coins(snapshot)
+        if sized is not None and kept.book.load(sized):
             kept.live_since_s = self._clock.monotonic_s()
 
     def status(self) -> dict[str, object]:

@@ -179,13 +179,17 @@ class BaseDataCollector(ABC):
         """Adds a symbol. While the collector runs, it is pending until it is subscribed, which the
         status tells; may be called from any thread."""
         symbol = read_symbol(symbol)
-        if symbol not in self.symbols:
+        with self._base.changing_symbols:
+            if symbol in self.symbols:
+                return
             self.symbols = [*self.symbols, symbol]
             self._base.symbol_added(symbol)
 
     def remove_symbol(self, symbol: str) -> None:
         """Removes a symbol; its points are not delivered from now on. Else as `add_symbol`."""
-        if symbol in self.symbols:
+        with self._base.changing_symbols:
+            if symbol not in self.symbols:
+                return
             self.symbols = [other for other in self.symbols if other != symbol]
             self._base.symbol_removed(symbol)
 

@@ -89,6 +89,12 @@ class Connection:
         self.arrivals.forget(name)
         self._wake.set()
 
+    @property
+    def without_data(self) -> list[str]:
+        """The acknowledged names of which nothing had come when it was looked last."""
+        held, has_data = self.subscriptions.held, self.arrivals.has_data
+        return [name for name in self._mutes.names if name in held and not has_data(name)]
+
     def stop(self, end: End, detail: str = "") -> None:
         """Lets `run` end, soon."""
         self._stopping = self._stopping or Ending(end, detail)

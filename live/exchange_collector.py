@@ -1,6 +1,6 @@
 """ExchangeCollector: what the built-in collectors share; builtin.py has one for each exchange."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Final
 
 from config import LiveSettings, load_live_settings
@@ -19,6 +19,7 @@ from live.events import CandleEvent, TradeEvent
 from live.exchange_session import ExchangeSession
 from live.points import book_data, candle_data, moment, ticker_data, trade_data
 from live.stream_feed import BookView, Item, TickerView
+from live.stream_status import PoolStatus
 from live.stream_venue import Channel, StreamVenue, Topic
 from metrics.collectors import CollectorMetrics, ErrorType
 from timing.clock import Clock, SystemClock
@@ -29,7 +30,7 @@ SUBSCRIBE_S: Final = 20.0
 _ROUND_S: Final = 1.0  # the message loop comes round at least so often
 _BATCH: Final = 256
 _MANY_FAILURES: Final = 3  # without a minute of data in between
-_UNSIZED: Final = "it is not in the exchange's list of linear contracts"
+_MOST_REFUSED: Final = 3  # subscriptions that an issue names
 _CHANNELS: Final = {
     DataType.CANDLE: Channel.CANDLE,
     DataType.TICKER: Channel.TICKER,
@@ -132,16 +133,15 @@ class ExchangeCollector(BaseDataCollector):
         """
         session = self._open_session()
         topics = self._check(symbols, data_types)
-        unsized = set(await session.add(topics))
+        await session.add(topics)
         for symbol in symbols:
             self._write(symbol)
         settled = await session.settled(SUBSCRIBE_S)
         status = session.pool_status()
         if not settled and not any(each.epoch is not None for each in status.connections):
             raise ConnectionError(session.last_failure or f"no answer in {SUBSCRIBE_S:g} s")
-        reasons = {topic: _UNSIZED for topic in topics if topic.symbol in unsized}
         names = {topic: self.VENUE.name(topic) for topic in topics}
-        reasons |= {t: status.refused[name] for t, name in names.items() if name in status.refused}
+        reasons = {t: status.refused[name] for t, name in names.items() if name in status.refused}
         if reasons and len(reasons) == len(topics):
             raise ValueError(f"refused: {_told(reasons)}")
         if reasons:
@@ -195,23 +195,20 @@ class ExchangeCollector(BaseDataCollector):
 
     def get_status(self) -> dict[str, Any]:
         """As of the base class, and `timeframes`, `connections` (each with its epoch, age and
-        counts), `streams` (counts of all connections), `books` and `queue`."""
+        counts), `streams` (counts of all connections; `refused` subscriptions, and those
+        `without_data`: a name that an exchange does not have may be acknowledged all the same),
+        `books` and `queue`."""
         status = {**super().get_status(), "timeframes": list(self.timeframes)}
         empty: dict[str, Any] = {"connections": [], "streams": {}, "books": {}, "queue": {}}
         return status | (self._session.status() if self._session is not None else empty)
 
     def get_health_status(self) -> dict[str, Any]:
-        """As of the base class; connections that fail again and again are an issue too."""
+        """As of the base class; connections that fail again and again, and subscriptions that the
+        exchange refuses, are issues too."""
         health = super().get_health_status()
-        if self._session is not None:
-            streams = self._session.pool_status()
-            if streams.failures >= _MANY_FAILURES:
-                health["issues"] = [
-                    *health["issues"],
-                    f"{streams.failures} connections have failed in a row, the last one: "
-                    f"{streams.last_failure}",
-                ]
-                health["is_healthy"] = False
+        if self._session is not None and health["should_be_running"]:
+            health["issues"] = [*health["issues"], *_stream_issues(self._session.pool_status())]
+            health["is_healthy"] = not health["issues"]
         return health
 
     def _configure(self, config: CollectorConfig | None, metrics: CollectorMetrics | None) -> None:
@@ -264,6 +261,20 @@ class ExchangeCollector(BaseDataCollector):
         except ValueError as error:
             raise DataValidationError(_with_exchange(exchange, error)) from None
         return topics
+
+
+def _stream_issues(streams: PoolStatus) -> Iterator[str]:
+    if streams.failures >= _MANY_FAILURES:
+        yield (
+            f"{streams.failures} connections have failed in a row, the last one: "
+            f"{streams.last_failure}"
+        )
+    if streams.refused:
+        told = [f"{name}: {why}" for name, why in list(streams.refused.items())[:_MOST_REFUSED]]
+        more = "; ..." if len(streams.refused) > len(told) else ""
+        number = len(streams.refused)
+        what = "subscription is" if number == 1 else "subscriptions are"
+        yield f"{number} {what} refused: {'; '.join(told)}{more}"
 
 
 def _with_exchange(exchange: str, error: ValueError) -> str:

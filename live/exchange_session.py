@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any, Final, Self
 
+import structlog
+
 from config import LiveSettings
 from live.book_keeper import BookKeeper
+from live.contracts import ContractList
+from live.errors import StreamError
 from live.exchange_rest import REQUESTS_A_MINUTE, ExchangeRest
 from live.pacing import due_or_woken, pace_of_process
 from live.stream_address import rest_address, stream_address
@@ -16,10 +20,17 @@ from live.stream_feed import Item, StreamFeed
 from live.stream_pool import StreamPool
 from live.stream_status import PoolStatus
 from live.stream_venue import Channel, StreamVenue, Topic
+from logging_setup import OutageLog
 from timing.clock import Clock
 
+# The list of contracts is read again so often: a market may be listed later, and the size of a
+# contract may be changed.
+SIZES_EVERY_S: Final = 300.0
+_UNSIZED: Final = "it is not in the exchange's list of linear contracts"
 # Their sizes are contracts on exchanges that count contracts; candles are in base units.
 _SIZED: Final = (Channel.TRADE, Channel.TICKER, Channel.ORDERBOOK)
+
+log = structlog.get_logger(__name__)
 
 
 class ExchangeSession:
@@ -37,10 +48,13 @@ class ExchangeSession:
         self._rest = ExchangeRest(exchange, rest, rest_pace, clock)
         self._feed = StreamFeed(clock, book_depth)
         self._pool = StreamPool(venue, self._feed, streams, clock=clock)
-        self._books = BookKeeper(venue, self._rest, self._subscribe_anew, clock)
+        self._books = BookKeeper(
+            venue, self._rest, self._subscribe_anew, self._feed.in_coins, clock
+        )
         self._feed.books = self._books
         self._stack = AsyncExitStack()
-        self._repairing: asyncio.Task[None] | None = None
+        self._unsized: dict[Topic, None] = {}  # wanted, and the size of a contract is not known
+        self._tasks: list[asyncio.Task[None]] = []
         self._messages = 0
         self._failures = 0
 
@@ -51,9 +65,13 @@ class ExchangeSession:
         except BaseException:
             await self._stack.aclose()
             raise
-        self._repairing = asyncio.create_task(
-            self._books.run(), name=f"books of {self._venue.exchange}"
-        )
+        work = {"books": self._books.run()}
+        if self._venue.contracts is not None:
+            work["contract sizes"] = self._follow_sizes(self._venue.contracts)
+        self._tasks = [
+            asyncio.create_task(each, name=f"{what} of {self._venue.exchange}")
+            for what, each in work.items()
+        ]
         return self
 
     async def __aexit__(
@@ -63,41 +81,79 @@ class ExchangeSession:
         trace: TracebackType | None,
     ) -> None:
         try:
-            if self._repairing is not None:
-                self._repairing.cancel()
-                await asyncio.gather(self._repairing, return_exceptions=True)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
         finally:
             await self._stack.aclose()
 
-    async def add(self, topics: Iterable[Topic]) -> list[str]:
-        """Subscribes topics. The symbols of those that are not, because their sizes are contracts
-        and the exchange's list does not tell how many coins one is.
+    async def add(self, topics: Iterable[Topic]) -> None:
+        """Subscribes topics. Those whose sizes are contracts, of which the exchange's list does not
+        tell how many coins one is, count as refused, until it does.
 
         Raises RestFailed or UnreadableMessage if that list is needed and cannot be had.
         """
         topics = list(topics)
-        counted = {
-            topic.symbol
-            for topic in topics
-            if topic.channel in _SIZED and self._venue.counts_contracts(topic.symbol)
-        }
-        unknown = await self._learn_sizes(counted)
-        self._feed.counts_contracts = {*self._feed.counts_contracts, *counted}
-        self._pool.add(
-            topic for topic in topics if topic.channel not in _SIZED or topic.symbol not in unknown
-        )
-        return sorted(unknown)
-
-    async def _learn_sizes(self, symbols: set[str]) -> set[str]:
+        counted = {topic.symbol for topic in topics if self._counts_contracts(topic)}
         contracts = self._venue.contracts
-        if contracts is not None and not symbols <= self._feed.contract_sizes.keys():
-            sizes = contracts.read(await self._rest.get(contracts.path))
-            self._feed.contract_sizes = sizes
-        return symbols - self._feed.contract_sizes.keys()
+        if contracts is not None and not counted <= self._feed.contract_sizes.keys():
+            await self._read_sizes(contracts)
+        self._feed.counts_contracts = {*self._feed.counts_contracts, *counted}
+        unsized = dict.fromkeys(topic for topic in topics if not self._is_sized(topic))
+        self._pool.add(topic for topic in topics if topic not in unsized)
+        self._unsized |= unsized
 
     def remove(self, topics: Iterable[Topic]) -> None:
         """Unsubscribes topics."""
+        topics = list(topics)
+        for topic in topics:
+            self._unsized.pop(topic, None)
         self._pool.remove(topics)
+
+    def _counts_contracts(self, topic: Topic) -> bool:
+        return topic.channel in _SIZED and self._venue.counts_contracts(topic.symbol)
+
+    def _is_sized(self, topic: Topic) -> bool:
+        return topic.symbol in self._feed.contract_sizes or not self._counts_contracts(topic)
+
+    async def _follow_sizes(self, contracts: ContractList) -> None:
+        outage = OutageLog(log, "contract_sizes_not_read", "contract_sizes_read_again")
+        exchange = self._venue.exchange
+        while True:
+            await self._clock.sleep(SIZES_EVERY_S)
+            if not self._feed.counts_contracts:
+                continue
+            try:
+                await self._read_sizes(contracts)
+            except StreamError as error:
+                outage.failed(error, exchange=exchange)
+                continue
+            except Exception:  # a fault of ours must not end the following
+                log.exception("contract_sizes_not_read", exchange=exchange)
+                continue
+            outage.recovered(exchange=exchange)
+
+    async def _read_sizes(self, contracts: ContractList) -> None:
+        """Takes the list, and all that it changes. Raises RestFailed and UnreadableMessage."""
+        before = self._feed.contract_sizes
+        told = contracts.read(await self._rest.get(contracts.path))
+        # A contract that is delisted has the size that it had.
+        sizes = self._feed.contract_sizes = {**before, **told}
+        for symbol in sorted(self._feed.counts_contracts):
+            if symbol in before and sizes[symbol] != before[symbol]:
+                log.warning(
+                    "contract_size_changed",
+                    exchange=self._venue.exchange,
+                    market=symbol,
+                    before=str(before[symbol]),
+                    now=str(sizes[symbol]),
+                )
+                # What is in the book was counted by the other size.
+                self._pool.subscribe_anew(Topic(Channel.ORDERBOOK, symbol))
+        listed = [topic for topic in self._unsized if self._is_sized(topic)]
+        for topic in listed:
+            del self._unsized[topic]
+        self._pool.add(listed)
 
     async def settled(self, within_s: float) -> bool:
         """Waits until every topic is subscribed or refused; whether they are in time."""
@@ -133,11 +189,18 @@ class ExchangeSession:
         self._pool.subscribe_anew(Topic(Channel.ORDERBOOK, symbol), epoch)
 
     def pool_status(self) -> PoolStatus:
-        return self._pool.status()
+        """Topics without the size of a contract are among those that are refused."""
+        status = self._pool.status()
+        unsized = {self._venue.name(topic): _UNSIZED for topic in self._unsized}
+        return replace(
+            status,
+            topics=status.topics + len(self._unsized),
+            refused={**status.refused, **unsized},
+        )
 
     def status(self) -> dict[str, Any]:
         """The state of the connections and books, ready for JSON."""
-        pool = asdict(self._pool.status())
+        pool = asdict(self.pool_status())
         counts = self._feed.counts
         return {
             "connections": pool.pop("connections"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -63,6 +64,7 @@ class Lifecycle:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._run: Run | None = None
         self._runner: asyncio.Task[None] | None = None
+        self.changing_symbols = threading.Lock()  # of one thread at a time
         self._removed: dict[str, None] = {}
         self._too_late = 0
         self._stopped = False  # and not started since

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -53,6 +54,7 @@ class CollectorManager:
         self._clock = clock or SystemClock()
         self._metrics = metrics
         self._collectors: dict[str, Managed] = {}
+        self._adding = threading.RLock()  # of one thread at a time
         self._operations = Operations()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._watching: asyncio.Task[None] | None = None
@@ -75,7 +77,12 @@ class CollectorManager:
         """
         if not isinstance(collector, BaseDataCollector):
             raise DataValidationError("collector: must be made from BaseDataCollector")
-        if any(other.collector is collector for other in self._collectors.values()):
+        with self._adding:
+            managed = self._add(collector, config)
+        self._settle_soon(managed)
+
+    def _add(self, collector: BaseDataCollector, config: CollectorConfig | None) -> Managed:
+        if any(other.collector is collector for other in self._all()):
             raise DataValidationError(f"collector: {collector.component_name} was added before")
         name = self._free_name(collector.exchange_name) if config is None else config.name
         if name in self._collectors:
@@ -88,8 +95,8 @@ class CollectorManager:
                 exchange=collector.exchange_name,
             )
         collector._configure(config, self._metrics)
-        self._collectors[name] = Managed(name, collector, config, self.logger)
-        self._settle_soon(self._collectors[name])
+        managed = self._collectors[name] = Managed(name, collector, config, self.logger)
+        return managed
 
     def remove_collector(self, collector_name: str) -> bool:
         """Removes a collector, and stops it if the manager runs; False if there is none."""
@@ -136,7 +143,7 @@ class CollectorManager:
     async def restart_all_collectors(self) -> dict[str, bool]:
         """Restarts all enabled collectors, one each `restart_delay` seconds; whether each runs
         then, by name."""
-        wanted = [managed for managed in self._collectors.values() if managed.wanted]
+        wanted = [managed for managed in self._all() if managed.wanted]
         tasks = []
         for number, managed in enumerate(wanted):
             if number:
@@ -197,7 +204,7 @@ class CollectorManager:
         self._tasks = {task for task in self._tasks if task.get_loop() is self._loop}
         self._running = True
         self._started_s = self._clock.monotonic_s()
-        wanted = [managed for managed in self._collectors.values() if managed.enabled]
+        wanted = [managed for managed in self._all() if managed.enabled]
         tasks = [self._settle(managed) for managed in wanted]
         self._watching = asyncio.create_task(self._watch(), name=f"watch of {self.manager_name}")
         try:
@@ -216,7 +223,7 @@ class CollectorManager:
         if watching is not None and watching.get_loop() is asyncio.get_running_loop():
             watching.cancel()
             await asyncio.wait({watching})
-        for managed in reversed(self._collectors.values()):
+        for managed in reversed(self._all()):
             self._settle(managed)
         # Those that were removed and still stop are among them.
         if tasks := self._tasks - {asyncio.current_task()}:
@@ -230,7 +237,7 @@ class CollectorManager:
         while True:
             await self._clock.sleep(self.global_health_check_interval)
             self._checked_at = datetime.fromtimestamp(self._clock.wall_ms() / 1000, UTC)
-            sick = [one for one in self._collectors.values() if one.needs_restart()]
+            sick = [one for one in self._all() if one.needs_restart()]
             for managed in sick:
                 self._spawn(managed.restart(), f"restart {managed.name}")
                 await self._clock.sleep(self.restart_delay)
@@ -248,6 +255,10 @@ class CollectorManager:
         if self._loop is not None and self._running:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._settle, managed)
+
+    def _all(self) -> list[Managed]:
+        """A copy: another thread, or a collector's own code, may add and remove meanwhile."""
+        return list(self._collectors.values())
 
     def _settle(self, managed: Managed) -> "asyncio.Task[Any]":
         managed.want(self._running and managed.enabled)

@@ -21,6 +21,11 @@ class Mutes:
         self._silent: dict[str, tuple[float, int]] = {}  # since when, and how often asked anew
         self.look_at_s = now + LOOK_EVERY_S
 
+    @property
+    def names(self) -> Collection[str]:
+        """Those that had sent nothing when it was looked last."""
+        return self._silent.keys()
+
     def due(self, held: Collection[str], now: float) -> list[str]:
         """The held names that must be subscribed anew now; to be called from `look_at_s` on."""
         if now < self.look_at_s:

@@ -169,7 +169,7 @@ class StreamFeed:
         if self._trades is not None and self._is_repeated(event):
             self.counts["repeated"] += 1
             return
-        sized = self._in_coins(event)
+        sized = self.in_coins(event)
         if sized is not None:
             self._put(sized)
 
@@ -186,7 +186,7 @@ class StreamFeed:
         return False
 
     def _ticker(self, epoch: int, event: TickerEvent) -> None:
-        sized = self._in_coins(event)
+        sized = self.in_coins(event)
         values = self._tickers.merged(epoch, sized) if sized is not None else None
         if values is None:
             return
@@ -198,7 +198,7 @@ class StreamFeed:
         self._put(TickerView(event.symbol, event.time_ms, values))
 
     def _book(self, epoch: int, event: BookEvent) -> None:
-        sized = self._in_coins(event)
+        sized = self.in_coins(event)
         if self.books is None or sized is None:
             return
         book = self.books.take(epoch, sized)
@@ -206,7 +206,7 @@ class StreamFeed:
             bids, asks = book.top(self._book_depth)
             self._put(BookView(event.symbol, book.time_ms, bids, asks, book.last_id))
 
-    def _in_coins(self, event: Sized) -> Sized | None:
+    def in_coins(self, event: Sized) -> Sized | None:
         """The event with sizes in base units; None while the size of a contract is not known."""
         if event.symbol not in self.counts_contracts:
             return event

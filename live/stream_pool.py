@@ -194,6 +194,7 @@ class StreamPool:
             last_failure=counts.last_failure,
             last_message_age_s=min((age for age in ages if age is not None), default=None),
             refused={name: why for shard in self._shards for name, why in shard.refused().items()},
+            without_data=[name for shard in self._shards for name in shard.without_data()],
         )
 
 

@@ -242,6 +242,10 @@ class StreamShard:
         """Topic names that the exchange refuses, and why."""
         return {} if self._connection is None else self._connection.subscriptions.refused
 
+    def without_data(self) -> list[str]:
+        """Topic names that the exchange has acknowledged and sent nothing of."""
+        return [] if self._connection is None else self._connection.without_data
+
     def proven(self) -> set[Topic]:
         """Topics of which the connection that serves has brought data."""
         if self._connection is None:

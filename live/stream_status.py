@@ -26,6 +26,7 @@ class PoolStatus:
     """All connections of one exchange, and the counts since the pool was opened.
 
     `reconnects` and `left_out` by cause; `refused`: the exchange's reason by topic name;
+    `without_data`: names that it has acknowledged and sent nothing of, by a look once a minute;
     `failures`: tries since a connection last brought data for a minute.
     """
 
@@ -47,3 +48,4 @@ class PoolStatus:
     last_failure: str | None
     last_message_age_s: float | None
     refused: Mapping[str, str]
+    without_data: Sequence[str]

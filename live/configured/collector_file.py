@@ -94,7 +94,7 @@ def _content(path: Path) -> tuple[str, float]:
             modified_s = path.stat().st_mtime
         if len(content) > LARGEST_BYTES:
             raise WrongCollectors([f"{path}: is larger than {LARGEST_BYTES} bytes"])
-        return content.decode(), modified_s
+        return content.decode("utf-8-sig"), modified_s
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise WrongCollectors([f"{path}: cannot be read: {reason}"]) from None

@@ -43,7 +43,9 @@ async def keeping(book: BookRule, most: int = 1000, **changes: Any) -> AsyncIter
                 kept.anew.append((epoch, symbol))
                 kept.anew_at_s.append(clock.now)
 
-            keeper = BookKeeper(venue(book=book, **changes), rest, subscribe_anew, clock)
+            keeper = BookKeeper(
+                *(venue(book=book, **changes), rest, subscribe_anew, lambda event: event), clock
+            )
             kept = Keeping(keeper, clock, exchange)
             repairing = asyncio.create_task(keeper.run())
             try:

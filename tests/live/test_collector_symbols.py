@@ -1,6 +1,9 @@
 """Symbols added and removed while a collector runs."""
 
 import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
 
 from tests.live.scripted_collector import (
     make_collector,
@@ -88,3 +91,21 @@ async def test_symbols_changed_while_stopped_are_subscribed_at_the_start() -> No
     assert await collector.start()
     assert exchange.subscribed == {"ETH", "SOL"}
     await collector.stop()
+
+
+async def test_two_threads_that_add_symbols_at_once_lose_none() -> None:
+    both_read = threading.Barrier(2, timeout=0.2)
+
+    class Slow(list[str]):
+        """A list whose reader waits for another one, for a while."""
+
+        def __iter__(self) -> Iterator[str]:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both_read.wait()
+            return super().__iter__()
+
+    collector, _, _ = make_collector()
+    collector.symbols = Slow(collector.symbols)
+    added = (asyncio.to_thread(collector.add_symbol, symbol) for symbol in ("SOL", "XRP"))
+    await asyncio.gather(*added)
+    assert sorted(collector.symbols) == ["BTC", "ETH", "SOL", "XRP"]

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from config import load_live_settings
+from live.book_rules import BookRule, Place
 from live.builtin import BinanceCollector, BybitCollector, OKXCollector, create_collector
 from live.contracts import ContractList
 from live.data_types import CollectorConfig, DataType, DataValidationError, MarketDataPoint
+from live.events import BookEvent
 from live.exchange_collector import ExchangeCollector
 from live.exchanges import STREAM_VENUES
 from tests.fixtures.signals import until_true
@@ -246,6 +248,9 @@ async def test_a_symbol_that_the_exchange_refuses() -> None:
         await until_true(lambda: run.points)
         error = run.collector.get_status()["statistics"]["last_error"]
         assert error == "okx: refused: trade BAD: no trade.BAD"
+        assert run.collector.get_health_status()["issues"] == [
+            "1 subscription is refused: trade.BAD: no trade.BAD"
+        ]
     async with collecting(["BAD"], ["trade"], prepare, start=False, auto_restart=False) as run:
         assert not await run.collector.start()
         error = run.collector.get_status()["statistics"]["last_error"]
@@ -337,30 +342,144 @@ async def test_a_quiet_market_does_not_restart_the_collector() -> None:
         assert run.points == []
 
 
+CONTRACTS = ContractList(
+    "/contracts", lambda body: {name: Decimal(size) for name, size in json.loads(body).items()}
+)
+COUNTED: dict[str, Any] = {"contracts": CONTRACTS, "counts_contracts": lambda symbol: True}
+
+
+def _list(exchange: ScriptedExchange, **sizes: str) -> None:
+    exchange.rest[CONTRACTS.path] = json.dumps(sizes).encode()
+
+
 async def test_sizes_in_contracts_become_base_units() -> None:
-    path = "/contracts"
-
     def listed(exchange: ScriptedExchange) -> None:
-        exchange.rest[path] = b'{"ETH": "0.1"}'
+        _list(exchange, ETH="0.1")
 
-    contracts = ContractList(
-        path, lambda body: {k: Decimal(v) for k, v in json.loads(body).items()}
-    )
-    changes = {"contracts": contracts, "counts_contracts": lambda symbol: True}
-    async with collecting(["ETH"], ["trade"], listed, changes=changes) as run:
+    async with collecting(["ETH"], ["trade"], listed, changes=COUNTED) as run:
         await until_true(lambda: run.points)
         assert run.points[0].data["size"] == Decimal("0.2")
         assert len(run.exchange.rest_asked) == 1
-    async with collecting(["ETH", "SOL"], ["trade"], listed, changes=changes) as run:
+    async with collecting(["ETH", "SOL"], ["trade"], listed, changes=COUNTED) as run:
         await until_true(lambda: run.points)
         error = run.collector.get_status()["statistics"]["last_error"]
         assert error == (
             "okx: refused: trade SOL: it is not in the exchange's list of linear contracts"
         )
         assert run.exchange.sessions[0].names == {"trade.BTC", "trade.ETH"}
-    async with collecting(["ETH"], ["trade"], changes=changes, start=False) as run:
+    async with collecting(["ETH"], ["trade"], changes=COUNTED, start=False) as run:
         assert not await run.collector.start()
         assert "HTTP 404" in run.collector.get_status()["statistics"]["last_error"]
+
+
+async def test_a_market_that_is_listed_later_is_followed_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("live.exchange_session.SIZES_EVERY_S", 0.05)
+    async with collecting(
+        ["ETH", "SOL", "XRP"], ["trade"], lambda exchange: _list(exchange, ETH="0.1"),
+        changes=COUNTED,
+    ) as run:  # fmt: skip
+        await until_true(lambda: run.points)
+        why = "it is not in the exchange's list of linear contracts"
+        refused = {"trade.SOL": why, "trade.XRP": why}
+        assert run.collector.get_status()["streams"]["refused"] == refused
+        health = run.collector.get_health_status()
+        assert not health["is_healthy"]
+        assert health["issues"] == [
+            f"2 subscriptions are refused: trade.SOL: {why}; trade.XRP: {why}"
+        ]
+        run.collector.remove_symbol("XRP")
+        await until_true(lambda: len(run.collector.get_status()["streams"]["refused"]) == 1)
+        run.exchange.rest[CONTRACTS.path] = b"<html>"
+        asked = len(run.exchange.rest_asked)
+        await until_true(lambda: len(run.exchange.rest_asked) > asked + 1)
+        _list(run.exchange, ETH="0.1", SOL="10", XRP="1")
+        await until_true(lambda: run.points[-1].symbol == "SOL")
+        assert run.points[-1].data["size"] == Decimal(20)
+        assert run.collector.get_health_status()["is_healthy"]
+        assert run.exchange.sessions[0].names == {"trade.BTC", "trade.ETH", "trade.SOL"}
+
+
+async def test_a_contract_whose_size_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("live.exchange_session.SIZES_EVERY_S", 0.05)
+    async with collecting(
+        ["ETH"], ["trade", "orderbook"], lambda exchange: _list(exchange, ETH="0.1"),
+        changes=COUNTED,
+    ) as run:  # fmt: skip
+        await until_true(lambda: len(run.points) == 2)
+        _list(run.exchange, ETH="0.5")
+        await until_true(lambda: len(run.of(DataType.ORDERBOOK)) == 2)  # subscribed anew
+        assert [point.data["bids"] for point in run.of(DataType.ORDERBOOK)] == [
+            [(Decimal(9), Decimal("0.1"))],
+            [(Decimal(9), Decimal("0.5"))],
+        ]
+        session = run.exchange.sessions[0]
+        await session.send(run.exchange.data("trade.ETH"))
+        await until_true(lambda: len(run.of(DataType.TRADE)) == 2)
+        assert run.of(DataType.TRADE)[-1].data["size"] == Decimal(1)
+        _list(run.exchange)  # a contract that is delisted keeps its size to its last trade
+        asked = len(run.exchange.rest_asked)
+        await until_true(lambda: len(run.exchange.rest_asked) > asked + 1)
+        await session.send(run.exchange.data("trade.ETH"))
+        await until_true(lambda: len(run.of(DataType.TRADE)) == 3)
+        assert run.of(DataType.TRADE)[-1].data["size"] == Decimal(1)
+        assert len(run.of(DataType.ORDERBOOK)) == 2
+
+
+async def test_a_snapshot_over_rest_is_in_base_units_too() -> None:
+    """As on OKX where its stream sends no snapshots any more."""
+    path = "/books?ETH"
+
+    def prepare(exchange: ScriptedExchange) -> None:
+        _list(exchange, ETH="0.1")
+        exchange.rest[path] = b""
+        exchange.delivers = False
+
+    book = BookRule(
+        fault=lambda event, last_id: None,
+        sends_snapshot=False,
+        place=lambda event, snapshot_id: Place.JOINS,
+        snapshot_path=lambda symbol: f"/books?{symbol}",
+        read_snapshot=lambda symbol, body: BookEvent(
+            symbol, 1, True, [("9", "3")], [("11", "4")], 1
+        ),
+    )
+    changes = COUNTED | {"book": book}
+    async with collecting(["ETH"], ["orderbook"], prepare, changes=changes) as run:
+        session = run.exchange.sessions[0]
+        change = {"book": "ETH", "bids": [["8", "5"]], "asks": []}
+        await session.send(change | {"n": 2})
+        await until_true(lambda: run.collector.get_status()["books"]["live"] == 1)
+        await session.send(change | {"n": 3})
+        await until_true(lambda: run.points)
+        assert run.points[0].data["bids"] == [
+            (Decimal(9), Decimal("0.3")),
+            (Decimal(8), Decimal("0.5")),
+        ]
+        assert run.points[0].data["asks"] == [(Decimal(11), Decimal("0.4"))]
+
+
+async def test_names_that_an_exchange_acknowledges_and_never_sends_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("live.mutes.LOOK_EVERY_S", 0.05)
+
+    async def answer(session: Session, told: dict[str, Any]) -> None:
+        session.names.update(told["names"])
+        await session.send({"ok": told["id"]})
+        for name in told["names"]:
+            if name != "trade.NONE":
+                await session.send(run.exchange.data(name))
+
+    async with collecting(["ETH", "NONE"], ["trade"], start=False) as run:
+        run.exchange.on_request = answer
+        assert await run.collector.start()
+        await until_true(lambda: run.collector.get_status()["streams"]["without_data"])
+        assert run.collector.get_status()["streams"]["without_data"] == ["trade.NONE"]
+        assert run.collector.get_health_status()["is_healthy"], "it may be a quiet market"
+        await run.exchange.sessions[0].send(run.exchange.data("trade.NONE"))
+        await until_true(lambda: not run.collector.get_status()["streams"]["without_data"])
 
 
 def test_the_list_of_okx() -> None:

@@ -313,6 +313,29 @@ async def test_a_collector_that_gave_up_is_restarted_unless_it_does_without() ->
 
 
 @virtually
+async def test_collectors_that_are_added_during_a_check_do_not_end_the_checks() -> None:
+    """By another thread, or by what a collector does when it is asked for its health."""
+    manager = make_manager(global_health_check_interval=10.0)
+    first, second = make("a"), make("b")
+    asks = first.get_health_status
+
+    def adds() -> dict[str, Any]:
+        if "b" not in manager.list_collectors():
+            manager.add_collector(second)
+        return asks()
+
+    manager.add_collector(first)
+    assert await manager.start()
+    first.get_health_status = adds  # type: ignore[method-assign]
+    await asyncio.sleep(11)
+    assert manager.get_running_collectors() == ["a", "b"]
+    checked = manager.get_status()["statistics"]["last_global_check"]
+    await asyncio.sleep(10)
+    assert manager.get_status()["statistics"]["last_global_check"] > checked
+    await manager.stop()
+
+
+@virtually
 async def test_its_metrics_count_for_collectors_that_have_none() -> None:
     metrics = CollectorMetrics()
     manager, collector = make_manager(metrics=metrics), make("okx")

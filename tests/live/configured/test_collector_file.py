@@ -43,6 +43,11 @@ def mistakes(path: Path) -> list[str]:
     return [line.removeprefix(f"{path}: ") for line in caught.value.lines]
 
 
+def test_an_editor_may_have_put_a_mark_of_the_byte_order_before_it(tmp_path: Path) -> None:
+    [found] = read_collector_file(written(tmp_path, f"\ufeff{WELL}")).collectors
+    assert found.name == "majors"
+
+
 def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     [found] = read_collector_file(written(tmp_path, WELL)).collectors
     assert (found.name, found.exchange, found.data_types) == (
