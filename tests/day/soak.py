@@ -94,7 +94,7 @@ class Soak:
         first_hours = _DAY_HOURS if hours >= _DAY_HOURS else hours / 2
         self._half_ms = day.clock.now_ms + round(first_hours * HOUR_MS)
         self._disturbed_ms: dict[str, int] = {}  # by exchange: until when candles are asked for
-        self._rules: list[tuple[int, int]] = []  # when to delete, number
+        self._rules: list[tuple[int, int, str]] = []  # when to delete, number, exchange
         self._later: set[asyncio.Task[None]] = set()
         self._states: dict[str, FeedState] = {}
         self._asked: Counter[str] = Counter()
@@ -125,9 +125,11 @@ class Soak:
         """Two minutes before a close."""
         day = self.day
         now_ms = day.clock.now_ms
-        for until_ms, number in self._rules:
+        for until_ms, number, name in self._rules:
             if until_ms <= now_ms:
                 day.exchanges.full("DELETE", f"/sim/faults?number={number}")
+                # Until now it may have kept a candle from being whole.
+                self._disturb(name, day.close_ms + 2 * STEP_MS)
         self._rules = [each for each in self._rules if each[0] > now_ms]
         exchange = self._broken
         if day.close_ms % _CUT_EVERY_MS == 0:
@@ -149,8 +151,9 @@ class Soak:
 
     def _inflict(self, fault: StreamFault) -> None:
         self.day.report.say(f"    streams: {fault}")
-        # Its candle, those that it lasts, and the one in which a connection begins.
-        until_ms = self.day.close_ms + (fault.closes + 1) * STEP_MS
+        # Its candle, those that it lasts, and the one in which a connection begins; a process that
+        # begins may take another one, as the day's time runs while it opens its stores.
+        until_ms = self.day.close_ms + (fault.closes + 1 + fault.restarts) * STEP_MS
         for exchange in POLLED if fault.restarts else (fault.exchange,):
             self._disturb(exchange, until_ms)
         task = asyncio.create_task(self._strike(fault))
@@ -165,7 +168,7 @@ class Soak:
             await self.start()
         until_ms = day.close_ms + fault.closes * STEP_MS
         for rule in day.exchanges.post("/sim/faults", list(fault.rules)) if fault.rules else ():
-            self._rules.append((until_ms, rule["number"]))
+            self._rules.append((until_ms, rule["number"], fault.exchange))
 
     def _disturb(self, exchange: str, until_ms: int) -> None:
         self._disturbed_ms[exchange] = max(self._disturbed_ms.get(exchange, 0), until_ms)
