@@ -1,6 +1,6 @@
 """HistoryTables: the record in PostgreSQL, behind one object: stored, compacted, kept and read."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -53,13 +53,30 @@ class Snapshot(Protocol):
         *,
         as_of_ms: int | None = None,
         unrecorded: bool = False,
-    ) -> AsyncIterator[tuple[SeriesKey, Versions]]:
-        """The same in pieces that are not empty, key by key, each ascending, in bounded memory."""
+        with_values: bool = True,
+    ) -> AsyncGenerator[tuple[SeriesKey, Versions], None]:
+        """The same in pieces that are not empty, key by key, each ascending, in bounded memory.
+
+        `with_values`: False for times and `known_at` alone, without reading the values, which are
+        zeros then. Other reads of the snapshot may come between two pieces; who wants no more of
+        them closes the generator.
+        """
 
     async def revisions(
         self, keys: Sequence[SeriesKey], from_ms: int, to_ms: int
     ) -> Mapping[SeriesKey, Revisions]:
         """Every version of the rows of each of the keys, all in memory."""
+
+    async def newest_change(
+        self, keys: Sequence[SeriesKey], from_ms: int, to_ms: int
+    ) -> int | None:
+        """Since when the newest of the rows is known, or was superseded or removed: nothing of the
+        range has changed after that. It may be later, by what lies in the same chunks."""
+
+    async def newest_supersession(
+        self, keys: Sequence[SeriesKey], from_ms: int, to_ms: int
+    ) -> int | None:
+        """When a value of the range was last superseded or removed."""
 
 
 class HistoryTables:
