@@ -5,9 +5,10 @@ a file that fails leaves nothing behind. A file that begins with `-- additive` o
 release before can do without; it is recorded apart, so that this release still starts beside ours.
 """
 
+import contextlib
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -109,7 +110,8 @@ async def migrate(connection: "Connection", migrations: Sequence[Migration]) -> 
             )
         for migration in await pending_migrations(connection, migrations):
             try:
-                await connection.execute(migration.sql)
+                with _warnings_logged(connection, migration.name):
+                    await connection.execute(migration.sql)
             except asyncpg.PostgresError as error:
                 raise MigrationError(f"{migration.name}.sql: {error}") from error
             await connection.execute(
@@ -118,3 +120,18 @@ async def migrate(connection: "Connection", migrations: Sequence[Migration]) -> 
                 migration.checksum,
             )
             _log.info("migration_applied", name=migration.name)
+
+
+@contextlib.contextmanager
+def _warnings_logged(connection: "Connection", name: str) -> Iterator[None]:
+    """Logs what the server warns of meanwhile, such as names that others have taken."""
+
+    def on_message(_: object, message: asyncpg.PostgresLogMessage) -> None:
+        if message.severity_en == "WARNING":
+            _log.warning("migration_warning", name=name, reason=message.message)
+
+    connection.add_log_listener(on_message)
+    try:
+        yield
+    finally:
+        connection.remove_log_listener(on_message)
