@@ -6,12 +6,25 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Final, Literal, TextIO
+from typing import Any, Final, Literal, Protocol, TextIO
 
 import structlog
 
 from texts.printable import printable
 from texts.redaction import Redactor
+
+
+class EventLog(Protocol):
+    """A logger of events with fields: structlog's, or that of a component (live/log_files.py)."""
+
+    @property
+    def debug(self) -> Callable[..., Any]: ...
+    @property
+    def info(self) -> Callable[..., Any]: ...
+    @property
+    def warning(self) -> Callable[..., Any]: ...
+    @property
+    def exception(self) -> Callable[..., Any]: ...
 
 
 class _CurrentStderr(logging.StreamHandler[TextIO]):
@@ -37,7 +50,7 @@ class ThrottledLog:
 
     def __init__(
         self,
-        log: structlog.typing.FilteringBoundLogger,
+        log: EventLog,
         *,
         every_s: float = _THROTTLED_S,
         clock: Callable[[], float] = time.monotonic,
@@ -80,7 +93,7 @@ class OutageLog:
 
     def __init__(
         self,
-        log: structlog.stdlib.BoundLogger,
+        log: EventLog,
         event: str,
         over: str,
         *,

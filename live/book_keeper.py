@@ -10,15 +10,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
 from live.errors import StreamError
 from live.events import BookEvent
 from live.exchange_rest import ExchangeRest
 from live.order_book import OrderBook
 from live.pacing import due_or_woken
 from live.stream_venue import StreamVenue
-from logging_setup import ThrottledLog
+from logging_setup import EventLog, ThrottledLog
 from timing.backoff import Backoff
 from timing.clock import Clock
 
@@ -27,8 +25,6 @@ FIRST_PAUSE_S: Final = 2.0
 SLOWEST_PAUSE_S: Final = 300.0
 STEADY_S: Final = 60.0  # a book that was whole for so long begins with short pauses again
 _RESUBSCRIPTIONS: Final = 2  # then a snapshot is fetched, where the exchange offers one
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -51,7 +47,7 @@ class BookKeeper:
     def __init__(
         self, venue: StreamVenue, rest: ExchangeRest,
         subscribe_anew: Callable[[int, str], None],
-        in_coins: Callable[[BookEvent], BookEvent | None], clock: Clock,
+        in_coins: Callable[[BookEvent], BookEvent | None], clock: Clock, log: EventLog,
     ) -> None:  # fmt: skip
         self._venue = venue
         self._rest = rest

@@ -21,7 +21,7 @@ from live.pacing import due_or_woken
 from live.stream_counts import End, StreamCounts
 from live.stream_venue import StreamVenue, Topic
 from live.subscriptions import Subscriptions
-from logging_setup import ThrottledLog
+from logging_setup import EventLog, ThrottledLog
 from texts.foreign import foreign_text
 from timing.clock import Clock
 
@@ -37,6 +37,7 @@ class StreamParts:
     dialer: Dialer
     counts: StreamCounts
     clock: Clock
+    every_log: EventLog
     log: ThrottledLog
 
 

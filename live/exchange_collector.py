@@ -113,7 +113,9 @@ class ExchangeCollector(BaseDataCollector):
     async def connect(self) -> bool:
         """Opens the session; connections are opened when something is subscribed."""
         await self.disconnect()
-        session = ExchangeSession(self.VENUE, self._settings, self._clock, self.book_depth)
+        session = ExchangeSession(
+            self.VENUE, self._settings, self._clock, self.book_depth, self.logger
+        )
         await session.__aenter__()
         self._session = session
         return True

@@ -7,8 +7,6 @@ from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any, Final, Self
 
-import structlog
-
 from config import LiveSettings
 from live.book_keeper import BookKeeper
 from live.contracts import ContractList
@@ -20,7 +18,7 @@ from live.stream_feed import Item, StreamFeed
 from live.stream_pool import StreamPool
 from live.stream_status import PoolStatus
 from live.stream_venue import Channel, StreamVenue, Topic
-from logging_setup import OutageLog
+from logging_setup import EventLog, OutageLog
 from timing.clock import Clock
 
 # The list of contracts is read again so often: a market may be listed later, and the size of a
@@ -30,26 +28,30 @@ _UNSIZED: Final = "it is not in the exchange's list of linear contracts"
 # Their sizes are contracts on exchanges that count contracts; candles are in base units.
 _SIZED: Final = (Channel.TRADE, Channel.TICKER, Channel.ORDERBOOK)
 
-log = structlog.get_logger(__name__)
-
 
 class ExchangeSession:
     """The open streams of one exchange; open it with `async with`."""
 
     def __init__(
-        self, venue: StreamVenue, settings: LiveSettings, clock: Clock, book_depth: int
+        self,
+        venue: StreamVenue,
+        settings: LiveSettings,
+        clock: Clock,
+        book_depth: int,
+        log: EventLog,
     ) -> None:
         exchange = venue.exchange
         self._venue = venue
         self._clock = clock
+        self._log = log
         rest_pace = pace_of_process(f"{exchange} REST of collectors", REQUESTS_A_MINUTE, 60.0)
         rest = rest_address(settings, exchange, venue.rest_url)
         streams = stream_address(settings, exchange, venue.base_url)
         self._rest = ExchangeRest(exchange, rest, rest_pace, clock)
         self._feed = StreamFeed(clock, book_depth)
-        self._pool = StreamPool(venue, self._feed, streams, clock=clock)
+        self._pool = StreamPool(venue, self._feed, streams, clock=clock, log=log)
         self._books = BookKeeper(
-            venue, self._rest, self._subscribe_anew, self._feed.in_coins, clock
+            venue, self._rest, self._subscribe_anew, self._feed.in_coins, clock, log
         )
         self._feed.books = self._books
         self._stack = AsyncExitStack()
@@ -117,7 +119,7 @@ class ExchangeSession:
         return topic.symbol in self._feed.contract_sizes or not self._counts_contracts(topic)
 
     async def _follow_sizes(self, contracts: ContractList) -> None:
-        outage = OutageLog(log, "contract_sizes_not_read", "contract_sizes_read_again")
+        outage = OutageLog(self._log, "contract_sizes_not_read", "contract_sizes_read_again")
         exchange = self._venue.exchange
         while True:
             await self._clock.sleep(SIZES_EVERY_S)
@@ -129,7 +131,7 @@ class ExchangeSession:
                 outage.failed(error, exchange=exchange)
                 continue
             except Exception:  # a fault of ours must not end the following
-                log.exception("contract_sizes_not_read", exchange=exchange)
+                self._log.exception("contract_sizes_not_read", exchange=exchange)
                 continue
             outage.recovered(exchange=exchange)
 
@@ -141,7 +143,7 @@ class ExchangeSession:
         sizes = self._feed.contract_sizes = {**before, **told}
         for symbol in sorted(self._feed.counts_contracts):
             if symbol in before and sizes[symbol] != before[symbol]:
-                log.warning(
+                self._log.warning(
                     "contract_size_changed",
                     exchange=self._venue.exchange,
                     market=symbol,

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-import structlog
-
 from live.connection import Connection, StreamParts
 from live.dialing import CannotOpen
 from live.liveness import Ending
@@ -20,8 +18,6 @@ ACCEPT_S: Final = 30.0  # then it is given up
 LONGEST_KEPT_S: Final = 660.0
 
 Wanted = Callable[[], tuple[Mapping[Topic, str], Mapping[Topic, str]]]
-
-log = structlog.get_logger(__name__)
 
 
 class StreamLine:
@@ -103,7 +99,7 @@ class StreamLine:
         except CannotOpen as error:
             ending, self.was_refused = Ending(End.REFUSED, error.cause), error.is_too_many
         except Exception as error:
-            log.exception("stream_fault", exchange=exchange, route=self._route)
+            self._parts.every_log.exception("stream_fault", exchange=exchange, route=self._route)
             ending = Ending(End.FAULT, f"{type(error).__name__}: {error}")
         finally:
             self.ended = ending

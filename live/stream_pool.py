@@ -22,23 +22,23 @@ from live.stream_owner import StreamOwner
 from live.stream_shard import StreamShard
 from live.stream_status import PoolStatus
 from live.stream_venue import Channel, StreamVenue, Topic
-from logging_setup import ThrottledLog
+from logging_setup import EventLog, ThrottledLog
 from timing.clock import Clock, SystemClock
 
-log = structlog.get_logger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 class StreamPool:
     """The streams of one exchange; open it with `async with`.
 
     `connects`: the pace of new connections; that of the process by default. `random` spreads
-    reconnects and the ages at which connections are replaced.
+    reconnects and the ages at which connections are replaced. `log`: where faults are told.
     """
 
     def __init__(
         self, venue: StreamVenue, owner: StreamOwner, address: ExchangeAddress,
         *, connects: SharedPace | None = None, clock: Clock | None = None,
-        random: Random | None = None,
+        random: Random | None = None, log: EventLog = _log,
     ) -> None:  # fmt: skip
         self._clock = clock or SystemClock()
         connects = connects or pace_of_process(f"{venue.exchange} connects", *venue.connects)
@@ -47,7 +47,7 @@ class StreamPool:
         self._venue = venue
         self._owner = owner
         throttled = ThrottledLog(log, clock=self._clock.monotonic_s)
-        self._parts = StreamParts(venue, self._dialer, self.counts, self._clock, throttled)
+        self._parts = StreamParts(venue, self._dialer, self.counts, self._clock, log, throttled)
         self._random = random or Random()  # noqa: S311 - it spreads times, it keeps no secret
         self._epochs = count(1)
         self._shards: dict[StreamShard, asyncio.Task[None] | None] = {}

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from typing import Final
 
-import structlog
-
 from live.connection import Connection, StreamParts
 from live.pacing import due_or_woken
 from live.stream_counts import PLANNED, End
@@ -28,8 +26,6 @@ _LOOK_S: Final = 0.5
 _TOLD_AGAIN_S: Final = 3600.0  # of an outage: behind some firewalls it lasts for good
 # Of a life, after which a connection is replaced; spread, so that not all are at once.
 _ROTATED: Final = (20 / 23, 1.0)
-
-log = structlog.get_logger(__name__)
 
 
 class StreamShard:
@@ -53,7 +49,7 @@ class StreamShard:
         self._on_change = on_change
         self._backoff = Backoff(FIRST_PAUSE_S, SLOWEST_PAUSE_S)
         self._outage = OutageLog(
-            *(log, "stream_down", "stream_up"),
+            *(parts.every_log, "stream_down", "stream_up"),
             clock=parts.clock.monotonic_s,
             again_s=_TOLD_AGAIN_S,
         )
@@ -121,7 +117,8 @@ class StreamShard:
                 self._open()
             return self._next_due_s(now)
         except Exception:  # the streams must not stay down for an error of ours
-            log.exception("stream_fault", exchange=self._parts.venue.exchange, route=self.route)
+            exchange = self._parts.venue.exchange
+            self._parts.every_log.exception("stream_fault", exchange=exchange, route=self.route)
             return now + FIRST_PAUSE_S
 
     def _lines(self) -> Iterator[StreamLine]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+import structlog
+
 from live.book_keeper import BookKeeper
 from live.book_rules import BookRule
 from live.events import BookEvent
@@ -44,7 +46,9 @@ async def keeping(book: BookRule, most: int = 1000, **changes: Any) -> AsyncIter
                 kept.anew_at_s.append(clock.now)
 
             keeper = BookKeeper(
-                *(venue(book=book, **changes), rest, subscribe_anew, lambda event: event), clock
+                *(venue(book=book, **changes), rest, subscribe_anew, lambda event: event),
+                clock,
+                structlog.get_logger(),
             )
             kept = Keeping(keeper, clock, exchange)
             repairing = asyncio.create_task(keeper.run())

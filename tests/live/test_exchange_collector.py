@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -308,6 +309,22 @@ async def test_connections_that_fail_again_and_again_are_unhealthy() -> None:
         assert run.collector.get_status()["status"] == "running", "it goes on trying"
         run.exchange.refuses_with = None
         await until_true(lambda: len(run.points) == 2)
+
+
+async def test_faults_of_connections_are_in_the_log_of_the_collector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOG_DIR", str(tmp_path))
+    monkeypatch.setenv("LOG_LEVEL", "WARNING")
+    async with collecting(["ETH"], ["trade"]) as run:
+        await until_true(lambda: run.points)
+        await run.exchange.sessions[0].send("{")
+        run.exchange.sessions[0].cut()
+        await until_true(lambda: len(run.points) == 2)
+    told = (tmp_path / "collector_warning.log").read_text()
+    assert " WARNING okx_collector stream_unreadable " in told
+    assert " WARNING okx_collector stream_down " in told
+    assert capsys.readouterr().out == "", "nothing goes around LOG_LEVEL, nor to the output"
 
 
 async def test_garbage_and_failing_callbacks_end_nothing() -> None:
