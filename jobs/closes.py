@@ -186,6 +186,8 @@ class _Run:
                 await self._publish_unclosed(run, waiting)
             await self._request_others()
             self._count_streams(run)
+            if context.live is not None:
+                await context.live.tell_distrusted()
             return self.result.outcome(run, self.auditor.run.requests, context.live)
 
     def _count_streams(self, run: BasePass) -> None:

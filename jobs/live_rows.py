@@ -1,5 +1,6 @@
 """LiveRows: the candles of streams for a worker's passes, read from the logs in the hot store."""
 
+import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Final
@@ -8,6 +9,7 @@ import structlog
 
 from data_collector.stream_reader import Streamed
 from live.candle_log import CandleLogReader
+from live.distrusted_epochs import DistrustedEpochs
 from live.exchanges import STREAM_VENUES
 from live.live_candles import LiveCandles, catch_up
 from logging_setup import OutageLog
@@ -61,6 +63,8 @@ class LiveRows:
         self._fed: set[Exchange] = set()
         self._without_waiting: set[Exchange] = set()  # for closing events, in this pass
         self._taken_back: dict[tuple[Exchange, str], set[int]] = {}
+        self._distrusted = {each: DistrustedEpochs(store, each) for each in self._readers}
+        self._to_tell: dict[tuple[Exchange, str], set[int]] = {}  # by feed
         self._outage = OutageLog(log, "candle_log_not_read", "candle_log_read_again")
 
     @property
@@ -137,6 +141,14 @@ class LiveRows:
                 return
             await self._clock.sleep(min(self._look_late_s, left_s))
 
+    async def tell_distrusted(self) -> None:
+        """Tells the feeds, and other workers, of the connections that differed from REST; those of
+        which the store does not hear now are told the next time."""
+        for (exchange, feed), epochs in list(self._to_tell.items()):
+            with contextlib.suppress(StoreUnavailable):
+                await self._distrusted[exchange].add(feed, epochs)
+                del self._to_tell[exchange, feed]
+
     # For the pass: a StreamReader.
 
     def streamed(self, market: Market, since_ms: int, forming_ms: int) -> Streamed | None:
@@ -176,6 +188,8 @@ class LiveRows:
         candles = self._candles[market.exchange]
         epoch = candles.distrust(market.native, open_ms)
         log.warning("stream_differs_from_rest", market=market.key, open_time=open_ms, epoch=epoch)
+        if epoch is not None:
+            self._to_tell.setdefault((market.exchange, candles.feed), set()).add(epoch)
         self._note_taken_back(market.exchange)
 
     # Reading.

@@ -197,7 +197,14 @@ class CandleBook:
             read = closed_by_rest(symbol, candle, close_ms, now_ms)
             self._proofs.tell(read)
             if known is not None and known.way is Way.STREAM and not is_same(read, known):
-                self._differs(known.epoch, now_ms)
+                self.differs(known.epoch, now_ms)
+
+    def differs(self, number: int, now_ms: int) -> None:
+        """REST shows other values than a connection: all that it has brought is doubtful."""
+        self._counts[Count.DIFFERS_FROM_REST] += 1
+        if (epoch := self._epoch_of(number)) is not None:
+            epoch.differences += 1
+            self._proofs.distrust(epoch, Reason.CONTRADICTED, now_ms)
 
     # --- what is known ------------------------------------------------------------------------
 
@@ -298,7 +305,7 @@ class CandleBook:
         elif known.way is Way.REST:
             self._counts[Count.KNOWN_BY_REST] += 1
             if not is_same(event, known):
-                self._differs(epoch.number, now_ms)
+                self.differs(epoch.number, now_ms)
         elif not is_same(event, known):
             self._contradict(known, now_ms)
         elif known.unproven in _MAY_BE_PROVEN and unproven is None:
@@ -355,13 +362,6 @@ class CandleBook:
         for stream in self._proofs.epochs.streams(symbol):
             stream.distrust()
         self._proofs.fault(None, symbol, Reason.CONTRADICTED, now_ms)
-
-    def _differs(self, number: int, now_ms: int) -> None:
-        """REST shows other values than a connection: all that it brings is doubtful."""
-        self._counts[Count.DIFFERS_FROM_REST] += 1
-        if (epoch := self._proofs.epochs.get(number)) is not None:
-            epoch.differences += 1
-            self._proofs.distrust(epoch, Reason.CONTRADICTED, now_ms)
 
 
 def _is_of(event: CandleEvent, open_time_ms: int) -> bool:

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from live.candle_changes import Change, FormingCandle
+from live.distrusted_epochs import NONE, Distrusted, distrusted_key, distrusted_of
 from live.feed_state import feed_name
 from stores.hot.leases import Lease, lock_key
 from stores.hot.replies import elements, list_of, one_of, text, whole_number
@@ -52,10 +53,10 @@ return 'ok'
 """
 _APPENDED: Final = one_of(b"ok", b"lost", b"gap")
 
-# read(lock, log, forming; writer, id, most batches, most bytes): the batches of that writer from
-# `id` on, or all of another writer's.
+# read(lock, log, forming, distrusted; writer, id, most batches, most bytes): the batches of that
+# writer from `id` on, or all of another writer's.
 # Returns {the lock's value or '', the forming candles or '', {{id, writer, changes}, ...}, whether
-# there are more}.
+# there are more, the distrusted epochs or ''}.
 _READ: Final = """
 local function batches(from, most)
   local found = redis.pcall('XRANGE', KEYS[2], from, '+', 'COUNT', most)
@@ -75,9 +76,9 @@ for index, batch in ipairs(batches(from, ARGV[3])) do
   sent[index] = {batch[1], batch[2][2] or '', changes}
 end
 if #sent == tonumber(ARGV[3]) then more = 1 end
-return {value(KEYS[1]), value(KEYS[3]), sent, more}
+return {value(KEYS[1]), value(KEYS[3]), sent, more, value(KEYS[4])}
 """
-_FOUND: Final = elements(text, text, list_of(elements(text, text, text)), whole_number(0, 1))
+_FOUND: Final = elements(text, text, list_of(elements(text, text, text)), whole_number(0, 1), text)
 
 _ENCODER: Final = msgspec.json.Encoder()
 _CHANGES: Final = msgspec.json.Decoder(list[Change])
@@ -104,12 +105,14 @@ class LogBatch(NamedTuple):
 
 class LogPage(NamedTuple):
     """What a read found. `holder`: the beginning of the writer's name that holds the lease now, ''
-    if none does. `forming`: those of (writer, number), None without any. `has_more`: read again."""
+    if none does. `forming`: those of (writer, number), None without any. `has_more`: read again.
+    `distrusted`: connections of a writer."""
 
     holder: str
     batches: Sequence[LogBatch]
     forming: tuple[str, int, list[FormingCandle]] | None
     has_more: bool
+    distrusted: Distrusted = NONE
 
 
 class CandleLogWriter:
@@ -133,9 +136,14 @@ class CandleLogWriter:
         self._unanswered: bytes | None = None  # the changes of that batch, until it is there
 
     @property
+    def feed(self) -> str:
+        """The beginning of its name, which stays."""
+        return _writer_of(self._lease.value)
+
+    @property
     def name(self) -> str:
         """The writer of the log as it is now."""
-        return f"{_writer_of(self._lease.value)} {self.restarts}"
+        return f"{self.feed} {self.restarts}"
 
     def add(self, change: Change) -> None:
         if len(self._changes) >= _MOST_PENDING:
@@ -193,19 +201,23 @@ class CandleLogReader:
 
     def __init__(self, store: HotStore, exchange: str) -> None:
         self._read = store.script("read", _READ)
-        self._keys = _keys(exchange)
+        self._keys = [*_keys(exchange), distrusted_key(exchange)]
 
     async def read(self, writer: str, after: int) -> LogPage:
         """What follows batch `after` of the writer, or the log of another writer from its beginning
         on; one command. Raises StoreUnavailable."""
-        holder, forming, batches, more = await self._read.run(
+        holder, forming, batches, more, distrusted = await self._read.run(
             self._keys,
             [writer, f"{after + 1}-0", _READ_BATCHES, _READ_BYTES],
             reply=_FOUND,
         )
         found = [LogBatch(*_named(name, number), _decoded(text)) for number, name, text in batches]
         return LogPage(
-            _writer_of(holder.decode(errors="replace")), found, _forming(forming), bool(more)
+            _writer_of(holder.decode(errors="replace")),
+            found,
+            _forming(forming),
+            bool(more),
+            distrusted_of(distrusted),
         )
 
 

@@ -5,6 +5,7 @@ others look again and again whether the lease is free.
 """
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from live.candle_changes import Reason
 from live.candle_feed import CandleFeed
 from live.candle_log import BATCH_S, FORMING_S, CandleLogWriter
 from live.closing_watch import Close
+from live.distrusted_epochs import DistrustedEpochs
 from live.exchange_time import ExchangeTime
 from live.feed_state import FeedState, FeedTeller, LastClose, feed_name
 from live.settlement_watch import ALL_MARKETS, SettlementWatch, is_offered
@@ -25,6 +27,7 @@ from live.stream_address import stream_address
 from live.stream_counts import End
 from live.stream_pool import StreamPool
 from live.stream_venue import Channel, StreamVenue, Topic
+from live.told_state import TOLD_EVERY_S
 from live.waiting_processes import WaitingProcesses
 from logging_setup import OutageLog
 from market.timeframes import Timeframe
@@ -51,6 +54,8 @@ SETTLED_S: Final = 10.0
 # exchange may refuse this host alone.
 NOTHING_COMES_S: Final = 120.0
 _GIVEN_UP_S: Final = 60.0  # before it is taken again
+# Connections that REST has contradicted are replaced no more often: each costs some closes by REST.
+RENEWED_EVERY_S: Final = 600.0
 _TIMEFRAME: Final = Timeframe.M5
 _RECONNECTS: Final = tuple(end for end in End if end is not End.STOPPED)
 
@@ -198,7 +203,8 @@ class _Feeding:
         try:
             async with asyncio.TaskGroup() as running:
                 parts = self._write, self._follow_time, self._follow_markets, self._tell
-                for part in (*parts, self._give_way, self._follow_settlements):
+                others = self._give_way, self._follow_settlements, self._renew_distrusted
+                for part in (*parts, *others):
                     running.create_task(part())
         except* LeaseLost as errors:
             log.warning("feed_lease_lost", exchange=self._exchange, error=str(errors.exceptions[0]))
@@ -218,6 +224,26 @@ class _Feeding:
                 data, since_s = self._pool.counts.data, clock.monotonic_s()
             elif clock.monotonic_s() - since_s >= NOTHING_COMES_S and await self._waiting.others():
                 raise _NothingComes
+
+    async def _renew_distrusted(self) -> None:
+        """Replaces the connections that a worker has found to differ from REST."""
+        distrusted = DistrustedEpochs(self._parts.store, self._exchange)
+        renewed: set[int] = set()
+        while True:
+            await self._parts.clock.sleep(TOLD_EVERY_S[self._parts.store.kind])
+            with contextlib.suppress(StoreUnavailable):
+                found = await distrusted.read()
+                open_ = {each.epoch for each in self._pool.status().connections}
+                ours = found.feed == self._writer.feed
+                if ours and (epochs := (found.epochs & open_) - renewed):
+                    log.warning(
+                        "feed_renews_distrusted", exchange=self._exchange, epochs=sorted(epochs)
+                    )
+                    for epoch in epochs:
+                        self._book.differs(epoch, self._now_ms())
+                        self._pool.renew(epoch)
+                    renewed |= epochs
+                    await self._parts.clock.sleep(RENEWED_EVERY_S)
 
     async def _end(self) -> None:
         """Sends what is left and releases the lease, before connections are closed: others wait."""

@@ -54,6 +54,9 @@ class LiveCandles:
         """Applies what was read after (`writer`, `number`)."""
         for batch in page.batches:
             self._apply(batch)
+        if page.distrusted.feed == self.feed:
+            for epoch in page.distrusted.epochs - self._distrusted:
+                self._distrust(epoch)
         self.is_fed = bool(page.holder)
         superseded = page.holder and not self.writer.startswith(f"{page.holder} ")
         if superseded and self.state.markets:
@@ -127,9 +130,18 @@ class LiveCandles:
         closed = self.state.closed(symbol, open_time_ms)
         if closed is None or closed.way is not Way.STREAM:
             return None
-        self._take_back(closed.epoch)
-        self._distrusted.add(closed.epoch)
+        self._distrust(closed.epoch)
         return closed.epoch
+
+    def _distrust(self, epoch: int) -> None:
+        self._take_back(epoch)
+        self._distrusted.add(epoch)
+
+    @property
+    def feed(self) -> str:
+        """Who wrote the batch that was taken last; it keeps this part of its name where it begins
+        the log anew."""
+        return _feed_of(self.writer)
 
     def taken_back(self) -> set[tuple[str, int]]:
         """The candles, as symbol and open time, that were proven and are not any more since the
@@ -139,7 +151,7 @@ class LiveCandles:
 
     def _apply(self, batch: LogBatch) -> None:
         if batch.writer != self.writer:
-            if _holder(batch.writer) != _holder(self.writer):
+            if _feed_of(batch.writer) != self.feed:
                 self._distrusted.clear()  # its epochs are others
             self._restart(Restart.OTHER_WRITER, batch.writer, batch.number - 1)
         elif batch.number != self.number + 1:
@@ -176,8 +188,7 @@ class LiveCandles:
         return candle.unproven
 
 
-def _holder(writer: str) -> str:
-    """Who writes: a log that a writer begins anew has its name, too, with another number."""
+def _feed_of(writer: str) -> str:
     return writer.rpartition(" ")[0]
 
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from data_collector.stream_reader import Streamed
 from data_collector.stream_reads import StreamReads
 from jobs.live_rows import LiveRows
 from live.candle_changes import ClosedCandle, Delisted, FormingCandle, Lapse, Reason
@@ -57,6 +58,11 @@ async def writer(store: HotStore, lease: Lease) -> CandleLogWriter:
 @pytest.fixture
 def clock() -> Sleeping:
     return Sleeping()
+
+
+def _streamed(rows: LiveRows) -> list[Streamed]:
+    found = [rows.streamed(each, moment(0, 0), moment(2, 0)) for each in MARKETS]
+    return [each for each in found if each is not None]
 
 
 @pytest.fixture
@@ -182,6 +188,33 @@ async def test_what_is_taken_back_is_told_once(rows: LiveRows, writer: CandleLog
     assert rows.take_back(ETH) == frozenset()
     found = rows.streamed(BTC, moment(0, 0), moment(2, 0))
     assert found is not None and not len(found.closed)
+
+
+async def test_another_worker_learns_what_differed(
+    store: HotStore, clock: Sleeping, rows: LiveRows, lease: Lease, writer: CandleLogWriter
+) -> None:
+    await tell(writer, closed(0), closed(1), closed(1, "ETHUSDT", epoch=2))
+    await rows.catch_up(MARKETS, moment(2, 0), moment(2, 0.1))
+    rows.differs(BTC, moment(1, 0))
+    other = LiveRows(store, [BINANCE], clock)
+    await other.read()
+    assert [len(each.closed) for each in _streamed(other)] == [2, 1]  # it is not told yet
+    await rows.tell_distrusted()
+    await other.read()
+    newcomer = LiveRows(store, [BINANCE], clock)
+    await newcomer.read()
+    for each in (other, newcomer):
+        assert [len(found.closed) for found in _streamed(each)] == [0, 1]
+    assert other.take_back(BTC) == {moment(0, 0), moment(1, 0)}
+    # Of another feed the numbers mean other connections.
+    await lease.release()
+    again = await try_acquire(store, "live:binance", holder="another", ttl_s=15)
+    assert again is not None
+    await tell(CandleLogWriter(store, again, BINANCE), closed(0), closed(1))
+    for each in (rows, other, newcomer):
+        await each.read()
+        assert [len(found.closed) for found in _streamed(each)] == [2, 0]
+    await again.release()
 
 
 async def test_candles_that_differ_are_counted_once(

@@ -9,6 +9,7 @@ import pytest
 
 from config import load_live_settings
 from live.candle_log import CandleLogReader
+from live.distrusted_epochs import Distrusted, DistrustedEpochs
 from live.exchange_feed import ExchangeFeed, FeedParts
 from live.exchanges import STREAM_VENUES
 from live.feed_state import FeedState, feed_states
@@ -261,6 +262,36 @@ async def test_markets_are_followed_on_the_open_connection(
     await fed.proven(OPEN_MS)
     assert fed.candles.state.markets.keys() == set(fed.symbols)
     assert fed.exchanges.stats()["streams"]["binance"]["connected"] == 1
+
+
+@one_exchange
+async def test_a_connection_that_differed_from_rest_is_replaced(
+    fed: Fed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Candles of the next one count again; the others would be asked for until it ends by age."""
+    monkeypatch.setattr("live.exchange_feed.TOLD_EVERY_S", {"native": 0.1})
+    fed.start()
+    await fed.subscribed(6)
+    await fed.pass_to(OPEN_MS + STEP_MS + 5_000)
+    epoch = next(iter((await fed.proven(OPEN_MS)).values())).epoch
+    distrusted = DistrustedEpochs(fed.reading, "binance")
+    await distrusted.add(fed.candles.feed, [epoch])
+    await distrusted.add(fed.candles.feed, [epoch, 99])
+    assert await distrusted.read() == Distrusted(fed.candles.feed, frozenset({epoch, 99}))
+    await fed.read()
+    assert fed.candles.closed_since(fed.symbols[0], OPEN_MS) == []
+
+    async def is_replaced() -> bool:
+        await asyncio.to_thread(fed.exchanges.post, "/sim/clock", {"pass_ms": 1000})
+        return fed.told("reconnects_total", reason="renewed") == 1
+
+    await until(is_replaced)
+    clock = await asyncio.to_thread(fed.exchanges.get, "/sim/clock")
+    open_ms = (clock["now_ms"] // STEP_MS + 1) * STEP_MS
+    await fed.pass_to(open_ms + STEP_MS + 5_000)
+    found = await fed.proven(open_ms)
+    fed.check(found, open_ms)
+    assert epoch not in {closed.epoch for closed in found.values()}
 
 
 @one_exchange
