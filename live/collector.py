@@ -98,6 +98,7 @@ class BaseDataCollector(ABC):
             clock or SystemClock(),
             max_silence_s=max_silence_s or settings.max_silence_duration,
             metrics=metrics,
+            log=self.logger,
         )
         # Every call of the subclass's method is counted, whoever calls it.
         vars(self)["_process_message"] = partial(_counted, self, self._process_message)
@@ -250,7 +251,7 @@ class BaseDataCollector(ABC):
 
     def _note_error(self, kind: ErrorType, text: str) -> None:
         """Counts an error that the collector dealt with itself, and keeps its text."""
-        self.logger.warning("collector_error", error=self._base.record.failed(kind, text))
+        self._base.log().warning("collector_error", error=self._base.record.failed(kind, text))
 
     # What the manager calls.
 

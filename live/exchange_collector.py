@@ -114,7 +114,7 @@ class ExchangeCollector(BaseDataCollector):
         """Opens the session; connections are opened when something is subscribed."""
         await self.disconnect()
         session = ExchangeSession(
-            self.VENUE, self._settings, self._clock, self.book_depth, self.logger
+            self.VENUE, self._settings, self._clock, self.book_depth, self._base.log()
         )
         await session.__aenter__()
         self._session = session

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from config import LiveSettings
 from live.callbacks import Callback, Delivery, key_of
 from live.data_types import CollectorStatus, DataType, MarketDataPoint
+from live.log_files import ComponentLogger, component_logger
 from live.operations import Operations
 from live.record import Record
 from live.resources import ProcessResources
@@ -45,8 +46,10 @@ class Lifecycle:
         *,
         max_silence_s: float,
         metrics: CollectorMetrics | None,
+        log: ComponentLogger,
     ) -> None:
         self._collector = collector
+        self._log = log
         self.record = Record(
             collector.exchange_name,
             clock,
@@ -68,6 +71,10 @@ class Lifecycle:
         self._removed: dict[str, None] = {}
         self._too_late = 0
         self._stopped = False  # and not started since
+
+    def log(self) -> ComponentLogger:
+        """The collector's logger; a subclass may have set another one."""
+        return component_logger(getattr(self._collector, "logger", None), self._log)
 
     async def start(self) -> bool:
         """As BaseDataCollector.start; so are the other methods of these names."""
@@ -170,7 +177,9 @@ class Lifecycle:
         record.status = CollectorStatus.STARTING
         if record.metrics is not None:
             record.metrics.watch(record.exchange)
-        run = Run(self._collector, record, self._calls, self._pace, self._restore_callbacks)
+        run = Run(
+            self._collector, record, self._calls, self._pace, self._restore_callbacks, self.log
+        )
         self._run = run
         try:
             opened = await run.open()
@@ -195,7 +204,7 @@ class Lifecycle:
             await self._end_runner(FORCED_S if force else _RUNNER_S)
             await run.close(FORCED_S if force else DISCONNECT_S)
         if not force and not await self.delivery.flush(FLUSH_S, besides=caller):
-            self._collector.logger.warning("callbacks_too_slow", queued=self.delivery.queued)
+            self.log().warning("callbacks_too_slow", queued=self.delivery.queued)
         self._stopped = True
         await self.delivery.close()
         self._calls.cancel_again()
@@ -204,7 +213,7 @@ class Lifecycle:
         if forget:
             record.attempts = 0
         record.status = CollectorStatus.STOPPED
-        self._collector.logger.info("stopped")
+        self.log().info("stopped")
         return True
 
     async def _restart(self, caller: "asyncio.Task[Any] | None") -> bool:
@@ -226,7 +235,7 @@ class Lifecycle:
 
     def _callback_failed(self, what: str, text: str) -> None:
         told = self.record.failed(ErrorType(what), text)
-        self._collector.logger.warning("callback_failed", error=told)
+        self.log().warning("callback_failed", error=told)
 
     def _ask_now(self) -> None:
         if self._run is not None:

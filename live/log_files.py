@@ -39,7 +39,18 @@ class ComponentLogger(logging.LoggerAdapter[logging.Logger]):
         given = {name: kwargs.pop(name) for name in tuple(kwargs) if name not in _OF_LOGGING}
         if given:
             msg, args = FieldsLine(str(msg) % args if args else str(msg), given), ()
-        self.logger.log(level, msg, *args, **kwargs)
+        with contextlib.suppress(Exception):  # of a user's own handler: no line is worth a fault
+            self.logger.log(level, msg, *args, **kwargs)
+
+
+def component_logger(logger: object, otherwise: ComponentLogger) -> ComponentLogger:
+    """The logger, if it is one of the standard library, as one that takes fields; else the other
+    one."""
+    if isinstance(logger, ComponentLogger):
+        return logger
+    if isinstance(logger, logging.Logger):
+        return ComponentLogger(logger, {})
+    return otherwise
 
 
 _OF_LOGGING: Final = ("exc_info", "stack_info", "stacklevel", "extra")

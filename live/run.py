@@ -29,7 +29,6 @@ class Streaming(Protocol):
     data_types: list[DataType]
     auto_restart: bool
     health_check_interval: float
-    logger: ComponentLogger
 
     async def connect(self) -> bool: ...
     async def disconnect(self) -> None: ...
@@ -48,7 +47,8 @@ class Silent(Exception):
 class Run:
     """Keeps a collector connected and reading until it is cancelled.
 
-    `restore` is called after each `disconnect`, which may have cleared the callbacks.
+    `restore` is called after each `disconnect`, which may have cleared the callbacks. `log()`: the
+    logger.
     """
 
     def __init__(
@@ -58,12 +58,14 @@ class Run:
         calls: UserCalls,
         pace: RestartPace,
         restore: Callable[[], None],
+        log: Callable[[], ComponentLogger],
     ) -> None:
         self._collector = collector
         self._record = record
         self._calls = calls
         self._pace = pace
         self._restore = restore
+        self._log = log
         self._clock = record.clock
         self._changing = False
         self._was_connected = False
@@ -87,7 +89,7 @@ class Run:
         self._settle_changes()
         self._was_connected = True
         self._record.connected()
-        collector.logger.info("connected", symbols=len(symbols))
+        self._log().info("connected", symbols=len(symbols))
         return True
 
     async def close(self, within_s: float = DISCONNECT_S) -> None:
@@ -105,32 +107,38 @@ class Run:
         """Reads messages, and connects again after each failure. Ends only if the collector does
         without automatic restarts and MAX_RECONNECT_ATTEMPTS are used up."""
         try:
-            if not opened and not await self._recover():
-                return
-            while True:
-                await self._read()
-                self._record.restarted()
-                if not await self._recover():
-                    return
+            while not await self._keep(opened):
+                opened = False
+                await self._clock.sleep(self._pace.slowest_s)
         except asyncio.CancelledError:
             if not self.ending:  # the event loop ends
                 await self.close()
                 self._record.status = CollectorStatus.STOPPED
             raise
+
+    async def _keep(self, opened: bool) -> bool:
+        """Whether it ended as it should; False after a failure of what should never fail."""
+        try:
+            while True:
+                if opened:
+                    await self._read()
+                    self._record.restarted()
+                opened = True
+                if not await self._recover():
+                    return True
         except Exception as error:
             self._record.status = CollectorStatus.ERROR
             self._failed(ErrorType.INTERNAL, f"the collector failed: {_told(error)}")
-            self._collector.logger.exception("collector_failed")
+            self._log().exception("collector_failed")
             await self.close()
+            return not self._collector.auto_restart
 
     async def reconnect(self) -> bool:
         """One attempt: disconnects, pauses, and opens a new connection."""
         record = self._record
         await self.close()
         pause_s = self._count_attempt()
-        self._collector.logger.info(
-            "reconnecting", attempt=record.attempts, pause_s=round(pause_s, 1)
-        )
+        self._log().info("reconnecting", attempt=record.attempts, pause_s=round(pause_s, 1))
         await self._clock.sleep(pause_s)
         return await self.open()
 
@@ -220,7 +228,7 @@ class Run:
             record.settle()
             self._notice_changes()
             silent_s = record.clocks.silent_s(self._clock.monotonic_s())
-            self._collector.logger.debug("checked", silent_s=round(silent_s, 1))
+            self._log().debug("checked", silent_s=round(silent_s, 1))
             if silent_s <= record.max_silence_s:
                 continue
             if record.status is not CollectorStatus.UNHEALTHY:
@@ -294,7 +302,7 @@ class Run:
             return False
         if not result:
             self._failed(kind, f"{name}() returned {result!r}")
-        self._collector.logger.debug(f"{name}_done", result=bool(result))
+        self._log().debug(f"{name}_done", result=bool(result))
         return bool(result)
 
     def _tell(self, error: BaseException | None) -> None:
@@ -308,7 +316,7 @@ class Run:
         self._failed(kind, f"_handle_messages() failed: {_told(error)}")
 
     def _failed(self, kind: ErrorType, text: str) -> None:
-        self._collector.logger.warning("collector_error", error=self._record.failed(kind, text))
+        self._log().warning("collector_error", error=self._record.failed(kind, text))
 
 
 def _told(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """Failures of collectors: starts, lost connections, silence, and the pace of coming back."""
 
 import asyncio
+import logging
 
 import pytest
 
@@ -270,3 +271,59 @@ async def test_a_handler_that_is_cancelled_by_others_counts_as_lost() -> None:
     assert taken == [("BTC", 1)]
     assert statistics(collector)["restarts"] == 1
     await collector.stop()
+
+
+@virtually
+async def test_a_fault_of_ours_is_told_and_ends_nothing() -> None:
+    collector, exchange, taken = make_collector()
+    assert await collector.start()
+    record = collector._base.record
+
+    def fails() -> None:
+        del vars(record)["restarted"]
+        raise RuntimeError("of ours")
+
+    vars(record)["restarted"] = fails
+    exchange.messages.put_nowait(ConnectionError("cut"))
+    await asyncio.sleep(1)
+    assert collector.get_status()["status"] == "error"
+    assert statistics(collector)["last_error"] == (
+        "scripted: the collector failed: RuntimeError: of ours"
+    )
+    assert exchange.open == 0
+    await asyncio.sleep(120)
+    assert collector.get_status()["status"] == "running"
+    exchange.messages.put_nowait(("BTC", 1))
+    await asyncio.sleep(1)
+    assert taken == [("BTC", 1)]
+    await collector.stop()
+
+
+class _Lines(logging.Handler):
+    """Keeps lines, and fails with each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+        raise RuntimeError("the disk is full")
+
+
+@virtually
+async def test_a_logger_of_the_users_own_gets_the_lines_and_ends_nothing() -> None:
+    collector, exchange, taken = make_collector()
+    logger, lines = logging.Logger("mine"), _Lines()
+    logger.addHandler(lines)
+    collector.logger = logger  # type: ignore[assignment]  # as users may do
+    assert await collector.start()
+    exchange.messages.put_nowait(ConnectionError("cut"))
+    await asyncio.sleep(60)
+    exchange.messages.put_nowait(("BTC", 1))
+    await asyncio.sleep(1)
+    assert taken == [("BTC", 1)]
+    assert "connected symbols=2" in lines.lines
+    collector.logger = None  # type: ignore[assignment]
+    await collector.stop()
+    assert "stopped" not in lines.lines
