@@ -161,6 +161,9 @@ class _Run:
             due = [each for each in self.wanted if self._is_due(each, run)]
             ready = [each for each in due if not self._may_wait(each, run)]
             together = [each for each in ready if self._is_at_hand(each)]
+            if self._is_streamed(run):
+                # Nothing is waited for that the other documents could be made in: the finest first.
+                together = together[:1]
             run.published = await self._published(run)
             await self._make(run, together)
             run.published = None  # every base was read
@@ -227,6 +230,12 @@ class _Run:
             self.metas[produced] is None or kept.is_published(produced)
             for produced in timeframe.produces
         )
+
+    def _is_streamed(self, run: BasePass) -> bool:
+        """Whether the markets' candles come by streams, and the stored documents go on."""
+        live, exchanges = self.context.live, {market.exchange for market in run.markets}
+        is_fed = live is not None and run.present is not None and exchanges <= live.fed
+        return is_fed and all(self.metas.values())
 
     def _forget_suspects(self) -> set[str]:
         """Forgets the bases that have to be read anew, and returns whose; the next pass does."""

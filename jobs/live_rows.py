@@ -72,6 +72,11 @@ class LiveRows:
         """Those whose logs are read, whether anybody feeds them or not."""
         return self._readers.keys()
 
+    @property
+    def fed(self) -> frozenset[Exchange]:
+        """Those whose streams somebody feeds, as far as their logs could be read."""
+        return frozenset(self._fed)
+
     # For the jobs.
 
     async def arriving(

@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
+from cache_manager import CacheManager, DocumentMeta
 from commands.live import server_ms
 from data_collector.audits import Audits
+from jobs.document_draft import DocumentDraft
 from jobs.live_rows import LiveRows
 from live.candle_log import CandleLogReader
 from live.exchange_feed import ExchangeFeed, FeedParts
 from live.exchanges import STREAM_VENUES
 from live.live_candles import LiveCandles, catch_up
-from market.markets import Exchange
+from market.markets import Exchange, MarketSeries
 from market.timeframes import MINUTE_MS, Timeframe
 from metrics.exposition import MetricsPage
 from stores.hot.leases import Lease
@@ -209,9 +211,32 @@ async def streamed(
             await one.ended()
 
 
-async def test_a_close_costs_no_request_for_candles(streamed: Streamed) -> None:
+def noted_steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What is done with each document: it is `made` market by market, and `stored`."""
+    steps: list[tuple[str, str]] = []
+    add, save = DocumentDraft.add, CacheManager.save_to_cache
+
+    def noted_add(draft: DocumentDraft, series: MarketSeries) -> None:
+        steps.append(("made", str(draft.timeframe)))
+        add(draft, series)
+
+    async def noted_save(
+        cache: CacheManager, name: str, *arguments: Any, **named: Any
+    ) -> DocumentMeta:
+        steps.append(("stored", str(name)))
+        return await save(cache, name, *arguments, **named)
+
+    monkeypatch.setattr(DocumentDraft, "add", noted_add)
+    monkeypatch.setattr(CacheManager, "save_to_cache", noted_save)
+    return steps
+
+
+async def test_a_close_costs_no_request_for_candles(
+    streamed: Streamed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await streamed.followed(CLOSE_MS)
     await streamed.closed(CLOSE_MS)
+    steps = noted_steps(monkeypatch)
     began_s = time.monotonic()
     result = await streamed.runner.complete("collect:all")
     assert time.monotonic() - began_s < 20
@@ -230,6 +255,11 @@ async def test_a_close_costs_no_request_for_candles(streamed: Streamed) -> None:
     assert streamed.asked() == 0
     assert streamed.asked("open_interest") == 2 * EACH
     assert {"5m", "15m", "30m", "1h"} <= set(result["documents"])
+    # Nobody waits for a document that is longer than theirs.
+    order = [each for each in dict.fromkeys(steps) if each[1] in ("5m", "15m", "30m", "1h")]
+    assert order == [
+        step for name in ("5m", "15m", "30m", "1h") for step in (("made", name), ("stored", name))
+    ]
     await streamed.check()
     # Between closes, too.
     await streamed.pass_to(CLOSE_MS + 70_000)
