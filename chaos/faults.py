@@ -109,10 +109,13 @@ class FaultInjection:
         return any(rule["number"] == number and rule["used"] for rule in rules)
 
     async def _end_pause(self) -> None:
-        """Ends the exchange's pause of ten minutes early, in the store and in each worker."""
+        """Ends the exchange's pause of ten minutes early, in the store and in each process that
+        sends requests: each knows it, and stores it again where it is absent."""
         await self._delete_pauses()
         await self.end_workers()
-        await self._delete_pauses()  # a worker may have stored it again
+        live = self._deployment.pids("live")
+        await asyncio.gather(*(self._end(pid, "a live process", signal.SIGKILL) for pid in live))
+        await self._delete_pauses()  # one of them may have stored it again
 
     async def end_workers(self) -> None:
         """Ends all workers in order; they are started again."""
