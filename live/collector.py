@@ -7,6 +7,7 @@ again after failures, and hands the data points to callbacks.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from inspect import isawaitable
 from typing import Any, Final
 
 from config import LiveSettings, load_live_settings
@@ -269,12 +270,13 @@ class BaseDataCollector(ABC):
 
 
 async def _counted(
-    collector: BaseDataCollector, function: Callable[[Any], Any], message: Any
+    collector: BaseDataCollector, function: Callable[..., Any], *given: Any, **named: Any
 ) -> MarketDataPoint | None:
-    """Calls the subclass's `_process_message`, and counts the message."""
+    """Calls the subclass's `_process_message`, async or plain, and counts the message."""
     record = collector._base.record
     record.received += 1
-    point: MarketDataPoint | None = await function(message)
+    result = function(*given, **named)
+    point: MarketDataPoint | None = await result if isawaitable(result) else result
     if point is not None:
         record.was_read()
     return point

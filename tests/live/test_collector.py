@@ -179,6 +179,23 @@ async def test_the_base_class_passes_points_on_and_has_no_others() -> None:
         BaseDataCollector("okx", ["BTC-USDT"])  # type: ignore[abstract]
 
 
+class Plain(ScriptedCollector):
+    """Its messages are processed by a plain function, and with more than the message."""
+
+    def _process_message(  # type: ignore[override]
+        self, message: str, number: int, *, of: str
+    ) -> MarketDataPoint:
+        return MarketDataPoint(message, of, number, DataType.TRADE, {})  # type: ignore[arg-type]
+
+
+@virtually
+async def test_messages_may_be_processed_by_a_plain_function() -> None:
+    collector = Plain(Exchange(), LoopClock(asyncio.get_running_loop()))
+    point = await collector._process_message("mine", 1795953600000, of="BTC")  # type: ignore[misc]
+    assert (point.exchange, point.symbol) == ("mine", "BTC")
+    assert statistics(collector)["messages_received"] == 1
+
+
 def test_the_constructors_take_what_is_documented_in_its_order() -> None:
     documented = {
         BaseDataCollector: [
