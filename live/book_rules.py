@@ -25,12 +25,14 @@ class BookRule:
     errors.UnreadableMessage; `snapshot_weight` is what the request counts against the REST limit.
     `place(event, snapshot_id)`: where a buffered change lies against such a snapshot; None: there
     is none.
+    `depth`: the most levels of each side that the exchange tells of.
     `cut_depths`: the numbers of levels at which snapshots end though the book goes on, while the
     changes do tell of levels beyond: the book is known as far as the snapshot reached.
     """
 
     fault: Callable[[BookEvent, int], str | None]
     sends_snapshot: bool
+    depth: int
     place: Callable[[BookEvent, int], Place] | None = None
     snapshot_path: Callable[[str], str] | None = None
     read_snapshot: Callable[[str, bytes], BookEvent] | None = None

@@ -45,8 +45,8 @@ class ExchangeCollector(BaseDataCollector):
     `symbols`: markets in any usual writing (BTCUSDT, BTC-USDT, BTC/USDT:USDT); data points bear
     the writing that was given. `data_types`: TICKER, TRADE, ORDERBOOK and CANDLE, [CANDLE] if
     None. BALANCE needs an account's keys and is refused; a collector of your own may offer it.
-    `timeframes`: of candles. `book_depth`: levels of each side in a data point of an order book.
-    The other parameters are those of BaseDataCollector.
+    `timeframes`: of candles. `book_depth`: the most levels of each side in a data point of an order
+    book. The other parameters are those of BaseDataCollector.
 
     What `MarketDataPoint.data` holds, by type (Decimal prices and sizes, sizes in base units):
       CANDLE     timeframe, timestamp (opening), close_time, open, high, low, close, volume,
@@ -101,6 +101,11 @@ class ExchangeCollector(BaseDataCollector):
             raise DataValidationError(f"timeframes: must be a list, such as ['{timeframes}']")
         if isinstance(book_depth, bool) or not isinstance(book_depth, int) or book_depth < 1:
             raise DataValidationError("book_depth: must be a whole number above 0")
+        if book_depth > self.VENUE.book.depth:
+            raise DataValidationError(
+                f"book_depth: {book_depth} is more than the {self.VENUE.book.depth} levels of"
+                f" {self.VENUE.exchange}"
+            )
         self.timeframes = tuple(dict.fromkeys(timeframes))
         self.book_depth = book_depth
         self._clock = clock or SystemClock()

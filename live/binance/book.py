@@ -60,6 +60,7 @@ def _fault(change: BookEvent, last_id: int) -> str | None:
 RULE: Final = BookRule(
     fault=_fault,
     sends_snapshot=False,
+    depth=_DEPTH_LIMIT,
     place=_place,
     snapshot_path=lambda symbol: (
         f"/fapi/v1/depth?symbol={quote(symbol, safe='')}&limit={_DEPTH_LIMIT}"

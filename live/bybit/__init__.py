@@ -15,10 +15,11 @@ from live.events import BookEvent
 from live.naming import checked_symbol, not_offered, take_apart
 from live.stream_venue import Channel, StreamVenue, Topic
 
+_DEPTH: Final = 200
 _PREFIXES: Final = {
     Channel.TICKER: "tickers",
     Channel.TRADE: "publicTrade",
-    Channel.ORDERBOOK: "orderbook.200",
+    Channel.ORDERBOOK: f"orderbook.{_DEPTH}",
     Channel.FUNDING: "tickers",
 }
 _PERIODS: Final = {timeframe: period for period, (timeframe, _) in TIMEFRAMES.items()}
@@ -86,6 +87,6 @@ STREAM_VENUE: Final = StreamVenue(
     read=read_message,
     counts_contracts=lambda symbol: False,
     # A later snapshot, or u = 1, replaces the book.
-    book=BookRule(fault=_fault, sends_snapshot=True),
+    book=BookRule(fault=_fault, sends_snapshot=True, depth=_DEPTH),
     rest_url="https://api.bybit.com",
 )

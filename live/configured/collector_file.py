@@ -126,7 +126,7 @@ class _TableReader:
         exchange = self._exchange()
         symbols = self._symbols(exchange, data_types) if exchange else {}
         timeframes = self._timeframes(exchange, data_types)
-        book_depth = self._book_depth(data_types)
+        book_depth = self._book_depth(exchange, data_types)
         enabled = self._table.get("enabled", True)
         if not isinstance(enabled, bool):
             self.wrong("enabled", f"{told(enabled)} is neither true nor false")
@@ -202,12 +202,14 @@ class _TableReader:
 
         return list(self._list("timeframes", "must be a list of lengths such as 5m", read))
 
-    def _book_depth(self, data_types: list[str]) -> int:
+    def _book_depth(self, exchange: str, data_types: list[str]) -> int:
         if "book_depth" not in self._table:
             return BOOK_DEPTH
         depth = self._table["book_depth"]
-        if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= DEEPEST_BOOK:
-            self.wrong("book_depth", f"{told(depth)} is no whole number from 1 to {DEEPEST_BOOK}")
+        most = DEEPEST_BOOK.get(exchange, max(DEEPEST_BOOK.values()))
+        if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= most:
+            of = f", which are the levels of {exchange}" if exchange else ""
+            self.wrong("book_depth", f"{told(depth)} is no whole number from 1 to {most}{of}")
             return BOOK_DEPTH
         if DataType.ORDERBOOK not in data_types and data_types:
             self.wrong(

@@ -13,7 +13,7 @@ from venues.numbers import shown
 DATA_TYPES: Final = tuple(kind.value for kind in DataType if kind is not DataType.BALANCE)
 MOST_SYMBOLS: Final = 1_000  # more than any exchange has perpetuals
 LONGEST_SYMBOL: Final = 64
-DEEPEST_BOOK: Final = 1_000  # levels of each side, in each data point
+DEEPEST_BOOK: Final = {name: venue.book.depth for name, venue in STREAM_VENUES.items()}
 EXAMPLES: Final = {
     "binance": "BTCUSDT, BTC-USDT or BTC/USDT",
     "bybit": "BTCUSDT, BTC-USDT or BTC/USDT",

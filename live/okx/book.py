@@ -12,6 +12,8 @@ from live.okx.messages import EXCHANGE
 from live.reading import BookLevel, Id, Time, levels_of, not_in_format
 from venues.entries import DECODE_ERRORS, lenient
 
+_DEPTH: Final = 400
+
 
 class _Snapshot(msgspec.Struct):
     asks: list[BookLevel]
@@ -71,9 +73,12 @@ def _fault(change: BookEvent, last_id: int) -> str | None:
 
 RULE: Final = BookRule(
     fault=_fault,
+    depth=_DEPTH,
     sends_snapshot=True,  # an end of that was announced; then over REST
     place=_place,
-    snapshot_path=lambda symbol: f"/api/v5/market/books?instId={quote(symbol, safe='')}&sz=400",
+    snapshot_path=lambda symbol: (
+        f"/api/v5/market/books?instId={quote(symbol, safe='')}&sz={_DEPTH}"
+    ),
     read_snapshot=_read_snapshot,
     snapshot_weight=1,
 )

@@ -126,6 +126,7 @@ VENUE = StreamVenue(
     book=BookRule(
         fault=lambda event, last_id: None if event.previous_id == last_id else "a gap",
         sends_snapshot=True,
+        depth=1000,
         place=lambda event, snapshot_id: Place.JOINS,
     ),
     rest_url="http://127.0.0.1:1",

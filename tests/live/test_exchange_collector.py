@@ -106,6 +106,7 @@ def test_the_built_in_collectors() -> None:
         ({"timeframes": []}, "candles need a timeframe"),
         ({"timeframes": "1m"}, r"must be a list, such as \['1m'\]"),
         ({"book_depth": 0}, "book_depth: must be a whole number above 0"),
+        ({"book_depth": 401}, "book_depth: 401 is more than the 400 levels of okx"),
         (
             {"symbols": [f"C{number}-USDT" for number in range(201)], "data_types": ["orderbook"]},
             "at most 200 order books",
@@ -456,6 +457,7 @@ async def test_a_snapshot_over_rest_is_in_base_units_too() -> None:
     book = BookRule(
         fault=lambda event, last_id: None,
         sends_snapshot=False,
+        depth=50,
         place=lambda event, snapshot_id: Place.JOINS,
         snapshot_path=lambda symbol: f"/books?{symbol}",
         read_snapshot=lambda symbol, body: BookEvent(

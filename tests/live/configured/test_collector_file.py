@@ -159,6 +159,16 @@ def test_a_timeframe_that_the_exchange_does_not_stream(tmp_path: Path) -> None:
     assert found.startswith("collector majors: timeframes: okx has no timeframe '8h'; it has 1m,")
 
 
+def test_more_levels_than_the_exchange_has(tmp_path: Path) -> None:
+    text = with_line('exchange = "bybit"').replace('"ticker", "trade"', '"orderbook"')
+    assert mistakes(written(tmp_path, f"{text}\nbook_depth = 201")) == [
+        "collector majors: book_depth: 201 is no whole number from 1 to 200, which are the levels"
+        " of bybit"
+    ]
+    [found] = read_collector_file(written(tmp_path, f"{text}\nbook_depth = 200")).collectors
+    assert found.book_depth == 200
+
+
 def test_more_order_books_than_a_collector_keeps(tmp_path: Path) -> None:
     symbols = ", ".join(f'"A{number}-USDT"' for number in range(201))
     text = collector(symbols=f"[{symbols}]", data_types='["orderbook"]')
