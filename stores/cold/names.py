@@ -43,6 +43,19 @@ async def refusals(
     return found | {symbol: why for symbol, names in foreign.items() if not_held & {*names}}
 
 
+async def unstorable(connection: Connection, names: Iterable[str]) -> set[str]:
+    """Those of the names that the database cannot hold."""
+    found, foreign = set(), []
+    for name in names:
+        if _refusal([name]) is not None:
+            found.add(name)
+        elif not name.isascii():
+            foreign.append(name)
+    if foreign and await encoding_of(connection) != _UTF8:
+        found |= await _not_held(connection, sorted(foreign))
+    return found
+
+
 async def _not_held(connection: Connection, names: Sequence[str]) -> set[str]:
     """Those of the names that cannot be converted to the database's encoding."""
     try:

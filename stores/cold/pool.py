@@ -5,7 +5,8 @@ Connections are opened when first needed and again after they were lost.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias, TypeVar
 
@@ -27,6 +28,7 @@ _CLOSE_S: Final = 4.0
 _CHECK_S: Final = 1.0  # after the connection was opened
 _MIGRATE_S: Final = 60.0
 _CONNECTIONS: Final = 4
+_SET_PATH: Final = "SELECT set_config('search_path', $1, true)"
 _LONGEST_ERROR: Final = 5000  # characters read of the server's text; fewer are told
 _CONNECTION_LOST: Final = (
     asyncpg.PostgresConnectionError,
@@ -64,12 +66,21 @@ class DatabaseHangs(DatabaseUnavailable):
     """There was no answer within the deadline, or no connection."""
 
 
+class Session(Protocol):
+    """One connection of the pool in a transaction that only reads, and sees one state."""
+
+    async def read(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
+        """Returns what `work` returns. Raises DatabaseUnavailable."""
+
+
 class Pool(Protocol):
-    """What the repositories use. Both methods raise DatabaseUnavailable."""
+    """What the repositories use. All methods raise DatabaseUnavailable."""
 
     async def read(self, work: Callable[[Connection], Awaitable[_T]]) -> _T: ...
 
     async def write(self, work: Callable[[Connection], Awaitable[_T]]) -> _T: ...
+
+    def session(self) -> AbstractAsyncContextManager[Session]: ...
 
 
 class PoolOfOneRun:
@@ -85,6 +96,9 @@ class PoolOfOneRun:
 
     async def write(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
         return await self._unless_it_hangs(self._pool.write, work)
+
+    def session(self) -> AbstractAsyncContextManager[Session]:
+        return self._pool.session()
 
     async def _unless_it_hangs(
         self,
@@ -137,6 +151,33 @@ class DatabasePool:
     async def write(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
         """As `read`, with the deadline for writes; `work` must be safe to run twice."""
         return await self._run(work, self._write_s)
+
+    @contextlib.asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        """A connection of its own until the context ends; what is raised within it is raised."""
+        pool = await self._get_pool()
+        with self._translated_errors():
+            async with asyncio.timeout(self._read_s):
+                try:
+                    held = await self._begin(pool)
+                except _CONNECTION_LOST as error:
+                    _log.info("database_connection_lost", error=self._without_password(error))
+                    await pool.expire_connections()
+                    held = await self._begin(pool)
+        try:
+            yield held
+        finally:
+            await held.end()
+
+    async def _begin(self, pool: _Pool) -> "_HeldConnection":
+        connection = await pool.acquire(timeout=self._connect_s)
+        held = _HeldConnection(pool, connection, self._translated_errors, self._read_s)
+        try:
+            await held.begin(self._address.search_path)
+        except BaseException:
+            await held.end()
+            raise
+        return held
 
     async def _run(self, work: Callable[[Connection], Awaitable[_T]], deadline_s: float) -> _T:
         pool = await self._get_pool()
@@ -264,6 +305,48 @@ class DatabasePool:
         return await (work(connection) if path is None else _in_schema(connection, path, work))
 
 
+class _HeldConnection:
+    """The connection of a session. Errors of the database end it for good."""
+
+    def __init__(
+        self,
+        pool: _Pool,
+        connection: Connection,
+        translated: Callable[[], contextlib.AbstractContextManager[None]],
+        read_s: float,
+    ) -> None:
+        self._pool = pool
+        self._connection = connection
+        self._translated = translated
+        self._read_s = read_s
+
+    async def begin(self, path: str | None) -> None:
+        await self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        if path is not None:
+            await self._connection.execute(_SET_PATH, path)
+
+    async def read(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
+        with self._translated():
+            async with asyncio.timeout(self._read_s):
+                try:
+                    return await work(self._connection)
+                except BaseException:
+                    _terminate(self._connection)
+                    raise
+
+    async def end(self) -> None:
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await self._connection.execute("ROLLBACK")
+        except (*_ERRORS, TimeoutError):
+            _terminate(self._connection)
+        except BaseException:
+            _terminate(self._connection)
+            raise
+        finally:
+            await self._pool.release(self._connection)
+
+
 def _terminate(connection: Connection) -> None:
     """Ends a connection. One that died before has gone back to the pool: its error would take the
     place of the one that is being raised, and whoever was cancelled would go on."""
@@ -277,7 +360,7 @@ async def _in_schema(
     """Runs `work` in a transaction with its search_path: a transaction pooler (pgbouncer) refuses
     it when a connection opens, and hands a session's to other clients."""
     async with connection.transaction():
-        await connection.execute("SELECT set_config('search_path', $1, true)", path)
+        await connection.execute(_SET_PATH, path)
         return await work(connection)
 
 

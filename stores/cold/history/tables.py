@@ -1,9 +1,17 @@
 """HistoryTables: the record in PostgreSQL, behind one object: stored, compacted, kept and read."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol, TypeVar
 
+from stores.cold.history.checking import MOST_SERIES as _CHECKED_SERIES
+from stores.cold.history.checking import Findings, check_series
+from stores.cold.history.codec import DamagedChunk
+from stores.cold.history.compaction import Batch, compact_batch, find_batches
+from stores.cold.history.reading import HistorySnapshot
+from stores.cold.history.record_tables import ALL, CANDLES, POINTS, lock_writers, tables_of
+from stores.cold.history.retention import MOST_SERIES as _RETAINED_SERIES
+from stores.cold.history.retention import remove_before, series_of
 from stores.cold.history.series import (
     Checked,
     Compacted,
@@ -15,8 +23,11 @@ from stores.cold.history.series import (
     Stored,
     Versions,
 )
-from stores.cold.pool import Connection, Pool
+from stores.cold.history.series_ids import find_ids
+from stores.cold.history.storing import check_rows, store_rows
+from stores.cold.pool import DATABASE_TEXT, Connection, DatabaseUnavailable, Pool
 
+_T = TypeVar("_T")
 Within = Callable[[Connection], Awaitable[None]]
 
 
@@ -96,24 +107,93 @@ class HistoryTables:
         changed. Of values with the same key and time in `rows` the last counts. Raises ValueError
         for rows off the grid, unordered, or of another shape than their key's.
         """
-        raise NotImplementedError
+        for each in rows:
+            check_rows(each)
+
+        async def write(connection: Connection) -> Stored:
+            async with connection.transaction():
+                await lock_writers(connection)
+                stored = await store_rows(connection, rows, known_at_ms)
+                if within is not None:
+                    await within(connection)
+                return stored
+
+        return await self._write(write)
 
     async def compact(self, before_known_ms: int) -> Compacted:
         """Moves the rows known before then into chunks, in transactions of bounded size."""
-        raise NotImplementedError
+
+        async def find(connection: Connection) -> list[Batch]:
+            return await find_batches(connection, before_known_ms)
+
+        done = Compacted()
+        for batch in await self._write(find):
+
+            async def write(connection: Connection, batch: Batch = batch) -> Compacted:
+                return await compact_batch(connection, batch, before_known_ms)
+
+            moved = await self._write(write)
+            done = Compacted(done.rows + moved.rows, done.chunks + moved.chunks)
+        return done
 
     async def retain(self, kind: Kind, interval_ms: int, before_ms: int) -> Retained:
-        """Removes what lies before that time in all series of that kind and interval."""
-        raise NotImplementedError
+        """Removes what lies before that time in all series of that kind and interval, superseded
+        values too; what is younger than that time stays, and so does up to one slot more."""
+        tables = CANDLES if kind == "candles" else POINTS
+
+        async def find(connection: Connection) -> list[int]:
+            return await series_of(connection, kind, interval_ms)
+
+        done = Retained()
+        ids = await self._pool.read(find)
+        for begin in range(0, len(ids), _RETAINED_SERIES):
+            some = ids[begin : begin + _RETAINED_SERIES]
+
+            async def write(connection: Connection, some: list[int] = some) -> Retained:
+                return await remove_before(connection, tables, some, interval_ms, before_ms)
+
+            gone = await self._write(write)
+            done = Retained(
+                done.chunks + gone.chunks, done.rows + gone.rows, done.revisions + gone.revisions
+            )
+        return done
 
     async def check(self, keys: Sequence[SeriesKey] | None = None) -> Checked:
         """Checks the chunks' checksums and order, that nothing is stored twice, and lists holes.
         Reads all of the series (None: of all series), so it takes long."""
-        raise NotImplementedError
+        findings = Findings()
+        series = 0
+        async with self.snapshot() as snapshot:
+            wanted = await snapshot.series() if keys is None else list(dict.fromkeys(keys))
+        for tables in ALL:
+            alike = [key for key in wanted if tables_of(key) is tables]
+            for begin in range(0, len(alike), _CHECKED_SERIES):
+                some = alike[begin : begin + _CHECKED_SERIES]
 
-    def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
+                async def find(
+                    connection: Connection, some: list[SeriesKey] = some
+                ) -> dict[SeriesKey, int]:
+                    return await find_ids(connection, some)
+
+                async with self._pool.session() as session:
+                    ids = {number: key for key, number in (await session.read(find)).items()}
+                    series += len(ids)
+                    await check_series(session, tables, ids, findings)
+        return Checked(
+            series, findings.chunks, findings.rows, tuple(findings.faults), tuple(findings.holes)
+        )
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Snapshot]:
         """`async with tables.snapshot() as snapshot`: reads of one state; a connection meanwhile.
 
         It is closed before anything else is awaited for long: the pool has few connections.
         """
-        raise NotImplementedError
+        async with self._pool.session() as session:
+            yield HistorySnapshot(session)
+
+    async def _write(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
+        try:
+            return await self._pool.write(work)
+        except DamagedChunk as error:
+            raise DatabaseUnavailable(f"{DATABASE_TEXT}is damaged: {error}") from error

@@ -1,0 +1,88 @@
+"""Chunks in their tables: which there are, what is in them, and how they are replaced."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from stores.cold.history.chunk_rows import piece_of
+from stores.cold.history.codec import Piece, encode
+from stores.cold.history.record_tables import RecordTables, copy_into
+from stores.cold.history.series import CHUNK_INSTANTS, SeriesKey
+from stores.cold.pool import Connection
+
+Place = tuple[int, int]  # series_id and slot
+_MOST_WRITTEN: Final = 500  # chunks in one COPY, about 10 MB
+
+
+async def chunk_spans(
+    connection: Connection, tables: RecordTables, places: Sequence[Place]
+) -> dict[Place, tuple[int, int]]:
+    """The first and the last time of the chunks that there are at these places."""
+    rows = await connection.fetch(
+        f"SELECT c.series_id, c.slot, c.first_t, c.last_t FROM {_at(tables)}",  # noqa: S608
+        *_columns(places),
+    )
+    return {(row["series_id"], row["slot"]): (row["first_t"], row["last_t"]) for row in rows}
+
+
+async def read_chunks(
+    connection: Connection,
+    tables: RecordTables,
+    places: Sequence[Place],
+    keys: Mapping[int, SeriesKey],
+) -> dict[Place, Piece]:
+    """The rows of the chunks at these places; `keys` by series_id. Raises DamagedChunk."""
+    if not places:
+        return {}
+    rows = await connection.fetch(
+        f"SELECT {tables.chunks.selected()} FROM {_at(tables)}",  # noqa: S608 - our own names
+        *_columns(places),
+    )
+    return {
+        (row["series_id"], row["slot"]): piece_of(tables.chunks, keys[row["series_id"]], row)
+        for row in rows
+    }
+
+
+async def replace_chunks(
+    connection: Connection,
+    tables: RecordTables,
+    pieces: Mapping[Place, Piece],
+    keys: Mapping[int, SeriesKey],
+) -> int:
+    """Writes these chunks in the place of those that are there; returns how many. An empty piece
+    leaves none."""
+    if not pieces:
+        return 0
+    await connection.execute(
+        f"DELETE FROM {tables.chunks.name} AS c USING unnest($1::int[], $2::int[])"  # noqa: S608
+        " AS x(series_id, slot) WHERE c.series_id = x.series_id AND c.slot = x.slot",
+        *_columns(list(pieces)),
+    )
+    written = [(place, piece) for place, piece in sorted(pieces.items(), key=_place) if len(piece)]
+    for begin in range(0, len(written), _MOST_WRITTEN):
+        rows = [
+            tables.chunks.copy_bytes(*place, encode(piece, keys[place[0]].interval_ms))
+            for place, piece in written[begin : begin + _MOST_WRITTEN]
+        ]
+        await copy_into(connection, tables.chunks.name, tables.chunks.columns, rows)
+    return len(written)
+
+
+def slot_ms(interval_ms: int) -> int:
+    """How much time a slot spans."""
+    return interval_ms * CHUNK_INSTANTS
+
+
+def _place(item: tuple[Place, Piece]) -> Place:
+    return item[0]
+
+
+def _at(tables: RecordTables) -> str:
+    # Row by row by the key: a plan that reads the whole table is never the better one.
+    return f"""unnest($1::int[], $2::int[]) AS x(series_id, slot) CROSS JOIN LATERAL (
+        SELECT * FROM {tables.chunks.name} AS t
+        WHERE t.series_id = x.series_id AND t.slot = x.slot OFFSET 0) AS c"""  # noqa: S608
+
+
+def _columns(places: Sequence[Place]) -> tuple[list[int], list[int]]:
+    return [series_id for series_id, _ in places], [slot for _, slot in places]

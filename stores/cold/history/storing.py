@@ -1,0 +1,282 @@
+"""Storing what is known since one moment: new values, corrections and removals, in a transaction.
+
+What is there is read first, under the writers' lock, and compared here: two values are the same if
+they are equal, or both NaN. A superseded value goes to the revisions; the times of knowledge of one
+instant only rise, whatever a clock did.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from market.rows import Floats, Times, on_grid
+from stores.cold.history.arrays import copy_columns
+from stores.cold.history.chunk_store import (
+    Place,
+    chunk_spans,
+    read_chunks,
+    replace_chunks,
+    slot_ms,
+)
+from stores.cold.history.codec import Piece
+from stores.cold.history.record_tables import ALL, RecordTables, copy_into, tables_of
+from stores.cold.history.series import SeriesKey, SeriesRows, Stored
+from stores.cold.history.series_ids import make_ids
+from stores.cold.pool import Connection
+
+# So many new rows of one slot go into its chunk at once; fewer wait for the compaction.
+_WHOLE: Final = 96
+_Flags = npt.NDArray[np.bool_]
+_Ids = npt.NDArray[np.int32]
+
+
+def check_rows(rows: SeriesRows) -> None:
+    """Raises ValueError for rows that cannot be stored as they are."""
+    key = rows.key
+    if rows.values.shape != (len(rows.times), key.width):
+        raise ValueError(f"{key}: {len(rows.times)} times, values of shape {rows.values.shape}")
+    step_ms = 1 if key.kind == "funding" else key.interval_ms
+    for times in (rows.times, rows.removed):
+        if len(times) and not on_grid(times, step_ms):
+            raise ValueError(f"{key}: times that do not ascend, or are off the grid")
+
+
+async def store_rows(
+    connection: Connection, rows: Sequence[SeriesRows], known_at_ms: int
+) -> Stored:
+    """Stores rows that `check_rows` has passed. Raises DamagedChunk."""
+    ids, refused = await make_ids(connection, list({each.key: None for each in rows}))
+    keys = {series_id: key for key, series_id in ids.items()}
+    counts = np.zeros(4, np.int64)
+    for tables in ALL:
+        stored = [each for each in rows if each.key in ids]
+        wanted = [each for each in stored if tables_of(each.key) is tables]
+        lines = _Lines.of(wanted, ids)
+        if len(lines.times):
+            counts += await _Storing(connection, tables, keys, lines).store(known_at_ms)
+    added, corrected, removed, unchanged = counts.tolist()
+    return Stored(added, corrected, removed, unchanged, tuple(sorted(refused)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """The rows of many series, one line each, ordered by time and series; NaN where `gone`."""
+
+    ids: _Ids
+    times: Times
+    slots: Times
+    values: Floats
+    gone: _Flags  # to be removed
+
+    @classmethod
+    def of(cls, rows: Sequence[SeriesRows], ids: Mapping[SeriesKey, int]) -> "_Lines":
+        parts: list[tuple[int, int, Times, Floats, bool]] = []
+        for each in rows:
+            series_id, span_ms = ids[each.key], slot_ms(each.key.interval_ms)
+            if len(each.removed):
+                none = np.full((len(each.removed), each.key.width), np.nan)
+                parts.append((series_id, span_ms, each.removed, none, True))
+            parts.append((series_id, span_ms, each.times, each.values, False))
+        counts = [len(part[2]) for part in parts]
+        if not sum(counts):
+            empty = np.empty(0, np.int64)
+            return cls(empty.astype(np.int32), empty, empty, np.empty((0, 1)), empty.astype(bool))
+        every = np.repeat(np.array([part[0] for part in parts], np.int32), counts)
+        times = np.concatenate([part[2] for part in parts])
+        slots = times // np.repeat(np.array([part[1] for part in parts]), counts)
+        gone = np.repeat(np.array([part[4] for part in parts]), counts)
+        values = np.concatenate([part[3] for part in parts])
+        order = np.lexsort((every, times))  # stable: of two the later one counts
+        next_ids, next_times = every[order][1:], times[order][1:]
+        last = np.append((next_ids != every[order][:-1]) | (next_times != times[order][:-1]), True)
+        return cls(every, times, slots, values, gone)._select(order[last])
+
+    def _select(self, lines: npt.NDArray[np.intp]) -> "_Lines":
+        return _Lines(
+            self.ids[lines], self.times[lines], self.slots[lines], self.values[lines],
+            self.gone[lines],
+        )  # fmt: skip
+
+    def places(self, which: _Flags) -> dict[Place, npt.NDArray[np.intp]]:
+        """The slots of these lines, and the lines in each, by time."""
+        lines = np.flatnonzero(which)
+        ordered = lines[np.lexsort((self.times[lines], self.slots[lines], self.ids[lines]))]
+        ids, slots = self.ids[ordered], self.slots[ordered]
+        if not len(ordered):
+            return {}
+        begins = np.flatnonzero(np.append(True, (ids[1:] != ids[:-1]) | (slots[1:] != slots[:-1])))
+        places = zip(ids[begins].tolist(), slots[begins].tolist(), strict=True)
+        return dict(zip(places, np.split(ordered, begins[1:]), strict=True))
+
+
+class _Storing:
+    """Stores the lines of one set of tables."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        tables: RecordTables,
+        keys: Mapping[int, SeriesKey],
+        lines: _Lines,
+    ) -> None:
+        self._connection = connection
+        self._tables = tables
+        self._keys = keys
+        self._lines = lines
+        n = len(lines.times)
+        self._old_values = np.full_like(lines.values, np.nan)
+        self._old_known = np.zeros(n, np.int64)
+        self._recent = np.zeros(n, np.bool_)
+        self._chunked = np.zeros(n, np.bool_)
+        self._pieces: dict[Place, Piece] = {}
+
+    async def store(self, known_at_ms: int) -> tuple[int, int, int, int]:
+        """How many rows were added, corrected, removed, and are unchanged."""
+        lines = self._lines
+        await self._read_recent()
+        spans = await self._read_chunks()
+        there = self._recent | self._chunked
+        same = (lines.values == self._old_values) | (
+            np.isnan(lines.values) & np.isnan(self._old_values)
+        )
+        changed = there & ~lines.gone & ~same.all(axis=1)
+        removed = there & lines.gone
+        new = ~there & ~lines.gone
+        superseded = changed | removed
+        known_at = np.full(len(there), known_at_ms)
+        known_at[superseded] = np.maximum(known_at_ms, self._old_known[superseded] + 1)
+        if new.any():
+            await self._after_removals(new, known_at)
+        if superseded.any():
+            await self._write_revisions(superseded, known_at)
+        at_once = await self._write_chunks(new, changed, removed, known_at, spans)
+        await self._write_recent(new & ~at_once, changed, removed, known_at)
+        unchanged = there & ~superseded
+        return int(new.sum()), int(changed.sum()), int(removed.sum()), int(unchanged.sum())
+
+    async def _read_recent(self) -> None:
+        lines, tables = self._lines, self._tables
+        rows = await self._connection.fetch(
+            f"SELECT x.i, r.known_at, {tables.listed('r')}"  # noqa: S608 - our own names
+            " FROM unnest($1::bigint[], $2::int[]) WITH ORDINALITY AS x(t, series_id, i)"
+            f" CROSS JOIN LATERAL (SELECT * FROM {tables.recent} AS t"
+            " WHERE t.t = x.t AND t.series_id = x.series_id OFFSET 0) AS r",
+            lines.times.tolist(),
+            lines.ids.tolist(),
+        )
+        if rows:
+            index, known_at, *columns = zip(*rows, strict=True)
+            found = np.array(index) - 1
+            self._recent[found] = True
+            self._old_known[found] = known_at
+            self._old_values[found] = np.array(columns, np.float64).T
+
+    async def _read_chunks(self) -> Mapping[Place, tuple[int, int]]:
+        """Reads the chunks that hold one of the lines; returns the spans of all at their places."""
+        lines = self._lines
+        places = lines.places(~self._recent)
+        spans = await chunk_spans(self._connection, self._tables, list(places))
+        wanted = [
+            place
+            for place, (first_ms, last_ms) in spans.items()
+            if bool(((lines.times[places[place]] >= first_ms)
+                     & (lines.times[places[place]] <= last_ms)).any())
+        ]  # fmt: skip
+        await self._read_pieces(wanted)
+        for place, piece in self._pieces.items():
+            which = places[place]
+            at = piece.times.searchsorted(lines.times[which])
+            at[at == len(piece)] = 0
+            there = piece.times[at] == lines.times[which]
+            which, at = which[there], at[there]
+            self._chunked[which] = True
+            self._old_known[which] = piece.known_at[at]
+            self._old_values[which] = piece.values[at]
+        return spans
+
+    async def _read_pieces(self, places: Sequence[Place]) -> None:
+        missing = [place for place in places if place not in self._pieces]
+        self._pieces |= await read_chunks(self._connection, self._tables, missing, self._keys)
+
+    async def _after_removals(self, new: _Flags, known_at: Times) -> None:
+        """A row that was removed before is not known again before it was removed."""
+        which = np.flatnonzero(new)
+        rows = await self._connection.fetch(
+            "SELECT x.i, r.known_to"  # noqa: S608 - our own names
+            " FROM unnest($1::int[], $2::bigint[]) WITH ORDINALITY AS x(series_id, t, i)"
+            f" CROSS JOIN LATERAL (SELECT max(known_to) AS known_to FROM {self._tables.revisions}"
+            " AS v WHERE v.series_id = x.series_id AND v.t = x.t OFFSET 0) AS r"
+            " WHERE r.known_to > $3",
+            self._lines.ids[which].tolist(),
+            self._lines.times[which].tolist(),
+            int(known_at[which[0]]),
+        )
+        for index, known_to in rows:
+            known_at[which[index - 1]] = known_to
+
+    async def _write_revisions(self, superseded: _Flags, known_at: Times) -> None:
+        columns = (
+            *self._old_values[superseded].T,
+            self._lines.times[superseded],
+            self._old_known[superseded],
+            known_at[superseded],
+            self._lines.ids[superseded],
+        )
+        names = (*self._tables.values, "t", "known_from", "known_to", "series_id")
+        await copy_into(self._connection, self._tables.revisions, names, [copy_columns(columns)])
+
+    async def _write_recent(
+        self, new: _Flags, changed: _Flags, removed: _Flags, known_at: Times
+    ) -> None:
+        lines, tables = self._lines, self._tables
+        if (outdated := self._recent & (changed | removed)).any():
+            await self._connection.execute(
+                f"DELETE FROM {tables.recent} AS r"  # noqa: S608 - our own names
+                " USING unnest($1::bigint[], $2::int[]) AS x(t, series_id)"
+                " WHERE r.t = x.t AND r.series_id = x.series_id",
+                lines.times[outdated].tolist(),
+                lines.ids[outdated].tolist(),
+            )
+        if (written := new | (changed & self._recent)).any():
+            columns = (
+                *lines.values[written].T,
+                lines.times[written],
+                known_at[written],
+                lines.ids[written],
+            )
+            names = (*tables.values, "t", "known_at", "series_id")
+            await copy_into(self._connection, tables.recent, names, [copy_columns(columns)])
+
+    async def _write_chunks(
+        self,
+        new: _Flags,
+        changed: _Flags,
+        removed: _Flags,
+        known_at: Times,
+        spans: Mapping[Place, tuple[int, int]],
+    ) -> _Flags:
+        """Writes the chunks that change, and those that many new rows make; returns which these
+        are."""
+        lines = self._lines
+        at_once = np.zeros(len(new), np.bool_)
+        many = {place: each for place, each in lines.places(new).items() if len(each) >= _WHOLE}
+        for which in many.values():
+            at_once[which] = True
+        await self._read_pieces([place for place in many if place in spans])
+        gone = lines.places((changed | removed) & self._chunked)
+        come = lines.places(at_once | (changed & self._chunked))
+        pieces = {}
+        for place in gone.keys() | come.keys():
+            parts = []
+            if (old := self._pieces.get(place)) is not None:
+                times = lines.times[gone.get(place, np.empty(0, np.intp))]
+                parts.append(old.select(~np.isin(old.times, times)))
+            if place in come:
+                found = come[place]
+                parts.append(Piece(lines.times[found], lines.values[found], known_at[found]))
+            pieces[place] = Piece.joined(parts)
+        await replace_chunks(self._connection, self._tables, pieces, self._keys)
+        return at_once
