@@ -68,8 +68,8 @@ class Snapshot(Protocol):
     ) -> AsyncGenerator[tuple[SeriesKey, Versions], None]:
         """The same in pieces that are not empty, key by key, each ascending, in bounded memory.
 
-        `with_values`: False for times and `known_at` alone, without reading the values, which are
-        zeros then. Other reads of the snapshot may come between two pieces; who wants no more of
+        `with_values`: False for times and `known_at` alone, without reading the values of chunks;
+        `values` mean nothing then. Other reads of the snapshot may come between two pieces; who wants no more of
         them closes the generator.
         """
 

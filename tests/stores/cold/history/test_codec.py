@@ -83,11 +83,11 @@ def test_random_bits_come_back() -> None:
 def _number(chosen: random.Random) -> float:
     kind = chosen.randrange(4)
     if kind == 0:
-        found: float = struct.unpack("d", chosen.randbytes(8))[0]
-        return found
+        return float(np.frombuffer(chosen.randbytes(8))[0])
     if kind == 1:
         return chosen.randrange(10**9) / 10 ** chosen.randrange(9)
-    return chosen.choice((0.0, -0.0, 1.0, 100.5))
+    found: float = chosen.choice((0.0, -0.0, 1.0, 100.5))
+    return found
 
 
 def recorded(folder: Path) -> list[tuple[Path, str, int, Piece]]:
