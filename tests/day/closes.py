@@ -142,6 +142,8 @@ async def _pass(day: Day) -> None:
 
 async def _close_midway(day: Day) -> None:
     """A pass that begins before the close and ends after it."""
+    if day.soak is not None:
+        day.soak.closes_within_a_pass()
     await day.clock.pass_to(day.close_ms - 1_500)
     rule = {"kind": "hold", "endpoint": "klines", "count": 1}
     (held,) = day.exchanges.post("/sim/faults", [rule])

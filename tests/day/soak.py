@@ -149,6 +149,11 @@ class Soak:
             day.report.say(f"    silent candles of {silent} are closed: {tells}")
         self._asked = self._requests()
 
+    def closes_within_a_pass(self) -> None:
+        """A pass has begun before the close, and may ask for what streams have not told by then."""
+        for exchange in POLLED:
+            self._disturb(exchange, self.day.close_ms + STEP_MS)
+
     def _inflict(self, fault: StreamFault) -> None:
         self.day.report.say(f"    streams: {fault}")
         # Its candle, those that it lasts, and the one in which a connection begins; a process that
@@ -167,6 +172,8 @@ class Soak:
             await self.feeds.stop()
             await self.start()
         until_ms = day.close_ms + fault.closes * STEP_MS
+        if fault.rules:  # they are deleted before the next close
+            self._disturb(fault.exchange, until_ms + STEP_MS)
         for rule in day.exchanges.post("/sim/faults", list(fault.rules)) if fault.rules else ():
             self._rules.append((until_ms, rule["number"], fault.exchange))
 
