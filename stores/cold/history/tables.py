@@ -69,8 +69,8 @@ class Snapshot(Protocol):
         """The same in pieces that are not empty, key by key, each ascending, in bounded memory.
 
         `with_values`: False for times and `known_at` alone, without reading the values of chunks;
-        `values` mean nothing then. Other reads of the snapshot may come between two pieces; who wants no more of
-        them closes the generator.
+        `values` mean nothing then. Other reads of the snapshot may come between two pieces; who
+        wants no more of them closes the generator.
         """
 
     async def revisions(

@@ -81,13 +81,10 @@ def test_random_bits_come_back() -> None:
 
 
 def _number(chosen: random.Random) -> float:
-    kind = chosen.randrange(4)
-    if kind == 0:
-        return float(np.frombuffer(chosen.randbytes(8))[0])
-    if kind == 1:
-        return chosen.randrange(10**9) / 10 ** chosen.randrange(9)
-    found: float = chosen.choice((0.0, -0.0, 1.0, 100.5))
-    return found
+    odd = (0.0, -0.0, 1.0, 100.5)
+    bits: tuple[float, ...] = struct.unpack("d", chosen.randbytes(8))
+    decimal = chosen.randrange(10**9) / (10.0 ** chosen.randrange(9))
+    return chosen.choice((bits[0], decimal, chosen.choice(odd)))
 
 
 def recorded(folder: Path) -> list[tuple[Path, str, int, Piece]]:
