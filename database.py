@@ -21,6 +21,7 @@ from stores.cold.history.series import (
     Versions,
 )
 from stores.cold.history.tables import HistoryTables, Snapshot
+from stores.cold.listing_log import Listing, ListingLog
 from stores.cold.listings import Listings, ListingState
 from stores.cold.live_tables import BookRow, LiveRow, LiveTables, TickerRow, TradeRow
 from stores.cold.markets import Markets, SavedMarkets
@@ -47,6 +48,8 @@ __all__ = [
     "DatabaseUnavailable",
     "HistoryTables",
     "Hole",
+    "Listing",
+    "ListingLog",
     "ListingState",
     "LiveRow",
     "LiveTables",
@@ -79,6 +82,7 @@ class Database:
     def _use(self, pool: Pool) -> None:
         self.markets = Markets(pool)
         self.listings = Listings(pool)
+        self.listing_log = ListingLog(pool)
         self.coin_records = CoinRecords(pool)
         self.live_tables = LiveTables(pool)
         self.collectors = LiveCollectors(pool)

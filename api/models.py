@@ -126,10 +126,19 @@ class CoinEntry(BaseModel):
     base: str
     quote: str
     meta: dict[str, float | None]
+    launched_at: int | None = Field(
+        default=None, description="of `as_of` alone: when it was launched, if that is known"
+    )
+    listed_from: int | None = Field(
+        default=None, description="of `as_of` alone: the first list of the exchange that had it"
+    )
+    listed_to: int | None = Field(
+        default=None, description="of `as_of` alone: the first that lacked it; null: it is listed"
+    )
 
 
 class Coins(BaseModel):
-    """The collected markets, with their metadata for one timeframe."""
+    """The collected markets, with their metadata for one timeframe; or those listed `as_of`."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -150,7 +159,8 @@ class Coins(BaseModel):
         }
     )
 
-    timeframe: Timeframe
+    timeframe: Timeframe | None = None
+    as_of: int | None = None
     coins: list[CoinEntry]
 
 

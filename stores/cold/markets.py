@@ -17,6 +17,7 @@ from stores.cold.coin_metadata import (
     to_columns,
     write_metadata,
 )
+from stores.cold.listing_log import log_listings
 from stores.cold.lives import known_markets, lives_now, mark_absent, save_lives
 from stores.cold.names import encoding_of, refusals, told
 from stores.cold.pool import Connection, Pool
@@ -223,6 +224,14 @@ async def _take_in(
     )
     await save_lives(connection, exchange, lives, replaced)
     await mark_absent(connection, exchange, delisted, from_ms=seen_at_ms)
+    await log_listings(
+        connection,
+        exchange,
+        ((entry.market, lives[symbol]) for symbol, entry in listed.items()),
+        kept=[symbol for symbol in kept if symbol in known],
+        replaced=replaced,
+        seen_at_ms=seen_at_ms,
+    )
     await connection.execute(_BELIEVED, exchange, left_out.told, seen_at_ms)
     await connection.execute(
         "INSERT INTO discoveries VALUES ($1, $2, $3) ON CONFLICT (exchange)"

@@ -12,7 +12,7 @@ HISTORY_TABLES: Final = (
     *("history_series", "history_recent", "history_recent_points"),
     *("history_chunks", "history_point_chunks", "history_revisions", "history_point_revisions"),
     *("history_stored", "history_universes", "history_publishes", "history_journal"),
-    "history_coverage",
+    *("history_coverage", "history_listings"),
 )
 _WRITE: Final = ("SELECT", "INSERT", "UPDATE")
 _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
