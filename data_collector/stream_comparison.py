@@ -3,12 +3,25 @@
 from collections.abc import Collection
 
 import numpy as np
+import numpy.typing as npt
 
 from data_collector.stream_reader import StreamReader
 from market.base import FINAL_AFTER_MS, STEP_MS, Base
-from market.columns import CANDLE
+from market.columns import CANDLE, SUMMED, column_index
 from market.markets import Market
-from market.rows import Rows, located
+from market.rows import Floats, Rows, located
+
+_HIGH, _LOW = column_index("high"), column_index("low")
+
+
+def shows_more(candles: Floats, others: Floats) -> npt.NDArray[np.bool_]:
+    """Which candles have more volume or turnover, or a wider range, than the others; lines of the
+    columns CANDLE, NaN without a candle."""
+    more = (candles[:, SUMMED] > others[:, SUMMED]).any(axis=1)
+    found: npt.NDArray[np.bool_] = (
+        more | (candles[:, _HIGH] > others[:, _HIGH]) | (candles[:, _LOW] < others[:, _LOW])
+    )
+    return found
 
 
 def compare_with_rest(

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import Final
 from zlib import crc32
 
-from data_collector.stream_comparison import compare_with_rest
+from data_collector.stream_comparison import compare_with_rest, shows_more
 from data_collector.stream_reader import Streamed, StreamReader
 from market.base import STEP_MS, Base, lacks_closed, with_stream
 from market.columns import CANDLE, column_index
@@ -81,7 +81,8 @@ class StreamReads:
         invalid: Collection[int] = (),
     ) -> Base:
         """The base that was asked for from `asked_ms` on, with candles that streams have closed
-        where what REST shows may not be final. Where it is and differs, the reader is told.
+        where what REST shows may not be final. Where it is and differs, or is not and shows more
+        than a stream's, the reader is told.
 
         `before`: the base that this one goes on; `invalid`: as compare_with_rest has it.
         """
@@ -100,9 +101,13 @@ class StreamReads:
             return base
         closed = streamed.closed.between(base.first_ms, self._forming_ms - 1)
         lines = (closed.times - base.first_ms) // STEP_MS
+        shown = base.values[lines][:, CANDLE]
         final = base.settled[lines] & ~base.streamed[lines]
-        differs = final & (base.values[lines][:, CANDLE] != closed.values).any(axis=1)
-        self._reader.compared(market, int(final.sum()))
+        differs = final & (shown != closed.values).any(axis=1)
+        # What is not final may show less than a closed candle, but never more.
+        more = ~base.settled[lines] & shows_more(shown, closed.values)
+        differs |= more
+        self._reader.compared(market, int((final | more).sum()))
         for open_ms in closed.times[differs].tolist():
             self._reader.differs(market, open_ms)
         if differs.any():

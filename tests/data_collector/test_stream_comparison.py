@@ -142,6 +142,39 @@ def test_a_candle_that_rest_has_read_before_a_stream_tells_it_is_compared_with_t
     assert not reads.repaired
 
 
+@pytest.mark.parametrize(
+    ("rest", "differs"),
+    [
+        (("10", 12.0, 9.0, 10.0, "100", "1000"), False),
+        (("10", 11.0, 9.5, 10.5, "90", "900"), False),  # it lags behind
+        (("10", 12.0, 9.0, 10.0, "100.5", "1000"), True),
+        (("10", 12.0, 9.0, 10.0, "100", "1000.5"), True),
+        (("10", 12.5, 9.0, 10.0, "90", "900"), True),
+        (("10", 12.0, 8.5, 10.0, "90", "900"), True),
+    ],
+)
+def test_what_rest_shows_early_is_never_more_than_a_closed_candle(
+    rest: tuple[str, float, float, float, str, str], differs: bool
+) -> None:
+    """Two seconds after its close REST may lack trades of a candle, and has none that a closing
+    event does not count."""
+    last_ms = OPENS[-1]
+    read_ms = OPENS[0] + 2 * MINUTE_MS
+    before = extended(None, shown()[:1], asked_ms=MIDNIGHT, as_of_ms=read_ms)
+    closed = [candle(open_ms) for open_ms in OPENS[:-1]]
+    before = with_stream(before, closed, candle(last_ms), as_of_ms=last_ms + MINUTE_MS)
+    answer = [Candle(last_ms, float(rest[0]), *rest[1:]), shown()[-1]]
+    base = extended(before, answer, asked_ms=last_ms, as_of_ms=NOW_MS)
+    reader = Told(log=Candles.of([candle(last_ms)]))
+    base = StreamReads(reader, NOW_MS).added(MARKET, before, base, last_ms)
+    assert reader.differing == ([last_ms] if differs else [])
+    assert reader.compared_candles == int(differs)
+    line = int(np.flatnonzero(base.times == last_ms)[0])
+    expected = answer[0] if differs else candle(last_ms)
+    assert base.values[line, CANDLE].tolist() == [float(value) for value in expected[1:]]
+    assert base.settled[line] == (not differs), "what REST showed is read again"
+
+
 def test_a_base_that_begins_is_no_repair() -> None:
     reader = Told()
     reads = StreamReads(reader, NOW_MS)
