@@ -10,10 +10,11 @@ from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
 import asyncpg
+import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from database import Database
+from database import Database, SeriesKey, SeriesRows
 from stores.cold.migrate import MIGRATIONS
 
 HOUR_MS: Final = 3_600_000
@@ -122,7 +123,7 @@ async def recent(connection: Connection, series_id: int, candles: Sequence[Candl
     )
 
 
-async def rows(connection: Connection, query: str, *given: Any) -> list[tuple[Any, ...]]:
+async def rows_of(connection: Connection, query: str, *given: Any) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in await connection.fetch(query, *given)]
 
 
@@ -156,7 +157,7 @@ async def test_chunks_and_recent_rows_are_told_exactly(connection: Connection) -
         )
         assert await read(connection, f"{query} ORDER BY open_time", name) == expected
     assert await connection.fetchval("SELECT count(*) FROM candles") == 600 + len(holed) + 50
-    assert await rows(
+    assert await rows_of(
         connection,
         'SELECT interval, "timestamp", open, close, volume, provider, fetched_at FROM cached_ohlc'
         " WHERE symbol = 'AUSDT' AND interval = '1h' ORDER BY 2 LIMIT 2",
@@ -216,6 +217,60 @@ async def test_a_span_of_time_as_it_is_known_and_as_it_was(connection: Connectio
         )
     ]
     assert counts == [1001, 1, 0, 0]
+
+
+async def test_what_the_service_has_stored_shows_bit_for_bit(
+    connection: Connection, database_url: str
+) -> None:
+    """Values of every size and form, stored and compacted by the service itself."""
+    rng = np.random.default_rng(8)
+    times = np.sort(rng.choice(1500, 1200, replace=False)) * HOUR_MS + START_MS
+    forms = [
+        np.round(64_000 + rng.standard_normal((1200, 6)).cumsum(0), 2),
+        np.round(rng.random((1200, 6)) * 1e-6, 10),
+        rng.random((1200, 6)) / 3,
+        np.round(rng.random((1200, 6)) * 1e15),
+        rng.choice([0.0, 0.1, 1e22, 1e-300, 123456789.125], (1200, 6)),
+    ]
+    series = [
+        (SeriesKey("binance", f"M{number}USDT", "candles", HOUR_MS), times, values)
+        for number, values in enumerate(forms)
+    ]
+    interest = SeriesKey.open_interest("binance", "M0USDT")
+    funding = SeriesKey.funding("binance", "M0USDT")
+    late = times[:400] * 1 + rng.integers(0, 9, 400)
+    series += [(interest, times, forms[0][:, :1]), (funding, late, forms[2][:400, :1] - 0.2)]
+    database = Database(database_url)
+    known_ms = int(times[-1]) + HOUR_MS
+    for first, last in ((0, 500), (500, 1000), (1000, 1200)):
+        known_ms += 77_777
+        rows = [SeriesRows(key, t[first:last], v[first:last]) for key, t, v in series]
+        await database.history.store([each for each in rows if len(each.times)], known_ms)
+        if last == 1000:
+            await database.history.compact(known_ms)
+    await database.aclose()
+    assert await connection.fetchval("SELECT count(*) FROM history_recent") > 0
+    assert await connection.fetchval("SELECT sum(n) FROM history_chunks") > 0
+    for key, t, values in series[: len(forms)]:
+        found = await read(
+            connection, "SELECT * FROM candles WHERE symbol = $1 ORDER BY 4", key.symbol
+        )
+        assert [row[:7] for row in found] == [
+            (at, *line) for at, line in zip(t.tolist(), values.tolist(), strict=True)
+        ]
+        span = await read(
+            connection,
+            "SELECT * FROM candles_between(NULL, $1, '1h', NULL, NULL) ORDER BY 4",
+            key.symbol,
+        )
+        assert span == found
+    for view, _, t, values in (
+        ("SELECT time_ms, open_interest FROM open_interest ORDER BY 1", *series[-2]),
+        ("SELECT funding_time_ms, funding_rate FROM funding_rates ORDER BY 1", *series[-1]),
+    ):
+        assert await rows_of(connection, view) == list(
+            zip(t.tolist(), values[:, 0].tolist(), strict=True)
+        )
 
 
 async def plan(connection: Connection, query: str) -> str:
@@ -297,7 +352,7 @@ async def test_open_interest_and_funding(connection: Connection) -> None:
             (START_MS + 600_000, 1e12, START_MS + 1_600_001),
         )
     ]
-    assert await rows(connection, "SELECT * FROM open_interest ORDER BY time") == snapshots
+    assert await rows_of(connection, "SELECT * FROM open_interest ORDER BY time") == snapshots
     found = await connection.fetch("SELECT * FROM funding_rates ORDER BY funding_time")
     assert [(row["funding_time_ms"], row["funding_rate"]) for row in found] == [
         *zip(settled, (1e-05, -0.000123, 0.0), strict=True),
@@ -310,7 +365,7 @@ async def test_open_interest_and_funding(connection: Connection) -> None:
     known = await connection.fetch(between, None, None, moment(START_MS))
     assert sorted(row[0] for row in known) == settled
     one = "SELECT * FROM open_interest_between('binance', 'AUSDT', $1, $2)"
-    assert await rows(connection, one, moment(START_MS + 1), moment(START_MS + 300_001)) == [
+    assert await rows_of(connection, one, moment(START_MS + 1), moment(START_MS + 300_001)) == [
         snapshots[1]
     ]
 
@@ -370,7 +425,7 @@ async def test_names_of_others_are_left_alone(database_url: str) -> None:
         await database.aclose()
     told = [log["reason"] for log in logs if log["event"] == "migration_warning"]
     assert [reason.split()[2] for reason in told] == ["candles", "cached_ohlc", "candles_between"]
-    assert await rows(theirs, "SELECT * FROM candles") == [("kept",)]
+    assert await rows_of(theirs, "SELECT * FROM candles") == [("kept",)]
     assert await theirs.fetchval("SELECT candles_between('kept')") == "kept"
     assert await theirs.fetchval("SELECT count(*) FROM open_interest") == 0
     # Once the names are free, the same file makes what is missing, and nothing twice.
