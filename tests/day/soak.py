@@ -5,7 +5,7 @@ import gc
 import random
 import tracemalloc
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -98,7 +98,8 @@ class Soak:
         self._later: set[asyncio.Task[None]] = set()
         self._states: dict[str, FeedState] = {}
         self._asked: Counter[str] = Counter()
-        self._based: dict[str, Collection[str]] = {}  # by exchange: Market.key of those with a base
+        self._based: dict[str, dict[str, int]] = {}  # by exchange: Market.key, since which close
+        self._differing: Counter[Exchange] = Counter()
         self._hour = 0
 
     # --- what happens -----------------------------------------------------------------------
@@ -198,7 +199,12 @@ class Soak:
                 self._disturb(exchange, day.close_ms + 2 * STEP_MS)
         hour = (day.close_ms - self._began_ms) // HOUR_MS
         is_hour = hour > self._hour
+        live = day.context.live
         for exchange in POLLED:
+            # What its connection has brought is read again, and another one takes its place.
+            if live is not None and live.differing[exchange] != self._differing[exchange]:
+                self._differing[exchange] = live.differing[exchange]
+                self._disturb(exchange, day.close_ms + 4 * STEP_MS)
             sampled = result.get("closing", {}).get(exchange, {}).get("sampled", 0)
             most = result.get("audit_requests", 0) + sampled
             await self._check_base(exchange, _ALL if is_hour else _NEWEST, most)
@@ -225,10 +231,10 @@ class Soak:
         bases = decode_bases(stored.inflate(), exchange)
         truth = MarketTruth(day.ask, candles=newest + 2, settlements=1)
         truth.symbols |= day.comparison.symbols
-        known = self._based.get(exchange, bases.keys())
-        self._based[exchange] = frozenset(bases)
-        # The base of one that is new, and its first document of 5m.
-        allowed += 2 * len(bases.keys() - known)
+        since = self._based.setdefault(exchange, dict.fromkeys(bases, 0))
+        # The base of one that is new, its first document of 5m, and its first whole candle.
+        self._based[exchange] = since = {key: since.get(key, day.close_ms) for key in bases}
+        allowed += 2 * sum(begun > day.close_ms - 3 * STEP_MS for begun in since.values())
         for key, base in bases.items():
             if key not in day.collected:
                 continue
