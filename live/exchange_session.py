@@ -137,8 +137,8 @@ class ExchangeSession:
 
     async def _read_sizes(self, contracts: ContractList) -> None:
         """Takes the list, and all that it changes. Raises RestFailed and UnreadableMessage."""
-        before = self._feed.contract_sizes
         told = contracts.read(await self._rest.get(contracts.path))
+        before = self._feed.contract_sizes
         # A contract that is delisted has the size that it had.
         sizes = self._feed.contract_sizes = {**before, **told}
         for symbol in sorted(self._feed.counts_contracts):

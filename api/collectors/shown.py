@@ -7,7 +7,9 @@ from live.configured.desired import DesiredCollector
 from texts.hidden_addresses import without_addresses
 
 # They hold no text of an error, and names and paths that may look like addresses.
-_PLAIN: Final = frozenset(("holder", "route", "symbols", "subscribe", "unsubscribe", "component"))
+_PLAIN: Final = frozenset(
+    ("holder", "route", "symbols", "subscribe", "unsubscribe", "component", "without_data")
+)
 
 
 def desired_json(desired: DesiredCollector) -> dict[str, Any]:
