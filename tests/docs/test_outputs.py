@@ -98,7 +98,7 @@ async def test_the_queries_read_what_was_stored(database_url: str) -> None:
     await send(
         PostgresTables(database.live_tables, 7),
         trade(1),
-        MarketDataPoint("binance", "BTC-USDT", moment, DataType.TICKER, values | name),
+        MarketDataPoint("bybit", "BTC-USDT", moment, DataType.TICKER, values | name),
         MarketDataPoint("binance", "BTC-USDT", moment, DataType.ORDERBOOK, book | name),
     )
     await database.aclose()
