@@ -30,6 +30,8 @@ from api.documents.publish_watcher import PublishWatcher
 from api.documents.query import InvalidQuery
 from api.documents.unknown_symbols import ListedSymbols
 from api.events.endpoint import EventsEndpoint
+from api.history.answering import HistoryAnswers
+from api.history.routes import build_history
 from api.home import build_home
 from api.jobs import build_jobs
 from api.middleware import Middleware
@@ -44,6 +46,7 @@ from api.tokens import Tokens
 from api.version import read_version
 from config import Settings
 from database import DatabaseUnavailable
+from history.reading import HistoryReader
 from metrics.api import ApiMetrics
 from metrics.event_loop import measuring_loop_lag
 from stores.hot.store import StoreUnavailable
@@ -74,6 +77,7 @@ def create_app(
         build_home(VERSION, _SUMMARY),
         build_listing(),
         build_coins(settings),
+        build_history(settings.quote),
         build_jobs(settings, app.tokens),
         build_collectors(app.tokens),
         build_status(settings, app.tokens, probe),
@@ -187,15 +191,24 @@ class Api(FastAPI):
                 cors=self._cors,
                 in_flight=self.in_flight,
             )
+            history = HistoryAnswers(
+                HistoryReader(parts.database.history_reads, parts.database.history_name)
+            )
             try:
                 async with (
                     measuring_loop_lag(self._metrics.loop_lag),
                     self._processes.shared(parts.store),
                 ):
-                    yield {"parts": parts, "documents": documents, "events": events}
+                    yield {
+                        "parts": parts,
+                        "documents": documents,
+                        "events": events,
+                        "history": history,
+                    }
             finally:
                 await self._watcher.aclose()
                 await events.aclose()
+                history.aclose()
                 await cache.aclose()
 
 

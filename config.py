@@ -280,6 +280,7 @@ class Settings(LiveSettings):
     redis_prefix: Prefix = ""
     installation_id: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
     database_url: DatabaseUrl | None = None
+    history_database_url: DatabaseUrl | None = None  # a replica for GET /api/historical
     core_db_host: str | None = None  # only to say what to set in its place
 
     # What is collected.

@@ -34,10 +34,12 @@ from stores.cold.pool import (
     Pool,
     PoolOfOneRun,
 )
+from stores.cold.replica import REPLICA_TEXT, ReplicaPool, lag_s, stored_versions
 
 __all__ = [
     "DATABASE_TEXT",
     "LASTING_TEXTS",
+    "REPLICA_TEXT",
     "BookRow",
     "Checked",
     "CoinMetadata",
@@ -70,14 +72,28 @@ class Database:
     """The pool and its repositories; all their methods raise DatabaseUnavailable.
 
     Connections are opened when first needed and again after they were lost. `read_s` and
-    `write_s` limit one call; connecting is limited separately. Call `aclose` when done.
+    `write_s` limit one call; connecting is limited separately. `history_dsn`: of a replica, which
+    `history_reads` reads. Call `aclose` when done.
     """
 
     def __init__(
-        self, dsn: str, *, migrations: Path = MIGRATIONS, read_s: float = 5.0, write_s: float = 20.0
+        self,
+        dsn: str,
+        *,
+        migrations: Path = MIGRATIONS,
+        read_s: float = 5.0,
+        write_s: float = 20.0,
+        history_dsn: str | None = None,
     ) -> None:
         self._pool = DatabasePool(dsn, migrations, read_s=read_s, write_s=write_s)
+        self._replica: ReplicaPool | None = None
         self._use(self._pool)
+        self.history_reads = self.history
+        self.history_name = DATABASE_TEXT.strip()
+        if history_dsn is not None:
+            self._replica = ReplicaPool(history_dsn, migrations, read_s=read_s, write_s=write_s)
+            self.history_reads = HistoryTables(self._replica)
+            self.history_name = REPLICA_TEXT.strip()
 
     def _use(self, pool: Pool) -> None:
         self.markets = Markets(pool)
@@ -100,7 +116,18 @@ class Database:
         await self._pool.open()
 
     async def aclose(self) -> None:
+        if self._replica is not None:
+            await self._replica.aclose()
         await self._pool.aclose()
+
+    async def history_lag_s(self, now_ms: int) -> float | None:
+        """For how long the replica has lacked something of history that this database has; None
+        without a replica."""
+        if self._replica is None:
+            return None
+        # The replica first: what is stored in between is not lacking yet.
+        replica = await stored_versions(self._replica)
+        return lag_s(await stored_versions(self._pool), replica, now_ms)
 
     async def get_coins_from_db(
         self,

@@ -26,6 +26,7 @@ from api.cors import Cors, origin_of
 from api.documents.endpoint import PREFIX, READING, CacheEndpoint
 from api.events.endpoint import PATH as EVENTS
 from api.events.endpoint import EventsEndpoint
+from api.history.body import HEAD_ONLY
 from api.request_body import LARGEST_BODY, TOO_LARGE
 from api.state import ApiState
 from api.tokens import Tokens
@@ -148,7 +149,7 @@ class Middleware:
 
         if method == "HEAD":
             # The server still omits the body of the original HEAD.
-            scope = {**scope, "method": "GET"}
+            scope = {**scope, "method": "GET", HEAD_ONLY: True}
         try:
             await self._app(scope, receive, send_with_headers)
         except asyncio.CancelledError as error:

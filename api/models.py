@@ -212,6 +212,9 @@ class Ready(BaseModel):
     caches: dict[str, CacheState | None] = Field(
         default={}, description="null: nothing collected yet; absent as `parts`"
     )
+    history_lag_s: float | None = Field(
+        default=None, description="how far the replica of HISTORY_DATABASE_URL is behind, if set"
+    )
     detail: str | None = Field(default=None, description="with 503: the parts that are down")
 
 

@@ -11,6 +11,7 @@ from api.documents.query import LARGEST_INTEGER, LONGEST_WAIT_S
 from api.events.endpoint import PATH as EVENTS_PATH
 from api.events.models import EVENTS
 from api.events.query import KINDS
+from api.history.models import HistoryRows
 from api.models import GetMarketData, InvalidRequest, Problem
 from documents.names import DOCUMENTS
 from market.markets import Exchange
@@ -19,6 +20,7 @@ from market.timeframes import Timeframe
 # The page shows them in this order: reading comes first.
 TAGS: Final = (
     {"name": "documents", "description": "Documents and markets"},
+    {"name": "history", "description": "All that was ever collected, and what was known when"},
     {"name": "jobs", "description": "Jobs that refresh documents"},
     {"name": "collectors", "description": "Collectors of live data"},
     {"name": "status", "description": "Health and metrics"},
@@ -30,7 +32,7 @@ PROBLEMS: Final = {
     "Content-Type: application/json",
     404: "not found, or not collected yet; the detail says what to do",
     405: "the path does not have this method; the header Allow lists those it has",
-    406: "Accept-Encoding must allow deflate, gzip or identity",
+    406: "Accept-Encoding must allow deflate, gzip or identity; or Accept none of the formats",
     408: "the body did not arrive in time",
     409: "the worker is busy, and if_busy is reject; or the collector is disabled",
     413: "the body is larger than 64 KB",
@@ -74,6 +76,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
         [
             (GetMarketData, "validation"),
             (Document, "serialization"),
+            (HistoryRows, "serialization"),
             (InvalidRequest, "serialization"),
             (Problem, "serialization"),
             *((event, "serialization") for event in EVENTS),

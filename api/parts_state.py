@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Generic, Literal, TypeVar, cast
 
 from api.parts import Parts
@@ -11,17 +11,25 @@ from api.readiness import exchanges_state, failures_state, locks_state, lost_sta
 from budgets.proxies import egress_id_of, pause_key
 from cache_manager import DocumentMeta
 from config import Settings
-from database import DATABASE_TEXT, LASTING_TEXTS, DatabaseUnavailable, ListingState
+from database import (
+    DATABASE_TEXT,
+    LASTING_TEXTS,
+    REPLICA_TEXT,
+    DatabaseUnavailable,
+    ListingState,
+)
 from job_queue.records import JobRecord
 from market.markets import Exchange
 from stores.hot.beats import StoreHealth, beat_times
 from stores.hot.store import HotStore, StoreUnavailable
 from texts.hidden_addresses import without_addresses
+from timing.clock import now_ms
 
 T = TypeVar("T")
 
 DEADLINE_S: Final = 2.0  # for the answers of a store
 _ASKED_EVERY_S: Final = 1.0
+_MOST_LAG_S: Final = 60.0  # of a replica that is told as ok
 _BEATS_UNKNOWN: Final = "unknown while the store takes no writes"
 
 
@@ -41,11 +49,13 @@ class StoreFound:
 @dataclass(frozen=True, slots=True)
 class DatabaseFound:
     """What the database tells: `ok` or why it is away; the state of each exchange's list of
-    markets; why it takes no writes."""
+    markets; why it takes no writes; the state of the replica for history, and its lag."""
 
     state: str = "ok"
     lists: Mapping[Exchange, ListingState] = field(default_factory=dict)
     refusal: str | None = None
+    history: str | None = None  # of HISTORY_DATABASE_URL, None if it is not set
+    history_lag_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +103,8 @@ def judged(
         "exchanges": found.jobs_unknown
         or exchanges_state(settings.exchanges, found.jobs, database.lists, pauses),
     }
+    if database.history is not None:
+        states["history"] = database.history
     down = {"store": health is None, "worker": no_worker}
     failed = [f"{part}: {states[part]}" for part, is_down in down.items() if is_down]
     if failed:
@@ -147,6 +159,10 @@ def database_probe(settings: Settings) -> Recent[DatabaseFound]:
     """Asks the database what `judged` needs of it."""
 
     async def ask(parts: Parts) -> DatabaseFound:
+        found, (history, lag_s) = await asyncio.gather(lists(parts), _replica(parts))
+        return replace(found, history=history, history_lag_s=lag_s)
+
+    async def lists(parts: Parts) -> DatabaseFound:
         try:
             async with asyncio.timeout(DEADLINE_S):
                 lists, refusal = await parts.database.listings.probe(
@@ -162,3 +178,19 @@ def database_probe(settings: Settings) -> Recent[DatabaseFound]:
         return DatabaseFound("ok", lists, refusal)
 
     return Recent(ask)
+
+
+async def _replica(parts: Parts) -> tuple[str | None, float | None]:
+    """The state of the replica for history, and its lag; None without one."""
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            lag_s = await parts.database.history_lag_s(now_ms())
+    except DatabaseUnavailable as error:
+        told = without_addresses(error)
+        is_replica = told.startswith(REPLICA_TEXT)
+        return (f"away: {told}" if is_replica else "unknown while the database is away"), None
+    except TimeoutError:
+        return f"away: no answer within {DEADLINE_S:g} s", None
+    if lag_s is not None and lag_s > _MOST_LAG_S:
+        return f"the replica for history is {lag_s:.0f} s behind the database", lag_s
+    return (None if lag_s is None else "ok"), lag_s

@@ -6,6 +6,7 @@ from fastapi import Depends, Request
 
 from api.documents.endpoint import CacheEndpoint
 from api.events.endpoint import EventsEndpoint
+from api.history.answering import HistoryAnswers
 from api.parts import Parts
 
 
@@ -15,6 +16,7 @@ class ApiState(TypedDict):
     parts: Parts
     documents: CacheEndpoint
     events: EventsEndpoint
+    history: HistoryAnswers
 
 
 def _parts(request: Request) -> Parts:

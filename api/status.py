@@ -61,6 +61,8 @@ def build_status(settings: Settings, tokens: Tokens, probe: Recent[DatabaseFound
             answer["caches"] = {
                 name: meta and document_state(meta, asked_ms) for name, meta in found.metas.items()
             }
+            if database.history is not None:
+                answer["history_lag_s"] = database.history_lag_s
             answer |= {"detail": "; ".join(state.failed)} if state.failed else {}
         return JSONResponse(answer, status_code=503 if state.failed else 200)
 

@@ -53,7 +53,11 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 
 def _database(settings: Settings) -> Database:
     assert settings.database_url is not None  # noqa: S101 - embedded_stores sets it
-    return Database(settings.database_url.get_secret_value())
+    replica = settings.history_database_url
+    return Database(
+        settings.database_url.get_secret_value(),
+        history_dsn=None if replica is None else replica.get_secret_value(),
+    )
 
 
 @contextlib.asynccontextmanager

@@ -27,6 +27,7 @@ LEVELS: Final = {
     "database": 5,
     "job_queue": 5,
     "data_collector": 6,
+    "history": 6,
     "live": 6,
     "perpcache": 7,
     "api": 8,

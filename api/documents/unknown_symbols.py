@@ -86,10 +86,10 @@ async def judge_absent(
     unknown = absent - listed
     if unknown == requested:
         return _unknown_symbols_answer(unknown, await similar(listed))
-    return [_unknown_header(unknown)] if unknown else []
+    return [unknown_header(unknown)] if unknown else []
 
 
-def _unknown_header(symbols: Iterable[str]) -> Header:
+def unknown_header(symbols: Iterable[str]) -> Header:
     """X-Unknown-Symbols with the symbols, percent-encoded because they are input."""
     named = sorted(symbols)
     texts = [quote(symbol[:_LONGEST_NAMED], safe="") for symbol in named[:_MOST_NAMED]]
@@ -103,4 +103,4 @@ def _unknown_symbols_answer(symbols: Collection[str], near: Sequence[str]) -> An
     which = "this symbol" if len(symbols) == 1 else "any of these symbols"
     hint = f": did you mean {', '.join(near)}?" if near else ""
     detail = f"no listed market has {which}{hint or '; GET /coins lists them'}"
-    return problem(404, detail, NO_CACHE, _unknown_header(symbols))
+    return problem(404, detail, NO_CACHE, unknown_header(symbols))

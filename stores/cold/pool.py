@@ -117,11 +117,21 @@ class PoolOfOneRun:
 class DatabasePool:
     """Up to _CONNECTIONS connections to `dsn`. All methods raise DatabaseUnavailable.
 
-    `read_s` and `write_s` limit one piece of work; connecting is limited separately. Raises
-    ValueError for an invalid `dsn`, without any part of it.
+    `read_s` and `write_s` limit one piece of work; connecting is limited separately. `migrates`:
+    False for a server that others migrate. Raises ValueError for an invalid `dsn`, without any part
+    of it.
     """
 
-    def __init__(self, dsn: str, migrations: Path, *, read_s: float, write_s: float) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        migrations: Path,
+        *,
+        read_s: float,
+        write_s: float,
+        migrates: bool = True,
+    ) -> None:
+        self._migrates = migrates
         self._address = parse_database_url(dsn)
         self._connect_s = self._address.connect_s or _CONNECT_S
         self._redactor = Redactor(self._address.secrets)
@@ -175,6 +185,7 @@ class DatabasePool:
         try:
             await held.begin(self._address.search_path)
         except BaseException:
+            _terminate(connection)  # it may not answer to an end either
             await held.end()
             raise
         return held
@@ -217,6 +228,10 @@ class DatabasePool:
                     await self._connect(pool)
                     pending = await self._with_connection(
                         pool, lambda connection: pending_migrations(connection, migrations)
+                    )
+                if pending and not self._migrates:
+                    raise DatabaseUnavailable(
+                        f"{DATABASE_TEXT}lacks the migration {pending[0].name} as yet"
                     )
                 if pending:
                     async with asyncio.timeout(_MIGRATE_S):

@@ -9,6 +9,7 @@ from job_queue.kinds import KINDS
 from tests.fixtures.api import ServedApi, ask
 from tests.fixtures.documents import AS_OF_MS, document
 
+HISTORY = ("candles", "open-interest", "funding")
 ACTIONS = ("start", "stop", "restart", "enable", "disable")
 
 
@@ -28,6 +29,9 @@ async def test_openapi_describes_every_route(native_api: ServedApi) -> None:
         *(("post", f"/api/collectors/{{name}}/{action}") for action in ACTIONS),
         ("post", "/api/collectors/{name}/symbols/{symbol}"),
         ("delete", "/api/collectors/{name}/symbols/{symbol}"),
+        *(("get", f"/api/historical/{rows}/{{exchange}}/{{symbol}}") for rows in HISTORY),
+        *(("get", f"/api/historical/{rows}") for rows in HISTORY),
+        ("get", "/api/historical/prices/{symbol}"),
         ("get", "/"),
         ("get", "/cache"),
         ("head", "/cache"),
@@ -51,22 +55,18 @@ async def test_openapi_describes_every_route(native_api: ServedApi) -> None:
     assert "HTTPValidationError" not in text
     for name in (
         *("Job", "Document", "DocumentList", "Problem", "InvalidRequest", "Ready", "Coins"),
-        *("Collectors", "OneCollector", "Desired", "Status"),
+        *("Collectors", "OneCollector", "Desired", "Status", "HistoryRows"),
     ):
         assert page["components"]["schemas"][name]["examples"]
 
 
 async def test_who_comes_to_read_finds_that_first(native_api: ServedApi) -> None:
     _, _, page = await ask(native_api, "GET", "/openapi.json")
-    assert [tag["name"] for tag in page["tags"]] == ["documents", "jobs", "collectors", "status"]
+    tags = ["documents", "history", "jobs", "collectors", "status"]
+    assert [tag["name"] for tag in page["tags"]] == tags
     operations = [o for item in page["paths"].values() for o in item.values()]
     assert operations[0]["operationId"] == "get_document"
-    assert {tag for operation in operations for tag in operation["tags"]} == {
-        "documents",
-        "jobs",
-        "collectors",
-        "status",
-    }
+    assert {tag for operation in operations for tag in operation["tags"]} == set(tags)
     ids = [operation["operationId"] for operation in operations]
     assert len(set(ids)) == len(ids)
     assert {"get_document", "get_market_data", "list_jobs", "ready"} <= set(ids)

@@ -1,0 +1,1 @@
+"""/api/historical: ranges of the record, as JSON, NDJSON, CSV, Arrow or Parquet."""

@@ -1,0 +1,1 @@
+"""The record of all that was collected: how it is read, and what was known when."""

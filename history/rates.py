@@ -1,0 +1,48 @@
+"""The funding rates of stored candles: the collector's own rule, on settlements of the record."""
+
+from typing import Final
+
+import numpy as np
+
+from history.selection import MarketName
+from market.markets import Exchange, FundingSeries, Market
+from market.merging import fill_rates
+from market.rows import Floats, TimedValues, Times
+from market.settlements import LONGEST_INTERVAL_HOURS
+from market.timeframes import HOUR_MS, MINUTE_MS
+
+_LONGEST_MS: Final = LONGEST_INTERVAL_HOURS * HOUR_MS
+_INTERVALS_HOURS: Final = (8, 4, 2, 1)
+_FOR_EVER_MS: Final = 10**15
+
+
+def put_rates(
+    settled: TimedValues, market: MarketName, times: Times, column: Floats, interval_ms: int
+) -> None:
+    """Writes into `column` the rate in force at the end of each candle that opens at `times`.
+
+    A document knows up to when an exchange's settlements are complete; of the record that is known
+    up to the last of them. Where one seems to be missing, no rate is told until the next: a
+    distance that is longer than the one before and the one after, or than 8 hours, has a hole.
+    """
+    if len(settled):
+        fill_rates(_series(settled, market), times, column, interval_ms, _FOR_EVER_MS)
+
+
+def _series(settled: TimedValues, market: MarketName) -> FundingSeries:
+    instants = settled.times - settled.times % MINUTE_MS
+    steps = np.diff(instants)
+    before = np.append(_LONGEST_MS, steps[:-1])[: len(steps)]
+    after = np.append(steps[1:], _LONGEST_MS)[: len(steps)]
+    lasting = np.minimum(np.maximum(before, after), _LONGEST_MS)
+    holes = np.flatnonzero(steps > lasting)
+    if len(holes):
+        unknown = instants[holes] + lasting[holes]
+        settled = TimedValues(
+            np.insert(settled.times, holes + 1, unknown),
+            np.insert(settled.values, holes + 1, np.nan, axis=0),
+        )
+    last_step_ms = int(steps[-1]) if len(steps) else _LONGEST_MS
+    hours = next((h for h in _INTERVALS_HOURS if last_step_ms % (h * HOUR_MS) == 0), 1)
+    place = Market(Exchange(market.exchange), market.symbol, "", "")
+    return FundingSeries(place, settled, hours, int(instants[-1]))
