@@ -1,9 +1,7 @@
 """Parses and validates the query parameters of /api/historical; names unknown ones."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import Final
 
@@ -14,6 +12,7 @@ from api.documents.query import InvalidQuery, QueryReader
 from api.history.columns import JOINED, Layout, column_names, layout_of
 from api.history.cursor import BadCursor, Cursor
 from api.history.formats import Format
+from api.moments import read_moment
 from history.selection import END_MS, Kind, MarketName, Selection
 from market.markets import Exchange
 from market.timeframes import Timeframe
@@ -21,13 +20,6 @@ from stores.cold.history.series import FUNDING_MS, OPEN_INTEREST_MS
 
 _RANGE: Final = ("from", "to", "limit", "as_of", "unrecorded", "revisions")
 _FORM: Final = ("columns", "format", "cursor")
-# Milliseconds of 1973 to 5138: smaller ones are meant as seconds, larger ones as microseconds.
-_LEAST_MS: Final = 10**11
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
-_INTEGER: Final = re.compile(r"[0-9]{1,20}", re.ASCII)
-# A `+` that was not percent-encoded arrives as a space.
-_SPACE_FOR_PLUS: Final = re.compile(r"(.*\d\d:\d\d\S*) (\d\d:?\d\d)")
 MOST_SYMBOLS: Final = 1000
 _PRICES_TIMEFRAME: Final = Timeframe.H1
 
@@ -125,33 +117,12 @@ def read_history_query(query_string: bytes, kind: Kind, *, several: bool = False
     return query
 
 
-def read_time(text: str) -> int:
-    """UTC ms of milliseconds or ISO 8601; without a zone it is UTC. Raises ValueError, whose text
-    says what is wrong."""
-    if _INTEGER.fullmatch(text):
-        time_ms = int(text)
-        if 0 < time_ms < _LEAST_MS:
-            raise ValueError("must be in milliseconds: this is before 1974, or in seconds")
-        if time_ms > END_MS:
-            raise ValueError("must be in milliseconds: this is after 5138")
-        return time_ms
-    found = _SPACE_FOR_PLUS.fullmatch(text)
-    try:
-        moment = datetime.fromisoformat(f"{found[1]}+{found[2]}" if found else text)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return max(0, min(END_MS, (moment - _EPOCH) // _MILLISECOND))
-    except (ValueError, OverflowError):
-        raise ValueError(
-            "must be UTC milliseconds or ISO 8601, such as 1764547200000 or 2025-12-01T00:00:00Z"
-        ) from None
-
-
 def _time(reader: QueryReader, name: str) -> int | None:
     text = reader.single(name)
     if text is None:
         return None
     try:
-        return read_time(text)
+        return read_moment(text)
     except ValueError as error:
         reader.refuse(name, "time", str(error))
         return None

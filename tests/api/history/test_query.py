@@ -6,7 +6,8 @@ from fastapi import HTTPException
 from api.documents.query import InvalidQuery
 from api.history.cursor import BadCursor, Cursor
 from api.history.formats import Format, accepted_format
-from api.history.query import HistoryQuery, read_history_query, read_time
+from api.history.query import HistoryQuery, read_history_query
+from api.moments import read_moment
 from history.selection import END_MS, Kind, MarketName, Place
 
 DECEMBER_MS = 1_764_547_200_000  # 2025-12-01 00:00 UTC, by date(1)
@@ -36,9 +37,9 @@ DECEMBER_MS = 1_764_547_200_000  # 2025-12-01 00:00 UTC, by date(1)
 def test_times(text: str, time_ms: int | None) -> None:
     if time_ms is None:
         with pytest.raises(ValueError, match="must be"):
-            read_time(text)
+            read_moment(text)
     else:
-        assert read_time(text) == time_ms
+        assert read_moment(text) == time_ms
 
 
 def read(query: str, kind: Kind = "candles", *, several: bool = False) -> HistoryQuery:
