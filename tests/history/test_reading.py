@@ -126,6 +126,7 @@ async def test_random_histories_are_read_as_they_were_stored(record: Record) -> 
     chance = random.Random(20261130)  # noqa: S311 - of a test
     keys = [SeriesKey.candles(*market, H1) for market in (BTC, ETH)]
     now_ms = START_MS
+    await record.store(now_ms, *(candles(market, hours(*range(30))) for market in (BTC, ETH)))
     for step in range(12):
         now_ms += chance.randrange(1, 5) * HOUR_MS
         rows = []
@@ -252,7 +253,8 @@ async def test_a_candle_has_the_numbers_of_the_document(record: Record) -> None:
 async def test_the_digest_is_that_of_the_rows(record: Record) -> None:
     """Storing elsewhere and compacting change nothing; a correction does, also of a part."""
     key = SeriesKey.open_interest(*BTC)
-    await record.store(START_MS, candles(BTC, hours(1, 2, 3)), points(key, [(hours(2)[0], 4.0)]))
+    many = candles(BTC, hours(*range(1, 40)))  # so many that they are compacted
+    await record.store(START_MS, many, points(key, [(hours(2)[0], 4.0)]))
     selection = selection_of(to_ms=hours(3)[0])
     first, _ = await read(record, selection)
     await record.store(START_MS + 1, candles(BTC, hours(3, 4)), candles(ETH, hours(1, 2)))
