@@ -328,6 +328,8 @@ class FromBases:
         if (late := read.interest_late) is None:
             return
         last_ms = self.timeframe.last_closed_open_time(self.as_of_ms)
+        if late.start_ms > last_ms:
+            return
         closed = rows.between(late.start_ms, last_ms)
         if np.isnan(closed.column("open_interest")).any():
             self.results.add_missing(read.market, "open_interest", _LATE)

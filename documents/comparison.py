@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from documents.changes import (
     AbsentExchange,
@@ -20,11 +21,13 @@ from documents.changes import (
 )
 from market.markets import Market, MarketSeries, Missing, UnreadableSeries
 from market.previous_series import PreviousSeries
-from market.rows import Rows, are_among, located
+from market.rows import Floats, Rows, are_among, located
 from market.timeframes import Timeframe
 
 # More rows than this are not told one by one: 20 of each of 1000 markets, about 2 MB.
 MOST_ROWS: Final = 20_000
+_NO_ROWS: Final = Rows.of(())
+_NO_LINES: Final = np.zeros(0, np.intp)
 
 
 class Comparison:
@@ -111,23 +114,23 @@ def compare(
 ) -> MarketChange | None:
     """What has changed among the closed rows of a market; None if nothing has."""
     market, ours = now.market, _closed(timeframe, now)
-    theirs = Rows.of(()) if before is None else _closed(timeframe, before)
+    theirs = _NO_ROWS if before is None else _closed(timeframe, before)
     begin = int(theirs.times.searchsorted(ours.times[0])) if len(ours) else 0
     known = len(theirs) - begin
-    if (
-        0 <= known <= len(ours)
-        and np.array_equal(theirs.times[begin:], ours.times[:known])
-        and np.array_equal(_bits(theirs, begin), _bits(ours)[:known])
-        and (len(ours) or not len(theirs))
-    ):
-        added = ours.select(slice(known, None))
-        if not len(added):
-            return None
-        return MarketChange(market.exchange, market.symbol, list(added.tuples()))
+    if len(ours) and 0 <= known <= len(ours):
+        before_ms, now_ms = theirs.times[begin:], ours.times[:known]
+        if bool((before_ms == now_ms).all()):
+            others = _others(ours.values[:known], theirs.values[begin:])
+            change = MarketChange(
+                market.exchange,
+                market.symbol,
+                list(ours.select(slice(known, None)).tuples()),
+                list(ours.select(others).tuples()) if len(others) else (),
+            )
+            return change if _size(change) else None
     is_known, lines = located(ours.times, theirs.times)
-    here, there = ours.values[is_known], theirs.values[lines[is_known]]
-    same = ((here == there) | (np.isnan(here) & np.isnan(there))).all(axis=1)
-    corrected = ours.select(np.flatnonzero(is_known)[~same])
+    others = _others(ours.values[is_known], theirs.values[lines[is_known]])
+    corrected = ours.select(np.flatnonzero(is_known)[others])
     first_ms = int(now.rows[0][0]) if len(now.rows) else 0
     in_window = theirs.times[theirs.times >= first_ms]
     change = MarketChange(
@@ -144,12 +147,24 @@ def _closed(timeframe: Timeframe, series: MarketSeries) -> Rows:
     """The rows whose close had come when the market was fetched."""
     rows = Rows.of(series.rows)
     last_ms = timeframe.last_closed_open_time(series.checked_at_ms)
+    if len(rows) and rows.times[-1] <= last_ms:
+        return rows
     return rows.select(slice(0, int(rows.times.searchsorted(last_ms, side="right"))))
 
 
-def _bits(rows: Rows, begin: int = 0) -> "np.ndarray[tuple[int, ...], np.dtype[np.int64]]":
+def _others(ours: Floats, theirs: Floats) -> npt.NDArray[np.intp]:
+    """The lines in which a number is another one; a null equals a null."""
+    if np.array_equal(_bits(ours), _bits(theirs)):
+        return _NO_LINES
+    lines = np.flatnonzero((_bits(ours) != _bits(theirs)).any(axis=1))
+    here, there = ours[lines], theirs[lines]
+    same = ((here == there) | (np.isnan(here) & np.isnan(there))).all(axis=1)
+    return lines[np.flatnonzero(~same)]
+
+
+def _bits(values: Floats) -> "np.ndarray[tuple[int, ...], np.dtype[np.int64]]":
     """The values, in which a null equals a null."""
-    return np.ascontiguousarray(rows.values[begin:]).view(np.int64)
+    return np.ascontiguousarray(values).view(np.int64)
 
 
 def _size(change: MarketChange) -> int:

@@ -111,7 +111,8 @@ EXPECTED: Final = {
     "streams": [
         "closes by streams, 3 + 3 markets: candles in all documents that close",
         "a listener of /events knows of all",
-        "requests for candles at a close by streams",
+        "markets asked for at a close by streams",
+        "requests for longer candles at a close by streams",
         "CPU of the live process, 3 + 3 markets",
         "CPU of the live process per message",
         "memory of the live process",
