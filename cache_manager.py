@@ -6,7 +6,8 @@ times, sizes and hashes. One script replaces both, so a reader sees the old or t
 with another document's, a document is read whole. No message tells of a base: nobody waits for it.
 
 The same script writes an event, and keeps what has changed since the version before, if that is
-known, at `events:changes:<name>:<version>` for CHANGES_KEPT_S.
+known, at `events:changes:<name>:<version>` for CHANGES_KEPT_S. It also appends the entry for the
+history, so that no publish is lost to it when the process is killed.
 
 Others may write to the store: a value of another type, a meta that cannot be read and a version
 that no time leads to count as absent, and the next publish replaces them.
@@ -25,10 +26,12 @@ import structlog
 from documents.changes import Changes
 from documents.chunk_index import ChunkedDocument, ChunkIndex, Size, decode_index, encode_index
 from documents.deflated import Deflated, deflate_whole, inflate
+from documents.journal import EncodedEntry
 from documents.meta import LARGEST_TIME, DocumentCounts, DocumentMeta, meta_text, read_meta_text
 from documents.names import BASES, DOCUMENTS
 from documents.stored_text import TextDecoder, TextStream, stored_hash
 from stores.hot.event_log import LOG, TELL
+from stores.hot.journal import APPEND, JOURNAL, STATE, copy_key
 from stores.hot.leases import Lease, retry_under_lease
 from stores.hot.read import Read, read
 from stores.hot.replies import elements, list_of, one_of, text, whole_number
@@ -60,6 +63,7 @@ _READ_BYTES: Final = {"native": 1_000_000, "upstash": 4_000_000}
 _READS: Final = 5  # attempts while the document is replaced between its pieces
 _STAGING_TTL_MS: Final = 120_000  # after the last piece; a piece has 30 s
 CHANGES_KEPT_S: Final = 3600  # how long readers of events may be away and miss no row
+JOURNAL_BYTES: Final = 100_000_000  # about a day of publishes of 1000 markets
 _VERSION: Final = re.compile(rb'"version":(\d+)')  # as _PUBLISH finds it
 _EXPIRED: Final = "the staged pieces of the document expired before it was complete"
 
@@ -80,27 +84,33 @@ redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return 'ok'
 """
 
-# publish(lock, staging, log, changes, document, meta, chunks; lease, version, length, meta,
-# channel, message, chunks, event, base, rows, stale, changes, keep_s). Without chunks, an index
-# that another document left is removed. The event, if any, names `base` only if that is the version
-# before and the changes are kept.
+# publish(lock, staging, log, changes, journal, its state, copy, document, meta, chunks; lease,
+# version, length, meta, channel, message, chunks, event, base, rows, stale, changes, keep_s,
+# journal entry or '', 1 if it needs a copy of the document, limit of the journal). Without chunks,
+# an index that another document left is removed. The event, if any, names `base` only if that is
+# the version before and the changes are kept.
 # Returns 'ok' (also if this document is published already), 'lost', 'stale' or 'gap'.
 _PUBLISH: Final = (
     TELL
+    + APPEND
     + f"""
 if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
-local stored = redis.pcall('GET', KEYS[6])
+local stored = redis.pcall('GET', KEYS[9])
 if stored == ARGV[4] then return 'ok' end
 stored = type(stored) == 'string' and string.match(stored, '"version":(%d+)')
 local version = tonumber(stored or '')
 if not version or version + 1 >= {LARGEST_TIME} then version = -1 end
 if tonumber(ARGV[2]) <= version then return 'stale' end
 if redis.call('STRLEN', KEYS[2]) ~= tonumber(ARGV[3]) then return 'gap' end
-redis.call('RENAME', KEYS[2], KEYS[5])
-redis.call('PERSIST', KEYS[5])
-if ARGV[7] == '' then redis.pcall('UNLINK', KEYS[7]) else redis.pcall('SET', KEYS[7], ARGV[7]) end
-redis.call('SET', KEYS[6], ARGV[4])
+redis.call('RENAME', KEYS[2], KEYS[8])
+redis.call('PERSIST', KEYS[8])
+if ARGV[7] == '' then redis.pcall('UNLINK', KEYS[10]) else redis.pcall('SET', KEYS[10], ARGV[7]) end
+redis.call('SET', KEYS[9], ARGV[4])
 if ARGV[5] ~= '' then redis.pcall('PUBLISH', ARGV[5], ARGV[6]) end
+if ARGV[14] ~= '' then
+  local copied = ARGV[15] == '1' and tonumber(ARGV[3]) or 0
+  journal(KEYS[5], KEYS[6], KEYS[7], KEYS[8], ARGV[14], copied, tonumber(ARGV[16]))
+end
 if ARGV[8] == '' then return 'ok' end
 local base = ARGV[9]
 if tonumber(base) ~= math.max(version, 0) then base = '' end
@@ -197,8 +207,16 @@ class CacheManager:
     in slices short enough for the event loop.
     """
 
-    def __init__(self, store: HotStore, *, piece_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        store: HotStore,
+        *,
+        piece_bytes: int | None = None,
+        journal_bytes: int = JOURNAL_BYTES,
+    ) -> None:
+        """`journal_bytes`: the limit of the journal, above which it takes no further entries."""
         self.store = store
+        self._journal_bytes = journal_bytes
         self._piece_bytes = (piece_bytes or PIECE_BYTES[store.kind]) // 4 * 4
         self._read_bytes = (piece_bytes or _READ_BYTES[store.kind]) // 4 * 4
         self._channel = store.channel(PUBLISHED) if store.kind == "native" else ""
@@ -227,11 +245,13 @@ class CacheManager:
         lease: Lease,
         changes: Changes | None = None,
         counts: DocumentCounts | None = None,
+        entry: EncodedEntry | None = None,
     ) -> DocumentMeta:
         """Publishes the document, JSON or compressed, in one atomic step.
 
         `changes`: what has changed since the version that they name; None if that is not known.
-        `counts`: of its markets; a document made of chunks has its own. A step that the store does
+        `counts`: of its markets; a document made of chunks has its own. `entry`: what the history
+        gets of it, as far as there is room in the journal. A step that the store does
         not answer is retried while the lease is held. Raises LeaseLost (checked inside the store),
         StaleVersion, StoreRefused.
         """
@@ -265,6 +285,7 @@ class CacheManager:
                 lambda: self._publish.run(
                     [
                         *(lease.key, staging, LOG, _changes_key(name, version)),
+                        *(JOURNAL, STATE, copy_key(name, version)),
                         *(key, meta_key(name), f"{key}:chunks"),
                     ],
                     [
@@ -276,6 +297,8 @@ class CacheManager:
                         f"{name} {version}",
                         chunks,
                         *_event(meta, changes),
+                        *_journal(meta, entry),
+                        self._journal_bytes,
                     ],
                     reply=one_of(b"ok", b"lost", b"stale", b"gap"),
                 ),
@@ -325,6 +348,12 @@ class CacheManager:
                 raise DamagedDocument(f"{key} does not match its meta: publish it again")
             previous = meta
         raise StoreUnavailable(f"{key} is being replaced faster than it can be read")
+
+    async def read_copy(self, meta: DocumentMeta) -> StoredDocument | None:
+        """The copy of a document that its entry in the journal asked for; None if it is not there.
+        `meta`: as the entry tells it."""
+        deflated = await self._read_as(meta, copy_key(meta.name, meta.version))
+        return None if deflated is None else StoredDocument(meta, deflated, verified=True)
 
     async def read_changes(self, name: str, version: int) -> bytes | None:
         """What the version changed, as documents/changes.py writes it; None if it is not kept."""
@@ -443,6 +472,11 @@ def _event(meta: DocumentMeta, changes: Changes | None) -> Sequence[Word]:
         *(document, changes.base, changes.rows, changes.stale, changes.text),
         CHANGES_KEPT_S,
     )
+
+
+def _journal(meta: DocumentMeta, entry: EncodedEntry | None) -> Sequence[Word]:
+    """The arguments of the publish script about the journal, but for its limit."""
+    return ("", 0) if entry is None else (entry.stored(meta), int(entry.is_whole))
 
 
 def _key(name: str) -> str:

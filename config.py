@@ -132,6 +132,7 @@ def _byte_size(value: str) -> int:
 
 Host = Annotated[str, AfterValidator(_host)]
 Live = Annotated[Literal["auto", "on", "off"], _read_by(_lower)]
+OnOff = Annotated[Literal["on", "off"], _read_by(_lower)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], _read_by(_log_level)]
 RedisUrl = Annotated[SecretStr, _checked(parse_redis_url)]
 RedisPort = Annotated[Annotated[int, Field(ge=1, le=65535)] | None, _read_by(_port_of_redis)]
@@ -296,6 +297,12 @@ class Settings(LiveSettings):
     live_retention_days: int = Field(7, ge=0, le=36_500)  # of the output postgres; 0: for ever
     # A TOML file of collectors, which the live process runs.
     collectors: Path | None = None
+
+    # What is kept of all that was published: whether anything is, how much of it waits in the hot
+    # store while the database is away, and how long its entries stay in the database.
+    history: OnOff = "on"
+    journal_bytes: ByteSize = Field(100_000_000, ge=1_000_000)
+    journal_days: int = Field(7, ge=0, le=36_500)
 
     # How the exchanges are asked.
     concurrency_limit: int = Field(20, ge=1, le=200)

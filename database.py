@@ -9,6 +9,14 @@ from market.markets import Coin, Exchange, Market
 from market.timeframes import Timeframe
 from stores.cold.coin_records import CoinMetadata, CoinRecord, CoinRecords
 from stores.cold.collectors import CollectorWish, LiveCollectors
+from stores.cold.history.publishes import (
+    Cursor,
+    CursorMoved,
+    HistoryPublishes,
+    Publish,
+    check_cursor,
+    write_publish,
+)
 from stores.cold.history.series import (
     Checked,
     Compacted,
@@ -46,8 +54,11 @@ __all__ = [
     "CoinRecord",
     "CollectorWish",
     "Compacted",
+    "Cursor",
+    "CursorMoved",
     "Database",
     "DatabaseUnavailable",
+    "HistoryPublishes",
     "HistoryTables",
     "Hole",
     "Listing",
@@ -55,6 +66,7 @@ __all__ = [
     "ListingState",
     "LiveRow",
     "LiveTables",
+    "Publish",
     "Retained",
     "Revisions",
     "SavedMarkets",
@@ -65,6 +77,8 @@ __all__ = [
     "TickerRow",
     "TradeRow",
     "Versions",
+    "check_cursor",
+    "write_publish",
 ]
 
 
@@ -103,6 +117,7 @@ class Database:
         self.live_tables = LiveTables(pool)
         self.collectors = LiveCollectors(pool)
         self.history = HistoryTables(pool)
+        self.publishes = HistoryPublishes(pool)
 
     def for_one_run(self) -> Self:
         """The same database for the calls of one run: once one of them met no answer within its

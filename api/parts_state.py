@@ -7,7 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Generic, Literal, TypeVar, cast
 
 from api.parts import Parts
-from api.readiness import exchanges_state, failures_state, locks_state, lost_state, writes_state
+from api.readiness import (
+    exchanges_state,
+    failures_state,
+    history_state,
+    locks_state,
+    lost_state,
+    writes_state,
+)
 from budgets.proxies import egress_id_of, pause_key
 from cache_manager import DocumentMeta
 from config import Settings
@@ -21,6 +28,7 @@ from database import (
 from job_queue.records import JobRecord
 from market.markets import Exchange
 from stores.hot.beats import StoreHealth, beat_times
+from stores.hot.journal import JournalState
 from stores.hot.store import HotStore, StoreUnavailable
 from texts.hidden_addresses import without_addresses
 from timing.clock import now_ms
@@ -36,7 +44,8 @@ _BEATS_UNKNOWN: Final = "unknown while the store takes no writes"
 @dataclass(frozen=True, slots=True)
 class StoreFound:
     """What the hot store tells. `away`: why it does not answer, None if it does. `metas` of the
-    documents, `lost` those whose value is gone. `jobs_unknown`: why `jobs` are not known."""
+    documents, `lost` those whose value is gone. `jobs_unknown`: why `jobs` are not known.
+    `journal`: what waits to be recorded."""
 
     away: str | None = None
     metas: Mapping[str, DocumentMeta | None] = field(default_factory=dict)
@@ -44,6 +53,7 @@ class StoreFound:
     health: StoreHealth | None = None
     jobs: Sequence[JobRecord] = ()
     jobs_unknown: str | None = None
+    journal: JournalState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +113,11 @@ def judged(
         "exchanges": found.jobs_unknown
         or exchanges_state(settings.exchanges, found.jobs, database.lists, pauses),
     }
-    if database.history is not None:
-        states["history"] = database.history
+    of_history = [] if database.history is None else [database.history]
+    if settings.history == "on":
+        of_history.append(history_state(found.journal, now_ms()))
+    if of_history:
+        states["history"] = _together(*of_history)
     down = {"store": health is None, "worker": no_worker}
     failed = [f"{part}: {states[part]}" for part, is_down in down.items() if is_down]
     if failed:

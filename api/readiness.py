@@ -8,8 +8,9 @@ from database import DATABASE_TEXT, LASTING_TEXTS, ListingState
 from job_queue.kinds import Lane, job_definition
 from job_queue.records import JobRecord, LastRun
 from market.markets import Exchange
-from market.timeframes import Timeframe
+from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 from stores.hot.beats import StoreHealth
+from stores.hot.journal import JournalState
 from stores.hot.leases import lock_key
 from texts.foreign import cut
 from texts.hidden_addresses import without_addresses
@@ -19,6 +20,8 @@ LOCKS: Final = tuple(map(lock_key, Lane))
 # A lease that its holder renews never has longer left; one of a dead holder ends by itself then.
 _LEAST_SUSPICIOUS_MS: Final = 60_000
 _LONGEST_PAUSE_MS: Final = 60_000  # a longer one ends an exchange's part of a job
+_LATE_MS: Final = 15 * MINUTE_MS  # of publishes that wait to be recorded
+_CUT_TOLD_MS: Final = HOUR_MS
 _LONGEST_REASON: Final = 300
 
 
@@ -144,6 +147,26 @@ def writes_state(refusal: str | None, jobs: Sequence[JobRecord]) -> str:
         )
         or "ok"
     )
+
+
+def history_state(journal: JournalState | None, now_ms: int) -> str:
+    """`ok`, or how far behind the record is, and whether the journal has no room for more."""
+    if journal is None:
+        return "unknown while the store is away"
+    problems = []
+    since_ms = journal.oldest_ms
+    if journal.waiting and since_ms is not None and now_ms - since_ms > _LATE_MS:
+        problems.append(
+            f"{journal.waiting} publishes wait to be recorded, the oldest since"
+            f" {utc_text(since_ms)}"
+        )
+    if journal.cut_ms is not None and now_ms - journal.cut_ms < _CUT_TOLD_MS:
+        problems.append(
+            f"the journal had no room for {journal.cut} publishes, last at"
+            f" {utc_text(journal.cut_ms)} (JOURNAL_BYTES): what they changed is recorded with the"
+            " next that it has, and known since then"
+        )
+    return "; ".join(problems) or "ok"
 
 
 def _not_stored(run: LastRun) -> str | None:

@@ -24,8 +24,9 @@ from documents.names import DOCUMENTS
 from job_queue.records import JobState
 from metrics.api import ApiMetrics
 from metrics.exposition import CONTENT_TYPE, MalformedMetrics, MetricsPage, pack, unpack
-from stores.hot.beats import processes_alive
-from stores.hot.read import Read
+from stores.hot.beats import read_of_alive
+from stores.hot.journal import JournalState, read_of_state
+from stores.hot.read import Read, read_together
 from stores.hot.replies import list_of, whole_number
 from stores.hot.store import HotStore, StoreUnavailable
 from timing.clock import Clock, SystemClock
@@ -142,9 +143,9 @@ async def _add_shared(page: MetricsPage, parts: Parts, processes: ProcessGroup) 
     page.add(metrics.registry.collect(), {"process": metrics.process})
     try:
         async with asyncio.timeout(_DEADLINE_S):
-            metas, (workers, live), jobs, others = await asyncio.gather(
+            metas, ((workers, live), journal), jobs, others = await asyncio.gather(
                 parts.cache.read_metas(DOCUMENTS),
-                processes_alive(parts.store),
+                read_together(parts.store, "scrape", [read_of_alive(), read_of_state()]),
                 parts.queue.list(),
                 processes.read(parts.store),
             )
@@ -157,6 +158,7 @@ async def _add_shared(page: MetricsPage, parts: Parts, processes: ProcessGroup) 
     page.add(
         [
             *_cache_families(metas),
+            *_history_families(journal),
             _gauge("workers", "Workers whose last heartbeat still counts.", [((), len(workers))]),
             _gauge(
                 "live_processes",
@@ -217,6 +219,20 @@ def _cache_families(metas: dict[str, DocumentMeta | None]) -> list[GaugeMetricFa
         family("version", "The document's version.", lambda meta: meta.version),
         family("stored_bytes", "Size in the store.", lambda meta: meta.stored_bytes),
         family("json_bytes", "Size of the JSON.", lambda meta: meta.json_bytes),
+    ]
+
+
+def _history_families(journal: JournalState) -> list[GaugeMetricFamily]:
+    since_ms = journal.oldest_ms
+    behind_s = max(0.0, time.time() - since_ms / 1000) if since_ms is not None else 0.0
+    return [
+        _gauge(f"history_{name}", documentation, [((), value)])
+        for name, documentation, value in (
+            ("entries_waiting", "Publishes that wait to be recorded.", journal.waiting),
+            ("journal_bytes", "What they take in the hot store.", journal.bytes),
+            ("behind_seconds", "Since the oldest of them was made; 0: none waits.", behind_s),
+            ("cut", "Publishes that found no room in the journal, ever.", journal.cut),
+        )
     ]
 
 

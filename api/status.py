@@ -24,7 +24,9 @@ from api.state import RequestParts
 from api.tokens import Tokens
 from config import Settings
 from documents.names import DOCUMENTS
-from stores.hot.beats import store_health
+from stores.hot.beats import read_of_health
+from stores.hot.journal import read_of_state
+from stores.hot.read import read_together
 from stores.hot.store import StoreUnavailable
 from timing.clock import now_ms
 
@@ -49,8 +51,9 @@ def build_status(settings: Settings, tokens: Tokens, probe: Recent[DatabaseFound
         """503 if the hot store does not answer or no worker has sent a heartbeat for 30 s (over
         Upstash: 60 s).
         `degraded` while the database is away or read-only, the store takes no writes or has lost
-        a document, a lease never ends, a job's last run failed, or an exchange brings nothing, is
-        paused, or its list of markets cannot be read: documents are still served. With READ_TOKEN
+        a document, a lease never ends, a job's last run failed, publishes wait to be recorded, or
+        an exchange brings nothing, is paused, or its list of markets cannot be read: documents are
+        still served. With READ_TOKEN
         set, only readers that send it get more than the status. `GET /status` tells all of it."""
         found, database = await asyncio.gather(_ask_store(parts, settings), probe(parts))
         state = judged(settings, parts.store, found, database)
@@ -70,23 +73,26 @@ def build_status(settings: Settings, tokens: Tokens, probe: Recent[DatabaseFound
 
 
 async def _ask_store(parts: Parts, settings: Settings) -> StoreFound:
-    (away, metas, lost, health), (jobs, unknown) = await asyncio.gather(
+    (away, metas, lost, health, journal), (jobs, unknown) = await asyncio.gather(
         _documents_and_health(parts, settings), _jobs(parts)
     )
-    return StoreFound(away, metas, lost, health, jobs, unknown)
+    return StoreFound(away, metas, lost, health, jobs, unknown, journal)
 
 
 async def _documents_and_health(parts: Parts, settings: Settings) -> tuple[Any, ...]:
     pauses = [key for _, key in pause_keys(settings)]
     try:
         async with asyncio.timeout(DEADLINE_S):
-            (metas, lost), health = await asyncio.gather(
+            (metas, lost), (health, journal) = await asyncio.gather(
                 parts.cache.read_states(DOCUMENTS),
-                store_health(parts.store, locks=LOCKS, pauses=pauses),
+                read_together(
+                    *(parts.store, "ready"),
+                    [read_of_health(locks=LOCKS, pauses=pauses), read_of_state()],
+                ),
             )
     except (StoreUnavailable, TimeoutError) as error:
-        return why_away(error), {}, (), None
-    return None, metas, lost, health
+        return why_away(error), {}, (), None, None
+    return None, metas, lost, health, journal
 
 
 async def _jobs(parts: Parts) -> tuple[Any, str | None]:

@@ -37,7 +37,8 @@ async def open_parts(settings: Settings, role: str) -> AsyncIterator[Parts]:
             min_refresh_s=settings.min_refresh_s,
         )
         opened.push_async_callback(queue.aclose)
-        yield Parts(store, CacheManager(store), queue, database)
+        cache = CacheManager(store, journal_bytes=settings.journal_bytes)
+        yield Parts(store, cache, queue, database)
 
 
 @contextlib.asynccontextmanager

@@ -19,22 +19,31 @@ from documents.changes import (
     encode_change,
     encode_changes,
 )
+from documents.journal import EncodedEntry
+from documents.journal_draft import MOST_ROWS, JournalDraft
 from market.markets import Market, MarketSeries, Missing, UnreadableSeries
 from market.previous_series import PreviousSeries
 from market.rows import Floats, Rows, are_among, located
 from market.timeframes import Timeframe
 
-# More rows than this are not told one by one: 20 of each of 1000 markets, about 2 MB.
-MOST_ROWS: Final = 20_000
 _NO_ROWS: Final = Rows.of(())
 _NO_LINES: Final = np.zeros(0, np.intp)
 
 
 class Comparison:
-    """Compares each market with that of `previous`, the stored version; None: there is none."""
+    """Compares each market with that of `previous`, the stored version; None: there is none.
 
-    def __init__(self, timeframe: Timeframe, previous: PreviousSeries | None) -> None:
+    `journal`: makes the entry for the history, if one is wanted.
+    """
+
+    def __init__(
+        self,
+        timeframe: Timeframe,
+        previous: PreviousSeries | None,
+        journal: JournalDraft | None = None,
+    ) -> None:
         self._timeframe = timeframe
+        self._journal = journal
         self._previous: Mapping[str, MarketSeries] = previous if previous is not None else {}
         self._base = previous.version if previous is not None else 0
         self._before = frozenset(self._previous)
@@ -55,8 +64,9 @@ class Comparison:
         try:
             before = self._previous.get(market.key)
         except UnreadableSeries:
-            self._base = None
-            return
+            self._base, before = None, None
+        if self._journal is not None:
+            self._journal.add(series, is_new=before is None)
         if before is not None and before.stale_since_ms is not None:
             self._was_stale[market.key] = (market.exchange, market.symbol)
         if self._base is None:
@@ -69,6 +79,8 @@ class Comparison:
         """Takes the market out again, if it was added."""
         self._now.pop(market.key, None)
         self._stale.pop(market.key, None)
+        if self._journal is not None:
+            self._journal.remove(market)
         _, rows = self._changed.pop(market.key, (b"", 0))
         self._rows -= rows
 
@@ -100,6 +112,22 @@ class Comparison:
             stale_markets = [self._stale[key] for key in sorted(self._stale)]
             text = encode_changes(changed, stale_markets, recovered, absent, counts)
         return Changes(self._base, self._rows, stale, text)
+
+    def journal_entry(
+        self, *, version: int, as_of_ms: int, updated_at_ms: int, missing: Iterable[Missing]
+    ) -> EncodedEntry | None:
+        """The entry of the finished document; None if none is wanted. CPU work."""
+        if self._journal is None:
+            return None
+        changed = {key: change for key, (change, _) in self._changed.items()}
+        return self._journal.finish(
+            self._base,
+            changed if self._rows <= MOST_ROWS else None,
+            version=version,
+            as_of_ms=as_of_ms,
+            updated_at_ms=updated_at_ms,
+            missing=missing,
+        )
 
     def _keep(self, key: str, change: MarketChange, rows: int) -> None:
         self._rows += rows

@@ -20,6 +20,7 @@ class Lane(StrEnum):
 
     WORKER = "worker"
     FUNDING = "funding"
+    HISTORY = "history"
 
 
 def job_id_of(kind: str, asked: str | None = None) -> str:
@@ -107,6 +108,7 @@ KINDS: Final = (
     ),
     JobKind("discovery", Lane.WORKER, "market discovery", internal="update-coins"),
     JobKind("fill", Lane.WORKER, "open interest of first collections"),
+    JobKind("record", Lane.HISTORY, "recording of publishes"),
 )
 
 JOBS: Final[Mapping[str, JobDefinition]] = {job.id: job for kind in KINDS for job in kind.jobs()}

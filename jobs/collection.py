@@ -29,8 +29,8 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
     previous = {
         produced: await previous_series(context, produced, lease) for produced in timeframe.produces
     }
-    drafts = await begin_drafts(context, timeframe, previous, markets)
     funding = await known_funding(context, lease, progress)
+    drafts = await begin_drafts(context, timeframe, previous, markets)
     progress.enter("fetch")
     collected = await fetch_market_data(
         timeframe,

@@ -12,11 +12,13 @@ from data_collector.audits import Audits
 from data_collector.doubts import Doubts
 from data_collector.interest_answers import InterestAnswers
 from database import Database
+from documents.journal import EncodedEntry
 from documents.kept import KeptDocuments
 from job_queue.queue import JobQueue
 from jobs.bases import Bases
 from jobs.known_markets import Selection
 from jobs.live_rows import LiveRows
+from jobs.recording_wish import RecordingWish
 from market.markets import Exchange, FundingByMarket
 from market.timeframes import Timeframe
 from metrics.worker import WorkerMetrics
@@ -55,6 +57,15 @@ class Outcome:
     result: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class KnownFunding:
+    """The stored funding, and the version and `updated_at` of its document."""
+
+    book: FundingByMarket
+    version: int
+    updated_at_ms: int
+
+
 def by_exchange(**parts: Mapping[Exchange, str]) -> dict[str, Any]:
     """Parts of a run's result that are told by exchange; those without an exchange are left out."""
     return {
@@ -85,10 +96,26 @@ class JobContext:
     not_stored: set[Timeframe] = field(default_factory=set)
     last_as_of: LastAsOf = field(default_factory=LastAsOf)  # a witness of the exchanges' clocks
     # The funding that was decoded last, by the version and content hash of its document.
-    funding: dict[tuple[int, str], FundingByMarket] = field(default_factory=dict)
+    funding: dict[tuple[int, str], KnownFunding] = field(default_factory=dict)
     interest: InterestAnswers = field(default_factory=InterestAnswers)  # of the fill job
     bases: Bases = field(default_factory=Bases)
     live: LiveRows | None = None  # the candles of streams, where they are fed
+    recording: RecordingWish = field(default_factory=RecordingWish)  # set by publishes
+
+    @property
+    def funding_updated_ms(self) -> int | None:
+        """The `updated_at` of the funding that was decoded last."""
+        return next((known.updated_at_ms for known in self.funding.values()), None)
+
+    def recorded(self, entry: EncodedEntry | None) -> None:
+        """Tells that a document was published with this entry: the history may take it."""
+        if entry is not None:
+            self.recording.ask()
+
+    @property
+    def keeps_history(self) -> bool:
+        """Whether publishes leave entries for the history."""
+        return self.settings.history == "on"
 
     @property
     def selection(self) -> Selection:

@@ -13,6 +13,8 @@ from documents.building import DocumentBuilder, Source
 from documents.changes import Changes
 from documents.comparison import Comparison
 from documents.deflated import Deflated
+from documents.journal import EncodedEntry
+from documents.journal_draft import JournalDraft
 from documents.kept import KeptDocuments
 from market.markets import Market, MarketSeries, Meta, Missing
 from market.metadata import MetadataBatch, have_same_closes
@@ -34,6 +36,7 @@ class DocumentDraft:
     for markets whose closed candles are those of `same_close`: the stored document, if no candle
     has closed since. `kept` has the rows and chunks of earlier documents, and gets those of this
     one. `previous`: the stored version, if there is one; `changes`, once finished, what it changes.
+    `journal`: makes the entry for the history, which is `entry` once finished.
     """
 
     def __init__(
@@ -45,14 +48,16 @@ class DocumentDraft:
         *,
         same_close: Mapping[str, MarketSeries] | None = None,
         previous: PreviousSeries | None = None,
+        journal: JournalDraft | None = None,
     ) -> None:
         self.timeframe = timeframe
         self._known = known
         self._same_close = same_close
         self._kept = kept
         self._builder = DocumentBuilder(timeframe, source, kept)
-        self._comparison = Comparison(timeframe, previous)
+        self._comparison = Comparison(timeframe, previous, journal)
         self.changes: Changes | None = None
+        self.entry: EncodedEntry | None = None
         self._batch: list[MarketSeries] = []
         self._refused: list[Missing] = []
         self._together: Sequence[DocumentDraft] = (self,)
@@ -89,6 +94,9 @@ class DocumentDraft:
         self.markets, self.rows = self._builder.markets, self._builder.rows
         lacks = [*missing, *self._refused]
         self.changes = self._comparison.finish(lacks)
+        self.entry = self._comparison.journal_entry(
+            version=version, as_of_ms=as_of_ms, updated_at_ms=updated_at_ms, missing=lacks
+        )
         return self._builder.finish_deflated(
             version=version, as_of_ms=as_of_ms, updated_at_ms=updated_at_ms, missing=lacks
         )

@@ -1,8 +1,9 @@
-"""Jobs that a worker queues by itself: discovery once a day and funding at start, never candles.
+"""Jobs that a worker queues by itself: discovery, funding at start, and the history; never candles.
 
 A list of markets that could not be read is asked again with growing pauses; one that was not
 believed, and one that the database failed to take, after a minute. The times are in the stores, so
-a restart changes nothing about them.
+a restart changes nothing about them. The history is recorded at start, after publishes of this
+process, and again with growing pauses while it fails.
 """
 
 import asyncio
@@ -14,11 +15,12 @@ import structlog
 from database import DATABASE_TEXT, DatabaseUnavailable, ListingState
 from documents.names import GLOBAL_FR
 from jobs.context import JobContext
+from jobs.history import JOB_ID as RECORD
 from logging_setup import OutageLog
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
 from market.unconfirmed_lists import ASKED_AGAIN_AFTER_MS
 from stores.hot.store import StoreUnavailable
-from timing.backoff import Backoff, stop_or
+from timing.backoff import Backoff, stop_or, stop_or_done
 
 _LOOK_EVERY_S: Final = 300.0
 _FIRST_RETRY_S: Final = 2.0
@@ -39,6 +41,8 @@ async def queue_due_jobs(context: JobContext, stop: asyncio.Event) -> None:
         tasks.create_task(_queue_when_due(context, "discovery", _discovery_due_s, stop))
         if context.settings.fr_refresh_on_start:
             tasks.create_task(_queue_when_due(context, "funding", _funding_due_s, stop, once=True))
+        if context.keeps_history:
+            tasks.create_task(_queue_recording(context, stop))
 
 
 async def _queue_when_due(
@@ -67,6 +71,25 @@ async def _queue_when_due(
             outage.failed(error, job=job_id)
             pause_s = backoff.pause_s()
         await stop_or(stop, pause_s)
+
+
+async def _queue_recording(context: JobContext, stop: asyncio.Event) -> None:
+    """Queues `record` whenever it is wished for, and at start: others may have published."""
+    outage = OutageLog(log, "recording_not_queued", "recording_queued_again")
+    backoff = Backoff(_FIRST_RETRY_S, _SLOWEST_RETRY_S)
+    wish = context.recording
+    wish.ask()
+    while not stop.is_set():
+        if await stop_or_done(stop, wish.wait()):
+            return
+        try:
+            await context.queue.request(RECORD)
+            outage.recovered(job=RECORD)
+            backoff.reset()
+        except StoreUnavailable as error:
+            outage.failed(error, job=RECORD)
+            wish.ask()
+            await stop_or(stop, backoff.pause_s())
 
 
 async def _request_unless_pending(context: JobContext, job_id: str) -> None:

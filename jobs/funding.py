@@ -4,15 +4,18 @@ import asyncio
 
 import structlog
 
+from cache_manager import StoredDocument
 from data_collector.fr_fetcher import run_fr_update_process
 from documents.building import funding_document
+from documents.journal import EncodedEntry
+from documents.journal_draft import funding_entry
 from documents.meta import DocumentCounts
 from documents.names import GLOBAL_FR
 from documents.reading import decode_funding
 from job_queue.kinds import producer_of
 from job_queue.records import JobRecord
 from jobs.absences import absences
-from jobs.context import JobContext, Outcome, Progress, by_exchange
+from jobs.context import JobContext, KnownFunding, Outcome, Progress, by_exchange
 from jobs.markets import markets_to_collect
 from jobs.stored import stored_as_of_ms
 from jobs.stored_documents import read_stored
@@ -30,7 +33,8 @@ async def refresh_funding(
     settings = context.settings
     progress.enter("markets")
     markets = await markets_to_collect(context, lease, progress)
-    known = await _stored(context, lease) or {}
+    stored = await _stored(context, lease)
+    known = stored.book if stored is not None else {}
     progress.enter("fetch", total=len(markets))
     update = await run_fr_update_process(
         context.client,
@@ -56,6 +60,18 @@ async def refresh_funding(
         updated_at_ms=updated_at_ms,
         missing=missing,
     )
+    entry: EncodedEntry | None = None
+    if context.keeps_history:
+        entry = await asyncio.to_thread(
+            funding_entry,
+            known,
+            update.funding,
+            base=stored.version if stored is not None else 0,
+            version=version,
+            as_of_ms=update.as_of_ms,
+            updated_at_ms=updated_at_ms,
+            missing=missing,
+        )
     meta = await context.cache.save_to_cache(
         GLOBAL_FR,
         body,
@@ -64,7 +80,9 @@ async def refresh_funding(
         updated_at_ms=updated_at_ms,
         lease=lease,
         counts=DocumentCounts(markets_told, update.carried_over, lacking),
+        entry=entry,
     )
+    context.recorded(entry)
     return Outcome(
         update.as_of_ms,
         {
@@ -90,10 +108,10 @@ async def known_funding(context: JobContext, lease: Lease, progress: Progress) -
             known = await _decoded(context, lease)
     if known is None:
         log.warning("no_funding_yet", hint="python main.py funding")
-    return known or {}
+    return known.book if known is not None else {}
 
 
-async def _decoded(context: JobContext, lease: Lease) -> FundingByMarket | None:
+async def _decoded(context: JobContext, lease: Lease) -> KnownFunding | None:
     """The stored funding, decoded again only if the document is another."""
     meta = await retry_under_lease(lease, lambda: context.cache.read_meta(GLOBAL_FR))
     if meta is None:
@@ -108,7 +126,9 @@ async def _decoded(context: JobContext, lease: Lease) -> FundingByMarket | None:
     return context.funding[place]
 
 
-async def _stored(context: JobContext, lease: Lease) -> FundingByMarket | None:
-    return await read_stored(
-        context.cache, GLOBAL_FR, lambda document: decode_funding(document.inflate()), lease
-    )
+async def _stored(context: JobContext, lease: Lease) -> KnownFunding | None:
+    def decode(document: StoredDocument) -> KnownFunding:
+        meta = document.meta
+        return KnownFunding(decode_funding(document.inflate()), meta.version, meta.updated_at_ms)
+
+    return await read_stored(context.cache, GLOBAL_FR, decode, lease)

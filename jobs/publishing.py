@@ -9,6 +9,7 @@ import structlog
 
 from database import DatabaseUnavailable
 from documents.deflated import Deflated
+from documents.journal_draft import JournalDraft
 from jobs.context import JobContext, Progress
 from jobs.document_draft import DocumentDraft
 from market.markets import Market, Meta, Missing, UnreadableSeries
@@ -43,11 +44,25 @@ async def begin_drafts(
             context.kept,
             same_close=stored if produced in same_close else None,
             previous=stored,
+            journal=journal_of(context, produced, funding_updated_ms=context.funding_updated_ms),
         )
         for produced, stored in previous.items()
     }
     DocumentDraft.join(drafts.values())
     return drafts
+
+
+def journal_of(
+    context: JobContext, timeframe: Timeframe, *, funding_updated_ms: int | None = None
+) -> JournalDraft | None:
+    """What makes a document's entry for the history, if there is one."""
+    if not context.keeps_history:
+        return None
+    return JournalDraft(
+        timeframe,
+        candles=context.settings.history_candles,
+        funding_updated_ms=funding_updated_ms,
+    )
 
 
 async def known_metadata(
@@ -182,7 +197,9 @@ async def _store(
         updated_at_ms=finished.updated_at_ms,
         lease=lease,
         changes=draft.changes,
+        entry=draft.entry,
     )
+    context.recorded(draft.entry)
     draft.published(meta.version, meta.content_hash)
     log.info("published", document=str(draft.timeframe), version=version, bytes=meta.stored_bytes)
     if not draft.computed:

@@ -14,6 +14,7 @@ from documents.comparison import Comparison
 from documents.reading import StoredSeries, decode_series
 from documents.text import DocumentError, DocumentText
 from jobs.context import JobContext
+from jobs.publishing import journal_of
 from jobs.stored_documents import read_stored
 from market.left_out import LeftOut, at_most_named, read_left_out
 from market.markets import NOT_FETCHED_YET, MarketSeries, Missing, UnreadableSeries
@@ -90,7 +91,8 @@ async def publish_refilled(
         if not any(each is not None for each in map(refill, _awaiting(document))):
             return None
         builder = DocumentBuilder(timeframe, document.source, context.kept)
-        comparison = Comparison(timeframe, document.series)
+        journal = journal_of(context, timeframe)
+        comparison = Comparison(timeframe, document.series, journal)
         metas = document.series.metas()
         for number, key in enumerate(document.series):
             series = document.series[key]
@@ -117,6 +119,14 @@ async def publish_refilled(
         updated_at_ms=updated_at_ms,
         missing=missing,
     )
+    changes = await asyncio.to_thread(comparison.finish, missing)
+    entry = await asyncio.to_thread(
+        comparison.journal_entry,
+        version=version,
+        as_of_ms=document.as_of_ms,
+        updated_at_ms=updated_at_ms,
+        missing=missing,
+    )
     meta = await context.cache.save_to_cache(
         timeframe,
         text,
@@ -124,8 +134,10 @@ async def publish_refilled(
         as_of_ms=document.as_of_ms,
         updated_at_ms=updated_at_ms,
         lease=lease,
-        changes=await asyncio.to_thread(comparison.finish, missing),
+        changes=changes,
+        entry=entry,
     )
+    context.recorded(entry)
     context.kept.publish(timeframe, version, meta.content_hash)
     log.info("published", document=str(timeframe), version=version, bytes=meta.stored_bytes)
     return Refilled(meta.stored_bytes, snapshots, frozenset(done))

@@ -11,6 +11,7 @@ from jobs.context import JobContext, Outcome, Progress
 from jobs.discovery import discover
 from jobs.fill import fill
 from jobs.funding import refresh_funding
+from jobs.history import record
 from stores.hot.leases import Lease
 
 # A runner works under the worker's lease and reports through `Progress`. It returns an Outcome or
@@ -22,6 +23,7 @@ RUNNERS: Final[Mapping[str, Runner]] = {  # by JobKind.name
     "discovery": discover,
     "fill": fill,
     "funding": refresh_funding,
+    "record": record,
 }
 
 

@@ -80,6 +80,26 @@ class WorkerMetrics:
                 ("differing_candles", "Candles of streams that REST showed otherwise."),
             )
         }
+        self._history_rows = Counter(
+            "perpcache_history_rows_total",
+            "Rows that recording has added, corrected and removed in the history.",
+            registry=self.registry,
+        )
+        self._history_versions = Counter(
+            "perpcache_history_versions_total",
+            "Versions of documents that were recorded.",
+            registry=self.registry,
+        )
+        self._history_gaps = Counter(
+            "perpcache_history_gaps_total",
+            "Gaps: versions that the journal did not have, so that later ones had to fill in.",
+            registry=self.registry,
+        )
+        self._history_lag = Gauge(
+            "perpcache_history_lag_seconds",
+            "How long after it was made the last version was recorded.",
+            registry=self.registry,
+        )
         self._last_success = Gauge(
             "perpcache_job_last_success_timestamp_seconds",
             "When a run last completed here.",
@@ -150,6 +170,16 @@ class WorkerMetrics:
     def stream_differs(self, exchange: str) -> None:
         """Counts a candle of a stream that REST shows otherwise."""
         self._streams["differing_candles"].labels(exchange).inc()
+
+    def recorded(self, rows: int, lag_s: float) -> None:
+        """Counts a version that was recorded so long after it was made."""
+        self._history_versions.inc()
+        self._history_rows.inc(rows)
+        self._history_lag.set(max(0.0, lag_s))
+
+    def history_gap(self) -> None:
+        """Counts a gap in what was recorded."""
+        self._history_gaps.inc()
 
     def published(self, job: str, result: Mapping[str, Any]) -> None:
         """Counts a complete run; `result` is its record's."""

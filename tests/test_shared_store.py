@@ -17,6 +17,7 @@ LEFT_BY_OTHERS: Final = (
     *("job:collect:4h", "job:collect:1h", "job:funding", "job:discovery", "jobs:sequence"),
     *("workers", "workers:any", "known:markets", "perpcache:owner"),
     *("budget:default:binance:weight", "pause:default:binance"),
+    *("journal:history:state", "journal:history", "lock:history", "job:record"),
 )
 
 

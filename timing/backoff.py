@@ -1,6 +1,8 @@
 """Exponential backoff between retries, and a pause that a stop event ends early."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 from timing.clock import Clock, SystemClock
 
@@ -25,12 +27,17 @@ class Backoff:
 
 async def stop_or(stop: asyncio.Event, seconds: float, clock: Clock | None = None) -> bool:
     """Waits `seconds` by the clock, or less if `stop` is set meanwhile; returns whether it is."""
-    stopped = asyncio.create_task(stop.wait())
-    slept = asyncio.create_task((clock or SystemClock()).sleep(seconds))
+    return await stop_or_done(stop, (clock or SystemClock()).sleep(seconds))
+
+
+async def stop_or_done(stop: asyncio.Event, wait: Coroutine[Any, Any, object]) -> bool:
+    """Waits for the end of `wait`, which raises nothing, or for `stop`; returns whether it is set.
+    `wait` is cancelled then."""
+    stopped, waited = asyncio.create_task(stop.wait()), asyncio.create_task(wait)
     try:
-        await asyncio.wait((stopped, slept), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((stopped, waited), return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopped.cancel()
-        slept.cancel()
-        await asyncio.gather(stopped, slept, return_exceptions=True)
+        waited.cancel()
+        await asyncio.gather(stopped, waited, return_exceptions=True)
     return stop.is_set()

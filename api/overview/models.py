@@ -14,7 +14,13 @@ _EXAMPLE: Final[dict[str, Any]] = {
     "at": EXAMPLE_MS + 305_000,
     "version": "0.1.0",
     "status": "ready",
-    "parts": {"store": "ok", "worker": "ok", "database": "ok", "exchanges": "ok"},
+    "parts": {
+        "store": "ok",
+        "worker": "ok",
+        "database": "ok",
+        "exchanges": "ok",
+        "history": "ok",
+    },
     "documents": {
         "5m": {
             "version": EXAMPLE_MS + 300_000,
@@ -105,6 +111,21 @@ _EXAMPLE: Final[dict[str, Any]] = {
             },
         }
     ],
+    "history": {
+        "is_kept": True,
+        "waiting": 1,
+        "bytes": 112_000,
+        "behind_s": 2.1,
+        "recorded_at": EXAMPLE_MS + 2_800,
+        "cut": 0,
+        "cut_at": None,
+        "gaps": 1,
+        "last_gap": {
+            "document": "5m",
+            "since": EXAMPLE_MS - 86_400_000,
+            "until": EXAMPLE_MS - 86_040_000,
+        },
+    },
     "leases": {"worker": {"holder": "host-1:4709", "left_s": 12.4}},
     "stores": {
         "hot": {"kind": "native", "state": "ok"},
@@ -246,6 +267,31 @@ class JobStatus(BaseModel):
     last: LastRunStatus | None
 
 
+class GapStatus(BaseModel):
+    """Versions of a document that were not recorded one by one: what they changed counts as known
+    since the end of the gap."""
+
+    document: str
+    since: TimeMs = Field(description="`updated_at` of the last version before")
+    until: TimeMs | None = Field(
+        description="`updated_at` of the version that filled in; null: none was there"
+    )
+
+
+class HistoryStatus(BaseModel):
+    """The record of what was published: what waits in the hot store for the database."""
+
+    is_kept: bool = Field(description="the setting HISTORY")
+    waiting: Count = Field(description="publishes that are to be recorded")
+    bytes: Count = Field(description="what they take in the hot store, of JOURNAL_BYTES")
+    behind_s: Seconds = Field(description="since the oldest of them; 0: none waits")
+    recorded_at: TimeMs | None = Field(description="`updated_at` of what was recorded last")
+    cut: Count = Field(description="publishes that found no room, ever")
+    cut_at: TimeMs | None
+    gaps: Count = Field(description="gaps in the record, ever")
+    last_gap: GapStatus | None
+
+
 class LeaseStatus(BaseModel):
     """Who works a lane now."""
 
@@ -294,6 +340,7 @@ class Status(BaseModel):
         description="null while the database is away, which says what is wanted of them"
     )
     jobs: list[JobStatus] = Field(description="the newest request first")
+    history: HistoryStatus | None = Field(description="null while the hot store is away")
     leases: dict[str, LeaseStatus] = Field(description="by lane")
     stores: Stores
     processes: Processes

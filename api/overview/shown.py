@@ -15,6 +15,7 @@ from job_queue.kinds import ALL, Lane, job_id_of
 from job_queue.records import JobRecord
 from live.feed_state import FeedState
 from stores.hot.beats import StoreHealth
+from stores.hot.journal import JournalState, whole
 from stores.hot.leases import lock_key
 from stores.hot.store import HotStore
 from texts.hidden_addresses import without_addresses
@@ -54,6 +55,7 @@ def status_json(
             for exchange in settings.exchanges
         },
         "jobs": [_job(job) for job in found.jobs],
+        "history": _history(settings, found.journal, asked_ms),
         "leases": _leases(found.health),
         "stores": {
             "hot": {"kind": store.kind, "state": state.states["store"]},
@@ -163,6 +165,26 @@ def _job(job: JobRecord) -> dict[str, Any]:
             "finished_at": last.finished_at_ms,
             "error": told_error(last.error),
         },
+    }
+
+
+def _history(
+    settings: Settings, journal: JournalState | None, asked_ms: int
+) -> dict[str, Any] | None:
+    if journal is None:
+        return None
+    told, oldest_ms = journal.told, journal.oldest_ms
+    gap = {"document": told.get("gap_document"), "since": whole(told.get("gap_since"))}
+    return {
+        "is_kept": settings.history == "on",
+        "waiting": journal.waiting,
+        "bytes": journal.bytes,
+        "behind_s": max(0, asked_ms - oldest_ms) / 1000 if oldest_ms is not None else 0.0,
+        "recorded_at": whole(told.get("recorded_at")),
+        "cut": journal.cut,
+        "cut_at": journal.cut_ms,
+        "gaps": whole(told.get("gaps")) or 0,
+        "last_gap": {**gap, "until": whole(told.get("gap_until"))} if all(gap.values()) else None,
     }
 
 

@@ -14,6 +14,7 @@ from documents.names import DOCUMENTS
 from job_queue.queue import read_of_jobs
 from live.feed_state import FeedState, read_of_feeds
 from stores.hot.beats import read_of_alive, read_of_health
+from stores.hot.journal import read_of_state
 from stores.hot.read import Read, read_together
 from stores.hot.store import StoreUnavailable
 
@@ -43,6 +44,7 @@ async def read_snapshot(
         read_of_alive(notes=False),
         read_of_feeds(settings.live_exchanges),
         api_processes,
+        read_of_state(),
     ]
     try:
         async with asyncio.timeout(DEADLINE_S):
@@ -50,9 +52,9 @@ async def read_snapshot(
     except (StoreUnavailable, TimeoutError) as error:
         why = why_away(error)
         return Snapshot(StoreFound(away=why, jobs_unknown=f"unknown: {why}"))
-    (metas, lost), health, jobs, (workers, live), feeds, api = found
+    (metas, lost), health, jobs, (workers, live), feeds, api, journal = found
     return Snapshot(
-        StoreFound(None, metas, lost, health, jobs),
+        StoreFound(None, metas, lost, health, jobs, journal=journal),
         feeds,
         sorted(workers)[:_MOST_SHOWN],
         sorted(live)[:_MOST_SHOWN],

@@ -19,7 +19,7 @@ from tests.fixtures.signals import until
 from timing.clock import SystemClock
 
 BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
-WELL = {"store": "ok", "worker": "ok", "database": "ok", "exchanges": "ok"}
+WELL = dict.fromkeys(("store", "worker", "database", "exchanges", "history"), "ok")
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ IDS_OF_THE_FIRST_RELEASE = (
 
 def test_ids_and_lanes_that_stores_hold_stay() -> None:
     assert set(IDS_OF_THE_FIRST_RELEASE) <= set(JOB_IDS)
-    assert {lane_of(job_id) for job_id in JOB_IDS} == {"worker", "funding"}
+    assert {lane_of(job_id) for job_id in JOB_IDS} == {"worker", "funding", "history"}
     assert lane_of("discovery") == "worker"
     assert lane_of("funding") == "funding"
     assert {lane_of(job_id) for job_id in JOB_IDS if job_id.startswith("collect:")} == {"worker"}
@@ -55,6 +55,7 @@ def test_the_kinds_as_the_api_knows_them() -> None:
         "funding": ("funding", "update-fr", ("global_fr",)),
         "discovery": ("worker", "update-coins", ()),
         "fill": ("worker", None, ()),
+        "record": ("history", None, ()),
     }
     assert job_definition("collect:4h").produces == ("4h", "8h")
 

@@ -1,0 +1,319 @@
+"""Recorder: takes the journal's entries one by one into the record, each exactly once.
+
+An entry and the cursor of its document are stored in one transaction, and only then is the entry
+removed from the journal: after a kill between the two, the cursor has passed the entry. An entry
+that does not go on from the cursor comes after a gap: others have published without the journal, or
+it was full. Then the document as it is now fills in, with its own `updated_at`: late, never early.
+A whole document is stored some markets at a time, and the cursor moves at its end.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import structlog
+
+from cache_manager import CacheManager, DamagedDocument, StoredDocument, meta_key
+from database import (
+    Cursor,
+    CursorMoved,
+    Database,
+    Publish,
+    SeriesRows,
+    Stored,
+    check_cursor,
+    write_publish,
+)
+from documents.journal import JournalEntry, StoredEntry, decode_entry, deflated_entry
+from documents.names import DOCUMENTS
+from history.entry_rows import ToldRows, rows_of_entry
+from history.whole_document import WholeDocument
+from stores.cold.pool import Connection
+from stores.hot.journal import Journal
+from stores.hot.store import Word
+
+_TRIES: Final = 3  # of an entry, while another process records, too
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Versions that were not told one by one: after the version that was updated at `since_ms`, up
+    to the one that was updated at `until_ms`; None: the document was not there to fill in."""
+
+    document: str
+    since_ms: int
+    until_ms: int | None
+
+
+@dataclass(slots=True)
+class Recorded:
+    """What one run of the recorder has done. `entries`: taken from the journal; `rows`: added,
+    corrected and removed; `newest_ms`: the `updated_at` of the newest version."""
+
+    entries: int = 0
+    rows: int = 0
+    gaps: list[Gap] = field(default_factory=list)
+    newest_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """Whom the recorder tells of each recorded version (rows, its `updated_at`), of each gap, and
+    of how many entries it has taken and how many are waiting."""
+
+    recorded: Callable[[int, int], None] = lambda rows, updated_at_ms: None
+    gap: Callable[[], None] = lambda: None
+    progress: Callable[[int, int], None] = lambda done, waiting: None
+
+
+class Recorder:
+    """One at a time, under the lease of the lane; a second one does no harm.
+
+    `record` raises DatabaseUnavailable and StoreUnavailable; what was recorded by then stays.
+    """
+
+    def __init__(
+        self,
+        cache: CacheManager,
+        database: Database,
+        now_ms: Callable[[], int],
+        observer: Observer | None = None,
+    ) -> None:
+        self._cache = cache
+        self._database = database
+        self._now_ms = now_ms
+        self._observer = observer or Observer()
+        self._journal = Journal(cache.store, [meta_key(name) for name in DOCUMENTS])
+        self._cursors: dict[str, Cursor] = {}
+        self._result = Recorded()
+        self._told_gaps = 0
+
+    async def record(self) -> Recorded:
+        """Takes all entries that there are, and then what was published without one."""
+        self._result, self._told_gaps = Recorded(), 0
+        await self._read_cursors()
+        taken = await self._journal.take()
+        while (done := taken.entry or taken.unreadable) is not None:
+            if isinstance(done, StoredEntry):
+                await self._take(done)
+            else:
+                log.error("journal_entry_unreadable", entry=repr(done[:60]))
+            self._result.entries += 1
+            self._observer.progress(self._result.entries, taken.waiting - 1)
+            taken = await self._journal.take(done, self._told())
+        for name, version in taken.versions.items():
+            cursor = self._cursors.get(name)
+            if cursor is None or cursor.version < version:
+                await self._retried(name, version, partial(self._fill_in, name, version))
+        if self._told_gaps < len(self._result.gaps):
+            await self._journal.take(None, self._told())
+        return self._result
+
+    def _told(self) -> Mapping[str, Word]:
+        """What the journal's state tells of the recorder."""
+        found: dict[str, Word] = {}
+        if self._result.newest_ms:
+            found["recorded_at"] = self._result.newest_ms
+        if new := self._result.gaps[self._told_gaps :]:
+            found |= {
+                "+gaps": len(new),
+                "gap_document": new[-1].document,
+                "gap_since": new[-1].since_ms,
+                "gap_until": new[-1].until_ms or "",
+            }
+        self._told_gaps = len(self._result.gaps)
+        return found
+
+    async def _read_cursors(self) -> None:
+        self._cursors = dict(await self._database.publishes.cursors())
+
+    async def _take(self, stored: StoredEntry) -> None:
+        await self._retried(stored.document, stored.version, partial(self._record, stored))
+
+    async def _retried(
+        self, document: str, version: int, record: "Callable[[Cursor | None], object]"
+    ) -> None:
+        """Calls `record` with the document's cursor, unless that has passed the version; again if
+        another process has moved it."""
+        for tried in range(_TRIES):
+            cursor = self._cursors.get(document)
+            if cursor is not None and version <= cursor.version:
+                return
+            try:
+                await record(cursor)  # type: ignore[misc]
+                return
+            except CursorMoved as moved:
+                log.info("recorded_by_another", error=str(moved))
+                if tried == _TRIES - 1:
+                    raise
+                await self._read_cursors()
+
+    async def _record(self, stored: StoredEntry, cursor: Cursor | None) -> None:
+        """Records what an entry tells, or what fills in where it does not go on from the cursor."""
+        known = cursor.version if cursor is not None else 0
+        entry: JournalEntry | None = None
+        try:
+            deflated = await asyncio.to_thread(deflated_entry, stored.text)
+            entry = await asyncio.to_thread(decode_entry, deflated)
+        except ValueError as error:
+            log.error("journal_entry_unreadable", document=stored.document, error=str(error))
+        is_next = entry is not None and entry.base == known
+        if entry is not None and not entry.is_whole and (is_next or entry.base == 0):
+            await self._store_entry(entry, deflated, cursor)
+            if not is_next:
+                self._tell_gap(stored.document, cursor, entry.updated_at_ms)
+            return
+        if entry is not None and entry.is_whole:
+            copy = await self._cache.read_copy(stored.copy_meta)
+            if copy is not None and await self._store_whole(copy, cursor, (entry, deflated)):
+                if not is_next:
+                    self._tell_gap(stored.document, cursor, entry.updated_at_ms)
+                return
+        if await self._fill_in(stored.document, stored.version, cursor):
+            return
+        if entry is not None and not entry.is_whole:
+            # What lies between is told by the next whole document, if ever.
+            await self._store_entry(entry, deflated, cursor)
+        self._tell_gap(stored.document, cursor, None)
+
+    async def _fill_in(self, document: str, version: int, cursor: Cursor | None) -> bool:
+        """Records the document as it is now; False if it is not there, or older than that."""
+        try:
+            found = await self._cache.read(document)
+        except DamagedDocument as error:
+            log.error("document_damaged", document=document, error=str(error))
+            return False
+        if found is None or found.meta.version < version:
+            return False
+        if not await self._store_whole(found, cursor):
+            return False
+        self._tell_gap(document, cursor, found.meta.updated_at_ms)
+        return True
+
+    def _tell_gap(self, document: str, cursor: Cursor | None, until_ms: int | None) -> None:
+        """Tells of a gap; before the first version that was recorded there is none."""
+        if cursor is None:
+            return
+        log.warning(
+            "history_gap",
+            document=document,
+            after_version=cursor.version,
+            since=cursor.updated_at_ms,
+            until=until_ms,
+            hint="values that came between are known since `until`, later than they were",
+        )
+        self._result.gaps.append(Gap(document, cursor.updated_at_ms, until_ms))
+        self._observer.gap()
+
+    async def _store_entry(
+        self, entry: JournalEntry, deflated: bytes, cursor: Cursor | None
+    ) -> None:
+        told = await asyncio.to_thread(rows_of_entry, entry)
+        publish = publish_of(entry, deflated, cursor)
+        stored = await self._store(await self._against_stored(told), publish)
+        self._moved(publish, _changed(stored))
+
+    async def _store_whole(
+        self,
+        found: StoredDocument,
+        cursor: Cursor | None,
+        known: tuple[JournalEntry, bytes] | None = None,
+    ) -> bool:
+        """Records a whole document; False if it cannot be read. `known`: its entry."""
+        name = found.meta.name
+        base = cursor.version if cursor is not None else None
+        changed = 0
+        try:
+            document = await asyncio.to_thread(WholeDocument, found)
+            known_at_ms = _not_before(cursor, document.updated_at_ms)
+            told = await asyncio.to_thread(document.next_rows) or ()
+            while (following := await asyncio.to_thread(document.next_rows)) is not None:
+                stored = await self._database.history.store(
+                    await self._against_stored(told),
+                    known_at_ms,
+                    within=partial(_check, name, base),
+                )
+                changed += _changed(stored)
+                told = following
+            if known is None:
+                encoded = await asyncio.to_thread(document.entry)
+                if encoded is None:
+                    return False
+                deflated = deflated_entry(encoded.text)
+                known = await asyncio.to_thread(decode_entry, deflated), deflated
+        except (DamagedDocument, ValueError) as error:
+            log.error("document_damaged", document=name, error=str(error))
+            return False
+        publish = publish_of(*known, cursor)
+        stored = await self._store(await self._against_stored(told), publish)
+        self._moved(publish, changed + _changed(stored))
+        return True
+
+    async def _against_stored(self, told: Sequence[ToldRows]) -> list[SeriesRows]:
+        """The rows, with what is stored in their windows and is not among them as removed."""
+        windows = [(each.rows.key, each.window) for each in told if each.window is not None]
+        if not windows:
+            return [each.rows for each in told]
+        first_ms = min(window[0] for _, window in windows)
+        last_ms = max(window[1] for _, window in windows)
+        async with self._database.history.snapshot() as snapshot:
+            stored = await snapshot.versions([key for key, _ in windows], first_ms, last_ms + 1)
+        return [each.without_others(stored) for each in told]
+
+    async def _store(self, rows: Sequence[SeriesRows], publish: Publish) -> Stored:
+        return await self._database.history.store(
+            rows,
+            publish.updated_at_ms,
+            within=lambda connection: write_publish(connection, publish, self._now_ms()),
+        )
+
+    def _moved(self, publish: Publish, changed: int) -> None:
+        self._cursors[publish.document] = Cursor(publish.version, publish.updated_at_ms)
+        self._result.rows += changed
+        self._result.newest_ms = max(self._result.newest_ms, publish.updated_at_ms)
+        self._observer.recorded(changed, publish.updated_at_ms)
+
+
+async def _check(document: str, base: int | None, connection: Connection) -> None:
+    await check_cursor(connection, document, base)
+
+
+def _changed(stored: Stored) -> int:
+    return stored.added + stored.corrected + stored.removed
+
+
+def _not_before(cursor: Cursor | None, updated_at_ms: int) -> int:
+    """The time since which a version's values are known: not before that of the version before,
+    even if the clock of the machine that made it was behind."""
+    return max(updated_at_ms, cursor.updated_at_ms if cursor is not None else 0)
+
+
+def publish_of(entry: JournalEntry, deflated: bytes, cursor: Cursor | None) -> Publish:
+    """The version as the log of publishes tells it; `deflated`: the entry as it came."""
+    firsts = [
+        (market.stale_since_ms is not None, market.first_ms)
+        for market in entry.markets
+        if market.first_ms is not None
+    ]
+    return Publish(
+        document=entry.document,
+        base=cursor.version if cursor is not None else None,
+        version=entry.version,
+        updated_at_ms=_not_before(cursor, entry.updated_at_ms),
+        as_of_ms=entry.as_of_ms,
+        first_ms=min(firsts)[1] if firsts else None,
+        candles=entry.candles,
+        funding_updated_ms=entry.funding_updated_ms,
+        universe=[(m.exchange, m.symbol, m.base, m.quote) for m in entry.markets],
+        missing=[[lack.exchange, lack.symbol, lack.part, lack.reason] for lack in entry.missing],
+        stale=[
+            [m.exchange, m.symbol, m.stale_since_ms, m.first_ms, m.checked_at_ms]
+            for m in entry.markets
+            if m.stale_since_ms is not None
+        ],
+        entry=deflated,
+    )

@@ -1,0 +1,63 @@
+"""The job `record`: takes into the record what publishes have left in the journal."""
+
+from typing import Final
+
+import structlog
+
+from history.recorder import Observer, Recorded, Recorder
+from job_queue.records import JobRecord
+from jobs.context import JobContext, Outcome, Progress
+from market.timeframes import DAY_MS, HOUR_MS
+from stores.hot.leases import Lease
+
+JOB_ID: Final = "record"
+
+log = structlog.get_logger(__name__)
+
+
+async def record(context: JobContext, _: JobRecord, __: Lease, progress: Progress) -> Outcome:
+    """Records all versions that were published; a failure is followed by another wish for it."""
+    if not context.keeps_history:
+        return Outcome(None, _told(Recorded()))
+    progress.enter("record")
+
+    def recorded(rows: int, updated_at_ms: int) -> None:
+        context.metrics.recorded(rows, (context.now_ms() - updated_at_ms) / 1000)
+
+    def taken(done: int, waiting: int) -> None:
+        progress.count(done, done + waiting)
+
+    observer = Observer(recorded, context.metrics.history_gap, taken)
+    recorder = Recorder(context.cache, context.database, context.now_ms, observer)
+    try:
+        result = await recorder.record()
+        await _forget_old_entries(context)
+    except Exception:
+        context.recording.failed()
+        raise
+    context.recording.done()
+    return Outcome(None, _told(result))
+
+
+async def _forget_old_entries(context: JobContext) -> None:
+    """Once an hour, removes the entries from before JOURNAL_DAYS."""
+    now_ms = context.now_ms()
+    if 0 <= now_ms - context.recording.forgot_ms < HOUR_MS:
+        return
+    before_ms = now_ms - context.settings.journal_days * DAY_MS
+    forgotten = await context.database.publishes.forget_entries(before_ms)
+    context.recording.forgot_ms = now_ms
+    if forgotten:
+        log.info("journal_entries_forgotten", entries=forgotten)
+
+
+def _told(result: Recorded) -> dict[str, object]:
+    """The result in the job's record."""
+    return {
+        "entries": result.entries,
+        "recorded": result.rows,
+        "gaps": [
+            {"document": gap.document, "since": gap.since_ms, "until": gap.until_ms}
+            for gap in result.gaps[-20:]
+        ],
+    }

@@ -1,0 +1,137 @@
+"""HistoryPublishes: the log of publishes, and the cursor up to which each document is recorded."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from stores.cold.pool import Connection, Pool
+
+# Market: exchange, symbol, base, quote.
+Universe = Sequence[tuple[str, str, str, str]]
+
+
+class Cursor(NamedTuple):
+    """The newest recorded version of a document, and its `updated_at` (UTC ms)."""
+
+    version: int
+    updated_at_ms: int
+
+
+class CursorMoved(Exception):
+    """Another process has recorded the document meanwhile; nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """A version of a document, as the record tells it. Times are UTC ms.
+
+    `base`: the version up to which the document was recorded, None if it was not. `first_ms`: the
+    first time that its window shows; `candles`: the size of that window, None if it is not known.
+    `funding_updated_ms`: the `updated_at` of the funding that it used, None if it is that of
+    `base`. `missing`, `stale`: plain data for JSON. `entry`: as the journal had it, a zlib stream.
+    """
+
+    document: str
+    base: int | None
+    version: int
+    updated_at_ms: int
+    as_of_ms: int
+    first_ms: int | None
+    candles: int | None
+    funding_updated_ms: int | None
+    universe: Universe
+    missing: Sequence[Any]
+    stale: Sequence[Any]
+    entry: bytes
+
+
+class HistoryPublishes:
+    """Reads cursors, and what writes them and the log within a transaction of HistoryTables."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def cursors(self) -> Mapping[str, Cursor]:
+        """The cursor of each recorded document. Raises DatabaseUnavailable."""
+
+        async def read(connection: Connection) -> Mapping[str, Cursor]:
+            rows = await connection.fetch(
+                "SELECT document, version, updated_at FROM history_stored"
+            )
+            return {document: Cursor(version, updated_at) for document, version, updated_at in rows}
+
+        return await self._pool.read(read)
+
+    async def forget_entries(self, before_ms: int) -> int:
+        """Removes the entries of the journal with an earlier `updated_at`, and returns how many.
+        Raises DatabaseUnavailable."""
+
+        async def remove(connection: Connection) -> int:
+            done = await connection.execute(
+                "DELETE FROM history_journal WHERE updated_at < $1", before_ms
+            )
+            return int(done.rpartition(" ")[2])
+
+        return await self._pool.write(remove)
+
+
+async def check_cursor(connection: Connection, document: str, base: int | None) -> None:
+    """Raises CursorMoved unless the document is recorded up to `base`."""
+    found = await connection.fetchval(
+        "SELECT version FROM history_stored WHERE document = $1 FOR UPDATE", document
+    )
+    if found != base:
+        raise CursorMoved(f"{document} is recorded up to {found}, not {base}")
+
+
+async def write_publish(connection: Connection, publish: Publish, stored_at_ms: int) -> None:
+    """Moves the cursor from `base` to the version, and logs that. Raises CursorMoved if it is not
+    at `base`."""
+    await check_cursor(connection, publish.document, publish.base)
+    await connection.execute(
+        """
+        INSERT INTO history_stored (document, version, updated_at, stored_at)
+        VALUES ($1, $2, $3, $4)
+        ON CONFLICT (document) DO UPDATE SET version = excluded.version,
+            updated_at = excluded.updated_at, stored_at = excluded.stored_at
+        """,
+        *(publish.document, publish.version, publish.updated_at_ms, stored_at_ms),
+    )
+    await connection.execute(
+        """
+        INSERT INTO history_publishes (document, version, updated_at, as_of, first_open_time,
+            candles, funding_updated_at, universe_id, missing, stale)
+        VALUES ($1, $2, $3, $4, $5, $6, coalesce($7, (SELECT funding_updated_at
+            FROM history_publishes WHERE document = $1 AND version = $8)), $9, $10, $11)
+        ON CONFLICT (document, version) DO NOTHING
+        """,
+        *(publish.document, publish.version, publish.updated_at_ms, publish.as_of_ms),
+        *(publish.first_ms, publish.candles, publish.funding_updated_ms, publish.base),
+        await _universe_id(connection, publish.universe),
+        *(json.dumps(publish.missing), json.dumps(publish.stale)),
+    )
+    await connection.execute(
+        """
+        INSERT INTO history_journal (document, version, updated_at, entry) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (document, version) DO NOTHING
+        """,
+        *(publish.document, publish.version, publish.updated_at_ms, publish.entry),
+    )
+
+
+async def _universe_id(connection: Connection, universe: Universe) -> int:
+    """The id of this list of markets, which is stored once."""
+    text = json.dumps(list(universe))
+    key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    known = "SELECT universe_id FROM history_universes WHERE hash = $1"
+    found = await connection.fetchval(known, key)
+    if found is None:
+        await connection.execute(
+            "INSERT INTO history_universes (hash, markets) VALUES ($1, $2)"
+            " ON CONFLICT (hash) DO NOTHING",
+            *(key, text),
+        )
+        found = await connection.fetchval(known, key)
+    return int(found)
