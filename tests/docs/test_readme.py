@@ -119,7 +119,8 @@ async def test_the_demo_shows_what_it_collected(start: Start) -> None:
     assert streamed is not None and asked is not None
     assert int(streamed[1]) >= 70
     assert int(streamed[1]) + int(asked[1]) == int(streamed[2])
-    assert re.search(r"binance:BTCUSDT +[\d.]+ +[\d.]+ +[\d.]+k? +[\d.]+ +stream", printed)
+    # Which markets are shown depends on those that traded, and so on the time of day.
+    assert re.search(r"binance:\S+ +[\d.]+ +[\d.]+ +[\d.]+[kMB]? +[\d.]+ +stream", printed)
     assert "Published with them: 5m 4h 8h." in printed
     assert "nothing is left running" in printed
 
