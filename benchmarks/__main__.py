@@ -13,7 +13,7 @@ from typing import Final
 
 import uvloop
 
-from benchmarks import closes, collecting, publishing, serving, streams
+from benchmarks import closes, collecting, history, publishing, serving, streams
 from benchmarks.benchmark_run import BenchmarkRun
 from benchmarks.machine import ROOT, Cores, facts
 from benchmarks.report import Report
@@ -25,6 +25,7 @@ PARTS: Final[Mapping[str, Callable[[BenchmarkRun], Awaitable[None]]]] = {
     collecting.PART: collecting.measure,
     closes.PART: closes.measure,
     streams.PART: streams.measure,
+    history.PART: history.measure,
 }
 
 

@@ -14,7 +14,7 @@ _COMPARE: Final[Mapping[Sense, Callable[[float, float], bool]]] = {
     ">=": operator.ge,
     "<=": operator.le,
 }
-_PARTS: Final = ("serving", "publishing", "collecting", "closes", "streams")
+_PARTS: Final = ("serving", "publishing", "collecting", "closes", "streams", "history")
 
 
 @dataclass(frozen=True, slots=True)

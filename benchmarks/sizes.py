@@ -25,6 +25,8 @@ class Sizes:
     larger: tuple[int, int] = (530, 550)  # of closes, those above included
     closes_apart_s: int = 300  # from the close that warms a worker to the one that is measured
     streamed_closes: int = 3  # the first of them at midnight
+    history_markets: int = 1000
+    closes_of_day: int = 288  # of 5m
 
 
 FULL: Final = Sizes()
@@ -46,4 +48,6 @@ TINY: Final = Sizes(
     larger=(4, 4),
     closes_apart_s=4,
     streamed_closes=1,
+    history_markets=4,
+    closes_of_day=13,
 )

@@ -332,11 +332,12 @@ class _HeldConnection:
     ) -> None:
         self._pool = pool
         self._connection = connection
+        self._transaction = connection.transaction(isolation="repeatable_read", readonly=True)
         self._translated = translated
         self._read_s = read_s
 
     async def begin(self, path: str | None) -> None:
-        await self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        await self._transaction.start()
         if path is not None:
             await self._connection.execute(_SET_PATH, path)
 
@@ -352,7 +353,7 @@ class _HeldConnection:
     async def end(self) -> None:
         try:
             async with asyncio.timeout(_CLOSE_S):
-                await self._connection.execute("ROLLBACK")
+                await self._transaction.rollback()
         except (*_ERRORS, TimeoutError):
             _terminate(self._connection)
         except BaseException:

@@ -13,17 +13,6 @@ Place = tuple[int, int]  # series_id and slot
 _MOST_WRITTEN: Final = 500  # chunks in one COPY, about 10 MB
 
 
-async def chunk_spans(
-    connection: Connection, tables: RecordTables, places: Sequence[Place]
-) -> dict[Place, tuple[int, int]]:
-    """The first and the last time of the chunks that there are at these places."""
-    rows = await connection.fetch(
-        f"SELECT c.series_id, c.slot, c.first_t, c.last_t FROM {_at(tables)}",  # noqa: S608
-        *_columns(places),
-    )
-    return {(row["series_id"], row["slot"]): (row["first_t"], row["last_t"]) for row in rows}
-
-
 async def read_chunks(
     connection: Connection,
     tables: RecordTables,

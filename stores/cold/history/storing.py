@@ -12,11 +12,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from market.rows import Floats, Times, on_grid
+from market.rows import Floats, Times, located, on_grid
 from stores.cold.history.arrays import copy_columns
 from stores.cold.history.chunk_store import (
     Place,
-    chunk_spans,
     read_chunks,
     replace_chunks,
     slot_ms,
@@ -136,8 +135,7 @@ class _Storing:
     async def store(self, known_at_ms: int) -> tuple[int, int, int, int]:
         """How many rows were added, corrected, removed, and are unchanged."""
         lines = self._lines
-        await self._read_recent()
-        spans = await self._read_chunks()
+        removed_ms = await self._read(known_at_ms)
         there = self._recent | self._chunked
         same = (lines.values == self._old_values) | (
             np.isnan(lines.values) & np.isnan(self._old_values)
@@ -146,76 +144,60 @@ class _Storing:
         removed = there & lines.gone
         new = ~there & ~lines.gone
         superseded = changed | removed
-        known_at = np.full(len(there), known_at_ms)
+        # A row that was removed is not known again before it was removed.
+        known_at = np.maximum(known_at_ms, removed_ms)
         known_at[superseded] = np.maximum(known_at_ms, self._old_known[superseded] + 1)
-        if new.any():
-            await self._after_removals(new, known_at)
         if superseded.any():
             await self._write_revisions(superseded, known_at)
-        at_once = await self._write_chunks(new, changed, removed, known_at, spans)
+        at_once = await self._write_chunks(new, changed, removed, known_at)
         await self._write_recent(new & ~at_once, changed, removed, known_at)
         unchanged = there & ~superseded
         return int(new.sum()), int(changed.sum()), int(removed.sum()), int(unchanged.sum())
 
-    async def _read_recent(self) -> None:
+    async def _read(self, known_at_ms: int) -> Times:
+        """Reads what is there of the lines; returns when each was last removed, if after that."""
         lines, tables = self._lines, self._tables
         rows = await self._connection.fetch(
-            f"SELECT x.i, r.known_at, {tables.listed('r')}"  # noqa: S608 - our own names
-            " FROM unnest($1::bigint[], $2::int[]) WITH ORDINALITY AS x(t, series_id, i)"
-            f" CROSS JOIN LATERAL (SELECT * FROM {tables.recent} AS t"
-            " WHERE t.t = x.t AND t.series_id = x.series_id OFFSET 0) AS r",
+            _THERE.format(
+                values=tables.listed("r"),
+                recent=tables.recent,
+                chunks=tables.chunks.name,
+                revisions=tables.revisions,
+            ),
             lines.times.tolist(),
             lines.ids.tolist(),
+            lines.slots.tolist(),
+            known_at_ms,
         )
-        if rows:
-            index, known_at, *columns = zip(*rows, strict=True)
-            found = np.array(index) - 1
-            self._recent[found] = True
-            self._old_known[found] = known_at
-            self._old_values[found] = np.array(columns, np.float64).T
+        removed_ms = np.zeros(len(lines.times), np.int64)
+        spanned = np.zeros(len(lines.times), np.bool_)
+        for place, known_to, in_chunk, known_at, *values in rows:
+            line = place - 1
+            spanned[line] = in_chunk
+            removed_ms[line] = known_to or 0
+            if known_at is not None:
+                self._recent[line] = True
+                self._old_known[line] = known_at
+                self._old_values[line] = values
+        await self._read_chunked(spanned & ~self._recent)
+        return removed_ms
 
-    async def _read_chunks(self) -> Mapping[Place, tuple[int, int]]:
-        """Reads the chunks that hold one of the lines; returns the spans of all at their places."""
+    async def _read_chunked(self, spanned: _Flags) -> None:
+        """Reads the chunks whose spans hold these lines."""
         lines = self._lines
-        places = lines.places(~self._recent)
-        spans = await chunk_spans(self._connection, self._tables, list(places))
-        wanted = [
-            place
-            for place, (first_ms, last_ms) in spans.items()
-            if bool(((lines.times[places[place]] >= first_ms)
-                     & (lines.times[places[place]] <= last_ms)).any())
-        ]  # fmt: skip
-        await self._read_pieces(wanted)
-        for place, piece in self._pieces.items():
-            which = places[place]
-            at = piece.times.searchsorted(lines.times[which])
-            at[at == len(piece)] = 0
-            there = piece.times[at] == lines.times[which]
+        places = lines.places(spanned)
+        await self._read_pieces(list(places))
+        for place, which in places.items():
+            piece = self._pieces[place]
+            there, at = located(lines.times[which], piece.times)
             which, at = which[there], at[there]
             self._chunked[which] = True
             self._old_known[which] = piece.known_at[at]
             self._old_values[which] = piece.values[at]
-        return spans
 
     async def _read_pieces(self, places: Sequence[Place]) -> None:
         missing = [place for place in places if place not in self._pieces]
         self._pieces |= await read_chunks(self._connection, self._tables, missing, self._keys)
-
-    async def _after_removals(self, new: _Flags, known_at: Times) -> None:
-        """A row that was removed before is not known again before it was removed."""
-        which = np.flatnonzero(new)
-        rows = await self._connection.fetch(
-            "SELECT x.i, r.known_to"  # noqa: S608 - our own names
-            " FROM unnest($1::int[], $2::bigint[]) WITH ORDINALITY AS x(series_id, t, i)"
-            f" CROSS JOIN LATERAL (SELECT max(known_to) AS known_to FROM {self._tables.revisions}"
-            " AS v WHERE v.series_id = x.series_id AND v.t = x.t OFFSET 0) AS r"
-            " WHERE r.known_to > $3",
-            self._lines.ids[which].tolist(),
-            self._lines.times[which].tolist(),
-            int(known_at[which[0]]),
-        )
-        for index, known_to in rows:
-            known_at[which[index - 1]] = known_to
 
     async def _write_revisions(self, superseded: _Flags, known_at: Times) -> None:
         columns = (
@@ -256,7 +238,6 @@ class _Storing:
         changed: _Flags,
         removed: _Flags,
         known_at: Times,
-        spans: Mapping[Place, tuple[int, int]],
     ) -> _Flags:
         """Writes the chunks that change, and those that many new rows make; returns which these
         are."""
@@ -265,7 +246,7 @@ class _Storing:
         many = {place: each for place, each in lines.places(new).items() if len(each) >= _WHOLE}
         for which in many.values():
             at_once[which] = True
-        await self._read_pieces([place for place in many if place in spans])
+        await self._read_pieces(list(many))
         gone = lines.places((changed | removed) & self._chunked)
         come = lines.places(at_once | (changed & self._chunked))
         pieces = {}
@@ -280,3 +261,24 @@ class _Storing:
             pieces[place] = Piece.joined(parts)
         await replace_chunks(self._connection, self._tables, pieces, self._keys)
         return at_once
+
+
+# Row by row by the keys: a plan that reads a whole table is never the better one. A row comes back
+# only if there is something of it.
+_THERE: Final = """
+    SELECT x.place, v.known_to, c.series_id IS NOT NULL AS in_chunk, r.known_at, {values}
+    FROM unnest($1::bigint[], $2::int[], $3::int[])
+        WITH ORDINALITY AS x(t, series_id, slot, place)
+    LEFT JOIN LATERAL (
+        SELECT * FROM {recent} AS t WHERE t.t = x.t AND t.series_id = x.series_id OFFSET 0
+    ) AS r ON true
+    LEFT JOIN LATERAL (
+        SELECT t.series_id FROM {chunks} AS t WHERE t.series_id = x.series_id AND t.slot = x.slot
+            AND x.t BETWEEN t.first_t AND t.last_t OFFSET 0
+    ) AS c ON true
+    LEFT JOIN LATERAL (
+        SELECT max(t.known_to) AS known_to FROM {revisions} AS t
+        WHERE t.series_id = x.series_id AND t.t = x.t OFFSET 0
+    ) AS v ON true
+    WHERE r.series_id IS NOT NULL OR c.series_id IS NOT NULL OR v.known_to > $4
+"""

@@ -35,6 +35,10 @@ CREATE TABLE history_recent_points (            -- open interest and funding
     PRIMARY KEY (t, series_id)
 );
 
+-- Rows leave after a day: a vacuum of those that came would only write their pages once more.
+ALTER TABLE history_recent SET (autovacuum_vacuum_insert_threshold = -1);
+ALTER TABLE history_recent_points SET (autovacuum_vacuum_insert_threshold = -1);
+
 -- Up to 576 instants of a series in one row. Of each column name_int2, name_int4 and name_int8 one
 -- holds a number for each instant, the narrowest that can; the others are null. Number i, from 1:
 --   t        = first_t + step_ms * steps[i], and step_ms * (i - 1) where all three steps are null
@@ -73,6 +77,9 @@ CREATE TABLE history_chunks (
     PRIMARY KEY (series_id, slot)
 );
 
+-- More of a row stays in its page than by default (2 kB): fewer pages to read, less to log.
+ALTER TABLE history_chunks SET (toast_tuple_target = 4080);
+
 -- The same for one value: value = (value_base + value[i]) / 10^value_decimals.
 CREATE TABLE history_point_chunks (
     series_id integer NOT NULL,
@@ -93,6 +100,8 @@ CREATE TABLE history_point_chunks (
     value_float8 double precision[],
     PRIMARY KEY (series_id, slot)
 );
+
+ALTER TABLE history_point_chunks SET (toast_tuple_target = 4080);
 
 -- Superseded and removed values: each was what was known from known_from on, until known_to.
 CREATE TABLE history_revisions (
