@@ -83,6 +83,15 @@ async def test_a_tiny_run_gives_the_whole_table(part: str, tmp_path: Path) -> No
 
 
 EXPECTED: Final = {
+    "history": [
+        "bytes of a candle in chunks",
+        "storing a publish of 4 markets",
+        "write-ahead log of a day, nine timeframes, 4 markets",
+        "compaction of a day, 4 markets",
+        "a year of 1h of one market",
+        "pages",
+        "the last 499 hours of 4 markets",
+    ],
     "serving": [
         "GET deflate, 20 x 50",
         "GET deflate, 4 x 10",

@@ -29,7 +29,7 @@ _CLUSTER_MB: Final = 64  # for a new cluster and its write-ahead log
 # Parents of the cluster if its account may not enter DATA_DIR.
 _FALLBACK_PARENTS: Final = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 - checked before use
 
-# Sized for a few dozen connections and tables of a few thousand rows.
+# Sized for a few dozen connections; the record's rows come in their order and are read so.
 _SETTINGS: Final = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -41,6 +41,7 @@ _SETTINGS: Final = {
     "max_logical_replication_workers": "0",
     "autovacuum_max_workers": "1",
     "wal_level": "minimal",
+    "wal_compression": "on",  # of whole pages, which are half of what the record writes
     "max_wal_senders": "0",
     "min_wal_size": "16MB",
     "max_wal_size": "128MB",

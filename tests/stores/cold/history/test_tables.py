@@ -98,17 +98,17 @@ async def test_a_slot_that_is_not_over_waits_for_enough_rows(
     database: Database, connection: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     now_ms = T0 + 20 * M5
-    await database.history.store([candles(20)], now_ms)
+    await database.history.store([candles(40)], now_ms)
     assert (await database.history.compact(now_ms + 1)).rows == 0
-    await database.history.store([candles(20, first=20)], now_ms)
+    await database.history.store([candles(40, first=40)], now_ms)
     assert (await database.history.compact(now_ms)).rows == 0  # known since then, not before
     assert (await database.history.compact(now_ms + 1)).chunks == 1
     # One more row of a slot that has a chunk waits beside it, and joins it when the slot is over.
-    await database.history.store([candles(1, first=40)], now_ms + 2)
+    await database.history.store([candles(1, first=80)], now_ms + 2)
     assert await connection.fetchval("SELECT count(*) FROM history_recent") == 1
     assert (await database.history.compact(T0 + SLOT_MS)).rows == 1
-    assert await times_of(database) == [*range(41)]
-    assert [tuple(row) for row in await connection.fetch("SELECT n FROM history_chunks")] == [(41,)]
+    assert await times_of(database) == [*range(81)]
+    assert [tuple(row) for row in await connection.fetch("SELECT n FROM history_chunks")] == [(81,)]
 
 
 async def test_many_rows_of_a_slot_make_its_chunk_at_once(
