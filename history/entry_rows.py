@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -14,7 +15,8 @@ from market.markets import FundingSeries, MarketSeries
 from market.rows import Floats, Rows, TimedValues, Times, are_among
 from market.timeframes import Timeframe
 
-_INTEREST: Final = VALUES[column_index("open_interest")].name
+_INTEREST: Final = column_index("open_interest")
+_NO_TIMES: Final = np.empty(0, np.int64)
 
 
 class ToldRows(NamedTuple):
@@ -36,12 +38,11 @@ class ToldRows(NamedTuple):
 
 
 def rows_of_entry(entry: JournalEntry) -> list[ToldRows]:
-    """What the entry tells of rows, and open interest of forming ones. CPU work: about 20 ms for
+    """What the entry tells of rows, and open interest of forming ones. CPU work: about 10 ms for
     1000 markets."""
     if entry.document == GLOBAL_FR:
         return [rows for market in entry.markets for rows in _settled(market)]
-    timeframe = Timeframe(entry.document)
-    return [rows for market in entry.markets for rows in _traded(market, timeframe)]
+    return list(_traded(entry, Timeframe(entry.document)))
 
 
 def rows_of_series(series: MarketSeries, timeframe: Timeframe) -> Iterator[ToldRows]:
@@ -69,23 +70,38 @@ def _settled(market: JournalMarket) -> Iterator[ToldRows]:
     if (change := market.change) is None:
         return
     key = SeriesKey.funding(market.exchange, market.symbol)
-    times, values = _lines([*change.closed, *change.corrected], 1)
+    times, values = _arrays(_ascending(change.closed, change.corrected), 1)
     rows = SeriesRows(key, times, values, _times(change.removed))
     yield ToldRows(rows, _window(market, times, market.checked_at_ms))
 
 
-def _traded(market: JournalMarket, timeframe: Timeframe) -> Iterator[ToldRows]:
-    told: list[Row] = []
-    if (change := market.change) is not None:
-        told = [*change.closed, *change.corrected]
-        times, values = _lines(told, len(VALUES))
-        key = SeriesKey.candles(market.exchange, market.symbol, timeframe)
-        rows = SeriesRows(key, times, values[:, CANDLE], _times(change.removed))
-        last_ms = timeframe.last_closed_open_time(market.checked_at_ms)
-        yield ToldRows(rows, _window(market, times, last_ms))
-    told += market.forming
-    if told:
-        yield from _interest(market.exchange, market.symbol, Rows(*_lines(told, len(VALUES))))
+def _traded(entry: JournalEntry, timeframe: Timeframe) -> Iterator[ToldRows]:
+    """All rows are made one array, of which each market has a part: that takes half the time."""
+    lines: list[Row] = []
+    parts: list[tuple[JournalMarket, int, int, int]] = []
+    for market in entry.markets:
+        begin = len(lines)
+        if (change := market.change) is not None:
+            lines += _ascending(change.closed, change.corrected)
+        end = len(lines)
+        lines += market.forming
+        if len(lines) > begin or change is not None:
+            parts.append((market, begin, end, len(lines)))
+    times, values = _arrays(lines, len(VALUES))
+    candles, interest = values[:, CANDLE], values[:, _INTEREST : _INTEREST + 1]
+    is_there = ~np.isnan(interest[:, 0])
+    for market, begin, end, last in parts:
+        exchange, symbol = market.exchange, market.symbol
+        if (change := market.change) is not None:
+            key = SeriesKey.candles(exchange, symbol, timeframe)
+            of, removed = times[begin:end], _times(change.removed)
+            last_ms = timeframe.last_closed_open_time(market.checked_at_ms)
+            rows = SeriesRows(key, of, candles[begin:end], removed)
+            yield ToldRows(rows, _window(market, of, last_ms))
+        there = np.flatnonzero(is_there[begin:last]) + begin
+        if len(there):
+            key = SeriesKey.open_interest(exchange, symbol)
+            yield ToldRows(SeriesRows(key, times[there], interest[there]))
 
 
 def _window(market: JournalMarket, times: Times, last_ms: int) -> tuple[int, int] | None:
@@ -94,18 +110,22 @@ def _window(market: JournalMarket, times: Times, last_ms: int) -> tuple[int, int
 
 def _interest(exchange: str, symbol: str, rows: Rows) -> Iterator[ToldRows]:
     """Open interest; snapshots that a document lacks are not known to be gone."""
-    snapshots = rows.non_null(_INTEREST)
+    snapshots = rows.non_null(VALUES[_INTEREST].name)
     if len(snapshots):
         key = SeriesKey.open_interest(exchange, symbol)
         yield ToldRows(SeriesRows(key, snapshots.times, snapshots.values))
 
 
-def _lines(told: Sequence[Row], width: int) -> tuple[Times, Floats]:
-    """The times, ascending, and the values of rows of so many values; NaN for null."""
+def _ascending(closed: Sequence[Row], corrected: Sequence[Row]) -> Sequence[Row]:
+    """The rows of both, by time; each ascends."""
+    return sorted([*closed, *corrected], key=itemgetter(TIME)) if corrected else closed
+
+
+def _arrays(told: Sequence[Row], width: int) -> tuple[Times, Floats]:
+    """The times and the values of rows of so many values; NaN for null."""
     lines = np.array(told, np.float64).reshape(-1, width + 1)
-    lines = lines[np.argsort(lines[:, TIME], kind="stable")]
     return lines[:, TIME].astype(np.int64), lines[:, TIME + 1 :]
 
 
 def _times(removed: Sequence[int]) -> Times:
-    return np.array(removed, np.int64)
+    return np.array(removed, np.int64) if removed else _NO_TIMES
