@@ -30,6 +30,7 @@ _DISCOVERY_EVERY_MS: Final = DAY_MS
 _FIRST_PAUSE_MS: Final = MINUTE_MS
 _LONGEST_PAUSE_MS: Final = HOUR_MS
 _MOST_DOUBLINGS: Final = 10
+_SETTLED_S: Final = {"native": 1.0, "upstash": 20.0}  # from a publish to the request for `record`
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +83,10 @@ async def _queue_recording(context: JobContext, stop: asyncio.Event) -> None:
     while not stop.is_set():
         if await stop_or_done(stop, wish.wait()):
             return
+        # What else the same job publishes is then recorded by the same run.
+        if await stop_or(stop, _SETTLED_S[context.store.kind]):
+            return
+        wish.forget()
         try:
             await context.queue.request(RECORD)
             outage.recovered(job=RECORD)

@@ -37,9 +37,12 @@ class RecordingWish:
         self._not_before = 0.0
         self._backoff.reset()
 
+    def forget(self) -> None:
+        """What was asked for is about to be recorded."""
+        self._asked.clear()
+
     async def wait(self) -> None:
-        """Returns when a recording is wished for; forgets the wish."""
+        """Returns when a recording is wished for."""
         await self._asked.wait()
         if (left_s := self._not_before - self._clock.monotonic_s()) > 0:
             await self._clock.sleep(left_s)
-        self._asked.clear()

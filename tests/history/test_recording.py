@@ -127,11 +127,12 @@ async def test_a_failure_is_followed_by_another_wish_after_a_pause(
         assert clock.now == passed_s
 
 
-async def test_a_wish_is_forgotten_once_it_was_heard() -> None:
+async def test_a_wish_stays_until_it_is_forgotten() -> None:
     wish = RecordingWish()
     wish.ask()
     wish.ask()
     await asyncio.wait_for(wish.wait(), 20)
+    wish.forget()
     waiting = asyncio.create_task(wish.wait())
     await asyncio.sleep(0)
     assert not waiting.done()

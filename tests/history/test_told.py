@@ -10,6 +10,7 @@ from documents.journal import EncodedEntry
 from documents.names import DOCUMENTS
 from stores.hot.beats import beat
 from stores.hot.journal import Journal, JournalState
+from stores.hot.store import Word
 from tests.fixtures.api import StartApi, ask
 from tests.fixtures.numbers import Numbers
 from timing.clock import now_ms
@@ -85,7 +86,13 @@ async def test_what_waits_is_told_everywhere(
     first = (await journal.take()).entry
     assert first is not None
     second = (await journal.take(first)).entry
-    gap = {"+gaps": 2, "gap_document": "4h", "gap_since": 5, "gap_until": 9, "recorded_at": 9}
+    gap: dict[str, Word] = {
+        "+gaps": 2,
+        "gap_document": "4h",
+        "gap_since": 5,
+        "gap_until": 9,
+        "recorded_at": 9,
+    }
     await journal.take(second, gap)
     _, _, status = await ask(api, "GET", "/status")
     told = status["history"]
