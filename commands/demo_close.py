@@ -204,7 +204,7 @@ async def _what_lacks(client: aiohttp.ClientSession, exchanges: Simulated, close
 def _print_close(console: Console, close: _Close) -> None:
     table = compact_table(
         f"5m candles of {utc(close.close_ms - _STEP_MS, '%H:%M')} UTC: forming, and closed",
-        ("forming", "closed", "volume", "seconds after", "came by"),
+        ("forming", "closed", "volume", "after", "by"),
     )
     asked = sorted(close.closed.keys() & close.asked)
     streamed = sorted(close.closed.keys() - close.asked)
@@ -216,7 +216,7 @@ def _print_close(console: Console, close: _Close) -> None:
             f"{before['close']:.5g}" if before else "-",
             f"{row['close']:.5g}",
             short_number(row["volume"]),
-            f"{close.after_s[market]:.1f}",
+            f"{close.after_s[market]:.1f} s",
             "request" if market in close.asked else "stream",
         )
     console.print(table)
