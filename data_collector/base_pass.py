@@ -65,7 +65,8 @@ class BasePass:
     that were read, None if all bases were fresh. `changed`: the open times of closed 5m candles
     that were found to be others than before; `read`: Market.key of the bases read in this pass.
     `published`: what new bases are weighed against, if anything is. `reader`: of the exchanges'
-    streams, if candles may come by them. `forgotten`: bases that are read anew, by Market.key; they
+    streams, if candles may come by them. `following`: what is made later from what is read for the
+    first timeframes. `forgotten`: bases that are read anew, by Market.key; they
     leave it when their candles of streams have been compared.
     """
 
@@ -80,6 +81,7 @@ class BasePass:
     history_candles: int = 0
     published: Published | None = None
     reader: ClosingStreams | None = None
+    following: Sequence[FromBases] = ()
     forgotten: MutableMapping[str, Base] = field(default_factory=dict)
     results: Results = field(init=False)
     interest: InterestReads = field(init=False)
@@ -251,7 +253,7 @@ class BasePass:
         return (
             read.is_streamed
             and interest.start_ms >= newest_ms
-            and not any(each.is_audit_due(read.market) for each in targets)
+            and not any(each.is_audit_due(read.market) for each in (*targets, *self.following))
         )
 
     async def _clock_error(self, market: Market) -> ExchangeError | None:

@@ -107,6 +107,7 @@ class _Run:
     always: bool = False
     metas: Mapping[str, DocumentMeta | None] = field(default_factory=dict)
     funding: FundingByMarket = field(default_factory=dict)
+    begun: dict[Timeframe, _Made] = field(default_factory=dict)
     made: dict[Timeframe, _Made] = field(default_factory=dict)
     read_ahead: dict[Timeframe, PreviousSeries] = field(default_factory=dict)
     slow: set[Exchange] = field(default_factory=set)  # as in FromBases
@@ -161,10 +162,13 @@ class _Run:
             due = [each for each in self.wanted if self._is_due(each, run)]
             ready = [each for each in due if not self._may_wait(each, run)]
             together = [each for each in ready if self._is_at_hand(each)]
+            run.published = await self._published(run)
             if self._is_streamed(run):
                 # Nothing is waited for that the other documents could be made in: the finest first.
+                # All are begun, as what a market is asked for depends on their audits.
+                self.begun = {each: await self._begun(each, run) for each in together}
+                run.following = [each.from_bases for each in self.begun.values()]
                 together = together[:1]
-            run.published = await self._published(run)
             await self._make(run, together)
             run.published = None  # every base was read
             others = [each for each in due if each not in together]
@@ -282,7 +286,8 @@ class _Run:
 
     async def _make(self, run: BasePass, timeframes: Sequence[Timeframe]) -> None:
         for timeframe in timeframes:
-            self.made[timeframe] = await self._begun(timeframe, run)
+            begun = self.begun.pop(timeframe, None)
+            self.made[timeframe] = begun or await self._begun(timeframe, run)
         self.progress.enter("fetch")
         # That of 5m comes with the bases.
         first = [each for each in timeframes if self.metas[each] is None and each != Timeframe.M5]

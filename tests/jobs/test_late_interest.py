@@ -6,23 +6,13 @@ from typing import Any
 import pytest
 
 from data_collector import base_documents, interest_reads
-from data_collector.audits import Audits
 from market.markets import Exchange
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
-from tests.fixtures.jobs import NoAudits, OpenRunner, by_key, lacks
+from tests.fixtures.jobs import NoAudits, OneAudit, OpenRunner, by_key, lacks
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from tests.jobs.test_closes import CANDLE, CANDLES, MIDNIGHT_MS, Closes, Used, no_room
 
 EACH = 3
-
-
-class OneAudit(Audits):
-    """Audits of one market's one timeframe are due, once they are asked for."""
-
-    chosen: tuple[str, Timeframe] | None = None
-
-    def is_due(self, key: str, timeframe: Timeframe, since_ms: int, as_of_ms: int) -> bool:
-        return (key, timeframe) == self.chosen
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from market.markets import Exchange, MarketSeries
 from market.timeframes import MINUTE_MS, Timeframe
 from metrics.exposition import MetricsPage
 from stores.hot.leases import Lease
-from tests.fixtures.jobs import JobRunner, NoAudits, OpenRunner, by_key
+from tests.fixtures.jobs import JobRunner, OneAudit, OpenRunner, by_key
 from tests.fixtures.numbers import numbers_of
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import Simulator, StartSimulator
@@ -188,7 +188,7 @@ async def streamed(
     async with open_runner(
         exchanges,
         history_candles=CANDLES,
-        audits=NoAudits(),
+        audits=OneAudit(),
         binance_ws_url=streams,
         bybit_ws_url=streams,
     ) as runner:
@@ -236,6 +236,9 @@ async def test_a_close_costs_no_request_for_candles(
 ) -> None:
     await streamed.followed(CLOSE_MS)
     await streamed.closed(CLOSE_MS)
+    audits = streamed.runner.context.audits
+    assert isinstance(audits, OneAudit)
+    audits.chosen = f"bybit:{streamed.symbols[Exchange.BYBIT][0]}", Timeframe.H1
     steps = noted_steps(monkeypatch)
     began_s = time.monotonic()
     result = await streamed.runner.complete("collect:all")
@@ -252,8 +255,9 @@ async def test_a_close_costs_no_request_for_candles(
             **{"taken": EACH, "repaired": 0, "sampled": 0, "differing": 0},
         }
     assert result["carried_over"] == 0
-    assert streamed.asked() == 0
-    assert streamed.asked("open_interest") == 2 * EACH
+    # The audit's, which is not put off though no document waits for open interest.
+    assert (result["audit_requests"], streamed.asked()) == (2, 1)
+    assert streamed.asked("open_interest") == 2 * EACH + 1
     assert {"5m", "15m", "30m", "1h"} <= set(result["documents"])
     # Nobody waits for a document that is longer than theirs.
     order = [each for each in dict.fromkeys(steps) if each[1] in ("5m", "15m", "30m", "1h")]
@@ -262,6 +266,8 @@ async def test_a_close_costs_no_request_for_candles(
     ]
     await streamed.check()
     # Between closes, too.
+    audits.chosen = None
+    await asyncio.to_thread(streamed.exchanges.post, "/sim/stats/reset")
     await streamed.pass_to(CLOSE_MS + 70_000)
     result = await streamed.runner.complete("collect:all")
     assert (result["streamed"], streamed.asked()) == (2 * EACH, 0)
