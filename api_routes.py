@@ -20,6 +20,7 @@ from api.coins import build_coins
 from api.collectors.routes import build_collectors
 from api.cors import Cors
 from api.docs import build_docs
+from api.documents.as_of import AsOfEndpoint
 from api.documents.document_cache import DocumentCache
 from api.documents.endpoint import CacheEndpoint
 from api.documents.listing import build_listing
@@ -46,6 +47,7 @@ from api.tokens import Tokens
 from api.version import read_version
 from config import Settings
 from database import DatabaseUnavailable
+from history.as_of_document import AsOfDocuments
 from history.reading import HistoryReader
 from metrics.api import ApiMetrics
 from metrics.event_loop import measuring_loop_lag
@@ -175,6 +177,12 @@ class Api(FastAPI):
                         exchanges=self._settings.exchanges,
                         quote=self._settings.quote,
                     )
+                ),
+                as_of=AsOfEndpoint(
+                    AsOfDocuments(parts.database.history_reads, parts.database.publish_log),
+                    parts.database.publish_log,
+                    parts.cache.read_meta,
+                    self.in_flight,
                 ),
                 long_polls=LongPolls(
                     self._settings.max_waits_per_client, self._settings.trusted_proxies

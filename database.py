@@ -9,6 +9,7 @@ from market.markets import Coin, Exchange, Market
 from market.timeframes import Timeframe
 from stores.cold.coin_records import CoinMetadata, CoinRecord, CoinRecords
 from stores.cold.collectors import CollectorWish, LiveCollectors
+from stores.cold.history.publish_log import LogBounds, LoggedVersion, PublishLog
 from stores.cold.history.publishes import (
     Cursor,
     CursorMoved,
@@ -66,7 +67,10 @@ __all__ = [
     "ListingState",
     "LiveRow",
     "LiveTables",
+    "LogBounds",
+    "LoggedVersion",
     "Publish",
+    "PublishLog",
     "Retained",
     "Revisions",
     "SavedMarkets",
@@ -87,7 +91,7 @@ class Database:
 
     Connections are opened when first needed and again after they were lost. `read_s` and
     `write_s` limit one call; connecting is limited separately. `history_dsn`: of a replica, which
-    `history_reads` reads. Call `aclose` when done.
+    `history_reads` and `publish_log` read. Call `aclose` when done.
     """
 
     def __init__(
@@ -103,10 +107,12 @@ class Database:
         self._replica: ReplicaPool | None = None
         self._use(self._pool)
         self.history_reads = self.history
+        self.publish_log = PublishLog(self._pool)
         self.history_name = DATABASE_TEXT.strip()
         if history_dsn is not None:
             self._replica = ReplicaPool(history_dsn, migrations, read_s=read_s, write_s=write_s)
             self.history_reads = HistoryTables(self._replica)
+            self.publish_log = PublishLog(self._replica)
             self.history_name = REPLICA_TEXT.strip()
 
     def _use(self, pool: Pool) -> None:

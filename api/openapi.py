@@ -13,6 +13,7 @@ from api.events.models import EVENTS
 from api.events.query import KINDS
 from api.history.models import HistoryRows
 from api.models import GetMarketData, InvalidRequest, Problem
+from api.moments import AS_OF_SCHEMA
 from documents.names import DOCUMENTS
 from market.markets import Exchange
 from market.timeframes import Timeframe
@@ -171,6 +172,13 @@ def _read_document() -> dict[str, Any]:
                 "If-None-Match, or a first one",
                 {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT_S, "multipleOf": 0.001},
             ),
+            _parameter(
+                "as_of",
+                "query",
+                "the document as it was at this time, UTC milliseconds or ISO 8601, from the "
+                "record; `wait` has no effect then",
+                {"type": "string", **AS_OF_SCHEMA},
+            ),
             _parameter("If-None-Match", "header", "the ETag of what you have", {"type": "string"}),
         ],
         "responses": {
@@ -182,6 +190,10 @@ def _read_document() -> dict[str, Any]:
                     "X-Unknown-Symbols": _header(
                         "requested symbols that no market has, comma-separated and "
                         "percent-encoded; at most 50, then `...`"
+                    ),
+                    "X-Forming-Rows": _header(
+                        "of `as_of` alone: kept, or forgotten, if forming rows and `checked_at` "
+                        "are no longer known"
                     ),
                 },
                 "content": content("Document"),

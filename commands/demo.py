@@ -17,6 +17,7 @@ import aiohttp
 from commands.console import Console
 from commands.demo_client import compact_table, get, progress_bars, run_job, short_number, utc
 from commands.demo_close import Simulated, begin_ms, show_a_close
+from commands.demo_history import show_the_record
 from commands.demo_process import running
 from commands.errors import DemoFailed
 from commands.runtime import cancelled_by, stop_signals
@@ -101,6 +102,7 @@ async def _show(console: Console, folder: Path, markets: int) -> None:
                 eight_hours = await get(client, "/cache/8h")
                 _print_table(console, four_hours, eight_hours)
                 await show_a_close(console, client, Simulated(simulated), job_s)
+                await show_the_record(console, client, four_hours)
 
 
 async def _refresh(console: Console, client: aiohttp.ClientSession, secret: str) -> float:

@@ -32,6 +32,7 @@ from api.answers import (
 )
 from api.bytes_in_flight import NOT_COUNTED, WAITING_BYTES, BytesInFlight, Holding
 from api.cors import Cors, origin_of
+from api.documents.as_of import AsOfEndpoint
 from api.documents.content_coding import Coding, choose_coding
 from api.documents.document_cache import CachedDocument, DocumentBody, DocumentCache
 from api.documents.long_poll_quota import LongPolls
@@ -102,6 +103,7 @@ class CacheEndpoint:
         metrics: ApiMetrics | None = None,
         nothing_yet: Callable[[str], Awaitable[Answer]],
         listed: ListedSymbols,
+        as_of: AsOfEndpoint,
         long_polls: LongPolls,
         cors: Cors,
         in_flight: BytesInFlight,
@@ -110,6 +112,7 @@ class CacheEndpoint:
         self._metrics = metrics or ApiMetrics()
         self._long_polls = long_polls
         self._cache = cache
+        self._as_of = as_of
         self._cors = cors
         self._nothing_yet = nothing_yet
         self._listed = listed
@@ -143,6 +146,8 @@ class CacheEndpoint:
         if request is None:
             detail = "Accept-Encoding must allow deflate, gzip or identity"
             return self._with_cors(problem(406, detail, _VARY), scope)
+        if request.query.as_of_ms is not None:
+            return await self._as_of_answer(request, request.query.as_of_ms, scope)
         if request.query.wait_s:
             document = await self._long_poll(request, scope, receive)
         else:
@@ -169,6 +174,13 @@ class CacheEndpoint:
         except BaseException:
             holding.release()
             raise
+
+    async def _as_of_answer(self, request: ParsedRequest, as_of_ms: int, scope: Scope) -> Answer:
+        answer = await self._as_of.answer(
+            *(request.name, as_of_ms, request.query, request.coding, request.if_none_match),
+            self._in_flight.client(scope),
+        )
+        return self._cors.applied(answer, request.origin)
 
     async def _none_known(self, document: CachedDocument, request: ParsedRequest) -> Answer | None:
         """The 404 in place of a 304 that names no entity tag of ours, if all symbols of the query

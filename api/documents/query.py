@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from fastapi import Request
 
+from api.moments import read_moment
 from documents.text import DocumentFilter
 from market.markets import Exchange
 
@@ -18,7 +19,7 @@ LONGEST_WAIT_S: Final = 60
 # Longer query strings are not cached, so that clients cannot fill the memory.
 _LONGEST_CACHED: Final = 256
 _MOST_FIELDS: Final = 2000
-PARAMETERS: Final = ("exchange", "symbol", "since", "closed", "limit", "wait")
+PARAMETERS: Final = ("exchange", "symbol", "since", "closed", "limit", "wait", "as_of")
 _CACHE_BUSTER: Final = "_"  # jQuery and others add it against caches; it is ignored
 # Limits of the work on unknown parameters, which are untrusted input.
 _MOST_UNKNOWN: Final = 3
@@ -39,11 +40,13 @@ class InvalidQuery(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DocumentQuery:
-    """A parsed query string. `tag` is its hash for ETags, empty for a whole document."""
+    """A parsed query string. `tag` is its hash for ETags, empty for a whole document. `as_of_ms`:
+    the time of which the document is asked for (UTC ms), None for the newest."""
 
     filter: DocumentFilter
     wait_s: float
     tag: bytes
+    as_of_ms: int | None = None
 
 
 def read_query(query_string: bytes) -> DocumentQuery:
@@ -65,12 +68,13 @@ def _read_query(query_string: bytes) -> DocumentQuery:
         limit=reader.integer("limit", least=1),
     )
     wait_s = reader.wait_s()
+    as_of_ms = reader.moment("as_of")
     if reader.errors:
         raise InvalidQuery(reader.errors)
     tag = b""
     if not where.is_whole:
         tag = hashlib.blake2b(where.canonical(), digest_size=8).hexdigest().encode()
-    return DocumentQuery(where, wait_s, tag)
+    return DocumentQuery(where, wait_s, tag, as_of_ms)
 
 
 _read_query_cached = lru_cache(1024)(_read_query)
@@ -176,6 +180,17 @@ class QueryReader:
             )
             return 0.0
         return float(value)
+
+    def moment(self, name: str) -> int | None:
+        """A time in UTC ms, or in ISO 8601; None if it is absent."""
+        text = self.single(name)
+        if text is None:
+            return None
+        try:
+            return read_moment(text)
+        except ValueError as error:
+            self.refuse(name, "time", str(error))
+            return None
 
     def single(self, name: str) -> str | None:
         values = self._given.get(name)

@@ -13,7 +13,7 @@ from market.timeframes import Timeframe
 from tests.docs.blocks import Block, claim
 from tests.fixtures.api import ServedApi, StartApi
 
-CURL = claim("docs/history.md", "curl 'http")
+CURL = claim("docs/history.md", "curl 'http://127.0.0.1:8000/api")
 SCRIPTS = {
     "pandas": claim("docs/history.md", "import pandas"),
     "arro3": claim("docs/history.md", "read_ipc_stream"),

@@ -48,6 +48,7 @@ class Served:
             now_ms=lambda: self.now_ms,
             nothing_yet=nothing,
             listed=nothing,
+            as_of=nothing,
             long_polls=nothing,
             cors=Cors(origins),
             in_flight=BytesInFlight(10**9),

@@ -92,7 +92,7 @@ def test_unknown_parameters_are_refused_with_the_nearest(name: str, meant: str |
     (error,) = caught.value.errors
     assert (error["type"], error["loc"]) == ("unknown", ["query"])
     assert (f"did you mean {meant}?" in error["msg"]) == (meant is not None)
-    assert "exchange, symbol, since, closed, limit, wait" in error["msg"]
+    assert "exchange, symbol, since, closed, limit, wait, as_of" in error["msg"]
     assert "alert" not in error["msg"]
 
 

@@ -1,0 +1,151 @@
+"""GET /cache/<timeframe>?as_of=: the document as it was at a time, put together from the record."""
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from typing import Final
+
+from isal import isal_zlib
+
+from api.answers import CSP, JSON, NO_CACHE, NOSNIFF, Answer, Body, Header, problem
+from api.bytes_in_flight import WAITING_BYTES, BytesInFlight, Holding
+from api.documents.content_coding import Coding
+from api.documents.query import DocumentQuery
+from api.documents.unknown_symbols import judge_absent, similar_symbols
+from api.documents.validators import entity_tag, etag_matches
+from cache_manager import DocumentMeta
+from database import LoggedVersion, PublishLog
+from documents.deflated import Deflated
+from documents.names import GLOBAL_FR
+from history.as_of_document import AsOfDocument, AsOfDocuments
+
+_GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # no name, no time
+_FORMING: Final = b"x-forming-rows"
+_SOON: Final[Header] = (b"retry-after", b"2")
+_NOT_OF_FUNDING: Final = (
+    "as_of is for the documents of timeframes; settlements are in /api/historical/funding"
+)
+_EMPTY: Final = Body((), 0)
+
+
+class AsOfEndpoint:
+    """Answers GET of documents as they were. `read_meta`: of the newest version in the hot store.
+
+    `answer` raises DatabaseUnavailable, StoreUnavailable and TooManyBytes.
+    """
+
+    def __init__(
+        self,
+        documents: AsOfDocuments,
+        publishes: PublishLog,
+        read_meta: Callable[[str], Awaitable[DocumentMeta | None]],
+        in_flight: BytesInFlight,
+    ) -> None:
+        self._documents = documents
+        self._publishes = publishes
+        self._read_meta = read_meta
+        self._in_flight = in_flight
+
+    async def answer(
+        self,
+        name: str,
+        as_of_ms: int,
+        query: DocumentQuery,
+        coding: Coding,
+        if_none_match: bytes | None,
+        client: str,
+    ) -> Answer:
+        """The newest version at `as_of_ms`, by `query` and in that coding."""
+        if name == GLOBAL_FR:
+            return problem(404, _NOT_OF_FUNDING, NO_CACHE)
+        version = await self._publishes.version_at(name, as_of_ms)
+        if version is None or not await self._is_recorded(version, as_of_ms):
+            return await self._without_version(name, as_of_ms, version)
+        tag = _etag_base(version, query)
+        if if_none_match is not None and etag_matches(if_none_match, tag):
+            return Answer(304, _headers(version, tag, coding, None), _EMPTY)
+        holding = self._in_flight.hold(client, {object(): WAITING_BYTES})
+        try:
+            document = await self._documents.build(version, query.filter)
+            absent = await self._judged(document, query)
+            if isinstance(absent, Answer):
+                holding.release()
+                return absent
+            body = await self._body(document.text, coding, holding)
+        except BaseException:
+            holding.release()
+            raise
+        headers = [*_headers(version, tag, coding, body.length), *absent]
+        return Answer(200, headers, body, holding)
+
+    async def _is_recorded(self, version: LoggedVersion, as_of_ms: int) -> bool:
+        """Whether no later version can have been the newest then: publishes are recorded in their
+        order, some time after they came."""
+        bounds = await self._publishes.bounds(version.document)
+        if bounds is None or as_of_ms < bounds.last_ms:
+            return True
+        newest = await self._read_meta(version.document)
+        return newest is None or newest.version <= bounds.last_version
+
+    async def _without_version(
+        self, name: str, as_of_ms: int, version: LoggedVersion | None
+    ) -> Answer:
+        if version is not None:
+            detail = f"{name} is recorded up to {version.updated_at_ms}, not yet to {as_of_ms}"
+            return problem(503, f"{detail}; the record follows each publish", NO_CACHE, _SOON)
+        bounds = await self._publishes.bounds(name)
+        detail = (
+            f"{name} is not recorded yet"
+            if bounds is None
+            else f"{name} is recorded since {bounds.first_ms}, after {as_of_ms}"
+        )
+        return problem(404, detail, NO_CACHE)
+
+    async def _judged(self, document: AsOfDocument, query: DocumentQuery) -> Answer | list[Header]:
+        """The answer, or the headers, about symbols that the version lacked."""
+        if not document.absent:
+            return []
+        known = frozenset(market[1].upper() for market in document.version.markets)
+
+        async def similar(_: frozenset[str]) -> tuple[str, ...]:
+            return await asyncio.to_thread(similar_symbols, document.absent, known)
+
+        return await judge_absent(document.absent, query.filter.symbols, frozenset(), similar)
+
+    async def _body(self, text: Deflated, coding: Coding, holding: Holding) -> Body:
+        size = text.text_bytes if coding is Coding.IDENTITY else sum(map(len, text.pieces))
+        holding.exchange({object(): size})
+        if coding is Coding.DEFLATE:
+            return Body(text.pieces, size)
+        whole = await asyncio.to_thread(text.inflate)
+        if coding is Coding.IDENTITY:
+            return Body((whole,), len(whole))
+        trailer = struct.pack("<II", isal_zlib.crc32(whole), len(whole) & 0xFFFFFFFF)
+        # The first piece is the zlib header, the last one the final block and the checksum (4).
+        parts = (_GZIP_HEADER, *text.pieces[1:-1], text.pieces[-1][:-4], trailer)
+        return Body(parts, sum(map(len, parts)))
+
+
+def _etag_base(version: LoggedVersion, query: DocumentQuery) -> bytes:
+    """What was known then does not change, but forming rows are forgotten after some days."""
+    kept = b"" if version.entry is not None else b"-closed"
+    tag = b"-" + query.tag if query.tag else b""
+    return b"%d-asof%b%b" % (version.version, kept, tag)
+
+
+def _headers(
+    version: LoggedVersion, tag: bytes, coding: Coding, length: int | None
+) -> list[Header]:
+    headers: list[Header] = [
+        (b"etag", entity_tag(tag, coding)),
+        (b"last-modified", formatdate(version.updated_at_ms // 1000, usegmt=True).encode()),
+        NO_CACHE,
+        (b"vary", b"Accept-Encoding"),
+        (_FORMING, b"forgotten" if version.entry is None else b"kept"),
+    ]
+    if length is not None:
+        headers += (JSON, NOSNIFF, CSP, (b"content-length", b"%d" % length))
+        if coding is not Coding.IDENTITY:
+            headers.append((b"content-encoding", coding.value.encode()))
+    return headers
