@@ -259,7 +259,24 @@ class LiveSettings(_ByExchange):
         return found
 
 
-class Settings(LiveSettings):
+def _retention_name(what: str) -> str:
+    return f"retention_{what}_days"
+
+
+_RETAINED: Final = (*map(str, Timeframe), "open_interest", "funding")
+
+if TYPE_CHECKING:
+    _WithRetention = LiveSettings
+else:  # RETENTION_<TIMEFRAME>_DAYS and so on: how long the record keeps what; 0: for ever
+    _Days = Annotated[int, Field(ge=0, le=36_500)]
+    _WithRetention = create_model(
+        "_WithRetention",
+        __base__=LiveSettings,
+        **{_retention_name(what): (_Days, 0) for what in _RETAINED},
+    )
+
+
+class Settings(_WithRetention):
     """All settings; the README's table describes them."""
 
     # This process.
@@ -403,6 +420,12 @@ class Settings(LiveSettings):
                 and self.upstash_redis_rest_url is None
             )
         ]
+
+    def retention_days(self, what: str) -> int:
+        """How long the record keeps the candles of a timeframe, `open_interest` or `funding`; 0:
+        for ever."""
+        days: int = getattr(self, _retention_name(what))
+        return days
 
     def documents_hold(self) -> dict[str, str]:
         """The settings that decide what the documents hold, by name."""

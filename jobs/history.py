@@ -1,10 +1,11 @@
-"""The job `record`: takes into the record what publishes have left in the journal."""
+"""The job `record`: takes in what publishes left in the journal, and keeps the record in shape."""
 
 from typing import Final
 
 import structlog
 
 from history.recorder import Observer, Recorded, Recorder
+from history.upkeep import keep
 from job_queue.records import JobRecord
 from jobs.context import JobContext, Outcome, Progress
 from market.timeframes import DAY_MS, HOUR_MS
@@ -32,6 +33,7 @@ async def record(context: JobContext, _: JobRecord, __: Lease, progress: Progres
     try:
         result = await recorder.record()
         await _forget_old_entries(context)
+        await _keep(context)
     except Exception:
         context.recording.failed()
         raise
@@ -49,6 +51,22 @@ async def _forget_old_entries(context: JobContext) -> None:
     context.recording.forgot_ms = now_ms
     if forgotten:
         log.info("journal_entries_forgotten", entries=forgotten)
+
+
+async def _keep(context: JobContext) -> None:
+    """Once a day, compacts the record and removes what is older than its settings allow."""
+    now_ms = context.now_ms()
+    if 0 <= now_ms - context.recording.kept_ms < DAY_MS:
+        return
+    done = await keep(context.database.history, context.settings.retention_days, now_ms)
+    context.recording.kept_ms = now_ms
+    log.info(
+        "record_compacted",
+        rows=done.compacted.rows,
+        chunks=done.compacted.chunks,
+        removed_chunks=done.retained.chunks,
+        removed_rows=done.retained.rows,
+    )
 
 
 def _told(result: Recorded) -> dict[str, object]:

@@ -22,6 +22,7 @@ class RecordingWish:
         self._backoff = Backoff(_FIRST_RETRY_S, _SLOWEST_RETRY_S)
         self._not_before = 0.0  # monotonic seconds
         self.forgot_ms = 0  # when old entries of the journal were removed last
+        self.kept_ms = 0  # when the record was compacted last
 
     def ask(self) -> None:
         """There may be something to record."""
