@@ -20,6 +20,7 @@ class Sizes:
     bodies: int = 30  # markets of each exchange
     growth: tuple[int, ...] = (100, 300, 1000, 2000)  # of both exchanges together
     history: int = 499
+    history_rows: int = 1_000_000  # read over HTTP
     closes: tuple[int, int] = (450, 500)
     closes_cpu: tuple[int, int] = (225, 250)  # the simulator bounds how long this lasts
     larger: tuple[int, int] = (530, 550)  # of closes, those above included
@@ -43,6 +44,7 @@ TINY: Final = Sizes(
     bodies=2,
     growth=(4, 8),
     history=60,
+    history_rows=3000,
     closes=(3, 3),
     closes_cpu=(3, 3),
     larger=(4, 4),

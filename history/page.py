@@ -1,23 +1,21 @@
 """A page of an answer while it is surveyed: its spans, its rows, and where it ends."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from hashlib import blake2b
 from typing import Final
 
 from history.rows import (
     DIGEST_BYTES,
-    Joined,
+    MarketDigest,
     State,
-    as_bytes,
-    digest_of,
     kept_revisions,
-    revisions_digest,
 )
 from history.selection import MarketName, Place, Span, Survey
+from market.rows import Times
 from stores.cold.history.series import Revisions, SeriesKey, Versions
 
-# The rows of a span: 16 chunks of the store, 0.7 MB of numbers.
-SPAN_ROWS: Final = 16 * 576
+# The rows of a span: 32 chunks of the store, 1.5 MB of numbers.
+SPAN_ROWS: Final = 32 * 576
 
 
 class Page:
@@ -36,12 +34,14 @@ class Page:
         self._unrecorded = 0
         self._markets: list[MarketName] = []
         self._spans: list[Span] = []
-        self._open: list[tuple[Span, blake2b]] = []  # of this market, without what is joined
+        self._begun = 0  # where the spans of this market begin
+        self.digest = MarketDigest()  # of this market
         self._end: Place | None = None
         self._total = blake2b(digest_size=DIGEST_BYTES)
 
     def begin(self, market: MarketName) -> None:
         """The next rows are of this market."""
+        self._begun, self.digest = len(self._spans), MarketDigest()
         if self._left != 0:
             self._markets.append(market)
 
@@ -51,28 +51,32 @@ class Page:
         if not count:
             return
         times, known_at = rows.times[:count], rows.known_at[:count]
+        self.digest.add_rows(times, known_at)
         first_ms, end_ms = int(times[0]), int(times[-1]) + 1
-        if self._open and self._open[-1][0].rows + count <= SPAN_ROWS:
-            span, digest = self._open.pop()
-            digest.update(as_bytes(times, known_at))
-            span = span._replace(to_ms=end_ms, rows=span.rows + count)
+        last = self._spans.pop() if len(self._spans) > self._begun else None
+        if last is not None and last.rows + count <= SPAN_ROWS:
+            self._spans.append(last._replace(to_ms=end_ms, rows=last.rows + count))
         else:
-            span, digest = Span(market, first_ms, end_ms, count), digest_of(times, known_at)
-        self._open.append((span, digest))
+            if last is not None:  # nothing lies between two spans
+                self._spans.append(last._replace(to_ms=first_ms))
+            self._spans.append(Span(market, first_ms, end_ms, count))
         self._unrecorded += self.state.unrecorded_of(known_at)
         self.newest_ms = max(self.newest_ms, int(known_at.max()))
         self._end = Place(market, end_ms - 1)
 
-    def end(self) -> Iterator[tuple[Span, blake2b]]:
-        """Ends the market: its spans, each to be finished by `add_joined`."""
-        open_, self._open = self._open, []
-        for span, digest in open_:
-            self._spans.append(span)
-            yield span, digest
+    def whole(self) -> Span | None:
+        """All rows of this market in one span, if there are any."""
+        spans = self._spans[self._begun :]
+        return spans[0]._replace(to_ms=spans[-1].to_ms) if spans else None
 
-    def add_joined(self, joined: Joined, digest: blake2b) -> None:
-        self._total.update(joined.digest(digest))
-        self.newest_ms = max(self.newest_ms, joined.newest_ms)
+    def end(self) -> None:
+        """Ends the market, whose digest is complete."""
+        if len(self._spans) > self._begun:
+            self._total.update(self.digest.digest())
+
+    def add_known(self, known_at: Times) -> None:
+        """Since when something is known that is put on the rows."""
+        self.newest_ms = max(self.newest_ms, int(known_at.max(initial=0)))
 
     async def ends_of_blocks(
         self, pieces: AsyncIterator[tuple[SeriesKey, Versions]]
@@ -106,7 +110,7 @@ class Page:
         self._rows += count
         self._unrecorded += self.state.unrecorded_of(rows.known_from)
         self._spans.append(Span(market, from_ms, to_ms, count))
-        self._total.update(revisions_digest(rows))
+        self.digest.add_rows(rows.times, rows.known_from, rows.known_to)
         known_to = rows.known_to[rows.known_to <= self.state.pin_ms]
         newest_ms = int(rows.known_from.max())
         self.newest_ms = max(self.newest_ms, newest_ms, int(known_to.max(initial=0)))

@@ -1,5 +1,6 @@
 """Reads the rows of one span of a market, and puts open interest and funding rates on them."""
 
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
@@ -12,6 +13,7 @@ from history.selection import AROUND_MS, Block, MarketName, Selection, Span
 from market.columns import CANDLE, VALUES, column_index
 from market.merging import place_snapshots
 from market.rows import Floats, TimedValues, Times
+from market.timeframes import HOUR_MS
 from stores.cold.history.series import NEVER_MS, Revisions, SeriesKey, Versions
 from stores.cold.history.tables import Snapshot
 
@@ -19,6 +21,8 @@ DIGEST_BYTES: Final = 16
 _INTEREST: Final = column_index("open_interest")
 _RATE: Final = column_index("funding_rate")
 _CLOSE: Final = column_index("close")
+# Of candles up to these, a block's open interest is read with them: 12 numbers for each.
+_READ_AT_ONCE_MS: Final = HOUR_MS
 _NO_VALUES: Final = TimedValues.of(())
 
 
@@ -53,102 +57,148 @@ class State:
         return int((known > self.as_of_ms).sum()) if self.unrecorded else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """What is put on the candles of a span: snapshots at their open times, and settlements around
-    them; `newest_ms`: since when the latest of them is known."""
+class MarketDigest:
+    """The digest of one market's rows: which there are and since when each is known, which tells
+    its values, too. Parts of the rows, in order, have the digest of the whole."""
 
-    interest: TimedValues
-    settled: TimedValues
-    newest_ms: int
+    def __init__(self) -> None:
+        self._parts = [blake2b(digest_size=DIGEST_BYTES) for _ in range(3)]
 
-    def digest(self, of_rows: "blake2b") -> bytes:
-        """The digest of a span: of its rows, and of this."""
-        for series in (self.interest, self.settled):
-            of_rows.update(series.times.tobytes())
-            of_rows.update(series.values.tobytes())
-        return of_rows.digest()
+    def add_rows(self, *columns: Times) -> None:
+        """Times, and since when they are known, and for revisions until when."""
+        self._parts[0].update(_by_row(*columns))
 
+    def add_interest(self, points: "Points") -> None:
+        self._parts[1].update(_by_row(points.times, points.known_at))
 
-def digest_of(times: Times, known: Times) -> "blake2b":
-    """A digest of rows; of rows in several parts it is the same, updated with `as_bytes`."""
-    found = blake2b(digest_size=DIGEST_BYTES)
-    found.update(as_bytes(times, known))
-    return found
+    def add_settled(self, points: "Points") -> None:
+        self._parts[2].update(_by_row(points.times, points.known_at))
+
+    def digest(self) -> bytes:
+        return b"".join(part.digest() for part in self._parts)
 
 
-def as_bytes(*columns: Times) -> bytes:
+def _by_row(*columns: Times) -> bytes:
     """Columns row by row, so that the parts of a table are the table's bytes."""
     return np.column_stack(columns).tobytes()
 
 
-async def read_versions(snapshot: Snapshot, state: State, span: Span) -> Versions:
-    """The rows of the span's own series."""
-    key = state.selection.key(span.market)
-    found = await snapshot.versions(
-        [key], span.from_ms, span.to_ms, as_of_ms=state.as_of_ms, unrecorded=state.unrecorded
-    )
-    return state.kept(found[key])
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Snapshots of open interest, or settlements."""
 
+    times: Times
+    values: Floats
+    known_at: Times
 
-async def read_joined(snapshot: Snapshot, state: State, span: Span) -> Joined:
-    """What is put on the candles of the span."""
-    selection, newest_ms = state.selection, 0
-    interest = settled = _NO_VALUES
-    if selection.interest:
-        key = SeriesKey.open_interest(*span.market)
-        interest, newest_ms = await _points(
-            snapshot, state, key, span.from_ms, span.to_ms, selection.interval_ms
+    @classmethod
+    def joined(cls, parts: "Sequence[Points]") -> "Points":
+        if not parts:
+            return cls(_NO_VALUES.times, _NO_VALUES.values, _NO_VALUES.times)
+        return cls(
+            np.concatenate([part.times for part in parts]),
+            np.concatenate([part.values for part in parts]),
+            np.concatenate([part.known_at for part in parts]),
         )
-    if selection.rates:
-        begin_ms = max(0, span.from_ms - AROUND_MS)
-        end_ms = span.to_ms + selection.interval_ms + AROUND_MS
-        key = SeriesKey.funding(*span.market)
-        settled, known_ms = await _points(snapshot, state, key, begin_ms, end_ms, 1)
-        newest_ms = max(newest_ms, known_ms)
-    return Joined(interest, settled, newest_ms)
+
+    def as_values(self) -> TimedValues:
+        return TimedValues(self.times, self.values)
+
+
+async def interest_of(
+    snapshot: Snapshot, state: State, span: Span, *, with_values: bool = True
+) -> AsyncGenerator[Points, None]:
+    """The open interest at the instants of the candles' grid, piece by piece: there is one every 5
+    minutes, of which a candle of a day needs one."""
+    key, grid_ms = SeriesKey.open_interest(*span.market), state.selection.interval_ms
+    pieces = _points(snapshot, state, key, (span.from_ms, span.to_ms), with_values=with_values)
+    async for points in pieces:
+        on_grid = points.times % grid_ms == 0
+        yield Points(points.times[on_grid], points.values[on_grid], points.known_at[on_grid])
+
+
+async def settled_of(
+    snapshot: Snapshot, state: State, span: Span, *, with_values: bool = True
+) -> AsyncGenerator[Points, None]:
+    """The settlements that decide the rates of the candles, piece by piece."""
+    reach = (
+        max(0, span.from_ms - AROUND_MS),
+        span.to_ms + state.selection.interval_ms + AROUND_MS,
+    )
+    key = SeriesKey.funding(*span.market)
+    async for points in _points(snapshot, state, key, reach, with_values=with_values):
+        yield points
 
 
 async def _points(
-    snapshot: Snapshot, state: State, key: SeriesKey, from_ms: int, to_ms: int, grid_ms: int
-) -> tuple[TimedValues, int]:
-    """The values of another series on that grid, piece by piece: open interest has one every 5
-    minutes, of which a candle of a day needs one."""
-    parts, newest_ms = [], 0
+    snapshot: Snapshot,
+    state: State,
+    key: SeriesKey,
+    reach: tuple[int, int],
+    *,
+    with_values: bool,
+) -> AsyncGenerator[Points, None]:
     pieces = snapshot.stream(
-        [key], from_ms, to_ms, as_of_ms=state.as_of_ms, unrecorded=state.unrecorded
+        [key],
+        *reach,
+        as_of_ms=state.as_of_ms,
+        unrecorded=state.unrecorded,
+        with_values=with_values,
     )
     async for _, piece in pieces:
-        told = (piece.known_at <= state.pin_ms) & (piece.times % grid_ms == 0)
-        parts.append(TimedValues(piece.times[told], piece.values[told]))
-        newest_ms = max(newest_ms, int(piece.known_at[told].max(initial=0)))
-    return (TimedValues.joined(parts) if parts else _NO_VALUES), newest_ms
+        told = piece.known_at <= state.pin_ms
+        if told.all():
+            yield Points(piece.times, piece.values, piece.known_at)
+        else:
+            yield Points(piece.times[told], piece.values[told], piece.known_at[told])
 
 
-def merged(state: State, span: Span, rows: Versions, joined: Joined) -> tuple[Block, bytes]:
-    """The rows as they are told, and the digest of the span."""
-    digest = joined.digest(digest_of(rows.times, rows.known_at))
+async def read_span(
+    snapshot: Snapshot, state: State, span: Span, digest: MarketDigest
+) -> tuple[Versions, TimedValues]:
+    """The rows of the span's own series, and the open interest at the instants of candles."""
+    key, selection = state.selection.key(span.market), state.selection
+    keys = [key]
+    at_once = selection.interest and selection.interval_ms <= _READ_AT_ONCE_MS
+    if at_once:
+        keys.append(SeriesKey.open_interest(*span.market))
+    found = await snapshot.versions(
+        keys, span.from_ms, span.to_ms, as_of_ms=state.as_of_ms, unrecorded=state.unrecorded
+    )
+    rows = state.kept(found[key])
+    digest.add_rows(rows.times, rows.known_at)
+    interest = Points.joined(())
+    if at_once:
+        snapshots = found[keys[1]]
+        told = (snapshots.known_at <= state.pin_ms) & (snapshots.times % selection.interval_ms == 0)
+        interest = Points(snapshots.times[told], snapshots.values[told], snapshots.known_at[told])
+    elif selection.interest:
+        interest = Points.joined([each async for each in interest_of(snapshot, state, span)])
+    digest.add_interest(interest)
+    return rows, interest.as_values()
+
+
+def merged(
+    state: State, market: MarketName, rows: Versions, interest: TimedValues, settled: TimedValues
+) -> Block:
+    """The rows as they are told."""
     selection, times, values = state.selection, rows.times, rows.values
     if selection.kind == "prices":
         times, values = times + selection.lag_ms, values[:, _CLOSE : _CLOSE + 1]
     elif selection.kind == "candles":
         values = np.full((len(times), len(VALUES)), np.nan)
         values[:, CANDLE] = rows.values
+        if len(times) and len(interest):
+            place_snapshots(interest, times, values[:, _INTEREST])
         if len(times):
-            _join(selection, span.market, joined, times, values)
-    return Block(span.market, times, values, rows.known_at), digest
+            put_rates(settled, market, times, values[:, _RATE], selection.interval_ms)
+    return Block(market, times, values, rows.known_at)
 
 
-def _join(
-    selection: Selection, market: MarketName, joined: Joined, times: Times, values: Floats
-) -> None:
-    if len(joined.interest):
-        place_snapshots(joined.interest, times, values[:, _INTEREST])
-    put_rates(joined.settled, market, times, values[:, _RATE], selection.interval_ms)
-
-
-async def read_revisions(snapshot: Snapshot, state: State, span: Span) -> tuple[Block, bytes]:
-    """Every version of the span's rows, and the digest of the span."""
+async def read_revisions(
+    snapshot: Snapshot, state: State, span: Span, digest: MarketDigest
+) -> Block:
+    """Every version of the span's rows."""
     key = state.selection.key(span.market)
     found = (await snapshot.revisions([key], span.from_ms, span.to_ms))[key]
     rows = kept_revisions(state, found)
@@ -156,8 +206,8 @@ async def read_revisions(snapshot: Snapshot, state: State, span: Span) -> tuple[
     if state.selection.kind == "prices":
         values = values[:, _CLOSE : _CLOSE + 1]
     times = rows.times + state.selection.lag_ms
-    block = Block(span.market, times, values, rows.known_from, rows.known_to)
-    return block, revisions_digest(rows)
+    digest.add_rows(rows.times, rows.known_from, rows.known_to)
+    return Block(span.market, times, values, rows.known_from, rows.known_to)
 
 
 def kept_revisions(state: State, rows: Revisions) -> Revisions:
@@ -178,12 +228,6 @@ def _unrecorded(state: State, rows: Revisions) -> "npt.NDArray[np.bool_]":
     first = np.append(True, rows.times[1:] != rows.times[:-1])[: len(rows.times)]
     found: npt.NDArray[np.bool_] = first & (rows.times + key.public_after_ms <= state.as_of_ms)
     return found
-
-
-def revisions_digest(rows: Revisions) -> bytes:
-    found = blake2b(digest_size=DIGEST_BYTES)
-    found.update(as_bytes(rows.times, rows.known_from, rows.known_to))
-    return found.digest()
 
 
 def _selected(rows: Versions, told: "npt.NDArray[np.bool_]") -> Versions:
