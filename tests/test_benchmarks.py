@@ -91,6 +91,7 @@ EXPECTED: Final = {
         "a year of 1h of one market",
         "pages",
         "the last 499 hours of 4 markets",
+        "rows of history as Arrow: CPU of the API",
     ],
     "serving": [
         "GET deflate, 20 x 50",
