@@ -103,7 +103,11 @@ async def _print_url(settings: Settings) -> int:
 
 @contextlib.asynccontextmanager
 async def _readable(settings: Settings) -> AsyncIterator[str]:
-    """The address to read from: of the embedded database, its role that may write nothing."""
+    """The address to read from: of the replica, if one is named, or the database; of the embedded
+    one, its role that may write nothing."""
+    if settings.history_database_url is not None:
+        yield settings.history_database_url.get_secret_value()
+        return
     async with embedded_stores(settings, hot=False) as found:
         assert found.database_url is not None  # noqa: S101 - embedded_stores sets it
         url = found.database_url.get_secret_value()

@@ -162,6 +162,15 @@ def test_a_statement_from_standard_input(
     assert "no statement" in capsys.readouterr().err
 
 
+def test_a_replica_is_asked_where_there_is_one(
+    filled: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HISTORY_DATABASE_URL", filled)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user@127.0.0.1:1/none")
+    assert sql("--format", "csv", "SELECT count(*) FROM kept") == 0
+    assert capsys.readouterr().out == "count\n3\n"
+
+
 def test_a_database_that_is_away(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
