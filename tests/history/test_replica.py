@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from database import Database, SeriesKey, SeriesRows
-from market.timeframes import HOUR_MS, Timeframe
+from market.timeframes import DAY_MS, HOUR_MS, Timeframe
 from stores.cold.pool import Connection
 from stores.embedded.folders import Account, make_folder, our_account, unprivileged
 from stores.embedded.postgres_programs import can_run, installed_trees, program_files
@@ -194,7 +194,7 @@ async def test_history_is_read_from_a_streaming_replica(
 
     # What the primary stores and compacts arrives.
     await store(database, rows_of(1, START_MS + COUNT * HOUR_MS), START_MS + 1)
-    await database.history.compact(START_MS + 9)
+    await database.history.compact(START_MS + 1000 * DAY_MS)
     await replica.until("SELECT version FROM history_stored", START_MS + 1)
     await replica.until("SELECT count(*) > 0 FROM history_chunks")
     assert await opens(api) == [*expected, 1.5]
