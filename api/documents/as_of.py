@@ -93,7 +93,12 @@ class AsOfEndpoint:
     ) -> Answer:
         if version is not None:
             detail = f"{name} is recorded up to {version.updated_at_ms}, not yet to {as_of_ms}"
-            return problem(503, f"{detail}; the record follows each publish", NO_CACHE, _SOON)
+            return problem(
+                503,
+                f"{detail}; the record follows each publish, unless HISTORY is off",
+                NO_CACHE,
+                _SOON,
+            )
         bounds = await self._publishes.bounds(name)
         detail = (
             f"{name} is not recorded yet"

@@ -51,7 +51,7 @@ async def recorded(database_url: str) -> AsyncIterator[str]:
         (SeriesKey.open_interest(*names), prices[:, None]),
         (SeriesKey.funding(*names), prices[:, None] / 1e9),
     ]
-    for part in (slice(0, 25), slice(25, _CANDLES)):
+    for part in (slice(0, 25), slice(25, _CANDLES - 2), slice(_CANDLES - 2, _CANDLES)):
         rows = [SeriesRows(key, times[part], values[part]) for key, values in series]
         await database.history.store(rows, int(times[part][-1]) + _H4_MS)
         if part.start == 0:
