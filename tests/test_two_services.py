@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from job_queue.kinds import JOB_IDS, lane_of
+from job_queue.kinds import JOB_IDS, Lane, lane_of
 from market.timeframes import COLLECTED
+from stores.hot.leases import lock_key
 from stores.hot.redis_client import NativeStore
 from stores.hot.replies import anything
 from tests.fixtures.service import Service, ServiceSettings, StartService
@@ -28,8 +29,9 @@ SECRET = "cron-secret"
 
 # sample(worker lock, funding lock, jobs...): both locks, then state and lease of each job.
 SAMPLE = """
-local found = {redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[2]) or ''}
-for i = 3, #KEYS do
+local found = {}
+for i = 1, ARGV[1] do found[i] = redis.call('GET', KEYS[i]) or '' end
+for i = ARGV[1] + 1, #KEYS do
   local r = redis.call('HMGET', KEYS[i], 'state', 'lease')
   found[#found + 1] = {r[1] or '', r[2] or ''}
 end
@@ -56,11 +58,11 @@ class Watcher:
 
     async def watch(self) -> None:
         script = self.store.script("sample", SAMPLE)
-        keys = ["lock:worker", "lock:funding", *(f"job:{job_id}" for job_id in JOB_IDS)]
+        keys = [*map(lock_key, Lane), *(f"job:{job_id}" for job_id in JOB_IDS)]
         while True:
-            worker, funding, *jobs = await script.run(keys, reply=anything)
+            found = await script.run(keys, [len(Lane)], reply=anything)
             self.samples += 1
-            locks = {"worker": worker, "funding": funding}
+            locks, jobs = dict(zip(Lane, found, strict=False)), found[len(Lane) :]
             active = [
                 (lane_of(job_id), lease)
                 for job_id, (state, lease) in zip(JOB_IDS, jobs, strict=True)
