@@ -48,7 +48,7 @@ class History:
         self.reads = 0
 
     async def step(self) -> None:
-        names = ["store"] * 8 + ["store_again"] + ["compact"] * 2 + ["retain"] + ["read"] * 8
+        names = ["store"] * 8 + ["repeat"] + ["compact"] * 2 + ["retain"] + ["read"] * 8
         name = self.random.choice(names)
         self.pool.kill_at = self.random.choice((0, 0, self.random.randint(1, 18)))
         try:
@@ -84,12 +84,18 @@ class History:
         self.now_ms += self.random.choice((0, 1, 1000, 10**6, -5))
         self.moments.append(self.now_ms)
         self.stored = [(key, *self._rows(key)) for key in self.keys if self.random.random() < 0.7]
+        await self.repeat()
+
+    async def repeat(self) -> None:
+        """The publish that was stored last: it brings back only what retention has removed."""
         for key, rows, removed in self.stored:
             self.naive.store(key, rows, removed, self.now_ms)
         await self.store_again()
 
+    async def repeat_again(self) -> None:
+        await self.store_again()
+
     async def store_again(self) -> None:
-        """The publish that was stored last: after a kill, or for no reason."""
         series = [
             SeriesRows(
                 key,
