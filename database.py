@@ -18,6 +18,7 @@ from stores.cold.history.publishes import (
     check_cursor,
     write_publish,
 )
+from stores.cold.history.reading import DamagedRecord
 from stores.cold.history.series import (
     Checked,
     Compacted,
@@ -57,6 +58,7 @@ __all__ = [
     "Compacted",
     "Cursor",
     "CursorMoved",
+    "DamagedRecord",
     "Database",
     "DatabaseUnavailable",
     "HistoryPublishes",

@@ -14,13 +14,13 @@ import base64
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
 from documents.changes import MarketChange
 from documents.deflated import inflate_at_most
-from documents.meta import DocumentMeta
+from documents.meta import LARGEST_TIME, DocumentMeta
 from documents.names import DOCUMENTS
 from market.markets import Missing
 
@@ -108,16 +108,19 @@ class StoredEntry(NamedTuple):
         )
 
 
+_Time = Annotated[int, msgspec.Meta(ge=0, lt=LARGEST_TIME)]
+
+
 class _Stored(msgspec.Struct):
     """The JSON of an entry."""
 
     document: str
-    version: int
+    version: _Time
     base: int | None
-    updated_at: int
-    as_of: int
-    candles: int | None
-    funding_updated_at: int | None
+    updated_at: _Time
+    as_of: _Time
+    candles: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] | None
+    funding_updated_at: _Time | None
     whole: bool
     missing: list[tuple[str, str | None, str, str]]
     markets: list[JournalMarket]

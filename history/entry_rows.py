@@ -122,8 +122,11 @@ def _ascending(closed: Sequence[Row], corrected: Sequence[Row]) -> Sequence[Row]
 
 
 def _arrays(told: Sequence[Row], width: int) -> tuple[Times, Floats]:
-    """The times and the values of rows of so many values; NaN for null."""
-    lines = np.array(told, np.float64).reshape(-1, width + 1)
+    """The times and the values of rows of so many values; NaN for null. Raises ValueError for rows
+    of another width, which a later release may have written."""
+    lines = np.array(told, np.float64) if told else np.empty((0, width + 1))
+    if lines.shape != (len(told), width + 1):
+        raise ValueError(f"rows of shape {lines.shape} in place of {width + 1} columns")
     return lines[:, TIME].astype(np.int64), lines[:, TIME + 1 :]
 
 

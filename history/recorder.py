@@ -9,6 +9,7 @@ A whole document is stored some markets at a time, and the cursor moves at its e
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -19,10 +20,13 @@ from cache_manager import CacheManager, DamagedDocument, StoredDocument, meta_ke
 from database import (
     Cursor,
     CursorMoved,
+    DamagedRecord,
     Database,
     Publish,
+    SeriesKey,
     SeriesRows,
     Stored,
+    Versions,
     check_cursor,
     write_publish,
 )
@@ -132,17 +136,25 @@ class Recorder:
         self._cursors = dict(await self._database.publishes.cursors())
 
     async def _take(self, stored: StoredEntry) -> None:
-        await self._retried(stored.document, stored.version, partial(self._record, stored))
+        record = partial(self._record, stored)
+        await self._retried(stored.document, stored.version, record, stored.updated_at_ms)
 
     async def _retried(
-        self, document: str, version: int, record: "Callable[[Cursor | None], object]"
+        self,
+        document: str,
+        version: int,
+        record: "Callable[[Cursor | None], object]",
+        updated_at_ms: int = 0,
     ) -> None:
         """Calls `record` with the document's cursor, unless that has passed the version; again if
-        another process has moved it."""
+        another process has moved it. A lower version that is later than the cursor comes from a
+        store that has lost its data, and begins anew."""
         for tried in range(_TRIES):
             cursor = self._cursors.get(document)
             if cursor is not None and version <= cursor.version:
-                return
+                if updated_at_ms <= cursor.updated_at_ms:
+                    return
+                log.warning("history_begins_anew", document=document, version=version)
             try:
                 await record(cursor)  # type: ignore[misc]
                 return
@@ -156,14 +168,19 @@ class Recorder:
         """Records what an entry tells, or what fills in where it does not go on from the cursor."""
         known = cursor.version if cursor is not None else 0
         entry: JournalEntry | None = None
+        told: Sequence[ToldRows] = ()
         try:
             deflated = await asyncio.to_thread(deflated_entry, stored.text)
-            entry = await asyncio.to_thread(decode_entry, deflated)
+            found = await asyncio.to_thread(decode_entry, deflated)
+            if (found.document, found.version) != (stored.document, stored.version):
+                raise ValueError(f"it is of {found.document} {found.version}")
+            told = await asyncio.to_thread(rows_of_entry, found)
+            entry = found
         except ValueError as error:
             log.error("journal_entry_unreadable", document=stored.document, error=str(error))
         is_next = entry is not None and entry.base == known
         if entry is not None and not entry.is_whole and (is_next or entry.base == 0):
-            await self._store_entry(entry, deflated, cursor)
+            await self._store_entry(entry, told, deflated, cursor)
             if not is_next:
                 self._tell_gap(stored.document, cursor, entry.updated_at_ms)
             return
@@ -177,7 +194,7 @@ class Recorder:
             return
         if entry is not None and not entry.is_whole:
             # What lies between is told by the next whole document, if ever.
-            await self._store_entry(entry, deflated, cursor)
+            await self._store_entry(entry, told, deflated, cursor)
         self._tell_gap(stored.document, cursor, None)
 
     async def _fill_in(self, document: str, version: int, cursor: Cursor | None) -> bool:
@@ -210,9 +227,12 @@ class Recorder:
         self._observer.gap()
 
     async def _store_entry(
-        self, entry: JournalEntry, deflated: bytes, cursor: Cursor | None
+        self,
+        entry: JournalEntry,
+        told: Sequence[ToldRows],
+        deflated: bytes,
+        cursor: Cursor | None,
     ) -> None:
-        told = await asyncio.to_thread(rows_of_entry, entry)
         publish = publish_of(entry, deflated, cursor)
         stored = await self._store(await self._against_stored(told), publish)
         self._moved(publish, _changed(stored))
@@ -257,12 +277,24 @@ class Recorder:
         """The rows, with what is stored in their windows and is not among them as removed."""
         windows = [(each.rows.key, each.window) for each in told if each.window is not None]
         if not windows:
-            return [each.rows for each in told]
+            return _storable([each.rows for each in told])
         first_ms = min(window[0] for _, window in windows)
         last_ms = max(window[1] for _, window in windows)
+        keys = [key for key, _ in windows]
+        try:
+            stored = await self._stored(keys, first_ms, last_ms + 1)
+        except DamagedRecord:
+            stored = {}
+            for key in keys:
+                with suppress(DamagedRecord):  # storing tells of it
+                    stored |= await self._stored([key], first_ms, last_ms + 1)
+        return _storable([each.without_others(stored) for each in told])
+
+    async def _stored(
+        self, keys: Sequence[SeriesKey], from_ms: int, to_ms: int
+    ) -> dict[SeriesKey, Versions]:
         async with self._database.history.snapshot() as snapshot:
-            stored = await snapshot.versions([key for key, _ in windows], first_ms, last_ms + 1)
-        return [each.without_others(stored) for each in told]
+            return dict(await snapshot.versions(keys, from_ms, to_ms))
 
     async def _store(self, rows: Sequence[SeriesRows], publish: Publish) -> Stored:
         return await self._database.history.store(
@@ -280,6 +312,19 @@ class Recorder:
 
 async def _check(document: str, base: int | None, connection: Connection) -> None:
     await check_cursor(connection, document, base)
+
+
+def _storable(rows: Sequence[SeriesRows]) -> list[SeriesRows]:
+    """The rows without those that the record does not take, which cost only their series."""
+    found = []
+    for each in rows:
+        try:
+            each.check()
+        except ValueError as error:
+            log.error("rows_not_recorded", error=str(error))
+        else:
+            found.append(each)
+    return found
 
 
 def _changed(stored: Stored) -> int:

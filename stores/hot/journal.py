@@ -33,8 +33,8 @@ local function journal(list, state, copy, document, entry, copied, limit)
     length = 0
   end
   if type(bytes) == 'table' then redis.pcall('DEL', state) end
-  bytes = length > 0 and type(bytes) == 'string' and tonumber(bytes) or 0
-  bytes = math.max(bytes, 0) + #entry + copied
+  local counted = type(bytes) == 'string' and string.match(bytes, '^%d+$')
+  bytes = (length > 0 and counted and tonumber(bytes) or 0) + #entry + copied
   if bytes > limit then
     local time = redis.call('TIME')
     redis.pcall('HINCRBY', state, 'cut', 1)
@@ -59,6 +59,10 @@ end
 _TAKE: Final = """
 local function first()
   local found = redis.pcall('LINDEX', KEYS[1], 0)
+  while found == '' do
+    redis.call('LPOP', KEYS[1])
+    found = redis.pcall('LINDEX', KEYS[1], 0)
+  end
   return type(found) == 'string' and found
 end
 local entry = first()

@@ -1,18 +1,21 @@
 """The recorder against a naive list of versions: random publishes, kills, outages and gaps."""
 
 import asyncio
+import base64
+import zlib
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
+import orjson
 import pytest
 
 from cache_manager import CacheManager, meta_key
 from database import Database, DatabaseUnavailable
-from documents.journal import decode_entry
+from documents.journal import decode_entry, deflated_entry, read_stored_entry
 from documents.names import DOCUMENTS, GLOBAL_FR
 from history.recorder import Observer, Recorded, Recorder
-from market.timeframes import MINUTE_MS
+from market.timeframes import HOUR_MS, MINUTE_MS
 from stores.hot.journal import JOURNAL, STATE, Journal, read_state
 from stores.hot.leases import Lease
 from stores.hot.store import HotStore
@@ -314,6 +317,72 @@ async def test_entries_that_cannot_be_read_are_filled_in(
     )
     result = await recorder(past, database).record()
     assert (result.entries, len(result.gaps)) == (2, 1)
+    await check(session, database, past)
+
+
+@natively
+@pytest.mark.parametrize("row", [[*range(12)], [7, 1, 1, 1, 1, 1, 1, 1, None]])
+async def test_rows_that_cannot_be_stored_do_not_keep_the_others_waiting(
+    past: Past, database: Database, session: "Session", store: HotStore, row: list[Any]
+) -> None:
+    """Rows with the columns of a later release, and off the grid."""
+    await past.publish("5m")
+    await recorder(past, database).record()
+    past.now_ms += 5 * MINUTE_MS
+    version = await past.publish("5m")
+    [element] = await store.script("all", "return redis.call('LRANGE', KEYS[1], 0, -1)").run(
+        [JOURNAL], reply=lambda reply: reply
+    )
+    stored = read_stored_entry(element)
+    told = orjson.loads(zlib.decompress(deflated_entry(stored.text)))
+    first, *_ = told["markets"]
+    first[-1] = [first[0], first[1], [row], [], [], False]
+    odd = stored.head + base64.b64encode(zlib.compress(orjson.dumps(told)))
+    await store.script("put", "return redis.call('LSET', KEYS[1], 0, ARGV[1])").run(
+        [JOURNAL], [odd], reply=lambda reply: reply
+    )
+    await recorder(past, database).record()
+    cursors = await database.publishes.cursors()
+    assert cursors["5m"].version == version.version
+    past.now_ms += 5 * MINUTE_MS
+    await past.publish("5m")
+    assert (await recorder(past, database).record()).gaps == []
+
+
+@natively
+async def test_a_damaged_chunk_keeps_no_other_rows_waiting(
+    past: Past, database: Database, session: "Session", store: HotStore
+) -> None:
+    await past.publish("5m")
+    await recorder(past, database).record()
+    await database.history.compact(past.now_ms + 10 * 24 * HOUR_MS)
+    await session.execute("UPDATE history_chunks SET checksum = 5 WHERE series_id = 1")
+    before = await session.fetchval("SELECT count(*) FROM history_chunks")
+    assert before
+    for _ in range(3):
+        past.now_ms += 5 * MINUTE_MS
+        version = await past.publish("5m", with_entry=False)
+        result = await recorder(past, database).record()
+        assert result.rows > 0
+    assert (await database.publishes.cursors())["5m"].version == version.version
+    assert await session.fetchval("SELECT count(*) FROM history_chunks") == before
+
+
+@natively
+async def test_a_store_that_begins_anew_with_lower_versions_is_recorded(
+    past: Past, database: Database, session: "Session", store: HotStore
+) -> None:
+    await past.publish("5m")
+    await recorder(past, database).record()
+    await session.execute("UPDATE history_stored SET version = version + 10^12::bigint")
+    await store.execute("UNLINK", "cache:5m", "cache:5m:meta")
+    past.now_ms += 5 * MINUTE_MS
+    version = await past.publish("5m")
+    assert len((await recorder(past, database).record()).gaps) == 1
+    assert (await database.publishes.cursors())["5m"].version == version.version
+    past.now_ms += 5 * MINUTE_MS
+    await past.publish("5m")
+    assert (await recorder(past, database).record()).gaps == []
     await check(session, database, past)
 
 

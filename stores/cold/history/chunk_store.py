@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import structlog
+
 from stores.cold.history.chunk_rows import piece_of
-from stores.cold.history.codec import Piece, encode
+from stores.cold.history.codec import DamagedChunk, Piece, encode
 from stores.cold.history.record_tables import RecordTables, copy_into
 from stores.cold.history.series import CHUNK_INSTANTS, SeriesKey
 from stores.cold.pool import Connection
@@ -12,24 +14,33 @@ from stores.cold.pool import Connection
 Place = tuple[int, int]  # series_id and slot
 _MOST_WRITTEN: Final = 500  # chunks in one COPY, about 10 MB
 
+log = structlog.get_logger(__name__)
+
 
 async def read_chunks(
     connection: Connection,
     tables: RecordTables,
     places: Sequence[Place],
     keys: Mapping[int, SeriesKey],
-) -> dict[Place, Piece]:
-    """The rows of the chunks at these places; `keys` by series_id. Raises DamagedChunk."""
+) -> tuple[dict[Place, Piece], set[Place]]:
+    """The rows of the chunks at these places, and the places of damaged ones, which are logged;
+    `keys` by series_id."""
     if not places:
-        return {}
+        return {}, set()
     rows = await connection.fetch(
         f"SELECT {tables.chunks.selected()} FROM {_at(tables)}",  # noqa: S608 - our own names
         *_columns(places),
     )
-    return {
-        (row["series_id"], row["slot"]): piece_of(tables.chunks, keys[row["series_id"]], row)
-        for row in rows
-    }
+    found: dict[Place, Piece] = {}
+    damaged: set[Place] = set()
+    for row in rows:
+        place = row["series_id"], row["slot"]
+        try:
+            found[place] = piece_of(tables.chunks, keys[row["series_id"]], row)
+        except DamagedChunk as error:
+            log.error("history_chunk_damaged", error=str(error))
+            damaged.add(place)
+    return found, damaged
 
 
 async def replace_chunks(

@@ -60,7 +60,7 @@ async def find_batches(connection: Connection, before_known_ms: int) -> list[Bat
 
 
 async def compact_batch(connection: Connection, batch: Batch, before_known_ms: int) -> Compacted:
-    """Moves the rows of the batch that are still there. Raises DamagedChunk."""
+    """Moves the rows of the batch that are still there; those of a damaged chunk stay."""
     tables = batch.tables
     async with connection.transaction():
         await lock_writers(connection)
@@ -75,6 +75,8 @@ async def compact_batch(connection: Connection, batch: Batch, before_known_ms: i
             before_known_ms,
         )
         come = _pieces(batch, rows)
+        old, damaged = await read_chunks(connection, tables, list(come), batch.keys)
+        come = {place: piece for place, piece in come.items() if place not in damaged}
         if not come:
             return Compacted()
         await connection.execute(
@@ -84,7 +86,6 @@ async def compact_batch(connection: Connection, batch: Batch, before_known_ms: i
             [t for piece in come.values() for t in piece.times.tolist()],
             [series_id for (series_id, _), piece in come.items() for _ in range(len(piece))],
         )
-        old = await read_chunks(connection, tables, list(come), batch.keys)
         joined = {
             place: Piece.joined([old[place], piece] if place in old else [piece])
             for place, piece in come.items()

@@ -38,6 +38,10 @@ _STREAMED_SLOTS: Final = 16
 _T = TypeVar("_T")
 
 
+class DamagedRecord(DatabaseUnavailable):
+    """A chunk of what was asked for does not hold what was stored."""
+
+
 class HistorySnapshot:
     """Snapshot of tables.py, within one session of the pool."""
 
@@ -142,7 +146,7 @@ class HistorySnapshot:
         try:
             return await self._session.read(work)
         except DamagedChunk as error:
-            raise DatabaseUnavailable(f"{DATABASE_TEXT}is damaged: {error}") from error
+            raise DamagedRecord(f"{DATABASE_TEXT}is damaged: {error}") from error
 
     async def _parts(self, key: SeriesKey, series_id: int, wanted: Range) -> AsyncIterator[Range]:
         """The parts of _STREAMED_SLOTS of the range in which there may be rows."""

@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from market.rows import Floats, Times
+from market.rows import Floats, Times, on_grid
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
 
 Kind = Literal["candles", "open_interest", "funding"]
@@ -65,6 +65,16 @@ class SeriesRows:
     times: Times
     values: Floats
     removed: Times = field(default_factory=_no_times)
+
+    def check(self) -> None:
+        """Raises ValueError if they cannot be stored as they are."""
+        key = self.key
+        if self.values.shape != (len(self.times), key.width):
+            raise ValueError(f"{key}: {len(self.times)} times, values of shape {self.values.shape}")
+        step_ms = 1 if key.kind == "funding" else key.interval_ms
+        for times in (self.times, self.removed):
+            if len(times) and not on_grid(times, step_ms):
+                raise ValueError(f"{key}: times that do not ascend, or are off the grid")
 
 
 @dataclass(frozen=True, slots=True)

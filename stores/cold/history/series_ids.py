@@ -10,8 +10,8 @@ from stores.cold.pool import Connection
 
 async def find_ids(connection: Connection, keys: Sequence[SeriesKey]) -> dict[SeriesKey, int]:
     """The ids of those series that are stored."""
-    refused = await unstorable(connection, {key.symbol for key in keys})
-    return await _find(connection, [key for key in keys if key.symbol not in refused])
+    names = await unstorable(connection, _names(keys))
+    return await _find(connection, [key for key in keys if not names & {*_names([key])}])
 
 
 async def make_ids(
@@ -20,9 +20,9 @@ async def make_ids(
     """The ids of all series, new ones included, and the series whose names cannot be stored.
 
     Only for the one who writes the record."""
-    names = await unstorable(connection, {key.symbol for key in keys})
-    refused = [key for key in keys if key.symbol in names]
-    wanted = [key for key in keys if key.symbol not in names]
+    names = await unstorable(connection, _names(keys))
+    refused = [key for key in keys if names & {*_names([key])}]
+    wanted = [key for key in keys if not names & {*_names([key])}]
     found = await _find(connection, wanted)
     if new := sorted({key for key in wanted if key not in found}):
         await connection.execute(_INSERT, *_columns(new))
@@ -34,6 +34,10 @@ async def _find(connection: Connection, keys: Sequence[SeriesKey]) -> dict[Serie
     # Never kept from one transaction to the next: another database may have come in its place.
     rows = await connection.fetch(_FIND, *_columns(keys))
     return {keys[row["i"] - 1]: row["series_id"] for row in rows}
+
+
+def _names(keys: Sequence[SeriesKey]) -> set[str]:
+    return {name for key in keys for name in (key.exchange, key.symbol)}
 
 
 def _columns(keys: Sequence[SeriesKey]) -> tuple[list[str], list[str], list[str], list[int]]:

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from market.rows import Floats, Times, located, on_grid
+from market.rows import Floats, Times, located
 from stores.cold.history.arrays import copy_columns
 from stores.cold.history.chunk_store import (
     Place,
@@ -32,21 +32,10 @@ _Flags = npt.NDArray[np.bool_]
 _Ids = npt.NDArray[np.int32]
 
 
-def check_rows(rows: SeriesRows) -> None:
-    """Raises ValueError for rows that cannot be stored as they are."""
-    key = rows.key
-    if rows.values.shape != (len(rows.times), key.width):
-        raise ValueError(f"{key}: {len(rows.times)} times, values of shape {rows.values.shape}")
-    step_ms = 1 if key.kind == "funding" else key.interval_ms
-    for times in (rows.times, rows.removed):
-        if len(times) and not on_grid(times, step_ms):
-            raise ValueError(f"{key}: times that do not ascend, or are off the grid")
-
-
 async def store_rows(
     connection: Connection, rows: Sequence[SeriesRows], known_at_ms: int
 ) -> Stored:
-    """Stores rows that `check_rows` has passed. Raises DamagedChunk."""
+    """Stores rows that `SeriesRows.check` has passed, but for those in damaged chunks."""
     ids, refused = await make_ids(connection, list({each.key: None for each in rows}))
     keys = {series_id: key for key, series_id in ids.items()}
     counts = np.zeros(4, np.int64)
@@ -130,7 +119,9 @@ class _Storing:
         self._old_known = np.zeros(n, np.int64)
         self._recent = np.zeros(n, np.bool_)
         self._chunked = np.zeros(n, np.bool_)
+        self._damaged = np.zeros(n, np.bool_)
         self._pieces: dict[Place, Piece] = {}
+        self._damaged_places: set[Place] = set()
 
     async def store(self, known_at_ms: int) -> tuple[int, int, int, int]:
         """How many rows were added, corrected, removed, and are unchanged."""
@@ -142,7 +133,7 @@ class _Storing:
         )
         changed = there & ~lines.gone & ~same.all(axis=1)
         removed = there & lines.gone
-        new = ~there & ~lines.gone
+        new = ~there & ~lines.gone & ~self._damaged
         superseded = changed | removed
         # A row that was removed is not known again before it was removed.
         known_at = np.maximum(known_at_ms, removed_ms)
@@ -183,11 +174,15 @@ class _Storing:
         return removed_ms
 
     async def _read_chunked(self, spanned: _Flags) -> None:
-        """Reads the chunks whose spans hold these lines."""
+        """Reads the chunks whose spans hold these lines. Lines in a damaged one are left out: it
+        may have them, and no value lies in two places."""
         lines = self._lines
         places = lines.places(spanned)
         await self._read_pieces(list(places))
         for place, which in places.items():
+            if place in self._damaged_places:
+                self._damaged[which] = True
+                continue
             piece = self._pieces[place]
             there, at = located(lines.times[which], piece.times)
             which, at = which[there], at[there]
@@ -196,8 +191,11 @@ class _Storing:
             self._old_values[which] = piece.values[at]
 
     async def _read_pieces(self, places: Sequence[Place]) -> None:
-        missing = [place for place in places if place not in self._pieces]
-        self._pieces |= await read_chunks(self._connection, self._tables, missing, self._keys)
+        known = self._pieces.keys() | self._damaged_places
+        missing = [place for place in places if place not in known]
+        pieces, damaged = await read_chunks(self._connection, self._tables, missing, self._keys)
+        self._pieces |= pieces
+        self._damaged_places |= damaged
 
     async def _write_revisions(self, superseded: _Flags, known_at: Times) -> None:
         columns = (
@@ -244,9 +242,9 @@ class _Storing:
         lines = self._lines
         at_once = np.zeros(len(new), np.bool_)
         many = {place: each for place, each in lines.places(new).items() if len(each) >= _WHOLE}
-        for which in many.values():
-            at_once[which] = True
         await self._read_pieces(list(many))
+        for place, which in many.items():
+            at_once[which] = place not in self._damaged_places
         gone = lines.places((changed | removed) & self._chunked)
         come = lines.places(at_once | (changed & self._chunked))
         pieces = {}

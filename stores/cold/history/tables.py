@@ -2,11 +2,10 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from stores.cold.history.checking import MOST_SERIES as _CHECKED_SERIES
 from stores.cold.history.checking import Findings, check_series
-from stores.cold.history.codec import DamagedChunk
 from stores.cold.history.compaction import Batch, compact_batch, find_batches
 from stores.cold.history.reading import HistorySnapshot
 from stores.cold.history.record_tables import ALL, CANDLES, POINTS, lock_writers, tables_of
@@ -24,10 +23,9 @@ from stores.cold.history.series import (
     Versions,
 )
 from stores.cold.history.series_ids import find_ids
-from stores.cold.history.storing import check_rows, store_rows
-from stores.cold.pool import DATABASE_TEXT, Connection, DatabaseUnavailable, Pool
+from stores.cold.history.storing import store_rows
+from stores.cold.pool import Connection, Pool
 
-_T = TypeVar("_T")
 Within = Callable[[Connection], Awaitable[None]]
 
 
@@ -104,11 +102,12 @@ class HistoryTables:
 
         A value that differs supersedes the one before, which stays readable. `within` is called
         with the transaction's connection, before it is committed; if it raises, nothing has
-        changed. Of values with the same key and time in `rows` the last counts. Raises ValueError
-        for rows off the grid, unordered, or of another shape than their key's.
+        changed. Of values with the same key and time in `rows` the last counts. What falls into a
+        damaged chunk is left out, and the damage is logged. Raises ValueError for rows off the
+        grid, unordered, or of another shape than their key's.
         """
         for each in rows:
-            check_rows(each)
+            each.check()
 
         async def write(connection: Connection) -> Stored:
             async with connection.transaction():
@@ -118,21 +117,22 @@ class HistoryTables:
                     await within(connection)
                 return stored
 
-        return await self._write(write)
+        return await self._pool.write(write)
 
     async def compact(self, before_known_ms: int) -> Compacted:
-        """Moves the rows known before then into chunks, in transactions of bounded size."""
+        """Moves the rows known before then into chunks, in transactions of bounded size. Those of a
+        damaged chunk stay where they are, and the damage is logged."""
 
         async def find(connection: Connection) -> list[Batch]:
             return await find_batches(connection, before_known_ms)
 
         done = Compacted()
-        for batch in await self._write(find):
+        for batch in await self._pool.write(find):
 
             async def write(connection: Connection, batch: Batch = batch) -> Compacted:
                 return await compact_batch(connection, batch, before_known_ms)
 
-            moved = await self._write(write)
+            moved = await self._pool.write(write)
             done = Compacted(done.rows + moved.rows, done.chunks + moved.chunks)
         return done
 
@@ -152,7 +152,7 @@ class HistoryTables:
             async def write(connection: Connection, some: list[int] = some) -> Retained:
                 return await remove_before(connection, tables, some, interval_ms, before_ms)
 
-            gone = await self._write(write)
+            gone = await self._pool.write(write)
             done = Retained(
                 done.chunks + gone.chunks, done.rows + gone.rows, done.revisions + gone.revisions
             )
@@ -191,9 +191,3 @@ class HistoryTables:
         """
         async with self._pool.session() as session:
             yield HistorySnapshot(session)
-
-    async def _write(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
-        try:
-            return await self._pool.write(work)
-        except DamagedChunk as error:
-            raise DatabaseUnavailable(f"{DATABASE_TEXT}is damaged: {error}") from error

@@ -155,6 +155,21 @@ async def test_values_of_others_are_replaced(
     assert (await read_state(store)).told["recorded_at"] == "7"
 
 
+async def test_empty_elements_and_odd_counts_of_others_do_no_harm(
+    cache: CacheManager, lease: Lease, journal: Journal, store: HotStore
+) -> None:
+    odd = "redis.call('RPUSH', KEYS[1], '') return redis.call('HSET', KEYS[2], 'bytes', 'nan')"
+    await store.script("odd", odd).run([JOURNAL, STATE], reply=lambda reply: reply)
+    await publish(cache, lease, 10)
+    assert 400 < (await read_state(store)).bytes < 1000
+    entry = await next_entry(journal)
+    assert entry.version == 10
+    await store.script("odd", odd).run([JOURNAL, STATE], reply=lambda reply: reply)
+    taken = await journal.take(entry)
+    assert (taken.entry, taken.unreadable, taken.waiting) == (None, None, 0)
+    assert taken.versions == {"4h": 10}
+
+
 async def test_an_element_of_others_is_removed_like_an_entry(
     cache: CacheManager, lease: Lease, journal: Journal, store: HotStore
 ) -> None:

@@ -185,8 +185,13 @@ async def test_a_damaged_chunk_is_told_and_never_read(
         with pytest.raises(DatabaseUnavailable, match=found):
             await snapshot.versions([KEY], 0, 10**15)
     assert await times_of(database, OI) == [*range(100)]
-    with pytest.raises(DatabaseUnavailable, match=found):
-        await database.history.store([candles(1)], T0 + 1)
+    # It keeps nothing else from being stored and compacted, nor is it compacted itself.
+    stored = await database.history.store([candles(120), candles(120, key=OI)], T0 + 1)
+    assert (stored.added, stored.unchanged) == (40, 100)
+    assert (await database.history.compact(T0 + 2)).rows == 0
+    later = candles(70, first=576 * 3)
+    await database.history.store([later], T0 + 1)
+    assert (await database.history.compact(T0 + 2)).rows == 70
     checked = await database.history.check()
     assert len(checked.faults) == 1
     assert checked.faults[0].startswith("chunk")
