@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import sys
@@ -28,6 +29,8 @@ _READ_ONLY: Final = "25006"
 _CANCELED: Final = "57014"
 _SEVERAL: Final = "cannot insert multiple commands into a prepared statement"
 _LONGEST_STATEMENT: Final = 1_000_000
+_NO_TEXT: Final = "the statement is no text: it must be UTF-8, without zero bytes"
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 # What libpq reads from the environment, by the name of the option in a URL.
 _LIBPQ: Final[Mapping[str, str]] = {
     "sslmode": "PGSSLMODE",
@@ -60,6 +63,7 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
     if statement is None and not sys.stdin.isatty():
         statement = await asyncio.to_thread(_read_statement)
     if statement is not None:
+        _check(statement)
         return await cancelled_by(stop, _answer(settings, statement, arguments))
     program = find_psql()
     if program is None:
@@ -72,10 +76,22 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
 
 
 def _read_statement() -> str:
-    found = sys.stdin.read(_LONGEST_STATEMENT)
-    if not found.strip():
+    # One more tells a statement that is too long, which is not cut into another one.
+    try:
+        return sys.stdin.read(_LONGEST_STATEMENT + 1)
+    except UnicodeDecodeError:
+        raise SqlError(_NO_TEXT) from None
+
+
+def _check(statement: str) -> None:
+    """Raises SqlError for what no server takes as a statement."""
+    if not statement.strip():
         raise SqlError('no statement: give one, such as "SELECT * FROM candles LIMIT 5"')
-    return found
+    if len(statement) > _LONGEST_STATEMENT:
+        raise SqlError(f"the statement has more than {_LONGEST_STATEMENT} characters")
+    # Surrogates stand for bytes that are no UTF-8.
+    if "\0" in statement or (not statement.isascii() and _SURROGATE.search(statement)):
+        raise SqlError(_NO_TEXT)
 
 
 async def _answer(settings: Settings, statement: str, arguments: argparse.Namespace) -> int:
@@ -95,6 +111,10 @@ async def _answer(settings: Settings, statement: str, arguments: argparse.Namesp
 async def _print_url(settings: Settings) -> int:
     if settings.database_url is not None:
         raise SqlError("--url is for the embedded database: other programs use your DATABASE_URL")
+    if settings.history_database_url is not None:
+        raise SqlError(
+            "--url is for the embedded database: other programs use your HISTORY_DATABASE_URL"
+        )
     async with _readable(settings) as url:
         # An option that drivers older than PostgreSQL 17 do not know.
         write_data(f"{url.replace('&sslnegotiation=postgres', '')}\n")

@@ -5,6 +5,7 @@ import io
 import math
 import unicodedata
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 import orjson
 
+from commands.errors import CommandError
 from stores.cold.reading_session import Batch
 from texts.printable import printable
 
@@ -89,6 +91,13 @@ class JsonWriter(Writer):
         self._began = False
 
     def add(self, batch: Batch) -> str:
+        """Raises CommandError for two columns of one name, of which an object would have one."""
+        twice = [name for name, count in Counter(batch.columns).items() if count > 1]
+        if twice:
+            named = printable(twice[0])
+            raise CommandError(
+                f"two columns are named {named}: name one with AS, or ask for --format csv"
+            )
         parts = []
         for row in batch.rows:
             text = orjson.dumps(

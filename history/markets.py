@@ -23,7 +23,8 @@ class FoundMarkets:
 async def find_markets(snapshot: Snapshot, asked: Sequence[tuple[str | None, str]]) -> FoundMarkets:
     """The markets of these exchanges (None: of any) and symbols. A symbol in another case than the
     recorded one is found, too."""
-    known = await _known(snapshot, [symbol for _, symbol in asked])
+    # No text of PostgreSQL has a NUL, so that it is not asked for one.
+    known = await _known(snapshot, [symbol for _, symbol in asked if "\0" not in symbol])
     found: set[MarketName] = set()
     unknown: dict[str, None] = {}
     for exchange, symbol in asked:

@@ -103,7 +103,7 @@ def only_parameters(*known: str) -> Callable[[Request], None]:
         given = [name for name, _ in request.query_params.multi_items()]
         errors = unknown_parameters(dict.fromkeys(given), known)
         repeated = [name for name in known if given.count(name) > 1]
-        errors += [_error("repeated", name, "must be given once") for name in repeated]
+        errors += [invalid("repeated", name, "must be given once") for name in repeated]
         if errors:
             raise InvalidQuery(errors)
 
@@ -125,7 +125,7 @@ class QueryReader:
             )
         except ValueError:
             message = f"more than {_MOST_FIELDS} parameters"
-            raise InvalidQuery([_error("too_many", "query", message)]) from None
+            raise InvalidQuery([invalid("too_many", "query", message)]) from None
         for name, value in fields:
             self._given.setdefault(name, []).append(value)
         self.errors: list[dict[str, Any]] = unknown_parameters(self._given, known)
@@ -201,8 +201,9 @@ class QueryReader:
         return values[0]
 
     def refuse(self, name: str, kind: str, message: str) -> None:
-        self.errors.append(_error(kind, name, message))
+        self.errors.append(invalid(kind, name, message))
 
 
-def _error(kind: str, name: str, message: str) -> dict[str, Any]:
+def invalid(kind: str, name: str, message: str) -> dict[str, Any]:
+    """An error of InvalidQuery: what is wrong with the parameter `name`."""
     return {"type": kind, "loc": ["query", name], "msg": message}

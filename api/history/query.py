@@ -6,9 +6,8 @@ from difflib import get_close_matches
 from typing import Final
 
 import orjson
-from fastapi import HTTPException
 
-from api.documents.query import InvalidQuery, QueryReader
+from api.documents.query import InvalidQuery, QueryReader, invalid
 from api.history.columns import JOINED, Layout, column_names, layout_of
 from api.history.cursor import BadCursor, Cursor
 from api.history.formats import Format
@@ -72,13 +71,13 @@ class HistoryQuery:
         )
 
     def decoded_cursor(self, asked: Sequence[tuple[str | None, str]]) -> Cursor | None:
-        """Raises HTTPException, 404, for a cursor that is not of this request."""
+        """Raises InvalidQuery for a cursor that is not of this request."""
         if not self.cursor:
             return None
         try:
             return Cursor.decode(self.cursor, self.canonical(asked))
         except BadCursor as error:
-            raise HTTPException(404, f"there is no such page: cursor {error}") from None
+            raise InvalidQuery([invalid("cursor", "cursor", str(error))]) from None
 
 
 def parameters_of(kind: Kind, *, several: bool = False) -> tuple[str, ...]:
@@ -96,13 +95,15 @@ def read_history_query(query_string: bytes, kind: Kind, *, several: bool = False
     from_ms = _time(reader, "from") or 0
     to_ms = _time(reader, "to")
     to_ms = END_MS if to_ms is None else to_ms
+    if from_ms > to_ms:
+        reader.refuse("to", "order", "must not be before `from`")
     unrecorded = _one_of(reader, "unrecorded", ("omit", "closed")) == "closed"
     format_ = _one_of(reader, "format", list(Format))
     query = HistoryQuery(
         kind=kind,
         timeframe=_timeframe(reader, kind),
         from_ms=from_ms,
-        to_ms=max(from_ms, to_ms),
+        to_ms=to_ms,
         as_of_ms=_time(reader, "as_of"),
         unrecorded=unrecorded,
         revisions=revisions,

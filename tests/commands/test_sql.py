@@ -140,6 +140,9 @@ async def test_nothing_can_be_written(filled: str, statement: str) -> None:
         (["--timeout", "0.05", "SELECT pg_sleep(5)"], "was not done within 0.05 s: narrow"),
         (["DELETE FROM kept"], "`sql` opens the database read-only"),
         (["--url"], "other programs use your DATABASE_URL"),
+        ([" "], "no statement: give one"),
+        (["SELECT '\udcff'"], "must be UTF-8"),
+        (["--format", "json", "SELECT 1 AS a, 2 AS b, 3 AS a"], "two columns are named a"),
     ],
 )
 def test_mistakes_are_told_in_plain_words(
@@ -157,9 +160,25 @@ def test_a_statement_from_standard_input(
     monkeypatch.setattr("sys.stdin", io.StringIO("SELECT 7 AS seven\n"))
     assert sql("--format", "csv") == 0
     assert capsys.readouterr().out == "seven\n7\n"
-    monkeypatch.setattr("sys.stdin", io.StringIO(" \n"))
-    assert sql() == 1
-    assert "no statement" in capsys.readouterr().err
+    for text, told in (
+        (" \n", "no statement"),
+        ("SELECT 1\0", "must be UTF-8"),
+        # A statement that ends early is another one.
+        ("SELECT 1" + " " * 999_993, "more than 1000000 characters"),
+    ):
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+        assert sql() == 1
+        assert told in capsys.readouterr().err
+
+
+def test_the_address_of_a_replica_is_not_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HISTORY_DATABASE_URL", "postgresql://user:pa55word@127.0.0.1:1/none")
+    assert sql("--url") == 1
+    printed = capsys.readouterr()
+    assert "pa55word" not in printed.out + printed.err
+    assert "HISTORY_DATABASE_URL" in printed.err
 
 
 def test_a_replica_is_asked_where_there_is_one(

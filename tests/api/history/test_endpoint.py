@@ -148,8 +148,9 @@ async def test_pages_by_cursor_and_by_link(api: ServedApi, database: Database) -
     assert [line[1] for line in lines] == ["BTCUSDT"] * HOURS + ["ETHUSDT"] * 3
     assert float(lines[0][3]) == 102.25
     status, _, answer = await ask(api, "GET", f"{ROUTE}&cursor={pages[0]['next']}")
-    assert status == 404
-    assert "of another request" in answer["detail"]
+    assert status == 422
+    assert answer["detail"][0]["loc"] == ["query", "cursor"]
+    assert "of another request" in answer["detail"][0]["msg"]
 
 
 async def test_an_unchanged_range_answers_304(api: ServedApi, database: Database) -> None:
@@ -225,7 +226,9 @@ async def test_as_of_unrecorded_and_revisions(api: ServedApi, database: Database
             422,
             "json, ndjson, csv, arrow, parquet",
         ),
-        ("candles/binance/BTCUSDT?timeframe=1h&cursor=zzz", 404, "must be `next`"),
+        ("candles/binance/BTCUSDT?timeframe=1h&cursor=zzz", 422, "must be `next`"),
+        ("candles/binance/BTCUSDT%00?timeframe=1h", 404, "did you mean BTCUSDT"),
+        ("prices/%00", 404, "nothing is recorded"),
         ("sentiment", 404, "Not Found"),
     ],
 )
