@@ -22,6 +22,9 @@ from venues import VENUES
 from venues.venue import Endpoint
 
 _M5: Final = Timeframe.M5
+# The first candle of a new market may be shown after the second one: its open interest is asked for
+# with it while the base has fewer slots, which one page of any exchange holds.
+_YOUNG: Final = 100
 
 
 def base_tasks(
@@ -51,6 +54,8 @@ def base_tasks(
     first_ms = min(base.unsettled_ms(market.since_ms), klines.end_ms - span_ms, known_ms)
     klines = replace(klines, start_ms=max(klines.start_ms, first_ms))
     lacking_ms = base.until(as_of_ms).lacks_interest_ms()
+    if lacking_ms is not None and base.newest_ms - base.first_ms < _YOUNG * STEP_MS:
+        lacking_ms = min(lacking_ms, max(klines.start_ms, base.first_ms - LEAST_OVERLAP * STEP_MS))
     return MarketTasks(market, klines, _since(interest, lacking_ms), None)
 
 

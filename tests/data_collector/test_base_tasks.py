@@ -156,3 +156,16 @@ def test_which_answers_are_believed(
     expected = cause and cause.format(*[MIDNIGHT + slot * STEP_MS for slot in range(9)])
     assert why_not_believed(base, task, candles, rows, holes_too=holes_too) == expected
     assert why_not_believed(None, task, candles, rows, holes_too=holes_too) is None
+
+
+@pytest.mark.parametrize(("slots", "first"), [(10, -19), (100, -109), (101, 1)])
+def test_a_young_base_asks_for_the_open_interest_of_a_first_candle_that_came_late(
+    slots: int, first: int
+) -> None:
+    """REST may show the second candle of a new market first."""
+    for market in MARKETS:
+        base = base_of(range(1 - slots, 1), 5)
+        tasks = base_tasks(market, base, as_of_ms=MIDNIGHT + STEP_MS)
+        assert tasks.open_interest is not None
+        start_ms = MIDNIGHT + first * STEP_MS
+        assert tasks.open_interest.start_ms in (start_ms, max(start_ms, tasks.klines.start_ms))
