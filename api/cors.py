@@ -12,8 +12,8 @@ _METHODS: Final = (b"GET", b"HEAD", b"POST", b"DELETE")
 _HEADERS: Final = (b"Authorization", b"Content-Type", b"If-None-Match", b"Last-Event-ID")
 _EXPOSED: Final[Header] = (
     b"access-control-expose-headers",
-    b"Age, ETag, Last-Modified, Link, Location, Retry-After, X-As-Of, X-Forming-Rows, X-Rows,"
-    b" X-Unknown-Symbols, X-Unrecorded-Rows",
+    b"Age, ETag, Last-Modified, Link, Location, Retry-After, X-As-Of, X-Forming-Rows,"
+    b" X-Next-Cursor, X-Rows, X-Unknown-Symbols, X-Unrecorded-Rows",
 )
 _SAFELISTED: Final = (b"Accept", b"Accept-Language", b"Content-Language", b"Content-Type")
 _ALLOWED_HEADERS: Final = sorted({*_SAFELISTED, *_HEADERS})

@@ -32,6 +32,8 @@ _TRIES: Final = 3
 _VARY: Final[Header] = (b"vary", b"Accept, Accept-Encoding")
 _ETAG_BYTES: Final = 12
 _LONGEST_NAME: Final = 80
+# Proxies keep 4 KB for a whole head by default; some clients refuse a longer field than 8 KB.
+_LONGEST_LINK: Final = 2000
 
 
 class HistoryAnswers:
@@ -145,11 +147,14 @@ def _headers(request: Request, head: Head, found: FoundMarkets, asked: Asked) ->
     if found.unknown and head.source is None:
         headers.append(unknown_header(found.unknown))
     if fields["next"] is not None:
+        headers.append((b"x-next-cursor", fields["next"].encode()))
         given = parse_qsl(request.scope["query_string"].decode("utf-8", "replace"))
         others = [(name, value) for name, value in given if name != "cursor"]
         target = urlencode([*others, ("cursor", fields["next"])], safe=",:")
         # Relative to the address that was asked, whatever a proxy has put before it.
-        headers.append((b"link", f'<?{target}>; rel="next"'.encode()))
+        link = f'<?{target}>; rel="next"'.encode()
+        if len(link) <= _LONGEST_LINK:
+            headers.append((b"link", link))
     return headers
 
 

@@ -22,7 +22,7 @@ _KINDS: Final[dict[Kind, str]] = {
 }
 _RANGE: Final = (
     " `from` is inclusive, `to` is exclusive. Without `limit` the whole range is sent while it is"
-    " read; with it, `next` and the header Link lead to the next page."
+    " read; with it, `next` or a header, Link or X-Next-Cursor, lead to the next page."
 )
 DESCRIPTIONS: Final = {kind: text + _RANGE for kind, text in _KINDS.items()}
 _TIME: Final = {
@@ -90,7 +90,8 @@ def _text(description: str) -> dict[str, Any]:
 
 _HEADERS: Final = {
     "ETag": _text("the same for the same rows, whatever else is stored since"),
-    "Link": _text('the next page, rel="next"'),
+    "Link": _text('the next page, rel="next"; not for an address of more than 2000 characters'),
+    "X-Next-Cursor": _text("the cursor of the next page"),
     "X-As-Of": _text("the state that was read, in UTC milliseconds: give it as as_of to read it"),
     "X-Rows": _text("how many rows the answer has"),
     "X-Unrecorded-Rows": _text("how many of them were stored after as_of"),
