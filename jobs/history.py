@@ -4,14 +4,16 @@ from typing import Final
 
 import structlog
 
+from database import DatabaseUnavailable
 from history.recorder import Observer, Recorded, Recorder
-from history.upkeep import keep
+from history.upkeep import check_share, keep
 from job_queue.records import JobRecord
 from jobs.context import JobContext, Outcome, Progress
 from market.timeframes import DAY_MS, HOUR_MS
 from stores.hot.leases import Lease
 
 JOB_ID: Final = "record"
+_MOST_TOLD: Final = 20  # gaps, or faults
 
 log = structlog.get_logger(__name__)
 
@@ -33,12 +35,12 @@ async def record(context: JobContext, _: JobRecord, __: Lease, progress: Progres
     try:
         result = await recorder.record()
         await _forget_old_entries(context)
-        await _keep(context)
+        checked = await _keep(context)
     except Exception:
         context.recording.failed()
         raise
     context.recording.done()
-    return Outcome(None, _told(result))
+    return Outcome(None, _told(result) | checked)
 
 
 async def _forget_old_entries(context: JobContext) -> None:
@@ -53,11 +55,12 @@ async def _forget_old_entries(context: JobContext) -> None:
         log.info("journal_entries_forgotten", entries=forgotten)
 
 
-async def _keep(context: JobContext) -> None:
-    """Once a day, compacts the record and removes what is older than its settings allow."""
+async def _keep(context: JobContext) -> dict[str, object]:
+    """Once a day, compacts the record, removes what is older than its settings allow, and checks a
+    share of the series; returns what of the check goes into the job's record."""
     now_ms = context.now_ms()
     if 0 <= now_ms - context.recording.kept_ms < DAY_MS:
-        return
+        return {}
     done = await keep(context.database.history, context.settings.retention_days, now_ms)
     context.recording.kept_ms = now_ms
     log.info(
@@ -67,6 +70,22 @@ async def _keep(context: JobContext) -> None:
         removed_chunks=done.retained.chunks,
         removed_rows=done.retained.rows,
     )
+    try:
+        return await _check(context)
+    except DatabaseUnavailable as error:
+        log.warning("record_not_checked", error=str(error))
+        return {}
+
+
+async def _check(context: JobContext) -> dict[str, object]:
+    checked = await check_share(context.database.history, context.now_ms())
+    context.metrics.history_checked(len(checked.faults))
+    faults = list(checked.faults[:_MOST_TOLD])
+    told = {"series": checked.series, "chunks": checked.chunks, "rows": checked.rows}
+    if faults:
+        log.warning("record_damaged", faults=len(checked.faults), first=faults, **told)
+    log.info("record_checked", **told)
+    return {"checked": {**told, "faults": faults}}
 
 
 def _told(result: Recorded) -> dict[str, object]:
@@ -76,6 +95,6 @@ def _told(result: Recorded) -> dict[str, object]:
         "recorded": result.rows,
         "gaps": [
             {"document": gap.document, "since": gap.since_ms, "until": gap.until_ms}
-            for gap in result.gaps[-20:]
+            for gap in result.gaps[-_MOST_TOLD:]
         ],
     }

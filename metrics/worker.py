@@ -95,6 +95,11 @@ class WorkerMetrics:
             "Gaps: versions that the journal did not have, so that later ones had to fill in.",
             registry=self.registry,
         )
+        self._history_faults = Counter(
+            "perpcache_history_faults_total",
+            "What the daily check has found in the history that must not be: damage.",
+            registry=self.registry,
+        )
         self._history_lag = Gauge(
             "perpcache_history_lag_seconds",
             "How long after it was made the last version was recorded.",
@@ -180,6 +185,10 @@ class WorkerMetrics:
     def history_gap(self) -> None:
         """Counts a gap in what was recorded."""
         self._history_gaps.inc()
+
+    def history_checked(self, faults: int) -> None:
+        """Counts what a check of the history has found."""
+        self._history_faults.inc(faults)
 
     def published(self, job: str, result: Mapping[str, Any]) -> None:
         """Counts a complete run; `result` is its record's."""

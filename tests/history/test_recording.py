@@ -77,6 +77,32 @@ async def test_without_history_nothing_is_left_and_nothing_recorded(
         assert await context.database.publishes.cursors() == {}
 
 
+async def test_damage_is_told_by_the_daily_check(
+    exchanges: Simulator,
+    open_runner: OpenRunner,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("history.upkeep.CHECK_DAYS", 1)
+    async with open_runner(exchanges) as runner:
+        for job in ("discovery", "funding", "collect:4h"):
+            await runner.complete(job)
+        first = await runner.complete("record")
+        assert first["checked"]["series"] > 4 and first["checked"]["faults"] == []
+        assert "checked" not in await runner.complete("record")  # once a day
+        session = await asyncpg.connect(database_url, timeout=30)
+        await session.execute(
+            "INSERT INTO history_revisions SELECT 1, 1, 1, 1, 1, 1, t, 7, 7, series_id"
+            " FROM history_recent LIMIT 3"
+        )
+        await session.close()
+        runner.context.recording.kept_ms = 0
+        told = await runner.complete("record")
+        assert len(told["checked"]["faults"]) == 3
+        value = runner.context.metrics.registry.get_sample_value
+        assert value("perpcache_history_faults_total") == 3
+
+
 async def state_of(runner: JobRunner) -> tuple[int, str] | None:
     record = await runner.context.queue.get("record")
     return None if record is None else (record.run, record.state)

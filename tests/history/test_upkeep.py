@@ -4,7 +4,7 @@ import numpy as np
 
 from config import load_settings
 from database import Database, SeriesKey, SeriesRows
-from history.upkeep import keep
+from history.upkeep import CHECK_DAYS, check_share, keep
 from market.timeframes import DAY_MS, HOUR_MS, Timeframe
 
 NOW_MS = 868 * 24 * DAY_MS  # where slots of 5m and of 1h end
@@ -37,5 +37,25 @@ async def test_what_is_old_is_packed_and_what_is_too_old_is_removed(database_url
         again = await keep(history, load_settings().retention_days, NOW_MS + 2 * HOUR_MS)
         assert (again.compacted.rows, again.retained.chunks) == (70, 0)
         assert (await history.check()).faults == ()
+    finally:
+        await database.aclose()
+
+
+async def test_each_series_is_checked_once_in_a_round_of_days(database_url: str) -> None:
+    database = Database(database_url)
+    history = database.history
+    keys = [SeriesKey.candles("binance", f"A{n}USDT", Timeframe.M5) for n in range(70)]
+    times = NOW_MS + Timeframe.M5.interval_ms * np.arange(100, dtype=np.int64)
+    try:
+        rows = [SeriesRows(key, times, np.ones((100, 6))) for key in keys]
+        await history.store(rows, NOW_MS)
+        found = [await check_share(history, NOW_MS + day * DAY_MS) for day in range(CHECK_DAYS)]
+        assert [sum(each.series for each in found), sum(each.rows for each in found)] == [70, 7000]
+        assert {each.series for each in found} == {2, 3}
+        assert [fault for each in found for fault in each.faults] == []
+        # Later rounds begin elsewhere, and time that is over ends a check.
+        later = await check_share(history, NOW_MS + 7 * CHECK_DAYS * DAY_MS)
+        assert later.series == found[0].series
+        assert (await check_share(history, NOW_MS, seconds=0)).series == 0
     finally:
         await database.aclose()
