@@ -34,10 +34,12 @@ from documents.journal import JournalEntry, StoredEntry, decode_entry, deflated_
 from documents.names import DOCUMENTS
 from history.entry_rows import ToldRows, rows_of_entry
 from history.whole_document import WholeDocument
+from market.timeframes import HOUR_MS
 from stores.cold.pool import Connection
 from stores.hot.journal import Journal
 from stores.hot.store import Word
 
+_AHEAD_MS: Final = HOUR_MS  # by which a clock may be ahead
 _TRIES: Final = 3  # of an entry, while another process records, too
 
 log = structlog.get_logger(__name__)
@@ -135,6 +137,14 @@ class Recorder:
     async def _read_cursors(self) -> None:
         self._cursors = dict(await self._database.publishes.cursors())
 
+    def _cursor_of(self, document: str) -> Cursor | None:
+        """The document's cursor. A time that has not come does not count: a clock was ahead, and
+        the times since which later values are known would stay there until then."""
+        cursor = self._cursors.get(document)
+        if cursor is None or cursor.updated_at_ms <= self._now_ms() + _AHEAD_MS:
+            return cursor
+        return cursor._replace(updated_at_ms=0)
+
     async def _take(self, stored: StoredEntry) -> None:
         record = partial(self._record, stored)
         await self._retried(stored.document, stored.version, record, stored.updated_at_ms)
@@ -150,9 +160,9 @@ class Recorder:
         another process has moved it. A lower version that is later than the cursor comes from a
         store that has lost its data, and begins anew."""
         for tried in range(_TRIES):
-            cursor = self._cursors.get(document)
+            cursor = self._cursor_of(document)
             if cursor is not None and version <= cursor.version:
-                if updated_at_ms <= cursor.updated_at_ms:
+                if version == cursor.version or updated_at_ms <= cursor.updated_at_ms:
                     return
                 log.warning("history_begins_anew", document=document, version=version)
             try:

@@ -398,6 +398,26 @@ async def test_a_clock_that_went_back_does_not_make_values_known_earlier(
 
 
 @natively
+async def test_a_clock_that_was_ahead_for_once_is_forgotten(
+    past: Past, database: Database, session: "Session", store: HotStore
+) -> None:
+    past.now_ms += 300 * 24 * HOUR_MS
+    ahead = await past.publish("5m")
+    past.now_ms -= 300 * 24 * HOUR_MS
+    past.checked.clear()
+    after = await past.publish("5m")
+    await recorder(past, database).record()
+    # The store is emptied, so that versions are times of now again.
+    await store.execute("UNLINK", "cache:5m", "cache:5m:meta")
+    past.now_ms += 5 * MINUTE_MS
+    anew = await past.publish("5m")
+    await recorder(past, database).record()
+    assert ahead.version < after.version > anew.version
+    times = {version: at_ms for _, version, at_ms in await publishes(session)}
+    assert times == {each.version: each.updated_at_ms for each in (ahead, after, anew)}
+
+
+@natively
 async def test_two_recorders_at_once_do_no_harm(
     past: Past, database: Database, session: "Session", cache: CacheManager
 ) -> None:
