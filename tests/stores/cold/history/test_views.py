@@ -197,6 +197,12 @@ async def test_a_span_of_time_as_it_is_known_and_as_it_was(connection: Connectio
     assert await between(None, candles[2][0]) == candles[:2]
     assert await between(candles[998][0], None) == candles[998:]
     assert await between(None, None) == candles
+    infinite = (
+        "SELECT count(*) FROM"
+        " candles_between(NULL, 'AUSDT', NULL, '-infinity', 'infinity', $1::text::timestamptz)"
+    )
+    for as_of, told in (("infinity", 1000), ("-infinity", 0), (None, 1000)):
+        assert await connection.fetchval(infinite, as_of) == told
     here = (corrected[0], corrected[0] + 1)
     assert await between(*here, fix_ms) == [corrected]
     assert await between(*here, fix_ms - 1) == [earlier]
@@ -378,6 +384,9 @@ async def test_the_last_day_of_each_market(connection: Connection) -> None:
     await recent(connection, one, candles[576:])
     await recent(connection, left, candles[:30])
     await recent(connection, longer, walk(7, 175, step_ms=4 * HOUR_MS))
+    # A finer timeframe that is collected no more.
+    ended = await series(connection, "AUSDT", interval_ms=300_000)
+    await recent(connection, ended, walk(8, 5, step_ms=300_000))
     day = candles[-24:]
     (found,) = await connection.fetch("SELECT * FROM cached_market_data")
     assert dict(found) == {
