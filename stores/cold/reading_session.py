@@ -20,6 +20,7 @@ _CONNECT_S: Final = 10.0  # unless DATABASE_URL has connect_timeout
 _CLOSE_S: Final = 4.0
 ROWS_AT_ONCE: Final = 1000
 _LONGEST_TOLD: Final = 2000
+_COPY: Final = "rows of COPY are not told here: give its query alone, and --format csv"
 
 
 class StatementFailed(Exception):
@@ -64,6 +65,8 @@ class ReadingSession:
                 columns = tuple(attribute.name for attribute in prepared.get_attributes())
                 cursor = await prepared.cursor() if columns else None
                 rows = await cursor.fetch(ROWS_AT_ONCE) if cursor else await prepared.fetch()
+                if not cursor and (prepared.get_statusmsg() or "").startswith("COPY"):
+                    raise StatementFailed(_COPY, "0A000")  # its rows are not among these
                 yield Batch(columns, [tuple(row) for row in rows])
                 while cursor and len(rows) == ROWS_AT_ONCE:
                     rows = await cursor.fetch(ROWS_AT_ONCE)

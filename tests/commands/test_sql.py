@@ -141,6 +141,7 @@ async def test_nothing_can_be_written(filled: str, statement: str) -> None:
         (["DELETE FROM kept"], "`sql` opens the database read-only"),
         (["--url"], "other programs use your DATABASE_URL"),
         ([" "], "no statement: give one"),
+        (["COPY (SELECT 1) TO STDOUT CSV"], "give its query alone, and --format csv"),
         (["SELECT '\udcff'"], "must be UTF-8"),
         (["--format", "json", "SELECT 1 AS a, 2 AS b, 3 AS a"], "two columns are named a"),
     ],
