@@ -61,7 +61,12 @@ async def _keep(context: JobContext) -> dict[str, object]:
     now_ms = context.now_ms()
     if 0 <= now_ms - context.recording.kept_ms < DAY_MS:
         return {}
-    done = await keep(context.database.history, context.settings.retention_days, now_ms)
+    try:
+        done = await keep(context.database.history, context.settings.retention_days, now_ms)
+    except DatabaseUnavailable:
+        # Recording goes on: what cannot be compacted is not tried at each run.
+        context.recording.kept_ms = now_ms - DAY_MS + HOUR_MS
+        raise
     context.recording.kept_ms = now_ms
     log.info(
         "record_compacted",

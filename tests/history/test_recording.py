@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from config import load_settings
-from database import DatabaseUnavailable, HistoryPublishes
+from database import DatabaseUnavailable, HistoryPublishes, HistoryTables
 from documents.names import GLOBAL_FR
 from job_queue.transitions import TAKE
 from jobs.due import queue_due_jobs
@@ -101,6 +101,22 @@ async def test_damage_is_told_by_the_daily_check(
         assert len(told["checked"]["faults"]) == 3
         value = runner.context.metrics.registry.get_sample_value
         assert value("perpcache_history_faults_total") == 3
+
+
+async def test_a_failed_compaction_is_not_tried_at_each_run(
+    exchanges: Simulator, open_runner: OpenRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    async def fail(_: HistoryTables, before_known_ms: int) -> Any:
+        tried.append(before_known_ms)
+        raise DatabaseUnavailable("the database did not answer in time")
+
+    monkeypatch.setattr(HistoryTables, "compact", fail)
+    async with open_runner(exchanges) as runner:
+        assert (await runner.run("record")).state == "failed"
+        assert (await runner.run("record")).state == "complete"
+        assert len(tried) == 1
 
 
 async def state_of(runner: JobRunner) -> tuple[int, str] | None:
