@@ -120,7 +120,7 @@ async def test_the_demo_shows_what_it_collected(start: Start) -> None:
     assert int(streamed[1]) >= 70
     assert int(streamed[1]) + int(asked[1]) == int(streamed[2])
     # Which markets are shown depends on those that traded, and so on the time of day.
-    assert re.search(r"binance:\S+ +[\d.]+ +[\d.]+ +[\d.]+[kMB]? +[\d.]+ +stream", printed)
+    assert re.search(r"binance:\S+ +[\d.]+ +[\d.]+ +[\d.]+[kMB]? +[\d.]+ s +stream", printed)
     assert "Published with them: 5m 4h 8h." in printed
     assert "equal to what was served then" in printed
     assert "nothing is left running" in printed
