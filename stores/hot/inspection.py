@@ -15,7 +15,9 @@ _NO_RIGHT: Final = re.compile(r"NOPERM|permission|user executing the script")
 _NO_SCRIPTS: Final = re.compile(r"unknown command ['`]?eval", re.IGNORECASE)
 _COMMAND: Final = re.compile(r"'([a-z]+)[|']")
 # Without them something goes less well.
-_NOT_NEEDED: Final = frozenset(("PUBLISH", "XADD", "XRANGE"))
+_OF_EVENTS: Final = frozenset(("XADD", "XRANGE"))
+_OF_JOURNAL: Final = frozenset(("COPY", "LINDEX", "LLEN", "LPOP", "LRANGE", "RPUSH"))
+_NOT_NEEDED: Final = _OF_EVENTS | _OF_JOURNAL | {"PUBLISH"}
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 
 # try(probe, another; channel or ''): runs each command that Perpcache uses, on keys of no use.
@@ -62,6 +64,13 @@ try('DEL', a)
 try('XADD', a, 'MAXLEN', '1', '*', 'f', '1')
 try('XRANGE', a, '-', '+')
 try('DEL', a, b)
+try('RPUSH', a, 'e')
+try('LLEN', a)
+try('LINDEX', a, '0')
+try('LRANGE', a, '0', '0')
+try('COPY', a, b)
+try('LPOP', a)
+try('DEL', a, b)
 try('TIME')
 if ARGV[1] ~= '' then try('PUBLISH', ARGV[1], '') end
 return refused
@@ -104,8 +113,11 @@ async def inspect(store: HotStore) -> Inspection:
         return found
     if "PUBLISH" in refused:
         found.warn("store_without_publish", effect="waiting readers of other hosts look by polling")
-    if {"XADD", "XRANGE"} & set(refused):
+    if _OF_EVENTS & set(refused):
         found.warn("store_without_streams", effect="GET /events tells of new documents alone")
+    if _OF_JOURNAL & set(refused):
+        effect = "the record takes whole documents in place of what each publish has changed"
+        found.warn("store_without_journal", effect=effect)
     if any("READONLY" in why for why in errors.values()):
         found.warn("store_read_only", advice="name the primary server, not a replica")
     await _look_at_server(store, found)

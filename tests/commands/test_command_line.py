@@ -166,9 +166,9 @@ def test_help_and_version_load_nothing_but_the_standard_library(words: list[str]
     ("command", "without"),
     [
         ("serve", {"fastapi", "starlette", "uvicorn", "asyncpg", "data_collector", "jobs"}),
-        ("api", {"numpy", "simdjson", "data_collector", "jobs"}),
+        ("api", {"simdjson", "data_collector", "jobs"}),
         ("worker", {"fastapi", "starlette", "uvicorn"}),
-        ("coins", {"fastapi", "numpy", "data_collector", "jobs"}),
+        ("coins", {"fastapi", "data_collector", "jobs"}),
     ],
 )
 def test_a_process_loads_only_what_it_runs(command: str, without: set[str]) -> None:
