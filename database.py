@@ -9,10 +9,15 @@ from market.markets import Coin, Exchange, Market
 from market.timeframes import Timeframe
 from stores.cold.coin_records import CoinMetadata, CoinRecord, CoinRecords
 from stores.cold.collectors import CollectorWish, LiveCollectors
+from stores.cold.history.archive_files import ArchiveFile, ArchiveFiles, write_archive_file
+from stores.cold.history.backfills import BackfillWish, BackfillWishes, WishState
+from stores.cold.history.fill_rows import Covered, Filled, FillRows, Source
+from stores.cold.history.holes import AskedHole, HistoryHoles
 from stores.cold.history.publish_log import LogBounds, LoggedVersion, PublishLog
 from stores.cold.history.publishes import (
     Cursor,
     CursorMoved,
+    DocumentWindow,
     HistoryPublishes,
     Publish,
     check_cursor,
@@ -50,17 +55,27 @@ __all__ = [
     "DATABASE_TEXT",
     "LASTING_TEXTS",
     "REPLICA_TEXT",
+    "ArchiveFile",
+    "ArchiveFiles",
+    "AskedHole",
+    "BackfillWish",
+    "BackfillWishes",
     "BookRow",
     "Checked",
     "CoinMetadata",
     "CoinRecord",
     "CollectorWish",
     "Compacted",
+    "Covered",
     "Cursor",
     "CursorMoved",
     "DamagedRecord",
     "Database",
     "DatabaseUnavailable",
+    "DocumentWindow",
+    "FillRows",
+    "Filled",
+    "HistoryHoles",
     "HistoryPublishes",
     "HistoryTables",
     "Hole",
@@ -79,11 +94,14 @@ __all__ = [
     "SeriesKey",
     "SeriesRows",
     "Snapshot",
+    "Source",
     "Stored",
     "TickerRow",
     "TradeRow",
     "Versions",
+    "WishState",
     "check_cursor",
+    "write_archive_file",
     "write_publish",
 ]
 
@@ -126,6 +144,9 @@ class Database:
         self.collectors = LiveCollectors(pool)
         self.history = HistoryTables(pool)
         self.publishes = HistoryPublishes(pool)
+        self.backfills = BackfillWishes(pool)
+        self.archive_files = ArchiveFiles(pool)
+        self.holes = HistoryHoles(pool)
 
     def for_one_run(self) -> Self:
         """The same database for the calls of one run: once one of them met no answer within its

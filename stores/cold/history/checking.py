@@ -135,7 +135,10 @@ def _check_series(
 def _faults_of_old(
     key: SeriesKey, times: Times, known_at: Times, t: Times, known_from: Times, known_to: Times
 ) -> Iterator[str]:
-    """Superseded values whose times of knowledge overlap with the next one's."""
+    """Superseded values whose times of knowledge overlap with the next one's. Those that never were
+    in force, known from and to one moment, overlap with none."""
+    in_force = known_from != known_to
+    t, known_from, known_to = t[in_force], known_from[in_force], known_to[in_force]
     every = np.concatenate([t, times])
     begins = np.concatenate([known_from, known_at])
     ends = np.concatenate([known_to, np.full(len(times), np.iinfo(np.int64).max)])

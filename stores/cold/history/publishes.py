@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import orjson
+
+from market.timeframes import Timeframe
 from stores.cold.pool import Connection, Pool
 
 # Market: exchange, symbol, base, quote.
@@ -47,6 +50,18 @@ class Publish:
     entry: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class DocumentWindow:
+    """What the newest recorded version of a document shows: from `first_ms`, at the earliest, to
+    `last_ms`, the newest open time that was closed, or of funding the time of the version (UTC ms).
+    `first_ms` is None if it has no rows. `markets`: (exchange, symbol) of all."""
+
+    first_ms: int | None
+    last_ms: int
+    updated_at_ms: int
+    markets: frozenset[tuple[str, str]]
+
+
 class HistoryPublishes:
     """Reads cursors, and what writes them and the log within a transaction of HistoryTables."""
 
@@ -64,6 +79,15 @@ class HistoryPublishes:
 
         return await self._pool.read(read)
 
+    async def windows(self) -> Mapping[str, DocumentWindow]:
+        """The window of each recorded document. Raises DatabaseUnavailable."""
+
+        async def read(connection: Connection) -> Mapping[str, DocumentWindow]:
+            rows = await connection.fetch(_NEWEST)
+            return {document: _window(document, *row) for document, *row in rows}
+
+        return await self._pool.read(read)
+
     async def forget_entries(self, before_ms: int) -> int:
         """Removes the entries of the journal with an earlier `updated_at`, and returns how many.
         Raises DatabaseUnavailable."""
@@ -75,6 +99,33 @@ class HistoryPublishes:
             return int(done.rpartition(" ")[2])
 
         return await self._pool.write(remove)
+
+
+def _window(
+    document: str,
+    first_ms: int | None,
+    as_of_ms: int,
+    updated_at_ms: int,
+    stale: str | None,
+    markets: str | None,
+) -> DocumentWindow:
+    # Markets that were carried over begin earlier, and are left out of the document's first time.
+    firsts = [each[3] for each in orjson.loads(stale or "[]")]
+    known = [each for each in (first_ms, *firsts) if each is not None]
+    try:
+        last_ms = Timeframe(document).last_closed_open_time(as_of_ms)
+    except ValueError:  # not of a timeframe
+        last_ms = as_of_ms
+    named = frozenset((each[0], each[1]) for each in orjson.loads(markets or "[]"))
+    return DocumentWindow(min(known, default=None), last_ms, updated_at_ms, named)
+
+
+_NEWEST = """
+    SELECT s.document, p.first_open_time, p.as_of, p.updated_at, p.stale::text, u.markets::text
+    FROM history_stored AS s
+    JOIN history_publishes AS p ON p.document = s.document AND p.version = s.version
+    LEFT JOIN history_universes AS u USING (universe_id)
+"""
 
 
 async def check_cursor(connection: Connection, document: str, base: int | None) -> None:

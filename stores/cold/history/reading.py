@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 import asyncpg
 import numpy as np
+import numpy.typing as npt
 
 from stores.cold.history.chunk_store import slot_ms
 from stores.cold.history.codec import DamagedChunk, Piece
@@ -235,6 +236,8 @@ def _no_versions(key: SeriesKey) -> Versions:
 def _as_of(key: SeriesKey, every: Revisions, as_of_ms: int, unrecorded: bool) -> Versions:
     """What was known then: of each time the version that was; if `unrecorded`, also the first one
     of each time that was public then, and of which none was known yet."""
+    if not bool((in_force := every.known_from < every.known_to).all()):
+        every = _select(every, in_force)  # others are only listed
     known = (every.known_from <= as_of_ms) & (as_of_ms < every.known_to)
     count = 0
     if unrecorded and len(known):
@@ -244,6 +247,12 @@ def _as_of(key: SeriesKey, every: Revisions, as_of_ms: int, unrecorded: bool) ->
         count = int(added.sum())
         known |= added
     return Versions(every.times[known], every.values[known], every.known_from[known], count)
+
+
+def _select(every: Revisions, lines: npt.NDArray[np.bool_]) -> Revisions:
+    return Revisions(
+        every.times[lines], every.values[lines], every.known_from[lines], every.known_to[lines]
+    )
 
 
 def _every_version(key: SeriesKey, current: Piece | None, old: Superseded | None) -> Revisions:

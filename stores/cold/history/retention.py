@@ -1,6 +1,7 @@
 """Retention: removes what is older than a time, slot by slot, so that no chunk is cut."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from stores.cold.history.chunk_store import slot_ms
 from stores.cold.history.record_tables import RecordTables, lock_writers
@@ -41,8 +42,26 @@ async def remove_before(
                 (f"{tables.revisions} WHERE series_id = ANY($1::int[]) AND t < $2", first_ms),
             )
         ]
+        for statement in _BESIDE:
+            await connection.execute(statement, list(ids), first_ms)
     return Retained(*counts)
 
 
 def _count(status: str) -> int:
     return int(status.rpartition(" ")[2])
+
+
+# What else is known of the time before. Ranges that reach beyond it are cut; those of coverage
+# and of holes do not overlap, so that no other begins where they then do.
+_BESIDE: Final = (
+    "DELETE FROM history_batches WHERE series_id = ANY($1::int[]) AND to_t <= $2",
+    *(
+        statement
+        for table in ("history_coverage", "history_holes")
+        for statement in (
+            f"DELETE FROM {table} WHERE series_id = ANY($1::int[]) AND to_t <= $2",  # noqa: S608
+            f"UPDATE {table} SET from_t = $2"  # noqa: S608 - our own names
+            " WHERE series_id = ANY($1::int[]) AND from_t < $2",
+        )
+    ),
+)

@@ -5,7 +5,7 @@ they are equal, or both NaN. A superseded value goes to the revisions; the times
 instant only rise, whatever a clock did.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -120,6 +120,8 @@ class _Storing:
         self._recent = np.zeros(n, np.bool_)
         self._chunked = np.zeros(n, np.bool_)
         self._damaged = np.zeros(n, np.bool_)
+        # Of lines, the moments of revisions that never were in force (filling.py).
+        self._taken: dict[int, set[int]] = {}
         self._pieces: dict[Place, Piece] = {}
         self._damaged_places: set[Place] = set()
 
@@ -138,6 +140,9 @@ class _Storing:
         # A row that was removed is not known again before it was removed.
         known_at = np.maximum(known_at_ms, removed_ms)
         known_at[superseded] = np.maximum(known_at_ms, self._old_known[superseded] + 1)
+        for line, taken in self._taken.items():
+            if not lines.gone[line]:
+                known_at[line] = next_free(int(known_at[line]), taken)
         if superseded.any():
             await self._write_revisions(superseded, known_at)
         at_once = await self._write_chunks(new, changed, removed, known_at)
@@ -162,8 +167,10 @@ class _Storing:
         )
         removed_ms = np.zeros(len(lines.times), np.int64)
         spanned = np.zeros(len(lines.times), np.bool_)
-        for place, known_to, in_chunk, known_at, *values in rows:
+        for place, known_to, taken, in_chunk, known_at, *values in rows:
             line = place - 1
+            if taken is not None:
+                self._taken[line] = set(taken)
             spanned[line] = in_chunk
             removed_ms[line] = known_to or 0
             if known_at is not None:
@@ -261,10 +268,18 @@ class _Storing:
         return at_once
 
 
+def next_free(known_at_ms: int, taken: Collection[int]) -> int:
+    """The first moment from then on that is not taken: since which no other version of the same
+    instant is known."""
+    while known_at_ms in taken:
+        known_at_ms += 1
+    return known_at_ms
+
+
 # Row by row by the keys: a plan that reads a whole table is never the better one. A row comes back
 # only if there is something of it.
 _THERE: Final = """
-    SELECT x.place, v.known_to, c.series_id IS NOT NULL AS in_chunk, r.known_at, {values}
+    SELECT x.place, v.known_to, v.taken, c.series_id IS NOT NULL AS in_chunk, r.known_at, {values}
     FROM unnest($1::bigint[], $2::int[], $3::int[])
         WITH ORDINALITY AS x(t, series_id, slot, place)
     LEFT JOIN LATERAL (
@@ -275,8 +290,10 @@ _THERE: Final = """
             AND x.t BETWEEN t.first_t AND t.last_t OFFSET 0
     ) AS c ON true
     LEFT JOIN LATERAL (
-        SELECT max(t.known_to) AS known_to FROM {revisions} AS t
-        WHERE t.series_id = x.series_id AND t.t = x.t OFFSET 0
+        SELECT max(t.known_to) FILTER (WHERE t.known_to > t.known_from) AS known_to,
+            array_agg(t.known_from) FILTER (WHERE t.known_to = t.known_from) AS taken
+        FROM {revisions} AS t WHERE t.series_id = x.series_id AND t.t = x.t OFFSET 0
     ) AS v ON true
     WHERE r.series_id IS NOT NULL OR c.series_id IS NOT NULL OR v.known_to > $4
+        OR v.taken IS NOT NULL
 """

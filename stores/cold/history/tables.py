@@ -1,12 +1,27 @@
-"""HistoryTables: the record in PostgreSQL, behind one object: stored, compacted, kept and read."""
+"""HistoryTables: the record in PostgreSQL, behind one object: stored, filled in, kept and read."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
+import numpy as np
+
+from market.rows import Times
 from stores.cold.history.checking import MOST_SERIES as _CHECKED_SERIES
 from stores.cold.history.checking import Findings, check_series
 from stores.cold.history.compaction import Batch, compact_batch, find_batches
+from stores.cold.history.coverage import is_covered, read_coverage, uncovered
+from stores.cold.history.fill_rows import Covered, Filled, FillRows, Source
+from stores.cold.history.filling import fill_rows
+from stores.cold.history.presence import (
+    Ranges,
+    grid,
+    lacking,
+    long_distances,
+    once,
+    read_extents,
+    read_times,
+)
 from stores.cold.history.reading import HistorySnapshot
 from stores.cold.history.record_tables import ALL, CANDLES, POINTS, lock_writers, tables_of
 from stores.cold.history.retention import MOST_SERIES as _RETAINED_SERIES
@@ -118,6 +133,95 @@ class HistoryTables:
                 return stored
 
         return await self._pool.write(write)
+
+    async def fill(
+        self,
+        rows: Sequence[FillRows],
+        source: Source,
+        now_ms: int,
+        *,
+        within: Within | None = None,
+    ) -> Filled:
+        """Fills in what a source beside the documents says, under its rules (filling.py), in one
+        transaction with the coverage and where it came from; the same again changes nothing.
+
+        What is new is known since `now_ms` (UTC ms), exports apart. `within`: as in `store`. Raises
+        ValueError for rows that `FillRows.check` refuses.
+        """
+        for each in rows:
+            each.check(source, now_ms)
+
+        async def write(connection: Connection) -> Filled:
+            async with connection.transaction():
+                await lock_writers(connection)
+                filled = await fill_rows(connection, rows, source, now_ms)
+                if within is not None:
+                    await within(connection)
+                return filled
+
+        return await self._pool.write(write)
+
+    async def missing(
+        self, key: SeriesKey, from_ms: int, to_ms: int, *, step_ms: int | None = None
+    ) -> Ranges:
+        """What a source is to be asked for: the maximal ranges of the grid, from inclusive, to
+        exclusive, of which no instant is stored, and that no exchange has answered for.
+
+        `step_ms`: of the grid, a multiple of the series' own (None), for open interest. A range
+        ends one step after its last instant. Funding has no grid: the ranges without an answer.
+        """
+        if key.kind == "funding":
+            return uncovered(from_ms, to_ms, (await self.coverage([key]))[key])
+        step_ms = step_ms or key.interval_ms
+        instants = grid(from_ms, to_ms, step_ms)
+        there, covered = await self._there(key, from_ms, to_ms)
+        return lacking(instants[~is_covered(instants, covered)], there, step_ms)
+
+    async def gaps(
+        self, key: SeriesKey, from_ms: int, to_ms: int, *, step_ms: int | None = None
+    ) -> Ranges:
+        """The maximal ranges of the grid, as `missing` tells them, of which nothing is stored,
+        whoever has answered. Of funding: between two settlements that are farther from each other
+        than `step_ms` (None: 8 hours and a minute)."""
+        there, _ = await self._there(key, from_ms, to_ms)
+        if key.kind == "funding":
+            return long_distances(there, step_ms)
+        step_ms = step_ms or key.interval_ms
+        return lacking(grid(from_ms, to_ms, step_ms), there, step_ms)
+
+    async def coverage(self, keys: Sequence[SeriesKey]) -> Mapping[SeriesKey, list[Covered]]:
+        """The ranges of each of the keys that its exchange has answered for, ascending."""
+
+        async def read(connection: Connection) -> Mapping[SeriesKey, list[Covered]]:
+            ids = await find_ids(connection, once(keys))
+            found = await read_coverage(connection, list(ids.values()))
+            return {key: found.get(ids.get(key, -1), []) for key in once(keys)}
+
+        return await self._pool.read(read)
+
+    async def extent(self, keys: Sequence[SeriesKey]) -> Mapping[SeriesKey, tuple[int, int, int]]:
+        """The first and the last time of each of the keys that has rows, and how many it has."""
+
+        async def read(connection: Connection) -> Mapping[SeriesKey, tuple[int, int, int]]:
+            ids = await find_ids(connection, once(keys))
+            by_id = {series_id: key for key, series_id in ids.items()}
+            return await read_extents(connection, by_id)
+
+        return await self._pool.read(read)
+
+    async def _there(
+        self, key: SeriesKey, from_ms: int, to_ms: int
+    ) -> tuple[Times, Sequence[Covered]]:
+        """The stored times of a range, and what is covered, of one state."""
+
+        async def read(connection: Connection) -> tuple[Times, Sequence[Covered]]:
+            series_id = (await find_ids(connection, [key])).get(key)
+            if series_id is None:
+                return np.empty(0, np.int64), []
+            covered = (await read_coverage(connection, [series_id])).get(series_id, [])
+            return await read_times(connection, key, series_id, from_ms, to_ms), covered
+
+        return await self._pool.read(read)
 
     async def compact(self, before_known_ms: int) -> Compacted:
         """Moves the rows known before then into chunks, in transactions of bounded size. Those of a

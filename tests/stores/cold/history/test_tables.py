@@ -208,7 +208,7 @@ FAULTS = {
         " FROM history_chunks"
     ),
     "superseded before it was known": (
-        "INSERT INTO history_revisions SELECT 1, 1, 1, 1, 1, 1, first_t, 7, 7, series_id"
+        "INSERT INTO history_revisions SELECT 1, 1, 1, 1, 1, 1, first_t, 7, 6, series_id"
         " FROM history_chunks"
     ),
 }

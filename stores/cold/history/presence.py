@@ -1,0 +1,118 @@
+"""Which instants of a series are stored: times alone, the ranges that lack them, and the extent."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import asyncpg
+import numpy as np
+
+from market.rows import Times, are_among
+from market.timeframes import MINUTE_MS
+from stores.cold.history.arrays import MisshapenArray, array_from
+from stores.cold.history.chunk_store import slot_ms
+from stores.cold.history.queries import Alike, Range, read_recent, span_of_recent
+from stores.cold.history.record_tables import ALL, tables_of
+from stores.cold.history.series import FUNDING_MS, SeriesKey
+from stores.cold.pool import Connection
+
+Ranges = list[tuple[int, int]]
+# The longest usual distance between two settlements; they may be some seconds late.
+_LONGEST_USUAL_MS: Final = FUNDING_MS + MINUTE_MS
+
+
+async def read_times(
+    connection: Connection, key: SeriesKey, series_id: int, from_ms: int, to_ms: int
+) -> Times:
+    """The times that are stored, ascending. All instants of a chunk that cannot be read count as
+    stored: nothing could be stored there."""
+    tables, wanted = tables_of(key), Range(from_ms, to_ms)
+    series = Alike(tables, key.interval_ms, key.kind != "funding", {series_id: key})
+    span = await span_of_recent(connection, tables)
+    # Recent rows first: what is compacted in between is seen twice, not lost.
+    parts = [piece.times for _, piece in await read_recent(connection, series, wanted.within(span))]
+    rows = await connection.fetch(
+        "SELECT c.slot, c.n, c.first_t, c.last_t, c.step_ms,"  # noqa: S608 - our own names
+        " coalesce(array_send(c.steps_int2), array_send(c.steps_int4), array_send(c.steps_int8))"
+        f" AS steps FROM {tables.chunks.name} AS c"
+        " WHERE c.series_id = $1 AND c.slot BETWEEN $2 AND $3 ORDER BY c.slot",
+        series_id,
+        *wanted.slots(key.interval_ms),
+    )
+    parts += [_times_of(key, row) for row in rows]
+    if not parts:
+        return np.empty(0, np.int64)
+    times = np.unique(np.concatenate(parts))
+    begin, end = times.searchsorted((from_ms, to_ms))
+    return times[begin:end]
+
+
+def _times_of(key: SeriesKey, row: asyncpg.Record) -> Times:
+    n, first_ms, last_ms, step_ms = row["n"], row["first_t"], row["last_t"], row["step_ms"]
+    steps = None
+    if row["steps"] is not None:
+        try:
+            steps = array_from(row["steps"])
+        except MisshapenArray:
+            steps = None
+    elif first_ms + (n - 1) * step_ms == last_ms:
+        steps = np.arange(n, dtype=np.int64)
+    if steps is None or len(steps) != n:
+        begin_ms = row["slot"] * slot_ms(key.interval_ms)
+        return np.arange(begin_ms, begin_ms + slot_ms(key.interval_ms), key.interval_ms)
+    times: Times = first_ms + step_ms * steps
+    return times
+
+
+def grid(from_ms: int, to_ms: int, step_ms: int) -> Times:
+    """The instants of a grid, from inclusive, to exclusive."""
+    return np.arange(-(-from_ms // step_ms) * step_ms, to_ms, step_ms, dtype=np.int64)
+
+
+def lacking(instants: Times, there: Times, step_ms: int) -> Ranges:
+    """The maximal ranges of these instants of a grid, one after another, that are not `there`."""
+    return ranges_of(instants[~are_among(instants, there)], step_ms)
+
+
+def ranges_of(times: Times, step_ms: int) -> Ranges:
+    """The maximal ranges of a grid that times make, which ascend."""
+    if not len(times):
+        return []
+    ends = np.flatnonzero(np.diff(times) > step_ms)
+    first, last = np.append(0, ends + 1), np.append(ends, len(times) - 1)
+    return list(zip(times[first].tolist(), (times[last] + step_ms).tolist(), strict=True))
+
+
+def long_distances(times: Times, longest_ms: int | None) -> Ranges:
+    """The ranges between two settlements that are farther from each other than that."""
+    at = np.flatnonzero(np.diff(times) > (longest_ms or _LONGEST_USUAL_MS))
+    return list(zip((times[at] + 1).tolist(), times[at + 1].tolist(), strict=True))
+
+
+async def read_extents(
+    connection: Connection, ids: Mapping[int, SeriesKey]
+) -> dict[SeriesKey, tuple[int, int, int]]:
+    """The first and the last time of each series that has rows, and how many there are."""
+    found: dict[SeriesKey, tuple[int, int, int]] = {}
+    for tables in ALL:
+        some = [series_id for series_id, key in ids.items() if tables_of(key) is tables]
+        if some:
+            rows = await connection.fetch(
+                _EXTENT.format(recent=tables.recent, chunks=tables.chunks.name), some
+            )
+            found |= {ids[series_id]: (first, last, n) for series_id, first, last, n in rows}
+    return found
+
+
+def once(keys: Sequence[SeriesKey]) -> list[SeriesKey]:
+    return list(dict.fromkeys(keys))
+
+
+_EXTENT: Final = """
+    SELECT series_id, min(first_t), max(last_t), sum(n)::bigint FROM (
+        SELECT series_id, first_t, last_t, n::bigint FROM {chunks}
+        WHERE series_id = ANY($1::int[])
+        UNION ALL
+        SELECT series_id, min(t), max(t), count(*) FROM {recent}
+        WHERE series_id = ANY($1::int[]) GROUP BY series_id
+    ) AS parts GROUP BY series_id
+"""
