@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -132,23 +133,29 @@ class FillingPart:
         """Reads what is there of the rows; returns which of them fall into damaged chunks."""
         await self._read_recent()
         is_damaged = np.zeros(len(self._times), np.bool_)
-        slots, begins = np.unique(self._slots, return_index=True)
-        places = [(self._series_id, slot) for slot in slots.tolist()]
+        places = self._places()
         self._pieces, damaged = await read_chunks(
-            self._connection, self._tables, places, self._keys
+            self._connection, self._tables, list(places), self._keys
         )
         self.damaged = sorted(damaged)
-        bounds = [*begins.tolist(), len(self._times)]
-        for place, begin, end in zip(places, bounds, bounds[1:], strict=False):
+        for place, lines_of in places.items():
             if place in damaged:
-                is_damaged[begin:end] = True
+                is_damaged[lines_of] = True
             elif (piece := self._pieces.get(place)) is not None:
-                there, at = located(self._times[begin:end], piece.times)
-                lines, at = begin + np.flatnonzero(there), at[there]
+                there, at = located(self._times[lines_of], piece.times)
+                lines, at = lines_of.start + np.flatnonzero(there), at[there]
                 self._chunked[lines] = True
                 self._old_known[lines] = piece.known_at[at]
                 self._old_values[lines] = piece.values[at]
         return is_damaged
+
+    def _places(self) -> dict[Place, slice]:
+        """The slots of the rows, ascending, and the lines of each."""
+        bounds = np.flatnonzero(np.diff(self._slots)) + 1
+        lines = pairwise([0, *bounds.tolist(), len(self._slots)])
+        return {
+            (self._series_id, int(self._slots[begin])): slice(begin, end) for begin, end in lines
+        }
 
     async def _read_recent(self) -> None:
         tables, times = self._tables, self._times
@@ -243,17 +250,13 @@ class FillingPart:
         """Into chunks what is there, and what comes of slots that are over, have a chunk already,
         or are filled for a good part; the rest into what came lately."""
         to_chunk = corrected & self._chunked
-        slots, begins, counts = np.unique(self._slots, return_index=True, return_counts=True)
         pieces: dict[Place, Piece] = {}
-        for slot, begin, count in zip(
-            slots.tolist(), begins.tolist(), counts.tolist(), strict=True
-        ):
-            lines, place = slice(begin, begin + count), (self._series_id, slot)
+        for place, lines in self._places().items():
             come = int(new[lines].sum())
-            is_over = (slot + 1) * self._span_ms <= self._now_ms
+            is_over = (place[1] + 1) * self._span_ms <= self._now_ms
             if come and (is_over or come >= _WHOLE or place in self._pieces):
                 to_chunk[lines] |= new[lines]
-            chosen = begin + np.flatnonzero(to_chunk[lines])
+            chosen = lines.start + np.flatnonzero(to_chunk[lines])
             if len(chosen):
                 pieces[place] = self._joined(place, chosen)
         await replace_chunks(self._connection, self._tables, pieces, self._keys)

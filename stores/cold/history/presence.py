@@ -23,8 +23,8 @@ _LONGEST_USUAL_MS: Final = FUNDING_MS + MINUTE_MS
 async def read_times(
     connection: Connection, key: SeriesKey, series_id: int, from_ms: int, to_ms: int
 ) -> Times:
-    """The times that are stored, ascending. All instants of a chunk that cannot be read count as
-    stored: nothing could be stored there."""
+    """The times that are stored, ascending, some of them perhaps twice. All instants of a chunk
+    that cannot be read count as stored: nothing could be stored there."""
     tables, wanted = tables_of(key), Range(from_ms, to_ms)
     series = Alike(tables, key.interval_ms, key.kind != "funding", {series_id: key})
     span = await span_of_recent(connection, tables)
@@ -41,7 +41,7 @@ async def read_times(
     parts += [_times_of(key, row) for row in rows]
     if not parts:
         return np.empty(0, np.int64)
-    times = np.unique(np.concatenate(parts))
+    times = np.sort(np.concatenate(parts), kind="stable")  # they are in order, but for some
     begin, end = times.searchsorted((from_ms, to_ms))
     return times[begin:end]
 

@@ -270,8 +270,12 @@ async def test_settlements_are_asked_for_where_nobody_has_answered(database: Dat
         ("export", rows([0], known_at=[-1])),
     ],
 )
-async def test_rows_that_cannot_be_are_refused(
-    database: Database, source: Source, bad: FillRows
-) -> None:
+def test_rows_that_cannot_be_are_refused(source: Source, bad: FillRows) -> None:
     with pytest.raises(ValueError, match="binance"):
-        await database.history.fill([bad], source, NOW)
+        bad.check(source, NOW)
+
+
+async def test_rows_that_are_refused_change_nothing(database: Database) -> None:
+    with pytest.raises(ValueError, match="only REST answers for a whole range"):
+        await database.history.fill([rows([0]), rows([1], covered=True)], "archive", NOW)
+    assert await versions(database) == []
