@@ -11,7 +11,7 @@ from typing import Any, Final
 import asyncpg
 import numpy as np
 
-from benchmarks import history_reading
+from benchmarks import history_filling, history_reading
 from benchmarks.benchmark_run import BenchmarkRun, open_stores
 from benchmarks.bodies import recorded_folder
 from benchmarks.documents import symbol
@@ -56,6 +56,7 @@ async def measure(bench: BenchmarkRun) -> None:
         await day.prepare()
         await day.pass_by()
         await day.read()
+    await history_filling.measure(bench, PART)
     await history_reading.measure(bench, PART)
 
 

@@ -21,6 +21,7 @@ class Sizes:
     growth: tuple[int, ...] = (100, 300, 1000, 2000)  # of both exchanges together
     history: int = 499
     history_rows: int = 1_000_000  # read over HTTP
+    filled_rows: int = 105_120  # a year of 5m
     closes: tuple[int, int] = (450, 500)
     closes_cpu: tuple[int, int] = (225, 250)  # the simulator bounds how long this lasts
     larger: tuple[int, int] = (530, 550)  # of closes, those above included
@@ -45,6 +46,7 @@ TINY: Final = Sizes(
     growth=(4, 8),
     history=60,
     history_rows=3000,
+    filled_rows=3000,
     closes=(3, 3),
     closes_cpu=(3, 3),
     larger=(4, 4),

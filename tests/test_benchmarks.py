@@ -91,6 +91,8 @@ EXPECTED: Final = {
         "a year of 1h of one market",
         "pages",
         "the last 499 hours of 4 markets",
+        "filling in 3000 candles of 5m of one market",
+        "filling in 3000 candles of 5m of one market, page by page",
         "rows of history as Arrow: CPU of the API",
     ],
     "serving": [

@@ -33,28 +33,33 @@ async def read_coverage(connection: Connection, ids: Sequence[int]) -> Mapping[i
     return found
 
 
-async def write_coverage(connection: Connection, series_id: int, new: Covered) -> None:
-    """Notes one answer, for the one who writes the record."""
+async def write_coverage(connection: Connection, series_id: int, new: Sequence[Covered]) -> None:
+    """Notes what an exchange has answered for, one range after the other, for the one who writes
+    the record."""
+    if not new:
+        return
     rows = await connection.fetch(
         "SELECT from_t, to_t, checked_at, step_ms FROM history_coverage"
         " WHERE series_id = $1 AND from_t <= $3 AND to_t >= $2 ORDER BY from_t",
-        *(series_id, new.from_ms, new.to_ms),
+        *(series_id, min(each.from_ms for each in new), max(each.to_ms for each in new)),
     )
-    old = [Covered(*row) for row in rows]
-    now = joined(old, new)
-    if now == old:
+    old = found = [Covered(*row) for row in rows]
+    for each in new:
+        found = joined(found, each)
+    if found == old:
         return
-    if old:
+    if outdated := [each.from_ms for each in old if each not in found]:
         await connection.execute(
             "DELETE FROM history_coverage WHERE series_id = $1 AND from_t = ANY($2::bigint[])",
-            *(series_id, [each.from_ms for each in old]),
+            *(series_id, outdated),
         )
     await connection.executemany(
         "INSERT INTO history_coverage (series_id, from_t, to_t, source, checked_at, step_ms)"
         " VALUES ($1, $2, $3, $4, $5, $6)",
         [
             (series_id, each.from_ms, each.to_ms, REST, each.checked_at_ms, each.step_ms)
-            for each in now
+            for each in found
+            if each not in old
         ],
     )
 

@@ -5,7 +5,7 @@ came from an archive; what an export says never is. Elsewhere ours stays, and th
 a revision that was known from and to one moment: it is listed, and never was in force.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -16,6 +16,7 @@ from stores.cold.history.coverage import write_coverage
 from stores.cold.history.fill_rows import ARCHIVE, EXPORT, Covered, Filled, FillRows, Source
 from stores.cold.history.filling_part import Batch, FillingPart, PartRows
 from stores.cold.history.record_tables import tables_of
+from stores.cold.history.series import SeriesKey
 from stores.cold.history.series_ids import make_ids
 from stores.cold.pool import Connection
 
@@ -30,24 +31,44 @@ async def fill_rows(
     wanted = [each for each in rows if each.covered or len(each.times)]
     ids, refused = await make_ids(connection, list({each.key: None for each in wanted}))
     filled = Filled(refused=tuple(sorted(refused)))
-    for each in wanted:
-        if each.key in ids:
-            filled += await _Filling(connection, each, ids[each.key], source, now_ms).fill()
+    for some in _together(wanted):
+        if (series_id := ids.get(some[0].key)) is not None:
+            filled += await _Filling(connection, some, series_id, source, now_ms).fill()
     return filled
 
 
+def _together(rows: Sequence[FillRows]) -> Iterator[list[FillRows]]:
+    """The ranges of each series, ascending, such as the pages of a walk, whose slots are then
+    written once; one by one, in their order, if some of them overlap."""
+    found: dict[SeriesKey, list[FillRows]] = {}
+    for each in rows:
+        found.setdefault(each.key, []).append(each)
+    for some in found.values():
+        ordered = sorted(some, key=lambda each: each.from_ms)
+        if all(one.to_ms <= following.from_ms for one, following in pairwise(ordered)):
+            yield ordered
+        else:
+            yield from ([each] for each in some)
+
+
 class _Filling:
-    """The filling in of one range of one series."""
+    """The filling in of some ranges of one series, which ascend."""
 
     def __init__(
-        self, connection: Connection, rows: FillRows, series_id: int, source: Source, now_ms: int
+        self,
+        connection: Connection,
+        ranges: Sequence[FillRows],
+        series_id: int,
+        source: Source,
+        now_ms: int,
     ) -> None:
         self._connection = connection
-        self._rows = rows
+        self._ranges = ranges
+        self._key = ranges[0].key
         self._series_id = series_id
         self._source: Source = source
         self._now_ms = now_ms
-        self._tables = tables_of(rows.key)
+        self._tables = tables_of(self._key)
 
     async def fill(self) -> Filled:
         batches = await self._archive_batches() if self._source == ARCHIVE else []
@@ -56,7 +77,7 @@ class _Filling:
         damaged: list[Place] = []
         for part in self._parts():
             filling = FillingPart(
-                self._connection, self._tables, self._rows.key, self._series_id, part,
+                self._connection, self._tables, self._key, self._series_id, part,
                 self._source, self._now_ms, batches,
             )  # fmt: skip
             filled += await filling.fill()
@@ -65,28 +86,31 @@ class _Filling:
                 known = written.get(known_at, (first_ms, last_ms))
                 written[known_at] = min(known[0], first_ms), max(known[1], last_ms)
         await self._write_batches(written)
-        if self._rows.covered:
-            await self._write_coverage(damaged)
+        answered = [part for each in self._ranges for part in self._answered(each, damaged)]
+        await write_coverage(self._connection, self._series_id, answered)
         return filled
 
-    def _parts(self) -> list[PartRows]:
-        rows = self._rows
-        if not len(rows.times):
-            return []
-        part_ms = slot_ms(rows.key.interval_ms) * _SLOTS_AT_ONCE
-        begins = np.flatnonzero(np.diff(rows.times // part_ms)) + 1
-        parts = []
-        bounds = [0, *begins.tolist(), len(rows.times)]
-        for begin, end in pairwise(bounds):
-            known_at = None if rows.known_at is None else rows.known_at[begin:end]
-            parts.append(PartRows(rows.times[begin:end], rows.values[begin:end], known_at))
-        return parts
+    def _parts(self) -> Iterator[PartRows]:
+        some = [each for each in self._ranges if len(each.times)]
+        if not some:
+            return
+        times = np.concatenate([each.times for each in some])
+        values = np.concatenate([each.values for each in some])
+        told = [each.known_at for each in some if each.known_at is not None]
+        known_at = np.concatenate(told) if told else None
+        part_ms = slot_ms(self._key.interval_ms) * _SLOTS_AT_ONCE
+        begins = np.flatnonzero(np.diff(times // part_ms)) + 1
+        for begin, end in pairwise([0, *begins.tolist(), len(times)]):
+            lines = slice(begin, end)
+            yield PartRows(
+                times[lines], values[lines], None if known_at is None else known_at[lines]
+            )
 
     async def _archive_batches(self) -> list[Batch]:
         rows = await self._connection.fetch(
             "SELECT from_t, to_t, known_at FROM history_batches"
             " WHERE series_id = $1 AND source = $2 AND from_t < $4 AND to_t > $3",
-            *(self._series_id, ARCHIVE, self._rows.from_ms, self._rows.to_ms),
+            *(self._series_id, ARCHIVE, self._ranges[0].from_ms, self._ranges[-1].to_ms),
         )
         return [Batch(*row) for row in rows]
 
@@ -107,14 +131,15 @@ class _Filling:
             ],
         )
 
-    async def _write_coverage(self, damaged: Sequence[Place]) -> None:
-        """Of all but the damaged slots, of which nothing could be stored."""
-        rows, span_ms = self._rows, slot_ms(self._rows.key.interval_ms)
-        step_ms = rows.step_ms if rows.step_ms not in (None, rows.key.interval_ms) else None
+    def _answered(self, rows: FillRows, damaged: Sequence[Place]) -> Iterator[Covered]:
+        """What is covered: all but the damaged slots, of which nothing could be stored."""
+        if not rows.covered:
+            return
+        span_ms = slot_ms(self._key.interval_ms)
+        step_ms = 1 if rows.step_ms in (None, self._key.interval_ms) else rows.step_ms or 1
         begin_ms = rows.from_ms
         for _, slot in (*damaged, (self._series_id, -(-rows.to_ms // span_ms))):
             end_ms = min(slot * span_ms, rows.to_ms)
             if begin_ms < end_ms:
-                covered = Covered(begin_ms, end_ms, self._now_ms, step_ms or 1)
-                await write_coverage(self._connection, self._series_id, covered)
+                yield Covered(begin_ms, end_ms, self._now_ms, step_ms)
             begin_ms = max(begin_ms, (slot + 1) * span_ms)
