@@ -8,7 +8,7 @@ from history.selection import MarketName
 from market.markets import Exchange, FundingSeries, Market
 from market.merging import fill_rates
 from market.rows import Floats, TimedValues, Times
-from market.settlements import LONGEST_INTERVAL_HOURS
+from market.settlements import LONGEST_INTERVAL_HOURS, lacking_after
 from market.timeframes import HOUR_MS, MINUTE_MS
 
 _LONGEST_MS: Final = LONGEST_INTERVAL_HOURS * HOUR_MS
@@ -32,12 +32,8 @@ def put_rates(
 def _series(settled: TimedValues, market: MarketName) -> FundingSeries:
     instants = settled.times - settled.times % MINUTE_MS
     steps = np.diff(instants)
-    before = np.append(_LONGEST_MS, steps[:-1])[: len(steps)]
-    after = np.append(steps[1:], _LONGEST_MS)[: len(steps)]
-    lasting = np.minimum(np.maximum(before, after), _LONGEST_MS)
-    holes = np.flatnonzero(steps > lasting)
+    holes, unknown = lacking_after(settled.times)
     if len(holes):
-        unknown = instants[holes] + lasting[holes]
         settled = TimedValues(
             np.insert(settled.times, holes + 1, unknown),
             np.insert(settled.values, holes + 1, np.nan, axis=0),
