@@ -12,7 +12,16 @@ from stores.cold.collectors import CollectorWish, LiveCollectors
 from stores.cold.history.archive_files import ArchiveFile, ArchiveFiles, write_archive_file
 from stores.cold.history.backfills import BackfillWish, BackfillWishes, WishState
 from stores.cold.history.fill_rows import Covered, Filled, FillRows, Source
-from stores.cold.history.holes import AskedHole, HistoryHoles
+from stores.cold.history.holes import (
+    HOLE_STATES,
+    DueLook,
+    HistoryHoles,
+    HoleFilter,
+    HolePlace,
+    HoleState,
+    ListedHole,
+    NotedHole,
+)
 from stores.cold.history.publish_log import LogBounds, LoggedVersion, PublishLog
 from stores.cold.history.publishes import (
     Cursor,
@@ -35,6 +44,7 @@ from stores.cold.history.series import (
     Stored,
     Versions,
 )
+from stores.cold.history.stored_instants import StoredInstants
 from stores.cold.history.tables import HistoryTables, Snapshot
 from stores.cold.listing_log import Listing, ListingLog
 from stores.cold.listings import Listings, ListingState
@@ -53,11 +63,11 @@ from stores.cold.replica import REPLICA_TEXT, ReplicaPool, lag_s, stored_version
 
 __all__ = [
     "DATABASE_TEXT",
+    "HOLE_STATES",
     "LASTING_TEXTS",
     "REPLICA_TEXT",
     "ArchiveFile",
     "ArchiveFiles",
-    "AskedHole",
     "BackfillWish",
     "BackfillWishes",
     "BookRow",
@@ -73,12 +83,17 @@ __all__ = [
     "Database",
     "DatabaseUnavailable",
     "DocumentWindow",
+    "DueLook",
     "FillRows",
     "Filled",
     "HistoryHoles",
     "HistoryPublishes",
     "HistoryTables",
     "Hole",
+    "HoleFilter",
+    "HolePlace",
+    "HoleState",
+    "ListedHole",
     "Listing",
     "ListingLog",
     "ListingState",
@@ -86,6 +101,7 @@ __all__ = [
     "LiveTables",
     "LogBounds",
     "LoggedVersion",
+    "NotedHole",
     "Publish",
     "PublishLog",
     "Retained",
@@ -96,6 +112,7 @@ __all__ = [
     "Snapshot",
     "Source",
     "Stored",
+    "StoredInstants",
     "TickerRow",
     "TradeRow",
     "Versions",

@@ -11,10 +11,11 @@ from typing import Any, Final
 import asyncpg
 import numpy as np
 
-from benchmarks import history_filling, history_reading
+from benchmarks import history_disk, history_filling, history_reading
 from benchmarks.benchmark_run import BenchmarkRun, open_stores
 from benchmarks.bodies import recorded_folder
 from benchmarks.documents import symbol
+from benchmarks.history_disk import SIZE
 from benchmarks.recorded_series import read_series
 from benchmarks.report import LeftOut, Row, Sample, Target
 from database import Database, SeriesKey, SeriesRows
@@ -57,6 +58,8 @@ async def measure(bench: BenchmarkRun) -> None:
         await day.pass_by()
         await day.read()
     await history_filling.measure(bench, PART)
+    async with _record(bench, "disk") as record:
+        await history_disk.measure(bench, PART, record.database, lambda: record.value(SIZE))
     await history_reading.measure(bench, PART)
 
 

@@ -29,6 +29,8 @@ class Sizes:
     streamed_closes: int = 3  # the first of them at midnight
     history_markets: int = 1000
     closes_of_day: int = 288  # of 5m
+    disk_markets: int = 20
+    disk_days: int = 96  # of whole chunks of 5m to 2h
 
 
 FULL: Final = Sizes()
@@ -54,4 +56,6 @@ TINY: Final = Sizes(
     streamed_closes=1,
     history_markets=4,
     closes_of_day=13,
+    disk_markets=2,
+    disk_days=4,
 )

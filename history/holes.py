@@ -4,20 +4,18 @@ No I/O. A hole lies within the listed life of its market and after the first sto
 series, and was public for longer than an hour. What the exchange said of it comes from checks.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, Literal, get_args
+from typing import Final
 
 import numpy as np
 
-from database import Listing, SeriesKey
+from database import HoleState, Listing, NotedHole, SeriesKey
 from market.rows import Times
 from market.settlements import LONGEST_INTERVAL_HOURS, lacking_after, settlement_instant
 from market.timeframes import DAY_MS, HOUR_MS
-
-State = Literal["not_asked", "asked", "exchange", "out_of_reach", "document"]
-STATES: Final[tuple[State, ...]] = get_args(State)
 
 # What came late from an exchange has come by then, and documents have been published since.
 SETTLED_MS: Final = HOUR_MS
@@ -42,37 +40,17 @@ class Checks:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundHole:
-    """A maximal run of instants, `step_ms` apart, of which nothing is stored, with one state.
-
-    `from_ms`: the first of them; `to_ms`: a step after the last. `first_asked_ms`, `asked_ms`: when
-    the exchange first and last answered for it, None if it was not asked. Funding has no grid: its
-    step is 1 ms, and a hole begins where a settlement may have been and ends at the next one.
-
-    States: `not_asked`; `asked`: the exchange had nothing, and is asked again after a day;
-    `exchange`: it had nothing a day later, either; `out_of_reach`: it tells nothing that is so old;
-    `document`: the window of a document shows it, so that the next ones may bring it.
-    """
-
-    from_ms: int
-    to_ms: int
-    step_ms: int
-    state: State
-    first_asked_ms: int | None = None
-    asked_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Evidence:
     """What is known of a series beside its rows.
 
     `window`: what the newest document shows of it, None if no document does. `horizon_ms`: the
-    exchange tells nothing from before, None if it tells all.
+    exchange tells nothing from before, None if it tells all. `checks`: lists of them, each
+    ascending without overlaps.
     """
 
     window: Range | None
     horizon_ms: int | None
-    checks: Sequence[Checks]
+    checks: Sequence[Sequence[Checks]]
 
 
 def lives_of(listings: Iterable[Listing], now_ms: int) -> list[Range]:
@@ -120,14 +98,16 @@ def expected_ranges(
     return intersected(lives or [(first_ms, end_ms)], [(first_ms, end_ms)])
 
 
-def interest_grid(first_candles: Mapping[int, int], to_ms: int) -> list[tuple[Range, int]]:
+def interest_grid(candles: Mapping[int, Range]) -> list[tuple[Range, int]]:
     """Where open interest is expected, in which steps: at the opening of the finest candles that
-    are stored there. `first_candles`: the first stored open time, by interval; ascending ranges."""
-    begins = sorted({begin for begin in first_candles.values() if begin < to_ms})
-    return [
-        ((begin, end), min(step for step, first in first_candles.items() if first <= begin))
-        for begin, end in pairwise([*begins, to_ms])
-    ]
+    are there. `candles`: where those of each interval are; the answer's ranges ascend."""
+    edges = sorted({edge for each in candles.values() for edge in each})
+    found = []
+    for begin, end in pairwise(edges):
+        steps = [step for step, (first, last) in candles.items() if first <= begin < last]
+        if steps:
+            found.append(((begin, end), min(steps)))
+    return found
 
 
 def settlement_gaps(times: Times, end_ms: int, *, goes_on: bool) -> list[Range]:
@@ -145,11 +125,11 @@ def settlement_gaps(times: Times, end_ms: int, *, goes_on: bool) -> list[Range]:
 
 def find_holes(
     empty: Sequence[Range], step_ms: int, expected: Sequence[Range], evidence: Evidence, now_ms: int
-) -> list[FoundHole]:
+) -> list[NotedHole]:
     """The holes among ranges without rows, ascending. `empty`, `expected`: ascending ranges that do
     not overlap; instants are the multiples of `step_ms`."""
     cuts = _cuts(evidence, step_ms)
-    found: list[FoundHole] = []
+    found: list[NotedHole] = []
     for begin, end in intersected(empty, expected):
         from_ms, to_ms = _ceiled(begin, step_ms), _ceiled(end, step_ms)
         if from_ms >= to_ms:
@@ -162,33 +142,40 @@ def find_holes(
 
 def _cuts(evidence: Evidence, step_ms: int) -> Times:
     """The instants at which a state may change."""
-    edges = [edge for each in evidence.checks for edge in (each.from_ms, each.to_ms)]
+    edges = [
+        edge for some in evidence.checks for each in some for edge in (each.from_ms, each.to_ms)
+    ]
     edges += evidence.window or ()
     edges += [evidence.horizon_ms] if evidence.horizon_ms is not None else []
     return np.unique([_ceiled(edge, step_ms) for edge in edges]).astype(np.int64)
 
 
-def _judged(piece: Range, step_ms: int, evidence: Evidence, now_ms: int) -> FoundHole:
+def _judged(piece: Range, step_ms: int, evidence: Evidence, now_ms: int) -> NotedHole:
     at_ms = piece[0]
     around = [
         each
-        for each in evidence.checks
-        if each.from_ms <= at_ms < each.to_ms and step_ms % each.step_ms == 0
+        for some in evidence.checks
+        if (each := _around(some, at_ms)) is not None and step_ms % each.step_ms == 0
     ]
     # A check in the future, by a clock that went back, is none.
     times = [t for each in around for t in (each.first_ms, each.last_ms) if t <= now_ms]
     if not times:
-        return FoundHole(*piece, step_ms, _unasked(at_ms, evidence))
+        return NotedHole(*piece, step_ms, _unasked(at_ms, evidence))
     first_ms, last_ms = min(times), max(times)
     state = _unasked(at_ms, evidence)
     if last_ms - first_ms >= ASKED_AGAIN_AFTER_MS:
         state = "exchange"
     elif state == "not_asked":
         state = "asked"
-    return FoundHole(*piece, step_ms, state, first_ms, last_ms)
+    return NotedHole(*piece, step_ms, state, first_ms, last_ms)
 
 
-def _unasked(at_ms: int, evidence: Evidence) -> State:
+def _around(some: Sequence[Checks], at_ms: int) -> Checks | None:
+    at = bisect_right(some, at_ms, key=lambda each: each.from_ms) - 1
+    return some[at] if at >= 0 and at_ms < some[at].to_ms else None
+
+
+def _unasked(at_ms: int, evidence: Evidence) -> HoleState:
     if evidence.window is not None and evidence.window[0] <= at_ms < evidence.window[1]:
         return "document"
     if evidence.horizon_ms is not None and at_ms < evidence.horizon_ms:
@@ -196,13 +183,13 @@ def _unasked(at_ms: int, evidence: Evidence) -> State:
     return "not_asked"
 
 
-def _add(found: list[FoundHole], hole: FoundHole) -> None:
+def _add(found: list[NotedHole], hole: NotedHole) -> None:
     """Adds a hole, joined with the one before if that ends where it begins and is alike."""
     last = found[-1] if found else None
     if last is not None and last.to_ms == hole.from_ms:
         said = (hole.step_ms, hole.state, hole.first_asked_ms, hole.asked_ms)
         if (last.step_ms, last.state, last.first_asked_ms, last.asked_ms) == said:
-            found[-1] = FoundHole(last.from_ms, hole.to_ms, *said)
+            found[-1] = NotedHole(last.from_ms, hole.to_ms, *said)
             return
     found.append(hole)
 

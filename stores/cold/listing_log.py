@@ -24,7 +24,7 @@ class Listing(NamedTuple):
 
 
 class ListingLog:
-    """Reads the log. Both methods raise DatabaseUnavailable."""
+    """Reads the log. All methods raise DatabaseUnavailable."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -39,6 +39,21 @@ class ListingLog:
             return [Listing(*row) for row in rows]
 
         return await self._pool.read(read)
+
+    async def listings_of(
+        self, markets: Sequence[tuple[str, str]]
+    ) -> dict[tuple[str, str], list[Listing]]:
+        """All listings of each of these markets (exchange, symbol) that has any."""
+
+        async def read(connection: Connection) -> list[Listing]:
+            exchanges, symbols = zip(*markets, strict=True) if markets else ((), ())
+            rows = await connection.fetch(_LISTINGS_OF, list(exchanges), list(symbols))
+            return [Listing(*row) for row in rows]
+
+        found: dict[tuple[str, str], list[Listing]] = {}
+        for listing in await self._pool.read(read):
+            found.setdefault((listing.exchange, listing.symbol), []).append(listing)
+        return found
 
     async def first_ms(self, *, exchanges: Sequence[Exchange], quote: str) -> int | None:
         """Since when it is known what they list; None if it is not."""
@@ -94,6 +109,13 @@ _LISTED_AT: Final = """
     WHERE exchange = ANY($1) AND quote = $2 AND listed_from <= $3
         AND (listed_to IS NULL OR listed_to > $3)
     ORDER BY exchange, symbol
+"""
+
+_LISTINGS_OF: Final = """
+    SELECT exchange, symbol, base, quote, launched_ms, listed_from, listed_to
+    FROM history_listings
+    JOIN unnest($1::text[], $2::text[]) AS wanted(exchange, symbol) USING (exchange, symbol)
+    ORDER BY exchange, symbol, listed_from
 """
 
 _FIRST: Final = """

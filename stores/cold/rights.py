@@ -13,7 +13,7 @@ HISTORY_TABLES: Final = (
     *("history_chunks", "history_point_chunks", "history_revisions", "history_point_revisions"),
     *("history_stored", "history_universes", "history_publishes", "history_journal"),
     *("history_coverage", "history_listings"),
-    *("history_batches", "history_files", "history_backfills", "history_holes"),
+    *("history_batches", "history_files", "history_backfills", "history_holes", "history_looks"),
 )
 _WRITE: Final = ("SELECT", "INSERT", "UPDATE")
 _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {

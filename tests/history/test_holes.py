@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from database import Listing, SeriesKey
+from database import Listing, NotedHole, SeriesKey
 from history.holes import (
     Checks,
     Evidence,
-    FoundHole,
     Range,
     expected_ranges,
     find_holes,
@@ -41,8 +40,9 @@ def ranges(draw: st.DrawFn) -> list[Range]:
 
 @st.composite
 def checks(draw: st.DrawFn) -> list[Checks]:
+    """Ascending, without overlaps."""
     found = []
-    for from_ms, to_ms in draw(ranges()) + draw(ranges()):
+    for from_ms, to_ms in draw(ranges()):
         first_ms, last_ms = sorted([draw(times), draw(times)])
         step_ms = draw(st.sampled_from([1, STEP_MS // 2, STEP_MS, 2 * STEP_MS]))
         found.append(Checks(from_ms, to_ms, first_ms, last_ms, step_ms))
@@ -57,7 +57,8 @@ def state_of(at_ms: int, evidence: Evidence, now_ms: int) -> tuple[str, int | No
     """The state of one instant, by the words of docs/history.md."""
     asked = [
         each
-        for check in evidence.checks
+        for some in evidence.checks
+        for check in some
         if check.from_ms <= at_ms < check.to_ms and STEP_MS % check.step_ms == 0
         for each in (check.first_ms, check.last_ms)
         if each <= now_ms
@@ -77,7 +78,7 @@ def state_of(at_ms: int, evidence: Evidence, now_ms: int) -> tuple[str, int | No
     expected=ranges(),
     window=st.none() | st.tuples(edges, edges),
     horizon_ms=st.none() | edges,
-    asked=checks(),
+    asked=st.lists(checks(), max_size=3),
     now_ms=times,
 )
 def test_holes_are_the_maximal_runs_of_alike_instants(
@@ -85,17 +86,17 @@ def test_holes_are_the_maximal_runs_of_alike_instants(
     expected: list[Range],
     window: Range | None,
     horizon_ms: int | None,
-    asked: list[Checks],
+    asked: list[list[Checks]],
     now_ms: int,
 ) -> None:
     evidence = Evidence(window, horizon_ms, asked)
-    wanted: list[FoundHole] = []
+    wanted: list[NotedHole] = []
     for number in range(END + 1):
         at_ms = number * STEP_MS
         if not (within(at_ms, empty) and within(at_ms, expected)):
             continue
         state, first_ms, last_ms = state_of(at_ms, evidence, now_ms)
-        hole = FoundHole(at_ms, at_ms + STEP_MS, STEP_MS, state, first_ms, last_ms)  # type: ignore[arg-type]
+        hole = NotedHole(at_ms, at_ms + STEP_MS, STEP_MS, state, first_ms, last_ms)  # type: ignore[arg-type]
         joined = wanted[-1] if wanted else None
         if (
             joined is not None
@@ -104,7 +105,7 @@ def test_holes_are_the_maximal_runs_of_alike_instants(
         ):
             wanted.pop()
             begin = joined.from_ms
-            hole = FoundHole(begin, at_ms + STEP_MS, STEP_MS, state, first_ms, last_ms)  # type: ignore[arg-type]
+            hole = NotedHole(begin, at_ms + STEP_MS, STEP_MS, state, first_ms, last_ms)  # type: ignore[arg-type]
         wanted.append(hole)
     assert find_holes(empty, STEP_MS, expected, evidence, now_ms) == wanted
 
@@ -197,16 +198,13 @@ def test_rows_are_expected_while_the_market_lives(
     assert found == expected
 
 
-@given(
-    firsts=st.dictionaries(st.sampled_from([1, 2, 3, 4, 6]), st.integers(0, 30), max_size=5),
-    to_ms=st.integers(0, 40),
-)
-def test_open_interest_is_expected_where_candles_are(firsts: dict[int, int], to_ms: int) -> None:
-    found = interest_grid(firsts, to_ms)
-    for at_ms in range(45):
+@given(st.dictionaries(st.sampled_from([1, 2, 3, 4, 6]), st.tuples(*[st.integers(0, 30)] * 2)))
+def test_open_interest_is_expected_where_candles_are(candles: dict[int, Range]) -> None:
+    found = interest_grid({step: (begin, begin + n) for step, (begin, n) in candles.items()})
+    for at_ms in range(65):
         here = [step for (begin, end), step in found if begin <= at_ms < end]
-        steps = [step for step, first in firsts.items() if first <= at_ms]
-        assert here == ([min(steps)] if steps and at_ms < to_ms else [])
+        steps = [step for step, (begin, n) in candles.items() if begin <= at_ms < begin + n]
+        assert here == ([min(steps)] if steps else [])
 
 
 def test_settlements_are_missing_after_a_distance_that_is_longer_than_those_around_it() -> None:

@@ -44,13 +44,24 @@ CREATE TABLE history_backfills (
 );
 CREATE INDEX history_backfills_open ON history_backfills (id) WHERE state IN ('queued', 'running');
 
--- Holes that the exchange was asked for again. Those of a series do not overlap.
+-- Holes, as the last look at their market has found them. Those of a series do not overlap.
 CREATE TABLE history_holes (
     series_id integer NOT NULL,
     from_t bigint NOT NULL,
     to_t bigint NOT NULL,
-    first_asked_at bigint NOT NULL,
-    asked_at bigint NOT NULL,
+    step_ms bigint NOT NULL CHECK (step_ms > 0),  -- of the grid that it was looked for on
+    state text COLLATE "C" NOT NULL
+        CHECK (state IN ('not_asked', 'asked', 'exchange', 'out_of_reach', 'document')),
+    first_asked_at bigint,                      -- when the exchange first answered for it, if it did
+    asked_at bigint,                            -- when it last did
     PRIMARY KEY (series_id, from_t),
     CHECK (from_t < to_t)
+);
+
+-- When each market was last looked at for holes.
+CREATE TABLE history_looks (
+    exchange text COLLATE "C" NOT NULL,
+    symbol text COLLATE "C" NOT NULL,
+    looked_at bigint NOT NULL,
+    PRIMARY KEY (exchange, symbol)
 );
