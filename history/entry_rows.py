@@ -54,7 +54,7 @@ def rows_of_series(series: MarketSeries, timeframe: Timeframe) -> Iterator[ToldR
         key = SeriesKey.candles(market.exchange, market.symbol, timeframe)
         candles = SeriesRows(key, closed.times, closed.values[:, CANDLE])
         yield ToldRows(candles, (int(closed.times[0]), last_ms))
-    yield from _interest(market.exchange, market.symbol, rows)
+    yield from _interest(market.exchange, market.symbol, rows, series.stale_since_ms)
 
 
 def rows_of_settlements(series: FundingSeries) -> Iterator[ToldRows]:
@@ -101,19 +101,24 @@ def _traded(entry: JournalEntry, timeframe: Timeframe) -> Iterator[ToldRows]:
         there = np.flatnonzero(is_there[begin:last]) + begin
         if len(there):
             key = SeriesKey.open_interest(exchange, symbol)
-            yield ToldRows(SeriesRows(key, times[there], interest[there]))
+            corrects = market.stale_since_ms is None
+            yield ToldRows(SeriesRows(key, times[there], interest[there], corrects=corrects))
 
 
 def _window(market: JournalMarket, times: Times, last_ms: int) -> tuple[int, int] | None:
     return (int(times[0]), last_ms) if market.is_new and len(times) else None
 
 
-def _interest(exchange: str, symbol: str, rows: Rows) -> Iterator[ToldRows]:
-    """Open interest; snapshots that a document lacks are not known to be gone."""
+def _interest(
+    exchange: str, symbol: str, rows: Rows, stale_since_ms: int | None
+) -> Iterator[ToldRows]:
+    """Open interest; snapshots that a document lacks are not known to be gone. What was carried
+    over is older than what another document may have told meanwhile."""
     snapshots = rows.non_null(VALUES[_INTEREST].name)
     if len(snapshots):
         key = SeriesKey.open_interest(exchange, symbol)
-        yield ToldRows(SeriesRows(key, snapshots.times, snapshots.values))
+        corrects = stale_since_ms is None
+        yield ToldRows(SeriesRows(key, snapshots.times, snapshots.values, corrects=corrects))
 
 
 def _ascending(closed: Sequence[Row], corrected: Sequence[Row]) -> Sequence[Row]:

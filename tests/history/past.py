@@ -40,7 +40,7 @@ _NEVER_MS: Final = 2**63 - 1
 @dataclass
 class Version:
     """One published version: the series that it has, by key, closed rows alone, each series with
-    the window in which these are all; and open interest."""
+    the window in which these are all; and open interest, of `carried` markets as it was earlier."""
 
     document: str
     version: int
@@ -48,6 +48,7 @@ class Version:
     closed: dict[SeriesKey, tuple[tuple[int, int], Values]]
     interest: dict[SeriesKey, Values]
     forming: dict[str, list[Any]]
+    carried: set[SeriesKey] = field(default_factory=set)
 
 
 @dataclass
@@ -67,7 +68,8 @@ class Past:
         self.interest: dict[Any, float] = {}
         self.settled: dict[Any, float] = {}
         self.unlisted: set[str] = set()
-        self.checked: dict[str, int] = {}
+        self.carried_over = 0.15
+        self.checked: dict[str, MarketSeries] = {}
 
     def pass_time(self) -> None:
         """Time passes, and the truth changes in its past, too."""
@@ -79,6 +81,10 @@ class Past:
             self.holes.symmetric_difference_update([chance.choice(sorted(self.candles))])
         if chance.random() < 0.15:
             self.unlisted.symmetric_difference_update([chance.choice(MARKETS).key])
+        if self.interest and chance.random() < 0.6:
+            newest_ms = max(at_ms for _, at_ms in self.interest)
+            recent = [at for at in sorted(self.interest) if at[1] > newest_ms - HOUR_MS]
+            self.interest[chance.choice(recent)] = chance.random() * 1e9
         if self.settled and chance.random() < 0.1:
             self.settled[chance.choice(sorted(self.settled))] = chance.random()
 
@@ -91,10 +97,10 @@ class Past:
 
     def _series(self, market: Market, timeframe: Timeframe) -> MarketSeries:
         place = f"{timeframe} {market.key}"
-        stale = place in self.checked and self.chance.random() < 0.15
-        checked_ms = self.checked[place] if stale else self.now_ms
-        self.checked[place] = checked_ms
-        last_ms, interval_ms = timeframe.floor(checked_ms), timeframe.interval_ms
+        if place in self.checked and self.chance.random() < self.carried_over:
+            before = self.checked[place]
+            return replace(before, stale_since_ms=before.checked_at_ms)
+        last_ms, interval_ms = timeframe.floor(self.now_ms), timeframe.interval_ms
         rows: list[Any] = []
         for open_ms in range(last_ms - (WINDOW - 1) * interval_ms, last_ms + 1, interval_ms):
             key = (str(timeframe), market.key, open_ms)
@@ -106,9 +112,8 @@ class Past:
             if at not in self.interest and self.chance.random() < 0.7:
                 self.interest[at] = self.chance.random() * 1e9
             rows.append((open_ms, *candle, self.interest.get(at), self.chance.random()))
-        return MarketSeries(
-            market, Rows.of(rows), checked_ms, stale_since_ms=checked_ms if stale else None
-        )
+        self.checked[place] = MarketSeries(market, Rows.of(rows), self.now_ms)
+        return self.checked[place]
 
     async def publish(self, document: str, *, with_entry: bool = True) -> Version:
         """Publishes the next version of the document."""
@@ -153,6 +158,8 @@ class Past:
             interest = {row[0]: (row[7],) for row in series.rows if row[7] is not None}
             key = SeriesKey.open_interest(market.exchange, market.symbol)
             found.interest[key] = interest  # type: ignore[assignment]
+            if series.stale_since_ms is not None:
+                found.carried |= {key, SeriesKey.candles(*market.key.split(":"), timeframe)}
         missing = [Missing(Exchange.BYBIT, "XUSDT", "klines", "as drawn")]
         comparison.finish(missing)
         told: dict[str, Any] = {
@@ -212,7 +219,8 @@ def naive(versions: list[Version]) -> Told:
                 known(key, at_ms, since_ms, values)
         for key, rows in version.interest.items():
             for at_ms, values in rows.items():
-                known(key, at_ms, since_ms, values)
+                if key not in version.carried or not told.get(key, {}).get(at_ms):
+                    known(key, at_ms, since_ms, values)
     return told
 
 

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from cache_manager import CacheManager, meta_key
-from database import Database, DatabaseUnavailable
+from database import Database, DatabaseUnavailable, SeriesKey
 from documents.journal import decode_entry, deflated_entry, read_stored_entry
 from documents.names import DOCUMENTS, GLOBAL_FR
 from history.recorder import Observer, Recorded, Recorder
@@ -21,6 +21,7 @@ from stores.hot.leases import Lease
 from stores.hot.store import HotStore
 from tests.fixtures.cache import PIECE_BYTES
 from tests.history.past import (
+    MARKETS,
     TABLES,
     Past,
     Version,
@@ -109,7 +110,8 @@ async def test_what_was_published_is_recorded_version_by_version(
         assert row["as_of"] == version.updated_at_ms - 250
         if version.document != GLOBAL_FR:
             assert row["funding_updated_at"] is not None and row["candles"] == 6
-            assert row["first_open_time"] <= min(min(rows) for _, rows in version.closed.values())
+            fresh = [each for key, each in version.closed.items() if key not in version.carried]
+            assert row["first_open_time"] <= min(min(rows) for _, rows in fresh)
 
 
 @natively
@@ -242,6 +244,27 @@ async def test_a_gap_is_told_with_its_document_and_times(
     assert (result.entries, len(result.gaps)) == (0, 1)
     assert (await read_state(store)).told["gaps"] == "2"
     await check(session, database, past)
+
+
+@natively
+@pytest.mark.parametrize("with_entry", [True, False])
+async def test_open_interest_of_a_market_that_failed_undoes_no_correction(
+    past: Past, database: Database, session: "Session", with_entry: bool
+) -> None:
+    await past.publish("1h")
+    at_ms = past.now_ms // HOUR_MS * HOUR_MS
+    past.interest |= {(market.key, at_ms): 7.0 for market in MARKETS}
+    past.now_ms += MINUTE_MS
+    await past.publish("5m")
+    past.now_ms += MINUTE_MS
+    past.carried_over = 1.0
+    await past.publish("1h", with_entry=with_entry)
+    await recorder(past, database).record()
+    keys = [SeriesKey.open_interest(market.exchange, market.symbol) for market in MARKETS]
+    async with database.history.snapshot() as snapshot:
+        found = await snapshot.versions(keys, at_ms, at_ms + 1)
+    assert [found[key].values.tolist() for key in keys] == [[[7.0]]] * len(keys)
+    assert await check(session, database, past) == past.versions
 
 
 @natively

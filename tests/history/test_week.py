@@ -54,6 +54,8 @@ def version_of(document: Any) -> Version:
         found.closed[SeriesKey.candles(*of, Timeframe(name))] = (rows[0][0], last_ms), closed
         interest: Values = {row[0]: (row[7],) for row in rows if row[7] is not None}
         found.interest[SeriesKey.open_interest(*of)] = interest
+        if market["stale_since"] is not None:
+            found.carried.add(SeriesKey.open_interest(*of))
     return found
 
 

@@ -57,6 +57,7 @@ def _no_times() -> Times:
 @dataclass(frozen=True, slots=True)
 class SeriesRows:
     """Rows to store: `times` (n) ascend, `values` (n, width); `removed`: times to remove.
+    `corrects`: False if they say nothing of times of which a value is stored.
 
     Times of candles and open interest lie on the grid of `interval_ms`.
     """
@@ -65,6 +66,7 @@ class SeriesRows:
     times: Times
     values: Floats
     removed: Times = field(default_factory=_no_times)
+    corrects: bool = True
 
     def check(self) -> None:
         """Raises ValueError if they cannot be stored as they are."""

@@ -58,34 +58,38 @@ class _Lines:
     slots: Times
     values: Floats
     gone: _Flags  # to be removed
+    corrects: _Flags
 
     @classmethod
     def of(cls, rows: Sequence[SeriesRows], ids: Mapping[SeriesKey, int]) -> "_Lines":
-        parts: list[tuple[int, int, Times, Floats, bool]] = []
+        parts: list[tuple[int, int, Times, Floats, bool, bool]] = []
         for each in rows:
             series_id, span_ms = ids[each.key], slot_ms(each.key.interval_ms)
             if len(each.removed):
                 none = np.full((len(each.removed), each.key.width), np.nan)
-                parts.append((series_id, span_ms, each.removed, none, True))
-            parts.append((series_id, span_ms, each.times, each.values, False))
+                parts.append((series_id, span_ms, each.removed, none, True, True))
+            parts.append((series_id, span_ms, each.times, each.values, False, each.corrects))
         counts = [len(part[2]) for part in parts]
         if not sum(counts):
             empty = np.empty(0, np.int64)
-            return cls(empty.astype(np.int32), empty, empty, np.empty((0, 1)), empty.astype(bool))
+            no_flags = empty.astype(np.bool_)
+            no_values = np.empty((0, 1))
+            return cls(empty.astype(np.int32), empty, empty, no_values, no_flags, no_flags)
         every = np.repeat(np.array([part[0] for part in parts], np.int32), counts)
         times = np.concatenate([part[2] for part in parts])
         slots = times // np.repeat(np.array([part[1] for part in parts]), counts)
         gone = np.repeat(np.array([part[4] for part in parts]), counts)
+        corrects = np.repeat(np.array([part[5] for part in parts]), counts)
         values = np.concatenate([part[3] for part in parts])
         order = np.lexsort((every, times))  # stable: of two the later one counts
         next_ids, next_times = every[order][1:], times[order][1:]
         last = np.append((next_ids != every[order][:-1]) | (next_times != times[order][:-1]), True)
-        return cls(every, times, slots, values, gone)._select(order[last])
+        return cls(every, times, slots, values, gone, corrects)._select(order[last])
 
     def _select(self, lines: npt.NDArray[np.intp]) -> "_Lines":
         return _Lines(
             self.ids[lines], self.times[lines], self.slots[lines], self.values[lines],
-            self.gone[lines],
+            self.gone[lines], self.corrects[lines],
         )  # fmt: skip
 
     def places(self, which: _Flags) -> dict[Place, npt.NDArray[np.intp]]:
@@ -133,7 +137,7 @@ class _Storing:
         same = (lines.values == self._old_values) | (
             np.isnan(lines.values) & np.isnan(self._old_values)
         )
-        changed = there & ~lines.gone & ~same.all(axis=1)
+        changed = there & ~lines.gone & lines.corrects & ~same.all(axis=1)
         removed = there & lines.gone
         new = ~there & ~lines.gone & ~self._damaged
         superseded = changed | removed
