@@ -109,7 +109,9 @@ redis.call('SET', KEYS[9], ARGV[4])
 if ARGV[5] ~= '' then redis.pcall('PUBLISH', ARGV[5], ARGV[6]) end
 if ARGV[14] ~= '' then
   local copied = ARGV[15] == '1' and tonumber(ARGV[3]) or 0
-  journal(KEYS[5], KEYS[6], KEYS[7], KEYS[8], ARGV[14], copied, tonumber(ARGV[16]))
+  -- Two documents like this one can be staged beside the journal.
+  local limit, reserve = tonumber(ARGV[16]), 2 * tonumber(ARGV[3])
+  journal(KEYS[5], KEYS[6], KEYS[7], KEYS[8], ARGV[14], copied, limit, reserve)
 end
 if ARGV[8] == '' then return 'ok' end
 local base = ARGV[9]

@@ -163,8 +163,8 @@ def history_state(journal: JournalState | None, now_ms: int) -> str:
     if journal.cut_ms is not None and now_ms - journal.cut_ms < _CUT_TOLD_MS:
         problems.append(
             f"the journal had no room for {journal.cut} publishes, last at"
-            f" {utc_text(journal.cut_ms)} (JOURNAL_BYTES): what they changed is recorded with the"
-            " next that it has, and known since then"
+            f" {utc_text(journal.cut_ms)} (JOURNAL_BYTES, or the hot store's maxmemory): what they"
+            " changed is recorded with the next that it has, and known since then"
         )
     return "; ".join(problems) or "ok"
 

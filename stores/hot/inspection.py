@@ -17,7 +17,7 @@ _COMMAND: Final = re.compile(r"'([a-z]+)[|']")
 # Without them something goes less well.
 _OF_EVENTS: Final = frozenset(("XADD", "XRANGE"))
 _OF_JOURNAL: Final = frozenset(("COPY", "LINDEX", "LLEN", "LPOP", "LRANGE", "RPUSH"))
-_NOT_NEEDED: Final = _OF_EVENTS | _OF_JOURNAL | {"PUBLISH"}
+_NOT_NEEDED: Final = _OF_EVENTS | _OF_JOURNAL | {"INFO", "PUBLISH"}
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 
 # try(probe, another; channel or ''): runs each command that Perpcache uses, on keys of no use.
@@ -72,6 +72,7 @@ try('COPY', a, b)
 try('LPOP', a)
 try('DEL', a, b)
 try('TIME')
+try('INFO', 'memory')
 if ARGV[1] ~= '' then try('PUBLISH', ARGV[1], '') end
 return refused
 """
@@ -118,6 +119,9 @@ async def inspect(store: HotStore) -> Inspection:
     if _OF_JOURNAL & set(refused):
         effect = "the record takes whole documents in place of what each publish has changed"
         found.warn("store_without_journal", effect=effect)
+    if "INFO" in refused:
+        effect = "the journal may fill a store that has a maxmemory; JOURNAL_BYTES alone limits it"
+        found.warn("store_without_info", effect=effect)
     if any("READONLY" in why for why in errors.values()):
         found.warn("store_read_only", advice="name the primary server, not a replica")
     await _look_at_server(store, found)

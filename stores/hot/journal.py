@@ -2,7 +2,8 @@
 
 `journal:history` is a list of documents/journal.py's entries, `journal:document:<name>:<version>` a
 copy of the document of an entry that says so. `journal:history:state` is a hash: `bytes`, what both
-take together; `cut` and `cut_at`, how many publishes found no room, and when the last one did;
+take together; `cut` and `cut_at`, how many publishes found no room, and when the last one did:
+a store with a maxmemory keeps room for what is published, whatever the journal may take;
 beside them, what the recorder tells of itself. A list of another type is replaced; one that others
 have emptied counts from nothing.
 """
@@ -22,11 +23,28 @@ STATE: Final = "journal:history:state"
 _COPY_TTL_S: Final = 30 * 24 * 3600  # of a copy whose entry was lost, which nobody would remove
 _LARGEST_VERSION: Final = 10**14
 
-# journal(list, state, copy, document; entry, bytes of the copy or 0, limit): appends an entry,
-# unless it and the copy of its document would take the journal over the limit. Nothing that the
-# store refuses here keeps the caller from going on.
-APPEND: Final = f"""
-local function journal(list, state, copy, document, entry, copied, limit)
+# has_room(bytes, reserve): whether the store can hold so many more bytes and have the reserve and a
+# tenth of its maxmemory left; true if it has no maxmemory, or does not tell. An allocation takes up
+# to a quarter more than its bytes.
+_HAS_ROOM: Final = """
+local function has_room(bytes, reserve)
+  local info = redis.pcall('INFO', 'memory')
+  if type(info) ~= 'string' then return true end
+  local function told(name) return tonumber(string.match(info, name .. ':(%d+)') or 0) end
+  local most = told('maxmemory')
+  local used = told('used_memory') - told('mem_not_counted_for_evict')
+  return most == 0 or used + 1.25 * bytes + math.max(reserve, most / 10) <= most
+end
+"""
+
+# journal(list, state, copy, document; entry, bytes of the copy or 0, limit, reserve): appends an
+# entry, unless it and the copy of its document would take the journal over the limit, or leave less
+# than the reserve of the store's memory. Nothing that the store refuses here keeps the caller from
+# going on.
+APPEND: Final = (
+    _HAS_ROOM
+    + f"""
+local function journal(list, state, copy, document, entry, copied, limit, reserve)
   local length, bytes = redis.pcall('LLEN', list), redis.pcall('HGET', state, 'bytes')
   if type(length) ~= 'number' then
     redis.pcall('DEL', list)
@@ -35,7 +53,7 @@ local function journal(list, state, copy, document, entry, copied, limit)
   if type(bytes) == 'table' then redis.pcall('DEL', state) end
   local counted = type(bytes) == 'string' and string.match(bytes, '^%d+$')
   bytes = (length > 0 and counted and tonumber(bytes) or 0) + #entry + copied
-  if bytes > limit then
+  if bytes > limit or not has_room(#entry + copied, reserve) then
     local time = redis.call('TIME')
     redis.pcall('HINCRBY', state, 'cut', 1)
     redis.pcall('HSET', state, 'cut_at', time[1] * 1000 + math.floor(time[2] / 1000))
@@ -50,6 +68,7 @@ local function journal(list, state, copy, document, entry, copied, limit)
   end
 end
 """
+)
 
 # take(list, state, copy of the done entry, metas...; head of the done entry or '', bytes of its
 # copy, (field, value)...): removes the first entry if it begins so, notes the fields (to `+field`

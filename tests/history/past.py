@@ -159,7 +159,8 @@ class Past:
             key = SeriesKey.open_interest(market.exchange, market.symbol)
             found.interest[key] = interest  # type: ignore[assignment]
             if series.stale_since_ms is not None:
-                found.carried |= {key, SeriesKey.candles(*market.key.split(":"), timeframe)}
+                candles = SeriesKey.candles(market.exchange, market.symbol, timeframe)
+                found.carried |= {key, candles}
         missing = [Missing(Exchange.BYBIT, "XUSDT", "klines", "as drawn")]
         comparison.finish(missing)
         told: dict[str, Any] = {
@@ -205,6 +206,7 @@ def naive(versions: list[Version]) -> Told:
             from_ms, _, before = history[-1]
             if before == values:
                 return
+            since_ms = max(since_ms, from_ms + 1)  # a gap is filled in before what came earlier
             history[-1] = (from_ms, since_ms, before)
         if values is not None:
             history.append((since_ms, _NEVER_MS, values))
@@ -217,11 +219,18 @@ def naive(versions: list[Version]) -> Told:
                     known(key, at_ms, since_ms, None)
             for at_ms, values in rows.items():
                 known(key, at_ms, since_ms, values)
-        for key, rows in version.interest.items():
-            for at_ms, values in rows.items():
-                if key not in version.carried or not told.get(key, {}).get(at_ms):
-                    known(key, at_ms, since_ms, values)
+        for key, at_ms, snapshot in _told_interest(version):
+            if key not in version.carried or not told.get(key, {}).get(at_ms):
+                known(key, at_ms, since_ms, snapshot)
     return told
+
+
+def _told_interest(version: Version) -> list[tuple[SeriesKey, int, Any]]:
+    return [
+        (key, at_ms, values)
+        for key, rows in version.interest.items()
+        for at_ms, values in rows.items()
+    ]
 
 
 async def recorded(database: Database) -> Told:

@@ -41,8 +41,8 @@ def state(
         (
             state(0, None, 7, NOW - 59 * MINUTE),
             "the journal had no room for 7 publishes, last at 2025-11-21T11:01:00Z"
-            " (JOURNAL_BYTES): what they changed is recorded with the next that it has, and known"
-            " since then",
+            " (JOURNAL_BYTES, or the hot store's maxmemory): what they changed is recorded with the"
+            " next that it has, and known since then",
         ),
     ],
 )

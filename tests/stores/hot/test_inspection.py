@@ -135,7 +135,7 @@ async def test_channels_names_and_info_are_done_without(
     server = own_valkey()
     rights = ("-publish", "-subscribe", "-client", "-info", "-config", "-scan", "-script")
     store = open_as(server, "~perp:*", "resetchannels", "+@all", *rights)
-    assert list(await warnings(store)) == ["store_without_publish"]
+    assert list(await warnings(store)) == ["store_without_publish", "store_without_info"]
     await use(store)
     with redis.Redis.from_url(server.url) as owner:
         users = [client for client in owner.client_list() if client["user"] == "perp"]

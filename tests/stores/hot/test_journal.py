@@ -1,6 +1,7 @@
 """The journal in the hot store: appended by the publish itself, capped, read one by one."""
 
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,9 +10,11 @@ from cache_manager import CacheManager, StaleVersion, meta_key
 from documents.journal import EncodedEntry, StoredEntry
 from documents.names import DOCUMENTS
 from stores.hot.journal import JOURNAL, STATE, Journal, copy_key, read_state
-from stores.hot.leases import Lease
+from stores.hot.leases import Lease, try_acquire
+from stores.hot.redis_client import NativeStore
 from stores.hot.store import HotStore
 from tests.fixtures.cache import PIECE_BYTES, document
+from tests.fixtures.upstash import OwnValkey
 
 TEXT = b"A" * 400
 
@@ -127,6 +130,31 @@ async def test_a_full_journal_keeps_its_oldest_entries_and_counts_the_others(
     assert (state.waiting, state.cut) == (1, 3)
     await publish(cache, lease, 15)
     assert (await next_entry(journal, second)).version == 15
+
+
+async def test_the_journal_leaves_a_small_store_room_for_what_is_published(
+    own_valkey: Callable[..., OwnValkey],
+) -> None:
+    server = own_valkey("--maxmemory", "12mb", "--maxmemory-policy", "noeviction")
+    store = NativeStore(server.url, client_name="test")
+    lease = await try_acquire(store, "worker", holder="host:1", ttl_s=30)
+    assert lease is not None
+    cache, text = CacheManager(store), b"A" * 300_000
+    names = ("4h", "1d")
+    for version in range(60):
+        await publish(cache, lease, version, name=names[version % 2], text=text)
+    state = await read_state(store)
+    assert (state.waiting + state.cut, state.cut_ms is not None) == (60, True)
+    assert 5 <= state.waiting < 40
+    # Once the record has taken what waits, the journal takes more.
+    journal = Journal(store, [meta_key(name) for name in DOCUMENTS])
+    done = None
+    while (done := (await journal.take(done)).entry) is not None:
+        pass
+    await publish(cache, lease, 60, text=text)
+    assert (await read_state(store)).waiting == 1
+    await lease.release()
+    await store.aclose()
 
 
 @pytest.mark.parametrize("others", [("SET", "x"), ("SADD", "x"), ("HSET", "x", "y")])
