@@ -59,9 +59,14 @@ class Worker:
         self._look_every_s = LOOK_EVERY_S[context.store.kind]
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serves all lanes until `stop`. Failures of stores or exchanges are never raised."""
+        """Serves its lanes until `stop`. Failures of stores or exchanges are never raised.
+
+        The history's lane is for workers that keep a history: another would end the job `record`
+        without having recorded what waits.
+        """
+        lanes = [lane for lane in Lane if lane is not Lane.HISTORY or self._context.keeps_history]
         async with asyncio.TaskGroup() as running:
-            for lane in Lane:
+            for lane in lanes:
                 running.create_task(self._serve_lane(lane, stop), name=f"lane-{lane}")
             running.create_task(self._send_heartbeats(stop), name="beat")
 

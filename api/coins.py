@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from api.documents.query import InvalidQuery, only_parameters
+from api.documents.query import InvalidQuery, invalid, only_parameters
 from api.models import Coins
 from api.moments import AS_OF_SCHEMA, read_moment
 from api.openapi import responses
@@ -19,6 +19,11 @@ from market.markets import Exchange
 from market.timeframes import Timeframe
 
 _DEADLINE_S: Final = 5.0
+_NO_TIMEFRAME: Final = invalid(
+    "combination",
+    "timeframe",
+    "must not be given with as_of, of which there is no metadata: exchange may",
+)
 
 
 def build_coins(settings: Settings) -> APIRouter:
@@ -35,8 +40,9 @@ def build_coins(settings: Settings) -> APIRouter:
         parts: RequestParts,
         exchange: Annotated[Exchange | None, Query(description="only this exchange")] = None,
         timeframe: Annotated[
-            Timeframe, Query(description="the timeframe of the metadata")
-        ] = Timeframe.H4,
+            Timeframe | None,
+            Query(description="the timeframe of the metadata, 4h by default; not with as_of"),
+        ] = None,
         as_of: Annotated[
             str | None,
             Query(
@@ -52,7 +58,10 @@ def build_coins(settings: Settings) -> APIRouter:
             async with asyncio.timeout(_DEADLINE_S):
                 if as_of is not None:
                     as_of_ms = _moment(as_of)
+                    if timeframe is not None:
+                        raise InvalidQuery([_NO_TIMEFRAME])
                     return await _listed_at(parts.database, as_of_ms, exchanges, settings.quote)
+                timeframe = timeframe or Timeframe.H4
                 found = await parts.database.get_coins_from_db(
                     timeframe,
                     exchanges=exchanges,

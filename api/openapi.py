@@ -176,7 +176,7 @@ def _read_document() -> dict[str, Any]:
                 "as_of",
                 "query",
                 "the document as it was at this time, UTC milliseconds or ISO 8601, from the "
-                "record; `wait` has no effect then",
+                "record; not with `wait`",
                 {"type": "string", **AS_OF_SCHEMA},
             ),
             _parameter("If-None-Match", "header", "the ETag of what you have", {"type": "string"}),

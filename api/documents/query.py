@@ -69,6 +69,11 @@ def _read_query(query_string: bytes) -> DocumentQuery:
     )
     wait_s = reader.wait_s()
     as_of_ms = reader.moment("as_of")
+    if as_of_ms is not None and wait_s:
+        message = "must not be given with as_of, of which there is nothing newer to wait for"
+        reader.refuse(
+            "wait", "combination", f"{message}: exchange, symbol, since, closed and limit may"
+        )
     if reader.errors:
         raise InvalidQuery(reader.errors)
     tag = b""
@@ -129,6 +134,9 @@ class QueryReader:
         for name, value in fields:
             self._given.setdefault(name, []).append(value)
         self.errors: list[dict[str, Any]] = unknown_parameters(self._given, known)
+
+    def has(self, name: str) -> bool:
+        return name in self._given
 
     def names(self, name: str) -> frozenset[str] | None:
         """The values of a repeated or comma-separated parameter; None if it is absent."""

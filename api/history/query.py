@@ -98,13 +98,16 @@ def read_history_query(query_string: bytes, kind: Kind, *, several: bool = False
     if from_ms > to_ms:
         reader.refuse("to", "order", "must not be before `from`")
     unrecorded = _one_of(reader, "unrecorded", ("omit", "closed")) == "closed"
+    as_of_ms = _time(reader, "as_of")
+    if unrecorded and not reader.has("as_of"):
+        reader.refuse("unrecorded", "combination", "closed needs as_of, the time it is told for")
     format_ = _one_of(reader, "format", list(Format))
     query = HistoryQuery(
         kind=kind,
         timeframe=_timeframe(reader, kind),
         from_ms=from_ms,
         to_ms=to_ms,
-        as_of_ms=_time(reader, "as_of"),
+        as_of_ms=as_of_ms,
         unrecorded=unrecorded,
         revisions=revisions,
         limit=reader.integer("limit", least=1),

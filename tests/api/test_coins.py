@@ -100,5 +100,7 @@ async def test_what_was_listed_at_a_time(
     ]
     status, _, answer = await ask(api, "GET", f"/coins?as_of={begun_ms - 1}")
     assert (status, str(begun_ms) in answer["detail"]) == (404, True)
+    status, _, answer = await ask(api, "GET", f"/coins?timeframe=4h&as_of={begun_ms}")
+    assert (status, answer["detail"][0]["loc"]) == (422, ["query", "timeframe"])
     status, _, answer = await ask(api, "GET", f"/coins?exchange=bybit&as_of={begun_ms}")
     assert (status, "not known yet" in answer["detail"]) == (404, True)

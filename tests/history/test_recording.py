@@ -21,6 +21,7 @@ from tests.fixtures.clock import ManualClock
 from tests.fixtures.jobs import JobRunner, OpenRunner
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
+from worker import Worker
 
 
 @pytest.fixture
@@ -77,6 +78,35 @@ async def test_without_history_nothing_is_left_and_nothing_recorded(
         assert await context.database.publishes.cursors() == {}
 
 
+async def test_what_waits_when_history_is_turned_off_is_recorded_once_it_is_on_again(
+    exchanges: Simulator, open_runner: OpenRunner
+) -> None:
+    async with open_runner(exchanges) as runner:
+        await runner.complete("funding")
+        await runner.context.queue.request("record")
+    async with open_runner(exchanges, history="off") as runner:
+        context, stop = runner.context, asyncio.Event()
+        worker = asyncio.create_task(Worker(context, holder="off:1").run(stop))
+        await context.queue.request("discovery")
+
+        async def is_discovered() -> bool:
+            found = await context.queue.get("discovery")
+            return found is not None and found.state == "complete"
+
+        await until(is_discovered)
+        # A worker without history takes other jobs, and none that others do better.
+        assert await state_of(runner) == (1, "queued")
+        stop.set()
+        await worker
+        assert await context.queue.has_work("history")
+        assert (await read_state(context.store)).waiting == 1
+        await runner.complete("funding")
+        assert (await read_state(context.store)).waiting == 1
+    async with open_runner(exchanges) as runner:
+        result = await runner.complete("record")
+        assert (result["entries"], len(result["gaps"])) == (1, 1)
+
+
 async def test_damage_is_told_by_the_daily_check(
     exchanges: Simulator,
     open_runner: OpenRunner,
@@ -92,7 +122,7 @@ async def test_damage_is_told_by_the_daily_check(
         assert "checked" not in await runner.complete("record")  # once a day
         session = await asyncpg.connect(database_url, timeout=30)
         await session.execute(
-            "INSERT INTO history_revisions SELECT 1, 1, 1, 1, 1, 1, t, 7, 7, series_id"
+            "INSERT INTO history_revisions SELECT 1, 1, 1, 1, 1, 1, t, 7, 6, series_id"
             " FROM history_recent LIMIT 3"
         )
         await session.close()

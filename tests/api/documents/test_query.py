@@ -62,6 +62,8 @@ def test_the_tag_is_of_what_is_asked_not_of_how() -> None:
         ("wait=nan", ["wait"]),
         ("wait=1e1", ["wait"]),
         ("limit=0&wait=99&closed=no", ["closed", "limit", "wait"]),
+        ("as_of=2025-12-01&wait=5", ["wait"]),
+        ("wait=99&as_of=never", ["wait", "as_of"]),
         ("&".join(["a=1"] * 2001), ["query"]),
     ],
 )

@@ -98,6 +98,8 @@ def test_symbols() -> None:
         ("timeframe=4h&limit=0", "candles", False, "at least 1"),
         ("timeframe=4h&limit=2&limit=3", "candles", False, "must be given once"),
         ("timeframe=4h&unrecorded=yes", "candles", False, "omit, closed"),
+        ("timeframe=4h&unrecorded=closed", "candles", False, "closed needs as_of"),
+        ("unrecorded=closed&revisions=all", "funding", False, "closed needs as_of"),
         ("timeframe=4h", "candles", True, "must be one or more symbols"),
         ("timeframe=4h&symbols=kraken:X", "candles", True, "must be one of binance, bybit"),
         ("exchange=kraken", "prices", False, "binance, bybit"),
