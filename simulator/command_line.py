@@ -15,6 +15,8 @@ import orjson
 import uvloop
 from aiohttp import web
 
+from simulator.archive import fault_kinds as archive_faults
+from simulator.archive.server import Archive
 from simulator.clock import FASTEST, Clock
 from simulator.control import Control
 from simulator.exchange import Exchange
@@ -41,7 +43,7 @@ DESCRIPTION: Final = (
     + " and as ".join(f"{exchange.name.upper()}_BASE_URL" for exchange in EXCHANGES)
     + ",\nand with ws:// as "
     + " and as ".join(f"{e.name.upper()}_WS_URL" for e in EXCHANGES if e.streams is not None)
-    + "."
+    + ".\nAs ARCHIVE_URL it is Binance's archive of files (data.binance.vision)."
 )
 _MARKETS: Final = 20  # of each exchange that is polled, by default
 _PAGE_CACHE_BYTES: Final = 256_000_000
@@ -121,6 +123,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     faults = parser.add_argument_group("faults")
     own = [kind for exchange in EXCHANGES for kind in exchange.fault_kinds]
+    of_archive = ", ".join(archive_faults.OWN_KINDS)
     kinds = ", ".join([*KINDS, *own, *EVENTS])
     of_streams = ", ".join(STREAM_KINDS)
     faults.add_argument(
@@ -129,7 +132,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help="a rule or a list of rules, or @FILE with them; fields: exchange, endpoint, symbol, "
         f"probability, count, after, duration_s and those of the kind; kinds: {kinds}; of the "
-        f"WebSockets, with field stream: {of_streams}",
+        f"WebSockets, with field stream: {of_streams}; of the archive, with fields endpoint "
+        f"(klines, metrics, fundingRate), period (2026-06-20, 2026-05) and interval: {of_archive}",
     )
     faults.add_argument("--parent-fd", type=_pipe, default=None, metavar="FD",
         help="end when this inherited pipe closes, because the parent has ended")  # fmt: skip
@@ -221,13 +225,15 @@ def build(args: argparse.Namespace) -> Server:
     for market in markets:
         simulated.add(market)
     exchanges = {e.name: e(simulated, stats, args) for e in EXCHANGES}
-    faults = FaultRules(args.seed, {e.name: e.fault_kinds for e in EXCHANGES})
+    own_kinds = {e.name: e.fault_kinds for e in EXCHANGES}
+    faults = FaultRules(args.seed, {**own_kinds, archive_faults.NAME: archive_faults.OWN_KINDS})
     streams = _streams(simulated, stats, faults, args)
     control = Control(simulated, exchanges, stats, faults, context, recorded_candles, streams)
     if args.faults:
         control.add_faults(_rules(args.faults))
     latency_s = args.latency_ms / 1000
-    return Server(exchanges, stats, faults, control, streams, latency_s=latency_s)
+    archive = Archive(simulated, stats, faults, latency_s=latency_s)
+    return Server(exchanges, stats, faults, control, streams, archive, latency_s=latency_s)
 
 
 def _streams(

@@ -111,6 +111,7 @@ class Control:
             for name, exchange in self._exchanges.items()
             if exchange.streams is not None
         ]
+        lines.append(f"{'ARCHIVE_URL':<20}Binance's archive: /data/... and listings, /?prefix=")
         return _INDEX.format(exchanges="\n".join(lines))
 
     def add_faults(self, rules: Any) -> list[dict[str, Any]]:

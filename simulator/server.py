@@ -10,6 +10,7 @@ from aiohttp import web
 
 from simulator import clock_offsets, damage, networks
 from simulator.answers import Answer
+from simulator.archive.server import Archive
 from simulator.control import Control
 from simulator.exchange import Exchange
 from simulator.faults import FaultRules, Rule
@@ -31,9 +32,10 @@ class Server:
 
     def __init__(
         self, exchanges: Mapping[str, Exchange], stats: Stats, faults: FaultRules,
-        control: Control, streams: Streams, *, latency_s: float,
+        control: Control, streams: Streams, archive: Archive, *, latency_s: float,
     ) -> None:  # fmt: skip
         self.streams = streams
+        self._archive = archive
         self._stats = stats
         self._faults = faults
         self._control = control
@@ -50,6 +52,8 @@ class Server:
             if isinstance(served, Answer):
                 return _response(served, hub.exchange.now_ms())
             return served
+        if self._archive.serves(path, query):
+            return await self._archive.handle(request, path, query)
         exchange = next((e for start, e in self._by_prefix.items() if path.startswith(start)), None)
         if exchange is None:
             answer = await self._control.answer(
