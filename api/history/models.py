@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.documents.models import EXAMPLE_MS, TimeMs
+from database import HoleState
 from market.markets import Exchange
 from market.timeframes import Timeframe
 
@@ -54,3 +55,55 @@ class HistoryRows(BaseModel):
     next: str | None = Field(description="the cursor of the next page")
     columns: list[str]
     markets: list[HistoryMarket]
+
+
+_HOLE: Final[dict[str, Any]] = {
+    "holes": [
+        {
+            "exchange": "binance",
+            "symbol": "BTCUSDT",
+            "kind": "candles",
+            "timeframe": "1h",
+            "from": EXAMPLE_MS - 14_400_000,
+            "to": EXAMPLE_MS - 7_200_000,
+            "instants": 2,
+            "state": "asked",
+            "first_asked_at": EXAMPLE_MS,
+            "asked_at": EXAMPLE_MS,
+            "looked_at": EXAMPLE_MS + 4000,
+        }
+    ],
+    "next": None,
+    "counts": {"binance": {"asked": 1}},
+}
+
+
+class Hole(BaseModel):
+    exchange: str
+    symbol: str
+    kind: Literal["candles", "open_interest", "funding"]
+    timeframe: Timeframe | None = Field(description="of candles")
+    from_: TimeMs = Field(
+        alias="from",
+        description="the first instant that lacks; of funding, when a settlement may have been",
+    )
+    to: TimeMs = Field(description="exclusive; of funding, the next settlement")
+    instants: int | None = Field(description="how many lack; null for funding")
+    state: HoleState = Field(
+        description="not_asked; asked: the exchange had nothing, and is asked again after a day;"
+        " exchange: it had nothing a day later, either; out_of_reach: it tells nothing that is so"
+        " old; document: the next documents may bring it"
+    )
+    first_asked_at: TimeMs | None = Field(description="when the exchange first answered for it")
+    asked_at: TimeMs | None = Field(description="when it last did")
+    looked_at: TimeMs | None = Field(description="when the market was last looked at")
+
+
+class Holes(BaseModel):
+    """A page of holes."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_HOLE]})
+
+    holes: list[Hole]
+    next: str | None = Field(description="the cursor of the next page")
+    counts: dict[str, dict[str, int]] = Field(description="of all holes, by exchange and state")

@@ -32,6 +32,7 @@ async def test_openapi_describes_every_route(native_api: ServedApi) -> None:
         *(("get", f"/api/historical/{rows}/{{exchange}}/{{symbol}}") for rows in HISTORY),
         *(("get", f"/api/historical/{rows}") for rows in HISTORY),
         ("get", "/api/historical/prices/{symbol}"),
+        ("get", "/api/history/holes"),
         ("get", "/"),
         ("get", "/cache"),
         ("head", "/cache"),
@@ -55,7 +56,7 @@ async def test_openapi_describes_every_route(native_api: ServedApi) -> None:
     assert "HTTPValidationError" not in text
     for name in (
         *("Job", "Document", "DocumentList", "Problem", "InvalidRequest", "Ready", "Coins"),
-        *("Collectors", "OneCollector", "Desired", "Status", "HistoryRows"),
+        *("Collectors", "OneCollector", "Desired", "Status", "HistoryRows", "Holes"),
     ):
         assert page["components"]["schemas"][name]["examples"]
 
