@@ -223,11 +223,15 @@ def kept_revisions(state: State, rows: Revisions) -> Revisions:
 
 
 def _unrecorded(state: State, rows: Revisions) -> "npt.NDArray[np.bool_]":
-    """The first versions of rows that an exchange had shown by then."""
+    """The first versions of rows that an exchange had shown by then. What never was in force, as a
+    source said otherwise than another, is none."""
     key = state.selection.key(state.selection.markets[0])
-    first = np.append(True, rows.times[1:] != rows.times[:-1])[: len(rows.times)]
-    found: npt.NDArray[np.bool_] = first & (rows.times + key.public_after_ms <= state.as_of_ms)
-    return found
+    in_force = np.flatnonzero(rows.known_from < rows.known_to)
+    times = rows.times[in_force]
+    first = np.append(True, times[1:] != times[:-1])[: len(times)]
+    found = np.zeros(len(rows.times), np.bool_)
+    found[in_force[first]] = True
+    return found & (rows.times + key.public_after_ms <= state.as_of_ms)
 
 
 def _selected(rows: Versions, told: "npt.NDArray[np.bool_]") -> Versions:

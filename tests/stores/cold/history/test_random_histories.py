@@ -3,19 +3,21 @@
 import random
 import struct
 from collections.abc import AsyncIterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
 from market.timeframes import Timeframe
-from stores.cold.history import compaction, reading, storing
+from stores.cold.history import compaction, filling, filling_part, reading, storing
+from stores.cold.history.fill_rows import Filled, FillRows, Source
 from stores.cold.history.series import CHUNK_INSTANTS, SeriesKey, SeriesRows, Versions
 from stores.cold.history.tables import HistoryTables, Snapshot
 from stores.cold.migrate import MIGRATIONS
 from stores.cold.pool import DatabasePool, DatabaseUnavailable
 from tests.stores.cold.history.killed import KillingPool
-from tests.stores.cold.history.naive import NaiveRecord, Values
+from tests.stores.cold.history.naive import NaiveRecord, Row, Values
 
 _ABOUT_MS = 10**12
 _ODD = (float("nan"), -0.0, 0.0, 1e15, 1e-9, 12345.6789, 0.1 + 0.2, -7.0)
@@ -45,12 +47,15 @@ class History:
         self.now_ms = _ABOUT_MS
         self.moments = [self.now_ms]
         self.stored: list[tuple[SeriesKey, list[tuple[int, Values]], list[int]]] = []
+        self.filled: tuple[list[FillRows], Source, int] = [], "rest", self.now_ms
         self.reads = 0
 
     async def step(self) -> None:
-        names = ["store"] * 8 + ["repeat"] + ["compact"] * 2 + ["retain"] + ["read"] * 8
+        names = (
+            ["store"] * 8 + ["fill"] * 6 + ["repeat"] + ["compact"] * 2 + ["retain"] + ["read"] * 8
+        )
         name = self.random.choice(names)
-        self.pool.kill_at = self.random.choice((0, 0, self.random.randint(1, 18)))
+        self.pool.kill_at = self.random.choice((0, 0, self.random.randint(1, 24)))
         try:
             await getattr(self, name)()
         except DatabaseUnavailable:
@@ -107,6 +112,58 @@ class History:
         ]
         await self.tables.store(series, self.now_ms)
 
+    async def fill(self) -> None:
+        """Pages of some series, of one source; a part of their values is what is there already."""
+        self.now_ms += self.random.choice((0, 1, 1000, -5))
+        self.moments.append(self.now_ms)
+        source: Source = self.random.choice(("rest", "rest", "archive", "export"))
+        pages: list[FillRows] = []
+        added = corrected = unchanged = kept = 0
+        for key in self.keys:
+            if self.random.random() < 0.5:
+                continue
+            rows = [(t, values, self._known_at(source)) for t, values in self._some_rows(key)]
+            counts = self.naive.fill(key, rows, source, self.now_ms)
+            added, corrected = added + counts[0], corrected + counts[1]
+            unchanged, kept = unchanged + counts[2], kept + counts[3]
+            pages += self._pages(key, rows, source)
+        self.filled = pages, source, self.now_ms
+        assert await self.tables.fill(*self.filled) == Filled(added, corrected, unchanged, kept)
+
+    async def fill_again(self) -> None:
+        await self.tables.fill(*self.filled)
+
+    def _some_rows(self, key: SeriesKey) -> list[tuple[int, Values]]:
+        rows, _ = self._rows(key)
+        every = self.naive.versions.get(key, {})
+        known = [(t, found[-1][0]) for t, found in every.items() if found and found[-1][0]]
+        for t, values in self.random.sample(known, min(len(known), 4)):
+            assert values is not None
+            rows.append((t, values))
+        return sorted(dict(rows).items())
+
+    def _known_at(self, source: Source) -> int:
+        early = self.random.choice(self.moments) - self.random.choice((0, 0, 3))
+        return min(early, self.now_ms) if source == "export" else self.now_ms
+
+    def _pages(self, key: SeriesKey, rows: list[Row], source: Source) -> list[FillRows]:
+        """The rows in one page, or in two that touch; the newer one first."""
+        if not rows:
+            return []
+        first, end = rows[0][0], rows[-1][0] + key.interval_ms
+        first -= self.random.randint(0, 3) * key.interval_ms
+        cut = self.random.choice([first, *(t for t, _, _ in rows)])
+        pages = []
+        for from_ms, to_ms in ((cut, end), (first, cut)):
+            if from_ms < to_ms:
+                some = [row for row in rows if from_ms <= row[0] < to_ms]
+                covered = source == "rest" and self.random.random() < 0.6
+                pages.append(_page(key, from_ms, to_ms, some, source, covered))
+                if covered:
+                    answered = self.naive.answered.setdefault(key, set())
+                    answered.update(_grid(key, from_ms, to_ms))
+        return pages
+
     async def compact(self) -> None:
         await self.tables.compact(self.random.choice((self.now_ms + 1, self.now_ms - 1000)))
 
@@ -124,6 +181,21 @@ class History:
         async with self.tables.snapshot() as snapshot:
             for _ in range(3):
                 await self._read(snapshot)
+
+            await self._find_missing()
+
+    async def _find_missing(self) -> None:
+        key = self.random.choice(self.keys[:3])  # settlements have no grid
+        first, last = sorted((self._time(key), self._time(key)))
+        instants = _grid(key, first, last + 1)
+        for asked, tell in ((True, self.tables.missing), (False, self.tables.gaps)):
+            told = await tell(key, first, last + 1)
+            found = [t for from_ms, to_ms in told for t in range(from_ms, to_ms, key.interval_ms)]
+            assert found == self.naive.missing(key, instants, asked=asked)
+            assert all(one[1] < other[0] for one, other in pairwise(told))
+        stored = self.naive.read(key, 0, 10**15, None, False)[0]
+        extent = (stored[0][0], stored[-1][0], len(stored)) if stored else None
+        assert (await self.tables.extent([key])).get(key) == extent
 
     async def _read(self, snapshot: Snapshot) -> None:
         some = self.random.choice((self.keys, [self.random.choice(self.keys)]))
@@ -153,6 +225,21 @@ class History:
                 every.known_from.tolist(), every.known_to.tolist(), strict=True,
             )  # fmt: skip
             assert bits(list(lines)) == bits(self.naive.revisions(each, from_ms, to_ms))
+
+
+def _grid(key: SeriesKey, from_ms: int, to_ms: int) -> list[int]:
+    step_ms = key.interval_ms
+    return [*range(-(-from_ms // step_ms) * step_ms, to_ms, step_ms)]
+
+
+def _page(
+    key: SeriesKey, from_ms: int, to_ms: int, rows: Sequence[Row], source: Source, covered: bool
+) -> FillRows:
+    values = np.array([each for _, each, _ in rows], np.float64).reshape(len(rows), key.width)
+    known_at = np.array([known for _, _, known in rows], np.int64)
+    times = np.array([t for t, _, _ in rows], np.int64)
+    given = known_at if source == "export" else None
+    return FillRows(key, from_ms, to_ms, times, values, given, covered)
 
 
 def told(parts: Sequence[Versions]) -> list[tuple[Any, ...]]:
@@ -199,6 +286,9 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compaction, "_ENOUGH", 3)
     monkeypatch.setattr(compaction, "_MOST_ROWS", 10)
     monkeypatch.setattr(storing, "_WHOLE", 6)
+    monkeypatch.setattr(filling, "_SLOTS_AT_ONCE", 1)
+    monkeypatch.setattr(filling_part, "_WHOLE", 6)
+    monkeypatch.setattr(filling_part, "_MOST_LOOKUPS", 3)
     monkeypatch.setattr(reading, "_STREAMED_SLOTS", 1)
 
 
