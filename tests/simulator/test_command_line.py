@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from simulator.__main__ import main
 from tests.fixtures.signals import until_now
 from tests.fixtures.simulator import NOW_MS, Simulator
 
@@ -44,11 +45,11 @@ def test_it_ends_at_once(start_simulator: Any, number: signal.Signals) -> None:
 
 def test_it_ends_with_its_parent(start_simulator: Any) -> None:
     simulator: Simulator = start_simulator(binance=1, bybit=1)
-    simulator.close_parent_pipe()
+    simulator.process.close_parent_pipe()
     assert simulator.process.wait(10) == 0
 
 
-def test_wrong_options() -> None:
+def test_wrong_options(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, word in (
         (["--binance", "2001"], "2000"),
         (["--latency-ms", "-4"], "at least 0"),
@@ -62,10 +63,15 @@ def test_wrong_options() -> None:
         (["--faults", '{"kind":"x"}'], "kind"),
         (["--recorded", "/does/not/exist"], "/does/not/exist"),
     ):
-        done = _run("--port", "0", *arguments)
-        assert done.returncode == 2, arguments
-        assert word in done.stderr
-        assert "Traceback" not in done.stderr
+        monkeypatch.setattr(sys, "argv", ["simulator", "--port", "0", *arguments])
+        try:
+            code: object = main()
+        except SystemExit as ended:
+            code = ended.code
+        assert code == 2, arguments
+        said = capsys.readouterr().err
+        assert word in said
+        assert "Traceback" not in said
 
 
 def test_help_is_for_users() -> None:
