@@ -8,9 +8,11 @@ from database import DatabaseUnavailable
 from history.recorder import Observer, Recorded, Recorder
 from history.upkeep import check_share, keep
 from job_queue.records import JobRecord
-from jobs.context import JobContext, Outcome, Progress
+from jobs.context import JobContext, JobFailed, Outcome, Progress
 from market.timeframes import DAY_MS, HOUR_MS
+from stores.hot.journal import store_id
 from stores.hot.leases import Lease
+from timing.clock import utc_text
 
 JOB_ID: Final = "record"
 _MOST_TOLD: Final = 20  # gaps, or faults
@@ -33,6 +35,7 @@ async def record(context: JobContext, _: JobRecord, __: Lease, progress: Progres
     observer = Observer(recorded, context.metrics.history_gap, taken)
     recorder = Recorder(context.cache, context.database, context.now_ms, observer)
     try:
+        await _note_hot_store(context)
         result = await recorder.record()
         await _forget_old_entries(context)
         checked = await _keep(context)
@@ -41,6 +44,29 @@ async def record(context: JobContext, _: JobRecord, __: Lease, progress: Progres
         raise
     context.recording.done()
     return Outcome(None, _told(result) | checked)
+
+
+async def _note_hot_store(context: JobContext) -> None:
+    """Raises JobFailed while the record takes the publishes of another hot store: of two
+    installations each would take the other's for its own."""
+    wish, now_ms = context.recording, context.now_ms()
+    wish.store_id = await store_id(context.store, wish.store_id)
+    other = await context.database.publishes.note_hot_store(wish.store_id, now_ms)
+    if other is None:
+        return
+    if not other.is_left:
+        at = utc_text(other.recorded_ms)
+        raise JobFailed(
+            f"not recorded: DATABASE_URL has the record of another hot store, last at {at}. Of two"
+            " installations, give each a database of its own, or set HISTORY=off. If that store is"
+            " lost, what waits is recorded 15 minutes after that time, or at once after"
+            " DELETE FROM history_hot_store in the database; nothing is lost until then"
+        )
+    log.warning(
+        "history_of_another_store",
+        since=other.recorded_ms,
+        hint="right if the hot store was lost or moved; two installations need a database each",
+    )
 
 
 async def _forget_old_entries(context: JobContext) -> None:

@@ -21,6 +21,7 @@ class RecordingWish:
         self._asked = asyncio.Event()
         self._backoff = Backoff(_FIRST_RETRY_S, _SLOWEST_RETRY_S)
         self._not_before = 0.0  # monotonic seconds
+        self.store_id: str | None = None  # of the hot store, once it is known
         self.forgot_ms = 0  # when old entries of the journal were removed last
         self.kept_ms = 0  # when the record was compacted last
 

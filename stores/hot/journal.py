@@ -4,13 +4,14 @@
 copy of the document of an entry that says so. `journal:history:state` is a hash: `bytes`, what both
 take together; `cut` and `cut_at`, how many publishes found no room, and when the last one did:
 a store with a maxmemory keeps room for what is published, whatever the journal may take;
-beside them, what the recorder tells of itself. A list of another type is replaced; one that others
+beside them, what the recorder tells of itself. `journal:history:store` is the store's id. A list of another type is replaced; one that others
 have emptied counts from nothing.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from uuid import uuid4
 
 from documents.journal import StoredEntry, read_stored_entry
 from documents.names import DOCUMENTS
@@ -20,6 +21,7 @@ from stores.hot.store import PIECE_DEADLINE_S, HotStore, Word
 
 JOURNAL: Final = "journal:history"
 STATE: Final = "journal:history:state"
+STORE_ID: Final = "journal:history:store"
 _COPY_TTL_S: Final = 30 * 24 * 3600  # of a copy whose entry was lost, which nobody would remove
 _LARGEST_VERSION: Final = 10**14
 
@@ -112,6 +114,14 @@ local length = redis.pcall('LLEN', KEYS[1])
 return {entry or '', type(length) == 'number' and length or 0, versions}
 """
 
+# store_id(key; id): the id of the store, which is this one if it has none.
+_STORE_ID: Final = """
+local id = redis.pcall('GET', KEYS[1])
+if type(id) == 'string' and #id == 32 and not string.find(id, '%X') then return id end
+redis.pcall('SET', KEYS[1], ARGV[1])
+return ARGV[1]
+"""
+
 # state(list, state): returns {number of entries, what the oldest one begins with or '', fields}.
 _READ: Final = """
 local length, first = redis.pcall('LLEN', KEYS[1]), redis.pcall('LRANGE', KEYS[1], 0, 0)
@@ -180,6 +190,13 @@ class Journal:
             return Taken(read_stored_entry(element), waiting)
         except ValueError:
             return Taken(None, waiting, unreadable=element[:200])
+
+
+async def store_id(store: HotStore, known: str | None) -> str:
+    """The id of the hot store: 32 hex digits, chosen at random. `known`: what it was when this
+    process last asked, which a store that has lost its data gets again. Raises StoreUnavailable."""
+    script = store.script("store_id", _STORE_ID)
+    return (await script.run([STORE_ID], [known or uuid4().hex], reply=text)).decode()
 
 
 def copy_key(document: str, version: int) -> str:

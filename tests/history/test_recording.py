@@ -2,6 +2,7 @@
 worker of the release before leaves it alone."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,13 +15,14 @@ from documents.names import GLOBAL_FR
 from job_queue.transitions import TAKE
 from jobs.due import queue_due_jobs
 from jobs.recording_wish import RecordingWish
-from stores.hot.journal import JOURNAL, read_state
+from stores.hot.journal import JOURNAL, STORE_ID, read_state
 from stores.hot.leases import try_acquire
 from stores.hot.replies import anything
 from tests.fixtures.clock import ManualClock
 from tests.fixtures.jobs import JobRunner, OpenRunner
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
+from tests.fixtures.upstash import OwnValkey
 from worker import Worker
 
 
@@ -105,6 +107,44 @@ async def test_what_waits_when_history_is_turned_off_is_recorded_once_it_is_on_a
     async with open_runner(exchanges) as runner:
         result = await runner.complete("record")
         assert (result["entries"], len(result["gaps"])) == (1, 1)
+
+
+async def test_two_hot_stores_do_not_share_one_record(
+    exchanges: Simulator,
+    open_runner: OpenRunner,
+    own_valkey: Callable[[], OwnValkey],
+    database_url: str,
+) -> None:
+    session = await asyncpg.connect(database_url, timeout=30)
+    async with (
+        open_runner(exchanges) as first,
+        open_runner(exchanges, redis_url=own_valkey().url) as other,
+    ):
+
+        async def published_is_recorded(runner: JobRunner) -> bool:
+            await runner.complete("funding")
+            record = await runner.run("record")
+            assert record.error is None or "the record of another hot store" in record.error
+            return record.state == "complete"
+
+        assert await published_is_recorded(first)
+        assert not await published_is_recorded(other)
+        assert (await read_state(other.context.store)).waiting == 1
+        # A store that loses its data while a worker knows it, is the same.
+        await first.context.store.execute("UNLINK", STORE_ID)
+        assert await published_is_recorded(first)
+        assert not await published_is_recorded(other)
+        # One that is used no more gives way to the other, and is refused then.
+        await session.execute("UPDATE history_stored SET stored_at = stored_at - 15 * 60000")
+        assert not await published_is_recorded(other)
+        await session.execute("UPDATE history_hot_store SET noted_at = noted_at - 15 * 60000")
+        assert await published_is_recorded(other)
+        assert (await read_state(other.context.store)).waiting == 0
+        assert not await published_is_recorded(first)
+        # What the error names goes on at once.
+        await session.execute("DELETE FROM history_hot_store")
+        assert await published_is_recorded(first)
+    await session.close()
 
 
 async def test_damage_is_told_by_the_daily_check(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from market.timeframes import Timeframe
+from stores.cold.history.hot_store_note import OtherStore, note_hot_store
 from stores.cold.pool import Connection, Pool
 
 # Market: exchange, symbol, base, quote.
@@ -87,6 +88,11 @@ class HistoryPublishes:
             return {document: _window(document, *row) for document, *row in rows}
 
         return await self._pool.read(read)
+
+    async def note_hot_store(self, store_id: str, now_ms: int) -> OtherStore | None:
+        """Notes the hot store whose publishes are recorded, unless another one is in use; returns
+        the other one that was noted, if any. Raises DatabaseUnavailable."""
+        return await note_hot_store(self._pool, store_id, now_ms)
 
     async def forget_entries(self, before_ms: int) -> int:
         """Removes the entries of the journal with an earlier `updated_at`, and returns how many.
