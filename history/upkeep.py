@@ -49,7 +49,8 @@ async def keep(history: HistoryTables, retention_days: Callable[[str], int], now
 
 
 async def check_share(history: HistoryTables, now_ms: int, *, seconds: float = _CHECK_S) -> Checked:
-    """Checks the day's share of the series, as many of them as can be checked in that time.
+    """Checks the day's share of the series, as many of them as can be checked in that time, and
+    sets damaged chunks aside.
 
     The share begins at another place in each round, so that the last ones have their turn, too.
     `holes` is left empty. Raises DatabaseUnavailable.
@@ -65,6 +66,7 @@ async def check_share(history: HistoryTables, now_ms: int, *, seconds: float = _
         if time.monotonic() >= end_s:
             break
         found = await history.check(share[at : at + _CHECKED_AT_ONCE])
+        await history.set_aside(found.damaged)
         done = Checked(
             done.series + found.series,
             done.chunks + found.chunks,

@@ -16,6 +16,12 @@ from timing.clock import utc_text
 
 JOB_ID: Final = "record"
 _MOST_TOLD: Final = 20  # gaps, or faults
+_OF_ANOTHER_STORE: Final = (
+    "not recorded: DATABASE_URL has the record of another hot store, last at {}. Of two"
+    " installations, give each a database of its own, or set HISTORY=off. If that store is lost,"
+    " what waits is recorded 15 minutes after that time, or at once after DELETE FROM"
+    " history_hot_store in the database; nothing is lost until then"
+)
 
 log = structlog.get_logger(__name__)
 
@@ -55,13 +61,7 @@ async def _note_hot_store(context: JobContext) -> None:
     if other is None:
         return
     if not other.is_left:
-        at = utc_text(other.recorded_ms)
-        raise JobFailed(
-            f"not recorded: DATABASE_URL has the record of another hot store, last at {at}. Of two"
-            " installations, give each a database of its own, or set HISTORY=off. If that store is"
-            " lost, what waits is recorded 15 minutes after that time, or at once after"
-            " DELETE FROM history_hot_store in the database; nothing is lost until then"
-        )
+        raise JobFailed(_OF_ANOTHER_STORE.format(utc_text(other.recorded_ms)))
     log.warning(
         "history_of_another_store",
         since=other.recorded_ms,

@@ -14,7 +14,7 @@ HISTORY_TABLES: Final = (
     *("history_stored", "history_universes", "history_publishes", "history_journal"),
     *("history_coverage", "history_listings"),
     *("history_batches", "history_files", "history_backfills", "history_holes", "history_looks"),
-    "history_hot_store",
+    *("history_hot_store", "history_damaged_chunks"),
 )
 _WRITE: Final = ("SELECT", "INSERT", "UPDATE")
 _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {

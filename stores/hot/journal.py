@@ -4,7 +4,8 @@
 copy of the document of an entry that says so. `journal:history:state` is a hash: `bytes`, what both
 take together; `cut` and `cut_at`, how many publishes found no room, and when the last one did:
 a store with a maxmemory keeps room for what is published, whatever the journal may take;
-beside them, what the recorder tells of itself. `journal:history:store` is the store's id. A list of another type is replaced; one that others
+beside them, what the recorder tells of itself. `journal:history:store` is the store's id. A list of
+another type is replaced; one that others
 have emptied counts from nothing.
 """
 

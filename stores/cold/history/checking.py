@@ -10,7 +10,7 @@ import numpy as np
 from market.rows import Times
 from stores.cold.history.chunk_rows import piece_of
 from stores.cold.history.chunk_store import slot_ms
-from stores.cold.history.codec import DamagedChunk
+from stores.cold.history.codec import DamagedChunk, Piece, UnknownFormat
 from stores.cold.history.record_tables import RecordTables
 from stores.cold.history.row_groups import by_series
 from stores.cold.history.series import Hole, SeriesKey
@@ -28,6 +28,7 @@ class Findings:
     rows: int = 0
     faults: list[str] = field(default_factory=list)
     holes: list[Hole] = field(default_factory=list)
+    damaged: list[tuple[SeriesKey, int]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -92,15 +93,17 @@ async def _check_chunks(
             findings.chunks += 1
             series = found[row["series_id"]]
             try:
-                _check_chunk(tables, series, row)
+                piece = piece_of(tables.chunks, series.key, row)
             except DamagedChunk as error:
                 findings.faults.append(str(error))
+                if not isinstance(error, UnknownFormat):
+                    findings.damaged.append((series.key, row["slot"]))
+            else:
+                findings.faults += _faults_of_chunk(series, row, piece)
 
 
-def _check_chunk(tables: RecordTables, series: _Series, row: asyncpg.Record) -> None:
-    """Raises DamagedChunk for anything that is not as it was written."""
+def _faults_of_chunk(series: _Series, row: asyncpg.Record, piece: Piece) -> Iterator[str]:
     key, slot = series.key, row["slot"]
-    piece = piece_of(tables.chunks, key, row)
     times = piece.times
     span_ms = slot_ms(key.interval_ms)
     whole = (
@@ -111,7 +114,7 @@ def _check_chunk(tables: RecordTables, series: _Series, row: asyncpg.Record) -> 
     )
     series.chunked.append((times, piece.known_at))
     if not whole:
-        raise DamagedChunk(f"chunk {slot} of {key} tells other times than its rows have")
+        yield f"chunk {slot} of {key} tells other times than its rows have"
 
 
 def _check_series(

@@ -22,7 +22,8 @@ from stores.cold.history.codec import (
     decode,
     decode_times,
 )
-from stores.cold.history.series import SeriesKey
+from stores.cold.history.series import CHUNK_INSTANTS, SeriesKey
+from timing.clock import utc_text
 
 _INTEGERS: Final = ("int2", "int4", "int8")
 _TIMES: Final = ("steps", "known")
@@ -122,4 +123,7 @@ def piece_of(
         return decode(chunk) if with_values else decode_times(chunk)
     except DamagedChunk as error:
         what = f"{key.exchange}:{key.symbol}, {key.kind} of {key.interval_ms} ms"
-        raise DamagedChunk(f"chunk {row['slot']} of {what} is damaged: {error}") from error
+        span_ms = key.interval_ms * CHUNK_INSTANTS
+        begin_ms = row["slot"] * span_ms
+        span = f"from {utc_text(begin_ms)} to {utc_text(begin_ms + span_ms)}"
+        raise type(error)(f"chunk {row['slot']} of {what} ({span}) is damaged: {error}") from error

@@ -7,9 +7,10 @@ from typing import Final
 import structlog
 
 from stores.cold.history.chunk_rows import piece_of
-from stores.cold.history.codec import DamagedChunk, Piece, encode
+from stores.cold.history.codec import DamagedChunk, Piece, UnknownFormat, encode
 from stores.cold.history.record_tables import RecordTables, copy_into
 from stores.cold.history.series import CHUNK_INSTANTS, SeriesKey
+from stores.cold.history.set_aside import set_aside
 from stores.cold.pool import Connection
 
 Place = tuple[int, int]  # series_id and slot
@@ -25,8 +26,9 @@ async def read_chunks(
     places: Sequence[Place],
     keys: Mapping[int, SeriesKey],
 ) -> tuple[dict[Place, Piece], set[Place]]:
-    """The rows of the chunks at these places, and the places of damaged ones, which are logged;
-    `keys` by series_id."""
+    """The rows of the chunks at these places, and the places of those that a later release has
+    written; `keys` by series_id. For the one who writes the record, within a transaction: damaged
+    chunks are set aside."""
     if not places:
         return {}, set()
     rows = await connection.fetch(
@@ -34,15 +36,17 @@ async def read_chunks(
         *_columns(places),
     )
     found: dict[Place, Piece] = {}
-    damaged: set[Place] = set()
+    unknown: set[Place] = set()
     for row in rows:
-        place = row["series_id"], row["slot"]
+        place, key = (row["series_id"], row["slot"]), keys[row["series_id"]]
         try:
-            found[place] = piece_of(tables.chunks, keys[row["series_id"]], row)
+            found[place] = piece_of(tables.chunks, key, row)
+        except UnknownFormat as error:
+            log.error("history_chunk_unreadable", error=str(error))
+            unknown.add(place)
         except DamagedChunk as error:
-            log.error("history_chunk_damaged", error=str(error))
-            damaged.add(place)
-    return found, damaged
+            await set_aside(connection, tables.chunks.name, key, row, error)
+    return found, unknown
 
 
 async def replace_chunks(

@@ -31,6 +31,10 @@ class DamagedChunk(ValueError):
     """A chunk that does not hold what was stored, or that a newer release wrote."""
 
 
+class UnknownFormat(DamagedChunk):
+    """The chunk is of a later release, which can read it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """Rows of one series: `times` (n) ascend, `values` (n, width), `known_at` (n)."""
@@ -127,7 +131,7 @@ def decode_times(chunk: Chunk) -> Piece:
 
 def _arrays(chunk: Chunk) -> dict[str, Numbers]:
     if chunk.format != FORMAT:
-        raise DamagedChunk(f"its format {chunk.format} is unknown: upgrade Perpcache")
+        raise UnknownFormat(f"its format {chunk.format} is unknown: upgrade Perpcache")
     arrays = {name: _widened(numbers) for name, numbers in chunk.arrays.items()}
     if any(len(numbers) != chunk.n for numbers in arrays.values()):
         raise DamagedChunk("its columns differ in length")

@@ -60,7 +60,7 @@ async def find_batches(connection: Connection, before_known_ms: int) -> list[Bat
 
 
 async def compact_batch(connection: Connection, batch: Batch, before_known_ms: int) -> Compacted:
-    """Moves the rows of the batch that are still there; those of a damaged chunk stay."""
+    """Moves the rows of the batch that are still there; those of a later release's chunk stay."""
     tables = batch.tables
     async with connection.transaction():
         await lock_writers(connection)

@@ -46,6 +46,20 @@ async def write_coverage(connection: Connection, series_id: int, new: Sequence[C
     old = found = [Covered(*row) for row in rows]
     for each in new:
         found = joined(found, each)
+    await _replace(connection, series_id, old, found)
+
+
+async def uncover(connection: Connection, series_id: int, from_ms: int, to_ms: int) -> None:
+    """Forgets that an exchange was asked for a range, for the one who writes the record."""
+    covered = (await read_coverage(connection, [series_id])).get(series_id, [])
+    gone = Covered(from_ms, to_ms, 0)
+    kept = [part for each in covered for part in _without(each, [gone])]
+    await _replace(connection, series_id, covered, kept)
+
+
+async def _replace(
+    connection: Connection, series_id: int, old: Sequence[Covered], found: Sequence[Covered]
+) -> None:
     if found == old:
         return
     if outdated := [each.from_ms for each in old if each not in found]:

@@ -56,8 +56,8 @@ class FillRows:
 @dataclass(frozen=True, slots=True)
 class Filled:
     """What filling changed, in rows. `kept`: ours stays where the source has another value, which
-    becomes a revision that was never in force. `damaged`: left out, as they fall into damaged
-    chunks. `refused`: series whose names the database cannot hold."""
+    becomes a revision that was never in force. `damaged`: left out, as they fall into chunks
+    that a later release has written. `refused`: series whose names the database cannot hold."""
 
     added: int = 0
     corrected: int = 0

@@ -1,4 +1,4 @@
-"""The note of the hot store whose publishes the record takes, so that two never share its cursors."""
+"""The note of the hot store whose publishes are recorded, so that two never share the cursors."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -42,7 +42,8 @@ _NOTE: Final = """
     ), noted AS (
         INSERT INTO history_hot_store AS n (store_id, noted_at) SELECT $1, $2
         WHERE NOT EXISTS (SELECT FROM before) OR EXISTS (SELECT FROM other WHERE is_left)
-        ON CONFLICT (is_one) DO UPDATE SET store_id = excluded.store_id, noted_at = excluded.noted_at
+        ON CONFLICT (is_one)
+            DO UPDATE SET store_id = excluded.store_id, noted_at = excluded.noted_at
     )
     SELECT * FROM other
 """

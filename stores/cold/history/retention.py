@@ -55,6 +55,7 @@ def _count(status: str) -> int:
 # and of holes do not overlap, so that no other begins where they then do.
 _BESIDE: Final = (
     "DELETE FROM history_batches WHERE series_id = ANY($1::int[]) AND to_t <= $2",
+    "DELETE FROM history_damaged_chunks WHERE series_id = ANY($1::int[]) AND to_t <= $2",
     *(
         statement
         for table in ("history_coverage", "history_holes")

@@ -144,10 +144,12 @@ class Hole:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What an integrity check found. `faults`: what must not be, in plain words."""
+    """What an integrity check found. `faults`: what must not be, in plain words. `damaged`: the
+    slots of chunks that do not hold what was stored, which are among them."""
 
     series: int = 0
     chunks: int = 0
     rows: int = 0
     faults: tuple[str, ...] = ()
     holes: tuple[Hole, ...] = ()
+    damaged: tuple[tuple[SeriesKey, int], ...] = ()

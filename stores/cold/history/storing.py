@@ -35,7 +35,7 @@ _Ids = npt.NDArray[np.int32]
 async def store_rows(
     connection: Connection, rows: Sequence[SeriesRows], known_at_ms: int
 ) -> Stored:
-    """Stores rows that `SeriesRows.check` has passed, but for those in damaged chunks."""
+    """Stores rows that `SeriesRows.check` has passed, but none in chunks of a later release."""
     ids, refused = await make_ids(connection, list({each.key: None for each in rows}))
     keys = {series_id: key for key, series_id in ids.items()}
     counts = np.zeros(4, np.int64)
@@ -185,8 +185,8 @@ class _Storing:
         return removed_ms
 
     async def _read_chunked(self, spanned: _Flags) -> None:
-        """Reads the chunks whose spans hold these lines. Lines in a damaged one are left out: it
-        may have them, and no value lies in two places."""
+        """Reads the chunks whose spans hold these lines. Lines in one of a later release are left
+        out: it may have them, and no value lies in two places."""
         lines = self._lines
         places = lines.places(spanned)
         await self._read_pieces(list(places))
@@ -194,7 +194,8 @@ class _Storing:
             if place in self._damaged_places:
                 self._damaged[which] = True
                 continue
-            piece = self._pieces[place]
+            if (piece := self._pieces.get(place)) is None:
+                continue  # it was damaged, and is set aside
             there, at = located(lines.times[which], piece.times)
             which, at = which[there], at[there]
             self._chunked[which] = True

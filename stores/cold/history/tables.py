@@ -1,6 +1,14 @@
 """HistoryTables: the record in PostgreSQL, behind one object: stored, filled in, kept and read."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -9,6 +17,7 @@ import numpy as np
 from market.rows import Times
 from stores.cold.history.checking import MOST_SERIES as _CHECKED_SERIES
 from stores.cold.history.checking import Findings, check_series
+from stores.cold.history.chunk_store import read_chunks
 from stores.cold.history.compaction import Batch, compact_batch, find_batches
 from stores.cold.history.coverage import is_covered, read_coverage, uncovered
 from stores.cold.history.fill_rows import Covered, Filled, FillRows, Source
@@ -117,9 +126,9 @@ class HistoryTables:
 
         A value that differs supersedes the one before, which stays readable. `within` is called
         with the transaction's connection, before it is committed; if it raises, nothing has
-        changed. Of values with the same key and time in `rows` the last counts. What falls into a
-        damaged chunk is left out, and the damage is logged. Raises ValueError for rows off the
-        grid, unordered, or of another shape than their key's.
+        changed. Of values with the same key and time in `rows` the last counts. A damaged chunk
+        into which rows fall is set aside; what falls into one of a later release is left out.
+        Raises ValueError for rows off the grid, unordered, or of another shape than their key's.
         """
         for each in rows:
             each.check()
@@ -224,8 +233,7 @@ class HistoryTables:
         return await self._pool.read(read)
 
     async def compact(self, before_known_ms: int) -> Compacted:
-        """Moves the rows known before then into chunks, in transactions of bounded size. Those of a
-        damaged chunk stay where they are, and the damage is logged."""
+        """Moves the rows known before then into chunks, in transactions of bounded size."""
 
         async def find(connection: Connection) -> list[Batch]:
             return await find_batches(connection, before_known_ms)
@@ -284,8 +292,24 @@ class HistoryTables:
                     series += len(ids)
                     await check_series(session, tables, ids, findings)
         return Checked(
-            series, findings.chunks, findings.rows, tuple(findings.faults), tuple(findings.holes)
-        )
+            series, findings.chunks, findings.rows, tuple(findings.faults), tuple(findings.holes),
+            tuple(findings.damaged),
+        )  # fmt: skip
+
+    async def set_aside(self, damaged: Iterable[tuple[SeriesKey, int]]) -> None:
+        """Empties these slots, if their chunks are damaged: what was in them is kept in
+        history_damaged_chunks, and backfills ask for it again."""
+        for key, slot in damaged:
+
+            async def write(connection: Connection, key: SeriesKey = key, slot: int = slot) -> None:
+                async with connection.transaction():
+                    await lock_writers(connection)
+                    for number in (await find_ids(connection, [key])).values():
+                        await read_chunks(
+                            connection, tables_of(key), [(number, slot)], {number: key}
+                        )
+
+            await self._pool.write(write)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:

@@ -1,12 +1,14 @@
 """The record's tables: one transaction for a publish, damage that is told, removal of old slots."""
 
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import asyncpg
 import numpy as np
+import orjson
 import pytest
 
-from database import Database, DatabaseUnavailable, Hole, SeriesKey, SeriesRows
+from database import Database, DatabaseUnavailable, FillRows, Hole, SeriesKey, SeriesRows
 from market.timeframes import MINUTE_MS, Timeframe
 from stores.cold.history.series import CHUNK_INSTANTS
 from stores.cold.pool import Connection
@@ -166,7 +168,6 @@ async def test_rows_that_cannot_be_are_refused(database: Database, rows: SeriesR
 
 DAMAGE = {
     "checksum": "UPDATE history_chunks SET checksum = checksum # 1",
-    "format": "UPDATE history_chunks SET format = 9",
     "values": "UPDATE history_chunks SET close_int2 = close_int2[1:7] || close_int2[7:]",
     "one value": "UPDATE history_chunks SET volume_int2[3] = 0, volume_int4[3] = 0",
     "a null": "UPDATE history_chunks SET close_int2[2] = NULL, close_int4[2] = NULL",
@@ -175,26 +176,75 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("what", DAMAGE)
-async def test_a_damaged_chunk_is_told_and_never_read(
+async def test_a_damaged_chunk_is_told_and_set_aside_by_what_is_stored_in_its_place(
     database: Database, connection: "asyncpg.Connection[asyncpg.Record]", what: str
 ) -> None:
     await database.history.store([candles(100), candles(100, key=OI)], T0)
     await connection.execute(DAMAGE[what])
-    found = "the database is damaged: chunk .* of binance:BTCUSDT, candles of 300000 ms"
+    span = "from 2023-11-13T00:00:00Z to 2023-11-15T00:00:00Z"
+    found = "the database is damaged: chunk .* of binance:BTCUSDT, candles of 300000 ms "
+    found += rf"\({span}\) is damaged: it"
     async with database.history.snapshot() as snapshot:
         with pytest.raises(DatabaseUnavailable, match=found):
             await snapshot.versions([KEY], 0, 10**15)
     assert await times_of(database, OI) == [*range(100)]
-    # It keeps nothing else from being stored and compacted, nor is it compacted itself.
-    stored = await database.history.store([candles(120), candles(120, key=OI)], T0 + 1)
-    assert (stored.added, stored.unchanged) == (40, 100)
-    assert (await database.history.compact(T0 + 2)).rows == 0
-    later = candles(70, first=576 * 3)
-    await database.history.store([later], T0 + 1)
-    assert (await database.history.compact(T0 + 2)).rows == 70
     checked = await database.history.check()
-    assert len(checked.faults) == 1
+    assert len(checked.faults) == len(checked.damaged) == 1
     assert checked.faults[0].startswith("chunk")
+    rows = candles(120)
+    stored = await database.history.store([rows, candles(120, key=OI)], T0 + 1)
+    assert (stored.added, stored.unchanged) == (140, 100)
+    assert (await database.history.check()).faults == ()
+    async with database.history.snapshot() as snapshot:
+        versions = (await snapshot.versions([KEY], 0, 10**15))[KEY]
+    assert (versions.values.tolist(), set(versions.known_at)) == (rows.values.tolist(), {T0 + 1})
+    told = await connection.fetchrow("SELECT * FROM history_damaged_chunks")
+    assert told is not None
+    assert (told["n"], told["from_t"], told["to_t"]) == (100, T0, T0 + SLOT_MS)
+    assert orjson.loads(told["chunk"])["first_t"] == T0
+
+
+@pytest.mark.parametrize("way", ["check", "compact", "fill"])
+async def test_a_damaged_chunk_is_set_aside_once_it_is_found(
+    database: Database, connection: "asyncpg.Connection[asyncpg.Record]", way: str
+) -> None:
+    await database.history.store([candles(100)], T0)
+    covered = FillRows(KEY, T0 - M5, T0 + SLOT_MS * 2, *_nothing(), covered=True)
+    await database.history.fill([covered], "rest", T0 + 1)
+    await database.history.store([candles(70, first=200)], T0 + 1)
+    await connection.execute("UPDATE history_chunks SET checksum = 5")
+    lacking = {"check": 576, "compact": 506, "fill": 0}[way]
+    if way == "check":
+        await connection.execute("DELETE FROM history_recent")
+        await database.history.set_aside((await database.history.check()).damaged)
+    elif way == "compact":
+        assert (await database.history.compact(T0 + 2)).rows == 70
+    else:
+        rows = candles(576)
+        filling = FillRows(KEY, T0, T0 + SLOT_MS, rows.times, rows.values, covered=True)
+        filled = await database.history.fill([filling], "rest", T0 + 2)
+        assert (filled.added, filled.damaged) == (506, 0)
+    assert (await database.history.check()).faults == ()
+    assert await connection.fetchval("SELECT count(*) FROM history_damaged_chunks") == 1
+    # What is lost is asked for again; nothing else is.
+    missing = await database.history.missing(KEY, T0 - M5, T0 + SLOT_MS * 2)
+    assert sum(to_ms - from_ms for from_ms, to_ms in missing) == lacking * M5
+
+
+async def test_a_chunk_of_a_later_release_stays_as_it_is(
+    database: Database, connection: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    await database.history.store([candles(100)], T0)
+    await connection.execute("UPDATE history_chunks SET format = 2")
+    assert (await database.history.store([candles(120)], T0 + 1)).added == 20
+    checked = await database.history.check()
+    assert (len(checked.faults), checked.damaged) == (1, ())
+    await connection.execute("UPDATE history_chunks SET format = 1")
+    assert await times_of(database, KEY) == [*range(120)]
+
+
+def _nothing() -> tuple[Any, Any]:
+    return np.empty(0, np.int64), np.empty((0, 6))
 
 
 FAULTS = {
