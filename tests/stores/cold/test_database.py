@@ -353,7 +353,8 @@ async def test_many_that_open_at_once_migrate_once(database_url: str, migrations
     added = await _value(
         database_url, "SELECT string_agg(name, ' ' ORDER BY name) FROM perpcache_additions"
     )
-    assert added == " ".join(sorted(file.stem for file in MIGRATIONS.glob("000[2-9]*.sql")))
+    ours = sorted(file.stem for file in MIGRATIONS.glob("0*.sql"))
+    assert added == " ".join(name for name in ours if name != "0001_coins")
 
 
 async def test_a_failing_migration_leaves_nothing(database_url: str, migrations: Path) -> None:
