@@ -25,7 +25,13 @@ from addresses.redis_url import parse_redis_url
 from addresses.secrets import secrets_in
 from addresses.url import check_host
 from addresses.web import parse_base_url, parse_stream_url, port_of, without_userinfo
-from market.markets import DEFAULT_EXCHANGES, LIVE_ADDRESSES, STREAMED, Exchange
+from market.markets import (
+    DEFAULT_EXCHANGES,
+    LIVE_ADDRESSES,
+    LIVE_ARCHIVE,
+    STREAMED,
+    Exchange,
+)
 from market.timeframes import Timeframe
 
 
@@ -64,7 +70,7 @@ def _stream_url(value: str) -> None:
     parse_stream_url(value, userinfo=True)
 
 
-def _upstash_url(value: str) -> str:
+def _plain_url(value: str) -> str:
     parse_base_url(value.strip(), userinfo=False)
     return value.strip().rstrip("/")
 
@@ -136,7 +142,7 @@ OnOff = Annotated[Literal["on", "off"], _read_by(_lower)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], _read_by(_log_level)]
 RedisUrl = Annotated[SecretStr, _checked(parse_redis_url)]
 RedisPort = Annotated[Annotated[int, Field(ge=1, le=65535)] | None, _read_by(_port_of_redis)]
-UpstashUrl = Annotated[str, AfterValidator(_upstash_url)]
+PlainUrl = Annotated[str, AfterValidator(_plain_url)]
 HeaderToken = Annotated[SecretStr, _checked(_header_token)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 DatabaseUrl = Annotated[SecretStr, _checked(parse_database_url)]
@@ -292,7 +298,7 @@ class Settings(_WithRetention):
     redis_port: RedisPort = None
     redis_password: SecretStr | None = None
     redis_db: int | None = Field(None, ge=0)
-    upstash_redis_rest_url: UpstashUrl | None = None
+    upstash_redis_rest_url: PlainUrl | None = None
     upstash_redis_rest_token: HeaderToken | None = None
     upstash_poll_s: float = Field(5, ge=0.1, le=3600)
     redis_prefix: Prefix = ""
@@ -320,6 +326,10 @@ class Settings(_WithRetention):
     history: OnOff = "on"
     journal_bytes: ByteSize = Field(100_000_000, ge=1_000_000)
     journal_days: int = Field(7, ge=0, le=36_500)
+
+    # Binance's public archive of files, and where its bucket is listed: see archive_addresses.
+    archive_url: PlainUrl = LIVE_ARCHIVE
+    archive_listing_url: PlainUrl | None = None
 
     # How the exchanges are asked.
     concurrency_limit: int = Field(20, ge=1, le=200)
