@@ -36,24 +36,31 @@ def whole_history(service_settings: ServiceSettings) -> ServiceSettings:
     return made
 
 
+# A few of a thousand generated markets are as odd as markets get; twenty of each exchange have young
+# ones and dead ones among them, too.
+@pytest.mark.parametrize(
+    ("binance", "bybit"), [(20, 20), pytest.param(150, 200, marks=pytest.mark.slow)]
+)
 @pytest.mark.timeout(300)
 async def test_every_row_of_every_market_is_the_truth(
     start_simulator: StartSimulator,
     start_service: StartService,
     whole_history: ServiceSettings,
+    binance: int,
+    bybit: int,
 ) -> None:
     # Three collections of 150 markets stay within what one process may ask at once of Binance's
     # open interest, 1000 in 5 minutes, so that nothing here waits for the window to move on.
     # At an hour without settlements close by, or a refresh of funding may rightly come between.
-    simulator = start_simulator(binance=150, bybit=200, now=NOW_MS, frozen=True)
+    simulator = start_simulator(binance=binance, bybit=bybit, now=NOW_MS, frozen=True)
     service = await start_service(**whole_history(simulator))
     await service.funding_ready()
     funding_requests = simulator.stats()["funding_requests"]
-    assert funding_requests >= 350
+    assert funding_requests >= binance + bybit
     documents: dict[str, Any] = {}
     for timeframe in ("4h", "1h", "12h"):
         last = await service.collect(timeframe, timeout_s=120)
-        assert last["result"]["markets"] >= 340
+        assert last["result"]["markets"] >= (binance + bybit) * 0.97
     for timeframe in ("4h", "8h", "1h", "12h"):
         documents[timeframe] = await service.get(f"/cache/{timeframe}")
 

@@ -28,6 +28,11 @@ def metas(document: Any) -> dict[str, Any]:
     return {key: market["meta"] for key, market in by_key(document).items()}
 
 
+async def without_funding(runner: JobRunner) -> None:
+    """Aborts the funding job that a discovery asked for: a collection waits for it for 30 s."""
+    await runner.context.queue.abort("funding")
+
+
 async def in_the_cold_store(runner: JobRunner, timeframe: Timeframe) -> dict[str, Any]:
     coins = await runner.context.database.get_coins_from_db(timeframe, **runner.context.selection)
     return {coin.market.key: dict(coin.meta) for coin in coins}
@@ -72,6 +77,7 @@ async def test_carried_over_markets_keep_the_numbers_of_their_rows(
 ) -> None:
     async with open_runner(exchanges, history_candles=CANDLES) as runner:
         await runner.complete("collect:1h")
+        await without_funding(runner)
         before = metas(await runner.document("1h"))
         runner.fault({"kind": "status", "status": 502, "exchange": "bybit", "endpoint": "klines"})
         assert (await runner.complete("collect:1h"))["carried_over"] == EACH
@@ -102,12 +108,15 @@ async def test_the_numbers_are_there_while_the_database_is_away(
         exchanges, history_candles=CANDLES, database_url=own_postgres.url
     ) as runner:
         await runner.complete("collect:1h")
+        await without_funding(runner)
         own_postgres.kill()
         result = await runner.complete("collect:4h")
         assert (result["markets"], result["missing"]) == (2 * EACH, 2 * EACH)
         lone = metas(await runner.document("4h"))
     # The same markets at the same instant, with a database.
     async with open_runner(exchanges, history_candles=CANDLES) as runner:
+        await runner.complete("discovery")
+        await without_funding(runner)
         await runner.complete("collect:4h")
         assert lone == metas(await runner.document("4h"))
         assert any(meta["hurst"] is not None for meta in lone.values())
@@ -125,6 +134,7 @@ async def test_a_later_run_uses_the_chunks_of_the_one_before(
     monkeypatch.setattr("documents.chunks.deflate_each", note)
     async with open_runner(exchanges, history_candles=300) as runner:
         await runner.complete("collect:1h")
+        await without_funding(runner)
         kept = runner.context.kept
         before, first, size = await runner.document("1h"), sum(sizes), kept.bytes
         assert first > 4 * EACH
