@@ -1,6 +1,7 @@
 """Filling in: what each source may change, what is noted of it, and what is still to be asked."""
 
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 import asyncpg
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 
 from database import Covered, Database, Filled, FillRows, SeriesKey, SeriesRows, Source
 from market.timeframes import HOUR_MS, MINUTE_MS, Timeframe
-from stores.cold.history.series import CHUNK_INSTANTS, NEVER_MS
+from stores.cold.history.codec import Piece
+from stores.cold.history.series import CHUNK_INSTANTS, NEVER_MS, Kind
+from tests.stores.cold.history.test_codec import recorded
 
 M5 = 5 * MINUTE_MS
 SLOT_MS = M5 * CHUNK_INSTANTS
@@ -279,3 +282,34 @@ async def test_rows_that_are_refused_change_nothing(database: Database) -> None:
     with pytest.raises(ValueError, match="only REST answers for a whole range"):
         await database.history.fill([rows([0]), rows([1], covered=True)], "archive", NOW)
     assert await versions(database) == []
+
+
+async def test_recorded_numbers_are_filled_in_and_come_back(
+    database: Database, recorded_data: Path
+) -> None:
+    kinds: dict[str, Kind] = {"kline": "candles", "oi": "open_interest", "funding": "funding"}
+    wanted: dict[SeriesKey, Piece] = {}
+    # Each has transactions of its own; test_codec.py has the numbers of all.
+    for path, symbol, interval_ms, piece in recorded(recorded_data)[::8]:
+        kind = kinds[path.name.split("_")[2]]
+        own = {"open_interest": M5, "funding": 8 * HOUR_MS}.get(kind, interval_ms)
+        key = SeriesKey("binance", f"{path.name.partition('.')[0]}_{symbol}", kind, own)
+        wanted[key] = piece
+    pages: list[FillRows] = []
+    for number, (key, piece) in enumerate(wanted.items()):
+        # As a walk brings them, newest first; of every third series all at once.
+        most = 499 if number % 3 else 10**9
+        for end in range(len(piece), 0, -most):
+            part = piece.select(slice(max(0, end - most), end))
+            first_ms, end_ms = int(part.times[0]), int(part.times[-1]) + 1
+            pages.append(FillRows(key, first_ms, end_ms, part.times, part.values, covered=True))
+    now_ms = max(page.to_ms for page in pages) + HOUR_MS
+    filled = Filled()
+    for begin in range(0, len(pages), 100):
+        filled += await database.history.fill(pages[begin : begin + 100], "rest", now_ms)
+    assert filled == Filled(added=sum(map(len, wanted.values())))
+    async with database.history.snapshot() as snapshot:
+        for key, piece in wanted.items():
+            found = (await snapshot.versions([key], 0, 10**15))[key]
+            assert found.times.tobytes() == piece.times.tobytes()
+            assert found.values.tobytes() == piece.values.tobytes(), key
