@@ -5,8 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from database import Checked, Compacted, HistoryTables, Retained, SeriesKey
+from database import Checked, Compacted, HistoryPublishes, HistoryTables, Retained, SeriesKey
+from documents.names import GLOBAL_FR
 from market.timeframes import DAY_MS, HOUR_MS, Timeframe
+from stores.cold.history.series import CHUNK_INSTANTS
 
 # Corrections come soon after a value; in a chunk they cost more.
 _SETTLED_MS: Final = HOUR_MS
@@ -14,6 +16,7 @@ _SETTLED_MS: Final = HOUR_MS
 CHECK_DAYS: Final = 30
 _CHECK_S: Final = 60.0
 _CHECKED_AT_ONCE: Final = 4  # series, whose times are in memory together
+_DOCUMENTS: Final = {str(each): str(each) for each in Timeframe} | {"funding": GLOBAL_FR}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +25,17 @@ class Upkeep:
 
     compacted: Compacted
     retained: Retained
+    publishes: int  # that were removed from the log
 
 
-async def keep(history: HistoryTables, retention_days: Callable[[str], int], now_ms: int) -> Upkeep:
-    """Compacts the record and removes what is older than its setting allows.
+async def keep(
+    history: HistoryTables,
+    publishes: HistoryPublishes,
+    retention_days: Callable[[str], int],
+    now_ms: int,
+) -> Upkeep:
+    """Compacts the record and removes what is older than its setting allows, publishes too that no
+    row is left of.
 
     `retention_days` is asked with the name of each timeframe, `open_interest` and `funding`; 0 is
     for ever. A kill loses nothing: what was not done is done next time. Raises DatabaseUnavailable.
@@ -36,16 +46,21 @@ async def keep(history: HistoryTables, retention_days: Callable[[str], int], now
         "open_interest": SeriesKey.open_interest("", ""),
         "funding": SeriesKey.funding("", ""),
     }
-    removed = Retained()
+    removed, removed_publishes = Retained(), 0
     for name, key in named.items():
         if days := retention_days(name):
-            gone = await history.retain(key.kind, key.interval_ms, now_ms - days * DAY_MS)
+            before_ms = now_ms - days * DAY_MS
+            gone = await history.retain(key.kind, key.interval_ms, before_ms)
             removed = Retained(
                 removed.chunks + gone.chunks,
                 removed.rows + gone.rows,
                 removed.revisions + gone.revisions,
             )
-    return Upkeep(compacted, removed)
+            if (document := _DOCUMENTS.get(name)) is not None:
+                # Its rows stay until the slot that they are in has ended before that time.
+                first_ms = before_ms - before_ms % (key.interval_ms * CHUNK_INSTANTS)
+                removed_publishes += await publishes.retain(document, first_ms)
+    return Upkeep(compacted, removed, removed_publishes)
 
 
 async def check_share(history: HistoryTables, now_ms: int, *, seconds: float = _CHECK_S) -> Checked:

@@ -88,7 +88,8 @@ async def _keep(context: JobContext) -> dict[str, object]:
     if 0 <= now_ms - context.recording.kept_ms < DAY_MS:
         return {}
     try:
-        done = await keep(context.database.history, context.settings.retention_days, now_ms)
+        database, days = context.database, context.settings.retention_days
+        done = await keep(database.history, database.publishes, days, now_ms)
     except DatabaseUnavailable:
         # Recording goes on: what cannot be compacted is not tried at each run.
         context.recording.kept_ms = now_ms - DAY_MS + HOUR_MS
@@ -100,6 +101,7 @@ async def _keep(context: JobContext) -> dict[str, object]:
         chunks=done.compacted.chunks,
         removed_chunks=done.retained.chunks,
         removed_rows=done.retained.rows,
+        removed_publishes=done.publishes,
     )
     try:
         return await _check(context)

@@ -4,12 +4,13 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from market.timeframes import Timeframe
 from stores.cold.history.hot_store_note import OtherStore, note_hot_store
+from stores.cold.history.record_tables import lock_writers
 from stores.cold.pool import Connection, Pool
 
 # Market: exchange, symbol, base, quote.
@@ -94,6 +95,29 @@ class HistoryPublishes:
         the other one that was noted, if any. Raises DatabaseUnavailable."""
         return await note_hot_store(self._pool, store_id, now_ms)
 
+    async def retain(self, document: str, before_ms: int) -> int:
+        """Removes the document's versions with an earlier `updated_at` from the log, but for the
+        newest one, and lists of markets that no version has any more; returns how many versions.
+        Raises DatabaseUnavailable."""
+
+        async def remove(connection: Connection) -> int:
+            async with connection.transaction():
+                await lock_writers(connection)
+                done = await connection.execute(_REMOVE, document, before_ms, _MOST_REMOVED)
+                return int(done.rpartition(" ")[2])
+
+        async def remove_lists(connection: Connection) -> None:
+            async with connection.transaction():
+                await lock_writers(connection)
+                await connection.execute(_REMOVE_UNIVERSES)
+
+        count = 0
+        while some := await self._pool.write(remove):
+            count += some
+        if count:
+            await self._pool.write(remove_lists)
+        return count
+
     async def forget_entries(self, before_ms: int) -> int:
         """Removes the entries of the journal with an earlier `updated_at`, and returns how many.
         Raises DatabaseUnavailable."""
@@ -125,6 +149,22 @@ def _window(
     named = frozenset((each[0], each[1]) for each in orjson.loads(markets or "[]"))
     return DocumentWindow(min(known, default=None), last_ms, updated_at_ms, named)
 
+
+_MOST_REMOVED: Final = 20_000  # versions in one transaction
+
+_REMOVE: Final = """
+    DELETE FROM history_publishes AS p USING (
+        SELECT o.document, o.version FROM history_publishes AS o
+        WHERE o.document = $1 AND o.updated_at < $2 AND o.version IS DISTINCT FROM
+            (SELECT s.version FROM history_stored AS s WHERE s.document = $1)
+        ORDER BY o.updated_at LIMIT $3
+    ) AS old WHERE p.document = old.document AND p.version = old.version
+"""
+
+_REMOVE_UNIVERSES: Final = """
+    DELETE FROM history_universes AS u WHERE NOT EXISTS (
+        SELECT FROM history_publishes AS p WHERE p.universe_id = u.universe_id)
+"""
 
 _NEWEST = """
     SELECT s.document, p.first_open_time, p.as_of, p.updated_at, p.stale::text, u.markets::text
