@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from stores.cold.history.chunk_store import slot_ms
 from stores.cold.history.codec import DamagedChunk, Piece
+from stores.cold.history.extent import find_ends, joined_state, read_state
 from stores.cold.history.queries import (
     Range,
     Superseded,
@@ -31,7 +32,7 @@ from stores.cold.history.queries import (
     span_of_recent,
 )
 from stores.cold.history.record_tables import RecordTables, tables_of
-from stores.cold.history.series import NEVER_MS, Kind, Revisions, SeriesKey, Versions
+from stores.cold.history.series import NEVER_MS, Kind, RangeState, Revisions, SeriesKey, Versions
 from stores.cold.history.series_ids import find_ids
 from stores.cold.pool import DATABASE_TEXT, Connection, DatabaseUnavailable, Session
 
@@ -140,6 +141,23 @@ class HistorySnapshot:
         async def read(connection: Connection) -> int | None:
             groups = alike(await find_ids(connection, _once(keys)))
             return newest([await newest_superseded(connection, each, wanted) for each in groups])
+
+        return await self._session.read(read)
+
+    async def extent(self, keys: Sequence[SeriesKey]) -> tuple[int, int] | None:
+        async def read(connection: Connection) -> list[tuple[int, int]]:
+            groups = alike(await find_ids(connection, _once(keys)))
+            return [ends for each in groups for ends in await find_ends(connection, each)]
+
+        found = await self._session.read(read)
+        return (min(found)[0], max(last for _, last in found)) if found else None
+
+    async def state(self, keys: Sequence[SeriesKey], from_ms: int, to_ms: int) -> RangeState:
+        wanted = Range(from_ms, to_ms)
+
+        async def read(connection: Connection) -> RangeState:
+            groups = alike(await find_ids(connection, _once(keys)))
+            return joined_state([await read_state(connection, each, wanted) for each in groups])
 
         return await self._session.read(read)
 

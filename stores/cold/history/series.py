@@ -106,6 +106,18 @@ class Revisions:
 
 
 @dataclass(frozen=True, slots=True)
+class RangeState:
+    """The state of what is stored of a range: an equal `mark` means that nothing of it has changed.
+
+    `newest_ms`: nothing of the range has changed after that. Both may tell of more than the range:
+    of the chunks that reach into it, and that rows have moved into chunks.
+    """
+
+    mark: str
+    newest_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """What storing changed, in rows. `refused`: series whose names the database cannot hold."""
 

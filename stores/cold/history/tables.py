@@ -39,6 +39,7 @@ from stores.cold.history.series import (
     Checked,
     Compacted,
     Kind,
+    RangeState,
     Retained,
     Revisions,
     SeriesKey,
@@ -110,6 +111,13 @@ class Snapshot(Protocol):
         self, keys: Sequence[SeriesKey], from_ms: int, to_ms: int
     ) -> int | None:
         """When a value of the range was last superseded or removed."""
+
+    async def extent(self, keys: Sequence[SeriesKey]) -> tuple[int, int] | None:
+        """The first and the last time that is stored of any of the series, superseded and removed
+        rows included; None if nothing is."""
+
+    async def state(self, keys: Sequence[SeriesKey], from_ms: int, to_ms: int) -> RangeState:
+        """The state of the range, found without reading its rows."""
 
 
 class HistoryTables:
