@@ -167,6 +167,10 @@ def _load(command: str) -> "Command":
         from commands import sql
 
         return sql.run
+    if command == "export":
+        from commands import export
+
+        return export.run
     from commands import serve
 
     return serve.run

@@ -19,6 +19,7 @@ PARENT_FD_FLAG: Final = "--parent-fd"
 DEMO_MARKETS: Final = 40
 MOST_DEMO_MARKETS: Final = 2000  # of the simulator
 SQL_FORMATS: Final = ("table", "csv", "json")
+EXPORT_FORMATS: Final = ("parquet", "csv", "freqtrade")
 _NO_WAIT: Final = "exit 75 when another process holds the lease, instead of waiting for it"
 
 
@@ -111,6 +112,31 @@ def _sql(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", help="where the files are, or will be")
+    parser.add_argument(
+        "--format",
+        choices=EXPORT_FORMATS,
+        default=EXPORT_FORMATS[0],
+        help=f"({EXPORT_FORMATS[0]}); freqtrade: DIR is its user_data/data",
+    )
+    parser.add_argument("--exchange", nargs="+", choices=list(Exchange), help="(all)")
+    parser.add_argument("--symbol", nargs="+", metavar="S", help="such as BTCUSDT (all)")
+    parser.add_argument("--timeframe", nargs="+", choices=list(Timeframe), help="of candles (all)")
+    parser.add_argument("--from", dest="begin", metavar="T", help="UTC ms or ISO 8601, inclusive")
+    parser.add_argument("--to", dest="end", metavar="T", help="exclusive")
+    parser.add_argument(
+        "--what",
+        metavar="KINDS",
+        help="some of candles,open_interest,funding (all; freqtrade: candles,funding)",
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="read every file that is there, to find out whether it still is as it was written",
+    )
+
+
 def _seconds(text: str) -> float:
     with contextlib.suppress(ValueError):
         if 0.001 <= float(text) <= 86_400:
@@ -157,9 +183,10 @@ COMMANDS: Final = (
     ),
     CommandRow("coins", "the markets: list, enable, disable, import and export as CSV", _coins),
     CommandRow("sql", "the stored history in SQL, read-only: one statement, or psql", _sql),
+    CommandRow("export", "the history as files: a Parquet lake, CSV, or for freqtrade", _export),
     CommandRow("simulate", "a simulation of the exchanges on a local port", _simulate),
     CommandRow("demo", "shows the service against simulated exchanges, then cleans up", _demo),
 )
 # These commands end by themselves and print their own lines, so they log only from WARNING up.
 JOB_COMMANDS: Final = tuple(kind.name for kind in KINDS if kind.command is not None)
-ONE_SHOT: Final = (*JOB_COMMANDS, "coins", "sql")
+ONE_SHOT: Final = (*JOB_COMMANDS, "coins", "sql", "export")
