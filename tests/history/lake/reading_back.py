@@ -45,8 +45,8 @@ def parquet_rows(root: Path) -> Rows:
         assert f"month={month}" in file.parts
         values = values_of(table)
         known = integers(table, "known_at")
-        for symbol, *row in zip(symbols, times, values, known, strict=True):
-            found.setdefault(key_of(file, symbol), []).append((row[0], row[1], row[2]))
+        for symbol, row in zip(symbols, zip(times, values, known, strict=True), strict=True):
+            found.setdefault(key_of(file, symbol), []).append(row)
     return found
 
 

@@ -36,6 +36,7 @@ def recorded(folder: Path, every: bool) -> dict[SeriesKey, dict[int, tuple[float
 
 def rows_of(path: Path) -> Iterator[tuple[SeriesKey, int, tuple[float, ...]]]:
     exchange, symbol, kind, length = path.name.split("_")[:4]
+    time: str
     header = read_header(path)
     if kind == "kline":
         time = next(name for name in ("open_time", "start_time") if name in header)
