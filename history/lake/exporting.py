@@ -50,7 +50,8 @@ class Exported:
     def text(self) -> str:
         size = f" ({self.rows} rows, {self.bytes / 1e6:.1f} MB)" if self.written else ""
         removed = f", {self.removed} removed" if self.removed else ""
-        return f"{self.written} files written{size}, {self.unchanged} unchanged{removed}"
+        files = "file" if self.written == 1 else "files"
+        return f"{self.written} {files} written{size}, {self.unchanged} unchanged{removed}"
 
 
 _NOTHING: Final = Exported()
