@@ -10,12 +10,14 @@ from market.rows import Times, are_among
 from market.timeframes import MINUTE_MS
 from stores.cold.history.arrays import MisshapenArray, array_from
 from stores.cold.history.chunk_store import slot_ms
-from stores.cold.history.queries import Alike, Range, read_recent, span_of_recent
+from stores.cold.history.queries import Range, span_of_recent
 from stores.cold.history.record_tables import ALL, tables_of
 from stores.cold.history.series import FUNDING_MS, SeriesKey
 from stores.cold.pool import Connection
 
 Ranges = list[tuple[int, int]]
+# Instants that are looked up one by one; more are a range, of which the key alone is read.
+_MOST_LOOKUPS: Final = 2_000
 # The longest usual distance between two settlements; they may be some seconds late.
 _LONGEST_USUAL_MS: Final = FUNDING_MS + MINUTE_MS
 
@@ -26,10 +28,8 @@ async def read_times(
     """The times that are stored, ascending, some of them perhaps twice. All instants of a chunk
     that cannot be read count as stored: nothing could be stored there."""
     tables, wanted = tables_of(key), Range(from_ms, to_ms)
-    series = Alike(tables, key.interval_ms, key.kind != "funding", {series_id: key})
-    span = await span_of_recent(connection, tables)
     # Recent rows first: what is compacted in between is seen twice, not lost.
-    parts = [piece.times for _, piece in await read_recent(connection, series, wanted.within(span))]
+    parts = [await _recent_times(connection, key, series_id, wanted)]
     rows = await connection.fetch(
         "SELECT c.slot, c.n, c.first_t, c.last_t, c.step_ms,"  # noqa: S608 - our own names
         " coalesce(array_send(c.steps_int2), array_send(c.steps_int4), array_send(c.steps_int8))"
@@ -39,11 +39,27 @@ async def read_times(
         *wanted.slots(key.interval_ms),
     )
     parts += [_times_of(key, row) for row in rows]
-    if not parts:
-        return np.empty(0, np.int64)
     times = np.sort(np.concatenate(parts), kind="stable")  # they are in order, but for some
     begin, end = times.searchsorted((from_ms, to_ms))
     return times[begin:end]
+
+
+async def _recent_times(
+    connection: Connection, key: SeriesKey, series_id: int, wanted: Range
+) -> Times:
+    tables = tables_of(key)
+    within = wanted.within(await span_of_recent(connection, tables))
+    instants = grid(within.from_ms, within.to_ms, key.interval_ms)
+    query = f"SELECT r.t FROM {tables.recent} AS r WHERE r.series_id = $1 AND"  # noqa: S608
+    if key.kind != "funding" and len(instants) <= _MOST_LOOKUPS:
+        rows = await connection.fetch(
+            f"{query} r.t = ANY($2::bigint[])", series_id, instants.tolist()
+        )
+    else:
+        rows = await connection.fetch(
+            f"{query} r.t >= $2 AND r.t < $3 ORDER BY r.t", series_id, within.from_ms, within.to_ms
+        )
+    return np.array([row["t"] for row in rows], np.int64)
 
 
 def _times_of(key: SeriesKey, row: asyncpg.Record) -> Times:

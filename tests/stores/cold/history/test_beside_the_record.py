@@ -8,6 +8,7 @@ from database import (
     ArchiveFile,
     Database,
     DocumentWindow,
+    Filled,
     FillRows,
     NotedHole,
     Publish,
@@ -138,7 +139,7 @@ async def test_the_windows_of_the_newest_versions(database: Database) -> None:
     }
 
 
-async def test_a_damaged_chunk_takes_nothing_and_is_not_noted_as_answered(
+async def test_what_a_later_release_has_written_takes_nothing_and_is_not_answered(
     database: Database,
 ) -> None:
     history, slot_ms = database.history, 576 * M5
@@ -147,7 +148,17 @@ async def test_a_damaged_chunk_takes_nothing_and_is_not_noted_as_answered(
     async def damage(connection: Connection) -> None:
         await connection.execute("UPDATE history_chunks SET checksum = checksum # 1")
 
+    async def write_later(connection: Connection) -> None:
+        await connection.execute("UPDATE history_chunks SET format = 9")
+
+    # What is damaged is filled in again, and counts as answered then.
     await history.store([], 1, within=damage)
+    some = rows(range(580, 720), key=KEY, covered=True)
+    assert await history.fill([some], "rest", NOW) == Filled(added=140)
+    assert len((await history.coverage([KEY]))[KEY]) == 1
+    await history.retain("candles", M5, T0 + 3 * slot_ms)
+    await history.fill([rows(range(600, 700), key=KEY)], "rest", NOW)
+    await history.store([], 1, within=write_later)
     names = ["币安USDT", "A\0USDT"]
     others = [rows([0], key=SeriesKey.open_interest("binance", name)) for name in names]
     filled = await history.fill(

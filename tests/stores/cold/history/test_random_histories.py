@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from market.timeframes import Timeframe
-from stores.cold.history import compaction, filling, filling_part, reading, storing
+from stores.cold.history import compaction, filling, filling_part, presence, reading, storing
 from stores.cold.history.fill_rows import Filled, FillRows, Source
 from stores.cold.history.series import CHUNK_INSTANTS, SeriesKey, SeriesRows, Versions
 from stores.cold.history.tables import HistoryTables, Snapshot
@@ -289,12 +289,13 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filling, "_SLOTS_AT_ONCE", 1)
     monkeypatch.setattr(filling_part, "_WHOLE", 6)
     monkeypatch.setattr(filling_part, "_MOST_LOOKUPS", 3)
+    monkeypatch.setattr(presence, "_MOST_LOOKUPS", 8)
     monkeypatch.setattr(reading, "_STREAMED_SLOTS", 1)
 
 
 @pytest.mark.usefixtures("small_limits")
 async def test_random_histories_are_told_as_they_were(pool: DatabasePool) -> None:
-    assert await run(pool, range(2), 25) > 20
+    assert await run(pool, range(2), 20) > 20
 
 
 @pytest.mark.slow
