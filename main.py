@@ -163,6 +163,10 @@ def _load(command: str) -> "Command":
         from commands import coins
 
         return coins.run
+    if command == "import":
+        from commands import import_files
+
+        return import_files.run
     if command == "sql":
         from commands import sql
 

@@ -137,6 +137,25 @@ def _export(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "path",
+        nargs="+",
+        metavar="PATH",
+        help="a file of data.binance.vision (klines, metrics, fundingRate; zip or csv) or of"
+        " `export`, or a folder of such files",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="tell what would change, only")
+    parser.add_argument(
+        "--require-checksum",
+        action="store_true",
+        help="refuse archive files without their .CHECKSUM beside them",
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="read files that were imported before once more"
+    )
+
+
 def _seconds(text: str) -> float:
     with contextlib.suppress(ValueError):
         if 0.001 <= float(text) <= 86_400:
@@ -182,6 +201,7 @@ COMMANDS: Final = (
         if kind.command is not None
     ),
     CommandRow("coins", "the markets: list, enable, disable, import and export as CSV", _coins),
+    CommandRow("import", "brings Binance's archive files, or exports, into the history", _import),
     CommandRow("sql", "the stored history in SQL, read-only: one statement, or psql", _sql),
     CommandRow("export", "the history as files: a Parquet lake, CSV, or for freqtrade", _export),
     CommandRow("simulate", "a simulation of the exchanges on a local port", _simulate),
@@ -190,3 +210,5 @@ COMMANDS: Final = (
 # These commands end by themselves and print their own lines, so they log only from WARNING up.
 JOB_COMMANDS: Final = tuple(kind.name for kind in KINDS if kind.command is not None)
 ONE_SHOT: Final = (*JOB_COMMANDS, "coins", "sql", "export")
+=======
+ONE_SHOT: Final = (*JOB_COMMANDS, "coins", "import", "sql")

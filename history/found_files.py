@@ -1,0 +1,65 @@
+"""FoundFiles: the files below some paths that can be imported, in their order, and all others."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from history.archive.errors import UnknownFile
+from history.archive.names import CHECKSUM, ArchiveName, parse_name
+from history.exported.files import ALLOWED, MANIFEST, ExportedFile, parse_path
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFiles:
+    """`archive`: in the order of import, klines before the metrics that they help to read.
+    `unknown`: what cannot be imported, each with the reason."""
+
+    archive: list[tuple[ArchiveName, Path]] = field(default_factory=list)
+    exported: list[ExportedFile] = field(default_factory=list)
+    unknown: list[tuple[Path, str]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.archive) + len(self.exported) + len(self.unknown)
+
+
+def find_files(paths: Sequence[Path]) -> FoundFiles:
+    """The files that the paths name or, of folders, that lie in them, each once. Links to folders
+    are not followed; hidden files, checksums and the manifest of an export are passed over."""
+    found = FoundFiles()
+    seen: set[Path] = set()
+    for path in paths:
+        if not path.exists():
+            found.unknown.append((path, "there is no such file"))
+        for file in _files_below(path):
+            if (place := file.absolute()) not in seen:
+                seen.add(place)
+                _sort_in(file, found)
+    found.archive.sort(key=lambda each: (each[0].order, each[1]))
+    found.exported.sort(key=lambda each: each.path)
+    return found
+
+
+def _files_below(path: Path) -> Iterator[Path]:
+    if not path.is_dir():
+        if path.exists():
+            yield path
+        return
+    for folder, folders, names in os.walk(path):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not (name.startswith(".") or name.endswith(CHECKSUM) or name == MANIFEST):
+                yield Path(folder, name)
+
+
+def _sort_in(file: Path, found: FoundFiles) -> None:
+    if (exported := parse_path(file)) is not None:
+        found.exported.append(exported)
+        return
+    try:
+        found.archive.append((parse_name(file.absolute()), file))
+    except UnknownFile as error:
+        if file.suffix == ".parquet":
+            found.unknown.append((file, f"a Parquet file of an export lies at {ALLOWED}"))
+        else:
+            found.unknown.append((file, str(error)))
