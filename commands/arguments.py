@@ -209,6 +209,4 @@ COMMANDS: Final = (
 )
 # These commands end by themselves and print their own lines, so they log only from WARNING up.
 JOB_COMMANDS: Final = tuple(kind.name for kind in KINDS if kind.command is not None)
-ONE_SHOT: Final = (*JOB_COMMANDS, "coins", "sql", "export")
-=======
-ONE_SHOT: Final = (*JOB_COMMANDS, "coins", "import", "sql")
+ONE_SHOT: Final = (*JOB_COMMANDS, "coins", "import", "sql", "export")
