@@ -1,7 +1,7 @@
 """Chunks in their tables: which there are, what is in them, and how they are replaced."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -54,16 +54,18 @@ async def replace_chunks(
     tables: RecordTables,
     pieces: Mapping[Place, Piece],
     keys: Mapping[int, SeriesKey],
+    *,
+    there: Collection[Place] | None = None,
 ) -> int:
     """Writes these chunks in the place of those that are there; returns how many. An empty piece
-    leaves none."""
-    if not pieces:
-        return 0
-    await connection.execute(
-        f"DELETE FROM {tables.chunks.name} AS c USING unnest($1::int[], $2::int[])"  # noqa: S608
-        " AS x(series_id, slot) WHERE c.series_id = x.series_id AND c.slot = x.slot",
-        *_columns(list(pieces)),
-    )
+    leaves none. `there`: the places where chunks are, if that is known."""
+    if outdated := [place for place in pieces if there is None or place in there]:
+        await connection.execute(
+            f"DELETE FROM {tables.chunks.name} AS c"  # noqa: S608 - our own names
+            " USING unnest($1::int[], $2::int[]) AS x(series_id, slot)"
+            " WHERE c.series_id = x.series_id AND c.slot = x.slot",
+            *_columns(outdated),
+        )
     written = [(place, piece) for place, piece in sorted(pieces.items(), key=_place) if len(piece)]
     for begin in range(0, len(written), _MOST_WRITTEN):
         some = written[begin : begin + _MOST_WRITTEN]

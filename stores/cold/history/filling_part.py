@@ -259,7 +259,7 @@ class FillingPart:
             chosen = lines.start + np.flatnonzero(to_chunk[lines])
             if len(chosen):
                 pieces[place] = self._joined(place, chosen)
-        await replace_chunks(self._connection, self._tables, pieces, self._keys)
+        await replace_chunks(self._connection, self._tables, pieces, self._keys, there=self._pieces)
         await self._write_recent(new & ~to_chunk, corrected & self._recent)
 
     def _joined(self, place: Place, lines: npt.NDArray[np.intp]) -> Piece:

@@ -177,6 +177,16 @@ async def test_versions_of_one_instant_never_have_one_moment(database: Database)
         (0, 3.0, NOW + 2, NOW + 3),
         (0, 4.0, NOW + 3, NEVER_MS),
     ]
+    assert await history.fill([rows([0], 5.0)], "archive", NOW + 9) == Filled(0, 0, 0, 1)
+    for value, known_at in ((6.0, NOW + 9), (7.0, NOW + 10)):
+        ours = rows([0], value)
+        await history.store([SeriesRows(OI, ours.times, ours.values)], known_at)
+    assert (await versions(database))[-4:] == [
+        (0, 4.0, NOW + 3, NOW + 10),
+        (0, 5.0, NOW + 9, NOW + 9),
+        (0, 6.0, NOW + 10, NOW + 11),
+        (0, 7.0, NOW + 11, NEVER_MS),
+    ]
     assert (await history.check()).faults == ()
 
 
