@@ -32,6 +32,7 @@ from api.documents.query import InvalidQuery
 from api.documents.unknown_symbols import ListedSymbols
 from api.events.endpoint import EventsEndpoint
 from api.history.answering import HistoryAnswers
+from api.history.backfills import build_backfills
 from api.history.holes import build_holes
 from api.history.routes import build_history
 from api.home import build_home
@@ -82,6 +83,7 @@ def create_app(
         build_coins(settings),
         build_history(settings.quote),
         build_holes(),
+        build_backfills(settings, app.tokens),
         build_jobs(settings, app.tokens),
         build_collectors(app.tokens),
         build_status(settings, app.tokens, probe),

@@ -334,6 +334,7 @@ class Settings(_WithRetention):
     # How the exchanges are asked.
     concurrency_limit: int = Field(20, ge=1, le=200)
     rate_fraction: float = Field(0.9, gt=0, le=1)
+    backfill_fraction: float = Field(0.5, gt=0, le=1)  # of what rate_fraction leaves
     egress_id: str = Field("default", pattern=r"^[A-Za-z0-9._-]{1,64}$")
 
     # Clients.

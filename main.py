@@ -159,6 +159,10 @@ def _load(command: str) -> "Command":
         from commands import foreground
 
         return foreground.run
+    if command == "backfill":
+        from commands import backfill
+
+        return backfill.run
     if command == "coins":
         from commands import coins
 

@@ -206,5 +206,6 @@ def _invalid(detail: dict[str, Any]) -> dict[str, Any]:
     location, message = detail["loc"], str(detail["msg"])
     if detail["type"] == "extra_forbidden":
         # The name of an unknown field is input, too.
-        location, message = location[:-1], "unknown field: the only one is timeframe"
+        location = location[:-1]
+        message = f"unknown field: {detail.get('allowed', 'it is not one of this request')}"
     return {"type": detail["type"], "loc": location, "msg": message}

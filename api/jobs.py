@@ -6,13 +6,12 @@ from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Security
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
-from pydantic import ValidationError
 
 from api.documents.query import only_parameters
 from api.job_errors import told_error
+from api.json_body import read_json
 from api.models import GetMarketData, Job, Jobs
 from api.openapi import content, responses
 from api.request_body import read_body
@@ -96,7 +95,7 @@ def build_jobs(settings: Settings, tokens: Tokens) -> APIRouter:
     ) -> JSONResponse:
         """Joins a refresh that is queued; one that is under way is followed by another. The
         answer's `run` is the run whose data is no older than this request."""
-        body = await _read_market_data_request(request)
+        body = await read_json(request, GetMarketData)
         async with asyncio.timeout(_POST_DEADLINE_S):
             job_id = collect_id(body.timeframe)
             if if_busy and (holder := await current_holder(parts.store, lane_of(job_id))):
@@ -156,19 +155,3 @@ def _known(job: JobRecord | None) -> JobRecord:
     if job is None:
         raise HTTPException(404, "unknown job; GET /jobs lists the known ones")
     return job
-
-
-async def _read_market_data_request(request: Request) -> GetMarketData:
-    body = await read_body(request)
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != "application/json":
-        # Browsers send a CORS preflight before a request of this type to another origin.
-        message = "must be application/json"
-        error = {"type": "content_type", "loc": ("header", "content-type"), "msg": message}
-        raise RequestValidationError([error])
-    try:
-        return GetMarketData.model_validate_json(body)
-    except ValidationError as error:
-        raise RequestValidationError(
-            [{**detail, "loc": ("body", *detail["loc"])} for detail in error.errors()]
-        ) from None

@@ -11,6 +11,7 @@ from api.documents.query import LARGEST_INTEGER, LONGEST_WAIT_S
 from api.events.endpoint import PATH as EVENTS_PATH
 from api.events.models import EVENTS
 from api.events.query import KINDS
+from api.history.backfill_models import AskBackfill
 from api.history.models import HistoryRows
 from api.models import GetMarketData, InvalidRequest, Problem
 from api.moments import AS_OF_SCHEMA
@@ -35,7 +36,8 @@ PROBLEMS: Final = {
     405: "the path does not have this method; the header Allow lists those it has",
     406: "Accept-Encoding must allow deflate, gzip or identity; or Accept none of the formats",
     408: "the body did not arrive in time",
-    409: "the worker is busy, and if_busy is reject; or the collector is disabled",
+    409: "the worker is busy, and if_busy is reject; or the collector is disabled; or too many "
+    "backfills are open",
     413: "the body is larger than 64 KB",
     414: "the path and query are longer than 16 KB",
     421: "the host that the request names is not served; ALLOWED_HOSTS lists those that are",
@@ -76,6 +78,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     _, schemas = models_json_schema(
         [
             (GetMarketData, "validation"),
+            (AskBackfill, "validation"),
             (Document, "serialization"),
             (HistoryRows, "serialization"),
             (InvalidRequest, "serialization"),

@@ -18,6 +18,7 @@ from market.timeframes import Timeframe
 PARENT_FD_FLAG: Final = "--parent-fd"
 DEMO_MARKETS: Final = 40
 MOST_DEMO_MARKETS: Final = 2000  # of the simulator
+BACKFILLED: Final = ("candles", "open_interest", "funding")
 SQL_FORMATS: Final = ("table", "csv", "json")
 EXPORT_FORMATS: Final = ("parquet", "csv", "freqtrade")
 _NO_WAIT: Final = "exit 75 when another process holds the lease, instead of waiting for it"
@@ -156,6 +157,72 @@ def _import(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _backfill(parser: argparse.ArgumentParser) -> None:
+    several = "one or more; repeatable"
+    parser.add_argument(
+        "--exchange",
+        action="extend",
+        nargs="+",
+        choices=list(Exchange),
+        default=[],
+        metavar="E",
+        help=f"{several}; all that are collected if not given",
+    )
+    parser.add_argument(
+        "--symbol",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="S",
+        help=f"{several}, such as BTCUSDT; all markets that are collected if not given",
+    )
+    parser.add_argument(
+        "--timeframe",
+        action="extend",
+        nargs="+",
+        choices=[*map(str, Timeframe)],
+        default=[],
+        metavar="T",
+        help=f"{several}; those of TIMEFRAMES if not given",
+    )
+    parser.add_argument(
+        "--what",
+        type=_backfilled,
+        default=(),
+        metavar="W",
+        help=f"of {', '.join(BACKFILLED)}, comma-separated; all if not given",
+    )
+    for name, usual in (("from", "a year ago"), ("to", "now")):
+        parser.add_argument(
+            f"--{name}",
+            dest=f"{name}_ms",
+            type=_moment,
+            default=None,
+            metavar="TIME",
+            help=f"UTC milliseconds or ISO 8601, such as 2025-01-01 ({usual})",
+        )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="tell requests, minutes and bytes; ask nothing"
+    )
+    _one_job(parser)
+
+
+def _backfilled(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if not {*names} <= {*BACKFILLED}:
+        raise argparse.ArgumentTypeError(f"must be of {', '.join(BACKFILLED)}")
+    return names
+
+
+def _moment(text: str) -> int:
+    from api.moments import read_moment
+
+    try:
+        return read_moment(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _seconds(text: str) -> float:
     with contextlib.suppress(ValueError):
         if 0.001 <= float(text) <= 86_400:
@@ -200,6 +267,11 @@ COMMANDS: Final = (
         for kind in KINDS
         if kind.command is not None
     ),
+    CommandRow(
+        "backfill",
+        "asks the exchanges for older candles, open interest and funding, for the history",
+        _backfill,
+    ),
     CommandRow("coins", "the markets: list, enable, disable, import and export as CSV", _coins),
     CommandRow("import", "brings Binance's archive files, or exports, into the history", _import),
     CommandRow("sql", "the stored history in SQL, read-only: one statement, or psql", _sql),
@@ -209,4 +281,4 @@ COMMANDS: Final = (
 )
 # These commands end by themselves and print their own lines, so they log only from WARNING up.
 JOB_COMMANDS: Final = tuple(kind.name for kind in KINDS if kind.command is not None)
-ONE_SHOT: Final = (*JOB_COMMANDS, "coins", "import", "sql", "export")
+ONE_SHOT: Final = (*JOB_COMMANDS, "backfill", "coins", "import", "sql", "export")

@@ -16,6 +16,8 @@ _PHASES: Final[Mapping[str, str]] = {
     "waiting": "waiting for another job",
     "markets": "looking up the markets",
     "fetch": "asking the exchanges",
+    "plan": "looking up what is lacking",
+    "make": "making longer candles",
     "merge": "putting the rows together",
     "publish": "publishing",
 }

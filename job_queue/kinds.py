@@ -21,6 +21,7 @@ class Lane(StrEnum):
     WORKER = "worker"
     FUNDING = "funding"
     HISTORY = "history"
+    BACKFILL = "backfill"
 
 
 def job_id_of(kind: str, asked: str | None = None) -> str:
@@ -109,6 +110,7 @@ KINDS: Final = (
     JobKind("discovery", Lane.WORKER, "market discovery", internal="update-coins"),
     JobKind("fill", Lane.WORKER, "open interest of first collections"),
     JobKind("record", Lane.HISTORY, "recording of publishes"),
+    JobKind("backfill", Lane.BACKFILL, "backfill of the history"),
 )
 
 JOBS: Final[Mapping[str, JobDefinition]] = {job.id: job for kind in KINDS for job in kind.jobs()}

@@ -1,9 +1,9 @@
-"""Jobs that a worker queues by itself: discovery, funding at start, and the history; never candles.
+"""Jobs that a worker queues by itself: discovery, funding at start, the history; never candles.
 
 A list of markets that could not be read is asked again with growing pauses; one that was not
 believed, and one that the database failed to take, after a minute. The times are in the stores, so
 a restart changes nothing about them. The history is recorded at start, after publishes of this
-process, and again with growing pauses while it fails.
+process, and again with growing pauses while it fails. Backfills that were interrupted go on.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import structlog
 
 from database import DATABASE_TEXT, DatabaseUnavailable, ListingState
 from documents.names import GLOBAL_FR
+from jobs.backfill import JOB_ID as BACKFILL
 from jobs.context import JobContext
 from jobs.history import JOB_ID as RECORD
 from logging_setup import OutageLog
@@ -42,6 +43,7 @@ async def queue_due_jobs(context: JobContext, stop: asyncio.Event) -> None:
         tasks.create_task(_queue_when_due(context, "discovery", _discovery_due_s, stop))
         if context.settings.fr_refresh_on_start:
             tasks.create_task(_queue_when_due(context, "funding", _funding_due_s, stop, once=True))
+        tasks.create_task(_queue_when_due(context, BACKFILL, _backfill_due_s, stop))
         if context.keeps_history:
             tasks.create_task(_queue_recording(context, stop))
 
@@ -131,6 +133,11 @@ def list_due_ms(state: ListingState, now_ms: int) -> int:
     if state.discovered_ms is None or state.discovered_ms > now_ms:
         return now_ms
     return state.discovered_ms + _DISCOVERY_EVERY_MS
+
+
+async def _backfill_due_s(context: JobContext) -> float:
+    """A wish is open that nobody works on, such as after a kill or while the database was away."""
+    return 0.0 if await context.database.backfills.open() else _LOOK_EVERY_S
 
 
 async def _funding_due_s(context: JobContext) -> float:

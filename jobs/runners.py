@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from job_queue.records import JobRecord
+from jobs.backfill import backfill
 from jobs.collection import collect
 from jobs.context import JobContext, Outcome, Progress
 from jobs.discovery import discover
@@ -19,6 +20,7 @@ from stores.hot.leases import Lease
 # handles lease renewal, signals and queueing.
 Runner = Callable[[JobContext, JobRecord, Lease, Progress], Awaitable[Outcome]]
 RUNNERS: Final[Mapping[str, Runner]] = {  # by JobKind.name
+    "backfill": backfill,
     "collect": collect,
     "discovery": discover,
     "fill": fill,

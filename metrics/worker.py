@@ -105,6 +105,27 @@ class WorkerMetrics:
             "How long after it was made the last version was recorded.",
             registry=self.registry,
         )
+        self._backfill_requests = Counter(
+            "perpcache_backfill_requests_total",
+            "Requests that backfills have sent to the exchanges.",
+            registry=self.registry,
+        )
+        self._backfill_rows = Counter(
+            "perpcache_backfill_rows_total",
+            "Rows that backfills have added and corrected in the history.",
+            registry=self.registry,
+        )
+        self._backfill_failures = Counter(
+            "perpcache_backfill_failures_total",
+            "Pages that backfills could not get, for a failure of their market.",
+            ("exchange",),
+            registry=self.registry,
+        )
+        self._backfill_left = Gauge(
+            "perpcache_backfill_left_seconds",
+            "How long the backfill that runs here will take; 0 while there is none.",
+            registry=self.registry,
+        )
         self._last_success = Gauge(
             "perpcache_job_last_success_timestamp_seconds",
             "When a run last completed here.",
@@ -189,6 +210,16 @@ class WorkerMetrics:
     def history_checked(self, faults: int) -> None:
         """Counts what a check of the history has found."""
         self._history_faults.inc(faults)
+
+    def backfilled(self, *, requests: int, rows: int, seconds_left: float) -> None:
+        """Counts what a backfill has sent and stored since it last told."""
+        self._backfill_requests.inc(requests)
+        self._backfill_rows.inc(rows)
+        self._backfill_left.set(seconds_left)
+
+    def backfill_failed(self, exchange: str) -> None:
+        """Counts a page that a backfill could not get."""
+        self._backfill_failures.labels(exchange).inc()
 
     def published(self, job: str, result: Mapping[str, Any]) -> None:
         """Counts a complete run; `result` is its record's."""

@@ -104,6 +104,18 @@ class Markets:
 
         return await self._pool.read(read)
 
+    async def named(
+        self, symbols: Sequence[str], *, exchanges: Sequence[Exchange], quote: str
+    ) -> list[tuple[Market, int | None]]:
+        """Those of the symbols that any list has had, collected or not, by (exchange, symbol); each
+        with the time of the last list that had it, None while it is listed."""
+
+        async def read(connection: Connection) -> list[tuple[Market, int | None]]:
+            rows = await connection.fetch(_NAMED, list(exchanges), quote, list(symbols))
+            return [(market_from_row(row), row["listed_to_ms"]) for row in rows]
+
+        return await self._pool.read(read)
+
     async def save_markets(
         self,
         exchange: Exchange,
@@ -270,6 +282,15 @@ _SELECTED_MARKETS: Final = f"""
     LEFT JOIN (SELECT exchange, symbol, since_ms FROM market_lives) AS lives
         USING (exchange, symbol)
     WHERE $3 = 0 OR place <= $3
+"""  # noqa: S608 - made of our own constants
+
+_NAMED: Final = f"""
+    SELECT {_MARKET}, coalesce(since_ms, 0) AS since_ms,
+        CASE WHEN NOT active THEN last_seen_ms END AS listed_to_ms
+    FROM coins LEFT JOIN (SELECT exchange, symbol, since_ms FROM market_lives) AS lives
+        USING (exchange, symbol)
+    WHERE exchange = ANY($1) AND quote = $2 AND symbol = ANY($3)
+    ORDER BY exchange, symbol
 """  # noqa: S608 - made of our own constants
 
 _LAST_LISTING: Final = """

@@ -43,7 +43,12 @@ IDS_OF_THE_FIRST_RELEASE = (
 
 def test_ids_and_lanes_that_stores_hold_stay() -> None:
     assert set(IDS_OF_THE_FIRST_RELEASE) <= set(JOB_IDS)
-    assert {lane_of(job_id) for job_id in JOB_IDS} == {"worker", "funding", "history"}
+    assert {lane_of(job_id) for job_id in JOB_IDS} == {
+        "worker",
+        "funding",
+        "history",
+        "backfill",
+    }
     assert lane_of("discovery") == "worker"
     assert lane_of("funding") == "funding"
     assert {lane_of(job_id) for job_id in JOB_IDS if job_id.startswith("collect:")} == {"worker"}
@@ -56,6 +61,7 @@ def test_the_kinds_as_the_api_knows_them() -> None:
         "discovery": ("worker", "update-coins", ()),
         "fill": ("worker", None, ()),
         "record": ("history", None, ()),
+        "backfill": ("backfill", None, ()),
     }
     assert job_definition("collect:4h").produces == ("4h", "8h")
 

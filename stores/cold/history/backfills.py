@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import asyncpg
@@ -14,15 +15,17 @@ from stores.cold.pool import Connection, Pool
 WishState = Literal["queued", "running", "complete", "failed", "cancelled"]
 _COLUMNS: Final = (
     "id, wanted::text, requested_at, started_at, finished_at, state, done, total, requests, rows,"
-    " error"
+    " seconds_left, failures::text, error"
 )
 _LONGEST_ERROR: Final = 2000
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class BackfillWish:
     """One wish. `wanted`: plain data for JSON. `done` of `total` requests are not needed any more;
-    `requests` were sent, and brought so many new or corrected `rows`. Times are UTC ms."""
+    `requests` were sent, and brought so many new or corrected `rows`. `failures`: causes, by market
+    or exchange. Times are UTC ms."""
 
     id: int
     wanted: Mapping[str, Any]
@@ -34,6 +37,8 @@ class BackfillWish:
     total: int
     requests: int
     rows: int
+    seconds_left: int | None
+    failures: Mapping[str, str]
     error: str | None
 
 
@@ -78,11 +83,22 @@ class BackfillWishes:
         )
 
     async def progress(
-        self, wish_id: int, *, done: int, total: int, requests: int, rows: int
+        self,
+        wish_id: int,
+        *,
+        done: int,
+        total: int,
+        requests: int,
+        rows: int,
+        seconds_left: int | None = None,
+        failures: Mapping[str, str] = _NONE,
     ) -> bool:
         """How far it is, in all."""
         return await self._change(
-            "done = $2, total = $3, requests = $4, rows = $5", wish_id, done, total, requests, rows
+            "done = $2, total = $3, requests = $4, rows = $5, seconds_left = $6,"
+            " failures = $7::json",
+            *(wish_id, done, total, requests, rows, seconds_left),
+            json.dumps(dict(failures)),
         )
 
     async def finish(
@@ -90,7 +106,8 @@ class BackfillWishes:
     ) -> bool:
         """It is over: `complete`, `failed` or `cancelled`."""
         return await self._change(
-            "state = $2, finished_at = $3, error = $4", wish_id, state, now_ms, error
+            "state = $2, finished_at = $3, error = $4, seconds_left = NULL",
+            *(wish_id, state, now_ms, None if error is None else error[:_LONGEST_ERROR]),
         )
 
     async def cancel(self, wish_id: int, now_ms: int) -> bool:
@@ -104,17 +121,13 @@ class BackfillWishes:
                 *arguments,
             )
 
-        return [
-            BackfillWish(row["id"], orjson.loads(row["wanted"]), *list(row)[2:])
-            for row in await self._pool.read(read)
-        ]
+        return [_wish(row) for row in await self._pool.read(read)]
 
     async def _change(self, change: str, *arguments: object) -> bool:
         async def write(connection: Connection) -> bool:
             encoding = await encoding_of(connection)
             told = [
-                storable(each[:_LONGEST_ERROR], encoding) if isinstance(each, str) else each
-                for each in arguments
+                storable(each, encoding) if isinstance(each, str) else each for each in arguments
             ]
             done = await connection.execute(
                 f"UPDATE history_backfills SET {change}"  # noqa: S608 - our own text
@@ -124,3 +137,9 @@ class BackfillWishes:
             return done != "UPDATE 0"
 
         return await self._pool.write(write)
+
+
+def _wish(row: asyncpg.Record) -> BackfillWish:
+    found = list(row)
+    found[1], found[-2] = orjson.loads(found[1]), orjson.loads(found[-2] or "{}")
+    return BackfillWish(*found)

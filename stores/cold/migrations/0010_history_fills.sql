@@ -40,6 +40,8 @@ CREATE TABLE history_backfills (
     total bigint NOT NULL DEFAULT 0,
     requests bigint NOT NULL DEFAULT 0,         -- that were sent
     rows bigint NOT NULL DEFAULT 0,             -- that were added or corrected
+    seconds_left bigint,                        -- by its last report
+    failures json,                              -- causes, by market or exchange
     error text
 );
 CREATE INDEX history_backfills_open ON history_backfills (id) WHERE state IN ('queued', 'running');

@@ -1,0 +1,103 @@
+"""Requests for backfills: checked, priced, and stored as wishes; equal open ones are one."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from database import BackfillWish, Database
+from history.backfill.bounds import Bounds
+from history.backfill.cost import Costs
+from history.backfill.planning import estimate, keys_of, plan
+from history.backfill.series import Target
+from history.backfill.shares import shares_beside_collections
+from history.backfill.wanted import Wanted
+from market.markets import Market
+
+MOST_OPEN: Final = 100
+_MOST_NAMED: Final = 10
+
+
+class TooManyOpen(Exception):
+    """So many backfills are open that no other is taken."""
+
+    def __init__(self) -> None:
+        super().__init__(f"{MOST_OPEN} backfills are open: wait for some, or cancel them")
+
+
+async def targets_of(
+    database: Database, wanted: Wanted, *, quote: str, markets_limit: int
+) -> list[Target]:
+    """The markets of a wish, as the database has them. Raises ValueError for unknown symbols,
+    DatabaseUnavailable."""
+    found: Sequence[tuple[Market, int | None]]
+    if wanted.symbols:
+        found = await database.markets.named(
+            wanted.symbols, exchanges=wanted.exchanges, quote=quote
+        )
+        unknown = sorted({*wanted.symbols} - {market.symbol for market, _ in found})
+        if unknown:
+            more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
+            names = ", ".join(unknown[:_MOST_NAMED])
+            raise ValueError(
+                f"symbols: no known {quote} market of {', '.join(wanted.exchanges)} is called"
+                f" {names}{more}; GET /coins and `python main.py coins list` have the known ones"
+            )
+    else:
+        collected = await database.get_all_unique_coins(
+            exchanges=wanted.exchanges, quote=quote, markets_limit=markets_limit
+        )
+        found = [(market, None) for market in collected]
+    return [Target(market, listed_to_ms) for market, listed_to_ms in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """What decides what a backfill costs, beside what is stored."""
+
+    rate_fraction: float
+    backfill_fraction: float
+    retention_days: Callable[[str], int]
+    now_ms: int
+
+    async def at_most(self, database: Database, wanted: Wanted, targets: Sequence[Target]) -> Costs:
+        """The cost by what is covered alone, in few calls. Raises DatabaseUnavailable."""
+        coverage = await database.history.coverage(keys_of(wanted, targets))
+        bounds = await self._bounds(database)
+        return await asyncio.to_thread(
+            estimate, wanted, targets, lambda _: bounds, coverage, self._costs(targets)
+        )
+
+    async def exact(self, database: Database, wanted: Wanted, targets: Sequence[Target]) -> Costs:
+        """The cost of all that is lacking, in some calls for each market. Raises
+        DatabaseUnavailable."""
+        bounds = await self._bounds(database)
+        found = await plan(
+            wanted, targets, lambda _: bounds, database.history, self._costs(targets)
+        )
+        return found.costs
+
+    async def _bounds(self, database: Database) -> Bounds:
+        windows = await database.publishes.windows()
+        return Bounds(self.now_ms, self.retention_days, windows)
+
+    def _costs(self, targets: Sequence[Target]) -> Costs:
+        markets = Counter(target.market.exchange for target in targets)
+        shares = shares_beside_collections(self.rate_fraction, self.backfill_fraction, markets)
+        return Costs(self.rate_fraction, shares)
+
+
+async def request_backfill(database: Database, wanted: Wanted, now_ms: int) -> BackfillWish:
+    """The wish, or an equal one that is open. Raises TooManyOpen, DatabaseUnavailable."""
+    plain = wanted.plain()
+    wishes = await database.backfills.open()
+    for each in wishes:
+        if dict(each.wanted) == plain:
+            return each
+    if len(wishes) >= MOST_OPEN:
+        raise TooManyOpen
+    wish_id = await database.backfills.add(plain, now_ms)
+    found = await database.backfills.find(wish_id)
+    assert found is not None  # noqa: S101 - nobody removes wishes
+    return found

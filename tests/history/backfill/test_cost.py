@@ -1,0 +1,105 @@
+"""What a backfill costs, beside the table of the documents' facts, which was computed by hand.
+
+The table is for a year of 500 markets on each exchange, at 0.9 of the limits, in rounded numbers.
+"""
+
+import pytest
+
+from history.backfill.bounds import Bounds
+from history.backfill.cost import Costs
+from history.backfill.planning import estimate
+from history.backfill.series import Target
+from history.backfill.shares import shares_beside_collections
+from history.backfill.wanted import wish
+from market.markets import Exchange, Market
+from market.timeframes import DAY_MS, Timeframe
+
+NOW_MS = 1_795_132_800_000 + 700_000  # some minutes after a full day, 2026-11-20
+BINANCE, BYBIT = Exchange.BINANCE, Exchange.BYBIT
+MARKETS = 500
+NINE = [each for each in Timeframe if each.collected_as is each]
+
+
+def costs_of(
+    *, timeframes: list[Timeframe], what: str, hours: int = 8, share: float = 1.0
+) -> Costs:
+    wanted = wish(
+        timeframes=timeframes,
+        what=[what],
+        from_ms=NOW_MS - 700_000 - 365 * DAY_MS,
+        collected=[BINANCE, BYBIT],
+        usual=NINE,
+        now_ms=NOW_MS,
+    )
+    targets = [
+        Target(Market(exchange, f"M{number}USDT", f"M{number}", "USDT", 1), funding_hours=hours)
+        for exchange in (BINANCE, BYBIT)
+        for number in range(MARKETS)
+    ]
+    bounds = Bounds(NOW_MS, lambda _: 0, {})
+    shares = shares_beside_collections(0.9, share, {BINANCE: 0, BYBIT: 0})
+    return estimate(wanted, targets, lambda _: bounds, {}, Costs(0.9, shares))
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "binance", "bybit"),
+    [
+        ("5m", (105_500, 98), (53_000, 8.2)),
+        ("15m", (35_500, 33), (18_000, 2.8)),
+        ("30m", (18_000, 17), (9_000, 1.4)),
+        ("1h", (9_000, 8.3), (4_500, 0.7)),
+        ("2h", (4_500, 4.2), (2_500, 0.4)),
+        ("4h", (2_500, 2.3), (1_500, 0.2)),
+    ],
+)
+def test_candles(timeframe: str, binance: tuple[int, float], bybit: tuple[int, float]) -> None:
+    costs = costs_of(timeframes=[Timeframe(timeframe)], what="candles")
+    asked = {line.exchange: line for line in costs.lines() if line.requests}
+    for exchange, (requests, minutes) in ((BINANCE, binance), (BYBIT, bybit)):
+        assert asked[exchange].requests == pytest.approx(requests, abs=500), exchange
+        assert asked[exchange].seconds / 60 == pytest.approx(minutes, rel=0.05, abs=0.1), exchange
+    assert costs.seconds / 60 == pytest.approx(binance[1], rel=0.05)
+
+
+def test_nine_timeframes() -> None:
+    limits = costs_of(timeframes=NINE, what="candles").by_limit()
+    assert limits[BINANCE, "weight"][1] / 60 == pytest.approx(166, rel=0.02)
+    assert limits[BYBIT, "requests"][1] / 60 == pytest.approx(14, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "binance", "bybit"),
+    [
+        ("5m", (9_000, 50), (263_000, 41)),
+        ("15m", (3_000, 17), (88_000, 14)),
+        ("1h", (1_000, 5.6), (22_000, 3.4)),
+        ("2h", (500, 2.8), (22_000, 3.4)),
+        ("4h", (500, 2.8), (5_500, 0.8)),
+        ("1d", (500, 2.8), (1_000, 0.2)),
+    ],
+)
+def test_open_interest(
+    timeframe: str, binance: tuple[int, float], bybit: tuple[int, float]
+) -> None:
+    costs = costs_of(timeframes=[Timeframe(timeframe)], what="open_interest")
+    for line, (requests, minutes) in zip(costs.lines(), (binance, bybit), strict=True):
+        assert line.requests == pytest.approx(requests, abs=500)
+        assert line.seconds / 60 == pytest.approx(minutes, rel=0.06, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("hours", "binance", "bybit"),
+    [(8, (1_000, 11), 0.5), (4, (1_500, 17), 0.85), (1, (4_500, 50), 3.4)],
+)
+def test_funding(hours: int, binance: tuple[int, float], bybit: float) -> None:
+    first, second = costs_of(timeframes=NINE, what="funding", hours=hours).lines()
+    assert first.requests == pytest.approx(binance[0], abs=1)
+    assert first.seconds / 60 == pytest.approx(binance[1], rel=0.03)
+    assert second.seconds / 60 == pytest.approx(bybit, rel=0.1)
+
+
+def test_half_of_the_budget_takes_twice_the_time() -> None:
+    whole = costs_of(timeframes=[Timeframe.H1], what="candles")
+    half = costs_of(timeframes=[Timeframe.H1], what="candles", share=0.5)
+    assert half.seconds == pytest.approx(2 * whole.seconds)
+    assert half.requests == whole.requests
