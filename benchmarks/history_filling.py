@@ -22,8 +22,9 @@ _PAGES: Final = 20  # of one transaction
 _BARE: Final = """
     DROP TABLE IF EXISTS bare_rows;
     CREATE TABLE bare_rows (open float8, high float8, low float8, close float8, volume float8,
-        turnover float8, t bigint, known_at bigint, series_id int)
+        turnover float8, t bigint, known_at bigint, series_id int{key})
 """
+_KEY: Final = ", PRIMARY KEY (t, series_id)"
 
 
 async def measure(bench: BenchmarkRun, part: str) -> None:
@@ -35,26 +36,30 @@ async def measure(bench: BenchmarkRun, part: str) -> None:
         connection = await asyncpg.connect(stores.database_url)
         try:
             await database.open()
-            at_once, in_pages, again = [], [], []
+            at_once, keyless, in_pages, again = [], [], [], []
             for number in range(bench.sizes.runs):
                 rows = _candles(count, number)
-                bare = count / await _copy_s(connection, rows)
-                at_once.append(Sample(count / await _fill_s(database, [[rows]], 0), bare))
+                bare = count / await _copy_s(connection, rows, _KEY)
+                found = count / await _fill_s(database, [[rows]], 0)
+                at_once.append(Sample(found, bare))
+                keyless.append(Sample(found, count / await _copy_s(connection, rows, "")))
                 again.append(Sample(count / await _fill_s(database, [[rows]], 1), bare))
                 pages = _pages(_candles(count, bench.sizes.runs + number))
                 in_pages.append(Sample(count / await _fill_s(database, pages, 0), bare))
         finally:
             await connection.close()
             await database.aclose()
-    against = "COPY of the same rows into a bare table, without a key"
+    against = "COPY of the same rows into a bare table with the key (t, series_id)"
     what = f"filling in {count} candles of 5m of one market"
     target = Target(">=", 0.5)
     note = "in one call, as an import does; with their coverage and where they came from"
     bench.add(Row(part, what, against, "rows/s", at_once, target, note))
+    without = "COPY of the same rows into a bare table without a key"
+    bench.add(Row(part, what, without, "rows/s", keyless))
     note = f"as a backfill does: pages of {_PAGE}, newest first, {_PAGES} to a transaction"
     bench.add(Row(part, f"{what}, page by page", against, "rows/s", in_pages, target, note))
     note = "nothing changes"
-    bench.add(Row(part, f"{what} again", against, "rows/s", again, None, note))
+    bench.add(Row(part, f"{what} again", against, "rows/s", again, note=note))
 
 
 def _candles(count: int, number: int) -> FillRows:
@@ -91,8 +96,10 @@ async def _fill_s(database: Database, calls: list[list[FillRows]], later_ms: int
     return time.perf_counter() - began_s
 
 
-async def _copy_s(connection: "asyncpg.Connection[asyncpg.Record]", rows: FillRows) -> float:
-    await connection.execute(_BARE)
+async def _copy_s(
+    connection: "asyncpg.Connection[asyncpg.Record]", rows: FillRows, key: str
+) -> float:
+    await connection.execute(_BARE.format(key=key))
     began_s = time.perf_counter()
     count = len(rows.times)
     columns = (*rows.values.T, rows.times, np.full(count, _NOW_MS), np.full(count, 1, np.int32))

@@ -227,12 +227,13 @@ def _decode_points(chunk: Chunk, arrays: Mapping[str, Numbers]) -> Floats:
 def _whole(values: Floats) -> tuple[int, Numbers] | None:
     """The least decimals with which all values are whole numbers, and these numbers."""
     bits = np.ascontiguousarray(values).view(np.int64)
-    sample, sample_bits = values[:_SAMPLE], bits[:_SAMPLE]
     with np.errstate(over="ignore", invalid="ignore"):
-        for decimals, power in enumerate(_POWERS):
-            if _as_whole(sample, sample_bits, power) is None:
-                continue
-            if (numbers := _as_whole(values, bits, power)) is not None:
+        # With all decimals at once, a few values tell which are worth trying.
+        sample = values[:_SAMPLE].reshape(-1)
+        tried = np.rint(sample * _POWERS[:, None])
+        likely = (np.abs(tried) < _EXACT) & (tried / _POWERS[:, None] == sample)
+        for decimals in np.flatnonzero(likely.all(axis=1)).tolist():
+            if (numbers := _as_whole(values, bits, _POWERS[decimals])) is not None:
                 return decimals, numbers
     return None
 
