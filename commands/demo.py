@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 
 from commands.console import Console
+from commands.demo_backfill import show_a_backfill
 from commands.demo_client import compact_table, get, progress_bars, run_job, short_number, utc
 from commands.demo_close import Simulated, begin_ms, show_a_close
 from commands.demo_history import show_the_record
@@ -102,6 +103,7 @@ async def _show(console: Console, folder: Path, markets: int) -> None:
                 eight_hours = await get(client, "/cache/8h")
                 _print_table(console, four_hours, eight_hours)
                 await show_a_close(console, client, Simulated(simulated), job_s)
+                await show_a_backfill(console, client, four_hours)
                 await show_the_record(console, client, four_hours)
 
 

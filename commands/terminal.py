@@ -18,6 +18,7 @@ _PHASES: Final[Mapping[str, str]] = {
     "fetch": "asking the exchanges",
     "plan": "looking up what is lacking",
     "make": "making longer candles",
+    "search": "looking for holes",
     "merge": "putting the rows together",
     "publish": "publishing",
 }

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -37,9 +38,10 @@ from venues.venue import Endpoint
 # A hole that may fill or change its state is looked at daily; all the rest once in some days.
 _DUE: Final = DueLook(changing_ms=DAY_MS, usual_ms=3 * DAY_MS)
 # Markets whose stored instants are in memory together: of a year without holes some kilobytes each.
-_AT_ONCE: Final = 20
+MOST_AT_ONCE: Final = 20
 # Instants of a grid that are compared together.
 _INSTANTS_AT_ONCE: Final = 500_000
+_NONE_BEHIND: Final[Mapping[str, int]] = MappingProxyType({})
 _ENDPOINTS: Final = {
     "candles": Endpoint.KLINES,
     "open_interest": Endpoint.OPEN_INTEREST,
@@ -68,14 +70,18 @@ class _Market:
 
 
 class HoleSearch:
-    """`collected`: (exchange, symbol) of the markets that are collected now, in `timeframes`."""
+    """`collected`: (exchange, symbol) of the markets that are collected now, in `timeframes`.
+    `behind_ms`: how far the clock of an exchange is behind ours; what has not closed there is not
+    lacking."""
 
     def __init__(
         self,
         database: Database,
         collected: Collection[tuple[str, str]],
         timeframes: Collection[Timeframe],
+        behind_ms: Mapping[str, int] = _NONE_BEHIND,
     ) -> None:
+        self._behind_ms = behind_ms
         self._database = database
         self._collected = frozenset(collected)
         self._intervals = {timeframe.interval_ms for timeframe in timeframes}
@@ -86,7 +92,7 @@ class HoleSearch:
         end_s = time.monotonic() + seconds
         done, seen = Searched(), set[tuple[str, str]]()
         while time.monotonic() < end_s:
-            due = await self._database.holes.to_look_at(now_ms, _DUE, _AT_ONCE)
+            due = await self._database.holes.to_look_at(now_ms, _DUE, MOST_AT_ONCE)
             due = [market for market in due if market not in seen]
             if not due:
                 break
@@ -147,7 +153,7 @@ class HoleSearch:
                 extent,
                 goes_on=self._goes_on(key),
                 last_seen_ms=last_seen_ms,
-                now_ms=now_ms,
+                now_ms=now_ms - self._behind_ms.get(key.exchange, 0),
             )
             for key, extent in extents.items()
         }

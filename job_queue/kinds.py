@@ -111,6 +111,7 @@ KINDS: Final = (
     JobKind("fill", Lane.WORKER, "open interest of first collections"),
     JobKind("record", Lane.HISTORY, "recording of publishes"),
     JobKind("backfill", Lane.BACKFILL, "backfill of the history"),
+    JobKind("holes", Lane.BACKFILL, "search for holes of the history"),
 )
 
 JOBS: Final[Mapping[str, JobDefinition]] = {job.id: job for kind in KINDS for job in kind.jobs()}

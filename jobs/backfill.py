@@ -14,6 +14,7 @@ from jobs.context import JobContext, JobFailed, Outcome, Progress
 from stores.hot.leases import Lease
 
 JOB_ID: Final = "backfill"
+HOLES: Final = "holes"
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +30,8 @@ async def backfill(context: JobContext, _: JobRecord, lease: Lease, progress: Pr
         rows += tally.rows
         requests += tally.requests
     context.metrics.backfilled(requests=0, rows=0, seconds_left=0.0)
+    if ended and context.keeps_history:
+        await context.queue.request(HOLES)  # what is lacking still may be the exchange's
     return Outcome(None, {"wishes": ended, "rows": rows, "requests": requests})
 
 

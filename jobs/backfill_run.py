@@ -18,7 +18,7 @@ from database import DatabaseUnavailable
 from history.backfill.asks import Ask
 from history.backfill.bounds import Bounds
 from history.backfill.cost import Costs
-from history.backfill.planning import Plan, Where, plan
+from history.backfill.planning import Lacking, Plan, Where, plan
 from history.backfill.series import Target
 from history.backfill.shares import shares_beside_collections
 from history.backfill.wanted import Wanted
@@ -106,6 +106,11 @@ class BackfillRun:
         )
 
     @property
+    def _lacking(self) -> Lacking:
+        """What tells which ranges are to be asked for."""
+        return self.context.database.history
+
+    @property
     def _workers(self) -> int:
         """Of each limit."""
         settings = self.context.settings
@@ -136,7 +141,7 @@ class BackfillRun:
             self.wanted,
             targets,
             lambda exchange: bounds[exchange],
-            self.context.database.history,
+            self._lacking,
             self._costs,
             self.progress.count,
         )
@@ -218,7 +223,7 @@ class BackfillRun:
             await asyncio.sleep(_TOLD_EVERY_S)
 
     async def _tell_once(self) -> None:
-        tally, row = self.tally, self.tally.row
+        tally = self.tally
         new_requests = self.sender.requests - tally.requests
         tally.requests = self.sender.requests
         self.context.metrics.backfilled(
@@ -227,7 +232,13 @@ class BackfillRun:
             seconds_left=tally.seconds_left,
         )
         self._told_rows = tally.rows
-        goes_on = await self.context.database.backfills.progress(
+        if not await self._save():
+            raise WishOver
+
+    async def _save(self) -> bool:
+        """Stores in the wish how far it is; False if it is over."""
+        tally, row = self.tally, self.tally.row
+        return await self.context.database.backfills.progress(
             row.id,
             done=row.done + tally.done_now,
             total=row.done + tally.total_now,
@@ -236,5 +247,3 @@ class BackfillRun:
             seconds_left=round(tally.seconds_left),
             failures=tally.told_failures(),
         )
-        if not goes_on:
-            raise WishOver

@@ -17,6 +17,8 @@ from documents.names import GLOBAL_FR
 from jobs.backfill import JOB_ID as BACKFILL
 from jobs.context import JobContext
 from jobs.history import JOB_ID as RECORD
+from jobs.holes import EVERY_MS as HOLES_EVERY_MS
+from jobs.holes import JOB_ID as HOLES
 from logging_setup import OutageLog
 from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
 from market.unconfirmed_lists import ASKED_AGAIN_AFTER_MS
@@ -46,6 +48,7 @@ async def queue_due_jobs(context: JobContext, stop: asyncio.Event) -> None:
         tasks.create_task(_queue_when_due(context, BACKFILL, _backfill_due_s, stop))
         if context.keeps_history:
             tasks.create_task(_queue_recording(context, stop))
+            tasks.create_task(_queue_when_due(context, HOLES, _holes_due_s, stop))
 
 
 async def _queue_when_due(
@@ -138,6 +141,14 @@ def list_due_ms(state: ListingState, now_ms: int) -> int:
 async def _backfill_due_s(context: JobContext) -> float:
     """A wish is open that nobody works on, such as after a kill or while the database was away."""
     return 0.0 if await context.database.backfills.open() else _LOOK_EVERY_S
+
+
+async def _holes_due_s(context: JobContext) -> float:
+    """In how many seconds the history is to be searched for holes."""
+    job, now_ms = await context.queue.get(HOLES), context.now_ms()
+    if job is None or job.last is None or job.last.finished_at_ms > now_ms:
+        return 0.0
+    return max(0.0, (job.last.finished_at_ms + HOLES_EVERY_MS - now_ms) / 1000)
 
 
 async def _funding_due_s(context: JobContext) -> float:

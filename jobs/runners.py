@@ -13,6 +13,7 @@ from jobs.discovery import discover
 from jobs.fill import fill
 from jobs.funding import refresh_funding
 from jobs.history import record
+from jobs.holes import holes
 from stores.hot.leases import Lease
 
 # A runner works under the worker's lease and reports through `Progress`. It returns an Outcome or
@@ -25,6 +26,7 @@ RUNNERS: Final[Mapping[str, Runner]] = {  # by JobKind.name
     "discovery": discover,
     "fill": fill,
     "funding": refresh_funding,
+    "holes": holes,
     "record": record,
 }
 

@@ -126,6 +126,12 @@ class WorkerMetrics:
             "How long the backfill that runs here will take; 0 while there is none.",
             registry=self.registry,
         )
+        self._holes = Gauge(
+            "perpcache_history_holes",
+            "Holes of the history, when they were last looked for here.",
+            ("exchange", "state"),
+            registry=self.registry,
+        )
         self._last_success = Gauge(
             "perpcache_job_last_success_timestamp_seconds",
             "When a run last completed here.",
@@ -220,6 +226,12 @@ class WorkerMetrics:
     def backfill_failed(self, exchange: str) -> None:
         """Counts a page that a backfill could not get."""
         self._backfill_failures.labels(exchange).inc()
+
+    def holes(self, counts: Mapping[tuple[str, Any], int]) -> None:
+        """Tells how many holes the history has, by exchange and state."""
+        self._holes.clear()
+        for (exchange, state), count in counts.items():
+            self._holes.labels(exchange, state).set(count)
 
     def published(self, job: str, result: Mapping[str, Any]) -> None:
         """Counts a complete run; `result` is its record's."""

@@ -18,7 +18,7 @@ LEFT_BY_OTHERS: Final = (
     *("workers", "workers:any", "known:markets", "perpcache:owner"),
     *("budget:default:binance:weight", "pause:default:binance"),
     *("journal:history:state", "journal:history", "lock:history", "job:record"),
-    *("lock:backfill", "job:backfill"),
+    *("lock:backfill", "job:backfill", "job:holes"),
 )
 
 

@@ -8,12 +8,13 @@ import sys
 import numpy as np
 import pytest
 
-from database import Database, SeriesKey, SeriesRows
+from database import Database, NotedHole, SeriesKey, SeriesRows
 from market.timeframes import Timeframe
 from tests.docs.blocks import Block, claim
 from tests.fixtures.api import ServedApi, StartApi
 
-CURL = claim("docs/history.md", "curl 'http://127.0.0.1:8000/api")
+CURL = claim("docs/history.md", "curl 'http://127.0.0.1:8000/api/historical")
+HOLES = claim("docs/history.md", "/api/history/holes?")
 SCRIPTS = {
     "pandas": claim("docs/history.md", "import pandas"),
     "arro3": claim("docs/history.md", "read_ipc_stream"),
@@ -46,6 +47,19 @@ async def test_curl_reads_three_candles(api: ServedApi) -> None:
     answer = json.loads(await printed(words[0], "-fsS", *words[1:]))
     assert [row[4] for row in answer["markets"][0]["rows"]] == CLOSES[:3]
     assert answer["next"]
+
+
+async def test_curl_lists_holes(api: ServedApi, database_url: str) -> None:
+    database = Database(database_url)
+    lacking = NotedHole(FIRST_MS - 14_400_000, FIRST_MS, 14_400_000, "not_asked")
+    key = SeriesKey.candles("binance", "BTCUSDT", Timeframe.H4)
+    await database.holes.note(("binance", "BTCUSDT"), {key: [lacking]}, FIRST_MS)
+    await database.aclose()
+    words = [word.replace(":8000", f":{api.port}") for word in shlex.split(HOLES.text)]
+    answer = json.loads(await printed(words[0], "-fsS", *words[1:]))
+    assert [(each["from"], each["state"]) for each in answer["holes"]] == [
+        (lacking.from_ms, "not_asked")
+    ]
 
 
 @pytest.mark.parametrize(

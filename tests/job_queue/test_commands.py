@@ -31,6 +31,7 @@ LOOK_KEYS: Final = [
     "job:record",
     "lock:backfill",
     "job:backfill",
+    "job:holes",
 ]
 
 
@@ -97,7 +98,7 @@ async def test_request_on_redis_wakes_by_the_channel_alone(store: CannedStore) -
 async def test_has_work_looks_at_all_lanes(store: CannedStore, rest_s: float, rest_ms: int) -> None:
     store.replies = [[0, -1, -1, -1]]
     assert await queue_of(store, min_refresh_s=rest_s).has_work("worker") is True
-    assert words(store) == [len(LOOK_KEYS), *LOOK_KEYS, rest_ms, 1 + len(WORKER_IDS), 2, 2, 2]
+    assert words(store) == [len(LOOK_KEYS), *LOOK_KEYS, rest_ms, 1 + len(WORKER_IDS), 2, 2, 3]
     store.replies = [[-1, 0, -1, -1]]
     assert await queue_of(store).has_work("worker") is False
 
@@ -108,7 +109,7 @@ async def test_beat_looks_at_all_lanes(store: CannedStore) -> None:
     keys = ["workers", "workers:host:1", "workers:any", *LOOK_KEYS]
     assert words(store) == [
         *(len(keys), *keys, "host:1", "note", 30, 86_400, 3_000),
-        *(1 + len(WORKER_IDS), 2, 2, 2),
+        *(1 + len(WORKER_IDS), 2, 2, 3),
     ]
 
 

@@ -62,6 +62,7 @@ def test_the_kinds_as_the_api_knows_them() -> None:
         "fill": ("worker", None, ()),
         "record": ("history", None, ()),
         "backfill": ("backfill", None, ()),
+        "holes": ("backfill", None, ()),
     }
     assert job_definition("collect:4h").produces == ("4h", "8h")
 
