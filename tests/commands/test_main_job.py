@@ -36,8 +36,7 @@ def whole_history(service_settings: ServiceSettings) -> ServiceSettings:
     return made
 
 
-# A few of a thousand generated markets are as odd as markets get; twenty of each exchange have
-# young ones and dead ones among them, too.
+# Forty are few to wait for, and some of them are young, or have not traded yet.
 @pytest.mark.parametrize(
     ("binance", "bybit"), [(20, 20), pytest.param(150, 200, marks=pytest.mark.slow)]
 )

@@ -1,7 +1,8 @@
-"""A document of full size, replaced while readers poll: no reader ever sees a mix.
+"""A document of many pieces, replaced while readers poll: no reader ever sees a mix.
 
-A thousand markets of 499 rows, random to the last digit: what is stored is about 25 MB. Every row
-carries a number that belongs to its version alone, so a row of another version betrays itself.
+Markets of 499 rows, random to the last digit: what is stored of a thousand is about 25 MB. Every
+row carries a number that belongs to its version alone, so a row of another version betrays itself.
+The slow tests have documents of full size; the others have as many pieces, smaller ones.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ import aiohttp
 import orjson
 import pytest
 
-from cache_manager import CacheManager
+from cache_manager import PIECE_BYTES, CacheManager
 from documents.building import DocumentBuilder
 from market.markets import Exchange, Market, MarketSeries
 from market.timeframes import Timeframe
@@ -27,9 +28,8 @@ from tests.fixtures.service import Service, StartService
 from tests.fixtures.signals import until_true
 from tests.fixtures.upstash import OpenStore
 
-MARKETS = 1000
+FULL = 1000
 ROWS = 499
-TOTAL = MARKETS * ROWS
 REPLACEMENTS = 3
 NAME = "1h"
 HOUR_MS = 3_600_000
@@ -45,9 +45,10 @@ def marker(version: int) -> float:
 class Writer:
     """Builds documents from the same random numbers; only the marker differs."""
 
-    def __init__(self) -> None:
+    def __init__(self, markets: int) -> None:
+        self._markets = markets
         chance = random.Random(0)  # noqa: S311 - the same every time
-        digits = array("Q", chance.randbytes(8 * TOTAL))
+        digits = array("Q", chance.randbytes(8 * markets * ROWS))
         # About the entropy of real rows: prices of six digits, volumes of eight.
         self.prices = [number % 900_000 + 100_000 for number in digits]
         self.volumes = [(number >> 32) % 90_000_000 / 100 for number in digits]
@@ -57,7 +58,7 @@ class Writer:
 
     def document(self, version: int) -> bytes:
         builder = DocumentBuilder(Timeframe.H1, "collected")
-        for number in range(MARKETS):
+        for number in range(self._markets):
             market = Market(
                 Exchange.BINANCE if number % 2 else Exchange.BYBIT,
                 f"COIN{number:04}USDT",
@@ -83,9 +84,10 @@ class Writer:
 
 
 class Reader:
-    """Notes every version that it saw; `wrong` says what never may be."""
+    """Notes every version that it saw of so many markets; `wrong` says what never may be."""
 
-    def __init__(self) -> None:
+    def __init__(self, markets: int) -> None:
+        self.markets = markets
         self.versions: list[int] = []
         self.wrong: list[str] = []
 
@@ -101,7 +103,7 @@ class Reader:
         json = zlib.decompress(deflated)
         if b'"version":%d,' % version not in json[:400]:
             self.wrong.append("the body is of another version than its headers")
-        if json.count(b",%.1f," % marker(version)) != TOTAL:
+        if json.count(b",%.1f," % marker(version)) != self.markets * ROWS:
             self.wrong.append("rows of another version")
         self.saw(version)
 
@@ -122,8 +124,12 @@ async def read_all(client: aiohttp.ClientSession, reader: Reader) -> None:
     await asyncio.to_thread(reader.whole, body, int(version), content_hash)
 
 
+def _some(markets: int) -> tuple[int, ...]:
+    return 0, 7, markets // 2 - 1, markets // 2, markets - 1
+
+
 async def read_some(client: aiohttp.ClientSession, reader: Reader) -> None:
-    symbols = [f"COIN{number:04}USDT" for number in (0, 7, 499, 500, 999)]
+    symbols = [f"COIN{number:04}USDT" for number in _some(reader.markets)]
     path = f"/cache/{NAME}?symbol={','.join(symbols)}&limit=3&closed=true"
     async with client.get(path, headers={"Accept-Encoding": "identity"}) as answer:
         assert answer.status == 200
@@ -154,10 +160,14 @@ def have_read_on(readers: Sequence[Reader], seen: Sequence[int]) -> bool:
     return all(len(r.versions) > n for r, n in zip(readers, seen, strict=True))
 
 
+@pytest.mark.parametrize("markets", [FULL // 8, pytest.param(FULL, marks=pytest.mark.slow)])
 @pytest.mark.timeout(180)
-async def test_readers_never_see_a_mix(api: Service, open_store: OpenStore) -> None:
-    writing, reading = CacheManager(open_store()), CacheManager(open_store())
-    writer = Writer()
+async def test_readers_never_see_a_mix(api: Service, open_store: OpenStore, markets: int) -> None:
+    writing, reading = (
+        CacheManager(store, piece_bytes=PIECE_BYTES[store.kind] * markets // FULL)
+        for store in (open_store(), open_store())
+    )
+    writer = Writer(markets)
     lease = await try_acquire(writing.store, "worker", holder="test", ttl_s=60)
     assert lease is not None
     published: list[int] = []
@@ -169,7 +179,7 @@ async def test_readers_never_see_a_mix(api: Service, open_store: OpenStore) -> N
         meta = await writing.save_to_cache(
             NAME, document, version=version, as_of_ms=version, updated_at_ms=version, lease=lease
         )
-        assert 20_000_000 < meta.stored_bytes < 30_000_000
+        assert 20_000 * markets < meta.stored_bytes < 30_000 * markets
         published.append(version)
 
     await publish()
@@ -177,9 +187,9 @@ async def test_readers_never_see_a_mix(api: Service, open_store: OpenStore) -> N
     timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(api.address, timeout=timeout, auto_decompress=False) as client:
         looks: list[tuple[Reader, Callable[[Reader], Any]]] = [
-            (Reader(), lambda reader: read_store(reading, reader)),
-            (Reader(), lambda reader: read_all(client, reader)),
-            (Reader(), lambda reader: read_some(client, reader)),
+            (Reader(markets), lambda reader: read_store(reading, reader)),
+            (Reader(markets), lambda reader: read_all(client, reader)),
+            (Reader(markets), lambda reader: read_some(client, reader)),
         ]
 
         async def poll(reader: Reader, look: Callable[[Reader], Any]) -> None:
