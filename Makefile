@@ -35,6 +35,10 @@ demo: $(VENV)/run.stamp ## the whole service against the simulated exchanges, of
 run: $(VENV)/run.stamp ## the service against the live exchanges
 	@$(BIN)/python main.py serve
 
+# Tests start hundreds of programs: compiled modules are kept, also where PYTHONDONTWRITEBYTECODE is
+# set, or each start would compile them again.
+test test-slow: export PYTHONDONTWRITEBYTECODE :=
+
 test: check ## lint, types and the whole test suite
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 

@@ -6,7 +6,8 @@ from hypothesis import HealthCheck, settings
 # Whole services that take half a minute and more: begun first, they do not end last, alone.
 LONG = (
     *("test_main_job.py", "test_large_documents.py", "test_benchmarks.py", "test_crashes.py"),
-    *("test_two_services.py", "test_carry_over.py"),
+    *("test_two_services.py", "test_carry_over.py", "test_chaos.py", "test_readme.py"),
+    *("test_worker.py", "test_live.py", "test_upstash_service.py"),
 )
 
 # By default an example of more than 200 ms fails, which a busy machine does to any.
