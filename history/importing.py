@@ -33,7 +33,8 @@ from history.archive.metrics import read_metrics, snapshots
 from history.archive.names import ArchiveName
 from history.archive.rows import ArchiveRows
 from history.exported.files import ExportedFile, checksum_of, read_manifest
-from history.exported.rows import ExportedRows, read_rows
+from history.exported.pieces import ExportedRows
+from history.exported.rows import read_rows
 from history.price_help import PriceHelp
 from history.windows import Windows
 from market.rows import Floats, Times, located
