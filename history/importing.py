@@ -90,7 +90,7 @@ class FileReport:
             (self.differing, "differ"),
             (filled.unchanged, "unchanged"),
             (self.left, "left to the documents"),
-            (self.refusals.count, "lines refused"),
+            (self.refusals.count, "refused"),
             (filled.damaged, "lost to a damaged chunk"),
             (self.doubled, "doubles dropped"),
             (self.zeros, "zeros taken as missing"),

@@ -10,14 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from database import Database, SeriesKey
+from database import Database, SeriesKey, SeriesRows
 from history.archive.names import parse_name
+from history.found_files import find_files
 from history.importing import Importer
+from history.lake.exporting import export
+from history.lake.wanted import Form, Wanted
 from market.rows import Floats
 from market.timeframes import Timeframe
+from tests.fixtures.postgres import DatabaseIn
 from tests.history.archive.files import FUNDING, KLINES, METRICS, metric, write_zip
+from tests.history.lake.test_recorded_series import recorded as recorded_series
+from tests.history.lake.test_recorded_series import rows_of
 
 NOW = 1_795_000_000_000
+KNOWN = 1_790_000_000_000
 _KLINE_COLUMNS = ("open", "high", "low", "close", "volume", "quote_volume")
 ZERO = "0"
 
@@ -148,3 +155,51 @@ async def test_recorded_series_of_all_markets_go_in_as_archive_files(
     for path in recorded(recorded_data, all_markets=True):
         count += await _goes_in(database, path, tmp_path / path.name)
     assert count == 144_702  # as their README counts them
+
+
+def _series(folder: Path, every: bool) -> dict[SeriesKey, dict[int, tuple[float, ...]]]:
+    """All recorded series, or the shorter ones of one market."""
+    if every:
+        return recorded_series(folder, every=True)
+    found: dict[SeriesKey, dict[int, tuple[float, ...]]] = {}
+    for path in (folder / "history").glob("bybit_SOLUSDT_*.csv"):
+        for key, time_ms, values in rows_of(path):
+            found.setdefault(key, {})[time_ms] = values
+    return found
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
+async def test_recorded_series_go_out_and_in_again(
+    database: Database,
+    database_in: DatabaseIn,
+    recorded_data: Path,
+    tmp_path: Path,
+    every: bool,
+    form: Form,
+) -> None:
+    """Of both exchanges, with the time since which each row is known."""
+    wanted = {}
+    rows = []
+    for place, (key, by_time) in enumerate(_series(recorded_data, every).items()):
+        times = sorted(by_time)
+        values = np.array([by_time[time_ms] for time_ms in times])
+        wanted[key] = times, bits(values), KNOWN + place
+        rows.append((SeriesRows(key, np.array(times), values), KNOWN + place))
+    assert len(rows) > (500 if every else 1)
+    for each, known_ms in rows:
+        await database.history.store([each], known_ms)
+    await export(database.history, tmp_path, Wanted(form), NOW)
+    other = Database(await database_in("UTF8"))
+    importer = Importer(other, lambda: NOW)
+    found = find_files([tmp_path])
+    assert not found.unknown
+    reports = [await importer.exported_file(file) for file in found.exported]
+    assert [report.cause for report in reports] == [None] * len(reports)
+    async with other.history.snapshot() as snapshot:
+        assert set(await snapshot.series()) == set(wanted)
+        for key, (times, content, known_ms) in wanted.items():
+            read = (await snapshot.versions([key], times[0], times[-1] + 1))[key]
+            assert (read.times.tolist(), bits(read.values)) == (times, content)
+            assert (read.known_at == known_ms).all()
+    await other.aclose()
