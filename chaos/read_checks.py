@@ -28,6 +28,7 @@ from chaos.truth import MarketTruth
 
 _KEPT: Final = 3  # versions of each document kept to check filtered answers
 _LATE_STAMP_MS: Final = 1_000  # the time of a settlement is at most this late after its hour
+_KEPT_TO_END: Final = 8  # versions of each document, one in eight of those that were read
 _MOST_PROBLEMS: Final = 4  # reported for one version
 
 
@@ -44,6 +45,7 @@ class ReadChecks:
         self._runs = runs
         self._digests: dict[tuple[str, int], bytes] = {}
         self._recent: dict[str, OrderedDict[int, Any]] = {}
+        self._served: dict[str, dict[int, Any]] = {}
         # Funding documents as read: (wall clock ms, (checked_at, hours, times) by market).
         self._funding_read: list[tuple[float, Mapping[str, tuple[int, int, Sequence[int]]]]] = []
 
@@ -51,6 +53,10 @@ class ReadChecks:
         """A recently read version, or None."""
         kept = self._recent.get(name)
         return None if kept is None or version is None else kept.get(version)
+
+    def served(self) -> list[tuple[str, int, Any]]:
+        """Some of the versions that readers got, from all of the run: name, version, document."""
+        return [(name, *each) for name, found in self._served.items() for each in found.items()]
 
     def markets(self, name: str) -> list[str]:
         """The symbols of the version read last."""
@@ -79,6 +85,9 @@ class ReadChecks:
             if known != digest:
                 self._report.violate("a version never changes", f"{name} {own_version}")
             return document
+        served = self._served.setdefault(name, {})
+        if digest[0] < 32 and len(served) < _KEPT_TO_END:
+            served[own_version] = document
         await self._check(name, document, seen_ms)
         return document
 

@@ -29,6 +29,7 @@ from chaos.memory import Memory
 from chaos.plan import Plan
 from chaos.read_checks import ReadChecks
 from chaos.readers import READERS
+from chaos.record_checks import check_record
 from chaos.report import ViolationReport
 from chaos.truth import MarketTruth
 
@@ -97,6 +98,7 @@ async def _run_phases(
         if plan.live:
             await _be_fresh(deployment, closes)
         await _recover(deployment, requests, runs, checks, faults)
+        await check_record(deployment, checks)
         await _check_totals(deployment, memory)
         if plan.live:
             deployment.report.notes += closes.freshness.notes()
