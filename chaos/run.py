@@ -341,7 +341,7 @@ async def _check_totals(deployment: Deployment, memory: Memory) -> None:
     streamed = (
         ("candles taken from streams", "candles told by streams") if deployment.plan.live else ()
     )
-    for what in ("parts", "readings equal to the first", *streamed):
+    for what in ("parts", "readings equal to the first", "documents as they were", *streamed):
         if not report.compared[what]:
             report.violate("enough was tested", f"no {what} compared")
 
