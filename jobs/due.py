@@ -45,7 +45,7 @@ async def queue_due_jobs(context: JobContext, stop: asyncio.Event) -> None:
         tasks.create_task(_queue_when_due(context, "discovery", _discovery_due_s, stop))
         if context.settings.fr_refresh_on_start:
             tasks.create_task(_queue_when_due(context, "funding", _funding_due_s, stop, once=True))
-        tasks.create_task(_queue_when_due(context, BACKFILL, _backfill_due_s, stop))
+        tasks.create_task(_queue_when_due(context, BACKFILL, backfill_due_s, stop))
         if context.keeps_history:
             tasks.create_task(_queue_recording(context, stop))
             tasks.create_task(_queue_when_due(context, HOLES, _holes_due_s, stop))
@@ -138,8 +138,9 @@ def list_due_ms(state: ListingState, now_ms: int) -> int:
     return state.discovered_ms + _DISCOVERY_EVERY_MS
 
 
-async def _backfill_due_s(context: JobContext) -> float:
-    """A wish is open that nobody works on, such as after a kill or while the database was away."""
+async def backfill_due_s(context: JobContext) -> float:
+    """In how many seconds it is to be seen whether a backfill is open; 0: one is, and after a kill,
+    or once the database is there again, nobody may work on it. Raises DatabaseUnavailable."""
     return 0.0 if await context.database.backfills.open() else _LOOK_EVERY_S
 
 

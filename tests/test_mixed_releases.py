@@ -277,6 +277,29 @@ async def test_a_job_of_all_timeframes_waits_for_a_worker_that_knows_it(
         assert (ours.id, ours.run, ours.attempts) == ("collect:all", 1, 1)
 
 
+async def test_a_backfill_waits_for_a_worker_that_knows_its_lane(
+    earlier_store: NativeStore,
+    earlier_hot: Redis,
+    messages_heard: "asyncio.Queue[tuple[bytes, bytes]]",
+) -> None:
+    queue = JobQueue(earlier_store)
+    await queue.request("backfill")
+    # That release hears of a job that it does not know, and looks at the jobs of its own lanes.
+    assert await asyncio.wait_for(messages_heard.get(), 60) == (b"queued", b"backfill")
+    before = await earlier_hot.hgetall("job:backfill")
+    await earlier_hot.delete("lock:funding")
+    has_work = earlier_store.script("has_work", HAS_WORK)
+    theirs = ["lock:funding", "job:funding", "lock:history", "job:record"]
+    await has_work.run(theirs, [0, 2, 2], reply=anything)
+    assert await earlier_hot.hgetall("job:backfill") == before
+    assert await queue.has_work("backfill")
+    lease = await try_acquire(earlier_store, "backfill", holder="test:1", ttl_s=15)
+    assert lease is not None
+    async with lease:
+        ours = await queue.take(lease)
+        assert ours is not None and (ours.id, ours.run) == ("backfill", 1)
+
+
 async def test_workers_of_one_host_are_woken_through_its_data_dir(tmp_path: Path) -> None:
     wakeup = local_wakeup(load_settings(data_dir=tmp_path))
     folder = tmp_path / "bells"

@@ -10,7 +10,8 @@ import pytest
 
 from database import Database, SeriesKey, Versions
 from history.backfill.wanted import wish
-from market.timeframes import DAY_MS, Timeframe
+from jobs.due import backfill_due_s
+from market.timeframes import DAY_MS, HOUR_MS, Timeframe
 from tests.fixtures.jobs import JobRunner, OpenRunner
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
@@ -94,3 +95,106 @@ async def test_what_is_stored_is_the_truth_and_nothing_is_asked_twice(
         # Known instants of a market, asked once; and the clock of each exchange.
         again = await wished(runner)
         assert (again.state, again.total, again.rows, again.requests) == ("complete", 0, 0, 2)
+
+
+async def test_trouble_of_some_is_told_and_stops_no_other(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    hour = NOW_MS - NOW_MS % HOUR_MS
+    bad_ms = [hour - 100 * HOUR_MS, hour - 101 * HOUR_MS]
+    async with open_runner(exchanges) as runner:
+        await runner.complete("discovery")
+        runner.fault(
+            {"kind": "delist", "exchange": "binance", "symbol": "ETHUSDT"},
+            {
+                **{"kind": "impossible", "exchange": "bybit", "symbol": "BTCUSDT"},
+                **{"times": bad_ms, "variant": "high_below_low"},
+            },
+            {"kind": "status", "status": 429, "exchange": "bybit", "retry_after": 1, "count": 1},
+            {"kind": "short_page", "exchange": "binance", "endpoint": "funding", "count": 2},
+            {
+                "kind": "truncated_json",
+                "exchange": "bybit",
+                "endpoint": "open_interest",
+                "count": 2,
+            },
+        )
+        sent = shares_of(runner)
+        found = await wished(runner, timeframes=["1h"])
+        assert found.state == "complete"
+        assert {*found.failures} == {"binance:ETHUSDT"}
+        assert found.error is not None and found.error.startswith("1 of 6 markets: binance:ETHUSDT")
+        # The rule that leaves collections their part of the budgets: each request has its share.
+        assert {*sent} == {0.5}
+        database = runner.context.database
+        key = SeriesKey.candles("bybit", "BTCUSDT", H1)
+        ours = await stored(database, key)
+        hours = (hour - FROM_MS) // HOUR_MS
+        expected = [t for n in range(hours) if (t := FROM_MS + n * HOUR_MS) not in bad_ms]
+        assert ours.times.tolist() == expected
+        # They are not covered: the next backfill asks for them again.
+        last_ms = max(bad_ms) + HOUR_MS
+        assert await database.history.missing(key, FROM_MS, hour) == [(min(bad_ms), last_ms)]
+        again = await wished(runner, timeframes=["1h"], exchanges=["bybit"])
+        assert (again.total, again.rows) == (1, 0)
+    assert exchanges.stats()["limits_broken"] == {}
+
+
+def shares_of(runner: JobRunner) -> list[float | None]:
+    """The share with which each further request for histories is sent, as it is sent."""
+    client, found = runner.context.client, list[float | None]()
+    send = client.send
+
+    async def noted(request: Any, counts: Any, share: float | None = None) -> bytes:
+        found.append(share)
+        return await send(request, counts, share)
+
+    client.send = noted  # type: ignore[method-assign]
+    return found
+
+
+async def test_what_documents_tell_is_left_to_them(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    async with open_runner(exchanges) as runner:
+        for job_id in ("discovery", "funding", "collect:1h", "record"):
+            await runner.complete(job_id)
+        database = runner.context.database
+        windows = await database.publishes.windows()
+        first_ms, settled_ms = windows["1h"].first_ms, windows["global_fr"].first_ms
+        assert first_ms is not None and settled_ms is not None
+        candles = SeriesKey.candles("binance", "BTCUSDT", H1)
+        funding = SeriesKey.funding("bybit", "BTCUSDT")
+        known = {key: (await stored(database, key)).known_at.tolist() for key in (candles, funding)}
+        found = await wished(runner, timeframes=["1h"])
+        assert (found.state, dict(found.failures)) == ("complete", {})
+        for key, begin_ms in ((candles, first_ms), (funding, settled_ms)):
+            ours = await stored(database, key)
+            # All that was there is as it was, and what came lies before it.
+            assert ours.known_at[ours.times >= begin_ms].tolist() == known[key]
+            assert (ours.times < begin_ms).sum() > 10
+            for each in (await database.history.coverage([key]))[key]:
+                assert each.to_ms <= begin_ms or each.from_ms > windows["1h"].last_ms
+        document = await runner.document("1h")
+        await runner.complete("record")
+        assert await runner.document("1h") == document
+
+
+async def test_a_wish_that_was_interrupted_is_due_and_a_cancelled_one_is_not(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    async with open_runner(exchanges) as runner:
+        wishes = runner.context.database.backfills
+        assert await backfill_due_s(runner.context) > 0
+        for state in ("started", "cancelled"):
+            wish_id = await wishes.add({"state": state}, NOW_MS)
+            assert await wishes.start(wish_id, NOW_MS)
+            assert await backfill_due_s(runner.context) == 0
+            if state == "cancelled":
+                assert await wishes.cancel(wish_id, NOW_MS)
+            else:  # none that this release can read
+                await runner.complete("backfill")
+                found = await wishes.find(wish_id)
+                assert found is not None and found.state == "failed"
+                assert found.error is not None and "cannot be read" in found.error
+        assert await backfill_due_s(runner.context) > 0
