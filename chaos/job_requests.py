@@ -19,7 +19,7 @@ _FINAL: Final = ("complete", "failed")
 ALL: Final = "all"
 _ALL_JOB: Final = f"collect:{ALL}"
 _FILL_JOB: Final = "fill"
-_OF_DATABASE: Final = ("discovery", "record")  # they do what it is for
+_OF_DATABASE: Final = ("discovery", "record", "backfill")  # they do what it is for
 _LONGEST_RUN_MS: Final = 90_000  # assumed if the start of a document's run was not seen
 
 

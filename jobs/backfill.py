@@ -50,7 +50,8 @@ async def _work_on(context: JobContext, tally: Tally, lease: Lease, progress: Pr
         tally.failed(symbol, f"no market of {', '.join(wanted.exchanges)} has this symbol")
     tally.markets = len(targets)
     if not targets:
-        return await _finish(context, tally, "failed", tally.error())
+        nobody = f"no market of {', '.join(wanted.exchanges)} is collected here"
+        return await _finish(context, tally, "failed", tally.error() or nobody)
     log.info("backfill_started", wish=wish.id, markets=len(targets), **_seen(wish))
     try:
         await BackfillRun(context, wanted, targets, progress, tally).work()
