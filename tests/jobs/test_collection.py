@@ -73,8 +73,9 @@ async def test_the_first_document_holds_the_numbers_that_the_cold_store_then_hol
 
 
 async def test_carried_over_markets_keep_the_numbers_of_their_rows(
-    open_runner: OpenRunner, exchanges: Simulator
+    open_runner: OpenRunner, exchanges: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("data_collector.retries.BACKOFF_S", 0.01)
     async with open_runner(exchanges, history_candles=CANDLES) as runner:
         await runner.complete("collect:1h")
         await without_funding(runner)
