@@ -3,19 +3,22 @@
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pytest
 
 from database import Database, SeriesKey, SeriesRows
+from history.exported.files import parse_path
+from history.importing import Importer
 from history.lake.exporting import export
 from history.lake.wanted import Wanted
 from market.timeframes import Timeframe
+from tests.fixtures.postgres import DatabaseIn
 from tests.fixtures.recorded_csv import read_csv
-from tests.history.lake.reading_back import csv_rows, parquet_rows
+from tests.history.lake.reading_back import csv_rows, identities, parquet_rows
 from tests.stores.cold.history.naive import Row
-from tests.stores.cold.history.test_random_histories import bits
+from tests.stores.cold.history.test_random_histories import bits, told
 
 _KNOWN_MS: Final = 1_790_000_000_000
 _PRICES: Final = ("open", "high", "low", "close", "volume")
@@ -67,9 +70,27 @@ def key_of(exchange: str, symbol: str, kind: str, length: str) -> SeriesKey:
     return make(exchange, symbol)
 
 
+async def imported(url: str, lake: Path) -> dict[SeriesKey, list[tuple[Any, ...]]]:
+    """The record of a new database into which the lake was imported, in bits."""
+    database = Database(url, read_s=60, write_s=60)
+    try:
+        importer = Importer(database, lambda: _KNOWN_MS)
+        for path in identities(lake):
+            file = parse_path(lake / path)
+            assert file is not None
+            report = await importer.exported_file(file)
+            assert report.is_whole, report
+        async with database.history.snapshot() as snapshot:
+            keys = await snapshot.series()
+            found = await snapshot.versions(keys, 0, _KNOWN_MS)
+    finally:
+        await database.aclose()
+    return {key: bits(told([found[key]])) for key in keys}
+
+
 @pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
 async def test_recorded_series_come_back_bit_for_bit(
-    database: Database, recorded_data: Path, tmp_path: Path, every: bool
+    database: Database, database_in: DatabaseIn, recorded_data: Path, tmp_path: Path, every: bool
 ) -> None:
     expected: dict[SeriesKey, list[Row]] = {}
     rows = []
@@ -86,6 +107,9 @@ async def test_recorded_series_come_back_bit_for_bit(
     assert found.keys() == expected.keys()
     assert all(bits(found[key]) == bits(expected[key]) for key in expected)
     assert done.rows == sum(map(len, expected.values()))
+    assert await imported(await database_in("UTF8"), tmp_path / "lake") == {
+        key: bits(expected[key]) for key in expected
+    }
     wanted = Wanted("csv", symbols=frozenset({"BTCUSDT"}))
     await export(database.history, tmp_path / "csv", wanted, _KNOWN_MS)
     key = SeriesKey.candles("binance", "BTCUSDT", Timeframe.H4)
