@@ -1,8 +1,7 @@
 """Reads a Parquet file of an export in a process of its own, and writes its rows to its output.
 
 `python -m history.exported.parquet_child FILE KIND EXCHANGE`; parquet.py starts it, and reads
-them. At
-files that are damaged in some ways arro3 0.9.1 panics, or ends the process.
+them. At files that are damaged in some ways arro3 0.9.1 panics, or ends the process.
 """
 
 import contextlib

@@ -2,7 +2,9 @@
 
 import asyncio
 import hashlib
+import random
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from arro3.core import Array, DataType, Field, Schema, Table
 from arro3.io import write_parquet
 
 from database import Database, SeriesKey, SeriesRows
+from history.archive.errors import ArchiveError
 from history.exported.files import parse_path
+from history.exported.rows import read_rows
 from history.found_files import find_files
 from history.importing import FileReport, Importer
 from market.timeframes import Timeframe
@@ -212,3 +216,21 @@ async def test_foreign_parquet_is_refused(database: Database, tmp_path: Path) ->
 )
 def test_other_paths_are_of_no_export(path: str) -> None:
     assert parse_path(Path(path)) is None
+
+
+def test_any_bytes_of_parquet_are_read_or_refused(tmp_path: Path) -> None:
+    """Also those at which the library that reads them ends its process."""
+    place = lake(tmp_path)
+    whole = place.read_bytes()
+    chosen = random.Random(5)  # noqa: S311 - no secret
+    file = parse_path(place)
+    assert file is not None
+    assert len(list(read_rows(file))) == 1
+    for _ in range(5):
+        content = bytearray(whole)
+        for _ in range(chosen.randrange(1, 12)):
+            content[chosen.randrange(len(content))] = chosen.choice((0, 255, chosen.randrange(256)))
+        place.write_bytes(content)
+        with suppress(ArchiveError):
+            for rows in read_rows(file):
+                assert len(rows.times) == len(rows.values) == len(rows.known_at)
