@@ -16,7 +16,7 @@ from history.backfill.wanted import What
 from market.markets import Exchange
 from venues import VENUES
 
-# Of a row in the record's chunks, as measured (docs/history.md).
+# Of a row in the record's chunks: of candles as measured (docs/history-sql.md), of others about.
 _ROW_BYTES: Final[dict[What, int]] = {"candles": 30, "open_interest": 8, "funding": 10}
 
 
