@@ -15,7 +15,7 @@ from history.archive.names import parse_name
 from history.found_files import find_files
 from history.importing import Importer
 from history.lake.exporting import export
-from history.lake.wanted import Form, Wanted
+from history.lake.wanted import Wanted
 from market.rows import Floats
 from market.timeframes import Timeframe
 from tests.fixtures.postgres import DatabaseIn
@@ -168,7 +168,6 @@ def _series(folder: Path, every: bool) -> dict[SeriesKey, dict[int, tuple[float,
     return found
 
 
-@pytest.mark.parametrize("form", ["parquet", "csv"])
 @pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
 async def test_recorded_series_go_out_and_in_again(
     database: Database,
@@ -176,9 +175,8 @@ async def test_recorded_series_go_out_and_in_again(
     recorded_data: Path,
     tmp_path: Path,
     every: bool,
-    form: Form,
 ) -> None:
-    """Of both exchanges, with the time since which each row is known."""
+    """As CSV; tests/history/lake/ has the lake. With the time since which each row is known."""
     wanted = {}
     rows = []
     for place, (key, by_time) in enumerate(_series(recorded_data, every).items()):
@@ -189,7 +187,7 @@ async def test_recorded_series_go_out_and_in_again(
     assert len(rows) > (500 if every else 1)
     for each, known_ms in rows:
         await database.history.store([each], known_ms)
-    await export(database.history, tmp_path, Wanted(form), NOW)
+    await export(database.history, tmp_path, Wanted("csv"), NOW)
     other = Database(await database_in("UTF8"))
     importer = Importer(other, lambda: NOW)
     found = find_files([tmp_path])
