@@ -80,6 +80,7 @@ async def open_job_context(
     metrics = WorkerMetrics()
     metrics.watch_jobs(IDS_BY_LANE.items())
     metrics.watch_streams(fed)
+    metrics.watch_history(settings.exchanges)
     async with (
         open_parts(settings, role) as parts,
         ExchangeClient(settings, store=parts.store, metrics=metrics.exchange) as client,

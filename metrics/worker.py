@@ -132,6 +132,7 @@ class WorkerMetrics:
             ("exchange", "state"),
             registry=self.registry,
         )
+        self._told_holes: set[tuple[str, Any]] = set()
         self._last_success = Gauge(
             "perpcache_job_last_success_timestamp_seconds",
             "When a run last completed here.",
@@ -168,6 +169,12 @@ class WorkerMetrics:
             self._taken.labels(exchange)
             for counter in self._streams.values():
                 counter.labels(exchange)
+
+    def watch_history(self, exchanges: Iterable[str]) -> None:
+        """Creates what the history tells of these exchanges at 0."""
+        for exchange in exchanges:
+            self._backfill_failures.labels(exchange)
+            self._holes.labels(exchange, "not_asked")
 
     def lease_requested(self, lane: str, *, acquired: bool) -> None:
         self._leases.labels(lane, "acquired" if acquired else "busy").inc()
@@ -229,9 +236,9 @@ class WorkerMetrics:
 
     def holes(self, counts: Mapping[tuple[str, Any], int]) -> None:
         """Tells how many holes the history has, by exchange and state."""
-        self._holes.clear()
-        for (exchange, state), count in counts.items():
-            self._holes.labels(exchange, state).set(count)
+        self._told_holes.update(counts)
+        for exchange, state in self._told_holes:  # those that are gone are 0
+            self._holes.labels(exchange, state).set(counts.get((exchange, state), 0))
 
     def published(self, job: str, result: Mapping[str, Any]) -> None:
         """Counts a complete run; `result` is its record's."""
