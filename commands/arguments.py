@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from commands.import_arguments import KINDS_OF_ROWS, add_import_arguments, kinds_of_rows, moment
 from job_queue.kinds import ALL, KINDS
 from market.markets import Exchange
 from market.timeframes import Timeframe
@@ -18,7 +19,6 @@ from market.timeframes import Timeframe
 PARENT_FD_FLAG: Final = "--parent-fd"
 DEMO_MARKETS: Final = 40
 MOST_DEMO_MARKETS: Final = 2000  # of the simulator
-BACKFILLED: Final = ("candles", "open_interest", "funding")
 SQL_FORMATS: Final = ("table", "csv", "json")
 EXPORT_FORMATS: Final = ("parquet", "csv", "freqtrade")
 _NO_WAIT: Final = "exit 75 when another process holds the lease, instead of waiting for it"
@@ -138,25 +138,6 @@ def _export(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _import(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "path",
-        nargs="+",
-        metavar="PATH",
-        help="a file of data.binance.vision (klines, metrics, fundingRate; zip or csv) or of"
-        " `export`, or a folder of such files",
-    )
-    parser.add_argument("--dry-run", action="store_true", help="tell what would change, only")
-    parser.add_argument(
-        "--require-checksum",
-        action="store_true",
-        help="refuse archive files without their .CHECKSUM beside them",
-    )
-    parser.add_argument(
-        "--again", action="store_true", help="read files that were imported before once more"
-    )
-
-
 def _backfill(parser: argparse.ArgumentParser) -> None:
     several = "one or more; repeatable"
     parser.add_argument(
@@ -187,16 +168,16 @@ def _backfill(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--what",
-        type=_backfilled,
+        type=kinds_of_rows,
         default=(),
         metavar="W",
-        help=f"of {', '.join(BACKFILLED)}, comma-separated; all if not given",
+        help=f"of {', '.join(KINDS_OF_ROWS)}, comma-separated; all if not given",
     )
     for name, usual in (("from", "a year ago"), ("to", "now")):
         parser.add_argument(
             f"--{name}",
             dest=f"{name}_ms",
-            type=_moment,
+            type=moment,
             default=None,
             metavar="TIME",
             help=f"UTC milliseconds or ISO 8601, such as 2025-01-01 ({usual})",
@@ -205,22 +186,6 @@ def _backfill(parser: argparse.ArgumentParser) -> None:
         "--dry-run", action="store_true", help="tell requests, minutes and bytes; ask nothing"
     )
     _one_job(parser)
-
-
-def _backfilled(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    if not {*names} <= {*BACKFILLED}:
-        raise argparse.ArgumentTypeError(f"must be of {', '.join(BACKFILLED)}")
-    return names
-
-
-def _moment(text: str) -> int:
-    from api.moments import read_moment
-
-    try:
-        return read_moment(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _seconds(text: str) -> float:
@@ -273,7 +238,11 @@ COMMANDS: Final = (
         _backfill,
     ),
     CommandRow("coins", "the markets: list, enable, disable, import and export as CSV", _coins),
-    CommandRow("import", "brings Binance's archive files, or exports, into the history", _import),
+    CommandRow(
+        "import",
+        "brings Binance's archive files, or exports, into the history",
+        add_import_arguments,
+    ),
     CommandRow("sql", "the stored history in SQL, read-only: one statement, or psql", _sql),
     CommandRow("export", "the history as files: a Parquet lake, CSV, or for freqtrade", _export),
     CommandRow("simulate", "a simulation of the exchanges on a local port", _simulate),

@@ -8,7 +8,7 @@ noted files decides what is to be done, so that a killed run loses the files und
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -55,10 +55,11 @@ class Downloads:
     awaited: dict[ArchiveSeries, list[Period]] = field(default_factory=dict)
     refused: list[tuple[str, str]] = field(default_factory=list)
 
-    def lines(self) -> Iterable[str]:
-        """What to tell a user beside the counts."""
+    def lines(self, told_before: Collection[str] = ()) -> Iterable[str]:
+        """What to tell a user beside the counts, but for refused files that were told before."""
         for name, cause in self.refused:
-            yield f"{name} is left out: {cause}"
+            if name not in told_before:
+                yield f"{name} is left out: {cause}"
         for series, periods in self.absent.items():
             yield f"{series}: the archive has no file of {told(periods)}"
         for series, periods in self.awaited.items():
@@ -80,11 +81,12 @@ _Fetched = Path | str | None
 
 
 class Download:
-    """One run. `folder` is empty, and this run's alone. `tell`: called after each file."""
+    """One run. `folder` is empty, and this run's alone. `again`: also what is noted as imported.
+    `tell`: called after each file."""
 
     def __init__(
         self, host: ArchiveHost, database: Database, folder: Path, take: Take, *,
-        now_ms: int, dry_run: bool = False,
+        now_ms: int, dry_run: bool = False, again: bool = False,
         tell: Callable[[Downloads], None] = lambda _: None,
     ) -> None:  # fmt: skip
         self._host = host
@@ -93,6 +95,7 @@ class Download:
         self._take = take
         self._now_ms = now_ms
         self._dry_run = dry_run
+        self._again = again
         self._tell = tell
         self._importing = asyncio.Lock()
         self._failed_in_a_row = 0
@@ -187,7 +190,8 @@ class Download:
     async def _bring_files(self, series: ArchiveSeries, files: Sequence[_File]) -> set[str]:
         """Downloads and imports those that are not noted as they are now; returns the names of
         those that could not be."""
-        noted = await self._database.archive_files.find([file.name for file in files])
+        names = [] if self._again else [file.name for file in files]
+        noted = await self._database.archive_files.find(names)
         files = [replace(file, noted=noted.get(file.name)) for file in files]
         new = [one for one in files if one.noted is None or one.noted.etag != one.listed.etag]
         self.done.known += len(files) - len(new)

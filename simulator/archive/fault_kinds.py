@@ -29,7 +29,7 @@ FILE_KINDS: Final[Mapping[str, FaultKind]] = {
     ),
     "archive_checksum": FaultKind("a checksum of other bytes", _FIELDS),
     "archive_no_checksum": FaultKind("no checksum is there", _FIELDS),
-    "archive_bomb": FaultKind("a small zip of 200 MB of nothing", _FIELDS),
+    "archive_bomb": FaultKind("a small zip of 100 MB of nothing", _FIELDS),
     "archive_path": FaultKind("the name inside of the zip leads out of its folder", _FIELDS),
 }
 # Of single answers, as are the exchanges' kinds in ANSWER_KINDS. Their field `endpoint` may be

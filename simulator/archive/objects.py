@@ -20,7 +20,7 @@ from simulator.randomness import RecentlyUsed
 
 _BODIES: Final = 200  # files kept in memory
 _STAMP: Final = (1980, 1, 1, 0, 0, 0)  # in every zip, so that the same rows make the same bytes
-_BOMB_BYTES: Final = 200_000_000
+_BOMB_BYTES: Final = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,9 @@ def _first(market: Market, file: ArchiveFile) -> date:
 def _other_value(row: str, file: ArchiveFile) -> str:
     """The same row with another open interest, volume or rate."""
     values = row.split(",")
-    values[5 if file.kind == KLINES else 2] += "1"  # one more decimal
+    place = 5 if file.kind == KLINES else 2
+    sign, digits = ("-", values[place][1:]) if values[place][0] == "-" else ("", values[place])
+    values[place] = f"{sign}1{digits}"
     return ",".join(values)
 
 

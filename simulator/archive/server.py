@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from email.utils import formatdate
 from typing import Final
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -42,6 +43,8 @@ class Archive:
         return path.startswith("/data/") or (path in ("", "/") and "prefix=" in query)
 
     async def handle(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
+        """`path` and `query` as they came; names of contracts may be in any script."""
+        path = unquote(path, errors="replace")
         file = parse_key(path.removeprefix("/").removesuffix(CHECKSUM))
         if not path.startswith("/data/"):
             endpoint = "listing"

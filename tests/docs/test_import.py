@@ -11,7 +11,7 @@ from market.timeframes import Timeframe
 from tests.docs.blocks import ROOT, claim
 from tests.history.archive.files import H1, KLINES, kline, ms, write_zip
 
-COMMAND = claim("docs/history.md", "main.py import")
+COMMAND = claim("docs/history.md", "main.py import ~/")
 MARCH = ms("2026-03-01")
 
 

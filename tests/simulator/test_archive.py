@@ -275,7 +275,7 @@ def test_faults_of_rows(whole: tuple[Simulator, list[list[str]]]) -> None:
     assert of("archive_doubled") == [rows[0], *(row for row in rows[1:] for _ in range(2))]
     disputed = of("archive_disputed")
     assert disputed[:-1] == rows
-    assert (disputed[-1][:2], disputed[-1][2]) == (rows[-1][:2], rows[-1][2] + "1")
+    assert (disputed[-1][:2], disputed[-1][2]) == (rows[-1][:2], "1" + rows[-1][2])
     zeros = of("archive_zeros")
     assert [float(row[2]) == 0 for row in zeros[1:]].count(True) == 24
     assert [z for z in zeros[1:] if float(z[2])] == [
@@ -314,7 +314,7 @@ def test_faults_of_the_zip(sim: Simulator) -> None:
     assert keys_in(listed(sim, prefix=key)) == [key]
     sim.delete("/sim/faults")
     bomb = zipfile.ZipFile(io.BytesIO(body_of(sim, damaged(sim, "archive_bomb")))).infolist()[0]
-    assert (bomb.file_size, bomb.compress_size < 250_000) == (200_000_000, True)
+    assert (bomb.file_size, bomb.compress_size < 125_000) == (100_000_000, True)
 
 
 def test_faults_of_answers(sim: Simulator) -> None:
