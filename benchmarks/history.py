@@ -52,12 +52,12 @@ async def measure(bench: BenchmarkRun) -> None:
     """Measures the rows of the record and adds them to `bench`."""
     async with _record(bench, "sizes") as record:
         await _sizes(bench, record)
+        await history_filling.measure(bench, PART, record.database, record.connection)
     async with _record(bench, "day") as record:
         day = _Day(bench, record)
         await day.prepare()
         await day.pass_by()
         await day.read()
-    await history_filling.measure(bench, PART)
     async with _record(bench, "disk") as record:
         await history_disk.measure(bench, PART, record.database, lambda: record.value(SIZE))
     await history_reading.measure(bench, PART)

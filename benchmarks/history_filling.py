@@ -7,7 +7,7 @@ from typing import Final
 import asyncpg
 import numpy as np
 
-from benchmarks.benchmark_run import BenchmarkRun, open_stores
+from benchmarks.benchmark_run import BenchmarkRun
 from benchmarks.documents import symbol
 from benchmarks.report import Row, Sample, Target
 from database import Database, FillRows, SeriesKey
@@ -27,28 +27,25 @@ _BARE: Final = """
 _KEY: Final = ", PRIMARY KEY (t, series_id)"
 
 
-async def measure(bench: BenchmarkRun, part: str) -> None:
-    """Adds the rows to `bench`, as some of that part."""
+async def measure(
+    bench: BenchmarkRun,
+    part: str,
+    database: Database,
+    connection: "asyncpg.Connection[asyncpg.Record]",
+) -> None:
+    """Adds the rows to `bench`, as some of that part; `connection`: to the same database."""
     count = bench.sizes.filled_rows
     bench.say(f"history: filling in {count} candles")
-    async with open_stores(bench.folder / "history-filling") as stores:
-        database = Database(stores.database_url)
-        connection = await asyncpg.connect(stores.database_url)
-        try:
-            await database.open()
-            at_once, keyless, in_pages, again = [], [], [], []
-            for number in range(bench.sizes.runs):
-                rows = _candles(count, number)
-                bare = count / await _copy_s(connection, rows, _KEY)
-                found = count / await _fill_s(database, [[rows]], 0)
-                at_once.append(Sample(found, bare))
-                keyless.append(Sample(found, count / await _copy_s(connection, rows, "")))
-                again.append(Sample(count / await _fill_s(database, [[rows]], 1), bare))
-                pages = _pages(_candles(count, bench.sizes.runs + number))
-                in_pages.append(Sample(count / await _fill_s(database, pages, 0), bare))
-        finally:
-            await connection.close()
-            await database.aclose()
+    at_once, keyless, in_pages, again = [], [], [], []
+    for number in range(bench.sizes.runs):
+        rows = _candles(count, number)
+        bare = count / await _copy_s(connection, rows, _KEY)
+        found = count / await _fill_s(database, [[rows]], 0)
+        at_once.append(Sample(found, bare))
+        keyless.append(Sample(found, count / await _copy_s(connection, rows, "")))
+        again.append(Sample(count / await _fill_s(database, [[rows]], 1), bare))
+        pages = _pages(_candles(count, bench.sizes.runs + number))
+        in_pages.append(Sample(count / await _fill_s(database, pages, 0), bare))
     against = "COPY of the same rows into a bare table with the key (t, series_id)"
     what = f"filling in {count} candles of 5m of one market"
     target = Target(">=", 0.5)
