@@ -20,14 +20,13 @@ WORKERS = 10
 
 
 def truth(exchanges: Simulator, exchange: str, symbol: str) -> list[list[float]]:
-    """The closed rows of a market's year, of which the simulator tells 5000 hours at a time."""
+    """A market's year, of which the simulator tells 5000 hours at a time; the last row forms."""
     found: dict[float, list[float]] = {}
     for as_of_ms in (NOW_MS - 4400 * HOUR_MS, NOW_MS):
         one = {"exchange": exchange, "symbol": symbol, "as_of": as_of_ms}
         (rows,) = exchanges.truth("1h", candles=5000, **one).values()
         found.update({row[0]: row for row in rows})
-    last_ms = Timeframe.H1.last_closed_open_time(NOW_MS)
-    return [found[time_ms] for time_ms in sorted(found) if FROM_MS <= time_ms <= last_ms]
+    return [found[time_ms] for time_ms in sorted(found) if time_ms >= FROM_MS]
 
 
 def asked_in_all(exchanges: Simulator) -> int:
@@ -81,11 +80,13 @@ async def test_a_year_is_exact_after_ten_kills(
             expected = truth(exchanges, exchange, symbol)
             key = f"{exchange}:{symbol}"
             ours = await stored(database, SeriesKey.candles(exchange, symbol, Timeframe.H1))
-            assert ours.times.tolist() == [row[0] for row in expected], key
-            assert ours.values.tolist() == [row[1:7] for row in expected], key
+            assert ours.times.tolist() == [row[0] for row in expected[:-1]], key
+            assert ours.values.tolist() == [row[1:7] for row in expected[:-1]], key
             if exchange == "bybit":  # which keeps it for ever
                 interest = await stored(database, SeriesKey.open_interest(exchange, symbol))
-                assert pairs(interest) == [(r[0], r[7]) for r in expected if r[7] is not None], key
+                traded = {row[0] for row in expected}  # the truth tells it with candles alone
+                ours_then = [pair for pair in pairs(interest) if pair[0] in traded]
+                assert ours_then == [(r[0], r[7]) for r in expected if r[7] is not None], key
         assert (await database.history.check()).faults == ()
     finally:
         await database.aclose()
