@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from history.lake.layout import LakeFile
 from history.lake.manifest import Entry, Manifest, exists
 from history.lake.merging import merged
 from history.lake.plan import Plan, check_folder, manifest_for, plan_files
-from history.lake.reading import Batch, MarketRows, read_batches
+from history.lake.reading import Batch, MarketRows, read_batches, rows_gone
 from history.lake.wanted import Wanted
 from history.lake.writing import RowWriter, check_packages, open_writer
 from stores.cold.history.tables import HistoryTables
@@ -168,10 +169,10 @@ class Exporter:
                 return _UNCHANGED
             if entry is None and state.newest_ms is None:
                 return _NOTHING
-            old = await asyncio.to_thread(self._rows_gone, wanted, file, is_intact=is_intact)
+            old = await asyncio.to_thread(self._old_rows, wanted, file, is_intact=is_intact)
             batches = read_batches(snapshot, file, self._as_of_ms)
             if old is not None:
-                batches = merged(old, batches)
+                batches = merged(old, batches, partial(rows_gone, snapshot, file))
             with self._folder.replacing(file.path) as replacement:
                 writer = open_writer(wanted.form, replacement.file, file)
                 tally = await _write_all(writer, batches)
@@ -216,27 +217,25 @@ class Exporter:
             entry, as_of=self._as_of_ms, state=mark, changed_ns=changed_ns
         )
 
-    def _rows_gone(
+    def _old_rows(
         self, wanted: Wanted, file: LakeFile, *, is_intact: bool
     ) -> Iterator[MarketRows] | None:
-        """The rows of a month's file from before the record's first row: retention has removed them
-        there, and the lake keeps them."""
+        """The rows of a month's file of which retention may have removed some from the record: the
+        lake keeps them. Of a month that goes on, only where the record begins within it."""
         begin_ms = self._plan.begins.get(file.path, 0)
+        is_over = file.to_ms <= self._as_of_ms
         place = self._folder.place(file.path)
-        if wanted.form != "parquet" or file.from_ms >= begin_ms or not exists(place):
+        if wanted.form != "parquet" or not exists(place):
             return None
-        from history.lake.parquet import is_readable, rows_before
+        if not is_over and file.from_ms >= begin_ms:
+            return None
+        from history.lake.parquet import is_readable, written_rows
 
-        entry = self._manifest.files.get(file.path)
-        if is_intact and entry is not None and entry.first >= begin_ms:
-            return None
         # A file that a killed export has put there is in no manifest, and whole all the same.
         if not is_intact and not is_readable(place, file):
-            self._tell(
-                f"{file.path} was damaged: what it had from before the record's first row is lost"
-            )
+            self._tell(f"{file.path} was damaged: what only it had is lost")
             return None
-        return rows_before(place, file, begin_ms)
+        return written_rows(place, file)
 
     def _forget_gone(self) -> None:
         """Forgets files that are no longer there, and of which the record has nothing."""

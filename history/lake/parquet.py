@@ -100,7 +100,7 @@ def numbers(column: Floats) -> Any:
 def is_readable(place: Path, described: LakeFile) -> bool:
     """Whether the file is of an export, of the same series, and whole: all checksums are right."""
     try:
-        for _ in rows_before(place, described, 0):
+        for _ in written_rows(place, described):
             pass
     except (OSError, pa.ArrowException, _OtherFile):
         return False
@@ -111,8 +111,8 @@ class _OtherFile(Exception):
     """The file has other columns, or tells of another series."""
 
 
-def rows_before(place: Path, described: LakeFile, before_ms: int) -> Iterator[MarketRows]:
-    """The rows of a written file that are older than that time, market by market, in pieces."""
+def written_rows(place: Path, described: LakeFile) -> Iterator[MarketRows]:
+    """The rows of a written file, market by market, in pieces."""
     schema = schema_of(described)
     with pq.ParquetFile(place, page_checksum_verification=True) as file:
         if not file.schema_arrow.equals(schema, check_metadata=False):
@@ -120,10 +120,10 @@ def rows_before(place: Path, described: LakeFile, before_ms: int) -> Iterator[Ma
         if dict(file.schema_arrow.metadata or {}) != dict(schema.metadata):
             raise _OtherFile
         for batch in file.iter_batches(batch_size=BATCH_ROWS):
-            yield from _markets_of(batch, before_ms)
+            yield from _markets_of(batch)
 
 
-def _markets_of(batch: Any, before_ms: int) -> Iterator[MarketRows]:
+def _markets_of(batch: Any) -> Iterator[MarketRows]:
     encoded = batch.column(0).dictionary_encode()
     symbols = encoded.dictionary.to_pylist()
     places = encoded.indices.to_numpy(zero_copy_only=False)
@@ -137,10 +137,10 @@ def _markets_of(batch: Any, before_ms: int) -> Iterator[MarketRows]:
     )
     begins = [0, *(np.flatnonzero(np.diff(places)) + 1).tolist(), len(places)]
     for begin, end in pairwise(begins):
-        old = slice(begin, begin + int(times[begin:end].searchsorted(before_ms)))
-        if old.stop > begin:
+        lines = slice(begin, end)
+        if end > begin:
             symbol = symbols[int(places[begin])]
-            yield MarketRows(symbol, times[old], values[old], known_at[old])
+            yield MarketRows(symbol, times[lines], values[lines], known_at[lines])
 
 
 def _times(column: Any) -> Times:

@@ -5,8 +5,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from history.lake.layout import LakeFile
-from market.rows import Floats, Times
+from market.rows import Floats, Times, located
 from market.timeframes import HOUR_MS
 from stores.cold.history.series import SeriesKey, Versions
 from stores.cold.history.tables import Snapshot
@@ -27,6 +30,13 @@ class MarketRows:
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def select(self, kept: npt.NDArray[np.bool_]) -> "MarketRows":
+        return MarketRows(self.symbol, self.times[kept], self.values[kept], self.known_at[kept])
+
+    def between(self, begin: int, end: int) -> "MarketRows":
+        lines = slice(begin, end)
+        return MarketRows(self.symbol, self.times[lines], self.values[lines], self.known_at[lines])
 
 
 Batch = list[MarketRows]
@@ -61,3 +71,15 @@ def _batches(file: LakeFile) -> list[Sequence[SeriesKey]]:
 
 def _rows_of(key: SeriesKey, rows: Versions) -> MarketRows:
     return MarketRows(key.symbol, rows.times, rows.values, rows.known_at)
+
+
+async def rows_gone(snapshot: Snapshot, file: LakeFile, rows: MarketRows) -> MarketRows:
+    """Those of the rows of a written file of whose instants the record has nothing any more. One
+    that was taken back is in its revisions, so that only retention, and damage, leave nothing."""
+    key = next((key for key in file.keys if key.symbol == rows.symbol), None)
+    if key is None:
+        return rows
+    span = (int(rows.times[0]), int(rows.times[-1]) + 1)
+    found = (await snapshot.revisions([key], *span))[key].times
+    there, _ = located(rows.times, np.unique(found))
+    return rows.select(~there)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from database import Database, SeriesKey, SeriesRows
+from database import Database, FillRows, SeriesKey, SeriesRows
 from history.lake.errors import ExportError, FolderInUse
 from history.lake.exporting import Exported, export
 from history.lake.folder import LakeFolder
@@ -327,3 +327,22 @@ def test_a_kill_at_any_place_leaves_a_lake(filled: str, tmp_path: Path) -> None:
     assert digests(lake) == new
     assert not leftovers(lake)
     parquet_rows(lake)
+
+
+async def test_one_market_that_is_filled_in_again_costs_no_other(
+    database: Database, tmp_path: Path
+) -> None:
+    """What retention has removed of one market stays, though another has rows of that time again:
+    a backfill or an import brought them."""
+    tables, a, b = database.history, hours("AUSDT"), hours("BUSDT")
+    await tables.store([a, b], NOW_MS)
+    await tables.compact(NOW_MS + 1)
+    await export(tables, tmp_path, LAKE, NOW_MS)
+    whole = parquet_rows(tmp_path)
+    await tables.retain("candles", HOUR_MS, BEGIN_MS + 50 * 24 * HOUR_MS)
+    some = FillRows(a.key, BEGIN_MS, BEGIN_MS + 24 * HOUR_MS, a.times[:24], a.values[:24])
+    await tables.fill([some], "rest", NOW_MS + 2)
+    await export(tables, tmp_path, LAKE, NOW_MS + 3)
+    again = parquet_rows(tmp_path)
+    assert again[b.key] == whole[b.key]
+    assert [row[0] for row in again[a.key]] == [row[0] for row in whole[a.key]]
