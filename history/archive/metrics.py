@@ -35,7 +35,7 @@ _NUMBER: Final = re.compile(rb"\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?")
 _MOST_APART: Final = 0.01
 # With fewer rows to compare, or two readings that fit nearly alike, prices say nothing.
 _FEWEST: Final = 6
-_NEARER: Final = 0.9
+_NEARER: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,8 @@ def snapshots(file: Labelled, opens: Opens | None, now_ms: int) -> ArchiveRows:
 
     `opens`: of the market's 5m candles from the first label to 5 minutes after the last, as many as
     there are. The reading whose prices are nearer to them over the day counts; without enough of
-    them the day of the file decides. Raises ArchiveError if neither fits.
+    them the day of the file decides. Raises ArchiveError if neither fits, or if the day decides and
+    the span of the labels is that of files of the other side of the change.
     """
     shift_ms, note = _meaning(file, opens)
     times = file.labels + shift_ms
@@ -126,11 +127,11 @@ def _meaning(file: Labelled, opens: Opens | None) -> tuple[int, str | None]:
     by_day = STEP_MS if file.name.from_ms >= CHANGED_MS else 0
     told = f"its day says that labels mean {_words(by_day)}"
     if opens is None or not len(opens.times):
-        return by_day, f"no 5m candles helped: {told}"
+        return _checked(file, by_day), f"no 5m candles helped: {told}"
     apart = {shift: _apart(file, opens, shift) for shift in (0, STEP_MS)}
     found = {shift: value for shift, value in apart.items() if value is not None}
     if len(found) < len(apart):
-        return by_day, f"too few 5m candles helped: {told}"
+        return _checked(file, by_day), f"too few 5m candles helped: {told}"
     nearer, farther = sorted(found, key=lambda shift: found[shift])
     if found[nearer] > _MOST_APART:
         raise ArchiveError(
@@ -139,8 +140,22 @@ def _meaning(file: Labelled, opens: Opens | None) -> tuple[int, str | None]:
             " neither reading of its labels fits"
         )
     if found[nearer] > _NEARER * found[farther]:
-        return by_day, f"5m candles fit both readings alike: {told}"
+        return _checked(file, by_day), f"5m candles fit both readings alike: {told}"
     return nearer, None if nearer == by_day else f"5m candles say that labels mean {_words(nearer)}"
+
+
+def _checked(file: Labelled, by_day_ms: int) -> int:
+    """Raises ArchiveError if the midnight among the labels is not that of the day's files, the next
+    one before the change and its own since: the file was made anew in the other form."""
+    has_first = bool((file.labels == file.name.from_ms).any())
+    has_last = bool((file.labels == file.name.to_ms).any())
+    if has_first != has_last and has_first != bool(by_day_ms):
+        raise ArchiveError(
+            f"its labels run to {'23:55' if has_first else 'the next 00:00'}, as in files of the"
+            " other side of 2026-06-25, and no 5m candles tell which moments they mean: import"
+            " those of that day first"
+        )
+    return by_day_ms
 
 
 def _words(shift_ms: int) -> str:

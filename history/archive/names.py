@@ -93,6 +93,8 @@ def parse_name(path: PurePath | str) -> ArchiveName:
     found = _AFTER_SYMBOL.fullmatch(rest)
     if found is None or not _SYMBOL.fullmatch(symbol):
         raise UnknownFile(_explained(path.name, symbol))
+    if symbol != symbol.upper():  # it would be recorded as a market of its own
+        raise UnknownFile(f"its name must begin with {symbol.upper()}, as the exchange writes it")
     what, year, month, day, suffix = found.groups()
     try:
         begin = datetime(int(year), int(month), int(day or 1), tzinfo=UTC)

@@ -181,8 +181,11 @@ async def test_a_settlement_that_is_recorded_keeps_its_time(
     assert found == {MARCH + 3: 0.0002, MARCH + 8 * H1 + 11: 0.0001}
 
 
-def _day_files(folder: Path, day_ms: int, shift_ms: int, *, candles: bool = True) -> None:
-    """A day of 5m candles whose opens move, and metrics whose labels are `shift_ms` early."""
+def _day_files(
+    folder: Path, day_ms: int, shift_ms: int, *, candles: bool = True, first: int = 0
+) -> None:
+    """A day of 5m candles whose opens move, and metrics whose labels are `shift_ms` early, from the
+    `first` instant of the day on."""
     day = str(np.datetime64(day_ms, "ms").astype("datetime64[D]"))
 
     def price(moment_ms: int) -> float:
@@ -194,7 +197,7 @@ def _day_files(folder: Path, day_ms: int, shift_ms: int, *, candles: bool = True
         low, high = sorted((opened, closed))
         texts = [f"{value:.2f}" for value in (opened, high, low, closed, 5, 500)]
         klines.append(kline(day_ms + place * M5, M5, texts))
-    labels = [day_ms + place * M5 for place in range(288)]
+    labels = [day_ms + place * M5 for place in range(first, first + 288)]
     lines = [metric(t, "1000", f"{1000 * price(t + shift_ms):.4f}") for t in labels]
     if candles:
         write_zip(folder, f"BTCUSDT-5m-{day}.zip", [KLINES, *klines])
@@ -229,13 +232,13 @@ async def test_candles_of_the_record_tell_what_labels_mean(
 async def test_without_candles_the_day_tells_what_labels_mean(
     database: Database, tmp_path: Path
 ) -> None:
-    for day_ms in (CHANGE - DAY, CHANGE):
-        _day_files(tmp_path, day_ms, 0, candles=False)
+    for day_ms, first in ((CHANGE - DAY, 1), (CHANGE, 0)):
+        _day_files(tmp_path, day_ms, 0, candles=False, first=first)
     before, after = await brought_in(database, tmp_path)
     assert before.notes[0].startswith("no 5m candles helped: its day says")
     assert after.notes[0].endswith("5 minutes later")
     found = list(await rows_of(database, INTEREST))
-    assert found == [CHANGE - DAY + place * M5 for place in (*range(288), *range(289, 577))]
+    assert found == [CHANGE - DAY + place * M5 for place in range(1, 577)]
 
 
 async def test_candles_of_another_price_refuse_the_metrics(

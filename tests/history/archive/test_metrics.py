@@ -92,6 +92,33 @@ def test_prices_overrule_the_day() -> None:
     assert rows.notes == ["5m candles say that labels mean the snapshot at that time"]
 
 
+def test_a_file_in_the_other_form_needs_candles() -> None:
+    """Made anew, it would be taken for what it is not: five minutes of look-ahead."""
+    early, late = CHANGE - DAY, CHANGE
+    for day, labels, end in ((early, SINCE, "23:55"), (late, BEFORE, "the next 00:00")):
+        still = opens_of(day, price=lambda moment_ms: 101.5)
+        for opens in (None, opens_of(day, 3), still):
+            with pytest.raises(ArchiveError, match=f"its labels run to {end}, as in files of the"):
+                read(lines_of(day, labels, 0), day, opens)
+
+
+def test_candles_that_begin_with_a_late_trade_do_not_overrule_the_day() -> None:
+    """Where trades are few, a candle opens with a price of minutes later, nearer to the next."""
+
+    def drifting(moment_ms: int) -> float:
+        return 100.0 + (moment_ms - CHANGE) / DAY
+
+    def late(moment_ms: int) -> float:
+        return drifting(moment_ms + 170_000)
+
+    lines = [
+        metric(CHANGE + place * M5, "1000", f"{1000 * drifting(CHANGE + (place + 1) * M5):.9f}")
+        for place in SINCE
+    ]
+    rows = read(lines, CHANGE, opens_of(CHANGE, price=late))
+    assert rows.times[0] == CHANGE + M5
+
+
 def test_a_file_that_fits_neither_reading_is_refused() -> None:
     def of_another(moment_ms: int) -> float:
         return 1.1 * price(moment_ms)

@@ -41,6 +41,7 @@ def test_a_name_tells_kind_symbol_interval_and_span(
         ("BTCUSDT-1m-2026-03.zip", "candles of 1m are not recorded, only 5m, 15m"),
         ("BTCUSDT-1mo-2026-03.zip", "candles of 1mo are not recorded"),
         ("BTCUSDT-aggTrades-2026-03.zip", "aggTrades is not imported, only klines of 5m"),
+        ("btcusdt-1h-2026-03.csv", "must begin with BTCUSDT"),
         ("BTCUSDT-1h-2026-13.zip", "no valid date"),
         ("BTCUSDT-1h-2026-02-30.zip", "no valid date"),
         ("BTCUSDT_260626-1h-2026-03.zip", "BTCUSDT_260626 is no perpetual contract"),
