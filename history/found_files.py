@@ -1,6 +1,7 @@
 """FoundFiles: the files below some paths that can be imported, in their order, and all others."""
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,9 +30,7 @@ def find_files(paths: Sequence[Path]) -> FoundFiles:
     found = FoundFiles()
     seen: set[Path] = set()
     for path in paths:
-        if not path.exists():
-            found.unknown.append((path, "there is no such file"))
-        for file in _files_below(path):
+        for file in _files_below(path, found):
             if (place := file.absolute()) not in seen:
                 seen.add(place)
                 _sort_in(file, found)
@@ -40,12 +39,25 @@ def find_files(paths: Sequence[Path]) -> FoundFiles:
     return found
 
 
-def _files_below(path: Path) -> Iterator[Path]:
-    if not path.is_dir():
-        if path.exists():
-            yield path
+def _files_below(path: Path, found: FoundFiles) -> Iterator[Path]:
+    """Notes as unknown what cannot be looked into."""
+
+    def note(error: OSError) -> None:
+        place = Path(error.filename or path)
+        found.unknown.append((place, f"it cannot be read: {error.strerror or error}"))
+
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        found.unknown.append((path, "there is no such file"))
         return
-    for folder, folders, names in os.walk(path):
+    except OSError as error:
+        note(error)
+        return
+    if not is_folder:
+        yield path
+        return
+    for folder, folders, names in os.walk(path, onerror=note):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if not (name.startswith(".") or name.endswith(CHECKSUM) or name == MANIFEST):

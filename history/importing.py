@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from database import (
     ArchiveFile,
@@ -32,6 +33,7 @@ from history.archive.klines import read_klines
 from history.archive.metrics import read_metrics, snapshots
 from history.archive.names import ArchiveName
 from history.archive.rows import ArchiveRows
+from history.exported.checking import check_rows
 from history.exported.files import ExportedFile, checksum_of, read_manifest
 from history.exported.pieces import ExportedRows
 from history.exported.rows import read_rows
@@ -41,6 +43,7 @@ from market.rows import Floats, Times, located
 from market.timeframes import MINUTE_MS
 
 State = Literal["imported", "known", "refused"]
+Indices = npt.NDArray[np.intp]
 
 # Rows of exported files in one transaction.
 _AT_ONCE: Final = 100_000
@@ -163,7 +166,8 @@ class Importer:
                 report.state = "known"
                 return report
             await self._store_exported(report, file)
-            if not self._dry_run:
+            # What is left to a later release, which reads its chunks, is not known.
+            if not self._dry_run and report.is_whole:
                 now_ms = self._now_ms()
                 note = ArchiveFile(file.name, sha256, None, size, report.rows, now_ms)
                 await self._database.archive_files.add(note)
@@ -222,6 +226,7 @@ class Importer:
         try:
             whole = FillRows(key, *_range(piece.times), piece.times, piece.values, piece.known_at)
             whole.check("export", now_ms)
+            check_rows(key, piece)
         except ValueError as error:
             raise ArchiveError(
                 f"its rows of {piece.symbol[:50]} cannot be stored: {error}"
@@ -239,7 +244,9 @@ class Importer:
     ) -> list[FillRows]:
         """What may be filled in: the rows that no document tells."""
         if key.kind == "funding":
-            times = await self._as_recorded(key, times)
+            times, order = await self._as_recorded(key, times)
+            report.doubled += len(values) - len(order)
+            values, known_at = values[order], None if known_at is None else known_at[order]
         kept = ~await self._windows.left(key, times, now_ms)
         report.left += len(times) - int(kept.sum())
         if not kept.any():
@@ -249,21 +256,25 @@ class Importer:
         times, values = times[kept], values[kept]
         return [FillRows(key, *_range(times), times, values, known_at)]
 
-    async def _as_recorded(self, key: SeriesKey, times: Times) -> Times:
-        """The times of settlements; of those that are recorded, the recorded ones: one settlement
-        may be some ms late here, and on time there."""
+    async def _as_recorded(self, key: SeriesKey, times: Times) -> tuple[Times, Indices]:
+        """The times of settlements, and the lines that they are of; of those that are recorded,
+        the recorded ones, each once: one settlement may be some ms late here, and on time there."""
         if not len(times):
-            return times
+            return times, np.arange(0)
         async with self._database.history.snapshot() as snapshot:
             found = (
                 await snapshot.versions(
                     [key], max(0, int(times[0]) - MINUTE_MS), int(times[-1]) + MINUTE_MS
                 )
             )[key].times
-        there, at = located(times - times % MINUTE_MS, found - found % MINUTE_MS)
+        minutes, first = np.unique(found - found % MINUTE_MS, return_index=True)
+        there, at = located(times - times % MINUTE_MS, minutes)
+        exact = np.isin(times, found)
         recorded = times.copy()
-        recorded[there] = found[at[there]]
-        return recorded
+        recorded[there & ~exact] = found[first[at[there & ~exact]]]
+        order = np.lexsort((~exact, recorded))
+        order = order[np.append(True, np.diff(recorded[order]) > 0)]
+        return recorded[order], order
 
     async def _fill(
         self,

@@ -25,7 +25,8 @@ _PIECE_S: Final = 60.0
 
 def parquet_rows(file: ExportedFile) -> Generator[ExportedRows]:
     """The rows of the file. Raises ArchiveError, also in the midst of it."""
-    command = [sys.executable, "-m", _CHILD, str(file.path.absolute()), file.kind, file.exchange]
+    told = (file.kind, file.exchange, file.timeframe or "")
+    command = [sys.executable, "-m", _CHILD, str(file.path.absolute()), *told]
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     width = len(columns_of(file.kind)) - 2
     with subprocess.Popen(  # noqa: S603 - our own program

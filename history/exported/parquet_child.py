@@ -1,7 +1,7 @@
 """Reads a Parquet file of an export in a process of its own, and writes its rows to its output.
 
-`python -m history.exported.parquet_child FILE KIND EXCHANGE`; parquet.py starts it, and reads
-them. At files that are damaged in some ways arro3 0.9.1 panics, or ends the process.
+`python -m history.exported.parquet_child FILE KIND EXCHANGE TIMEFRAME`; parquet.py starts it, and
+reads them. At files that are damaged in some ways arro3 0.9.1 panics, or ends the process.
 """
 
 import contextlib
@@ -31,12 +31,12 @@ class _Refused(Exception):
 def main(arguments: Sequence[str]) -> int:
     """Writes each piece as a line of JSON, and then its times, values and times of knowledge as
     they lie in memory; at last a line that says that it is whole, or why it is refused."""
-    path, kind, exchange = arguments
+    path, *told_by_path = arguments
     _limit_memory()
     write = sys.stdout.buffer.write
     try:
         with Path(path).open("rb") as opened:
-            for piece in _rows(opened, kind, exchange):
+            for piece in _rows(opened, *told_by_path):
                 rows, width = piece.values.shape
                 head = {"symbol": piece.symbol, "rows": rows, "width": width}
                 write(orjson.dumps(head) + b"\n")
@@ -59,14 +59,14 @@ def _limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
 
 
-def _rows(opened: Any, kind: str, exchange: str) -> Iterator[ExportedRows]:
+def _rows(opened: Any, kind: str, exchange: str, timeframe: str) -> Iterator[ExportedRows]:
     reader = read_parquet(opened, batch_size=AT_ONCE)
-    _check_schema(reader.schema, kind, exchange)
+    _check_schema(reader.schema, kind, exchange, timeframe)
     for batch in reader:
         yield from _markets_of(batch)
 
 
-def _check_schema(schema: Any, kind: str, exchange: str) -> None:
+def _check_schema(schema: Any, kind: str, exchange: str, timeframe: str) -> None:
     told = dict(schema.metadata_str or {})
     if told.get("perpcache", _FORMAT) != _FORMAT:
         raise _Refused(f"it is of another release: {told['perpcache'][:50]!r}")
@@ -75,7 +75,7 @@ def _check_schema(schema: Any, kind: str, exchange: str) -> None:
         raise _Refused(
             f"its columns are {', '.join(found)[:200]}, and those of an export {', '.join(names)}"
         )
-    for key, name in (("kind", kind), ("exchange", exchange)):
+    for key, name in (("kind", kind), ("exchange", exchange), ("timeframe", timeframe)):
         if told.get(key, name) != name:
             raise _Refused(f"its path says {name}, and it is of {told[key][:50]!r}")
 

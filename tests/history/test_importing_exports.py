@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import random
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -234,3 +235,86 @@ def test_any_bytes_of_parquet_are_read_or_refused(tmp_path: Path) -> None:
         with suppress(ArchiveError):
             for rows in read_rows(file):
                 assert len(rows.times) == len(rows.values) == len(rows.known_at)
+
+
+async def test_files_of_another_timeframe_are_refused(database: Database, tmp_path: Path) -> None:
+    """Candles of 4h lie on the grid of 1h, too."""
+    parquet(
+        tmp_path / LAKE,
+        [("BTCUSDT", MARCH, *VALUES[1], KNOWN)],
+        ("symbol", "open_time", *CANDLES, "known_at"),
+        kind="candles", exchange="bybit", interval_ms=str(4 * H1), timeframe="4h",
+    )  # fmt: skip
+    (report,) = await brought_in(database, tmp_path)
+    assert report.cause == "its path says 1h, and it is of '4h'"
+    assert await stored(database, BTC) == ([], b"", [])
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        (CSV, f"{MARCH},1,2,1,1.5,3,4,{MARCH + H1 - 60_001}"),
+        (CSV, f"{MARCH},1,2,1,1.5,3,inf,{KNOWN}"),
+        (CSV, f"{MARCH},1,1e999,1,1.5,3,4,{KNOWN}"),
+        ("funding/bybit/BTCUSDT.csv", f"{MARCH},0.1,{MARCH - 60_001}"),
+        ("open_interest/bybit/BTCUSDT.csv", f"{MARCH},0.1,{MARCH - 60_001}"),
+        ("open_interest/bybit/BTCUSDT.csv", f"{MARCH},-inf,{KNOWN}"),
+    ],
+)
+async def test_what_cannot_have_been_known_is_refused(
+    database: Database, tmp_path: Path, path: str, line: str
+) -> None:
+    place = tmp_path / path
+    place.parent.mkdir(parents=True)
+    names = ("open_time", *CANDLES, "known_at") if path == CSV else ("time", "value", "known_at")
+    place.write_text(f"{','.join(names)}\n{line}\n")
+    (report,) = await brought_in(database, tmp_path)
+    assert str(report.cause).startswith("its rows of BTCUSDT cannot be stored")
+    file = parse_path(place)
+    assert file is not None
+    assert await stored(database, file.key("BTCUSDT")) == ([], b"", [])
+
+
+@pytest.mark.parametrize(("ours", "rows"), [((4,), (4,)), ((0, 4), (0, 4)), ((9,), (9,))])
+async def test_two_settlements_of_a_minute_are_those_that_are_recorded(
+    database: Database, tmp_path: Path, ours: tuple[int, ...], rows: tuple[int, ...]
+) -> None:
+    """A file of another installation has both of a minute, and one is recorded some ms later."""
+    key = SeriesKey.funding("bybit", "BTCUSDT")
+    recorded = np.array(ours) + MARCH
+    await database.history.store([SeriesRows(key, recorded, recorded[:, None] * 0.0)], KNOWN)
+    place = tmp_path / "funding/bybit/BTCUSDT.csv"
+    place.parent.mkdir(parents=True)
+    place.write_text(f"time,value,known_at\n{MARCH},0,{KNOWN}\n{MARCH + 4},0,{KNOWN}\n")
+    (report,) = await brought_in(database, tmp_path)
+    assert report.cause is None
+    assert report.doubled == 2 - len(rows)
+    assert (await stored(database, key))[0] == [MARCH + ms_late for ms_late in rows]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "file.zip/y.zip", "absent.zip", "loop"])
+def test_paths_that_cannot_be_looked_at_are_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file.zip").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    found = find_files([tmp_path / name])
+    ((place, cause),) = found.unknown
+    assert place == tmp_path / name
+    assert cause.startswith(("there is no such file", "it cannot be read: "))
+
+
+def test_a_folder_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it the files in it would be missing, and the import would end well."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    scandir = os.scandir
+
+    def refusing(path: Any) -> Any:
+        if Path(path).name == "a":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    found = find_files([tmp_path])
+    assert found.unknown == [(tmp_path / "a", "it cannot be read: Permission denied")]
