@@ -75,9 +75,7 @@ def wanted_of(settings: Settings, arguments: argparse.Namespace) -> Wanted:
 
 
 async def _tell_cost(settings: Settings, wanted: Wanted) -> int:
-    pricing = Pricing(
-        settings.rate_fraction, settings.backfill_fraction, settings.retention_days, now_ms()
-    )
+    pricing = Pricing(settings, now_ms())
     async with open_database(settings) as database:
         try:
             targets = await targets_of(

@@ -4,7 +4,9 @@ from typing import Any, Final
 
 import structlog
 
-from database import BackfillWish, WishState
+from data_collector.internal_errors import ENDS_JOB
+from database import BackfillWish, CursorMoved, DatabaseUnavailable, WishState
+from history.backfill.requesting import shares_of
 from history.backfill.wanted import stored_wish
 from job_queue.records import JobRecord
 from jobs.backfill_run import BackfillRun, WishOver
@@ -20,13 +22,21 @@ log = structlog.get_logger(__name__)
 
 
 async def backfill(context: JobContext, _: JobRecord, lease: Lease, progress: Progress) -> Outcome:
-    """Ends when no wish is open. A wish that a kill or an error interrupts stays open, for the next
-    run; one that cannot be worked on at all has failed."""
+    """Ends when no wish is open. A wish that a kill or a store that is away interrupts stays open,
+    for the next run; one that cannot be worked on has failed, whatever the mistake: it would fail
+    again, and hold up all others."""
     ended: dict[str, str] = {}
     rows = requests = 0
     while wish := next(iter(await context.database.backfills.open()), None):
         tally = Tally(wish)
-        ended[str(wish.id)] = await _work_on(context, tally, lease, progress)
+        try:
+            ended[str(wish.id)] = await _work_on(context, tally, lease, progress)
+        except (DatabaseUnavailable, CursorMoved, *ENDS_JOB):
+            raise
+        except Exception as error:
+            log.exception("backfill_crashed", wish=wish.id)
+            cause = f"internal error: {type(error).__name__}"
+            ended[str(wish.id)] = await _finish(context, tally, "failed", cause)
         rows += tally.rows
         requests += tally.requests
     context.metrics.backfilled(requests=0, rows=0, seconds_left=0.0)
@@ -54,7 +64,8 @@ async def _work_on(context: JobContext, tally: Tally, lease: Lease, progress: Pr
         return await _finish(context, tally, "failed", tally.error() or nobody)
     log.info("backfill_started", wish=wish.id, markets=len(targets), **_seen(wish))
     try:
-        await BackfillRun(context, wanted, targets, progress, tally).work()
+        shares = await shares_of(database, context.settings)
+        await BackfillRun(context, wanted, targets, shares, progress, tally).work()
     except WishOver:
         log.info("backfill_cancelled", wish=wish.id)
         return "cancelled"

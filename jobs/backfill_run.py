@@ -5,7 +5,6 @@ is taken up by the next one, which asks again at most for the pages that were un
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -20,7 +19,7 @@ from history.backfill.bounds import Bounds
 from history.backfill.cost import Costs
 from history.backfill.planning import Lacking, Plan, Where, plan
 from history.backfill.series import Target
-from history.backfill.shares import shares_beside_collections
+from history.backfill.shares import Shares
 from history.backfill.wanted import Wanted
 from jobs.backfill_answers import Answer, fetch_answer
 from jobs.backfill_asking import Asking, ExchangeGivenUp, SharedSender
@@ -44,11 +43,13 @@ class WishOver(Exception):
 
 @dataclass(slots=True)
 class BackfillRun:
-    """`targets`: the markets of the wish. What it comes to is in the tally."""
+    """`targets`: the markets of the wish. `shares`: of the budgets. What it comes to is in the
+    tally."""
 
     context: JobContext
     wanted: Wanted
     targets: Sequence[Target]
+    shares: Shares
     progress: Progress
     tally: Tally
     sender: SharedSender = field(init=False)
@@ -60,14 +61,10 @@ class BackfillRun:
     _told_rows: int = 0
 
     def __post_init__(self) -> None:
-        markets = Counter(target.market.exchange for target in self.targets)
-        settings, client = self.context.settings, self.context.client
-        shares = shares_beside_collections(
-            settings.rate_fraction, settings.backfill_fraction, markets
-        )
-        self._costs = Costs(settings.rate_fraction, shares)
-        self.sender = SharedSender(client, shares)
-        self._asking = {exchange: Asking(self.sender, exchange) for exchange in markets}
+        self._costs = Costs(self.context.settings.rate_fraction, self.shares)
+        self.sender = SharedSender(self.context.client, self.shares)
+        exchanges = dict.fromkeys(target.market.exchange for target in self.targets)
+        self._asking = {exchange: Asking(self.sender, exchange) for exchange in exchanges}
 
     async def work(self) -> None:
         """Asks for all that is lacking. Raises WishOver, DatabaseUnavailable, StoreUnavailable and
@@ -88,10 +85,12 @@ class BackfillRun:
     async def _work(self) -> None:
         self.progress.enter("plan")
         await together(self._read_clock(exchange) for exchange in self._asking)
-        windows = await Windows.read(self.context.database)
+        windows = await Windows.read(self.context.database, self.context.store)
         found = await self._plan(windows)
         self.tally.planned(found)
-        storing = Storing(self.context.database, self.context.now_ms, windows, self.tally)
+        storing = Storing(
+            self.context.database, self.context.store, self.context.now_ms, windows, self.tally
+        )
         self.progress.enter("fetch", self.tally.total_now)
         await together(
             self._work_through(where, asks, storing)
@@ -131,7 +130,9 @@ class BackfillRun:
 
     def _bounds(self, exchange: Exchange, windows: Windows) -> Bounds:
         settings = self.context.settings
-        return Bounds(self._now_ms(exchange), settings.retention_days, windows.by_document)
+        return Bounds(
+            self._now_ms(exchange), settings.retention_days, windows.by_document, windows.waiting
+        )
 
     async def _plan(self, windows: Windows) -> Plan:
         failed = self.tally.failed_exchanges

@@ -11,8 +11,9 @@ import structlog
 
 from database import BackfillWish, ListedHole, SeriesKey
 from history.backfill.planning import Lacking
+from history.backfill.requesting import shares_of
 from history.backfill.series import Target
-from history.backfill.shares import shares_beside_collections
+from history.backfill.shares import Shares
 from history.backfill.wanted import WHAT, Wanted
 from history.hole_search import MOST_AT_ONCE, HoleSearch
 from history.holes import ASKED_AGAIN_AFTER_MS, Range, intersected
@@ -52,7 +53,8 @@ async def holes(context: JobContext, _: JobRecord, lease: Lease, progress: Progr
     if not context.keeps_history or not collected:
         return Outcome(None, {"looked_at": 0, "asked": 0})
     progress.enter("search")
-    behind_ms = await _behind_ms(context)
+    shares = await shares_of(database, context.settings)
+    behind_ms = await _behind_ms(context, shares)
     search = HoleSearch(database, collected, context.settings.timeframes, behind_ms)
     found = await search.search(context.now_ms(), seconds=_SEARCH_S)
     due: list[ListedHole] = []
@@ -67,7 +69,7 @@ async def holes(context: JobContext, _: JobRecord, lease: Lease, progress: Progr
         due = [each for each in some if (each.key.exchange, each.key.symbol) in collected]
     tally = Tally(_not_wished(context.now_ms()))
     if due:
-        await _ask(context, due, tally, lease, progress)
+        await _ask(context, due, shares, tally, lease, progress)
         markets = sorted({(each.key.exchange, each.key.symbol) for each in due})
         progress.enter("search")
         for begin in range(0, len(markets), MOST_AT_ONCE):
@@ -83,13 +85,10 @@ async def holes(context: JobContext, _: JobRecord, lease: Lease, progress: Progr
     return Outcome(None, {**told, "holes": dict(states)})
 
 
-async def _behind_ms(context: JobContext) -> dict[str, int]:
+async def _behind_ms(context: JobContext, shares: Shares) -> dict[str, int]:
     """How far each exchange's clock is behind ours; one that does not answer has no say."""
-    settings, found = context.settings, {}
-    for exchange in settings.exchanges:
-        shares = shares_beside_collections(
-            settings.rate_fraction, settings.backfill_fraction, {exchange: 1}
-        )
+    found = {}
+    for exchange in context.settings.exchanges:
         asking = Asking(SharedSender(context.client, shares), exchange, patience_s=0)
         with contextlib.suppress(ExchangeGivenUp, ExchangeError):
             found[str(exchange)] = max(0, context.now_ms() - await asking.time_ms())
@@ -97,7 +96,12 @@ async def _behind_ms(context: JobContext) -> dict[str, int]:
 
 
 async def _ask(
-    context: JobContext, due: Sequence[ListedHole], tally: Tally, lease: Lease, progress: Progress
+    context: JobContext,
+    due: Sequence[ListedHole],
+    shares: Shares,
+    tally: Tally,
+    lease: Lease,
+    progress: Progress,
 ) -> None:
     """Asks for the holes as a backfill does, within its share of the limits, for a while."""
     wanted = _wanted(due)
@@ -108,7 +112,7 @@ async def _ask(
         if (str(target.market.exchange), target.market.symbol) in names
     ]
     tally.markets = len(targets)
-    run = HoleRun(context, wanted, targets, progress, tally, due=DueHoles(due))
+    run = HoleRun(context, wanted, targets, shares, progress, tally, due=DueHoles(due))
     try:
         async with asyncio.timeout(_ASK_S) as limit:
             await run.work()

@@ -147,9 +147,7 @@ async def _asked(settings: Settings, parts: Parts, asked: AskBackfill) -> JSONRe
         )
     except ValueError as error:
         raise _invalid(str(error)) from None
-    pricing = Pricing(
-        settings.rate_fraction, settings.backfill_fraction, settings.retention_days, now
-    )
+    pricing = Pricing(settings, now)
     costs = await pricing.at_most(parts.database, wanted, targets)
     lines = [
         {

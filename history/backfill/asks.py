@@ -40,6 +40,17 @@ def asks(series: Series, allowed: Sequence[Range], missing: Iterable[Range]) -> 
     there, one window has all that a page can hold; it never leaves an allowed range, as what lies
     outside of them is not asked for.
     """
+    for ask, count in runs(series, allowed, missing):
+        length_ms = ask.to_ms - ask.from_ms
+        for before_ms in range(0, count * length_ms, length_ms):
+            yield Ask(series, ask.from_ms - before_ms, ask.to_ms - before_ms)
+
+
+def runs(
+    series: Series, allowed: Sequence[Range], missing: Iterable[Range]
+) -> Iterator[tuple[Ask, int]]:
+    """The same, counted: a window, and how many as long as it end where the one after them begins,
+    itself included. Years of one series are a few of them."""
     parts = sorted(missing, reverse=True)
     for begin_ms, end_ms in sorted(allowed, reverse=True):
         inside = [
@@ -47,10 +58,10 @@ def asks(series: Series, allowed: Sequence[Range], missing: Iterable[Range]) -> 
             for from_ms, to_ms in parts
             if from_ms < end_ms and begin_ms < to_ms
         ]
-        yield from _windows(series, inside)
+        yield from _runs(series, inside)
 
 
-def _windows(series: Series, missing: Sequence[Range]) -> Iterator[Ask]:
+def _runs(series: Series, missing: Sequence[Range]) -> Iterator[tuple[Ask, int]]:
     """Of one allowed range; `missing` descends."""
     at, to_ms = 0, missing[0][1] if missing else 0
     while at < len(missing):
@@ -61,7 +72,15 @@ def _windows(series: Series, missing: Sequence[Range]) -> Iterator[Ask]:
             if missing[at][0] < start_ms:
                 break
             at += 1
-        yield Ask(series, from_ms, to_ms)
+        ask, count = Ask(series, from_ms, to_ms), 1
+        if at < len(missing) and from_ms == start_ms:
+            # Whole windows that follow within the same range.
+            length_ms = start_ms - _start(series, start_ms)
+            if length_ms == to_ms - from_ms and missing[at][1] > start_ms:
+                whole = (start_ms - missing[at][0]) // length_ms
+                count, start_ms = 1 + whole, start_ms - whole * length_ms
+                at += start_ms == missing[at][0]
+        yield ask, count
         if at < len(missing):
             to_ms = min(missing[at][1], start_ms)
 
@@ -78,11 +97,11 @@ def _start(series: Series, to_ms: int) -> int:
     page_ms = stage.table.page_limit * series.step_ms
     if stage.period is not None:
         grid_ms = max((each.interval_ms for each in stage.makes), default=series.step_ms)
-        start_ms = ceil(max(0, to_ms - page_ms), grid_ms)
+        start_ms = ceil(to_ms - page_ms, grid_ms)
         return start_ms if start_ms < to_ms else to_ms - series.step_ms
     descends = stage.table.order is Order.DESCENDING
     offset_ms = (_DAY_PART_MS - HOUR_MS if descends else 0) + MINUTE_MS
-    return ceil(max(0, to_ms - page_ms - offset_ms), _DAY_PART_MS) + offset_ms
+    return ceil(to_ms - page_ms - offset_ms, _DAY_PART_MS) + offset_ms
 
 
 def in_turn(lists: Iterable[Iterator[Ask]]) -> Iterator[Ask]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from history.backfill.asks import asks
+from history.backfill.asks import runs
 from history.backfill.ranges import Range
 from history.backfill.series import Series, Stage
 from history.backfill.shares import Shares, quantity_of
@@ -61,10 +61,10 @@ class Costs:
         place = stage, series.step_ms, tuple(allowed), tuple(missing)
         if place not in self._known:  # most markets lack the same
             one = self._known[place] = _Sum()
-            for ask in asks(series, allowed, missing):
-                one.requests += 1
-                one.weight += ask.weight
-                one.rows += ask.rows
+            for ask, count in runs(series, allowed, missing):
+                one.requests += count
+                one.weight += count * ask.weight
+                one.rows += count * ask.rows
         one, found = self._known[place], self._sums.setdefault(stage, _Sum())
         found.requests += one.requests
         found.weight += one.weight

@@ -2,16 +2,17 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from config import Settings
 from database import BackfillWish, Database
 from history.backfill.bounds import Bounds
 from history.backfill.cost import Costs
 from history.backfill.planning import estimate, keys_of, plan
 from history.backfill.series import Target
-from history.backfill.shares import shares_beside_collections
+from history.backfill.shares import Shares, shares_beside_collections
 from history.backfill.wanted import Wanted
 from market.markets import Market
 
@@ -56,36 +57,38 @@ async def targets_of(
 class Pricing:
     """What decides what a backfill costs, beside what is stored."""
 
-    rate_fraction: float
-    backfill_fraction: float
-    retention_days: Callable[[str], int]
+    settings: Settings
     now_ms: int
 
     async def at_most(self, database: Database, wanted: Wanted, targets: Sequence[Target]) -> Costs:
         """The cost by what is covered alone, in few calls. Raises DatabaseUnavailable."""
         coverage = await database.history.coverage(keys_of(wanted, targets))
-        bounds = await self._bounds(database)
-        return await asyncio.to_thread(
-            estimate, wanted, targets, lambda _: bounds, coverage, self._costs(targets)
-        )
+        bounds, costs = await self._bounds(database), await self._costs(database)
+        return await asyncio.to_thread(estimate, wanted, targets, lambda _: bounds, coverage, costs)
 
     async def exact(self, database: Database, wanted: Wanted, targets: Sequence[Target]) -> Costs:
         """The cost of all that is lacking, in some calls for each market. Raises
         DatabaseUnavailable."""
-        bounds = await self._bounds(database)
-        found = await plan(
-            wanted, targets, lambda _: bounds, database.history, self._costs(targets)
-        )
+        bounds, costs = await self._bounds(database), await self._costs(database)
+        found = await plan(wanted, targets, lambda _: bounds, database.history, costs)
         return found.costs
 
     async def _bounds(self, database: Database) -> Bounds:
         windows = await database.publishes.windows()
-        return Bounds(self.now_ms, self.retention_days, windows)
+        return Bounds(self.now_ms, self.settings.retention_days, windows)
 
-    def _costs(self, targets: Sequence[Target]) -> Costs:
-        markets = Counter(target.market.exchange for target in targets)
-        shares = shares_beside_collections(self.rate_fraction, self.backfill_fraction, markets)
-        return Costs(self.rate_fraction, shares)
+    async def _costs(self, database: Database) -> Costs:
+        return Costs(self.settings.rate_fraction, await shares_of(database, self.settings))
+
+
+async def shares_of(database: Database, settings: Settings) -> Shares:
+    """The shares of all exchanges' budgets beside the collections of all collected markets, however
+    few of them are asked for. Raises DatabaseUnavailable."""
+    collected = await database.get_all_unique_coins(
+        exchanges=settings.exchanges, quote=settings.quote, markets_limit=settings.markets_limit
+    )
+    markets = Counter(market.exchange for market in collected)
+    return shares_beside_collections(settings.rate_fraction, settings.backfill_fraction, markets)
 
 
 async def request_backfill(database: Database, wanted: Wanted, now_ms: int) -> BackfillWish:

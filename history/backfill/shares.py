@@ -24,10 +24,11 @@ def quantity_of(exchange: Exchange, counter: str, rate_fraction: float) -> int:
 def shares_beside_collections(
     rate_fraction: float, backfill_fraction: float, markets: Mapping[Exchange, int]
 ) -> Shares:
-    """`backfill_fraction` of each budget, or less of one that collections of so many markets need
-    at once."""
+    """`backfill_fraction` of each budget, or less of one that collections need at once. `markets`:
+    how many of each exchange are collected, none of one that is not named."""
     found = {}
-    for exchange, count in markets.items():
+    for exchange in Exchange:
+        count = markets.get(exchange, 0)
         interest = VENUES[exchange].endpoints.get(Endpoint.OPEN_INTEREST)
         for counter, limit in VENUES[exchange].limits.items():
             share = backfill_fraction

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from history.backfill.asks import Ask, asks, in_turn
+from history.backfill.asks import Ask, asks, in_turn, runs
 from history.backfill.ranges import Range, ceil, floor, without
 from history.backfill.series import Series, Stage, Target
 from market.markets import Exchange, Market
@@ -136,3 +136,23 @@ def test_ranges_are_cut() -> None:
     ]
     assert without([(0, 10)], [(0, 10)]) == []
     assert (floor(11, 5), ceil(11, 5), ceil(10, 5)) == (10, 15, 10)
+
+
+@given(
+    st.sampled_from([*STAGES, Stage(BINANCE, "funding", None), Stage(BYBIT, "funding", None)]),
+    st.integers(0, 10**7),
+    st.integers(1, 10**5),
+)
+def test_years_of_one_series_are_a_few_runs(stage: Stage, begin: int, steps: int) -> None:
+    series = series_of(stage)
+    step_ms = series.step_ms if stage.period is not None else 60_000
+    from_ms = begin // step_ms * step_ms
+    whole = from_ms, from_ms + steps * step_ms
+    found = list(runs(series, [whole], [whole]))
+    assert len(found) <= 4
+    windows = list(asks(series, [whole], [whole]))
+    assert sum(count for _, count in found) == len(windows)
+    assert (windows[0].to_ms, windows[-1].from_ms) == (whole[1], whole[0])
+    assert all(one.from_ms == following.to_ms for one, following in pairwise(windows))
+    assert max(each.rows for each in windows) <= stage.table.page_limit + 1
+    assert sum(count * ask.rows for ask, count in found) == sum(each.rows for each in windows)
