@@ -30,6 +30,7 @@ from stores.cold.history.publishes import (
     HistoryPublishes,
     Publish,
     check_cursor,
+    read_windows,
     write_publish,
 )
 from stores.cold.history.reading import DamagedRecord
@@ -120,6 +121,7 @@ __all__ = [
     "Versions",
     "WishState",
     "check_cursor",
+    "read_windows",
     "write_archive_file",
     "write_publish",
 ]

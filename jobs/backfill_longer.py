@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from database import Database, FillRows, SeriesKey
+from database import DamagedRecord, Database, FillRows, SeriesKey
 from history.backfill.bounds import Bounds
 from history.backfill.ranges import Range, ceil, floor, without
 from history.backfill.series import Series, Stage, Target, stages
@@ -28,7 +28,7 @@ async def make_longer(
     bounds: Callable[[Exchange], Bounds],
 ) -> None:
     """Makes the longer candles that are lacking, where all that they are made of is stored, or the
-    exchange has none of it. Raises DatabaseUnavailable."""
+    exchange has none of it. Raises DatabaseUnavailable, StoreUnavailable."""
     by_exchange: dict[Exchange, list[Target]] = {}
     for target in targets:
         by_exchange.setdefault(target.market.exchange, []).append(target)
@@ -37,7 +37,10 @@ async def make_longer(
             for timeframe in stage.makes:
                 for target in by_exchange.get(exchange, ()):
                     series = Series(stage, target)
-                    await _make(database, storing, wanted, series, timeframe, bounds(exchange))
+                    try:
+                        await _make(database, storing, wanted, series, timeframe, bounds(exchange))
+                    except DamagedRecord as error:
+                        storing.tally.failed(target.market.key, f"{timeframe}: {error}")
 
 
 async def _make(

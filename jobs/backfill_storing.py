@@ -3,37 +3,54 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
-from database import Cursor, CursorMoved, Database, DocumentWindow, FillRows, check_cursor
+from database import (
+    Cursor,
+    CursorMoved,
+    Database,
+    DocumentWindow,
+    FillRows,
+    check_cursor,
+    read_windows,
+)
 from documents.names import GLOBAL_FR
+from history.backfill.bounds import told_range
 from history.backfill.ranges import Range, without
 from jobs.backfill_tally import Tally
 from market.timeframes import MINUTE_MS, Timeframe
 from stores.cold.pool import Connection
+from stores.hot.journal import read_state
+from stores.hot.store import HotStore
 
-_MOST_TRIES: Final = 5  # documents are published a few times a minute
+# Of rows whose windows move meanwhile: a recorder that catches up records versions by the second.
+_MOST_TRIES: Final = 20
+_PAUSE_S: Final = 0.05  # after the first try, and so much more after each one
 
 
 @dataclass(slots=True)
 class Windows:
     """What the newest recorded version of each document tells by itself.
 
-    `cursors`: of the versions that were recorded before it was read.
+    `cursors`: of the versions that were recorded before it was read. `waiting`: entries of newer
+    versions waited for the recorder then.
     """
 
     cursors: Mapping[str, Cursor]
     by_document: Mapping[str, DocumentWindow]
+    waiting: bool = False
 
     @classmethod
-    async def read(cls, database: Database) -> "Windows":
-        """Raises DatabaseUnavailable."""
+    async def read(cls, database: Database, store: HotStore) -> "Windows":
+        """Raises DatabaseUnavailable, StoreUnavailable."""
+        waiting = (await read_state(store)).waiting > 0
         cursors = await database.publishes.cursors()
-        return cls(cursors, await database.publishes.windows())
+        return cls(cursors, await database.publishes.windows(), waiting)
 
-    def outside(self, rows: FillRows) -> list[FillRows]:
+    def outside(self, rows: FillRows, now_ms: int) -> list[FillRows]:
         """The rows in the ranges that no document tells by itself."""
-        found = self._window(rows)
+        found = self._window(rows, now_ms)
         if found is None or found[0] >= rows.to_ms or found[1] <= rows.from_ms:
             return [rows]
         parts = []
@@ -43,15 +60,12 @@ class Windows:
             parts.append(replace(rows, from_ms=part[0], to_ms=part[1], times=times, values=values))
         return parts
 
-    def _window(self, rows: FillRows) -> Range | None:
-        document = document_of(rows)
+    def _window(self, rows: FillRows, now_ms: int) -> Range | None:
+        document, key = document_of(rows), rows.key
         window = self.by_document.get(document) if document is not None else None
-        if window is None or window.first_ms is None:
-            return None
-        if (rows.key.exchange, rows.key.symbol) not in window.markets:
-            return None
-        length_ms = MINUTE_MS if rows.key.kind == "funding" else rows.key.interval_ms
-        return window.first_ms, window.last_ms + length_ms
+        length_ms = MINUTE_MS if key.kind == "funding" else key.interval_ms
+        told_until_ms = 0 if self.waiting else now_ms
+        return told_range(window, (key.exchange, key.symbol), length_ms, told_until_ms)
 
 
 def document_of(rows: FillRows) -> str | None:
@@ -77,6 +91,7 @@ class Storing:
     """
 
     database: Database
+    store_of_documents: HotStore
     now_ms: Callable[[], int]
     windows: Windows
     tally: Tally
@@ -108,24 +123,15 @@ class Storing:
 
     async def _fill(self, rows: Sequence[FillRows]) -> None:
         documents = sorted({name for each in rows if (name := document_of(each)) is not None})
-        for _ in range(_MOST_TRIES):
-            allowed = [part for each in rows for part in self.windows.outside(each)]
-            cursors = self.windows.cursors
-
-            async def unchanged(
-                connection: Connection, cursors: Mapping[str, Cursor] = cursors
-            ) -> None:
-                # Under the lock of all writers: no document's rows come in between.
-                for name in documents:
-                    known = cursors.get(name)
-                    await check_cursor(connection, name, None if known is None else known.version)
-
+        for tried in range(1, _MOST_TRIES + 1):
+            now_ms = self.now_ms()
+            allowed = [part for each in rows for part in self.windows.outside(each, now_ms)]
+            check = partial(_check, documents, self.windows, allowed, now_ms)
             try:
-                filled = await self.database.history.fill(
-                    allowed, "rest", self.now_ms(), within=unchanged
-                )
+                filled = await self.database.history.fill(allowed, "rest", now_ms, within=check)
             except CursorMoved:
-                self.windows = await Windows.read(self.database)
+                await asyncio.sleep(tried * _PAUSE_S)
+                self.windows = await Windows.read(self.database, self.store_of_documents)
                 continue
             self.tally.filled += filled
             self.tally.to_documents += _rows(rows) - _rows(allowed)
@@ -133,14 +139,26 @@ class Storing:
         raise CursorMoved("documents are published faster than answers are stored")
 
 
-async def _check_cursors(
-    documents: Sequence[str], cursors: Mapping[str, Cursor], connection: Connection
+async def _check(
+    documents: Sequence[str],
+    known: Windows,
+    allowed: Sequence[FillRows],
+    now_ms: int,
+    connection: Connection,
 ) -> None:
-    """Raises CursorMoved if one was recorded since its window was read. Called under the lock of
-    all writers: no document's rows come in between."""
-    for name in documents:
-        known = cursors.get(name)
-        await check_cursor(connection, name, None if known is None else known.version)
+    """Raises CursorMoved if versions were recorded since the windows were read that tell some of
+    the rows. Called under the lock of all writers: no document's rows come in between."""
+    try:
+        for name in documents:
+            cursor = known.cursors.get(name)
+            await check_cursor(connection, name, None if cursor is None else cursor.version)
+    except CursorMoved:
+        newer = replace(known, by_document=await read_windows(connection))
+        for rows in allowed:
+            if [(part.from_ms, part.to_ms) for part in newer.outside(rows, now_ms)] != [
+                (rows.from_ms, rows.to_ms)
+            ]:
+                raise
 
 
 def _rows(some: Sequence[FillRows]) -> int:

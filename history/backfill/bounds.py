@@ -21,14 +21,36 @@ _POINT_LAG_MS: Final = 10 * MINUTE_MS
 _HORIZON_MARGIN_MS: Final = 2 * MINUTE_MS
 
 
+# A document that was published so lately, beside two of its intervals, is published again.
+_GOES_ON_MS: Final = HOUR_MS
+_FOR_EVER_MS: Final = 2**62
+
+
+def told_range(
+    window: DocumentWindow | None, market: tuple[str, str], length_ms: int, told_until_ms: int
+) -> Range | None:
+    """What a document tells by itself of a market (exchange, symbol): all of its window, and what
+    follows on it, if the document still comes: newer versions may have been published already that
+    are not recorded yet, and what they tell is known since then, not since a later backfill.
+
+    `length_ms`: of its rows. `told_until_ms`: one that was updated before then comes no more.
+    """
+    if window is None or window.first_ms is None or market not in window.markets:
+        return None
+    goes_on = window.updated_at_ms >= told_until_ms - 2 * length_ms - _GOES_ON_MS
+    return window.first_ms, _FOR_EVER_MS if goes_on else window.last_ms + length_ms
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """`now_ms`: by the exchange's clock. `retention_days`: by timeframe, `open_interest` and
-    `funding`; 0: for ever. `windows`: by document."""
+    `funding`; 0: for ever. `windows`: by document; `waiting`: newer versions of them may wait for
+    the recorder."""
 
     now_ms: int
     retention_days: Callable[[str], int]
     windows: Mapping[str, DocumentWindow]
+    waiting: bool = False
 
     def allowed(self, series: Series, wanted: Wanted) -> list[Range]:
         """What may be asked for and stored of a series, ascending, on its grid: what is wanted,
@@ -56,13 +78,10 @@ class Bounds:
             return ()
         period = timeframe or series.stage.period
         window = self.windows.get(GLOBAL_FR if period is None else str(period))
-        market = series.market
-        if window is None or window.first_ms is None:
-            return ()
-        if (str(market.exchange), market.symbol) not in window.markets:
-            return ()
+        market = str(series.market.exchange), series.market.symbol
         length_ms = MINUTE_MS if period is None else period.interval_ms
-        return ((window.first_ms, window.last_ms + length_ms),)
+        told = told_range(window, market, length_ms, 0 if self.waiting else self.now_ms)
+        return () if told is None else (told,)
 
     def _whole(self, series: Series, wanted: Wanted) -> Range:
         market, stage = series.market, series.stage

@@ -4,19 +4,26 @@ The simulator makes the truth from its own numbers, and counts what it was asked
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+import jobs.backfill
 from database import Database, SeriesKey, Versions
 from history.backfill.wanted import wish
+from jobs.backfill_targets import targets_of
 from jobs.due import backfill_due_s
-from market.timeframes import DAY_MS, HOUR_MS, Timeframe
+from market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, Timeframe
 from tests.fixtures.jobs import JobRunner, OpenRunner
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
 DAYS = 33
 FROM_MS = (NOW_MS - DAYS * DAY_MS) // DAY_MS * DAY_MS
+WISH = {
+    **{"exchanges": ["binance"], "symbols": ["BTCUSDT"], "timeframes": ["1d"]},
+    **{"what": ["candles"], "from": FROM_MS, "to": None},
+}
 H1, H4, H8 = Timeframe.H1, Timeframe.H4, Timeframe.H8
 
 
@@ -198,3 +205,67 @@ async def test_a_wish_that_was_interrupted_is_due_and_a_cancelled_one_is_not(
                 assert found is not None and found.state == "failed"
                 assert found.error is not None and "cannot be read" in found.error
         assert await backfill_due_s(runner.context) > 0
+
+
+async def test_what_waits_for_the_recorder_is_known_since_it_was_published(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    days_ms = 2 * DAY_MS
+    async with open_runner(exchanges) as runner:
+        for job_id in ("discovery", "funding", "collect:1h", "record"):
+            await runner.complete(job_id)
+        # The record cannot be reached for two days; documents are published meanwhile.
+        exchanges.post("/sim/clock", {"now_ms": NOW_MS + days_ms})
+        runner.context = replace(runner.context, now_ms=lambda: NOW_MS + days_ms)
+        for job_id in ("funding", "collect:1h"):
+            await runner.complete(job_id)
+        published_ms = {
+            name: (await runner.document(name))["updated_at"] for name in ("1h", "global_fr")
+        }
+        later_ms = max(published_ms.values()) + 5 * MINUTE_MS
+        runner.context = replace(runner.context, now_ms=lambda: later_ms)
+        found = await wished(runner, timeframes=["1h"])
+        assert (found.state, dict(found.failures)) == ("complete", {})
+        assert found.rows > 100
+        await runner.complete("record")
+        for key, name in (
+            (SeriesKey.candles("binance", "BTCUSDT", H1), "1h"),
+            (SeriesKey.funding("bybit", "BTCUSDT"), "global_fr"),
+        ):
+            ours = await stored(runner.context.database, key)
+            newer = ours.times > NOW_MS
+            assert newer.sum() > 2
+            assert {*ours.known_at[newer].tolist()} == {published_ms[name]}, key
+        # Of documents that come no more, a backfill brings what followed.
+        last_ms = later_ms + days_ms
+        exchanges.post("/sim/clock", {"now_ms": last_ms})
+        runner.context = replace(runner.context, now_ms=lambda: last_ms)
+        await wished(runner, timeframes=["1h"], symbols=["BTCUSDT"])
+        ours = await stored(runner.context.database, SeriesKey.candles("binance", "BTCUSDT", H1))
+        assert ours.times[-1] == last_ms - last_ms % HOUR_MS - HOUR_MS
+
+
+async def test_a_wish_that_crashes_has_failed_and_the_next_is_worked_on(
+    open_runner: OpenRunner, exchanges: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = targets_of
+    crashes = [ZeroDivisionError("no")]
+
+    async def crashing(*arguments: Any) -> Any:
+        if crashes:
+            raise crashes.pop()
+        return await work(*arguments)
+
+    monkeypatch.setattr(jobs.backfill, "targets_of", crashing)
+    async with open_runner(exchanges) as runner:
+        await runner.complete("discovery")
+        wishes = runner.context.database.backfills
+        first = await wishes.add({**WISH, "symbols": ["ETHUSDT"]}, NOW_MS)
+        second = await wishes.add(WISH, NOW_MS)
+        await runner.complete("backfill")
+        found = {each.id: each for each in await wishes.newest()}
+        assert (found[first].state, found[first].error) == (
+            "failed",
+            "internal error: ZeroDivisionError",
+        )
+        assert (found[second].state, found[second].error) == ("complete", None)

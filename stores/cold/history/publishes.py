@@ -84,11 +84,7 @@ class HistoryPublishes:
     async def windows(self) -> Mapping[str, DocumentWindow]:
         """The window of each recorded document. Raises DatabaseUnavailable."""
 
-        async def read(connection: Connection) -> Mapping[str, DocumentWindow]:
-            rows = await connection.fetch(_NEWEST)
-            return {document: _window(document, *row) for document, *row in rows}
-
-        return await self._pool.read(read)
+        return await self._pool.read(read_windows)
 
     async def note_hot_store(self, store_id: str, now_ms: int) -> OtherStore | None:
         """Notes the hot store whose publishes are recorded, unless another one is in use; returns
@@ -172,6 +168,12 @@ _NEWEST = """
     JOIN history_publishes AS p ON p.document = s.document AND p.version = s.version
     LEFT JOIN history_universes AS u USING (universe_id)
 """
+
+
+async def read_windows(connection: Connection) -> Mapping[str, DocumentWindow]:
+    """The window of each recorded document."""
+    rows = await connection.fetch(_NEWEST)
+    return {document: _window(document, *row) for document, *row in rows}
 
 
 async def check_cursor(connection: Connection, document: str, base: int | None) -> None:
