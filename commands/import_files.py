@@ -2,7 +2,7 @@
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from commands.composition import open_database
@@ -26,9 +26,21 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
     of one could not be imported. Raises NothingNamed, DatabaseUnavailable."""
     if arguments.download == bool(arguments.path):
         raise NothingNamed("name a PATH, or give --download, and not both")
+    if arguments.path and (given := [name for name, value in _chosen(arguments) if value]):
+        raise NothingNamed(
+            f"{' '.join(given)} chooses what --download asks for; of a PATH all files are imported"
+        )
     if arguments.download:
         return await cancelled_by(stop, download(settings, arguments))
     return await cancelled_by(stop, _run(settings, arguments))
+
+
+def _chosen(arguments: argparse.Namespace) -> Iterator[tuple[str, object]]:
+    """The options that files which are there already know nothing of, and their values."""
+    for name in ("exchange", "symbol", "timeframe", "what"):
+        yield f"--{name}", getattr(arguments, name)
+    for name in ("from", "to"):
+        yield f"--{name}", getattr(arguments, f"{name}_ms") is not None
 
 
 async def _run(settings: Settings, arguments: argparse.Namespace) -> int:

@@ -290,7 +290,11 @@ class Importer:
             return
         if fills:
             within = None if noted is None else partial(write_archive_file, file=noted)
-            report.filled += await self._database.history.fill(fills, source, now_ms, within=within)
+            filled = await self._database.history.fill(fills, source, now_ms, within=within)
+            report.filled += filled
+            if noted is not None and (filled.damaged or filled.refused):
+                # What was left out is to be imported again, by the release that can.
+                await self._database.archive_files.add(replace(noted, sha256="", etag=None))
         elif noted is not None:
             await self._database.archive_files.add(noted)
 

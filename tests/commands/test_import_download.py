@@ -87,6 +87,27 @@ def truth(sim: Simulator, timeframe: str, to: str, candles: int) -> list[list[An
     return found["binance:BTCUSDT"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "name a PATH, or give --download"),
+        (("a", "--download"), "and not both"),
+        (
+            ("a", "--symbol", "BTCUSDT", "--to", "2026-01-01"),
+            "--symbol --to chooses what --download",
+        ),
+        (("a", "--what", "funding"), "--what chooses what --download asks for"),
+    ],
+)
+async def test_what_is_imported_is_either_named_or_asked_for(
+    arguments: tuple[str, ...], words: str
+) -> None:
+    """Options that would count for nothing are refused."""
+    parsed = build_parser(["import", *arguments]).parse_args(["import", *arguments])
+    with pytest.raises(CommandError, match=words):
+        await import_files.run(Settings(), asyncio.Event(), parsed)
+
+
 async def test_a_month_equals_the_truth(command: Command, sim: Simulator) -> None:
     """Candles, settlements, and open interest over the day on which its labels changed."""
     code, lines = await command(

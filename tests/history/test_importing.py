@@ -13,6 +13,7 @@ from documents.names import GLOBAL_FR
 from history.found_files import find_files
 from history.importing import FileReport, Importer
 from market.timeframes import Timeframe
+from stores.cold.pool import Connection
 from tests.history.archive.files import (
     DAY,
     FUNDING,
@@ -103,6 +104,31 @@ async def test_a_file_goes_in_once(database: Database, tmp_path: Path) -> None:
     assert again.state == "known"
     (third,) = await brought_in(database, tmp_path, again=True)
     assert (third.state, third.filled.unchanged, third.filled.added) == ("imported", 24, 0)
+
+
+async def test_what_falls_into_chunks_of_a_later_release_is_imported_again(
+    database: Database, tmp_path: Path
+) -> None:
+    """Once the release that can read them imports the file, as nothing of it was stored."""
+
+    async def set_format(number: int) -> None:
+        async def write(connection: Connection) -> None:
+            await connection.execute("UPDATE history_chunks SET format = format + $1::int", number)
+
+        await database.history.store([], 1, within=write)
+
+    write_zip(tmp_path, NAME, [KLINES, *hours(12)])
+    await brought_in(database, tmp_path)
+    await set_format(9)
+    (tmp_path / NAME).unlink()
+    write_zip(tmp_path, NAME, [KLINES, *hours(24)])
+    (report,) = await brought_in(database, tmp_path)
+    assert (report.filled.damaged, report.is_whole) == (24, False)
+    await set_format(-9)
+    (again,) = await brought_in(database, tmp_path)
+    assert (again.state, again.filled.added, again.filled.unchanged) == ("imported", 12, 12)
+    (third,) = await brought_in(database, tmp_path)
+    assert third.state == "known"
 
 
 async def test_a_file_that_was_replaced_corrects_what_it_brought(
