@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from database import DocumentWindow, HistoryPublishes, SeriesKey
 from documents.names import GLOBAL_FR
+from history.backfill.bounds import told_range
 from market.rows import Times
 from market.timeframes import MINUTE_MS, Timeframe
 
@@ -37,10 +38,6 @@ class Windows:
             self._windows, self._read_at_ms = await self._publishes.windows(), now_ms
         candles = key.kind == "candles"
         name = str(_BY_INTERVAL.get(key.interval_ms, "")) if candles else GLOBAL_FR
-        window = self._windows.get(name)
-        if window is None or window.first_ms is None:
-            return none
-        if (key.exchange, key.symbol) not in window.markets:
-            return none
         length_ms = key.interval_ms if candles else MINUTE_MS
-        return (times >= window.first_ms) & (times < window.last_ms + length_ms)
+        told = told_range(self._windows.get(name), (key.exchange, key.symbol), length_ms, now_ms)
+        return none if told is None else (times >= told[0]) & (times < told[1])

@@ -105,7 +105,7 @@ async def test_what_is_imported_is_either_named_or_asked_for(
     """Options that would count for nothing are refused."""
     parsed = build_parser(["import", *arguments]).parse_args(["import", *arguments])
     with pytest.raises(CommandError, match=words):
-        await import_files.run(Settings(), asyncio.Event(), parsed)
+        await import_files.run(Settings(), asyncio.Event(), parsed)  # type: ignore[call-arg]
 
 
 async def test_a_month_equals_the_truth(command: Command, sim: Simulator) -> None:

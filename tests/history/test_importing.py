@@ -10,6 +10,7 @@ import pytest
 
 from database import Database, FillRows, Publish, SeriesKey, SeriesRows, write_publish
 from documents.names import GLOBAL_FR
+from history.archive.names import parse_name
 from history.found_files import find_files
 from history.importing import FileReport, Importer
 from market.timeframes import Timeframe
@@ -181,6 +182,21 @@ async def test_the_window_of_documents_is_left_to_them(database: Database, tmp_p
     assert (ether.left, ether.filled.added) == (0, 24)
     assert (funding.left, list(await rows_of(database, SETTLED))) == (2, [MARCH])
     assert (metrics.left, metrics.filled.added) == (0, 288)
+
+
+async def test_what_the_next_document_tells_is_left_to_it(
+    database: Database, tmp_path: Path
+) -> None:
+    """It may be published already, and not recorded yet: its rows are known since then."""
+    await _publish(database, "1h", MARCH + 12 * H1, MARCH + 20 * H1)
+    path = write_zip(tmp_path, NAME, [KLINES, *hours(24)])
+    importer = Importer(database, lambda: MARCH + 22 * H1)
+    report = await importer.archive_file(path, parse_name(path))
+    assert (report.filled.added, report.left, report.forming) == (12, 10, 2)
+    # A document that comes no more leaves them to the file.
+    importer = Importer(database, lambda: MARCH + 30 * H1, again=True)
+    report = await importer.archive_file(path, parse_name(path))
+    assert (report.filled.added, report.left) == (4, 8)
 
 
 async def _publish(database: Database, document: str, first_ms: int, as_of_ms: int) -> None:
