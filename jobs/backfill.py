@@ -56,9 +56,10 @@ async def _work_on(context: JobContext, tally: Tally, lease: Lease, progress: Pr
     except (ValueError, JobFailed) as error:
         return await _finish(context, tally, "failed", str(error))
     named = {target.market.symbol for target in targets}
-    for symbol in sorted({*wanted.symbols} - named):
+    unknown = sorted({*wanted.symbols} - named)
+    for symbol in unknown:
         tally.failed(symbol, f"no market of {', '.join(wanted.exchanges)} has this symbol")
-    tally.markets = len(targets)
+    tally.markets = len(targets) + len(unknown)
     if not targets:
         nobody = f"no market of {', '.join(wanted.exchanges)} is collected here"
         return await _finish(context, tally, "failed", tally.error() or nobody)

@@ -16,7 +16,7 @@ from database import (
     read_windows,
 )
 from documents.names import GLOBAL_FR
-from history.backfill.bounds import told_range
+from history.backfill.bounds import told_interest, told_range
 from history.backfill.ranges import Range, without
 from jobs.backfill_tally import Tally
 from market.timeframes import MINUTE_MS, Timeframe
@@ -62,10 +62,12 @@ class Windows:
 
     def _window(self, rows: FillRows, now_ms: int) -> Range | None:
         document, key = document_of(rows), rows.key
-        window = self.by_document.get(document) if document is not None else None
+        market = key.exchange, key.symbol
+        if document is None:
+            return told_interest(self.by_document, market, waiting=self.waiting)
         length_ms = MINUTE_MS if key.kind == "funding" else key.interval_ms
         told_until_ms = 0 if self.waiting else now_ms
-        return told_range(window, (key.exchange, key.symbol), length_ms, told_until_ms)
+        return told_range(self.by_document.get(document), market, length_ms, told_until_ms)
 
 
 def document_of(rows: FillRows) -> str | None:

@@ -41,6 +41,20 @@ def told_range(
     return window.first_ms, _FOR_EVER_MS if goes_on else window.last_ms + length_ms
 
 
+def told_interest(
+    windows: Mapping[str, DocumentWindow], market: tuple[str, str], *, waiting: bool
+) -> Range | None:
+    """What the documents tell by themselves of the open interest of a market (exchange, symbol):
+    they never take any away, so only what versions that wait for the recorder may have of it, since
+    the newest closed candles that are recorded."""
+    lasts = [
+        window.last_ms
+        for name, window in windows.items()
+        if name != GLOBAL_FR and market in window.markets
+    ]
+    return (min(lasts), _FOR_EVER_MS) if waiting and lasts else None
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """`now_ms`: by the exchange's clock. `retention_days`: by timeframe, `open_interest` and
@@ -69,16 +83,13 @@ class Bounds:
     def told_by_documents(
         self, series: Series, timeframe: Timeframe | None = None
     ) -> Sequence[Range]:
-        """What the documents tell by themselves of the series, of `timeframe` in place of its own.
-
-        Open interest is not among it: they never take away any.
-        """
-        what = series.stage.what
-        if what == "open_interest":
-            return ()
+        """What the documents tell by themselves of the series; of `timeframe`, if it is named."""
+        market = str(series.market.exchange), series.market.symbol
+        if series.stage.what == "open_interest":
+            interest = told_interest(self.windows, market, waiting=self.waiting)
+            return () if interest is None else (interest,)
         period = timeframe or series.stage.period
         window = self.windows.get(GLOBAL_FR if period is None else str(period))
-        market = str(series.market.exchange), series.market.symbol
         length_ms = MINUTE_MS if period is None else period.interval_ms
         told = told_range(window, market, length_ms, 0 if self.waiting else self.now_ms)
         return () if told is None else (told,)

@@ -12,6 +12,7 @@ WHAT: Final[tuple[What, ...]] = ("candles", "open_interest", "funding")
 USUAL_DAYS: Final = 365
 MOST_SYMBOLS: Final = 2000
 LONGEST_SYMBOL: Final = 100
+_FIELDS: Final = ("exchanges", "symbols", "timeframes", "what", "from", "to")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ def stored_wish(plain: Mapping[str, Any]) -> Wanted:
     """The wish of which `plain` was stored. Raises ValueError for one that this release cannot
     read, such as one of a later release."""
     try:
+        if unknown := sorted({*plain} - {*_FIELDS}):
+            raise ValueError(f"unknown field {unknown[0]!r}")  # it would not be what was wished for
         to_ms = plain["to"]
         return Wanted(
             tuple(Exchange(name) for name in plain["exchanges"]),

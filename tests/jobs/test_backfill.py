@@ -230,6 +230,7 @@ async def test_what_waits_for_the_recorder_is_known_since_it_was_published(
         await runner.complete("record")
         for key, name in (
             (SeriesKey.candles("binance", "BTCUSDT", H1), "1h"),
+            (SeriesKey.open_interest("binance", "BTCUSDT"), "1h"),
             (SeriesKey.funding("bybit", "BTCUSDT"), "global_fr"),
         ):
             ours = await stored(runner.context.database, key)
@@ -262,6 +263,8 @@ async def test_a_wish_that_crashes_has_failed_and_the_next_is_worked_on(
         wishes = runner.context.database.backfills
         first = await wishes.add({**WISH, "symbols": ["ETHUSDT"]}, NOW_MS)
         second = await wishes.add(WISH, NOW_MS)
+        later = await wishes.add({**WISH, "trades": True}, NOW_MS)
+        partly = await wishes.add({**WISH, "symbols": ["BTCUSDT", "NOPEUSDT"]}, NOW_MS)
         await runner.complete("backfill")
         found = {each.id: each for each in await wishes.newest()}
         assert (found[first].state, found[first].error) == (
@@ -269,3 +272,5 @@ async def test_a_wish_that_crashes_has_failed_and_the_next_is_worked_on(
             "internal error: ZeroDivisionError",
         )
         assert (found[second].state, found[second].error) == ("complete", None)
+        assert found[later].state == "failed" and "'trades'" in (found[later].error or "")
+        assert (found[partly].state, [*found[partly].failures]) == ("complete", ["NOPEUSDT"])
