@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from database import (
     ArchiveFile,
+    CursorMoved,
     DamagedRecord,
     Database,
     Filled,
@@ -41,6 +42,7 @@ from history.price_help import PriceHelp
 from history.windows import Windows
 from market.rows import Floats, Times, located
 from market.timeframes import MINUTE_MS
+from stores.cold.pool import Connection
 
 State = Literal["imported", "known", "refused"]
 Indices = npt.NDArray[np.intp]
@@ -247,14 +249,20 @@ class Importer:
             times, order = await self._as_recorded(key, times)
             report.doubled += len(values) - len(order)
             values, known_at = values[order], None if known_at is None else known_at[order]
-        kept = ~await self._windows.left(key, times, now_ms)
-        report.left += len(times) - int(kept.sum())
+        if not len(times):
+            return []
+        rows = FillRows(key, *_range(times), times, values, known_at)
+        return await self._outside(report, rows, now_ms)
+
+    async def _outside(self, report: FileReport, rows: FillRows, now_ms: int) -> list[FillRows]:
+        """The rows without those that documents tell, which are counted."""
+        kept = ~await self._windows.left(rows.key, rows.times, now_ms)
+        report.left += len(kept) - int(kept.sum())
         if not kept.any():
             return []
-        if known_at is not None:
-            known_at = known_at[kept]
-        times, values = times[kept], values[kept]
-        return [FillRows(key, *_range(times), times, values, known_at)]
+        known_at = None if rows.known_at is None else rows.known_at[kept]
+        times, values = rows.times[kept], rows.values[kept]
+        return [FillRows(rows.key, *_range(times), times, values, known_at)]
 
     async def _as_recorded(self, key: SeriesKey, times: Times) -> tuple[Times, Indices]:
         """The times of settlements, and the lines that they are of; of those that are recorded,
@@ -288,15 +296,34 @@ class Importer:
             for each in fills:
                 await self._compare(report, each)
             return
-        if fills:
-            within = None if noted is None else partial(write_archive_file, file=noted)
-            filled = await self._database.history.fill(fills, source, now_ms, within=within)
+        while fills:
+            within = partial(self._within, rows=fills, now_ms=now_ms, noted=noted)
+            try:
+                filled = await self._database.history.fill(fills, source, now_ms, within=within)
+            except CursorMoved:  # a document has just come that tells some of the rows
+                fills = [
+                    some for each in fills for some in await self._outside(report, each, now_ms)
+                ]
+                continue
             report.filled += filled
             if noted is not None and (filled.damaged or filled.refused):
                 # What was left out is to be imported again, by the release that can.
                 await self._database.archive_files.add(replace(noted, sha256="", etag=None))
-        elif noted is not None:
+            return
+        if noted is not None:
             await self._database.archive_files.add(noted)
+
+    async def _within(
+        self,
+        connection: Connection,
+        *,
+        rows: Sequence[FillRows],
+        now_ms: int,
+        noted: ArchiveFile | None,
+    ) -> None:
+        await self._windows.check(rows, now_ms, connection)
+        if noted is not None:
+            await write_archive_file(connection, noted)
 
     async def _compare(self, report: FileReport, rows: FillRows) -> None:
         """What storing the rows would change."""

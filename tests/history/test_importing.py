@@ -199,6 +199,29 @@ async def test_what_the_next_document_tells_is_left_to_it(
     assert (report.filled.added, report.left) == (4, 8)
 
 
+async def test_a_document_that_comes_while_a_file_is_imported_keeps_its_rows(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The windows were read before it, and are still fresh."""
+    path = write_zip(tmp_path, NAME, [KLINES, *hours(24)])
+    fill = database.history.fill
+    windows: list[Any] = []
+
+    async def late(*arguments: Any, **options: Any) -> Any:
+        if not windows:
+            windows.append(await database.publishes.windows())
+            await _publish(database, "1h", MARCH + 12 * H1, MARCH + 20 * H1)
+        return await fill(*arguments, **options)
+
+    monkeypatch.setattr(database.history, "fill", late)
+    (report,) = await brought_in(database, tmp_path)
+    assert windows == [{}]
+    assert (report.filled.added, report.left, path.name) == (16, 8, report.name)
+    told = [MARCH + hour * H1 for hour in (*range(12), *range(20, 24))]
+    assert list(await rows_of(database, BTC)) == told
+    assert list(await database.archive_files.find([NAME])) == [NAME]
+
+
 async def _publish(database: Database, document: str, first_ms: int, as_of_ms: int) -> None:
     publish = Publish(
         document, None, 1, as_of_ms, as_of_ms, first_ms, 499, None,
