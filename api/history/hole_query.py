@@ -121,7 +121,7 @@ def _decoded(text: str, which: HoleFilter) -> HolePlace:
         whole = [isinstance(each, int) and 0 <= each < 2**62 for each in place[3:]]
         if not all([*whole, isinstance(found.exchange, str), isinstance(found.symbol, str)]):
             raise ValueError
-        if found.kind not in KINDS:
+        if found.kind not in KINDS or "\0" in found.exchange + found.symbol:
             raise ValueError
     except (ValueError, TypeError):
         raise ValueError(_BAD_CURSOR) from None

@@ -106,6 +106,7 @@ def test_what_is_asked_for() -> None:
         ("cursor=" + "A" * 2000, "cursor", "must be `next` of an answer"),
         (f"state=asked&cursor={query().cursor(PLACE)}", "cursor", "is of another request"),
         (f"cursor={query().cursor(PLACE._replace(from_ms=-1))}", "cursor", "must be `next`"),
+        (f"cursor={query().cursor(PLACE._replace(symbol='A' + chr(0)))}", "cursor", "must be"),
         (f"cursor={query().cursor(PLACE._replace(kind='x'))}", "cursor", "must be `next`"),  # type: ignore[arg-type]
         ("symbols=A", "", "did you mean symbol? The parameters are exchange, symbol, timeframe"),
     ],
