@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from history.archive.errors import UnknownFile
+from history.archive.errors import ArchiveError, UnknownFile
 from history.archive.names import CHECKSUM, ArchiveName, parse_name
-from history.exported.files import ALLOWED, MANIFEST, ExportedFile, parse_path
+from history.exported.files import ALLOWED, MANIFEST, ExportedFile, parse_path, read_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ def find_files(paths: Sequence[Path]) -> FoundFiles:
             if (place := file.absolute()) not in seen:
                 seen.add(place)
                 _sort_in(file, found)
+        found.unknown.extend(_absent(path))
     found.archive.sort(key=lambda each: (each[0].order, each[1]))
     found.exported.sort(key=lambda each: each.path)
     return found
@@ -62,6 +63,19 @@ def _files_below(path: Path, found: FoundFiles) -> Iterator[Path]:
         for name in sorted(names):
             if not (name.startswith(".") or name.endswith(CHECKSUM) or name == MANIFEST):
                 yield Path(folder, name)
+
+
+def _absent(root: Path) -> Iterator[tuple[Path, str]]:
+    """The files that the manifest of an export in that folder names, and that are not there: it
+    was copied in part."""
+    try:
+        names = read_manifest(root)
+    except ArchiveError:  # told of each of its files
+        return
+    for name in sorted(names):
+        place = root.joinpath(*name.split("/"))
+        if parse_path(place) is not None and not os.path.lexists(place):
+            yield place, f"{MANIFEST} names it, and it is not there: export or copy it again"
 
 
 def _sort_in(file: Path, found: FoundFiles) -> None:

@@ -108,9 +108,9 @@ def read_manifest(root: Path) -> Mapping[str, str]:
     """The sha256 of each file that the folder's manifest names; empty without one. Raises
     ArchiveError if it is damaged."""
     place = root / MANIFEST
-    if not place.is_file():
-        return {}
     try:
+        if not place.is_file():
+            return {}
         with place.open("rb") as file:
             content = file.read(_MOST_MANIFEST + 1)
         files: dict[str, Any] = orjson.loads(content)["files"]

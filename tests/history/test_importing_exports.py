@@ -161,6 +161,19 @@ async def test_a_file_that_is_not_as_the_manifest_says_is_refused(
     assert await stored(database, BTC) == ([], b"", [])
 
 
+def test_files_that_a_manifest_names_and_that_are_not_there_are_told(tmp_path: Path) -> None:
+    """A folder that was copied in part would be imported in part, and the import would end well."""
+    place = lake(tmp_path)
+    gone = LAKE.replace("2026-03", "2026-02")
+    told = {name: {"sha256": "0" * 64} for name in (gone, LAKE, "../../x")}
+    (tmp_path / "manifest.json").write_bytes(orjson.dumps({"files": told}))
+    found = find_files([tmp_path])
+    assert [file.path for file in found.exported] == [place]
+    assert found.unknown == [
+        (tmp_path / gone, "manifest.json names it, and it is not there: export or copy it again")
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
