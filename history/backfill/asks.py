@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from history.backfill.ranges import Range, ceil
+from history.backfill.ranges import Range, ceil, floor
 from history.backfill.series import Series
 from market.settlements import LONGEST_INTERVAL_HOURS
 from market.timeframes import HOUR_MS, MINUTE_MS
@@ -58,7 +58,23 @@ def runs(
             for from_ms, to_ms in parts
             if from_ms < end_ms and begin_ms < to_ms
         ]
-        yield from _runs(series, inside)
+        yield from _runs(series, _whole_longer(series, (begin_ms, end_ms), inside))
+
+
+def _whole_longer(series: Series, allowed: Range, missing: Sequence[Range]) -> Sequence[Range]:
+    """The ranges, which descend, as whole ones of the longest candles that are made of these: one
+    that was made without a part of it, which the exchange had not yet, is made again."""
+    if not series.stage.makes:
+        return missing
+    grid_ms = max(each.interval_ms for each in series.stage.makes)
+    found: list[Range] = []
+    for from_ms, to_ms in missing:
+        part = max(floor(from_ms, grid_ms), allowed[0]), min(ceil(to_ms, grid_ms), allowed[1])
+        if found and found[-1][0] <= part[1]:
+            found[-1] = min(found[-1][0], part[0]), found[-1][1]
+        else:
+            found.append(part)
+    return found
 
 
 def _runs(series: Series, missing: Sequence[Range]) -> Iterator[tuple[Ask, int]]:

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import jobs.backfill
-from database import Database, SeriesKey, Versions
+from database import Database, FillRows, SeriesKey, Versions
 from history.backfill.wanted import wish
 from jobs.backfill_targets import targets_of
 from jobs.due import backfill_due_s
@@ -274,3 +275,30 @@ async def test_a_wish_that_crashes_has_failed_and_the_next_is_worked_on(
         assert (found[second].state, found[second].error) == ("complete", None)
         assert found[later].state == "failed" and "'trades'" in (found[later].error or "")
         assert (found[partly].state, [*found[partly].failures]) == ("complete", ["NOPEUSDT"])
+
+
+async def test_8h_that_lacked_a_part_is_made_again_when_the_exchange_has_it(
+    open_runner: OpenRunner, exchanges: Simulator
+) -> None:
+    async with open_runner(exchanges) as runner:
+        await runner.complete("discovery")
+        database = runner.context.database
+        lacks_ms = FROM_MS + 10 * DAY_MS + 4 * HOUR_MS  # the second half of an 8h candle
+        for timeframe in (H4, H8):
+            key = SeriesKey.candles("binance", "BTCUSDT", timeframe)
+            rows = exchanges.truth(H4, candles=220, symbol="BTCUSDT")["binance:BTCUSDT"]
+            if timeframe is H8:
+                rows = [row for row in rows if row[0] == lacks_ms - 4 * HOUR_MS]
+            known = [row for row in rows if FROM_MS <= row[0] != lacks_ms][:180]
+            times = np.array([row[0] for row in known], np.int64)
+            values = np.array([row[1:7] for row in known])
+            end_ms = int(times[-1]) + timeframe.interval_ms
+            filled = FillRows(key, int(times[0]), end_ms, times, values)
+            await database.history.fill([filled], "rest", NOW_MS - DAY_MS)
+        found = await wished(runner, timeframes=["4h"], what=["candles"])
+        assert (found.state, found.error) == ("complete", None)
+        key = SeriesKey.candles("binance", "BTCUSDT", H8)
+        ours = await stored(database, key)
+        truth = {row[0]: row[1:7] for row in exchanges.truth(H8, candles=220)["binance:BTCUSDT"]}
+        at = ours.times.tolist().index(lacks_ms - 4 * HOUR_MS)
+        assert ours.values[at].tolist() == truth[lacks_ms - 4 * HOUR_MS]

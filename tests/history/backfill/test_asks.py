@@ -60,7 +60,19 @@ def test_what_is_missing_is_asked_for_once_the_newest_first(
     assert sum(map(len, asked)) == len(set().union(*asked))
     assert set().union(*asked) <= instants(may, step_ms)
     assert all(some & wanted and len(some) <= page for some in asked)
-    assert all(min(some) in wanted and max(some) in wanted for some in asked)
+    longer_ms = max((each.interval_ms for each in stage.makes), default=step_ms)
+    for some in asked:
+        # Each begins and ends with the (longer) candle of something that is missing.
+        for edge in (min(some), max(some)):
+            begin_ms = edge - edge % longer_ms
+            assert {*range(begin_ms, begin_ms + longer_ms, step_ms)} & wanted
+    for time_ms in wanted if stage.makes else ():
+        begin_ms = time_ms - time_ms % longer_ms
+        whole = {*range(begin_ms, begin_ms + longer_ms, step_ms)}
+        if whole <= instants(may, step_ms) and any(
+            whole <= instants([part], step_ms) for part in may
+        ):
+            assert any(whole <= some for some in asked)
     assert all(min(a) > max(b) for a, b in pairwise(asked))
     # No fewer windows would do, but for whole longer candles.
     if not stage.makes:
