@@ -21,7 +21,7 @@ from history.archive.host import ArchiveHost
 from history.archive.names import parse_name
 from history.archive.wanted import WHATS, ArchiveSeries
 from history.importing import Importer
-from market.markets import Exchange
+from market.markets import ARCHIVED
 from market.timeframes import DAY_MS, Timeframe
 from timing import clock
 
@@ -40,11 +40,11 @@ class DownloadFailed(CommandError):
 async def download(settings: Settings, arguments: argparse.Namespace) -> int:
     """Downloads and imports what is asked for, and tells of each file. Returns 1 if a file is left
     out. Raises DownloadFailed, DatabaseUnavailable."""
-    if {*arguments.exchange} - {Exchange.BINANCE}:
-        others = " ".join(sorted({*arguments.exchange} - {Exchange.BINANCE}))
+    if {*arguments.exchange} - {ARCHIVED}:
+        others = " ".join(sorted({*arguments.exchange} - {ARCHIVED}))
         raise DownloadFailed(
-            f"{others}: only Binance has such an archive; `backfill --exchange {others}` asks the"
-            " exchange itself"
+            f"{others}: only {ARCHIVED.capitalize()} has such an archive; `backfill --exchange {others}` asks"
+            " the exchange itself"
         )
     now_ms = clock.now_ms()
     from_ms, to_ms = _range(arguments, now_ms)
@@ -84,7 +84,7 @@ async def _series(
             raise DownloadFailed(f"--symbol {symbol[:40]!a} is no name of a perpetual contract")
     if not symbols:
         markets = await database.get_all_unique_coins(
-            exchanges=[Exchange.BINANCE],
+            exchanges=[ARCHIVED],
             quote=settings.quote,
             markets_limit=settings.markets_limit,
         )

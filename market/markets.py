@@ -44,7 +44,9 @@ LIVE_ADDRESSES: Final[Mapping[Exchange, str]] = {
     Exchange.BINANCE: "https://fapi.binance.com",
     Exchange.BYBIT: "https://api.bybit.com",
 }
-# Binance's public archive of files, and the bucket behind it, which alone answers listings.
+# The exchange with a public archive of files, its address, and the bucket behind it, which alone
+# answers listings.
+ARCHIVED: Final = Exchange.BINANCE
 LIVE_ARCHIVE: Final = "https://data.binance.vision"
 LIVE_ARCHIVE_LISTING: Final = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
 # The exchanges whose streams live collectors read (live/exchanges.py), polled by this service or

@@ -21,7 +21,7 @@ from simulator.clock import FASTEST, Clock
 from simulator.control import Control
 from simulator.exchange import Exchange
 from simulator.exchange_markets import ExchangeMarkets
-from simulator.exchanges import EXCHANGES
+from simulator.exchanges import ARCHIVE, EXCHANGES
 from simulator.faults import EVENTS, KINDS, FaultRules, InvalidRule
 from simulator.instants import instant_ms
 from simulator.limits import LimitSettings
@@ -43,7 +43,7 @@ DESCRIPTION: Final = (
     + " and as ".join(f"{exchange.name.upper()}_BASE_URL" for exchange in EXCHANGES)
     + ",\nand with ws:// as "
     + " and as ".join(f"{e.name.upper()}_WS_URL" for e in EXCHANGES if e.streams is not None)
-    + ".\nAs ARCHIVE_URL it is Binance's archive of files (data.binance.vision)."
+    + f".\nAs ARCHIVE_URL it is {ARCHIVE}."
 )
 _MARKETS: Final = 20  # of each exchange that is polled, by default
 _PAGE_CACHE_BYTES: Final = 256_000_000

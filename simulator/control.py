@@ -12,6 +12,7 @@ from simulator.clock_settings import clock_settings
 from simulator.events import apply_event
 from simulator.exchange import Exchange
 from simulator.exchange_markets import ExchangeMarkets
+from simulator.exchanges import ARCHIVE
 from simulator.faults import EVENTS, FaultRules, InvalidRule
 from simulator.parameters import whole_number
 from simulator.stats import Stats
@@ -111,7 +112,7 @@ class Control:
             for name, exchange in self._exchanges.items()
             if exchange.streams is not None
         ]
-        lines.append(f"{'ARCHIVE_URL':<20}Binance's archive: /data/... and listings, /?prefix=")
+        lines.append(f"{'ARCHIVE_URL':<20}{ARCHIVE}: /data/... and listings, /?prefix=")
         return _INDEX.format(exchanges="\n".join(lines))
 
     def add_faults(self, rules: Any) -> list[dict[str, Any]]:

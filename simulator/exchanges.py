@@ -13,4 +13,6 @@ EXCHANGES: Final[tuple[type[Exchange], ...]] = (
     Bybit,
     Okx,
 )
+# What the archive in simulator/archive/ is, as settings of the service name it.
+ARCHIVE: Final = "Binance's archive of files (data.binance.vision)"
 BY_NAME: Final[Mapping[str, type[Exchange]]] = {exchange.name: exchange for exchange in EXCHANGES}

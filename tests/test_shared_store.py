@@ -1,4 +1,7 @@
-"""Two whole services on one Redis, apart by their prefixes, over what others left at their keys."""
+"""Two whole services on one Redis, apart by their prefixes, over what others left at their keys.
+
+Each has a database of its own: a record is of one hot store.
+"""
 
 import asyncio
 from pathlib import Path
@@ -7,6 +10,7 @@ from typing import Final
 import pytest
 import redis
 
+from tests.fixtures.postgres import DatabaseIn
 from tests.fixtures.service import Service, ServiceSettings, StartService
 from tests.fixtures.simulator import StartSimulator
 
@@ -32,6 +36,7 @@ async def test_two_services_on_one_redis_are_apart_and_heal_what_others_wrote(
     start_service: StartService,
     service_settings: ServiceSettings,
     redis_url: str,
+    database_in: DatabaseIn,
     tmp_path: Path,
 ) -> None:
     simulator = start_simulator(binance=3, bybit=3)
@@ -43,7 +48,8 @@ async def test_two_services_on_one_redis_are_apart_and_heal_what_others_wrote(
                 client.hset(f"a:{key}", "name", "theirs")
         starts = [
             start_service(
-                **service_settings(simulator, EXCHANGES=exchange, REDIS_PREFIX=prefix),
+                **service_settings(simulator, EXCHANGES=exchange, REDIS_PREFIX=prefix)
+                | {"DATABASE_URL": await database_in("UTF8")},
                 DATA_DIR=str(tmp_path / exchange),
             )
             for prefix, exchange in (("a:", "binance"), ("{b}", "bybit"))

@@ -9,7 +9,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from api.cors import require_asked_page
-from api.history.backfill_models import AcceptedBackfill, AskBackfill, Backfill, Backfills
+from api.history.backfill_models import (
+    AcceptedBackfill,
+    AskBackfill,
+    Backfill,
+    BackfillCost,
+    Backfills,
+)
 from api.job_errors import told_error
 from api.json_body import read_json
 from api.openapi import content, responses
@@ -59,7 +65,10 @@ def build_backfills(settings: Settings, tokens: Tokens) -> APIRouter:
         status_code=202,
         response_model=AcceptedBackfill,
         dependencies=[token],
-        responses=responses(401, 408, 409, 422, 503),
+        responses={
+            200: {"model": BackfillCost, "description": "with `dry_run`: what it costs"},
+            **responses(401, 408, 409, 422, 503),
+        },
         openapi_extra={
             "requestBody": {"required": True, "content": content("AskBackfill")},
         },

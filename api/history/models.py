@@ -74,7 +74,7 @@ _HOLE: Final[dict[str, Any]] = {
         }
     ],
     "next": None,
-    "counts": {"binance": {"asked": 1}},
+    "counts": {str(exchange): {"asked": 1} for exchange in Exchange},
 }
 
 

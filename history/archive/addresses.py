@@ -2,7 +2,7 @@
 
 from config import Settings
 from history.archive.download_errors import DownloadError
-from market.markets import LIVE_ADDRESSES, LIVE_ARCHIVE, LIVE_ARCHIVE_LISTING, Exchange
+from market.markets import ARCHIVED, LIVE_ADDRESSES, LIVE_ARCHIVE, LIVE_ARCHIVE_LISTING
 
 
 class MixedAddresses(DownloadError):
@@ -13,9 +13,9 @@ def archive_addresses(settings: Settings) -> tuple[str, str]:
     """The address of files, and that of listings. Raises MixedAddresses if the archive is the live
     one and the exchange is not: simulated and live data must not mix."""
     url = settings.archive_url
-    collected_from = settings.base_url(Exchange.BINANCE) or LIVE_ADDRESSES[Exchange.BINANCE]
+    collected_from = settings.base_url(ARCHIVED) or LIVE_ADDRESSES[ARCHIVED]
     is_live = url in (LIVE_ARCHIVE, LIVE_ARCHIVE_LISTING)
-    if is_live and collected_from != LIVE_ADDRESSES[Exchange.BINANCE]:
+    if is_live and collected_from != LIVE_ADDRESSES[ARCHIVED]:
         raise MixedAddresses(
             "BINANCE_BASE_URL is not the live exchange, and ARCHIVE_URL is the live archive: set"
             " ARCHIVE_URL to that server's archive, such as the simulator's own address"

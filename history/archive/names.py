@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from database import SeriesKey
 from history.archive.errors import UnknownFile
-from market.markets import Exchange
+from market.markets import ARCHIVED
 from market.timeframes import DAY_MS, HOUR_MS, Timeframe
 
 ArchiveKind = Literal["klines", "metrics", "fundingRate"]
@@ -54,12 +54,11 @@ class ArchiveName:
     @property
     def key(self) -> SeriesKey:
         """The series that the rows belong to."""
-        exchange = Exchange.BINANCE
         if self.timeframe is not None:
-            return SeriesKey.candles(exchange, self.symbol, self.timeframe)
+            return SeriesKey.candles(ARCHIVED, self.symbol, self.timeframe)
         if self.kind == "metrics":
-            return SeriesKey.open_interest(exchange, self.symbol)
-        return SeriesKey.funding(exchange, self.symbol)
+            return SeriesKey.open_interest(ARCHIVED, self.symbol)
+        return SeriesKey.funding(ARCHIVED, self.symbol)
 
     @property
     def instants(self) -> int:

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final, Literal
 
 from database import SeriesKey
-from market.markets import Exchange
+from market.markets import ARCHIVED
 from market.timeframes import DAY_MS, Timeframe
 
 What = Literal["candles", "open_interest", "funding"]
@@ -63,16 +63,16 @@ class ArchiveSeries:
     timeframe: Timeframe | None = None  # of candles
 
     def __str__(self) -> str:
-        return f"binance:{self.symbol} {self.timeframe or self.what}"
+        return f"{ARCHIVED}:{self.symbol} {self.timeframe or self.what}"
 
     @property
     def key(self) -> SeriesKey:
         """The series of the record that the files' rows belong to."""
         if self.timeframe is not None:
-            return SeriesKey.candles(Exchange.BINANCE, self.symbol, self.timeframe)
+            return SeriesKey.candles(ARCHIVED, self.symbol, self.timeframe)
         if self.what == "open_interest":
-            return SeriesKey.open_interest(Exchange.BINANCE, self.symbol)
-        return SeriesKey.funding(Exchange.BINANCE, self.symbol)
+            return SeriesKey.open_interest(ARCHIVED, self.symbol)
+        return SeriesKey.funding(ARCHIVED, self.symbol)
 
     @property
     def stem(self) -> str:

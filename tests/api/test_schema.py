@@ -32,14 +32,19 @@ RUN: Final = (
     *("--request-timeout", "10", "--warnings", "off", "--no-color"),
     *("--header", f"Authorization: Bearer {TOKEN}"),
 )
-# What no schema says: a cursor is of an answer, `to` is not before `from`, and `revisions` decides
-# which columns there are.
+# What no schema says: a cursor is of an answer, `to` is not before `from`, `revisions` decides the
+# columns, and parameters that mean nothing beside others are refused.
 VALUES: Final = """
 [parameters]
 "query.cursor" = ""
 "query.revisions" = "newest"
 "query.from" = "2025-12-01T00:00:00Z"
 "query.to" = "2026-12-01"
+
+[[operations]]
+include-path-regex = "^/(cache/|coins$|api/history/(holes|backfill)$)"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "404", "409", "422", "5xx"]
+checks.negative_data_rejection.expected-statuses = ["400", "404", "405", "413", "415", "422", "5xx"]
 """
 # The one that the description names as its example.
 COLLECTORS: Final = (

@@ -77,7 +77,8 @@ async def test_lost_in_the_middle(
     service = await start_service(**settings)
     assert (await service.collect("4h"))["result"]["markets"] == MARKETS
     assert len((await service.get("/cache/8h"))["markets"]) == MARKETS
-    assert len(service.said("due_jobs_not_checked")) == 1
+    due = service.said("due_jobs_not_checked")
+    assert sum("job=discovery" in line for line in due) == 1 and len(due) <= 2
     assert len(service.said("using_last_known_markets")) == 1
 
     await asyncio.to_thread(own_postgres.start)
