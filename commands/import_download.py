@@ -43,8 +43,8 @@ async def download(settings: Settings, arguments: argparse.Namespace) -> int:
     if {*arguments.exchange} - {ARCHIVED}:
         others = " ".join(sorted({*arguments.exchange} - {ARCHIVED}))
         raise DownloadFailed(
-            f"{others}: only {ARCHIVED.capitalize()} has such an archive; `backfill --exchange {others}` asks"
-            " the exchange itself"
+            f"{others}: only {ARCHIVED.capitalize()} has such an archive; `backfill"
+            f" --exchange {others}` asks the exchange itself"
         )
     now_ms = clock.now_ms()
     from_ms, to_ms = _range(arguments, now_ms)
