@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from commands.import_arguments import KINDS_OF_ROWS, add_import_arguments, kinds_of_rows, moment
+from commands.import_arguments import add_import_arguments
+from commands.selection_arguments import add_selection
 from job_queue.kinds import ALL, KINDS
 from market.markets import Exchange
 from market.timeframes import Timeframe
@@ -139,49 +140,11 @@ def _export(parser: argparse.ArgumentParser) -> None:
 
 
 def _backfill(parser: argparse.ArgumentParser) -> None:
-    several = "one or more; repeatable"
-    parser.add_argument(
-        "--exchange",
-        action="extend",
-        nargs="+",
-        choices=list(Exchange),
-        default=[],
-        metavar="E",
-        help=f"{several}; all that are collected if not given",
+    add_selection(
+        parser.add_argument,
+        exchanges="one or more; repeatable; all that are collected if not given",
+        symbols="all markets that are collected",
     )
-    parser.add_argument(
-        "--symbol",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="S",
-        help=f"{several}, such as BTCUSDT; all markets that are collected if not given",
-    )
-    parser.add_argument(
-        "--timeframe",
-        action="extend",
-        nargs="+",
-        choices=[*map(str, Timeframe)],
-        default=[],
-        metavar="T",
-        help=f"{several}; those of TIMEFRAMES if not given",
-    )
-    parser.add_argument(
-        "--what",
-        type=kinds_of_rows,
-        default=(),
-        metavar="W",
-        help=f"of {', '.join(KINDS_OF_ROWS)}, comma-separated; all if not given",
-    )
-    for name, usual in (("from", "a year ago"), ("to", "now")):
-        parser.add_argument(
-            f"--{name}",
-            dest=f"{name}_ms",
-            type=moment,
-            default=None,
-            metavar="TIME",
-            help=f"UTC milliseconds or ISO 8601, such as 2025-01-01 ({usual})",
-        )
     parser.add_argument(
         "--dry-run", action="store_true", help="tell requests, minutes and bytes; ask nothing"
     )
