@@ -1,14 +1,11 @@
 """Settings: all environment variables with defaults and checks, read once at start."""
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import (
-    AfterValidator,
-    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
@@ -17,13 +14,36 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from addresses.database_url import parse_database_url
-from addresses.lists import Network, parse_choice, parse_hosts, parse_networks, parse_origins
+from addresses.lists import parse_choice
 from addresses.proxy import Proxy, is_spared, parse_proxy, parse_usual_proxy
 from addresses.redis_parts import RedisParts
-from addresses.redis_url import parse_redis_url
 from addresses.secrets import secrets_in
-from addresses.url import check_host
+from addresses.setting_types import (
+    LEAST_IN_FLIGHT,
+    BaseUrl,
+    ByteSize,
+    DatabaseUrl,
+    ExchangeProxy,
+    HeaderToken,
+    Host,
+    Hosts,
+    Live,
+    LogLevel,
+    Modules,
+    Networks,
+    OnOff,
+    Origins,
+    PlainUrl,
+    Prefix,
+    Queues,
+    RedisPort,
+    RedisUrl,
+    SchemaName,
+    StreamUrl,
+    UsualProxy,
+    Zone,
+    read_by,
+)
 from addresses.web import parse_base_url, parse_stream_url, port_of, without_userinfo
 from market.markets import (
     DEFAULT_EXCHANGES,
@@ -43,65 +63,6 @@ class SettingsError(Exception):
         self.lines = lines
 
 
-def _checked(check: Callable[[str], object]) -> AfterValidator:
-    """Calls `check`, whose ValueError must not repeat the value: it may hold a password.
-
-    Spaces and line breaks at its ends are left out: files of secrets often end with one.
-    """
-
-    def checked(value: SecretStr) -> SecretStr:
-        text = value.get_secret_value().strip()
-        check(text)
-        return SecretStr(text)
-
-    return AfterValidator(checked)
-
-
-def _read_by(read: Callable[[str], object]) -> BeforeValidator:
-    """Calls `read` for a text; a value of another type, such as the default, stays."""
-    return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
-
-
-def _base_url(value: str) -> None:
-    parse_base_url(value, userinfo=True)
-
-
-def _stream_url(value: str) -> None:
-    parse_stream_url(value, userinfo=True)
-
-
-def _plain_url(value: str) -> str:
-    parse_base_url(value.strip(), userinfo=False)
-    return value.strip().rstrip("/")
-
-
-def _header_token(value: str) -> None:
-    if not value.isascii() or not value.isprintable() or " " in value:
-        raise ValueError("must be printable ASCII without spaces")
-
-
-def _host(value: str) -> str:
-    value = value.strip()
-    if value.startswith("["):
-        raise ValueError("is written without brackets")
-    check_host(value)
-    return value
-
-
-def _log_level(value: str) -> str:
-    level = value.strip().upper()
-    return "WARNING" if level == "WARN" else level
-
-
-def _lower(value: str) -> str:
-    return value.strip().lower()
-
-
-def _port_of_redis(value: str) -> str | None:
-    # Kubernetes and container links set REDIS_PORT=tcp://... for any service called redis.
-    return None if value.startswith("tcp://") else value
-
-
 def _exchanges(value: str) -> tuple[Exchange, ...]:
     return tuple(Exchange(name) for name in parse_choice(value, list(Exchange)))
 
@@ -113,50 +74,9 @@ def _timeframes(value: str) -> tuple[Timeframe, ...]:
     return tuple(timeframe for timeframe in Timeframe if timeframe in made)
 
 
-def _prefix(value: str) -> str:
-    # Neither a pattern of SCAN or an ACL rule, nor a path; braces enclose a hash tag.
-    if len(value) > 64 or not re.fullmatch(r"([A-Za-z0-9._:-]|\{[A-Za-z0-9._:-]+\})*", value):
-        raise ValueError(
-            "must be at most 64 letters, digits and . _ : -, or a {tag} of them, such as perp:"
-        )
-    return value
-
-
-_BYTES: Final = re.compile(r"([0-9]{1,15})\s*(?:([kmg])(i?)b)?", re.ASCII | re.IGNORECASE)
-_LEAST_IN_FLIGHT: Final = 1_000_000
-
-
-def _byte_size(value: str) -> int:
-    found = _BYTES.fullmatch(value.strip())
-    if found is None:
-        raise ValueError("must be a whole number of bytes, KB, MB or GB, such as 500MB")
-    number, prefix, binary = found.groups()
-    factor = 1024 if binary else 1000
-    powers = {"": 1, "k": factor, "m": factor**2, "g": factor**3}
-    return int(number) * powers[(prefix or "").lower()]
-
-
-Host = Annotated[str, AfterValidator(_host)]
-Live = Annotated[Literal["auto", "on", "off"], _read_by(_lower)]
-OnOff = Annotated[Literal["on", "off"], _read_by(_lower)]
-LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], _read_by(_log_level)]
-RedisUrl = Annotated[SecretStr, _checked(parse_redis_url)]
-RedisPort = Annotated[Annotated[int, Field(ge=1, le=65535)] | None, _read_by(_port_of_redis)]
-PlainUrl = Annotated[str, AfterValidator(_plain_url)]
-HeaderToken = Annotated[SecretStr, _checked(_header_token)]
-Prefix = Annotated[str, AfterValidator(_prefix)]
-DatabaseUrl = Annotated[SecretStr, _checked(parse_database_url)]
-BaseUrl = Annotated[SecretStr, _checked(_base_url)]
-StreamUrl = Annotated[SecretStr, _checked(_stream_url)]
-ExchangeProxy = Annotated[SecretStr, _checked(parse_proxy)]
-UsualProxy = Annotated[SecretStr, _checked(parse_usual_proxy)]
 # NoDecode: pydantic-settings would read a list as JSON.
-Exchanges = Annotated[tuple[Exchange, ...], NoDecode, _read_by(_exchanges)]
-Timeframes = Annotated[tuple[Timeframe, ...], NoDecode, _read_by(_timeframes)]
-Origins = Annotated[tuple[str, ...], NoDecode, _read_by(parse_origins)]
-Networks = Annotated[tuple[Network, ...], NoDecode, _read_by(parse_networks)]
-Hosts = Annotated[tuple[str, ...], NoDecode, _read_by(parse_hosts)]
-ByteSize = Annotated[int, _read_by(_byte_size)]
+Exchanges = Annotated[tuple[Exchange, ...], NoDecode, read_by(_exchanges)]
+Timeframes = Annotated[tuple[Timeframe, ...], NoDecode, read_by(_timeframes)]
 
 
 _Loaded = TypeVar("_Loaded", bound=BaseSettings)
@@ -337,6 +257,18 @@ class Settings(_WithRetention):
     backfill_fraction: float = Field(0.5, gt=0, le=1)  # of what rate_fraction leaves
     egress_id: str = Field("default", pattern=r"^[A-Za-z0-9._-]{1,64}$")
 
+    # What runs when: whether schedules fire, which modules have workers of users, which queues this
+    # host serves beside `default` and `egress:<EGRESS_ID>`, and the zone of schedules without one.
+    schedules: OnOff = "on"
+    workers: Modules = ()
+    worker_queues: Queues = ()
+    schedule_tz: Zone = "UTC"
+    ui_timeframes: Timeframes = (Timeframe.M5, Timeframe.M15, Timeframe.H1)
+    history_timeframes: Timeframes = tuple(Timeframe)
+    pgqueuer_schema: SchemaName = "engine"
+    run_log_days: int = Field(30, ge=0, le=36_500)  # of execution_log; 0: for ever
+    run_history_days: int = Field(90, ge=0, le=36_500)  # of worker_run; 0: for ever
+
     # Clients.
     cron_secret: SecretStr | None = None
     api_token: SecretStr | None = None
@@ -344,7 +276,7 @@ class Settings(_WithRetention):
     cors_origins: Origins = ()
     trusted_proxies: Networks = (ip_network("127.0.0.0/8"), ip_network("::1"))
     allowed_hosts: Hosts = ()
-    max_bytes_in_flight: ByteSize = Field(10**9, ge=_LEAST_IN_FLIGHT)
+    max_bytes_in_flight: ByteSize = Field(10**9, ge=LEAST_IN_FLIGHT)
     max_waits_per_client: int = Field(100, ge=1, le=100_000)
     max_listeners_per_client: int = Field(200, ge=1, le=100_000)
 

@@ -29,6 +29,7 @@ LEVELS: Final = {
     "data_collector": 6,
     "history": 6,
     "live": 6,
+    "workers": 6,
     "perpcache": 7,
     "api": 8,
     "jobs": 8,
