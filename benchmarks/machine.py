@@ -86,9 +86,13 @@ class ProcessFailed(Exception):
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """The settings, with only PATH, HOME, LANG and RECORDED_DATA of the caller's environment."""
+    """The settings, with only PATH, HOME, LANG and RECORDED_DATA of the caller's environment, and
+    without schedules: what is measured is asked for."""
     kept = ("PATH", "HOME", "LANG", "RECORDED_DATA")
-    return {name: os.environ[name] for name in kept if name in os.environ} | settings
+    return {name: os.environ[name] for name in kept if name in os.environ} | {
+        "SCHEDULES": "off",
+        **settings,
+    }
 
 
 async def run_measured(

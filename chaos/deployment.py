@@ -125,6 +125,7 @@ class Deployment:
                 "BINANCE_BASE_URL": self.exchanges,
                 "BYBIT_BASE_URL": self.exchanges,
                 "CRON_SECRET": CRON_SECRET,
+                "SCHEDULES": "off",  # the plan says when what is asked for
                 "WORKER_LOCK_TTL_S": str(LEASE_S),
                 "HISTORY_CANDLES": str(CANDLES),
                 "FUNDING_HISTORY": str(SETTLEMENTS),

@@ -86,6 +86,7 @@ async def _show(console: Console, folder: Path, markets: int) -> None:
                 },
                 "LIVE": "auto",
                 "TIMEFRAMES": "5m,4h,8h",
+                "SCHEDULES": "off",
                 "CRON_SECRET": secret,
             },
             folder,

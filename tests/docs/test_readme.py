@@ -82,7 +82,7 @@ async def start(data_dir: Path) -> AsyncIterator[Start]:
             line,
             cwd=ROOT,
             env={"PATH": f"{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin", "HOME": str(data_dir)}
-            | {"DATA_DIR": str(data_dir), "PORT": "0", **environment},
+            | {"DATA_DIR": str(data_dir), "PORT": "0", "SCHEDULES": "off", **environment},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
