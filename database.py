@@ -9,6 +9,8 @@ from market.markets import Coin, Exchange, Market
 from market.timeframes import Timeframe
 from stores.cold.coin_records import CoinMetadata, CoinRecord, CoinRecords
 from stores.cold.collectors import CollectorWish, LiveCollectors
+from stores.cold.data_collections import CollectionFilter, DataCollection, DataCollections
+from stores.cold.failure_logs import FailureFilter, FailureLog, FailureLogs
 from stores.cold.history.archive_files import ArchiveFile, ArchiveFiles, write_archive_file
 from stores.cold.history.backfills import BackfillWish, BackfillWishes, WishState
 from stores.cold.history.fill_rows import Covered, Filled, FillRows, Source
@@ -76,16 +78,22 @@ __all__ = [
     "Checked",
     "CoinMetadata",
     "CoinRecord",
+    "CollectionFilter",
     "CollectorWish",
     "Compacted",
     "Covered",
     "Cursor",
     "CursorMoved",
     "DamagedRecord",
+    "DataCollection",
+    "DataCollections",
     "Database",
     "DatabaseUnavailable",
     "DocumentWindow",
     "DueLook",
+    "FailureFilter",
+    "FailureLog",
+    "FailureLogs",
     "FillRows",
     "Filled",
     "HistoryHoles",
@@ -168,6 +176,8 @@ class Database:
         self.backfills = BackfillWishes(pool)
         self.archive_files = ArchiveFiles(pool)
         self.holes = HistoryHoles(pool)
+        self.data_collections = DataCollections(pool)
+        self.failure_logs = FailureLogs(pool)
 
     def for_one_run(self) -> Self:
         """The same database for the calls of one run: once one of them met no answer within its
