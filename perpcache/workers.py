@@ -1,0 +1,23 @@
+"""Workers for the code of users: decorators, base classes, what a run gets; re-exports only."""
+
+from workers.asking import Asked, Outcome
+from workers.base_classes import ScheduleBaseWorker, WebSocketBaseWorker
+from workers.context import Context
+from workers.decorators import schedule, websocket
+from workers.http import Answer, BrowserMissing, HttpFailed, HttpStatus
+from workers.run_handle import RunLost
+
+__all__ = [
+    "Answer",
+    "Asked",
+    "BrowserMissing",
+    "Context",
+    "HttpFailed",
+    "HttpStatus",
+    "Outcome",
+    "RunLost",
+    "ScheduleBaseWorker",
+    "WebSocketBaseWorker",
+    "schedule",
+    "websocket",
+]

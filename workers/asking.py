@@ -1,0 +1,92 @@
+"""Asks for jobs of the wish queue in a worker's name, and waits for what becomes of them."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cache_manager import CacheManager
+from job_queue.kinds import job_definition
+from job_queue.queue import JobQueue
+from job_queue.records import JobRecord
+from timing.backoff import stop_or
+
+_LOOK_EVERY_S: Final = 0.5  # for runs that end in other processes
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A wish: the job's id, and its run that will satisfy it. `fresh`: what is wanted was there
+    already, and nothing was asked; `run` is then 0."""
+
+    id: str
+    run: int
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a wish. `state`: fresh, complete, failed, aborted, or pending where it had not
+    ended in time; `result` and `error` are those of the run."""
+
+    id: str
+    run: int
+    state: str
+    result: Mapping[str, Any] | None = None
+    error: str | None = None
+
+
+class Asker:
+    """Both methods raise StoreUnavailable."""
+
+    def __init__(self, queue: JobQueue, cache: CacheManager, timeframes: tuple[str, ...]) -> None:
+        """`timeframes`: the setting TIMEFRAMES, which limits the job of all of them."""
+        self._queue = queue
+        self._cache = cache
+        self._timeframes = timeframes
+
+    async def ask(self, job_id: str, not_older_than_ms: int | None = None) -> Asked:
+        """Queues the job, or joins a run that is still queued. With `not_older_than_ms` nothing is
+        asked where each document that the job publishes is of that time (UTC ms) or a later one,
+        and lacks nothing. Raises ValueError for an unknown id."""
+        definition = job_definition(job_id)
+        if not_older_than_ms is not None:
+            documents = definition.published(self._timeframes)
+            if documents and await self._are_fresh(documents, not_older_than_ms):
+                return Asked(job_id, 0, fresh=True)
+        record = await self._queue.request(job_id)
+        return Asked(job_id, record.run)
+
+    async def wait_for(self, asked: Asked, within_s: float) -> Outcome:
+        """Waits until the run has ended, `within_s` at most."""
+        if asked.fresh:
+            return Outcome(asked.id, asked.run, "fresh")
+        deadline = time.monotonic() + within_s
+        while True:
+            run_ended = self._queue.next_run_end()
+            outcome = _outcome(asked, await self._queue.get(asked.id))
+            left_s = deadline - time.monotonic()
+            if outcome.state != "pending" or left_s <= 0:
+                return outcome
+            await stop_or(run_ended, min(_LOOK_EVERY_S, left_s))
+
+    async def _are_fresh(self, documents: tuple[str, ...], not_older_than_ms: int) -> bool:
+        metas, lost = await self._cache.read_states(documents)
+        return not lost and all(
+            meta is not None
+            and meta.as_of_ms >= not_older_than_ms
+            and (meta.counts is None or meta.counts.stale == 0)
+            for meta in metas.values()
+        )
+
+
+def _outcome(asked: Asked, record: JobRecord | None) -> Outcome:
+    """The end of the run, or of a later one, which satisfies the wish as well."""
+    if record is None:
+        return Outcome(asked.id, asked.run, "failed", error="its record is gone")
+    if record.run >= asked.run and not record.is_pending:
+        return Outcome(asked.id, record.run, record.state, record.result, record.error)
+    last = record.last
+    if last is not None and last.run >= asked.run:
+        return Outcome(asked.id, last.run, last.state, last.result, last.error)
+    return Outcome(asked.id, asked.run, "pending")
