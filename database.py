@@ -5,6 +5,7 @@ from copy import copy
 from pathlib import Path
 from typing import Self
 
+from addresses.database_url import parse_database_url
 from market.markets import Coin, Exchange, Market
 from market.timeframes import Timeframe
 from stores.cold.coin_records import CoinMetadata, CoinRecord, CoinRecords
@@ -53,6 +54,7 @@ from stores.cold.history.tables import HistoryTables, Snapshot
 from stores.cold.listing_log import Listing, ListingLog
 from stores.cold.listings import Listings, ListingState
 from stores.cold.live_tables import BookRow, LiveRow, LiveTables, TickerRow, TradeRow
+from stores.cold.lone_connection import LoneConnection
 from stores.cold.markets import Markets, SavedMarkets
 from stores.cold.migrate import MIGRATIONS
 from stores.cold.pool import (
@@ -64,6 +66,7 @@ from stores.cold.pool import (
     PoolOfOneRun,
 )
 from stores.cold.replica import REPLICA_TEXT, ReplicaPool, lag_s, stored_versions
+from stores.cold.workers.runs import WorkerRuns
 
 __all__ = [
     "DATABASE_TEXT",
@@ -152,6 +155,7 @@ class Database:
         write_s: float = 20.0,
         history_dsn: str | None = None,
     ) -> None:
+        self._address = parse_database_url(dsn)
         self._pool = DatabasePool(dsn, migrations, read_s=read_s, write_s=write_s)
         self._replica: ReplicaPool | None = None
         self._use(self._pool)
@@ -178,6 +182,7 @@ class Database:
         self.holes = HistoryHoles(pool)
         self.data_collections = DataCollections(pool)
         self.failure_logs = FailureLogs(pool)
+        self.worker_runs = WorkerRuns(pool)
 
     def for_one_run(self) -> Self:
         """The same database for the calls of one run: once one of them met no answer within its
@@ -185,6 +190,15 @@ class Database:
         found = copy(self)
         found._use(PoolOfOneRun(self._pool))
         return found
+
+    def lone_connection(self, name: str) -> LoneConnection:
+        """A connection of its own beside the pool's; `name` is what the server's views show."""
+        return LoneConnection(self._address, name)
+
+    @property
+    def pool(self) -> Pool:
+        """The pool of the repositories, for transactions over the tables of several of them."""
+        return self._pool
 
     async def open(self) -> None:
         """Connects and applies pending migrations, as every other method does if needed."""

@@ -1,0 +1,1 @@
+"""The tables of workers: their rows, queues, runs, configuration and log."""
