@@ -144,11 +144,21 @@ class _Clean:
     last resort: no error should hold one."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._redactor = Redactor(secrets)
+        self._secrets = frozenset(secrets)
+        self._redactor = Redactor(self._secrets)
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Hides these too from now on."""
+        if not self._secrets.issuperset(added := frozenset(secrets)):
+            self._secrets |= added
+            self._redactor = Redactor(self._secrets)
 
     def __call__(
         self, _: object, __: str, event: structlog.typing.EventDict
     ) -> structlog.typing.EventDict:
+        return self.fields(event)
+
+    def fields(self, event: Mapping[str, Any]) -> dict[str, Any]:
         return {name: self._cleaned(name, value) for name, value in event.items()}
 
     def lines(self, text: str) -> str:
@@ -202,6 +212,22 @@ def cleaned_lines(text: str) -> str:
         if isinstance(handler, _CurrentStderr):
             return handler.clean.lines(text)
     return printable(text, keep="\n")
+
+
+def hide_secrets(secrets: Iterable[str]) -> None:
+    """Hides texts in the configured log from now on, which became known after its start."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _CurrentStderr):
+            handler.clean.hide(secrets)
+
+
+def cleaned_fields(event: Mapping[str, Any]) -> dict[str, Any]:
+    """An event's fields as the configured log shows them: printable, and known secrets hidden.
+    For logs that others than the console have."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _CurrentStderr):
+            return handler.clean.fields(event)
+    return _Clean(()).fields(event)
 
 
 def _log_uncaught(
