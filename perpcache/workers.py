@@ -2,9 +2,10 @@
 
 from workers.asking import Asked, Outcome
 from workers.base_classes import ScheduleBaseWorker, WebSocketBaseWorker
+from workers.browser_http import BrowserMissing
 from workers.context import Context
 from workers.decorators import schedule, websocket
-from workers.http import Answer, BrowserMissing, HttpFailed, HttpStatus
+from workers.http import Answer, HttpFailed, HttpStatus
 from workers.run_handle import RunLost
 
 __all__ = [

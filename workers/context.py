@@ -13,7 +13,8 @@ from logging_setup import EventLog
 from stores.hot.store import HotStore
 from workers.asking import Asked, Asker, Outcome
 from workers.definition import WorkerDefinition
-from workers.http import Http, HttpClients
+from workers.http import Http
+from workers.http_clients import HttpClients
 from workers.run_handle import RunHandle, RunLost
 
 T = TypeVar("T")
