@@ -68,6 +68,7 @@ from stores.cold.pool import (
 from stores.cold.replica import REPLICA_TEXT, ReplicaPool, lag_s, stored_versions
 from stores.cold.workers.runs import WorkerRuns
 from stores.cold.workers.config import WorkerConfig
+from stores.cold.workers.streams import WorkerStreams
 
 __all__ = [
     "DATABASE_TEXT",
@@ -185,6 +186,7 @@ class Database:
         self.failure_logs = FailureLogs(pool)
         self.worker_runs = WorkerRuns(pool)
         self.worker_config = WorkerConfig(pool)
+        self.worker_streams = WorkerStreams(pool)
 
     def for_one_run(self) -> Self:
         """The same database for the calls of one run: once one of them met no answer within its

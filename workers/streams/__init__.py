@@ -1,0 +1,1 @@
+"""WebSocket workers: leases of the hot store, one per worker, that all processes share out."""

@@ -1,0 +1,260 @@
+"""Reconciler: takes, keeps and gives up WebSocket workers so that each runs on one host, if wanted.
+
+What is wanted is the worker's row; it is read again and again, and while PostgreSQL is away what
+was read last goes on. Who runs it is its lease.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, Protocol
+
+import structlog
+
+from addresses.proxy import Proxy
+from database import DatabaseUnavailable
+from logging_setup import OutageLog
+from metrics.workers import StreamNumbers, WorkersMetrics
+from stores.cold.workers.streams import StreamWish
+from stores.hot.leases import try_acquire
+from stores.hot.store import HotStore, StoreUnavailable
+from timing.backoff import stop_or, stop_or_done
+from workers.definition import ANY_EGRESS, WorkerDefinition
+from workers.state import WorkerStates, stream_lease
+from workers.streams.fleet import Fleet, Look
+from workers.streams.holding import ContextMaker, Holding, StreamParts
+from workers.streams.placement import to_give, to_take
+
+_PATIENCE: Final = 1  # looks of the fuller host before it takes what an emptier one leaves
+_SETTLE_S: Final = 1.0  # after the first look, so that processes begun together share
+_STEADY_LOOKS: Final = 13  # without a change before a worker is given to an emptier host: 10 s
+_PARALLEL: Final = 16  # leases asked for at once
+
+log = structlog.get_logger(__name__)
+
+
+class _Wishes(Protocol):
+    async def wishes(self, names: list[str]) -> list[StreamWish]: ...
+
+
+class _Database(Protocol):
+    @property
+    def worker_streams(self) -> Any: ...
+
+
+class _Registry(Protocol):
+    @property
+    def definitions(self) -> Mapping[str, WorkerDefinition]: ...
+
+
+class _Settings(Protocol):
+    @property
+    def egress_id(self) -> str: ...
+    def usual_proxy(self, base_url: str) -> Proxy | None: ...
+
+
+class Reconciler:
+    """The WebSocket workers of one process. `host`: its name, by which it holds leases."""
+
+    def __init__(
+        self,
+        store: HotStore,
+        database: _Database,
+        registry: _Registry,
+        maker: ContextMaker,
+        *,
+        settings: _Settings,
+        host: str,
+        states: WorkerStates | None = None,
+        metrics: WorkersMetrics | None = None,
+        between: Callable[[float, float], float] | None = None,
+    ) -> None:
+        self._definitions = {
+            name: definition
+            for name, definition in registry.definitions.items()
+            if definition.kind == "websocket"
+        }
+        self._egress = settings.egress_id
+        self._database = database
+        self._fleet = Fleet(store, host)
+        self._pace = self._fleet.pace
+        self._metrics = metrics
+        states = states or WorkerStates(store, host)
+        self._parts = StreamParts(
+            store, maker, states, self._fleet, host, settings.usual_proxy, between
+        )
+        self._wishes: dict[str, StreamWish] = {}
+        self._changed = asyncio.Event()  # the wishes, or what is held
+        self._holdings: dict[str, Holding] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        # Functions that go on although they were cancelled, by the worker's name.
+        self._going_on: dict[str, asyncio.Task[None]] = {}
+        self._waited: dict[str, int] = {}
+        self._steady = 0
+        if metrics is not None:
+            metrics.watch((), self._definitions)
+
+    @property
+    def held(self) -> list[str]:
+        """The names of the workers that this process holds."""
+        return sorted(self._holdings)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Holds workers until `stop`; returns when their leases are released."""
+        if not self._definitions:
+            await stop.wait()
+            return
+        try:
+            async with asyncio.TaskGroup() as running:
+                running.create_task(self._follow_wishes(stop), name="wishes of WebSocket workers")
+                running.create_task(self._share(stop), name="share WebSocket workers")
+                running.create_task(self._tell(stop), name="beats of WebSocket workers")
+        finally:
+            await self._release_all()
+
+    async def _follow_wishes(self, stop: asyncio.Event) -> None:
+        """Reads the rows; what is not wanted any more is stopped at once."""
+        outage = OutageLog(log, "stream_wishes_not_read", "stream_wishes_read_again")
+        while not stop.is_set():
+            try:
+                rows = await self._database.worker_streams.wishes(list(self._definitions))
+                outage.recovered()
+                self._take_wishes({row.name: row for row in rows})
+            except DatabaseUnavailable as error:
+                outage.failed(error)
+            await stop_or(stop, self._pace.wishes_s)
+
+    def _take_wishes(self, wishes: dict[str, StreamWish]) -> None:
+        if wishes == self._wishes:
+            return
+        self._wishes = wishes
+        for name, holding in self._holdings.items():
+            if not self._may(name):
+                holding.stop()
+        self._changed.set()
+
+    def _may(self, name: str) -> bool:
+        """Whether this process may hold the worker, and it is to run."""
+        wish = self._wishes.get(name)
+        return wish is not None and wish.enabled and wish.egress in (ANY_EGRESS, self._egress)
+
+    async def _share(self, stop: asyncio.Event) -> None:
+        outage = OutageLog(log, "stream_leases_unknown", "stream_leases_known_again")
+        settled = False
+        while not stop.is_set():
+            self._changed.clear()
+            pause_s = self._pace.look_s
+            try:
+                if self._wishes:
+                    await self._look(settled)
+                    if not settled:
+                        settled, pause_s = True, min(_SETTLE_S, pause_s)
+                outage.recovered()
+            except StoreUnavailable as error:
+                outage.failed(error)
+            await stop_or_done(stop, _within(pause_s, self._changed.wait()))
+
+    async def _look(self, settled: bool) -> None:
+        may = [name for name in self._definitions if self._may(name)]
+        look = await self._fleet.look(may, len(self._holdings))
+        free = [name for name in may if self._is_free(name, look)]
+        # Counted by looks: one that a change of wishes has brought about is one, too.
+        self._waited = {name: self._waited.get(name, -1) + 1 for name in free}
+        if settled:
+            me = self._parts.host
+            taking = to_take(me, look.hosts, free, self._waited, _PATIENCE)
+            for first in range(0, len(taking), _PARALLEL):
+                part = taking[first : first + _PARALLEL]
+                await asyncio.gather(*map(self._take, part))
+            self._give(look, free)
+
+    def _is_free(self, name: str, look: Look) -> bool:
+        given_up = look.given_up.get(name) == str(self._wishes[name].changed_at_ms)
+        going_on = self._going_on.get(name)
+        if going_on is not None and not going_on.done():
+            return False
+        return not look.held[name] and not given_up and name not in self._holdings
+
+    def _give(self, look: Look, free: list[str]) -> None:
+        """Gives a worker to an emptier host once all has been steady for a while."""
+        given = to_give(self._parts.host, look.hosts, self.held, free)
+        self._steady = 0 if given is None else self._steady + 1
+        if given is not None and self._steady > _STEADY_LOOKS:
+            self._steady = 0
+            # Not ours again at once: the emptier host asks first.
+            log.info("stream_worker_given", worker=given)
+            self._holdings[given].stop()
+
+    async def _take(self, name: str) -> None:
+        """Takes a free worker, if no other process was faster."""
+        parts = self._parts
+        lease = await try_acquire(
+            parts.store, stream_lease(name), holder=parts.host, ttl_s=self._pace.ttl_s
+        )
+        if lease is None:
+            return
+        if not self._may(name):  # meanwhile
+            await lease.release()
+            return
+        changed_at_ms = self._wishes[name].changed_at_ms
+        holding = Holding(parts, self._definitions[name], lease, changed_at_ms)
+        self._holdings[name] = holding
+        if self._metrics is not None:
+            self._metrics.stream_taken(name, lambda: _numbers(holding))
+        self._tasks[name] = asyncio.create_task(self._hold(name, holding), name=f"hold {name}")
+
+    async def _hold(self, name: str, holding: Holding) -> None:
+        try:
+            await holding.run()
+        except Exception:
+            log.exception("stream_worker_holding_failed", worker=name)
+        finally:
+            del self._holdings[name]
+            self._tasks.pop(name, None)
+            if holding.work is not None and not holding.work.done():
+                self._going_on[name] = holding.work
+            if self._metrics is not None:
+                self._metrics.stream_left(name)
+            self._changed.set()
+
+    async def _tell(self, stop: asyncio.Event) -> None:
+        outage = OutageLog(log, "stream_beats_not_told", "stream_beats_told_again")
+        while not await stop_or(stop, self._pace.beat_s):
+            held = [
+                (name, holding.lease, holding.counts)
+                for name, holding in self._holdings.items()
+                if holding.lease.held
+            ]
+            try:
+                await self._fleet.beat(held)
+                outage.recovered()
+            except StoreUnavailable as error:
+                outage.failed(error)
+
+    async def _release_all(self) -> None:
+        for holding in self._holdings.values():
+            holding.stop()
+        try:
+            await self._fleet.leave()  # first, so that no other process waits for this one to ask
+        except StoreUnavailable as error:
+            log.warning("stream_host_not_removed", error=str(error))
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+
+async def _within(seconds: float, wait: Coroutine[Any, Any, object]) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await wait
+    except TimeoutError:
+        pass
+
+
+def _numbers(holding: Holding) -> StreamNumbers:
+    counts = holding.counts
+    return StreamNumbers(
+        messages=counts.messages,
+        published=counts.published,
+        restarts=counts.restarts,
+        lag_s=counts.lag_s,
+        waiting=counts.waiting,
+        last_message_ms=counts.last_message_ms or 0,
+    )
