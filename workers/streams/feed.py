@@ -151,7 +151,10 @@ class Messages:
         self._subscribe = subscribe
         self._outage = OutageLog(log, "stream_broken", "stream_connected")
         self.connection: StreamConnection | None = None
-        self.on_connect: Callable[[], Awaitable[object]] | None = None  # called after `subscribe`
+        # Called when `subscribe` was sent; with the cause when a WebSocket could not be opened
+        # (False) or broke (True).
+        self.on_connect: Callable[[], Awaitable[object]] | None = None
+        self.on_broken: Callable[[StreamBroken, bool], Awaitable[object]] | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -163,7 +166,7 @@ class Messages:
                 connection = self.connection or await self._connect()
                 taken = await connection.take()
             except StreamBroken as error:
-                await self._broken(str(error))
+                await self._broken(error)
                 continue
             if taken is None:
                 break
@@ -196,14 +199,16 @@ class Messages:
             await self.on_connect()
         return connection
 
-    async def _broken(self, cause: str) -> None:
+    async def _broken(self, error: StreamBroken) -> None:
         """Pauses after a failure. Raises StreamGivenUp."""
-        feed, connection = self._feed, self.connection
+        feed, connection, cause = self._feed, self.connection, str(error)
         brought_s = 0.0
         if connection is not None and connection.first_message_s is not None:
             brought_s = (connection.last_message_s or 0.0) - connection.first_message_s
         await self.aclose()
         feed.counts.error = cause
+        if self.on_broken is not None:
+            await self.on_broken(error, connection is not None)
         pause_s = feed.pace.failed(brought_s)
         if pause_s is None:
             raise StreamGivenUp(f"{feed.pace.in_a_row} failures in a row, the last: {cause}")

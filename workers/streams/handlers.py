@@ -16,10 +16,11 @@ def stream_function(target: Any) -> StreamFunction:
     `target`: a coroutine function of the feed, taken as it is; a plain function of feed and
     message, called for each message in a thread of its own; or a class with `on_message(message)`,
     made without arguments, which gets the feed as its attribute `feed`, and may have `on_open()`,
-    called after each connect, `on_close(why)`, at the end, and `on_error(error)`, for what
-    `on_message` raises, which then does not end the worker. Of a class each is a coroutine
-    function, or a plain one, which is called in the thread. What a handler of messages returns is
-    published unless it is None. Raises TypeError for anything else.
+    called after each connect, `on_close(why)`, for each WebSocket that was opened, and
+    `on_error(error)`, for one that could not be opened or broke, and for what `on_message` raises,
+    which then ends the call, as in any other worker. Of a class each is a coroutine function, or a
+    plain one, which is called in the thread. What a handler of messages returns is published unless
+    it is None. Raises TypeError for anything else.
     """
     if inspect.isclass(target):
         if not callable(getattr(target, "on_message", None)):
@@ -48,45 +49,62 @@ def _of_plain(target: Callable[[Any, Any], Any]) -> StreamFunction:
 def _of_class(made: Callable[[], Any]) -> StreamFunction:
     async def handled(feed: Any) -> None:
         thread = HandlerThread(getattr(made, "__name__", "worker"))
-        worker, why = made(), "stopped"
-        worker.feed = feed
         try:
-            await _handle_all(worker, feed, thread)
-        except asyncio.CancelledError:
-            why = "lost, or not stopped in time"
-            raise
-        except Exception as error:
-            why = f"{type(error).__name__}: {error}"
-            raise
+            worker = made()
+            worker.feed = feed
+            await _Calls(worker, thread).handle_all(feed)
         finally:
-            try:
-                await _call(worker, "on_close", thread, why)
-            finally:
-                thread.close()
+            thread.close()
 
     return handled
 
 
-async def _handle_all(worker: Any, feed: Any, thread: HandlerThread) -> None:
-    messages = feed.messages()
-    messages.on_connect = lambda: _call(worker, "on_open", thread)
-    async for message in messages:
+class _Calls:
+    """The methods of a worker's object, called as messages come."""
+
+    def __init__(self, worker: Any, thread: HandlerThread) -> None:
+        self._worker = worker
+        self._thread = thread
+        self._is_open = False
+
+    async def handle_all(self, feed: Any) -> None:
+        messages = feed.messages()
+        messages.on_connect, messages.on_broken = self._opened, self._broken
+        why = "stopped"
         try:
-            await _publish(feed, await _call(worker, "on_message", thread, message))
+            async for message in messages:
+                await _publish(feed, await self._call("on_message", message))
+        except asyncio.CancelledError:
+            self._is_open = False  # there is no time left
+            raise
         except Exception as error:
-            if getattr(worker, "on_error", None) is None:
-                raise
-            await _call(worker, "on_error", thread, error)
+            why = f"{type(error).__name__}: {error}"
+            await self._call("on_error", error)
+            raise
+        finally:
+            await self._closed(why)
 
+    async def _opened(self) -> None:
+        self._is_open = True
+        await self._call("on_open")
 
-async def _call(worker: Any, name: str, thread: HandlerThread, *arguments: Any) -> Any:
-    function = getattr(worker, name, None)
-    if function is None:
-        return None
-    if inspect.iscoroutinefunction(function):
-        return await function(*arguments)
-    result = await thread.call(function, *arguments)
-    return await result if inspect.isawaitable(result) else result
+    async def _broken(self, error: Exception, was_open: bool) -> None:
+        await self._call("on_error", error)
+        await self._closed(str(error))
+
+    async def _closed(self, why: str) -> None:
+        if self._is_open:
+            self._is_open = False
+            await self._call("on_close", why)
+
+    async def _call(self, name: str, *arguments: Any) -> Any:
+        function = getattr(self._worker, name, None)
+        if function is None:
+            return None
+        if inspect.iscoroutinefunction(function):
+            return await function(*arguments)
+        result = await self._thread.call(function, *arguments)
+        return await result if inspect.isawaitable(result) else result
 
 
 async def _publish(feed: Any, value: Any) -> None:

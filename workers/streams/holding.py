@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
 import structlog
+from pydantic import SecretStr
 
 from stores.cold.pool import Connection
 from stores.hot.leases import Lease, LeaseLost
@@ -38,7 +39,12 @@ class ContextMaker(Protocol):
     """Makes what the function of a worker is called with (workers/context.py)."""
 
     def context(
-        self, definition: WorkerDefinition, handle: RunHandle, feed: Feed | None = None
+        self,
+        definition: WorkerDefinition,
+        handle: RunHandle,
+        *,
+        feed: Feed | None = None,
+        stop: asyncio.Event | None = None,
     ) -> AbstractAsyncContextManager[Any]: ...
 
 
@@ -173,7 +179,10 @@ class Holding:
         )  # fmt: skip
         self.counts.status = "connecting"
         try:
-            async with parts.maker.context(definition, self._handle(attempt), feed) as context:
+            async with parts.maker.context(
+                definition, self._handle(attempt), feed=feed, stop=self._stopping
+            ) as context:
+                feed.url = _configured_url(context.config) or definition.url
                 await self._function(context)
             return "its function has ended"
         except (StreamGivenUp, RunLost, LeaseLost):
@@ -220,3 +229,9 @@ class Holding:
             still_ours=still_ours,
             lost=self._lost,
         )
+
+
+def _configured_url(config: Mapping[str, Any]) -> str | None:
+    """The value `url` of a worker's configuration, which takes the place of its code's."""
+    url = config.get("url")
+    return url.get_secret_value() if isinstance(url, SecretStr) else url and str(url)
