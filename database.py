@@ -66,8 +66,8 @@ from stores.cold.pool import (
     PoolOfOneRun,
 )
 from stores.cold.replica import REPLICA_TEXT, ReplicaPool, lag_s, stored_versions
-from stores.cold.workers.runs import WorkerRuns
 from stores.cold.workers.config import WorkerConfig
+from stores.cold.workers.runs import WorkerRuns
 from stores.cold.workers.streams import WorkerStreams
 
 __all__ = [
