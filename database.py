@@ -1,6 +1,8 @@
 """The cold store (PostgreSQL) behind one object: its connection pool and its repositories."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from copy import copy
 from pathlib import Path
 from typing import Self
@@ -67,6 +69,9 @@ from stores.cold.pool import (
 )
 from stores.cold.replica import REPLICA_TEXT, ReplicaPool, lag_s, stored_versions
 from stores.cold.workers.config import WorkerConfig
+from stores.cold.workers.queues import QueueRow, QueueRows
+from stores.cold.workers.rows import WorkerRow, WorkerRows
+from stores.cold.workers.run_rows import RunFilter, RunRow, RunRows
 from stores.cold.workers.runs import WorkerRuns
 from stores.cold.workers.streams import WorkerStreams
 
@@ -119,9 +124,12 @@ __all__ = [
     "NotedHole",
     "Publish",
     "PublishLog",
+    "QueueRow",
     "RangeState",
     "Retained",
     "Revisions",
+    "RunFilter",
+    "RunRow",
     "SavedMarkets",
     "SeriesKey",
     "SeriesRows",
@@ -133,6 +141,7 @@ __all__ = [
     "TradeRow",
     "Versions",
     "WishState",
+    "WorkerRow",
     "check_cursor",
     "read_windows",
     "write_archive_file",
@@ -187,6 +196,9 @@ class Database:
         self.worker_runs = WorkerRuns(pool)
         self.worker_config = WorkerConfig(pool)
         self.worker_streams = WorkerStreams(pool)
+        self.workers = WorkerRows(pool)
+        self.run_rows = RunRows(pool)
+        self.worker_queues = QueueRows(pool)
 
     def for_one_run(self) -> Self:
         """The same database for the calls of one run: once one of them met no answer within its
@@ -207,6 +219,13 @@ class Database:
     async def open(self) -> None:
         """Connects and applies pending migrations, as every other method does if needed."""
         await self._pool.open()
+
+    def listening(
+        self, channel: str, heard: Callable[[str], None]
+    ) -> AbstractAsyncContextManager[asyncio.Event]:
+        """Calls `heard` with each notice of a channel, on a connection of its own, until the
+        context ends. Gives an event that is set when the connection is lost."""
+        return self._pool.listening(channel, heard)
 
     async def aclose(self) -> None:
         if self._replica is not None:

@@ -8,12 +8,13 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import asyncpg
 import structlog
 
 from addresses.database_url import parse_database_url
+from stores.cold.listening import listening_on
 from stores.cold.migrate import MigrationError, migrate, pending_migrations, read_migrations
 from stores.cold.rights import lacking_rights
 from texts.foreign import foreign_text
@@ -179,6 +180,22 @@ class DatabasePool:
         finally:
             await held.end()
 
+    @contextlib.asynccontextmanager
+    async def listening(
+        self, channel: str, heard: Callable[[str], None]
+    ) -> AsyncIterator[asyncio.Event]:
+        """Calls `heard` with each notice of a channel, on a connection of its own. Yields an event
+        that is set when the connection is lost."""
+        await self._get_pool()
+        with self._translated_errors():
+            async with asyncio.timeout(self._connect_s):
+                connection = await asyncpg.connect(**self._options())
+            try:
+                async with listening_on(connection, channel, heard, self._connect_s) as lost:
+                    yield lost
+            finally:
+                connection.terminate()
+
     async def _begin(self, pool: _Pool) -> "_HeldConnection":
         connection = await pool.acquire(timeout=self._connect_s)
         held = _HeldConnection(pool, connection, self._translated_errors, self._read_s)
@@ -211,18 +228,8 @@ class DatabasePool:
     async def _open_pool(self) -> _Pool:
         with self._translated_errors():
             migrations = await asyncio.to_thread(read_migrations, self._migrations)
-            address = self._address
-            pool: _Pool = await asyncpg.create_pool(
-                address.dsn,
-                min_size=0,
-                max_size=min(address.connections or _CONNECTIONS, _CONNECTIONS),
-                timeout=self._connect_s,
-                # Prepared statements fail behind a transaction pooler (pgbouncer).
-                statement_cache_size=0,
-                server_settings={"application_name": "perpcache", **address.server_settings},
-                # True checks certificate and name against this machine's authorities.
-                ssl=True if address.system_roots else None,
-            )
+            most = min(self._address.connections or _CONNECTIONS, _CONNECTIONS)
+            pool: _Pool = await asyncpg.create_pool(min_size=0, max_size=most, **self._options())
             try:
                 async with asyncio.timeout(self._connect_s + _CHECK_S):
                     await self._connect(pool)
@@ -242,6 +249,19 @@ class DatabasePool:
                 pool.terminate()
                 raise
         return pool
+
+    def _options(self) -> dict[str, Any]:
+        """How a connection is opened, alone or in the pool."""
+        address = self._address
+        return {
+            "dsn": address.dsn,
+            "timeout": self._connect_s,
+            # Prepared statements fail behind a transaction pooler (pgbouncer).
+            "statement_cache_size": 0,
+            "server_settings": {"application_name": "perpcache", **address.server_settings},
+            # True checks certificate and name against this machine's authorities.
+            "ssl": True if address.system_roots else None,
+        }
 
     @contextlib.contextmanager
     def _translated_errors(self) -> Iterator[None]:
