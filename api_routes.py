@@ -47,6 +47,7 @@ from api.state import ApiState
 from api.status import build_status
 from api.tokens import Tokens
 from api.version import read_version
+from api.workers.records import build_records
 from config import Settings
 from database import DatabaseUnavailable
 from history.as_of_document import AsOfDocuments
@@ -85,6 +86,7 @@ def create_app(
         build_holes(),
         build_backfills(settings, app.tokens),
         build_jobs(settings, app.tokens),
+        build_records(),
         build_collectors(app.tokens),
         build_status(settings, app.tokens, probe),
         build_overview(settings, VERSION, processes, probe),

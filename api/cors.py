@@ -8,7 +8,7 @@ from fastapi import HTTPException, Request
 
 from api.answers import Answer, Body, Header, Scope, problem
 
-_METHODS: Final = (b"GET", b"HEAD", b"POST", b"DELETE")
+_METHODS: Final = (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE")
 _HEADERS: Final = (b"Authorization", b"Content-Type", b"If-None-Match", b"Last-Event-ID")
 _EXPOSED: Final[Header] = (
     b"access-control-expose-headers",

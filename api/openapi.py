@@ -24,6 +24,7 @@ TAGS: Final = (
     {"name": "documents", "description": "Documents and markets"},
     {"name": "history", "description": "All that was ever collected, and what was known when"},
     {"name": "jobs", "description": "Jobs that refresh documents"},
+    {"name": "workers", "description": "Workers: what runs when, what ran, and its control"},
     {"name": "collectors", "description": "Collectors of live data"},
     {"name": "status", "description": "Health and metrics"},
 )
@@ -37,7 +38,7 @@ PROBLEMS: Final = {
     406: "Accept-Encoding must allow deflate, gzip or identity; or Accept none of the formats",
     408: "the body did not arrive in time",
     409: "the worker is busy, and if_busy is reject; or the collector is disabled; or too many "
-    "backfills are open",
+    "backfills are open; or the run's state, or SCHEDULES, does not allow it",
     413: "the body is larger than 64 KB",
     414: "the path and query are longer than 16 KB",
     421: "the host that the request names is not served; ALLOWED_HOSTS lists those that are",

@@ -1,7 +1,9 @@
 """Checks the bearer tokens API_TOKEN, READ_TOKEN and CRON_SECRET, and logs wrong ones."""
 
+import binascii
 import hashlib
 import hmac
+from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
@@ -17,13 +19,15 @@ from logging_setup import ThrottledLog
 from metrics.api import OTHER, ApiMetrics
 
 _LOGGED_EVERY_S: Final = 1.0
-_ALWAYS_READABLE: Final = frozenset(("/health", "/ready", "/ui"))
-_READABLE_FILES: Final = "/ui/"
+_ALWAYS_READABLE: Final = frozenset(("/health", "/ready", "/ui", "/console"))
+# The console asks for API_TOKEN itself, in the form that browsers ask their users for.
+_READABLE_FILES: Final = ("/ui/", "/console/")
+_BASIC: Final = 'Basic realm="Perpcache console: any user, API_TOKEN as the password"'
 # The first segments of paths, for the log: a path is input and may be anything.
 _KNOWN: Final = frozenset(
     (
-        *("", "api", "cache", "coins", "docs", "events", "get-market-data", "jobs", "metrics"),
-        *("openapi.json", "status"),
+        *("", "api", "cache", "coins", "console", "docs", "events", "get-market-data", "jobs"),
+        *("metrics", "openapi.json", "status"),
     )
 )
 
@@ -65,6 +69,20 @@ class Tokens:
             return None
         return None if self.may_read(scope) else answer_to(_unauthorized("READ_TOKEN"), path)
 
+    def require_console(self, scope: Scope) -> None:
+        """Raises 401 unless the request carries API_TOKEN as the password of Basic authentication,
+        of any user; 404 if none is configured."""
+        if not self._api:
+            raise HTTPException(404, "the console is off: start the service with API_TOKEN set")
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        theirs = hashlib.sha256(_password(given[0]) if len(given) == 1 else b"").digest()
+        if hmac.compare_digest(theirs, self._api):
+            return
+        if given:
+            self._tell_wrong(scope, "API_TOKEN")
+        message = "log in with any user, and API_TOKEN as the password"
+        raise HTTPException(401, message, {"WWW-Authenticate": _BASIC})
+
     def _carries(self, scope: Scope, setting: str, *digests: bytes) -> bool:
         """Whether the request has one of these tokens; a wrong one is counted and logged."""
         given = [value for name, value in scope["headers"] if name == b"authorization"]
@@ -76,6 +94,10 @@ class Tokens:
         matches = [hmac.compare_digest(theirs, ours) for ours in digests if ours]
         if any(matches) and scheme.lower() == b"bearer" and len(given) == 1:
             return True
+        self._tell_wrong(scope, setting)
+        return False
+
+    def _tell_wrong(self, scope: Scope, setting: str) -> None:
         self._metrics.wrong_token(setting)
         segment = str(scope["path"]).removeprefix("/").partition("/")[0]
         self._log.warning(
@@ -85,7 +107,6 @@ class Tokens:
             method=scope["method"],
             route=f"/{segment}" if segment in _KNOWN else OTHER,
         )
-        return False
 
 
 def api_token_of(tokens: Tokens) -> Callable[..., Awaitable[None]]:
@@ -100,6 +121,16 @@ def api_token_of(tokens: Tokens) -> Callable[..., Awaitable[None]]:
 def _unauthorized(setting: str) -> HTTPException:
     message = f"send the header Authorization: Bearer <{setting}>"
     return HTTPException(401, message, {"WWW-Authenticate": "Bearer"})
+
+
+def _password(header: bytes) -> bytes:
+    """The password of Basic authentication (RFC 7617); empty where there is none."""
+    scheme, _, value = header.partition(b" ")
+    try:
+        decoded = b64decode(value.strip(), validate=True) if scheme.lower() == b"basic" else b""
+    except (binascii.Error, ValueError):
+        return b""
+    return decoded.partition(b":")[2]
 
 
 def _digest(token: SecretStr | None) -> bytes:

@@ -25,6 +25,7 @@ pytest_plugins = [
     "tests.fixtures.upstash",
     "tests.fixtures.cache",
     "tests.fixtures.api",
+    "tests.fixtures.chromium",
     "tests.fixtures.job_queue",
     "tests.fixtures.jobs",
     "tests.fixtures.earlier_release",

@@ -79,7 +79,7 @@ async def test_what_a_browser_asks_before(start_api: StartApi, redis_url: str) -
             assert "Origin" in answer.headers["Vary"]
             if answer.status == 200:
                 methods = set(answer.headers["Access-Control-Allow-Methods"].split(", "))
-                assert methods == {"GET", "HEAD", "POST", "DELETE"}
+                assert methods == {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
             return answer.status, answer.headers.get("Access-Control-Allow-Origin")
 
     assert await allowed() == (200, ORIGIN)
@@ -91,7 +91,7 @@ async def test_what_a_browser_asks_before(start_api: StartApi, redis_url: str) -
         200,
         ORIGIN,
     )
-    assert await allowed(Access_Control_Request_Method="PUT") == (400, ORIGIN)
+    assert await allowed(Access_Control_Request_Method="PURGE") == (400, ORIGIN)
     assert await allowed(Access_Control_Request_Headers="x-other") == (400, ORIGIN)
     assert await allowed(Access_Control_Request_Private_Network="true") == (400, ORIGIN)
     assert await allowed(Origin="https://evil.example") == (400, None)

@@ -38,6 +38,8 @@ async def test_openapi_describes_every_route(native_api: ServedApi) -> None:
         ("get", "/api/history/backfill/{wish_id}"),
         ("delete", "/api/history/backfill/{wish_id}"),
         ("post", "/api/history/backfill/{wish_id}/cancel"),
+        ("get", "/api/data-collections"),
+        ("get", "/api/failures"),
         ("get", "/"),
         ("get", "/cache"),
         ("head", "/cache"),
@@ -62,13 +64,14 @@ async def test_openapi_describes_every_route(native_api: ServedApi) -> None:
     for name in (
         *("Job", "Document", "DocumentList", "Problem", "InvalidRequest", "Ready", "Coins"),
         *("Collectors", "OneCollector", "Desired", "Status", "HistoryRows", "Holes"),
+        *("DataCollections", "Failures"),
     ):
         assert page["components"]["schemas"][name]["examples"]
 
 
 async def test_who_comes_to_read_finds_that_first(native_api: ServedApi) -> None:
     _, _, page = await ask(native_api, "GET", "/openapi.json")
-    tags = ["documents", "history", "jobs", "collectors", "status"]
+    tags = ["documents", "history", "jobs", "workers", "collectors", "status"]
     assert [tag["name"] for tag in page["tags"]] == tags
     operations = [o for item in page["paths"].values() for o in item.values()]
     assert operations[0]["operationId"] == "get_document"
