@@ -94,12 +94,13 @@ class JobQueue:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._checked_at = -math.inf
 
-    async def request(self, job_id: str) -> JobRecord:
-        """Queues the job, or joins a pending request. Raises ValueError for an unknown id."""
+    async def request(self, job_id: str, *, asked_by: int | None = None) -> JobRecord:
+        """Queues the job, or joins a pending request. `asked_by`: the id of the worker's run that
+        asks. Raises ValueError for an unknown id."""
         lane_of(job_id)
         run, record = await self._request.run(
             [LOG, _key(job_id), _SEQUENCE],
-            [self._clock_ms(), self._channel, job_id],
+            [self._clock_ms(), self._channel, job_id, _or_empty(asked_by)],
             reply=_REQUESTED,
         )
         if not self._channel:

@@ -17,6 +17,7 @@ from stores.hot.store import StoreUnavailable
 _LONGEST_TEXT: Final = 2_000  # characters
 _LONGEST_RESULT: Final = 10_000  # bytes
 _MOST_NESTED: Final = 64  # objects and lists in a result
+_LONGEST_ID: Final = 19  # digits of a bigint
 _LARGEST_NUMBER: Final = 10**14  # as a time in ms, the year 5138
 
 JobState = Literal["queued", "active", "complete", "failed", "aborted"]
@@ -58,6 +59,7 @@ class JobRecord:
     error: str | None
     result: Mapping[str, Any] | None
     last: LastRun | None
+    asked_by: int | None = None  # the run of the worker that asked for this run first
 
     @property
     def kind(self) -> str:
@@ -106,6 +108,7 @@ def read_record(job_id: str, flat: Sequence[bytes], run: int | None = None) -> J
         error=fields.text("error"),
         result=fields.mapping("result"),
         last=_last_run(fields),
+        asked_by=fields.asked_by(run or fields.number("run") or 0),
     )
 
 
@@ -135,6 +138,14 @@ class _Fields:
         except orjson.JSONDecodeError:
             return None
         return result if isinstance(result, dict) else None
+
+    def asked_by(self, run: int) -> int | None:
+        """Who asked for this run; what was noted of another run does not count."""
+        of_run, _, worker_run = (self.text("asked_by") or "").partition(":")
+        is_number = worker_run.isascii() and worker_run.isdigit()
+        if of_run != str(run) or not is_number or len(worker_run) > _LONGEST_ID:
+            return None
+        return int(worker_run)
 
     def state(self) -> JobState:
         match self.text("state"):

@@ -36,7 +36,7 @@ end
 local function given(text) return text and text ~= '' end
 local names = {{'state', 'run', 'seq', 'enqueued_at', 'started_at', 'finished_at', 'attempts',
   'phase', 'done', 'total', 'error', 'result', 'coalesced', 'rerun_seq', 'last_run', 'last_state',
-  'last_as_of', 'last_finished_at', 'last_result', 'last_error'}}
+  'last_as_of', 'last_finished_at', 'last_result', 'last_error', 'asked_by'}}
 local function record(job)
   local known, found = {{}}, fields(job, unpack(names))
   for i, name in ipairs(names) do
@@ -129,8 +129,9 @@ local function not_mine(lock, job, value, run)
 end
 """
 
-# request(log, job, counter; now, channel, id): queues the job, joins a queued run or notes a rerun.
-# A counter that cannot be counted up starts again at 1.
+# request(log, job, counter; now, channel, id, by): queues the job, joins a queued run or notes a
+# rerun. A counter that cannot be counted up starts again at 1. `by`: the run of a worker that asks;
+# the first one of each run of the job is kept, as `<run>:<by>`.
 # Returns {run that satisfies this request, record}.
 REQUEST: Final = (
     _QUEUED
@@ -160,6 +161,13 @@ else
   queued(KEYS[2], next_seq(), ARGV[1], run)
   if ARGV[2] ~= '' then redis.pcall('PUBLISH', ARGV[2], ARGV[3]) end
   tell_job(KEYS[2], run, 'queued')
+end
+if ARGV[4] ~= '' then
+  local of_run = string.format('%.0f:', run)
+  local first = fields(KEYS[2], 'asked_by')[1] or ''
+  if string.sub(first, 1, #of_run) ~= of_run then
+    redis.call('HSET', KEYS[2], 'asked_by', of_run .. ARGV[4])
+  end
 end
 return {run, record(KEYS[2])}
 """

@@ -6,6 +6,7 @@ from workers.browser_http import BrowserMissing
 from workers.context import Context
 from workers.decorators import schedule, websocket
 from workers.http import Answer, HttpFailed, HttpStatus
+from workers.rounds import RoundFailed, collect_historical_data, collect_ui_data
 from workers.run_handle import RunLost
 
 __all__ = [
@@ -16,9 +17,12 @@ __all__ = [
     "HttpFailed",
     "HttpStatus",
     "Outcome",
+    "RoundFailed",
     "RunLost",
     "ScheduleBaseWorker",
     "WebSocketBaseWorker",
+    "collect_historical_data",
+    "collect_ui_data",
     "schedule",
     "websocket",
 ]

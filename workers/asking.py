@@ -12,6 +12,9 @@ from job_queue.records import JobRecord
 from timing.backoff import stop_or
 
 _LOOK_EVERY_S: Final = 0.5  # for runs that end in other processes
+# At most one market of so many may have old rows: those that fail at every close would otherwise
+# let all the others be asked for twice.
+_STALE_OF: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +48,25 @@ class Asker:
         self._cache = cache
         self._timeframes = timeframes
 
-    async def ask(self, job_id: str, not_older_than_ms: int | None = None) -> Asked:
+    async def ask(
+        self, job_id: str, not_older_than_ms: int | None = None, *, asked_by: int | None = None
+    ) -> Asked:
         """Queues the job, or joins a run that is still queued. With `not_older_than_ms` nothing is
         asked where each document that the job publishes is of that time (UTC ms) or a later one,
-        and lacks nothing. Raises ValueError for an unknown id."""
+        and hardly a market of it failed. `asked_by`: the id of the worker's run. Raises ValueError
+        for an unknown id."""
         definition = job_definition(job_id)
         if not_older_than_ms is not None:
             documents = definition.published(self._timeframes)
             if documents and await self._are_fresh(documents, not_older_than_ms):
                 return Asked(job_id, 0, fresh=True)
-        record = await self._queue.request(job_id)
+        record = await self._queue.request(job_id, asked_by=asked_by)
         return Asked(job_id, record.run)
+
+    async def pending(self, job_id: str) -> Asked | None:
+        """The run of the job that is queued or running, if one is."""
+        record = await self._queue.get(job_id)
+        return Asked(job_id, record.run) if record is not None and record.is_pending else None
 
     async def wait_for(self, asked: Asked, within_s: float) -> Outcome:
         """Waits until the run has ended, `within_s` at most."""
@@ -75,7 +86,7 @@ class Asker:
         return not lost and all(
             meta is not None
             and meta.as_of_ms >= not_older_than_ms
-            and (meta.counts is None or meta.counts.stale == 0)
+            and (meta.counts is None or meta.counts.stale * _STALE_OF <= meta.counts.markets)
             for meta in metas.values()
         )
 

@@ -53,7 +53,8 @@ class Context:
     `why`: schedule, force, retry, part, websocket. `input`: what was given to the run.
     `config`: the worker's configuration, read when the run began. `log`: structlog; lines go to the
     console and to the execution log. `redis`: the hot store's client, whose keys get REDIS_PREFIX.
-    `stop`: set when the run is to end; functions in threads look at it.
+    `settings`: of this process. `stop`: set when the run is to end; functions in threads look at
+    it.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Context:
         definition: WorkerDefinition,
         handle: RunHandle,
         *,
+        settings: Settings,
         config: Mapping[str, Any],
         redis: HotStore,
         asker: Asker,
@@ -75,6 +77,7 @@ class Context:
         self.attempt = handle.attempt
         self.why = handle.why
         self.input = handle.input
+        self.settings = settings
         self.config = config
         self.redis = redis
         self.log: EventLog = structlog.get_logger("workers.user")
@@ -97,13 +100,18 @@ class Context:
         """Asks for a job such as `collect:5m` or `funding`. With `not_older_than_ms` (UTC ms)
         nothing is asked where its documents are new enough. Raises ValueError for an unknown id,
         StoreUnavailable."""
-        asked = await self._asker.ask(job_id, not_older_than_ms)
+        asked = await self._asker.ask(job_id, not_older_than_ms, asked_by=self.run)
         self.asked[job_id] = asked
         return asked
 
     async def wait_for(self, asked: Asked, within_s: float) -> Outcome:
         """Waits until what was asked for has ended, `within_s` at most. Raises StoreUnavailable."""
         return await self._asker.wait_for(asked, within_s)
+
+    async def pending(self, job_id: str) -> Asked | None:
+        """The run of a job that is queued or running, to be waited for; None where there is none.
+        Raises StoreUnavailable."""
+        return await self._asker.pending(job_id)
 
     def unit_of_work(self, name: str = "main") -> AbstractAsyncContextManager[Any]:
         """A transaction on a database of @database. It is committed at the end of the block, if the
@@ -205,6 +213,7 @@ class ContextMaker:
                 yield Context(
                     definition,
                     handle,
+                    settings=self._settings,
                     config=config,
                     redis=self._store,
                     asker=self._asker,

@@ -10,7 +10,7 @@ NOW: Final = "<now>"  # in place of the store's time
 KNOWN: Final = (
     *("state", "run", "seq", "enqueued_at", "started_at", "finished_at", "attempts", "phase"),
     *("done", "total", "error", "result", "coalesced", "rerun_seq", "last_run", "last_state"),
-    *("last_as_of", "last_finished_at", "last_result", "last_error"),
+    *("last_as_of", "last_finished_at", "last_result", "last_error", "asked_by"),
 )
 
 
@@ -36,7 +36,7 @@ class Model:
         job = self.jobs[i] or {}
         return [word for name in KNOWN if name in job for word in (name, job[name])]
 
-    def request(self, now: str, channel: str, name: str) -> Any:
+    def request(self, now: str, channel: str, name: str, by: str) -> Any:
         job = self.jobs[0]
         state = None if job is None else job.get("state")
         run = number((job or {}).get("run"))
@@ -54,6 +54,10 @@ class Model:
             self._queue(0, self._count(), now, run)
             self._publish(channel, name)
             self._tell(0, run, "queued")
+        known = self.jobs[0]
+        assert known is not None
+        if by and known.get("asked_by", "").split(":")[0] != str(run):
+            known["asked_by"] = f"{run}:{by}"
         return [run, self.record(0)]
 
     def take(self, ours: str, now: str, most: int, keep_s: int, rest_ms: int) -> Any:

@@ -70,6 +70,7 @@ async def test_request(store: CannedStore) -> None:
         1_234,
         "queued",
         "collect:4h",
+        "",
     ]
     assert (record.id, record.run, record.state) == ("collect:4h", 5, "active")
 
@@ -79,7 +80,7 @@ async def test_request_over_rest_publishes_nothing_and_wakes_this_host() -> None
     woken: list[int] = []
     queue = queue_of(store, wake_local=lambda: woken.append(1))
     await queue.request("funding")
-    assert words(store) == [3, "events", "job:funding", "jobs:sequence", 1_234, "", "funding"]
+    assert words(store) == [3, "events", "job:funding", "jobs:sequence", 1_234, "", "funding", ""]
     assert woken == [1]
     async with asyncio.timeout(5):
         await queue.wait_for_work(600, "funding")

@@ -46,6 +46,7 @@ VALUES: Final[dict[str, tuple[str | None, ...]]] = {
     "last_finished_at": ("19", None),
     "last_result": ("{}", None),
     "last_error": ("why", None),
+    "asked_by": ("1:5", "2:5", "3:5", "9:", "", None),
     "last_lease": (OURS, "6 nonce dead", None),
     "other": ("of others", None),
 }
@@ -186,7 +187,7 @@ def compare(
 def test_request(server: Server) -> None:
     compare(
         *(server, lua_of("request"), 1, ["events", "job:0", "counter"]),
-        lambda chance: ["21", chance.choice(("c", "")), "id"],
+        lambda chance: ["21", chance.choice(("c", "")), "id", chance.choice(("", "77"))],
         lambda model, given: model.request(*given),
     )
 

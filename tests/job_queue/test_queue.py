@@ -97,6 +97,23 @@ async def test_asking_for_an_active_job_runs_it_again(queue: JobQueue, acquire: 
     assert await queue.take(lease) is None
 
 
+async def test_the_first_worker_that_asked_for_a_run_is_told(
+    queue: JobQueue, acquire: Acquire
+) -> None:
+    assert (await queue.request("funding")).asked_by is None
+    assert (await queue.request("funding", asked_by=7)).asked_by == 7
+    assert (await queue.request("funding", asked_by=8)).asked_by == 7
+    lease = await acquire("funding")
+    job = await queue.take(lease)
+    assert job is not None and job.asked_by == 7
+    assert (await queue.request("funding", asked_by=2**62)).asked_by == 2**62  # of the next run
+    await complete(queue, job, lease)
+    again = await queue.take(lease)
+    assert again is not None and (again.run, again.asked_by) == (2, 2**62)
+    await complete(queue, again, lease)
+    assert (await queue.request("funding")).asked_by is None  # neither asked for the third
+
+
 async def test_a_failed_run_that_is_wanted_again_is_queued(
     queue: JobQueue, acquire: Acquire
 ) -> None:

@@ -1,0 +1,95 @@
+"""The two rounds of the agent: what users look at, and what the history needs, collected and told.
+
+Nothing is asked of the exchanges for what the collection of all timeframes has brought at the close
+before. A round waits for what it asked for, so that its run tells what was saved.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from job_queue.kinds import ALL, collect_id
+from market.timeframes import Timeframe
+from workers.asking import Asked, Outcome
+from workers.context import Context
+
+UI_DATA: Final = "ui_data"
+HISTORICAL_DATA: Final = "historical_data"
+UI_TIMEOUT_S: Final = 285.0  # the next one comes 300 s later
+HISTORICAL_TIMEOUT_S: Final = 885.0
+_LEFT_TO_TELL_S: Final = 15.0  # of a round's time, for its own end
+_ALL_JOB: Final = collect_id(ALL)
+
+
+class RoundFailed(Exception):
+    """Nothing of what a round asked for was collected; the message says why."""
+
+
+async def collect_ui_data(
+    job: Context, timeframes: Sequence[Timeframe] | None = None
+) -> dict[str, Any]:
+    """Collects what users look at: the documents of UI_TIMEFRAMES, or of `timeframes`.
+
+    Returns `asked`, with id, run, state (complete, fresh, failed, aborted or pending) and saved
+    rows of each job, and the sum of `rows`. Raises RoundFailed where every one of them failed, and
+    StoreUnavailable.
+    """
+    wanted = job.settings.ui_timeframes if timeframes is None else timeframes
+    return await _collected(job, wanted, UI_TIMEOUT_S)
+
+
+async def collect_historical_data(
+    job: Context, timeframes: Sequence[Timeframe] | None = None
+) -> dict[str, Any]:
+    """Collects what the history needs: the documents of HISTORY_TIMEFRAMES, or of `timeframes`;
+    what they publish is recorded. Otherwise as collect_ui_data."""
+    wanted = job.settings.history_timeframes if timeframes is None else timeframes
+    return await _collected(job, wanted, HISTORICAL_TIMEOUT_S)
+
+
+async def _collected(
+    job: Context, timeframes: Sequence[Timeframe], timeout_s: float
+) -> dict[str, Any]:
+    deadline = time.monotonic() + timeout_s - _LEFT_TO_TELL_S
+    wanted = _wanted(job, timeframes)
+    pending = await job.pending(_ALL_JOB)
+    if pending is not None and job.why == "schedule":
+        # It publishes what is wanted here; each timeframe for itself would be asked for twice.
+        outcome = await job.wait_for(pending, deadline - time.monotonic())
+        if outcome.state == "pending":
+            return _told([outcome])
+    asked = [await job.ask(job_id, not_older_than_ms=since) for job_id, since in wanted.items()]
+    outcomes = [await _outcome(job, each, deadline) for each in asked]
+    if outcomes and all(each.state in ("failed", "aborted") for each in outcomes):
+        causes = dict.fromkeys(f"{each.id}: {each.error or each.state}" for each in outcomes)
+        raise RoundFailed("; ".join(causes))
+    return _told(outcomes)
+
+
+def _wanted(job: Context, timeframes: Sequence[Timeframe]) -> dict[str, int | None]:
+    """The jobs, each with the time (UTC ms) that its documents may not be older than: that at which
+    a candle of it closed last, of a scheduled round. What a forced one asks for is new."""
+    return {
+        collect_id(timeframe): (
+            timeframe.collected_as.floor(job.slot_ms) if job.why == "schedule" else None
+        )
+        for timeframe in timeframes
+    }
+
+
+async def _outcome(job: Context, asked: Asked, deadline: float) -> Outcome:
+    return await job.wait_for(asked, max(0.0, deadline - time.monotonic()))
+
+
+def _told(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    told = [
+        {"id": each.id, "run": each.run, "state": each.state, "rows": saved_rows(each)}
+        for each in outcomes
+    ]
+    return {"asked": told, "rows": sum(saved_rows(each) for each in outcomes)}
+
+
+def saved_rows(outcome: Outcome) -> int:
+    """How many rows the documents have that the run published."""
+    rows = (outcome.result or {}).get("rows")
+    return rows if isinstance(rows, int) and not isinstance(rows, bool) and rows > 0 else 0
