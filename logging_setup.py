@@ -284,5 +284,5 @@ def configure_logging(
     root.setLevel(level)
     sys.excepthook = _log_uncaught
     # Libraries log warnings and errors only.
-    for name in ("asyncio", "aiohttp", "uvicorn", "httpx"):
+    for name in ("asyncio", "aiohttp", "uvicorn", "httpx", "pgqueuer"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

@@ -1,13 +1,76 @@
-"""Engine: PgQueuer, which carries runs to hosts; the only module that knows it."""
+"""Engine: PgQueuer, which carries runs to hosts; the only module that knows it.
+
+What travels is a run's id; all truth is in our tables, so PgQueuer's may be dropped at any time.
+What it does otherwise than we need is put right here, each with the test that shows why:
+- Heartbeats, ends and retries are by job id alone: a host that was frozen and wakes would end the
+  job of the host that has taken it over. _OwnedQueries asks whose it is first.
+- Its manager ends when PostgreSQL restarts, and waits for the running jobs before it says so. The
+  driver here waits for the next connection instead, and a run goes on beside its manager.
+- It looks for the jobs of dead hosts every 30 s: LOOK_S.
+- A paused queue with waiting jobs would be asked for ten times a second.
+"""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncpg
+import structlog
+from pgqueuer.adapters.persistence import qb
+from pgqueuer.core.qm import QueueManager
+from pgqueuer.domain import errors, models, types
+from pgqueuer.domain.settings import DBSettings, Durability
+from pgqueuer.ports.repository import EntrypointExecutionParameter
+from pgqueuer.queries import Queries
 
 from database import Database
-from stores.cold.pool import Connection
-from workers.seam import Runner
+from logging_setup import OutageLog
+from stores.cold.lone_connection import LoneConnection
+from stores.cold.pool import Connection, DatabaseUnavailable
+from stores.cold.workers.engine_jobs import forget_log, lock_owned, server_ms, sign_of_life
+from stores.cold.workers.runs import jobs_aborted
+from timing.backoff import Backoff, stop_or
+from timing.clock import now_ms
+from workers.engine_driver import EngineDriver, OnConnection, OnLoneConnection, OnPool, changed
+from workers.seam import Again, Runner
+
+# A job whose host has given no sign for so long is another's; a sign is given twice within it.
+LEASE_S: Final = 9.0
+# How often a host looks by itself: for jobs of dead hosts, and for what no notification told.
+LOOK_S: Final = 4.0
+# Runs of one host at once, and taken by one look.
+AT_ONCE: Final = 64
+_BATCH: Final = 16
+_LOOK_AGAIN_S: Final = 0.25  # while something waits that no host may take yet
+_STATISTICS_S: Final = 60.0
+_RESTORE_EVERY_S: Final = 60.0
+_FORGET_EVERY_S: Final = 3600.0
+_END_S: Final = 2.0  # for handing back, at stop
+_FIRST_RETRY_S: Final = 0.2
+_SLOWEST_RETRY_S: Final = 5.0
+
+_IDS_TOLD: Final = 200  # by one notification, which holds 8000 bytes
+_QUEUE: Final = "q:"
+_ENGINE_ERRORS: Final = (asyncpg.PostgresError, errors.PgqException, RuntimeError)
+_log = structlog.get_logger(__name__)
+
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRule:
+    """What holds for a queue over all hosts: `concurrency` runs at once (None: no limit), none
+    before `paused_until_ms` (UTC ms)."""
+
+    concurrency: int | None = None
+    paused_until_ms: int | None = None
 
 
 class Engine:
@@ -16,41 +79,387 @@ class Engine:
 
     def __init__(self, database: Database, schema: str) -> None:
         self._database = database
-        self._schema = schema
-
-    async def install(self) -> None:
-        """Makes or upgrades the engine's tables under its lock. Raises DatabaseUnavailable."""
-        raise NotImplementedError
+        self._settings = _settings(schema)
+        self._rules: Mapping[str, QueueRule] = {}
+        self._manager: _Manager | None = None
+        # Beside the manager, so that a run outlives it; and the event that cancels it.
+        self._running: dict[int, tuple[asyncio.Task[Again | None], asyncio.Event]] = {}
 
     async def enqueue(
         self, connection: Connection, run_id: int, queue: str, not_before_ms: int | None = None
     ) -> int:
         """As seam.Enqueue."""
-        raise NotImplementedError
+        after = None
+        if not_before_ms is not None:
+            after_ms = not_before_ms - await server_ms(connection)
+            after = timedelta(milliseconds=max(after_ms, 0))
+        [job] = await self.queries(OnConnection(connection)).enqueue(
+            *(entrypoint_of(queue), str(run_id).encode()),
+            execute_after=after,
+            dedupe_key=_key(run_id),
+        )
+        return int(job)
 
     async def cancel(self, connection: Connection, job_ids: Sequence[int]) -> None:
         """As seam.Cancel."""
-        raise NotImplementedError
+        if job_ids:
+            queries = self.queries(OnConnection(connection))
+            await queries.drop([types.JobId(job) for job in job_ids])
 
-    def limit(self, queues: Mapping[str, "QueueRule"]) -> None:
-        """Takes what rows say of queues from now on: see QueueRule."""
-        raise NotImplementedError
+    def limit(self, rules: Mapping[str, QueueRule]) -> None:
+        """Takes what rows say of queues from now on; a queue that is not among them is open."""
+        self._rules = rules
+        if self._manager is not None:
+            self._manager.limit(rules)
+            self._manager.wake()
 
     async def run(self, stop: asyncio.Event, queues: Sequence[str], runner: Runner) -> None:
-        """Takes the runs of `queues` until `stop`, whatever happens to PostgreSQL meanwhile."""
-        raise NotImplementedError
+        """Takes the runs of `queues` until `stop`, whatever happens to PostgreSQL meanwhile, and
+        hands back then what still runs."""
+        connection = self._database.lone_connection("perpcache-engine")
+        driver = OnLoneConnection(connection, self._settings.channel, LEASE_S)
+        over = asyncio.Event()
+        keep = asyncio.create_task(connection.keep(over), name="engine-connection")
+        backoff = Backoff(_FIRST_RETRY_S, _SLOWEST_RETRY_S)
+        outage = OutageLog(_log, "engine_failed", "engine_works_again")
+        try:
+            while not stop.is_set():
+                try:
+                    await self.install(connection)
+                    await self.restore()
+                    outage.recovered()
+                    backoff.reset()
+                    await self._manage(driver, queues, stop, runner)
+                except (DatabaseUnavailable, *_ENGINE_ERRORS) as error:
+                    outage.failed(f"{type(error).__name__}: {error}")
+                    await stop_or(stop, backoff.pause_s())
+            if self._running:
+                await asyncio.wait([task for task, _ in self._running.values()], timeout=_END_S)
+        finally:
+            over.set()
+            await keep
+
+    async def install(self, connection: LoneConnection) -> None:
+        """Makes or upgrades the engine's tables, one host at a time. Raises DatabaseUnavailable."""
+
+        async def work(found: Connection) -> None:
+            await self.queries(OnConnection(found)).apply_upgrade()
+
+        await connection.wait_until_open(LOOK_S)
+        await connection.call(work)
+
+    async def restore(self) -> int:
+        """Enqueues the open runs that have no job, and returns how many. One that is marked as
+        running waits first, for its host may end it meanwhile. Raises DatabaseUnavailable."""
+        rows = self._database.worker_runs
+        lacking = await rows.without_job(self._settings.qualified.queue_table)
+        if not lacking:
+            return 0
+
+        async def write(connection: Connection) -> list[tuple[int, int]]:
+            jobs = await self.queries(OnConnection(connection)).enqueue(
+                [entrypoint_of(run.queue) for run in lacking],
+                [str(run.run_id).encode() for run in lacking],
+                [0] * len(lacking),
+                execute_after=[
+                    timedelta(seconds=LEASE_S) if run.state == "running" else None
+                    for run in lacking
+                ],
+                dedupe_key=[_key(run.run_id) for run in lacking],
+                on_conflict="skip",
+            )
+            pairs = zip(lacking, jobs, strict=True)
+            return [(run.run_id, int(job)) for run, job in pairs if job is not None]
+
+        made = await self._database.pool.write(write)
+        await rows.give_jobs(made)
+        _log.info("runs_enqueued_again", runs=len(made))
+        return len(made)
+
+    async def _manage(
+        self, driver: OnLoneConnection, queues: Sequence[str], stop: asyncio.Event, runner: Runner
+    ) -> None:
+        """Runs one manager until `stop`, or until its tables are not as it needs them. Raises what
+        has broken it."""
+        manager = _Manager(self.queries(driver), self._settings.channel)
+        for queue in queues:
+            manager.entrypoint(entrypoint_of(queue), accepts_context=True)(
+                self._taker(stop, runner)
+            )
+        self._manager = manager
+        manager.limit(self._rules)
+        driver.begin()
+        tasks: list[asyncio.Task[None]] = [
+            asyncio.create_task(self._run_manager(manager), name="engine"),
+            asyncio.create_task(self._upkeep(driver, manager), name="engine-upkeep"),
+        ]
+        stopping = asyncio.create_task(stop.wait())
+        waits: list[asyncio.Future[Any]] = [*tasks, stopping, driver.broken]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            manager.shutdown.set()
+            tasks[1].cancel()
+            if stop.is_set():
+                await asyncio.wait(tasks, timeout=_END_S)
+            if driver.broken.done():
+                raise driver.broken.result()
+            for task in tasks:
+                if task.done() and not task.cancelled():
+                    task.result()
+        finally:
+            self._manager = None
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _run_manager(self, manager: "_Manager") -> None:
+        await manager.run(
+            dequeue_timeout=timedelta(seconds=LOOK_S),
+            batch_size=_BATCH,
+            max_concurrent_tasks=AT_ONCE,
+            heartbeat_timeout=timedelta(seconds=LEASE_S),
+            log_aggregation_interval=timedelta(seconds=_STATISTICS_S),
+        )
+
+    def _taker(
+        self, stop: asyncio.Event, runner: Runner
+    ) -> Callable[[models.Job, models.Context], Awaitable[None]]:
+        async def take(job: models.Job, context: models.Context) -> None:
+            run_id = int(job.payload or b"")
+            if run_id not in self._running:
+                cancelled = asyncio.Event()
+                running = asyncio.create_task(runner(run_id, cancelled, stop), name=f"run-{run_id}")
+                running.add_done_callback(lambda _: self._running.pop(run_id, None))
+                self._running[run_id] = running, cancelled
+            running, cancelled = self._running[run_id]
+            telling = asyncio.create_task(_tell_cancelled(context, cancelled))
+            try:
+                again = await asyncio.shield(running)
+            finally:
+                telling.cancel()
+                await asyncio.gather(telling, return_exceptions=True)
+            if again is not None:
+                delay = timedelta(seconds=again.after_s)
+                raise errors.RetryRequested(delay, str(again.because or "")) from again.because
+
+        return take
+
+    async def _upkeep(self, driver: OnLoneConnection, manager: "_Manager") -> None:
+        """Wakes the manager when a pause ends; enqueues runs again that lost their jobs; and cuts
+        the engine's log, which it does not do itself."""
+        restored_s = forgot_s = time.monotonic()
+        while True:
+            await asyncio.sleep(min(manager.next_opening_s(), _RESTORE_EVERY_S))
+            driver.wake()
+            if time.monotonic() - restored_s >= _RESTORE_EVERY_S:
+                restored_s = time.monotonic()
+                with contextlib.suppress(DatabaseUnavailable):  # told by those who run
+                    await self.restore()
+            if time.monotonic() - forgot_s >= _FORGET_EVERY_S:
+                forgot_s = time.monotonic()
+                await self.forget(driver)
+
+    async def forget(self, driver: EngineDriver) -> None:
+        """Cuts the engine's log and its counts, which it keeps for ever."""
+        names = self._settings.qualified
+        await driver.call(lambda c: forget_log(c, names.queue_table_log, names.statistics_table))
+
+    def queries(self, driver: EngineDriver) -> "_OwnedQueries":
+        settings = self._settings
+        return _OwnedQueries(
+            driver,
+            qb.QueryBuilderEnvironment(settings),
+            qb.QueryQueueBuilder(settings),
+            qb.QuerySchedulerBuilder(settings),
+        )
 
 
-class QueueRule:
-    """What holds for a queue over all hosts: `concurrency` runs at once (None: no limit), none
-    before `paused_until_ms` (UTC ms)."""
+class _Manager(QueueManager):
+    """PgQueuer's manager, which takes nothing of queues that are paused."""
 
-    concurrency: int | None
-    paused_until_ms: int | None
+    def __init__(self, queries: "_OwnedQueries", channel: str) -> None:
+        super().__init__(queries, types.Channel(channel))
+        queries.owner, queries.is_closed = self.queue_manager_id, self.is_closed
+        self._opens_ms: dict[str, int] = {}
+        self.wake = queries.driver.wake
+
+    def limit(self, rules: Mapping[str, QueueRule]) -> None:
+        for name, executor in self.entrypoint_registry.items():
+            rule = rules.get(queue_of(name), QueueRule())
+            executor.parameters.concurrency_limit = rule.concurrency or 0
+            self._opens_ms[name] = rule.paused_until_ms or 0
+
+    def is_closed(self, entrypoint: str) -> bool:
+        return self._opens_ms.get(entrypoint, 0) > now_ms()
+
+    def next_opening_s(self) -> float:
+        """Seconds until the next pause ends; infinite if none is."""
+        ends = [end - now_ms() for end in self._opens_ms.values() if end > now_ms()]
+        return max(min(ends, default=math.inf) / 1000, 0.05)
+
+    def entrypoints_below_capacity_limits(self) -> set[types.QueueEntrypoint]:
+        return {name for name in self.entrypoint_registry if not self.is_closed(name)}
+
+
+class _OwnedQueries(Queries):
+    """PgQueuer's queries; those of a manager change only the jobs that are its own.
+
+    `owner`: the manager's id; None where the caller may change any.
+    """
+
+    driver: EngineDriver
+    owner: types.QueueManagerId | None = None
+    is_closed: Callable[[str], bool] = staticmethod(lambda _: False)
+
+    async def dequeue(
+        self,
+        batch_size: int,
+        entrypoints: dict[types.QueueEntrypoint, EntrypointExecutionParameter],
+        queue_manager_id: types.QueueManagerId,
+        global_concurrency_limit: int | None,
+        heartbeat_timeout: timedelta,
+    ) -> list[models.Job]:
+        """After an outage the hosts that live have given no sign either: they get time to."""
+        if not entrypoints:
+            return []
+        return await super().dequeue(
+            *(batch_size, entrypoints, queue_manager_id, global_concurrency_limit),
+            heartbeat_timeout + timedelta(seconds=self.driver.forgiven_s()),
+        )
+
+    async def log_jobs(
+        self,
+        job_status: list[tuple[models.Job, types.JOB_STATUS, models.TracebackRecord | None]],
+    ) -> None:
+        async def work(queries: Queries, owned: set[int]) -> None:
+            ended = [entry for entry in job_status if entry[0].id in owned]
+            if ended:
+                await queries.log_jobs(ended)
+
+        await self._on_owned([job.id for job, _, _ in job_status], work)
+
+    async def retry_job(
+        self, job: models.Job, delay: timedelta, traceback: models.TracebackRecord | None
+    ) -> None:
+        """Tells the other hosts, too, which PgQueuer leaves to their next look."""
+
+        async def work(queries: Queries, owned: set[int]) -> None:
+            if job.id in owned:
+                await queries.retry_job(job, delay, traceback)
+                await queries.driver.notify(
+                    self.qbq.settings.channel, changed(self.qbq.settings.channel)
+                )
+
+        await self._on_owned([job.id], work)
+
+    async def update_heartbeat(self, job_ids: list[types.JobId]) -> None:
+        ids = set(job_ids)
+        await self.driver.call(lambda c: sign_of_life(c, self._table, ids, self.owner))
+
+    async def eligible_queued_work(self, entrypoints: list[types.QueueEntrypoint]) -> int:
+        return await super().eligible_queued_work(self._open(entrypoints))
+
+    async def queued_work(self, entrypoints: list[types.QueueEntrypoint]) -> int:
+        return await super().queued_work(self._open(entrypoints))
+
+    async def next_deferred_eta(self, entrypoints: list[types.QueueEntrypoint]) -> timedelta | None:
+        return await super().next_deferred_eta(self._open(entrypoints))
+
+    async def mark_job_as_cancelled(self, ids: list[types.JobId]) -> None:
+        """As the console has it: the runs of these jobs are aborted, too."""
+
+        async def work(connection: Connection) -> None:
+            async with connection.transaction():
+                await jobs_aborted(connection, ids)
+                await self.on(connection).drop(ids)
+
+        await self.driver.call(work)
+
+    async def drop(self, ids: list[types.JobId]) -> None:
+        """Takes jobs out as canceled, and tells the hosts that run them."""
+        nothing = [None] * len(ids)
+        await self.driver.execute(
+            self.qbq.build_log_job_query(), ids, ["canceled"] * len(ids), nothing
+        )
+        for first in range(0, len(ids), _IDS_TOLD):
+            await self.notify_job_cancellation(ids[first : first + _IDS_TOLD])
+
+    def on(self, connection: Connection) -> "_OwnedQueries":
+        """The same, of nobody, on a connection and in its transaction."""
+        return _OwnedQueries(OnConnection(connection), self.qbe, self.qbq, self.qbs)
+
+    @property
+    def _table(self) -> str:
+        return self.qbq.settings.qualified.queue_table
+
+    def _open(self, entrypoints: list[types.QueueEntrypoint]) -> list[types.QueueEntrypoint]:
+        return [name for name in entrypoints if not self.is_closed(name)]
+
+    async def _on_owned(
+        self, ids: list[types.JobId], change: Callable[[Queries, set[int]], Awaitable[None]]
+    ) -> None:
+        """Has `change` change jobs in a transaction, told which of `ids` are ours."""
+
+        async def work(connection: Connection) -> None:
+            async with connection.transaction():
+                owned = await lock_owned(connection, self._table, ids, self.owner)
+                plain = Queries(OnConnection(connection), self.qbe, self.qbq, self.qbs)
+                await change(plain, owned)
+
+        await self.driver.call(work)
+
+
+async def _tell_cancelled(context: models.Context, cancelled: asyncio.Event) -> None:
+    """Sets `cancelled` when the engine is told to cancel a job. The run is not in the scope itself:
+    it has an end to write, which the scope would cancel again and again."""
+    with context.cancellation:
+        await asyncio.Event().wait()
+    if context.cancellation.cancel_called:
+        cancelled.set()
+
+
+def entrypoint_of(queue: str) -> str:
+    """The engine's name of a queue."""
+    return f"{_QUEUE}{queue}"
+
+
+def queue_of(entrypoint: str) -> str:
+    return entrypoint.removeprefix(_QUEUE)
+
+
+def _key(run_id: int) -> str:
+    """Under which the engine has one job of a run at most."""
+    return f"run:{run_id}"
+
+
+def _settings(schema: str) -> DBSettings:
+    """All names are given here, because PgQueuer would take others from the environment, where
+    variables such as FUNCTION or CHANNEL may mean something else."""
+    return DBSettings(
+        prefix="",
+        db_schema=schema,
+        channel=types.Channel(f"perpcache_{schema}"),
+        function="fn_pgqueuer_changed",
+        statistics_table="pgqueuer_statistics",
+        queue_status_type="pgqueuer_status",
+        queue_table="pgqueuer",
+        queue_table_log="pgqueuer_log",
+        trigger="tg_pgqueuer_changed",
+        schedules_table="pgqueuer_schedules",
+        durability=Durability.durable,
+        widen_id=True,
+    )
 
 
 @contextlib.asynccontextmanager
-async def open_console(database: Database, schema: str) -> AsyncIterator[Any]:
+async def open_console(database: Database, schema: str) -> "AsyncIterator[FastAPI]":
     """PgQueuer's console as an ASGI application: nothing guards it. It connects when first asked;
     its requests raise DatabaseUnavailable."""
-    yield None
+    from fastapi import FastAPI
+    from pgqueuer.web import create_web_router
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.pgq_queries = Engine(database, schema).queries(OnPool(database.pool))
+    # Its pages then ask again by themselves; a stream would hold up the end of the process.
+    app.include_router(create_web_router(include_sse=False))
+    yield app

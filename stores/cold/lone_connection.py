@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import asyncpg
 import structlog
@@ -53,6 +53,7 @@ class LoneConnection:
         self._ready = asyncio.Event()
         self._lost = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._calling: set[asyncio.Task[Any]] = set()
         self._heard: dict[str, list[Heard]] = {}
         self._opened: list[Callable[[], None]] = []
 
@@ -87,7 +88,17 @@ class LoneConnection:
     async def call(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
         """Returns what `work` returns. Raises DatabaseUnavailable if there is no connection now, or
         it was lost meanwhile, and DatabaseHangs after 10 s; other errors of the server as asyncpg
-        has them."""
+        has them. `work` goes on when its caller is cancelled: its answer is on the way."""
+        calling = asyncio.create_task(self._call(work))
+        self._calling.add(calling)
+        calling.add_done_callback(self._calling.discard)
+        try:
+            return await asyncio.shield(calling)
+        except asyncio.CancelledError:
+            calling.add_done_callback(_drop_result)
+            raise
+
+    async def _call(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
         async with self._turn:
             connection = self._connection
             if connection is None:
@@ -101,9 +112,6 @@ class LoneConnection:
             except _LOST as error:
                 self._drop()
                 raise DatabaseUnavailable(f"the database failed: {self._told(error)}") from error
-            except asyncio.CancelledError:
-                self._drop()  # its answer may still be on the way
-                raise
 
     async def wait_until_open(self, within_s: float) -> None:
         """Returns once a connection is open, or after `within_s`."""
@@ -158,6 +166,8 @@ class LoneConnection:
             connection.terminate()
 
     async def _close(self) -> None:
+        if self._calling:
+            await asyncio.wait(self._calling, timeout=_CLOSE_S)
         connection, self._connection = self._connection, None
         self._ready.clear()
         if connection is None or connection.is_closed():
@@ -180,3 +190,9 @@ async def _first(*events: asyncio.Event) -> None:
         for wait in waits:
             wait.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
+
+
+def _drop_result(calling: "asyncio.Task[Any]") -> None:
+    """Marks an error as seen whose caller has gone."""
+    if not calling.cancelled():
+        calling.exception()

@@ -1,0 +1,54 @@
+"""The tables of the engine (PgQueuer) as we change them beside it: whose jobs are, and old log."""
+
+from collections.abc import Collection
+from typing import Final
+from uuid import UUID
+
+from stores.cold.pool import Connection
+
+_LOG_KEPT_DAYS: Final = 7
+_COUNTS_KEPT_DAYS: Final = 90
+
+
+async def lock_owned(
+    connection: Connection, jobs: str, ids: Collection[int], owner: UUID | None
+) -> set[int]:
+    """Of these jobs in the table `jobs` those that the manager `owner` has taken; locked until the
+    transaction ends."""
+    rows = await connection.fetch(_LOCK_OWNED.format(jobs=jobs), list(ids), owner)
+    return {row["id"] for row in rows}
+
+
+async def sign_of_life(
+    connection: Connection, jobs: str, ids: Collection[int], owner: UUID | None
+) -> None:
+    """Notes that the manager `owner` still runs those of these jobs that it has taken."""
+    await connection.execute(_SIGN_OF_LIFE.format(jobs=jobs), list(ids), owner)
+
+
+async def forget_log(connection: Connection, log: str, counts: str) -> None:
+    """Deletes of the table `log` what was counted and is a week old, and of `counts` what is older
+    than 90 days. The engine keeps both for ever."""
+    await connection.execute(_FORGET_LOG.format(log=log, days=_LOG_KEPT_DAYS))
+    await connection.execute(_FORGET_COUNTS.format(counts=counts, days=_COUNTS_KEPT_DAYS))
+
+
+async def server_ms(connection: Connection) -> int:
+    """When the caller's transaction began by the database's clock, UTC ms."""
+    found: int = await connection.fetchval(_SERVER_MS)
+    return found
+
+
+_LOCK_OWNED: Final = """
+SELECT id FROM {jobs} WHERE id = ANY ($1::bigint[]) AND queue_manager_id = $2 FOR UPDATE
+"""
+_SIGN_OF_LIFE: Final = """
+UPDATE {jobs} SET heartbeat = now() WHERE id = ANY ($1::bigint[]) AND queue_manager_id = $2
+"""
+_FORGET_LOG: Final = """
+DELETE FROM {log} WHERE aggregated AND created < now() - interval '{days} days'
+"""
+_FORGET_COUNTS: Final = """
+DELETE FROM {counts} WHERE created < now() - interval '{days} days'
+"""
+_SERVER_MS: Final = "SELECT (extract(epoch FROM now()) * 1000)::bigint"
