@@ -1,32 +1,159 @@
-"""WorkerHost: what a process does for workers: installs, syncs, then ticks, takes, reconciles."""
+"""WorkerHost: what a process does for workers: it syncs rows, then ticks, takes, reconciles."""
 
 import asyncio
-from typing import Any
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import structlog
 
 from config import Settings
-from database import Database
-from job_queue.queue import JobQueue
-from stores.hot.store import HotStore
+from database import Database, DatabaseUnavailable
+from logging_setup import OutageLog
+from timing.backoff import Backoff, stop_or
+from workers.changes import Changes
+from workers.configuration import Configuration
+from workers.context import ContextMaker
+from workers.engine import Engine, QueueRule
+from workers.registry import Registry
+from workers.runs import Runs
+from workers.seam import served_queues
+from workers.state import LastRun, WorkerStates
+from workers.streams.reconciler import Reconciler
+from workers.sync import sync
+from workers.ticker import Ticker
+
+_FIRST_RETRY_S: Final = 0.2
+_SLOWEST_RETRY_S: Final = 5.0
+_LOOK_UNHEARD_S: Final = 1.0  # while changes are not heard
+_log = structlog.get_logger(__name__)
+
+
+class RunLogWriter(Protocol):
+    """Writes the lines of runs into the execution log; see workers/run_log.py."""
+
+    async def flush(self, stop: asyncio.Event) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HostParts:
+    """What a host is made of; commands/workers_part.py makes it. `runs`, `reconciler`, `log`: None
+    in a process that only ticks; `ticker`: None in one that only runs."""
+
+    settings: Settings
+    registry: Registry
+    database: Database
+    engine: Engine
+    changes: Changes
+    configuration: Configuration
+    maker: ContextMaker
+    states: WorkerStates
+    ticker: Ticker | None
+    runs: Runs | None
+    reconciler: Reconciler | None
+    log: RunLogWriter | None
 
 
 class WorkerHost:
-    """The parts of one process; `runs` False: it only ticks (`beat`); `ticks` False: it only runs
-    (`worker --no-beat`)."""
+    """The workers' part of one process."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        registry: Any,
-        *,
-        store: HotStore,
-        queue: JobQueue,
-        database: Database,
-        host: str,
-        runs: bool = True,
-        ticks: bool = True,
-    ) -> None:
-        raise NotImplementedError
+    def __init__(self, parts: HostParts) -> None:
+        self._parts = parts
+        self._synced = asyncio.Event()
+        self._queues_changed = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Works until `stop`. Failures of stores, and of workers, are never raised."""
-        raise NotImplementedError
+        """Works until `stop`, and hands back then what runs. Failures of stores, and of workers,
+        are never raised. Raises WrongWorkers for schedules that cannot be."""
+        parts = self._parts
+        ended = asyncio.Event()  # the last run has; lines are written until then
+        parts.changes.on("config", parts.configuration.forget)
+        parts.changes.on("queue", self._queues_changed.set)
+        async with asyncio.TaskGroup() as group:
+            # Refreshes go on in a process that starts while PostgreSQL is away: nothing waits.
+            group.create_task(parts.changes.run(stop), name="changes")
+            if parts.ticker is not None:
+                group.create_task(parts.ticker.run(stop), name="ticker")
+            group.create_task(self._sync(stop), name="sync")
+            if parts.log is not None:
+                group.create_task(parts.log.flush(ended), name="run-log")
+            try:
+                async with asyncio.TaskGroup() as running:
+                    if parts.runs is not None:
+                        running.create_task(self._carry(parts.runs, stop), name="carry")
+                        running.create_task(self._keep_limits(stop), name="limits")
+                    if parts.reconciler is not None:
+                        running.create_task(parts.reconciler.run(stop), name="reconciler")
+            finally:
+                ended.set()
+
+    async def _sync(self, stop: asyncio.Event) -> None:
+        """Brings the rows up to what the code says, and the hot store to what rows say."""
+        parts = self._parts
+        backoff = Backoff(_FIRST_RETRY_S, _SLOWEST_RETRY_S)
+        outage = OutageLog(_log, "workers_not_synced", "workers_synced_again")
+        while not stop.is_set():
+            try:
+                await sync(parts.database, parts.registry, parts.settings)
+                last = await parts.database.worker_streams.last_runs()
+            except DatabaseUnavailable as error:
+                outage.failed(error)
+                await stop_or(stop, backoff.pause_s())
+                continue
+            outage.recovered()
+            self._synced.set()
+            if parts.runs is not None:
+                await parts.states.rebuild(
+                    [
+                        LastRun(
+                            *(run.worker, run.run, run.state),
+                            started_at_ms=run.started_at_ms,
+                            result=run.result,
+                            error=run.error,
+                            host=run.host,
+                        )
+                        for run in last
+                    ]
+                )
+            return
+
+    async def _carry(self, runs: Runs, stop: asyncio.Event) -> None:
+        keeping = asyncio.create_task(runs.keep(asyncio.Event()), name="claims")
+        try:
+            await _either(self._synced, stop)
+            await self._parts.engine.run(stop, served_queues(self._parts.settings), runs)
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+
+    async def _keep_limits(self, stop: asyncio.Event) -> None:
+        """Tells the engine what rows say of queues, whenever they have changed."""
+        parts = self._parts
+        outage = OutageLog(_log, "queues_not_read", "queues_read_again")
+        self._queues_changed.set()
+        while not stop.is_set():
+            if parts.changes.is_heard:
+                await _either(self._queues_changed, stop)
+            else:
+                await stop_or(stop, _LOOK_UNHEARD_S)
+            self._queues_changed.clear()
+            try:
+                rows = await parts.database.worker_queues.limited()
+            except DatabaseUnavailable as error:
+                outage.failed(error)
+                self._queues_changed.set()
+                await stop_or(stop, _LOOK_UNHEARD_S)
+                continue
+            outage.recovered()
+            parts.engine.limit(
+                {row.name: QueueRule(row.concurrency, row.paused_until_ms) for row in rows}
+            )
+
+
+async def _either(*events: asyncio.Event) -> None:
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)

@@ -50,7 +50,7 @@ class Maker(Protocol):
 class States(Protocol):
     """Tells the hot store what runs; see workers/state.py. Raises nothing."""
 
-    async def started(self, worker: str, run_id: int, started_at_ms: int) -> None: ...
+    async def started(self, worker: str, run: int, started_at_ms: int, /) -> None: ...
     async def ended(
         self,
         worker: str,
