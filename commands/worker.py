@@ -41,4 +41,9 @@ async def _work(context: JobContext, stop: asyncio.Event) -> int:
     async with asyncio.TaskGroup() as running:
         running.create_task(queue_due_jobs(context, stop), name="schedule")
         running.create_task(Worker(context, holder=holder_name()).run(stop), name="worker")
+        if context.settings.schedules == "on":
+            # Imported here: without schedules nothing of them is loaded.
+            from commands.workers_part import run_workers
+
+            running.create_task(run_workers(context, stop), name="workers")
     return 0

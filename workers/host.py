@@ -11,8 +11,6 @@ from database import Database, DatabaseUnavailable
 from logging_setup import OutageLog
 from timing.backoff import Backoff, stop_or
 from workers.changes import Changes
-from workers.configuration import Configuration
-from workers.context import ContextMaker
 from workers.engine import Engine, QueueRule
 from workers.registry import Registry
 from workers.runs import Runs
@@ -35,22 +33,27 @@ class RunLogWriter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Running:
+    """What runs workers in a process that runs any; `log` takes their lines."""
+
+    runs: Runs
+    reconciler: Reconciler
+    states: WorkerStates
+    log: RunLogWriter | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class HostParts:
-    """What a host is made of; commands/workers_part.py makes it. `runs`, `reconciler`, `log`: None
-    in a process that only ticks; `ticker`: None in one that only runs."""
+    """What a host is made of; commands/workers_part.py makes it. `ticker`: None in a process that
+    only runs; `running`: None in one that only ticks."""
 
     settings: Settings
     registry: Registry
     database: Database
     engine: Engine
     changes: Changes
-    configuration: Configuration
-    maker: ContextMaker
-    states: WorkerStates
     ticker: Ticker | None
-    runs: Runs | None
-    reconciler: Reconciler | None
-    log: RunLogWriter | None
+    running: Running | None
 
 
 class WorkerHost:
@@ -65,8 +68,6 @@ class WorkerHost:
         """Works until `stop`, and hands back then what runs. Failures of stores, and of workers,
         are never raised. Raises WrongWorkers for schedules that cannot be."""
         parts = self._parts
-        ended = asyncio.Event()  # the last run has; lines are written until then
-        parts.changes.on("config", parts.configuration.forget)
         parts.changes.on("queue", self._queues_changed.set)
         async with asyncio.TaskGroup() as group:
             # Refreshes go on in a process that starts while PostgreSQL is away: nothing waits.
@@ -74,15 +75,21 @@ class WorkerHost:
             if parts.ticker is not None:
                 group.create_task(parts.ticker.run(stop), name="ticker")
             group.create_task(self._sync(stop), name="sync")
-            if parts.log is not None:
-                group.create_task(parts.log.flush(ended), name="run-log")
+            if parts.running is not None:
+                group.create_task(self._keep_limits(stop), name="limits")
+                await self._run_all(parts.running, stop)
+
+    async def _run_all(self, running: Running, stop: asyncio.Event) -> None:
+        """Runs workers until `stop`; their lines are written until the last one has ended."""
+        ended = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(running.runs.keep(ended), name="claims")
+            if running.log is not None:
+                group.create_task(running.log.flush(ended), name="run-log")
             try:
-                async with asyncio.TaskGroup() as running:
-                    if parts.runs is not None:
-                        running.create_task(self._carry(parts.runs, stop), name="carry")
-                        running.create_task(self._keep_limits(stop), name="limits")
-                    if parts.reconciler is not None:
-                        running.create_task(parts.reconciler.run(stop), name="reconciler")
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(self._carry(running.runs, stop), name="carry")
+                    both.create_task(running.reconciler.run(stop), name="reconciler")
             finally:
                 ended.set()
 
@@ -101,8 +108,8 @@ class WorkerHost:
                 continue
             outage.recovered()
             self._synced.set()
-            if parts.runs is not None:
-                await parts.states.rebuild(
+            if parts.running is not None:
+                await parts.running.states.rebuild(
                     [
                         LastRun(
                             *(run.worker, run.run, run.state),
@@ -117,13 +124,8 @@ class WorkerHost:
             return
 
     async def _carry(self, runs: Runs, stop: asyncio.Event) -> None:
-        keeping = asyncio.create_task(runs.keep(asyncio.Event()), name="claims")
-        try:
-            await _either(self._synced, stop)
-            await self._parts.engine.run(stop, served_queues(self._parts.settings), runs)
-        finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+        await _either(self._synced, stop)
+        await self._parts.engine.run(stop, served_queues(self._parts.settings), runs)
 
     async def _keep_limits(self, stop: asyncio.Event) -> None:
         """Tells the engine what rows say of queues, whenever they have changed."""

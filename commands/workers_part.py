@@ -1,0 +1,94 @@
+"""The workers' part of a process: registry and host, composed from Settings and the parts."""
+
+import asyncio
+from collections.abc import Sequence
+
+from api.parts import Parts
+from commands.composition import holder_name
+from config import Settings
+from jobs.context import JobContext
+from metrics.workers import WorkersMetrics
+from workers.asking import Asker
+from workers.changes import Changes
+from workers.configuration import Configuration
+from workers.context import ContextMaker
+from workers.definition import WorkerDefinition
+from workers.engine import Engine
+from workers.environment import environment_of
+from workers.host import HostParts, Running, WorkerHost
+from workers.refresh import RefreshSchedules
+from workers.registry import load_registry
+from workers.runs import Runs
+from workers.state import WorkerStates
+from workers.streams.reconciler import Reconciler
+from workers.ticker import Ticker
+
+
+async def run_workers(context: JobContext, stop: asyncio.Event, *, ticks: bool = True) -> None:
+    """Runs the workers of this process until `stop`; with `ticks` it fires schedules, too. Raises
+    WrongWorkers before it connects to anything."""
+    parts = Parts(context.store, context.cache, context.queue, context.database)
+    metrics = WorkersMetrics(context.metrics.registry)
+    host = make_host(context.settings, parts, (), metrics=metrics, ticks=ticks)
+    await host.run(stop)
+
+
+async def run_beat(settings: Settings, parts: Parts, stop: asyncio.Event) -> None:
+    """Fires schedules until `stop`, and runs nothing. Raises WrongWorkers."""
+    await make_host(settings, parts, (), runs=False).run(stop)
+
+
+def make_host(
+    settings: Settings,
+    parts: Parts,
+    built_in: Sequence[WorkerDefinition],
+    *,
+    metrics: WorkersMetrics | None = None,
+    runs: bool = True,
+    ticks: bool = True,
+) -> WorkerHost:
+    """The workers of this process, `built_in` ones and those of WORKERS, and what runs and fires
+    them. Nothing is connected to yet. Raises WrongWorkers."""
+    registry = load_registry(settings, built_in)
+    store, database, host = parts.store, parts.database, holder_name()
+    engine = Engine(database, settings.pgqueuer_schema)
+    changes = Changes(database)
+    asker = Asker(parts.queue, parts.cache, tuple(str(each) for each in settings.timeframes))
+    ticker = None
+    if ticks:
+        ticker = Ticker(
+            *(database, registry.definitions, engine.enqueue, changes),
+            refreshes=RefreshSchedules(store, asker.ask),
+        )
+    running = None
+    if runs:
+        configuration = Configuration(database.worker_config, environment_of())
+        changes.on("config", configuration.forget)
+        maker = ContextMaker(settings, store, asker, configuration)
+        states = WorkerStates(store, host)
+        running = Running(
+            runs=Runs(
+                *(registry.definitions, database.worker_runs, maker),
+                host=host,
+                egress=settings.egress_id,
+                states=states,
+                metrics=metrics,
+            ),
+            reconciler=Reconciler(
+                store,
+                database,
+                registry,
+                maker,
+                settings=settings,
+                host=host,
+                states=states,
+                metrics=metrics,
+            ),
+            states=states,
+        )
+        if metrics is not None:
+            schedules = [
+                name for name, found in registry.definitions.items() if found.kind == "schedule"
+            ]
+            metrics.watch(schedules, ())
+    return WorkerHost(HostParts(settings, registry, database, engine, changes, ticker, running))
