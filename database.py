@@ -69,6 +69,7 @@ from stores.cold.pool import (
 )
 from stores.cold.replica import REPLICA_TEXT, ReplicaPool, lag_s, stored_versions
 from stores.cold.workers.config import WorkerConfig
+from stores.cold.workers.log import ExecutionLog, LogFilter, LogLine, NewLine
 from stores.cold.workers.queues import QueueRow, QueueRows
 from stores.cold.workers.rows import WorkerRow, WorkerRows
 from stores.cold.workers.run_rows import RunFilter, RunRow, RunRows
@@ -120,7 +121,10 @@ __all__ = [
     "LiveRow",
     "LiveTables",
     "LogBounds",
+    "LogFilter",
+    "LogLine",
     "LoggedVersion",
+    "NewLine",
     "NotedHole",
     "Publish",
     "PublishLog",
@@ -195,6 +199,7 @@ class Database:
         self.failure_logs = FailureLogs(pool)
         self.worker_runs = WorkerRuns(pool)
         self.worker_config = WorkerConfig(pool)
+        self.execution_log = ExecutionLog(pool)
         self.worker_streams = WorkerStreams(pool)
         self.workers = WorkerRows(pool)
         self.run_rows = RunRows(pool)

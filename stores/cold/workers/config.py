@@ -12,10 +12,9 @@ from typing import Any, Final
 import asyncpg
 
 from stores.cold.pool import Connection, Pool
+from stores.cold.workers.notices import notify
 
 HIDDEN_VALUE: Final = "***"
-# Told to whoever listens for changes of workers (workers/changes.py).
-CHANGED: Final = "config"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class WorkerConfig:
                 if secret:
                     await connection.execute(_PUT_HIDDEN, worker, key, text)
                 await connection.execute(_PUT, worker, key, shown, by)
-                await connection.execute(_NOTIFY)
+                await notify(connection, "config")
 
         await self._pool.write(write)
 
@@ -80,7 +79,7 @@ class WorkerConfig:
             async with connection.transaction():
                 await connection.execute(_FORGET_HIDDEN, worker, key)
                 found = await connection.fetchval(_DELETE, worker, key)
-                await connection.execute(_NOTIFY)
+                await notify(connection, "config")
                 return found is not None
 
         return await self._pool.write(write)
@@ -157,4 +156,3 @@ _SHOW_HIDDEN: Final = """
     UPDATE worker_config SET value = '"***"'
     WHERE worker IS NOT DISTINCT FROM $1::text AND key = $2
 """
-_NOTIFY: Final = "SELECT pg_notify('perpcache_workers', 'config')"
