@@ -28,6 +28,7 @@ pytest_plugins = [
     "tests.fixtures.chromium",
     "tests.fixtures.job_queue",
     "tests.fixtures.jobs",
+    "tests.fixtures.schedules",
     "tests.fixtures.earlier_release",
 ]
 

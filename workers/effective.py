@@ -8,6 +8,7 @@ from typing import Any, Final
 import structlog
 
 from stores.cold.workers.rows import OVERRIDABLE, WorkerRow
+from workers.config_schema import config_schema
 from workers.definition import WorkerDefinition
 from workers.timetable import Timetable, WrongTimetable, timetable_of
 
@@ -22,13 +23,9 @@ def declared_of(definition: WorkerDefinition, schedule_tz: str) -> dict[str, Any
     """What the code says of a worker, as it is stored and told."""
     told = [field.name for field in fields(definition) if field.name not in _NOT_TOLD]
     declared = {name: getattr(definition, name) for name in told}
-    declared |= {"tz": definition.tz or schedule_tz, "config": _schema_of(definition)}
+    declared |= {"tz": definition.tz or schedule_tz, "config": config_schema(definition.config)}
     stored: dict[str, Any] = json.loads(json.dumps(declared))  # tuples become lists there
     return stored
-
-
-def _schema_of(definition: WorkerDefinition) -> dict[str, Any] | None:
-    return None if definition.config is None else definition.config.model_json_schema()
 
 
 def declared_row(definition: WorkerDefinition, schedule_tz: str, now_ms: int) -> WorkerRow:
