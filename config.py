@@ -27,6 +27,7 @@ from addresses.setting_types import (
     HeaderToken,
     Host,
     Hosts,
+    IpAddress,
     Live,
     LogLevel,
     Modules,
@@ -132,6 +133,7 @@ class LiveSettings(_ByExchange):
     http_proxy: UsualProxy | None = None
     https_proxy: UsualProxy | None = None
     no_proxy: str = ""
+    egress_address: IpAddress | None = None  # of this host, where it has several
 
     def base_url(self, exchange: str) -> str | None:
         """The exchange's REST address from <EXCHANGE>_BASE_URL, without user and password; None

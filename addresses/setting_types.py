@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -135,6 +136,14 @@ def _modules(value: str) -> tuple[str, ...]:
     return names
 
 
+def _ip_address(value: str) -> str:
+    try:
+        return str(ip_address(value.strip()))
+    except ValueError:
+        raise ValueError("must be an IP address of this host, such as 192.0.2.10") from None
+
+
+IpAddress = Annotated[str, AfterValidator(_ip_address)]
 Host = Annotated[str, AfterValidator(_host)]
 Live = Annotated[Literal["auto", "on", "off"], read_by(_lower)]
 OnOff = Annotated[Literal["on", "off"], read_by(_lower)]

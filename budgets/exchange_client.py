@@ -98,6 +98,7 @@ class ExchangeClient:
             )
         }
         self._request_s = request_s
+        self._local_address = settings.egress_address
         self.concurrency = settings.concurrency_limit
         clock = clock or SystemClock()
         egress = {each: egress_id_of(settings, each) for each in VENUES}
@@ -158,6 +159,7 @@ class ExchangeClient:
             timeout=aiohttp.ClientTimeout(total=self._request_s, sock_connect=CONNECT_TIMEOUT_S),
             middleware=send_once,
             read_bufsize=_BUFFER,
+            local_address=self._local_address,
         )
 
     async def send(

@@ -21,14 +21,19 @@ def open_session(
     timeout: aiohttp.ClientTimeout,
     middleware: aiohttp.ClientMiddlewareType,
     read_bufsize: int = _BUFFER,
+    local_address: str | None = None,
 ) -> aiohttp.ClientSession:
     """A session of at most `limit` connections, 0: without a limit; the caller closes it. Proxies
-    other than SOCKS are named by each request."""
+    other than SOCKS are named by each request. `local_address`: this host's address from which it
+    connects; a SOCKS proxy is reached from any."""
     connector: aiohttp.BaseConnector
     if proxy is not None and proxy.is_socks:
         connector = socks_connector(proxy, limit=limit, keepalive_timeout=keepalive_s)
     else:
-        connector = aiohttp.TCPConnector(limit=limit, keepalive_timeout=keepalive_s)
+        local = None if local_address is None else (local_address, 0)
+        connector = aiohttp.TCPConnector(
+            limit=limit, keepalive_timeout=keepalive_s, local_addr=local
+        )
     bound_informational(connector)
     return aiohttp.ClientSession(
         connector=connector,

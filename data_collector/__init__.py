@@ -1,6 +1,7 @@
 """Collects markets: fetch_market_data() fetches, merges and delivers their rows."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 
 import structlog
@@ -10,6 +11,7 @@ from data_collector.clock_witnesses import LastAsOf
 from data_collector.collect_or_carry_over import Collection, Deliver
 from data_collector.exchange_clocks import Clocks
 from data_collector.incremental import PreviousDocuments, SeriesByTimeframe
+from data_collector.part_asks import PartAsks
 from data_collector.results import Collected, Results
 from data_collector.run import CollectionRun
 from data_collector.task_builder import build_tasks
@@ -20,7 +22,14 @@ from venues.errors import CollectionFailed
 
 __all__ = ["Collected", "CollectionFailed", "ExchangeClient", "LastAsOf", "fetch_market_data"]
 
+# Has others help the run with some of its first collections while it is open.
+Share = Callable[[CollectionRun, PartAsks], AbstractAsyncContextManager[None]]
+
 log = structlog.get_logger(__name__)
+
+
+def _alone(run: CollectionRun, asks: PartAsks) -> AbstractAsyncContextManager[None]:
+    return nullcontext()
 
 
 async def fetch_market_data(
@@ -36,6 +45,7 @@ async def fetch_market_data(
     stored_as_of_ms: int | None = None,
     last_as_of: LastAsOf | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    share: Share = _alone,
 ) -> Collected:
     """Collects `timeframe` for `markets` (no duplicates); delivers each market when it is merged.
 
@@ -45,7 +55,8 @@ async def fetch_market_data(
     Market.key. Only what they lack is fetched (incremental.py); if candles fail, the old rows
     are carried over; if open interest fails, theirs is used. `stored_as_of_ms`: the newest as_of
     of these documents; `last_as_of`: the time that this process believed last, which a process
-    keeps for all its runs. `on_progress(done, total)` counts tasks.
+    keeps for all its runs. `on_progress(done, total)` counts tasks. `share`: has other hosts help
+    with the markets of which nothing is known.
 
     A failure of one market does not affect others. Raises CollectionFailed if all fail, or if no
     exchange's clock can be believed (clock_witnesses.py).
@@ -86,7 +97,16 @@ async def fetch_market_data(
         )
         log.info("collection_started", timeframe=timeframe, markets=len(markets), as_of=as_of_ms)
         results.progress(0)
-        await collection.collect(tasks)
+        asks = PartAsks(
+            tuple(market for market in markets if not documents.goes_on(market)),
+            (timeframe,),
+            as_of_ms,
+            history_candles,
+            with_funding=prefetched_fr_data is None,
+            funding_history=funding_history,
+        )
+        async with share(run, asks):
+            await collection.collect(tasks)
     collected = results.finish(
         timeframe, as_of_ms=as_of_ms, requests=run.requests, retries=run.retries
     )

@@ -111,6 +111,11 @@ class BasePass:
             for base in bases
         )
 
+    def begins_anew(self, market: Market) -> bool:
+        """Whether the market's base has to be read, and no base of it goes on."""
+        base = self.bases.get(market.key)
+        return self.clocks is not None and (base is None or not base.reaches(self.as_of_ms))
+
     async def collect(self, targets: Sequence[FromBases]) -> None:
         """Makes every market's series of these timeframes.
 

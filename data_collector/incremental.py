@@ -254,11 +254,18 @@ class PreviousDocuments:
         first = crc32(str(self._as_of_ms).encode()) % len(tasks)
         return tasks[first:] + tasks[:first]
 
+    def goes_on(self, market: Market) -> bool:
+        """Whether what is known of the market may go on; else all its candles are fetched."""
+        series = self._read(self._timeframe, market.key)
+        if series is None or series.checked_at_ms > self._as_of_ms:
+            return False
+        return self._is_complete(series)
+
     def plan(self, tasks: MarketTasks) -> RefreshPlan | None:
         """How to refresh the market; None: fetch it in full."""
         market, timeframe = tasks.market, self._timeframe
         series = self._read(timeframe, market.key)
-        if series is None or series.checked_at_ms > self._as_of_ms or not self._is_complete(series):
+        if series is None or not self.goes_on(market):
             return None
         rows = Rows.of(series.rows)
         settled_ms = timeframe.last_closed_open_time(series.checked_at_ms - FINAL_AFTER_MS)

@@ -73,6 +73,12 @@ class Sender(Protocol):
     async def send(self, request: Request, counts: RequestCounts) -> bytes: ...
 
 
+class Order(Protocol):
+    """The order in which a run works through items of an exchange."""
+
+    def in_turn(self, exchange: Exchange, items: Sequence[Any]) -> Iterator[Any]: ...
+
+
 class CollectionRun:
     """What one job sent to the exchanges, and which of them it has stopped asking.
 
@@ -83,6 +89,7 @@ class CollectionRun:
 
     def __init__(self, sender: Sender) -> None:
         self.sender = sender
+        self.order: Order | None = None  # None: as they come
         self.counts = RequestCounts()
         self.empty_before: Counter[tuple[Exchange, Endpoint, Timeframe | None, int]] = Counter()
         self.horizons = Horizons()
@@ -107,6 +114,10 @@ class CollectionRun:
     @property
     def retries(self) -> int:
         return self.counts.retries
+
+    def in_turn(self, exchange: Exchange, items: Sequence[Item]) -> Iterator[Item]:
+        """The exchange's items in the run's order."""
+        return iter(items) if self.order is None else self.order.in_turn(exchange, items)
 
     def reason_to_skip(self, exchange: Exchange, endpoint: Endpoint) -> ExchangeError | None:
         """The error for which this run has stopped asking the endpoint, or None."""
@@ -244,7 +255,7 @@ async def work_through(
                 run.sender.counts.failed(exchange, named)
                 failed(item, named)
 
-    queues = {exchange: iter(queue) for exchange, queue in by_exchange.items()}
+    queues = {exchange: run.in_turn(exchange, queue) for exchange, queue in by_exchange.items()}
     await together(
         worker(exchange, queues[exchange])
         for exchange, queue in by_exchange.items()

@@ -19,6 +19,7 @@ from data_collector.auditor import Auditor
 from data_collector.base_documents import FromBases
 from data_collector.base_pass import BasePass, base_pass, is_fresh_by
 from data_collector.incremental import PreviousDocuments
+from data_collector.part_asks import PartAsks
 from data_collector.published import Published
 from data_collector.run import CollectionRun
 from data_collector.url_builder import endpoint_table
@@ -32,6 +33,7 @@ from jobs.fill import fetch_ahead
 from jobs.funding import known_funding
 from jobs.pass_result import PassResult
 from jobs.publishing import begin_drafts, publish
+from jobs.shards import shared
 from jobs.stored import previous_series
 from market.base import Base
 from market.markets import Exchange, FundingByMarket, Market, MarketSeries
@@ -291,8 +293,22 @@ class _Run:
         self.progress.enter("fetch")
         # That of 5m comes with the bases.
         first = [each for each in timeframes if self.metas[each] is None and each != Timeframe.M5]
-        async with self._fetching_ahead(run, first):
+        asks = self._first_asks(run, timeframes)
+        async with (
+            self._fetching_ahead(run, first),
+            shared(self.context, run.run, asks, self.lease),
+        ):
             await run.collect([self.made[timeframe].from_bases for timeframe in timeframes])
+
+    def _first_asks(self, run: BasePass, timeframes: Sequence[Timeframe]) -> PartAsks:
+        """The markets whose bases begin anew, and the timeframes that have no documents yet."""
+        return PartAsks(
+            tuple(each for each in run.markets if run.begins_anew(each)),
+            tuple(t for t in timeframes if all(self.metas[made] is None for made in t.produces)),
+            run.as_of_ms,
+            self.context.settings.history_candles,
+            from_bases=True,
+        )
 
     @asynccontextmanager
     async def _fetching_ahead(

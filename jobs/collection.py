@@ -12,6 +12,7 @@ from jobs.context import JobContext, Outcome, Progress, by_exchange
 from jobs.funding import known_funding
 from jobs.markets import markets_to_collect
 from jobs.publishing import begin_drafts, publish
+from jobs.shards import shared
 from jobs.stored import previous_series, stored_as_of_ms
 from market.left_out import read_left_out
 from stores.hot.leases import Lease, retry_under_lease
@@ -44,6 +45,7 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
         stored_as_of_ms=await stored_as_of_ms(context, timeframe.produces, lease),
         last_as_of=context.last_as_of,
         on_progress=progress.count,
+        share=lambda run, asks: shared(context, run, asks, lease),
     )
     absent, unlisted = await absences(context, collected.brought, collected.absent)
     missing = sorted([*collected.missing, *unlisted])

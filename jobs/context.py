@@ -24,6 +24,7 @@ from market.timeframes import Timeframe
 from metrics.worker import WorkerMetrics
 from stores.hot.store import HotStore
 from timing.clock import now_ms
+from workers.parts import PartRuns
 
 
 class JobFailed(Exception):
@@ -100,6 +101,7 @@ class JobContext:
     interest: InterestAnswers = field(default_factory=InterestAnswers)  # of the fill job
     bases: Bases = field(default_factory=Bases)
     live: LiveRows | None = None  # the candles of streams, where they are fed
+    parts: PartRuns | None = None  # other hosts, where schedules are on
     recording: RecordingWish = field(default_factory=RecordingWish)  # set by publishes
 
     @property

@@ -62,6 +62,7 @@ class Dialer:
             headers={},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._open_s),
             middleware=_without_redirects,
+            local_address=self._address.local_address,
         )
         return self
 

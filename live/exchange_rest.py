@@ -55,6 +55,7 @@ class ExchangeRest:
             headers={"Accept": "application/json"},
             timeout=aiohttp.ClientTimeout(total=self._request_s),
             middleware=send_once,
+            local_address=self._address.local_address,
         )
         return self
 

@@ -14,12 +14,14 @@ from config import LiveSettings
 @dataclass(frozen=True, slots=True)
 class ExchangeAddress:
     """Where an exchange is. `base_url` (ws, wss, http, https) holds no secret and no slash at its
-    end; `headers` are sent to the exchange, never to the proxy."""
+    end; `headers` are sent to the exchange, never to the proxy. `local_address`: this host's, from
+    which it is asked; None: any."""
 
     base_url: str
     proxy: Proxy | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    local_address: str | None = None
 
     @property
     def is_encrypted(self) -> bool:
@@ -54,4 +56,4 @@ def _address(
     proxy = settings.proxy(exchange, base_url)
     if proxy is not None and proxy.password:
         secrets.append(proxy.password)
-    return ExchangeAddress(base_url, proxy, headers, tuple(secrets))
+    return ExchangeAddress(base_url, proxy, headers, tuple(secrets), settings.egress_address)

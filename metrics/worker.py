@@ -11,6 +11,7 @@ from market.timeframes import COLLECTED
 from metrics.event_loop import loop_lag, process_registry
 from metrics.exchanges import ExchangeMetrics
 
+HOST_METRIC: Final = "perpcache_worker_info"
 _JOB_S: Final = (1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200, 3600)
 
 
@@ -21,6 +22,13 @@ class WorkerMetrics:
         self.registry = process_registry()
         self.loop_lag = loop_lag(self.registry)
         self.exchange = ExchangeMetrics(self.registry)
+        self._host = Gauge(
+            HOST_METRIC,
+            "1 for each worker process, with the name of its address, whether schedules are on, and"
+            " the queues that it serves.",
+            ("egress", "schedules", "queues"),
+            registry=self.registry,
+        )
         self._runs = Counter(
             "perpcache_job_runs_total",
             "Runs of a job that ended here: complete, failed, aborted, queued (handed back), lost.",
@@ -153,6 +161,10 @@ class WorkerMetrics:
                 ("carried_over", "Markets that kept their earlier rows"),
             )
         }
+
+    def is_host(self, egress: str, *, schedules: str, queues: Iterable[str]) -> None:
+        """Tells of this process what the heartbeats of workers tell."""
+        self._host.labels(egress, schedules, " ".join(queues)).set(1)
 
     def watch_jobs(self, lanes: Iterable[tuple[str, Sequence[str]]]) -> None:
         """Creates the counters of each lane and its jobs at 0."""

@@ -1,0 +1,251 @@
+"""A collection of which another host with an address of its own fetches a part."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from math import inf
+from typing import Any
+
+import orjson
+import pytest
+
+from data_collector.helped import Helped, packed
+from data_collector.part_asks import PartAsks
+from data_collector.part_fetching import Bodies, PartFetching
+from data_collector.run import CollectionRun
+from documents.names import base_name
+from jobs import closes, collection, shards
+from jobs.context import JobContext
+from jobs.shard_part import collect_part
+from market.markets import Exchange, Market
+from market.timeframes import Timeframe
+from metrics.exposition import pack
+from stores.hot.leases import Lease, try_acquire
+from stores.hot.parcels import Parcels
+from tests.fixtures.jobs import JobRunner, OpenRunner, by_key
+from tests.fixtures.parts import PartsHere
+from tests.fixtures.signals import until
+from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
+
+ADDRESSES = {"one": "127.0.0.1", "two": "127.0.0.2", "three": "127.0.0.3"}
+CANDLES = 300
+NARROW = 0.05  # of the limits: so that a few markets wait for room
+
+
+@pytest.fixture
+def exchanges(start_simulator: StartSimulator) -> Simulator:
+    return start_simulator(binance=8, bybit=8, now=NOW_MS, frozen=True, latency_ms=5)
+
+
+async def beats(runner: JobRunner) -> None:
+    """Its heartbeat tells of it, as that of a worker process with schedules does."""
+    settings = runner.context.settings
+    runner.context.metrics.is_host(
+        settings.egress_id, schedules="on", queues=["default", f"egress:{settings.egress_id}"]
+    )
+    await runner.context.queue.beat(
+        f"host-{settings.egress_id}:1", pack(runner.context.metrics.registry)
+    )
+
+
+@asynccontextmanager
+async def hosts(
+    open_runner: OpenRunner, exchanges: Simulator, *names: str, **settings: object
+) -> AsyncIterator[list[JobRunner]]:
+    """Runners of hosts with addresses of their own; the first asks the others."""
+    async with AsyncExitStack() as opened:
+        runners = []
+        for name in names:
+            runner = await opened.enter_async_context(
+                open_runner(
+                    exchanges,
+                    egress_id=name,
+                    egress_address=ADDRESSES[name],
+                    history_candles=CANDLES,
+                    **settings,
+                )
+            )
+            await beats(runner)
+            runners.append(runner)
+        first, *others = runners
+        doing: dict[str, Mapping[str, Callable[[Any], Awaitable[Any]]]] = {
+            f"egress:{other.context.settings.egress_id}": {
+                shards.WORKER: partial(collect_part, other.context)
+            }
+            for other in others
+        }
+        first.context = replace(first.context, parts=PartsHere(doing))
+        yield runners
+
+
+def asked_by(exchanges: Simulator, *endpoints: str) -> Counter[str]:
+    """The requests for candles and open interest, by the address that they came from."""
+    requests = exchanges.get("/sim/requests")["requests"]
+    wanted = endpoints or ("klines", "open_interest")
+    return Counter(request["client"] for request in requests if request["endpoint"] in wanted)
+
+
+@pytest.fixture
+async def alone(open_runner: OpenRunner, exchanges: Simulator) -> Mapping[str, Any]:
+    """What one host collects: its documents' markets, by timeframe."""
+    async with open_runner(exchanges, egress_id="alone", history_candles=CANDLES) as runner:
+        await runner.complete("discovery")
+        await runner.complete("funding")
+        await runner.complete("collect:4h")
+        found = {str(t): by_key(await runner.document(t)) for t in (Timeframe.H4, Timeframe.H8)}
+        await forget(runner)
+    exchanges.post("/sim/stats/reset")
+    return found
+
+
+async def forget(runner: JobRunner) -> None:
+    """Removes the documents, so that they are collected from nothing."""
+    names = [*Timeframe, *(base_name(exchange) for exchange in Exchange)]
+    keys = [f"cache:{name}{end}" for name in names for end in ("", ":meta")]
+    await runner.context.store.execute("UNLINK", *keys)
+
+
+@pytest.fixture(autouse=True)
+def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "WORTH_SHARING_S", 0.1)
+
+
+@pytest.mark.parametrize("names", [("one", "two"), ("one", "two", "three")])
+async def test_hosts_with_other_addresses_bring_the_rows_of_one_host(
+    open_runner: OpenRunner,
+    exchanges: Simulator,
+    alone: Mapping[str, Any],
+    names: tuple[str, ...],
+) -> None:
+    async with hosts(open_runner, exchanges, *names, rate_fraction=NARROW) as runners:
+        first = runners[0]
+        result = await first.complete("collect:4h")
+        for timeframe, expected in alone.items():
+            assert by_key(await first.document(timeframe)) == expected
+        asked = asked_by(exchanges)
+        assert {*asked} == {ADDRESSES[name] for name in names}
+        assert min(asked.values()) >= 3, asked
+        assert result["markets"] == 16
+        assert result["missing"] == 0
+        stats = exchanges.stats()
+        assert stats["limits_broken"] == {}
+        assert stats["rejected"] == []
+
+
+class Dying:
+    """A host that dies after it has handed on some answers."""
+
+    def __init__(self, runner: JobRunner, after: int) -> None:
+        self.runner = runner
+        self.after = after
+
+    async def part(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        context = self.runner.context
+        working = asyncio.ensure_future(collect_part(context, given))
+
+        async def has_asked() -> bool:
+            return context.client.requests >= self.after or working.done()
+
+        await until(has_asked)
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        raise ConnectionError("this host is dead")
+
+
+@pytest.mark.parametrize("after", [0, 8])
+async def test_what_a_dead_host_does_not_bring_is_asked_for(
+    open_runner: OpenRunner, exchanges: Simulator, alone: Mapping[str, Any], after: int
+) -> None:
+    async with hosts(open_runner, exchanges, "one", "two", rate_fraction=0.1) as (first, second):
+        dying = {"egress:two": {shards.WORKER: Dying(second, after).part}}
+        first.context = replace(first.context, parts=PartsHere(dying))
+        result = await first.complete("collect:4h")
+        assert result["missing"] == 0
+        for timeframe, expected in alone.items():
+            assert by_key(await first.document(timeframe)) == expected
+
+
+async def test_a_part_that_fails_is_fetched_by_the_asker(
+    open_runner: OpenRunner, exchanges: Simulator, alone: Mapping[str, Any]
+) -> None:
+    async with hosts(open_runner, exchanges, "one", "two", rate_fraction=0.1) as (first, _):
+        first.fault({"kind": "status", "status": 500, "client": ADDRESSES["two"]})
+        assert (await first.complete("collect:4h"))["missing"] == 0
+        for timeframe, expected in alone.items():
+            assert by_key(await first.document(timeframe)) == expected
+
+
+async def test_a_part_of_a_lease_that_is_lost_ends_and_writes_nothing(
+    open_runner: OpenRunner, exchanges: Simulator, alone: Mapping[str, Any]
+) -> None:
+    async with hosts(open_runner, exchanges, "one", "two", rate_fraction=NARROW) as (first, second):
+        store = first.context.store
+        lease = await try_acquire(store, "worker", holder="asker", ttl_s=30)
+        assert lease is not None
+        asks = PartAsks(await markets(first), (Timeframe.H4,), NOW_MS, CANDLES)
+        given = {"lane": lease.name, "lease": lease.value, **asks.encoded()}
+        await Parcels(store).offer("a", orjson.dumps(given).decode())
+        working = asyncio.ensure_future(collect_part(second.context, {"part": "a"}))
+
+        async def has_brought() -> bool:
+            return bool(await store.execute("LLEN", "part:a:answers"))
+
+        await until(has_brought)
+        await lease.release()  # as if it had expired
+        assert "over" in await working
+        assert not await store.execute("EXISTS", "part:a:answers")
+
+
+async def markets(runner: JobRunner) -> tuple[Market, ...]:
+    coins = await runner.context.database.get_all_unique_coins(**runner.context.selection)
+    return tuple(coins)
+
+
+@pytest.mark.parametrize("job_id", ["collect:1h", "collect:all"])
+async def test_a_part_asks_exactly_what_the_asker_would(
+    open_runner: OpenRunner,
+    start_simulator: StartSimulator,
+    monkeypatch: pytest.MonkeyPatch,
+    job_id: str,
+) -> None:
+    """With the answers of a part that has ended the asker asks for nothing of the markets again,
+    and its documents are those of a host without help."""
+    exchanges = start_simulator(binance=3, bybit=3, now=NOW_MS, frozen=True, no_limits=True)
+    made = [Timeframe.H1] if job_id == "collect:1h" else list(Timeframe)
+    documents = []
+    for helped in (False, True):
+        async with hosts(open_runner, exchanges, "one", "two") as (first, second):
+            if helped:
+                monkeypatch.setattr(shards, "shared", partial(after_the_part, second))
+                monkeypatch.setattr(collection, "shared", partial(after_the_part, second))
+                monkeypatch.setattr(closes, "shared", partial(after_the_part, second))
+            await first.complete("discovery")
+            await first.complete("funding")
+            exchanges.post("/sim/stats/reset")
+            await first.complete(job_id)
+            documents.append({t: by_key(await first.document(t)) for t in made})
+            # The open interest of first documents is fetched beside them, by a run of its own.
+            asked = asked_by(exchanges, "klines")
+            assert {*asked} == {ADDRESSES["two" if helped else "one"]}
+            await forget(first)
+    assert documents[1] == documents[0]
+
+
+@asynccontextmanager
+async def after_the_part(
+    helper: JobRunner, context: JobContext, run: CollectionRun, asks: PartAsks, lease: Lease
+) -> AsyncIterator[None]:
+    """As `shards.shared`, but nothing is asked for here before the part has brought everything."""
+    helped = Helped(run.sender, [asks.markets])
+
+    async def bring(market: Market, bodies: Bodies) -> None:
+        helped.arrived(market.key, packed(bodies))
+
+    fetching = PartFetching(helper.context.client, asks, bring, lambda exchange: inf)
+    await fetching.fetch()
+    run.sender, run.order = helped, helped
+    yield
+    run.sender, run.order = context.client, None
