@@ -18,6 +18,7 @@ from stores.hot.opening import open_hot_store
 
 if TYPE_CHECKING:
     from jobs.context import JobContext
+    from workers.parts import PartRuns
 
 
 @contextlib.asynccontextmanager
@@ -100,7 +101,19 @@ async def open_job_context(
             KeptDocuments(keep_mb),
             metrics,
             live=live if fed else None,
+            parts=_parts_of_others(settings, parts.database),
         )
+
+
+def _parts_of_others(settings: Settings, database: Database) -> "PartRuns | None":
+    """What has other hosts do parts of jobs; None where schedules are off."""
+    if settings.schedules == "off":
+        return None
+    from workers.lazy_engine import LazyEngine
+    from workers.parts import Parts as PartsOfOthers
+
+    engine = LazyEngine(database, settings.pgqueuer_schema)
+    return PartsOfOthers(database, enqueue=engine.enqueue, cancel=engine.cancel)
 
 
 def local_wakeup(settings: Settings) -> LocalWakeup:

@@ -7,6 +7,7 @@ from api.parts import Parts
 from commands.composition import holder_name
 from config import Settings
 from jobs.context import JobContext
+from jobs.parts import part_workers
 from metrics.workers import WorkersMetrics
 from workers.asking import Asker
 from workers.changes import Changes
@@ -19,6 +20,7 @@ from workers.host import HostParts, Running, WorkerHost
 from workers.refresh import RefreshSchedules
 from workers.registry import load_registry
 from workers.runs import Runs
+from workers.seam import served_queues
 from workers.state import WorkerStates
 from workers.streams.reconciler import Reconciler
 from workers.ticker import Ticker
@@ -29,7 +31,12 @@ async def run_workers(context: JobContext, stop: asyncio.Event, *, ticks: bool =
     WrongWorkers before it connects to anything."""
     parts = Parts(context.store, context.cache, context.queue, context.database)
     metrics = WorkersMetrics(context.metrics.registry)
-    host = make_host(context.settings, parts, (), metrics=metrics, ticks=ticks)
+    settings = context.settings
+    context.metrics.is_host(
+        settings.egress_id, schedules=settings.schedules, queues=served_queues(settings)
+    )
+    built_in = part_workers(context)
+    host = make_host(settings, parts, built_in, metrics=metrics, ticks=ticks)
     await host.run(stop)
 
 
