@@ -119,7 +119,7 @@ class Declaring:
         """The ids of the jobs that a worker of kind `refresh` asks for."""
         self.one_of("kind", kind, "schedule", "refresh")
         if kind != "refresh":
-            if timeframes or jobs:
+            if kind == "schedule" and (timeframes or jobs):
                 self.wrong("timeframes" if timeframes else "jobs", 'goes with kind="refresh"')
             return ()
         none: list[str] = []
