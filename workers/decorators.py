@@ -14,6 +14,7 @@ from workers.declared import DECLARED, Declaration, place_of
 from workers.declaring import Declaring, told
 from workers.definition import ANY_EGRESS, DEFAULT_QUEUE, Function, OnMissed
 from workers.refresh_rest import asking_the_rest
+from workers.streams.options import StreamOptions
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 _BIG_LETTER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -93,10 +94,11 @@ def websocket(
     **options: Any,
 ) -> Callable[[Decorated], Decorated]:
     """A worker that keeps a WebSocket open, on one host at a time: an async function that reads
-    `feed.messages()`, or a class on WebSocketBaseWorker.
+    `feed.messages()`; a plain one of feed and message, which is called for each message in a
+    thread; or a class on WebSocketBaseWorker.
 
     `url`: ws:// or wss://; the value `url` of its configuration takes its place. `egress`,
-    `config`, `enabled` and `name` as of `schedule`. `options`: see docs/workers.md.
+    `config`, `enabled` and `name` as of `schedule`. `options`: see workers.streams.options.
     """
     frame = sys._getframe(1)
     place = place_of(frame)
@@ -104,6 +106,7 @@ def websocket(
     def declare(decorated: Decorated) -> Decorated:
         declaring = Declaring()
         function = _function(declaring, decorated, WebSocketBaseWorker)
+        declaring.read("options", lambda: StreamOptions.of(options), StreamOptions())
         values = {
             "name": declaring.name(_name_of(decorated, name)),
             "kind": "websocket",
@@ -140,7 +143,19 @@ def _function(declaring: Declaring, decorated: Any, base: type[Any]) -> Function
         declaring.wrong("function", f"{told(decorated)} is neither a function nor a class")
     elif inspect.isgeneratorfunction(decorated) or inspect.isasyncgenfunction(decorated):
         declaring.wrong("function", "has a yield: a worker returns its result")
+    else:
+        of_messages = base is WebSocketBaseWorker and not inspect.iscoroutinefunction(decorated)
+        _check_arguments(declaring, decorated, ("feed", "message") if of_messages else ("job",))
     return decorated  # type: ignore[no-any-return]  # where it is wrong, it is never called
+
+
+def _check_arguments(
+    declaring: Declaring, function: Callable[..., Any], given: tuple[str, ...]
+) -> None:
+    try:
+        inspect.signature(function).bind(*given)
+    except TypeError:
+        declaring.wrong("function", f"must take {len(given)} argument(s): {', '.join(given)}")
 
 
 def _name_of(decorated: Any, name: str | None) -> str:

@@ -1,12 +1,9 @@
 """`workers run NAME`: one run of a worker here and now, without the engine and without a row."""
 
 import asyncio
-import contextlib
 import difflib
 import inspect
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +13,7 @@ from workers.context import Context, ContextMaker
 from workers.definition import WorkerDefinition
 from workers.registry import Registry
 from workers.run_handle import RunHandle
+from workers.threads import in_thread
 
 
 class UnknownWorker(Exception):
@@ -72,9 +70,11 @@ async def _within_timeout(definition: WorkerDefinition, context: Context) -> obj
     timeout = asyncio.timeout(definition.timeout_s)
     try:
         async with timeout:
-            if inspect.iscoroutinefunction(definition.function):
-                return await definition.function(context)
-            return await _in_thread(definition, context)
+            function = definition.function
+            if inspect.iscoroutinefunction(function):
+                return await function(context)
+            found = await in_thread(f"worker-{definition.name}", lambda: function(context))
+            return await found if inspect.isawaitable(found) else found
     except TimeoutError:
         if not timeout.expired():
             raise  # of the function
@@ -82,27 +82,6 @@ async def _within_timeout(definition: WorkerDefinition, context: Context) -> obj
             f"worker {definition.name}: did not end within its timeout of"
             f" {definition.timeout_s:g} s"
         ) from None
-
-
-async def _in_thread(definition: WorkerDefinition, context: Context) -> object:
-    """Runs a plain function in a thread. Where the wait ends early, the thread is told by
-    `context.stop`; it cannot be ended."""
-    with _one_thread() as pool:
-        run = copy_context().run
-        call = asyncio.get_running_loop().run_in_executor(pool, run, definition.function, context)
-        try:
-            return await call
-        finally:
-            context.stop.set()
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[ThreadPoolExecutor]:
-    pool = ThreadPoolExecutor(1, thread_name_prefix="worker")
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=False)
 
 
 def _definition(registry: Registry, name: str) -> WorkerDefinition:

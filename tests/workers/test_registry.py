@@ -119,6 +119,12 @@ def test_every_mistake_is_told_at_once_with_file_and_line(write_module: Write) -
         class I(WebSocketBaseWorker): ...
 
         schedule(every="1m")(7)
+
+        @websocket(url="ws://x", often=3)
+        def j(feed): ...
+
+        @schedule()
+        async def k(): ...
         """,
     )
     told = [(line.split(":")[1], line.split(": ", 3)[1:]) for line in lines_of("wrong")]
@@ -149,6 +155,9 @@ def test_every_mistake_is_told_at_once_with_file_and_line(write_module: Write) -
         (28, "worker i", "url"),
         (31, "worker ?", "function"),
         (31, "worker ?", "name"),
+        (33, "worker j", "function"),
+        (33, "worker j", "options"),
+        (36, "worker k", "function"),
     ]
     lines = lines_of("wrong")
     assert all(line.startswith("wrong.py:") for line in lines)
