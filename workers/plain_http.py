@@ -17,7 +17,7 @@ class PlainSender:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._sessions: dict[str, aiohttp.ClientSession] = {}
-        self._cookies = aiohttp.CookieJar()
+        self._cookies: aiohttp.CookieJar | None = None
 
     async def send(self, request: Request) -> Answer:
         proxy = self._settings.usual_proxy(without_query(request.url))
@@ -52,6 +52,8 @@ class PlainSender:
     def _session(self, proxy: Proxy | None) -> aiohttp.ClientSession:
         """HTTP proxies are named by each request, SOCKS proxies are the session's."""
         key = proxy.url if proxy is not None and proxy.is_socks else ""
+        if self._cookies is None:
+            self._cookies = aiohttp.CookieJar()  # not before: only the loop's thread can make it
         if key not in self._sessions:
             connector: aiohttp.BaseConnector
             if proxy is not None and key:
