@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from api.parts import Parts
 from commands.composition import holder_name
 from config import Settings
-from jobs.context import JobContext
-from jobs.parts import part_workers
 from metrics.workers import WorkersMetrics
 from workers.asking import Asker
 from workers.changes import Changes
@@ -25,8 +24,11 @@ from workers.state import WorkerStates
 from workers.streams.reconciler import Reconciler
 from workers.ticker import Ticker
 
+if TYPE_CHECKING:
+    from jobs.context import JobContext
 
-async def run_workers(context: JobContext, stop: asyncio.Event, *, ticks: bool = True) -> None:
+
+async def run_workers(context: "JobContext", stop: asyncio.Event, *, ticks: bool = True) -> None:
     """Runs the workers of this process until `stop`; with `ticks` it fires schedules, too. Raises
     WrongWorkers before it connects to anything."""
     parts = Parts(context.store, context.cache, context.queue, context.database)
@@ -35,6 +37,9 @@ async def run_workers(context: JobContext, stop: asyncio.Event, *, ticks: bool =
     context.metrics.is_host(
         settings.egress_id, schedules=settings.schedules, queues=served_queues(settings)
     )
+    # Imported here: a process that only ticks loads no numeric packages.
+    from jobs.parts import part_workers
+
     built_in = part_workers(context)
     host = make_host(settings, parts, built_in, metrics=metrics, ticks=ticks)
     await host.run(stop)
