@@ -5,20 +5,21 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 from workers.definition import WorkerDefinition
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Declaration:
-    """One use of a decorator: where it stands (file:line), in which module, and the worker that it
-    declares, or what is wrong with it."""
+    """One use of a decorator: where it stands (file:line), in which module, and the worker or the
+    database that it declares, or what is wrong with it."""
 
     place: str
     module: str
     definition: WorkerDefinition | None
     mistakes: tuple[str, ...] = ()
+    database: Any = None  # of @database: workers.databases.declaration.DatabaseDefinition
 
 
 # In the order of declaration. Nothing is started by it: workers/registry.py takes what it needs.

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from config import Settings
 from texts.foreign import foreign_text
+from workers.databases.declaration import DatabaseDefinition
 from workers.declared import DECLARED, Declaration, forget_gone_modules
 from workers.definition import WorkerDefinition, WrongWorkers
 
@@ -24,7 +25,7 @@ class Registry:
     """What this process knows. `definitions` by name; `databases` of @database by name."""
 
     definitions: Mapping[str, WorkerDefinition]
-    databases: Mapping[str, Any] = field(default_factory=dict)
+    databases: Mapping[str, DatabaseDefinition] = field(default_factory=dict)
 
 
 def load_registry(settings: Settings, built_in: Sequence[WorkerDefinition]) -> Registry:
@@ -40,8 +41,17 @@ def load_registry(settings: Settings, built_in: Sequence[WorkerDefinition]) -> R
         found += [one for one in _declared_by(asked_by, point, mistakes) if one not in found]
     definitions = {definition.name: definition for definition in built_in}
     users: dict[str, WorkerDefinition] = {}
+    databases: dict[str, DatabaseDefinition] = {}
     for declaration in found:
         mistakes += [f"{declaration.place}: {mistake}" for mistake in declaration.mistakes]
+        database = declaration.database
+        if database is not None and (
+            (earlier := databases.setdefault(database.name, database)) is not database
+        ):
+            mistakes.append(
+                f"{database.place}: database {database.name}: {earlier.place} has the name, too:"
+                " give each another"
+            )
         definition = declaration.definition
         if definition is None:
             continue
@@ -54,7 +64,7 @@ def load_registry(settings: Settings, built_in: Sequence[WorkerDefinition]) -> R
         raise WrongWorkers(mistakes)
     for name in definitions.keys() & users.keys():
         _log.warning("built_in_worker_replaced", worker=name, by=users[name].place)
-    return Registry(definitions | users)
+    return Registry(definitions | users, databases)
 
 
 def _modules(settings: Settings) -> Iterator[tuple[str, EntryPoint]]:

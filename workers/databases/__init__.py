@@ -1,0 +1,1 @@
+"""Users' own databases over SQLAlchemy: declared by @database, written to in units of work."""
