@@ -4,6 +4,10 @@ from workers.asking import Asked, Outcome
 from workers.base_classes import ScheduleBaseWorker, WebSocketBaseWorker
 from workers.browser_http import BrowserMissing
 from workers.context import Context
+from workers.databases.declaration import database
+from workers.databases.errors import UserDatabaseUnavailable
+from workers.databases.repository import IRepositoryBase
+from workers.databases.unit_of_work import UnitOfWork
 from workers.decorators import schedule, websocket
 from workers.http import Answer, HttpFailed, HttpStatus
 from workers.rounds import RoundFailed, collect_historical_data, collect_ui_data
@@ -16,13 +20,17 @@ __all__ = [
     "Context",
     "HttpFailed",
     "HttpStatus",
+    "IRepositoryBase",
     "Outcome",
     "RoundFailed",
     "RunLost",
     "ScheduleBaseWorker",
+    "UnitOfWork",
+    "UserDatabaseUnavailable",
     "WebSocketBaseWorker",
     "collect_historical_data",
     "collect_ui_data",
+    "database",
     "schedule",
     "websocket",
 ]
