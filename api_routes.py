@@ -47,7 +47,14 @@ from api.state import ApiState
 from api.status import build_status
 from api.tokens import Tokens
 from api.version import read_version
+from api.workers.agent import build_agent
+from api.workers.configuration import build_configuration
+from api.workers.console import Console, console_routes, engine_console
+from api.workers.control import WorkerControl
+from api.workers.queues import build_queues
 from api.workers.records import build_records
+from api.workers.routes import build_workers
+from api.workers.runs import build_runs
 from config import Settings
 from database import DatabaseUnavailable
 from history.as_of_document import AsOfDocuments
@@ -86,6 +93,11 @@ def create_app(
         build_holes(),
         build_backfills(settings, app.tokens),
         build_jobs(settings, app.tokens),
+        build_workers(app.tokens),
+        build_runs(app.tokens),
+        build_configuration(app.tokens),
+        build_queues(app.tokens),
+        build_agent(app.tokens),
         build_records(),
         build_collectors(app.tokens),
         build_status(settings, app.tokens, probe),
@@ -95,6 +107,7 @@ def create_app(
     )
     for router in routers:
         app.include_router(router)
+    app.router.routes.extend(console_routes())
     _handle_errors(app, [route for router in routers for route in router.routes])
     return app
 
@@ -208,6 +221,9 @@ class Api(FastAPI):
             history = HistoryAnswers(
                 HistoryReader(parts.database.history_reads, parts.database.history_name)
             )
+            console = Console(
+                self._settings, self.tokens, engine_console(self._settings, parts.database)
+            )
             try:
                 async with (
                     measuring_loop_lag(self._metrics.loop_lag),
@@ -218,11 +234,14 @@ class Api(FastAPI):
                         "documents": documents,
                         "events": events,
                         "history": history,
+                        "workers": WorkerControl(self._settings, parts),
+                        "console": console,
                     }
             finally:
                 await self._watcher.aclose()
                 await events.aclose()
                 history.aclose()
+                await console.aclose()
                 await cache.aclose()
 
 

@@ -71,6 +71,7 @@ from stores.cold.replica import REPLICA_TEXT, ReplicaPool, lag_s, stored_version
 from stores.cold.workers.config import WorkerConfig
 from stores.cold.workers.log import ExecutionLog, LogFilter, LogLine, NewLine
 from stores.cold.workers.queues import QueueRow, QueueRows
+from stores.cold.workers.rounds import WorkerRounds
 from stores.cold.workers.rows import WorkerRow, WorkerRows
 from stores.cold.workers.run_rows import RunFilter, RunRow, RunRows
 from stores.cold.workers.runs import WorkerRuns
@@ -203,6 +204,7 @@ class Database:
         self.worker_streams = WorkerStreams(pool)
         self.workers = WorkerRows(pool)
         self.run_rows = RunRows(pool)
+        self.worker_rounds = WorkerRounds(pool)
         self.worker_queues = QueueRows(pool)
 
     def for_one_run(self) -> Self:

@@ -15,6 +15,8 @@ from api.history.backfill_models import AskBackfill
 from api.history.models import HistoryRows
 from api.models import GetMarketData, InvalidRequest, Problem
 from api.moments import AS_OF_SCHEMA
+from api.workers.models import ChangeWorker
+from api.workers.setting_models import LimitQueue, SetValue
 from documents.names import DOCUMENTS
 from market.markets import Exchange
 from market.timeframes import Timeframe
@@ -80,6 +82,9 @@ def openapi(app: FastAPI) -> dict[str, Any]:
         [
             (GetMarketData, "validation"),
             (AskBackfill, "validation"),
+            (ChangeWorker, "validation"),
+            (LimitQueue, "validation"),
+            (SetValue, "validation"),
             (Document, "serialization"),
             (HistoryRows, "serialization"),
             (InvalidRequest, "serialization"),

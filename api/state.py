@@ -8,6 +8,8 @@ from api.documents.endpoint import CacheEndpoint
 from api.events.endpoint import EventsEndpoint
 from api.history.answering import HistoryAnswers
 from api.parts import Parts
+from api.workers.console import Console
+from api.workers.control import WorkerControl
 
 
 class ApiState(TypedDict):
@@ -17,6 +19,8 @@ class ApiState(TypedDict):
     documents: CacheEndpoint
     events: EventsEndpoint
     history: HistoryAnswers
+    workers: WorkerControl
+    console: Console
 
 
 def _parts(request: Request) -> Parts:
@@ -24,3 +28,10 @@ def _parts(request: Request) -> Parts:
 
 
 RequestParts = Annotated[Parts, Depends(_parts)]
+
+
+def _workers(request: Request) -> WorkerControl:
+    return cast(ApiState, request.scope["state"])["workers"].of_one_request()
+
+
+RequestWorkers = Annotated[WorkerControl, Depends(_workers)]

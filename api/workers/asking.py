@@ -11,10 +11,10 @@ DEADLINE_S: Final = 2.7
 T = TypeVar("T")
 
 
-async def asked(asking: Awaitable[T]) -> T:
+async def asked(asking: Awaitable[T], within_s: float = DEADLINE_S) -> T:
     """What it returns. Raises DatabaseUnavailable where nothing comes in time."""
     try:
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(within_s):
             return await asking
     except TimeoutError:
         raise DatabaseUnavailable(f"the database did not answer within {DEADLINE_S:g} s") from None

@@ -43,11 +43,16 @@ _WORKER: Final[dict[str, Any]] = {
     "live": _LIVE,
 }
 _NEXT: Final = [EXAMPLE_MS + _MINUTES_MS * (6 + 5 * number) for number in range(5)]
-_VALUE: Final[dict[str, Any]] = {
+VALUE_EXAMPLE: Final[dict[str, Any]] = {
     "key": "url",
     "value": "https://example.org/funds",
     "level": "own",
     "secret": False,
+    "required": True,
+    "problem": None,
+    "environment": ["FUND_VALUES_URL", "WORKER_CONFIG_URL"],
+    "changed_at": EXAMPLE_MS,
+    "changed_by": "api",
 }
 
 
@@ -114,12 +119,20 @@ class Workers(BaseModel):
 class ConfiguredValue(BaseModel):
     """One value of a worker's configuration."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [VALUE_EXAMPLE]})
+
     key: str
     value: Any = Field(description="`***` for a secret one")
     level: str = Field(
-        description="which level gave it: own, shared, environment, default; or missing"
+        description="which level gave it: own, shared, environment, default; or missing. The"
+        " environment is that of the API's process"
     )
     secret: bool
+    required: bool
+    problem: str | None = Field(description="why runs will not take the value")
+    environment: list[str] = Field(description="the variables that may give it")
+    changed_at: TimeMs | None = Field(description="when its row was set; null without one")
+    changed_by: str | None
 
 
 class OneWorker(Worker):
@@ -135,7 +148,7 @@ class OneWorker(Worker):
                     "url": None,
                     "databases": ["main"],
                     "next_runs": _NEXT,
-                    "configuration": [_VALUE],
+                    "configuration": [VALUE_EXAMPLE],
                     "hot_store": "ok",
                 }
             ]
