@@ -26,6 +26,7 @@ pytest_plugins = [
     "tests.fixtures.cache",
     "tests.fixtures.api",
     "tests.fixtures.chromium",
+    "tests.fixtures.controlled_workers",
     "tests.fixtures.job_queue",
     "tests.fixtures.jobs",
     "tests.fixtures.schedules",
