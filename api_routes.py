@@ -51,6 +51,7 @@ from api.workers.agent import build_agent
 from api.workers.configuration import build_configuration
 from api.workers.console import Console, console_routes, engine_console
 from api.workers.control import WorkerControl
+from api.workers.log import build_log
 from api.workers.queues import build_queues
 from api.workers.records import build_records
 from api.workers.routes import build_workers
@@ -95,6 +96,7 @@ def create_app(
         build_jobs(settings, app.tokens),
         build_workers(app.tokens),
         build_runs(app.tokens),
+        build_log(),
         build_configuration(app.tokens),
         build_queues(app.tokens),
         build_agent(app.tokens),

@@ -57,9 +57,19 @@ class PageReader(QueryReader):
         if not names or len(names) > _MOST_NAMES:
             self.refuse(name, "empty", f"must be 1 to {_MOST_NAMES} names")
         for each in names:
-            if len(each) > LONGEST_NAME or foreign_text(each) != each:
-                self.refuse(name, "name", f"must be printable, of at most {LONGEST_NAME} letters")
+            self._check_name(name, each)
         return tuple(sorted(names))
+
+    def one_name(self, name: str) -> str | None:
+        """The value of a filter that takes one name; None if it is absent."""
+        found = self.single(name)
+        if found is not None:
+            self._check_name(name, found)
+        return found
+
+    def _check_name(self, name: str, value: str) -> None:
+        if not value or len(value) > LONGEST_NAME or foreign_text(value) != value:
+            self.refuse(name, "name", f"must be printable, of at most {LONGEST_NAME} letters")
 
     def one_of(self, name: str, among: Sequence[str]) -> tuple[str, ...] | None:
         names = self.chosen(name, among)

@@ -12,7 +12,7 @@ from stores.cold.workers.partitions import ensure_months
 
 TABLE: Final = "execution_log"
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
-MOST_LINES: Final = 1000  # of one page
+MOST_LINES: Final = 1001  # of one read: a page, and one more to know whether another follows
 _NOT_HELD: Final = (asyncpg.UntranslatableCharacterError, asyncpg.CharacterNotInRepertoireError)
 _COLUMNS: Final = ("at", "worker", "run", "host", "level", "event", "fields")
 

@@ -119,7 +119,7 @@ async def test_start_and_stop(controlled_api: ServedApi) -> None:
         assert len(changed["next_runs"]) == (5 if enabled else 0)
 
 
-WRONG: Final = (
+WRONG: Final[tuple[tuple[dict[str, Any], str, str], ...]] = (
     ({"cron": "every day"}, "cron", "five fields"),
     ({"cron": "61 * * * *"}, "cron", "five fields"),
     ({"cron": "* " * 300}, "cron", "at most 200"),
