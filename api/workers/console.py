@@ -145,7 +145,7 @@ def _is_of_our_page(scope: Scope) -> bool:
     except ValueError:
         return False
     host: bytes = named.get(b"host", b"")
-    return netloc != "" and netloc == host.decode("latin-1")
+    return bool(netloc) and bool(netloc == host.decode("latin-1"))
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
