@@ -158,7 +158,8 @@ class Database:
     """The pool and its repositories; all their methods raise DatabaseUnavailable.
 
     Connections are opened when first needed and again after they were lost. `read_s` and
-    `write_s` limit one call; connecting is limited separately. `history_dsn`: of a replica, which
+    `write_s` limit one call; connecting is limited separately. `dsn`: its address, with the
+    password. `history_dsn`: of a replica, which
     `history_reads` and `publish_log` read. Call `aclose` when done.
     """
 
@@ -172,6 +173,7 @@ class Database:
         history_dsn: str | None = None,
     ) -> None:
         self._address = parse_database_url(dsn)
+        self.dsn = dsn
         self._pool = DatabasePool(dsn, migrations, read_s=read_s, write_s=write_s)
         self._replica: ReplicaPool | None = None
         self._use(self._pool)

@@ -12,12 +12,14 @@ from workers.asking import Asker
 from workers.changes import Changes
 from workers.configuration import Configuration
 from workers.context import ContextMaker
-from workers.definition import WorkerDefinition
+from workers.databases.open_databases import Databases
+from workers.definition import WorkerDefinition, WrongWorkers
 from workers.engine import Engine
 from workers.environment import environment_of
 from workers.host import HostParts, Running, WorkerHost
 from workers.refresh import RefreshSchedules
 from workers.registry import load_registry
+from workers.run_log import RunLog
 from workers.runs import Runs
 from workers.seam import served_queues
 from workers.state import WorkerStates
@@ -74,9 +76,13 @@ def make_host(
         )
     running = None
     if runs:
-        configuration = Configuration(database.worker_config, environment_of())
+        environment = environment_of()
+        configuration = Configuration(database.worker_config, environment)
         changes.on("config", configuration.forget)
-        maker = ContextMaker(settings, store, asker, configuration)
+        databases = Databases(registry.databases.values(), environment, database.dsn)
+        if lines := databases.wrong():
+            raise WrongWorkers(lines)
+        maker = ContextMaker(settings, store, asker, configuration, databases)
         states = WorkerStates(store, host)
         running = Running(
             runs=Runs(
@@ -97,6 +103,9 @@ def make_host(
                 metrics=metrics,
             ),
             states=states,
+            log=RunLog(database.execution_log, host),
+            databases=databases,
+            configuration=configuration,
         )
         if metrics is not None:
             schedules = [

@@ -1,6 +1,7 @@
 """WorkerHost: what a process does for workers: it syncs rows, then ticks, takes, reconciles."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -11,6 +12,9 @@ from database import Database, DatabaseUnavailable
 from logging_setup import OutageLog
 from timing.backoff import Backoff, stop_or
 from workers.changes import Changes
+from workers.configuration import Configuration
+from workers.databases.open_databases import Databases
+from workers.definition import WrongWorkers
 from workers.engine import Engine, QueueRule
 from workers.registry import Registry
 from workers.runs import Runs
@@ -40,6 +44,8 @@ class Running:
     reconciler: Reconciler
     states: WorkerStates
     log: RunLogWriter | None = None
+    databases: Databases | None = None
+    configuration: Configuration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,9 @@ class WorkerHost:
     async def _run_all(self, running: Running, stop: asyncio.Event) -> None:
         """Runs workers until `stop`; their lines are written until the last one has ended."""
         ended = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
+        async with contextlib.AsyncExitStack() as opened, asyncio.TaskGroup() as group:
+            if running.databases is not None:
+                await opened.enter_async_context(running.databases.opened())
             group.create_task(running.runs.keep(ended), name="claims")
             if running.log is not None:
                 group.create_task(running.log.flush(ended), name="run-log")
@@ -101,6 +109,7 @@ class WorkerHost:
         while not stop.is_set():
             try:
                 await sync(parts.database, parts.registry, parts.settings)
+                await self._check_configuration()
                 last = await parts.database.worker_streams.last_runs()
             except DatabaseUnavailable as error:
                 outage.failed(error)
@@ -122,6 +131,14 @@ class WorkerHost:
                     ]
                 )
             return
+
+    async def _check_configuration(self) -> None:
+        """Raises WrongWorkers for required keys that have no value on any level."""
+        running = self._parts.running
+        if running is not None and running.configuration is not None:
+            definitions = self._parts.registry.definitions.values()
+            if lines := await running.configuration.wrong_at_start(definitions):
+                raise WrongWorkers(lines)
 
     async def _carry(self, runs: Runs, stop: asyncio.Event) -> None:
         await _either(self._synced, stop)
