@@ -25,13 +25,15 @@ _LONGEST_ERROR: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """The times of a kind of store, in seconds: leases, looks at them, beats, and for how long a
-    look proves that its process lives."""
+    """The times of a kind of store, in seconds: leases, looks at them, beats, for how long a look
+    proves that its process lives, and from the first look until workers are taken, so that
+    processes that begin together share."""
 
     ttl_s: float
     look_s: float
     beat_s: float
     alive_s: float
+    settle_s: float = 1.5
     wishes_s: float = 0.75  # how often the rows are read: a change is in effect within a second
 
 
@@ -40,10 +42,6 @@ _PACES: Final[Mapping[Kind, Pace]] = {
     "native": Pace(15.0, 0.75, 2.0, 4.0),
     "upstash": Pace(60.0, 30.0, 30.0, 75.0),
 }
-
-
-def pace_of(store: HotStore) -> Pace:
-    return _PACES[store.kind]
 
 
 # look(hosts, {lock, given up of each worker}...; host, how many it holds, names as JSON, alive ms,
@@ -127,8 +125,8 @@ class Look:
 class Fleet:
     """What this process tells and reads. All methods raise StoreUnavailable."""
 
-    def __init__(self, store: HotStore, host: str) -> None:
-        self.pace = pace_of(store)
+    def __init__(self, store: HotStore, host: str, pace: Pace | None = None) -> None:
+        self.pace = pace or _PACES[store.kind]
         self._host = host
         self._look = store.script("look_at_streams", _LOOK)
         self._beat = store.script("beat_of_streams", _BEAT)

@@ -43,7 +43,7 @@ class ContextMaker(Protocol):
         definition: WorkerDefinition,
         handle: RunHandle,
         *,
-        feed: Feed | None = None,
+        feed: Any = None,  # a Feed
         stop: asyncio.Event | None = None,
     ) -> AbstractAsyncContextManager[Any]: ...
 

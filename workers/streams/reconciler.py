@@ -20,13 +20,13 @@ from stores.hot.store import HotStore, StoreUnavailable
 from timing.backoff import stop_or, stop_or_done
 from workers.definition import ANY_EGRESS, WorkerDefinition
 from workers.state import WorkerStates, stream_lease
-from workers.streams.fleet import Fleet, Look
+from workers.streams.fleet import Fleet, Look, Pace
 from workers.streams.holding import ContextMaker, Holding, StreamParts
 from workers.streams.placement import to_give, to_take
 
 _PATIENCE: Final = 1  # looks of the fuller host before it takes what an emptier one leaves
-_SETTLE_S: Final = 1.0  # after the first look, so that processes begun together share
-_STEADY_LOOKS: Final = 13  # without a change before a worker is given to an emptier host: 10 s
+_STEADY_LOOKS: Final = 13  # of an emptier host before a worker is given to it: 10 s
+_NEXT_GIVEN: Final = 3  # looks before the next one is
 _PARALLEL: Final = 16  # leases asked for at once
 
 log = structlog.get_logger(__name__)
@@ -66,6 +66,7 @@ class Reconciler:
         host: str,
         states: WorkerStates | None = None,
         metrics: WorkersMetrics | None = None,
+        pace: Pace | None = None,
         between: Callable[[float, float], float] | None = None,
     ) -> None:
         self._definitions = {
@@ -75,7 +76,7 @@ class Reconciler:
         }
         self._egress = settings.egress_id
         self._database = database
-        self._fleet = Fleet(store, host)
+        self._fleet = Fleet(store, host, pace)
         self._pace = self._fleet.pace
         self._metrics = metrics
         states = states or WorkerStates(store, host)
@@ -147,7 +148,7 @@ class Reconciler:
                 if self._wishes:
                     await self._look(settled)
                     if not settled:
-                        settled, pause_s = True, min(_SETTLE_S, pause_s)
+                        settled, pause_s = True, self._pace.settle_s
                 outage.recovered()
             except StoreUnavailable as error:
                 outage.failed(error)
@@ -179,7 +180,7 @@ class Reconciler:
         given = to_give(self._parts.host, look.hosts, self.held, free)
         self._steady = 0 if given is None else self._steady + 1
         if given is not None and self._steady > _STEADY_LOOKS:
-            self._steady = 0
+            self._steady -= _NEXT_GIVEN
             # Not ours again at once: the emptier host asks first.
             log.info("stream_worker_given", worker=given)
             self._holdings[given].stop()
