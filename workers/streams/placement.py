@@ -22,44 +22,35 @@ def to_take(
 ) -> list[str]:
     """The free workers that the host `me` asks for now.
 
-    It takes one at once unless it then held more than its share of what the hosts that may run that
-    one hold and could take; the fuller host asks later, once the worker has been free for more than
-    `patience` of its looks (`waited`: by name), because the emptier host may be unable to. Hosts
-    ask in orders of their own, so that they seldom ask for the same.
+    Each goes to the host that then holds the fewest of those that may run it; hosts that have seen
+    the same agree. The fuller host asks later, once the worker has been free for more than
+    `patience` of its looks (`waited`: by name), because the emptier one may be unable to take it.
     """
-    mine = hosts[me]
-    held = mine.held
+    counts = {host_id: host.held for host_id, host in hosts.items()}
     found = []
-    for name in sorted(free, key=lambda name: _own_order(me, name)):
-        if name not in mine.may:
+    for name in sorted(free):
+        able = [host_id for host_id, host in hosts.items() if name in host.may]
+        if me not in able:
             continue
-        if held < _share(name, hosts, free) or waited.get(name, 0) > patience:
+        taker = min(able, key=lambda host_id: (counts[host_id], _order(host_id, name)))
+        if taker != me and waited.get(name, 0) > patience:
+            taker = me
+        if taker == me:
             found.append(name)
-            held += 1
+        counts[taker] += 1
     return found
 
 
-def to_give(
-    me: str, hosts: Mapping[str, Host], held: Sequence[str], free: Collection[str]
-) -> str | None:
+def to_give(me: str, hosts: Mapping[str, Host], held: Sequence[str]) -> str | None:
     """The worker that the host `me` gives up because another host holds at least two fewer and may
-    run it; None if all is fair, or something is free already."""
-    if free:
-        return None
+    run it; None if all is fair."""
     mine = hosts[me].held
-    for name in sorted(held, key=lambda name: _own_order(me, name)):
+    for name in sorted(held, key=lambda name: _order(me, name)):
         others = [host for host_id, host in hosts.items() if host_id != me and name in host.may]
         if others and min(host.held for host in others) <= mine - 2:
             return name
     return None
 
 
-def _share(name: str, hosts: Mapping[str, Host], free: Collection[str]) -> int:
-    """How many workers each host that may run this one would hold, evenly and rounded up."""
-    able = [host for host in hosts.values() if name in host.may]
-    could = frozenset[str]().union(*(host.may for host in able)).intersection(free)
-    return -(-(sum(host.held for host in able) + len(could)) // len(able))
-
-
-def _own_order(me: str, name: str) -> bytes:
-    return hashlib.blake2b(f"{me} {name}".encode(), digest_size=8).digest()
+def _order(host_id: str, name: str) -> bytes:
+    return hashlib.blake2b(f"{host_id} {name}".encode(), digest_size=8).digest()

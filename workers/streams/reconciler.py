@@ -177,7 +177,9 @@ class Reconciler:
 
     def _give(self, look: Look, free: list[str]) -> None:
         """Gives a worker to an emptier host once all has been steady for a while."""
-        given = to_give(self._parts.host, look.hosts, self.held, free)
+        if free:  # just given, perhaps
+            return
+        given = to_give(self._parts.host, look.hosts, self.held)
         self._steady = 0 if given is None else self._steady + 1
         if given is not None and self._steady > _STEADY_LOOKS:
             self._steady -= _NEXT_GIVEN
