@@ -99,6 +99,7 @@ def make_host(
                 maker,
                 settings=settings,
                 host=host,
+                changes=changes,
                 states=states,
                 metrics=metrics,
             ),

@@ -6,7 +6,7 @@ was read last goes on. Who runs it is its lease.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import structlog
 
@@ -27,6 +27,7 @@ from workers.streams.placement import to_give, to_take
 _PATIENCE: Final = 1  # looks of the fuller host before it takes what an emptier one leaves
 _STEADY_LOOKS: Final = 13  # of an emptier host before a worker is given to it: 10 s
 _NEXT_GIVEN: Final = 3  # looks before the next one is
+_WHILE_HEARD_S: Final = 5.0  # between reads of the rows while their changes are heard
 _PARALLEL: Final = 16  # leases asked for at once
 
 log = structlog.get_logger(__name__)
@@ -44,6 +45,14 @@ class _Database(Protocol):
 class _Registry(Protocol):
     @property
     def definitions(self) -> Mapping[str, WorkerDefinition]: ...
+
+
+class _Changes(Protocol):
+    """Tells when rows change; see workers/changes.py."""
+
+    @property
+    def is_heard(self) -> bool: ...
+    def on(self, what: Literal["worker"], wake: Callable[[], None], /) -> None: ...
 
 
 class _Settings(Protocol):
@@ -64,6 +73,7 @@ class Reconciler:
         *,
         settings: _Settings,
         host: str,
+        changes: _Changes | None = None,
         states: WorkerStates | None = None,
         metrics: WorkersMetrics | None = None,
         pace: Pace | None = None,
@@ -83,6 +93,10 @@ class Reconciler:
         self._parts = StreamParts(
             store, maker, states, self._fleet, host, settings.usual_proxy, between
         )
+        self._rows_changed = asyncio.Event()
+        self._changes = changes
+        if changes is not None:
+            changes.on("worker", self._rows_changed.set)
         self._wishes: dict[str, StreamWish] = {}
         self._changed = asyncio.Event()  # the wishes, or what is held
         self._holdings: dict[str, Holding] = {}
@@ -98,6 +112,11 @@ class Reconciler:
     def held(self) -> list[str]:
         """The names of the workers that this process holds."""
         return sorted(self._holdings)
+
+    @property
+    def wanted(self) -> list[str]:
+        """The names of the workers that this process may hold, as it read last."""
+        return sorted(name for name in self._definitions if self._may(name))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Holds workers until `stop`; returns when their leases are released."""
@@ -116,13 +135,16 @@ class Reconciler:
         """Reads the rows; what is not wanted any more is stopped at once."""
         outage = OutageLog(log, "stream_wishes_not_read", "stream_wishes_read_again")
         while not stop.is_set():
+            self._rows_changed.clear()
             try:
                 rows = await self._database.worker_streams.wishes(list(self._definitions))
                 outage.recovered()
                 self._take_wishes({row.name: row for row in rows})
             except DatabaseUnavailable as error:
                 outage.failed(error)
-            await stop_or(stop, self._pace.wishes_s)
+            heard = self._changes is not None and self._changes.is_heard
+            pause_s = _WHILE_HEARD_S if heard else self._pace.wishes_s
+            await stop_or_done(stop, _within(pause_s, self._rows_changed.wait()))
 
     def _take_wishes(self, wishes: dict[str, StreamWish]) -> None:
         if wishes == self._wishes:

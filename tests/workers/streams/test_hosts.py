@@ -15,9 +15,7 @@ from typing import Any, Final
 
 import pytest
 
-from config import load_settings
 from database import Database
-from stores.hot.opening import open_hot_store
 from stores.hot.store import HotStore
 from tests.fixtures.signals import until
 from tests.workers.streams.hosting import put_row
@@ -35,14 +33,6 @@ async def numbers() -> AsyncIterator[Source]:
     """A source that sends numbers, ten a second, over each WebSocket."""
     async with serving(Source(every_s=0.1)) as found:
         yield found
-
-
-@pytest.fixture
-async def store(redis_url: str) -> AsyncIterator[HotStore]:
-    settings = load_settings(redis_url=redis_url)
-    found = open_hot_store(settings, client_name="test")
-    yield found
-    await found.aclose()
 
 
 @pytest.fixture

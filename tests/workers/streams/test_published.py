@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from stores.hot.leases import Lease, LeaseLost, try_acquire
 from stores.hot.store import HotStore
+from tests.fixtures.upstash import OpenStore
 from workers.state import stream_lease
 from workers.streams.published import (
     LARGEST_VALUE,
@@ -18,6 +19,12 @@ from workers.streams.published import (
     is_entry_id,
     read_published,
 )
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> HotStore:
+    """Once over each kind of client."""
+    return open_store()
 
 
 @pytest.fixture

@@ -1,13 +1,26 @@
 """Reconciler: a worker runs where its row says, is connected anew, restarted, given up, stopped."""
 
 import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+from prometheus_client import CollectorRegistry
 
 from database import Database
+from metrics.workers import WorkersMetrics
+from stores.cold.workers.notices import CHANNEL
 from stores.hot.leases import lock_key
+from stores.hot.opening import open_hot_store
 from stores.hot.store import HotStore
-from tests.fixtures.signals import until
-from tests.workers.streams.hosting import definition, hosting, publish_all, put_row
+from tests.fixtures.signals import until, until_true
+from tests.fixtures.upstash import OwnValkey
+from tests.workers.streams.hosting import QUICK, definition, hosting, publish_all, put_row
 from tests.workers.streams.source import Source
+from workers.changes import Changes
 from workers.context import Context
 from workers.run_handle import RunLost
 from workers.state import WorkerState, stream_lease, worker_states
@@ -242,3 +255,111 @@ async def test_plain_functions_and_classes_handle_messages_in_a_thread(
         await source.until_open(4)
     closed = "closed by the source (1012): restarting"
     assert told == [f"error {closed}", f"close {closed}", "close stopped"]
+
+
+async def test_a_change_of_rows_is_heard_at_once(
+    store: HotStore, database: Database, database_url: str, source: Source
+) -> None:
+    """Between reads a minute apart."""
+    changes, stop = Changes(database), asyncio.Event()
+    listening = asyncio.create_task(changes.run(stop))
+    await put_row(database_url, "trades", enabled=False)
+    trades = definition("trades", publish_all, f"{source.url}/trades")
+    pace = replace(QUICK, wishes_s=60)
+    async with hosting(store, database, trades, pace=pace, changes=changes):
+        await until_true(lambda: changes.is_heard)
+        await put_row(database_url, "trades", enabled=True, changed_at=2)
+        await notified(database_url)
+        await source.until_open()
+        await put_row(database_url, "trades", enabled=False, changed_at=3)
+        await notified(database_url)
+        await until_left(store, "trades")
+    stop.set()
+    await listening
+
+
+async def test_goes_on_and_is_taken_over_while_postgresql_is_away(
+    store: HotStore, database: Database, database_url: str, source: Source
+) -> None:
+    await put_row(database_url, "trades")
+    trades = definition("trades", publish_all, f"{source.url}/trades")
+    async with hosting(store, database, trades, host="a:1") as one:
+        await source.until_open()
+        async with hosting(store, database, trades, host="b:2") as two:
+            await until_true(lambda: two.reconciler.wanted == ["trades"])
+            await take_away(database_url)
+            await source.tell("still here")
+            await published(store, "trades", 1)
+            await one.end()
+            await source.until_open(2)
+            await source.tell("here, too")
+            found = await published(store, "trades", 2)
+            assert [value.value for value in found.values] == ["still here", "here, too"]
+            assert two.reconciler.held == ["trades"]
+
+
+async def test_a_store_that_is_away_ends_what_runs_and_it_begins_again(
+    database: Database, database_url: str, source: Source, own_valkey: Callable[..., OwnValkey]
+) -> None:
+    """Nothing may be written under a lease that may have expired."""
+    server = own_valkey()
+    store = open_hot_store(server.url, client_name="test")
+    await put_row(database_url, "trades")
+    async with hosting(store, database, definition("trades", publish_all, f"{source.url}/t")):
+        await source.until_open()
+        server.pause()
+        await until_true(lambda: not source.sockets)
+        server.resume()
+        await source.until_open(2)
+        await source.tell("again")
+        await published(store, "trades", 1)
+    await store.aclose()
+
+
+async def test_metrics_tell_what_is_held_and_what_it_does(
+    store: HotStore, database: Database, database_url: str, source: Source
+) -> None:
+    registry = CollectorRegistry()
+
+    def value(name: str) -> float | None:
+        return registry.get_sample_value(f"perpcache_worker_stream_{name}", {"name": "trades"})
+
+    await put_row(database_url, "trades")
+    trades = definition("trades", publish_all, f"{source.url}/trades")
+    async with hosting(store, database, trades, metrics=WorkersMetrics(registry)):
+        await source.until_open()
+        assert (value("held"), value("messages_total")) == (1, 0)
+        await source.tell("one")
+        await source.tell("two")
+        await published(store, "trades", 2)
+        await source.cut()
+        await source.until_open(2)
+        assert (value("messages_total"), value("published_total")) == (2, 2)
+        assert value("restarts_total") == 1
+        assert value("last_message_timestamp_seconds") == pytest.approx(time.time(), abs=60)
+        await put_row(database_url, "trades", enabled=False, changed_at=2)
+        await until_left(store, "trades")
+    assert (value("held"), value("messages_total"), value("waiting")) == (0, 2, 0)
+
+
+async def take_away(database_url: str) -> None:
+    """Ends all connections to the database; it takes no more."""
+    parts = urlsplit(database_url)
+    server = await asyncpg.connect(urlunsplit(parts._replace(path="/postgres")), timeout=10)
+    try:
+        name = parts.path.strip("/")
+        await server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        await server.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
+        )
+    finally:
+        await server.close()
+
+
+async def notified(database_url: str) -> None:
+    """As those who change rows do."""
+    connection = await asyncpg.connect(database_url, timeout=10)
+    try:
+        await connection.execute("SELECT pg_notify($1, 'worker')", CHANNEL)
+    finally:
+        await connection.close()
