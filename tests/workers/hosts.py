@@ -90,9 +90,15 @@ class Fleet:
         await self.execute(EFFECTS)
 
     async def start(self, **settings: str) -> Host:
+        return await self.start_program(
+            "-m", "tests.workers.host_program", folder=_ROOT, settings=settings
+        )
+
+    async def start_program(self, *program: str, folder: Path, settings: Mapping[str, str]) -> Host:
+        """A Python program in that folder, with the stores of this fleet."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.workers.host_program"),
-            cwd=_ROOT,
+            *(sys.executable, *program),
+            cwd=folder,
             env={**os.environ, **self._environment, **settings},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
