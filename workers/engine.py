@@ -189,6 +189,7 @@ class Engine:
         self._manager = manager
         manager.limit(self._rules)
         driver.begin()
+        _log.info("engine_ready", queues=list(queues))
         tasks: list[asyncio.Task[None]] = [
             asyncio.create_task(self._run_manager(manager), name="engine"),
             asyncio.create_task(self._upkeep(driver, manager), name="engine-upkeep"),
@@ -319,13 +320,19 @@ class _OwnedQueries(Queries):
         global_concurrency_limit: int | None,
         heartbeat_timeout: timedelta,
     ) -> list[models.Job]:
-        """After an outage the hosts that live have given no sign either: they get time to."""
+        """After an outage the hosts that live have given no sign either: they get time to. How
+        long is known only once there is a connection again."""
         if not entrypoints:
             return []
-        return await super().dequeue(
-            *(batch_size, entrypoints, queue_manager_id, global_concurrency_limit),
-            heartbeat_timeout + timedelta(seconds=self.driver.forgiven_s()),
-        )
+
+        async def work(connection: Connection) -> list[models.Job]:
+            lease = heartbeat_timeout + timedelta(seconds=self.driver.forgiven_s())
+            plain = Queries(OnConnection(connection), self.qbe, self.qbq, self.qbs)
+            return await plain.dequeue(
+                batch_size, entrypoints, queue_manager_id, global_concurrency_limit, lease
+            )
+
+        return await self.driver.call(work)
 
     async def log_jobs(
         self,

@@ -14,7 +14,7 @@ import asyncpg
 
 from database import Database
 from stores.cold.workers.run_rows import RunRow
-from tests.fixtures.signals import until
+from tests.fixtures.signals import until, until_true
 from tests.workers.host_program import EFFECTS
 from workers.control import Control
 from workers.control_errors import UnknownWorker
@@ -106,6 +106,12 @@ class Fleet:
         )
         self.hosts.append(Host(process))
         return self.hosts[-1]
+
+    async def start_ready(self, **settings: str) -> Host:
+        """A host that takes runs already."""
+        host = await self.start(**settings)
+        await until_true(lambda: host.said("engine_ready"))
+        return host
 
     async def execute(self, statement: str, *words: Any) -> None:
         async def run(connection: Any) -> None:
