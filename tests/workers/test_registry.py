@@ -198,11 +198,41 @@ def test_a_module_that_others_import_is_found_once(write_module: Write) -> None:
         (("team",), ["one", "two"]),
         (("team", "team.one"), ["one", "two"]),
         (("team.two",), ["two"]),
-        (("inside",), ["outside"]),
         (("outside", "inside"), ["outside"]),
+        (("inside", "outside"), ["outside"]),
     ]:
         found = load_registry(settings_of(*modules), []).definitions
         assert sorted(found) == names, modules
+
+
+def test_adding_a_worker_is_one_file(write_module: Write) -> None:
+    """WORKERS names a folder once; each file that comes into it later is found, at any depth."""
+    worker = (
+        "from perpcache.workers import schedule\n@schedule(every='1h')\nasync def {}(job): ...\n"
+    )
+    write_module("team.one", worker.format("one"))
+    assert list(load_registry(settings_of("team"), []).definitions) == ["one"]
+    write_module("team.two", worker.format("two"))
+    assert list(load_registry(settings_of("team"), []).definitions) == ["one", "two"]
+    write_module("team.asia.funds", worker.format("funds"))
+    write_module("team.asia.__init__", "")
+    write_module("team._draft", worker.format("draft"))
+    assert list(load_registry(settings_of("team"), []).definitions) == ["one", "two", "funds"]
+    write_module("team.broken", "import nothing_of_that_name")
+    write_module("team.more_broken", "1/0")
+    first, second = lines_of("team")
+    assert first.startswith("WORKERS: team.broken cannot be imported: ")
+    assert second.startswith("WORKERS: team.more_broken cannot be imported: ")
+
+
+def test_a_module_without_workers_is_a_mistake(write_module: Write, tmp_path: Path) -> None:
+    """It is another one than was meant: one of ours, or an empty folder."""
+    (tmp_path / "empty").mkdir()
+    write_module("texts", "raise AssertionError('ours has the name')")
+    assert [line.partition(" (")[0] for line in lines_of("texts.printable", "empty")] == [
+        "WORKERS: texts.printable declares no worker and no database",
+        "WORKERS: empty declares no worker and no database",
+    ]
 
 
 def test_a_users_worker_takes_the_place_of_a_built_in_one(write_module: Write) -> None:
@@ -249,7 +279,7 @@ def test_installed_packages_are_found_by_entry_point(write_module: Write, tmp_pa
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: crawlers\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[perpcache.workers]\nmine = crawlers\nbad = absent\n")
-    sys.path.insert(0, str(tmp_path))
+    sys.path.append(str(tmp_path))
     lines = lines_of()
     assert lines == [
         "entry point bad of crawlers: absent cannot be imported: ModuleNotFoundError: No module"
