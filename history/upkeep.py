@@ -20,27 +20,30 @@ _DOCUMENTS: Final = {str(each): str(each) for each in Timeframe} | {"funding": G
 
 
 @dataclass(frozen=True, slots=True)
-class Upkeep:
-    """What one upkeep did."""
+class Removed:
+    """What one retention removed."""
 
-    compacted: Compacted
     retained: Retained
     publishes: int  # that were removed from the log
 
 
-async def keep(
+async def compact(history: HistoryTables, now_ms: int) -> Compacted:
+    """Puts the rows of more than an hour ago into chunks. A kill loses nothing: what was not done
+    is done next time. Raises DatabaseUnavailable."""
+    return await history.compact(now_ms - _SETTLED_MS)
+
+
+async def retain(
     history: HistoryTables,
     publishes: HistoryPublishes,
     retention_days: Callable[[str], int],
     now_ms: int,
-) -> Upkeep:
-    """Compacts the record and removes what is older than its setting allows, publishes too that no
-    row is left of.
+) -> Removed:
+    """Removes what is older than its setting allows, publishes too that no row is left of.
 
     `retention_days` is asked with the name of each timeframe, `open_interest` and `funding`; 0 is
-    for ever. A kill loses nothing: what was not done is done next time. Raises DatabaseUnavailable.
+    for ever. A kill loses nothing, as with `compact`. Raises DatabaseUnavailable.
     """
-    compacted = await history.compact(now_ms - _SETTLED_MS)
     named = {str(each): SeriesKey.candles("", "", each) for each in Timeframe}
     named |= {
         "open_interest": SeriesKey.open_interest("", ""),
@@ -60,7 +63,7 @@ async def keep(
                 # Its rows stay until the slot that they are in has ended before that time.
                 first_ms = before_ms - before_ms % (key.interval_ms * CHUNK_INSTANTS)
                 removed_publishes += await publishes.retain(document, first_ms)
-    return Upkeep(compacted, removed, removed_publishes)
+    return Removed(removed, removed_publishes)
 
 
 async def check_share(history: HistoryTables, now_ms: int, *, seconds: float = _CHECK_S) -> Checked:

@@ -110,6 +110,9 @@ KINDS: Final = (
     JobKind("discovery", Lane.WORKER, "market discovery", internal="update-coins"),
     JobKind("fill", Lane.WORKER, "open interest of first collections"),
     JobKind("record", Lane.HISTORY, "recording of publishes"),
+    JobKind("compaction", Lane.HISTORY, "compaction of the record"),
+    JobKind("retention", Lane.HISTORY, "removal of what the record need not keep"),
+    JobKind("integrity", Lane.HISTORY, "check of a share of the record"),
     JobKind("backfill", Lane.BACKFILL, "backfill of the history"),
     JobKind("holes", Lane.BACKFILL, "search for holes of the history"),
 )

@@ -1,12 +1,18 @@
-"""Jobs that a worker queues by itself: discovery, funding at start, the history; never candles.
+"""Jobs that a worker queues by itself, by the state that it finds: lists, funding at start, record.
 
-A list of markets that could not be read is asked again with growing pauses; one that was not
-believed, and one that the database failed to take, after a minute. The times are in the stores, so
-a restart changes nothing about them. The history is recorded at start, after publishes of this
-process, and again with growing pauses while it fails. Backfills that were interrupted go on.
+A list of markets that was never read is asked for, one that could not be read again with growing
+pauses; one that was not believed, and one that the database failed to take, after a minute. The
+times are in the stores, so a restart changes nothing about them. The history is recorded at start,
+after publishes of this process, and again with growing pauses while it fails. Backfills that were
+interrupted go on.
+
+What comes at set times is in jobs/agent.py: candles, the daily list, the search for holes. With
+SCHEDULES=off the two latter are queued here, and candles never; with SCHEDULES=on they are where
+documents are missing at the start.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -15,6 +21,7 @@ import structlog
 from database import DATABASE_TEXT, DatabaseUnavailable, ListingState
 from documents.names import GLOBAL_FR
 from jobs.backfill import JOB_ID as BACKFILL
+from jobs.closes import ALL_JOB
 from jobs.context import JobContext
 from jobs.history import JOB_ID as RECORD
 from jobs.holes import EVERY_MS as HOLES_EVERY_MS
@@ -46,9 +53,13 @@ async def queue_due_jobs(context: JobContext, stop: asyncio.Event) -> None:
         if context.settings.fr_refresh_on_start:
             tasks.create_task(_queue_when_due(context, "funding", _funding_due_s, stop, once=True))
         tasks.create_task(_queue_when_due(context, BACKFILL, backfill_due_s, stop))
+        scheduled = context.settings.schedules == "on"
+        if scheduled:
+            tasks.create_task(_queue_when_due(context, ALL_JOB, _first_due_s, stop, once=True))
         if context.keeps_history:
             tasks.create_task(_queue_recording(context, stop))
-            tasks.create_task(_queue_when_due(context, HOLES, _holes_due_s, stop))
+            if not scheduled:
+                tasks.create_task(_queue_when_due(context, HOLES, _holes_due_s, stop))
 
 
 async def _queue_when_due(
@@ -113,7 +124,8 @@ async def _discovery_due_s(context: JobContext) -> float:
     """In how many seconds the list of some exchange must be read (again); 0: now."""
     settings, now_ms = context.settings, context.now_ms()
     states = await context.database.listings.states(settings.exchanges, settings.quote)
-    due_ms = min(list_due_ms(state, now_ms) for state in states.values())
+    every_ms = _DISCOVERY_EVERY_MS if settings.schedules == "off" else None
+    due_ms = min(list_due_ms(state, now_ms, every_ms) for state in states.values())
     job = await context.queue.get("discovery")
     if job is not None and job.last is not None and 0 < job.last.finished_at_ms <= now_ms:
         error = job.last.error if job.last.state == "failed" else None
@@ -122,11 +134,12 @@ async def _discovery_due_s(context: JobContext) -> float:
     return max(0.0, (due_ms - now_ms) / 1000)
 
 
-def list_due_ms(state: ListingState, now_ms: int) -> int:
+def list_due_ms(state: ListingState, now_ms: int, every_ms: int | None) -> float:
     """When the list must be read (again).
 
-    A day after it was believed; a minute after it was not; after a failure in a minute, two, four
-    and so on, up to an hour. A time in the future, by a clock that went back, does not count.
+    `every_ms` after it was believed, None: not by itself; a minute after it was not; after a
+    failure in a minute, two, four and so on, up to an hour. A time in the future, by a clock that
+    went back, does not count.
     """
     if state.failed_ms is not None and state.failed_ms <= now_ms:
         pause_ms = _FIRST_PAUSE_MS << min(max(0, state.failures - 1), _MOST_DOUBLINGS)
@@ -135,13 +148,19 @@ def list_due_ms(state: ListingState, now_ms: int) -> int:
         return state.unconfirmed_ms + ASKED_AGAIN_AFTER_MS
     if state.discovered_ms is None or state.discovered_ms > now_ms:
         return now_ms
-    return state.discovered_ms + _DISCOVERY_EVERY_MS
+    return math.inf if every_ms is None else state.discovered_ms + every_ms
 
 
 async def backfill_due_s(context: JobContext) -> float:
     """In how many seconds it is to be seen whether a backfill is open; 0: one is, and after a kill,
     or once the database is there again, nobody may work on it. Raises DatabaseUnavailable."""
     return 0.0 if await context.database.backfills.open() else _LOOK_EVERY_S
+
+
+async def _first_due_s(context: JobContext) -> float:
+    """0 while documents of TIMEFRAMES are missing: their first ones do not wait for a close."""
+    metas = await context.cache.read_metas(map(str, context.settings.timeframes))
+    return _LOOK_EVERY_S if all(metas.values()) else 0.0
 
 
 async def _holes_due_s(context: JobContext) -> float:

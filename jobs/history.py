@@ -6,16 +6,16 @@ import structlog
 
 from database import DatabaseUnavailable
 from history.recorder import Observer, Recorded, Recorder
-from history.upkeep import check_share, keep
 from job_queue.records import JobRecord
 from jobs.context import JobContext, JobFailed, Outcome, Progress
+from jobs.upkeep import check_record, compact_record, remove_old
 from market.timeframes import DAY_MS, HOUR_MS
 from stores.hot.journal import store_id
 from stores.hot.leases import Lease
 from timing.clock import utc_text
 
 JOB_ID: Final = "record"
-_MOST_TOLD: Final = 20  # gaps, or faults
+_MOST_TOLD: Final = 20  # gaps
 _OF_ANOTHER_STORE: Final = (
     "not recorded: DATABASE_URL has the record of another hot store, last at {}. Of two"
     " installations, give each a database of its own, or set HISTORY=off. If that store is lost,"
@@ -82,43 +82,24 @@ async def _forget_old_entries(context: JobContext) -> None:
 
 
 async def _keep(context: JobContext) -> dict[str, object]:
-    """Once a day, compacts the record, removes what is older than its settings allow, and checks a
-    share of the series; returns what of the check goes into the job's record."""
+    """Without schedules, once a day: compacts the record, removes what is older than its settings
+    allow, and checks a share of the series; returns what of the check goes into the record."""
     now_ms = context.now_ms()
-    if 0 <= now_ms - context.recording.kept_ms < DAY_MS:
+    if context.settings.schedules == "on" or 0 <= now_ms - context.recording.kept_ms < DAY_MS:
         return {}
     try:
-        database, days = context.database, context.settings.retention_days
-        done = await keep(database.history, database.publishes, days, now_ms)
+        await compact_record(context)
+        await remove_old(context)
     except DatabaseUnavailable:
         # Recording goes on: what cannot be compacted is not tried at each run.
         context.recording.kept_ms = now_ms - DAY_MS + HOUR_MS
         raise
     context.recording.kept_ms = now_ms
-    log.info(
-        "record_compacted",
-        rows=done.compacted.rows,
-        chunks=done.compacted.chunks,
-        removed_chunks=done.retained.chunks,
-        removed_rows=done.retained.rows,
-        removed_publishes=done.publishes,
-    )
     try:
-        return await _check(context)
+        return {"checked": await check_record(context)}
     except DatabaseUnavailable as error:
         log.warning("record_not_checked", error=str(error))
         return {}
-
-
-async def _check(context: JobContext) -> dict[str, object]:
-    checked = await check_share(context.database.history, context.now_ms())
-    context.metrics.history_checked(len(checked.faults))
-    faults = list(checked.faults[:_MOST_TOLD])
-    told = {"series": checked.series, "chunks": checked.chunks, "rows": checked.rows}
-    if faults:
-        log.warning("record_damaged", faults=len(checked.faults), first=faults, **told)
-    log.info("record_checked", **told)
-    return {"checked": {**told, "faults": faults}}
 
 
 def _told(result: Recorded) -> dict[str, object]:

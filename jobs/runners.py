@@ -14,6 +14,7 @@ from jobs.fill import fill
 from jobs.funding import refresh_funding
 from jobs.history import record
 from jobs.holes import holes
+from jobs.upkeep import compaction, integrity, retention
 from stores.hot.leases import Lease
 
 # A runner works under the worker's lease and reports through `Progress`. It returns an Outcome or
@@ -23,11 +24,14 @@ Runner = Callable[[JobContext, JobRecord, Lease, Progress], Awaitable[Outcome]]
 RUNNERS: Final[Mapping[str, Runner]] = {  # by JobKind.name
     "backfill": backfill,
     "collect": collect,
+    "compaction": compaction,
     "discovery": discover,
     "fill": fill,
     "funding": refresh_funding,
     "holes": holes,
+    "integrity": integrity,
     "record": record,
+    "retention": retention,
 }
 
 

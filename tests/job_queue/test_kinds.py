@@ -61,6 +61,9 @@ def test_the_kinds_as_the_api_knows_them() -> None:
         "discovery": ("worker", "update-coins", ()),
         "fill": ("worker", None, ()),
         "record": ("history", None, ()),
+        "compaction": ("history", None, ()),
+        "retention": ("history", None, ()),
+        "integrity": ("history", None, ()),
         "backfill": ("backfill", None, ()),
         "holes": ("backfill", None, ()),
     }

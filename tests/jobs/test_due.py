@@ -1,6 +1,7 @@
 """When a list of markets is read again: exact times, and a worker's loop that heals by itself."""
 
 import asyncio
+import math
 from dataclasses import replace
 
 import pytest
@@ -35,7 +36,9 @@ MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
     ],
 )
 def test_when_a_list_is_read_again(state: ListingState, due_ms: int) -> None:
-    assert list_due_ms(state, NOW) == due_ms
+    assert list_due_ms(state, NOW, DAY) == due_ms
+    scheduled_ms = list_due_ms(state, NOW, None)
+    assert scheduled_ms == (math.inf if due_ms == (state.discovered_ms or 0) + DAY else due_ms)
 
 
 async def test_a_list_that_failed_is_asked_again_when_its_pause_is_over(
