@@ -29,6 +29,9 @@ LOOK_KEYS: Final = [
     "job:funding",
     "lock:history",
     "job:record",
+    "job:compaction",
+    "job:retention",
+    "job:integrity",
     "lock:backfill",
     "job:backfill",
     "job:holes",
@@ -99,7 +102,7 @@ async def test_request_on_redis_wakes_by_the_channel_alone(store: CannedStore) -
 async def test_has_work_looks_at_all_lanes(store: CannedStore, rest_s: float, rest_ms: int) -> None:
     store.replies = [[0, -1, -1, -1]]
     assert await queue_of(store, min_refresh_s=rest_s).has_work("worker") is True
-    assert words(store) == [len(LOOK_KEYS), *LOOK_KEYS, rest_ms, 1 + len(WORKER_IDS), 2, 2, 3]
+    assert words(store) == [len(LOOK_KEYS), *LOOK_KEYS, rest_ms, 1 + len(WORKER_IDS), 2, 5, 3]
     store.replies = [[-1, 0, -1, -1]]
     assert await queue_of(store).has_work("worker") is False
 
