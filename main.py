@@ -73,7 +73,7 @@ def build_parser(argv: "Sequence[str] | None" = None) -> argparse.ArgumentParser
         command = commands.add_parser(row.name, help=row.summary, description=row.summary)
         if argv is None or row.name in argv:
             row.add_arguments(command)
-    parser.set_defaults(command="serve", parent_fd=None)
+    parser.set_defaults(command="serve", parent_fd=None, one_process=False)
     return parser
 
 
@@ -151,6 +151,10 @@ def _load(command: str) -> "Command":
         from commands import worker
 
         return worker.run
+    if command == "beat":
+        from commands import beat
+
+        return beat.run
     if command == "live":
         from commands import live
 

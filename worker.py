@@ -212,6 +212,13 @@ class Worker:
         except (LeaseLost, StoreUnavailable) as reason:
             log.warning("job_outcome_not_saved", error=str(reason))
             return "lost"
+        if self._context.endings is not None:
+            self._context.endings.ended(
+                job,
+                result=outcome.result if outcome else None,
+                missing=outcome.missing if outcome else (),
+                error=error,
+            )
         if outcome is not None:
             self._context.metrics.published(job.id, outcome.result)
         return state

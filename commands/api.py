@@ -29,7 +29,7 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
 
         return await supervise(settings, stop, with_worker=False)
     async with embedded_stores(settings) as found:
-        work = _serve(found, stop, arguments.name, fd)
+        work = serve_api(found, stop, arguments.name, fd)
         # A parent's worker tells what there is to tell, or the parent itself.
         return await run_with_checked_store(
             found,
@@ -42,7 +42,10 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
         )
 
 
-async def _serve(settings: Settings, stop: asyncio.Event, name: str, fd: int | None) -> int:
+async def serve_api(
+    settings: Settings, stop: asyncio.Event, name: str, fd: int | None = None
+) -> int:
+    """Serves until `stop`; 1 if it could not start. All stores are named by the settings."""
     # The processes behind one socket have one parent, whose id names their group.
     several = settings.web_concurrency > 1
     group = f"{socket.gethostname()}:{os.getppid()}" if several else None

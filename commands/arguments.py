@@ -55,6 +55,22 @@ def _inherited(text: str, is_kind: Callable[[int], bool], kind: str) -> int:
     raise argparse.ArgumentTypeError(f"must be the descriptor of an inherited {kind}")
 
 
+def _serve(parser: argparse.ArgumentParser) -> None:
+    _supervised(parser)
+    parser.add_argument(
+        "--one-process",
+        action="store_true",
+        help="API, worker and live feeds in one process, for tests and tiny hosts",
+    )
+
+
+def _worker(parser: argparse.ArgumentParser) -> None:
+    _supervised(parser)
+    parser.add_argument(
+        "--no-beat", action="store_true", help="fire no schedules: another process does"
+    )
+
+
 def _api(parser: argparse.ArgumentParser) -> None:
     _supervised(parser)
     parser.add_argument("--fd", type=_socket, default=None, help=argparse.SUPPRESS)
@@ -181,9 +197,10 @@ def _demo_markets(text: str) -> int:
 
 
 COMMANDS: Final = (
-    CommandRow("serve", "the whole service: API and worker, supervised (the default)", _supervised),
+    CommandRow("serve", "the whole service: API and worker, supervised (the default)", _serve),
     CommandRow("api", "the HTTP API alone, for a separate host", _api),
-    CommandRow("worker", "the worker alone, for a separate host", _supervised),
+    CommandRow("worker", "the worker alone, for a separate host", _worker),
+    CommandRow("beat", "fires the schedules of workers, for a separate host", _supervised),
     CommandRow(
         "live",
         "candles from the exchanges' streams, and the collectors that COLLECTORS names, for a"

@@ -74,6 +74,7 @@ async def open_job_context(
     from budgets.exchange_client import ExchangeClient
     from documents.kept import KeptDocuments
     from jobs.context import JobContext
+    from jobs.endings import Endings
     from jobs.live_rows import LiveRows
     from metrics.worker import WorkerMetrics
 
@@ -102,6 +103,7 @@ async def open_job_context(
             metrics,
             live=live if fed else None,
             parts=_parts_of_others(settings, parts.database),
+            endings=Endings(parts.database, holder_name(), on_dropped=metrics.ending_dropped),
         )
 
 

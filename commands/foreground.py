@@ -59,6 +59,8 @@ async def run_here(
                 state = "queued" if stop.is_set() else "failed"
         finally:
             await lease.release()
+        if context.endings is not None:
+            await context.endings.write_rest()
         if state == "complete":
             progress.finish()
     record = await context.queue.get(job_id)

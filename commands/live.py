@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
@@ -48,20 +47,28 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
         raise SettingsError([_why_none(settings)])
     remember_exchanges(settings)
     raise_open_file_limit()
-    async with contextlib.AsyncExitStack() as opened:
-        parts = await opened.enter_async_context(open_parts(settings, "live"))
-        client = await opened.enter_async_context(ExchangeClient(settings, store=parts.store))
-        metrics = LiveMetrics()
-        tune_garbage_collection()
-        await opened.enter_async_context(measuring_loop_lag(metrics.loop_lag))
+    async with open_parts(settings, "live") as parts:
         child = arguments.parent_fd is not None
         own = settings.embeds_hot_store
         check = StoreCheck(settings, parts.store, own=own, tell=not child, child=child)
         await check.until_known(stop)
-        work = _work(settings, parts, client, metrics, exchanges, file, stop)
+        work = feed(settings, parts, file, stop)
         if child:
             return await work  # its parent keeps the owner record
         return await run_beside(check.keep(stop), work, stop)
+
+
+async def feed(
+    settings: Settings, parts: Parts, file: CollectorFile | None, stop: asyncio.Event
+) -> int:
+    """Does what a process of live data does until `stop`, with the collectors of `file`."""
+    metrics = LiveMetrics()
+    async with (
+        ExchangeClient(settings, store=parts.store) as client,
+        measuring_loop_lag(metrics.loop_lag),
+    ):
+        tune_garbage_collection()
+        return await _work(settings, parts, client, metrics, settings.live_exchanges, file, stop)
 
 
 def _why_none(settings: Settings) -> str:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 
 from commands.composition import holder_name, local_wakeup, open_job_context
 from commands.data_dir import remember_exchanges
@@ -17,33 +18,49 @@ from worker import Worker
 
 
 async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace) -> int:
-    """Runs queued jobs, and queues those that are due, until `stop`."""
+    """Runs queued jobs, queues those that are due, and runs and fires the workers of schedules,
+    until `stop`. Raises SettingsError for mistakes in the workers of WORKERS."""
+    if settings.schedules == "on":
+        # Imported here: without schedules nothing of them is loaded.
+        from commands.workers_part import check_workers
+
+        check_workers(settings)
     remember_exchanges(settings)
     raise_open_file_limit()
-    async with contextlib.AsyncExitStack() as opened:
-        context = await opened.enter_async_context(
-            open_job_context(settings, "worker", keep_mb=settings.worker_memory_mb)
-        )
+    async with working_context(settings) as context:
         tune_garbage_collection()
-        if context.store.kind != "native":
-            opened.enter_context(local_wakeup(settings).listening(context.queue.wake))
-        await opened.enter_async_context(measuring_loop_lag(context.metrics.loop_lag))
         child = arguments.parent_fd is not None
         own = settings.embeds_hot_store
         check = StoreCheck(settings, context.store, own=own, child=child)
         await check.until_known(stop)
+        work = run_jobs(context, stop, ticks=not arguments.no_beat)
         if child:
-            return await _work(context, stop)  # its parent keeps the owner record
-        return await run_beside(check.keep(stop), _work(context, stop), stop)
+            return await work  # its parent keeps the owner record
+        return await run_beside(check.keep(stop), work, stop)
 
 
-async def _work(context: JobContext, stop: asyncio.Event) -> int:
+@contextlib.asynccontextmanager
+async def working_context(settings: Settings) -> AsyncIterator[JobContext]:
+    """The parts of a worker's process, which is woken by the API beside it."""
+    async with contextlib.AsyncExitStack() as opened:
+        context = await opened.enter_async_context(
+            open_job_context(settings, "worker", keep_mb=settings.worker_memory_mb)
+        )
+        if context.store.kind != "native":
+            opened.enter_context(local_wakeup(settings).listening(context.queue.wake))
+        await opened.enter_async_context(measuring_loop_lag(context.metrics.loop_lag))
+        yield context
+
+
+async def run_jobs(context: JobContext, stop: asyncio.Event, *, ticks: bool) -> int:
+    """Does what a worker does until `stop`; with `ticks` it fires schedules, too."""
     async with asyncio.TaskGroup() as running:
+        if context.endings is not None:
+            running.create_task(context.endings.write(stop), name="endings")
         running.create_task(queue_due_jobs(context, stop), name="schedule")
         running.create_task(Worker(context, holder=holder_name()).run(stop), name="worker")
         if context.settings.schedules == "on":
-            # Imported here: without schedules nothing of them is loaded.
             from commands.workers_part import run_workers
 
-            running.create_task(run_workers(context, stop), name="workers")
+            running.create_task(run_workers(context, stop, ticks=ticks), name="workers")
     return 0

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from api.parts import Parts
 from commands.composition import holder_name
-from config import Settings
+from config import Settings, SettingsError
+from jobs.agent import built_in
 from metrics.workers import WorkersMetrics
 from workers.asking import Asker
 from workers.changes import Changes
@@ -42,14 +43,24 @@ async def run_workers(context: "JobContext", stop: asyncio.Event, *, ticks: bool
     # Imported here: a process that only ticks loads no numeric packages.
     from jobs.parts import part_workers
 
-    built_in = part_workers(context)
-    host = make_host(settings, parts, built_in, metrics=metrics, ticks=ticks)
+    workers = [*built_in(settings, context.database), *part_workers(context)]
+    host = make_host(settings, parts, workers, metrics=metrics, ticks=ticks)
     await host.run(stop)
 
 
 async def run_beat(settings: Settings, parts: Parts, stop: asyncio.Event) -> None:
     """Fires schedules until `stop`, and runs nothing. Raises WrongWorkers."""
-    await make_host(settings, parts, (), runs=False).run(stop)
+    workers = built_in(settings, parts.database)
+    await make_host(settings, parts, workers, runs=False).run(stop)
+
+
+def check_workers(settings: Settings) -> None:
+    """Raises SettingsError, with a line for each mistake, where the workers of WORKERS, and of
+    installed packages, cannot be used."""
+    try:
+        load_registry(settings, ())
+    except WrongWorkers as error:
+        raise SettingsError(error.lines) from None
 
 
 def make_host(

@@ -21,7 +21,7 @@ from data_collector.base_answers import (
 )
 from data_collector.base_merge import merge_from_base
 from data_collector.base_plan import BasePlan, plan_from_base
-from data_collector.collect_or_carry_over import NOT_ASKED, Deliver
+from data_collector.collect_or_carry_over import AWAITS_FUNDING, NOT_ASKED, Deliver
 from data_collector.doubts import Doubts
 from data_collector.fetch_strategies import fetch_klines
 from data_collector.funding_rules import left_out_within
@@ -44,7 +44,7 @@ from market.rows import Rows, TimedValues
 from market.timeframes import Timeframe
 from venues.errors import ExchangeError
 
-_LATE: Final = "it did not come in time, and follows in the next version"
+LATE: Final = "it did not come in time, and follows in the next version"
 _NOT_IN_TIME: Final = "it did not come in time, and is asked for again"
 _NOT_READ: Final = "it could not be read by the last pass"
 # For so long documents wait for old snapshots that the earlier document lacks; not at all once one
@@ -281,7 +281,7 @@ class FromBases:
             self.awaiting += 1
             self.results.add_missing(market, "open_interest", NOT_FETCHED_YET)
         elif self._awaits(market) or not read.is_put_off or self._is_followed(read):
-            self._name_lacking(market, _LATE)
+            self._name_lacking(market, LATE)
         else:
             await self._ask_for_snapshots(answer)
 
@@ -332,12 +332,12 @@ class FromBases:
             return
         closed = rows.between(late.start_ms, last_ms)
         if np.isnan(closed.column("open_interest")).any():
-            self.results.add_missing(read.market, "open_interest", _LATE)
+            self.results.add_missing(read.market, "open_interest", LATE)
 
     def _funding(self, market: Market) -> FundingSeries | None:
         series = self.funding.get(market.key)
         if series is None:
-            self.results.add_missing(market, "funding_rate", "its funding has not been fetched yet")
+            self.results.add_missing(market, "funding_rate", AWAITS_FUNDING)
             return None
         start_ms = self.timeframe.window_start(self.as_of_ms, self.history_candles)
         inside = left_out_within(series, start_ms, self.as_of_ms)

@@ -45,6 +45,7 @@ from venues.errors import BadPayload, ExchangeError, GaveUp, SourceDown, TooFast
 # Failures of markets that are tried once more at the end of a collection.
 RETRIED_AT_THE_END: Final = (SourceDown, BadPayload, TooFast, GaveUp)
 # The reason in `missing` for open interest that an earlier document lacked already.
+AWAITS_FUNDING: Final = "its funding has not been fetched yet"
 NOT_ASKED: Final = "it was not asked for, as the candles could not be read"
 _INTEREST: Final = COLUMNS.index("open_interest")
 
@@ -295,7 +296,7 @@ class Collection:
         if self.funding is not None:
             series = self.funding.get(market.key)
             if series is None:
-                reason = "its funding has not been fetched yet"
+                reason = AWAITS_FUNDING
                 self.results.add_missing(market, "funding_rate", reason)
             else:
                 self._report_left_out_settlements(series)

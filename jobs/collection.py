@@ -75,4 +75,5 @@ async def collect(context: JobContext, job: JobRecord, lease: Lease, progress: P
             **not_stored,
             **by_exchange(absent=absent, clocks=collected.clocks),
         },
+        missing,
     )

@@ -1,6 +1,6 @@
 """What a job function receives and returns: JobContext, Progress, Outcome and JobFailed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +16,11 @@ from documents.journal import EncodedEntry
 from documents.kept import KeptDocuments
 from job_queue.queue import JobQueue
 from jobs.bases import Bases
+from jobs.endings import Endings
 from jobs.known_markets import Selection
 from jobs.live_rows import LiveRows
 from jobs.recording_wish import RecordingWish
-from market.markets import Exchange, FundingByMarket
+from market.markets import Exchange, FundingByMarket, Missing
 from market.timeframes import Timeframe
 from metrics.worker import WorkerMetrics
 from stores.hot.store import HotStore
@@ -56,6 +57,7 @@ class Outcome:
 
     as_of_ms: int | None
     result: Mapping[str, Any]
+    missing: Sequence[Missing] = ()  # of its documents, each entry once
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class JobContext:
     live: LiveRows | None = None  # the candles of streams, where they are fed
     parts: PartRuns | None = None  # other hosts, where schedules are on
     recording: RecordingWish = field(default_factory=RecordingWish)  # set by publishes
+    endings: Endings | None = None  # where what ended is kept
 
     @property
     def funding_updated_ms(self) -> int | None:

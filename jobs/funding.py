@@ -95,6 +95,7 @@ async def refresh_funding(
             "bytes": meta.stored_bytes,
             **by_exchange(absent=absent, clocks=update.clocks),
         },
+        missing,
     )
 
 

@@ -72,12 +72,13 @@ class PassResult:
         once. `live`: the streams of the pass, if there are any.
         """
         streamed = run.streams.taken.total()
+        missing = set().union(*self.missing.values())
         return Outcome(
             run.as_of_ms,
             {
                 "markets": run.results.markets,
                 "rows": self.rows,
-                "missing": len(set().union(*self.missing.values())),
+                "missing": len(missing),
                 "carried_over": len(self.held_up),
                 "requests": run.run.requests,
                 "retries": run.run.retries,
@@ -92,4 +93,5 @@ class PassResult:
                     clocks=run.present.remarks if run.present is not None else {},
                 ),
             },
+            sorted(missing),
         )

@@ -44,4 +44,4 @@ async def run_job(context: JobContext, job: JobRecord, lease: Lease, progress: P
     context = replace(context, database=context.database.for_one_run())
     outcome = await RUNNERS[job.kind](context, job, lease, progress)
     duration_ms = round((time.monotonic() - started) * 1000)
-    return Outcome(outcome.as_of_ms, {**outcome.result, "duration_ms": duration_ms})
+    return replace(outcome, result={**outcome.result, "duration_ms": duration_ms})

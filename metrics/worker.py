@@ -113,6 +113,11 @@ class WorkerMetrics:
             "How long after it was made the last version was recorded.",
             registry=self.registry,
         )
+        self._endings_dropped = Counter(
+            "perpcache_endings_dropped_total",
+            "Runs of jobs that data_collections lacks, because the database was away for too long.",
+            registry=self.registry,
+        )
         self._backfill_requests = Counter(
             "perpcache_backfill_requests_total",
             "Requests that backfills have sent to the exchanges.",
@@ -235,6 +240,10 @@ class WorkerMetrics:
     def history_checked(self, faults: int) -> None:
         """Counts what a check of the history has found."""
         self._history_faults.inc(faults)
+
+    def ending_dropped(self, runs: int) -> None:
+        """Counts runs whose ends will not be written."""
+        self._endings_dropped.inc(runs)
 
     def backfilled(self, *, requests: int, rows: int, seconds_left: float) -> None:
         """Counts what a backfill has sent and stored since it last told."""
