@@ -8,6 +8,8 @@ from typing import Any, Final, TypeVar
 import asyncpg
 
 from stores.cold.pool import Connection, Pool
+from stores.cold.workers.partitions import drop_months
+from timing.clock import now_ms
 
 _T = TypeVar("_T")
 
@@ -68,6 +70,10 @@ class WorkerRows:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+
+    async def drop_months(self, table: str, keep_days: int) -> list[str]:
+        """As partitions.drop_months: removes what is older of `worker_run` or `execution_log`."""
+        return await drop_months(self._pool, table, keep_days, now_ms())
 
     async def all(self) -> list[WorkerRow]:
         """All rows, by name."""

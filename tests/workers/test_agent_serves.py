@@ -1,0 +1,102 @@
+"""The service feeds itself: nothing is POSTed, and the documents are there, and follow a close."""
+
+import json
+from typing import Any
+
+import asyncpg
+import pytest
+
+from stores.cold.workers.notices import CHANNEL
+from tests.fixtures.service import Service, ServiceSettings, StartService
+from tests.fixtures.signals import until
+from tests.fixtures.simulator import NOW_MS, StartSimulator
+
+_TIMEFRAMES = ("5m", "15m", "1h")
+
+
+async def as_of(service: Service) -> dict[str, int]:
+    """The `as_of` of each document that there is."""
+    listed = await service.get("/cache")
+    found = {each["name"]: each["document"] for each in listed["documents"]}
+    return {name: document["as_of"] for name, document in found.items() if document}
+
+
+async def fired(dsn: str, service: Service, worker: str) -> Any:
+    """Lets the worker's schedule be due at once, and returns the result of its run."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        last = await connection.fetchval("SELECT coalesce(max(id), 0) FROM worker_run")
+        # In place of waiting for the next instant of its schedule. Its slot is then this one.
+        await connection.execute(
+            "UPDATE worker SET next_run = (extract(epoch FROM now()) * 1000)::bigint"
+            " WHERE name = $1",
+            worker,
+        )
+        await connection.execute("SELECT pg_notify($1, 'worker')", CHANNEL)
+        result: Any = None
+
+        async def has_run() -> bool:
+            nonlocal result
+            row = await connection.fetchrow(
+                "SELECT state, why, error, result FROM worker_run"
+                " WHERE worker = $1 AND id > $2 AND state NOT IN ('queued', 'running')",
+                worker,
+                last,
+            )
+            if row is None:
+                return False
+            assert (row["state"], row["why"]) == ("complete", "schedule"), row["error"]
+            result = json.loads(row["result"])
+            return True
+
+        await until(has_run, 60, lambda: "\n".join(service.lines))
+        return result
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    "how", [("serve",), pytest.param(("serve", "--one-process"), marks=pytest.mark.slow)]
+)
+async def test_it_fills_itself_and_follows_a_close(
+    how: tuple[str, ...],
+    start_service: StartService,
+    start_simulator: StartSimulator,
+    service_settings: ServiceSettings,
+    database_url: str,
+) -> None:
+    exchanges = start_simulator(binance=3, bybit=3, now=NOW_MS)
+    some = ",".join(_TIMEFRAMES)
+    settings = service_settings(exchanges, SCHEDULES="on", TIMEFRAMES=some, UI_TIMEFRAMES="5m,1h")
+    service = await start_service(*how, **settings)
+
+    async def are_there() -> bool:
+        return {*_TIMEFRAMES, "global_fr"} <= (await as_of(service)).keys()
+
+    await until(are_there, 60, lambda: "\n".join(service.lines))
+    before = await as_of(service)
+    exchanges.post("/sim/clock", {"advance_ms": 300_000})
+    # The worker learns by any job that the exchanges' time has moved on faster than its own.
+    funding = await fired(database_url, service, "funding")
+    assert (funding["asked"][0]["id"], funding["asked"][0]["state"]) == ("funding", "complete")
+    closes = await fired(database_url, service, "closes")
+    assert [each["id"] for each in closes["asked"]] == ["collect:all"]
+
+    async def are_refreshed() -> bool:
+        return (await as_of(service))["5m"] >= before["5m"] + 300_000
+
+    await until(are_refreshed, 60, lambda: "\n".join(service.lines))
+    # The exchanges' time lies behind this machine's, so the round asks, and tells what was saved.
+    round_ = await fired(database_url, service, "ui_data")
+    assert [(each["id"], each["state"]) for each in round_["asked"]] == [
+        ("collect:5m", "complete"),
+        ("collect:1h", "complete"),
+    ]
+    assert round_["rows"] == sum(each["rows"] for each in round_["asked"]) > 6 * 50
+
+    async def are_kept() -> bool:
+        kept = (await service.get("/api/data-collections"))["collections"]
+        asked = {(each["subject"], each["run"]) for each in kept if each["worker_run"]}
+        return {(each["id"], each["run"]) for each in round_["asked"]} <= asked
+
+    await until(are_kept, 30, lambda: "\n".join(service.lines))
