@@ -136,13 +136,14 @@ def _run_with_settings(arguments: argparse.Namespace) -> int:
     secrets = [*settings.secrets(), *secrets_of_environment(os.environ)]
     configure_logging(level, settings.log_format, secrets)
     runtime.prepare()
-    return runtime.run(_load(arguments.command), settings, arguments)
+    return runtime.run(_load(arguments), settings, arguments)
 
 
-def _load(command: str) -> "Command":
+def _load(arguments: argparse.Namespace) -> "Command":
     """Imports and returns the function that runs a command."""
     from commands.arguments import JOB_COMMANDS
 
+    command = arguments.command
     if command == "api":
         from commands import api
 
@@ -183,6 +184,10 @@ def _load(command: str) -> "Command":
         from commands import export
 
         return export.run
+    if arguments.one_process:
+        from commands import one_process
+
+        return one_process.run
     from commands import serve
 
     return serve.run

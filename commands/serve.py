@@ -28,10 +28,10 @@ _OF_WORKERS: Final = {"MALLOC_ARENA_MAX": "1"}
 log = structlog.get_logger(__name__)
 
 
-async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace) -> int:
-    """Serves until `stop`, with child processes or without. Raises SettingsError for mistakes in
-    COLLECTORS and WORKERS, and CannotStart."""
-    if settings.schedules == "on" and (arguments.one_process or settings.workers):
+async def run(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) -> int:
+    """Serves until `stop`. Raises SettingsError for mistakes in COLLECTORS and WORKERS, and
+    CannotStart."""
+    if settings.schedules == "on" and settings.workers:
         # Imported here: it loads the code of users.
         from commands.workers_part import check_workers
 
@@ -42,10 +42,6 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
 
         read_collectors(settings)  # mistakes end the start
     remember_exchanges(settings)
-    if arguments.one_process:
-        from commands.one_process import serve_in_one_process
-
-        return await serve_in_one_process(settings, stop)
     return await supervise(settings, stop, with_worker=True)
 
 

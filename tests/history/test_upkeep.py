@@ -7,7 +7,7 @@ import numpy as np
 
 from config import load_settings
 from database import Database, Publish, SeriesKey, SeriesRows, write_publish
-from history.upkeep import CHECK_DAYS, check_share, keep
+from history.upkeep import CHECK_DAYS, check_share, compact, retain
 from market.timeframes import DAY_MS, HOUR_MS, Timeframe
 from stores.cold.pool import Connection
 
@@ -32,16 +32,17 @@ async def test_what_is_old_is_packed_and_what_is_too_old_is_removed(database_url
             known_at_ms = NOW_MS - days_ago * DAY_MS - 2 * HOUR_MS
             await history.store([rows(key, days_ago) for key in (m5, h1, interest)], known_at_ms)
         await history.store([rows(m5, 3)], NOW_MS)  # known since less than an hour
-        done = await keep(history, database.publishes, settings.retention_days, NOW_MS)
-        assert done.compacted.rows == 9 * 70
+        assert (await compact(history, NOW_MS)).rows == 9 * 70
+        done = await retain(history, database.publishes, settings.retention_days, NOW_MS)
         assert (done.retained.chunks, done.retained.rows) == (3, 0)
         async with history.snapshot() as snapshot:
             found = await snapshot.versions([m5, h1, interest], 0, 10**15)
         assert [len(found[key].times) for key in (m5, h1, interest)] == [210, 210, 70]
-        again = await keep(
-            history, database.publishes, load_settings().retention_days, NOW_MS + 2 * HOUR_MS
-        )
-        assert (again.compacted.rows, again.retained.chunks) == (70, 0)
+        later_ms = NOW_MS + 2 * HOUR_MS
+        assert (await compact(history, later_ms)).rows == 70
+        days = load_settings().retention_days
+        again = await retain(history, database.publishes, days, later_ms)
+        assert again.retained.chunks == 0
         assert (await history.check()).faults == ()
     finally:
         await database.aclose()
@@ -65,7 +66,7 @@ async def test_publishes_leave_once_their_rows_have(database_url: str) -> None:
                 await database.history.store([], at_ms, within=partial(written, publish))
                 base = at_ms
         # Slots of 5m have 2 days: one has ended 12 days ago, and the next one ends 10 days ago.
-        done = await keep(database.history, database.publishes, settings.retention_days, NOW_MS)
+        done = await retain(database.history, database.publishes, settings.retention_days, NOW_MS)
         assert done.publishes == 3
         session = await asyncpg.connect(database_url, timeout=30)
         left = await session.fetch("SELECT document, version FROM history_publishes")

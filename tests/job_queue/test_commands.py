@@ -113,7 +113,7 @@ async def test_beat_looks_at_all_lanes(store: CannedStore) -> None:
     keys = ["workers", "workers:host:1", "workers:any", *LOOK_KEYS]
     assert words(store) == [
         *(len(keys), *keys, "host:1", "note", 30, 86_400, 3_000),
-        *(1 + len(WORKER_IDS), 2, 2, 3),
+        *(1 + len(WORKER_IDS), 2, 5, 3),
     ]
 
 
