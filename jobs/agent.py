@@ -9,10 +9,7 @@ from typing import Any, Final
 
 from config import Settings
 from database import Database
-from job_queue.kinds import collect_id
-from jobs.closes import ALL_JOB
-from jobs.holes import JOB_ID as HOLES
-from jobs.upkeep import COMPACTION, INTEGRITY, RETENTION
+from job_queue.kinds import ALL, collect_id
 from market.timeframes import DAY_MS
 from timing.clock import now_ms
 from workers.context import Context
@@ -30,8 +27,15 @@ from workers.rounds import (
 __all__ = ["CLOSES", "JobNotDone", "built_in", "collect_historical_data", "collect_ui_data"]
 
 CLOSES: Final = "closes"
+# Each asks for the job of its name. A process that only fires schedules knows these names, and
+# loads nothing of what the jobs do.
 FUNDING: Final = "funding"
 DISCOVERY: Final = "discovery"
+COMPACTION: Final = "compaction"
+RETENTION: Final = "retention"
+INTEGRITY: Final = "integrity"
+HOLES: Final = "holes"
+_ALL_JOB: Final = collect_id(ALL)
 _CLOSE_EVERY_S: Final = 300
 _UI_OFFSET_S: Final = 60
 _HISTORICAL_EVERY_S: Final = 900
@@ -54,7 +58,7 @@ def built_in(settings: Settings, database: Database) -> list[WorkerDefinition]:
             closes,
             "after each close of 5m: the documents of TIMEFRAMES that are due, in one pass",
             every_s=_CLOSE_EVERY_S,
-            refreshes=(ALL_JOB,),
+            refreshes=(_ALL_JOB,),
             timeout_s=60.0,
         ),
         _agent(
@@ -129,7 +133,7 @@ def built_in(settings: Settings, database: Database) -> list[WorkerDefinition]:
 async def closes(job: Context) -> dict[str, Any]:
     """Asks for all timeframes, and does not wait: the pass itself waits for the closing events of
     streams. Raises StoreUnavailable."""
-    asked = await job.ask(ALL_JOB)
+    asked = await job.ask(_ALL_JOB)
     return {"asked": [{"id": asked.id, "run": asked.run, "state": "asked", "rows": 0}], "rows": 0}
 
 

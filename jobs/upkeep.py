@@ -12,9 +12,6 @@ from job_queue.records import JobRecord
 from jobs.context import JobContext, Outcome, Progress
 from stores.hot.leases import Lease
 
-COMPACTION: Final = "compaction"
-RETENTION: Final = "retention"
-INTEGRITY: Final = "integrity"
 _MOST_TOLD: Final = 20  # faults
 
 log = structlog.get_logger(__name__)
