@@ -21,6 +21,9 @@ from database import Database, DatabaseUnavailable
 
 PATH: Final = "/console"
 _READING: Final = ("GET", "HEAD")
+# The engine holds no failed job of ours, and what has failed is told by runs.
+_REQUEUE: Final = "/jobs/requeue"
+_NOT_HERE: Final = "a run is tried again by POST /api/runs/{id}/retry, not by its job"
 _DEADLINE_S: Final = 2.7  # of an answer, even if the database does not
 # The scripts and handlers that stand in the pages of PgQueuer 1.6.0 itself; a test computes them
 # from the installed package. Nothing else runs but its files.
@@ -101,6 +104,8 @@ class Console:
             raise HTTPException(404, "the console is off: SCHEDULES=off starts no engine")
         if scope["method"] not in _READING and not _is_of_our_page(scope):
             raise HTTPException(403, "the console's own pages alone may change something")
+        if scope["method"] not in _READING and scope["path"].endswith(_REQUEUE):
+            raise HTTPException(409, _NOT_HERE)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
@@ -120,8 +125,7 @@ class Console:
             body = b"" if scope["method"] in _READING else await read_body(Request(scope, receive))
             async with asyncio.timeout(_DEADLINE_S):
                 app = await self._get_app()
-                # A copy: the framework notes its route there, which is none of ours.
-                await app(dict(scope), _replayed(body, receive), send_guarded)
+                await app(_own_scope(scope), _replayed(body, receive), send_guarded)
         except Exception as error:
             if started:
                 raise
@@ -146,6 +150,12 @@ def _is_of_our_page(scope: Scope) -> bool:
         return False
     host: bytes = named.get(b"host", b"")
     return bool(netloc) and bool(netloc == host.decode("latin-1"))
+
+
+def _own_scope(scope: Scope) -> Scope:
+    """A scope of its own, whose pages link below PATH: the framework notes its routes there."""
+    others = {name: value for name, value in scope.items() if name not in ("router", "route")}
+    return {**others, "app_root_path": scope["root_path"]}
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

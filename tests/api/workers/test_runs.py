@@ -109,7 +109,7 @@ async def test_pages_of_runs(controlled_api: ServedApi) -> None:
         _, asked = await change(api, "POST", "workers/closes/run")
         ids.append(asked["id"])
     found: list[Any] = []
-    cursor = ""
+    cursor: str | None = ""
     while cursor is not None:
         page = await read(api, f"workers/closes/runs?limit=2&cursor={cursor}")
         found += page["runs"]
@@ -156,7 +156,7 @@ async def test_the_log_by_worker_level_run_and_time(
 
     async def listed(query: str, path: str = "execution-log") -> list[int]:
         numbers: list[int] = []
-        cursor = ""
+        cursor: str | None = ""
         while cursor is not None:
             page = await read(api, f"{path}?limit=3&{query}&cursor={cursor}")
             numbers += [int(line["event"].partition("_")[2]) for line in page["lines"]]
