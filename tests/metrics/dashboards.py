@@ -8,8 +8,10 @@ from typing import Final
 
 from tests.fixtures.numbers import Numbers
 
-# What is told where streams are fed, and nowhere else.
-_OF_LIVE: Final = re.compile(r"\b(?:collector|perpcache_live)_")
+# What is told where streams are fed, or workers have schedules, and nowhere else.
+_OF_LIVE: Final = re.compile(
+    r"\b(?:collector|perpcache_live|perpcache_worker_(?:run|running|runs|stream))(?:_|\b)"
+)
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -25,7 +27,7 @@ def expressions_of(file: str) -> list[str]:
 
 
 def is_of_live(expression: str) -> bool:
-    """Whether it shows what is told where streams are fed, or collectors run, alone."""
+    """Whether it shows what is told where streams are fed, or collectors or workers run, alone."""
     return bool(_OF_LIVE.search(expression))
 
 

@@ -11,6 +11,7 @@ import yaml
 from metrics.api import ApiMetrics
 from metrics.live import LiveMetrics
 from metrics.worker import WorkerMetrics
+from metrics.workers import WorkersMetrics
 from tests.metrics.dashboards import DOCS, expressions_of
 
 
@@ -44,7 +45,9 @@ def test_every_number_is_on_the_dashboard() -> None:
     """What nobody looks at need not be counted."""
     shown = " ".join(expressions_of("grafana-dashboard.json"))
     live = LiveMetrics()  # with those of collectors
-    for registry in (WorkerMetrics().registry, ApiMetrics().registry, live.registry):
+    worker = WorkerMetrics()
+    WorkersMetrics(worker.registry)
+    for registry in (worker.registry, ApiMetrics().registry, live.registry):
         for family in registry.collect():
             if not family.name.startswith("perpcache_process"):
                 assert family.name in shown
