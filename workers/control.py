@@ -67,14 +67,21 @@ class Forced:
 class Control:
     """Every change is effective on all hosts once its call has returned, or within a second of it.
 
-    `enqueue` and `cancel` are the engine's; None where SCHEDULES is off. All methods raise
-    DatabaseUnavailable, and the errors of control_errors.py that they name. `by` says who asked.
+    `enqueue` and `cancel` are the engine's; None where SCHEDULES is off. `now_ms` takes the place
+    of the database's clock for schedules. All methods raise DatabaseUnavailable, and the errors of
+    control_errors.py that they name. `by` says who asked.
     """
 
     def __init__(
-        self, database: Database, *, enqueue: Enqueue | None, cancel: Cancel | None
+        self,
+        database: Database,
+        *,
+        enqueue: Enqueue | None,
+        cancel: Cancel | None,
+        now_ms: Callable[[], int] | None = None,
     ) -> None:
         self._database = database
+        self._now_ms = now_ms
         self._enqueue = enqueue
         self._cancel = cancel
 
@@ -100,7 +107,8 @@ class Control:
 
     async def change(self, name: str, changes: Mapping[str, Any], by: str) -> Changed:
         """Overrides columns: cron, every_s, offset_s, tz, queue, egress, timeout_s, max_attempts,
-        on_missed, enabled. Raises UnknownWorker, WrongChange."""
+        on_missed, enabled. A firing that was due before, and was missed, is made up; then the new
+        timetable rules. Raises UnknownWorker, WrongChange."""
 
         def make(row: WorkerRow, now_ms: int) -> WorkerRow:
             if not changes:
@@ -229,7 +237,9 @@ class Control:
 
     async def _save(self, name: str, make: Callable[[WorkerRow, int], WorkerRow]) -> Changed:
         async def work(connection: Connection) -> WorkerRow:
-            row = make(await _row(connection, name), await now_of(connection))
+            before = await _row(connection, name)
+            now_ms = await now_of(connection) if self._now_ms is None else self._now_ms()
+            row = make(before, now_ms)
             await save_row(connection, row)
             await notify(connection, "worker")
             return row

@@ -96,10 +96,12 @@ def timetable_of_row(row: WorkerRow) -> Timetable:
 
 
 def _as_it_goes_on(found: WorkerRow, before: WorkerRow, now_ms: int) -> WorkerRow:
-    """With the time of the next run kept where it fires as before: what it missed is made up."""
+    """With the time of the next run kept where it fires as before, or was due by now: what was
+    missed is made up."""
     same = all(
         getattr(found, column) == getattr(before, column)
         for column in (*TIMETABLE, "enabled", "kind")
     )
-    next_ms = before.next_run_ms if same else None
-    return replace(found, next_run_ms=next_run_of(found, now_ms) if next_ms is None else next_ms)
+    next_ms, following_ms = before.next_run_ms, next_run_of(found, now_ms)
+    is_kept = next_ms is not None and following_ms is not None and (same or next_ms <= now_ms)
+    return replace(found, next_run_ms=next_ms if is_kept else following_ms)

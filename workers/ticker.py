@@ -71,6 +71,7 @@ class Ticker:
         self._refreshes = refreshes
         self._now_ms = now_ms
         self._woken = asyncio.Event()
+        self._backoff = Backoff(_FIRST_S, _SLOWEST_S)
         self._look_at = -1.0
         self._make_at = -1.0
         self._wrong: dict[str, float] = {}  # rows that cannot be fired, and until when
@@ -84,30 +85,35 @@ class Ticker:
             await self._run(stop)
 
     async def _run(self, stop: asyncio.Event) -> None:
-        backoff = Backoff(_FIRST_S, _SLOWEST_S)
         while not stop.is_set():
-            try:
-                self._woken.clear()
-                wait_s = await self._round()
-                backoff.reset()
-            except (DatabaseUnavailable, TimeoutError) as error:
-                wait_s = backoff.pause_s()
-                reason = str(error) or "the database did not answer in time"
-                _throttled.warning("ticker_waits_for_database", reason=reason)
-                if self._refreshes is not None:
-                    self._refreshes.away()
+            self._woken.clear()
+            wait_s = await self.round()
             await stop_or_done(stop, self._pause(wait_s))
 
+    async def round(self) -> float:
+        """Fires what is due, or lets refreshes go on if the database is away. Returns the seconds
+        until it should be called again."""
+        try:
+            wait_s = await self._round()
+        except (DatabaseUnavailable, TimeoutError) as error:
+            reason = str(error) or "the database did not answer in time"
+            _throttled.warning("ticker_waits_for_database", reason=reason)
+            if self._refreshes is not None:
+                self._refreshes.away()
+            return self._backoff.pause_s()
+        self._backoff.reset()
+        if self._refreshes is not None:
+            self._refreshes.back()
+        return wait_s
+
     async def _round(self) -> float:
-        """Looks, fires what is due, and returns the seconds until the next round."""
+        """The work of a round. Raises DatabaseUnavailable, TimeoutError."""
         if time.monotonic() >= self._look_at:
             await self._look()
         await self.tick()
         next_ms, now_ms = await self._within(
             lambda connection: earliest(connection, self._known(), self._time())
         )
-        if self._refreshes is not None:
-            self._refreshes.back()
         longest_s = _LOOK_EVERY_S if self._changes.is_heard else _LOOK_UNHEARD_S
         if next_ms is None:
             return longest_s

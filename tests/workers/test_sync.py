@@ -85,9 +85,12 @@ async def test_code_that_says_something_else_rules_but_for_overrides(schedules: 
     assert row.changed_by == "operator"
 
 
-async def test_a_new_timetable_begins_now(schedules: Schedules) -> None:
+async def test_a_new_timetable_begins_once_what_was_due_has_fired(schedules: Schedules) -> None:
     await schedules.sync(schedule("fives", every_s=300))
     await schedules.due_at("fives", 5)
+    [row] = await schedules.sync(schedule("fives", every_s=3600))
+    assert row.next_run_ms == 5
+    await schedules.due_at("fives", 2**53)
     [row] = await schedules.sync(schedule("fives", every_s=86_400))
     assert row.next_run_ms is not None
     assert row.next_run_ms % DAY == 0

@@ -26,13 +26,13 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
 
 
-async def ensure_months(connection: Connection, table: str, moments_ms: Iterable[int]) -> None:
+async def ensure_months(connection: Connection, table: str, moments_ms: Iterable[int]) -> bool:
     """Makes the partitions of these moments (UTC ms) that are missing, in the transaction of
-    `connection`, if there is one."""
+    `connection`, if there is one. Returns whether any were."""
     wanted = {_name_of(table, moment_ms): moment_ms for moment_ms in moments_ms}
     missing = await connection.fetch(_MISSING, list(wanted))
     if not missing:
-        return
+        return False
     try:
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _MAKING)
@@ -40,6 +40,7 @@ async def ensure_months(connection: Connection, table: str, moments_ms: Iterable
                 await _make(connection, table, row["name"], wanted[row["name"]])
     except asyncpg.InsufficientPrivilegeError as error:
         raise DatabaseUnavailable(_RIGHTS) from error
+    return True
 
 
 async def make_ahead(connection: Connection, now_ms: int) -> None:

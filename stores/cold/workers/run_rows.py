@@ -9,12 +9,11 @@ import asyncpg
 
 from stores.cold.pool import Connection, Pool
 from stores.cold.workers.partitions import ensure_months
-from stores.cold.workers.rows import NOW_MS
+from stores.cold.workers.rows import NOW_MS, now_of
 
 OPEN_STATES: Final = ("queued", "running")
 RUN_STATES: Final = (*OPEN_STATES, "complete", "failed", "aborted", "coalesced")
 REASONS: Final = ("schedule", "force", "retry", "part")
-_SLOT_OF_SCHEDULES_MS: Final = 1000  # they fire at whole seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +113,7 @@ async def add_run(
     With `alone`, it is coalesced where another run of the worker is queued or running: then it is
     not to be given to the engine. The caller holds the lock of the worker's row.
     """
-    await ensure_months(connection, "worker_run", [slot_ms])
-    text = None if input is None else json.dumps(dict(input))
-    row = await connection.fetchrow(_ADD, worker, slot_ms, why, queue, text, alone)
-    return None if row is None else _run(row)
+    return await _add(connection, worker, slot_ms, why, queue, input, alone)
 
 
 async def add_run_now(
@@ -131,18 +127,28 @@ async def add_run_now(
 ) -> RunRow:
     """As `add_run`, with the first free slot from now on, which is none that a schedule fires."""
     while True:
-        slot_ms = await connection.fetchval(_FREE_SLOT, worker)
-        added = await add_run(
-            connection,
-            worker=worker,
-            slot_ms=slot_ms + (slot_ms % _SLOT_OF_SCHEDULES_MS == 0),
-            why=why,
-            queue=queue,
-            input=input,
-            alone=alone,
-        )
-        if added is not None:  # else somebody else took it meanwhile
+        added = await _add(connection, worker, None, why, queue, input, alone)
+        if added is not None:  # else somebody else took the slot meanwhile
             return added
+
+
+async def _add(
+    connection: Connection,
+    worker: str,
+    slot_ms: int | None,
+    why: str,
+    queue: str,
+    input: Mapping[str, Any] | None,
+    alone: bool,
+) -> RunRow | None:
+    text = None if input is None else json.dumps(dict(input))
+    values = (worker, slot_ms, why, queue, text, alone)
+    row = await connection.fetchrow(_ADD, *values)
+    if row is None:
+        moment_ms = await now_of(connection) if slot_ms is None else slot_ms
+        if await ensure_months(connection, "worker_run", [moment_ms, moment_ms + 1000]):
+            row = await connection.fetchrow(_ADD, *values)
+    return None if row is None else _run(row)
 
 
 async def set_job(connection: Connection, run: RunRow, job_id: int) -> None:
@@ -187,24 +193,31 @@ _LATEST: Final = f"""
         {_SELECT} WHERE worker = w.name AND state <> 'coalesced' ORDER BY slot DESC LIMIT 1
     ) AS r
 """  # noqa: S608 - our own columns
+# Without a partition nothing is inserted. Schedules fire at whole seconds, which others leave free.
 _ADD: Final = f"""
+    WITH clock AS MATERIALIZED (SELECT {NOW_MS} AS now_ms),
+    free AS (
+        SELECT now_ms, greatest(now_ms, (
+            SELECT max(slot) + 1 FROM worker_run WHERE worker = $1 AND slot >= now_ms
+        )) AS slot FROM clock
+    ),
+    taken AS (
+        SELECT now_ms, coalesce($2::bigint, slot + (slot % 1000 = 0)::integer) AS slot FROM free
+    )
     INSERT INTO worker_run (worker, slot, why, state, queue, input, queued_at, finished_at, result)
-    SELECT $1, $2, $3, CASE WHEN o.id IS NULL THEN 'queued' ELSE 'coalesced' END, $4, $5::json,
-        n.now_ms, CASE WHEN o.id IS NOT NULL THEN n.now_ms END,
+    SELECT $1, t.slot, $3, CASE WHEN o.id IS NULL THEN 'queued' ELSE 'coalesced' END, $4, $5::json,
+        t.now_ms, CASE WHEN o.id IS NOT NULL THEN t.now_ms END,
         CASE WHEN o.id IS NOT NULL THEN json_build_object('joined', o.id) END
-    FROM (SELECT {NOW_MS} AS now_ms) AS n
+    FROM taken AS t
     LEFT JOIN LATERAL (
         SELECT id FROM worker_run
         WHERE $6 AND worker = $1 AND state IN ('queued', 'running') LIMIT 1
     ) AS o ON true
+    WHERE EXISTS (SELECT 1 FROM pg_inherits WHERE inhrelid = to_regclass(
+        'worker_run_' || to_char(to_timestamp(t.slot / 1000) AT TIME ZONE 'UTC', 'YYYYMM')))
     ON CONFLICT (worker, slot) DO NOTHING
     RETURNING {_TOLD}
 """  # noqa: S608 - our own columns
-_FREE_SLOT: Final = f"""
-    SELECT greatest(n.now_ms, (
-        SELECT max(slot) + 1 FROM worker_run WHERE worker = $1 AND slot >= n.now_ms
-    )) FROM (SELECT {NOW_MS} AS now_ms) AS n
-"""  # noqa: S608 - our own constants
 _SET_JOB: Final = "UPDATE worker_run SET job_id = $3 WHERE worker = $1 AND slot = $2"
 _ABORT: Final = f"""
     UPDATE worker_run
