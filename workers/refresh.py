@@ -59,8 +59,8 @@ class RefreshSchedules:
         self._seen: bytes | None = None
         self._stored: tuple[bytes, int] | None = None
         self._asked_until_ms = now_ms()
-        self._is_away = asyncio.Event()
-        self._is_back = asyncio.Event()
+        self._away = asyncio.Event()
+        self._back = asyncio.Event()
 
     async def seen(self, rows: Collection[WorkerRow]) -> None:
         """Notes the rows as they are now, in the hot store if they have changed."""
@@ -74,21 +74,26 @@ class RefreshSchedules:
             await self._store.execute("SET", KEY, self._seen, "EX", _KEPT_S)
             self._stored = self._seen, now_ms
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the database did not answer when it was last asked."""
+        return self._away.is_set()
+
     def away(self) -> None:
         """The database does not answer."""
-        self._is_back.clear()
-        self._is_away.set()
+        self._back.clear()
+        self._away.set()
 
     def back(self) -> None:
         """The database has answered: what was due before is its business."""
         self._asked_until_ms = self._now_ms()
-        self._is_away.clear()
-        self._is_back.set()
+        self._away.clear()
+        self._back.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Asks for what is due whenever the database is away, until `stop` is set."""
         while not stop.is_set():
-            if await stop_or_done(stop, self._is_away.wait()):
+            if await stop_or_done(stop, self._away.wait()):
                 return
             wait_s = await self.ask_due()
             await stop_or_done(stop, self._until_back(wait_s))
@@ -106,7 +111,7 @@ class RefreshSchedules:
         except StoreUnavailable as error:
             _log.warning("refresh_not_asked", reason=str(error))
             return _RETRY_S
-        if self._is_away.is_set():
+        if self.is_away:
             self._asked_until_ms = max(self._asked_until_ms, now_ms)
         following = [schedule.timetable.next_after(now_ms) for schedule in schedules]
         next_ms = min((moment_ms for moment_ms in following if moment_ms), default=None)
@@ -140,7 +145,7 @@ class RefreshSchedules:
     async def _until_back(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._is_back.wait()
+                await self._back.wait()
 
 
 def _told(row: WorkerRow) -> dict[str, Any]:

@@ -3,18 +3,16 @@
 Cron is cronsim's: five fields, as Debian's cron takes them, also where clocks change. A time that
 the clock skips fires once, when the skipped hour is over; a time that comes twice fires the first
 time. With a `*` at the beginning of minutes or hours it goes by real time, in every hour there is.
+What it leaves out where clocks change by half an hour is added.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from texts.foreign import cut, foreign_text
-
-if TYPE_CHECKING:
-    pass
 
 MOST_EVERY_S: Final = 366 * 86_400
 _LONGEST_CRON: Final = 200  # characters
@@ -25,6 +23,9 @@ _CRON_TOLD: Final = (
 )
 _ZONE_TOLD: Final = "must be an IANA time zone, such as UTC or Asia/Ho_Chi_Minh"
 _MS: Final = timedelta(milliseconds=1)
+_HOUR_MS: Final = 3_600_000
+_HALF_S: Final = 1800
+_FARTHEST_MS: Final = 100 * 86_400_000  # where changes of clocks are looked for
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -133,19 +134,57 @@ def _shown(text: str) -> str:
 
 
 def _cron_after(cron: str, tz: str, moment_ms: int) -> Iterator[int]:
-    # Asked within the second pass of an hour, cronsim begins again with the first.
-    last_ms = moment_ms
-    for instant_ms in _cronsim(cron, tz, moment_ms):
-        if instant_ms > last_ms:
-            last_ms = instant_ms
-            yield instant_ms
-
-
-def _cronsim(cron: str, tz: str, moment_ms: int) -> Iterator[int]:
-    from cronsim import CronSim
-
     # Of UTC cronsim expects this very object.
     zone = UTC if tz == "UTC" else ZoneInfo(tz)
-    simulated: CronSim = CronSim(cron, (_EPOCH + moment_ms * _MS).astimezone(zone))
-    for instant in simulated:
-        yield (instant - _EPOCH) // _MS
+    while (found_ms := _next(cron, zone, moment_ms)) is not None:
+        yield found_ms
+        moment_ms = found_ms
+
+
+def _next(cron: str, zone: tzinfo, after_ms: int) -> int | None:
+    found_ms = _next_of_cronsim(cron, zone, after_ms)
+    farthest_ms = after_ms + _FARTHEST_MS
+    until_ms = farthest_ms if found_ms is None else min(found_ms, farthest_ms)
+    change_ms = _odd_change(zone, after_ms - _HOUR_MS, until_ms)
+    if change_ms is None:
+        return found_ms
+    # cronsim goes from hour to hour, and over such a change misses the next ones: it is asked again
+    # from the next whole hour on.
+    hour_ms = change_ms + _HOUR_MS // 2
+    behind_ms = _next_of_cronsim(cron, zone, max(after_ms, hour_ms - 1))
+    return min((each for each in (found_ms, behind_ms) if each is not None), default=None)
+
+
+def _next_of_cronsim(cron: str, zone: tzinfo, after_ms: int) -> int | None:
+    from cronsim import CronSim
+
+    # Asked within the second pass of an hour, cronsim begins again with the first.
+    for instant in CronSim(cron, _at(after_ms).astimezone(zone)):
+        instant_ms: int = (instant - _EPOCH) // _MS
+        if instant_ms > after_ms:
+            return instant_ms
+    return None
+
+
+def _odd_change(zone: tzinfo, after_ms: int, until_ms: int) -> int | None:
+    """Where the zone's clocks change by half an hour between two moments (Lord Howe)."""
+
+    def offset_s(moment_ms: int) -> float:
+        offset = _at(moment_ms).astimezone(zone).utcoffset()
+        return 0.0 if offset is None else offset.total_seconds()
+
+    before_s = offset_s(after_ms)
+    if (offset_s(until_ms) - before_s) % 3600 != _HALF_S:
+        return None
+    low_s, high_s = after_ms // 1000, -(-until_ms // 1000)
+    while high_s - low_s > 1:
+        middle_s = (low_s + high_s) // 2
+        if offset_s(middle_s * 1000) == before_s:
+            low_s = middle_s
+        else:
+            high_s = middle_s
+    return high_s * 1000
+
+
+def _at(moment_ms: int) -> datetime:
+    return _EPOCH + moment_ms * _MS

@@ -62,6 +62,7 @@ CREATE TABLE worker_run (
     PRIMARY KEY (worker, slot)
 ) PARTITION BY RANGE (slot);
 CREATE INDEX worker_run_of_id ON worker_run (id);
+CREATE INDEX worker_run_in_time ON worker_run (slot, id);
 CREATE INDEX worker_run_open ON worker_run (worker) WHERE state IN ('queued', 'running');
 
 CREATE SEQUENCE execution_log_id;
