@@ -222,7 +222,7 @@ def test_compose_holds_together() -> None:
     yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
     compose = yaml.safe_load(text("compose.yaml"))
     services = compose["services"]
-    assert set(services) == {"proxy", "api", "worker", "live", "valkey", "postgres"}
+    assert set(services) == {"proxy", "api", "worker", "beat", "live", "valkey", "postgres"}
     assert services["api"]["deploy"]["replicas"] == 2
     for name, service in services.items():
         assert service["restart"] == "unless-stopped", name
@@ -239,7 +239,7 @@ def test_compose_holds_together() -> None:
                 assert "test" in service.get("healthcheck", {}) or name == "api"
     assert compose["networks"]["stores"] == {"internal": True}
     assert "outside" not in services["postgres"]["networks"] + services["valkey"]["networks"]
-    for name in ("worker", "live"):
+    for name in ("worker", "beat", "live"):
         assert services[name]["environment"] == services["api"]["environment"]
     assert not [name for name in services if "profiles" in services[name]]
     given = services["api"]["environment"]
