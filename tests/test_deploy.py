@@ -374,7 +374,7 @@ def test_only_main_is_told_to_end_and_has_time_for_the_stores() -> None:
     assert runtime in setting("perpcache.service", "Environment").split()
 
 
-_PARTS: Final = ("api", "worker", "live")
+_PARTS: Final = ("api", "worker", "beat", "live")
 
 
 def test_the_whole_service_and_its_parts_exclude_each_other() -> None:
