@@ -15,7 +15,6 @@ from commands.listening import announce, listen
 from commands.store_check import run_with_checked_store
 from commands.supervisor import Child, ChildSpec
 from commands.terminal import say_or_log
-from commands.workers_check import check_workers
 from config import Settings
 
 MAIN: Final = Path(__file__).resolve().parents[1] / "main.py"
@@ -42,7 +41,6 @@ async def run(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) ->
         from commands.collectors import read_collectors
 
         read_collectors(settings)  # mistakes end the start
-    check_workers(settings)
     remember_exchanges(settings)
     return await supervise(settings, stop, with_worker=True)
 

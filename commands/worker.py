@@ -40,7 +40,6 @@ async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Names
         return await run_beside(check.keep(stop), work, stop)
 
 
-<<<<<<< HEAD
 @contextlib.asynccontextmanager
 async def working_context(settings: Settings) -> AsyncIterator[JobContext]:
     """The parts of a worker's process, which is woken by the API beside it."""
@@ -56,14 +55,11 @@ async def working_context(settings: Settings) -> AsyncIterator[JobContext]:
 
 async def run_jobs(context: JobContext, stop: asyncio.Event, *, ticks: bool) -> int:
     """Does what a worker does until `stop`; with `ticks` it fires schedules, too."""
-=======
-async def _work(context: JobContext, stop: asyncio.Event) -> int:
     with wrong_workers_as_lines():
-        return await _work_of_all(context, stop)
+        return await _run_jobs(context, stop, ticks=ticks)
 
 
-async def _work_of_all(context: JobContext, stop: asyncio.Event) -> int:
->>>>>>> 9667ed5 (End the start where workers of users are wrong, with a line for each mistake)
+async def _run_jobs(context: JobContext, stop: asyncio.Event, *, ticks: bool) -> int:
     async with asyncio.TaskGroup() as running:
         if context.endings is not None:
             running.create_task(context.endings.write(stop), name="endings")
