@@ -21,6 +21,7 @@ _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(RECORDS, ("SELECT",)),
     **dict.fromkeys(("coins", "discoveries", "listings", "market_lives"), _WRITE),
     **dict.fromkeys(("live_collector_files", "live_collectors"), _WRITE),
+    **dict.fromkeys(("worker", "worker_queue", "worker_run"), _WRITE),
     **dict.fromkeys(("coin_metadata", *HISTORY_TABLES), (*_WRITE, "DELETE")),
 }
 

@@ -9,7 +9,6 @@ import asyncpg
 
 from stores.cold.pool import Connection, Pool
 from stores.cold.workers.partitions import drop_months
-from timing.clock import now_ms
 
 _T = TypeVar("_T")
 
@@ -71,10 +70,6 @@ class WorkerRows:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def drop_months(self, table: str, keep_days: int) -> list[str]:
-        """As partitions.drop_months: removes what is older of `worker_run` or `execution_log`."""
-        return await drop_months(self._pool, table, keep_days, now_ms())
-
     async def all(self) -> list[WorkerRow]:
         """All rows, by name."""
         return await self._pool.read(rows_of)
@@ -85,6 +80,11 @@ class WorkerRows:
             return None if row is None else _row(row)
 
         return await self._pool.read(read)
+
+    async def drop_months(self, table: str, keep_days: int) -> list[str]:
+        """Drops the partitions of worker_run or execution_log that ended so long ago; see
+        partitions.py."""
+        return await drop_months(self._pool, table, keep_days, await self._pool.read(now_of))
 
     async def in_transaction(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
         """What `work` returns, in a transaction that the server ends where it stands still. `work`

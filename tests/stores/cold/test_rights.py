@@ -39,7 +39,8 @@ async def test_the_rights_that_are_lacking_are_named(user: User, option: str) ->
     try:
         assert await denied(database, "read") == (
             "the database denies its user SELECT, INSERT, UPDATE on coins, discoveries, listings,"
-            " live_collector_files, live_collectors, market_lives; SELECT, INSERT, UPDATE,"
+            " live_collector_files, live_collectors, market_lives, worker, worker_queue, worker_run;"
+            " SELECT, INSERT, UPDATE,"
             f" DELETE on {DELETED_FROM}: grant these rights"
         )
         await user.may(f"SELECT, INSERT, UPDATE ON {TABLES}")
