@@ -15,7 +15,7 @@ BYBIT = Exchange.BYBIT
 LISTED = [ListedMarket(Market(BYBIT, "AUSDT", "A", "USDT"), None)]
 TABLES = (
     "coins, coin_metadata, discoveries, listings, market_lives, live_collector_files,"
-    f" live_collectors, {', '.join(HISTORY_TABLES)}"
+    f" live_collectors, worker, worker_queue, worker_run, {', '.join(HISTORY_TABLES)}"
 )
 DELETED_FROM = ", ".join(sorted(("coin_metadata", *HISTORY_TABLES)))
 
@@ -39,9 +39,8 @@ async def test_the_rights_that_are_lacking_are_named(user: User, option: str) ->
     try:
         assert await denied(database, "read") == (
             "the database denies its user SELECT, INSERT, UPDATE on coins, discoveries, listings,"
-            " live_collector_files, live_collectors, market_lives, worker, worker_queue, worker_run;"
-            " SELECT, INSERT, UPDATE,"
-            f" DELETE on {DELETED_FROM}: grant these rights"
+            " live_collector_files, live_collectors, market_lives, worker, worker_queue,"
+            f" worker_run; SELECT, INSERT, UPDATE, DELETE on {DELETED_FROM}: grant these rights"
         )
         await user.may(f"SELECT, INSERT, UPDATE ON {TABLES}")
         # That nothing of it was ever to be deleted does not matter to the server.
