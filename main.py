@@ -131,7 +131,8 @@ def _run_with_settings(arguments: argparse.Namespace) -> int:
 
     settings = load_settings()
     level = settings.log_level
-    if arguments.command in ONE_SHOT and "log_level" not in settings.model_fields_set:
+    is_quiet = arguments.command in ONE_SHOT and getattr(arguments, "action", None) != "run"
+    if is_quiet and "log_level" not in settings.model_fields_set:
         level = "WARNING"  # these commands print their own lines
     secrets = [*settings.secrets(), *secrets_of_environment(os.environ)]
     configure_logging(level, settings.log_format, secrets)
@@ -141,7 +142,7 @@ def _run_with_settings(arguments: argparse.Namespace) -> int:
 
 def _load(arguments: argparse.Namespace) -> "Command":
     """Imports and returns the function that runs a command."""
-    from commands.arguments import JOB_COMMANDS
+    from commands.arguments import JOB_COMMANDS, ONE_SHOT
 
     command = arguments.command
     if command == "api":
@@ -164,6 +165,19 @@ def _load(arguments: argparse.Namespace) -> "Command":
         from commands import foreground
 
         return foreground.run
+    if command in ONE_SHOT:
+        return _load_one_shot(command)
+    if arguments.one_process:
+        from commands import one_process
+
+        return one_process.run
+    from commands import serve
+
+    return serve.run
+
+
+def _load_one_shot(command: str) -> "Command":
+    """The same for the commands that end by themselves, and are no jobs."""
     if command == "backfill":
         from commands import backfill
 
@@ -176,21 +190,17 @@ def _load(arguments: argparse.Namespace) -> "Command":
         from commands import import_files
 
         return import_files.run
+    if command == "workers":
+        from commands import workers
+
+        return workers.run
     if command == "sql":
         from commands import sql
 
         return sql.run
-    if command == "export":
-        from commands import export
+    from commands import export
 
-        return export.run
-    if arguments.one_process:
-        from commands import one_process
-
-        return one_process.run
-    from commands import serve
-
-    return serve.run
+    return export.run
 
 
 def _is_outage(error: Exception) -> bool:

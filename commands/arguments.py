@@ -5,6 +5,7 @@
 
 import argparse
 import contextlib
+import json
 import os
 import stat
 from collections.abc import Callable
@@ -22,6 +23,8 @@ DEMO_MARKETS: Final = 40
 MOST_DEMO_MARKETS: Final = 2000  # of the simulator
 SQL_FORMATS: Final = ("table", "csv", "json")
 EXPORT_FORMATS: Final = ("parquet", "csv", "freqtrade")
+LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+MOST_LOG_LINES: Final = 1000
 _NO_WAIT: Final = "exit 75 when another process holds the lease, instead of waiting for it"
 
 
@@ -103,6 +106,38 @@ def _coins(parser: argparse.ArgumentParser) -> None:
     export.add_argument("file", nargs="?", default="-", help="a path, or - for standard output")
     load = actions.add_parser("import", help="read markets from CSV, all or none")
     load.add_argument("file", help="as `export` writes it; absent columns keep the stored values")
+
+
+def _workers(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("list", help="every worker: when it runs, and how it did last")
+    run = actions.add_parser("run", help="run one here and now, and print what it returns")
+    run.add_argument("name", help="the worker's name")
+    run.add_argument("--input", type=_json_object, metavar="JSON", help="an object (none)")
+    for name, what in (("pause", "fire these no more"), ("resume", "fire these again")):
+        action = actions.add_parser(name, help=what)
+        action.add_argument("name", nargs="+", help="the worker's name")
+    logs = actions.add_parser("logs", help="what workers have logged")
+    logs.add_argument("name", nargs="?", default=None, help="the worker's name (all)")
+    logs.add_argument("--run", type=int, default=None, metavar="ID", help="of this run alone")
+    logs.add_argument("--level", choices=LOG_LEVELS, default=None, help="of this level and above")
+    logs.add_argument(
+        "--lines", type=_lines, default=100, metavar="N", help="at most the newest N (100)"
+    )
+    logs.add_argument("--follow", action="store_true", help="go on with new ones until stopped")
+
+
+def _json_object(text: str) -> dict[str, object]:
+    with contextlib.suppress(ValueError):
+        if isinstance(found := json.loads(text), dict):
+            return found
+    raise argparse.ArgumentTypeError("must be a JSON object")
+
+
+def _lines(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text[:6]) <= MOST_LOG_LINES):
+        raise argparse.ArgumentTypeError(f"must be 1 to {MOST_LOG_LINES}")
+    return int(text)
 
 
 def _sql(parser: argparse.ArgumentParser) -> None:
@@ -219,6 +254,9 @@ COMMANDS: Final = (
     ),
     CommandRow("coins", "the markets: list, enable, disable, import and export as CSV", _coins),
     CommandRow(
+        "workers", "the workers: list, run here and now, pause, resume, and their log", _workers
+    ),
+    CommandRow(
         "import",
         "brings Binance's archive files, or exports, into the history",
         add_import_arguments,
@@ -230,4 +268,4 @@ COMMANDS: Final = (
 )
 # These commands end by themselves and print their own lines, so they log only from WARNING up.
 JOB_COMMANDS: Final = tuple(kind.name for kind in KINDS if kind.command is not None)
-ONE_SHOT: Final = (*JOB_COMMANDS, "backfill", "coins", "import", "sql", "export")
+ONE_SHOT: Final = (*JOB_COMMANDS, "backfill", "coins", "workers", "import", "sql", "export")

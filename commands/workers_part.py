@@ -1,7 +1,8 @@
 """The workers' part of a process: registry and host, composed from Settings and the parts."""
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from api.parts import Parts
@@ -19,7 +20,7 @@ from workers.engine import Engine
 from workers.environment import environment_of
 from workers.host import HostParts, Running, WorkerHost
 from workers.refresh import RefreshSchedules
-from workers.registry import load_registry
+from workers.registry import Registry, load_registry
 from workers.run_log import RunLog
 from workers.runs import Runs
 from workers.seam import served_queues
@@ -61,6 +62,23 @@ def check_workers(settings: Settings) -> None:
         load_registry(settings, ())
     except WrongWorkers as error:
         raise SettingsError(error.lines) from None
+
+
+@contextlib.asynccontextmanager
+async def load_workers(
+    settings: Settings, parts: Parts
+) -> AsyncIterator[tuple[Registry, ContextMaker]]:
+    """All workers, and what makes the contexts of their runs, without a host. Raises
+    WrongWorkers."""
+    registry = load_registry(settings, built_in(settings, parts.database))
+    environment = environment_of()
+    asker = Asker(parts.queue, parts.cache, tuple(str(each) for each in settings.timeframes))
+    configuration = Configuration(parts.database.worker_config, environment)
+    databases = Databases(registry.databases.values(), environment, parts.database.dsn)
+    if lines := databases.wrong():
+        raise WrongWorkers(lines)
+    async with databases.opened():
+        yield registry, ContextMaker(settings, parts.store, asker, configuration, databases)
 
 
 def make_host(
