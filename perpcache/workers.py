@@ -4,6 +4,7 @@ from workers.asking import Asked, Outcome
 from workers.base_classes import ScheduleBaseWorker, WebSocketBaseWorker
 from workers.browser_http import BrowserMissing
 from workers.context import Context
+from workers.databases.base import BaseDatabase
 from workers.databases.declaration import database
 from workers.databases.errors import UserDatabaseUnavailable
 from workers.databases.repository import IRepositoryBase
@@ -16,6 +17,7 @@ from workers.run_handle import RunLost
 __all__ = [
     "Answer",
     "Asked",
+    "BaseDatabase",
     "BrowserMissing",
     "Context",
     "HttpFailed",

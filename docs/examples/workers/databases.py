@@ -3,16 +3,16 @@
 from sqlalchemy import func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from perpcache.workers import IRepositoryBase, database
+from perpcache.workers import BaseDatabase, IRepositoryBase, database
 
 
 @database("main")  # its address: MAIN_DATABASE_URL
-class Main:
+class Main(BaseDatabase):
     """PostgreSQL, MySQL or SQLite."""
 
 
 @database("rates", url="sqlite:///rates.db")
-class Rates:
+class Rates(BaseDatabase):
     """A file of its own, in the working directory."""
 
 
@@ -56,5 +56,5 @@ class RateRepository(IRepositoryBase[Rate]):
 async def create_tables() -> None:
     """What a migration would do; it leaves tables that are there."""
     for place, table in ((Main, MainTable), (Rates, RatesTable)):
-        async with place.get_engine().begin() as connection:  # type: ignore[union-attr]
+        async with place.get_engine().begin() as connection:
             await connection.run_sync(table.metadata.create_all)

@@ -26,7 +26,5 @@ class RatesWorker(ScheduleBaseWorker):
         await create_tables()
         async with self.job.unit_of_work("rates") as work:
             saved = await work.repository(Rate).upsert(rows)
-        counted = await Rates.execute_sql(  # type: ignore[attr-defined]
-            "SELECT count(DISTINCT day) AS days FROM rates"
-        )
+        counted = await Rates.execute_sql("SELECT count(DISTINCT day) AS days FROM rates")
         return {"rows": saved, "days": counted[0]["days"]}
