@@ -102,6 +102,11 @@ class StreamConnection:
         """The messages that have come and were not taken."""
         return len(self._waiting)
 
+    @property
+    def oldest_waits_s(self) -> float:
+        """For how long the first of them has waited; 0 without any."""
+        return time.monotonic() - self._waiting[0][0] if self._waiting else 0.0
+
     async def take(self) -> tuple[float, Message] | None:
         """The next message, and when it came (time.monotonic); None after `stop`. Raises
         StreamBroken once the connection has ended and all that came before was taken."""
@@ -225,6 +230,10 @@ async def _open(
         host = parsed.hosts[0][0]
         cause = fault_of_proxy(error) or public_cause(error, host, Redactor(secrets).clean)
         raise StreamBroken(f"cannot open: {cause}") from None
+    except Exception as error:  # those of SOCKS have a family of their own
+        if (fault := fault_of_proxy(error)) is None:
+            raise
+        raise StreamBroken(f"cannot open: {fault}") from None
 
 
 async def _without_redirects(

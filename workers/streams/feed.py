@@ -120,6 +120,13 @@ class Feed:
         """As `send`, for plain functions, which run in a thread."""
         self._from_thread(self.send(message))
 
+    def count_waiting(self) -> None:
+        """Brings the counts of what waits up to now, also while the function takes nothing."""
+        opened = [each.connection for each in self._open if each.connection is not None]
+        self.counts.waiting = sum(connection.waiting for connection in opened)
+        oldest_s = max((connection.oldest_waits_s for connection in opened), default=0.0)
+        self.counts.lag_s = oldest_s or self.counts.lag_s
+
     def stop(self) -> None:
         """Ends the loops over messages."""
         self.stopping.set()

@@ -11,10 +11,11 @@ from uuid import uuid4
 import structlog
 from pydantic import SecretStr
 
+from logging_setup import cleaned_lines
 from stores.cold.pool import Connection
 from stores.hot.leases import Lease, LeaseLost
 from stores.hot.store import HotStore, StoreUnavailable
-from texts.foreign import cut
+from texts.foreign import foreign_text
 from timing.backoff import stop_or
 from timing.clock import now_ms
 from workers.definition import WorkerDefinition
@@ -89,6 +90,12 @@ class Holding:
         self._stopping.set()
         if self._feed is not None:
             self._feed.stop()
+
+    def told_counts(self) -> StreamCounts:
+        """What the worker does now."""
+        if self._feed is not None:
+            self._feed.count_waiting()
+        return self.counts
 
     async def run(self) -> None:
         """Holds the worker until `stop`, until the lease is lost, or until it is given up."""
@@ -189,12 +196,12 @@ class Holding:
             raise
         except (Exception, SystemExit) as error:
             log.warning("stream_worker_failed", exc_info=True)
-            return cut(f"{type(error).__name__}: {error}", _LONGEST_ERROR)
+            return told(f"{type(error).__name__}: {error}")
         finally:
             await feed.aclose()
 
     async def _give_up(self, why: str) -> None:
-        self.counts.status, self.counts.error = "failed", why
+        self.counts.status, self.counts.error = "failed", told(why)
         for_s = self._options.give_up_s
         log.error("stream_worker_given_up", error=why, for_s=round(for_s))
         try:
@@ -229,6 +236,11 @@ class Holding:
             still_ours=still_ours,
             lost=self._lost,
         )
+
+
+def told(error: str) -> str:
+    """An error as it is stored: known secrets hidden, short, on one line."""
+    return foreign_text(cleaned_lines(error), _LONGEST_ERROR)
 
 
 def _configured_url(config: Mapping[str, Any]) -> str | None:

@@ -5,7 +5,7 @@ was read last goes on. Who runs it is its lease.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final, Literal, Protocol
 
 import structlog
@@ -18,10 +18,12 @@ from stores.cold.workers.streams import StreamWish
 from stores.hot.leases import try_acquire
 from stores.hot.store import HotStore, StoreUnavailable
 from timing.backoff import stop_or, stop_or_done
-from workers.definition import ANY_EGRESS, WorkerDefinition
+from workers.definition import ANY_EGRESS, WorkerDefinition, WrongWorkers
 from workers.state import WorkerStates, stream_lease
 from workers.streams.fleet import Fleet, Look, Pace
+from workers.streams.handlers import stream_function
 from workers.streams.holding import ContextMaker, Holding, StreamParts
+from workers.streams.options import StreamOptions
 from workers.streams.placement import to_give, to_take
 
 _PATIENCE: Final = 1  # looks of the fuller host before it takes what an emptier one leaves
@@ -62,7 +64,8 @@ class _Settings(Protocol):
 
 
 class Reconciler:
-    """The WebSocket workers of one process. `host`: its name, by which it holds leases."""
+    """The WebSocket workers of one process. `host`: its name, by which it holds leases. Raises
+    WrongWorkers for definitions that cannot be run."""
 
     def __init__(
         self,
@@ -84,6 +87,7 @@ class Reconciler:
             for name, definition in registry.definitions.items()
             if definition.kind == "websocket"
         }
+        _check(self._definitions.values())
         self._egress = settings.egress_id
         self._database = database
         self._fleet = Fleet(store, host, pace)
@@ -174,6 +178,8 @@ class Reconciler:
                 outage.recovered()
             except StoreUnavailable as error:
                 outage.failed(error)
+            except Exception:  # a fault of ours ends neither what is held nor the process
+                log.exception("stream_look_failed")
             await stop_or_done(stop, _within(pause_s, self._changed.wait()))
 
     async def _look(self, settled: bool) -> None:
@@ -245,7 +251,7 @@ class Reconciler:
         outage = OutageLog(log, "stream_beats_not_told", "stream_beats_told_again")
         while not await stop_or(stop, self._pace.beat_s):
             held = [
-                (name, holding.lease, holding.counts)
+                (name, holding.lease, holding.told_counts())
                 for name, holding in self._holdings.items()
                 if holding.lease.held
             ]
@@ -265,6 +271,18 @@ class Reconciler:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
 
+def _check(definitions: Iterable[WorkerDefinition]) -> None:
+    wrong = []
+    for definition in definitions:
+        try:
+            StreamOptions.of(definition.options)
+            stream_function(definition.function)
+        except (ValueError, TypeError) as error:
+            wrong.append(f"{definition.place}: worker {definition.name}: {error}")
+    if wrong:
+        raise WrongWorkers(wrong)
+
+
 async def _within(seconds: float, wait: Coroutine[Any, Any, object]) -> None:
     try:
         async with asyncio.timeout(seconds):
@@ -274,7 +292,7 @@ async def _within(seconds: float, wait: Coroutine[Any, Any, object]) -> None:
 
 
 def _numbers(holding: Holding) -> StreamNumbers:
-    counts = holding.counts
+    counts = holding.told_counts()
     return StreamNumbers(
         messages=counts.messages,
         published=counts.published,

@@ -22,6 +22,7 @@ from tests.workers.streams.hosting import QUICK, definition, hosting, publish_al
 from tests.workers.streams.source import Source
 from workers.changes import Changes
 from workers.context import Context
+from workers.definition import WrongWorkers
 from workers.run_handle import RunLost
 from workers.state import WorkerState, stream_lease, worker_states
 from workers.streams.published import Published, read_published
@@ -363,3 +364,38 @@ async def notified(database_url: str) -> None:
         await connection.execute("SELECT pg_notify($1, 'worker')", CHANNEL)
     finally:
         await connection.close()
+
+
+async def test_a_function_that_is_stuck_shows_by_its_lag(
+    store: HotStore, database: Database, database_url: str, source: Source
+) -> None:
+    may_go_on = asyncio.Event()
+
+    async def stuck(feed: Context) -> None:
+        async for _ in feed.messages():
+            await may_go_on.wait()
+
+    await put_row(database_url, "stuck")
+    async with hosting(store, database, definition("stuck", stuck, f"{source.url}/stuck")):
+        await source.until_open()
+        for _ in range(4):
+            await source.tell("message")
+
+        async def beats() -> bool:
+            stream = (await state_of(store, "stuck")).stream
+            return stream is not None and stream.waiting == 3 and (stream.lag_s or 0) > 0.2
+
+        await until(beats)
+        may_go_on.set()
+
+
+async def test_definitions_that_cannot_run_stop_the_start(
+    store: HotStore, database: Database
+) -> None:
+    wrong = replace(definition("trades", publish_all), options={"freshness_s": -1})
+    with pytest.raises(WrongWorkers) as stopped:
+        async with hosting(store, database, wrong):
+            pass
+    assert stopped.value.lines == [
+        "test.py:1: worker trades: freshness_s is -1: it is seconds, over 0 and at most 86400"
+    ]
