@@ -13,7 +13,7 @@ from typing import Final
 
 import uvloop
 
-from benchmarks import closes, collecting, history, publishing, serving, streams
+from benchmarks import closes, collecting, history, publishing, serving, shards, streams
 from benchmarks.benchmark_run import BenchmarkRun
 from benchmarks.machine import ROOT, Cores, facts
 from benchmarks.report import Report
@@ -26,6 +26,7 @@ PARTS: Final[Mapping[str, Callable[[BenchmarkRun], Awaitable[None]]]] = {
     closes.PART: closes.measure,
     streams.PART: streams.measure,
     history.PART: history.measure,
+    shards.PART: shards.measure,
 }
 
 

@@ -14,7 +14,10 @@ _COMPARE: Final[Mapping[Sense, Callable[[float, float], bool]]] = {
     ">=": operator.ge,
     "<=": operator.le,
 }
-_PARTS: Final = ("serving", "publishing", "collecting", "closes", "streams", "history")
+_PARTS: Final = (
+    *("serving", "publishing", "collecting", "closes", "streams", "history"),
+    "shards",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,11 +90,12 @@ class Helped:
         self._arrived.setdefault(exchange, deque()).append(key)
         event.set()
 
-    def done(self, part: int) -> Mapping[Exchange, int]:
+    def done(self, part: int) -> Mapping[str, int]:
         """From which number on the exchange's markets of a part need not be fetched: all but those
         that are being asked for here, which may wait for room in a limit."""
         return {
-            exchange: len(keys) + self.concurrency for exchange, keys in self._left[part].items()
+            str(exchange): len(keys) + self.concurrency
+            for exchange, keys in self._left[part].items()
         }
 
     def in_turn(self, exchange: Exchange, items: Sequence[Item]) -> Iterator[Item]:

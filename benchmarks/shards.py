@@ -1,0 +1,161 @@
+"""The rows of shards: a first collection by two hosts with addresses of their own, and by one."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+
+import asyncpg
+
+from benchmarks.benchmark_run import BenchmarkRun, Stores, open_stores
+from benchmarks.collecting import Exchanges, exchanges
+from benchmarks.machine import ROOT, run_measured
+from benchmarks.report import Row, Sample, Target
+from job_queue.queue import JobQueue
+from jobs.hosts import hosts_alive
+from market.timeframes import Timeframe
+
+PART: Final = "shards"
+_ADDRESSES: Final = ("127.0.0.1", "127.0.0.2")
+_NOW: Final = "2026-03-01T23:43:21Z"
+_START_S: Final = 60.0
+_COLLECTION_S: Final = 600.0
+_LOOK_S: Final = 0.05
+_MADE: Final = ("4h", "8h")
+_MOST: Final = 0.6
+# No schedule is to fire meanwhile.
+_NO_SCHEDULES: Final = "UPDATE worker SET enabled = false, overrides = '{\"enabled\": false}'"
+
+
+async def measure(bench: BenchmarkRun) -> None:
+    """Measures the rows of shards and adds them to `bench`."""
+    sizes = bench.sizes
+    options = ["--binance", str(sizes.cold[0]), "--bybit", str(sizes.cold[1])]
+    options += ["--now", _NOW, "--frozen", "--latency-ms", str(sizes.latency_ms)]
+    times: list[Sample] = []
+    asked: list[Sample] = []
+    async with (
+        open_stores(bench.folder / "shards-stores") as stores,
+        exchanges(bench, *options) as limited,
+    ):
+        for job in ("discovery", "funding"):
+            await _once(bench, stores, limited, job)
+        for run in range(sizes.runs):
+            found = []
+            for count in (2, 1):
+                bench.say(f"shards: run {run + 1} of {sizes.runs}, {count} of 2 hosts")
+                found.append(await _collected(bench, stores, limited, f"{run}-{count}", count))
+            two, one = found
+            if two.markets != one.markets:
+                raise RuntimeError("two hosts have collected other rows than one")
+            times.append(Sample(two.seconds, one.seconds))
+            asked.append(Sample(two.by_helper, two.requests))
+    what = f"wall time of a cold 4h collection by two addresses, {sum(sizes.cold)} markets"
+    note = "from the start of the job to its published documents, which are compared: the same rows"
+    bench.add(Row(PART, what, "by one address", "s", times, Target("<=", _MOST), note))
+    bench.add(Row(PART, "requests from the address that asked less", "from both", "", asked))
+
+
+class _Collected:
+    """One collection: how long it took, its documents' markets, and who asked how often."""
+
+    def __init__(self, job: Any, documents: Mapping[str, Any], stats: Mapping[str, int]) -> None:
+        self.seconds = job.result["duration_ms"] / 1000
+        self.markets = {name: document["markets"] for name, document in documents.items()}
+        self.by_helper = min(stats.values()) if len(stats) > 1 else 0
+        self.requests = sum(stats.values())
+
+
+async def _once(bench: BenchmarkRun, stores: Stores, asked: Exchanges, job: str) -> None:
+    """Markets and funding, which do not count."""
+    env = _environment(bench, stores, asked, "once", _ADDRESSES[0]) | {"SCHEDULES": "off"}
+    command = [sys.executable, "-m", "benchmarks.unpaced", job]
+    await asked.post("limits/reset")
+    await run_measured(command, cwd=bench.folder, env=env)
+
+
+def _environment(
+    bench: BenchmarkRun, stores: Stores, asked: Exchanges, egress: str, address: str
+) -> dict[str, str]:
+    return stores.environment(
+        BINANCE_BASE_URL=asked.address,
+        BYBIT_BASE_URL=asked.address,
+        DATA_DIR=str(bench.folder / f"host-{egress}"),
+        HISTORY_CANDLES=str(bench.sizes.history),
+        EGRESS_ID=egress,
+        EGRESS_ADDRESS=address,
+        SCHEDULES="on",
+        FR_REFRESH_ON_START="false",
+    )
+
+
+async def _collected(
+    bench: BenchmarkRun, stores: Stores, asked: Exchanges, name: str, count: int
+) -> _Collected:
+    """A collection from nothing by so many hosts, whose budgets nothing was taken from."""
+    keys = [f"cache:{made}{end}" for made in _MADE for end in ("", ":meta")]
+    await stores.store.execute("UNLINK", *keys)
+    await asked.post("limits/reset")
+    async with contextlib.AsyncExitStack() as opened:
+        egresses = {f"{name}-{number}": _ADDRESSES[number] for number in range(count)}
+        for egress, address in egresses.items():
+            env = _environment(bench, stores, asked, egress, address)
+            await opened.enter_async_context(_worker(bench, env))
+        await _until_alive(stores, {*egresses})
+        connection = await asyncpg.connect(stores.database_url, timeout=10)
+        try:
+            await connection.execute(_NO_SCHEDULES)
+        finally:
+            await connection.close()
+        await asked.post("stats/reset")
+        job = await _ran(stores, "collect:4h")
+        documents = {made: await stores.cache.get_from_cache(Timeframe(made)) for made in _MADE}
+    stats: dict[str, int] = {}
+    for request in (await asked.get("requests"))["requests"]:
+        stats[request["client"]] = stats.get(request["client"], 0) + 1
+    return _Collected(job, documents, stats)
+
+
+@contextlib.asynccontextmanager
+async def _worker(bench: BenchmarkRun, env: Mapping[str, str]) -> AsyncIterator[None]:
+    log = bench.folder / f"{os.urandom(4).hex()}.log"
+    with log.open("wb") as sink:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(ROOT / "main.py"), "worker"),
+            cwd=bench.folder,
+            env=dict(env),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+        )
+    try:
+        yield
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+async def _until_alive(stores: Stores, egresses: set[str]) -> None:
+    async with asyncio.timeout(_START_S):
+        # A host that has ended counts as alive for a while.
+        while egresses != {host.egress for host in await hosts_alive(stores.store)}:
+            await asyncio.sleep(_LOOK_S)
+
+
+async def _ran(stores: Stores, job_id: str) -> Any:
+    queue = JobQueue(stores.store)
+    try:
+        asked = await queue.request(job_id)
+        async with asyncio.timeout(_COLLECTION_S):
+            while True:
+                job = await queue.get(job_id)
+                if job is not None and job.run >= asked.run and job.state == "complete":
+                    return job
+                if job is not None and job.state == "failed":
+                    raise RuntimeError(f"{job_id} failed: {job.error}")
+                await asyncio.sleep(_LOOK_S)
+    finally:
+        await queue.aclose()
