@@ -140,8 +140,10 @@ async def _worker(bench: BenchmarkRun, env: Mapping[str, str]) -> AsyncIterator[
 
 async def _until_alive(stores: Stores, egresses: set[str]) -> None:
     async with asyncio.timeout(_START_S):
-        # A host that has ended counts as alive for a while.
-        while egresses != {host.egress for host in await hosts_alive(stores.store)}:
+        while True:
+            # A host that has ended counts as alive for a while.
+            if egresses == {host.egress for host in await hosts_alive(stores.store)}:
+                return
             await asyncio.sleep(_LOOK_S)
 
 

@@ -32,7 +32,7 @@ from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
 ADDRESSES = {"one": "127.0.0.1", "two": "127.0.0.2", "three": "127.0.0.3"}
 CANDLES = 300
-# Twelve markets of each exchange: candles on one page, 300 snapshots on one of Binance, on two of Bybit.
+# Of twelve markets each: candles on one page, snapshots on one of Binance's, two of Bybit's.
 ALONE = 12 * (1 + 1) + 12 * (1 + 2)
 NARROW = 0.05  # of the limits: so that a few markets wait for room
 
