@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import os
+import shlex
 import shutil
 import sqlite3
+import sys
 import time
 from collections.abc import AsyncIterator
 from importlib.util import find_spec
@@ -13,17 +16,22 @@ from typing import Any, Final
 import pytest
 from aiohttp import WSMsgType, web
 
+from api.parts import Parts
+from commands.composition import open_parts
+from commands.workers_part import make_host
 from config import load_settings
-from job_queue.queue import JobQueue
 from stores.hot.opening import open_hot_store
 from tests.docs.blocks import ROOT, claim
 from tests.fixtures.proxies import certificate
 from tests.fixtures.signals import until
 from tests.workers.hosts import Fleet, fleet_on
 from tests.workers.local_http import Served, serving
+from tests.workers.users_modules import Write, write_module
 from workers.declared import DECLARED
 from workers.http import Http
 from workers.http_clients import HttpClients
+
+__all__ = ["write_module"]
 
 HELLO: Final = claim("docs/workers.md", "# plugins/hello.py")
 RUN_HELLO: Final = claim("docs/workers.md", "workers run hello")
@@ -206,47 +214,65 @@ class TestDocument:
     async def test_the_three_run_as_they_stand(
         self,
         plain: Served,
-        behind_tls: Served,
         fleet: Fleet,
-        tmp_path: Path,
+        write_module: Write,
+        monkeypatch: pytest.MonkeyPatch,
         redis_url: str,
         database_url: str,
     ) -> None:
-        (tmp_path / "plugins").mkdir()
-        (tmp_path / "plugins" / "funds.py").write_text(YOURS.text + THREE.text, encoding="utf-8")
-        (tmp_path / "plugins" / "hello.py").write_text(HELLO.text, encoding="utf-8")
-        own = {
+        write_module("plugins.funds", YOURS.text + THREE.text)
+        for name, value in {
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "WORKERS": "plugins.funds",
+            "MAIN_DATABASE_URL": database_url,
             "FUND_VALUES_URL": f"{plain.url}/lines",
             "TRADES_URL": f"{plain.url}/told".replace("http", "ws"),
-        }
-        await fleet.start_program(
-            *(str(ROOT / "main.py"), "worker"),
-            folder=tmp_path,
-            settings=settings(plain, behind_tls, tmp_path)
-            | {"WORKERS": "plugins.funds,plugins.hello", "MAIN_DATABASE_URL": database_url}
-            | own,
-        )
+        }.items():
+            monkeypatch.setenv(name, value)
+        found = load_settings()
+        stop = asyncio.Event()
+        async with open_parts(found, "test") as parts, asyncio.TaskGroup() as running:
+            running.create_task(make_host(found, parts, ()).run(stop))
+            try:
+                await self.look_at_the_three(fleet, parts)
+            finally:
+                stop.set()
+
+    async def look_at_the_three(self, fleet: Fleet, parts: Parts) -> None:
         await until_synced(fleet, "fund_values")
         await fleet.execute("CREATE TABLE funds (code text PRIMARY KEY, value float8)")
-        for worker, result in {"fund_values": {"rows": 2}, "hello": {"rows": 1}}.items():
-            run = await fleet.until_state(await fleet.force(worker), "complete", "failed")
-            assert (run.state, run.result) == ("complete", result), (run.error, fleet.told())
+        run = await fleet.until_state(await fleet.force("fund_values"), "complete", "failed")
+        assert (run.state, run.result) == ("complete", {"rows": 2}), run.error
         values = await fleet.rows("SELECT code, value FROM funds ORDER BY code")
         assert [tuple(row) for row in values] == [("VESAF", 28004.0), ("VFMVF1", 31250.5)]
         run = await fleet.until_state(await fleet.force("ui_data"), "complete", "failed")
-        assert run.state == "complete", (run.error, fleet.told())
-        store = open_hot_store(redis_url, client_name="test")
-        try:
-            known = {job.id for job in await JobQueue(store).list()}
-            assert {"collect:5m", "collect:15m", "collect:1h"} <= known
+        assert run.state == "complete", run.error
+        known = {job.id for job in await parts.queue.list()}
+        assert known == {"collect:5m", "collect:15m", "collect:1h"}
 
-            async def published() -> Any:
-                return await store.execute("HGET", "worker:feed:trades:latest", "value")
+        async def published() -> Any:
+            return await parts.store.execute("HGET", "worker:feed:trades:latest", "value")
 
-            told = json.loads(await until(published, details=fleet.told))
-            assert told == {"symbol": "FPT", "price": 131.2}
-        finally:
-            await store.aclose()
+        assert json.loads(await until(published)) == {"symbol": "FPT", "price": 131.2}
+
+    async def test_the_first_worker_runs_by_its_command(
+        self, tmp_path: Path, redis_url: str, database_url: str
+    ) -> None:
+        (tmp_path / "plugins").mkdir()
+        (tmp_path / "plugins" / "hello.py").write_text(HELLO.text, encoding="utf-8")
+        setting, python, program, *words = shlex.split(RUN_HELLO.text)
+        assert (python, program) == ("python", "main.py")
+        name, _, value = setting.partition("=")
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(ROOT / program), *words),
+            cwd=tmp_path,
+            env={**os.environ, "DATABASE_URL": database_url, "REDIS_URL": redis_url, name: value},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(100):
+            printed, _ = await process.communicate()
+        assert (process.returncode, json.loads(printed)) == (0, {"rows": 1})
 
     async def test_functions_and_classes_of_the_document(self, plain: Served) -> None:
         """Both workers named page_length do the same."""
