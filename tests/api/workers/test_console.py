@@ -161,7 +161,9 @@ async def test_a_real_browser_opens_it(controlled_api: ServedApi, chromium: Chro
         assert await tab.goto(link) == 200
         assert "q:slow" in await tab.run("document.body.innerText")
         await tab.run("document.querySelector('button.danger').click()")
-        await tab.until("!document.querySelector('button.danger')")
+        await tab.until(
+            "document.readyState === 'complete' && !document.querySelector('button.danger')"
+        )
         server = own.removesuffix("console/")
         browsers = f"{server}favicon.ico"  # which browsers ask for by themselves
         others = [url for url in tab.requested if not url.startswith(own) and url != browsers]
