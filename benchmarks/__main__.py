@@ -13,7 +13,16 @@ from typing import Final
 
 import uvloop
 
-from benchmarks import closes, collecting, history, publishing, serving, shards, streams
+from benchmarks import (
+    closes,
+    collecting,
+    history,
+    publishing,
+    serving,
+    shards,
+    short_runs,
+    streams,
+)
 from benchmarks.benchmark_run import BenchmarkRun
 from benchmarks.machine import ROOT, Cores, facts
 from benchmarks.report import Report
@@ -27,6 +36,7 @@ PARTS: Final[Mapping[str, Callable[[BenchmarkRun], Awaitable[None]]]] = {
     streams.PART: streams.measure,
     history.PART: history.measure,
     shards.PART: shards.measure,
+    short_runs.PART: short_runs.measure,
 }
 
 

@@ -29,6 +29,7 @@ class Sizes:
     streamed_closes: int = 3  # the first of them at midnight
     history_markets: int = 1000
     closes_of_day: int = 288  # of 5m
+    short_runs: int = 3000  # of workers
     disk_markets: int = 20
     disk_days: int = 96  # of whole chunks of 5m to 2h
 
@@ -56,6 +57,7 @@ TINY: Final = Sizes(
     streamed_closes=1,
     history_markets=4,
     closes_of_day=13,
+    short_runs=20,
     disk_markets=2,
     disk_days=4,
 )

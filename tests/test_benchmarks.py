@@ -83,6 +83,10 @@ async def test_a_tiny_run_gives_the_whole_table(part: str, tmp_path: Path) -> No
 
 
 EXPECTED: Final = {
+    "workers": [
+        "short runs that wait: taken, begun, ended",
+        "short runs while they are asked for",
+    ],
     "history": [
         "bytes of a candle in chunks",
         "storing a publish of 4 markets",
