@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
-MISSED_AFTER_MS = 60_000  # README: what is later than that is left out by `skip`
+MISSED_AFTER_MS = 60_000  # docs/workers.md: what is later than that is left out by `skip`
 
 
 @dataclass(frozen=True)
