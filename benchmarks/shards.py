@@ -39,9 +39,10 @@ async def measure(bench: BenchmarkRun) -> None:
     async with (
         open_stores(bench.folder / "shards-stores") as stores,
         exchanges(bench, *options) as limited,
+        exchanges(bench, *options, "--no-limits") as free,
     ):
         for job in ("discovery", "funding"):
-            await _once(bench, stores, limited, job)
+            await _once(bench, stores, free, job)
         for run in range(sizes.runs):
             found = []
             for count in (2, 1):
@@ -72,7 +73,6 @@ async def _once(bench: BenchmarkRun, stores: Stores, asked: Exchanges, job: str)
     """Markets and funding, which do not count."""
     env = _environment(bench, stores, asked, "once", _ADDRESSES[0]) | {"SCHEDULES": "off"}
     command = [sys.executable, "-m", "benchmarks.unpaced", job]
-    await asked.post("limits/reset")
     await run_measured(command, cwd=bench.folder, env=env)
 
 
