@@ -2,10 +2,10 @@
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from workers.databases.errors import UnknownDatabase
 from workers.declared import DECLARED, Declaration, place_of
@@ -14,19 +14,29 @@ from workers.declaring import NAME
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-    from workers.databases.engines import OpenDatabase
-
 CORE: Final = "core"  # the address that stands for DATABASE_URL, or the embedded database
 _MOST_CONNECTIONS: Final = 50
 _LONGEST_S: Final = 3600.0
 _BIG_LETTER: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
+class Opened(Protocol):
+    """A database that this process has open: an OpenDatabase of engines.py, which knows us."""
+
+    @property
+    def engine(self) -> "AsyncEngine": ...
+    def session(self) -> "AbstractAsyncContextManager[AsyncSession]": ...
+    def execute_sql(
+        self, sql: str, parameters: Mapping[str, Any] | None = None
+    ) -> Coroutine[Any, Any, list[dict[str, Any]]]: ...
+    def awaited_or_waited(self, call: Coroutine[Any, Any, Any]) -> Any: ...
+
+
 @dataclass(slots=True)
 class Binding:
     """The open database behind a declaration, while a process has it open."""
 
-    database: "OpenDatabase | None" = None
+    database: Opened | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +107,7 @@ def execute_sql(
     return found.awaited_or_waited(found.execute_sql(sql, parameters))
 
 
-def opened(definition: DatabaseDefinition) -> "OpenDatabase":
+def opened(definition: DatabaseDefinition) -> Opened:
     if definition.binding.database is None:
         raise UnknownDatabase(
             f"database {definition.name} is not open here: it is while workers run"
