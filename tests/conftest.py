@@ -20,6 +20,7 @@ pytest_plugins = [
     "tests.fixtures.disk",
     "tests.fixtures.valkey",
     "tests.fixtures.postgres",
+    "tests.fixtures.mariadb",
     "tests.fixtures.simulator",
     "tests.fixtures.service",
     "tests.fixtures.upstash",

@@ -106,7 +106,8 @@ class OpenDatabase:
         except NoConnection:
             raise self._unavailable("has all its connections in use") from None
         except DBAPIError as error:
-            if error.connection_invalidated or _is_connecting(error.orig):
+            driver = getattr(error.orig, "__cause__", None)  # of asyncpg's adapter
+            if error.connection_invalidated or _is_connecting(error.orig) or _is_connecting(driver):
                 raise self._unavailable(f"failed: {self._told(error.orig)}") from error
             raise
         except Exception as error:

@@ -74,8 +74,8 @@ class IRepositoryBase(Generic[Row]):
 
         A row is a mapping of column names, or an object of the mapped class; columns that it does
         not name keep what they have. `on`: the columns of the key, default the primary key; they
-        must be unique in the table (MySQL looks at every unique key). Of several rows with one key
-        the last counts. Raises ValueError for unknown columns.
+        must be unique in the table (MySQL looks at every unique key). Several rows with one key
+        are as if written one after another. Raises ValueError for unknown columns.
         """
         from workers.databases.upserts import distinct_rows, upsert_statement
 

@@ -9,8 +9,8 @@ Rows = list[dict[str, Any]]
 def distinct_rows(
     model: type[Any], rows: Iterable[Any], key: Sequence[str]
 ) -> Mapping[tuple[str, ...], Rows]:
-    """The rows as mappings of columns, by the columns that they name; of several with one key the
-    last: one statement may not write a row twice. Raises ValueError for unknown columns."""
+    """The rows as mappings of columns, by the columns that they name; several with one key are one,
+    as if written one after another: a statement may not write a row twice. Raises ValueError."""
     columns = _columns_of(model)
     table: Any = model.__table__
     for name in key:
@@ -21,8 +21,7 @@ def distinct_rows(
         values = _values_of(model, row, columns)
         named = all(values.get(name) is not None for name in key)
         place = tuple(values[name] for name in key) if named else (number, None)
-        last.pop(place, None)
-        last[place] = values
+        last[place] = {**last.pop(place, {}), **values}
     found: dict[tuple[str, ...], Rows] = {}
     for values in last.values():
         found.setdefault(tuple(values), []).append(values)
