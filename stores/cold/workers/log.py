@@ -72,14 +72,17 @@ class ExecutionLog:
             return
 
         async def write(connection: Connection) -> None:
-            try:
-                await _copy(connection, lines)
-            except asyncpg.CheckViolationError:  # a month without a partition
-                async with connection.transaction():
+            rows = lines
+            for _ in range(2):
+                try:
+                    await _copy(connection, rows)
+                except asyncpg.CheckViolationError:  # a month without a partition
                     await ensure_months(connection, TABLE, {line.at_ms for line in lines})
-                    await _copy(connection, lines)
-            except _NOT_HELD:
-                await _copy(connection, [_in_ascii(line) for line in lines])
+                except _NOT_HELD:
+                    rows = [_in_ascii(line) for line in lines]
+                else:
+                    return
+            await _copy(connection, rows)
 
         await self._pool.write(write)
 
