@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
-from config import Settings
+from config import load_settings
 from database import Database, DatabaseUnavailable
 from logging_setup import cleaned_lines, configure_logging
 from stores.cold.reader_role import ensure_reader
@@ -72,7 +72,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 async def synced(database: Database, *definitions: WorkerDefinition) -> ConfigControl:
     """The workers' rows, and a control that knows these alone, as API processes do."""
-    await sync(database, Registry({one.name: one for one in definitions}), Settings(_env_file=None))
+    await sync(database, Registry({one.name: one for one in definitions}), load_settings())
     return ConfigControl(database.worker_config, {})
 
 

@@ -4,8 +4,10 @@ import asyncio
 import json
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager
+from functools import partial
+from typing import Any
 
 import pytest
 import structlog
@@ -13,7 +15,7 @@ import structlog
 from database import Database, LogFilter, LogLine
 from logging_setup import FieldsLine, configure_logging, hide_secrets
 from stores.cold.workers.log import NewLine
-from tests.fixtures.postgres import OwnPostgres
+from tests.fixtures.postgres import DatabaseIn, OwnPostgres
 from tests.fixtures.signals import until
 from workers.run_log import DROPPED, LONGEST_FIELDS, RunLog
 from workers.threads import in_thread
@@ -50,15 +52,15 @@ async def flushed(log: RunLog) -> AsyncIterator[None]:
         await task
 
 
-async def lines(database: Database, **wanted: object) -> list[LogLine]:
-    return await database.execution_log.listed(LogFilter(**wanted), limit=1000)  # type: ignore[arg-type]
+async def lines(database: Database, **wanted: Any) -> list[LogLine]:
+    return await database.execution_log.listed(LogFilter(**wanted), limit=1000)
 
 
-def bound(worker: str | None, run: int | None = None) -> "structlog.contextvars.bound_contextvars":
-    given = {"worker": worker, "run": run}
-    return structlog.contextvars.bound_contextvars(
-        **{name: value for name, value in given.items() if value is not None}
+def bound(worker: str, run: int | None = None) -> AbstractContextManager[None]:
+    found: AbstractContextManager[None] = structlog.contextvars.bound_contextvars(
+        **({"worker": worker} if run is None else {"worker": worker, "run": run})
     )
+    return found
 
 
 async def test_lines_of_runs_are_stored_and_no_others(database: Database) -> None:
@@ -135,11 +137,11 @@ async def test_what_does_not_fit_is_dropped_oldest_first_and_told_once_the_datab
         log = structlog.get_logger("plugins.funds")
         run_log = RunLog(database.execution_log, "h", most_lines=10, every_s=0.01, now_ms=lambda: 9)
         async with flushed(run_log):
+            own_postgres.kill()
             with bound("funds", 1):
-                own_postgres.kill()
                 for number in range(25):
                     log.info("line", number=number)
-                own_postgres.start()
+            own_postgres.start()
 
             async def told() -> bool:
                 return bool(await lines(database, from_ms=10))
@@ -178,7 +180,7 @@ async def test_threads_that_log_at_once_lose_nothing(database: Database) -> None
                 log.info("line", number=number)
 
     async with flushed(RunLog(database.execution_log, "h", every_s=0.001)):
-        await asyncio.gather(*(in_thread("t", lambda n=n: work(n)) for n in range(4)))
+        await asyncio.gather(*(in_thread("t", partial(work, n)) for n in range(4)))
     for run in range(4):
         found = await lines(database, run=run)
         assert [line.fields["number"] for line in found] == [*range(200)]
@@ -209,7 +211,7 @@ async def test_pages_are_read_in_both_orders_and_by_every_filter(database: Datab
         ):
             paged += page
         assert paged == (stored[::-1] if newest else stored)
-    for wanted, keeps in (
+    filters: list[tuple[dict[str, Any], Callable[[LogLine], bool]]] = [
         ({"worker": "b"}, lambda line: line.worker == "b"),
         ({"run": 1}, lambda line: line.run == 1),
         ({"level": "error"}, lambda line: line.level in ("error", "critical")),
@@ -219,12 +221,13 @@ async def test_pages_are_read_in_both_orders_and_by_every_filter(database: Datab
             {"worker": "a", "run": 1, "level": "info", "from_ms": october, "to_ms": november},
             lambda line: line.worker == "a" and line.level != "debug" and line.at_ms < november,
         ),
-    ):
+    ]
+    for wanted, keeps in filters:
         assert await lines(database, **wanted) == [line for line in stored if keeps(line)]
 
 
-async def test_a_database_of_another_encoding_holds_all_lines(database_in: object) -> None:
-    database = Database(await database_in("LATIN1"))  # type: ignore[operator]
+async def test_a_database_of_another_encoding_holds_all_lines(database_in: DatabaseIn) -> None:
+    database = Database(await database_in("LATIN1"))
     try:
         log = structlog.get_logger("plugins.funds")
         async with flushed(RunLog(database.execution_log, "h")):
