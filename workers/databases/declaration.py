@@ -21,11 +21,7 @@ _BIG_LETTER: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 class Opened(Protocol):
-<<<<<<< HEAD
     """A database that this process has open: an OpenDatabase of engines.py, which knows us."""
-=======
-    """An open database; see engines.py."""
->>>>>>> 905552f (Break the circle between a database's declaration and its engine)
 
     @property
     def engine(self) -> "AsyncEngine": ...
