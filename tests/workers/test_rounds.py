@@ -1,0 +1,149 @@
+"""The rounds ask for what a close has not brought, and tell what was saved."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from cache_manager import CacheManager
+from config import load_settings
+from database import Database
+from documents.meta import DocumentCounts, DocumentMeta
+from job_queue.kinds import lane_of
+from job_queue.queue import JobQueue
+from jobs.agent import built_in
+from stores.hot.leases import try_acquire
+from stores.hot.opening import open_hot_store
+from stores.hot.store import HotStore
+from workers.asking import Asker
+from workers.context import Context, ContextMaker
+from workers.rounds import RoundFailed, collect_historical_data, collect_ui_data
+from workers.run_handle import RunHandle
+
+CLOSE_MS = 1_795_186_500_000  # 2026-11-20 14:55 UTC: of 5m alone
+HOUR_MS = 1_795_183_200_000  # 14:00
+NOWHERE = "postgresql://nobody:nothing@127.0.0.1:9/nowhere"
+
+
+class Cache(CacheManager):
+    """The metas that a test gives it."""
+
+    metas: Mapping[str, DocumentMeta] = {}
+
+    async def read_states(self, names: Any) -> Any:
+        return {name: self.metas.get(name) for name in names}, []
+
+
+def meta(name: str, as_of_ms: int, stale: int = 0) -> DocumentMeta:
+    counts = DocumentCounts(40, stale, 0)
+    return DocumentMeta(name, as_of_ms, "a", as_of_ms, as_of_ms, 1, 1, "b", 1, counts)
+
+
+class Agent:
+    """Runs rounds on a real queue, whose jobs the test ends."""
+
+    def __init__(self, store: HotStore, redis_url: str) -> None:
+        self.store, self.queue, self.cache = store, JobQueue(store), Cache(store)
+        self.settings = load_settings(
+            redis_url=redis_url, ui_timeframes="5m,15m,1h", history_timeframes="4h,8h"
+        )
+
+    async def round(self, function: Any, why: str = "schedule", run_id: int = 9) -> Any:
+        async def nothing(_: object = None) -> None: ...
+
+        handle = RunHandle(
+            *(run_id, "ui_data", CLOSE_MS + 60_000, why, 1, UUID(int=1), "here"),
+            check=nothing,
+            still_ours=nothing,
+        )
+        asker = Asker(self.queue, self.cache, tuple(map(str, self.settings.timeframes)))
+        workers = {each.name: each for each in built_in(self.settings, Database(NOWHERE))}
+        maker = ContextMaker(self.settings, self.store, asker)
+        async with maker.context(workers["ui_data"], handle) as job:
+            assert isinstance(job, Context)
+            return await function(job)
+
+    async def end_all(self, jobs: int, **how: Any) -> list[tuple[str, int | None]]:
+        """Ends so many jobs as a worker does; which, and who asked for them."""
+        lease = await try_acquire(self.store, lane_of("collect:5m"), holder="test", ttl_s=60)
+        assert lease is not None
+        ended: list[tuple[str, int | None]] = []
+        try:
+            while len(ended) < jobs:
+                if (job := await self.queue.take(lease)) is None:
+                    await asyncio.sleep(0.02)  # the round asks one after another
+                    continue
+                end = {"state": "complete", "as_of_ms": 5, "result": {"rows": 30}, "error": None}
+                await self.queue.finish(job, lease, **{**end, **how})
+                ended.append((job.id, job.asked_by))
+        finally:
+            await lease.release()
+        return ended
+
+
+@pytest.fixture
+async def agent(redis_url: str) -> AsyncIterator[Agent]:
+    store = open_hot_store(load_settings(redis_url=redis_url), client_name="rounds")
+    made = Agent(store, redis_url)
+    yield made
+    await made.queue.aclose()
+    await store.aclose()
+
+
+async def test_what_a_close_has_brought_is_not_asked_for(agent: Agent) -> None:
+    """No candle of 15m and 1h has closed since the passes that published them."""
+    agent.cache.metas = {
+        "5m": meta("5m", CLOSE_MS + 300),
+        "15m": meta("15m", CLOSE_MS - 600_000 + 300, stale=2),
+        "1h": meta("1h", HOUR_MS),
+    }
+    told = await agent.round(collect_ui_data)
+    assert [(each["id"], each["state"]) for each in told["asked"]] == [
+        ("collect:5m", "fresh"),
+        ("collect:15m", "fresh"),
+        ("collect:1h", "fresh"),
+    ]
+    assert told["rows"] == 0
+    assert await agent.queue.list() == []
+
+
+async def test_what_is_older_than_the_close_or_has_failed_is_asked_for(agent: Agent) -> None:
+    agent.cache.metas = {
+        "5m": meta("5m", CLOSE_MS - 1),
+        "15m": meta("15m", CLOSE_MS, stale=3),
+        "1h": meta("1h", HOUR_MS),
+    }
+    told, ended = await asyncio.gather(agent.round(collect_ui_data), agent.end_all(2))
+    assert ended == [("collect:5m", 9), ("collect:15m", 9)]
+    assert [(each["id"], each["state"], each["rows"]) for each in told["asked"]] == [
+        ("collect:5m", "complete", 30),
+        ("collect:15m", "complete", 30),
+        ("collect:1h", "fresh", 0),
+    ]
+    assert told["rows"] == 60
+
+
+async def test_a_forced_round_asks_for_all_of_it(agent: Agent) -> None:
+    """4h and 8h are one job."""
+    agent.cache.metas = {name: meta(name, CLOSE_MS + 300) for name in ("4h", "8h")}
+    told, ended = await asyncio.gather(
+        agent.round(collect_historical_data, why="force"), agent.end_all(1)
+    )
+    assert ended == [("collect:4h", 9)]
+    assert [each["id"] for each in told["asked"]] == ["collect:4h"]
+
+
+async def test_a_round_waits_for_the_pass_over_all(agent: Agent) -> None:
+    await agent.queue.request("collect:all")
+    agent.cache.metas = {name: meta(name, CLOSE_MS + 300) for name in ("5m", "15m", "1h")}
+    told, ended = await asyncio.gather(agent.round(collect_ui_data), agent.end_all(1))
+    assert ended == [("collect:all", None)]
+    assert {each["state"] for each in told["asked"]} == {"fresh"}
+
+
+async def test_a_round_of_which_nothing_came_has_failed(agent: Agent) -> None:
+    how = {"state": "failed", "as_of_ms": None, "result": None, "error": "binance: HTTP 502"}
+    with pytest.raises(RoundFailed, match="collect:5m: binance: HTTP 502; collect:15m: "):
+        await asyncio.gather(agent.round(collect_ui_data), agent.end_all(3, **how))
