@@ -20,6 +20,7 @@ from commands.demo_client import compact_table, get, progress_bars, run_job, sho
 from commands.demo_close import Simulated, begin_ms, show_a_close
 from commands.demo_history import show_the_record
 from commands.demo_process import running
+from commands.demo_rounds import show_the_rounds
 from commands.errors import DemoFailed
 from commands.runtime import cancelled_by, stop_signals
 from logging_setup import configure_logging
@@ -73,24 +74,20 @@ async def _show(console: Console, folder: Path, markets: int) -> None:
     simulator = running(["simulate", "--port", "0", "--now", begin, *counts], {}, folder)
     async with simulator as exchange_address:
         secret = secrets.token_hex(16)
-        service = running(
-            ["serve"],
-            {
-                "DATA_DIR": str(folder),
-                "PORT": "0",
-                "LOG_FORMAT": "console",
-                **{f"{name.upper()}_BASE_URL": exchange_address for name in DEFAULT_EXCHANGES},
-                **{
-                    f"{name.upper()}_WS_URL": exchange_address.replace("http", "ws", 1)
-                    for name in DEFAULT_EXCHANGES
-                },
-                "LIVE": "auto",
-                "TIMEFRAMES": "5m,4h,8h",
-                "SCHEDULES": "off",
-                "CRON_SECRET": secret,
+        settings = {
+            "DATA_DIR": str(folder),
+            "PORT": "0",
+            "LOG_FORMAT": "console",
+            **{f"{name.upper()}_BASE_URL": exchange_address for name in DEFAULT_EXCHANGES},
+            **{
+                f"{name.upper()}_WS_URL": exchange_address.replace("http", "ws", 1)
+                for name in DEFAULT_EXCHANGES
             },
-            folder,
-        )
+            "TIMEFRAMES": "5m,4h,8h",
+            "CRON_SECRET": secret,
+        }
+        # What is shown is asked for: no schedule fires in the middle of it.
+        service = running(["serve"], {**settings, "LIVE": "auto", "SCHEDULES": "off"}, folder)
         console.print("Starting Valkey, PostgreSQL, the API, the worker and the live feed ...")
         async with service as address:
             console.print(f"The service answers at {address}", highlight=False)
@@ -106,6 +103,7 @@ async def _show(console: Console, folder: Path, markets: int) -> None:
                 await show_a_close(console, client, Simulated(simulated), job_s)
                 await show_a_backfill(console, client, four_hours)
                 await show_the_record(console, client, four_hours)
+        await show_the_rounds(console, settings, folder)
 
 
 async def _refresh(console: Console, client: aiohttp.ClientSession, secret: str) -> float:

@@ -111,7 +111,7 @@ def with_make_of_the_tests(line: str) -> str:
 
 async def test_the_demo_shows_what_it_collected(start: Start) -> None:
     shell = await start(with_make_of_the_tests(DEMO.text))
-    printed = await shell.ended(within_s=110)
+    printed = await shell.ended(within_s=180)
     assert "binance:BTCUSDT" in printed
     assert re.search(r"80 markets, [\d,]+ rows of 4h, [\d,]+ rows of 8h", printed)
     streamed = re.search(r"(\d+) of (\d+) closed candles came by streams", printed)
@@ -123,6 +123,9 @@ async def test_the_demo_shows_what_it_collected(start: Start) -> None:
     assert re.search(r"binance:\S+ +[\d.]+ +[\d.]+ +[\d.]+[kMB]? +[\d.]+ s +stream", printed)
     assert "Published with them: 5m 4h 8h." in printed
     assert "equal to what was served then" in printed
+    for worker, asked in (("ui_data", "5m"), ("historical_data", "4h")):
+        assert re.search(rf"{worker} +\d+ +[\d.]+ s +{asked} +[\d,]+", printed), worker
+    assert "Collections for users: 1, for the history: 1;" in printed
     assert "nothing is left running" in printed
 
 

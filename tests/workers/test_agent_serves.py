@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from stores.cold.workers.notices import CHANNEL
+from tests.fixtures.earlier_release import Redis
 from tests.fixtures.service import Service, ServiceSettings, StartService
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import NOW_MS, StartSimulator
@@ -100,3 +101,28 @@ async def test_it_fills_itself_and_follows_a_close(
         return {(each["id"], each["run"]) for each in round_["asked"]} <= asked
 
     await until(are_kept, 30, lambda: "\n".join(service.lines))
+
+
+async def test_an_installation_of_an_earlier_release_is_fed_from_its_first_start_on(
+    start_service: StartService,
+    start_simulator: StartSimulator,
+    service_settings: ServiceSettings,
+    earlier_hot: Redis,
+    earlier_cold: str,
+) -> None:
+    """Its documents are served meanwhile; what it lacks of TIMEFRAMES comes at once."""
+    await earlier_hot.delete("lock:worker")  # its time ran out
+    exchanges = start_simulator(binance=3, bybit=3, now=NOW_MS + 60_000)
+    settings = service_settings(exchanges, SCHEDULES="on", TIMEFRAMES="5m,1h,4h,8h,12h")
+    service = await start_service("serve", "--one-process", **settings)
+    before = await as_of(service)
+    assert {"1h", "4h", "8h"} <= before.keys()
+
+    async def are_there() -> bool:
+        return {"5m", "12h"} <= (await as_of(service)).keys()
+
+    await until(are_there, 90, lambda: "\n".join(service.lines))
+    closes = await fired(earlier_cold, service, "closes")
+    assert [each["id"] for each in closes["asked"]] == ["collect:all"]
+    listed = {each["name"] for each in (await service.get("/api/workers"))["workers"]}
+    assert {"closes", "ui_data", "historical_data", "funding", "discovery"} <= listed
