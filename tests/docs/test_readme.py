@@ -123,8 +123,8 @@ async def test_the_demo_shows_what_it_collected(start: Start) -> None:
     assert re.search(r"binance:\S+ +[\d.]+ +[\d.]+ +[\d.]+[kMB]? +[\d.]+ s +stream", printed)
     assert "Published with them: 5m 4h 8h." in printed
     assert "equal to what was served then" in printed
-    for worker, asked in (("ui_data", "5m"), ("historical_data", "4h")):
-        assert re.search(rf"{worker} +\d+ +[\d.]+ s +{asked} +[\d,]+", printed), worker
+    for worker, timeframe in (("ui_data", "5m"), ("historical_data", "4h")):
+        assert re.search(rf"{worker} +\d+ +[\d.]+ s +{timeframe} +[\d,]+", printed), worker
     assert "Collections for users: 1, for the history: 1;" in printed
     assert "nothing is left running" in printed
 
