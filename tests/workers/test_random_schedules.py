@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -122,23 +123,36 @@ class Happening:
         assert row["runs"] == row["jobs"] == row["all_jobs"]
 
 
-@settings(max_examples=20)
-@given(
-    given=st.fixed_dictionaries({name: rules for name in NAMES}),
+happenings = given(
+    begun=st.fixed_dictionaries({name: rules for name in NAMES}),
     taken=st.lists(steps, min_size=3, max_size=14),
 )
-def test_what_fires_is_what_a_plain_loop_says(
-    _schedules_url: str, given: dict[str, Rule], taken: list[Step]
-) -> None:
-    async def happen() -> None:
-        schedules = Schedules(_schedules_url)
-        happening = Happening(schedules, given)
-        try:
-            await happening.begin()
-            for step in [*taken, Step(1000, 1)]:
-                await happening.take(step)
-            await happening.compare()
-        finally:
-            await schedules.aclose()
 
-    asyncio.run(happen())
+
+@settings(max_examples=8)
+@happenings
+def test_what_fires_is_what_a_plain_loop_says(
+    _schedules_url: str, begun: dict[str, Rule], taken: list[Step]
+) -> None:
+    asyncio.run(happen(_schedules_url, begun, taken))
+
+
+@pytest.mark.slow
+@settings(max_examples=150)
+@happenings
+def test_the_same_many_times(
+    _schedules_url: str, begun: dict[str, Rule], taken: list[Step]
+) -> None:
+    asyncio.run(happen(_schedules_url, begun, taken))
+
+
+async def happen(url: str, begun: dict[str, Rule], taken: list[Step]) -> None:
+    schedules = Schedules(url)
+    happening = Happening(schedules, begun)
+    try:
+        await happening.begin()
+        for step in [*taken, Step(1000, 1)]:
+            await happening.take(step)
+        await happening.compare()
+    finally:
+        await schedules.aclose()

@@ -214,6 +214,7 @@ crons = st.tuples(minutes, hours, days, st.just("*"), weekdays).map(" ".join)
 zones = st.sampled_from(["UTC", NEW_YORK, PRAGUE, "Asia/Kathmandu", "Africa/Cairo"])
 
 
+@settings(max_examples=60)
 @given(cron=crons, tz=zones, moment=st.integers(ms("2026-09-01 00:00"), ms("2027-05-01 00:00")))
 def test_it_is_cronsims_next_from_any_moment(cron: str, tz: str, moment: int) -> None:
     # What cronsim says from three days before, as a program that runs all the time sees it.
@@ -227,10 +228,10 @@ def test_it_is_cronsims_next_from_any_moment(cron: str, tz: str, moment: int) ->
     assert timetable_of(cron, None, 0, tz).next_after(moment) == expected
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(cron=crons, moment=st.integers(ms("2027-04-02 00:00"), ms("2027-04-05 00:00")))
 def test_over_an_odd_change_it_is_the_same_from_any_moment(cron: str, moment: int) -> None:
     timetable = timetable_of(cron, None, 0, LORD_HOWE)
-    after = list(islice(timetable.after(ms("2027-04-01 00:00")), 400))
+    after = list(islice(timetable.after(ms("2027-04-01 00:00")), 150))
     expected = next((instant for instant in after if instant > moment), None)
     assert expected is None or timetable.next_after(moment) == expected
