@@ -22,7 +22,15 @@ PATH: Final = "/api/config"
 _LONGEST_TOLD: Final = 500
 
 WorkerName = Annotated[str, Path(description="the worker's name", examples=["fund_values"])]
-Key = Annotated[str, Path(description="the key", examples=["url"])]
+Key = Annotated[
+    str,
+    Path(
+        description="the key",
+        examples=["url"],
+        # Told, not checked here: control says what is wrong with a key.
+        json_schema_extra={"pattern": "^[A-Za-z_][A-Za-z0-9_.-]{0,99}$"},
+    ),
+]
 
 
 def build_configuration(tokens: Tokens) -> APIRouter:

@@ -182,7 +182,8 @@ class ChangeWorker(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
-            "examples": [{"every_s": 600, "offset_s": 60}, {"cron": "0 15 * * 1-5", "tz": "UTC"}]
+            "minProperties": 1,
+            "examples": [{"every_s": 600, "offset_s": 60}, {"cron": "0 15 * * 1-5", "tz": "UTC"}],
         },
     )
 
