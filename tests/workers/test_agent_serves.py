@@ -126,3 +126,20 @@ async def test_an_installation_of_an_earlier_release_is_fed_from_its_first_start
     assert [each["id"] for each in closes["asked"]] == ["collect:all"]
     listed = {each["name"] for each in (await service.get("/api/workers"))["workers"]}
     assert {"closes", "ui_data", "historical_data", "funding", "discovery"} <= listed
+
+
+@pytest.mark.slow
+async def test_a_beat_fires_what_a_worker_without_one_runs(
+    start_service: StartService,
+    start_simulator: StartSimulator,
+    service_settings: ServiceSettings,
+    database_url: str,
+) -> None:
+    exchanges = start_simulator(binance=2, bybit=2, now=NOW_MS)
+    settings = service_settings(exchanges, SCHEDULES="on", TIMEFRAMES="5m")
+    worker = await start_service("worker", "--no-beat", wait=False, **settings)
+    await worker.until_said("workers_synced")
+    await start_service("beat", wait=False, **settings)
+    told = await fired(database_url, worker, "closes")
+    assert [each["id"] for each in told["asked"]] == ["collect:all"]
+    await worker.until_said("run_ended", "worker=closes")
