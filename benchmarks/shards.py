@@ -7,8 +7,6 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
-import asyncpg
-
 from benchmarks.benchmark_run import BenchmarkRun, Stores, open_stores
 from benchmarks.collecting import Exchanges, exchanges
 from benchmarks.machine import ROOT, run_measured
@@ -25,8 +23,6 @@ _COLLECTION_S: Final = 600.0
 _LOOK_S: Final = 0.05
 _MADE: Final = ("4h", "8h")
 _MOST: Final = 0.6
-# No schedule is to fire meanwhile.
-_NO_SCHEDULES: Final = "UPDATE worker SET enabled = false, overrides = '{\"enabled\": false}'"
 
 
 async def measure(bench: BenchmarkRun) -> None:
@@ -104,11 +100,6 @@ async def _collected(
             env = _environment(bench, stores, asked, egress, address)
             await opened.enter_async_context(_worker(bench, env))
         await _until_alive(stores, {*egresses})
-        connection = await asyncpg.connect(stores.database_url, timeout=10)
-        try:
-            await connection.execute(_NO_SCHEDULES)
-        finally:
-            await connection.close()
         await asked.post("stats/reset")
         job = await _ran(stores, "collect:4h")
         documents = {made: await stores.cache.get_from_cache(Timeframe(made)) for made in _MADE}
@@ -123,7 +114,7 @@ async def _worker(bench: BenchmarkRun, env: Mapping[str, str]) -> AsyncIterator[
     log = bench.folder / f"{os.urandom(4).hex()}.log"
     with log.open("wb") as sink:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(ROOT / "main.py"), "worker"),
+            *(sys.executable, str(ROOT / "main.py"), "worker", "--no-beat"),
             cwd=bench.folder,
             env=dict(env),
             stdin=asyncio.subprocess.DEVNULL,

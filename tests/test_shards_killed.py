@@ -18,8 +18,6 @@ from tests.fixtures.signals import until
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 
 EACH = 10
-# No schedule is to fire meanwhile.
-NO_SCHEDULES = "UPDATE worker SET enabled = false, overrides = '{\"enabled\": false}'"
 CANDLES = 250
 ADDRESSES = {"one": "127.0.0.1", "two": "127.0.0.2"}
 
@@ -110,6 +108,7 @@ async def test_a_collection_of_two_hosts_is_complete(
         starts = [
             start_service(
                 "worker",
+                "--no-beat",  # no schedule fires meanwhile
                 wait=False,
                 **settings,
                 EGRESS_ID=name,
@@ -122,7 +121,6 @@ async def test_a_collection_of_two_hosts_is_complete(
         await hosts.are_there()
         database = await asyncpg.connect(database_url, timeout=10)
         try:
-            await database.execute(NO_SCHEDULES)
             await runner.context.queue.request("collect:4h")
             holder = await hosts.holder()
             (helper,) = {*ADDRESSES} - {holder}
