@@ -1,8 +1,8 @@
 """Pydantic models of workers and of what is changed of them, for requests and the OpenAPI page."""
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr
 
 from api.documents.models import EXAMPLE_MS, TimeMs
 from workers.definition import LONGEST_TIMEOUT_S, MOST_ATTEMPTS
@@ -10,6 +10,7 @@ from workers.definition import LONGEST_TIMEOUT_S, MOST_ATTEMPTS
 LONGEST_TEXT: Final = 200
 LONGEST_PERIOD_S: Final = 366 * 86_400
 _MINUTES_MS: Final = 60_000
+_LARGEST: Final = 2.0**53  # beyond it a float tells no integer exactly
 
 _LIVE: Final[dict[str, Any]] = {
     "state": "complete",
@@ -54,6 +55,15 @@ VALUE_EXAMPLE: Final[dict[str, Any]] = {
     "changed_at": EXAMPLE_MS,
     "changed_by": "api",
 }
+
+
+def whole(value: object) -> int:
+    """5.0 is an integer in JSON, too; true and "5" are none."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST:
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError("must be an integer")
 
 
 class Connection(BaseModel):
@@ -189,13 +199,13 @@ class ChangeWorker(BaseModel):
 
     # Without what is unset: these defaults are never used.
     cron: StrictStr | None = Field(None, min_length=1, max_length=LONGEST_TEXT)
-    every_s: StrictInt | None = Field(None, ge=1, le=LONGEST_PERIOD_S)
-    offset_s: StrictInt = Field(0, ge=0, le=LONGEST_PERIOD_S)
+    every_s: Annotated[int, Field(ge=1, le=LONGEST_PERIOD_S), BeforeValidator(whole)] | None = None
+    offset_s: Annotated[int, Field(ge=0, le=LONGEST_PERIOD_S), BeforeValidator(whole)] = 0
     tz: StrictStr = Field("", min_length=1, max_length=LONGEST_TEXT)
     queue: StrictStr = Field("", min_length=1, max_length=LONGEST_TEXT)
     egress: StrictStr = Field("", min_length=1, max_length=LONGEST_TEXT)
     timeout_s: float = Field(1.0, gt=0, le=LONGEST_TIMEOUT_S, strict=True)
-    max_attempts: StrictInt = Field(1, ge=1, le=MOST_ATTEMPTS)
+    max_attempts: Annotated[int, Field(ge=1, le=MOST_ATTEMPTS), BeforeValidator(whole)] = 1
     on_missed: Literal["one", "skip"] = "one"
     enabled: StrictBool = True
 

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from api.documents.models import TimeMs
-from api.workers.models import VALUE_EXAMPLE, ConfiguredValue
+from api.workers.models import VALUE_EXAMPLE, ConfiguredValue, whole
 from workers.control import MOST_CONCURRENT
 
 _QUEUE: Final[dict[str, Any]] = {
@@ -70,8 +70,8 @@ class LimitQueue(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"concurrency": 4}, {"concurrency": None}]}
     )
 
-    concurrency: Annotated[StrictInt, Field(ge=1, le=MOST_CONCURRENT)] | None = Field(
-        description="over all hosts; null: no limit"
+    concurrency: Annotated[int, Field(ge=1, le=MOST_CONCURRENT), BeforeValidator(whole)] | None = (
+        Field(description="over all hosts; null: no limit")
     )
 
 
