@@ -37,6 +37,9 @@ INTEGRITY: Final = "integrity"
 HOLES: Final = "holes"
 _ALL_JOB: Final = collect_id(ALL)
 _CLOSE_EVERY_S: Final = 300
+# Hosts' clocks and the exchanges' differ by some tens of ms: a pass that comes before an exchange's
+# close would bring that close with the next one.
+_AFTER_CLOSE_S: Final = 1
 _UI_OFFSET_S: Final = 60
 _HISTORICAL_EVERY_S: Final = 900
 _HISTORICAL_OFFSET_S: Final = 120
@@ -58,6 +61,7 @@ def built_in(settings: Settings, database: Database) -> list[WorkerDefinition]:
             closes,
             "after each close of 5m: the documents of TIMEFRAMES that are due, in one pass",
             every_s=_CLOSE_EVERY_S,
+            offset_s=_AFTER_CLOSE_S,
             refreshes=(_ALL_JOB,),
             timeout_s=60.0,
         ),
