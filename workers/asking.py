@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cache_manager import CacheManager
-from job_queue.kinds import job_definition
+from job_queue.kinds import ALL, collect_id, job_definition
 from job_queue.queue import JobQueue
 from job_queue.records import JobRecord
 from timing.backoff import stop_or
@@ -53,7 +53,8 @@ class Asker:
     ) -> Asked:
         """Queues the job, or joins a run that is still queued. With `not_older_than_ms` nothing is
         asked where each document that the job publishes is of that time (UTC ms) or a later one,
-        and hardly a market of it failed. `asked_by`: the id of the worker's run. Raises ValueError
+        and hardly a market of it failed, apart from those of exchanges that brought nothing at
+        all. `asked_by`: the id of the worker's run. Raises ValueError
         for an unknown id."""
         definition = job_definition(job_id)
         if not_older_than_ms is not None:
@@ -83,12 +84,23 @@ class Asker:
 
     async def _are_fresh(self, documents: tuple[str, ...], not_older_than_ms: int) -> bool:
         metas, lost = await self._cache.read_states(documents)
-        return not lost and all(
-            meta is not None
-            and meta.as_of_ms >= not_older_than_ms
-            and (meta.counts is None or meta.counts.stale * _STALE_OF <= meta.counts.markets)
-            for meta in metas.values()
-        )
+        if lost or any(
+            meta is None or meta.as_of_ms < not_older_than_ms for meta in metas.values()
+        ):
+            return False
+        counts = [meta.counts for meta in metas.values() if meta is not None and meta.counts]
+        if all(each.stale * _STALE_OF <= each.markets for each in counts):
+            return True
+        return await self._lacked_an_exchange(not_older_than_ms)
+
+    async def _lacked_an_exchange(self, since_ms: int) -> bool:
+        """Whether a pass since then brought nothing of an exchange, which explains what is stale:
+        as long as that is away, asking again costs the others all their requests twice."""
+        record = await self._queue.get(collect_id(ALL))
+        last = None if record is None else record.last
+        if last is None or last.as_of_ms is None or last.as_of_ms < since_ms:
+            return False
+        return bool((last.result or {}).get("absent"))
 
 
 def _outcome(asked: Asked, record: JobRecord | None) -> Outcome:

@@ -125,6 +125,30 @@ async def test_what_is_older_than_the_close_or_has_failed_is_asked_for(agent: Ag
     assert told["rows"] == 60
 
 
+@pytest.mark.parametrize(
+    ("as_of_ms", "absent", "asked"),
+    [
+        (CLOSE_MS, {"bybit": "paused for 300 s more"}, []),
+        (CLOSE_MS, {}, ["collect:5m"]),
+        (CLOSE_MS - 1, {"bybit": "paused for 300 s more"}, ["collect:5m"]),
+    ],
+)
+async def test_others_are_not_asked_twice_while_an_exchange_is_away(
+    agent: Agent, as_of_ms: int, absent: Mapping[str, str], asked: list[str]
+) -> None:
+    result = {"rows": 30, "absent": absent}
+    await agent.queue.request("collect:all")
+    await agent.end_all(1, as_of_ms=as_of_ms, result=result)
+    agent.cache.metas = {
+        "5m": meta("5m", CLOSE_MS + 300, stale=20),
+        "15m": meta("15m", CLOSE_MS),
+        "1h": meta("1h", CLOSE_MS),
+    }
+    told, ended = await asyncio.gather(agent.round(collect_ui_data), agent.end_all(len(asked)))
+    assert [job_id for job_id, _ in ended] == asked
+    assert [each["id"] for each in told["asked"] if each["state"] != "fresh"] == asked
+
+
 async def test_a_forced_round_asks_for_all_of_it(agent: Agent) -> None:
     """4h and 8h are one job."""
     agent.cache.metas = {name: meta(name, CLOSE_MS + 300) for name in ("4h", "8h")}
