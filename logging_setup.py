@@ -1,6 +1,7 @@
 """Structured logging to stderr, and loggers that limit how often one event is logged."""
 
 import io
+import json
 import logging
 import sys
 import time
@@ -10,6 +11,7 @@ from typing import Any, Final, Literal, Protocol, TextIO
 
 import structlog
 
+from texts.json_texts import with_texts
 from texts.printable import printable
 from texts.redaction import Redactor
 
@@ -161,6 +163,10 @@ class _Clean:
     def fields(self, event: Mapping[str, Any]) -> dict[str, Any]:
         return {name: self._cleaned(name, value) for name, value in event.items()}
 
+    def hidden(self, text: str) -> str:
+        """The text with known secrets hidden, and nothing else changed."""
+        return self._redactor.clean(text)
+
     def lines(self, text: str) -> str:
         """A text of several lines, such as a traceback."""
         return printable(self._redactor.clean(text), keep="\n")
@@ -177,7 +183,10 @@ class _Clean:
         if isinstance(value, str):
             return self.lines(value) if name == "stack" else printable(self._redactor.clean(value))
         if isinstance(value, dict):
-            return {printable(str(key)): self._cleaned(None, item) for key, item in value.items()}
+            return {
+                printable(self._redactor.clean(str(key))): self._cleaned(None, item)
+                for key, item in value.items()
+            }
         if isinstance(value, list | tuple):
             return [self._cleaned(None, item) for item in value]
         return printable(self._redactor.clean(repr(value)))
@@ -219,6 +228,14 @@ def hide_secrets(secrets: Iterable[str]) -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, _CurrentStderr):
             handler.clean.hide(secrets)
+
+
+def without_secrets(json_text: str) -> str:
+    """A text of JSON without the secrets that the configured log hides, in ASCII."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _CurrentStderr):
+            return json.dumps(with_texts(json.loads(json_text), handler.clean.hidden))
+    return json_text
 
 
 def cleaned_fields(event: Mapping[str, Any]) -> dict[str, Any]:

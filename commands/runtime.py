@@ -6,12 +6,13 @@ import contextlib
 import gc
 import os
 import signal
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
 import structlog
 
-from commands.errors import EXIT_STOPPED
+from commands.errors import EXIT_FAILED, EXIT_STOPPED
 from config import Settings
 
 Command = Callable[[Settings, asyncio.Event, argparse.Namespace], Coroutine[Any, Any, int]]
@@ -19,6 +20,8 @@ Command = Callable[[Settings, asyncio.Event, argparse.Namespace], Coroutine[Any,
 # New objects until the next garbage collection: one exchange's answer makes thousands, none of
 # them in cycles; a failed request leaves a few dozen in cycles.
 _GC_THRESHOLD: Final = 20_000
+
+_TORN_ENDS_IN_S: Final = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +46,21 @@ def tune_garbage_collection() -> None:
 def run(command: Command, settings: Settings, arguments: argparse.Namespace) -> int:
     """Runs a command on an event loop of its own until it ends; returns its exit code."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_until_stopped(command, settings, arguments))
+        try:
+            return runner.run(_until_stopped(command, settings, arguments))
+        except (SystemExit, KeyboardInterrupt) as error:
+            # Of a task or callback of somebody's worker. What the loop is left with may wait for
+            # ever for what ran on it, and a process that does nothing is never started again.
+            log.critical("event_loop_ended", error=repr(error), process_ends_in_s=_TORN_ENDS_IN_S)
+            _end_within(_TORN_ENDS_IN_S)
+            raise
+
+
+def _end_within(seconds: float) -> None:
+    """Ends the process after that time, if it has not ended by itself."""
+    timer = threading.Timer(seconds, os._exit, (EXIT_FAILED,))
+    timer.daemon = True
+    timer.start()
 
 
 async def _until_stopped(

@@ -35,5 +35,6 @@ def _forms(secret: str) -> Iterator[str]:
     if len(secret) >= _SHORTEST:
         for encoded in (b64encode(raw), urlsafe_b64encode(raw)):
             yield encoded.decode().rstrip("=")
+    yield repr(raw)[2:-1]
     as_json: Any = (json.dumps(secret), json.dumps(secret, ensure_ascii=False), repr(secret))
     yield from (text[1:-1] for text in as_json)

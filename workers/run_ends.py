@@ -2,21 +2,25 @@
 
 import asyncio
 import json
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
 
 import structlog
 
-from logging_setup import cleaned_lines
+from logging_setup import cleaned_lines, without_secrets
 from stores.cold.workers.runs import Attempt, End, EndState
 from texts.foreign import foreign_text
+from texts.json_texts import with_texts
 from workers.seam import Again
 
 _LONGEST_ERROR: Final = 2000
 _LONGEST_RESULT: Final = 1_000_000  # bytes of JSON
 _FIRST_RETRY_S: Final = 1.0
 _SLOWEST_RETRY_S: Final = 60.0
+_ESCAPED: Final = re.compile(r"\\u(?:0000|d[89a-f])")
+_UNSTORABLE: Final = re.compile(r"[\x00\ud800-\udfff]")
 _log = structlog.get_logger(__name__)
 
 Why = Literal["done", "timeout", "cancelled", "lost", "stop"]
@@ -38,41 +42,60 @@ def retry_s(attempt: int) -> float:
 
 def error_text(error: BaseException) -> str:
     """An error as the run's row keeps it: its type and message, cut, without known secrets."""
-    told = cleaned_lines(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-    return foreign_text(told, _LONGEST_ERROR)
+    kind = type(error).__name__
+    try:
+        said = str(error)
+    except Exception as failed:  # of a user's class
+        said = f"(its text is not told: {type(failed).__name__})"
+    return foreign_text(cleaned_lines(f"{kind}: {said}" if said else kind), _LONGEST_ERROR)
 
 
 def result_text(result: object) -> str | None:
     """What a worker returned as JSON text in ASCII, as the run's row keeps it; None for None.
 
     What JSON does not know is told as text; what is longer than a megabyte is told by its size.
+    Known secrets are hidden, and what no text of PostgreSQL or UTF-8 can hold becomes �.
     """
     if result is None:
         return None
     try:
         text = json.dumps(result, allow_nan=False, default=str)
-    except (TypeError, ValueError, RecursionError) as error:
-        return json.dumps({"not_json": f"{type(result).__name__}: {error}"[:_LONGEST_ERROR]})
+    except Exception as error:  # also whatever the __str__ of a user's class raises
+        return json.dumps({"not_json": f"{type(result).__name__}: {error_text(error)}"})
     if len(text) > _LONGEST_RESULT:
         return json.dumps({"too_long": len(text)})
-    return text
+    return without_secrets(_storable(text))
+
+
+def _storable(json_text: str) -> str:
+    """JSON without NUL and lone surrogates, each of which one reader or another refuses."""
+    if _ESCAPED.search(json_text) is None:
+        return json_text
+    told = json.loads(json_text)  # pairs of surrogates are one character now
+    return json.dumps(with_texts(told, lambda text: _UNSTORABLE.sub("�", text)))
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How an attempt ended; `lost`: the claim is another's, and nothing is written."""
+    """How an attempt ended; `lost`: the claim is another's, and nothing is written. `result`: JSON,
+    as the run's row keeps it."""
 
     state: EndState | Literal["lost"]
     error: str | None = None
-    result: object = None
+    result: str | None = None
     counted: bool = True
     again: Again | None = None
+
+    @property
+    def told_result(self) -> object:
+        """The result as its readers get it."""
+        return None if self.result is None else json.loads(self.result)
 
     def row(self, attempt: Attempt, claim: UUID) -> End:
         assert self.state != "lost"  # noqa: S101 - the caller's case
         return End(
             *(attempt.run_id, claim, self.state, self.error),
-            result=result_text(self.result),
+            result=self.result,
             counted=self.counted,
         )
 
@@ -95,7 +118,7 @@ def how_it_ended(attempt: Attempt, why: Why, work: "asyncio.Task[object]", *, lo
         return _failed(attempt, asyncio.CancelledError("the worker's function cancelled itself"))
     error = work.exception()
     if error is None:
-        return Ended("complete", result=work.result())
+        return Ended("complete", result=result_text(work.result()))
     return _failed(attempt, error)
 
 

@@ -247,6 +247,8 @@ class Runs:
                 return await found if inspect.isawaitable(found) else found
             except SystemExit as error:
                 raise WorkerLeft(f"it tried to end the process with status {error.code}") from error
+            except KeyboardInterrupt as error:  # it, too, would end the event loop
+                raise WorkerLeft("it raised KeyboardInterrupt, which ends a process") from error
 
     async def _ended(
         self,
@@ -321,7 +323,7 @@ class Runs:
         if self._states is not None and ended.state != "lost":
             await self._states.ended(
                 *(attempt.worker, attempt.run_id, ended.state),
-                result=ended.result,
+                result=ended.told_result,
                 error=ended.error,
             )
         return ended.again

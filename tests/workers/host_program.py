@@ -85,6 +85,8 @@ class Workers:
         os.kill(os.getpid(), signal.SIGKILL)
 
     async def leaves(self, job: Any) -> None:
+        if job.attempt == 1:
+            raise KeyboardInterrupt
         sys.exit(3)
 
     async def raises_twice(self, job: Any) -> str:

@@ -41,6 +41,7 @@ async def test_runs_end_as_their_functions_do(fleet: Fleet) -> None:
     run = await fleet.until_state(ids["leaves"], "failed")
     left = "WorkerLeft: it tried to end the process with status 3"
     assert (run.error, run.attempts) == (left, 3)
+    assert host.said("WorkerLeft: it raised KeyboardInterrupt")
     assert host.lives
     assert await host.stop() == 0
 

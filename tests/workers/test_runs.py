@@ -2,19 +2,25 @@
 
 import asyncio
 import json
+import logging
+from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logging_setup import cleaned_fields, configure_logging, hide_secrets
 from tests.fixtures.signals import Gate
 from workers.batches import Batches
 from workers.run_ends import error_text, result_text, retry_s
 
+_STORABLE = st.characters(exclude_characters="\x00", exclude_categories=["Cs"])
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    | st.text(_STORABLE),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(st.text(_STORABLE), inner, max_size=4),
     max_leaves=10,
 )  # fmt: skip
 
@@ -31,6 +37,46 @@ def test_results_that_json_does_not_know_or_that_are_too_long_are_told() -> None
     assert json.loads(str(result_text({(1, 2): 3}))).keys() == {"not_json"}
     assert json.loads(str(result_text("x" * 2_000_000))) == {"too_long": 2_000_002}
     assert json.loads(str(result_text({1, 2}))) == "{1, 2}"  # by its text
+
+
+def test_a_result_is_kept_without_what_no_reader_can_be_sent() -> None:
+    kept = str(result_text({"a\x00": ["\ud800b", "\\u0000", "\U0001f600"]}))
+    assert json.loads(kept) == {"a\ufffd": ["\ufffdb", "\\u0000", "\U0001f600"]}
+
+
+class _Untellable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_what_cannot_be_told_as_text_still_ends_its_run() -> None:
+    assert error_text(_Untellable()) == "_Untellable: (its text is not told: RuntimeError)"
+    assert json.loads(str(result_text({"x": _Untellable()}))).keys() == {"not_json"}
+
+
+@pytest.fixture
+def secret() -> Iterator[str]:
+    """A secret of a configuration, which the configured log hides."""
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    configure_logging("INFO", "json")
+    hide_secrets([told := 'pa"ss\\wört-1'])
+    yield told
+    root.handlers[:], root.level = before, level
+    structlog.reset_defaults()
+
+
+def test_results_and_errors_are_kept_without_known_secrets(secret: str) -> None:
+    class Told:
+        def __str__(self) -> str:
+            return f"with {secret}"
+
+    result = {"token": secret, secret: [f"x{secret}y\n", 1], "rows": 1, "told": Told()}
+    hidden = {"token": "***", "***": ["x***y\n", 1], "rows": 1, "told": "with ***"}
+    assert json.loads(str(result_text(result))) == hidden
+    assert json.loads(str(result_text(secret.encode()))) == "b'***'"
+    assert error_text(ValueError(repr(secret.encode()))) == "ValueError: b'***'"
+    assert "wört" not in str(cleaned_fields({"event": "x", "names": {secret: secret.encode()}}))
 
 
 @given(st.text(max_size=10_000))

@@ -192,9 +192,12 @@ class Holding:
                 feed.url = _configured_url(context.config) or definition.url
                 await self._function(context)
             return "its function has ended"
-        except (StreamGivenUp, RunLost, LeaseLost):
+        except (StreamGivenUp, RunLost, LeaseLost, GeneratorExit):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # SystemExit and KeyboardInterrupt would end the event loop
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
             log.warning("stream_worker_failed", exc_info=True)
             return told(f"{type(error).__name__}: {error}")
         finally:

@@ -147,6 +147,21 @@ async def test_what_its_function_raises_restarts_it_and_too_much_of_it_ends_it(
         assert calls == [1, 2, 3, 1, 2, 3]
 
 
+async def test_a_function_that_would_end_the_event_loop_or_its_task_has_failed(
+    store: HotStore, database: Database, database_url: str
+) -> None:
+    raised = [KeyboardInterrupt(), SystemExit(3), asyncio.CancelledError(), BaseException("own")]
+    left_to_raise = iter(raised)
+
+    async def broken(feed: Context) -> None:
+        raise next(left_to_raise)
+
+    await put_row(database_url, "broken")
+    async with hosting(store, database, definition("broken", broken, restarts=3)):
+        left = await until_left(store, "broken")
+    assert left.last_error == "4 failures in a row, the last: BaseException: own"
+
+
 async def test_a_source_that_refuses_too_often_is_given_up(
     store: HotStore, database: Database, database_url: str, source: Source
 ) -> None:
