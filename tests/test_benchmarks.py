@@ -11,7 +11,7 @@ from benchmarks.__main__ import PARTS
 from benchmarks.machine import ROOT, environment, run_measured
 from benchmarks.report import LeftOut, Report, Row, Sample, Target
 
-SLOW: Final = ("closes", "streams", "shards")
+SLOW: Final = ("closes", "history", "shards", "streams", "workers")
 
 
 def test_a_row_is_the_median_of_ratios_taken_side_by_side() -> None:
@@ -86,6 +86,10 @@ EXPECTED: Final = {
     "workers": [
         "short runs that wait: taken, begun, ended",
         "short runs while they are asked for",
+    ],
+    "shards": [
+        "wall time of a cold 4h collection by two addresses, 6 markets",
+        "requests from the address that asked less",
     ],
     "history": [
         "bytes of a candle in chunks",
