@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr, ValidationError
 
 from stores.cold.workers.config import ConfigRow
 from workers.environment import names_of
@@ -60,11 +60,17 @@ class Values:
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every text and number in a value of JSON, as what a log might repeat of it."""
-    if isinstance(value, Mapping):
+    """Every text and number in a value of JSON or of a model, as what a log might repeat of it."""
+    if isinstance(value, SecretStr | SecretBytes | Secret):
+        yield from texts_in(value.get_secret_value())
+    elif isinstance(value, BaseModel):
+        yield from texts_in(dict(value))
+    elif isinstance(value, bytes):
+        yield value.decode(errors="surrogateescape")
+    elif isinstance(value, Mapping):
         for item in value.values():
             yield from texts_in(item)
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, list | tuple | set | frozenset):
         for item in value:
             yield from texts_in(item)
     elif value is not None and not isinstance(value, bool):

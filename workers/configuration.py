@@ -167,11 +167,14 @@ def _validated(definition: WorkerDefinition, model: type[BaseModel], values: Val
     secret = secret_keys(model)
     hide_secrets(text for key in secret & given.keys() for text in texts_in(given[key].value))
     try:
-        return parsed(model, given)
+        found = parsed(model, given)
     except ValidationError as error:
         raise WrongConfiguration(
             definition.name, _problems(definition.name, given, error)
         ) from None
+    # Declared defaults, too, and what validators have made of values.
+    hide_secrets(text for key in secret for text in texts_in(getattr(found, key)))
+    return found
 
 
 def _problems(worker: str, given: Mapping[str, Any], error: ValidationError) -> Mapping[str, str]:

@@ -322,6 +322,34 @@ async def test_secret_values_are_told_by_nothing(database: Database, database_ur
     assert [row.key for row in await database.worker_config.rows()] == ["url"]
 
 
+class Account(BaseModel):
+    name: str
+    key: SecretStr
+
+
+class Secrets(BaseModel):
+    account: Account = Account(name="shown-name", key=SecretStr("declared-key"))
+    keys: list[SecretStr] = [SecretStr("listed-key")]
+    stripped: SecretStr = SecretStr("")
+
+    @field_validator("stripped")
+    @classmethod
+    def _strip(cls, value: SecretStr) -> SecretStr:
+        return SecretStr(value.get_secret_value().strip("/"))
+
+
+async def test_declared_secrets_and_those_that_validators_made_are_hidden(
+    database: Database,
+) -> None:
+    configure_logging("INFO", "console")
+    definition = worker(config=Secrets)
+    await synced(database, definition)
+    await Configuration(database.worker_config, {"FUND_VALUES_STRIPPED": "//made-of-it//"}).read(
+        definition
+    )
+    assert cleaned_lines("declared-key listed-key made-of-it") == "*** *** ***"
+
+
 async def test_values_that_were_stored_before_their_key_was_secret_are_hidden_at_start(
     database: Database, database_url: str
 ) -> None:
