@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
@@ -20,6 +21,8 @@ Command = Callable[[Settings, asyncio.Event, argparse.Namespace], Coroutine[Any,
 # New objects until the next garbage collection: one exchange's answer makes thousands, none of
 # them in cycles; a failed request leaves a few dozen in cycles.
 _GC_THRESHOLD: Final = 20_000
+# What a command has left behind gets it to end when it is cancelled.
+_REST_S: Final = 1.0
 
 _TORN_ENDS_IN_S: Final = 5.0
 
@@ -70,7 +73,25 @@ async def _until_stopped(
     if arguments.parent_fd is not None:
         watch_parent(arguments.parent_fd, stop.set)
     with stop_signals(stop.set):
-        return await command(settings, stop, arguments)
+        code = await command(settings, stop, arguments)
+    await _end_rest(code)
+    return code
+
+
+async def _end_rest(code: int) -> None:
+    """Cancels what still runs. The end of the event loop would wait without limit for what ignores
+    that, such as a user's worker that swallows its cancellation: then the process ends here."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    if not rest:
+        return
+    _, left = await asyncio.wait(rest, timeout=_REST_S)
+    if left:
+        log.warning("process_ends_before_its_tasks", tasks=sorted(map(asyncio.Task.get_name, left)))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

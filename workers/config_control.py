@@ -128,6 +128,8 @@ class ConfigControl:
         """Deletes a row; whether there was one. Raises UnknownConfigWorker."""
         if worker is not None:
             _schema_of(worker, await self._schemas())
+        if not _KEY.fullmatch(key):
+            return False  # none was ever put; a character may be one that no database holds
         return await self._table.delete(worker, key)
 
     async def _schemas(self) -> Mapping[str, Schema | None]:

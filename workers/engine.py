@@ -245,12 +245,12 @@ class Engine:
 
         return take
 
-    async def _upkeep(self, driver: OnLoneConnection, manager: "_Manager") -> None:
+    async def _upkeep(self, driver: EngineDriver, manager: "_Manager") -> None:
         """Wakes the manager when a pause ends; enqueues runs again that lost their jobs; and cuts
         the engine's log, which it does not do itself."""
         restored_s = forgot_s = time.monotonic()
         while True:
-            await asyncio.sleep(min(manager.next_opening_s(), _RESTORE_EVERY_S))
+            await manager.until_opening(_RESTORE_EVERY_S)
             driver.wake()
             if time.monotonic() - restored_s >= _RESTORE_EVERY_S:
                 restored_s = time.monotonic()
@@ -282,6 +282,7 @@ class _Manager(QueueManager):
         super().__init__(queries, types.Channel(channel))
         queries.owner, queries.is_closed = self.queue_manager_id, self.is_closed
         self._opens_ms: dict[str, int] = {}
+        self._limited = asyncio.Event()
         self.wake = queries.driver.wake
 
     def limit(self, rules: Mapping[str, QueueRule]) -> None:
@@ -289,14 +290,19 @@ class _Manager(QueueManager):
             rule = rules.get(queue_of(name), QueueRule())
             executor.parameters.concurrency_limit = rule.concurrency or 0
             self._opens_ms[name] = rule.paused_until_ms or 0
+        self._limited.set()
 
     def is_closed(self, entrypoint: str) -> bool:
         return self._opens_ms.get(entrypoint, 0) > now_ms()
 
-    def next_opening_s(self) -> float:
-        """Seconds until the next pause ends; infinite if none is."""
+    async def until_opening(self, longest_s: float) -> None:
+        """Returns when a pause ends or what holds of queues has changed, or after `longest_s`."""
+        self._limited.clear()
         ends = [end - now_ms() for end in self._opens_ms.values() if end > now_ms()]
-        return max(min(ends, default=math.inf) / 1000, 0.05)
+        wait_s = max(min(ends, default=math.inf) / 1000, 0.05)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(wait_s, longest_s)):
+                await self._limited.wait()
 
     def entrypoints_below_capacity_limits(self) -> set[types.QueueEntrypoint]:
         return {name for name in self.entrypoint_registry if not self.is_closed(name)}

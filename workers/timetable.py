@@ -22,6 +22,9 @@ _CRON_TOLD: Final = (
     "five fields: minute, hour, day of the month, month, day of the week, such as 30 8 * * MON-FRI"
 )
 _ZONE_TOLD: Final = "must be an IANA time zone, such as UTC or Asia/Ho_Chi_Minh"
+# Files beside the zones: those that count leap seconds, and what a machine is set to.
+_NOT_TIMES: Final = ("right/", "posix/")
+_OF_THIS_MACHINE: Final = ("localtime", "posixrules")
 _MS: Final = timedelta(milliseconds=1)
 _HOUR_MS: Final = 3_600_000
 _HALF_S: Final = 1800
@@ -107,6 +110,8 @@ def _errors(
 
 def zone_error(tz: str) -> str | None:
     """What is wrong with the name of a zone, if anything is."""
+    if tz.startswith(_NOT_TIMES) or tz in _OF_THIS_MACHINE:
+        return f"{_shown(tz)}: {_ZONE_TOLD}"
     try:
         ZoneInfo(tz)
     except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError

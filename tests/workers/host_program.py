@@ -3,7 +3,9 @@
 Its workers do what the run's input says, and write what they did into the table `effects`.
 """
 
+import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -13,8 +15,9 @@ from typing import Any
 
 from api.parts import Parts
 from cache_manager import CacheManager
+from commands import runtime
 from commands.workers_part import make_host
-from config import load_settings
+from config import Settings, load_settings
 from database import Database
 from job_queue.queue import JobQueue
 from logging_setup import configure_logging
@@ -42,6 +45,7 @@ class Workers:
             self._one("slow", self.slow),
             self._one("killer", self.killer),
             self._one("leaves", self.leaves),
+            self._one("stubborn", self.stubborn, timeout_s=0.2, max_attempts=1),
             self._one("raises_twice", self.raises_twice),
             self._one("short", self.short),
             self._one("in_thread", self.in_thread),
@@ -89,6 +93,11 @@ class Workers:
             raise KeyboardInterrupt
         sys.exit(3)
 
+    async def stubborn(self, job: Any) -> None:
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+
     async def raises_twice(self, job: Any) -> str:
         await self.note(job, "began")
         if job.attempt < 3:
@@ -106,11 +115,8 @@ class Workers:
         return "stopped"
 
 
-async def main() -> None:
-    settings = load_settings()
+async def main(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) -> int:
     configure_logging("INFO", "console")
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     assert settings.database_url is not None
     database = Database(settings.database_url.get_secret_value())
     store = open_hot_store(settings, client_name="host")
@@ -122,7 +128,8 @@ async def main() -> None:
     await queue.aclose()
     await store.aclose()
     await database.aclose()
+    return 0
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    sys.exit(runtime.run(main, load_settings(), argparse.Namespace(parent_fd=None)))

@@ -20,7 +20,7 @@ async def fleet(database_url: str, redis_url: str, tmp_path: Path) -> AsyncItera
 
 async def test_runs_end_as_their_functions_do(fleet: Fleet) -> None:
     host = await fleet.start()
-    names = ("short", "raises_twice", "too_long", "leaves")
+    names = ("short", "raises_twice", "too_long", "leaves", "stubborn")
     ids = {name: await fleet.force(name) for name in names}
 
     run = await fleet.until_state(ids["short"], "complete")
@@ -42,8 +42,12 @@ async def test_runs_end_as_their_functions_do(fleet: Fleet) -> None:
     left = "WorkerLeft: it tried to end the process with status 3"
     assert (run.error, run.attempts) == (left, 3)
     assert host.said("WorkerLeft: it raised KeyboardInterrupt")
+    # One that swallows its cancellation is left behind, also when the host ends.
+    run = await fleet.until_state(ids["stubborn"], "failed")
+    assert run.error == "TookTooLong: it took longer than its timeout of 0.2 s"
     assert host.lives
     assert await host.stop() == 0
+    assert host.said("process_ends_before_its_tasks")
 
 
 async def test_runs_are_aborted_paused_and_limited_from_another_process(fleet: Fleet) -> None:

@@ -172,6 +172,8 @@ def test_a_schedule_with_neither_never_fires() -> None:
         (("* * * * *", None, 0, "/etc/passwd"), "tz", "IANA time zone"),
         (("* * * * *", None, 0, "../../etc"), "tz", "IANA time zone"),
         (("* * * * *", None, 0, ""), "tz", "IANA time zone"),
+        (("* * * * *", None, 0, "localtime"), "tz", "IANA time zone"),
+        (("* * * * *", None, 0, "right/UTC"), "tz", "IANA time zone"),
     ],
 )
 def test_what_cannot_be_is_refused_by_field(

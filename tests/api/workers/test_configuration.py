@@ -36,6 +36,12 @@ async def test_the_chain_own_shared_default(controlled_api: ServedApi) -> None:
         assert one["pages"] == found
 
 
+async def test_a_key_that_no_row_can_have_is_not_there(controlled_api: ServedApi) -> None:
+    for path in ("config/a%00b", "config/fund_values/%00", f"config/{'x' * 5000}"):
+        status, answer = await change(controlled_api, "DELETE", path)
+        assert (status, answer["deleted"]) == (200, False)
+
+
 async def test_secrets_are_told_to_nobody(controlled_api: ServedApi) -> None:
     api = controlled_api
     for path in ("fund_values/token", "token"):
