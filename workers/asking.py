@@ -1,20 +1,29 @@
 """Asks for jobs of the wish queue in a worker's name, and waits for what becomes of them."""
 
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+import structlog
 
 from cache_manager import CacheManager
 from job_queue.kinds import ALL, collect_id, job_definition
 from job_queue.queue import JobQueue
 from job_queue.records import JobRecord
-from timing.backoff import stop_or
+from logging_setup import OutageLog
+from stores.hot.store import StoreRefused, StoreUnavailable
+from timing.backoff import Backoff, stop_or
 
 _LOOK_EVERY_S: Final = 0.5  # for runs that end in other processes
 # At most one market of so many may have old rows: those that fail at every close would otherwise
 # let all the others be asked for twice.
 _STALE_OF: Final = 20
+_FIRST_RETRY_S: Final = 0.25
+_SLOWEST_RETRY_S: Final = 2.0
+_T = TypeVar("_T")
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,24 @@ class Asker:
         if last is None or last.as_of_ms is None or last.as_of_ms < since_ms:
             return False
         return bool((last.result or {}).get("absent"))
+
+
+async def through_outage(call: Callable[[], Awaitable[_T]]) -> _T:
+    """Calls until the hot store answers, however long it is away. Raises StoreRefused for what it
+    refuses for good."""
+    backoff = Backoff(_FIRST_RETRY_S, _SLOWEST_RETRY_S)
+    outage = OutageLog(_log, "asking_waits_for_store", "asking_goes_on")
+    while True:
+        try:
+            found = await call()
+        except StoreUnavailable as error:
+            if isinstance(error, StoreRefused) and not error.transient:
+                raise
+            outage.failed(error)
+            await asyncio.sleep(backoff.pause_s())
+        else:
+            outage.recovered()
+            return found
 
 
 def _outcome(asked: Asked, record: JobRecord | None) -> Outcome:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol, TypeVar
@@ -11,7 +12,7 @@ import structlog
 from config import Settings
 from logging_setup import EventLog
 from stores.hot.store import HotStore
-from workers.asking import Asked, Asker, Outcome
+from workers.asking import Asked, Asker, Outcome, through_outage
 from workers.definition import WorkerDefinition
 from workers.http import Http
 from workers.http_clients import HttpClients
@@ -99,20 +100,26 @@ class Context:
 
     async def ask(self, job_id: str, not_older_than_ms: int | None = None) -> Asked:
         """Asks for a job such as `collect:5m` or `funding`. With `not_older_than_ms` (UTC ms)
-        nothing is asked where its documents are new enough. Raises ValueError for an unknown id,
-        StoreUnavailable."""
-        asked = await self._asker.ask(job_id, not_older_than_ms, asked_by=self.run)
+        nothing is asked where its documents are new enough. While the hot store is away it is asked
+        again, until the run's time is over. Raises ValueError for an unknown id, StoreRefused."""
+        asked = await through_outage(
+            lambda: self._asker.ask(job_id, not_older_than_ms, asked_by=self.run)
+        )
         self.asked[job_id] = asked
         return asked
 
     async def wait_for(self, asked: Asked, within_s: float) -> Outcome:
-        """Waits until what was asked for has ended, `within_s` at most. Raises StoreUnavailable."""
-        return await self._asker.wait_for(asked, within_s)
+        """Waits until what was asked for has ended, `within_s` at most, and longer only while the
+        hot store is away. Raises StoreRefused."""
+        deadline_s = time.monotonic() + within_s
+        return await through_outage(
+            lambda: self._asker.wait_for(asked, max(0.0, deadline_s - time.monotonic()))
+        )
 
     async def pending(self, job_id: str) -> Asked | None:
         """The run of a job that is queued or running, to be waited for; None where there is none.
-        Raises StoreUnavailable."""
-        return await self._asker.pending(job_id)
+        The hot store is asked as by `ask`. Raises StoreRefused."""
+        return await through_outage(lambda: self._asker.pending(job_id))
 
     def unit_of_work(self, name: str = "main") -> AbstractAsyncContextManager[Any]:
         """A transaction on a database of @database. It is committed at the end of the block, if the

@@ -206,11 +206,12 @@ async def _rows(workers: WorkerControl) -> tuple[list[WorkerRow], str]:
 async def _stats(parts: Parts, workers: WorkerControl) -> dict[str, Any]:
     """The form of `AgentStats`."""
     found = await workers.ask(parts.database.worker_rounds.stats(ROUNDS["both"]))
+    records = await workers.ask(parts.database.data_collections.records())
     complete = {name: stats.complete for name, stats in found.items()}
     return {
         "ui_collections": complete.get(UI, 0),
         "historical_collections": complete.get(HISTORICAL, 0),
-        "total_records_saved": sum(stats.rows for stats in found.values()),
+        "total_records_saved": records,
         "errors": sum(stats.failed for stats in found.values()),
         "since": min((stats.since_ms for stats in found.values()), default=None),
     }

@@ -59,7 +59,9 @@ class AgentStats(BaseModel):
 
     ui_collections: int = Field(description="complete runs of ui_data")
     historical_collections: int = Field(description="complete runs of historical_data")
-    total_records_saved: int = Field(description="rows that these have saved")
+    total_records_saved: int = Field(
+        description="rows that all collections have saved, `closes` and POSTs included"
+    )
     errors: int = Field(description="failed runs of both")
     since: TimeMs | None = Field(description="the oldest run that is counted; null: none")
 

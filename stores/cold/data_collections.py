@@ -92,6 +92,14 @@ class DataCollections:
 
         return await self._pool.read(read)
 
+    async def records(self) -> int:
+        """How many rows the complete ones have saved, as far back as they are kept."""
+
+        async def read(connection: Connection) -> int:
+            return int(await connection.fetchval(_RECORDS))
+
+        return await self._pool.read(read)
+
     async def forget(self, before_ms: int) -> int:
         """Removes those that finished before that time (UTC ms); how many."""
 
@@ -143,6 +151,9 @@ _ADD: Final = f"""
     ON CONFLICT (subject, run, finished_at) DO NOTHING RETURNING id
 """  # noqa: S608 - made of our own constants
 
+_RECORDS: Final = """
+    SELECT coalesce(sum(records), 0) FROM data_collections WHERE state = 'complete'
+"""
 _LISTED: Final = f"""
     SELECT id, {_COLUMNS}, details::text FROM data_collections
     WHERE ($1::text[] IS NULL OR kind = ANY($1)) AND ($2::text[] IS NULL OR subject = ANY($2))

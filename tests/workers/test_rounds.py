@@ -1,11 +1,12 @@
 """The rounds ask for what a close has not brought, and tell what was saved."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 from uuid import UUID
 
 import pytest
+import structlog
 
 from cache_manager import CacheManager
 from config import load_settings
@@ -17,6 +18,8 @@ from jobs.agent import built_in
 from stores.hot.leases import try_acquire
 from stores.hot.opening import open_hot_store
 from stores.hot.store import HotStore
+from tests.fixtures.signals import until_true
+from tests.fixtures.upstash import OwnValkey
 from workers.asking import Asker
 from workers.context import Context, ContextMaker
 from workers.rounds import RoundFailed, collect_historical_data, collect_ui_data
@@ -171,3 +174,24 @@ async def test_a_round_of_which_nothing_came_has_failed(agent: Agent) -> None:
     how = {"state": "failed", "as_of_ms": None, "result": None, "error": "binance: HTTP 502"}
     with pytest.raises(RoundFailed, match="collect:5m: binance: HTTP 502; collect:15m: "):
         await asyncio.gather(agent.round(collect_ui_data), agent.end_all(3, **how))
+
+
+async def test_a_round_goes_on_when_its_store_is_back(
+    own_valkey: Callable[..., OwnValkey],
+) -> None:
+    """It waits, and its only attempt is not lost."""
+    server = own_valkey()
+    store = open_hot_store(load_settings(redis_url=server.url), client_name="rounds")
+    agent = Agent(store, server.url)
+    agent.cache.metas = {name: meta(name, CLOSE_MS) for name in ("15m", "1h")}
+    server.kill()
+    with structlog.testing.capture_logs() as logs:
+        running = asyncio.create_task(agent.round(collect_ui_data))
+        await until_true(lambda: any(e["event"] == "asking_waits_for_store" for e in logs))
+        server.start()
+        ended = await agent.end_all(1)
+        told = await running
+    assert ended == [("collect:5m", 9)]
+    assert told["rows"] == 30
+    await agent.queue.aclose()
+    await store.aclose()

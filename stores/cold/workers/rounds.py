@@ -9,12 +9,11 @@ from stores.cold.pool import Connection, Pool
 
 @dataclass(frozen=True, slots=True)
 class RoundStats:
-    """Of one worker, as far back as its runs are kept: complete and failed runs, the rows that the
-    complete ones say they saved, and the first slot of both (UTC ms)."""
+    """Of one worker, as far back as its runs are kept: complete and failed runs, and the first slot
+    of both (UTC ms)."""
 
     complete: int
     failed: int
-    rows: int
     since_ms: int
 
 
@@ -30,24 +29,16 @@ class WorkerRounds:
         async def read(connection: Connection) -> dict[str, RoundStats]:
             rows = await connection.fetch(_STATS, list(workers))
             return {
-                row["worker"]: RoundStats(
-                    row["complete"], row["failed"], int(row["rows"]), row["since"]
-                )
+                row["worker"]: RoundStats(row["complete"], row["failed"], row["since"])
                 for row in rows
             }
 
         return await self._pool.read(read)
 
 
-# A worker of this name may be a user's, whose result is any JSON.
 _STATS: Final = """
     SELECT worker, count(*) FILTER (WHERE state = 'complete') AS complete,
-        count(*) FILTER (WHERE state = 'failed') AS failed,
-        coalesce(sum((result ->> 'rows')::numeric) FILTER (
-            WHERE state = 'complete' AND json_typeof(result) = 'object'
-                AND json_typeof(result -> 'rows') = 'number'
-        ), 0) AS rows,
-        min(slot) AS since
+        count(*) FILTER (WHERE state = 'failed') AS failed, min(slot) AS since
     FROM worker_run WHERE worker = ANY($1) AND state IN ('complete', 'failed')
     GROUP BY worker
 """
