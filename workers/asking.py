@@ -49,7 +49,7 @@ class Outcome:
 
 
 class Asker:
-    """Both methods raise StoreUnavailable."""
+    """All methods raise StoreUnavailable."""
 
     def __init__(self, queue: JobQueue, cache: CacheManager, timeframes: tuple[str, ...]) -> None:
         """`timeframes`: the setting TIMEFRAMES, which limits the job of all of them."""
@@ -65,13 +65,16 @@ class Asker:
         and hardly a market of it failed, apart from those of exchanges that brought nothing at
         all. `asked_by`: the id of the worker's run. Raises ValueError
         for an unknown id."""
-        definition = job_definition(job_id)
-        if not_older_than_ms is not None:
-            documents = definition.published(self._timeframes)
-            if documents and await self._are_fresh(documents, not_older_than_ms):
-                return Asked(job_id, 0, fresh=True)
+        if not_older_than_ms is not None and await self.is_fresh(job_id, not_older_than_ms):
+            return Asked(job_id, 0, fresh=True)
+        job_definition(job_id)
         record = await self._queue.request(job_id, asked_by=asked_by)
         return Asked(job_id, record.run)
+
+    async def is_fresh(self, job_id: str, not_older_than_ms: int) -> bool:
+        """Whether `ask` would find all there. Raises ValueError for an unknown id."""
+        documents = job_definition(job_id).published(self._timeframes)
+        return bool(documents) and await self._are_fresh(documents, not_older_than_ms)
 
     async def pending(self, job_id: str) -> Asked | None:
         """The run of the job that is queued or running, if one is."""

@@ -116,6 +116,11 @@ class Context:
             lambda: self._asker.wait_for(asked, max(0.0, deadline_s - time.monotonic()))
         )
 
+    async def is_fresh(self, job_id: str, not_older_than_ms: int) -> bool:
+        """Whether `ask` would find all documents of the job to be new enough. The hot store is
+        asked as by `ask`. Raises ValueError for an unknown id, StoreRefused."""
+        return await through_outage(lambda: self._asker.is_fresh(job_id, not_older_than_ms))
+
     async def pending(self, job_id: str) -> Asked | None:
         """The run of a job that is queued or running, to be waited for; None where there is none.
         The hot store is asked as by `ask`. Raises StoreRefused."""

@@ -5,7 +5,7 @@ before. A round waits for what it asked for, so that its run tells what was save
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from job_queue.kinds import ALL, collect_id
@@ -19,6 +19,7 @@ UI_TIMEOUT_S: Final = 285.0  # the next one comes 300 s later
 HISTORICAL_TIMEOUT_S: Final = 885.0
 _LEFT_TO_TELL_S: Final = 15.0  # of a round's time, for its own end
 _ALL_JOB: Final = collect_id(ALL)
+_SEVERAL: Final = 2
 
 
 class RoundFailed(Exception):
@@ -52,18 +53,36 @@ async def _collected(
 ) -> dict[str, Any]:
     deadline = time.monotonic() + timeout_s - _LEFT_TO_TELL_S
     wanted = _wanted(job, timeframes)
-    pending = await job.pending(_ALL_JOB)
-    if pending is not None and job.why == "schedule":
-        # It publishes what is wanted here; each timeframe for itself would be asked for twice.
-        outcome = await job.wait_for(pending, deadline - time.monotonic())
-        if outcome.state == "pending":
-            return _told([outcome])
+    outcomes = await _pass_over_all(job, wanted, deadline) if job.why == "schedule" else []
+    if any(each.state == "pending" for each in outcomes):
+        return _told(outcomes)
     asked = [await job.ask(job_id, not_older_than_ms=since) for job_id, since in wanted.items()]
-    outcomes = [await _outcome(job, each, deadline) for each in asked]
+    outcomes += [await _outcome(job, each, deadline) for each in asked]
     if outcomes and all(each.state in ("failed", "aborted") for each in outcomes):
         causes = dict.fromkeys(f"{each.id}: {each.error or each.state}" for each in outcomes)
         raise RoundFailed("; ".join(causes))
     return _told(outcomes)
+
+
+async def _pass_over_all(
+    job: Context, wanted: Mapping[str, int | None], deadline: float
+) -> list[Outcome]:
+    """Waits for the pass over all timeframes that is under way, or asks for one where several are
+    not fresh: each for itself would cost the exchanges as many requests as all together. Its
+    outcome, if it was asked for here or has not ended."""
+    pending = await job.pending(_ALL_JOB)
+    if pending is not None:
+        outcome = await _outcome(job, pending, deadline)
+        return [outcome] if outcome.state == "pending" else []
+    published = set(map(collect_id, job.settings.timeframes))
+    stale = [
+        job_id
+        for job_id, since in wanted.items()
+        if job_id in published and since is not None and not await job.is_fresh(job_id, since)
+    ]
+    if len(stale) < _SEVERAL:
+        return []
+    return [await _outcome(job, await job.ask(_ALL_JOB), deadline)]
 
 
 def _wanted(job: Context, timeframes: Sequence[Timeframe]) -> dict[str, int | None]:

@@ -18,7 +18,7 @@ from jobs.agent import built_in
 from stores.hot.leases import try_acquire
 from stores.hot.opening import open_hot_store
 from stores.hot.store import HotStore
-from tests.fixtures.signals import until_true
+from tests.fixtures.signals import until, until_true
 from tests.fixtures.upstash import OwnValkey
 from workers.asking import Asker
 from workers.context import Context, ContextMaker
@@ -112,20 +112,47 @@ async def test_what_a_close_has_brought_is_not_asked_for(agent: Agent) -> None:
     assert await agent.queue.list() == []
 
 
-async def test_what_is_older_than_the_close_or_has_failed_is_asked_for(agent: Agent) -> None:
+@pytest.mark.parametrize(("as_of_ms", "stale"), [(CLOSE_MS - 1, 0), (CLOSE_MS, 3)])
+async def test_what_is_older_than_the_close_or_has_failed_is_asked_for(
+    agent: Agent, as_of_ms: int, stale: int
+) -> None:
     agent.cache.metas = {
-        "5m": meta("5m", CLOSE_MS - 1),
-        "15m": meta("15m", CLOSE_MS, stale=3),
+        "5m": meta("5m", as_of_ms, stale=stale),
+        "15m": meta("15m", CLOSE_MS),
         "1h": meta("1h", HOUR_MS),
     }
-    told, ended = await asyncio.gather(agent.round(collect_ui_data), agent.end_all(2))
-    assert ended == [("collect:5m", 9), ("collect:15m", 9)]
+    told, ended = await asyncio.gather(agent.round(collect_ui_data), agent.end_all(1))
+    assert ended == [("collect:5m", 9)]
     assert [(each["id"], each["state"], each["rows"]) for each in told["asked"]] == [
         ("collect:5m", "complete", 30),
-        ("collect:15m", "complete", 30),
+        ("collect:15m", "fresh", 0),
         ("collect:1h", "fresh", 0),
     ]
-    assert told["rows"] == 60
+    assert told["rows"] == 30
+
+
+async def test_one_pass_is_asked_for_where_several_are_not_fresh(agent: Agent) -> None:
+    """And what it does not bring, by itself."""
+    agent.cache.metas = {"1h": meta("1h", HOUR_MS)}
+    running = asyncio.create_task(agent.round(collect_ui_data))
+    lease = await try_acquire(agent.store, lane_of("collect:all"), holder="test", ttl_s=60)
+    assert lease is not None
+    job = await until(lambda: agent.queue.take(lease))
+    agent.cache.metas = {"1h": meta("1h", HOUR_MS), "15m": meta("15m", CLOSE_MS)}
+    await agent.queue.finish(
+        job, lease, state="complete", as_of_ms=5, result={"rows": 70}, error=None
+    )
+    await lease.release()
+    assert await agent.end_all(1) == [("collect:5m", 9)]
+    told = await running
+    assert (job.id, job.asked_by) == ("collect:all", 9)
+    assert [(each["id"], each["state"], each["rows"]) for each in told["asked"]] == [
+        ("collect:all", "complete", 70),
+        ("collect:5m", "complete", 30),
+        ("collect:15m", "fresh", 0),
+        ("collect:1h", "fresh", 0),
+    ]
+    assert told["rows"] == 100
 
 
 @pytest.mark.parametrize(
@@ -172,8 +199,8 @@ async def test_a_round_waits_for_the_pass_over_all(agent: Agent) -> None:
 
 async def test_a_round_of_which_nothing_came_has_failed(agent: Agent) -> None:
     how = {"state": "failed", "as_of_ms": None, "result": None, "error": "binance: HTTP 502"}
-    with pytest.raises(RoundFailed, match="collect:5m: binance: HTTP 502; collect:15m: "):
-        await asyncio.gather(agent.round(collect_ui_data), agent.end_all(3, **how))
+    with pytest.raises(RoundFailed, match="collect:all: binance: HTTP 502; collect:5m: "):
+        await asyncio.gather(agent.round(collect_ui_data), agent.end_all(4, **how))
 
 
 async def test_a_round_goes_on_when_its_store_is_back(
