@@ -14,6 +14,7 @@ from typing import Any, Final
 import orjson
 import structlog
 
+from job_queue.kinds import job_definition
 from logging_setup import ThrottledLog
 from stores.cold.workers.rows import WorkerRow
 from stores.hot.store import HotStore, StoreUnavailable
@@ -126,7 +127,7 @@ class RefreshSchedules:
             return
         try:
             for job_id in schedule.jobs:
-                await self._ask(job_id, slot_ms - schedule.timetable.offset_s * 1000)
+                await self._ask(job_id, _not_older_than_ms(job_id, schedule, slot_ms))
         except ValueError as error:  # a job that this release does not know
             _log.warning("refresh_not_asked", worker=schedule.name, reason=str(error))
         except StoreUnavailable:
@@ -146,6 +147,14 @@ class RefreshSchedules:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._back.wait()
+
+
+def _not_older_than_ms(job_id: str, schedule: RefreshSchedule, slot_ms: int) -> int:
+    """The instant that the slot stands for, or the last close of the job's timeframe before it: a
+    document in which no candle has closed since is fresh. Raises ValueError for an unknown id."""
+    instant_ms = slot_ms - schedule.timetable.offset_s * 1000
+    timeframe = job_definition(job_id).timeframe
+    return instant_ms if timeframe is None else timeframe.floor(instant_ms)
 
 
 def _told(row: WorkerRow) -> dict[str, Any]:

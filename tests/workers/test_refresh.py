@@ -69,6 +69,23 @@ async def test_what_is_due_is_asked_for_once_by_all_processes(
     assert asked.jobs[3:] == [("collect:5m", NOON + 55 * MINUTE), ("funding", NOON + 55 * MINUTE)]
 
 
+async def test_a_document_without_a_new_close_is_fresh(open_store: OpenStore, asked: Asked) -> None:
+    """At 12:36 only 5m has closed since 12:30: the others would be asked for at every slot."""
+    ui = schedule(
+        "ui", every_s=300, offset_s=60, refreshes=("collect:5m", "collect:15m", "collect:1h")
+    )
+    process = asked.of(open_store())
+    await process.seen(rows(ui))
+    process.away()
+    asked.now_ms = NOON + 36 * MINUTE
+    await process.ask_due()
+    assert asked.jobs == [
+        ("collect:5m", NOON + 35 * MINUTE),
+        ("collect:15m", NOON + 30 * MINUTE),
+        ("collect:1h", NOON),
+    ]
+
+
 async def test_what_was_due_before_the_database_went_is_its_business(
     open_store: OpenStore, asked: Asked
 ) -> None:
