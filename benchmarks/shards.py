@@ -12,8 +12,8 @@ from benchmarks.collecting import Exchanges, exchanges
 from benchmarks.machine import ROOT, run_measured
 from benchmarks.report import Row, Sample, Target
 from job_queue.queue import JobQueue
-from jobs.hosts import hosts_alive
 from market.timeframes import Timeframe
+from workers.hosts import hosts_alive
 
 PART: Final = "shards"
 _ADDRESSES: Final = ("127.0.0.1", "127.0.0.2")

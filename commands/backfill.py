@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Final
 
 from commands.composition import holder_name, open_database, open_job_context
@@ -18,7 +19,9 @@ from history.backfill.cost import Cost, Costs
 from history.backfill.requesting import Pricing, TooManyOpen, request_backfill, targets_of
 from history.backfill.wanted import Wanted, wish
 from jobs.backfill import JOB_ID
+from stores.hot.opening import open_hot_store
 from timing.clock import now_ms
+from workers.hosts import addresses_alive
 
 _HEAD: Final = ("exchange", "what", "requests", "minutes", "rows", "MB")
 
@@ -75,7 +78,7 @@ def wanted_of(settings: Settings, arguments: argparse.Namespace) -> Wanted:
 
 
 async def _tell_cost(settings: Settings, wanted: Wanted) -> int:
-    pricing = Pricing(settings, now_ms())
+    pricing = Pricing(settings, now_ms(), await _addresses(settings))
     async with open_database(settings) as database:
         try:
             targets = await targets_of(
@@ -86,6 +89,14 @@ async def _tell_cost(settings: Settings, wanted: Wanted) -> int:
         costs = await pricing.exact(database, wanted, targets)
     say("\n".join(cost_lines(costs, len(targets))))
     return EXIT_COMPLETE
+
+
+async def _addresses(settings: Settings) -> int:
+    """From how many addresses it would be asked. A hot store of our own has one host."""
+    if settings.schedules == "off" or settings.embeds_hot_store:
+        return 1
+    async with aclosing(open_hot_store(settings, client_name=JOB_ID)) as store:
+        return await addresses_alive(store)
 
 
 def cost_lines(costs: Costs, markets: int) -> list[str]:

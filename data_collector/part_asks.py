@@ -81,13 +81,7 @@ class PartAsks:
     def encoded(self) -> dict[str, Any]:
         """As JSON."""
         return {
-            "markets": [
-                [
-                    *(m.exchange, m.symbol, m.base, m.quote, m.launched_ms),
-                    *(m.native, m.contract_size, m.since_ms),
-                ]
-                for m in self.markets
-            ],
+            "markets": [encoded_market(market) for market in self.markets],
             "timeframes": list(self.timeframes),
             "as_of_ms": self.as_of_ms,
             "history_candles": self.history_candles,
@@ -100,7 +94,7 @@ class PartAsks:
     def decoded(cls, found: Any) -> "PartAsks":
         """Raises ValueError for what is no such asks."""
         try:
-            markets = tuple(_market(*fields) for fields in found["markets"])
+            markets = tuple(decoded_market(*fields) for fields in found["markets"])
             asks = cls(
                 markets,
                 tuple(Timeframe(name) for name in found["timeframes"]),
@@ -118,7 +112,15 @@ class PartAsks:
         return asks
 
 
-def _market(
+def encoded_market(market: Market) -> list[Any]:
+    """As JSON."""
+    return [
+        *(market.exchange, market.symbol, market.base, market.quote, market.launched_ms),
+        *(market.native, market.contract_size, market.since_ms),
+    ]
+
+
+def decoded_market(
     exchange: str,
     symbol: str,
     base: str,
@@ -128,6 +130,7 @@ def _market(
     contract_size: float,
     since_ms: int,
 ) -> Market:
+    """The inverse, given the fields. Raises ValueError, TypeError."""
     return Market(
         *(Exchange(exchange), str(symbol), str(base), str(quote), int(launched_ms), str(native)),
         *(float(contract_size), int(since_ms)),

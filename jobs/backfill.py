@@ -66,7 +66,7 @@ async def _work_on(context: JobContext, tally: Tally, lease: Lease, progress: Pr
     log.info("backfill_started", wish=wish.id, markets=len(targets), **_seen(wish))
     try:
         shares = await shares_of(database, context.settings)
-        await BackfillRun(context, wanted, targets, shares, progress, tally).work()
+        await BackfillRun(context, wanted, targets, shares, progress, tally, lease).work()
     except WishOver:
         log.info("backfill_cancelled", wish=wish.id)
         return "cancelled"

@@ -11,6 +11,7 @@ import structlog
 
 from budgets.exchange_client import ExchangeClient
 from budgets.request_counts import RequestCounts
+from config import Settings
 from data_collector.api_parser import parse_server_time
 from data_collector.retries import fetch_simple
 from data_collector.run import CollectionRun
@@ -46,6 +47,11 @@ log = structlog.get_logger(__name__)
 
 class ExchangeGivenUp(Exception):
     """The exchange cannot be asked any more in this run; the message says why."""
+
+
+def asked_at_once(settings: Settings) -> int:
+    """How many pages within one limit."""
+    return max(1, round(settings.concurrency_limit * settings.backfill_fraction))
 
 
 class SharedSender:

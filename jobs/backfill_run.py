@@ -5,14 +5,13 @@ is taken up by the next one, which asks again at most for the pages that were un
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
-from data_collector.internal_errors import ENDS_JOB
-from data_collector.run import CollectionRun, together
+from data_collector.run import together
 from database import DatabaseUnavailable
 from history.backfill.asks import Ask
 from history.backfill.bounds import Bounds
@@ -21,18 +20,19 @@ from history.backfill.planning import Lacking, Plan, Where, plan
 from history.backfill.series import Target
 from history.backfill.shares import Shares
 from history.backfill.wanted import Wanted
-from jobs.backfill_answers import Answer, fetch_answer
-from jobs.backfill_asking import Asking, ExchangeGivenUp, SharedSender
+from jobs.backfill_asking import Asking, ExchangeGivenUp, SharedSender, asked_at_once
 from jobs.backfill_longer import make_longer
+from jobs.backfill_pages import Pages
+from jobs.backfill_queue import AskQueue
+from jobs.backfill_spread import Spread
 from jobs.backfill_storing import Storing, Windows
 from jobs.backfill_tally import Tally
 from jobs.context import JobContext, Progress
 from market.markets import Exchange
-from venues.errors import ExchangeError, SymbolGone
+from stores.hot.leases import Lease
+from venues.errors import ExchangeError
 
 _TOLD_EVERY_S: Final = 1.0
-# So often may one kind of a market's data fail; then it is not asked for any more.
-_MOST_FAILURES: Final = 3
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ class WishOver(Exception):
 @dataclass(slots=True)
 class BackfillRun:
     """`targets`: the markets of the wish. `shares`: of the budgets. What it comes to is in the
-    tally."""
+    tally. With `lease`, other hosts ask for some of it as long as that is held."""
 
     context: JobContext
     wanted: Wanted
@@ -52,12 +52,12 @@ class BackfillRun:
     shares: Shares
     progress: Progress
     tally: Tally
+    lease: Lease | None = None
     sender: SharedSender = field(init=False)
     _asking: dict[Exchange, Asking] = field(init=False)
     _costs: Costs = field(init=False)
+    _pages: Pages = field(init=False)
     _behind_ms: dict[Exchange, int] = field(default_factory=dict)
-    _gone: set[str] = field(default_factory=set)
-    _failures: dict[tuple[str, str], int] = field(default_factory=dict)
     _told_rows: int = 0
 
     def __post_init__(self) -> None:
@@ -65,6 +65,7 @@ class BackfillRun:
         self.sender = SharedSender(self.context.client, self.shares)
         exchanges = dict.fromkeys(target.market.exchange for target in self.targets)
         self._asking = {exchange: Asking(self.sender, exchange) for exchange in exchanges}
+        self._pages = Pages(self.context, self.tally, self._asking, self._now_ms)
 
     async def work(self) -> None:
         """Asks for all that is lacking. Raises WishOver, DatabaseUnavailable, StoreUnavailable and
@@ -92,12 +93,7 @@ class BackfillRun:
             self.context.database, self.context.store, self.context.now_ms, windows, self.tally
         )
         self.progress.enter("fetch", self.tally.total_now)
-        await together(
-            self._work_through(where, asks, storing)
-            for where in found.stages
-            for asks in [found.asks(where)]  # one iterator, which the workers share
-            for _ in range(self._workers)
-        )
+        await self._fetch(found, storing)
         self.progress.enter("make")
         bounds = {exchange: self._bounds(exchange, storing.windows) for exchange in self._asking}
         await make_longer(
@@ -109,11 +105,22 @@ class BackfillRun:
         """What tells which ranges are to be asked for."""
         return self.context.database.history
 
-    @property
-    def _workers(self) -> int:
-        """Of each limit."""
-        settings = self.context.settings
-        return max(1, round(settings.concurrency_limit * settings.backfill_fraction))
+    async def _fetch(self, found: Plan, storing: Storing) -> None:
+        queues = {where: AskQueue(found.asks(where)) for where in found.stages}
+        spreading = None
+        if self.lease is not None:
+            spread = Spread(self.context, self.lease, self._pages, queues)
+            spreading = asyncio.create_task(spread.work(), name="backfill_spread")
+        try:
+            await together(
+                self._work_through(where, queue, storing)
+                for where, queue in queues.items()
+                for _ in range(asked_at_once(self.context.settings))
+            )
+        finally:
+            if spreading is not None:
+                spreading.cancel()
+                await asyncio.gather(spreading, return_exceptions=True)
 
     async def _read_clock(self, exchange: Exchange) -> None:
         """Our clock counts unless it is ahead of the exchange's: what has not closed there is no
@@ -147,72 +154,21 @@ class BackfillRun:
             self.progress.count,
         )
 
-    async def _work_through(self, where: Where, asks: Iterator[Ask], storing: Storing) -> None:
-        for ask in asks:
-            if not self._is_left(ask):
-                answer = await self._answer(ask)
+    async def _work_through(self, where: Where, queue: AskQueue, storing: Storing) -> None:
+        while (taken := await queue.take()) is not None:
+            ask = taken.ask
+            is_stored = taken.came_back and not await self._is_lacking(ask)
+            if not is_stored and not self._pages.is_left(ask):
+                answer = await self._pages.answer(ask)
                 if answer is not None:
                     await storing.store(answer.rows)
             self.tally.ask_done(where)
             self.progress.count(self.tally.done_now, self.tally.total_now)
 
-    def _is_left(self, ask: Ask) -> bool:
-        """Whether it is not to be asked any more."""
-        market = ask.series.market
-        return (
-            market.exchange in self.tally.failed_exchanges
-            or market.key in self._gone
-            or self._failures.get((market.key, ask.series.stage.name), 0) >= _MOST_FAILURES
-        )
-
-    async def _answer(self, ask: Ask) -> Answer | None:
-        """None if it failed, which is told."""
-        market = ask.series.market
-        asking = self._asking[market.exchange]
-
-        async def fetch(run: CollectionRun) -> Answer:
-            try:
-                return await fetch_answer(run, ask, self._now_ms(market.exchange))
-            except ENDS_JOB:
-                raise
-            except Exception as unexpected:
-                error = run.internal_error(unexpected, market.exchange)
-                if error is unexpected:
-                    raise
-                raise error from None
-
-        try:
-            answer = await asking.ask(fetch)
-        except ExchangeGivenUp as error:
-            self.tally.exchange_failed(market.exchange, str(error))
-            return None
-        except ExchangeError as error:
-            if isinstance(error, SymbolGone):
-                self._gone.add(market.key)
-            kind = market.key, ask.series.stage.name
-            self._failures[kind] = self._failures.get(kind, 0) + 1
-            self.tally.failed(market.key, f"{ask.series.stage.name}: {error.cause}")
-            self.context.metrics.backfill_failed(market.exchange)
-            log.warning(
-                "backfill_failed",
-                market=market.key,
-                what=ask.series.stage.name,
-                from_ms=ask.from_ms,
-                to_ms=ask.to_ms,
-                cause=str(error),
-            )
-            return None
-        self.tally.out_of_reach += answer.out_of_reach
-        if answer.left_out:
-            self.tally.left_out += len(answer.left_out)
-            log.warning(
-                "backfill_rows_left_out",
-                market=market.key,
-                what=ask.series.stage.name,
-                rows=len(answer.left_out),
-                first=answer.left_out[0].text(),
-            )
-        return answer
+    async def _is_lacking(self, ask: Ask) -> bool:
+        series = ask.series
+        window = ask.from_ms, ask.to_ms
+        return bool(await self._lacking.missing(series.key, *window, step_ms=series.grid_ms))
 
     async def _tell(self) -> None:
         """Tells how far it is, until cancelled. Raises WishOver."""
@@ -225,8 +181,8 @@ class BackfillRun:
 
     async def _tell_once(self) -> None:
         tally = self.tally
-        new_requests = self.sender.requests - tally.requests
-        tally.requests = self.sender.requests
+        requests = self.sender.requests + tally.of_others
+        new_requests, tally.requests = requests - tally.requests, requests
         self.context.metrics.backfilled(
             requests=new_requests,
             rows=tally.rows - self._told_rows,

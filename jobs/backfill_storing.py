@@ -1,7 +1,7 @@
 """Storing of a backfill: many answers in one transaction, never into what the documents tell."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
@@ -89,7 +89,8 @@ class _Waiting:
 class Storing:
     """Stores answers; those that come while a transaction is under way share the next one.
 
-    The tally counts them.
+    The tally counts them. `still_ours`: raises, inside each transaction, where they may not be
+    stored any more.
     """
 
     database: Database
@@ -97,6 +98,7 @@ class Storing:
     now_ms: Callable[[], int]
     windows: Windows
     tally: Tally
+    still_ours: Callable[[Connection], Awaitable[None]] | None = None
     _waiting: list[_Waiting] = field(default_factory=list)
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -123,12 +125,23 @@ class Storing:
         for each in some:
             each.stored.set_result(None)
 
+    async def _check(
+        self,
+        documents: Sequence[str],
+        allowed: Sequence[FillRows],
+        now_ms: int,
+        connection: Connection,
+    ) -> None:
+        if self.still_ours is not None:
+            await self.still_ours(connection)
+        await _check(documents, self.windows, allowed, now_ms, connection)
+
     async def _fill(self, rows: Sequence[FillRows]) -> None:
         documents = sorted({name for each in rows if (name := document_of(each)) is not None})
         for tried in range(1, _MOST_TRIES + 1):
             now_ms = self.now_ms()
             allowed = [part for each in rows for part in self.windows.outside(each, now_ms)]
-            check = partial(_check, documents, self.windows, allowed, now_ms)
+            check = partial(self._check, documents, allowed, now_ms)
             try:
                 filled = await self.database.history.fill(allowed, "rest", now_ms, within=check)
             except CursorMoved:

@@ -24,18 +24,27 @@ class _Limit:
     planned_s: float
     done: int = 0
 
-    def left_s(self, elapsed_s: float) -> float:
+    @property
+    def left(self) -> int:
+        return self.total - self.done
+
+    @property
+    def pace_s(self) -> float:
+        """Of one ask, as planned from one address."""
+        return self.planned_s / self.total
+
+    def left_s(self, elapsed_s: float, addresses: int) -> float:
         """At the slower of the planned and the measured speed."""
-        left = self.total - self.done
-        planned_s = self.planned_s / self.total
+        planned_s = self.pace_s / addresses
         measured_s = elapsed_s / self.done if self.done >= _MEASURED_AFTER else 0.0
-        return left * max(planned_s, measured_s)
+        return self.left * max(planned_s, measured_s)
 
 
 @dataclass(slots=True)
 class Tally:
     """Of one run of a wish; what earlier runs have done counts, too. `failures`: by market or
-    exchange, the first cause of each."""
+    exchange, the first cause of each. `addresses`: from so many the exchanges are asked now.
+    `of_others`: requests that other hosts have sent for it."""
 
     row: BackfillWish
     failures: dict[str, str] = field(default_factory=dict)
@@ -43,6 +52,8 @@ class Tally:
     filled: Filled = field(default_factory=Filled)
     markets: int = 0
     requests: int = 0
+    of_others: int = 0
+    addresses: int = 1
     left_out: int = 0
     out_of_reach: int = 0  # instants that the exchange serves no more
     to_documents: int = 0  # rows that the documents tell by themselves
@@ -58,8 +69,16 @@ class Tally:
         }
         self._since_s = time.monotonic()
 
-    def ask_done(self, where: Where) -> None:
-        self._limits[where].done += 1
+    def ask_done(self, where: Where, count: int = 1) -> None:
+        self._limits[where].done += count
+
+    def left(self, where: Where) -> int:
+        """How many asks of the limit are not done."""
+        return self._limits[where].left
+
+    def pace_s(self, where: Where) -> float:
+        """How long one ask of the limit takes from one address, as planned."""
+        return self._limits[where].pace_s
 
     def failed(self, name: str, cause: str) -> None:
         """A market or an exchange failed for this cause, at least in part."""
@@ -81,7 +100,8 @@ class Tally:
     @property
     def seconds_left(self) -> float:
         elapsed_s = time.monotonic() - self._since_s
-        return max((limit.left_s(elapsed_s) for limit in self._limits.values()), default=0.0)
+        lefts = (limit.left_s(elapsed_s, self.addresses) for limit in self._limits.values())
+        return max(lefts, default=0.0)
 
     @property
     def rows(self) -> int:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from jobs.backfill_part import backfill_part
+from jobs.backfill_spread import WORKER as BACKFILL_PART
 from jobs.context import JobContext
 from jobs.shard_part import collect_part
 from jobs.shards import WORKER as COLLECT_PART
@@ -11,6 +13,7 @@ from workers.definition import WorkerDefinition
 
 _PLACE: Final = "jobs/parts.py"
 _LONGEST_COLLECTION_S: Final = 3600.0
+_LONGEST_CHUNK_S: Final = 300.0  # it is given up long before
 
 
 def part_workers(context: JobContext) -> list[WorkerDefinition]:
@@ -18,6 +21,9 @@ def part_workers(context: JobContext) -> list[WorkerDefinition]:
 
     async def collect(job: Context) -> Mapping[str, Any]:
         return await collect_part(context, job.input or {})
+
+    async def backfill(job: Context) -> Mapping[str, Any]:
+        return await backfill_part(context, job.input or {}, job.check)
 
     return [
         WorkerDefinition(
@@ -30,5 +36,16 @@ def part_workers(context: JobContext) -> list[WorkerDefinition]:
             max_attempts=1,  # the asker does what is not done in time
             listed=False,
             description="Fetches a part of the collection of another host.",
-        )
+        ),
+        WorkerDefinition(
+            name=BACKFILL_PART,
+            kind="schedule",
+            function=backfill,
+            place=_PLACE,
+            origin="code",
+            timeout_s=_LONGEST_CHUNK_S,
+            max_attempts=1,  # the host that handed it out does what is not done in time
+            listed=False,
+            description="Asks for some pages of a backfill that another host works on.",
+        ),
     ]

@@ -21,11 +21,11 @@ from data_collector.part_asks import PartAsks
 from data_collector.run import CollectionRun
 from database import DatabaseUnavailable
 from jobs.context import JobContext
-from jobs.hosts import other_addresses
 from market.markets import Market
 from stores.hot.leases import Lease
 from stores.hot.parcels import Fence, Parcels, new_part_id
 from stores.hot.store import StoreUnavailable
+from workers.hosts import other_addresses
 from workers.seam import queue_of_egress
 
 WORKER: Final = "collect_part"

@@ -10,12 +10,12 @@ from typing import Any
 import asyncpg
 import pytest
 
-from jobs.hosts import hosts_alive
 from market.timeframes import Timeframe
 from tests.fixtures.jobs import JobRunner, OpenRunner, by_key
 from tests.fixtures.service import Service, ServiceSettings, StartService
 from tests.fixtures.signals import until
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
+from workers.hosts import hosts_alive
 
 EACH = 10
 CANDLES = 250
@@ -58,10 +58,10 @@ class Hosts:
 
         await until(both, 60, self.said)
 
-    async def holder(self) -> str:
-        """Whose process has the lease of collections."""
+    async def holder(self, lane: str = "worker") -> str:
+        """Whose process has the lane's lease; of collections, if no other is named."""
         store = self.runner.context.store
-        lock: bytes = await until(lambda: store.execute("GET", "lock:worker"), 60, self.said)
+        lock: bytes = await until(lambda: store.execute("GET", f"lock:{lane}"), 60, self.said)
         pid = int(lock.rpartition(b":")[2])
         return next(name for name, each in self.processes.items() if each.process.pid == pid)
 

@@ -11,6 +11,7 @@ import structlog
 
 from config import Settings
 from logging_setup import EventLog
+from stores.cold.pool import Connection
 from stores.hot.store import HotStore
 from workers.asking import Asked, Asker, Outcome, through_outage
 from workers.definition import WorkerDefinition
@@ -137,6 +138,11 @@ class Context:
         """Before an effect that cannot be taken back: raises RunLost where another attempt has
         replaced this one, or the run was aborted; DatabaseUnavailable."""
         await self._handle.still_ours()
+
+    async def check(self, connection: Connection) -> None:
+        """The same on a connection to the service's own database, inside a transaction, which then
+        commits only what was written while the run was ours."""
+        await self._handle.check(connection)
 
     def wait(self, awaitable: Awaitable[T]) -> T:
         """For functions that are a plain `def`: waits for a call such as `job.http().get(url)`, and

@@ -64,7 +64,7 @@ class CostOf(BaseModel):
     exchange: str
     what: str = Field(description="a timeframe, `open_interest` or `funding`")
     requests: int
-    minutes: float = Field(description="within the share of the budget")
+    minutes: float = Field(description="within the share of the budget, from all addresses")
     rows: int
     bytes: int = Field(description="that the rows take in the database")
 

@@ -137,6 +137,7 @@ async def _asked(settings: Settings, parts: Parts, asked: AskBackfill) -> JSONRe
     # Imported here: what plans a backfill takes memory that an API process seldom needs.
     from history.backfill.requesting import Pricing, TooManyOpen, request_backfill, targets_of
     from history.backfill.wanted import wish
+    from workers.hosts import addresses_alive
 
     now = now_ms()
     try:
@@ -156,7 +157,8 @@ async def _asked(settings: Settings, parts: Parts, asked: AskBackfill) -> JSONRe
         )
     except ValueError as error:
         raise _invalid(str(error)) from None
-    pricing = Pricing(settings, now)
+    addresses = 1 if settings.schedules == "off" else await addresses_alive(parts.store)
+    pricing = Pricing(settings, now, addresses)
     costs = await pricing.at_most(parts.database, wanted, targets)
     lines = [
         {

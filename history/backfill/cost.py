@@ -47,10 +47,12 @@ _Place = tuple[Stage, int, tuple[Range, ...], tuple[Range, ...]]
 
 
 class Costs:
-    """Sums of asks by stage. `fraction`: the setting RATE_FRACTION; `shares`: of what it leaves."""
+    """Sums of asks by stage. `fraction`: the setting RATE_FRACTION; `shares`: of what it leaves;
+    `addresses`: from so many the exchanges are asked, each of which has limits of its own."""
 
-    def __init__(self, fraction: float, shares: Shares) -> None:
+    def __init__(self, fraction: float, shares: Shares, addresses: int = 1) -> None:
         self._fraction = fraction
+        self._addresses = addresses
         self._shares = shares
         self._sums: dict[Stage, _Sum] = {}
         self._known: dict[_Place, _Sum] = {}
@@ -112,4 +114,4 @@ class Costs:
     def _seconds(self, exchange: Exchange, counter: str, weight: int) -> float:
         limit = VENUES[exchange].limits[counter]
         quantity = quantity_of(exchange, counter, self._fraction) * self._shares[exchange, counter]
-        return weight * limit.window_s / quantity
+        return weight * limit.window_s / quantity / self._addresses

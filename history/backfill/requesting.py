@@ -55,10 +55,12 @@ async def targets_of(
 
 @dataclass(frozen=True, slots=True)
 class Pricing:
-    """What decides what a backfill costs, beside what is stored."""
+    """What decides what a backfill costs, beside what is stored. `addresses`: from so many the
+    exchanges are asked."""
 
     settings: Settings
     now_ms: int
+    addresses: int = 1
 
     async def at_most(self, database: Database, wanted: Wanted, targets: Sequence[Target]) -> Costs:
         """The cost by what is covered alone, in few calls. Raises DatabaseUnavailable."""
@@ -78,7 +80,8 @@ class Pricing:
         return Bounds(self.now_ms, self.settings.retention_days, windows)
 
     async def _costs(self, database: Database) -> Costs:
-        return Costs(self.settings.rate_fraction, await shares_of(database, self.settings))
+        shares = await shares_of(database, self.settings)
+        return Costs(self.settings.rate_fraction, shares, self.addresses)
 
 
 async def shares_of(database: Database, settings: Settings) -> Shares:

@@ -8,7 +8,7 @@ import structlog
 from metrics.exposition import MalformedMetrics, unpack
 from metrics.worker import HOST_METRIC
 from stores.hot.beats import workers_alive
-from stores.hot.store import HotStore
+from stores.hot.store import HotStore, StoreUnavailable
 from texts.foreign import foreign_text
 
 _LONGEST_NAME = 64
@@ -52,3 +52,13 @@ async def other_addresses(store: HotStore, own_egress: str) -> list[str]:
     StoreUnavailable."""
     hosts = await hosts_alive(store)
     return sorted({host.egress for host in hosts if host.egress not in ("", own_egress)})
+
+
+async def addresses_alive(store: HotStore) -> int:
+    """From how many addresses somebody alive may ask; 1, where nobody tells, or the store is
+    away."""
+    try:
+        return max(1, len({host.egress for host in await hosts_alive(store)} - {""}))
+    except StoreUnavailable as error:
+        log.info("addresses_unknown", error=str(error))
+        return 1
