@@ -1,5 +1,4 @@
-"""Chunk: pages of a backfill that another host is to ask for, as the run of a part is given them,
-and what the run tells of them at its end."""
+"""Chunk: pages of a backfill that another host is to ask for, and what it tells of them."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
-"""The part of a backfill that a host does for the one that works on the wish: asks for pages within
-this host's own limits, and stores them.
+"""The part of a backfill that a host does for another: asks for pages, and stores them.
 
-What it does not bring is asked for by the holder, so that a trouble here is no failure of the wish.
-It ends, and stores nothing more, as soon as the holder has lost its lease or gives the run up.
+It asks within this host's own limits. What it does not bring is asked for by the holder, so that a
+trouble here is no failure of the wish. It ends, and stores nothing more, as soon as the holder has
+lost its lease or gives the run up.
 """
 
 import asyncio

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 import jobs.backfill_spread as spread
 from database import Database, SeriesKey
 from history.backfill.asks import Ask
+from history.backfill.requesting import Pricing, targets_of
 from history.backfill.series import Series, Target, stages
-from history.backfill.wanted import WHAT, Wanted, wish
+from history.backfill.wanted import WHAT, Wanted, stored_wish, wish
 from jobs.backfill_chunk import Chunk, ChunkEnd
 from jobs.backfill_part import backfill_part
 from jobs.backfill_queue import AskQueue
@@ -29,6 +30,7 @@ from tests.fixtures.signals import until
 from tests.fixtures.simulator import NOW_MS, Simulator, StartSimulator
 from tests.jobs.test_backfill import FROM_MS, H1, H4, H8, assert_is_truth
 from tests.jobs.test_shards import ADDRESSES, beats
+from workers.hosts import addresses_alive
 from workers.run_handle import RunLost
 
 HISTORY = ("klines", "open_interest", "funding")
@@ -111,6 +113,9 @@ async def test_two_hosts_store_what_one_stores_and_the_numbers_are_of_both(
     async with hosts(open_runner, exchanges) as (first, _, here):
         database = first.context.database
         wish_id = await wished(first)
+        assert await addresses_alive(first.context.store) == 2
+        alone_s, both_s = [await seconds_of(first, wish_id, addresses) for addresses in (1, 2)]
+        assert both_s == pytest.approx(alone_s / 2)
         await first.complete("backfill")
         found = await database.backfills.find(wish_id)
         assert found is not None
@@ -125,6 +130,17 @@ async def test_two_hosts_store_what_one_stores_and_the_numbers_are_of_both(
         await assert_is_truth(database, exchanges, (H1, H4, H8), interest=True)
         assert found.rows == await rows_of(database)
         assert {queue for _, queue, _ in here.asked} == {"egress:two"}
+
+
+async def seconds_of(runner: JobRunner, wish_id: int, addresses: int) -> float:
+    """What a dry run of the wish tells."""
+    context = runner.context
+    found = await context.database.backfills.find(wish_id)
+    assert found is not None
+    wanted = stored_wish(found.wanted)
+    targets = await targets_of(context.database, wanted, quote="USDT", markets_limit=0)
+    pricing = Pricing(context.settings, NOW_MS, addresses)
+    return (await pricing.exact(context.database, wanted, targets)).seconds
 
 
 async def rows_of(database: Database) -> int:
