@@ -36,7 +36,7 @@ WORTH_SHARING_S: Final = 2.0
 _CHUNKS_AT_ONCE: Final = 2
 _MOST_ADDRESSES: Final = 16
 _LATE_S: Final = 60.0
-_REST_S: Final = 60.0  # of an address that left something of a limit undone
+_REST_S: Final = 60.0  # of an address that left most of a chunk of a limit undone
 _LOOK_EVERY_S: Final = 0.5
 _HOSTS_EVERY_S: Final = {"native": 5.0, "upstash": 30.0}
 _CLEANUP_S: Final = 3.0
@@ -124,7 +124,8 @@ class Spread:
         self._queues[out.where].ended(len(out.asks), back)
         if not back:
             return
-        self._rests_until_s[out.egress, out.where] = _now_s() + _REST_S
+        if 2 * len(back) > len(out.asks):  # not single markets alone
+            self._rests_until_s[out.egress, out.where] = _now_s() + _REST_S
         log.warning(
             "backfill_chunk_came_back",
             run=run_id,
@@ -178,7 +179,7 @@ class Spread:
             self._queues[where].ended(len(asks), asks)
             raise
         self._out[run_id] = _Out(where, egress, asks, _now_s() + _LATE_S)
-        log.info(
+        log.debug(
             "backfill_chunk_given",
             run=run_id,
             egress=egress,
