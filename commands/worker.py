@@ -63,7 +63,7 @@ async def _run_jobs(context: JobContext, stop: asyncio.Event, *, ticks: bool) ->
     async with asyncio.TaskGroup() as running:
         if context.endings is not None:
             running.create_task(context.endings.write(stop), name="endings")
-        running.create_task(queue_due_jobs(context, stop), name="schedule")
+        running.create_task(queue_due_jobs(context, stop, ticks=ticks), name="schedule")
         running.create_task(Worker(context, holder=holder_name()).run(stop), name="worker")
         if context.settings.schedules == "on":
             from commands.workers_part import run_workers

@@ -45,8 +45,9 @@ _SETTLED_S: Final = {"native": 1.0, "upstash": 20.0}  # from a publish to the re
 log = structlog.get_logger(__name__)
 
 
-async def queue_due_jobs(context: JobContext, stop: asyncio.Event) -> None:
-    """Queues due jobs until `stop`; retries while a store is away."""
+async def queue_due_jobs(context: JobContext, stop: asyncio.Event, *, ticks: bool = True) -> None:
+    """Queues due jobs until `stop`; retries while a store is away. `ticks`: whether this process
+    fires schedules."""
     async with asyncio.TaskGroup() as tasks:
         # Two tasks, because funding does not need the database and discovery does.
         tasks.create_task(_queue_when_due(context, "discovery", _discovery_due_s, stop))
@@ -54,7 +55,7 @@ async def queue_due_jobs(context: JobContext, stop: asyncio.Event) -> None:
             tasks.create_task(_queue_when_due(context, "funding", _funding_due_s, stop, once=True))
         tasks.create_task(_queue_when_due(context, BACKFILL, backfill_due_s, stop))
         scheduled = context.settings.schedules == "on"
-        if scheduled:
+        if scheduled and ticks:
             tasks.create_task(_queue_when_due(context, ALL_JOB, _first_due_s, stop, once=True))
         if context.keeps_history:
             tasks.create_task(_queue_recording(context, stop))
