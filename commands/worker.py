@@ -16,6 +16,7 @@ from jobs.context import JobContext
 from jobs.due import queue_due_jobs
 from metrics.event_loop import measuring_loop_lag
 from worker import Worker
+from workers.seam import served_queues
 
 
 async def run(settings: Settings, stop: asyncio.Event, arguments: argparse.Namespace) -> int:
@@ -60,12 +61,15 @@ async def run_jobs(context: JobContext, stop: asyncio.Event, *, ticks: bool) -> 
 
 
 async def _run_jobs(context: JobContext, stop: asyncio.Event, *, ticks: bool) -> int:
+    settings = context.settings
+    queues = served_queues(settings) if settings.schedules == "on" else ()
+    context.metrics.is_host(settings.egress_id, schedules=settings.schedules, queues=queues)
     async with asyncio.TaskGroup() as running:
         if context.endings is not None:
             running.create_task(context.endings.write(stop), name="endings")
         running.create_task(queue_due_jobs(context, stop, ticks=ticks), name="schedule")
         running.create_task(Worker(context, holder=holder_name()).run(stop), name="worker")
-        if context.settings.schedules == "on":
+        if settings.schedules == "on":
             from commands.workers_part import run_workers
 
             running.create_task(run_workers(context, stop, ticks=ticks), name="workers")

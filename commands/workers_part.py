@@ -23,7 +23,6 @@ from workers.refresh import RefreshSchedules
 from workers.registry import Registry, load_registry
 from workers.run_log import RunLog
 from workers.runs import Runs
-from workers.seam import served_queues
 from workers.state import WorkerStates
 from workers.streams.reconciler import Reconciler
 from workers.ticker import Ticker
@@ -38,9 +37,6 @@ async def run_workers(context: "JobContext", stop: asyncio.Event, *, ticks: bool
     parts = Parts(context.store, context.cache, context.queue, context.database)
     metrics = WorkersMetrics(context.metrics.registry)
     settings = context.settings
-    context.metrics.is_host(
-        settings.egress_id, schedules=settings.schedules, queues=served_queues(settings)
-    )
     # Imported here: a process that only ticks loads no numeric packages.
     from jobs.parts import part_workers
 

@@ -392,7 +392,7 @@ async def test_a_right_that_the_user_lacks_is_told_as_what_it_is(
 ) -> None:
     tables = (
         "coins, coin_metadata, discoveries, listings, market_lives, live_collector_files,"
-        f" live_collectors, {', '.join(HISTORY_TABLES)}"
+        f" live_collectors, worker, worker_queue, worker_run, {', '.join(HISTORY_TABLES)}"
     )
     await user.may(f"SELECT, INSERT, UPDATE, DELETE ON {tables}")
     await user.may_not("SELECT ON coins, listings")
