@@ -39,12 +39,11 @@ run: $(VENV)/run.stamp ## the service against the live exchanges
 # set, or each start would compile them again.
 test test-slow: export PYTHONDONTWRITEBYTECODE :=
 
-# Four workers, also on two cores: most of the time a test waits for the programs that it has started.
 test: check ## lint, types and the whole test suite
-	$(BIN)/python -m pytest -n 4 --dist worksteal
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 test-slow: $(VENV)/dev.stamp ## the tests that take long and that `make test` leaves out
-	$(BIN)/python -m pytest -m slow -n 4 --dist worksteal
+	$(BIN)/python -m pytest -m slow -n logical --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/dev.stamp ## lint, types, and known vulnerabilities of the pinned packages (skipped offline)
 	$(BIN)/ruff check .
