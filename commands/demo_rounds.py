@@ -23,7 +23,7 @@ async def show_the_rounds(console: Console, settings: Mapping[str, str], folder:
     look at and one for the history. Raises DemoFailed."""
     console.print(
         "\n[bold]Schedules:[/bold] the service feeds itself: after every close, and by two rounds, "
-        "every 5 minutes for\nwhat users look at and every 15 for the history. Started again, in "
+        "every 5 minutes for what users look at and every 15 for the history. Started again, in "
         "one process, both are forced now:"
     )
     scheduled = {

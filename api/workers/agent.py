@@ -99,7 +99,8 @@ def build_agent(tokens: Tokens) -> APIRouter:
         name="agent_stats",
     )
     async def agent_stats(parts: RequestParts, workers: RequestWorkers) -> JSONResponse:
-        """Of ui_data and historical_data, as far back as RUN_HISTORY_DAYS keeps runs."""
+        """Rounds and errors of ui_data and historical_data, and the rows that all collections have
+        saved, as far back as RUN_HISTORY_DAYS keeps them."""
         return JSONResponse(await _stats(parts, workers))
 
     @router.get(
