@@ -53,5 +53,8 @@ async def test_a_folder_goes_in_as_the_document_says(tmp_path: Path, database_ur
     ]
     database = Database(database_url)
     key = SeriesKey.candles("binance", "BTCUSDT", Timeframe.H1)
-    assert (await database.history.extent([key]))[key] == (MARCH, MARCH + 23 * H1, 24)
+    assert await database.history.gaps(key, MARCH - H1, MARCH + 25 * H1) == [
+        (MARCH - H1, MARCH),
+        (MARCH + 24 * H1, MARCH + 25 * H1),
+    ]
     await database.aclose()

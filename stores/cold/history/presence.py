@@ -1,6 +1,6 @@
-"""Which instants of a series are stored: times alone, the ranges that lack them, and the extent."""
+"""Which instants of a series are stored: times alone, and the ranges that lack them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import asyncpg
@@ -11,7 +11,7 @@ from market.timeframes import MINUTE_MS
 from stores.cold.history.arrays import MisshapenArray, array_from
 from stores.cold.history.chunk_store import slot_ms
 from stores.cold.history.queries import Range, span_of_recent
-from stores.cold.history.record_tables import ALL, tables_of
+from stores.cold.history.record_tables import tables_of
 from stores.cold.history.series import FUNDING_MS, SeriesKey
 from stores.cold.pool import Connection
 
@@ -104,31 +104,5 @@ def long_distances(times: Times, longest_ms: int | None) -> Ranges:
     return list(zip((times[at] + 1).tolist(), times[at + 1].tolist(), strict=True))
 
 
-async def read_extents(
-    connection: Connection, ids: Mapping[int, SeriesKey]
-) -> dict[SeriesKey, tuple[int, int, int]]:
-    """The first and the last time of each series that has rows, and how many there are."""
-    found: dict[SeriesKey, tuple[int, int, int]] = {}
-    for tables in ALL:
-        some = [series_id for series_id, key in ids.items() if tables_of(key) is tables]
-        if some:
-            rows = await connection.fetch(
-                _EXTENT.format(recent=tables.recent, chunks=tables.chunks.name), some
-            )
-            found |= {ids[series_id]: (first, last, n) for series_id, first, last, n in rows}
-    return found
-
-
 def once(keys: Sequence[SeriesKey]) -> list[SeriesKey]:
     return list(dict.fromkeys(keys))
-
-
-_EXTENT: Final = """
-    SELECT series_id, min(first_t), max(last_t), sum(n)::bigint FROM (
-        SELECT series_id, first_t, last_t, n::bigint FROM {chunks}
-        WHERE series_id = ANY($1::int[])
-        UNION ALL
-        SELECT series_id, min(t), max(t), count(*) FROM {recent}
-        WHERE series_id = ANY($1::int[]) GROUP BY series_id
-    ) AS parts GROUP BY series_id
-"""

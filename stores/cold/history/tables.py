@@ -28,7 +28,6 @@ from stores.cold.history.presence import (
     lacking,
     long_distances,
     once,
-    read_extents,
     read_times,
 )
 from stores.cold.history.reading import HistorySnapshot
@@ -213,16 +212,6 @@ class HistoryTables:
             ids = await find_ids(connection, once(keys))
             found = await read_coverage(connection, list(ids.values()))
             return {key: found.get(ids.get(key, -1), []) for key in once(keys)}
-
-        return await self._pool.read(read)
-
-    async def extent(self, keys: Sequence[SeriesKey]) -> Mapping[SeriesKey, tuple[int, int, int]]:
-        """The first and the last time of each of the keys that has rows, and how many it has."""
-
-        async def read(connection: Connection) -> Mapping[SeriesKey, tuple[int, int, int]]:
-            ids = await find_ids(connection, once(keys))
-            by_id = {series_id: key for key, series_id in ids.items()}
-            return await read_extents(connection, by_id)
 
         return await self._pool.read(read)
 

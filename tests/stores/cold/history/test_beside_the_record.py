@@ -72,7 +72,7 @@ async def test_an_imported_file_is_noted_with_its_rows_or_not_at_all(database: D
     with pytest.raises(RuntimeError, match="no"):
         await database.history.fill([rows([0])], "archive", NOW, within=fail)
     assert await database.archive_files.find(names) == {}
-    assert await database.history.extent([OI]) == {}
+    assert await database.history.gaps(OI, T0, T0 + M5) == [(T0, T0 + M5)]
     await database.history.fill([rows([0])], "archive", NOW, within=note)
     assert await database.archive_files.find(names) == {file.name: file}
     again = ArchiveFile("a/b.zip", "cd" * 32, None, 11, 2, NOW + 1)

@@ -16,6 +16,7 @@ from stores.cold.history.series import CHUNK_INSTANTS, SeriesKey, SeriesRows, Ve
 from stores.cold.history.tables import HistoryTables, Snapshot
 from stores.cold.migrate import MIGRATIONS
 from stores.cold.pool import DatabasePool, DatabaseUnavailable
+from tests.stores.cold.history.extents import stored_extent
 from tests.stores.cold.history.killed import KillingPool
 from tests.stores.cold.history.naive import NaiveRecord, Row, Values
 
@@ -195,7 +196,7 @@ class History:
             assert all(one[1] < other[0] for one, other in pairwise(told))
         stored = self.naive.read(key, 0, 10**15, None, False)[0]
         extent = (stored[0][0], stored[-1][0], len(stored)) if stored else None
-        assert (await self.tables.extent([key])).get(key) == extent
+        assert await self.pool.read(lambda connection: stored_extent(connection, key)) == extent
 
     async def _read(self, snapshot: Snapshot) -> None:
         some = self.random.choice((self.keys, [self.random.choice(self.keys)]))
