@@ -17,18 +17,22 @@ HISTORY_TABLES: Final = (
     *("history_hot_store", "history_damaged_chunks"),
 )
 _WRITE: Final = ("SELECT", "INSERT", "UPDATE")
+_ADD: Final = ("SELECT", "INSERT")
 _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(RECORDS, ("SELECT",)),
     **dict.fromkeys(("coins", "discoveries", "listings", "market_lives"), _WRITE),
     **dict.fromkeys(("live_collector_files", "live_collectors"), _WRITE),
     **dict.fromkeys(("worker", "worker_queue", "worker_run"), _WRITE),
-    **dict.fromkeys(("coin_metadata", *HISTORY_TABLES), (*_WRITE, "DELETE")),
+    **dict.fromkeys(("execution_log", "live_trades", "live_tickers", "live_books"), _ADD),
+    **dict.fromkeys(("data_collections", "failure_logs", "worker_secret"), (*_ADD, "DELETE")),
+    **dict.fromkeys(("coin_metadata", "worker_config", *HISTORY_TABLES), (*_WRITE, "DELETE")),
+    **dict.fromkeys(("execution_log_id", "worker_run_id"), ("USAGE",)),
 }
 
 
 async def lacking_rights(connection: "Connection") -> str | None:
     """The rights that the user lacks, such as `DELETE on coin_metadata; SELECT on coins, listings`;
-    None if it has all. Tables that are not there do not count."""
+    None if it has all. What is not there does not count."""
     pairs = [(table, right) for table, rights in _NEEDED.items() for right in rights]
     rows = await connection.fetch(_LACKING, *map(list, zip(*pairs, strict=True)))
     return "; ".join(f"{row['rights']} on {row['tables']}" for row in rows) or None
@@ -38,7 +42,9 @@ _LACKING: Final = """
     SELECT rights, string_agg(name, ', ' ORDER BY name) AS tables FROM (
         SELECT name, string_agg(needed, ', ' ORDER BY place) AS rights
         FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked(name, needed, place)
-        WHERE NOT has_table_privilege(to_regclass(name)::oid, needed)
+        WHERE NOT CASE needed WHEN 'USAGE'
+            THEN has_sequence_privilege(to_regclass(name)::oid, 'USAGE, UPDATE')
+            ELSE has_table_privilege(to_regclass(name)::oid, needed) END
         GROUP BY name
     ) AS lacking GROUP BY rights ORDER BY rights
 """

@@ -10,7 +10,6 @@ from budgets.shared_budgets import SharedBudgets
 from database import Database
 from job_queue.kinds import JOB_IDS
 from market.markets import Exchange, ListedMarket, Market
-from stores.cold.rights import HISTORY_TABLES
 from stores.hot.beats import beat
 from tests.fixtures.api import ServedApi, StartApi, ask
 from tests.fixtures.clock import next_millisecond
@@ -390,11 +389,8 @@ async def test_a_discovery_that_the_database_failed_is_told_until_one_completes(
 async def test_a_right_that_the_user_lacks_is_told_as_what_it_is(
     start_api: StartApi, store_settings: dict[str, Any], database_url: str, user: User
 ) -> None:
-    tables = (
-        "coins, coin_metadata, discoveries, listings, market_lives, live_collector_files,"
-        f" live_collectors, worker, worker_queue, worker_run, {', '.join(HISTORY_TABLES)}"
-    )
-    await user.may(f"SELECT, INSERT, UPDATE, DELETE ON {tables}")
+    await user.may("SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public")
+    await user.may("USAGE ON ALL SEQUENCES IN SCHEMA public")
     await user.may_not("SELECT ON coins, listings")
     api = await start_api(**store_settings, dsn=user.url)
     await beat(api.store, "host:1")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable
 
+import asyncpg
 import pytest
 
 from database import Database, DatabaseUnavailable
@@ -13,11 +14,15 @@ from tests.fixtures.postgres import User
 
 BYBIT = Exchange.BYBIT
 LISTED = [ListedMarket(Market(BYBIT, "AUSDT", "A", "USDT"), None)]
-TABLES = (
-    "coins, coin_metadata, discoveries, listings, market_lives, live_collector_files,"
-    f" live_collectors, worker, worker_queue, worker_run, {', '.join(HISTORY_TABLES)}"
+ADDED = "execution_log, live_books, live_tickers, live_trades"
+FORGOTTEN = "data_collections, failure_logs, worker_secret"
+CHANGED = (
+    "coins, discoveries, listings, live_collector_files, live_collectors, market_lives, worker,"
+    " worker_queue, worker_run"
 )
-DELETED_FROM = ", ".join(sorted(("coin_metadata", *HISTORY_TABLES)))
+KEPT = ", ".join(sorted(("coin_metadata", "worker_config", *HISTORY_TABLES)))
+DELETED_FROM = ", ".join(sorted((*FORGOTTEN.split(", "), *KEPT.split(", "))))
+SEQUENCES = "execution_log_id, worker_run_id"
 
 
 async def denied(database: Database, call: str) -> str:
@@ -38,11 +43,13 @@ async def test_the_rights_that_are_lacking_are_named(user: User, option: str) ->
     database = Database(user.url + option)
     try:
         assert await denied(database, "read") == (
-            "the database denies its user SELECT, INSERT, UPDATE on coins, discoveries, listings,"
-            " live_collector_files, live_collectors, market_lives, worker, worker_queue,"
-            f" worker_run; SELECT, INSERT, UPDATE, DELETE on {DELETED_FROM}: grant these rights"
+            f"the database denies its user SELECT, INSERT on {ADDED}; SELECT, INSERT, DELETE on"
+            f" {FORGOTTEN}; SELECT, INSERT, UPDATE on {CHANGED}; SELECT, INSERT, UPDATE, DELETE on"
+            f" {KEPT}; USAGE on {SEQUENCES}: grant these rights"
         )
-        await user.may(f"SELECT, INSERT, UPDATE ON {TABLES}")
+        await user.may(f"USAGE ON SEQUENCE {SEQUENCES}")
+        await user.may(f"SELECT, INSERT ON {ADDED}, {FORGOTTEN}")
+        await user.may(f"SELECT, INSERT, UPDATE ON {CHANGED}, {KEPT}")
         # That nothing of it was ever to be deleted does not matter to the server.
         assert await denied(database, "list") == (
             f"the database denies its user DELETE on {DELETED_FROM}: grant these rights"
@@ -54,6 +61,44 @@ async def test_the_rights_that_are_lacking_are_named(user: User, option: str) ->
             assert await denied(database, call) == (
                 "the database denies its user SELECT on coin_metadata, coins: grant these rights"
             )
+    finally:
+        await database.aclose()
+
+
+async def test_every_table_and_sequence_is_named(database_url: str, user: User) -> None:
+    connection = await asyncpg.connect(database_url, timeout=10)
+    try:
+        # Partitions are reached by their table, and what counts an identity belongs to its table.
+        rows = await connection.fetch(
+            "SELECT relname FROM pg_class AS c WHERE relnamespace = 'public'::regnamespace"
+            " AND relkind IN ('r', 'p', 'S') AND NOT relispartition AND NOT (relkind = 'S' AND"
+            " EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND deptype = 'i'))"
+        )
+    finally:
+        await connection.close()
+    await user.may_not("SELECT ON perpcache_migrations, perpcache_additions")
+    database = Database(user.url)
+    try:
+        told = set(re.findall(r"[a-z_]+(?=[,;:])", await denied(database, "read")))
+        assert {row["relname"] for row in rows} - told == set()
+    finally:
+        await database.aclose()
+
+
+async def test_the_values_of_secret_keys_are_read_by_whom_the_rights_are_granted_to(
+    user: User,
+) -> None:
+    database = Database(user.url)
+    try:
+        await user.may(f"SELECT, INSERT ON {FORGOTTEN}")
+        await user.may("SELECT, INSERT, UPDATE, DELETE ON worker_config")
+        await user.may("DELETE ON worker_secret")
+        await database.worker_config.put("a", "key", "s3cret", secret=True, by="test")
+        [row] = await database.worker_config.rows()
+        assert row.value == "s3cret"
+        await user.may_not("INSERT ON worker_secret")
+        [row] = await database.worker_config.rows()
+        assert row.value == "***"
     finally:
         await database.aclose()
 
