@@ -52,6 +52,7 @@ from api.workers.configuration import build_configuration
 from api.workers.console import Console, console_routes, engine_console
 from api.workers.control import WorkerControl
 from api.workers.log import build_log
+from api.workers.published import build_published
 from api.workers.queues import build_queues
 from api.workers.records import build_records
 from api.workers.routes import build_workers
@@ -95,6 +96,7 @@ def create_app(
         build_backfills(settings, app.tokens),
         build_jobs(settings, app.tokens),
         build_workers(app.tokens),
+        build_published(),
         build_runs(app.tokens),
         build_log(),
         build_configuration(app.tokens),

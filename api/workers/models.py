@@ -210,6 +210,51 @@ class ChangeWorker(BaseModel):
     enabled: StrictBool = True
 
 
+_PUBLISHED: Final[dict[str, Any]] = {
+    "id": f"{EXAMPLE_MS}-0",
+    "token": 3,
+    "number": 1840,
+    "at": EXAMPLE_MS,
+    "age_s": 0.412,
+    "value": {"symbol": "BTCUSDT", "price": "91250.10"},
+}
+
+
+class PublishedValue(BaseModel):
+    """A value that a WebSocket worker has published."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_PUBLISHED]})
+
+    id: str = Field(description="in the order of publishing")
+    token: int = Field(description="counts the holdings of the worker, by one process at a time")
+    number: int = Field(description="counts the values of one holding, from 1")
+    at: TimeMs = Field(description="when it was published, by the hot store's clock")
+    age_s: float = Field(description="how long ago that was when this was read")
+    value: Any
+
+
+class PublishedValues(BaseModel):
+    """What a worker has published."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "worker": "prices",
+                    "latest": _PUBLISHED,
+                    "values": [_PUBLISHED],
+                    "next": _PUBLISHED["id"],
+                }
+            ]
+        }
+    )
+
+    worker: str
+    latest: PublishedValue | None = Field(description="null: nothing within a day")
+    values: list[PublishedValue] = Field(description="the oldest first")
+    next: str | None = Field(description="the `after` that continues here; null: nothing was found")
+
+
 _RUN: Final[dict[str, Any]] = {
     "id": 4711,
     "worker": "ui_data",

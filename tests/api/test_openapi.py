@@ -43,6 +43,7 @@ async def test_openapi_describes_every_route(native_api: ServedApi) -> None:
         ("patch", "/api/workers/{name}"),
         ("delete", "/api/workers/{name}/override"),
         *(("post", f"/api/workers/{{name}}/{action}") for action in ("start", "stop", "run")),
+        ("get", "/api/workers/{name}/published"),
         ("get", "/api/workers/{name}/runs"),
         ("get", "/api/runs/{run_id}"),
         ("get", "/api/runs/{run_id}/log"),

@@ -16,9 +16,11 @@ from tests.fixtures.simulator import StartSimulator
 DOCUMENT: Final = "docs/operating.md"
 TOKEN: Final = "t0ken"
 PLUGIN: Final = """
+import asyncio
+
 from pydantic import BaseModel, Field, SecretStr
 
-from perpcache.workers import Context, schedule
+from perpcache.workers import Context, schedule, websocket
 
 
 class FundConfig(BaseModel):
@@ -31,10 +33,16 @@ class FundConfig(BaseModel):
 async def fund_values(job: Context) -> dict[str, int]:
     job.log.info("saved", rows=12)
     return {"rows": 12}
+
+
+@websocket(url="wss://prices.example.com/stream")
+async def prices(feed: Context) -> None:
+    await feed.publish({"symbol": "FPT", "price": 131.2})
+    await asyncio.Event().wait()
 """
 # What a test cannot know, or what the clock decides.
-_NOT_COMPARED: Final = frozenset(("id", "host", "next_runs", "ui_collections", "errors"))
-_NOT_COMPARED_EITHER: Final = frozenset(("historical_collections", "total_records_saved"))
+_NOT_COMPARED: Final = frozenset(("id", "at", "age_s", "host", "next_runs", "ui_collections"))
+_NOT_COMPARED_EITHER: Final = frozenset(("errors", "historical_collections", "total_records_saved"))
 
 
 def calls() -> list[tuple[Block, Block]]:

@@ -25,6 +25,7 @@ LARGEST_VALUE: Final = 256 * 1024  # bytes of JSON
 _LARGEST_COMMAND: Final = 600 * 1024  # Upstash refuses requests of 1 MB
 _MOST_AT_ONCE: Final = 500
 READ_AT_ONCE: Final = 1_000
+READ_BYTES_AT_ONCE: Final = 1024 * 1024  # but for a first value that is larger
 
 # publish(lock, stream, latest; lease, token, number of the first, keep, ttl s, channel, values...):
 # publishes the values in order, those but which an earlier try of the same command has published.
@@ -66,24 +67,34 @@ return 'done'
 """
 _PUBLISHED: Final = one_of(b"done", b"lost")
 
-# published(stream, latest; the id after which to read or '', how many): reads what is published;
-# without an id the last ones. Returns {the latest's fields, {id, fields...}...}.
+# published(stream, latest; the id after which to read or '', how many, how many bytes): reads what
+# is published; without an id the last ones, from the newest on.
+# Returns {the latest's fields, {{id, fields}...}, ms of its clock}.
 _READ: Final = """
 local latest = redis.pcall('HGETALL', KEYS[2])
 if latest.err then latest = {} end
-local entries
-if ARGV[1] ~= '' then
-  entries = redis.pcall('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', ARGV[2])
-else
-  local newest = redis.pcall('XREVRANGE', KEYS[1], '+', '-', 'COUNT', ARGV[2])
-  entries = {}
-  for i = #newest, 1, -1 do entries[#entries + 1] = newest[i] end
+local command, from, to = 'XRANGE', '(' .. ARGV[1], '+'
+if ARGV[1] == '' then command, from, to = 'XREVRANGE', '+', '-' end
+local entries, bytes, wanted = {}, 0, tonumber(ARGV[2])
+while #entries < wanted do
+  local found = redis.pcall(command, KEYS[1], from, to, 'COUNT', math.min(16, wanted - #entries))
+  if found.err or #found == 0 then break end
+  for _, entry in ipairs(found) do
+    for _, word in ipairs(entry[2]) do bytes = bytes + #word end
+    if #entries > 0 and bytes > tonumber(ARGV[3]) then
+      wanted = 0
+      break
+    end
+    entries[#entries + 1] = entry
+    from = '(' .. entry[1]
+  end
 end
-if entries.err then entries = {} end
-return {latest, entries}
+local time = redis.call('TIME')
+local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+return {latest, entries, now}
 """
 _ENTRY: Final[Shape[list[Any]]] = elements(text, named_texts)
-_FOUND: Final = elements(named_texts, list_of(_ENTRY))
+_FOUND: Final = elements(named_texts, list_of(_ENTRY), text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +111,13 @@ class PublishedValue:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The latest value, and older ones in their order. `next`: pass it as `after` to go on."""
+    """The latest value, and older ones in their order. `next`: pass it as `after` to go on.
+    `now_ms`: of the store's clock, which tells how old they are."""
 
     latest: PublishedValue | None
     values: list[PublishedValue]
     next: str | None
+    now_ms: int
 
 
 def feed_key(worker: str) -> str:
@@ -167,16 +180,20 @@ async def read_published(
     store: HotStore, worker: str, *, after: str | None = None, count: int = 100
 ) -> Published:
     """The latest value of a worker and its last `count` ones, or the first `count` after the id
-    `after`. Raises StoreUnavailable, and ValueError for an id that is none."""
+    `after`; fewer where they are more than READ_BYTES_AT_ONCE. Raises StoreUnavailable, and
+    ValueError for an id that is none."""
     if after is not None and not is_entry_id(after):
         raise ValueError("after: an id is that of a value: two numbers with a '-' between them")
     key = feed_key(worker)
-    latest, entries = await store.script("read_feed", _READ).run(
-        [key, f"{key}:latest"], [after or "", min(max(count, 1), READ_AT_ONCE)], reply=_FOUND
+    words: list[Word] = [after or "", min(max(count, 1), READ_AT_ONCE), READ_BYTES_AT_ONCE]
+    latest, entries, now = await store.script("read_feed", _READ).run(
+        [key, f"{key}:latest"], words, reply=_FOUND
     )
+    if after is None:
+        entries.reverse()
     values = [value for id_, flat in entries if (value := _value(id_.decode(), flat)) is not None]
-    last = values[-1].id if values else after
-    return Published(_value("", latest), values, last)
+    last = entries[-1][0].decode() if entries else after
+    return Published(_value("", latest), values, last, int(now))
 
 
 def is_entry_id(written: str) -> bool:
@@ -194,10 +211,14 @@ def _value(id_: str, flat: Sequence[bytes]) -> PublishedValue | None:
     id_ = id_ or fields.get("id", "")
     try:
         at_ms = int(fields["at"]) if "at" in fields else int(id_.partition("-")[0])
-        value = json.loads(fields["value"])
+        value = json.loads(fields["value"], parse_constant=_refused)
         return PublishedValue(id_, int(fields["token"]), int(fields["number"]), at_ms, value)
     except (KeyError, ValueError, RecursionError):
         return None
+
+
+def _refused(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _parts(written: Sequence[str]) -> list[list[str]]:
