@@ -302,7 +302,9 @@ async def _any_alive(parts: Parts) -> bool | None:
 def _round_type(query_string: bytes) -> str:
     """Raises InvalidQuery."""
     reader = QueryReader(query_string, ("type",))
-    kind = reader.single("type") or "both"
+    kind = reader.single("type")
+    if kind is None:
+        kind = "both"
     if kind not in ROUNDS and not reader.errors:
         reader.refuse("type", "enum", f"must be one of {', '.join(ROUNDS)}")
     if reader.errors:

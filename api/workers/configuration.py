@@ -22,6 +22,8 @@ PATH: Final = "/api/config"
 _LONGEST_TOLD: Final = 500
 
 WorkerName = Annotated[str, Path(description="the worker's name", examples=["fund_values"])]
+# Also one that no row can have: it is not there, so that nothing is deleted.
+AnyKey = Annotated[str, Path(description="the key", examples=["url"])]
 Key = Annotated[
     str,
     Path(
@@ -116,7 +118,7 @@ async def _put_shared(key: Key, request: Request, workers: RequestWorkers) -> JS
 
 
 async def _delete(
-    worker: WorkerName, key: Key, request: Request, workers: RequestWorkers
+    worker: WorkerName, key: AnyKey, request: Request, workers: RequestWorkers
 ) -> JSONResponse:
     """What is shared, in the environment or declared counts again."""
     await read_body(request)
@@ -124,7 +126,7 @@ async def _delete(
     return JSONResponse({"worker": worker, "key": key, "deleted": deleted})
 
 
-async def _delete_shared(key: Key, request: Request, workers: RequestWorkers) -> JSONResponse:
+async def _delete_shared(key: AnyKey, request: Request, workers: RequestWorkers) -> JSONResponse:
     """What is in the environment or declared counts again, where a worker has no value of its
     own."""
     await read_body(request)

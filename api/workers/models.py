@@ -66,6 +66,11 @@ def whole(value: object) -> int:
     raise ValueError("must be an integer")
 
 
+def _described(pattern: str) -> Any:
+    """A field whose pattern is told, not checked here: control says what is wrong with a value."""
+    return Field("", min_length=1, max_length=LONGEST_TEXT, json_schema_extra={"pattern": pattern})
+
+
 class Connection(BaseModel):
     """What the process that holds a WebSocket worker tells of its connection."""
 
@@ -202,8 +207,8 @@ class ChangeWorker(BaseModel):
     every_s: Annotated[int, Field(ge=1, le=LONGEST_PERIOD_S), BeforeValidator(whole)] | None = None
     offset_s: Annotated[int, Field(ge=0, le=LONGEST_PERIOD_S), BeforeValidator(whole)] = 0
     tz: StrictStr = Field("", min_length=1, max_length=LONGEST_TEXT)
-    queue: StrictStr = Field("", min_length=1, max_length=LONGEST_TEXT)
-    egress: StrictStr = Field("", min_length=1, max_length=LONGEST_TEXT)
+    queue: StrictStr = _described("^[a-z0-9][a-z0-9._:-]{0,63}$")
+    egress: StrictStr = _described("^[A-Za-z0-9._-]{1,64}$")
     timeout_s: float = Field(1.0, gt=0, le=LONGEST_TIMEOUT_S, strict=True)
     max_attempts: Annotated[int, Field(ge=1, le=MOST_ATTEMPTS), BeforeValidator(whole)] = 1
     on_missed: Literal["one", "skip"] = "one"

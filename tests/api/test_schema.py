@@ -34,7 +34,8 @@ RUN: Final = (
     *("--header", f"Authorization: Bearer {TOKEN}"),
 )
 # What no schema says: a cursor is of an answer, `to` is not before `from`, `revisions` decides the
-# columns, and parameters that mean nothing beside others are refused.
+# columns, parameters that mean nothing beside others are refused, and a worker's kind, schedule and
+# code decide what can be set of it.
 VALUES: Final = """
 [parameters]
 "query.cursor" = ""
@@ -46,6 +47,10 @@ VALUES: Final = """
 include-path-regex = "^/(cache/|coins$|api/history/(holes|backfill)$)"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "404", "409", "422", "5xx"]
 checks.negative_data_rejection.expected-statuses = ["400", "404", "405", "413", "415", "422", "5xx"]
+
+[[operations]]
+include-name-regex = "^(PATCH|PUT) /api/(workers?|config)/"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "404", "422", "5xx"]
 """
 # The one that the description names as its example.
 COLLECTORS: Final = (
@@ -102,7 +107,7 @@ async def checked(api: ServedApi, folder: Path, paths: list[str], *, only: bool)
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        async with asyncio.timeout(800):
+        async with asyncio.timeout(240):
             said = (await process.communicate())[0].decode()
     finally:
         if process.returncode is None:
@@ -118,27 +123,35 @@ async def checked(api: ServedApi, folder: Path, paths: list[str], *, only: bool)
         assert 'status="500"' not in await page.text()
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-async def test_the_routes_of_workers_are_as_their_description_says(
-    busy_api: ServedApi, tmp_path: Path
-) -> None:
-    await checked(busy_api, tmp_path, [OF_WORKERS], only=True)
-
-
-async def test_the_api_is_as_its_description_says(busy_api: ServedApi, tmp_path: Path) -> None:
-    await checked(busy_api, tmp_path, [LEFT_OUT, OF_WORKERS], only=False)
-    # It got through to what answers with 200, and was not turned away everywhere.
-    async with busy_api.http.get("/metrics") as page:
+async def statuses(api: ServedApi) -> set[tuple[str, str]]:
+    """Which route has answered with which status."""
+    async with api.http.get("/metrics") as page:
         found = re.findall(
             r'^perpcache_http_requests_total{.*route="(.+?)",status="(\d+)"}',
             await page.text(),
             re.MULTILINE,
         )
-    assert {("/coins", "200"), ("/cache/{name}", "200"), ("/jobs/{job_id}", "200")} <= set(found)
+    return set(found)
+
+
+async def test_the_routes_of_workers_are_as_their_description_says(
+    controlled_api: ServedApi, tmp_path: Path
+) -> None:
+    await checked(controlled_api, tmp_path, [OF_WORKERS], only=True)
+    found = await statuses(controlled_api)
+    worker, run = "/api/workers/{name}", "/api/runs/{run_id}"
+    assert {(worker, "200"), (f"{worker}/run", "202"), (run, "200")} <= found
+    assert {("/api/config/{worker}/{key}", "200"), ("/api/queues/{name}", "200")} <= found
+
+
+async def test_the_api_is_as_its_description_says(busy_api: ServedApi, tmp_path: Path) -> None:
+    await checked(busy_api, tmp_path, [LEFT_OUT, OF_WORKERS], only=False)
+    # It got through to what answers with 200, and was not turned away everywhere.
+    found = await statuses(busy_api)
+    assert {("/coins", "200"), ("/cache/{name}", "200"), ("/jobs/{job_id}", "200")} <= found
     assert ("/api/historical/candles", "200") in found
     collectors = "/api/collectors/{name}"
-    assert {(collectors, "200"), (f"{collectors}/stop", "202")} <= set(found)
+    assert {(collectors, "200"), (f"{collectors}/stop", "202")} <= found
     assert (f"{collectors}/symbols/{{symbol:path}}", "202") in found
 
 
