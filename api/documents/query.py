@@ -95,9 +95,15 @@ def unknown_parameters(given: Iterable[str], known: Sequence[str]) -> list[dict[
     for name in unknown[:_MOST_UNKNOWN]:
         near = get_close_matches(name[:_LONGEST_COMPARED].lower(), known, 1)
         meant = f"did you mean {near[0]}? " if near else ""
-        are = "The parameters are" if len(known) > 1 else "The only parameter is"
-        messages[f"unknown parameter: {meant}{are} {', '.join(known)}"] = None
+        messages[f"unknown parameter: {meant}{_allowed(known)}"] = None
     return [{"type": "unknown", "loc": ["query"], "msg": text} for text in messages]
+
+
+def _allowed(known: Sequence[str]) -> str:
+    if not known:
+        return "There are no parameters here"
+    are = "The parameters are" if len(known) > 1 else "The only parameter is"
+    return f"{are} {', '.join(known)}"
 
 
 def only_parameters(*known: str) -> Callable[[Request], None]:

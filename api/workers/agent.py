@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import JSONResponse
 
 from api.cors import require_asked_page
-from api.documents.query import InvalidQuery, QueryReader
+from api.documents.query import InvalidQuery, QueryReader, only_parameters
 from api.json_body import read_json
 from api.openapi import content, responses
 from api.parts import Parts
@@ -63,7 +63,8 @@ def build_agent(tokens: Tokens) -> APIRouter:
     @router.get(
         "/status",
         response_model=AgentStatus,
-        responses=responses(),
+        dependencies=[Depends(only_parameters())],
+        responses=responses(422),
         summary="Whether the agent runs",
         name="agent_status",
     )
@@ -94,7 +95,8 @@ def build_agent(tokens: Tokens) -> APIRouter:
     @router.get(
         "/stats",
         response_model=AgentStats,
-        responses=responses(),
+        dependencies=[Depends(only_parameters())],
+        responses=responses(422),
         summary="What the agent has done",
         name="agent_stats",
     )
@@ -106,7 +108,8 @@ def build_agent(tokens: Tokens) -> APIRouter:
     @router.get(
         "/schedules",
         response_model=AgentSchedules,
-        responses=responses(),
+        dependencies=[Depends(only_parameters())],
+        responses=responses(422),
         summary="The schedules",
         name="agent_schedules",
     )
@@ -141,7 +144,8 @@ def build_agent(tokens: Tokens) -> APIRouter:
     @router.get(
         "/health",
         response_model=AgentHealth,
-        responses=responses(),
+        dependencies=[Depends(only_parameters())],
+        responses=responses(422),
         summary="Whether the agent can do its work",
         name="agent_health",
     )

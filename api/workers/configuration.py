@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Request
 from fastapi.responses import JSONResponse
 
 from api.cors import require_asked_page
+from api.documents.query import only_parameters
 from api.json_body import read_json
 from api.openapi import content, responses
 from api.request_body import read_body
@@ -42,7 +43,8 @@ def build_configuration(tokens: Tokens) -> APIRouter:
     @router.get(
         PATH,
         response_model=SharedValues,
-        responses=responses(),
+        dependencies=[Depends(only_parameters())],
+        responses=responses(422),
         summary="Configuration that workers share",
         name="list_config",
     )
@@ -55,7 +57,8 @@ def build_configuration(tokens: Tokens) -> APIRouter:
     @router.get(
         f"{PATH}/{{key}}",
         response_model=ConfiguredValue,
-        responses=responses(404),
+        dependencies=[Depends(only_parameters())],
+        responses=responses(404, 422),
         summary="One shared value",
         name="get_config",
     )
@@ -66,7 +69,8 @@ def build_configuration(tokens: Tokens) -> APIRouter:
     @router.get(
         f"{PATH}/{{worker}}/{{key}}",
         response_model=ConfiguredValue,
-        responses=responses(404),
+        dependencies=[Depends(only_parameters())],
+        responses=responses(404, 422),
         summary="One value of a worker",
         name="get_own_config",
     )

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import JSONResponse
 
 from api.cors import require_asked_page
-from api.documents.query import InvalidQuery, QueryReader
+from api.documents.query import InvalidQuery, QueryReader, only_parameters
 from api.json_body import read_json
 from api.openapi import content, responses
 from api.request_body import read_body
@@ -42,7 +42,8 @@ def build_queues(tokens: Tokens) -> APIRouter:
     @router.get(
         PATH,
         response_model=Queues,
-        responses=responses(),
+        dependencies=[Depends(only_parameters())],
+        responses=responses(422),
         summary="All queues",
         name="list_queues",
     )

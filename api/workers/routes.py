@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from api.cors import require_asked_page
+from api.documents.query import only_parameters
 from api.json_body import read_json
 from api.openapi import content, responses
 from api.request_body import read_body
@@ -41,7 +42,8 @@ def build_workers(tokens: Tokens) -> APIRouter:
     @router.get(
         PATH,
         response_model=Workers,
-        responses=responses(),
+        dependencies=[Depends(only_parameters())],
+        responses=responses(422),
         summary="All workers",
         name="list_workers",
     )
@@ -55,7 +57,8 @@ def build_workers(tokens: Tokens) -> APIRouter:
     @router.get(
         f"{PATH}/{{name}}",
         response_model=OneWorker,
-        responses=responses(404),
+        dependencies=[Depends(only_parameters())],
+        responses=responses(404, 422),
         summary="One worker",
         name="get_worker",
     )

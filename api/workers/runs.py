@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import JSONResponse
 
 from api.cors import require_asked_page
+from api.documents.query import only_parameters
 from api.openapi import responses
 from api.request_body import read_body
 from api.state import RequestWorkers
@@ -27,6 +28,7 @@ def build_runs(tokens: Tokens) -> APIRouter:
     @router.get(
         f"{PATH}/{{run_id}}",
         response_model=Run,
+        dependencies=[Depends(only_parameters())],
         responses=responses(404, 422),
         summary="One run",
         name="get_run",
