@@ -1,8 +1,8 @@
 """The routes of /api/worker: the agent that feeds the service, seen and switched as one."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import JSONResponse
@@ -27,7 +27,7 @@ from api.workers.control import BY, WorkerControl, refuse
 from api.workers.models import ChangedWorker, ChangeWorker
 from api.workers.routes import asked_run_json, changed
 from api.workers.shown import error_json
-from database import DatabaseUnavailable, WorkerRow
+from database import DatabaseUnavailable, RunRow, WorkerRow
 from stores.hot.beats import workers_alive
 from texts.hidden_addresses import without_addresses
 from timing.clock import now_ms
@@ -52,6 +52,7 @@ _TYPE: Final[dict[str, Any]] = {
     "schema": {"type": "string", "enum": [*ROUNDS], "default": "both"},
 }
 
+T = TypeVar("T")
 ScheduleName = Annotated[str, Path(description="the worker's name", examples=[UI])]
 
 
@@ -70,27 +71,7 @@ def build_agent(tokens: Tokens) -> APIRouter:
     )
     async def agent_status(parts: RequestParts, workers: RequestWorkers) -> JSONResponse:
         """Its switches, schedules and numbers; what is known of them while a store is away."""
-        (rows, database), (live, hot_store) = await asyncio.gather(
-            _rows(workers), workers.live(SWITCHED)
-        )
-        if rows:
-            live, hot_store = await workers.live(row.name for row in rows)
-        stats = await _stats(parts, workers) if database == "ok" else None
-        found = {row.name: row for row in rows if row.name in SWITCHED}
-        running = [name for name, row in found.items() if row.enabled]
-        hosts = {live[name].host for name in SWITCHED if name in live} - {None}
-        return JSONResponse(
-            {
-                "status": _status(workers, database, running, len(found)),
-                "running": sorted(running),
-                "stopped": sorted(found.keys() - set(running)),
-                "hosts": sorted(map(str, hosts)),
-                "schedules": _schedules(rows, live),
-                "stats": stats,
-                "database": database,
-                "hot_store": hot_store,
-            }
-        )
+        return JSONResponse(await _agent_status(parts, workers))
 
     @router.get(
         "/stats",
@@ -200,12 +181,12 @@ def build_agent(tokens: Tokens) -> APIRouter:
     return router
 
 
-async def _rows(workers: WorkerControl) -> tuple[list[WorkerRow], str]:
-    """The rows, and `ok`; or none, and why."""
+async def _known(asking: Awaitable[T], otherwise: T) -> tuple[T, str]:
+    """What it returns, and `ok`; or `otherwise`, and why the database tells nothing."""
     try:
-        return await workers.ask(workers.control.workers()), "ok"
+        return await asking, "ok"
     except DatabaseUnavailable as error:
-        return [], f"away: {without_addresses(error)}"
+        return otherwise, f"away: {without_addresses(error)}"
 
 
 async def _stats(parts: Parts, workers: WorkerControl) -> dict[str, Any]:
@@ -242,6 +223,32 @@ def _schedules(rows: Sequence[WorkerRow], live: Mapping[str, WorkerState]) -> li
     ]
 
 
+async def _agent_status(parts: Parts, workers: WorkerControl) -> dict[str, Any]:
+    """The form of `AgentStatus`."""
+    (rows, database), (live, hot_store) = await asyncio.gather(
+        _known(workers.ask(workers.control.workers()), []), workers.live(SWITCHED)
+    )
+    if rows:
+        live, hot_store = await workers.live(row.name for row in rows)
+    found = {row.name: row for row in rows if row.name in SWITCHED}
+    running = [name for name, row in found.items() if row.enabled]
+    status = _status(workers, database, running, len(found))
+    stats = None
+    if database == "ok":
+        stats, database = await _known(_stats(parts, workers), None)
+    hosts = {live[name].host for name in SWITCHED if name in live} - {None}
+    return {
+        "status": status,
+        "running": sorted(running),
+        "stopped": sorted(found.keys() - set(running)),
+        "hosts": sorted(map(str, hosts)),
+        "schedules": _schedules(rows, live),
+        "stats": stats,
+        "database": database,
+        "hot_store": hot_store,
+    }
+
+
 def _status(workers: WorkerControl, database: str, running: Sequence[str], known: int) -> str:
     if not workers.runs_here:
         return "off"
@@ -255,19 +262,23 @@ def _status(workers: WorkerControl, database: str, running: Sequence[str], known
 async def _health(parts: Parts, workers: WorkerControl) -> dict[str, Any]:
     """The form of `AgentHealth`."""
     (rows, database), (alive, hot_store) = await asyncio.gather(
-        _rows(workers), workers.ask_store(_any_alive(parts), None)
+        _known(workers.ask(workers.control.workers()), []),
+        workers.ask_store(_any_alive(parts), None),
     )
     failed = []
     if not workers.runs_here:
         failed.append("SCHEDULES is off: nothing runs by itself")
     if alive is False:
         failed.append("no worker process is alive: nothing runs")
+    if database == "ok" and not any(row.name in SWITCHED for row in rows):
+        failed.append("there are no workers as yet: a process with SCHEDULES=on stores them")
+    latest: Mapping[str, RunRow] = {}
+    if names := [row.name for row in rows if row.kind == "schedule" and row.enabled]:
+        latest, database = await _known(workers.ask(parts.database.run_rows.latest(names)), latest)
     issues = [f"the database is {database}"] if database != "ok" else []
     issues += [f"the hot store is {hot_store}"] if hot_store != "ok" else []
     issues += [f"{row.name} is stopped" for row in rows if row.name in SWITCHED and not row.enabled]
-    if database == "ok" and not any(row.name in SWITCHED for row in rows):
-        failed.append("there are no workers as yet: a process with SCHEDULES=on stores them")
-    issues += await _run_issues(parts, workers, rows)
+    issues += _run_issues(rows, latest)
     status = "unhealthy" if failed else "degraded" if issues else "healthy"
     return {
         "status": status,
@@ -278,12 +289,8 @@ async def _health(parts: Parts, workers: WorkerControl) -> dict[str, Any]:
     }
 
 
-async def _run_issues(parts: Parts, workers: WorkerControl, rows: Sequence[WorkerRow]) -> list[str]:
-    """What is wrong with the runs of schedules that are on."""
-    names = [row.name for row in rows if row.kind == "schedule" and row.enabled]
-    if not names:
-        return []
-    latest = await workers.ask(parts.database.run_rows.latest(names))
+def _run_issues(rows: Sequence[WorkerRow], latest: Mapping[str, RunRow]) -> list[str]:
+    """What is wrong with the runs of schedules that are on, `latest` of each."""
     late_ms = now_ms() - _LATE_MS
     return [
         *(

@@ -7,7 +7,8 @@ import pytest
 
 from stores.hot.leases import try_acquire
 from tests.fixtures.api import ServedApi, StartApi, ask, get
-from tests.fixtures.controlled_workers import WITH_TOKEN
+from tests.fixtures.controlled_workers import API_TOKEN, WITH_TOKEN
+from tests.fixtures.postgres import User
 from workers.state import WorkerStates
 
 NAMES: Final = [
@@ -297,6 +298,22 @@ async def test_a_database_that_is_away(start_api: StartApi, redis_url: str) -> N
     status = await read(api, "worker/status")
     assert (status["status"], status["stats"], status["hot_store"]) == ("unknown", None, "ok")
     assert status["database"].startswith("away: the database")
+
+
+async def test_a_database_that_fails_between_two_reads(
+    controlled_api: ServedApi, start_api: StartApi, redis_url: str, user: User
+) -> None:
+    """Its user may read the workers, and not what they have done."""
+    await user.may("SELECT, UPDATE ON worker")
+    api = await start_api(redis_url=redis_url, dsn=user.url, schedules="on", api_token=API_TOKEN)
+    await change(controlled_api, "POST", "workers/ui_data/stop")
+    health = await read(api, "worker/health")
+    assert health["database"].startswith("away: the database denies its user")
+    assert f"the database is {health['database']}" in health["issues"]
+    assert "ui_data is stopped" in health["issues"]
+    status = await read(api, "worker/status")
+    assert (status["status"], status["stats"], status["stopped"]) == ("partly", None, ["ui_data"])
+    assert status["database"] == health["database"]
 
 
 async def test_other_methods(controlled_api: ServedApi) -> None:
