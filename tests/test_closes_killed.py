@@ -71,7 +71,8 @@ async def test_a_killed_worker_asks_for_nothing_twice(
         exchanges.post("/sim/clock", {"advance_ms": AS_OF_MS - NOW_MS})
         exchanges.post("/sim/stats/reset")
         service = await start_service(
-            **service_settings(exchanges, HISTORY_CANDLES=str(CANDLES), WORKER_LOCK_TTL_S="3")
+            "serve",
+            **service_settings(exchanges, HISTORY_CANDLES=str(CANDLES), WORKER_LOCK_TTL_S="3"),
         )
         await killed_after_the_first_document(service, runner, database_url)
         midway = {str(timeframe): await runner.document(timeframe) for timeframe in Timeframe}

@@ -62,7 +62,7 @@ def left_of(data_dir: Path) -> list[psutil.Process]:
 async def test_a_killed_worker_is_replaced_and_its_job_completes(
     start_service: StartService, settings: dict[str, str], slow_exchanges: Simulator
 ) -> None:
-    service = await start_service(**settings)
+    service = await start_service("serve", **settings)
     await service.funding_ready()
     asked = await service.post("/get-market-data", {"timeframe": "1h"})
     await service.job("collect:1h", lambda j: j["progress"]["done"] >= 4)
@@ -83,7 +83,7 @@ async def test_a_killed_worker_is_replaced_and_its_job_completes(
 async def test_a_killed_main_leaves_no_children_and_the_next_start_completes_the_job(
     start_service: StartService, settings: dict[str, str], data_dir: Path
 ) -> None:
-    service = await start_service(**settings)
+    service = await start_service("serve", **settings)
     await service.funding_ready()
     asked = await service.post("/get-market-data", {"timeframe": "1h"})
     await service.job("collect:1h", lambda j: j["progress"]["done"] >= 4)
@@ -96,7 +96,7 @@ async def test_a_killed_main_leaves_no_children_and_the_next_start_completes_the
     assert left_of(data_dir) == []  # the last of them ended the stores, too
 
     # Another port, the same DATA_DIR: the job is there, and goes on without a POST.
-    service = await start_service(**settings)
+    service = await start_service("serve", **settings)
     last = await service.ended(asked)
     assert last["result"]["markets"] > 25
     document = await service.get("/cache/1h")
@@ -108,7 +108,7 @@ async def test_a_killed_main_leaves_no_children_and_the_next_start_completes_the
         os.kill(pid, signal.SIGKILL)
     await service.stop()
     assert {process.name() for process in left_of(data_dir)} <= {"valkey-server", "postgres"}
-    service = await start_service(**settings)
+    service = await start_service("serve", **settings)
     assert {name: store_pid(data_dir, name) for name in stores} == stores
     assert await service.get("/cache/1h") == document
     assert await service.stop() == 0
@@ -124,7 +124,7 @@ async def test_a_stop_hands_the_job_back_and_leaves_nothing(
     redis_url: str,
     number: signal.Signals,
 ) -> None:
-    service = await start_service(**on_stores)
+    service = await start_service("serve", **on_stores)
     await service.funding_ready()
     await service.post("/get-market-data", {"timeframe": "1h"})
     await service.job("collect:1h", lambda j: j["progress"]["done"] >= 4)
@@ -145,7 +145,7 @@ async def test_a_stop_hands_the_job_back_and_leaves_nothing(
 async def test_ctrl_c_ends_the_embedded_stores_too(
     start_service: StartService, settings: dict[str, str], data_dir: Path
 ) -> None:
-    service = await start_service(**settings)
+    service = await start_service("serve", **settings)
     await service.funding_ready()
     with elapsed_elsewhere() as took:
         assert await service.stop(signal.SIGINT) == 0
@@ -157,7 +157,7 @@ async def test_ctrl_c_ends_the_embedded_stores_too(
 async def test_a_killed_api_process_is_replaced_on_the_same_address(
     start_service: StartService, settings: dict[str, str]
 ) -> None:
-    service = await start_service(**settings)
+    service = await start_service("serve", **settings)
     os.kill(service.pid_of("api"), signal.SIGKILL)
     # The listening socket is the parent's: the next request waits for the new process.
     assert (await service.get("/health"))["status"]
@@ -166,10 +166,10 @@ async def test_a_killed_api_process_is_replaced_on_the_same_address(
 async def test_data_of_other_exchanges_is_refused_with_one_line(
     start_service: StartService, on_stores: dict[str, str]
 ) -> None:
-    service = await start_service(**on_stores)
+    service = await start_service("serve", **on_stores)
     await service.stop()
     others = {**on_stores, "BYBIT_BASE_URL": "http://127.0.0.1:9"}
-    service = await start_service(**others, wait=False)
+    service = await start_service("serve", **others, wait=False)
     assert await asyncio.wait_for(service.process.wait(), 20) == 69
     await service.stop()
     assert len(service.lines) == 1

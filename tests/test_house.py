@@ -68,6 +68,7 @@ def tree_of(module: str) -> ast.Module:
     return ast.parse(modules()[module].read_text(encoding="utf-8"))
 
 
+@cache
 def imports_of(module: str) -> set[str]:
     """What of ours a module imports, inside functions and for types alone, too."""
     return set(imports_in(tree_of(module)))
@@ -94,7 +95,11 @@ def imports_in(tree: ast.Module) -> Iterator[str]:
 
 def _function_of(call: ast.Call) -> str:
     """`import_module` of `importlib.import_module(...)`."""
-    return ast.unparse(call.func).rpartition(".")[2]
+    match call.func:
+        case ast.Attribute(attr=name) | ast.Name(id=name):
+            return name
+        case _:
+            return ""
 
 
 def _named_by(call: ast.Call) -> Iterable[str]:

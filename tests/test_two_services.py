@@ -129,7 +129,7 @@ async def test_one_collection_at_a_time_and_no_post_without_its_answer(
     settings = service_settings(
         simulator, EGRESS_ID="race", CRON_SECRET=SECRET, WORKER_LOCK_TTL_S="3", HISTORY_CANDLES="60"
     )
-    starts = [start_service(**settings, DATA_DIR=str(tmp_path / name)) for name in "ab"]
+    starts = [start_service("serve", **settings, DATA_DIR=str(tmp_path / name)) for name in "ab"]
     services = list(await asyncio.gather(*starts))
     await services[0].funding_ready()
 

@@ -133,7 +133,7 @@ async def attempted(service: Service, number: int) -> Any:
 async def test_the_third_death_fails_the_job_and_the_next_post_works(
     start_service: StartService, settings: dict[str, str]
 ) -> None:
-    service = await start_service(**settings)
+    service = await start_service("serve", **settings)
     await service.funding_ready()
     asked = await service.post("/get-market-data", {"timeframe": "1h"})
     for attempt in (1, 2, 3):
@@ -219,7 +219,7 @@ async def test_a_lease_that_could_not_be_renewed_stops_the_requests_and_work_goe
     own_valkey: Callable[..., OwnValkey],
 ) -> None:
     server = own_valkey()
-    service = await start_service(**settings | {"REDIS_URL": server.url})
+    service = await start_service("serve", **settings | {"REDIS_URL": server.url})
     await service.funding_ready()
     worker = service.pid_of("worker")
     asked = await service.post("/get-market-data", {"timeframe": "1h"})
@@ -241,14 +241,14 @@ async def test_a_worker_that_slept_too_long_writes_nothing_and_lives_on(
     redis_url: str,
     tmp_path: Path,
 ) -> None:
-    service = await start_service(**settings)
+    service = await start_service("serve", **settings)
     await service.funding_ready()
     sleeper = psutil.Process(service.pid_of("worker"))
     asked = await service.post("/get-market-data", {"timeframe": "1h"})
     await running(service, done=MARKETS)
     sleeper.suspend()
     try:
-        await start_service("worker", wait=False, **settings | {"DATA_DIR": str(tmp_path)})
+        worker = await start_service("worker", wait=False, **settings | {"DATA_DIR": str(tmp_path)})
         last = await service.ended(asked)
         document = await service.get("/cache/1h")
         with redis.Redis.from_url(redis_url) as store:
@@ -261,11 +261,7 @@ async def test_a_worker_that_slept_too_long_writes_nothing_and_lives_on(
         assert store.hgetall("job:collect:1h") == record
     assert (await service.get("/cache/1h"))["version"] == document["version"]
     # It lives on, and can be the one that works: the other is asleep now.
-    other = next(
-        process
-        for process in psutil.process_iter(["environ"])
-        if (process.info["environ"] or {}).get("DATA_DIR") == str(tmp_path)
-    )
+    other = psutil.Process(worker.process.pid)
     other.suspend()
     try:
         assert (await service.collect("1h"))["result"]["markets"] == MARKETS
@@ -286,7 +282,7 @@ async def test_a_store_that_is_away_for_some_seconds(
     """One lane is in the middle of a job, the other idle; the lease outlives the absence."""
     server = own_valkey()
     own = {"REDIS_URL": server.url, "WORKER_LOCK_TTL_S": "15", "LOG_LEVEL": "DEBUG"}
-    service = await start_service(**settings | own)
+    service = await start_service("serve", **settings | own)
     await service.funding_ready()
     worker = service.pid_of("worker")
     asked = await service.post("/get-market-data", {"timeframe": "1h"})

@@ -175,7 +175,8 @@ async def test_the_example_runs_as_it_is_shipped(
     async def told() -> Any:
         _, _, answer = await ask(api, "GET", "/api/collectors")
         found = {each["name"]: each["actual"]["status"] for each in answer["collectors"]}
-        return found if found["okx-books"] == "running" else None
+        changed = found["okx-books"] == "running" and found["majors"] == "stopped"
+        return found if changed else None
 
     assert await until(told) == {
         "bybit-candles": "running",

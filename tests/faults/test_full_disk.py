@@ -106,7 +106,7 @@ async def use_up_the_log(disk: Path) -> None:
 async def test_it_serves_what_it_has_and_goes_on_when_there_is_space(
     disk: Path, settings: dict[str, str], start_service: StartService
 ) -> None:
-    service = await start_service(**settings)
+    service = await start_service("serve", **settings)
     await service.funding_ready()
     await service.collect("1h")
     document = await service.get("/cache/1h")
@@ -184,7 +184,7 @@ async def test_a_first_start_says_what_it_lacks(
     disk: Path, settings: dict[str, str], start_service: StartService
 ) -> None:
     fill(disk)
-    service = await start_service(wait=False, **settings)
+    service = await start_service("serve", wait=False, **settings)
     assert await asyncio.wait_for(service.process.wait(), 30) == 69
     await service.stop()
     [line] = service.lines

@@ -30,7 +30,7 @@ async def test_kills_at_random_moments(
 ) -> None:
     exchanges = start_simulator(binance=EACH, bybit=EACH, now=NOW_MS, frozen=True, latency_ms=100)
     settings = service_settings(exchanges, WORKER_LOCK_TTL_S="1.5", CONCURRENCY_LIMIT="2")
-    service = await start_service(**settings)
+    service = await start_service("serve", **settings)
     await service.funding_ready()
     moments = random.Random(20261122)  # noqa: S311 - to be repeatable
     attempts = []

@@ -149,7 +149,7 @@ async def test_a_worker_killed_right_after_a_ban_does_not_ask_again(
 ) -> None:
     exchanges = start_simulator(binance=12, bybit=12)
     settings = service_settings(exchanges, WORKER_LOCK_TTL_S="2", CONCURRENCY_LIMIT="2")
-    service = await start_service(**settings)
+    service = await start_service("serve", **settings)
     await service.funding_ready()
     worker = service.pid_of("worker")
     ban = {"kind": "status", "status": 418, "ban_s": 600, "exchange": "binance"}

@@ -145,6 +145,7 @@ async def test_the_service_collects_and_serves_through_it(
 ) -> None:
     exchanges = start_simulator(binance=6, bybit=6)
     service = await start_service(
+        "serve",
         **asking(exchanges),
         **SHORT_HISTORY,
         **upstash.environment,

@@ -41,7 +41,7 @@ async def test_a_collection_moves_the_numbers(
     service_settings: ServiceSettings,
 ) -> None:
     simulator = start_simulator(binance=8, bybit=8)
-    service = await start_service(**service_settings(simulator, WEB_CONCURRENCY="2"))
+    service = await start_service("serve", **service_settings(simulator, WEB_CONCURRENCY="2"))
     await service.funding_ready()
     last = await service.collect("4h")
     told = await numbers_after(service, "collect:4h")

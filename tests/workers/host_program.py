@@ -131,5 +131,5 @@ async def main(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) -
     return 0
 
 
-if __name__ == "__main__":
-    sys.exit(runtime.run(main, load_settings(), argparse.Namespace(parent_fd=None)))
+def run(_: list[str]) -> int:
+    return runtime.run(main, load_settings(), argparse.Namespace(parent_fd=None))

@@ -14,8 +14,9 @@ import asyncpg
 
 from database import Database
 from stores.cold.workers.run_rows import RunRow
+from tests.fixtures.forked import ForkedProgram
 from tests.fixtures.signals import until, until_true
-from tests.workers.host_program import EFFECTS
+from tests.workers import host_program
 from workers.control import Control
 from workers.control_errors import UnknownWorker
 from workers.lazy_engine import LazyEngine
@@ -24,9 +25,9 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 class Host:
-    """One process of host_program.py."""
+    """One process."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process | ForkedProgram) -> None:
         self._process = process
         self.pid = process.pid
         self.lines: deque[str] = deque(maxlen=400)
@@ -87,12 +88,14 @@ class Fleet:
 
     async def prepare(self) -> None:
         await self.database.open()
-        await self.execute(EFFECTS)
+        await self.execute(host_program.EFFECTS)
 
     async def start(self, **settings: str) -> Host:
-        return await self.start_program(
-            "-m", "tests.workers.host_program", folder=_ROOT, settings=settings
-        )
+        environment = {**os.environ, **self._environment, **settings}
+        program = ForkedProgram(host_program.run, (), environment, _ROOT)
+        await program.open()
+        self.hosts.append(Host(program))
+        return self.hosts[-1]
 
     async def start_program(self, *program: str, folder: Path, settings: Mapping[str, str]) -> Host:
         """A Python program in that folder, with the stores of this fleet."""

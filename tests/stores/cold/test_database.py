@@ -340,56 +340,60 @@ async def _fails_to_open(url: str, migrations: Path) -> str:
     return str(caught.value)
 
 
-async def test_many_that_open_at_once_migrate_once(database_url: str, migrations: Path) -> None:
+async def test_many_that_open_at_once_migrate_once(
+    empty_database_url: str, migrations: Path
+) -> None:
     # Slow enough that all of them are there while it runs; a second run would fail.
     (migrations / "9001_slow.sql").write_text("SELECT pg_sleep(0.3); CREATE TABLE once (n int);")
-    databases = [Database(database_url, migrations=migrations) for _ in range(8)]
+    databases = [Database(empty_database_url, migrations=migrations) for _ in range(8)]
     await asyncio.gather(*(database.open() for database in databases))
     await asyncio.gather(*(database.aclose() for database in databases))
     applied = await _value(
-        database_url, "SELECT string_agg(name, ' ' ORDER BY name) FROM perpcache_migrations"
+        empty_database_url, "SELECT string_agg(name, ' ' ORDER BY name) FROM perpcache_migrations"
     )
     assert applied == "0001_coins 9001_slow"
     added = await _value(
-        database_url, "SELECT string_agg(name, ' ' ORDER BY name) FROM perpcache_additions"
+        empty_database_url, "SELECT string_agg(name, ' ' ORDER BY name) FROM perpcache_additions"
     )
     ours = sorted(file.stem for file in MIGRATIONS.glob("0*.sql"))
     assert added == " ".join(name for name in ours if name != "0001_coins")
 
 
-async def test_a_failing_migration_leaves_nothing(database_url: str, migrations: Path) -> None:
+async def test_a_failing_migration_leaves_nothing(
+    empty_database_url: str, migrations: Path
+) -> None:
     (migrations / "9001_half.sql").write_text("CREATE TABLE half (n int); SELECT 1 / 0;")
-    message = await _fails_to_open(database_url, migrations)
+    message = await _fails_to_open(empty_database_url, migrations)
     assert "9001_half.sql" in message and "division by zero" in message
-    assert await _value(database_url, "SELECT to_regclass('half') IS NULL")
-    assert await _value(database_url, "SELECT to_regclass('coins') IS NULL")
+    assert await _value(empty_database_url, "SELECT to_regclass('half') IS NULL")
+    assert await _value(empty_database_url, "SELECT to_regclass('coins') IS NULL")
     (migrations / "9001_half.sql").write_text("CREATE TABLE half (n int);")
-    database = Database(database_url, migrations=migrations)
+    database = Database(empty_database_url, migrations=migrations)
     await database.open()
     await database.aclose()
-    assert await _value(database_url, "SELECT to_regclass('half') IS NOT NULL")
+    assert await _value(empty_database_url, "SELECT to_regclass('half') IS NOT NULL")
 
 
 async def test_a_changed_or_unknown_migration_is_refused(
-    database_url: str, migrations: Path
+    empty_database_url: str, migrations: Path
 ) -> None:
     (migrations / "9001_more.sql").write_text("CREATE TABLE more (n int);\n")
-    database = Database(database_url, migrations=migrations)
+    database = Database(empty_database_url, migrations=migrations)
     await database.open()
     await database.aclose()
     (migrations / "9001_more.sql").write_bytes(b"CREATE TABLE more (n int);\r\n")
-    database = Database(database_url, migrations=migrations)
+    database = Database(empty_database_url, migrations=migrations)
     await database.open()  # line ends of a checkout are no change
     await database.aclose()
     (migrations / "9001_more.sql").write_text("CREATE TABLE more (n bigint);\n")
-    assert "9001_more.sql was changed" in await _fails_to_open(database_url, migrations)
+    assert "9001_more.sql was changed" in await _fails_to_open(empty_database_url, migrations)
     (migrations / "9001_more.sql").unlink()
     assert "newer than this version: it has 9001_more" in await _fails_to_open(
-        database_url, migrations
+        empty_database_url, migrations
     )
     (migrations / "9001_more.sql").write_text("CREATE TABLE more (n int);\n")
     (migrations / "9001_also.sql").write_text("SELECT 1;")
-    assert "the same number" in await _fails_to_open(database_url, migrations)
+    assert "the same number" in await _fails_to_open(empty_database_url, migrations)
 
 
 # What fails, and how it comes back.

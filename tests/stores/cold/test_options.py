@@ -23,8 +23,8 @@ BTC = Market(Exchange.BINANCE, "BTCUSDT", "BTC", "USDT")
 
 
 @pytest.fixture
-async def server(database_url: str) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(database_url, timeout=10)
+async def server(empty_database_url: str) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(empty_database_url, timeout=10)
     yield connection
     await connection.close()
 
@@ -58,9 +58,9 @@ async def test_a_server_that_is_no_postgresql_is_an_unavailable_database(told: b
 
 @pytest.mark.parametrize("option", ["schema=My%22Own", "search_path=%22My%22%22Own%22,public"])
 async def test_everything_lies_in_the_schema_that_is_asked_for(
-    database_url: str, server: Any, option: str
+    empty_database_url: str, server: Any, option: str
 ) -> None:
-    url = f"{database_url}&{option}&connection_limit=1"
+    url = f"{empty_database_url}&{option}&connection_limit=1"
     if option.startswith("schema"):
         database = Database(url)
         with pytest.raises(
@@ -81,7 +81,7 @@ async def test_everything_lies_in_the_schema_that_is_asked_for(
         await database.aclose()
     rows = await server.fetch("SELECT schemaname FROM pg_tables WHERE tablename = 'coins'")
     assert [row["schemaname"] for row in rows] == ['My"Own']
-    plain = Database(database_url)
+    plain = Database(empty_database_url)
     try:
         assert await symbols(plain) == []
     finally:

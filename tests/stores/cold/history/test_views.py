@@ -419,14 +419,14 @@ async def test_the_schedule(connection: Connection) -> None:
     }
 
 
-async def test_names_of_others_are_left_alone(database_url: str) -> None:
-    theirs = await asyncpg.connect(database_url, timeout=10)
+async def test_names_of_others_are_left_alone(empty_database_url: str) -> None:
+    theirs = await asyncpg.connect(empty_database_url, timeout=10)
     await theirs.execute(
         "CREATE TABLE candles (mine text); INSERT INTO candles VALUES ('kept');"
         " CREATE TYPE cached_ohlc AS ENUM ('kept');"
         " CREATE FUNCTION candles_between(text) RETURNS text LANGUAGE sql AS 'SELECT $1'"
     )
-    database = Database(database_url)
+    database = Database(empty_database_url)
     try:
         with capture_logs() as logs:
             await database.open()
@@ -446,11 +446,11 @@ async def test_names_of_others_are_left_alone(database_url: str) -> None:
     await theirs.close()
 
 
-async def test_functions_find_their_tables_by_any_path(database_url: str) -> None:
+async def test_functions_find_their_tables_by_any_path(empty_database_url: str) -> None:
     """The tables may be in a schema of their own, which whoever asks does not have in the path."""
-    own = await asyncpg.connect(database_url, timeout=10)
+    own = await asyncpg.connect(empty_database_url, timeout=10)
     await own.execute('CREATE SCHEMA "our own"')
-    database = Database(f"{database_url}&schema=our%20own")
+    database = Database(f"{empty_database_url}&schema=our%20own")
     await database.open()
     await database.aclose()
     query = 'SELECT count(*) FROM "our own".{}_between({}NULL, NULL, NULL, NULL)'
