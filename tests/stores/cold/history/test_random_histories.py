@@ -303,4 +303,4 @@ async def test_random_histories_are_told_as_they_were(pool: DatabasePool) -> Non
 @pytest.mark.timeout(3600)
 @pytest.mark.usefixtures("small_limits")
 async def test_ten_thousand_reads_of_random_histories(pool: DatabasePool) -> None:
-    assert await run(pool, range(1000, 1060), 60) > 10_000
+    assert await run(pool, range(1000, 1080), 60) > 10_000
