@@ -42,6 +42,7 @@ from addresses.setting_types import (
     SchemaName,
     StreamUrl,
     UsualProxy,
+    Words,
     Zone,
     read_by,
 )
@@ -270,6 +271,15 @@ class Settings(_WithRetention):
     pgqueuer_schema: SchemaName = "engine"
     run_log_days: int = Field(30, ge=0, le=36_500)  # of execution_log; 0: for ever
     run_history_days: int = Field(90, ge=0, le=36_500)  # of worker_run; 0: for ever
+
+    # Providers of prices, news and the like: `on`, `off`, or a TOML file of rows that add to the
+    # registry; where all of them are asked instead (the simulator); what the agent asks about.
+    providers: str = Field("on", min_length=1)
+    providers_base_url: PlainUrl | None = None
+    agent_assets: Words = ("btc", "eth", "bnb", "sol", "xrp")
+    agent_chains: Words = (*("ethereum", "bsc", "polygon", "arbitrum", "base", "bitcoin", "tron"),)
+    whale_min_usd: int = Field(1_000_000, ge=1, le=10**12)
+    provider_days: int = Field(365, ge=0, le=36_500)  # of what they told; 0: for ever
 
     # Clients.
     cron_secret: SecretStr | None = None

@@ -119,6 +119,18 @@ def check_queue(name: str) -> str:
     return name
 
 
+_WORD: Final = re.compile(r"\*|[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
+
+
+def _words(value: str) -> tuple[str, ...]:
+    """Names of assets or chains in lower case."""
+    words = tuple(dict.fromkeys(word.lower() for word in split_list(value)))
+    for word in words:
+        if not _WORD.fullmatch(word):
+            raise ValueError(f"{word[:80]!r}: must be names such as btc,eth, comma-separated, or *")
+    return words
+
+
 def _queues(value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(check_queue(name) for name in split_list(value)))
 
@@ -165,4 +177,5 @@ ByteSize = Annotated[int, read_by(_byte_size)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Queues = Annotated[tuple[str, ...], NoDecode, read_by(_queues)]
 Modules = Annotated[tuple[str, ...], NoDecode, read_by(_modules)]
+Words = Annotated[tuple[str, ...], NoDecode, read_by(_words)]
 SchemaName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,30}$")]

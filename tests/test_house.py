@@ -30,6 +30,7 @@ LEVELS: Final = {
     "history": 6,
     "live": 6,
     "workers": 6,
+    "providers": 6,
     "perpcache": 7,
     "api": 8,
     "jobs": 8,
