@@ -92,8 +92,10 @@ class Provider:
 class Resource:
     """`id`: `<chain>/<provider>` with an ending where a provider has several in one chain. `url`,
     `headers`, `query` and `body` may hold {placeholders}: {key}, and what the question's kind gives
-    (see providers.requests). `reader`: `json` (with `read`: where each field is), or the name of a
-    function in providers.readers."""
+    (see providers.requests). `via`: the chain that is asked in place of a URL, such as
+    `rpc.{chain}`. `reader`: `json` (with `read`: where each field is), or the name of a function in
+    providers.readers. `private`: a row of the operator's own file, whose host may have a private
+    address."""
 
     id: str
     chain: str
@@ -107,6 +109,7 @@ class Resource:
     headers: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
+    via: str | None = None
     key: KeySlot | None = None
     weight: int = 1
     ttl_s: float = 60.0
@@ -116,6 +119,7 @@ class Resource:
     reader: str = "json"
     read: Mapping[str, Any] = field(default_factory=dict)
     errors: tuple[ErrorRule, ...] = ()
+    private: bool = False
 
     @property
     def needs_key(self) -> bool:

@@ -1,0 +1,177 @@
+"""The forms of the registry's tables: which keys a provider, a resource, a key and an error rule
+may have, and of which types."""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from providers.errors import ErrorClass
+from providers.questions import Kind
+from providers.resources import KeyPlace, Level, State
+
+LEVELS: Final = tuple(level.name.lower() for level in Level)
+# How long an answer is fresh where its row does not say, in seconds. Feeds are asked every five
+# minutes at most (providers/news), and nodes give other answers with every block.
+TTL_S: Final = {
+    Kind.PRICE: 30.0,
+    Kind.NEWS: 300.0,
+    Kind.SENTIMENT: 300.0,
+    Kind.GAS: 12.0,
+    Kind.STATS: 60.0,
+    Kind.BALANCE: 30.0,
+    Kind.RPC: 2.0,
+    Kind.WHALES: 60.0,
+}
+
+
+def _matching(pattern: str, what: str) -> Callable[[str], str]:
+    compiled = re.compile(pattern, re.ASCII)
+
+    def check(text: str) -> str:
+        if not compiled.fullmatch(text):
+            raise ValueError(f"{text[:80]!r} is {what}")
+        return text
+
+    return check
+
+
+def _url(text: str) -> str:
+    """An address of HTTP, with placeholders in its path and query alone."""
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        host = None
+    if host is None or parts.scheme not in ("https", "http"):
+        raise ValueError(f"{text[:80]!r} is no URL such as https://host/path")
+    if "{" in parts.netloc or "@" in parts.netloc:
+        raise ValueError("the host of a URL has neither placeholders nor a user")
+    if parts.fragment:
+        raise ValueError("a URL that is asked has no #fragment")
+    if not re.fullmatch(r"[!-~]+", text):
+        raise ValueError("a URL has neither spaces nor characters beyond ASCII")
+    return text
+
+
+def _expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text[:80]!r} is no regular expression: {error}") from None
+    return text
+
+
+ID: Final = r"[a-z0-9][a-z0-9._-]{0,62}"
+Variable = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            r"[A-Z0-9][A-Z0-9_]{0,60}_API_KEY(_[0-9])?",
+            "no name such as ETHERSCAN_API_KEY or ETHERSCAN_API_KEY_2",
+        )
+    ),
+]
+ResourceId = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            rf"[a-z]+(\.[a-z0-9_-]+)?/{ID}(:[a-z0-9_-]+)?",
+            "no id such as price.spot/kraken or price.spot/kraken:2",
+        )
+    ),
+]
+Url = Annotated[str, AfterValidator(_url)]
+Expression = Annotated[str, AfterValidator(_expression)]
+Date = Annotated[
+    str,
+    AfterValidator(_matching(r"\d{4}(-\d\d(-\d\d)?)?", "no date such as 2026-05-21 or 2026-05")),
+]
+Words = Annotated[str, Field(min_length=1, max_length=500)]
+Seconds = Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)]
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class LevelTable(Table):
+    connect_s: Seconds
+    read_s: Seconds
+    total_s: Seconds
+    attempts: int = Field(ge=1, le=10)
+
+
+class KeyTable(Table):
+    """`variable` is <PROVIDER>_API_KEY where it is not given."""
+
+    variable: Variable | None = None
+    place: Annotated[KeyPlace, Field(strict=False)]
+    name: str | None = Field(None, min_length=1, max_length=100)
+    optional: bool = False
+
+
+class ErrorTable(Table):
+    class_: Literal["ok"] | Annotated[ErrorClass, Field(strict=False)] = Field(alias="class")
+    status: list[Annotated[int, Field(ge=100, le=599)]] = []
+    path: str | None = None
+    matches: Expression | None = None
+    unless: Expression | None = None
+
+
+# [quantity, seconds]: at most that many calls, or weights of calls, in that time.
+LimitPair = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2)]
+
+
+class ProviderTable(Table):
+    """`hosts`: endings of hosts whose nodes, in [rpc], are this provider's."""
+
+    name: Words
+    limits: list[LimitPair] = []
+    attribution: Words | None = None
+    attribution_url: Url | None = None
+    terms: Words | None = None
+    hosts: list[str] = []
+    key: KeyTable | None = None
+    errors: list[ErrorTable] = []
+
+
+class ResourceTable(Table):
+    """`provider` is what the id says after the slash where it is not given. `key`: false for none,
+    or the variable of another key than the provider's, or a table."""
+
+    id: ResourceId
+    provider: str | None = None
+    level: Literal["critical", "high", "medium", "low", "emergency"]
+    state: Annotated[State, Field(strict=False)] = State.ALIVE
+    reason: Words | None = None
+    since: Date | None = None
+    method: Literal["GET", "POST"] = "GET"
+    url: Url | None = None
+    via: str | None = None
+    headers: dict[str, str] = {}
+    query: dict[str, str] = {}
+    body: Any = None
+    key: KeyTable | Variable | bool | None = None
+    weight: int = Field(1, ge=1, le=10_000)
+    ttl_s: float | None = Field(None, ge=0, le=86_400, allow_inf_nan=False)
+    batch: int = Field(1, ge=1, le=10_000)
+    hedge: bool = False
+    probe: bool = True
+    reader: str = "json"
+    read: dict[str, Any] = {}
+    errors: list[ErrorTable] = []
+
+
+def told(error: Any) -> str:
+    """One of pydantic's mistakes in plain words: `key.of.the.field: reason`."""
+    names = [str(part) for part in error["loc"] if not str(part).startswith("function-")]
+    reason = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        reason = "is unknown"
+    elif error["type"] == "missing":
+        reason = "is missing"
+    return f"{'.'.join(names)}: {reason}"
