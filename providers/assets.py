@@ -25,8 +25,8 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """`names`: what it is called in each namespace (`coingecko`, `binance_spot`, ...), but for those
-    that do not have it. `multipliers`: how many coins one unit there is, where that is not one
+    """`names`: what it is called in each namespace (`coingecko`, `binance_spot`, ...), but
+    for those that lack it. `multipliers`: how many coins one unit there is, where that is not one
     (`1000PEPE`). `peg`: the currency that it is meant to be worth one of. `tokens`: by chain."""
 
     id: str
