@@ -1,0 +1,330 @@
+"""The gate before every call: breaker, pauses and budget of a member, decided inside the hot store,
+and told the outcome afterwards. It alone knows how members lie in the store.
+
+The store's clock counts, so hosts need not agree on the time; a test may give another.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+from providers.account import SWITCHES, Account, usage_key
+from providers.breaker import BREAKER_LUA, BreakerState, state_at
+from providers.budget import BUDGET_LUA, limit_words, quota_ends_ms, room_left
+from providers.errors import ErrorClass, ProviderError
+from providers.health import HEALTH_LUA, quantile, success_rate
+from stores.hot.replies import elements, list_of, text, text_or_null, whole_number
+from stores.hot.store import HotStore
+from timing.clock import Clock, SystemClock
+
+KEPT_MS: Final = 40 * 86_400_000  # longer than a month's quota is out
+PERMIT_MS: Final = 45_000  # the longest call of any level
+DAY_MS: Final = 86_400_000
+UNKNOWN_MS: Final = 3_600_000
+FIRST_PAUSE_MS: Final = 60_000
+LONGEST_PAUSE_MS: Final = 900_000
+How = Literal["", "forced", "probe"]
+
+_NOW: Final = """
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+"""
+# KEYS: member, account, usage. ARGV: now or '', how, permit ms, weight, limits (take_room).
+# Reply: verdict (ok, permit, forced, budget, open, or the class for which it is out), until.
+_ADMIT: Final = f"""{BREAKER_LUA}{BUDGET_LUA}{_NOW}
+local function bar(verdict, till)
+  redis.call('HINCRBY', KEYS[3], 'skipped:' .. verdict, 1)
+  redis.call('PEXPIRE', KEYS[3], {KEPT_MS})
+  return {{verdict, math.floor(till)}}
+end
+local pause = redis.call('HMGET', KEYS[2], 'pause_until', 'pause_class')
+if pause[1] and now < tonumber(pause[1]) then return bar(pause[2], tonumber(pause[1])) end
+local why, right = barred(KEYS[1], now, ARGV[2], tonumber(ARGV[3]))
+if why then return bar(why, right) end
+local soonest = take_room(KEYS[2], now, tonumber(ARGV[4]), ARGV, 5)
+redis.call('PEXPIRE', KEYS[1], {KEPT_MS})
+redis.call('PEXPIRE', KEYS[2], {KEPT_MS})
+if soonest then
+  if right == 'permit' then redis.call('HDEL', KEYS[1], 'permit_until') end
+  return bar('budget', soonest)
+end
+return {{right, 0}}
+"""
+# KEYS: member, account, usage, unknown. ARGV: now, right, outcome (ok, failure, neutral), ms, error
+# class or '', where the class applies (member, account or ''), until ms (0: a growing pause),
+# random, message, unknown subjects.
+# Reply: opened, closed or '', and until when the member or account is out.
+_SETTLE: Final = f"""{BREAKER_LUA}{HEALTH_LUA}{_NOW}
+local right, outcome, ms, class, where = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local till, chance = tonumber(ARGV[7]), tonumber(ARGV[8])
+local changed = ''
+if outcome == 'neutral' then
+  if right == 'permit' then redis.call('HDEL', KEYS[1], 'permit_until') end
+else
+  changed = judged(KEYS[1], now, right, outcome == 'failure', chance)
+  measured(KEYS[1], now, outcome == 'failure' and 0 or 1, ms)
+end
+if where == 'account' then
+  local f = redis.call('HMGET', KEYS[2], 'pause_until', 'pauses')
+  local n = tonumber(f[2]) or 0
+  if till == 0 then till = now + math.min({FIRST_PAUSE_MS} * 2 ^ n, {LONGEST_PAUSE_MS}) end
+  if not (tonumber(f[1]) and tonumber(f[1]) > now) then n = math.min(n + 1, 10) end
+  till = math.max(till, tonumber(f[1]) or 0)
+  redis.call('HSET', KEYS[2], 'pause_until', till, 'pause_class', class, 'pauses', n)
+elseif where == 'member' then
+  redis.call('HSET', KEYS[1], 'out_until', till, 'out_class', class)
+elseif outcome == 'ok' then
+  redis.call('HDEL', KEYS[2], 'pauses')
+end
+for i = 10, #ARGV do
+  redis.call('HSET', KEYS[4], ARGV[i], now + {UNKNOWN_MS})
+  redis.call('PEXPIRE', KEYS[4], {UNKNOWN_MS})
+end
+redis.call('HINCRBY', KEYS[3], 'requests', 1)
+if class == '' then
+  redis.call('HINCRBY', KEYS[3], 'success', 1)
+  redis.call('HINCRBY', KEYS[3], 'sum_ms', ms)
+  local bound = 1
+  while bound < ms do bound = math.ceil(bound * 1.3) end
+  redis.call('HINCRBY', KEYS[3], 'ms:' .. bound, 1)
+else
+  redis.call('HINCRBY', KEYS[3], 'failed:' .. class, 1)
+  redis.call('HSET', KEYS[3], 'last_error', ARGV[9], 'last_error_at', string.format('%.0f', now))
+  redis.call('HSET', KEYS[1], 'last_error', ARGV[9])
+end
+if changed == 'opened' then redis.call('HINCRBY', KEYS[3], 'trips', 1) end
+for i = 1, 3 do redis.call('PEXPIRE', KEYS[i], {KEPT_MS}) end
+return {{changed, math.floor(till)}}
+"""
+# KEYS: switches, then of each member: member, account, unknown. ARGV: now, count of members, their
+# ids, subjects. Reply: now, then of each member: its fields, its account's, switch, unknown-untils.
+_LOOK: Final = f"""{_NOW}
+local n, reply = tonumber(ARGV[2]), {{now}}
+for i = 1, n do
+  local at, unknown = 3 * i - 1, {{}}
+  if #ARGV > n + 2 then
+    local f = redis.call('HMGET', KEYS[at + 2], unpack(ARGV, n + 3))
+    for j = 1, #f do unknown[j] = f[j] or '' end
+  end
+  reply[i + 1] = {{redis.call('HGETALL', KEYS[at]), redis.call('HGETALL', KEYS[at + 1]),
+    redis.call('HGET', KEYS[1], ARGV[i + 2]), unknown}}
+end
+return reply
+"""
+_SWITCH: Final = """
+if ARGV[2] == '' then redis.call('HDEL', KEYS[1], ARGV[1])
+else redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
+return 1
+"""
+_SWITCHES: Final = {b"on": True, b"off": False}
+
+
+class Right(StrEnum):
+    """By what right a call is made; the outcome is judged by it."""
+
+    OK = "ok"
+    PERMIT = "permit"
+    FORCED = "forced"
+
+
+class Skipped(Exception):
+    """The member must not be asked now: `reason` as in errors.Tried, `until_ms` if it is known."""
+
+    def __init__(self, reason: str, message: str, until_ms: int | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.until_ms = until_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What is known of a member now. `score`: 0 to 100; `p70_ms` of successes, None if there are
+    none. `paused_until_ms` and `out_until_ms`: 0 if it may be asked. `room`: by window in s, what
+    is left of its limits. `unknown`: the subjects that it does not know."""
+
+    state: BreakerState
+    open_until_ms: int
+    opened_at_ms: int
+    out_until_ms: int
+    out_class: str
+    success_rate: float
+    p70_ms: int | None
+    p95_ms: int | None
+    room: Mapping[int, int]
+    last_error: str
+    switched: bool | None
+    unknown: frozenset[str]
+
+    @property
+    def score(self) -> int:
+        return round(100 * self.success_rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """`changed`: `opened` or `closed` where the outcome did that. `until_ms`: out until then."""
+
+    changed: str
+    until_ms: int
+
+
+class Gate:
+    def __init__(
+        self,
+        store: HotStore,
+        *,
+        fraction: float,
+        clock: Clock | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._admit = store.script("provider_admit", _ADMIT)
+        self._settle = store.script("provider_settle", _SETTLE)
+        self._look = store.script("provider_look", _LOOK)
+        self._switch = store.script("provider_switch", _SWITCH)
+        self._fraction = fraction
+        self._clock: Clock = clock or SystemClock()
+        self._own_time = clock is not None and not isinstance(clock, SystemClock)
+        self._chance = chance
+
+    def _now(self) -> str | int:
+        return self._clock.wall_ms() if self._own_time else ""
+
+    async def admit(
+        self, account: Account, *, weight: int = 1, how: How = "", budget: bool = True
+    ) -> Right:
+        """The right to make one call, whose outcome must be told by `settle`. Raises Skipped.
+
+        `budget`: whether the provider's own limits are counted here."""
+        resource = account.resource
+        limits = limit_words(
+            resource.provider.limits if budget else (), self._fraction, self._clock.wall_ms()
+        )
+        verdict, until_ms = await self._admit.run(
+            [account.member_key, account.account_key, usage_key(resource.id)],
+            [self._now(), how, PERMIT_MS, weight, *limits],
+            reply=elements(text, whole_number()),
+        )
+        word = verdict.decode()
+        if word in Right:
+            return Right(word)
+        raise _skipped(word, until_ms)
+
+    async def settle(
+        self,
+        account: Account,
+        right: Right,
+        *,
+        ms: int,
+        error: ProviderError | None = None,
+        unknown: Iterable[str] = (),
+    ) -> Settled:
+        """Tells the outcome of a call that was admitted."""
+        outcome, where, until_ms = "ok", "", 0
+        if error is not None:
+            outcome, where, until_ms = _consequence(error, self._clock.wall_ms())
+        told = "" if error is None else str(error)
+        class_: str = "" if error is None else error.error_class
+        failure = (class_, where, until_ms, f"{self._chance():.6f}", told)
+        changed, until = await self._settle.run(
+            [
+                *(account.member_key, account.account_key, usage_key(account.resource.id)),
+                account.unknown_key,
+            ],
+            [self._now(), right, outcome, ms, *failure, *unknown],
+            reply=elements(text, whole_number()),
+        )
+        return Settled(changed.decode(), until)
+
+    async def look(self, accounts: Sequence[Account], subjects: Sequence[str] = ()) -> list[Member]:
+        """What is known of each of them, in their order, in one command."""
+        keys = [SWITCHES]
+        for each in accounts:
+            keys += [each.member_key, each.account_key, each.unknown_key]
+        ids = [each.resource.id for each in accounts]
+        fields = list_of(text)
+        member = elements(fields, fields, text_or_null, list_of(text))
+        now_ms, *found = await self._look.run(
+            keys,
+            [self._now(), len(ids), *ids, *subjects],
+            reply=elements(whole_number(), *(member for _ in ids)),
+        )
+        return [
+            self._member(account, each, subjects, now_ms)
+            for account, each in zip(accounts, found, strict=True)
+        ]
+
+    async def switch(self, resource_id: str, on: bool | None) -> None:
+        """Turns a resource on or off for all processes; None: as its row says."""
+        word = "" if on is None else "on" if on else "off"
+        await self._switch.run([SWITCHES], [resource_id, word], reply=whole_number())
+
+    def _member(
+        self, account: Account, found: list[Any], subjects: Sequence[str], now_ms: int
+    ) -> Member:
+        own, shared, switch, unknown = _named(found[0]), _named(found[1]), found[2], found[3]
+        until = max(
+            (_number(own, "out_until"), own.get("out_class", "")),
+            (_number(shared, "pause_until"), shared.get("pause_class", "")),
+        )
+        out_until_ms, out_class = until if until[0] > now_ms else (0, "")
+        open_until = _number(own, "open_until") if "open_until" in own else None
+        latencies = [int(each) for each in own.get("ms", "").split()]
+        faded = 0.5 ** (max(0, now_ms - _number(own, "at")) / 300_000)
+        good, total = float(own.get("good", 0)) * faded, float(own.get("total", 0)) * faded
+        return Member(
+            state=state_at(open_until, now_ms),
+            open_until_ms=open_until or 0,
+            opened_at_ms=_number(own, "opened_at"),
+            out_until_ms=out_until_ms,
+            out_class=out_class,
+            success_rate=success_rate(good, total),
+            p70_ms=quantile(latencies),
+            p95_ms=quantile(latencies, 0.95),
+            room=room_left(shared, account.resource.provider.limits, self._fraction, now_ms),
+            last_error=own.get("last_error", ""),
+            switched=None if switch is None else _SWITCHES.get(switch),
+            unknown=frozenset(
+                subject
+                for subject, until_text in zip(subjects, unknown, strict=False)
+                if until_text and int(float(until_text)) > now_ms
+            ),
+        )
+
+
+def _named(flat: list[bytes]) -> dict[str, str]:
+    words = [each.decode(errors="replace") for each in flat]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def _number(fields: Mapping[str, str], name: str) -> int:
+    return int(float(fields.get(name, 0)))
+
+
+def _skipped(word: str, until_ms: int) -> Skipped:
+    match word:
+        case "budget":
+            return Skipped("no_budget", "its budget is used up", until_ms)
+        case "open":
+            return Skipped("out", "its breaker is open", until_ms)
+        case _:
+            return Skipped("out", f"it is out: {word}", until_ms)
+
+
+def _consequence(error: ProviderError, now_ms: int) -> tuple[str, str, int]:
+    """Outcome for the breaker, what is out (the member, the account), and until when."""
+    match error.error_class:
+        case ErrorClass.TRANSIENT | ErrorClass.BAD_PAYLOAD:
+            return "failure", "", 0
+        case ErrorClass.RATE_LIMITED:
+            return "neutral", "account", error.until_ms or 0
+        case ErrorClass.QUOTA_SPENT:
+            return "neutral", "account", error.until_ms or quota_ends_ms(now_ms, month=False)
+        case ErrorClass.KEY_REJECTED | ErrorClass.PLAN_FORBIDS | ErrorClass.GEO_BLOCKED:
+            return "neutral", "member", error.until_ms or now_ms + DAY_MS
+        case _:
+            return "neutral", "", 0
