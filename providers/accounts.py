@@ -13,19 +13,8 @@ from Crypto.Hash import keccak
 
 from providers.bech32 import segwit_program
 from providers.errors import InvalidQuestion
+from providers.networks import Family, networks
 
-EVM_CHAIN_IDS: Final = {
-    "ethereum": 1,
-    "optimism": 10,
-    "bsc": 56,
-    "gnosis": 100,
-    "polygon": 137,
-    "hyperevm": 999,
-    "base": 8453,
-    "arbitrum": 42161,
-    "avalanche": 43114,
-    "linea": 59144,
-}
 _LONGEST: Final = 90  # of a segwit address; of the others at most 44
 _EVM: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 _TRON_HEX: Final = re.compile(r"(?:0x)?41([0-9a-fA-F]{40})")
@@ -34,13 +23,13 @@ _BITCOIN_VERSIONS: Final = (b"\x00", b"\x05")  # P2PKH, P2SH
 
 
 def normalised(chain: str, address: str) -> str:
-    """The one form in which we keep this address, or InvalidQuestion with what is wrong with it."""
-    if chain in EVM_CHAIN_IDS:
-        return evm_address(address)
-    reader = _READERS.get(chain)
-    if reader is None:
-        raise InvalidQuestion(f"chain {chain!r} is not known: addresses are of {', '.join(CHAINS)}")
-    return reader(address)
+    """The one form in which we keep this address, or InvalidQuestion with what is wrong with it.
+    `chain`: by its id."""
+    network = networks().get(chain)
+    if network is None:
+        known = ", ".join(networks())
+        raise InvalidQuestion(f"chain {chain[:80]!r} is none of those that are known: {known}")
+    return _READERS[network.family](address)
 
 
 def evm_address(address: str) -> str:
@@ -134,9 +123,9 @@ def _wrong(address: str, what: str) -> InvalidQuestion:
     return InvalidQuestion(f"address {address[: _LONGEST + 1]!r} {what}")
 
 
-_READERS: Final[dict[str, Callable[[str], str]]] = {
-    "tron": tron_address,
-    "bitcoin": bitcoin_address,
-    "solana": solana_address,
+_READERS: Final[dict[Family, Callable[[str], str]]] = {
+    Family.EVM: evm_address,
+    Family.TRON: tron_address,
+    Family.BITCOIN: bitcoin_address,
+    Family.SOLANA: solana_address,
 }
-CHAINS: Final = (*EVM_CHAIN_IDS, *_READERS)

@@ -4,18 +4,18 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from providers.assets import Asset, Assets
+from providers.assets import Assets
 
-# Names that are words of their own, and are only meant where the ticker stands.
-_WORDS: Final = frozenset(
+# Names that are words of their own: only their tickers count.
+_WORDS: Final = (
     "base beam blur compound cosmos flare flow gala gas harmony immutable jupiter maker mantle"
     " mantra midnight near optimism polygon quant render sand sky sonic spell stacks stellar story"
-    " sun sushi theta trump virtual wave waves world".split()
+    " sun sushi theta trump virtual wave waves world"
 )
 # Tickers that stand for something else in ordinary headlines: they count as $DOT and (DOT) alone.
-_ABBREVIATIONS: Final = frozenset(
+_ABBREVIATIONS: Final = (
     "AI APE APT BAL BAT DOT FORM GAS GMT KEY LIT MAGIC ME OM ONE PEOPLE RED SAND SKY SUN TON TRUMP"
-    " VET WIN".split()
+    " VET WIN"
 )
 _SHORTEST_TICKER: Final = 3
 
@@ -24,10 +24,15 @@ class Mentions:
     """Finds assets in texts. Each is found by the longest name: Bitcoin Cash is not Bitcoin."""
 
     def __init__(self, assets: Assets) -> None:
-        self._assets = assets
-        names = {each.name.lower(): each.id for each in assets if each.name.lower() not in _WORDS}
-        tickers = {each.symbol: each.id for each in assets if each.symbol.isalnum()}
-        bare = {ticker for ticker in tickers if _stands_alone(ticker)}
+        words, abbreviations = _WORDS.split(), _ABBREVIATIONS.split()
+        names = {each.name.lower(): each.id for each in assets if each.name.lower() not in words}
+        tickers = {each.symbol.upper(): each.id for each in assets if each.symbol.isalnum()}
+        bare = {
+            ticker
+            for ticker in tickers
+            if len(ticker) >= _SHORTEST_TICKER and ticker not in abbreviations
+        }
+        self._by_ticker = tickers
         self._id_of = names | tickers
         self._names = _any_of(names, r"(?<![\w$-])", r"(?![\w-])", re.IGNORECASE)
         self._tickers = _any_of(bare, r"(?<![\w-])", r"(?!\w)")
@@ -48,15 +53,8 @@ class Mentions:
 
     def of_codes(self, codes: Iterable[str]) -> tuple[str, ...]:
         """The ids behind a provider's own codes, such as BTC; codes of others are left out."""
-        assets = (self._by_code(code) for code in codes)
-        return tuple(dict.fromkeys(asset.id for asset in assets if asset is not None))
-
-    def _by_code(self, code: str) -> Asset | None:
-        return self._assets.by("symbol", code.strip().upper())
-
-
-def _stands_alone(ticker: str) -> bool:
-    return len(ticker) >= _SHORTEST_TICKER and ticker not in _ABBREVIATIONS
+        ids = (self._by_ticker.get(code.strip().upper()) for code in codes)
+        return tuple(dict.fromkeys(id_ for id_ in ids if id_ is not None))
 
 
 def _any_of(names: Iterable[str], before: str, after: str, flags: int = 0) -> re.Pattern[str]:

@@ -125,5 +125,5 @@ def test_a_solana_address_is_of_32_bytes() -> None:
 
 
 def test_an_unknown_chain_is_named() -> None:
-    with pytest.raises(InvalidQuestion, match="'dogecoin' is not known"):
+    with pytest.raises(InvalidQuestion, match="'dogecoin' is none of those"):
         normalised("dogecoin", P2PKH)
