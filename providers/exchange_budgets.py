@@ -1,0 +1,53 @@
+"""The budgets that providers share with the collector: of the exchanges that it asks, too.
+
+Both are limited by one counter at the exchange, for one address. The collector's budgets lie in the
+hot store; tickers take their room from there, and a pause that either earns holds for both.
+"""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from budgets.proxies import egress_id_of
+from budgets.shared_budgets import SharedBudgets
+from config import Settings
+from market.markets import Exchange
+from providers.budget import quantity_of
+from providers.gate import Skipped
+from providers.resources import Limit, Resource
+from stores.hot.store import HotStore
+from timing.clock import Clock
+from venues import VENUES
+
+_COUNTERS: Final = {
+    "fapi.binance.com": (Exchange.BINANCE, "weight"),
+    "api.bybit.com": (Exchange.BYBIT, "requests"),
+}
+
+
+class ExchangeBudgets:
+    def __init__(self, settings: Settings, store: HotStore, clock: Clock) -> None:
+        egress = {each: egress_id_of(settings, each) for each in VENUES}
+        self._shared = SharedBudgets(store, settings.egress_id, clock, egress)
+        self._fraction = settings.rate_fraction
+
+    def concern(self, resource: Resource) -> bool:
+        """Whether the resource is asked within the collector's budgets."""
+        return urlsplit(resource.url).hostname in _COUNTERS
+
+    async def take(self, resource: Resource) -> None:
+        """Takes room for one call. Raises Skipped if there is none now."""
+        exchange, counter = _COUNTERS[urlsplit(resource.url).hostname or ""]
+        limit = VENUES[exchange].limits[counter]
+        quantity = quantity_of(Limit(limit.quantity, round(limit.window_s)), self._fraction)
+        grant = await self._shared.take(
+            exchange, counter, limit, quantity, resource.weight, resource.weight
+        )
+        if grant.paused_s > 0:
+            raise Skipped("out", f"the exchange is paused: {grant.cause}")
+        if grant.room < resource.weight:
+            raise Skipped("no_budget", "the collector uses the exchange's budget")
+
+    async def pause(self, resource: Resource, seconds: float, cause: str) -> None:
+        """Has nobody at this address ask the exchange for so long."""
+        exchange, _ = _COUNTERS[urlsplit(resource.url).hostname or ""]
+        await self._shared.pause(exchange, seconds, cause)

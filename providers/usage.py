@@ -1,0 +1,134 @@
+"""Usage of providers, counted by all processes in the hot store: requests and outcomes by resource,
+questions and fallbacks by chain."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from providers.account import questions_key, usage_key
+from providers.gate import KEPT_MS
+from stores.hot.replies import list_of, named_texts, whole_number
+from stores.hot.store import HotStore
+
+# KEYS: hashes. ARGV: triples of a key's number, a field, and what is added to it.
+_COUNT: Final = f"""
+for i = 1, #ARGV, 3 do redis.call('HINCRBY', KEYS[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2]) end
+for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], {KEPT_MS}) end
+return 1
+"""
+_READ: Final = """
+local reply = {}
+for i = 1, #KEYS do reply[i] = redis.call('HGETALL', KEYS[i]) end
+return reply
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceUsage:
+    """`failed` by class, `skipped` by reason. `sum_ms` and the quantiles are of successes; a
+    quantile is the upper end of its bucket, which is 30 % wide."""
+
+    requests: int
+    success: int
+    failed: Mapping[str, int]
+    skipped: Mapping[str, int]
+    sum_ms: int
+    p50_ms: int | None
+    p95_ms: int | None
+    trips: int
+    last_error: str | None
+    last_error_at_ms: int | None
+
+    @property
+    def failures(self) -> int:
+        return sum(self.failed.values())
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionUsage:
+    """`fallbacks`: answered by other than the first member that could be asked."""
+
+    asked: int = 0
+    answered: int = 0
+    fallbacks: int = 0
+    stale: int = 0
+    unanswered: int = 0
+    cached: int = 0
+
+
+class Usage:
+    def __init__(self, store: HotStore) -> None:
+        self._count = store.script("provider_count", _COUNT)
+        self._read = store.script("provider_usage", _READ)
+
+    async def count(
+        self, chain: str, what: Mapping[str, int], skipped: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """Adds to the chain's counts, and to those of resources that were skipped, with reasons."""
+        added: Counter[tuple[str, str]] = Counter()
+        for name, number in what.items():
+            added[questions_key(chain), name] += number
+        for resource, reason in skipped:
+            added[usage_key(resource), f"skipped:{reason}"] += 1
+        keys = list(dict.fromkeys(key for key, _ in added))
+        words: list[str | int] = []
+        for (key, field), number in added.items():
+            if number:
+                words += [keys.index(key) + 1, field, number]
+        await self._count.run(keys, words, reply=whole_number())
+
+    async def read(self, resources: Sequence[str]) -> dict[str, ResourceUsage]:
+        found = await self._fields([usage_key(each) for each in resources])
+        return {each: _usage(fields) for each, fields in zip(resources, found, strict=True)}
+
+    async def questions(self, chains: Sequence[str]) -> dict[str, QuestionUsage]:
+        found = await self._fields([questions_key(each) for each in chains])
+        return {
+            chain: QuestionUsage(**{name: int(text) for name, text in fields.items()})
+            for chain, fields in zip(chains, found, strict=True)
+        }
+
+    async def _fields(self, keys: Sequence[str]) -> list[dict[str, str]]:
+        if not keys:
+            return []
+        flat = await self._read.run(keys, reply=list_of(named_texts, len(keys)))
+        return [
+            {
+                name.decode(): text.decode(errors="replace")
+                for name, text in zip(each[::2], each[1::2], strict=True)
+            }
+            for each in flat
+        ]
+
+
+def _usage(fields: Mapping[str, str]) -> ResourceUsage:
+    def of(prefix: str) -> dict[str, int]:
+        return {
+            name.removeprefix(prefix): int(text)
+            for name, text in fields.items()
+            if name.startswith(prefix)
+        }
+
+    buckets = sorted((int(bound), number) for bound, number in of("ms:").items())
+    return ResourceUsage(
+        requests=int(fields.get("requests", 0)),
+        success=int(fields.get("success", 0)),
+        failed=of("failed:"),
+        skipped=of("skipped:"),
+        sum_ms=int(fields.get("sum_ms", 0)),
+        p50_ms=_quantile(buckets, 0.5),
+        p95_ms=_quantile(buckets, 0.95),
+        trips=int(fields.get("trips", 0)),
+        last_error=fields.get("last_error"),
+        last_error_at_ms=int(fields["last_error_at"]) if "last_error_at" in fields else None,
+    )
+
+
+def _quantile(buckets: Sequence[tuple[int, int]], share: float) -> int | None:
+    wanted = share * sum(number for _, number in buckets)
+    for bound, number in buckets:
+        wanted -= number
+        if wanted <= 0:
+            return bound
+    return None
