@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
 MARKET = "MARKET"  # the asset of readings that are about all of them
 
@@ -107,6 +108,10 @@ class Metric:
     value: Decimal
     unit: str
 
+    @classmethod
+    def of(cls, value: int, unit: str) -> "Metric":
+        return cls(value=Decimal(value), unit=unit)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainStats(Record):
@@ -152,3 +157,14 @@ class Balance(Record):
     decimals: int
     block: int | None = None
     confirmed_only: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RpcAnswer(Record):
+    """A node's answer to one call: `result` as JSON has it, or `error`, which is an answer, too,
+    where the call was reverted: asking another node would not change it."""
+
+    chain: str
+    method: str
+    result: Any
+    error: Mapping[str, Any] | None = None

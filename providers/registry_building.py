@@ -223,7 +223,14 @@ def _slot(table: KeyTable, provider: str) -> KeySlot:
 
 def _rules(tables: list[ErrorTable]) -> tuple[ErrorRule, ...]:
     return tuple(
-        ErrorRule(str(each.class_), tuple(each.status), each.path, each.matches, each.unless)
+        ErrorRule(
+            str(each.class_),
+            tuple(each.status),
+            each.path,
+            each.matches,
+            each.unless,
+            each.until,
+        )
         for each in tables
     )
 

@@ -120,6 +120,7 @@ class ErrorTable(Table):
     path: str | None = None
     matches: Expression | None = None
     unless: Expression | None = None
+    until: Literal["day", "month"] | None = None
 
 
 # [quantity, seconds]: at most that many calls, or weights of calls, in that time.

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any
 
+from providers.questions import Kind
+
 
 class Level(IntEnum):
     """The order in which members of a chain are asked (seed 001)."""
@@ -65,13 +67,15 @@ class KeySlot:
 class ErrorRule:
     """The first rule whose conditions all hold says what class an answer is. `path` and `matches`:
     a value of the JSON body (see readers.paths) and a regular expression for it as text; without
-    `path`, for the body as text."""
+    `path`, for the body as text. `error_class` may be `ok`: it is an answer. `until`: `day` or
+    `month` (its end, UTC) where it names one: the quota comes back then."""
 
     error_class: str
     status: tuple[int, ...] = ()
     path: str | None = None
     matches: str | None = None
     unless: str | None = None  # a regular expression that must not match
+    until: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,10 @@ class Resource:
     read: Mapping[str, Any] = field(default_factory=dict)
     errors: tuple[ErrorRule, ...] = ()
     private: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        return Kind(self.chain.partition(".")[0])
 
     @property
     def needs_key(self) -> bool:

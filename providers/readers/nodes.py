@@ -1,0 +1,145 @@
+"""Reads answers of nodes (JSON-RPC): calls as they are, fees, the head, and balances."""
+
+from statistics import median_low
+from typing import Any
+
+from providers.errors import ErrorClass
+from providers.exact import BadValue, shown, time_ms, whole_of
+from providers.networks import network_of
+from providers.readers.asked import Asked
+from providers.readers.rows import Row, records_of
+from providers.readers.values import LEVELS, balance
+from providers.records import Balance, ChainStats, GasPrice, Metric, Record, RpcAnswer
+from providers.rpc_errors import is_reverted, rpc_fault
+
+
+def read_call(body: bytes, asked: Asked) -> list[Record]:
+    """{"jsonrpc":"2.0","result":"0x2f06ceb","id":2}; the id may come back changed. A null result
+    is an answer: there is no such block or transaction yet."""
+    document = _checked(body, asked)
+    reverted = document["error"] if is_reverted(document) else None
+    if reverted is None and "result" not in document:
+        raise asked.bad("the answer has neither a result nor an error")
+    return [
+        RpcAnswer(
+            **asked.common(None),
+            chain=asked.resource.chain.partition(".")[2],
+            method=asked.question.option("method"),
+            result=document.get("result"),
+            error=reverted,
+        )
+    ]
+
+
+def read_fees(body: bytes, asked: Asked) -> list[Record]:
+    """eth_feeHistory of five blocks: {"oldestBlock":"0x..","baseFeePerGas":["0x..", six of them],
+    "reward":[["0x..", three], five of them]} in wei. The last base fee is the next block's."""
+    found: list[Record] = records_of(_object(body, asked), asked, _fees)
+    return found
+
+
+def _fees(row: Row) -> GasPrice:
+    history = row.document
+    base_fees = _all_whole(history.get("baseFeePerGas"))
+    oldest = whole_of(history.get("oldestBlock"))
+    if not base_fees or oldest is None:
+        raise BadValue("the fee history has no base fee, or no block")
+    base_fee = base_fees[-1]
+    rewards = [_all_whole(block) for block in history.get("reward") or () if block]
+    if any(len(block) != len(LEVELS) for block in rewards):
+        raise BadValue("the fee history has other percentiles than were asked for")
+    fees: dict[str, Any] = {}
+    for number, level in enumerate(LEVELS if rewards else ()):
+        priority = median_low(block[number] for block in rewards)
+        fees[f"priority_{level}_wei"] = priority
+        # The base fee can double in six full blocks: what wallets pay at most.
+        fees[f"max_fee_{level}_wei"] = 2 * base_fee + priority
+    chain = network_of(row.name.values["chain"])
+    return GasPrice(
+        **row.asked.common(None),
+        chain=chain.id,
+        chain_id=chain.chain_id,
+        block=oldest + len(base_fees) - 2,
+        base_fee_wei=base_fee,
+        **fees,
+    )
+
+
+def read_head(body: bytes, asked: Asked) -> list[Record]:
+    """eth_getBlockByNumber latest: {"number":"0x..","timestamp":"0x.." (s),"gasUsed":"0x..",
+    "gasLimit":"0x..","baseFeePerGas":"0x..","transactions":[hashes]}."""
+    found: list[Record] = records_of(_object(body, asked), asked, _head)
+    return found
+
+
+def _head(row: Row) -> ChainStats:
+    block = row.document
+    height, time = whole_of(block.get("number")), time_ms(block.get("timestamp"), "hex_s")
+    if height is None or time is None:
+        raise BadValue("the block has no number, or no time")
+    metrics: dict[str, Metric] = {}
+    for name, key, unit in (
+        ("gas_used", "gasUsed", "gas"),
+        ("gas_limit", "gasLimit", "gas"),
+        ("base_fee", "baseFeePerGas", "wei"),
+    ):
+        value = whole_of(block.get(key))
+        if value is not None:
+            metrics[name] = Metric.of(value, unit)
+    if isinstance(transactions := block.get("transactions"), list):
+        metrics["head_transactions"] = Metric.of(len(transactions), "1")
+    return ChainStats(
+        **row.asked.common(time),
+        chain=row.name.values["chain"],
+        height=height,
+        head_time_ms=time,
+        metrics=metrics,
+    )
+
+
+def read_balance(body: bytes, asked: Asked) -> list[Record]:
+    """eth_getBalance: {"result":"0x15"}, in wei; of Tron in sun."""
+    result = _result(body, asked)
+    found: list[Record] = records_of(result, asked, _balance)
+    return found
+
+
+def _balance(row: Row) -> Balance:
+    raw = whole_of(row.document)
+    if raw is None:
+        raise BadValue("the balance is empty")
+    block = row.asked.question.option("block")
+    return balance(row, raw, int(block, 16) if block.startswith("0x") else None)
+
+
+def _checked(body: bytes, asked: Asked) -> Any:
+    document = asked.document(body)
+    if not isinstance(document, dict):
+        raise asked.bad(f"{shown(document)} is not an answer of JSON-RPC")
+    if (fault := rpc_fault(document)) is not None:
+        raise asked.refused(*fault)
+    return document
+
+
+def _result(body: bytes, asked: Asked) -> Any:
+    """The result of a call that must have one."""
+    document = _checked(body, asked)
+    if document.get("result") is None:
+        raise asked.refused(ErrorClass.UNKNOWN, "the node has no result of it")
+    return document["result"]
+
+
+def _object(body: bytes, asked: Asked) -> dict[str, Any]:
+    result = _result(body, asked)
+    if not isinstance(result, dict):
+        raise asked.bad(f"{shown(result)} is not an object")
+    return result
+
+
+def _all_whole(values: Any) -> list[int]:
+    if not isinstance(values, list):
+        raise BadValue(f"{shown(values)} is not a list of amounts")
+    found = [whole_of(value) for value in values]
+    if any(value is None for value in found):
+        raise BadValue("an amount is missing")
+    return [value for value in found if value is not None]

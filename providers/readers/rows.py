@@ -1,0 +1,126 @@
+"""Finds each subject's place in an answer by a row's `read`, and its fields there."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from providers.exact import BadValue, decimal_of, divided, is_none, shown, time_ms, whole_of
+from providers.naming import Named, named
+from providers.paths import NO_VALUES, Path, as_text, path_of
+from providers.readers.asked import Asked
+from providers.records import Record
+
+Made = TypeVar("Made", bound=Record)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Paths with their unit, as rows write them: `path || other path | unit`. The first that leads
+    to something counts."""
+
+    paths: tuple[Path, ...]
+    unit: str | None
+
+
+@lru_cache(maxsize=4096)
+def field_of(text: str) -> Field:
+    """Raises ValueError where it is none."""
+    *others, last = text.split("||")
+    path, _, unit = last.partition("|")
+    return Field(tuple(path_of(each) for each in (*others, path)), unit.strip() or None)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One subject's place in an answer. What is missing there is None."""
+
+    asked: Asked
+    document: Any
+    item: Any
+    name: Named
+
+    @property
+    def read(self) -> Mapping[str, Any]:
+        return self.asked.read
+
+    def at(self, field: Field) -> Any:
+        for path in field.paths:
+            start = self.document if path.whole else self.item
+            value = path.find(start, self.name.values)
+            if not is_none(value):
+                return value
+        return None
+
+    def raw(self, key: str) -> tuple[Any, str | None]:
+        """The value of a field and its unit, (None, None) where the row does not have the field."""
+        if key not in self.read:
+            return None, None
+        field = field_of(self.read[key])
+        return self.at(field), field.unit
+
+    def number(self, key: str) -> Decimal | None:
+        value, _ = self.raw(key)
+        return decimal_of(value)
+
+    def whole(self, key: str) -> int | None:
+        value, _ = self.raw(key)
+        return whole_of(value)
+
+    def text(self, key: str) -> str | None:
+        value, _ = self.raw(key)
+        if is_none(value):
+            return None
+        if (text := as_text(value)) is None:
+            raise BadValue(f"{key} is {shown(value)}, not a text")
+        return text.strip()
+
+    def time(self, key: str) -> int | None:
+        value, unit = self.raw(key)
+        return None if value is None else time_ms(value, unit or "ms")
+
+    def fraction(self, key: str) -> Decimal | None:
+        """Of percent or fraction, by the field's unit."""
+        value, unit = self.raw(key)
+        found = decimal_of(value)
+        return divided(found, 100) if found is not None and unit == "percent" else found
+
+
+def rows_of(document: Any, asked: Asked) -> Iterator[Row]:
+    """Each subject that the row answers for and the answer has a place for."""
+    names = [
+        found
+        for subject in asked.subjects
+        if (found := named(asked.resource, asked.question, subject, asked.assets)) is not None
+    ]
+    items = asked.read.get("items")
+    if items is None:
+        for name in names:
+            yield Row(asked, document, document, name)
+        return
+    by_id = {name.values["id"]: name for name in names}
+    of_item = path_of(asked.read["item_id"])
+    for item in path_of(items).each(document, NO_VALUES):
+        called = as_text(of_item.find(item)) or ""
+        if called in by_id:
+            yield Row(asked, document, item, by_id.pop(called))
+
+
+def records_of(document: Any, asked: Asked, make: Callable[[Row], Made | None]) -> list[Record]:
+    """A record of each subject that has one. Those with a bad value are left out like those that
+    the provider does not know: the next provider is asked for them. Where nothing remains it is
+    raised why."""
+    found: list[Record] = []
+    bad: BadValue | None = None
+    for row in rows_of(document, asked):
+        try:
+            record = make(row)
+        except BadValue as error:
+            bad = error
+            continue
+        if record is not None:
+            found.append(record)
+    if found:
+        return found
+    raise asked.nothing() if bad is None else asked.bad(str(bad))

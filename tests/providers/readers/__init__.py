@@ -1,0 +1,1 @@
+"""Tests of providers.readers: answers as providers write them, and their errors."""
