@@ -26,6 +26,7 @@ from simulator.faults import EVENTS, KINDS, FaultRules, InvalidRule
 from simulator.instants import instant_ms
 from simulator.limits import LimitSettings
 from simulator.pages import PageCache
+from simulator.providers.building import build_providers
 from simulator.recorded_universe import build_replay
 from simulator.server import Server
 from simulator.stats import Stats
@@ -120,6 +121,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help="settings as POST /sim/streams takes them, a JSON object with any of: "
         f"{stream_settings.HELP}",
+    )
+    providers = parser.add_argument_group("providers of prices, news, gas and others")
+    providers.add_argument(
+        "--providers",
+        action="store_true",
+        help="answer for all of them, too, at /<host><path>: the address is PROVIDERS_BASE_URL; "
+        "with --recorded also what its folder providers has recorded",
     )
     faults = parser.add_argument_group("faults")
     own = [kind for exchange in EXCHANGES for kind in exchange.fault_kinds]
@@ -232,8 +240,17 @@ def build(args: argparse.Namespace) -> Server:
     if args.faults:
         control.add_faults(_rules(args.faults))
     latency_s = args.latency_ms / 1000
+    providers = None
+    if args.providers:
+        folder = args.recorded / "providers" if args.recorded is not None else None
+        limited = not args.no_limits
+        providers = build_providers(
+            simulated, exchanges, context, folder, limited=limited, latency_s=latency_s
+        )
     archive = Archive(simulated, stats, faults, latency_s=latency_s)
-    return Server(exchanges, stats, faults, control, streams, archive, latency_s=latency_s)
+    return Server(
+        exchanges, stats, faults, control, streams, archive, providers, latency_s=latency_s
+    )
 
 
 def _streams(

@@ -15,6 +15,7 @@ from simulator.control import Control
 from simulator.exchange import Exchange
 from simulator.faults import FaultRules, Rule
 from simulator.parameters import read, whole_number
+from simulator.providers.server import Providers
 from simulator.stats import RequestRecord, Stats
 from simulator.streams.connections import Streams
 
@@ -32,10 +33,12 @@ class Server:
 
     def __init__(
         self, exchanges: Mapping[str, Exchange], stats: Stats, faults: FaultRules,
-        control: Control, streams: Streams, archive: Archive, *, latency_s: float,
+        control: Control, streams: Streams, archive: Archive,
+        providers: Providers | None, *, latency_s: float,
     ) -> None:  # fmt: skip
         self.streams = streams
         self._archive = archive
+        self._providers = providers
         self._stats = stats
         self._faults = faults
         self._control = control
@@ -46,6 +49,8 @@ class Server:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path, _, query = request.raw_path.partition("?")
+        if self._providers is not None and self._providers.serves(path):
+            return await self._providers.handle(request, path, query)
         hub = self.streams.hub_for(request, path)
         if hub is not None:
             served = await self.streams.serve(request, hub)
