@@ -100,18 +100,22 @@ def load() -> Assets:
 
 
 def _asset(id_: str, table: Mapping[str, Any]) -> Asset:
-    """`on` names the namespaces that call it by its symbol."""
-    symbol = table.get("symbol", id_.upper())
+    """`on` names the exchanges that call it by its symbol; DefiLlama takes CoinGecko's names, DIA
+    and sellers of prices by contract take tokens of Ethereum."""
+    symbol = id_.upper()
     names = {"symbol": symbol, **dict.fromkeys(table.get("on", ()), symbol)}
     multipliers = {}
-    for namespace, called in table.get("names", {}).items():
+    for namespace, called in table["names"].items():
         if isinstance(called, dict):
             names[namespace] = called["name"]
             multipliers[namespace] = called["multiplier"]
         else:
             names[namespace] = str(called)
-    if "coingecko" in names:
-        names.setdefault("defillama", f"coingecko:{names['coingecko']}")
+    tokens = {chain: Token(*token) for chain, token in table.get("tokens", {}).items()}
+    names["defillama"] = f"coingecko:{names['coingecko']}"
+    if "ethereum" in tokens:
+        names["erc20"] = tokens["ethereum"].contract
+        names.setdefault("dia", f"Ethereum/{names['erc20']}")
     return Asset(
         id=id_,
         name=table["name"],
@@ -120,8 +124,5 @@ def _asset(id_: str, table: Mapping[str, Any]) -> Asset:
         names=names,
         multipliers=multipliers,
         peg=table.get("peg"),
-        tokens={
-            chain: Token(contract, decimals)
-            for chain, (contract, decimals) in table.get("tokens", {}).items()
-        },
+        tokens=tokens,
     )
