@@ -1,0 +1,60 @@
+"""One call of JSON-RPC at one node, as a question to its row."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from providers.errors import ErrorClass, ProviderError
+from providers.gate import Member
+from providers.questions import Question
+from providers.records import Record, RpcAnswer
+from providers.resources import Resource
+from providers.rpc.balancer import Node
+from timing.clock import Clock
+
+
+class Caller(Protocol):
+    """What is needed of providers.client. `call` raises ProviderError and Skipped; with `node` a
+    row without a URL is asked through that one. `look` raises StoreUnavailable."""
+
+    @property
+    def clock(self) -> Clock: ...
+    async def call(
+        self,
+        resource: Resource,
+        question: Question,
+        *,
+        within_s: float,
+        node: Resource | None = None,
+    ) -> Sequence[Record]: ...
+    async def look(self, resources: Sequence[Resource]) -> Sequence[Member]: ...
+    def lacks_key(self, resource: Resource) -> bool: ...
+
+
+def call_of(chain: str, method: str, params: Sequence[Any]) -> Question:
+    """The question that one call is."""
+    options = (("method", method), ("params", json.dumps(list(params), separators=(",", ":"))))
+    return Question(f"rpc.{chain}", (chain,), options)
+
+
+async def asked(
+    caller: Caller, node: Node, method: str, params: Sequence[Any], within_s: float
+) -> RpcAnswer:
+    """Raises ProviderError, Skipped."""
+    question = call_of(node.resource.chain.partition(".")[2], method, params)
+    (answer,) = await caller.call(node.resource, question, within_s=within_s)
+    if not isinstance(answer, RpcAnswer):
+        raise ProviderError(ErrorClass.BAD_PAYLOAD, f"{node.resource.id}: it is no node")
+    return answer
+
+
+def number_of(answer: RpcAnswer, node: Node) -> int:
+    """The result as a whole number. Raises ProviderError if it is none."""
+    if type(answer.result) is int:
+        return answer.result
+    try:
+        return int(answer.result, 16)
+    except (TypeError, ValueError):
+        raise ProviderError(
+            ErrorClass.BAD_PAYLOAD, f"{node.resource.id}: {answer.method} gave no number"
+        ) from None

@@ -1,0 +1,114 @@
+"""Heads: how far each node of a chain is, asked of several at once, and whether it is of the chain
+at all."""
+
+import asyncio
+from collections.abc import Collection
+from contextlib import aclosing
+from typing import Final
+
+import structlog
+
+from providers.errors import ErrorClass, ProviderError
+from providers.gate import Skipped
+from providers.networks import Family, networks
+from providers.rpc.balancer import Node, RPCLoadBalancer
+from providers.rpc.calling import Caller, asked, number_of
+from providers.rpc.facts import head_method
+from providers.rpc.racing import in_turn
+from providers.rpc.verdicts import judged
+from stores.hot.store import StoreUnavailable
+
+_COMPARED: Final = 3  # nodes, where that many answer
+_TRIED: Final = 6
+_COMPARING_S: Final = 1.5
+_GRACE_S: Final = 0.25  # for the third, once two are known to be close
+_OTHER_CHAIN_S: Final = 86_400.0
+
+log = structlog.get_logger(__name__)
+
+
+class Heads:
+    """One per process; it tells the balancers what it has found."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._comparing: dict[str, asyncio.Lock] = {}
+
+    async def compare(self, balancer: RPCLoadBalancer, *, within_s: float) -> None:
+        """Asks the best nodes how far they are, unless that is known from a short time ago. Who
+        does not answer in time stays as it was."""
+        method = head_method(balancer.chain)
+        if method is None:
+            return
+        async with self._comparing.setdefault(balancer.chain, asyncio.Lock()):
+            if len(balancer.heads()) >= min(2, len(balancer.nodes)):
+                return
+            await self._look(balancer)
+            limit_s = min(_COMPARING_S, within_s)
+            deadline_s = self._caller.clock.monotonic_s() + limit_s
+            heads: dict[str, int] = {}
+
+            async def ask(node_id: str) -> int:
+                node = balancer.node(node_id)
+                left_s = max(0.05, deadline_s - self._caller.clock.monotonic_s())
+                await self.verify(balancer, node, left_s)
+                answer = await asked(self._caller, node, method, (), left_s)
+                return number_of(answer, node)
+
+            try:
+                async with asyncio.timeout(limit_s) as limit:
+                    members = [node.resource.id for node in balancer.order_of_fit()][:_TRIED]
+                    asking = in_turn(members, ask, at_once=_COMPARED)
+                    async with aclosing(asking) as ends:
+                        async for node_id, ended in ends:
+                            if isinstance(ended, ProviderError | Skipped):
+                                judged(balancer, balancer.node(node_id), ended, self._caller.clock)
+                                continue
+                            heads[node_id] = ended
+                            if len(heads) == _COMPARED:
+                                break
+                            if len(heads) == 2 and _are_close(heads.values(), balancer):
+                                limit.reschedule(_sooner(limit))
+            except TimeoutError:
+                pass
+            balancer.compared(heads)
+
+    async def verify(self, balancer: RPCLoadBalancer, node: Node, within_s: float) -> None:
+        """Asks a node once of which chain it is. Raises ProviderError for one of another, which is
+        left out for a day."""
+        network = networks().get(balancer.chain)
+        if node.verified or network is None or network.family is not Family.EVM:
+            return
+        told = number_of(await asked(self._caller, node, "eth_chainId", (), within_s), node)
+        if told != network.chain_id:
+            balancer.exclude(node.resource.id, _OTHER_CHAIN_S)
+            log.warning("node_of_another_chain", node=node.resource.id, chain_id=told)
+            raise ProviderError(
+                ErrorClass.BAD_PAYLOAD,
+                f"{node.resource.id} is a node of chain {told}, not of {balancer.chain}",
+            )
+        node.verified = True
+
+    async def _look(self, balancer: RPCLoadBalancer) -> None:
+        """Takes over who is out and who is turned off, for all processes."""
+        nodes = [balancer.node(id_) for id_ in balancer.nodes]
+        try:
+            members = await self._caller.look([node.resource for node in nodes])
+        except StoreUnavailable:
+            return  # each call finds out by itself
+        now_ms = self._caller.clock.wall_ms()
+        for node, member in zip(nodes, members, strict=True):
+            node.switched = member.switched
+            out_until_ms = max(member.out_until_ms, member.open_until_ms)
+            if out_until_ms > now_ms:
+                balancer.bar(node.resource.id, (out_until_ms - now_ms) / 1000)
+
+
+def _are_close(heads: Collection[int], balancer: RPCLoadBalancer) -> bool:
+    return max(heads) - min(heads) < balancer.most_behind
+
+
+def _sooner(limit: asyncio.Timeout) -> float:
+    soon = asyncio.get_running_loop().time() + _GRACE_S
+    ends = limit.when()
+    return soon if ends is None else min(ends, soon)

@@ -1,0 +1,197 @@
+"""Reads of blockchains from their nodes: the next node where one fails, none that lags or is of
+another chain, and two that agree where it is about money."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
+
+import structlog
+
+from providers.errors import ErrorClass, InvalidQuestion, NoAnswer, ProviderError, Tried
+from providers.gate import Skipped
+from providers.records import RpcAnswer
+from providers.resources import Resource
+from providers.rpc.balancer import Node, RPCLoadBalancer
+from providers.rpc.calling import Caller, asked
+from providers.rpc.facts import facts_of
+from providers.rpc.heads import Heads
+from providers.rpc.racing import in_turn
+from providers.rpc.verdicts import judged
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+class Rows(Protocol):
+    """What is needed of the registry."""
+
+    def chains(self) -> Sequence[str]: ...
+    def chain(self, id_: str) -> Sequence[Resource]: ...
+
+
+class Nodes:
+    """One per process: all chains of nodes, with what is known of each node. Deadlines are in
+    seconds; a question of several calls is asked of one block (settled_block)."""
+
+    def __init__(
+        self, caller: Caller, registry: Rows, *, chance: random.Random | None = None
+    ) -> None:
+        self._caller = caller
+        self._clock = caller.clock
+        self._heads = Heads(caller)
+        self._balancers: dict[str, RPCLoadBalancer] = {}
+        for id_ in registry.chains():
+            kind, _, chain = id_.partition(".")
+            if kind == "rpc":
+                rows = [each for each in registry.chain(id_) if not caller.lacks_key(each)]
+                self._balancers[chain] = RPCLoadBalancer(
+                    chain, rows, clock=caller.clock, chance=chance
+                )
+
+    @property
+    def chains(self) -> list[str]:
+        return list(self._balancers)
+
+    def balancer(self, chain: str) -> RPCLoadBalancer:
+        """Raises InvalidQuestion for a chain without nodes."""
+        found = self._balancers.get(chain)
+        if found is None:
+            known = ", ".join(self._balancers)
+            raise InvalidQuestion(f"chain {chain[:80]!r} has no nodes here; there are {known}")
+        return found
+
+    async def read(
+        self, chain: str, method: str, params: Sequence[Any], *, within_s: float
+    ) -> RpcAnswer:
+        """The answer of the first node that gives one; a call that was reverted is answered, too.
+        Where only nodes answer that lag, it says since when it is stale.
+
+        Raises NoAnswer, and ProviderError (CALLER_FAULT) where the call itself is wrong."""
+
+        async def ask(node: Node, left_s: float) -> RpcAnswer:
+            return await asked(self._caller, node, method, params, left_s)
+
+        answer, node = await self.first(chain, ask, f"{method} of {chain}", within_s=within_s)
+        if not self.balancer(chain).is_behind(node.resource.id):
+            return answer
+        late_ms = round(node.behind * facts_of(chain).block_s * 1000)
+        return replace(answer, stale_since_ms=answer.fetched_at_ms - late_ms)
+
+    async def first(
+        self,
+        chain: str,
+        ask: Callable[[Node, float], Awaitable[T]],
+        told: str,
+        *,
+        within_s: float,
+    ) -> tuple[T, Node]:
+        """What the first node answers that does, and which. `ask`: of a node, within seconds.
+        Raises NoAnswer for the question `told`, and ProviderError (CALLER_FAULT)."""
+        balancer = self.balancer(chain)
+        tried: list[Tried] = []
+        try:
+            async with asyncio.timeout(within_s):
+                turn = await self._turn(balancer, ask, within_s)
+                async with aclosing(in_turn(*turn)) as ends:
+                    async for node_id, ended in ends:
+                        node = balancer.node(node_id)
+                        if not isinstance(ended, ProviderError | Skipped):
+                            balancer.told(node_id, True)
+                            return ended, node
+                        tried.append(self._judged(balancer, node, ended))
+        except TimeoutError:
+            pass
+        raise NoAnswer(told, tuple(tried))
+
+    async def agreed(
+        self,
+        chain: str,
+        ask: Callable[[Node, float], Awaitable[T]],
+        value: Callable[[T], object],
+        told: str,
+        *,
+        within_s: float,
+    ) -> T:
+        """What two nodes answer whose `value` is the same; where two differ, further ones decide.
+        Where only one answers at all, its answer. Raises NoAnswer, and ProviderError
+        (BAD_PAYLOAD) where no two agree."""
+        balancer = self.balancer(chain)
+        tried: list[Tried] = []
+        votes: dict[object, list[tuple[str, T]]] = {}
+        try:
+            async with asyncio.timeout(within_s):
+                turn = await self._turn(balancer, ask, within_s)
+                async with aclosing(in_turn(*turn, at_once=2)) as ends:
+                    async for node_id, ended in ends:
+                        if isinstance(ended, ProviderError | Skipped):
+                            tried.append(self._judged(balancer, balancer.node(node_id), ended))
+                            continue
+                        alike = votes.setdefault(value(ended), [])
+                        alike.append((node_id, ended))
+                        if len(alike) == 2:
+                            _told_of_votes(balancer, votes, alike)
+                            return ended
+        except TimeoutError:
+            pass
+        if len(votes) == 1:
+            ((_, only),) = next(iter(votes.values()))
+            return only
+        if votes:
+            raise ProviderError(ErrorClass.BAD_PAYLOAD, f"{told}: its nodes do not agree")
+        raise NoAnswer(told, tuple(tried))
+
+    async def head(self, chain: str, *, within_s: float) -> int:
+        """The last block that all nodes have that are asked. Raises NoAnswer."""
+        balancer = self.balancer(chain)
+        await self._heads.compare(balancer, within_s=within_s)
+        heads = balancer.heads()
+        if not heads:
+            raise NoAnswer(f"the head of {chain}", ())
+        return min(heads.values())
+
+    async def settled_block(self, chain: str, *, within_s: float) -> int:
+        """The last block that stands, whatever is reorganised. Raises NoAnswer."""
+        head = await self.head(chain, within_s=within_s)
+        return max(0, head - facts_of(chain).confirmations)
+
+    async def _turn(
+        self,
+        balancer: RPCLoadBalancer,
+        ask: Callable[[Node, float], Awaitable[T]],
+        within_s: float,
+    ) -> tuple[list[str], Callable[[str], Awaitable[T]]]:
+        """Whom to ask in which order, and how."""
+        deadline_s = self._clock.monotonic_s() + within_s
+        await self._heads.compare(balancer, within_s=within_s / 3)
+
+        async def one(node_id: str) -> T:
+            node = balancer.node(node_id)
+            left_s = max(0.05, deadline_s - self._clock.monotonic_s())
+            await self._heads.verify(balancer, node, left_s)
+            return await ask(node, left_s)
+
+        return [node.resource.id for node in balancer.order()], one
+
+    def _judged(
+        self, balancer: RPCLoadBalancer, node: Node, error: ProviderError | Skipped
+    ) -> Tried:
+        """Raises what is the caller's own fault."""
+        told = judged(balancer, node, error, self._clock)
+        if told.error_class is ErrorClass.CALLER_FAULT:
+            raise error
+        return told
+
+
+def _told_of_votes(
+    balancer: RPCLoadBalancer,
+    votes: dict[object, list[tuple[str, T]]],
+    alike: list[tuple[str, T]],
+) -> None:
+    for others in votes.values():
+        for node_id, _ in others:
+            balancer.told(node_id, others is alike)
+            if others is not alike:
+                log.warning("node_outvoted", node=node_id, chain=balancer.chain)

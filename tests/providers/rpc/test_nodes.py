@@ -1,0 +1,160 @@
+"""Reads of a chain: over nodes that fail, lag, lie and hang, the right answer or none."""
+
+import random
+from typing import Any
+
+import pytest
+
+from providers.errors import ErrorClass, InvalidQuestion, NoAnswer, ProviderError
+from providers.resources import Level
+from providers.rpc.balancer import Node
+from providers.rpc.calling import asked
+from providers.rpc.nodes import Nodes
+from tests.providers.rpc.fakes import FakeCaller, FakeNode, failing, member, row
+
+A, B, C, D = (f"rpc.ethereum/{name}" for name in "abcd")
+GAS: dict[str, Any] = {"eth_gasPrice": "0x7"}
+
+
+def nodes_of(caller: FakeCaller) -> Nodes:
+    return Nodes(caller, caller, chance=random.Random(1))  # noqa: S311 - a seed
+
+
+async def gas_price(nodes: Nodes, within_s: float = 3.0) -> tuple[object, str]:
+    answer = await nodes.read("ethereum", "eth_gasPrice", (), within_s=within_s)
+    return answer.result, answer.resource
+
+
+async def test_the_next_node_answers_where_one_fails() -> None:
+    broken = FakeNode(eth_gasPrice=failing())
+    rows = [row(A), row(B, Level.MEDIUM)]
+    nodes = nodes_of(FakeCaller({A: broken, B: FakeNode(**GAS)}, rows))
+    assert await gas_price(nodes) == ("0x7", B)
+    assert nodes.balancer("ethereum").health_scores[A] == 80
+
+
+async def test_who_was_tried_is_named_where_nobody_answers() -> None:
+    caller = FakeCaller({A: FakeNode(eth_gasPrice=failing(ErrorClass.UNKNOWN)), B: FakeNode()})
+    caller.nodes[B].results["eth_gasPrice"] = failing(ErrorClass.RATE_LIMITED)
+    nodes = nodes_of(caller)
+    with pytest.raises(NoAnswer) as caught:
+        await gas_price(nodes)
+    classes = {tried.resource: tried.error_class for tried in caught.value.tried}
+    assert classes == {A: ErrorClass.UNKNOWN, B: ErrorClass.RATE_LIMITED}
+    assert nodes.balancer("ethereum").health_scores == {A: 100, B: 100}
+
+
+async def test_a_call_that_is_wrong_is_not_asked_twice() -> None:
+    wrong = failing(ErrorClass.CALLER_FAULT)
+    caller = FakeCaller({A: FakeNode(eth_gasPrice=wrong), B: FakeNode(eth_gasPrice=wrong)})
+    with pytest.raises(ProviderError, match="caller_fault"):
+        await gas_price(nodes_of(caller))
+    calls = [method for node in caller.nodes.values() for method in node.asked]
+    assert calls.count("eth_gasPrice") == 1
+
+
+async def test_a_node_that_hangs_does_not_hold_the_answer_up() -> None:
+    hanging = FakeNode()
+    hanging.hangs = True
+    rows = [row(A), row(B, Level.MEDIUM)]
+    nodes = nodes_of(FakeCaller({A: hanging, B: FakeNode(**GAS)}, rows))
+    assert await gas_price(nodes, within_s=60) == ("0x7", B)
+
+
+async def test_there_is_no_answer_after_the_deadline() -> None:
+    caller = FakeCaller({A: FakeNode(), B: FakeNode()})
+    for node in caller.nodes.values():
+        node.hangs = True
+    with pytest.raises(NoAnswer):
+        await gas_price(nodes_of(caller), within_s=0.05)
+
+
+async def test_a_node_that_lags_is_not_asked() -> None:
+    caller = FakeCaller({A: FakeNode(900, **GAS), B: FakeNode(1_000, **GAS), C: FakeNode(**GAS)})
+    nodes = nodes_of(caller)
+    answers = {(await gas_price(nodes))[1] for _ in range(20)}
+    assert answers == {B, C}
+
+
+async def test_an_answer_of_a_node_that_lags_says_since_when_it_is_stale() -> None:
+    failed = FakeNode(1_000, eth_gasPrice=failing())
+    caller = FakeCaller({A: FakeNode(990, **GAS), B: failed, C: failed})
+    answer = await nodes_of(caller).read("ethereum", "eth_gasPrice", (), within_s=3)
+    assert answer.resource == A
+    assert answer.stale_since_ms == answer.fetched_at_ms - 10 * 12_000
+
+
+async def test_a_node_of_another_chain_is_not_asked_again() -> None:
+    stranger = FakeNode(eth_chainId="0x38", **GAS)
+    caller = FakeCaller({A: stranger, B: FakeNode(**GAS)})
+    nodes = nodes_of(caller)
+    for _ in range(5):
+        assert (await gas_price(nodes))[1] == B
+        caller.clock.now += 60
+    assert stranger.asked == ["eth_chainId"]
+
+
+async def test_heads_are_compared_once_for_a_while() -> None:
+    caller = FakeCaller({A: FakeNode(**GAS), B: FakeNode(**GAS)})
+    nodes = nodes_of(caller)
+    for _ in range(3):
+        await gas_price(nodes)
+    assert [node.asked.count("eth_blockNumber") for node in caller.nodes.values()] == [1, 1]
+    caller.clock.now += 31
+    await gas_price(nodes)
+    assert [node.asked.count("eth_blockNumber") for node in caller.nodes.values()] == [2, 2]
+    assert [node.asked.count("eth_chainId") for node in caller.nodes.values()] == [1, 1]
+
+
+async def test_who_is_out_or_off_for_all_processes_is_not_asked_first() -> None:
+    caller = FakeCaller({A: FakeNode(**GAS), B: FakeNode(**GAS), C: FakeNode(**GAS)})
+    caller.members[A] = member(out_until_ms=caller.clock.wall_ms() + 60_000)
+    caller.members[B] = member(switched=False)
+    nodes = nodes_of(caller)
+    assert {(await gas_price(nodes))[1] for _ in range(10)} == {C}
+    assert caller.nodes[B].asked == []
+
+
+async def test_the_block_of_several_reads_is_one_that_all_nodes_have() -> None:
+    caller = FakeCaller({A: FakeNode(1_001), B: FakeNode(1_000), C: FakeNode(900)})
+    nodes = nodes_of(caller)
+    assert await nodes.head("ethereum", within_s=3) == 1_000
+    assert await nodes.settled_block("ethereum", within_s=3) == 988
+
+
+async def agreed_balance(caller: FakeCaller) -> object:
+    async def ask(node: Node, left_s: float) -> object:
+        return (await asked(caller, node, "eth_getBalance", ("0x1", "0x1"), left_s)).result
+
+    return await nodes_of(caller).agreed(
+        "ethereum", ask, lambda found: found, "a balance", within_s=3
+    )
+
+
+async def test_money_is_what_two_nodes_tell_alike() -> None:
+    caller = FakeCaller({A: FakeNode(eth_getBalance="0x5"), B: FakeNode(eth_getBalance="0x5")})
+    assert await agreed_balance(caller) == "0x5"
+    assert [node.asked.count("eth_getBalance") for node in caller.nodes.values()] == [1, 1]
+
+
+@pytest.mark.parametrize("liar", [A, B, C])
+async def test_a_node_that_lies_about_money_is_outvoted(liar: str) -> None:
+    caller = FakeCaller({id_: FakeNode(eth_getBalance="0x5") for id_ in (A, B, C)})
+    caller.nodes[liar].results["eth_getBalance"] = "0x6"
+    assert await agreed_balance(caller) == "0x5"
+
+
+async def test_two_nodes_that_do_not_agree_about_money_are_not_believed() -> None:
+    caller = FakeCaller({A: FakeNode(eth_getBalance="0x5"), B: FakeNode(eth_getBalance="0x6")})
+    with pytest.raises(ProviderError, match="do not agree"):
+        await agreed_balance(caller)
+
+
+async def test_the_only_node_that_answers_is_believed() -> None:
+    caller = FakeCaller({A: FakeNode(eth_getBalance="0x5"), B: FakeNode(eth_getBalance=failing())})
+    assert await agreed_balance(caller) == "0x5"
+
+
+async def test_a_chain_without_nodes_is_no_question() -> None:
+    with pytest.raises(InvalidQuestion, match="'dogecoin' has no nodes here; there are ethereum"):
+        nodes_of(FakeCaller({A: FakeNode()})).balancer("dogecoin")
