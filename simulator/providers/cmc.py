@@ -22,7 +22,7 @@ _DAY_MS: Final = 86_400_000
 
 
 def cmc_site() -> Site:
-    """The keyed paths and the keyless ones share a host, and so its limit."""
+    """Requests without a key share one limit, those with a key have one for each."""
     answers = {
         _ENDPOINTS[0]: _quotes_v3, _ENDPOINTS[1]: _quotes_map, _ENDPOINTS[2]: _quotes_map,
         _ENDPOINTS[3]: _quotes_v3, _ENDPOINTS[4]: _fng_latest, _ENDPOINTS[5]: _fng_history,
@@ -33,7 +33,8 @@ def cmc_site() -> Site:
         routes.append(get(path, _keyed(answer)))
         routes += [get(prefix + path, answer) for prefix in _KEYLESS]
     return Site("coinmarketcap", ("pro-api.coinmarketcap.com",), routes,
-                limits=(Window(30, 60),), errors=dialects.CMC, errors_for=_errors_for)  # fmt: skip
+                keys=("header:" + KEY_HEADER,), limits=(Window(30, 60),), errors=dialects.CMC,
+                errors_for=_errors_for)  # fmt: skip
 
 
 def _is_keyless(asked: Asked) -> bool:

@@ -99,7 +99,9 @@ class Providers:
                 parts.log.unknown[f"{asked.host}/"] += 1
                 answer = Answer(404, dump({"detail": f"no simulated provider at {asked.host}"}))
             else:
-                wait_s = parts.limits.refuses(site, client, site.weigh(asked))
+                wait_s = parts.limits.refuses(
+                    site, f"{client} {site.key_of(asked)}", site.weigh(asked)
+                )
                 refused = wait_s is not None
                 answer = (
                     await self._answer(site, asked, told)
@@ -173,7 +175,7 @@ class Providers:
         if route is None:
             self._parts.log.unknown[f"{asked.method} {asked.host}{asked.path}"] += 1
             return error_page(404)
-        if not site.keyless and not site.has_key(asked):
+        if not site.keyless and not site.key_of(asked):
             return site.error("no_key", asked) or _error(site, "key_rejected", asked)
         return route.answer(replace(asked, words=words))
 

@@ -49,10 +49,10 @@ class ErrorBody(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Site:
     """What its hosts answer. `keys`: where a key may be (`header:x-api-key`, `query:apikey`,
-    `bearer`, `path:` and a pattern); without one a request is refused, unless `keyless`. `errors`:
-    its words for each class of error (see dialects), and `no_key` where they differ from those of
-    `key_rejected`; `errors_for`: where they depend on the request. `suspends_s`: how long it
-    refuses all of a client who broke a limit."""
+    `bearer`, `path:` and a pattern with one group); without one a request is refused, unless
+    `keyless`; each key has limits of its own. `errors`: its words for each class of error (see
+    dialects), and `no_key` where they differ from those of `key_rejected`; `errors_for`: where they
+    depend on the request. `suspends_s`: how long it refuses all of a client who broke a limit."""
 
     name: str
     hosts: tuple[str, ...]
@@ -71,16 +71,19 @@ class Site:
         found = errors.get(kind)
         return None if found is None else found.answer()
 
-    def has_key(self, asked: Asked) -> bool:
-        """Whether the request carries a key in one of the site's places."""
+    def key_of(self, asked: Asked) -> str:
+        """The key that the request carries in one of the site's places; "" for none."""
         for place in self.keys:
             kind, _, name = place.partition(":")
-            if kind == "header" and asked.headers.get(name.lower()):
-                return True
-            if kind == "query" and asked.query.get(name):
-                return True
-            if kind == "bearer" and asked.headers.get("authorization", "").startswith("Bearer "):
-                return True
-            if kind == "path" and re.search(name, asked.path):
-                return True
-        return False
+            found = ""
+            if kind == "header":
+                found = asked.headers.get(name.lower(), "")
+            elif kind == "query":
+                found = asked.query.get(name, "")
+            elif kind == "bearer":
+                found = asked.headers.get("authorization", "").removeprefix("Bearer ")
+            elif kind == "path" and (match := re.search(name, asked.path)):
+                found = match[1]
+            if found:
+                return found
+        return ""
