@@ -121,8 +121,7 @@ def _run(argv: "Sequence[str]") -> int:
 
 
 def _run_with_settings(arguments: argparse.Namespace) -> int:
-    import os
-
+    from addresses.environment import environment_of
     from addresses.secrets import secrets_of_environment
     from commands import runtime
     from commands.arguments import ONE_SHOT
@@ -134,7 +133,7 @@ def _run_with_settings(arguments: argparse.Namespace) -> int:
     is_quiet = arguments.command in ONE_SHOT and getattr(arguments, "action", None) != "run"
     if is_quiet and "log_level" not in settings.model_fields_set:
         level = "WARNING"  # these commands print their own lines
-    secrets = [*settings.secrets(), *secrets_of_environment(os.environ)]
+    secrets = [*settings.secrets(), *secrets_of_environment(environment_of())]
     configure_logging(level, settings.log_format, secrets)
     runtime.prepare()
     return runtime.run(_load(arguments), settings, arguments)

@@ -1,9 +1,12 @@
 """Finds what is secret in a setting: a token is secret whole, of an address only its passwords."""
 
+import re
 from collections.abc import Iterator, Mapping
+from typing import Final
 from urllib.parse import unquote, unquote_plus
 
 _SECRET_OPTIONS = ("password", "ssl_password", "sslpassword")
+_KEY: Final = re.compile(r".*_API_KEY(_\d)?", re.IGNORECASE)
 
 
 def secrets_in(value: str) -> Iterator[str]:
@@ -26,7 +29,10 @@ def secrets_in(value: str) -> Iterator[str]:
 
 
 def secrets_of_environment(environment: Mapping[str, str]) -> Iterator[str]:
-    """The secrets that libraries read by themselves: of proxies, and PostgreSQL's PGPASSWORD."""
+    """The secrets that are not settings: of proxies, and PostgreSQL's PGPASSWORD, which libraries
+    read by themselves; keys of providers, such as ETHERSCAN_API_KEY."""
     for name, value in environment.items():
         if name.upper() == "PGPASSWORD" or (name.upper().endswith("_PROXY") and "@" in value):
             yield from secrets_in(value)
+        elif _KEY.fullmatch(name) and value.strip():
+            yield value.strip()

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
+from addresses.environment import environment_of
 from api.parts import Parts
 from commands.composition import holder_name
 from config import Settings, SettingsError
@@ -17,7 +18,6 @@ from workers.context import ContextMaker
 from workers.databases.open_databases import Databases
 from workers.definition import WorkerDefinition, WrongWorkers
 from workers.engine import Engine
-from workers.environment import environment_of
 from workers.host import HostParts, Running, WorkerHost
 from workers.refresh import RefreshSchedules
 from workers.registry import Registry, load_registry

@@ -85,7 +85,7 @@ class ReadConfig(Mapping[str, Any]):
 
 
 class Configuration:
-    """Reads what counts for workers. `environment`: as of workers.environment.environment_of."""
+    """Reads what counts for workers. `environment`: as of addresses.environment.environment_of."""
 
     def __init__(
         self,

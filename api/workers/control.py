@@ -8,6 +8,7 @@ from typing import Final, NoReturn, Self, TypeVar
 from fastapi import HTTPException
 from fastapi.exceptions import RequestValidationError
 
+from addresses.environment import environment_of
 from api.parts import Parts
 from api.workers.asking import DEADLINE_S, asked
 from config import Settings
@@ -22,7 +23,6 @@ from workers.config_control import (
 )
 from workers.control import Control
 from workers.control_errors import CannotRun, ControlError, Unknown, WrongChange
-from workers.environment import environment_of
 from workers.lazy_engine import LazyEngine
 from workers.state import WorkerState, worker_states
 

@@ -21,6 +21,17 @@ def test_what_is_secret(value: str, secrets: set[str]) -> None:
     assert set(secrets_in(value)) == secrets
 
 
+def test_keys_of_providers() -> None:
+    environment = {
+        "ETHERSCAN_API_KEY": " k-1\n",
+        "CMC_API_KEY_2": "k-2",
+        "cfgi_api_key": "k-3",
+        "INFURA_API_KEY": "",
+        "API_KEYS": "no",
+    }
+    assert list(secrets_of_environment(environment)) == ["k-1", "k-2", "k-3"]
+
+
 def test_what_libraries_read_by_themselves() -> None:
     environment = {
         "https_proxy": "http://me:p-proxy@proxy:3128",

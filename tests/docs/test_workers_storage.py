@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from addresses.environment import environment_of
 from config import load_settings
 from database import Database
 from tests.docs.blocks import Block, claim
@@ -16,7 +17,6 @@ from workers.config_control import ConfigControl
 from workers.configuration import Configuration
 from workers.databases.open_databases import Databases
 from workers.definition import WorkerDefinition
-from workers.environment import environment_of
 from workers.registry import Registry
 from workers.run_handle import RunHandle
 from workers.sync import sync

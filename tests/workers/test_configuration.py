@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
+from addresses.environment import environment_of
 from config import load_settings
 from database import Database, DatabaseUnavailable
 from logging_setup import cleaned_lines, configure_logging
@@ -23,7 +24,7 @@ from workers.config_control import (
 )
 from workers.configuration import Configuration, WrongConfiguration
 from workers.definition import WorkerDefinition
-from workers.environment import environment_of, names_of
+from workers.environment import names_of
 from workers.registry import Registry
 from workers.sync import sync
 
