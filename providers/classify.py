@@ -1,5 +1,7 @@
-"""Decides of what class an answer is by its status, headers and body: rules of the row first, then
-of its provider, then what holds for everybody (docs/providers.md has the table)."""
+"""Decides by status, headers and body of what class an answer is, or that it can be read.
+
+Rules of the row come first, then its provider's, then what holds for everybody.
+"""
 
 import json
 import re
@@ -132,14 +134,13 @@ class _Answer:
 
     def by_body(self) -> tuple[ErrorClass, str] | None:
         """What an envelope says, whatever the status."""
+        document = self.document
+        if isinstance(document, dict) and "jsonrpc" in document:
+            return rpc_fault(document)  # it says more than any status
         fault_of = _ENVELOPES.get(self.resource.reader)
-        if fault_of is None or self.document is None:
+        if fault_of is None or document is None or self.status != 200:
             return None
-        return fault_of(self.document) if self.status == 200 or self._is_rpc_fault() else None
-
-    def _is_rpc_fault(self) -> bool:
-        """Whether a body that comes with another status is of JSON-RPC: it says more then."""
-        return isinstance(self.document, dict) and "jsonrpc" in self.document
+        return fault_of(document)
 
     def by_status(self) -> tuple[ErrorClass, str] | None:
         status = self.status

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 from providers.questions import Kind
+from providers.readers.checks import mistakes_of_reading
+from providers.requests import mistakes_of_request
 from providers.resources import KeyPlace, Resource, State
 
 
@@ -34,3 +36,6 @@ def mistakes_of(resource: Resource, chains: frozenset[str]) -> Iterator[tuple[st
         yield "key", "is carried in the path: put {key} into the url"
     elif key.place in (KeyPlace.HEADER, KeyPlace.QUERY) and not key.name:
         yield "key", f"needs the name of the {key.place} that carries it"
+    if kind is not None:
+        yield from mistakes_of_reading(resource)
+        yield from mistakes_of_request(resource)

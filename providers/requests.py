@@ -20,6 +20,7 @@ from texts.redaction import Redactor
 _SAFE: Final = ":,/-._~|"  # what ids are made of, and providers expect as it is
 _AGENT: Final = "perpcache"
 _DEFAULT_HEADERS: Final = {"Accept": "application/json", "User-Agent": _AGENT}
+_OF_ONE: Final = ("id", "address", "address_0x")
 _FEED: Final = "application/rss+xml, application/atom+xml, application/xml;q=0.9, */*;q=0.5"
 
 
@@ -71,18 +72,23 @@ def secrets_shown(text: str, key: str | None) -> str:
     return text if key is None else Redactor([key]).clean(text)
 
 
-def check(resource: Resource) -> None:
-    """Raises ValueError where a template has a placeholder that nothing fills."""
+def mistakes_of_request(resource: Resource) -> Iterator[tuple[str, str]]:
+    """What a row's templates say that cannot be, each as the key and the reason."""
     known = OF_SUBJECTS | OF_REQUESTS
-    templates = [resource.url, *texts_in(resource.headers), *texts_in(resource.query)]
-    for text in [*templates, *texts_in(resource.body)]:
-        for name in placeholders(text):
+    also = [each.get("url", "") for each in resource.read.get("also", ())]
+    for at, template in (
+        ("url", [resource.url, *also]),
+        ("headers", resource.headers),
+        ("query", resource.query),
+        ("body", resource.body),
+    ):
+        for name in [name for text in texts_in(template) for name in placeholders(text)]:
             if name not in known:
-                raise ValueError(f"nothing fills {{{name}}}; there are {', '.join(sorted(known))}")
-            if name in ("id", "ids", "ids_json", "ids_pipe") and "id" not in resource.read:
-                raise ValueError(f"{{{name}}} needs read.id: how its provider names a subject")
-            if name in ("id", "address", "address_0x") and resource.batch > 1:
-                raise ValueError(f"{{{name}}} is of one subject, and batch is {resource.batch}")
+                yield at, f"nothing fills {{{name}}}; there are {', '.join(sorted(known))}"
+            elif name.startswith("id") and "id" not in resource.read:
+                yield at, f"{{{name}}} needs read.id: how its provider names a subject"
+            elif name in _OF_ONE and resource.batch > 1:
+                yield at, f"{{{name}}} is of one subject, and batch is {resource.batch}"
 
 
 def _requests(

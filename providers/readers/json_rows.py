@@ -5,6 +5,7 @@ from typing import Any, Final
 from providers.exact import is_none, shown
 from providers.paths import as_text, path_of
 from providers.questions import Kind
+from providers.readers.articles import articles_of
 from providers.readers.asked import Asked
 from providers.readers.rows import records_of
 from providers.readers.values import balance_of, gas_of, price_of, sentiment_of, stats_of
@@ -25,6 +26,8 @@ def read_json(body: bytes, asked: Asked) -> list[Record]:
 
 def read_document(document: Any, asked: Asked) -> list[Record]:
     check_success(document, asked)
+    if asked.question.kind is Kind.NEWS:
+        return list(articles_of(document, asked))
     found: list[Record] = records_of(document, asked, _MAKERS[asked.question.kind])
     return found
 

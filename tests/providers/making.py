@@ -5,7 +5,8 @@ from typing import Any
 from providers.assets import Asset, Assets
 from providers.errors import ErrorClass, ProviderError
 from providers.questions import Question
-from providers.readers import READERS, Asked
+from providers.readers.asked import Asked
+from providers.readers.table import READERS
 from providers.records import Record
 from providers.resources import Level, Provider, Resource, State
 
