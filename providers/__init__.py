@@ -1,2 +1,1 @@
-"""Many providers of one fact: chains of resources, breakers, budgets, health and usage; the
-registry holds the resources as data."""
+"""Many providers of one fact: chains of resources, breakers, budgets, health and usage."""

@@ -1,5 +1,4 @@
-"""Assets: which coin is meant by a name, and what each provider calls it; from assets.toml, by
-hand, never by matching symbols."""
+"""Assets: which coin a name means, and what each provider calls it; set by hand in assets.toml."""
 
 import tomllib
 from collections.abc import Iterator, Mapping

@@ -1,5 +1,4 @@
-"""The chains that providers are asked about: their names, families, ids and coins, from
-networks.toml."""
+"""The chains that providers are asked about: names, families, ids and coins, in networks.toml."""
 
 import tomllib
 from dataclasses import dataclass

@@ -1,5 +1,4 @@
-"""Registry: every resource of every chain, from the rows in registry/ and the operator's own file,
-and the keys that the environment has for them."""
+"""Registry: every resource of every chain, from the files of registry/ and the operator's own."""
 
 from collections.abc import Mapping
 from itertools import groupby

@@ -1,5 +1,4 @@
-"""Registry files made into providers, resources and levels: an operator's tables change ours key
-by key, or add to them, and every mistake is told with its file and line."""
+"""Building: registry files made into providers, resources and levels, mistakes told by line."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -59,7 +58,8 @@ class Merged:
 
 
 class Building:
-    """Takes in files one after another, the operator's last, and builds what they say together."""
+    """Takes in files one after another, the operator's last, whose tables change ours key by key,
+    or add to them; then builds what they say together."""
 
     def __init__(self) -> None:
         self.mistakes: list[str] = []

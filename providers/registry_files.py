@@ -1,5 +1,4 @@
-"""The registry's files: TOML read into tables that know their file and line, and what is wrong
-with them told by both."""
+"""The registry's files: TOML read into tables that know on which line they stand."""
 
 import re
 import tomllib

@@ -1,5 +1,4 @@
-"""The forms of the registry's tables: which keys a provider, a resource, a key and an error rule
-may have, and of which types."""
+"""The forms of the registry's tables: which keys each may have, and of which types."""
 
 import re
 from collections.abc import Callable
