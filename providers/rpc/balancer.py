@@ -117,14 +117,14 @@ class RPCLoadBalancer:
             node = self._nodes[id_]
             node.head, node.behind, node.seen_at_s = head, middle - head, now_s
 
-    def heads(self) -> dict[str, int]:
-        """The heads of the nodes that may be asked and were compared a short time ago."""
+    def heads(self, seen_s: float = HEADS_FRESH_S) -> dict[str, int]:
+        """The heads of the nodes that may be asked and were compared so short a time ago."""
         now_s = self._clock.monotonic_s()
         return {
             node.resource.id: node.head
             for node in self._asked(now_s)
             if node.head is not None
-            and self._is_fresh(node, now_s)
+            and now_s - node.seen_at_s <= seen_s
             and abs(node.behind) < self.most_behind
             and node.barred_until_s <= now_s
         }

@@ -11,7 +11,7 @@ import structlog
 from providers.errors import ErrorClass, ProviderError
 from providers.gate import Skipped
 from providers.networks import Family, networks
-from providers.rpc.balancer import Node, RPCLoadBalancer
+from providers.rpc.balancer import HEADS_FRESH_S, Node, RPCLoadBalancer
 from providers.rpc.calling import Caller, asked, number_of
 from providers.rpc.facts import head_method
 from providers.rpc.racing import in_turn
@@ -34,14 +34,16 @@ class Heads:
         self._caller = caller
         self._comparing: dict[str, asyncio.Lock] = {}
 
-    async def compare(self, balancer: RPCLoadBalancer, *, within_s: float) -> None:
-        """Asks the best nodes how far they are, unless that is known from a short time ago. Who
-        does not answer in time stays as it was."""
+    async def compare(
+        self, balancer: RPCLoadBalancer, *, within_s: float, seen_s: float = HEADS_FRESH_S
+    ) -> None:
+        """Asks the best nodes how far they are, unless that is known from `seen_s` ago. Who does
+        not answer in time stays as it was."""
         method = head_method(balancer.chain)
         if method is None:
             return
         async with self._comparing.setdefault(balancer.chain, asyncio.Lock()):
-            if len(balancer.heads()) >= min(2, len(balancer.nodes)):
+            if len(balancer.heads(seen_s)) >= min(2, len(balancer.nodes)):
                 return
             await self._look(balancer)
             limit_s = min(_COMPARING_S, within_s)

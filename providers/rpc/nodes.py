@@ -14,7 +14,7 @@ from providers.errors import ErrorClass, InvalidQuestion, NoAnswer, ProviderErro
 from providers.gate import Skipped
 from providers.records import RpcAnswer
 from providers.resources import Resource
-from providers.rpc.balancer import Node, RPCLoadBalancer
+from providers.rpc.balancer import HEADS_FRESH_S, Node, RPCLoadBalancer
 from providers.rpc.calling import Caller, asked
 from providers.rpc.facts import facts_of
 from providers.rpc.heads import Heads
@@ -143,11 +143,12 @@ class Nodes:
             raise ProviderError(ErrorClass.BAD_PAYLOAD, f"{told}: its nodes do not agree")
         raise NoAnswer(told, tuple(tried))
 
-    async def head(self, chain: str, *, within_s: float) -> int:
-        """The last block that all nodes have that are asked. Raises NoAnswer."""
+    async def head(self, chain: str, *, within_s: float, seen_s: float = HEADS_FRESH_S) -> int:
+        """The last block that all nodes have that are asked, as seen `seen_s` ago at most. Raises
+        NoAnswer."""
         balancer = self.balancer(chain)
-        await self._heads.compare(balancer, within_s=within_s)
-        heads = balancer.heads()
+        await self._heads.compare(balancer, within_s=within_s, seen_s=seen_s)
+        heads = balancer.heads(seen_s)
         if not heads:
             raise NoAnswer(f"the head of {chain}", ())
         return min(heads.values())
