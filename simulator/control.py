@@ -37,6 +37,12 @@ GET    /sim/clock, POST /sim/clock            now (such as "2026-03-01T23:59:50Z
 GET    /sim/faults, POST, DELETE              a rule or a list of rules; see --help; number=
 GET    /sim/held?count=1&deadline_s=30        waits until `count` answers are held (kind hold)
 POST   /sim/limits/reset                      empties all windows, ends all bans
+GET    /sim/providers                         with --providers: the hosts, and the classes of faults
+GET    /sim/providers/faults, POST, DELETE    rules by host: {{"host": "eth.drpc.org", "class":
+                                              "rate_limited", "share": 0.5, "seconds": 60}}
+GET    /sim/providers/requests, DELETE        what they were asked, limits broken; host=, after=
+GET    /sim/providers/truth?assets=btc,eth    true prices; /truth/chain?chain=&address=,
+                                              /truth/whales?chain=&first=&last=&min_usd=
 GET    /sim/streams, POST /sim/streams        the open WebSockets, and the streams' settings; any of
                                               silent_closings, life_s, closing_delay_s by exchange,
                                               storm_per_s, buffer_bytes

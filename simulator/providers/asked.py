@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -130,7 +131,7 @@ def rounded(value: float) -> float:
 
 def plain_text(value: float) -> str:
     """A price as decimal text without an exponent."""
-    return f"{rounded(value):.18f}".rstrip("0").rstrip(".") or "0"
+    return f"{Decimal(repr(rounded(value))):f}"
 
 
 def json_answer(value: object, status: int = 200) -> Answer:

@@ -11,6 +11,7 @@ from simulator.parameters import whole_number
 from simulator.providers.asked import View, listed
 from simulator.providers.fault_kinds import KINDS
 from simulator.providers.sites import Site
+from simulator.providers.truth import chain_truth, whales
 
 if TYPE_CHECKING:
     from simulator.providers.server import Parts
@@ -33,6 +34,8 @@ class ProviderControl:
             ("GET", "/requests"): self._requests,
             ("DELETE", "/requests"): self._forget,
             ("GET", "/truth"): self._truth,
+            ("GET", "/truth/chain"): self._chain,
+            ("GET", "/truth/whales"): self._whales,
         }
 
     def answer(self, method: str, path: str, query: Query, body: bytes) -> Answer:
@@ -75,6 +78,20 @@ class ProviderControl:
         self._parts.log.reset()
         self._parts.limits.reset()
         return {}
+
+    def _chain(self, query: Query, body: Any) -> Any:
+        """The true head and fees of a chain, and what `address` holds."""
+        view = self._view("")
+        name = query.get("chain", "ethereum")
+        told = chain_truth(view, name, query.get("address", ""))
+        return {"now_ms": view.now_ms, "chain": name, **told}
+
+    def _whales(self, query: Query, body: Any) -> Any:
+        """The true transfers of a chain from block to block, worth `min_usd` and more."""
+        first, last = _number(query, "first") or 0, _number(query, "last") or 0
+        least = float(_number(query, "min_usd") or 1_000_000)
+        name = query.get("chain", "ethereum")
+        return {"transfers": list(whales(self._view(""), name, first, last, least))}
 
     def _truth(self, query: Query, body: Any) -> Any:
         """The true prices in US dollars, at this instant."""

@@ -4,7 +4,7 @@ import re
 from typing import Any, Final
 
 from simulator.answers import Answer
-from simulator.providers import bitcoin, dialects, evm, tron
+from simulator.providers import bitcoin, dialects, evm, solana, tron, tron_chain
 from simulator.providers.aggregates import iso
 from simulator.providers.asked import Asked, View, json_answer, plain_text
 from simulator.providers.chains import CHAINS, TOKENS, EvmChain
@@ -29,8 +29,12 @@ def keyed_chain_sites() -> list[Site]:
             keys=("query:key",), keyless=False, limits=(Window(30, 60),),
             errors=dialects.BLOCKCHAIR,
         ),
-        Site("ankr", ("rpc.ankr.com",), [post("/multichain/[^/]+", _ankr), *ankr_routes()],
-             errors=dialects.JSON_RPC),
+        Site(
+            "ankr", ("rpc.ankr.com",),
+            [post("/multichain/[^/]+", _ankr), post("/solana/[^/]+", solana.answer),
+             *ankr_routes()],
+            errors=dialects.JSON_RPC,
+        ),
         Site(
             "moralis", ("deep-index.moralis.io",),
             [get("/api/v2.2/erc20/(?P<contract>[^/]+)/price", _moralis_price),
@@ -56,7 +60,20 @@ def keyed_chain_sites() -> list[Site]:
              errors=dialects.JSON_RPC),
         Site("defillama chains", ("api.llama.fi",), [get("/v2/chains", _llama_chains)],
              errors=dialects.PLAIN),
+        Site("getblock", ("go.getblock.io",),
+             [post("/(?P<token>[^/]+)(/jsonrpc)?/?", _getblock),
+              *tron.account_routes("/[^/]+")],
+             errors=dialects.JSON_RPC),
     ]  # fmt: skip
+
+
+def _getblock(asked: Asked) -> Answer:
+    """A token is of one chain, here of the one whose name it holds; else of Ethereum."""
+    token = asked.words["token"].lower()
+    if "solana" in token:
+        return solana.answer(asked)
+    chain = next((each for each in CHAINS.values() if each.name in token), CHAINS[1])
+    return call_all(asked, EvmNode(asked.view, chain, Habits(archive=True)).answer)
 
 
 def _wei(view: View, chain: EvmChain, address: str) -> int:
@@ -104,8 +121,8 @@ def _chair_address(asked: Asked) -> Answer:
     elif name in _BLOCKCHAIR and _ADDRESS.fullmatch(address):
         held = str(_wei(view, CHAINS[_BLOCKCHAIR[name]], address))
         key = address.lower()
-    elif name == "tron" and (hashed := tron.hashed_of(address)):
-        held = str(view.amount(tron.balance_sun(view.seed, hashed)))
+    elif name == "tron" and (hashed := tron_chain.hashed_of(address)):
+        held = str(view.amount(tron_chain.balance_sun(view.seed, hashed)))
     if held is None:
         return dialects.BLOCKCHAIR["caller_fault"].answer()
     entry = {"type": "account", "balance": held, "balance_usd": 1.0,

@@ -9,7 +9,7 @@ from simulator.providers import dialects
 from simulator.providers.asked import Asked, json_answer
 from simulator.providers.chains import ALCHEMY, ANKR, CHAINS, INFURA, NODEREAL, NODES, EvmChain
 from simulator.providers.evm_node import EvmNode, Habits, RpcError
-from simulator.providers.sites import Answering, Site, Window, get, post
+from simulator.providers.sites import Answering, Route, Site, Window, get, post
 
 Calling = Callable[[str, Any], Any]
 _MOST_IN_BATCH: Final = 100
@@ -104,25 +104,20 @@ def _keyed_sites() -> list[Site]:
              errors=dialects.JSON_RPC)
         for net, chain in _named(NODEREAL)
     ]  # fmt: skip
-    getblock = [
-        Site("getblock", ("go.getblock.io",),
-             [post("/[^/]+(/jsonrpc)?/?", node(CHAINS[1], Habits(archive=True)))],
-             errors=dialects.JSON_RPC),
-    ]  # fmt: skip
-    return [*infura, *alchemy, *nodereal, *getblock]
+    return [*infura, *alchemy, *nodereal]
 
 
 def _named(networks: Any) -> list[tuple[str, EvmChain]]:
     return [(net, CHAINS[chain_id]) for net, chain_id in networks.items()]
 
 
-def ankr_routes() -> list[Any]:
-    """Ankr's nodes by name; without a key they refuse."""
+def ankr_routes() -> list[Route]:
+    """Ankr's EVM nodes by name; without a key they refuse."""
 
     def refused(asked: Asked) -> Answer:
         return dialects.JSON_RPC["key_rejected"].answer()
 
-    routes = []
+    routes: list[Route] = []
     for net, chain in _named(ANKR):
         routes.append(post(f"/{net}/[^/]+", node(chain, Habits(archive=True))))
         routes += [post(f"/{net}/?", refused), get(f"/{net}/?", refused)]

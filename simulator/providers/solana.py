@@ -28,13 +28,13 @@ _SYSTEM: Final = "11111111111111111111111111111111"
 
 def solana_sites() -> list[Site]:
     return [
-        Site("solana", ("api.mainnet-beta.solana.com",), [post("/", _answer)],
+        Site("solana", ("api.mainnet-beta.solana.com",), [post("/", answer)],
              limits=(Window(100, 10),), errors=dialects.JSON_RPC),
-        Site("solana publicnode", ("solana-rpc.publicnode.com",), [post("/", _answer)],
+        Site("solana publicnode", ("solana-rpc.publicnode.com",), [post("/", answer)],
              errors=dialects.JSON_RPC),
-        Site("solana onfinality", ("solana.api.onfinality.io",), [post("/public", _answer)],
+        Site("solana onfinality", ("solana.api.onfinality.io",), [post("/public", answer)],
              errors=dialects.JSON_RPC),
-        Site("solana alchemy", ("solana-mainnet.g.alchemy.com",), [post("/v2/[^/]+", _answer)],
+        Site("solana alchemy", ("solana-mainnet.g.alchemy.com",), [post("/v2/[^/]+", answer)],
              errors=dialects.ALCHEMY),
     ]  # fmt: skip
 
@@ -50,7 +50,8 @@ def balance_lamports(seed: int, address: str) -> int:
     return int(digest(seed, "solana", address)[:10], 16)
 
 
-def _answer(asked: Asked) -> Answer:
+def answer(asked: Asked) -> Answer:
+    """Answers as a node."""
     return call_all(asked, caller(asked.view))
 
 
