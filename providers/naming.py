@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import base58
-
+from providers.accounts import tron_evm
 from providers.assets import Assets
 from providers.networks import networks
 from providers.paths import filled, placeholders
@@ -44,7 +43,7 @@ def named(resource: Resource, question: Question, subject: str, assets: Assets) 
     if question.kind is Kind.BALANCE:
         values["address"] = subject
         if values.get("chain") == "tron":
-            values["address_0x"] = "0x" + base58.b58decode_check(subject)[1:].hex()
+            values["address_0x"] = tron_evm(subject)
     template = read.get("id")
     if template is None:
         return Named(subject, values)

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import base58
-
+from providers.accounts import tron_address
 from providers.errors import ErrorClass
 from providers.exact import BadValue, is_none, shown, whole_of
 from providers.explorer_errors import etherscan_fault, tron_fault
@@ -52,9 +51,7 @@ def tron_base58(address: Any) -> str:
     """A Tron address of an answer, given as base58 or as 41 and 20 bytes in hexadecimal."""
     if is_none(address) or not isinstance(address, str):
         raise BadValue(f"{shown(address)} is not an address")
-    if address.startswith("T"):
-        return address
     try:
-        return base58.b58encode_check(bytes.fromhex(address)).decode()
+        return tron_address(address)
     except ValueError as error:
-        raise BadValue(f"{shown(address)} is not an address") from error
+        raise BadValue(str(error)) from error

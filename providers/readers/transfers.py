@@ -197,7 +197,9 @@ def _each(
     empty list is an answer. Those of one transaction without numbers are numbered."""
     subject = asked.subjects[0]
     name = named(asked.resource, asked.question, subject, asked.assets)
-    chain = name.values["chain"] if name is not None else subject
+    if name is None:
+        raise asked.nothing()
+    chain = name.values["chain"]
     found: list[WhaleTransfer] = []
     bad: Exception | None = None
     for item in listed:
