@@ -67,6 +67,7 @@ from stores.cold.pool import (
     Pool,
     PoolOfOneRun,
 )
+from stores.cold.providers.tables import ProviderTables
 from stores.cold.replica import REPLICA_TEXT, ReplicaPool, lag_s, stored_versions
 from stores.cold.workers.config import WorkerConfig
 from stores.cold.workers.log import ExecutionLog, LogFilter, LogLine, NewLine
@@ -208,6 +209,7 @@ class Database:
         self.run_rows = RunRows(pool)
         self.worker_rounds = WorkerRounds(pool)
         self.worker_queues = QueueRows(pool)
+        self.providers = ProviderTables(pool)
 
     def for_one_run(self) -> Self:
         """The same database for the calls of one run: once one of them met no answer within its

@@ -16,6 +16,11 @@ HISTORY_TABLES: Final = (
     *("history_batches", "history_files", "history_backfills", "history_holes", "history_looks"),
     *("history_hot_store", "history_damaged_chunks"),
 )
+PROVIDER_TABLES: Final = (
+    *("market_prices", "news_articles", "sentiment_metrics", "gas_prices", "blockchain_stats"),
+    *("whale_transactions", "whale_cursor", "providers"),
+    *("connection_attempts", "rate_limit_usage"),
+)
 _WRITE: Final = ("SELECT", "INSERT", "UPDATE")
 _ADD: Final = ("SELECT", "INSERT")
 _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
@@ -25,8 +30,9 @@ _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(("worker", "worker_queue", "worker_run"), _WRITE),
     **dict.fromkeys(("execution_log", "live_trades", "live_tickers", "live_books"), _ADD),
     **dict.fromkeys(("data_collections", "failure_logs", "worker_secret"), (*_ADD, "DELETE")),
-    **dict.fromkeys(("coin_metadata", "worker_config", *HISTORY_TABLES), (*_WRITE, "DELETE")),
-    **dict.fromkeys(("execution_log_id", "worker_run_id"), ("USAGE",)),
+    **dict.fromkeys(("coin_metadata", "worker_config"), (*_WRITE, "DELETE")),
+    **dict.fromkeys((*HISTORY_TABLES, *PROVIDER_TABLES), (*_WRITE, "DELETE")),
+    **dict.fromkeys(("execution_log_id", "worker_run_id", "connection_attempts_id"), ("USAGE",)),
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from database import Database, DatabaseUnavailable
 from market.markets import Exchange, ListedMarket, Market
 from market.timeframes import Timeframe
-from stores.cold.rights import HISTORY_TABLES
+from stores.cold.rights import HISTORY_TABLES, PROVIDER_TABLES
 from tests.fixtures.postgres import User
 
 BYBIT = Exchange.BYBIT
@@ -20,9 +20,9 @@ CHANGED = (
     "coins, discoveries, listings, live_collector_files, live_collectors, market_lives, worker,"
     " worker_queue, worker_run"
 )
-KEPT = ", ".join(sorted(("coin_metadata", "worker_config", *HISTORY_TABLES)))
+KEPT = ", ".join(sorted(("coin_metadata", "worker_config", *HISTORY_TABLES, *PROVIDER_TABLES)))
 DELETED_FROM = ", ".join(sorted((*FORGOTTEN.split(", "), *KEPT.split(", "))))
-SEQUENCES = "execution_log_id, worker_run_id"
+SEQUENCES = "connection_attempts_id, execution_log_id, worker_run_id"
 
 
 async def denied(database: Database, call: str) -> str:
