@@ -1,5 +1,8 @@
-"""Answers, and the last good ones of all processes in the hot store: fresh for their row's ttl, and
-kept for as long as they may be given, with their age, while nobody answers."""
+"""Answers, and the last good ones of all processes in the hot store.
+
+They are fresh for their row's ttl, and kept for as long as they may be given, with their age, while
+nobody answers.
+"""
 
 import hashlib
 import json

@@ -24,21 +24,28 @@ OPEN_MS: Final = 60_000  # doubled with each opening that follows
 LONGEST_OPEN_MS: Final = 900_000
 JITTER: Final = 0.2
 SUCCESSES_TO_CLOSE: Final = 2
+PROBE_MS: Final = 45_000  # between probes of an open one, by all processes
 CALM_MS: Final = 900_000  # closed for so long, it opens for OPEN_MS again
 
 # barred(key, now, how, permit_ms): why the member may not be asked now and until when; else by what
-# right it is: `ok`, `permit` (half-open) or `forced` (open, but nobody else is left). A probe needs
-# no waiting for the end of `open`, but the permit.
+# right it is: `ok`, `permit` (half-open) or `forced` (open, but nobody else is left). A probe does
+# not wait for the end of `open`, but needs the permit, and some time since the last one.
 # judged(key, now, right, failed, random): counts an outcome; returns opened, closed or ''.
 BREAKER_LUA: Final = f"""
 local function barred(key, now, how, permit_ms)
-  local f = redis.call('HMGET', key, 'out_until', 'out_class', 'open_until', 'permit_until')
+  local f = redis.call('HMGET', key, 'out_until', 'out_class', 'open_until', 'permit_until',
+    'probed_at')
   local out, open, permit = tonumber(f[1]), tonumber(f[3]), tonumber(f[4])
   if out and now < out then return f[2] or 'out', out end
   if not open then return nil, 'ok' end
   if how == 'forced' then return nil, 'forced' end
   if now < open and how ~= 'probe' then return 'open', open end
   if permit and now < permit then return 'open', math.max(open, permit) end
+  if how == 'probe' then
+    local due = (tonumber(f[5]) or 0) + {PROBE_MS}
+    if now < due then return 'open', math.max(open, due) end
+    redis.call('HSET', key, 'probed_at', now)
+  end
   redis.call('HSET', key, 'permit_until', now + permit_ms)
   return nil, 'permit'
 end
@@ -60,6 +67,7 @@ local function judged(key, now, right, failed, random)
     end
     if wins + 1 < {SUCCESSES_TO_CLOSE} then
       redis.call('HSET', key, 'wins', wins + 1, 'open_until', now)
+      redis.call('HDEL', key, 'probed_at')
       return ''
     end
     redis.call('HDEL', key, 'open_until', 'opened_at', 'wins', 'w', 'streak')

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from providers.gate import Member
+from providers.members import Member
 from providers.resources import Level, Resource
 
 BETTER: Final = 0.7  # of the expected time: the current one gives way to who needs less
@@ -47,7 +47,7 @@ class Choice:
     def _first(
         self, peers: list[tuple[Resource, Member]], place: tuple[str, Level], now_s: float
     ) -> tuple[Resource, Member]:
-        by_id = {resource.id: (resource, member) for resource, member in peers}
+        by_id = {each[0].id: each for each in peers}
         current = self._current.get(place)
         if current is None or current.resource not in by_id:
             # It is out, or there was none: the best takes its place, and keeps it.

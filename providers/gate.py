@@ -1,20 +1,22 @@
-"""The gate before every call: breaker, pauses and budget of a member, decided inside the hot store,
-and told the outcome afterwards. It alone knows how members lie in the store.
+"""The gate before every call: breaker, pauses and budget, decided inside the hot store.
+
+It is told the outcome afterwards, and alone knows how members lie in the store.
 
 The store's clock counts, so hosts need not agree on the time; a test may give another.
 """
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from providers.account import SWITCHES, Account, usage_key
-from providers.breaker import BREAKER_LUA, BreakerState, state_at
-from providers.budget import BUDGET_LUA, limit_words, quota_ends_ms, room_left
+from providers.breaker import BREAKER_LUA
+from providers.budget import BUDGET_LUA, limit_words, quota_ends_ms
 from providers.errors import ErrorClass, ProviderError
-from providers.health import HEALTH_LUA, quantile, success_rate
+from providers.health import HEALTH_LUA
+from providers.members import Member, read_member
 from stores.hot.replies import elements, list_of, text, text_or_null, whole_number
 from stores.hot.store import HotStore
 from timing.clock import Clock, SystemClock
@@ -121,7 +123,15 @@ if ARGV[2] == '' then redis.call('HDEL', KEYS[1], ARGV[1])
 else redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
 return 1
 """
-_SWITCHES: Final = {b"on": True, b"off": False}
+# KEYS: member, usage. ARGV: now, random, message. An answer that came was not true: a failure.
+_ACCUSE: Final = f"""{BREAKER_LUA}{HEALTH_LUA}{_NOW}
+measured(KEYS[1], now, 0, 0)
+redis.call('HINCRBY', KEYS[2], 'failed:bad_payload', 1)
+redis.call('HINCRBY', KEYS[2], 'success', -1)
+redis.call('HSET', KEYS[2], 'last_error', ARGV[3], 'last_error_at', string.format('%.0f', now))
+redis.call('HSET', KEYS[1], 'last_error', ARGV[3])
+return judged(KEYS[1], now, 'ok', true, tonumber(ARGV[2]))
+"""
 
 
 class Right(StrEnum):
@@ -132,6 +142,9 @@ class Right(StrEnum):
     FORCED = "forced"
 
 
+_RIGHTS: Final = frozenset(map(str, Right))
+
+
 class Skipped(Exception):
     """The member must not be asked now: `reason` as in errors.Tried, `until_ms` if it is known."""
 
@@ -139,30 +152,6 @@ class Skipped(Exception):
         super().__init__(message)
         self.reason = reason
         self.until_ms = until_ms
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """What is known of a member now. `score`: 0 to 100; `p70_ms` of successes, None if there are
-    none. `paused_until_ms` and `out_until_ms`: 0 if it may be asked. `room`: by window in s, what
-    is left of its limits. `unknown`: the subjects that it does not know."""
-
-    state: BreakerState
-    open_until_ms: int
-    opened_at_ms: int
-    out_until_ms: int
-    out_class: str
-    success_rate: float
-    p70_ms: int | None
-    p95_ms: int | None
-    room: Mapping[int, int]
-    last_error: str
-    switched: bool | None
-    unknown: frozenset[str]
-
-    @property
-    def score(self) -> int:
-        return round(100 * self.success_rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +174,7 @@ class Gate:
         self._admit = store.script("provider_admit", _ADMIT)
         self._settle = store.script("provider_settle", _SETTLE)
         self._look = store.script("provider_look", _LOOK)
+        self._accuse = store.script("provider_accuse", _ACCUSE)
         self._switch = store.script("provider_switch", _SWITCH)
         self._fraction = fraction
         self._clock: Clock = clock or SystemClock()
@@ -210,7 +200,7 @@ class Gate:
             reply=elements(text, whole_number()),
         )
         word = verdict.decode()
-        if word in Right:
+        if word in _RIGHTS:
             return Right(word)
         raise _skipped(word, until_ms)
 
@@ -240,6 +230,14 @@ class Gate:
         )
         return Settled(changed.decode(), until)
 
+    async def accuse(self, account: Account, message: str) -> None:
+        """Counts an answer that was taken for a success as a failure: its value was not true."""
+        await self._accuse.run(
+            [account.member_key, usage_key(account.resource.id)],
+            [self._now(), f"{self._chance():.6f}", message],
+            reply=text,
+        )
+
     async def look(self, accounts: Sequence[Account], subjects: Sequence[str] = ()) -> list[Member]:
         """What is known of each of them, in their order, in one command."""
         keys = [SWITCHES]
@@ -254,7 +252,7 @@ class Gate:
             reply=elements(whole_number(), *(member for _ in ids)),
         )
         return [
-            self._member(account, each, subjects, now_ms)
+            read_member(account, each, subjects, now_ms, self._fraction)
             for account, each in zip(accounts, found, strict=True)
         ]
 
@@ -262,47 +260,6 @@ class Gate:
         """Turns a resource on or off for all processes; None: as its row says."""
         word = "" if on is None else "on" if on else "off"
         await self._switch.run([SWITCHES], [resource_id, word], reply=whole_number())
-
-    def _member(
-        self, account: Account, found: list[Any], subjects: Sequence[str], now_ms: int
-    ) -> Member:
-        own, shared, switch, unknown = _named(found[0]), _named(found[1]), found[2], found[3]
-        until = max(
-            (_number(own, "out_until"), own.get("out_class", "")),
-            (_number(shared, "pause_until"), shared.get("pause_class", "")),
-        )
-        out_until_ms, out_class = until if until[0] > now_ms else (0, "")
-        open_until = _number(own, "open_until") if "open_until" in own else None
-        latencies = [int(each) for each in own.get("ms", "").split()]
-        faded = 0.5 ** (max(0, now_ms - _number(own, "at")) / 300_000)
-        good, total = float(own.get("good", 0)) * faded, float(own.get("total", 0)) * faded
-        return Member(
-            state=state_at(open_until, now_ms),
-            open_until_ms=open_until or 0,
-            opened_at_ms=_number(own, "opened_at"),
-            out_until_ms=out_until_ms,
-            out_class=out_class,
-            success_rate=success_rate(good, total),
-            p70_ms=quantile(latencies),
-            p95_ms=quantile(latencies, 0.95),
-            room=room_left(shared, account.resource.provider.limits, self._fraction, now_ms),
-            last_error=own.get("last_error", ""),
-            switched=None if switch is None else _SWITCHES.get(switch),
-            unknown=frozenset(
-                subject
-                for subject, until_text in zip(subjects, unknown, strict=False)
-                if until_text and int(float(until_text)) > now_ms
-            ),
-        )
-
-
-def _named(flat: list[bytes]) -> dict[str, str]:
-    words = [each.decode(errors="replace") for each in flat]
-    return dict(zip(words[::2], words[1::2], strict=True))
-
-
-def _number(fields: Mapping[str, str], name: str) -> int:
-    return int(float(fields.get(name, 0)))
 
 
 def _skipped(word: str, until_ms: int) -> Skipped:

@@ -1,5 +1,7 @@
-"""The gate of a process alone, while the hot store is away: pauses that it has learned, and a pace
-that keeps every limit as long as nobody else asks."""
+"""The gate of a process alone, while the hot store is away: learned pauses, and a pace.
+
+The pace keeps every limit as long as nobody else asks.
+"""
 
 from providers.account import Account
 from providers.errors import ErrorClass, ProviderError

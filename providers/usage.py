@@ -1,5 +1,4 @@
-"""Usage of providers, counted by all processes in the hot store: requests and outcomes by resource,
-questions and fallbacks by chain."""
+"""Usage of providers: outcomes by resource and questions by chain, counted in the hot store."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,0 +1,72 @@
+"""Admission of calls: by the hot store's gate, or by this process alone while the store is away.
+
+Exchanges that the collector asks, too, are asked within its budgets.
+"""
+
+from collections.abc import Sequence
+
+import structlog
+
+from config import Settings
+from logging_setup import OutageLog
+from providers.account import Account
+from providers.errors import ErrorClass, ProviderError
+from providers.exchange_budgets import ExchangeBudgets
+from providers.gate import Gate, How, Right, Settled
+from providers.local_gate import LocalGate
+from providers.resources import Resource
+from stores.hot.store import HotStore, StoreUnavailable
+from timing.clock import Clock, SystemClock
+
+log = structlog.get_logger(__name__)
+
+
+class Admission:
+    def __init__(self, settings: Settings, store: HotStore, clock: Clock | None) -> None:
+        self._clock = clock or SystemClock()
+        self.gate = Gate(store, fraction=settings.rate_fraction, clock=clock)
+        self._exchanges = ExchangeBudgets(settings, store, self._clock)
+        self._alone = LocalGate(self._clock)
+        self._outage = OutageLog(log, "providers_not_shared", "providers_shared_again")
+
+    async def admit(self, account: Account, how: How, *, budget: bool = True) -> Right:
+        """The right to make one call; its outcome must be told by `settle`. Raises Skipped."""
+        resource = account.resource
+        shared = budget and self._exchanges.concern(resource)
+        try:
+            if shared:
+                await self._exchanges.take(resource)
+            right = await self.gate.admit(
+                account, weight=resource.weight, how=how, budget=budget and not shared
+            )
+        except StoreUnavailable as error:
+            self._outage.failed(error)
+            self._alone.admit(account)
+            return Right.OK
+        self._outage.recovered()
+        return right
+
+    async def settle(
+        self,
+        account: Account,
+        right: Right,
+        ms: int,
+        error: ProviderError | None,
+        subjects: Sequence[str],
+    ) -> Settled:
+        """Tells the outcome of an admitted call about these subjects."""
+        unknown = subjects if error and error.error_class is ErrorClass.UNKNOWN else ()
+        self._alone.told(account, error)
+        try:
+            settled = await self.gate.settle(account, right, ms=ms, error=error, unknown=unknown)
+            if error and error.error_class is ErrorClass.RATE_LIMITED:
+                await self._pause_exchange(account.resource, settled, str(error))
+        except StoreUnavailable as failure:
+            self._outage.failed(failure)
+            return Settled("", 0)
+        return settled
+
+    async def _pause_exchange(self, resource: Resource, settled: Settled, cause: str) -> None:
+        if self._exchanges.concern(resource):
+            seconds = max(1.0, (settled.until_ms - self._clock.wall_ms()) / 1000)
+            await self._exchanges.pause(resource, seconds, cause)

@@ -1,0 +1,281 @@
+"""Chains: one question, answered by the first member that can, or by what was last known.
+
+It puts together what others decide: the order (choice), the walk, what is believed (witnesses),
+what is kept (answers) and what is counted (usage).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+
+import structlog
+
+from logging_setup import OutageLog
+from providers.answers import Answer, Answers, Known, fresh_and_rest, names_of
+from providers.attempts import Alert, OnAlert
+from providers.bounds import MANY
+from providers.breaker import BreakerState
+from providers.choice import Choice
+from providers.client import Client, Rows
+from providers.errors import ErrorClass, InvalidQuestion, NoAnswer, Tried
+from providers.members import Member
+from providers.plausible import Plausible
+from providers.probes import Probes
+from providers.questions import Kind, Question
+from providers.records import Record
+from providers.resources import Resource, State
+from providers.retrying import RetryBudget
+from providers.usage import Usage
+from providers.walk import Place, Walk
+from providers.witnesses import Told, Witnesses
+from stores.hot.store import StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+
+class Chains:
+    """One per process."""
+
+    def __init__(
+        self,
+        registry: Rows,
+        client: Client,
+        answers: Answers,
+        usage: Usage,
+        plausible: Plausible,
+        probes: Probes,
+        *,
+        on_alert: OnAlert | None = None,
+    ) -> None:
+        self.registry = registry
+        self.client = client
+        self.usage = usage
+        self._answers = answers
+        self._plausible = plausible
+        self._probes = probes
+        self._on_alert = on_alert
+        self._choice = Choice()
+        self._retries = RetryBudget(client.clock)
+        self._flights: dict[Question, asyncio.Task[Answer]] = {}
+        self._spawned: set[asyncio.Task[list[Record]]] = set()
+        self._outage = OutageLog(log, "provider_answers_not_shared", "provider_answers_shared")
+
+    async def ask(self, question: Question, within_s: float) -> Answer:
+        """The answer, from what is known if that is fresh, else from the chain's members.
+
+        Equal questions at one time are asked once. Raises NoAnswer, with everyone who was tried, if
+        nobody answers and the last value is too old; InvalidQuestion for one that cannot be
+        answered; KeyError for an unknown chain.
+        """
+        self.registry.chain(question.chain)
+        flight = self._flights.get(question)
+        if flight is None:
+            flight = asyncio.create_task(self._answer(question, within_s))
+            self._flights[question] = flight
+            flight.add_done_callback(lambda done: self._landed(question, done))
+        try:
+            # The walk keeps the deadline; what surrounds it is the hot store's.
+            return await asyncio.shield(flight)
+        except asyncio.CancelledError:
+            if flight.cancelled():
+                raise NoAnswer(str(question), ()) from None
+            raise
+
+    async def aclose(self) -> None:
+        """Ends the calls that still go on."""
+        tasks = [*self._flights.values(), *self._spawned]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _landed(self, question: Question, flight: "asyncio.Task[Answer]") -> None:
+        self._flights.pop(question, None)
+        if not flight.cancelled():
+            flight.exception()  # those who asked have it; nobody may be left
+
+    async def _answer(self, question: Question, within_s: float) -> Answer:
+        clock = self.client.clock
+        names = names_of(question)
+        known = await self._read(question, names)
+        fresh, rest = fresh_and_rest(known, names, clock.wall_ms())
+        if not rest:
+            await self._count(question.chain, {"asked": 1, "answered": 1, "cached": 1})
+            return _answer_of(question, fresh, (), cached=True)
+        asked = question if question.kind in MANY else question.of(rest)
+        members = await self._members(question.chain, asked.subjects)
+        line, last_resort, skipped = self._line(members)
+        witnesses = Witnesses(asked, rest, self._plausible, known)
+        walk = Walk(
+            *(self.client, asked, witnesses, deque(line), last_resort),
+            *(within_s, self._retries, self._spawned),
+        )
+        await walk.run()
+        now_ms = clock.wall_ms()
+        found = {name: _known(told) for name, told in witnesses.believed.items()}
+        await self._keep(question, found, now_ms)
+        await self._accuse(question.chain, witnesses)
+        self._probes.nudge(members)
+        tried = (*walk.tried, *skipped)
+        usable = {
+            name: replace(known[name], records=known[name].stale())
+            for name in witnesses.missing
+            if name in known and known[name].is_usable(question.kind, now_ms)
+        }
+        first = line[0].resource.id if line else None
+        counts = {
+            "asked": 1,
+            "answered": int(bool(found)),
+            "fallbacks": int(any(each.resource != first for each in found.values())),
+            "stale": int(bool(usable)),
+            "unanswered": int(not (found or usable or fresh)),
+        }
+        await self._count(question.chain, counts, skipped)
+        self._alert(question.chain, tried, bool(found))
+        answer = _answer_of(question, fresh | found | usable, tried)
+        if not answer.served_by:
+            raise NoAnswer(str(question), tried)
+        return answer
+
+    async def _members(
+        self, chain: str, subjects: tuple[str, ...]
+    ) -> list[tuple[Resource, Member]]:
+        """The chain's members with what is known of each; without the store, nothing is."""
+        resources = [each for each in self.registry.chain(chain) if each.state is not State.DEAD]
+        accounts = [self.client.account(each) for each in resources]
+        try:
+            found = await self.client.gate.look(accounts, subjects)
+        except StoreUnavailable as error:
+            self._outage.failed(error)
+            found = [Member.unseen() for _ in resources]
+        return list(zip(resources, found, strict=True))
+
+    def _line(
+        self, members: list[tuple[Resource, Member]]
+    ) -> tuple[list[Place], list[Place], list[Tried]]:
+        """Who is asked in which order, who when nobody else is left, and who is not, with why."""
+        able: list[tuple[Resource, Member]] = []
+        halves: list[tuple[Resource, Member]] = []
+        tripped: list[tuple[Resource, Member]] = []
+        skipped: list[Tried] = []
+        for resource, member in members:
+            reason = self._why_not(resource, member)
+            if reason is None:
+                able.append((resource, member))
+                continue
+            if reason[0] == "breaker":
+                half = member.state is BreakerState.HALF_OPEN
+                (halves if half else tripped).append((resource, member))
+                reason = ("out", f"its breaker is {member.state}")
+            skipped.append(Tried(resource.id, resource.level.name, None, *reason))
+        tripped.sort(key=lambda each: each[1].opened_at_ms)
+        ordered = self._choice.ordered(able, self.client.clock.monotonic_s()) if able else []
+        last_resort = [Place(*each) for each in halves]
+        last_resort += [Place(*each, "forced") for each in tripped[:1]]
+        return [Place(*each) for each in ordered], last_resort, skipped
+
+    def _why_not(self, resource: Resource, member: Member) -> tuple[str, str] | None:
+        """Why a member is not asked now: the reason in one word, and in words."""
+        on = member.switched
+        if on is False or (on is None and resource.state is State.OFF):
+            return "off", resource.reason or "it is switched off"
+        if self.client.lacks_key(resource):
+            variable = resource.key.variable if resource.key is not None else ""
+            return "no_key", f"{variable} is not set"
+        if member.out_until_ms:
+            return "out", f"it is out: {member.out_class}"
+        if member.state is not BreakerState.CLOSED:
+            return "breaker", ""
+        return None
+
+    async def _read(self, question: Question, names: tuple[str, ...]) -> dict[str, Known]:
+        if question.kind is Kind.RPC:
+            return {}
+        try:
+            known = await self._answers.read(question, names)
+        except StoreUnavailable as error:
+            self._outage.failed(error)
+            return {}
+        self._outage.recovered()
+        return known
+
+    async def _keep(self, question: Question, found: Mapping[str, Known], now_ms: int) -> None:
+        if question.kind is Kind.RPC:
+            return
+        try:
+            await self._answers.keep(question, found, now_ms)
+        except StoreUnavailable as error:
+            self._outage.failed(error)
+
+    async def _count(
+        self, chain: str, what: Mapping[str, int], skipped: list[Tried] | None = None
+    ) -> None:
+        reasons = [(each.resource, each.skipped or "out") for each in skipped or ()]
+        try:
+            await self.usage.count(chain, what, reasons)
+        except StoreUnavailable as error:
+            self._outage.failed(error)
+
+    async def _accuse(self, chain: str, witnesses: Witnesses) -> None:
+        """Tells of values that were held back, and counts those that were not true."""
+        for name, told in witnesses.doubted.items():
+            for each in told:
+                why = "" if each.doubt is None else each.doubt.reason
+                self._tell(Alert("quarantined", chain, each.resource.id, f"{name}: {why}"))
+        for liar, why in witnesses.liars:
+            self._tell(Alert("quarantined", chain, liar.resource.id, why))
+            try:
+                await self.client.gate.accuse(self.client.account(liar.resource), why)
+            except StoreUnavailable as error:
+                self._outage.failed(error)
+
+    def _alert(self, chain: str, tried: tuple[Tried, ...], answered: bool) -> None:
+        for each in tried:
+            if each.error_class is ErrorClass.KEY_REJECTED:
+                self._tell(Alert("key_refused", chain, each.resource, each.message))
+        if not answered and all(each.error_class is not ErrorClass.UNKNOWN for each in tried):
+            self._tell(Alert("no_living_member", chain, None, f"nobody of {len(tried)} answers"))
+
+    def _tell(self, alert: Alert) -> None:
+        log.warning(
+            f"provider_{alert.kind}",
+            chain=alert.chain,
+            resource=alert.resource,
+            message=alert.message,
+        )
+        if self._on_alert is not None:
+            self._on_alert(alert)
+
+
+def _known(told: Told) -> Known:
+    fetched_at_ms = min((each.fetched_at_ms for each in told.records), default=0)
+    return Known(
+        told.records,
+        told.resource.id,
+        told.resource.level,
+        fetched_at_ms,
+        fetched_at_ms + round(told.resource.ttl_s * 1000),
+        {},
+    )
+
+
+def _answer_of(
+    question: Question,
+    found: Mapping[str, Known],
+    tried: tuple[Tried, ...],
+    *,
+    cached: bool = False,
+) -> Answer:
+    names = [name for name in names_of(question) if name in found]
+    return Answer(
+        question,
+        tuple(record for name in names for record in found[name].records),
+        tried,
+        {name: found[name].resource for name in names},
+        {name: found[name].level for name in names},
+        tuple(name for name in names_of(question) if name not in found),
+        cached,
+    )
+
+
+__all__ = ["Chains", "InvalidQuestion", "NoAnswer"]

@@ -1,0 +1,287 @@
+"""One call of one resource: admitted by the gate, sent, judged, read, and its outcome told."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Protocol, Self, TypeVar
+
+import structlog
+from pydantic import SecretStr
+
+from config import Settings
+from providers.account import Account
+from providers.admission import Admission
+from providers.assets import Assets, UnknownAsset
+from providers.attempts import Attempt, OnAttempt, Purpose
+from providers.bounds import checked, subject_of
+from providers.classify import classify
+from providers.errors import ErrorClass, InvalidQuestion, ProviderError
+from providers.gate import How, Right, Skipped
+from providers.http import LARGEST_BODY, LARGEST_FEED, Http, Response, Times
+from providers.questions import Question
+from providers.readers import READERS, joined
+from providers.readers.asked import Asked
+from providers.records import Record
+from providers.registry import key_of
+from providers.requests import PreparedRequest, requests_of
+from providers.resources import Level, LevelTimes, Resource
+from stores.hot.store import HotStore
+from texts.redaction import Redactor
+from timing.clock import Clock, SystemClock
+
+OFF_LOOP_BYTES: Final = 2**16  # larger bodies are read beside the event loop
+AT_ONCE: Final = 4  # requests of one call
+_FEEDS: Final = ("rss", "google_news")
+_NOT_MODIFIED: Final = 304
+_PURPOSES: Final[Mapping[How, Purpose]] = {"": "question", "forced": "question", "probe": "probe"}
+
+T = TypeVar("T")
+# A row that is asked by code of ours, such as through a chain of RPC nodes, in place of a URL.
+OwnAsker = Callable[[Resource, Question, float], Awaitable[Sequence[Record]]]
+
+log = structlog.get_logger(__name__)
+
+
+class Rows(Protocol):
+    """What is needed of the registry."""
+
+    @property
+    def levels(self) -> Mapping[Level, LevelTimes]: ...
+    @property
+    def resources(self) -> Sequence[Resource]: ...
+    def chain(self, id_: str) -> Sequence[Resource]: ...
+
+
+class Client:
+    """One per process. `own`: by reader, what asks a row in place of an HTTP request. `environ`
+    has the keys."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Rows,
+        assets: Assets,
+        store: HotStore,
+        *,
+        environ: Mapping[str, str],
+        clock: Clock | None = None,
+        own: Mapping[str, OwnAsker] | None = None,
+        on_attempt: OnAttempt | None = None,
+    ) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self._admission = Admission(settings, store, clock)
+        self.gate = self._admission.gate
+        self.own = dict(own or {})
+        self._registry = registry
+        self._assets = assets
+        self._base_url = settings.providers_base_url
+        self._egress_id = settings.egress_id
+        self._keys: dict[str, SecretStr | None] = {
+            each.id: key_of(each, environ) for each in registry.resources
+        }
+        known = {key.get_secret_value() for key in self._keys.values() if key is not None}
+        self._redactor = Redactor([*known, *settings.secrets()])
+        self._http = Http(settings, self.clock)
+        self._on_attempt = on_attempt
+
+    async def __aenter__(self) -> Self:
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._http.__aexit__(kind, error, trace)
+
+    def account(self, resource: Resource) -> Account:
+        return Account(resource, self._egress_id, self._keys.get(resource.id))
+
+    def lacks_key(self, resource: Resource) -> bool:
+        return resource.needs_key and self._keys.get(resource.id) is None
+
+    def attempts_of(self, resource: Resource) -> int:
+        """How often a chain of this one member asks it at most."""
+        return self._registry.levels[resource.level].attempts
+
+    async def call(
+        self,
+        resource: Resource,
+        question: Question,
+        *,
+        within_s: float,
+        how: How = "",
+        purpose: Purpose | None = None,
+    ) -> list[Record]:
+        """The records that the resource has of the question's subjects; of some of them, at least.
+
+        Raises ProviderError, Skipped, InvalidQuestion."""
+        if resource.reader in self.own:
+            return await self._ask_own(resource, question, within_s, how)
+        key = self._key(resource)
+        secret = None if key is None else key.get_secret_value()
+        try:
+            requests = requests_of(resource, question, self._assets, secret, self._base_url)
+        except UnknownAsset as error:
+            raise InvalidQuestion(str(error)) from None
+        if not requests:
+            raise ProviderError(ErrorClass.UNKNOWN, "it has none of what was asked for")
+        slots = asyncio.Semaphore(AT_ONCE)
+        errors: list[ProviderError | Skipped] = []
+        failed: set[str] = set()
+
+        async def one(request: PreparedRequest) -> list[Record]:
+            async with slots:
+                try:
+                    return await self.send(
+                        *(resource, request),
+                        within_s=within_s,
+                        read=lambda answer: self.read(resource, question, request, answer),
+                        how=how,
+                        purpose=purpose,
+                    )
+                except (ProviderError, Skipped) as error:
+                    errors.append(error)
+                    failed.update(request.subjects)
+                    return []
+
+        batches = await asyncio.gather(*map(one, requests))
+        # What has only a part of its requests answered is not answered.
+        records = joined(
+            [record for batch in batches for record in batch if subject_of(record) not in failed]
+        )
+        if errors and not records:
+            raise errors[0]
+        return records
+
+    async def send(
+        self,
+        resource: Resource,
+        request: PreparedRequest,
+        *,
+        within_s: float,
+        read: Callable[[Response], T | Awaitable[T]],
+        how: How = "",
+        purpose: Purpose | None = None,
+    ) -> T:
+        """What `read` makes of the answer to one request, or of its 304. Raises ProviderError,
+        which `read` may raise, too, and Skipped."""
+        account = Account(resource, self._egress_id, self._key(resource))
+        right = await self._admission.admit(account, how)
+        call = _Call(self.clock.wall_ms(), self.clock.monotonic_s(), purpose or _PURPOSES[how])
+        try:
+            answer = await self._http.exchange(
+                request,
+                self._times(resource, within_s),
+                private=resource.private,
+                largest=LARGEST_FEED if resource.reader in _FEEDS else LARGEST_BODY,
+            )
+            call.status = answer.status
+            if answer.status != _NOT_MODIFIED:
+                refusal = classify(
+                    resource, answer.status, answer.headers, answer.body, self.clock.wall_ms()
+                )
+                if refusal is not None:
+                    raise refusal
+            found = read(answer)
+            value = await found if isinstance(found, Awaitable) else found
+        except ProviderError as raised:
+            error = self._clean(raised)
+            await self._ended(account, right, call, request, error)
+            raise error from None
+        await self._ended(account, right, call, request, None)
+        return value
+
+    async def _ask_own(
+        self, resource: Resource, question: Question, within_s: float, how: How
+    ) -> list[Record]:
+        """Asks a row that has no URL. The calls that this takes draw from budgets of their own."""
+        account = Account(resource, self._egress_id, None)
+        right = await self._admission.admit(account, how, budget=False)
+        began = self.clock.monotonic_s()
+        try:
+            async with asyncio.timeout(self._times(resource, within_s).total_s):
+                came = await self.own[resource.reader](resource, question, within_s)
+            records = checked(list(came), resource, question, self.clock.wall_ms())
+        except (TimeoutError, ProviderError) as error:
+            late = ProviderError(ErrorClass.TRANSIENT, "no answer in time")
+            refusal = error if isinstance(error, ProviderError) else late
+            await self._admission.settle(
+                account, right, self._ms_since(began), refusal, question.subjects
+            )
+            raise refusal from None
+        await self._admission.settle(account, right, self._ms_since(began), None, ())
+        return records
+
+    async def read(
+        self,
+        resource: Resource,
+        question: Question,
+        request: PreparedRequest,
+        answer: Response,
+    ) -> list[Record]:
+        asked = Asked(
+            *(resource, question, request.subjects, answer.fetched_at_ms, self._assets),
+            *(answer.headers, request.part),
+        )
+        reader = READERS[resource.reader]
+        try:
+            if resource.reader in _FEEDS or len(answer.body) > OFF_LOOP_BYTES:
+                records = await asyncio.to_thread(reader, answer.body, asked)
+            else:
+                records = reader(answer.body, asked)
+        except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+            log.exception("provider_answer_unreadable", resource=resource.id)
+            raise ProviderError(
+                ErrorClass.BAD_PAYLOAD, f"its answer cannot be read: {type(error).__name__}"
+            ) from None
+        return checked(records, resource, question, self.clock.wall_ms())
+
+    async def _ended(
+        self,
+        account: Account,
+        right: Right,
+        call: "_Call",
+        request: PreparedRequest,
+        error: ProviderError | None,
+    ) -> None:
+        ms = self._ms_since(call.began_s)
+        settled = await self._admission.settle(account, right, ms, error, request.subjects)
+        if self._on_attempt is None:
+            return
+        self._on_attempt(
+            Attempt(
+                *(account.resource, call.purpose, call.started_at_ms, ms, call.status),
+                *(None if error is None else error.error_class, str(error or "")),
+                *(self._redactor.clean(request.shown), settled.changed == "opened"),
+            )
+        )
+
+    def _key(self, resource: Resource) -> SecretStr | None:
+        if self.lacks_key(resource):
+            assert resource.key is not None  # noqa: S101 - it needs one
+            raise Skipped("no_key", f"{resource.key.variable} is not set")
+        return self._keys.get(resource.id)
+
+    def _times(self, resource: Resource, within_s: float) -> Times:
+        level = self._registry.levels[resource.level]
+        total_s = max(0.01, min(level.total_s, within_s))
+        return Times(min(level.connect_s, total_s), min(level.read_s, total_s), total_s)
+
+    def _clean(self, error: ProviderError) -> ProviderError:
+        text = self._redactor.clean(str(error))
+        return ProviderError(error.error_class, text, until_ms=error.until_ms)
+
+    def _ms_since(self, began_s: float) -> int:
+        return max(0, round((self.clock.monotonic_s() - began_s) * 1000))
+
+
+@dataclass(slots=True)
+class _Call:
+    started_at_ms: int
+    began_s: float
+    purpose: Purpose
+    status: int | None = None

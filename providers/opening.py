@@ -1,0 +1,50 @@
+"""The composition of asking: everything that one process needs, opened and closed."""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+
+from config import Settings
+from providers.answers import Answers
+from providers.assets import Assets
+from providers.attempts import OnAlert, OnAttempt
+from providers.chain import Chains
+from providers.client import Client, OwnAsker, Rows
+from providers.plausible import Plausible
+from providers.probes import Probes
+from providers.usage import Usage
+from stores.hot.store import HotStore
+from timing.clock import Clock
+
+
+@contextlib.asynccontextmanager
+async def open_chains(
+    settings: Settings,
+    store: HotStore,
+    registry: Rows,
+    assets: Assets,
+    *,
+    environ: Mapping[str, str],
+    clock: Clock | None = None,
+    own: Mapping[str, OwnAsker] | None = None,
+    on_attempt: OnAttempt | None = None,
+    on_alert: OnAlert | None = None,
+) -> AsyncIterator[Chains]:
+    """The chains of this process. `environ` has the providers' keys; `own`: see Client."""
+    client = Client(
+        *(settings, registry, assets, store),
+        environ=environ,
+        clock=clock,
+        own=own,
+        on_attempt=on_attempt,
+    )
+    async with client:
+        probes = Probes(registry, client)
+        chains = Chains(
+            *(registry, client, Answers(store), Usage(store), Plausible(assets), probes),
+            on_alert=on_alert,
+        )
+        try:
+            yield chains
+        finally:
+            await chains.aclose()
+            await probes.aclose()

@@ -1,0 +1,284 @@
+"""The gate decides in the hot store, for all processes: breaker, pauses, budgets, permits."""
+
+import asyncio
+
+import pytest
+from pydantic import SecretStr
+
+from providers.account import Account
+from providers.breaker import BreakerState
+from providers.errors import ErrorClass, ProviderError
+from providers.gate import DAY_MS, FIRST_PAUSE_MS, Gate, Right, Skipped
+from providers.resources import Limit
+from stores.hot.store import HotStore
+from tests.fixtures.upstash import OpenStore
+from tests.providers.asking import SetClock, account, row
+
+ROW = row("one")
+HERE = account(ROW)
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture
+def gate(store: HotStore, clock: SetClock) -> Gate:
+    return Gate(store, fraction=1.0, clock=clock, chance=lambda: 0.5)
+
+
+def _error(error_class: ErrorClass, until_ms: int | None = None) -> ProviderError:
+    return ProviderError(error_class, "it failed", until_ms=until_ms)
+
+
+async def _call(gate: Gate, error_class: ErrorClass | None = None, who: Account = HERE) -> str:
+    right = await gate.admit(who)
+    error = None if error_class is None else _error(error_class)
+    return (await gate.settle(who, right, ms=10, error=error)).changed
+
+
+async def _open(gate: Gate) -> None:
+    told = [await _call(gate, ErrorClass.TRANSIENT) for _ in range(5)]
+    assert told == ["", "", "", "", "opened"]
+
+
+async def test_five_failures_in_a_row_open_the_breaker_for_everybody(
+    gate: Gate, open_store: OpenStore, clock: SetClock
+) -> None:
+    await _open(gate)
+    other = Gate(open_store(), fraction=1.0, clock=clock)
+    with pytest.raises(Skipped) as skipped:
+        await other.admit(HERE)
+    assert skipped.value.reason == "out"
+    assert skipped.value.until_ms == clock.now_ms + 60_000
+    [member] = await other.look([HERE])
+    assert (member.state, member.last_error) == (BreakerState.OPEN, "it failed")
+
+
+async def test_half_of_the_calls_failing_opens_it(gate: Gate) -> None:
+    outcomes = [None, ErrorClass.BAD_PAYLOAD, None, ErrorClass.TRANSIENT, None]
+    assert [await _call(gate, each) for each in outcomes] == [""] * 5
+    assert await _call(gate, ErrorClass.TRANSIENT) == "opened"
+
+
+async def test_failures_of_a_minute_ago_are_forgotten(gate: Gate, clock: SetClock) -> None:
+    for error in (ErrorClass.TRANSIENT, None, ErrorClass.TRANSIENT, None, ErrorClass.TRANSIENT):
+        await _call(gate, error)
+        clock.now_ms += 31_000
+    [member] = await gate.look([HERE])
+    assert member.state is BreakerState.CLOSED
+
+
+@pytest.mark.parametrize(
+    "error_class",
+    [ErrorClass.UNKNOWN, ErrorClass.CALLER_FAULT],
+)
+async def test_what_is_not_its_fault_does_not_count(gate: Gate, error_class: ErrorClass) -> None:
+    for _ in range(10):
+        assert await _call(gate, error_class) == ""
+    [member] = await gate.look([HERE])
+    assert (member.state, member.score, member.out_until_ms) == (BreakerState.CLOSED, 100, 0)
+
+
+async def test_half_open_lets_one_through_and_two_successes_close(
+    gate: Gate, clock: SetClock
+) -> None:
+    await _open(gate)
+    clock.now_ms += 60_001
+    [member] = await gate.look([HERE])
+    assert member.state is BreakerState.HALF_OPEN
+    right = await gate.admit(HERE)
+    assert right is Right.PERMIT
+    with pytest.raises(Skipped):
+        await gate.admit(HERE)
+    assert (await gate.settle(HERE, right, ms=5)).changed == ""
+    assert await _call(gate) == "closed"
+    assert await gate.admit(HERE) is Right.OK
+
+
+async def test_a_failure_while_half_open_doubles_the_time_up_to_15_minutes(
+    gate: Gate, clock: SetClock
+) -> None:
+    await _open(gate)
+    lengths = []
+    for _ in range(6):
+        [member] = await gate.look([HERE])
+        lengths.append((member.open_until_ms - clock.now_ms) // 1000)
+        clock.now_ms = member.open_until_ms
+        assert await _call(gate, ErrorClass.TRANSIENT) == "opened"
+    assert lengths == [60, 120, 240, 480, 900, 900]
+
+
+@pytest.mark.parametrize(("chance", "seconds"), [(0.0, 48), (0.999999, 71)])
+async def test_openings_differ_by_a_fifth(
+    store: HotStore, clock: SetClock, chance: float, seconds: int
+) -> None:
+    gate = Gate(store, fraction=1.0, clock=clock, chance=lambda: chance)
+    await _open(gate)
+    [member] = await gate.look([HERE])
+    assert (member.open_until_ms - clock.now_ms) // 1000 == seconds
+
+
+async def test_an_answer_that_was_under_way_when_it_opened_changes_nothing(gate: Gate) -> None:
+    late = [await gate.admit(HERE) for _ in range(3)]
+    await _open(gate)
+    for right in late:
+        assert (await gate.settle(HERE, right, ms=5)).changed == ""
+    [member] = await gate.look([HERE])
+    assert member.state is BreakerState.OPEN
+
+
+async def test_a_probe_does_not_wait_for_the_end_but_for_the_last_probe(
+    gate: Gate, clock: SetClock
+) -> None:
+    await _open(gate)
+    right = await gate.admit(HERE, how="probe")
+    assert right is Right.PERMIT
+    await gate.settle(HERE, right, ms=5, error=_error(ErrorClass.TRANSIENT))
+    with pytest.raises(Skipped):
+        await gate.admit(HERE, how="probe")
+    clock.now_ms += 46_000
+    first = await gate.admit(HERE, how="probe")
+    assert (await gate.settle(HERE, first, ms=5)).changed == ""
+    second = await gate.admit(HERE, how="probe")  # at once after a success
+    assert (await gate.settle(HERE, second, ms=5)).changed == "closed"
+
+
+async def test_the_last_one_left_may_be_asked_while_it_is_open(gate: Gate, clock: SetClock) -> None:
+    await _open(gate)
+    [before] = await gate.look([HERE])
+    clock.now_ms += 1000
+    right = await gate.admit(HERE, how="forced")
+    assert right is Right.FORCED
+    await gate.settle(HERE, right, ms=5, error=_error(ErrorClass.TRANSIENT))
+    [after] = await gate.look([HERE])
+    assert after.opened_at_ms > before.opened_at_ms  # another one is the first now
+
+
+async def test_a_limit_pauses_the_account_in_every_chain_and_grows(
+    gate: Gate, clock: SetClock
+) -> None:
+    other_chain = account(row("one", "sentiment.asset"))
+    lengths = []
+    for _ in range(6):
+        await _call(gate, ErrorClass.RATE_LIMITED)
+        with pytest.raises(Skipped) as skipped:
+            await gate.admit(other_chain)
+        assert skipped.value.until_ms is not None
+        lengths.append((skipped.value.until_ms - clock.now_ms) // FIRST_PAUSE_MS)
+        clock.now_ms = skipped.value.until_ms
+    assert lengths == [1, 2, 4, 8, 15, 15]
+    await _call(gate)
+    await _call(gate, ErrorClass.RATE_LIMITED)
+    [member] = await gate.look([HERE])
+    assert member.out_until_ms - clock.now_ms == FIRST_PAUSE_MS
+    assert member.state is BreakerState.CLOSED  # a limit is no failure
+
+
+async def test_a_provider_says_itself_how_long(gate: Gate, clock: SetClock) -> None:
+    until_ms = clock.now_ms + 7_000
+    right = await gate.admit(HERE)
+    error = _error(ErrorClass.RATE_LIMITED, until_ms)
+    assert (await gate.settle(HERE, right, ms=5, error=error)).until_ms == until_ms
+
+
+async def test_another_address_is_not_paused_and_has_its_own_budget(gate: Gate) -> None:
+    limited = row("one", "price.aggregate", Limit(1, 60))
+    here, there = account(limited), account(limited, "there")
+    await gate.admit(here)
+    with pytest.raises(Skipped) as skipped:
+        await gate.admit(here)
+    assert skipped.value.reason == "no_budget"
+    assert await gate.admit(there) is Right.OK
+
+
+async def test_a_key_is_out_for_a_day_in_its_chain_and_another_key_is_tried_at_once(
+    gate: Gate, clock: SetClock
+) -> None:
+    keyed = Account(ROW, "here", SecretStr("a-rejected-key"))
+    await _call(gate, ErrorClass.KEY_REJECTED, keyed)
+    with pytest.raises(Skipped) as skipped:
+        await gate.admit(keyed)
+    assert skipped.value.until_ms == clock.now_ms + DAY_MS
+    assert await gate.admit(Account(ROW, "here", SecretStr("another-key"))) is Right.OK
+    other_chain = Account(row("one", "news"), "here", SecretStr("a-rejected-key"))
+    assert await gate.admit(other_chain) is Right.OK
+    assert "rejected" not in keyed.member_key + keyed.account_key
+
+
+async def test_a_spent_quota_is_out_until_midnight(gate: Gate, clock: SetClock) -> None:
+    await _call(gate, ErrorClass.QUOTA_SPENT)
+    [member] = await gate.look([HERE])
+    assert member.out_class == "quota_spent"
+    assert member.out_until_ms % DAY_MS == 0
+    assert 0 < member.out_until_ms - clock.now_ms <= DAY_MS
+
+
+async def test_no_window_of_a_limit_has_more_calls(gate: Gate, clock: SetClock) -> None:
+    limited = account(row("one", "price.aggregate", Limit(10, 5), Limit(30, 86_400)))
+    sent: list[int] = []
+    for _ in range(400):
+        try:
+            await gate.admit(limited)
+        except Skipped as skipped:
+            assert skipped.reason == "no_budget"
+            assert skipped.until_ms is not None and skipped.until_ms > clock.now_ms
+        else:
+            sent.append(clock.now_ms)
+        clock.now_ms += 97
+    assert len(sent) == 30
+    assert all(later - earlier > 5000 for earlier, later in zip(sent, sent[10:], strict=False))
+    [member] = await gate.look([limited])
+    assert member.room[86_400] == 0
+    clock.now_ms += DAY_MS
+    assert await gate.admit(limited) is Right.OK
+
+
+async def test_many_at_once_stay_within_the_budget(gate: Gate) -> None:
+    limited = account(row("one", "price.aggregate", Limit(7, 60)))
+    outcomes = await asyncio.gather(
+        *(gate.admit(limited) for _ in range(30)), return_exceptions=True
+    )
+    assert sum(each is Right.OK for each in outcomes) == 7
+
+
+async def test_a_refused_budget_leaves_the_permit_to_others(gate: Gate, clock: SetClock) -> None:
+    await _open(gate)
+    clock.now_ms += 60_001
+    poor = account(row("one", "price.aggregate", Limit(1, 60)))
+    right = await gate.admit(poor)
+    await gate.settle(poor, right, ms=5)
+    with pytest.raises(Skipped) as skipped:
+        await gate.admit(poor)
+    assert skipped.value.reason == "no_budget"
+    assert await gate.admit(HERE) is Right.PERMIT
+
+
+async def test_what_it_does_not_know_is_remembered_for_an_hour(gate: Gate, clock: SetClock) -> None:
+    right = await gate.admit(HERE)
+    await gate.settle(HERE, right, ms=5, error=_error(ErrorClass.UNKNOWN), unknown=["xyz"])
+    [member] = await gate.look([HERE], ["btc", "xyz"])
+    assert member.unknown == {"xyz"}
+    clock.now_ms += 3_600_001
+    [member] = await gate.look([HERE], ["btc", "xyz"])
+    assert member.unknown == frozenset()
+
+
+async def test_score_and_latency_follow_the_calls_and_fade(gate: Gate, clock: SetClock) -> None:
+    for ms in (10, 20, 30, 400):
+        await gate.settle(HERE, await gate.admit(HERE), ms=ms)
+    for _ in range(2):
+        await _call(gate, ErrorClass.TRANSIENT)
+    [member] = await gate.look([HERE])
+    assert (member.score, member.p70_ms, member.p95_ms) == (71, 30, 400)
+    clock.now_ms += 3_600_000
+    [later] = await gate.look([HERE])
+    assert later.score == 100
+
+
+async def test_switches_hold_for_all(gate: Gate) -> None:
+    for on in (True, False, None):
+        await gate.switch(ROW.id, on)
+        [member] = await gate.look([HERE])
+        assert member.switched is on
