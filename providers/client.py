@@ -20,8 +20,9 @@ from providers.errors import ErrorClass, InvalidQuestion, ProviderError
 from providers.gate import How, Right, Skipped
 from providers.http import LARGEST_BODY, LARGEST_FEED, Http, Response, Times
 from providers.questions import Question
-from providers.readers import READERS, joined
 from providers.readers.asked import Asked
+from providers.readers.table import READERS
+from providers.readers.values import joined
 from providers.records import Record
 from providers.registry import key_of
 from providers.requests import PreparedRequest, requests_of

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from providers.errors import ErrorClass, ProviderError
-from providers.gate import Member
+from providers.members import Member
 from providers.questions import Question
 from providers.records import Record, RpcAnswer
 from providers.resources import Resource

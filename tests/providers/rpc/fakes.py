@@ -7,7 +7,7 @@ from typing import Any
 
 from providers.breaker import BreakerState
 from providers.errors import ErrorClass, ProviderError
-from providers.gate import Member
+from providers.members import Member
 from providers.questions import Question
 from providers.records import RpcAnswer
 from providers.resources import Level, Provider, Resource, State
