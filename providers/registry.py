@@ -63,14 +63,14 @@ def build(files: list[Path], own: Path | None) -> Registry:
     building = Building()
     for path in files:
         building.take(read_registry_file(path))
+    chains = building.chains()  # of which an operator's rows are members, too
     if own is not None:
         building.take(_own(own), private=True)
     levels = building.levels()
     building.read_providers()
     built = list(building.resources())
-    ours = frozenset(resource.chain for resource, merged in built if not merged.private)
     for resource, merged in built:
-        _check(building, resource, merged, ours)
+        _check(building, resource, merged, chains)
     building.finish()
     return Registry(building.providers, {resource.id: resource for resource, _ in built}, levels)
 
@@ -83,7 +83,7 @@ def _own(path: Path) -> RegistryFile:
 
 def _check(building: Building, resource: Resource, merged: Merged, chains: frozenset[str]) -> None:
     for key, reason in mistakes_of(resource, chains):
-        building.wrong(merged.at((key,)), f"{resource.id}: {reason}")
+        building.wrong(merged.at(tuple(key.split("."))), f"{resource.id}: {key}: {reason}")
 
 
 def key_of(resource: Resource, environ: Mapping[str, str]) -> SecretStr | None:

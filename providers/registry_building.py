@@ -44,11 +44,14 @@ class Merged:
     place: str
     values: dict[str, Any] = field(default_factory=dict)
     origin: dict[str, tuple[RegistryFile, Place]] = field(default_factory=dict)
-    private: bool = False  # whether the operator's file alone has it
+    private: bool = False  # whether its URL is from the operator's file
 
-    def put(self, file: RegistryFile, where: Place, values: Mapping[str, Any]) -> None:
+    def put(
+        self, file: RegistryFile, where: Place, values: Mapping[str, Any], private: bool
+    ) -> None:
         self.values.update(values)
         self.origin.update(dict.fromkeys(values, (file, where)))
+        self.private = self.private or (private and "url" in values)
 
     def at(self, keys: tuple[Any, ...]) -> str:
         if keys and keys[0] in self.origin:
@@ -86,6 +89,9 @@ class Building:
                 for id_, table in tables.items():
                     self._put(known, id_, file, (name, id_), table, private)
 
+    def chains(self) -> frozenset[str]:
+        return frozenset(id_.partition("/")[0] for id_ in self._resources)
+
     def wrong(self, place: str, text: str) -> None:
         self.mistakes.append(f"{place}: {text}")
 
@@ -101,8 +107,7 @@ class Building:
         if not isinstance(table, dict):
             self.wrong(file.at(*where), f"{id_}: must be a table")
             return
-        merged = known.setdefault(id_, Merged(file.at(*where), private=private))
-        merged.put(file, where, table)
+        known.setdefault(id_, Merged(file.at(*where))).put(file, where, table, private)
 
     def _take_resources(self, file: RegistryFile, tables: list[Any], private: bool) -> None:
         seen: dict[str, str] = {}
@@ -139,10 +144,10 @@ class Building:
     def _take_node(
         self, file: RegistryFile, where: Place, chain: str, level: str, url: str, private: bool
     ) -> None:
-        try:
-            host = urlsplit(url).hostname or ""
-        except ValueError:
-            host = ""
+        host = host_of(url)
+        if not host:
+            self.wrong(file.at(*where), f"{url[:80]!r} is no URL such as https://host/path")
+            return
         id_ = f"rpc.{chain}/{host}"
         number = 2
         while id_ in self._resources and self._resources[id_].values["url"] != url:
@@ -188,11 +193,11 @@ class Building:
         named = table.provider or table.id.partition("/")[2].partition(":")[0]
         if named in self.providers:
             return self.providers[named]
-        host = urlsplit(table.url or "").hostname or ""
+        host = host_of(table.url or "")
         for ending, id_ in self._hosts.items():
             if table.provider is None and (host == ending or host.endswith(f".{ending}")):
                 return self.providers[id_]
-        if table.provider is None and (merged.private or table.reader == "jsonrpc"):
+        if table.provider is None and merged.private:
             limits = (_NODE_LIMIT,) if table.reader == "jsonrpc" else ()
             made = Provider(named, named, limits, None, None, None, ())
             return self.providers.setdefault(named, made)
@@ -210,6 +215,14 @@ class Building:
     def finish(self) -> None:
         if self.mistakes:
             raise RegistryError(self.mistakes)
+
+
+def host_of(url: str) -> str:
+    """Empty where it has none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _are_texts(values: Any) -> bool:

@@ -69,7 +69,8 @@ def lines_of(text: str) -> dict[Place, int]:
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.fullmatch(line):
             table = _opened(header[2], header[1] == "[[", arrays)
-            found.setdefault(table, number)
+            for end in range(1, len(table) + 1):
+                found.setdefault(table[:end], number)
         elif key := _KEY.match(line):
             found.setdefault((*table, key[1].strip("\"'")), number)
     return found

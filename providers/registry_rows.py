@@ -166,9 +166,13 @@ class ResourceTable(Table):
     errors: list[ErrorTable] = []
 
 
+_FORMS: Final = ("KeyTable", "str", "bool")  # of `key`, which pydantic names where it tries each
+
+
 def told(error: Any) -> str:
     """One of pydantic's mistakes in plain words: `key.of.the.field: reason`."""
-    names = [str(part) for part in error["loc"] if not str(part).startswith("function-")]
+    names = [str(part) for part in error["loc"] if str(part) not in _FORMS]
+    names = [name for name in names if not name.startswith("function-")]
     reason = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         reason = "is unknown"
