@@ -6,7 +6,7 @@ gate, in the hot store, for all processes.
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from providers.choice import weighted
@@ -25,7 +25,8 @@ HEADS_FRESH_S: Final = 30.0  # for so long what was seen of the heads holds
 class Node:
     """`head`: how far it was when nodes were last compared, None if it never was; `behind`: how
     many blocks behind the others then. `verified`: it has said that it is of this chain.
-    `switched`: on or off by an operator, None where it is as its row says."""
+    `lacks`: until when a method, that it did not have, is asked of others first. `switched`: on or
+    off by an operator, None where it is as its row says."""
 
     resource: Resource
     score: float = BEST_SCORE
@@ -36,6 +37,7 @@ class Node:
     behind: int = 0
     seen_at_s: float = 0.0
     verified: bool = False
+    lacks: dict[str, float] = field(default_factory=dict)
     switched: bool | None = None
 
     @property

@@ -6,11 +6,12 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
 from providers.errors import ErrorClass, InvalidQuestion, NoAnswer, ProviderError, Tried
+from providers.exact import BadValue
 from providers.gate import Skipped
 from providers.records import RpcAnswer
 from providers.resources import Resource
@@ -20,8 +21,10 @@ from providers.rpc.facts import facts_of
 from providers.rpc.heads import Heads
 from providers.rpc.racing import in_turn
 from providers.rpc.verdicts import judged
+from timing.clock import Clock
 
 T = TypeVar("T")
+_LACKING_S: Final = 600.0
 log = structlog.get_logger(__name__)
 
 
@@ -52,6 +55,10 @@ class Nodes:
                 )
 
     @property
+    def clock(self) -> Clock:
+        return self._clock
+
+    @property
     def chains(self) -> list[str]:
         return list(self._balancers)
 
@@ -70,15 +77,47 @@ class Nodes:
         Where only nodes answer that lag, it says since when it is stale.
 
         Raises NoAnswer, and ProviderError (CALLER_FAULT) where the call itself is wrong."""
-
-        async def ask(node: Node, left_s: float) -> RpcAnswer:
-            return await asked(self._caller, node, method, params, left_s)
-
-        answer, node = await self.first(chain, ask, f"{method} of {chain}", within_s=within_s)
+        answer, node = await self._asked(chain, method, params, _as_it_is, within_s)
         if not self.balancer(chain).is_behind(node.resource.id):
             return answer
         late_ms = round(node.behind * facts_of(chain).block_s * 1000)
         return replace(answer, stale_since_ms=answer.fetched_at_ms - late_ms)
+
+    async def parsed(
+        self,
+        chain: str,
+        method: str,
+        params: Sequence[Any],
+        parse: Callable[[RpcAnswer], T],
+        *,
+        within_s: float,
+    ) -> T:
+        """What `parse` makes of the first answer that it can read; one that it cannot (BadValue)
+        is the node's fault. Raises as `read`."""
+        return (await self._asked(chain, method, params, parse, within_s))[0]
+
+    async def _asked(
+        self,
+        chain: str,
+        method: str,
+        params: Sequence[Any],
+        parse: Callable[[RpcAnswer], T],
+        within_s: float,
+    ) -> tuple[T, Node]:
+        async def ask(node: Node, left_s: float) -> T:
+            try:
+                return parse(await asked(self._caller, node, method, params, left_s))
+            except BadValue as error:
+                raise ProviderError(
+                    ErrorClass.BAD_PAYLOAD, f"{node.resource.id}: {method}: {error}"
+                ) from None
+            except ProviderError as error:
+                if error.error_class is ErrorClass.UNKNOWN:
+                    node.lacks[method] = self._clock.monotonic_s() + _LACKING_S
+                raise
+
+        told = f"{method} of {chain}"
+        return await self.first(chain, ask, told, within_s=within_s, method=method)
 
     async def first(
         self,
@@ -87,14 +126,16 @@ class Nodes:
         told: str,
         *,
         within_s: float,
+        method: str | None = None,
     ) -> tuple[T, Node]:
-        """What the first node answers that does, and which. `ask`: of a node, within seconds.
-        Raises NoAnswer for the question `told`, and ProviderError (CALLER_FAULT)."""
+        """What the first node answers that does, and which. `ask`: of a node, within seconds; those
+        that lacked the `method` are asked last. Raises NoAnswer for the question `told`, and
+        ProviderError (CALLER_FAULT)."""
         balancer = self.balancer(chain)
         tried: list[Tried] = []
         try:
             async with asyncio.timeout(within_s):
-                turn = await self._turn(balancer, ask, within_s)
+                turn = await self._turn(balancer, ask, within_s, method)
                 async with aclosing(in_turn(*turn)) as ends:
                     async for node_id, ended in ends:
                         node = balancer.node(node_id)
@@ -163,6 +204,7 @@ class Nodes:
         balancer: RPCLoadBalancer,
         ask: Callable[[Node, float], Awaitable[T]],
         within_s: float,
+        method: str | None = None,
     ) -> tuple[list[str], Callable[[str], Awaitable[T]]]:
         """Whom to ask in which order, and how."""
         deadline_s = self._clock.monotonic_s() + within_s
@@ -174,7 +216,10 @@ class Nodes:
             await self._heads.verify(balancer, node, left_s)
             return await ask(node, left_s)
 
-        return [node.resource.id for node in balancer.order()], one
+        now_s = self._clock.monotonic_s()
+        order = balancer.order()
+        order.sort(key=lambda node: node.lacks.get(method or "", 0.0) > now_s)
+        return [node.resource.id for node in order], one
 
     def _judged(
         self, balancer: RPCLoadBalancer, node: Node, error: ProviderError | Skipped
@@ -184,6 +229,10 @@ class Nodes:
         if told.error_class is ErrorClass.CALLER_FAULT:
             raise error
         return told
+
+
+def _as_it_is(answer: RpcAnswer) -> RpcAnswer:
+    return answer
 
 
 def _told_of_votes(

@@ -1,0 +1,169 @@
+"""Great transfers on EVM chains: Transfer events of known tokens and, on Ethereum, of its coin.
+
+Of other chains the coin's transfers are not read: each block would be one more request, and theirs
+come every second or faster. Only blocks that stand are read (see rpc.facts).
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from providers.assets import Assets
+from providers.errors import ErrorClass, NoAnswer, ProviderError
+from providers.exact import BadValue
+from providers.networks import network_of
+from providers.records import RpcAnswer, WhaleTransfer
+from providers.rpc.facts import facts_of
+from providers.rpc.nodes import Nodes
+from providers.whales.evm_blocks import TRANSFER, Block, Moved, read_block, read_logs
+from providers.whales.scanning import (
+    Cursor,
+    Deadline,
+    Prices,
+    Scan,
+    Watched,
+    each,
+    newest_first,
+    stretch,
+    watched,
+)
+
+NATIVE: Final = ("ethereum",)  # chains whose blocks are read whole
+_ZERO: Final = "0x" + "0" * 40
+_SPAN_S: Final = 120.0  # of blocks whose logs are asked for at once
+_MOST_SPAN: Final = 100
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+class EvmScan:
+    """One scan of one chain."""
+
+    def __init__(self, nodes: Nodes, chain: str, assets: Assets, deadline: Deadline) -> None:
+        self._nodes = nodes
+        self._chain = chain
+        self._assets = assets
+        self._deadline = deadline
+        self._network = network_of(chain)
+        self._facts = facts_of(chain)
+        self._tokens: dict[str, Watched] = {}
+        self._coin: Watched | None = None
+
+    async def run(self, cursor: Cursor | None, prices: Prices, min_usd: int) -> Scan:
+        """Raises NoAnswer and ProviderError where not even the first blocks could be read."""
+        await self._watch(prices, min_usd)
+        settled = await self._nodes.settled_block(self._chain, within_s=self._deadline.left_s)
+        cursor = await self._standing(cursor)
+        todo = stretch(cursor, settled, self._facts.block_s)
+        size = max(1, min(_MOST_SPAN, round(_SPAN_S / self._facts.block_s)))
+        found: list[WhaleTransfer] = []
+        reached = cursor
+        for first, last in todo.spans(size):
+            try:
+                transfers, end = await self._span(first, last)
+            except (NoAnswer, ProviderError) as error:
+                if reached is cursor:
+                    raise
+                log.info("whale_scan_cut_short", chain=self._chain, block=first, error=str(error))
+                break
+            found += transfers
+            reached = Cursor(last, end.hash)
+        return Scan(self._chain, newest_first(found), reached, todo.skipped)
+
+    async def _watch(self, prices: Prices, min_usd: int) -> None:
+        tokens = {
+            asset.tokens[self._chain].contract.lower(): (asset.id, asset.tokens[self._chain])
+            for asset in self._assets
+            if self._chain in asset.tokens
+        }
+        known = await prices({self._network.coin, *(id_ for id_, _ in tokens.values())})
+        self._tokens = {
+            contract: watched(id_, token.decimals, known[id_], min_usd)
+            for contract, (id_, token) in tokens.items()
+            if id_ in known
+        }
+        coin = known.get(self._network.coin)
+        if coin is not None and self._chain in NATIVE:
+            self._coin = watched(self._network.coin, self._network.decimals, coin, min_usd)
+        if not self._tokens and self._coin is None:
+            raise ProviderError(ErrorClass.UNKNOWN, f"whales of {self._chain}: nothing has a price")
+
+    async def _standing(self, cursor: Cursor | None) -> Cursor | None:
+        """The cursor, or one some blocks before it where its block was taken back."""
+        if cursor is None or cursor.block_hash is None:
+            return cursor
+        if (await self._block(cursor.block, None)).hash == cursor.block_hash:
+            return cursor
+        log.warning("whale_block_taken_back", chain=self._chain, block=cursor.block)
+        return Cursor(max(0, cursor.block - 2 * self._facts.confirmations))
+
+    async def _span(self, first: int, last: int) -> tuple[list[WhaleTransfer], Block]:
+        moved = await self._logs(first, last)
+        whole = self._coin is not None
+        numbers = range(first, last + 1) if whole else sorted({*(m.block for m in moved), last})
+        read = await each(numbers, lambda number: self._block(number, self._coin))
+        blocks = {block.number: block for block in read}
+        moved += [native for block in read for native in block.moved]
+        return [self._transfer(each_, blocks[each_.block]) for each_ in moved], blocks[last]
+
+    async def _logs(self, first: int, last: int) -> list[Moved]:
+        """The great transfers of tokens; in two halves where nobody gives so many logs at once."""
+        if not self._tokens:
+            return []
+        wanted = {
+            "fromBlock": hex(first),
+            "toBlock": hex(last),
+            "address": list(self._tokens),
+            "topics": [TRANSFER],
+        }
+        try:
+            return await self._read(
+                "eth_getLogs", (wanted,), lambda logs: read_logs(logs, first, last, self._tokens)
+            )
+        except NoAnswer:
+            if first == last or self._deadline.left_s <= 0:
+                raise
+        middle = (first + last) // 2
+        return await self._logs(first, middle) + await self._logs(middle + 1, last)
+
+    async def _block(self, number: int, coin: Watched | None) -> Block:
+        return await self._read(
+            "eth_getBlockByNumber",
+            (hex(number), coin is not None),
+            lambda block: read_block(block, number, coin),
+        )
+
+    async def _read(self, method: str, params: tuple[Any, ...], parse: Callable[[Any], T]) -> T:
+        def of_answer(answer: RpcAnswer) -> T:
+            if answer.error is not None or answer.result is None:
+                raise BadValue("it has no such block")
+            return parse(answer.result)
+
+        within_s = self._deadline.left_s
+        return await self._nodes.parsed(self._chain, method, params, of_answer, within_s=within_s)
+
+    def _transfer(self, moved: Moved, block: Block) -> WhaleTransfer:
+        minted, burnt = moved.sender == _ZERO, moved.receiver == _ZERO
+        return WhaleTransfer(
+            provider="rpc",
+            resource="whales.evm/own",
+            fetched_at_ms=self._nodes.clock.wall_ms(),
+            as_of_ms=block.time_ms,
+            chain=self._chain,
+            tx_hash=moved.tx_hash,
+            index=moved.index,
+            type="mint" if minted else "burn" if burnt else "transfer",
+            asset=moved.watched.asset,
+            contract=moved.contract,
+            amount_raw=moved.raw,
+            decimals=moved.watched.decimals,
+            value_usd=moved.watched.value(moved.raw),
+            price_source=moved.watched.price.source,
+            senders=() if minted else (moved.sender,),
+            receivers=() if burnt else (moved.receiver,),
+            block=block.number,
+            time_ms=block.time_ms,
+            confirmed=True,
+        )

@@ -1,0 +1,126 @@
+"""What all scans share: from where to where, what is great enough, and what was found."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+from typing import Final, TypeVar
+
+from providers.exact import EXACT
+from providers.records import WhaleTransfer
+
+FIRST_SCAN_S: Final = 300.0  # of blocks, where nothing was read before
+LONGEST_SCAN_S: Final = 1_800.0  # what is older than this is left out, and counted
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The last block that was read, with all before it. Its hash says whether it still stands."""
+
+    block: int
+    block_hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """The price of one coin in USD, and the resource that told it."""
+
+    usd: Decimal
+    source: str
+
+
+# Of assets, by id; those without a price are missing.
+Prices = Callable[[Collection[str]], Awaitable[Mapping[str, Priced]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """`cursor`: where the next scan goes on, None if nothing was read. `skipped`: blocks before
+    this scan that nobody has read."""
+
+    chain: str
+    transfers: tuple[WhaleTransfer, ...]
+    cursor: Cursor | None
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """An asset whose transfers are looked at. `least_raw`: in its smallest unit, what is worth the
+    least that counts."""
+
+    asset: str
+    decimals: int
+    price: Priced
+    least_raw: int
+
+    def value(self, raw: int) -> Decimal:
+        """In USD, to the cent."""
+        amount = EXACT.multiply(Decimal(raw).scaleb(-self.decimals, EXACT), self.price.usd)
+        return EXACT.quantize(amount, Decimal("0.01"))
+
+
+def watched(asset: str, decimals: int, price: Priced, min_usd: int) -> Watched:
+    least = EXACT.divide(Decimal(min_usd).scaleb(decimals, EXACT), price.usd)
+    return Watched(asset, decimals, price, int(least.to_integral_value(ROUND_CEILING)))
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Blocks to read, both ends included; none where `first` is after `last`."""
+
+    first: int
+    last: int
+    skipped: int
+
+    def spans(self, size: int) -> list[tuple[int, int]]:
+        starts = range(self.first, self.last + 1, size)
+        return [(start, min(start + size - 1, self.last)) for start in starts]
+
+
+def stretch(cursor: Cursor | None, settled: int, block_s: float) -> Stretch:
+    """What is left to read up to the last block that stands."""
+    if cursor is None:
+        return Stretch(max(0, settled - max(1, round(FIRST_SCAN_S / block_s)) + 1), settled, 0)
+    oldest = settled - max(2, round(LONGEST_SCAN_S / block_s)) + 1
+    first = cursor.block + 1
+    return Stretch(max(first, oldest), settled, max(0, oldest - first))
+
+
+class Deadline:
+    def __init__(self, within_s: float) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._at_s = self._clock() + within_s
+
+    @property
+    def left_s(self) -> float:
+        return max(0.0, self._at_s - self._clock())
+
+
+async def each(items: Iterable[T], ask: Callable[[T], Awaitable[R]], at_once: int = 4) -> list[R]:
+    """What `ask` gives for all of them, in their order. The first that fails ends the others."""
+    slots = asyncio.Semaphore(at_once)
+
+    async def one(item: T) -> R:
+        async with slots:
+            return await ask(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(item)) for item in items]
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+def newest_first(transfers: Sequence[WhaleTransfer]) -> tuple[WhaleTransfer, ...]:
+    return tuple(
+        sorted(
+            transfers,
+            key=lambda each: (each.block or 0, each.tx_hash, each.index),
+            reverse=True,
+        )
+    )
