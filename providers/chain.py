@@ -6,7 +6,7 @@ what is kept (answers) and what is counted (usage).
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -15,19 +15,16 @@ from logging_setup import OutageLog
 from providers.answers import Answer, Answers, Known, fresh_and_rest, names_of
 from providers.attempts import Alert, OnAlert
 from providers.bounds import MANY
-from providers.breaker import BreakerState
-from providers.choice import Choice
 from providers.client import Client, Rows
 from providers.errors import ErrorClass, InvalidQuestion, NoAnswer, Tried
-from providers.members import Member
+from providers.lineup import Lineups
 from providers.plausible import Plausible
 from providers.probes import Probes
 from providers.questions import Kind, Question
 from providers.records import Record
-from providers.resources import Resource, State
 from providers.retrying import RetryBudget
 from providers.usage import Usage
-from providers.walk import Place, Walk
+from providers.walk import Walk
 from providers.witnesses import Told, Witnesses
 from stores.hot.store import StoreUnavailable
 
@@ -55,7 +52,7 @@ class Chains:
         self._plausible = plausible
         self._probes = probes
         self._on_alert = on_alert
-        self._choice = Choice()
+        self.lineups = Lineups(registry, client)
         self._retries = RetryBudget(client.clock)
         self._flights: dict[Question, asyncio.Task[Answer]] = {}
         self._spawned: set[asyncio.Task[list[Record]]] = set()
@@ -103,11 +100,10 @@ class Chains:
             await self._count(question.chain, {"asked": 1, "answered": 1, "cached": 1})
             return _answer_of(question, fresh, (), cached=True)
         asked = question if question.kind in MANY else question.of(rest)
-        members = await self._members(question.chain, asked.subjects)
-        line, last_resort, skipped = self._line(members)
+        lineup = await self.lineups.look(question.chain, asked.subjects)
         witnesses = Witnesses(asked, rest, self._plausible, known)
         walk = Walk(
-            *(self.client, asked, witnesses, deque(line), last_resort),
+            *(self.client, asked, witnesses, deque(lineup.line), lineup.last_resort),
             *(within_s, self._retries, self._spawned),
         )
         await walk.run()
@@ -115,14 +111,14 @@ class Chains:
         found = {name: _known(told) for name, told in witnesses.believed.items()}
         await self._keep(question, found, now_ms)
         await self._accuse(question.chain, witnesses)
-        self._probes.nudge(members)
-        tried = (*walk.tried, *skipped)
+        self._probes.nudge(lineup.members)
+        tried = (*walk.tried, *lineup.skipped)
         usable = {
             name: replace(known[name], records=known[name].stale())
             for name in witnesses.missing
             if name in known and known[name].is_usable(question.kind, now_ms)
         }
-        first = line[0].resource.id if line else None
+        first = lineup.line[0].resource.id if lineup.line else None
         counts = {
             "asked": 1,
             "answered": int(bool(found)),
@@ -130,63 +126,12 @@ class Chains:
             "stale": int(bool(usable)),
             "unanswered": int(not (found or usable or fresh)),
         }
-        await self._count(question.chain, counts, skipped)
+        await self._count(question.chain, counts, lineup.skipped)
         self._alert(question.chain, tried, bool(found))
         answer = _answer_of(question, fresh | found | usable, tried)
         if not answer.served_by:
             raise NoAnswer(str(question), tried)
         return answer
-
-    async def _members(
-        self, chain: str, subjects: tuple[str, ...]
-    ) -> list[tuple[Resource, Member]]:
-        """The chain's members with what is known of each; without the store, nothing is."""
-        resources = [each for each in self.registry.chain(chain) if each.state is not State.DEAD]
-        accounts = [self.client.account(each) for each in resources]
-        try:
-            found = await self.client.gate.look(accounts, subjects)
-        except StoreUnavailable as error:
-            self._outage.failed(error)
-            found = [Member.unseen() for _ in resources]
-        return list(zip(resources, found, strict=True))
-
-    def _line(
-        self, members: list[tuple[Resource, Member]]
-    ) -> tuple[list[Place], list[Place], list[Tried]]:
-        """Who is asked in which order, who when nobody else is left, and who is not, with why."""
-        able: list[tuple[Resource, Member]] = []
-        halves: list[tuple[Resource, Member]] = []
-        tripped: list[tuple[Resource, Member]] = []
-        skipped: list[Tried] = []
-        for resource, member in members:
-            reason = self._why_not(resource, member)
-            if reason is None:
-                able.append((resource, member))
-                continue
-            if reason[0] == "breaker":
-                half = member.state is BreakerState.HALF_OPEN
-                (halves if half else tripped).append((resource, member))
-                reason = ("out", f"its breaker is {member.state}")
-            skipped.append(Tried(resource.id, resource.level.name, None, *reason))
-        tripped.sort(key=lambda each: each[1].opened_at_ms)
-        ordered = self._choice.ordered(able, self.client.clock.monotonic_s()) if able else []
-        last_resort = [Place(*each) for each in halves]
-        last_resort += [Place(*each, "forced") for each in tripped[:1]]
-        return [Place(*each) for each in ordered], last_resort, skipped
-
-    def _why_not(self, resource: Resource, member: Member) -> tuple[str, str] | None:
-        """Why a member is not asked now: the reason in one word, and in words."""
-        on = member.switched
-        if on is False or (on is None and resource.state is State.OFF):
-            return "off", resource.reason or "it is switched off"
-        if self.client.lacks_key(resource):
-            variable = resource.key.variable if resource.key is not None else ""
-            return "no_key", f"{variable} is not set"
-        if member.out_until_ms:
-            return "out", f"it is out: {member.out_class}"
-        if member.state is not BreakerState.CLOSED:
-            return "breaker", ""
-        return None
 
     async def _read(self, question: Question, names: tuple[str, ...]) -> dict[str, Known]:
         if question.kind is Kind.RPC:
@@ -208,9 +153,9 @@ class Chains:
             self._outage.failed(error)
 
     async def _count(
-        self, chain: str, what: Mapping[str, int], skipped: list[Tried] | None = None
+        self, chain: str, what: Mapping[str, int], skipped: Sequence[Tried] = ()
     ) -> None:
-        reasons = [(each.resource, each.skipped or "out") for each in skipped or ()]
+        reasons = [(each.resource, each.skipped or "out") for each in skipped]
         try:
             await self.usage.count(chain, what, reasons)
         except StoreUnavailable as error:

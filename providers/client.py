@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import Final, Protocol, Self, TypeVar
 
 import structlog
-from pydantic import SecretStr
 
 from config import Settings
 from providers.account import Account
@@ -16,29 +15,30 @@ from providers.assets import Assets, UnknownAsset
 from providers.attempts import Attempt, OnAttempt, Purpose
 from providers.bounds import checked, subject_of
 from providers.classify import classify
-from providers.errors import ErrorClass, InvalidQuestion, ProviderError
+from providers.errors import ErrorClass, InvalidQuestion, NoAnswer, ProviderError
 from providers.gate import How, Right, Skipped
 from providers.http import LARGEST_BODY, LARGEST_FEED, Http, Response, Times
+from providers.keys import Keys
+from providers.members import Member
 from providers.questions import Question
 from providers.readers.asked import Asked
 from providers.readers.table import READERS
 from providers.readers.values import joined
 from providers.records import Record
-from providers.registry import key_of
 from providers.requests import PreparedRequest, requests_of
 from providers.resources import Level, LevelTimes, Resource
 from stores.hot.store import HotStore
-from texts.redaction import Redactor
 from timing.clock import Clock, SystemClock
 
 OFF_LOOP_BYTES: Final = 2**16  # larger bodies are read beside the event loop
 AT_ONCE: Final = 4  # requests of one call
+_OWN: Final = "own"
 _FEEDS: Final = ("rss", "google_news")
 _NOT_MODIFIED: Final = 304
 _PURPOSES: Final[Mapping[How, Purpose]] = {"": "question", "forced": "question", "probe": "probe"}
 
 T = TypeVar("T")
-# A row that is asked by code of ours, such as through a chain of RPC nodes, in place of a URL.
+# Asks a row that has no URL of its own: through nodes (`via`), or by code of ours (`own`).
 OwnAsker = Callable[[Resource, Question, float], Awaitable[Sequence[Record]]]
 
 log = structlog.get_logger(__name__)
@@ -55,8 +55,8 @@ class Rows(Protocol):
 
 
 class Client:
-    """One per process. `own`: by reader, what asks a row in place of an HTTP request. `environ`
-    has the keys."""
+    """One per process. `environ` has the keys. `own`: what asks the rows that have no URL; it needs
+    a client, and so is set after it was made."""
 
     def __init__(
         self,
@@ -67,22 +67,16 @@ class Client:
         *,
         environ: Mapping[str, str],
         clock: Clock | None = None,
-        own: Mapping[str, OwnAsker] | None = None,
         on_attempt: OnAttempt | None = None,
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self._admission = Admission(settings, store, clock)
         self.gate = self._admission.gate
-        self.own = dict(own or {})
+        self.own: OwnAsker | None = None
         self._registry = registry
         self._assets = assets
         self._base_url = settings.providers_base_url
-        self._egress_id = settings.egress_id
-        self._keys: dict[str, SecretStr | None] = {
-            each.id: key_of(each, environ) for each in registry.resources
-        }
-        known = {key.get_secret_value() for key in self._keys.values() if key is not None}
-        self._redactor = Redactor([*known, *settings.secrets()])
+        self._keys = Keys(registry.resources, environ, settings)
         self._http = Http(settings, self.clock)
         self._on_attempt = on_attempt
 
@@ -99,10 +93,10 @@ class Client:
         await self._http.__aexit__(kind, error, trace)
 
     def account(self, resource: Resource) -> Account:
-        return Account(resource, self._egress_id, self._keys.get(resource.id))
+        return self._keys.account(resource)
 
     def lacks_key(self, resource: Resource) -> bool:
-        return resource.needs_key and self._keys.get(resource.id) is None
+        return self._keys.lacks(resource)
 
     def attempts_of(self, resource: Resource) -> int:
         """How often a chain of this one member asks it at most."""
@@ -116,18 +110,15 @@ class Client:
         within_s: float,
         how: How = "",
         purpose: Purpose | None = None,
+        node: Resource | None = None,
     ) -> list[Record]:
         """The records that the resource has of the question's subjects; of some of them, at least.
 
-        Raises ProviderError, Skipped, InvalidQuestion."""
-        if resource.reader in self.own:
+        `node`: the row of the node through which a row without a URL is asked; budget, key and
+        times are the node's. Raises ProviderError, Skipped, InvalidQuestion."""
+        if resource.reader == _OWN or (resource.via is not None and node is None):
             return await self._ask_own(resource, question, within_s, how)
-        key = self._key(resource)
-        secret = None if key is None else key.get_secret_value()
-        try:
-            requests = requests_of(resource, question, self._assets, secret, self._base_url)
-        except UnknownAsset as error:
-            raise InvalidQuestion(str(error)) from None
+        requests = self.prepared(resource, question, node)
         if not requests:
             raise ProviderError(ErrorClass.UNKNOWN, "it has none of what was asked for")
         slots = asyncio.Semaphore(AT_ONCE)
@@ -138,7 +129,7 @@ class Client:
             async with slots:
                 try:
                     return await self.send(
-                        *(resource, request),
+                        *(node or resource, request),
                         within_s=within_s,
                         read=lambda answer: self.read(resource, question, request, answer),
                         how=how,
@@ -158,6 +149,22 @@ class Client:
             raise errors[0]
         return records
 
+    def prepared(
+        self, resource: Resource, question: Question, node: Resource | None = None
+    ) -> list[PreparedRequest]:
+        """The requests that bring the answer, with the key in them. Raises Skipped,
+        InvalidQuestion."""
+        key = self._keys.usable(node or resource).key
+        secret = None if key is None else key.get_secret_value()
+        try:
+            return requests_of(resource, question, self._assets, secret, self._base_url, node)
+        except UnknownAsset as error:
+            raise InvalidQuestion(str(error)) from None
+
+    async def look(self, resources: Sequence[Resource]) -> list[Member]:
+        """What is known of each of them, in their order. Raises StoreUnavailable."""
+        return await self.gate.look([self.account(each) for each in resources])
+
     async def send(
         self,
         resource: Resource,
@@ -170,7 +177,7 @@ class Client:
     ) -> T:
         """What `read` makes of the answer to one request, or of its 304. Raises ProviderError,
         which `read` may raise, too, and Skipped."""
-        account = Account(resource, self._egress_id, self._key(resource))
+        account = self._keys.usable(resource)
         right = await self._admission.admit(account, how)
         call = _Call(self.clock.wall_ms(), self.clock.monotonic_s(), purpose or _PURPOSES[how])
         try:
@@ -190,7 +197,7 @@ class Client:
             found = read(answer)
             value = await found if isinstance(found, Awaitable) else found
         except ProviderError as raised:
-            error = self._clean(raised)
+            error = self._keys.cleaned(raised)
             await self._ended(account, right, call, request, error)
             raise error from None
         await self._ended(account, right, call, request, None)
@@ -199,21 +206,23 @@ class Client:
     async def _ask_own(
         self, resource: Resource, question: Question, within_s: float, how: How
     ) -> list[Record]:
-        """Asks a row that has no URL. The calls that this takes draw from budgets of their own."""
-        account = Account(resource, self._egress_id, None)
+        """Asks a row that has no URL. The calls that this takes draw from budgets of their own; of
+        a row that sends them itself, they are all that is counted."""
+        if self.own is None:
+            raise Skipped("off", "there is nothing here to ask it by")
+        times = self._times(resource, within_s)
+        if resource.reader == _OWN:
+            return await _in_time(self.own(resource, question, within_s), times.total_s)
+        account = self._keys.account(resource)
         right = await self._admission.admit(account, how, budget=False)
         began = self.clock.monotonic_s()
         try:
-            async with asyncio.timeout(self._times(resource, within_s).total_s):
-                came = await self.own[resource.reader](resource, question, within_s)
-            records = checked(list(came), resource, question, self.clock.wall_ms())
-        except (TimeoutError, ProviderError) as error:
-            late = ProviderError(ErrorClass.TRANSIENT, "no answer in time")
-            refusal = error if isinstance(error, ProviderError) else late
-            await self._admission.settle(
-                account, right, self._ms_since(began), refusal, question.subjects
-            )
-            raise refusal from None
+            came = await _in_time(self.own(resource, question, within_s), times.total_s)
+            records = checked(came, resource, question, self.clock.wall_ms())
+        except ProviderError as error:
+            ms = self._ms_since(began)
+            await self._admission.settle(account, right, ms, error, question.subjects)
+            raise
         await self._admission.settle(account, right, self._ms_since(began), None, ())
         return records
 
@@ -257,27 +266,28 @@ class Client:
             Attempt(
                 *(account.resource, call.purpose, call.started_at_ms, ms, call.status),
                 *(None if error is None else error.error_class, str(error or "")),
-                *(self._redactor.clean(request.shown), settled.changed == "opened"),
+                *(self._keys.clean(request.shown), settled.changed == "opened"),
             )
         )
-
-    def _key(self, resource: Resource) -> SecretStr | None:
-        if self.lacks_key(resource):
-            assert resource.key is not None  # noqa: S101 - it needs one
-            raise Skipped("no_key", f"{resource.key.variable} is not set")
-        return self._keys.get(resource.id)
 
     def _times(self, resource: Resource, within_s: float) -> Times:
         level = self._registry.levels[resource.level]
         total_s = max(0.01, min(level.total_s, within_s))
         return Times(min(level.connect_s, total_s), min(level.read_s, total_s), total_s)
 
-    def _clean(self, error: ProviderError) -> ProviderError:
-        text = self._redactor.clean(str(error))
-        return ProviderError(error.error_class, text, until_ms=error.until_ms)
-
     def _ms_since(self, began_s: float) -> int:
         return max(0, round((self.clock.monotonic_s() - began_s) * 1000))
+
+
+async def _in_time(asked: Awaitable[Sequence[Record]], seconds: float) -> list[Record]:
+    """Raises ProviderError, transient, also where nobody of those behind it answers."""
+    try:
+        async with asyncio.timeout(seconds):
+            return list(await asked)
+    except TimeoutError:
+        raise ProviderError(ErrorClass.TRANSIENT, "no answer in time") from None
+    except NoAnswer as error:
+        raise ProviderError(ErrorClass.TRANSIENT, str(error)) from None
 
 
 @dataclass(slots=True)

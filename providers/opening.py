@@ -8,7 +8,7 @@ from providers.answers import Answers
 from providers.assets import Assets
 from providers.attempts import OnAlert, OnAttempt
 from providers.chain import Chains
-from providers.client import Client, OwnAsker, Rows
+from providers.client import Client, Rows
 from providers.plausible import Plausible
 from providers.probes import Probes
 from providers.usage import Usage
@@ -25,16 +25,14 @@ async def open_chains(
     *,
     environ: Mapping[str, str],
     clock: Clock | None = None,
-    own: Mapping[str, OwnAsker] | None = None,
     on_attempt: OnAttempt | None = None,
     on_alert: OnAlert | None = None,
 ) -> AsyncIterator[Chains]:
-    """The chains of this process. `environ` has the providers' keys; `own`: see Client."""
+    """The chains of this process. `environ` has the providers' keys."""
     client = Client(
         *(settings, registry, assets, store),
         environ=environ,
         clock=clock,
-        own=own,
         on_attempt=on_attempt,
     )
     async with client:

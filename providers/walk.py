@@ -15,8 +15,8 @@ from typing import Final
 from providers.bounds import MANY
 from providers.client import Client
 from providers.errors import ErrorClass, InvalidQuestion, ProviderError, Tried
-from providers.gate import How, Skipped
-from providers.members import Member
+from providers.gate import Skipped
+from providers.lineup import Place
 from providers.plausible import are_two
 from providers.questions import INTERACTIVE_S, Question
 from providers.records import Record
@@ -32,15 +32,6 @@ FASTEST_HEDGE_S: Final = 0.05
 WITNESS_SHARE: Final = 0.15  # of the time, for which a second source of a first value is waited
 STORE_S: Final = 0.02  # of the time, for what the hot store is told afterwards
 MOST_WITNESS_CALLS: Final = 3  # requests that a second source may cost
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A member in line. `how`: `forced` for one that is out, while nobody else is left."""
-
-    resource: Resource
-    member: Member
-    how: How = ""
 
 
 @dataclass(slots=True)

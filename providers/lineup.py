@@ -1,0 +1,99 @@
+"""The lineup of a chain: who may be asked now, in which order, and who may not, with why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from logging_setup import OutageLog
+from providers.breaker import BreakerState
+from providers.choice import Choice
+from providers.client import Client, Rows
+from providers.errors import Tried
+from providers.gate import How
+from providers.members import Member
+from providers.resources import Resource, State
+from stores.hot.store import StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A member in line. `how`: `forced` for one that is out, while nobody else is left."""
+
+    resource: Resource
+    member: Member
+    how: How = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lineup:
+    """`members`: all that are not dead. `last_resort`: who is asked when nobody of `line` is left:
+    those that are half open, and the one whose breaker opened first."""
+
+    members: tuple[tuple[Resource, Member], ...]
+    line: tuple[Place, ...]
+    last_resort: tuple[Place, ...]
+    skipped: tuple[Tried, ...]
+
+
+class Lineups:
+    """One per process, for it keeps who is asked first."""
+
+    def __init__(self, registry: Rows, client: Client) -> None:
+        self._registry = registry
+        self._client = client
+        self._choice = Choice()
+        self._outage = OutageLog(log, "providers_not_shared", "providers_shared_again")
+
+    async def look(self, chain: str, subjects: Sequence[str] = ()) -> Lineup:
+        """The chain's members as the hot store knows them; without it, as if none had failed.
+        Raises KeyError for an unknown chain."""
+        resources = [each for each in self._registry.chain(chain) if each.state is not State.DEAD]
+        accounts = [self._client.account(each) for each in resources]
+        try:
+            found = await self._client.gate.look(accounts, subjects)
+        except StoreUnavailable as error:
+            self._outage.failed(error)
+            found = [Member.unseen() for _ in resources]
+        else:
+            self._outage.recovered()
+        return self._lined_up(list(zip(resources, found, strict=True)))
+
+    def _lined_up(self, members: list[tuple[Resource, Member]]) -> Lineup:
+        able: list[tuple[Resource, Member]] = []
+        halves: list[Place] = []
+        tripped: list[Place] = []
+        skipped: list[Tried] = []
+        for resource, member in members:
+            reason = self._why_not(resource, member)
+            if reason is None and member.state is BreakerState.CLOSED:
+                able.append((resource, member))
+                continue
+            if reason is None:
+                reason = ("out", f"its breaker is {member.state}")
+                if member.state is BreakerState.HALF_OPEN:
+                    halves.append(Place(resource, member))
+                else:
+                    tripped.append(Place(resource, member, "forced"))
+            skipped.append(Tried(resource.id, resource.level.name, None, *reason))
+        tripped.sort(key=lambda each: each.member.opened_at_ms)
+        ordered = self._choice.ordered(able, self._client.clock.monotonic_s())
+        return Lineup(
+            members=tuple(members),
+            line=tuple(Place(*each) for each in ordered),
+            last_resort=(*halves, *tripped[:1]),
+            skipped=tuple(skipped),
+        )
+
+    def _why_not(self, resource: Resource, member: Member) -> tuple[str, str] | None:
+        """Why a member is not asked, whatever its breaker says: in one word, and in words."""
+        on = member.switched
+        if on is False or (on is None and resource.state is State.OFF):
+            return "off", resource.reason or "it is switched off"
+        if resource.key is not None and self._client.lacks_key(resource):
+            return "no_key", f"{resource.key.variable} is not set"
+        if member.out_until_ms:
+            return "out", f"it is out: {member.out_class}"
+        return None
