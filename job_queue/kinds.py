@@ -22,6 +22,7 @@ class Lane(StrEnum):
     FUNDING = "funding"
     HISTORY = "history"
     BACKFILL = "backfill"
+    PROVIDERS = "providers"
 
 
 def job_id_of(kind: str, asked: str | None = None) -> str:
@@ -115,6 +116,8 @@ KINDS: Final = (
     JobKind("integrity", Lane.HISTORY, "check of a share of the record"),
     JobKind("backfill", Lane.BACKFILL, "backfill of the history"),
     JobKind("holes", Lane.BACKFILL, "search for holes of the history"),
+    JobKind("providers", Lane.PROVIDERS, "prices, fees and sentiment of providers"),
+    JobKind("providers_all", Lane.PROVIDERS, "all that providers tell"),
 )
 
 JOBS: Final[Mapping[str, JobDefinition]] = {job.id: job for kind in KINDS for job in kind.jobs()}

@@ -19,6 +19,7 @@ from jobs.bases import Bases
 from jobs.endings import Endings
 from jobs.known_markets import Selection
 from jobs.live_rows import LiveRows
+from jobs.providers.service import DataCollectorService
 from jobs.recording_wish import RecordingWish
 from market.markets import Exchange, FundingByMarket, Missing
 from market.timeframes import Timeframe
@@ -105,6 +106,7 @@ class JobContext:
     live: LiveRows | None = None  # the candles of streams, where they are fed
     parts: PartRuns | None = None  # other hosts, where schedules are on
     recording: RecordingWish = field(default_factory=RecordingWish)  # set by publishes
+    providers: DataCollectorService | None = None  # unless PROVIDERS=off
     endings: Endings | None = None  # where what ended is kept
 
     @property

@@ -14,6 +14,7 @@ from jobs.fill import fill
 from jobs.funding import refresh_funding
 from jobs.history import record
 from jobs.holes import holes
+from jobs.providers.job import collect_everything, collect_quick
 from jobs.upkeep import compaction, integrity, retention
 from stores.hot.leases import Lease
 
@@ -30,6 +31,8 @@ RUNNERS: Final[Mapping[str, Runner]] = {  # by JobKind.name
     "funding": refresh_funding,
     "holes": holes,
     "integrity": integrity,
+    "providers": collect_quick,
+    "providers_all": collect_everything,
     "record": record,
     "retention": retention,
 }

@@ -29,34 +29,44 @@ class RoundFailed(Exception):
 async def collect_ui_data(
     job: Context, timeframes: Sequence[Timeframe] | None = None
 ) -> dict[str, Any]:
-    """Collects what users look at: the documents of UI_TIMEFRAMES, or of `timeframes`.
+    """Collects what users look at: the documents of UI_TIMEFRAMES, or of `timeframes`; without
+    `timeframes` also prices, fees and sentiment, unless PROVIDERS=off.
 
     Returns `asked`, with id, run, state (complete, fresh, failed, aborted or pending) and saved
     rows of each job, and the sum of `rows`. Raises RoundFailed where every one of them failed, and
     StoreUnavailable.
     """
-    wanted = job.settings.ui_timeframes if timeframes is None else timeframes
-    return await _collected(job, wanted, UI_TIMEOUT_S)
+    if timeframes is not None:
+        return await _collected(job, timeframes, UI_TIMEOUT_S)
+    return await _collected(job, job.settings.ui_timeframes, UI_TIMEOUT_S, "providers")
 
 
 async def collect_historical_data(
     job: Context, timeframes: Sequence[Timeframe] | None = None
 ) -> dict[str, Any]:
     """Collects what the history needs: the documents of HISTORY_TIMEFRAMES, or of `timeframes`;
-    what they publish is recorded. Otherwise as collect_ui_data."""
-    wanted = job.settings.history_timeframes if timeframes is None else timeframes
-    return await _collected(job, wanted, HISTORICAL_TIMEOUT_S)
+    what they publish is recorded; and all that providers tell. Otherwise as collect_ui_data."""
+    if timeframes is not None:
+        return await _collected(job, timeframes, HISTORICAL_TIMEOUT_S)
+    return await _collected(
+        job, job.settings.history_timeframes, HISTORICAL_TIMEOUT_S, "providers_all"
+    )
 
 
 async def _collected(
-    job: Context, timeframes: Sequence[Timeframe], timeout_s: float
+    job: Context, timeframes: Sequence[Timeframe], timeout_s: float, of_providers: str | None = None
 ) -> dict[str, Any]:
+    """`of_providers`: the job that asks them, which goes on beside the others."""
     deadline = time.monotonic() + timeout_s - _LEFT_TO_TELL_S
+    beside = []
+    if of_providers is not None and job.settings.providers != "off":
+        beside.append(await job.ask(of_providers))
     wanted = _wanted(job, timeframes)
     outcomes = await _pass_over_all(job, wanted, deadline) if job.why == "schedule" else []
     if any(each.state == "pending" for each in outcomes):
         return _told(outcomes)
     asked = [await job.ask(job_id, not_older_than_ms=since) for job_id, since in wanted.items()]
+    asked += beside
     outcomes += [await _outcome(job, each, deadline) for each in asked]
     if outcomes and all(each.state in ("failed", "aborted") for each in outcomes):
         causes = dict.fromkeys(f"{each.id}: {each.error or each.state}" for each in outcomes)
