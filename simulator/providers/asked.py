@@ -1,5 +1,6 @@
 """What one request asks of a simulated provider, and what the provider sees of the world."""
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 import orjson
 
 from simulator.answers import Answer, dump
-from simulator.providers.assets import ASSETS, WRAPPED
+from simulator.providers.assets import ASSETS
 from simulator.providers.latent import LatentPrices
 from simulator.randomness import draw
 
@@ -80,7 +81,7 @@ class View:
         return rounded(4e10 / rank**1.1 * (0.7 + draw(self.seed, symbol, "volume", day, 600) / 1e3))
 
     def market_cap(self, symbol: str) -> float:
-        supply = ASSETS[WRAPPED.get(symbol, symbol)].supply if symbol in ASSETS else 10**9
+        supply = ASSETS[symbol].supply if symbol in ASSETS else 10**9
         return rounded(self.prices.usd(symbol, self.now_ms) * supply * self._factor(symbol))
 
     def value(self, number: float) -> float:
@@ -135,7 +136,10 @@ def plain_text(value: float) -> str:
 
 
 def json_answer(value: object, status: int = 200) -> Answer:
-    return Answer(status, dump(value))
+    try:
+        return Answer(status, dump(value))
+    except TypeError:  # integers of more than 64 bits, such as wei
+        return Answer(status, json.dumps(value, separators=(",", ":")).encode())
 
 
 def text_answer(text: str, status: int = 200) -> Answer:

@@ -40,9 +40,11 @@ class LatentPrices:
             hour = at_ms // _HOUR_MS
             return 1 + (draw(self._context.seed, symbol, "peg", hour, 9) - 4) / 10_000
         markets = self._markets_of(symbol) if self._recorded else []
-        if markets:
-            return _last(*markets[0], at_ms)
-        return self._generated(symbol, at_ms)
+        return (
+            self._replayed(symbol, *markets[0], at_ms)
+            if markets
+            else (self._generated(symbol, at_ms))
+        )
 
     def now_usd(self, symbol: str, now_ms: int) -> float:
         """The price now, at which the simulated exchanges trade it, if any does."""
@@ -59,6 +61,15 @@ class LatentPrices:
         """The bases of all markets that are collected, as their exchanges spell them."""
         listed = self._markets.by_exchange.values()
         return sorted({m.base for markets in listed for m in markets.values() if m.collected})
+
+    def _replayed(self, symbol: str, market: Market, coins: int, at_ms: int) -> float:
+        """The price of a recorded market; before its first row one that leads to it."""
+        recorded = _last(market, coins, at_ms)
+        if recorded:
+            return recorded
+        now_ms = self._markets.clock.now_ms()
+        usual = self._generated(symbol, at_ms)
+        return usual * (_last(market, coins, now_ms) or usual) / self._generated(symbol, now_ms)
 
     def _generated(self, symbol: str, now_ms: int) -> float:
         asset = asset_price(self._context, symbol)

@@ -1,9 +1,10 @@
 """News by API: CryptoPanic and NewsAPI. And Whale Alert's feed of great transfers."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from simulator.answers import Answer
-from simulator.providers import bitcoin, dialects, evm
+from simulator.providers import bitcoin, dialects, evm, tron_chain
 from simulator.providers.aggregates import iso
 from simulator.providers.asked import Asked, View, json_answer, listed, plain_text
 from simulator.providers.chains import CHAINS, EvmChain
@@ -99,7 +100,11 @@ def _whales(asked: Asked) -> Answer:
         first = int(asked.query.get("start_height", last - _BLOCKS))
         for number in range(max(first, last - _BLOCKS), last + 1):
             rows += [_moved(view, chain, move) for move in evm.moved(view, chain, number)]
-    elif name != "tron":
+    elif name == "tron":
+        newest = tron_chain.height(view)
+        for number in range(newest - _BLOCKS, newest + 1):
+            rows += [_of_tron(view, told) for told in tron_chain.moved(view, number)]
+    else:
         return json_answer({"error": "blockchain not found"}, 404)
     rows = [row for row in rows if _worth(row) >= max(least, 100_000)]
     limit = min(int(asked.query.get("limit", "256") or 256), 256)
@@ -135,6 +140,16 @@ def _moved(view: View, chain: EvmChain, move: evm.Moved) -> dict[str, Any]:
             "outputs": [_party(move.receiver, amount, move.number + 1)]}  # fmt: skip
     time_s = chain.time_ms(move.number) // 1000
     return _entry(move.number, move.index, time_s, move.hash, "0.0004", part)
+
+
+def _of_tron(view: View, told: Mapping[str, Any]) -> dict[str, Any]:
+    amount = plain_text(view.amount(int(told["amount_raw"])) / 1e6)
+    number = int(told["block"])
+    part = {"symbol": told["asset"], "unit_price_usd": told["usd"] * 1e6 / int(told["amount_raw"]),
+            "transaction_type": "transfer", "inputs": [_party(told["from"], amount, number)],
+            "outputs": [_party(told["to"], amount, number + 1)]}  # fmt: skip
+    time_s = int(told["time_ms"]) // 1000
+    return _entry(number, int(told["index"]), time_s, str(told["tx_hash"]), "0", part)
 
 
 def _bitcoin(view: View, each: bitcoin.Transaction) -> dict[str, Any]:

@@ -112,6 +112,8 @@ def _kraken(asked: Asked) -> Answer:
         f"{base}/USD" if new else _KRAKEN_OLD.get(base, f"{base}USD"): base
         for base in (*SPOT, "USDT")
     }
+    if new:
+        names |= {f"{base}/USDT": base for base in MAJORS}
     wanted = asked.query.get("pair")
     chosen = names
     if wanted is not None:

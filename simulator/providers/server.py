@@ -96,8 +96,7 @@ class Providers:
         try:
             await self._sleep(parts.latency_s)
             if site is None:
-                parts.log.unknown[f"{asked.host}/"] += 1
-                answer = Answer(404, dump({"detail": f"no simulated provider at {asked.host}"}))
+                answer = self._nobody(asked)
             else:
                 wait_s = parts.limits.refuses(
                     site, f"{client} {site.key_of(asked)}", site.weigh(asked)
@@ -126,6 +125,14 @@ class Providers:
         date = formatdate(asked.view.true_now_ms / 1000, usegmt=True)
         headers = {"Content-Type": answer.content_type, "Date": date, **answer.headers}
         return web.Response(status=answer.status, body=answer.body, headers=headers)
+
+    def _nobody(self, asked: Asked) -> Answer:
+        """The answer of a host that is not simulated: what was recorded of it, if anything."""
+        recorded = self._parts.recorded.find(asked) if self._parts.recorded else None
+        if recorded is not None:
+            return recorded
+        self._parts.log.unknown[f"{asked.host}/"] += 1
+        return Answer(404, dump({"detail": f"no simulated provider at {asked.host}"}))
 
     async def _answer(self, site: Site, asked: Asked, told: list[str]) -> Answer:
         """The answer of a site; `told` gets the classes of the faults that hit it."""
