@@ -193,6 +193,10 @@ def _load_one_shot(command: str) -> "Command":
         from commands import workers
 
         return workers.run
+    if command == "providers":
+        from commands import providers
+
+        return providers.run
     if command == "sql":
         from commands import sql
 

@@ -127,6 +127,19 @@ def _workers(parser: argparse.ArgumentParser) -> None:
     logs.add_argument("--follow", action="store_true", help="go on with new ones until stopped")
 
 
+def _providers(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    show = actions.add_parser("list", help="every resource: whether it is asked, and how it does")
+    probe = actions.add_parser(
+        "probe", help="ask resources one small question each; those that are off and answer go on"
+    )
+    for action, all_of_them in ((show, "all"), (probe, "all that can be asked")):
+        action.add_argument(
+            "id", nargs="*", help=f"a resource, a chain or a provider ({all_of_them})"
+        )
+        action.add_argument("--json", action="store_true", help="for programs")
+
+
 def _json_object(text: str) -> dict[str, object]:
     with contextlib.suppress(ValueError):
         if isinstance(found := json.loads(text), dict):
@@ -257,6 +270,9 @@ COMMANDS: Final = (
         "workers", "the workers: list, run here and now, pause, resume, and their log", _workers
     ),
     CommandRow(
+        "providers", "the providers of prices, news and the like: list and probe them", _providers
+    ),
+    CommandRow(
         "import",
         "brings Binance's archive files, or exports, into the history",
         add_import_arguments,
@@ -268,4 +284,13 @@ COMMANDS: Final = (
 )
 # These commands end by themselves and print their own lines, so they log only from WARNING up.
 JOB_COMMANDS: Final = tuple(kind.name for kind in KINDS if kind.command is not None)
-ONE_SHOT: Final = (*JOB_COMMANDS, "backfill", "coins", "workers", "import", "sql", "export")
+ONE_SHOT: Final = (
+    *JOB_COMMANDS,
+    "backfill",
+    "coins",
+    "workers",
+    "providers",
+    "import",
+    "sql",
+    "export",
+)

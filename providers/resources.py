@@ -115,7 +115,7 @@ class Resource:
     body: Any = None
     via: str | None = None
     key: KeySlot | None = None
-    weight: int = 1
+    weight: int = 1  # of each of its requests
     ttl_s: float = 60.0
     batch: int = 1  # subjects in one request at most
     hedge: bool = False
