@@ -23,8 +23,10 @@ from providers.probes import Probes
 from providers.questions import Kind, Question
 from providers.records import Record
 from providers.retrying import RetryBudget
+from providers.rpc.nodes import Nodes
 from providers.usage import Usage
 from providers.walk import Walk
+from providers.whales.detector import Whales
 from providers.witnesses import Told, Witnesses
 from stores.hot.store import StoreUnavailable
 
@@ -43,11 +45,15 @@ class Chains:
         plausible: Plausible,
         probes: Probes,
         *,
+        nodes: Nodes,
+        whales: Whales,
         on_alert: OnAlert | None = None,
     ) -> None:
         self.registry = registry
         self.client = client
         self.usage = usage
+        self.nodes = nodes
+        self.whales = whales
         self._answers = answers
         self._plausible = plausible
         self._probes = probes

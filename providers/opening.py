@@ -1,7 +1,7 @@
 """The composition of asking: everything that one process needs, opened and closed."""
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 
 from config import Settings
 from providers.answers import Answers
@@ -9,9 +9,14 @@ from providers.assets import Assets
 from providers.attempts import OnAlert, OnAttempt
 from providers.chain import Chains
 from providers.client import Client, Rows
+from providers.own import OwnRows
 from providers.plausible import Plausible
 from providers.probes import Probes
+from providers.rpc.nodes import Nodes
 from providers.usage import Usage
+from providers.whales.detector import Whales
+from providers.whales.pricing import usd_prices
+from providers.whales.scanning import Priced
 from stores.hot.store import HotStore
 from timing.clock import Clock
 
@@ -36,9 +41,18 @@ async def open_chains(
         on_attempt=on_attempt,
     )
     async with client:
+        nodes = Nodes(client, registry.resources)
+
+        async def prices(asset_ids: Collection[str]) -> dict[str, Priced]:
+            return await usd_prices(chains, assets, asset_ids)
+
+        whales = Whales(nodes, assets, prices)
+        client.own = OwnRows(client, nodes, whales).ask
         probes = Probes(registry, client)
         chains = Chains(
             *(registry, client, Answers(store), Usage(store), Plausible(assets), probes),
+            nodes=nodes,
+            whales=whales,
             on_alert=on_alert,
         )
         try:
@@ -46,3 +60,4 @@ async def open_chains(
         finally:
             await chains.aclose()
             await probes.aclose()
+            await nodes.aclose()

@@ -1,5 +1,4 @@
-"""Heads: how far each node of a chain is, asked of several at once, and whether it is of the chain
-at all."""
+"""Heads: how far the nodes of a chain are, asked of several at once, and that they are of it."""
 
 import asyncio
 from collections.abc import Collection
@@ -15,7 +14,7 @@ from providers.rpc.balancer import HEADS_FRESH_S, Node, RPCLoadBalancer
 from providers.rpc.calling import Caller, asked, number_of
 from providers.rpc.facts import head_method
 from providers.rpc.racing import in_turn
-from providers.rpc.verdicts import judged
+from providers.rpc.verdicts import Overtaken, judged
 from stores.hot.store import StoreUnavailable
 
 _COMPARED: Final = 3  # nodes, where that many answer
@@ -30,8 +29,9 @@ log = structlog.get_logger(__name__)
 class Heads:
     """One per process; it tells the balancers what it has found."""
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Caller, overtaken: Overtaken) -> None:
         self._caller = caller
+        self._overtaken = overtaken
         self._comparing: dict[str, asyncio.Lock] = {}
 
     async def compare(
@@ -60,7 +60,8 @@ class Heads:
             try:
                 async with asyncio.timeout(limit_s) as limit:
                     members = [node.resource.id for node in balancer.order_of_fit()][:_TRIED]
-                    asking = in_turn(members, ask, at_once=_COMPARED)
+                    left = self._overtaken.keep(balancer)
+                    asking = in_turn(members, ask, at_once=_COMPARED, left=left)
                     async with aclosing(asking) as ends:
                         async for node_id, ended in ends:
                             if isinstance(ended, ProviderError | Skipped):

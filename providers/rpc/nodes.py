@@ -1,26 +1,29 @@
-"""Reads of blockchains from their nodes: the next node where one fails, none that lags or is of
-another chain, and two that agree where it is about money."""
+"""Reads of blockchains from their nodes: the next where one fails, two that agree about money.
+
+No node is asked that lags, or that is of another chain.
+"""
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from providers.errors import ErrorClass, InvalidQuestion, NoAnswer, ProviderError, Tried
 from providers.exact import BadValue
 from providers.gate import Skipped
+from providers.questions import Kind
 from providers.records import RpcAnswer
-from providers.resources import Resource
+from providers.resources import Resource, State
 from providers.rpc.balancer import HEADS_FRESH_S, Node, RPCLoadBalancer
 from providers.rpc.calling import Caller, asked
 from providers.rpc.facts import facts_of
 from providers.rpc.heads import Heads
 from providers.rpc.racing import in_turn
-from providers.rpc.verdicts import judged
+from providers.rpc.verdicts import Overtaken, judged
 from timing.clock import Clock
 
 T = TypeVar("T")
@@ -28,31 +31,34 @@ _LACKING_S: Final = 600.0
 log = structlog.get_logger(__name__)
 
 
-class Rows(Protocol):
-    """What is needed of the registry."""
-
-    def chains(self) -> Sequence[str]: ...
-    def chain(self, id_: str) -> Sequence[Resource]: ...
-
-
 class Nodes:
     """One per process: all chains of nodes, with what is known of each node. Deadlines are in
     seconds; a question of several calls is asked of one block (settled_block)."""
 
     def __init__(
-        self, caller: Caller, registry: Rows, *, chance: random.Random | None = None
+        self,
+        caller: Caller,
+        resources: Iterable[Resource],
+        *,
+        chance: random.Random | None = None,
     ) -> None:
         self._caller = caller
         self._clock = caller.clock
-        self._heads = Heads(caller)
-        self._balancers: dict[str, RPCLoadBalancer] = {}
-        for id_ in registry.chains():
-            kind, _, chain = id_.partition(".")
-            if kind == "rpc":
-                rows = [each for each in registry.chain(id_) if not caller.lacks_key(each)]
-                self._balancers[chain] = RPCLoadBalancer(
-                    chain, rows, clock=caller.clock, chance=chance
-                )
+        self._overtaken = Overtaken(caller.clock)
+        self._heads = Heads(caller, self._overtaken)
+        rows: dict[str, list[Resource]] = {}
+        for each in resources:
+            kind, _, chain = each.chain.partition(".")
+            if kind == Kind.RPC and each.state is not State.DEAD and not caller.lacks_key(each):
+                rows.setdefault(chain, []).append(each)
+        self._balancers = {
+            chain: RPCLoadBalancer(chain, nodes, clock=caller.clock, chance=chance)
+            for chain, nodes in rows.items()
+        }
+
+    async def aclose(self) -> None:
+        """Ends the calls that still go on."""
+        await self._overtaken.aclose()
 
     @property
     def clock(self) -> Clock:
@@ -136,7 +142,8 @@ class Nodes:
         try:
             async with asyncio.timeout(within_s):
                 turn = await self._turn(balancer, ask, within_s, method)
-                async with aclosing(in_turn(*turn)) as ends:
+                left = self._overtaken.keep(balancer)
+                async with aclosing(in_turn(*turn, left=left)) as ends:
                     async for node_id, ended in ends:
                         node = balancer.node(node_id)
                         if not isinstance(ended, ProviderError | Skipped):
@@ -165,7 +172,8 @@ class Nodes:
         try:
             async with asyncio.timeout(within_s):
                 turn = await self._turn(balancer, ask, within_s)
-                async with aclosing(in_turn(*turn, at_once=2)) as ends:
+                left = self._overtaken.keep(balancer)
+                async with aclosing(in_turn(*turn, at_once=2, left=left)) as ends:
                     async for node_id, ended in ends:
                         if isinstance(ended, ProviderError | Skipped):
                             tried.append(self._judged(balancer, balancer.node(node_id), ended))
@@ -174,7 +182,7 @@ class Nodes:
                         alike.append((node_id, ended))
                         if len(alike) == 2:
                             _told_of_votes(balancer, votes, alike)
-                            return ended
+                            return alike[0][1]
         except TimeoutError:
             pass
         if len(votes) == 1:

@@ -18,10 +18,11 @@ async def in_turn(
     *,
     at_once: int = 1,
     hedge_s: float = HEDGE_S,
+    left: "Callable[[str, asyncio.Task[T]], None] | None" = None,
 ) -> AsyncGenerator[Ended[T], None]:
-    """How each call ended, as they end, while somebody listens: aclose ends the calls under way.
-    `at_once` are asked at first; the next one where one fails, where all have ended, and where none
-    has for `hedge_s`."""
+    """How each call ended, as they end, while somebody listens: aclose ends the calls under way, or
+    hands them to `left`, for how they end tells something. `at_once` are asked at first; the next
+    one where one fails, where all have ended, and where none has for `hedge_s`."""
     waiting = iter(members)
     running: dict[asyncio.Task[T], str] = {}
 
@@ -43,22 +44,27 @@ async def in_turn(
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 member = running.pop(task)
-                ended = _outcome(task)
-                if isinstance(ended, ProviderError | Skipped):
+                how = outcome(task)
+                if isinstance(how, ProviderError | Skipped):
                     start()
-                yield member, ended
+                yield member, how
     finally:
-        await _end(running)
+        if left is None:
+            await ended(running)
+        else:
+            for task, member in running.items():
+                left(member, task)
 
 
-def _outcome(task: "asyncio.Task[T]") -> T | ProviderError | Skipped:
+def outcome(task: "asyncio.Task[T]") -> T | ProviderError | Skipped:
     try:
         return task.result()
     except (ProviderError, Skipped) as error:
         return error
 
 
-async def _end(running: Iterable["asyncio.Task[T]"]) -> None:
+async def ended(running: Iterable["asyncio.Task[T]"]) -> None:
+    """Cancels them, and waits until they have ended."""
     tasks = list(running)
     for task in tasks:
         task.cancel()

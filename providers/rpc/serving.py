@@ -1,5 +1,4 @@
-"""JSON-RPC for clients: requests checked and bounded, a batch read at one block, and the answer as
-the specification has it (JSON-RPC 2.0)."""
+"""JSON-RPC 2.0 for clients: requests checked and bounded, and a batch read at one block."""
 
 import asyncio
 import json

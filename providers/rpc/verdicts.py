@@ -1,10 +1,13 @@
-"""What a call that failed means for the node, and how it is told."""
+"""What the end of a call means for the node that was asked, and how it is told."""
 
-from typing import Final
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
 
 from providers.errors import ErrorClass, ProviderError, Tried
 from providers.gate import Skipped
 from providers.rpc.balancer import Node, RPCLoadBalancer
+from providers.rpc.racing import ended, outcome
 from timing.clock import Clock
 
 _FAILURES: Final = (ErrorClass.TRANSIENT, ErrorClass.BAD_PAYLOAD)
@@ -28,3 +31,29 @@ def judged(
     elif error.error_class not in _NEUTRAL:
         balancer.bar(resource.id, _AWHILE_S)
     return Tried(resource.id, level, error.error_class, None, str(error))
+
+
+class Overtaken:
+    """Calls that go on after another node has answered: how they end is told to the balancer."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def keep(self, balancer: RPCLoadBalancer) -> Callable[[str, "asyncio.Task[Any]"], None]:
+        def left(node_id: str, task: "asyncio.Task[Any]") -> None:
+            self._tasks.add(task)
+            task.add_done_callback(lambda done: self._judge(balancer, node_id, done))
+
+        return left
+
+    async def aclose(self) -> None:
+        await ended(self._tasks)
+
+    def _judge(self, balancer: RPCLoadBalancer, node_id: str, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        how = outcome(task)
+        if isinstance(how, ProviderError | Skipped):
+            judged(balancer, balancer.node(node_id), how, self._clock)

@@ -16,6 +16,7 @@ from providers.networks import network_of
 from providers.records import RpcAnswer, WhaleTransfer
 from providers.rpc.facts import facts_of
 from providers.rpc.nodes import Nodes
+from providers.scattering import each
 from providers.whales.evm_blocks import TRANSFER, Block, Moved, read_block, read_logs
 from providers.whales.scanning import (
     Cursor,
@@ -23,7 +24,6 @@ from providers.whales.scanning import (
     Prices,
     Scan,
     Watched,
-    each,
     newest_first,
     stretch,
     watched,

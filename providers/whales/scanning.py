@@ -1,19 +1,16 @@
 """What all scans share: from where to where, what is great enough, and what was found."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
-from typing import Final, TypeVar
+from typing import Final
 
 from providers.exact import EXACT
 from providers.records import WhaleTransfer
 
 FIRST_SCAN_S: Final = 300.0  # of blocks, where nothing was read before
 LONGEST_SCAN_S: Final = 1_800.0  # what is older than this is left out, and counted
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +95,6 @@ class Deadline:
     @property
     def left_s(self) -> float:
         return max(0.0, self._at_s - self._clock())
-
-
-async def each(items: Iterable[T], ask: Callable[[T], Awaitable[R]], at_once: int = 4) -> list[R]:
-    """What `ask` gives for all of them, in their order. The first that fails ends the others."""
-    slots = asyncio.Semaphore(at_once)
-
-    async def one(item: T) -> R:
-        async with slots:
-            return await ask(item)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(item)) for item in items]
-    except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from None
-    return [task.result() for task in tasks]
 
 
 def newest_first(transfers: Sequence[WhaleTransfer]) -> tuple[WhaleTransfer, ...]:

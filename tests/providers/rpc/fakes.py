@@ -52,19 +52,13 @@ class FakeNode:
 
 
 class FakeCaller:
-    """In place of providers.client, and of the registry: one chain of nodes, in this order."""
+    """In place of providers.client: one chain of nodes, in this order."""
 
     def __init__(self, nodes: dict[str, FakeNode], rows: Sequence[Resource] = ()) -> None:
         self.clock = ManualClock()
         self.nodes = nodes
         self.rows = list(rows) or [row(id_) for id_ in nodes]
         self.members: dict[str, Member] = {}
-
-    def chains(self) -> list[str]:
-        return sorted({each.chain for each in self.rows})
-
-    def chain(self, id_: str) -> list[Resource]:
-        return [each for each in self.rows if each.chain == id_]
 
     def lacks_key(self, resource: Resource) -> bool:
         return False

@@ -17,7 +17,7 @@ GAS: dict[str, Any] = {"eth_gasPrice": "0x7"}
 
 
 def nodes_of(caller: FakeCaller) -> Nodes:
-    return Nodes(caller, caller, chance=random.Random(1))  # noqa: S311 - a seed
+    return Nodes(caller, caller.rows, chance=random.Random(1))  # noqa: S311 - a seed
 
 
 async def gas_price(nodes: Nodes, within_s: float = 3.0) -> tuple[object, str]:

@@ -17,7 +17,7 @@ A, B = "rpc.ethereum/a", "rpc.ethereum/b"
 
 async def served(caller: FakeCaller, told: Any) -> RpcReply:
     body = told if isinstance(told, bytes) else json.dumps(told).encode()
-    nodes = Nodes(caller, caller, chance=random.Random(1))  # noqa: S311 - a seed
+    nodes = Nodes(caller, caller.rows, chance=random.Random(1))  # noqa: S311 - a seed
     return await serve(nodes, "ethereum", body)
 
 
@@ -109,4 +109,4 @@ async def test_a_batch_is_answered_in_part() -> None:
 async def test_a_chain_without_nodes_is_no_question() -> None:
     caller = FakeCaller({A: FakeNode()})
     with pytest.raises(InvalidQuestion):
-        await serve(Nodes(caller, caller), "dogecoin", b"{}")
+        await serve(Nodes(caller, caller.rows), "dogecoin", b"{}")
