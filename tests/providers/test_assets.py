@@ -18,8 +18,10 @@ def test_the_greatest_assets_are_known() -> None:
     assets = load()
     assert len(assets) >= 60
     for asset in assets:
-        assert {"coingecko", "cmc", "defillama", "symbol"} <= asset.names.keys(), asset.id
+        assert {"coingecko", "defillama", "symbol"} <= asset.names.keys(), asset.id
         assert asset.id == asset.id.lower()
+    for namespace in ("cmc", "coinpaprika"):
+        assert sum(namespace in asset.names for asset in assets) >= 60
 
 
 @pytest.mark.parametrize(
