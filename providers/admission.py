@@ -52,19 +52,24 @@ class Admission:
         right: Right,
         ms: int,
         error: ProviderError | None,
-        subjects: Sequence[str],
     ) -> Settled:
-        """Tells the outcome of an admitted call about these subjects."""
-        unknown = subjects if error and error.error_class is ErrorClass.UNKNOWN else ()
+        """Tells the outcome of an admitted call."""
         self._alone.told(account, error)
         try:
-            settled = await self.gate.settle(account, right, ms=ms, error=error, unknown=unknown)
+            settled = await self.gate.settle(account, right, ms=ms, error=error)
             if error and error.error_class is ErrorClass.RATE_LIMITED:
                 await self._pause_exchange(account.resource, settled, str(error))
         except StoreUnavailable as failure:
             self._outage.failed(failure)
             return Settled("", 0)
         return settled
+
+    async def remember(self, account: Account, names: Sequence[str]) -> None:
+        """What the resource has nothing of."""
+        try:
+            await self.gate.remember(account, names)
+        except StoreUnavailable as error:
+            self._outage.failed(error)
 
     async def _pause_exchange(self, resource: Resource, settled: Settled, cause: str) -> None:
         if self._exchanges.concern(resource):

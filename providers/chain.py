@@ -15,13 +15,14 @@ from logging_setup import OutageLog
 from providers.answers import Answer, Answers, Known, fresh_and_rest, names_of
 from providers.attempts import Alert, OnAlert
 from providers.bounds import MANY
-from providers.client import Client, Rows
+from providers.client import Client
 from providers.errors import ErrorClass, InvalidQuestion, NoAnswer, Tried
 from providers.lineup import Lineups
 from providers.plausible import Plausible
 from providers.probes import Probes
 from providers.questions import Kind, Question
 from providers.records import Record
+from providers.resources import Rows
 from providers.retrying import RetryBudget
 from providers.rpc.nodes import Nodes
 from providers.usage import Usage
@@ -60,6 +61,7 @@ class Chains:
         self._on_alert = on_alert
         self.lineups = Lineups(registry, client)
         self._retries = RetryBudget(client.clock)
+        self._silent: set[str] = set()  # chains of which nobody answers, as was told
         self._flights: dict[Question, asyncio.Task[Answer]] = {}
         self._spawned: set[asyncio.Task[list[Record]]] = set()
         self._outage = OutageLog(log, "provider_answers_not_shared", "provider_answers_shared")
@@ -106,7 +108,9 @@ class Chains:
             await self._count(question.chain, {"asked": 1, "answered": 1, "cached": 1})
             return _answer_of(question, fresh, (), cached=True)
         asked = question if question.kind in MANY else question.of(rest)
-        lineup = await self.lineups.look(question.chain, asked.subjects)
+        lineup = await self.lineups.look(
+            question.chain, [question.name_of(each) for each in asked.subjects]
+        )
         witnesses = Witnesses(asked, rest, self._plausible, known)
         walk = Walk(
             *(self.client, asked, witnesses, deque(lineup.line), lineup.last_resort),
@@ -118,7 +122,7 @@ class Chains:
         await self._keep(question, found, now_ms)
         await self._accuse(question.chain, witnesses)
         self._probes.nudge(lineup.members)
-        tried = (*walk.tried, *lineup.skipped)
+        tried = (*walk.tried, *witnesses.not_believed(), *lineup.skipped)
         usable = {
             name: replace(known[name], records=known[name].stale())
             for name in witnesses.missing
@@ -133,7 +137,7 @@ class Chains:
             "unanswered": int(not (found or usable or fresh)),
         }
         await self._count(question.chain, counts, lineup.skipped)
-        self._alert(question.chain, tried, bool(found))
+        self._alert(question.chain, tried, bool(found or witnesses.doubted))
         answer = _answer_of(question, fresh | found | usable, tried)
         if not answer.served_by:
             raise NoAnswer(str(question), tried)
@@ -184,7 +188,12 @@ class Chains:
         for each in tried:
             if each.error_class is ErrorClass.KEY_REJECTED:
                 self._tell(Alert("key_refused", chain, each.resource, each.message))
-        if not answered and all(each.error_class is not ErrorClass.UNKNOWN for each in tried):
+        if answered:
+            self._silent.discard(chain)
+        elif chain not in self._silent and not any(
+            each.error_class is ErrorClass.UNKNOWN for each in tried
+        ):
+            self._silent.add(chain)
             self._tell(Alert("no_living_member", chain, None, f"nobody of {len(tried)} answers"))
 
     def _tell(self, alert: Alert) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Protocol, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import structlog
 
@@ -13,7 +13,7 @@ from providers.account import Account
 from providers.admission import Admission
 from providers.assets import Assets, UnknownAsset
 from providers.attempts import Attempt, OnAttempt, Purpose
-from providers.bounds import checked, subject_of
+from providers.bounds import MANY, checked, subject_of
 from providers.classify import classify
 from providers.errors import ErrorClass, InvalidQuestion, NoAnswer, ProviderError
 from providers.gate import How, Right, Skipped
@@ -26,7 +26,7 @@ from providers.readers.table import READERS
 from providers.readers.values import joined
 from providers.records import Record
 from providers.requests import PreparedRequest, requests_of
-from providers.resources import Level, LevelTimes, Resource
+from providers.resources import Resource, Rows
 from stores.hot.store import HotStore
 from timing.clock import Clock, SystemClock
 
@@ -42,16 +42,6 @@ T = TypeVar("T")
 OwnAsker = Callable[[Resource, Question, float], Awaitable[Sequence[Record]]]
 
 log = structlog.get_logger(__name__)
-
-
-class Rows(Protocol):
-    """What is needed of the registry."""
-
-    @property
-    def levels(self) -> Mapping[Level, LevelTimes]: ...
-    @property
-    def resources(self) -> Sequence[Resource]: ...
-    def chain(self, id_: str) -> Sequence[Resource]: ...
 
 
 class Client:
@@ -137,7 +127,8 @@ class Client:
                     )
                 except (ProviderError, Skipped) as error:
                     errors.append(error)
-                    failed.update(request.subjects)
+                    if not _is_unknown(error):
+                        failed.update(request.subjects)
                     return []
 
         batches = await asyncio.gather(*map(one, requests))
@@ -145,6 +136,12 @@ class Client:
         records = joined(
             [record for batch in batches for record in batch if subject_of(record) not in failed]
         )
+        if question.kind not in MANY:
+            has = failed.union(map(str, map(subject_of, records)))
+            lacks = {name for request in requests for name in request.subjects} - has
+            if lacks:
+                names = [question.name_of(name) for name in sorted(lacks)]
+                await self._admission.remember(self.account(resource), names)
         if errors and not records:
             raise errors[0]
         return records
@@ -221,9 +218,9 @@ class Client:
             records = checked(came, resource, question, self.clock.wall_ms())
         except ProviderError as error:
             ms = self._ms_since(began)
-            await self._admission.settle(account, right, ms, error, question.subjects)
+            await self._admission.settle(account, right, ms, error)
             raise
-        await self._admission.settle(account, right, self._ms_since(began), None, ())
+        await self._admission.settle(account, right, self._ms_since(began), None)
         return records
 
     async def read(
@@ -259,7 +256,7 @@ class Client:
         error: ProviderError | None,
     ) -> None:
         ms = self._ms_since(call.began_s)
-        settled = await self._admission.settle(account, right, ms, error, request.subjects)
+        settled = await self._admission.settle(account, right, ms, error)
         if self._on_attempt is None:
             return
         self._on_attempt(
@@ -277,6 +274,10 @@ class Client:
 
     def _ms_since(self, began_s: float) -> int:
         return max(0, round((self.clock.monotonic_s() - began_s) * 1000))
+
+
+def _is_unknown(error: ProviderError | Skipped) -> bool:
+    return isinstance(error, ProviderError) and error.error_class is ErrorClass.UNKNOWN
 
 
 async def _in_time(asked: Awaitable[Sequence[Record]], seconds: float) -> list[Record]:

@@ -6,7 +6,7 @@ The store's clock counts, so hosts need not agree on the time; a test may give a
 """
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
@@ -57,9 +57,9 @@ if soonest then
 end
 return {{right, 0}}
 """
-# KEYS: member, account, usage, unknown. ARGV: now, right, outcome (ok, failure, neutral), ms, error
+# KEYS: member, account, usage. ARGV: now, right, outcome (ok, failure, neutral), ms, error
 # class or '', where the class applies (member, account or ''), until ms (0: a growing pause),
-# random, message, unknown subjects.
+# random, message.
 # Reply: opened, closed or '', and until when the member or account is out.
 _SETTLE: Final = f"""{BREAKER_LUA}{HEALTH_LUA}{_NOW}
 local right, outcome, ms, class, where = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
@@ -82,10 +82,6 @@ elseif where == 'member' then
   redis.call('HSET', KEYS[1], 'out_until', till, 'out_class', class)
 elseif outcome == 'ok' then
   redis.call('HDEL', KEYS[2], 'pauses')
-end
-for i = 10, #ARGV do
-  redis.call('HSET', KEYS[4], ARGV[i], now + {UNKNOWN_MS})
-  redis.call('PEXPIRE', KEYS[4], {UNKNOWN_MS})
 end
 redis.call('HINCRBY', KEYS[3], 'requests', 1)
 if class == '' then
@@ -117,6 +113,12 @@ for i = 1, n do
     redis.call('HGET', KEYS[1], ARGV[i + 2]), unknown}}
 end
 return reply
+"""
+# KEYS: unknown. ARGV: now, names of subjects.
+_REMEMBER: Final = f"""{_NOW}
+for i = 2, #ARGV do redis.call('HSET', KEYS[1], ARGV[i], now + {UNKNOWN_MS}) end
+redis.call('PEXPIRE', KEYS[1], {UNKNOWN_MS})
+return 1
 """
 _SWITCH: Final = """
 if ARGV[2] == '' then redis.call('HDEL', KEYS[1], ARGV[1])
@@ -175,6 +177,7 @@ class Gate:
         self._settle = store.script("provider_settle", _SETTLE)
         self._look = store.script("provider_look", _LOOK)
         self._accuse = store.script("provider_accuse", _ACCUSE)
+        self._remember = store.script("provider_remember", _REMEMBER)
         self._switch = store.script("provider_switch", _SWITCH)
         self._fraction = fraction
         self._clock: Clock = clock or SystemClock()
@@ -211,7 +214,6 @@ class Gate:
         *,
         ms: int,
         error: ProviderError | None = None,
-        unknown: Iterable[str] = (),
     ) -> Settled:
         """Tells the outcome of a call that was admitted."""
         outcome, where, until_ms = "ok", "", 0
@@ -221,14 +223,16 @@ class Gate:
         class_: str = "" if error is None else error.error_class
         failure = (class_, where, until_ms, f"{self._chance():.6f}", told)
         changed, until = await self._settle.run(
-            [
-                *(account.member_key, account.account_key, usage_key(account.resource.id)),
-                account.unknown_key,
-            ],
-            [self._now(), right, outcome, ms, *failure, *unknown],
+            [account.member_key, account.account_key, usage_key(account.resource.id)],
+            [self._now(), right, outcome, ms, *failure],
             reply=elements(text, whole_number()),
         )
         return Settled(changed.decode(), until)
+
+    async def remember(self, account: Account, names: Sequence[str]) -> None:
+        """The resource has nothing of these (Question.name_of): nobody asks it for them for a
+        while."""
+        await self._remember.run([account.unknown_key], [self._now(), *names], reply=whole_number())
 
     async def accuse(self, account: Account, message: str) -> None:
         """Counts an answer that was taken for a success as a failure: its value was not true."""

@@ -8,11 +8,11 @@ import structlog
 from logging_setup import OutageLog
 from providers.breaker import BreakerState
 from providers.choice import Choice
-from providers.client import Client, Rows
+from providers.client import Client
 from providers.errors import Tried
 from providers.gate import How
 from providers.members import Member
-from providers.resources import Resource, State
+from providers.resources import Resource, Rows, State
 from stores.hot.store import StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -20,11 +20,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A member in line. `how`: `forced` for one that is out, while nobody else is left."""
+    """A member in line. `how`: `forced` for one that is out, while nobody else is left.
+    `trusts_memory`: it is not asked for what it lacked a while ago."""
 
     resource: Resource
     member: Member
     how: How = ""
+    trusts_memory: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from providers.answers import Answers
 from providers.assets import Assets
 from providers.attempts import OnAlert, OnAttempt
 from providers.chain import Chains
-from providers.client import Client, Rows
+from providers.client import Client
 from providers.own import OwnRows
 from providers.plausible import Plausible
 from providers.probes import Probes
+from providers.resources import Rows
 from providers.rpc.nodes import Nodes
 from providers.usage import Usage
 from providers.whales.detector import Whales

@@ -11,13 +11,13 @@ from typing import Final
 import structlog
 
 from providers.breaker import BreakerState
-from providers.client import Client, Rows
+from providers.client import Client
 from providers.errors import ProviderError
 from providers.gate import Skipped
 from providers.members import Member
 from providers.questions import Kind, Question
 from providers.records import MARKET, Record
-from providers.resources import Resource, State
+from providers.resources import Resource, Rows, State
 from stores.hot.store import StoreUnavailable
 from timing.backoff import stop_or
 

@@ -33,6 +33,12 @@ class Question:
     def option(self, name: str, default: str = "") -> str:
         return dict(self.options).get(name, default)
 
+    def name_of(self, subject: str) -> str:
+        """The subject with the options: what a provider has of it in one quote, it may lack in
+        another."""
+        told = ",".join(f"{name}={value}" for name, value in self.options)
+        return f"{subject}?{told}" if told else subject
+
     def of(self, subjects: tuple[str, ...]) -> "Question":
         return Question(self.chain, subjects, self.options)
 

@@ -1,9 +1,9 @@
 """A resource: one provider's answer to one kind of question, as a row of the registry."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from providers.questions import Kind
 
@@ -132,3 +132,13 @@ class Resource:
     @property
     def needs_key(self) -> bool:
         return self.key is not None and not self.key.optional
+
+
+class Rows(Protocol):
+    """What is needed of the registry."""
+
+    @property
+    def levels(self) -> Mapping[Level, LevelTimes]: ...
+    @property
+    def resources(self) -> Sequence[Resource]: ...
+    def chain(self, id_: str) -> Sequence[Resource]: ...

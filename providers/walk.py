@@ -9,7 +9,7 @@ teaches the breaker.
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from providers.bounds import MANY
@@ -50,6 +50,7 @@ class Walk:
     tried: list[Tried] = field(default_factory=list)
     _pending: dict["asyncio.Task[list[Record]]", Resource] = field(default_factory=dict)
     _passing: list[tuple[Resource, ProviderError]] = field(default_factory=list)
+    _gaps: deque[Place] = field(default_factory=deque)
     _deadline_s: float = 0.0
     _hurries: bool = False
 
@@ -58,10 +59,11 @@ class Walk:
         where a provider says that the question is wrong."""
         self._deadline_s = self.client.clock.monotonic_s() + self.within_s - STORE_S
         alone = len(self.line) + len(self.last_resort) == 1
-        reserve = deque(self.last_resort)
+        last = deque(self.last_resort)
         while self.witnesses.missing and self._left_s() > 0:
             started = self._start_next()
             if not started and not self._pending:
+                reserve = self._gaps or last
                 if not reserve or self._only_doubts():
                     break
                 self.line.append(reserve.popleft())
@@ -112,20 +114,28 @@ class Walk:
         if self.question.kind in MANY:
             return self.question
         missing = self.witnesses.missing
-        subjects = tuple(name for name in missing if name not in place.member.unknown)
-        doubted = self.witnesses.doubted
-        if all(name in doubted for name in subjects):
-            most = MOST_WITNESS_CALLS * max(1, place.resource.batch)
-            subjects = tuple(
-                name
-                for name in subjects
-                if any(are_two(told.resource, place.resource) for told in doubted[name])
-            )[:most]
-            if len(missing) > most:
-                return None
-        elif not subjects:
+        lacks = place.member.unknown if place.trusts_memory else frozenset()
+        subjects = tuple(name for name in missing if self.question.name_of(name) not in lacks)
+        if any(name in self.witnesses.last for name in set(missing).difference(subjects)):
+            # Somebody had a value of it lately: what was a gap in its answers may have ended.
+            self._gaps.append(replace(place, trusts_memory=False))
+        if not subjects:
             self._note(place.resource, ErrorClass.UNKNOWN, None, "it does not know them")
+        elif all(name in self.witnesses.doubted for name in subjects):
+            subjects = self._to_confirm(place.resource, subjects)
         return self.question.of(subjects) if subjects else None
+
+    def _to_confirm(self, resource: Resource, subjects: tuple[str, ...]) -> tuple[str, ...]:
+        """What a member is asked that would be a second source of it; none where that costs many
+        requests."""
+        if len(subjects) > MOST_WITNESS_CALLS * max(1, resource.batch):
+            return ()
+        told = self.witnesses.doubted
+        return tuple(
+            name
+            for name in subjects
+            if any(are_two(each.resource, resource) for each in told[name])
+        )
 
     def _patience_s(self, started: Place | None) -> float:
         """How long the calls under way are waited for before the next member is asked."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from providers.answers import Known
 from providers.bounds import MANY, subject_of
+from providers.errors import ErrorClass, Tried
 from providers.plausible import Doubt, Plausible, agree, are_two
 from providers.questions import Question
 from providers.records import Record
@@ -42,6 +43,24 @@ class Witnesses:
         """Whether a value is not given on one word, and so is worth waiting for another."""
         told = (each for group in self.doubted.values() for each in group)
         return any(each.doubt is not None and each.doubt.held for each in told)
+
+    def not_believed(self) -> list[Tried]:
+        """Who answered with a value that is not given, and why."""
+        held = [
+            (each, f"{name}: {each.doubt.reason if each.doubt else 'others tell another'}")
+            for name, group in self.doubted.items()
+            for each in group
+        ]
+        return [
+            Tried(
+                resource=told.resource.id,
+                level=told.resource.level.name,
+                error_class=ErrorClass.BAD_PAYLOAD,
+                skipped=None,
+                message=f"it is not believed: {why}",
+            )
+            for told, why in (*held, *self.liars)
+        ]
 
     def hear(self, resource: Resource, records: Iterable[Record], now_ms: int) -> None:
         """Takes in what a resource told of those that are missing."""

@@ -44,17 +44,19 @@ def asking(redis_url: str, providers: FakeProviders) -> OpenChains:
         )
         attempts: list[Attempt] = []
         alerts: list[Alert] = []
-        store = NativeStore(redis_url, client_name="test")
+        store = NativeStore(options.pop("redis_url", redis_url), client_name="test")
         registry = options.pop("registry", None) or Rows(*rows)
         environ = options.pop("environ", {})
-        async with open_chains(
-            *(settings, store, registry, ASSETS),
-            environ=environ,
-            on_attempt=attempts.append,
-            on_alert=alerts.append,
-            **options,
-        ) as chains:
-            yield Opened(chains, attempts, alerts)
-        await store.aclose()
+        try:
+            async with open_chains(
+                *(settings, store, registry, ASSETS),
+                environ=environ,
+                on_attempt=attempts.append,
+                on_alert=alerts.append,
+                **options,
+            ) as chains:
+                yield Opened(chains, attempts, alerts)
+        finally:
+            await store.aclose()
 
     return opened

@@ -256,8 +256,7 @@ async def test_a_refused_budget_leaves_the_permit_to_others(gate: Gate, clock: S
 
 
 async def test_what_it_does_not_know_is_remembered_for_an_hour(gate: Gate, clock: SetClock) -> None:
-    right = await gate.admit(HERE)
-    await gate.settle(HERE, right, ms=5, error=_error(ErrorClass.UNKNOWN), unknown=["xyz"])
+    await gate.remember(HERE, ["xyz"])
     [member] = await gate.look([HERE], ["btc", "xyz"])
     assert member.unknown == {"xyz"}
     clock.now_ms += 3_600_001
