@@ -32,7 +32,7 @@ from providers.resources import Resource, State
 
 _BY: Final = "providers probe"
 _LONGEST_WAIT_S: Final = 15.0  # for a provider's budget
-_OWN: Final = "own"
+_OWN: Final = "own"  # detection of transfers (providers/whales)
 
 
 class ProvidersError(CommandError):
@@ -160,10 +160,9 @@ def _moment(at_ms: int) -> str:
 
 
 def _is_probed(client: Client, resource: Resource) -> bool:
-    """Whether it is probed where none is named: what has a URL of its own, and its key."""
+    """Whether it is probed where none is named."""
     return (
         resource.state is not State.DEAD
-        and resource.via is None
         and resource.reader != _OWN
         and not client.lacks_key(resource)
     )
@@ -206,8 +205,8 @@ async def _probe(client: Client, probes: Probes, resource: Resource) -> list[Rec
     """Waits once for the provider's budget."""
     if resource.state is State.DEAD:
         raise Skipped("off", resource.reason or "it is dead")
-    if resource.via is not None or resource.reader == _OWN:
-        raise Skipped("off", f"it is asked through others: probe {resource.via or 'its chain'}")
+    if resource.reader == _OWN:
+        raise Skipped("off", "it reads whole blocks; probe what it asks: nodes, mempool, trongrid")
     try:
         return await probes.probe(resource)
     except Skipped as skipped:

@@ -78,13 +78,13 @@ async def test_the_list_tells_who_is_asked_and_why_not(run: RunProviders) -> Non
 
 
 async def test_what_is_off_and_answers_a_probe_is_asked_from_then_on(run: RunProviders) -> None:
-    code, printed, _ = await run("probe", "gas.ethereum/owlracle", "kraken")
+    code, printed, _ = await run("probe", "gas.ethereum/owlracle", "kraken", "gas.evm/rpc")
     assert code == 0
     lines = {line.split()[0]: line for line in printed.splitlines()}
     assert "it is asked from now on" in lines["gas.ethereum/owlracle"]
     assert " btc " in lines["price.spot/kraken"]
     assert "from now on" not in lines["price.spot/kraken"]
-    assert printed.endswith("2 of 2 answered\n")
+    assert printed.endswith("3 of 3 answered\n")
     _, printed, _ = await run("list", "gas.ethereum", "--json")
     found = as_json(printed)
     assert found["gas.ethereum/owlracle"]["asked"]
@@ -94,14 +94,14 @@ async def test_what_is_off_and_answers_a_probe_is_asked_from_then_on(run: RunPro
 
 async def test_what_fails_its_probe_is_told_with_the_reason(run: RunProviders) -> None:
     """And what is another question than its chain's stays off, whatever it answers."""
-    names = ("price.aggregate/messari", "price.aggregate/nomics", "gas.evm/rpc")
+    names = ("price.aggregate/messari", "price.aggregate/nomics", "whales.evm/own")
     code, printed, _ = await run("probe", *names, "price.spot/hyperliquid", "--json")
     assert code == 1
     found = {each["id"]: each for each in map(json.loads, printed.splitlines())}
     assert not any(each["answered"] or each["turned_on"] for each in found.values())
     assert "MESSARI_API_KEY" in found["price.aggregate/messari"]["error"]
     assert found["price.aggregate/nomics"]["error"] == "not asked: the service has ended"
-    assert "probe rpc.{chain}" in found["gas.evm/rpc"]["error"]
+    assert "reads whole blocks" in found["whales.evm/own"]["error"]
     _, printed, _ = await run("list", "price.spot", "--json")
     assert not as_json(printed)["price.spot/hyperliquid"]["asked"]
 
