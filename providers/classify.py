@@ -13,11 +13,13 @@ from typing import Any, Final
 from budgets.headers import number_of, retry_after_s
 from providers.errors import ErrorClass, ProviderError
 from providers.exact import NotJson, is_none, json_of
-from providers.explorer_errors import Fault, etherscan_fault, tron_fault
-from providers.paths import as_text, path_of
+from providers.explorer_errors import Fault, etherscan_fault, graphql_fault, tron_fault
+from providers.paths import as_text
 from providers.questions import Kind
+from providers.readers.fields import field_of
 from providers.resources import ErrorRule, Resource
 from providers.rpc_errors import rpc_fault
+from providers.wording import LIMITED, spent_period
 from texts.foreign import foreign_text
 
 OK: Final = "ok"  # the class of a rule that says that it is an answer
@@ -29,11 +31,6 @@ _RESETS: Final = ("x-ratelimit-reset", "ratelimit-reset", "x-rate-limit-reset")
 _EPOCH_S: Final = 1_000_000_000
 _LONGEST_RESET_S: Final = 900  # of a reset in seconds; greater ones are milliseconds
 _SUSPENDED: Final = re.compile(r"(?:suspended|banned|retry|try again)\D{0,30}(\d{1,5}) ?s", re.I)
-_CHALLENGE: Final = re.compile(
-    rb"cf-chl|cf_chl|challenge-platform|just a moment|attention required|error code: 10[012]\d|"
-    rb"cloudflare",
-    re.IGNORECASE,
-)
 _BY_STATUS: Final = {
     401: ErrorClass.KEY_REJECTED,
     402: ErrorClass.QUOTA_SPENT,
@@ -46,6 +43,8 @@ _BY_STATUS: Final = {
     429: ErrorClass.RATE_LIMITED,
     451: ErrorClass.GEO_BLOCKED,
 }
+# Statuses of refusals whose text may say that it is another one.
+_REFUSALS: Final = (402, 403, 429)
 # Kinds whose subjects a provider may not have: a 404 is then an answer about the subject.
 _OF_SUBJECTS: Final = (Kind.PRICE, Kind.BALANCE, Kind.SENTIMENT)
 # Kinds that carry a user's own words to the provider.
@@ -126,7 +125,10 @@ class _Answer:
             if len(self.body) > _LARGEST_ERROR:
                 return None
             return self.body.decode(errors="replace")
-        value = path_of(path).find(self.document) if self.document is not None else None
+        if self.document is None:
+            return None
+        found = (each.find(self.document) for each in field_of(path).paths)
+        value = next((each for each in found if not is_none(each)), None)
         if is_none(value) or value in ([], {}):
             return None
         text = as_text(value)
@@ -137,17 +139,21 @@ class _Answer:
         document = self.document
         if isinstance(document, dict) and "jsonrpc" in document:
             return rpc_fault(document)  # it says more than any status
-        fault_of = _ENVELOPES.get(self.resource.reader)
-        if fault_of is None or document is None or self.status != 200:
+        fault_of = _ENVELOPES.get(self.resource.reader, graphql_fault)
+        fault = None if document is None else fault_of(document)
+        # With another status a body counts where it says more than the status does.
+        if fault is not None and self.status != 200 and fault[0] is ErrorClass.BAD_PAYLOAD:
             return None
-        return fault_of(document)
+        return fault
 
     def by_status(self) -> tuple[ErrorClass, str] | None:
         status = self.status
         if 200 <= status < 300 or status == 304:
             return self._of_success()
-        if status in (403, 503) and self.is_page and _CHALLENGE.search(self.body[:_LARGEST_ERROR]):
-            found = ErrorClass.GEO_BLOCKED if status == 403 else ErrorClass.TRANSIENT
+        if status == 403 and self.is_page:  # of Cloudflare, CloudFront and the like
+            found = ErrorClass.GEO_BLOCKED
+        elif status in _REFUSALS and (worded := self._worded()) is not None:
+            found = worded
         elif status in _BY_STATUS:
             found = _BY_STATUS[status]
         elif status in (404, 410):
@@ -160,6 +166,13 @@ class _Answer:
         else:
             found = ErrorClass.BAD_PAYLOAD
         return found, self.said()
+
+    def _worded(self) -> ErrorClass | None:
+        """What the text of a refusal says that its status does not."""
+        text = self.said()
+        if spent_period(text) is not None:
+            return ErrorClass.QUOTA_SPENT
+        return ErrorClass.RATE_LIMITED if LIMITED.search(text) else None
 
     def _of_success(self) -> tuple[ErrorClass, str] | None:
         if self.status != 304 and self.is_page:
@@ -185,10 +198,8 @@ class _Answer:
         )
 
     def _until_ms(self, error_class: ErrorClass, now_ms: int, until: str | None) -> int | None:
-        if until is not None:
-            return end_of(until, now_ms)
         if error_class is ErrorClass.QUOTA_SPENT:
-            return end_of("day", now_ms)
+            return end_of(until or spent_period(self.said()) or "day", now_ms)
         if error_class is ErrorClass.GEO_BLOCKED:
             return now_ms + _DAY_MS
         if error_class is not ErrorClass.RATE_LIMITED:

@@ -62,8 +62,11 @@ class Path:
         return frozenset(_PLACEHOLDER.findall(self.text))
 
     @property
-    def has_every(self) -> bool:
-        return any(isinstance(step, _Every) for step in self.steps)
+    def root(self) -> tuple[type[Any], ...]:
+        """What a document must be for the path to lead anywhere."""
+        if not self.steps or isinstance(self.steps[0], _Every):
+            return (dict, list)
+        return (dict,) if isinstance(self.steps[0], _Key) else (list,)
 
     def find(self, document: Any, values: Mapping[str, str] = NO_VALUES) -> Any:
         """What is there, None where nothing is. With [*], the first."""

@@ -8,24 +8,17 @@ import re
 from typing import Any, Final
 
 from providers.errors import ErrorClass
+from providers.wording import KEY, LIMITED, spent_period
 from texts.foreign import foreign_text
 
 REVERTED: Final = 3  # the contract refused the call: an answer
-_LIMITED: Final = re.compile(
-    r"rate.?limit|too many requests|limit exceeded|exceeded.*(?:limit|quota|capacity)|"
-    r"throttl|requests per|compute units",
-    re.IGNORECASE,
-)
-_KEY: Final = re.compile(
-    r"unauthori[sz]ed|authenticat|api[ -]?key|invalid (?:token|project id)|project id",
-    re.IGNORECASE,
-)
 _PLAN: Final = re.compile(r"upgrade|paid plan|not (?:available|supported) on|tier", re.IGNORECASE)
 # What this node does not have, and another one may: no fault of anybody.
 _NOT_HERE: Final = re.compile(
     r"missing trie node|header not found|no state available|no historical|pre-bedrock|"
     r"state .*not available|unknown block|block not found|pruned|archive|block.{0,12}range|"
-    r"blocks range|method .*(?:not|disabled)|is not available|unsupported method|not whitelisted",
+    r"blocks range|method .*(?:not|disabled)|is not available|unsupported method|not whitelisted|"
+    r"more than \d+ results|response size|max results",
     re.IGNORECASE,
 )
 _CALLER: Final = re.compile(r"invalid (?:params|argument|address)|hex string", re.IGNORECASE)
@@ -68,13 +61,13 @@ def is_reverted(document: Any) -> bool:
 
 def _class_of(code: Any, text: str) -> ErrorClass:
     by_code = _BY_CODE.get(code) if isinstance(code, int) else None
-    if by_code is ErrorClass.RATE_LIMITED or _LIMITED.search(text):
-        if _NOT_HERE.search(text):  # "eth_getLogs is limited to a 1000 blocks range"
-            return ErrorClass.UNKNOWN
-        return ErrorClass.RATE_LIMITED
-    if _NOT_HERE.search(text):
+    if _NOT_HERE.search(text):  # also "eth_getLogs is limited to a 1000 blocks range"
         return ErrorClass.UNKNOWN
-    if _KEY.search(text):
+    if spent_period(text) is not None:
+        return ErrorClass.QUOTA_SPENT
+    if by_code is ErrorClass.RATE_LIMITED or LIMITED.search(text):
+        return ErrorClass.RATE_LIMITED
+    if KEY.search(text):
         return ErrorClass.KEY_REJECTED
     if by_code is not None:
         return by_code

@@ -7,7 +7,8 @@ from providers.exact import BadValue, is_none, shown
 from providers.naming import Named
 from providers.paths import as_text, path_of
 from providers.readers.asked import Asked
-from providers.readers.rows import Row, field_of
+from providers.readers.fields import field_of
+from providers.readers.rows import Row
 from providers.records import NewsItem
 
 DEFAULT_LANGUAGE = "en"
@@ -48,7 +49,7 @@ def _article(row: Row) -> NewsItem | None:
         published_at_ms=published_ms,
         updated_at_ms=row.time("updated"),
         authors=tuple(_texts(row, "authors")),
-        assets=tuple(_texts(row, "assets")),
+        assets=tuple(_texts(row, "codes")),
         language=row.text("language") or DEFAULT_LANGUAGE,
     )
 

@@ -7,9 +7,8 @@ from providers.exact import TIMES
 from providers.naming import OF_SUBJECTS
 from providers.paths import placeholders
 from providers.questions import Kind
-from providers.readers.rows import field_of
+from providers.readers.fields import BITCOIN_FIELDS, EVM_FIELDS, field_of
 from providers.readers.table import READERS
-from providers.readers.values import BITCOIN_FIELDS, EVM_FIELDS
 from providers.records import PriceKind
 from providers.resources import Resource
 
@@ -44,7 +43,7 @@ _FIELDS: Final[Mapping[Kind, Mapping[str, tuple[str | None, ...]]]] = {
         "updated": _TIMES,
         "source": _NONE,
         "authors": _NONE,
-        "assets": _NONE,
+        "codes": _NONE,
         "language": _NONE,
     },
 }

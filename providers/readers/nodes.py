@@ -7,8 +7,9 @@ from providers.errors import ErrorClass
 from providers.exact import BadValue, shown, time_ms, whole_of
 from providers.networks import network_of
 from providers.readers.asked import Asked
+from providers.readers.fields import LEVELS
 from providers.readers.rows import Row, records_of
-from providers.readers.values import LEVELS, balance
+from providers.readers.values import balance
 from providers.records import Balance, ChainStats, GasPrice, Metric, Record, RpcAnswer
 from providers.rpc_errors import is_reverted, rpc_fault
 

@@ -3,33 +3,16 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any, TypeVar
 
 from providers.exact import BadValue, decimal_of, divided, is_none, shown, time_ms, whole_of
 from providers.naming import Named, named
-from providers.paths import NO_VALUES, Path, as_text, path_of
+from providers.paths import NO_VALUES, as_text, path_of
 from providers.readers.asked import Asked
+from providers.readers.fields import Field, field_of, root_of
 from providers.records import Record
 
 Made = TypeVar("Made", bound=Record)
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """Paths with their unit, as rows write them: `path || other path | unit`. The first that leads
-    to something counts."""
-
-    paths: tuple[Path, ...]
-    unit: str | None
-
-
-@lru_cache(maxsize=4096)
-def field_of(text: str) -> Field:
-    """Raises ValueError where it is none."""
-    *others, last = text.split("||")
-    path, _, unit = last.partition("|")
-    return Field(tuple(path_of(each) for each in (*others, path)), unit.strip() or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +72,9 @@ class Row:
 
 def rows_of(document: Any, asked: Asked) -> Iterator[Row]:
     """Each subject that the row answers for and the answer has a place for."""
+    if document is None:
+        return
+    _check_form(document, asked)
     names = [
         found
         for subject in asked.subjects
@@ -101,10 +87,20 @@ def rows_of(document: Any, asked: Asked) -> Iterator[Row]:
         return
     by_id = {name.values["id"]: name for name in names}
     of_item = path_of(asked.read["item_id"])
-    for item in path_of(items).each(document, NO_VALUES):
+    listed = list(path_of(items).each(document, NO_VALUES))
+    if listed and not any(isinstance(item, dict) for item in listed):
+        raise asked.bad(f"{shown(listed[0])} is not an item that the answer should have")
+    for item in listed:
         called = as_text(of_item.find(item)) or ""
         if called in by_id:
             yield Row(asked, document, item, by_id.pop(called))
+
+
+def _check_form(document: Any, asked: Asked) -> None:
+    """Raises ProviderError where the answer is a list and should be an object, or the other way
+    round: that is not a subject that is missing, it is another answer."""
+    if not isinstance(document, root_of(asked.read)):
+        raise asked.bad(f"{shown(document)} is not the form that the answer should have")
 
 
 def records_of(document: Any, asked: Asked, make: Callable[[Row], Made | None]) -> list[Record]:

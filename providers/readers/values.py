@@ -15,7 +15,8 @@ from providers.exact import (
 )
 from providers.naming import decimals_of
 from providers.networks import networks
-from providers.readers.rows import Row, field_of
+from providers.readers.fields import BITCOIN_FIELDS, EVM_FIELDS, field_of
+from providers.readers.rows import Row
 from providers.records import (
     MARKET,
     Balance,
@@ -32,13 +33,6 @@ KIND_OF_CHAIN: Final = {
     "price.perp": PriceKind.PERP_LAST,
     "price.aggregate": PriceKind.AGGREGATE,
 }
-LEVELS: Final = ("slow", "standard", "fast")
-EVM_FIELDS: Final = (
-    "base_fee",
-    *(f"priority_{level}" for level in LEVELS),
-    *(f"max_fee_{level}" for level in LEVELS),
-)
-BITCOIN_FIELDS: Final = tuple(f"fee_{level}" for level in LEVELS)
 # By a fee's unit, what it is multiplied by: to wei, and to sat per 1000 vbytes.
 FEE_UNITS: Final = {"wei": 1, "gwei": 10**9, "sat_per_kvb": 1, "sat_per_vb": 1000}
 
@@ -96,6 +90,8 @@ def gas_of(row: Row) -> GasPrice | None:
                 fees[name + ending] = fee
     if not fees:
         return None
+    if any(not fee for name, fee in fees.items() if name.startswith(("max_fee", "fee"))):
+        raise BadValue("a fee of 0 is none")
     return GasPrice(
         **row.asked.common(row.time("as_of")),
         chain=chain,
@@ -110,9 +106,13 @@ def stats_of(row: Row) -> ChainStats | None:
     for name, text in row.read.get("metrics", {}).items():
         field = field_of(text)
         value = decimal_of(row.at(field))
+        if value is not None and value < 0 and field.unit != "percent":
+            raise BadValue(f"{name} is {value}")
         if value is not None:
             metrics[name] = Metric(value=value, unit=field.unit or "1")
     height, head_time_ms = row.whole("height"), row.time("head_time")
+    if height == 0:
+        raise BadValue("a height of 0 is none")
     if height is None and head_time_ms is None and not metrics:
         return None
     return ChainStats(

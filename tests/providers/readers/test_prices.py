@@ -57,7 +57,10 @@ def test_subjects_that_are_missing_empty_or_wrong_are_left_out() -> None:
 def test_an_answer_without_any_is_unknown_and_one_with_wrong_values_is_bad() -> None:
     assert refusal(COINGECKO, "{}", "btc").error_class is ErrorClass.UNKNOWN
     assert refusal(COINGECKO, '{"bitcoin":{}}', "btc").error_class is ErrorClass.UNKNOWN
-    assert refusal(COINGECKO, "[]", "btc").error_class is ErrorClass.UNKNOWN
+    assert is_bad(refusal(COINGECKO, "[]", "btc"))
+    assert is_bad(
+        refusal(LIST, '{"retCode":0,"result":{"list":[["BTCUSDT"]]}}', "btc", quote="usdt")
+    )
     assert is_bad(refusal(COINGECKO, '{"bitcoin":{"usd":0}}', "btc"))
     assert is_bad(refusal(COINGECKO, '{"bitcoin":{"usd":true}}', "btc"))
     assert refusal(COINGECKO, '{"bitcoin":{"us', "btc").error_class is ErrorClass.TRANSIENT

@@ -105,9 +105,9 @@ FILES: dict[str, Reads | Refused] = {
         {"metric": "fear_greed_altme", "value": D(69), "label": "Greed", "asset": "MARKET",
          "as_of_ms": 1788825600000, "scale": (D(0), D(100)), "period_ms": 86_400_000},)),
     "binance_spot_ticker-24hr.json":
-        Refused("price.spot/binance_spot", ("bnb",), UNKNOWN, "nothing of bnb", {"quote": "usdt"}),
+        Refused("price.spot/binance_spot", ("bnb",), BAD, "is not an item", {"quote": "usdt"}),
     "binance_spot_ticker-price.json":
-        Refused("price.spot/binance_spot", ("ltc",), UNKNOWN, "nothing of ltc", {"quote": "usdt"}),
+        Refused("price.spot/binance_spot", ("ltc",), BAD, "is not an item", {"quote": "usdt"}),
     "binance_usdm_premiumIndex.json": Reads(
         resource("price.perp", read={"quotes": ["USDT"], "kind": "mark", "value": "markPrice",
                                      "as_of": "time | ms"}),
@@ -170,7 +170,8 @@ FILES: dict[str, Reads | Refused] = {
     "coingecko_simple-price_multi_eth.json": Refused(
         "price.aggregate/coingecko", BTC, UNKNOWN, "nothing of btc"),
     "coinlore_tickers_btc.json": Refused("price.aggregate/coinlore", BTC, UNKNOWN, "nothing"),
-    "coinpaprika_tickers_btc.json": Refused("price.aggregate/coinpaprika", BTC, UNKNOWN, "nothing"),
+    "coinpaprika_tickers_btc.json":
+        Refused("price.aggregate/coinpaprika", BTC, BAD, "not the form"),
     "cryptocompare_price.json": Reads("price.aggregate/coindesk_data", ("btc", "dai"), (
         {"asset": "btc", "value": D("118434.5")}, {"asset": "dai", "value": D("0.9998")})),
     "cryptocompare_pricemulti_usd.json": Reads("price.aggregate/coindesk_data", BOTH, (

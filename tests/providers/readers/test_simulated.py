@@ -1,0 +1,229 @@
+"""Every row against a simulator that was written from the providers' documents, not from the rows.
+
+Each row that is not dead makes its request, reads the answer, and tells the provider's own words
+for each class of error apart.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from functools import cache
+from http.client import HTTPConnection
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from providers import assets
+from providers.classify import classify
+from providers.errors import ErrorClass, ProviderError
+from providers.questions import Kind, Question
+from providers.readers.asked import Asked
+from providers.readers.table import READERS
+from providers.readers.values import joined
+from providers.registry import FOLDER, Registry, build
+from providers.requests import PreparedRequest, requests_of
+from providers.resources import Resource, State
+from tests.fixtures.simulator import Simulator
+
+KEY = "a-key-of-ours-0123456789"
+EVM_ADDRESS = "0x84e8EE8911c147755bD70084b6b4D1a5A8351476"
+ADDRESSES = {
+    "ethereum": EVM_ADDRESS,
+    "bsc": EVM_ADDRESS,
+    "tron": "TWAFRfZFmhVQZjxM3De7Mp5UZ9sLqWqpHp",
+    "bitcoin": "bc1qdlt2jrplkf0v7ucvhhjhs0qf7cqr0j27k7j7p0",
+}
+TRANSIENT, BAD, UNKNOWN = ErrorClass.TRANSIENT, ErrorClass.BAD_PAYLOAD, ErrorClass.UNKNOWN
+# What the row answers whatever was asked for: not on the free plan, and refused to servers.
+ALWAYS = {
+    "balance.bsc/etherscan": ErrorClass.PLAN_FORBIDS,
+    "sentiment.asset/reddit": ErrorClass.GEO_BLOCKED,
+    "sentiment.asset/messari": UNKNOWN,
+    "news/rss_theblock": ErrorClass.GEO_BLOCKED,
+    "news/rss_blockworks": ErrorClass.GEO_BLOCKED,
+}
+# Where a provider means something else by the same answer: 402 is of its plans, 403 of its limits,
+# and a method that a node does not have is no fault.
+OTHERWISE = {
+    "quota_spent": {
+        "messari": ErrorClass.PLAN_FORBIDS,
+        "lunarcrush": ErrorClass.PLAN_FORBIDS,
+    },
+    "plan_forbids": {
+        "bybit": ErrorClass.RATE_LIMITED,
+        "trongrid": ErrorClass.RATE_LIMITED,
+    },
+}
+PLACES: dict[str, dict[str, Any]] = {"status": {"status": 503}, "bad_payload": {"variant": "nan"}}
+FAULTS: dict[str, ErrorClass] = {
+    "rate_limited": ErrorClass.RATE_LIMITED,
+    "quota_spent": ErrorClass.QUOTA_SPENT,
+    "key_rejected": ErrorClass.KEY_REJECTED,
+    "plan_forbids": ErrorClass.PLAN_FORBIDS,
+    "geo_blocked": ErrorClass.GEO_BLOCKED,
+    "truncated": TRANSIENT,
+    "html": TRANSIENT,
+    "challenge": TRANSIENT,
+    "empty": TRANSIENT,
+    "status": TRANSIENT,
+    "bad_payload": BAD,
+}
+
+
+@cache
+def registry() -> Registry:
+    return build(sorted(FOLDER.glob("*.toml")), None)
+
+
+ROWS = [
+    row.id for row in registry().resources if row.state is not State.DEAD and row.reader != "own"
+]
+
+
+class Providers:
+    """The simulator with every provider on one port."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._connection = HTTPConnection(urlsplit(url).netloc, timeout=30)
+
+    def send(
+        self, method: str, url: str, headers: Any = None, body: bytes | None = None
+    ) -> tuple[int, Any, bytes]:
+        parts = urlsplit(url)
+        path = f"{parts.path}{'?' if parts.query else ''}{parts.query}"
+        self._connection.request(method, path, body, dict(headers or {}))
+        answer = self._connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+
+    def control(self, method: str, path: str, value: Any = None) -> Any:
+        body = None if value is None else json.dumps(value).encode()
+        status, _, text = self.send(method, f"{self.url}/sim/providers/{path}", {}, body)
+        assert status < 300, text
+        return json.loads(text) if text else None
+
+    def ask(self, row: Resource, subjects: tuple[str, ...], **options: str) -> list[Any]:
+        """The records; raises what the row's provider did instead."""
+        question = Question(row.chain, subjects, tuple(sorted(options.items())))
+        node = registry().chain(row.via.replace("{chain}", subjects[0]))[0] if row.via else None
+        key = KEY if (node or row).key else None
+        made = requests_of(row, question, assets.load(), key, self.url, node)
+        assert made, "the row has no request for it"
+        return joined([record for each in made for record in self._read(row, question, each)])
+
+    def _read(self, row: Resource, question: Question, request: PreparedRequest) -> list[Any]:
+        status, headers, body = self.send(
+            request.method, request.url, request.headers, request.body
+        )
+        now_ms = int(time.time() * 1000)
+        if (error := classify(row, status, headers, body, now_ms)) is not None:
+            raise error
+        return READERS[row.reader](
+            body,
+            Asked(row, question, request.subjects, now_ms, assets.load(), headers, request.part),
+        )
+
+
+@pytest.fixture(scope="module")
+def providers() -> Iterator[Providers]:
+    simulator = Simulator({"providers": True, "frozen": True, "no_limits": True})
+    try:
+        yield Providers(simulator.base_url)
+    finally:
+        simulator.stop()
+
+
+def question_for(row: Resource) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Subjects and options of a question that the row can answer."""
+    ending = row.chain.partition(".")[2]
+    if row.kind is Kind.PRICE:
+        by_contract = row.read.get("id") == "{erc20}"
+        subject = "eth" if by_contract else row.read.get("assets", ("btc",))[0]
+        return (subject,), {"quote": row.read.get("quotes", ("USD",))[0].lower()}
+    if row.kind is Kind.RPC:
+        method = "getSlot" if ending == "solana" else "eth_blockNumber"
+        return (ending,), {"method": method, "params": "[]"}
+    if row.kind is Kind.BALANCE:
+        return (ADDRESSES[ending],), {}
+    if row.kind is Kind.SENTIMENT:
+        return ("MARKET" if ending == "market" else "btc",), {}
+    return ("news" if row.kind is Kind.NEWS else "ethereum" if ending == "evm" else ending,), {}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_an_answer_is_read(name: str, providers: Providers) -> None:
+    providers.control("DELETE", "faults")
+    row = registry().resource(name)
+    subjects, options = question_for(row)
+    if name in ALWAYS:
+        with pytest.raises(ProviderError) as raised:
+            providers.ask(row, subjects, **options)
+        assert raised.value.error_class is ALWAYS[name]
+        return
+    records = providers.ask(row, subjects, **options)
+    assert records or row.kind is Kind.WHALES
+    for record in records:
+        assert (record.provider, record.resource) == (row.provider.id, row.id)
+    check = {Kind.PRICE: is_the_price, Kind.BALANCE: is_the_balance, Kind.GAS: is_the_fee}
+    if row.kind in check:
+        check[row.kind](providers, records[0])
+
+
+def is_the_price(providers: Providers, price: Any) -> None:
+    truth = providers.control("GET", f"truth?assets={price.asset}")
+    true = float(truth[price.asset] if price.asset in truth else truth["prices"][price.asset])
+    assert abs(float(price.value) / true - 1) < 0.01
+
+
+def is_the_balance(providers: Providers, balance: Any) -> None:
+    address = quote(balance.address)
+    truth = providers.control("GET", f"truth?chain={balance.chain}&address={address}")
+    assert balance.raw == int(truth["balance"])
+
+
+def is_the_fee(providers: Providers, gas: Any) -> None:
+    truth = providers.control("GET", f"truth?chain={gas.chain}")
+    if gas.chain_id is None:
+        assert gas.fee_slow_sat_per_kvb or gas.fee_standard_sat_per_kvb
+        return
+    base = int(truth["base_fee_wei"])
+    told = gas.base_fee_wei or gas.max_fee_standard_wei
+    assert base / 3 < told < base * 3
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_errors_are_told_apart(fault: str, providers: Providers) -> None:
+    """In the words of each provider, and in the bodies that any of them can send."""
+    providers.control("DELETE", "faults")
+    providers.control("POST", "faults", {"class": fault, **PLACES.get(fault, {})})
+    wrong = {}
+    for row in (registry().resource(name) for name in ROWS if name not in ALWAYS):
+        subjects, options = question_for(row)
+        due = OTHERWISE.get(fault, {}).get(row.provider.id, FAULTS[fault])
+        found: str = "read"
+        try:
+            providers.ask(row, subjects, **options)
+        except ProviderError as error:
+            found = str(error.error_class)
+            assert KEY not in str(error)
+        allowed = {str(due)}
+        if fault == "plan_forbids" and row.reader in ("jsonrpc", "rpc_gas", "rpc_head"):
+            allowed.add("unknown")
+        if found not in allowed:
+            wrong[row.id] = found
+    assert wrong == {}
+
+
+def test_what_a_provider_does_not_know_is_unknown(providers: Providers) -> None:
+    providers.control("DELETE", "faults")
+    providers.control("POST", "faults", {"class": "unknown"})
+    wrong = {}
+    for row in (registry().resource(name) for name in ROWS if name not in ALWAYS):
+        if row.kind is Kind.PRICE:
+            subjects, options = question_for(row)
+            with pytest.raises(ProviderError) as raised:
+                providers.ask(row, subjects, **options)
+            if raised.value.error_class is not UNKNOWN:
+                wrong[row.id] = str(raised.value)
+    assert wrong == {}
