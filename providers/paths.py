@@ -64,7 +64,9 @@ class Path:
     @property
     def root(self) -> tuple[type[Any], ...]:
         """What a document must be for the path to lead anywhere."""
-        if not self.steps or isinstance(self.steps[0], _Every):
+        if not self.steps:
+            return (object,)
+        if isinstance(self.steps[0], _Every):
             return (dict, list)
         return (dict,) if isinstance(self.steps[0], _Key) else (list,)
 
