@@ -33,6 +33,7 @@ NATIVE: Final = ("ethereum",)  # chains whose blocks are read whole
 _ZERO: Final = "0x" + "0" * 40
 _SPAN_S: Final = 120.0  # of blocks whose logs are asked for at once
 _MOST_SPAN: Final = 100
+_PAUSE_S: Final = 0.5
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -141,8 +142,18 @@ class EvmScan:
                 raise BadValue("it has no such block")
             return parse(answer.result)
 
-        within_s = self._deadline.left_s
-        return await self._nodes.parsed(self._chain, method, params, of_answer, within_s=within_s)
+        while True:
+            left_s = self._deadline.left_s
+            try:
+                return await self._nodes.parsed(
+                    self._chain, method, params, of_answer, within_s=left_s
+                )
+            except NoAnswer as error:
+                # Budgets of a second come back; those of a day do not.
+                used_up = any(tried.skipped == "no_budget" for tried in error.tried)
+                if not used_up or self._deadline.left_s <= _PAUSE_S:
+                    raise
+            await self._nodes.clock.sleep(_PAUSE_S)
 
     def _transfer(self, moved: Moved, block: Block) -> WhaleTransfer:
         minted, burnt = moved.sender == _ZERO, moved.receiver == _ZERO

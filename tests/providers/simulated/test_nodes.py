@@ -1,0 +1,82 @@
+"""Gas, statistics, balances and JSON-RPC of simulated nodes, over the rows of the registry."""
+
+import json
+from typing import Any
+
+from providers.chain import Chains
+from providers.questions import Question
+from providers.records import Balance, ChainStats, GasPrice
+from providers.rpc.serving import serve
+from tests.fixtures.simulator import Simulator
+
+ADDRESS = "0xde0B295669a9FD93d5F28D9Ec85E40f4cb697BAe"
+NODES_OF_BSC = (
+    "/bsc-dataseed.bnbchain.org/",
+    "/bsc-dataseed1.defibit.io/",
+    "/bsc-dataseed1.ninicoin.io/",
+)
+
+
+def told(simulated: Simulator, path: str, method: str, *params: Any) -> Any:
+    call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    return simulated.post(path, call)["result"]
+
+
+async def test_gas_of_each_chain_is_its_nodes(chains: Chains, simulated: Simulator) -> None:
+    names = ("bsc", "polygon", "arbitrum", "base")
+    answer = await chains.ask(Question("gas.evm", names), 3.0)
+    gas = {record.chain: record for record in answer.records if isinstance(record, GasPrice)}
+    assert set(gas) == set(names)
+    path = "/polygon-bor-rpc.publicnode.com/"
+    block = gas["polygon"].block
+    assert block is not None
+    history = told(simulated, path, "eth_feeHistory", "0x5", hex(block), [10, 50, 90])
+    assert gas["polygon"].base_fee_wei == int(history["baseFeePerGas"][-1], 16)
+    assert gas["bsc"].base_fee_wei == 0
+    assert gas["base"].chain_id == 8453
+
+
+async def test_a_node_that_lags_or_is_of_another_chain_tells_nothing(
+    chains: Chains, simulated: Simulator
+) -> None:
+    lagging = {"host": "bsc-dataseed.bnbchain.org", "class": "lagging", "blocks": 40}
+    stranger = {"host": "bsc-dataseed1.defibit.io", "class": "wrong_chain"}
+    simulated.post("/sim/providers/faults", [lagging, stranger])
+    head = int(told(simulated, NODES_OF_BSC[2], "eth_blockNumber"), 16)
+    answer = await chains.ask(Question("stats.evm", ("bsc",)), 3.0)
+    (stats,) = answer.records
+    assert isinstance(stats, ChainStats)
+    assert stats.height is not None
+    assert stats.height >= head
+    assert stats.provider not in ("bnbchain", "defibit")
+    assert stats.stale_since_ms is None
+
+
+async def test_a_balance_is_what_nodes_agree_about_at_a_block_that_stands(
+    chains: Chains, simulated: Simulator
+) -> None:
+    truth = int(told(simulated, NODES_OF_BSC[0], "eth_getBalance", ADDRESS, "latest"), 16)
+    head = int(told(simulated, NODES_OF_BSC[0], "eth_blockNumber"), 16)
+    liar = {"host": "bsc-dataseed1.ninicoin.io", "class": "wrong_value", "factor": 2}
+    simulated.post("/sim/providers/faults", liar)
+    for _ in range(4):
+        answer = await chains.ask(Question("balance.bsc", (ADDRESS,)), 3.0)
+        (balance,) = answer.records
+        assert isinstance(balance, Balance)
+        assert (balance.raw, balance.address, balance.decimals) == (truth, ADDRESS, 18)
+        assert balance.block is not None
+        assert balance.block <= head
+
+
+async def test_a_batch_is_read_at_one_block(chains: Chains, simulated: Simulator) -> None:
+    head = int(told(simulated, "/eth.drpc.org/", "eth_blockNumber"), 16)
+    calls = [
+        {"jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": []},
+        {"jsonrpc": "2.0", "id": 2, "method": "eth_getBlockByNumber", "params": ["latest", False]},
+        {"jsonrpc": "2.0", "id": 3, "method": "eth_sendRawTransaction", "params": ["0x00"]},
+    ]
+    reply = await serve(chains.nodes, "ethereum", json.dumps(calls).encode())
+    number, block, refused = json.loads(reply.body)
+    assert int(number["result"], 16) >= head
+    assert block["result"]["number"] == number["result"]
+    assert refused["error"]["code"] == -32601

@@ -1,0 +1,118 @@
+"""Great transfers on simulated chains: those that a slow look at each block finds, each once."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from providers.assets import load
+from providers.chain import Chains
+from providers.records import WhaleTransfer
+from providers.whales.evm_blocks import TRANSFER
+from providers.whales.scanning import Cursor
+from tests.fixtures.simulator import Simulator
+
+PATHS = {"ethereum": "/eth.drpc.org/", "base": "/base.drpc.org/", "bsc": "/bsc.drpc.org/"}
+MILLION = 1_000_000
+
+
+def told(simulated: Simulator, chain: str, method: str, *params: Any) -> Any:
+    call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    return simulated.post(PATHS[chain], call)["result"]
+
+
+def slowly(simulated: Simulator, chain: str, block: int) -> list[tuple[str, int, str, int]]:
+    """All transfers of known tokens and of ether in a block: hash, index, asset, amount."""
+    found = []
+    whole = told(simulated, chain, "eth_getBlockByNumber", hex(block), True)
+    for sent in whole["transactions"]:
+        if chain == "ethereum" and int(sent["value"], 16):
+            found.append((sent["hash"], -1, "eth", int(sent["value"], 16)))
+        receipt = told(simulated, chain, "eth_getTransactionReceipt", sent["hash"])
+        for log in receipt["logs"]:
+            known = load().by_token(chain, log["address"])
+            if known is not None and log["topics"][0] == TRANSFER:
+                index = int(log["logIndex"], 16)
+                found.append((log["transactionHash"], index, known[0].id, int(log["data"], 16)))
+    return found
+
+
+def summed(transfers: tuple[WhaleTransfer, ...]) -> set[tuple[str, int, str, int]]:
+    return {(each.tx_hash, each.index, each.asset, each.amount_raw) for each in transfers}
+
+
+@pytest.mark.parametrize("chain", ["ethereum", "base"])
+async def test_what_is_found_is_what_each_block_has(
+    chains: Chains, simulated: Simulator, chain: str
+) -> None:
+    scan = await chains.whales.scan(chain, None, within_s=20, min_usd=20_000)
+    assert scan.cursor is not None
+    last = scan.cursor.block
+    first = last - (24 if chain == "ethereum" else 149)
+    every = {entry for block in range(first, last + 1) for entry in slowly(simulated, chain, block)}
+    found = summed(scan.transfers)
+    assert found <= every
+    assert len(found) == len(scan.transfers) > 3
+    prices: dict[str, Decimal] = {}
+    for transfer in scan.transfers:
+        assert transfer.value_usd is not None
+        assert transfer.value_usd >= 20_000
+        amount = Decimal(transfer.amount_raw).scaleb(-transfer.decimals)
+        prices[transfer.asset] = transfer.value_usd / amount
+    decimals = {transfer.asset: transfer.decimals for transfer in scan.transfers}
+    for tx_hash, index, asset, raw in every - found:
+        if asset in prices:
+            value = Decimal(raw).scaleb(-decimals[asset]) * prices[asset]
+            assert value < 20_001, (tx_hash, index)
+
+
+async def test_a_scan_goes_on_where_the_last_one_ended(chains: Chains) -> None:
+    whole = await chains.whales.scan("base", None, within_s=20)
+    assert whole.cursor is not None
+    begin = Cursor(whole.cursor.block - 140)
+    again = await chains.whales.scan("base", begin, within_s=20)
+    assert again.cursor is not None
+    mine = {each for each in summed(again.transfers)}
+    assert {e for e in summed(whole.transfers)} >= {
+        (each.tx_hash, each.index, each.asset, each.amount_raw)
+        for each in again.transfers
+        if each.block is not None and each.block <= whole.cursor.block
+    }
+    assert mine >= {
+        (each.tx_hash, each.index, each.asset, each.amount_raw)
+        for each in whole.transfers
+        if each.block is not None and each.block > begin.block
+    }
+    after = await chains.whales.scan("base", again.cursor, within_s=20)
+    assert not summed(after.transfers) & mine
+
+
+async def test_blocks_that_are_too_old_are_left_out_and_counted(chains: Chains) -> None:
+    now = await chains.whales.scan("base", None, within_s=20)
+    assert now.cursor is not None
+    scan = await chains.whales.scan("base", Cursor(now.cursor.block - 5_000), within_s=20)
+    assert scan.cursor is not None
+    assert scan.skipped >= 4_000
+    assert scan.cursor.block >= now.cursor.block
+
+
+async def test_blocks_before_one_that_was_taken_back_are_read_again(chains: Chains) -> None:
+    now = await chains.whales.scan("base", None, within_s=20, min_usd=20_000)
+    assert now.cursor is not None
+    taken_back = Cursor(now.cursor.block, "0x" + "0" * 64)
+    scan = await chains.whales.scan("base", taken_back, within_s=20, min_usd=20_000)
+    standing = await chains.whales.scan("base", now.cursor, within_s=20, min_usd=20_000)
+    late = {each for each in now.transfers if each.block and each.block > now.cursor.block - 30}
+    assert late
+    assert summed(tuple(late)) <= summed(scan.transfers)
+    assert not summed(tuple(late)) & summed(standing.transfers)
+
+
+async def test_nodes_without_logs_cost_their_chain_no_pause(
+    chains: Chains, simulated: Simulator
+) -> None:
+    scan = await chains.whales.scan("bsc", None, within_s=20)
+    assert scan.cursor is not None
+    rows = [each for each in chains.registry.resources if each.provider.id == "bnbchain"]
+    for member in await chains.client.look(rows):
+        assert member.out_until_ms == 0
