@@ -29,8 +29,8 @@ log = structlog.get_logger(__name__)
 
 
 async def run(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) -> int:
-    """Serves until `stop`. Raises SettingsError for mistakes in COLLECTORS and WORKERS, and
-    CannotStart."""
+    """Serves until `stop`. Raises SettingsError for mistakes in COLLECTORS, PROVIDERS and WORKERS,
+    and CannotStart."""
     if settings.schedules == "on" and settings.workers:
         # Imported here: it loads the code of users.
         from commands.workers_part import check_workers
@@ -41,6 +41,10 @@ async def run(settings: Settings, stop: asyncio.Event, _: argparse.Namespace) ->
         from commands.collectors import read_collectors
 
         read_collectors(settings)  # mistakes end the start
+    if settings.providers not in ("on", "off"):
+        from commands.providers_registry import read_registry
+
+        read_registry(settings)  # the same
     remember_exchanges(settings)
     return await supervise(settings, stop, with_worker=True)
 

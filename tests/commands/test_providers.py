@@ -112,9 +112,21 @@ async def test_an_unknown_name_is_refused(run: RunProviders) -> None:
     assert "krakn is no resource, chain or provider: did you mean kraken?" in errors
 
 
-async def test_a_wrong_file_ends_it_with_file_and_line(run: RunProviders, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [("providers", "list"), ("serve",)])
+async def test_a_wrong_file_ends_the_start_with_file_and_line(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
     own = tmp_path / "own.toml"
     own.write_text('[[resources]]\nid = "price.spot/mine"\nlevel = "top"\n')
-    code, _, errors = await run("list", PROVIDERS=str(own))
-    assert code == 78
-    assert f"PROVIDERS: {own}:3: price.spot/mine: level: " in errors
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(ROOT / "main.py"), *command),
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "DATA_DIR": str(tmp_path / "data"), "PROVIDERS": str(own)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        _, errors = await process.communicate()
+    assert process.returncode == 78
+    assert f"PROVIDERS: {own}:3: price.spot/mine: level: " in errors.decode()
+    assert not (tmp_path / "data").exists()  # no store was started for it
