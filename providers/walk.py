@@ -37,7 +37,7 @@ MOST_WITNESS_CALLS: Final = 3  # requests that a second source may cost
 @dataclass(slots=True)
 class Walk:
     """`line`: who may be asked, in order; `last_resort`: who is asked when they are through.
-    `spawned`: calls that go on after the answer, kept by who asks."""
+    `spawned`: calls under way, also after the answer; who asks ends them in the end."""
 
     client: Client
     question: Question
@@ -72,9 +72,7 @@ class Walk:
                 self._hurry()
         await self._again(alone)
         self.witnesses.settle_for_one_word()
-        for task, resource in self._pending.items():
-            self.spawned.add(task)
-            task.add_done_callback(self._forget)
+        for resource in self._pending.values():
             self._note(resource, ErrorClass.TRANSIENT, None, "it has not answered yet")
 
     def _hurry(self) -> None:
@@ -103,7 +101,10 @@ class Walk:
             call = self.client.call(
                 place.resource, question, within_s=self._left_s(), how=place.how
             )
-            self._pending[asyncio.create_task(call)] = place.resource
+            task = asyncio.create_task(call)
+            self.spawned.add(task)
+            task.add_done_callback(self._forget)
+            self._pending[task] = place.resource
             self.retries.called()
             return place
         return None
