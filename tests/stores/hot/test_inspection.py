@@ -287,7 +287,8 @@ async def test_what_else_a_server_may_answer(
 
 def test_every_command_that_is_used_is_tried() -> None:
     root = Path(__file__).resolve().parents[3]
-    rooms = ("stores/hot", "job_queue", "jobs", "budgets", "api", "metrics", "workers")
+    rooms = ["stores/hot", "job_queue", "jobs", "budgets", "api", "metrics", "workers", "live"]
+    rooms.append("providers")
     files = [file for room in rooms for file in (root / room).rglob("*.py")]
     files += [root / "cache_manager.py", root / "worker.py"]
     text = "\n".join(file.read_text() for file in files)
