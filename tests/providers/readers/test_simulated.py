@@ -90,6 +90,9 @@ class Providers:
         self.url = url
         self._connection = HTTPConnection(urlsplit(url).netloc, timeout=30)
 
+    def close(self) -> None:
+        self._connection.close()
+
     def send(
         self, method: str, url: str, headers: Any = None, body: bytes | None = None
     ) -> tuple[int, Any, bytes]:
@@ -130,9 +133,11 @@ class Providers:
 @pytest.fixture(scope="module")
 def providers() -> Iterator[Providers]:
     simulator = Simulator({"providers": True, "frozen": True, "no_limits": True})
+    asked = Providers(simulator.base_url)
     try:
-        yield Providers(simulator.base_url)
+        yield asked
     finally:
+        asked.close()
         simulator.stop()
 
 
