@@ -13,11 +13,14 @@ import structlog
 
 from logging_setup import OutageLog
 from providers.answers import Answer, Answers, Known, fresh_and_rest, names_of
+from providers.assets import Assets
 from providers.attempts import Alert, OnAlert
 from providers.bounds import MANY
 from providers.client import Client
 from providers.errors import ErrorClass, InvalidQuestion, NoAnswer, Tried
 from providers.lineup import Lineups
+from providers.news.gathering import Gathering
+from providers.news.mentions import Mentions
 from providers.plausible import Plausible
 from providers.probes import Probes
 from providers.questions import Kind, Question
@@ -46,6 +49,7 @@ class Chains:
         plausible: Plausible,
         probes: Probes,
         *,
+        assets: Assets,
         nodes: Nodes,
         whales: Whales,
         on_alert: OnAlert | None = None,
@@ -60,6 +64,7 @@ class Chains:
         self._probes = probes
         self._on_alert = on_alert
         self.lineups = Lineups(registry, client)
+        self._news = Gathering(client, self.lineups, answers, Mentions(assets))
         self._retries = RetryBudget(client.clock)
         self._silent: set[str] = set()  # chains of which nobody answers, as was told
         self._flights: dict[Question, asyncio.Task[Answer]] = {}
@@ -93,13 +98,30 @@ class Chains:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._news.aclose()
 
     def _landed(self, question: Question, flight: "asyncio.Task[Answer]") -> None:
         self._flights.pop(question, None)
         if not flight.cancelled():
             flight.exception()  # those who asked have it; nobody may be left
 
+    async def _merged(self, question: Question, within_s: float) -> Answer:
+        """News: what all feeds tell."""
+        try:
+            answer = await self._news.ask(question, within_s)
+        except NoAnswer as error:
+            await self._count(question.chain, {"asked": 1, "unanswered": 1})
+            self._alert(question.chain, error.tried, False)
+            raise
+        skipped = [each for each in answer.tried if each.skipped is not None]
+        counts = {"asked": 1, "answered": 1, "cached": int(answer.cached)}
+        await self._count(question.chain, counts, [] if answer.cached else skipped)
+        self._alert(question.chain, answer.tried, True)
+        return answer
+
     async def _answer(self, question: Question, within_s: float) -> Answer:
+        if question.kind is Kind.NEWS:
+            return await self._merged(question, within_s)
         clock = self.client.clock
         names = names_of(question)
         known = await self._read(question, names)

@@ -52,6 +52,7 @@ async def open_chains(
         probes = Probes(registry, client)
         chains = Chains(
             *(registry, client, Answers(store), Usage(store), Plausible(assets), probes),
+            assets=assets,
             nodes=nodes,
             whales=whales,
             on_alert=on_alert,

@@ -1,0 +1,159 @@
+"""Gathering: feeds at their own pace, and what one of them does not tell now is not lost."""
+
+import asyncio
+from collections.abc import Sequence
+from email.utils import formatdate
+
+import pytest
+from aiohttp import web
+
+from providers.errors import ErrorClass, NoAnswer
+from providers.questions import Question
+from providers.records import NewsItem, Record
+from providers.resources import Resource
+from tests.providers.asking import FakeProviders, SetClock, row
+from tests.providers.conftest import OpenChains
+
+NEWS = Question("news", ("*",))
+MINUTE_MS = 60_000
+
+
+def feed_row(host: str) -> Resource:
+    read = {"source_name": host}
+    return row(host, "news", reader="rss", url=f"https://{host}/rss", read=read, batch=1)
+
+
+class Feed:
+    """Of one publisher: titles with their times in ms, or None for none."""
+
+    def __init__(self, host: str, fake: FakeProviders) -> None:
+        self.host = host
+        self.stories: dict[str, int | None] = {}
+        self.status = 200
+        self.waits: asyncio.Event | None = None
+        self.marks: list[str | None] = []
+        fake.does[host] = self._answer
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        self.marks.append(request.headers.get("If-None-Match"))
+        if self.waits is not None:
+            await self.waits.wait()
+        etag = f'"{len(self.stories)}"'
+        if self.status != 200:
+            return web.Response(status=self.status)
+        if request.headers.get("If-None-Match") == etag:
+            return web.Response(status=304)
+        items = "".join(self._item(title, at_ms) for title, at_ms in self.stories.items())
+        text = f'<rss version="2.0"><channel><title>x</title>{items}</channel></rss>'
+        return web.Response(text=text, content_type="application/rss+xml", headers={"ETag": etag})
+
+    def _item(self, title: str, at_ms: int | None) -> str:
+        at = "" if at_ms is None else f"<pubDate>{formatdate(at_ms / 1000)}</pubDate>"
+        link = f"https://{self.host}/{title.replace(' ', '-')}"
+        return f"<item><title>{title}</title><link>{link}</link>{at}</item>"
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+def titles(records: Sequence[Record]) -> list[str]:
+    return [record.title for record in records if isinstance(record, NewsItem)]
+
+
+async def test_a_feed_is_asked_every_five_minutes_and_only_for_what_is_new(
+    asking: OpenChains, providers: FakeProviders, clock: SetClock
+) -> None:
+    feed = Feed("a.example", providers)
+    feed.stories["One story of today"] = clock.now_ms - MINUTE_MS
+    async with asking(feed_row("a.example"), clock=clock) as opened:
+        for _ in range(2):
+            answer = await opened.chains.ask(NEWS, 3.0)
+            assert titles(answer.records) == ["One story of today"]
+        assert feed.marks == [None]
+        clock.now_ms += 5 * MINUTE_MS
+        unchanged = await opened.chains.ask(NEWS, 3.0)
+        assert titles(unchanged.records) == ["One story of today"]
+        assert unchanged.records[0].stale_since_ms is None
+        feed.stories["Another story of today"] = clock.now_ms
+        clock.now_ms += 5 * MINUTE_MS
+        answer = await opened.chains.ask(NEWS, 3.0)
+    assert titles(answer.records) == ["Another story of today", "One story of today"]
+    assert feed.marks == [None, '"1"', '"1"']
+
+
+async def test_what_a_feed_has_told_stays_while_it_fails(
+    asking: OpenChains, providers: FakeProviders, clock: SetClock
+) -> None:
+    failing, living = Feed("a.example", providers), Feed("b.example", providers)
+    failing.stories["A story of the first"] = clock.now_ms - MINUTE_MS
+    living.stories["A story of the second"] = clock.now_ms
+    async with asking(feed_row("a.example"), feed_row("b.example"), clock=clock) as opened:
+        await opened.chains.ask(NEWS, 3.0)
+        failing.status = 503
+        clock.now_ms += 5 * MINUTE_MS
+        answer = await opened.chains.ask(NEWS, 3.0)
+        assert titles(answer.records) == ["A story of the second", "A story of the first"]
+        fresh, stale = answer.records
+        assert fresh.stale_since_ms is None
+        assert stale.stale_since_ms == clock.now_ms
+        (tried,) = answer.tried
+        assert (tried.resource, tried.error_class) == ("news/a.example", ErrorClass.TRANSIENT)
+        clock.now_ms += 24 * 60 * MINUTE_MS
+        answer = await opened.chains.ask(NEWS, 3.0)
+        assert titles(answer.records) == ["A story of the second"]
+
+
+async def test_a_slow_feed_holds_nobody_up_and_is_heard_the_next_time(
+    asking: OpenChains, providers: FakeProviders, clock: SetClock
+) -> None:
+    slow, quick = Feed("a.example", providers), Feed("b.example", providers)
+    slow.stories["A story of the first"] = quick.stories["A story of the second"] = clock.now_ms
+    slow.waits = asyncio.Event()
+    async with asking(feed_row("a.example"), feed_row("b.example"), clock=clock) as opened:
+        first = asyncio.create_task(opened.chains.ask(NEWS, 0.3))
+        assert titles((await first).records) == ["A story of the second"]
+        slow.waits.set()
+        answer = await opened.chains.ask(NEWS, 3.0)
+    assert len(titles(answer.records)) == 2
+
+
+async def test_a_story_without_a_time_stays_where_it_was_first_seen(
+    asking: OpenChains, providers: FakeProviders, clock: SetClock
+) -> None:
+    feed = Feed("a.example", providers)
+    feed.stories["A story without any time"] = None
+    async with asking(feed_row("a.example"), clock=clock) as opened:
+        await opened.chains.ask(NEWS, 3.0)
+        clock.now_ms += 5 * MINUTE_MS
+        feed.stories["A story with a time"] = clock.now_ms - MINUTE_MS
+        answer = await opened.chains.ask(NEWS, 3.0)
+    assert titles(answer.records) == ["A story with a time", "A story without any time"]
+
+
+async def test_processes_share_what_feeds_have_told(
+    asking: OpenChains, providers: FakeProviders, clock: SetClock
+) -> None:
+    feed = Feed("a.example", providers)
+    feed.stories["One story of today"] = clock.now_ms
+    async with asking(feed_row("a.example"), clock=clock) as opened:
+        await opened.chains.ask(NEWS, 3.0)
+    async with asking(feed_row("a.example"), clock=clock) as opened:
+        answer = await opened.chains.ask(NEWS, 3.0)
+        assert answer.cached
+        clock.now_ms += 5 * MINUTE_MS
+        await opened.chains.ask(NEWS, 3.0)
+    assert titles(answer.records) == ["One story of today"]
+    assert feed.marks == [None, '"1"']
+
+
+async def test_there_is_no_answer_without_any_story(
+    asking: OpenChains, providers: FakeProviders, clock: SetClock
+) -> None:
+    Feed("a.example", providers).status = 503
+    async with asking(feed_row("a.example"), clock=clock) as opened:
+        with pytest.raises(NoAnswer) as caught:
+            await opened.chains.ask(NEWS, 3.0)
+    assert [tried.resource for tried in caught.value.tried] == ["news/a.example"]
+    assert [alert.kind for alert in opened.alerts] == ["no_living_member"]
