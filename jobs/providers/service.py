@@ -64,8 +64,8 @@ class DataCollectorService:
         agent_chains: Sequence[str],
         whales: Callable[[Sequence[str]], Awaitable[Collected]] | None = None,
     ) -> None:
-        """Raises UnknownAsset and UnknownNetwork. `whales`: reads new blocks of chains for transfers
-        of much (jobs.providers.whales)."""
+        """Raises UnknownAsset and UnknownNetwork. `whales`: reads new blocks of chains for great
+        transfers (jobs.providers.whales)."""
         self._chains = chains
         self._keeper = keeper
         self._known = frozenset(registry.chains())
