@@ -47,10 +47,13 @@ def meta(name: str, as_of_ms: int, stale: int = 0) -> DocumentMeta:
 class Agent:
     """Runs rounds on a real queue, whose jobs the test ends."""
 
-    def __init__(self, store: HotStore, redis_url: str) -> None:
+    def __init__(self, store: HotStore, redis_url: str, providers: str = "off") -> None:
         self.store, self.queue, self.cache = store, JobQueue(store), Cache(store)
         self.settings = load_settings(
-            redis_url=redis_url, ui_timeframes="5m,15m,1h", history_timeframes="4h,8h"
+            redis_url=redis_url,
+            ui_timeframes="5m,15m,1h",
+            history_timeframes="4h,8h",
+            providers=providers,
         )
 
     async def round(self, function: Any, why: str = "schedule", run_id: int = 9) -> Any:
@@ -68,9 +71,11 @@ class Agent:
             assert isinstance(job, Context)
             return await function(job)
 
-    async def end_all(self, jobs: int, **how: Any) -> list[tuple[str, int | None]]:
+    async def end_all(
+        self, jobs: int, lane: str = "worker", **how: Any
+    ) -> list[tuple[str, int | None]]:
         """Ends so many jobs as a worker does; which, and who asked for them."""
-        lease = await try_acquire(self.store, lane_of("collect:5m"), holder="test", ttl_s=60)
+        lease = await try_acquire(self.store, lane, holder="test", ttl_s=60)
         assert lease is not None
         ended: list[tuple[str, int | None]] = []
         try:
@@ -195,6 +200,27 @@ async def test_a_round_waits_for_the_pass_over_all(agent: Agent) -> None:
     told, ended = await asyncio.gather(agent.round(collect_ui_data), agent.end_all(1))
     assert ended == [("collect:all", None)]
     assert {each["state"] for each in told["asked"]} == {"fresh"}
+
+
+@pytest.mark.parametrize(
+    ("function", "job_id", "published"),
+    [
+        (collect_ui_data, "providers", ("5m", "15m", "1h")),
+        (collect_historical_data, "providers_all", ("4h", "8h")),
+    ],
+)
+async def test_rounds_ask_the_providers_beside_the_exchanges(
+    agent: Agent, redis_url: str, function: Any, job_id: str, published: tuple[str, ...]
+) -> None:
+    asking = Agent(agent.store, redis_url, providers="on")
+    asking.cache.metas = {name: meta(name, CLOSE_MS + 300) for name in published}
+    told, ended = await asyncio.gather(
+        asking.round(function), asking.end_all(1, lane="providers", result={"rows": 12})
+    )
+    assert ended == [(job_id, 9)]
+    assert told["asked"][-1] == {"id": job_id, "run": 1, "state": "complete", "rows": 12}
+    assert told["rows"] == 12
+    assert {each["state"] for each in told["asked"][:-1]} == {"fresh"}
 
 
 async def test_a_round_of_which_nothing_came_has_failed(agent: Agent) -> None:
