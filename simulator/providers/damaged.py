@@ -9,7 +9,7 @@ import orjson
 from simulator.answers import Answer, dump, error_page
 from simulator.providers.dialects import CHALLENGE, HTML
 
-_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?|0x[0-9a-f]{1,24}")
 _DOCTYPE: Final = b'<!DOCTYPE rss [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
 
 

@@ -5,10 +5,11 @@ from typing import Final
 
 from simulator.providers.sites import ErrorBody
 
-_CLOUDFLARE: Final = (
-    "<!DOCTYPE html><html><head><title>Access denied</title></head><body><h1>Error 1020</h1>"
-    "<p>Access denied. This website is using a security service to protect itself from online "
-    "attacks.</p></body></html>"
+_ACCESS_DENIED: Final = (
+    "<!DOCTYPE html><html><head><title>Access denied | api.example used Cloudflare to restrict "
+    "access</title></head><body><h1>Error 1020</h1><p>Access denied</p><p>This website is using a "
+    "security service to protect itself from online attacks.</p><p>Cloudflare Ray ID: "
+    "8f0c2d1e4b5a6978</p></body></html>"
 )
 CHALLENGE: Final = (
     "<!DOCTYPE html><html><head><title>Just a moment...</title></head><body>"
@@ -18,13 +19,16 @@ HTML: Final = "text/html; charset=UTF-8"
 TEXT: Final = "text/plain; charset=utf-8"
 Dialect = Mapping[str, ErrorBody]
 
+CLOUDFLARE: Final = ErrorBody(
+    403, _ACCESS_DENIED, HTML, {"Server": "cloudflare", "CF-RAY": "8f0c2d1e4b5a6978-FRA"}
+)
 # What web servers say that have no words of their own.
 PLAIN: Final[Dialect] = {
     "rate_limited": ErrorBody(429, '{"error":"Too Many Requests"}'),
     "quota_spent": ErrorBody(402, '{"error":"Payment Required"}'),
     "key_rejected": ErrorBody(401, '{"error":"Unauthorized"}'),
     "plan_forbids": ErrorBody(403, '{"error":"Forbidden"}'),
-    "geo_blocked": ErrorBody(403, _CLOUDFLARE, HTML),
+    "geo_blocked": CLOUDFLARE,
     "caller_fault": ErrorBody(400, '{"error":"Bad Request"}'),
 }
 BINANCE: Final[Dialect] = {
@@ -55,7 +59,7 @@ OKX: Final[Dialect] = {
 KRAKEN: Final[Dialect] = {
     "rate_limited": ErrorBody(200, '{"error":["EAPI:Rate limit exceeded"]}'),
     "caller_fault": ErrorBody(200, '{"error":["EQuery:Unknown asset pair"]}'),
-    "geo_blocked": ErrorBody(403, _CLOUDFLARE, HTML),
+    "geo_blocked": CLOUDFLARE,
 }
 COINBASE: Final[Dialect] = {
     "rate_limited": ErrorBody(
@@ -71,10 +75,6 @@ COINGECKO: Final[Dialect] = {
         'visit https://www.coingecko.com/en/api/pricing to subscribe to our API plans for higher '
         'rate limits."}}', headers={"Retry-After": "60"},
     ),
-    "quota_spent": ErrorBody(
-        429, '{"status":{"error_code":429,"error_message":"You\'ve exceeded the monthly call '
-        'limit."}}',
-    ),
     "key_rejected": ErrorBody(
         401, '{"status":{"error_code":10002,"error_message":"API Key Missing"}}'
     ),
@@ -82,7 +82,7 @@ COINGECKO: Final[Dialect] = {
         401, '{"error":{"status":{"error_code":10005,"error_message":"This request is limited to '
         'PRO API subscribers."}}}',
     ),
-    "geo_blocked": ErrorBody(403, _CLOUDFLARE, HTML),
+    "geo_blocked": CLOUDFLARE,
 }  # fmt: skip
 COINPAPRIKA: Final[Dialect] = {
     "rate_limited": ErrorBody(429, '{"error":"too many requests"}'),
@@ -124,7 +124,7 @@ CRYPTOCOMPARE: Final[Dialect] = {
     ),
     "key_rejected": ErrorBody(
         200, '{"Response":"Error","Message":"You need a valid auth key or api key to access this '
-        'endpoint","HasWarning":false,"Type":99,"RateLimit":{},"Data":{}}',
+        'endpoint","HasWarning":false,"Type":1,"RateLimit":{},"Data":{}}',
     ),
     "caller_fault": ErrorBody(
         200, '{"Response":"Error","Message":"cccagg_or_exchange market does not exist for this '
@@ -242,7 +242,6 @@ def _blockchair(status: int, error: str) -> ErrorBody:
 BLOCKCHAIR: Final[Dialect] = {
     "rate_limited": _blockchair(435, "Your API token is throttled"),
     "quota_spent": _blockchair(402, "You have exceeded the daily limit of requests"),
-    "key_rejected": _blockchair(402, "You have to use an API key for this request"),
     "geo_blocked": _blockchair(430, "Your IP address has been temporarily blocked"),
     "caller_fault": _blockchair(400, "Invalid address"),
 }
@@ -292,11 +291,9 @@ def _rpc(status: int, code: int, message: str) -> ErrorBody:
 
 JSON_RPC: Final[Dialect] = {
     "rate_limited": _rpc(200, -32005, "limit exceeded"),
-    "quota_spent": _rpc(429, -32005, "daily request count exceeded, request rate limited"),
     "key_rejected": _rpc(
         200, -32000, "Unauthorized: You must authenticate your request with an API key."
     ),
-    "plan_forbids": _rpc(200, -32601, "the method is not available on your plan"),
     "caller_fault": _rpc(200, -32602, "invalid argument 0: hex string has length 38, want 40"),
 }
 INFURA: Final[Dialect] = {

@@ -25,17 +25,17 @@ def tron_sites() -> list[Site]:
              post("/jsonrpc", _json_rpc)], errors=dialects.TRONGRID, suspends_s=30,
              limits=(Window(15, 1),)),
         Site("tron publicnode", ("tron-rpc.publicnode.com",),
-             [*_node_routes(), post("/jsonrpc", _json_rpc)], errors=dialects.TRONGRID),
+             [*_node_routes(), post("/jsonrpc", _json_rpc)], errors=dialects.PLAIN),
         Site("tron drpc", ("tron.drpc.org",), [post("/(jsonrpc)?", _json_rpc)],
              errors=dialects.JSON_RPC),
         Site("tron pocket", ("tron.api.pocket.network",), [post("/(jsonrpc)?", _json_rpc)],
              errors=dialects.JSON_RPC),
         Site("tronstack", ("api.tronstack.io",),
-             [*_node_routes(), post("/jsonrpc", _json_rpc)], errors=dialects.TRONGRID),
+             [*_node_routes(), post("/jsonrpc", _json_rpc)], errors=dialects.PLAIN),
         Site("tronscan", ("apilist.tronscanapi.com",),
              [get("/api/accountv2", _scan_account),
               get("/api/token_trc20/transfers", _scan_transfers)],
-             keys=("header:TRON-PRO-API-KEY",), keyless=False, errors=dialects.TRONGRID),
+             keys=("header:TRON-PRO-API-KEY",), keyless=False, errors=dialects.PLAIN),
     ]  # fmt: skip
 
 
