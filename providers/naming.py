@@ -35,7 +35,8 @@ def named(resource: Resource, question: Question, subject: str, assets: Assets) 
     quote = question.option("quote", "usd").upper()
     if question.kind is Kind.PRICE and quote not in read.get("quotes", _DEFAULT_QUOTES):
         return None
-    if subject not in read.get("assets", (subject,)):
+    # In a row of news, `assets` is where an item names its own.
+    if question.kind is not Kind.NEWS and subject not in read.get("assets", (subject,)):
         return None
     values = {"quote": quote, "quote_lower": quote.lower(), **_of_chain(resource, subject)}
     if values.get("chain") not in read.get("chains", (values.get("chain"),)):

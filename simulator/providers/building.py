@@ -9,8 +9,9 @@ from simulator.providers.all_sites import provider_sites
 from simulator.providers.faults import ProviderFaults
 from simulator.providers.latent import LatentPrices
 from simulator.providers.log import RequestLog
+from simulator.providers.parts import Parts
 from simulator.providers.recorded import RecordedBodies
-from simulator.providers.server import Parts, Providers
+from simulator.providers.server import Providers
 from simulator.providers.windows import ProviderLimits
 from simulator.universe import GeneratorContext
 

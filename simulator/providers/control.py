@@ -1,7 +1,7 @@
 """The control routes under /sim/providers: faults, requests, limits, and what is true."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
@@ -10,11 +10,9 @@ from simulator.faults import InvalidRule
 from simulator.parameters import whole_number
 from simulator.providers.asked import View, listed
 from simulator.providers.fault_kinds import KINDS
+from simulator.providers.parts import Parts
 from simulator.providers.sites import Site
 from simulator.providers.truth import chain_truth, whales
-
-if TYPE_CHECKING:
-    from simulator.providers.server import Parts
 
 Query = Mapping[str, str]
 
@@ -22,7 +20,7 @@ Query = Mapping[str, str]
 class ProviderControl:
     """Answers control requests; they count against nothing."""
 
-    def __init__(self, sites: Sequence[Site], parts: "Parts", view: Callable[[str], View]) -> None:
+    def __init__(self, sites: Sequence[Site], parts: Parts, view: Callable[[str], View]) -> None:
         self._sites = sites
         self._parts = parts
         self._view = view

@@ -1,5 +1,4 @@
-"""Binance and Bybit as sources of prices: spot from the latent prices, perpetuals of the simulated
-exchanges themselves, so that their limits count all requests alike."""
+"""Binance and Bybit as sources of prices; perpetuals count against the exchanges' own limits."""
 
 from collections.abc import Mapping
 from typing import Any, Final

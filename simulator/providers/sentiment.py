@@ -29,7 +29,7 @@ def sentiment_sites() -> list[Site]:
              [get("/api4/public/coins/(?P<coin>[^/]+)/v1", _lunarcrush)],
              keys=("bearer",), keyless=False, limits=(Window(10, 60),), errors=dialects.PLAIN),
         Site("santiment", ("api.santiment.net",), [post("/graphql", _santiment)],
-             errors=dialects.GRAPHQL),
+             errors=dialects.PLAIN),
         Site("reddit", ("www.reddit.com",), [get("/r/[^/]+/.*", _reddit)], errors=dialects.PLAIN),
     ]  # fmt: skip
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Any, Final
 from urllib.parse import unquote
@@ -11,19 +11,16 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from simulator.answers import Answer, dump, error_page
-from simulator.clock import Clock
 from simulator.parameters import read
 from simulator.providers import damaged
 from simulator.providers.asked import TRUTH, Asked, Lies, View
 from simulator.providers.control import ProviderControl
 from simulator.providers.dialects import PLAIN
 from simulator.providers.fault_kinds import ERRORS
-from simulator.providers.faults import ProviderFaults, Rule, together
-from simulator.providers.latent import LatentPrices
-from simulator.providers.log import ProviderRequest, RequestLog
-from simulator.providers.recorded import RecordedBodies
+from simulator.providers.faults import Rule, together
+from simulator.providers.log import ProviderRequest
+from simulator.providers.parts import Parts
 from simulator.providers.sites import Route, Site
-from simulator.providers.windows import ProviderLimits
 
 _MOST_BODY: Final = 1_000_000
 _CONTROL: Final = "/sim/providers"
@@ -31,20 +28,6 @@ _CONTROL: Final = "/sim/providers"
 
 class Cut(Exception):
     """The connection is to be closed without an answer."""
-
-
-@dataclass(slots=True)
-class Parts:
-    """What the providers are made of. `recorded`: bodies that are sent instead, None for none."""
-
-    clock: Clock
-    seed: int
-    prices: LatentPrices
-    faults: ProviderFaults
-    limits: ProviderLimits
-    log: RequestLog
-    recorded: RecordedBodies | None
-    latency_s: float = 0.0
 
 
 class Providers:
