@@ -296,6 +296,8 @@ JSON_RPC: Final[Dialect] = {
     ),
     "caller_fault": _rpc(200, -32602, "invalid argument 0: hex string has length 38, want 40"),
 }
+# The official nodes of BSC say "limit exceeded" of eth_getLogs, which is off there.
+BSC: Final[Dialect] = {**JSON_RPC, "rate_limited": PLAIN["rate_limited"]}
 INFURA: Final[Dialect] = {
     **JSON_RPC,
     "rate_limited": _rpc(429, -32005, "project ID request rate exceeded"),

@@ -80,7 +80,8 @@ def node_sites() -> list[Site]:
         Site(
             host, (host,),
             [post(f"/{re.escape(path)}/?", node(chain, habits_of(host))) for path, chain in served],
-            limits=(Window(10_000, 300),) if "bnbchain" in host else (), errors=dialects.JSON_RPC,
+            limits=(Window(10_000, 300),) if "bnbchain" in host else (),
+            errors=dialects.BSC if "bsc-dataseed" in host else dialects.JSON_RPC,
         )
         for host, served in paths.items()
     ]  # fmt: skip
