@@ -21,6 +21,8 @@ from stores.hot.store import HotStore
 
 # A price is compared with the last one long after that could be an answer.
 _KEPT_S: Final = {Kind.PRICE: 86_400.0, Kind.GAS: 3_600.0}
+PRICES: Final = ("price.spot", "price.perp", "price.aggregate")
+DOLLARS: Final = ("USD", "USDT")
 # KEYS: of answers. ARGV: for each, ms that it is kept, and its text.
 _KEEP: Final = """
 for i = 1, #KEYS do redis.call('SET', KEYS[i], ARGV[2 * i], 'PX', ARGV[2 * i - 1]) end
@@ -83,6 +85,21 @@ class Answers:
         texts = await self._store.execute("MGET", *(_key(question, name) for name in names))
         found = {name: _decoded(text) for name, text in zip(names, texts, strict=True) if text}
         return {name: known for name, known in found.items() if known is not None}
+
+    async def references(self, question: Question, names: Sequence[str]) -> dict[str, Known]:
+        """What other chains know of prices of these subjects, in any currency of about one dollar:
+        the latest of each. No answer, but a measure for one."""
+        if question.kind is not Kind.PRICE or not names:
+            return {}
+        others = [Question(chain, (), (("quote", quote),)) for chain in PRICES for quote in DOLLARS]
+        where = [(name, _key(other, name)) for name in names for other in others]
+        texts = await self._store.execute("MGET", *(key for _, key in where))
+        found: dict[str, Known] = {}
+        for (name, _), text in zip(where, texts, strict=True):
+            known = _decoded(text) if text else None
+            if known and (name not in found or known.fetched_at_ms > found[name].fetched_at_ms):
+                found[name] = known
+        return found
 
     async def keep(self, question: Question, known: Mapping[str, Known], now_ms: int) -> None:
         if not known:

@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 import structlog
 
@@ -33,6 +34,8 @@ from providers.walk import Walk
 from providers.whales.detector import Whales
 from providers.witnesses import Told, Witnesses
 from stores.hot.store import StoreUnavailable
+
+TOLD_AGAIN_S: Final = 900.0  # between two alerts of one kind about one resource
 
 log = structlog.get_logger(__name__)
 
@@ -61,12 +64,13 @@ class Chains:
         self.whales = whales
         self._answers = answers
         self._plausible = plausible
-        self._probes = probes
+        self.probes = probes
         self._on_alert = on_alert
         self.lineups = Lineups(registry, client)
         self._news = Gathering(client, self.lineups, answers, Mentions(assets))
         self._retries = RetryBudget(client.clock)
         self._silent: set[str] = set()  # chains of which nobody answers, as was told
+        self._told: dict[tuple[str, str | None], float] = {}  # alerts, with when
         self._flights: dict[Question, asyncio.Task[Answer]] = {}
         self._spawned: set[asyncio.Task[list[Record]]] = set()
         self._outage = OutageLog(log, "provider_answers_not_shared", "provider_answers_shared")
@@ -123,6 +127,7 @@ class Chains:
         if question.kind is Kind.NEWS:
             return await self._merged(question, within_s)
         clock = self.client.clock
+        until_s = clock.monotonic_s() + within_s
         names = names_of(question)
         known = await self._read(question, names)
         fresh, rest = fresh_and_rest(known, names, clock.wall_ms())
@@ -133,17 +138,18 @@ class Chains:
         lineup = await self.lineups.look(
             question.chain, [question.name_of(each) for each in asked.subjects]
         )
-        witnesses = Witnesses(asked, rest, self._plausible, known)
+        others = await self._references(question, [each for each in rest if each not in known])
+        witnesses = Witnesses(asked, rest, self._plausible, known, others)
         walk = Walk(
             *(self.client, asked, witnesses, deque(lineup.line), lineup.last_resort),
-            *(within_s, self._retries, self._spawned),
+            *(until_s - clock.monotonic_s(), self._retries, self._spawned),
         )
         await walk.run()
         now_ms = clock.wall_ms()
         found = {name: _known(told) for name, told in witnesses.believed.items()}
         await self._keep(question, found, now_ms)
         await self._accuse(question.chain, witnesses)
-        self._probes.nudge(lineup.members)
+        self.probes.nudge(lineup.members)
         tried = (*walk.tried, *witnesses.not_believed(), *lineup.skipped)
         usable = {
             name: replace(known[name], records=known[name].stale())
@@ -175,6 +181,13 @@ class Chains:
             return {}
         self._outage.recovered()
         return known
+
+    async def _references(self, question: Question, names: list[str]) -> dict[str, Known]:
+        try:
+            return await self._answers.references(question, names)
+        except StoreUnavailable as error:
+            self._outage.failed(error)
+            return {}
 
     async def _keep(self, question: Question, found: Mapping[str, Known], now_ms: int) -> None:
         if question.kind is Kind.RPC:
@@ -219,6 +232,14 @@ class Chains:
             self._tell(Alert("no_living_member", chain, None, f"nobody of {len(tried)} answers"))
 
     def _tell(self, alert: Alert) -> None:
+        """Says the same of one resource once in a while, however often it is asked."""
+        now_s, what = self.client.clock.monotonic_s(), (alert.kind, alert.resource)
+        if (
+            alert.resource is not None
+            and now_s - self._told.get(what, -TOLD_AGAIN_S) < TOLD_AGAIN_S
+        ):
+            return
+        self._told[what] = now_s
         log.warning(
             f"provider_{alert.kind}",
             chain=alert.chain,

@@ -16,7 +16,7 @@ from providers.breaker import BREAKER_LUA
 from providers.budget import BUDGET_LUA, limit_words, quota_ends_ms
 from providers.errors import ErrorClass, ProviderError
 from providers.health import HEALTH_LUA
-from providers.members import Member, read_member
+from providers.members import UNKNOWN_MS, Member, read_member
 from stores.hot.replies import elements, list_of, text, text_or_null, whole_number
 from stores.hot.store import HotStore
 from timing.clock import Clock, SystemClock
@@ -24,7 +24,6 @@ from timing.clock import Clock, SystemClock
 KEPT_MS: Final = 40 * 86_400_000  # longer than a month's quota is out
 PERMIT_MS: Final = 45_000  # the longest call of any level
 DAY_MS: Final = 86_400_000
-UNKNOWN_MS: Final = 3_600_000
 FIRST_PAUSE_MS: Final = 60_000
 LONGEST_PAUSE_MS: Final = 900_000
 How = Literal["", "forced", "probe"]

@@ -11,6 +11,9 @@ from providers.health import HALF_LIFE_MS, quantile, success_rate
 
 _SWITCHES: Final = {b"on": True, b"off": False}
 
+UNKNOWN_MS: Final = 3_600_000  # for so long it is remembered what a resource does not know,
+GAP_MS: Final = UNKNOWN_MS - 60_000  # and asked for again before, if nobody else has it
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -30,6 +33,7 @@ class Member:
     last_error: str
     switched: bool | None
     unknown: frozenset[str]
+    gaps: frozenset[str] = frozenset()  # of these, those that it has not been asked for of late
 
     @staticmethod
     def unseen() -> "Member":
@@ -50,16 +54,17 @@ def read_member(
     """A member from the store's fields: its own, its account's, its switch, and when what it does
     not know of the subjects is forgotten."""
     own, shared, switch, unknown = _named(found[0]), _named(found[1]), found[2], found[3]
-    until = max(
+    out = max(
         (_number(own, "out_until"), own.get("out_class", "")),
         (_number(shared, "pause_until"), shared.get("pause_class", "")),
     )
-    out_until_ms, out_class = until if until[0] > now_ms else (0, "")
+    out_until_ms, out_class = out if out[0] > now_ms else (0, "")
     open_until = _number(own, "open_until") if "open_until" in own else None
     latencies = [int(each) for each in own.get("ms", "").split()]
     faded = 0.5 ** (max(0, now_ms - _number(own, "at")) / HALF_LIFE_MS)
     good, total = float(own.get("good", 0)) * faded, float(own.get("total", 0)) * faded
-    forgotten = zip(subjects, unknown, strict=False)  # none were asked for, or all
+    told = zip(subjects, unknown, strict=False)  # none were asked for, or all
+    until = {name: int(float(ends)) for name, ends in told if ends and float(ends) > now_ms}
     return Member(
         state=state_at(open_until, now_ms),
         open_until_ms=open_until or 0,
@@ -72,7 +77,8 @@ def read_member(
         room=room_left(shared, account.resource.provider.limits, fraction, now_ms),
         last_error=own.get("last_error", ""),
         switched=None if switch is None else _SWITCHES.get(switch),
-        unknown=frozenset(name for name, at in forgotten if at and float(at) > now_ms),
+        unknown=frozenset(until),
+        gaps=frozenset(name for name, ends in until.items() if ends - now_ms < GAP_MS),
     )
 
 

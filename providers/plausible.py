@@ -20,6 +20,10 @@ _JUMPS: Final = {
     Price: ((600.0, Decimal("1.25")), (3_600.0, Decimal("1.5")), (86_400.0, Decimal(10))),
     GasPrice: ((600.0, Decimal(50)), (3_600.0, Decimal(500))),
 }
+# How far prices of one asset of different kinds are apart at most, and for how long one is a
+# measure for another.
+_KINDS_DIFFER: Final = Decimal("1.25")
+_MEASURES_MS: Final = 3_600_000
 # Gas moves between two looks.
 _AGREE: Final = {Price: NEAR, GasPrice: Decimal("0.5")}
 # Who tells what another has told, is no second witness.
@@ -39,8 +43,11 @@ class Plausible:
     def __init__(self, assets: Assets) -> None:
         self._assets = assets
 
-    def doubt(self, record: Record, last: Record | None, now_ms: int) -> Doubt | None:
-        """Why the value is not believed on one word; None if it is. `last`: the last good one."""
+    def doubt(
+        self, record: Record, last: Record | None, now_ms: int, other: Record | None = None
+    ) -> Doubt | None:
+        """Why the value is not believed on one word; None if it is. `last`: the last good one;
+        `other`: the same asset's price of another kind."""
         value = magnitude(record)
         if value is None:
             return None
@@ -48,8 +55,7 @@ class Plausible:
             return Doubt(f"{record.asset} is worth {value} {record.quote}", held=True)
         before = None if last is None else magnitude(last)
         if last is None or before is None:
-            first = isinstance(record, Price)
-            return Doubt("it is the first value", held=False) if first else None
+            return self._doubt_first(record, value, other, now_ms)
         age_s = (now_ms - last.fetched_at_ms) / 1000
         for oldest_s, factor in _JUMPS.get(type(record), ()):
             if age_s <= oldest_s:
@@ -58,6 +64,18 @@ class Plausible:
                     return None
                 return Doubt(f"{value} after {before} {age_s:.0f} s ago", held=True)
         return None
+
+    def _doubt_first(
+        self, record: Record, value: Decimal, other: Record | None, now_ms: int
+    ) -> Doubt | None:
+        if not isinstance(record, Price):
+            return None
+        measure = None if other is None else magnitude(other)
+        if other is None or measure is None or now_ms - other.fetched_at_ms > _MEASURES_MS:
+            return Doubt("it is the first value", held=False)
+        if max(value, measure) <= _KINDS_DIFFER * min(value, measure):
+            return None
+        return Doubt(f"{value} while {other.resource} tells {measure}", held=True)
 
     def _is_off_peg(self, price: Price) -> bool:
         try:

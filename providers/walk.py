@@ -30,7 +30,7 @@ PATIENCE: Final = 0.3  # of the calm time that is left: for one member, before t
 LAST_SHARE: Final = 0.2  # of the time, in which nobody new is asked: the last need time to answer
 FASTEST_HEDGE_S: Final = 0.05
 WITNESS_SHARE: Final = 0.15  # of the time, for which a second source of a first value is waited
-STORE_S: Final = 0.02  # of the time, for what the hot store is told afterwards
+STORE_S: Final = 0.05  # of the time, for what the hot store is told afterwards
 MOST_WITNESS_CALLS: Final = 3  # requests that a second source may cost
 
 
@@ -117,14 +117,18 @@ class Walk:
         missing = self.witnesses.missing
         lacks = place.member.unknown if place.trusts_memory else frozenset()
         subjects = tuple(name for name in missing if self.question.name_of(name) not in lacks)
-        if any(name in self.witnesses.last for name in set(missing).difference(subjects)):
-            # Somebody had a value of it lately: what was a gap in its answers may have ended.
+        if any(self._may_be_a_gap(name, place) for name in set(missing).difference(subjects)):
             self._gaps.append(replace(place, trusts_memory=False))
         if not subjects:
             self._note(place.resource, ErrorClass.UNKNOWN, None, "it does not know them")
         elif all(name in self.witnesses.doubted for name in subjects):
             subjects = self._to_confirm(place.resource, subjects)
         return self.question.of(subjects) if subjects else None
+
+    def _may_be_a_gap(self, name: str, place: Place) -> bool:
+        """Whether a member is asked again, in the end, for what it lacked: somebody had a value of
+        it lately, or this one was not asked for a while."""
+        return name in self.witnesses.last or self.question.name_of(name) in place.member.gaps
 
     def _to_confirm(self, resource: Resource, subjects: tuple[str, ...]) -> tuple[str, ...]:
         """What a member is asked that would be a second source of it; none where that costs many

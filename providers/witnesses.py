@@ -23,13 +23,15 @@ class Told:
 
 @dataclass(slots=True)
 class Witnesses:
-    """`believed`: by name (see answers.names_of). `doubted`: values that wait for a second source.
-    `liars`: resources whose value was not true, with what they told."""
+    """`believed`: by name (see answers.names_of). `last`: what was known before; `others`: prices
+    of another kind. `doubted`: values that wait for a second source. `liars`: resources whose value
+    was not true, with what they told."""
 
     question: Question
     names: tuple[str, ...]
     plausible: Plausible
     last: Mapping[str, Known]
+    others: Mapping[str, Known] = field(default_factory=dict)
     believed: dict[str, Told] = field(default_factory=dict)
     doubted: dict[str, list[Told]] = field(default_factory=dict)
     liars: list[tuple[Told, str]] = field(default_factory=list)
@@ -76,9 +78,8 @@ class Witnesses:
                 self._weigh(name, Told(resource, tuple(by_name[name])), now_ms)
 
     def _weigh(self, name: str, told: Told, now_ms: int) -> None:
-        known = self.last.get(name)
-        last = known.records[0] if known is not None and known.records else None
-        doubt = self.plausible.doubt(told.records[0], last, now_ms)
+        last, other = _first_of(self.last.get(name)), _first_of(self.others.get(name))
+        doubt = self.plausible.doubt(told.records[0], last, now_ms, other)
         others = self.doubted.setdefault(name, [])
         agreeing = [each for each in others if agree(each.records[0], told.records[0])]
         if any(are_two(each.resource, told.resource) for each in agreeing):
@@ -104,3 +105,7 @@ class Witnesses:
             if first and all(agree(first[0].records[0], each.records[0]) for each in told):
                 self.believed[name] = first[0]
                 del self.doubted[name]
+
+
+def _first_of(known: Known | None) -> Record | None:
+    return known.records[0] if known is not None and known.records else None
