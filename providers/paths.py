@@ -24,7 +24,10 @@ NO_VALUES: Final[Mapping[str, str]] = {}
 
 @dataclass(frozen=True, slots=True)
 class _Key:
+    """`filled`: whether a placeholder is in it."""
+
     text: str
+    filled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,12 @@ class Path:
         return frozenset(_PLACEHOLDER.findall(self.text))
 
     @property
+    def plain(self) -> str | None:
+        """The key, where the path is nothing but one key."""
+        first = self.steps[0] if len(self.steps) == 1 else None
+        return first.text if isinstance(first, _Key) and not first.filled else None
+
+    @property
     def root(self) -> tuple[type[Any], ...]:
         """What a document must be for the path to lead anywhere."""
         if not self.steps:
@@ -72,11 +81,21 @@ class Path:
 
     def find(self, document: Any, values: Mapping[str, str] = NO_VALUES) -> Any:
         """What is there, None where nothing is. With [*], the first."""
-        return next(self.each(document, values), None)
+        for number, step in enumerate(self.steps):
+            if isinstance(step, _Every):
+                return next(_walk(document, self.steps[number:], values), None)
+            document = _next(document, step, values)
+            if document is None:
+                return None
+        return document
 
     def each(self, document: Any, values: Mapping[str, str] = NO_VALUES) -> Iterator[Any]:
         """All that is there: with [*] that of every element, else one value or none."""
-        yield from _walk(document, self.steps, values)
+        if self.steps and isinstance(self.steps[-1], _Every):
+            for found in _walk(document, self.steps[:-1], values):
+                yield from _elements(found)
+        else:
+            yield from _walk(document, self.steps, values)
 
 
 @lru_cache(maxsize=4096)
@@ -118,7 +137,8 @@ def _step(found: re.Match[str]) -> _Step:
         return _Index(int(found["index"]))
     if found["name"]:
         return _Where(found["name"], found["wanted"])
-    return _Key(found["quoted"] or found["key"])
+    text = found["quoted"] or found["key"]
+    return _Key(text, bool(placeholders(text)))
 
 
 def _walk(document: Any, steps: tuple[_Step, ...], values: Mapping[str, str]) -> Iterator[Any]:
@@ -141,7 +161,9 @@ def _elements(document: Any) -> list[Any]:
 
 def _next(document: Any, step: _Step, values: Mapping[str, str]) -> Any:
     if isinstance(step, _Key):
-        return document.get(filled(step.text, values)) if isinstance(document, dict) else None
+        if not isinstance(document, dict):
+            return None
+        return document.get(filled(step.text, values) if step.filled else step.text)
     if not isinstance(document, list):
         return None
     if isinstance(step, _Index):

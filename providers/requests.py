@@ -110,10 +110,10 @@ def _requests(
     if body is not None:
         headers.setdefault("Content-Type", "application/json")
     url = _url(node.url, secret, query)
-    yield _request(node.method, url, headers, body, subjects, key, base_url, 0)
+    yield _request(node.method, url, headers, body, subjects, key, base_url, node.private, 0)
     for part, also in enumerate(resource.read.get("also", ()), start=1):
         url = _url(also["url"], secret, query)
-        yield _request("GET", url, headers, None, subjects, key, base_url, part)
+        yield _request("GET", url, headers, None, subjects, key, base_url, node.private, part)
 
 
 def _request(
@@ -124,12 +124,19 @@ def _request(
     subjects: tuple[str, ...],
     key: str | None,
     base_url: str | None,
+    private: bool,
     part: int,
 ) -> PreparedRequest:
-    shown = f"{method} {secrets_shown(url, key)}"
+    shown = f"{method} {_host_of(url) if private else secrets_shown(url, key)}"
     if base_url is not None:
         url = through(base_url, url)
     return PreparedRequest(method, url, headers, body, subjects, shown, part)
+
+
+def _host_of(url: str) -> str:
+    """Of rows of the operator's own: their URLs may hold a key that nobody else knows to be one."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}"
 
 
 def through(base_url: str, url: str) -> str:

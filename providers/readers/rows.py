@@ -88,10 +88,13 @@ def rows_of(document: Any, asked: Asked) -> Iterator[Row]:
     by_id = {name.values["id"]: name for name in names}
     of_item = path_of(asked.read["item_id"])
     listed = list(path_of(items).each(document, NO_VALUES))
-    if listed and not any(isinstance(item, dict) for item in listed):
+    objects = [item for item in listed if isinstance(item, dict)]
+    if listed and not objects:
         raise asked.bad(f"{shown(listed[0])} is not an item that the answer should have")
-    for item in listed:
-        called = as_text(of_item.find(item)) or ""
+    plain = of_item.plain  # exchanges list thousands of pairs
+    for item in objects:
+        value = of_item.find(item) if plain is None else item.get(plain)
+        called = value if isinstance(value, str) else as_text(value) or ""
         if called in by_id:
             yield Row(asked, document, item, by_id.pop(called))
 

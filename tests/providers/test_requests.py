@@ -133,6 +133,11 @@ def test_keys_stand_in_their_place_and_are_not_shown(row: Resource, place: str) 
     assert "Authorization" not in without.headers
 
 
+def test_of_an_operators_own_url_only_the_host_is_shown() -> None:
+    row = resource("rpc.base", url="https://node.example:8545/v3/0123abcd?t=4", private=True)
+    assert one(row, "base").shown == "GET https://node.example"
+
+
 def test_what_providers_repeat_of_a_key_is_hidden() -> None:
     said = f"invalid token {KEY} or s3cret%2Fkey%2Bof%3Dours"
     assert secrets_shown(said, KEY) == "invalid token *** or ***"
