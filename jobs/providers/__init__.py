@@ -1,2 +1,1 @@
-"""What providers tell, asked for, kept and told about: the composition of providers/ with the
-database, for jobs, for the API and for users' own code."""
+"""What providers tell: asked for, kept, and told about, for jobs, API and users' own code."""

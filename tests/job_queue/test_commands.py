@@ -35,6 +35,9 @@ LOOK_KEYS: Final = [
     "lock:backfill",
     "job:backfill",
     "job:holes",
+    "lock:providers",
+    "job:providers",
+    "job:providers_all",
 ]
 
 
@@ -100,20 +103,20 @@ async def test_request_on_redis_wakes_by_the_channel_alone(store: CannedStore) -
 
 @pytest.mark.parametrize(("rest_s", "rest_ms"), [(0.0, 0), (2.0, 2_000), (0.0015, 2)])
 async def test_has_work_looks_at_all_lanes(store: CannedStore, rest_s: float, rest_ms: int) -> None:
-    store.replies = [[0, -1, -1, -1]]
+    store.replies = [[0, -1, -1, -1, -1]]
     assert await queue_of(store, min_refresh_s=rest_s).has_work("worker") is True
-    assert words(store) == [len(LOOK_KEYS), *LOOK_KEYS, rest_ms, 1 + len(WORKER_IDS), 2, 5, 3]
-    store.replies = [[-1, 0, -1, -1]]
+    assert words(store) == [len(LOOK_KEYS), *LOOK_KEYS, rest_ms, 1 + len(WORKER_IDS), 2, 5, 3, 3]
+    store.replies = [[-1, 0, -1, -1, -1]]
     assert await queue_of(store).has_work("worker") is False
 
 
 async def test_beat_looks_at_all_lanes(store: CannedStore) -> None:
-    store.replies = [[-1, -1, -1, -1]]
+    store.replies = [[-1, -1, -1, -1, -1]]
     await queue_of(store, min_refresh_s=3).beat("host:1", "note")
     keys = ["workers", "workers:host:1", "workers:any", *LOOK_KEYS]
     assert words(store) == [
         *(len(keys), *keys, "host:1", "note", 30, 86_400, 3_000),
-        *(1 + len(WORKER_IDS), 2, 5, 3),
+        *(1 + len(WORKER_IDS), 2, 5, 3, 3),
     ]
 
 
@@ -287,12 +290,12 @@ async def test_lanes_are_woken_when_their_work_may_start(
     timers = Timers(monkeypatch)
     queue = queue_of(store, min_refresh_s=600)
     store.replies = [
-        *([0, 0, -1, -1], [250_000, 1, -1, -1], [40_000, -1, -1, -1]),
-        *([0, 0, 0, 0], [-1, -1, -1, -1]),
+        *([0, 0, -1, -1, -1], [250_000, 1, -1, -1, -1], [40_000, -1, -1, -1, -1]),
+        *([0, 0, 0, 0, 0], [-1, -1, -1, -1, -1]),
     ]
     assert await queue.has_work("worker") is True
     # The lane that asked learns it from the answer; the other one is woken.
-    assert [await is_asleep(queue, lane) for lane in Lane] == [True, False, True, True]
+    assert [await is_asleep(queue, lane) for lane in Lane] == [True, False, True, True, True]
     assert timers.pending() == []
     assert await queue.has_work("funding") is False
     assert timers.pending() == [250.0, 0.001]
@@ -300,10 +303,10 @@ async def test_lanes_are_woken_when_their_work_may_start(
     assert timers.pending() == [40.0]  # in place of the earlier ones
     await queue.beat("host:1", "")
     assert timers.pending() == []
-    assert [await is_asleep(queue, lane) for lane in Lane] == [False, False, False, False]
+    assert [await is_asleep(queue, lane) for lane in Lane] == [False] * 5
     assert await queue.has_work("worker") is False
-    assert [await is_asleep(queue, lane) for lane in Lane] == [True, False, False, False]
-    store.replies = [[30_000, -1, -1, -1]]
+    assert [await is_asleep(queue, lane) for lane in Lane] == [True, False, False, False, False]
+    store.replies = [[30_000, -1, -1, -1, -1]]
     await queue.has_work("worker")
     await queue.aclose()
     assert timers.pending() == []
@@ -318,7 +321,7 @@ async def test_a_taker_s_lane_is_woken_when_the_next_job_has_rested(
     store.replies = [[b"ok", 0, [], 90_000]]
     assert await queue.take(lease) is None
     assert timers.pending() == [90.0]
-    assert [await is_asleep(queue, lane) for lane in Lane] == [True, False, False, False]
+    assert [await is_asleep(queue, lane) for lane in Lane] == [True, False, False, False, False]
     await queue.aclose()
 
 
@@ -336,7 +339,7 @@ async def test_a_waiter_looks_again_so_long_after_the_last_look_of_any_lane(
         return really(0)
 
     really = asyncio.timeout
-    queue = queue_of(CannedStore([-1, -1, -1, -1], [-1, -1, -1, -1], kind="upstash"))
+    queue = queue_of(CannedStore([-1] * 5, [-1] * 5, kind="upstash"))
     monkeypatch.setattr("job_queue.queue.time.monotonic", lambda: now[0])
     monkeypatch.setattr("job_queue.queue.asyncio.timeout", timeout)
     await queue.wait_for_work(60)

@@ -48,6 +48,7 @@ def test_ids_and_lanes_that_stores_hold_stay() -> None:
         "funding",
         "history",
         "backfill",
+        "providers",
     }
     assert lane_of("discovery") == "worker"
     assert lane_of("funding") == "funding"
@@ -66,6 +67,8 @@ def test_the_kinds_as_the_api_knows_them() -> None:
         "integrity": ("history", None, ()),
         "backfill": ("backfill", None, ()),
         "holes": ("backfill", None, ()),
+        "providers": ("providers", None, ()),
+        "providers_all": ("providers", None, ()),
     }
     assert job_definition("collect:4h").produces == ("4h", "8h")
 

@@ -1,2 +1,1 @@
-"""What providers told, in tables: prices, news, sentiment, fees, statistics and whales; and how the
-providers did. Rows are stored once: equal readings are no second row."""
+"""What providers told, in tables that keep each reading once; and how the providers did."""
