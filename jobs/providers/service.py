@@ -5,9 +5,9 @@ The name and its methods are those of seed 000; the agent's rounds call the same
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
+from jobs.providers.collected import Collected
 from jobs.providers.keeping import Keeper
 from providers.answers import Answer
 from providers.assets import Assets
@@ -24,29 +24,6 @@ class Asking(Protocol):
     """What the service asks with: providers.chain.Chains."""
 
     async def ask(self, question: Question, within_s: float) -> Answer: ...
-    async def gather(self, question: Question, within_s: float) -> Answer: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """What one kind brought. `rows`: how many are new; `served_by`: subjects by the resource that
-    answered; `missing`: subjects that nobody answered, and why."""
-
-    kind: str
-    records: int
-    rows: int
-    served_by: dict[str, str]
-    missing: dict[str, str]
-
-    def told(self) -> dict[str, Any]:
-        """For results and logs."""
-        return {
-            "kind": self.kind,
-            "records": self.records,
-            "rows": self.rows,
-            "served_by": self.served_by,
-            "missing": self.missing,
-        }
 
 
 class DataCollectorService:
@@ -81,7 +58,7 @@ class DataCollectorService:
 
     async def collect_news(self) -> Collected:
         """The stories of all feeds that are due."""
-        return await self._asked("news", [Question("news", ("all",))], merged=True)
+        return await self._asked("news", [Question("news", ("*",))])
 
     async def collect_sentiment(self) -> Collected:
         """The indices of the whole market."""
@@ -138,11 +115,8 @@ class DataCollectorService:
                 found.append(Question(shared, (chain,)))
         return found
 
-    async def _asked(
-        self, kind: str, questions: Sequence[Question], *, merged: bool = False
-    ) -> Collected:
-        ask = self._chains.gather if merged else self._chains.ask
-        answers = await asyncio.gather(*(_answer(ask, each) for each in questions))
+    async def _asked(self, kind: str, questions: Sequence[Question]) -> Collected:
+        answers = await asyncio.gather(*(_answer(self._chains.ask, each) for each in questions))
         records = [record for each in answers for record in each.records]
         rows = await self._keeper.keep(records)
         served = {subject: by for each in answers for subject, by in each.served_by.items()}
