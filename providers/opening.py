@@ -47,7 +47,7 @@ async def open_chains(
         async def prices(asset_ids: Collection[str]) -> dict[str, Priced]:
             return await usd_prices(chains, assets, asset_ids)
 
-        whales = Whales(nodes, assets, prices)
+        whales = Whales(client, nodes, registry.resources, assets, prices)
         client.own = OwnRows(client, nodes, whales).ask
         probes = Probes(registry, client)
         chains = Chains(

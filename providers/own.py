@@ -31,9 +31,9 @@ class OwnRows:
 
     async def ask(self, resource: Resource, question: Question, within_s: float) -> list[Record]:
         """What is known of the question's subjects, of some of them at least. Raises
-        ProviderError."""
+        ProviderError, NoAnswer."""
         if question.kind is Kind.WHALES:
-            return [*await self._whales.ask(resource, question, within_s)]
+            return [*await self._whales.ask(question, within_s)]
         failed: list[ProviderError] = []
 
         async def one(subject: str) -> list[Record]:

@@ -18,7 +18,6 @@ READERS: Final[Mapping[str, Reader]] = {
     "etherscan_tokentx": transfers.read_token_transfers,
     "tronscan_whales": transfers.read_tronscan,
     "bitquery_whales": transfers.read_bitquery,
-    "blockchain_info_whales": transfers.read_bitcoin_transfers,
     "whale_alert": transfers.read_whale_alert,
     "cryptopanic_votes": votes.read_votes,
     "jsonrpc": nodes.read_call,

@@ -72,38 +72,6 @@ def _tron_transfer(item: Any, asked: Asked, chain: str) -> Iterator[WhaleTransfe
         )
 
 
-def read_bitcoin_transfers(body: bytes, asked: Asked) -> list[Record]:
-    """blockchain.info: {"txs":[{"hash","time" (s),"block_height","inputs":[{"prev_out":{"addr"}}],
-    "out":[{"n","addr","value" (sat)}]}]}. Outputs back to a sender are change, not transfers."""
-    document = asked.document(body)
-    listed = document.get("txs") if isinstance(document, dict) else None
-    return _each(_listed(listed, asked), asked, _bitcoin_transfers)
-
-
-def _bitcoin_transfers(item: Any, asked: Asked, chain: str) -> Iterator[WhaleTransfer]:
-    coin, decimals = decimals_of(chain)
-    spent = [each.get("prev_out") or {} for each in item["inputs"]]
-    senders = tuple(dict.fromkeys(each["addr"] for each in spent if each.get("addr")))
-    scripts = {each.get("script") for each in spent if each.get("script")}
-    block = whole_of(item.get("block_height"))
-    for output in item["out"]:
-        address, value = output.get("addr"), whole_of(output.get("value"))
-        if not address or not value or address in senders or output.get("script") in scripts:
-            continue
-        yield WhaleTransfer(
-            **_parts(asked, chain, item.get("hash"), coin, decimals),
-            index=_needed(output.get("n")),
-            type="transfer",
-            contract=None,
-            amount_raw=value,
-            senders=senders,
-            receivers=(address,),
-            block=block,
-            time_ms=time_ms(item.get("time"), "s"),
-            confirmed=block is not None,
-        )
-
-
 def read_whale_alert(body: bytes, asked: Asked) -> list[Record]:
     """{"height","timestamp" (s),"hash","sub_transactions":[{"symbol","unit_price_usd",
     "transaction_type","inputs":[{"address","amount":"499999.8","owner"}],"outputs":[..]}]}; a list

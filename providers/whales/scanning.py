@@ -78,11 +78,13 @@ class Stretch:
         return [(start, min(start + size - 1, self.last)) for start in starts]
 
 
-def stretch(cursor: Cursor | None, settled: int, block_s: float) -> Stretch:
+def stretch(
+    cursor: Cursor | None, settled: int, block_s: float, longest_s: float = LONGEST_SCAN_S
+) -> Stretch:
     """What is left to read up to the last block that stands."""
     if cursor is None:
         return Stretch(max(0, settled - max(1, round(FIRST_SCAN_S / block_s)) + 1), settled, 0)
-    oldest = settled - max(2, round(LONGEST_SCAN_S / block_s)) + 1
+    oldest = settled - max(2, round(longest_s / block_s)) + 1
     first = cursor.block + 1
     return Stretch(max(first, oldest), settled, max(0, oldest - first))
 

@@ -123,8 +123,9 @@ FILES: dict[str, Reads | Refused] = {
     "blockchaininfo_haskoin_health.json": Reads(HEALTH, ("bitcoin",), ({"height": 909427},)),
     "blockchaininfo_multiaddr.json": Reads("balance.bitcoin/blockchain_info", (BITCOIN,), (
         {"raw": 0, "decimals": 8, "asset": "btc", "confirmed_only": False},)),
-    "blockchaininfo_rawtx.json": Refused("whales.bitcoin/blockchain_info", ("bitcoin",), BAD,
-                                         "not a list of transfers"),
+    # Read by providers.whales (tests/providers/whales); it is no balance.
+    "blockchaininfo_rawtx.json": Refused("balance.bitcoin/blockchain_info", (BITCOIN,), UNKNOWN,
+                                         "nothing of"),
     "blockchair_bitcoin_stats.json": Reads("stats.bitcoin/blockchair", ("bitcoin",), (
         {"height": 690164, "head_time_ms": 1625755020000},)),
     "blockchair_ethereum_address.json": Reads("balance.ethereum/blockchair", (ETHEREUM,), (

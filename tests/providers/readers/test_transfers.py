@@ -58,28 +58,6 @@ def test_a_transfer_that_cannot_be_read_is_left_out() -> None:
     assert is_bad(refusal(ETHERSCAN, '{"status":"1","result":"x"}', "ethereum"))
 
 
-def test_change_is_no_transfer() -> None:
-    row = resource("whales.bitcoin", reader="blockchain_info_whales")
-    transaction = {
-        "hash": "aa",
-        "time": 1785276308,
-        "block_height": None,
-        "inputs": [{"prev_out": {"addr": "from", "script": "0014aa"}}, {"prev_out": None}],
-        "out": [
-            {"n": 0, "addr": "to", "value": 5, "script": "0014bb"},
-            {"n": 1, "addr": "from", "value": 7, "script": "0014aa"},
-            {"n": 2, "value": 0, "script": "6a"},
-            {"n": 3, "addr": "from2", "value": 7, "script": "0014aa"},
-        ],
-    }
-    (found,) = transfers(row, "bitcoin", {"txs": [transaction]})
-    assert (found.index, found.amount_raw, found.senders, found.receivers) == (
-        0, 5, ("from",), ("to",),
-    )  # fmt: skip
-    assert (found.asset, found.confirmed, found.time_ms) == ("btc", False, 1785276308000)
-    assert transfers(row, "bitcoin", {"txs": []}) == []
-
-
 def test_tron_addresses_have_one_form() -> None:
     row = resource("whales.tron", reader="tronscan_whales")
     transfer = {

@@ -7,6 +7,7 @@ import pytest
 
 from providers.assets import load
 from providers.chain import Chains
+from providers.errors import NoAnswer
 from providers.records import WhaleTransfer
 from providers.whales.evm_blocks import TRANSFER
 from providers.whales.scanning import Cursor
@@ -116,3 +117,65 @@ async def test_nodes_without_logs_cost_their_chain_no_pause(
     rows = [each for each in chains.registry.resources if each.provider.id == "bnbchain"]
     for member in await chains.client.look(rows):
         assert member.out_until_ms == 0
+
+
+def bitcoin_slowly(simulated: Simulator, hash_: str, least: int) -> set[tuple[str, int, int]]:
+    """Outputs of a block that do not go back to who spends: hash, index, amount."""
+    found = set()
+    for start in range(0, len(simulated.get(f"/mempool.space/api/block/{hash_}/txids")), 25):
+        for sent in simulated.get(f"/mempool.space/api/block/{hash_}/txs/{start}"):
+            owners = [put["prevout"]["scriptpubkey"] for put in sent["vin"] if put["prevout"]]
+            for index, output in enumerate(sent["vout"]):
+                if owners and output["scriptpubkey"] not in owners and output["value"] >= least:
+                    found.add((sent["txid"], index, output["value"]))
+    return found
+
+
+@pytest.mark.parametrize("down", ["nobody.example", "blockchain.info", "mempool.space"])
+async def test_what_is_found_on_bitcoin_is_what_its_blocks_have_whoever_is_down(
+    chains: Chains, simulated: Simulator, down: str
+) -> None:
+    simulated.post("/sim/providers/faults", {"host": down, "class": "transient", "path": "/"})
+    scan = await chains.whales.scan("bitcoin", None, within_s=20, min_usd=50_000)
+    simulated.delete("/sim/providers/faults")
+    assert scan.cursor is not None
+    assert scan.cursor.block_hash is not None
+    (price,) = {each.value_usd / each.amount_raw for each in scan.transfers[:1] if each.value_usd}
+    least = int(50_000 / price) + 1
+    found = {(each.tx_hash, each.index, each.amount_raw) for each in scan.transfers}
+    assert len(found) == len(scan.transfers) > 3
+    assert {each.block for each in scan.transfers} == {scan.cursor.block}
+    every = bitcoin_slowly(simulated, scan.cursor.block_hash, least - 1_000)
+    assert {entry for entry in every if entry[2] >= least + 1_000} <= found <= every
+
+
+async def test_what_is_found_on_tron_is_what_its_blocks_have(
+    chains: Chains, simulated: Simulator
+) -> None:
+    scan = await chains.whales.scan("tron", None, within_s=20, min_usd=50_000)
+    assert scan.cursor is not None
+    price = {each.value_usd / each.amount_raw for each in scan.transfers if each.value_usd}
+    least = int(50_000 / max(price))
+    every = set()
+    for block in range(scan.cursor.block - 99, scan.cursor.block + 1):
+        path = "/tron-rpc.publicnode.com/wallet/gettransactioninfobyblocknum"
+        for info in simulated.post(path, {"num": block}):
+            value = int(info["log"][0]["data"], 16)
+            if value >= least - 1_000:
+                every.add((info["id"], value))
+    found = {(each.tx_hash, each.amount_raw) for each in scan.transfers}
+    assert len(found) == len(scan.transfers) > 3
+    assert {entry for entry in every if entry[1] >= least + 1_000} <= found <= every
+    for transfer in scan.transfers:
+        assert all(each.startswith("T") for each in (*transfer.senders, *transfer.receivers))
+    after = await chains.whales.scan("tron", scan.cursor, within_s=20, min_usd=50_000)
+    assert not {(each.tx_hash, each.amount_raw) for each in after.transfers} & found
+
+
+async def test_a_source_that_is_turned_off_is_not_asked(
+    chains: Chains, simulated: Simulator
+) -> None:
+    await chains.client.gate.switch("whales.tron/trongrid", False)
+    with pytest.raises(NoAnswer, match="nobody may be asked"):
+        await chains.whales.scan("tron", None, within_s=20)
+    await chains.client.gate.switch("whales.tron/trongrid", None)
