@@ -111,7 +111,8 @@ def built_in(settings: Settings, database: Database) -> list[WorkerDefinition]:
         _agent(
             RETENTION,
             _retention(settings, database),
-            "removes what is older than RETENTION_..._DAYS, RUN_HISTORY_DAYS and RUN_LOG_DAYS say",
+            "removes what is older than RETENTION_..._DAYS, RUN_HISTORY_DAYS, RUN_LOG_DAYS and"
+            " PROVIDER_DAYS say",
             cron="27 4 * * *",
             timeout_s=_UPKEEP_TIMEOUT_S,
         ),
@@ -177,8 +178,8 @@ def _retention(
     settings: Settings, database: Database, clock_ms: Callable[[], int] = now_ms
 ) -> Function:
     async def retention(job: Context) -> dict[str, Any]:
-        """Removes old runs, lines of the log, collections and failures; then old rows of the
-        record. Raises DatabaseUnavailable, JobNotDone, StoreUnavailable."""
+        """Removes old runs, lines of the log, collections, failures and what providers told; then
+        old rows of the record. Raises DatabaseUnavailable, JobNotDone, StoreUnavailable."""
         removed: dict[str, Any] = {}
         for table, days in (
             ("worker_run", settings.run_history_days),
@@ -189,6 +190,10 @@ def _retention(
             before_ms = clock_ms() - settings.run_history_days * DAY_MS
             removed["data_collections"] = await database.data_collections.forget(before_ms)
             removed["failure_logs"] = await database.failure_logs.forget(before_ms)
+        if settings.provider_days:
+            now = clock_ms()
+            before_ms = now - settings.provider_days * DAY_MS
+            removed |= await database.providers.forget(before_ms, now_ms=now)
         if settings.history == "on":
             removed |= (await _done(job, RETENTION, _UPKEEP_TIMEOUT_S))["result"]
         return removed

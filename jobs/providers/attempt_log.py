@@ -1,0 +1,63 @@
+"""Attempts of this process on their way into the table connection_attempts, some at a time."""
+
+import asyncio
+from collections import deque
+from typing import Final
+
+import structlog
+
+from database import DatabaseUnavailable
+from providers.attempts import Attempt
+from stores.cold.providers.conduct import AttemptRow, ProviderConduct
+from timing.backoff import stop_or
+
+# While the database is away; what comes then is counted and left out, oldest first.
+_MOST_WAITING: Final = 5_000
+_EVERY_S: Final = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+class AttemptLog:
+    """`note` takes attempts and never waits; `run` stores them every 10 s until it is stopped."""
+
+    def __init__(self, conduct: ProviderConduct, host: str) -> None:
+        self._conduct = conduct
+        self._host = host
+        self._waiting: deque[AttemptRow] = deque(maxlen=_MOST_WAITING)
+        self.dropped = 0
+
+    def note(self, attempt: Attempt) -> None:
+        self.dropped += len(self._waiting) == _MOST_WAITING
+        failed = attempt.error_class
+        self._waiting.append(
+            AttemptRow(
+                resource=attempt.resource.id,
+                at_ms=attempt.started_at_ms,
+                outcome="ok" if failed is None else str(failed),
+                status=attempt.status,
+                ms=attempt.ms,
+                message=attempt.message[:1000] if failed is not None else None,
+                host=self._host,
+            )
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Stores what was noted until `stop`, and then what is left, once."""
+        while not stop.is_set():
+            await stop_or(stop, _EVERY_S)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Stores what waits. While the database is away it stays."""
+        rows = list(self._waiting)
+        if not rows:
+            return
+        try:
+            await self._conduct.add_attempts(rows)
+        except DatabaseUnavailable as error:
+            log.warning("provider_attempts_wait", waiting=len(rows), error=str(error))
+            return
+        for row in rows:
+            if self._waiting and self._waiting[0] is row:
+                self._waiting.popleft()
