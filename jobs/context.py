@@ -19,11 +19,11 @@ from jobs.bases import Bases
 from jobs.endings import Endings
 from jobs.known_markets import Selection
 from jobs.live_rows import LiveRows
-from jobs.providers.service import DataCollectorService
 from jobs.recording_wish import RecordingWish
 from market.markets import Exchange, FundingByMarket, Missing
 from market.timeframes import Timeframe
 from metrics.worker import WorkerMetrics
+from providers.collecting.service import DataCollectorService
 from stores.hot.store import HotStore
 from timing.clock import now_ms
 from workers.parts import PartRuns

@@ -14,7 +14,7 @@ from jobs.fill import fill
 from jobs.funding import refresh_funding
 from jobs.history import record
 from jobs.holes import holes
-from jobs.providers.job import collect_everything, collect_quick
+from jobs.provider_rounds import collect_everything, collect_quick
 from jobs.upkeep import compaction, integrity, retention
 from stores.hot.leases import Lease
 

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import structlog
 
-from jobs.providers.collected import Collected
-from jobs.providers.rows import whale_row
+from providers.collecting.collected import Collected
+from providers.collecting.rows import whale_row
 from providers.errors import InvalidQuestion, NoAnswer, ProviderError
 from providers.questions import AGENT_S
 from providers.whales.scanning import Cursor, Scan

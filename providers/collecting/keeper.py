@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from jobs.providers.rows import (
+from providers.collecting.rows import (
     gas_row,
     news_row,
     price_row,

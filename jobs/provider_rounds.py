@@ -5,8 +5,8 @@ from typing import Any
 
 from job_queue.records import JobRecord
 from jobs.context import JobContext, JobFailed, Outcome, Progress
-from jobs.providers.collected import Collected
-from jobs.providers.service import DataCollectorService
+from providers.collecting.collected import Collected
+from providers.collecting.service import DataCollectorService
 from stores.hot.leases import Lease
 
 

@@ -7,10 +7,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, Protocol
 
-from jobs.providers.collected import Collected
-from jobs.providers.keeping import Keeper
 from providers.answers import Answer
 from providers.assets import Assets
+from providers.collecting.collected import Collected
+from providers.collecting.keeper import Keeper
 from providers.errors import NoAnswer, Tried
 from providers.networks import Family, network_of
 from providers.questions import AGENT_S, Question
@@ -42,7 +42,7 @@ class DataCollectorService:
         whales: Callable[[Sequence[str]], Awaitable[Collected]] | None = None,
     ) -> None:
         """Raises UnknownAsset and UnknownNetwork. `whales`: reads new blocks of chains for great
-        transfers (jobs.providers.whales)."""
+        transfers (providers.collecting.whale_rounds)."""
         self._chains = chains
         self._keeper = keeper
         self._known = frozenset(registry.chains())

@@ -1,0 +1,1 @@
+"""Asking for what the agent wants, keeping what came, and telling what was saved."""
