@@ -46,7 +46,7 @@ def _fees(row: Row) -> GasPrice:
     if not base_fees or oldest is None:
         raise BadValue("the fee history has no base fee, or no block")
     base_fee = base_fees[-1]
-    rewards = [_all_whole(block) for block in history.get("reward") or () if block]
+    rewards = [_all_whole(block) for block in _listed(history.get("reward") or []) if block]
     if any(len(block) != len(LEVELS) for block in rewards):
         raise BadValue("the fee history has other percentiles than were asked for")
     fees: dict[str, Any] = {}
@@ -137,10 +137,14 @@ def _object(body: bytes, asked: Asked) -> dict[str, Any]:
     return result
 
 
-def _all_whole(values: Any) -> list[int]:
+def _listed(values: Any) -> list[Any]:
     if not isinstance(values, list):
         raise BadValue(f"{shown(values)} is not a list of amounts")
-    found = [whole_of(value) for value in values]
+    return values
+
+
+def _all_whole(values: Any) -> list[int]:
+    found = [whole_of(value) for value in _listed(values)]
     if any(value is None for value in found):
         raise BadValue("an amount is missing")
     return [value for value in found if value is not None]

@@ -56,6 +56,7 @@ def test_a_base_fee_of_0_is_one_and_rewards_may_be_missing() -> None:
         {"baseFeePerGas": "0x1"},
         {"baseFeePerGas": ["0x1", None]},
         {"oldestBlock": None},
+        {"reward": 7},
         {"reward": [["0x1", "0x2"]]},
         {"reward": [["0x1", "0x2", "-0x3"]]},
     ],

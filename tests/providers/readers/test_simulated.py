@@ -5,8 +5,10 @@ for each class of error apart.
 """
 
 import json
+import random
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from functools import cache
 from http.client import HTTPConnection
 from typing import Any
@@ -21,6 +23,7 @@ from providers.questions import Kind, Question
 from providers.readers.asked import Asked
 from providers.readers.table import READERS
 from providers.readers.values import joined
+from providers.records import Price
 from providers.registry import FOLDER, Registry, build
 from providers.requests import PreparedRequest, requests_of
 from providers.resources import Resource, State
@@ -110,24 +113,41 @@ class Providers:
 
     def ask(self, row: Resource, subjects: tuple[str, ...], **options: str) -> list[Any]:
         """The records; raises what the row's provider did instead."""
-        question = Question(row.chain, subjects, tuple(sorted(options.items())))
-        node = registry().chain(row.via.replace("{chain}", subjects[0]))[0] if row.via else None
-        key = KEY if (node or row).key else None
-        made = requests_of(row, question, assets.load(), key, self.url, node)
-        assert made, "the row has no request for it"
-        return joined([record for each in made for record in self._read(row, question, each)])
+        found = []
+        for question, request in prepared(row, subjects, options, self.url):
+            status, headers, body = self.fetch(request)
+            found += records_of(row, question, request, status, headers, body)
+        return joined(found)
 
-    def _read(self, row: Resource, question: Question, request: PreparedRequest) -> list[Any]:
-        status, headers, body = self.send(
-            request.method, request.url, request.headers, request.body
-        )
-        now_ms = int(time.time() * 1000)
-        if (error := classify(row, status, headers, body, now_ms)) is not None:
-            raise error
-        return READERS[row.reader](
-            body,
-            Asked(row, question, request.subjects, now_ms, assets.load(), headers, request.part),
-        )
+    def fetch(self, request: PreparedRequest) -> tuple[int, Any, bytes]:
+        return self.send(request.method, request.url, request.headers, request.body)
+
+
+def prepared(
+    row: Resource, subjects: tuple[str, ...], options: dict[str, str], url: str
+) -> list[tuple[Question, PreparedRequest]]:
+    question = Question(row.chain, subjects, tuple(sorted(options.items())))
+    node = registry().chain(row.via.replace("{chain}", subjects[0]))[0] if row.via else None
+    key = KEY if (node or row).key else None
+    made = requests_of(row, question, assets.load(), key, url, node)
+    assert made, "the row has no request for it"
+    return [(question, each) for each in made]
+
+
+def records_of(
+    row: Resource,
+    question: Question,
+    request: PreparedRequest,
+    status: int,
+    headers: Any,
+    body: bytes,
+) -> list[Any]:
+    now_ms = int(time.time() * 1000)
+    if (error := classify(row, status, headers, body, now_ms)) is not None:
+        raise error
+    known = assets.load()
+    asked = Asked(row, question, request.subjects, now_ms, known, headers, request.part)
+    return READERS[row.reader](body, asked)
 
 
 @pytest.fixture(scope="module")
@@ -239,3 +259,71 @@ def test_what_a_provider_does_not_know_is_unknown(providers: Providers) -> None:
             if raised.value.error_class is not UNKNOWN:
                 wrong[row.id] = str(raised.value)
     assert wrong == {}
+
+
+INSTEAD: list[Any] = [
+    None, True, False, 0, -1, 1.5, 10**400, "", " ", "NaN", "1,234.5", "-0x1", "0x", "x" * 5000,
+    "\ud800", [], {}, [None], {"": None}, [[[]]], "2026-13-45T99:99:99Z", 99999999999999,
+]  # fmt: skip
+
+
+def damaged(body: bytes, chance: random.Random) -> bytes:
+    """The body with one value replaced by what nobody expects, or with bytes that are others."""
+    if chance.random() < 0.25 or body[:1] not in (b"{", b"["):
+        at = chance.randrange(len(body))
+        return body[:at] + bytes(chance.randrange(256) for _ in range(chance.randrange(4)))
+    document = json.loads(body)
+    place: Any = document
+    while True:
+        keys = list(place) if isinstance(place, dict) else range(len(place))
+        if not keys:
+            return json.dumps(chance.choice(INSTEAD)).encode()
+        key = chance.choice(keys)
+        if isinstance(place[key], dict | list) and place[key] and chance.random() < 0.8:
+            place = place[key]
+            continue
+        place[key] = chance.choice(INSTEAD)
+        return json.dumps(document).encode()
+
+
+def different_rows() -> list[Resource]:
+    """One row of each way of reading: feeds are all the same, and nodes."""
+    found: dict[Any, Resource] = {}
+    for row in (registry().resource(name) for name in ROWS if name not in ALWAYS):
+        way = row.reader if row.reader in ("rss", "jsonrpc") else json.dumps(dict(row.read))
+        found.setdefault((row.kind, row.provider.errors, way), row)
+    return list(found.values())
+
+
+def test_damaged_answers_are_refused_or_read_within_bounds(providers: Providers) -> None:
+    providers.control("DELETE", "faults")
+    chance = random.Random(7)  # noqa: S311 - repeatable
+    tried = 0
+    for row in different_rows():
+        subjects, options = question_for(row)
+        for question, request in prepared(row, subjects, options, providers.url):
+            status, headers, body = providers.fetch(request)
+            for _ in range(40 if len(body) < 50_000 else 4):
+                tried += 1
+                try:
+                    found = records_of(
+                        row, question, request, status, headers, damaged(body, chance)
+                    )
+                except ProviderError:
+                    continue
+                for record in found:
+                    assert_within_bounds(record)
+    assert tried > 2000
+
+
+def assert_within_bounds(record: Any) -> None:
+    for name in record.__slots__:
+        value = getattr(record, name)
+        if isinstance(value, Decimal):
+            assert value.is_finite()
+        if name in ("raw", "amount_raw", "block", "height") or name.endswith("_wei"):
+            assert value is None or (type(value) is int and value >= 0)
+        if name.endswith("_ms"):
+            assert value is None or type(value) is int
+    if record.__class__ is Price:
+        assert record.value > 0
